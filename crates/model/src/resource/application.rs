@@ -1,0 +1,35 @@
+use super::Limit;
+use crate::Name;
+use serde::{Deserialize, Serialize};
+
+/// A party that calls: a service, a job, a person's tool. Keys are issued to it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Application {
+    /// Unique name.
+    pub name: Name,
+    /// For people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// The team that owns it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub team: Option<Name>,
+    /// What it may use. Nothing, unless written out.
+    #[serde(default)]
+    pub allow: Allow,
+    /// Rate limit over all its keys together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<Limit>,
+}
+
+/// An allow-list. An empty list allows nothing.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Allow {
+    /// Routes, by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<Name>,
+    /// Models, by public name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<Name>,
+}

@@ -1,0 +1,45 @@
+use super::{Allow, Limit};
+use crate::{Name, Timestamp};
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A key issued to an application. Its secret is made by the server and shown once; declaring the
+/// key never contains it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Key {
+    /// Unique name, as in `checkout-production`.
+    pub name: Name,
+    /// The application it speaks for.
+    pub application: Name,
+    /// For people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// The environment written into the key, as in `live` or `test`; 1 to 12 of `a-z 0-9`.
+    #[serde(default = "live")]
+    pub environment: String,
+    /// Refused from this moment on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Timestamp>,
+    /// Refused before this moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
+    /// Narrows what the application allows; absent means all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow: Option<Allow>,
+    /// Source networks (CIDR) it may be used from; empty means everywhere.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub networks: Vec<IpNet>,
+    /// Rate limit of this key alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<Limit>,
+    /// Facts for policies and logs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metadata: BTreeMap<String, String>,
+}
+
+fn live() -> String {
+    "live".to_owned()
+}

@@ -1,0 +1,126 @@
+//! Resources as people declare them: one shape for file, admin API, command line, console and Terraform.
+//!
+//! Types here derive serde with unknown fields denied and avoid `flatten` and untagged enums, so
+//! that one reader (`config`) can find every problem with its place in the text.
+
+mod application;
+mod credential;
+mod key;
+mod model;
+mod route;
+mod team;
+mod upstream;
+
+pub use application::{Allow, Application};
+pub use credential::{Alphabet, Credential, Engine, GenerateRule, Overlap, RotateRule, VerifyRule};
+pub use key::Key;
+pub use model::{Model, PriceEntry, Target};
+pub use route::{Authenticator, HeaderRules, Limit, Match, Retry, Route, RouteHeaders, Scope};
+pub use team::Team;
+pub use upstream::{
+    AnswerEncoding, BasicInject, HeaderInject, Health, Inject, QueryInject, Timeouts, Upstream, UpstreamTls,
+};
+
+use crate::Name;
+use serde::{Deserialize, Serialize};
+
+/// Everything declared, whatever it came from. Lists keep their order; names are unique per list
+/// once [`crate::config::check`] has passed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ResourceSet {
+    /// Who owns applications and credentials.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub teams: Vec<Team>,
+    /// Parties that call.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub applications: Vec<Application>,
+    /// Keys issued to applications.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<Key>,
+    /// Credentials held for upstreams.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub credentials: Vec<Credential>,
+    /// Where requests go.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub upstreams: Vec<Upstream>,
+    /// What callers see.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<Route>,
+    /// Public model names and what serves them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<Model>,
+}
+
+/// The kinds of resources, by the name of their list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// `teams`
+    Teams,
+    /// `applications`
+    Applications,
+    /// `keys`
+    Keys,
+    /// `credentials`
+    Credentials,
+    /// `upstreams`
+    Upstreams,
+    /// `routes`
+    Routes,
+    /// `models`
+    Models,
+}
+
+impl Kind {
+    /// Every kind, in the order in which one may refer to the ones before.
+    pub const ALL: [Self; 7] =
+        [Self::Teams, Self::Credentials, Self::Upstreams, Self::Routes, Self::Models, Self::Applications, Self::Keys];
+
+    /// The name of the list in a file and of the collection in the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Teams => "teams",
+            Self::Applications => "applications",
+            Self::Keys => "keys",
+            Self::Credentials => "credentials",
+            Self::Upstreams => "upstreams",
+            Self::Routes => "routes",
+            Self::Models => "models",
+        }
+    }
+}
+
+/// A declared resource: it has a kind and a name.
+pub trait Resource: Clone + PartialEq + Serialize + serde::de::DeserializeOwned {
+    /// Its kind.
+    const KIND: Kind;
+    /// Its name, unique within the kind.
+    fn name(&self) -> &Name;
+    /// The list of this kind in a set.
+    fn list(set: &ResourceSet) -> &Vec<Self>;
+    /// The list of this kind in a set, to change it.
+    fn list_mut(set: &mut ResourceSet) -> &mut Vec<Self>;
+}
+
+macro_rules! resources {
+    ($($type:ident in $list:ident),*) => {$(
+        impl Resource for $type {
+            const KIND: Kind = Kind::$list;
+            fn name(&self) -> &Name { &self.name }
+            resources!(@list $list);
+        }
+    )*};
+    (@list Teams) => { resources!(@fns teams); };
+    (@list Applications) => { resources!(@fns applications); };
+    (@list Keys) => { resources!(@fns keys); };
+    (@list Credentials) => { resources!(@fns credentials); };
+    (@list Upstreams) => { resources!(@fns upstreams); };
+    (@list Routes) => { resources!(@fns routes); };
+    (@list Models) => { resources!(@fns models); };
+    (@fns $field:ident) => {
+        fn list(set: &ResourceSet) -> &Vec<Self> { &set.$field }
+        fn list_mut(set: &mut ResourceSet) -> &mut Vec<Self> { &mut set.$field }
+    };
+}
+resources!(Team in Teams, Application in Applications, Key in Keys, Credential in Credentials, Upstream in Upstreams, Route in Routes, Model in Models);

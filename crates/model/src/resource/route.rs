@@ -1,0 +1,137 @@
+use crate::{ByteSize, Name, Period};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What callers see: which requests it takes, who may make them, and where they go.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    /// Unique name.
+    pub name: Name,
+    /// For people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Which requests it takes.
+    #[serde(rename = "match")]
+    pub matches: Match,
+    /// Where they go.
+    pub upstream: Name,
+    /// How callers identify themselves, tried in order; never empty. `[none]` must be written out.
+    pub authenticate: Vec<Authenticator>,
+    /// A query parameter in which a key is accepted too; it is removed before forwarding.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_in_query: Option<String>,
+    /// Rate limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<Limit>,
+    /// Headers to set and remove on the way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub headers: Option<RouteHeaders>,
+    /// Cut this prefix off the path before forwarding; it must begin the route's path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strip_prefix: Option<String>,
+    /// Largest request body. 10 MiB unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_body: Option<ByteSize>,
+    /// Whether WebSocket upgrades are passed through.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub websocket: bool,
+    /// Another try at another endpoint.
+    #[serde(default)]
+    pub retry: Retry,
+}
+
+/// Which requests a route takes. All conditions must hold.
+///
+/// Precedence when several routes match: exact host before wildcard host before any host; then, for
+/// the path from left to right, literal segment before `{parameter}` before `*`; then more header
+/// conditions before fewer; then methods named before any method; then the name in alphabetical order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Match {
+    /// Host names without port, as in `api.example.com` or `*.example.com`; empty means any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
+    /// `/orders` (exact), `/orders/{id}` (parameter), `/orders/*` (everything below, and `/orders` itself).
+    pub path: String,
+    /// Methods; empty means any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub methods: Vec<String>,
+    /// Headers that must have exactly these values.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+}
+
+/// A way for callers to identify themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Authenticator {
+    /// A key we issued.
+    ApiKey,
+    /// Nobody is asked; open to anyone.
+    None,
+}
+
+/// A rate limit (GCRA): an even rate with a burst of as many requests at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Limit {
+    /// How many requests, at least 1.
+    pub requests: u32,
+    /// In how long, 1 second to 30 days.
+    pub per: Period,
+    /// What is counted together. On routes: `route` unless set. On keys and applications it is fixed and not written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Scope>,
+}
+
+/// What a route's rate limit counts together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// All requests of the route.
+    Route,
+    /// Each key on its own.
+    Key,
+    /// Each application on its own.
+    Application,
+    /// Each source address on its own (IPv6: each /64).
+    Source,
+}
+
+/// Header rules of a route.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RouteHeaders {
+    /// Towards the upstream.
+    pub request: HeaderRules,
+    /// Towards the caller.
+    pub response: HeaderRules,
+}
+
+/// What happens to headers in one direction: first `remove`, then `set`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct HeaderRules {
+    /// Replaced or added.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub set: BTreeMap<String, String>,
+    /// Removed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub remove: Vec<String>,
+}
+
+/// Retries. Only failures before the upstream can have acted are retried for every method; other
+/// failures only for methods that are safe to repeat (RFC 9110, 9.2.2) with no body sent yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retry {
+    /// Tries in all, 1 to 5. 2 unless set.
+    pub attempts: u8,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { attempts: 2 }
+    }
+}
