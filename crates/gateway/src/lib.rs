@@ -1,1 +1,2 @@
-//! Room under construction.
+//! The data plane: listen, route, authenticate, authorize, inject, forward, record.
+pub mod http1;
