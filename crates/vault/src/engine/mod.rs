@@ -1,0 +1,121 @@
+//! Secret engines: what makes a credential's values, one file per engine.
+//!
+//! An engine sees neither the store nor another engine. Each one says how a value is revoked:
+//! `revoke` has no default implementation, so that nobody can forget it.
+
+mod generated;
+mod static_value;
+
+pub use generated::Generated;
+pub use static_value::{Lookup, MAX_FILE_BYTES, ProcessLookup, Static, resolve};
+
+use credentialflow_model::{
+    Name, SecretValue,
+    resource::{Credential, Engine as Kind},
+};
+use std::{future::Future, pin::Pin};
+
+/// A future that may be sent to another thread, boxed so that the trait stays object-safe.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Makes and revokes the values of one kind of credential.
+pub trait Engine: Send + Sync {
+    /// Which credentials it is for.
+    fn kind(&self) -> Kind;
+
+    /// Makes a new value. `received` is a value handed in or resolved by the caller.
+    fn generate(&self, credential: &Credential, received: Option<SecretValue>) -> Result<SecretValue, EngineError>;
+
+    /// Revokes a value where it is accepted, and says what could be done there. The vault has
+    /// already stopped using it.
+    fn revoke<'a>(
+        &'a self,
+        credential: &'a Credential,
+        value: &'a SecretValue,
+    ) -> BoxFuture<'a, Result<Revocation, EngineError>>;
+}
+
+/// What revoking did at the place where the value is accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Revocation {
+    /// The value is no longer accepted there.
+    AtTarget,
+    /// Credentialflow no longer uses it, but only its issuer can withdraw it there.
+    LocalOnly,
+}
+
+/// Why an engine made no value.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum EngineError {
+    /// A `static` credential without a value.
+    #[error("credential {0} is static, so a value must be given")]
+    ValueMissing(Name),
+    /// A `generated` credential with a value.
+    #[error("credential {0} is generated, so no value can be given")]
+    ValueUnexpected(Name),
+    /// An empty value can never be proof of anything.
+    #[error("the value is empty")]
+    Empty,
+    /// Larger than anything that fits into a request.
+    #[error("the value is larger than {0} bytes")]
+    TooLarge(usize),
+    /// A reference that leads nowhere; it never becomes a literal.
+    #[error("the reference {0} could not be resolved: {1}")]
+    Unresolved(String, String),
+    /// A rule outside its bounds.
+    #[error("a generated value has 8 to 1024 characters, not {0}")]
+    Length(u32),
+    /// A rule that contradicts itself.
+    #[error("{length} characters of this alphabet give {reached} bits, less than the {wanted} asked for")]
+    Entropy {
+        /// Characters asked for.
+        length: u32,
+        /// Bits they give, rounded down.
+        reached: u32,
+        /// Bits asked for.
+        wanted: u32,
+    },
+    /// The system has no randomness.
+    #[error("the system gave no random bytes")]
+    Randomness,
+}
+
+/// Every engine, readable top to bottom.
+pub const ENGINES: &[&dyn Engine] = &[&Static, &Generated];
+
+/// The engine of a kind.
+pub fn engine(kind: Kind) -> &'static dyn Engine {
+    match kind {
+        Kind::Static => &Static,
+        Kind::Generated => &Generated,
+    }
+}
+
+#[cfg(test)]
+pub(crate) fn credential(engine: Kind) -> Credential {
+    Credential {
+        name: "orders-token".parse().unwrap_or_else(|_| unreachable!()),
+        description: None,
+        owner: None,
+        tags: Vec::new(),
+        engine,
+        value: None,
+        generate: None,
+        expires: None,
+        rotate: None,
+        verify: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_registry_and_the_lookup_agree() {
+        for listed in ENGINES {
+            assert_eq!(engine(listed.kind()).kind(), listed.kind());
+        }
+        assert_eq!(ENGINES.len(), 2);
+    }
+}

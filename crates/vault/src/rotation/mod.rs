@@ -1,0 +1,4 @@
+//! Rotations.
+pub mod ports;
+mod watch;
+pub use watch::{Verdict, WatchRules};

@@ -1,0 +1,52 @@
+//! What a rotation needs from outside, and nothing more: a way to try a value at its target, a view
+//! of the traffic, and a way to make every worker enforce what is stored. The binary implements them.
+
+use crate::engine::BoxFuture;
+use credentialflow_model::{Name, SecretValue};
+
+/// What trying a version at its target showed. Reasons never contain the value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VerifyOutcome {
+    /// The target accepts it.
+    Accepted,
+    /// The target answered and does not accept it; the rotation is taken back.
+    Refused(String),
+    /// The target did not answer; it is asked again later.
+    Unreachable(String),
+    /// The credential has no verify rule; real traffic will tell.
+    NotConfigured,
+}
+
+/// Tries a version where it is to be used, before any traffic uses it.
+pub trait Target: Send + Sync {
+    /// Must not change anything at the target. May be called again after a crash.
+    fn verify<'a>(&'a self, credential: &'a Name, version: u32, value: &'a SecretValue)
+    -> BoxFuture<'a, VerifyOutcome>;
+}
+
+/// Answers seen for one version.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RefusalCounts {
+    /// Answers 401 or 403 from the upstream.
+    pub refused: u64,
+    /// All other answers from the upstream.
+    pub served: u64,
+}
+
+/// What the gateway's workers see of a version.
+pub trait Traffic: Send + Sync {
+    /// Requests that hold this version now, over all workers. A request holds the version it was
+    /// routed with from its routing until its record, so that retries and slow bodies count. Workers
+    /// that cannot be asked must not be counted as zero: the call then takes until they can be.
+    fn in_flight<'a>(&'a self, credential: &'a Name, version: u32) -> BoxFuture<'a, u64>;
+
+    /// Answers of upstreams to requests with this version, since it was first used.
+    fn refused_since<'a>(&'a self, credential: &'a Name, version: u32) -> BoxFuture<'a, RefusalCounts>;
+}
+
+/// Makes the stored state the enforced one.
+pub trait Publisher: Send + Sync {
+    /// Returns `Ok` only when every worker enforces what is stored now. The error says why not, in
+    /// words; the caller tries again.
+    fn publish(&self) -> BoxFuture<'_, Result<(), String>>;
+}
