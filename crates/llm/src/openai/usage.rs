@@ -1,0 +1,304 @@
+//! Reads the tokens of an OpenAI-compatible answer while its bytes pass through unchanged.
+//!
+//! [`StreamUsage`] stands in a stream of server-sent events, [`AnswerUsage`] beside a whole JSON answer.
+//! Both are tolerant: an answer that cannot be understood has no usage, it never becomes an error.
+//! Neither counts tokens itself; only what the provider reports is used.
+
+use super::request::is_empty_array;
+use crate::sse::{DEFAULT_MAX_EVENT, SseEvent, SsePiece, SseReader};
+use credentialflow_model::usage::TokenUsage;
+use memchr::memmem;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+/// Whole answers up to this size are kept until their end.
+const ANSWER_LIMIT: usize = 4 << 20;
+/// Of larger ones, this much of the end.
+const TAIL: usize = 64 << 10;
+/// How many places in a tail are tried.
+const TAIL_TRIES: usize = 16;
+/// What every usage object begins with; an escaped quote inside a text cannot look like it.
+const MARK: &[u8] = b"\"usage\"";
+
+/// Finds usage in a stream, and removes the usage event the caller did not ask for.
+#[derive(Debug)]
+pub struct StreamUsage {
+    reader: SseReader,
+    usage: Option<TokenUsage>,
+    drop_usage_event: bool,
+    /// How many bytes of the unfinished event were already given out.
+    released: usize,
+}
+
+impl StreamUsage {
+    /// For one stream. `drop_usage_event`: the gateway asked for usage and the caller did not, so the
+    /// extra event (empty `choices`, and `usage`) is removed whole.
+    pub const fn new(drop_usage_event: bool) -> Self {
+        Self { reader: SseReader::new(DEFAULT_MAX_EVENT), usage: None, drop_usage_event, released: 0 }
+    }
+
+    /// Takes the next bytes of the payload and appends to `out` what may go to the caller now. Without
+    /// dropping that is all of them; with it, the beginning of an event that may turn out to be the
+    /// usage event is held back until that is known.
+    pub fn feed(&mut self, payload: &[u8], out: &mut Vec<u8>) {
+        if !self.drop_usage_event {
+            out.extend_from_slice(payload);
+            self.inspect(payload);
+            return;
+        }
+        if !has_usage_object(payload) && self.reader.skip(payload) {
+            out.extend_from_slice(payload);
+            return;
+        }
+        let Self { reader, usage, released, .. } = self;
+        reader.feed(payload, |piece| relay(piece, usage, released, out));
+        let pending = reader.pending();
+        if *released > 0 || cannot_be_dropped(pending) {
+            out.extend_from_slice(&pending[*released..]);
+            *released = pending.len();
+        }
+    }
+
+    /// Takes the next bytes of a payload that somebody else forwards. Only for streams from which
+    /// nothing is dropped; saves the copy of [`Self::feed`].
+    pub fn inspect(&mut self, payload: &[u8]) {
+        debug_assert!(!self.drop_usage_event, "dropping needs feed");
+        if !has_usage_object(payload) && self.reader.skip(payload) {
+            return;
+        }
+        let usage = &mut self.usage;
+        self.reader.feed(payload, |piece| {
+            if let SsePiece::Event(event) = piece {
+                read_event(&event, usage);
+            }
+        });
+    }
+
+    /// Ends the stream: appends to `out` what was held back.
+    pub fn finish(&mut self, out: &mut Vec<u8>) {
+        let Self { reader, usage, released, drop_usage_event } = self;
+        reader.finish(|piece| {
+            if *drop_usage_event {
+                relay(piece, usage, released, out);
+            } else if let SsePiece::Event(event) = piece {
+                read_event(&event, usage);
+            }
+        });
+    }
+
+    /// The last usage the provider reported so far.
+    pub const fn usage(&self) -> Option<TokenUsage> {
+        self.usage
+    }
+}
+
+fn relay(piece: SsePiece<'_>, usage: &mut Option<TokenUsage>, released: &mut usize, out: &mut Vec<u8>) {
+    let drop = match piece {
+        SsePiece::Event(event) => read_event(&event, usage),
+        SsePiece::Oversize(_) => false,
+    };
+    let raw = piece.raw();
+    let already = (*released).min(raw.len());
+    *released -= already;
+    if !drop {
+        out.extend_from_slice(&raw[already..]);
+    }
+}
+
+/// Reads the usage of one event and says whether it is a usage event: one that carries nothing else.
+fn read_event(event: &SseEvent<'_>, usage: &mut Option<TokenUsage>) -> bool {
+    if !has_usage_object(event.raw) {
+        return false;
+    }
+    let Some(data) = event.data() else { return false };
+    let Some(found) = read(&data) else { return false };
+    *usage = Some(found);
+    !cannot_be_dropped(event.raw)
+        && serde_json::from_slice::<Choices<'_>>(&data).is_ok_and(|c| c.usage.is_some() && is_empty_array(c.choices))
+}
+
+/// Whether a `"usage"` stands here with an object as its value; `"usage":null` in every event is common.
+/// A value cut off by the end of the bytes counts as one.
+fn has_usage_object(bytes: &[u8]) -> bool {
+    usage_members(bytes).any(|after| after.first().is_none_or(|b| *b == b'{'))
+}
+
+/// What follows each `"usage":`, without the white space between.
+fn usage_members(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    memmem::find_iter(bytes, MARK).filter_map(move |at| after_colon(&bytes[at + MARK.len()..]))
+}
+
+/// What follows a colon and white space; empty when the bytes end before; `None` when there is no colon.
+fn after_colon(bytes: &[u8]) -> Option<&[u8]> {
+    let rest = bytes.trim_ascii_start();
+    if rest.is_empty() { Some(rest) } else { rest.strip_prefix(b":").map(<[u8]>::trim_ascii_start) }
+}
+
+/// Whether these bytes of an event already hold a choice: then it is no usage event, however it goes on.
+fn cannot_be_dropped(bytes: &[u8]) -> bool {
+    const CHOICES: &[u8] = b"\"choices\"";
+    memmem::find_iter(bytes, CHOICES)
+        .filter_map(|at| after_colon(&bytes[at + CHOICES.len()..])?.strip_prefix(b"["))
+        .any(|inside| inside.trim_ascii_start().first().is_some_and(|b| *b == b'{'))
+}
+
+/// Collects a whole JSON answer, within bounds, and reads its usage at the end.
+#[derive(Debug, Default)]
+pub struct AnswerUsage {
+    kept: Vec<u8>,
+    tail_only: bool,
+}
+
+impl AnswerUsage {
+    /// For one answer.
+    pub const fn new() -> Self {
+        Self { kept: Vec::new(), tail_only: false }
+    }
+
+    /// Takes the next bytes. At most 4 MiB are kept; of larger answers the last 64 KiB.
+    pub fn feed(&mut self, payload: &[u8]) {
+        if !self.tail_only && self.kept.len() + payload.len() <= ANSWER_LIMIT {
+            self.kept.extend_from_slice(payload);
+            return;
+        }
+        self.tail_only = true;
+        let payload = &payload[payload.len().saturating_sub(TAIL)..];
+        // Cut only when there is twice as much as needed, so that small pieces do not move the tail each time.
+        if self.kept.len() + payload.len() > 2 * TAIL {
+            let keep = TAIL.saturating_sub(payload.len());
+            self.kept.drain(..self.kept.len().saturating_sub(keep));
+            self.kept.shrink_to(2 * TAIL);
+        }
+        self.kept.extend_from_slice(payload);
+    }
+
+    /// The usage the answer reports.
+    pub fn finish(self) -> Option<TokenUsage> {
+        if self.tail_only {
+            let tail = &self.kept[self.kept.len().saturating_sub(TAIL)..];
+            read_tail(tail)
+        } else if memmem::find(&self.kept, MARK).is_some() {
+            read(&self.kept)
+        } else {
+            None
+        }
+    }
+}
+
+/// Reads the usage of a whole JSON object.
+fn read(json: &[u8]) -> Option<TokenUsage> {
+    let envelope: Envelope<'_> = serde_json::from_slice(json).ok()?;
+    let groq = || serde_json::from_str::<Groq<'_>>(envelope.x_groq?.get()).ok()?.usage.and_then(count);
+    envelope.usage.and_then(count).or_else(groq)
+}
+
+/// Reads the top-level usage from the end of an object whose beginning is gone. A `usage` is the
+/// top-level one when what follows it is the rest of exactly one object.
+fn read_tail(tail: &[u8]) -> Option<TokenUsage> {
+    let mut object = Vec::new();
+    for at in memmem::rfind_iter(tail, MARK).take(TAIL_TRIES) {
+        object.clear();
+        object.push(b'{');
+        object.extend_from_slice(&tail[at..]);
+        let found = serde_json::from_slice::<Envelope<'_>>(&object).ok().and_then(|e| e.usage).and_then(count);
+        if found.is_some() {
+            return found;
+        }
+    }
+    None
+}
+
+/// The tokens of one usage object, made consistent: cached never above input, reasoning never above output.
+fn count(raw: &RawValue) -> Option<TokenUsage> {
+    let wire: Wire = serde_json::from_str(raw.get()).ok()?;
+    if wire.prompt_tokens.0.is_none() && wire.completion_tokens.0.is_none() {
+        return None;
+    }
+    let of = |n: Tokens| n.0.unwrap_or(0);
+    let input = of(wire.prompt_tokens);
+    let cached = [wire.prompt_tokens_details.0.cached_tokens, wire.prompt_cache_hit_tokens, wire.cached_tokens];
+    let cached_input = cached.into_iter().find_map(|n| n.0).unwrap_or(0).min(input);
+    // Some providers (xAI, Gemini's compatible API) leave reasoning out of completion_tokens but bill it
+    // as output; it shows as what the total has more.
+    let output = of(wire.completion_tokens).max(of(wire.total_tokens).saturating_sub(input));
+    let reasoning = of(wire.completion_tokens_details.0.reasoning_tokens).min(output);
+    Some(TokenUsage { input, cached_input, output, reasoning })
+}
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow, default)]
+    usage: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    x_groq: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Groq<'a> {
+    #[serde(borrow, default)]
+    usage: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Choices<'a> {
+    #[serde(borrow)]
+    choices: &'a RawValue,
+    #[serde(borrow, default)]
+    usage: Option<&'a RawValue>,
+}
+
+/// The usage object of OpenAI and what others made of it. `prompt_cache_hit_tokens` is DeepSeek's,
+/// `cached_tokens` on this level Together's and Moonshot's.
+#[derive(Deserialize)]
+#[serde(default)]
+#[derive(Default)]
+struct Wire {
+    prompt_tokens: Tokens,
+    completion_tokens: Tokens,
+    total_tokens: Tokens,
+    prompt_tokens_details: Lenient<InputDetails>,
+    completion_tokens_details: Lenient<OutputDetails>,
+    prompt_cache_hit_tokens: Tokens,
+    cached_tokens: Tokens,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(default)]
+struct InputDetails {
+    cached_tokens: Tokens,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(default)]
+struct OutputDetails {
+    reasoning_tokens: Tokens,
+}
+
+/// A value, or its default where something else stands.
+#[derive(Default)]
+struct Lenient<T>(T);
+
+impl<'de, T: Deserialize<'de> + Default> Deserialize<'de> for Lenient<T> {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let raw = <&RawValue>::deserialize(d)?;
+        Ok(Self(serde_json::from_str(raw.get()).unwrap_or_default()))
+    }
+}
+
+/// A number of tokens. Negative ones are zero, fractions are rounded up; anything else is none.
+#[derive(Clone, Copy, Default)]
+struct Tokens(Option<u64>);
+
+impl<'de> Deserialize<'de> for Tokens {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let text = <&RawValue>::deserialize(d)?.get();
+        // `as` saturates: negative to 0, too large to the largest.
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturation is meant")]
+        let rounded = || text.parse::<f64>().ok().filter(|n| n.is_finite()).map(|n| n.ceil() as u64);
+        Ok(Self(text.parse().ok().or_else(rounded)))
+    }
+}
+
+#[cfg(test)]
+#[path = "usage_tests.rs"]
+mod tests;

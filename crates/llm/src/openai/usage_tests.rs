@@ -1,0 +1,185 @@
+#![allow(clippy::unwrap_used)]
+use super::*;
+use proptest::prelude::*;
+
+fn usage(input: u64, cached_input: u64, output: u64, reasoning: u64) -> TokenUsage {
+    TokenUsage { input, cached_input, output, reasoning }
+}
+
+fn answer(body: &str) -> Option<TokenUsage> {
+    let mut answer = AnswerUsage::new();
+    answer.feed(body.as_bytes());
+    answer.finish()
+}
+
+fn stream(drop: bool, chunks: &[&[u8]]) -> (Vec<u8>, Option<TokenUsage>) {
+    let (mut reader, mut out) = (StreamUsage::new(drop), Vec::new());
+    for chunk in chunks {
+        reader.feed(chunk, &mut out);
+    }
+    reader.finish(&mut out);
+    (out, reader.usage())
+}
+
+#[test]
+fn every_known_variant_of_a_usage_object() {
+    for (object, expect) in [
+        (r#"{"prompt_tokens":9,"completion_tokens":3,"total_tokens":12}"#, Some(usage(9, 0, 3, 0))),
+        (
+            r#"{"prompt_tokens":9,"completion_tokens":3,"prompt_tokens_details":{"cached_tokens":4},"completion_tokens_details":{"reasoning_tokens":2}}"#,
+            Some(usage(9, 4, 3, 2)),
+        ),
+        (
+            r#"{"prompt_tokens":9,"completion_tokens":3,"prompt_tokens_details":null,"completion_tokens_details":null}"#,
+            Some(usage(9, 0, 3, 0)),
+        ),
+        (
+            r#"{"prompt_tokens":9,"completion_tokens":3,"prompt_tokens_details":[],"completion_tokens_details":"x"}"#,
+            Some(usage(9, 0, 3, 0)),
+        ),
+        (r#"{"prompt_tokens":9.0,"completion_tokens":3.2,"cached_tokens":1e0}"#, Some(usage(9, 1, 4, 0))),
+        (
+            r#"{"prompt_tokens":9,"completion_tokens":3,"prompt_tokens_details":{"cached_tokens":10}}"#,
+            Some(usage(9, 9, 3, 0)),
+        ),
+        (
+            r#"{"prompt_tokens":-9,"completion_tokens":3,"prompt_tokens_details":{"cached_tokens":-1}}"#,
+            Some(usage(0, 0, 3, 0)),
+        ),
+        (
+            r#"{"prompt_tokens":9,"completion_tokens":3,"prompt_cache_hit_tokens":8,"prompt_cache_miss_tokens":1}"#,
+            Some(usage(9, 8, 3, 0)),
+        ),
+        // xAI: reasoning beside completion_tokens, visible in the total.
+        (
+            r#"{"prompt_tokens":12,"completion_tokens":1,"total_tokens":241,"completion_tokens_details":{"reasoning_tokens":228}}"#,
+            Some(usage(12, 0, 229, 228)),
+        ),
+        // Gemini's compatible API: thinking only in the total.
+        (r#"{"prompt_tokens":35,"completion_tokens":12,"total_tokens":109}"#, Some(usage(35, 0, 74, 0))),
+        (r#"{"prompt_tokens":5}"#, Some(usage(5, 0, 0, 0))),
+        (r#"{"prompt_tokens":1e300,"completion_tokens":99999999999999999999}"#, Some(usage(u64::MAX, 0, u64::MAX, 0))),
+        (r#"{"prompt_tokens":"9","completion_tokens":null}"#, None),
+        ("{}", None),
+        ("null", None),
+        ("7", None),
+        (r#""text""#, None),
+    ] {
+        assert_eq!(answer(&format!(r#"{{"choices":[],"usage":{object}}}"#)), expect, "{object}");
+        let event = format!("data: {{\"choices\":[{{}}],\"usage\": {object}}}\n\n");
+        assert_eq!(stream(false, &[event.as_bytes()]), (event.clone().into_bytes(), expect), "{object}");
+    }
+    let groq = r#"{"x_groq":{"id":"r","usage":{"prompt_tokens":2,"completion_tokens":1}},"choices":[{}]}"#;
+    assert_eq!(answer(groq), Some(usage(2, 0, 1, 0)));
+    assert_eq!(stream(false, &[b"data: ", groq.as_bytes(), b"\n\n"]).1, Some(usage(2, 0, 1, 0)));
+    for none in ["", "{", "[]", r#"{"error":{"usage":{"prompt_tokens":1}}}"#, r#"{"a":"\"usage\":{\"prompt_tokens\":1}"}"#] {
+        assert_eq!(answer(none), None, "{none}");
+    }
+}
+
+const CONTENT: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"hi\"}}],\"usage\":null}\n\n";
+const USAGE: &str = "data: {\"choices\": [ ],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":2}}\n\n";
+const DONE: &str = "data: [DONE]\n\n";
+
+#[test]
+fn the_event_we_asked_for_is_dropped_whole() {
+    let all = [CONTENT, USAGE, DONE].concat();
+    assert_eq!(stream(true, &[all.as_bytes()]), ([CONTENT, DONE].concat().into_bytes(), Some(usage(7, 0, 2, 0))));
+    assert_eq!(stream(false, &[all.as_bytes()]), (all.clone().into_bytes(), Some(usage(7, 0, 2, 0))));
+    // Also without a blank line at the end of the stream.
+    let cut = [CONTENT, USAGE.trim_end()].concat();
+    assert_eq!(stream(true, &[cut.as_bytes()]).0, CONTENT.as_bytes());
+}
+
+#[test]
+fn events_that_carry_more_are_kept() {
+    for event in [
+        "data: {\"choices\":[{\"delta\":{}}],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":2}}\n\n",
+        "data: {\"choices\":[],\"usage\":null}\n\n",
+        "data: {\"choices\":[],\"prompt_filter_results\":[]}\n\n",
+        "data: {\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":2}}\n\n",
+        "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":7\n\n",
+        ": {\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":2}}\n\n",
+        "data: {\"choices\":null,\"x_groq\":{\"usage\":{\"prompt_tokens\":7}}}\n\n",
+    ] {
+        assert_eq!(stream(true, &[event.as_bytes()]).0, event.as_bytes());
+    }
+}
+
+#[test]
+fn holds_back_only_what_may_be_dropped() {
+    let (mut reader, mut out) = (StreamUsage::new(true), Vec::new());
+    reader.feed(b"data: {\"choices\":", &mut out);
+    assert_eq!(out, b"", "may still be the usage event");
+    reader.feed(b"[{\"delta\"", &mut out);
+    assert_eq!(out, b"data: {\"choices\":[{\"delta\"", "a choice: it is not");
+    reader.feed(b":1}]}", &mut out);
+    assert_eq!(out, b"data: {\"choices\":[{\"delta\":1}]}");
+    reader.feed(b"\n\ndata: {", &mut out);
+    assert_eq!(out, b"data: {\"choices\":[{\"delta\":1}]}\n\n");
+    reader.finish(&mut out);
+    assert_eq!(out, b"data: {\"choices\":[{\"delta\":1}]}\n\ndata: {");
+
+    let (mut reader, mut out) = (StreamUsage::new(false), Vec::new());
+    reader.feed(b"data: {\"cho", &mut out);
+    assert_eq!(out, b"data: {\"cho", "without dropping nothing waits");
+}
+
+#[test]
+fn a_later_usage_replaces_an_earlier() {
+    let event = |n: u64| format!("data: {{\"choices\":[{{}}],\"usage\":{{\"prompt_tokens\":7,\"completion_tokens\":{n}}}}}\n\n");
+    let all: String = (1..=6).map(event).collect();
+    assert_eq!(stream(true, &[all.as_bytes()]), (all.clone().into_bytes(), Some(usage(7, 0, 6, 0))));
+}
+
+#[test]
+fn large_answers_are_read_from_their_end() {
+    let filler = "x".repeat(ANSWER_LIMIT);
+    let nested = r#""tool":{"usage":{"prompt_tokens":1,"completion_tokens":1}}"#;
+    let body = format!(
+        r#"{{"data":"{filler}",{nested},"usage":{{"prompt_tokens":5,"completion_tokens":0}},"after":{{"usage":{{"prompt_tokens":2}}}}}}"#
+    );
+    for size in [1000, 70_000, body.len()] {
+        let mut answer = AnswerUsage::new();
+        for chunk in body.as_bytes().chunks(size) {
+            answer.feed(chunk);
+            assert!(answer.kept.len() <= ANSWER_LIMIT);
+        }
+        assert!(answer.kept.len() <= 2 * TAIL);
+        assert_eq!(answer.finish(), Some(usage(5, 0, 0, 0)), "in chunks of {size}");
+    }
+    assert_eq!(answer(&format!(r#"{{"data":"{filler}",{nested}}}"#)), None, "only nested ones");
+}
+
+fn streams() -> impl Strategy<Value = String> {
+    let token = prop::sample::select(vec![
+        CONTENT, USAGE, DONE, "\n", "\r\n\r\n", "data: ", ": keep-alive\n\n", "{\"choices\":[", "{}", "]", "\"usage\"", ":", " null",
+        ",\"usage\":{\"prompt_tokens\":1}}", "data: {\"usage\":{\"prompt_tokens\":3},\"choices\":[]}\r\n\r\n", "{", "}",
+    ]);
+    prop::collection::vec(token, 0..24).prop_map(|t| t.concat())
+}
+
+proptest! {
+    #[test]
+    fn any_split_gives_the_same(stream_text in streams(), mut cuts in prop::collection::vec(any::<usize>(), 0..10), drop: bool) {
+        let bytes = stream_text.as_bytes();
+        cuts.iter_mut().for_each(|c| *c %= bytes.len() + 1);
+        cuts.extend([0, bytes.len()]);
+        cuts.sort_unstable();
+        let chunks: Vec<_> = cuts.windows(2).map(|w| &bytes[w[0]..w[1]]).collect();
+        let whole = stream(drop, &[bytes]);
+        if !drop {
+            prop_assert_eq!(&whole.0, bytes);
+        }
+        prop_assert_eq!(&stream(drop, &chunks), &whole);
+        prop_assert_eq!(&stream(drop, &bytes.chunks(1).collect::<Vec<_>>()), &whole);
+    }
+
+    #[test]
+    fn never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200), drop: bool) {
+        stream(drop, &bytes.chunks(5).collect::<Vec<_>>());
+        let mut answer = AnswerUsage::new();
+        answer.feed(&bytes);
+        answer.finish();
+    }
+}

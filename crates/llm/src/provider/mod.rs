@@ -1,0 +1,90 @@
+//! The built-in model providers: one explicit list, readable top to bottom.
+//!
+//! OpenAI-compatible providers differ only in data, so each is a row of [`catalogue`]. Credentials and
+//! prices are not here. A provider with a dialect of its own gets a file of its own.
+
+mod catalogue;
+
+/// The wire format a provider speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// OpenAI's chat completions.
+    OpenAi,
+}
+
+/// How a provider wants its credential when configuration does not say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DefaultInjector {
+    /// `Authorization: Bearer <value>` (RFC 6750).
+    Bearer,
+}
+
+/// Where a provider is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Base {
+    /// A base URL; `/chat/completions` and `/models` follow it.
+    Url(&'static str),
+    /// The gateway itself answers, with [`crate::sandbox`].
+    Sandbox,
+}
+
+/// One built-in provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Provider {
+    /// What `provider:` says in a configuration.
+    pub name: &'static str,
+    /// Where it is reached unless an upstream says otherwise.
+    pub base: Base,
+    /// Its wire format.
+    pub dialect: Dialect,
+    /// How its credential is put into requests.
+    pub injector: DefaultInjector,
+    /// Whether it must be asked (`stream_options.include_usage`) to report usage in streams.
+    pub ask_usage: bool,
+}
+
+impl Provider {
+    /// The base URL; for the sandbox, the name by which upstreams choose it.
+    pub const fn base_url(&self) -> &'static str {
+        match self.base {
+            Base::Url(url) => url,
+            Base::Sandbox => "sandbox://models",
+        }
+    }
+}
+
+/// Every built-in provider. `openai` also stands for any OpenAI-compatible upstream of a configuration.
+pub const BUILT_IN: &[Provider] = catalogue::PROVIDERS;
+
+/// The built-in provider of this name.
+pub fn find(name: &str) -> Option<&'static Provider> {
+    BUILT_IN.iter().find(|p| p.name == name)
+}
+
+/// Every name, in the order of the list.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    BUILT_IN.iter().map(|p| p.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_resource_names_and_unique() {
+        for (i, p) in BUILT_IN.iter().enumerate() {
+            assert!(p.name.parse::<credentialflow_model::Name>().is_ok(), "{}", p.name);
+            assert_eq!(find(p.name).map(|f| f.base), Some(p.base));
+            assert!(BUILT_IN[..i].iter().all(|q| q.name != p.name), "{} stands twice", p.name);
+        }
+    }
+
+    #[test]
+    fn base_urls_are_https_or_loopback_and_take_a_path() {
+        for p in BUILT_IN.iter().filter(|p| p.base != Base::Sandbox) {
+            let url = p.base_url();
+            assert!(url.starts_with("https://") || url.starts_with("http://127.0.0.1:"), "{url}");
+            assert!(!url.ends_with('/'), "{url}");
+        }
+    }
+}
