@@ -1,1 +1,41 @@
-//! Room under construction.
+//! The rules a request must pass: who is calling, what that caller may use, and how often.
+//!
+//! Everything here is synchronous and meant for the request path: no lock is shared between workers,
+//! nothing is allocated when a request passes, and time is handed in. This crate knows nothing about
+//! sockets, databases, configuration files or the vault; whoever owns the snapshot builds these
+//! tables from the shared words in `credentialflow-model`.
+//!
+//! A request is first identified ([`present()`] finds the credential, [`ApiKey`] checks it against the
+//! [`KeyTable`]), then passes its route's [`RoutePolicies`] in the order [`registry`] names.
+
+pub mod allow;
+pub mod api_key;
+pub mod applications;
+pub mod decision;
+pub mod facts;
+pub mod gcra;
+pub mod headers;
+pub mod keys;
+pub mod policy;
+pub mod present;
+pub mod principal;
+pub mod rate_limit;
+pub mod registry;
+pub mod source_network;
+pub mod throttle;
+
+#[cfg(test)]
+mod policy_tests;
+
+pub use api_key::{ApiKey, AuthFailure};
+pub use applications::{ApplicationRules, Slots};
+pub use decision::{LimitReport, LimitState, Refusal};
+pub use facts::{ModelSlot, RequestFacts, RouteSlot};
+pub use gcra::{CompiledLimit, Decision, RateKey, RateTable};
+pub use headers::CompiledHeaders;
+pub use keys::{KeyChange, KeyExtras, KeyRecord, KeySecret, KeyTable, Peppers};
+pub use policy::Policy;
+pub use present::{CREDENTIAL_HEADERS, Carriers, Presented, is_credential_header, present, query_without};
+pub use principal::{KeyPrincipal, Principal};
+pub use registry::{Phase, RoutePolicies};
+pub use throttle::{FailureThrottle, FailureVerdict, ThrottleSettings};

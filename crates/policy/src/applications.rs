@@ -1,0 +1,133 @@
+//! What each application may use and how often, compiled for one snapshot.
+//!
+//! Names become numbers here, once; a request then costs one array look-up and one bit test however
+//! many routes there are. Rules are addressed by the key table's application numbers.
+
+use crate::{CompiledLimit, KeyTable, ModelSlot, RateKey, RouteSlot};
+use credentialflow_model::{Name, resource::Application};
+
+/// The snapshot's numbers for names. A name it does not know is allowed to nobody.
+pub trait Slots {
+    /// The number of a route.
+    fn route(&self, name: &Name) -> Option<RouteSlot>;
+    /// The number of a model.
+    fn model(&self, name: &Name) -> Option<ModelSlot>;
+}
+
+/// What each application may use, by the key table's application number.
+#[derive(Debug, Default)]
+pub struct ApplicationRules(Box<[Option<ApplicationRule>]>);
+
+/// What one application may use.
+#[derive(Debug)]
+pub struct ApplicationRule {
+    routes: SlotSet,
+    models: SlotSet,
+    limit: Option<(RateKey, CompiledLimit)>,
+}
+
+impl ApplicationRules {
+    /// Compiles the rules. Applications without a number in `table` are left out, so intern them
+    /// first ([`KeyTable::with_applications`]); a key whose application has no rule may use nothing.
+    pub fn compile<'a>(
+        applications: impl IntoIterator<Item = &'a Application>,
+        table: &KeyTable,
+        slots: &impl Slots,
+    ) -> Self {
+        let mut rules = Vec::new();
+        rules.resize_with(table.applications().len(), || None);
+        for application in applications {
+            let Some(slot) = table.applications().slot(application.name.as_str()) else { continue };
+            let rule = ApplicationRule {
+                routes: application.allow.routes.iter().filter_map(|n| slots.route(n)).map(|s| s.0).collect(),
+                models: application.allow.models.iter().filter_map(|n| slots.model(n)).map(|s| s.0).collect(),
+                limit: application
+                    .limit
+                    .map(|limit| (RateKey::named("application", application.name.as_str()), (&limit).into())),
+            };
+            if let Some(place) = rules.get_mut(slot as usize) {
+                *place = Some(rule);
+            }
+        }
+        Self(rules.into_boxed_slice())
+    }
+
+    /// The rule of an application, if it has one.
+    pub fn get(&self, application: u32) -> Option<&ApplicationRule> {
+        self.0.get(application as usize)?.as_ref()
+    }
+
+    /// How many application numbers these rules cover. Fewer than the key table has means that the
+    /// rules are older than the table and must be compiled anew.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether no application is covered.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl ApplicationRule {
+    /// Whether it may use a route.
+    pub fn allows_route(&self, route: RouteSlot) -> bool {
+        self.routes.contains(route.0)
+    }
+    /// Whether it may use a model.
+    pub fn allows_model(&self, model: ModelSlot) -> bool {
+        self.models.contains(model.0)
+    }
+    /// Its rate limit over all keys.
+    pub fn limit(&self) -> Option<&(RateKey, CompiledLimit)> {
+        self.limit.as_ref()
+    }
+}
+
+/// A set of small numbers: a short sorted list, or bits once that is smaller.
+#[derive(Debug)]
+enum SlotSet {
+    Few(Box<[u32]>),
+    Bits(Box<[u64]>),
+}
+
+const FEW: usize = 8;
+
+impl SlotSet {
+    fn contains(&self, slot: u32) -> bool {
+        match self {
+            Self::Few(slots) => slots.contains(&slot),
+            Self::Bits(words) => words.get((slot / 64) as usize).is_some_and(|word| word >> (slot % 64) & 1 == 1),
+        }
+    }
+}
+
+impl FromIterator<u32> for SlotSet {
+    fn from_iter<I: IntoIterator<Item = u32>>(slots: I) -> Self {
+        let slots: Vec<u32> = slots.into_iter().collect();
+        if slots.len() <= FEW {
+            return Self::Few(slots.into_boxed_slice());
+        }
+        let mut words = vec![0u64; slots.iter().max().map_or(0, |most| (*most / 64) as usize + 1)];
+        for slot in slots {
+            words[(slot / 64) as usize] |= 1 << (slot % 64);
+        }
+        Self::Bits(words.into_boxed_slice())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    proptest! {
+        #[test]
+        fn a_slot_set_is_a_set(slots in proptest::collection::btree_set(0u32..500, 0..40), probe in 0u32..600) {
+            let set: SlotSet = slots.iter().copied().collect();
+            let reference: &BTreeSet<u32> = &slots;
+            prop_assert_eq!(set.contains(probe), reference.contains(&probe));
+        }
+    }
+}

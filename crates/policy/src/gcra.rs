@@ -1,0 +1,147 @@
+//! Who has used how much of which limit: one table for all workers, without locks on the way.
+//!
+//! Each key of a limit has one state, its *theoretical arrival time* (GCRA, ITU-T I.371): a request
+//! passes when that time is no more than the burst ahead of now, and moves it one interval further.
+//! A state whose time has passed equals no state at all, so its slot is taken over by the next key.
+//!
+//! The table is an array of buckets of seven slots; a key lives in one bucket. Counting for a known
+//! key is a compare-and-swap. A slot's time only ever grows, and while a slot changes hands its time
+//! reads [`MOVING`]; so whoever read `time` and then saw its own tag knows that a successful swap from
+//! `time` hit its own state. Only a key's first request after a pause claims the bucket (one word,
+//! for a few instructions), so that two workers never make two states for one key.
+//!
+//! When more keys are active than a bucket has slots, the key closest to idle gives way: it may get
+//! up to its burst anew, nobody is refused wrongly, and [`RateTable::evictions`] counts it. Apart
+//! from that, no key ever passes more than its burst plus its rate.
+
+mod limit;
+
+pub use limit::{CompiledLimit, Decision, RateKey};
+
+use std::sync::atomic::{
+    AtomicU64,
+    Ordering::{AcqRel, Acquire, Relaxed, Release},
+};
+
+/// Word 0 claims the bucket, word 1 is spare, then seven slots of tag and time.
+type Bucket = [AtomicU64; 16];
+const SLOTS: usize = 7;
+/// The time of a slot that is changing hands.
+const MOVING: u64 = u64::MAX;
+/// Bounds on every loop; reaching one refuses the request, so that no count is ever skipped.
+const ROUNDS: usize = 64;
+const SWAPS: usize = 1024;
+const SPINS: u32 = 1024;
+
+/// The states of all limits. Share one among all workers and snapshots of a process.
+pub struct RateTable {
+    buckets: Box<[Bucket]>,
+    seed: u64,
+    evictions: AtomicU64,
+}
+
+enum Taken {
+    Decided(Decision),
+    Moved,
+}
+
+impl RateTable {
+    /// Room for at least `slots` active keys, rounded up to a power of two of buckets of 128 bytes.
+    /// Memory is touched only as keys appear. `seed` is random, so that nobody can aim at a bucket.
+    pub fn new(slots: usize, seed: u64) -> Self {
+        let buckets = slots.div_ceil(SLOTS).clamp(1, 1 << 28).next_power_of_two();
+        Self { buckets: bytemuck::zeroed_slice_box(buckets), seed, evictions: AtomicU64::new(0) }
+    }
+
+    /// Counts one request of `key` against `limit`, or refuses it uncounted. `now_ns` comes from one
+    /// monotonic clock for all callers.
+    pub fn check(&self, key: RateKey, limit: &CompiledLimit, now_ns: u64) -> Decision {
+        let (place, tag) = key.spread(limit, self.seed);
+        let bucket = &self.buckets[place as usize & (self.buckets.len() - 1)];
+        for _ in 0..ROUNDS {
+            let taken = match find(bucket, tag) {
+                Some(slot) => take(bucket, slot, tag, limit, now_ns),
+                None => self.claim(bucket, tag, limit, now_ns),
+            };
+            if let Taken::Decided(decision) = taken {
+                return decision;
+            }
+        }
+        limit.refused(limit.capacity_ns())
+    }
+
+    /// How often an active key gave way because its bucket was full. Rising means the table is too small.
+    pub fn evictions(&self) -> u64 {
+        self.evictions.load(Relaxed)
+    }
+
+    /// Bytes reserved; the part in use is what keys have touched.
+    pub fn memory_bytes(&self) -> usize {
+        size_of_val(&*self.buckets)
+    }
+
+    /// A first request: takes over the slot closest to idle while holding the bucket's claim.
+    fn claim(&self, bucket: &Bucket, tag: u64, limit: &CompiledLimit, now: u64) -> Taken {
+        let mut spins = 0;
+        while bucket[0].compare_exchange_weak(0, 1, Acquire, Relaxed).is_err() {
+            spins += 1;
+            if spins == SPINS {
+                return Taken::Moved;
+            }
+            if spins % 64 == 0 { std::thread::yield_now() } else { std::hint::spin_loop() }
+        }
+        let taken = if find(bucket, tag).is_some() { Taken::Moved } else { self.take_over(bucket, tag, limit, now) };
+        bucket[0].store(0, Release);
+        taken
+    }
+
+    fn take_over(&self, bucket: &Bucket, tag: u64, limit: &CompiledLimit, now: u64) -> Taken {
+        let Some(first) = limit.next(0, now) else { return Taken::Decided(limit.refused(0)) };
+        for _ in 0..ROUNDS {
+            let (slot, time) = (0..SLOTS)
+                .map(|slot| (slot, bucket[3 + 2 * slot].load(Acquire)))
+                .min_by_key(|(_, time)| *time)
+                .unwrap_or((0, MOVING));
+            if bucket[3 + 2 * slot].compare_exchange(time, MOVING, AcqRel, Acquire).is_ok() {
+                if time > now {
+                    self.evictions.fetch_add(1, Relaxed);
+                }
+                bucket[2 + 2 * slot].store(tag, Release);
+                bucket[3 + 2 * slot].store(first, Release);
+                return Taken::Decided(limit.allowed(first - now));
+            }
+        }
+        Taken::Moved
+    }
+}
+
+impl std::fmt::Debug for RateTable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "RateTable({} slots)", self.buckets.len() * SLOTS)
+    }
+}
+
+fn find(bucket: &Bucket, tag: u64) -> Option<usize> {
+    (0..SLOTS).find(|slot| bucket[2 + 2 * slot].load(Acquire) == tag)
+}
+
+fn take(bucket: &Bucket, slot: usize, tag: u64, limit: &CompiledLimit, now: u64) -> Taken {
+    for _ in 0..SWAPS {
+        let time = bucket[3 + 2 * slot].load(Acquire);
+        // The tag is read after the time: see the module's first paragraphs.
+        if time == MOVING || bucket[2 + 2 * slot].load(Acquire) != tag {
+            std::hint::spin_loop();
+            return Taken::Moved;
+        }
+        let Some(next) = limit.next(time, now) else {
+            return Taken::Decided(limit.refused(time.saturating_sub(now)));
+        };
+        if bucket[3 + 2 * slot].compare_exchange_weak(time, next, AcqRel, Relaxed).is_ok() {
+            return Taken::Decided(limit.allowed(next - now));
+        }
+    }
+    Taken::Decided(limit.refused(limit.capacity_ns()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,104 @@
+//! Header rules, checked and lower-cased once, for the gateway to apply.
+
+use credentialflow_model::resource::HeaderRules;
+use http::{HeaderName, HeaderValue};
+
+/// Headers that belong to one connection or frame the message; a rule about them would break HTTP.
+const UNTOUCHABLE: [&str; 10] = [
+    "connection",
+    "content-length",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "expect",
+];
+
+/// What happens to headers in one direction: first remove, then set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CompiledHeaders {
+    remove: Box<[HeaderName]>,
+    set: Box<[(HeaderName, HeaderValue)]>,
+}
+
+/// Why a header rule is refused. Never repeats a value, which may be a secret.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum InvalidHeaderRule {
+    /// No header can have this name.
+    #[error("`{0}` is no header name (RFC 9110, 5.1)")]
+    Name(String),
+    /// No header can have this value.
+    #[error("the value for `{0}` has characters a header cannot carry (RFC 9110, 5.5)")]
+    Value(String),
+    /// The header belongs to the connection or the framing of messages.
+    #[error("`{0}` belongs to the connection and cannot be set or removed")]
+    Untouchable(String),
+}
+
+impl CompiledHeaders {
+    /// Checks and compiles rules.
+    pub fn compile(rules: &HeaderRules) -> Result<Self, InvalidHeaderRule> {
+        let remove = rules.remove.iter().map(|n| name(n)).collect::<Result<_, _>>()?;
+        let set = rules
+            .set
+            .iter()
+            .map(|(n, v)| Ok((name(n)?, HeaderValue::from_str(v).map_err(|_| InvalidHeaderRule::Value(n.clone()))?)))
+            .collect::<Result<_, _>>()?;
+        Ok(Self { remove, set })
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.remove.is_empty() && self.set.is_empty()
+    }
+
+    /// Names to remove, lower case.
+    pub fn remove(&self) -> &[HeaderName] {
+        &self.remove
+    }
+
+    /// Names, lower case, and values to put in place of whatever is there.
+    pub fn set(&self) -> &[(HeaderName, HeaderValue)] {
+        &self.set
+    }
+
+    /// Whether a header (in any case) does not survive: it is removed or replaced.
+    pub fn drops(&self, name: &str) -> bool {
+        self.remove.iter().chain(self.set.iter().map(|(n, _)| n)).any(|n| n.as_str().eq_ignore_ascii_case(name))
+    }
+}
+
+fn name(text: &str) -> Result<HeaderName, InvalidHeaderRule> {
+    let name = HeaderName::from_bytes(text.as_bytes()).map_err(|_| InvalidHeaderRule::Name(text.to_owned()))?;
+    if UNTOUCHABLE.contains(&name.as_str()) { Err(InvalidHeaderRule::Untouchable(text.to_owned())) } else { Ok(name) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(set: &[(&str, &str)], remove: &[&str]) -> Result<CompiledHeaders, InvalidHeaderRule> {
+        CompiledHeaders::compile(&HeaderRules {
+            set: set.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(),
+            remove: remove.iter().map(|n| (*n).to_owned()).collect(),
+        })
+    }
+
+    #[test]
+    fn names_are_lower_case_and_both_kinds_drop() {
+        let rules = rules(&[("X-Team", "a")], &["Cookie"]).unwrap();
+        assert_eq!(rules.set()[0].0.as_str(), "x-team");
+        assert!(rules.drops("x-TEAM") && rules.drops("cookie") && !rules.drops("accept"));
+        assert!(CompiledHeaders::default().is_empty() && !rules.is_empty());
+    }
+
+    #[test]
+    fn what_http_cannot_carry_is_refused() {
+        assert_eq!(rules(&[("a b", "c")], &[]), Err(InvalidHeaderRule::Name("a b".into())));
+        assert_eq!(rules(&[("a", "canary\r\nx: y")], &[]), Err(InvalidHeaderRule::Value("a".into())));
+        assert_eq!(rules(&[], &["Transfer-Encoding"]), Err(InvalidHeaderRule::Untouchable("Transfer-Encoding".into())));
+    }
+}

@@ -1,0 +1,226 @@
+//! `rate_limit`: no more requests than agreed, per key, per application and per route.
+//!
+//! When: to keep one caller from using up what all share.
+//!
+//! Settings: `limit` of keys, applications and routes (`requests`, `per`, on routes also `by`). An
+//! even rate with a burst of as many requests at once (GCRA).
+//!
+//! ```yaml
+//! routes:
+//!   - { name: orders, limit: { requests: 100, per: 1m, by: source } }
+//! ```
+//!
+//! Posture: every passed request is counted exactly once, also under parallel requests; a refused
+//! one is not counted by the limit that refused it. Counts are shared by all workers of one process,
+//! are not shared between processes and start afresh at a restart or when the limit's numbers change.
+//! `by: key` and `by: application` count a caller without a key by its source.
+
+use crate::{CompiledLimit, LimitReport, LimitState, Policy, Principal, RateKey, RateTable, Refusal, RequestFacts};
+use credentialflow_model::{
+    OutcomeReason,
+    resource::{Route, Scope},
+};
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+/// The name of the limit of keys.
+pub const KEY_KIND: &str = "key_rate_limit";
+/// The name of the limit of applications.
+pub const APPLICATION_KIND: &str = "application_rate_limit";
+/// The name of the limit of routes.
+pub const ROUTE_KIND: &str = "route_rate_limit";
+
+struct KeyRateLimit(Arc<RateTable>);
+struct ApplicationRateLimit(Arc<RateTable>);
+struct RouteRateLimit {
+    rates: Arc<RateTable>,
+    route: RateKey,
+    by: Scope,
+    limit: CompiledLimit,
+}
+
+pub(crate) fn build_key(_: &Route, rates: &Arc<RateTable>) -> Option<Box<dyn Policy>> {
+    Some(Box::new(KeyRateLimit(rates.clone())))
+}
+
+pub(crate) fn build_application(_: &Route, rates: &Arc<RateTable>) -> Option<Box<dyn Policy>> {
+    Some(Box::new(ApplicationRateLimit(rates.clone())))
+}
+
+pub(crate) fn build_route(route: &Route, rates: &Arc<RateTable>) -> Option<Box<dyn Policy>> {
+    let limit = route.limit.as_ref()?;
+    Some(Box::new(RouteRateLimit {
+        rates: rates.clone(),
+        route: RateKey::named("route", route.name.as_str()),
+        by: limit.by.unwrap_or(Scope::Route),
+        limit: limit.into(),
+    }))
+}
+
+impl Policy for KeyRateLimit {
+    fn kind(&self) -> &'static str {
+        KEY_KIND
+    }
+
+    fn check(
+        &self,
+        request: &RequestFacts<'_>,
+        principal: &Principal,
+        limits: &mut LimitReport,
+    ) -> Result<(), Refusal> {
+        let Some(key) = principal.key() else { return Ok(()) };
+        match key.extras().and_then(|extras| extras.limit()) {
+            Some(limit) => count(&self.0, "key", RateKey::of_key(key.key()), limit, request, limits),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Policy for ApplicationRateLimit {
+    fn kind(&self) -> &'static str {
+        APPLICATION_KIND
+    }
+
+    fn check(
+        &self,
+        request: &RequestFacts<'_>,
+        principal: &Principal,
+        limits: &mut LimitReport,
+    ) -> Result<(), Refusal> {
+        let Some(key) = principal.key() else { return Ok(()) };
+        match request.applications.get(key.application()).and_then(|rule| rule.limit()) {
+            Some((who, limit)) => count(&self.0, "application", *who, limit, request, limits),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Policy for RouteRateLimit {
+    fn kind(&self) -> &'static str {
+        ROUTE_KIND
+    }
+
+    fn check(
+        &self,
+        request: &RequestFacts<'_>,
+        principal: &Principal,
+        limits: &mut LimitReport,
+    ) -> Result<(), Refusal> {
+        let by_source = || self.route.with(source_key(request.source));
+        let who = match (self.by, principal.key()) {
+            (Scope::Route, _) => self.route,
+            (Scope::Key, Some(key)) => self.route.with(RateKey::of_key(key.key())),
+            (Scope::Application, Some(key)) => self.route.with(RateKey::named("application", key.application_name())),
+            (Scope::Source, _) | (Scope::Key | Scope::Application, None) => by_source(),
+        };
+        count(&self.rates, "route", who, &self.limit, request, limits)
+    }
+}
+
+/// What counts as one source: an IPv4 address, or an IPv6 /64, which is what one customer gets.
+pub fn source_key(source: IpAddr) -> RateKey {
+    match source.to_canonical() {
+        IpAddr::V4(v4) => RateKey::new(4, u64::from(v4.to_bits())),
+        IpAddr::V6(v6) => RateKey::new(6, (v6.to_bits() >> 64) as u64),
+    }
+}
+
+fn count(
+    rates: &RateTable,
+    policy: &'static str,
+    who: RateKey,
+    limit: &CompiledLimit,
+    request: &RequestFacts<'_>,
+    limits: &mut LimitReport,
+) -> Result<(), Refusal> {
+    let decision = rates.check(who, limit, request.monotonic_ns);
+    let state = LimitState {
+        policy,
+        limit: limit.requests(),
+        remaining: decision.remaining,
+        reset_secs: whole_secs(decision.reset_after),
+        window_secs: whole_secs(limit.window()),
+    };
+    limits.note(state);
+    if decision.allowed {
+        return Ok(());
+    }
+    Err(Refusal { reason: OutcomeReason::RateLimited, retry_after: decision.retry_after, limit: Some(state) })
+}
+
+fn whole_secs(d: Duration) -> u64 {
+    d.as_secs() + u64::from(d.subsec_nanos() > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy_tests::{World, limit};
+    use credentialflow_model::OutcomeReason::RateLimited;
+
+    fn passes(world: &World, key: &Principal, tries: u32) -> usize {
+        (0..tries).filter(|_| world.check("orders", None, key).is_ok()).count()
+    }
+
+    #[test]
+    fn key_and_application_limits() {
+        let mut world = World::new("checkout: routes orders, limit 5");
+        let (a, b) = (world.key(|key| key.limit = Some(limit(3, 60))), world.key(|_| {}));
+        assert_eq!(passes(&world, &a, 10), 3);
+        assert_eq!(passes(&world, &b, 10), 2, "what the first key left of the application's five");
+        assert_eq!(world.check("orders", None, &b), Err(RateLimited));
+        world.monotonic_ns += 60_000_000_000;
+        assert_eq!(passes(&world, &b, 10), 5);
+    }
+
+    #[test]
+    fn route_limit_by_each_scope() {
+        for (scope, first_again, other_key, other_source) in
+            [(Scope::Route, 0, 0, 0), (Scope::Key, 0, 2, 0), (Scope::Application, 0, 0, 0), (Scope::Source, 0, 0, 2)]
+        {
+            let mut world = World::new("checkout: routes orders");
+            let (a, b) = (world.key(|_| {}), world.key(|_| {}));
+            let mut two = limit(2, 60);
+            two.by = Some(scope);
+            world.limit("orders", two);
+            assert_eq!(passes(&world, &a, 5), 2, "{scope:?}");
+            assert_eq!(passes(&world, &a, 5), first_again, "{scope:?}");
+            assert_eq!(passes(&world, &b, 5), other_key, "{scope:?}");
+            world.source = "192.0.2.77".parse().unwrap();
+            assert_eq!(passes(&world, &a, 5), other_source, "{scope:?}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_counted_by_source() {
+        let mut world = World::new("checkout: routes orders");
+        world.open("orders");
+        let mut two = limit(2, 60);
+        two.by = Some(Scope::Key);
+        world.limit("orders", two);
+        assert_eq!(passes(&world, &Principal::Anonymous, 5), 2);
+        world.source = "192.0.2.77".parse().unwrap();
+        assert_eq!(passes(&world, &Principal::Anonymous, 5), 2);
+    }
+
+    #[test]
+    fn refusals_say_when_to_return() {
+        let mut world = World::new("checkout: routes orders");
+        world.limit("orders", limit(2, 60));
+        let key = world.key(|_| {});
+        assert_eq!(passes(&world, &key, 2), 2);
+        let (refusal, report) = world.refusal("orders", None, &key);
+        assert_eq!(refusal.retry_after, Some(Duration::from_secs(30)));
+        let state = LimitState { policy: "route", limit: 2, remaining: 0, reset_secs: 60, window_secs: 60 };
+        assert_eq!(refusal.limit, Some(state));
+        assert_eq!(report.states().collect::<Vec<_>>(), [&state]);
+    }
+
+    #[test]
+    fn an_ipv6_source_is_its_64() {
+        let key = |text: &str| source_key(text.parse().unwrap());
+        assert_eq!(key("2001:db8::1"), key("2001:db8::ffff"));
+        assert_ne!(key("2001:db8::1"), key("2001:db8:0:1::1"));
+        assert_eq!(key("::ffff:192.0.2.1"), key("192.0.2.1"));
+        assert_ne!(key("192.0.2.1"), key("192.0.2.2"));
+    }
+}

@@ -1,0 +1,128 @@
+//! Slows down guessing: after too many failures from one source, or for one key id, further failures
+//! are answered with 429 instead of 401.
+//!
+//! Asked only after an authentication has failed, so a valid key is never affected, whoever else fails
+//! from the same address. Key ids count whether or not such a key exists, so that the answer reveals
+//! nothing. Counts live in the same table as the rate limits.
+
+use crate::{AuthFailure, CompiledLimit, RateKey, RateTable, Refusal, rate_limit::source_key};
+use credentialflow_model::OutcomeReason;
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+/// How many failures are answered as such.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ThrottleSettings {
+    /// Failures a minute from one source (IPv4 address or IPv6 /64). 60 unless set.
+    pub per_source: u32,
+    /// Failures a minute for one key id. 20 unless set.
+    pub per_key: u32,
+}
+
+impl Default for ThrottleSettings {
+    fn default() -> Self {
+        Self { per_source: 60, per_key: 20 }
+    }
+}
+
+/// How to answer a failed authentication.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FailureVerdict {
+    /// `unauthenticated`, or `too_many_failures` with the time to wait.
+    pub refusal: Refusal,
+    /// The source has just become too many; true once in ten minutes, for one audit event.
+    pub source_crossed: bool,
+    /// The key id has just become too many; true once in ten minutes, for one audit event.
+    pub key_crossed: bool,
+}
+
+/// Counts failed authentications.
+#[derive(Debug)]
+pub struct FailureThrottle {
+    rates: Arc<RateTable>,
+    per_source: CompiledLimit,
+    per_key: CompiledLimit,
+    announce: CompiledLimit,
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+const ANNOUNCE: Duration = Duration::from_secs(600);
+
+impl FailureThrottle {
+    /// With the table the rate limits use.
+    pub fn new(rates: Arc<RateTable>, settings: ThrottleSettings) -> Self {
+        Self {
+            rates,
+            per_source: CompiledLimit::new(settings.per_source, MINUTE),
+            per_key: CompiledLimit::new(settings.per_key, MINUTE),
+            announce: CompiledLimit::new(1, ANNOUNCE),
+        }
+    }
+
+    /// Counts a failure and says how to answer it. `now_ns` is the clock of the rate limits.
+    pub fn failed(&self, source: IpAddr, failure: &AuthFailure, now_ns: u64) -> FailureVerdict {
+        let source = RateKey::named("failure", "source").with(source_key(source));
+        let key = failure.claimed().map(|id| RateKey::named("failure", "key").with(RateKey::of_key(id)));
+        let (source_wait, source_crossed) = self.count(source, &self.per_source, now_ns);
+        let (key_wait, key_crossed) = key.map_or((None, false), |key| self.count(key, &self.per_key, now_ns));
+        let refusal = match source_wait.max(key_wait) {
+            None => Refusal::new(failure.reason()),
+            wait => Refusal { reason: OutcomeReason::TooManyFailures, retry_after: wait, limit: None },
+        };
+        FailureVerdict { refusal, source_crossed, key_crossed }
+    }
+
+    fn count(&self, who: RateKey, limit: &CompiledLimit, now_ns: u64) -> (Option<Duration>, bool) {
+        let decision = self.rates.check(who, limit, now_ns);
+        let announce = RateKey::named("failure", "announce").with(who);
+        let crossed = !decision.allowed && self.rates.check(announce, &self.announce, now_ns).allowed;
+        (decision.retry_after, crossed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ApiKey, KeyTable, Peppers};
+    use credentialflow_model::{KeyId, KeyToken, Timestamp};
+
+    fn failure(id: Option<u64>) -> AuthFailure {
+        let mut n = 0u8;
+        let token = id.map(|id| {
+            KeyToken::generate("cfk", "live", KeyId::from_bits(id), |b| {
+                n = n.wrapping_add(7);
+                b.fill(n);
+            })
+            .unwrap()
+        });
+        let presented = token.as_ref().map_or(b"wrong".as_slice(), |t| t.expose());
+        let api_key = ApiKey::new(Arc::new(Peppers::new([])));
+        api_key.authenticate(presented, &KeyTable::empty(), Timestamp::from_secs(1)).unwrap_err()
+    }
+
+    #[test]
+    fn guessing_is_refused_and_announced_once() {
+        let throttle = FailureThrottle::new(Arc::new(RateTable::new(64, 1)), ThrottleSettings::default());
+        let source = "192.0.2.1".parse().unwrap();
+        let verdicts: Vec<_> = (0..100).map(|_| throttle.failed(source, &failure(None), 0)).collect();
+        assert_eq!(verdicts.iter().filter(|v| v.refusal.reason == OutcomeReason::Unauthenticated).count(), 60);
+        assert!(verdicts[..60].iter().all(|v| v.refusal.retry_after.is_none()));
+        assert!(verdicts[60..].iter().all(|v| v.refusal.retry_after == Some(Duration::from_secs(1))));
+        assert_eq!(verdicts.iter().filter(|v| v.source_crossed).count(), 1);
+        assert!(verdicts[60].source_crossed && verdicts.iter().all(|v| !v.key_crossed));
+        let other = throttle.failed("192.0.2.2".parse().unwrap(), &failure(None), 0);
+        assert_eq!(other.refusal.reason, OutcomeReason::Unauthenticated);
+        let later = throttle.failed(source, &failure(None), 60_000_000_000);
+        assert_eq!(later.refusal.reason, OutcomeReason::Unauthenticated);
+    }
+
+    #[test]
+    fn one_key_id_from_many_sources() {
+        let throttle = FailureThrottle::new(Arc::new(RateTable::new(4096, 1)), ThrottleSettings::default());
+        let verdicts: Vec<_> =
+            (0..40u8).map(|i| throttle.failed([198, 51, 100, i].into(), &failure(Some(9)), 0)).collect();
+        assert_eq!(verdicts.iter().filter(|v| v.refusal.reason == OutcomeReason::Unauthenticated).count(), 20);
+        assert_eq!(verdicts.iter().filter(|v| v.key_crossed).count(), 1);
+        let other = throttle.failed([198, 51, 100, 99].into(), &failure(Some(10)), 0);
+        assert_eq!(other.refusal.reason, OutcomeReason::Unauthenticated);
+    }
+}
