@@ -1,0 +1,183 @@
+//! What one resource cannot know of itself: names that lead nowhere, contradictions, values out of
+//! bounds. Every problem of the whole set at once, each at its place.
+
+mod access;
+mod credential;
+mod http;
+mod route;
+mod upstream;
+
+use super::{
+    SourceMap,
+    decode::join,
+    report::{Report, nearest, shown},
+    source::ItemId,
+};
+use crate::{
+    Name, Problems, ResourceSet,
+    resource::{Kind, Limit, Resource},
+};
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// What the check cannot find in the set itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Context<'a> {
+    /// Names of the built-in model providers, as in `openai` and `sandbox`.
+    pub providers: &'a [&'a str],
+}
+
+/// Checks a whole set. `source` is what reading it gave, or the default for sets from elsewhere.
+/// Problems of reading are not repeated; with both lists empty the set may be applied.
+pub fn check(set: &ResourceSet, source: &SourceMap, context: &Context<'_>) -> Problems {
+    let mut names = HashSet::new();
+    let mut checker = Checker {
+        source,
+        context,
+        names: &HashSet::new(),
+        upstream_providers: HashSet::new(),
+        report: Report::default(),
+    };
+    let mut seen = HashMap::new();
+    for (set, partial) in [(set, false), (&source.partial, true)] {
+        checker.unique(&set.teams, partial, &mut seen);
+        checker.unique(&set.applications, partial, &mut seen);
+        checker.unique(&set.keys, partial, &mut seen);
+        checker.unique(&set.credentials, partial, &mut seen);
+        checker.unique(&set.upstreams, partial, &mut seen);
+        checker.unique(&set.routes, partial, &mut seen);
+        checker.unique(&set.models, partial, &mut seen);
+        let providing = set.upstreams.iter().filter(|u| u.provider.is_some());
+        checker.upstream_providers.extend(providing.map(|u| u.name.as_str()));
+    }
+    names.extend(seen.into_keys());
+    names.extend(source.unreadable.iter().map(|(kind, name)| (*kind, name.as_str())));
+    checker.names = &names;
+    let mut checker = Checker { names: &names, ..checker };
+    let mut matches = route::Matches::default();
+    for (set, partial) in [(set, false), (&source.partial, true)] {
+        let id = |kind| move |index| ItemId { kind, index, partial };
+        for (index, team) in set.teams.iter().enumerate() {
+            checker.description(id(Kind::Teams)(index), team.description.as_deref());
+        }
+        for (index, credential) in set.credentials.iter().enumerate() {
+            checker.credential(id(Kind::Credentials)(index), credential);
+        }
+        for (index, upstream) in set.upstreams.iter().enumerate() {
+            checker.upstream(id(Kind::Upstreams)(index), upstream);
+        }
+        for (index, route) in set.routes.iter().enumerate() {
+            checker.route(id(Kind::Routes)(index), route, &mut matches);
+        }
+        for (index, model) in set.models.iter().enumerate() {
+            checker.model(id(Kind::Models)(index), model);
+        }
+        for (index, application) in set.applications.iter().enumerate() {
+            checker.application(id(Kind::Applications)(index), application);
+        }
+        for (index, key) in set.keys.iter().enumerate() {
+            checker.key(id(Kind::Keys)(index), key);
+        }
+    }
+    checker.credential_cycles(set);
+    checker.report.finish()
+}
+
+/// The set's names and the problems found so far.
+struct Checker<'a> {
+    source: &'a SourceMap,
+    context: &'a Context<'a>,
+    names: &'a HashSet<(Kind, &'a str)>,
+    upstream_providers: HashSet<&'a str>,
+    report: Report,
+}
+
+impl<'a> Checker<'a> {
+    /// Records a problem at a path of an item, unless the value there is a stand-in.
+    fn problem(&mut self, id: ItemId, path: &str, code: &str, detail: impl Into<String>, hint: &str) {
+        if let Some(found) = self.source.find(id, path) {
+            let hint = (!hint.is_empty()).then(|| hint.to_owned());
+            self.report.add(found.file, found.at, join(&found.item, path), code, detail, hint);
+        }
+    }
+
+    /// Names within a kind are unique; the later one is the problem.
+    fn unique<T: Resource>(&mut self, list: &'a [T], partial: bool, seen: &mut HashMap<(Kind, &'a str), ItemId>) {
+        for (index, resource) in list.iter().enumerate() {
+            let id = ItemId { kind: T::KIND, index, partial };
+            let name = resource.name().as_str();
+            let Some(first) = seen.get(&(T::KIND, name)).copied() else {
+                seen.insert((T::KIND, name), id);
+                continue;
+            };
+            let place = match self.source.find(first, "name") {
+                Some(found) if found.at.line > 0 => {
+                    format!("the first is in {} line {}", found.file.unwrap_or("the text"), found.at.line)
+                }
+                Some(found) => format!("the first is {}", found.item),
+                None => String::new(),
+            };
+            let detail = format!("the name {} is taken twice in {}", shown(name), T::KIND.as_str());
+            self.problem(id, "name", "duplicate_name", detail, &place);
+        }
+    }
+
+    /// A name must be declared.
+    fn refers(&mut self, id: ItemId, path: &str, kind: Kind, name: &Name) {
+        if self.source.incomplete || self.names.contains(&(kind, name.as_str())) {
+            return;
+        }
+        let list = kind.as_str();
+        let detail = format!("{} is not declared in {list}", shown(name.as_str()));
+        let known = self.names.iter().filter(|(k, _)| *k == kind).map(|(_, n)| *n);
+        let hint = match nearest(name.as_str(), known) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => format!("declare it under {list}, or mend the name"),
+        };
+        self.problem(id, path, "unknown_name", detail, &hint);
+    }
+
+    fn description(&mut self, id: ItemId, description: Option<&str>) {
+        if description.is_some_and(|d| d.chars().count() > 1000) {
+            self.problem(id, "description", "too_long", "the description is longer than 1000 characters", "shorten it");
+        }
+    }
+
+    fn limit(&mut self, id: ItemId, limit: Option<&Limit>) {
+        let Some(limit) = limit else { return };
+        if limit.requests == 0 {
+            let hint = "to refuse everything, take the route or the permission away";
+            self.problem(id, "limit.requests", "out_of_bounds", "a limit takes at least 1 request", hint);
+        }
+        if !(1000..=30 * 86_400_000).contains(&limit.per.as_millis()) {
+            let detail = "a limit's period is 1 second to 30 days";
+            self.problem(id, "limit.per", "out_of_bounds", detail, "write it as in 1s, 1m or 30d");
+        }
+        if limit.by.is_some() && id.kind != Kind::Routes {
+            let detail = "`by` is for limits of routes only";
+            self.problem(id, "limit.by", "not_here", detail, "remove it; here all requests count together");
+        }
+    }
+
+    fn metadata(&mut self, id: ItemId, metadata: &BTreeMap<String, String>) {
+        let size: usize = metadata.iter().map(|(name, value)| name.len() + value.len()).sum();
+        if metadata.len() > 64 || size > 8192 {
+            let detail = "metadata has at most 64 entries and 8 KiB";
+            self.problem(id, "metadata", "too_large", detail, "keep facts for policies and logs, not documents");
+        }
+        for name in metadata.keys() {
+            let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
+            if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) {
+                let detail = format!("{} cannot be a name of metadata", shown(name));
+                let hint = "1 to 64 letters, digits and . _ -";
+                self.problem(id, &format!("metadata.{name}"), "invalid_value", detail, hint);
+            }
+        }
+    }
+
+    /// A period no longer than `most`, given in words too.
+    fn at_most(&mut self, id: ItemId, path: &str, period: crate::Period, most: u64, words: &str) {
+        if period.as_millis() > most {
+            self.problem(id, path, "out_of_bounds", format!("this is longer than {words}"), "shorten it");
+        }
+    }
+}

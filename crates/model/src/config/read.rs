@@ -1,0 +1,159 @@
+//! Texts to a [`ResourceSet`]: each document to a tree, each item of a tree to a resource.
+
+use super::{
+    MAX_TEXT, SourceMap,
+    decode::{Decoded, decode},
+    json,
+    node::{Node, Value},
+    report::{Report, known_words, shown},
+    yaml,
+};
+use crate::{
+    Location, Problems, ResourceSet,
+    resource::{Application, Credential, Key, Kind, Model, Resource, Route, Team, Upstream},
+};
+use std::sync::Arc;
+
+/// Reads one YAML (or JSON) document. The set holds the resources that read without a problem; the
+/// source map says where they stood. Apply nothing unless the problems, also those of
+/// [`check`](super::check), are empty.
+pub fn read(file: &str, text: &str) -> (ResourceSet, SourceMap, Problems) {
+    read_many(&[(file, text)])
+}
+
+/// [`read`], for bytes that may not even be text.
+pub fn read_bytes(file: &str, bytes: &[u8]) -> (ResourceSet, SourceMap, Problems) {
+    if bytes.len() > MAX_TEXT {
+        let mut report = Report::default();
+        too_large(file, &mut report);
+        return (ResourceSet::default(), SourceMap::default(), report.finish());
+    }
+    let error = match std::str::from_utf8(bytes) {
+        Ok(text) => return read(file, text),
+        Err(error) => error,
+    };
+    let valid = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
+    let line = valid.rsplit('\n').next().unwrap_or_default();
+    let bounded = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let at = Location { line: bounded(valid.matches('\n').count() + 1), column: bounded(line.chars().count() + 1) };
+    let mut report = Report::default();
+    let hint = Some("save the file as UTF-8".to_owned());
+    report.add(Some(file), at, "", "not_utf8", "the text is not UTF-8", hint);
+    (ResourceSet::default(), SourceMap::default(), report.finish())
+}
+
+/// Reads several documents, given as `(file, text)`, as one set.
+pub fn read_many(documents: &[(&str, &str)]) -> (ResourceSet, SourceMap, Problems) {
+    let mut reader = Reader { set: ResourceSet::default(), source: SourceMap::default(), report: Report::default() };
+    let mut size = 0usize;
+    for (file, text) in documents {
+        size = size.saturating_add(text.len());
+        if size > MAX_TEXT {
+            too_large(file, &mut reader.report);
+            reader.source.incomplete = true;
+            break;
+        }
+        if let Some(root) = yaml::parse(file, text, &mut reader.report) {
+            reader.document(&Arc::from(*file), &root);
+        } else {
+            reader.source.incomplete = true;
+        }
+    }
+    (reader.set, reader.source, reader.report.finish())
+}
+
+/// Reads one resource from JSON, as the admin API takes it. Its own fields are checked for their form;
+/// what it refers to is the matter of [`check`](super::check) on the whole set.
+pub fn read_resource<T: Resource>(text: &str) -> Result<T, Problems> {
+    let mut report = Report::default();
+    let decoded =
+        json::parse(text, &mut report).and_then(|node| decode::<T>(None, &String::new, &node, &mut report).value);
+    let problems = report.finish();
+    match decoded {
+        Some(resource) if problems.0.is_empty() => Ok(resource),
+        _ => Err(problems),
+    }
+}
+
+fn too_large(file: &str, report: &mut Report) {
+    let at = Location { line: 1, column: 1 };
+    let hint = Some("divide the configuration; ten thousand routes need about 2 MiB".to_owned());
+    report.add(Some(file), at, "", "too_large", "the text is larger than 16 MiB", hint);
+}
+
+struct Reader {
+    set: ResourceSet,
+    source: SourceMap,
+    report: Report,
+}
+
+impl Reader {
+    fn document(&mut self, file: &Arc<str>, root: &Node<'_>) {
+        if root.is_nothing() {
+            return;
+        }
+        let Value::Mapping(entries) = &root.value else {
+            let detail = format!("expected lists of resources by kind, found {}", root.describe());
+            let hint = Some(format!("begin with one of {}", kinds().join(", ")));
+            self.report.add(Some(file), root.at, "", "wrong_type", detail, hint);
+            self.source.incomplete = true;
+            return;
+        };
+        for entry in entries {
+            match &*entry.key {
+                "teams" => self.list::<Team>(file, &entry.value),
+                "applications" => self.list::<Application>(file, &entry.value),
+                "keys" => self.list::<Key>(file, &entry.value),
+                "credentials" => self.list::<Credential>(file, &entry.value),
+                "upstreams" => self.list::<Upstream>(file, &entry.value),
+                "routes" => self.list::<Route>(file, &entry.value),
+                "models" => self.list::<Model>(file, &entry.value),
+                other => {
+                    let named = shown(other);
+                    let path = if named.starts_with('`') { other } else { "?" };
+                    let detail = format!("the field {named} is not known here");
+                    let hint = Some(known_words(other, &kinds()));
+                    self.report.add(Some(file), entry.at, path, "unknown_field", detail, hint);
+                    self.source.incomplete = true;
+                }
+            }
+        }
+    }
+
+    fn list<T: Resource>(&mut self, file: &Arc<str>, node: &Node<'_>) {
+        let Value::Sequence(items) = &node.value else {
+            if !node.is_nothing() {
+                let detail = format!("expected a list, found {}", node.describe());
+                let hint = Some("begin each resource with `- name:`".to_owned());
+                self.report.add(Some(file), node.at, T::KIND.as_str(), "wrong_type", detail, hint);
+                self.source.incomplete = true;
+            }
+            return;
+        };
+        T::list_mut(&mut self.set).reserve(items.len());
+        for (index, item) in items.iter().enumerate() {
+            let prefix = || format!("{}[{index}]", T::KIND.as_str());
+            let Decoded { value, replaced } = decode::<T>(Some(file), &prefix, item, &mut self.report);
+            let Some(value) = value else {
+                self.remember_unreadable::<T>(item);
+                continue;
+            };
+            let partial = !replaced.is_empty();
+            let set = if partial { &mut self.source.partial } else { &mut self.set };
+            T::list_mut(set).push(value);
+            self.source.add(T::KIND, file, index, item, replaced, partial);
+        }
+    }
+
+    fn remember_unreadable<T: Resource>(&mut self, item: &Node<'_>) {
+        if let Some(Node { value: Value::Scalar(name), .. }) = item.get("name")
+            && let Ok(name) = name.text.parse()
+        {
+            self.source.unreadable.insert((T::KIND, name));
+        }
+    }
+}
+
+fn kinds() -> [&'static str; 7] {
+    Kind::ALL.map(Kind::as_str)
+}
