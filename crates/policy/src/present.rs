@@ -85,8 +85,7 @@ pub fn present<'a>(
         }
     }
     if let Some((query, wanted)) = query {
-        for (name, value) in parameters(query).filter(|(name, _)| is_same_parameter(name, wanted)) {
-            debug_assert!(!name.is_empty() || wanted.is_empty());
+        for (_, value) in parameters(query).filter(|(name, _)| is_same_parameter(name, wanted)) {
             add(&mut found, from_parameter(value), Carriers::QUERY);
         }
     }

@@ -30,7 +30,7 @@ impl Shard {
     /// Guesses the place, as ids are evenly spread, and walks from there.
     fn position(&self, id: u64) -> Option<usize> {
         let within = u128::from(id << (2 * BITS));
-        let mut at = (within * self.ids.len() as u128 >> 64) as usize;
+        let mut at = ((within * self.ids.len() as u128) >> 64) as usize;
         for _ in 0..WALK {
             match self.ids.get(at)?.cmp(&id) {
                 std::cmp::Ordering::Equal => return Some(at),
