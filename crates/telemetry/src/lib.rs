@@ -1,1 +1,24 @@
-//! Room under construction.
+//! What was used, by whom, and how it ended: call log, metrics, traffic figures and last use.
+//!
+//! Gateway workers hand batches of [`UsageRecord`](credentialflow_model::UsageRecord)s to a [`RecordSender`],
+//! which never blocks; one [`Recorder`] thread does everything else. Readers use a [`Telemetry`] handle.
+//! This crate knows nothing about the gateway, the store or HTTP, and sees no secret: a record has no field
+//! that could carry one.
+
+pub mod calllog;
+mod histogram;
+mod intern;
+pub mod last_use;
+pub mod metrics;
+pub mod recorder;
+mod rollup;
+mod slots;
+pub mod stats;
+#[cfg(test)]
+mod testing;
+
+pub use calllog::{CallFilter, CallLog, CallLogError, CallModel, CallRow, Page, StatusFilter};
+pub use last_use::{Answers, CredentialUseDelta, KeyUseDelta, LastUse, UseDeltas};
+pub use metrics::Metrics;
+pub use recorder::{RecordSender, Recorder, RecorderSettings, RecorderStatus, Telemetry};
+pub use stats::{Stats, StatsFigures, StatsPoint, StatsTop};
