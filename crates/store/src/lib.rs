@@ -1,1 +1,41 @@
-//! Room under construction.
+//! Keeps the model in SQLite or PostgreSQL: one file per aggregate, one door for every write.
+//!
+//! The door is [`Store::begin`]: a [`WriteTx`] carries the actor, and its commit refuses unless an
+//! audit event was recorded, so that a change, its audit event and its change-feed rows are one
+//! transaction. Writers stand in line at one locked row, which keeps the audit chain whole and makes
+//! the order of the change feed the order of the commits. The one exception is
+//! [`Store::record_uses`], which notes observations and changes nothing.
+//!
+//! SQL is written once in the dialect both databases share; every branch between them is in
+//! `driver.rs`. This crate knows nothing about sealing, HTTP or the gateway, and holds no clear secret:
+//! the blobs it keeps are sealed, or keyed hashes, before they come here.
+
+pub mod audit;
+mod changes;
+mod credentials;
+mod driver;
+mod error;
+mod idempotency;
+mod keys;
+mod migrate;
+mod resources;
+mod rotations;
+mod row;
+mod settings;
+mod store;
+mod uses;
+
+pub use audit::{AuditFilter, AuditReport, BrokenAt, Checkpoint, VerifyError};
+pub use changes::{Change, ChangeKind};
+pub use credentials::CredentialVersionRow;
+pub use error::StoreError;
+pub use idempotency::{IDEMPOTENCY_LIFETIME, IdempotencyRow};
+pub use keys::{KeyRecord, KeyRow, KeySecretRow};
+pub use migrate::MigrateReport;
+pub use resources::{Expect, ResourceRow};
+pub use rotations::RotationRow;
+pub use store::{Store, WriteTx};
+pub use uses::{CredentialUse, KeyUse, Uses};
+
+/// What every function here answers with.
+pub type Result<T, E = StoreError> = std::result::Result<T, E>;

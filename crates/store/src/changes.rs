@@ -1,0 +1,90 @@
+//! The change feed: which rows changed, in the order of the commits.
+//!
+//! Numbers are given under the lock every writer holds until it has committed, so a reader that has
+//! seen number n will never find a smaller one appear later.
+
+use crate::row::{CHUNK, parse_word, values};
+use crate::{Result, Store};
+use credentialflow_model::resource::Kind;
+use sqlx::{AnyConnection, AssertSqlSafe, Row};
+
+/// What kind of row changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ChangeKind {
+    /// A declared resource; the change's name is the resource's.
+    Resource(Kind),
+    /// A key's identity or its secrets; the change's name is the key's.
+    KeySecrets,
+    /// A version of a credential; the change's name is the credential's.
+    CredentialVersions,
+    /// A setting; the change's name is the setting's.
+    Settings,
+}
+
+impl ChangeKind {
+    /// The word in the feed.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Resource(kind) => kind.as_str(),
+            Self::KeySecrets => "key_secrets",
+            Self::CredentialVersions => "credential_versions",
+            Self::Settings => "settings",
+        }
+    }
+
+    fn parse(word: &str) -> Result<Self> {
+        match word {
+            "key_secrets" => Ok(Self::KeySecrets),
+            "credential_versions" => Ok(Self::CredentialVersions),
+            "settings" => Ok(Self::Settings),
+            other => parse_word(other, "kind of change").map(Self::Resource),
+        }
+    }
+}
+
+/// One row of the feed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Its number, from 1, without gaps.
+    pub seq: i64,
+    /// What kind of row.
+    pub kind: ChangeKind,
+    /// Which one.
+    pub name: String,
+}
+
+impl Store {
+    /// The changes after a number, oldest first, at most `limit`.
+    pub async fn changes_since(&self, seq: i64, limit: u32) -> Result<Vec<Change>> {
+        sqlx::query("SELECT seq, kind, name FROM changes WHERE seq > $1 ORDER BY seq LIMIT $2")
+            .bind(seq)
+            .bind(i64::from(limit))
+            .fetch_all(&mut *self.reader().await?)
+            .await?
+            .iter()
+            .map(|row| {
+                Ok(Change { seq: row.try_get(0)?, kind: ChangeKind::parse(row.try_get(1)?)?, name: row.try_get(2)? })
+            })
+            .collect()
+    }
+
+    /// The number of the newest change, 0 before the first.
+    pub async fn latest_change(&self) -> Result<i64> {
+        Ok(sqlx::query("SELECT change_seq FROM head WHERE id = 1")
+            .fetch_one(&mut *self.reader().await?)
+            .await?
+            .try_get(0)?)
+    }
+}
+
+pub(crate) async fn insert(c: &mut AnyConnection, changes: &[(i64, &'static str, String)]) -> Result<()> {
+    for chunk in changes.chunks(CHUNK) {
+        let sql = format!("INSERT INTO changes (seq, kind, name) VALUES {}", values(3, chunk.len()));
+        let mut query = sqlx::query(AssertSqlSafe(sql));
+        for (seq, kind, name) in chunk {
+            query = query.bind(*seq).bind(*kind).bind(name.clone());
+        }
+        query.execute(&mut *c).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,97 @@
+//! Brings the database's tables to what this program expects.
+//!
+//! Each migration is one transaction together with its record, so that an interruption leaves the
+//! database before it or after it, never within. Nodes that start together take turns. A migration
+//! is never edited once released; a database newer than the program is refused.
+
+use crate::{Result, Store, StoreError};
+use sqlx::{AssertSqlSafe, Connection, Executor, Row};
+
+struct Migration {
+    number: i64,
+    name: &'static str,
+    sql: &'static str,
+}
+
+const MIGRATIONS: &[Migration] = &[
+    Migration { number: 1, name: "chain", sql: include_str!("../migrations/0001_chain.sql") },
+    Migration { number: 2, name: "resources", sql: include_str!("../migrations/0002_resources.sql") },
+    Migration { number: 3, name: "keys", sql: include_str!("../migrations/0003_keys.sql") },
+    Migration { number: 4, name: "credentials", sql: include_str!("../migrations/0004_credentials.sql") },
+];
+
+/// What a call of [`Store::migrate`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MigrateReport {
+    /// The number of the newest migration the database now has.
+    pub version: i64,
+    /// How many were applied by this call.
+    pub applied: usize,
+}
+
+impl Store {
+    /// Applies the migrations the database lacks. Safe to call again, from several nodes at once,
+    /// and after an interruption.
+    pub async fn migrate(&self) -> Result<MigrateReport> {
+        let mut applied = 0;
+        for migration in MIGRATIONS {
+            applied += usize::from(self.apply(migration).await?);
+        }
+        Ok(MigrateReport { version: MIGRATIONS.last().map_or(0, |m| m.number), applied })
+    }
+
+    async fn apply(&self, migration: &Migration) -> Result<bool> {
+        let driver = self.driver();
+        let mut connection = self.writer().await?;
+        let mut tx = connection.begin_with(driver.begin()).await?;
+        if let Some(lock) = driver.lock_migrations() {
+            tx.execute(lock).await?;
+        }
+        tx.execute("CREATE TABLE IF NOT EXISTS migrations (number BIGINT NOT NULL PRIMARY KEY, name TEXT NOT NULL)")
+            .await?;
+        let newest: i64 =
+            sqlx::query("SELECT COALESCE(MAX(number), 0) FROM migrations").fetch_one(&mut *tx).await?.try_get(0)?;
+        if newest > MIGRATIONS.last().map_or(0, |m| m.number) {
+            return Err(StoreError::Other("the database is newer than this program; update the program".into()));
+        }
+        if newest >= migration.number {
+            tx.commit().await?;
+            return Ok(false);
+        }
+        for statement in statements(&driver.spell(migration.sql)) {
+            sqlx::query(AssertSqlSafe(statement)).execute(&mut *tx).await?;
+        }
+        if migration.number == 1 {
+            sqlx::query("INSERT INTO head (id, audit_seq, audit_hash, change_seq) VALUES (1, 0, $1, 0)")
+                .bind(vec![0u8; 32])
+                .execute(&mut *tx)
+                .await?;
+        }
+        sqlx::query("INSERT INTO migrations (number, name) VALUES ($1, $2)")
+            .bind(migration.number)
+            .bind(migration.name)
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        tracing::info!(number = migration.number, name = migration.name, "database migrated");
+        Ok(true)
+    }
+}
+
+/// The statements of a migration. Its text is ours: a semicolon ends a statement wherever it
+/// stands, and comments have lines of their own.
+fn statements(sql: &str) -> Vec<String> {
+    let code: String = sql.lines().filter(|l| !l.trim_start().starts_with("--")).flat_map(|l| [l, "\n"]).collect();
+    code.split(';').map(str::trim).filter(|s| !s.is_empty()).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn numbers_are_consecutive_and_names_match_files() {
+        for (i, m) in super::MIGRATIONS.iter().enumerate() {
+            assert_eq!(m.number, i as i64 + 1);
+            assert!(!super::statements(m.sql).is_empty());
+        }
+    }
+}
