@@ -134,8 +134,7 @@ impl SseReader {
     /// Passes over a chunk of whole events without looking at them. Does nothing and says false when
     /// the chunk does not both begin and (as far as seen without reading it) end between events.
     pub fn skip(&mut self, chunk: &[u8]) -> bool {
-        let between =
-            self.pending.is_empty() && self.line_empty && !self.after_cr && !self.closed && !self.oversize;
+        let between = self.pending.is_empty() && self.line_empty && !self.after_cr && !self.closed && !self.oversize;
         let skipped = between && (chunk.ends_with(b"\n\n") || chunk.ends_with(b"\r\n\r\n"));
         self.first &= !skipped;
         skipped

@@ -41,11 +41,10 @@ fn data(stream: &str) -> Vec<String> {
 #[test]
 fn the_standards_examples() {
     assert_eq!(data("data: YHOO\ndata: +2\ndata: 10\n\n"), ["YHOO\n+2\n10"]);
-    assert_eq!(data(": test stream\n\ndata: first event\nid: 1\n\ndata:second event\nid\n\ndata:  third event\n\n"), [
-        "first event",
-        "second event",
-        " third event"
-    ]);
+    assert_eq!(
+        data(": test stream\n\ndata: first event\nid: 1\n\ndata:second event\nid\n\ndata:  third event\n\n"),
+        ["first event", "second event", " third event"]
+    );
     assert_eq!(data("data\n\ndata\ndata\n\ndata:\n\n"), ["", "\n", ""]);
     assert_eq!(data("data:test\n\ndata: test\n\n"), ["test", "test"]);
     assert_eq!(data("database: no\nda: no\n data: no\n\n"), [""; 0]);
@@ -117,7 +116,19 @@ fn oracle(stream: &[u8]) -> Vec<Vec<u8>> {
 
 fn streams() -> impl Strategy<Value = Vec<u8>> {
     let token = prop::sample::select(vec![
-        "\n", "\r", "\r\n", "\n\n", "data", "data:", "data: ", ":", "id: 1", "x", "{\"usage\":1}", "\u{FEFF}", "event: e",
+        "\n",
+        "\r",
+        "\r\n",
+        "\n\n",
+        "data",
+        "data:",
+        "data: ",
+        ":",
+        "id: 1",
+        "x",
+        "{\"usage\":1}",
+        "\u{FEFF}",
+        "event: e",
     ]);
     prop::collection::vec(token, 0..40).prop_map(|t| t.concat().into_bytes())
 }

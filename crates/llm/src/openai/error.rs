@@ -51,9 +51,7 @@ const fn kind(status: u16) -> &'static str {
 /// What the caller can do about it.
 fn advice(reason: OutcomeReason) -> &'static str {
     match reason {
-        OutcomeReason::Unauthenticated | OutcomeReason::Revoked => {
-            "Send a valid key as `Authorization: Bearer <key>`."
-        }
+        OutcomeReason::Unauthenticated | OutcomeReason::Revoked => "Send a valid key as `Authorization: Bearer <key>`.",
         OutcomeReason::Forbidden => "Ask for this route or model to be allowed for your application.",
         OutcomeReason::SourceNotAllowed => "Call from a network the key is allowed from.",
         OutcomeReason::ModelNotFound => "GET /v1/models lists the models you may use.",

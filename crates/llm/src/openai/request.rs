@@ -176,9 +176,7 @@ fn read_options(raw: &RawValue, at: Range<usize>) -> Result<(bool, Option<Splice
     }
     Ok(match options.include_usage.map(|r| (r.get(), place(text.as_bytes(), r.get()))) {
         Some(("true", _)) => (true, None),
-        Some((_, within)) => {
-            (false, Some(Splice { at: at.start + within.start..at.start + within.end, text: "true" }))
-        }
+        Some((_, within)) => (false, Some(Splice { at: at.start + within.start..at.start + within.end, text: "true" })),
         None => {
             let open = at.start + 1;
             let text = if options.empty { "\"include_usage\":true" } else { "\"include_usage\":true," };

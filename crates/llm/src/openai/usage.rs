@@ -17,6 +17,8 @@ const ANSWER_LIMIT: usize = 4 << 20;
 const TAIL: usize = 64 << 10;
 /// How many places in a tail are tried.
 const TAIL_TRIES: usize = 16;
+/// Unfinished events up to this size are searched with each piece.
+const EAGER: usize = 4 << 10;
 /// What every usage object begins with; an escaped quote inside a text cannot look like it.
 const MARK: &[u8] = b"\"usage\"";
 
@@ -28,13 +30,15 @@ pub struct StreamUsage {
     drop_usage_event: bool,
     /// How many bytes of the unfinished event were already given out.
     released: usize,
+    /// How long the unfinished event was when it was last searched.
+    searched: usize,
 }
 
 impl StreamUsage {
     /// For one stream. `drop_usage_event`: the gateway asked for usage and the caller did not, so the
     /// extra event (empty `choices`, and `usage`) is removed whole.
     pub const fn new(drop_usage_event: bool) -> Self {
-        Self { reader: SseReader::new(DEFAULT_MAX_EVENT), usage: None, drop_usage_event, released: 0 }
+        Self { reader: SseReader::new(DEFAULT_MAX_EVENT), usage: None, drop_usage_event, released: 0, searched: 0 }
     }
 
     /// Takes the next bytes of the payload and appends to `out` what may go to the caller now. Without
@@ -50,10 +54,18 @@ impl StreamUsage {
             out.extend_from_slice(payload);
             return;
         }
-        let Self { reader, usage, released, .. } = self;
-        reader.feed(payload, |piece| relay(piece, usage, released, out));
+        let Self { reader, usage, released, searched, .. } = self;
+        reader.feed(payload, |piece| {
+            relay(piece, usage, released, out);
+            *searched = 0;
+        });
         let pending = reader.pending();
-        if *released > 0 || cannot_be_dropped(pending) {
+        // Long ones are searched again only when twice as long, so that tiny pieces do not make it quadratic.
+        let search = pending.len() <= EAGER || pending.len() >= 2 * *searched;
+        if *released == 0 && search {
+            *searched = pending.len();
+        }
+        if *released > 0 || (search && cannot_be_dropped(pending)) {
             out.extend_from_slice(&pending[*released..]);
             *released = pending.len();
         }
@@ -76,7 +88,7 @@ impl StreamUsage {
 
     /// Ends the stream: appends to `out` what was held back.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
-        let Self { reader, usage, released, drop_usage_event } = self;
+        let Self { reader, usage, released, drop_usage_event, .. } = self;
         reader.finish(|piece| {
             if *drop_usage_event {
                 relay(piece, usage, released, out);

@@ -72,7 +72,9 @@ fn every_known_variant_of_a_usage_object() {
     let groq = r#"{"x_groq":{"id":"r","usage":{"prompt_tokens":2,"completion_tokens":1}},"choices":[{}]}"#;
     assert_eq!(answer(groq), Some(usage(2, 0, 1, 0)));
     assert_eq!(stream(false, &[b"data: ", groq.as_bytes(), b"\n\n"]).1, Some(usage(2, 0, 1, 0)));
-    for none in ["", "{", "[]", r#"{"error":{"usage":{"prompt_tokens":1}}}"#, r#"{"a":"\"usage\":{\"prompt_tokens\":1}"}"#] {
+    for none in
+        ["", "{", "[]", r#"{"error":{"usage":{"prompt_tokens":1}}}"#, r#"{"a":"\"usage\":{\"prompt_tokens\":1}"}"#]
+    {
         assert_eq!(answer(none), None, "{none}");
     }
 }
@@ -127,7 +129,9 @@ fn holds_back_only_what_may_be_dropped() {
 
 #[test]
 fn a_later_usage_replaces_an_earlier() {
-    let event = |n: u64| format!("data: {{\"choices\":[{{}}],\"usage\":{{\"prompt_tokens\":7,\"completion_tokens\":{n}}}}}\n\n");
+    let event = |n: u64| {
+        format!("data: {{\"choices\":[{{}}],\"usage\":{{\"prompt_tokens\":7,\"completion_tokens\":{n}}}}}\n\n")
+    };
     let all: String = (1..=6).map(event).collect();
     assert_eq!(stream(true, &[all.as_bytes()]), (all.clone().into_bytes(), Some(usage(7, 0, 6, 0))));
 }
@@ -153,8 +157,23 @@ fn large_answers_are_read_from_their_end() {
 
 fn streams() -> impl Strategy<Value = String> {
     let token = prop::sample::select(vec![
-        CONTENT, USAGE, DONE, "\n", "\r\n\r\n", "data: ", ": keep-alive\n\n", "{\"choices\":[", "{}", "]", "\"usage\"", ":", " null",
-        ",\"usage\":{\"prompt_tokens\":1}}", "data: {\"usage\":{\"prompt_tokens\":3},\"choices\":[]}\r\n\r\n", "{", "}",
+        CONTENT,
+        USAGE,
+        DONE,
+        "\n",
+        "\r\n\r\n",
+        "data: ",
+        ": keep-alive\n\n",
+        "{\"choices\":[",
+        "{}",
+        "]",
+        "\"usage\"",
+        ":",
+        " null",
+        ",\"usage\":{\"prompt_tokens\":1}}",
+        "data: {\"usage\":{\"prompt_tokens\":3},\"choices\":[]}\r\n\r\n",
+        "{",
+        "}",
     ]);
     prop::collection::vec(token, 0..24).prop_map(|t| t.concat())
 }

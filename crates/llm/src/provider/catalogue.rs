@@ -6,13 +6,7 @@
 use super::{Base, DefaultInjector, Dialect, Provider};
 
 const fn compatible(name: &'static str, url: &'static str, ask_usage: bool) -> Provider {
-    Provider {
-        name,
-        base: Base::Url(url),
-        dialect: Dialect::OpenAi,
-        injector: DefaultInjector::Bearer,
-        ask_usage,
-    }
+    Provider { name, base: Base::Url(url), dialect: Dialect::OpenAi, injector: DefaultInjector::Bearer, ask_usage }
 }
 
 const ASKS: bool = true;

@@ -62,8 +62,19 @@ pub fn find(name: &str) -> Option<&'static Provider> {
 }
 
 /// Every name, in the order of the list.
+pub const NAMES: &[&str] = &{
+    let mut names = [""; BUILT_IN.len()];
+    let mut i = 0;
+    while i < names.len() {
+        names[i] = BUILT_IN[i].name;
+        i += 1;
+    }
+    names
+};
+
+/// Every name, in the order of the list; [`NAMES`] as an iterator.
 pub fn names() -> impl Iterator<Item = &'static str> {
-    BUILT_IN.iter().map(|p| p.name)
+    NAMES.iter().copied()
 }
 
 #[cfg(test)]
@@ -72,6 +83,7 @@ mod tests {
 
     #[test]
     fn names_are_resource_names_and_unique() {
+        assert!(names().eq(BUILT_IN.iter().map(|p| p.name)));
         for (i, p) in BUILT_IN.iter().enumerate() {
             assert!(p.name.parse::<credentialflow_model::Name>().is_ok(), "{}", p.name);
             assert_eq!(find(p.name).map(|f| f.base), Some(p.base));

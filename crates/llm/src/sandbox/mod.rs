@@ -31,6 +31,9 @@ const MAX_LATENCY: Duration = Duration::from_secs(30);
 const MAX_CHUNK_DELAY: Duration = Duration::from_secs(5);
 const MAX_CHUNKS: usize = 1024;
 
+/// Says whether a presented credential is the expected one, in constant time.
+pub type Expected<'a> = &'a dyn Fn(&[u8]) -> bool;
+
 /// One request, as the sandbox's upstream would receive it.
 #[derive(Clone, Copy)]
 pub struct SandboxRequest<'a> {
@@ -46,9 +49,9 @@ pub struct SandboxRequest<'a> {
     pub body: &'a [u8],
     /// What `created` fields tell.
     pub now: Timestamp,
-    /// Whether a presented credential is the expected one, compared in constant time by the caller.
+    /// Compares a presented credential.
     /// `None`: any credential is as good as none.
-    pub expects: Option<&'a dyn Fn(&[u8]) -> bool>,
+    pub expects: Option<Expected<'a>>,
 }
 
 /// What to send back: head, then each piece after its delay, then the end.
@@ -274,5 +277,10 @@ fn not_found() -> SandboxAnswer {
 }
 
 fn method_not_allowed() -> SandboxAnswer {
-    SandboxAnswer::error(405, "invalid_request_error", "method_not_allowed", "The sandbox does not take this method here.")
+    SandboxAnswer::error(
+        405,
+        "invalid_request_error",
+        "method_not_allowed",
+        "The sandbox does not take this method here.",
+    )
 }

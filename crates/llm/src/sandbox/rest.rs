@@ -74,12 +74,8 @@ fn items(request: &SandboxRequest<'_>, id: Option<&str>) -> SandboxAnswer {
     }
     let item = |(id, name, cents): &(&str, &str, u32)| json!({"id": id, "name": name, "price_cents": cents});
     match id {
-        None | Some("") => {
-            SandboxAnswer::json(200, &json!({"items": ITEMS.iter().map(item).collect::<Vec<_>>()}))
-        }
-        Some(id) => {
-            ITEMS.iter().find(|i| i.0 == id).map_or_else(not_found, |i| SandboxAnswer::json(200, &item(i)))
-        }
+        None | Some("") => SandboxAnswer::json(200, &json!({"items": ITEMS.iter().map(item).collect::<Vec<_>>()})),
+        Some(id) => ITEMS.iter().find(|i| i.0 == id).map_or_else(not_found, |i| SandboxAnswer::json(200, &item(i))),
     }
 }
 
