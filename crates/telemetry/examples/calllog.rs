@@ -50,18 +50,20 @@ fn main() {
         ("5xx", CallFilter { status: Some(StatusFilter::Class(5)), ..all() }),
         ("4xx (none)", CallFilter { status: Some(StatusFilter::Class(4)), ..all() }),
         ("longer than a minute", CallFilter { min_duration_us: Some(60_000_000), ..all() }),
-        ("two common that never meet", CallFilter {
-            application: Some("app-03".into()),
-            route: Some("route-04".into()),
-            ..all()
-        }),
+        (
+            "two common that never meet",
+            CallFilter { application: Some("app-03".into()), route: Some("route-04".into()), ..all() },
+        ),
         ("unknown source", CallFilter { source: Some("192.0.2.1".parse().unwrap()), ..all() }),
         ("rare path prefix", CallFilter { path_prefix: Some("/needle".into()), ..all() }),
-        ("an hour two days ago", CallFilter {
-            since: Some(middle),
-            until: Some(Timestamp::from_micros(middle.micros() + 3_600_000_000)),
-            ..all()
-        }),
+        (
+            "an hour two days ago",
+            CallFilter {
+                since: Some(middle),
+                until: Some(Timestamp::from_micros(middle.micros() + 3_600_000_000)),
+                ..all()
+            },
+        ),
     ];
     for (name, filter) in cases {
         let began = Instant::now();
@@ -77,12 +79,20 @@ fn main() {
     let found = calls.get(first.unwrap()).unwrap();
     println!("{:<28} {:>8.1?}  found: {}", "oldest request id", began.elapsed(), found.is_some());
     let began = Instant::now();
-    let stats = recorder.telemetry().stats(std::time::Duration::from_secs(86_400), Timestamp::from(std::time::SystemTime::now()));
+    let stats = recorder
+        .telemetry()
+        .stats(std::time::Duration::from_secs(86_400), Timestamp::from(std::time::SystemTime::now()));
     println!("{:<28} {:>8.1?}  {} requests", "figures of a day", began.elapsed(), stats.total.requests);
     recorder.shutdown();
     let began = Instant::now();
     let again = Recorder::start(RecorderSettings::new(dir.path())).unwrap();
-    while again.telemetry().stats(std::time::Duration::from_secs(86_400), Timestamp::from(std::time::SystemTime::now())).total.requests == 0 {
+    while again
+        .telemetry()
+        .stats(std::time::Duration::from_secs(86_400), Timestamp::from(std::time::SystemTime::now()))
+        .total
+        .requests
+        == 0
+    {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     println!("{:<28} {:>8.1?}", "figures back after restart", began.elapsed());

@@ -40,13 +40,6 @@ impl Histogram {
         self.0[bucket(us)] += 1;
     }
 
-    /// Adds another histogram's counts.
-    pub fn merge(&mut self, other: &Self) {
-        for (a, b) in self.0.iter_mut().zip(&other.0) {
-            *a = a.saturating_add(*b);
-        }
-    }
-
     /// The duration that a share `q` (0 to 1) of all stays below, in microseconds; `None` when nothing was counted.
     pub fn quantile(&self, q: f64) -> Option<u64> {
         let total: u64 = self.0.iter().map(|n| u64::from(*n)).sum();

@@ -27,8 +27,22 @@ use std::{
 const MAX_NAMES: usize = 1000;
 /// Upper ends of the duration buckets, in microseconds.
 const BOUNDS_US: [u64; 16] = [
-    250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 10_000_000,
-    30_000_000, 120_000_000,
+    250,
+    500,
+    1_000,
+    2_500,
+    5_000,
+    10_000,
+    25_000,
+    50_000,
+    100_000,
+    250_000,
+    500_000,
+    1_000_000,
+    2_500_000,
+    10_000_000,
+    30_000_000,
+    120_000_000,
 ];
 const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
@@ -198,7 +212,8 @@ impl Tables {
                 Some(at) => at,
                 None if providers.len() >= MAX_PROVIDERS => MAX_PROVIDERS - 1,
                 None => {
-                    let label = if providers.len() + 1 == MAX_PROVIDERS { "other".into() } else { used.provider.clone() };
+                    let label =
+                        if providers.len() + 1 == MAX_PROVIDERS { "other".into() } else { used.provider.clone() };
                     providers.push((label, ModelFigures::default()));
                     providers.len() - 1
                 }

@@ -271,8 +271,7 @@ impl LiveMinute {
 
     fn finish(&self) -> Minute {
         let names = [0, 1, 2].map(|d: usize| {
-            let mut all: BTreeMap<_, _> =
-                self.names[d].iter().map(|(name, f)| (name.to_owned(), f.block())).collect();
+            let mut all: BTreeMap<_, _> = self.names[d].iter().map(|(name, f)| (name.to_owned(), f.block())).collect();
             keep_largest(&mut all);
             all
         });

@@ -70,13 +70,6 @@ impl<T: Default> Slots<T> {
         self.items.len()
     }
 
-    /// Forgets all names and values.
-    pub fn clear(&mut self) {
-        self.forget_ids();
-        self.by_name.clear();
-        self.items.clear();
-    }
-
     /// Forgets which id a name had; to be called when the [`Interner`] starts afresh.
     pub fn forget_ids(&mut self) {
         self.by_id.clear();

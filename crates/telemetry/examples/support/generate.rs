@@ -29,9 +29,7 @@ impl Generator {
     pub fn new(keys: u64, models: bool, step_us: i64) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros() as i64;
         let names = (0..20)
-            .map(|i| {
-                ["app", "route", "upstream", "10.0.0.1:90", "credential"].map(|n| format!("{n}-{i:02}").into())
-            })
+            .map(|i| ["app", "route", "upstream", "10.0.0.1:90", "credential"].map(|n| format!("{n}-{i:02}").into()))
             .collect();
         let model = ["chat-default", "openai", "gpt-5-mini"].map(Into::into);
         Self { state: 7, made: 0, keys, models, start_us: now, step_us, names, method: "GET".into(), model }
@@ -72,7 +70,7 @@ impl Generator {
             trace_id: TraceId(u128::from(random) << 64 | u128::from(n)),
             source: Ipv4Addr::from(0x0a00_0000 | (random >> 24 & 0xff) as u32).into(),
             application: Some(names[0].clone()),
-            key: Some(KeyId::from_bits((random >> 30) % self.keys * 0x9e37_79b9_7f4a_7c15)),
+            key: Some(KeyId::from_bits(((random >> 30) % self.keys).wrapping_mul(0x9e37_79b9_7f4a_7c15))),
             route: Some(names[1].clone()),
             method: self.method.clone(),
             path: "/orders/12345/lines".into(),

@@ -58,7 +58,12 @@ impl CallLog {
     ///
     /// Pages are stable while calls are added: going on never shows a call twice. While two processes share the
     /// directory, the older one's calls count as older than all of the newer one's.
-    pub fn query(&self, filter: &CallFilter, limit: usize, cursor: Option<&str>) -> Result<Page<CallRow>, CallLogError> {
+    pub fn query(
+        &self,
+        filter: &CallFilter,
+        limit: usize,
+        cursor: Option<&str>,
+    ) -> Result<Page<CallRow>, CallLogError> {
         let from: Option<Cursor> = cursor.map(str::parse).transpose()?;
         let limit = limit.clamp(1, MAX_LIMIT);
         let deadline = Instant::now() + PAGE_TIME;

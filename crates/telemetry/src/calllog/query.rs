@@ -282,7 +282,8 @@ impl Reader {
 
     fn read(&self, r: &Row<'_>) -> Result<CallRow, CallLogError> {
         let int = |at: usize| -> Result<u64, CallLogError> { Ok(r.get::<_, i64>(at)? as u64) };
-        let wide = |at: usize| -> Result<u128, CallLogError> { Ok(u128::from(int(at)?) << 64 | u128::from(int(at + 1)?)) };
+        let wide =
+            |at: usize| -> Result<u128, CallLogError> { Ok(u128::from(int(at)?) << 64 | u128::from(int(at + 1)?)) };
         let name = |at: usize| self.name(r.get_ref(at)?);
         let outcome = OutcomeReason::from_number(int(2)? as u8).unwrap_or(OutcomeReason::Internal);
         let model = match name(9)? {

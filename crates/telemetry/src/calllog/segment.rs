@@ -90,7 +90,9 @@ pub(crate) fn create(dir: &Path, name: &SegmentName) -> rusqlite::Result<Connect
     db.busy_timeout(Duration::from_secs(1))?;
     db.execute_batch("PRAGMA page_size = 16384; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;")?;
     // A checkpoint syncs; with rows arriving in order, larger ones write each page fewer times.
-    db.execute_batch("PRAGMA wal_autocheckpoint = 512; PRAGMA journal_size_limit = 16777216; PRAGMA cache_size = -2048;")?;
+    db.execute_batch(
+        "PRAGMA wal_autocheckpoint = 512; PRAGMA journal_size_limit = 16777216; PRAGMA cache_size = -2048;",
+    )?;
     db.execute_batch(&format!("BEGIN; {SCHEMA} COMMIT;"))?;
     Ok(db)
 }

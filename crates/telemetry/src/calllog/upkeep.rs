@@ -126,7 +126,9 @@ impl Upkeep {
         }
         match delete_old(&self.dir, self.retention_days, now()) {
             Ok(0) => {}
-            Ok(deleted) => tracing::info!(deleted, days = self.retention_days, "deleted call-log segments past retention"),
+            Ok(deleted) => {
+                tracing::info!(deleted, days = self.retention_days, "deleted call-log segments past retention")
+            }
             Err(error) => tracing::warn!(%error, "old call-log segments cannot be deleted; trying again later"),
         }
     }
