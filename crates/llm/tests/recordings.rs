@@ -3,6 +3,7 @@
 //! The recordings are found through `CREDENTIALFLOW_SUITES` or at `../shared/suites` beside the workspace.
 //! Where they are absent, the small fixtures of this folder are read instead, and the test says so.
 #![allow(clippy::unwrap_used)]
+#![expect(clippy::print_stdout, reason = "says what was read, and when the recordings are absent")]
 
 use credentialflow_llm::{AnswerUsage, ChatCall, StreamUsage};
 use credentialflow_model::usage::TokenUsage;
