@@ -106,8 +106,13 @@ impl LastUse {
             credentials: Vec::new(),
             overflowed: std::mem::take(&mut inner.overflowed),
         };
+        // Only a full table is swept: versions nobody used since the last take make room.
+        let full = inner.versions >= MAX_VERSIONS;
         for (name, versions) in &mut inner.credentials {
-            for (version, used) in versions.iter_mut().filter(|(_, used)| used.count > 0) {
+            versions.retain_mut(|(version, used)| {
+                if used.count == 0 {
+                    return !full;
+                }
                 out.credentials.push(CredentialUseDelta {
                     credential: name.clone(),
                     version: *version,
@@ -115,22 +120,18 @@ impl LastUse {
                     count: std::mem::take(&mut used.count),
                     answers: std::mem::take(&mut used.fresh),
                 });
-            }
+                true
+            });
         }
-        // Only a full table is swept: versions nobody used since the last take make room.
-        if inner.versions >= MAX_VERSIONS {
-            let used: Vec<_> = out.credentials.iter().map(|d| (d.credential.clone(), d.version)).collect();
-            for (name, versions) in &mut inner.credentials {
-                versions.retain(|(version, _)| used.iter().any(|(n, v)| n == name && v == version));
-            }
+        if full {
             inner.credentials.retain(|_, versions| !versions.is_empty());
             inner.versions = inner.credentials.values().map(Vec::len).sum();
         }
         out
     }
 
-    /// How upstreams answered requests with this version since the process began. The rotation watcher compares
-    /// two reads.
+    /// How upstreams answered requests with this version since the process began (or since the version was last
+    /// forgotten, which happens to unused ones when 16,384 others are in use). The rotation watcher compares two reads.
     pub fn refusals(&self, credential: &str, version: u32) -> Answers {
         let inner = self.lock();
         let versions = inner.credentials.get(credential);

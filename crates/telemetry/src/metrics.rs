@@ -315,15 +315,15 @@ fn encode_tables(tables: &Tables, e: &mut DescriptorEncoder<'_>) -> fmt::Result 
     for (upstream, figures) in tables.upstreams.iter() {
         durations(&mut m.encode_family(&[("upstream", upstream)])?, figures)?;
     }
-    let bytes: [(_, _, fn(&RouteFigures) -> u64); 2] = [
-        ("request_bytes", "Body bytes received from callers", |f| f.bytes_in),
-        ("response_bytes", "Body bytes sent to callers", |f| f.bytes_out),
-    ];
-    for (name, help, of) in bytes {
-        let mut m = e.encode_descriptor(name, help, None, MetricType::Counter)?;
-        for (route, figures) in tables.routes() {
-            m.encode_family(&[("route", route)])?.encode_counter::<NoLabelSet, _, u64>(&of(figures), None)?;
-        }
+    let help = "Body bytes received from callers";
+    let mut m = e.encode_descriptor("request_bytes", help, None, MetricType::Counter)?;
+    for (route, figures) in tables.routes() {
+        m.encode_family(&[("route", route)])?.encode_counter::<NoLabelSet, _, u64>(&figures.bytes_in, None)?;
+    }
+    let help = "Body bytes sent to callers";
+    let mut m = e.encode_descriptor("response_bytes", help, None, MetricType::Counter)?;
+    for (route, figures) in tables.routes() {
+        m.encode_family(&[("route", route)])?.encode_counter::<NoLabelSet, _, u64>(&figures.bytes_out, None)?;
     }
     let help = "Tokens of model calls; cached_input is part of input, reasoning part of output";
     let mut m = e.encode_descriptor("llm_tokens", help, None, MetricType::Counter)?;

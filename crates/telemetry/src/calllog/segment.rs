@@ -103,7 +103,8 @@ pub(crate) fn open(dir: &Path, name: &SegmentName) -> rusqlite::Result<Option<Co
     let ready = || {
         let db = Connection::open_with_flags(name.path(dir), flags)?;
         db.busy_timeout(Duration::from_secs(1))?;
-        db.execute_batch("PRAGMA mmap_size = 1073741824; PRAGMA cache_size = -8192;")?;
+        // No memory mapping: a failing disk would then end the process instead of the query.
+        db.execute_batch("PRAGMA cache_size = -8192;")?;
         let version: i64 = db.query_row("PRAGMA user_version", [], |r| r.get(0))?;
         Ok((version == 1).then_some(db))
     };

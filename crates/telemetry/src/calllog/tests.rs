@@ -290,3 +290,26 @@ fn what_a_killed_process_left_is_sealed_but_not_what_is_in_use() {
     assert_eq!(ids(&CallLog::new(copy.path()).query(&CallFilter::default(), 10, None).unwrap()), [2, 1]);
     assert_eq!(upkeep::seal_leftovers(copy.path(), &segments), 0);
 }
+
+#[test]
+fn a_page_out_of_time_goes_on_where_it_stopped() {
+    let dir = tempfile::tempdir().unwrap();
+    let small = RecorderSettings { segment_rows: 80_000, ..settings(&dir) };
+    let (_recorder, calls) =
+        log(small, (0..20).map(|b| (b * 10_000..b * 10_000 + 10_000).map(plain).collect()).collect());
+    // Nothing to skip by: the path is in no summary, so every step is read.
+    let filter = CallFilter { path_prefix: Some("/none".into()), ..CallFilter::default() };
+    let past = Instant::now();
+    let (mut cursor, mut pages) = (None, 0);
+    loop {
+        let page = calls.query_until(&filter, 10, cursor.as_deref(), past).unwrap();
+        assert!(page.items.is_empty());
+        pages += 1;
+        assert!(pages < 20, "it never ends");
+        let Some(next) = page.next else { break };
+        assert_ne!(Some(&next), cursor.as_ref(), "it does not get on");
+        cursor = Some(next);
+    }
+    assert!(pages >= 4, "{pages}");
+    assert_eq!(calls.query(&filter, 10, None).unwrap().next, None);
+}
