@@ -1,6 +1,7 @@
 //! What the vault refuses and why. No message ever contains a secret or says what was wrong with one.
 
 use credentialflow_model::{Name, lifecycle::InvalidTransition};
+use credentialflow_store::StoreError;
 
 /// Why the vault did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +90,12 @@ pub enum VaultError {
     /// A part of the installation that must act could not be reached in time.
     #[error("not every worker could be told: {0}")]
     Publish(String),
+    /// The vault was opened from a copy and has no store yet.
+    #[error("the store is away; nothing can be changed until it is back")]
+    NoStore,
+    /// The store refused or is away.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 impl From<aws_lc_rs::error::Unspecified> for VaultError {

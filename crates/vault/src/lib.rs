@@ -7,13 +7,28 @@
 //! This crate knows nothing about HTTP, routes or upstreams. What a rotation needs from the gateway
 //! it names in [`rotation::ports`].
 
+mod admin_token;
+mod credentials;
 pub mod engine;
 pub mod envelope;
 mod error;
 pub mod keyring;
+mod keys;
+mod pepper;
 pub mod rotation;
 pub mod seal;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod unsealed;
+mod vault;
 
+pub use admin_token::PREFIX as ADMIN_TOKEN_PREFIX;
+pub use credentials::{Guarded, Put};
 pub use envelope::{Algorithm, DEFAULT_TENANT, SealContext, Sealed};
 pub use error::{Result, VaultError};
+pub use keys::{DEFAULT_OVERLAP, Idempotency, IssuedKey};
+pub use pepper::Pepper;
+pub use rotation::RotationRunner;
 pub use seal::SealInput;
+pub use vault::{Initialized, Vault, verify_checkpoint};

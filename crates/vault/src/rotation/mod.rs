@@ -1,4 +1,26 @@
-//! Rotations.
+//! Rotation: a stored plan that replaces one version of a credential by the next.
+//!
+//! ```text
+//! generate → verify → promote → watch → drain → destroy → done
+//!               └────────┴─────────┴───────┴──▶ taken back: the old version is current again
+//! ```
+//!
+//! Each step is stored before it is taken and is safe to repeat, so a rotation can be interrupted
+//! anywhere and is resumed by the next runner. Rotations do not wait for one another. A failed
+//! publish is tried again, never skipped: the next step begins only when every worker enforces the
+//! stored state.
+
 pub mod ports;
+mod progress;
+mod runner;
+mod start;
+mod steps;
+#[cfg(test)]
+mod tests;
 mod watch;
+
+pub use ports::{Publisher, RefusalCounts, Target, Traffic, VerifyOutcome};
+pub use progress::{DEFAULT_DRAIN_LIMIT, Progress};
+pub use runner::{Advanced, RotationRunner, RunnerRules};
+pub use start::{Begun, start_in};
 pub use watch::{Verdict, WatchRules};

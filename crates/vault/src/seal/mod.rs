@@ -99,6 +99,11 @@ impl RootKey {
         random_key().map(Self)
     }
 
+    /// A second holder of the root key, for reading changed settings.
+    pub(crate) fn duplicate(&self) -> Self {
+        Self(self.0.clone())
+    }
+
     /// Wraps a long-lived secret under its setting's name.
     pub(crate) fn wrap(&self, name: &str, plain: &[u8]) -> Result<Sealed> {
         SealingKey::new(&self.0)?.seal(0, &associated(&[b"root", name.as_bytes()]), plain)

@@ -1,0 +1,304 @@
+//! One step of one rotation.
+//!
+//! Every function reads what is stored, does at most one thing outside, and stores the result in a
+//! transaction that first looks whether somebody else has moved the rotation meanwhile. What is
+//! stored already is not done twice; what is done outside may be done again.
+
+use super::{
+    ports::VerifyOutcome,
+    progress::Progress,
+    runner::{Inner, RunnerRules},
+    watch::Verdict,
+};
+use crate::{
+    Result, VaultError,
+    credentials::{change, destroy, missing, subject},
+};
+use credentialflow_model::{
+    Actor, Timestamp,
+    lifecycle::{RotationStep, VersionEvent, VersionState},
+    resource::Overlap,
+};
+use credentialflow_store::{CredentialVersionRow, RotationRow, WriteTx};
+use serde_json::json;
+use std::future::Future;
+
+/// What taking a step did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Moved {
+    /// The next step can be taken at once.
+    On,
+    /// Nothing to do yet.
+    Waits,
+    /// Something outside failed; the same step is to be tried again after a pause.
+    Failed,
+    /// Nothing is left to do.
+    Finished,
+}
+
+/// A rotation as stored, about to take its step.
+pub(super) struct Step<'a> {
+    inner: &'a Inner,
+    row: RotationRow,
+    progress: Progress,
+    to: u32,
+    now: Timestamp,
+}
+
+impl<'a> Step<'a> {
+    pub(super) fn new(inner: &'a Inner, row: RotationRow, now: Timestamp) -> Result<Self> {
+        let progress =
+            serde_json::from_value(row.detail.clone()).map_err(|_| VaultError::Corrupt("rotation's detail"))?;
+        let to = row.to_version.ok_or(VaultError::Corrupt("rotation's version"))?;
+        Ok(Self { inner, row, progress, to, now })
+    }
+
+    pub(super) async fn take(self) -> Result<Moved> {
+        if self.progress.taken_back.is_some() {
+            return self.finish_taking_back().await;
+        }
+        match self.row.step {
+            RotationStep::Generate => self.generate().await,
+            RotationStep::Verify => self.verify().await,
+            RotationStep::Promote => self.promote().await,
+            RotationStep::Watch => self.watch().await,
+            RotationStep::Drain => self.drain().await,
+            RotationStep::Destroy => self.destroy().await,
+            RotationStep::Done | RotationStep::RolledBack => Ok(Moved::Finished),
+        }
+    }
+
+    /// The value was made and sealed when the rotation began; here it is proven that it opens.
+    async fn generate(self) -> Result<Moved> {
+        let to = self.version(self.to).await?;
+        if to.state != VersionState::Pending {
+            return self.take_back(not_usable(&to)).await;
+        }
+        match self.inner.vault.open_version(&to) {
+            Ok(_) => self.go_on().await,
+            Err(VaultError::Tampered | VaultError::UnknownAlgorithm(_)) => {
+                self.take_back("the new version does not open".to_owned()).await
+            }
+            Err(other) => Err(other),
+        }
+    }
+
+    async fn verify(self) -> Result<Moved> {
+        let to = self.version(self.to).await?;
+        if to.state != VersionState::Pending {
+            return self.take_back(not_usable(&to)).await;
+        }
+        let value = self.inner.vault.open_version(&to)?;
+        let outcome = self
+            .in_time(self.inner.target.verify(&self.row.credential, self.to, &value))
+            .await
+            .unwrap_or_else(|| VerifyOutcome::Unreachable("no answer in time".to_owned()));
+        drop(value);
+        match outcome {
+            VerifyOutcome::Accepted | VerifyOutcome::NotConfigured => self.go_on().await,
+            VerifyOutcome::Refused(why) => self.take_back(format!("the target refuses the new version: {why}")).await,
+            VerifyOutcome::Unreachable(why) if self.now >= self.row.started.plus(self.rules().verify_limit) => {
+                self.take_back(format!("the target could not be reached: {why}")).await
+            }
+            VerifyOutcome::Unreachable(why) => self.tell(format!("the target cannot be reached: {why}")).await,
+        }
+    }
+
+    async fn promote(mut self) -> Result<Moved> {
+        let Some(mut tx) = self.begin().await? else { return Ok(Moved::On) };
+        let mut to = version_in(&mut tx, &self.row, self.to).await?;
+        match to.state {
+            // Promoted before a crash: only the workers may not know yet.
+            VersionState::Current => drop(tx),
+            VersionState::Pending => {
+                // At most one version is current at any moment, so the old one steps down first.
+                self.row.from_version = None;
+                let versions = tx.credential_versions(self.row.credential.as_str()).await?;
+                if let Some(mut from) = versions.into_iter().find(|v| v.state == VersionState::Current) {
+                    change(&mut from, VersionEvent::Supersede, self.now)?;
+                    tx.update_credential_version(&from).await?;
+                    self.row.from_version = Some(from.version);
+                }
+                change(&mut to, VersionEvent::Promote, self.now)?;
+                tx.update_credential_version(&to).await?;
+                self.store(tx, "rotation.promote").await?;
+            }
+            _ => {
+                drop(tx);
+                return self.take_back(not_usable(&to)).await;
+            }
+        }
+        if let Err(why) = self.publish().await {
+            return self.tell(why).await;
+        }
+        self.progress.promoted = Some(self.now);
+        self.row.deadline = Some(self.now.plus(self.progress.limit));
+        self.go_on().await
+    }
+
+    async fn watch(self) -> Result<Moved> {
+        let to = self.version(self.to).await?;
+        if to.state != VersionState::Current {
+            return self.take_back(not_usable(&to)).await;
+        }
+        let seen = self.in_time(self.inner.traffic.refused_since(&self.row.credential, self.to)).await;
+        let Some(counts) = seen else { return Ok(Moved::Failed) };
+        match self.rules().watch.judge(counts, self.progress.since_promotion_ms(self.now)) {
+            Verdict::Good => self.go_on().await,
+            Verdict::Wait => Ok(Moved::Waits),
+            Verdict::Bad => self.take_back(refused_by_traffic(counts.refused, counts.served)).await,
+        }
+    }
+
+    async fn drain(self) -> Result<Moved> {
+        let Some(from) = self.row.from_version else { return self.go_on().await };
+        let old = self.version(from).await?;
+        if old.state != VersionState::Previous {
+            return self.go_on().await;
+        }
+        // The old version is still there, so a new one that turns out bad can still be taken back.
+        let seen = self.in_time(self.inner.traffic.refused_since(&self.row.credential, self.to)).await;
+        if let Some(counts) = seen.filter(|c| self.rules().watch.is_bad(*c)) {
+            return self.take_back(refused_by_traffic(counts.refused, counts.served)).await;
+        }
+        let over = match self.progress.overlap {
+            Overlap::For(period) => self.progress.promoted.is_none_or(|t| self.now >= t.plus(period)),
+            Overlap::UntilDrained if self.row.deadline.is_some_and(|end| self.now >= end) => true,
+            Overlap::UntilDrained => {
+                let held = self.in_time(self.inner.traffic.in_flight(&self.row.credential, from)).await;
+                let Some(held) = held else { return Ok(Moved::Failed) };
+                held == 0
+            }
+        };
+        if over { self.go_on().await } else { Ok(Moved::Waits) }
+    }
+
+    async fn destroy(mut self) -> Result<Moved> {
+        let Some(mut tx) = self.begin().await? else { return Ok(Moved::On) };
+        match self.row.from_version {
+            Some(from) => {
+                let mut old = version_in(&mut tx, &self.row, from).await?;
+                if old.state == VersionState::Destroyed {
+                    drop(tx);
+                } else {
+                    destroy(&mut old, self.now)?;
+                    tx.update_credential_version(&old).await?;
+                    self.store(tx, "rotation.destroy").await?;
+                }
+            }
+            None => drop(tx),
+        }
+        match self.publish().await {
+            Ok(()) => self.go_on().await,
+            Err(why) => self.tell(why).await,
+        }
+    }
+
+    /// The new version fails, the old one is current again; stored at once, published next.
+    async fn take_back(mut self, why: String) -> Result<Moved> {
+        let Some(mut tx) = self.begin().await? else { return Ok(Moved::On) };
+        let mut to = version_in(&mut tx, &self.row, self.to).await?;
+        if matches!(to.state, VersionState::Pending | VersionState::Current) {
+            change(&mut to, VersionEvent::Refuse, self.now)?;
+            tx.update_credential_version(&to).await?;
+        }
+        let versions = tx.credential_versions(self.row.credential.as_str()).await?;
+        let none_current = versions.iter().all(|v| v.state != VersionState::Current);
+        let old = versions.into_iter().find(|v| Some(v.version) == self.row.from_version);
+        if let Some(mut old) = old.filter(|v| none_current && v.state == VersionState::Previous) {
+            change(&mut old, VersionEvent::Restore, self.now)?;
+            tx.update_credential_version(&old).await?;
+        }
+        tracing::warn!(credential = %self.row.credential, version = self.to, reason = %why, "rotation is taken back");
+        self.row.error = Some(why.clone());
+        self.progress.taken_back = Some(why);
+        self.store(tx, "rotation.take_back").await?;
+        Ok(Moved::On)
+    }
+
+    async fn finish_taking_back(mut self) -> Result<Moved> {
+        if let Err(why) = self.publish().await {
+            return self.tell(why).await;
+        }
+        let Some(tx) = self.begin().await? else { return Ok(Moved::On) };
+        self.row.step = RotationStep::RolledBack;
+        self.store(tx, "rotation.rolled_back").await?;
+        Ok(Moved::Finished)
+    }
+
+    /// Stores the next step.
+    async fn go_on(mut self) -> Result<Moved> {
+        let Some(tx) = self.begin().await? else { return Ok(Moved::On) };
+        self.row.step = self.row.step.next();
+        self.progress.message = None;
+        self.store(tx, "rotation.step").await?;
+        Ok(if self.row.step.is_finished() { Moved::Finished } else { Moved::On })
+    }
+
+    /// Stores once per step why it takes longer, for people to see.
+    async fn tell(mut self, why: String) -> Result<Moved> {
+        if self.progress.message.is_none() {
+            let Some(tx) = self.begin().await? else { return Ok(Moved::On) };
+            self.progress.message = Some(why);
+            self.store(tx, "rotation.delayed").await?;
+        }
+        Ok(Moved::Failed)
+    }
+
+    /// A transaction, unless somebody else moved this rotation since it was read.
+    async fn begin(&self) -> Result<Option<WriteTx>> {
+        let mut tx = self.inner.vault.store()?.begin(&Actor::system("rotation")).await?;
+        let stored = tx.rotation(&self.row.id).await?;
+        // What this step changed in memory only is judged by the step and by what was stored before.
+        Ok(stored.filter(|s| s.step == self.row.step && s.updated == self.row.updated).map(|_| tx))
+    }
+
+    /// Stores the rotation as it is now in memory, with whatever else the transaction holds.
+    async fn store(&mut self, mut tx: WriteTx, action: &str) -> Result<()> {
+        self.row.detail = serde_json::to_value(&self.progress).map_err(|_| VaultError::Corrupt("rotation"))?;
+        // Strictly later than before: `updated` tells two stored forms apart.
+        self.row.updated = tx.now().max(Timestamp::from_micros(self.row.updated.micros() + 1));
+        tx.update_rotation(&self.row).await?;
+        let mut detail = json!({ "rotation": self.row.id, "step": self.row.step, "to": self.to });
+        if let Some(error) = &self.row.error {
+            detail["error"] = json!(error);
+        }
+        tx.audit(action, &subject(&self.row.credential), detail);
+        tx.commit().await?;
+        Ok(())
+    }
+
+    async fn publish(&self) -> Result<(), String> {
+        match self.in_time(self.inner.publisher.publish()).await {
+            Some(outcome) => outcome.map_err(|why| format!("not every worker could be told: {why}")),
+            None => Err("not every worker could be told in time".to_owned()),
+        }
+    }
+
+    async fn version(&self, version: u32) -> Result<CredentialVersionRow> {
+        let found = self.inner.vault.store()?.credential_version(self.row.credential.as_str(), version).await?;
+        found.ok_or_else(|| missing(&self.row.credential, version))
+    }
+
+    async fn in_time<T>(&self, call: impl Future<Output = T>) -> Option<T> {
+        tokio::time::timeout(self.rules().call_timeout.as_duration(), call).await.ok()
+    }
+
+    fn rules(&self) -> &RunnerRules {
+        &self.inner.rules
+    }
+}
+
+async fn version_in(tx: &mut WriteTx, row: &RotationRow, version: u32) -> Result<CredentialVersionRow> {
+    let found = tx.credential_version(row.credential.as_str(), version).await?;
+    found.ok_or_else(|| missing(&row.credential, version))
+}
+
+fn not_usable(version: &CredentialVersionRow) -> String {
+    let state = serde_json::to_value(version.state).unwrap_or_default();
+    format!("the new version is {} meanwhile", state.as_str().unwrap_or("unusable"))
+}
+
+fn refused_by_traffic(refused: u64, served: u64) -> String {
+    format!("the upstream refused the new version in {refused} of {} requests", refused.saturating_add(served))
+}

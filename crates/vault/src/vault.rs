@@ -1,0 +1,346 @@
+//! The vault itself: initialised once, sealed at every start, unsealed while it works.
+//!
+//! A [`Vault`] is a cheap handle; all clones are sealed and unsealed together. While it is sealed
+//! nothing can be sealed, opened, issued or verified. It can also be opened from a copy of its
+//! settings while the database is away: it then opens values, but seals none until the store is
+//! attached again, because seals must be counted.
+
+use crate::{
+    Result, SealContext, SealInput, Sealed, VaultError, admin_token,
+    envelope::{DEFAULT_TENANT, associated},
+    keyring::Keyring,
+    pepper::Pepper,
+    seal::{self, RootKey},
+    settings::{self, Settings},
+    unsealed::Unsealed,
+};
+use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
+use credentialflow_model::{Actor, Name, SecretValue, Timestamp};
+use credentialflow_store::Store;
+use serde_json::json;
+use std::{
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+    time::SystemTime,
+};
+
+/// A handle to the vault.
+#[derive(Clone)]
+pub struct Vault(Arc<Inner>);
+
+struct Inner {
+    store: RwLock<Option<Store>>,
+    settings: RwLock<Arc<Settings>>,
+    unsealed: RwLock<Option<Arc<Unsealed>>>,
+    /// One at a time reserves seals.
+    reserving: tokio::sync::Mutex<()>,
+}
+
+/// What `init` gives back.
+#[derive(Debug)]
+pub struct Initialized {
+    /// The new vault, unsealed.
+    pub vault: Vault,
+    /// The administrator's token: to be shown once; only its keyed hash is kept.
+    pub admin_token: SecretValue,
+}
+
+impl fmt::Debug for Vault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Vault").field("sealed", &self.is_sealed()).finish_non_exhaustive()
+    }
+}
+
+impl Vault {
+    /// Creates the vault of a store: root key, keyring, pepper, audit key, administrator's token.
+    /// Refused, changing nothing, when there is one already.
+    pub async fn init(store: &Store, actor: &Actor, input: SealInput) -> Result<Initialized> {
+        if load(store).await?.is_some() {
+            return Err(VaultError::AlreadyInitialized);
+        }
+        let (root, stored) = on_side_thread(move || {
+            let root = RootKey::generate()?;
+            let stored = seal::close(&input, &root)?;
+            Ok((root, stored))
+        })
+        .await?;
+        let mut settings = Settings::default();
+        settings.0.insert(settings::SEAL.to_owned(), stored);
+        let unsealed = Unsealed::generate(root, now(), &mut settings)?;
+        let token = admin_token::generate()?;
+        settings.0.insert(settings::ADMIN_TOKEN.to_owned(), admin_token::to_stored(unsealed.newest_pepper()?, &token));
+        let mut tx = store.begin(actor).await?;
+        if tx.setting(settings::SEAL).await?.is_some() {
+            return Err(VaultError::AlreadyInitialized);
+        }
+        for (name, value) in &settings.0 {
+            tx.put_setting(name, value).await?;
+        }
+        tx.audit("vault.init", "settings/vault", json!({ "seal": seal::method_of(settings.get(settings::SEAL)?)? }));
+        tx.commit().await?;
+        let vault = Self::with(Some(store.clone()), settings, Some(unsealed));
+        Ok(Initialized { vault, admin_token: token })
+    }
+
+    /// The vault of a store, sealed. [`VaultError::NotInitialized`] when there is none.
+    pub async fn open_sealed(store: &Store) -> Result<Self> {
+        let settings = load(store).await?.ok_or(VaultError::NotInitialized)?;
+        Ok(Self::with(Some(store.clone()), settings, None))
+    }
+
+    /// A sealed vault from a copy made by [`Vault::settings_copy`], while the store is away.
+    pub fn open_copy(copy: &[u8]) -> Result<Self> {
+        Ok(Self::with(None, Settings::from_copy(copy)?, None))
+    }
+
+    /// Everything needed to unseal again without the store: wrapped keys and public facts, safe to
+    /// keep in a file beside the gateway's local copy.
+    pub fn settings_copy(&self) -> Result<Vec<u8>> {
+        self.settings().to_copy()
+    }
+
+    /// Gives a vault opened from a copy its store, and reads the settings afresh.
+    pub async fn attach(&self, store: &Store) -> Result<()> {
+        *self.0.store.write().unwrap_or_else(PoisonError::into_inner) = Some(store.clone());
+        self.reload().await
+    }
+
+    /// Reads the settings again, as after another node rotated the keyring.
+    pub async fn reload(&self) -> Result<()> {
+        let settings = load(&self.store()?).await?.ok_or(VaultError::NotInitialized)?;
+        let one_at_a_time = self.0.reserving.lock().await;
+        if let Some(unsealed) = self.unsealed_or_none() {
+            let fresh = Unsealed::open(unsealed.root.duplicate(), &settings)?;
+            // What this process reserved stays usable; a newer key needs a reservation of its own.
+            if fresh.ring().newest_id() == unsealed.ring().newest_id() {
+                fresh.replace_ring((*unsealed.ring()).clone());
+            }
+            *self.0.unsealed.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(fresh));
+        }
+        *self.0.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+        drop(one_at_a_time);
+        if self.is_sealed() { Ok(()) } else { self.maintain().await }
+    }
+
+    fn with(store: Option<Store>, settings: Settings, unsealed: Option<Unsealed>) -> Self {
+        Self(Arc::new(Inner {
+            store: RwLock::new(store),
+            settings: RwLock::new(Arc::new(settings)),
+            unsealed: RwLock::new(unsealed.map(Arc::new)),
+            reserving: tokio::sync::Mutex::new(()),
+        }))
+    }
+
+    /// The name of the method this vault is unsealed by: `passphrase`, `key_file` or `environment`.
+    pub fn seal_method(&self) -> Result<&'static str> {
+        seal::method_of(self.settings().get(settings::SEAL)?)
+    }
+
+    /// Opens the root key and everything under it. Does nothing when it is open already, but still
+    /// refuses a wrong input. Without a reachable store, values open but none can be sealed.
+    pub async fn unseal(&self, input: SealInput) -> Result<()> {
+        let settings = self.settings();
+        let root = {
+            let settings = settings.clone();
+            on_side_thread(move || seal::open(settings.get(settings::SEAL)?, &input)).await?
+        };
+        if self.is_sealed() {
+            let unsealed = Unsealed::open(root, &settings)?;
+            *self.0.unsealed.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(unsealed));
+        }
+        if let Err(error) = self.maintain().await {
+            tracing::warn!(%error, "the vault is unsealed, but can seal no new values until its store is reachable");
+        }
+        Ok(())
+    }
+
+    /// Forgets every opened key.
+    pub fn seal(&self) {
+        *self.0.unsealed.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Whether the keys are not in memory.
+    pub fn is_sealed(&self) -> bool {
+        self.unsealed_or_none().is_none()
+    }
+
+    /// Reserves seals in the store when few are left, and rotates the keyring before its newest key
+    /// nears the limit. To be called now and then; the rotation runner does.
+    pub async fn maintain(&self) -> Result<()> {
+        let _one_at_a_time = self.0.reserving.lock().await;
+        let unsealed = self.unsealed()?;
+        if unsealed.ring().is_low() {
+            self.change_ring(&unsealed, &Actor::system("vault"), "keyring.reserve", |ring| ring.reserve(now())).await?;
+        }
+        Ok(())
+    }
+
+    /// Adds a fresh encryption key, which seals from now on. Old values stay readable.
+    pub async fn rotate_keyring(&self, actor: &Actor) -> Result<u32> {
+        let _one_at_a_time = self.0.reserving.lock().await;
+        let unsealed = self.unsealed()?;
+        self.change_ring(&unsealed, actor, "keyring.rotate", |ring| ring.rotate(now()).map(|_| ())).await?;
+        Ok(unsealed.ring().newest_id())
+    }
+
+    /// Numbers and creation times of the encryption keys, oldest first.
+    pub fn keyring_inventory(&self) -> Result<Vec<(u32, Timestamp)>> {
+        Ok(self.unsealed()?.ring().inventory())
+    }
+
+    /// Seals a credential's value for its place.
+    pub fn seal_value(&self, context: &SealContext, value: &SecretValue) -> Result<Sealed> {
+        self.unsealed()?.seal(&context.tenant, &context.associated_data(), value.expose())
+    }
+
+    /// Opens a credential's value at its place.
+    pub fn open_value(&self, context: &SealContext, sealed: &Sealed) -> Result<SecretValue> {
+        self.unsealed()?.open_sealed(&context.tenant, &context.associated_data(), sealed)
+    }
+
+    /// Seals anything else that must not lie about in the clear, such as the gateway's local copy.
+    /// `context` names its place; it opens nowhere else.
+    pub fn seal_blob(&self, context: &str, bytes: &[u8]) -> Result<Sealed> {
+        self.unsealed()?.seal(DEFAULT_TENANT, &blob_context(context), bytes)
+    }
+
+    /// Opens what [`Vault::seal_blob`] sealed for the same context.
+    pub fn open_blob(&self, context: &str, sealed: &Sealed) -> Result<SecretValue> {
+        self.unsealed()?.open_sealed(DEFAULT_TENANT, &blob_context(context), sealed)
+    }
+
+    /// The pepper that makes new keyed hashes.
+    pub fn pepper(&self) -> Result<Pepper> {
+        self.unsealed()?.newest_pepper().cloned()
+    }
+
+    /// All peppers, oldest first, to check hashes made under any of them.
+    pub fn peppers(&self) -> Result<Vec<Pepper>> {
+        Ok(self.unsealed()?.peppers.clone())
+    }
+
+    /// Whether a presented administrator's token is the right one. Constant time and equal work for
+    /// right, wrong and malformed ones; `false` while the vault is sealed.
+    pub fn verify_admin_token(&self, presented: &[u8]) -> bool {
+        let Ok(unsealed) = self.unsealed() else { return false };
+        let settings = self.settings();
+        settings
+            .get(settings::ADMIN_TOKEN)
+            .and_then(|stored| admin_token::verify(&unsealed.peppers, stored, presented))
+            .unwrap_or(false)
+    }
+
+    /// Replaces the administrator's token; the old one is refused from now on. Shown once.
+    pub async fn replace_admin_token(&self, actor: &Actor) -> Result<SecretValue> {
+        let unsealed = self.unsealed()?;
+        let token = admin_token::generate()?;
+        let stored = admin_token::to_stored(unsealed.newest_pepper()?, &token);
+        let mut tx = self.store()?.begin(actor).await?;
+        tx.put_setting(settings::ADMIN_TOKEN, &stored).await?;
+        tx.audit("admin_token.replace", "settings/vault.admin_token", json!({}));
+        tx.commit().await?;
+        self.remember(settings::ADMIN_TOKEN, stored);
+        Ok(token)
+    }
+
+    /// A keyed hash of a credential's value, to recognise an unchanged one.
+    pub fn fingerprint(&self, credential: &Name, value: &SecretValue) -> Result<[u8; 32]> {
+        Ok(self.unsealed()?.fingerprint(credential, value))
+    }
+
+    /// Signs a checkpoint of the audit log (Ed25519, RFC 8032): everything up to `seq`, whose event
+    /// has this hash.
+    pub fn sign_checkpoint(&self, seq: u64, hash: &[u8]) -> Result<Vec<u8>> {
+        self.unsealed()?.sign(&checkpoint_message(seq, hash))
+    }
+
+    /// The public key that checks signed checkpoints. Available while sealed.
+    pub fn audit_public_key(&self) -> Result<Vec<u8>> {
+        Ok(self.settings().get(settings::AUDIT_PUBLIC_KEY)?.to_vec())
+    }
+
+    pub(crate) fn unsealed(&self) -> Result<Arc<Unsealed>> {
+        self.unsealed_or_none().ok_or(VaultError::Sealed)
+    }
+
+    pub(crate) fn store(&self) -> Result<Store> {
+        self.0.store.read().unwrap_or_else(PoisonError::into_inner).clone().ok_or(VaultError::NoStore)
+    }
+
+    fn unsealed_or_none(&self) -> Option<Arc<Unsealed>> {
+        self.0.unsealed.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn settings(&self) -> Arc<Settings> {
+        self.0.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn remember(&self, name: &'static str, value: Vec<u8>) {
+        let mut settings = self.0.settings.write().unwrap_or_else(PoisonError::into_inner);
+        let mut changed = (**settings).clone();
+        changed.0.insert(name.to_owned(), value);
+        *settings = Arc::new(changed);
+    }
+}
+
+/// Whether a signature by this public key vouches for a checkpoint. Needs no vault, so that a copy of
+/// the audit log can be checked offline.
+pub fn verify_checkpoint(public_key: &[u8], seq: u64, hash: &[u8], signature: &[u8]) -> bool {
+    UnparsedPublicKey::new(&ED25519, public_key).verify(&checkpoint_message(seq, hash), signature).is_ok()
+}
+
+fn checkpoint_message(seq: u64, hash: &[u8]) -> Vec<u8> {
+    associated(&[b"credentialflow audit checkpoint 1", &seq.to_be_bytes(), hash])
+}
+
+fn blob_context(context: &str) -> Vec<u8> {
+    associated(&[b"blob", context.as_bytes()])
+}
+
+fn now() -> Timestamp {
+    SystemTime::now().into()
+}
+
+/// The settings a store holds; `None` when no vault was initialised there.
+async fn load(store: &Store) -> Result<Option<Settings>> {
+    let mut found = Settings::default();
+    for name in settings::ALL {
+        if let Some(value) = store.setting(name).await? {
+            found.0.insert(name.to_owned(), value);
+        }
+    }
+    match found.0.len() {
+        0 => Ok(None),
+        n if n == settings::ALL.len() => Ok(Some(found)),
+        _ => Err(VaultError::Corrupt("settings of the vault")),
+    }
+}
+
+impl Vault {
+    /// Changes the stored ring, not the one in memory: another node may have changed it since. What
+    /// is reserved here belongs to this process alone.
+    async fn change_ring(
+        &self,
+        unsealed: &Unsealed,
+        actor: &Actor,
+        action: &str,
+        change: impl FnOnce(&mut Keyring) -> Result<()>,
+    ) -> Result<()> {
+        let mut tx = self.store()?.begin(actor).await?;
+        let stored = tx.setting(settings::KEYRING).await?.ok_or(VaultError::NotInitialized)?;
+        let mut ring = Keyring::from_bytes(unsealed.root.unwrap(settings::KEYRING, &stored)?.expose())?;
+        change(&mut ring)?;
+        let wrapped = unsealed.root.wrap(settings::KEYRING, &ring.to_bytes())?.into_bytes();
+        tx.put_setting(settings::KEYRING, &wrapped).await?;
+        tx.audit(action, "settings/vault.keyring", json!({ "newest_key": ring.newest_id() }));
+        tx.commit().await?;
+        self.remember(settings::KEYRING, wrapped);
+        unsealed.replace_ring(ring);
+        Ok(())
+    }
+}
+
+/// Password hashing is slow on purpose; it must not hold up the runtime's threads.
+async fn on_side_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| VaultError::Crypto)?
+}
