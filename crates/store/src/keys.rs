@@ -118,7 +118,6 @@ impl Store {
         }
     }
 
-    #[expect(clippy::type_complexity, reason = "two lists that are merged at once by the one caller")]
     async fn key_page(&self, after: i64, page: u32) -> Result<(Vec<(KeyRow, Option<String>)>, Vec<KeySecretRow>)> {
         let mut connection = self.reader().await?;
         let keys = sqlx::query(

@@ -124,12 +124,18 @@ pub async fn verify(store: &Store, signed: SignatureCheck<'_>) -> Result<AuditRe
     let (head_seq, head_hash) = store.audit_head().await?;
     let mut verifier = Verifier::new(store.checkpoints().await?, signed)?;
     let mut head_met = head_seq == 0;
+    let mut size = PAGE;
     loop {
-        let page = store.audit_fields(verifier.events, PAGE, &AuditFilter::default()).await.map_err(|e| match e {
-            // A field that is not even of its type.
-            StoreError::Corrupt(what) => VerifyError::Broken(BrokenAt { seq: verifier.events + 1, what }),
-            other => VerifyError::Store(other),
-        })?;
+        let page = match store.audit_fields(verifier.events, size, &AuditFilter::default()).await {
+            Ok(page) => page,
+            // A field that is not even of its type fails the page it is in: go on one by one to name its event.
+            Err(StoreError::Corrupt(_)) if size > 1 => {
+                size = 1;
+                continue;
+            }
+            Err(StoreError::Corrupt(what)) => return Err(BrokenAt { seq: verifier.events + 1, what }.into()),
+            Err(other) => return Err(other.into()),
+        };
         for fields in &page {
             verifier.push(fields)?;
             if verifier.events == head_seq {
@@ -139,7 +145,7 @@ pub async fn verify(store: &Store, signed: SignatureCheck<'_>) -> Result<AuditRe
                 head_met = true;
             }
         }
-        if page.len() < PAGE as usize {
+        if page.len() < size as usize {
             break;
         }
     }

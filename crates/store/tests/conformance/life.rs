@@ -1,0 +1,201 @@
+//! Credentials, rotations, settings and kept answers: what goes in comes out, what may not be is refused.
+
+use crate::{Database, admin, name, on_both};
+use credentialflow_model::Timestamp;
+use credentialflow_model::lifecycle::{RotationStep, VersionState};
+use credentialflow_store::{
+    ChangeKind, CredentialUse, CredentialVersionRow, IdempotencyRow, RotationRow, Store, StoreError, Uses,
+};
+use serde_json::json;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+on_both!(
+    settings_come_back,
+    versions_come_back,
+    one_rotation_at_a_time,
+    kept_answers_expire,
+    a_promotion_is_one_change
+);
+
+fn version(n: u32, state: VersionState) -> CredentialVersionRow {
+    CredentialVersionRow {
+        credential: name("orders-token"),
+        version: n,
+        state,
+        sealed: Some(vec![0, 255, n as u8]),
+        algorithm: "aes-256-gcm".into(),
+        keyring_id: 1,
+        fingerprint: vec![7; 32],
+        created: Timestamp::from_micros(1_793_534_400_123_456),
+        promoted: Some(Timestamp::from_secs(1_793_534_401)),
+        retired: None,
+    }
+}
+
+async fn settings_come_back(db: Database) {
+    let f = db.fresh().await;
+    let all_bytes: Vec<u8> = (0..=255).collect();
+    let mut tx = f.store.begin(&admin()).await.unwrap();
+    tx.put_setting("seal", b"old").await.unwrap();
+    tx.put_setting("seal", &all_bytes).await.unwrap();
+    tx.put_setting("empty", b"").await.unwrap();
+    assert_eq!(tx.setting("seal").await.unwrap().unwrap(), all_bytes);
+    tx.audit("seal.configure", "settings/seal", json!({}));
+    tx.commit().await.unwrap();
+    assert_eq!(f.store.setting("seal").await.unwrap().unwrap(), all_bytes);
+    assert_eq!(f.store.setting("empty").await.unwrap().unwrap(), b"");
+    assert_eq!(f.store.setting("none").await.unwrap(), None);
+    let mut tx = f.store.begin(&admin()).await.unwrap();
+    assert!(tx.delete_setting("seal").await.unwrap());
+    assert!(!tx.delete_setting("seal").await.unwrap());
+    tx.audit("seal.remove", "settings/seal", json!({}));
+    tx.commit().await.unwrap();
+    assert_eq!(f.store.setting("seal").await.unwrap(), None);
+}
+
+async fn versions_come_back(db: Database) {
+    let f = db.fresh().await;
+    let mut tx = f.store.begin(&admin()).await.unwrap();
+    let (one, mut two) = (version(1, VersionState::Current), version(2, VersionState::Pending));
+    tx.insert_credential_version(&one).await.unwrap();
+    tx.insert_credential_version(&two).await.unwrap();
+    two.sealed = None;
+    two.state = VersionState::Destroyed;
+    two.retired = Some(Timestamp::from_secs(2_000_000_000));
+    tx.update_credential_version(&two).await.unwrap();
+    let missing = version(3, VersionState::Pending);
+    assert!(matches!(tx.update_credential_version(&missing).await, Err(StoreError::NotFound(_))));
+    tx.audit("credential.create", "credentials/orders-token", json!({}));
+    tx.commit().await.unwrap();
+    assert_eq!(f.store.credential_versions("orders-token").await.unwrap(), [one.clone(), two.clone()]);
+    assert_eq!(f.store.credential_version("orders-token", 2).await.unwrap(), Some(two.clone()));
+    assert_eq!(f.store.live_credential_versions().await.unwrap(), [one.clone()]);
+    assert_eq!(f.store.credential_versions_after(Some(("orders-token", 1)), 10).await.unwrap(), [two]);
+    assert_eq!(f.store.credential_versions_after(None, 1).await.unwrap(), [one]);
+    let used = |count| CredentialUse {
+        credential: "orders-token".into(),
+        version: 1,
+        last_time: Timestamp::from_secs(i64::try_from(count).unwrap()),
+        count,
+    };
+    let uses = Uses { keys: vec![], credentials: vec![used(5), used(2)] };
+    f.store.record_uses(&uses).await.unwrap();
+    f.store.record_uses(&uses).await.unwrap();
+    let read = f.store.credential_uses("orders-token").await.unwrap();
+    assert_eq!((read[0].count, read[0].last_time), (14, Timestamp::from_secs(5)));
+    let mut tx = f.store.begin(&admin()).await.unwrap();
+    assert_eq!(tx.delete_credential_versions("orders-token").await.unwrap(), 2);
+    tx.audit("credential.delete", "credentials/orders-token", json!({}));
+    tx.commit().await.unwrap();
+    assert_eq!(f.store.credential_uses("orders-token").await.unwrap(), []);
+}
+
+async fn a_promotion_is_one_change(db: Database) {
+    let f = db.fresh().await;
+    let mut tx = f.store.begin(&admin()).await.unwrap();
+    let (mut one, mut two) = (version(1, VersionState::Current), version(2, VersionState::Pending));
+    tx.insert_credential_version(&one).await.unwrap();
+    tx.insert_credential_version(&two).await.unwrap();
+    tx.audit("credential.create", "credentials/orders-token", json!({}));
+    tx.commit().await.unwrap();
+    two.state = VersionState::Current;
+    let mut tx = f.store.begin(&admin()).await.unwrap();
+    let refused = tx.update_credential_version(&two).await;
+    assert!(matches!(refused, Err(StoreError::Conflict(_))), "two current versions: {refused:?}");
+    drop(tx);
+    let mut tx = f.store.begin(&admin()).await.unwrap();
+    one.state = VersionState::Previous;
+    tx.update_credential_version(&one).await.unwrap();
+    tx.update_credential_version(&two).await.unwrap();
+    tx.audit("credential.promote", "credentials/orders-token", json!({ "version": 2 }));
+    tx.commit().await.unwrap();
+    assert_eq!(f.store.live_credential_versions().await.unwrap(), [one, two]);
+    let kinds: Vec<_> = f.store.changes_since(0, 10).await.unwrap().iter().map(|c| c.kind).collect();
+    assert_eq!(kinds, [ChangeKind::CredentialVersions; 4]);
+}
+
+async fn one_rotation_at_a_time(db: Database) {
+    let f = db.fresh().await;
+    let mut rotation = RotationRow {
+        id: "01HROT".into(),
+        credential: name("orders-token"),
+        from_version: Some(1),
+        to_version: None,
+        step: RotationStep::Generate,
+        started: Timestamp::from_secs(10),
+        updated: Timestamp::from_secs(10),
+        deadline: Some(Timestamp::from_secs(99)),
+        detail: json!({ "overlap": "until-drained" }),
+        error: None,
+    };
+    let mut tx = f.store.begin(&admin()).await.unwrap();
+    tx.insert_rotation(&rotation).await.unwrap();
+    assert_eq!(tx.unfinished_rotation("orders-token").await.unwrap().unwrap(), rotation);
+    tx.audit("credential.rotate", "credentials/orders-token", json!({}));
+    tx.commit().await.unwrap();
+    assert_eq!(f.store.unfinished_rotations().await.unwrap(), [rotation.clone()]);
+
+    let second = RotationRow { id: "01HSECOND".into(), started: Timestamp::from_secs(20), ..rotation.clone() };
+    let mut tx = f.store.begin(&admin()).await.unwrap();
+    assert!(matches!(tx.insert_rotation(&second).await, Err(StoreError::Conflict(_))));
+    drop(tx);
+
+    rotation.step = RotationStep::RolledBack;
+    rotation.to_version = Some(2);
+    rotation.error = Some("the upstream answered 401".into());
+    let mut tx = f.store.begin(&admin()).await.unwrap();
+    tx.update_rotation(&rotation).await.unwrap();
+    tx.insert_rotation(&second).await.unwrap();
+    tx.audit("credential.rotate", "credentials/orders-token", json!({}));
+    tx.commit().await.unwrap();
+    assert_eq!(f.store.rotation("01HROT").await.unwrap().unwrap(), rotation);
+    assert_eq!(f.store.rotations("orders-token", 9).await.unwrap(), [second.clone(), rotation]);
+    assert_eq!(f.store.unfinished_rotations().await.unwrap(), [second]);
+}
+
+/// Seconds the tests' clock is ahead.
+static AHEAD: AtomicI64 = AtomicI64::new(0);
+
+async fn kept_answers_expire(db: Database) {
+    // Each database has its own hour, so that both cases can move it.
+    let clock: fn() -> Timestamp = match db {
+        Database::Sqlite => || Timestamp::from_secs(1_793_534_400 + (AHEAD.load(Ordering::SeqCst) & 0xf_ffff)),
+        Database::Postgres => || Timestamp::from_secs(1_793_534_400 + (AHEAD.load(Ordering::SeqCst) >> 20)),
+    };
+    let forward = |secs: i64| match db {
+        Database::Sqlite => AHEAD.fetch_add(secs, Ordering::SeqCst),
+        Database::Postgres => AHEAD.fetch_add(secs << 20, Ordering::SeqCst),
+    };
+    let f = db.fresh().await;
+    let store = Store::connect_with_clock(&f.url, clock).await.unwrap();
+    let keep = |response: &[u8]| IdempotencyRow {
+        key: "k-1".into(),
+        actor: "admin".into(),
+        request_hash: vec![1, 2],
+        response: response.to_vec(),
+        created: store.now(),
+    };
+    let first = keep(b"sealed");
+    let mut tx = store.begin(&admin()).await.unwrap();
+    tx.put_idempotency(&first).await.unwrap();
+    tx.audit("key.create", "keys/a", json!({}));
+    tx.commit().await.unwrap();
+    assert_eq!(store.idempotency("k-1", "admin").await.unwrap().unwrap(), first);
+    assert_eq!(store.idempotency("k-1", "somebody").await.unwrap(), None);
+    let mut tx = store.begin(&admin()).await.unwrap();
+    assert!(matches!(tx.put_idempotency(&keep(b"other")).await, Err(StoreError::Conflict(_))));
+    drop(tx);
+    forward(24 * 3600 - 1);
+    assert_eq!(store.purge_idempotency().await.unwrap(), 0);
+    assert!(store.idempotency("k-1", "admin").await.unwrap().is_some());
+    forward(2);
+    assert_eq!(store.idempotency("k-1", "admin").await.unwrap(), None);
+    let again = keep(b"other");
+    let mut tx = store.begin(&admin()).await.unwrap();
+    tx.put_idempotency(&again).await.unwrap();
+    assert_eq!(tx.idempotency("k-1", "admin").await.unwrap().unwrap(), again);
+    tx.audit("key.create", "keys/a", json!({}));
+    tx.commit().await.unwrap();
+    forward(24 * 3600 + 1);
+    assert_eq!(store.purge_idempotency().await.unwrap(), 1);
+}

@@ -1,0 +1,158 @@
+//! Keys: identity, secrets, uses, and the walk over all of them.
+
+use crate::{Database, admin, name, on_both};
+use credentialflow_model::lifecycle::VersionState;
+use credentialflow_model::resource::Kind;
+use credentialflow_model::{KeyId, Timestamp};
+use credentialflow_store::{Expect, KeyRow, KeySecretRow, KeyUse, Store, StoreError, Uses};
+use serde_json::json;
+
+on_both!(keys_come_back, uses_add_up, a_walk_meets_every_key_once);
+
+fn key(n: u64) -> KeyRow {
+    KeyRow {
+        // Spread over the whole range, the top bit included.
+        id: KeyId::from_bits(n.wrapping_mul(0x9e37_79b9_7f4a_7c15)),
+        name: name(&format!("k{n}")),
+        application: name("checkout"),
+        created: Timestamp::from_secs(1_793_534_400),
+        revoked_at: None,
+    }
+}
+
+fn secret(key: &KeyRow, version: u32) -> KeySecretRow {
+    KeySecretRow {
+        key_id: key.id,
+        version,
+        state: VersionState::Current,
+        hash: [version as u8; 32],
+        pepper_id: 3,
+        created: Timestamp::from_secs(1_793_534_400),
+        retire_at: None,
+    }
+}
+
+async fn keys_come_back(db: Database) {
+    let f = db.fresh().await;
+    let mut one = key(1);
+    let mut old = secret(&one, 1);
+    let mut tx = f.store.begin(&admin()).await.unwrap();
+    tx.insert_key(&one).await.unwrap();
+    tx.insert_key_secret(&old).await.unwrap();
+    tx.put_resource(Kind::Keys, &one.name, r#"{"name":"k1"}"#, Expect::Absent).await.unwrap();
+    tx.audit("key.create", "keys/k1", json!({}));
+    tx.commit().await.unwrap();
+
+    for refused in [KeyRow { name: name("other"), ..one.clone() }, KeyRow { id: KeyId::from_bits(5), ..one.clone() }] {
+        let mut tx = f.store.begin(&admin()).await.unwrap();
+        assert!(matches!(tx.insert_key(&refused).await, Err(StoreError::Conflict(_))));
+    }
+    let mut tx = f.store.begin(&admin()).await.unwrap();
+    assert!(matches!(tx.insert_key_secret(&secret(&key(77), 1)).await, Err(StoreError::Conflict(_))), "no such key");
+    drop(tx);
+
+    let mut tx = f.store.begin(&admin()).await.unwrap();
+    old.state = VersionState::Previous;
+    old.retire_at = Some(Timestamp::from_secs(1_793_600_000));
+    tx.update_key_secret(&old).await.unwrap();
+    tx.insert_key_secret(&secret(&one, 2)).await.unwrap();
+    one.revoked_at = Some(Timestamp::from_secs(1_793_534_500));
+    tx.update_key(&one).await.unwrap();
+    assert!(matches!(tx.update_key(&key(9)).await, Err(StoreError::NotFound(_))));
+    tx.audit("key.revoke", "keys/k1", json!({}));
+    tx.commit().await.unwrap();
+
+    let record = f.store.key_record("k1").await.unwrap().unwrap();
+    assert_eq!(record.key, one);
+    assert_eq!(record.secrets, [old, secret(&one, 2)]);
+    assert_eq!(record.body.as_deref(), Some(r#"{"name":"k1"}"#));
+    assert_eq!(f.store.key(one.id).await.unwrap(), Some(one.clone()));
+    assert!(f.store.changes_since(0, 99).await.unwrap().iter().all(|c| c.name == "k1"));
+
+    let mut tx = f.store.begin(&admin()).await.unwrap();
+    assert!(tx.delete_key(one.id).await.unwrap());
+    assert!(!tx.delete_key(one.id).await.unwrap());
+    tx.audit("key.delete", "keys/k1", json!({}));
+    tx.commit().await.unwrap();
+    assert_eq!(f.store.key_secrets(one.id).await.unwrap(), []);
+}
+
+async fn uses_add_up(db: Database) {
+    let f = db.fresh().await;
+    let other = Store::connect(&f.url).await.unwrap();
+    let used = |n: u64, secs: i64, source: &str, count: u64| KeyUse {
+        key_id: key(n).id,
+        last_time: Timestamp::from_secs(secs),
+        last_source: source.into(),
+        count,
+    };
+    let batch = |keys| Uses { keys, credentials: vec![] };
+    // One key twice in a batch, and more keys than fit one statement, from two nodes at once.
+    let mut large: Vec<_> = (0..500).map(|n| used(n, 50, "192.0.2.1", 2)).collect();
+    large.push(used(7, 60, "192.0.2.7", 1));
+    let reversed: Vec<_> = large.iter().rev().cloned().collect();
+    let (large, reversed) = (batch(large), batch(reversed));
+    let (a, b) = tokio::join!(f.store.record_uses(&large), other.record_uses(&reversed));
+    (a.unwrap(), b.unwrap());
+    f.store.record_uses(&batch(vec![used(7, 40, "192.0.2.9", 10)])).await.unwrap();
+    let seven = f.store.key_use(key(7).id).await.unwrap().unwrap();
+    assert_eq!(seven, used(7, 60, "192.0.2.7", 16), "an older use neither moves the time nor the source");
+    let ids: Vec<_> = (0..501).map(|n| key(n).id).collect();
+    assert_eq!(f.store.key_uses(&ids).await.unwrap().len(), 500);
+    assert_eq!(f.store.key_use(key(999).id).await.unwrap(), None);
+    f.store.record_uses(&Uses::default()).await.unwrap();
+}
+
+async fn a_walk_meets_every_key_once(db: Database) {
+    let f = db.fresh().await;
+    let keys: Vec<_> = (1..=1_000).map(key).collect();
+    let mut tx = f.store.begin(&admin()).await.unwrap();
+    tx.insert_keys(&keys).await.unwrap();
+    let secrets: Vec<_> = keys.iter().flat_map(|k| [secret(k, 1), secret(k, 2)]).collect();
+    tx.insert_key_secrets(&secrets).await.unwrap();
+    tx.audit("config.apply", "config/all", json!({}));
+    tx.commit().await.unwrap();
+    for page in [1, 7, 250, 1_000, 5_000] {
+        let mut met = Vec::new();
+        f.store
+            .for_each_key::<StoreError>(page, |record| {
+                assert_eq!(record.secrets, [secret(&record.key, 1), secret(&record.key, 2)]);
+                met.push(record.key.id);
+                Ok(())
+            })
+            .await
+            .unwrap();
+        assert!(met.is_sorted() && met.len() == 1_000, "page {page}: {}", met.len());
+    }
+    let stopped = f.store.for_each_key(10, |_| Err(StoreError::NotFound("enough".into()))).await;
+    assert!(matches!(stopped, Err(StoreError::NotFound(_))));
+}
+
+/// How long the walk over a million keys takes; run with `--release -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+fn a_million_keys() {
+    crate::block_on(async {
+        let f = Database::Sqlite.fresh().await;
+        let mut tx = f.store.begin(&admin()).await.unwrap();
+        for part in 0..100u64 {
+            let keys: Vec<_> = (1..=10_000).map(|n| key(part * 10_000 + n)).collect();
+            tx.insert_keys(&keys).await.unwrap();
+            tx.insert_key_secrets(&keys.iter().map(|k| secret(k, 1)).collect::<Vec<_>>()).await.unwrap();
+            let bodies: Vec<_> =
+                keys.iter().map(|k| (Kind::Keys, k.name.clone(), format!(r#"{{"name":"{}"}}"#, k.name))).collect();
+            tx.put_resources(&bodies).await.unwrap();
+        }
+        tx.audit("config.apply", "config/all", json!({}));
+        tx.commit().await.unwrap();
+        let (start, mut n) = (std::time::Instant::now(), 0u32);
+        f.store
+            .for_each_key::<StoreError>(5_000, |_| {
+                n += 1;
+                Ok(())
+            })
+            .await
+            .unwrap();
+        println!("{n} keys in {:?}", start.elapsed());
+    });
+}
