@@ -21,6 +21,7 @@ use std::{
 
 /// Minutes kept in memory.
 pub(crate) const KEPT_MINUTES: i64 = 24 * 60;
+const LIVE_MINUTES: usize = 8;
 const LIVE_NAMES: usize = 256;
 const RING_NAMES: usize = 24;
 const TOP: usize = 10;
@@ -297,7 +298,7 @@ impl Rollups {
         let at = match self.live.iter().rposition(|m| m.minute == minute) {
             Some(at) => at,
             // Records far apart in time (a wrong clock) share the oldest live minute instead of growing the list.
-            None if self.live.len() >= 8 => 0,
+            None if self.live.len() >= LIVE_MINUTES => 0,
             None => {
                 self.live.push(LiveMinute::new(minute));
                 self.live.len() - 1
@@ -310,6 +311,11 @@ impl Rollups {
                 slots.get(id, names).add(s);
             }
         }
+    }
+
+    /// Whether the live minutes should be drained to make room for further ones.
+    pub fn is_crowded(&self) -> bool {
+        self.live.len() >= LIVE_MINUTES
     }
 
     /// Whether there is a minute before the one of `now`.
