@@ -1,2 +1,20 @@
 //! The data plane: listen, route, authenticate, authorize, inject, forward, record.
+//!
+//! Knows the shared words, the policies and the model dialects; never the store, the vault, the
+//! admin API. What it needs from them it names in [`ports`], and the binary plugs them in.
+
+mod conn;
+pub mod gateway;
 pub mod http1;
+pub mod net;
+mod pipeline;
+pub mod ports;
+pub mod route;
+pub mod snapshot;
+mod upstream;
+mod worker;
+
+pub use gateway::Gateway;
+pub use pipeline::{InjectedRequest, Permit};
+pub use snapshot::Snapshot;
+pub use worker::{Gauges, Settings};

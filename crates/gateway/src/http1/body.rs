@@ -192,7 +192,19 @@ mod tests {
 
     #[test]
     fn broken_chunks_are_refused() {
-        for bad in ["x", "\r\n", "5\nhello", "5\r\nhelloX", "5\r\nhello\n", "-1\r\n", "0x5\r\n", "1000000000000000\r\n", "0\r\n x: y\r\n\r\n", "0\r\n\n", "1;\n"] {
+        for bad in [
+            "x",
+            "\r\n",
+            "5\nhello",
+            "5\r\nhelloX",
+            "5\r\nhello\n",
+            "-1\r\n",
+            "0x5\r\n",
+            "1000000000000000\r\n",
+            "0\r\n x: y\r\n\r\n",
+            "0\r\n\n",
+            "1;\n",
+        ] {
             assert_eq!(decode(Framing::Chunked, bad.as_bytes(), &[]), Err(BadFraming), "{bad:?}");
         }
     }

@@ -423,7 +423,8 @@ fn is_host(host: &[u8]) -> bool {
         return address.iter().all(|b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.')) && is_port(&v6[close + 1..]);
     }
     let name_end = memchr::memchr(b':', host).unwrap_or(host.len());
-    host[..name_end].iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_')) && is_port(&host[name_end..])
+    host[..name_end].iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'))
+        && is_port(&host[name_end..])
 }
 
 fn is_port(text: &[u8]) -> bool {
@@ -437,8 +438,7 @@ fn is_port(text: &[u8]) -> bool {
 /// `tchar` (RFC 9110, 5.6.2).
 pub const TOKEN: [bool; 256] = table(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz");
 /// `pchar` and `/` (RFC 3986, 3.3), and `?` which begins the query.
-const PATH: [bool; 256] =
-    table(b"-._~%!$&'()*+,;=:@/?0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz");
+const PATH: [bool; 256] = table(b"-._~%!$&'()*+,;=:@/?0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz");
 /// `field-vchar`, space, tab and `obs-text` (RFC 9110, 5.5).
 pub const VALUE: [bool; 256] = {
     let mut t = [false; 256];

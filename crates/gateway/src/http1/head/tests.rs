@@ -59,9 +59,21 @@ fn what_can_be_read_in_two_ways_is_refused() {
         assert_eq!(refused(&format!("POST / HTTP/1.1\r\nHost: a\r\n{line}\r\n\r\n")), bad, "{line:?}");
     }
     for first in [
-        "GET  / HTTP/1.1", "GET / HTTP/1.1 ", " GET / HTTP/1.1", "GET / HTTP/2.0", "GET /\u{7f} HTTP/1.1", "GET /a b HTTP/1.1",
-        "GET / http/1.1", "GET a HTTP/1.1", "GET * HTTP/1.1", "GET /a#b HTTP/1.1", "G(T / HTTP/1.1", "GET /\\ HTTP/1.1", "GET",
-        "GET ftp://x/ HTTP/1.1", "CONNECT a:1 HTTP/1.1",
+        "GET  / HTTP/1.1",
+        "GET / HTTP/1.1 ",
+        " GET / HTTP/1.1",
+        "GET / HTTP/2.0",
+        "GET /\u{7f} HTTP/1.1",
+        "GET /a b HTTP/1.1",
+        "GET / http/1.1",
+        "GET a HTTP/1.1",
+        "GET * HTTP/1.1",
+        "GET /a#b HTTP/1.1",
+        "G(T / HTTP/1.1",
+        "GET /\\ HTTP/1.1",
+        "GET",
+        "GET ftp://x/ HTTP/1.1",
+        "CONNECT a:1 HTTP/1.1",
     ] {
         assert_eq!(refused(&format!("{first}\r\nHost: a\r\n\r\n")), bad, "{first:?}");
     }
@@ -107,7 +119,11 @@ fn responses() {
     assert_eq!(parse("HTTP/1.1 200\r\n\r\n").unwrap().framing(false), Framing::UntilClose);
     assert_eq!(parse("HTTP/1.1 204 No\r\nContent-Length: 3\r\n\r\n").unwrap().framing(false), Framing::None);
     for bad in [
-        "HTTP/1.1 20 OK\r\n\r\n", "HTTP/1.1 2000 OK\r\n\r\n", "HTTP/1.1 999 OK\r\n\r\n", "HTTQ/1.1 200 OK\r\n\r\n", "HTTP/1.1 200 OK\n\n",
+        "HTTP/1.1 20 OK\r\n\r\n",
+        "HTTP/1.1 2000 OK\r\n\r\n",
+        "HTTP/1.1 999 OK\r\n\r\n",
+        "HTTQ/1.1 200 OK\r\n\r\n",
+        "HTTP/1.1 200 OK\n\n",
         "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n",

@@ -1,0 +1,68 @@
+//! What the pipeline needs of a caller's connection, whichever protocol it speaks.
+
+use std::task::{Context, Poll};
+
+/// How far the caller's body has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Received {
+    /// Some payload was appended.
+    Data,
+    /// The body is complete.
+    End,
+}
+
+/// Why a caller's body cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BodyError {
+    /// It breaks its framing.
+    Malformed,
+    /// The caller went away before its end.
+    Gone,
+}
+
+/// The caller cannot be written to any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CallerGone;
+
+/// How the answer's end will be known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AnswerFraming {
+    /// There is no body.
+    Empty,
+    /// A body of so many bytes.
+    Length(u64),
+    /// There was no body, but the head says how long it would be (HEAD, 304).
+    Described(u64),
+    /// The length is not known beforehand.
+    Streamed,
+}
+
+/// A caller in the middle of one request.
+pub(crate) trait Caller {
+    /// Reads payload of the request's body and appends about `most` bytes at the most.
+    fn poll_body(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>, most: usize) -> Poll<Result<Received, BodyError>>;
+
+    /// Ready when the caller has gone away while it waits for its answer.
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// Begins the answer. `fields` are complete header lines, each ending in CRLF.
+    fn begin(&mut self, status: u16, fields: &[u8], framing: AnswerFraming);
+
+    /// Adds payload to the answer; nothing is sent before [`Self::flush`].
+    fn payload(&mut self, bytes: &[u8]);
+
+    /// Ends the answer.
+    fn end(&mut self);
+
+    /// Sends what was added. Waits while the caller is slower than the upstream.
+    async fn flush(&mut self) -> Result<(), CallerGone>;
+
+    /// Makes sure that the connection is not used for another request.
+    fn close_after(&mut self);
+
+    /// Ends an answer that cannot be completed so that the caller notices.
+    fn abort(&mut self);
+
+    /// Hands over the raw stream after a `101`; only HTTP/1.1 has one.
+    fn upgraded(&mut self) -> Option<(&mut crate::net::stream::Stream, &mut crate::net::buffer::Buffer)>;
+}

@@ -1,0 +1,158 @@
+//! All workers of a process, as the control plane sees them.
+
+use crate::{
+    Gauges, Settings, Snapshot,
+    net::listener,
+    ports::{GuessListener, RecordSink},
+    worker::{self, Command, Shared},
+};
+use credentialflow_model::KeyId;
+use credentialflow_policy::FailureThrottle;
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+use tokio::sync::{mpsc, oneshot};
+
+/// What a gateway is started with.
+pub struct Start {
+    /// Where to listen; port 0 chooses one.
+    pub address: SocketAddr,
+    /// One thread each; usually one for each core.
+    pub workers: usize,
+    /// Limits and times.
+    pub settings: Settings,
+    /// The first snapshot.
+    pub snapshot: Arc<Snapshot>,
+    /// Takes records.
+    pub records: Arc<dyn RecordSink>,
+    /// Counts failed authentications.
+    pub throttle: Arc<FailureThrottle>,
+    /// Hears of guessing.
+    pub guesses: Arc<dyn GuessListener>,
+    /// TLS, if the listener has it.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// Random; ids grow out of it.
+    pub seed: u64,
+}
+
+/// A running data plane.
+pub struct Gateway {
+    address: SocketAddr,
+    workers: Vec<Handle>,
+}
+
+struct Handle {
+    commands: mpsc::UnboundedSender<Command>,
+    gauges: Arc<Gauges>,
+    thread: Option<JoinHandle<io::Result<()>>>,
+}
+
+/// A worker did not answer in time.
+#[derive(Debug, thiserror::Error)]
+#[error("worker {worker} of {workers} did not confirm within {seconds} s")]
+pub struct NotConfirmed {
+    /// Which one.
+    pub worker: usize,
+    /// Of how many.
+    pub workers: usize,
+    /// How long it was waited for.
+    pub seconds: u64,
+}
+
+/// A worker that takes longer than this to install a snapshot is stuck.
+const CONFIRM: Duration = Duration::from_secs(10);
+
+impl Gateway {
+    /// Binds the sockets and starts the workers.
+    pub fn start(start: Start) -> io::Result<Self> {
+        let sockets = listener::bind_all(start.address, start.workers.max(1))?;
+        let address = sockets[0].local_addr()?;
+        let shared = Arc::new(Shared {
+            settings: start.settings,
+            records: start.records,
+            throttle: start.throttle,
+            guesses: start.guesses,
+            tls: start.tls,
+            started: Instant::now(),
+        });
+        let mut workers = Vec::with_capacity(sockets.len());
+        for (i, socket) in sockets.into_iter().enumerate() {
+            let (commands, receiver) = mpsc::unbounded_channel();
+            let gauges = Arc::new(Gauges::default());
+            let (shared, counted, snapshot) = (shared.clone(), gauges.clone(), start.snapshot.clone());
+            let seed = start.seed.wrapping_add((i as u64) << 56);
+            let thread = std::thread::Builder::new()
+                .name(format!("gateway-{i}"))
+                .spawn(move || worker::run(shared, counted, snapshot, socket, receiver, seed))?;
+            workers.push(Handle { commands, gauges, thread: Some(thread) });
+        }
+        Ok(Self { address, workers })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How many workers there are.
+    pub fn workers(&self) -> usize {
+        self.workers.len()
+    }
+
+    /// Puts a snapshot into force and cuts the running requests of revoked keys. Returns once every
+    /// worker has confirmed that requests which begin from now on are served with it.
+    pub async fn install(&self, snapshot: Arc<Snapshot>, revoked: Vec<KeyId>) -> Result<(), NotConfirmed> {
+        let revoked: Arc<[KeyId]> = revoked.into();
+        let mut waiting = Vec::with_capacity(self.workers.len());
+        for worker in &self.workers {
+            let (done, confirmed) = oneshot::channel();
+            let _ =
+                worker.commands.send(Command::Install { snapshot: snapshot.clone(), revoked: revoked.clone(), done });
+            waiting.push(confirmed);
+        }
+        for (i, confirmed) in waiting.into_iter().enumerate() {
+            if !matches!(tokio::time::timeout(CONFIRM, confirmed).await, Ok(Ok(()))) {
+                return Err(NotConfirmed { worker: i, workers: self.workers.len(), seconds: CONFIRM.as_secs() });
+            }
+        }
+        Ok(())
+    }
+
+    /// How many running requests were injected with this version of a credential. A worker that does
+    /// not answer counts as one, so that nothing is retired on its silence.
+    pub async fn in_flight(&self, credential: &str, version: u32) -> u64 {
+        let credential: Arc<str> = credential.into();
+        let mut total = 0;
+        for worker in &self.workers {
+            let (answer, count) = oneshot::channel();
+            let _ = worker.commands.send(Command::InFlight { credential: credential.clone(), version, answer });
+            total += tokio::time::timeout(CONFIRM, count).await.ok().and_then(Result::ok).unwrap_or(1);
+        }
+        total
+    }
+
+    /// Open connections and running requests of all workers.
+    pub fn load(&self) -> (u64, u64) {
+        let sum = |f: fn(&Gauges) -> u64| self.workers.iter().map(|w| f(&w.gauges)).sum();
+        (sum(|g| g.connections.load(Relaxed)), sum(|g| g.in_flight.load(Relaxed)))
+    }
+
+    /// Stops accepting, lets running requests finish, and returns when all workers have ended.
+    pub async fn shutdown(mut self) {
+        let mut waiting = Vec::new();
+        for worker in &self.workers {
+            let (done, ended) = oneshot::channel();
+            let _ = worker.commands.send(Command::Shutdown { done });
+            waiting.push(ended);
+        }
+        for ended in waiting {
+            let _ = ended.await;
+        }
+        let threads: Vec<_> = self.workers.iter_mut().filter_map(|w| w.thread.take()).collect();
+        let _ = tokio::task::spawn_blocking(move || threads.into_iter().for_each(|t| drop(t.join()))).await;
+    }
+}

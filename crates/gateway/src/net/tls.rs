@@ -1,0 +1,103 @@
+//! TLS: our own certificate, replaceable while running, and trust in upstreams.
+
+use rustls::{
+    ClientConfig, RootCertStore, ServerConfig,
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use std::{
+    path::Path,
+    sync::{Arc, RwLock},
+};
+
+/// Why TLS could not be set up. Names files, never their contents.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file cannot be read or holds no PEM of the expected kind.
+    #[error("{path}: {problem}")]
+    File {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// Certificate and key do not belong together, or the library refuses them.
+    #[error("TLS: {0}")]
+    Rustls(#[from] rustls::Error),
+}
+
+fn file_error(path: &Path, problem: impl std::fmt::Display) -> TlsError {
+    TlsError::File { path: path.display().to_string(), problem: problem.to_string() }
+}
+
+/// The certificate of a listener; handshakes take whichever is current.
+#[derive(Debug)]
+pub struct Certificate(RwLock<Arc<CertifiedKey>>);
+
+impl Certificate {
+    /// Reads chain and key from PEM files.
+    pub fn load(chain: &Path, key: &Path) -> Result<Arc<Self>, TlsError> {
+        Ok(Arc::new(Self(RwLock::new(read(chain, key)?))))
+    }
+
+    /// Reads the files again. On an error the certificate in use stays.
+    pub fn reload(&self, chain: &Path, key: &Path) -> Result<(), TlsError> {
+        let fresh = read(chain, key)?;
+        *self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner) = fresh;
+        Ok(())
+    }
+}
+
+impl ResolvesServerCert for Certificate {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone())
+    }
+}
+
+fn read(chain: &Path, key: &Path) -> Result<Arc<CertifiedKey>, TlsError> {
+    let certificates = certificates(chain)?;
+    let private = PrivateKeyDer::from_pem_file(key).map_err(|e| file_error(key, e))?;
+    let certified = CertifiedKey::from_der(certificates, private, &rustls::crypto::aws_lc_rs::default_provider())?;
+    certified.keys_match()?;
+    Ok(Arc::new(certified))
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let all = CertificateDer::pem_file_iter(path)
+        .map_err(|e| file_error(path, e))?
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|e| file_error(path, e))?;
+    if all.is_empty() { Err(file_error(path, "holds no certificate")) } else { Ok(all) }
+}
+
+/// TLS 1.2 and 1.3 with post-quantum key exchange preferred; HTTP/2 and HTTP/1.1 by ALPN.
+pub fn server_config(certificate: Arc<Certificate>) -> Result<Arc<ServerConfig>, TlsError> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_cert_resolver(certificate);
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// Trust in upstreams: Mozilla's roots, or those of a PEM file instead.
+pub fn client_config(roots: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
+    let mut store = RootCertStore::empty();
+    match roots {
+        None => store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+        Some(path) => {
+            for certificate in certificates(path)? {
+                store.add(certificate)?;
+            }
+        }
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(store)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}

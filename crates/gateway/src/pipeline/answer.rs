@@ -1,0 +1,288 @@
+//! The answer on its way back: secrets that echo are removed, usage is read, bytes pass as they come.
+
+use super::{
+    Inbound, Refused, body,
+    forward::UpstreamResponse,
+    record::Recording,
+    route::RouteMatch,
+    scrub::Scrub,
+    translate::{UpstreamRequest, UsageProbe},
+};
+use crate::{
+    conn::{AnswerFraming, Caller},
+    http1::{body::Decoder, head::Framing, tag::Tag},
+    net::control::Control,
+    upstream::Connection,
+    worker::{View, Worker},
+};
+use credentialflow_model::{OutcomeReason, resource::AnswerEncoding};
+use std::{future::poll_fn, io::Write as _, task::Poll};
+
+/// A small answer of the gateway's own.
+pub(crate) struct LocalAnswer {
+    /// Status.
+    pub status: u16,
+    /// Media type.
+    pub content_type: &'static str,
+    /// Body.
+    pub body: Vec<u8>,
+}
+
+/// Sends an answer of the gateway's own.
+pub(super) async fn local<C: Caller>(
+    control: &Control,
+    worker: &Worker,
+    caller: &mut C,
+    record: &mut Recording<'_>,
+    answer: LocalAnswer,
+) -> Result<(), Refused> {
+    let mut fields = Vec::with_capacity(256);
+    let _ = write!(fields, "content-type: {}\r\n", answer.content_type);
+    push_own_fields(&mut fields, record);
+    caller.begin(answer.status, &fields, AnswerFraming::Length(answer.body.len() as u64));
+    record.answered(answer.status);
+    caller.payload(&answer.body);
+    caller.end();
+    record.bytes_out(answer.body.len() as u64);
+    flush(control, worker, caller).await?;
+    record.served();
+    Ok(())
+}
+
+/// Relays an upstream's answer.
+#[expect(clippy::too_many_arguments, reason = "a stage sees what the stages before it made")]
+pub(super) async fn relay<C: Caller>(
+    worker: &Worker,
+    view: &View,
+    control: &Control,
+    inbound: &Inbound<'_>,
+    matched: &RouteMatch<'_>,
+    request: &mut UpstreamRequest,
+    response: UpstreamResponse,
+    caller: &mut C,
+    record: &mut Recording<'_>,
+) -> Result<(), Refused> {
+    let UpstreamResponse { head, bytes, mut connection, endpoint, scrub, request_complete, sent, _in_use } = response;
+    let framing = head.framing(inbound.method() == "HEAD");
+    let encoded = head
+        .fields
+        .iter()
+        .any(|f| f.tag == Tag::ContentEncoding && !f.value.of(&bytes).eq_ignore_ascii_case(b"identity"));
+    if encoded
+        && framing != Framing::None
+        && !scrub.is_idle()
+        && request.plan(view).encoding == AnswerEncoding::Identity
+    {
+        return Err(Refused::new(OutcomeReason::UpstreamMalformed)
+            .with_detail("the upstream compressed its answer although it was asked not to".into()));
+    }
+    let is_stream = head.fields.iter().any(|f| {
+        f.tag == Tag::ContentType
+            && f.value.of(&bytes).get(..17).is_some_and(|t| t.eq_ignore_ascii_case(b"text/event-stream"))
+    });
+    let success = (200..300).contains(&head.status);
+    let mut passing = Passing {
+        scrub,
+        usage: request.chat.as_mut().map(|c| &mut c.usage).filter(|_| success && !encoded),
+        is_stream,
+    };
+
+    let rules = matched.plan(view).headers.as_ref().map(|h| &h.response);
+    let mut fields = worker.take_scratch();
+    for field in &head.fields {
+        let name = field.name.str(&bytes);
+        let dropped = field.tag == Tag::ContentLength
+            || field.tag.is_hop_by_hop()
+            || field.tag == Tag::XRequestId
+            || (head.connection.names && names_connection(&head, &bytes, name))
+            || rules.is_some_and(|r| r.drops(name));
+        if !dropped {
+            fields.extend_from_slice(name.as_bytes());
+            fields.extend_from_slice(b": ");
+            fields.extend_from_slice(field.value.of(&bytes));
+            fields.extend_from_slice(b"\r\n");
+        }
+    }
+    for (name, value) in rules.iter().flat_map(|r| r.set()) {
+        let _ = write!(fields, "{name}: ");
+        fields.extend_from_slice(value.as_bytes());
+        fields.extend_from_slice(b"\r\n");
+    }
+    push_own_fields(&mut fields, record);
+    let answer = match framing {
+        Framing::None => match head.length {
+            Some(n) if head.status != 204 && head.status >= 200 => AnswerFraming::Described(n),
+            _ => AnswerFraming::Empty,
+        },
+        Framing::Length(n) if !passing.may_shorten() => AnswerFraming::Length(n),
+        _ => AnswerFraming::Streamed,
+    };
+    caller.begin(head.status, &fields, answer);
+    record.answered(head.status);
+    worker.give_scratch(fields);
+
+    let mut decoder = Decoder::new(framing);
+    let mut bytes_out = 0u64;
+    let idle = request_idle(view, request.upstream);
+    let outcome = loop {
+        let mut failure = None;
+        while !connection.buffer.is_empty() && !decoder.is_done() {
+            let Ok(step) = decoder.step(connection.buffer.filled()) else {
+                failure = Some(OutcomeReason::UpstreamMalformed);
+                break;
+            };
+            let payload = &connection.buffer.filled()[step.payload];
+            passing.feed(payload, &mut |b| {
+                bytes_out += b.len() as u64;
+                caller.payload(b);
+            });
+            connection.buffer.consume(step.consumed);
+        }
+        if let Some(reason) = failure {
+            break Err(reason);
+        }
+        if decoder.is_done() {
+            break Ok(());
+        }
+        record.bytes_out(bytes_out);
+        flush(control, worker, caller).await?;
+        record.first_byte();
+        control.set_deadline(worker.tick_in(idle));
+        match fill(control, &mut connection, caller).await? {
+            Some(n) if n > 0 => {}
+            Some(_) if decoder.may_end_here() => break Ok(()),
+            Some(_) => break Err(OutcomeReason::UpstreamTruncated),
+            None => break Err(OutcomeReason::UpstreamStalled),
+        }
+    };
+    record.upstream_done(sent);
+    match outcome {
+        Ok(()) => {
+            passing.finish(&mut |b| {
+                bytes_out += b.len() as u64;
+                caller.payload(b);
+            });
+            caller.end();
+            record.bytes_out(bytes_out);
+            record.usage(view, request);
+            let sent = flush(control, worker, caller).await;
+            record.first_byte();
+            if request_complete && head.keeps_alive() && framing != Framing::UntilClose {
+                endpoint.keep(connection, worker.pools.most);
+            }
+            sent?;
+            record.served();
+            Ok(())
+        }
+        Err(reason) => {
+            record.usage(view, request);
+            record.bytes_out(bytes_out);
+            // What arrived is passed on; the missing end tells the caller that it is not all.
+            let _ = flush(control, worker, caller).await;
+            Err(Refused::new(reason))
+        }
+    }
+}
+
+fn request_idle(view: &View, upstream: u32) -> std::time::Duration {
+    view.snapshot.upstreams[upstream as usize].idle
+}
+
+fn names_connection(head: &crate::http1::head::ResponseHead, bytes: &[u8], name: &str) -> bool {
+    head.fields
+        .iter()
+        .filter(|f| f.tag == Tag::Connection)
+        .any(|f| crate::http1::head::list(f.value.of(bytes)).any(|t| t.eq_ignore_ascii_case(name.as_bytes())))
+}
+
+/// Fields the gateway adds to every answer.
+pub(super) fn push_own_fields(fields: &mut Vec<u8>, record: &Recording<'_>) {
+    let _ = write!(fields, "x-request-id: {}\r\n", record.request_id());
+    let limits = record.limit_report();
+    if !limits.is_empty() {
+        let _ = write!(
+            fields,
+            "ratelimit: {}\r\nratelimit-policy: {}\r\n",
+            limits.rate_limit(),
+            limits.rate_limit_policy()
+        );
+    }
+}
+
+/// Sends what was added; a caller that does not read is given up after a while.
+pub(super) async fn flush<C: Caller>(control: &Control, worker: &Worker, caller: &mut C) -> Result<(), Refused> {
+    control.set_deadline(worker.tick_in(worker.shared.settings.body_timeout));
+    match control.wait(caller.flush()).await {
+        Ok(Ok(())) => {
+            control.clear_deadline();
+            Ok(())
+        }
+        Ok(Err(_)) => Err(Refused::new(OutcomeReason::CallerClosed)),
+        Err(i) => Err(body::interrupted(i, OutcomeReason::CallerClosed)),
+    }
+}
+
+/// Waits for more of the answer. `Some(0)`: closed; `None`: nothing came in time.
+async fn fill<C: Caller>(
+    control: &Control,
+    connection: &mut Connection,
+    caller: &mut C,
+) -> Result<Option<usize>, Refused> {
+    let waited = control.wait(poll_fn(|cx| {
+        if let Poll::Ready(read) = connection.stream.poll_fill(cx, &mut connection.buffer) {
+            return Poll::Ready(Some(read.unwrap_or(0)));
+        }
+        caller.poll_gone(cx).map(|()| None)
+    }));
+    match waited.await {
+        Ok(Some(n)) => Ok(Some(n)),
+        Ok(None) => Err(Refused::new(OutcomeReason::CallerClosed)),
+        Err(crate::net::control::Interrupt::Deadline) => Ok(None),
+        Err(i) => Err(body::interrupted(i, OutcomeReason::UpstreamStalled)),
+    }
+}
+
+/// What a body passes through.
+struct Passing<'a> {
+    scrub: Scrub,
+    usage: Option<&'a mut UsageProbe>,
+    is_stream: bool,
+}
+
+impl Passing<'_> {
+    /// Whether bytes may be taken out, so that an announced length would be wrong.
+    fn may_shorten(&self) -> bool {
+        matches!(self.usage, Some(UsageProbe::Stream(_))) && self.is_stream
+    }
+
+    fn feed(&mut self, payload: &[u8], out: &mut impl FnMut(&[u8])) {
+        match &mut self.usage {
+            Some(UsageProbe::Stream(usage)) if self.is_stream => {
+                if usage.drops() {
+                    let mut kept = Vec::with_capacity(payload.len() + 256);
+                    usage.feed(payload, &mut kept);
+                    self.scrub.feed(&kept, out);
+                } else {
+                    usage.inspect(payload);
+                    self.scrub.feed(payload, out);
+                }
+            }
+            Some(UsageProbe::Answer(usage)) => {
+                usage.feed(payload);
+                self.scrub.feed(payload, out);
+            }
+            _ => self.scrub.feed(payload, out),
+        }
+    }
+
+    fn finish(&mut self, out: &mut impl FnMut(&[u8])) {
+        if let Some(UsageProbe::Stream(usage)) = &mut self.usage
+            && self.is_stream
+        {
+            let mut rest = Vec::new();
+            usage.finish(&mut rest);
+            self.scrub.feed(&rest, out);
+        }
+        self.scrub.finish(out);
+    }
+}

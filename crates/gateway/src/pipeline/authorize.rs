@@ -1,0 +1,76 @@
+//! Whether the caller may. The only place where a [`Permit`] is made.
+
+use super::{Inbound, Refused, route::RouteMatch};
+use crate::{
+    snapshot::PolicyList,
+    worker::{View, Worker},
+};
+use credentialflow_policy::{LimitReport, ModelSlot, Principal, RequestFacts, RouteSlot, allow};
+
+/// Proof that the policies of a route let a request pass. Opening an upstream credential takes one.
+///
+/// ```compile_fail
+/// // Nobody outside the authorize step can make one.
+/// let permit = credentialflow_gateway::Permit { _private: () };
+/// ```
+/// ```compile_fail
+/// fn keep(permit: &credentialflow_gateway::Permit) -> credentialflow_gateway::Permit { permit.clone() }
+/// ```
+#[derive(Debug)]
+pub struct Permit {
+    _private: (),
+}
+
+/// Asks the route's policies, phase by phase.
+pub(super) fn authorize(
+    worker: &Worker,
+    view: &View,
+    inbound: &Inbound<'_>,
+    matched: &RouteMatch<'_>,
+    principal: &Principal,
+) -> Result<(Permit, LimitReport), Refused> {
+    let facts = facts(worker, view, inbound, matched, None);
+    let mut limits = LimitReport::default();
+    let checked = match &matched.plan(view).policies {
+        PolicyList::Route(policies) => policies.check(&facts, principal, &mut limits),
+        PolicyList::BuiltIn(list) => list.iter().try_for_each(|p| p.check(&facts, principal, &mut limits)),
+    };
+    match checked {
+        Ok(()) => Ok((Permit { _private: () }, limits)),
+        Err(refusal) => Err(Refused::from(refusal).with_limits(&limits)),
+    }
+}
+
+/// Whether the caller may use a model; known only once the body was read.
+pub(super) fn authorize_model(
+    worker: &Worker,
+    view: &View,
+    inbound: &Inbound<'_>,
+    matched: &RouteMatch<'_>,
+    principal: &Principal,
+    model: (u32, &str),
+) -> Result<(), Refused> {
+    let facts = facts(worker, view, inbound, matched, Some(model));
+    allow::check_model(&facts, principal).map_err(Refused::from)
+}
+
+fn facts<'a>(
+    worker: &Worker,
+    view: &'a View,
+    inbound: &Inbound<'a>,
+    matched: &'a RouteMatch<'a>,
+    model: Option<(u32, &'a str)>,
+) -> RequestFacts<'a> {
+    RequestFacts {
+        method: inbound.method(),
+        path: &matched.path,
+        route: RouteSlot(matched.route),
+        route_name: &matched.plan(view).name,
+        model: model.map(|m| ModelSlot(m.0)),
+        model_name: model.map(|m| m.1),
+        source: inbound.source,
+        now: worker.now(),
+        monotonic_ns: worker.monotonic_ns(),
+        applications: &view.snapshot.applications,
+    }
+}

@@ -1,0 +1,303 @@
+//! The credential is put into the request. The only place where an [`InjectedRequest`] is made.
+
+use super::{
+    Inbound, Permit, Refused,
+    choose::Chosen,
+    record::Recording,
+    route::RouteMatch,
+    scrub::Scrub,
+    trace,
+    translate::{UpstreamBody, UpstreamRequest},
+};
+use crate::{
+    http1::tag::Tag,
+    snapshot::{InjectWay, RouteKind},
+    worker::View,
+};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use credentialflow_model::{OutcomeReason, SecretValue, resource::AnswerEncoding};
+use credentialflow_policy::query_without;
+use std::{borrow::Cow, io::Write as _};
+use zeroize::Zeroize;
+
+/// A request head that carries an upstream credential. It can be forwarded and nothing else: it
+/// cannot be printed, cloned or serialized, and is wiped when dropped.
+///
+/// ```compile_fail
+/// fn show(request: &credentialflow_gateway::InjectedRequest) { println!("{request:?}"); }
+/// ```
+/// ```compile_fail
+/// fn keep(request: &credentialflow_gateway::InjectedRequest) -> credentialflow_gateway::InjectedRequest { request.clone() }
+/// ```
+/// ```compile_fail
+/// // Nobody outside the inject step can make one.
+/// let request = credentialflow_gateway::InjectedRequest { head: vec![], scrub: Default::default() };
+/// ```
+pub struct InjectedRequest {
+    head: Vec<u8>,
+    scrub: Scrub,
+}
+
+impl Drop for InjectedRequest {
+    fn drop(&mut self) {
+        self.head.zeroize();
+    }
+}
+
+impl InjectedRequest {
+    /// The bytes to send; for the forward step alone.
+    pub(super) fn expose_head(&mut self) -> &mut Vec<u8> {
+        &mut self.head
+    }
+
+    /// What must not come back.
+    pub(super) fn take_scrub(&mut self) -> Scrub {
+        std::mem::take(&mut self.scrub)
+    }
+}
+
+/// Writes the upstream's request head with the credential in it.
+pub(super) fn inject(
+    view: &View,
+    permit: &Permit,
+    inbound: &Inbound<'_>,
+    matched: &RouteMatch<'_>,
+    request: &UpstreamRequest,
+    chosen: &Chosen,
+    record: &mut Recording<'_>,
+) -> Result<InjectedRequest, Refused> {
+    let snapshot = &view.snapshot;
+    let route = matched.plan(view);
+    let upstream = request.plan(view);
+    let endpoint = chosen.plan(view);
+    let plan = request.inject_plan(view);
+    let secret = match plan {
+        None => None,
+        Some(plan) => {
+            let unavailable = |_| Refused::new(OutcomeReason::CredentialUnavailable);
+            let value = snapshot.credentials.open(permit, plan.credential).map_err(unavailable)?;
+            record.credential(view, plan.credential);
+            Some(value)
+        }
+    };
+    let way = plan.map(|p| &p.way);
+
+    // Large enough that it does not move while it is written: a moved buffer would leave its secret behind.
+    let secret_len = secret.map_or(0, SecretValue::len);
+    let mut out = InjectedRequest {
+        head: Vec::with_capacity(
+            inbound.bytes.len() + 1024 + 4 * secret_len + endpoint.base.len() + route_headers_len(route),
+        ),
+        scrub: Scrub::default(),
+    };
+    let head = &mut out.head;
+    head.extend_from_slice(inbound.method().as_bytes());
+    head.push(b' ');
+    push_target(head, matched, route, &endpoint.base, way.zip(secret));
+    head.extend_from_slice(b" HTTP/1.1\r\nhost: ");
+    head.extend_from_slice(endpoint.authority.as_bytes());
+    head.extend_from_slice(b"\r\n");
+
+    let injected_name = match way {
+        Some(InjectWay::Bearer | InjectWay::Basic { .. }) => Some("authorization"),
+        Some(InjectWay::Header { name, .. }) => Some(&**name),
+        Some(InjectWay::Query { .. }) | None => None,
+    };
+    let rules = route.headers.as_ref().map(|h| &h.request);
+    let websocket = route.websocket && inbound.asks_websocket();
+    let identity = upstream.encoding == AnswerEncoding::Identity;
+    for (field, name, value) in inbound.fields() {
+        let dropped = match field.tag {
+            Tag::Other => false,
+            Tag::Host
+            | Tag::ContentLength
+            | Tag::Expect
+            | Tag::XRequestId
+            | Tag::Traceparent
+            | Tag::XForwardedFor
+            | Tag::XForwardedProto
+            | Tag::XForwardedHost
+            | Tag::Forwarded => true,
+            Tag::AcceptEncoding => identity,
+            // A compressed WebSocket would hide an echoed secret.
+            Tag::SecWebsocketExtensions => identity,
+            tag if tag.may_carry_key() => route.api_key || injected_name.is_some(),
+            tag => tag.is_hop_by_hop(),
+        };
+        if dropped
+            || injected_name.is_some_and(|n| name.eq_ignore_ascii_case(n))
+            || inbound.is_connection_option(name)
+            || rules.is_some_and(|r| r.drops(name))
+        {
+            continue;
+        }
+        push_field(head, name.as_bytes(), value);
+    }
+    if identity && !websocket {
+        head.extend_from_slice(b"accept-encoding: identity\r\n");
+    }
+    if websocket {
+        head.extend_from_slice(b"connection: upgrade\r\nupgrade: websocket\r\n");
+    }
+    push_forwarded(head, inbound);
+    trace::push(head, inbound, record);
+    let _ = write!(head, "x-request-id: {}\r\n", record.request_id());
+    for (name, value) in rules.iter().flat_map(|r| r.set()) {
+        push_field(head, name.as_str().as_bytes(), value.as_bytes());
+    }
+    match &request.body {
+        UpstreamBody::Empty if matches!(inbound.method(), "POST" | "PUT" | "PATCH") => {
+            head.extend_from_slice(b"content-length: 0\r\n");
+        }
+        UpstreamBody::Empty => {}
+        UpstreamBody::Buffered(body) => {
+            let _ = write!(head, "content-length: {}\r\n", body.len());
+        }
+        UpstreamBody::Streamed { length: Some(n), .. } => {
+            let _ = write!(head, "content-length: {n}\r\n");
+        }
+        UpstreamBody::Streamed { length: None, .. } => head.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+    }
+    if let Some((way, secret)) = way.zip(secret) {
+        push_credential(head, way, secret, &mut out.scrub)?;
+    }
+    head.extend_from_slice(b"\r\n");
+    Ok(out)
+}
+
+fn route_headers_len(route: &crate::snapshot::RoutePlan) -> usize {
+    route.headers.as_ref().map_or(0, |h| h.request.set().iter().map(|(n, v)| n.as_str().len() + v.len() + 4).sum())
+}
+
+fn push_field(head: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    head.extend_from_slice(name);
+    head.extend_from_slice(b": ");
+    head.extend_from_slice(value);
+    head.extend_from_slice(b"\r\n");
+}
+
+/// The upstream's path and query: the endpoint's base, the route's rewriting, and the query without
+/// the caller's key and with the upstream's.
+fn push_target(
+    head: &mut Vec<u8>,
+    matched: &RouteMatch<'_>,
+    route: &crate::snapshot::RoutePlan,
+    base: &str,
+    credential: Option<(&InjectWay, &SecretValue)>,
+) {
+    head.extend_from_slice(base.as_bytes());
+    match route.kind {
+        RouteKind::Chat => head.extend_from_slice(b"/chat/completions"),
+        _ => {
+            let rest = matched.path.get(route.strip_prefix..).unwrap_or(&matched.path);
+            if !rest.starts_with('/') {
+                head.push(b'/');
+            }
+            head.extend_from_slice(rest.as_bytes());
+        }
+    }
+    let mut query: Option<Cow<'_, str>> = match route.kind {
+        RouteKind::Chat => None,
+        _ => matched.query.map(Cow::Borrowed),
+    };
+    let injected = match credential {
+        Some((InjectWay::Query { name }, secret)) => Some((name, secret)),
+        _ => None,
+    };
+    for name in [route.key_in_query.as_deref(), injected.map(|(name, _)| &**name)].into_iter().flatten() {
+        let without = query.as_deref().and_then(|q| query_without(q, name));
+        if let Some(without) = without {
+            query = Some(Cow::Owned(without));
+        }
+    }
+    let query = query.filter(|q| !q.is_empty());
+    if let Some(query) = &query {
+        head.push(b'?');
+        head.extend_from_slice(query.as_bytes());
+    }
+    if let Some((name, secret)) = injected {
+        head.push(if query.is_some() { b'&' } else { b'?' });
+        percent_encode(head, name.as_bytes());
+        head.push(b'=');
+        percent_encode(head, secret.expose());
+    }
+}
+
+/// Percent-encodes everything but unreserved characters (RFC 3986, 2.3).
+fn percent_encode(out: &mut Vec<u8>, bytes: &[u8]) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    for b in bytes {
+        if b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~') {
+            out.push(*b);
+        } else {
+            out.extend_from_slice(&[b'%', HEX[usize::from(b >> 4)], HEX[usize::from(b & 15)]]);
+        }
+    }
+}
+
+/// Where the request came from, for the upstream. What a caller claims about itself is not passed on.
+fn push_forwarded(head: &mut Vec<u8>, inbound: &Inbound<'_>) {
+    let _ = write!(head, "x-forwarded-for: {}\r\n", inbound.source);
+    head.extend_from_slice(if inbound.secure {
+        b"x-forwarded-proto: https\r\n"
+    } else {
+        b"x-forwarded-proto: http\r\n"
+    });
+    let host = inbound.head.host.of(inbound.bytes);
+    if !host.is_empty() {
+        push_field(head, b"x-forwarded-host", host);
+    }
+}
+
+/// The credential itself, and every form of it that must not come back.
+fn push_credential(
+    head: &mut Vec<u8>,
+    way: &InjectWay,
+    secret: &SecretValue,
+    scrub: &mut Scrub,
+) -> Result<(), Refused> {
+    let value = secret.expose();
+    // A line break inside a value would end the field and begin another.
+    let fits_field = value.iter().all(|b| crate::http1::head::VALUE[usize::from(*b)]);
+    if value.is_empty() || (!fits_field && matches!(way, InjectWay::Bearer | InjectWay::Header { .. })) {
+        return Err(Refused::new(OutcomeReason::CredentialUnavailable));
+    }
+    scrub.add(value);
+    match way {
+        InjectWay::Bearer => {
+            head.extend_from_slice(b"authorization: Bearer ");
+            head.extend_from_slice(value);
+            head.extend_from_slice(b"\r\n");
+        }
+        InjectWay::Header { name, prefix } => {
+            head.extend_from_slice(name.as_bytes());
+            head.extend_from_slice(b": ");
+            head.extend_from_slice(prefix.as_bytes());
+            head.extend_from_slice(value);
+            head.extend_from_slice(b"\r\n");
+        }
+        InjectWay::Query { .. } => {
+            let mut encoded = Vec::with_capacity(3 * value.len());
+            percent_encode(&mut encoded, value);
+            if encoded != value {
+                scrub.add(&encoded);
+            }
+            encoded.zeroize();
+        }
+        InjectWay::Basic { username } => {
+            let mut plain = Vec::with_capacity(username.len() + 1 + value.len());
+            plain.extend_from_slice(username.as_bytes());
+            plain.push(b':');
+            plain.extend_from_slice(value);
+            let mut encoded = vec![0u8; plain.len().div_ceil(3) * 4];
+            let n = BASE64_STANDARD.encode_slice(&plain, &mut encoded).unwrap_or_default();
+            plain.zeroize();
+            head.extend_from_slice(b"authorization: Basic ");
+            head.extend_from_slice(&encoded[..n]);
+            head.extend_from_slice(b"\r\n");
+            scrub.add(&encoded[..n]);
+            encoded.zeroize();
+        }
+    }
+    Ok(())
+}

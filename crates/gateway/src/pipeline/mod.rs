@@ -1,0 +1,102 @@
+//! The natural way of a request: one function that reads top to bottom, each stage in a file of its own.
+//!
+//! `InboundRequest → RouteMatch → Principal → Permit → UpstreamRequest → InjectedRequest →
+//! UpstreamResponse → answer`, and always a record.
+
+mod answer;
+mod authenticate;
+mod authorize;
+mod body;
+mod choose;
+mod forward;
+mod inbound;
+mod inject;
+mod models;
+mod record;
+mod refuse;
+mod route;
+mod scrub;
+mod trace;
+mod translate;
+mod upgrade;
+
+pub use authorize::Permit;
+pub(crate) use inbound::Inbound;
+pub use inject::InjectedRequest;
+pub(crate) use refuse::Refused;
+
+use crate::{
+    conn::Caller,
+    net::control::Control,
+    worker::{View, Worker},
+};
+use credentialflow_model::OutcomeReason;
+use record::Recording;
+use std::{net::IpAddr, rc::Rc, time::Instant};
+
+/// Serves one request. True: the connection was handed over to an upgrade and is over.
+pub(crate) async fn serve<C: Caller>(
+    worker: &Rc<Worker>,
+    control: &Control,
+    inbound: Inbound<'_>,
+    caller: &mut C,
+) -> bool {
+    let view = worker.view();
+    let mut record = Recording::begin(worker, &inbound);
+    let outcome = handle(worker, &view, control, &inbound, caller, &mut record).await;
+    control.set_key(None);
+    control.clear_deadline();
+    match outcome {
+        Ok(upgraded) => upgraded,
+        Err(refused) => {
+            refuse::rescue(worker, control, caller, &mut record, refused).await;
+            false
+        }
+    }
+}
+
+async fn handle<C: Caller>(
+    worker: &Worker,
+    view: &Rc<View>,
+    control: &Control,
+    inbound: &Inbound<'_>,
+    caller: &mut C,
+    record: &mut Recording<'_>,
+) -> Result<bool, Refused> {
+    let matched = route::find(view, inbound, record)?;
+    let principal = authenticate::authenticate(worker, view, control, inbound, &matched, record)?;
+    let (permit, limits) = authorize::authorize(worker, view, inbound, &matched, &principal)?;
+    record.limits(limits);
+    if let Some(answer) = models::list(view, &matched, &principal) {
+        return answer::local(control, worker, caller, record, answer?).await.map(|()| false);
+    }
+    let mut request =
+        translate::translate(worker, view, control, inbound, &matched, &principal, caller, record).await?;
+    let response = loop {
+        let endpoint = choose::choose(view, &request, record)?;
+        let injected = inject::inject(view, &permit, inbound, &matched, &request, &endpoint, record)?;
+        match forward::forward(worker, view, control, inbound, injected, &mut request, &endpoint, caller, record).await
+        {
+            Ok(response) => break response,
+            Err(ended) => request.after(ended, matched.plan(view).attempts, record)?,
+        }
+    };
+    if response.head.status == 101 {
+        return upgrade::relay(worker, control, caller, response, record).await.map(|()| true);
+    }
+    answer::relay(worker, view, control, inbound, &matched, &mut request, response, caller, record)
+        .await
+        .map(|()| false)
+}
+
+/// Answers a connection whose request could not even be read.
+pub(crate) async fn refuse_unread<C: Caller>(
+    worker: &Rc<Worker>,
+    control: &Control,
+    caller: &mut C,
+    source: IpAddr,
+    reason: OutcomeReason,
+) {
+    let mut record = Recording::unread(worker, source, Instant::now());
+    refuse::rescue(worker, control, caller, &mut record, Refused::new(reason)).await;
+}

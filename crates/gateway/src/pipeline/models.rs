@@ -1,0 +1,36 @@
+//! `GET /v1/models` and `GET /v1/models/{id}`: the models this caller may use, and no others.
+
+use super::{Refused, answer::LocalAnswer, route::RouteMatch};
+use crate::{snapshot::RouteKind, worker::View};
+use credentialflow_llm::openai::models;
+use credentialflow_model::{OutcomeReason, Timestamp};
+use credentialflow_policy::{ModelSlot, Principal, allow};
+
+/// The answer, if the route is one of these.
+pub(super) fn list(
+    view: &View,
+    matched: &RouteMatch<'_>,
+    principal: &Principal,
+) -> Option<Result<LocalAnswer, Refused>> {
+    if matched.plan(view).kind != RouteKind::ModelList {
+        return None;
+    }
+    let plans = &view.snapshot.models;
+    let visible =
+        plans.list.iter().enumerate().filter(|(i, m)| {
+            allow::may_use_model(&view.snapshot.applications, principal, ModelSlot(*i as u32), &m.name)
+        });
+    let mut names = visible.map(|(_, m)| &*m.name);
+    let wanted = matched.path.strip_prefix("/v1/models/");
+    let body = match wanted {
+        None => models::list(names, CREATED),
+        Some(wanted) => match names.find(|n| *n == wanted) {
+            Some(name) => models::one(name, CREATED),
+            None => return Some(Err(Refused::new(OutcomeReason::ModelNotFound))),
+        },
+    };
+    Some(Ok(LocalAnswer { status: 200, content_type: "application/json", body }))
+}
+
+/// The list's `created` says nothing useful for names of our own; the epoch says so.
+const CREATED: Timestamp = Timestamp::from_secs(0);

@@ -1,0 +1,283 @@
+//! The record of a request: begun with its first byte, handed over when it is over, also when the
+//! request's future is dropped half-way.
+
+use super::{
+    Inbound, trace,
+    translate::{UpstreamRequest, UsageProbe},
+};
+use crate::{
+    http1::tag::Tag,
+    ports::CredentialSlot,
+    snapshot::{
+        EndpointPlan, RoutePlan, UpstreamPlan,
+        models::{ModelPlan, TargetPlan},
+    },
+    worker::{View, Worker},
+};
+use credentialflow_model::{
+    KeyId, OutcomeReason, RequestId, Timestamp, TraceId, UsageRecord,
+    usage::{CredentialUse, ModelUse},
+};
+use credentialflow_policy::{LimitReport, Principal};
+use std::{net::IpAddr, rc::Rc, sync::atomic::Ordering::Relaxed, time::Instant};
+
+/// Paths are cut at this length in records.
+const MAX_PATH: usize = 256;
+
+/// A record in the making.
+pub(crate) struct Recording<'w> {
+    worker: &'w Rc<Worker>,
+    began: Instant,
+    sent: Option<Instant>,
+    span: u64,
+    limits: LimitReport,
+    max_body: u64,
+    openai: bool,
+    answered: bool,
+    first_byte: bool,
+    head: bool,
+    record: Option<UsageRecord>,
+}
+
+impl<'w> Recording<'w> {
+    /// Begins with a request whose head was read.
+    pub fn begin(worker: &'w Rc<Worker>, inbound: &Inbound<'_>) -> Self {
+        let mut recording = Self::unread(worker, inbound.source, inbound.began);
+        let (path, _) = inbound.path_and_query();
+        recording.head = inbound.method() == "HEAD";
+        if let Some(record) = &mut recording.record {
+            record.method = worker.method(inbound.method());
+            // Paths are ASCII, so any place is a character boundary.
+            record.path = path[..path.len().min(MAX_PATH)].into();
+            if let Some((trace, _)) = inbound.field(Tag::Traceparent).and_then(trace::incoming) {
+                record.trace_id = trace;
+            }
+        }
+        recording
+    }
+
+    /// Begins with a request whose head could not be read.
+    pub fn unread(worker: &'w Rc<Worker>, source: IpAddr, began: Instant) -> Self {
+        worker.gauges.in_flight.fetch_add(1, Relaxed);
+        let time = worker.now();
+        let (a, b) = (worker.bits(), worker.bits());
+        let millis = (time.micros() / 1000) as u128 & ((1 << 48) - 1);
+        let random = (u128::from(a) << 64 | u128::from(b)) & ((1 << 80) - 1);
+        let record = UsageRecord {
+            time,
+            request_id: RequestId(millis << 80 | random),
+            trace_id: TraceId(u128::from(worker.bits()) << 64 | u128::from(a | 1)),
+            source,
+            application: None,
+            key: None,
+            route: None,
+            method: worker.method(""),
+            path: Box::default(),
+            upstream: None,
+            endpoint: None,
+            credential: None,
+            // What it stays when the caller leaves and the request's future is dropped.
+            outcome: OutcomeReason::CallerClosed,
+            status: 0,
+            upstream_status: 0,
+            attempts: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+            total_us: 0,
+            upstream_us: 0,
+            ttfb_us: 0,
+            model: None,
+        };
+        Self {
+            worker,
+            began,
+            sent: None,
+            span: b | 1,
+            limits: LimitReport::default(),
+            max_body: u64::MAX,
+            openai: false,
+            answered: false,
+            first_byte: false,
+            head: false,
+            record: Some(record),
+        }
+    }
+
+    fn edit(&mut self, change: impl FnOnce(&mut UsageRecord)) {
+        if let Some(record) = &mut self.record {
+            change(record);
+        }
+    }
+
+    /// When the request began.
+    pub fn time(&self) -> Timestamp {
+        self.record.as_ref().map_or(Timestamp::default(), |r| r.time)
+    }
+    /// Its id.
+    pub fn request_id(&self) -> RequestId {
+        self.record.as_ref().map_or(RequestId::default(), |r| r.request_id)
+    }
+    /// Its trace.
+    pub fn trace_id(&self) -> TraceId {
+        self.record.as_ref().map_or(TraceId::default(), |r| r.trace_id)
+    }
+    /// Our span in the trace.
+    pub fn span_id(&self) -> u64 {
+        self.span
+    }
+    /// What the limits said.
+    pub fn limit_report(&self) -> &LimitReport {
+        &self.limits
+    }
+    /// Whether refusals take the model API's shape.
+    pub fn speaks_openai(&self) -> bool {
+        self.openai
+    }
+    /// Whether the head of an answer was begun.
+    pub fn has_answered(&self) -> bool {
+        self.answered
+    }
+    /// Whether the method is HEAD.
+    pub fn method_is_head(&self) -> bool {
+        self.head
+    }
+    /// Largest body the route takes.
+    pub fn max_body(&self) -> u64 {
+        self.max_body
+    }
+
+    /// A route matched.
+    pub fn route(&mut self, plan: &RoutePlan) {
+        self.openai = plan.kind.speaks_openai();
+        self.max_body = plan.max_body;
+        self.edit(|r| r.route = Some(plan.name.clone()));
+    }
+    /// The caller is known.
+    pub fn principal(&mut self, principal: &Principal) {
+        if let Some(key) = principal.key() {
+            self.edit(|r| {
+                r.key = Some(key.key());
+                r.application = Some(key.application_name().clone());
+            });
+        }
+    }
+    /// A known key was presented with a wrong secret.
+    pub fn claimed_key(&mut self, key: Option<KeyId>) {
+        self.edit(|r| r.key = key);
+    }
+    /// The limits were counted.
+    pub fn limits(&mut self, limits: LimitReport) {
+        self.limits = limits;
+    }
+    /// An upstream was chosen.
+    pub fn upstream(&mut self, plan: &UpstreamPlan) {
+        self.edit(|r| r.upstream = Some(plan.name.clone()));
+    }
+    /// A model and its target were chosen.
+    pub fn model(&mut self, model: &ModelPlan, target: &TargetPlan, streamed: bool) {
+        self.edit(|r| {
+            r.model = Some(Box::new(ModelUse {
+                model: model.name.clone(),
+                provider: target.provider.clone(),
+                provider_model: target.provider_model.clone(),
+                streamed,
+                tokens: None,
+                cost: None,
+            }));
+        });
+    }
+    /// An endpoint was chosen.
+    pub fn endpoint(&mut self, plan: &EndpointPlan) {
+        self.edit(|r| r.endpoint = Some(plan.authority.clone()));
+    }
+    /// A credential was opened for the request.
+    pub fn credential(&mut self, view: &View, slot: CredentialSlot) {
+        let used = view.snapshot.credentials.describe(slot);
+        self.edit(|r| r.credential = used.map(|(name, version)| CredentialUse { credential: name.clone(), version }));
+    }
+    /// The `n`-th try begins.
+    pub fn attempt(&mut self, n: u8) {
+        self.edit(|r| r.attempts = n);
+    }
+    /// The request goes to the upstream.
+    pub fn sent(&mut self, at: Instant) {
+        self.sent = Some(at);
+    }
+    /// A try failed and another follows.
+    pub fn retried(&mut self) {
+        self.edit(|r| r.upstream_status = 0);
+    }
+    /// The upstream answered.
+    pub fn upstream_status(&mut self, status: u16) {
+        self.edit(|r| r.upstream_status = status);
+    }
+    /// The upstream's answer is over.
+    pub fn upstream_done(&mut self, sent: Instant) {
+        self.sent = None;
+        self.edit(|r| r.upstream_us = micros(sent));
+    }
+    /// So many body bytes came from the caller.
+    pub fn bytes_in(&mut self, n: u64) {
+        self.edit(|r| r.bytes_in = n);
+    }
+    /// So many body bytes went to the caller.
+    pub fn bytes_out(&mut self, n: u64) {
+        self.edit(|r| r.bytes_out = n);
+    }
+    /// An answer with this status begins.
+    pub fn answered(&mut self, status: u16) {
+        self.answered = true;
+        self.edit(|r| r.status = status);
+    }
+    /// Bytes of the answer have gone out.
+    pub fn first_byte(&mut self) {
+        if !self.first_byte {
+            self.first_byte = true;
+            let began = self.began;
+            self.edit(|r| r.ttfb_us = micros(began));
+        }
+    }
+    /// How it ended.
+    pub fn outcome(&mut self, reason: OutcomeReason) {
+        self.edit(|r| r.outcome = reason);
+    }
+    /// It was served whole.
+    pub fn served(&mut self) {
+        self.first_byte();
+        self.outcome(OutcomeReason::Served);
+    }
+    /// Reads the tokens of a model call and prices them.
+    pub fn usage(&mut self, view: &View, request: &mut UpstreamRequest) {
+        let Some(chat) = &mut request.chat else { return };
+        let tokens = match &mut chat.usage {
+            UsageProbe::Stream(usage) => usage.usage(),
+            UsageProbe::Answer(usage) => std::mem::take(usage).finish(),
+        };
+        let Some(tokens) = tokens else { return };
+        let target = &view.snapshot.models.list[chat.model as usize].targets[chat.target as usize];
+        let time = self.time();
+        self.edit(|r| {
+            if let Some(model) = &mut r.model {
+                model.tokens = Some(tokens);
+                model.cost = Some(target.price.cost(time, &tokens));
+            }
+        });
+    }
+}
+
+fn micros(since: Instant) -> u64 {
+    since.elapsed().as_micros() as u64
+}
+
+impl Drop for Recording<'_> {
+    fn drop(&mut self) {
+        self.worker.gauges.in_flight.fetch_sub(1, Relaxed);
+        if let Some(mut record) = self.record.take() {
+            record.total_us = micros(self.began);
+            if let Some(sent) = self.sent {
+                record.upstream_us = micros(sent);
+            }
+            self.worker.record(record);
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Which route takes the request.
+
+use super::{Inbound, Refused, record::Recording};
+use crate::{
+    route::{Found, Lookup, RouteIndex, path},
+    snapshot::RoutePlan,
+    worker::View,
+};
+use credentialflow_model::OutcomeReason;
+use std::borrow::Cow;
+
+/// A request and the route that takes it.
+pub(crate) struct RouteMatch<'a> {
+    /// The route.
+    pub route: RouteIndex,
+    /// The path as it was matched, escapes in one form.
+    pub path: Cow<'a, str>,
+    /// The query as sent.
+    pub query: Option<&'a str>,
+}
+
+impl RouteMatch<'_> {
+    /// The route's plan.
+    pub fn plan<'v>(&self, view: &'v View) -> &'v RoutePlan {
+        &view.snapshot.routes[self.route as usize]
+    }
+}
+
+/// Finds the route.
+pub(super) fn find<'a>(
+    view: &View,
+    inbound: &Inbound<'a>,
+    record: &mut Recording<'_>,
+) -> Result<RouteMatch<'a>, Refused> {
+    let (path, query) = inbound.path_and_query();
+    let path = path::normalise(path).ok_or(Refused::new(OutcomeReason::MalformedRequest))?;
+    let header = |name: &str| inbound.header(name);
+    let lookup = Lookup { host: inbound.host(), path: &path, method: inbound.method(), header: &header };
+    match view.snapshot.find(&lookup) {
+        Found::Route(route) => {
+            let plan = &view.snapshot.routes[route as usize];
+            record.route(plan);
+            Ok(RouteMatch { route, path, query })
+        }
+        Found::Nothing => Err(Refused::new(OutcomeReason::NoRoute)),
+        Found::OtherMethod => {
+            let mut allow = Vec::new();
+            for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] {
+                if matches!(view.snapshot.find(&Lookup { method, ..lookup }), Found::Route(_)) {
+                    allow.push(method);
+                }
+            }
+            Err(Refused::new(OutcomeReason::MethodNotAllowed).with_field("allow", allow.join(", ")))
+        }
+    }
+}

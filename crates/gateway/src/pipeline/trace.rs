@@ -1,0 +1,53 @@
+//! W3C Trace Context (Level 1): the caller's trace goes on, with a span of ours in between.
+
+use super::{Inbound, record::Recording};
+use crate::http1::tag::Tag;
+use credentialflow_model::TraceId;
+use std::io::Write as _;
+
+/// The trace id of a valid `traceparent`.
+pub(super) fn incoming(value: &[u8]) -> Option<(TraceId, u8)> {
+    let text = std::str::from_utf8(value).ok()?;
+    let mut parts = text.split('-');
+    let (version, trace, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let lower_hex = |s: &str| s.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let sizes = version.len() == 2 && trace.len() == 32 && parent.len() == 16 && flags.len() == 2;
+    if !sizes || ![version, trace, parent, flags].into_iter().all(lower_hex) || version == "ff" {
+        return None;
+    }
+    if version == "00" && parts.next().is_some() {
+        return None;
+    }
+    let id = u128::from_str_radix(trace, 16).ok().filter(|id| *id != 0)?;
+    u64::from_str_radix(parent, 16).ok().filter(|id| *id != 0)?;
+    Some((TraceId(id), u8::from_str_radix(flags, 16).ok()?))
+}
+
+/// Writes `traceparent` for the upstream. `tracestate` passes as it is when the trace goes on.
+pub(super) fn push(head: &mut Vec<u8>, inbound: &Inbound<'_>, record: &mut Recording<'_>) {
+    let flags = inbound.field(Tag::Traceparent).and_then(incoming).map_or(0, |(_, flags)| flags & 1);
+    let _ = write!(head, "traceparent: 00-{}-{:016x}-{flags:02x}\r\n", record.trace_id(), record.span_id());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_valid_traces_go_on() {
+        let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        assert_eq!(incoming(good.as_bytes()), Some((TraceId(0x4bf92f3577b34da6a3ce929d0e0e4736), 1)));
+        for bad in [
+            "",
+            "00",
+            "00-0-0-0",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-x",
+        ] {
+            assert_eq!(incoming(bad.as_bytes()), None, "{bad}");
+        }
+    }
+}

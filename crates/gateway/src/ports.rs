@@ -1,0 +1,45 @@
+//! What the gateway needs from outside, named by the gateway. The binary plugs the vault and the
+//! call log in; nothing here knows them.
+
+use crate::pipeline::Permit;
+use credentialflow_model::{SecretValue, UsageRecord};
+
+/// The place of a credential in its source.
+pub type CredentialSlot = u32;
+
+/// Opens upstream credentials. One source belongs to one snapshot, so what it holds never changes.
+pub trait CredentialSource: Send + Sync {
+    /// The slot of a credential by name; `None` when there is none of that name.
+    fn slot(&self, name: &str) -> Option<CredentialSlot>;
+
+    /// How many slots there are.
+    fn len(&self) -> usize;
+
+    /// Whether there are no slots.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Name and current version of a slot, for records; says nothing secret.
+    fn describe(&self, slot: CredentialSlot) -> Option<(&std::sync::Arc<str>, u32)>;
+
+    /// The current value. Only the authorize step makes permits, so nothing is opened for a request
+    /// that was not allowed.
+    fn open<'a>(&'a self, permit: &Permit, slot: CredentialSlot) -> Result<&'a SecretValue, CredentialUnavailable>;
+}
+
+/// A credential cannot be opened now: sealed, expired, revoked or without a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CredentialUnavailable;
+
+/// Takes finished records. Never blocks; what it cannot take it counts.
+pub trait RecordSink: Send + Sync {
+    /// Takes a batch.
+    fn take(&self, batch: Vec<UsageRecord>);
+}
+
+/// Hears of things that are not requests: a source or key guessing too often.
+pub trait GuessListener: Send + Sync {
+    /// The number of failed attempts from this source or on this key has just passed its limit.
+    fn guessing(&self, source: std::net::IpAddr, key: Option<credentialflow_model::KeyId>);
+}

@@ -1,0 +1,122 @@
+//! The running form of the configuration: compiled once, never edited, only replaced.
+
+mod compile;
+mod endpoint;
+pub mod models;
+
+pub use compile::{CompileError, Sources};
+pub use endpoint::EndpointPlan;
+
+use crate::{
+    ports::{CredentialSlot, CredentialSource},
+    route::{Found, Lookup, Router},
+};
+use credentialflow_model::resource::{AnswerEncoding, Health};
+use credentialflow_policy::{ApiKey, ApplicationRules, CompiledHeaders, KeyTable, Policy, RoutePolicies};
+use models::ModelPlans;
+use std::{sync::Arc, time::Duration};
+
+/// Everything a request needs to be served, as one immutable value.
+pub struct Snapshot {
+    /// Grows with every snapshot of a process.
+    pub epoch: u64,
+    pub(crate) router: Router,
+    pub(crate) routes: Vec<RoutePlan>,
+    pub(crate) upstreams: Vec<UpstreamPlan>,
+    pub(crate) endpoints: Vec<EndpointPlan>,
+    pub(crate) models: ModelPlans,
+    pub(crate) applications: ApplicationRules,
+    /// The keys we issued.
+    pub keys: KeyTable,
+    pub(crate) credentials: Arc<dyn CredentialSource>,
+    pub(crate) api_key: ApiKey,
+}
+
+/// What a route does with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RouteKind {
+    /// Forward it to an upstream.
+    Proxy { upstream: u32 },
+    /// `POST /v1/chat/completions`
+    Chat,
+    /// `GET /v1/models` and `GET /v1/models/{id}`
+    ModelList,
+}
+
+impl RouteKind {
+    /// Whether callers expect the model API's own error shape.
+    pub(crate) const fn speaks_openai(self) -> bool {
+        matches!(self, Self::Chat | Self::ModelList)
+    }
+}
+
+/// A route, compiled.
+pub(crate) struct RoutePlan {
+    pub name: Arc<str>,
+    pub kind: RouteKind,
+    pub api_key: bool,
+    pub anonymous: bool,
+    pub key_in_query: Option<Box<str>>,
+    pub policies: PolicyList,
+    pub headers: Option<Box<CompiledRouteHeaders>>,
+    pub strip_prefix: usize,
+    pub max_body: u64,
+    pub websocket: bool,
+    pub attempts: u8,
+}
+
+/// The policies of a route of the configuration, or of a built-in one.
+pub(crate) enum PolicyList {
+    Route(RoutePolicies),
+    BuiltIn(Box<[Box<dyn Policy>]>),
+}
+
+/// Header rules in both directions.
+pub(crate) struct CompiledRouteHeaders {
+    pub request: CompiledHeaders,
+    pub response: CompiledHeaders,
+}
+
+/// An upstream, compiled.
+pub(crate) struct UpstreamPlan {
+    pub name: Arc<str>,
+    /// Its endpoints: a range of [`Snapshot::endpoints`].
+    pub endpoints: std::ops::Range<u32>,
+    pub inject: Option<InjectPlan>,
+    pub connect: Duration,
+    pub response: Duration,
+    pub idle: Duration,
+    pub health: Health,
+    pub encoding: AnswerEncoding,
+}
+
+/// How a credential is put into a request.
+pub(crate) struct InjectPlan {
+    pub credential: CredentialSlot,
+    pub way: InjectWay,
+}
+
+/// The ways of injection.
+pub(crate) enum InjectWay {
+    Bearer,
+    Header { name: Box<str>, prefix: Box<str> },
+    Query { name: Box<str> },
+    Basic { username: Box<str> },
+}
+
+impl Snapshot {
+    /// The route of a request.
+    pub(crate) fn find(&self, lookup: &Lookup<'_>) -> Found {
+        self.router.find(lookup)
+    }
+
+    /// How many routes there are, built-in ones included.
+    pub fn route_count(&self) -> usize {
+        self.routes.len()
+    }
+
+    /// How many keys there are.
+    pub fn key_count(&self) -> usize {
+        self.keys.len()
+    }
+}

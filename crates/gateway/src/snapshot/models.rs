@@ -1,0 +1,46 @@
+//! Public models and what serves them, compiled.
+
+use super::InjectPlan;
+use credentialflow_llm::price::PriceHandle;
+use hashbrown::HashMap;
+use std::sync::Arc;
+
+/// All models of a snapshot.
+#[derive(Default)]
+pub(crate) struct ModelPlans {
+    pub by_name: HashMap<Arc<str>, u32>,
+    pub list: Vec<ModelPlan>,
+}
+
+/// One public model.
+pub(crate) struct ModelPlan {
+    pub name: Arc<str>,
+    pub targets: Vec<TargetPlan>,
+    pub total_weight: u32,
+}
+
+/// One way to serve it.
+pub(crate) struct TargetPlan {
+    pub provider: Arc<str>,
+    pub provider_model: Arc<str>,
+    pub upstream: u32,
+    /// The target's own credential; else the upstream's.
+    pub inject: Option<InjectPlan>,
+    pub weight: u32,
+    pub ask_usage: bool,
+    pub price: PriceHandle,
+}
+
+impl ModelPlan {
+    /// Which target serves the `n`-th call: they are taken in turn, each as often as its weight says.
+    pub fn target_index(&self, n: u32) -> u32 {
+        let mut at = n % self.total_weight.max(1);
+        for (i, target) in self.targets.iter().enumerate() {
+            if at < target.weight {
+                return i as u32;
+            }
+            at -= target.weight;
+        }
+        0
+    }
+}

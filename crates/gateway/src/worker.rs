@@ -1,0 +1,375 @@
+//! One worker: a thread, its single-threaded runtime, and everything only it touches.
+
+use crate::{
+    conn,
+    net::control::{Controls, TICK},
+    ports::{GuessListener, RecordSink},
+    snapshot::Snapshot,
+    upstream::{Endpoint, Pools},
+};
+use credentialflow_model::{KeyId, Timestamp, UsageRecord};
+use credentialflow_policy::FailureThrottle;
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant, SystemTime},
+};
+use tokio::sync::{mpsc, oneshot};
+
+/// Limits and times of the listener; see the process configuration for their documentation.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Limits on request heads.
+    pub head: crate::http1::head::HeadLimits,
+    /// A request head must be complete this long after its first byte.
+    pub head_timeout: Duration,
+    /// Longest pause inside a request body, and longest time a caller may refuse to read.
+    pub body_timeout: Duration,
+    /// An idle connection is closed after this long.
+    pub keep_alive: Duration,
+    /// Connections one worker holds at most.
+    pub max_connections: usize,
+    /// Idle connections kept for each endpoint by one worker.
+    pub pool_size: usize,
+    /// How long running requests may go on after shutdown began.
+    pub drain: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            head: Default::default(),
+            head_timeout: Duration::from_secs(15),
+            body_timeout: Duration::from_secs(30),
+            keep_alive: Duration::from_secs(75),
+            max_connections: 16 * 1024,
+            pool_size: 256,
+            drain: Duration::from_secs(30),
+        }
+    }
+}
+
+/// What workers share; every field is written rarely or by atomics of its own.
+pub struct Shared {
+    /// Limits and times.
+    pub settings: Settings,
+    /// Takes finished records.
+    pub records: Arc<dyn RecordSink>,
+    /// Counts failed authentications.
+    pub throttle: Arc<FailureThrottle>,
+    /// Hears of guessing.
+    pub guesses: Arc<dyn GuessListener>,
+    /// TLS of the listener, if configured.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// The clock limits are counted on.
+    pub started: Instant,
+}
+
+/// Numbers of one worker that others may read at any time.
+#[derive(Default)]
+pub struct Gauges {
+    /// Open connections.
+    pub connections: AtomicU64,
+    /// Requests being served.
+    pub in_flight: AtomicU64,
+    /// Connections refused at the limit.
+    pub refused_connections: AtomicU64,
+}
+
+/// What the control plane asks of a worker.
+pub(crate) enum Command {
+    /// Use this snapshot from now on and cut the running requests of revoked keys; then answer.
+    Install { snapshot: Arc<Snapshot>, revoked: Arc<[KeyId]>, done: oneshot::Sender<()> },
+    /// How many running requests were injected with this version of a credential?
+    InFlight { credential: Arc<str>, version: u32, answer: oneshot::Sender<u64> },
+    /// Stop accepting, let running requests finish, then answer.
+    Shutdown { done: oneshot::Sender<()> },
+}
+
+/// A running count of uses, held by the requests that use.
+pub(crate) type UseCount = Rc<Cell<u64>>;
+
+/// A snapshot with this worker's own state beside it.
+pub(crate) struct View {
+    pub snapshot: Arc<Snapshot>,
+    /// Parallel to the snapshot's endpoints.
+    pub endpoints: Vec<Rc<Endpoint>>,
+    /// Parallel to its credentials: running uses of the current version.
+    pub uses: Vec<UseCount>,
+    /// Parallel to its upstreams: whose turn it is.
+    pub turns: Vec<Cell<u32>>,
+    /// Parallel to its models.
+    pub model_turns: Vec<Cell<u32>>,
+}
+
+/// One worker.
+pub(crate) struct Worker {
+    pub shared: Arc<Shared>,
+    pub gauges: Arc<Gauges>,
+    pub controls: Controls,
+    pub pools: Pools,
+    pub draining: Cell<bool>,
+    view: RefCell<Rc<View>>,
+    uses: RefCell<HashMap<(Arc<str>, u32), UseCount>>,
+    records: RefCell<Vec<UsageRecord>>,
+    tick: Cell<u64>,
+    ids: Cell<u64>,
+    methods: RefCell<Vec<Arc<str>>>,
+    scratch: RefCell<Vec<Vec<u8>>>,
+    buffers: RefCell<Vec<Vec<u8>>>,
+}
+
+/// Records handed over at once.
+const BATCH: usize = 128;
+
+impl Worker {
+    fn new(shared: Arc<Shared>, gauges: Arc<Gauges>, snapshot: Arc<Snapshot>, seed: u64) -> Rc<Self> {
+        let empty = Rc::new(View {
+            snapshot: snapshot.clone(),
+            endpoints: vec![],
+            uses: vec![],
+            turns: vec![],
+            model_turns: vec![],
+        });
+        let worker = Rc::new(Self {
+            pools: Pools::new(shared.settings.pool_size),
+            shared,
+            gauges,
+            controls: Controls::default(),
+            draining: Cell::new(false),
+            view: RefCell::new(empty),
+            uses: RefCell::default(),
+            records: RefCell::new(Vec::with_capacity(BATCH)),
+            tick: Cell::new(1),
+            ids: Cell::new(seed),
+            methods: RefCell::default(),
+            scratch: RefCell::default(),
+            buffers: RefCell::default(),
+        });
+        worker.install(snapshot);
+        worker
+    }
+
+    /// The snapshot requests that begin now are served with.
+    pub fn view(&self) -> Rc<View> {
+        self.view.borrow().clone()
+    }
+
+    fn install(&self, snapshot: Arc<Snapshot>) {
+        let endpoints = snapshot.endpoints.iter().map(|e| self.pools.endpoint(&e.identity)).collect();
+        let mut known = self.uses.borrow_mut();
+        known.retain(|_, count| Rc::strong_count(count) > 1);
+        let uses = (0..snapshot.credentials.len() as u32)
+            .map(|slot| match snapshot.credentials.describe(slot) {
+                Some((name, version)) => known.entry((name.clone(), version)).or_default().clone(),
+                None => UseCount::default(),
+            })
+            .collect();
+        let old = self.view.borrow().clone();
+        // Turns go on where they were, so that frequent changes do not favour the first endpoint.
+        let turn = old.turns.first().map_or(0, Cell::get);
+        let view = View {
+            turns: (0..snapshot.upstreams.len()).map(|_| Cell::new(turn)).collect(),
+            model_turns: (0..snapshot.models.list.len()).map(|_| Cell::new(turn)).collect(),
+            snapshot,
+            endpoints,
+            uses,
+        };
+        *self.view.borrow_mut() = Rc::new(view);
+        drop(old);
+        self.pools.forget_unused();
+    }
+
+    /// Takes a finished record.
+    pub fn record(&self, record: UsageRecord) {
+        let mut records = self.records.borrow_mut();
+        records.push(record);
+        if records.len() >= BATCH {
+            let batch = std::mem::replace(&mut *records, Vec::with_capacity(BATCH));
+            drop(records);
+            self.shared.records.take(batch);
+        }
+    }
+
+    fn flush_records(&self) {
+        let batch = std::mem::take(&mut *self.records.borrow_mut());
+        if !batch.is_empty() {
+            self.shared.records.take(batch);
+        }
+    }
+
+    /// The tick that is `after` from now; deadlines are set to it.
+    pub fn tick_in(&self, after: Duration) -> u64 {
+        let ticks = after.as_millis().div_ceil(TICK.as_millis()) as u64;
+        self.tick.get() + ticks.max(1) + 1
+    }
+
+    /// Random bits for ids; unpredictable enough to be unique, not meant to be secret (SplitMix64).
+    pub fn bits(&self) -> u64 {
+        let state = self.ids.get().wrapping_add(0x9E37_79B9_7F4A_7C15);
+        self.ids.set(state);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// One shared text for each method seen; unusual ones beyond a few are not kept.
+    pub fn method(&self, method: &str) -> Arc<str> {
+        let mut known = self.methods.borrow_mut();
+        if let Some(found) = known.iter().find(|m| ***m == *method) {
+            return found.clone();
+        }
+        let shared: Arc<str> = method.into();
+        if known.len() < 16 {
+            known.push(shared.clone());
+        }
+        shared
+    }
+
+    /// A buffer that was used before, or a new one.
+    pub fn take_scratch(&self) -> Vec<u8> {
+        self.scratch.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Gives a buffer back for the next request. It must hold no secret.
+    pub fn give_scratch(&self, mut buffer: Vec<u8>) {
+        let mut kept = self.scratch.borrow_mut();
+        if kept.len() < 64 && buffer.capacity() <= 64 * 1024 {
+            buffer.clear();
+            kept.push(buffer);
+        }
+    }
+
+    /// A read buffer for a connection that has something to read.
+    pub fn take_buffer(&self) -> Vec<u8> {
+        self.buffers.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Gives back the read buffer of an idle connection.
+    pub fn give_buffer(&self, buffer: Vec<u8>) {
+        let mut kept = self.buffers.borrow_mut();
+        if kept.len() < 64 && buffer.len() <= 64 * 1024 {
+            kept.push(buffer);
+        }
+    }
+
+    /// Nanoseconds since the process started; the clock of all limits.
+    pub fn monotonic_ns(&self) -> u64 {
+        self.shared.started.elapsed().as_nanos() as u64
+    }
+
+    /// Wall clock.
+    pub fn now(&self) -> Timestamp {
+        SystemTime::now().into()
+    }
+}
+
+/// Runs a worker until it is told to shut down and has drained. Blocks its thread.
+pub(crate) fn run(
+    shared: Arc<Shared>,
+    gauges: Arc<Gauges>,
+    snapshot: Arc<Snapshot>,
+    listener: std::net::TcpListener,
+    commands: mpsc::UnboundedReceiver<Command>,
+    seed: u64,
+) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default())?;
+    runtime.block_on(async move {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let worker = Worker::new(shared, gauges, snapshot, seed);
+        let sweep = tokio::task::spawn_local(sweep(worker.clone()));
+        serve(worker.clone(), listener, commands).await;
+        sweep.abort();
+        worker.flush_records();
+        Ok(())
+    })
+}
+
+async fn sweep(worker: Rc<Worker>) {
+    let mut interval = tokio::time::interval(TICK);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        let tick = worker.tick.get() + 1;
+        worker.tick.set(tick);
+        worker.controls.sweep(tick);
+        worker.flush_records();
+        if tick.is_multiple_of(50) {
+            worker.pools.close_stale();
+        }
+    }
+}
+
+async fn serve(worker: Rc<Worker>, listener: tokio::net::TcpListener, mut commands: mpsc::UnboundedReceiver<Command>) {
+    let acceptor = worker.shared.tls.clone().map(tokio_rustls::TlsAcceptor::from);
+    loop {
+        tokio::select! {
+            biased;
+            command = commands.recv() => match command {
+                Some(Command::Install { snapshot, revoked, done }) => {
+                    worker.install(snapshot);
+                    for key in revoked.iter() {
+                        worker.controls.revoke(*key);
+                    }
+                    // Nobody waits any more when the publisher gave up; the snapshot is in force all the same.
+                    let _ = done.send(());
+                }
+                Some(Command::InFlight { credential, version, answer }) => {
+                    let count = worker.uses.borrow().get(&(credential, version)).map_or(0, |c| c.get());
+                    let _ = answer.send(count);
+                }
+                Some(Command::Shutdown { done }) => {
+                    accept_waiting(&worker, &listener, &acceptor).await;
+                    drop(listener);
+                    drain(&worker).await;
+                    let _ = done.send(());
+                    return;
+                }
+                None => return,
+            },
+            accepted = listener.accept() => match accepted {
+                Ok((stream, source)) => conn::start(&worker, stream, source, acceptor.clone()),
+                // Out of descriptors or memory: give running requests time to finish.
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            },
+        }
+    }
+}
+
+/// Takes the connections the kernel has already accepted for us, so that closing the socket resets none.
+async fn accept_waiting(
+    worker: &Rc<Worker>,
+    listener: &tokio::net::TcpListener,
+    acceptor: &Option<tokio_rustls::TlsAcceptor>,
+) {
+    for _ in 0..4096 {
+        let ready = std::future::poll_fn(|cx| match listener.poll_accept(cx) {
+            std::task::Poll::Ready(Ok(pair)) => std::task::Poll::Ready(Some(pair)),
+            _ => std::task::Poll::Ready(None),
+        });
+        match ready.await {
+            Some((stream, source)) => conn::start(worker, stream, source, acceptor.clone()),
+            None => return,
+        }
+    }
+}
+
+async fn drain(worker: &Worker) {
+    worker.draining.set(true);
+    // Idle connections may have a request on the way; they get a moment to show it.
+    tokio::time::sleep(Duration::from_millis(250)).await;
+    worker.controls.drain_idle();
+    let end = Instant::now() + worker.shared.settings.drain;
+    while worker.gauges.connections.load(Relaxed) > 0 && Instant::now() < end {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        worker.controls.drain_idle();
+    }
+    worker.controls.end_all();
+    tokio::time::sleep(Duration::from_millis(20)).await;
+}
