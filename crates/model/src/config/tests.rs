@@ -149,15 +149,7 @@ fn hints_say_what_was_meant() {
 #[test]
 fn numbers_and_texts_are_kept_apart() {
     expect("teams: [{ name: 5 }]", &["1:17 wrong_type teams[0].name"]);
-    expect(
-        "teams: [{ name: true }]",
-        &["1:17 invalid_value teams[0].name"][..0]
-            .iter()
-            .chain(&["1:17 wrong_type teams[0].name"])
-            .copied()
-            .collect::<Vec<_>>()
-            .as_slice(),
-    );
+    expect("teams: [{ name: true }]", &["1:17 wrong_type teams[0].name"]);
     expect("teams: [{ name: '5' }]", &[]);
     expect("teams: [{ name: t, description: }]", &[]);
     expect("teams: [{ name: t, description: [x] }]", &["1:33 wrong_type teams[0].description"]);
@@ -395,12 +387,7 @@ fn upstreams() {
     expect(&upstream(&format!("{ENDPOINT}    inject: {{}}")), &["5:13 not_one upstreams[0].inject"]);
     expect(
         &upstream(&format!("{ENDPOINT}    inject: {{ bearer: c, query: {{ name: k, credential: c }} }}")),
-        &["5:15 not_one upstreams[0].inject"][..0]
-            .iter()
-            .chain(&["5:13 not_one upstreams[0].inject"])
-            .copied()
-            .collect::<Vec<_>>()
-            .as_slice(),
+        &["5:13 not_one upstreams[0].inject"],
     );
     expect(
         &upstream(&format!("{ENDPOINT}    inject: {{ bearer: d }}")),

@@ -29,11 +29,10 @@ pub struct Context<'a> {
 /// Checks a whole set. `source` is what reading it gave, or the default for sets from elsewhere.
 /// Problems of reading are not repeated; with both lists empty the set may be applied.
 pub fn check(set: &ResourceSet, source: &SourceMap, context: &Context<'_>) -> Problems {
-    let mut names = HashSet::new();
     let mut checker = Checker {
         source,
         context,
-        names: &HashSet::new(),
+        names: HashSet::new(),
         upstream_providers: HashSet::new(),
         report: Report::default(),
     };
@@ -49,10 +48,8 @@ pub fn check(set: &ResourceSet, source: &SourceMap, context: &Context<'_>) -> Pr
         let providing = set.upstreams.iter().filter(|u| u.provider.is_some());
         checker.upstream_providers.extend(providing.map(|u| u.name.as_str()));
     }
-    names.extend(seen.into_keys());
-    names.extend(source.unreadable.iter().map(|(kind, name)| (*kind, name.as_str())));
-    checker.names = &names;
-    let mut checker = Checker { names: &names, ..checker };
+    checker.names.extend(seen.into_keys());
+    checker.names.extend(source.unreadable.iter().map(|(kind, name)| (*kind, name.as_str())));
     let mut matches = route::Matches::default();
     for (set, partial) in [(set, false), (&source.partial, true)] {
         let id = |kind| move |index| ItemId { kind, index, partial };
@@ -86,7 +83,7 @@ pub fn check(set: &ResourceSet, source: &SourceMap, context: &Context<'_>) -> Pr
 struct Checker<'a> {
     source: &'a SourceMap,
     context: &'a Context<'a>,
-    names: &'a HashSet<(Kind, &'a str)>,
+    names: HashSet<(Kind, &'a str)>,
     upstream_providers: HashSet<&'a str>,
     report: Report,
 }
