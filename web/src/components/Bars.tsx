@@ -1,0 +1,31 @@
+// A ranking: names with a bar behind each, as long as its share of the first.
+import { Link } from '@tanstack/react-router'
+import type { TopEntry } from '@/api/types'
+import { compact, percent, usd } from '@/lib/format'
+
+interface BarsProps {
+  entries: TopEntry[]
+  /** The call log's filter a name opens. */
+  filter: 'route' | 'application' | 'model'
+  showSpend?: boolean
+}
+
+export function Bars({ entries, filter, showSpend = false }: BarsProps) {
+  const most = Math.max(1, ...entries.map(({ requests }) => requests))
+  return (
+    <ol className="bars">
+      {entries.map(({ name, requests, errors, cost_usd: cost }) => (
+        <li key={name}>
+          <Link to="/calls" search={{ [filter]: name }} style={{ '--share': `${(requests / most) * 100}%` } as React.CSSProperties}>
+            <span className="truncate">{name}</span>
+            <span className="num nowrap">
+              {errors > 0 && <span style={{ color: 'var(--cf-bad)', marginRight: 12 }}>{percent(errors / requests)} errors</span>}
+              {showSpend && Number(cost) > 0 && <span style={{ marginRight: 12 }}>{usd(cost)}</span>}
+              <b style={{ fontWeight: 600 }}>{compact(requests)}</b>
+            </span>
+          </Link>
+        </li>
+      ))}
+    </ol>
+  )
+}

@@ -1,0 +1,115 @@
+// One request's story, beside the list it came from.
+import { Drawer, Group, Stack, Text } from '@mantine/core'
+import { useQuery } from '@tanstack/react-query'
+import { Link } from '@tanstack/react-router'
+import type { ReactNode } from 'react'
+import { queries } from '@/api/queries'
+import type { CallRow } from '@/api/types'
+import { bytes, count, dateTime, duration, usd } from '@/lib/format'
+import { callTone } from '@/lib/state'
+import { spans, story } from '@/lib/story'
+import { CopyButton } from './Copy'
+import { Banner, Failure, Rows } from './Feedback'
+import { Facts } from './Page'
+import { Pill, Tag } from './Pill'
+import { Steps } from './Steps'
+
+export function CallDrawer({ id, onClose }: { id: string | undefined; onClose: () => void }) {
+  return (
+    <Drawer opened={id !== undefined} onClose={onClose} position="right" size={540} title={<Text fw={620}>One request</Text>}
+      closeButtonProps={{ 'aria-label': 'Close' }}>
+      {id && <Story id={id} />}
+    </Drawer>
+  )
+}
+
+function Story({ id }: { id: string }) {
+  const { data: call, error, refetch } = useQuery(queries.call(id))
+  if (error) return <Failure error={error} retry={() => void refetch()} />
+  if (!call) return <Rows />
+  return (
+    <Stack gap="xl">
+      <Stack gap={6}>
+        <Text className="mono" fw={600} style={{ overflowWrap: 'anywhere' }}>{call.method} {call.path}</Text>
+        <Group gap="md">
+          <Pill tone={callTone(call)}>{call.status ? `${call.status}, ` : ''}{call.outcome_title}</Pill>
+          <Text size="sm" c="dimmed">{dateTime(call.time)}</Text>
+        </Group>
+      </Stack>
+      <Part title="What happened"><Steps label="What happened" steps={story(call)} /></Part>
+      <Part title="Where the time went"><Durations call={call} /></Part>
+      {call.model && <Part title="Model"><ModelFacts model={call.model} /></Part>}
+      <Part title="Details">
+        <Facts rows={[
+          ['Request id', <Code key="r" text={call.request_id} label="Copy the request id" />],
+          ['Trace id', <Code key="t" text={call.trace_id} label="Copy the trace id" />],
+          ['Key id', call.key && <Link key="k" to="/calls" search={{ key: call.key }} style={{ color: 'var(--cf-accent)' }}>{call.key}</Link>],
+          ['Credential', call.credential && (
+            <Link key="c" to="/credentials/$name" params={{ name: call.credential }} style={{ color: 'var(--cf-accent)' }}>
+              {call.credential}, version {call.credential_version}
+            </Link>
+          )],
+          ['Attempts', count(call.attempts)],
+          ['Received', bytes(call.bytes_in)],
+          ['Sent', bytes(call.bytes_out)],
+        ]} />
+      </Part>
+    </Stack>
+  )
+}
+
+function Part({ title, children }: { title: string; children: ReactNode }) {
+  return (
+    <section>
+      <Text component="h3" size="sm" fw={620} m={0} mb="sm">{title}</Text>
+      {children}
+    </section>
+  )
+}
+
+function Durations({ call }: { call: CallRow }) {
+  return (
+    <Stack gap={10}>
+      {spans(call).map(({ label, us, start, share, tone }) => (
+        <div key={label}>
+          <Group justify="space-between" mb={4}>
+            <Text size="sm" c="dimmed">{label}</Text>
+            <Text size="sm" className="num">{us > 0 ? duration(us) : '–'}</Text>
+          </Group>
+          <div className="span-track" data-tone={tone} aria-hidden="true">
+            {us > 0 && <i style={{ left: `${start * 100}%`, width: `${share * 100}%` }} />}
+          </div>
+        </div>
+      ))}
+    </Stack>
+  )
+}
+
+function ModelFacts({ model }: { model: NonNullable<CallRow['model']> }) {
+  const { tokens } = model
+  return (
+    <Stack gap="md">
+      {model.unknown_price && (
+        <Banner tone="warn" title="Unknown price">
+          There were tokens, but no price is known for {model.provider_model}. Add prices to the target of model {model.model}.
+        </Banner>
+      )}
+      <Facts rows={[
+        ['Model', <>{model.model} {model.streamed && <Tag>streamed</Tag>}</>],
+        ['Served by', `${model.provider}, ${model.provider_model}`],
+        ['Tokens in', tokens && `${count(tokens.input)}${tokens.cached_input ? `, of those ${count(tokens.cached_input)} cached` : ''}`],
+        ['Tokens out', tokens && `${count(tokens.output)}${tokens.reasoning ? `, of those ${count(tokens.reasoning)} for reasoning` : ''}`],
+        ['Cost', model.unknown_price ? 'unknown' : model.cost_usd && usd(model.cost_usd)],
+      ]} />
+    </Stack>
+  )
+}
+
+function Code({ text, label }: { text: string; label: string }) {
+  return (
+    <Group gap={4} wrap="nowrap" my={-4}>
+      <span className="mono">{text}</span>
+      <CopyButton text={text} label={label} />
+    </Group>
+  )
+}

@@ -1,0 +1,75 @@
+// Dialogs that several pages share: a secret shown once, and a change that must be typed to be meant.
+import { Button, Checkbox, Group, Modal, Stack, Text, TextInput } from '@mantine/core'
+import { useState, type FormEvent, type ReactNode } from 'react'
+import type { IssuedKey } from '@/api/types'
+import { Command } from './Copy'
+import { Banner, Failure } from './Feedback'
+
+/** The secret of a key just made. It cannot be closed by accident. */
+export function SecretDialog({ issued, note, onClose }: { issued: IssuedKey | undefined; note: string; onClose: () => void }) {
+  const [kept, setKept] = useState(false)
+  function close() {
+    setKept(false)
+    onClose()
+  }
+  return (
+    <Modal opened={issued !== undefined} onClose={close} title={<Text fw={620}>Your key</Text>} size="lg" withCloseButton={false}
+      closeOnClickOutside={false} closeOnEscape={false}>
+      {issued && (
+        <Stack gap="md">
+          <Banner tone="warn" title="Shown this once">Copy it to where it is used. Credentialflow keeps only a keyed hash.</Banner>
+          <Command text={issued.secret} label="Copy the key" />
+          <Text size="sm" c="dimmed">{note}</Text>
+          <Text size="sm" fw={550}>Try it</Text>
+          <Command text={`curl http://127.0.0.1:8080/YOUR/ROUTE -H "Authorization: Bearer ${issued.secret}"`} />
+          <Group justify="space-between" mt="xs">
+            <Checkbox label="I have stored the key" checked={kept} onChange={({ currentTarget: { checked } }) => setKept(checked)} />
+            <Button disabled={!kept} onClick={close}>Done</Button>
+          </Group>
+        </Stack>
+      )}
+    </Modal>
+  )
+}
+
+interface ConfirmDialogProps {
+  opened: boolean
+  title: string
+  /** What must be typed. */
+  word: string
+  action: string
+  pending: boolean
+  error: unknown
+  onConfirm: () => void
+  onClose: () => void
+  children: ReactNode
+}
+
+/** For what cannot be undone: names the consequence and asks for the name to be typed. */
+export function ConfirmDialog({ opened, title, word, action, pending, error, onConfirm, onClose, children }: ConfirmDialogProps) {
+  const [typed, setTyped] = useState('')
+  function close() {
+    setTyped('')
+    onClose()
+  }
+  function submit(event: FormEvent) {
+    event.preventDefault()
+    if (typed === word) onConfirm()
+  }
+  return (
+    <Modal opened={opened} onClose={close} title={<Text fw={620}>{title}</Text>} closeButtonProps={{ 'aria-label': 'Close' }}>
+      <form onSubmit={submit}>
+        <Stack gap="md">
+          <Text size="sm">{children}</Text>
+          <TextInput label={<>Type <b>{word}</b> to confirm</>} value={typed} autoComplete="off" spellCheck={false} data-autofocus
+            onChange={({ currentTarget: { value } }) => setTyped(value)} />
+          {error !== null && error !== undefined && <Failure error={error} />}
+          <Group justify="flex-end" gap="sm">
+            <Button variant="default" onClick={close}>Cancel</Button>
+            <Button type="submit" color="red.8" disabled={typed !== word} loading={pending}>{action}</Button>
+          </Group>
+        </Stack>
+      </form>
+    </Modal>
+  )
+}

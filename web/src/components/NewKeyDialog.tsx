@@ -1,0 +1,101 @@
+// The form for a new key.
+import { Button, Group, Modal, NumberInput, Select, SimpleGrid, Stack, TagsInput, Text, TextInput } from '@mantine/core'
+import { useForm } from '@mantine/form'
+import { useQuery } from '@tanstack/react-query'
+import { useState } from 'react'
+import { Problem } from '@/api/problem'
+import { idempotencyKey, queries, useCreateKey } from '@/api/queries'
+import type { IssuedKey, NewKey } from '@/api/types'
+import { isName, isNetwork, isPeriod, NAME_HINT, PERIOD_HINT } from '@/lib/input'
+import { Command } from './Copy'
+import { Banner, Failure } from './Feedback'
+
+const EMPTY = { name: '', application: '', description: '', environment: 'live', expires: '', networks: [] as string[], requests: '' as number | '', per: '1m' }
+
+interface NewKeyDialogProps {
+  opened: boolean
+  onClose: () => void
+  onIssued: (issued: IssuedKey) => void
+}
+
+export function NewKeyDialog({ opened, onClose, onIssued }: NewKeyDialogProps) {
+  const { data: applications } = useQuery({ ...queries.applications(), enabled: opened })
+  const [once, setOnce] = useState(idempotencyKey)
+  const create = useCreateKey()
+  const form = useForm({
+    initialValues: EMPTY,
+    validate: {
+      name: (name) => (isName(name) ? null : NAME_HINT),
+      application: (application) => (application ? null : 'Choose the application that will use it'),
+      environment: (environment) => (/^[a-z0-9]{1,12}$/.test(environment) ? null : 'Use 1 to 12 of a-z and 0-9'),
+      expires: (expires) => (!expires || new Date(expires).getTime() > Date.now() ? null : 'Choose a time to come'),
+      networks: (networks) => (networks.every(isNetwork) ? null : 'Write networks as 10.0.0.0/8 or 2001:db8::/32'),
+      per: (per, { requests }) => (!requests || isPeriod(per) ? null : PERIOD_HINT),
+    },
+  })
+
+  function close() {
+    form.reset()
+    create.reset()
+    setOnce(idempotencyKey())
+    onClose()
+  }
+
+  function submit(values: typeof EMPTY) {
+    create.mutate({ body: keyFrom(values), once }, {
+      onSuccess: (issued) => {
+        close()
+        onIssued(issued)
+      },
+      onError: (error) => {
+        setOnce(idempotencyKey())
+        for (const name of ['name', 'application', 'environment', 'expires', 'networks', 'limit'] as const) {
+          const text = Problem.of(error).field(name)
+          if (text) form.setFieldError(name === 'limit' ? 'requests' : name, text)
+        }
+      },
+    })
+  }
+
+  return (
+    <Modal opened={opened} onClose={close} title={<Text fw={620}>Create a key</Text>} size="lg" closeButtonProps={{ 'aria-label': 'Close' }}>
+      <form onSubmit={form.onSubmit(submit)} noValidate>
+        <Stack gap="md">
+          {applications?.items.length === 0 && (
+            <Banner tone="info" title="A key belongs to an application, and there is none yet">
+              <Stack gap="xs">Declare one in a file and apply it:<Command text="credentialflow apply credentialflow.yaml" /></Stack>
+            </Banner>
+          )}
+          <SimpleGrid cols={{ base: 1, xs: 2 }}>
+            <TextInput label="Name" placeholder="checkout-production" data-autofocus autoComplete="off" {...form.getInputProps('name')} />
+            <Select label="Application" placeholder="Choose" searchable data={applications?.items.map(({ spec }) => spec.name) ?? []} {...form.getInputProps('application')} />
+            <TextInput label="Description" placeholder="What it is for" {...form.getInputProps('description')} />
+            <TextInput label="Environment" description="Written into the key" inputWrapperOrder={['label', 'input', 'description', 'error']} {...form.getInputProps('environment')} />
+            <TextInput type="datetime-local" label="Expires" description="Never, when left empty" inputWrapperOrder={['label', 'input', 'description', 'error']} {...form.getInputProps('expires')} />
+            <TagsInput label="Networks" placeholder="Everywhere" description="Press Enter after each, as in 10.0.0.0/8" splitChars={[',', ' ']} acceptValueOnBlur
+              inputWrapperOrder={['label', 'input', 'description', 'error']} {...form.getInputProps('networks')} />
+            <NumberInput label="At most this many requests" placeholder="No limit" min={1} allowDecimal={false} allowNegative={false} thousandSeparator="," {...form.getInputProps('requests')} />
+            <TextInput label="in this time" placeholder="1m" {...form.getInputProps('per')} />
+          </SimpleGrid>
+          {create.error && <Failure error={create.error} />}
+          <Group justify="flex-end" gap="sm">
+            <Button variant="default" onClick={close}>Cancel</Button>
+            <Button type="submit" loading={create.isPending}>Create the key</Button>
+          </Group>
+        </Stack>
+      </form>
+    </Modal>
+  )
+}
+
+function keyFrom({ name, application, description, environment, expires, networks, requests, per }: typeof EMPTY): NewKey {
+  return {
+    name,
+    application,
+    environment,
+    ...(description && { description }),
+    ...(expires && { expires: new Date(expires).toISOString() }),
+    ...(networks.length > 0 && { networks }),
+    ...(requests && { limit: { requests, per } }),
+  }
+}

@@ -1,0 +1,147 @@
+// Call log: every request, newest first, live; filters, place and the open request stand in the address.
+import { Button, Group, Switch, Text } from '@mantine/core'
+import { useQuery } from '@tanstack/react-query'
+import { Link, useNavigate, useSearch } from '@tanstack/react-router'
+import { createColumnHelper } from '@tanstack/react-table'
+import { useEffect, useMemo, useRef } from 'react'
+import { queries } from '@/api/queries'
+import type { CallRow } from '@/api/types'
+import { CallDrawer } from '@/components/CallDrawer'
+import { CallFilters } from '@/components/CallFilters'
+import { DataTable } from '@/components/DataTable'
+import { Empty, Failure, Rows } from '@/components/Feedback'
+import { Icon } from '@/components/icons'
+import { useNow } from '@/components/Moment'
+import { Card, Page } from '@/components/Page'
+import { Pill, Tag } from '@/components/Pill'
+import { isLive, narrowed, toQuery, type CallSearch } from '@/lib/filters'
+import { clock, compact, duration, usd, words } from '@/lib/format'
+import { callTone } from '@/lib/state'
+
+const PAGE_SIZE = 100
+const GATEWAY_EXAMPLE = 'curl http://127.0.0.1:8080/YOUR/ROUTE -H "Authorization: Bearer $YOUR_KEY"'
+
+export function CallsPage() {
+  const search = useSearch({ from: '/inside/calls' })
+  const navigate = useNavigate({ from: '/calls' })
+  const now = useNow(15_000)
+  const live = isLive(search)
+  const query = useMemo(() => toQuery(search, now, PAGE_SIZE), [search, now])
+  const { data, error, refetch, isPlaceholderData } = useQuery(queries.calls(query, live))
+  const isFresh = useFresh(data?.items, live && !isPlaceholderData)
+  const change = (next: Partial<CallSearch>) => void navigate({ search: (old) => ({ ...old, ...next }) })
+  const pages = search.pages ?? []
+
+  return (
+    <Page
+      title="Call log"
+      lead={live ? <Pill tone="accent" live>Live: new requests appear by themselves</Pill> : <Pill tone="quiet">Paused</Pill>}
+      actions={
+        <Switch label="Live tail" checked={live} onChange={({ currentTarget: { checked } }) =>
+          change({ live: checked ? undefined : false, pages: undefined })} />
+      }
+    >
+      <CallFilters search={search} onChange={(next) => change({ ...next, pages: undefined })} />
+      {error && <Failure error={error} retry={() => void refetch()} />}
+      <Card pad={false}>
+        {!data && !error && <Rows count={10} />}
+        {data?.items.length === 0 && (narrowed(search) > 0 ? (
+          <Empty icon="filter" title="No request matches these filters"
+            action={<Button variant="default" onClick={() => void navigate({ search: search.live === false ? { live: false } : {} })}>Clear the filters</Button>}>
+            Widen the time, or take a filter away.
+          </Empty>
+        ) : (
+          <Empty icon="calls" title="No requests yet" command={GATEWAY_EXAMPLE}
+            action={<Text size="sm"><Link to="/keys" style={{ color: 'var(--cf-accent)' }}>Create a key</Link> if you have none yet.</Text>}>
+            Send one through the gateway with a key; it appears here at once.
+          </Empty>
+        ))}
+        {data && data.items.length > 0 && (
+          <DataTable label="Requests" columns={columns} rows={data.items} rowId={({ request_id: id }) => id}
+            onOpen={({ request_id: request }) => change({ request })} isFresh={isFresh} />
+        )}
+      </Card>
+      {(pages.length > 0 || data?.next) && (
+        <Group justify="space-between">
+          <Text size="sm" c="dimmed">{pages.length > 0 ? `Page ${pages.length + 1}` : 'Newest requests'}</Text>
+          <Group gap="xs">
+            <Button variant="default" size="sm" leftSection={<Icon name="previous" size={16} />} disabled={pages.length === 0}
+              onClick={() => change({ pages: pages.length > 1 ? pages.slice(0, -1) : undefined })}>Newer</Button>
+            <Button variant="default" size="sm" rightSection={<Icon name="next" size={16} />} disabled={!data?.next}
+              onClick={() => data?.next && change({ pages: [...pages, data.next] })}>Older</Button>
+          </Group>
+        </Group>
+      )}
+      <CallDrawer id={search.request} onClose={() => change({ request: undefined })} />
+    </Page>
+  )
+}
+
+/** Tells rows that came with the latest answer of a live view from those seen before. */
+function useFresh(items: CallRow[] | undefined, live: boolean): (call: CallRow) => boolean {
+  const newest = useRef<string | undefined>(undefined)
+  const before = live ? newest.current : undefined
+  useEffect(() => {
+    newest.current = live ? items?.[0]?.request_id : undefined
+  }, [items, live])
+  return ({ request_id: id }) => before !== undefined && id > before
+}
+
+const column = createColumnHelper<CallRow>()
+const columns = [
+  column.accessor('time', {
+    header: 'Time',
+    cell: ({ row: { original: call } }) => (
+      <Link to="/calls" search={(old) => ({ ...old, request: call.request_id })} className="num nowrap" title={call.request_id}>
+        {clock(call.time, Date.now())}
+      </Link>
+    ),
+  }),
+  column.display({
+    id: 'outcome',
+    header: 'Outcome',
+    cell: ({ row: { original: call } }) => (
+      <Pill tone={callTone(call)}>
+        <span className="num">{call.status || '–'}</span>
+        {call.outcome !== 'served' && <span className="quiet">{words(call.outcome)}</span>}
+      </Pill>
+    ),
+  }),
+  column.display({
+    id: 'request',
+    header: 'Request',
+    cell: ({ row: { original: call } }) => (
+      <div className="truncate mono" style={{ maxWidth: 300 }}><span className="quiet">{call.method}</span> {call.path}</div>
+    ),
+  }),
+  column.accessor('application', {
+    header: 'Application',
+    meta: { from: 'md' },
+    cell: ({ getValue }) => getValue() ?? <span className="quiet">unknown</span>,
+  }),
+  column.accessor('route', {
+    header: 'Route',
+    meta: { from: 'lg' },
+    cell: ({ getValue }) => getValue() ?? <span className="quiet">none</span>,
+  }),
+  column.display({
+    id: 'credential',
+    header: 'Credential',
+    meta: { from: 'xl' },
+    cell: ({ row: { original: call } }) => call.credential
+      ? <span className="nowrap">{call.credential} <Tag>v{call.credential_version}</Tag></span>
+      : <span className="quiet">none</span>,
+  }),
+  column.display({
+    id: 'model',
+    header: 'Tokens and cost',
+    meta: { from: 'xl' },
+    cell: ({ row: { original: { model } } }) => model ? (
+      <span className="nowrap num">
+        {model.tokens ? `${compact(model.tokens.input)} → ${compact(model.tokens.output)}` : 'no tokens'}{' '}
+        {model.unknown_price ? <Tag tone="warn">unknown price</Tag> : model.cost_usd && <span className="quiet">{usd(model.cost_usd)}</span>}
+      </span>
+    ) : <span className="quiet">–</span>,
+  }),
+  column.accessor('total_us', { header: 'Duration', meta: { end: true }, cell: ({ getValue }) => duration(getValue()) }),
+]
