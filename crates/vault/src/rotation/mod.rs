@@ -13,6 +13,7 @@
 pub mod ports;
 mod progress;
 mod runner;
+mod schedule;
 mod start;
 mod steps;
 #[cfg(test)]

@@ -21,6 +21,8 @@ use tokio::task::JoinSet;
 pub struct RunnerRules {
     /// When a promoted version counts as good or bad.
     pub watch: WatchRules,
+    /// How often to look for rotations that credentials ask for by themselves.
+    pub schedule: Period,
     /// The longest a single call to a port may take.
     pub call_timeout: Period,
     /// A target that cannot be reached for this long takes the rotation back.
@@ -33,6 +35,7 @@ impl Default for RunnerRules {
     fn default() -> Self {
         Self {
             watch: WatchRules::default(),
+            schedule: Period::from_secs(60),
             call_timeout: Period::from_secs(30),
             verify_limit: Period::from_secs(600),
             tick: Period::from_millis(50),
@@ -97,6 +100,8 @@ impl RotationRunner {
     pub async fn run(&self, shutdown: impl Future<Output = ()>) {
         tokio::pin!(shutdown);
         let mut tasks = JoinSet::new();
+        let mut schedule = tokio::time::interval(self.0.rules.schedule.as_duration());
+        schedule.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             if let Err(error) = self.spawn_new(&mut tasks).await {
                 tracing::warn!(%error, "rotations cannot be read; trying again");
@@ -110,6 +115,11 @@ impl RotationRunner {
             tokio::select! {
                 () = &mut shutdown => break,
                 () = self.something_changed() => {}
+                _ = schedule.tick(), if !self.0.vault.is_sealed() => {
+                    if let Err(error) = self.start_due(SystemTime::now().into()).await {
+                        tracing::warn!(%error, "due rotations cannot be begun; trying again");
+                    }
+                }
             }
         }
         tasks.shutdown().await;
@@ -142,6 +152,10 @@ impl RotationRunner {
         Ok(())
     }
 
+    pub(super) fn vault(&self) -> &Vault {
+        &self.0.vault
+    }
+
     /// Advances one rotation until it is finished.
     async fn drive(&self, id: &str) {
         loop {
@@ -157,7 +171,7 @@ impl RotationRunner {
     }
 
     /// Takes steps until the rotation waits or is finished.
-    async fn advance(&self, id: &str, now: Timestamp) -> Result<RotationStep> {
+    pub(super) async fn advance(&self, id: &str, now: Timestamp) -> Result<RotationStep> {
         loop {
             let row = self.0.vault.store()?.rotation(id).await?;
             let Some(row) = row else { return Ok(RotationStep::Done) };
