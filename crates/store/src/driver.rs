@@ -119,6 +119,14 @@ impl Driver {
         }
     }
 
+    /// The expression that writes a blob column in hexadecimal; SQLite's digits are capitals.
+    pub(crate) fn hex(self, column: &str) -> String {
+        match self {
+            Self::Sqlite => format!("hex({column})"),
+            Self::Postgres => format!("encode({column}, 'hex')"),
+        }
+    }
+
     /// A migration's text in this database's spelling.
     pub(crate) fn spell(self, sql: &str) -> String {
         let (blob, rowkey) = match self {

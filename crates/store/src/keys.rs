@@ -1,5 +1,7 @@
 //! Keys we issue: identity and keyed hashes. The secrets themselves are never here.
 
+mod walk;
+
 use crate::row::{self, CHUNK, list, parse_word, values, word};
 use crate::{ChangeKind, Result, Store, StoreError, WriteTx};
 use credentialflow_model::{KeyId, Name, Timestamp, lifecycle::VersionState, resource::Kind};
@@ -98,7 +100,7 @@ impl Store {
         let page = page.max(1);
         let mut after = -1i64;
         loop {
-            let (keys, secrets) = self.key_page(after, page).await?;
+            let (keys, secrets) = walk::page(self, after, page).await?;
             let full = keys.len() == page as usize;
             let Some((last, _)) = keys.last() else { return Ok(()) };
             after = last.id.bits() as i64;
@@ -116,33 +118,6 @@ impl Store {
                 return Ok(());
             }
         }
-    }
-
-    async fn key_page(&self, after: i64, page: u32) -> Result<(Vec<(KeyRow, Option<String>)>, Vec<KeySecretRow>)> {
-        let mut connection = self.reader().await?;
-        let keys = sqlx::query(
-            "SELECT k.id, k.name, k.application, k.created, k.revoked_at, r.body
-             FROM keys k LEFT JOIN resources r ON r.kind = 'keys' AND r.name = k.name
-             WHERE k.id > $1 ORDER BY k.id LIMIT $2",
-        )
-        .bind(after)
-        .bind(i64::from(page))
-        .fetch_all(&mut *connection)
-        .await?
-        .iter()
-        .map(|r| Ok((read_key(r)?, r.try_get(5)?)))
-        .collect::<Result<Vec<(KeyRow, Option<String>)>>>()?;
-        let Some((last, _)) = keys.last() else { return Ok((keys, Vec::new())) };
-        let sql = format!("{SECRET} WHERE key_id > $1 AND key_id <= $2 ORDER BY key_id, version");
-        let secrets = sqlx::query(AssertSqlSafe(sql))
-            .bind(after)
-            .bind(last.id.bits() as i64)
-            .fetch_all(&mut *connection)
-            .await?
-            .iter()
-            .map(read_secret)
-            .collect::<Result<_>>()?;
-        Ok((keys, secrets))
     }
 }
 

@@ -93,7 +93,8 @@ async fn uses_add_up(db: Database) {
     let reversed: Vec<_> = large.iter().rev().cloned().collect();
     let (large, reversed) = (batch(large), batch(reversed));
     let (a, b) = tokio::join!(f.store.record_uses(&large), other.record_uses(&reversed));
-    (a.unwrap(), b.unwrap());
+    a.unwrap();
+    b.unwrap();
     f.store.record_uses(&batch(vec![used(7, 40, "192.0.2.9", 10)])).await.unwrap();
     let seven = f.store.key_use(key(7).id).await.unwrap().unwrap();
     assert_eq!(seven, used(7, 60, "192.0.2.7", 16), "an older use neither moves the time nor the source");
@@ -105,18 +106,31 @@ async fn uses_add_up(db: Database) {
 
 async fn a_walk_meets_every_key_once(db: Database) {
     let f = db.fresh().await;
-    let keys: Vec<_> = (1..=1_000).map(key).collect();
+    // Every other key has all there is, every other the least.
+    let keys: Vec<_> = (1..=1_000)
+        .map(|n| KeyRow { revoked_at: (n % 2 == 0).then_some(Timestamp::from_secs(n as i64)), ..key(n) })
+        .collect();
+    let body = |k: &KeyRow| k.revoked_at.map(|_| format!(r#"{{"name":"{}","d":"ü\\u001f \\n"}}"#, k.name));
+    let secret = |k: &KeyRow, version| KeySecretRow {
+        state: if version == 1 { VersionState::Previous } else { VersionState::Current },
+        retire_at: k.revoked_at,
+        ..secret(k, version)
+    };
     let mut tx = f.store.begin(&admin()).await.unwrap();
     tx.insert_keys(&keys).await.unwrap();
+    let bodies: Vec<_> = keys.iter().filter_map(|k| Some((Kind::Keys, k.name.clone(), body(k)?))).collect();
+    tx.put_resources(&bodies).await.unwrap();
     let secrets: Vec<_> = keys.iter().flat_map(|k| [secret(k, 1), secret(k, 2)]).collect();
     tx.insert_key_secrets(&secrets).await.unwrap();
     tx.audit("config.apply", "config/all", json!({}));
     tx.commit().await.unwrap();
-    for page in [1, 7, 250, 1_000, 5_000] {
+    for page in [7, 250, 1_000, 5_000] {
         let mut met = Vec::new();
         f.store
             .for_each_key::<StoreError>(page, |record| {
                 assert_eq!(record.secrets, [secret(&record.key, 1), secret(&record.key, 2)]);
+                assert_eq!(record.body, body(&record.key));
+                assert!(keys.contains(&record.key));
                 met.push(record.key.id);
                 Ok(())
             })
