@@ -6,7 +6,7 @@
 
 use crate::{
     Result, SealContext, Sealed, Vault, VaultError,
-    engine::{self, ProcessLookup},
+    engine::{self, ProcessLookup, Revocation},
     rotation,
 };
 use credentialflow_model::{
@@ -128,8 +128,8 @@ impl Vault {
     }
 
     /// Withdraws one version, or every version, at once. Answers the versions that were live or
-    /// pending before. A running rotation notices and ends by itself. The values can still be opened
-    /// by the caller beforehand, to be revoked at their target by their engine.
+    /// pending before. A running rotation notices and ends by itself. What can be done where the value
+    /// is accepted is [`Vault::revoke_at_target`]'s.
     pub async fn revoke_credential(&self, actor: &Actor, name: &Name, version: Option<u32>) -> Result<Vec<u32>> {
         let mut tx = self.store()?.begin(actor).await?;
         let versions = tx.credential_versions(name.as_str()).await?;
@@ -152,6 +152,14 @@ impl Vault {
         tx.audit("credential.revoke", &subject(name), json!({ "versions": revoked }));
         tx.commit().await?;
         Ok(revoked)
+    }
+
+    /// Revokes a version's value where it is accepted, as far as its engine can. To be called after
+    /// [`Vault::revoke_credential`] when the value leaked, before it when the revocation is planned.
+    pub async fn revoke_at_target(&self, credential: &Credential, version: u32) -> Result<Revocation> {
+        let row = self.store()?.credential_version(credential.name.as_str(), version).await?;
+        let value = self.open_version(&row.ok_or_else(|| missing(&credential.name, version))?)?;
+        Ok(engine::engine(credential.engine).revoke(credential, &value).await?)
     }
 
     /// Destroys the sealed bytes of every version of a credential, as when its resource is removed.

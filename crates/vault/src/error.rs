@@ -87,9 +87,6 @@ pub enum VaultError {
     /// Something stored does not read as what it should be.
     #[error("the stored {0} cannot be read")]
     Corrupt(&'static str),
-    /// A part of the installation that must act could not be reached in time.
-    #[error("not every worker could be told: {0}")]
-    Publish(String),
     /// The vault was opened from a copy and has no store yet.
     #[error("the store is away; nothing can be changed until it is back")]
     NoStore,

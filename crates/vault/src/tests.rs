@@ -9,7 +9,7 @@ use credentialflow_model::{
     lifecycle::VersionState,
     resource::{Credential, Engine, Key},
 };
-use credentialflow_store::Store;
+use credentialflow_store::{Checkpoint, Store};
 use tempfile::TempDir;
 
 pub(crate) fn seal_input() -> SealInput {
@@ -63,7 +63,8 @@ async fn a_vault_is_initialised_once_and_unsealed_at_every_start() {
     let place = SealContext::new(&"a".parse().unwrap(), 1);
     let sealed = first.seal_value(&place, &SecretValue::from("canary")).unwrap();
     let fingerprint = first.fingerprint(&place.credential, &SecretValue::from("canary")).unwrap();
-    let signature = first.sign_checkpoint(7, &[1; 32]).unwrap();
+    let message = Checkpoint::signed_bytes(7, &[1; 32]);
+    let signature = first.sign_checkpoint(&message).unwrap();
 
     let second = Vault::open_sealed(&store).await.unwrap();
     assert!(second.is_sealed());
@@ -81,9 +82,14 @@ async fn a_vault_is_initialised_once_and_unsealed_at_every_start() {
     assert!(!second.verify_admin_token(&token.expose()[1..]));
 
     let public = Vault::open_sealed(&store).await.unwrap().audit_public_key().unwrap();
-    assert!(verify_checkpoint(&public, 7, &[1; 32], &signature));
-    assert!(!verify_checkpoint(&public, 8, &[1; 32], &signature));
-    assert!(!verify_checkpoint(&public, 7, &[2; 32], &signature));
+    assert!(verify_checkpoint(&public, &message, &signature));
+    assert!(!verify_checkpoint(&public, &Checkpoint::signed_bytes(8, &[1; 32]), &signature));
+    assert!(!verify_checkpoint(&public, &message, &signature[1..]));
+
+    assert!(second.checkpoint_audit().await.unwrap().is_some());
+    let check = |message: &[u8], signature: &[u8]| verify_checkpoint(&public, message, signature);
+    let report = credentialflow_store::audit::verify(&store, Some(&check)).await;
+    assert!(report.is_ok(), "{report:?}");
 
     second.seal();
     assert!(matches!(second.pepper(), Err(VaultError::Sealed)));
@@ -211,6 +217,8 @@ async fn revoked_and_destroyed_values_are_gone() {
         Err(VaultError::NotFound { kind: "version", .. })
     ));
     assert_eq!(vault.revoke_credential(&actor, &orders.name, None).await.unwrap(), [1]);
+    let done = vault.revoke_at_target(&orders, 1).await.unwrap();
+    assert_eq!(done, crate::engine::Revocation::LocalOnly);
     assert!(matches!(vault.current_value(&orders.name).await, Err(VaultError::NoCurrentVersion(_))));
     assert_eq!(create(&store, &vault, &orders, "two").await, 2);
     let mut tx = store.begin(&actor).await.unwrap();

@@ -16,7 +16,7 @@ use crate::{
 };
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use credentialflow_model::{Actor, Name, SecretValue, Timestamp};
-use credentialflow_store::Store;
+use credentialflow_store::{Checkpoint, Store};
 use serde_json::json;
 use std::{
     fmt,
@@ -248,10 +248,16 @@ impl Vault {
         Ok(self.unsealed()?.fingerprint(credential, value))
     }
 
-    /// Signs a checkpoint of the audit log (Ed25519, RFC 8032): everything up to `seq`, whose event
-    /// has this hash.
-    pub fn sign_checkpoint(&self, seq: u64, hash: &[u8]) -> Result<Vec<u8>> {
-        self.unsealed()?.sign(&checkpoint_message(seq, hash))
+    /// Signs a checkpoint of the audit log (Ed25519, RFC 8032), given as
+    /// [`Checkpoint::signed_bytes`].
+    pub fn sign_checkpoint(&self, message: &[u8]) -> Result<Vec<u8>> {
+        Ok(self.unsealed()?.sign(message))
+    }
+
+    /// Signs the end of the audit chain and keeps the checkpoint; `None` when nothing is new.
+    pub async fn checkpoint_audit(&self) -> Result<Option<Checkpoint>> {
+        let unsealed = self.unsealed()?;
+        Ok(self.store()?.checkpoint(|message| unsealed.sign(message)).await?)
     }
 
     /// The public key that checks signed checkpoints. Available while sealed.
@@ -283,14 +289,10 @@ impl Vault {
     }
 }
 
-/// Whether a signature by this public key vouches for a checkpoint. Needs no vault, so that a copy of
-/// the audit log can be checked offline.
-pub fn verify_checkpoint(public_key: &[u8], seq: u64, hash: &[u8], signature: &[u8]) -> bool {
-    UnparsedPublicKey::new(&ED25519, public_key).verify(&checkpoint_message(seq, hash), signature).is_ok()
-}
-
-fn checkpoint_message(seq: u64, hash: &[u8]) -> Vec<u8> {
-    associated(&[b"credentialflow audit checkpoint 1", &seq.to_be_bytes(), hash])
+/// Whether a signature by this public key vouches for a checkpoint, given as
+/// [`Checkpoint::signed_bytes`]. Needs no vault, so that a copy of the audit log can be checked offline.
+pub fn verify_checkpoint(public_key: &[u8], message: &[u8], signature: &[u8]) -> bool {
+    UnparsedPublicKey::new(&ED25519, public_key).verify(message, signature).is_ok()
 }
 
 fn blob_context(context: &str) -> Vec<u8> {

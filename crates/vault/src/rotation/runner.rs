@@ -6,7 +6,7 @@ use super::{
     steps::{Moved, Step},
     watch::WatchRules,
 };
-use crate::{Result, Vault};
+use crate::{Result, Vault, VaultError};
 use credentialflow_model::{Period, Timestamp, lifecycle::RotationStep};
 use std::{
     collections::{HashMap, HashSet},
@@ -156,15 +156,29 @@ impl RotationRunner {
         &self.0.vault
     }
 
-    /// Advances one rotation until it is finished.
+    /// Advances one rotation until it is finished. While nothing happens it looks less and less
+    /// often, down to once a second.
     async fn drive(&self, id: &str) {
+        let tick = self.0.rules.tick.as_duration();
+        let (mut pause, mut before) = (tick, None);
         loop {
             match self.advance(id, SystemTime::now().into()).await {
                 Ok(step) if step.is_finished() => return,
-                Ok(_) => tokio::time::sleep(self.0.rules.tick.as_duration()).await,
+                Ok(step) => {
+                    pause = if before == Some(step) { (pause * 2).min(Duration::from_secs(1)) } else { tick };
+                    before = Some(step);
+                    tokio::time::sleep(pause).await;
+                }
+                // Begun again when it is unsealed.
+                Err(VaultError::Sealed) => return,
                 Err(error) => {
                     tracing::warn!(rotation = id, %error, "rotation cannot go on; trying again");
                     tokio::time::sleep(Duration::from_secs(1)).await;
+                    if matches!(error, VaultError::UnknownKey(_))
+                        && let Err(error) = self.0.vault.reload().await
+                    {
+                        tracing::warn!(%error, "the keyring cannot be read again");
+                    }
                 }
             }
         }

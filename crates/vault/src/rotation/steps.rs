@@ -54,6 +54,10 @@ impl<'a> Step<'a> {
     }
 
     pub(super) async fn take(self) -> Result<Moved> {
+        let name = self.row.credential.as_str();
+        if self.inner.vault.store()?.credential_version(name, self.to).await?.is_none() {
+            return self.abandon().await;
+        }
         if self.progress.taken_back.is_some() {
             return self.finish_taking_back().await;
         }
@@ -222,6 +226,15 @@ impl<'a> Step<'a> {
         }
         let Some(tx) = self.begin().await? else { return Ok(Moved::On) };
         self.row.step = RotationStep::RolledBack;
+        self.store(tx, "rotation.rolled_back").await?;
+        Ok(Moved::Finished)
+    }
+
+    /// The credential was removed with its versions; there is nothing left to rotate.
+    async fn abandon(mut self) -> Result<Moved> {
+        let Some(tx) = self.begin().await? else { return Ok(Moved::On) };
+        self.row.step = RotationStep::RolledBack;
+        self.row.error = Some("the credential was removed".to_owned());
         self.store(tx, "rotation.rolled_back").await?;
         Ok(Moved::Finished)
     }

@@ -129,6 +129,21 @@ async fn revoking_ends_a_rotation_and_nothing_comes_back_to_life() {
 }
 
 #[tokio::test]
+async fn a_removed_credential_ends_its_rotation() {
+    for wipe in [true, false] {
+        let world = World::new(plan()).await;
+        let mut tx = world.store.begin(&Actor::operator()).await.unwrap();
+        world.vault.destroy_credential_in(&mut tx, &world.credential.name).await.unwrap();
+        if wipe {
+            tx.delete_credential_versions("orders-token").await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        assert_eq!(world.finish().await.step, RotationStep::RolledBack);
+        assert!(world.versions().await.iter().all(|v| v.state == VersionState::Destroyed && v.sealed.is_none()));
+    }
+}
+
+#[tokio::test]
 async fn one_rotation_at_a_time() {
     let world = World::new(plan()).await;
     let value = || Some(SecretValue::from("third"));
