@@ -17,7 +17,7 @@ pub enum Fault {
 }
 
 macro_rules! outcomes {
-    ($($(#[doc = $doc:literal])+ $variant:ident = $number:literal, $code:literal, $status:literal, $fault:ident, retry $retry:literal, $title:literal;)*) => {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $number:literal, $code:tt, $status:literal, $fault:ident, retry $retry:literal, $title:literal;)*) => {
         /// The closed list of outcomes. The `code` is public and stable: clients and dashboards match on it.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
         #[repr(u8)]
