@@ -42,7 +42,7 @@ impl Vault {
     /// The `Idempotency-Key` of a request and everything that makes the request what it is: method,
     /// path and body. The request is remembered as a keyed hash only.
     pub fn idempotency(&self, key: &str, request: &[u8]) -> Result<Idempotency> {
-        Ok(Idempotency { key: key.to_owned(), request_hash: self.pepper()?.hash(request) })
+        Ok(Idempotency { key: key.to_owned(), request_hash: self.pepper()?.hash_request(request) })
     }
 
     /// Creates a key's resource and issues its first secret. [`VaultError::Exists`] when the name is

@@ -3,7 +3,7 @@
 //! Several may be in use: the newest makes new hashes, the others still check old ones. The keyed
 //! hash is HMAC-SHA-256 (RFC 2104).
 
-use crate::{Result, VaultError, seal::random_key};
+use crate::{Result, VaultError, envelope::associated, seal::random_key};
 use aws_lc_rs::hmac;
 use std::fmt;
 use zeroize::Zeroizing;
@@ -27,6 +27,14 @@ impl Pepper {
     /// The keyed hash of a key's secret part, as stored and as the data plane's table compares it.
     pub fn hash(&self, secret: &[u8]) -> [u8; 32] {
         to_array(hmac::sign(&self.key, secret))
+    }
+
+    /// The keyed hash of a request; never equal to that of a key's secret part.
+    pub(crate) fn hash_request(&self, request: &[u8]) -> [u8; 32] {
+        let mut mac = hmac::Context::with_key(&self.key);
+        mac.update(&associated(&[b"request"]));
+        mac.update(request);
+        to_array(mac.sign())
     }
 }
 
@@ -72,6 +80,7 @@ mod tests {
         let (b, _) = generate().unwrap();
         assert_ne!(a[0].hash(b"x"), b[0].hash(b"x"));
         assert_ne!(a[0].hash(b"x"), a[0].hash(b"y"));
+        assert_ne!(a[0].hash(b"x"), a[0].hash_request(b"x"));
         assert_eq!(from_bytes(&bytes).unwrap()[0].hash(b"x"), a[0].hash(b"x"));
         assert!(from_bytes(&bytes[1..]).is_err() && from_bytes(b"").is_err());
         assert_eq!(format!("{:?}", a[0]), "Pepper { id: 1, .. }");

@@ -201,6 +201,20 @@ mod tests {
     }
 
     #[test]
+    fn a_key_file_is_made_and_must_be_the_same_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, other) = (dir.path().join("unseal.key"), dir.path().join("other.key"));
+        let root = RootKey::generate().unwrap();
+        let stored = close(&SealInput::KeyFile(path.clone()), &root).unwrap();
+        assert_eq!(*open(&stored, &SealInput::KeyFile(path.clone())).unwrap().0, *root.0);
+        key_file::create(&other).unwrap();
+        assert!(matches!(open(&stored, &SealInput::KeyFile(other)), Err(VaultError::Unseal)));
+        std::fs::remove_file(&path).unwrap();
+        assert!(matches!(open(&stored, &SealInput::KeyFile(path.clone())), Err(VaultError::KeyFile(_))));
+        assert!(!path.exists(), "unsealing never makes a key file");
+    }
+
+    #[test]
     fn wrapped_secrets_open_only_under_their_name() {
         let root = RootKey::generate().unwrap();
         let sealed = root.wrap("pepper", b"canary").unwrap();

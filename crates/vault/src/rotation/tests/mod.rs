@@ -155,6 +155,23 @@ async fn one_rotation_at_a_time() {
 }
 
 #[tokio::test]
+async fn two_nodes_may_run_the_same_rotation() {
+    for (upstream, end) in [(Upstream::Serves, RotationStep::Done), (Upstream::Refuses, RotationStep::RolledBack)] {
+        let world = World::new(Plan { upstream, ..plan() }).await;
+        let (one, other) = (world.fresh_runner().await, world.fresh_runner().await);
+        for turn in 1..4 {
+            let now = world.start.plus(Period::from_secs(turn));
+            let (a, b) = tokio::join!(one.run_once(now), other.run_once(now));
+            for advanced in a.unwrap().into_iter().chain(b.unwrap()) {
+                advanced.step.unwrap();
+            }
+            world.check_always().await;
+        }
+        world.check_end(end).await;
+    }
+}
+
+#[tokio::test]
 async fn a_stuck_rotation_delays_no_other() {
     let world = World::new(plan()).await;
     let stuck = credential("stuck", Engine::Generated);
