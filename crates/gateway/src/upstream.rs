@@ -48,8 +48,11 @@ impl Endpoint {
     pub fn take(&self, must_be_fresh: bool) -> Option<Connection> {
         loop {
             let connection = self.idle.borrow_mut().pop()?;
-            // Asking the kernel costs a system call; where a failed request may be repeated, trying is cheaper.
-            if connection.idle_since.elapsed() < IDLE && !(must_be_fresh && connection.stream.is_stale()) {
+            // A closed connection, or one on which the upstream sent more than its answer: such bytes must
+            // never become the next answer. Asking the kernel costs a system call; where a failed request
+            // may be repeated, what the runtime already knows is enough.
+            let stale = if must_be_fresh { connection.stream.is_stale() } else { connection.stream.is_known_stale() };
+            if connection.idle_since.elapsed() < IDLE && !stale {
                 return Some(connection);
             }
         }
@@ -68,11 +71,6 @@ impl Endpoint {
     /// Whether requests may go here now.
     pub fn is_healthy(&self) -> bool {
         self.cooling_until.get().is_none_or(|until| until <= Instant::now())
-    }
-
-    /// When it will be tried again.
-    pub fn cooling_until(&self) -> Option<Instant> {
-        self.cooling_until.get()
     }
 
     /// The endpoint answered.

@@ -12,7 +12,7 @@ use credentialflow_policy::FailureThrottle;
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
-    rc::Rc,
+    rc::{Rc, Weak},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -105,6 +105,24 @@ pub(crate) struct View {
     pub turns: Vec<Cell<u32>>,
     /// Parallel to its models.
     pub model_turns: Vec<Cell<u32>>,
+    waiting: Cell<u64>,
+}
+
+impl View {
+    /// Counts a request that may open credentials of this view later, until dropped.
+    pub fn waiting(self: &Rc<Self>) -> Waiting {
+        self.waiting.set(self.waiting.get() + 1);
+        Waiting(self.clone())
+    }
+}
+
+/// A request that has not opened its credential yet.
+pub(crate) struct Waiting(Rc<View>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.waiting.set(self.0.waiting.get() - 1);
+    }
 }
 
 /// One worker.
@@ -115,6 +133,8 @@ pub(crate) struct Worker {
     pub pools: Pools,
     pub draining: Cell<bool>,
     view: RefCell<Rc<View>>,
+    /// Views that requests which began before may still use.
+    replaced: RefCell<Vec<Weak<View>>>,
     uses: RefCell<HashMap<(Arc<str>, u32), UseCount>>,
     records: RefCell<Vec<UsageRecord>>,
     tick: Cell<u64>,
@@ -135,6 +155,7 @@ impl Worker {
             uses: vec![],
             turns: vec![],
             model_turns: vec![],
+            waiting: Cell::new(0),
         });
         let worker = Rc::new(Self {
             pools: Pools::new(shared.settings.pool_size),
@@ -143,6 +164,7 @@ impl Worker {
             controls: Controls::default(),
             draining: Cell::new(false),
             view: RefCell::new(empty),
+            replaced: RefCell::default(),
             uses: RefCell::default(),
             records: RefCell::new(Vec::with_capacity(BATCH)),
             tick: Cell::new(1),
@@ -179,10 +201,26 @@ impl Worker {
             snapshot,
             endpoints,
             uses,
+            waiting: Cell::new(0),
         };
         *self.view.borrow_mut() = Rc::new(view);
+        let mut replaced = self.replaced.borrow_mut();
+        replaced.retain(|view| view.strong_count() > 0);
+        replaced.push(Rc::downgrade(&old));
         drop(old);
         self.pools.forget_unused();
+    }
+
+    /// Running requests that were sent with this version, or that began before the last change and may
+    /// still be sent with it.
+    fn in_flight(&self, credential: Arc<str>, version: u32) -> u64 {
+        let waiting = |view: Rc<View>| {
+            let credentials = &view.snapshot.credentials;
+            let current = credentials.slot(&credential).and_then(|slot| credentials.describe(slot));
+            if current.is_some_and(|(_, v)| v == version) { view.waiting.get() } else { 0 }
+        };
+        let waiting: u64 = self.replaced.borrow().iter().filter_map(Weak::upgrade).map(waiting).sum();
+        waiting + self.uses.borrow().get(&(credential, version)).map_or(0, |c| c.get())
     }
 
     /// Takes a finished record.
@@ -321,11 +359,10 @@ async fn serve(worker: Rc<Worker>, listener: tokio::net::TcpListener, mut comman
                     let _ = done.send(());
                 }
                 Some(Command::InFlight { credential, version, answer }) => {
-                    let count = worker.uses.borrow().get(&(credential, version)).map_or(0, |c| c.get());
-                    let _ = answer.send(count);
+                    let _ = answer.send(worker.in_flight(credential, version));
                 }
                 Some(Command::Shutdown { done }) => {
-                    accept_waiting(&worker, &listener, &acceptor).await;
+                    accept_waiting(&worker, &listener, &acceptor);
                     drop(listener);
                     drain(&worker).await;
                     let _ = done.send(());
@@ -342,20 +379,19 @@ async fn serve(worker: Rc<Worker>, listener: tokio::net::TcpListener, mut comman
     }
 }
 
-/// Takes the connections the kernel has already accepted for us, so that closing the socket resets none.
-async fn accept_waiting(
+/// Takes the connections the kernel has already accepted for us, so that closing the socket resets
+/// none. Asks the kernel itself: the runtime may not have heard of the latest ones yet.
+fn accept_waiting(
     worker: &Rc<Worker>,
     listener: &tokio::net::TcpListener,
     acceptor: &Option<tokio_rustls::TlsAcceptor>,
 ) {
-    for _ in 0..4096 {
-        let ready = std::future::poll_fn(|cx| match listener.poll_accept(cx) {
-            std::task::Poll::Ready(Ok(pair)) => std::task::Poll::Ready(Some(pair)),
-            _ => std::task::Poll::Ready(None),
-        });
-        match ready.await {
-            Some((stream, source)) => conn::start(worker, stream, source, acceptor.clone()),
-            None => return,
+    let socket = socket2::SockRef::from(listener);
+    while let Ok((stream, source)) = socket.accept() {
+        let Some(source) = source.as_socket() else { continue };
+        let stream = stream.set_nonblocking(true).and_then(|()| tokio::net::TcpStream::from_std(stream.into()));
+        if let Ok(stream) = stream {
+            conn::start(worker, stream, source, acceptor.clone());
         }
     }
 }

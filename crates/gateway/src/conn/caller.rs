@@ -27,7 +27,7 @@ pub(crate) struct CallerGone;
 /// How the answer's end will be known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AnswerFraming {
-    /// There is no body.
+    /// There is no body, and nothing is said about its length.
     Empty,
     /// A body of so many bytes.
     Length(u64),

@@ -49,6 +49,8 @@ pub(super) async fn serve(
         http11: true,
         keep_alive: true,
         streamed: false,
+        until_close: false,
+        reset: false,
         chunk_at: None,
     };
     let mut head = RequestHead::default();
@@ -75,6 +77,9 @@ pub(super) async fn serve(
         let upgraded = pipeline::serve(worker, &control, inbound, &mut caller).await;
         if upgraded {
             return;
+        }
+        if caller.reset {
+            return caller.stream.reset_on_close();
         }
         if !caller.keep_alive || !caller.decoder.is_done() || worker.draining.get() {
             return linger(&control, &mut caller, worker).await;
@@ -104,10 +109,17 @@ async fn read_head(
         caller.input.adopt(worker.take_buffer());
         let filled = match readable {
             Ok(Ok(())) => control.wait(caller.stream.fill(&mut caller.input)).await,
-            _ => return Err(None),
+            Ok(Err(_)) => return Err(None),
+            Err(interrupt) => Err(interrupt),
         };
         control.set_idle(false);
-        if !matches!(filled, Ok(Ok(n)) if n > 0) {
+        let filled = match filled {
+            // A request may have arrived in this very moment; it is still served.
+            Err(Interrupt::Drained) => caller.stream.fill_now(&mut caller.input),
+            Err(_) => return Err(None),
+            Ok(filled) => filled,
+        };
+        if !matches!(filled, Ok(n) if n > 0) {
             return Err(None);
         }
     }
@@ -145,7 +157,7 @@ async fn linger(control: &Control, caller: &mut H1Caller, worker: &Worker) {
     control.set_deadline(worker.tick_in(std::time::Duration::from_secs(1)));
     let farewell = async {
         let _ = std::future::poll_fn(|cx| Pin::new(&mut caller.stream).poll_shutdown(cx)).await;
-        for _ in 0..64 {
+        loop {
             let n = caller.input.filled().len();
             caller.input.consume(n);
             if !matches!(caller.stream.fill(&mut caller.input).await, Ok(n) if n > 0) {
@@ -166,11 +178,27 @@ struct H1Caller {
     http11: bool,
     keep_alive: bool,
     streamed: bool,
+    /// Whether closing the connection is what ends the answer.
+    until_close: bool,
+    /// Whether the connection is to be reset instead of closed.
+    reset: bool,
     /// Where in `out` the open chunk begins.
     chunk_at: Option<usize>,
 }
 
 impl H1Caller {
+    /// Nobody will read the rest of the request's body. What has arrived is passed over; when that is
+    /// not all, the connection cannot serve another request and the answer says so.
+    fn settle_body(&mut self) {
+        while !self.input.is_empty() && !self.decoder.is_done() {
+            match self.decoder.step(self.input.filled()) {
+                Ok(step) => self.input.consume(step.consumed),
+                Err(_) => break,
+            }
+        }
+        self.keep_alive &= self.decoder.is_done();
+    }
+
     fn close_chunk(&mut self) {
         if let Some(at) = self.chunk_at.take() {
             let len = self.out.len() - at - CHUNK_HEADER.len();
@@ -227,16 +255,20 @@ impl Caller for H1Caller {
     }
 
     fn begin(&mut self, status: u16, fields: &[u8], framing: AnswerFraming) {
+        self.settle_body();
         let out = &mut self.out;
         out.clear();
+        if (1..CONTINUE.len()).contains(&self.continue_left) {
+            out.extend_from_slice(&CONTINUE[CONTINUE.len() - self.continue_left..]);
+        }
+        self.continue_left = 0;
         out.extend_from_slice(b"HTTP/1.1 ");
         push_status(out, status);
         out.extend_from_slice(b"\r\n");
         out.extend_from_slice(fields);
         self.streamed = false;
         match framing {
-            AnswerFraming::Empty if status == 204 || status == 304 || status < 200 => {}
-            AnswerFraming::Empty => out.extend_from_slice(b"content-length: 0\r\n"),
+            AnswerFraming::Empty => {}
             AnswerFraming::Length(n) | AnswerFraming::Described(n) => {
                 let _ = write!(out, "content-length: {n}\r\n");
             }
@@ -244,7 +276,10 @@ impl Caller for H1Caller {
                 out.extend_from_slice(b"transfer-encoding: chunked\r\n");
                 self.streamed = true;
             }
-            AnswerFraming::Streamed => self.keep_alive = false,
+            AnswerFraming::Streamed => {
+                self.keep_alive = false;
+                self.until_close = true;
+            }
         }
         if status != 101 {
             if !self.keep_alive {
@@ -292,6 +327,8 @@ impl Caller for H1Caller {
         self.keep_alive = false;
         self.out.clear();
         self.chunk_at = None;
+        // Where closing is the regular end, only a reset can tell.
+        self.reset |= self.until_close;
     }
 
     fn upgraded(&mut self) -> Option<(&mut Stream, &mut Buffer)> {

@@ -110,6 +110,8 @@ async fn answer(
     let began = Instant::now();
     let (head_sender, head) = oneshot::channel();
     let (sender, receiver) = mpsc::channel(QUEUE);
+    let cut = Rc::new(Cell::new(false));
+    let cutting = cut.clone();
     let task = tokio::task::spawn_local(async move {
         running.set(running.get() + 1);
         let _running = Running(&running);
@@ -121,6 +123,7 @@ async fn answer(
             response: None,
             length: None,
             sender: Some(sender),
+            cut: cutting,
             pending: Vec::new(),
             ended: false,
         };
@@ -144,7 +147,7 @@ async fn answer(
     let abort = AbortOnDrop(task.abort_handle());
     match head.await {
         Ok((parts, length)) => {
-            let body = AnswerBody { receiver, length, _abort: abort };
+            let body = AnswerBody { receiver, length, cut, _abort: abort };
             let mut response = Response::new(body);
             *response.status_mut() = parts.0;
             *response.headers_mut() = parts.1;
@@ -153,7 +156,7 @@ async fn answer(
         // The pipeline ended without an answer: the caller is gone, or an abort is all it can be told.
         Err(_) => Ok(Response::builder()
             .status(500)
-            .body(AnswerBody { receiver, length: None, _abort: abort })
+            .body(AnswerBody { receiver, length: None, cut, _abort: abort })
             .unwrap_or_else(|_| unreachable!("a status alone is a valid response"))),
     }
 }
@@ -186,7 +189,7 @@ fn as_http1(parts: &http::request::Parts, incoming: &Incoming) -> Result<Vec<u8>
     let authority = parts.uri.authority().map(|a| a.as_str().as_bytes());
     let host = authority.or_else(|| parts.headers.get(http::header::HOST).map(HeaderValue::as_bytes));
     push(&mut out, b"host", host.unwrap_or(b"unknown"));
-    let mut length = None;
+    let (mut length, mut cookie) = (None, Vec::new());
     for (name, value) in &parts.headers {
         match *name {
             http::header::HOST => {}
@@ -196,8 +199,13 @@ fn as_http1(parts: &http::request::Parts, incoming: &Incoming) -> Result<Vec<u8>
                 return Err(OutcomeReason::MalformedRequest);
             }
             http::header::TE => {}
+            // Several in HTTP/2 are one in HTTP/1.1 (RFC 9113, 8.2.3).
+            http::header::COOKIE => cookie.push(value.as_bytes()),
             _ => push(&mut out, name.as_str().as_bytes(), value.as_bytes()),
         }
+    }
+    if !cookie.is_empty() {
+        push(&mut out, b"cookie", &cookie.join(b"; ".as_slice()));
     }
     match length {
         Some(value) => push(&mut out, b"content-length", value.as_bytes()),
@@ -225,7 +233,8 @@ struct H2Caller {
     head: Option<oneshot::Sender<Head>>,
     response: Option<(http::StatusCode, http::HeaderMap)>,
     length: Option<u64>,
-    sender: Option<mpsc::Sender<Result<Bytes, Cut>>>,
+    sender: Option<mpsc::Sender<Bytes>>,
+    cut: Rc<Cell<bool>>,
     pending: Vec<u8>,
     ended: bool,
 }
@@ -276,11 +285,7 @@ impl Caller for H2Caller {
         if let AnswerFraming::Length(n) | AnswerFraming::Described(n) = framing {
             headers.insert(http::header::CONTENT_LENGTH, HeaderValue::from(n));
         }
-        self.length = match framing {
-            AnswerFraming::Length(n) => Some(n),
-            AnswerFraming::Empty | AnswerFraming::Described(_) => Some(0),
-            AnswerFraming::Streamed => None,
-        };
+        self.length = if let AnswerFraming::Length(n) = framing { Some(n) } else { None };
         let status = http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::BAD_GATEWAY);
         self.response = Some((status, headers));
     }
@@ -300,7 +305,7 @@ impl Caller for H2Caller {
         if !self.pending.is_empty() {
             let piece = Bytes::from(std::mem::take(&mut self.pending));
             let sender = self.sender.as_ref().ok_or(CallerGone)?;
-            sender.send(Ok(piece)).await.map_err(|_| CallerGone)?;
+            sender.send(piece).await.map_err(|_| CallerGone)?;
         }
         if self.ended {
             self.sender = None;
@@ -311,9 +316,8 @@ impl Caller for H2Caller {
     fn close_after(&mut self) {}
 
     fn abort(&mut self) {
-        if let Some(sender) = self.sender.take() {
-            let _ = sender.try_send(Err(Cut));
-        }
+        self.cut.set(true);
+        self.sender = None;
     }
 
     fn upgraded(&mut self) -> Option<(&mut Stream, &mut Buffer)> {
@@ -323,8 +327,10 @@ impl Caller for H2Caller {
 
 /// The body hyper reads.
 pub(super) struct AnswerBody {
-    receiver: mpsc::Receiver<Result<Bytes, Cut>>,
+    receiver: mpsc::Receiver<Bytes>,
     length: Option<u64>,
+    /// Whether the end of the pieces is not the end of the answer.
+    cut: Rc<Cell<bool>>,
     _abort: AbortOnDrop,
 }
 
@@ -334,13 +340,13 @@ impl Body for AnswerBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         let piece = ready!(self.receiver.poll_recv(cx));
-        if let (Some(Ok(bytes)), Some(left)) = (&piece, &mut self.length) {
+        if let (Some(bytes), Some(left)) = (&piece, &mut self.length) {
             *left = left.saturating_sub(bytes.len() as u64);
         }
-        // An answer of known length that ends early must not look complete.
-        Poll::Ready(match (piece, self.length) {
-            (None, Some(left)) if left > 0 => Some(Err(Cut)),
-            (piece, _) => piece.map(|p| p.map(Frame::data)),
+        // An answer that ends early must not look complete.
+        Poll::Ready(match piece {
+            None if self.cut.get() || self.length.is_some_and(|left| left > 0) => Some(Err(Cut)),
+            piece => piece.map(|bytes| Ok(Frame::data(bytes))),
         })
     }
 

@@ -63,6 +63,10 @@ async fn serve(worker: &Rc<Worker>, tcp: TcpStream, source: SocketAddr, tls: Opt
         if seen.len() >= PREFACE.len() || !PREFACE.starts_with(seen) {
             break;
         }
+        // A connection that sends nothing holds no buffer.
+        if !matches!(control.wait(stream.readable()).await, Ok(Ok(()))) {
+            return;
+        }
         match control.wait(stream.fill(&mut buffer)).await {
             Ok(Ok(n)) if n > 0 => {}
             _ => return,

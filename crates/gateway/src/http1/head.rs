@@ -198,10 +198,14 @@ pub fn parse_request(
 ) -> Result<Parsed, OutcomeReason> {
     const BAD: OutcomeReason = OutcomeReason::MalformedRequest;
     let Some(end) = head_end(buf, scanned, limits, true)? else { return Ok(Parsed::Partial) };
-    let line_end = memchr::memchr(b'\r', &buf[..end]).ok_or(BAD)?;
+    let line_end = first_line_end(&buf[..end]).ok_or(BAD)?;
     let method_end = memchr::memchr(b' ', &buf[..line_end]).ok_or(BAD)?;
     let target_end = method_end + 1 + memchr::memchr(b' ', &buf[method_end + 1..line_end]).ok_or(BAD)?;
     if method_end == 0 || method_end > 32 || !buf[..method_end].iter().all(|b| TOKEN[usize::from(*b)]) {
+        return Err(BAD);
+    }
+    // A tunnel has no path and no end; nothing here could guard one (RFC 9110, 9.3.6).
+    if &buf[..method_end] == b"CONNECT" {
         return Err(BAD);
     }
     if target_end - method_end - 1 > limits.target {
@@ -311,7 +315,7 @@ pub fn parse_response(
 ) -> Result<Parsed, OutcomeReason> {
     const BAD: OutcomeReason = OutcomeReason::UpstreamMalformed;
     let Some(end) = head_end(buf, scanned, limits, false).map_err(|_| BAD)? else { return Ok(Parsed::Partial) };
-    let line_end = memchr::memchr(b'\r', &buf[..end]).ok_or(BAD)?;
+    let line_end = first_line_end(&buf[..end]).ok_or(BAD)?;
     let line = &buf[..line_end];
     head.http11 = match line.get(..9) {
         Some(b"HTTP/1.1 ") => true,
@@ -360,6 +364,11 @@ pub fn parse_response(
         return Err(BAD);
     }
     Ok(Parsed::Complete)
+}
+
+/// Where the first line's CRLF begins; a bare CR ends no line (RFC 9112, 2.2).
+fn first_line_end(head: &[u8]) -> Option<usize> {
+    memchr::memchr(b'\r', head).filter(|at| head.get(at + 1) == Some(&b'\n'))
 }
 
 /// One field line at `at`; the buffer is known to contain the head's end.

@@ -60,9 +60,11 @@ impl Control {
         .await
     }
 
-    /// Interrupts the current or the next wait.
+    /// Interrupts the current or the next wait. A deadline does not hide that the key was revoked.
     pub fn interrupt(&self, why: Interrupt) {
-        self.interrupt.set(Some(why));
+        if why != Interrupt::Deadline || self.interrupt.get().is_none() {
+            self.interrupt.set(Some(why));
+        }
         if let Some(waker) = self.waker.borrow_mut().take() {
             waker.wake();
         }

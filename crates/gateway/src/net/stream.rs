@@ -65,6 +65,14 @@ impl Stream {
         poll_fn(|cx| self.poll_fill(cx, buffer)).await
     }
 
+    /// Reads what the kernel already has; 0 when there is nothing.
+    pub fn fill_now(&mut self, buffer: &mut Buffer) -> io::Result<usize> {
+        match self.poll_fill(&mut Context::from_waker(std::task::Waker::noop()), buffer) {
+            Poll::Ready(read) => read,
+            Poll::Pending => Ok(0),
+        }
+    }
+
     /// Writes everything and flushes.
     pub async fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
@@ -101,6 +109,18 @@ impl Stream {
             // TLS may hold decrypted bytes already; let the read decide.
             Self::TlsServer(_) | Self::TlsClient(_) => Ok(()),
         }
+    }
+
+    /// As [`Self::is_stale`], but asks the kernel only when the runtime has heard that something
+    /// happened on the connection: free where nothing did.
+    pub fn is_known_stale(&self) -> bool {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        self.tcp().poll_read_ready(&mut cx).is_ready() && self.is_stale()
+    }
+
+    /// Makes closing reset the connection, so that the other side cannot take the end for a regular one.
+    pub fn reset_on_close(&self) {
+        let _ = socket2::SockRef::from(self.tcp()).set_linger(Some(std::time::Duration::ZERO));
     }
 
     /// Whether the other side of an idle connection has closed it or sent something unasked. Asks

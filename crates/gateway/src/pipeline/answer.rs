@@ -111,7 +111,7 @@ pub(super) async fn relay<C: Caller>(
     push_own_fields(&mut fields, record);
     let answer = match framing {
         Framing::None => match head.length {
-            Some(n) if head.status != 204 && head.status >= 200 => AnswerFraming::Described(n),
+            Some(n) if head.status != 204 => AnswerFraming::Described(n),
             _ => AnswerFraming::Empty,
         },
         Framing::Length(n) if !passing.may_shorten() => AnswerFraming::Length(n),

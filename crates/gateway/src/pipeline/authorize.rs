@@ -5,6 +5,7 @@ use crate::{
     snapshot::PolicyList,
     worker::{View, Worker},
 };
+use credentialflow_model::OutcomeReason;
 use credentialflow_policy::{LimitReport, ModelSlot, Principal, RequestFacts, RouteSlot, allow};
 
 /// Proof that the policies of a route let a request pass. Opening an upstream credential takes one.
@@ -36,6 +37,10 @@ pub(super) fn authorize(
         PolicyList::BuiltIn(list) => list.iter().try_for_each(|p| p.check(&facts, principal, &mut limits)),
     };
     match checked {
+        Ok(()) if inbound.asks_websocket() && !matched.plan(view).websocket => {
+            let detail = "this route does not take WebSocket connections".to_owned();
+            Err(Refused::new(OutcomeReason::Forbidden).with_detail(detail).with_limits(&limits))
+        }
         Ok(()) => Ok((Permit { _private: () }, limits)),
         Err(refusal) => Err(Refused::from(refusal).with_limits(&limits)),
     }

@@ -14,7 +14,11 @@ use crate::{
         body::{LAST_CHUNK, push_chunk},
         head::{HeadLimits, Parsed, ResponseHead, parse_response},
     },
-    net::control::{Control, Interrupt},
+    net::{
+        buffer::Buffer,
+        control::{Control, Interrupt},
+        stream::Stream,
+    },
     upstream::{ConnectError, Connection, Endpoint},
     worker::{UseCount, View, Worker},
 };
@@ -80,7 +84,7 @@ impl From<Refused> for Ended {
 }
 
 fn failed(reason: OutcomeReason, untouched: bool) -> Ended {
-    Ended::Failed(Failure { reason, untouched })
+    Ended::Failed(Failure { reason, untouched, stale: false })
 }
 
 /// Response heads may be larger than request heads: cookies add up.
@@ -110,21 +114,24 @@ pub(super) async fn forward<C: Caller>(
     let plan = request.plan(view);
     let health = plan.health;
     let unhealthy = |ended: Ended| {
-        if let Ended::Failed(_) = &ended {
+        if let Ended::Failed(failure) = &ended
+            && !failure.stale
+        {
             chosen.endpoint.failed(health.failures, health.cooldown.as_duration());
         }
         ended
     };
-    let mut connection = connect(worker, view, control, inbound, chosen, plan.connect).await.map_err(unhealthy)?;
+    let kept = if request.fresh { None } else { chosen.endpoint.take(!request.idempotent) };
+    let mut connection = match kept {
+        Some(connection) => connection,
+        None => connect(worker, view, control, chosen, plan.connect).await.map_err(unhealthy)?,
+    };
     let sent = Instant::now();
     record.sent(sent);
     control.set_deadline(worker.tick_in(plan.response.max(worker.shared.settings.body_timeout)));
     let complete = match send(worker, control, &mut injected, request, &mut connection, caller, record).await {
         Ok(complete) => complete,
-        Err(ended) => {
-            let reused = connection.reused;
-            return Err(if reused { ended } else { unhealthy(ended) });
-        }
+        Err(ended) => return Err(unhealthy(maybe_stale(ended, &connection))),
     };
     let plan = request.plan(view);
     control.set_deadline(worker.tick_in(plan.response));
@@ -132,12 +139,7 @@ pub(super) async fn forward<C: Caller>(
     drop(injected);
     let (head, bytes) = match read_head(control, inbound, &mut connection, caller, &scrub).await {
         Ok(read) => read,
-        Err(ended) => {
-            // A kept connection that was closed while idle says nothing about the endpoint.
-            let stale = connection.reused
-                && matches!(ended, Ended::Failed(Failure { reason: OutcomeReason::UpstreamReset, .. }));
-            return Err(if stale { ended } else { unhealthy(ended) });
-        }
+        Err(ended) => return Err(unhealthy(maybe_stale(ended, &connection))),
     };
     control.clear_deadline();
     chosen.endpoint.succeeded();
@@ -157,17 +159,23 @@ pub(super) async fn forward<C: Caller>(
     })
 }
 
+/// A kept connection that ended without a byte of an answer was most likely closed while idle.
+fn maybe_stale(ended: Ended, connection: &Connection) -> Ended {
+    match ended {
+        Ended::Failed(failure) if failure.reason == OutcomeReason::UpstreamReset => {
+            Ended::Failed(Failure { stale: connection.reused && connection.buffer.is_empty(), ..failure })
+        }
+        other => other,
+    }
+}
+
 async fn connect(
     worker: &Worker,
     view: &View,
     control: &Control,
-    inbound: &Inbound<'_>,
     chosen: &Chosen,
     limit: std::time::Duration,
 ) -> Result<Connection, Ended> {
-    if let Some(connection) = chosen.endpoint.take(!inbound.is_idempotent()) {
-        return Ok(connection);
-    }
     control.set_deadline(worker.tick_in(limit));
     let connected = control.wait(Endpoint::connect(chosen.plan(view))).await;
     match connected {
@@ -189,30 +197,34 @@ async fn send<C: Caller>(
     caller: &mut C,
     record: &mut Recording<'_>,
 ) -> Result<Option<()>, Ended> {
-    let lost = |_| failed(OutcomeReason::UpstreamReset, false);
-    let late = |i: Interrupt| Ended::from(body::interrupted(i, OutcomeReason::UpstreamTimeout));
+    let late = |i: Interrupt| match i {
+        Interrupt::Deadline => failed(OutcomeReason::UpstreamTimeout, false),
+        other => body::interrupted(other, OutcomeReason::UpstreamTimeout).into(),
+    };
     let head = injected.expose_head();
     match &mut request.body {
         UpstreamBody::Empty => {
-            control.wait(connection.stream.write_all(head)).await.map_err(late)?.map_err(lost)?;
+            control.wait(write_head(&mut connection.stream, head)).await.map_err(late)??;
             Ok(Some(()))
         }
         UpstreamBody::Buffered(body) => {
             // Small bodies travel with the head; the head's buffer has room, so nothing secret is moved.
-            if body.len() <= head.capacity() - head.len() {
+            let together = body.len() <= head.capacity() - head.len();
+            if together {
                 head.extend_from_slice(body);
-                control.wait(connection.stream.write_all(head)).await.map_err(late)?.map_err(lost)?;
-            } else {
-                let both = async {
-                    connection.stream.write_all(head).await?;
-                    connection.stream.write_all(body).await
-                };
-                control.wait(both).await.map_err(late)?.map_err(lost)?;
             }
+            let both = async {
+                write_head(&mut connection.stream, head).await?;
+                match together {
+                    true => Ok(()),
+                    false => connection.stream.write_all(body).await.map_err(|_| failed(RESET, false)),
+                }
+            };
+            control.wait(both).await.map_err(late)??;
             Ok(Some(()))
         }
         UpstreamBody::Streamed { length, begun } => {
-            control.wait(connection.stream.write_all(head)).await.map_err(late)?.map_err(lost)?;
+            control.wait(write_head(&mut connection.stream, head)).await.map_err(late)??;
             let mut upload = Upload {
                 chunked: length.is_none(),
                 left: record.max_body(),
@@ -233,17 +245,13 @@ async fn send<C: Caller>(
                     Ok(UploadStep::Progress) => {}
                     Ok(UploadStep::Complete) => break,
                     Ok(UploadStep::Answered) => return Ok(None),
-                    Ok(UploadStep::UpstreamLost) => return Err(failed(OutcomeReason::UpstreamReset, false)),
+                    Ok(UploadStep::UpstreamLost) => return Err(failed(RESET, false)),
                     Ok(UploadStep::TooLarge) => return Err(Refused::new(OutcomeReason::BodyTooLarge).into()),
                     Ok(UploadStep::Caller(e)) => return Err(body::unreadable(e).into()),
-                    Err(i) => {
-                        let slow = if upload.waiting_for_caller {
-                            OutcomeReason::RequestTimeout
-                        } else {
-                            OutcomeReason::UpstreamTimeout
-                        };
-                        return Err(body::interrupted(i, slow).into());
+                    Err(i) if upload.waiting_for_caller => {
+                        return Err(body::interrupted(i, OutcomeReason::RequestTimeout).into());
                     }
+                    Err(i) => return Err(late(i)),
                 }
             }
             let Upload { pending, raw, .. } = upload;
@@ -251,6 +259,18 @@ async fn send<C: Caller>(
             worker.give_scratch(raw);
             Ok(Some(()))
         }
+    }
+}
+
+const RESET: OutcomeReason = OutcomeReason::UpstreamReset;
+
+/// Writes the head. When the very first write fails nothing has left, so the upstream cannot have acted;
+/// over TLS that cannot be told.
+async fn write_head(stream: &mut Stream, head: &[u8]) -> Result<(), Ended> {
+    let plain = matches!(stream, Stream::Plain(_));
+    match poll_fn(|cx| Pin::new(&mut *stream).poll_write(cx, head)).await {
+        Ok(n) if n > 0 => stream.write_all(&head[n..]).await.map_err(|_| failed(RESET, false)),
+        _ => Err(failed(RESET, plain)),
     }
 }
 
@@ -294,7 +314,7 @@ impl Upload<'_> {
                         self.progress = true;
                         continue;
                     }
-                    Poll::Ready(_) => return Poll::Ready(UploadStep::UpstreamLost),
+                    Poll::Ready(_) => return Poll::Ready(last_words(cx, connection)),
                     Poll::Pending => break,
                 }
             }
@@ -334,11 +354,34 @@ impl Upload<'_> {
                 Poll::Pending => break,
             }
         }
-        match connection.stream.poll_fill(cx, &mut connection.buffer) {
-            Poll::Ready(Ok(n)) if n > 0 => Poll::Ready(UploadStep::Answered),
-            Poll::Ready(_) => Poll::Ready(UploadStep::UpstreamLost),
-            Poll::Pending if self.progress => Poll::Ready(UploadStep::Progress),
-            Poll::Pending => Poll::Pending,
+        loop {
+            match connection.stream.poll_fill(cx, &mut connection.buffer) {
+                Poll::Ready(Ok(n)) if n > 0 && only_interim(&mut connection.buffer) => {}
+                Poll::Ready(Ok(n)) if n > 0 => return Poll::Ready(UploadStep::Answered),
+                Poll::Ready(_) => return Poll::Ready(UploadStep::UpstreamLost),
+                Poll::Pending if self.progress => return Poll::Ready(UploadStep::Progress),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+}
+
+/// The upstream takes no more. It may have answered before it closed.
+fn last_words(cx: &mut Context<'_>, connection: &mut Connection) -> UploadStep {
+    match connection.stream.poll_fill(cx, &mut connection.buffer) {
+        Poll::Ready(Ok(n)) if n > 0 => UploadStep::Answered,
+        _ => UploadStep::UpstreamLost,
+    }
+}
+
+/// Takes interim answers away; whether nothing else has come so far (RFC 9110, 15.2).
+fn only_interim(buffer: &mut Buffer) -> bool {
+    let mut head = ResponseHead::default();
+    loop {
+        match parse_response(buffer.filled(), 0, &RESPONSE_HEAD, &mut head) {
+            Ok(Parsed::Complete) if head.status < 200 && head.status != 101 => buffer.consume(head.len),
+            Ok(Parsed::Complete) | Err(_) => return false,
+            Ok(Parsed::Partial) => return true,
         }
     }
 }
@@ -382,7 +425,6 @@ async fn read_head<C: Caller>(
         }));
         match waited.await {
             Ok(Some(Ok(n))) if n > 0 => {}
-            // Closed before a single byte: on a kept connection the request was most likely never read.
             Ok(Some(_)) => return Err(failed(OutcomeReason::UpstreamReset, false)),
             Ok(None) => return Err(Refused::new(OutcomeReason::CallerClosed).into()),
             Err(i) => {

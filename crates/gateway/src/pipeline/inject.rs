@@ -143,6 +143,9 @@ pub(super) fn inject(
     trace::push(head, inbound, record);
     let _ = write!(head, "x-request-id: {}\r\n", record.request_id());
     for (name, value) in rules.iter().flat_map(|r| r.set()) {
+        if injected_name.is_some_and(|n| name.as_str() == n) {
+            continue;
+        }
         push_field(head, name.as_str().as_bytes(), value.as_bytes());
     }
     match &request.body {

@@ -273,6 +273,9 @@ impl Drop for Recording<'_> {
     fn drop(&mut self) {
         self.worker.gauges.in_flight.fetch_sub(1, Relaxed);
         if let Some(mut record) = self.record.take() {
+            if std::thread::panicking() {
+                record.outcome = OutcomeReason::Internal;
+            }
             record.total_us = micros(self.began);
             if let Some(sent) = self.sent {
                 record.upstream_us = micros(sent);

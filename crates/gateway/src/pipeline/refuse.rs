@@ -99,15 +99,15 @@ pub(super) async fn rescue<C: Caller>(
     if matches!(reason, OutcomeReason::Revoked | OutcomeReason::MalformedRequest | OutcomeReason::Overloaded) {
         caller.close_after();
     }
-    caller.begin(reason.status(), &fields, AnswerFraming::Length(body.len() as u64));
+    let len = body.len() as u64;
+    let head = record.method_is_head();
+    caller.begin(reason.status(), &fields, if head { AnswerFraming::Described(len) } else { AnswerFraming::Length(len) });
     record.answered(reason.status());
-    if record.method_is_head() {
-        caller.end();
-    } else {
+    if !head {
         caller.payload(&body);
-        caller.end();
-        record.bytes_out(body.len() as u64);
+        record.bytes_out(len);
     }
+    caller.end();
     let _ = answer::flush(control, worker, caller).await;
     record.first_byte();
 }

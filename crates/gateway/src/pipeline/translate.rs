@@ -13,6 +13,7 @@ use credentialflow_llm::openai::{
 };
 use credentialflow_model::OutcomeReason;
 use credentialflow_policy::Principal;
+use std::rc::Rc;
 
 /// What goes upstream, apart from credential and endpoint.
 pub(crate) struct UpstreamRequest {
@@ -28,6 +29,8 @@ pub(crate) struct UpstreamRequest {
     pub chat: Option<ChatRequest>,
     /// Whether the caller's method may be repeated.
     pub idempotent: bool,
+    /// Whether only a new connection will do, because a kept one was found closed.
+    pub fresh: bool,
 }
 
 /// A body on its way to the upstream.
@@ -70,6 +73,8 @@ pub(crate) struct Failure {
     pub reason: OutcomeReason,
     /// Whether the upstream cannot have acted on the request.
     pub untouched: bool,
+    /// Whether a kept connection turned out to be closed; says nothing about the endpoint.
+    pub stale: bool,
 }
 
 impl UpstreamRequest {
@@ -89,13 +94,15 @@ impl UpstreamRequest {
 
     /// Lets another try happen, or gives the failure up. Retried are failures before the upstream can
     /// have acted, and, for methods that may be repeated, those before it answered; never once part of
-    /// the body has gone.
+    /// the body has gone. A kept connection found closed does not use up a try, but happens only once.
     pub fn retry_after(&mut self, failure: Failure, most: u8, record: &mut Recording<'_>) -> Result<(), Refused> {
         let repeatable = failure.untouched || (self.idempotent && is_connection_failure(failure.reason));
         let body_left = !matches!(self.body, UpstreamBody::Streamed { begun: true, .. });
-        if !repeatable || !body_left || self.attempts >= most.max(if failure.untouched { 2 } else { 1 }) {
+        let most = if self.fresh || failure.stale { most.saturating_add(1) } else { most };
+        if !repeatable || !body_left || self.attempts >= most {
             return Err(Refused::new(failure.reason));
         }
+        self.fresh |= failure.stale;
         record.retried();
         Ok(())
     }
@@ -110,7 +117,7 @@ fn is_connection_failure(reason: OutcomeReason) -> bool {
 #[expect(clippy::too_many_arguments, reason = "a stage sees what the stages before it made")]
 pub(super) async fn translate<C: Caller>(
     worker: &Worker,
-    view: &View,
+    view: &Rc<View>,
     control: &Control,
     inbound: &Inbound<'_>,
     matched: &RouteMatch<'_>,
@@ -128,11 +135,14 @@ pub(super) async fn translate<C: Caller>(
                 length => UpstreamBody::Streamed { length, begun: false },
             };
             record.upstream(&view.snapshot.upstreams[upstream as usize]);
-            Ok(UpstreamRequest { upstream, body, attempts: 0, last: None, chat: None, idempotent })
+            Ok(UpstreamRequest { upstream, body, attempts: 0, last: None, chat: None, idempotent, fresh: false })
         }
         RouteKind::ModelList => Err(Refused::new(OutcomeReason::Internal)),
         RouteKind::Chat => {
+            // Until the credential is opened this request counts as a use of every version it may still open.
+            let waiting = view.waiting();
             let received = body::collect(worker, control, caller, plan.max_body, length, record).await?;
+            drop(waiting);
             let call = ChatCall::parse(&received)
                 .map_err(|e| Refused::new(OutcomeReason::InvalidModelCall).with_detail(e.to_string()))?;
             let unknown = || Refused::new(OutcomeReason::ModelNotFound);
@@ -158,6 +168,7 @@ pub(super) async fn translate<C: Caller>(
                 last: None,
                 chat: Some(ChatRequest { model, target: target_index, usage }),
                 idempotent,
+                fresh: false,
             })
         }
     }

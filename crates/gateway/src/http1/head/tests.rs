@@ -74,6 +74,8 @@ fn what_can_be_read_in_two_ways_is_refused() {
         "GET",
         "GET ftp://x/ HTTP/1.1",
         "CONNECT a:1 HTTP/1.1",
+        "CONNECT / HTTP/1.1",
+        "GET / HTTP/1.1\rX: a",
     ] {
         assert_eq!(refused(&format!("{first}\r\nHost: a\r\n\r\n")), bad, "{first:?}");
     }
@@ -124,6 +126,7 @@ fn responses() {
         "HTTP/1.1 999 OK\r\n\r\n",
         "HTTQ/1.1 200 OK\r\n\r\n",
         "HTTP/1.1 200 OK\n\n",
+        "HTTP/1.1 200 OK\rA: b\r\n\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n",
