@@ -1,1 +1,34 @@
-//! Room under construction.
+//! The control plane's HTTP face: the admin API under `/api/v1`, probes and metrics.
+//!
+//! A change is one transaction (what is declared, its audit event, its place in the change feed) and is
+//! answered only after the data plane, behind [`ports::Dataplane`], enforces it on every worker. This
+//! crate knows no gateway, writes no SQL, seals nothing itself and serves no static files.
+
+mod api;
+mod audit;
+mod auth;
+mod calls;
+mod catalogue;
+mod config;
+mod credentials;
+mod error;
+mod idempotency;
+mod keys;
+pub mod ports;
+mod resources;
+mod rotations;
+mod router;
+mod secret;
+mod session;
+mod state;
+mod status;
+#[cfg(test)]
+mod tests;
+mod throttle;
+mod write;
+
+pub use api::{PUBLIC, openapi};
+pub use error::{ApiError, Code, ProblemDetails};
+pub use ports::{Dataplane, DataplaneStatus, PublishError, Published, Rotations};
+pub use router::router;
+pub use state::{AdminSettings, AdminState};

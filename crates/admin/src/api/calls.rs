@@ -1,0 +1,85 @@
+//! The call log: every request, by filter and by id.
+
+use crate::{
+    AdminState,
+    api::{answer::Page, request::Query},
+    auth::Administrator,
+    calls,
+    error::ApiError,
+};
+use axum::{
+    Json,
+    extract::{Path, State},
+};
+use credentialflow_model::{KeyId, OutcomeReason, Timestamp};
+use credentialflow_telemetry::CallRow;
+use serde::Deserialize;
+use std::net::IpAddr;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+/// Which calls. All conditions must hold.
+#[derive(Clone, Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct CallsQuery {
+    /// Not before this moment.
+    pub since: Option<Timestamp>,
+    /// Before this moment.
+    pub until: Option<Timestamp>,
+    /// Application, by name.
+    pub application: Option<String>,
+    /// Key, by id.
+    pub key: Option<KeyId>,
+    /// Route, by name.
+    pub route: Option<String>,
+    /// Upstream, by name.
+    pub upstream: Option<String>,
+    /// Injected credential, by name.
+    pub credential: Option<String>,
+    /// Model, by public name.
+    pub model: Option<String>,
+    /// How it ended.
+    pub outcome: Option<OutcomeReason>,
+    /// Status sent to the caller: three digits or a class, as in `404` or `5xx`; `0` when none was sent.
+    #[param(pattern = "^(0|[1-5]xx|[1-9][0-9]{2})$")]
+    pub status: Option<String>,
+    /// Source address.
+    #[param(value_type = Option<String>)]
+    pub source: Option<IpAddr>,
+    /// How the path begins.
+    pub path_prefix: Option<String>,
+    /// Took at least this long, in milliseconds.
+    pub min_duration_ms: Option<u64>,
+    /// Most calls on the page, 1 to 1000. 100 unless set.
+    #[param(minimum = 1, maximum = 1000)]
+    pub limit: Option<u32>,
+    /// Where the page begins: the `next` of the page before.
+    pub cursor: Option<String>,
+}
+
+/// Search the call log
+#[utoipa::path(get, path = "/api/v1/calls", tag = "calls", params(CallsQuery),
+    responses((status = 200, description = "Newest first", body = Page<CallRow>)))]
+async fn list_calls(
+    State(state): State<AdminState>,
+    _: Administrator,
+    Query(query): Query<CallsQuery>,
+) -> Result<Json<Page<CallRow>>, ApiError> {
+    calls::list(&state, query).await.map(Json)
+}
+
+/// Read one call
+#[utoipa::path(get, path = "/api/v1/calls/{request_id}", tag = "calls",
+    params(("request_id" = String, Path, description = "The request's id (ULID), as the caller got it")),
+    responses((status = 200, description = "The call", body = CallRow)))]
+async fn get_call(
+    State(state): State<AdminState>,
+    _: Administrator,
+    Path(request_id): Path<String>,
+) -> Result<Json<CallRow>, ApiError> {
+    calls::get(&state, &request_id).await.map(Json)
+}
+
+pub(super) fn endpoints() -> OpenApiRouter<AdminState> {
+    OpenApiRouter::new().routes(routes!(list_calls)).routes(routes!(get_call))
+}

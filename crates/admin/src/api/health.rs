@@ -1,0 +1,46 @@
+//! Probes and metrics on the control listener; open to anyone who can reach it.
+
+use crate::AdminState;
+use axum::{
+    Json,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use http::{StatusCode, header};
+use serde::Serialize;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+/// What a probe is told. Reveals no names and no counts.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct Health {
+    /// `ok`, or the first thing that is not: `sealed`, `store_unavailable`.
+    pub status: &'static str,
+}
+
+/// Is the process alive?
+#[utoipa::path(get, path = "/healthz", tag = "health",
+    responses((status = 200, description = "It is", body = Health)))]
+async fn healthz() -> Json<Health> {
+    Json(Health { status: "ok" })
+}
+
+/// Can it do its work?
+#[utoipa::path(get, path = "/readyz", tag = "health",
+    responses((status = 200, description = "It can", body = Health), (status = 503, description = "Not now", body = Health)))]
+async fn readyz(State(state): State<AdminState>) -> (StatusCode, Json<Health>) {
+    let status = crate::status::readiness(&state).await;
+    let code = if status == "ok" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, Json(Health { status }))
+}
+
+/// Metrics for Prometheus
+#[utoipa::path(get, path = "/metrics", tag = "health",
+    responses((status = 200, description = "OpenMetrics text", body = String, content_type = "application/openmetrics-text")))]
+async fn metrics(State(state): State<AdminState>) -> Response {
+    let text = crate::status::metrics(&state);
+    ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
+}
+
+pub(super) fn endpoints() -> OpenApiRouter<AdminState> {
+    OpenApiRouter::new().routes(routes!(healthz)).routes(routes!(readyz)).routes(routes!(metrics))
+}

@@ -1,0 +1,66 @@
+//! The endpoints, one file per aggregate, each registered here together with its OpenAPI entry.
+//!
+//! Every handler takes an [`crate::auth::Administrator`]; the only exceptions are listed in
+//! [`PUBLIC`], and a test walks the whole document to prove it.
+
+#[macro_use]
+mod plain;
+
+pub(crate) mod answer;
+mod applications;
+pub(crate) mod audit;
+pub(crate) mod calls;
+pub(crate) mod config;
+pub(crate) mod credentials;
+mod document;
+mod health;
+pub(crate) mod keys;
+mod models;
+pub(crate) mod request;
+pub(crate) mod rotations;
+mod routes;
+mod session;
+mod stats;
+pub(crate) mod status;
+mod teams;
+mod upstreams;
+
+use crate::AdminState;
+use utoipa_axum::router::OpenApiRouter;
+
+/// Operations anyone may call, as method and path. Everything else asks for an administrator.
+/// `/metrics` is open on the control listener because Prometheus scrapes without credentials by
+/// default; it holds counts and names, never secrets.
+pub const PUBLIC: &[(&str, &str)] = &[
+    ("get", "/healthz"),
+    ("get", "/readyz"),
+    ("get", "/metrics"),
+    ("get", "/api/v1/openapi.json"),
+    ("post", "/api/v1/session"),
+];
+
+/// Every endpoint, in the order of the document's tags.
+pub(crate) fn endpoints() -> OpenApiRouter<AdminState> {
+    document::empty()
+        .merge(session::endpoints())
+        .merge(status::endpoints())
+        .merge(teams::endpoints())
+        .merge(applications::endpoints())
+        .merge(keys::endpoints())
+        .merge(credentials::endpoints())
+        .merge(rotations::endpoints())
+        .merge(upstreams::endpoints())
+        .merge(routes::endpoints())
+        .merge(models::endpoints())
+        .merge(config::endpoints())
+        .merge(calls::endpoints())
+        .merge(stats::endpoints())
+        .merge(audit::endpoints())
+        .merge(health::endpoints())
+        .merge(document::endpoints())
+}
+
+/// The OpenAPI 3.1 document of everything above.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    document::finish(endpoints().into_openapi())
+}

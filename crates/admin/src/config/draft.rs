@@ -1,0 +1,187 @@
+//! From texts to a checked difference: read, merge with what is stored, check everything, resolve values.
+
+use crate::{AdminState, api::config::Configuration, catalogue, error::ApiError, write::CONTEXT};
+use credentialflow_model::{
+    Location, Name, Problem, Problems, ResourceSet, SecretReference, SecretValue,
+    config::{Plan, SourceMap, check, plan, read_many},
+    lifecycle::VersionState,
+    resource::{Credential, Engine, Key, Kind, Resource},
+};
+use credentialflow_store::WriteTx;
+use std::collections::{BTreeMap, HashSet};
+
+/// More declared keys than this, and all stored keys are read at once.
+const KEYS_ONE_BY_ONE: usize = 500;
+
+/// The texts as read.
+pub(super) struct Read {
+    pub set: ResourceSet,
+    source: SourceMap,
+    problems: Problems,
+    values: BTreeMap<String, SecretValue>,
+    prune: bool,
+}
+
+/// A difference that may be written if there are no problems.
+pub(super) struct Draft {
+    /// What was declared.
+    pub set: ResourceSet,
+    /// What changes.
+    pub plan: Plan,
+    /// The values handed in, by credential.
+    pub values: BTreeMap<String, SecretValue>,
+    /// Credentials whose stored value differs from the one handed in.
+    pub rotated: Vec<Name>,
+}
+
+impl Draft {
+    pub(super) fn declared(&self, kind: Kind) -> u64 {
+        let count = match kind {
+            Kind::Teams => self.set.teams.len(),
+            Kind::Applications => self.set.applications.len(),
+            Kind::Keys => self.set.keys.len(),
+            Kind::Credentials => self.set.credentials.len(),
+            Kind::Upstreams => self.set.upstreams.len(),
+            Kind::Routes => self.set.routes.len(),
+            Kind::Models => self.set.models.len(),
+        };
+        count as u64
+    }
+}
+
+/// Reads the texts beside the runtime: they may be large.
+pub(super) async fn read(configuration: Configuration) -> Result<Read, ApiError> {
+    let Configuration { documents, values, prune } = configuration;
+    tokio::task::spawn_blocking(move || {
+        let texts: Vec<_> = documents.iter().map(|d| (d.file.as_str(), d.text.as_str())).collect();
+        let (set, source, problems) = read_many(&texts);
+        let values = values.into_iter().map(|(name, value)| (name, value.0)).collect();
+        Read { set, source, problems, values, prune }
+    })
+    .await
+    .map_err(|error| ApiError::internal("the texts were not read to the end", &error))
+}
+
+/// Compares what was read with what is stored. Every problem is found, whatever kind it is.
+pub(super) async fn compare(
+    state: &AdminState,
+    tx: &mut WriteTx,
+    stored: &ResourceSet,
+    read: Read,
+) -> Result<(Draft, Problems), ApiError> {
+    let Read { set, source, mut problems, values, prune } = read;
+    let mut current = stored.clone();
+    current.keys = stored_keys(state, &set, prune).await?;
+    let mut desired = set.clone();
+    if !prune {
+        keep_undeclared(&mut desired, &current);
+    }
+    let (source, checked, plan) = tokio::task::spawn_blocking(move || {
+        let checked = check(&desired, &source, &CONTEXT);
+        let plan = plan(&current, &desired, prune);
+        (source, checked, plan)
+    })
+    .await
+    .map_err(|error| ApiError::internal("the check was not finished", &error))?;
+    problems.0.extend(checked.0);
+    let rotated = check_values(state, tx, &set, &source, &values, &mut problems).await?;
+    Ok((Draft { set, plan, values, rotated }, problems))
+}
+
+/// The stored keys that matter: the declared ones, or all of them when undeclared ones are deleted.
+async fn stored_keys(state: &AdminState, declared: &ResourceSet, prune: bool) -> Result<Vec<Key>, ApiError> {
+    if prune || declared.keys.len() > KEYS_ONE_BY_ONE {
+        let names: HashSet<&str> = declared.keys.iter().map(|key| key.name.as_str()).collect();
+        let rows = state.store.resources(Kind::Keys).await?;
+        let rows = rows.iter().filter(|row| prune || names.contains(row.name.as_str()));
+        return rows.map(|row| catalogue::parse(&row.body)).collect();
+    }
+    let mut keys = Vec::new();
+    for key in &declared.keys {
+        if let Some(row) = state.store.resource(Kind::Keys, key.name.as_str()).await? {
+            keys.push(catalogue::parse(&row.body)?);
+        }
+    }
+    Ok(keys)
+}
+
+/// Adds what is stored and not declared, behind what is declared: the places of the texts stay right.
+fn keep_undeclared(desired: &mut ResourceSet, current: &ResourceSet) {
+    fn keep<T: Resource>(desired: &mut ResourceSet, current: &ResourceSet) {
+        let names: HashSet<Name> = T::list(desired).iter().map(|resource| resource.name().clone()).collect();
+        let kept = T::list(current).iter().filter(|resource| !names.contains(resource.name())).cloned();
+        T::list_mut(desired).extend(kept);
+    }
+    use credentialflow_model::resource::{Application, Model, Route, Team, Upstream};
+    keep::<Team>(desired, current);
+    keep::<Credential>(desired, current);
+    keep::<Upstream>(desired, current);
+    keep::<Route>(desired, current);
+    keep::<Model>(desired, current);
+    keep::<Application>(desired, current);
+    keep::<Key>(desired, current);
+}
+
+/// Every reference has a value, handed in now or stored before; every value has a credential that takes
+/// it. Answers the credentials whose value changes.
+async fn check_values(
+    state: &AdminState,
+    tx: &mut WriteTx,
+    set: &ResourceSet,
+    source: &SourceMap,
+    values: &BTreeMap<String, SecretValue>,
+    problems: &mut Problems,
+) -> Result<Vec<Name>, ApiError> {
+    let mut rotated = Vec::new();
+    for (index, credential) in set.credentials.iter().enumerate() {
+        let value = values.get(credential.name.as_str());
+        let referred = matches!(credential.value, Some(SecretReference::Env(_) | SecretReference::File(_)));
+        if value.is_none() && !referred {
+            continue;
+        }
+        let versions = tx.credential_versions(credential.name.as_str()).await?;
+        let current = versions.iter().find(|version| version.state == VersionState::Current);
+        let (code, path, detail, hint) = match (value, current) {
+            (Some(_), _) if credential.engine == Engine::Generated => {
+                ("value_not_taken", "engine", "a generated credential takes no value", "leave the value out")
+            }
+            (Some(value), Some(current)) => {
+                if state.vault.fingerprint(&credential.name, value)?[..] != current.fingerprint[..] {
+                    rotated.push(credential.name.clone());
+                }
+                continue;
+            }
+            (Some(_), None) | (None, Some(_)) => continue,
+            (None, None) => (
+                "unresolved_reference",
+                "value",
+                "the reference was not resolved and no value is stored",
+                "set the variable or the file where the configuration is applied from",
+            ),
+        };
+        let found = source.locate(Kind::Credentials, index, path);
+        problems.0.push(Problem {
+            file: found.map(|(file, _)| file.to_owned()),
+            at: found.map(|(_, at)| at).unwrap_or_default(),
+            path: format!("credentials[{index}].{path}"),
+            code: code.to_owned(),
+            detail: detail.to_owned(),
+            hint: Some(hint.to_owned()),
+        });
+    }
+    // While the texts have problems, the credential may be one that could not be read.
+    let names: HashSet<&str> = set.credentials.iter().map(|credential| credential.name.as_str()).collect();
+    let strangers = values.keys().filter(|name| problems.0.is_empty() && !names.contains(name.as_str()));
+    let strangers: Vec<_> = strangers
+        .map(|name| Problem {
+            file: None,
+            at: Location::default(),
+            path: format!("values.{name}"),
+            code: "unknown_name".to_owned(),
+            detail: "a value is given for a credential that is not declared".to_owned(),
+            hint: Some("declare the credential, or leave the value out".to_owned()),
+        })
+        .collect();
+    problems.0.extend(strangers);
+    Ok(rotated)
+}

@@ -1,0 +1,225 @@
+//! Credentials: the declaration here, the values in the vault. No function answers with a value.
+
+use crate::{
+    AdminState,
+    api::{
+        answer::Page,
+        credentials::{CredentialItem, RevokedCredential, RotateCredential, VersionView, Versions},
+        request::{ListQuery, if_match},
+        rotations::RotationView,
+    },
+    catalogue,
+    error::{ApiError, Code},
+    idempotency::{Answer, Wish},
+    resources::{page, read, revision, same_name, taken, to_body},
+    rotations,
+    write::{at_revision, begin, check_with, check_without, enforce},
+};
+use axum::response::{IntoResponse, Response};
+use credentialflow_model::{
+    Actor, Name, SecretValue,
+    lifecycle::VersionState,
+    resource::{Credential, Kind},
+};
+use credentialflow_store::{CredentialUse, CredentialVersionRow, Expect, ResourceRow, RotationRow};
+use http::{HeaderMap, StatusCode};
+use serde_json::json;
+
+pub(crate) async fn list(state: &AdminState, query: &ListQuery) -> Result<Page<CredentialItem>, ApiError> {
+    let (rows, next) = page::<Credential>(state, query).await?;
+    let unfinished = state.store.unfinished_rotations().await?;
+    let mut items = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let rotation = unfinished.iter().find(|rotation| rotation.credential == row.name);
+        items.push(item(state, row, rotation).await?);
+    }
+    Ok(Page { items, next })
+}
+
+pub(crate) async fn get(state: &AdminState, name: &str) -> Result<CredentialItem, ApiError> {
+    let row = state.store.resource(Kind::Credentials, name).await?;
+    let row = row.ok_or_else(|| ApiError::not_found("credentials", name))?;
+    let unfinished = state.store.unfinished_rotations().await?;
+    item(state, &row, unfinished.iter().find(|rotation| rotation.credential == row.name)).await
+}
+
+async fn item(
+    state: &AdminState,
+    row: &ResourceRow,
+    rotation: Option<&RotationRow>,
+) -> Result<CredentialItem, ApiError> {
+    let versions = state.store.credential_versions(row.name.as_str()).await?;
+    let uses = state.store.credential_uses(row.name.as_str()).await?;
+    shown(state, row, &versions, &uses, rotation)
+}
+
+fn shown(
+    state: &AdminState,
+    row: &ResourceRow,
+    versions: &[CredentialVersionRow],
+    uses: &[CredentialUse],
+    rotation: Option<&RotationRow>,
+) -> Result<CredentialItem, ApiError> {
+    Ok(CredentialItem {
+        spec: catalogue::parse(&row.body)?,
+        revision: revision(row),
+        created: row.created,
+        updated: row.updated,
+        current_version: versions.iter().find(|v| v.state == VersionState::Current).map(|v| v.version),
+        last_used: uses.iter().map(|u| u.last_time).max(),
+        rotation: rotation.map(|rotation| rotations::view(state, rotation, uses)),
+    })
+}
+
+/// The body is the declaration with `secret` beside it. The secret is set apart before anything else
+/// looks at the body, so that no problem can repeat it.
+fn split(body: &[u8]) -> Result<(Credential, Option<SecretValue>), ApiError> {
+    let Ok(serde_json::Value::Object(mut object)) = serde_json::from_slice(body) else {
+        return Err(ApiError::new(Code::InvalidRequest, "the request's body is not a JSON object"));
+    };
+    let secret = match object.remove("secret") {
+        None | Some(serde_json::Value::Null) => None,
+        Some(serde_json::Value::String(text)) if !text.is_empty() => Some(SecretValue::from(text)),
+        Some(_) => return Err(ApiError::new(Code::InvalidRequest, "the field secret must be text and not empty")),
+    };
+    let rest = serde_json::Value::Object(object).to_string();
+    Ok((read(rest.as_bytes())?, secret))
+}
+
+pub(crate) async fn create(
+    state: &AdminState,
+    actor: &Actor,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<Response, ApiError> {
+    let (credential, secret) = split(body)?;
+    let name = credential.name.clone();
+    let wish = Wish::read(state, headers, "credentials", body)?;
+    let mut draft = begin(state, actor).await?;
+    if let Some(answer) = Wish::replay(wish.as_ref(), state, &mut draft.tx).await? {
+        drop(draft);
+        enforce(state).await?;
+        return Ok(answer.into_response());
+    }
+    if draft.tx.resource(Kind::Credentials, name.as_str()).await?.is_some() {
+        return Err(taken(&credential));
+    }
+    check_with(&draft.set, &credential).await?;
+    let mut tx = draft.tx;
+    tx.put_resource(Kind::Credentials, &name, &to_body(&credential)?, Expect::Absent).await?;
+    state.vault.create_credential_in(&mut tx, &credential, secret).await?;
+    let row = tx.resource(Kind::Credentials, name.as_str()).await?;
+    let row = row.ok_or_else(|| ApiError::internal("a credential was not stored", &name))?;
+    let item = shown(state, &row, &tx.credential_versions(name.as_str()).await?, &[], None)?;
+    let answer = Answer::new(StatusCode::CREATED, Some(item.revision), &item)?;
+    Wish::keep(wish.as_ref(), state, &mut tx, &answer).await?;
+    tx.commit().await?;
+    enforce(state).await?;
+    Ok(answer.into_response())
+}
+
+pub(crate) async fn replace(
+    state: &AdminState,
+    actor: &Actor,
+    name: &str,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<CredentialItem, ApiError> {
+    let credential: Credential = read(body)?;
+    same_name(&credential, name)?;
+    let seen = if_match(headers)?;
+    let mut draft = begin(state, actor).await?;
+    let row = draft.tx.resource(Kind::Credentials, name).await?;
+    let row = row
+        .ok_or_else(|| ApiError::not_found("credentials", name).hint("create it with POST, so that it gets a value"))?;
+    at_revision(seen, row.revision)?;
+    check_with(&draft.set, &credential).await?;
+    if catalogue::parse::<Credential>(&row.body)? == credential {
+        drop(draft);
+    } else {
+        let mut tx = draft.tx;
+        let new =
+            tx.put_resource(Kind::Credentials, &credential.name, &to_body(&credential)?, Expect::Anything).await?;
+        tx.audit("credential.update", &format!("credentials/{name}"), json!({ "revision": new }));
+        tx.commit().await?;
+    }
+    enforce(state).await?;
+    get(state, name).await
+}
+
+pub(crate) async fn delete(
+    state: &AdminState,
+    actor: &Actor,
+    name: &str,
+    headers: &HeaderMap,
+) -> Result<StatusCode, ApiError> {
+    let seen = if_match(headers)?;
+    let mut draft = begin(state, actor).await?;
+    let row = draft.tx.resource(Kind::Credentials, name).await?;
+    let row = row.ok_or_else(|| ApiError::not_found("credentials", name))?;
+    at_revision(seen, row.revision)?;
+    check_without::<Credential>(state, &draft.set, name).await?;
+    let mut tx = draft.tx;
+    state.vault.destroy_credential_in(&mut tx, &row.name).await?;
+    tx.delete_resource(Kind::Credentials, name, Expect::Anything).await?;
+    tx.audit("credential.delete", &format!("credentials/{name}"), json!({}));
+    tx.commit().await?;
+    enforce(state).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(crate) async fn versions(state: &AdminState, name: &str) -> Result<Versions, ApiError> {
+    let rows = state.store.credential_versions(name).await?;
+    if rows.is_empty() && state.store.resource(Kind::Credentials, name).await?.is_none() {
+        return Err(ApiError::not_found("credentials", name));
+    }
+    let uses = state.store.credential_uses(name).await?;
+    let view = |row: &CredentialVersionRow| {
+        let used = uses.iter().find(|used| used.version == row.version);
+        VersionView {
+            version: row.version,
+            state: row.state,
+            algorithm: row.algorithm.clone(),
+            keyring_id: row.keyring_id,
+            created: row.created,
+            promoted: row.promoted,
+            retired: row.retired,
+            last_used: used.map(|used| used.last_time),
+            uses: used.map_or(0, |used| used.count),
+            in_flight: state.dataplane.in_flight(name, row.version),
+        }
+    };
+    Ok(Versions { items: rows.iter().rev().map(view).collect() })
+}
+
+/// The stored declaration.
+async fn declared(state: &AdminState, name: &str) -> Result<Credential, ApiError> {
+    let row = state.store.resource(Kind::Credentials, name).await?;
+    catalogue::parse(&row.ok_or_else(|| ApiError::not_found("credentials", name))?.body)
+}
+
+pub(crate) async fn rotate(
+    state: &AdminState,
+    actor: &Actor,
+    name: &str,
+    wanted: RotateCredential,
+) -> Result<RotationView, ApiError> {
+    let credential = declared(state, name).await?;
+    let value = wanted.secret.map(|secret| secret.0);
+    let begun = state.vault.start_rotation(actor, &credential, value, wanted.overlap).await?;
+    state.rotations.wake();
+    rotations::get(state, &begun.id).await
+}
+
+pub(crate) async fn revoke(
+    state: &AdminState,
+    actor: &Actor,
+    name: &str,
+    version: Option<u32>,
+) -> Result<RevokedCredential, ApiError> {
+    let name: Name = name.parse().map_err(|_| ApiError::not_found("credentials", name))?;
+    let versions = state.vault.revoke_credential(actor, &name, version).await?;
+    enforce(state).await?;
+    state.rotations.wake();
+    Ok(RevokedCredential { versions })
+}

@@ -1,0 +1,195 @@
+//! Plain resources: list, create, read, replace, delete; the same for every kind.
+
+use crate::{
+    AdminState,
+    api::{
+        answer::{Item, Page},
+        request::{ListQuery, if_match, limited},
+    },
+    catalogue,
+    error::{ApiError, Code},
+    idempotency::{Answer, Wish},
+    write::{at_revision, begin, check_with, check_without, enforce},
+};
+use axum::response::{IntoResponse, Response};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use credentialflow_model::{Actor, Location, Problem, Problems, config::read_resource, resource::Resource};
+use credentialflow_store::{Expect, ResourceRow};
+use http::{HeaderMap, StatusCode};
+use serde_json::json;
+
+fn item<T: Resource>(row: &ResourceRow) -> Result<Item<T>, ApiError> {
+    let spec = catalogue::parse(&row.body)?;
+    Ok(Item { spec, revision: revision(row), created: row.created, updated: row.updated })
+}
+
+pub(crate) fn revision(row: &ResourceRow) -> u64 {
+    u64::try_from(row.revision).unwrap_or_default()
+}
+
+/// One page of rows of a kind, and the cursor of the next.
+pub(crate) async fn page<T: Resource>(
+    state: &AdminState,
+    query: &ListQuery,
+) -> Result<(Vec<ResourceRow>, Option<String>), ApiError> {
+    let limit = limited(query.limit)?;
+    let after = query.cursor.as_deref().map(read_cursor).transpose()?;
+    let mut rows = state.store.resources_page(T::KIND, after.as_deref(), query.q.as_deref(), limit + 1).await?;
+    let more = rows.len() > limit as usize;
+    rows.truncate(limit as usize);
+    let next = rows.last().filter(|_| more).map(|row| URL_SAFE_NO_PAD.encode(row.name.as_str()));
+    Ok((rows, next))
+}
+
+fn read_cursor(cursor: &str) -> Result<String, ApiError> {
+    URL_SAFE_NO_PAD
+        .decode(cursor)
+        .ok()
+        .and_then(|bytes| String::from_utf8(bytes).ok())
+        .ok_or_else(|| ApiError::new(Code::InvalidRequest, "the cursor is not valid; begin again without one"))
+}
+
+pub(crate) async fn list<T: Resource>(state: &AdminState, query: &ListQuery) -> Result<Page<Item<T>>, ApiError> {
+    let (rows, next) = page::<T>(state, query).await?;
+    Ok(Page { items: rows.iter().map(item).collect::<Result<_, _>>()?, next })
+}
+
+pub(crate) async fn get<T: Resource>(state: &AdminState, name: &str) -> Result<Item<T>, ApiError> {
+    let row = state.store.resource(T::KIND, name).await?;
+    item(&row.ok_or_else(|| ApiError::not_found(T::KIND.as_str(), name))?)
+}
+
+/// Reads a body as one resource; every problem is answered.
+pub(crate) fn read<T: Resource>(body: &[u8]) -> Result<T, ApiError> {
+    let text = std::str::from_utf8(body)
+        .map_err(|_| ApiError::new(Code::InvalidRequest, "the request's body is not UTF-8 text"))?;
+    Ok(read_resource(text)?)
+}
+
+/// The body of a replacement must have the name the path has.
+pub(crate) fn same_name<T: Resource>(resource: &T, name: &str) -> Result<(), ApiError> {
+    if resource.name().as_str() == name {
+        return Ok(());
+    }
+    Err(ApiError::invalid(Problems(vec![Problem {
+        file: None,
+        at: Location::default(),
+        path: "name".to_owned(),
+        code: "name_mismatch".to_owned(),
+        detail: format!("the body's name is {}, the path's is another", resource.name()),
+        hint: Some("names do not change; create a new one instead".to_owned()),
+    }])))
+}
+
+pub(crate) fn to_body<T: Resource>(resource: &T) -> Result<String, ApiError> {
+    serde_json::to_string(resource).map_err(|error| ApiError::internal("a resource could not be written", &error))
+}
+
+/// `409 already_exists`.
+pub(crate) fn taken<T: Resource>(resource: &T) -> ApiError {
+    ApiError::new(Code::AlreadyExists, format!("there is already {}/{}", T::KIND.as_str(), resource.name()))
+        .hint("replace it with PUT, or choose another name")
+}
+
+/// The singular of a kind, for audit actions such as `route.create`.
+pub(crate) fn noun<T: Resource>() -> &'static str {
+    T::KIND.as_str().trim_end_matches('s')
+}
+
+fn subject<T: Resource>(name: &str) -> String {
+    format!("{}/{name}", T::KIND.as_str())
+}
+
+pub(crate) async fn create<T: Resource + Send + Sync + 'static>(
+    state: &AdminState,
+    actor: &Actor,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<Response, ApiError> {
+    let resource: T = read(body)?;
+    let wish = Wish::read(state, headers, T::KIND.as_str(), body)?;
+    let mut draft = begin(state, actor).await?;
+    if let Some(answer) = Wish::replay(wish.as_ref(), state, &mut draft.tx).await? {
+        drop(draft);
+        enforce(state).await?;
+        return Ok(answer.into_response());
+    }
+    if draft.tx.resource(T::KIND, resource.name().as_str()).await?.is_some() {
+        return Err(taken(&resource));
+    }
+    check_with(&draft.set, &resource).await?;
+    let item = put(&mut draft.tx, &resource, "create").await?;
+    let answer = Answer::new(StatusCode::CREATED, Some(item.revision), &item)?;
+    Wish::keep(wish.as_ref(), state, &mut draft.tx, &answer).await?;
+    draft.tx.commit().await?;
+    enforce(state).await?;
+    Ok(answer.into_response())
+}
+
+async fn put<T: Resource>(
+    tx: &mut credentialflow_store::WriteTx,
+    resource: &T,
+    verb: &str,
+) -> Result<Item<T>, ApiError> {
+    let name = resource.name();
+    tx.put_resource(T::KIND, name, &to_body(resource)?, Expect::Anything).await?;
+    let row = tx.resource(T::KIND, name.as_str()).await?;
+    let row = row.ok_or_else(|| ApiError::internal("a resource was not stored", &subject::<T>(name.as_str())))?;
+    tx.audit(&format!("{}.{verb}", noun::<T>()), &subject::<T>(name.as_str()), json!({ "revision": row.revision }));
+    item(&row)
+}
+
+pub(crate) async fn replace<T: Resource + Send + Sync + 'static>(
+    state: &AdminState,
+    actor: &Actor,
+    name: &str,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<(StatusCode, Item<T>), ApiError> {
+    let resource: T = read(body)?;
+    same_name(&resource, name)?;
+    let seen = if_match(headers)?;
+    let mut draft = begin(state, actor).await?;
+    let stored = draft.tx.resource(T::KIND, name).await?;
+    match &stored {
+        Some(row) => at_revision(seen, row.revision)?,
+        None if headers.contains_key(http::header::IF_MATCH) => {
+            return Err(ApiError::new(Code::RevisionMismatch, format!("{} is gone", subject::<T>(name))));
+        }
+        None => {}
+    }
+    check_with(&draft.set, &resource).await?;
+    let (status, verb) = if stored.is_some() { (StatusCode::OK, "update") } else { (StatusCode::CREATED, "create") };
+    let item = match stored {
+        // Nothing changes: no new revision, no audit event; but still an answer about every worker.
+        Some(row) if catalogue::parse::<T>(&row.body)? == resource => {
+            drop(draft.tx);
+            item(&row)?
+        }
+        _ => {
+            let item = put(&mut draft.tx, &resource, verb).await?;
+            draft.tx.commit().await?;
+            item
+        }
+    };
+    enforce(state).await?;
+    Ok((status, item))
+}
+
+pub(crate) async fn delete<T: Resource>(
+    state: &AdminState,
+    actor: &Actor,
+    name: &str,
+    headers: &HeaderMap,
+) -> Result<StatusCode, ApiError> {
+    let seen = if_match(headers)?;
+    let mut draft = begin(state, actor).await?;
+    let row = draft.tx.resource(T::KIND, name).await?;
+    at_revision(seen, row.ok_or_else(|| ApiError::not_found(T::KIND.as_str(), name))?.revision)?;
+    check_without::<T>(state, &draft.set, name).await?;
+    draft.tx.delete_resource(T::KIND, name, Expect::Anything).await?;
+    draft.tx.audit(&format!("{}.delete", noun::<T>()), &subject::<T>(name), json!({}));
+    draft.tx.commit().await?;
+    enforce(state).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,63 @@
+//! Rotations as the API shows them; the vault drives them.
+
+use crate::{
+    AdminState,
+    api::rotations::{RotationView, Rotations},
+    error::ApiError,
+};
+use credentialflow_model::{lifecycle::RotationStep, resource::Kind};
+use credentialflow_store::{CredentialUse, RotationRow};
+
+pub(crate) fn view(state: &AdminState, row: &RotationRow, uses: &[CredentialUse]) -> RotationView {
+    let credential = row.credential.as_str();
+    let in_flight = row.from_version.map_or(0, |version| state.dataplane.in_flight(credential, version));
+    let used = uses.iter().find(|used| Some(used.version) == row.from_version);
+    RotationView {
+        id: row.id.clone(),
+        credential: credential.to_owned(),
+        from_version: row.from_version,
+        to_version: row.to_version,
+        step: row.step,
+        finished: row.step.is_finished(),
+        started: row.started,
+        updated: row.updated,
+        deadline: row.deadline,
+        in_flight,
+        old_version_last_used: used.map(|used| used.last_time),
+        message: message(row, in_flight),
+    }
+}
+
+fn message(row: &RotationRow, in_flight: u64) -> String {
+    let what = match row.step {
+        RotationStep::Generate => "the new version is being made".to_owned(),
+        RotationStep::Verify => "the new version is being tried at its target".to_owned(),
+        RotationStep::Promote => "the new version is being brought to every worker".to_owned(),
+        RotationStep::Watch => "traffic uses the new version; refusals are watched".to_owned(),
+        RotationStep::Drain => format!("waiting for traffic to leave the old version; {in_flight} requests use it now"),
+        RotationStep::Destroy => "the old version is being destroyed".to_owned(),
+        RotationStep::Done => "the new version is in use, the old one is gone".to_owned(),
+        RotationStep::RolledBack => "the new version was taken back, the old one is in use".to_owned(),
+    };
+    // What the job noted: why a step takes longer, or why the rotation was taken back.
+    let note = row.error.as_deref().or_else(|| row.detail.get("message").and_then(|note| note.as_str()));
+    match note {
+        Some(note) => format!("{what}: {note}"),
+        None => what,
+    }
+}
+
+pub(crate) async fn get(state: &AdminState, id: &str) -> Result<RotationView, ApiError> {
+    let row = state.store.rotation(id).await?.ok_or_else(|| ApiError::not_found("rotations", id))?;
+    let uses = state.store.credential_uses(row.credential.as_str()).await?;
+    Ok(view(state, &row, &uses))
+}
+
+pub(crate) async fn of_credential(state: &AdminState, name: &str, limit: u32) -> Result<Rotations, ApiError> {
+    let rows = state.store.rotations(name, limit).await?;
+    if rows.is_empty() && state.store.resource(Kind::Credentials, name).await?.is_none() {
+        return Err(ApiError::not_found("credentials", name));
+    }
+    let uses = state.store.credential_uses(name).await?;
+    Ok(Rotations { items: rows.iter().map(|row| view(state, row, &uses)).collect() })
+}

@@ -1,0 +1,107 @@
+//! What every handler can reach.
+
+use crate::{
+    catalogue::Catalogue,
+    ports::{Dataplane, Rotations},
+    session::Sessions,
+    throttle::Throttle,
+};
+use credentialflow_model::Timestamp;
+use credentialflow_store::Store;
+use credentialflow_telemetry::Telemetry;
+use credentialflow_vault::Vault;
+use std::{fmt, sync::Arc, time::Duration};
+use tokio::sync::Semaphore;
+
+/// Most searches of the call log at once; further ones wait.
+const CALL_SEARCHES: usize = 4;
+
+/// How the control plane behaves.
+#[derive(Clone, Debug)]
+pub struct AdminSettings {
+    /// Whether the control listener speaks TLS; makes the session cookie `Secure`.
+    pub tls: bool,
+    /// Begins every key issued, as in `cfk`.
+    pub key_prefix: String,
+    /// How long a change waits for every worker before it answers `not_yet_enforced`.
+    pub publish_timeout: Duration,
+    /// How long a request's body may take to arrive.
+    pub body_timeout: Duration,
+    /// The clock.
+    pub clock: fn() -> Timestamp,
+}
+
+impl Default for AdminSettings {
+    fn default() -> Self {
+        Self {
+            tls: false,
+            key_prefix: "cfk".to_owned(),
+            publish_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
+            clock: || std::time::SystemTime::now().into(),
+        }
+    }
+}
+
+/// What every handler can reach. Cheap to clone; all clones are one control plane.
+#[derive(Clone)]
+pub struct AdminState(Arc<Inner>);
+
+#[doc(hidden)]
+pub struct Inner {
+    pub(crate) store: Store,
+    pub(crate) vault: Vault,
+    pub(crate) telemetry: Telemetry,
+    pub(crate) dataplane: Arc<dyn Dataplane>,
+    pub(crate) rotations: Arc<dyn Rotations>,
+    pub(crate) settings: AdminSettings,
+    pub(crate) catalogue: Catalogue,
+    pub(crate) sessions: Sessions,
+    pub(crate) throttle: Throttle,
+    pub(crate) call_searches: Semaphore,
+    pub(crate) started: Timestamp,
+}
+
+impl AdminState {
+    /// A control plane over these parts.
+    pub fn new(
+        store: Store,
+        vault: Vault,
+        telemetry: Telemetry,
+        dataplane: Arc<dyn Dataplane>,
+        rotations: Arc<dyn Rotations>,
+        settings: AdminSettings,
+    ) -> Self {
+        let started = (settings.clock)();
+        Self(Arc::new(Inner {
+            store,
+            vault,
+            telemetry,
+            dataplane,
+            rotations,
+            settings,
+            catalogue: Catalogue::default(),
+            sessions: Sessions::default(),
+            throttle: Throttle::default(),
+            call_searches: Semaphore::new(CALL_SEARCHES),
+            started,
+        }))
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.0.settings.clock)()
+    }
+}
+
+impl std::ops::Deref for AdminState {
+    type Target = Inner;
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl fmt::Debug for AdminState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AdminState").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}

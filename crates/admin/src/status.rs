@@ -1,0 +1,60 @@
+//! How the installation is doing.
+
+use crate::{
+    AdminState,
+    api::status::{CallLogStatus, Status},
+    error::ApiError,
+    rotations,
+};
+use credentialflow_model::resource::Kind;
+use std::{collections::BTreeMap, time::Duration};
+
+/// How long a probe waits for the database.
+const PROBE: Duration = Duration::from_secs(2);
+
+pub(crate) async fn status(state: &AdminState) -> Result<Status, ApiError> {
+    let mut resources = BTreeMap::new();
+    for kind in Kind::ALL {
+        resources.insert(kind.as_str().to_owned(), state.store.count_resources(kind).await?);
+    }
+    let mut views = Vec::new();
+    for row in state.store.unfinished_rotations().await? {
+        let uses = state.store.credential_uses(row.credential.as_str()).await?;
+        views.push(rotations::view(state, &row, &uses));
+    }
+    let seq = u64::try_from(state.store.latest_change().await?).unwrap_or_default();
+    let dataplane = state.dataplane.status();
+    let recorder = state.telemetry.status();
+    Ok(Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        time: state.now(),
+        started: state.started,
+        sealed: state.vault.is_sealed(),
+        resources,
+        seq,
+        in_step: dataplane.seq >= seq,
+        dataplane,
+        rotations: views,
+        call_log: CallLogStatus {
+            written: recorder.rows,
+            dropped: recorder.dropped,
+            write_errors: recorder.write_errors,
+            waiting: recorder.waiting,
+        },
+    })
+}
+
+/// `ok`, or the first thing that keeps the control plane from its work.
+pub(crate) async fn readiness(state: &AdminState) -> &'static str {
+    if state.vault.is_sealed() {
+        return "sealed";
+    }
+    match tokio::time::timeout(PROBE, state.store.ping()).await {
+        Ok(Ok(())) => "ok",
+        _ => "store_unavailable",
+    }
+}
+
+pub(crate) fn metrics(state: &AdminState) -> String {
+    state.telemetry.metrics().render()
+}

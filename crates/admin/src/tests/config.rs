@@ -1,0 +1,112 @@
+//! The whole configuration: all or nothing, everything told at once, twice is once.
+
+use super::{Control, FILE, value};
+use serde_json::{Value, json};
+
+fn changes(answer: &Value) -> Vec<String> {
+    let list = answer["changes"].as_array().unwrap().iter();
+    list.map(|c| {
+        format!("{} {}/{}", c["action"].as_str().unwrap(), c["kind"].as_str().unwrap(), c["name"].as_str().unwrap())
+    })
+    .collect()
+}
+
+#[tokio::test]
+async fn apply_makes_it_so_and_a_second_apply_changes_nothing() {
+    let control = Control::start().await;
+    let first = control.apply(FILE, value("v1")).await.expect(200).json();
+    assert_eq!(changes(&first).len(), 7);
+    assert_eq!(first["keys"].as_array().unwrap().len(), 1);
+    assert!(first["keys"][0]["secret"].as_str().unwrap().starts_with("cfk_live_"));
+    let seq = control.seq().await;
+    let second = control.apply(FILE, value("v1")).await.expect(200).json();
+    assert_eq!((changes(&second).len(), second["unchanged"].as_u64()), (0, Some(7)));
+    assert!(second["keys"].as_array().unwrap().is_empty());
+    // The stored value stands in for a reference that is not resolved again.
+    control.apply(FILE, json!({})).await.expect(200);
+    assert_eq!(control.seq().await, seq);
+    let exported = control.get("/api/v1/config/export").await.expect(200).text;
+    let third = control.apply(&exported, json!({})).await.expect(200).json();
+    assert_eq!(changes(&third), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_changed_value_starts_a_rotation() {
+    let control = Control::start().await;
+    control.apply(FILE, value("v1")).await.expect(200);
+    let body = json!({ "documents": [{ "file": "f", "text": FILE }], "values": value("v2") });
+    let plan = control.post("/api/v1/config/plan", body).await.expect(200).json();
+    assert_eq!(changes(&plan), ["rotate credentials/orders-token"]);
+    let applied = control.apply(FILE, value("v2")).await.expect(200).json();
+    assert_eq!(applied["rotations"][0]["from_version"], 1);
+    assert_eq!(applied["rotations"][0]["to_version"], 2);
+    // The same again while it rotates: nothing new begins.
+    let again = control.apply(FILE, value("v2")).await.expect(200).json();
+    assert!(again["rotations"].as_array().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn one_bad_resource_and_nothing_is_changed() {
+    let control = Control::start().await;
+    control.apply(FILE, value("v1")).await.expect(200);
+    let seq = control.seq().await;
+    let bad = FILE
+        .replace("upstream: orders", "upstream: nowhere")
+        .replace("name: payments", "name: pay\n  - name: x\n    colour: red");
+    let answer = control.apply(&bad, value("v2")).await.expect(422);
+    assert_eq!(answer.code(), "invalid_resources");
+    let problems = answer.json()["problems"].as_array().unwrap().clone();
+    let codes: Vec<_> = problems.iter().map(|p| p["code"].as_str().unwrap()).collect();
+    assert!(codes.contains(&"unknown_field") && codes.contains(&"unknown_name"), "{codes:?}");
+    for problem in &problems {
+        assert_eq!(problem["file"], "credentialflow.yaml");
+        assert!(problem["at"]["line"].as_u64().unwrap() > 0, "{problem}");
+    }
+    assert_eq!(control.seq().await, seq, "nothing was changed, no rotation begun");
+}
+
+#[tokio::test]
+async fn an_unresolved_reference_and_a_stray_value_are_problems() {
+    let control = Control::start().await;
+    let answer = control.apply(FILE, json!({})).await.expect(422).json();
+    assert_eq!(answer["problems"][0]["code"], "unresolved_reference");
+    assert!(answer["problems"][0]["at"]["line"].as_u64().unwrap() > 0);
+    let stray = json!({ "orders-token": "v", "nobody": "v" });
+    assert_eq!(control.apply(FILE, stray).await.expect(422).json()["problems"][0]["path"], "values.nobody");
+    let body = json!({ "documents": [{ "file": "f", "text": FILE }] });
+    let checked = control.post("/api/v1/config/check", body).await.expect(200).json();
+    assert_eq!(checked["valid"], false);
+    assert_eq!(checked["counts"]["routes"], 1);
+    assert!(control.get("/api/v1/routes").await.json()["items"].as_array().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn prune_deletes_what_is_not_declared() {
+    let control = Control::start().await;
+    control.apply(FILE, value("v1")).await.expect(200);
+    let body =
+        |prune| json!({ "documents": [{ "file": "f", "text": "teams:\n  - name: payments\n" }], "prune": prune });
+    assert!(changes(&control.post("/api/v1/config/plan", body(false)).await.expect(200).json()).is_empty());
+    let applied = control.post("/api/v1/config/apply", body(true)).await.expect(200).json();
+    assert_eq!(changes(&applied).len(), 6);
+    control.get("/api/v1/keys/checkout-live").await.expect(404);
+    assert!(control.store.live_credential_versions().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn one_route_among_thousands_changes_with_one_row() {
+    let control = Control::start().await;
+    let mut text = String::from("upstreams:\n  - name: u\n    endpoints: [\"http://127.0.0.1:1\"]\nroutes:\n");
+    for n in 0..2000 {
+        text.push_str(&format!(
+            "  - {{ name: r{n}, match: {{ path: /r{n} }}, upstream: u, authenticate: [api_key] }}\n"
+        ));
+    }
+    control.apply(&text, json!({})).await.expect(200);
+    let seq = control.seq().await;
+    let changed = text.replace("/r77 ", "/changed ");
+    let applied = control.apply(&changed, json!({})).await.expect(200).json();
+    assert_eq!(changes(&applied), ["update routes/r77"]);
+    assert_eq!(applied["changes"][0]["fields"][0]["path"], "match.path");
+    assert_eq!(control.seq().await, seq + 1);
+}

@@ -1,0 +1,196 @@
+//! Resources one by one: revisions, conflicts, idempotent creation, acknowledged changes.
+
+use super::{Control, FILE, value};
+use http::Method;
+use serde_json::{Value, json};
+use std::sync::atomic::Ordering::SeqCst;
+
+fn team(description: &str) -> Value {
+    json!({ "name": "payments", "description": description })
+}
+
+#[tokio::test]
+async fn a_resource_is_created_read_changed_listed_and_deleted() {
+    let control = Control::start().await;
+    let created = control.post("/api/v1/teams", team("a")).await.expect(201);
+    let etag = created.headers["etag"].to_str().unwrap().to_owned();
+    assert_eq!(control.post("/api/v1/teams", team("b")).await.expect(409).code(), "already_exists");
+    let read = control.get("/api/v1/teams/payments").await.expect(200);
+    assert_eq!(read.headers["etag"], etag.as_str());
+    assert_eq!(read.json()["spec"], team("a"));
+    let changed = control.put("/api/v1/teams/payments", team("b")).await.expect(200);
+    assert_ne!(changed.headers["etag"], etag.as_str());
+    control.put("/api/v1/teams/other", team("b")).await.expect(422);
+    for n in 0..5 {
+        control.put(&format!("/api/v1/teams/t{n}"), json!({ "name": format!("t{n}") })).await.expect(201);
+    }
+    let first = control.get("/api/v1/teams?limit=4&q=t").await.expect(200).json();
+    assert_eq!(first["items"].as_array().unwrap().len(), 4);
+    let next = first["next"].as_str().unwrap();
+    let rest = control.get(&format!("/api/v1/teams?limit=4&q=t&cursor={next}")).await.expect(200).json();
+    assert_eq!((rest["items"].as_array().unwrap().len(), rest.get("next")), (2, None));
+    for bad in ["?limit=0", "?limit=1001", "?cursor=%21", "?unknown=1"] {
+        assert_eq!(control.get(&format!("/api/v1/teams{bad}")).await.expect(400).code(), "invalid_request");
+    }
+    control.call(Method::DELETE, "/api/v1/teams/payments", None, &[]).await.expect(204);
+    control.get("/api/v1/teams/payments").await.expect(404);
+    assert!(control.dataplane.published.load(SeqCst) >= 8, "every change was published");
+}
+
+#[tokio::test]
+async fn of_concurrent_edits_with_if_match_exactly_one_wins() {
+    let control = Control::start().await;
+    let etag = control.post("/api/v1/teams", team("0")).await.headers["etag"].to_str().unwrap().to_owned();
+    let edit = |text: &'static str| {
+        let (control, etag) = (&control, etag.as_str());
+        async move { control.call(Method::PUT, "/api/v1/teams/payments", Some(team(text)), &[("if-match", etag)]).await }
+    };
+    let (a, b, c) = tokio::join!(edit("a"), edit("b"), edit("c"));
+    let mut statuses = [a.status.as_u16(), b.status.as_u16(), c.status.as_u16()];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 412, 412]);
+    let stale = [("if-match", etag.as_str())];
+    let answer = control.call(Method::DELETE, "/api/v1/teams/payments", None, &stale).await.expect(412);
+    assert_eq!(answer.code(), "revision_mismatch");
+}
+
+#[tokio::test]
+async fn a_change_that_leaves_a_name_dangling_is_refused_whole() {
+    let control = Control::start().await;
+    control.apply(FILE, value("v1")).await.expect(200);
+    let before = control.seq().await;
+    for used in
+        ["upstreams/orders", "routes/orders", "applications/checkout", "teams/payments", "credentials/orders-token"]
+    {
+        let answer = control.call(Method::DELETE, &format!("/api/v1/{used}"), None, &[]).await.expect(422);
+        assert!(!answer.json()["problems"].as_array().unwrap().is_empty(), "{used}");
+    }
+    // Every problem of a body at once, each with its place in the body.
+    let bad = json!({ "name": "bad", "match": { "path": "no-slash" }, "upstream": "nowhere", "authenticate": [] });
+    let answer = control.post("/api/v1/routes", bad).await.expect(422).json();
+    let paths: Vec<_> = answer["problems"].as_array().unwrap().iter().map(|p| p["path"].as_str().unwrap()).collect();
+    for path in ["match.path", "upstream", "authenticate"] {
+        assert!(paths.contains(&path), "{path} in {paths:?}");
+    }
+    let unknown = json!({ "name": "t", "descriptoin": "x", "more": 1 });
+    let answer = control.post("/api/v1/teams", unknown).await.expect(422).json();
+    assert_eq!(answer["problems"].as_array().unwrap().len(), 2);
+    assert_eq!(control.seq().await, before);
+}
+
+#[tokio::test]
+async fn a_key_is_issued_once_and_the_same_answer_comes_back_for_the_same_wish() {
+    let control = Control::start().await;
+    control.post("/api/v1/applications", json!({ "name": "checkout" })).await.expect(201);
+    let key = |name: &str| Some(json!({ "name": name, "application": "checkout" }));
+    let wish = [("idempotency-key", "abc")];
+    let first = control.call(Method::POST, "/api/v1/keys", key("k"), &wish).await.expect(201);
+    let again = control.call(Method::POST, "/api/v1/keys", key("k"), &wish).await.expect(201);
+    assert_eq!(first.json(), again.json());
+    assert_eq!(first.headers["etag"], again.headers["etag"]);
+    assert!(first.json()["secret"].as_str().unwrap().starts_with("cfk_live_"));
+    let other = control.call(Method::POST, "/api/v1/keys", key("other"), &wish).await.expect(409);
+    assert_eq!(other.code(), "idempotency_mismatch");
+    assert_eq!(control.call(Method::POST, "/api/v1/keys", key("k"), &[]).await.expect(409).code(), "already_exists");
+    // Two secrets while a rotation overlaps, none after revocation.
+    let rotated = control.post("/api/v1/keys/k/rotate", json!({ "overlap": "1h" })).await.expect(200).json();
+    assert_ne!(rotated["secret"], first.json()["secret"]);
+    assert_eq!(rotated["key"]["id"], first.json()["key"]["id"]);
+    let states = |item: &Value| -> Vec<String> {
+        item["secrets"].as_array().unwrap().iter().map(|s| s["state"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(states(&rotated["key"]), ["previous", "current"]);
+    let revoked = control.call(Method::POST, "/api/v1/keys/k/revoke", None, &[]).await.expect(200).json();
+    assert_eq!(states(&revoked), ["revoked", "revoked"]);
+    assert!(revoked["revoked"].is_string());
+    assert_eq!(control.post("/api/v1/keys/k/rotate", json!({})).await.expect(409).code(), "conflict");
+    assert_eq!(control.get("/api/v1/keys").await.expect(200).json()["items"].as_array().unwrap().len(), 1);
+    control.call(Method::DELETE, "/api/v1/keys/k", None, &[]).await.expect(204);
+    control.get("/api/v1/keys/k").await.expect(404);
+}
+
+#[tokio::test]
+async fn equal_creations_at_once_make_one_key() {
+    let control = Control::start().await;
+    control.post("/api/v1/applications", json!({ "name": "checkout" })).await.expect(201);
+    let body = || Some(json!({ "name": "k", "application": "checkout" }));
+    let wish = [("idempotency-key", "at-once")];
+    let create = || control.call(Method::POST, "/api/v1/keys", body(), &wish);
+    let (a, b, c) = tokio::join!(create(), create(), create());
+    assert_eq!(a.expect(201).json(), b.expect(201).json());
+    c.expect(201);
+}
+
+#[tokio::test]
+async fn a_credential_is_rotated_and_revoked() {
+    let control = Control::start().await;
+    let body = json!({ "name": "token", "engine": "static", "secret": "s3cret-one" });
+    let created = control.post("/api/v1/credentials", body).await.expect(201).json();
+    assert_eq!(created["current_version"], 1);
+    control.post("/api/v1/credentials", json!({ "name": "empty", "engine": "static" })).await.expect(422);
+    control.get("/api/v1/credentials/empty").await.expect(404);
+    let rotation =
+        control.post("/api/v1/credentials/token/rotate", json!({ "secret": "s3cret-two" })).await.expect(202);
+    assert_eq!(control.woken.0.load(SeqCst), 1);
+    let id = rotation.json()["id"].as_str().unwrap().to_owned();
+    let followed = control.get(&format!("/api/v1/rotations/{id}")).await.expect(200).json();
+    assert_eq!(
+        (&followed["from_version"], &followed["to_version"], &followed["in_flight"]),
+        (&json!(1), &json!(2), &json!(3))
+    );
+    let busy = control.post("/api/v1/credentials/token/rotate", json!({ "secret": "s3cret-three" })).await;
+    assert_eq!(busy.expect(409).code(), "conflict");
+    assert_eq!(control.get("/api/v1/status").await.json()["rotations"].as_array().unwrap().len(), 1);
+    let versions = control.get("/api/v1/credentials/token/versions").await.expect(200).json();
+    assert_eq!(versions["items"][0]["version"], 2);
+    let revoked = control.post("/api/v1/credentials/token/revoke", json!({})).await.expect(200).json();
+    assert_eq!(revoked["versions"], json!([1, 2]));
+    assert_eq!(control.get("/api/v1/credentials/token").await.json()["current_version"], Value::Null);
+    control.call(Method::DELETE, "/api/v1/credentials/token", None, &[]).await.expect(204);
+    control.get("/api/v1/credentials/token/versions").await.expect(200);
+}
+
+#[tokio::test]
+async fn what_is_stored_but_not_enforced_is_said_to_be_stored() {
+    let control = Control::start().await;
+    control.dataplane.stuck.store(true, SeqCst);
+    let answer = control.post("/api/v1/teams", team("a")).await.expect(503);
+    assert_eq!(answer.code(), "not_yet_enforced");
+    assert_eq!(answer.json()["applied"], true);
+    control.get("/api/v1/teams/payments").await.expect(200);
+}
+
+#[tokio::test]
+async fn bodies_are_bounded_and_must_be_json() {
+    let control = Control::start().await;
+    let huge = json!({ "name": "t", "description": "x".repeat(2 << 20) });
+    assert_eq!(control.post("/api/v1/teams", huge).await.expect(413).code(), "body_too_large");
+    let request = http::Request::post("/api/v1/teams")
+        .header("authorization", format!("Bearer {}", control.token))
+        .body(axum::body::Body::from("name=t"))
+        .unwrap();
+    assert_eq!(control.send(request).await.expect(415).code(), "unsupported_media_type");
+    let answer = control.call(Method::PUT, "/api/v1/teams", None, &[]).await.expect(405);
+    assert_eq!(answer.code(), "method_not_allowed");
+    assert_eq!(answer.headers["x-content-type-options"], "nosniff");
+}
+
+#[tokio::test]
+async fn calls_are_found_by_filter_and_by_id_and_the_rest_is_said_to_be_wrong() {
+    let control = Control::start().await;
+    assert_eq!(control.get("/api/v1/calls").await.expect(200).json()["items"], json!([]));
+    for bad in ["status=9", "cursor=..%2F..", "outcome=nothing", "key=short", "since=yesterday", "limit=5000"] {
+        assert_eq!(control.get(&format!("/api/v1/calls?{bad}")).await.expect(400).code(), "invalid_request");
+    }
+    control
+        .get("/api/v1/calls?status=5xx&outcome=served&min_duration_ms=5&since=2026-11-01T00:00:00Z")
+        .await
+        .expect(200);
+    control.get("/api/v1/calls/01JCQ6Z5V9W3T1Y8K2M4N6P8R0").await.expect(404);
+    control.get("/api/v1/calls/nonsense").await.expect(404);
+    let stats = control.get("/api/v1/stats?window=1h").await.expect(200).json();
+    assert_eq!(stats["total"]["requests"], 0);
+    assert!(stats["series"].as_array().unwrap().len() > 10);
+    control.get("/api/v1/stats?window=9d").await.expect(400);
+    assert!(control.get("/metrics").await.expect(200).text.ends_with("# EOF\n"));
+}
