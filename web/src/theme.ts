@@ -5,10 +5,15 @@ const pine: MantineColorsTuple = [
   '#e9f7f4', '#cfece6', '#a2dcd1', '#72cbbb', '#4fbdaa', '#2aa693', '#168a7b', '#0d6e64', '#0a5a52', '#07443e',
 ]
 
+// Greys of the dark appearance, from text to the deepest ground, in the tint of styles.css.
+const dark: MantineColorsTuple = [
+  '#e7ecea', '#c3cccb', '#9fadaa', '#6d7a78', '#3a4346', '#293033', '#1b2022', '#171b1d', '#101314', '#0b0d0e',
+]
+
 export const theme = createTheme({
   primaryColor: 'pine',
   primaryShade: 7,
-  colors: { pine },
+  colors: { pine, dark },
   fontFamily: 'Inter, system-ui, -apple-system, "Segoe UI", Roboto, sans-serif',
   fontFamilyMonospace: 'var(--cf-mono)',
   defaultRadius: 'md',

@@ -1,7 +1,8 @@
 // Refusals of the admin API (RFC 9457) as an error people can act on.
 import type { components } from './schema'
 
-type Details = Partial<components['schemas']['ProblemDetails']>
+/** A server newer than this page may know codes that this page does not. */
+type Details = Partial<Omit<components['schemas']['ProblemDetails'], 'code'>> & { code?: string }
 
 export class Problem extends Error {
   readonly status: number

@@ -4,154 +4,6 @@
  */
 
 export interface paths {
-    "/api/v1/session": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description ok */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Session"];
-                    };
-                };
-                /** @description Problem */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["ProblemDetails"];
-                    };
-                };
-            };
-        };
-        put?: never;
-        post: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": {
-                        token: string;
-                    };
-                };
-            };
-            responses: {
-                /** @description ok */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Session"];
-                    };
-                };
-                /** @description Problem */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["ProblemDetails"];
-                    };
-                };
-            };
-        };
-        delete: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description ok */
-                204: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content?: never;
-                };
-                /** @description Problem */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["ProblemDetails"];
-                    };
-                };
-            };
-        };
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/status": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description ok */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Status"];
-                    };
-                };
-                /** @description Problem */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["ProblemDetails"];
-                    };
-                };
-            };
-        };
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/api/v1/applications": {
         parameters: {
             query?: never;
@@ -159,718 +11,40 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get: {
-            parameters: {
-                query?: {
-                    limit?: number;
-                    cursor?: string;
-                    q?: string;
-                };
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description ok */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": {
-                            items: {
-                                spec: components["schemas"]["Application"];
-                                revision: number;
-                                created: string;
-                                updated: string;
-                            }[];
-                            next?: string;
-                        };
-                    };
-                };
-                /** @description Problem */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["ProblemDetails"];
-                    };
-                };
-            };
-        };
+        get: operations["list_applications"];
         put?: never;
+        post: operations["create_application"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/applications/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["get_application"];
+        put: operations["replace_application"];
         post?: never;
-        delete?: never;
+        delete: operations["delete_application"];
         options?: never;
         head?: never;
         patch?: never;
         trace?: never;
     };
-    "/api/v1/teams": {
+    "/api/v1/audit": {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        get: {
-            parameters: {
-                query?: {
-                    limit?: number;
-                    cursor?: string;
-                    q?: string;
-                };
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description ok */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": {
-                            items: {
-                                spec: components["schemas"]["Team"];
-                                revision: number;
-                                created: string;
-                                updated: string;
-                            }[];
-                            next?: string;
-                        };
-                    };
-                };
-                /** @description Problem */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["ProblemDetails"];
-                    };
-                };
-            };
-        };
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/keys": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: {
-            parameters: {
-                query?: {
-                    limit?: number;
-                    cursor?: string;
-                    q?: string;
-                };
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description ok */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": {
-                            items: components["schemas"]["KeyItem"][];
-                            next?: string;
-                        };
-                    };
-                };
-                /** @description Problem */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["ProblemDetails"];
-                    };
-                };
-            };
-        };
-        put?: never;
-        post: {
-            parameters: {
-                query?: never;
-                header?: {
-                    "Idempotency-Key"?: string;
-                };
-                path?: never;
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": components["schemas"]["Key"];
-                };
-            };
-            responses: {
-                /** @description ok */
-                201: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["IssuedKey"];
-                    };
-                };
-                /** @description Problem */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["ProblemDetails"];
-                    };
-                };
-            };
-        };
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/keys/{name}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    name: string;
-                };
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description ok */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["KeyItem"];
-                    };
-                };
-                /** @description Problem */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["ProblemDetails"];
-                    };
-                };
-            };
-        };
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/keys/{name}/rotate": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        post: {
-            parameters: {
-                query?: never;
-                header?: {
-                    "Idempotency-Key"?: string;
-                };
-                path: {
-                    name: string;
-                };
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": {
-                        overlap?: string;
-                    };
-                };
-            };
-            responses: {
-                /** @description ok */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["IssuedKey"];
-                    };
-                };
-                /** @description Problem */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["ProblemDetails"];
-                    };
-                };
-            };
-        };
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/keys/{name}/revoke": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        post: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    name: string;
-                };
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description ok */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["KeyItem"];
-                    };
-                };
-                /** @description Problem */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["ProblemDetails"];
-                    };
-                };
-            };
-        };
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/credentials": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: {
-            parameters: {
-                query?: {
-                    limit?: number;
-                    cursor?: string;
-                    q?: string;
-                };
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description ok */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": {
-                            items: components["schemas"]["CredentialItem"][];
-                            next?: string;
-                        };
-                    };
-                };
-                /** @description Problem */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["ProblemDetails"];
-                    };
-                };
-            };
-        };
-        put?: never;
-        post: {
-            parameters: {
-                query?: never;
-                header?: {
-                    "Idempotency-Key"?: string;
-                };
-                path?: never;
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": components["schemas"]["Credential"] & {
-                        secret?: string;
-                    };
-                };
-            };
-            responses: {
-                /** @description ok */
-                201: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["CredentialItem"];
-                    };
-                };
-                /** @description Problem */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["ProblemDetails"];
-                    };
-                };
-            };
-        };
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/credentials/{name}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    name: string;
-                };
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description ok */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["CredentialItem"];
-                    };
-                };
-                /** @description Problem */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["ProblemDetails"];
-                    };
-                };
-            };
-        };
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/credentials/{name}/versions": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    name: string;
-                };
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description ok */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": {
-                            items: components["schemas"]["VersionView"][];
-                        };
-                    };
-                };
-                /** @description Problem */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["ProblemDetails"];
-                    };
-                };
-            };
-        };
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/credentials/{name}/rotations": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: {
-            parameters: {
-                query?: {
-                    limit?: number;
-                };
-                header?: never;
-                path: {
-                    name: string;
-                };
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description ok */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": {
-                            items: components["schemas"]["RotationView"][];
-                        };
-                    };
-                };
-                /** @description Problem */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["ProblemDetails"];
-                    };
-                };
-            };
-        };
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/credentials/{name}/rotate": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        post: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    name: string;
-                };
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": {
-                        secret?: string;
-                        overlap?: string;
-                    };
-                };
-            };
-            responses: {
-                /** @description ok */
-                202: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["RotationView"];
-                    };
-                };
-                /** @description Problem */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["ProblemDetails"];
-                    };
-                };
-            };
-        };
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/credentials/{name}/revoke": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        post: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    name: string;
-                };
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": {
-                        version?: number;
-                    };
-                };
-            };
-            responses: {
-                /** @description ok */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": {
-                            versions: number[];
-                        };
-                    };
-                };
-                /** @description Problem */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["ProblemDetails"];
-                    };
-                };
-            };
-        };
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/rotations/{id}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    id: string;
-                };
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description ok */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["RotationView"];
-                    };
-                };
-                /** @description Problem */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["ProblemDetails"];
-                    };
-                };
-            };
-        };
+        /** Read the audit log */
+        get: operations["list_audit"];
         put?: never;
         post?: never;
         delete?: never;
@@ -886,52 +60,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get: {
-            parameters: {
-                query?: {
-                    since?: string;
-                    until?: string;
-                    application?: string;
-                    key?: string;
-                    route?: string;
-                    upstream?: string;
-                    credential?: string;
-                    model?: string;
-                    outcome?: string;
-                    status?: string;
-                    min_duration_ms?: number;
-                    limit?: number;
-                    cursor?: string;
-                };
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description ok */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": {
-                            items: components["schemas"]["CallView"][];
-                            next?: string;
-                        };
-                    };
-                };
-                /** @description Problem */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["ProblemDetails"];
-                    };
-                };
-            };
-        };
+        /** Search the call log */
+        get: operations["list_calls"];
         put?: never;
         post?: never;
         delete?: never;
@@ -947,40 +77,421 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    request_id: string;
-                };
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description ok */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["CallView"];
-                    };
-                };
-                /** @description Problem */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["ProblemDetails"];
-                    };
-                };
-            };
-        };
+        /** Read one call */
+        get: operations["get_call"];
         put?: never;
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/config/apply": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Apply a configuration
+         * @description All of it or nothing, in one transaction; answers when every worker enforces it.
+         */
+        post: operations["apply_config"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/config/check": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Check a configuration
+         * @description Finds every problem at once; changes nothing.
+         */
+        post: operations["check_config"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/config/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Export the configuration
+         * @description As YAML that `apply` reads back without a difference. Contains no secret.
+         */
+        get: operations["export_config"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/config/plan": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Plan a configuration
+         * @description Says what an apply would change; changes nothing.
+         */
+        post: operations["plan_config"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/credentials": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List credentials */
+        get: operations["list_credentials"];
+        put?: never;
+        /**
+         * Create a credential
+         * @description The body is the declaration; for the engine `static` the value stands in `secret`.
+         */
+        post: operations["create_credential"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/credentials/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read a credential */
+        get: operations["get_credential"];
+        /**
+         * Replace a credential's declaration
+         * @description Values are untouched; they change by rotation only.
+         */
+        put: operations["replace_credential"];
+        post?: never;
+        /**
+         * Delete a credential
+         * @description Every version is revoked and its sealed value destroyed.
+         */
+        delete: operations["delete_credential"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/credentials/{name}/revoke": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Revoke a credential, or one version of it
+         * @description Answers when no worker injects it any more.
+         */
+        post: operations["revoke_credential"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/credentials/{name}/rotate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Rotate a credential
+         * @description Starts a rotation and answers at once. The new version is tried at its target, promoted on every
+         *     worker, and the old one stays valid until no request uses it any more. A version that the target
+         *     refuses is taken back by itself. Follow it at `GET /api/v1/rotations/{id}`.
+         */
+        post: operations["rotate_credential"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/credentials/{name}/rotations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List a credential's rotations */
+        get: operations["list_credential_rotations"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/credentials/{name}/versions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List a credential's versions */
+        get: operations["list_credential_versions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/keys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List keys */
+        get: operations["list_keys"];
+        put?: never;
+        /**
+         * Issue a key
+         * @description The secret is in this answer and in no other. Send an `Idempotency-Key`: should the answer get
+         *     lost, the same request brings the same answer again for 24 hours.
+         */
+        post: operations["create_key"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/keys/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read a key */
+        get: operations["get_key"];
+        /**
+         * Replace a key's declaration
+         * @description Its secrets are untouched; they change by rotation only.
+         */
+        put: operations["replace_key"];
+        post?: never;
+        /**
+         * Delete a key
+         * @description It is refused by every worker when this answers.
+         */
+        delete: operations["delete_key"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/keys/{name}/revoke": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Revoke a key
+         * @description Answers when every worker refuses it.
+         */
+        post: operations["revoke_key"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/keys/{name}/rotate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Rotate a key
+         * @description Makes a second secret under the same key id; both are accepted until the overlap ends.
+         */
+        post: operations["rotate_key"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/models": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["list_models"];
+        put?: never;
+        post: operations["create_model"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/models/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["get_model"];
+        put: operations["replace_model"];
+        post?: never;
+        delete: operations["delete_model"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/openapi.json": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** This document */
+        get: operations["get_openapi"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/rotations/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Follow a rotation */
+        get: operations["get_rotation"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/routes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["list_routes"];
+        put?: never;
+        post: operations["create_route"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/routes/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["get_route"];
+        put: operations["replace_route"];
+        post?: never;
+        delete: operations["delete_route"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/session": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** See who is signed in */
+        get: operations["get_session"];
+        put?: never;
+        /**
+         * Sign in
+         * @description Sets an `HttpOnly`, `SameSite=Strict` cookie. Requests that change something must also send the
+         *     header `x-credentialflow-csrf: 1`.
+         */
+        post: operations["create_session"];
+        /** Sign out */
+        delete: operations["delete_session"];
         options?: never;
         head?: never;
         patch?: never;
@@ -993,37 +504,140 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get: {
-            parameters: {
-                query?: {
-                    window?: string;
-                };
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description ok */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Stats"];
-                    };
-                };
-                /** @description Problem */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["ProblemDetails"];
-                    };
-                };
-            };
+        /** Add up the call log */
+        get: operations["get_stats"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/status": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
         };
+        /** See how it is doing */
+        get: operations["get_status"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/teams": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["list_teams"];
+        put?: never;
+        post: operations["create_team"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/teams/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["get_team"];
+        put: operations["replace_team"];
+        post?: never;
+        delete: operations["delete_team"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/upstreams": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["list_upstreams"];
+        put?: never;
+        post: operations["create_upstream"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/upstreams/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["get_upstream"];
+        put: operations["replace_upstream"];
+        post?: never;
+        delete: operations["delete_upstream"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/healthz": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Is the process alive? */
+        get: operations["healthz"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/metrics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Metrics for Prometheus */
+        get: operations["metrics"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/readyz": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Can it do its work? */
+        get: operations["readyz"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1036,266 +650,3283 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** @description Who changes something. No write happens without one. */
+        Actor: {
+            /** @description What kind of party. */
+            kind: components["schemas"]["ActorKind"];
+            /** @description Its name, as in `admin` or `rotation`. */
+            name: string;
+            /** @description Source address, if it came over the network. */
+            source?: string | null;
+        };
+        /**
+         * @description What kind of party acts.
+         * @enum {string}
+         */
+        ActorKind: "administrator" | "operator" | "system" | "anonymous";
+        /** @description An allow-list. An empty list allows nothing. */
         Allow: {
-            routes?: string[];
-            models?: string[];
+            /**
+             * @description Models, by public name.
+             * @default []
+             */
+            models: components["schemas"]["Name"][];
+            /**
+             * @description Routes, by name.
+             * @default []
+             */
+            routes: components["schemas"]["Name"][];
         };
-        Limit: {
-            requests: number;
-            per: string;
-        };
+        /**
+         * @description The characters of a generated value.
+         * @enum {string}
+         */
+        Alphabet: "alphanumeric" | "hex" | "digits" | "base64url" | "printable";
+        /**
+         * @description What to do about compressed answers.
+         * @enum {string}
+         */
+        AnswerEncoding: "identity" | "passthrough";
+        /** @description A party that calls: a service, a job, a person's tool. Keys are issued to it. */
         Application: {
-            name: string;
-            description?: string;
-            team?: string;
+            /** @description What it may use. Nothing, unless written out. */
             allow?: components["schemas"]["Allow"];
-            limit?: components["schemas"]["Limit"];
+            /** @description For people. */
+            description?: string | null;
+            limit?: components["schemas"]["Limit"] | null;
+            /** @description Unique name. */
+            name: components["schemas"]["Name"];
+            team?: components["schemas"]["Name"] | null;
         };
-        Team: {
-            name: string;
-            description?: string;
+        /** @description What an apply did. */
+        Applied: {
+            /** @description The differences, now made; empty when everything was as declared. */
+            changes: components["schemas"]["ChangeView"][];
+            /** @description Keys issued by this apply, each with its secret. The only answer that ever contains them. */
+            keys: components["schemas"]["IssuedKey"][];
+            published?: components["schemas"]["Published"] | null;
+            /** @description Rotations started because a value changed. */
+            rotations: components["schemas"]["RotationView"][];
+            /**
+             * Format: int64
+             * @description How many resources stayed as they are.
+             */
+            unchanged: number;
         };
-        Named: {
+        /** @description One event of the audit log. Its place in the chain is given by the store that writes it. */
+        AuditEvent: {
+            /** @description What happened, as `noun.verb`: `key.create`, `credential.rotate`, `config.apply`. */
+            action: string;
+            /** @description Who. */
+            actor: components["schemas"]["Actor"];
+            /** @description Facts about it; never a secret. */
+            detail: Record<string, never>;
+            /** @description SHA-256 over this event's canonical form, hexadecimal. */
+            hash: string;
+            /** @description SHA-256 over the event before, hexadecimal; 64 zeros for the first. */
+            previous_hash: string;
+            /**
+             * Format: int64
+             * @description Place in the chain, from 1, without gaps.
+             */
+            seq: number;
+            /** @description On what, as `kind/name`: `credentials/orders-token`. */
+            subject: string;
+            /** @description When. */
+            time: components["schemas"]["Timestamp"];
+        };
+        /** @description Events of the audit log. */
+        AuditPage: {
+            /** @description The events; `hash` and `previous_hash` link each to the one before. */
+            items: components["schemas"]["AuditEvent"][];
+        };
+        /**
+         * @description A way for callers to identify themselves.
+         * @enum {string}
+         */
+        Authenticator: "api_key" | "none";
+        /** @description Injection as basic authentication. */
+        BasicInject: {
+            /** @description The credential that is the password. */
+            credential: components["schemas"]["Name"];
+            /** @description User name; no colon. */
+            username: string;
+        };
+        /**
+         * @description A number of bytes: a whole number and one unit of `B KB MB GB KiB MiB GiB`.
+         * @example 10MiB
+         */
+        ByteSize: string;
+        /** @description The writer of the call log. */
+        CallLogStatus: {
+            /**
+             * Format: int64
+             * @description Records dropped since the start because the queue was full or the log could not be written.
+             */
+            dropped: number;
+            /**
+             * Format: int64
+             * @description Records written since the start.
+             */
+            written: number;
+        };
+        /** @description The model part of a call. */
+        CallModel: {
+            /** @description There were tokens, but the price table has no price for them: the cost is not known, and not zero. */
+            cost_unknown: boolean;
+            /**
+             * @description Exact cost in US dollars as a decimal string; absent when there was nothing to price or no price.
+             * @example 0.000135
+             */
+            cost_usd?: string | null;
+            /** @description The public model name the caller asked for. */
+            model: string;
+            /** @description The provider that served it. */
+            provider: string;
+            /** @description The provider's own model name. */
+            provider_model: string;
+            /** @description Whether the answer was streamed. */
+            streamed: boolean;
+            tokens?: components["schemas"]["TokenUsage"] | null;
+        };
+        /** @description One finished request, as recorded. */
+        CallRow: {
+            /** @description The application that called, if authenticated. */
+            application?: string | null;
+            /**
+             * Format: int32
+             * @description How often the request was sent to an upstream.
+             */
+            attempts: number;
+            /**
+             * Format: int64
+             * @description Body bytes received from the caller.
+             */
+            bytes_in: number;
+            /**
+             * Format: int64
+             * @description Body bytes sent to the caller.
+             */
+            bytes_out: number;
+            /** @description The name of the upstream credential injected. */
+            credential?: string | null;
+            /**
+             * Format: int32
+             * @description Its version.
+             */
+            credential_version?: number | null;
+            /** @description Its endpoint, as `host:port`. */
+            endpoint?: string | null;
+            /** @description Whose fault that is. */
+            fault: components["schemas"]["Fault"];
+            key?: components["schemas"]["KeyId"] | null;
+            /** @description The method as sent. */
+            method: string;
+            model?: components["schemas"]["CallModel"] | null;
+            /** @description How the request ended. */
+            outcome: components["schemas"]["OutcomeReason"];
+            /** @description The path without its query. */
+            path: string;
+            /**
+             * @description Identifies the request; also sent to the caller and the upstream. A ULID.
+             * @example 01JCQ6Z5V9W3T1Y8K2M4N6P8R0
+             */
+            request_id: string;
+            /** @description The route, if one matched. */
+            route?: string | null;
+            /** @description The address it came from. */
+            source: string;
+            /**
+             * Format: int32
+             * @description The status sent to the caller; 0 when none was sent.
+             */
+            status: number;
+            /** @description When the request's first byte was read. */
+            time: components["schemas"]["Timestamp"];
+            /**
+             * Format: int64
+             * @description From the first byte read to the last byte written, in microseconds.
+             */
+            total_us: number;
+            /** @description The W3C trace id it belongs to: 32 hexadecimal digits. */
+            trace_id: string;
+            /**
+             * Format: int64
+             * @description From the first byte read to the first byte of the answer written, in microseconds.
+             */
+            ttfb_us: number;
+            /** @description The upstream, if one was chosen. */
+            upstream?: string | null;
+            /**
+             * Format: int32
+             * @description The status the upstream answered with; 0 when it did not answer.
+             */
+            upstream_status: number;
+            /**
+             * Format: int64
+             * @description From sending upstream to the end of its answer, in microseconds.
+             */
+            upstream_us: number;
+        };
+        /**
+         * @description What happens to one resource.
+         * @enum {string}
+         */
+        ChangeAction: "create" | "update" | "delete" | "rotate";
+        /** @description One difference between what is stored and what is declared. */
+        ChangeView: {
+            /** @description What happens. */
+            action: components["schemas"]["ChangeAction"];
+            /** @description Which fields differ; empty for everything but `update`. */
+            fields?: components["schemas"]["FieldChangeView"][];
+            /** @description The kind of resource. */
+            kind: components["schemas"]["Kind"];
+            /** @description Its name. */
             name: string;
         };
-        Key: {
-            name: string;
-            application: string;
-            description?: string;
-            environment?: string;
-            expires?: string;
-            not_before?: string;
-            allow?: components["schemas"]["Allow"];
-            networks?: string[];
-            limit?: components["schemas"]["Limit"];
-            metadata?: {
+        /** @description What a check found. */
+        Checked: {
+            /** @description How many resources of each kind are declared. */
+            counts: {
+                [key: string]: number;
+            };
+            /** @description Every problem, in the order of the texts. */
+            problems: components["schemas"]["Problem"][];
+            /** @description Whether the configuration can be applied. */
+            valid: boolean;
+        };
+        /**
+         * @description The closed list of codes. Public and stable.
+         * @enum {string}
+         */
+        Code: "invalid_request" | "unauthenticated" | "cross_site" | "not_found" | "method_not_allowed" | "timeout" | "already_exists" | "conflict" | "idempotency_mismatch" | "revision_mismatch" | "body_too_large" | "unsupported_media_type" | "invalid_resources" | "too_many_failures" | "internal" | "sealed" | "store_unavailable" | "call_log_unavailable" | "not_yet_enforced";
+        /** @description A configuration: the texts, and the values their references resolve to. */
+        Configuration: {
+            /** @description The texts; together they are one configuration. */
+            documents: components["schemas"]["Document"][];
+            /** @description Also delete what is stored but not declared. */
+            prune?: boolean;
+            /**
+             * @description Values of credentials by the credential's name, read where `${env:}` and `${file:}` can be
+             *     resolved; write-only. A credential may be left out when the value stored already is meant.
+             */
+            values?: {
                 [key: string]: string;
             };
         };
+        /** @description A credential held for upstreams: sealed in the vault, injected for permitted requests. */
         Credential: {
-            name: string;
-            description?: string;
-            owner?: string;
+            /** @description For people. */
+            description?: string | null;
+            /** @description What makes its values. */
+            engine: components["schemas"]["Engine"];
+            expires?: components["schemas"]["Timestamp"] | null;
+            generate?: components["schemas"]["GenerateRule"] | null;
+            /** @description Unique name. */
+            name: components["schemas"]["Name"];
+            owner?: components["schemas"]["Name"] | null;
+            rotate?: components["schemas"]["RotateRule"] | null;
+            /** @description Words to find it by. */
             tags?: string[];
-            /** @enum {string} */
-            engine: "static" | "generated";
-            value?: string;
-            generate?: {
-                length?: number;
-                /** @enum {string} */
-                alphabet?: "alphanumeric" | "hex" | "digits" | "base64url" | "printable";
-                entropy?: number;
-            };
-            expires?: string;
-            rotate?: {
-                every?: string;
-                overlap?: string;
-                limit?: string;
-            };
-            verify?: {
-                upstream: string;
-                path: string;
-            };
+            value?: components["schemas"]["SecretReference"] | null;
+            verify?: components["schemas"]["VerifyRule"] | null;
         };
-        /** @enum {string} */
-        VersionState: "pending" | "current" | "previous" | "destroyed" | "failed" | "expired" | "revoked";
-        /** @enum {string} */
-        RotationStep: "generate" | "verify" | "promote" | "watch" | "drain" | "destroy" | "done" | "rolled_back";
-        /** @enum {string} */
-        OutcomeReason: "served" | "malformed_request" | "uri_too_long" | "headers_too_large" | "body_too_large" | "request_timeout" | "no_route" | "method_not_allowed" | "unauthenticated" | "forbidden" | "source_not_allowed" | "rate_limited" | "too_many_failures" | "invalid_model_call" | "model_not_found" | "caller_closed" | "revoked" | "credential_unavailable" | "no_healthy_endpoint" | "upstream_connect_failed" | "upstream_connect_timeout" | "upstream_tls_failed" | "upstream_timeout" | "upstream_reset" | "upstream_malformed" | "upstream_stalled" | "upstream_truncated" | "overloaded" | "internal";
-        /** @enum {string} */
-        Fault: "none" | "caller" | "gateway" | "upstream";
-        KeySecretView: {
-            version: number;
-            state: components["schemas"]["VersionState"];
-            created: string;
-            retires?: string;
-        };
-        LastUse: {
-            time: string;
-            source?: string;
-            count: number;
-        };
-        KeyItem: {
-            spec: components["schemas"]["Key"];
-            id: string;
+        /** @description A credential as it is stored, without any value. */
+        CredentialItem: {
+            /** @description When it was first stored. */
+            created: components["schemas"]["Timestamp"];
+            /**
+             * Format: int32
+             * @description The version in use; absent when there is none.
+             */
+            current_version?: number | null;
+            last_used?: components["schemas"]["Timestamp"] | null;
+            /**
+             * Format: int64
+             * @description Grows with each change of the declaration; the `ETag` is this number in quotes.
+             */
             revision: number;
-            created: string;
-            updated: string;
-            revoked?: string;
-            secrets: components["schemas"]["KeySecretView"][];
-            last_use?: components["schemas"]["LastUse"];
+            rotation?: components["schemas"]["RotationView"] | null;
+            /** @description What was declared. */
+            spec: components["schemas"]["Credential"];
+            /** @description When the declaration was last changed. */
+            updated: components["schemas"]["Timestamp"];
         };
+        /** @description The data plane at this moment. */
+        DataplaneStatus: {
+            /**
+             * Format: int64
+             * @description Open connections from callers.
+             */
+            connections: number;
+            /**
+             * Format: int64
+             * @description Epoch of the snapshot every worker runs; grows with each change.
+             */
+            epoch: number;
+            /**
+             * Format: int64
+             * @description Requests being served.
+             */
+            in_flight: number;
+            /**
+             * Format: int64
+             * @description Keys accepted.
+             */
+            keys: number;
+            published?: components["schemas"]["Timestamp"] | null;
+            /**
+             * Format: int64
+             * @description Call records dropped because the queue was full, since the start.
+             */
+            records_dropped: number;
+            /**
+             * Format: int64
+             * @description Routes enforced.
+             */
+            routes: number;
+            /**
+             * Format: int64
+             * @description Place in the stored change feed up to which every worker enforces everything.
+             */
+            seq: number;
+            /**
+             * Format: int32
+             * @description Worker threads that serve traffic; 0 when this process has none.
+             */
+            workers: number;
+        };
+        /** @description One text of a configuration. */
+        Document: {
+            /** @description Its name, for telling where a problem is. */
+            file: string;
+            /** @description YAML or JSON. */
+            text: string;
+        };
+        /**
+         * @description What makes a credential's values.
+         * @enum {string}
+         */
+        Engine: "static" | "generated";
+        /**
+         * @description Whose fault an outcome is.
+         * @enum {string}
+         */
+        Fault: "none" | "caller" | "gateway" | "upstream";
+        /** @description One field that differs. */
+        FieldChangeView: {
+            /** @description As stored; absent when it is new. */
+            from?: unknown;
+            /** @description Its path inside the resource, as in `limit.per`. */
+            path: string;
+            /** @description As declared; absent when it goes. */
+            to?: unknown;
+        };
+        /** @description The rule for a generated value. */
+        GenerateRule: {
+            /** @description Which characters. */
+            alphabet?: components["schemas"]["Alphabet"];
+            /**
+             * Format: int32
+             * @description The least entropy in bits; a rule that cannot reach it is refused.
+             */
+            entropy?: number;
+            /**
+             * Format: int32
+             * @description Characters, 8 to 1024.
+             */
+            length?: number;
+        };
+        /** @description Injection into a header. */
+        HeaderInject: {
+            /** @description The credential. */
+            credential: components["schemas"]["Name"];
+            /** @description Header name, as in `x-api-key`. */
+            name: string;
+            /** @description Text before the value, as in `Token `. */
+            prefix?: string;
+        };
+        /** @description What happens to headers in one direction: first `remove`, then `set`. */
+        HeaderRules: {
+            /**
+             * @description Removed.
+             * @default []
+             */
+            remove: string[];
+            /**
+             * @description Replaced or added.
+             * @default {}
+             */
+            set: {
+                [key: string]: string;
+            };
+        };
+        /** @description Passive health: an endpoint that fails is left alone for a while. */
+        Health: {
+            /**
+             * @description How long it is left alone. 10 s unless set.
+             * @default 10s
+             */
+            cooldown: components["schemas"]["Period"];
+            /**
+             * Format: int32
+             * @description Failures in a row (no connection, reset, timeout, unusable answer) before an endpoint is left alone. 3 unless set.
+             * @default 3
+             */
+            failures: number;
+        };
+        /** @description How an upstream's credential is put into a request: exactly one of these. */
+        Inject: {
+            /** @default null */
+            basic: components["schemas"]["BasicInject"] | null;
+            /** @default null */
+            bearer: components["schemas"]["Name"] | null;
+            /** @default null */
+            header: components["schemas"]["HeaderInject"] | null;
+            /** @default null */
+            query: components["schemas"]["QueryInject"] | null;
+        };
+        /** @description A key with the secret just made. The only answer that ever contains it. */
         IssuedKey: {
+            /** @description The key. */
             key: components["schemas"]["KeyItem"];
+            /**
+             * @description What callers present. Shown this once; `Idempotency-Key` makes it available again for 24 hours.
+             * @example cfk_live_7m2k9q4x1c8v_0123456789ABCDEFGHIJKLMNOPQRSTUVaaaaaa
+             */
             secret: string;
         };
-        RotationView: {
-            id: string;
-            credential: string;
-            from_version?: number;
-            to_version?: number;
-            step: components["schemas"]["RotationStep"];
-            finished: boolean;
-            started: string;
-            updated: string;
-            deadline?: string;
-            in_flight: number;
-            old_version_last_used?: string;
-            message: string;
-        };
-        CredentialItem: {
-            spec: components["schemas"]["Credential"];
+        /** @description A declared resource as it is stored. */
+        Item_Application: {
+            /** @description When it was first stored. */
+            created: components["schemas"]["Timestamp"];
+            /**
+             * Format: int64
+             * @description Grows with each change; the `ETag` is this number in quotes.
+             */
             revision: number;
-            created: string;
-            updated: string;
-            current_version?: number;
-            last_used?: string;
-            rotation?: components["schemas"]["RotationView"];
-        };
-        VersionView: {
-            version: number;
-            state: components["schemas"]["VersionState"];
-            algorithm: string;
-            keyring_id: number;
-            created: string;
-            promoted?: string;
-            retired?: string;
-            last_used?: string;
-            uses: number;
-            in_flight: number;
-        };
-        ModelCallView: {
-            model: string;
-            provider: string;
-            provider_model: string;
-            streamed: boolean;
-            tokens?: {
-                input: number;
-                cached_input: number;
-                output: number;
-                reasoning: number;
+            /** @description A party that calls: a service, a job, a person's tool. Keys are issued to it. */
+            spec: {
+                /** @description What it may use. Nothing, unless written out. */
+                allow?: components["schemas"]["Allow"];
+                /** @description For people. */
+                description?: string | null;
+                limit?: components["schemas"]["Limit"] | null;
+                /** @description Unique name. */
+                name: components["schemas"]["Name"];
+                team?: components["schemas"]["Name"] | null;
             };
-            cost_usd?: string;
-            unknown_price: boolean;
+            /** @description When it was last changed. */
+            updated: components["schemas"]["Timestamp"];
         };
-        CallView: {
-            time: string;
-            request_id: string;
-            trace_id: string;
-            source: string;
-            application?: string;
-            key?: string;
-            route?: string;
-            method: string;
+        /** @description A declared resource as it is stored. */
+        Item_Model: {
+            /** @description When it was first stored. */
+            created: components["schemas"]["Timestamp"];
+            /**
+             * Format: int64
+             * @description Grows with each change; the `ETag` is this number in quotes.
+             */
+            revision: number;
+            /** @description A public model name and what serves it. */
+            spec: {
+                /** @description For people. */
+                description?: string | null;
+                /** @description The name callers use. */
+                name: components["schemas"]["Name"];
+                /** @description What serves it; a call goes to one of them by weight. */
+                targets: components["schemas"]["Target"][];
+            };
+            /** @description When it was last changed. */
+            updated: components["schemas"]["Timestamp"];
+        };
+        /** @description A declared resource as it is stored. */
+        Item_Route: {
+            /** @description When it was first stored. */
+            created: components["schemas"]["Timestamp"];
+            /**
+             * Format: int64
+             * @description Grows with each change; the `ETag` is this number in quotes.
+             */
+            revision: number;
+            /** @description What callers see: which requests it takes, who may make them, and where they go. */
+            spec: {
+                /** @description How callers identify themselves, tried in order; never empty. `[none]` must be written out. */
+                authenticate: components["schemas"]["Authenticator"][];
+                /** @description For people. */
+                description?: string | null;
+                headers?: components["schemas"]["RouteHeaders"] | null;
+                /** @description A query parameter in which a key is accepted too; it is removed before forwarding. */
+                key_in_query?: string | null;
+                limit?: components["schemas"]["Limit"] | null;
+                /** @description Which requests it takes. */
+                match: components["schemas"]["Match"];
+                max_body?: components["schemas"]["ByteSize"] | null;
+                /** @description Unique name. */
+                name: components["schemas"]["Name"];
+                /** @description Another try at another endpoint. */
+                retry?: components["schemas"]["Retry"];
+                /** @description Cut this prefix off the path before forwarding; it must begin the route's path. */
+                strip_prefix?: string | null;
+                /** @description Where they go. */
+                upstream: components["schemas"]["Name"];
+                /** @description Whether WebSocket upgrades are passed through. */
+                websocket?: boolean;
+            };
+            /** @description When it was last changed. */
+            updated: components["schemas"]["Timestamp"];
+        };
+        /** @description A declared resource as it is stored. */
+        Item_Team: {
+            /** @description When it was first stored. */
+            created: components["schemas"]["Timestamp"];
+            /**
+             * Format: int64
+             * @description Grows with each change; the `ETag` is this number in quotes.
+             */
+            revision: number;
+            /** @description People who own applications and credentials together. */
+            spec: {
+                /** @description For people. */
+                description?: string | null;
+                /** @description Unique name. */
+                name: components["schemas"]["Name"];
+            };
+            /** @description When it was last changed. */
+            updated: components["schemas"]["Timestamp"];
+        };
+        /** @description A declared resource as it is stored. */
+        Item_Upstream: {
+            /** @description When it was first stored. */
+            created: components["schemas"]["Timestamp"];
+            /**
+             * Format: int64
+             * @description Grows with each change; the `ETag` is this number in quotes.
+             */
+            revision: number;
+            /** @description Where requests go. */
+            spec: {
+                /** @description For people. */
+                description?: string | null;
+                /** @description What to do about compressed answers, in which an echoed secret could not be seen. */
+                encoding?: components["schemas"]["AnswerEncoding"];
+                /**
+                 * @description Base URLs, `http://`, `https://`, or `sandbox://rest` and `sandbox://models` for the built-in
+                 *     sandbox; used in turn. A path is put before the request's own.
+                 */
+                endpoints: string[];
+                /** @description When an endpoint counts as failing. */
+                health?: components["schemas"]["Health"];
+                inject?: components["schemas"]["Inject"] | null;
+                /** @description Unique name. */
+                name: components["schemas"]["Name"];
+                provider?: components["schemas"]["Name"] | null;
+                /** @description How long to wait for what. */
+                timeouts?: components["schemas"]["Timeouts"];
+                tls?: components["schemas"]["UpstreamTls"] | null;
+            };
+            /** @description When it was last changed. */
+            updated: components["schemas"]["Timestamp"];
+        };
+        /**
+         * @description A key issued to an application. Its secret is made by the server and shown once; declaring the
+         *     key never contains it.
+         */
+        Key: {
+            allow?: components["schemas"]["Allow"] | null;
+            /** @description The application it speaks for. */
+            application: components["schemas"]["Name"];
+            /** @description For people. */
+            description?: string | null;
+            /** @description The environment written into the key, as in `live` or `test`; 1 to 12 of `a-z 0-9`. */
+            environment?: string;
+            expires?: components["schemas"]["Timestamp"] | null;
+            limit?: components["schemas"]["Limit"] | null;
+            /** @description Facts for policies and logs. */
+            metadata?: {
+                [key: string]: string;
+            };
+            /** @description Unique name, as in `checkout-production`. */
+            name: components["schemas"]["Name"];
+            /** @description Source networks (CIDR) it may be used from; empty means everywhere. */
+            networks?: string[];
+            not_before?: components["schemas"]["Timestamp"] | null;
+        };
+        /**
+         * @description The public half of a key: 60 random bits, written as twelve characters.
+         * @example 7m2k9q4x1c8v
+         */
+        KeyId: string;
+        /** @description A key as it is stored, without any secret. */
+        KeyItem: {
+            /** @description When it was first stored. */
+            created: components["schemas"]["Timestamp"];
+            /** @description The public half: stands inside the key, may be shown and logged. */
+            id: components["schemas"]["KeyId"];
+            last_use?: components["schemas"]["LastUse"] | null;
+            /**
+             * Format: int64
+             * @description Grows with each change of the declaration; the `ETag` is this number in quotes.
+             */
+            revision: number;
+            revoked?: components["schemas"]["Timestamp"] | null;
+            /** @description Its secrets: one, or two while a rotation overlaps. */
+            secrets: components["schemas"]["KeySecretView"][];
+            /** @description What was declared. */
+            spec: components["schemas"]["Key"];
+            /** @description When the declaration was last changed. */
+            updated: components["schemas"]["Timestamp"];
+        };
+        /** @description One secret of a key, without the secret. */
+        KeySecretView: {
+            /** @description When it was made. */
+            created: components["schemas"]["Timestamp"];
+            retires?: components["schemas"]["Timestamp"] | null;
+            /** @description Where it is in its life. */
+            state: components["schemas"]["VersionState"];
+            /**
+             * Format: int32
+             * @description Counts from 1.
+             */
+            version: number;
+        };
+        /**
+         * @description The kinds of resources, by the name of their list.
+         * @enum {string}
+         */
+        Kind: "teams" | "applications" | "keys" | "credentials" | "upstreams" | "routes" | "models";
+        /** @description The last use of a key. */
+        LastUse: {
+            /**
+             * Format: int64
+             * @description How often it was used in all.
+             */
+            count: number;
+            /** @description Source address. */
+            source?: string | null;
+            /** @description When. */
+            time: components["schemas"]["Timestamp"];
+        };
+        /** @description A rate limit (GCRA): an even rate with a burst of as many requests at once. */
+        Limit: {
+            by?: components["schemas"]["Scope"] | null;
+            /** @description In how long, 1 second to 30 days. */
+            per: components["schemas"]["Period"];
+            /**
+             * Format: int32
+             * @description How many requests, at least 1.
+             */
+            requests: number;
+        };
+        /** @description Where in the text something stands. Lines and columns count from 1; 0 means "not from a text". */
+        Location: {
+            /**
+             * Format: int32
+             * @description Column in characters, from 1.
+             */
+            column: number;
+            /**
+             * Format: int32
+             * @description Line, from 1.
+             */
+            line: number;
+        };
+        /**
+         * @description Which requests a route takes. All conditions must hold.
+         *
+         *     Precedence when several routes match: exact host before wildcard host before any host; then, for
+         *     the path from left to right, literal segment before `{parameter}` before `*`; then more header
+         *     conditions before fewer; then methods named before any method; then the name in alphabetical order.
+         */
+        Match: {
+            /** @description Headers that must have exactly these values. */
+            headers?: {
+                [key: string]: string;
+            };
+            /** @description Host names without port, as in `api.example.com` or `*.example.com`; empty means any. */
+            hosts?: string[];
+            /** @description Methods; empty means any. */
+            methods?: string[];
+            /** @description `/orders` (exact), `/orders/{id}` (parameter), `/orders/*` (everything below, and `/orders` itself). */
             path: string;
-            upstream?: string;
-            endpoint?: string;
-            credential?: string;
-            credential_version?: number;
-            outcome: components["schemas"]["OutcomeReason"];
-            outcome_title: string;
-            fault: components["schemas"]["Fault"];
+        };
+        /** @description A public model name and what serves it. */
+        Model: {
+            /** @description For people. */
+            description?: string | null;
+            /** @description The name callers use. */
+            name: components["schemas"]["Name"];
+            /** @description What serves it; a call goes to one of them by weight. */
+            targets: components["schemas"]["Target"][];
+        };
+        /**
+         * @description The name of a resource: what people write in files, URLs and commands.
+         *
+         *     1 to 128 characters from `a-z 0-9 . _ -`, beginning with a letter or digit. Cheap to clone.
+         * @example orders
+         */
+        Name: string;
+        /** @description A credential held for upstreams: sealed in the vault, injected for permitted requests. */
+        NewCredential: {
+            /** @description For people. */
+            description?: string | null;
+            /** @description What makes its values. */
+            engine: components["schemas"]["Engine"];
+            expires?: components["schemas"]["Timestamp"] | null;
+            generate?: components["schemas"]["GenerateRule"] | null;
+            /** @description Unique name. */
+            name: components["schemas"]["Name"];
+            owner?: components["schemas"]["Name"] | null;
+            rotate?: components["schemas"]["RotateRule"] | null;
+            /** @description The value; write-only, never shown again. Left out for the engine `generated`. */
+            secret?: string;
+            /** @description Words to find it by. */
+            tags?: string[];
+            value?: components["schemas"]["SecretReference"] | null;
+            verify?: components["schemas"]["VerifyRule"] | null;
+        };
+        /**
+         * @description The closed list of outcomes. The `code` is public and stable: clients and dashboards match on it.
+         * @enum {string}
+         */
+        OutcomeReason: "served" | "malformed_request" | "uri_too_long" | "headers_too_large" | "body_too_large" | "request_timeout" | "no_route" | "method_not_allowed" | "unauthenticated" | "forbidden" | "source_not_allowed" | "rate_limited" | "too_many_failures" | "invalid_model_call" | "model_not_found" | "caller_closed" | "revoked" | "credential_unavailable" | "no_healthy_endpoint" | "upstream_connect_failed" | "upstream_connect_timeout" | "upstream_tls_failed" | "upstream_timeout" | "upstream_reset" | "upstream_malformed" | "upstream_stalled" | "upstream_truncated" | "overloaded" | "internal";
+        /** @example until-drained */
+        Overlap: string;
+        /** @description One page of a list. */
+        Page_CallRow: {
+            /** @description The things on this page. */
+            items: {
+                /** @description The application that called, if authenticated. */
+                application?: string | null;
+                /**
+                 * Format: int32
+                 * @description How often the request was sent to an upstream.
+                 */
+                attempts: number;
+                /**
+                 * Format: int64
+                 * @description Body bytes received from the caller.
+                 */
+                bytes_in: number;
+                /**
+                 * Format: int64
+                 * @description Body bytes sent to the caller.
+                 */
+                bytes_out: number;
+                /** @description The name of the upstream credential injected. */
+                credential?: string | null;
+                /**
+                 * Format: int32
+                 * @description Its version.
+                 */
+                credential_version?: number | null;
+                /** @description Its endpoint, as `host:port`. */
+                endpoint?: string | null;
+                /** @description Whose fault that is. */
+                fault: components["schemas"]["Fault"];
+                key?: components["schemas"]["KeyId"] | null;
+                /** @description The method as sent. */
+                method: string;
+                model?: components["schemas"]["CallModel"] | null;
+                /** @description How the request ended. */
+                outcome: components["schemas"]["OutcomeReason"];
+                /** @description The path without its query. */
+                path: string;
+                /**
+                 * @description Identifies the request; also sent to the caller and the upstream. A ULID.
+                 * @example 01JCQ6Z5V9W3T1Y8K2M4N6P8R0
+                 */
+                request_id: string;
+                /** @description The route, if one matched. */
+                route?: string | null;
+                /** @description The address it came from. */
+                source: string;
+                /**
+                 * Format: int32
+                 * @description The status sent to the caller; 0 when none was sent.
+                 */
+                status: number;
+                /** @description When the request's first byte was read. */
+                time: components["schemas"]["Timestamp"];
+                /**
+                 * Format: int64
+                 * @description From the first byte read to the last byte written, in microseconds.
+                 */
+                total_us: number;
+                /** @description The W3C trace id it belongs to: 32 hexadecimal digits. */
+                trace_id: string;
+                /**
+                 * Format: int64
+                 * @description From the first byte read to the first byte of the answer written, in microseconds.
+                 */
+                ttfb_us: number;
+                /** @description The upstream, if one was chosen. */
+                upstream?: string | null;
+                /**
+                 * Format: int32
+                 * @description The status the upstream answered with; 0 when it did not answer.
+                 */
+                upstream_status: number;
+                /**
+                 * Format: int64
+                 * @description From sending upstream to the end of its answer, in microseconds.
+                 */
+                upstream_us: number;
+            }[];
+            /** @description Hand this in as `cursor` to get the next page; absent on the last one. */
+            next?: string | null;
+        };
+        /** @description One page of a list. */
+        Page_CredentialItem: {
+            /** @description The things on this page. */
+            items: {
+                /** @description When it was first stored. */
+                created: components["schemas"]["Timestamp"];
+                /**
+                 * Format: int32
+                 * @description The version in use; absent when there is none.
+                 */
+                current_version?: number | null;
+                last_used?: components["schemas"]["Timestamp"] | null;
+                /**
+                 * Format: int64
+                 * @description Grows with each change of the declaration; the `ETag` is this number in quotes.
+                 */
+                revision: number;
+                rotation?: components["schemas"]["RotationView"] | null;
+                /** @description What was declared. */
+                spec: components["schemas"]["Credential"];
+                /** @description When the declaration was last changed. */
+                updated: components["schemas"]["Timestamp"];
+            }[];
+            /** @description Hand this in as `cursor` to get the next page; absent on the last one. */
+            next?: string | null;
+        };
+        /** @description One page of a list. */
+        Page_Item_Application: {
+            /** @description The things on this page. */
+            items: {
+                /** @description When it was first stored. */
+                created: components["schemas"]["Timestamp"];
+                /**
+                 * Format: int64
+                 * @description Grows with each change; the `ETag` is this number in quotes.
+                 */
+                revision: number;
+                /** @description A party that calls: a service, a job, a person's tool. Keys are issued to it. */
+                spec: {
+                    /** @description What it may use. Nothing, unless written out. */
+                    allow?: components["schemas"]["Allow"];
+                    /** @description For people. */
+                    description?: string | null;
+                    limit?: components["schemas"]["Limit"] | null;
+                    /** @description Unique name. */
+                    name: components["schemas"]["Name"];
+                    team?: components["schemas"]["Name"] | null;
+                };
+                /** @description When it was last changed. */
+                updated: components["schemas"]["Timestamp"];
+            }[];
+            /** @description Hand this in as `cursor` to get the next page; absent on the last one. */
+            next?: string | null;
+        };
+        /** @description One page of a list. */
+        Page_Item_Model: {
+            /** @description The things on this page. */
+            items: {
+                /** @description When it was first stored. */
+                created: components["schemas"]["Timestamp"];
+                /**
+                 * Format: int64
+                 * @description Grows with each change; the `ETag` is this number in quotes.
+                 */
+                revision: number;
+                /** @description A public model name and what serves it. */
+                spec: {
+                    /** @description For people. */
+                    description?: string | null;
+                    /** @description The name callers use. */
+                    name: components["schemas"]["Name"];
+                    /** @description What serves it; a call goes to one of them by weight. */
+                    targets: components["schemas"]["Target"][];
+                };
+                /** @description When it was last changed. */
+                updated: components["schemas"]["Timestamp"];
+            }[];
+            /** @description Hand this in as `cursor` to get the next page; absent on the last one. */
+            next?: string | null;
+        };
+        /** @description One page of a list. */
+        Page_Item_Route: {
+            /** @description The things on this page. */
+            items: {
+                /** @description When it was first stored. */
+                created: components["schemas"]["Timestamp"];
+                /**
+                 * Format: int64
+                 * @description Grows with each change; the `ETag` is this number in quotes.
+                 */
+                revision: number;
+                /** @description What callers see: which requests it takes, who may make them, and where they go. */
+                spec: {
+                    /** @description How callers identify themselves, tried in order; never empty. `[none]` must be written out. */
+                    authenticate: components["schemas"]["Authenticator"][];
+                    /** @description For people. */
+                    description?: string | null;
+                    headers?: components["schemas"]["RouteHeaders"] | null;
+                    /** @description A query parameter in which a key is accepted too; it is removed before forwarding. */
+                    key_in_query?: string | null;
+                    limit?: components["schemas"]["Limit"] | null;
+                    /** @description Which requests it takes. */
+                    match: components["schemas"]["Match"];
+                    max_body?: components["schemas"]["ByteSize"] | null;
+                    /** @description Unique name. */
+                    name: components["schemas"]["Name"];
+                    /** @description Another try at another endpoint. */
+                    retry?: components["schemas"]["Retry"];
+                    /** @description Cut this prefix off the path before forwarding; it must begin the route's path. */
+                    strip_prefix?: string | null;
+                    /** @description Where they go. */
+                    upstream: components["schemas"]["Name"];
+                    /** @description Whether WebSocket upgrades are passed through. */
+                    websocket?: boolean;
+                };
+                /** @description When it was last changed. */
+                updated: components["schemas"]["Timestamp"];
+            }[];
+            /** @description Hand this in as `cursor` to get the next page; absent on the last one. */
+            next?: string | null;
+        };
+        /** @description One page of a list. */
+        Page_Item_Team: {
+            /** @description The things on this page. */
+            items: {
+                /** @description When it was first stored. */
+                created: components["schemas"]["Timestamp"];
+                /**
+                 * Format: int64
+                 * @description Grows with each change; the `ETag` is this number in quotes.
+                 */
+                revision: number;
+                /** @description People who own applications and credentials together. */
+                spec: {
+                    /** @description For people. */
+                    description?: string | null;
+                    /** @description Unique name. */
+                    name: components["schemas"]["Name"];
+                };
+                /** @description When it was last changed. */
+                updated: components["schemas"]["Timestamp"];
+            }[];
+            /** @description Hand this in as `cursor` to get the next page; absent on the last one. */
+            next?: string | null;
+        };
+        /** @description One page of a list. */
+        Page_Item_Upstream: {
+            /** @description The things on this page. */
+            items: {
+                /** @description When it was first stored. */
+                created: components["schemas"]["Timestamp"];
+                /**
+                 * Format: int64
+                 * @description Grows with each change; the `ETag` is this number in quotes.
+                 */
+                revision: number;
+                /** @description Where requests go. */
+                spec: {
+                    /** @description For people. */
+                    description?: string | null;
+                    /** @description What to do about compressed answers, in which an echoed secret could not be seen. */
+                    encoding?: components["schemas"]["AnswerEncoding"];
+                    /**
+                     * @description Base URLs, `http://`, `https://`, or `sandbox://rest` and `sandbox://models` for the built-in
+                     *     sandbox; used in turn. A path is put before the request's own.
+                     */
+                    endpoints: string[];
+                    /** @description When an endpoint counts as failing. */
+                    health?: components["schemas"]["Health"];
+                    inject?: components["schemas"]["Inject"] | null;
+                    /** @description Unique name. */
+                    name: components["schemas"]["Name"];
+                    provider?: components["schemas"]["Name"] | null;
+                    /** @description How long to wait for what. */
+                    timeouts?: components["schemas"]["Timeouts"];
+                    tls?: components["schemas"]["UpstreamTls"] | null;
+                };
+                /** @description When it was last changed. */
+                updated: components["schemas"]["Timestamp"];
+            }[];
+            /** @description Hand this in as `cursor` to get the next page; absent on the last one. */
+            next?: string | null;
+        };
+        /** @description One page of a list. */
+        Page_KeyItem: {
+            /** @description The things on this page. */
+            items: {
+                /** @description When it was first stored. */
+                created: components["schemas"]["Timestamp"];
+                /** @description The public half: stands inside the key, may be shown and logged. */
+                id: components["schemas"]["KeyId"];
+                last_use?: components["schemas"]["LastUse"] | null;
+                /**
+                 * Format: int64
+                 * @description Grows with each change of the declaration; the `ETag` is this number in quotes.
+                 */
+                revision: number;
+                revoked?: components["schemas"]["Timestamp"] | null;
+                /** @description Its secrets: one, or two while a rotation overlaps. */
+                secrets: components["schemas"]["KeySecretView"][];
+                /** @description What was declared. */
+                spec: components["schemas"]["Key"];
+                /** @description When the declaration was last changed. */
+                updated: components["schemas"]["Timestamp"];
+            }[];
+            /** @description Hand this in as `cursor` to get the next page; absent on the last one. */
+            next?: string | null;
+        };
+        /**
+         * @description A length of time: a whole number and one unit of `ms s m h d`. Zero is refused.
+         * @example 90d
+         */
+        Period: string;
+        /** @description What an apply would do. */
+        PlanView: {
+            /** @description The differences; empty when everything is as declared. */
+            changes: components["schemas"]["ChangeView"][];
+            /**
+             * Format: int64
+             * @description How many resources stay as they are.
+             */
+            unchanged: number;
+        };
+        /**
+         * @description US dollars per million tokens: an exact decimal, never negative, written as a string.
+         * @example 0.25
+         */
+        Price: string;
+        /** @description Prices from a date on, in US dollars per million tokens. */
+        PriceEntry: {
+            cached_input?: components["schemas"]["Price"] | null;
+            /** @description Valid from this moment until the next entry. */
+            from: components["schemas"]["Timestamp"];
+            /** @description For input tokens that were not cached. */
+            input: components["schemas"]["Price"];
+            /** @description For output tokens. */
+            output: components["schemas"]["Price"];
+        };
+        /** @description One problem: where, what, and what to do about it. Never contains a secret. */
+        Problem: {
+            /** @description Where in the text. */
+            at: components["schemas"]["Location"];
+            /** @description A stable word for the kind of problem, as in `unknown_field`. */
+            code: string;
+            /** @description What is wrong. */
+            detail: string;
+            /** @description The file, if the configuration came from one. */
+            file?: string | null;
+            /** @description What to do about it. */
+            hint?: string | null;
+            /** @description The path of the value, as in `routes[3].limit.per`. */
+            path: string;
+        };
+        /** @description The body of every refusal: `application/problem+json` (RFC 9457). */
+        ProblemDetails: {
+            /**
+             * @description Present and true when the change is stored although the answer is an error: it is still
+             *     being enforced, and must not be repeated.
+             */
+            applied?: boolean | null;
+            /** @description The stable word to match on. */
+            code: components["schemas"]["Code"];
+            /** @description What happened this time. */
+            detail: string;
+            /** @description What to do about it. */
+            hint?: string | null;
+            /** @description Every problem found in the resources handed in; nothing was changed. */
+            problems?: components["schemas"]["Problem"][];
+            /**
+             * Format: int32
+             * @description The HTTP status.
+             */
             status: number;
-            upstream_status: number;
-            attempts: number;
-            bytes_in: number;
-            bytes_out: number;
-            total_us: number;
-            upstream_us: number;
-            ttfb_us: number;
-            model?: components["schemas"]["ModelCallView"];
+            /** @description A short sentence, the same for every occurrence of this code. */
+            title: string;
+            /** @description Identifies the kind of problem: `urn:credentialflow:problem:<code>`. */
+            type: string;
         };
-        Totals: {
-            requests: number;
-            errors: number;
-            p50_us: number;
-            p95_us: number;
-            p99_us: number;
-            input_tokens: number;
-            output_tokens: number;
-            cost_usd: string;
-            unknown_price: number;
-        };
-        StatsPoint: {
-            time: string;
-            totals: components["schemas"]["Totals"];
-        };
-        TopEntry: {
-            name: string;
-            requests: number;
-            errors: number;
-            cost_usd: string;
-        };
-        Stats: {
-            since: string;
-            until: string;
-            step_seconds: number;
-            totals: components["schemas"]["Totals"];
-            series: components["schemas"]["StatsPoint"][];
-            top_routes: components["schemas"]["TopEntry"][];
-            top_applications: components["schemas"]["TopEntry"][];
-            top_models: components["schemas"]["TopEntry"][];
-        };
-        DataplaneStatus: {
-            workers: number;
-            connections: number;
-            in_flight: number;
-            routes: number;
-            keys: number;
+        /** @description Proof that every worker enforces the stored state. */
+        Published: {
+            /**
+             * Format: int64
+             * @description The epoch of the snapshot every worker now runs.
+             */
             epoch: number;
-            seq: number;
-            published?: string;
-            records_dropped: number;
+            /**
+             * Format: int32
+             * @description Workers that acknowledged.
+             */
+            workers: number;
         };
+        /** @description Injection into the query. */
+        QueryInject: {
+            /** @description The credential. */
+            credential: components["schemas"]["Name"];
+            /** @description Parameter name, as in `key`. */
+            name: string;
+        };
+        /**
+         * @description Retries. Only failures before the upstream can have acted are retried for every method; other
+         *     failures only for methods that are safe to repeat (RFC 9110, 9.2.2) with no body sent yet.
+         */
+        Retry: {
+            /**
+             * Format: int32
+             * @description Tries in all, 1 to 5. 2 unless set.
+             * @default 2
+             */
+            attempts: number;
+        };
+        /** @description What to revoke. */
+        RevokeCredential: {
+            /**
+             * Format: int32
+             * @description One version; every live one unless set.
+             */
+            version?: number | null;
+        };
+        /** @description What was revoked. */
+        RevokedCredential: {
+            /** @description The versions withdrawn. No worker injects them any more. */
+            versions: number[];
+        };
+        /** @description How to rotate a credential. */
+        RotateCredential: {
+            overlap?: components["schemas"]["Overlap"] | null;
+            /** @description The new value; write-only. Leave out for the engine `generated`. */
+            secret?: string | null;
+        };
+        /** @description How to rotate a key. */
+        RotateKey: {
+            overlap?: components["schemas"]["Period"] | null;
+        };
+        /** @description When and how a credential is rotated. */
+        RotateRule: {
+            /** @default null */
+            every: components["schemas"]["Period"] | null;
+            /** @default null */
+            limit: components["schemas"]["Period"] | null;
+            /**
+             * @description How long the old version stays valid.
+             * @default until-drained
+             */
+            overlap: components["schemas"]["Overlap"];
+        };
+        /**
+         * @description Where a rotation stands. Each step is stored before it is taken, is safe to repeat, and so can
+         *     be resumed after a crash.
+         * @enum {string}
+         */
+        RotationStep: "generate" | "verify" | "promote" | "watch" | "drain" | "destroy" | "done" | "rolled_back";
+        /** @description One rotation of a credential. */
+        RotationView: {
+            /** @description The credential. */
+            credential: string;
+            deadline?: components["schemas"]["Timestamp"] | null;
+            /** @description Whether nothing is left to do. */
+            finished: boolean;
+            /**
+             * Format: int32
+             * @description The version it replaces; absent when there was none.
+             */
+            from_version?: number | null;
+            /** @description Identifies it. */
+            id: string;
+            /**
+             * Format: int64
+             * @description Requests that use the old version at this moment, over all workers.
+             */
+            in_flight: number;
+            /** @description What is happening, in a sentence. */
+            message: string;
+            old_version_last_used?: components["schemas"]["Timestamp"] | null;
+            /** @description When it began. */
+            started: components["schemas"]["Timestamp"];
+            /** @description Where it stands. */
+            step: components["schemas"]["RotationStep"];
+            /**
+             * Format: int32
+             * @description The version it brings; absent until it is made.
+             */
+            to_version?: number | null;
+            /** @description When it last took a step. */
+            updated: components["schemas"]["Timestamp"];
+        };
+        /** @description Rotations, newest first. */
+        Rotations: {
+            /** @description Newest first. */
+            items: components["schemas"]["RotationView"][];
+        };
+        /** @description What callers see: which requests it takes, who may make them, and where they go. */
+        Route: {
+            /** @description How callers identify themselves, tried in order; never empty. `[none]` must be written out. */
+            authenticate: components["schemas"]["Authenticator"][];
+            /** @description For people. */
+            description?: string | null;
+            headers?: components["schemas"]["RouteHeaders"] | null;
+            /** @description A query parameter in which a key is accepted too; it is removed before forwarding. */
+            key_in_query?: string | null;
+            limit?: components["schemas"]["Limit"] | null;
+            /** @description Which requests it takes. */
+            match: components["schemas"]["Match"];
+            max_body?: components["schemas"]["ByteSize"] | null;
+            /** @description Unique name. */
+            name: components["schemas"]["Name"];
+            /** @description Another try at another endpoint. */
+            retry?: components["schemas"]["Retry"];
+            /** @description Cut this prefix off the path before forwarding; it must begin the route's path. */
+            strip_prefix?: string | null;
+            /** @description Where they go. */
+            upstream: components["schemas"]["Name"];
+            /** @description Whether WebSocket upgrades are passed through. */
+            websocket?: boolean;
+        };
+        /** @description Header rules of a route. */
+        RouteHeaders: {
+            /**
+             * @description Towards the upstream.
+             * @default {}
+             */
+            request: components["schemas"]["HeaderRules"];
+            /**
+             * @description Towards the caller.
+             * @default {}
+             */
+            response: components["schemas"]["HeaderRules"];
+        };
+        /**
+         * @description What a route's rate limit counts together.
+         * @enum {string}
+         */
+        Scope: "route" | "key" | "application" | "source";
+        /** @example ${env:ORDERS_TOKEN} */
+        SecretReference: string;
+        /** @description Who is signed in. */
+        SessionView: {
+            /** @description Who. */
+            actor: components["schemas"]["Actor"];
+            expires?: components["schemas"]["Timestamp"] | null;
+        };
+        /** @description What to sign in with. */
+        SignIn: {
+            /** @description The administrator's token. */
+            token: string;
+        };
+        /** @description Traffic in a window of time: one total, a series over time, and the busiest names. */
+        Stats: {
+            /** @description One point a step, oldest first, without gaps. */
+            series: components["schemas"]["StatsPoint"][];
+            /** @description Begin of the window; a multiple of the step. */
+            since: components["schemas"]["Timestamp"];
+            /**
+             * Format: int64
+             * @description The length of one step of the series, in seconds.
+             */
+            step_seconds: number;
+            /** @description The busiest applications, at most ten. */
+            top_applications: components["schemas"]["StatsTop"][];
+            /** @description The busiest models, at most ten. */
+            top_models: components["schemas"]["StatsTop"][];
+            /** @description The busiest routes, at most ten. */
+            top_routes: components["schemas"]["StatsTop"][];
+            /** @description The whole window. */
+            total: components["schemas"]["StatsFigures"];
+            /** @description End of the window. */
+            until: components["schemas"]["Timestamp"];
+        };
+        /** @description Counts and quantiles of some requests. Requests count in the minute in which they ended. */
+        StatsFigures: {
+            /**
+             * Format: int64
+             * @description Body bytes received from callers.
+             */
+            bytes_in: number;
+            /**
+             * Format: int64
+             * @description Body bytes sent to callers.
+             */
+            bytes_out: number;
+            /**
+             * Format: int64
+             * @description Of those, not served, whosever fault it was.
+             */
+            errors: number;
+            /**
+             * Format: int64
+             * @description Not served by the caller's fault.
+             */
+            errors_caller: number;
+            /**
+             * Format: int64
+             * @description Not served by our fault.
+             */
+            errors_gateway: number;
+            /**
+             * Format: int64
+             * @description Not served by the upstream's fault.
+             */
+            errors_upstream: number;
+            /**
+             * Format: int64
+             * @description Half of the requests took at most this long, in microseconds; absent without requests.
+             */
+            p50_us?: number | null;
+            /**
+             * Format: int64
+             * @description 95 % of the requests took at most this long.
+             */
+            p95_us?: number | null;
+            /**
+             * Format: int64
+             * @description 99 % of the requests took at most this long.
+             */
+            p99_us?: number | null;
+            /**
+             * Format: int64
+             * @description Finished requests.
+             */
+            requests: number;
+            /** @description By the status sent: index 0 none, 1 to 5 the classes 1xx to 5xx. */
+            status_classes: number[];
+            /**
+             * Format: int64
+             * @description Tokens read by models.
+             */
+            tokens_in: number;
+            /**
+             * Format: int64
+             * @description Tokens written by models.
+             */
+            tokens_out: number;
+            /**
+             * Format: int64
+             * @description Half of the requests had their first byte answered within this time.
+             */
+            ttfb_p50_us?: number | null;
+            /**
+             * Format: int64
+             * @description 95 % of the requests had their first byte answered within this time.
+             */
+            ttfb_p95_us?: number | null;
+            /**
+             * Format: int64
+             * @description Model calls whose price is unknown; their cost is not in `usd`.
+             */
+            unpriced: number;
+            /**
+             * @description Known cost in US dollars, exact to 10^-12, as a decimal string.
+             * @example 12.50
+             */
+            usd: string;
+        };
+        /** @description One step of the series. */
+        StatsPoint: components["schemas"]["StatsFigures"] & {
+            /** @description When the step begins. */
+            time: components["schemas"]["Timestamp"];
+        };
+        /** @description One name of a top list. */
+        StatsTop: components["schemas"]["StatsFigures"] & {
+            /** @description The route, application or model; `other` stands for all names beyond the room of a minute. */
+            name: string;
+        };
+        /** @description The installation at this moment. */
         Status: {
-            version: string;
-            time: string;
-            started: string;
-            sealed: boolean;
+            /** @description The writer of the call log. */
+            call_log: components["schemas"]["CallLogStatus"];
+            /** @description Which database: `sqlite` or `postgres`. */
             database: string;
+            /** @description The gateway. */
+            dataplane: components["schemas"]["DataplaneStatus"];
+            /** @description Whether every worker enforces everything stored. */
+            in_step: boolean;
+            /** @description How many resources of each kind are stored. */
             resources: {
                 [key: string]: number;
             };
-            seq: number;
-            in_step: boolean;
-            dataplane: components["schemas"]["DataplaneStatus"];
+            /** @description Rotations not finished yet. */
             rotations: components["schemas"]["RotationView"][];
-            call_log: {
-                written: number;
-                dropped: number;
-            };
+            /** @description Whether the vault is sealed. */
+            sealed: boolean;
+            /**
+             * Format: int64
+             * @description Newest place in the change feed; the data plane enforces up to its own `seq`.
+             */
+            seq: number;
+            /** @description When the control plane started. */
+            started: components["schemas"]["Timestamp"];
+            /** @description The server's clock. */
+            time: components["schemas"]["Timestamp"];
+            /** @description Version of Credentialflow. */
+            version: string;
         };
-        Session: {
-            expires: string;
+        /** @description One way to serve a model. */
+        Target: {
+            credential?: components["schemas"]["Name"] | null;
+            /** @description The provider's own name of the model. */
+            model: string;
+            /** @description Prices from certain dates on; corrects or extends the built-in table. */
+            prices?: components["schemas"]["PriceEntry"][];
+            /** @description A built-in provider (`openai`, `sandbox`, …) or an upstream with a `provider` of its own. */
+            provider: components["schemas"]["Name"];
+            /**
+             * Format: int32
+             * @description Share of calls relative to the other targets, 1 to 1000. 1 unless set.
+             */
+            weight?: number;
         };
-        Problem: {
-            file?: string;
-            at: {
-                line: number;
-                column: number;
-            };
+        /** @description People who own applications and credentials together. */
+        Team: {
+            /** @description For people. */
+            description?: string | null;
+            /** @description Unique name. */
+            name: components["schemas"]["Name"];
+        };
+        /** @description How long to wait for an upstream. */
+        Timeouts: {
+            /**
+             * @description For a connection, TLS included. 5 s unless set.
+             * @default 5s
+             */
+            connect: components["schemas"]["Period"];
+            /**
+             * @description Between two reads of the answer. 60 s unless set.
+             * @default 1m
+             */
+            idle: components["schemas"]["Period"];
+            /**
+             * @description From the request sent to the head of the answer. 60 s unless set.
+             * @default 1m
+             */
+            response: components["schemas"]["Period"];
+        };
+        /**
+         * Format: date-time
+         * @description Microseconds since 1970-01-01T00:00:00Z; written as RFC 3339 in UTC.
+         * @example 2026-11-01T12:00:00Z
+         */
+        Timestamp: string;
+        /** @description Tokens of a model call, as the provider counted them. */
+        TokenUsage: {
+            /**
+             * Format: int64
+             * @description Of those, read from the provider's prompt cache.
+             */
+            cached_input: number;
+            /**
+             * Format: int64
+             * @description Tokens read by the model, cached ones included.
+             */
+            input: number;
+            /**
+             * Format: int64
+             * @description Tokens written by the model, reasoning included.
+             */
+            output: number;
+            /**
+             * Format: int64
+             * @description Of those, spent on reasoning.
+             */
+            reasoning: number;
+        };
+        /** @description Where requests go. */
+        Upstream: {
+            /** @description For people. */
+            description?: string | null;
+            /** @description What to do about compressed answers, in which an echoed secret could not be seen. */
+            encoding?: components["schemas"]["AnswerEncoding"];
+            /**
+             * @description Base URLs, `http://`, `https://`, or `sandbox://rest` and `sandbox://models` for the built-in
+             *     sandbox; used in turn. A path is put before the request's own.
+             */
+            endpoints: string[];
+            /** @description When an endpoint counts as failing. */
+            health?: components["schemas"]["Health"];
+            inject?: components["schemas"]["Inject"] | null;
+            /** @description Unique name. */
+            name: components["schemas"]["Name"];
+            provider?: components["schemas"]["Name"] | null;
+            /** @description How long to wait for what. */
+            timeouts?: components["schemas"]["Timeouts"];
+            tls?: components["schemas"]["UpstreamTls"] | null;
+        };
+        /** @description TLS towards an upstream. */
+        UpstreamTls: {
+            /**
+             * @description PEM file with the roots to trust instead of Mozilla's.
+             * @default null
+             */
+            ca_file: string | null;
+            /**
+             * @description Name to ask for and to verify instead of the endpoint's host.
+             * @default null
+             */
+            server_name: string | null;
+        };
+        /** @description A request that proves whether a version works at its target. */
+        VerifyRule: {
+            /** @description Path and query of a harmless `GET`. */
             path: string;
-            code: string;
-            detail: string;
-            hint?: string;
+            /** @description The upstream that is asked, with this credential injected as that upstream says. */
+            upstream: components["schemas"]["Name"];
         };
-        ProblemDetails: {
-            type: string;
-            title: string;
-            status: number;
-            code: string;
-            detail: string;
-            hint?: string;
-            problems?: components["schemas"]["Problem"][];
-            applied?: boolean;
+        /**
+         * @description Where one version of a credential, or one secret of a key, is in its life.
+         * @enum {string}
+         */
+        VersionState: "pending" | "current" | "previous" | "destroyed" | "failed" | "expired" | "revoked";
+        /** @description One version of a credential, without its value. */
+        VersionView: {
+            /** @description How it is sealed. */
+            algorithm: string;
+            /** @description When it was made. */
+            created: components["schemas"]["Timestamp"];
+            /**
+             * Format: int64
+             * @description Requests that use it at this moment, over all workers.
+             */
+            in_flight: number;
+            /**
+             * Format: int32
+             * @description Which key of the keyring seals its data key.
+             */
+            keyring_id: number;
+            last_used?: components["schemas"]["Timestamp"] | null;
+            promoted?: components["schemas"]["Timestamp"] | null;
+            retired?: components["schemas"]["Timestamp"] | null;
+            /** @description Where it is in its life. */
+            state: components["schemas"]["VersionState"];
+            /**
+             * Format: int64
+             * @description How often it was injected.
+             */
+            uses: number;
+            /**
+             * Format: int32
+             * @description Counts from 1.
+             */
+            version: number;
+        };
+        /** @description All versions of a credential. */
+        Versions: {
+            /** @description Newest first. */
+            items: components["schemas"]["VersionView"][];
         };
     };
-    responses: never;
+    responses: {
+        /** @description A refusal, as problem details (RFC 9457) */
+        Problem: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["ProblemDetails"];
+            };
+        };
+    };
     parameters: never;
     requestBodies: never;
     headers: never;
     pathItems: never;
 }
 export type $defs = Record<string, never>;
-export type operations = Record<string, never>;
+export interface operations {
+    list_applications: {
+        parameters: {
+            query?: {
+                /** @description Most items on the page, 1 to 1000. 100 unless set. */
+                limit?: number;
+                /** @description Where the page begins: the `next` of the page before. */
+                cursor?: string;
+                /** @description Only names that contain this text. */
+                q?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description In the order of their names */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Item_Application"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    create_application: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes the same answer available again for 24 hours */
+                "Idempotency-Key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Application"];
+            };
+        };
+        responses: {
+            /** @description Stored and enforced by every worker */
+            201: {
+                headers: {
+                    /** @description The revision, in quotes */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Item_Application"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    get_application: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Its name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As stored */
+            200: {
+                headers: {
+                    /** @description The revision, in quotes */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Item_Application"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    replace_application: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Refuse if it is not at this revision any more */
+                "If-Match"?: string | null;
+            };
+            path: {
+                /** @description Its name; the body must have the same */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Application"];
+            };
+        };
+        responses: {
+            /** @description Stored and enforced by every worker */
+            200: {
+                headers: {
+                    /** @description The revision, in quotes */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Item_Application"];
+                };
+            };
+            /** @description Created, and enforced by every worker */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Item_Application"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    delete_application: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Refuse if it is not at this revision any more */
+                "If-Match"?: string | null;
+            };
+            path: {
+                /** @description Its name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Gone from the store and from every worker */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    list_audit: {
+        parameters: {
+            query?: {
+                /** @description Only events after this place in the chain, oldest first. Unless set: the newest events, newest first. */
+                after?: number;
+                /** @description Only events before this place in the chain, newest first. */
+                before?: number;
+                /** @description Most events, 1 to 1000. 100 unless set. */
+                limit?: number;
+                /** @description Only this action, as in `key.create`. */
+                action?: string;
+                /** @description Only this subject, as in `credentials/orders-token`. */
+                subject?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Events */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditPage"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    list_calls: {
+        parameters: {
+            query?: {
+                /** @description Not before this moment. */
+                since?: components["schemas"]["Timestamp"];
+                /** @description Before this moment. */
+                until?: components["schemas"]["Timestamp"];
+                /** @description Application, by name. */
+                application?: string;
+                /** @description Key, by id. */
+                key?: components["schemas"]["KeyId"];
+                /** @description Route, by name. */
+                route?: string;
+                /** @description Upstream, by name. */
+                upstream?: string;
+                /** @description Injected credential, by name. */
+                credential?: string;
+                /** @description Model, by public name. */
+                model?: string;
+                /** @description How it ended. */
+                outcome?: components["schemas"]["OutcomeReason"];
+                /** @description Status sent to the caller: three digits or a class, as in `404` or `5xx`; `0` when none was sent. */
+                status?: string;
+                /** @description Source address. */
+                source?: string;
+                /** @description How the path begins. */
+                path_prefix?: string;
+                /** @description Took at least this long, in milliseconds. */
+                min_duration_ms?: number;
+                /** @description Most calls on the page, 1 to 1000. 100 unless set. */
+                limit?: number;
+                /** @description Where the page begins: the `next` of the page before. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Newest first */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_CallRow"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    get_call: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The request's id (ULID), as the caller got it */
+                request_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The call */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CallRow"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    apply_config: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes the same answer, with the keys issued, available again for 24 hours */
+                "Idempotency-Key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Configuration"];
+            };
+        };
+        responses: {
+            /** @description Made so, and enforced by every worker */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Applied"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    check_config: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Configuration"];
+            };
+        };
+        responses: {
+            /** @description What was found */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Checked"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    export_config: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Everything declared */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/yaml": string;
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    plan_config: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Configuration"];
+            };
+        };
+        responses: {
+            /** @description The differences */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PlanView"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    list_credentials: {
+        parameters: {
+            query?: {
+                /** @description Most items on the page, 1 to 1000. 100 unless set. */
+                limit?: number;
+                /** @description Where the page begins: the `next` of the page before. */
+                cursor?: string;
+                /** @description Only names that contain this text. */
+                q?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description In the order of their names */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_CredentialItem"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    create_credential: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes the same answer available again for 24 hours */
+                "Idempotency-Key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewCredential"];
+            };
+        };
+        responses: {
+            /** @description Sealed, stored and ready on every worker */
+            201: {
+                headers: {
+                    /** @description The revision, in quotes */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CredentialItem"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    get_credential: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Its name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As stored, without any value */
+            200: {
+                headers: {
+                    /** @description The revision, in quotes */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CredentialItem"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    replace_credential: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Refuse if it is not at this revision any more */
+                "If-Match"?: string | null;
+            };
+            path: {
+                /** @description Its name; the body must have the same */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Credential"];
+            };
+        };
+        responses: {
+            /** @description Stored and enforced by every worker */
+            200: {
+                headers: {
+                    /** @description The revision, in quotes */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CredentialItem"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    delete_credential: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Refuse if it is not at this revision any more */
+                "If-Match"?: string | null;
+            };
+            path: {
+                /** @description Its name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Gone from the store and from every worker */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    revoke_credential: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Its name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RevokeCredential"];
+            };
+        };
+        responses: {
+            /** @description Withdrawn from every worker */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RevokedCredential"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    rotate_credential: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Its name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RotateCredential"];
+            };
+        };
+        responses: {
+            /** @description Started */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RotationView"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    list_credential_rotations: {
+        parameters: {
+            query?: {
+                /** @description Most rotations to list, 1 to 1000. 100 unless set. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description The credential's name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Newest first */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Rotations"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    list_credential_versions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Its name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Newest first, without any value */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Versions"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    list_keys: {
+        parameters: {
+            query?: {
+                /** @description Most items on the page, 1 to 1000. 100 unless set. */
+                limit?: number;
+                /** @description Where the page begins: the `next` of the page before. */
+                cursor?: string;
+                /** @description Only names that contain this text. */
+                q?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description In the order of their names */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_KeyItem"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    create_key: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes the same answer available again for 24 hours */
+                "Idempotency-Key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Key"];
+            };
+        };
+        responses: {
+            /** @description Accepted by every worker */
+            201: {
+                headers: {
+                    /** @description The revision, in quotes */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["IssuedKey"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    get_key: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Its name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As stored, without any secret */
+            200: {
+                headers: {
+                    /** @description The revision, in quotes */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KeyItem"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    replace_key: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Refuse if it is not at this revision any more */
+                "If-Match"?: string | null;
+            };
+            path: {
+                /** @description Its name; the body must have the same */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Key"];
+            };
+        };
+        responses: {
+            /** @description Stored and enforced by every worker */
+            200: {
+                headers: {
+                    /** @description The revision, in quotes */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KeyItem"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    delete_key: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Refuse if it is not at this revision any more */
+                "If-Match"?: string | null;
+            };
+            path: {
+                /** @description Its name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Gone from the store and from every worker */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    revoke_key: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Its name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Refused by every worker */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KeyItem"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    rotate_key: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes the same answer available again for 24 hours */
+                "Idempotency-Key"?: string | null;
+            };
+            path: {
+                /** @description Its name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RotateKey"];
+            };
+        };
+        responses: {
+            /** @description The new secret is accepted by every worker */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["IssuedKey"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    list_models: {
+        parameters: {
+            query?: {
+                /** @description Most items on the page, 1 to 1000. 100 unless set. */
+                limit?: number;
+                /** @description Where the page begins: the `next` of the page before. */
+                cursor?: string;
+                /** @description Only names that contain this text. */
+                q?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description In the order of their names */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Item_Model"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    create_model: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes the same answer available again for 24 hours */
+                "Idempotency-Key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Model"];
+            };
+        };
+        responses: {
+            /** @description Stored and enforced by every worker */
+            201: {
+                headers: {
+                    /** @description The revision, in quotes */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Item_Model"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    get_model: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Its name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As stored */
+            200: {
+                headers: {
+                    /** @description The revision, in quotes */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Item_Model"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    replace_model: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Refuse if it is not at this revision any more */
+                "If-Match"?: string | null;
+            };
+            path: {
+                /** @description Its name; the body must have the same */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Model"];
+            };
+        };
+        responses: {
+            /** @description Stored and enforced by every worker */
+            200: {
+                headers: {
+                    /** @description The revision, in quotes */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Item_Model"];
+                };
+            };
+            /** @description Created, and enforced by every worker */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Item_Model"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    delete_model: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Refuse if it is not at this revision any more */
+                "If-Match"?: string | null;
+            };
+            path: {
+                /** @description Its name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Gone from the store and from every worker */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    get_openapi: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OpenAPI 3.1 */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    get_rotation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The rotation */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Where it stands now */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RotationView"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    list_routes: {
+        parameters: {
+            query?: {
+                /** @description Most items on the page, 1 to 1000. 100 unless set. */
+                limit?: number;
+                /** @description Where the page begins: the `next` of the page before. */
+                cursor?: string;
+                /** @description Only names that contain this text. */
+                q?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description In the order of their names */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Item_Route"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    create_route: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes the same answer available again for 24 hours */
+                "Idempotency-Key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Route"];
+            };
+        };
+        responses: {
+            /** @description Stored and enforced by every worker */
+            201: {
+                headers: {
+                    /** @description The revision, in quotes */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Item_Route"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    get_route: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Its name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As stored */
+            200: {
+                headers: {
+                    /** @description The revision, in quotes */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Item_Route"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    replace_route: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Refuse if it is not at this revision any more */
+                "If-Match"?: string | null;
+            };
+            path: {
+                /** @description Its name; the body must have the same */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Route"];
+            };
+        };
+        responses: {
+            /** @description Stored and enforced by every worker */
+            200: {
+                headers: {
+                    /** @description The revision, in quotes */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Item_Route"];
+                };
+            };
+            /** @description Created, and enforced by every worker */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Item_Route"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    delete_route: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Refuse if it is not at this revision any more */
+                "If-Match"?: string | null;
+            };
+            path: {
+                /** @description Its name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Gone from the store and from every worker */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    get_session: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Who */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionView"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    create_session: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SignIn"];
+            };
+        };
+        responses: {
+            /** @description Signed in */
+            200: {
+                headers: {
+                    /** @description The session */
+                    "Set-Cookie"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionView"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    delete_session: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Signed out; the cookie is cleared */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    get_stats: {
+        parameters: {
+            query?: {
+                /** @description How far back from now, 1 minute to 31 days. One hour unless set. */
+                window?: components["schemas"]["Period"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The window, added up */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Stats"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    get_status: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description At this moment */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Status"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    list_teams: {
+        parameters: {
+            query?: {
+                /** @description Most items on the page, 1 to 1000. 100 unless set. */
+                limit?: number;
+                /** @description Where the page begins: the `next` of the page before. */
+                cursor?: string;
+                /** @description Only names that contain this text. */
+                q?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description In the order of their names */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Item_Team"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    create_team: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes the same answer available again for 24 hours */
+                "Idempotency-Key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Team"];
+            };
+        };
+        responses: {
+            /** @description Stored and enforced by every worker */
+            201: {
+                headers: {
+                    /** @description The revision, in quotes */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Item_Team"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    get_team: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Its name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As stored */
+            200: {
+                headers: {
+                    /** @description The revision, in quotes */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Item_Team"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    replace_team: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Refuse if it is not at this revision any more */
+                "If-Match"?: string | null;
+            };
+            path: {
+                /** @description Its name; the body must have the same */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Team"];
+            };
+        };
+        responses: {
+            /** @description Stored and enforced by every worker */
+            200: {
+                headers: {
+                    /** @description The revision, in quotes */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Item_Team"];
+                };
+            };
+            /** @description Created, and enforced by every worker */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Item_Team"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    delete_team: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Refuse if it is not at this revision any more */
+                "If-Match"?: string | null;
+            };
+            path: {
+                /** @description Its name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Gone from the store and from every worker */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    list_upstreams: {
+        parameters: {
+            query?: {
+                /** @description Most items on the page, 1 to 1000. 100 unless set. */
+                limit?: number;
+                /** @description Where the page begins: the `next` of the page before. */
+                cursor?: string;
+                /** @description Only names that contain this text. */
+                q?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description In the order of their names */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Item_Upstream"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    create_upstream: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes the same answer available again for 24 hours */
+                "Idempotency-Key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Upstream"];
+            };
+        };
+        responses: {
+            /** @description Stored and enforced by every worker */
+            201: {
+                headers: {
+                    /** @description The revision, in quotes */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Item_Upstream"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    get_upstream: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Its name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As stored */
+            200: {
+                headers: {
+                    /** @description The revision, in quotes */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Item_Upstream"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    replace_upstream: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Refuse if it is not at this revision any more */
+                "If-Match"?: string | null;
+            };
+            path: {
+                /** @description Its name; the body must have the same */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Upstream"];
+            };
+        };
+        responses: {
+            /** @description Stored and enforced by every worker */
+            200: {
+                headers: {
+                    /** @description The revision, in quotes */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Item_Upstream"];
+                };
+            };
+            /** @description Created, and enforced by every worker */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Item_Upstream"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    delete_upstream: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Refuse if it is not at this revision any more */
+                "If-Match"?: string | null;
+            };
+            path: {
+                /** @description Its name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Gone from the store and from every worker */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    healthz: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Health"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    metrics: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OpenMetrics text */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/openmetrics-text": string;
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    readyz: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It can */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Health"];
+                };
+            };
+            /** @description Not now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Health"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+}

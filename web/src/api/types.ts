@@ -2,7 +2,7 @@
 import type { components, paths } from './schema'
 
 type Schemas = components['schemas']
-export type CallRow = Schemas['CallView']
+export type CallRow = Schemas['CallRow']
 export type CredentialItem = Schemas['CredentialItem']
 export type Engine = Schemas['Credential']['engine']
 export type IssuedKey = Schemas['IssuedKey']
@@ -12,7 +12,7 @@ export type RotationStep = Schemas['RotationStep']
 export type RotationView = Schemas['RotationView']
 export type Stats = Schemas['Stats']
 export type StatsPoint = Schemas['StatsPoint']
-export type TopEntry = Schemas['TopEntry']
+export type StatsTop = Schemas['StatsTop']
 export type VersionState = Schemas['VersionState']
 export type VersionView = Schemas['VersionView']
 

@@ -5,7 +5,7 @@ import { Link } from '@tanstack/react-router'
 import type { ReactNode } from 'react'
 import { queries } from '@/api/queries'
 import type { CallRow } from '@/api/types'
-import { bytes, count, dateTime, duration, usd } from '@/lib/format'
+import { bytes, count, dateTime, duration, usd, words } from '@/lib/format'
 import { callTone } from '@/lib/state'
 import { spans, story } from '@/lib/story'
 import { CopyButton } from './Copy'
@@ -32,7 +32,7 @@ function Story({ id }: { id: string }) {
       <Stack gap={6}>
         <Text className="mono" fw={600} style={{ overflowWrap: 'anywhere' }}>{call.method} {call.path}</Text>
         <Group gap="md">
-          <Pill tone={callTone(call)}>{call.status ? `${call.status}, ` : ''}{call.outcome_title}</Pill>
+          <Pill tone={callTone(call)}>{call.status ? `${call.status}, ` : ''}{words(call.outcome)}</Pill>
           <Text size="sm" c="dimmed">{dateTime(call.time)}</Text>
         </Group>
       </Stack>
@@ -89,7 +89,7 @@ function ModelFacts({ model }: { model: NonNullable<CallRow['model']> }) {
   const { tokens } = model
   return (
     <Stack gap="md">
-      {model.unknown_price && (
+      {model.cost_unknown && (
         <Banner tone="warn" title="Unknown price">
           There were tokens, but no price is known for {model.provider_model}. Add prices to the target of model {model.model}.
         </Banner>
@@ -99,7 +99,7 @@ function ModelFacts({ model }: { model: NonNullable<CallRow['model']> }) {
         ['Served by', `${model.provider}, ${model.provider_model}`],
         ['Tokens in', tokens && `${count(tokens.input)}${tokens.cached_input ? `, of those ${count(tokens.cached_input)} cached` : ''}`],
         ['Tokens out', tokens && `${count(tokens.output)}${tokens.reasoning ? `, of those ${count(tokens.reasoning)} for reasoning` : ''}`],
-        ['Cost', model.unknown_price ? 'unknown' : model.cost_usd && usd(model.cost_usd)],
+        ['Cost', model.cost_unknown ? 'unknown' : model.cost_usd && usd(model.cost_usd)],
       ]} />
     </Stack>
   )

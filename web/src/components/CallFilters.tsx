@@ -14,6 +14,8 @@ interface CallFiltersProps {
 }
 
 const NONE = Object.fromEntries([...FILTERS, 'slower', 'past'].map((name) => [name, undefined])) as Partial<CallSearch>
+/** Two fields beside each other on a phone. */
+const HALF = 'calc(50% - 6px)'
 const IN_POPOVER = ['key', 'upstream', 'credential', 'model', 'status'] as const
 
 export function CallFilters({ search, onChange }: CallFiltersProps) {
@@ -21,11 +23,11 @@ export function CallFilters({ search, onChange }: CallFiltersProps) {
   const hidden = IN_POPOVER.filter((name) => search[name]).length + (search.slower ? 1 : 0)
   return (
     <Group gap="sm" align="flex-end" role="search" aria-label="Filter requests">
-      <Select label="Time" w={120} clearable placeholder="Any time" data={PAST_CHOICES.map((value) => ({ value, label: `Last ${value}` }))}
+      <Select label="Time" w={{ base: HALF, xs: 120 }} clearable placeholder="Any time" data={PAST_CHOICES.map((value) => ({ value, label: `Last ${value}` }))}
         value={search.past ?? null} onChange={(past) => onChange({ past: past ?? undefined })} />
       <Word name="application" search={search} onChange={onChange} suggestions={applications?.items.map(({ spec }) => spec.name)} />
       <Word name="route" search={search} onChange={onChange} />
-      <Select label="Outcome" w={210} clearable searchable placeholder="Any outcome"
+      <Select label="Outcome" w={{ base: HALF, xs: 210 }} clearable searchable placeholder="Any outcome"
         data={OUTCOMES.map((value) => ({ value, label: title(value) }))}
         value={search.outcome ?? null} onChange={(outcome) => onChange({ outcome: outcome ?? undefined })} />
       <Popover position="bottom-end" width={420} shadow="md" trapFocus>
@@ -71,7 +73,7 @@ function Word({ name, search, onChange, suggestions, wide = false }: WordProps) 
     label: LABELS[name],
     placeholder: 'Any',
     value: text,
-    w: wide ? undefined : 160,
+    w: wide ? undefined : { base: HALF, xs: 160 },
     onBlur: () => take(text),
     onKeyDown: ({ key }: React.KeyboardEvent) => key === 'Enter' && take(text),
   }

@@ -75,7 +75,7 @@ export function Chart({ label, times, series, format, height = 190 }: ChartProps
 
 function options(width: number, height: number, shape: string, format: (value: number) => string, onPoint: (index: number | null) => void): uPlot.Options {
   const style = getComputedStyle(document.documentElement)
-  const resolve = (name: string) => paint(style, name)
+  const resolve = (name: string) => style.getPropertyValue(name).trim()
   const axis: uPlot.Axis = {
     stroke: resolve('--cf-quiet'),
     font: '11px Inter, system-ui, sans-serif',
@@ -85,7 +85,7 @@ function options(width: number, height: number, shape: string, format: (value: n
   return {
     width,
     height,
-    padding: [10, 6, 0, 0],
+    padding: [10, 18, 0, 0],
     legend: { show: false },
     cursor: { y: false, points: { size: 7 }, drag: { x: false, y: false }, sync: { key: 'overview' } },
     hooks: { setCursor: [({ cursor }) => onPoint(cursor.idx ?? null)] },
@@ -103,12 +103,4 @@ function options(width: number, height: number, shape: string, format: (value: n
       }),
     ],
   }
-}
-
-/** A colour variable as the canvas understands it: `light-dark()` decided for the current scheme. */
-function paint(style: CSSStyleDeclaration, name: string): string {
-  const value = style.getPropertyValue(name).trim()
-  const pair = /^light-dark\((.+),\s*(.+)\)$/.exec(value)
-  if (!pair) return value
-  return (document.documentElement.dataset.mantineColorScheme === 'dark' ? pair[2] : pair[1]) ?? value
 }

@@ -97,6 +97,6 @@ function credentialFrom({ name, description, engine, secret, alphabet, length, e
   return {
     ...shared,
     generate: { alphabet: alphabet as Alphabet, length: Number(length) },
-    ...(every && { rotate: { every } }),
+    ...(every && { rotate: { every, overlap: 'until-drained', limit: null } }),
   }
 }

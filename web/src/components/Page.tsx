@@ -40,7 +40,7 @@ export function Page({ title, lead, back, actions, children }: PageProps) {
 
 export function Card({ title, aside, pad = true, children }: { title?: string; aside?: ReactNode; pad?: boolean; children: ReactNode }) {
   return (
-    <section className="card" aria-label={title}>
+    <div className="card" role={title && 'group'} aria-label={title}>
       {title && (
         <Group justify="space-between" px={20} pt={16} pb={pad ? 0 : 12} gap="sm">
           <h2>{title}</h2>
@@ -48,7 +48,7 @@ export function Card({ title, aside, pad = true, children }: { title?: string; a
         </Group>
       )}
       <div className={pad ? 'card-body' : undefined}>{children}</div>
-    </section>
+    </div>
   )
 }
 

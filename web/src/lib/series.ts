@@ -1,26 +1,33 @@
 // From the API's time series to what the charts draw.
-import type { Stats } from '@/api/types'
+import type { Stats, StatsPoint } from '@/api/types'
+
+type Line = (number | null)[]
 
 export interface ChartData {
   times: number[]
   requests: number[]
-  errorShare: (number | null)[]
-  p50: (number | null)[]
-  p95: (number | null)[]
-  p99: (number | null)[]
+  callerErrors: Line
+  upstreamErrors: Line
+  gatewayErrors: Line
+  p50: Line
+  p95: Line
+  p99: Line
   spend: number[]
 }
 
-/** Requests are per second. Where there were no requests, shares and latencies are gaps, not zeros. */
+/** Requests are per second, errors a share of one. Where there were no requests, lines have gaps, not zeros. */
 export function chartData({ series, step_seconds: step }: Stats): ChartData {
-  const quiet = (requests: number, value: number) => (requests > 0 ? value : null)
+  const share = (pick: (point: StatsPoint) => number): Line =>
+    series.map((point) => (point.requests > 0 ? pick(point) / point.requests : null))
   return {
     times: series.map(({ time }) => new Date(time).getTime() / 1000),
-    requests: series.map(({ totals }) => totals.requests / step),
-    errorShare: series.map(({ totals }) => quiet(totals.requests, totals.errors / totals.requests)),
-    p50: series.map(({ totals }) => quiet(totals.requests, totals.p50_us)),
-    p95: series.map(({ totals }) => quiet(totals.requests, totals.p95_us)),
-    p99: series.map(({ totals }) => quiet(totals.requests, totals.p99_us)),
-    spend: series.map(({ totals }) => Number(totals.cost_usd)),
+    requests: series.map(({ requests }) => requests / step),
+    callerErrors: share((point) => point.errors_caller),
+    upstreamErrors: share((point) => point.errors_upstream),
+    gatewayErrors: share((point) => point.errors_gateway),
+    p50: series.map(({ p50_us: us }) => us ?? null),
+    p95: series.map(({ p95_us: us }) => us ?? null),
+    p99: series.map(({ p99_us: us }) => us ?? null),
+    spend: series.map(({ usd }) => Number(usd)),
   }
 }

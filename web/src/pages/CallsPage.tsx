@@ -111,7 +111,7 @@ const columns = [
     id: 'request',
     header: 'Request',
     cell: ({ row: { original: call } }) => (
-      <div className="truncate mono" style={{ maxWidth: 300 }}><span className="quiet">{call.method}</span> {call.path}</div>
+      <div className="truncate mono" style={{ maxWidth: 240 }}><span className="quiet">{call.method}</span> {call.path}</div>
     ),
   }),
   column.accessor('application', {
@@ -139,7 +139,7 @@ const columns = [
     cell: ({ row: { original: { model } } }) => model ? (
       <span className="nowrap num">
         {model.tokens ? `${compact(model.tokens.input)} → ${compact(model.tokens.output)}` : 'no tokens'}{' '}
-        {model.unknown_price ? <Tag tone="warn">unknown price</Tag> : model.cost_usd && <span className="quiet">{usd(model.cost_usd)}</span>}
+        {model.cost_unknown ? <Tag tone="warn">unknown price</Tag> : model.cost_usd && <span className="quiet">{usd(model.cost_usd)}</span>}
       </span>
     ) : <span className="quiet">–</span>,
   }),

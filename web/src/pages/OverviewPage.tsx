@@ -4,7 +4,7 @@ import { useQuery } from '@tanstack/react-query'
 import { Link, useNavigate, useSearch } from '@tanstack/react-router'
 import { useMemo, type ReactNode } from 'react'
 import { queries } from '@/api/queries'
-import type { Stats, TopEntry } from '@/api/types'
+import type { Stats, StatsTop } from '@/api/types'
 import { Bars } from '@/components/Bars'
 import { Chart } from '@/components/Chart'
 import { Banner, Empty, Failure } from '@/components/Feedback'
@@ -36,9 +36,9 @@ export function OverviewPage() {
       {error && <Failure error={error} retry={() => void refetch()} />}
       {!stats && !error && <Waiting />}
       {stats && <Figures stats={stats} />}
-      {stats && (stats.totals.requests > 0 ? <Details stats={stats} /> : (
+      {stats && (stats.total.requests > 0 ? <Details stats={stats} /> : (
         <Card pad={false}>
-          <Empty icon="overview" title={`No requests in the last ${window}`} command={GATEWAY_EXAMPLE}
+          <Empty icon="overview" title="No requests in this time" command={GATEWAY_EXAMPLE}
             action={<Text size="sm"><Link to="/keys" style={{ color: 'var(--cf-accent)' }}>Create a key</Link> if you have none yet.</Text>}>
             Send one through the gateway with a key and it shows here within seconds.
           </Empty>
@@ -48,26 +48,26 @@ export function OverviewPage() {
   )
 }
 
-function Figures({ stats: { totals, since, until } }: { stats: Stats }) {
+function Figures({ stats: { total, since, until } }: { stats: Stats }) {
   const seconds = (new Date(until).getTime() - new Date(since).getTime()) / 1000
-  const some = totals.requests > 0
+  const some = total.requests > 0
   return (
     <div className="grid grid-4">
-      <Tile name="Requests" value={compact(totals.requests)} note={`${significant(totals.requests / Math.max(1, seconds))} a second`} />
-      <Tile name="Errors" value={some ? percent(totals.errors / totals.requests) : '–'} note={`${count(totals.errors)} of ${count(totals.requests)}`} />
-      <Tile name="Latency, p95" value={some ? duration(totals.p95_us) : '–'} note={some ? `half within ${duration(totals.p50_us)}` : 'no requests'} />
-      <Tile name="Spend" value={usd(totals.cost_usd)} note={`${compact(totals.input_tokens)} tokens in, ${compact(totals.output_tokens)} out`} />
+      <Tile name="Requests" value={compact(total.requests)} note={`${significant(total.requests / Math.max(1, seconds))} a second`} />
+      <Tile name="Errors" value={some ? percent(total.errors / total.requests) : '–'} note={`${count(total.errors)} of ${count(total.requests)}`} />
+      <Tile name="Latency, p95" value={total.p95_us ? duration(total.p95_us) : '–'} note={total.p50_us ? `half within ${duration(total.p50_us)}` : 'no requests'} />
+      <Tile name="Spend" value={usd(total.usd)} note={`${compact(total.tokens_in)} tokens in, ${compact(total.tokens_out)} out`} />
     </div>
   )
 }
 
 function Tile({ name, value, note }: { name: string; value: string; note: string }) {
   return (
-    <section className="card card-body" aria-label={name}>
+    <div className="card card-body" role="group" aria-label={name}>
       <Text size="sm" c="dimmed" fw={500}>{name}</Text>
       <div className="tile-value">{value}</div>
       <Text size="xs" c="dimmed" mt={2} className="num">{note}</Text>
-    </section>
+    </div>
   )
 }
 
@@ -75,7 +75,11 @@ function Details({ stats }: { stats: Stats }) {
   const data = useMemo(() => chartData(stats), [stats])
   const lines = useMemo(() => ({
     traffic: [{ label: 'Requests', color: '--cf-chart-1' as const, values: data.requests, fill: true }],
-    errors: [{ label: 'Errors', color: '--cf-chart-bad' as const, values: data.errorShare, fill: true }],
+    errors: [
+      { label: 'By callers', color: '--cf-chart-warn' as const, values: data.callerErrors },
+      { label: 'By upstreams', color: '--cf-chart-bad' as const, values: data.upstreamErrors },
+      { label: 'By the gateway', color: '--cf-chart-3' as const, values: data.gatewayErrors },
+    ],
     latency: [
       { label: 'p50', color: '--cf-chart-1' as const, values: data.p50 },
       { label: 'p95', color: '--cf-chart-2' as const, values: data.p95 },
@@ -85,8 +89,8 @@ function Details({ stats }: { stats: Stats }) {
   }), [data])
   return (
     <>
-      {stats.totals.unknown_price > 0 && (
-        <Banner tone="warn" title={`${plural(stats.totals.unknown_price, 'model call')} without a known price`}>
+      {stats.total.unpriced > 0 && (
+        <Banner tone="warn" title={`${plural(stats.total.unpriced, 'model call')} without a known price`}>
           The spend shown leaves them out. Add prices to the model's targets to count them.
         </Banner>
       )}
@@ -113,7 +117,7 @@ function Details({ stats }: { stats: Stats }) {
   )
 }
 
-function Top({ title, entries, filter, none }: { title: string; entries: TopEntry[]; filter: 'route' | 'application' | 'model'; none: string }) {
+function Top({ title, entries, filter, none }: { title: string; entries: StatsTop[]; filter: 'route' | 'application' | 'model'; none: string }) {
   return (
     <Card title={title}>
       {entries.length > 0 ? <Bars entries={entries} filter={filter} showSpend={filter !== 'route'} /> : <Text size="sm" c="dimmed">{none}</Text>}

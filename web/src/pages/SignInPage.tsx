@@ -50,9 +50,6 @@ export function SignInPage() {
             <Button type="submit" fullWidth loading={signIn.isPending} disabled={!token.trim()}>Sign in</Button>
           </Stack>
         </form>
-        <Text size="xs" c="dimmed" ta="center">
-          Lost it? <code className="mono">credentialflow init --new-admin-token</code> makes a new one on the server.
-        </Text>
       </Stack>
     </main>
   )

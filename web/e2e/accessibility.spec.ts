@@ -1,0 +1,57 @@
+import AxeBuilder from '@axe-core/playwright'
+import { expect, test, type Page } from '@playwright/test'
+import { createKey, fresh, signedIn, statusWith, world } from './support'
+
+async function findNothing(page: Page, where: string) {
+  await expect(page.getByLabel('Loading')).toHaveCount(0)
+  // Colours are compared when nothing fades any more.
+  await page.waitForTimeout(400)
+  const { violations } = await new AxeBuilder({ page }).analyze()
+  const found = violations.flatMap(({ id, nodes }) => nodes.map(({ html, failureSummary }) => `${id}: ${html}\n${failureSummary}`))
+  expect(found, where).toEqual([])
+}
+
+for (const colorScheme of ['light', 'dark'] as const) {
+  test(`axe finds nothing, ${colorScheme}`, async ({ page, request }) => {
+    test.setTimeout(120_000)
+    await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' })
+    await page.goto('/sign-in')
+    await findNothing(page, 'sign-in')
+
+    const { application, credential, route, url } = await world(request)
+    await signedIn(page)
+    const name = fresh('key')
+    const key = await createKey(page, name, application)
+    expect(await statusWith(request, url, key)).toBe(200)
+    expect(await statusWith(request, url, 'wrong')).toBe(401)
+
+    for (const path of ['/', '/?window=24h', '/calls', '/calls?outcome=revoked', '/credentials', `/credentials/${credential}`, '/credentials?q=no-such', '/keys', `/keys/${name}`, '/keys/no-such-key', '/no-such-page']) {
+      await page.goto(path)
+      await expect(page.getByRole('heading', { level: 1 })).toBeVisible()
+      await findNothing(page, path)
+    }
+
+    await page.goto(`/calls?route=${route}`)
+    await page.getByRole('row').filter({ hasText: `/${route}/hello` }).getByRole('link').first().click()
+    await expect(page.getByRole('list', { name: 'What happened' })).toBeVisible()
+    await findNothing(page, 'one request')
+
+    for (const [path, button, dialog] of [
+      ['/keys', 'Create a key', 'Create a key'],
+      ['/credentials', 'Add a credential', 'Add a credential'],
+      [`/keys/${name}`, 'Rotate', `Rotate ${name}`],
+      [`/keys/${name}`, 'Revoke', `Revoke ${name}`],
+      [`/credentials/${credential}`, 'Rotate', `Rotate ${credential}`],
+    ] as const) {
+      await page.goto(path)
+      await page.getByRole('button', { name: button, exact: true }).first().click()
+      await expect(page.getByRole('dialog', { name: dialog })).toBeVisible()
+      await findNothing(page, dialog)
+    }
+
+    await page.setViewportSize({ width: 390, height: 844 })
+    await page.goto('/')
+    await page.getByRole('button', { name: 'Open the navigation' }).click()
+    await findNothing(page, 'navigation on a phone')
+  })
+}
