@@ -23,7 +23,7 @@ mod tests;
 pub use check::{Context, check};
 pub use export::export;
 pub use plan::{Action, Change, FieldChange, Plan, plan};
-pub use read::{read, read_bytes, read_many, read_resource};
+pub use read::{read, read_bytes, read_many, read_resource, read_settings};
 pub use references::{ReferenceUse, references, resolve};
 pub use source::SourceMap;
 

@@ -75,6 +75,28 @@ pub fn read_resource<T: Resource>(text: &str) -> Result<T, Problems> {
     }
 }
 
+/// Reads one YAML (or JSON) document of settings into any plain type, every problem at its place. An
+/// empty document reads as an empty mapping.
+pub fn read_settings<T: serde::de::DeserializeOwned>(file: &str, text: &str) -> Result<T, Problems> {
+    let mut report = Report::default();
+    if text.len() > MAX_TEXT {
+        too_large(file, &mut report);
+        return Err(report.finish());
+    }
+    let root = yaml::parse(file, text, &mut report);
+    if root.is_none() && !report.is_empty() {
+        return Err(report.finish());
+    }
+    let root = root
+        .filter(|node| !node.is_nothing())
+        .unwrap_or(Node { at: Location { line: 1, column: 1 }, value: Value::Mapping(Vec::new()) });
+    let decoded = decode::<T>(Some(file), &String::new, &root, &mut report).value;
+    match decoded {
+        Some(settings) if report.is_empty() => Ok(settings),
+        _ => Err(report.finish()),
+    }
+}
+
 fn too_large(file: &str, report: &mut Report) {
     let at = Location { line: 1, column: 1 };
     let hint = Some("divide the configuration; ten thousand routes need about 2 MiB".to_owned());

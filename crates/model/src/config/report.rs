@@ -35,6 +35,11 @@ impl Report {
         });
     }
 
+    /// Whether no problem was found.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty() && self.more == 0
+    }
+
     /// Takes over the problems of another report.
     pub fn merge(&mut self, other: Self) {
         let room = MAX_PROBLEMS.saturating_sub(self.list.len());

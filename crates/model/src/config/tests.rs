@@ -519,6 +519,26 @@ fn one_resource_from_json() {
 }
 
 #[test]
+fn settings_of_any_shape_are_read_strictly() {
+    #[derive(Debug, Default, PartialEq, serde::Deserialize)]
+    #[serde(deny_unknown_fields, default)]
+    struct Settings {
+        workers: Option<u32>,
+        drain: Option<crate::Period>,
+    }
+    let read = |text| super::read_settings::<Settings>("s.yaml", text);
+    assert_eq!(read("workers: 2").unwrap(), Settings { workers: Some(2), drain: None });
+    assert_eq!(read("# nothing\n").unwrap(), Settings::default());
+    let told: Vec<_> =
+        read("drain: 30\nworker: 2\n").unwrap_err().0.into_iter().map(|p| (p.at.line, p.code, p.path)).collect();
+    assert_eq!(
+        told,
+        [(1, "invalid_value".into(), "drain".into()), (2, "unknown_field".into(), "worker".into())]
+    );
+    assert!(read("[a]").is_err() && read("a: [").is_err());
+}
+
+#[test]
 fn references_are_listed_and_resolved() {
     let text = "credentials:\n  - { name: a, engine: static, value: '${env:A}' }\n  - { name: b, engine: static, value: '${file:/b}' }\n  - { name: c, engine: static }\n  - { name: d, engine: static, value: '${env:EMPTY}' }";
     let (set, source, _) = read("c.yaml", text);

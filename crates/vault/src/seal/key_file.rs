@@ -6,6 +6,7 @@
 
 use super::{Kek, random_key};
 use crate::{Result, VaultError};
+use credentialflow_model::SecretValue;
 use std::{
     fs::{File, OpenOptions},
     io::{ErrorKind, Read, Write},
@@ -35,6 +36,12 @@ pub(super) fn read(path: &Path) -> Result<Kek> {
     let mut key = Zeroizing::new([0u8; 32]);
     file.read_exact(&mut *key).map_err(|_| refused(path, "it must hold exactly 32 bytes"))?;
     Ok(Kek(key))
+}
+
+/// The content of a key file that was read elsewhere.
+pub(super) fn from_bytes(key: &SecretValue) -> Result<Kek> {
+    let key: [u8; 32] = key.expose().try_into().map_err(|_| VaultError::Unseal)?;
+    Ok(Kek(Zeroizing::new(key)))
 }
 
 /// Asks the opened file, not the path, so that it cannot be swapped in between.
@@ -68,6 +75,16 @@ mod tests {
         assert_eq!(*read(&path).unwrap().0, *made.0);
         assert_eq!(*create(&path).unwrap().0, *made.0, "an existing file is used, not replaced");
         assert_ne!(*made.0, [0; 32]);
+    }
+
+    #[test]
+    fn its_content_opens_what_the_file_opens() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("unseal.key");
+        let made = create(&path).unwrap();
+        let sent = SecretValue::new(fs::read(&path).unwrap());
+        assert_eq!(*from_bytes(&sent).unwrap().0, *made.0);
+        assert!(matches!(from_bytes(&SecretValue::from("short")), Err(VaultError::Unseal)));
     }
 
     #[test]

@@ -36,6 +36,9 @@ pub enum SealInput {
     Passphrase(SecretValue),
     /// The path of a file with 32 random bytes, readable by its owner only. `init` creates it.
     KeyFile(PathBuf),
+    /// The 32 bytes of a key file that lies elsewhere, as sent by `credentialflow unseal`. Opens a vault
+    /// sealed by a key file; cannot initialise one.
+    Key(SecretValue),
     /// The content of `CREDENTIALFLOW_UNSEAL_KEY`: 32 bytes in base64, or a passphrase. Development only.
     Environment(SecretValue),
 }
@@ -44,7 +47,7 @@ impl SealInput {
     const fn method(&self) -> &'static str {
         match self {
             Self::Passphrase(_) => "passphrase",
-            Self::KeyFile(_) => "key_file",
+            Self::KeyFile(_) | Self::Key(_) => "key_file",
             Self::Environment(_) => "environment",
         }
     }
@@ -65,6 +68,7 @@ impl SealMethod {
         match input {
             SealInput::Passphrase(p) => passphrase::create(p).map(|(s, k)| (Self::Passphrase(s), k)),
             SealInput::KeyFile(path) => key_file::create(path).map(|k| (Self::KeyFile, k)),
+            SealInput::Key(_) => Err(VaultError::KeyFile("a new vault needs the file itself".to_owned())),
             SealInput::Environment(v) => environment::create(v).map(|(s, k)| (Self::Environment(s), k)),
         }
     }
@@ -74,6 +78,7 @@ impl SealMethod {
         match (self, input) {
             (Self::Passphrase(settings), SealInput::Passphrase(p)) => passphrase::derive(settings, p),
             (Self::KeyFile, SealInput::KeyFile(path)) => key_file::read(path),
+            (Self::KeyFile, SealInput::Key(key)) => key_file::from_bytes(key),
             (Self::Environment(settings), SealInput::Environment(v)) => environment::derive(settings, v),
             (expected, given) => Err(VaultError::OtherSealMethod { expected: expected.name(), given: given.method() }),
         }

@@ -1,0 +1,317 @@
+//! Settings of the server process: a file, then `CREDENTIALFLOW_*` variables, then flags.
+//!
+//! Each setting is one field of [`Settings`], documented there and nowhere else: the field's name is
+//! the name in the file, `CREDENTIALFLOW_<NAME>` the variable, and `--<name>` (with dashes) the flag.
+//! The reference in `docs/reference/settings.md` is generated from it.
+
+use clap::ValueEnum;
+use credentialflow_model::{Period, Problems, config::read_settings, key::is_label};
+use serde::Deserialize;
+use std::{
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// Which parts of the product a process runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Gateway and control plane.
+    #[default]
+    All,
+    /// The gateway alone; it follows the database's change feed.
+    Gateway,
+    /// The control plane alone.
+    Control,
+}
+
+/// TLS of a listener: PEM files, read again when they change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// Certificate chain.
+    pub certificate: PathBuf,
+    /// Private key.
+    pub key: PathBuf,
+}
+
+/// Everything the server process is told from outside.
+#[derive(Clone)]
+pub struct ServerSettings {
+    /// Where everything local is kept.
+    pub data_dir: PathBuf,
+    /// `sqlite:PATH` or `postgres://…`; SQLite in the data directory unless set.
+    pub database: String,
+    /// Which parts to run.
+    pub role: Role,
+    /// Where callers connect.
+    pub gateway: SocketAddr,
+    /// Where the console, the admin API and metrics are.
+    pub control: SocketAddr,
+    /// TLS of the gateway listener.
+    pub gateway_tls: Option<TlsFiles>,
+    /// TLS of the control listener.
+    pub control_tls: Option<TlsFiles>,
+    /// Listen on addresses that are not loopback without TLS all the same.
+    pub allow_plaintext: bool,
+    /// Gateway worker threads; one for each core unless set.
+    pub workers: Option<usize>,
+    /// File with the unseal passphrase (first line), if the vault is sealed with one.
+    pub passphrase_file: Option<PathBuf>,
+    /// Key file, if the vault is sealed with one.
+    pub key_file: Option<PathBuf>,
+    /// First part of the keys issued.
+    pub key_prefix: String,
+    /// How long the call log is kept, in days.
+    pub call_log_days: u32,
+    /// Longest wait for running requests at shutdown.
+    pub drain: Duration,
+    /// Log lines as JSON instead of text.
+    pub log_json: bool,
+    /// What is logged, as in `info` or `credentialflow_gateway=debug`.
+    pub log: String,
+}
+
+/// The database's URL may hold a password, so it is left out.
+impl fmt::Debug for ServerSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerSettings")
+            .field("data_dir", &self.data_dir)
+            .field("role", &self.role)
+            .field("gateway", &self.gateway)
+            .field("control", &self.control)
+            .finish_non_exhaustive()
+    }
+}
+
+macro_rules! settings {
+    ($($(#[doc = $doc:literal])+ $(#[arg($($arg:tt)*)])? $name:ident: $type:ty = $variable:literal, $default:literal;)*) => {
+        /// The settings as given in one place: a file, or variables and flags. Nothing is required.
+        #[derive(Clone, Default, clap::Args, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct Settings {
+            $($(#[doc = $doc])+ #[arg(long, env = $variable, hide_env = true $(, $($arg)*)?)] pub $name: Option<$type>,)*
+        }
+
+        impl Settings {
+            /// What is given here, and where nothing is given, what `under` says.
+            #[must_use]
+            pub fn over(self, under: Self) -> Self {
+                Self { $($name: self.$name.or(under.$name),)* }
+            }
+        }
+
+        /// Name, variable and default of every setting, in the order of the reference.
+        pub const ALL: &[(&str, &str, &str)] = &[$((stringify!($name), $variable, $default),)*];
+    };
+}
+
+settings! {
+    /// Directory in which everything local is kept: the embedded database, the call log, the gateway's sealed copy
+    #[arg(value_name = "DIR")]
+    data_dir: PathBuf = "CREDENTIALFLOW_DATA_DIR", "credentialflow-data";
+    /// The database: sqlite:PATH or postgres://USER@HOST/NAME
+    #[arg(value_name = "URL")]
+    database: String = "CREDENTIALFLOW_DATABASE", "SQLite in the data directory";
+    /// Which parts this process runs: all, gateway or control
+    #[arg(value_enum)]
+    role: Role = "CREDENTIALFLOW_ROLE", "all";
+    /// Address on which callers reach APIs and models
+    #[arg(value_name = "ADDRESS:PORT")]
+    gateway: SocketAddr = "CREDENTIALFLOW_GATEWAY", "127.0.0.1:8080";
+    /// Address of the console, the admin API and metrics
+    #[arg(value_name = "ADDRESS:PORT")]
+    control: SocketAddr = "CREDENTIALFLOW_CONTROL", "127.0.0.1:8081";
+    /// Certificate chain of the gateway listener (PEM); read again when it changes
+    #[arg(value_name = "FILE")]
+    gateway_tls_certificate: PathBuf = "CREDENTIALFLOW_GATEWAY_TLS_CERTIFICATE", "none: no TLS";
+    /// Private key of the gateway listener (PEM)
+    #[arg(value_name = "FILE")]
+    gateway_tls_key: PathBuf = "CREDENTIALFLOW_GATEWAY_TLS_KEY", "none: no TLS";
+    /// Certificate chain of the control listener (PEM); read again when it changes
+    #[arg(value_name = "FILE")]
+    control_tls_certificate: PathBuf = "CREDENTIALFLOW_CONTROL_TLS_CERTIFICATE", "none: no TLS";
+    /// Private key of the control listener (PEM)
+    #[arg(value_name = "FILE")]
+    control_tls_key: PathBuf = "CREDENTIALFLOW_CONTROL_TLS_KEY", "none: no TLS";
+    /// Listen without TLS on addresses that are not loopback all the same
+    #[arg(num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    allow_plaintext: bool = "CREDENTIALFLOW_ALLOW_PLAINTEXT", "false";
+    /// Gateway worker threads
+    #[arg(value_name = "NUMBER")]
+    workers: usize = "CREDENTIALFLOW_WORKERS", "one for each core";
+    /// File with the passphrase that unseals the vault (its first line)
+    #[arg(value_name = "FILE")]
+    passphrase_file: PathBuf = "CREDENTIALFLOW_PASSPHRASE_FILE", "none: unseal by hand";
+    /// Key file that unseals the vault
+    #[arg(value_name = "FILE")]
+    key_file: PathBuf = "CREDENTIALFLOW_KEY_FILE", "`unseal.key` in the data directory, if it is there";
+    /// First part of the keys issued: 1 to 12 characters from a-z and 0-9
+    #[arg(value_name = "WORD")]
+    key_prefix: String = "CREDENTIALFLOW_KEY_PREFIX", "cfk";
+    /// How many days the call log is kept
+    #[arg(value_name = "DAYS")]
+    call_log_days: u32 = "CREDENTIALFLOW_CALL_LOG_DAYS", "30";
+    /// Longest wait for running requests at shutdown, as in 30s
+    #[arg(value_name = "DURATION")]
+    drain: Period = "CREDENTIALFLOW_DRAIN", "30s";
+    /// Write log lines as JSON instead of text
+    #[arg(num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    log_json: bool = "CREDENTIALFLOW_LOG_JSON", "false";
+    /// What is logged, as in info or credentialflow_gateway=debug
+    #[arg(value_name = "FILTER")]
+    log: String = "CREDENTIALFLOW_LOG", "info";
+}
+
+/// Name of the key file that is used from the data directory when nothing else unseals the vault.
+pub const DEVELOPMENT_KEY: &str = "unseal.key";
+
+/// Why settings cannot be used. All of these are wrong usage.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The file cannot be read.
+    #[error("the settings file {0} cannot be read: {1}")]
+    Unreadable(PathBuf, std::io::Error),
+    /// The file has problems; all of them.
+    #[error("the settings file has problems\n{0}")]
+    Problems(Problems),
+    /// Two settings do not fit together, or one is out of bounds.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+impl Settings {
+    /// Reads a settings file.
+    pub fn from_file(path: &Path) -> Result<Self, SettingsError> {
+        let text = std::fs::read_to_string(path).map_err(|e| SettingsError::Unreadable(path.to_owned(), e))?;
+        read_settings(&path.display().to_string(), &text).map_err(SettingsError::Problems)
+    }
+
+    /// The settings to run with: this (variables and flags) over the file, if one is named, over the defaults.
+    pub fn resolve(self, file: Option<&Path>) -> Result<ServerSettings, SettingsError> {
+        let given = match file {
+            Some(path) => self.over(Self::from_file(path)?),
+            None => self,
+        };
+        let invalid = |text: &str| SettingsError::Invalid(text.to_owned());
+        let data_dir = given.data_dir.unwrap_or_else(|| PathBuf::from("credentialflow-data"));
+        let data_dir = std::path::absolute(&data_dir).map_err(|e| SettingsError::Unreadable(data_dir, e))?;
+        let key_prefix = given.key_prefix.unwrap_or_else(|| "cfk".to_owned());
+        if !is_label(key_prefix.as_bytes()) {
+            return Err(invalid("key_prefix must have 1 to 12 characters from a-z and 0-9"));
+        }
+        if given.workers.is_some_and(|n| !(1..=1024).contains(&n)) {
+            return Err(invalid("workers must be 1 to 1024"));
+        }
+        let call_log_days = given.call_log_days.unwrap_or(30);
+        if !(1..=3650).contains(&call_log_days) {
+            return Err(invalid("call_log_days must be 1 to 3650"));
+        }
+        if given.passphrase_file.is_some() && given.key_file.is_some() {
+            return Err(invalid("give passphrase_file or key_file, not both"));
+        }
+        let key_file = given.key_file.or_else(|| {
+            let beside = data_dir.join(DEVELOPMENT_KEY);
+            (given.passphrase_file.is_none() && beside.is_file()).then_some(beside)
+        });
+        Ok(ServerSettings {
+            database: given
+                .database
+                .unwrap_or_else(|| format!("sqlite:{}", data_dir.join("credentialflow.db").display())),
+            data_dir,
+            role: given.role.unwrap_or_default(),
+            gateway: given.gateway.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))),
+            control: given.control.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8081))),
+            gateway_tls: tls("gateway", given.gateway_tls_certificate, given.gateway_tls_key)?,
+            control_tls: tls("control", given.control_tls_certificate, given.control_tls_key)?,
+            allow_plaintext: given.allow_plaintext.unwrap_or(false),
+            workers: given.workers,
+            passphrase_file: given.passphrase_file,
+            key_file,
+            key_prefix,
+            call_log_days,
+            drain: given.drain.unwrap_or(Period::from_secs(30)).as_duration(),
+            log_json: given.log_json.unwrap_or(false),
+            log: given.log.unwrap_or_else(|| "info".to_owned()),
+        })
+    }
+}
+
+fn tls(
+    listener: &str,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+) -> Result<Option<TlsFiles>, SettingsError> {
+    match (certificate, key) {
+        (Some(certificate), Some(key)) => Ok(Some(TlsFiles { certificate, key })),
+        (None, None) => Ok(None),
+        _ => Err(SettingsError::Invalid(format!(
+            "{listener}_tls_certificate and {listener}_tls_key are needed together"
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(text: &str) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        file
+    }
+
+    #[test]
+    fn what_is_given_goes_before_the_file_and_the_file_before_the_default() {
+        let file = file("workers: 3\nkey_prefix: acme\ndrain: 5s\ngateway: 127.0.0.1:9000\nrole: control\n");
+        let given = Settings { workers: Some(2), ..Settings::default() };
+        let settings = given.resolve(Some(file.path())).unwrap();
+        assert_eq!((settings.workers, settings.key_prefix.as_str()), (Some(2), "acme"));
+        assert_eq!((settings.drain, settings.role), (Duration::from_secs(5), Role::Control));
+        assert_eq!((settings.gateway.port(), settings.control.port()), (9000, 8081));
+        assert!(settings.data_dir.is_absolute() && settings.database.starts_with("sqlite:/"));
+    }
+
+    #[test]
+    fn every_problem_of_the_file_is_told_with_its_place() {
+        let file = file("worker: 2\ngateway: nowhere\nrole: boss\ndrain: 5\n");
+        let Err(SettingsError::Problems(problems)) = Settings::default().resolve(Some(file.path())) else {
+            panic!("refused")
+        };
+        let told: Vec<_> = problems.0.iter().map(|p| (p.at.line, p.path.as_str())).collect();
+        assert_eq!(told, [(1, "worker"), (2, "gateway"), (3, "role"), (4, "drain")]);
+    }
+
+    #[test]
+    fn what_does_not_fit_together_is_refused() {
+        let both = Settings {
+            passphrase_file: Some("a".into()),
+            key_file: Some("b".into()),
+            ..Settings::default()
+        };
+        let half = Settings { gateway_tls_key: Some("k".into()), ..Settings::default() };
+        let prefix = Settings { key_prefix: Some("A B".into()), ..Settings::default() };
+        let none = Settings { workers: Some(0), ..Settings::default() };
+        for settings in [both, half, prefix, none] {
+            assert!(matches!(settings.resolve(None), Err(SettingsError::Invalid(_))));
+        }
+    }
+
+    #[test]
+    fn the_key_file_in_the_data_directory_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = || Settings { data_dir: Some(dir.path().to_owned()), ..Settings::default() };
+        assert_eq!(settings().resolve(None).unwrap().key_file, None);
+        std::fs::write(dir.path().join(DEVELOPMENT_KEY), [1u8; 32]).unwrap();
+        assert_eq!(settings().resolve(None).unwrap().key_file, Some(dir.path().join(DEVELOPMENT_KEY)));
+        let other = Settings { passphrase_file: Some("p".into()), ..settings() };
+        assert_eq!(other.resolve(None).unwrap().key_file, None);
+    }
+
+    #[test]
+    fn debug_leaves_the_database_out() {
+        let given = Settings { database: Some("postgres://u:hunter2@h/d".into()), ..Settings::default() };
+        assert!(!format!("{:?}", given.resolve(None).unwrap()).contains("hunter2"));
+    }
+}
