@@ -110,7 +110,7 @@ pub(super) async fn forward<C: Caller>(
     request.attempts += 1;
     request.last = Some(chosen.index);
     record.attempt(request.attempts);
-    let in_use = request.inject_plan(view).and_then(|plan| InUse::of(view, plan.credential));
+    let in_use = injected.take_in_use();
     let plan = request.plan(view);
     let health = plan.health;
     let unhealthy = |ended: Ended| {

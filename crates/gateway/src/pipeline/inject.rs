@@ -3,6 +3,7 @@
 use super::{
     Inbound, Permit, Refused,
     choose::Chosen,
+    forward::InUse,
     record::Recording,
     route::RouteMatch,
     scrub::Scrub,
@@ -11,8 +12,9 @@ use super::{
 };
 use crate::{
     http1::tag::Tag,
+    ports::CredentialSlot,
     snapshot::{InjectWay, RouteKind},
-    worker::View,
+    worker::{View, Worker},
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use credentialflow_model::{OutcomeReason, SecretValue, resource::AnswerEncoding};
@@ -36,6 +38,7 @@ use zeroize::Zeroize;
 pub struct InjectedRequest {
     head: Vec<u8>,
     scrub: Scrub,
+    in_use: Option<InUse>,
 }
 
 impl Drop for InjectedRequest {
@@ -50,14 +53,30 @@ impl InjectedRequest {
         &mut self.head
     }
 
+    /// Keeps the use of the credential counted.
+    pub(super) fn take_in_use(&mut self) -> Option<InUse> {
+        self.in_use.take()
+    }
+
     /// What must not come back.
     pub(super) fn take_scrub(&mut self) -> Scrub {
         std::mem::take(&mut self.scrub)
     }
 }
 
+/// The slot of a credential in the snapshot in force now.
+fn current_slot(began: &View, latest: &View, slot: CredentialSlot) -> Option<CredentialSlot> {
+    if latest.snapshot.epoch == began.snapshot.epoch {
+        return Some(slot);
+    }
+    let (name, _) = began.snapshot.credentials.describe(slot)?;
+    latest.snapshot.credentials.slot(name)
+}
+
 /// Writes the upstream's request head with the credential in it.
+#[expect(clippy::too_many_arguments, reason = "a stage sees what the stages before it made")]
 pub(super) fn inject(
+    worker: &Worker,
     view: &View,
     permit: &Permit,
     inbound: &Inbound<'_>,
@@ -66,19 +85,26 @@ pub(super) fn inject(
     chosen: &Chosen,
     record: &mut Recording<'_>,
 ) -> Result<InjectedRequest, Refused> {
-    let snapshot = &view.snapshot;
     let route = matched.plan(view);
     let upstream = request.plan(view);
     let endpoint = chosen.plan(view);
     let plan = request.inject_plan(view);
-    let secret = match plan {
+    // Opened from the snapshot in force now, not from the one the request began with: once a rotation
+    // is confirmed by every worker, no request that is still on its way takes the old value.
+    let latest = worker.view();
+    let opened = match plan {
         None => None,
         Some(plan) => {
-            let unavailable = |_| Refused::new(OutcomeReason::CredentialUnavailable);
-            let value = snapshot.credentials.open(permit, plan.credential).map_err(unavailable)?;
-            record.credential(view, plan.credential);
-            Some(value)
+            let unavailable = || Refused::new(OutcomeReason::CredentialUnavailable);
+            let slot = current_slot(view, &latest, plan.credential).ok_or_else(unavailable)?;
+            let value = latest.snapshot.credentials.open(permit, slot).map_err(|_| unavailable())?;
+            record.credential(&latest, slot);
+            Some((value, InUse::of(&latest, slot)))
         }
+    };
+    let (secret, in_use) = match opened {
+        Some((secret, in_use)) => (Some(secret), in_use),
+        None => (None, None),
     };
     let way = plan.map(|p| &p.way);
 
@@ -89,6 +115,7 @@ pub(super) fn inject(
             inbound.bytes.len() + 1024 + 4 * secret_len + endpoint.base.len() + route_headers_len(route),
         ),
         scrub: Scrub::default(),
+        in_use,
     };
     let head = &mut out.head;
     head.extend_from_slice(inbound.method().as_bytes());

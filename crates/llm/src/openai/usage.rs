@@ -41,6 +41,11 @@ impl StreamUsage {
         Self { reader: SseReader::new(DEFAULT_MAX_EVENT), usage: None, drop_usage_event, released: 0, searched: 0 }
     }
 
+    /// Whether bytes may be taken out, so that they must go through [`Self::feed`].
+    pub const fn drops(&self) -> bool {
+        self.drop_usage_event
+    }
+
     /// Takes the next bytes of the payload and appends to `out` what may go to the caller now. Without
     /// dropping that is all of them; with it, the beginning of an event that may turn out to be the
     /// usage event is held back until that is known.

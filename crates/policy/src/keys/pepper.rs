@@ -28,6 +28,11 @@ impl Peppers {
         }
     }
 
+    /// With keys made elsewhere; the first of a number wins.
+    pub fn from_keys(keys: impl IntoIterator<Item = (u8, hmac::Key)>) -> Self {
+        Self { keys: keys.into_iter().collect(), ..Self::new([]) }
+    }
+
     /// The keyed hash under which a key's secret part is stored.
     pub fn hash(&self, pepper: u8, secret: &[u8]) -> Result<[u8; 32], UnknownPepper> {
         let key = self.get(pepper).ok_or(UnknownPepper(pepper))?;

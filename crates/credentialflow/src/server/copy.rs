@@ -1,0 +1,127 @@
+//! The gateway's sealed local copy, so that it starts and serves while the database is away.
+//!
+//! One file of length-prefixed sealed deltas: a whole state first, then what changed since, each
+//! written to disk before it is put into force, so that a restart never undoes a revocation. Beside
+//! it lies what is needed to unseal: wrapped keys and public facts.
+
+use super::delta::Delta;
+use anyhow::Context;
+use credentialflow_vault::{Sealed, Vault};
+use std::{
+    fs::{File, OpenOptions},
+    io::{Read, Write},
+    path::{Path, PathBuf},
+};
+
+const CONTEXT: &str = "gateway-copy";
+/// Above so many deltas the file is written anew.
+const MOST_DELTAS: u32 = 1000;
+/// No single sealed delta is larger; a length beyond it is damage.
+const MAX_ENTRY: u64 = 4 << 30;
+
+/// An open copy.
+pub(super) struct LocalCopy {
+    dir: PathBuf,
+    file: Option<File>,
+    deltas: u32,
+}
+
+impl LocalCopy {
+    /// In this directory, which is made when needed.
+    pub fn open(dir: &Path) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(dir).with_context(|| format!("creating {}", dir.display()))?;
+        Ok(Self { dir: dir.to_owned(), file: None, deltas: 0 })
+    }
+
+    /// The vault's settings kept beside the copy.
+    pub fn vault_settings(&self) -> Option<Vec<u8>> {
+        std::fs::read(self.dir.join("vault")).ok()
+    }
+
+    /// Reads the deltas. What follows a damaged entry is left out: it was never acknowledged whole.
+    pub fn read(&mut self, vault: &Vault) -> anyhow::Result<Vec<Delta>> {
+        let path = self.dir.join("state");
+        let mut file = File::open(&path).with_context(|| format!("there is no local copy at {}", path.display()))?;
+        let mut deltas = Vec::new();
+        let mut good = 0u64;
+        while let Some(sealed) = read_entry(&mut file)? {
+            let Ok(opened) = Sealed::from_bytes(sealed.clone()).and_then(|s| vault.open_blob(CONTEXT, &s)) else {
+                anyhow::ensure!(!deltas.is_empty(), "the local copy at {} is damaged", path.display());
+                break;
+            };
+            deltas.push(serde_json::from_slice(opened.expose()).context("the local copy is of another version")?);
+            good += 8 + sealed.len() as u64;
+        }
+        anyhow::ensure!(!deltas.is_empty(), "the local copy at {} is empty", path.display());
+        let file = OpenOptions::new().append(true).open(&path)?;
+        file.set_len(good)?;
+        self.file = Some(file);
+        self.deltas = deltas.len() as u32;
+        Ok(deltas)
+    }
+
+    /// Whether the next delta should be the whole state.
+    pub fn wants_whole(&self) -> bool {
+        self.file.is_none() || self.deltas >= MOST_DELTAS
+    }
+
+    /// Writes a delta to disk; a whole one replaces everything before it.
+    pub fn write(&mut self, delta: &Delta, vault: &Vault) -> anyhow::Result<()> {
+        let bytes = credentialflow_model::SecretValue::new(serde_json::to_vec(delta)?);
+        let sealed = vault.seal_blob(CONTEXT, bytes.expose())?;
+        let entry = sealed.as_bytes();
+        if delta.whole || delta.settings {
+            self.replace("vault", &[&vault.settings_copy()?])?;
+        }
+        if delta.whole {
+            self.replace("state", &[&(entry.len() as u64).to_be_bytes(), entry])?;
+            self.file = Some(OpenOptions::new().append(true).open(self.dir.join("state"))?);
+            self.deltas = 1;
+            return Ok(());
+        }
+        let file = self.file.as_mut().context("the local copy was not begun")?;
+        let mut whole = (entry.len() as u64).to_be_bytes().to_vec();
+        whole.extend_from_slice(entry);
+        file.write_all(&whole)?;
+        file.sync_data()?;
+        self.deltas += 1;
+        Ok(())
+    }
+
+    fn replace(&self, name: &str, parts: &[&[u8]]) -> anyhow::Result<()> {
+        let mut file = tempfile::NamedTempFile::new_in(&self.dir)?;
+        for part in parts {
+            file.write_all(part)?;
+        }
+        file.as_file().sync_all()?;
+        file.persist(self.dir.join(name))?;
+        File::open(&self.dir)?.sync_all()?;
+        Ok(())
+    }
+}
+
+/// One entry; `None` at the end or where the last one was cut short.
+fn read_entry(file: &mut File) -> anyhow::Result<Option<Vec<u8>>> {
+    let mut length = [0u8; 8];
+    if read_fully(file, &mut length)? < length.len() {
+        return Ok(None);
+    }
+    let length = u64::from_be_bytes(length);
+    if length > MAX_ENTRY {
+        return Ok(None);
+    }
+    let mut sealed = Vec::new();
+    file.take(length).read_to_end(&mut sealed)?;
+    Ok((sealed.len() as u64 == length).then_some(sealed))
+}
+
+fn read_fully(file: &mut File, buffer: &mut [u8]) -> std::io::Result<usize> {
+    let mut n = 0;
+    while n < buffer.len() {
+        match file.read(&mut buffer[n..])? {
+            0 => break,
+            read => n += read,
+        }
+    }
+    Ok(n)
+}

@@ -1,0 +1,257 @@
+//! Brings what is stored into force: one publisher, whoever asks for it.
+
+use super::{copy::LocalCopy, delta::Delta, sandbox::Sandbox, state::State};
+use anyhow::Context;
+use arc_swap::ArcSwapOption;
+use credentialflow_admin::ports::{BoxFuture, Dataplane, DataplaneStatus, PublishError, Published};
+use credentialflow_gateway::{Gateway, Snapshot};
+use credentialflow_model::{KeyId, Name, Timestamp, resource::Upstream};
+use credentialflow_policy::RateTable;
+use credentialflow_store::Store;
+use credentialflow_telemetry::Telemetry;
+use credentialflow_vault::Vault;
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::SystemTime,
+};
+
+/// Rate limits with this many active keys are exact.
+const RATE_SLOTS: usize = 1 << 17;
+
+/// The gateway of this process and the state it runs.
+pub(super) struct Plane {
+    store: Store,
+    vault: Vault,
+    telemetry: Telemetry,
+    rates: Arc<RateTable>,
+    sandbox: Sandbox,
+    gateway: ArcSwapOption<Gateway>,
+    inner: tokio::sync::Mutex<Inner>,
+    facts: Mutex<Facts>,
+}
+
+struct Inner {
+    state: Option<State>,
+    copy: Option<LocalCopy>,
+    epoch: u64,
+    /// What is applied to the state but not confirmed by every worker.
+    pending: Vec<KeyId>,
+    dirty: bool,
+}
+
+#[derive(Default, Clone)]
+struct Facts {
+    epoch: u64,
+    seq: u64,
+    routes: u64,
+    keys: u64,
+    workers: u32,
+    published: Option<Timestamp>,
+}
+
+impl Plane {
+    /// A plane without a gateway yet. `copy` is where a local copy is kept, if one is wanted.
+    pub fn new(store: Store, vault: Vault, telemetry: Telemetry, copy: Option<&Path>, seed: u64) -> anyhow::Result<Self> {
+        let copy = copy.map(LocalCopy::open).transpose()?;
+        Ok(Self {
+            store,
+            vault,
+            telemetry,
+            rates: Arc::new(RateTable::new(RATE_SLOTS, seed)),
+            sandbox: Sandbox::default(),
+            gateway: ArcSwapOption::empty(),
+            inner: tokio::sync::Mutex::new(Inner { state: None, copy, epoch: 0, pending: vec![], dirty: true }),
+            facts: Mutex::default(),
+        })
+    }
+
+    /// Counters of limits, to be shared with what else counts.
+    pub fn rates(&self) -> &Arc<RateTable> {
+        &self.rates
+    }
+
+    /// Reads the whole state, from the store or, while it is away, from the local copy, and compiles
+    /// the first snapshot.
+    pub async fn first_snapshot(&self) -> anyhow::Result<Arc<Snapshot>> {
+        let mut inner = self.inner.lock().await;
+        let inner = &mut *inner;
+        let mut state = State::empty(&self.vault)?;
+        match Delta::read_whole(&self.store).await {
+            Ok(delta) => {
+                if let Some(copy) = &mut inner.copy {
+                    copy.write(&delta, &self.vault).context("writing the local copy")?;
+                }
+                state.apply(delta, &self.vault)?;
+            }
+            Err(away) if away.is_transient() => {
+                let copy = inner.copy.as_mut().with_context(|| away.to_string())?;
+                tracing::warn!(error = %away, "the database is away; starting from the local copy");
+                for delta in copy.read(&self.vault)? {
+                    state.apply(delta, &self.vault)?;
+                }
+            }
+            Err(other) => return Err(other.into()),
+        }
+        let sandbox = self.sandbox_for(&state).await?;
+        inner.epoch = 1;
+        let snapshot = Arc::new(state.compile(1, &self.rates, sandbox)?);
+        self.note(&snapshot, state.seq, 0);
+        inner.state = Some(state);
+        inner.dirty = false;
+        Ok(snapshot)
+    }
+
+    /// From now on changes go to this gateway.
+    pub fn attach(&self, gateway: Gateway) -> Arc<Gateway> {
+        let gateway = Arc::new(gateway);
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner).workers = gateway.workers() as u32;
+        self.gateway.store(Some(gateway.clone()));
+        gateway
+    }
+
+    /// Takes the gateway out, for its shutdown.
+    pub fn detach(&self) -> Option<Arc<Gateway>> {
+        self.gateway.swap(None)
+    }
+
+    /// Brings everything stored into force and waits until every worker has confirmed.
+    pub async fn bring_up_to_date(&self) -> Result<Published, PublishError> {
+        let mut inner = self.inner.lock().await;
+        let inner = &mut *inner;
+        let unreadable = |e: anyhow::Error| PublishError::Unreadable(format!("{e:#}"));
+        let Some(state) = &mut inner.state else {
+            return Err(PublishError::Unreadable("the gateway has not started: the vault is sealed".into()));
+        };
+        loop {
+            let delta = Delta::read_since(&self.store, state.seq).await.map_err(|e| unreadable(e.into()))?;
+            let Some(delta) = delta else { break };
+            if delta.settings {
+                self.vault.reload().await.map_err(|e| unreadable(e.into()))?;
+            }
+            if let Some(copy) = &mut inner.copy {
+                // On disk before it is in force: a restart must not bring a revoked key back.
+                if copy.wants_whole() {
+                    let whole = Delta::read_whole(&self.store).await.map_err(|e| unreadable(e.into()))?;
+                    copy.write(&whole, &self.vault).map_err(unreadable)?;
+                } else {
+                    copy.write(&delta, &self.vault).map_err(unreadable)?;
+                }
+            }
+            inner.dirty = true;
+            inner.pending.extend(state.apply(delta, &self.vault).map_err(unreadable)?);
+        }
+        let gateway = self.gateway.load_full();
+        let workers = gateway.as_ref().map_or(0, |g| g.workers() as u32);
+        if inner.dirty {
+            let sandbox = self.sandbox_for(state).await.map_err(unreadable)?;
+            let snapshot = state.compile(inner.epoch + 1, &self.rates, sandbox);
+            let snapshot = Arc::new(snapshot.map_err(|e| PublishError::NotCompiled(e.to_string()))?);
+            inner.epoch += 1;
+            if let Some(gateway) = &gateway {
+                let installed = gateway.install(snapshot.clone(), inner.pending.clone()).await;
+                installed.map_err(|e| PublishError::NotAcknowledged { acknowledged: e.worker as u32, workers })?;
+            }
+            inner.pending.clear();
+            inner.dirty = false;
+            self.note(&snapshot, state.seq, workers);
+        } else {
+            self.facts.lock().unwrap_or_else(PoisonError::into_inner).seq = state.seq as u64;
+        }
+        Ok(Published { epoch: inner.epoch, workers })
+    }
+
+    /// Follows the change feed: changes of other processes, and retries of what could not be published.
+    pub async fn follow(&self) {
+        let mut changes = self.store.subscribe();
+        let mut away = false;
+        loop {
+            let _ = tokio::time::timeout(std::time::Duration::from_secs(1), changes.changed()).await;
+            match self.bring_up_to_date().await {
+                Ok(_) if away => {
+                    away = false;
+                    tracing::info!("the stored state can be followed again");
+                }
+                Ok(_) => {}
+                Err(error) if !away => {
+                    away = true;
+                    tracing::warn!(%error, "the stored state cannot be followed; the gateway goes on with what it has");
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Where a credential's new version is tried.
+    pub async fn verify_rule(&self, credential: &Name) -> Option<(Upstream, String)> {
+        self.inner.lock().await.state.as_ref()?.verify_rule(credential)
+    }
+
+    /// The sandbox's address, if it runs.
+    pub fn sandbox(&self) -> Option<String> {
+        self.sandbox.address()
+    }
+
+    /// Running requests that were injected with a version.
+    pub async fn count_in_flight(&self, credential: &str, version: u32) -> u64 {
+        match self.gateway.load_full() {
+            Some(gateway) => gateway.in_flight(credential, version).await,
+            None => 0,
+        }
+    }
+
+    /// Open connections and running requests.
+    pub fn load(&self) -> (u64, u64) {
+        self.gateway.load().as_ref().map_or((0, 0), |g| g.load())
+    }
+
+    async fn sandbox_for(&self, state: &State) -> anyhow::Result<Option<String>> {
+        if state.uses_sandbox() { self.sandbox.start().await.map(Some) } else { Ok(self.sandbox.address()) }
+    }
+
+    fn note(&self, snapshot: &Snapshot, seq: i64, workers: u32) {
+        let mut facts = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
+        *facts = Facts {
+            epoch: snapshot.epoch,
+            seq: seq as u64,
+            routes: snapshot.route_count() as u64,
+            keys: snapshot.key_count() as u64,
+            workers: facts.workers.max(workers),
+            published: Some(SystemTime::now().into()),
+        };
+        self.telemetry.metrics().set_gauge("routes", "Routes in force", facts.routes as i64);
+        self.telemetry.metrics().set_gauge("keys", "Keys accepted", facts.keys as i64);
+        self.telemetry.metrics().set_gauge("snapshot_epoch", "Epoch of the snapshot in force", facts.epoch as i64);
+    }
+}
+
+/// The admin API's view of a plane.
+pub(super) struct Port(pub Arc<Plane>);
+
+impl Dataplane for Port {
+    fn publish(&self) -> BoxFuture<'_, Result<Published, PublishError>> {
+        Box::pin(self.0.bring_up_to_date())
+    }
+
+    fn status(&self) -> DataplaneStatus {
+        let facts = self.0.facts.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (connections, in_flight) = self.0.load();
+        DataplaneStatus {
+            workers: facts.workers,
+            connections,
+            in_flight,
+            routes: facts.routes,
+            keys: facts.keys,
+            epoch: facts.epoch,
+            seq: facts.seq,
+            published: facts.published,
+            records_dropped: self.0.telemetry.status().dropped,
+        }
+    }
+
+    fn in_flight(&self, credential: &str, version: u32) -> u64 {
+        let ask = self.0.count_in_flight(credential, version);
+        // The port is synchronous; the control runtime has several threads, so one may wait here.
+        tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(ask))
+    }
+}

@@ -1,0 +1,190 @@
+//! What changed, as plain data: read from the store, applied to the state, kept in the local copy.
+
+use credentialflow_model::{
+    KeyId, Name, Timestamp,
+    lifecycle::VersionState,
+    resource::{Key, Kind},
+};
+use credentialflow_policy::{KeyExtras, KeyRecord, KeySecret};
+use credentialflow_store::{ChangeKind, KeySecretRow, Store, StoreError};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// Everything that changed up to a place in the change feed. The whole state is one as well.
+#[derive(Default, Serialize, Deserialize)]
+pub(super) struct Delta {
+    /// Place in the feed up to which this is everything.
+    pub seq: i64,
+    /// Whether what is not named here is gone.
+    pub whole: bool,
+    /// Resources besides keys, as JSON; `None`: deleted.
+    pub resources: Vec<(Kind, Name, Option<String>)>,
+    /// Keys by name; `None`: gone or revoked.
+    pub keys: Vec<(Name, Option<KeyData>)>,
+    /// Current versions of credentials, sealed; `None`: there is none.
+    pub credentials: Vec<(Name, Option<SealedVersion>)>,
+    /// Whether the vault's settings changed.
+    pub settings: bool,
+}
+
+/// What the gateway needs of a key.
+#[derive(Serialize, Deserialize)]
+pub(super) struct KeyData {
+    id: KeyId,
+    application: Name,
+    body: Option<String>,
+    secrets: Vec<SecretData>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SecretData {
+    version: u32,
+    hash: [u8; 32],
+    pepper: u32,
+    retire_at: Option<Timestamp>,
+}
+
+/// A sealed value.
+#[derive(Serialize, Deserialize)]
+pub(super) struct SealedVersion {
+    pub version: u32,
+    pub sealed: Vec<u8>,
+}
+
+/// Above so many changes of one kind, the kind is read whole.
+const MANY: usize = 256;
+/// Keys read at once.
+const PAGE: u32 = 10_000;
+
+impl KeyData {
+    /// Reads a stored key; `None` when none of its secrets is accepted any more.
+    fn read(record: credentialflow_store::KeyRecord) -> Option<Self> {
+        if record.key.revoked_at.is_some() {
+            return None;
+        }
+        let live = |s: &KeySecretRow| matches!(s.state, VersionState::Current | VersionState::Previous);
+        let secrets: Vec<SecretData> = record.secrets.iter().filter(|s| live(s)).map(SecretData::of).collect();
+        let data = Self { id: record.key.id, application: record.key.application, body: record.body, secrets };
+        (!data.secrets.is_empty()).then_some(data)
+    }
+
+    /// The key's public half.
+    pub fn id(&self) -> KeyId {
+        self.id
+    }
+
+    /// The form the gateway's table takes.
+    pub fn into_record(self) -> Option<KeyRecord> {
+        let declared: Option<Key> = self.body.as_deref().and_then(|body| serde_json::from_str(body).ok());
+        let mut secrets = self.secrets;
+        secrets.sort_by_key(|s| s.version);
+        let current = secrets.pop()?.into_secret();
+        Some(KeyRecord {
+            id: self.id,
+            application: self.application,
+            current,
+            previous: secrets.pop().map(SecretData::into_secret),
+            expires: declared.as_ref().and_then(|k| k.expires),
+            not_before: declared.as_ref().and_then(|k| k.not_before),
+            extras: declared.as_ref().and_then(KeyExtras::of),
+        })
+    }
+}
+
+impl SecretData {
+    fn of(row: &KeySecretRow) -> Self {
+        Self { version: row.version, hash: row.hash, pepper: row.pepper_id, retire_at: row.retire_at }
+    }
+
+    fn into_secret(self) -> KeySecret {
+        // Peppers are numbered from 1 and few; one that does not fit is unknown and never accepted.
+        let pepper = u8::try_from(self.pepper).unwrap_or(u8::MAX);
+        KeySecret { version: self.version, hash: self.hash, pepper, retire_at: self.retire_at }
+    }
+}
+
+impl Delta {
+    /// Reads everything.
+    pub async fn read_whole(store: &Store) -> Result<Self, StoreError> {
+        // The place is read first: what changes meanwhile is read twice, never missed.
+        let mut delta = Self { seq: store.latest_change().await?, whole: true, ..Self::default() };
+        for kind in Kind::ALL.into_iter().filter(|k| *k != Kind::Keys) {
+            delta.read_kind(store, kind).await?;
+        }
+        delta.read_keys(store).await?;
+        for row in store.live_credential_versions().await? {
+            if row.state == VersionState::Current
+                && let Some(sealed) = row.sealed
+            {
+                delta.credentials.push((row.credential, Some(SealedVersion { version: row.version, sealed })));
+            }
+        }
+        Ok(delta)
+    }
+
+    /// Reads what changed after a place in the feed; `None`: nothing did.
+    pub async fn read_since(store: &Store, seq: i64) -> Result<Option<Self>, StoreError> {
+        let changes = store.changes_since(seq, 20_000).await?;
+        let Some(last) = changes.last() else { return Ok(None) };
+        let mut delta = Self { seq: last.seq, ..Self::default() };
+        let mut names: [BTreeSet<&str>; 8] = Default::default();
+        let mut credentials = BTreeSet::new();
+        let mut keys = BTreeSet::new();
+        for change in &changes {
+            match change.kind {
+                ChangeKind::Resource(Kind::Keys) | ChangeKind::KeySecrets => drop(keys.insert(change.name.as_str())),
+                ChangeKind::Resource(kind) => drop(names[kind as usize].insert(change.name.as_str())),
+                ChangeKind::CredentialVersions => drop(credentials.insert(change.name.as_str())),
+                ChangeKind::Settings => delta.settings = true,
+            }
+        }
+        for kind in Kind::ALL.into_iter().filter(|k| *k != Kind::Keys) {
+            let changed = &names[kind as usize];
+            if changed.len() > MANY {
+                delta.read_kind(store, kind).await?;
+                let present: BTreeSet<String> =
+                    delta.resources.iter().filter(|r| r.0 == kind).map(|r| r.1.to_string()).collect();
+                for gone in changed.iter().filter(|n| !present.contains(**n)) {
+                    delta.resources.push((kind, name(gone)?, None));
+                }
+            } else {
+                for changed in changed {
+                    let row = store.resource(kind, changed).await?;
+                    delta.resources.push((kind, name(changed)?, row.map(|r| r.body)));
+                }
+            }
+        }
+        for key in keys {
+            let data = store.key_record(key).await?.and_then(KeyData::read);
+            delta.keys.push((name(key)?, data));
+        }
+        for credential in credentials {
+            let versions = store.credential_versions(credential).await?;
+            let current = versions.into_iter().find(|v| v.state == VersionState::Current);
+            let sealed = current.and_then(|v| v.sealed.map(|sealed| SealedVersion { version: v.version, sealed }));
+            delta.credentials.push((name(credential)?, sealed));
+        }
+        Ok(Some(delta))
+    }
+
+    async fn read_kind(&mut self, store: &Store, kind: Kind) -> Result<(), StoreError> {
+        self.resources.extend(store.resources(kind).await?.into_iter().map(|r| (kind, r.name, Some(r.body))));
+        Ok(())
+    }
+
+    async fn read_keys(&mut self, store: &Store) -> Result<(), StoreError> {
+        store
+            .for_each_key(PAGE, |record| {
+                let name = record.key.name.clone();
+                if let Some(data) = KeyData::read(record) {
+                    self.keys.push((name, Some(data)));
+                }
+                Ok(())
+            })
+            .await
+    }
+}
+
+fn name(text: &str) -> Result<Name, StoreError> {
+    text.parse().map_err(|_| StoreError::Corrupt(format!("a change names {text:?}, which is no name")))
+}

@@ -1,0 +1,15 @@
+//! The composition root: the only place where control plane and data plane meet.
+
+mod control;
+mod copy;
+mod credentials;
+mod dataplane;
+mod delta;
+mod jobs;
+mod ports;
+mod sandbox;
+mod start;
+mod state;
+mod verify;
+
+pub use start::run;

@@ -1,0 +1,249 @@
+//! Starts the server, in the order in which its parts need one another, and ends it in the reverse.
+
+use super::{
+    control,
+    dataplane::{Plane, Port},
+    jobs,
+    ports::{Awake, Guesses, Records, RotationPorts},
+};
+use crate::settings::{Role, ServerSettings, TlsFiles};
+use anyhow::{Context, bail, ensure};
+use credentialflow_admin::{AdminSettings, AdminState};
+use credentialflow_gateway::{
+    Gateway,
+    gateway::Start,
+    net::{
+        listener,
+        tls::{self, Certificate},
+    },
+};
+use credentialflow_model::SecretValue;
+use credentialflow_policy::{FailureThrottle, ThrottleSettings};
+use credentialflow_store::Store;
+use credentialflow_telemetry::{Recorder, RecorderSettings};
+use credentialflow_vault::{RotationRunner, SealInput, Vault, VaultError, seal};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+use tokio::{net::TcpListener, sync::watch};
+
+/// Runs the server until it is told to stop and has drained.
+pub async fn run(settings: ServerSettings) -> anyhow::Result<()> {
+    guard_address("gateway", settings.gateway, settings.gateway_tls.is_some(), settings.allow_plaintext)?;
+    guard_address("control", settings.control, settings.control_tls.is_some(), settings.allow_plaintext)?;
+    let store = Store::connect(&settings.database).await.context("opening the database")?;
+    let vault = open_vault(&settings, &store).await?;
+    let mut recorder_settings = RecorderSettings::new(settings.data_dir.join("calls"));
+    recorder_settings.retention_days = settings.call_log_days;
+    let recorder = Recorder::start(recorder_settings).context("starting the recorder")?;
+    let telemetry = recorder.telemetry();
+
+    let seed = random()?;
+    let copy = settings.database.starts_with("postgres").then(|| copy_dir(&settings));
+    let plane = Arc::new(Plane::new(store.clone(), vault.clone(), telemetry.clone(), copy.as_deref(), seed)?);
+    let (stop, stopped) = watch::channel(false);
+
+    let control = if settings.role == Role::Gateway {
+        None
+    } else {
+        Some(start_control(&settings, &store, &vault, &plane, &recorder, stopped.clone()).await?)
+    };
+    let serve = start_when_unsealed(&settings, &store, &vault, &plane, &recorder, seed, stopped.clone());
+    tokio::select! {
+        started = serve => started?,
+        () = signalled() => {}
+    }
+    tracing::info!("shutting down: running requests are finished first");
+    let _ = stop.send(true);
+    if let Some(gateway) = plane.detach() {
+        drain(gateway).await;
+    }
+    if let Some(control) = control {
+        let _ = control.await;
+    }
+    tokio::task::spawn_blocking(move || recorder.shutdown()).await?;
+    jobs::record_last_uses(&store, &telemetry).await;
+    if !vault.is_sealed()
+        && let Err(error) = vault.checkpoint_audit().await
+    {
+        tracing::warn!(%error, "the audit log could not be signed at the end");
+    }
+    store.close().await;
+    tracing::info!("ended");
+    Ok(())
+}
+
+/// Opens the vault: from the database, or from the local copy while the database is away.
+async fn open_vault(settings: &ServerSettings, store: &Store) -> anyhow::Result<Vault> {
+    match store.migrate().await {
+        Ok(_) => match Vault::open_sealed(store).await {
+            Err(VaultError::NotInitialized) => {
+                bail!("this database is not initialized; run `credentialflow init` with the same settings first")
+            }
+            opened => Ok(opened?),
+        },
+        Err(away) if away.is_transient() => {
+            let copy = super::copy::LocalCopy::open(&copy_dir(settings))?;
+            let bytes = copy.vault_settings().with_context(|| format!("{away}, and there is no local copy yet"))?;
+            let vault = Vault::open_copy(&bytes)?;
+            tokio::spawn(attach_when_back(store.clone(), vault.clone()));
+            Ok(vault)
+        }
+        Err(other) => Err(other.into()),
+    }
+}
+
+fn copy_dir(settings: &ServerSettings) -> std::path::PathBuf {
+    settings.data_dir.join("copy")
+}
+
+async fn attach_when_back(store: Store, vault: Vault) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if store.migrate().await.is_ok() && vault.attach(&store).await.is_ok() {
+            tracing::info!("the database is back");
+            return;
+        }
+    }
+}
+
+/// Unseals with what the settings give; without, waits until somebody does. Then runs the gateway
+/// until the process is told to stop.
+async fn start_when_unsealed(
+    settings: &ServerSettings,
+    store: &Store,
+    vault: &Vault,
+    plane: &Arc<Plane>,
+    recorder: &Recorder,
+    seed: u64,
+    stopped: watch::Receiver<bool>,
+) -> anyhow::Result<()> {
+    if let Some(input) = unseal_input(settings)? {
+        vault.unseal(input).await.context("unsealing")?;
+    }
+    if vault.is_sealed() {
+        tracing::warn!("the vault is sealed: the gateway starts after `credentialflow unseal`");
+        while vault.is_sealed() {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+    let snapshot = plane.first_snapshot().await.context("loading the stored state")?;
+    if settings.role != Role::Control {
+        let rates = plane.rates().clone();
+        let gateway = Gateway::start(Start {
+            address: settings.gateway,
+            workers: settings.workers.unwrap_or_else(cores),
+            settings: credentialflow_gateway::Settings { drain: settings.drain, ..Default::default() },
+            snapshot,
+            records: Arc::new(Records(recorder.sender())),
+            throttle: Arc::new(FailureThrottle::new(rates, ThrottleSettings::default())),
+            guesses: Arc::new(Guesses::start(store.clone())),
+            tls: server_tls(settings.gateway_tls.as_ref())?,
+            seed,
+        })
+        .with_context(|| format!("listening on {}", settings.gateway))?;
+        tracing::info!(address = %gateway.address(), workers = gateway.workers(), "the gateway serves");
+        let gateway = plane.attach(gateway);
+        let metrics = recorder.telemetry();
+        let (a, b) = (plane.clone(), plane.clone());
+        metrics.metrics().register_gauge("connections", "Open connections of callers", move || a.load().0 as i64);
+        metrics.metrics().register_gauge("requests_in_flight", "Requests being served", move || b.load().1 as i64);
+        drop(gateway);
+    }
+    tokio::spawn(jobs::record_uses(store.clone(), recorder.telemetry()));
+    tokio::spawn(jobs::housekeeping(store.clone(), vault.clone(), plane.clone()));
+    let follower = plane.clone();
+    tokio::spawn(async move { follower.follow().await });
+    if settings.role != Role::Gateway {
+        let ports = Arc::new(RotationPorts { plane: plane.clone(), telemetry: recorder.telemetry() });
+        let runner = RotationRunner::new(vault.clone(), ports.clone(), ports.clone(), ports, Default::default());
+        let mut stopped = stopped.clone();
+        tokio::spawn(async move { runner.run(async move { drop(stopped.wait_for(|s| *s).await) }).await });
+    }
+    std::future::pending().await
+}
+
+fn unseal_input(settings: &ServerSettings) -> anyhow::Result<Option<SealInput>> {
+    if let Some(file) = &settings.passphrase_file {
+        let text = std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
+        let text = SecretValue::from(text);
+        let line = text.expose_str().unwrap_or_default().lines().next().unwrap_or_default();
+        ensure!(!line.is_empty(), "{} is empty", file.display());
+        return Ok(Some(SealInput::Passphrase(SecretValue::from(line))));
+    }
+    if let Some(file) = &settings.key_file {
+        return Ok(Some(SealInput::KeyFile(file.clone())));
+    }
+    Ok(seal::environment::from_process())
+}
+
+async fn start_control(
+    settings: &ServerSettings,
+    store: &Store,
+    vault: &Vault,
+    plane: &Arc<Plane>,
+    recorder: &Recorder,
+    mut stopped: watch::Receiver<bool>,
+) -> anyhow::Result<tokio::task::JoinHandle<()>> {
+    let socket = listener::bind(settings.control).with_context(|| format!("listening on {}", settings.control))?;
+    let listener = TcpListener::from_std(socket)?;
+    let tls = server_tls(settings.control_tls.as_ref())?;
+    let admin = AdminState::new(
+        store.clone(),
+        vault.clone(),
+        recorder.telemetry(),
+        Arc::new(Port(plane.clone())),
+        Arc::new(Awake),
+        AdminSettings { tls: tls.is_some(), key_prefix: settings.key_prefix.clone(), ..AdminSettings::default() },
+    );
+    let router = control::with_console(credentialflow_admin::router(admin));
+    tracing::info!(address = %listener.local_addr()?, "the control plane serves");
+    Ok(tokio::spawn(control::serve(listener, tls, router, async move { drop(stopped.wait_for(|s| *s).await) })))
+}
+
+fn server_tls(files: Option<&TlsFiles>) -> anyhow::Result<Option<Arc<rustls::ServerConfig>>> {
+    let Some(files) = files else { return Ok(None) };
+    let certificate = Certificate::load(&files.certificate, &files.key)?;
+    tokio::spawn(jobs::reload_certificate(files.clone(), certificate.clone()));
+    Ok(Some(tls::server_config(certificate)?))
+}
+
+/// Secrets must not cross a network in the clear because somebody forgot a line.
+fn guard_address(what: &str, address: SocketAddr, tls: bool, allowed: bool) -> anyhow::Result<()> {
+    ensure!(
+        address.ip().is_loopback() || tls || allowed,
+        "the {what} listener on {address} is reachable from outside and has no TLS; configure a certificate, \
+         listen on 127.0.0.1, or ask for it with --allow-plaintext"
+    );
+    Ok(())
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn random() -> anyhow::Result<u64> {
+    let mut bytes = [0u8; 8];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| anyhow::anyhow!("the system gives no random numbers"))?;
+    Ok(u64::from_be_bytes(bytes))
+}
+
+/// Waits until nobody else holds the gateway, then lets its requests finish.
+async fn drain(mut gateway: Arc<Gateway>) {
+    loop {
+        match Arc::try_unwrap(gateway) {
+            Ok(gateway) => return gateway.shutdown().await,
+            Err(held) => gateway = held,
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+async fn signalled() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
