@@ -208,3 +208,35 @@ fn same_origin(headers: &HeaderMap) -> Result<(), ApiError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn only_pages_of_this_origin_pass() {
+        let check = |pairs: &[(&'static str, &'static str)], expect: bool| {
+            assert_eq!(same_origin(&headers(pairs)).is_ok(), expect, "{pairs:?}");
+        };
+        check(&[], true);
+        check(&[("sec-fetch-site", "none")], true);
+        check(&[("origin", "http://a:1"), ("host", "a:1")], true);
+        check(&[("origin", "http://a:1"), ("host", "a:2")], false);
+        check(&[("origin", "http://a:1.evil.example"), ("host", "a:1")], false);
+        check(&[("origin", "null"), ("host", "a:1")], false);
+        check(&[("sec-fetch-site", "cross-site"), ("origin", "http://a:1"), ("host", "a:1")], false);
+    }
+
+    #[test]
+    fn a_bearer_token_is_read_whatever_the_scheme_s_case() {
+        assert_eq!(bearer(&headers(&[("authorization", "bEARER  x ")])), Some(&b"x"[..]));
+        for none in ["Bearer", "", "Basic eDp5", "Bearerx y"] {
+            assert_eq!(bearer(&headers(&[("authorization", none)])), None, "{none}");
+        }
+    }
+}

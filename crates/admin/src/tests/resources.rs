@@ -3,7 +3,7 @@
 use super::{Control, FILE, value};
 use http::Method;
 use serde_json::{Value, json};
-use std::sync::atomic::Ordering::SeqCst;
+use std::{future::Future, sync::atomic::Ordering::SeqCst};
 
 fn team(description: &str) -> Value {
     json!({ "name": "payments", "description": description })
@@ -193,4 +193,48 @@ async fn calls_are_found_by_filter_and_by_id_and_the_rest_is_said_to_be_wrong() 
     assert!(stats["series"].as_array().unwrap().len() > 10);
     control.get("/api/v1/stats?window=9d").await.expect(400);
     assert!(control.get("/metrics").await.expect(200).text.ends_with("# EOF\n"));
+}
+
+#[tokio::test]
+async fn every_change_is_in_the_audit_log_in_order_and_pages_both_ways() {
+    let control = Control::start().await;
+    control.apply(FILE, value("v1")).await.expect(200);
+    control.post("/api/v1/teams", json!({ "name": "later" })).await.expect(201);
+    let all = control.get("/api/v1/audit?after=0").await.expect(200).json();
+    let events = all["items"].as_array().unwrap();
+    let actions: Vec<_> = events.iter().map(|e| e["action"].as_str().unwrap()).collect();
+    for action in ["vault.init", "key.create", "credential.create", "config.apply", "team.create"] {
+        assert!(actions.contains(&action), "{action} in {actions:?}");
+    }
+    assert!(events.windows(2).all(|w| w[0]["hash"] == w[1]["previous_hash"]));
+    let last = events.last().unwrap();
+    assert_eq!((&last["subject"], &last["actor"]["source"]), (&json!("teams/later"), &json!("127.0.0.1")));
+    let newest = control.get("/api/v1/audit?limit=2").await.expect(200).json();
+    assert_eq!(newest["items"][0], *last);
+    let before = newest["items"][1]["seq"].as_u64().unwrap();
+    let older = control.get(&format!("/api/v1/audit?limit=1&before={before}")).await.expect(200).json();
+    assert_eq!(older["items"][0]["seq"], before - 1);
+    control.get("/api/v1/audit?after=1&before=2").await.expect(400);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_does_not_keep_its_change_from_being_enforced() {
+    let control = Control::start().await;
+    let request = http::Request::post("/api/v1/teams")
+        .header("authorization", format!("Bearer {}", control.token))
+        .header("content-type", "application/json")
+        .body(axum::body::Body::from(team("a").to_string()))
+        .unwrap();
+    let mut answer = Box::pin(control.send(request));
+    // Begun and dropped at once, as when the connection closes.
+    let begun = std::future::poll_fn(|cx| std::task::Poll::Ready(answer.as_mut().poll(cx).is_pending())).await;
+    assert!(begun);
+    drop(answer);
+    for _ in 0..500 {
+        if control.dataplane.published.load(SeqCst) == 1 {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("the change was not published");
 }
