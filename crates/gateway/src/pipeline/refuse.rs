@@ -101,7 +101,11 @@ pub(super) async fn rescue<C: Caller>(
     }
     let len = body.len() as u64;
     let head = record.method_is_head();
-    caller.begin(reason.status(), &fields, if head { AnswerFraming::Described(len) } else { AnswerFraming::Length(len) });
+    caller.begin(
+        reason.status(),
+        &fields,
+        if head { AnswerFraming::Described(len) } else { AnswerFraming::Length(len) },
+    );
     record.answered(reason.status());
     if !head {
         caller.payload(&body);

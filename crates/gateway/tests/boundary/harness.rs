@@ -1,0 +1,314 @@
+//! A real gateway on loopback, configured by YAML as people write it, with its records in hand.
+
+use credentialflow_gateway::{
+    Gateway, Permit, Settings, Snapshot,
+    gateway::Start,
+    ports::{CredentialSlot, CredentialSource, CredentialUnavailable, GuessListener, RecordSink},
+    snapshot::Sources,
+};
+use credentialflow_model::{KeyId, KeyToken, OutcomeReason, ResourceSet, SecretValue, UsageRecord, resource::Key};
+use credentialflow_policy::{
+    ApiKey, FailureThrottle, KeyExtras, KeyRecord, KeySecret, KeyTable, Peppers, RateTable, ThrottleSettings,
+};
+pub use credentialflow_testkit::{
+    upstream::{FakeUpstream, connect},
+    wire::{Message, Wire, find},
+};
+use std::{
+    collections::VecDeque,
+    future::Future,
+    net::IpAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+use tokio::sync::Notify;
+
+/// The upstream credential of most tests.
+pub const SECRET: &str = "sk-upstream-Zq7+/W4e1r9T=";
+/// Longest wait for anything; a test that hangs fails.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Waits for something that must happen.
+pub async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.expect("it happens in time")
+}
+
+/// Waits until a condition that has no event of its own holds.
+pub async fn until(mut condition: impl FnMut() -> bool) {
+    within(async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
+
+#[derive(Default)]
+pub struct Records {
+    kept: Mutex<VecDeque<UsageRecord>>,
+    arrived: Notify,
+}
+
+impl RecordSink for Records {
+    fn take(&self, batch: Vec<UsageRecord>) {
+        self.kept.lock().unwrap().extend(batch);
+        self.arrived.notify_waiters();
+    }
+}
+
+pub struct Credentials(Vec<(Arc<str>, u32, Option<SecretValue>)>);
+
+impl CredentialSource for Credentials {
+    fn slot(&self, name: &str) -> Option<CredentialSlot> {
+        self.0.iter().position(|c| *c.0 == *name).map(|i| i as u32)
+    }
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+    fn describe(&self, slot: CredentialSlot) -> Option<(&Arc<str>, u32)> {
+        self.0.get(slot as usize).map(|c| (&c.0, c.1))
+    }
+    fn open<'a>(&'a self, _: &Permit, slot: CredentialSlot) -> Result<&'a SecretValue, CredentialUnavailable> {
+        self.0.get(slot as usize).and_then(|c| c.2.as_ref()).ok_or(CredentialUnavailable)
+    }
+}
+
+#[derive(Default)]
+pub struct Guesses(pub AtomicUsize);
+
+impl GuessListener for Guesses {
+    fn guessing(&self, _: IpAddr, _: Option<KeyId>) {
+        self.0.fetch_add(1, Relaxed);
+    }
+}
+
+/// How a world differs from the usual one.
+pub struct Setup {
+    pub yaml: String,
+    /// Name, version and value of every credential; an empty value cannot be opened.
+    pub credentials: Vec<(&'static str, u32, &'static str)>,
+    pub settings: Settings,
+    pub throttle: ThrottleSettings,
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    pub workers: usize,
+}
+
+impl Setup {
+    pub fn new(yaml: impl Into<String>) -> Self {
+        Self {
+            yaml: yaml.into(),
+            credentials: vec![("c", 1, SECRET)],
+            settings: Settings {
+                head_timeout: Duration::from_millis(300),
+                body_timeout: Duration::from_millis(400),
+                drain: Duration::from_secs(5),
+                ..Settings::default()
+            },
+            throttle: ThrottleSettings { per_source: 10_000, per_key: 10_000 },
+            tls: None,
+            workers: 2,
+        }
+    }
+
+    pub fn start(self) -> World {
+        World::start(self)
+    }
+}
+
+/// The usual configuration: one route `/*` that asks for a key and injects credential `c`; the last
+/// two arguments are more settings of the upstream and of the route.
+pub fn usual(endpoints: &[String], upstream: &str, route: &str) -> String {
+    let inject = if upstream.contains("inject:") { "" } else { ", inject: { bearer: c }" };
+    let authenticate = if route.contains("authenticate:") { "" } else { ", authenticate: [api_key]" };
+    let matches = if route.contains("match:") { "" } else { ", match: { path: /* }" };
+    format!(
+        "applications:
+  - {{ name: app, allow: {{ routes: [r] }} }}
+keys:
+  - {{ name: k, application: app }}
+  - {{ name: k2, application: app }}
+credentials:
+  - {{ name: c, engine: static }}
+upstreams:
+  - {{ name: u, endpoints: {endpoints:?}, timeouts: {{ connect: 300ms, response: 500ms, idle: 500ms }}{inject}{upstream} }}
+routes:
+  - {{ name: r, upstream: u{authenticate}{matches}{route} }}
+"
+    )
+}
+
+pub struct World {
+    pub gateway: Gateway,
+    pub records: Arc<Records>,
+    pub guesses: Arc<Guesses>,
+    rates: Arc<RateTable>,
+    epoch: AtomicUsize,
+}
+
+impl World {
+    /// The usual world before one upstream.
+    pub fn before(upstream: &FakeUpstream) -> Self {
+        Setup::new(usual(&[upstream.url()], "", "")).start()
+    }
+
+    fn start(setup: Setup) -> Self {
+        let rates = Arc::new(RateTable::new(4096, 7));
+        let records = Arc::new(Records::default());
+        let guesses = Arc::new(Guesses::default());
+        let snapshot = compile(1, &setup.yaml, &setup.credentials, &[], &rates);
+        let gateway = Gateway::start(Start {
+            address: ([127, 0, 0, 1], 0).into(),
+            workers: setup.workers,
+            settings: setup.settings,
+            snapshot: Arc::new(snapshot),
+            records: records.clone(),
+            throttle: Arc::new(FailureThrottle::new(rates.clone(), setup.throttle)),
+            guesses: guesses.clone(),
+            tls: setup.tls,
+            seed: 42,
+        })
+        .unwrap();
+        Self { gateway, records, guesses, rates, epoch: AtomicUsize::new(1) }
+    }
+
+    /// Puts another configuration into force, without the keys named.
+    pub async fn install(&self, yaml: &str, credentials: &[(&'static str, u32, &'static str)], revoked: &[&str]) {
+        let epoch = self.epoch.fetch_add(1, Relaxed) as u64 + 1;
+        let snapshot = compile(epoch, yaml, credentials, revoked, &self.rates);
+        let revoked = revoked.iter().map(|name| key_id(name)).collect();
+        self.gateway.install(Arc::new(snapshot), revoked).await.unwrap();
+    }
+
+    pub async fn connect(&self) -> Wire {
+        connect(self.gateway.address()).await.unwrap()
+    }
+
+    /// Sends bytes on a new connection and reads one answer.
+    pub async fn ask(&self, request: impl AsRef<[u8]>) -> Message {
+        let mut wire = self.connect().await;
+        wire.send(request).await.unwrap();
+        within(wire.message()).await.expect("an answer")
+    }
+
+    /// Asks `GET path` with key `k` and more header lines, each ending in CRLF.
+    pub async fn get(&self, path: &str, more: &str) -> Message {
+        self.ask(get(path, more)).await
+    }
+
+    /// The next record.
+    pub async fn record(&self) -> UsageRecord {
+        within(async {
+            loop {
+                let arrived = self.records.arrived.notified();
+                if let Some(record) = self.records.kept.lock().unwrap().pop_front() {
+                    return record;
+                }
+                arrived.await;
+            }
+        })
+        .await
+    }
+
+    /// The next record, which must have this outcome.
+    pub async fn outcome(&self, expect: OutcomeReason) -> UsageRecord {
+        let record = self.record().await;
+        assert_eq!(record.outcome, expect, "{record:?}");
+        record
+    }
+
+    /// Waits until nothing is running any more.
+    pub async fn calm(&self) {
+        until(|| self.gateway.load().1 == 0).await;
+    }
+
+    /// Shuts down and gives the records nobody asked for.
+    pub async fn finish(self) -> Vec<UsageRecord> {
+        assert_eq!(self.gateway.load().1, 0, "something still runs");
+        within(self.gateway.shutdown()).await;
+        let mut kept = self.records.kept.lock().unwrap();
+        kept.drain(..).collect()
+    }
+
+    /// Shuts down; every request was asked about.
+    pub async fn done(self) {
+        self.calm().await;
+        let rest = self.finish().await;
+        assert!(rest.is_empty(), "more records than requests: {rest:?}");
+    }
+}
+
+pub fn get(path: &str, more: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nhost: gw\r\nx-api-key: {}\r\n{more}\r\n", key("k"))
+}
+
+pub fn post(path: &str, more: &str, body: &str) -> String {
+    let length = body.len();
+    let key = key("k");
+    format!("POST {path} HTTP/1.1\r\nhost: gw\r\nx-api-key: {key}\r\ncontent-length: {length}\r\n{more}\r\n{body}")
+}
+
+/// An answer with a length.
+pub fn answer(status: u16, more: &str, body: &str) -> String {
+    format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n{more}\r\n{body}", body.len())
+}
+
+fn key_id(name: &str) -> KeyId {
+    KeyId::from_bits(name.bytes().fold(11, |h, b| h * 131 + u64::from(b)) << 20)
+}
+
+/// The key of this name, as its holder has it.
+pub fn key(name: &str) -> String {
+    let mut n = name.bytes().fold(3u8, |h, b| h.wrapping_mul(31).wrapping_add(b));
+    let token = KeyToken::generate("cfk", "live", key_id(name), |b| {
+        b.fill_with(|| {
+            n = n.wrapping_mul(37).wrapping_add(11);
+            n
+        })
+    });
+    token.unwrap().expose_str().unwrap().to_owned()
+}
+
+fn peppers() -> Peppers {
+    Peppers::new([(1, &SecretValue::from("a pepper of tests"))])
+}
+
+fn record_of(declared: &Key) -> KeyRecord {
+    let name = declared.name.as_str();
+    let text = key(name);
+    let token = KeyToken::parse(text.as_bytes()).unwrap();
+    let hash = peppers().hash(1, token.expose_secret()).unwrap();
+    KeyRecord {
+        id: token.id,
+        application: declared.application.clone(),
+        current: KeySecret { version: 1, hash, pepper: 1, retire_at: None },
+        previous: None,
+        expires: declared.expires,
+        not_before: declared.not_before,
+        extras: KeyExtras::of(declared),
+    }
+}
+
+fn compile(
+    epoch: u64,
+    yaml: &str,
+    credentials: &[(&'static str, u32, &'static str)],
+    revoked: &[&str],
+    rates: &Arc<RateTable>,
+) -> Snapshot {
+    let (set, _, problems): (ResourceSet, _, _) = credentialflow_model::config::read("test.yaml", yaml);
+    assert!(problems.0.is_empty(), "{problems:?}\n{yaml}");
+    let keys = set.keys.iter().filter(|k| !revoked.contains(&k.name.as_str())).map(record_of);
+    let value = |v: &str| (!v.is_empty()).then(|| SecretValue::from(v));
+    let sources = Sources {
+        keys: KeyTable::from_records(keys),
+        api_key: ApiKey::new(Arc::new(peppers())),
+        credentials: Arc::new(Credentials(credentials.iter().map(|(n, v, s)| ((*n).into(), *v, value(s))).collect())),
+        rates: rates.clone(),
+        sandbox: None,
+        max_model_body: 1 << 20,
+    };
+    Snapshot::compile(epoch, &set, sources).unwrap()
+}

@@ -1,0 +1,12 @@
+//! What the gateway promises, shown over real sockets: a gateway in this process, fake upstreams whose
+//! every byte the tests decide, callers that behave well or badly, and the records of all of it.
+
+#![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
+
+mod authentication;
+mod bodies;
+mod callers;
+mod harness;
+mod routing;
+mod secrets;
+mod upstreams;

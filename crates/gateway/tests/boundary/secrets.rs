@@ -1,0 +1,105 @@
+//! What an upstream was sent it may repeat, but the caller never sees it.
+
+use crate::harness::*;
+use credentialflow_model::OutcomeReason as R;
+
+/// Every form in which the secret may come back, given how it was sent.
+const FORMS: [&str; 3] = [SECRET, "sk-upstream-Zq7%2B%2FW4e1r9T%3D", "Ym9iOnNrLXVwc3RyZWFtLVpxNysvVzRlMXI5VD0="];
+
+fn assert_clean(answer: &Message, what: &str) {
+    let everything = answer.everything();
+    for form in FORMS {
+        assert!(find(&everything, form.as_bytes()).is_none(), "{what}: the secret came back: {answer:?}");
+    }
+}
+
+/// An upstream that sends the request's head back, in a header and in the body.
+async fn echo() -> FakeUpstream {
+    FakeUpstream::start(|mut peer| async move {
+        while let Some(request) = peer.request().await {
+            let head = String::from_utf8_lossy(&request.head).into_owned();
+            let flat = head.replace("\r\n", " ");
+            let status = if request.target().contains("fail") { 500 } else { 200 };
+            peer.send(answer(status, &format!("x-echo: {flat}\r\n"), &head)).await;
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn echoes_in_headers_and_bodies() {
+    let upstream = echo().await;
+    for inject in [
+        "{ bearer: c }",
+        "{ header: { name: x-secret, credential: c, prefix: 'k ' } }",
+        "{ query: { name: key, credential: c } }",
+        "{ basic: { username: bob, credential: c } }",
+    ] {
+        let world = Setup::new(usual(&[upstream.url()], &format!(", inject: {inject}"), "")).start();
+        for path in ["/a", "/fail"] {
+            let answer = world.get(path, "").await;
+            assert!(answer.complete && answer.text().contains("host:"), "{answer:?}");
+            assert!(answer.text().contains("********"), "{inject}: something was blotted out");
+            assert!(answer.field("x-echo").unwrap().contains("********"), "{inject}");
+            assert_clean(&answer, inject);
+            world.outcome(R::Served).await;
+        }
+        world.done().await;
+    }
+}
+
+#[tokio::test]
+async fn split_at_every_place() {
+    // Each request says where the answer is cut in two TCP segments, and whether it comes in chunks.
+    let upstream = FakeUpstream::start(|mut peer| async move {
+        while let Some(request) = peer.request().await {
+            let mut numbers = request.target().trim_start_matches('/').split('/').map(|n| n.parse::<usize>().unwrap());
+            let (cut, chunked) = (numbers.next().unwrap(), numbers.next().unwrap() == 1);
+            let body = format!("aa{SECRET}zz");
+            let (a, b) = body.split_at(cut);
+            let (first, second) = if chunked {
+                let chunk = |s: &str| if s.is_empty() { String::new() } else { format!("{:x}\r\n{s}\r\n", s.len()) };
+                let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+                (format!("{head}{}", chunk(a)), format!("{}0\r\n\r\n", chunk(b)))
+            } else {
+                (format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{a}", body.len()), b.to_owned())
+            };
+            peer.send(first).await;
+            // Long enough for the gateway to have read the first segment alone.
+            tokio::time::sleep(std::time::Duration::from_millis(3)).await;
+            peer.send(second).await;
+        }
+    })
+    .await;
+    let world = World::before(&upstream);
+    let mut wire = world.connect().await;
+    let expect = format!("aa{}zz", "*".repeat(SECRET.len()));
+    for chunked in [0, 1] {
+        for cut in 0..=SECRET.len() + 4 {
+            wire.send(get(&format!("/{cut}/{chunked}"), "")).await.unwrap();
+            let answer = within(wire.message()).await.unwrap();
+            assert_eq!(answer.text(), expect, "cut at {cut}");
+            assert!(answer.complete);
+        }
+    }
+    world.calm().await;
+    assert_eq!(world.finish().await.len(), 2 * (SECRET.len() + 5));
+}
+
+#[tokio::test]
+async fn compressed_answers_are_refused_unless_passed_on_purpose() {
+    let upstream = FakeUpstream::answering(answer(200, "content-encoding: gzip\r\n", "\u{1f}zipped")).await;
+    let world = World::before(&upstream);
+    let refused = world.get("/", "accept-encoding: gzip\r\n").await;
+    assert_eq!(refused.status(), 502);
+    assert_eq!(upstream.last().field("accept-encoding"), Some("identity"));
+    let record = world.outcome(R::UpstreamMalformed).await;
+    assert_eq!((record.status, record.upstream_status), (502, 200));
+    world.install(&usual(&[upstream.url()], ", encoding: passthrough", ""), &[("c", 1, SECRET)], &[]).await;
+    let passed = world.get("/", "accept-encoding: gzip\r\n").await;
+    assert_eq!((passed.status(), passed.text().as_str()), (200, "\u{1f}zipped"));
+    assert_eq!(passed.field("content-encoding"), Some("gzip"));
+    assert_eq!(upstream.last().field("accept-encoding"), Some("gzip"));
+    world.outcome(R::Served).await;
+    world.done().await;
+}
