@@ -64,17 +64,18 @@ const key = createRoute({
   component: lazyRouteComponent(() => import('./pages/KeyPage'), 'KeyPage'),
 })
 
+const unknown = createRoute({
+  getParentRoute: () => inside,
+  path: '$',
+  component: () => <Page title="There is no such page" lead="The address may be mistyped or out of date. Choose a page in the navigation." />,
+})
+
 export const router = createRouter({
-  routeTree: root.addChildren([signIn, inside.addChildren([overview, calls, credentials, credential, keys, key])]),
+  routeTree: root.addChildren([signIn, inside.addChildren([overview, calls, credentials, credential, keys, key, unknown])]),
   defaultPreload: 'intent',
   defaultErrorComponent: ({ error }) => (
     <Page title="Something went wrong">
       <Failure error={error} retry={() => window.location.reload()} />
-    </Page>
-  ),
-  defaultNotFoundComponent: () => (
-    <Page title="There is no such page" lead="The address may be mistyped or out of date. Choose a page on the left.">
-      {null}
     </Page>
   ),
 })

@@ -761,9 +761,19 @@ export interface components {
         CallLogStatus: {
             /**
              * Format: int64
-             * @description Records dropped since the start because the queue was full or the log could not be written.
+             * @description Records dropped since the start because a queue was full.
              */
             dropped: number;
+            /**
+             * Format: int64
+             * @description Records not yet on disk.
+             */
+            waiting: number;
+            /**
+             * Format: int64
+             * @description Failed writes since the start; they are retried.
+             */
+            write_errors: number;
             /**
              * Format: int64
              * @description Records written since the start.
@@ -899,7 +909,7 @@ export interface components {
          * @description The closed list of codes. Public and stable.
          * @enum {string}
          */
-        Code: "invalid_request" | "unauthenticated" | "cross_site" | "not_found" | "method_not_allowed" | "timeout" | "already_exists" | "conflict" | "idempotency_mismatch" | "revision_mismatch" | "body_too_large" | "unsupported_media_type" | "invalid_resources" | "too_many_failures" | "internal" | "sealed" | "store_unavailable" | "call_log_unavailable" | "not_yet_enforced";
+        Code: "InvalidRequest" | "Unauthenticated" | "CrossSite" | "NotFound" | "MethodNotAllowed" | "Timeout" | "AlreadyExists" | "Conflict" | "IdempotencyMismatch" | "RevisionMismatch" | "BodyTooLarge" | "UnsupportedMediaType" | "InvalidResources" | "TooManyFailures" | "Internal" | "Sealed" | "StoreUnavailable" | "CallLogUnavailable" | "NotYetEnforced";
         /** @description A configuration: the texts, and the values their references resolve to. */
         Configuration: {
             /** @description The texts; together they are one configuration. */
@@ -2042,8 +2052,6 @@ export interface components {
         Status: {
             /** @description The writer of the call log. */
             call_log: components["schemas"]["CallLogStatus"];
-            /** @description Which database: `sqlite` or `postgres`. */
-            database: string;
             /** @description The gateway. */
             dataplane: components["schemas"]["DataplaneStatus"];
             /** @description Whether every worker enforces everything stored. */
@@ -3501,7 +3509,7 @@ export interface operations {
     get_stats: {
         parameters: {
             query?: {
-                /** @description How far back from now, 1 minute to 31 days. One hour unless set. */
+                /** @description How far back from now, 1 minute to 1 day. One hour unless set. */
                 window?: components["schemas"]["Period"];
             };
             header?: never;

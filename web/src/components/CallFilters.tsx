@@ -30,20 +30,20 @@ export function CallFilters({ search, onChange }: CallFiltersProps) {
       <Select label="Outcome" w={{ base: HALF, xs: 210 }} clearable searchable placeholder="Any outcome"
         data={OUTCOMES.map((value) => ({ value, label: title(value) }))}
         value={search.outcome ?? null} onChange={(outcome) => onChange({ outcome: outcome ?? undefined })} />
-      <Popover position="bottom-end" width={420} shadow="md" trapFocus>
-        <Popover.Target>
-          <Indicator disabled={hidden === 0} label={hidden} size={17} color="pine">
+      <Indicator disabled={hidden === 0} label={hidden} size={17}>
+        <Popover position="bottom-end" width={420} shadow="md" trapFocus>
+          <Popover.Target>
             <Button variant="default" leftSection={<Icon name="filter" size={16} />}>More filters</Button>
-          </Indicator>
-        </Popover.Target>
-        <Popover.Dropdown aria-label="More filters">
-          <SimpleGrid cols={2} spacing="sm">
-            {IN_POPOVER.map((name) => <Word key={name} name={name} search={search} onChange={onChange} wide />)}
-            <NumberInput label="Slower than" suffix=" ms" min={1} allowDecimal={false} allowNegative={false} placeholder="Any duration"
-              value={search.slower ?? ''} onChange={(value) => onChange({ slower: Number(value) || undefined })} />
-          </SimpleGrid>
-        </Popover.Dropdown>
-      </Popover>
+          </Popover.Target>
+          <Popover.Dropdown aria-label="More filters">
+            <SimpleGrid cols={2} spacing="sm">
+              {IN_POPOVER.map((name) => <Word key={name} name={name} search={search} onChange={onChange} wide />)}
+              <NumberInput label="Slower than" suffix=" ms" min={1} allowDecimal={false} allowNegative={false} placeholder="Any duration"
+                value={search.slower ?? ''} onChange={(value) => onChange({ slower: Number(value) || undefined })} />
+            </SimpleGrid>
+          </Popover.Dropdown>
+        </Popover>
+      </Indicator>
       {narrowed(search) > 0 && (
         <Button variant="subtle" color="gray" c="var(--cf-quiet)" leftSection={<Icon name="close" size={15} />} onClick={() => onChange(NONE)}>
           Clear

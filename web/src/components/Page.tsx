@@ -10,7 +10,7 @@ interface PageProps {
   lead?: ReactNode
   back?: { to: '/keys' | '/credentials'; label: string }
   actions?: ReactNode
-  children: ReactNode
+  children?: ReactNode
 }
 
 export function Page({ title, lead, back, actions, children }: PageProps) {

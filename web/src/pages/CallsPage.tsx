@@ -87,6 +87,11 @@ function useFresh(items: CallRow[] | undefined, live: boolean): (call: CallRow) 
   return ({ request_id: id }) => before !== undefined && id > before
 }
 
+/** A name, cut where a column would grow too wide; whole in the request's story. */
+function Name({ text, none }: { text: string | null | undefined; none: string }) {
+  return text ? <div className="truncate" style={{ maxWidth: 128 }} title={text}>{text}</div> : <span className="quiet">{none}</span>
+}
+
 const column = createColumnHelper<CallRow>()
 const columns = [
   column.accessor('time', {
@@ -114,23 +119,27 @@ const columns = [
       <div className="truncate mono" style={{ maxWidth: 240 }}><span className="quiet">{call.method}</span> {call.path}</div>
     ),
   }),
+  column.accessor('total_us', { header: 'Duration', meta: { end: true }, cell: ({ getValue }) => duration(getValue()) }),
   column.accessor('application', {
     header: 'Application',
     meta: { from: 'md' },
-    cell: ({ getValue }) => getValue() ?? <span className="quiet">unknown</span>,
+    cell: ({ getValue }) => <Name text={getValue()} none="unknown" />,
   }),
   column.accessor('route', {
     header: 'Route',
     meta: { from: 'lg' },
-    cell: ({ getValue }) => getValue() ?? <span className="quiet">none</span>,
+    cell: ({ getValue }) => <Name text={getValue()} none="none" />,
   }),
   column.display({
     id: 'credential',
     header: 'Credential',
     meta: { from: 'xl' },
-    cell: ({ row: { original: call } }) => call.credential
-      ? <span className="nowrap">{call.credential} <Tag>v{call.credential_version}</Tag></span>
-      : <span className="quiet">none</span>,
+    cell: ({ row: { original: call } }) => (
+      <Group gap={6} wrap="nowrap">
+        <Name text={call.credential} none="none" />
+        {call.credential && <Tag>v{call.credential_version}</Tag>}
+      </Group>
+    ),
   }),
   column.display({
     id: 'model',
@@ -143,5 +152,4 @@ const columns = [
       </span>
     ) : <span className="quiet">–</span>,
   }),
-  column.accessor('total_us', { header: 'Duration', meta: { end: true }, cell: ({ getValue }) => duration(getValue()) }),
 ]
