@@ -1,0 +1,63 @@
+//! `cargo xtask bench`: what a request costs, most of it beside nginx in the same run.
+
+mod compare;
+mod installation;
+mod keys;
+mod load;
+mod routes;
+
+use anyhow::Result;
+
+/// What is measured.
+#[derive(clap::Args)]
+pub struct Args {
+    /// What to measure; without one, the four that are compared with nginx.
+    #[arg(value_enum)]
+    set: Option<Set>,
+    /// Rounds of the compared sets; each measures every target once.
+    #[arg(long, default_value_t = 8)]
+    rounds: u32,
+    /// Seconds of load for one figure.
+    #[arg(long, default_value_t = 4)]
+    secs: u32,
+    /// Measure a binary built with this profile instead of the shipped one.
+    #[arg(long, default_value = "release")]
+    profile: String,
+}
+
+/// The sets.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Set {
+    /// A 1 KiB REST answer, beside nginx with the same duties.
+    Plain,
+    /// A whole chat completion.
+    Chat,
+    /// 64 events written at once.
+    StreamBurst,
+    /// 64 events, 2 ms apart.
+    StreamPaced,
+    /// The cost of a request from 10 to 100,000 routes.
+    Routes,
+    /// The cost of a key check with one key and with a million, and what a key weighs.
+    Keys,
+}
+
+/// Measures and prints.
+pub fn run(args: &Args) -> Result<()> {
+    match args.set {
+        Some(Set::Routes) => routes::run(&args.profile, args.secs),
+        Some(Set::Keys) => keys::run(&args.profile),
+        Some(set) => compare::run(&[harness_name(set)], args),
+        None => compare::run(&[Set::Plain, Set::Chat, Set::StreamBurst, Set::StreamPaced].map(harness_name), args),
+    }
+}
+
+const fn harness_name(set: Set) -> &'static str {
+    match set {
+        Set::Plain => "plain",
+        Set::Chat => "chat",
+        Set::StreamBurst => "stream-burst",
+        Set::StreamPaced => "stream-paced",
+        Set::Routes | Set::Keys => "",
+    }
+}

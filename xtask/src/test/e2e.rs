@@ -1,0 +1,73 @@
+//! Runs the suites of `e2e/`: every `e2e/NN-name/run`, in order, each against the built binary.
+//!
+//! A suite is an executable that gets these variables, prints what it does, ends with a line
+//! `N passed, M failed` and exits 0 when nothing failed:
+//!
+//! | Variable | Holds |
+//! | --- | --- |
+//! | `CREDENTIALFLOW_BIN` | the built binary |
+//! | `CREDENTIALFLOW_ROOT` | the repository |
+//! | `E2E_TMP` | a fresh folder, removed when the suite passed |
+//! | `E2E_CACHE` | a folder that is kept between runs, for what was downloaded |
+//! | `E2E_SLOW` | `1` with `--slow` |
+//!
+//! With `--slow` the executables `e2e/NN-name/run-slow` run as well: drills that take minutes.
+
+use super::{checks::PROFILE, context::Context, suites::Count};
+use crate::{need, repo, say};
+use anyhow::Result;
+use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, time::Instant};
+
+/// Minutes one suite may take.
+const LIMIT: u64 = 10;
+/// Minutes one drill may take.
+const SLOW_LIMIT: u64 = 60;
+
+/// Runs all.
+pub fn run(context: &Context) -> Result<Count> {
+    let mut suites = executables("run");
+    if context.slow {
+        suites.extend(executables("run-slow"));
+    }
+    if suites.is_empty() {
+        say::note("    e2e/ holds no suite");
+        return Ok(Count::default());
+    }
+    need::node()?;
+    need::all(&[need::POSTGRES, need::CHROMIUM, need::PYTHON_VENV])?;
+    crate::web::install()?;
+    let cache = repo::target().join("e2e-cache");
+    fs::create_dir_all(&cache)?;
+    let mut sum = Count::default();
+    for suite in suites {
+        let started = Instant::now();
+        let name = format!("{}", suite.strip_prefix(repo::root()).unwrap_or(&suite).display());
+        let folder = repo::fresh_dir("e2e")?;
+        let mut command = context.command(&suite.to_string_lossy(), &[]);
+        command
+            .env("CREDENTIALFLOW_BIN", repo::binary(PROFILE))
+            .env("CREDENTIALFLOW_ROOT", repo::root())
+            .env("E2E_TMP", &folder)
+            .env("E2E_CACHE", &cache);
+        if context.slow {
+            command.env("E2E_SLOW", "1");
+        }
+        let limit = if name.ends_with("-slow") { SLOW_LIMIT } else { LIMIT };
+        let count = context.run(&name.replace('/', "-"), command, limit)?;
+        if count.failed == 0 {
+            fs::remove_dir_all(&folder)?;
+        }
+        let verdict = if count.failed == 0 { "ok" } else { "FAILED" };
+        say::note(&format!("    {name:<32} {:>5}  {verdict}", say::seconds(started.elapsed())));
+        sum = sum + count;
+    }
+    Ok(sum)
+}
+
+fn executables(name: &str) -> Vec<PathBuf> {
+    let folders = fs::read_dir(repo::root().join("e2e")).into_iter().flatten().flatten();
+    let runs = |path: &PathBuf| fs::metadata(path).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
+    let mut found: Vec<PathBuf> = folders.map(|f| f.path().join(name)).filter(runs).collect();
+    found.sort();
+    found
+}
