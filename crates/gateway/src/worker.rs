@@ -359,6 +359,8 @@ async fn serve(worker: Rc<Worker>, listener: tokio::net::TcpListener, mut comman
                     let _ = done.send(());
                 }
                 Some(Command::InFlight { credential, version, answer }) => {
+                    // Who hears "none" also has the records of those there were.
+                    worker.flush_records();
                     let _ = answer.send(worker.in_flight(credential, version));
                 }
                 Some(Command::Shutdown { done }) => {

@@ -48,7 +48,7 @@ pub async fn until(mut condition: impl FnMut() -> bool) {
 
 #[derive(Default)]
 pub struct Records {
-    kept: Mutex<VecDeque<UsageRecord>>,
+    pub kept: Mutex<VecDeque<UsageRecord>>,
     arrived: Notify,
 }
 
@@ -202,11 +202,12 @@ impl World {
     pub async fn record(&self) -> UsageRecord {
         within(async {
             loop {
-                let arrived = self.records.arrived.notified();
+                // Asking makes the workers hand over what they have, without waiting for their next tick.
+                self.gateway.in_flight("", 0).await;
                 if let Some(record) = self.records.kept.lock().unwrap().pop_front() {
                     return record;
                 }
-                arrived.await;
+                let _ = tokio::time::timeout(Duration::from_millis(10), self.records.arrived.notified()).await;
             }
         })
         .await
@@ -217,6 +218,13 @@ impl World {
         let record = self.record().await;
         assert_eq!(record.outcome, expect, "{record:?}");
         record
+    }
+
+    /// The next records: so many, all served. Records come in batches, so asking for many at once is quick.
+    pub async fn served(&self, count: usize) {
+        for _ in 0..count {
+            self.outcome(OutcomeReason::Served).await;
+        }
     }
 
     /// Waits until nothing is running any more.

@@ -5,8 +5,10 @@
 
 mod authentication;
 mod bodies;
+mod change;
 mod callers;
 mod harness;
 mod routing;
 mod secrets;
 mod upstreams;
+mod websocket;

@@ -176,9 +176,9 @@ async fn connections_closed_while_idle_cost_nobody_a_request() {
     for i in 0..40 {
         let answer = if i % 2 == 0 { world.get("/", "").await } else { world.ask(post("/", "", "x")).await };
         assert_eq!(answer.status(), 200, "request {i}");
-        world.outcome(R::Served).await;
         upstream.until(|c| c.open == 0).await;
     }
+    world.served(40).await;
     assert_eq!(upstream.counts().requests, 40, "each was seen once");
     world.done().await;
 }
@@ -222,13 +222,11 @@ async fn failing_endpoints_are_left_alone_for_a_while() {
     let world = setup.start();
     for _ in 0..20 {
         assert_eq!(world.get("/", "").await.status(), 200, "a GET goes on to the other endpoint");
-        world.outcome(R::Served).await;
     }
     assert_eq!(bad.counts().requests, 2);
     tokio::time::sleep(Duration::from_millis(450)).await;
     for _ in 0..6 {
         assert_eq!(world.get("/", "").await.status(), 200);
-        world.outcome(R::Served).await;
     }
     assert_eq!(bad.counts().requests, 3, "one try after the pause");
     // It recovers.
@@ -243,8 +241,8 @@ async fn failing_endpoints_are_left_alone_for_a_while() {
     tokio::time::sleep(Duration::from_millis(450)).await;
     for _ in 0..10 {
         world.get("/", "").await;
-        world.outcome(R::Served).await;
     }
+    world.served(36).await;
     assert_eq!(well.counts().requests, 5, "taken in turn again");
     // When all fail the caller hears it at once.
     let none = after_request("", false).await;
@@ -263,7 +261,8 @@ async fn a_graceful_restart_of_one_of_two_endpoints_fails_no_request() {
     use std::sync::{Arc, atomic::AtomicBool, atomic::Ordering::Relaxed};
     use tokio::net::TcpListener;
     /// A server that, told to stop, refuses new connections, finishes what runs and closes idle ones.
-    async fn serve(address: std::net::SocketAddr, mut stop: tokio::sync::watch::Receiver<bool>) {
+    async fn serve(address: std::net::SocketAddr, stop: tokio::sync::watch::Receiver<bool>) {
+        let mut over = stop.clone();
         let listener = TcpListener::bind(address).await.unwrap();
         let mut all = tokio::task::JoinSet::new();
         loop {
@@ -284,7 +283,7 @@ async fn a_graceful_restart_of_one_of_two_endpoints_fails_no_request() {
                         }
                     });
                 }
-                _ = stop.wait_for(|s| *s) => break,
+                _ = over.wait_for(|s| *s) => break,
             }
         }
         drop(listener);
