@@ -1,6 +1,7 @@
 // What the pages read and change, each once. Live data is asked for again every few seconds while
 // the page is visible; TanStack Query pauses that in background tabs.
 import { QueryClient, queryOptions, useMutation, useQueryClient } from '@tanstack/react-query'
+import { useRef } from 'react'
 import { api, ask } from './client'
 import { Problem } from './problem'
 import type { CallQuery, NewCredential, NewKey } from './types'
@@ -19,9 +20,20 @@ export const queryClient = new QueryClient({
   },
 })
 
-/** One key for one intended change, so that sending it again never makes two. */
-export function idempotencyKey(): string {
+function idempotencyKey(): string {
   return crypto.getRandomValues(new Uint32Array(4)).reduce((text, part) => text + part.toString(16).padStart(8, '0'), '')
+}
+
+/** Sends with one idempotency key for one intended change: after a lost answer, sending the same again brings it back. */
+function useOnce() {
+  const last = useRef({ body: '', key: '' })
+  return async <T,>(body: unknown, send: (key: string) => Promise<T>): Promise<T> => {
+    const text = JSON.stringify(body)
+    if (last.current.body !== text) last.current = { body: text, key: idempotencyKey() }
+    const answer = await send(last.current.key)
+    last.current = { body: '', key: '' }
+    return answer
+  }
 }
 
 export const queries = {
@@ -104,26 +116,31 @@ function useChange<Input, Output>(kind: 'keys' | 'credentials', change: (input: 
   })
 }
 
-export const useCreateKey = () =>
-  useChange('keys', ({ body, once }: { body: NewKey; once: string }) =>
-    ask(api.POST('/api/v1/keys', { body, params: { header: { 'Idempotency-Key': once } } })),
+export function useCreateKey() {
+  const once = useOnce()
+  return useChange('keys', (body: NewKey) =>
+    once(body, (key) => ask(api.POST('/api/v1/keys', { body, params: { header: { 'Idempotency-Key': key } } }))),
   )
+}
 
-export const useRotateKey = (name: string) =>
-  useChange('keys', ({ overlap, once }: { overlap: string; once: string }) =>
-    ask(api.POST('/api/v1/keys/{name}/rotate', {
-      body: { overlap },
-      params: { path: { name }, header: { 'Idempotency-Key': once } },
-    })),
+export function useRotateKey(name: string) {
+  const once = useOnce()
+  return useChange('keys', (overlap: string) =>
+    once(overlap, (key) =>
+      ask(api.POST('/api/v1/keys/{name}/rotate', { body: { overlap }, params: { path: { name }, header: { 'Idempotency-Key': key } } })),
+    ),
   )
+}
 
 export const useRevokeKey = (name: string) =>
   useChange('keys', () => ask(api.POST('/api/v1/keys/{name}/revoke', { params: { path: { name } } })))
 
-export const useCreateCredential = () =>
-  useChange('credentials', ({ body, once }: { body: NewCredential; once: string }) =>
-    ask(api.POST('/api/v1/credentials', { body, params: { header: { 'Idempotency-Key': once } } })),
+export function useCreateCredential() {
+  const once = useOnce()
+  return useChange('credentials', (body: NewCredential) =>
+    once(body, (key) => ask(api.POST('/api/v1/credentials', { body, params: { header: { 'Idempotency-Key': key } } }))),
   )
+}
 
 export const useRotateCredential = (name: string) =>
   useChange('credentials', (body: { secret?: string; overlap?: string }) =>

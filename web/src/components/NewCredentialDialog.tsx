@@ -2,9 +2,8 @@
 import { Button, Group, Modal, PasswordInput, SegmentedControl, Select, SimpleGrid, Stack, Text, TextInput } from '@mantine/core'
 import { useForm } from '@mantine/form'
 import { useNavigate } from '@tanstack/react-router'
-import { useState } from 'react'
 import { Problem } from '@/api/problem'
-import { idempotencyKey, useCreateCredential } from '@/api/queries'
+import { useCreateCredential } from '@/api/queries'
 import type { Engine, NewCredential } from '@/api/types'
 import { isName, isPeriod, NAME_HINT, PERIOD_HINT } from '@/lib/input'
 import { Failure } from './Feedback'
@@ -21,7 +20,6 @@ type Alphabet = NonNullable<NonNullable<NewCredential['generate']>['alphabet']>
 
 export function NewCredentialDialog({ opened, onClose }: { opened: boolean; onClose: () => void }) {
   const navigate = useNavigate()
-  const [once, setOnce] = useState(idempotencyKey)
   const create = useCreateCredential()
   const form = useForm({
     initialValues: EMPTY,
@@ -37,18 +35,16 @@ export function NewCredentialDialog({ opened, onClose }: { opened: boolean; onCl
   function close() {
     form.reset()
     create.reset()
-    setOnce(idempotencyKey())
     onClose()
   }
 
   function submit(values: typeof EMPTY) {
-    create.mutate({ body: credentialFrom(values), once }, {
+    create.mutate(credentialFrom(values), {
       onSuccess: ({ spec: { name } }) => {
         close()
         void navigate({ to: '/credentials/$name', params: { name } })
       },
       onError: (error) => {
-        setOnce(idempotencyKey())
         for (const name of ['name', 'secret', 'length', 'every'] as const) {
           const text = Problem.of(error).field(name)
           if (text) form.setFieldError(name, text)

@@ -2,9 +2,8 @@
 import { Button, Group, Modal, NumberInput, Select, SimpleGrid, Stack, TagsInput, Text, TextInput } from '@mantine/core'
 import { useForm } from '@mantine/form'
 import { useQuery } from '@tanstack/react-query'
-import { useState } from 'react'
 import { Problem } from '@/api/problem'
-import { idempotencyKey, queries, useCreateKey } from '@/api/queries'
+import { queries, useCreateKey } from '@/api/queries'
 import type { IssuedKey, NewKey } from '@/api/types'
 import { isName, isNetwork, isPeriod, NAME_HINT, PERIOD_HINT } from '@/lib/input'
 import { Command } from './Copy'
@@ -20,7 +19,6 @@ interface NewKeyDialogProps {
 
 export function NewKeyDialog({ opened, onClose, onIssued }: NewKeyDialogProps) {
   const { data: applications } = useQuery({ ...queries.applications(), enabled: opened })
-  const [once, setOnce] = useState(idempotencyKey)
   const create = useCreateKey()
   const form = useForm({
     initialValues: EMPTY,
@@ -37,18 +35,16 @@ export function NewKeyDialog({ opened, onClose, onIssued }: NewKeyDialogProps) {
   function close() {
     form.reset()
     create.reset()
-    setOnce(idempotencyKey())
     onClose()
   }
 
   function submit(values: typeof EMPTY) {
-    create.mutate({ body: keyFrom(values), once }, {
+    create.mutate(keyFrom(values), {
       onSuccess: (issued) => {
         close()
         onIssued(issued)
       },
       onError: (error) => {
-        setOnce(idempotencyKey())
         for (const name of ['name', 'application', 'environment', 'expires', 'networks', 'limit'] as const) {
           const text = Problem.of(error).field(name)
           if (text) form.setFieldError(name === 'limit' ? 'requests' : name, text)

@@ -92,7 +92,8 @@ function Warnings() {
   const { data: status, error } = useQuery(queries.status())
   const dropped = Math.max(status?.dataplane.records_dropped ?? 0, status?.call_log.dropped ?? 0)
   const away = error && Problem.of(error).status === 0
-  if (!away && !status?.sealed && !dropped) return null
+  const stuck = status && status.call_log.write_errors > 0 && status.call_log.waiting > 0
+  if (!away && !status?.sealed && !dropped && !stuck) return null
   return (
     <Stack gap="sm" maw={1320} mx="auto" mb="lg" px={8}>
       {away && (
@@ -106,6 +107,11 @@ function Warnings() {
             Credentials can be neither read nor changed until it is unsealed. Run this where the server runs:
             <Command text="credentialflow unseal" />
           </Stack>
+        </Banner>
+      )}
+      {stuck && (
+        <Banner tone="warn" title="The call log cannot be written">
+          {count(status.call_log.waiting)} records wait and are tried again. Check that the data directory is writable and has space.
         </Banner>
       )}
       {dropped > 0 && (

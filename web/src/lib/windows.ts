@@ -1,5 +1,5 @@
 // The spans of time the overview can show.
-export const WINDOWS = ['15m', '1h', '6h', '24h', '7d'] as const
+export const WINDOWS = ['15m', '1h', '6h', '24h'] as const
 export type Window = (typeof WINDOWS)[number]
 export const DEFAULT_WINDOW: Window = '1h'
 

@@ -5,7 +5,7 @@ import { useQuery } from '@tanstack/react-query'
 import { Link, useParams } from '@tanstack/react-router'
 import { createColumnHelper } from '@tanstack/react-table'
 import { useState } from 'react'
-import { idempotencyKey, queries, useRevokeKey, useRotateKey } from '@/api/queries'
+import { queries, useRevokeKey, useRotateKey } from '@/api/queries'
 import type { IssuedKey, KeyItem } from '@/api/types'
 import { CopyButton } from '@/components/Copy'
 import { DataTable } from '@/components/DataTable'
@@ -96,14 +96,12 @@ interface DialogProps {
 function RotateDialog({ name, opened, onClose, onIssued }: DialogProps & { onIssued: (issued: IssuedKey) => void }) {
   const rotate = useRotateKey(name)
   const [overlap, setOverlap] = useState('24h')
-  const [once, setOnce] = useState(idempotencyKey)
   function close() {
     rotate.reset()
-    setOnce(idempotencyKey())
     onClose()
   }
   function start() {
-    rotate.mutate({ overlap, once }, {
+    rotate.mutate(overlap, {
       onSuccess: (issued) => {
         close()
         onIssued(issued)
