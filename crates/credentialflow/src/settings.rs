@@ -238,11 +238,7 @@ impl Settings {
     }
 }
 
-fn tls(
-    listener: &str,
-    certificate: Option<PathBuf>,
-    key: Option<PathBuf>,
-) -> Result<Option<TlsFiles>, SettingsError> {
+fn tls(listener: &str, certificate: Option<PathBuf>, key: Option<PathBuf>) -> Result<Option<TlsFiles>, SettingsError> {
     match (certificate, key) {
         (Some(certificate), Some(key)) => Ok(Some(TlsFiles { certificate, key })),
         (None, None) => Ok(None),
@@ -285,11 +281,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_together_is_refused() {
-        let both = Settings {
-            passphrase_file: Some("a".into()),
-            key_file: Some("b".into()),
-            ..Settings::default()
-        };
+        let both = Settings { passphrase_file: Some("a".into()), key_file: Some("b".into()), ..Settings::default() };
         let half = Settings { gateway_tls_key: Some("k".into()), ..Settings::default() };
         let prefix = Settings { key_prefix: Some("A B".into()), ..Settings::default() };
         let none = Settings { workers: Some(0), ..Settings::default() };

@@ -1,0 +1,251 @@
+//! `credentialflow credential`: credentials held for upstreams. Values go in, never out.
+
+use super::{Outcome, Usage, resource, rotation};
+use crate::{
+    cli::Connection,
+    client::{Client, Refused, escape},
+    input,
+    output::{Output, at, items, table},
+};
+use anyhow::{Context, bail};
+use credentialflow_model::{Name, SecretReference, SecretValue, resource::Overlap};
+use http::StatusCode;
+use serde_json::{Map, Value, json};
+
+/// Credentials held for upstreams
+#[derive(clap::Args)]
+pub struct CredentialArgs {
+    #[command(flatten)]
+    connection: Connection,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(clap::Subcommand)]
+enum Verb {
+    /// List credentials
+    List(resource::ListArgs),
+    /// Show a credential, without its value
+    Show {
+        /// Its name
+        name: String,
+    },
+    /// Give a credential a value: made (engine static) if it does not exist, otherwise rotated to it
+    Set {
+        /// Its name
+        name: Name,
+        #[command(flatten)]
+        value: ValueArgs,
+        #[command(flatten)]
+        wait: Wait,
+    },
+    /// Bring a new version into use while the old one drains; followed until done or rolled back
+    Rotate {
+        /// Its name
+        name: Name,
+        #[command(flatten)]
+        value: ValueArgs,
+        /// Read the new value from standard input
+        #[arg(long, conflicts_with = "value_from")]
+        stdin: bool,
+        /// How long the old version stays valid: until-drained, or a duration such as 24h
+        #[arg(long, value_name = "OVERLAP")]
+        overlap: Option<String>,
+        #[command(flatten)]
+        wait: Wait,
+    },
+    /// Withdraw a credential's versions at once; done when no worker injects them
+    Revoke {
+        /// Its name
+        name: String,
+        /// Only this version
+        #[arg(long, value_name = "NUMBER")]
+        version: Option<u32>,
+    },
+    /// List a credential's versions
+    Versions {
+        /// Its name
+        name: String,
+    },
+    /// List every live version of every credential with the algorithm and key that guard it
+    Inventory,
+    /// Delete a credential; refused while something injects it
+    Delete {
+        /// Its name
+        name: String,
+    },
+}
+
+#[derive(clap::Args)]
+struct ValueArgs {
+    /// Read the value from ${env:NAME} or ${file:PATH}
+    #[arg(long, value_name = "REFERENCE")]
+    value_from: Option<String>,
+}
+
+#[derive(clap::Args)]
+struct Wait {
+    /// Return when the rotation is started, and do not follow it
+    #[arg(long, overrides_with = "wait")]
+    no_wait: bool,
+    /// Follow the rotation until it is done or rolled back (the default)
+    #[arg(long)]
+    wait: bool,
+}
+
+impl ValueArgs {
+    fn read(&self) -> anyhow::Result<Option<SecretValue>> {
+        let Some(text) = &self.value_from else { return Ok(None) };
+        let reference: SecretReference = text
+            .parse()
+            .map_err(|error: credentialflow_model::reference::InvalidReference| Usage(error.to_string()))?;
+        match input::value_from(&reference) {
+            Ok(value) => Ok(Some(value)),
+            Err(why) => bail!("{why}"),
+        }
+    }
+}
+
+pub(super) async fn run(args: CredentialArgs, output: Output) -> anyhow::Result<Outcome> {
+    let client = Client::new(&args.connection)?;
+    match args.verb {
+        Verb::List(list) => {
+            let answer = client.get(&list.path("credentials")).await?;
+            let columns = [
+                ("name", "/spec/name"),
+                ("engine", "/spec/engine"),
+                ("owner", "/spec/owner"),
+                ("version", "/current_version"),
+                ("last used", "/last_used"),
+                ("rotation", "/rotation/step"),
+            ];
+            let empty = "Make one with `credentialflow credential set NAME`, its value on standard input.";
+            output.result(&answer, |answer| resource::page(answer, "credentials", &columns, empty))?;
+        }
+        Verb::Show { name } => resource::show(&client, "credentials", &name, output).await?,
+        Verb::Set { name, value, wait } => {
+            let value = match value.read()? {
+                Some(value) => value,
+                None => input::value_from_stdin()?,
+            };
+            return set(&client, &name, &value, &wait, output).await;
+        }
+        Verb::Rotate { name, value, stdin, overlap, wait } => {
+            let value = if stdin { Some(input::value_from_stdin()?) } else { value.read()? };
+            let mut body = Map::new();
+            if let Some(overlap) = overlap {
+                let overlap = Overlap::try_from(overlap).map_err(|error| Usage(error.to_string()))?;
+                body.insert("overlap".to_owned(), json!(overlap));
+            }
+            return rotate(&client, &name, value.as_ref(), body, &wait, output).await;
+        }
+        Verb::Revoke { name, version } => {
+            let body = version.map_or_else(|| json!({}), |version| json!({ "version": version }));
+            let answer = client.post(&format!("/api/v1/credentials/{}/revoke", escape(&name)), &body).await?;
+            output.result(&answer, |answer| {
+                format!("Revoked {name}: versions {}; no worker injects them.\n", at(answer, "/versions"))
+            })?;
+        }
+        Verb::Versions { name } => {
+            let answer = client.get(&format!("/api/v1/credentials/{}/versions", escape(&name))).await?;
+            let columns = [
+                ("version", "/version"),
+                ("state", "/state"),
+                ("created", "/created"),
+                ("promoted", "/promoted"),
+                ("last used", "/last_used"),
+                ("uses", "/uses"),
+                ("in flight", "/in_flight"),
+            ];
+            let empty = "Give it a value with `credentialflow credential set`.";
+            output.result(&answer, |answer| resource::page(answer, "versions", &columns, empty))?;
+        }
+        Verb::Inventory => inventory(&client, output).await?,
+        Verb::Delete { name } => resource::delete(&client, "credentials", &name, output).await?,
+    }
+    Ok(Outcome::Done)
+}
+
+async fn set(
+    client: &Client,
+    name: &Name,
+    value: &SecretValue,
+    wait: &Wait,
+    output: Output,
+) -> anyhow::Result<Outcome> {
+    let there = client.get(&format!("/api/v1/credentials/{}", escape(name.as_str()))).await;
+    match there {
+        Ok(_) => rotate(client, name, Some(value), Map::new(), wait, output).await,
+        Err(error) if error.downcast_ref::<Refused>().is_some_and(|no| no.status == StatusCode::NOT_FOUND) => {
+            let body = json!({ "name": name, "engine": "static", "secret": text(value)? });
+            let answer = client.create("/api/v1/credentials", &body, None).await?;
+            output.result(&answer, |_| format!("Made credential {name}; version 1 is current.\n"))?;
+            Ok(Outcome::Done)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn rotate(
+    client: &Client,
+    name: &Name,
+    value: Option<&SecretValue>,
+    mut body: Map<String, Value>,
+    wait: &Wait,
+    output: Output,
+) -> anyhow::Result<Outcome> {
+    if let Some(value) = value {
+        body.insert("secret".to_owned(), json!(text(value)?));
+    }
+    let path = format!("/api/v1/credentials/{}/rotate", escape(name.as_str()));
+    let started = client.post(&path, &Value::Object(body)).await?;
+    if wait.no_wait {
+        output.result(&started, |started| format!("Started: {}\n", rotation::text(started)))?;
+        return Ok(Outcome::Done);
+    }
+    rotation::follow(client, started, output).await
+}
+
+fn text(value: &SecretValue) -> anyhow::Result<&str> {
+    value.expose_str().context("the value is not UTF-8 text")
+}
+
+/// Walks every page of credentials, and each one's live versions.
+async fn inventory(client: &Client, output: Output) -> anyhow::Result<()> {
+    let (mut found, mut cursor) = (Vec::new(), None::<String>);
+    loop {
+        let parameters = [("limit", Some("1000".to_owned())), ("cursor", cursor)];
+        let page = client.get(&crate::client::with_query("/api/v1/credentials", &parameters)).await?;
+        for credential in items(&page) {
+            let name = at(credential, "/spec/name");
+            let versions = client.get(&format!("/api/v1/credentials/{}/versions", escape(&name))).await?;
+            for version in items(&versions) {
+                if matches!(at(version, "/state").as_str(), "pending" | "current" | "previous") {
+                    found.push(json!({
+                        "credential": name, "engine": credential.pointer("/spec/engine"),
+                        "version": version.get("version"), "state": version.get("state"),
+                        "algorithm": version.get("algorithm"), "keyring_id": version.get("keyring_id"),
+                        "created": version.get("created"),
+                    }));
+                }
+            }
+        }
+        cursor = page.get("next").and_then(Value::as_str).map(str::to_owned);
+        if cursor.is_none() {
+            break;
+        }
+    }
+    output.result(&json!({ "items": found }), |answer| {
+        if items(answer).is_empty() {
+            return "No credential has a live version. Make one with `credentialflow credential set NAME`.\n"
+                .to_owned();
+        }
+        let columns = ["credential", "version", "state", "engine", "algorithm", "keyring_id", "created"];
+        let rows: Vec<Vec<_>> = items(answer)
+            .iter()
+            .map(|item| columns.iter().map(|name| at(item, &format!("/{name}"))).collect())
+            .collect();
+        table(&columns, &rows)
+    })?;
+    Ok(())
+}

@@ -1,0 +1,240 @@
+//! `credentialflow key`: keys issued to applications. A secret is printed once, by `create` and `rotate`.
+
+use super::{Outcome, Usage, resource};
+use crate::{
+    cli::Connection,
+    client::{Client, escape},
+    output::{Output, at},
+};
+use credentialflow_model::{Name, Period, Timestamp};
+use serde_json::{Map, Value, json};
+use std::time::SystemTime;
+
+/// Keys issued to applications
+#[derive(clap::Args)]
+pub struct KeyArgs {
+    #[command(flatten)]
+    connection: Connection,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(clap::Subcommand)]
+enum Verb {
+    /// Issue a key; its secret is printed once
+    Create(Box<CreateArgs>),
+    /// List keys
+    List(resource::ListArgs),
+    /// Show a key, without its secret
+    Show {
+        /// Its name
+        name: String,
+    },
+    /// Give a key a second secret; both are accepted until the overlap ends
+    Rotate {
+        /// Its name
+        name: String,
+        /// How long the old secret stays valid, as in 24h
+        #[arg(long, value_name = "DURATION")]
+        overlap: Option<Period>,
+        /// Brings the same answer again within 24 hours; random unless given
+        #[arg(long, value_name = "KEY")]
+        idempotency_key: Option<String>,
+    },
+    /// Revoke a key; done when every worker refuses it
+    Revoke {
+        /// Its name
+        name: String,
+    },
+    /// Delete a key; done when every worker refuses it
+    Delete {
+        /// Its name
+        name: String,
+    },
+}
+
+/// What a new key may do.
+#[derive(clap::Args)]
+struct CreateArgs {
+    /// Its name
+    name: Name,
+    /// The application it speaks for
+    #[arg(long, value_name = "NAME")]
+    application: Name,
+    /// For people
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
+    /// The environment written into the key, as in live or test
+    #[arg(long, value_name = "WORD", default_value = "live")]
+    environment: String,
+    /// Refused from then on: a time (RFC 3339) or a duration from now, as in 90d
+    #[arg(long, value_name = "WHEN")]
+    expires: Option<String>,
+    /// Refused before then: a time (RFC 3339) or a duration from now
+    #[arg(long, value_name = "WHEN")]
+    not_before: Option<String>,
+    /// Only from this network; may be repeated
+    #[arg(long = "network", value_name = "CIDR")]
+    networks: Vec<String>,
+    /// Rate limit of this key, as in 100/1m
+    #[arg(long, value_name = "REQUESTS/DURATION")]
+    limit: Option<String>,
+    /// Only this route of the application's; may be repeated
+    #[arg(long = "route", value_name = "NAME")]
+    routes: Vec<Name>,
+    /// Only this model of the application's; may be repeated
+    #[arg(long = "model", value_name = "NAME")]
+    models: Vec<Name>,
+    /// A fact for policies and logs; may be repeated
+    #[arg(long = "metadata", value_name = "NAME=VALUE")]
+    metadata: Vec<String>,
+    /// Brings the same answer again within 24 hours; random unless given
+    #[arg(long, value_name = "KEY")]
+    idempotency_key: Option<String>,
+}
+
+pub(super) async fn run(args: KeyArgs, output: Output) -> anyhow::Result<Outcome> {
+    let verb = match args.verb {
+        // What was typed is looked at before the token is.
+        Verb::Create(create) => {
+            let body = body(&create, SystemTime::now().into())?;
+            let client = Client::new(&args.connection)?;
+            let answer = client.create("/api/v1/keys", &body, create.idempotency_key.as_deref()).await?;
+            output.result(&answer, |answer| issued(answer, "Issued"))?;
+            return Ok(Outcome::Done);
+        }
+        other => other,
+    };
+    let client = Client::new(&args.connection)?;
+    match verb {
+        Verb::Create(_) => {}
+        Verb::List(list) => {
+            let answer = client.get(&list.path("keys")).await?;
+            let columns = [
+                ("name", "/spec/name"),
+                ("application", "/spec/application"),
+                ("id", "/id"),
+                ("expires", "/spec/expires"),
+                ("revoked", "/revoked"),
+                ("last use", "/last_use/time"),
+                ("uses", "/last_use/count"),
+            ];
+            let empty = "Issue one with `credentialflow key create NAME --application APPLICATION`.";
+            output.result(&answer, |answer| resource::page(answer, "keys", &columns, empty))?;
+        }
+        Verb::Show { name } => resource::show(&client, "keys", &name, output).await?,
+        Verb::Rotate { name, overlap, idempotency_key } => {
+            let body = overlap.map_or_else(|| json!({}), |overlap| json!({ "overlap": overlap }));
+            let path = format!("/api/v1/keys/{}/rotate", escape(&name));
+            let answer = client.create(&path, &body, idempotency_key.as_deref()).await?;
+            output.result(&answer, |answer| {
+                let old = answer.pointer("/key/secrets").and_then(Value::as_array).into_iter().flatten();
+                let until = old.filter_map(|secret| secret.get("retires")?.as_str()).max().unwrap_or("its retirement");
+                format!("{}The old secret is accepted until {until}.\n", issued(answer, "Rotated"))
+            })?;
+        }
+        Verb::Revoke { name } => {
+            let answer = client.post(&format!("/api/v1/keys/{}/revoke", escape(&name)), &json!({})).await?;
+            output.result(&answer, |_| format!("Revoked {name}; every worker refuses it.\n"))?;
+        }
+        Verb::Delete { name } => resource::delete(&client, "keys", &name, output).await?,
+    }
+    Ok(Outcome::Done)
+}
+
+fn issued(answer: &Value, what: &str) -> String {
+    format!(
+        "{what} {} (id {})\nKey, shown this once: {}\n",
+        at(answer, "/key/spec/name"),
+        at(answer, "/key/id"),
+        at(answer, "/secret")
+    )
+}
+
+/// The declaration of the new key.
+fn body(args: &CreateArgs, now: Timestamp) -> Result<Value, Usage> {
+    let mut body = Map::new();
+    let mut put = |name: &str, value: Value| body.insert(name.to_owned(), value);
+    put("name", json!(args.name));
+    put("application", json!(args.application));
+    put("environment", json!(args.environment));
+    if let Some(description) = &args.description {
+        put("description", json!(description));
+    }
+    if let Some(expires) = &args.expires {
+        put("expires", json!(moment(expires, now)?));
+    }
+    if let Some(not_before) = &args.not_before {
+        put("not_before", json!(moment(not_before, now)?));
+    }
+    if !args.networks.is_empty() {
+        put("networks", json!(args.networks));
+    }
+    if let Some(limit) = &args.limit {
+        put("limit", limit_of(limit)?);
+    }
+    if !args.routes.is_empty() || !args.models.is_empty() {
+        put("allow", json!({ "routes": args.routes, "models": args.models }));
+    }
+    if !args.metadata.is_empty() {
+        let mut metadata = Map::new();
+        for pair in &args.metadata {
+            let (name, value) =
+                pair.split_once('=').ok_or_else(|| Usage("metadata is given as NAME=VALUE".to_owned()))?;
+            metadata.insert(name.to_owned(), json!(value));
+        }
+        put("metadata", Value::Object(metadata));
+    }
+    Ok(Value::Object(body))
+}
+
+fn moment(text: &str, now: Timestamp) -> Result<Timestamp, Usage> {
+    text.parse().or_else(|_| text.parse().map(|period| now.plus(period))).map_err(|_| {
+        Usage(format!("{text} is neither a time such as 2027-01-01T00:00:00Z nor a duration from now such as 90d"))
+    })
+}
+
+fn limit_of(text: &str) -> Result<Value, Usage> {
+    let wrong = || Usage(format!("{text} is no limit; write REQUESTS/DURATION, as in 100/1m"));
+    let (requests, per) = text.split_once('/').ok_or_else(wrong)?;
+    let requests: u32 = requests.parse().map_err(|_| wrong())?;
+    let per: Period = per.parse().map_err(|_| wrong())?;
+    Ok(json!({ "requests": requests, "per": per }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: CreateArgs,
+    }
+
+    fn declared(line: &str) -> Result<Value, Usage> {
+        let args = Line::try_parse_from(["create"].into_iter().chain(line.split(' '))).unwrap().args;
+        body(&args, Timestamp::from_secs(0))
+    }
+
+    #[test]
+    fn flags_become_the_declaration_the_server_reads() {
+        let body = declared(
+            "k --application a --expires 90d --network 10.0.0.0/8 --limit 100/1m --route r --metadata tier=gold",
+        )
+        .unwrap();
+        let key: credentialflow_model::resource::Key = serde_json::from_value(body).unwrap();
+        assert_eq!(key.expires.unwrap().secs(), 90 * 86_400);
+        assert_eq!((key.limit.unwrap().requests, key.networks.len()), (100, 1));
+        assert_eq!(key.allow.unwrap().routes[0].as_str(), "r");
+        assert_eq!(key.metadata["tier"], "gold");
+    }
+
+    #[test]
+    fn what_cannot_be_understood_is_wrong_usage() {
+        for line in ["--limit 100", "--limit x/1m", "--expires soon", "--metadata tier", "--not-before 1w"] {
+            assert!(declared(&format!("k --application a {line}")).is_err(), "{line}");
+        }
+    }
+}

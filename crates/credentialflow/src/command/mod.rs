@@ -1,0 +1,144 @@
+//! The commands, one file each, and what they share: how they are run and how they end.
+
+pub mod apply;
+pub mod audit;
+pub mod calls;
+pub mod check;
+pub mod credential;
+pub mod export;
+mod files;
+pub mod init;
+pub mod key;
+pub mod migrate;
+pub mod openapi;
+pub mod plan;
+pub mod reference;
+pub mod resource;
+mod rotation;
+pub mod seal;
+pub mod server;
+pub mod status;
+pub mod unseal;
+pub mod version;
+
+use crate::{
+    cli::{Cli, Command},
+    client::Refused,
+    output::{Output, shown},
+    settings::SettingsError,
+};
+use credentialflow_model::Problem;
+use serde_json::{Value, json};
+use std::{fmt, process::ExitCode};
+
+/// How a command that ran to its end ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is done.
+    Done,
+    /// It found what it was asked to find out, and that is a refusal; it is told already.
+    Refused,
+}
+
+/// The command cannot be understood as given. Exit code 2.
+#[derive(Debug)]
+pub struct Usage(pub String);
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+/// Runs a command to its end.
+pub fn run(cli: Cli) -> ExitCode {
+    let output = Output::new(cli.output);
+    let mut builder = match &cli.command {
+        Command::Server(_) => tokio::runtime::Builder::new_multi_thread(),
+        _ => tokio::runtime::Builder::new_current_thread(),
+    };
+    let ended = match builder.enable_all().build() {
+        Ok(runtime) => runtime.block_on(dispatch(cli.command, output)),
+        Err(error) => Err(error.into()),
+    };
+    match ended {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Refused) => ExitCode::from(1),
+        Err(error) => {
+            let (value, text) = told(&error);
+            output.failure(&value, &text);
+            let wrong_usage = error.is::<Usage>() || error.is::<SettingsError>();
+            ExitCode::from(if wrong_usage { 2 } else { 1 })
+        }
+    }
+}
+
+async fn dispatch(command: Command, output: Output) -> anyhow::Result<Outcome> {
+    match command {
+        Command::Server(args) => server::run(*args).await,
+        Command::Init(args) => init::run(args, output).await,
+        Command::Unseal(args) => unseal::run(args, output).await,
+        Command::Seal(args) => seal::run(args, output).await,
+        Command::Check(args) => check::run(args, output),
+        Command::Plan(args) => plan::run(args, output).await,
+        Command::Apply(args) => apply::run(args, output).await,
+        Command::Export(args) => export::run(args, output).await,
+        Command::Key(args) => key::run(args, output).await,
+        Command::Credential(args) => credential::run(args, output).await,
+        Command::Route(args) => resource::run(args, &resource::ROUTES, output).await,
+        Command::Application(args) => resource::run(args, &resource::APPLICATIONS, output).await,
+        Command::Upstream(args) => resource::run(args, &resource::UPSTREAMS, output).await,
+        Command::Model(args) => resource::run(args, &resource::MODELS, output).await,
+        Command::Team(args) => resource::run(args, &resource::TEAMS, output).await,
+        Command::Calls(args) => calls::run(args, output).await,
+        Command::Audit(args) => audit::run(args, output).await,
+        Command::Migrate(args) => migrate::run(args, output).await,
+        Command::Status(args) => status::run(args, output).await,
+        Command::Openapi => openapi::run(output),
+        Command::Version => version::run(output),
+        Command::Reference(args) => reference::run(&args, output),
+    }
+}
+
+/// A failure as problem details and as text: what happened, what to do, and every problem at its place.
+fn told(error: &anyhow::Error) -> (Value, String) {
+    if let Some(refused) = error.downcast_ref::<Refused>() {
+        let mut text = format!("{refused}\n");
+        for problem in refused.problem.get("problems").and_then(Value::as_array).into_iter().flatten() {
+            match serde_json::from_value::<Problem>(problem.clone()) {
+                Ok(problem) => text.push_str(&format!("{}\n", shown(&problem.to_string()))),
+                Err(_) => text.push_str(&format!("{}\n", shown(&problem.to_string()))),
+            }
+        }
+        if let Some(hint) = refused.problem.get("hint").and_then(Value::as_str) {
+            text.push_str(&format!("{}\n", shown(hint)));
+        }
+        return (refused.problem.clone(), text);
+    }
+    let text = format!("{error:#}");
+    (json!({ "title": "The command failed", "detail": text }), text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::StatusCode;
+
+    #[test]
+    fn problems_of_the_server_are_told_with_their_places() {
+        let problem = json!({
+            "code": "invalid_resources", "detail": "the resources have problems", "hint": "mend them",
+            "problems": [{ "file": "a.yaml", "at": { "line": 3, "column": 5 }, "path": "routes[0].upstream",
+                "code": "unknown_name", "detail": "`b` is not declared", "hint": "declare it" }],
+        });
+        let error = Refused { status: StatusCode::UNPROCESSABLE_ENTITY, problem: problem.clone() }.into();
+        let (value, text) = told(&error);
+        assert_eq!(value, problem);
+        assert_eq!(
+            text,
+            "the resources have problems\na.yaml:3:5: routes[0].upstream: `b` is not declared (declare it)\nmend them\n"
+        );
+    }
+}
