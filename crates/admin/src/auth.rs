@@ -86,19 +86,26 @@ async fn refused(state: &AdminState, source: IpAddr) {
     tracing::warn!(%source, failures, "a sign-in was refused");
     let actor = Actor { kind: ActorKind::Anonymous, name: "anonymous".to_owned(), source: Some(source.to_string()) };
     let detail = serde_json::json!({ "failures": failures, "refused_from_now": failures >= MAX_FAILURES });
-    if let Err(error) = note(state, &actor, "session.refuse", detail).await {
+    if let Err(error) = note(state, &actor, "session.refuse", "session", detail).await {
         tracing::error!(?error, "a refused sign-in could not be written to the audit log");
     }
 }
 
-async fn note(state: &AdminState, actor: &Actor, action: &str, detail: serde_json::Value) -> Result<(), ApiError> {
+/// Writes an event that comes with no other change.
+pub(crate) async fn note(
+    state: &AdminState,
+    actor: &Actor,
+    action: &str,
+    subject: &str,
+    detail: serde_json::Value,
+) -> Result<(), ApiError> {
     let mut tx = state.store.begin(actor).await?;
-    tx.audit(action, "session", detail);
+    tx.audit(action, subject, detail);
     tx.commit().await?;
     Ok(())
 }
 
-fn too_many(seconds: u64) -> ApiError {
+pub(crate) fn too_many(seconds: u64) -> ApiError {
     ApiError::new(Code::TooManyFailures, "too many failed sign-ins came from this address")
         .hint("wait, then sign in with the right token")
         .retry_after(seconds)
@@ -128,7 +135,7 @@ pub(crate) async fn sign_in(
         return Err(ApiError::unauthenticated());
     }
     let actor = administrator(source);
-    note(state, &actor, "session.create", serde_json::json!({})).await?;
+    note(state, &actor, "session.create", "session", serde_json::json!({})).await?;
     let (id, expires) =
         state.sessions.open(state.now()).map_err(|error| ApiError::internal("no session could be opened", &error))?;
     let cookie = cookie(state, id.expose_str().unwrap_or_default(), "")?;
@@ -140,7 +147,7 @@ pub(crate) async fn sign_out(state: &AdminState, actor: &Actor, headers: &Header
     if let Some(id) = session_id(state, headers)
         && state.sessions.close(id)
     {
-        note(state, actor, "session.delete", serde_json::json!({})).await?;
+        note(state, actor, "session.delete", "session", serde_json::json!({})).await?;
     }
     cookie(state, "", "; Max-Age=0")
 }
@@ -191,7 +198,7 @@ fn same_site(headers: &HeaderMap) -> Result<(), ApiError> {
 
 /// What the browser says about the page behind the request: `Sec-Fetch-Site`, and `Origin` (RFC 6454)
 /// compared with the host it was sent to.
-fn same_origin(headers: &HeaderMap) -> Result<(), ApiError> {
+pub(crate) fn same_origin(headers: &HeaderMap) -> Result<(), ApiError> {
     let cross = || ApiError::new(Code::CrossSite, "the request comes from a page of another origin");
     if let Some(site) = headers.get("sec-fetch-site")
         && !matches!(site.as_bytes(), b"same-origin" | b"none")

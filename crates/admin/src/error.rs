@@ -75,6 +75,8 @@ codes! {
     Unauthenticated = "unauthenticated", 401, "A valid administrator's token or session is required";
     /// A session's request may have been made by another site.
     CrossSite = "cross_site", 403, "The request may come from another site";
+    /// The vault does not open with what was given. Says nothing about why.
+    UnsealRefused = "unseal_refused", 403, "The vault was not unsealed";
     /// There is no such thing.
     NotFound = "not_found", 404, "There is no such thing";
     /// The path takes other methods.

@@ -474,6 +474,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/seal": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Seal the vault
+         * @description Forgets every opened key at once. Traffic goes on with what the workers hold already; nothing can
+         *     be issued, opened or changed until it is unsealed.
+         */
+        post: operations["seal"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/session": {
         parameters: {
             query?: never;
@@ -558,6 +579,26 @@ export interface paths {
         put: operations["replace_team"];
         post?: never;
         delete: operations["delete_team"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/unseal": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Unseal the vault
+         * @description Refused when it is unsealed already, so that nothing can be tried out on a running vault.
+         */
+        post: operations["unseal"];
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -909,7 +950,7 @@ export interface components {
          * @description The closed list of codes. Public and stable.
          * @enum {string}
          */
-        Code: "InvalidRequest" | "Unauthenticated" | "CrossSite" | "NotFound" | "MethodNotAllowed" | "Timeout" | "AlreadyExists" | "Conflict" | "IdempotencyMismatch" | "RevisionMismatch" | "BodyTooLarge" | "UnsupportedMediaType" | "InvalidResources" | "TooManyFailures" | "Internal" | "Sealed" | "StoreUnavailable" | "CallLogUnavailable" | "NotYetEnforced";
+        Code: "InvalidRequest" | "Unauthenticated" | "CrossSite" | "UnsealRefused" | "NotFound" | "MethodNotAllowed" | "Timeout" | "AlreadyExists" | "Conflict" | "IdempotencyMismatch" | "RevisionMismatch" | "BodyTooLarge" | "UnsupportedMediaType" | "InvalidResources" | "TooManyFailures" | "Internal" | "Sealed" | "StoreUnavailable" | "CallLogUnavailable" | "NotYetEnforced";
         /** @description A configuration: the texts, and the values their references resolve to. */
         Configuration: {
             /** @description The texts; together they are one configuration. */
@@ -1918,6 +1959,11 @@ export interface components {
          * @enum {string}
          */
         Scope: "route" | "key" | "application" | "source";
+        /** @description Whether the vault is sealed now. */
+        SealView: {
+            /** @description Sealed: nothing can be issued, opened or changed. */
+            sealed: boolean;
+        };
         /** @example ${env:ORDERS_TOKEN} */
         SecretReference: string;
         /** @description Who is signed in. */
@@ -2144,6 +2190,13 @@ export interface components {
              * @description Of those, spent on reasoning.
              */
             reasoning: number;
+        };
+        /** @description What to unseal with: one of the two. */
+        Unseal: {
+            /** @description The content of the key file, in base64 (RFC 4648). */
+            key?: string | null;
+            /** @description The passphrase. */
+            passphrase?: string | null;
         };
         /** @description Where requests go. */
         Upstream: {
@@ -3437,6 +3490,28 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    seal: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Sealed */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SealView"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
     get_session: {
         parameters: {
             query?: never;
@@ -3706,6 +3781,31 @@ export interface operations {
                 content?: never;
             };
             401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    unseal: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Unseal"];
+            };
+        };
+        responses: {
+            /** @description Unsealed */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SealView"];
+                };
+            };
             default: components["responses"]["Problem"];
         };
     };

@@ -28,6 +28,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
     ),
     tags(
         (name = "session", description = "Sign in for the console"),
+        (name = "seal", description = "Open and close the vault"),
         (name = "status", description = "How the installation is doing"),
         (name = "teams", description = "Who owns applications and credentials"),
         (name = "applications", description = "Parties that call"),

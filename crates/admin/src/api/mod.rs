@@ -19,6 +19,7 @@ mod models;
 pub(crate) mod request;
 pub(crate) mod rotations;
 mod routes;
+mod seal;
 mod session;
 mod stats;
 pub(crate) mod status;
@@ -37,12 +38,14 @@ pub const PUBLIC: &[(&str, &str)] = &[
     ("get", "/metrics"),
     ("get", "/api/v1/openapi.json"),
     ("post", "/api/v1/session"),
+    ("post", "/api/v1/unseal"),
 ];
 
 /// Every endpoint, in the order of the document's tags.
 pub(crate) fn endpoints() -> OpenApiRouter<AdminState> {
     document::empty()
         .merge(session::endpoints())
+        .merge(seal::endpoints())
         .merge(status::endpoints())
         .merge(teams::endpoints())
         .merge(applications::endpoints())

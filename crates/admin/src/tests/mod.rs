@@ -5,6 +5,7 @@ mod config;
 mod contract;
 mod guard;
 mod resources;
+mod seal;
 mod secrets;
 
 use crate::{
