@@ -57,7 +57,7 @@ impl Installation {
             admin_token: String::new(),
             workers: None,
         };
-        let answer = new.json(&["init"])?;
+        let answer = new.json(&["init", "--key-file", &new.key_file().to_string_lossy()])?;
         new.admin_token = text(&answer, "admin_token")?;
         Ok(new)
     }
@@ -80,6 +80,12 @@ impl Installation {
 
     fn command(&self) -> Command {
         let mut command = Command::new(&self.binary);
+        // Settings of the shell that happen to be there are not meant for this installation.
+        for (name, _) in std::env::vars_os() {
+            if name.to_str().is_some_and(|n| n.starts_with("CREDENTIALFLOW_")) {
+                command.env_remove(name);
+            }
+        }
         command
             .env("CREDENTIALFLOW_DATA_DIR", &self.data_dir)
             .env("CREDENTIALFLOW_KEY_FILE", self.key_file())
