@@ -12,7 +12,7 @@ use credentialflow_policy::FailureThrottle;
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
-    rc::{Rc, Weak},
+    rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -105,24 +105,6 @@ pub(crate) struct View {
     pub turns: Vec<Cell<u32>>,
     /// Parallel to its models.
     pub model_turns: Vec<Cell<u32>>,
-    waiting: Cell<u64>,
-}
-
-impl View {
-    /// Counts a request that may open credentials of this view later, until dropped.
-    pub fn waiting(self: &Rc<Self>) -> Waiting {
-        self.waiting.set(self.waiting.get() + 1);
-        Waiting(self.clone())
-    }
-}
-
-/// A request that has not opened its credential yet.
-pub(crate) struct Waiting(Rc<View>);
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.0.waiting.set(self.0.waiting.get() - 1);
-    }
 }
 
 /// One worker.
@@ -133,8 +115,6 @@ pub(crate) struct Worker {
     pub pools: Pools,
     pub draining: Cell<bool>,
     view: RefCell<Rc<View>>,
-    /// Views that requests which began before may still use.
-    replaced: RefCell<Vec<Weak<View>>>,
     uses: RefCell<HashMap<(Arc<str>, u32), UseCount>>,
     records: RefCell<Vec<UsageRecord>>,
     tick: Cell<u64>,
@@ -155,7 +135,6 @@ impl Worker {
             uses: vec![],
             turns: vec![],
             model_turns: vec![],
-            waiting: Cell::new(0),
         });
         let worker = Rc::new(Self {
             pools: Pools::new(shared.settings.pool_size),
@@ -164,7 +143,6 @@ impl Worker {
             controls: Controls::default(),
             draining: Cell::new(false),
             view: RefCell::new(empty),
-            replaced: RefCell::default(),
             uses: RefCell::default(),
             records: RefCell::new(Vec::with_capacity(BATCH)),
             tick: Cell::new(1),
@@ -201,26 +179,15 @@ impl Worker {
             snapshot,
             endpoints,
             uses,
-            waiting: Cell::new(0),
         };
         *self.view.borrow_mut() = Rc::new(view);
-        let mut replaced = self.replaced.borrow_mut();
-        replaced.retain(|view| view.strong_count() > 0);
-        replaced.push(Rc::downgrade(&old));
         drop(old);
         self.pools.forget_unused();
     }
 
-    /// Running requests that were sent with this version, or that began before the last change and may
-    /// still be sent with it.
+    /// Running requests that were sent with this version.
     fn in_flight(&self, credential: Arc<str>, version: u32) -> u64 {
-        let waiting = |view: Rc<View>| {
-            let credentials = &view.snapshot.credentials;
-            let current = credentials.slot(&credential).and_then(|slot| credentials.describe(slot));
-            if current.is_some_and(|(_, v)| v == version) { view.waiting.get() } else { 0 }
-        };
-        let waiting: u64 = self.replaced.borrow().iter().filter_map(Weak::upgrade).map(waiting).sum();
-        waiting + self.uses.borrow().get(&(credential, version)).map_or(0, |c| c.get())
+        self.uses.borrow().get(&(credential, version)).map_or(0, |c| c.get())
     }
 
     /// Takes a finished record.

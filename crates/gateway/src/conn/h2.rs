@@ -282,7 +282,10 @@ impl Caller for H2Caller {
                 headers.append(name, value);
             }
         }
-        if let AnswerFraming::Length(n) | AnswerFraming::Described(n) = framing {
+        // A 304 may say the length (RFC 9110, 8.6), but common clients take it for a broken promise.
+        if let AnswerFraming::Length(n) | AnswerFraming::Described(n) = framing
+            && status != 304
+        {
             headers.insert(http::header::CONTENT_LENGTH, HeaderValue::from(n));
         }
         self.length = if let AnswerFraming::Length(n) = framing { Some(n) } else { None };

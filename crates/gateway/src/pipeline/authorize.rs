@@ -10,11 +10,12 @@ use credentialflow_policy::{LimitReport, ModelSlot, Principal, RequestFacts, Rou
 
 /// Proof that the policies of a route let a request pass. Opening an upstream credential takes one.
 ///
-/// ```compile_fail
+/// ```compile_fail,E0451
 /// // Nobody outside the authorize step can make one.
 /// let permit = credentialflow_gateway::Permit { _private: () };
 /// ```
-/// ```compile_fail
+/// ```compile_fail,E0308
+/// // Nor can it be copied: cloning the reference gives a reference.
 /// fn keep(permit: &credentialflow_gateway::Permit) -> credentialflow_gateway::Permit { permit.clone() }
 /// ```
 #[derive(Debug)]

@@ -25,15 +25,17 @@ use zeroize::Zeroize;
 /// A request head that carries an upstream credential. It can be forwarded and nothing else: it
 /// cannot be printed, cloned or serialized, and is wiped when dropped.
 ///
-/// ```compile_fail
+/// ```compile_fail,E0277
 /// fn show(request: &credentialflow_gateway::InjectedRequest) { println!("{request:?}"); }
 /// ```
-/// ```compile_fail
+/// ```compile_fail,E0308
 /// fn keep(request: &credentialflow_gateway::InjectedRequest) -> credentialflow_gateway::InjectedRequest { request.clone() }
 /// ```
-/// ```compile_fail
+/// ```compile_fail,E0451
 /// // Nobody outside the inject step can make one.
-/// let request = credentialflow_gateway::InjectedRequest { head: vec![], scrub: Default::default() };
+/// fn make() -> credentialflow_gateway::InjectedRequest {
+///     credentialflow_gateway::InjectedRequest { head: vec![], scrub: panic!(), in_use: None }
+/// }
 /// ```
 pub struct InjectedRequest {
     head: Vec<u8>,

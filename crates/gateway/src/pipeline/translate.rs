@@ -13,7 +13,6 @@ use credentialflow_llm::openai::{
 };
 use credentialflow_model::OutcomeReason;
 use credentialflow_policy::Principal;
-use std::rc::Rc;
 
 /// What goes upstream, apart from credential and endpoint.
 pub(crate) struct UpstreamRequest {
@@ -117,7 +116,7 @@ fn is_connection_failure(reason: OutcomeReason) -> bool {
 #[expect(clippy::too_many_arguments, reason = "a stage sees what the stages before it made")]
 pub(super) async fn translate<C: Caller>(
     worker: &Worker,
-    view: &Rc<View>,
+    view: &View,
     control: &Control,
     inbound: &Inbound<'_>,
     matched: &RouteMatch<'_>,
@@ -139,10 +138,7 @@ pub(super) async fn translate<C: Caller>(
         }
         RouteKind::ModelList => Err(Refused::new(OutcomeReason::Internal)),
         RouteKind::Chat => {
-            // Until the credential is opened this request counts as a use of every version it may still open.
-            let waiting = view.waiting();
             let received = body::collect(worker, control, caller, plan.max_body, length, record).await?;
-            drop(waiting);
             let call = ChatCall::parse(&received)
                 .map_err(|e| Refused::new(OutcomeReason::InvalidModelCall).with_detail(e.to_string()))?;
             let unknown = || Refused::new(OutcomeReason::ModelNotFound);

@@ -140,7 +140,9 @@ async fn callers_that_leave() {
     let world = setup.start();
     let key = key("k");
     let upload = format!("POST /up HTTP/1.1\r\nhost: gw\r\nx-api-key: {key}\r\ncontent-length: 9\r\n\r\nabc");
-    for (request, status, wait_for_head) in [(get("/wait", ""), 0, false), (get("/stream", ""), 200, true), (upload, 0, false)] {
+    for (request, status, wait_for_head) in
+        [(get("/wait", ""), 0, false), (get("/stream", ""), 200, true), (upload, 0, false)]
+    {
         let before = upstream.counts().requests;
         let mut wire = world.connect().await;
         wire.send(&request).await.unwrap();

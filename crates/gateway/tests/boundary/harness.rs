@@ -12,7 +12,7 @@ use credentialflow_policy::{
 };
 pub use credentialflow_testkit::{
     upstream::{FakeUpstream, connect},
-    wire::{Message, Wire, find},
+    wire::{Io, Message, Wire, find},
 };
 use std::{
     collections::VecDeque,

@@ -5,10 +5,13 @@
 
 mod authentication;
 mod bodies;
-mod change;
 mod callers;
+mod change;
 mod harness;
+mod http2;
+mod models;
 mod routing;
 mod secrets;
+mod tls;
 mod upstreams;
 mod websocket;

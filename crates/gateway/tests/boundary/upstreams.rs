@@ -26,6 +26,7 @@ async fn after_request(bytes: impl Into<Vec<u8>>, hang: bool) -> FakeUpstream {
 #[tokio::test]
 async fn answers_that_cannot_be_used() {
     let large = format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "a".repeat(80_000));
+    let world = Setup::new(usual(&["http://localhost:9".into()], "", "")).start();
     for (bytes, hang, outcome, status) in [
         ("", false, R::UpstreamReset, 502),
         ("", true, R::UpstreamTimeout, 504),
@@ -34,13 +35,23 @@ async fn answers_that_cannot_be_used() {
         ("garbage\r\n\r\n", true, R::UpstreamMalformed, 502),
         ("HTTP/1.1 200 OK\ncontent-length: 2\n\nok", true, R::UpstreamMalformed, 502),
         ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nok", true, R::UpstreamMalformed, 502),
-        ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", true, R::UpstreamMalformed, 502),
-        ("HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n", true, R::UpstreamMalformed, 502),
+        (
+            "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+            true,
+            R::UpstreamMalformed,
+            502,
+        ),
+        (
+            "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n",
+            true,
+            R::UpstreamMalformed,
+            502,
+        ),
         (&large, true, R::UpstreamMalformed, 502),
         ("HTTP/1.1 100 Continue\r\n\r\n", true, R::UpstreamTimeout, 504),
     ] {
         let upstream = after_request(bytes, hang).await;
-        let world = World::before(&upstream);
+        world.install(&usual(&[upstream.url()], "", ""), &[("c", 1, SECRET)], &[]).await;
         // A POST is never repeated once the upstream may have read it.
         let began = Instant::now();
         let answer = world.ask(post("/", "", "x")).await;
@@ -50,22 +61,28 @@ async fn answers_that_cannot_be_used() {
         assert_eq!(upstream.counts().requests, 1, "{bytes:.60}");
         assert!(began.elapsed() < Duration::from_secs(3));
         upstream.until(|c| c.open == 0).await;
-        world.done().await;
     }
+    world.done().await;
 }
 
 #[tokio::test]
 async fn answers_that_break_off() {
+    let world = Setup::new(usual(&["http://localhost:9".into()], "", "")).start();
     for (bytes, hang, outcome, body) in [
         ("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nshort", false, R::UpstreamTruncated, "short"),
         ("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nshort", true, R::UpstreamStalled, "short"),
         ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nshort\r\n", false, R::UpstreamTruncated, "short"),
         ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nshort\r\n", true, R::UpstreamStalled, "short"),
-        ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nshort\r\nzz\r\n", true, R::UpstreamMalformed, "short"),
+        (
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nshort\r\nzz\r\n",
+            true,
+            R::UpstreamMalformed,
+            "short",
+        ),
         ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nshortXX", true, R::UpstreamMalformed, "short"),
     ] {
         let upstream = after_request(bytes, hang).await;
-        let world = World::before(&upstream);
+        world.install(&usual(&[upstream.url()], "", ""), &[("c", 1, SECRET)], &[]).await;
         for version in ["1.1", "1.0"] {
             let mut wire = world.connect().await;
             let request = format!("GET / HTTP/{version}\r\nhost: gw\r\nx-api-key: {}\r\n\r\n", key("k"));
@@ -79,8 +96,8 @@ async fn answers_that_break_off() {
             assert_eq!((record.status, record.upstream_status, record.attempts, record.bytes_out), (200, 200, 1, 5));
         }
         upstream.until(|c| c.open == 0).await;
-        world.done().await;
     }
+    world.done().await;
 }
 
 #[tokio::test]
@@ -130,7 +147,9 @@ async fn nobody_listens_or_nobody_accepts() {
         assert_eq!(world.outcome(R::UpstreamConnectFailed).await.attempts, 2, "nothing was sent: safe to repeat");
     }
     // TEST-NET-1 (RFC 5737) answers nobody.
-    world.install(&usual(&["http://192.0.2.1:9".into()], "", ", retry: { attempts: 1 }"), &[("c", 1, SECRET)], &[]).await;
+    world
+        .install(&usual(&["http://192.0.2.1:9".into()], "", ", retry: { attempts: 1 }"), &[("c", 1, SECRET)], &[])
+        .await;
     let answer = world.get("/", "").await;
     let record = world.record().await;
     assert!(matches!(record.outcome, R::UpstreamConnectTimeout | R::UpstreamConnectFailed), "{record:?}");
@@ -293,7 +312,8 @@ async fn a_graceful_restart_of_one_of_two_endpoints_fails_no_request() {
     let other = FakeUpstream::answering(OK).await;
     let address = other.address();
     other.stop().await;
-    let world = Setup::new(usual(&[steady.url(), format!("http://{address}")], ", health: { cooldown: 100ms }", "")).start();
+    let world =
+        Setup::new(usual(&[steady.url(), format!("http://{address}")], ", health: { cooldown: 100ms }", "")).start();
     let over = Arc::new(AtomicBool::new(false));
     let gateway = world.gateway.address();
     let mut callers = Vec::new();

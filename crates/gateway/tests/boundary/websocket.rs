@@ -44,7 +44,8 @@ async fn messages_pass_both_ways() {
     }
     let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
     assert!(head.starts_with("http/1.1 101 "), "{head}");
-    for line in ["connection: upgrade\r\n", "upgrade: websocket\r\n", "sec-websocket-accept: s3pplm", "x-request-id: "] {
+    for line in ["connection: upgrade\r\n", "upgrade: websocket\r\n", "sec-websocket-accept: s3pplm", "x-request-id: "]
+    {
         assert_eq!(head.matches(line).count(), 1, "{line} in {head}");
     }
     let seen = upstream.last();
