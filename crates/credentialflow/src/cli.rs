@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 /// One credential in, the real one injected, every use recorded.
 #[derive(Parser)]
-#[command(name = "credentialflow", version, propagate_version = true, arg_required_else_help = true)]
+#[command(name = "credentialflow", version, arg_required_else_help = true)]
 #[command(after_help = "Exit codes: 0 done, 1 refused or failed, 2 wrong usage.")]
 pub struct Cli {
     /// How results are written
@@ -60,7 +60,7 @@ pub enum Command {
     /// Teams: who owns things
     Team(command::resource::ResourceArgs),
     /// The call log
-    Calls(command::calls::CallsArgs),
+    Calls(Box<command::calls::CallsArgs>),
     /// The audit log
     Audit(command::audit::AuditArgs),
     /// Bring the database's tables to this version

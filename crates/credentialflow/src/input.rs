@@ -5,7 +5,7 @@
 use crate::command::Usage;
 use anyhow::{Context, bail};
 use credentialflow_model::{SecretReference, SecretValue};
-use credentialflow_vault::engine::{ProcessLookup, resolve};
+use credentialflow_vault::engine::{EngineError, ProcessLookup, resolve};
 use rustix::termios::{LocalModes, OptionalActions, isatty, tcgetattr, tcsetattr};
 use std::{
     io::{BufRead, IsTerminal, Read, Write},
@@ -80,7 +80,10 @@ pub fn value_from(reference: &SecretReference) -> Result<SecretValue, String> {
     if matches!(reference, SecretReference::Credential(_)) {
         return Err("only the server can look up another credential".to_owned());
     }
-    resolve(reference, &ProcessLookup::default()).map_err(|error| error.to_string())
+    resolve(reference, &ProcessLookup::default()).map_err(|error| match error {
+        EngineError::Unresolved(_, why) => why,
+        other => other.to_string(),
+    })
 }
 
 /// Writes a secret into a new file that only its owner can read.

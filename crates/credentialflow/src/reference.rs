@@ -67,12 +67,18 @@ fn section(out: &mut String, command: &Command, above: &str, depth: usize) {
         out.push_str("\n| Argument | Variable | Default | Meaning |\n| --- | --- | --- | --- |\n");
     }
     for arg in arguments {
-        let values: Vec<_> = arg.get_value_names().unwrap_or_default().iter().map(|name| format!("<{name}>")).collect();
+        let possible = arg.get_possible_values();
+        let values = if possible.is_empty() {
+            let names = arg.get_value_names().unwrap_or_default().iter();
+            names.map(|name| format!("<{name}>")).collect::<Vec<_>>().join(" ")
+        } else {
+            possible.iter().map(|value| value.get_name()).collect::<Vec<_>>().join("\\|")
+        };
         let takes = arg.get_action().takes_values();
         let usage = match arg.get_long() {
-            Some(long) if takes => format!("--{long} {}", values.join(" ")),
+            Some(long) if takes => format!("--{long} {values}"),
             Some(long) => format!("--{long}"),
-            None => values.join(" "),
+            None => values,
         };
         let variable = arg.get_env().map_or_else(String::new, |name| format!("`{}`", name.to_string_lossy()));
         let defaults: Vec<_> = arg.get_default_values().iter().map(|value| value.to_string_lossy()).collect();

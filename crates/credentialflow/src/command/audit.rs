@@ -128,8 +128,11 @@ fn verdict(verified: Result<AuditReport, VerifyError>, output: Output) -> anyhow
             let mut value = serde_json::to_value(&report)?;
             value["intact"] = json!(true);
             output.result(&value, |value| {
-                let signed =
-                    if report.signatures_checked { "their signatures are right" } else { "signatures not checked" };
+                let signed = match (report.checkpoints, report.signatures_checked) {
+                    (0, _) => "nothing is signed yet",
+                    (_, true) => "their signatures are right",
+                    (_, false) => "signatures not checked",
+                };
                 format!(
                     "Intact: {} events, {} checkpoints ({signed}).\nLast hash: {}\n",
                     report.events,

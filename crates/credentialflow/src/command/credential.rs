@@ -101,7 +101,7 @@ impl ValueArgs {
             .map_err(|error: credentialflow_model::reference::InvalidReference| Usage(error.to_string()))?;
         match input::value_from(&reference) {
             Ok(value) => Ok(Some(value)),
-            Err(why) => bail!("{why}"),
+            Err(why) => bail!("{reference} cannot be resolved: {why}"),
         }
     }
 }

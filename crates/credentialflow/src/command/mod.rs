@@ -92,7 +92,7 @@ async fn dispatch(command: Command, output: Output) -> anyhow::Result<Outcome> {
         Command::Upstream(args) => resource::run(args, &resource::UPSTREAMS, output).await,
         Command::Model(args) => resource::run(args, &resource::MODELS, output).await,
         Command::Team(args) => resource::run(args, &resource::TEAMS, output).await,
-        Command::Calls(args) => calls::run(args, output).await,
+        Command::Calls(args) => calls::run(*args, output).await,
         Command::Audit(args) => audit::run(args, output).await,
         Command::Migrate(args) => migrate::run(args, output).await,
         Command::Status(args) => status::run(args, output).await,
