@@ -1,0 +1,75 @@
+"""Recorded exchanges with an OpenAI-compatible provider: the project's own, and the public ones where they are found.
+
+Public ones are looked for at `CREDENTIALFLOW_SUITES`, or at `../shared/suites` beside the repository.
+"""
+
+import json
+import os
+import pathlib
+
+from installation import ROOT
+
+#: Public recordings read of each kind; all of them are read by `crates/llm/tests/recordings.rs`.
+MOST = 25
+
+
+class Recording:
+    def __init__(self, name, body, response, streamed):
+        self.name, self.body, self.response, self.streamed = name, body, response, streamed
+
+    def usage(self):
+        """The usage object the provider reported last, or None."""
+        if not self.streamed:
+            return json.loads(self.response).get("usage")
+        found = None
+        for line in self.response.splitlines():
+            if line.startswith(b"data: {"):
+                found = json.loads(line[6:]).get("usage") or found
+        return found
+
+
+def _folders():
+    yield ROOT / "crates/llm/tests/fixtures/own/chat"
+    public = pathlib.Path(os.environ.get("CREDENTIALFLOW_SUITES") or ROOT.parent / "shared/suites") / "llm/openai/chat"
+    if public.is_dir():
+        yield public
+    else:
+        print(f"      no public recordings at {public}; only the project's own are replayed")
+
+
+def _whole(recording):
+    """Whether an SDK can read it by itself: events end as they should, and everything is JSON."""
+    try:
+        if recording.streamed:
+            events = [line[6:] for line in recording.response.splitlines() if line.startswith(b"data: ")]
+            chunks = [json.loads(event) for event in events if event != b"[DONE]"]
+            return bool(chunks) and events[-1] == b"[DONE]" and all(chunk.get("choices") is not None for chunk in chunks)
+        return json.loads(recording.response).get("object") == "chat.completion"
+    except (ValueError, AttributeError):
+        return False
+
+
+def load():
+    """Every recording that is replayed."""
+    found = []
+    for folder in _folders():
+        count = {True: 0, False: 0}
+        for meta_file in sorted(folder.glob("*.meta.json")):
+            meta = json.loads(meta_file.read_text())
+            stem = str(meta_file)[: -len(".meta.json")]
+            path = meta.get("path") or "/chat/completions"
+            if not path.endswith("/chat/completions") or meta.get("status") != 200 or meta["kind"] not in ("json", "sse"):
+                continue
+            try:
+                body = json.loads(pathlib.Path(stem + ".request").read_bytes())
+            except (OSError, ValueError):
+                continue
+            if not isinstance(body, dict) or not body.get("messages"):
+                continue
+            streamed = meta["kind"] == "sse"
+            response = pathlib.Path(stem + ".response").read_bytes()
+            recording = Recording(meta_file.name[: -len(".meta.json")], body, response, streamed)
+            if bool(body.get("stream")) == streamed and count[streamed] < MOST and _whole(recording):
+                count[streamed] += 1
+                found.append(recording)
+    return found
