@@ -192,7 +192,7 @@ fn names_connection(head: &crate::http1::head::ResponseHead, bytes: &[u8], name:
     head.fields
         .iter()
         .filter(|f| f.tag == Tag::Connection)
-        .any(|f| crate::http1::head::list(f.value.of(bytes)).any(|t| t.eq_ignore_ascii_case(name.as_bytes())))
+        .any(|f| crate::http1::grammar::list(f.value.of(bytes)).any(|t| t.eq_ignore_ascii_case(name.as_bytes())))
 }
 
 /// Fields the gateway adds to every answer.

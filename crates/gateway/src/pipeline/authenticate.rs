@@ -23,7 +23,7 @@ pub(super) fn authenticate(
     let carriers = inbound.head.fields.iter().filter(|f| f.tag.may_carry_key());
     let headers = carriers.map(|f| (f.name.str(inbound.bytes), f.value.of(inbound.bytes)));
     let query = matched.query.zip(plan.key_in_query.as_deref());
-    let presented = present(headers, query.map(|(query, name)| (query, name)));
+    let presented = present(headers, query);
     if presented.is_none() && plan.anonymous {
         return Ok(Principal::Anonymous);
     }

@@ -7,15 +7,12 @@ use super::{
     record::Recording,
     scrub::Scrub,
     translate::{Failure, UpstreamBody, UpstreamRequest},
+    upload::{Upload, UploadStep},
 };
 use crate::{
-    conn::{BodyError, Caller, Received},
-    http1::{
-        body::{LAST_CHUNK, push_chunk},
-        head::{HeadLimits, Parsed, ResponseHead, parse_response},
-    },
+    conn::Caller,
+    http1::head::{HeadLimits, Parsed, ResponseHead, parse_response},
     net::{
-        buffer::Buffer,
         control::{Control, Interrupt},
         stream::Stream,
     },
@@ -23,13 +20,7 @@ use crate::{
     worker::{UseCount, View, Worker},
 };
 use credentialflow_model::OutcomeReason;
-use std::{
-    future::poll_fn,
-    pin::Pin,
-    rc::Rc,
-    task::{Context, Poll},
-    time::Instant,
-};
+use std::{future::poll_fn, pin::Pin, rc::Rc, task::Poll, time::Instant};
 use tokio::io::AsyncWrite;
 
 /// An answer whose head was read and whose body was not.
@@ -88,9 +79,7 @@ fn failed(reason: OutcomeReason, untouched: bool) -> Ended {
 }
 
 /// Response heads may be larger than request heads: cookies add up.
-const RESPONSE_HEAD: HeadLimits = HeadLimits { bytes: 64 * 1024, target: 0, fields: 256 };
-/// Body bytes read from the caller at once.
-const PIECE: usize = 64 * 1024;
+pub(super) const RESPONSE_HEAD: HeadLimits = HeadLimits { bytes: 64 * 1024, target: 0, fields: 256 };
 /// Interim answers (RFC 9110, 15.2) passed over before one counts as garbage.
 const MAX_INTERIM: usize = 8;
 
@@ -225,18 +214,7 @@ async fn send<C: Caller>(
         }
         UpstreamBody::Streamed { length, begun } => {
             control.wait(write_head(&mut connection.stream, head)).await.map_err(late)??;
-            let mut upload = Upload {
-                chunked: length.is_none(),
-                left: record.max_body(),
-                begun,
-                pending: worker.take_scratch(),
-                written: 0,
-                raw: worker.take_scratch(),
-                ended: false,
-                waiting_for_caller: false,
-                progress: false,
-                received: 0,
-            };
+            let mut upload = Upload::new(worker, length.is_none(), record.max_body(), begun);
             loop {
                 control.set_deadline(worker.tick_in(worker.shared.settings.body_timeout));
                 let step = control.wait(poll_fn(|cx| upload.poll(cx, caller, connection))).await;
@@ -254,9 +232,7 @@ async fn send<C: Caller>(
                     Err(i) => return Err(late(i)),
                 }
             }
-            let Upload { pending, raw, .. } = upload;
-            worker.give_scratch(pending);
-            worker.give_scratch(raw);
+            upload.give_back(worker);
             Ok(Some(()))
         }
     }
@@ -271,118 +247,6 @@ async fn write_head(stream: &mut Stream, head: &[u8]) -> Result<(), Ended> {
     match poll_fn(|cx| Pin::new(&mut *stream).poll_write(cx, head)).await {
         Ok(n) if n > 0 => stream.write_all(&head[n..]).await.map_err(|_| failed(RESET, false)),
         _ => Err(failed(RESET, plain)),
-    }
-}
-
-/// A body on its way up, watched for an early answer.
-struct Upload<'a> {
-    chunked: bool,
-    left: u64,
-    begun: &'a mut bool,
-    pending: Vec<u8>,
-    written: usize,
-    raw: Vec<u8>,
-    ended: bool,
-    waiting_for_caller: bool,
-    progress: bool,
-    received: u64,
-}
-
-enum UploadStep {
-    Progress,
-    Complete,
-    Answered,
-    UpstreamLost,
-    TooLarge,
-    Caller(BodyError),
-}
-
-impl Upload<'_> {
-    fn poll<C: Caller>(
-        &mut self,
-        cx: &mut Context<'_>,
-        caller: &mut C,
-        connection: &mut Connection,
-    ) -> Poll<UploadStep> {
-        self.progress = false;
-        loop {
-            if self.written < self.pending.len() {
-                self.waiting_for_caller = false;
-                match Pin::new(&mut connection.stream).poll_write(cx, &self.pending[self.written..]) {
-                    Poll::Ready(Ok(n)) if n > 0 => {
-                        self.written += n;
-                        self.progress = true;
-                        continue;
-                    }
-                    Poll::Ready(_) => return Poll::Ready(last_words(cx, connection)),
-                    Poll::Pending => break,
-                }
-            }
-            if self.ended {
-                return match Pin::new(&mut connection.stream).poll_flush(cx) {
-                    Poll::Ready(Ok(())) => Poll::Ready(UploadStep::Complete),
-                    Poll::Ready(Err(_)) => Poll::Ready(UploadStep::UpstreamLost),
-                    Poll::Pending => Poll::Pending,
-                };
-            }
-            self.pending.clear();
-            self.raw.clear();
-            self.written = 0;
-            self.waiting_for_caller = true;
-            match caller.poll_body(cx, &mut self.raw, PIECE) {
-                Poll::Ready(Ok(Received::Data)) => {
-                    *self.begun = true;
-                    let n = self.raw.len() as u64;
-                    self.received += n;
-                    match self.left.checked_sub(n) {
-                        Some(left) => self.left = left,
-                        None => return Poll::Ready(UploadStep::TooLarge),
-                    }
-                    if self.chunked {
-                        push_chunk(&mut self.pending, &self.raw);
-                    } else {
-                        std::mem::swap(&mut self.pending, &mut self.raw);
-                    }
-                }
-                Poll::Ready(Ok(Received::End)) => {
-                    self.ended = true;
-                    if self.chunked {
-                        self.pending.extend_from_slice(LAST_CHUNK);
-                    }
-                }
-                Poll::Ready(Err(e)) => return Poll::Ready(UploadStep::Caller(e)),
-                Poll::Pending => break,
-            }
-        }
-        loop {
-            match connection.stream.poll_fill(cx, &mut connection.buffer) {
-                Poll::Ready(Ok(n)) if n > 0 && only_interim(&mut connection.buffer) => {}
-                Poll::Ready(Ok(n)) if n > 0 => return Poll::Ready(UploadStep::Answered),
-                Poll::Ready(_) => return Poll::Ready(UploadStep::UpstreamLost),
-                Poll::Pending if self.progress => return Poll::Ready(UploadStep::Progress),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-    }
-}
-
-/// The upstream takes no more. It may have answered before it closed.
-fn last_words(cx: &mut Context<'_>, connection: &mut Connection) -> UploadStep {
-    match connection.stream.poll_fill(cx, &mut connection.buffer) {
-        Poll::Ready(Ok(n)) if n > 0 => UploadStep::Answered,
-        _ => UploadStep::UpstreamLost,
-    }
-}
-
-/// Takes interim answers away; whether nothing else has come so far (RFC 9110, 15.2).
-fn only_interim(buffer: &mut Buffer) -> bool {
-    let mut head = ResponseHead::default();
-    loop {
-        match parse_response(buffer.filled(), 0, &RESPONSE_HEAD, &mut head) {
-            Ok(Parsed::Complete) if head.status < 200 && head.status != 101 => buffer.consume(head.len),
-            Ok(Parsed::Complete) | Err(_) => return false,
-            Ok(Parsed::Partial) => return true,
-        }
     }
 }
 

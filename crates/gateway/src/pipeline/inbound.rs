@@ -79,7 +79,7 @@ impl<'a> Inbound<'a> {
     pub fn is_connection_option(&self, name: &str) -> bool {
         self.head.connection.names
             && self.head.fields.iter().filter(|f| f.tag == Tag::Connection).any(|f| {
-                crate::http1::head::list(f.value.of(self.bytes)).any(|t| t.eq_ignore_ascii_case(name.as_bytes()))
+                crate::http1::grammar::list(f.value.of(self.bytes)).any(|t| t.eq_ignore_ascii_case(name.as_bytes()))
             })
     }
 }

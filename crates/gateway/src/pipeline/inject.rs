@@ -290,7 +290,7 @@ fn push_credential(
 ) -> Result<(), Refused> {
     let value = secret.expose();
     // A line break inside a value would end the field and begin another.
-    let fits_field = value.iter().all(|b| crate::http1::head::VALUE[usize::from(*b)]);
+    let fits_field = value.iter().all(|b| crate::http1::grammar::VALUE[usize::from(*b)]);
     if value.is_empty() || (!fits_field && matches!(way, InjectWay::Bearer | InjectWay::Header { .. })) {
         return Err(Refused::new(OutcomeReason::CredentialUnavailable));
     }

@@ -19,6 +19,7 @@ mod scrub;
 mod trace;
 mod translate;
 mod upgrade;
+mod upload;
 
 pub use authorize::Permit;
 pub(crate) use inbound::Inbound;

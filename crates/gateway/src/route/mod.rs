@@ -44,12 +44,15 @@ pub struct Router {
     any: Trie,
 }
 
+/// A header field's lower-case name and the value it must have.
+type Condition = (Box<str>, Box<[u8]>);
+
 /// The conditions of one route besides host and path.
 #[derive(Debug)]
 struct Candidate {
     route: RouteIndex,
     methods: Box<[Box<str>]>,
-    headers: Box<[(Box<str>, Box<[u8]>)]>,
+    headers: Box<[Condition]>,
 }
 
 impl Candidate {

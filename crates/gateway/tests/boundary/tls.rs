@@ -135,7 +135,7 @@ async fn upstreams_over_tls() {
     });
     let url = format!("https://127.0.0.1:{port}");
     let ca = files.chain.display();
-    let trusted = usual(&[url.clone()], &format!(", tls: {{ ca_file: '{ca}', server_name: localhost }}"), "");
+    let trusted = usual(std::slice::from_ref(&url), &format!(", tls: {{ ca_file: '{ca}', server_name: localhost }}"), "");
     let world = Setup::new(trusted).start();
     for size in [5, 300_000] {
         let answer = world.ask(post("/", "", &"x".repeat(size))).await;
@@ -143,7 +143,7 @@ async fn upstreams_over_tls() {
         world.served(1).await;
     }
     for other in [format!(", tls: {{ ca_file: '{ca}', server_name: elsewhere }}"), String::new()] {
-        world.install(&usual(&[url.clone()], &other, ""), &[("c", 1, SECRET)], &[]).await;
+        world.install(&usual(std::slice::from_ref(&url), &other, ""), &[("c", 1, SECRET)], &[]).await;
         assert_eq!(world.get("/", "").await.status(), 502);
         world.outcome(R::UpstreamTlsFailed).await;
     }
