@@ -39,13 +39,19 @@ use zeroize::Zeroize;
 /// ```
 pub struct InjectedRequest {
     head: Vec<u8>,
+    /// Where in the head the credential stands, in whatever form.
+    secret: std::ops::Range<usize>,
     scrub: Scrub,
     in_use: Option<InUse>,
 }
 
 impl Drop for InjectedRequest {
     fn drop(&mut self) {
-        self.head.zeroize();
+        // Only where the secret stands: the rest is what the caller sent.
+        let secret = self.secret.clone();
+        if let Some(bytes) = self.head.get_mut(secret) {
+            bytes.zeroize();
+        }
     }
 }
 
@@ -116,13 +122,14 @@ pub(super) fn inject(
         head: Vec::with_capacity(
             inbound.bytes.len() + 1024 + 4 * secret_len + endpoint.base.len() + route_headers_len(route),
         ),
+        secret: 0..0,
         scrub: Scrub::default(),
         in_use,
     };
     let head = &mut out.head;
     head.extend_from_slice(inbound.method().as_bytes());
     head.push(b' ');
-    push_target(head, matched, route, &endpoint.base, way.zip(secret));
+    out.secret = push_target(head, matched, route, &endpoint.base, way.zip(secret));
     head.extend_from_slice(b" HTTP/1.1\r\nhost: ");
     head.extend_from_slice(endpoint.authority.as_bytes());
     head.extend_from_slice(b"\r\n");
@@ -191,7 +198,11 @@ pub(super) fn inject(
         UpstreamBody::Streamed { length: None, .. } => head.extend_from_slice(b"transfer-encoding: chunked\r\n"),
     }
     if let Some((way, secret)) = way.zip(secret) {
+        let start = head.len();
         push_credential(head, way, secret, &mut out.scrub)?;
+        if head.len() > start {
+            out.secret = start..head.len();
+        }
     }
     head.extend_from_slice(b"\r\n");
     Ok(out)
@@ -209,14 +220,14 @@ fn push_field(head: &mut Vec<u8>, name: &[u8], value: &[u8]) {
 }
 
 /// The upstream's path and query: the endpoint's base, the route's rewriting, and the query without
-/// the caller's key and with the upstream's.
+/// the caller's key and with the upstream's. Returns where the latter stands.
 fn push_target(
     head: &mut Vec<u8>,
     matched: &RouteMatch<'_>,
     route: &crate::snapshot::RoutePlan,
     base: &str,
     credential: Option<(&InjectWay, &SecretValue)>,
-) {
+) -> std::ops::Range<usize> {
     head.extend_from_slice(base.as_bytes());
     match route.kind {
         RouteKind::Chat => head.extend_from_slice(b"/chat/completions"),
@@ -251,8 +262,11 @@ fn push_target(
         head.push(if query.is_some() { b'&' } else { b'?' });
         percent_encode(head, name.as_bytes());
         head.push(b'=');
+        let start = head.len();
         percent_encode(head, secret.expose());
+        return start..head.len();
     }
+    0..0
 }
 
 /// Percent-encodes everything but unreserved characters (RFC 3986, 2.3).

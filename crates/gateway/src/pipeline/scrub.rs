@@ -5,7 +5,6 @@
 //! held back until the next bytes decide.
 
 use credentialflow_model::SecretValue;
-use memchr::memmem;
 
 /// Shorter secrets are not searched for: they would blot out text that only happens to be equal.
 const SHORTEST: usize = 6;
@@ -13,15 +12,39 @@ const SHORTEST: usize = 6;
 /// The forms of a secret that must not pass.
 #[derive(Default)]
 pub(crate) struct Scrub {
-    patterns: Vec<SecretValue>,
+    patterns: Vec<Pattern>,
     held: Vec<u8>,
+}
+
+/// One form, and the byte of it to look for first. Building a general searcher for every answer would
+/// cost more than the search, and keeping one would copy the secret to where it is not wiped.
+struct Pattern {
+    secret: SecretValue,
+    anchor: usize,
+}
+
+impl Pattern {
+    fn new(secret: &[u8]) -> Self {
+        // Texts are mostly lower case: anything else stands out.
+        let anchor = secret.iter().position(|b| !b.is_ascii_lowercase()).unwrap_or(secret.len() / 2);
+        Self { secret: SecretValue::new(secret.to_vec()), anchor }
+    }
+
+    /// The first occurrence at or after `from`.
+    fn find(&self, bytes: &[u8], from: usize) -> Option<usize> {
+        let secret = self.secret.expose();
+        let anchors = bytes.get(from + self.anchor..)?;
+        memchr::memchr_iter(secret[self.anchor], anchors)
+            .map(|at| from + at)
+            .find(|at| bytes.get(*at..*at + secret.len()) == Some(secret))
+    }
 }
 
 impl Scrub {
     /// Adds a form.
     pub fn add(&mut self, secret: &[u8]) {
         if secret.len() >= SHORTEST {
-            self.patterns.push(SecretValue::new(secret.to_vec()));
+            self.patterns.push(Pattern::new(secret));
         }
     }
 
@@ -34,9 +57,10 @@ impl Scrub {
     pub fn whole(&self, bytes: &[u8]) -> Option<Vec<u8>> {
         let mut copy: Option<Vec<u8>> = None;
         for pattern in &self.patterns {
-            let found: Vec<usize> = memmem::find_iter(copy.as_deref().unwrap_or(bytes), pattern.expose()).collect();
-            for at in found {
-                copy.get_or_insert_with(|| bytes.to_vec())[at..at + pattern.len()].fill(b'*');
+            let mut from = 0;
+            while let Some(at) = pattern.find(copy.as_deref().unwrap_or(bytes), from) {
+                from = at + pattern.secret.len();
+                copy.get_or_insert_with(|| bytes.to_vec())[at..from].fill(b'*');
             }
         }
         copy
@@ -48,7 +72,7 @@ impl Scrub {
             return out(piece);
         }
         if self.held.is_empty() {
-            let clean = self.patterns.iter().all(|p| memmem::find(piece, p.expose()).is_none());
+            let clean = self.patterns.iter().all(|p| p.find(piece, 0).is_none());
             let keep = self.undecided(piece);
             if clean {
                 let (pass, hold) = piece.split_at(piece.len() - keep);
@@ -82,7 +106,7 @@ impl Scrub {
 
     /// How many bytes at the end may be the beginning of a secret.
     fn undecided(&self, bytes: &[u8]) -> usize {
-        self.patterns.iter().map(|p| longest_prefix_at_end(bytes, p.expose())).max().unwrap_or(0)
+        self.patterns.iter().map(|p| longest_prefix_at_end(bytes, p.secret.expose())).max().unwrap_or(0)
     }
 }
 
@@ -95,6 +119,7 @@ fn longest_prefix_at_end(bytes: &[u8], pattern: &[u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use memchr::memmem;
     use proptest::prelude::*;
 
     fn run(secrets: &[&[u8]], pieces: &[&[u8]]) -> Vec<u8> {
