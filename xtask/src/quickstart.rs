@@ -158,11 +158,32 @@ fn recorded(installation: &Installation) -> Result<Vec<String>> {
     for _ in 0..50 {
         let page = installation.api("/api/v1/calls?limit=10")?;
         if let Some(items) = page["items"].as_array().filter(|items| items.len() >= 2) {
-            return Ok(items.iter().map(|c| shorten(&c.to_string())).collect());
+            return Ok(items.iter().rev().map(line).collect());
         }
         thread::sleep(Duration::from_millis(100));
     }
     bail!("the calls do not show in the call log")
+}
+
+/// One call as a line: what was called, how it ended, with which credential behind the gateway.
+fn line(call: &Value) -> String {
+    let text = |field: &str| call[field].as_str().unwrap_or("-").to_owned();
+    let mut line = format!(
+        "{} {} {} {} in {:.1} ms, application {}, injected {} version {}",
+        text("method"),
+        text("path"),
+        call["status"],
+        text("outcome"),
+        call["total_us"].as_f64().unwrap_or_default() / 1000.0,
+        text("application"),
+        text("credential"),
+        call["credential_version"],
+    );
+    if let Some(tokens) = call["model"]["tokens"].as_object() {
+        let sum: u64 = ["input", "output"].iter().filter_map(|t| tokens.get(*t)?.as_u64()).sum();
+        line.push_str(&format!(", {sum} tokens, $ {}", call["model"]["cost_usd"].as_str().unwrap_or("unknown")));
+    }
+    line
 }
 
 fn shorten(text: &str) -> String {
