@@ -45,6 +45,10 @@ pub(crate) trait Caller {
     /// Ready when the caller has gone away while it waits for its answer.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 
+    /// Nobody will read the rest of the request's body. When it has not arrived whole, the connection
+    /// cannot serve another request, and the answer will say so.
+    fn settle(&mut self);
+
     /// Begins the answer. `fields` are complete header lines, each ending in CRLF.
     fn begin(&mut self, status: u16, fields: &[u8], framing: AnswerFraming);
 

@@ -187,18 +187,6 @@ struct H1Caller {
 }
 
 impl H1Caller {
-    /// Nobody will read the rest of the request's body. What has arrived is passed over; when that is
-    /// not all, the connection cannot serve another request and the answer says so.
-    fn settle_body(&mut self) {
-        while !self.input.is_empty() && !self.decoder.is_done() {
-            match self.decoder.step(self.input.filled()) {
-                Ok(step) => self.input.consume(step.consumed),
-                Err(_) => break,
-            }
-        }
-        self.keep_alive &= self.decoder.is_done();
-    }
-
     fn close_chunk(&mut self) {
         if let Some(at) = self.chunk_at.take() {
             let len = self.out.len() - at - CHUNK_HEADER.len();
@@ -254,8 +242,17 @@ impl Caller for H1Caller {
         }
     }
 
+    fn settle(&mut self) {
+        while !self.input.is_empty() && !self.decoder.is_done() {
+            match self.decoder.step(self.input.filled()) {
+                Ok(step) => self.input.consume(step.consumed),
+                Err(_) => break,
+            }
+        }
+        self.keep_alive &= self.decoder.is_done();
+    }
+
     fn begin(&mut self, status: u16, fields: &[u8], framing: AnswerFraming) {
-        self.settle_body();
         let out = &mut self.out;
         out.clear();
         if (1..CONTINUE.len()).contains(&self.continue_left) {

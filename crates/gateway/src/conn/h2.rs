@@ -272,6 +272,8 @@ impl Caller for H2Caller {
         Poll::Pending
     }
 
+    fn settle(&mut self) {}
+
     fn begin(&mut self, status: u16, fields: &[u8], framing: AnswerFraming) {
         let mut headers = http::HeaderMap::with_capacity(16);
         for line in fields.split(|b| *b == b'\n') {

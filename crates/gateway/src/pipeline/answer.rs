@@ -7,6 +7,7 @@ use super::{
     route::RouteMatch,
     scrub::Scrub,
     translate::{UpstreamRequest, UsageProbe},
+    upload::{Upload, UploadStep},
 };
 use crate::{
     conn::{AnswerFraming, Caller},
@@ -39,6 +40,7 @@ pub(super) async fn local<C: Caller>(
     let mut fields = Vec::with_capacity(256);
     let _ = write!(fields, "content-type: {}\r\n", answer.content_type);
     push_own_fields(&mut fields, record);
+    caller.settle();
     caller.begin(answer.status, &fields, AnswerFraming::Length(answer.body.len() as u64));
     record.answered(answer.status);
     caller.payload(&answer.body);
@@ -62,7 +64,8 @@ pub(super) async fn relay<C: Caller>(
     caller: &mut C,
     record: &mut Recording<'_>,
 ) -> Result<(), Refused> {
-    let UpstreamResponse { head, bytes, mut connection, endpoint, scrub, request_complete, sent, _in_use } = response;
+    let UpstreamResponse { head, bytes, mut connection, endpoint, scrub, mut upload, sent, _in_use } = response;
+    let mut request_complete = upload.is_none();
     let framing = head.framing(inbound.method() == "HEAD");
     let encoded = head
         .fields
@@ -117,6 +120,10 @@ pub(super) async fn relay<C: Caller>(
         Framing::Length(n) if !passing.may_shorten() => AnswerFraming::Length(n),
         _ => AnswerFraming::Streamed,
     };
+    if upload.is_some() {
+        // Nobody knows whether the caller will send the rest.
+        caller.close_after();
+    }
     caller.begin(head.status, &fields, answer);
     record.answered(head.status);
     worker.give_scratch(fields);
@@ -148,11 +155,16 @@ pub(super) async fn relay<C: Caller>(
         flush(control, worker, caller).await?;
         record.first_byte();
         control.set_deadline(worker.tick_in(idle));
-        match fill(control, &mut connection, caller).await? {
-            Some(n) if n > 0 => {}
-            Some(_) if decoder.may_end_here() => break Ok(()),
-            Some(_) => break Err(OutcomeReason::UpstreamTruncated),
-            None => break Err(OutcomeReason::UpstreamStalled),
+        match fill(control, &mut connection, caller, &mut upload, record).await? {
+            Filled::Bytes(n) if n > 0 => {}
+            Filled::Bytes(_) if decoder.may_end_here() => break Ok(()),
+            Filled::Bytes(_) => break Err(OutcomeReason::UpstreamTruncated),
+            Filled::Uploading => {}
+            Filled::Uploaded { complete } => {
+                request_complete = complete;
+                upload.take().into_iter().for_each(|u| u.give_back(worker));
+            }
+            Filled::Nothing => break Err(OutcomeReason::UpstreamStalled),
         }
     };
     record.upstream_done(sent);
@@ -222,22 +234,45 @@ pub(super) async fn flush<C: Caller>(control: &Control, worker: &Worker, caller:
     }
 }
 
-/// Waits for more of the answer. `Some(0)`: closed; `None`: nothing came in time.
+enum Filled {
+    /// So many bytes of the answer; 0 when the upstream has closed.
+    Bytes(usize),
+    /// More of the request's body has gone up.
+    Uploading,
+    /// The request's body has gone up, or the upstream takes no more of it.
+    Uploaded { complete: bool },
+    /// Nothing came in time.
+    Nothing,
+}
+
+/// Waits for more of the answer, and meanwhile passes on what is left of the request's body.
 async fn fill<C: Caller>(
     control: &Control,
     connection: &mut Connection,
     caller: &mut C,
-) -> Result<Option<usize>, Refused> {
+    upload: &mut Option<Upload>,
+    record: &mut Recording<'_>,
+) -> Result<Filled, Refused> {
     let waited = control.wait(poll_fn(|cx| {
         if let Poll::Ready(read) = connection.stream.poll_fill(cx, &mut connection.buffer) {
-            return Poll::Ready(Some(read.unwrap_or(0)));
+            return Poll::Ready(Ok(Filled::Bytes(read.unwrap_or(0))));
         }
-        caller.poll_gone(cx).map(|()| None)
+        let Some(upload) = upload else {
+            return caller.poll_gone(cx).map(|()| Err(Refused::new(OutcomeReason::CallerClosed)));
+        };
+        let step = upload.push(cx, caller, &mut connection.stream);
+        record.bytes_in(upload.received);
+        match step {
+            Poll::Pending if upload.progress => Poll::Ready(Ok(Filled::Uploading)),
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(UploadStep::TooLarge) => Poll::Ready(Err(Refused::new(OutcomeReason::BodyTooLarge))),
+            Poll::Ready(UploadStep::Caller(e)) => Poll::Ready(Err(body::unreadable(e))),
+            Poll::Ready(step) => Poll::Ready(Ok(Filled::Uploaded { complete: matches!(step, UploadStep::Complete) })),
+        }
     }));
     match waited.await {
-        Ok(Some(n)) => Ok(Some(n)),
-        Ok(None) => Err(Refused::new(OutcomeReason::CallerClosed)),
-        Err(crate::net::control::Interrupt::Deadline) => Ok(None),
+        Ok(filled) => filled,
+        Err(crate::net::control::Interrupt::Deadline) => Ok(Filled::Nothing),
         Err(i) => Err(body::interrupted(i, OutcomeReason::UpstreamStalled)),
     }
 }

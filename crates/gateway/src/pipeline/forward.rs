@@ -35,8 +35,8 @@ pub(crate) struct UpstreamResponse {
     pub endpoint: Rc<Endpoint>,
     /// What must not pass.
     pub scrub: Scrub,
-    /// Whether the request was sent whole, so that the connection can serve another.
-    pub request_complete: bool,
+    /// What is left of the request's body when the upstream answers early.
+    pub upload: Option<Upload>,
     /// When the request was sent.
     pub sent: Instant,
     /// Keeps this use of the credential counted until the answer is over.
@@ -118,8 +118,8 @@ pub(super) async fn forward<C: Caller>(
     let sent = Instant::now();
     record.sent(sent);
     control.set_deadline(worker.tick_in(plan.response.max(worker.shared.settings.body_timeout)));
-    let complete = match send(worker, control, &mut injected, request, &mut connection, caller, record).await {
-        Ok(complete) => complete,
+    let upload = match send(worker, control, &mut injected, request, &mut connection, caller, record).await {
+        Ok(upload) => upload,
         Err(ended) => return Err(unhealthy(maybe_stale(ended, &connection))),
     };
     let plan = request.plan(view);
@@ -133,16 +133,13 @@ pub(super) async fn forward<C: Caller>(
     control.clear_deadline();
     chosen.endpoint.succeeded();
     record.upstream_status(head.status);
-    if complete.is_none() {
-        connection.reused = false;
-    }
     Ok(UpstreamResponse {
         head,
         bytes,
         connection,
         endpoint: chosen.endpoint.clone(),
         scrub: std::mem::take(&mut scrub),
-        request_complete: complete.is_some(),
+        upload,
         sent,
         _in_use: in_use,
     })
@@ -176,7 +173,7 @@ async fn connect(
     }
 }
 
-/// Sends head and body. `None`: the upstream answered before it had the whole body.
+/// Sends head and body. When the upstream answers before it has the whole body, the rest is handed back.
 async fn send<C: Caller>(
     worker: &Worker,
     control: &Control,
@@ -185,7 +182,7 @@ async fn send<C: Caller>(
     connection: &mut Connection,
     caller: &mut C,
     record: &mut Recording<'_>,
-) -> Result<Option<()>, Ended> {
+) -> Result<Option<Upload>, Ended> {
     let late = |i: Interrupt| match i {
         Interrupt::Deadline => failed(OutcomeReason::UpstreamTimeout, false),
         other => body::interrupted(other, OutcomeReason::UpstreamTimeout).into(),
@@ -194,7 +191,7 @@ async fn send<C: Caller>(
     match &mut request.body {
         UpstreamBody::Empty => {
             control.wait(write_head(&mut connection.stream, head)).await.map_err(late)??;
-            Ok(Some(()))
+            Ok(None)
         }
         UpstreamBody::Buffered(body) => {
             // Small bodies travel with the head; the head's buffer has room, so nothing secret is moved.
@@ -210,19 +207,20 @@ async fn send<C: Caller>(
                 }
             };
             control.wait(both).await.map_err(late)??;
-            Ok(Some(()))
+            Ok(None)
         }
         UpstreamBody::Streamed { length, begun } => {
             control.wait(write_head(&mut connection.stream, head)).await.map_err(late)??;
-            let mut upload = Upload::new(worker, length.is_none(), record.max_body(), begun);
+            let mut upload = Upload::new(worker, length.is_none(), record.max_body());
             loop {
                 control.set_deadline(worker.tick_in(worker.shared.settings.body_timeout));
                 let step = control.wait(poll_fn(|cx| upload.poll(cx, caller, connection))).await;
                 record.bytes_in(upload.received);
+                *begun |= upload.received > 0;
                 match step {
                     Ok(UploadStep::Progress) => {}
                     Ok(UploadStep::Complete) => break,
-                    Ok(UploadStep::Answered) => return Ok(None),
+                    Ok(UploadStep::Answered) => return Ok(Some(upload)),
                     Ok(UploadStep::UpstreamLost) => return Err(failed(RESET, false)),
                     Ok(UploadStep::TooLarge) => return Err(Refused::new(OutcomeReason::BodyTooLarge).into()),
                     Ok(UploadStep::Caller(e)) => return Err(body::unreadable(e).into()),
@@ -233,7 +231,7 @@ async fn send<C: Caller>(
                 }
             }
             upload.give_back(worker);
-            Ok(Some(()))
+            Ok(None)
         }
     }
 }

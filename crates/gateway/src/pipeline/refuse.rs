@@ -99,6 +99,7 @@ pub(super) async fn rescue<C: Caller>(
     if matches!(reason, OutcomeReason::Revoked | OutcomeReason::MalformedRequest | OutcomeReason::Overloaded) {
         caller.close_after();
     }
+    caller.settle();
     let len = body.len() as u64;
     let head = record.method_is_head();
     caller.begin(

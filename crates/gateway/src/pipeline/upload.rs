@@ -1,4 +1,4 @@
-//! The caller's body on its way to the upstream.
+//! The caller's body on its way to the upstream, which may begin to answer before it has all of it.
 
 use super::forward::RESPONSE_HEAD;
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
         body::{LAST_CHUNK, push_chunk},
         head::{Parsed, ResponseHead, parse_response},
     },
-    net::buffer::Buffer,
+    net::{buffer::Buffer, stream::Stream},
     upstream::Connection,
     worker::Worker,
 };
@@ -21,17 +21,17 @@ use tokio::io::AsyncWrite;
 const PIECE: usize = 64 * 1024;
 
 /// A body on its way up, watched for an early answer.
-pub(super) struct Upload<'a> {
+pub(crate) struct Upload {
     chunked: bool,
     left: u64,
-    begun: &'a mut bool,
     pending: Vec<u8>,
     written: usize,
     raw: Vec<u8>,
     ended: bool,
     /// Whether it is the caller who is waited for, and not the upstream.
     pub waiting_for_caller: bool,
-    progress: bool,
+    /// Whether the last poll moved anything.
+    pub progress: bool,
     /// Payload received so far.
     pub received: u64,
 }
@@ -52,13 +52,12 @@ pub(super) enum UploadStep {
     Caller(BodyError),
 }
 
-impl<'a> Upload<'a> {
-    /// At its beginning. At most `most` bytes of payload may come; `begun` is set with the first.
-    pub fn new(worker: &Worker, chunked: bool, most: u64, begun: &'a mut bool) -> Self {
+impl Upload {
+    /// At its beginning. At most `most` bytes of payload may come.
+    pub fn new(worker: &Worker, chunked: bool, most: u64) -> Self {
         Self {
             chunked,
             left: most,
-            begun,
             pending: worker.take_scratch(),
             written: 0,
             raw: worker.take_scratch(),
@@ -75,29 +74,47 @@ impl<'a> Upload<'a> {
         worker.give_scratch(self.raw);
     }
 
-    /// Moves what can be moved.
+    /// Moves what can be moved and watches for an answer.
     pub fn poll<C: Caller>(
         &mut self,
         cx: &mut Context<'_>,
         caller: &mut C,
         connection: &mut Connection,
     ) -> Poll<UploadStep> {
+        match self.push(cx, caller, &mut connection.stream) {
+            Poll::Ready(UploadStep::UpstreamLost) => return Poll::Ready(last_words(cx, connection)),
+            Poll::Ready(step) => return Poll::Ready(step),
+            Poll::Pending => {}
+        }
+        loop {
+            match connection.stream.poll_fill(cx, &mut connection.buffer) {
+                Poll::Ready(Ok(n)) if n > 0 && only_interim(&mut connection.buffer) => {}
+                Poll::Ready(Ok(n)) if n > 0 => return Poll::Ready(UploadStep::Answered),
+                Poll::Ready(_) => return Poll::Ready(UploadStep::UpstreamLost),
+                Poll::Pending if self.progress => return Poll::Ready(UploadStep::Progress),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    /// Moves what can be moved. Ready only when the upload is over, one way or another.
+    pub fn push<C: Caller>(&mut self, cx: &mut Context<'_>, caller: &mut C, to: &mut Stream) -> Poll<UploadStep> {
         self.progress = false;
         loop {
             if self.written < self.pending.len() {
                 self.waiting_for_caller = false;
-                match Pin::new(&mut connection.stream).poll_write(cx, &self.pending[self.written..]) {
+                match Pin::new(&mut *to).poll_write(cx, &self.pending[self.written..]) {
                     Poll::Ready(Ok(n)) if n > 0 => {
                         self.written += n;
                         self.progress = true;
                         continue;
                     }
-                    Poll::Ready(_) => return Poll::Ready(last_words(cx, connection)),
-                    Poll::Pending => break,
+                    Poll::Ready(_) => return Poll::Ready(UploadStep::UpstreamLost),
+                    Poll::Pending => return Poll::Pending,
                 }
             }
             if self.ended {
-                return match Pin::new(&mut connection.stream).poll_flush(cx) {
+                return match Pin::new(to).poll_flush(cx) {
                     Poll::Ready(Ok(())) => Poll::Ready(UploadStep::Complete),
                     Poll::Ready(Err(_)) => Poll::Ready(UploadStep::UpstreamLost),
                     Poll::Pending => Poll::Pending,
@@ -109,7 +126,6 @@ impl<'a> Upload<'a> {
             self.waiting_for_caller = true;
             match caller.poll_body(cx, &mut self.raw, PIECE) {
                 Poll::Ready(Ok(Received::Data)) => {
-                    *self.begun = true;
                     let n = self.raw.len() as u64;
                     self.received += n;
                     match self.left.checked_sub(n) {
@@ -129,15 +145,6 @@ impl<'a> Upload<'a> {
                     }
                 }
                 Poll::Ready(Err(e)) => return Poll::Ready(UploadStep::Caller(e)),
-                Poll::Pending => break,
-            }
-        }
-        loop {
-            match connection.stream.poll_fill(cx, &mut connection.buffer) {
-                Poll::Ready(Ok(n)) if n > 0 && only_interim(&mut connection.buffer) => {}
-                Poll::Ready(Ok(n)) if n > 0 => return Poll::Ready(UploadStep::Answered),
-                Poll::Ready(_) => return Poll::Ready(UploadStep::UpstreamLost),
-                Poll::Pending if self.progress => return Poll::Ready(UploadStep::Progress),
                 Poll::Pending => return Poll::Pending,
             }
         }

@@ -273,6 +273,42 @@ async fn interim_answers_do_not_end_an_upload() {
     world.done().await;
 }
 
+#[tokio::test]
+async fn an_upstream_may_answer_while_it_still_reads() {
+    let upstream = FakeUpstream::start(|mut peer| async move {
+        while let Some(head) = peer.head().await {
+            let length: usize = head.field("content-length").unwrap().parse().unwrap();
+            peer.send(format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n")).await;
+            for _ in 0..length {
+                let mut byte = Vec::new();
+                if !peer.wire.take(1, &mut byte).await {
+                    return;
+                }
+                peer.send(byte.to_ascii_uppercase()).await;
+            }
+        }
+    })
+    .await;
+    let world = World::before(&upstream);
+    let mut wire = world.connect().await;
+    wire.send(keyed("POST /", "content-length: 5\r\n")).await.unwrap();
+    // Each byte comes back before the next is sent.
+    for (i, byte) in ["h", "e", "l", "l", "o"].into_iter().enumerate() {
+        wire.send(byte).await.unwrap();
+        if i == 0 {
+            let head = within(wire.head()).await.unwrap();
+            assert_eq!((head.status(), head.field("connection")), (200, Some("close")));
+        }
+        let mut back = Vec::new();
+        assert!(within(wire.take(1, &mut back)).await);
+        assert_eq!(back, byte.to_ascii_uppercase().as_bytes());
+    }
+    assert!(within(wire.ended()).await);
+    let record = world.outcome(R::Served).await;
+    assert_eq!((record.bytes_in, record.bytes_out), (5, 5));
+    world.done().await;
+}
+
 const LARGE: usize = 50 << 20;
 
 #[tokio::test]

@@ -135,7 +135,8 @@ async fn upstreams_over_tls() {
     });
     let url = format!("https://127.0.0.1:{port}");
     let ca = files.chain.display();
-    let trusted = usual(std::slice::from_ref(&url), &format!(", tls: {{ ca_file: '{ca}', server_name: localhost }}"), "");
+    let trusted =
+        usual(std::slice::from_ref(&url), &format!(", tls: {{ ca_file: '{ca}', server_name: localhost }}"), "");
     let world = Setup::new(trusted).start();
     for size in [5, 300_000] {
         let answer = world.ask(post("/", "", &"x".repeat(size))).await;
