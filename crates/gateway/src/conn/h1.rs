@@ -95,33 +95,17 @@ async fn read_head(
     head: &mut RequestHead,
 ) -> Result<Instant, Option<OutcomeReason>> {
     let settings = &worker.shared.settings;
-    // One empty line before a request is ignored (RFC 9112, 2.2).
-    if caller.input.filled().starts_with(b"\r\n") {
-        caller.input.consume(2);
-    }
-    if caller.input.is_empty() {
-        control.set_idle(true);
-        control.set_deadline(worker.tick_in(settings.keep_alive));
-        if caller.input.has_memory() {
-            worker.give_buffer(caller.input.release());
+    let mut skipped = false;
+    loop {
+        // One empty line before a request is ignored (RFC 9112, 2.2): some callers end bodies with one.
+        if !skipped && caller.input.filled().starts_with(b"\r\n") {
+            caller.input.consume(2);
+            skipped = true;
         }
-        let readable = control.wait(caller.stream.readable()).await;
-        caller.input.adopt(worker.take_buffer());
-        let filled = match readable {
-            Ok(Ok(())) => control.wait(caller.stream.fill(&mut caller.input)).await,
-            Ok(Err(_)) => return Err(None),
-            Err(interrupt) => Err(interrupt),
-        };
-        control.set_idle(false);
-        let filled = match filled {
-            // A request may have arrived in this very moment; it is still served.
-            Err(Interrupt::Drained) => caller.stream.fill_now(&mut caller.input),
-            Err(_) => return Err(None),
-            Ok(filled) => filled,
-        };
-        if !matches!(filled, Ok(n) if n > 0) {
-            return Err(None);
+        if !caller.input.is_empty() {
+            break;
         }
+        wait_idle(worker, control, caller).await.ok_or(None)?;
     }
     let began = Instant::now();
     let mut scanned = 0;
@@ -149,6 +133,30 @@ async fn read_head(
             Err(_) => return Err(None),
         }
     }
+}
+
+/// Waits for the first bytes of the next request, holding no buffer meanwhile.
+async fn wait_idle(worker: &Worker, control: &Control, caller: &mut H1Caller) -> Option<()> {
+    control.set_idle(true);
+    control.set_deadline(worker.tick_in(worker.shared.settings.keep_alive));
+    if caller.input.has_memory() {
+        worker.give_buffer(caller.input.release());
+    }
+    let readable = control.wait(caller.stream.readable()).await;
+    caller.input.adopt(worker.take_buffer());
+    let filled = match readable {
+        Ok(Ok(())) => control.wait(caller.stream.fill(&mut caller.input)).await,
+        Ok(Err(_)) => return None,
+        Err(interrupt) => Err(interrupt),
+    };
+    control.set_idle(false);
+    let filled = match filled {
+        // A request may have arrived in this very moment; it is still served.
+        Err(Interrupt::Drained) => caller.stream.fill_now(&mut caller.input),
+        Err(_) => return None,
+        Ok(filled) => filled,
+    };
+    filled.ok().filter(|n| *n > 0).map(|_| ())
 }
 
 /// Closes so that the caller can still read the answer: first our side, then, after reading away

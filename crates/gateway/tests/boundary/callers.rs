@@ -183,6 +183,27 @@ async fn an_idle_connection_is_closed_in_the_end() {
 }
 
 #[tokio::test]
+async fn one_empty_line_between_requests_is_overlooked() {
+    let upstream = FakeUpstream::answering(OK).await;
+    let world = World::before(&upstream);
+    let mut wire = world.connect().await;
+    wire.send(post("/", "", "hello")).await.unwrap();
+    assert_eq!(within(wire.message()).await.unwrap().status(), 200);
+    wire.send("\r\n").await.unwrap();
+    // Longer than a head may take: the line began none.
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    wire.send(get("/", "")).await.unwrap();
+    assert_eq!(within(wire.message()).await.unwrap().status(), 200);
+    wire.send(format!("\r\n{}", get("/", ""))).await.unwrap();
+    assert_eq!(within(wire.message()).await.unwrap().status(), 200);
+    world.served(3).await;
+    wire.send(format!("\r\n\r\n{}", get("/", ""))).await.unwrap();
+    assert_eq!(within(wire.message()).await.unwrap().status(), 400);
+    world.outcome(R::MalformedRequest).await;
+    world.done().await;
+}
+
+#[tokio::test]
 async fn too_many_connections() {
     let upstream = FakeUpstream::answering(OK).await;
     let mut setup = Setup::new(usual(&[upstream.url()], "", ""));

@@ -117,9 +117,12 @@ async fn upstreams_over_tls() {
     let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
+    let accepted = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = accepted.clone();
     tokio::spawn(async move {
         loop {
             let (tcp, _) = listener.accept().await.unwrap();
+            counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             let acceptor = acceptor.clone();
             tokio::spawn(async move {
                 let Ok(stream) = acceptor.accept(tcp).await else { return };
@@ -137,12 +140,15 @@ async fn upstreams_over_tls() {
     let ca = files.chain.display();
     let trusted =
         usual(std::slice::from_ref(&url), &format!(", tls: {{ ca_file: '{ca}', server_name: localhost }}"), "");
-    let world = Setup::new(trusted).start();
-    for size in [5, 300_000] {
+    let mut setup = Setup::new(trusted);
+    setup.workers = 1;
+    let world = setup.start();
+    for size in [5, 300_000, 6] {
         let answer = world.ask(post("/", "", &"x".repeat(size))).await;
         assert_eq!(answer.text(), format!("Bearer {} {size}", "*".repeat(SECRET.len())));
         world.served(1).await;
     }
+    assert_eq!(accepted.load(std::sync::atomic::Ordering::Relaxed), 1, "the connection is kept");
     for other in [format!(", tls: {{ ca_file: '{ca}', server_name: elsewhere }}"), String::new()] {
         world.install(&usual(std::slice::from_ref(&url), &other, ""), &[("c", 1, SECRET)], &[]).await;
         assert_eq!(world.get("/", "").await.status(), 502);
