@@ -160,10 +160,19 @@ pub(super) fn inject(
             tag if tag.may_carry_key() => route.api_key || injected_name.is_some(),
             tag => tag.is_hop_by_hop(),
         };
+        let ours = |name: &str| {
+            injected_name.is_some_and(|n| name.eq_ignore_ascii_case(n)) || rules.is_some_and(|r| r.drops(name))
+        };
+        // Many servers read `x_forwarded_for` as `x-forwarded-for`: a field that is ours to write cannot
+        // come in that disguise either.
+        let disguised = || {
+            let plain = name.replace('_', "-");
+            Tag::of(plain.as_bytes()) != Tag::Other || ours(&plain)
+        };
         if dropped
-            || injected_name.is_some_and(|n| name.eq_ignore_ascii_case(n))
+            || ours(name)
             || inbound.is_connection_option(name)
-            || rules.is_some_and(|r| r.drops(name))
+            || (field.tag == Tag::Other && name.contains('_') && disguised())
         {
             continue;
         }
