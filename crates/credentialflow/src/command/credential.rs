@@ -88,7 +88,7 @@ struct Wait {
     /// Return when the rotation is started, and do not follow it
     #[arg(long, overrides_with = "wait")]
     no_wait: bool,
-    /// Follow the rotation until it is done or rolled back (the default)
+    /// Follow to the very end, also while the old version stays valid for a fixed time
     #[arg(long)]
     wait: bool,
 }
@@ -198,12 +198,21 @@ async fn rotate(
         body.insert("secret".to_owned(), json!(text(value)?));
     }
     let path = format!("/api/v1/credentials/{}/rotate", escape(name.as_str()));
+    let wanted = body.get("overlap").cloned();
     let started = client.post(&path, &Value::Object(body)).await?;
     if wait.no_wait {
         output.result(&started, |started| format!("Started: {}\n", rotation::text(started)))?;
         return Ok(Outcome::Done);
     }
-    rotation::follow(client, started, output).await
+    let overlap = match wanted {
+        Some(wanted) => at(&wanted, ""),
+        None => {
+            let credential = client.get(&format!("/api/v1/credentials/{}", escape(name.as_str()))).await?;
+            at(&credential, "/spec/rotate/overlap")
+        }
+    };
+    let fixed = !matches!(overlap.as_str(), "-" | "until-drained");
+    rotation::follow(client, started, fixed && !wait.wait, output).await
 }
 
 fn text(value: &SecretValue) -> anyhow::Result<&str> {

@@ -14,7 +14,10 @@ const EVERY: Duration = Duration::from_millis(250);
 const AWAY: Duration = Duration::from_secs(30);
 
 /// Follows from the answer that started it. The rotation goes on by itself whether followed or not.
-pub async fn follow(client: &Client, started: Value, output: Output) -> anyhow::Result<Outcome> {
+///
+/// With `until_promoted`, following ends when the new version has proven itself and only the old one's
+/// fixed overlap is left, which may take days.
+pub async fn follow(client: &Client, started: Value, until_promoted: bool, output: Output) -> anyhow::Result<Outcome> {
     let path = format!("/api/v1/rotations/{}", escape(&at(&started, "/id")));
     let mut now = started;
     let mut told = String::new();
@@ -27,6 +30,10 @@ pub async fn follow(client: &Client, started: Value, output: Output) -> anyhow::
         }
         if now.get("finished").and_then(Value::as_bool).unwrap_or(false) {
             break;
+        }
+        if until_promoted && at(&now, "/step") == "drain" {
+            output.result(&now, promoted)?;
+            return Ok(Outcome::Done);
         }
         tokio::time::sleep(EVERY).await;
         match client.get(&path).await {
@@ -45,6 +52,16 @@ pub async fn follow(client: &Client, started: Value, output: Output) -> anyhow::
         }
     })?;
     Ok(if done { Outcome::Done } else { Outcome::Refused })
+}
+
+fn promoted(now: &Value) -> String {
+    format!(
+        "Rotated {}: version {} is current; version {} stays valid until {}.\n",
+        at(now, "/credential"),
+        at(now, "/to_version"),
+        at(now, "/from_version"),
+        at(now, "/deadline")
+    )
 }
 
 /// Where a rotation stands, on one line.

@@ -116,6 +116,10 @@ fn credentials_are_set_rotated_and_revoked_and_never_shown() {
     let set = server.run(&["credential", "set", "db", "--value-from", &reference, "--output", "json"]).expect(0);
     assert_eq!((set.json()["step"].as_str(), set.json()["to_version"].as_u64()), (Some("done"), Some(3)));
     server.run(&["credential", "rotate", "db", "--value-from", "${env:NOT_SET}"]).expect(1);
+    let rotate = ["credential", "rotate", "other", "--value-from", &reference, "--overlap", "24h", "--output", "json"];
+    with_input(server.command(&["credential", "set", "other"]), "canary-other\n").expect(0);
+    let promoted = server.run(&rotate).expect(0).json();
+    assert_eq!((promoted["step"].as_str(), promoted["to_version"].as_u64()), (Some("drain"), Some(2)));
     server.run(&["credential", "rotate", "db", "--value-from", "literal"]).expect(2);
     let mut told = String::new();
     for args in [&["list"][..], &["show", "db"], &["versions", "db"], &["inventory"]] {
