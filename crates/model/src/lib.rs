@@ -8,6 +8,7 @@ pub mod audit;
 pub mod config;
 pub mod key;
 pub mod lifecycle;
+pub mod mask;
 pub mod name;
 pub mod outcome;
 pub mod problem;

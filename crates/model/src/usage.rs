@@ -113,7 +113,7 @@ pub struct UsageRecord {
     pub route: Option<Arc<str>>,
     /// Method, as sent (upper case for all standard ones).
     pub method: Arc<str>,
-    /// Path without the query, as sent, cut at 256 bytes.
+    /// Path without the query, as sent, cut at 256 bytes; the secrets of keys in it are masked.
     pub path: Box<str>,
     /// The upstream, if one was chosen.
     pub upstream: Option<Arc<str>>,
