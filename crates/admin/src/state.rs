@@ -23,6 +23,8 @@ pub struct AdminSettings {
     pub tls: bool,
     /// Begins every key issued, as in `cfk`.
     pub key_prefix: String,
+    /// Whether this process also runs a gateway; it is not ready before that serves.
+    pub gateway: bool,
     /// How long a change waits for every worker before it answers `not_yet_enforced`.
     pub publish_timeout: Duration,
     /// How long a request's body may take to arrive.
@@ -36,6 +38,7 @@ impl Default for AdminSettings {
         Self {
             tls: false,
             key_prefix: "cfk".to_owned(),
+            gateway: false,
             publish_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             clock: || std::time::SystemTime::now().into(),

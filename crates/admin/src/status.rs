@@ -44,10 +44,14 @@ pub(crate) async fn status(state: &AdminState) -> Result<Status, ApiError> {
     })
 }
 
-/// `ok`, or the first thing that keeps the control plane from its work.
+/// `ok`, or the first thing that keeps this process from its work.
 pub(crate) async fn readiness(state: &AdminState) -> &'static str {
     if state.vault.is_sealed() {
         return "sealed";
+    }
+    // Unsealed is not yet serving: the stored state is read and the listeners are opened after it.
+    if state.settings.gateway && state.dataplane.status().workers == 0 {
+        return "starting";
     }
     match tokio::time::timeout(PROBE, state.store.ping()).await {
         Ok(Ok(())) => "ok",

@@ -13,7 +13,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 /// What a probe is told. Reveals no names and no counts.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Health {
-    /// `ok`, or the first thing that is not: `sealed`, `store_unavailable`.
+    /// `ok`, or the first thing that is not: `sealed`, `starting`, `store_unavailable`.
     pub status: &'static str,
 }
 
