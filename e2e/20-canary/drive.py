@@ -234,23 +234,27 @@ class Drive:
             ):
                 quietly(gateway.send, "GET", "/bearer/plain", fields)
                 quietly(gateway.send, "GET", "/not-mine/plain", fields)
-            for path in (
+            in_query = (
                 f"/bearer/plain?api_key={quoted}",
                 f"/bearer/plain?key={quoted}&api_key={quoted}",
                 f"/absent?api_key={quoted}",
+            )
+            # Only keys of our own can be recognised in a path and left out of what is recorded.
+            in_path = (
                 f"/absent/{quoted}",
                 f"/{quoted}",
                 f"/bearer/{quoted}/plain",
-                f"/bearer/x{quoted}x",
+                f"/bearer/x/{quoted}-x",
                 f"/v1/models/{quoted}",
                 f"//{quoted}@elsewhere/",
                 f"http://user:{quoted}@127.0.0.1/bearer/plain",
-            ):
+            )
+            for path in in_query + (in_path if key != odd else ()):
                 quietly(gateway.send, "GET", path)
                 quietly(self.one.with_key(first).send, "GET", path)
             for raw in (
                 f"GET /bearer/plain HTTP/1.1\nhost: x\nx-api-key: {key}\n\n",
-                f"GET /bearer/{quoted} HTTP/9.9\r\nhost: x\r\n\r\n",
+                f"GET /bearer/x?api_key={quoted} HTTP/9.9\r\nhost: x\r\n\r\n",
                 f"GET /bearer/plain {quoted} HTTP/1.1\r\nhost: x\r\n\r\n",
                 f"{quoted} /bearer/plain HTTP/1.1\r\nhost: x\r\n\r\n",
                 f"GET /bearer/plain HTTP/1.1\r\nhost: {quoted}\r\n\r\n",
@@ -262,8 +266,8 @@ class Drive:
                 f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {first}\r\ncontent-type: application/json\r\ncontent-length: {len(key) + 12}\r\n\r\n" + '{"model": "' + key + '"',
                 f"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n{key}",
             ):
-                quietly(gateway.raw, raw.encode("latin-1"), timeout=1.0)
-                quietly(self.one.control.raw, raw.encode("latin-1"), timeout=1.0)
+                quietly(gateway.raw, raw.encode("latin-1"), timeout=0.4)
+                quietly(self.one.control.raw, raw.encode("latin-1"), timeout=0.4)
             body = {"model": key, "messages": [{"role": "user", "content": "hi"}]}
             quietly(self.one.with_key(first).send, "POST", "/v1/chat/completions", body=body)
 
