@@ -16,6 +16,7 @@ use crate::{
 };
 use credentialflow_model::{
     KeyId, OutcomeReason, RequestId, Timestamp, TraceId, UsageRecord,
+    mask::masked,
     usage::{CredentialUse, ModelUse},
 };
 use credentialflow_policy::{LimitReport, Principal};
@@ -47,8 +48,8 @@ impl<'w> Recording<'w> {
         recording.head = inbound.method() == "HEAD";
         if let Some(record) = &mut recording.record {
             record.method = worker.method(inbound.method());
-            // Paths are ASCII, so any place is a character boundary.
-            record.path = path[..path.len().min(MAX_PATH)].into();
+            // Paths are ASCII, so any place is a character boundary. Keys that people put into one are left out.
+            record.path = masked(&path[..path.len().min(MAX_PATH)]).into();
             if let Some((trace, _)) = inbound.field(Tag::Traceparent).and_then(trace::incoming) {
                 record.trace_id = trace;
             }

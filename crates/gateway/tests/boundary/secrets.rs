@@ -103,3 +103,15 @@ async fn compressed_answers_are_refused_unless_passed_on_purpose() {
     world.outcome(R::Served).await;
     world.done().await;
 }
+
+#[tokio::test]
+async fn a_key_in_a_path_is_masked_in_the_record_and_goes_on_as_sent() {
+    let upstream = FakeUpstream::answering(answer(200, "", "ok")).await;
+    let world = World::before(&upstream);
+    let misplaced = "cfk_live_7m2k9q4x1c8v_0123456789ABCDEFGHIJKLMNOPQRSTUVaaaaaa";
+    assert_eq!(world.get(&format!("/x/{misplaced}/y"), "").await.status(), 200);
+    let record = world.outcome(R::Served).await;
+    assert_eq!(&*record.path, "/x/cfk_live_7m2k9q4x1c8v_***/y");
+    assert!(find(&upstream.last().head, misplaced.as_bytes()).is_some());
+    world.done().await;
+}
