@@ -192,7 +192,12 @@ async fn start_control(
         recorder.telemetry(),
         Arc::new(Port(plane.clone())),
         Arc::new(Awake),
-        AdminSettings { tls: tls.is_some(), key_prefix: settings.key_prefix.clone(), ..AdminSettings::default() },
+        AdminSettings {
+            tls: tls.is_some(),
+            key_prefix: settings.key_prefix.clone(),
+            gateway: settings.role != Role::Control,
+            ..AdminSettings::default()
+        },
     );
     let router = control::with_console(credentialflow_admin::router(admin));
     tracing::info!(address = %listener.local_addr()?, "the control plane serves");
