@@ -4,9 +4,13 @@ use std::borrow::Cow;
 
 /// Brings a path into the form routes are matched in: percent-encoded unreserved characters are
 /// decoded (RFC 3986, 6.2.2.2). `None` for a path with dot segments, in plain or encoded form, or
-/// with a malformed escape: an upstream may resolve them to another place than the route that was checked.
+/// with a malformed escape, or not beginning with `/`: an upstream may resolve them to another place
+/// than the route that was checked.
 pub fn normalise(path: &str) -> Option<Cow<'_, str>> {
     let bytes = path.as_bytes();
+    if bytes.first() != Some(&b'/') {
+        return None;
+    }
     if memchr::memchr(b'%', bytes).is_none() {
         // A dot segment begins with "/." ; most paths have none.
         let dots = memchr::memmem::find(bytes, b"/.").is_some();
@@ -63,6 +67,9 @@ mod tests {
             ("/.well-known/x", Some("/.well-known/x")),
             ("/a..b", Some("/a..b")),
             ("//a", Some("//a")),
+            ("", None),
+            (".", None),
+            ("a", None),
             ("/a/../b", None),
             ("/a/..", None),
             ("/./a", None),
