@@ -1,8 +1,10 @@
-//! The gateway's sealed local copy, so that it starts and serves while the database is away.
+//! The gateway's sealed local copy, so that it starts quickly with a million keys, and starts and
+//! serves while the database is away.
 //!
 //! One file of length-prefixed sealed deltas: a whole state first, then what changed since, each
-//! written to disk before it is put into force, so that a restart never undoes a revocation. Beside
-//! it lies what is needed to unseal: wrapped keys and public facts.
+//! written before it is put into force (and to disk, where the database is on another machine), so
+//! that a restart never undoes a revocation. Beside it lies what is needed to unseal: wrapped keys
+//! and public facts. What is in the copy but not in a reachable database does not count.
 
 use super::delta::Delta;
 use anyhow::Context;
@@ -14,8 +16,8 @@ use std::{
 };
 
 const CONTEXT: &str = "gateway-copy";
-/// Above so many deltas the file is written anew.
-const MOST_DELTAS: u32 = 1000;
+/// Above so many deltas the file is to be written anew.
+const MOST_DELTAS: u32 = 5000;
 /// No single sealed delta is larger; a length beyond it is damage.
 const MAX_ENTRY: u64 = 4 << 30;
 
@@ -24,13 +26,15 @@ pub(super) struct LocalCopy {
     dir: PathBuf,
     file: Option<File>,
     deltas: u32,
+    /// Whether a delta must be on disk before it is in force.
+    durable: bool,
 }
 
 impl LocalCopy {
     /// In this directory, which is made when needed.
-    pub fn open(dir: &Path) -> anyhow::Result<Self> {
+    pub fn open(dir: &Path, durable: bool) -> anyhow::Result<Self> {
         std::fs::create_dir_all(dir).with_context(|| format!("creating {}", dir.display()))?;
-        Ok(Self { dir: dir.to_owned(), file: None, deltas: 0 })
+        Ok(Self { dir: dir.to_owned(), file: None, deltas: 0, durable })
     }
 
     /// The vault's settings kept beside the copy.
@@ -49,7 +53,7 @@ impl LocalCopy {
                 anyhow::ensure!(!deltas.is_empty(), "the local copy at {} is damaged", path.display());
                 break;
             };
-            deltas.push(serde_json::from_slice(opened.expose()).context("the local copy is of another version")?);
+            deltas.push(postcard::from_bytes(opened.expose()).context("the local copy is of another version")?);
             good += 8 + sealed.len() as u64;
         }
         anyhow::ensure!(!deltas.is_empty(), "the local copy at {} is empty", path.display());
@@ -60,14 +64,14 @@ impl LocalCopy {
         Ok(deltas)
     }
 
-    /// Whether the next delta should be the whole state.
-    pub fn wants_whole(&self) -> bool {
-        self.file.is_none() || self.deltas >= MOST_DELTAS
+    /// Whether it should be written anew.
+    pub fn is_long(&self) -> bool {
+        self.deltas >= MOST_DELTAS
     }
 
     /// Writes a delta to disk; a whole one replaces everything before it.
     pub fn write(&mut self, delta: &Delta, vault: &Vault) -> anyhow::Result<()> {
-        let bytes = credentialflow_model::SecretValue::new(serde_json::to_vec(delta)?);
+        let bytes = credentialflow_model::SecretValue::new(postcard::to_stdvec(delta)?);
         let sealed = vault.seal_blob(CONTEXT, bytes.expose())?;
         let entry = sealed.as_bytes();
         if delta.whole || delta.settings {
@@ -79,13 +83,24 @@ impl LocalCopy {
             self.deltas = 1;
             return Ok(());
         }
-        let file = self.file.as_mut().context("the local copy was not begun")?;
+        // After it was given up nothing is written until the next whole state.
+        let Some(file) = self.file.as_mut() else { return Ok(()) };
         let mut whole = (entry.len() as u64).to_be_bytes().to_vec();
         whole.extend_from_slice(entry);
         file.write_all(&whole)?;
-        file.sync_data()?;
+        if self.durable {
+            file.sync_data()?;
+        }
         self.deltas += 1;
         Ok(())
+    }
+
+    /// Removes the copy: the next start reads the database.
+    pub fn give_up(&mut self) {
+        self.file = None;
+        if let Err(error) = std::fs::remove_file(self.dir.join("state")) {
+            tracing::error!(%error, "the local copy cannot be removed either; remove it before the next start");
+        }
     }
 
     fn replace(&self, name: &str, parts: &[&[u8]]) -> anyhow::Result<()> {

@@ -11,7 +11,6 @@ use credentialflow_store::Store;
 use credentialflow_telemetry::Telemetry;
 use credentialflow_vault::Vault;
 use std::{
-    path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::SystemTime,
 };
@@ -33,7 +32,7 @@ pub(super) struct Plane {
 
 struct Inner {
     state: Option<State>,
-    copy: Option<LocalCopy>,
+    copy: LocalCopy,
     epoch: u64,
     /// What is applied to the state but not confirmed by every worker.
     pending: Vec<KeyId>,
@@ -51,10 +50,9 @@ struct Facts {
 }
 
 impl Plane {
-    /// A plane without a gateway yet. `copy` is where a local copy is kept, if one is wanted.
-    pub fn new(store: Store, vault: Vault, telemetry: Telemetry, copy: Option<&Path>, seed: u64) -> anyhow::Result<Self> {
-        let copy = copy.map(LocalCopy::open).transpose()?;
-        Ok(Self {
+    /// A plane without a gateway yet.
+    pub fn new(store: Store, vault: Vault, telemetry: Telemetry, copy: LocalCopy, seed: u64) -> Self {
+        Self {
             store,
             vault,
             telemetry,
@@ -63,7 +61,7 @@ impl Plane {
             gateway: ArcSwapOption::empty(),
             inner: tokio::sync::Mutex::new(Inner { state: None, copy, epoch: 0, pending: vec![], dirty: true }),
             facts: Mutex::default(),
-        })
+        }
     }
 
     /// Counters of limits, to be shared with what else counts.
@@ -71,27 +69,30 @@ impl Plane {
         &self.rates
     }
 
-    /// Reads the whole state, from the store or, while it is away, from the local copy, and compiles
-    /// the first snapshot.
+    /// Brings the state up from the local copy and what the store has had since, or from the store
+    /// alone, and compiles the first snapshot.
     pub async fn first_snapshot(&self) -> anyhow::Result<Arc<Snapshot>> {
         let mut inner = self.inner.lock().await;
         let inner = &mut *inner;
-        let mut state = State::empty(&self.vault)?;
-        match Delta::read_whole(&self.store).await {
-            Ok(delta) => {
-                if let Some(copy) = &mut inner.copy {
-                    copy.write(&delta, &self.vault).context("writing the local copy")?;
-                }
-                state.apply(delta, &self.vault)?;
+        let copied = self.from_copy(&mut inner.copy);
+        let mut state = match (self.store.latest_change().await, copied) {
+            (Ok(latest), Ok(state)) if state.seq <= latest => state,
+            (Ok(_), _) => {
+                let whole = Delta::read_whole(&self.store).await?;
+                inner.copy.write(&whole, &self.vault).context("writing the local copy")?;
+                let mut state = State::empty(&self.vault)?;
+                state.apply(whole, &self.vault)?;
+                state
             }
-            Err(away) if away.is_transient() => {
-                let copy = inner.copy.as_mut().with_context(|| away.to_string())?;
+            (Err(away), copied) if away.is_transient() => {
                 tracing::warn!(error = %away, "the database is away; starting from the local copy");
-                for delta in copy.read(&self.vault)? {
-                    state.apply(delta, &self.vault)?;
-                }
+                copied?
             }
-            Err(other) => return Err(other.into()),
+            (Err(other), _) => return Err(other.into()),
+        };
+        while let Ok(Some(delta)) = Delta::read_since(&self.store, state.seq).await {
+            inner.copy.write(&delta, &self.vault).context("writing the local copy")?;
+            state.apply(delta, &self.vault)?;
         }
         let sandbox = self.sandbox_for(&state).await?;
         inner.epoch = 1;
@@ -100,6 +101,31 @@ impl Plane {
         inner.state = Some(state);
         inner.dirty = false;
         Ok(snapshot)
+    }
+
+    fn from_copy(&self, copy: &mut LocalCopy) -> anyhow::Result<State> {
+        let mut state = State::empty(&self.vault)?;
+        for delta in copy.read(&self.vault)? {
+            state.apply(delta, &self.vault)?;
+        }
+        Ok(state)
+    }
+
+    /// Writes the local copy anew once it has become long. Reads the store without holding anybody up.
+    pub async fn shorten_copy(&self) -> anyhow::Result<()> {
+        if !self.inner.lock().await.copy.is_long() {
+            return Ok(());
+        }
+        let whole = Delta::read_whole(&self.store).await?;
+        let mut inner = self.inner.lock().await;
+        let mut seq = whole.seq;
+        inner.copy.write(&whole, &self.vault)?;
+        // What was put into force since is in the store and has to follow.
+        while let Some(delta) = Delta::read_since(&self.store, seq).await? {
+            seq = delta.seq;
+            inner.copy.write(&delta, &self.vault)?;
+        }
+        Ok(())
     }
 
     /// From now on changes go to this gateway.
@@ -129,14 +155,11 @@ impl Plane {
             if delta.settings {
                 self.vault.reload().await.map_err(|e| unreadable(e.into()))?;
             }
-            if let Some(copy) = &mut inner.copy {
-                // On disk before it is in force: a restart must not bring a revoked key back.
-                if copy.wants_whole() {
-                    let whole = Delta::read_whole(&self.store).await.map_err(|e| unreadable(e.into()))?;
-                    copy.write(&whole, &self.vault).map_err(unreadable)?;
-                } else {
-                    copy.write(&delta, &self.vault).map_err(unreadable)?;
-                }
+            // Written before it is in force: a restart must not bring a revoked key back. Where that
+            // fails, no copy is better than an old one, and the change is enforced all the same.
+            if let Err(error) = inner.copy.write(&delta, &self.vault) {
+                tracing::error!(error = format!("{error:#}"), "the local copy cannot be written and is given up");
+                inner.copy.give_up();
             }
             inner.dirty = true;
             inner.pending.extend(state.apply(delta, &self.vault).map_err(unreadable)?);

@@ -30,9 +30,10 @@ pub(super) struct Delta {
 /// What the gateway needs of a key.
 #[derive(Serialize, Deserialize)]
 pub(super) struct KeyData {
-    id: KeyId,
+    id: u64,
     application: Name,
-    body: Option<String>,
+    /// Its declaration as JSON, where that says more than its application.
+    declared: Option<String>,
     secrets: Vec<SecretData>,
 }
 
@@ -64,23 +65,19 @@ impl KeyData {
         }
         let live = |s: &KeySecretRow| matches!(s.state, VersionState::Current | VersionState::Previous);
         let secrets: Vec<SecretData> = record.secrets.iter().filter(|s| live(s)).map(SecretData::of).collect();
-        let data = Self { id: record.key.id, application: record.key.application, body: record.body, secrets };
+        let declared = record.body.filter(|body| serde_json::from_str(body).is_ok_and(|key| !is_plain(&key)));
+        let data = Self { id: record.key.id.bits(), application: record.key.application, declared, secrets };
         (!data.secrets.is_empty()).then_some(data)
-    }
-
-    /// The key's public half.
-    pub fn id(&self) -> KeyId {
-        self.id
     }
 
     /// The form the gateway's table takes.
     pub fn into_record(self) -> Option<KeyRecord> {
-        let declared: Option<Key> = self.body.as_deref().and_then(|body| serde_json::from_str(body).ok());
+        let declared: Option<Key> = self.declared.as_deref().and_then(|body| serde_json::from_str(body).ok());
         let mut secrets = self.secrets;
         secrets.sort_by_key(|s| s.version);
         let current = secrets.pop()?.into_secret();
         Some(KeyRecord {
-            id: self.id,
+            id: KeyId::from_bits(self.id),
             application: self.application,
             current,
             previous: secrets.pop().map(SecretData::into_secret),
@@ -89,6 +86,17 @@ impl KeyData {
             extras: declared.as_ref().and_then(KeyExtras::of),
         })
     }
+}
+
+/// Whether a declaration tells the gateway nothing besides the application.
+fn is_plain(key: &Key) -> bool {
+    let Key { expires, not_before, allow, networks, limit, metadata, .. } = key;
+    expires.is_none()
+        && not_before.is_none()
+        && allow.is_none()
+        && networks.is_empty()
+        && limit.is_none()
+        && metadata.is_empty()
 }
 
 impl SecretData {

@@ -79,6 +79,7 @@ pub(super) async fn housekeeping(store: Store, vault: Vault, plane: Arc<Plane>) 
         }
         if rounds.is_multiple_of(60) {
             warn("a checkpoint of the audit log", vault.checkpoint_audit().await.map(drop));
+            warn("shortening the local copy", plane.shorten_copy().await);
             warn("forgetting old answers", store.purge_idempotency().await.map(drop));
         }
         rounds += 1;

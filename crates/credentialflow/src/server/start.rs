@@ -2,6 +2,7 @@
 
 use super::{
     control,
+    copy::LocalCopy,
     dataplane::{Plane, Port},
     jobs,
     ports::{Awake, Guesses, Records, RotationPorts},
@@ -37,8 +38,8 @@ pub async fn run(settings: ServerSettings) -> anyhow::Result<()> {
     let telemetry = recorder.telemetry();
 
     let seed = random()?;
-    let copy = settings.database.starts_with("postgres").then(|| copy_dir(&settings));
-    let plane = Arc::new(Plane::new(store.clone(), vault.clone(), telemetry.clone(), copy.as_deref(), seed)?);
+    let copy = LocalCopy::open(&copy_dir(&settings), is_remote(&settings))?;
+    let plane = Arc::new(Plane::new(store.clone(), vault.clone(), telemetry.clone(), copy, seed));
     let (stop, stopped) = watch::channel(false);
 
     let control = if settings.role == Role::Gateway {
@@ -81,7 +82,7 @@ async fn open_vault(settings: &ServerSettings, store: &Store) -> anyhow::Result<
             opened => Ok(opened?),
         },
         Err(away) if away.is_transient() => {
-            let copy = super::copy::LocalCopy::open(&copy_dir(settings))?;
+            let copy = LocalCopy::open(&copy_dir(settings), true)?;
             let bytes = copy.vault_settings().with_context(|| format!("{away}, and there is no local copy yet"))?;
             let vault = Vault::open_copy(&bytes)?;
             tokio::spawn(attach_when_back(store.clone(), vault.clone()));
@@ -93,6 +94,11 @@ async fn open_vault(settings: &ServerSettings, store: &Store) -> anyhow::Result<
 
 fn copy_dir(settings: &ServerSettings) -> std::path::PathBuf {
     settings.data_dir.join("copy")
+}
+
+/// Whether the database can be away while this machine is well.
+fn is_remote(settings: &ServerSettings) -> bool {
+    settings.database.starts_with("postgres")
 }
 
 async fn attach_when_back(store: Store, vault: Vault) {
@@ -244,7 +250,8 @@ async fn drain(mut gateway: Arc<Gateway>) {
 
 async fn signalled() {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         return std::future::pending().await;
     };
     tokio::select! {

@@ -89,7 +89,12 @@ impl State {
     }
 
     /// The running form of this state.
-    pub fn compile(&self, epoch: u64, rates: &Arc<RateTable>, sandbox: Option<String>) -> Result<Snapshot, snapshot::CompileError> {
+    pub fn compile(
+        &self,
+        epoch: u64,
+        rates: &Arc<RateTable>,
+        sandbox: Option<String>,
+    ) -> Result<Snapshot, snapshot::CompileError> {
         let sources = snapshot::Sources {
             keys: self.keys.clone(),
             api_key: self.api_key.clone(),

@@ -14,7 +14,12 @@ use std::time::Duration;
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// Asks every endpoint until one answers.
-pub(super) async fn ask(upstream: &Upstream, path: &str, value: &SecretValue, sandbox: Option<String>) -> VerifyOutcome {
+pub(super) async fn ask(
+    upstream: &Upstream,
+    path: &str,
+    value: &SecretValue,
+    sandbox: Option<String>,
+) -> VerifyOutcome {
     let mut last = VerifyOutcome::Unreachable("the upstream has no endpoint".into());
     for endpoint in &upstream.endpoints {
         let base = match (endpoint.strip_prefix("sandbox://"), &sandbox) {
@@ -58,7 +63,9 @@ async fn ask_one(upstream: &Upstream, base: &str, path: &str, value: &SecretValu
     }
 }
 
-fn tls(upstream: &Upstream) -> Result<hyper_rustls::HttpsConnectorBuilder<hyper_rustls::builderstates::WantsSchemes>, String> {
+fn tls(
+    upstream: &Upstream,
+) -> Result<hyper_rustls::HttpsConnectorBuilder<hyper_rustls::builderstates::WantsSchemes>, String> {
     let settings = upstream.tls.clone().unwrap_or_default();
     let roots = settings.ca_file.as_deref().map(std::path::Path::new);
     let mut config = (*credentialflow_gateway::net::tls::client_config(roots).map_err(|e| e.to_string())?).clone();

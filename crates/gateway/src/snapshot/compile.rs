@@ -83,6 +83,7 @@ impl Snapshot {
             sources: &sources,
             roots: HashMap::new(),
             by_name: HashMap::new(),
+            providers: HashMap::new(),
         };
         for upstream in &set.upstreams {
             upstreams.add(upstream)?;
@@ -191,6 +192,8 @@ struct Upstreams<'a> {
     sources: &'a Sources,
     roots: HashMap<String, Arc<ClientConfig>>,
     by_name: HashMap<String, u32>,
+    /// Those that serve models.
+    providers: HashMap<String, u32>,
 }
 
 impl Upstreams<'_> {
@@ -247,6 +250,9 @@ impl Upstreams<'_> {
             encoding: upstream.encoding,
         });
         self.by_name.insert(upstream.name.to_string(), index);
+        if upstream.provider.is_some() {
+            self.providers.insert(upstream.name.to_string(), index);
+        }
         Ok(index)
     }
 
@@ -267,7 +273,8 @@ impl Upstreams<'_> {
     /// The upstream of a target: one of the configuration, or a built-in provider's own.
     fn of_provider(&mut self, name: &Name) -> Result<u32, CompileError> {
         let internal = format!("provider:{name}");
-        if let Some(index) = self.by_name.get(name.as_str()).or_else(|| self.by_name.get(&internal)) {
+        let declared = self.providers.get(name.as_str()).or_else(|| self.by_name.get(&internal));
+        if let Some(index) = declared {
             return Ok(*index);
         }
         let built_in = provider::find(name.as_str()).ok_or_else(|| CompileError::Unresolved {
@@ -275,6 +282,8 @@ impl Upstreams<'_> {
             name: name.to_string(),
             problem: "there is no such provider".into(),
         })?;
+        // An upstream of the same name that serves no models stays what its own routes reach.
+        let plain = self.by_name.get(name.as_str()).copied();
         let index = self.add(&Upstream {
             name: name.clone(),
             description: None,
@@ -286,7 +295,11 @@ impl Upstreams<'_> {
             tls: None,
             encoding: Default::default(),
         })?;
-        self.by_name.remove(name.as_str());
+        match plain {
+            Some(plain) => self.by_name.insert(name.to_string(), plain),
+            None => self.by_name.remove(name.as_str()),
+        };
+        self.providers.remove(name.as_str());
         self.by_name.insert(internal, index);
         Ok(index)
     }
@@ -310,14 +323,14 @@ fn compile_models(set: &ResourceSet, upstreams: &mut Upstreams<'_>) -> Result<Mo
                     })?;
                     // The target names the credential, its upstream the way of injection.
                     let declared =
-                        set.upstreams.iter().find(|u| u.name == target.provider).and_then(|u| u.inject.as_ref());
+                        set.upstreams.iter().find(|u| u.provider.is_some() && u.name == target.provider).and_then(|u| u.inject.as_ref());
                     if let Some(own) = declared.and_then(|inject| upstreams.inject(inject)) {
                         plan.way = own.way;
                     }
                     Some(plan)
                 }
             };
-            let dialect = set.upstreams.iter().find(|u| u.name == target.provider).and_then(|u| u.provider.as_ref());
+            let dialect = set.upstreams.iter().find(|u| u.provider.is_some() && u.name == target.provider).and_then(|u| u.provider.as_ref());
             let ask_usage = provider::find(dialect.unwrap_or(&target.provider).as_str()).is_none_or(|p| p.ask_usage);
             targets.push(TargetPlan {
                 provider: target.provider.shared(),
