@@ -37,6 +37,8 @@ struct Inner {
     /// What is applied to the state but not confirmed by every worker.
     pending: Vec<KeyId>,
     dirty: bool,
+    /// Whether the gateway was taken out to be shut down.
+    ending: bool,
 }
 
 #[derive(Default, Clone)]
@@ -59,7 +61,14 @@ impl Plane {
             rates: Arc::new(RateTable::new(RATE_SLOTS, seed)),
             sandbox: Sandbox::default(),
             gateway: ArcSwapOption::empty(),
-            inner: tokio::sync::Mutex::new(Inner { state: None, copy, epoch: 0, pending: vec![], dirty: true }),
+            inner: tokio::sync::Mutex::new(Inner {
+                state: None,
+                copy,
+                epoch: 0,
+                pending: vec![],
+                dirty: true,
+                ending: false,
+            }),
             facts: Mutex::default(),
         }
     }
@@ -70,8 +79,14 @@ impl Plane {
     }
 
     /// Brings the state up from the local copy and what the store has had since, or from the store
-    /// alone, and compiles the first snapshot.
-    pub async fn first_snapshot(&self) -> anyhow::Result<Arc<Snapshot>> {
+    /// alone, compiles the first snapshot, and starts the gateway with it, if there is to be one.
+    ///
+    /// Nothing is published until the gateway is there: a change made in between would be acknowledged
+    /// although the gateway begins without it.
+    pub async fn begin<F>(&self, start: F) -> anyhow::Result<()>
+    where
+        F: FnOnce(Arc<Snapshot>) -> anyhow::Result<Option<Gateway>>,
+    {
         let mut inner = self.inner.lock().await;
         let inner = &mut *inner;
         let copied = self.from_copy(&mut inner.copy);
@@ -97,10 +112,12 @@ impl Plane {
         let sandbox = self.sandbox_for(&state).await?;
         inner.epoch = 1;
         let snapshot = Arc::new(state.compile(1, &self.rates, sandbox)?);
-        self.note(&snapshot, state.seq, 0);
+        let gateway = start(snapshot.clone())?.map(Arc::new);
+        self.note(&snapshot, state.seq, gateway.as_ref().map_or(0, |g| g.workers() as u32));
+        self.gateway.store(gateway);
         inner.state = Some(state);
         inner.dirty = false;
-        Ok(snapshot)
+        Ok(())
     }
 
     fn from_copy(&self, copy: &mut LocalCopy) -> anyhow::Result<State> {
@@ -128,16 +145,10 @@ impl Plane {
         Ok(())
     }
 
-    /// From now on changes go to this gateway.
-    pub fn attach(&self, gateway: Gateway) -> Arc<Gateway> {
-        let gateway = Arc::new(gateway);
-        self.facts.lock().unwrap_or_else(PoisonError::into_inner).workers = gateway.workers() as u32;
-        self.gateway.store(Some(gateway.clone()));
-        gateway
-    }
-
-    /// Takes the gateway out, for its shutdown.
-    pub fn detach(&self) -> Option<Arc<Gateway>> {
+    /// Takes the gateway out, for its shutdown. Its last requests are served with what is in force now, so
+    /// nothing can be published any more: what is changed from here on is stored, and enforced by the next start.
+    pub async fn detach(&self) -> Option<Arc<Gateway>> {
+        self.inner.lock().await.ending = true;
         self.gateway.swap(None)
     }
 
@@ -146,6 +157,9 @@ impl Plane {
         let mut inner = self.inner.lock().await;
         let inner = &mut *inner;
         let unreadable = |e: anyhow::Error| PublishError::Unreadable(format!("{e:#}"));
+        if inner.ending {
+            return Err(PublishError::Unreadable("the server is shutting down".into()));
+        }
         let Some(state) = &mut inner.state else {
             return Err(PublishError::Unreadable("the gateway has not started: the vault is sealed".into()));
         };

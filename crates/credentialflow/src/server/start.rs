@@ -54,7 +54,7 @@ pub async fn run(settings: ServerSettings) -> anyhow::Result<()> {
     }
     tracing::info!("shutting down: running requests are finished first");
     let _ = stop.send(true);
-    if let Some(gateway) = plane.detach() {
+    if let Some(gateway) = plane.detach().await {
         drain(gateway).await;
     }
     if let Some(control) = control {
@@ -131,28 +131,31 @@ async fn start_when_unsealed(
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
-    let snapshot = plane.first_snapshot().await.context("loading the stored state")?;
-    if settings.role != Role::Control {
-        let rates = plane.rates().clone();
+    let start = |snapshot| {
+        if settings.role == Role::Control {
+            return Ok(None);
+        }
         let gateway = Gateway::start(Start {
             address: settings.gateway,
             workers: settings.workers.unwrap_or_else(cores),
             settings: credentialflow_gateway::Settings { drain: settings.drain, ..Default::default() },
             snapshot,
             records: Arc::new(Records(recorder.sender())),
-            throttle: Arc::new(FailureThrottle::new(rates, ThrottleSettings::default())),
+            throttle: Arc::new(FailureThrottle::new(plane.rates().clone(), ThrottleSettings::default())),
             guesses: Arc::new(Guesses::start(store.clone())),
             tls: server_tls(settings.gateway_tls.as_ref())?,
             seed,
         })
         .with_context(|| format!("listening on {}", settings.gateway))?;
         tracing::info!(address = %gateway.address(), workers = gateway.workers(), "the gateway serves");
-        let gateway = plane.attach(gateway);
+        Ok(Some(gateway))
+    };
+    plane.begin(start).await.context("loading the stored state")?;
+    if settings.role != Role::Control {
         let metrics = recorder.telemetry();
         let (a, b) = (plane.clone(), plane.clone());
         metrics.metrics().register_gauge("connections", "Open connections of callers", move || a.load().0 as i64);
         metrics.metrics().register_gauge("requests_in_flight", "Requests being served", move || b.load().1 as i64);
-        drop(gateway);
     }
     tokio::spawn(jobs::record_uses(store.clone(), recorder.telemetry()));
     tokio::spawn(jobs::housekeeping(store.clone(), vault.clone(), plane.clone()));
