@@ -157,7 +157,7 @@ impl RotationRunner {
     }
 
     /// Advances one rotation until it is finished. While nothing happens it looks less and less
-    /// often, down to once a second.
+    /// often, down to once a second; while it watches, at every tick.
     async fn drive(&self, id: &str) {
         let tick = self.0.rules.tick.as_duration();
         let (mut pause, mut before) = (tick, None);
@@ -165,7 +165,9 @@ impl RotationRunner {
             match self.advance(id, SystemTime::now().into()).await {
                 Ok(step) if step.is_finished() => return,
                 Ok(step) => {
-                    pause = if before == Some(step) { (pause * 2).min(Duration::from_secs(1)) } else { tick };
+                    // A version being watched may be refused right now: every look saves failed requests.
+                    let waits = before == Some(step) && step != RotationStep::Watch;
+                    pause = if waits { (pause * 2).min(Duration::from_secs(1)) } else { tick };
                     before = Some(step);
                     tokio::time::sleep(pause).await;
                 }
