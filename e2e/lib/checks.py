@@ -28,6 +28,14 @@ class Suite:
 
         return register
 
+    def prepare(self, name, function):
+        """Does what every check needs, and returns what it gives. The suite ends here when it fails."""
+        try:
+            return function()
+        except (Exception, KeyboardInterrupt) as error:
+            print(f"FAIL  {name}\n      {_told(error)}\n0 passed, 1 failed", flush=True)
+            sys.exit(1)
+
     def run(self):
         """Runs every check, or those whose name holds the words given as arguments. Returns the exit code."""
         wanted = [word.lower() for word in sys.argv[1:]]
