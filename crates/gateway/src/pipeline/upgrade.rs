@@ -85,6 +85,7 @@ struct Direction {
     pending: Vec<u8>,
     written: usize,
     moved: u64,
+    frames: Frames,
 }
 
 impl Direction {
@@ -122,9 +123,11 @@ impl Direction {
                         return Poll::Ready(Step::Over);
                     }
                     Poll::Pending => {
-                        // A message may end in what looks like the beginning of a secret: messages are
-                        // not held back for longer than it takes to see that nothing follows at once.
-                        if let Some(scrub) = scrub.as_mut() {
+                        // Inside a frame more is to come, so what may be the beginning of a secret waits
+                        // for it. A whole frame that ends like one is not held back.
+                        if !self.frames.inside()
+                            && let Some(scrub) = scrub.as_mut()
+                        {
                             scrub.finish(&mut |b| self.pending.extend_from_slice(b));
                         }
                         if self.pending.is_empty() {
@@ -135,7 +138,10 @@ impl Direction {
                 }
             }
             match scrub.as_mut() {
-                Some(scrub) => scrub.feed(buffer.filled(), &mut |b| self.pending.extend_from_slice(b)),
+                Some(scrub) => {
+                    self.frames.feed(buffer.filled());
+                    scrub.feed(buffer.filled(), &mut |b| self.pending.extend_from_slice(b));
+                }
                 None => self.pending.extend_from_slice(buffer.filled()),
             }
             let n = buffer.filled().len();
@@ -143,5 +149,74 @@ impl Direction {
         }
         let _ = Pin::new(to).poll_flush(cx);
         if progress { Poll::Ready(Step::Moved) } else { Poll::Pending }
+    }
+}
+
+/// Follows the frames of a WebSocket by their lengths (RFC 6455, 5.2), without looking into them.
+#[derive(Default)]
+struct Frames {
+    head: [u8; 14],
+    got: usize,
+    left: u64,
+}
+
+impl Frames {
+    /// Whether a frame has begun that is not complete.
+    fn inside(&self) -> bool {
+        self.got > 0 || self.left > 0
+    }
+
+    fn feed(&mut self, mut bytes: &[u8]) {
+        while let Some((first, rest)) = bytes.split_first() {
+            if self.left > 0 {
+                let n = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
+                self.left -= n as u64;
+                bytes = &bytes[n..];
+                continue;
+            }
+            self.head[self.got] = *first;
+            self.got += 1;
+            bytes = rest;
+            if self.got < 2 {
+                continue;
+            }
+            let short = self.head[1] & 0x7f;
+            let long = match short {
+                126 => 2,
+                127 => 8,
+                _ => 0,
+            };
+            let mask = if self.head[1] & 0x80 == 0 { 0 } else { 4 };
+            if self.got == 2 + long + mask {
+                let length = self.head[2..2 + long].iter().fold(0, |n, b| n << 8 | u64::from(*b));
+                self.left = if long == 0 { u64::from(short) } else { length };
+                self.got = 0;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Frames;
+
+    #[test]
+    fn frames_end_where_their_lengths_say_however_they_arrive() {
+        let check = |frame: &[u8]| {
+            for step in [1, 3, 1000] {
+                let mut frames = Frames::default();
+                let mut sent = 0;
+                for piece in frame.chunks(step) {
+                    frames.feed(piece);
+                    sent += piece.len();
+                    assert_eq!(frames.inside(), sent < frame.len(), "after {sent} of {}", frame.len());
+                }
+            }
+        };
+        check(&[0x81, 0]);
+        check(&[[0x81, 5].as_slice(), b"hello"].concat());
+        check(&[[0x81, 126, 1, 4].as_slice(), &[7; 260]].concat());
+        check(&[[0x82, 127, 0, 0, 0, 0, 0, 0, 0, 200].as_slice(), &[7; 200]].concat());
+        check(&[[0x81, 0x83, 1, 2, 3, 4].as_slice(), b"abc"].concat());
     }
 }

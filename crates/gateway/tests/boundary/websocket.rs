@@ -19,6 +19,13 @@ async fn echo() -> FakeUpstream {
         if request.target() == "/leak" {
             peer.send(format!("<{}>", request.field("authorization").unwrap())).await;
         }
+        if request.target() == "/split" {
+            // One frame in pieces, then one that only begins like the secret.
+            peer.send([&[0x81, SECRET.len() as u8], &SECRET.as_bytes()[..5]].concat()).await;
+            tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+            peer.send(&SECRET.as_bytes()[5..]).await;
+            peer.send([&[0x81, 5], &SECRET.as_bytes()[..5]].concat()).await;
+        }
         let mut seen = 0;
         while matches!(peer.wire.fill().await, Ok(n) if n > 0) {
             let fresh = peer.wire.pending()[seen..].to_vec();
@@ -136,5 +143,25 @@ async fn secrets_do_not_come_back_and_revocation_cuts() {
     assert!(within(wire.ended()).await);
     assert_eq!(world.outcome(R::Revoked).await.status, 101);
     upstream.until(|c| c.open == 0).await;
+    world.done().await;
+}
+
+#[tokio::test]
+async fn a_secret_split_inside_a_frame_is_seen_and_a_whole_frame_is_not_held_back() {
+    let upstream = echo().await;
+    let world = Setup::new(usual(&[upstream.url()], "", ", websocket: true")).start();
+    let stream = tokio::net::TcpStream::connect(world.gateway.address()).await.unwrap();
+    let (mut read, mut write) = stream.into_split();
+    write.write_all(get("/split", UPGRADE).as_bytes()).await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(within(read.read_u8()).await.unwrap());
+    }
+    let expect = [&[0x81, SECRET.len() as u8], "*".repeat(SECRET.len()).as_bytes(), &[0x81, 5], b"sk-up"].concat();
+    let mut got = vec![0; expect.len()];
+    within(read.read_exact(&mut got)).await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&got), String::from_utf8_lossy(&expect));
+    drop((read, write));
+    world.outcome(R::Served).await;
     world.done().await;
 }
