@@ -144,11 +144,15 @@ impl Vault {
             let settings = settings.clone();
             on_side_thread(move || seal::open(settings.get(settings::SEAL)?, &input)).await?
         };
-        if self.is_sealed() {
-            let unsealed = Unsealed::open(root, &settings)?;
-            *self.0.unsealed.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(unsealed));
-        }
-        if let Err(error) = self.maintain().await {
+        let _one_at_a_time = self.0.reserving.lock().await;
+        let unsealed = match self.unsealed_or_none() {
+            Some(open) => open,
+            None => Arc::new(Unsealed::open(root, &settings)?),
+        };
+        // Reserved first, so that nobody who finds the vault unsealed is told that nothing can be sealed.
+        let reserved = self.reserve(&unsealed).await;
+        *self.0.unsealed.write().unwrap_or_else(PoisonError::into_inner) = Some(unsealed);
+        if let Err(error) = reserved {
             tracing::warn!(%error, "the vault is unsealed, but can seal no new values until its store is reachable");
         }
         Ok(())
@@ -169,8 +173,12 @@ impl Vault {
     pub async fn maintain(&self) -> Result<()> {
         let _one_at_a_time = self.0.reserving.lock().await;
         let unsealed = self.unsealed()?;
+        self.reserve(&unsealed).await
+    }
+
+    async fn reserve(&self, unsealed: &Unsealed) -> Result<()> {
         if unsealed.ring().is_low() {
-            self.change_ring(&unsealed, &Actor::system("vault"), "keyring.reserve", |ring| ring.reserve(now())).await?;
+            self.change_ring(unsealed, &Actor::system("vault"), "keyring.reserve", |ring| ring.reserve(now())).await?;
         }
         Ok(())
     }
