@@ -19,7 +19,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     harden();
-    stay_small();
     std::panic::set_hook(Box::new(tell_panic));
     // Fails only when a provider is installed already, which nothing before this line does.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -40,13 +39,6 @@ fn harden() {
     let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
     #[cfg(target_os = "linux")]
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
-}
-
-/// The allocator asks for huge pages: with them every thread's heap holds 2 MiB from its first byte on,
-/// and an idle server 45 MiB instead of 26. Where the system refuses, the process runs all the same.
-fn stay_small() {
-    #[cfg(target_os = "linux")]
-    let _ = rustix::thread::disable_transparent_huge_pages(true);
 }
 
 /// Tells where a panic happened. Its message is told only when it is a literal of the program: a
