@@ -1825,6 +1825,11 @@ export interface components {
             /** @description Parameter name, as in `key`. */
             name: string;
         };
+        /** @description What a probe is told. Reveals no names and no counts. */
+        Readiness: {
+            /** @description `ok`, or the first thing that is not: `sealed`, `starting`, `store_unavailable`. */
+            status: string;
+        };
         /**
          * @description Retries. Only failures before the upstream can have acted are retried for every method; other
          *     failures only for methods that are safe to repeat (RFC 9110, 9.2.2) with no body sent yet.
@@ -3980,7 +3985,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Health"];
+                    "application/json": components["schemas"]["Readiness"];
                 };
             };
             default: components["responses"]["Problem"];
@@ -4022,7 +4027,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Health"];
+                    "application/json": components["schemas"]["Readiness"];
                 };
             };
             /** @description Not now */
@@ -4031,7 +4036,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Health"];
+                    "application/json": components["schemas"]["Readiness"];
                 };
             };
             default: components["responses"]["Problem"];

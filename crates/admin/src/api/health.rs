@@ -12,25 +12,25 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// What a probe is told. Reveals no names and no counts.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-pub struct Health {
+pub struct Readiness {
     /// `ok`, or the first thing that is not: `sealed`, `starting`, `store_unavailable`.
     pub status: &'static str,
 }
 
 /// Is the process alive?
 #[utoipa::path(get, path = "/healthz", tag = "health",
-    responses((status = 200, description = "It is", body = Health)))]
-async fn healthz() -> Json<Health> {
-    Json(Health { status: "ok" })
+    responses((status = 200, description = "It is", body = Readiness)))]
+async fn healthz() -> Json<Readiness> {
+    Json(Readiness { status: "ok" })
 }
 
 /// Can it do its work?
 #[utoipa::path(get, path = "/readyz", tag = "health",
-    responses((status = 200, description = "It can", body = Health), (status = 503, description = "Not now", body = Health)))]
-async fn readyz(State(state): State<AdminState>) -> (StatusCode, Json<Health>) {
+    responses((status = 200, description = "It can", body = Readiness), (status = 503, description = "Not now", body = Readiness)))]
+async fn readyz(State(state): State<AdminState>) -> (StatusCode, Json<Readiness>) {
     let status = crate::status::readiness(&state).await;
     let code = if status == "ok" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (code, Json(Health { status }))
+    (code, Json(Readiness { status }))
 }
 
 /// Metrics for Prometheus
