@@ -42,26 +42,25 @@ impl LocalCopy {
         std::fs::read(self.dir.join("vault")).ok()
     }
 
-    /// Reads the deltas. What follows a damaged entry is left out: it was never acknowledged whole.
-    pub fn read(&mut self, vault: &Vault) -> anyhow::Result<Vec<Delta>> {
+    /// Hands the deltas to `take`, one after the other. What follows a damaged entry is left out: it
+    /// was never acknowledged whole.
+    pub fn read(&mut self, vault: &Vault, mut take: impl FnMut(Delta) -> anyhow::Result<()>) -> anyhow::Result<()> {
         let path = self.dir.join("state");
         let mut file = File::open(&path).with_context(|| format!("there is no local copy at {}", path.display()))?;
-        let mut deltas = Vec::new();
-        let mut good = 0u64;
+        let (mut good, mut deltas) = (0u64, 0);
         while let Some(sealed) = read_entry(&mut file)? {
-            let Ok(opened) = Sealed::from_bytes(sealed.clone()).and_then(|s| vault.open_blob(CONTEXT, &s)) else {
-                anyhow::ensure!(!deltas.is_empty(), "the local copy at {} is damaged", path.display());
-                break;
-            };
-            deltas.push(postcard::from_bytes(opened.expose()).context("the local copy is of another version")?);
-            good += 8 + sealed.len() as u64;
+            let length = 8 + sealed.len() as u64;
+            let Ok(opened) = Sealed::from_bytes(sealed).and_then(|s| vault.open_blob(CONTEXT, &s)) else { break };
+            take(postcard::from_bytes(opened.expose()).context("the local copy is of another version")?)?;
+            deltas += 1;
+            good += length;
         }
-        anyhow::ensure!(!deltas.is_empty(), "the local copy at {} is empty", path.display());
+        anyhow::ensure!(deltas > 0, "the local copy at {} is empty or damaged", path.display());
         let file = OpenOptions::new().append(true).open(&path)?;
         file.set_len(good)?;
         self.file = Some(file);
-        self.deltas = deltas.len() as u32;
-        Ok(deltas)
+        self.deltas = deltas;
+        Ok(())
     }
 
     /// Whether it should be written anew.

@@ -93,10 +93,12 @@ impl Plane {
         let mut state = match (self.store.latest_change().await, copied) {
             (Ok(latest), Ok(state)) if state.seq <= latest => state,
             (Ok(_), _) => {
-                let whole = Delta::read_whole(&self.store).await?;
-                inner.copy.write(&whole, &self.vault).context("writing the local copy")?;
                 let mut state = State::empty(&self.vault)?;
-                state.apply(whole, &self.vault)?;
+                Delta::read_whole(&self.store, |delta| {
+                    inner.copy.write(&delta, &self.vault).context("writing the local copy")?;
+                    state.apply(delta, &self.vault).map(drop)
+                })
+                .await?;
                 state
             }
             (Err(away), copied) if away.is_transient() => {
@@ -122,9 +124,8 @@ impl Plane {
 
     fn from_copy(&self, copy: &mut LocalCopy) -> anyhow::Result<State> {
         let mut state = State::empty(&self.vault)?;
-        for delta in copy.read(&self.vault)? {
-            state.apply(delta, &self.vault)?;
-        }
+        copy.read(&self.vault, |delta| state.apply(delta, &self.vault).map(drop))?;
+        anyhow::ensure!(state.seq > 0, "the local copy was not finished");
         Ok(state)
     }
 
@@ -133,10 +134,18 @@ impl Plane {
         if !self.inner.lock().await.copy.is_long() {
             return Ok(());
         }
-        let whole = Delta::read_whole(&self.store).await?;
+        let mut pieces = Vec::new();
+        Delta::read_whole(&self.store, |delta| {
+            pieces.push(delta);
+            anyhow::Ok(())
+        })
+        .await?;
         let mut inner = self.inner.lock().await;
-        let mut seq = whole.seq;
-        inner.copy.write(&whole, &self.vault)?;
+        let mut seq = 0;
+        for piece in pieces {
+            seq = piece.seq;
+            inner.copy.write(&piece, &self.vault)?;
+        }
         // What was put into force since is in the store and has to follow.
         while let Some(delta) = Delta::read_since(&self.store, seq).await? {
             seq = delta.seq;

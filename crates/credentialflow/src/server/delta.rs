@@ -56,6 +56,8 @@ pub(super) struct SealedVersion {
 const MANY: usize = 256;
 /// Keys read at once.
 const PAGE: u32 = 10_000;
+/// Keys in one piece of a whole state.
+const PIECE: usize = 100_000;
 
 impl KeyData {
     /// Reads a stored key; `None` when none of its secrets is accepted any more.
@@ -112,14 +114,19 @@ impl SecretData {
 }
 
 impl Delta {
-    /// Reads everything.
-    pub async fn read_whole(store: &Store) -> Result<Self, StoreError> {
+    /// Reads everything, piece by piece, so that a million keys are never held twice: first resources
+    /// and credentials, then keys by the hundred thousand. Only the last piece names its place in the
+    /// feed, so that what is cut short is not mistaken for everything.
+    pub async fn read_whole<E: From<StoreError>>(
+        store: &Store,
+        mut take: impl FnMut(Self) -> Result<(), E>,
+    ) -> Result<(), E> {
         // The place is read first: what changes meanwhile is read twice, never missed.
-        let mut delta = Self { seq: store.latest_change().await?, whole: true, ..Self::default() };
+        let seq = store.latest_change().await?;
+        let mut delta = Self { whole: true, ..Self::default() };
         for kind in Kind::ALL.into_iter().filter(|k| *k != Kind::Keys) {
             delta.read_kind(store, kind).await?;
         }
-        delta.read_keys(store).await?;
         for row in store.live_credential_versions().await? {
             if row.state == VersionState::Current
                 && let Some(sealed) = row.sealed
@@ -127,7 +134,19 @@ impl Delta {
                 delta.credentials.push((row.credential, Some(SealedVersion { version: row.version, sealed })));
             }
         }
-        Ok(delta)
+        take(delta)?;
+        let mut piece = Self::default();
+        store
+            .for_each_key(PAGE, |record| {
+                let name = record.key.name.clone();
+                piece.keys.extend(KeyData::read(record).map(|data| (name, Some(data))));
+                if piece.keys.len() >= PIECE {
+                    take(std::mem::take(&mut piece))?;
+                }
+                Ok::<(), E>(())
+            })
+            .await?;
+        take(Self { seq, ..piece })
     }
 
     /// Reads what changed after a place in the feed; `None`: nothing did.
@@ -178,18 +197,6 @@ impl Delta {
     async fn read_kind(&mut self, store: &Store, kind: Kind) -> Result<(), StoreError> {
         self.resources.extend(store.resources(kind).await?.into_iter().map(|r| (kind, r.name, Some(r.body))));
         Ok(())
-    }
-
-    async fn read_keys(&mut self, store: &Store) -> Result<(), StoreError> {
-        store
-            .for_each_key(PAGE, |record| {
-                let name = record.key.name.clone();
-                if let Some(data) = KeyData::read(record) {
-                    self.keys.push((name, Some(data)));
-                }
-                Ok(())
-            })
-            .await
     }
 }
 
