@@ -82,7 +82,9 @@ class Echo:
         if (request.header("upgrade") or "").lower() == "websocket":
             wire.send(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\nx-echo: ")
             wire.send(sent[0].encode("latin-1") + b"\r\n\r\n")
-            wire.pieces([b"\x81\x7e" + len(text).to_bytes(2, "big"), text])
+            # One frame for each place to cut it.
+            for at in range(1, len(text), 9):
+                wire.pieces([b"\x81\x7e" + len(text).to_bytes(2, "big") + text[:at], text[at:]], 0.005)
             return False
         if what == "body":
             wire.send(answer(200, request.raw))
