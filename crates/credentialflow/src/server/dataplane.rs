@@ -89,7 +89,7 @@ impl Plane {
     {
         let mut inner = self.inner.lock().await;
         let inner = &mut *inner;
-        let copied = self.from_copy(&mut inner.copy);
+        let copied = self.copied_state(&mut inner.copy);
         let mut state = match (self.store.latest_change().await, copied) {
             (Ok(latest), Ok(state)) if state.seq <= latest => state,
             (Ok(_), _) => {
@@ -122,7 +122,7 @@ impl Plane {
         Ok(())
     }
 
-    fn from_copy(&self, copy: &mut LocalCopy) -> anyhow::Result<State> {
+    fn copied_state(&self, copy: &mut LocalCopy) -> anyhow::Result<State> {
         let mut state = State::empty(&self.vault)?;
         copy.read(&self.vault, |delta| state.apply(delta, &self.vault).map(drop))?;
         anyhow::ensure!(state.seq > 0, "the local copy was not finished");

@@ -322,15 +322,22 @@ fn compile_models(set: &ResourceSet, upstreams: &mut Upstreams<'_>) -> Result<Mo
                         problem: format!("there is no credential {name}"),
                     })?;
                     // The target names the credential, its upstream the way of injection.
-                    let declared =
-                        set.upstreams.iter().find(|u| u.provider.is_some() && u.name == target.provider).and_then(|u| u.inject.as_ref());
+                    let declared = set
+                        .upstreams
+                        .iter()
+                        .find(|u| u.provider.is_some() && u.name == target.provider)
+                        .and_then(|u| u.inject.as_ref());
                     if let Some(own) = declared.and_then(|inject| upstreams.inject(inject)) {
                         plan.way = own.way;
                     }
                     Some(plan)
                 }
             };
-            let dialect = set.upstreams.iter().find(|u| u.provider.is_some() && u.name == target.provider).and_then(|u| u.provider.as_ref());
+            let dialect = set
+                .upstreams
+                .iter()
+                .find(|u| u.provider.is_some() && u.name == target.provider)
+                .and_then(|u| u.provider.as_ref());
             let ask_usage = provider::find(dialect.unwrap_or(&target.provider).as_str()).is_none_or(|p| p.ask_usage);
             targets.push(TargetPlan {
                 provider: target.provider.shared(),

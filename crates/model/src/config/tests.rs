@@ -531,10 +531,7 @@ fn settings_of_any_shape_are_read_strictly() {
     assert_eq!(read("# nothing\n").unwrap(), Settings::default());
     let told: Vec<_> =
         read("drain: 30\nworker: 2\n").unwrap_err().0.into_iter().map(|p| (p.at.line, p.code, p.path)).collect();
-    assert_eq!(
-        told,
-        [(1, "invalid_value".into(), "drain".into()), (2, "unknown_field".into(), "worker".into())]
-    );
+    assert_eq!(told, [(1, "invalid_value".into(), "drain".into()), (2, "unknown_field".into(), "worker".into())]);
     assert!(read("[a]").is_err() && read("a: [").is_err());
 }
 
