@@ -1,8 +1,9 @@
 //! A small upstream with real rules: it answers only to the bearer tokens it is told to accept.
 //!
 //! An admin port sets the tokens (`PUT /tokens`, one a line; in force when it answers) and tells what
-//! was seen (`GET /stats`). SIGTERM restarts gracefully as good servers do: nothing new is accepted,
-//! connections between requests are closed, running requests are answered with `connection: close`.
+//! was seen (`GET /stats`). SIGTERM ends it gracefully: nothing new is accepted, every answer says
+//! `connection: close`, and connections that stay idle are closed after a moment. Closing them at once
+//! would reset requests on their way, and a POST among those may be repeated by nobody (RFC 9112, 9.3.1).
 //! The query `delay=MILLISECONDS` makes an answer slow.
 
 use clap::Parser;
@@ -42,6 +43,9 @@ struct State {
     refused: u64,
     connections: u64,
 }
+
+/// How long an idle connection may still bring a request after SIGTERM.
+const MOMENT: Duration = Duration::from_millis(250);
 
 type Shared = Arc<Mutex<State>>;
 
@@ -94,7 +98,7 @@ async fn serve(stream: TcpStream, state: Shared, mut closing: watch::Receiver<bo
         tokio::select! {
             biased;
             read = wire.fill() => if !matches!(read, Ok(n) if n > 0) { return },
-            _ = closing.wait_for(|c| *c) => return,
+            () = until_idle(&mut closing) => return,
         }
         while !wire.pending().is_empty() {
             let Some(request) = wire.message().await else { return };
@@ -115,6 +119,12 @@ async fn serve(stream: TcpStream, state: Shared, mut closing: watch::Receiver<bo
             }
         }
     }
+}
+
+/// The end of a connection that stays idle after the server was told to end.
+async fn until_idle(closing: &mut watch::Receiver<bool>) {
+    let _ = closing.wait_for(|c| *c).await;
+    tokio::time::sleep(MOMENT).await;
 }
 
 async fn answer(request: &Message, state: &Shared) -> (&'static str, String) {
