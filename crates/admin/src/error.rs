@@ -38,7 +38,7 @@ pub struct ProblemDetails {
 }
 
 macro_rules! codes {
-    ($($(#[doc = $doc:literal])+ $variant:ident = $code:literal, $status:literal, $title:literal;)*) => {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $code:tt, $status:literal, $title:literal;)*) => {
         /// The closed list of codes. Public and stable.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, utoipa::ToSchema)]
         pub enum Code {

@@ -950,7 +950,7 @@ export interface components {
          * @description The closed list of codes. Public and stable.
          * @enum {string}
          */
-        Code: "InvalidRequest" | "Unauthenticated" | "CrossSite" | "UnsealRefused" | "NotFound" | "MethodNotAllowed" | "Timeout" | "AlreadyExists" | "Conflict" | "IdempotencyMismatch" | "RevisionMismatch" | "BodyTooLarge" | "UnsupportedMediaType" | "InvalidResources" | "TooManyFailures" | "Internal" | "Sealed" | "StoreUnavailable" | "CallLogUnavailable" | "NotYetEnforced";
+        Code: "invalid_request" | "unauthenticated" | "cross_site" | "unseal_refused" | "not_found" | "method_not_allowed" | "timeout" | "already_exists" | "conflict" | "idempotency_mismatch" | "revision_mismatch" | "body_too_large" | "unsupported_media_type" | "invalid_resources" | "too_many_failures" | "internal" | "sealed" | "store_unavailable" | "call_log_unavailable" | "not_yet_enforced";
         /** @description A configuration: the texts, and the values their references resolve to. */
         Configuration: {
             /** @description The texts; together they are one configuration. */
