@@ -60,12 +60,16 @@ fn shown(
     uses: &[CredentialUse],
     rotation: Option<&RotationRow>,
 ) -> Result<CredentialItem, ApiError> {
+    let spec: Credential = catalogue::parse(&row.body)?;
+    let current = versions.iter().find(|v| v.state == VersionState::Current);
+    let every = spec.rotate.and_then(|rule| rule.every);
     Ok(CredentialItem {
-        spec: catalogue::parse(&row.body)?,
+        rotation_due: current.zip(every).map(|(v, every)| v.promoted.unwrap_or(v.created).plus(every)),
+        spec,
         revision: revision(row),
         created: row.created,
         updated: row.updated,
-        current_version: versions.iter().find(|v| v.state == VersionState::Current).map(|v| v.version),
+        current_version: current.map(|v| v.version),
         last_used: uses.iter().map(|u| u.last_time).max(),
         rotation: rotation.map(|rotation| rotations::view(state, rotation, uses)),
     })

@@ -55,6 +55,8 @@ pub(crate) async fn readiness(state: &AdminState) -> &'static str {
     }
     match tokio::time::timeout(PROBE, state.store.ping()).await {
         Ok(Ok(())) => "ok",
+        // The gateway serves on with what it has: taking it out of rotation would make an outage of it.
+        _ if state.settings.gateway => "degraded",
         _ => "store_unavailable",
     }
 }

@@ -285,15 +285,18 @@ pub(crate) fn run(
     seed: u64,
 ) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default())?;
-    runtime.block_on(async move {
+    let worker = runtime.block_on(async move {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let worker = Worker::new(shared, gauges, snapshot, seed);
         let sweep = tokio::task::spawn_local(sweep(worker.clone()));
         serve(worker.clone(), listener, commands).await;
         sweep.abort();
-        worker.flush_records();
-        Ok(())
-    })
+        std::io::Result::Ok(worker)
+    })?;
+    // Requests that have not ended by now end with their tasks, and leave their records in doing so.
+    drop(runtime);
+    worker.flush_records();
+    Ok(())
 }
 
 async fn sweep(worker: Rc<Worker>) {

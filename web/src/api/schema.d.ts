@@ -998,6 +998,7 @@ export interface components {
              */
             revision: number;
             rotation?: components["schemas"]["RotationView"] | null;
+            rotation_due?: components["schemas"]["Timestamp"] | null;
             /** @description What was declared. */
             spec: components["schemas"]["Credential"];
             /** @description When the declaration was last changed. */
@@ -1545,6 +1546,7 @@ export interface components {
                  */
                 revision: number;
                 rotation?: components["schemas"]["RotationView"] | null;
+                rotation_due?: components["schemas"]["Timestamp"] | null;
                 /** @description What was declared. */
                 spec: components["schemas"]["Credential"];
                 /** @description When the declaration was last changed. */
@@ -1827,7 +1829,10 @@ export interface components {
         };
         /** @description What a probe is told. Reveals no names and no counts. */
         Readiness: {
-            /** @description `ok`, or the first thing that is not: `sealed`, `starting`, `store_unavailable`. */
+            /**
+             * @description `ok`; `degraded` while the database is away and the gateway serves on with what it has (both
+             *     200); or why it cannot serve: `sealed`, `starting`, `store_unavailable` (503).
+             */
             status: string;
         };
         /**

@@ -49,6 +49,10 @@ pub struct CredentialItem {
     /// When any version was last injected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_used: Option<Timestamp>,
+    /// When `rotate.every` asks for the next rotation. A `generated` credential is then rotated by
+    /// itself; a `static` one waits for its new value to be handed in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rotation_due: Option<Timestamp>,
     /// The rotation that is not finished yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rotation: Option<RotationView>,

@@ -13,7 +13,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 /// What a probe is told. Reveals no names and no counts.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Readiness {
-    /// `ok`, or the first thing that is not: `sealed`, `starting`, `store_unavailable`.
+    /// `ok`; `degraded` while the database is away and the gateway serves on with what it has (both
+    /// 200); or why it cannot serve: `sealed`, `starting`, `store_unavailable` (503).
     pub status: &'static str,
 }
 
@@ -29,7 +30,7 @@ async fn healthz() -> Json<Readiness> {
     responses((status = 200, description = "It can", body = Readiness), (status = 503, description = "Not now", body = Readiness)))]
 async fn readyz(State(state): State<AdminState>) -> (StatusCode, Json<Readiness>) {
     let status = crate::status::readiness(&state).await;
-    let code = if status == "ok" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let code = if matches!(status, "ok" | "degraded") { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (code, Json(Readiness { status }))
 }
 

@@ -41,14 +41,14 @@ impl State {
         })
     }
 
-    /// Takes a delta in. Returns the keys whose running requests are to be cut.
+    /// Takes a delta in. Returns the keys whose running requests are to be cut. Where that fails, the
+    /// place in the feed stays, so that the delta is read again and no revocation in it is passed over.
     pub fn apply(&mut self, delta: Delta, vault: &Vault) -> anyhow::Result<Vec<KeyId>> {
         if delta.whole {
             *self = Self::empty(vault)?;
         } else if delta.settings {
             self.api_key = api_key(vault)?;
         }
-        self.seq = delta.seq;
         for (kind, name, body) in delta.resources {
             self.put(kind, &name, body.as_deref())?;
         }
@@ -85,6 +85,7 @@ impl State {
         if !changes.is_empty() {
             self.keys = self.keys.with_changes(changes);
         }
+        self.seq = delta.seq;
         Ok(revoked)
     }
 

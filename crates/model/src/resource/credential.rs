@@ -109,7 +109,8 @@ impl Alphabet {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RotateRule {
-    /// Rotated by itself this often (`generated` only); absent means by hand.
+    /// How often it is to be rotated; absent means by hand. `generated` credentials are rotated by
+    /// themselves; for a `static` one the API and the console show when its new value is due.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub every: Option<Period>,
     /// How long the old version stays valid.
