@@ -32,7 +32,7 @@ for (const colorScheme of ['light', 'dark'] as const) {
     }
 
     await page.goto(`/calls?route=${route}`)
-    await page.getByRole('row').filter({ hasText: `/${route}/hello` }).getByRole('link').first().click()
+    await page.getByRole('row').filter({ hasText: `/${route}/items` }).getByRole('link').first().click()
     await expect(page.getByRole('list', { name: 'What happened' })).toBeVisible()
     await findNothing(page, 'one request')
     await page.goto('/calls?model=none&slower=5')

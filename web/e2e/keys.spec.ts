@@ -11,7 +11,7 @@ test('a key from its creation over its use to its end', async ({ page, request, 
   await page.goto(`/calls?route=${route}`)
   await expect(page.getByText('No request matches these filters')).toBeVisible()
   expect(await statusWith(request, url, first)).toBe(200)
-  const row = page.getByRole('row').filter({ hasText: `/${route}/hello` })
+  const row = page.getByRole('row').filter({ hasText: `/${route}/items` })
   await expect(row).toContainText('200')
   await expect(row).toContainText(application)
 

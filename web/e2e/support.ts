@@ -29,7 +29,7 @@ export interface World {
   application: string
   credential: string
   route: string
-  /** An address on the gateway that the route answers. */
+  /** An address on the gateway that the sandbox answers only when the credential is injected. */
   url: string
 }
 
@@ -42,9 +42,9 @@ export async function world(request: APIRequestContext): Promise<World> {
   }
   await create('credentials', { name: credential, engine: 'static', secret: fresh('secret') })
   await create('upstreams', { name: upstream, endpoints: ['sandbox://rest'], inject: { bearer: credential } })
-  await create('routes', { name: route, match: { path: `/${route}/*` }, upstream, authenticate: ['api_key'] })
+  await create('routes', { name: route, match: { path: `/${route}/*` }, upstream, authenticate: ['api_key'], strip_prefix: `/${route}` })
   await create('applications', { name: application, allow: { routes: [route] } })
-  return { application, credential, route, url: `${gateway}/${route}/hello` }
+  return { application, credential, route, url: `${gateway}/${route}/items` }
 }
 
 /** The status with which the gateway answers a key. */
