@@ -282,12 +282,16 @@ fn push_target(
 fn percent_encode(out: &mut Vec<u8>, bytes: &[u8]) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     for b in bytes {
-        if b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~') {
+        if is_unreserved(*b) {
             out.push(*b);
         } else {
             out.extend_from_slice(&[b'%', HEX[usize::from(b >> 4)], HEX[usize::from(b & 15)]]);
         }
     }
+}
+
+fn is_unreserved(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~')
 }
 
 /// Where the request came from, for the upstream. What a caller claims about itself is not passed on.
@@ -318,6 +322,13 @@ fn push_credential(
         return Err(Refused::new(OutcomeReason::CredentialUnavailable));
     }
     scrub.add(value);
+    // As it would come back in a redirect's address or an echoed query.
+    if !value.iter().all(|b| is_unreserved(*b)) {
+        let mut encoded = Vec::with_capacity(3 * value.len());
+        percent_encode(&mut encoded, value);
+        scrub.add(&encoded);
+        encoded.zeroize();
+    }
     match way {
         InjectWay::Bearer => {
             head.extend_from_slice(b"authorization: Bearer ");
@@ -331,14 +342,7 @@ fn push_credential(
             head.extend_from_slice(value);
             head.extend_from_slice(b"\r\n");
         }
-        InjectWay::Query { .. } => {
-            let mut encoded = Vec::with_capacity(3 * value.len());
-            percent_encode(&mut encoded, value);
-            if encoded != value {
-                scrub.add(&encoded);
-            }
-            encoded.zeroize();
-        }
+        InjectWay::Query { .. } => {}
         InjectWay::Basic { username } => {
             let mut plain = Vec::with_capacity(username.len() + 1 + value.len());
             plain.extend_from_slice(username.as_bytes());
@@ -355,4 +359,25 @@ fn push_credential(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_does_not_come_back_percent_encoded_however_it_was_put_in() {
+        let secret = SecretValue::new(b"hunter/22+x=".to_vec());
+        for way in [
+            InjectWay::Bearer,
+            InjectWay::Header { name: "x-token".into(), prefix: "".into() },
+            InjectWay::Query { name: "token".into() },
+            InjectWay::Basic { username: "me".into() },
+        ] {
+            let mut scrub = Scrub::default();
+            assert!(push_credential(&mut Vec::new(), &way, &secret, &mut scrub).is_ok());
+            let echo = b"location: /?token=hunter%2F22%2Bx%3D&plain=hunter/22+x=";
+            assert_eq!(scrub.whole(echo).as_deref(), Some(&b"location: /?token=******************&plain=************"[..]));
+        }
+    }
 }
