@@ -94,9 +94,10 @@ impl LocalCopy {
         Ok(())
     }
 
-    /// Removes the copy: the next start reads the database.
+    /// Removes the copy: the next start reads the database, unless it was written anew before.
     pub fn give_up(&mut self) {
         self.file = None;
+        self.deltas = MOST_DELTAS;
         if let Err(error) = std::fs::remove_file(self.dir.join("state")) {
             tracing::error!(%error, "the local copy cannot be removed either; remove it before the next start");
         }

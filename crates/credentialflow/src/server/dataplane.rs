@@ -108,6 +108,10 @@ impl Plane {
             (Err(other), _) => return Err(other.into()),
         };
         while let Ok(Some(delta)) = Delta::read_since(&self.store, state.seq).await {
+            // What follows may be sealed with a newer key. Without it the follower goes on, once it can.
+            if delta.settings && self.vault.reload().await.is_err() {
+                break;
+            }
             inner.copy.write(&delta, &self.vault).context("writing the local copy")?;
             state.apply(delta, &self.vault)?;
         }
@@ -141,17 +145,18 @@ impl Plane {
         })
         .await?;
         let mut inner = self.inner.lock().await;
-        let mut seq = 0;
-        for piece in pieces {
-            seq = piece.seq;
-            inner.copy.write(&piece, &self.vault)?;
-        }
-        // What was put into force since is in the store and has to follow.
+        // What was put into force since is in the store and has to follow. All of it is read before the
+        // old copy is touched: a database that goes away meanwhile must not leave one without a revocation.
+        let mut seq = pieces.last().map_or(0, |last| last.seq);
         while let Some(delta) = Delta::read_since(&self.store, seq).await? {
             seq = delta.seq;
-            inner.copy.write(&delta, &self.vault)?;
+            pieces.push(delta);
         }
-        Ok(())
+        let written = pieces.iter().try_for_each(|piece| inner.copy.write(piece, &self.vault));
+        if written.is_err() {
+            inner.copy.give_up();
+        }
+        written
     }
 
     /// Takes the gateway out, for its shutdown. Its last requests are served with what is in force now, so

@@ -156,3 +156,31 @@ fn hashed(name: &Name) -> u64 {
     name.as_str().hash(&mut hasher);
     hasher.finish()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::{super::delta::SealedVersion, *};
+    use credentialflow_model::Actor;
+    use credentialflow_store::Store;
+    use credentialflow_vault::SealInput;
+
+    #[tokio::test]
+    async fn what_cannot_be_taken_in_is_not_passed_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::connect(&format!("sqlite:{}", dir.path().join("state.db").display())).await.unwrap();
+        store.migrate().await.unwrap();
+        let input = SealInput::Environment(SecretValue::from("a passphrase of a test"));
+        let vault = Vault::init(&store, &Actor::operator(), input).await.unwrap().vault;
+        let mut state = State::empty(&vault).unwrap();
+        state.seq = 4;
+        let name: Name = "orders-token".parse().unwrap();
+        let unreadable = Some(SealedVersion { version: 2, sealed: b"damaged".to_vec() });
+        let delta = Delta { seq: 5, credentials: vec![(name.clone(), unreadable)], ..Delta::default() };
+        assert!(state.apply(delta, &vault).is_err());
+        assert_eq!(state.seq, 4, "a revocation in the same delta would never be enforced");
+        let delta = Delta { seq: 5, credentials: vec![(name, None)], ..Delta::default() };
+        assert!(state.apply(delta, &vault).unwrap().is_empty());
+        assert_eq!(state.seq, 5);
+    }
+}
