@@ -95,7 +95,9 @@ pub(crate) async fn create(
     let wish = Wish::read(state, headers, "keys", body)?;
     let mut draft = begin(state, actor).await?;
     if let Some(answer) = Wish::replay(wish.as_ref(), state, &mut draft.tx).await? {
-        drop(draft);
+        // It shows the secret again.
+        draft.tx.audit("key.repeat", &format!("keys/{}", key.name), json!({}));
+        draft.tx.commit().await?;
         enforce(state).await?;
         return Ok(answer.into_response());
     }

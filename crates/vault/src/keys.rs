@@ -57,6 +57,8 @@ impl Vault {
         let body = serde_json::to_string(key).map_err(|_| VaultError::Corrupt("key"))?;
         let mut tx = self.store()?.begin(actor).await?;
         if let Some(answer) = self.replay(&mut tx, idempotency).await? {
+            tx.audit("key.repeat", &subject(&key.name), json!({ "key_id": answer.id, "version": answer.version }));
+            tx.commit().await?;
             return Ok(answer);
         }
         match tx.put_resource(Kind::Keys, &key.name, &body, Expect::Absent).await {
@@ -96,6 +98,8 @@ impl Vault {
     ) -> Result<IssuedKey> {
         let mut tx = self.store()?.begin(actor).await?;
         if let Some(answer) = self.replay(&mut tx, idempotency).await? {
+            tx.audit("key.repeat", &subject(name), json!({ "key_id": answer.id, "version": answer.version }));
+            tx.commit().await?;
             return Ok(answer);
         }
         let row = key_row(&mut tx, name).await?;
@@ -192,6 +196,7 @@ impl Vault {
         Ok(IssuedKey { id, version, secret, replayed: false })
     }
 
+    /// The answer that was kept, if any. It shows a secret again: whoever hands it out records that.
     async fn replay(&self, tx: &mut WriteTx, idempotency: Option<&Idempotency>) -> Result<Option<IssuedKey>> {
         let Some(wanted) = idempotency else { return Ok(None) };
         let actor = tx.actor().name.clone();

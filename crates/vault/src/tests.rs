@@ -9,7 +9,7 @@ use credentialflow_model::{
     lifecycle::VersionState,
     resource::{Credential, Engine, Key},
 };
-use credentialflow_store::{Checkpoint, Store};
+use credentialflow_store::{AuditFilter, Checkpoint, Store};
 use tempfile::TempDir;
 
 pub(crate) fn seal_input() -> SealInput {
@@ -146,6 +146,8 @@ async fn a_lost_answer_is_given_again_and_a_different_request_is_refused() {
     let again = vault.issue_key(&actor, &key("a"), "cfk", Some(&wish)).await.unwrap();
     assert_eq!(first.secret.expose(), again.secret.expose());
     assert_eq!((first.id, first.version, first.replayed, again.replayed), (again.id, 1, false, true));
+    let filter = AuditFilter { action: Some("key.repeat".to_owned()), ..AuditFilter::default() };
+    assert_eq!(store.audit_events(0, 10, &filter).await.unwrap().len(), 1, "showing a secret again is recorded");
     let other = vault.idempotency("retry-1", b"POST /keys {b}").unwrap();
     let refused = vault.issue_key(&actor, &key("b"), "cfk", Some(&other)).await;
     assert!(matches!(refused, Err(VaultError::IdempotencyConflict)));

@@ -42,7 +42,9 @@ pub(crate) async fn apply(
     let read = draft::read(configuration).await?;
     let mut begun = begin(state, actor).await?;
     if let Some(answer) = Wish::replay(wish.as_ref(), state, &mut begun.tx).await? {
-        drop(begun);
+        // It shows the secrets of the keys issued again.
+        begun.tx.audit("config.repeat", "config", json!({}));
+        begun.tx.commit().await?;
         enforce(state).await?;
         return Ok(answer.into_response());
     }
