@@ -243,12 +243,10 @@ impl Plane {
         self.sandbox.address()
     }
 
-    /// Running requests that were injected with a version.
-    pub async fn count_in_flight(&self, credential: &str, version: u32) -> u64 {
-        match self.gateway.load_full() {
-            Some(gateway) => gateway.in_flight(credential, version).await,
-            None => 0,
-        }
+    /// Running requests that were injected with a version; `None` where this process has no gateway.
+    pub async fn count_in_flight(&self, credential: &str, version: u32) -> Option<u64> {
+        let gateway = self.gateway.load_full()?;
+        Some(gateway.in_flight(credential, version).await)
     }
 
     /// Open connections and running requests.
@@ -303,6 +301,6 @@ impl Dataplane for Port {
     fn in_flight(&self, credential: &str, version: u32) -> u64 {
         let ask = self.0.count_in_flight(credential, version);
         // The port is synchronous; the control runtime has several threads, so one may wait here.
-        tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(ask))
+        tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(ask)).unwrap_or(0)
     }
 }
