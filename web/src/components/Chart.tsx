@@ -4,6 +4,7 @@ import { useComputedColorScheme } from '@mantine/core'
 import { useElementSize } from '@mantine/hooks'
 import { useEffect, useMemo, useRef, useState } from 'react'
 import uPlot from 'uplot'
+import { lonely } from '@/lib/series'
 import 'uplot/dist/uPlot.min.css'
 
 export interface Series {
@@ -99,7 +100,9 @@ function options(width: number, height: number, shape: string, format: (value: n
       ...shape.split(',').map((line): uPlot.Series => {
         const [label = '', color = '', fill] = line.split('|')
         const stroke = resolve(color)
-        return { label, stroke, width: 1.75, spanGaps: false, points: { show: false }, fill: fill ? `color-mix(in srgb, ${stroke} 14%, transparent)` : undefined }
+        // A line needs two neighbours; a value without any is drawn as a point.
+        const points: uPlot.Series.Points = { show: false, filter: (plot, index) => lonely(plot.data[index] ?? []), size: 5, width: 0, fill: stroke }
+        return { label, stroke, width: 1.75, spanGaps: false, points, fill: fill ? `color-mix(in srgb, ${stroke} 14%, transparent)` : undefined }
       }),
     ],
   }

@@ -2,6 +2,7 @@
 import { Button, Skeleton, Stack, Text } from '@mantine/core'
 import type { ReactNode } from 'react'
 import { Problem } from '@/api/problem'
+import { sentence } from '@/lib/format'
 import type { Tone } from '@/lib/state'
 import { Command } from './Copy'
 import { Icon, type IconName } from './icons'
@@ -75,9 +76,4 @@ export function Rows({ count = 6 }: { count?: number }) {
       ))}
     </Stack>
   )
-}
-
-function sentence(text: string): string {
-  const whole = text.charAt(0).toUpperCase() + text.slice(1)
-  return /[.!?]$/.test(whole) ? whole : `${whole}.`
 }

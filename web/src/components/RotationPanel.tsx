@@ -1,14 +1,20 @@
 // A rotation as it goes: its steps, and how many requests still use the old version.
 import { Group, Stack, Text } from '@mantine/core'
 import type { RotationView } from '@/api/types'
-import { count, dateTime } from '@/lib/format'
+import { count, dateTime, sentence } from '@/lib/format'
 import { rotationSteps } from '@/lib/rotation'
 import { Moment } from './Moment'
 import { Card } from './Page'
 import { Pill } from './Pill'
 import { Steps } from './Steps'
 
-export function RotationPanel({ rotation }: { rotation: RotationView }) {
+interface RotationPanelProps {
+  rotation: RotationView
+  /** Whether the credential declares how a new version is tried. */
+  verified: boolean
+}
+
+export function RotationPanel({ rotation, verified }: RotationPanelProps) {
   const { from_version: from, to_version: to, step, finished, in_flight: inFlight, deadline, message } = rotation
   const state = step === 'done' ? <Pill tone="good">Done</Pill> : step === 'rolled_back' ? <Pill tone="bad">Taken back</Pill> : <Pill tone="info" live>Under way</Pill>
   return (
@@ -18,8 +24,8 @@ export function RotationPanel({ rotation }: { rotation: RotationView }) {
           <Figure name="Versions" value={`${from ? `v${from}` : 'none'} → ${to ? `v${to}` : '…'}`} />
           {from && !finished && <Figure name={`Requests on v${from} now`} value={count(inFlight)} live />}
         </Group>
-        <Text size="sm" aria-live="polite">{message}</Text>
-        <Steps label="Steps of the rotation" steps={rotationSteps(rotation)} />
+        <Text size="sm" aria-live="polite">{sentence(message)}</Text>
+        <Steps label="Steps of the rotation" steps={rotationSteps(rotation, verified)} />
         <Text size="xs" c="dimmed">
           Started <Moment time={rotation.started} />
           {!finished && deadline && <>. The old version ends at the latest on {dateTime(deadline)}</>}

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { bytes, compact, duration, percent, relative, title, usd } from './format'
+import { bytes, compact, duration, percent, relative, sentence, title, usd } from './format'
 
 const plain = (text: string) => text.replaceAll('\u00a0', ' ')
 
@@ -41,4 +41,9 @@ describe('times', () => {
 
 it('writes codes as words', () => {
   expect(title('upstream_timeout')).toBe('Upstream timeout')
+})
+
+it('makes sentences of messages', () => {
+  expect(sentence('the old one is gone')).toBe('The old one is gone.')
+  expect(sentence('Try again!')).toBe('Try again!')
 })

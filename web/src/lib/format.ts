@@ -83,6 +83,14 @@ export function words(code: string): string {
 
 /** The same with a capital letter. */
 export function title(code: string): string {
-  const text = words(code)
+  return capital(words(code))
+}
+
+/** A message of the API as a sentence: with a capital letter and an end. */
+export function sentence(message: string): string {
+  return /[.!?]$/.test(message) ? capital(message) : `${capital(message)}.`
+}
+
+function capital(text: string): string {
   return text.charAt(0).toUpperCase() + text.slice(1)
 }

@@ -1,12 +1,18 @@
 import { expect, it } from 'vitest'
 import { rotationSteps } from './rotation'
 
-const states = (step: Parameters<typeof rotationSteps>[0]['step']) => rotationSteps({ step }).map(({ state }) => state).join(' ')
+const states = (step: Parameters<typeof rotationSteps>[0]['step']) => rotationSteps({ step }, true).map(({ state }) => state).join(' ')
 
 it('shows what is done, under way and to come', () => {
   expect(states('generate')).toBe('active waiting waiting waiting waiting waiting')
   expect(states('drain')).toBe('done done done done active waiting')
   expect(states('done')).toBe('done done done done done done')
+})
+
+it('does not claim that a version was tried when nothing is declared to try it with', () => {
+  const text = (verified: boolean) => rotationSteps({ step: 'done' }, verified)[1]?.text
+  expect(text(true)).toContain('Tried')
+  expect(text(false)).toContain('untried')
 })
 
 it('tells of a rotation that was taken back', () => {

@@ -19,7 +19,7 @@ const STEPS: { step: RotationStep; title: string; text: string }[] = [
 ]
 
 /** The steps with where each stands; one that was taken back is told in a single step. */
-export function rotationSteps({ step }: Pick<RotationView, 'step'>): Step[] {
+export function rotationSteps({ step }: Pick<RotationView, 'step'>, verified: boolean): Step[] {
   if (step === 'rolled_back') {
     return [
       { step, title: 'Taken back', text: 'The old version is current again; the new one is never used', state: 'failed' },
@@ -28,6 +28,7 @@ export function rotationSteps({ step }: Pick<RotationView, 'step'>): Step[] {
   const reached = step === 'done' ? STEPS.length : STEPS.findIndex((known) => known.step === step)
   return STEPS.map((known, index) => ({
     ...known,
+    ...(known.step === 'verify' && !verified ? { text: 'Nothing is declared to try it with: it is used untried' } : {}),
     state: index < reached ? 'done' : index === reached ? 'active' : 'waiting',
   }))
 }

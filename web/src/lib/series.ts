@@ -31,3 +31,9 @@ export function chartData({ series, step_seconds: step }: Stats): ChartData {
     spend: series.map(({ usd }) => Number(usd)),
   }
 }
+
+/** Where a value stands between gaps, so that no line leads to it. */
+export function lonely(values: ArrayLike<number | null | undefined>): number[] {
+  const missing = (index: number) => values[index] === null || values[index] === undefined
+  return Array.from(values, (_, index) => index).filter((index) => !missing(index) && missing(index - 1) && missing(index + 1))
+}

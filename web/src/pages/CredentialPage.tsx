@@ -45,7 +45,7 @@ export function CredentialPage() {
       {error && <Failure error={error} retry={() => void refetch()} />}
       <div className="grid grid-2">
         <Card title="About"><About item={item} /></Card>
-        {rotation ? <RotationPanel rotation={rotation} /> : (
+        {rotation ? <RotationPanel rotation={rotation} verified={item.spec.verify != null} /> : (
           <Card title="Rotation" pad={false}>
             <Empty icon="rotate" title="Never rotated" command={`credentialflow credential rotate ${name}`}>
               A new version is promoted while the old one stays valid until no request uses it. No request fails.
