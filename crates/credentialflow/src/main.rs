@@ -33,10 +33,14 @@ fn main() -> ExitCode {
 }
 
 /// No core dumps, and no other process of this user may read this one's memory: both would hold
-/// opened secrets. Where the system refuses, the process runs all the same.
+/// opened secrets. And as many open files as are allowed. Where the system refuses, the process runs
+/// all the same.
 fn harden() {
-    use rustix::process::{Resource, Rlimit, setrlimit};
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    // Each connection takes a file, and many systems begin with 1,024 of them although more are allowed.
+    let files = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files });
     #[cfg(target_os = "linux")]
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
 }
