@@ -30,6 +30,12 @@ use tokio::{net::TcpListener, sync::watch};
 pub async fn run(settings: ServerSettings) -> anyhow::Result<()> {
     guard_address("gateway", settings.gateway, settings.gateway_tls.is_some(), settings.allow_plaintext)?;
     guard_address("control", settings.control, settings.control_tls.is_some(), settings.allow_plaintext)?;
+    if settings.role != Role::Control {
+        guard_port("gateway", settings.gateway)?;
+    }
+    if settings.role != Role::Gateway {
+        guard_port("control", settings.control)?;
+    }
     let store = Store::connect(&settings.database).await.context("opening the database")?;
     let vault = open_vault(&settings, &store).await?;
     let mut recorder_settings = RecorderSettings::new(settings.data_dir.join("calls"));
@@ -230,6 +236,17 @@ fn guard_address(what: &str, address: SocketAddr, tls: bool, allowed: bool) -> a
     Ok(())
 }
 
+/// The sockets let others listen beside them, so the system would share a port between two servers in
+/// silence, and what one acknowledges the other would not yet enforce.
+fn guard_port(what: &str, address: SocketAddr) -> anyhow::Result<()> {
+    ensure!(
+        address.port() == 0 || !listener::is_taken(address),
+        "somebody already listens on {address}, which is to be the {what} listener; end that program or choose \
+         another port"
+    );
+    Ok(())
+}
+
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
@@ -260,5 +277,22 @@ async fn signalled() {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_port_is_not_shared_with_another_program() {
+        let other = listener::bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let address = other.local_addr().unwrap();
+        let refused = guard_port("gateway", address).unwrap_err().to_string();
+        assert!(refused.contains(&address.to_string()), "{refused}");
+        drop(other);
+        assert!(guard_port("gateway", address).is_ok());
+        assert!(guard_port("gateway", ([127, 0, 0, 1], 0).into()).is_ok());
     }
 }
