@@ -55,6 +55,8 @@ pub struct ServerSettings {
     pub control_tls: Option<TlsFiles>,
     /// Listen on addresses that are not loopback without TLS all the same.
     pub allow_plaintext: bool,
+    /// Start beside a server that listens on the same addresses and is about to be stopped.
+    pub take_over: bool,
     /// Gateway worker threads; one for each core unless set.
     pub workers: Option<usize>,
     /// File with the unseal passphrase (first line), if the vault is sealed with one.
@@ -138,6 +140,9 @@ settings! {
     /// Listen without TLS on addresses that are not loopback all the same
     #[arg(num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     allow_plaintext: bool = "CREDENTIALFLOW_ALLOW_PLAINTEXT", "false";
+    /// Start beside a running server of the same addresses, which is stopped next: a restart without a gap
+    #[arg(num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    take_over: bool = "CREDENTIALFLOW_TAKE_OVER", "false";
     /// Gateway worker threads
     #[arg(value_name = "NUMBER")]
     workers: usize = "CREDENTIALFLOW_WORKERS", "one for each core";
@@ -226,6 +231,7 @@ impl Settings {
             gateway_tls: tls("gateway", given.gateway_tls_certificate, given.gateway_tls_key)?,
             control_tls: tls("control", given.control_tls_certificate, given.control_tls_key)?,
             allow_plaintext: given.allow_plaintext.unwrap_or(false),
+            take_over: given.take_over.unwrap_or(false),
             workers: given.workers,
             passphrase_file: given.passphrase_file,
             key_file,

@@ -15,6 +15,9 @@ use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceExt;
 
+/// A connection that has not said anything for this long is closed.
+const FIRST_BYTE: Duration = Duration::from_secs(15);
+
 /// Adds the console's pages to the admin API.
 pub(super) fn with_console(api: Router) -> Router {
     api.fallback(page)
@@ -84,6 +87,10 @@ async fn connection(
     watcher: hyper_util::server::graceful::Watcher,
 ) {
     let _ = stream.set_nodelay(true);
+    // Until its first byte the server below knows no protocol and so no time limit.
+    if tokio::time::timeout(FIRST_BYTE, stream.readable()).await.is_err() {
+        return;
+    }
     let service = hyper::service::service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(ConnectInfo(source));
         router.clone().oneshot(request.map(axum::body::Body::new))

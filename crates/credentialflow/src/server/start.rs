@@ -30,10 +30,10 @@ use tokio::{net::TcpListener, sync::watch};
 pub async fn run(settings: ServerSettings) -> anyhow::Result<()> {
     guard_address("gateway", settings.gateway, settings.gateway_tls.is_some(), settings.allow_plaintext)?;
     guard_address("control", settings.control, settings.control_tls.is_some(), settings.allow_plaintext)?;
-    if settings.role != Role::Control {
+    if settings.role != Role::Control && !settings.take_over {
         guard_port("gateway", settings.gateway)?;
     }
-    if settings.role != Role::Gateway {
+    if settings.role != Role::Gateway && !settings.take_over {
         guard_port("control", settings.control)?;
     }
     let store = Store::connect(&settings.database).await.context("opening the database")?;
@@ -241,8 +241,8 @@ fn guard_address(what: &str, address: SocketAddr, tls: bool, allowed: bool) -> a
 fn guard_port(what: &str, address: SocketAddr) -> anyhow::Result<()> {
     ensure!(
         address.port() == 0 || !listener::is_taken(address),
-        "somebody already listens on {address}, which is to be the {what} listener; end that program or choose \
-         another port"
+        "somebody already listens on {address}, which is to be the {what} listener; end that program, choose \
+         another port, or take over from it with --take-over"
     );
     Ok(())
 }

@@ -4,11 +4,11 @@ use std::borrow::Cow;
 
 /// Brings a path into the form routes are matched in: percent-encoded unreserved characters are
 /// decoded (RFC 3986, 6.2.2.2). `None` for a path with dot segments, in plain or encoded form, or
-/// with a malformed escape, or not beginning with `/`: an upstream may resolve them to another place
+/// with a malformed escape, with raw bytes beyond ASCII, or not beginning with `/`: an upstream may resolve them to another place
 /// than the route that was checked.
 pub fn normalise(path: &str) -> Option<Cow<'_, str>> {
     let bytes = path.as_bytes();
-    if bytes.first() != Some(&b'/') {
+    if bytes.first() != Some(&b'/') || !bytes.is_ascii() {
         return None;
     }
     if memchr::memchr(b'%', bytes).is_none() {
@@ -68,6 +68,8 @@ mod tests {
             ("/a..b", Some("/a..b")),
             ("//a", Some("//a")),
             ("", None),
+            ("/\u{301}%41", None),
+            ("/\u{301}", None),
             (".", None),
             ("a", None),
             ("/a/../b", None),
