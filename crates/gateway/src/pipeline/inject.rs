@@ -377,7 +377,10 @@ mod tests {
             let mut scrub = Scrub::default();
             assert!(push_credential(&mut Vec::new(), &way, &secret, &mut scrub).is_ok());
             let echo = b"location: /?token=hunter%2F22%2Bx%3D&plain=hunter/22+x=";
-            assert_eq!(scrub.whole(echo).as_deref(), Some(&b"location: /?token=******************&plain=************"[..]));
+            assert_eq!(
+                scrub.whole(echo).as_deref(),
+                Some(&b"location: /?token=******************&plain=************"[..])
+            );
         }
     }
 }
