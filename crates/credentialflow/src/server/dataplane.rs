@@ -90,7 +90,9 @@ impl Plane {
         let mut inner = self.inner.lock().await;
         let inner = &mut *inner;
         let copied = self.copied_state(&mut inner.copy);
-        let mut state = match (self.store.latest_change().await, copied) {
+        let latest = self.store.latest_change().await;
+        let reachable = latest.is_ok();
+        let mut state = match (latest, copied) {
             (Ok(latest), Ok(state)) if state.seq <= latest => state,
             (Ok(_), _) => {
                 let mut state = State::empty(&self.vault)?;
@@ -107,7 +109,8 @@ impl Plane {
             }
             (Err(other), _) => return Err(other.into()),
         };
-        while let Ok(Some(delta)) = Delta::read_since(&self.store, state.seq).await {
+        // While the database is away every question to it takes seconds; the follower goes on asking.
+        while reachable && let Ok(Some(delta)) = Delta::read_since(&self.store, state.seq).await {
             // What follows may be sealed with a newer key. Without it the follower goes on, once it can.
             if delta.settings && self.vault.reload().await.is_err() {
                 break;

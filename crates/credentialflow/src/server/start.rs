@@ -23,7 +23,7 @@ use credentialflow_policy::{FailureThrottle, ThrottleSettings};
 use credentialflow_store::Store;
 use credentialflow_telemetry::{Recorder, RecorderSettings};
 use credentialflow_vault::{RotationRunner, SealInput, Vault, VaultError, seal};
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{fs::File, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::watch};
 
 /// Runs the server until it is told to stop and has drained.
@@ -36,6 +36,7 @@ pub async fn run(settings: ServerSettings) -> anyhow::Result<()> {
     if settings.role != Role::Gateway && !settings.take_over {
         guard_port("control", settings.control)?;
     }
+    let _held = hold_data_dir(&settings)?;
     let store = Store::connect(&settings.database).await.context("opening the database")?;
     let vault = open_vault(&settings, &store).await?;
     let mut recorder_settings = RecorderSettings::new(settings.data_dir.join("calls"));
@@ -67,11 +68,16 @@ pub async fn run(settings: ServerSettings) -> anyhow::Result<()> {
         let _ = control.await;
     }
     tokio::task::spawn_blocking(move || recorder.shutdown()).await?;
-    jobs::record_last_uses(&store, &telemetry).await;
-    if !vault.is_sealed()
-        && let Err(error) = vault.checkpoint_audit().await
-    {
-        tracing::warn!(%error, "the audit log could not be signed at the end");
+    match store.ping().await {
+        Ok(()) => {
+            jobs::record_last_uses(&store, &telemetry).await;
+            if !vault.is_sealed()
+                && let Err(error) = vault.checkpoint_audit().await
+            {
+                tracing::warn!(%error, "the audit log could not be signed at the end");
+            }
+        }
+        Err(error) => tracing::warn!(%error, "the last uses could not be written; the call log has them"),
     }
     store.close().await;
     tracing::info!("ended");
@@ -245,6 +251,34 @@ fn guard_port(what: &str, address: SocketAddr) -> anyhow::Result<()> {
          another port, or take over from it with --take-over"
     );
     Ok(())
+}
+
+/// Keeps other servers from the data directory for as long as the file is open. One that takes over waits
+/// for it on a thread of its own, until the server it takes over from has ended.
+fn hold_data_dir(settings: &ServerSettings) -> anyhow::Result<Option<File>> {
+    use rustix::fs::{FlockOperation, flock};
+    std::fs::create_dir_all(&settings.data_dir).with_context(|| format!("creating {}", settings.data_dir.display()))?;
+    let path = settings.data_dir.join("lock");
+    let file = File::create(&path).with_context(|| format!("opening {}", path.display()))?;
+    if settings.take_over {
+        std::thread::Builder::new().name("data-directory".into()).spawn(move || {
+            // Without the lock the server runs on; it only no longer keeps a third one away.
+            let _ = flock(&file, FlockOperation::LockExclusive);
+            let _held = file;
+            loop {
+                std::thread::park();
+            }
+        })?;
+        return Ok(None);
+    }
+    flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
+        anyhow::anyhow!(
+            "another server uses the data directory {}; end it, use another directory, or take over from it with \
+             --take-over",
+            settings.data_dir.display()
+        )
+    })?;
+    Ok(Some(file))
 }
 
 fn cores() -> usize {

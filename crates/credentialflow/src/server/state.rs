@@ -44,6 +44,11 @@ impl State {
     /// Takes a delta in. Returns the keys whose running requests are to be cut. Where that fails, the
     /// place in the feed stays, so that the delta is read again and no revocation in it is passed over.
     pub fn apply(&mut self, delta: Delta, vault: &Vault) -> anyhow::Result<Vec<KeyId>> {
+        // While one process takes over from another, both write the local copy; what the state has already
+        // had must not come back over what followed.
+        if !delta.whole && delta.seq != 0 && delta.seq <= self.seq {
+            return Ok(Vec::new());
+        }
         if delta.whole {
             *self = Self::empty(vault)?;
         } else if delta.settings {
