@@ -25,7 +25,7 @@ def program(name):
         command = ["cargo", "build", "--quiet", "--profile", "quick", "-p", "credentialflow-testkit", "--bins"]
         subprocess.run(command, cwd=ROOT, check=True)
         _built.append(True)
-    return ROOT / "target/quick" / name
+    return ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "quick" / name
 
 
 def quick():
