@@ -29,7 +29,8 @@ def binary():
         return given
     command = ["cargo", "build", "--quiet", "--profile", "quick", "-p", "credentialflow"]
     subprocess.run(command, cwd=ROOT, check=True)
-    os.environ["CREDENTIALFLOW_BIN"] = str(ROOT / "target/quick/credentialflow")
+    target = ROOT / os.environ.get("CARGO_TARGET_DIR", "target")
+    os.environ["CREDENTIALFLOW_BIN"] = str(target / "quick/credentialflow")
     return os.environ["CREDENTIALFLOW_BIN"]
 
 
