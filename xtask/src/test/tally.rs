@@ -9,11 +9,15 @@ pub fn read(output: &str) -> Count {
     if !cargo.is_empty() {
         return cargo.iter().map(|l| line(l)).fold(Count::default(), |a, b| a + b);
     }
-    // Playwright and vitest put the two numbers on lines of their own.
+    // Playwright puts the two numbers on lines of their own; a line with both settles it, whatever a suite told before.
     let mut sum = Count::default();
-    for found in output.lines().rev().take(15).map(line) {
-        sum.passed = if sum.passed == 0 { found.passed } else { sum.passed };
-        sum.failed = if sum.failed == 0 { found.failed } else { sum.failed };
+    for found in output.lines().rev().take(15) {
+        let count = line(found);
+        if found.contains("passed") && found.contains("failed") {
+            return count;
+        }
+        sum.passed = if sum.passed == 0 { count.passed } else { sum.passed };
+        sum.failed = if sum.failed == 0 { count.failed } else { sum.failed };
     }
     sum
 }
@@ -56,6 +60,8 @@ mod tests {
         check("  2 failed\n    a.spec.ts\n  7 passed (12.3s)", 7, 2);
         check("==== 5 passed, 1 skipped in 0.12s ====", 5, 0);
         check("all good", 0, 0);
+        check("      8000 requests in 4.0 s, 110 failed {401: 110}\nok    rolled back\n5 passed, 0 failed", 5, 0);
+        check("      8000 requests in 4.0 s, 110 failed {401: 110}\nFAIL  rolled back\n4 passed, 1 failed", 4, 1);
     }
 
     #[test]
