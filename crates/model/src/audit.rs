@@ -13,6 +13,8 @@ pub enum ActorKind {
     Operator,
     /// Credentialflow's own job, as in a scheduled rotation.
     System,
+    /// The holder of a token of the run-time API.
+    Client,
     /// Nobody identified; appears only in events about refusals.
     Anonymous,
 }

@@ -21,6 +21,8 @@ pub(crate) struct Pools {
     pub(crate) read: AnyPool,
     /// For writes; on SQLite there is exactly one.
     pub(crate) write: AnyPool,
+    /// For what processes tell of themselves: never behind a line of writers on PostgreSQL.
+    pub(crate) notes: AnyPool,
 }
 
 /// How long to try to reach a PostgreSQL that is away.
@@ -58,11 +60,12 @@ pub(crate) async fn open(url: &str) -> Result<Pools> {
         let url = format!("sqlite:{}?mode=rwc", percent_encode(path));
         let write = pool(1, IN_LINE, SQLITE_WRITE).connect(&url).await?;
         let read = pool(4, IN_LINE, SQLITE_READ).connect(&url).await?;
-        Ok(Pools { driver: Driver::Sqlite, read, write })
+        Ok(Pools { driver: Driver::Sqlite, read, notes: write.clone(), write })
     } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
         let write = pool(3, REACH, POSTGRES).connect_lazy(url)?;
         let read = pool(6, REACH, POSTGRES).connect_lazy(url)?;
-        Ok(Pools { driver: Driver::Postgres, read, write })
+        let notes = pool(3, REACH, POSTGRES).connect_lazy(url)?;
+        Ok(Pools { driver: Driver::Postgres, read, write, notes })
     } else {
         // The URL itself may hold a password: it is not repeated.
         Err(StoreError::Other("a database URL begins with sqlite: or postgres://".into()))
@@ -106,8 +109,8 @@ impl Driver {
     /// Reads the chain's head and holds its row until the transaction ends.
     pub(crate) const fn lock_head(self) -> &'static str {
         match self {
-            Self::Sqlite => "SELECT audit_seq, audit_hash, change_seq FROM head WHERE id = 1",
-            Self::Postgres => "SELECT audit_seq, audit_hash, change_seq FROM head WHERE id = 1 FOR UPDATE",
+            Self::Sqlite => "SELECT audit_seq, audit_hash, change_seq, entry_seq FROM head WHERE id = 1",
+            Self::Postgres => "SELECT audit_seq, audit_hash, change_seq, entry_seq FROM head WHERE id = 1 FOR UPDATE",
         }
     }
 
@@ -127,14 +130,22 @@ impl Driver {
         }
     }
 
+    /// The expression for the database's clock, in microseconds since 1970.
+    pub(crate) const fn now(self) -> &'static str {
+        match self {
+            Self::Sqlite => "CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
+            Self::Postgres => "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)",
+        }
+    }
+
     /// A migration's text in this database's spelling.
     pub(crate) fn spell(self, sql: &str) -> String {
-        let (blob, rowkey) = match self {
-            // INTEGER PRIMARY KEY is the row's own number: no second index.
-            Self::Sqlite => ("BLOB", "INTEGER PRIMARY KEY"),
-            Self::Postgres => ("BYTEA", "BIGINT PRIMARY KEY"),
+        let (blob, rowkey, text) = match self {
+            // INTEGER PRIMARY KEY is the row's own number: no second index. Texts compare by their bytes.
+            Self::Sqlite => ("BLOB", "INTEGER PRIMARY KEY", "TEXT"),
+            Self::Postgres => ("BYTEA", "BIGINT PRIMARY KEY", "TEXT COLLATE \"C\""),
         };
-        sql.replace("{blob}", blob).replace("{rowkey}", rowkey)
+        sql.replace("{blob}", blob).replace("{rowkey}", rowkey).replace("{text}", text)
     }
 }
 

@@ -4,7 +4,7 @@ use crate::driver;
 
 /// Why the store could not do what was asked. No variant carries a stored value, a bound parameter
 /// or a part of the database URL.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// The database cannot be reached, or did not answer in time. Trying again later may help. When
     /// a commit answers so, whether the change was kept is unknown.

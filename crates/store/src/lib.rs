@@ -3,8 +3,10 @@
 //! The door is [`Store::begin`]: a [`WriteTx`] carries the actor, and its commit refuses unless an
 //! audit event was recorded, so that a change, its audit event and its change-feed rows are one
 //! transaction. Writers stand in line at one locked row, which keeps the audit chain whole and makes
-//! the order of the change feed the order of the commits. The one exception is
-//! [`Store::record_uses`], which notes observations and changes nothing.
+//! the order of the change feed the order of the commits. What applications do at run time goes through
+//! [`Store::submit`], which passes the same door for many callers at once. The exceptions are
+//! observations, which change nothing that anybody decides: [`Store::record_uses`], and what
+//! processes tell of themselves ([`Store::report_node`] and its neighbours).
 //!
 //! SQL is written once in the dialect both databases share; every branch between them is in
 //! `driver.rs`. This crate knows nothing about sealing, HTTP or the gateway, and holds no clear secret:
@@ -18,9 +20,11 @@ mod error;
 mod idempotency;
 mod keys;
 mod migrate;
+mod nodes;
 mod resources;
 mod rotations;
 mod row;
+mod runtime;
 mod settings;
 mod store;
 mod uses;
@@ -32,8 +36,10 @@ pub use error::StoreError;
 pub use idempotency::{IDEMPOTENCY_LIFETIME, IdempotencyRow};
 pub use keys::{KeyRecord, KeyRow, KeySecretRow};
 pub use migrate::MigrateReport;
+pub use nodes::{NodeReport, NodeRow, NodeTraffic};
 pub use resources::{Expect, ResourceRow};
 pub use rotations::RotationRow;
+pub use runtime::{EntryRow, Event, LeaseRow, LeaseState, Op, TokenRow, Unit};
 pub use store::{Store, WriteTx};
 pub use uses::{CredentialUse, KeyUse, Uses};
 

@@ -18,6 +18,8 @@ const MIGRATIONS: &[Migration] = &[
     Migration { number: 2, name: "resources", sql: include_str!("../migrations/0002_resources.sql") },
     Migration { number: 3, name: "keys", sql: include_str!("../migrations/0003_keys.sql") },
     Migration { number: 4, name: "credentials", sql: include_str!("../migrations/0004_credentials.sql") },
+    Migration { number: 5, name: "runtime", sql: include_str!("../migrations/0005_runtime.sql") },
+    Migration { number: 6, name: "nodes", sql: include_str!("../migrations/0006_nodes.sql") },
 ];
 
 /// What a call of [`Store::migrate`] did.

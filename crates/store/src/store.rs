@@ -3,6 +3,7 @@
 use crate::audit::{self, Hash, PendingEvent};
 use crate::changes::ChangeKind;
 use crate::driver::{self, Driver, Pools};
+use crate::runtime::{Cache, Group, Touched};
 use crate::{Result, StoreError};
 use credentialflow_model::{Actor, Timestamp};
 use sqlx::pool::PoolConnection;
@@ -19,6 +20,8 @@ struct Inner {
     pools: Pools,
     clock: fn() -> Timestamp,
     latest: watch::Sender<i64>,
+    cache: Cache,
+    group: Group,
 }
 
 impl std::fmt::Debug for Store {
@@ -38,7 +41,13 @@ impl Store {
     /// As [`Store::connect`], with the clock that stamps audit events and rows.
     pub async fn connect_with_clock(url: &str, clock: fn() -> Timestamp) -> Result<Self> {
         let pools = driver::open(url).await?;
-        Ok(Self(Arc::new(Inner { pools, clock, latest: watch::Sender::new(0) })))
+        Ok(Self(Arc::new(Inner {
+            pools,
+            clock,
+            latest: watch::Sender::new(0),
+            cache: Cache::new(),
+            group: Group::default(),
+        })))
     }
 
     /// Whether the database answers now.
@@ -51,6 +60,7 @@ impl Store {
     pub async fn close(&self) {
         self.0.pools.read.close().await;
         self.0.pools.write.close().await;
+        self.0.pools.notes.close().await;
     }
 
     /// The one door for changes. Waits until it is this writer's turn; everything done through the
@@ -65,6 +75,9 @@ impl Store {
             audit_seq: head.try_get(0)?,
             audit_hash: audit::hash_of(head.try_get::<Vec<u8>, _>(1)?)?,
             change_seq: head.try_get(2)?,
+            entry_seq: head.try_get(3)?,
+            touched: Touched::default(),
+            entry_written: false,
             now: (self.0.clock)(),
             actor: actor.clone(),
             events: Vec::new(),
@@ -89,8 +102,20 @@ impl Store {
         self.0.pools.driver
     }
 
+    pub(crate) fn cache(&self) -> &Cache {
+        &self.0.cache
+    }
+
+    pub(crate) fn group(&self) -> &Group {
+        &self.0.group
+    }
+
     pub(crate) async fn reader(&self) -> Result<PoolConnection<Any>> {
         Ok(self.0.pools.read.acquire().await?)
+    }
+
+    pub(crate) async fn notes(&self) -> Result<PoolConnection<Any>> {
+        Ok(self.0.pools.notes.acquire().await?)
     }
 
     pub(crate) async fn writer(&self) -> Result<PoolConnection<Any>> {
@@ -109,6 +134,10 @@ pub struct WriteTx {
     audit_seq: i64,
     audit_hash: Hash,
     change_seq: i64,
+    entry_seq: i64,
+    /// Whether `entry_seq` was raised for what this transaction writes.
+    entry_written: bool,
+    pub(crate) touched: Touched,
     events: Vec<PendingEvent>,
     changes: Vec<(i64, &'static str, String)>,
 }
@@ -123,8 +152,14 @@ impl WriteTx {
     /// Records what happened (`noun.verb`), on what (`kind/name`), and facts about it; never a
     /// secret. Fractions in `detail` are kept as text, so that a copy reads back identically.
     pub fn audit(&mut self, action: &str, subject: &str, detail: serde_json::Value) {
+        let actor = self.actor.clone();
+        self.audit_as(&actor, action, subject, detail);
+    }
+
+    /// As [`WriteTx::audit`], for one of several actors who share a transaction.
+    pub(crate) fn audit_as(&mut self, actor: &Actor, action: &str, subject: &str, detail: serde_json::Value) {
         let place = (self.audit_seq + 1, self.audit_hash);
-        let event = PendingEvent::new(place, self.now, &self.actor, action, subject, detail);
+        let event = PendingEvent::new(place, self.now, actor, action, subject, detail);
         self.audit_seq += 1;
         self.audit_hash = event.hash;
         self.events.push(event);
@@ -144,15 +179,39 @@ impl WriteTx {
     /// [`StoreError::NotAudited`] when no audit event was recorded. After `Unavailable` it is unknown
     /// whether the change was kept: read again.
     pub async fn commit(mut self) -> Result<i64> {
+        let touched = std::mem::take(&mut self.touched);
+        let (store, written) = (self.store.clone(), self.entry_written);
+        let committed = self.commit_with(&touched).await;
+        // Also where the commit's answer was lost: it may have been kept.
+        if touched.all {
+            store.0.cache.clear();
+        } else if written {
+            touched.keys.iter().for_each(|key| store.0.cache.remove(key));
+        }
+        committed.map(|(change, _)| change)
+    }
+
+    /// As [`WriteTx::commit`], for the group committer, which keeps the cache itself. Answers the
+    /// revision of what was written.
+    pub(crate) async fn commit_group(mut self) -> Result<i64> {
+        let touched = std::mem::take(&mut self.touched);
+        Ok(self.commit_with(&touched).await?.1)
+    }
+
+    async fn commit_with(mut self, touched: &Touched) -> Result<(i64, i64)> {
         if self.events.is_empty() {
             return Err(StoreError::NotAudited);
         }
         crate::changes::insert(&mut self.tx, &self.changes).await?;
         audit::insert(&mut self.tx, &self.events).await?;
-        sqlx::query("UPDATE head SET audit_seq = $1, audit_hash = $2, change_seq = $3 WHERE id = 1")
+        if self.entry_written {
+            crate::runtime::commit_touched(&mut self.tx, self.entry_seq, touched).await?;
+        }
+        sqlx::query("UPDATE head SET audit_seq = $1, audit_hash = $2, change_seq = $3, entry_seq = $4 WHERE id = 1")
             .bind(self.audit_seq)
             .bind(self.audit_hash.to_vec())
             .bind(self.change_seq)
+            .bind(self.entry_seq)
             .execute(&mut *self.tx)
             .await?;
         self.tx.commit().await?;
@@ -161,7 +220,7 @@ impl WriteTx {
             *latest = (*latest).max(self.change_seq);
             newer
         });
-        Ok(self.change_seq)
+        Ok((self.change_seq, self.entry_seq))
     }
 
     /// Puts a row into the change feed and answers its number. The writers' functions do this by
@@ -170,6 +229,20 @@ impl WriteTx {
         self.change_seq += 1;
         self.changes.push((self.change_seq, kind.as_str(), name.to_owned()));
         self.change_seq
+    }
+
+    /// The number of the newest commit that wrote entries, tokens or leases; this one, once it did.
+    pub(crate) const fn entry_seq(&self) -> i64 {
+        self.entry_seq
+    }
+
+    /// The revision of what this transaction writes.
+    pub(crate) const fn entry_revision(&mut self) -> i64 {
+        if !self.entry_written {
+            self.entry_written = true;
+            self.entry_seq += 1;
+        }
+        self.entry_seq
     }
 
     pub(crate) fn connection(&mut self) -> &mut AnyConnection {

@@ -12,7 +12,7 @@ pub use canonical::Hash;
 pub(crate) use canonical::{Fields, PendingEvent};
 pub use verify::{AuditReport, BrokenAt, Verifier, VerifyError, verify, verify_lines};
 
-use crate::row::{self, CHUNK, parse_word, values};
+use crate::row::{self, parse_word, values};
 use crate::{Result, Store, StoreError};
 use credentialflow_model::{Actor, AuditEvent};
 use serde::{Deserialize, Serialize};
@@ -83,6 +83,15 @@ impl Store {
             .fetch_one(&mut *self.reader().await?)
             .await?;
         Ok((row::unsigned(&head, 0)?, hash_of(head.try_get(1)?)?))
+    }
+
+    /// The hash of one event; `None` when there is no such event.
+    pub async fn audit_hash(&self, seq: u64) -> Result<Option<Hash>> {
+        let found = sqlx::query("SELECT hash FROM audit WHERE seq = $1")
+            .bind(place(seq)?)
+            .fetch_optional(&mut *self.reader().await?)
+            .await?;
+        found.map(|r| hash_of(r.try_get(0)?)).transpose()
     }
 
     /// Signs the end of the chain and keeps the statement. `None` when there is nothing new to sign.
@@ -172,7 +181,7 @@ pub(crate) fn hash_of(bytes: Vec<u8>) -> Result<Hash> {
 }
 
 pub(crate) async fn insert(c: &mut AnyConnection, events: &[PendingEvent]) -> Result<()> {
-    for chunk in events.chunks(CHUNK) {
+    for chunk in crate::runtime::chunks(events) {
         let sql = format!("INSERT INTO audit ({COLUMNS}) VALUES {}", values(10, chunk.len()));
         let mut query = sqlx::query(AssertSqlSafe(sql));
         for PendingEvent { fields: f, hash } in chunk {

@@ -7,7 +7,9 @@ mod audit;
 mod away;
 mod crash;
 mod life;
+mod nodes;
 mod reads;
+mod runtime;
 mod writes;
 
 use credentialflow_model::{Actor, ActorKind, Name};

@@ -35,7 +35,8 @@ async fn an_interrupted_migration_leaves_nothing_behind(db: Database) {
     f.store.migrate().await.unwrap_err();
     // Half of it would now be in the way itself.
     f.raw("CREATE TABLE resources (x BIGINT); DROP TABLE resources; DROP TABLE idempotency").await;
-    assert_eq!(f.store.migrate().await.unwrap().applied, 3);
+    let report = f.store.migrate().await.unwrap();
+    assert_eq!(report.applied as i64, report.version - 1, "all but the first");
     assert_eq!(f.store.migrate().await.unwrap().applied, 0);
 }
 

@@ -1,0 +1,149 @@
+//! Leases: what was handed out for a time, and how far its revocation is.
+
+use super::entries::LAST;
+use crate::row::{optional_time, parse_word, time, unsigned};
+use crate::{Result, Store};
+use credentialflow_model::Timestamp;
+use serde::{Deserialize, Serialize};
+use sqlx::any::{AnyArguments, AnyRow};
+use sqlx::query::Query;
+use sqlx::{Any, AssertSqlSafe, Row};
+
+/// How far a lease is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeaseState {
+    /// Written before the secret is made at its target, so that a crash leaves nothing unknown there.
+    Pending,
+    /// Handed out.
+    Active,
+    /// To be revoked at its target; tried again until it succeeds.
+    Revoking,
+    /// Revocation failed so often that a person is asked for.
+    Stuck,
+}
+
+impl LeaseState {
+    /// The word in the table.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Active => "active",
+            Self::Revoking => "revoking",
+            Self::Stuck => "stuck",
+        }
+    }
+}
+
+/// A stored lease.
+#[derive(Clone, PartialEq, Eq)]
+pub struct LeaseRow {
+    /// Its id: the path it was asked for at, then a part of its own.
+    pub id: String,
+    /// The mount that made it.
+    pub mount: String,
+    /// The accessor of the token it was given to.
+    pub token: Option<String>,
+    /// The entity it was given to.
+    pub entity: Option<String>,
+    /// The application it was given to.
+    pub application: Option<String>,
+    /// When it was given.
+    pub issued: Timestamp,
+    /// When it ends; `None`: never.
+    pub expires_at: Option<Timestamp>,
+    /// How far it is.
+    pub state: LeaseState,
+    /// How often its revocation failed.
+    pub attempts: u32,
+    /// When something is to be done with it next; `None`: nothing by itself.
+    pub next_attempt: Option<Timestamp>,
+    /// Everything else, sealed.
+    pub sealed: Vec<u8>,
+    /// The number of the commit that wrote it.
+    pub revision: i64,
+}
+
+impl std::fmt::Debug for LeaseRow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LeaseRow").field("id", &self.id).field("state", &self.state).finish_non_exhaustive()
+    }
+}
+
+pub(super) const COLUMNS: &str =
+    "id, mount, token, entity, application, issued, expires_at, state, attempts, next_attempt, sealed, revision";
+
+impl Store {
+    /// A lease.
+    pub async fn lease(&self, id: &str) -> Result<Option<LeaseRow>> {
+        Ok(self.leases("WHERE id = $1", |q| q.bind(id.to_owned())).await?.pop())
+    }
+
+    /// Leases whose id begins so and comes after an id, by id, at most `limit`.
+    pub async fn leases_by_prefix(&self, prefix: &str, after: &str, limit: u32) -> Result<Vec<LeaseRow>> {
+        self.leases("WHERE id >= $1 AND id > $2 AND id < $3 ORDER BY id LIMIT $4", |q| {
+            q.bind(prefix.to_owned()).bind(after.to_owned()).bind(format!("{prefix}{LAST}")).bind(i64::from(limit))
+        })
+        .await
+    }
+
+    /// The names one level below a prefix of the ids, as [`Store::entry_children`] gives them.
+    pub async fn lease_children(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<String>> {
+        let sql = "SELECT id FROM leases WHERE id > $1 AND id < $2 ORDER BY id LIMIT $3";
+        self.children(sql, None, prefix, after, limit).await
+    }
+
+    /// The leases given to the token with this accessor.
+    pub async fn leases_of_token(&self, accessor: &str) -> Result<Vec<LeaseRow>> {
+        self.leases("WHERE token = $1 ORDER BY id", |q| q.bind(accessor.to_owned())).await
+    }
+
+    /// The leases given to an entity.
+    pub async fn leases_of_entity(&self, entity: &str) -> Result<Vec<LeaseRow>> {
+        self.leases("WHERE entity = $1 ORDER BY id", |q| q.bind(entity.to_owned())).await
+    }
+
+    /// The leases given to an application.
+    pub async fn leases_of_application(&self, application: &str) -> Result<Vec<LeaseRow>> {
+        self.leases("WHERE application = $1 ORDER BY id", |q| q.bind(application.to_owned())).await
+    }
+
+    /// The leases with something to be done by a moment, the longest due first, at most `limit`.
+    pub async fn leases_due(&self, at: Timestamp, limit: u32) -> Result<Vec<LeaseRow>> {
+        self.leases("WHERE next_attempt <= $1 ORDER BY next_attempt LIMIT $2", |q| {
+            q.bind(at.micros()).bind(i64::from(limit))
+        })
+        .await
+    }
+
+    /// When the next lease is due; `None`: none is.
+    pub async fn next_lease_due(&self) -> Result<Option<Timestamp>> {
+        let row = sqlx::query("SELECT MIN(next_attempt) FROM leases").fetch_one(&mut *self.reader().await?).await?;
+        optional_time(&row, 0)
+    }
+
+    async fn leases<F>(&self, rest: &str, bind: F) -> Result<Vec<LeaseRow>>
+    where
+        F: for<'q> FnOnce(Query<'q, Any, AnyArguments>) -> Query<'q, Any, AnyArguments>,
+    {
+        let query = bind(sqlx::query(AssertSqlSafe(format!("SELECT {COLUMNS} FROM leases {rest}"))));
+        query.fetch_all(&mut *self.reader().await?).await?.iter().map(read).collect()
+    }
+}
+
+fn read(r: &AnyRow) -> Result<LeaseRow> {
+    Ok(LeaseRow {
+        id: r.try_get(0)?,
+        mount: r.try_get(1)?,
+        token: r.try_get(2)?,
+        entity: r.try_get(3)?,
+        application: r.try_get(4)?,
+        issued: time(r, 5)?,
+        expires_at: optional_time(r, 6)?,
+        state: parse_word(r.try_get(7)?, "state of a lease")?,
+        attempts: u32::try_from(unsigned(r, 8)?).unwrap_or(u32::MAX),
+        next_attempt: optional_time(r, 9)?,
+        sealed: r.try_get(10)?,
+        revision: r.try_get(11)?,
+    })
+}
