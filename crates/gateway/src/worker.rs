@@ -3,6 +3,7 @@
 use crate::{
     conn,
     net::control::{Controls, TICK},
+    pipeline::scrub::Scanners,
     ports::{GuessListener, RecordSink},
     snapshot::Snapshot,
     upstream::{Endpoint, Pools},
@@ -101,6 +102,8 @@ pub(crate) struct View {
     pub endpoints: Vec<Rc<Endpoint>>,
     /// Parallel to its credentials: running uses of the current version.
     pub uses: Vec<UseCount>,
+    /// Parallel to its credentials: what finds their values in answers.
+    pub scanners: Scanners,
     /// Parallel to its upstreams: whose turn it is.
     pub turns: Vec<Cell<u32>>,
     /// Parallel to its models.
@@ -133,6 +136,7 @@ impl Worker {
             snapshot: snapshot.clone(),
             endpoints: vec![],
             uses: vec![],
+            scanners: vec![],
             turns: vec![],
             model_turns: vec![],
         });
@@ -171,6 +175,12 @@ impl Worker {
             })
             .collect();
         let old = self.view.borrow().clone();
+        // A value that stays is not taken apart again; one that does not is told from it when it is used.
+        let known = |name: &str| old.scanners.get(old.snapshot.credentials.slot(name)? as usize)?.borrow().clone();
+        let scanners = (0..snapshot.credentials.len() as u32)
+            .map(|slot| snapshot.credentials.describe(slot).and_then(|(name, _)| known(name)))
+            .map(RefCell::new)
+            .collect();
         // Turns go on where they were, so that frequent changes do not favour the first endpoint.
         let turn = old.turns.first().map_or(0, Cell::get);
         let view = View {
@@ -179,6 +189,7 @@ impl Worker {
             snapshot,
             endpoints,
             uses,
+            scanners,
         };
         *self.view.borrow_mut() = Rc::new(view);
         drop(old);

@@ -35,7 +35,10 @@ pub use gcra::{CompiledLimit, Decision, RateKey, RateTable};
 pub use headers::CompiledHeaders;
 pub use keys::{KeyChange, KeyExtras, KeyRecord, KeySecret, KeyTable, Peppers};
 pub use policy::Policy;
-pub use present::{CREDENTIAL_HEADERS, Carriers, Presented, is_credential_header, present, query_without};
+pub use present::{
+    CREDENTIAL_HEADERS, Carriers, Presented, header_carries_key, is_credential_header, present, query_without,
+    query_without_keys,
+};
 pub use principal::{KeyPrincipal, Principal};
 pub use registry::{Phase, RoutePolicies};
 pub use throttle::{FailureThrottle, FailureVerdict, ThrottleSettings};

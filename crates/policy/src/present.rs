@@ -5,7 +5,7 @@
 //! unacceptable credential, so that refusing them costs and says the same as refusing a wrong one.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use credentialflow_model::{SecretValue, key::MAX_TOKEN_LEN};
+use credentialflow_model::{KeyToken, SecretValue, key::MAX_TOKEN_LEN};
 
 /// The headers that may carry a caller's credential. On `api_key` routes all of them are removed before
 /// forwarding, whether or not they were the one that counted.
@@ -49,14 +49,20 @@ enum Value<'a> {
     Unacceptable,
 }
 
+impl Value<'_> {
+    fn expose(&self) -> &[u8] {
+        match self {
+            Self::Borrowed(bytes) => bytes,
+            Self::Decoded(bytes, from) => bytes.expose().get(*from..).unwrap_or_default(),
+            Self::Unacceptable => &[],
+        }
+    }
+}
+
 impl Presented<'_> {
     /// The bytes presented; empty when nothing presented is acceptable. For [`crate::ApiKey`] only.
     pub fn expose(&self) -> &[u8] {
-        match &self.value {
-            Value::Borrowed(bytes) => bytes,
-            Value::Decoded(bytes, from) => bytes.expose().get(*from..).unwrap_or_default(),
-            Value::Unacceptable => &[],
-        }
+        self.value.expose()
     }
     /// Where it was found.
     pub fn carriers(&self) -> Carriers {
@@ -104,6 +110,46 @@ pub fn query_without(query: &str, name: &str) -> Option<String> {
     Some(kept.join("&"))
 }
 
+/// Whether a header of those that carry credentials holds a well-formed key of ours: bare, behind a
+/// scheme, or as user name or password of basic authentication. Whether it is valid is not asked.
+pub fn header_carries_key(name: &str, value: &[u8]) -> bool {
+    if !is_credential_header(name) {
+        return false;
+    }
+    let value = value.trim_ascii();
+    let behind_scheme = value.iter().take(16).position(|b| *b == b' ').map(|at| value[at..].trim_ascii_start());
+    if is_key(value) || behind_scheme.is_some_and(is_key) {
+        return true;
+    }
+    let is_basic = value.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"basic "));
+    let decoded = behind_scheme.filter(|_| is_basic).and_then(basic_pair);
+    decoded.is_some_and(|pair| {
+        let pair = pair.expose();
+        let colon = pair.iter().position(|b| *b == b':').unwrap_or(pair.len());
+        is_key(&pair[..colon]) || pair.get(colon + 1..).is_some_and(is_key)
+    })
+}
+
+/// The query without every parameter whose value is a well-formed key of ours, however it is encoded;
+/// `None` when there is none.
+pub fn query_without_keys(query: &str) -> Option<String> {
+    let carries = |part: &str| {
+        let value = part.split_once('=').map_or(part, |(_, value)| value);
+        value.len() >= SHORTEST_KEY && is_key(from_parameter(value).expose())
+    };
+    if query.len() < SHORTEST_KEY || !query.split('&').any(carries) {
+        return None;
+    }
+    Some(query.split('&').filter(|part| !carries(part)).collect::<Vec<_>>().join("&"))
+}
+
+/// No key is shorter; a cheap look before the expensive one.
+const SHORTEST_KEY: usize = 50;
+
+fn is_key(presented: &[u8]) -> bool {
+    presented.len() >= SHORTEST_KEY && KeyToken::parse(presented).is_some()
+}
+
 fn add<'a>(found: &mut Option<Presented<'a>>, value: Value<'a>, carrier: u8) {
     let new = Presented { value, carriers: Carriers(carrier) };
     match found {
@@ -144,6 +190,13 @@ fn from_authorization(value: &[u8]) -> Option<Value<'_>> {
 }
 
 fn basic_password(encoded: &[u8]) -> Option<Value<'static>> {
+    let decoded = basic_pair(encoded)?;
+    let from = decoded.expose().iter().position(|b| *b == b':')? + 1;
+    (1..=MAX_TOKEN_LEN).contains(&(decoded.len() - from)).then_some(Value::Decoded(decoded, from))
+}
+
+/// User name and password, with a colon between them.
+fn basic_pair(encoded: &[u8]) -> Option<SecretValue> {
     if encoded.len() > MAX_BASIC.div_ceil(3) * 4 {
         return None;
     }
@@ -152,9 +205,7 @@ fn basic_password(encoded: &[u8]) -> Option<Value<'static>> {
     decoded.truncate(length.as_ref().map_or(decoded.len(), |n| *n));
     // Wiped from here on, also when decoding stopped half way.
     let decoded = SecretValue::new(decoded);
-    length.ok()?;
-    let from = decoded.expose().iter().position(|b| *b == b':')? + 1;
-    (1..=MAX_TOKEN_LEN).contains(&(decoded.len() - from)).then_some(Value::Decoded(decoded, from))
+    length.ok().map(|_| decoded)
 }
 
 fn from_parameter(value: &str) -> Value<'_> {
@@ -259,6 +310,46 @@ mod tests {
         assert_eq!(query_without("key=1", "key").as_deref(), Some(""));
     }
 
+    fn a_key() -> String {
+        let mut n = 0u8;
+        let key = KeyToken::generate("cfk", "live", credentialflow_model::KeyId::from_bits(5), |b| {
+            n = n.wrapping_add(7);
+            b.fill(n);
+        });
+        key.unwrap().expose_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn a_key_of_ours_is_known_wherever_it_stands() {
+        let key = a_key();
+        let basic = |pair: String| format!("Basic {}", BASE64_STANDARD.encode(pair));
+        let mut mistyped = key.clone();
+        mistyped.replace_range(20..21, if &key[20..21] == "0" { "1" } else { "0" });
+        for (name, value, carries) in [
+            ("authorization", format!("Bearer {key}"), true),
+            ("Authorization", key.clone(), true),
+            ("authorization", format!("token   {key}"), true),
+            ("authorization", basic(format!("user:{key}")), true),
+            ("authorization", basic(format!("{key}:")), true),
+            ("authorization", basic(key.clone()), true),
+            ("X-Api-Key", format!(" {key} "), true),
+            ("api-key", key.clone(), true),
+            ("x-goog-api-key", key.clone(), true),
+            ("authorization", format!("Bearer {mistyped}"), false),
+            ("authorization", "Bearer sk-somebody-else-0123456789abcdefghijklmnopqrstuvwxyz".into(), false),
+            ("authorization", basic("user:password".into()), false),
+            ("authorization", "Basic !!!".into(), false),
+            ("x-other", key.clone(), false),
+        ] {
+            assert_eq!(header_carries_key(name, value.as_bytes()), carries, "{name}: {value}");
+        }
+        let escaped = key.replace('_', "%5f");
+        assert_eq!(query_without_keys(&format!("a=1&k={key}&b=2")).as_deref(), Some("a=1&b=2"));
+        assert_eq!(query_without_keys(&format!("{escaped}&b=2&c={escaped}")).as_deref(), Some("b=2"));
+        assert_eq!(query_without_keys(&format!("k={key}")).as_deref(), Some(""));
+        assert_eq!(query_without_keys(&format!("k={mistyped}&long={}", "x".repeat(200))), None);
+    }
+
     proptest! {
         #[test]
         fn any_bytes_never_panic(value in proptest::collection::vec(any::<u8>(), 0..600), query in ".{0,80}") {
@@ -267,9 +358,11 @@ mod tests {
             }
             for prefix in [b"Basic ".as_slice(), b"Bearer "] {
                 let value = [prefix, &value].concat();
+                prop_assert!(!header_carries_key("authorization", &value));
                 let presented = present([("authorization", value.as_slice())], None).unwrap();
                 prop_assert!(presented.expose().len() <= MAX_TOKEN_LEN);
             }
+            let _ = query_without_keys(&query);
             if let Some(rest) = query_without(&query, "key") {
                 prop_assert!(query_without(&rest, "key").is_none());
             }

@@ -1,6 +1,9 @@
-//! WebSocket: after the upstream agreed, bytes pass both ways until one side is done.
+//! WebSocket: after the upstream agreed, bytes pass both ways until both sides are done.
+//!
+//! A side that says no more may still be told something: what it had said is passed on whole, then the
+//! other side is told that there is no more, and its bytes go on passing until it ends as well.
 
-use super::{Refused, answer, body, forward::UpstreamResponse, record::Recording, scrub::Scrub};
+use super::{Refused, answer, body, forward::UpstreamResponse, frames::Frames, record::Recording};
 use crate::{
     conn::{AnswerFraming, Caller},
     http1::tag::Tag,
@@ -22,6 +25,8 @@ use tokio::io::AsyncWrite;
 
 /// A connection on which nothing moves for this long is closed.
 const IDLE: Duration = Duration::from_secs(600);
+/// The same when one side has already ended.
+const IDLE_HALF_CLOSED: Duration = Duration::from_secs(10);
 
 /// Passes `101` on and relays until the end.
 pub(super) async fn relay<C: Caller>(
@@ -31,7 +36,7 @@ pub(super) async fn relay<C: Caller>(
     response: UpstreamResponse,
     record: &mut Recording<'_>,
 ) -> Result<(), Refused> {
-    let UpstreamResponse { head, bytes, mut connection, mut scrub, sent, _in_use, .. } = response;
+    let UpstreamResponse { head, bytes, mut connection, scrub, sent, _in_use, .. } = response;
     let mut fields = Vec::with_capacity(256);
     fields.extend_from_slice(b"connection: upgrade\r\nupgrade: websocket\r\n");
     for field in head.fields.iter().filter(|f| !f.tag.is_hop_by_hop() && f.tag != Tag::ContentLength) {
@@ -48,22 +53,22 @@ pub(super) async fn relay<C: Caller>(
     let Some((stream, buffer)) = caller.upgraded() else {
         return Err(Refused::new(OutcomeReason::Internal));
     };
-    let mut up = Direction::default();
-    let mut down = Direction::default();
+    let mut up = Direction::new(None);
+    let mut down = Direction::new(Some(Frames::new(scrub)));
     let ended = loop {
-        control.set_deadline(worker.tick_in(IDLE));
+        if up.is_over() && down.is_over() {
+            break Ok(());
+        }
+        let half_closed = up.has_ended() || down.has_ended();
+        control.set_deadline(worker.tick_in(if half_closed { IDLE_HALF_CLOSED } else { IDLE }));
         let step = control.wait(poll_fn(|cx| {
-            let a = up.poll(cx, stream, buffer, &mut connection.stream, None);
-            let b = down.poll(cx, &mut connection.stream, &mut connection.buffer, stream, Some(&mut scrub));
-            match (a, b) {
-                (Poll::Ready(Step::Over), _) | (_, Poll::Ready(Step::Over)) => Poll::Ready(Step::Over),
-                (Poll::Ready(Step::Moved), _) | (_, Poll::Ready(Step::Moved)) => Poll::Ready(Step::Moved),
-                _ => Poll::Pending,
-            }
+            let a = up.poll(cx, stream, buffer, &mut connection.stream);
+            let b = down.poll(cx, &mut connection.stream, &mut connection.buffer, stream);
+            if a.is_ready() || b.is_ready() { Poll::Ready(()) } else { Poll::Pending }
         }));
         match step.await {
-            Ok(Step::Moved) => {}
-            Ok(Step::Over) => break Ok(()),
+            Ok(()) if down.broken => break Err(Refused::new(OutcomeReason::UpstreamMalformed)),
+            Ok(()) => {}
             Err(Interrupt::Deadline) => break Ok(()),
             Err(i) => break Err(body::interrupted(i, OutcomeReason::UpstreamStalled)),
         }
@@ -74,31 +79,45 @@ pub(super) async fn relay<C: Caller>(
     ended.inspect(|()| record.served())
 }
 
+/// How far one direction has come.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Step {
-    Moved,
+enum State {
+    /// More may come.
+    Open,
+    /// Nothing more comes; what is left is written, then the other side is told.
+    Ending,
+    /// Nothing more can pass.
     Over,
 }
 
-#[derive(Default)]
 struct Direction {
+    state: State,
     pending: Vec<u8>,
     written: usize,
     moved: u64,
-    frames: Frames,
+    /// Towards the caller: takes secrets out.
+    frames: Option<Frames>,
+    /// The frames cannot be followed any more.
+    broken: bool,
 }
 
 impl Direction {
-    fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        from: &mut Stream,
-        buffer: &mut Buffer,
-        to: &mut Stream,
-        mut scrub: Option<&mut Scrub>,
-    ) -> Poll<Step> {
+    fn new(frames: Option<Frames>) -> Self {
+        Self { state: State::Open, pending: Vec::new(), written: 0, moved: 0, frames, broken: false }
+    }
+
+    fn has_ended(&self) -> bool {
+        self.state != State::Open
+    }
+
+    fn is_over(&self) -> bool {
+        self.state == State::Over
+    }
+
+    /// Moves what can be moved. Ready when something has, or the direction is a step closer to its end.
+    fn poll(&mut self, cx: &mut Context<'_>, from: &mut Stream, buffer: &mut Buffer, to: &mut Stream) -> Poll<()> {
         let mut progress = false;
-        loop {
+        while self.state != State::Over {
             if self.written < self.pending.len() {
                 match Pin::new(&mut *to).poll_write(cx, &self.pending[self.written..]) {
                     Poll::Ready(Ok(n)) if n > 0 => {
@@ -107,116 +126,55 @@ impl Direction {
                         progress = true;
                         continue;
                     }
-                    Poll::Ready(_) => return Poll::Ready(Step::Over),
+                    // Nobody takes it any more. What the other side still says is another direction.
+                    Poll::Ready(_) => {
+                        self.state = State::Over;
+                        return Poll::Ready(());
+                    }
                     Poll::Pending => break,
                 }
             }
             self.pending.clear();
             self.written = 0;
+            if self.state == State::Ending {
+                match Pin::new(&mut *to).poll_shutdown(cx) {
+                    Poll::Ready(_) => {
+                        self.state = State::Over;
+                        return Poll::Ready(());
+                    }
+                    Poll::Pending => break,
+                }
+            }
             if buffer.is_empty() {
                 match from.poll_fill(cx, buffer) {
                     Poll::Ready(Ok(n)) if n > 0 => {}
                     Poll::Ready(_) => {
-                        if let Some(scrub) = scrub.as_mut() {
-                            scrub.finish(&mut |b| self.pending.extend_from_slice(b));
+                        if let Some(frames) = &mut self.frames {
+                            frames.finish(&mut self.pending);
                         }
-                        return Poll::Ready(Step::Over);
-                    }
-                    Poll::Pending => {
-                        // Inside a frame more is to come, so what may be the beginning of a secret waits
-                        // for it. A whole frame that ends like one is not held back.
-                        if !self.frames.inside()
-                            && let Some(scrub) = scrub.as_mut()
-                        {
-                            scrub.finish(&mut |b| self.pending.extend_from_slice(b));
-                        }
-                        if self.pending.is_empty() {
-                            break;
-                        }
+                        self.state = State::Ending;
+                        progress = true;
                         continue;
                     }
+                    Poll::Pending => break,
                 }
             }
-            match scrub.as_mut() {
-                Some(scrub) => {
-                    self.frames.feed(buffer.filled());
-                    scrub.feed(buffer.filled(), &mut |b| self.pending.extend_from_slice(b));
-                }
+            match &mut self.frames {
                 None => self.pending.extend_from_slice(buffer.filled()),
+                Some(frames) => {
+                    if frames.feed(buffer.filled(), &mut self.pending).is_err() {
+                        self.broken = true;
+                        self.state = State::Over;
+                        return Poll::Ready(());
+                    }
+                }
             }
             let n = buffer.filled().len();
             buffer.consume(n);
         }
-        let _ = Pin::new(to).poll_flush(cx);
-        if progress { Poll::Ready(Step::Moved) } else { Poll::Pending }
-    }
-}
-
-/// Follows the frames of a WebSocket by their lengths (RFC 6455, 5.2), without looking into them.
-#[derive(Default)]
-struct Frames {
-    head: [u8; 14],
-    got: usize,
-    left: u64,
-}
-
-impl Frames {
-    /// Whether a frame has begun that is not complete.
-    fn inside(&self) -> bool {
-        self.got > 0 || self.left > 0
-    }
-
-    fn feed(&mut self, mut bytes: &[u8]) {
-        while let Some((first, rest)) = bytes.split_first() {
-            if self.left > 0 {
-                let n = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
-                self.left -= n as u64;
-                bytes = &bytes[n..];
-                continue;
-            }
-            self.head[self.got] = *first;
-            self.got += 1;
-            bytes = rest;
-            if self.got < 2 {
-                continue;
-            }
-            let short = self.head[1] & 0x7f;
-            let long = match short {
-                126 => 2,
-                127 => 8,
-                _ => 0,
-            };
-            let mask = if self.head[1] & 0x80 == 0 { 0 } else { 4 };
-            if self.got == 2 + long + mask {
-                let length = self.head[2..2 + long].iter().fold(0, |n, b| n << 8 | u64::from(*b));
-                self.left = if long == 0 { u64::from(short) } else { length };
-                self.got = 0;
-            }
+        if self.state == State::Open {
+            let _ = Pin::new(to).poll_flush(cx);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Frames;
-
-    #[test]
-    fn frames_end_where_their_lengths_say_however_they_arrive() {
-        let check = |frame: &[u8]| {
-            for step in [1, 3, 1000] {
-                let mut frames = Frames::default();
-                let mut sent = 0;
-                for piece in frame.chunks(step) {
-                    frames.feed(piece);
-                    sent += piece.len();
-                    assert_eq!(frames.inside(), sent < frame.len(), "after {sent} of {}", frame.len());
-                }
-            }
-        };
-        check(&[0x81, 0]);
-        check(&[[0x81, 5].as_slice(), b"hello"].concat());
-        check(&[[0x81, 126, 1, 4].as_slice(), &[7; 260]].concat());
-        check(&[[0x82, 127, 0, 0, 0, 0, 0, 0, 0, 200].as_slice(), &[7; 200]].concat());
-        check(&[[0x81, 0x83, 1, 2, 3, 4].as_slice(), b"abc"].concat());
+        if progress { Poll::Ready(()) } else { Poll::Pending }
     }
 }
