@@ -3,7 +3,7 @@
 //! Only a small part of YAML is written: block mappings and lists, one-line lists of plain words, and
 //! texts that are quoted unless nobody could take them for anything else.
 
-use crate::ResourceSet;
+use crate::{ResourceSet, resource::Resource};
 use serde_json::Value;
 use std::fmt::Write as _;
 
@@ -24,6 +24,18 @@ pub fn export(set: &ResourceSet) -> String {
     }
     if out.is_empty() {
         out.push_str("{}\n");
+    }
+    out
+}
+
+/// Writes one resource as a YAML document, as [`export`] writes it in its list. [`read_resource_yaml`]
+/// gives an equal one.
+///
+/// [`read_resource_yaml`]: super::read_resource_yaml
+pub fn export_resource<T: Resource>(resource: &T) -> String {
+    let mut out = String::new();
+    if let Ok(Value::Object(fields)) = serde_json::to_value(resource) {
+        mapping(&mut out, &fields, 0, false);
     }
     out
 }

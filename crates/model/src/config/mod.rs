@@ -7,6 +7,7 @@
 
 mod check;
 mod decode;
+mod dependents;
 mod export;
 mod json;
 mod node;
@@ -21,9 +22,10 @@ mod yaml;
 mod tests;
 
 pub use check::{Context, check};
-pub use export::export;
+pub use dependents::{Dependent, without};
+pub use export::{export, export_resource};
 pub use plan::{Action, Change, FieldChange, Plan, plan};
-pub use read::{read, read_bytes, read_many, read_resource, read_settings};
+pub use read::{read, read_bytes, read_many, read_resource, read_resource_yaml, read_settings};
 pub use references::{ReferenceUse, references, resolve};
 pub use source::SourceMap;
 

@@ -75,6 +75,33 @@ pub fn read_resource<T: Resource>(text: &str) -> Result<T, Problems> {
     }
 }
 
+/// [`read_resource`], from a YAML document. Problems have places, and so have those of
+/// [`check`](super::check), by [`SourceMap::locate`] with this kind and the index 0.
+pub fn read_resource_yaml<T: Resource>(text: &str) -> Result<(T, SourceMap), Problems> {
+    let mut report = Report::default();
+    if text.len() > MAX_TEXT {
+        too_large("", &mut report);
+        return Err(unnamed(report));
+    }
+    let Some(root) = yaml::parse("", text, &mut report) else { return Err(unnamed(report)) };
+    let decoded = decode::<T>(None, &String::new, &root, &mut report).value;
+    match decoded {
+        Some(resource) if report.is_empty() => {
+            let mut source = SourceMap::default();
+            source.add(T::KIND, &Arc::from(""), 0, &root, Vec::new(), false);
+            Ok((resource, source))
+        }
+        _ => Err(unnamed(report)),
+    }
+}
+
+/// The problems of a text that has no name.
+fn unnamed(report: Report) -> Problems {
+    let mut problems = report.finish();
+    problems.0.iter_mut().for_each(|problem| problem.file = None);
+    problems
+}
+
 /// Reads one YAML (or JSON) document of settings into any plain type, every problem at its place. An
 /// empty document reads as an empty mapping.
 pub fn read_settings<T: serde::de::DeserializeOwned>(file: &str, text: &str) -> Result<T, Problems> {

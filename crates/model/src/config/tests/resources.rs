@@ -1,0 +1,275 @@
+//! Resources that read well and still cannot be: names that lead nowhere, contradictions, bounds.
+
+use super::*;
+use crate::resource::Credential;
+
+#[test]
+fn duplicates_and_dangling_names() {
+    expect("teams:\n  - name: a\n  - name: a\n", &["3:11 duplicate_name teams[1].name"]);
+    expect(
+        "applications: [{ name: a, allow: { routes: [r], models: [m] } }]\nkeys: [{ name: k, application: b, allow: { routes: [x] } }]",
+        &[
+            "1:45 unknown_name applications[0].allow.routes[0]",
+            "1:58 unknown_name applications[0].allow.models[0]",
+            "2:32 unknown_name keys[0].application",
+            "2:53 unknown_name keys[0].allow.routes[0]",
+        ],
+    );
+    expect(
+        "credentials: [{ name: c, engine: static, owner: t, value: '${credential:d}', verify: { upstream: u, path: /x } }]",
+        &[
+            "1:49 unknown_name credentials[0].owner",
+            "1:59 unknown_name credentials[0].value",
+            "1:98 unknown_name credentials[0].verify.upstream",
+        ],
+    );
+    expect(
+        "models: [{ name: m, targets: [{ provider: nobody, model: m, credential: c }] }]",
+        &["1:43 unknown_name models[0].targets[0].provider", "1:73 unknown_name models[0].targets[0].credential"],
+    );
+    // An item with a problem of its own is still there to be referred to.
+    expect(
+        "teams: [{ name: t, size: 5 }]\napplications: [{ name: a, team: t }]",
+        &["1:20 unknown_field teams[0].size"],
+    );
+    let (set, source, _) = read_many(&[("a.yaml", "teams: [{ name: t }]"), ("b.yaml", "teams:\n  - name: t")]);
+    let problems = check(&set, &source, &CONTEXT);
+    assert_eq!(
+        problems.0[0].to_string(),
+        "b.yaml:2:11: teams[0].name: the name `t` is taken twice in teams (the first is in a.yaml line 1)"
+    );
+    let without = check(&set, &SourceMap::default(), &CONTEXT);
+    assert_eq!((without.0[0].at.line, without.0[0].path.as_str()), (0, "teams[1].name"));
+}
+
+#[test]
+fn paths_of_routes() {
+    for good in ["/", "/a", "/a/b", "/a/{id}", "/a/{id}/b/{n}", "/a/*", "/*", "/a%20b", "/v1:do"] {
+        expect(&route(&format!("    match: {{ path: '{good}' }}\n    authenticate: [none]")), &[]);
+    }
+    for bad in [
+        "a", "", "//", "/a/", "/a//b", "/a/./b", "/..", "/*/a", "/a*", "/a{id}", "/{}", "/{a}/{a}", "/{a-b}", "/a?b=1",
+        "/a#b", "/a b", "/ä", "/a\\b", "/}",
+    ] {
+        expect(
+            &route(&format!("    match: {{ path: '{bad}' }}\n    authenticate: [none]")),
+            &["5:20 invalid_path routes[0].match.path"],
+        );
+    }
+}
+
+#[test]
+fn what_routes_match_and_change() {
+    expect(
+        &route(
+            "    match: { path: /a, methods: [get, 'G T'], hosts: ['*.a.b', 'a.*', 'h:80', ''], headers: { 'x y': a, b: \"\\n\" } }\n    authenticate: []",
+        ),
+        &[
+            "5:34 invalid_method routes[0].match.methods[0]",
+            "5:39 invalid_method routes[0].match.methods[1]",
+            "5:64 invalid_host routes[0].match.hosts[1]",
+            "5:71 invalid_host routes[0].match.hosts[2]",
+            "5:79 invalid_host routes[0].match.hosts[3]",
+            "5:102 invalid_header routes[0].match.headers.x y",
+            "5:108 invalid_header routes[0].match.headers.b",
+            "6:19 empty routes[0].authenticate",
+        ],
+    );
+    expect(
+        &route("    match: { path: /a }\n    authenticate: [none, api_key]"),
+        &["6:19 contradiction routes[0].authenticate"],
+    );
+    expect(
+        &route("    match: { path: /a }\n    authenticate: [api_key, api_key]"),
+        &["6:19 duplicate routes[0].authenticate"],
+    );
+    expect(
+        &route("    match: { path: /a }\n    authenticate: [none]\n    key_in_query: key"),
+        &["7:19 not_here routes[0].key_in_query"],
+    );
+    expect(
+        &route(
+            "    match: { path: /a }\n    authenticate: [none]\n    headers: { request: { set: { Host: x, te: y, authorization: z, x-a: \"a\\r\\nb: c\" }, remove: [Content-Length] } }",
+        ),
+        &[
+            "7:40 invalid_header routes[0].headers.request.set.Host",
+            "7:47 invalid_header routes[0].headers.request.set.te",
+            "7:73 invalid_header routes[0].headers.request.set.x-a",
+            "7:97 invalid_header routes[0].headers.request.remove[0]",
+        ],
+    );
+    expect(
+        &route(
+            "    match: { path: /a/* }\n    authenticate: [none]\n    strip_prefix: /b\n    retry: { attempts: 6 }\n    limit: { requests: 0, per: 31d }",
+        ),
+        &[
+            "7:19 invalid_path routes[0].strip_prefix",
+            "8:24 out_of_bounds routes[0].retry.attempts",
+            "9:24 out_of_bounds routes[0].limit.requests",
+            "9:32 out_of_bounds routes[0].limit.per",
+        ],
+    );
+    expect(
+        "upstreams: [{ name: u, endpoints: ['http://h'] }]\nroutes:
+  - { name: a, upstream: u, authenticate: [none], match: { path: '/x/{a}', hosts: [A.b, c.d] } }
+  - { name: b, upstream: u, authenticate: [none], match: { path: '/x/{b}', hosts: [c.d, a.b] } }
+  - { name: c, upstream: u, authenticate: [none], match: { path: '/x/{b}', hosts: [c.d] } }\n",
+        &["4:58 conflict routes[1].match"],
+    );
+}
+
+#[test]
+fn upstreams() {
+    for good in [
+        "http://h",
+        "https://api.example.com:8443/v1",
+        "http://127.0.0.1:9001",
+        "http://[::1]:80/x",
+        "sandbox://rest",
+        "sandbox://models",
+    ] {
+        expect(&upstream(&format!("    endpoints: ['{good}']")), &[]);
+    }
+    for bad in [
+        "",
+        "h",
+        "ftp://h",
+        "http://",
+        "http://u:p@h",
+        "http://h?a",
+        "http://h/#a",
+        "http://h:0",
+        "http://h:70000",
+        "http://h:",
+        "http://h:+8",
+        "http://[::1",
+        "http://[x]:1",
+        "http://[::1]80",
+        "http://a b",
+        "http://h/a b",
+        "http://h/../x",
+        "sandbox://x",
+        "sandbox://",
+    ] {
+        expect(&upstream(&format!("    endpoints: ['{bad}']")), &["4:17 invalid_url upstreams[0].endpoints[0]"]);
+    }
+    expect(
+        &upstream("    endpoints: []\n    provider: opnai"),
+        &["4:16 empty upstreams[0].endpoints", "5:15 unknown_name upstreams[0].provider"],
+    );
+    expect(&upstream(&format!("{ENDPOINT}    inject: {{}}")), &["5:13 not_one upstreams[0].inject"]);
+    expect(
+        &upstream(&format!("{ENDPOINT}    inject: {{ bearer: c, query: {{ name: k, credential: c }} }}")),
+        &["5:13 not_one upstreams[0].inject"],
+    );
+    expect(
+        &upstream(&format!("{ENDPOINT}    inject: {{ bearer: d }}")),
+        &["5:23 unknown_name upstreams[0].inject.bearer"],
+    );
+    expect(
+        &upstream(&format!("{ENDPOINT}    inject: {{ header: {{ name: Host, credential: c, prefix: \"a\\n\" }} }}")),
+        &[
+            "5:31 invalid_header upstreams[0].inject.header.name",
+            "5:60 invalid_value upstreams[0].inject.header.prefix",
+        ],
+    );
+    expect(
+        &upstream(&format!(
+            "{ENDPOINT}    inject: {{ header: {{ name: authorization, credential: c, prefix: 'Token ' }} }}"
+        )),
+        &[],
+    );
+    expect(
+        &upstream(&format!("{ENDPOINT}    inject: {{ basic: {{ username: 'a:b', credential: c }} }}")),
+        &["5:34 invalid_value upstreams[0].inject.basic.username"],
+    );
+    expect(
+        &upstream(&format!("{ENDPOINT}    inject: {{ query: {{ name: 'a&b', credential: c }} }}")),
+        &["5:30 invalid_value upstreams[0].inject.query.name"],
+    );
+    expect(
+        &upstream(&format!("{ENDPOINT}    health: {{ failures: 0 }}\n    timeouts: {{ connect: 2h }}")),
+        &["5:25 out_of_bounds upstreams[0].health.failures", "6:26 out_of_bounds upstreams[0].timeouts.connect"],
+    );
+}
+
+#[test]
+fn credentials_and_their_rules() {
+    expect(
+        "credentials:
+  - { name: a, engine: static, generate: {}, rotate: { every: 1d } }
+  - { name: b, engine: generated, value: '${env:A}' }
+  - { name: c, engine: generated, generate: { length: 7 } }
+  - { name: d, engine: generated, generate: { length: 20, alphabet: hex, entropy: 128 } }
+  - { name: e, engine: generated, generate: { length: 32, alphabet: hex, entropy: 128 }, tags: [x, '', x] }
+  - { name: f, engine: static, value: '${credential:g}' }
+  - { name: g, engine: static, value: '${credential:f}' }
+  - { name: h, engine: static, value: '${credential:f}' }
+",
+        &[
+            "2:42 not_here credentials[0].generate",
+            "2:63 not_here credentials[0].rotate.every",
+            "3:42 not_here credentials[1].value",
+            "4:55 out_of_bounds credentials[2].generate.length",
+            "5:83 out_of_bounds credentials[3].generate.entropy",
+            "6:100 invalid_value credentials[4].tags[1]",
+            "6:104 duplicate credentials[4].tags[2]",
+            "7:39 cycle credentials[5].value",
+        ],
+    );
+}
+
+#[test]
+fn a_pasted_secret_is_never_repeated() {
+    const SECRET: &str = "sk-live-Hunter2Hunter2Hunter2Hunter2Hunter2Hunter2";
+    for text in [
+        format!("credentials: [{{ name: c, engine: static, value: {SECRET} }}]"),
+        format!("credentials: [{{ name: {SECRET}, engine: {SECRET}, expires: {SECRET}, rotate: {SECRET} }}]"),
+        format!("credentials: [{{ name: c, engine: static, {SECRET}: x, value: [{SECRET}] }}]"),
+        format!("credentials: {SECRET}"),
+        format!("{SECRET}: x\n{SECRET}: y"),
+        format!("credentials: [{{ name: c, engine: static, value: '${{env:{SECRET}}}' }}]"),
+        format!("upstreams: [{{ name: c, endpoints: ['http://u:{SECRET}@h'] }}]"),
+        format!("teams: [\"{SECRET}"),
+        format!("teams: !{SECRET} []"),
+        format!("teams: *{SECRET}"),
+    ] {
+        let problems = problems(&text);
+        assert!(!problems.0.is_empty(), "{text}");
+        assert!(!format!("{problems:?}").contains("Hunter2"), "{problems}");
+    }
+    let error =
+        read_resource::<Credential>(&format!(r#"{{"name":"c","engine":"static","value":"{SECRET}"}}"#)).unwrap_err();
+    assert!(!format!("{error:?}").contains("Hunter2"));
+    assert_eq!(error.0[0].path, "value");
+}
+
+#[test]
+fn keys_models_and_metadata() {
+    let long = "x".repeat(1001);
+    expect(
+        &format!("applications: [{{ name: a, limit: {{ requests: 1, per: 1s, by: key }} }}]
+keys:
+  - {{ name: k, application: a, environment: LIVE, not_before: 2027-01-01T00:00:00Z, expires: 2026-01-01T00:00:00Z }}
+  - {{ name: l, application: a, metadata: {{ 'a b': x }}, networks: [10.0.0.0/33, 10.0.0.0/8] }}
+teams: [{{ name: t, description: {long} }}]
+models:
+  - {{ name: m, targets: [] }}
+  - name: n
+    targets:
+      - {{ provider: openai, model: '', weight: 0, prices: [{{ from: 2026-01-01T00:00:00Z, input: '1', output: '1' }}, {{ from: 2026-01-01T00:00:00Z, input: '1', output: '1' }}] }}
+"),
+        &[
+            "1:62 not_here applications[0].limit.by",
+            "3:45 invalid_value keys[0].environment",
+            "3:63 contradiction keys[0].not_before",
+            "4:51 invalid_value keys[1].metadata.a b",
+            "4:67 invalid_value keys[1].networks[0]",
+            "5:33 too_long teams[0].description",
+            "7:25 empty models[0].targets",
+            "10:36 invalid_value models[1].targets[0].model",
+            "10:48 out_of_bounds models[1].targets[0].weight",
+            "10:125 unsorted models[1].targets[0].prices[1].from",
+        ],
+    );
+}
