@@ -66,8 +66,8 @@ impl Sample {
         let tokens = model.and_then(|m| m.tokens).unwrap_or_default();
         let cost = model.and_then(|m| m.cost);
         Self {
-            ended_us: record.time.micros().saturating_add(i64::try_from(record.total_us).unwrap_or(0)),
-            fault: record.outcome.fault(),
+            ended_us: ended_us(record),
+            fault: fault(record.outcome.fault(), record.status),
             status: record.status,
             total_us: record.total_us,
             ttfb_us: record.ttfb_us,
@@ -90,7 +90,7 @@ impl Sample {
         let usd = model.and_then(|m| m.cost_usd.as_deref()).and_then(|usd| usd.parse().ok());
         Self {
             ended_us: row.time.micros().saturating_add(i64::try_from(row.total_us).unwrap_or(0)),
-            fault: row.fault,
+            fault: fault(row.fault, row.status),
             status: row.status,
             total_us: row.total_us,
             ttfb_us: row.ttfb_us,
@@ -102,6 +102,19 @@ impl Sample {
             unpriced: model.is_some_and(|m| m.cost_unknown),
         }
     }
+}
+
+/// When a call ended, in microseconds since 1970.
+#[inline]
+pub(crate) fn ended_us(record: &UsageRecord) -> i64 {
+    record.time.micros().saturating_add(i64::try_from(record.total_us).unwrap_or(0))
+}
+
+/// Whose fault a call counts as. An upstream's 5xx that was passed on is served as it came, and still the
+/// upstream's error.
+#[inline]
+fn fault(fault: Fault, status: u16) -> Fault {
+    if fault == Fault::None && status_class(status) == 5 { Fault::Upstream } else { fault }
 }
 
 /// US dollars as 10^-12 dollars; saturates.

@@ -49,13 +49,13 @@ pub struct StatsTop {
 pub struct StatsFigures {
     /// Finished requests.
     pub requests: u64,
-    /// Of those, not served, whosever fault it was.
+    /// Of those, not served, or answered by the upstream with a 5xx; whosever fault it was.
     pub errors: u64,
     /// Not served by the caller's fault.
     pub errors_caller: u64,
     /// Not served by our fault.
     pub errors_gateway: u64,
-    /// Not served by the upstream's fault.
+    /// Not served by the upstream's fault, or passed on with the upstream's own 5xx.
     pub errors_upstream: u64,
     /// By the status sent: index 0 none, 1 to 5 the classes 1xx to 5xx.
     pub status_classes: [u64; 6],

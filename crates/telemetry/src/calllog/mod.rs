@@ -54,9 +54,11 @@ impl CallLog {
         Self { dir: dir.as_ref().to_owned() }
     }
 
-    /// The calls that match, newest first: at most `limit` (1 to 1,000), going on after `cursor`.
+    /// The calls that match, the last one to be recorded first: at most `limit` (1 to 1,000), going on after `cursor`.
     ///
-    /// Pages are stable while calls are added: going on never shows a call twice. While two processes share the
+    /// A call is recorded when it ends, so a long call stands where it ended. Calls of one write stand in the
+    /// order of their ends; between two writes that order may be off by the time between them. What is recorded
+    /// never moves, so pages are stable while calls are added: going on shows every call once. While two processes share the
     /// directory, the older one's calls count as older than all of the newer one's.
     pub fn query(
         &self,

@@ -4,7 +4,7 @@ use super::{Message, RecorderSettings, Telemetry, lock};
 use crate::{
     calllog::{segment, upkeep::now, writer::Writer},
     intern::Interner,
-    rollup::{Minute, Sample},
+    rollup::{Minute, Sample, ended_us},
 };
 use credentialflow_model::UsageRecord;
 use std::{
@@ -141,7 +141,10 @@ impl Work {
             Some(writer) => writer,
             none => none.insert(Writer::create(&self.settings.dir, time.micros())?),
         };
-        Ok(writer.write(self.waiting.iter().flatten(), &self.minutes, &mut self.names)?)
+        // Workers hand batches over one by one; what is written together stands in the order of its ends.
+        let mut records: Vec<&UsageRecord> = self.waiting.iter().flatten().collect();
+        records.sort_by_key(|record| ended_us(record));
+        Ok(writer.write(records.into_iter(), &self.minutes, &mut self.names)?)
     }
 
     /// Ends the segment with everything counted so far; the next write begins a new one.

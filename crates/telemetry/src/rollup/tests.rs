@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
 use crate::testing::{NOON, bare, model, plain};
+use credentialflow_model::OutcomeReason;
 use std::sync::Arc;
 
 fn add(all: &mut Rollups, names: &mut Interner, record: &UsageRecord) {
@@ -50,6 +51,20 @@ fn every_figure_is_counted_exactly() {
     stored.iter().for_each(|part| again.load(part));
     check(again.stats(HOUR, now));
     assert_eq!(all.stats(HOUR, Timestamp::from_micros(NOON + 2 * 3_600_000_000)).total.requests, 0);
+}
+
+#[test]
+fn an_upstreams_own_5xx_is_its_error_also_when_passed_on() {
+    let (mut all, mut names) = (Rollups::default(), Interner::new());
+    let answered = |status| UsageRecord { status, upstream_status: status, ..plain(0) };
+    for status in [200, 404, 500, 503] {
+        add(&mut all, &mut names, &answered(status));
+    }
+    // Ours, not the upstream's, whatever its status.
+    add(&mut all, &mut names, &UsageRecord { outcome: OutcomeReason::Internal, ..answered(500) });
+    let total = all.stats(HOUR, Timestamp::from_micros(NOON + 30_000_000)).total;
+    assert_eq!((total.requests, total.errors), (5, 3));
+    assert_eq!((total.errors_caller, total.errors_gateway, total.errors_upstream), (0, 1, 2));
 }
 
 #[test]
