@@ -38,7 +38,8 @@ enum Set {
     StreamPaced,
     /// The cost of a request from 10 to 100,000 routes.
     Routes,
-    /// The cost of a key check with one key and with a million, and what a key weighs.
+    /// The cost of a key check with one key and with a million, what a key weighs, and how long a start
+    /// walks over them.
     Keys,
 }
 

@@ -141,32 +141,3 @@ async fn a_walk_meets_every_key_once(db: Database) {
     let stopped = f.store.for_each_key(10, |_| Err(StoreError::NotFound("enough".into()))).await;
     assert!(matches!(stopped, Err(StoreError::NotFound(_))));
 }
-
-/// How long the walk over a million keys takes; run with `--release -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement"]
-fn a_million_keys() {
-    crate::block_on(async {
-        let f = Database::Sqlite.fresh().await;
-        let mut tx = f.store.begin(&admin()).await.unwrap();
-        for part in 0..100u64 {
-            let keys: Vec<_> = (1..=10_000).map(|n| key(part * 10_000 + n)).collect();
-            tx.insert_keys(&keys).await.unwrap();
-            tx.insert_key_secrets(&keys.iter().map(|k| secret(k, 1)).collect::<Vec<_>>()).await.unwrap();
-            let bodies: Vec<_> =
-                keys.iter().map(|k| (Kind::Keys, k.name.clone(), format!(r#"{{"name":"{}"}}"#, k.name))).collect();
-            tx.put_resources(&bodies).await.unwrap();
-        }
-        tx.audit("config.apply", "config/all", json!({}));
-        tx.commit().await.unwrap();
-        let (start, mut n) = (std::time::Instant::now(), 0u32);
-        f.store
-            .for_each_key::<StoreError>(5_000, |_| {
-                n += 1;
-                Ok(())
-            })
-            .await
-            .unwrap();
-        println!("{n} keys in {:?}", start.elapsed());
-    });
-}
