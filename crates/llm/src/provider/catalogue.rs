@@ -1,4 +1,20 @@
-//! The rows of the provider list: base URLs as each provider documents them.
+//! The rows of the provider list: base URLs as each provider documents them, looked up in November 2026.
+//!
+//! | Provider | Where the base URL is written |
+//! | --- | --- |
+//! | deepinfra | <https://deepinfra.com/docs/advanced/openai_api> |
+//! | deepseek | <https://api-docs.deepseek.com/>; `/v1` behind it is an older form that is still taken |
+//! | perplexity | <https://docs.perplexity.ai/docs/sonar/openai-compatibility>: no `/v1` for chat completions |
+//! | together | <https://docs.together.ai/docs/inference/openai-compatibility>; `api.together.xyz` is the older host |
+//! | zai | <https://ai-sdk.dev/v5/providers/ai-sdk-providers/zai>; coding plans have a base URL of their own |
+//! | moonshot | <https://www.promptfoo.dev/docs/providers/moonshot/>; keys from China need `api.moonshot.cn` |
+//! | cerebras, fireworks, sambanova | <https://docs.pipecat.ai/api-reference/server/services/llm/cerebras> and its neighbours |
+//! | huggingface | <https://pkg.go.dev/github.com/Tangerg/scope/models/huggingface> |
+//! | gemini-openai, groq, lmstudio, mistral, nvidia, ollama, xai | <https://developer.4d.com/docs/21-R3/aikit/compatible-openai> |
+//! | openai, openrouter | <https://www.mintlify.com/BoundaryML/baml/reference/providers/openai-compatible> |
+//! | vllm | the port its server listens on unless told otherwise |
+//!
+//! Where only another project's documentation could be read, it stands in for the provider's own.
 //!
 //! `asks` is chosen by what recorded streams show and the providers document: most follow OpenAI and report
 //! usage only when asked; where usage comes unasked, requests stay untouched.
@@ -23,7 +39,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
     },
     compatible("cerebras", "https://api.cerebras.ai/v1", ASKS),
     compatible("deepinfra", "https://api.deepinfra.com/v1/openai", ASKS),
-    compatible("deepseek", "https://api.deepseek.com/v1", ASKS),
+    compatible("deepseek", "https://api.deepseek.com", ASKS),
     compatible("fireworks", "https://api.fireworks.ai/inference/v1", ASKS),
     compatible("gemini-openai", "https://generativelanguage.googleapis.com/v1beta/openai", ASKS),
     compatible("groq", "https://api.groq.com/openai/v1", ASKS), // newer models report in x_groq unasked, not all do
@@ -36,7 +52,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
     compatible("openrouter", "https://openrouter.ai/api/v1", ASKS),
     compatible("perplexity", "https://api.perplexity.ai", UNASKED), // in every event
     compatible("sambanova", "https://api.sambanova.ai/v1", ASKS),
-    compatible("together", "https://api.together.xyz/v1", ASKS),
+    compatible("together", "https://api.together.ai/v1", ASKS),
     compatible("vllm", "http://127.0.0.1:8000/v1", ASKS),
     compatible("xai", "https://api.x.ai/v1", ASKS),
     compatible("zai", "https://api.z.ai/api/paas/v4", ASKS),
