@@ -141,6 +141,12 @@ impl Gateway {
         (sum(|g| g.connections.load(Relaxed)), sum(|g| g.in_flight.load(Relaxed)))
     }
 
+    /// Bytes held of the memory budgets of all workers, and how often something did not fit into one.
+    pub fn memory(&self) -> (u64, u64) {
+        let sum = |f: fn(&Gauges) -> u64| self.workers.iter().map(|w| f(&w.gauges)).sum();
+        (sum(|g| g.held_bytes.load(Relaxed)), sum(|g| g.over_budget.load(Relaxed)))
+    }
+
     /// Stops accepting, lets running requests finish, and returns when all workers have ended.
     pub async fn shutdown(mut self) {
         let mut waiting = Vec::new();

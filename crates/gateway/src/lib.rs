@@ -3,6 +3,7 @@
 //! Knows the shared words, the policies and the model dialects; never the store, the vault, the
 //! admin API. What it needs from them it names in [`ports`], and the binary plugs them in.
 
+mod budget;
 mod conn;
 pub mod gateway;
 pub mod http1;

@@ -1,6 +1,7 @@
 //! One worker: a thread, its single-threaded runtime, and everything only it touches.
 
 use crate::{
+    budget::Budget,
     conn,
     net::control::{Controls, TICK},
     pipeline::scrub::Scanners,
@@ -37,6 +38,8 @@ pub struct Settings {
     pub max_connections: usize,
     /// Idle connections kept for each endpoint by one worker.
     pub pool_size: usize,
+    /// Bytes that HTTP/2 requests and buffered model bodies may make one worker hold.
+    pub memory: u64,
     /// How long running requests may go on after shutdown began.
     pub drain: Duration,
 }
@@ -50,6 +53,7 @@ impl Default for Settings {
             keep_alive: Duration::from_secs(75),
             max_connections: 16 * 1024,
             pool_size: 256,
+            memory: 512 << 20,
             drain: Duration::from_secs(30),
         }
     }
@@ -80,6 +84,10 @@ pub struct Gauges {
     pub in_flight: AtomicU64,
     /// Connections refused at the limit.
     pub refused_connections: AtomicU64,
+    /// Bytes held of the worker's memory budget.
+    pub held_bytes: AtomicU64,
+    /// How often something did not fit into the budget.
+    pub over_budget: AtomicU64,
 }
 
 /// What the control plane asks of a worker.
@@ -114,6 +122,7 @@ pub(crate) struct View {
 pub(crate) struct Worker {
     pub shared: Arc<Shared>,
     pub gauges: Arc<Gauges>,
+    pub budget: Rc<Budget>,
     pub controls: Controls,
     pub pools: Pools,
     pub draining: Cell<bool>,
@@ -142,6 +151,7 @@ impl Worker {
         });
         let worker = Rc::new(Self {
             pools: Pools::new(shared.settings.pool_size),
+            budget: Budget::new(gauges.clone(), shared.settings.memory),
             shared,
             gauges,
             controls: Controls::default(),

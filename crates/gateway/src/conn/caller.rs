@@ -20,9 +20,14 @@ pub(crate) enum BodyError {
     Gone,
 }
 
-/// The caller cannot be written to any more.
+/// Why a caller's answer cannot go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct CallerGone;
+pub(crate) enum AnswerError {
+    /// The caller cannot be written to any more.
+    Gone,
+    /// What waits for callers to read it has used up the worker's memory budget.
+    OverBudget,
+}
 
 /// How the answer's end will be known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +64,7 @@ pub(crate) trait Caller {
     fn end(&mut self);
 
     /// Sends what was added. Waits while the caller is slower than the upstream.
-    async fn flush(&mut self) -> Result<(), CallerGone>;
+    async fn flush(&mut self) -> Result<(), AnswerError>;
 
     /// Makes sure that the connection is not used for another request.
     fn close_after(&mut self);

@@ -1,6 +1,6 @@
 //! A caller's HTTP/1.1 connection.
 
-use super::{AnswerFraming, BodyError, Caller, CallerGone, Received};
+use super::{AnswerError, AnswerFraming, BodyError, Caller, Received};
 use crate::{
     http1::{
         body::{Decoder, LAST_CHUNK},
@@ -314,14 +314,14 @@ impl Caller for H1Caller {
         }
     }
 
-    async fn flush(&mut self) -> Result<(), CallerGone> {
+    async fn flush(&mut self) -> Result<(), AnswerError> {
         self.close_chunk();
         let sent = self.stream.write_all(&self.out).await;
         self.out.clear();
         if self.out.capacity() > 256 * 1024 {
             self.out = Vec::new();
         }
-        sent.map_err(|_| CallerGone)
+        sent.map_err(|_| AnswerError::Gone)
     }
 
     fn close_after(&mut self) {

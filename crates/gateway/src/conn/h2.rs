@@ -1,8 +1,9 @@
 //! A caller's HTTP/2 connection: hyper speaks the protocol, each request is put into the form of an
 //! HTTP/1.1 head, so that the same guard and the same pipeline serve it.
 
-use super::{AnswerFraming, BodyError, Caller, CallerGone, Received};
+use super::{AnswerError, AnswerFraming, BodyError, Caller, Received};
 use crate::{
+    budget::{Budget, Charge},
     http1::head::{Framing, Parsed, RequestHead, parse_request},
     net::{
         buffer::Buffer,
@@ -12,7 +13,7 @@ use crate::{
     pipeline::{self, Inbound},
     worker::Worker,
 };
-use bytes::Bytes;
+use bytes::Buf;
 use credentialflow_model::OutcomeReason;
 use http::{HeaderName, HeaderValue, Request, Response};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
@@ -37,6 +38,14 @@ use tokio::{
 const QUEUE: usize = 4;
 /// Requests one connection may have running.
 const MAX_STREAMS: u32 = 256;
+/// What one connection may send of its requests' bodies before they are read.
+const WINDOW: u32 = 256 * 1024;
+/// What hyper may have of one answer beyond what the caller's window takes.
+const SEND_BUFFER: usize = 128 * 1024;
+/// What a running request holds besides its head and bodies: above all the read buffer towards the upstream.
+const STREAM: u64 = 32 * 1024;
+/// A first piece up to this size passes without a charge, so that a refusal can be told when nothing is left.
+const FREE: usize = 2 * 1024;
 
 /// Serves a connection.
 pub(super) async fn serve(
@@ -57,6 +66,9 @@ pub(super) async fn serve(
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
         .max_header_list_size(settings.head.bytes as u32)
         .max_pending_accept_reset_streams(32)
         .keep_alive_interval(Duration::from_secs(30))
@@ -115,8 +127,10 @@ async fn answer(
     let task = tokio::task::spawn_local(async move {
         running.set(running.get() + 1);
         let _running = Running(&running);
+        let admitted = worker.budget.take(holds(&request));
         let (parts, incoming) = request.into_parts();
-        let bytes = as_http1(&parts, &incoming);
+        let bytes = if admitted.is_ok() { as_http1(&parts, &incoming) } else { Err(OutcomeReason::Overloaded) };
+        drop(parts);
         let mut caller = H2Caller {
             incoming,
             head: Some(head_sender),
@@ -124,7 +138,9 @@ async fn answer(
             length: None,
             sender: Some(sender),
             cut: cutting,
+            budget: worker.budget.clone(),
             pending: Vec::new(),
+            first: true,
             ended: false,
         };
         let control = worker.controls.register();
@@ -159,6 +175,16 @@ async fn answer(
             .body(AnswerBody { receiver, length: None, cut, _abort: abort })
             .unwrap_or_else(|_| unreachable!("a status alone is a valid response"))),
     }
+}
+
+/// What a request may hold while it runs.
+fn holds(request: &Request<Incoming>) -> u64 {
+    let head: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    let unread = match request.body().size_hint().exact() {
+        Some(n) => n.min(u64::from(WINDOW)),
+        None => u64::from(WINDOW),
+    };
+    STREAM + head as u64 + unread
 }
 
 struct Running<'a>(&'a Cell<usize>);
@@ -233,9 +259,12 @@ struct H2Caller {
     head: Option<oneshot::Sender<Head>>,
     response: Option<(http::StatusCode, http::HeaderMap)>,
     length: Option<u64>,
-    sender: Option<mpsc::Sender<Bytes>>,
+    sender: Option<mpsc::Sender<Piece>>,
+    budget: Rc<Budget>,
     cut: Rc<Cell<bool>>,
     pending: Vec<u8>,
+    /// Whether the next piece is the answer's first.
+    first: bool,
     ended: bool,
 }
 
@@ -303,14 +332,17 @@ impl Caller for H2Caller {
         self.ended = true;
     }
 
-    async fn flush(&mut self) -> Result<(), CallerGone> {
+    async fn flush(&mut self) -> Result<(), AnswerError> {
         if let (Some(head), Some(response)) = (self.head.take(), self.response.take()) {
-            head.send((response, self.length)).map_err(|_| CallerGone)?;
+            head.send((response, self.length)).map_err(|_| AnswerError::Gone)?;
         }
         if !self.pending.is_empty() {
-            let piece = Bytes::from(std::mem::take(&mut self.pending));
-            let sender = self.sender.as_ref().ok_or(CallerGone)?;
-            sender.send(piece).await.map_err(|_| CallerGone)?;
+            let bytes = std::mem::take(&mut self.pending);
+            let first = std::mem::take(&mut self.first);
+            let counted = if first && bytes.len() <= FREE { 0 } else { bytes.capacity() as u64 };
+            let charge = self.budget.take(counted).map_err(|_| AnswerError::OverBudget)?;
+            let sender = self.sender.as_ref().ok_or(AnswerError::Gone)?;
+            sender.send(Piece { bytes, sent: 0, _charge: charge }).await.map_err(|_| AnswerError::Gone)?;
         }
         if self.ended {
             self.sender = None;
@@ -330,9 +362,28 @@ impl Caller for H2Caller {
     }
 }
 
+/// A piece of an answer. Its bytes count until they have left.
+pub(super) struct Piece {
+    bytes: Vec<u8>,
+    sent: usize,
+    _charge: Charge,
+}
+
+impl Buf for Piece {
+    fn remaining(&self) -> usize {
+        self.bytes.len() - self.sent
+    }
+    fn chunk(&self) -> &[u8] {
+        &self.bytes[self.sent..]
+    }
+    fn advance(&mut self, n: usize) {
+        self.sent += n;
+    }
+}
+
 /// The body hyper reads.
 pub(super) struct AnswerBody {
-    receiver: mpsc::Receiver<Bytes>,
+    receiver: mpsc::Receiver<Piece>,
     length: Option<u64>,
     /// Whether the end of the pieces is not the end of the answer.
     cut: Rc<Cell<bool>>,
@@ -340,18 +391,18 @@ pub(super) struct AnswerBody {
 }
 
 impl Body for AnswerBody {
-    type Data = Bytes;
+    type Data = Piece;
     type Error = Cut;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Piece>, Cut>>> {
         let piece = ready!(self.receiver.poll_recv(cx));
-        if let (Some(bytes), Some(left)) = (&piece, &mut self.length) {
-            *left = left.saturating_sub(bytes.len() as u64);
+        if let (Some(piece), Some(left)) = (&piece, &mut self.length) {
+            *left = left.saturating_sub(piece.remaining() as u64);
         }
         // An answer that ends early must not look complete.
         Poll::Ready(match piece {
             None if self.cut.get() || self.length.is_some_and(|left| left > 0) => Some(Err(Cut)),
-            piece => piece.map(|bytes| Ok(Frame::data(bytes))),
+            piece => piece.map(|piece| Ok(Frame::data(piece))),
         })
     }
 

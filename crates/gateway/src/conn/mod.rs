@@ -4,7 +4,7 @@ mod caller;
 mod h1;
 mod h2;
 
-pub(crate) use caller::{AnswerFraming, BodyError, Caller, CallerGone, Received};
+pub(crate) use caller::{AnswerError, AnswerFraming, BodyError, Caller, Received};
 
 use crate::{
     net::{buffer::Buffer, stream::Stream},

@@ -10,7 +10,8 @@ use super::{
     upload::{Upload, UploadStep},
 };
 use crate::{
-    conn::{AnswerFraming, Caller},
+    budget::Charge,
+    conn::{AnswerError, AnswerFraming, Caller},
     http1::{body::Decoder, head::Framing, tag::Tag},
     net::control::Control,
     upstream::Connection,
@@ -88,6 +89,7 @@ pub(super) async fn relay<C: Caller>(
         scrub,
         usage: request.chat.as_mut().map(|c| &mut c.usage).filter(|_| success && !encoded),
         is_stream,
+        kept: worker.budget.take(0).map_err(|_| Refused::new(OutcomeReason::Overloaded))?,
     };
 
     let rules = matched.plan(view).headers.as_ref().map(|h| &h.response);
@@ -144,6 +146,9 @@ pub(super) async fn relay<C: Caller>(
                 caller.payload(b);
             });
             connection.buffer.consume(step.consumed);
+        }
+        if failure.is_none() && !passing.fits() {
+            failure = Some(OutcomeReason::Overloaded);
         }
         if let Some(reason) = failure {
             break Err(reason);
@@ -229,7 +234,8 @@ pub(super) async fn flush<C: Caller>(control: &Control, worker: &Worker, caller:
             control.clear_deadline();
             Ok(())
         }
-        Ok(Err(_)) => Err(Refused::new(OutcomeReason::CallerClosed)),
+        Ok(Err(AnswerError::Gone)) => Err(Refused::new(OutcomeReason::CallerClosed)),
+        Ok(Err(AnswerError::OverBudget)) => Err(Refused::new(OutcomeReason::Overloaded)),
         Err(i) => Err(body::interrupted(i, OutcomeReason::CallerClosed)),
     }
 }
@@ -282,9 +288,19 @@ struct Passing<'a> {
     scrub: Scrub,
     usage: Option<&'a mut UsageProbe>,
     is_stream: bool,
+    /// What is kept of a model's answer to find its usage.
+    kept: Charge,
 }
 
 impl Passing<'_> {
+    /// Whether there is memory for what is kept.
+    fn fits(&mut self) -> bool {
+        match &self.usage {
+            Some(UsageProbe::Answer(usage)) => self.kept.set(usage.held() as u64).is_ok(),
+            _ => true,
+        }
+    }
+
     /// Whether bytes may be taken out, so that an announced length would be wrong.
     fn may_shorten(&self) -> bool {
         matches!(self.usage, Some(UsageProbe::Stream(_))) && self.is_stream

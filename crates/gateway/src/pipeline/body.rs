@@ -2,6 +2,7 @@
 
 use super::{Inbound, Refused, record::Recording};
 use crate::{
+    budget::{Charge, OverBudget},
     conn::{BodyError, Caller, Received},
     http1::head::Framing,
     net::control::{Control, Interrupt},
@@ -21,7 +22,7 @@ pub(super) fn announced(inbound: &Inbound<'_>, most: u64) -> Result<Option<u64>,
     }
 }
 
-/// Reads the whole body.
+/// Reads the whole body. It counts in the worker's memory budget as long as the charge lives.
 pub(super) async fn collect<C: Caller>(
     worker: &Worker,
     control: &Control,
@@ -29,8 +30,11 @@ pub(super) async fn collect<C: Caller>(
     most: u64,
     length: Option<u64>,
     record: &mut Recording<'_>,
-) -> Result<Vec<u8>, Refused> {
-    let mut body = Vec::with_capacity(length.unwrap_or(4096).min(256 * 1024) as usize);
+) -> Result<(Vec<u8>, Charge), Refused> {
+    let over = |_: OverBudget| Refused::new(OutcomeReason::Overloaded);
+    let expected = length.unwrap_or(4096).min(256 * 1024);
+    let mut charge = worker.budget.take(expected).map_err(over)?;
+    let mut body = Vec::with_capacity(expected as usize);
     let limit = usize::try_from(most).unwrap_or(usize::MAX);
     loop {
         control.set_deadline(worker.tick_in(worker.shared.settings.body_timeout));
@@ -39,6 +43,7 @@ pub(super) async fn collect<C: Caller>(
         if body.len() > limit {
             return Err(Refused::new(OutcomeReason::BodyTooLarge));
         }
+        charge.set(body.capacity() as u64).map_err(over)?;
         match step {
             Ok(Ok(Received::Data)) => {}
             Ok(Ok(Received::End)) => break,
@@ -47,7 +52,7 @@ pub(super) async fn collect<C: Caller>(
         }
     }
     control.clear_deadline();
-    Ok(body)
+    Ok((body, charge))
 }
 
 /// Why a body cannot be read, as an outcome.

@@ -2,6 +2,7 @@
 
 use super::{Inbound, Refused, authorize, body, record::Recording, route::RouteMatch};
 use crate::{
+    budget::Charge,
     conn::Caller,
     net::control::Control,
     snapshot::{InjectPlan, RouteKind, UpstreamPlan},
@@ -55,6 +56,8 @@ pub(crate) struct ChatRequest {
     pub target: u32,
     /// Finds usage in the answer.
     pub usage: UsageProbe,
+    /// The memory of the body, which is kept until the answer is over.
+    _held: Charge,
 }
 
 /// Reads usage while the answer passes.
@@ -138,7 +141,7 @@ pub(super) async fn translate<C: Caller>(
         }
         RouteKind::ModelList => Err(Refused::new(OutcomeReason::Internal)),
         RouteKind::Chat => {
-            let received = body::collect(worker, control, caller, plan.max_body, length, record).await?;
+            let (received, mut held) = body::collect(worker, control, caller, plan.max_body, length, record).await?;
             let call = ChatCall::parse(&received)
                 .map_err(|e| Refused::new(OutcomeReason::InvalidModelCall).with_detail(e.to_string()))?;
             let unknown = || Refused::new(OutcomeReason::ModelNotFound);
@@ -149,12 +152,18 @@ pub(super) async fn translate<C: Caller>(
             turn.set(turn.get().wrapping_add(1));
             let target_index = model_plan.target_index(turn.get());
             let target = &model_plan.targets[target_index as usize];
+            // While it is rewritten there are two of it.
+            held.set((received.capacity() + received.len()) as u64)
+                .map_err(|_| Refused::new(OutcomeReason::Overloaded))?;
             let body = call.rewrite(&received, &target.provider_model, target.ask_usage).into_owned();
             let usage = if call.stream() {
                 UsageProbe::Stream(StreamUsage::new(call.will_ask(target.ask_usage)))
             } else {
                 UsageProbe::Answer(AnswerUsage::new())
             };
+            drop(received);
+            // Hardly ever more than before; and what is there is there.
+            let _ = held.set(body.capacity() as u64);
             record.upstream(&view.snapshot.upstreams[target.upstream as usize]);
             record.model(model_plan, target, call.stream());
             Ok(UpstreamRequest {
@@ -162,7 +171,7 @@ pub(super) async fn translate<C: Caller>(
                 body: UpstreamBody::Buffered(body),
                 attempts: 0,
                 last: None,
-                chat: Some(ChatRequest { model, target: target_index, usage }),
+                chat: Some(ChatRequest { model, target: target_index, usage, _held: held }),
                 idempotent,
                 fresh: false,
             })

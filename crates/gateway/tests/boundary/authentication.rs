@@ -136,3 +136,39 @@ async fn guessing_is_slowed_down_but_not_the_holder_of_a_key() {
     world.outcome(R::Served).await;
     world.done().await;
 }
+
+#[tokio::test]
+async fn a_key_of_ours_goes_no_further_where_none_is_asked_for() {
+    let upstream = FakeUpstream::answering(OK).await;
+    let open = ", authenticate: [none]";
+    let world = Setup::new(usual(&[upstream.url()], ", inject: ", open).replace(", inject: ", "")).start();
+    let good = key("k");
+    let escaped = good.replace('_', "%5f");
+    for (target, line) in [
+        ("/a?x=1", format!("Authorization: Bearer {good}")),
+        ("/a?x=1", format!("Authorization: {good}")),
+        ("/a?x=1", format!("authorization: Basic {}", basic("any", &good))),
+        ("/a?x=1", format!("authorization: Basic {}", basic(&good, ""))),
+        ("/a?x=1", format!("X-API-Key: {good}")),
+        ("/a?x=1", format!("api-key: {good}")),
+        ("/a?x=1", format!("x-goog-api-key: {good}")),
+        (&format!("/a?key={good}&x=1"), "accept: */*".into()),
+        (&format!("/a?x=1&token={escaped}"), "accept: */*".into()),
+    ] {
+        let answer = world.ask(format!("GET {target} HTTP/1.1\r\nhost: gw\r\n{line}\r\n\r\n")).await;
+        assert_eq!(answer.status(), 200, "{target} {line}");
+        let seen = upstream.last();
+        assert_eq!(seen.target(), "/a?x=1", "{target}");
+        for form in [good.clone(), escaped.clone(), basic("any", &good), basic(&good, "")] {
+            assert!(find(&seen.everything(), form.as_bytes()).is_none(), "{line} reached the upstream");
+        }
+        assert!(world.outcome(R::Served).await.key.is_none());
+    }
+    // What is the upstream's own goes on as it is.
+    for (name, value) in [("authorization", "Bearer sk-mine"), ("x-api-key", "mine"), ("cookie", "a=b")] {
+        world.ask(format!("GET /a?key=mine HTTP/1.1\r\nhost: gw\r\n{name}: {value}\r\n\r\n")).await;
+        assert_eq!((upstream.last().field(name), upstream.last().target()), (Some(value), "/a?key=mine"));
+        world.outcome(R::Served).await;
+    }
+    world.done().await;
+}

@@ -20,7 +20,7 @@ pub async fn handshake(io: impl Io + 'static) -> Sender {
     sender
 }
 
-async fn caller(world: &World) -> Sender {
+pub async fn caller(world: &World) -> Sender {
     handshake(tokio::net::TcpStream::connect(world.gateway.address()).await.unwrap()).await
 }
 

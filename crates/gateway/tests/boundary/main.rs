@@ -9,6 +9,7 @@ mod callers;
 mod change;
 mod harness;
 mod http2;
+mod memory;
 mod models;
 mod routing;
 mod secrets;

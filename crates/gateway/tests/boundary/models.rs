@@ -8,7 +8,7 @@ use credentialflow_model::{
 use serde_json::{Value, json};
 use std::time::Duration;
 
-fn yaml(upstream: &FakeUpstream) -> String {
+pub fn yaml(upstream: &FakeUpstream) -> String {
     format!(
         "applications:
   - {{ name: app, allow: {{ models: [chat, mixed, unpriced, quiet] }} }}
@@ -35,7 +35,7 @@ models:
 const USAGE: &str = r#""usage":{"prompt_tokens":1000,"completion_tokens":200,"total_tokens":1200,"prompt_tokens_details":{"cached_tokens":400}}"#;
 
 /// Answers chat completions, plain and streamed, sending its events in small segments.
-async fn provider() -> FakeUpstream {
+pub async fn provider() -> FakeUpstream {
     FakeUpstream::start(|mut peer| async move {
         while let Some(request) = peer.request().await {
             let call: Value = serde_json::from_slice(&request.body).unwrap();

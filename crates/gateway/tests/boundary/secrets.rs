@@ -115,3 +115,82 @@ async fn a_key_in_a_path_is_masked_in_the_record_and_goes_on_as_sent() {
     assert!(find(&upstream.last().head, misplaced.as_bytes()).is_some());
     world.done().await;
 }
+
+#[tokio::test]
+async fn spellings_of_a_secret_in_bodies_and_heads() {
+    use base64::{Engine, prelude::*};
+    let escaped = |style: fn(u8) -> String| SECRET.bytes().map(style).collect::<String>();
+    let odd = |style: fn(u8) -> String| -> String {
+        SECRET.bytes().map(|b| if b.is_ascii_alphanumeric() { (b as char).to_string() } else { style(b) }).collect()
+    };
+    let mut spellings = vec![
+        SECRET.replace('/', "\\/"),
+        odd(|b| format!("\\u{b:04X}")),
+        odd(|b| format!("%{b:02x}")),
+        odd(|b| format!("&#{b};")),
+        escaped(|b| format!("\\u{b:04x}")),
+        escaped(|b| format!("{b:02x}")),
+        escaped(|b| format!("{b:02X}")),
+    ];
+    for before in ["Bearer ", "bob:", "", "x"] {
+        spellings.push(BASE64_STANDARD.encode(format!("{before}{SECRET}")));
+        spellings.push(BASE64_URL_SAFE_NO_PAD.encode(format!("{before}{SECRET} and more")));
+    }
+    let echoes = spellings.clone();
+    let upstream = FakeUpstream::start(move |mut peer| {
+        let echoes = echoes.clone();
+        async move {
+            while let Some(request) = peer.request().await {
+                let mut numbers = request.target()[1..].split('/').map(|n| n.parse::<usize>().unwrap());
+                let (which, cut) = (numbers.next().unwrap(), numbers.next().unwrap());
+                let body = format!("\"{}\"", echoes[which]);
+                let field = format!("location: https://x/?t={}\r\n", echoes[which]);
+                let (a, b) = body.split_at(cut.min(body.len()));
+                peer.send(format!("HTTP/1.1 200 OK\r\n{field}content-length: {}\r\n\r\n{a}", body.len())).await;
+                if cut > 0 {
+                    tokio::time::sleep(std::time::Duration::from_millis(3)).await;
+                }
+                peer.send(b).await;
+            }
+        }
+    })
+    .await;
+    let world = World::before(&upstream);
+    let mut wire = world.connect().await;
+    for (which, spelling) in spellings.iter().enumerate() {
+        for cut in [0, 2, spelling.len() / 2, spelling.len()] {
+            wire.send(get(&format!("/{which}/{cut}"), "")).await.unwrap();
+            let answer = within(wire.message()).await.unwrap();
+            assert!(answer.complete, "{spelling}");
+            for (place, text) in [("body", answer.text()), ("head", answer.field("location").unwrap().to_owned())] {
+                let hidden = text.bytes().filter(|b| *b == b'*').count();
+                assert!(
+                    hidden >= SECRET.len() * 8 / 6 - 1 || hidden == spelling.len(),
+                    "{spelling} in the {place}: {text}"
+                );
+                assert!(!text.contains(&spelling[spelling.len() / 2..]), "{spelling} in the {place}: {text}");
+            }
+            world.outcome(R::Served).await;
+        }
+    }
+    drop(wire);
+    world.done().await;
+}
+
+#[tokio::test]
+async fn a_new_version_is_looked_for_as_soon_as_it_is_used_and_the_old_one_with_its_requests() {
+    let upstream = echo().await;
+    let yaml = usual(&[upstream.url()], "", "");
+    let world = Setup::new(yaml.clone()).start();
+    for (version, value) in [(1, SECRET), (2, "another-Value/9"), (2, "not-the-same/10"), (3, "tiny")] {
+        world.install(&yaml, &[("c", version, value)], &[]).await;
+        for _ in 0..2 {
+            let answer = world.get("/", "").await;
+            // Values under six bytes would blot out other text; they are not looked for.
+            let expect = if value.len() < 6 { value.to_owned() } else { "*".repeat(value.len()) };
+            assert!(answer.text().contains(&format!("Bearer {expect}\r\n")), "{value}: {}", answer.text());
+            world.outcome(R::Served).await;
+        }
+    }
+    world.done().await;
+}

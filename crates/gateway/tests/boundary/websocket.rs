@@ -165,3 +165,83 @@ async fn a_secret_split_inside_a_frame_is_seen_and_a_whole_frame_is_not_held_bac
     world.outcome(R::Served).await;
     world.done().await;
 }
+
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    [&[first, payload.len() as u8], payload].concat()
+}
+
+async fn upgraded(world: &World, target: &str) -> Wire {
+    let mut wire = world.connect().await;
+    wire.send(get(target, UPGRADE)).await.unwrap();
+    assert_eq!(within(wire.head()).await.unwrap().status(), 101);
+    wire
+}
+
+#[tokio::test]
+async fn a_secret_over_continuation_frames_with_a_ping_between() {
+    let (a, rest) = SECRET.as_bytes().split_at(4);
+    let (b, c) = rest.split_at(9);
+    let stars = |part: &[u8]| vec![b'*'; part.len()];
+    let pieces = [frame(1, a), frame(0, b), frame(0x89, b"ping"), frame(0x80, c), frame(0x81, b"over")];
+    let expect =
+        [frame(1, &stars(a)), frame(0, &stars(b)), frame(0x89, b"ping"), frame(0x80, &stars(c)), frame(0x81, b"over")];
+    let upstream = FakeUpstream::start(move |mut peer| {
+        let pieces = pieces.clone();
+        async move {
+            peer.head().await;
+            peer.send(AGREED).await;
+            for piece in pieces {
+                peer.send(piece).await;
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+        }
+    })
+    .await;
+    let world = Setup::new(usual(&[upstream.url()], "", ", websocket: true")).start();
+    let mut wire = upgraded(&world, "/").await;
+    let mut got = Vec::new();
+    assert!(within(wire.take(expect.concat().len(), &mut got)).await);
+    assert_eq!(String::from_utf8_lossy(&got), String::from_utf8_lossy(&expect.concat()));
+    assert!(within(wire.ended()).await);
+    drop(wire);
+    world.outcome(R::Served).await;
+    world.done().await;
+}
+
+#[tokio::test]
+async fn what_one_side_had_said_arrives_after_it_or_the_other_has_ended() {
+    const MUCH: usize = 6 << 20;
+    // Reads slowly and to the end, then answers with what it counted and much more, and ends.
+    let upstream = FakeUpstream::start(|mut peer| async move {
+        peer.head().await;
+        peer.send(AGREED).await;
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        let already = peer.wire.pending().len();
+        let (more, error) = peer.wire.drain().await;
+        assert!(error.is_none(), "{error:?}");
+        peer.send(frame(0x82, format!("{:08}", already + more).as_bytes())).await;
+        peer.send([[0x82, 127].as_slice(), &(MUCH as u64).to_be_bytes()].concat()).await;
+        peer.send(vec![b'y'; MUCH]).await;
+        // Ends in the middle of a message that may be about to tell the secret.
+        peer.send(frame(1, &SECRET.as_bytes()[..5])).await;
+    })
+    .await;
+    let world = Setup::new(usual(&[upstream.url()], "", ", websocket: true")).start();
+    let mut wire = upgraded(&world, "/").await;
+    wire.send(vec![b'x'; MUCH]).await.unwrap();
+    // The caller says no more, long before the upstream has read what it said.
+    wire.finish().await.unwrap();
+    let mut counted = Vec::new();
+    assert!(within(wire.take(10, &mut counted)).await);
+    assert_eq!(String::from_utf8_lossy(&counted[2..]), format!("{MUCH:08}"));
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    let mut answer = Vec::new();
+    assert!(within(wire.take(10 + MUCH + 7, &mut answer)).await);
+    assert!(answer[10..10 + MUCH].iter().all(|b| *b == b'y'));
+    assert_eq!(&answer[10 + MUCH..], frame(1, b"sk-up"));
+    assert!(within(wire.ended()).await);
+    let record = world.outcome(R::Served).await;
+    assert_eq!((record.bytes_in, record.bytes_out), (MUCH as u64, (10 + 10 + MUCH + 7) as u64));
+    upstream.until(|c| c.open == 0).await;
+    world.done().await;
+}

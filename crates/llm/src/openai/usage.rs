@@ -172,6 +172,11 @@ impl AnswerUsage {
         Self { kept: Vec::new(), tail_only: false }
     }
 
+    /// Bytes of memory in use.
+    pub const fn held(&self) -> usize {
+        self.kept.capacity()
+    }
+
     /// Takes the next bytes. At most 4 MiB are kept; of larger answers the last 64 KiB.
     pub fn feed(&mut self, payload: &[u8]) {
         if !self.tail_only && self.kept.len() + payload.len() <= ANSWER_LIMIT {

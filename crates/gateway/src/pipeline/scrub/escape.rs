@@ -62,7 +62,8 @@ fn hex(bytes: &[u8], at: usize) -> Escape {
 fn reference(bytes: &[u8]) -> Escape {
     let seen = &bytes[..bytes.len().min(LONGEST_REFERENCE)];
     let Some(end) = memchr::memchr(b';', seen) else {
-        let may_go_on = seen.len() < LONGEST_REFERENCE && seen[1..].iter().all(|b| b.is_ascii_alphanumeric() || *b == b'#');
+        let may_go_on =
+            seen.len() < LONGEST_REFERENCE && seen[1..].iter().all(|b| b.is_ascii_alphanumeric() || *b == b'#');
         return if may_go_on { Escape::Partial } else { Escape::None };
     };
     let number = |digits: &[u8], radix| {

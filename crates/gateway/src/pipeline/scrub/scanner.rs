@@ -147,9 +147,7 @@ impl Scanner {
     pub fn undecided(&self, bytes: &[u8]) -> usize {
         let from = bytes.len().saturating_sub(self.overlap);
         let possible = bytes[from..].iter().rev().take_while(|b| self.bytes[usize::from(**b)] & INSIDE != 0).count();
-        (bytes.len() - possible..bytes.len())
-            .find(|at| self.may_begin(bytes, *at))
-            .map_or(0, |at| bytes.len() - at)
+        (bytes.len() - possible..bytes.len()).find(|at| self.may_begin(bytes, *at)).map_or(0, |at| bytes.len() - at)
     }
 
     fn may_begin(&self, bytes: &[u8], at: usize) -> bool {
@@ -286,7 +284,12 @@ mod tests {
     fn an_ordinary_answer_is_hardly_looked_at() {
         let scanner = Scanner::new(b"sk-upstream-Zq7+/W4e1r9T=mNb3vCx8").unwrap();
         let text: String = (0..2000)
-            .map(|i| format!("{{\"id\":{i},\"name\":\"order number {i}\",\"price\":\"{}.50\",\"note\":\"to be sent\"}},\n", i * 7))
+            .map(|i| {
+                format!(
+                    "{{\"id\":{i},\"name\":\"order number {i}\",\"price\":\"{}.50\",\"note\":\"to be sent\"}},\n",
+                    i * 7
+                )
+            })
             .collect();
         let looked = scanner.unescaped(text.as_bytes(), &mut |_| panic!("nothing is there"));
         assert!(looked * 8 < text.len(), "looked at {looked} of {}", text.len());

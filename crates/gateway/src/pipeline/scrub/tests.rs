@@ -98,7 +98,8 @@ proptest! {
 
     #[test]
     fn no_escape_and_no_split_lets_a_secret_through(
-        secret in "[ -~]{6,20}", styles in prop::collection::vec(0usize..9, 20), cuts in prop::collection::vec(0usize..200, 0..8),
+        // An escape's first byte at the very end may be all of the secret that is needed; then the escape's rest passes.
+        secret in "[ -~]{5,19}[a-z]", styles in prop::collection::vec(0usize..9, 20), cuts in prop::collection::vec(0usize..200, 0..8),
         before in "[ -~]{0,6}", after in "[ -~]{0,6}",
     ) {
         let echo: String = secret

@@ -1,0 +1,141 @@
+//! What callers can make a worker hold is bounded, whoever reads slowly or sends halves of bodies.
+
+use crate::{
+    harness::*,
+    http2::{caller, request},
+    models,
+};
+use credentialflow_model::OutcomeReason as R;
+use http_body_util::BodyExt;
+use std::time::Duration;
+
+const MEMORY: u64 = 4 << 20;
+
+fn patient(mut setup: Setup) -> World {
+    setup.settings.memory = MEMORY;
+    setup.settings.body_timeout = Duration::from_secs(10);
+    setup.workers = 1;
+    setup.start()
+}
+
+/// All of it is free again.
+async fn free(world: &World) {
+    until(|| world.gateway.memory().0 == 0).await;
+}
+
+#[tokio::test]
+async fn many_streams_that_nobody_reads() {
+    const LARGE: usize = 20 << 20;
+    let upstream = FakeUpstream::start(|mut peer| async move {
+        while let Some(request) = peer.request().await {
+            if request.target() == "/small" {
+                peer.send(answer(200, "", "ok")).await;
+                continue;
+            }
+            peer.send(format!("HTTP/1.1 200 OK\r\ncontent-length: {LARGE}\r\n\r\n")).await;
+            peer.send(vec![b'y'; LARGE]).await;
+        }
+    })
+    .await;
+    let yaml = usual(&[upstream.url()], "", "").replace("response: 500ms, idle: 500ms", "response: 10s, idle: 10s");
+    let world = patient(Setup::new(yaml));
+    let (mut senders, mut unread, mut refused) = (Vec::new(), Vec::new(), 0);
+    for _ in 0..4 {
+        let mut sender = caller(&world).await;
+        for _ in 0..60 {
+            let answer = within(sender.send_request(request("GET", "/large", ""))).await;
+            assert!(world.gateway.memory().0 <= MEMORY, "{} held", world.gateway.memory().0);
+            match answer {
+                Ok(answer) if answer.status() == 200 => unread.push(answer),
+                Ok(answer) => {
+                    assert_eq!(answer.status(), 503);
+                    let told = within(answer.into_body().collect()).await.unwrap().to_bytes();
+                    assert!(String::from_utf8_lossy(&told).contains(r#""code":"overloaded""#), "{told:?}");
+                    refused += 1;
+                }
+                // Cut before its head was out: a piece of the answer did not fit.
+                Err(_) => refused += 1,
+            }
+        }
+        senders.push(sender);
+    }
+    assert!(refused > 0 && unread.len() < 240, "{refused} refused, {} unread", unread.len());
+    assert!(world.gateway.memory().1 > 0);
+    drop((unread, senders));
+    free(&world).await;
+    world.calm().await;
+    // Everybody is served again.
+    let mut sender = caller(&world).await;
+    let answer = within(sender.send_request(request("GET", "/small", ""))).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "ok");
+    drop(sender);
+    free(&world).await;
+    world.calm().await;
+    let records = world.finish().await;
+    assert_eq!(records.len(), 241);
+    assert!(records.iter().all(|r| matches!(r.outcome, R::Served | R::CallerClosed | R::Overloaded)));
+    assert!(records.iter().filter(|r| r.outcome == R::Overloaded).count() >= refused);
+}
+
+#[tokio::test]
+async fn bodies_announced_over_http2_count_before_they_are_sent() {
+    let upstream = FakeUpstream::answering(answer(200, "", "ok")).await;
+    let mut setup = Setup::new(usual(&[upstream.url()], "", ""));
+    setup.settings.memory = 1 << 16;
+    let world = setup.start();
+    let mut sender = caller(&world).await;
+    for (length, status) in [(10, 200), (100_000, 503), (10, 200)] {
+        let answer = within(sender.send_request(request("POST", "/", vec![b'x'; length]))).await.unwrap();
+        assert_eq!(answer.status(), status, "{length}");
+        let _ = answer.into_body().collect().await;
+        world.outcome(if status == 200 { R::Served } else { R::Overloaded }).await;
+        free(&world).await;
+    }
+    drop(sender);
+    world.done().await;
+}
+
+#[tokio::test]
+async fn many_halves_of_model_calls() {
+    const LENGTH: usize = 900_000;
+    let upstream = models::provider().await;
+    let mut setup = Setup::new(models::yaml(&upstream));
+    setup.credentials = vec![("c", 3, SECRET), ("d", 9, "the-other-secret")];
+    let world = patient(setup);
+    let body = format!("{{\"model\":\"chat\",\"pad\":\"{}\"}}", "p".repeat(LENGTH - 25));
+    assert_eq!(body.len(), LENGTH);
+    let (half, rest) = body.split_at(700_000);
+    let key = key("k");
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: gw\r\nx-api-key: {key}\r\ncontent-length: {LENGTH}\r\n\r\n"
+    );
+    let mut waiting = Vec::new();
+    // Each holds one MiB; four fit.
+    for n in 1..=4 {
+        let mut wire = world.connect().await;
+        wire.send(format!("{head}{half}")).await.unwrap();
+        until(|| world.gateway.memory().0 >= n << 20).await;
+        waiting.push(wire);
+    }
+    assert_eq!(world.gateway.memory().0, MEMORY);
+    let refused = world.ask(format!("{head}{half}")).await;
+    assert_eq!(refused.status(), 503);
+    assert!(refused.text().contains("overloaded"), "{}", refused.text());
+    world.outcome(R::Overloaded).await;
+    // Two of them leave; there is room to rewrite the first.
+    waiting.truncate(2);
+    until(|| world.gateway.memory().0 == 2 << 20).await;
+    for _ in 0..2 {
+        world.outcome(R::CallerClosed).await;
+    }
+    let mut first = waiting.swap_remove(0);
+    first.send(rest).await.unwrap();
+    let answer = within(first.message()).await.unwrap();
+    assert_eq!(answer.status(), 200, "{}", answer.text());
+    world.outcome(R::Served).await;
+    drop((first, waiting));
+    world.outcome(R::CallerClosed).await;
+    free(&world).await;
+    world.done().await;
+}
