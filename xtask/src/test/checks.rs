@@ -54,6 +54,10 @@ const WALLS: &[(&str, &[&str])] = &[
         "credentialflow-vault",
         &["credentialflow-gateway", "credentialflow-policy", "credentialflow-llm", "credentialflow-admin"],
     ),
+    (
+        "credentialflow-targets",
+        &["credentialflow-store", "credentialflow-vault", "credentialflow-admin", "credentialflow-gateway"],
+    ),
     ("credentialflow-admin", &["credentialflow-gateway", "credentialflow"]),
     ("credentialflow-model", &["credentialflow-store", "credentialflow-policy", "tokio", "hyper", "sqlx"]),
 ];
