@@ -49,6 +49,11 @@ impl AuthFailure {
     pub const fn claimed(&self) -> Option<KeyId> {
         self.claimed
     }
+    /// As for an unknown key of this id.
+    #[cfg(test)]
+    pub(crate) const fn claiming(id: KeyId) -> Self {
+        Self { claimed: Some(id), known: false }
+    }
     /// The key id, if there is such a key; for logs.
     pub const fn key(&self) -> Option<KeyId> {
         if self.known { self.claimed } else { None }

@@ -1,7 +1,7 @@
 //! What a policy answers: a refusal, and the state of the limits that were counted.
 
 use credentialflow_model::OutcomeReason;
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 /// A request may not go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,43 +75,27 @@ impl LimitReport {
         self.states[0].is_none()
     }
 
-    /// Value of the `RateLimit` field, as in `"key";r=9;t=6, "route";r=99;t=1`
+    /// Writes the value of the `RateLimit` field, as in `"key";r=9;t=6, "route";r=99;t=1`
     /// (draft-ietf-httpapi-ratelimit-headers-10).
-    pub fn rate_limit(&self) -> RateLimitField<'_> {
-        RateLimitField(self)
+    pub fn push_rate_limit(&self, out: &mut Vec<u8>) {
+        self.push(out, |s| [(b";r=", s.remaining.into()), (b";t=", s.reset_secs)]);
     }
 
-    /// Value of the `RateLimit-Policy` field, as in `"key";q=10;w=60` (same draft).
-    pub fn rate_limit_policy(&self) -> RateLimitPolicyField<'_> {
-        RateLimitPolicyField(self)
+    /// Writes the value of the `RateLimit-Policy` field, as in `"key";q=10;w=60` (same draft).
+    pub fn push_rate_limit_policy(&self, out: &mut Vec<u8>) {
+        self.push(out, |s| [(b";q=", s.limit.into()), (b";w=", s.window_secs)]);
     }
-}
 
-/// Writes the `RateLimit` field without allocating.
-#[derive(Debug)]
-pub struct RateLimitField<'a>(&'a LimitReport);
-
-/// Writes the `RateLimit-Policy` field without allocating.
-#[derive(Debug)]
-pub struct RateLimitPolicyField<'a>(&'a LimitReport);
-
-impl fmt::Display for RateLimitField<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, s) in self.0.states().enumerate() {
-            let comma = if i > 0 { ", " } else { "" };
-            write!(f, "{comma}\"{}\";r={};t={}", s.policy, s.remaining, s.reset_secs)?;
+    fn push(&self, out: &mut Vec<u8>, parameters: impl Fn(&LimitState) -> [(&'static [u8; 3], u64); 2]) {
+        for (i, state) in self.states().enumerate() {
+            out.extend_from_slice(if i > 0 { b", \"" } else { b"\"" });
+            out.extend_from_slice(state.policy.as_bytes());
+            out.push(b'"');
+            for (name, value) in parameters(state) {
+                out.extend_from_slice(name);
+                out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+            }
         }
-        Ok(())
-    }
-}
-
-impl fmt::Display for RateLimitPolicyField<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, s) in self.0.states().enumerate() {
-            let comma = if i > 0 { ", " } else { "" };
-            write!(f, "{comma}\"{}\";q={};w={}", s.policy, s.limit, s.window_secs)?;
-        }
-        Ok(())
     }
 }
 
@@ -129,8 +113,13 @@ mod tests {
         assert!(report.is_empty());
         report.note(state("key", 9));
         report.note(state("route", 2));
-        assert_eq!(report.rate_limit().to_string(), "\"key\";r=9;t=6, \"route\";r=2;t=6");
-        assert_eq!(report.rate_limit_policy().to_string(), "\"key\";q=10;w=60, \"route\";q=10;w=60");
+        let text = |push: fn(&LimitReport, &mut Vec<u8>)| {
+            let mut out = Vec::new();
+            push(&report, &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(text(LimitReport::push_rate_limit), "\"key\";r=9;t=6, \"route\";r=2;t=6");
+        assert_eq!(text(LimitReport::push_rate_limit_policy), "\"key\";q=10;w=60, \"route\";q=10;w=60");
         assert_eq!(report.tightest().unwrap().policy, "route");
         report.note(state("application", 5));
         report.note(state("extra", 0));

@@ -13,6 +13,10 @@
 //! When more keys are active than a bucket has slots, the key closest to idle gives way: it may get
 //! up to its burst anew, nobody is refused wrongly, and [`RateTable::evictions`] counts it. Apart
 //! from that, no key ever passes more than its burst plus its rate.
+//!
+//! What anyone can make up as many of as they like (source addresses, claimed key ids) is kept in
+//! buckets apart, so that a flood of it pushes nothing out that was configured: keys, applications,
+//! routes. Both parts have a fixed size, whatever comes.
 
 mod limit;
 
@@ -35,8 +39,14 @@ const SPINS: u32 = 1024;
 
 /// The states of all limits. Share one among all workers and snapshots of a process.
 pub struct RateTable {
-    buckets: Box<[Bucket]>,
+    configured: Part,
+    /// For what is [`RateKey::made_up`].
+    made_up: Part,
     seed: u64,
+}
+
+struct Part {
+    buckets: Box<[Bucket]>,
     evictions: AtomicU64,
 }
 
@@ -46,22 +56,25 @@ enum Taken {
 }
 
 impl RateTable {
-    /// Room for at least `slots` active keys, rounded up to a power of two of buckets of 128 bytes.
+    /// Room for at least `slots` active keys, rounded up to a power of two of buckets of 128 bytes, and
+    /// as much again for what anyone can make up.
     /// Memory is touched only as keys appear. `seed` is random, so that nobody can aim at a bucket.
     pub fn new(slots: usize, seed: u64) -> Self {
         let buckets = slots.div_ceil(SLOTS).clamp(1, 1 << 28).next_power_of_two();
-        Self { buckets: bytemuck::zeroed_slice_box(buckets), seed, evictions: AtomicU64::new(0) }
+        let part = || Part { buckets: bytemuck::zeroed_slice_box(buckets), evictions: AtomicU64::new(0) };
+        Self { configured: part(), made_up: part(), seed }
     }
 
     /// Counts one request of `key` against `limit`, or refuses it uncounted. `now_ns` comes from one
     /// monotonic clock for all callers.
     pub fn check(&self, key: RateKey, limit: &CompiledLimit, now_ns: u64) -> Decision {
         let (place, tag) = key.spread(limit, self.seed);
-        let bucket = &self.buckets[place as usize & (self.buckets.len() - 1)];
+        let part = if key.is_made_up() { &self.made_up } else { &self.configured };
+        let bucket = &part.buckets[place as usize & (part.buckets.len() - 1)];
         for _ in 0..ROUNDS {
             let taken = match find(bucket, tag) {
                 Some(slot) => take(bucket, slot, tag, limit, now_ns),
-                None => self.claim(bucket, tag, limit, now_ns),
+                None => part.claim(bucket, tag, limit, now_ns),
             };
             if let Taken::Decided(decision) = taken {
                 return decision;
@@ -72,14 +85,21 @@ impl RateTable {
 
     /// How often an active key gave way because its bucket was full. Rising means the table is too small.
     pub fn evictions(&self) -> u64 {
-        self.evictions.load(Relaxed)
+        self.configured.evictions.load(Relaxed)
+    }
+
+    /// The same for what anyone can make up. Rising means a flood of sources or claimed key ids.
+    pub fn made_up_evictions(&self) -> u64 {
+        self.made_up.evictions.load(Relaxed)
     }
 
     /// Bytes reserved; the part in use is what keys have touched.
     pub fn memory_bytes(&self) -> usize {
-        size_of_val(&*self.buckets)
+        size_of_val(&*self.configured.buckets) + size_of_val(&*self.made_up.buckets)
     }
+}
 
+impl Part {
     /// A first request: takes over the slot closest to idle while holding the bucket's claim.
     fn claim(&self, bucket: &Bucket, tag: u64, limit: &CompiledLimit, now: u64) -> Taken {
         let mut spins = 0;
@@ -117,7 +137,7 @@ impl RateTable {
 
 impl std::fmt::Debug for RateTable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "RateTable({} slots)", self.buckets.len() * SLOTS)
+        write!(f, "RateTable({} slots)", self.configured.buckets.len() * SLOTS)
     }
 }
 

@@ -119,8 +119,8 @@ impl Policy for RouteRateLimit {
 /// What counts as one source: an IPv4 address, or an IPv6 /64, which is what one customer gets.
 pub fn source_key(source: IpAddr) -> RateKey {
     match source.to_canonical() {
-        IpAddr::V4(v4) => RateKey::new(4, u64::from(v4.to_bits())),
-        IpAddr::V6(v6) => RateKey::new(6, (v6.to_bits() >> 64) as u64),
+        IpAddr::V4(v4) => RateKey::new(4, u64::from(v4.to_bits())).made_up(),
+        IpAddr::V6(v6) => RateKey::new(6, (v6.to_bits() >> 64) as u64).made_up(),
     }
 }
 

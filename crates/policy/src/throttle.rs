@@ -3,7 +3,9 @@
 //!
 //! Asked only after an authentication has failed, so a valid key is never affected, whoever else fails
 //! from the same address. Key ids count whether or not such a key exists, so that the answer reveals
-//! nothing. Counts live in the same table as the rate limits.
+//! nothing. Counts live in the same table as the rate limits, in the part of what anyone can make up:
+//! however many sources fail with however many key ids, the state of no limit is lost to it. A source
+//! that is over its own limit counts against no key id any more.
 
 use crate::{AuthFailure, CompiledLimit, RateKey, RateTable, Refusal, rate_limit::source_key};
 use credentialflow_model::OutcomeReason;
@@ -61,8 +63,9 @@ impl FailureThrottle {
     /// Counts a failure and says how to answer it. `now_ns` is the clock of the rate limits.
     pub fn failed(&self, source: IpAddr, failure: &AuthFailure, now_ns: u64) -> FailureVerdict {
         let source = RateKey::named("failure", "source").with(source_key(source));
-        let key = failure.claimed().map(|id| RateKey::named("failure", "key").with(RateKey::of_key(id)));
+        let key = failure.claimed().map(|id| RateKey::named("failure", "key").with(RateKey::of_key(id)).made_up());
         let (source_wait, source_crossed) = self.count(source, &self.per_source, now_ns);
+        let key = key.filter(|_| source_wait.is_none());
         let (key_wait, key_crossed) = key.map_or((None, false), |key| self.count(key, &self.per_key, now_ns));
         let refusal = match source_wait.max(key_wait) {
             None => Refusal::new(failure.reason()),
@@ -82,8 +85,9 @@ impl FailureThrottle {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ApiKey, KeyTable, Peppers};
+    use crate::{ApiKey, KeyTable, Peppers, RateKey};
     use credentialflow_model::{KeyId, KeyToken, Timestamp};
+    use proptest::prelude::*;
 
     fn failure(id: Option<u64>) -> AuthFailure {
         let mut n = 0u8;
@@ -113,6 +117,58 @@ mod tests {
         assert_eq!(other.refusal.reason, OutcomeReason::Unauthenticated);
         let later = throttle.failed(source, &failure(None), 60_000_000_000);
         assert_eq!(later.refusal.reason, OutcomeReason::Unauthenticated);
+    }
+
+    proptest! {
+        #[test]
+        fn a_flood_of_sources_and_key_ids_gives_nobody_a_burst_anew(
+            limits in prop::collection::vec((1u32..6, 1u64..100), 1..6),
+            steps in prop::collection::vec((0usize..6, 0u64..20_000_000_000, any::<u64>()), 1..60),
+            seed in any::<u64>(),
+        ) {
+            let rates = Arc::new(RateTable::new(64, seed));
+            let throttle = FailureThrottle::new(rates.clone(), ThrottleSettings { per_source: 2, per_key: 2 });
+            let memory = rates.memory_bytes();
+            // The state of each honest key as a textbook keeps it.
+            let mut arrivals = vec![0u64; limits.len()];
+            let mut now = 0;
+            for (who, step, flood) in steps {
+                now += step;
+                for n in 0..50u64 {
+                    let bits = flood.wrapping_mul(n | 1).rotate_left(n as u32);
+                    let source = IpAddr::from((u128::from(bits) << 64).to_be_bytes());
+                    throttle.failed(source, &AuthFailure::claiming(KeyId::from_bits(bits)), now);
+                    let by_source = RateKey::named("route", "open").with(source_key(source));
+                    rates.check(by_source, &CompiledLimit::new(5, Duration::from_secs(86_400)), now);
+                }
+                let who = who % limits.len();
+                let (requests, seconds) = limits[who];
+                let limit = CompiledLimit::new(requests, Duration::from_secs(seconds));
+                let interval = (seconds * 1_000_000_000).div_ceil(u64::from(requests));
+                for _ in 0..3 {
+                    let next = arrivals[who].max(now) + interval;
+                    let passes = next - now <= interval * u64::from(requests);
+                    if passes {
+                        arrivals[who] = next;
+                    }
+                    let key = RateKey::named("key", "honest").with(RateKey::of_key(KeyId::from_bits(who as u64)));
+                    prop_assert_eq!(rates.check(key, &limit, now).allowed, passes);
+                }
+            }
+            prop_assert_eq!((rates.evictions(), rates.memory_bytes()), (0, memory));
+        }
+    }
+
+    #[test]
+    fn a_source_over_its_limit_counts_against_no_key() {
+        let throttle = FailureThrottle::new(Arc::new(RateTable::new(64, 1)), ThrottleSettings { per_source: 3, per_key: 5 });
+        let reason = |source: [u8; 4]| throttle.failed(source.into(), &failure(Some(9)), 0).refusal.reason;
+        let first: Vec<_> = (0..50).map(|_| reason([192, 0, 2, 1])).collect();
+        assert_eq!(first.iter().filter(|r| **r == OutcomeReason::Unauthenticated).count(), 3);
+        // Two of the key's five are left for others.
+        assert_eq!(reason([192, 0, 2, 2]), OutcomeReason::Unauthenticated);
+        assert_eq!(reason([192, 0, 2, 2]), OutcomeReason::Unauthenticated);
+        assert_eq!(reason([192, 0, 2, 3]), OutcomeReason::TooManyFailures);
     }
 
     #[test]

@@ -74,12 +74,13 @@ impl From<&Limit> for CompiledLimit {
 pub struct RateKey {
     domain: u64,
     value: u64,
+    made_up: bool,
 }
 
 impl RateKey {
     /// A value within a domain, such as an address within the addresses.
     pub const fn new(domain: u64, value: u64) -> Self {
-        Self { domain, value }
+        Self { domain, value, made_up: false }
     }
     /// Something with a name, such as the route `orders`. Stable within the process.
     pub fn named(kind: &str, name: &str) -> Self {
@@ -87,16 +88,30 @@ impl RateKey {
         kind.hash(&mut hash);
         let domain = hash.finish();
         name.hash(&mut hash);
-        Self { domain, value: hash.finish() }
+        Self { domain, value: hash.finish(), made_up: false }
     }
     /// A key we issued.
     pub const fn of_key(id: KeyId) -> Self {
-        Self { domain: 1, value: id.bits() }
+        Self { domain: 1, value: id.bits(), made_up: false }
     }
     /// `other` counted within this, such as an address within a route.
     #[must_use]
     pub fn with(self, other: Self) -> Self {
-        Self { domain: fold(self.domain ^ other.domain.rotate_left(32), self.value | 1), value: other.value }
+        Self {
+            domain: fold(self.domain ^ other.domain.rotate_left(32), self.value | 1),
+            value: other.value,
+            made_up: self.made_up | other.made_up,
+        }
+    }
+    /// The same, marked as something anyone can make up as many of as they like, such as an address.
+    /// Whatever is counted within it is so, too.
+    #[must_use]
+    pub const fn made_up(self) -> Self {
+        Self { made_up: true, ..self }
+    }
+
+    pub(super) const fn is_made_up(self) -> bool {
+        self.made_up
     }
 
     /// Bucket and tag. The limit's numbers are part of it: a changed limit starts a new state.
