@@ -24,6 +24,16 @@ pub const POSTGRES: Need = Need {
     package: "postgresql-15",
     check: &["/usr/lib/postgresql/15/bin/postgres", "--version"],
 };
+/// The systems in which credentials live, for tests that start their own.
+pub const TARGETS: &[Need] = &[
+    Need { name: "MariaDB", package: "mariadb-server", check: &["mariadbd", "--version"] },
+    Need { name: "Redis", package: "redis-server", check: &["redis-server", "--version"] },
+    Need {
+        name: "RabbitMQ",
+        package: "rabbitmq-server",
+        check: &["test", "-x", "/usr/lib/rabbitmq/bin/rabbitmq-server"],
+    },
+];
 /// The browser of the end-to-end tests.
 pub const CHROMIUM: Need = Need { name: "Chromium", package: "chromium", check: &["chromium", "--version"] };
 /// Python's virtual environments, for the official SDKs.

@@ -1,7 +1,11 @@
-//! What tests of Credentialflow stand on: throwaway databases and counterparts.
+//! What tests of Credentialflow stand on: throwaway databases, brokers and counterparts.
 //!
 //! Nothing here ships, and nothing here knows our other crates, so that each of them can use it.
 
+mod guarded;
+pub mod mariadb;
 pub mod postgres;
+pub mod rabbitmq;
+pub mod redis;
 pub mod upstream;
 pub mod wire;
