@@ -12,6 +12,7 @@ mod pipeline;
 pub mod ports;
 pub mod route;
 pub mod snapshot;
+mod text;
 mod upstream;
 mod worker;
 

@@ -1,7 +1,7 @@
 //! Connections to upstreams: kept per worker and endpoint, with passive health.
 
 use crate::{
-    net::{buffer::Buffer, stream::Stream},
+    net::{buffer::Buffer, control::TICK, stream::Stream},
     snapshot::EndpointPlan,
 };
 use std::{
@@ -20,7 +20,8 @@ pub(crate) struct Connection {
     pub buffer: Buffer,
     /// Whether it served a request before.
     pub reused: bool,
-    idle_since: Instant,
+    /// Tick of the sweep at which it was kept.
+    idle_since: u64,
 }
 
 /// What one worker knows of one endpoint, across snapshots.
@@ -41,29 +42,29 @@ pub(crate) enum ConnectError {
 }
 
 /// Idle connections are closed after this long: before most servers close theirs.
-const IDLE: Duration = Duration::from_secs(50);
+const IDLE: u64 = 50_000 / TICK.as_millis() as u64;
 
 impl Endpoint {
-    /// An idle connection that is still open.
-    pub fn take(&self, must_be_fresh: bool) -> Option<Connection> {
+    /// An idle connection that is still open, at this tick of the sweep.
+    pub fn take(&self, must_be_fresh: bool, tick: u64) -> Option<Connection> {
         loop {
             let connection = self.idle.borrow_mut().pop()?;
             // A closed connection, or one on which the upstream sent more than its answer: such bytes must
             // never become the next answer. Asking the kernel costs a system call; where a failed request
             // may be repeated, what the runtime already knows is enough.
             let stale = if must_be_fresh { connection.stream.is_stale() } else { connection.stream.is_known_stale() };
-            if connection.idle_since.elapsed() < IDLE && !stale {
+            if tick - connection.idle_since < IDLE && !stale {
                 return Some(connection);
             }
         }
     }
 
     /// Keeps a connection whose last answer is complete.
-    pub fn keep(&self, mut connection: Connection, most: usize) {
+    pub fn keep(&self, mut connection: Connection, most: usize, tick: u64) {
         let mut idle = self.idle.borrow_mut();
         if idle.len() < most && connection.buffer.is_empty() {
             connection.reused = true;
-            connection.idle_since = Instant::now();
+            connection.idle_since = tick;
             idle.push(connection);
         }
     }
@@ -101,7 +102,7 @@ impl Endpoint {
                 Stream::TlsClient(Box::new(stream))
             }
         };
-        Ok(Connection { stream, buffer: Buffer::default(), reused: false, idle_since: Instant::now() })
+        Ok(Connection { stream, buffer: Buffer::default(), reused: false, idle_since: 0 })
     }
 }
 
@@ -140,9 +141,9 @@ impl Pools {
     }
 
     /// Closes connections that were idle for too long or closed by the other side.
-    pub fn close_stale(&self) {
+    pub fn close_stale(&self, tick: u64) {
         for endpoint in self.endpoints.borrow().values() {
-            endpoint.idle.borrow_mut().retain(|c| c.idle_since.elapsed() < IDLE && !c.stream.is_stale());
+            endpoint.idle.borrow_mut().retain(|c| tick - c.idle_since < IDLE && !c.stream.is_stale());
         }
     }
 }

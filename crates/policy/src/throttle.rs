@@ -161,7 +161,8 @@ mod tests {
 
     #[test]
     fn a_source_over_its_limit_counts_against_no_key() {
-        let throttle = FailureThrottle::new(Arc::new(RateTable::new(64, 1)), ThrottleSettings { per_source: 3, per_key: 5 });
+        let throttle =
+            FailureThrottle::new(Arc::new(RateTable::new(64, 1)), ThrottleSettings { per_source: 3, per_key: 5 });
         let reason = |source: [u8; 4]| throttle.failed(source.into(), &failure(Some(9)), 0).refusal.reason;
         let first: Vec<_> = (0..50).map(|_| reason([192, 0, 2, 1])).collect();
         assert_eq!(first.iter().filter(|r| **r == OutcomeReason::Unauthenticated).count(), 3);

@@ -12,6 +12,7 @@ use crate::{
         stream::Stream,
     },
     pipeline::{self, Inbound},
+    text::push_decimal,
     worker::Worker,
 };
 use credentialflow_model::OutcomeReason;
@@ -275,7 +276,9 @@ impl Caller for H1Caller {
         match framing {
             AnswerFraming::Empty => {}
             AnswerFraming::Length(n) | AnswerFraming::Described(n) => {
-                let _ = write!(out, "content-length: {n}\r\n");
+                out.extend_from_slice(b"content-length: ");
+                push_decimal(out, n);
+                out.extend_from_slice(b"\r\n");
             }
             AnswerFraming::Streamed if self.http11 => {
                 out.extend_from_slice(b"transfer-encoding: chunked\r\n");
@@ -343,5 +346,7 @@ impl Caller for H1Caller {
 
 fn push_status(out: &mut Vec<u8>, status: u16) {
     let reason = http::StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason()).unwrap_or("Unknown");
-    let _ = write!(out, "{status} {reason}");
+    push_decimal(out, status);
+    out.push(b' ');
+    out.extend_from_slice(reason.as_bytes());
 }

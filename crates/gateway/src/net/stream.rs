@@ -105,7 +105,8 @@ impl Stream {
     /// Waits until there is something to read, holding no buffer meanwhile.
     pub async fn readable(&self) -> io::Result<()> {
         match self {
-            Self::Plain(s) => s.readable().await,
+            // The one reader of the connection: no list of waiters is needed.
+            Self::Plain(s) => poll_fn(|cx| s.poll_read_ready(cx)).await,
             // TLS may hold decrypted bytes already; let the read decide.
             Self::TlsServer(_) | Self::TlsClient(_) => Ok(()),
         }

@@ -14,6 +14,7 @@ use crate::{
     conn::{AnswerError, AnswerFraming, Caller},
     http1::{body::Decoder, head::Framing, tag::Tag},
     net::control::Control,
+    text::push_request_id,
     upstream::Connection,
     worker::{View, Worker},
 };
@@ -95,21 +96,22 @@ pub(super) async fn relay<C: Caller>(
     let rules = matched.plan(view).headers.as_ref().map(|h| &h.response);
     let mut fields = worker.take_scratch();
     for field in &head.fields {
-        let name = field.name.str(&bytes);
+        let name = field.name.of(&bytes);
         let dropped = field.tag == Tag::ContentLength
             || field.tag.is_hop_by_hop()
             || field.tag == Tag::XRequestId
             || (head.connection.names && names_connection(&head, &bytes, name))
             || rules.is_some_and(|r| r.drops(name));
         if !dropped {
-            fields.extend_from_slice(name.as_bytes());
+            fields.extend_from_slice(name);
             fields.extend_from_slice(b": ");
             fields.extend_from_slice(field.value.of(&bytes));
             fields.extend_from_slice(b"\r\n");
         }
     }
     for (name, value) in rules.iter().flat_map(|r| r.set()) {
-        let _ = write!(fields, "{name}: ");
+        fields.extend_from_slice(name.as_str().as_bytes());
+        fields.extend_from_slice(b": ");
         fields.extend_from_slice(value.as_bytes());
         fields.extend_from_slice(b"\r\n");
     }
@@ -183,9 +185,8 @@ pub(super) async fn relay<C: Caller>(
             record.bytes_out(bytes_out);
             record.usage(view, request);
             let sent = flush(control, worker, caller).await;
-            record.first_byte();
             if request_complete && head.keeps_alive() && framing != Framing::UntilClose {
-                endpoint.keep(connection, worker.pools.most);
+                endpoint.keep(connection, worker.pools.most, worker.tick());
             }
             sent?;
             record.served();
@@ -205,24 +206,25 @@ fn request_idle(view: &View, upstream: u32) -> std::time::Duration {
     view.snapshot.upstreams[upstream as usize].idle
 }
 
-fn names_connection(head: &crate::http1::head::ResponseHead, bytes: &[u8], name: &str) -> bool {
+fn names_connection(head: &crate::http1::head::ResponseHead, bytes: &[u8], name: &[u8]) -> bool {
     head.fields
         .iter()
         .filter(|f| f.tag == Tag::Connection)
-        .any(|f| crate::http1::grammar::list(f.value.of(bytes)).any(|t| t.eq_ignore_ascii_case(name.as_bytes())))
+        .any(|f| crate::http1::grammar::list(f.value.of(bytes)).any(|t| t.eq_ignore_ascii_case(name)))
 }
 
 /// Fields the gateway adds to every answer.
 pub(super) fn push_own_fields(fields: &mut Vec<u8>, record: &Recording<'_>) {
-    let _ = write!(fields, "x-request-id: {}\r\n", record.request_id());
+    fields.extend_from_slice(b"x-request-id: ");
+    push_request_id(fields, record.request_id());
+    fields.extend_from_slice(b"\r\n");
     let limits = record.limit_report();
     if !limits.is_empty() {
-        let _ = write!(
-            fields,
-            "ratelimit: {}\r\nratelimit-policy: {}\r\n",
-            limits.rate_limit(),
-            limits.rate_limit_policy()
-        );
+        fields.extend_from_slice(b"ratelimit: ");
+        limits.push_rate_limit(fields);
+        fields.extend_from_slice(b"\r\nratelimit-policy: ");
+        limits.push_rate_limit_policy(fields);
+        fields.extend_from_slice(b"\r\n");
     }
 }
 

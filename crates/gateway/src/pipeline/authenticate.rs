@@ -36,7 +36,7 @@ pub(super) fn authenticate(
         }
         Err(failure) => {
             record.claimed_key(failure.key());
-            let now = worker.monotonic_ns();
+            let now = worker.monotonic_ns(inbound.began);
             let verdict = worker.shared.throttle.failed(inbound.source, &failure, now);
             if verdict.source_crossed || verdict.key_crossed {
                 worker.shared.guesses.guessing(inbound.source, failure.key().filter(|_| verdict.key_crossed));

@@ -1,6 +1,6 @@
 //! Whether the caller may. The only place where a [`Permit`] is made.
 
-use super::{Inbound, Refused, route::RouteMatch};
+use super::{Inbound, Refused, record::Recording, route::RouteMatch};
 use crate::{
     snapshot::PolicyList,
     worker::{View, Worker},
@@ -30,8 +30,9 @@ pub(super) fn authorize(
     inbound: &Inbound<'_>,
     matched: &RouteMatch<'_>,
     principal: &Principal,
+    record: &Recording<'_>,
 ) -> Result<(Permit, LimitReport), Refused> {
-    let facts = facts(worker, view, inbound, matched, None);
+    let facts = facts(worker, view, inbound, matched, None, record);
     let mut limits = LimitReport::default();
     let checked = match &matched.plan(view).policies {
         PolicyList::Route(policies) => policies.check(&facts, principal, &mut limits),
@@ -55,8 +56,9 @@ pub(super) fn authorize_model(
     matched: &RouteMatch<'_>,
     principal: &Principal,
     model: (u32, &str),
+    record: &Recording<'_>,
 ) -> Result<(), Refused> {
-    let facts = facts(worker, view, inbound, matched, Some(model));
+    let facts = facts(worker, view, inbound, matched, Some(model), record);
     allow::check_model(&facts, principal).map_err(Refused::from)
 }
 
@@ -66,6 +68,7 @@ fn facts<'a>(
     inbound: &Inbound<'a>,
     matched: &'a RouteMatch<'a>,
     model: Option<(u32, &'a str)>,
+    record: &Recording<'_>,
 ) -> RequestFacts<'a> {
     RequestFacts {
         method: inbound.method(),
@@ -75,8 +78,8 @@ fn facts<'a>(
         model: model.map(|m| ModelSlot(m.0)),
         model_name: model.map(|m| m.1),
         source: inbound.source,
-        now: worker.now(),
-        monotonic_ns: worker.monotonic_ns(),
+        now: record.time(),
+        monotonic_ns: worker.monotonic_ns(inbound.began),
         applications: &view.snapshot.applications,
     }
 }

@@ -110,7 +110,7 @@ pub(super) async fn forward<C: Caller>(
         }
         ended
     };
-    let kept = if request.fresh { None } else { chosen.endpoint.take(!request.idempotent) };
+    let kept = if request.fresh { None } else { chosen.endpoint.take(!request.idempotent, worker.tick()) };
     let mut connection = match kept {
         Some(connection) => connection,
         None => connect(worker, view, control, chosen, plan.connect).await.map_err(unhealthy)?,

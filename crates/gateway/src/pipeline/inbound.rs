@@ -33,9 +33,10 @@ impl<'a> Inbound<'a> {
 
     /// Path and query apart.
     pub fn path_and_query(&self) -> (&'a str, Option<&'a str>) {
-        match self.target().split_once('?') {
-            Some((path, query)) => (path, Some(query)),
-            None => (self.target(), None),
+        let target = self.target();
+        match memchr::memchr(b'?', target.as_bytes()) {
+            Some(at) => (&target[..at], Some(&target[at + 1..])),
+            None => (target, None),
         }
     }
 
@@ -44,7 +45,7 @@ impl<'a> Inbound<'a> {
         let host = self.head.host.str(self.bytes);
         match host.strip_prefix('[') {
             Some(_) => host.split_inclusive(']').next().unwrap_or(host),
-            None => host.split(':').next().unwrap_or(host),
+            None => &host[..memchr::memchr(b':', host.as_bytes()).unwrap_or(host.len())],
         }
     }
 
@@ -55,12 +56,12 @@ impl<'a> Inbound<'a> {
 
     /// The first field of this lower-case name.
     pub fn header(&self, name: &str) -> Option<&'a [u8]> {
-        self.fields().find(|(_, n, _)| n.eq_ignore_ascii_case(name)).map(|(_, _, v)| v)
+        self.fields().find(|(_, n, _)| n.eq_ignore_ascii_case(name.as_bytes())).map(|(_, _, v)| v)
     }
 
     /// All fields: tag, name and value.
-    pub fn fields(&self) -> impl Iterator<Item = (&'a Field, &'a str, &'a [u8])> {
-        self.head.fields.iter().map(|f| (f, f.name.str(self.bytes), f.value.of(self.bytes)))
+    pub fn fields(&self) -> impl Iterator<Item = (&'a Field, &'a [u8], &'a [u8])> {
+        self.head.fields.iter().map(|f| (f, f.name.of(self.bytes), f.value.of(self.bytes)))
     }
 
     /// Whether repeating it cannot do harm (RFC 9110, 9.2.2).
@@ -76,10 +77,13 @@ impl<'a> Inbound<'a> {
     }
 
     /// Whether a field of this name belongs to the caller's connection because `Connection` says so.
-    pub fn is_connection_option(&self, name: &str) -> bool {
+    pub fn is_connection_option(&self, name: &[u8]) -> bool {
         self.head.connection.names
-            && self.head.fields.iter().filter(|f| f.tag == Tag::Connection).any(|f| {
-                crate::http1::grammar::list(f.value.of(self.bytes)).any(|t| t.eq_ignore_ascii_case(name.as_bytes()))
-            })
+            && self
+                .head
+                .fields
+                .iter()
+                .filter(|f| f.tag == Tag::Connection)
+                .any(|f| crate::http1::grammar::list(f.value.of(self.bytes)).any(|t| t.eq_ignore_ascii_case(name)))
     }
 }

@@ -14,12 +14,13 @@ use crate::{
     http1::tag::Tag,
     ports::CredentialSlot,
     snapshot::{InjectWay, RouteKind},
+    text::{push_address, push_decimal, push_request_id},
     worker::{View, Worker},
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use credentialflow_model::{OutcomeReason, SecretValue, resource::AnswerEncoding};
 use credentialflow_policy::{header_carries_key, query_without, query_without_keys};
-use std::{borrow::Cow, io::Write as _};
+use std::borrow::Cow;
 use zeroize::Zeroize;
 
 /// A request head that carries an upstream credential. It can be forwarded and nothing else: it
@@ -158,27 +159,28 @@ pub(super) fn inject(
             // A compressed WebSocket would hide an echoed secret.
             Tag::SecWebsocketExtensions => identity,
             tag if tag.may_carry_key() => {
-                route.api_key || injected_name.is_some() || header_carries_key(name, value)
+                route.api_key || injected_name.is_some() || header_carries_key(field.name.str(inbound.bytes), value)
             }
             tag => tag.is_hop_by_hop(),
         };
-        let ours = |name: &str| {
-            injected_name.is_some_and(|n| name.eq_ignore_ascii_case(n)) || rules.is_some_and(|r| r.drops(name))
+        let ours = |name: &[u8]| {
+            injected_name.is_some_and(|n| name.eq_ignore_ascii_case(n.as_bytes()))
+                || rules.is_some_and(|r| r.drops(name))
         };
         // Many servers read `x_forwarded_for` as `x-forwarded-for`: a field that is ours to write cannot
         // come in that disguise either.
         let disguised = || {
-            let plain = name.replace('_', "-");
-            Tag::of(plain.as_bytes()) != Tag::Other || ours(&plain)
+            let plain: Vec<u8> = name.iter().map(|b| if *b == b'_' { b'-' } else { *b }).collect();
+            Tag::of(&plain) != Tag::Other || ours(&plain)
         };
         if dropped
             || ours(name)
             || inbound.is_connection_option(name)
-            || (field.tag == Tag::Other && name.contains('_') && disguised())
+            || (field.tag == Tag::Other && name.contains(&b'_') && disguised())
         {
             continue;
         }
-        push_field(head, name.as_bytes(), value);
+        push_field(head, name, value);
     }
     if identity && !websocket {
         head.extend_from_slice(b"accept-encoding: identity\r\n");
@@ -188,7 +190,9 @@ pub(super) fn inject(
     }
     push_forwarded(head, inbound);
     trace::push(head, inbound, record);
-    let _ = write!(head, "x-request-id: {}\r\n", record.request_id());
+    head.extend_from_slice(b"x-request-id: ");
+    push_request_id(head, record.request_id());
+    head.extend_from_slice(b"\r\n");
     for (name, value) in rules.iter().flat_map(|r| r.set()) {
         if injected_name.is_some_and(|n| name.as_str() == n) {
             continue;
@@ -201,11 +205,9 @@ pub(super) fn inject(
         }
         UpstreamBody::Empty => {}
         UpstreamBody::Buffered(body) => {
-            let _ = write!(head, "content-length: {}\r\n", body.len());
+            push_length(head, body.len() as u64);
         }
-        UpstreamBody::Streamed { length: Some(n), .. } => {
-            let _ = write!(head, "content-length: {n}\r\n");
-        }
+        UpstreamBody::Streamed { length: Some(n), .. } => push_length(head, *n),
         UpstreamBody::Streamed { length: None, .. } => head.extend_from_slice(b"transfer-encoding: chunked\r\n"),
     }
     if let Some((way, secret)) = way.zip(secret) {
@@ -221,6 +223,12 @@ pub(super) fn inject(
 
 fn route_headers_len(route: &crate::snapshot::RoutePlan) -> usize {
     route.headers.as_ref().map_or(0, |h| h.request.set().iter().map(|(n, v)| n.as_str().len() + v.len() + 4).sum())
+}
+
+fn push_length(head: &mut Vec<u8>, n: u64) {
+    head.extend_from_slice(b"content-length: ");
+    push_decimal(head, n);
+    head.extend_from_slice(b"\r\n");
 }
 
 fn push_field(head: &mut Vec<u8>, name: &[u8], value: &[u8]) {
@@ -302,11 +310,12 @@ fn is_unreserved(b: u8) -> bool {
 
 /// Where the request came from, for the upstream. What a caller claims about itself is not passed on.
 fn push_forwarded(head: &mut Vec<u8>, inbound: &Inbound<'_>) {
-    let _ = write!(head, "x-forwarded-for: {}\r\n", inbound.source);
+    head.extend_from_slice(b"x-forwarded-for: ");
+    push_address(head, inbound.source);
     head.extend_from_slice(if inbound.secure {
-        b"x-forwarded-proto: https\r\n"
+        b"\r\nx-forwarded-proto: https\r\n"
     } else {
-        b"x-forwarded-proto: http\r\n"
+        b"\r\nx-forwarded-proto: http\r\n"
     });
     let host = inbound.head.host.of(inbound.bytes);
     if !host.is_empty() {

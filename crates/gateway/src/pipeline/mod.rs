@@ -67,7 +67,7 @@ async fn handle<C: Caller>(
 ) -> Result<bool, Refused> {
     let matched = route::find(view, inbound, record)?;
     let principal = authenticate::authenticate(worker, view, control, inbound, &matched, record)?;
-    let (permit, limits) = authorize::authorize(worker, view, inbound, &matched, &principal)?;
+    let (permit, limits) = authorize::authorize(worker, view, inbound, &matched, &principal, record)?;
     record.limits(limits);
     if let Some(answer) = models::list(view, &matched, &principal) {
         return answer::local(control, worker, caller, record, answer?).await.map(|()| false);

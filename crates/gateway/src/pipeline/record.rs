@@ -36,6 +36,8 @@ pub(crate) struct Recording<'w> {
     openai: bool,
     answered: bool,
     first_byte: bool,
+    /// When the answer was served whole; spares a look at the clock.
+    ended: Option<Instant>,
     head: bool,
     record: Option<UsageRecord>,
 }
@@ -99,6 +101,7 @@ impl<'w> Recording<'w> {
             openai: false,
             answered: false,
             first_byte: false,
+            ended: None,
             head: false,
             record: Some(record),
         }
@@ -215,7 +218,7 @@ impl<'w> Recording<'w> {
     /// The upstream's answer is over.
     pub fn upstream_done(&mut self, sent: Instant) {
         self.sent = None;
-        self.edit(|r| r.upstream_us = micros(sent));
+        self.edit(|r| r.upstream_us = micros(sent, Instant::now()));
     }
     /// So many body bytes came from the caller.
     pub fn bytes_in(&mut self, n: u64) {
@@ -233,10 +236,13 @@ impl<'w> Recording<'w> {
     /// Bytes of the answer have gone out.
     pub fn first_byte(&mut self) {
         if !self.first_byte {
-            self.first_byte = true;
-            let began = self.began;
-            self.edit(|r| r.ttfb_us = micros(began));
+            self.first_byte_at(Instant::now());
         }
+    }
+    fn first_byte_at(&mut self, now: Instant) {
+        self.first_byte = true;
+        let began = self.began;
+        self.edit(|r| r.ttfb_us = micros(began, now));
     }
     /// How it ended.
     pub fn outcome(&mut self, reason: OutcomeReason) {
@@ -244,7 +250,11 @@ impl<'w> Recording<'w> {
     }
     /// It was served whole.
     pub fn served(&mut self) {
-        self.first_byte();
+        let now = Instant::now();
+        if !self.first_byte {
+            self.first_byte_at(now);
+        }
+        self.ended = Some(now);
         self.outcome(OutcomeReason::Served);
     }
     /// Reads the tokens of a model call and prices them.
@@ -266,8 +276,8 @@ impl<'w> Recording<'w> {
     }
 }
 
-fn micros(since: Instant) -> u64 {
-    since.elapsed().as_micros() as u64
+fn micros(from: Instant, to: Instant) -> u64 {
+    to.saturating_duration_since(from).as_micros() as u64
 }
 
 impl Drop for Recording<'_> {
@@ -277,9 +287,10 @@ impl Drop for Recording<'_> {
             if std::thread::panicking() {
                 record.outcome = OutcomeReason::Internal;
             }
-            record.total_us = micros(self.began);
+            let end = self.ended.unwrap_or_else(Instant::now);
+            record.total_us = micros(self.began, end);
             if let Some(sent) = self.sent {
-                record.upstream_us = micros(sent);
+                record.upstream_us = micros(sent, end);
             }
             self.worker.record(record);
         }

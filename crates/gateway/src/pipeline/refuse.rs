@@ -45,8 +45,13 @@ impl Refused {
         if limits.is_empty() {
             return self;
         }
-        self.with_field("ratelimit", limits.rate_limit().to_string())
-            .with_field("ratelimit-policy", limits.rate_limit_policy().to_string())
+        let text = |push: fn(&LimitReport, &mut Vec<u8>)| {
+            let mut out = Vec::new();
+            push(limits, &mut out);
+            String::from_utf8(out).unwrap_or_default()
+        };
+        self.with_field("ratelimit", text(LimitReport::push_rate_limit))
+            .with_field("ratelimit-policy", text(LimitReport::push_rate_limit_policy))
     }
 }
 

@@ -1,9 +1,8 @@
 //! W3C Trace Context (Level 1): the caller's trace goes on, with a span of ours in between.
 
 use super::{Inbound, record::Recording};
-use crate::http1::tag::Tag;
+use crate::{http1::tag::Tag, text::push_hex};
 use credentialflow_model::TraceId;
-use std::io::Write as _;
 
 /// The trace id of a valid `traceparent`.
 pub(super) fn incoming(value: &[u8]) -> Option<(TraceId, u8)> {
@@ -26,7 +25,11 @@ pub(super) fn incoming(value: &[u8]) -> Option<(TraceId, u8)> {
 /// Writes `traceparent` for the upstream. `tracestate` passes as it is when the trace goes on.
 pub(super) fn push(head: &mut Vec<u8>, inbound: &Inbound<'_>, record: &mut Recording<'_>) {
     let flags = inbound.field(Tag::Traceparent).and_then(incoming).map_or(0, |(_, flags)| flags & 1);
-    let _ = write!(head, "traceparent: 00-{}-{:016x}-{flags:02x}\r\n", record.trace_id(), record.span_id());
+    head.extend_from_slice(b"traceparent: 00-");
+    push_hex(head, record.trace_id().0, 32);
+    head.push(b'-');
+    push_hex(head, record.span_id().into(), 16);
+    head.extend_from_slice(if flags == 0 { b"-00\r\n" } else { b"-01\r\n" });
 }
 
 #[cfg(test)]

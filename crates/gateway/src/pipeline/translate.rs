@@ -147,7 +147,7 @@ pub(super) async fn translate<C: Caller>(
             let unknown = || Refused::new(OutcomeReason::ModelNotFound);
             let model = *view.snapshot.models.by_name.get(call.model()).ok_or_else(unknown)?;
             let model_plan = &view.snapshot.models.list[model as usize];
-            authorize::authorize_model(worker, view, inbound, matched, principal, (model, &model_plan.name))?;
+            authorize::authorize_model(worker, view, inbound, matched, principal, (model, &model_plan.name), record)?;
             let turn = &view.model_turns[model as usize];
             turn.set(turn.get().wrapping_add(1));
             let target_index = model_plan.target_index(turn.get());
