@@ -158,7 +158,6 @@ async fn commit(store: &Store, units: &[Unit]) -> Result<Vec<Result<i64>>> {
     tx.perform(ops).await?;
     let revision = tx.commit_group().await?;
     if emptied.is_empty() {
-        store.group().state().followed = Some(revision);
         // The last operation on a row is how it is now.
         let last: HashMap<String, Option<Cached>> = written.into_iter().collect();
         for (key, value) in last {
@@ -170,6 +169,7 @@ async fn commit(store: &Store, units: &[Unit]) -> Result<Vec<Result<i64>>> {
     } else {
         store.cache().clear();
     }
+    store.group().state().followed = Some(revision);
     Ok(done.into_iter().map(|r| r.map(|_| revision)).collect())
 }
 
