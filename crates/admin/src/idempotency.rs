@@ -16,7 +16,8 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 /// A client's wish to be answered once for one request, however often it is sent.
 pub(crate) struct Wish {
     key: String,
-    request_hash: [u8; 32],
+    /// Under every pepper, the newest last: the kept answer may be older than the newest.
+    request_hashes: Vec<[u8; 32]>,
 }
 
 /// An answer ready to be sent and kept: JSON that may hold a secret.
@@ -76,7 +77,8 @@ impl Wish {
     ) -> Result<Option<Self>, ApiError> {
         let Some(key) = idempotency_key(headers)? else { return Ok(None) };
         let request = SecretValue::new([path.as_bytes(), b"\0", body].concat());
-        Ok(Some(Self { key: key.to_owned(), request_hash: state.vault.pepper()?.hash(request.expose()) }))
+        let request_hashes = state.vault.peppers()?.iter().map(|pepper| pepper.hash(request.expose())).collect();
+        Ok(Some(Self { key: key.to_owned(), request_hashes }))
     }
 
     /// The kept answer, as seen inside the transaction, where equal requests stand in line.
@@ -88,7 +90,7 @@ impl Wish {
         let Some(wish) = wish else { return Ok(None) };
         let actor = tx.actor().clone();
         let Some(kept) = tx.idempotency(&wish.key, &actor.name).await? else { return Ok(None) };
-        if kept.request_hash != wish.request_hash {
+        if !wish.request_hashes.iter().any(|hash| kept.request_hash == hash) {
             return Err(ApiError::new(
                 Code::IdempotencyMismatch,
                 "this Idempotency-Key was already used for a different request",
@@ -113,7 +115,7 @@ impl Wish {
         tx.put_idempotency(&IdempotencyRow {
             key: wish.key.clone(),
             actor: actor.name,
-            request_hash: wish.request_hash.to_vec(),
+            request_hash: wish.request_hashes.last().map(|hash| hash.to_vec()).unwrap_or_default(),
             response,
             created: tx.now(),
         })

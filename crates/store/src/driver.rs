@@ -58,6 +58,12 @@ pub(crate) async fn open(url: &str) -> Result<Pools> {
             return Err(StoreError::Other("sqlite: needs the path of a file".into()));
         }
         let url = format!("sqlite:{}?mode=rwc", percent_encode(path));
+        // A pool would try a damaged file again and again, and tell in the end that it waited too long.
+        let mut first = <sqlx::AnyConnection as sqlx::Connection>::connect(&url).await?;
+        for statement in SQLITE_WRITE {
+            first.execute(*statement).await?;
+        }
+        sqlx::Connection::close(first).await?;
         let write = pool(1, IN_LINE, SQLITE_WRITE).connect(&url).await?;
         let read = pool(4, IN_LINE, SQLITE_READ).connect(&url).await?;
         Ok(Pools { driver: Driver::Sqlite, read, notes: write.clone(), write })

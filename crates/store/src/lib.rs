@@ -25,6 +25,7 @@ mod resources;
 mod rotations;
 mod row;
 mod runtime;
+pub mod sealed;
 mod settings;
 mod store;
 mod uses;

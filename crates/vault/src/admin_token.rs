@@ -33,6 +33,12 @@ pub(crate) fn to_stored(pepper: &Pepper, token: &SecretValue) -> Vec<u8> {
     stored
 }
 
+/// The pepper a stored token was hashed under.
+pub(crate) fn pepper_of(stored: &[u8]) -> Result<u32> {
+    let (id, _) = stored.split_first_chunk::<4>().ok_or(VaultError::Corrupt("administrator's token"))?;
+    Ok(u32::from_be_bytes(*id))
+}
+
 /// Whether a presented token is the stored one. Equal work for right, wrong and malformed ones.
 pub(crate) fn verify(peppers: &[Pepper], stored: &[u8], presented: &[u8]) -> Result<bool> {
     let (id, expected) = stored.split_first_chunk::<4>().ok_or(VaultError::Corrupt("administrator's token"))?;

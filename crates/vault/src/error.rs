@@ -26,6 +26,42 @@ pub enum VaultError {
         /// What was offered.
         given: &'static str,
     },
+    /// A share was mistyped, repeated, or made for another split.
+    #[error(transparent)]
+    Share(#[from] crate::seal::share::ShareError),
+    /// Not enough shares to open anything.
+    #[error("{given} of {threshold} shares were given")]
+    TooFewShares {
+        /// How many.
+        given: usize,
+        /// How many it takes.
+        threshold: u8,
+    },
+    /// A quorum that makes no sense.
+    #[error(
+        "{threshold} of {shares} shares is no quorum: it takes at least 2 and at most all of up to 255 shares, or 1 of 1"
+    )]
+    Quorum {
+        /// Shares asked for.
+        shares: u8,
+        /// Shares that would open the vault.
+        threshold: u8,
+    },
+    /// The system that holds the unseal key is away or refuses.
+    #[error("the key service did not open or close the seal: {0}")]
+    KeyService(#[from] crate::seal::external::KeyServiceError),
+    /// No rekey was begun, or another one than the caller means.
+    #[error("there is no rekey with this nonce; look at its status")]
+    NoRekey,
+    /// A rekey is running already.
+    #[error("a rekey is running already; finish or cancel it first")]
+    RekeyRunning,
+    /// The rekey is at another step: shares are verified after the quorum was given, not before.
+    #[error("the rekey is at another step; look at its status")]
+    RekeyStep,
+    /// No further pepper can be added.
+    #[error("there are {0} peppers already, as many as there can be")]
+    TooManyPeppers(usize),
     /// The key file cannot be used.
     #[error("the key file cannot be used: {0}")]
     KeyFile(String),

@@ -97,6 +97,11 @@ impl Keyring {
         self.keys.iter().map(|k| (k.id, k.created)).collect()
     }
 
+    /// Numbers, creation times, and seals made or given up at most, oldest first.
+    pub fn usage(&self) -> Vec<(u32, Timestamp, u64)> {
+        self.keys.iter().map(|k| (k.id, k.created, k.used.load(Ordering::Relaxed))).collect()
+    }
+
     pub(crate) fn seal(&self, tenant: &str, context: &[u8], plain: &[u8]) -> Result<Sealed> {
         let key = self.keys.last().ok_or(VaultError::Corrupt("keyring"))?;
         let end = key.reserved.min(SEAL_LIMIT);

@@ -35,14 +35,16 @@ pub struct IssuedKey {
 #[derive(Clone, Debug)]
 pub struct Idempotency {
     key: String,
-    request_hash: [u8; 32],
+    /// Under every pepper, the newest last: the kept answer may be older than the newest.
+    request_hashes: Vec<[u8; 32]>,
 }
 
 impl Vault {
     /// The `Idempotency-Key` of a request and everything that makes the request what it is: method,
     /// path and body. The request is remembered as a keyed hash only.
     pub fn idempotency(&self, key: &str, request: &[u8]) -> Result<Idempotency> {
-        Ok(Idempotency { key: key.to_owned(), request_hash: self.pepper()?.hash_request(request) })
+        let request_hashes = self.peppers()?.iter().map(|pepper| pepper.hash_request(request)).collect();
+        Ok(Idempotency { key: key.to_owned(), request_hashes })
     }
 
     /// Creates a key's resource and issues its first secret. [`VaultError::Exists`] when the name is
@@ -201,7 +203,7 @@ impl Vault {
         let Some(wanted) = idempotency else { return Ok(None) };
         let actor = tx.actor().name.clone();
         let Some(kept) = tx.idempotency(&wanted.key, &actor).await? else { return Ok(None) };
-        if kept.request_hash != wanted.request_hash {
+        if !wanted.request_hashes.iter().any(|hash| kept.request_hash == hash) {
             return Err(VaultError::IdempotencyConflict);
         }
         let answer = self.open_blob(&kept_context(&actor, &wanted.key), &Sealed::from_bytes(kept.response)?)?;
@@ -224,7 +226,8 @@ impl Vault {
         answer.extend_from_slice(&issued.version.to_be_bytes());
         answer.extend_from_slice(issued.secret.expose());
         let response = self.seal_blob(&kept_context(&actor, &wanted.key), &answer)?.into_bytes();
-        let (key, request_hash, created) = (wanted.key.clone(), wanted.request_hash.to_vec(), tx.now());
+        let newest = wanted.request_hashes.last().ok_or(VaultError::Corrupt("peppers"))?;
+        let (key, request_hash, created) = (wanted.key.clone(), newest.to_vec(), tx.now());
         tx.put_idempotency(&IdempotencyRow { key, actor, request_hash, response, created }).await?;
         Ok(())
     }

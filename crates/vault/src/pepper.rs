@@ -56,6 +56,16 @@ pub(crate) fn generate() -> Result<(Vec<Pepper>, Zeroizing<Vec<u8>>)> {
     Ok((from_bytes(&bytes)?, bytes))
 }
 
+/// A fresh pepper after these: its number, and all of them as bytes.
+pub(crate) fn add(bytes: &[u8]) -> Result<(u32, Zeroizing<Vec<u8>>)> {
+    let id = from_bytes(bytes)?.iter().map(|p| p.id).max().unwrap_or(0) + 1;
+    let mut all = Zeroizing::new(Vec::with_capacity(bytes.len() + ENTRY));
+    all.extend_from_slice(bytes);
+    all.extend_from_slice(&id.to_be_bytes());
+    all.extend_from_slice(&*random_key()?);
+    Ok((id, all))
+}
+
 /// Reads peppers, oldest first; never empty.
 pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Vec<Pepper>> {
     if bytes.is_empty() || !bytes.len().is_multiple_of(ENTRY) {
@@ -84,5 +94,15 @@ mod tests {
         assert_eq!(from_bytes(&bytes).unwrap()[0].hash(b"x"), a[0].hash(b"x"));
         assert!(from_bytes(&bytes[1..]).is_err() && from_bytes(b"").is_err());
         assert_eq!(format!("{:?}", a[0]), "Pepper { id: 1, .. }");
+    }
+
+    #[test]
+    fn a_fresh_pepper_stands_beside_the_old_one_until_that_is_removed() {
+        let (first, bytes) = generate().unwrap();
+        let (id, both) = add(&bytes).unwrap();
+        let read = from_bytes(&both).unwrap();
+        assert_eq!((id, read.len(), read[1].id), (2, 2, 2));
+        assert_eq!(read[0].hash(b"x"), first[0].hash(b"x"));
+        assert_ne!(read[1].hash(b"x"), first[0].hash(b"x"));
     }
 }

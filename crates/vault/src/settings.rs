@@ -25,6 +25,18 @@ pub(crate) const ADMIN_TOKEN: &str = "vault.admin_token";
 /// All settings of a vault; missing one of these means that there is no vault.
 pub(crate) const ALL: [&str; 7] = [SEAL, KEYRING, PEPPERS, FINGERPRINT_KEY, AUDIT_KEY, AUDIT_PUBLIC_KEY, ADMIN_TOKEN];
 
+/// A rekey that is not finished: what it is to become, and the new seal once it is made.
+pub(crate) const REKEY: &str = "vault.rekey";
+/// The root key's number, and for a while how holders of the one before get to it.
+pub(crate) const ROOT: &str = "vault.root";
+/// How far re-sealing under the newest encryption key has come.
+pub(crate) const RESEAL: &str = "vault.reseal";
+/// When each pepper was added.
+pub(crate) const PEPPER_DATES: &str = "vault.pepper_dates";
+
+/// Settings that are there only at times.
+pub(crate) const SOMETIMES: [&str; 4] = [REKEY, ROOT, RESEAL, PEPPER_DATES];
+
 /// The settings of one vault. Holds nothing that opens without the seal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Settings(pub(crate) BTreeMap<String, Vec<u8>>);
@@ -32,6 +44,11 @@ pub(crate) struct Settings(pub(crate) BTreeMap<String, Vec<u8>>);
 impl Settings {
     pub(crate) fn get(&self, name: &'static str) -> Result<&[u8]> {
         self.0.get(name).map(Vec::as_slice).ok_or(VaultError::Corrupt(name))
+    }
+
+    /// A setting kept as JSON; `None` when it is not there.
+    pub(crate) fn json<T: serde::de::DeserializeOwned>(&self, name: &'static str) -> Result<Option<T>> {
+        self.0.get(name).map(|v| serde_json::from_slice(v).map_err(|_| VaultError::Corrupt(name))).transpose()
     }
 
     pub(crate) fn to_copy(&self) -> Result<Vec<u8>> {

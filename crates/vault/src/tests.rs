@@ -2,6 +2,8 @@
 //! for secrets in everything that can be printed or is stored.
 #![allow(clippy::unwrap_used)]
 
+mod sealing;
+
 use crate::*;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use credentialflow_model::{

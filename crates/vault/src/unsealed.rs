@@ -1,7 +1,7 @@
 //! What is in memory while the vault is unsealed, and only then. Knows nothing about the store.
 
 use crate::{
-    Result, VaultError,
+    Result, VaultError, admin_token,
     envelope::{Sealed, associated},
     keyring::Keyring,
     pepper::{self, Pepper},
@@ -13,7 +13,7 @@ use aws_lc_rs::{
     signature::{Ed25519KeyPair, KeyPair},
 };
 use credentialflow_model::{Name, SecretValue, Timestamp};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 /// The opened keys of a vault. Dropped, and so wiped, when the vault is sealed.
 pub(crate) struct Unsealed {
@@ -23,6 +23,9 @@ pub(crate) struct Unsealed {
     pub(crate) peppers: Vec<Pepper>,
     fingerprint: hmac::Key,
     audit: Ed25519KeyPair,
+    /// The stored hash of the administrator's token and the one that is to take its place, after it
+    /// was shown while hashed under an older pepper.
+    renewed_token: Mutex<Option<(Vec<u8>, Vec<u8>)>>,
 }
 
 impl Unsealed {
@@ -43,7 +46,14 @@ impl Unsealed {
         wrap(settings::AUDIT_KEY, &*seed)?;
         settings.0.insert(settings::AUDIT_PUBLIC_KEY.to_owned(), audit.public_key().as_ref().to_vec());
         let fingerprint = hmac::Key::new(hmac::HMAC_SHA256, &*fingerprint);
-        Ok(Self { root, ring: RwLock::new(Arc::new(ring)), peppers, fingerprint, audit })
+        Ok(Self {
+            root,
+            ring: RwLock::new(Arc::new(ring)),
+            peppers,
+            fingerprint,
+            audit,
+            renewed_token: Mutex::default(),
+        })
     }
 
     /// Opens the keys of an existing vault. Seals nothing until a block of seals is reserved.
@@ -57,7 +67,14 @@ impl Unsealed {
             settings.get(settings::AUDIT_PUBLIC_KEY)?,
         )
         .map_err(|_| VaultError::Corrupt("audit key"))?;
-        Ok(Self { root, ring: RwLock::new(Arc::new(ring)), peppers, fingerprint, audit })
+        Ok(Self {
+            root,
+            ring: RwLock::new(Arc::new(ring)),
+            peppers,
+            fingerprint,
+            audit,
+            renewed_token: Mutex::default(),
+        })
     }
 
     pub(crate) fn ring(&self) -> Arc<Keyring> {
@@ -87,6 +104,25 @@ impl Unsealed {
         mac.update(&associated(&[credential.as_str().as_bytes()]));
         mac.update(value.expose());
         pepper::to_array(mac.sign())
+    }
+
+    /// Whether a presented administrator's token is the stored one. One that is, under an older pepper,
+    /// is hashed under the newest as well, to be kept so.
+    pub(crate) fn verify_admin_token(&self, stored: &[u8], presented: &[u8]) -> bool {
+        if !admin_token::verify(&self.peppers, stored, presented).unwrap_or(false) {
+            return false;
+        }
+        if let (Ok(newest), Ok(id)) = (self.newest_pepper(), admin_token::pepper_of(stored))
+            && newest.id != id
+        {
+            let new = admin_token::to_stored(newest, &SecretValue::new(presented.to_vec()));
+            *self.renewed_token.lock().unwrap_or_else(PoisonError::into_inner) = Some((stored.to_vec(), new));
+        }
+        true
+    }
+
+    pub(crate) fn take_renewed_token(&self) -> Option<(Vec<u8>, Vec<u8>)> {
+        self.renewed_token.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     pub(crate) fn sign(&self, message: &[u8]) -> Vec<u8> {

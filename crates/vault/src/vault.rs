@@ -6,11 +6,10 @@
 //! attached again, because seals must be counted.
 
 use crate::{
-    Result, SealContext, SealInput, Sealed, VaultError, admin_token,
+    NewSeal, Result, SealContext, Sealed, VaultError, admin_token,
     envelope::{DEFAULT_TENANT, associated},
-    keyring::Keyring,
     pepper::Pepper,
-    seal::{self, RootKey},
+    seal::{self, RootKey, collect::Collected, external::KeyService},
     settings::{self, Settings},
     unsealed::Unsealed,
 };
@@ -20,20 +19,27 @@ use credentialflow_store::{Checkpoint, Store};
 use serde_json::json;
 use std::{
     fmt,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
     time::SystemTime,
 };
 
 /// A handle to the vault.
 #[derive(Clone)]
-pub struct Vault(Arc<Inner>);
+pub struct Vault(pub(crate) Arc<Inner>);
 
-struct Inner {
+pub(crate) struct Inner {
     store: RwLock<Option<Store>>,
     settings: RwLock<Arc<Settings>>,
-    unsealed: RwLock<Option<Arc<Unsealed>>>,
-    /// One at a time reserves seals.
-    reserving: tokio::sync::Mutex<()>,
+    pub(crate) unsealed: RwLock<Option<Arc<Unsealed>>>,
+    /// One at a time reserves seals, or changes what is above them.
+    pub(crate) reserving: tokio::sync::Mutex<()>,
+    pub(crate) key_service: RwLock<Option<Arc<dyn KeyService>>>,
+    /// Shares handed in to unseal.
+    pub(crate) unsealing: Mutex<Collected>,
+    /// Shares handed in to prove the quorum of a rekey.
+    pub(crate) proving: Mutex<Collected>,
+    /// New shares handed in to show that they were kept.
+    pub(crate) verifying: Mutex<Collected>,
 }
 
 /// What `init` gives back.
@@ -43,6 +49,8 @@ pub struct Initialized {
     pub vault: Vault,
     /// The administrator's token: to be shown once; only its keyed hash is kept.
     pub admin_token: SecretValue,
+    /// The shares that unseal it, if it is sealed by shares: to be shown once and kept apart.
+    pub shares: Vec<SecretValue>,
 }
 
 impl fmt::Debug for Vault {
@@ -54,18 +62,24 @@ impl fmt::Debug for Vault {
 impl Vault {
     /// Creates the vault of a store: root key, keyring, pepper, audit key, administrator's token.
     /// Refused, changing nothing, when there is one already.
-    pub async fn init(store: &Store, actor: &Actor, input: SealInput) -> Result<Initialized> {
+    pub async fn init(store: &Store, actor: &Actor, seal: impl Into<NewSeal>) -> Result<Initialized> {
+        Self::init_with(store, actor, seal.into(), None).await
+    }
+
+    /// As [`Vault::init`], with access to the systems in which external keys lie.
+    pub async fn init_with(
+        store: &Store,
+        actor: &Actor,
+        seal: NewSeal,
+        key_service: Option<Arc<dyn KeyService>>,
+    ) -> Result<Initialized> {
         if load(store).await?.is_some() {
             return Err(VaultError::AlreadyInitialized);
         }
-        let (root, stored) = on_side_thread(move || {
-            let root = RootKey::generate()?;
-            let stored = seal::close(&input, &root)?;
-            Ok((root, stored))
-        })
-        .await?;
+        let made = seal::make(seal, key_service.as_deref()).await?;
+        let root = RootKey::generate()?;
         let mut settings = Settings::default();
-        settings.0.insert(settings::SEAL.to_owned(), stored);
+        settings.0.insert(settings::SEAL.to_owned(), made.close(&root)?);
         let unsealed = Unsealed::generate(root, now(), &mut settings)?;
         let token = admin_token::generate()?;
         settings.0.insert(settings::ADMIN_TOKEN.to_owned(), admin_token::to_stored(unsealed.newest_pepper()?, &token));
@@ -76,10 +90,17 @@ impl Vault {
         for (name, value) in &settings.0 {
             tx.put_setting(name, value).await?;
         }
-        tx.audit("vault.init", "settings/vault", json!({ "seal": seal::method_of(settings.get(settings::SEAL)?)? }));
+        let method = seal::method_of(settings.get(settings::SEAL)?)?;
+        let quorum = method.quorum();
+        let detail = json!({ "seal": method.name(), "shares": quorum.shares, "threshold": quorum.threshold });
+        tx.audit("vault.init", "settings/vault", detail);
         tx.commit().await?;
         let vault = Self::with(Some(store.clone()), settings, Some(unsealed));
-        Ok(Initialized { vault, admin_token: token })
+        if let Some(service) = key_service {
+            vault.set_key_service(service);
+        }
+        let shares = made.shares.iter().map(seal::share::Share::to_text).collect();
+        Ok(Initialized { vault, admin_token: token, shares })
     }
 
     /// The vault of a store, sealed. [`VaultError::NotInitialized`] when there is none.
@@ -105,21 +126,35 @@ impl Vault {
         self.reload().await
     }
 
-    /// Reads the settings again, as after another node rotated the keyring.
+    /// Reads the settings again, as after another node rotated the keyring or the root key.
     pub async fn reload(&self) -> Result<()> {
-        let settings = load(&self.store()?).await?.ok_or(VaultError::NotInitialized)?;
         let one_at_a_time = self.0.reserving.lock().await;
+        self.reload_locked(None).await?;
+        drop(one_at_a_time);
+        if self.is_sealed() { Ok(()) } else { self.maintain().await }
+    }
+
+    /// As [`Vault::reload`], for holders of the lock. `root` is the root key, where it just changed.
+    pub(crate) async fn reload_locked(&self, root: Option<RootKey>) -> Result<()> {
+        let settings = load(&self.store()?).await?.ok_or(VaultError::NotInitialized)?;
         if let Some(unsealed) = self.unsealed_or_none() {
-            let fresh = Unsealed::open(unsealed.root.duplicate(), &settings)?;
+            let root = match root {
+                Some(root) => root,
+                None => crate::rotate::follow_root(&unsealed.root, &settings)?,
+            };
+            let fresh = Unsealed::open(root, &settings)?;
             // What this process reserved stays usable; a newer key needs a reservation of its own.
             if fresh.ring().newest_id() == unsealed.ring().newest_id() {
                 fresh.replace_ring((*unsealed.ring()).clone());
             }
-            *self.0.unsealed.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(fresh));
+            // Unless it was sealed meanwhile: then it stays so.
+            let mut held = self.0.unsealed.write().unwrap_or_else(PoisonError::into_inner);
+            if held.is_some() {
+                *held = Some(Arc::new(fresh));
+            }
         }
         *self.0.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
-        drop(one_at_a_time);
-        if self.is_sealed() { Ok(()) } else { self.maintain().await }
+        Ok(())
     }
 
     fn with(store: Option<Store>, settings: Settings, unsealed: Option<Unsealed>) -> Self {
@@ -128,72 +163,11 @@ impl Vault {
             settings: RwLock::new(Arc::new(settings)),
             unsealed: RwLock::new(unsealed.map(Arc::new)),
             reserving: tokio::sync::Mutex::new(()),
+            key_service: RwLock::new(None),
+            unsealing: Mutex::default(),
+            proving: Mutex::default(),
+            verifying: Mutex::default(),
         }))
-    }
-
-    /// The name of the method this vault is unsealed by: `passphrase`, `key_file` or `environment`.
-    pub fn seal_method(&self) -> Result<&'static str> {
-        seal::method_of(self.settings().get(settings::SEAL)?)
-    }
-
-    /// Opens the root key and everything under it. Does nothing when it is open already, but still
-    /// refuses a wrong input. Without a reachable store, values open but none can be sealed.
-    pub async fn unseal(&self, input: SealInput) -> Result<()> {
-        let settings = self.settings();
-        let root = {
-            let settings = settings.clone();
-            on_side_thread(move || seal::open(settings.get(settings::SEAL)?, &input)).await?
-        };
-        let _one_at_a_time = self.0.reserving.lock().await;
-        let unsealed = match self.unsealed_or_none() {
-            Some(open) => open,
-            None => Arc::new(Unsealed::open(root, &settings)?),
-        };
-        // Reserved first, so that nobody who finds the vault unsealed is told that nothing can be sealed.
-        let reserved = self.reserve(&unsealed).await;
-        *self.0.unsealed.write().unwrap_or_else(PoisonError::into_inner) = Some(unsealed);
-        if let Err(error) = reserved {
-            tracing::warn!(%error, "the vault is unsealed, but can seal no new values until its store is reachable");
-        }
-        Ok(())
-    }
-
-    /// Forgets every opened key.
-    pub fn seal(&self) {
-        *self.0.unsealed.write().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-
-    /// Whether the keys are not in memory.
-    pub fn is_sealed(&self) -> bool {
-        self.unsealed_or_none().is_none()
-    }
-
-    /// Reserves seals in the store when few are left, and rotates the keyring before its newest key
-    /// nears the limit. To be called now and then; the rotation runner does.
-    pub async fn maintain(&self) -> Result<()> {
-        let _one_at_a_time = self.0.reserving.lock().await;
-        let unsealed = self.unsealed()?;
-        self.reserve(&unsealed).await
-    }
-
-    async fn reserve(&self, unsealed: &Unsealed) -> Result<()> {
-        if unsealed.ring().is_low() {
-            self.change_ring(unsealed, &Actor::system("vault"), "keyring.reserve", |ring| ring.reserve(now())).await?;
-        }
-        Ok(())
-    }
-
-    /// Adds a fresh encryption key, which seals from now on. Old values stay readable.
-    pub async fn rotate_keyring(&self, actor: &Actor) -> Result<u32> {
-        let _one_at_a_time = self.0.reserving.lock().await;
-        let unsealed = self.unsealed()?;
-        self.change_ring(&unsealed, actor, "keyring.rotate", |ring| ring.rotate(now()).map(|_| ())).await?;
-        Ok(unsealed.ring().newest_id())
-    }
-
-    /// Numbers and creation times of the encryption keys, oldest first.
-    pub fn keyring_inventory(&self) -> Result<Vec<(u32, Timestamp)>> {
-        Ok(self.unsealed()?.ring().inventory())
     }
 
     /// Seals a credential's value for its place.
@@ -232,10 +206,7 @@ impl Vault {
     pub fn verify_admin_token(&self, presented: &[u8]) -> bool {
         let Ok(unsealed) = self.unsealed() else { return false };
         let settings = self.settings();
-        settings
-            .get(settings::ADMIN_TOKEN)
-            .and_then(|stored| admin_token::verify(&unsealed.peppers, stored, presented))
-            .unwrap_or(false)
+        settings.get(settings::ADMIN_TOKEN).is_ok_and(|stored| unsealed.verify_admin_token(stored, presented))
     }
 
     /// Replaces the administrator's token; the old one is refused from now on. Shown once.
@@ -281,15 +252,15 @@ impl Vault {
         self.0.store.read().unwrap_or_else(PoisonError::into_inner).clone().ok_or(VaultError::NoStore)
     }
 
-    fn unsealed_or_none(&self) -> Option<Arc<Unsealed>> {
+    pub(crate) fn unsealed_or_none(&self) -> Option<Arc<Unsealed>> {
         self.0.unsealed.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn settings(&self) -> Arc<Settings> {
+    pub(crate) fn settings(&self) -> Arc<Settings> {
         self.0.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn remember(&self, name: &'static str, value: Vec<u8>) {
+    pub(crate) fn remember(&self, name: &'static str, value: Vec<u8>) {
         let mut settings = self.0.settings.write().unwrap_or_else(PoisonError::into_inner);
         let mut changed = (**settings).clone();
         changed.0.insert(name.to_owned(), value);
@@ -303,11 +274,11 @@ pub fn verify_checkpoint(public_key: &[u8], message: &[u8], signature: &[u8]) ->
     UnparsedPublicKey::new(&ED25519, public_key).verify(message, signature).is_ok()
 }
 
-fn blob_context(context: &str) -> Vec<u8> {
+pub(crate) fn blob_context(context: &str) -> Vec<u8> {
     associated(&[b"blob", context.as_bytes()])
 }
 
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     SystemTime::now().into()
 }
 
@@ -320,37 +291,14 @@ async fn load(store: &Store) -> Result<Option<Settings>> {
         }
     }
     match found.0.len() {
-        0 => Ok(None),
-        n if n == settings::ALL.len() => Ok(Some(found)),
-        _ => Err(VaultError::Corrupt("settings of the vault")),
+        0 => return Ok(None),
+        n if n == settings::ALL.len() => {}
+        _ => return Err(VaultError::Corrupt("settings of the vault")),
     }
-}
-
-impl Vault {
-    /// Changes the stored ring, not the one in memory: another node may have changed it since. What
-    /// is reserved here belongs to this process alone.
-    async fn change_ring(
-        &self,
-        unsealed: &Unsealed,
-        actor: &Actor,
-        action: &str,
-        change: impl FnOnce(&mut Keyring) -> Result<()>,
-    ) -> Result<()> {
-        let mut tx = self.store()?.begin(actor).await?;
-        let stored = tx.setting(settings::KEYRING).await?.ok_or(VaultError::NotInitialized)?;
-        let mut ring = Keyring::from_bytes(unsealed.root.unwrap(settings::KEYRING, &stored)?.expose())?;
-        change(&mut ring)?;
-        let wrapped = unsealed.root.wrap(settings::KEYRING, &ring.to_bytes())?.into_bytes();
-        tx.put_setting(settings::KEYRING, &wrapped).await?;
-        tx.audit(action, "settings/vault.keyring", json!({ "newest_key": ring.newest_id() }));
-        tx.commit().await?;
-        self.remember(settings::KEYRING, wrapped);
-        unsealed.replace_ring(ring);
-        Ok(())
+    for name in settings::SOMETIMES {
+        if let Some(value) = store.setting(name).await? {
+            found.0.insert(name.to_owned(), value);
+        }
     }
-}
-
-/// Password hashing is slow on purpose; it must not hold up the runtime's threads.
-async fn on_side_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| VaultError::Crypto)?
+    Ok(Some(found))
 }

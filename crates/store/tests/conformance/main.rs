@@ -10,6 +10,7 @@ mod life;
 mod nodes;
 mod reads;
 mod runtime;
+mod sealed;
 mod writes;
 
 use credentialflow_model::{Actor, ActorKind, Name};

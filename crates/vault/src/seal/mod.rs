@@ -1,23 +1,32 @@
-//! The seal: what turns something a person or machine holds into the key that wraps the root key.
+//! The seal: what turns something people or machines hold into the key that wraps the root key.
 //!
 //! One method per file. Each gives a key-encryption key (KEK) and the settings needed to make the
 //! same one again; the settings are stored in the clear beside the wrapped root key and are part of
-//! its associated data, so a changed salt or cost is refused.
+//! its associated data, so a changed salt, cost or quorum is refused. The KEK is wiped as soon as the
+//! root key is wrapped or unwrapped; only the root key stays in memory.
 //!
 //! # Registry
 //!
 //! | Method | File | Posture |
 //! | --- | --- | --- |
 //! | `passphrase` | `passphrase.rs` | for people; as strong as the passphrase |
+//! | `shamir` | `shamir.rs`, `share.rs` | for several people, none of whom can do it alone |
 //! | `key_file` | `key_file.rs` | for machines; as strong as the file's protection |
+//! | `aws_kms`, `transit` | `external.rs` | for machines; as strong as the access to the other system |
 //! | `environment` | `environment.rs` | development only: a variable is visible to the process's user |
 //!
-//! A further method (Shamir shares, an external KMS) is a file here, a variant in [`SealInput`] and
-//! [`SealMethod`], and a line in this table; nothing else in the vault changes.
+//! A further method is a file here, a variant in [`SealInput`] and [`SealMethod`], and a line in this
+//! table; nothing else in the vault changes.
 
+pub(crate) mod collect;
 pub mod environment;
+pub mod external;
 pub mod key_file;
 pub mod passphrase;
+pub mod shamir;
+pub mod share;
+#[cfg(test)]
+pub(crate) mod tests;
 
 use crate::{
     Result, VaultError,
@@ -25,7 +34,10 @@ use crate::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use credentialflow_model::SecretValue;
+use external::{ExternalKey, KeyService, KeyServiceError};
 use serde::{Deserialize, Serialize};
+use shamir::Quorum;
+use share::Share;
 use std::path::PathBuf;
 use zeroize::Zeroizing;
 
@@ -41,56 +53,143 @@ pub enum SealInput {
     Key(SecretValue),
     /// The content of `CREDENTIALFLOW_UNSEAL_KEY`: 32 bytes in base64, or a passphrase. Development only.
     Environment(SecretValue),
+    /// Enough Shamir shares at once. One at a time they go to [`crate::Vault::offer_share`].
+    Shares(Vec<Share>),
+    /// Nothing: the server asks the key service the vault is sealed by.
+    External,
 }
 
 impl SealInput {
-    const fn method(&self) -> &'static str {
+    pub(crate) const fn method(&self) -> &'static str {
         match self {
             Self::Passphrase(_) => "passphrase",
             Self::KeyFile(_) | Self::Key(_) => "key_file",
             Self::Environment(_) => "environment",
+            Self::Shares(_) => "shamir",
+            Self::External => "a key service",
         }
+    }
+}
+
+/// How a vault is to be sealed from now on.
+#[derive(Debug)]
+pub enum NewSeal {
+    /// By this passphrase, key file, or variable.
+    By(SealInput),
+    /// By shares made for this quorum, shown once.
+    Shares(Quorum),
+    /// By a key in another system.
+    External(ExternalKey),
+}
+
+impl From<SealInput> for NewSeal {
+    fn from(input: SealInput) -> Self {
+        Self::By(input)
     }
 }
 
 /// How a vault is unsealed, as stored.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "method", rename_all = "snake_case")]
-enum SealMethod {
+pub(crate) enum SealMethod {
     Passphrase(passphrase::Settings),
     KeyFile,
     Environment(environment::Settings),
+    Shamir(shamir::Settings),
+    External(external::Settings),
+}
+
+/// A new seal, before anything is wrapped with it.
+pub(crate) struct Made {
+    method: SealMethod,
+    kek: Kek,
+    /// To be shown once.
+    pub(crate) shares: Vec<Share>,
+}
+
+impl Made {
+    /// The stored form: method, settings, and this root key, wrapped.
+    pub(crate) fn close(&self, root: &RootKey) -> Result<Vec<u8>> {
+        close(&self.method, &self.kek, root)
+    }
 }
 
 impl SealMethod {
-    /// Chooses settings for a new vault and makes its KEK.
-    fn create(input: &SealInput) -> Result<(Self, Kek)> {
-        match input {
-            SealInput::Passphrase(p) => passphrase::create(p).map(|(s, k)| (Self::Passphrase(s), k)),
-            SealInput::KeyFile(path) => key_file::create(path).map(|k| (Self::KeyFile, k)),
-            SealInput::Key(_) => Err(VaultError::KeyFile("a new vault needs the file itself".to_owned())),
-            SealInput::Environment(v) => environment::create(v).map(|(s, k)| (Self::Environment(s), k)),
-        }
+    /// The key's place, where it lies in another system.
+    pub(crate) fn external(&self) -> Option<&ExternalKey> {
+        if let Self::External(settings) = self { Some(&settings.key) } else { None }
     }
 
-    /// Makes the KEK of an existing vault again.
-    fn kek(&self, input: &SealInput) -> Result<Kek> {
-        match (self, input) {
-            (Self::Passphrase(settings), SealInput::Passphrase(p)) => passphrase::derive(settings, p),
-            (Self::KeyFile, SealInput::KeyFile(path)) => key_file::read(path),
-            (Self::KeyFile, SealInput::Key(key)) => key_file::from_bytes(key),
-            (Self::Environment(settings), SealInput::Environment(v)) => environment::derive(settings, v),
-            (expected, given) => Err(VaultError::OtherSealMethod { expected: expected.name(), given: given.method() }),
-        }
+    /// The quorum's settings, where it takes shares.
+    pub(crate) fn shamir(&self) -> Option<&shamir::Settings> {
+        if let Self::Shamir(settings) = self { Some(settings) } else { None }
     }
 
-    const fn name(&self) -> &'static str {
+    /// How many shares there are and how many it takes; one of one where it takes no shares.
+    pub(crate) fn quorum(&self) -> Quorum {
+        self.shamir().map_or(Quorum { shares: 1, threshold: 1 }, |settings| settings.quorum)
+    }
+
+    pub(crate) const fn name(&self) -> &'static str {
         match self {
             Self::Passphrase(_) => "passphrase",
             Self::KeyFile => "key_file",
             Self::Environment(_) => "environment",
+            Self::Shamir(_) => "shamir",
+            Self::External(settings) => settings.key.method(),
         }
     }
+}
+
+/// Makes a new seal. Creates a key file that does not exist; asks the other system for an external key.
+pub(crate) async fn make(new: NewSeal, service: Option<&dyn KeyService>) -> Result<Made> {
+    let input = match new {
+        NewSeal::Shares(quorum) => {
+            let (settings, kek, shares) = shamir::create(quorum)?;
+            return Ok(Made { method: SealMethod::Shamir(settings), kek, shares });
+        }
+        NewSeal::External(key) => {
+            let (settings, kek) = external::create(service.ok_or_else(no_service)?, &key).await?;
+            return Ok(Made { method: SealMethod::External(settings), kek, shares: Vec::new() });
+        }
+        NewSeal::By(input) => input,
+    };
+    let (method, kek) = on_side_thread(move || match input {
+        SealInput::Passphrase(p) => passphrase::create(&p).map(|(s, k)| (SealMethod::Passphrase(s), k)),
+        SealInput::KeyFile(path) => key_file::create(&path).map(|k| (SealMethod::KeyFile, k)),
+        SealInput::Key(key) => key_file::from_bytes(&key).map(|k| (SealMethod::KeyFile, k)),
+        SealInput::Environment(v) => environment::create(&v).map(|(s, k)| (SealMethod::Environment(s), k)),
+        SealInput::Shares(_) | SealInput::External => Err(VaultError::SealSettings),
+    })
+    .await?;
+    Ok(Made { method, kek, shares: Vec::new() })
+}
+
+/// Makes the KEK of an existing seal again. Slow for passphrases, as slow as the other system for
+/// external keys.
+pub(crate) async fn kek(method: &SealMethod, input: SealInput, service: Option<&dyn KeyService>) -> Result<Kek> {
+    if let (SealMethod::External(settings), SealInput::External) = (method, &input) {
+        return external::unwrap(service.ok_or_else(no_service)?, settings).await;
+    }
+    let method = method.clone();
+    on_side_thread(move || match (&method, &input) {
+        (SealMethod::Passphrase(settings), SealInput::Passphrase(p)) => passphrase::derive(settings, p),
+        (SealMethod::KeyFile, SealInput::KeyFile(path)) => key_file::read(path),
+        (SealMethod::KeyFile, SealInput::Key(key)) => key_file::from_bytes(key),
+        (SealMethod::Environment(settings), SealInput::Environment(v)) => environment::derive(settings, v),
+        (SealMethod::Shamir(settings), SealInput::Shares(shares)) => shamir::combine(settings, shares),
+        (expected, given) => Err(VaultError::OtherSealMethod { expected: expected.name(), given: given.method() }),
+    })
+    .await
+}
+
+fn no_service() -> VaultError {
+    KeyServiceError::Refused("this process was not given access to a key service".to_owned()).into()
+}
+
+/// Password hashing is slow on purpose; it must not hold up the runtime's threads.
+async fn on_side_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| VaultError::Crypto)?
 }
 
 /// A key-encryption key: wraps the root key and nothing else.
@@ -104,9 +203,33 @@ impl RootKey {
         random_key().map(Self)
     }
 
+    pub(crate) fn from_bytes(bytes: &SecretValue) -> Result<Self> {
+        let mut key = Zeroizing::new([0u8; 32]);
+        if bytes.len() != key.len() {
+            return Err(VaultError::Unseal);
+        }
+        key.copy_from_slice(bytes.expose());
+        Ok(Self(key))
+    }
+
     /// A second holder of the root key, for reading changed settings.
     pub(crate) fn duplicate(&self) -> Self {
         Self(self.0.clone())
+    }
+
+    /// Whether two are the same key, in constant time.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        aws_lc_rs::constant_time::verify_slices_are_equal(&*self.0, &*other.0).is_ok()
+    }
+
+    /// Wraps the root key that takes this one's place, so that nodes that hold this one can follow.
+    pub(crate) fn bridge(&self, next: &Self) -> Result<Sealed> {
+        self.wrap("root", &*next.0)
+    }
+
+    /// The root key that took this one's place.
+    pub(crate) fn cross(&self, bridge: &[u8]) -> Result<Self> {
+        Self::from_bytes(&self.unwrap("root", bridge)?)
     }
 
     /// Wraps a long-lived secret under its setting's name.
@@ -136,95 +259,31 @@ struct Stored {
     root: String,
 }
 
-/// Makes a seal around a root key; gives the bytes to store. Slow for passphrases: run it off the
-/// runtime's own threads.
-pub(crate) fn close(input: &SealInput, root: &RootKey) -> Result<Vec<u8>> {
-    let (seal, kek) = SealMethod::create(input)?;
-    let context = context(1, &seal)?;
+/// Wraps a root key; gives the bytes to store.
+pub(crate) fn close(method: &SealMethod, kek: &Kek, root: &RootKey) -> Result<Vec<u8>> {
+    let context = context(1, method)?;
     let sealed = SealingKey::new(&kek.0)?.seal(0, &context, &*root.0)?;
-    serde_json::to_vec(&Stored { format: 1, seal, root: STANDARD.encode(sealed.as_bytes()) })
+    serde_json::to_vec(&Stored { format: 1, seal: method.clone(), root: STANDARD.encode(sealed.as_bytes()) })
         .map_err(|_| VaultError::Corrupt("seal"))
 }
 
-/// Takes the root key out of a stored seal. Slow for passphrases.
-pub(crate) fn open(stored: &[u8], input: &SealInput) -> Result<RootKey> {
+/// Takes the root key out of a stored seal.
+pub(crate) fn open(stored: &[u8], kek: &Kek) -> Result<RootKey> {
     let stored: Stored = serde_json::from_slice(stored).map_err(|_| VaultError::Corrupt("seal"))?;
     let sealed = STANDARD.decode(&stored.root).map_err(|_| VaultError::Corrupt("seal"))?;
-    let kek = stored.seal.kek(input)?;
     let root = SealingKey::new(&kek.0)?
         .open(&context(stored.format, &stored.seal)?, &Sealed::from_bytes(sealed)?)
         .map_err(|_| VaultError::Unseal)?;
-    let root: [u8; 32] = root.expose().try_into().map_err(|_| VaultError::Unseal)?;
-    Ok(RootKey(Zeroizing::new(root)))
+    RootKey::from_bytes(&root)
 }
 
-/// The name of the method a stored seal uses, to ask for the right thing.
-pub(crate) fn method_of(stored: &[u8]) -> Result<&'static str> {
+/// The method a stored seal uses, with its public settings.
+pub(crate) fn method_of(stored: &[u8]) -> Result<SealMethod> {
     let stored: Stored = serde_json::from_slice(stored).map_err(|_| VaultError::Corrupt("seal"))?;
-    Ok(stored.seal.name())
+    Ok(stored.seal)
 }
 
 fn context(format: u32, seal: &SealMethod) -> Result<Vec<u8>> {
     let settings = serde_json::to_vec(seal).map_err(|_| VaultError::Corrupt("seal"))?;
     Ok(associated(&[b"seal", &format.to_be_bytes(), &settings]))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn environment() -> SealInput {
-        SealInput::Environment(SecretValue::from(STANDARD.encode([9u8; 32])))
-    }
-
-    #[test]
-    fn the_same_input_opens_and_another_does_not() {
-        let root = RootKey::generate().unwrap();
-        let stored = close(&environment(), &root).unwrap();
-        assert_eq!(*open(&stored, &environment()).unwrap().0, *root.0);
-        let other = SealInput::Environment(SecretValue::from(STANDARD.encode([8u8; 32])));
-        assert!(matches!(open(&stored, &other), Err(VaultError::Unseal)));
-        let passphrase = SealInput::Passphrase(SecretValue::from("x"));
-        assert!(matches!(open(&stored, &passphrase), Err(VaultError::OtherSealMethod { .. })));
-        assert_eq!(method_of(&stored).unwrap(), "environment");
-    }
-
-    #[test]
-    fn changed_settings_are_refused() {
-        let input = SealInput::Passphrase(SecretValue::from("correct horse"));
-        let stored = close(&input, &RootKey::generate().unwrap()).unwrap();
-        let text = String::from_utf8(stored.clone()).unwrap();
-        assert!(!text.contains("horse"));
-        assert!(open(&stored, &input).is_ok());
-        for (from, to) in [("\"passes\":3", "\"passes\":4"), ("\"format\":1", "\"format\":2")] {
-            let changed = text.replace(from, to);
-            assert_ne!(changed, text);
-            assert!(matches!(open(changed.as_bytes(), &input), Err(VaultError::Unseal)));
-        }
-        let greedy = text.replace("\"memory_kib\":65536", "\"memory_kib\":4294967295");
-        assert!(matches!(open(greedy.as_bytes(), &input), Err(VaultError::SealSettings)));
-    }
-
-    #[test]
-    fn a_key_file_is_made_and_must_be_the_same_one() {
-        let dir = tempfile::tempdir().unwrap();
-        let (path, other) = (dir.path().join("unseal.key"), dir.path().join("other.key"));
-        let root = RootKey::generate().unwrap();
-        let stored = close(&SealInput::KeyFile(path.clone()), &root).unwrap();
-        assert_eq!(*open(&stored, &SealInput::KeyFile(path.clone())).unwrap().0, *root.0);
-        key_file::create(&other).unwrap();
-        assert!(matches!(open(&stored, &SealInput::KeyFile(other)), Err(VaultError::Unseal)));
-        std::fs::remove_file(&path).unwrap();
-        assert!(matches!(open(&stored, &SealInput::KeyFile(path.clone())), Err(VaultError::KeyFile(_))));
-        assert!(!path.exists(), "unsealing never makes a key file");
-    }
-
-    #[test]
-    fn wrapped_secrets_open_only_under_their_name() {
-        let root = RootKey::generate().unwrap();
-        let sealed = root.wrap("pepper", b"canary").unwrap();
-        assert_eq!(root.unwrap("pepper", sealed.as_bytes()).unwrap().expose(), b"canary");
-        assert!(root.unwrap("keyring", sealed.as_bytes()).is_err());
-        assert!(RootKey::generate().unwrap().unwrap("pepper", sealed.as_bytes()).is_err());
-    }
 }
