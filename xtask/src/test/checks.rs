@@ -55,6 +55,17 @@ const WALLS: &[(&str, &[&str])] = &[
         &["credentialflow-gateway", "credentialflow-policy", "credentialflow-llm", "credentialflow-admin"],
     ),
     (
+        "credentialflow-identity",
+        &[
+            "credentialflow-gateway",
+            "credentialflow-policy",
+            "credentialflow-llm",
+            "credentialflow-admin",
+            "credentialflow-secrets",
+            "credentialflow-targets",
+        ],
+    ),
+    (
         "credentialflow-targets",
         &["credentialflow-store", "credentialflow-vault", "credentialflow-admin", "credentialflow-gateway"],
     ),

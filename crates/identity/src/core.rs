@@ -1,0 +1,101 @@
+//! What every part of this room works with: store, vault, clock, and the caches above them.
+
+use crate::{
+    Clock, Mount, Result, Shelf,
+    method::{jwt::KeyCache, userpass::Guard},
+    policies::AclCache,
+    ports::{TokenEnd, Web},
+    tokens::Sessions,
+};
+use credentialflow_model::Timestamp;
+use credentialflow_store::{AuditFilter, Store, Unit};
+use credentialflow_vault::Vault;
+use std::{fmt, sync::Arc};
+
+/// The shared ground under policies, tokens and methods.
+pub struct Core {
+    pub(crate) store: Store,
+    pub(crate) vault: Vault,
+    pub(crate) clock: Clock,
+    pub(crate) web: Arc<dyn Web>,
+    pub(crate) ends: Vec<Arc<dyn TokenEnd>>,
+    pub(crate) acls: AclCache,
+    pub(crate) sessions: Sessions,
+    pub(crate) keys: KeyCache,
+    pub(crate) guard: Guard,
+}
+
+impl fmt::Debug for Core {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Core").field("vault", &self.vault).finish_non_exhaustive()
+    }
+}
+
+impl Core {
+    pub(crate) fn new(
+        store: Store,
+        vault: Vault,
+        clock: Clock,
+        web: Arc<dyn Web>,
+        ends: Vec<Arc<dyn TokenEnd>>,
+    ) -> Self {
+        Self {
+            store,
+            vault,
+            clock,
+            web,
+            ends,
+            acls: AclCache::default(),
+            sessions: Sessions::default(),
+            keys: KeyCache::default(),
+            guard: Guard::default(),
+        }
+    }
+
+    /// The part of the store that belongs to a mount.
+    pub(crate) fn shelf(&self, mount: &Mount) -> Shelf {
+        self.space(mount.id.as_str())
+    }
+
+    pub(crate) fn space(&self, space: impl Into<String>) -> Shelf {
+        Shelf::new(self.store.clone(), self.vault.clone(), space)
+    }
+
+    /// Now, in whole seconds.
+    pub(crate) fn secs(&self) -> i64 {
+        self.clock.secs()
+    }
+
+    /// Does a unit; a lost race is [`IdentityError::Conflict`].
+    pub(crate) async fn submit(&self, unit: Unit) -> Result<i64> {
+        Ok(self.store.submit(unit).await?)
+    }
+
+    /// The keyed hash that stands for a secret of one kind, under the newest pepper.
+    pub(crate) fn hash(&self, kind: &str, secret: &[u8]) -> Result<[u8; 32]> {
+        let pepper = self.vault.pepper()?;
+        Ok(pepper.hash(&labelled(kind, secret)))
+    }
+
+    /// The keyed hashes of a secret under every pepper, the newest first.
+    pub(crate) fn hashes(&self, kind: &str, secret: &[u8]) -> Result<impl Iterator<Item = [u8; 32]>> {
+        let text = labelled(kind, secret);
+        Ok(self.vault.peppers()?.into_iter().rev().map(move |pepper| pepper.hash(&text)))
+    }
+}
+
+/// A secret with its kind before it, so that the hash of one kind is never that of another.
+fn labelled(kind: &str, secret: &[u8]) -> zeroize::Zeroizing<Vec<u8>> {
+    let mut text = zeroize::Zeroizing::new(Vec::with_capacity(kind.len() + secret.len() + 16));
+    text.extend_from_slice(b"identity\0");
+    text.extend_from_slice(kind.as_bytes());
+    text.push(0);
+    text.extend_from_slice(secret);
+    text
+}
+
+/// The newest moment the store knows: that of its last audit event.
+pub(crate) async fn newest_moment(store: &Store) -> Result<Timestamp> {
+    let last = store.audit_events_before(0, 1, &AuditFilter::default()).await?;
+    Ok(last.first().map_or(Timestamp::from_micros(0), |event| event.time))
+}

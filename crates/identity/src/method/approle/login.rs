@@ -1,0 +1,92 @@
+//! `login`: role id and secret id become a token, in one transaction with the count of the secret id.
+
+use super::{role, secret_id};
+use crate::{
+    Call, Core, IdentityError, Response, Result,
+    fields::{Fields, within},
+    method,
+    shelf::Kept,
+    tokens::Login,
+};
+use credentialflow_store::Unit;
+use std::collections::BTreeMap;
+
+/// One refusal for every reason that has to do with the two ids.
+fn refused() -> IdentityError {
+    IdentityError::Rejected("invalid role or secret ID")
+}
+
+pub(super) async fn handle(core: &Core, call: &Call<'_>) -> Result<Response> {
+    let fields = Fields(call.data);
+    let role_id = fields.needed("role_id")?;
+    let secret = fields.text_or_empty("secret_id")?;
+    let source = call.source.map(|ip| ip.to_string()).unwrap_or_default();
+    // Per source, so that nobody can lock out a machine whose role id is known.
+    let who = format!("{}\0{role_id}\0{source}", call.mount.id);
+    if core.guard.is_locked(&who, core.secs()) {
+        return Err(IdentityError::denied());
+    }
+    let answer = once(core, call, &role_id, &secret).await;
+    match &answer {
+        Ok(_) => core.guard.forget(&who),
+        Err(IdentityError::Rejected(_)) => core.refuse(call, &who, &role_id).await?,
+        Err(_) => {}
+    }
+    answer
+}
+
+async fn once(core: &Core, call: &Call<'_>, role_id: &str, secret: &str) -> Result<Response> {
+    let shelf = core.shelf(call.mount);
+    let index: Option<Kept<role::Index>> = shelf.get(&role::index_place(core, role_id)?).await?;
+    let name = index.map(|i| i.value.role).unwrap_or_default();
+    let known = if name.is_empty() { None } else { role::get(&shelf, &name).await? };
+    let Some(known) = known else {
+        // As much work as for a known role.
+        let _ = core.hash("approle secret id", secret.as_bytes())?;
+        return Err(refused());
+    };
+    let role = known.value;
+    if !within(&role.secret_id_bound_cidrs, call.source) {
+        return Err(IdentityError::invalid("source address unauthorized through CIDR restrictions on the role"));
+    }
+    let mut unit = Unit::new(call.actor());
+    let mut meta = BTreeMap::new();
+    let mut found = None;
+    if role.bind_secret_id {
+        if secret.is_empty() {
+            return Err(IdentityError::invalid("missing secret_id"));
+        }
+        let (place, kept) = secret_id::find(core, &shelf, &role, secret).await?.ok_or_else(refused)?;
+        if kept.value.is_over(core.secs()) {
+            return Err(refused());
+        }
+        if !within(&kept.value.cidr_list, call.source) {
+            return Err(IdentityError::invalid(
+                "source address unauthorized through CIDR restrictions on the secret ID",
+            ));
+        }
+        match kept.value.num_uses {
+            0 => unit.read_entry(shelf.space(), &place),
+            1 => secret_id::remove(&shelf, &mut unit, &role, &place, &kept),
+            more => {
+                let mut counted = kept.value.clone();
+                counted.num_uses = more - 1;
+                counted.updated = core.secs();
+                shelf.put(&mut unit, &place, &counted, kept.unchanged())?;
+            }
+        }
+        meta.clone_from(&kept.value.metadata);
+        found = Some(kept.value);
+    }
+    meta.insert("role_name".to_owned(), role.name.clone());
+    let params = secret_id::narrowed(&role.token, found.as_ref());
+    let login = Login {
+        params: &params,
+        policies: Vec::new(),
+        name: String::new(),
+        meta,
+        internal: method::facts("approle", &role.name),
+        bound_cidrs: Vec::new(),
+    };
+    core.log_in(call, unit, login).await
+}

@@ -1,0 +1,195 @@
+//! Userpass: people and scripts log in with a name and a password.
+//!
+//! Passwords are stored as Argon2id and checked off the runtime's threads, a few at a time. An unknown
+//! name costs as much as a wrong password, and after several failures a name is locked for a while,
+//! known or not.
+
+mod guard;
+mod password;
+
+use super::Method;
+use crate::{
+    Call, Core, IdentityError, Operation, Response, Result, Shelf,
+    fields::Fields,
+    ports::Boxed,
+    shelf::Kept,
+    tokens::{Login, Token, TokenParams},
+};
+use credentialflow_store::{Expect, Unit};
+pub(crate) use guard::Guard;
+use password::Hashed;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+
+/// The method.
+#[derive(Clone, Copy, Debug)]
+pub struct Userpass;
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct User {
+    password: Hashed,
+    token: TokenParams,
+}
+
+impl Method for Userpass {
+    fn kind(&self) -> &'static str {
+        "userpass"
+    }
+
+    fn handle<'a>(&'a self, core: &'a Core, call: &'a Call<'a>) -> Boxed<'a, Result<Response>> {
+        Box::pin(handle(core, call))
+    }
+
+    fn exists<'a>(&'a self, core: &'a Core, call: &'a Call<'a>) -> Boxed<'a, Result<Option<bool>>> {
+        Box::pin(async move {
+            match call.path.strip_prefix("users/").filter(|rest| !rest.is_empty() && !rest.contains('/')) {
+                Some(name) => Ok(Some(get(&core.shelf(call.mount), name).await?.is_some())),
+                None => Ok(None),
+            }
+        })
+    }
+
+    fn renew<'a>(&'a self, shelf: Shelf, token: &'a mut Token) -> Boxed<'a, Result<i64>> {
+        Box::pin(async move {
+            let name = token.internal.get(super::ROLE).cloned().unwrap_or_default();
+            let user = get(&shelf, &name).await?.ok_or_else(super::gone)?;
+            super::renewed(token, &user.value.token, &[])
+        })
+    }
+
+    fn is_open(&self, path: &str) -> bool {
+        path.strip_prefix("login/").is_some_and(|name| !name.is_empty())
+    }
+}
+
+fn place(name: &str) -> Result<String> {
+    Ok(format!("users/{}", super::name(name)?.to_lowercase()))
+}
+
+async fn get(shelf: &Shelf, name: &str) -> Result<Option<Kept<User>>> {
+    shelf.get(&place(name)?).await
+}
+
+async fn handle(core: &Core, call: &Call<'_>) -> Result<Response> {
+    let shelf = core.shelf(call.mount);
+    let path = call.path.trim_end_matches('/');
+    match path.split('/').collect::<Vec<_>>().as_slice() {
+        ["login", name] if call.operation.is_write() => login(core, call, &name.to_lowercase()).await,
+        ["users"] if call.operation == Operation::List => Response::keys(shelf.list("users/").await?),
+        ["users", name] => user(core, call, name).await,
+        ["users", name, "password"] if call.operation.is_write() => {
+            let mut known =
+                get(&shelf, name).await?.ok_or_else(|| IdentityError::invalid("username does not exist"))?;
+            known.value.password = password::hash(Fields(call.data).secret("password")?).await?;
+            write(core, call, name, &known.value, known.unchanged(), "userpass.password.set").await
+        }
+        ["users", name, "policies"] if call.operation.is_write() => {
+            let mut known =
+                get(&shelf, name).await?.ok_or_else(|| IdentityError::invalid("username does not exist"))?;
+            policies(Fields(call.data), &mut known.value.token)?;
+            write(core, call, name, &known.value, known.unchanged(), "userpass.user.set").await
+        }
+        ["login", _] | ["users", ..] => Err(IdentityError::Unsupported),
+        _ => Err(IdentityError::missing()),
+    }
+}
+
+/// The older names of the token settings are understood as well.
+fn policies(fields: Fields<'_>, token: &mut TokenParams) -> Result<()> {
+    if let Some(policies) = fields.list("policies")?.filter(|_| !fields.has("token_policies")) {
+        token.policies = crate::tokens::with_default(policies, false);
+    }
+    token.update(fields)
+}
+
+async fn user(core: &Core, call: &Call<'_>, name: &str) -> Result<Response> {
+    let shelf = core.shelf(call.mount);
+    let known = get(&shelf, name).await?;
+    match call.operation {
+        Operation::Read => {
+            let user = known.ok_or_else(IdentityError::missing)?;
+            let mut data = Map::new();
+            user.value.token.describe(&mut data);
+            Ok(Response::data(Value::Object(data)))
+        }
+        Operation::Create | Operation::Update | Operation::Patch => {
+            let fields = Fields(call.data);
+            if fields.has("password_hash") {
+                return Err(IdentityError::invalid("password_hash is not supported; give the password itself"));
+            }
+            let given = if fields.has("password") { Some(fields.secret("password")?) } else { None };
+            let expect = known.as_ref().map_or(Expect::Absent, Kept::unchanged);
+            let mut user = match (known, given) {
+                (Some(known), None) => known.value,
+                (Some(known), Some(secret)) => User { password: password::hash(secret).await?, ..known.value },
+                (None, Some(secret)) => User { password: password::hash(secret).await?, token: TokenParams::default() },
+                (None, None) => return Err(IdentityError::invalid("missing password")),
+            };
+            for (name, seconds) in [("ttl", &mut user.token.ttl), ("max_ttl", &mut user.token.max_ttl)] {
+                *seconds = fields.seconds(name)?.unwrap_or(*seconds);
+            }
+            if let Some(networks) = fields.networks("bound_cidrs")? {
+                user.token.bound_cidrs = networks;
+            }
+            policies(fields, &mut user.token)?;
+            write(core, call, name, &user, expect, "userpass.user.set").await
+        }
+        Operation::Delete => {
+            if known.is_some() {
+                let mut unit = Unit::new(call.actor());
+                unit.audit("userpass.user.delete", call.subject(&place(name)?), json!({}));
+                shelf.delete(&mut unit, &place(name)?, Expect::Anything);
+                core.submit(unit).await?;
+            }
+            Ok(Response::empty())
+        }
+        Operation::List => Err(IdentityError::Unsupported),
+    }
+}
+
+async fn write(
+    core: &Core,
+    call: &Call<'_>,
+    name: &str,
+    user: &User,
+    expect: Expect,
+    action: &str,
+) -> Result<Response> {
+    let mut unit = Unit::new(call.actor());
+    let mut detail = Map::new();
+    user.token.describe(&mut detail);
+    unit.audit(action, call.subject(&place(name)?), Value::Object(detail));
+    core.shelf(call.mount).put(&mut unit, &place(name)?, user, expect)?;
+    core.submit(unit).await?;
+    Ok(Response::empty())
+}
+
+async fn login(core: &Core, call: &Call<'_>, name: &str) -> Result<Response> {
+    let who = format!("{}\0{name}", call.mount.id);
+    if core.guard.is_locked(&who, core.secs()) {
+        return Err(IdentityError::denied());
+    }
+    let secret = Fields(call.data).secret("password")?;
+    let user = match place(name) {
+        Ok(_) => get(&core.shelf(call.mount), name).await?,
+        Err(_) => None,
+    };
+    let right = password::verify(user.as_ref().map(|u| u.value.password.clone()), secret).await?;
+    let Some(user) = user.filter(|_| right) else {
+        core.refuse(call, &who, name).await?;
+        return Err(IdentityError::Rejected("invalid username or password"));
+    };
+    core.guard.forget(&who);
+    let mut unit = Unit::new(call.actor());
+    unit.read_entry(core.shelf(call.mount).space(), &place(name)?);
+    let login = Login {
+        params: &user.value.token,
+        policies: Vec::new(),
+        name: name.to_owned(),
+        meta: BTreeMap::from([("username".to_owned(), name.to_owned())]),
+        internal: super::facts("userpass", name),
+        bound_cidrs: Vec::new(),
+    };
+    core.log_in(call, unit, login).await
+}

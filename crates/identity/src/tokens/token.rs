@@ -1,0 +1,136 @@
+//! What is known about a token.
+
+use crate::fields::Cidr;
+use credentialflow_model::Timestamp;
+use credentialflow_vault::VaultError;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// Whether a token is a row of the store or carries everything itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenKind {
+    /// Stored; can be renewed, revoked, and have children.
+    #[default]
+    Service,
+    /// Sealed and self-contained: costs no write, ends only by its time or with its parent.
+    Batch,
+}
+
+impl TokenKind {
+    /// Its word in the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Service => "service",
+            Self::Batch => "batch",
+        }
+    }
+}
+
+/// A token, without the token: that is only where it is presented. Times are seconds since 1970.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Token {
+    /// Names it without being it; empty for batch tokens.
+    pub accessor: String,
+    /// The accessor of the token that made it, unless it is an orphan.
+    pub parent: Option<String>,
+    /// Where it was made: `auth/approle/login`.
+    pub path: String,
+    /// For people and logs.
+    pub display_name: String,
+    /// What it may do.
+    pub policies: Vec<String>,
+    /// Facts given at its making.
+    pub meta: BTreeMap<String, String>,
+    /// Stored or self-contained.
+    pub kind: TokenKind,
+    /// Uses left; 0: no limit; less: none.
+    pub num_uses: i64,
+    /// When it was made.
+    pub issued: i64,
+    /// The lifetime it was made with; 0: none.
+    pub creation_ttl: i64,
+    /// When it ends; `None`: never.
+    pub expires: Option<i64>,
+    /// No later than this after its making; 0: not said.
+    pub explicit_max_ttl: i64,
+    /// Renewed by this much for ever; 0: no.
+    pub period: i64,
+    /// The role's limit of its whole life; 0: the mount's.
+    pub max_ttl: i64,
+    /// Whether it can be renewed.
+    pub renewable: bool,
+    /// The token role it was made with.
+    pub role: Option<String>,
+    /// From where it may be used; empty: from everywhere.
+    pub bound_cidrs: Vec<Cidr>,
+    /// The mount that made it, by its id; `None`: made by another token.
+    pub mount: Option<String>,
+    /// What the method needs to renew it.
+    pub internal: BTreeMap<String, String>,
+    /// When it was renewed last.
+    pub last_renewal: Option<i64>,
+}
+
+impl Token {
+    /// Whether everything is allowed to it.
+    pub fn is_root(&self) -> bool {
+        self.policies.iter().any(|p| p == "root")
+    }
+
+    /// Seconds it has left; 0 when it does not end.
+    pub fn ttl(&self, now: i64) -> i64 {
+        self.expires.map_or(0, |end| (end - now).max(0))
+    }
+
+    /// Whether its time or its uses are over.
+    pub fn is_over(&self, now: i64) -> bool {
+        self.num_uses < 0 || self.expires.is_some_and(|end| end <= now)
+    }
+
+    /// The answer of a look-up. `id` is empty where the asker only knows the accessor.
+    pub fn lookup(&self, id: &str, now: i64) -> Value {
+        let time = |secs: i64| Timestamp::from_secs(secs).to_string();
+        let mut data = json!({
+            "id": id,
+            "accessor": self.accessor,
+            "policies": self.policies,
+            "path": self.path,
+            "meta": if self.meta.is_empty() { Value::Null } else { json!(self.meta) },
+            "display_name": self.display_name,
+            "num_uses": self.num_uses.max(0),
+            "orphan": self.parent.is_none(),
+            "creation_time": self.issued,
+            "creation_ttl": self.creation_ttl,
+            "expire_time": self.expires.map(time),
+            "issue_time": time(self.issued),
+            "ttl": self.ttl(now),
+            "explicit_max_ttl": self.explicit_max_ttl,
+            "entity_id": "",
+            "type": self.kind.as_str(),
+            "renewable": self.renewable && self.expires.is_some(),
+        });
+        if let Value::Object(map) = &mut data {
+            let mut add = |name: &str, value: Value| drop(map.insert(name.to_owned(), value));
+            if self.period > 0 {
+                add("period", self.period.into());
+            }
+            if let Some(role) = &self.role {
+                add("role", role.as_str().into());
+            }
+            if !self.bound_cidrs.is_empty() {
+                add("bound_cidrs", json!(self.bound_cidrs));
+            }
+            if let Some(at) = self.last_renewal {
+                add("last_renewal_time", at.into());
+                add("last_renewal", time(at).into());
+            }
+        }
+        data
+    }
+
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, VaultError> {
+        serde_json::from_slice(bytes).map_err(|_| VaultError::Corrupt("token"))
+    }
+}
