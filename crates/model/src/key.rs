@@ -9,6 +9,16 @@ use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
 const ID_ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+/// What each byte is worth as a character of an id; 32 where it is none.
+const DIGITS: [u8; 256] = {
+    let mut digits = [32; 256];
+    let mut i = 0;
+    while i < ID_ALPHABET.len() {
+        digits[ID_ALPHABET[i] as usize] = i as u8;
+        i += 1;
+    }
+    digits
+};
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 const ID_CHARS: usize = 12;
 const SECRET_CHARS: usize = 32;
@@ -45,9 +55,9 @@ impl FromStr for KeyId {
             return Err(InvalidKeyId);
         }
         s.bytes()
-            .try_fold(0u64, |bits, b| {
-                let digit = ID_ALPHABET.iter().position(|c| *c == b).ok_or(InvalidKeyId)?;
-                Ok(bits << 5 | digit as u64)
+            .try_fold(0u64, |bits, b| match DIGITS[usize::from(b)] {
+                digit @ 0..32 => Ok(bits << 5 | u64::from(digit)),
+                _ => Err(InvalidKeyId),
             })
             .map(Self)
     }

@@ -12,6 +12,10 @@ use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Connection, Row};
 use std::collections::BTreeMap;
 
+/// Rows of one statement. SQLite's driver looks each parameter's name up among all of them, so that the cost of a row
+/// grows with the statement.
+const STATEMENT: usize = 16;
+
 /// How a key was used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyUse {
@@ -48,7 +52,8 @@ pub struct Uses {
 }
 
 impl Store {
-    /// Adds a batch of observed uses, in one transaction, without an audit event (see the module).
+    /// Adds a batch of observed uses, in one transaction, without an audit event (see the module). A batch of a
+    /// few thousand rows keeps nobody waiting for the one writer.
     pub async fn record_uses(&self, uses: &Uses) -> Result<()> {
         // One row once in a statement, and the same order on every node, so that two never wait for
         // one another in a circle.
@@ -69,7 +74,7 @@ impl Store {
         let credentials: Vec<_> = credentials.into_iter().collect();
         let mut connection = self.writer().await?;
         let mut tx = connection.begin_with(self.driver().begin()).await?;
-        for chunk in keys.chunks(CHUNK) {
+        for chunk in keys.chunks(STATEMENT) {
             let sql = format!(
                 "INSERT INTO key_uses (key_id, last_time, last_source, count) VALUES {}
                  ON CONFLICT (key_id) DO UPDATE SET
@@ -86,7 +91,7 @@ impl Store {
             }
             query.execute(&mut *tx).await?;
         }
-        for chunk in credentials.chunks(CHUNK) {
+        for chunk in credentials.chunks(STATEMENT) {
             let sql = format!(
                 "INSERT INTO credential_uses (credential, version, last_time, count) VALUES {}
                  ON CONFLICT (credential, version) DO UPDATE SET

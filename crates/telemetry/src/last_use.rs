@@ -102,10 +102,12 @@ impl LastUse {
     pub fn take_deltas(&self) -> UseDeltas {
         let mut inner = self.lock();
         let mut out = UseDeltas {
-            keys: std::mem::take(&mut inner.keys).into_values().collect(),
+            keys: inner.keys.drain().map(|(_, used)| used).collect(),
             credentials: Vec::new(),
             overflowed: std::mem::take(&mut inner.overflowed),
         };
+        // Room for as many again, not for the most there ever were.
+        inner.keys.shrink_to(out.keys.len());
         // Only a full table is swept: versions nobody used since the last take make room.
         let full = inner.versions >= MAX_VERSIONS;
         for (name, versions) in &mut inner.credentials {
