@@ -50,10 +50,10 @@ async fn item(
 ) -> Result<CredentialItem, ApiError> {
     let versions = state.store.credential_versions(row.name.as_str()).await?;
     let uses = state.store.credential_uses(row.name.as_str()).await?;
-    shown(state, row, &versions, &uses, rotation)
+    shown(state, row, &versions, &uses, rotation).await
 }
 
-fn shown(
+async fn shown(
     state: &AdminState,
     row: &ResourceRow,
     versions: &[CredentialVersionRow],
@@ -63,6 +63,10 @@ fn shown(
     let spec: Credential = catalogue::parse(&row.body)?;
     let current = versions.iter().find(|v| v.state == VersionState::Current);
     let every = spec.rotate.and_then(|rule| rule.every);
+    let view = match rotation {
+        Some(rotation) => Some(rotations::view(state, rotation, uses).await),
+        None => None,
+    };
     Ok(CredentialItem {
         rotation_due: current.zip(every).map(|(v, every)| v.promoted.unwrap_or(v.created).plus(every)),
         spec,
@@ -71,7 +75,7 @@ fn shown(
         updated: row.updated,
         current_version: current.map(|v| v.version),
         last_used: uses.iter().map(|u| u.last_time).max(),
-        rotation: rotation.map(|rotation| rotations::view(state, rotation, uses)),
+        rotation: view,
     })
 }
 
@@ -114,7 +118,7 @@ pub(crate) async fn create(
     state.vault.create_credential_in(&mut tx, &credential, secret).await?;
     let row = tx.resource(Kind::Credentials, name.as_str()).await?;
     let row = row.ok_or_else(|| ApiError::internal("a credential was not stored", &name))?;
-    let item = shown(state, &row, &tx.credential_versions(name.as_str()).await?, &[], None)?;
+    let item = shown(state, &row, &tx.credential_versions(name.as_str()).await?, &[], None).await?;
     let answer = Answer::new(StatusCode::CREATED, Some(item.revision), &item)?;
     Wish::keep(wish.as_ref(), state, &mut tx, &answer).await?;
     tx.commit().await?;
@@ -178,9 +182,10 @@ pub(crate) async fn versions(state: &AdminState, name: &str) -> Result<Versions,
         return Err(ApiError::not_found("credentials", name));
     }
     let uses = state.store.credential_uses(name).await?;
-    let view = |row: &CredentialVersionRow| {
+    let mut items = Vec::with_capacity(rows.len());
+    for row in rows.iter().rev() {
         let used = uses.iter().find(|used| used.version == row.version);
-        VersionView {
+        items.push(VersionView {
             version: row.version,
             state: row.state,
             algorithm: row.algorithm.clone(),
@@ -190,10 +195,10 @@ pub(crate) async fn versions(state: &AdminState, name: &str) -> Result<Versions,
             retired: row.retired,
             last_used: used.map(|used| used.last_time),
             uses: used.map_or(0, |used| used.count),
-            in_flight: state.dataplane.in_flight(name, row.version),
-        }
-    };
-    Ok(Versions { items: rows.iter().rev().map(view).collect() })
+            in_flight: state.dataplane.in_flight(name, row.version).await,
+        });
+    }
+    Ok(Versions { items })
 }
 
 /// The stored declaration.
@@ -211,7 +216,6 @@ pub(crate) async fn rotate(
     let credential = declared(state, name).await?;
     let value = wanted.secret.map(|secret| secret.0);
     let begun = state.vault.start_rotation(actor, &credential, value, wanted.overlap).await?;
-    state.rotations.wake();
     rotations::get(state, &begun.id).await
 }
 
@@ -223,7 +227,6 @@ pub(crate) async fn revoke(
 ) -> Result<RevokedCredential, ApiError> {
     let name: Name = name.parse().map_err(|_| ApiError::not_found("credentials", name))?;
     let versions = state.vault.revoke_credential(actor, &name, version).await?;
-    enforce(state).await?;
-    state.rotations.wake();
-    Ok(RevokedCredential { versions })
+    let published = enforce(state).await?;
+    Ok(RevokedCredential { versions, published })
 }

@@ -4,7 +4,7 @@ use crate::{
     AdminState,
     api::{
         answer::Page,
-        keys::{IssuedKey, KeyItem, KeySecretView, LastUse},
+        keys::{IssuedKey, KeyItem, KeySecretView, LastUse, RevokedKey},
         request::{ListQuery, idempotency_key, if_match},
     },
     catalogue,
@@ -205,8 +205,8 @@ pub(crate) async fn rotate(
     Ok(Answer::new(StatusCode::OK, None, &body)?.into_response())
 }
 
-pub(crate) async fn revoke(state: &AdminState, actor: &Actor, name: &str) -> Result<KeyItem, ApiError> {
+pub(crate) async fn revoke(state: &AdminState, actor: &Actor, name: &str) -> Result<RevokedKey, ApiError> {
     state.vault.revoke_key(actor, &parse_name(name)?).await?;
-    enforce(state).await?;
-    get(state, name).await
+    let published = enforce(state).await?;
+    Ok(RevokedKey { key: get(state, name).await?, published })
 }

@@ -1,7 +1,7 @@
 //! The control plane's HTTP face: the admin API under `/api/v1`, probes and metrics.
 //!
 //! A change is one transaction (what is declared, its audit event, its place in the change feed) and is
-//! answered only after the data plane, behind [`ports::Dataplane`], enforces it on every worker. This
+//! answered only after the data plane, behind [`ports::Dataplane`], enforces it on every worker of every node. This
 //! crate knows no gateway, writes no SQL, seals nothing itself and serves no static files.
 
 mod api;
@@ -29,6 +29,6 @@ mod write;
 
 pub use api::{PUBLIC, openapi};
 pub use error::{ApiError, Code, ProblemDetails};
-pub use ports::{Dataplane, DataplaneStatus, PublishError, Published, Rotations};
+pub use ports::{Dataplane, DataplaneStatus, NodeState, NodeStatus, PublishError, Published, UnavailableCredential};
 pub use router::router;
 pub use state::{AdminSettings, AdminState};

@@ -10,7 +10,8 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// The data plane, as far as the admin API needs it.
 pub trait Dataplane: Send + Sync + 'static {
-    /// Brings the stored state to every worker and returns when all of them enforce it.
+    /// Brings the stored state to every worker of every live node and returns when all of them enforce
+    /// it. Nodes that have been silent past their lifetime are left out and named.
     ///
     /// # Errors
     /// When the state could not be read or compiled, or not every worker acknowledged in time.
@@ -20,17 +21,23 @@ pub trait Dataplane: Send + Sync + 'static {
     /// How it is doing now.
     fn status(&self) -> DataplaneStatus;
 
-    /// Requests that use this version of this credential at this moment, over all workers.
-    fn in_flight(&self, credential: &str, version: u32) -> u64;
+    /// Requests that use this version of this credential at this moment: on this node, and on the
+    /// others as far as they told, which they do for versions that are being rotated away.
+    fn in_flight<'a>(&'a self, credential: &'a str, version: u32) -> BoxFuture<'a, u64>;
 }
 
-/// Proof that every worker enforces the stored state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+/// Proof that every worker of every live node enforces the stored state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Published {
-    /// The epoch of the snapshot every worker now runs.
+    /// The epoch of the snapshot that every worker of the answering node now runs.
     pub epoch: u64,
-    /// Workers that acknowledged.
+    /// Workers that acknowledged, over all nodes.
     pub workers: u32,
+    /// Names of the nodes that confirmed, the answering one among them.
+    pub nodes: Vec<String>,
+    /// Names of the nodes that have been silent past their lifetime: ended, or cut off from the
+    /// database. One that is cut off serves on with what it has; empty is what you want.
+    pub lost: Vec<String>,
 }
 
 /// Why the stored state is not enforced everywhere yet. The text names no secret.
@@ -49,6 +56,14 @@ pub enum PublishError {
         acknowledged: u32,
         /// How many there are.
         workers: u32,
+    },
+    /// Other nodes are alive but did not confirm in time.
+    #[error("{acknowledged} nodes confirmed in time, {} did not", .behind.join(", "))]
+    NodesBehind {
+        /// How many did.
+        acknowledged: u32,
+        /// The names of those that did not.
+        behind: Vec<String>,
     },
 }
 
@@ -74,11 +89,62 @@ pub struct DataplaneStatus {
     pub published: Option<Timestamp>,
     /// Call records dropped because the queue was full, since the start.
     pub records_dropped: u64,
+    /// Audit events about guessing of keys that could not be written, since the start.
+    pub guesses_lost: u64,
+    /// Bytes that HTTP/2 requests and buffered model bodies hold of the workers' memory budgets.
+    pub memory: u64,
+    /// Whether this node has not been heard by the others for longer than a node's lifetime, because
+    /// the database is away. It serves on with what it has, and the others no longer wait for it.
+    pub stale: bool,
+    /// Credentials whose current version does not open. Requests that need one are refused with
+    /// `credential_unavailable`; nothing else is affected.
+    pub unavailable: Vec<UnavailableCredential>,
+    /// Every process on the database, this one among them. Alone on SQLite.
+    pub nodes: Vec<NodeStatus>,
 }
 
-/// Wakes the job that drives rotations. The vault stores a rotation before this is called, so a
-/// wake that is lost only delays it.
-pub trait Rotations: Send + Sync + 'static {
-    /// There is a rotation to drive.
-    fn wake(&self);
+/// A credential whose current version does not open.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct UnavailableCredential {
+    /// Its name.
+    pub credential: String,
+    /// The version.
+    pub version: u32,
+    /// Why; never says anything about the value.
+    pub reason: String,
+}
+
+/// How a node stands to the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeState {
+    /// It was heard within its lifetime; changes wait for it.
+    Live,
+    /// It finishes its last requests and takes no change in any more.
+    Leaving,
+    /// It has been silent past its lifetime: ended, or cut off from the database. Nothing waits for it.
+    Lost,
+}
+
+/// One process on the database.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct NodeStatus {
+    /// Its id, new at each start.
+    pub id: String,
+    /// What it is called.
+    pub name: String,
+    /// How it stands.
+    pub state: NodeState,
+    /// Whether it is the one that answers.
+    pub answering: bool,
+    /// Whether it runs rotations and other work that one node does for all.
+    pub runs_jobs: bool,
+    /// When it started, by its own clock.
+    pub started: Timestamp,
+    /// Milliseconds since it was last heard.
+    pub silent_ms: u64,
+    /// Its worker threads; 0 where it serves no traffic.
+    pub workers: u32,
+    /// Place in the change feed up to which its workers enforce everything.
+    pub seq: u64,
 }

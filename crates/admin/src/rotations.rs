@@ -8,9 +8,12 @@ use crate::{
 use credentialflow_model::{lifecycle::RotationStep, resource::Kind};
 use credentialflow_store::{CredentialUse, RotationRow};
 
-pub(crate) fn view(state: &AdminState, row: &RotationRow, uses: &[CredentialUse]) -> RotationView {
+pub(crate) async fn view(state: &AdminState, row: &RotationRow, uses: &[CredentialUse]) -> RotationView {
     let credential = row.credential.as_str();
-    let in_flight = row.from_version.map_or(0, |version| state.dataplane.in_flight(credential, version));
+    let in_flight = match row.from_version {
+        Some(version) if !row.step.is_finished() => state.dataplane.in_flight(credential, version).await,
+        _ => 0,
+    };
     let used = uses.iter().find(|used| Some(used.version) == row.from_version);
     RotationView {
         id: row.id.clone(),
@@ -50,7 +53,7 @@ fn message(row: &RotationRow, in_flight: u64) -> String {
 pub(crate) async fn get(state: &AdminState, id: &str) -> Result<RotationView, ApiError> {
     let row = state.store.rotation(id).await?.ok_or_else(|| ApiError::not_found("rotations", id))?;
     let uses = state.store.credential_uses(row.credential.as_str()).await?;
-    Ok(view(state, &row, &uses))
+    Ok(view(state, &row, &uses).await)
 }
 
 pub(crate) async fn of_credential(state: &AdminState, name: &str, limit: u32) -> Result<Rotations, ApiError> {
@@ -59,5 +62,9 @@ pub(crate) async fn of_credential(state: &AdminState, name: &str, limit: u32) ->
         return Err(ApiError::not_found("credentials", name));
     }
     let uses = state.store.credential_uses(name).await?;
-    Ok(Rotations { items: rows.iter().map(|row| view(state, row, &uses)).collect() })
+    let mut items = Vec::with_capacity(rows.len());
+    for row in &rows {
+        items.push(view(state, row, &uses).await);
+    }
+    Ok(Rotations { items })
 }

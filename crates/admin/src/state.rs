@@ -1,11 +1,6 @@
 //! What every handler can reach.
 
-use crate::{
-    catalogue::Catalogue,
-    ports::{Dataplane, Rotations},
-    session::Sessions,
-    throttle::Throttle,
-};
+use crate::{catalogue::Catalogue, ports::Dataplane, session::Sessions, throttle::Throttle};
 use credentialflow_model::Timestamp;
 use credentialflow_store::Store;
 use credentialflow_telemetry::Telemetry;
@@ -56,7 +51,6 @@ pub struct Inner {
     pub(crate) vault: Vault,
     pub(crate) telemetry: Telemetry,
     pub(crate) dataplane: Arc<dyn Dataplane>,
-    pub(crate) rotations: Arc<dyn Rotations>,
     pub(crate) settings: AdminSettings,
     pub(crate) catalogue: Catalogue,
     pub(crate) sessions: Sessions,
@@ -72,7 +66,6 @@ impl AdminState {
         vault: Vault,
         telemetry: Telemetry,
         dataplane: Arc<dyn Dataplane>,
-        rotations: Arc<dyn Rotations>,
         settings: AdminSettings,
     ) -> Self {
         let started = (settings.clock)();
@@ -81,7 +74,6 @@ impl AdminState {
             vault,
             telemetry,
             dataplane,
-            rotations,
             settings,
             catalogue: Catalogue::default(),
             sessions: Sessions::default(),

@@ -4,6 +4,7 @@ use crate::{
     AdminState,
     api::status::{CallLogStatus, Status},
     error::ApiError,
+    ports::{DataplaneStatus, NodeState},
     rotations,
 };
 use credentialflow_model::resource::Kind;
@@ -20,7 +21,7 @@ pub(crate) async fn status(state: &AdminState) -> Result<Status, ApiError> {
     let mut views = Vec::new();
     for row in state.store.unfinished_rotations().await? {
         let uses = state.store.credential_uses(row.credential.as_str()).await?;
-        views.push(rotations::view(state, &row, &uses));
+        views.push(rotations::view(state, &row, &uses).await);
     }
     let seq = u64::try_from(state.store.latest_change().await?).unwrap_or_default();
     let dataplane = state.dataplane.status();
@@ -32,7 +33,7 @@ pub(crate) async fn status(state: &AdminState) -> Result<Status, ApiError> {
         sealed: state.vault.is_sealed(),
         resources,
         seq,
-        in_step: dataplane.seq >= seq,
+        in_step: dataplane.seq >= seq && others_in_step(&dataplane, seq),
         dataplane,
         rotations: views,
         call_log: CallLogStatus {
@@ -44,13 +45,35 @@ pub(crate) async fn status(state: &AdminState) -> Result<Status, ApiError> {
     })
 }
 
-/// `ok`, or the first thing that keeps this process from its work.
-pub(crate) async fn readiness(state: &AdminState) -> &'static str {
+/// Whether every other live node that serves traffic enforces everything stored.
+fn others_in_step(dataplane: &DataplaneStatus, seq: u64) -> bool {
+    let mut others = dataplane.nodes.iter().filter(|n| !n.answering && n.state == NodeState::Live && n.workers > 0);
+    others.all(|n| n.seq >= seq)
+}
+
+/// `ok`, or the first thing that keeps this process from its work; and what else is not as it should be.
+pub(crate) async fn readiness(state: &AdminState) -> (&'static str, Vec<&'static str>) {
+    let dataplane = state.dataplane.status();
+    let mut details = Vec::new();
+    if !dataplane.unavailable.is_empty() {
+        details.push("credential_unavailable");
+    }
+    if dataplane.stale {
+        details.push("stale");
+    }
+    let status = match service(state, &dataplane).await {
+        "ok" if !details.is_empty() => "degraded",
+        other => other,
+    };
+    (status, details)
+}
+
+async fn service(state: &AdminState, dataplane: &DataplaneStatus) -> &'static str {
     if state.vault.is_sealed() {
         return "sealed";
     }
     // Unsealed is not yet serving: the stored state is read and the listeners are opened after it.
-    if state.settings.gateway && state.dataplane.status().workers == 0 {
+    if state.settings.gateway && dataplane.workers == 0 {
         return "starting";
     }
     match tokio::time::timeout(PROBE, state.store.ping()).await {

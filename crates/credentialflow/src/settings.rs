@@ -5,7 +5,7 @@
 //! The reference in `docs/reference/settings.md` is generated from it.
 
 use clap::ValueEnum;
-use credentialflow_model::{Period, Problems, config::read_settings, key::is_label};
+use credentialflow_model::{ByteSize, Period, Problems, config::read_settings, key::is_label};
 use serde::Deserialize;
 use std::{
     fmt,
@@ -45,6 +45,8 @@ pub struct ServerSettings {
     pub database: String,
     /// Which parts to run.
     pub role: Role,
+    /// What this process is called among the nodes on its database; host and port unless set.
+    pub node_name: Option<String>,
     /// Where callers connect.
     pub gateway: SocketAddr,
     /// Where the console, the admin API and metrics are.
@@ -53,12 +55,20 @@ pub struct ServerSettings {
     pub gateway_tls: Option<TlsFiles>,
     /// TLS of the control listener.
     pub control_tls: Option<TlsFiles>,
+    /// Where applications fetch secrets through the Vault-compatible API alone, if anywhere.
+    pub vault: Option<SocketAddr>,
+    /// TLS of that listener.
+    pub vault_tls: Option<TlsFiles>,
     /// Listen on addresses that are not loopback without TLS all the same.
     pub allow_plaintext: bool,
     /// Start beside a server that listens on the same addresses and is about to be stopped.
     pub take_over: bool,
     /// Gateway worker threads; one for each core unless set.
     pub workers: Option<usize>,
+    /// Bytes that HTTP/2 requests and buffered model bodies may make one worker hold.
+    pub worker_memory: u64,
+    /// Connections the control listener holds at most.
+    pub control_connections: usize,
     /// File with the unseal passphrase (first line), if the vault is sealed with one.
     pub passphrase_file: Option<PathBuf>,
     /// Key file, if the vault is sealed with one.
@@ -119,6 +129,9 @@ settings! {
     /// Which parts this process runs: all, gateway or control
     #[arg(value_enum)]
     role: Role = "CREDENTIALFLOW_ROLE", "all";
+    /// What this process is called among the nodes on one database
+    #[arg(value_name = "NAME")]
+    node_name: String = "CREDENTIALFLOW_NODE_NAME", "host name and gateway port";
     /// Address on which callers reach APIs and models
     #[arg(value_name = "ADDRESS:PORT")]
     gateway: SocketAddr = "CREDENTIALFLOW_GATEWAY", "127.0.0.1:8080";
@@ -137,6 +150,15 @@ settings! {
     /// Private key of the control listener (PEM)
     #[arg(value_name = "FILE")]
     control_tls_key: PathBuf = "CREDENTIALFLOW_CONTROL_TLS_KEY", "none: no TLS";
+    /// Address of a listener for the Vault-compatible API alone, at /v1, so that VAULT_ADDR suffices
+    #[arg(value_name = "ADDRESS:PORT", num_args = 0..=1, default_missing_value = "127.0.0.1:8200")]
+    vault: SocketAddr = "CREDENTIALFLOW_VAULT", "none: only at /vault/v1 of the control listener";
+    /// Certificate chain of the vault listener (PEM); read again when it changes
+    #[arg(value_name = "FILE")]
+    vault_tls_certificate: PathBuf = "CREDENTIALFLOW_VAULT_TLS_CERTIFICATE", "none: no TLS";
+    /// Private key of the vault listener (PEM)
+    #[arg(value_name = "FILE")]
+    vault_tls_key: PathBuf = "CREDENTIALFLOW_VAULT_TLS_KEY", "none: no TLS";
     /// Listen without TLS on addresses that are not loopback all the same
     #[arg(num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     allow_plaintext: bool = "CREDENTIALFLOW_ALLOW_PLAINTEXT", "false";
@@ -146,6 +168,12 @@ settings! {
     /// Gateway worker threads
     #[arg(value_name = "NUMBER")]
     workers: usize = "CREDENTIALFLOW_WORKERS", "one for each core";
+    /// Memory that HTTP/2 requests and buffered model bodies may take of one worker, as in 512MiB; what does not fit is refused as overloaded
+    #[arg(value_name = "SIZE")]
+    worker_memory: ByteSize = "CREDENTIALFLOW_WORKER_MEMORY", "512MiB";
+    /// Most connections of the control listener at one time; further ones are closed at once
+    #[arg(value_name = "NUMBER")]
+    control_connections: usize = "CREDENTIALFLOW_CONTROL_CONNECTIONS", "512";
     /// File with the passphrase that unseals the vault (its first line)
     #[arg(value_name = "FILE")]
     passphrase_file: PathBuf = "CREDENTIALFLOW_PASSPHRASE_FILE", "none: unseal by hand";
@@ -209,9 +237,24 @@ impl Settings {
         if given.workers.is_some_and(|n| !(1..=1024).contains(&n)) {
             return Err(invalid("workers must be 1 to 1024"));
         }
+        let worker_memory = given.worker_memory.map_or(512 << 20, ByteSize::as_bytes);
+        if !((128 << 20)..=(1 << 40)).contains(&worker_memory) {
+            return Err(invalid("worker_memory must be 128MiB to 1024GiB"));
+        }
+        let control_connections = given.control_connections.unwrap_or(512);
+        if !(1..=65_536).contains(&control_connections) {
+            return Err(invalid("control_connections must be 1 to 65536"));
+        }
         let call_log_days = given.call_log_days.unwrap_or(30);
         if !(1..=3650).contains(&call_log_days) {
             return Err(invalid("call_log_days must be 1 to 3650"));
+        }
+        if given
+            .node_name
+            .as_ref()
+            .is_some_and(|name| !(1..=128).contains(&name.len()) || name.contains(char::is_control))
+        {
+            return Err(invalid("node_name must have 1 to 128 characters"));
         }
         if given.passphrase_file.is_some() && given.key_file.is_some() {
             return Err(invalid("give passphrase_file or key_file, not both"));
@@ -226,13 +269,18 @@ impl Settings {
                 .unwrap_or_else(|| format!("sqlite:{}", data_dir.join("credentialflow.db").display())),
             data_dir,
             role: given.role.unwrap_or_default(),
+            node_name: given.node_name,
             gateway: given.gateway.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))),
             control: given.control.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8081))),
             gateway_tls: tls("gateway", given.gateway_tls_certificate, given.gateway_tls_key)?,
             control_tls: tls("control", given.control_tls_certificate, given.control_tls_key)?,
+            vault: given.vault,
+            vault_tls: tls("vault", given.vault_tls_certificate, given.vault_tls_key)?,
             allow_plaintext: given.allow_plaintext.unwrap_or(false),
             take_over: given.take_over.unwrap_or(false),
             workers: given.workers,
+            worker_memory,
+            control_connections,
             passphrase_file: given.passphrase_file,
             key_file,
             key_prefix,
@@ -291,7 +339,9 @@ mod tests {
         let half = Settings { gateway_tls_key: Some("k".into()), ..Settings::default() };
         let prefix = Settings { key_prefix: Some("A B".into()), ..Settings::default() };
         let none = Settings { workers: Some(0), ..Settings::default() };
-        for settings in [both, half, prefix, none] {
+        let little = Settings { worker_memory: Some("1MiB".parse().unwrap()), ..Settings::default() };
+        let alone = Settings { control_connections: Some(0), ..Settings::default() };
+        for settings in [both, half, prefix, none, little, alone] {
             assert!(matches!(settings.resolve(None), Err(SettingsError::Invalid(_))));
         }
     }

@@ -10,6 +10,7 @@ use crate::{
     auth::Administrator,
     credentials,
     error::ApiError,
+    ports::Published,
 };
 use axum::{
     Json,
@@ -82,7 +83,8 @@ pub struct VersionView {
     pub last_used: Option<Timestamp>,
     /// How often it was injected.
     pub uses: u64,
-    /// Requests that use it at this moment, over all workers.
+    /// Requests that use it at this moment: on this node, and for a version that is being rotated away
+    /// on all nodes.
     pub in_flight: u64,
 }
 
@@ -143,8 +145,10 @@ pub struct RevokeCredential {
 /// What was revoked.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct RevokedCredential {
-    /// The versions withdrawn. No worker injects them any more.
+    /// The versions withdrawn. No worker of a live node injects them any more.
     pub versions: Vec<u32>,
+    /// Who confirmed it, and which nodes are lost.
+    pub published: Published,
 }
 
 /// List credentials

@@ -13,25 +13,29 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 /// What a probe is told. Reveals no names and no counts.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Readiness {
-    /// `ok`; `degraded` while the database is away and the gateway serves on with what it has (both
-    /// 200); or why it cannot serve: `sealed`, `starting`, `store_unavailable` (503).
+    /// `ok`; `degraded` while it serves, but not everything or not with the newest state (both 200); or
+    /// why it cannot serve: `sealed`, `starting`, `store_unavailable` (503).
     pub status: &'static str,
+    /// What is not as it should be: `credential_unavailable` (the current version of some credential
+    /// does not open), `stale` (the database is away and other nodes no longer wait for this one).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub details: Vec<&'static str>,
 }
 
 /// Is the process alive?
 #[utoipa::path(get, path = "/healthz", tag = "health",
     responses((status = 200, description = "It is", body = Readiness)))]
 async fn healthz() -> Json<Readiness> {
-    Json(Readiness { status: "ok" })
+    Json(Readiness { status: "ok", details: Vec::new() })
 }
 
 /// Can it do its work?
 #[utoipa::path(get, path = "/readyz", tag = "health",
     responses((status = 200, description = "It can", body = Readiness), (status = 503, description = "Not now", body = Readiness)))]
 async fn readyz(State(state): State<AdminState>) -> (StatusCode, Json<Readiness>) {
-    let status = crate::status::readiness(&state).await;
+    let (status, details) = crate::status::readiness(&state).await;
     let code = if matches!(status, "ok" | "degraded") { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (code, Json(Readiness { status }))
+    (code, Json(Readiness { status, details }))
 }
 
 /// Metrics for Prometheus

@@ -9,6 +9,7 @@ use crate::{
     auth::Administrator,
     error::ApiError,
     keys,
+    ports::Published,
 };
 use axum::{
     Json,
@@ -41,6 +42,16 @@ pub struct KeyItem {
     /// When, from where and how often it was used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_use: Option<LastUse>,
+}
+
+/// A key that was revoked.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct RevokedKey {
+    /// The key.
+    #[serde(flatten)]
+    pub key: KeyItem,
+    /// Who confirmed it, and which nodes are lost.
+    pub published: Published,
 }
 
 /// One secret of a key, without the secret.
@@ -184,12 +195,12 @@ async fn rotate_key(
 ///
 /// Answers when every worker refuses it.
 #[utoipa::path(post, path = "/api/v1/keys/{name}/revoke", tag = "keys", params(("name" = String, Path, description = "Its name")),
-    responses((status = 200, description = "Refused by every worker", body = KeyItem)))]
+    responses((status = 200, description = "Refused by every worker of every live node", body = RevokedKey)))]
 async fn revoke_key(
     State(state): State<AdminState>,
     Administrator(actor): Administrator,
     Path(name): Path<String>,
-) -> Result<Json<KeyItem>, ApiError> {
+) -> Result<Json<RevokedKey>, ApiError> {
     keys::revoke(&state, &actor, &name).await.map(Json)
 }
 

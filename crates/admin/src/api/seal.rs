@@ -89,7 +89,6 @@ async fn unseal(
         return Err(error);
     }
     tracing::info!(%source, "the vault was unsealed");
-    state.rotations.wake();
     Ok(Json(SealView { sealed: false }))
 }
 

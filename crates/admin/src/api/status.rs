@@ -22,7 +22,7 @@ pub struct Status {
     pub resources: BTreeMap<String, u64>,
     /// Newest place in the change feed; the data plane enforces up to its own `seq`.
     pub seq: u64,
-    /// Whether every worker enforces everything stored.
+    /// Whether every worker of every live node enforces everything stored.
     pub in_step: bool,
     /// The gateway.
     pub dataplane: DataplaneStatus,

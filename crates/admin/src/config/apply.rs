@@ -62,7 +62,7 @@ pub(crate) async fn apply(
     let mut applied = Applied { changes, unchanged, keys: issued, rotations: Vec::new(), published: None };
     for id in &started.rotations {
         if let Some(row) = tx.rotation(id).await? {
-            let view: RotationView = rotations::view(state, &row, &[]);
+            let view: RotationView = rotations::view(state, &row, &[]).await;
             applied.rotations.push(view);
         }
     }
@@ -76,9 +76,6 @@ pub(crate) async fn apply(
     }
     // Also when nothing changed: the answer is about every worker.
     applied.published = Some(enforce(state).await?);
-    if !applied.rotations.is_empty() {
-        state.rotations.wake();
-    }
     Ok(Answer::new(StatusCode::OK, None, &applied)?.into_response())
 }
 

@@ -10,7 +10,7 @@ mod secrets;
 
 use crate::{
     AdminSettings, AdminState,
-    ports::{BoxFuture, Dataplane, DataplaneStatus, PublishError, Published, Rotations},
+    ports::{BoxFuture, Dataplane, DataplaneStatus, PublishError, Published},
 };
 use axum::{Router, body::Body, extract::ConnectInfo};
 use credentialflow_model::{Actor, SecretValue};
@@ -41,23 +41,19 @@ impl Dataplane for FakeDataplane {
             if self.stuck.load(SeqCst) {
                 return Err(PublishError::NotAcknowledged { acknowledged: 1, workers: 2 });
             }
-            Ok(Published { epoch: self.published.fetch_add(1, SeqCst) + 1, workers: 2 })
+            Ok(Published {
+                epoch: self.published.fetch_add(1, SeqCst) + 1,
+                workers: 2,
+                nodes: vec!["one".into()],
+                lost: vec![],
+            })
         })
     }
     fn status(&self) -> DataplaneStatus {
         DataplaneStatus { workers: 2, seq: u64::MAX, ..DataplaneStatus::default() }
     }
-    fn in_flight(&self, _: &str, _: u32) -> u64 {
-        3
-    }
-}
-
-#[derive(Default)]
-pub(super) struct Woken(pub AtomicU64);
-
-impl Rotations for Woken {
-    fn wake(&self) {
-        self.0.fetch_add(1, SeqCst);
+    fn in_flight<'a>(&'a self, _: &'a str, _: u32) -> BoxFuture<'a, u64> {
+        Box::pin(std::future::ready(3))
     }
 }
 
@@ -66,7 +62,6 @@ pub(super) struct Control {
     pub router: Router,
     pub token: String,
     pub dataplane: Arc<FakeDataplane>,
-    pub woken: Arc<Woken>,
     pub vault: Vault,
     pub store: Store,
     _recorder: Recorder,
@@ -105,18 +100,16 @@ impl Control {
         initialized.vault.maintain().await.unwrap();
         let recorder = Recorder::start(RecorderSettings::new(dir.path().join("calls"))).unwrap();
         let dataplane = Arc::new(FakeDataplane::default());
-        let woken = Arc::new(Woken::default());
         let state = AdminState::new(
             store.clone(),
             initialized.vault.clone(),
             recorder.telemetry(),
             dataplane.clone(),
-            woken.clone(),
             AdminSettings::default(),
         );
         let token = initialized.admin_token.expose_str().unwrap().to_owned();
         let router = crate::router(state);
-        Self { router, token, dataplane, woken, vault: initialized.vault, store, _recorder: recorder, dir }
+        Self { router, token, dataplane, vault: initialized.vault, store, _recorder: recorder, dir }
     }
 
     /// Sends a request as it is.

@@ -3,6 +3,7 @@
 use super::{
     Outcome,
     files::{Files, changes_text},
+    resource,
 };
 use crate::{
     cli::Connection,
@@ -48,6 +49,7 @@ fn text(answer: &Value) -> String {
     let mut out = changes_text(answer);
     if let Some(published) = answer.get("published") {
         out.push_str(&format!("Done; enforced by {} workers.\n", at(published, "/workers")));
+        out.push_str(&resource::lost(answer));
     }
     for rotation in list("rotations") {
         out.push_str(&format!("Rotation of {} started: {}\n", at(rotation, "/credential"), at(rotation, "/message")));

@@ -143,7 +143,8 @@ pub(super) async fn run(args: CredentialArgs, output: Output) -> anyhow::Result<
             let body = version.map_or_else(|| json!({}), |version| json!({ "version": version }));
             let answer = client.post(&format!("/api/v1/credentials/{}/revoke", escape(&name)), &body).await?;
             output.result(&answer, |answer| {
-                format!("Revoked {name}: versions {}; no worker injects them.\n", at(answer, "/versions"))
+                let lost = resource::lost(answer);
+                format!("Revoked {name}: versions {}; no worker injects them.\n{lost}", at(answer, "/versions"))
             })?;
         }
         Verb::Versions { name } => {

@@ -84,6 +84,8 @@ pub(super) async fn run(args: InitArgs, output: Output) -> anyhow::Result<Outcom
         SealInput::Passphrase(_) => "passphrase".to_owned(),
         SealInput::KeyFile(path) => path.display().to_string(),
         SealInput::Environment(_) | SealInput::Key(_) => "CREDENTIALFLOW_UNSEAL_KEY".to_owned(),
+        SealInput::Shares(_) => "shares".to_owned(),
+        SealInput::External => "external".to_owned(),
     };
     let made = Vault::init(&store, &Actor::operator(), input).await?;
     let token = made.admin_token.expose_str().context("the administrator's token is not text")?.to_owned();

@@ -135,7 +135,7 @@ pub(super) async fn run(args: KeyArgs, output: Output) -> anyhow::Result<Outcome
         }
         Verb::Revoke { name } => {
             let answer = client.post(&format!("/api/v1/keys/{}/revoke", escape(&name)), &json!({})).await?;
-            output.result(&answer, |_| format!("Revoked {name}; every worker refuses it.\n"))?;
+            output.result(&answer, |answer| format!("Revoked {name}; every worker refuses it.\n{}", resource::lost(answer)))?;
         }
         Verb::Delete { name } => resource::delete(&client, "keys", &name, output).await?,
     }

@@ -34,6 +34,16 @@ enum Verb {
     },
 }
 
+/// The nodes that did not confirm a change because they are lost, as a line; nothing where there are none.
+pub(super) fn lost(answer: &Value) -> String {
+    match at(answer, "/published/lost").as_str() {
+        "-" => String::new(),
+        names => format!(
+            "Not confirmed by lost nodes, which serve on with what they have if they still run: {names}\n"
+        ),
+    }
+}
+
 /// Which part of a list.
 #[derive(clap::Args)]
 pub struct ListArgs {

@@ -1,4 +1,9 @@
 //! The control listener: console, admin API, probes and metrics.
+//!
+//! What its clients can hold is bounded: the number of connections by a setting, each wait for a client
+//! by a time. A connection beyond the number is closed at once.
+
+mod pace;
 
 use axum::{
     Router,
@@ -9,14 +14,60 @@ use credentialflow_console as console;
 use http::{HeaderValue, Method, StatusCode, header};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulShutdown},
+    server::{
+        conn::auto,
+        graceful::{GracefulShutdown, Watcher},
+    },
 };
-use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
-use tokio::net::{TcpListener, TcpStream};
+use pace::{CountedBody, PacedBody, PacedStream, Running};
+use std::{
+    future::Future,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
 use tower::ServiceExt;
 
-/// A connection that has not said anything for this long is closed.
-const FIRST_BYTE: Duration = Duration::from_secs(15);
+/// What clients may take their time for, and how many there may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Open connections.
+    pub connections: usize,
+    /// Until a connection's first byte, its TLS handshake, or the end of a request's head.
+    pub head: Duration,
+    /// Between two pieces of a request's body.
+    pub body_pause: Duration,
+    /// For a whole body.
+    pub body: Duration,
+    /// While a client takes nothing of its answer.
+    pub stall: Duration,
+    /// While a connection has no request running.
+    pub idle: Duration,
+}
+
+impl Limits {
+    /// The usual times.
+    pub fn new(connections: usize) -> Self {
+        Self {
+            connections,
+            head: Duration::from_secs(15),
+            body_pause: Duration::from_secs(15),
+            body: Duration::from_secs(300),
+            stall: Duration::from_secs(30),
+            idle: Duration::from_secs(60),
+        }
+    }
+}
+
+/// A full listener says so no more often than this.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
+/// What one connection may send of its requests' bodies before they are read.
+const WINDOW: u32 = 256 * 1024;
 
 /// Adds the console's pages to the admin API.
 pub(super) fn with_console(api: Router) -> Router {
@@ -58,20 +109,32 @@ pub(super) async fn serve(
     listener: TcpListener,
     tls: Option<Arc<rustls::ServerConfig>>,
     router: Router,
+    limits: Limits,
     stop: impl Future<Output = ()>,
 ) {
     let acceptor = tls.map(tokio_rustls::TlsAcceptor::from);
     let graceful = GracefulShutdown::new();
+    let places = Arc::new(Semaphore::new(limits.connections));
+    let mut told: Option<Instant> = None;
     let mut stop = std::pin::pin!(stop);
     loop {
         tokio::select! {
             () = &mut stop => break,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, source)) => {
+            accepted = listener.accept() => match (accepted, places.clone().try_acquire_owned()) {
+                (Ok((stream, source)), Ok(place)) => {
                     let (router, acceptor) = (router.clone(), acceptor.clone());
-                    tokio::spawn(connection(stream, source, acceptor, router, graceful.watcher()));
+                    let watcher = graceful.watcher();
+                    tokio::spawn(connection(stream, source, acceptor, router, watcher, limits, place));
                 }
-                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+                (Ok((stream, source)), Err(_)) => {
+                    drop(stream);
+                    if told.is_none_or(|at| at.elapsed() > TELL_AGAIN) {
+                        told = Some(Instant::now());
+                        let most = limits.connections;
+                        tracing::warn!(%source, most, "the control listener has no place for another connection");
+                    }
+                }
+                (Err(_), _) => tokio::time::sleep(Duration::from_millis(50)).await,
             },
         }
     }
@@ -84,31 +147,55 @@ async fn connection(
     source: SocketAddr,
     acceptor: Option<tokio_rustls::TlsAcceptor>,
     router: Router,
-    watcher: hyper_util::server::graceful::Watcher,
+    watcher: Watcher,
+    limits: Limits,
+    _place: OwnedSemaphorePermit,
 ) {
     let _ = stream.set_nodelay(true);
     // Until its first byte the server below knows no protocol and so no time limit.
-    if tokio::time::timeout(FIRST_BYTE, stream.readable()).await.is_err() {
+    if tokio::time::timeout(limits.head, stream.readable()).await.is_err() {
         return;
     }
-    let service = hyper::service::service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
-        request.extensions_mut().insert(ConnectInfo(source));
-        router.clone().oneshot(request.map(axum::body::Body::new))
-    });
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(15));
-    builder.http2().timer(TokioTimer::new());
     match acceptor {
-        None => {
-            let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
-            let _ = watcher.watch(connection).await;
-        }
+        None => requests(stream, source, router, watcher, limits).await,
         Some(acceptor) => {
-            let handshake = tokio::time::timeout(Duration::from_secs(15), acceptor.accept(stream)).await;
-            if let Ok(Ok(stream)) = handshake {
-                let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
-                let _ = watcher.watch(connection).await;
+            if let Ok(Ok(stream)) = tokio::time::timeout(limits.head, acceptor.accept(stream)).await {
+                requests(stream, source, router, watcher, limits).await;
             }
         }
     }
 }
+
+async fn requests<S>(stream: S, source: SocketAddr, router: Router, watcher: Watcher, limits: Limits)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let running = Running::default();
+    let counting = running.clone();
+    let service = hyper::service::service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
+        let one = counting.one();
+        request.extensions_mut().insert(ConnectInfo(source));
+        let request = request.map(|body| axum::body::Body::new(PacedBody::new(body, limits.body_pause, limits.body)));
+        let answer = router.clone().oneshot(request);
+        async move { answer.await.map(|a| a.map(|inner| CountedBody { inner, _running: one })) }
+    });
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.head).max_buf_size(64 * 1024);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(64)
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
+        .max_header_list_size(32 * 1024)
+        .max_pending_accept_reset_streams(32);
+    let stream = TokioIo::new(PacedStream::new(stream, limits.stall));
+    let connection = builder.serve_connection_with_upgrades(stream, service).into_owned();
+    tokio::select! {
+        _ = watcher.watch(connection) => {}
+        () = running.idle(limits.idle) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,96 @@
 //! The vault's opened values, as the gateway may ask for them.
 
+use super::delta::SealedVersion;
+use credentialflow_admin::ports::UnavailableCredential;
 use credentialflow_gateway::{
     Permit,
     ports::{CredentialSlot, CredentialSource, CredentialUnavailable},
 };
 use credentialflow_model::{Name, SecretValue, Timestamp, resource::Credential};
-use std::{collections::HashMap, sync::Arc, time::SystemTime};
+use credentialflow_vault::{SealContext, Sealed, Vault, VaultError};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::SystemTime,
+};
+
+/// The current version of every credential: opened, or known not to open. One that does not open makes
+/// only its own credential unavailable.
+#[derive(Default)]
+pub(super) struct Values {
+    opened: HashMap<Name, (u32, Arc<SecretValue>)>,
+    unopened: BTreeMap<Name, Unopened>,
+}
+
+struct Unopened {
+    sealed: SealedVersion,
+    reason: String,
+    /// Whether the keyring of this process may be older than the value.
+    key_missing: bool,
+}
+
+impl Values {
+    /// Takes a current version in; `None`: there is none any more.
+    pub fn put(&mut self, name: Name, version: Option<SealedVersion>, vault: &Vault) {
+        self.opened.remove(&name);
+        let known = self.unopened.remove(&name);
+        let Some(sealed) = version else { return };
+        match open(&name, &sealed, vault) {
+            Ok(value) => drop(self.opened.insert(name, (sealed.version, Arc::new(value)))),
+            Err(error) => {
+                let reason = error.to_string();
+                if known.is_none_or(|k| k.sealed.version != sealed.version || k.reason != reason) {
+                    tracing::warn!(
+                        credential = %name, version = sealed.version, reason,
+                        "the current version of a credential does not open: requests that need it are refused with \
+                         credential_unavailable; rotate it to give it a new value"
+                    );
+                }
+                let key_missing = matches!(error, VaultError::UnknownKey(_) | VaultError::Sealed);
+                self.unopened.insert(name, Unopened { sealed, reason, key_missing });
+            }
+        }
+    }
+
+    /// Tries again what did not open. Answers whether anything does now.
+    pub fn try_again(&mut self, vault: &Vault) -> bool {
+        let before = self.unopened.len();
+        for (name, Unopened { sealed, .. }) in self.unopened.iter().map(|(n, u)| (n.clone(), u)).collect::<Vec<_>>() {
+            if let Ok(value) = open(&name, sealed, vault) {
+                tracing::info!(credential = %name, version = sealed.version, "the credential opens again");
+                self.opened.insert(name, (sealed.version, Arc::new(value)));
+            }
+        }
+        self.unopened.retain(|name, _| !self.opened.contains_key(name));
+        self.unopened.len() < before
+    }
+
+    /// Whether a newer keyring, or an unsealed vault, may open what does not open.
+    pub fn lacks_a_key(&self) -> bool {
+        self.unopened.values().any(|u| u.key_missing)
+    }
+
+    /// What does not open, by name.
+    pub fn unavailable(&self) -> Vec<UnavailableCredential> {
+        let told = |(name, u): (&Name, &Unopened)| UnavailableCredential {
+            credential: name.to_string(),
+            version: u.sealed.version,
+            reason: u.reason.clone(),
+        };
+        self.unopened.iter().map(told).collect()
+    }
+
+    /// The version of a credential that is in force, whether it opens or not.
+    pub fn version(&self, name: &str) -> Option<u32> {
+        let opened = self.opened.get(name).map(|(version, _)| *version);
+        opened.or_else(|| self.unopened.get(name).map(|u| u.sealed.version))
+    }
+}
+
+fn open(name: &Name, version: &SealedVersion, vault: &Vault) -> Result<SecretValue, VaultError> {
+    let sealed = Sealed::from_bytes(version.sealed.clone())?;
+    vault.open_value(&SealContext::new(name, version.version), &sealed)
+}
 
 /// The current values of one snapshot.
 pub(super) struct Credentials {
@@ -22,9 +107,10 @@ struct Slot {
 
 impl Credentials {
     /// Every declared credential, with its current value if it has one.
-    pub fn new(declared: &[Credential], values: &HashMap<Name, (u32, Arc<SecretValue>)>) -> Self {
+    pub fn new(declared: &[Credential], values: &Values) -> Self {
         let slot = |c: &Credential| {
-            let (version, value) = values.get(&c.name).map_or((0, None), |(n, v)| (*n, Some(v.clone())));
+            let value = values.opened.get(&c.name).map(|(_, value)| value.clone());
+            let version = values.version(c.name.as_str()).unwrap_or(0);
             Slot { name: c.name.shared(), version, value, expires: c.expires }
         };
         let slots: Vec<Slot> = declared.iter().map(slot).collect();

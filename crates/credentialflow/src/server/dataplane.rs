@@ -1,9 +1,17 @@
-//! Brings what is stored into force: one publisher, whoever asks for it.
+//! Brings what is stored into force: one publisher in each process, whoever asks for it, and a wait for the others.
 
-use super::{copy::LocalCopy, delta::Delta, sandbox::Sandbox, state::State};
+use super::{
+    copy::LocalCopy,
+    delta::Delta,
+    nodes::Nodes,
+    sandbox::Sandbox,
+    state::{State, Taken},
+};
 use anyhow::Context;
 use arc_swap::ArcSwapOption;
-use credentialflow_admin::ports::{BoxFuture, Dataplane, DataplaneStatus, PublishError, Published};
+use credentialflow_admin::ports::{
+    BoxFuture, Dataplane, DataplaneStatus, PublishError, Published, UnavailableCredential,
+};
 use credentialflow_gateway::{Gateway, Snapshot};
 use credentialflow_model::{KeyId, Name, Timestamp, resource::Upstream};
 use credentialflow_policy::RateTable;
@@ -11,8 +19,11 @@ use credentialflow_store::Store;
 use credentialflow_telemetry::Telemetry;
 use credentialflow_vault::Vault;
 use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::SystemTime,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant, SystemTime},
 };
 
 /// Rate limits with this many active keys are exact.
@@ -25,9 +36,11 @@ pub(super) struct Plane {
     telemetry: Telemetry,
     rates: Arc<RateTable>,
     sandbox: Sandbox,
+    nodes: Arc<Nodes>,
     gateway: ArcSwapOption<Gateway>,
     inner: tokio::sync::Mutex<Inner>,
     facts: Mutex<Facts>,
+    guesses_lost: Arc<AtomicU64>,
 }
 
 struct Inner {
@@ -37,6 +50,11 @@ struct Inner {
     /// What is applied to the state but not confirmed by every worker.
     pending: Vec<KeyId>,
     dirty: bool,
+    /// Whether the vault's settings changed and could not be read yet, and when it was last asked.
+    reload_due: bool,
+    reloaded: Option<Instant>,
+    /// Place of the delta that could not be taken in whole.
+    failed: i64,
     /// Whether the gateway was taken out to be shut down.
     ending: bool,
 }
@@ -49,12 +67,32 @@ struct Facts {
     keys: u64,
     workers: u32,
     published: Option<Timestamp>,
+    unavailable: Vec<UnavailableCredential>,
 }
+
+/// What this process enforces.
+#[derive(Clone, Copy)]
+struct Enforced {
+    epoch: u64,
+    workers: u32,
+    seq: i64,
+}
+
+/// How often a vault that may know more than at the last look is asked again.
+const ASK_VAULT: Duration = Duration::from_secs(1);
 
 impl Plane {
     /// A plane without a gateway yet.
-    pub fn new(store: Store, vault: Vault, telemetry: Telemetry, copy: LocalCopy, seed: u64) -> Self {
+    pub fn new(
+        store: Store,
+        vault: Vault,
+        telemetry: Telemetry,
+        copy: LocalCopy,
+        nodes: Arc<Nodes>,
+        seed: u64,
+    ) -> Self {
         Self {
+            nodes,
             store,
             vault,
             telemetry,
@@ -67,10 +105,19 @@ impl Plane {
                 epoch: 0,
                 pending: vec![],
                 dirty: true,
+                reload_due: false,
+                reloaded: None,
+                failed: 0,
                 ending: false,
             }),
             facts: Mutex::default(),
+            guesses_lost: Arc::default(),
         }
+    }
+
+    /// How many audit events about guessing could not be written.
+    pub fn guesses_lost(&self) -> &Arc<AtomicU64> {
+        &self.guesses_lost
     }
 
     /// Counters of limits, to be shared with what else counts.
@@ -92,13 +139,22 @@ impl Plane {
         let copied = self.copied_state(&mut inner.copy);
         let latest = self.store.latest_change().await;
         let reachable = latest.is_ok();
+        // A database restored from a backup may have moved past the copy's place on another way.
+        let copied = match (&latest, copied) {
+            (Ok(latest), Ok(state)) if state.seq <= *latest && self.is_on_the_way_of(&state).await? => Ok(state),
+            (Ok(_), Ok(_)) => {
+                tracing::warn!("the local copy is of another history than the database; it is made anew");
+                Err(anyhow::anyhow!("the local copy is of another history than the database"))
+            }
+            (_, copied) => copied,
+        };
         let mut state = match (latest, copied) {
-            (Ok(latest), Ok(state)) if state.seq <= latest => state,
-            (Ok(_), _) => {
+            (Ok(_), Ok(state)) => state,
+            (Ok(_), Err(_)) => {
                 let mut state = State::empty(&self.vault)?;
                 Delta::read_whole(&self.store, |delta| {
                     inner.copy.write(&delta, &self.vault).context("writing the local copy")?;
-                    state.apply(delta, &self.vault).map(drop)
+                    whole(state.apply(delta, &self.vault))
                 })
                 .await?;
                 state
@@ -109,6 +165,8 @@ impl Plane {
             }
             (Err(other), _) => return Err(other.into()),
         };
+        // From here on others wait for this node; what they changed before is read below.
+        self.nodes.enter(state.seq, reachable).await;
         // While the database is away every question to it takes seconds; the follower goes on asking.
         while reachable && let Ok(Some(delta)) = Delta::read_since(&self.store, state.seq).await {
             // What follows may be sealed with a newer key. Without it the follower goes on, once it can.
@@ -116,13 +174,13 @@ impl Plane {
                 break;
             }
             inner.copy.write(&delta, &self.vault).context("writing the local copy")?;
-            state.apply(delta, &self.vault)?;
+            whole(state.apply(delta, &self.vault))?;
         }
         let sandbox = self.sandbox_for(&state).await?;
         inner.epoch = 1;
         let snapshot = Arc::new(state.compile(1, &self.rates, sandbox)?);
         let gateway = start(snapshot.clone())?.map(Arc::new);
-        self.note(&snapshot, state.seq, gateway.as_ref().map_or(0, |g| g.workers() as u32));
+        self.note(&snapshot, &state, gateway.as_ref().map_or(0, |g| g.workers() as u32));
         self.gateway.store(gateway);
         inner.state = Some(state);
         inner.dirty = false;
@@ -131,7 +189,7 @@ impl Plane {
 
     fn copied_state(&self, copy: &mut LocalCopy) -> anyhow::Result<State> {
         let mut state = State::empty(&self.vault)?;
-        copy.read(&self.vault, |delta| state.apply(delta, &self.vault).map(drop))?;
+        copy.read(&self.vault, |delta| whole(state.apply(delta, &self.vault)))?;
         anyhow::ensure!(state.seq > 0, "the local copy was not finished");
         Ok(state)
     }
@@ -166,53 +224,103 @@ impl Plane {
     /// nothing can be published any more: what is changed from here on is stored, and enforced by the next start.
     pub async fn detach(&self) -> Option<Arc<Gateway>> {
         self.inner.lock().await.ending = true;
-        self.gateway.swap(None)
+        let gateway = self.gateway.swap(None);
+        self.nodes.leave().await;
+        gateway
     }
 
-    /// Brings everything stored into force and waits until every worker has confirmed.
-    pub async fn bring_up_to_date(&self) -> Result<Published, PublishError> {
+    /// Brings everything stored into force, and waits until every worker of every node that is there has confirmed.
+    pub async fn publish(&self) -> Result<Published, PublishError> {
+        let here = self.bring_up_to_date().await?;
+        let confirmed = self.nodes.wait_for(here.seq).await?;
+        Ok(Published {
+            epoch: here.epoch,
+            workers: here.workers + confirmed.workers,
+            nodes: confirmed.nodes,
+            lost: confirmed.lost,
+        })
+    }
+
+    /// Brings everything stored into force in this process, and waits until every worker has confirmed.
+    async fn bring_up_to_date(&self) -> Result<Enforced, PublishError> {
         let mut inner = self.inner.lock().await;
         let inner = &mut *inner;
         let unreadable = |e: anyhow::Error| PublishError::Unreadable(format!("{e:#}"));
         if inner.ending {
             return Err(PublishError::Unreadable("the server is shutting down".into()));
         }
-        let Some(state) = &mut inner.state else {
+        if inner.state.is_none() {
             return Err(PublishError::Unreadable("the gateway has not started: the vault is sealed".into()));
+        }
+        let problem = self.take_in(inner).await?;
+        let Inner { state: Some(state), dirty, pending, epoch, .. } = inner else {
+            return Err(PublishError::Unreadable("the gateway has not started".into()));
         };
+        let gateway = self.gateway.load_full();
+        let workers = gateway.as_ref().map_or(0, |g| g.workers() as u32);
+        if *dirty {
+            let sandbox = self.sandbox_for(state).await.map_err(unreadable)?;
+            let snapshot = state.compile(*epoch + 1, &self.rates, sandbox);
+            let snapshot = Arc::new(snapshot.map_err(|e| PublishError::NotCompiled(e.to_string()))?);
+            *epoch += 1;
+            if let Some(gateway) = &gateway {
+                let installed = gateway.install(snapshot.clone(), pending.clone()).await;
+                installed.map_err(|e| PublishError::NotAcknowledged { acknowledged: e.worker as u32, workers })?;
+            }
+            pending.clear();
+            *dirty = false;
+            self.note(&snapshot, state, workers);
+        } else {
+            self.facts.lock().unwrap_or_else(PoisonError::into_inner).seq = state.seq as u64;
+            self.nodes.enforces(state.seq, workers);
+        }
+        match problem {
+            None => Ok(Enforced { epoch: *epoch, workers, seq: state.seq }),
+            Some(problem) => Err(unreadable(problem)),
+        }
+    }
+
+    /// Takes what is new into the state, and answers what could not be taken in. That does not hold up the rest: what
+    /// was taken in is to be enforced all the same, revocations above all.
+    async fn take_in(&self, inner: &mut Inner) -> Result<Option<anyhow::Error>, PublishError> {
+        let unreadable = |e: anyhow::Error| PublishError::Unreadable(format!("{e:#}"));
+        let Some(state) = &mut inner.state else { return Ok(None) };
+        let mut fresh = false;
+        let mut problem = None;
         loop {
             let delta = Delta::read_since(&self.store, state.seq).await.map_err(|e| unreadable(e.into()))?;
             let Some(delta) = delta else { break };
             if delta.settings {
-                self.vault.reload().await.map_err(|e| unreadable(e.into()))?;
+                inner.reload_due = self.vault.reload().await.is_err();
             }
+            fresh = true;
+            let again = delta.seq == inner.failed;
             // Written before it is in force: a restart must not bring a revoked key back. Where that
             // fails, no copy is better than an old one, and the change is enforced all the same.
-            if let Err(error) = inner.copy.write(&delta, &self.vault) {
+            if !again && let Err(error) = inner.copy.write(&delta, &self.vault) {
                 tracing::error!(error = format!("{error:#}"), "the local copy cannot be written and is given up");
                 inner.copy.give_up();
             }
-            inner.dirty = true;
-            inner.pending.extend(state.apply(delta, &self.vault).map_err(unreadable)?);
-        }
-        let gateway = self.gateway.load_full();
-        let workers = gateway.as_ref().map_or(0, |g| g.workers() as u32);
-        if inner.dirty {
-            let sandbox = self.sandbox_for(state).await.map_err(unreadable)?;
-            let snapshot = state.compile(inner.epoch + 1, &self.rates, sandbox);
-            let snapshot = Arc::new(snapshot.map_err(|e| PublishError::NotCompiled(e.to_string()))?);
-            inner.epoch += 1;
-            if let Some(gateway) = &gateway {
-                let installed = gateway.install(snapshot.clone(), inner.pending.clone()).await;
-                installed.map_err(|e| PublishError::NotAcknowledged { acknowledged: e.worker as u32, workers })?;
+            let seq = delta.seq;
+            let taken = state.apply(delta, &self.vault);
+            inner.dirty |= !again;
+            inner.pending.extend(taken.revoked);
+            if taken.problem.is_some() {
+                inner.failed = seq;
+                problem = taken.problem;
+                break;
             }
-            inner.pending.clear();
-            inner.dirty = false;
-            self.note(&snapshot, state.seq, workers);
-        } else {
-            self.facts.lock().unwrap_or_else(PoisonError::into_inner).seq = state.seq as u64;
         }
-        Ok(Published { epoch: inner.epoch, workers })
+        let asked_lately = inner.reloaded.is_some_and(|at| at.elapsed() < ASK_VAULT);
+        if (state.needs_vault() || inner.reload_due) && (fresh || !asked_lately) {
+            inner.reloaded = Some(Instant::now());
+            // What does not open may be sealed with a key that another node has added meanwhile.
+            if self.vault.reload().await.is_ok() && std::mem::take(&mut inner.reload_due) {
+                state.expect_settings();
+            }
+            inner.dirty |= state.renew(&self.vault);
+        }
+        Ok(problem)
     }
 
     /// Follows the change feed: changes of other processes, and retries of what could not be published.
@@ -220,11 +328,15 @@ impl Plane {
         let mut changes = self.store.subscribe();
         let mut away = false;
         loop {
-            let _ = tokio::time::timeout(std::time::Duration::from_secs(1), changes.changed()).await;
+            let _ = tokio::time::timeout(self.nodes.pause(), changes.changed()).await;
             match self.bring_up_to_date().await {
                 Ok(_) if away => {
                     away = false;
                     tracing::info!("the stored state can be followed again");
+                    // It may have been restored meanwhile, or another server may have taken its place.
+                    if let Err(error) = self.check_history().await {
+                        tracing::warn!(%error, "the audit log could not be compared with what is in force");
+                    }
                 }
                 Ok(_) => {}
                 Err(error) if !away => {
@@ -246,6 +358,62 @@ impl Plane {
         self.sandbox.address()
     }
 
+    /// Whether the database still tells the history that a state was read from.
+    async fn is_on_the_way_of(&self, state: &State) -> Result<bool, credentialflow_store::StoreError> {
+        match state.mark {
+            Some((seq, hash)) => Ok(self.store.audit_hash(seq).await? == Some(hash)),
+            None => Ok(false),
+        }
+    }
+
+    /// Compares the database's history with that of the state in force. Where it is another one (a backup was
+    /// restored, or a standby took over that lacked the last changes), everything is read anew and put into force.
+    pub async fn check_history(&self) -> anyhow::Result<()> {
+        {
+            let inner = self.inner.lock().await;
+            let Some(state) = &inner.state else { return Ok(()) };
+            if inner.ending || self.is_on_the_way_of(state).await? {
+                return Ok(());
+            }
+        }
+        tracing::warn!("the database tells another history than the one in force: everything is read from it anew");
+        self.vault.reload().await?;
+        let mut fresh = State::empty(&self.vault)?;
+        let mut inner = self.inner.lock().await;
+        let inner_mut = &mut *inner;
+        let read = Delta::read_whole(&self.store, |delta| {
+            inner_mut.copy.write(&delta, &self.vault).context("writing the local copy")?;
+            whole(fresh.apply(delta, &self.vault))
+        })
+        .await;
+        if read.is_err() {
+            inner.copy.give_up();
+            return read;
+        }
+        if let Some(old) = inner.state.replace(fresh) {
+            let gone = inner.state.as_ref().map(|fresh| old.keys_gone_in(fresh)).unwrap_or_default();
+            inner.pending.extend(gone);
+        }
+        inner.dirty = true;
+        drop(inner);
+        self.bring_up_to_date().await?;
+        Ok(())
+    }
+
+    /// The version of a credential that every worker of this process injects; `None` while that is not certain.
+    pub async fn version_in_force(&self, credential: &str) -> Option<Option<u32>> {
+        let inner = self.inner.lock().await;
+        let state = inner.state.as_ref().filter(|_| !inner.dirty)?;
+        Some(state.version_in_force(credential))
+    }
+
+    /// Running requests of this process that were injected with a version. Where nobody knows, because the gateway is
+    /// starting or ending, or runs in processes that tell nothing, one counts as running.
+    pub async fn held_here(&self, credential: &str, version: u32) -> u64 {
+        let elsewhere = self.store.is_shared() && !self.nodes.serves();
+        self.count_in_flight(credential, version).await.unwrap_or(u64::from(!elsewhere))
+    }
+
     /// Running requests that were injected with a version; `None` where this process has no gateway.
     pub async fn count_in_flight(&self, credential: &str, version: u32) -> Option<u64> {
         let gateway = self.gateway.load_full()?;
@@ -257,24 +425,41 @@ impl Plane {
         self.gateway.load().as_ref().map_or((0, 0), |g| g.load())
     }
 
+    /// Bytes held of the workers' memory budgets, and how often something did not fit.
+    pub fn memory(&self) -> (u64, u64) {
+        self.gateway.load().as_ref().map_or((0, 0), |g| g.memory())
+    }
+
     async fn sandbox_for(&self, state: &State) -> anyhow::Result<Option<String>> {
         if state.uses_sandbox() { self.sandbox.start().await.map(Some) } else { Ok(self.sandbox.address()) }
     }
 
-    fn note(&self, snapshot: &Snapshot, seq: i64, workers: u32) {
+    fn note(&self, snapshot: &Snapshot, state: &State, workers: u32) {
         let mut facts = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
         *facts = Facts {
             epoch: snapshot.epoch,
-            seq: seq as u64,
+            seq: state.seq as u64,
             routes: snapshot.route_count() as u64,
             keys: snapshot.key_count() as u64,
             workers: facts.workers.max(workers),
             published: Some(SystemTime::now().into()),
+            unavailable: state.unavailable(),
         };
+        self.nodes.enforces(state.seq, workers);
+        self.telemetry.metrics().set_gauge(
+            "credentials_unavailable",
+            "Credentials whose current version does not open",
+            facts.unavailable.len() as i64,
+        );
         self.telemetry.metrics().set_gauge("routes", "Routes in force", facts.routes as i64);
         self.telemetry.metrics().set_gauge("keys", "Keys accepted", facts.keys as i64);
         self.telemetry.metrics().set_gauge("snapshot_epoch", "Epoch of the snapshot in force", facts.epoch as i64);
     }
+}
+
+/// A state that is read to be served first must be whole.
+fn whole(taken: Taken) -> anyhow::Result<()> {
+    taken.problem.map_or(Ok(()), Err)
 }
 
 /// The admin API's view of a plane.
@@ -282,7 +467,7 @@ pub(super) struct Port(pub Arc<Plane>);
 
 impl Dataplane for Port {
     fn publish(&self) -> BoxFuture<'_, Result<Published, PublishError>> {
-        Box::pin(self.0.bring_up_to_date())
+        Box::pin(self.0.publish())
     }
 
     fn status(&self) -> DataplaneStatus {
@@ -298,12 +483,18 @@ impl Dataplane for Port {
             seq: facts.seq,
             published: facts.published,
             records_dropped: self.0.telemetry.status().dropped,
+            guesses_lost: self.0.guesses_lost.load(Relaxed),
+            memory: self.0.memory().0,
+            stale: self.0.nodes.is_stale(),
+            unavailable: facts.unavailable,
+            nodes: self.0.nodes.list(),
         }
     }
 
-    fn in_flight(&self, credential: &str, version: u32) -> u64 {
-        let ask = self.0.count_in_flight(credential, version);
-        // The port is synchronous; the control runtime has several threads, so one may wait here.
-        tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(ask)).unwrap_or(0)
+    fn in_flight<'a>(&'a self, credential: &'a str, version: u32) -> BoxFuture<'a, u64> {
+        Box::pin(async move {
+            let mine = self.0.count_in_flight(credential, version).await.unwrap_or(0);
+            mine.saturating_add(self.0.nodes.others_told(credential, Some(version)).await.0)
+        })
     }
 }

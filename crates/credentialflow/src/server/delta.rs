@@ -6,7 +6,7 @@ use credentialflow_model::{
     resource::{Key, Kind},
 };
 use credentialflow_policy::{KeyExtras, KeyRecord, KeySecret};
-use credentialflow_store::{ChangeKind, KeySecretRow, Store, StoreError};
+use credentialflow_store::{ChangeKind, CredentialVersionRow, KeySecretRow, Store, StoreError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -25,6 +25,9 @@ pub(super) struct Delta {
     pub credentials: Vec<(Name, Option<SealedVersion>)>,
     /// Whether the vault's settings changed.
     pub settings: bool,
+    /// A place in the audit chain that is not before any of this, and its hash: by them a database that
+    /// was restored and has gone another way since is told apart.
+    pub mark: Option<(u64, [u8; 32])>,
 }
 
 /// What the gateway needs of a key.
@@ -46,10 +49,17 @@ struct SecretData {
 }
 
 /// A sealed value.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(super) struct SealedVersion {
     pub version: u32,
     pub sealed: Vec<u8>,
+}
+
+impl SealedVersion {
+    /// A version without bytes stays one: it is in force, and does not open.
+    fn of(row: CredentialVersionRow) -> Self {
+        Self { version: row.version, sealed: row.sealed.unwrap_or_default() }
+    }
 }
 
 /// Above so many changes of one kind, the kind is read whole.
@@ -128,10 +138,8 @@ impl Delta {
             delta.read_kind(store, kind).await?;
         }
         for row in store.live_credential_versions().await? {
-            if row.state == VersionState::Current
-                && let Some(sealed) = row.sealed
-            {
-                delta.credentials.push((row.credential, Some(SealedVersion { version: row.version, sealed })));
+            if row.state == VersionState::Current {
+                delta.credentials.push((row.credential.clone(), Some(SealedVersion::of(row))));
             }
         }
         take(delta)?;
@@ -146,7 +154,7 @@ impl Delta {
                 Ok::<(), E>(())
             })
             .await?;
-        take(Self { seq, ..piece })
+        take(Self { seq, mark: Some(store.audit_head().await?), ..piece })
     }
 
     /// Reads what changed after a place in the feed; `None`: nothing did.
@@ -188,9 +196,9 @@ impl Delta {
         for credential in credentials {
             let versions = store.credential_versions(credential).await?;
             let current = versions.into_iter().find(|v| v.state == VersionState::Current);
-            let sealed = current.and_then(|v| v.sealed.map(|sealed| SealedVersion { version: v.version, sealed }));
-            delta.credentials.push((name(credential)?, sealed));
+            delta.credentials.push((name(credential)?, current.map(SealedVersion::of)));
         }
+        delta.mark = Some(store.audit_head().await?);
         Ok(Some(delta))
     }
 

@@ -1,6 +1,6 @@
 //! What happens by itself, again and again.
 
-use super::dataplane::Plane;
+use super::{dataplane::Plane, nodes::Nodes};
 use crate::settings::TlsFiles;
 use credentialflow_gateway::net::tls::Certificate;
 use credentialflow_model::{
@@ -13,17 +13,28 @@ use credentialflow_vault::Vault;
 use std::{
     path::Path,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
+
+/// Between two writings of uses, while few keys are in use.
+const USES_EVERY: Duration = Duration::from_secs(2);
+/// And at most, when so many are in use that writing takes long.
+const USES_EVERY_AT_MOST: Duration = Duration::from_secs(60);
+/// Writing uses takes this part of the time: one in so many.
+const USES_SHARE: u32 = 50;
+/// Uses of one transaction: whoever stands in line for the writer, such as a revocation, waits for no more.
+const USES_BATCH: usize = 2048;
 
 /// Writes when and how often each key and credential was used. What cannot be written now stays for later.
 pub(super) async fn record_uses(store: Store, telemetry: Telemetry) {
     let mut waiting = Uses { keys: vec![], credentials: vec![] };
-    let mut interval = tokio::time::interval(Duration::from_secs(2));
+    let mut pause = USES_EVERY;
     loop {
-        interval.tick().await;
+        tokio::time::sleep(pause).await;
         collect(&telemetry, &mut waiting);
+        let began = Instant::now();
         write(&store, &mut waiting).await;
+        pause = (began.elapsed() * USES_SHARE).clamp(USES_EVERY, USES_EVERY_AT_MOST);
     }
 }
 
@@ -35,7 +46,7 @@ pub(super) async fn record_last_uses(store: &Store, telemetry: &Telemetry) {
 }
 
 /// While the database is away at most this many uses wait; older ones are then known from the call log alone.
-const MOST_WAITING: usize = 100_000;
+const MOST_WAITING: usize = 1 << 20;
 
 fn collect(telemetry: &Telemetry, waiting: &mut Uses) {
     let deltas = telemetry.last_use().take_deltas();
@@ -58,34 +69,49 @@ fn collect(telemetry: &Telemetry, waiting: &mut Uses) {
 }
 
 async fn write(store: &Store, waiting: &mut Uses) {
-    if waiting.keys.is_empty() && waiting.credentials.is_empty() {
-        return;
+    while !waiting.keys.is_empty() || !waiting.credentials.is_empty() {
+        let keys = waiting.keys.split_off(waiting.keys.len().saturating_sub(USES_BATCH));
+        let credentials = waiting.credentials.split_off(waiting.credentials.len().saturating_sub(USES_BATCH));
+        let mut batch = Uses { keys, credentials };
+        if store.record_uses(&batch).await.is_err() {
+            waiting.keys.append(&mut batch.keys);
+            waiting.credentials.append(&mut batch.credentials);
+            return;
+        }
     }
-    if store.record_uses(waiting).await.is_ok() {
-        waiting.keys.clear();
-        waiting.credentials.clear();
-    }
+    // A million keys once in use are no reason to keep their room.
+    waiting.keys.shrink_to(USES_BATCH);
 }
 
-/// Signs the audit chain's newest place, forgets answers kept for repeating, and ends credentials
-/// whose time is over.
-pub(super) async fn housekeeping(store: Store, vault: Vault, plane: Arc<Plane>) {
+/// Keeps the local copy short and true. What one node does for all: signs the audit chain's newest place, forgets
+/// answers kept for repeating and nodes long lost, and ends credentials whose time is over.
+pub(super) async fn housekeeping(store: Store, vault: Vault, plane: Arc<Plane>, nodes: Arc<Nodes>) {
+    let for_all = nodes.jobs();
     let mut interval = tokio::time::interval(Duration::from_secs(60));
-    let mut rounds = 0u64;
+    let (mut shortened, mut signed) = (None, None);
+    let hour_over = |last: Option<Instant>| last.is_none_or(|at| at.elapsed() >= Duration::from_secs(3600));
     loop {
         interval.tick().await;
         if vault.is_sealed() {
             continue;
         }
-        if rounds.is_multiple_of(60) {
-            warn("a checkpoint of the audit log", vault.checkpoint_audit().await.map(drop));
+        if hour_over(shortened) {
+            shortened = Some(Instant::now());
             warn("shortening the local copy", plane.shorten_copy().await);
+        }
+        warn("comparing the audit log with what is in force", plane.check_history().await);
+        if !*for_all.borrow() {
+            continue;
+        }
+        if hour_over(signed) {
+            signed = Some(Instant::now());
+            warn("a checkpoint of the audit log", vault.checkpoint_audit().await.map(drop));
             warn("forgetting old answers", store.purge_idempotency().await.map(drop));
         }
-        rounds += 1;
+        warn("forgetting lost nodes", nodes.tidy().await);
         match expire(&store, &vault).await {
             Ok(0) => {}
-            Ok(_) => drop(plane.bring_up_to_date().await),
+            Ok(_) => drop(plane.publish().await),
             Err(error) => tracing::warn!(%error, "expired credentials could not be looked for"),
         }
     }

@@ -6,10 +6,12 @@ mod credentials;
 mod dataplane;
 mod delta;
 mod jobs;
+mod nodes;
 mod ports;
 mod sandbox;
 mod start;
 mod state;
+mod traffic;
 mod verify;
 
 pub use start::run;

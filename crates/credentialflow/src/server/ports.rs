@@ -1,7 +1,6 @@
 //! The small adapters between rooms that do not know one another.
 
-use super::dataplane::Plane;
-use credentialflow_admin::ports::Rotations;
+use super::{dataplane::Plane, nodes::Nodes};
 use credentialflow_gateway::ports::{GuessListener, RecordSink};
 use credentialflow_model::{Actor, KeyId, Name, SecretValue, UsageRecord};
 use credentialflow_store::Store;
@@ -10,7 +9,14 @@ use credentialflow_vault::{
     engine::BoxFuture,
     rotation::ports::{Publisher, RefusalCounts, Target, Traffic, VerifyOutcome},
 };
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 use tokio::sync::mpsc;
 
 /// Records go from the gateway to the recorder.
@@ -22,21 +28,34 @@ impl RecordSink for Records {
     }
 }
 
-/// Guessing goes into the audit log, one event at a time and never on a gateway thread.
-pub(super) struct Guesses(mpsc::Sender<(IpAddr, Option<KeyId>)>);
+/// Guessing goes into the audit log, one event at a time and never on a gateway thread. Events that
+/// cannot be written are counted.
+pub(super) struct Guesses {
+    waiting: mpsc::Sender<(IpAddr, Option<KeyId>)>,
+    lost: Arc<AtomicU64>,
+}
+
+/// While the database is away, writing is tried again this often.
+const AGAIN: Duration = Duration::from_secs(1);
 
 impl Guesses {
-    /// Starts writing.
-    pub fn start(store: Store) -> Self {
-        let (sender, mut receiver) = mpsc::channel(256);
+    /// Starts writing; `lost` counts the events that were not.
+    pub fn start(store: Store, lost: Arc<AtomicU64>) -> Self {
+        let (waiting, mut receiver) = mpsc::channel(256);
+        let failed = lost.clone();
         tokio::spawn(async move {
             while let Some((source, key)) = receiver.recv().await {
-                if let Err(error) = note(&store, source, key).await {
-                    tracing::error!(%error, %source, "guessing of keys could not be written to the audit log");
+                while let Err(error) = note(&store, source, key).await {
+                    if !error.is_transient() {
+                        failed.fetch_add(1, Relaxed);
+                        tracing::error!(%error, %source, "guessing of keys could not be written to the audit log");
+                        break;
+                    }
+                    tokio::time::sleep(AGAIN).await;
                 }
             }
         });
-        Self(sender)
+        Self { waiting, lost }
     }
 }
 
@@ -49,33 +68,48 @@ async fn note(store: &Store, source: IpAddr, key: Option<KeyId>) -> Result<(), c
 
 impl GuessListener for Guesses {
     fn guessing(&self, source: IpAddr, key: Option<KeyId>) {
-        // Announced once in ten minutes for each source and key; with 256 waiting, more tell nothing new.
-        let _ = self.0.try_send((source, key));
+        // Announced once in ten minutes for each source and key. With 256 waiting there is a flood, or no
+        // database; that events are missing is told by the count.
+        if self.waiting.try_send((source, key)).is_err() {
+            self.lost.fetch_add(1, Relaxed);
+        }
     }
 }
 
 /// What rotations see of the traffic, and how they put a change into force.
 pub(super) struct RotationPorts {
     pub plane: Arc<Plane>,
+    pub nodes: Arc<Nodes>,
     pub telemetry: Telemetry,
 }
 
 impl Traffic for RotationPorts {
     fn in_flight<'a>(&'a self, credential: &'a Name, version: u32) -> BoxFuture<'a, u64> {
-        // Without a gateway here (it runs in other processes, or is ending) nobody knows; so one counts as
-        // running, and the old version is kept until its time is over.
-        Box::pin(async move { self.plane.count_in_flight(credential.as_str(), version).await.unwrap_or(1) })
+        Box::pin(async move {
+            let mine = self.plane.held_here(credential.as_str(), version).await;
+            match self.nodes.others_in_flight(credential.as_str(), version).await {
+                Ok(others) => mine.saturating_add(others),
+                // Nobody knows; the old version is kept.
+                Err(error) => {
+                    tracing::debug!(%error, "the other nodes cannot be asked for running requests");
+                    mine.saturating_add(1)
+                }
+            }
+        })
     }
 
     fn refused_since<'a>(&'a self, credential: &'a Name, version: u32) -> BoxFuture<'a, RefusalCounts> {
-        let answers = self.telemetry.last_use().refusals(credential.as_str(), version);
-        Box::pin(std::future::ready(RefusalCounts { refused: answers.refused, served: answers.served }))
+        Box::pin(async move {
+            let mine = self.telemetry.last_use().refusals(credential.as_str(), version);
+            let (_, (refused, served)) = self.nodes.others_told(credential.as_str(), None).await;
+            RefusalCounts { refused: mine.refused + refused, served: mine.served + served }
+        })
     }
 }
 
 impl Publisher for RotationPorts {
     fn publish(&self) -> BoxFuture<'_, Result<(), String>> {
-        Box::pin(async { self.plane.bring_up_to_date().await.map(drop).map_err(|e| e.to_string()) })
+        Box::pin(async { self.plane.publish().await.map(drop).map_err(|e| e.to_string()) })
     }
 }
 
@@ -88,11 +122,4 @@ impl Target for RotationPorts {
             }
         })
     }
-}
-
-/// Rotations look for work by themselves after every commit; nothing needs waking.
-pub(super) struct Awake;
-
-impl Rotations for Awake {
-    fn wake(&self) {}
 }

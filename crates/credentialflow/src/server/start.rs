@@ -5,7 +5,9 @@ use super::{
     copy::LocalCopy,
     dataplane::{Plane, Port},
     jobs,
-    ports::{Awake, Guesses, Records, RotationPorts},
+    nodes::{Identity, Nodes},
+    ports::{Guesses, Records, RotationPorts},
+    traffic,
 };
 use crate::settings::{Role, ServerSettings, TlsFiles};
 use anyhow::{Context, bail, ensure};
@@ -23,7 +25,12 @@ use credentialflow_policy::{FailureThrottle, ThrottleSettings};
 use credentialflow_store::Store;
 use credentialflow_telemetry::{Recorder, RecorderSettings};
 use credentialflow_vault::{RotationRunner, SealInput, Vault, VaultError, seal};
-use std::{fs::File, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    fs::File,
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 use tokio::{net::TcpListener, sync::watch};
 
 /// Runs the server until it is told to stop and has drained.
@@ -46,7 +53,9 @@ pub async fn run(settings: ServerSettings) -> anyhow::Result<()> {
 
     let seed = random()?;
     let copy = LocalCopy::open(&copy_dir(&settings), is_remote(&settings))?;
-    let plane = Arc::new(Plane::new(store.clone(), vault.clone(), telemetry.clone(), copy, seed));
+    let nodes = Arc::new(Nodes::new(store.clone(), identity(&settings), random()?));
+    let plane = Plane::new(store.clone(), vault.clone(), telemetry.clone(), copy, nodes.clone(), seed);
+    let plane = Arc::new(plane);
     let (stop, stopped) = watch::channel(false);
 
     let control = if settings.role == Role::Gateway {
@@ -54,7 +63,7 @@ pub async fn run(settings: ServerSettings) -> anyhow::Result<()> {
     } else {
         Some(start_control(&settings, &store, &vault, &plane, &recorder, stopped.clone()).await?)
     };
-    let serve = start_when_unsealed(&settings, &store, &vault, &plane, &recorder, seed, stopped.clone());
+    let serve = start_when_unsealed(&settings, &store, &vault, &plane, &nodes, &recorder, seed, stopped.clone());
     tokio::select! {
         started = serve => started?,
         () = signalled() => {}
@@ -79,6 +88,7 @@ pub async fn run(settings: ServerSettings) -> anyhow::Result<()> {
         }
         Err(error) => tracing::warn!(%error, "the last uses could not be written; the call log has them"),
     }
+    nodes.end().await;
     store.close().await;
     tracing::info!("ended");
     Ok(())
@@ -130,6 +140,7 @@ async fn start_when_unsealed(
     store: &Store,
     vault: &Vault,
     plane: &Arc<Plane>,
+    nodes: &Arc<Nodes>,
     recorder: &Recorder,
     seed: u64,
     stopped: watch::Receiver<bool>,
@@ -150,11 +161,15 @@ async fn start_when_unsealed(
         let gateway = Gateway::start(Start {
             address: settings.gateway,
             workers: settings.workers.unwrap_or_else(cores),
-            settings: credentialflow_gateway::Settings { drain: settings.drain, ..Default::default() },
+            settings: credentialflow_gateway::Settings {
+                drain: settings.drain,
+                memory: settings.worker_memory,
+                ..Default::default()
+            },
             snapshot,
             records: Arc::new(Records(recorder.sender())),
             throttle: Arc::new(FailureThrottle::new(plane.rates().clone(), ThrottleSettings::default())),
-            guesses: Arc::new(Guesses::start(store.clone())),
+            guesses: Arc::new(Guesses::start(store.clone(), plane.guesses_lost().clone())),
             tls: server_tls(settings.gateway_tls.as_ref())?,
             seed,
         })
@@ -162,24 +177,102 @@ async fn start_when_unsealed(
         tracing::info!(address = %gateway.address(), workers = gateway.workers(), "the gateway serves");
         Ok(Some(gateway))
     };
+    let heard = nodes.clone();
+    tokio::spawn(async move { heard.run().await });
     plane.begin(start).await.context("loading the stored state")?;
+    count_nodes(nodes, recorder);
+    tokio::spawn(traffic::report(plane.clone(), nodes.clone(), store.clone(), recorder.telemetry()));
     if settings.role != Role::Control {
         let metrics = recorder.telemetry();
         let (a, b) = (plane.clone(), plane.clone());
         metrics.metrics().register_gauge("connections", "Open connections of callers", move || a.load().0 as i64);
         metrics.metrics().register_gauge("requests_in_flight", "Requests being served", move || b.load().1 as i64);
+        count_limits(plane, metrics.metrics());
     }
     tokio::spawn(jobs::record_uses(store.clone(), recorder.telemetry()));
-    tokio::spawn(jobs::housekeeping(store.clone(), vault.clone(), plane.clone()));
+    tokio::spawn(jobs::housekeeping(store.clone(), vault.clone(), plane.clone(), nodes.clone()));
     let follower = plane.clone();
     tokio::spawn(async move { follower.follow().await });
     if settings.role != Role::Gateway {
-        let ports = Arc::new(RotationPorts { plane: plane.clone(), telemetry: recorder.telemetry() });
+        let telemetry = recorder.telemetry();
+        let ports = Arc::new(RotationPorts { plane: plane.clone(), nodes: nodes.clone(), telemetry });
         let runner = RotationRunner::new(vault.clone(), ports.clone(), ports.clone(), ports, Default::default());
-        let mut stopped = stopped.clone();
-        tokio::spawn(async move { runner.run(async move { drop(stopped.wait_for(|s| *s).await) }).await });
+        tokio::spawn(run_rotations(runner, nodes.jobs(), stopped));
     }
     std::future::pending().await
+}
+
+/// Runs rotations while this node is the one that does, until the process is told to stop. What another node has
+/// begun is resumed from what is stored, and the other way round.
+async fn run_rotations(runner: RotationRunner, mut mine: watch::Receiver<bool>, mut stopped: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            _ = stopped.wait_for(|s| *s) => return,
+            begun = mine.wait_for(|mine| *mine) => if begun.is_err() { return },
+        }
+        runner
+            .run(async {
+                tokio::select! {
+                    _ = stopped.wait_for(|s| *s) => {}
+                    _ = mine.wait_for(|mine| !*mine) => {}
+                }
+            })
+            .await;
+    }
+}
+
+/// How many nodes there are, and whether this one is heard.
+fn count_nodes(nodes: &Arc<Nodes>, recorder: &Recorder) {
+    let telemetry = recorder.telemetry();
+    let (live, lost, stale) = (nodes.clone(), nodes.clone(), nodes.clone());
+    let metrics = telemetry.metrics();
+    metrics.register_gauge(
+        "nodes_live",
+        "Nodes that were heard within their lifetime, this one among them",
+        move || live.count_others().0 as i64 + 1,
+    );
+    metrics.register_gauge("nodes_lost", "Nodes that have been silent past their lifetime", move || {
+        lost.count_others().1 as i64
+    });
+    metrics.register_gauge("node_stale", "1 while other nodes no longer wait for this one", move || {
+        i64::from(stale.is_stale())
+    });
+}
+
+/// What this process is among others on its database.
+fn identity(settings: &ServerSettings) -> Identity {
+    let serves = settings.role != Role::Control;
+    let port = if serves { settings.gateway.port() } else { settings.control.port() };
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let name = settings.node_name.clone().unwrap_or_else(|| format!("{host}:{port}"));
+    Identity { name, serves, controls: settings.role != Role::Gateway }
+}
+
+/// What was held, refused or lost because it would have had no end.
+fn count_limits(plane: &Arc<Plane>, metrics: &credentialflow_telemetry::Metrics) {
+    let (held, over, lost) = (plane.clone(), plane.clone(), plane.guesses_lost().clone());
+    metrics.register_gauge(
+        "memory_held_bytes",
+        "Bytes that HTTP/2 requests and buffered model bodies hold of the workers' memory budgets",
+        move || held.memory().0 as i64,
+    );
+    metrics.register_counter("memory_refusals", "How often something did not fit into a memory budget", move || {
+        over.memory().1 as i64
+    });
+    metrics.register_counter("guess_events_lost", "Audit events about guessing of keys that were not written", move || {
+        lost.load(Relaxed) as i64
+    });
+    let (configured, made_up) = (plane.rates().clone(), plane.rates().clone());
+    metrics.register_counter(
+        "limit_evictions",
+        "States of limits that gave way although they were active: the table is too small",
+        move || configured.evictions() as i64,
+    );
+    metrics.register_counter(
+        "limit_evictions_by_flood",
+        "The same among sources and claimed key ids, which anyone can make up",
+        move || made_up.made_up_evictions() as i64,
+    );
 }
 
 fn unseal_input(settings: &ServerSettings) -> anyhow::Result<Option<SealInput>> {
@@ -212,7 +305,6 @@ async fn start_control(
         vault.clone(),
         recorder.telemetry(),
         Arc::new(Port(plane.clone())),
-        Arc::new(Awake),
         AdminSettings {
             tls: tls.is_some(),
             key_prefix: settings.key_prefix.clone(),
@@ -222,7 +314,9 @@ async fn start_control(
     );
     let router = control::with_console(credentialflow_admin::router(admin));
     tracing::info!(address = %listener.local_addr()?, "the control plane serves");
-    Ok(tokio::spawn(control::serve(listener, tls, router, async move { drop(stopped.wait_for(|s| *s).await) })))
+    let limits = control::Limits::new(settings.control_connections);
+    let stop = async move { drop(stopped.wait_for(|s| *s).await) };
+    Ok(tokio::spawn(control::serve(listener, tls, router, limits, stop)))
 }
 
 fn server_tls(files: Option<&TlsFiles>) -> anyhow::Result<Option<Arc<rustls::ServerConfig>>> {

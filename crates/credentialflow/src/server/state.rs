@@ -1,15 +1,19 @@
 //! The state the gateway runs, built from deltas alone: from the store, or from the local copy.
 
-use super::{credentials::Credentials, delta::Delta};
+use super::{
+    credentials::{Credentials, Values},
+    delta::{Delta, KeyData},
+};
+use credentialflow_admin::ports::UnavailableCredential;
 use credentialflow_gateway::{Snapshot, snapshot};
 use credentialflow_model::{
-    KeyId, Name, ResourceSet, SecretValue,
+    KeyId, Name, ResourceSet,
     resource::{Application, Credential, Kind, Model, Resource, Route, Team, Upstream},
 };
 use credentialflow_policy::{ApiKey, KeyChange, KeyTable, Peppers, RateTable};
-use credentialflow_vault::{SealContext, Sealed, Vault};
+use credentialflow_vault::Vault;
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
 };
@@ -21,8 +25,22 @@ pub(super) struct State {
     keys: KeyTable,
     /// Key ids by a hash of the key's name: a key that is gone is known only by its name.
     ids: HashMap<u64, KeyId>,
-    values: HashMap<Name, (u32, Arc<SecretValue>)>,
+    values: Values,
     api_key: ApiKey,
+    /// Whether the vault's settings changed and could not be taken in yet.
+    settings_due: bool,
+    /// A place in the audit chain that is not before anything taken in, and its hash.
+    pub mark: Option<(u64, [u8; 32])>,
+}
+
+/// What taking a delta in led to.
+#[derive(Default)]
+pub(super) struct Taken {
+    /// Keys whose running requests are to be cut.
+    pub revoked: Vec<KeyId>,
+    /// What could not be taken in. Everything else was; the place in the feed stays, so that the delta
+    /// is read again and nothing in it is passed over.
+    pub problem: Option<anyhow::Error>,
 }
 
 /// Largest model call; it is held in memory.
@@ -36,42 +54,94 @@ impl State {
             set: ResourceSet::default(),
             keys: KeyTable::empty(),
             ids: HashMap::new(),
-            values: HashMap::new(),
+            values: Values::default(),
             api_key: api_key(vault)?,
+            settings_due: false,
+            mark: None,
         })
     }
 
-    /// Takes a delta in. Returns the keys whose running requests are to be cut. Where that fails, the
-    /// place in the feed stays, so that the delta is read again and no revocation in it is passed over.
-    pub fn apply(&mut self, delta: Delta, vault: &Vault) -> anyhow::Result<Vec<KeyId>> {
+    /// Takes a delta in. Keys come first: whatever else is damaged, no revocation waits for it. A
+    /// credential whose value does not open is unavailable and holds nothing else up.
+    pub fn apply(&mut self, delta: Delta, vault: &Vault) -> Taken {
         // While one process takes over from another, both write the local copy; what the state has already
         // had must not come back over what followed.
         if !delta.whole && delta.seq != 0 && delta.seq <= self.seq {
-            return Ok(Vec::new());
+            return Taken::default();
         }
         if delta.whole {
-            *self = Self::empty(vault)?;
-        } else if delta.settings {
-            self.api_key = api_key(vault)?;
-        }
-        for (kind, name, body) in delta.resources {
-            self.put(kind, &name, body.as_deref())?;
-        }
-        for (name, version) in delta.credentials {
-            match version {
-                None => drop(self.values.remove(&name)),
-                Some(v) => {
-                    let sealed = Sealed::from_bytes(v.sealed)?;
-                    let value = vault.open_value(&SealContext::new(&name, v.version), &sealed)?;
-                    self.values.insert(name, (v.version, Arc::new(value)));
-                }
+            match Self::empty(vault) {
+                Ok(empty) => *self = empty,
+                Err(error) => return Taken { problem: Some(error), ..Taken::default() },
             }
         }
+        let mut taken = Taken { revoked: self.put_keys(delta.keys), problem: None };
+        if delta.settings {
+            self.settings_due = true;
+            self.renew(vault);
+        }
+        for (kind, name, body) in delta.resources {
+            if let Err(error) = self.put(kind, &name, body.as_deref()) {
+                let told = error.context(format!("{}/{name} cannot be read", kind.as_str()));
+                taken.problem.get_or_insert(told);
+            }
+        }
+        for (name, version) in delta.credentials {
+            self.values.put(name, version, vault);
+        }
+        if taken.problem.is_none() {
+            self.seq = delta.seq;
+            self.mark = delta.mark.or(self.mark);
+        }
+        taken
+    }
+
+    /// Takes in what the vault could not give before: newer settings, values that did not open. Answers
+    /// whether anything changed.
+    pub fn renew(&mut self, vault: &Vault) -> bool {
+        let mut changed = self.values.try_again(vault);
+        if self.settings_due
+            && let Ok(api_key) = api_key(vault)
+        {
+            self.api_key = api_key;
+            self.settings_due = false;
+            changed = true;
+        }
+        changed
+    }
+
+    /// The vault has newer settings than those taken in.
+    pub fn expect_settings(&mut self) {
+        self.settings_due = true;
+    }
+
+    /// Whether newer settings of the vault, or an unsealed one, may make more of the state usable.
+    pub fn needs_vault(&self) -> bool {
+        self.settings_due || self.values.lacks_a_key()
+    }
+
+    /// Credentials whose current version does not open.
+    pub fn unavailable(&self) -> Vec<UnavailableCredential> {
+        self.values.unavailable()
+    }
+
+    /// The version of a credential that is in force.
+    pub fn version_in_force(&self, credential: &str) -> Option<u32> {
+        self.values.version(credential)
+    }
+
+    /// Keys that another state no longer has.
+    pub fn keys_gone_in(&self, other: &Self) -> Vec<KeyId> {
+        let kept: HashSet<KeyId> = other.ids.values().copied().collect();
+        self.ids.values().copied().filter(|id| !kept.contains(id)).collect()
+    }
+
+    fn put_keys(&mut self, keys: Vec<(Name, Option<KeyData>)>) -> Vec<KeyId> {
         let mut revoked = Vec::new();
-        let mut changes = Vec::with_capacity(delta.keys.len());
-        for (name, data) in delta.keys {
+        let mut changes = Vec::with_capacity(keys.len());
+        for (name, data) in keys {
             let hash = hashed(&name);
-            match data.and_then(|d| d.into_record()) {
+            match data.and_then(KeyData::into_record) {
                 Some(record) => {
                     if let Some(old) = self.ids.insert(hash, record.id).filter(|old| *old != record.id) {
                         changes.push(KeyChange::Remove(old));
@@ -90,8 +160,7 @@ impl State {
         if !changes.is_empty() {
             self.keys = self.keys.with_changes(changes);
         }
-        self.seq = delta.seq;
-        Ok(revoked)
+        revoked
     }
 
     /// The running form of this state.
@@ -166,26 +235,84 @@ fn hashed(name: &Name) -> u64 {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::{super::delta::SealedVersion, *};
-    use credentialflow_model::Actor;
+    use credentialflow_model::{Actor, SecretValue};
     use credentialflow_store::Store;
-    use credentialflow_vault::SealInput;
+    use credentialflow_vault::{SealContext, SealInput};
 
-    #[tokio::test]
-    async fn what_cannot_be_taken_in_is_not_passed_over() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::connect(&format!("sqlite:{}", dir.path().join("state.db").display())).await.unwrap();
+    async fn vault(dir: &std::path::Path) -> Vault {
+        let store = Store::connect(&format!("sqlite:{}", dir.join("state.db").display())).await.unwrap();
         store.migrate().await.unwrap();
         let input = SealInput::Environment(SecretValue::from("a passphrase of a test"));
-        let vault = Vault::init(&store, &Actor::operator(), input).await.unwrap().vault;
+        Vault::init(&store, &Actor::operator(), input).await.unwrap().vault
+    }
+
+    fn sealed(vault: &Vault, name: &str, version: u32) -> Option<SealedVersion> {
+        let context = SealContext::new(&name.parse().unwrap(), version);
+        let sealed = vault.seal_value(&context, &SecretValue::from("a value")).unwrap().into_bytes();
+        Some(SealedVersion { version, sealed })
+    }
+
+    #[tokio::test]
+    async fn a_value_that_does_not_open_makes_its_credential_unavailable_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let vault = vault(dir.path()).await;
         let mut state = State::empty(&vault).unwrap();
+        let name = |text: &str| text.parse::<Name>().unwrap();
+        let mut unknown_key = sealed(&vault, "unknown-key", 1).unwrap();
+        unknown_key.sealed[2..6].fill(9);
+        let damaged = SealedVersion { version: 2, sealed: b"damaged".to_vec() };
+        let empty = SealedVersion { version: 3, sealed: vec![] };
+        let credentials = vec![
+            (name("good"), sealed(&vault, "good", 1)),
+            (name("damaged"), Some(damaged)),
+            (name("elsewhere"), sealed(&vault, "good", 1)),
+            (name("unknown-key"), Some(unknown_key)),
+            (name("empty"), Some(empty)),
+        ];
+        let taken = state.apply(Delta { seq: 5, credentials, ..Delta::default() }, &vault);
+        assert!(taken.problem.is_none(), "{:?}", taken.problem);
+        assert_eq!(state.seq, 5, "the place moves on");
+        let unavailable: Vec<_> = state.unavailable().into_iter().map(|u| (u.credential, u.version)).collect();
+        let expected = [("damaged", 2), ("elsewhere", 1), ("empty", 3), ("unknown-key", 1)];
+        assert_eq!(unavailable, expected.map(|(n, v)| (n.to_owned(), v)));
+        assert_eq!(state.version_in_force("damaged"), Some(2), "the old version is not used in its place");
+        // A new value, or the end of the credential, ends it.
+        let credentials = vec![(name("damaged"), sealed(&vault, "damaged", 3)), (name("empty"), None)];
+        state.apply(Delta { seq: 6, credentials, ..Delta::default() }, &vault);
+        assert_eq!(state.unavailable().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn what_a_sealed_vault_cannot_open_opens_after_it_was_unsealed() {
+        let dir = tempfile::tempdir().unwrap();
+        let vault = vault(dir.path()).await;
+        let mut state = State::empty(&vault).unwrap();
+        let credentials = vec![("token".parse().unwrap(), sealed(&vault, "token", 1))];
+        vault.seal();
+        let delta = Delta { seq: 5, settings: true, credentials, ..Delta::default() };
+        assert!(state.apply(delta, &vault).problem.is_none());
+        assert!(state.needs_vault() && !state.renew(&vault));
+        vault.unseal(SealInput::Environment(SecretValue::from("a passphrase of a test"))).await.unwrap();
+        assert!(state.renew(&vault) && !state.needs_vault() && state.unavailable().is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_taken_in_is_not_passed_over_and_keys_come_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let vault = vault(dir.path()).await;
+        let mut state = State::empty(&vault).unwrap();
+        let key: KeyId = KeyId::from_bits(77);
+        let name: Name = "checkout-key".parse().unwrap();
+        state.ids.insert(hashed(&name), key);
         state.seq = 4;
-        let name: Name = "orders-token".parse().unwrap();
-        let unreadable = Some(SealedVersion { version: 2, sealed: b"damaged".to_vec() });
-        let delta = Delta { seq: 5, credentials: vec![(name.clone(), unreadable)], ..Delta::default() };
-        assert!(state.apply(delta, &vault).is_err());
-        assert_eq!(state.seq, 4, "a revocation in the same delta would never be enforced");
-        let delta = Delta { seq: 5, credentials: vec![(name, None)], ..Delta::default() };
-        assert!(state.apply(delta, &vault).unwrap().is_empty());
+        let broken = (Kind::Teams, "payments".parse().unwrap(), Some("{".to_owned()));
+        let delta = |resources| Delta { seq: 5, keys: vec![(name.clone(), None)], resources, ..Delta::default() };
+        let taken = state.apply(delta(vec![broken]), &vault);
+        assert_eq!(taken.revoked, [key], "the revocation does not wait");
+        let problem = format!("{:#}", taken.problem.unwrap());
+        assert!(problem.contains("teams/payments"), "{problem}");
+        assert_eq!(state.seq, 4, "it is read again");
+        assert!(state.apply(delta(vec![]), &vault).problem.is_none());
         assert_eq!(state.seq, 5);
     }
 }
