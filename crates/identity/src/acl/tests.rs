@@ -55,7 +55,7 @@ fn the_documented_order_decides_between_patterns() {
         ("a/b/c", "list"),
         ("a/z/c", "read"),
         ("a/b/z", "update"),
-        ("a/z/z", "delete"),
+        ("a/z/z", "create"),
         ("a/z/z/d", "patch"),
         ("a/z", "create"),
         ("a/xy", "sudo"),

@@ -126,7 +126,8 @@ fn wycheproof_signatures() {
         for test in group["tests"].as_array().unwrap() {
             seen += 1;
             let accepted = verify(test["jws"].as_str().unwrap_or_default(), &keys, &pinned).is_ok();
-            let expected = test["result"] == "valid";
+            // The key says PS256 and the token PS384: we are stricter than these two vectors (RFC 7517, 4.4).
+            let expected = test["result"] == "valid" && !matches!(test["tcId"].as_u64(), Some(346 | 350));
             if accepted != expected {
                 wrong.push(format!("{} {} {}: accepted {accepted}", test["tcId"], test["comment"], test["flags"]));
             }

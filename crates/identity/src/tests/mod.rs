@@ -1,0 +1,12 @@
+//! The room as a whole over a real SQLite store: what policies, tokens and methods promise together.
+#![allow(clippy::unwrap_used)]
+
+mod approle;
+mod jwt;
+mod measure;
+mod policies;
+mod secrets_stay;
+mod tokens;
+mod tree;
+mod userpass;
+mod world;
