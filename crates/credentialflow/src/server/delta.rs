@@ -162,7 +162,7 @@ impl Delta {
         let changes = store.changes_since(seq, 20_000).await?;
         let Some(last) = changes.last() else { return Ok(None) };
         let mut delta = Self { seq: last.seq, ..Self::default() };
-        let mut names: [BTreeSet<&str>; 8] = Default::default();
+        let mut names = [const { BTreeSet::<&str>::new() }; Kind::ALL.len()];
         let mut credentials = BTreeSet::new();
         let mut keys = BTreeSet::new();
         for change in &changes {

@@ -45,6 +45,8 @@ pub(super) struct Identity {
     pub serves: bool,
     /// Whether it has a control plane, and so may do what one does for all.
     pub controls: bool,
+    /// Id of the process before it, where it is certain that it has ended: nobody needs to wait for that one.
+    pub ended: Option<String>,
 }
 
 /// This process among the others.
@@ -57,7 +59,7 @@ pub(super) struct Nodes {
     place: watch::Sender<Place>,
     known: Mutex<Known>,
     asking: tokio::sync::Mutex<()>,
-    /// Held while this node's row is written; whether it was removed for good.
+    /// Held while this node's row is written; whether it is written no more.
     ended: tokio::sync::Mutex<bool>,
     jobs: watch::Sender<bool>,
 }
@@ -127,6 +129,10 @@ impl Nodes {
             Err(error) => tracing::warn!(%error, "this node could not be entered yet; others do not wait for it"),
         }
         // The places of earlier processes of this name are taken by this one.
+        if let Some(ended) = &self.identity.ended {
+            let _ = in_time(self.store.forget_node(ended)).await;
+            let _ = in_time(self.store.release_lease(JOBS, ended)).await;
+        }
         let _ = in_time(self.store.forget_silent_nodes(LIFETIME, Some(&self.identity.name))).await;
     }
 
@@ -147,18 +153,27 @@ impl Nodes {
         }
         self.jobs.send_replace(false);
         let place = *self.place.borrow();
-        if place.entered {
-            warn(in_time(self.store.report_node(&self.report(place))).await);
+        let told = in_time(async {
+            if place.entered {
+                self.store.report_node(&self.report(place)).await?;
+            }
+            self.store.release_lease(JOBS, &self.id).await
+        });
+        if let Err(error) = told.await {
+            tracing::warn!(%error, "the other nodes could not be told; they notice by themselves");
+            // The database is away, and the end shall not be held up by it once more.
+            *self.ended.lock().await = true;
         }
-        warn(in_time(self.store.release_lease(JOBS, &self.id)).await);
     }
 
     /// The process ends.
     pub async fn end(&self) {
         if self.shared {
             let mut ended = self.ended.lock().await;
-            *ended = true;
-            warn(in_time(self.store.forget_node(&self.id)).await);
+            if !std::mem::replace(&mut *ended, true) {
+                // Otherwise it counts as lost a few seconds later.
+                let _ = in_time(self.store.forget_node(&self.id)).await;
+            }
         }
     }
 
@@ -437,12 +452,6 @@ fn is_live(row: &NodeRow) -> bool {
 
 fn name(row: &NodeRow) -> String {
     row.report.name.clone()
-}
-
-fn warn(result: Result<(), StoreError>) {
-    if let Err(error) = result {
-        tracing::warn!(%error, "the other nodes could not be told; they notice by themselves");
-    }
 }
 
 async fn in_time<T>(question: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {

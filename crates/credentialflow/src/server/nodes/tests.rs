@@ -26,7 +26,7 @@ impl World {
     async fn node(&self, name: &str) -> Arc<Nodes> {
         let store = Store::connect(&self.url).await.unwrap();
         let random = name.bytes().fold(7, |n, b| n * 31 + u64::from(b));
-        let identity = Identity { name: name.into(), serves: true, controls: true };
+        let identity = Identity { name: name.into(), serves: true, controls: true, ended: None };
         let node = Arc::new(Nodes::new(store, identity, random));
         node.enter(0, true).await;
         node
@@ -119,6 +119,22 @@ async fn one_node_does_what_one_does_for_all_and_another_when_it_dies() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nobody_waits_for_a_process_that_its_successor_knows_to_have_ended() {
+    let world = World::new().await;
+    let (a, b) = (world.node("a").await, world.node("b").await);
+    let killed = alive(&b);
+    eventually("b has the lease", 5, || *b.jobs().borrow()).await;
+    killed.abort();
+    let again = Identity { name: "b".into(), serves: true, controls: true, ended: Some(b.id.clone()) };
+    let again = Arc::new(Nodes::new(Store::connect(&world.url).await.unwrap(), again, 77));
+    again.enter(5, true).await;
+    let _run = alive(&again);
+    let confirmed = tokio::time::timeout(Duration::from_secs(1), a.wait_for(5)).await.unwrap().unwrap();
+    assert_eq!((confirmed.nodes, confirmed.lost), (vec!["a".to_owned(), "b".into()], vec![]));
+    eventually("its lease is free at once", 2, || *again.jobs().borrow()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn silence_about_running_requests_is_not_none() {
     let world = World::new().await;
     let (a, b) = (world.node("a").await, world.node("b").await);
@@ -164,7 +180,8 @@ async fn on_sqlite_nobody_is_waited_for() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::connect(&format!("sqlite:{}", dir.path().join("s.db").display())).await.unwrap();
     store.migrate().await.unwrap();
-    let node = Nodes::new(store.clone(), Identity { name: "one".into(), serves: true, controls: true }, 3);
+    let one = Identity { name: "one".into(), serves: true, controls: true, ended: None };
+    let node = Nodes::new(store.clone(), one, 3);
     node.enter(4, true).await;
     assert!(*node.jobs().borrow() && !node.in_company() && !node.is_stale());
     assert_eq!(node.wait_for(99).await.unwrap().nodes, ["one"]);
