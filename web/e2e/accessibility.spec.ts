@@ -1,6 +1,6 @@
 import AxeBuilder from '@axe-core/playwright'
 import { expect, test, type Page } from '@playwright/test'
-import { createKey, fresh, signedIn, statusWith, world } from './support'
+import { control, createKey, fresh, signedIn, statusWith, token, world } from './support'
 
 async function findNothing(page: Page, where: string) {
   await expect(page.getByLabel('Loading')).toHaveCount(0)
@@ -25,11 +25,32 @@ for (const colorScheme of ['light', 'dark'] as const) {
     expect(await statusWith(request, url, key)).toBe(200)
     expect(await statusWith(request, url, 'wrong')).toBe(401)
 
-    for (const path of ['/', '/?window=24h', '/calls', '/calls?outcome=revoked', '/credentials', `/credentials/${credential}`, '/credentials?q=no-such', '/keys', `/keys/${name}`, '/keys/no-such-key', '/no-such-page']) {
+    for (const path of ['/', '/?window=24h', '/calls', '/calls?outcome=revoked', '/credentials', `/credentials/${credential}`, '/credentials?q=no-such', '/keys', `/keys/${name}`, '/keys/no-such-key', '/no-such-page',
+      '/config/routes', '/config/teams?q=no-such', '/config/models', `/config/routes/${route}`, `/config/credentials/${credential}`, '/declare/upstreams', '/config/sessions']) {
       await page.goto(path)
       await expect(page.getByRole('heading', { level: 1 })).toBeVisible()
       await findNothing(page, path)
     }
+
+    // A document with problems, a conflict, and what keeps a resource from being deleted.
+    await page.goto(`/config/routes/${route}`)
+    const editor = page.getByRole('textbox', { name: /^Declaration of/ })
+    const text = await editor.inputValue()
+    await editor.fill(`${text}limmit: 5\n`)
+    await page.getByRole('button', { name: 'Save' }).click()
+    await expect(page.getByRole('list', { name: 'Problems' })).toBeVisible()
+    await findNothing(page, 'a document with problems')
+    await editor.fill(text.replace('/*"', '/more/*"'))
+    const stored = await (await request.get(`${control}/api/v1/routes/${route}`, { headers: { authorization: `Bearer ${token}` } })).json()
+    const changed = await request.put(`${control}/api/v1/routes/${route}`, { data: { ...stored.spec, limit: { requests: 1000, per: '1m' } }, headers: { authorization: `Bearer ${token}` } })
+    expect(changed.status()).toBe(200)
+    await page.getByRole('button', { name: 'Save' }).click()
+    await expect(page.getByLabel('As stored now')).toBeVisible()
+    await findNothing(page, 'a conflict')
+    await page.getByRole('button', { name: 'Take theirs, drop mine' }).click()
+    await page.getByRole('button', { name: 'Delete' }).click()
+    await expect(page.getByRole('list', { name: 'What names it' })).toBeVisible()
+    await findNothing(page, 'a resource in use')
 
     await page.goto(`/calls?route=${route}`)
     await page.getByRole('row').filter({ hasText: `/${route}/items` }).getByRole('link').first().click()

@@ -64,6 +64,30 @@ const key = createRoute({
   component: lazyRouteComponent(() => import('./pages/KeyPage'), 'KeyPage'),
 })
 
+const config = createRoute({
+  getParentRoute: () => inside,
+  path: '/config',
+  beforeLoad: () => {
+    throw redirect({ to: '/config/$kind', params: { kind: 'routes' } })
+  },
+})
+const kind = createRoute({
+  getParentRoute: () => inside,
+  path: '/config/$kind',
+  validateSearch: search,
+  component: lazyRouteComponent(() => import('./pages/ConfigPage'), 'ConfigPage'),
+})
+const document = createRoute({
+  getParentRoute: () => inside,
+  path: '/config/$kind/$name',
+  component: lazyRouteComponent(() => import('./pages/DocumentPage'), 'DocumentPage'),
+})
+const declare = createRoute({
+  getParentRoute: () => inside,
+  path: '/declare/$kind',
+  component: lazyRouteComponent(() => import('./pages/DocumentPage'), 'NewDocumentPage'),
+})
+
 const unknown = createRoute({
   getParentRoute: () => inside,
   path: '$',
@@ -71,7 +95,7 @@ const unknown = createRoute({
 })
 
 export const router = createRouter({
-  routeTree: root.addChildren([signIn, inside.addChildren([overview, calls, credentials, credential, keys, key, unknown])]),
+  routeTree: root.addChildren([signIn, inside.addChildren([overview, calls, credentials, credential, keys, key, config, kind, document, declare, unknown])]),
   defaultPreload: 'intent',
   defaultErrorComponent: ({ error }) => (
     <Page title="Something went wrong">

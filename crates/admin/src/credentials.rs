@@ -5,15 +5,15 @@ use crate::{
     api::{
         answer::Page,
         credentials::{CredentialItem, RevokedCredential, RotateCredential, VersionView, Versions},
-        request::{ListQuery, if_match},
+        request::{Document, ListQuery},
         rotations::RotationView,
     },
     catalogue,
     error::{ApiError, Code},
     idempotency::{Answer, Wish},
-    resources::{page, read, revision, same_name, taken, to_body},
+    resources::{self, Declared, page, read, revision, taken, to_body},
     rotations,
-    write::{at_revision, begin, check_with, check_without, enforce},
+    write::{begin, check_with, enforce},
 };
 use axum::response::{IntoResponse, Response};
 use credentialflow_model::{
@@ -81,7 +81,7 @@ async fn shown(
 
 /// The body is the declaration with `secret` beside it. The secret is set apart before anything else
 /// looks at the body, so that no problem can repeat it.
-fn split(body: &[u8]) -> Result<(Credential, Option<SecretValue>), ApiError> {
+fn split(body: &[u8]) -> Result<(Declared<Credential>, Option<SecretValue>), ApiError> {
     let Ok(serde_json::Value::Object(mut object)) = serde_json::from_slice(body) else {
         return Err(ApiError::new(Code::InvalidRequest, "the request's body is not a JSON object"));
     };
@@ -91,7 +91,7 @@ fn split(body: &[u8]) -> Result<(Credential, Option<SecretValue>), ApiError> {
         Some(_) => return Err(ApiError::new(Code::InvalidRequest, "the field secret must be text and not empty")),
     };
     let rest = serde_json::Value::Object(object).to_string();
-    Ok((read(rest.as_bytes())?, secret))
+    Ok((read(&Document { bytes: rest.into(), yaml: false })?, secret))
 }
 
 pub(crate) async fn create(
@@ -100,7 +100,8 @@ pub(crate) async fn create(
     headers: &HeaderMap,
     body: &[u8],
 ) -> Result<Response, ApiError> {
-    let (credential, secret) = split(body)?;
+    let (declared, secret) = split(body)?;
+    let credential = &declared.resource;
     let name = credential.name.clone();
     let wish = Wish::read(state, headers, "credentials", body)?;
     let mut draft = begin(state, actor).await?;
@@ -110,12 +111,12 @@ pub(crate) async fn create(
         return Ok(answer.into_response());
     }
     if draft.tx.resource(Kind::Credentials, name.as_str()).await?.is_some() {
-        return Err(taken(&credential));
+        return Err(taken(credential));
     }
-    check_with(&draft.set, &credential).await?;
+    check_with(&draft.set, &declared).await?;
     let mut tx = draft.tx;
-    tx.put_resource(Kind::Credentials, &name, &to_body(&credential)?, Expect::Absent).await?;
-    state.vault.create_credential_in(&mut tx, &credential, secret).await?;
+    tx.put_resource(Kind::Credentials, &name, &to_body(credential)?, Expect::Absent).await?;
+    state.vault.create_credential_in(&mut tx, credential, secret).await?;
     let row = tx.resource(Kind::Credentials, name.as_str()).await?;
     let row = row.ok_or_else(|| ApiError::internal("a credential was not stored", &name))?;
     let item = shown(state, &row, &tx.credential_versions(name.as_str()).await?, &[], None).await?;
@@ -131,28 +132,14 @@ pub(crate) async fn replace(
     actor: &Actor,
     name: &str,
     headers: &HeaderMap,
-    body: &[u8],
+    body: &Document,
 ) -> Result<CredentialItem, ApiError> {
-    let credential: Credential = read(body)?;
-    same_name(&credential, name)?;
-    let seen = if_match(headers)?;
-    let mut draft = begin(state, actor).await?;
-    let row = draft.tx.resource(Kind::Credentials, name).await?;
-    let row = row
-        .ok_or_else(|| ApiError::not_found("credentials", name).hint("create it with POST, so that it gets a value"))?;
-    at_revision(seen, row.revision)?;
-    check_with(&draft.set, &credential).await?;
-    if catalogue::parse::<Credential>(&row.body)? == credential {
-        drop(draft);
-    } else {
-        let mut tx = draft.tx;
-        let new =
-            tx.put_resource(Kind::Credentials, &credential.name, &to_body(&credential)?, Expect::Anything).await?;
-        tx.audit("credential.update", &format!("credentials/{name}"), json!({ "revision": new }));
-        tx.commit().await?;
-    }
-    enforce(state).await?;
-    get(state, name).await
+    let hint = "create it with POST, so that it gets a value";
+    let replacement = resources::replacement_of_stored::<Credential>(state, actor, name, headers, body, hint).await?;
+    let mine = replacement.finish(state).await?;
+    let mut item = get(state, name).await?;
+    (item.spec, item.revision, item.updated) = (mine.spec, mine.revision, mine.updated);
+    Ok(item)
 }
 
 pub(crate) async fn delete(
@@ -161,19 +148,13 @@ pub(crate) async fn delete(
     name: &str,
     headers: &HeaderMap,
 ) -> Result<StatusCode, ApiError> {
-    let seen = if_match(headers)?;
-    let mut draft = begin(state, actor).await?;
-    let row = draft.tx.resource(Kind::Credentials, name).await?;
-    let row = row.ok_or_else(|| ApiError::not_found("credentials", name))?;
-    at_revision(seen, row.revision)?;
-    check_without::<Credential>(state, &draft.set, name).await?;
-    let mut tx = draft.tx;
-    state.vault.destroy_credential_in(&mut tx, &row.name).await?;
-    tx.delete_resource(Kind::Credentials, name, Expect::Anything).await?;
-    tx.audit("credential.delete", &format!("credentials/{name}"), json!({}));
-    tx.commit().await?;
-    enforce(state).await?;
-    Ok(StatusCode::NO_CONTENT)
+    let mut tx = resources::deletion::<Credential>(state, actor, name, headers).await?;
+    state.vault.destroy_credential_in(&mut tx, &parse_name(name)?).await?;
+    resources::finish_deletion::<Credential>(state, tx, name, json!({})).await
+}
+
+fn parse_name(name: &str) -> Result<Name, ApiError> {
+    name.parse().map_err(|_| ApiError::not_found("credentials", name))
 }
 
 pub(crate) async fn versions(state: &AdminState, name: &str) -> Result<Versions, ApiError> {
@@ -225,7 +206,7 @@ pub(crate) async fn revoke(
     name: &str,
     version: Option<u32>,
 ) -> Result<RevokedCredential, ApiError> {
-    let name: Name = name.parse().map_err(|_| ApiError::not_found("credentials", name))?;
+    let name = parse_name(name)?;
     let versions = state.vault.revoke_credential(actor, &name, version).await?;
     let published = enforce(state).await?;
     Ok(RevokedCredential { versions, published })

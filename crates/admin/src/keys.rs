@@ -5,14 +5,14 @@ use crate::{
     api::{
         answer::Page,
         keys::{IssuedKey, KeyItem, KeySecretView, LastUse, RevokedKey},
-        request::{ListQuery, idempotency_key, if_match},
+        request::{Document, ListQuery, idempotency_key},
     },
     catalogue,
     error::ApiError,
     idempotency::{Answer, Wish},
-    resources::{page, read, revision, same_name, taken, to_body},
+    resources::{self, page, read, revision, taken, to_body},
     secret::ShownOnce,
-    write::{at_revision, begin, check_with, enforce},
+    write::{begin, check_with, enforce},
 };
 use axum::response::{IntoResponse, Response};
 use credentialflow_model::{
@@ -89,10 +89,11 @@ pub(crate) async fn create(
     state: &AdminState,
     actor: &Actor,
     headers: &HeaderMap,
-    body: &[u8],
+    body: &Document,
 ) -> Result<Response, ApiError> {
-    let key: Key = read(body)?;
-    let wish = Wish::read(state, headers, "keys", body)?;
+    let declared = read::<Key>(body)?;
+    let key = &declared.resource;
+    let wish = Wish::read(state, headers, "keys", &body.bytes)?;
     let mut draft = begin(state, actor).await?;
     if let Some(answer) = Wish::replay(wish.as_ref(), state, &mut draft.tx).await? {
         // It shows the secret again.
@@ -102,12 +103,12 @@ pub(crate) async fn create(
         return Ok(answer.into_response());
     }
     if draft.tx.resource(Kind::Keys, key.name.as_str()).await?.is_some() {
-        return Err(taken(&key));
+        return Err(taken(key));
     }
-    check_with(&draft.set, &key).await?;
+    check_with(&draft.set, &declared).await?;
     let mut tx = draft.tx;
-    tx.put_resource(Kind::Keys, &key.name, &to_body(&key)?, Expect::Absent).await?;
-    let issued = state.vault.issue_key_in(&mut tx, &key, &state.settings.key_prefix).await?;
+    tx.put_resource(Kind::Keys, &key.name, &to_body(key)?, Expect::Absent).await?;
+    let issued = state.vault.issue_key_in(&mut tx, key, &state.settings.key_prefix).await?;
     let item = item_in(&mut tx, &key.name).await?;
     let revision = item.revision;
     let body = IssuedKey { key: item, secret: ShownOnce(issued.secret) };
@@ -134,28 +135,17 @@ pub(crate) async fn replace(
     actor: &Actor,
     name: &str,
     headers: &HeaderMap,
-    body: &[u8],
+    body: &Document,
 ) -> Result<KeyItem, ApiError> {
-    let key: Key = read(body)?;
-    same_name(&key, name)?;
-    let seen = if_match(headers)?;
-    let mut draft = begin(state, actor).await?;
-    let row = draft.tx.resource(Kind::Keys, name).await?;
-    let row =
-        row.ok_or_else(|| ApiError::not_found("keys", name).hint("create it with POST, which answers its secret"))?;
-    at_revision(seen, row.revision)?;
-    check_with(&draft.set, &key).await?;
-    if catalogue::parse::<Key>(&row.body)? == key {
-        drop(draft);
-    } else {
-        let mut tx = draft.tx;
-        let new = tx.put_resource(Kind::Keys, &key.name, &to_body(&key)?, Expect::Anything).await?;
-        update_in(&mut tx, &key).await?;
-        tx.audit("key.update", &format!("keys/{name}"), json!({ "revision": new }));
-        tx.commit().await?;
+    let hint = "create it with POST, which answers its secret";
+    let mut replacement = resources::replacement_of_stored::<Key>(state, actor, name, headers, body, hint).await?;
+    if replacement.changes()? {
+        update_in(&mut replacement.tx, &replacement.resource).await?;
     }
-    enforce(state).await?;
-    get(state, name).await
+    let mine = replacement.finish(state).await?;
+    let mut item = get(state, name).await?;
+    (item.spec, item.revision, item.updated) = (mine.spec, mine.revision, mine.updated);
+    Ok(item)
 }
 
 /// Takes a key away with its secrets, as part of a transaction; its resource is removed apart.
@@ -173,10 +163,7 @@ pub(crate) async fn delete(
     name: &str,
     headers: &HeaderMap,
 ) -> Result<StatusCode, ApiError> {
-    let seen = if_match(headers)?;
-    let mut tx = state.store.begin(actor).await?;
-    let row = tx.resource(Kind::Keys, name).await?;
-    at_revision(seen, row.ok_or_else(|| ApiError::not_found("keys", name))?.revision)?;
+    let mut tx = resources::deletion::<Key>(state, actor, name, headers).await?;
     delete_in(&mut tx, name).await?;
     tx.delete_resource(Kind::Keys, name, Expect::Anything).await?;
     tx.commit().await?;

@@ -4,7 +4,7 @@ use crate::{
     AdminState,
     api::{
         answer::{Item, Page},
-        request::{ListQuery, if_match, limited},
+        request::{Document, ListQuery, if_match, limited},
     },
     catalogue,
     error::{ApiError, Code},
@@ -13,8 +13,12 @@ use crate::{
 };
 use axum::response::{IntoResponse, Response};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use credentialflow_model::{Actor, Location, Problem, Problems, config::read_resource, resource::Resource};
-use credentialflow_store::{Expect, ResourceRow};
+use credentialflow_model::{
+    Actor, Location, Problem, Problems,
+    config::{SourceMap, read_resource, read_resource_yaml},
+    resource::Resource,
+};
+use credentialflow_store::{Expect, ResourceRow, WriteTx};
 use http::{HeaderMap, StatusCode};
 use serde_json::json;
 
@@ -59,11 +63,21 @@ pub(crate) async fn get<T: Resource>(state: &AdminState, name: &str) -> Result<I
     item(&row.ok_or_else(|| ApiError::not_found(T::KIND.as_str(), name))?)
 }
 
+/// A resource as it was sent, and where its values stood if that can be said.
+pub(crate) struct Declared<T> {
+    pub resource: T,
+    pub source: Option<SourceMap>,
+}
+
 /// Reads a body as one resource; every problem is answered.
-pub(crate) fn read<T: Resource>(body: &[u8]) -> Result<T, ApiError> {
-    let text = std::str::from_utf8(body)
+pub(crate) fn read<T: Resource>(body: &Document) -> Result<Declared<T>, ApiError> {
+    let text = std::str::from_utf8(&body.bytes)
         .map_err(|_| ApiError::new(Code::InvalidRequest, "the request's body is not UTF-8 text"))?;
-    Ok(read_resource(text)?)
+    if body.yaml {
+        let (resource, source) = read_resource_yaml(text)?;
+        return Ok(Declared { resource, source: Some(source) });
+    }
+    Ok(Declared { resource: read_resource(text)?, source: None })
 }
 
 /// The body of a replacement must have the name the path has.
@@ -104,10 +118,11 @@ pub(crate) async fn create<T: Resource + Send + Sync + 'static>(
     state: &AdminState,
     actor: &Actor,
     headers: &HeaderMap,
-    body: &[u8],
+    body: &Document,
 ) -> Result<Response, ApiError> {
-    let resource: T = read(body)?;
-    let wish = Wish::read(state, headers, T::KIND.as_str(), body)?;
+    let declared: Declared<T> = read(body)?;
+    let resource = &declared.resource;
+    let wish = Wish::read(state, headers, T::KIND.as_str(), &body.bytes)?;
     let mut draft = begin(state, actor).await?;
     if let Some(answer) = Wish::replay(wish.as_ref(), state, &mut draft.tx).await? {
         drop(draft);
@@ -115,10 +130,10 @@ pub(crate) async fn create<T: Resource + Send + Sync + 'static>(
         return Ok(answer.into_response());
     }
     if draft.tx.resource(T::KIND, resource.name().as_str()).await?.is_some() {
-        return Err(taken(&resource));
+        return Err(taken(resource));
     }
-    check_with(&draft.set, &resource).await?;
-    let item = put(&mut draft.tx, &resource, "create").await?;
+    check_with(&draft.set, &declared).await?;
+    let item = put(&mut draft.tx, resource, "create").await?;
     let answer = Answer::new(StatusCode::CREATED, Some(item.revision), &item)?;
     Wish::keep(wish.as_ref(), state, &mut draft.tx, &answer).await?;
     draft.tx.commit().await?;
@@ -126,11 +141,7 @@ pub(crate) async fn create<T: Resource + Send + Sync + 'static>(
     Ok(answer.into_response())
 }
 
-async fn put<T: Resource>(
-    tx: &mut credentialflow_store::WriteTx,
-    resource: &T,
-    verb: &str,
-) -> Result<Item<T>, ApiError> {
+async fn put<T: Resource>(tx: &mut WriteTx, resource: &T, verb: &str) -> Result<Item<T>, ApiError> {
     let name = resource.name();
     tx.put_resource(T::KIND, name, &to_body(resource)?, Expect::Anything).await?;
     let row = tx.resource(T::KIND, name.as_str()).await?;
@@ -139,15 +150,51 @@ async fn put<T: Resource>(
     item(&row)
 }
 
-pub(crate) async fn replace<T: Resource + Send + Sync + 'static>(
+/// A replacement that may be made: read, of the revision the client has seen, and checked.
+pub(crate) struct Replacement<T> {
+    pub tx: WriteTx,
+    pub resource: T,
+    /// What it replaces; none where it is new.
+    pub stored: Option<ResourceRow>,
+}
+
+impl<T: Resource> Replacement<T> {
+    /// Whether anything differs. If not, there is no new revision and no audit event.
+    pub(crate) fn changes(&self) -> Result<bool, ApiError> {
+        let Some(row) = &self.stored else { return Ok(true) };
+        Ok(catalogue::parse::<T>(&row.body)? != self.resource)
+    }
+
+    /// Writes what differs, if anything does; either way the answer is about every worker. Gives what
+    /// this replacement left, whatever others have written since.
+    pub(crate) async fn finish(mut self, state: &AdminState) -> Result<Item<T>, ApiError> {
+        let changes = self.changes()?;
+        let item = match &self.stored {
+            Some(row) if !changes => item(row)?,
+            stored => {
+                let verb = if stored.is_some() { "update" } else { "create" };
+                let item = put(&mut self.tx, &self.resource, verb).await?;
+                self.tx.commit().await?;
+                enforce(state).await?;
+                return Ok(item);
+            }
+        };
+        drop(self.tx);
+        enforce(state).await?;
+        Ok(item)
+    }
+}
+
+/// Begins the replacement of a resource of any kind.
+pub(crate) async fn replacement<T: Resource + Send + Sync + 'static>(
     state: &AdminState,
     actor: &Actor,
     name: &str,
     headers: &HeaderMap,
-    body: &[u8],
-) -> Result<(StatusCode, Item<T>), ApiError> {
-    let resource: T = read(body)?;
-    same_name(&resource, name)?;
+    body: &Document,
+) -> Result<Replacement<T>, ApiError> {
+    let declared: Declared<T> = read(body)?;
+    same_name(&declared.resource, name)?;
     let seen = if_match(headers)?;
     let mut draft = begin(state, actor).await?;
     let stored = draft.tx.resource(T::KIND, name).await?;
@@ -158,22 +205,65 @@ pub(crate) async fn replace<T: Resource + Send + Sync + 'static>(
         }
         None => {}
     }
-    check_with(&draft.set, &resource).await?;
-    let (status, verb) = if stored.is_some() { (StatusCode::OK, "update") } else { (StatusCode::CREATED, "create") };
-    let item = match stored {
-        // Nothing changes: no new revision, no audit event; but still an answer about every worker.
-        Some(row) if catalogue::parse::<T>(&row.body)? == resource => {
-            drop(draft.tx);
-            item(&row)?
-        }
-        _ => {
-            let item = put(&mut draft.tx, &resource, verb).await?;
-            draft.tx.commit().await?;
-            item
-        }
-    };
+    check_with(&draft.set, &declared).await?;
+    Ok(Replacement { tx: draft.tx, resource: declared.resource, stored })
+}
+
+/// Begins the replacement of a resource that only `POST` makes, as it gets a secret there. `hint` says so.
+pub(crate) async fn replacement_of_stored<T: Resource + Send + Sync + 'static>(
+    state: &AdminState,
+    actor: &Actor,
+    name: &str,
+    headers: &HeaderMap,
+    body: &Document,
+    hint: &str,
+) -> Result<Replacement<T>, ApiError> {
+    let replacement = replacement::<T>(state, actor, name, headers, body).await?;
+    match replacement.stored {
+        Some(_) => Ok(replacement),
+        None => Err(ApiError::not_found(T::KIND.as_str(), name).hint(hint)),
+    }
+}
+
+pub(crate) async fn replace<T: Resource + Send + Sync + 'static>(
+    state: &AdminState,
+    actor: &Actor,
+    name: &str,
+    headers: &HeaderMap,
+    body: &Document,
+) -> Result<(StatusCode, Item<T>), ApiError> {
+    let replacement = replacement::<T>(state, actor, name, headers, body).await?;
+    let status = if replacement.stored.is_some() { StatusCode::OK } else { StatusCode::CREATED };
+    Ok((status, replacement.finish(state).await?))
+}
+
+/// Begins the deletion of a resource that nothing names any more, of the revision the client has seen.
+pub(crate) async fn deletion<T: Resource>(
+    state: &AdminState,
+    actor: &Actor,
+    name: &str,
+    headers: &HeaderMap,
+) -> Result<WriteTx, ApiError> {
+    let seen = if_match(headers)?;
+    let mut draft = begin(state, actor).await?;
+    let row = draft.tx.resource(T::KIND, name).await?;
+    at_revision(seen, row.ok_or_else(|| ApiError::not_found(T::KIND.as_str(), name))?.revision)?;
+    check_without(state, &draft.set, T::KIND, name).await?;
+    Ok(draft.tx)
+}
+
+/// Deletes the resource itself, tells `what` was lost with it, and waits until no worker has it.
+pub(crate) async fn finish_deletion<T: Resource>(
+    state: &AdminState,
+    mut tx: WriteTx,
+    name: &str,
+    what: serde_json::Value,
+) -> Result<StatusCode, ApiError> {
+    tx.delete_resource(T::KIND, name, Expect::Anything).await?;
+    tx.audit(&format!("{}.delete", noun::<T>()), &subject::<T>(name), what);
+    tx.commit().await?;
     enforce(state).await?;
-    Ok((status, item))
+    Ok(StatusCode::NO_CONTENT)
 }
 
 pub(crate) async fn delete<T: Resource>(
@@ -182,14 +272,6 @@ pub(crate) async fn delete<T: Resource>(
     name: &str,
     headers: &HeaderMap,
 ) -> Result<StatusCode, ApiError> {
-    let seen = if_match(headers)?;
-    let mut draft = begin(state, actor).await?;
-    let row = draft.tx.resource(T::KIND, name).await?;
-    at_revision(seen, row.ok_or_else(|| ApiError::not_found(T::KIND.as_str(), name))?.revision)?;
-    check_without::<T>(state, &draft.set, name).await?;
-    draft.tx.delete_resource(T::KIND, name, Expect::Anything).await?;
-    draft.tx.audit(&format!("{}.delete", noun::<T>()), &subject::<T>(name), json!({}));
-    draft.tx.commit().await?;
-    enforce(state).await?;
-    Ok(StatusCode::NO_CONTENT)
+    let tx = deletion::<T>(state, actor, name, headers).await?;
+    finish_deletion::<T>(state, tx, name, json!({})).await
 }

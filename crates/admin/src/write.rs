@@ -2,19 +2,23 @@
 
 use crate::{
     AdminState,
+    api::dependents::{DependentView, Dependents},
     error::{ApiError, Code},
     ports::Published,
+    resources::Declared,
 };
 use credentialflow_model::{
-    Actor, Problem, Problems, ResourceSet,
-    config::{Context, SourceMap, check},
-    resource::{Key, Resource},
+    Actor, Name, Problem, Problems, ResourceSet,
+    config::{Context, SourceMap, check, without},
+    resource::{Key, Kind, Resource},
 };
 use credentialflow_store::{KeyRecord, WriteTx};
 use std::sync::Arc;
 
 /// Keys looked at a time when something they may name is deleted.
 const KEY_PAGE: u32 = 1000;
+/// Keys listed among what names a resource.
+const MAX_KEYS: usize = 100;
 
 /// A transaction with what it is about to change.
 pub(crate) struct Draft {
@@ -34,7 +38,11 @@ pub(crate) async fn begin(state: &AdminState, actor: &Actor) -> Result<Draft, Ap
 pub(crate) const CONTEXT: Context<'static> = Context { providers: credentialflow_llm::provider::NAMES };
 
 /// Checks the whole set as it would be with this resource in it; every problem is answered.
-pub(crate) async fn check_with<T: Resource + Send + 'static>(set: &ResourceSet, resource: &T) -> Result<(), ApiError> {
+pub(crate) async fn check_with<T: Resource + Send + 'static>(
+    set: &ResourceSet,
+    declared: &Declared<T>,
+) -> Result<(), ApiError> {
+    let resource = &declared.resource;
     let mut set = set.clone();
     let list = T::list_mut(&mut set);
     let index = match list.iter().position(|other| other.name() == resource.name()) {
@@ -51,33 +59,62 @@ pub(crate) async fn check_with<T: Resource + Send + 'static>(set: &ResourceSet, 
     // The client sent one resource: its problems are told by their place in that resource.
     let prefix = format!("{}[{index}].", T::KIND.as_str());
     for problem in &mut problems.0 {
-        if let Some(rest) = problem.path.strip_prefix(&prefix) {
-            problem.path = rest.to_owned();
+        let Some(rest) = problem.path.strip_prefix(&prefix).map(str::to_owned) else { continue };
+        if let Some((_, at)) = declared.source.as_ref().and_then(|source| source.locate(T::KIND, 0, &rest)) {
+            problem.at = at;
         }
+        problem.path = rest;
     }
     if problems.0.is_empty() { Ok(()) } else { Err(problems.into()) }
 }
 
-/// Checks the whole set as it would be without this resource.
-pub(crate) async fn check_without<T: Resource>(
+/// Checks the whole set as it would be without this resource; everything that still names it is told.
+pub(crate) async fn check_without(
     state: &AdminState,
-    set: &ResourceSet,
+    set: &Arc<ResourceSet>,
+    kind: Kind,
     name: &str,
 ) -> Result<(), ApiError> {
-    let mut set = set.clone();
-    T::list_mut(&mut set).retain(|other| other.name().as_str() != name);
-    let mut problems = check_whole(set).await?;
-    if let Some(key) = key_that_names::<T>(state, name).await? {
-        problems.0.push(Problem {
-            file: None,
-            at: credentialflow_model::Location::default(),
-            path: format!("keys/{key}"),
-            code: "unknown_name".to_owned(),
-            detail: format!("key {key} still names {}/{name}", T::KIND.as_str()),
-            hint: Some("change or delete the key first".to_owned()),
-        });
-    }
+    let (dependents, mut problems) = leaving(state, set.clone(), kind, name).await?;
+    problems.0.extend(dependents.items.into_iter().map(|by| Problem {
+        file: None,
+        at: credentialflow_model::Location::default(),
+        path: format!("{}/{} {}", by.kind.as_str(), by.name, by.path),
+        code: "unknown_name".to_owned(),
+        detail: format!("{}/{} still names {}/{name}", by.kind.as_str(), by.name, kind.as_str()),
+        hint: Some("change or delete it first".to_owned()),
+    }));
     if problems.0.is_empty() { Ok(()) } else { Err(problems.into()) }
+}
+
+/// Everything that names a resource, as stored now.
+pub(crate) async fn dependents(state: &AdminState, kind: Kind, name: &str) -> Result<Dependents, ApiError> {
+    if state.store.resource(kind, name).await?.is_none() {
+        return Err(ApiError::not_found(kind.as_str(), name));
+    }
+    let set = state.catalogue.view(&state.store).await?;
+    Ok(leaving(state, set, kind, name).await?.0)
+}
+
+/// What would dangle without a resource, and what else would be wrong.
+async fn leaving(
+    state: &AdminState,
+    set: Arc<ResourceSet>,
+    kind: Kind,
+    name: &str,
+) -> Result<(Dependents, Problems), ApiError> {
+    // Nothing refers to a key.
+    if kind == Kind::Keys {
+        return Ok((Dependents { items: Vec::new(), more: false }, Problems::default()));
+    }
+    let gone = name.to_owned();
+    let found = tokio::task::spawn_blocking(move || without(&set, kind, &gone, &CONTEXT)).await;
+    let (found, problems) = found.map_err(|error| ApiError::internal("the check was not finished", &error))?;
+    let mut items: Vec<_> =
+        found.into_iter().map(|by| DependentView { kind: by.kind, name: by.name.to_string(), path: by.path }).collect();
+    let (keys, more) = keys_that_name(state, kind, name).await?;
+    items.extend(keys);
+    Ok((Dependents { items, more }, problems))
 }
 
 async fn check_whole(set: ResourceSet) -> Result<Problems, ApiError> {
@@ -86,34 +123,38 @@ async fn check_whole(set: ResourceSet) -> Result<Problems, ApiError> {
         .map_err(|error| ApiError::internal("the check was not finished", &error))
 }
 
-/// The first key that names this application, route or model. Walks all keys, in bounded memory.
-async fn key_that_names<T: Resource>(state: &AdminState, name: &str) -> Result<Option<String>, ApiError> {
-    use credentialflow_model::resource::Kind;
-    if !matches!(T::KIND, Kind::Applications | Kind::Routes | Kind::Models) {
-        return Ok(None);
+/// The keys that name this application, route or model, and whether there are more than are listed.
+/// Walks all keys, in bounded memory.
+async fn keys_that_name(state: &AdminState, kind: Kind, name: &str) -> Result<(Vec<DependentView>, bool), ApiError> {
+    let (mut found, mut more) = (Vec::new(), false);
+    if !matches!(kind, Kind::Applications | Kind::Routes | Kind::Models) {
+        return Ok((found, more));
     }
-    let mut found = None;
     let quoted = format!("\"{name}\"");
     state
         .store
         .for_each_key(KEY_PAGE, |record: KeyRecord| -> Result<(), ApiError> {
-            let Some(body) = record.body.filter(|body| found.is_none() && body.contains(&quoted)) else {
-                return Ok(());
-            };
+            let Some(body) = record.body.filter(|body| !more && body.contains(&quoted)) else { return Ok(()) };
             let key: Key = crate::catalogue::parse(&body)?;
-            let allow = key.allow.as_ref();
-            let names = match T::KIND {
-                Kind::Applications => key.application.as_str() == name,
-                Kind::Routes => allow.is_some_and(|allow| allow.routes.iter().any(|route| route.as_str() == name)),
-                _ => allow.is_some_and(|allow| allow.models.iter().any(|model| model.as_str() == name)),
+            let place = |list: &str, names: &[Name]| {
+                names.iter().position(|other| other.as_str() == name).map(|index| format!("allow.{list}[{index}]"))
             };
-            if names {
-                found = Some(key.name.to_string());
+            let path = match (kind, &key.allow) {
+                (Kind::Applications, _) => (key.application.as_str() == name).then(|| "application".to_owned()),
+                (Kind::Routes, Some(allow)) => place("routes", &allow.routes),
+                (Kind::Models, Some(allow)) => place("models", &allow.models),
+                _ => None,
+            };
+            if let Some(path) = path {
+                more = found.len() == MAX_KEYS;
+                if !more {
+                    found.push(DependentView { kind: Kind::Keys, name: key.name.to_string(), path });
+                }
             }
             Ok(())
         })
         .await?;
-    Ok(found)
+    Ok((found, more))
 }
 
 /// Waits until every worker enforces what is stored.

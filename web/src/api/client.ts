@@ -4,10 +4,13 @@ import createClient from 'openapi-fetch'
 import { Problem, unreachable } from './problem'
 import type { paths } from './schema'
 
-export const api = createClient<paths>({
+/** Sent with every request; other sites cannot send it. */
+export const CSRF = { 'x-credentialflow-csrf': '1' }
+
+export const api = createClient<paths, 'application/json'>({
   baseUrl: window.location.origin,
   credentials: 'same-origin',
-  headers: { 'x-credentialflow-csrf': '1' },
+  headers: CSRF,
 })
 
 /** The answer's body, or a thrown [Problem]. */

@@ -4,7 +4,7 @@ import { QueryClient, queryOptions, useMutation, useQueryClient } from '@tanstac
 import { useRef } from 'react'
 import { api, ask } from './client'
 import { Problem } from './problem'
-import type { CallQuery, CallRow, NewCredential, NewKey } from './types'
+import type { CallQuery, NewCredential, NewKey } from './types'
 
 const LIVE = 3000
 const CALM = 10_000
@@ -19,11 +19,6 @@ export const queryClient = new QueryClient({
     },
   },
 })
-
-/** Calls are listed as they were recorded, and workers record in batches: within a page, time decides. */
-function newestFirst<T extends { items: CallRow[] }>(page: T): T {
-  return { ...page, items: page.items.toSorted((a, b) => Date.parse(b.time) - Date.parse(a.time)) }
-}
 
 function idempotencyKey(): string {
   return crypto.getRandomValues(new Uint32Array(4)).reduce((text, part) => text + part.toString(16).padStart(8, '0'), '')
@@ -55,7 +50,6 @@ export const queries = {
     queryOptions({
       queryKey: ['calls', query],
       queryFn: () => ask(api.GET('/api/v1/calls', { params: { query } })),
-      select: newestFirst,
       refetchInterval: live ? 1500 : false,
       placeholderData: (previous) => previous,
     }),

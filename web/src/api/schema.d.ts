@@ -289,6 +289,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/dependents/{kind}/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List what names a resource */
+        get: operations["list_dependents"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/keys": {
         parameters: {
             query?: never;
@@ -704,7 +721,7 @@ export interface components {
          * @description What kind of party acts.
          * @enum {string}
          */
-        ActorKind: "administrator" | "operator" | "system" | "anonymous";
+        ActorKind: "administrator" | "operator" | "system" | "client" | "anonymous";
         /** @description An allow-list. An empty list allows nothing. */
         Allow: {
             /**
@@ -1018,6 +1035,11 @@ export interface components {
             epoch: number;
             /**
              * Format: int64
+             * @description Audit events about guessing of keys that could not be written, since the start.
+             */
+            guesses_lost: number;
+            /**
+             * Format: int64
              * @description Requests being served.
              */
             in_flight: number;
@@ -1026,6 +1048,13 @@ export interface components {
              * @description Keys accepted.
              */
             keys: number;
+            /**
+             * Format: int64
+             * @description Bytes that HTTP/2 requests and buffered model bodies hold of the workers' memory budgets.
+             */
+            memory: number;
+            /** @description Every process on the database, this one among them. Alone on SQLite. */
+            nodes: components["schemas"]["NodeStatus"][];
             published?: components["schemas"]["Timestamp"] | null;
             /**
              * Format: int64
@@ -1043,10 +1072,36 @@ export interface components {
              */
             seq: number;
             /**
+             * @description Whether this node has not been heard by the others for longer than a node's lifetime, because
+             *     the database is away. It serves on with what it has, and the others no longer wait for it.
+             */
+            stale: boolean;
+            /**
+             * @description Credentials whose current version does not open. Requests that need one are refused with
+             *     `credential_unavailable`; nothing else is affected.
+             */
+            unavailable: components["schemas"]["UnavailableCredential"][];
+            /**
              * Format: int32
              * @description Worker threads that serve traffic; 0 when this process has none.
              */
             workers: number;
+        };
+        /** @description A place where one resource names another. */
+        DependentView: {
+            /** @description The kind of the resource that names it. */
+            kind: components["schemas"]["Kind"];
+            /** @description The name of the resource that names it. */
+            name: string;
+            /** @description Where in that resource, as in `allow.routes[0]`. */
+            path: string;
+        };
+        /** @description Everything that names a resource. */
+        Dependents: {
+            /** @description The places. While there is one, the resource is not deleted. */
+            items: components["schemas"]["DependentView"][];
+            /** @description Whether more keys name it than are listed. */
+            more: boolean;
         };
         /** @description One text of a configuration. */
         Document: {
@@ -1438,6 +1493,41 @@ export interface components {
             verify?: components["schemas"]["VerifyRule"] | null;
         };
         /**
+         * @description How a node stands to the others.
+         * @enum {string}
+         */
+        NodeState: "live" | "leaving" | "lost";
+        /** @description One process on the database. */
+        NodeStatus: {
+            /** @description Whether it is the one that answers. */
+            answering: boolean;
+            /** @description Its id, new at each start. */
+            id: string;
+            /** @description What it is called. */
+            name: string;
+            /** @description Whether it runs rotations and other work that one node does for all. */
+            runs_jobs: boolean;
+            /**
+             * Format: int64
+             * @description Place in the change feed up to which its workers enforce everything.
+             */
+            seq: number;
+            /**
+             * Format: int64
+             * @description Milliseconds since it was last heard.
+             */
+            silent_ms: number;
+            /** @description When it started, by its own clock. */
+            started: components["schemas"]["Timestamp"];
+            /** @description How it stands. */
+            state: components["schemas"]["NodeState"];
+            /**
+             * Format: int32
+             * @description Its worker threads; 0 where it serves no traffic.
+             */
+            workers: number;
+        };
+        /**
          * @description The closed list of outcomes. The `code` is public and stable: clients and dashboards match on it.
          * @enum {string}
          */
@@ -1807,16 +1897,23 @@ export interface components {
             /** @description Identifies the kind of problem: `urn:credentialflow:problem:<code>`. */
             type: string;
         };
-        /** @description Proof that every worker enforces the stored state. */
+        /** @description Proof that every worker of every live node enforces the stored state. */
         Published: {
             /**
              * Format: int64
-             * @description The epoch of the snapshot every worker now runs.
+             * @description The epoch of the snapshot that every worker of the answering node now runs.
              */
             epoch: number;
             /**
+             * @description Names of the nodes that have been silent past their lifetime: ended, or cut off from the
+             *     database. One that is cut off serves on with what it has; empty is what you want.
+             */
+            lost: string[];
+            /** @description Names of the nodes that confirmed, the answering one among them. */
+            nodes: string[];
+            /**
              * Format: int32
-             * @description Workers that acknowledged.
+             * @description Workers that acknowledged, over all nodes.
              */
             workers: number;
         };
@@ -1830,8 +1927,13 @@ export interface components {
         /** @description What a probe is told. Reveals no names and no counts. */
         Readiness: {
             /**
-             * @description `ok`; `degraded` while the database is away and the gateway serves on with what it has (both
-             *     200); or why it cannot serve: `sealed`, `starting`, `store_unavailable` (503).
+             * @description What is not as it should be: `credential_unavailable` (the current version of some credential
+             *     does not open), `stale` (the database is away and other nodes no longer wait for this one).
+             */
+            details?: string[];
+            /**
+             * @description `ok`; `degraded` while it serves, but not everything or not with the newest state (both 200); or
+             *     why it cannot serve: `sealed`, `starting`, `store_unavailable` (503).
              */
             status: string;
         };
@@ -1857,8 +1959,15 @@ export interface components {
         };
         /** @description What was revoked. */
         RevokedCredential: {
-            /** @description The versions withdrawn. No worker injects them any more. */
+            /** @description Who confirmed it, and which nodes are lost. */
+            published: components["schemas"]["Published"];
+            /** @description The versions withdrawn. No worker of a live node injects them any more. */
             versions: number[];
+        };
+        /** @description A key that was revoked. */
+        RevokedKey: components["schemas"]["KeyItem"] & {
+            /** @description Who confirmed it, and which nodes are lost. */
+            published: components["schemas"]["Published"];
         };
         /** @description How to rotate a credential. */
         RotateCredential: {
@@ -2023,7 +2132,7 @@ export interface components {
             bytes_out: number;
             /**
              * Format: int64
-             * @description Of those, not served, whosever fault it was.
+             * @description Of those, not served, or answered by the upstream with a 5xx; whosever fault it was.
              */
             errors: number;
             /**
@@ -2038,7 +2147,7 @@ export interface components {
             errors_gateway: number;
             /**
              * Format: int64
-             * @description Not served by the upstream's fault.
+             * @description Not served by the upstream's fault, or passed on with the upstream's own 5xx.
              */
             errors_upstream: number;
             /**
@@ -2110,7 +2219,7 @@ export interface components {
             call_log: components["schemas"]["CallLogStatus"];
             /** @description The gateway. */
             dataplane: components["schemas"]["DataplaneStatus"];
-            /** @description Whether every worker enforces everything stored. */
+            /** @description Whether every worker of every live node enforces everything stored. */
             in_step: boolean;
             /** @description How many resources of each kind are stored. */
             resources: {
@@ -2201,6 +2310,18 @@ export interface components {
              */
             reasoning: number;
         };
+        /** @description A credential whose current version does not open. */
+        UnavailableCredential: {
+            /** @description Its name. */
+            credential: string;
+            /** @description Why; never says anything about the value. */
+            reason: string;
+            /**
+             * Format: int32
+             * @description The version.
+             */
+            version: number;
+        };
         /** @description What to unseal with: one of the two. */
         Unseal: {
             /** @description The content of the key file, in base64 (RFC 4648). */
@@ -2262,7 +2383,8 @@ export interface components {
             created: components["schemas"]["Timestamp"];
             /**
              * Format: int64
-             * @description Requests that use it at this moment, over all workers.
+             * @description Requests that use it at this moment: on this node, and for a version that is being rotated away
+             *     on all nodes.
              */
             in_flight: number;
             /**
@@ -2352,6 +2474,7 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": components["schemas"]["Application"];
+                "application/yaml": string;
             };
         };
         responses: {
@@ -2382,7 +2505,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As stored */
+            /** @description As stored; as YAML only what was declared */
             200: {
                 headers: {
                     /** @description The revision, in quotes */
@@ -2391,6 +2514,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Item_Application"];
+                    "application/yaml": string;
                 };
             };
             401: components["responses"]["Problem"];
@@ -2413,6 +2537,7 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": components["schemas"]["Application"];
+                "application/yaml": string;
             };
         };
         responses: {
@@ -2752,7 +2877,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As stored, without any value */
+            /** @description As stored, without any value; as YAML only what was declared */
             200: {
                 headers: {
                     /** @description The revision, in quotes */
@@ -2761,6 +2886,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["CredentialItem"];
+                    "application/yaml": string;
                 };
             };
             401: components["responses"]["Problem"];
@@ -2783,6 +2909,7 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": components["schemas"]["Credential"];
+                "application/yaml": string;
             };
         };
         responses: {
@@ -2938,6 +3065,33 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    list_dependents: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The kind of resource */
+                kind: components["schemas"]["Kind"];
+                /** @description Its name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description At this moment */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Dependents"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
     list_keys: {
         parameters: {
             query?: {
@@ -2980,6 +3134,7 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": components["schemas"]["Key"];
+                "application/yaml": string;
             };
         };
         responses: {
@@ -3010,7 +3165,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As stored, without any secret */
+            /** @description As stored, without any secret; as YAML only what was declared */
             200: {
                 headers: {
                     /** @description The revision, in quotes */
@@ -3019,6 +3174,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["KeyItem"];
+                    "application/yaml": string;
                 };
             };
             401: components["responses"]["Problem"];
@@ -3041,6 +3197,7 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": components["schemas"]["Key"];
+                "application/yaml": string;
             };
         };
         responses: {
@@ -3097,13 +3254,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Refused by every worker */
+            /** @description Refused by every worker of every live node */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["KeyItem"];
+                    "application/json": components["schemas"]["RevokedKey"];
                 };
             };
             401: components["responses"]["Problem"];
@@ -3184,6 +3341,7 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": components["schemas"]["Model"];
+                "application/yaml": string;
             };
         };
         responses: {
@@ -3214,7 +3372,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As stored */
+            /** @description As stored; as YAML only what was declared */
             200: {
                 headers: {
                     /** @description The revision, in quotes */
@@ -3223,6 +3381,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Item_Model"];
+                    "application/yaml": string;
                 };
             };
             401: components["responses"]["Problem"];
@@ -3245,6 +3404,7 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": components["schemas"]["Model"];
+                "application/yaml": string;
             };
         };
         responses: {
@@ -3386,6 +3546,7 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": components["schemas"]["Route"];
+                "application/yaml": string;
             };
         };
         responses: {
@@ -3416,7 +3577,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As stored */
+            /** @description As stored; as YAML only what was declared */
             200: {
                 headers: {
                     /** @description The revision, in quotes */
@@ -3425,6 +3586,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Item_Route"];
+                    "application/yaml": string;
                 };
             };
             401: components["responses"]["Problem"];
@@ -3447,6 +3609,7 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": components["schemas"]["Route"];
+                "application/yaml": string;
             };
         };
         responses: {
@@ -3680,6 +3843,7 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": components["schemas"]["Team"];
+                "application/yaml": string;
             };
         };
         responses: {
@@ -3710,7 +3874,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As stored */
+            /** @description As stored; as YAML only what was declared */
             200: {
                 headers: {
                     /** @description The revision, in quotes */
@@ -3719,6 +3883,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Item_Team"];
+                    "application/yaml": string;
                 };
             };
             401: components["responses"]["Problem"];
@@ -3741,6 +3906,7 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": components["schemas"]["Team"];
+                "application/yaml": string;
             };
         };
         responses: {
@@ -3861,6 +4027,7 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": components["schemas"]["Upstream"];
+                "application/yaml": string;
             };
         };
         responses: {
@@ -3891,7 +4058,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As stored */
+            /** @description As stored; as YAML only what was declared */
             200: {
                 headers: {
                     /** @description The revision, in quotes */
@@ -3900,6 +4067,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Item_Upstream"];
+                    "application/yaml": string;
                 };
             };
             401: components["responses"]["Problem"];
@@ -3922,6 +4090,7 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": components["schemas"]["Upstream"];
+                "application/yaml": string;
             };
         };
         responses: {

@@ -4,10 +4,13 @@ import type { components, paths } from './schema'
 type Schemas = components['schemas']
 export type CallRow = Schemas['CallRow']
 export type CredentialItem = Schemas['CredentialItem']
+export type DeclaredKind = Schemas['Kind']
 export type Engine = Schemas['Credential']['engine']
 export type IssuedKey = Schemas['IssuedKey']
 export type Key = Schemas['Key']
 export type KeyItem = Schemas['KeyItem']
+/** The kinds that hold no secret. */
+export type PlainKind = Exclude<DeclaredKind, 'keys' | 'credentials'>
 export type RotationStep = Schemas['RotationStep']
 export type RotationView = Schemas['RotationView']
 export type Stats = Schemas['Stats']

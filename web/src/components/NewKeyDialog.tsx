@@ -2,11 +2,11 @@
 import { Button, Group, Modal, NumberInput, Select, SimpleGrid, Stack, TagsInput, Text, TextInput } from '@mantine/core'
 import { useForm } from '@mantine/form'
 import { useQuery } from '@tanstack/react-query'
+import { Link } from '@tanstack/react-router'
 import { Problem } from '@/api/problem'
 import { queries, useCreateKey } from '@/api/queries'
 import type { IssuedKey, NewKey } from '@/api/types'
 import { isName, isNetwork, isPeriod, NAME_HINT, PERIOD_HINT } from '@/lib/input'
-import { Command } from './Copy'
 import { Banner, Failure } from './Feedback'
 
 const EMPTY = { name: '', application: '', description: '', environment: 'live', expires: '', networks: [] as string[], requests: '' as number | '', per: '1m' }
@@ -59,7 +59,7 @@ export function NewKeyDialog({ opened, onClose, onIssued }: NewKeyDialogProps) {
         <Stack gap="md">
           {applications?.items.length === 0 && (
             <Banner tone="info" title="A key belongs to an application, and there is none yet">
-              <Stack gap="xs">Declare one in a file and apply it:<Command text="credentialflow apply credentialflow.yaml" /></Stack>
+              <Text size="sm"><Link to="/declare/$kind" params={{ kind: 'applications' }} style={{ color: 'var(--cf-accent)' }}>Declare an application</Link>, then come back.</Text>
             </Banner>
           )}
           <SimpleGrid cols={{ base: 1, xs: 2 }}>

@@ -5,10 +5,15 @@ import { Link } from '@tanstack/react-router'
 import type { ReactNode } from 'react'
 import { Icon } from './icons'
 
+/** The page above this one. */
+export type Back =
+  | { to: '/keys' | '/credentials'; label: string }
+  | { to: '/config/$kind'; params: { kind: string }; label: string }
+
 interface PageProps {
   title: string
   lead?: ReactNode
-  back?: { to: '/keys' | '/credentials'; label: string }
+  back?: Back
   actions?: ReactNode
   children?: ReactNode
 }
@@ -20,7 +25,7 @@ export function Page({ title, lead, back, actions, children }: PageProps) {
       <Group justify="space-between" align="flex-end" gap="md">
         <Stack gap={4} miw={0}>
           {back && (
-            <Link to={back.to} style={{ display: 'inline-flex', alignItems: 'center', gap: 6, width: 'fit-content', color: 'var(--cf-quiet)', fontSize: 13, textDecoration: 'none' }}>
+            <Link to={back.to} params={'params' in back ? back.params : undefined} style={{ display: 'inline-flex', alignItems: 'center', gap: 6, width: 'fit-content', color: 'var(--cf-quiet)', fontSize: 13, textDecoration: 'none' }}>
               <Icon name="back" size={14} /> {back.label}
             </Link>
           )}

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
-import type { KeyItem } from '@/api/types'
-import { callTone, keyState } from './state'
+import type { CredentialItem, KeyItem } from '@/api/types'
+import { callTone, credentialState, keyState } from './state'
 
 const now = Date.parse('2026-11-22T12:00:00Z')
 const key = (spec: Partial<KeyItem['spec']>, more: Partial<KeyItem> = {}): KeyItem => ({
@@ -26,4 +26,16 @@ it('colours a call by whose fault it is', () => {
   expect(callTone({ outcome: 'served', fault: 'none', status: 500 })).toBe('bad')
   expect(callTone({ outcome: 'rate_limited', fault: 'caller', status: 429 })).toBe('warn')
   expect(callTone({ outcome: 'upstream_timeout', fault: 'upstream', status: 504 })).toBe('bad')
+})
+
+it('says when a credential waits for its rotation', () => {
+  const credential = (more: Partial<CredentialItem>): CredentialItem => ({
+    spec: { name: 'c', engine: 'static' } as CredentialItem['spec'],
+    revision: 1, created: '2026-11-01T00:00:00Z', updated: '2026-11-01T00:00:00Z', current_version: 1, ...more,
+  })
+  const label = (more: Partial<CredentialItem>) => credentialState(credential(more), now).label
+  expect(label({})).toBe('In use')
+  expect(label({ rotation_due: '2026-11-22T12:00:01Z' })).toBe('In use')
+  expect(label({ rotation_due: '2026-11-22T12:00:00Z' })).toBe('Rotation due')
+  expect(label({ rotation_due: '2026-11-01T00:00:00Z', current_version: undefined })).toBe('No usable version')
 })

@@ -41,9 +41,10 @@ export function callTone({ outcome, fault, status }: Pick<CallRow, 'outcome' | '
 }
 
 /** Whether a credential can be injected, and what is happening to it. */
-export function credentialState({ spec, current_version: current, rotation }: CredentialItem, now: number): State {
+export function credentialState({ spec, current_version: current, rotation, rotation_due: due }: CredentialItem, now: number): State {
   if (spec.expires && new Date(spec.expires).getTime() <= now) return { tone: 'bad', label: 'Expired' }
   if (rotation && !rotation.finished) return { tone: 'info', label: 'Rotating' }
   if (!current) return { tone: 'bad', label: 'No usable version' }
+  if (due && new Date(due).getTime() <= now) return { tone: 'warn', label: 'Rotation due' }
   return { tone: 'good', label: 'In use' }
 }

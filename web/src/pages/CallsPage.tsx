@@ -79,12 +79,12 @@ export function CallsPage() {
 
 /** Tells rows that came with the latest answer of a live view from those seen before. */
 function useFresh(items: CallRow[] | undefined, live: boolean): (call: CallRow) => boolean {
-  const newest = useRef<string | undefined>(undefined)
-  const before = live ? newest.current : undefined
+  const known = useRef<Set<string> | undefined>(undefined)
+  const before = live ? known.current : undefined
   useEffect(() => {
-    newest.current = live ? items?.[0]?.request_id : undefined
+    known.current = live && items ? new Set(items.map(({ request_id: id }) => id)) : undefined
   }, [items, live])
-  return ({ request_id: id }) => before !== undefined && id > before
+  return ({ request_id: id }) => before !== undefined && !before.has(id)
 }
 
 /** A name, cut where a column would grow too wide; whole in the request's story. */

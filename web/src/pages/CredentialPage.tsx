@@ -11,7 +11,8 @@ import { DataTable } from '@/components/DataTable'
 import { ConfirmDialog } from '@/components/Dialogs'
 import { Empty, Failure, Rows } from '@/components/Feedback'
 import { Icon } from '@/components/icons'
-import { Moment } from '@/components/Moment'
+import { LinkButton } from '@/components/LinkButton'
+import { Moment, useNow } from '@/components/Moment'
 import { Card, Facts, Page } from '@/components/Page'
 import { Pill, Tag } from '@/components/Pill'
 import { RotationPanel } from '@/components/RotationPanel'
@@ -39,6 +40,7 @@ export function CredentialPage() {
       actions={
         <>
           <Button leftSection={<Icon name="rotate" size={16} />} onClick={rotate.open} disabled={busy}>{busy ? 'Rotating' : 'Rotate'}</Button>
+          <LinkButton variant="default" to="/config/$kind/$name" params={{ kind: 'credentials', name }}>Edit</LinkButton>
           <Button variant="default" c="var(--cf-bad)" onClick={() => setRevoking({})}>Revoke</Button>
         </>
       }>
@@ -62,7 +64,7 @@ export function CredentialPage() {
   )
 }
 
-function About({ item: { spec, created, updated, last_used: used } }: { item: CredentialItem }) {
+function About({ item: { spec, created, updated, last_used: used, rotation_due: due } }: { item: CredentialItem }) {
   const { generate, rotate, verify, tags } = spec
   return (
     <Facts rows={[
@@ -72,6 +74,7 @@ function About({ item: { spec, created, updated, last_used: used } }: { item: Cr
       ['Owner', spec.owner],
       ['Tags', tags?.length ? <Group gap={6}>{tags.map((tag) => <Tag key={tag}>{tag}</Tag>)}</Group> : undefined],
       ['Rotated', rotate?.every ? `every ${rotate.every}` : 'by hand'],
+      ['Next rotation', due && <RotationDue key="due" due={due} engine={spec.engine} />],
       ['Overlap', words(rotate?.overlap ?? 'until-drained').replace('-', ' ')],
       ['Verified by', verify ? <span className="mono">GET {verify.path} at {verify.upstream}</span> : 'nothing: a new version is used untried'],
       ['Expires', spec.expires ? dateTime(spec.expires) : 'never'],
@@ -80,6 +83,13 @@ function About({ item: { spec, created, updated, last_used: used } }: { item: Cr
       ['Changed', <Moment key="updated" time={updated} />],
     ]} />
   )
+}
+
+/** When the next rotation is asked for, and who has to do something then. */
+function RotationDue({ due, engine }: { due: string; engine: Engine }) {
+  const late = new Date(due).getTime() <= useNow()
+  const who = engine === 'generated' ? 'happens by itself' : late ? 'waits for the new value: rotate it now' : 'waits for the new value then'
+  return <><Moment time={due} /> <span className={late && engine === 'static' ? undefined : 'quiet'} style={late && engine === 'static' ? { color: 'var(--cf-warn)' } : undefined}>{who}</span></>
 }
 
 interface RotateDialogProps {

@@ -80,5 +80,6 @@ const columns = [
     meta: { from: 'lg' },
     cell: ({ row: { original } }) => original.spec.rotate?.every ? `every ${original.spec.rotate.every}` : <span className="quiet">by hand</span>,
   }),
+  column.display({ id: 'due', header: 'Next rotation', meta: { from: 'xl' }, cell: ({ row: { original } }) => <Moment time={original.rotation_due} never="–" /> }),
   column.display({ id: 'used', header: 'Last used', cell: ({ row: { original } }) => <Moment time={original.last_used} /> }),
 ]

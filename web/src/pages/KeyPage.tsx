@@ -12,6 +12,7 @@ import { DataTable } from '@/components/DataTable'
 import { ConfirmDialog, SecretDialog } from '@/components/Dialogs'
 import { Failure, Rows } from '@/components/Feedback'
 import { Icon } from '@/components/icons'
+import { LinkButton } from '@/components/LinkButton'
 import { Moment } from '@/components/Moment'
 import { Card, Facts, Page } from '@/components/Page'
 import { Pill, Tag } from '@/components/Pill'
@@ -32,12 +33,13 @@ export function KeyPage() {
   const { tone, label } = keyState(key, Date.now())
   return (
     <Page title={name} back={BACK} lead={<Group gap="md"><Pill tone={tone}>{label}</Pill>{key.spec.description}</Group>}
-      actions={!key.revoked && (
-        <>
+      actions={<>
+          <LinkButton variant="default" to="/config/$kind/$name" params={{ kind: 'keys', name }}>Edit</LinkButton>
+          {!key.revoked && <>
           <Button variant="default" leftSection={<Icon name="rotate" size={16} />} onClick={rotate.open}>Rotate</Button>
           <Button variant="default" c="var(--cf-bad)" onClick={revoke.open}>Revoke</Button>
-        </>
-      )}>
+          </>}
+        </>}>
       {error && <Failure error={error} retry={() => void refetch()} />}
       <div className="grid grid-2">
         <Card title="Use"><UseFacts item={key} /></Card>

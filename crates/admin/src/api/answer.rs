@@ -1,11 +1,12 @@
 //! Shapes that answers share: pages, stored resources, revisions as entity tags.
 
+use super::request::{YAML, wants_yaml};
 use axum::{
     Json,
     response::{IntoResponse, Response},
 };
-use credentialflow_model::Timestamp;
-use http::{HeaderValue, StatusCode, header};
+use credentialflow_model::{Timestamp, config::export_resource, resource::Resource};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
 
 /// One page of a list.
@@ -37,9 +38,26 @@ pub(crate) struct Tagged<T>(pub StatusCode, pub u64, pub T);
 impl<T: Serialize> IntoResponse for Tagged<T> {
     fn into_response(self) -> Response {
         let mut response = (self.0, Json(self.2)).into_response();
-        if let Ok(tag) = HeaderValue::from_str(&format!("\"{}\"", self.1)) {
-            response.headers_mut().insert(header::ETAG, tag);
-        }
+        tag(&mut response, self.1);
         response
     }
+}
+
+fn tag(response: &mut Response, revision: u64) {
+    if let Ok(tag) = HeaderValue::from_str(&format!("\"{revision}\"")) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+}
+
+/// A stored resource as the client wants it: everything known about it as JSON, or what was declared
+/// as the YAML that `PUT` takes back.
+pub(crate) fn stored<T: Resource>(headers: &HeaderMap, revision: u64, spec: &T, item: &impl Serialize) -> Response {
+    let mut response = if wants_yaml(headers) {
+        ([(header::CONTENT_TYPE, YAML)], export_resource(spec)).into_response()
+    } else {
+        Json(item).into_response()
+    };
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
+    tag(&mut response, revision);
+    response
 }

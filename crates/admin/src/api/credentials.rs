@@ -3,8 +3,8 @@
 use crate::{
     AdminState,
     api::{
-        answer::{Page, Tagged},
-        request::{Body, JsonBytes, ListQuery, Query},
+        answer::{Page, Tagged, stored},
+        request::{Body, Document, JsonBytes, ListQuery, Query},
         rotations::RotationView,
     },
     auth::Administrator,
@@ -181,21 +181,24 @@ async fn create_credential(
 /// Read a credential
 #[utoipa::path(get, path = "/api/v1/credentials/{name}", tag = "credentials",
     params(("name" = String, Path, description = "Its name")),
-    responses((status = 200, description = "As stored, without any value", body = CredentialItem,
+    responses((status = 200, description = "As stored, without any value; as YAML only what was declared",
+        content((CredentialItem = "application/json"), (String = "application/yaml")),
         headers(("ETag" = String, description = "The revision, in quotes")))))]
 async fn get_credential(
     State(state): State<AdminState>,
     _: Administrator,
     Path(name): Path<String>,
-) -> Result<Tagged<CredentialItem>, ApiError> {
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
     let item = credentials::get(&state, &name).await?;
-    Ok(Tagged(StatusCode::OK, item.revision, item))
+    Ok(stored(&headers, item.revision, &item.spec, &item))
 }
 
 /// Replace a credential's declaration
 ///
 /// Values are untouched; they change by rotation only.
-#[utoipa::path(put, path = "/api/v1/credentials/{name}", tag = "credentials", request_body = Credential,
+#[utoipa::path(put, path = "/api/v1/credentials/{name}", tag = "credentials",
+    request_body(content((Credential = "application/json"), (String = "application/yaml"))),
     params(("name" = String, Path, description = "Its name; the body must have the same"),
         ("If-Match" = Option<String>, Header, description = "Refuse if it is not at this revision any more")),
     responses((status = 200, description = "Stored and enforced by every worker", body = CredentialItem,
@@ -205,7 +208,7 @@ async fn replace_credential(
     Administrator(actor): Administrator,
     Path(name): Path<String>,
     headers: HeaderMap,
-    JsonBytes(body): JsonBytes,
+    body: Document,
 ) -> Result<Tagged<CredentialItem>, ApiError> {
     let item = credentials::replace(&state, &actor, &name, &headers, &body).await?;
     Ok(Tagged(StatusCode::OK, item.revision, item))

@@ -3,8 +3,8 @@
 use crate::{
     AdminState,
     api::{
-        answer::{Page, Tagged},
-        request::{Body, JsonBytes, ListQuery, Query},
+        answer::{Page, Tagged, stored},
+        request::{Body, Document, ListQuery, Query},
     },
     auth::Administrator,
     error::ApiError,
@@ -113,7 +113,8 @@ async fn list_keys(
 ///
 /// The secret is in this answer and in no other. Send an `Idempotency-Key`: should the answer get
 /// lost, the same request brings the same answer again for 24 hours.
-#[utoipa::path(post, path = "/api/v1/keys", tag = "keys", request_body = Key,
+#[utoipa::path(post, path = "/api/v1/keys", tag = "keys",
+    request_body(content((Key = "application/json"), (String = "application/yaml"))),
     params(("Idempotency-Key" = Option<String>, Header, description = "Makes the same answer available again for 24 hours")),
     responses((status = 201, description = "Accepted by every worker", body = IssuedKey,
         headers(("ETag" = String, description = "The revision, in quotes")))))]
@@ -121,28 +122,31 @@ async fn create_key(
     State(state): State<AdminState>,
     Administrator(actor): Administrator,
     headers: HeaderMap,
-    JsonBytes(body): JsonBytes,
+    body: Document,
 ) -> Result<Response, ApiError> {
     keys::create(&state, &actor, &headers, &body).await
 }
 
 /// Read a key
 #[utoipa::path(get, path = "/api/v1/keys/{name}", tag = "keys", params(("name" = String, Path, description = "Its name")),
-    responses((status = 200, description = "As stored, without any secret", body = KeyItem,
+    responses((status = 200, description = "As stored, without any secret; as YAML only what was declared",
+        content((KeyItem = "application/json"), (String = "application/yaml")),
         headers(("ETag" = String, description = "The revision, in quotes")))))]
 async fn get_key(
     State(state): State<AdminState>,
     _: Administrator,
     Path(name): Path<String>,
-) -> Result<Tagged<KeyItem>, ApiError> {
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
     let item = keys::get(&state, &name).await?;
-    Ok(Tagged(StatusCode::OK, item.revision, item))
+    Ok(stored(&headers, item.revision, &item.spec, &item))
 }
 
 /// Replace a key's declaration
 ///
 /// Its secrets are untouched; they change by rotation only.
-#[utoipa::path(put, path = "/api/v1/keys/{name}", tag = "keys", request_body = Key,
+#[utoipa::path(put, path = "/api/v1/keys/{name}", tag = "keys",
+    request_body(content((Key = "application/json"), (String = "application/yaml"))),
     params(("name" = String, Path, description = "Its name; the body must have the same"),
         ("If-Match" = Option<String>, Header, description = "Refuse if it is not at this revision any more")),
     responses((status = 200, description = "Stored and enforced by every worker", body = KeyItem,
@@ -152,7 +156,7 @@ async fn replace_key(
     Administrator(actor): Administrator,
     Path(name): Path<String>,
     headers: HeaderMap,
-    JsonBytes(body): JsonBytes,
+    body: Document,
 ) -> Result<Tagged<KeyItem>, ApiError> {
     let item = keys::replace(&state, &actor, &name, &headers, &body).await?;
     Ok(Tagged(StatusCode::OK, item.revision, item))

@@ -12,6 +12,7 @@ pub(crate) mod audit;
 pub(crate) mod calls;
 pub(crate) mod config;
 pub(crate) mod credentials;
+pub(crate) mod dependents;
 mod document;
 mod health;
 pub(crate) mod keys;
@@ -56,6 +57,7 @@ pub(crate) fn endpoints() -> OpenApiRouter<AdminState> {
         .merge(routes::endpoints())
         .merge(models::endpoints())
         .merge(config::endpoints())
+        .merge(dependents::endpoints())
         .merge(calls::endpoints())
         .merge(stats::endpoints())
         .merge(audit::endpoints())

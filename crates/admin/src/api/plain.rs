@@ -8,8 +8,8 @@ macro_rules! plain_resource {
         use crate::{
             AdminState,
             api::{
-                answer::{Item, Page, Tagged},
-                request::{JsonBytes, ListQuery, Query},
+                answer::{Item, Page, Tagged, stored},
+                request::{Document, ListQuery, Query},
             },
             auth::Administrator,
             error::ApiError,
@@ -36,7 +36,8 @@ macro_rules! plain_resource {
         }
 
         #[doc = concat!("Create one of the ", $tag)]
-        #[utoipa::path(post, path = $list_path, tag = $tag, request_body = $type,
+        #[utoipa::path(post, path = $list_path, tag = $tag,
+            request_body(content(($type = "application/json"), (String = "application/yaml"))),
             params(("Idempotency-Key" = Option<String>, Header, description = "Makes the same answer available again for 24 hours")),
             responses((status = 201, description = "Stored and enforced by every worker", body = Item<$type>,
                 headers(("ETag" = String, description = "The revision, in quotes")))))]
@@ -44,26 +45,29 @@ macro_rules! plain_resource {
             State(state): State<AdminState>,
             Administrator(actor): Administrator,
             headers: HeaderMap,
-            JsonBytes(body): JsonBytes,
+            body: Document,
         ) -> Result<Response, ApiError> {
             resources::create::<$type>(&state, &actor, &headers, &body).await
         }
 
         #[doc = concat!("Read one of the ", $tag)]
         #[utoipa::path(get, path = $item_path, tag = $tag, params(("name" = String, Path, description = "Its name")),
-            responses((status = 200, description = "As stored", body = Item<$type>,
+            responses((status = 200, description = "As stored; as YAML only what was declared",
+                content((Item<$type> = "application/json"), (String = "application/yaml")),
                 headers(("ETag" = String, description = "The revision, in quotes")))))]
         async fn $get(
             State(state): State<AdminState>,
             _: Administrator,
             Path(name): Path<String>,
-        ) -> Result<Tagged<Item<$type>>, ApiError> {
+            headers: HeaderMap,
+        ) -> Result<Response, ApiError> {
             let item = resources::get::<$type>(&state, &name).await?;
-            Ok(Tagged(StatusCode::OK, item.revision, item))
+            Ok(stored(&headers, item.revision, &item.spec, &item))
         }
 
         #[doc = concat!("Create or replace one of the ", $tag)]
-        #[utoipa::path(put, path = $item_path, tag = $tag, request_body = $type,
+        #[utoipa::path(put, path = $item_path, tag = $tag,
+            request_body(content(($type = "application/json"), (String = "application/yaml"))),
             params(("name" = String, Path, description = "Its name; the body must have the same"),
                 ("If-Match" = Option<String>, Header, description = "Refuse if it is not at this revision any more")),
             responses((status = 200, description = "Stored and enforced by every worker", body = Item<$type>,
@@ -74,7 +78,7 @@ macro_rules! plain_resource {
             Administrator(actor): Administrator,
             Path(name): Path<String>,
             headers: HeaderMap,
-            JsonBytes(body): JsonBytes,
+            body: Document,
         ) -> Result<Tagged<Item<$type>>, ApiError> {
             let (status, item) = resources::replace::<$type>(&state, &actor, &name, &headers, &body).await?;
             Ok(Tagged(status, item.revision, item))

@@ -51,27 +51,57 @@ impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     }
 }
 
-/// The bytes of a JSON body, within the size limit and of the right media type.
-pub(crate) struct JsonBytes(pub Bytes);
+/// YAML's media type (RFC 9512).
+pub(crate) const YAML: &str = "application/yaml";
 
-impl FromRequest<AdminState> for JsonBytes {
+fn is_media_type(value: &str, wanted: &str) -> bool {
+    value.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(wanted)
+}
+
+/// Whether the client asks for YAML by name (`Accept`, RFC 9110).
+pub(crate) fn wants_yaml(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    accepted.flat_map(|value| value.split(',')).any(|value| is_media_type(value, YAML))
+}
+
+/// One declared resource as it was sent, within the size limit: as JSON or as YAML.
+pub(crate) struct Document {
+    pub bytes: Bytes,
+    pub yaml: bool,
+}
+
+impl FromRequest<AdminState> for Document {
     type Rejection = ApiError;
     async fn from_request(request: Request, state: &AdminState) -> Result<Self, ApiError> {
         let kind =
             request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let kind = kind.split(';').next().unwrap_or_default().trim();
-        let json = kind.eq_ignore_ascii_case("application/json");
+        let (json, yaml) = (is_media_type(kind, "application/json"), is_media_type(kind, YAML));
         let body = tokio::time::timeout(state.settings.body_timeout, request.extract::<Bytes, _>()).await;
         let body = body.map_err(|_| ApiError::new(Code::Timeout, "the request's body did not arrive in time"))?;
         let bytes = body.map_err(|error| match error.status().as_u16() {
             413 => ApiError::new(Code::BodyTooLarge, "the request's body is larger than this path takes"),
             _ => ApiError::new(Code::InvalidRequest, "the request's body could not be read"),
         })?;
-        if !json && !bytes.is_empty() {
-            return Err(ApiError::new(Code::UnsupportedMediaType, "the request's body is not application/json")
-                .hint("send Content-Type: application/json"));
+        if !json && !yaml && !bytes.is_empty() {
+            return Err(not_json());
         }
-        Ok(Self(bytes))
+        Ok(Self { bytes, yaml })
+    }
+}
+
+fn not_json() -> ApiError {
+    ApiError::new(Code::UnsupportedMediaType, "the request's body is not application/json")
+        .hint("send Content-Type: application/json")
+}
+
+/// The bytes of a JSON body, within the size limit and of the right media type.
+pub(crate) struct JsonBytes(pub Bytes);
+
+impl FromRequest<AdminState> for JsonBytes {
+    type Rejection = ApiError;
+    async fn from_request(request: Request, state: &AdminState) -> Result<Self, ApiError> {
+        let Document { bytes, yaml } = Document::from_request(request, state).await?;
+        if yaml { Err(not_json()) } else { Ok(Self(bytes)) }
     }
 }
 

@@ -13,7 +13,11 @@ fn operations() -> Vec<(String, String, String)> {
     let mut found = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {
         for method in item.as_object().unwrap().keys() {
-            let concrete = path.replace("{name}", "orders").replace("{id}", "x").replace("{request_id}", "x");
+            let concrete = path
+                .replace("{name}", "orders")
+                .replace("{kind}", "routes")
+                .replace("{id}", "x")
+                .replace("{request_id}", "x");
             assert!(!concrete.contains('{'), "a parameter this test does not know: {path}");
             found.push((method.clone(), path.clone(), concrete));
         }

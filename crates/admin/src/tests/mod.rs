@@ -3,6 +3,7 @@
 
 mod config;
 mod contract;
+mod documents;
 mod guard;
 mod resources;
 mod seal;

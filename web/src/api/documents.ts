@@ -1,0 +1,78 @@
+// Declared resources as the YAML documents people edit, and what names them. A document has a tag, its
+// revision: sent back with a change, it makes sure that nobody else's change is lost.
+import { queryOptions, useMutation, useQueryClient } from '@tanstack/react-query'
+import { api, ask, CSRF } from './client'
+import { Problem, unreachable } from './problem'
+import type { DeclaredKind, PlainKind } from './types'
+import { LIST_LIMIT } from './queries'
+
+const YAML = 'application/yaml'
+
+export interface StoredDocument {
+  text: string
+  tag: string
+}
+
+function path(kind: DeclaredKind, name: string): string {
+  return `/api/v1/${kind}/${encodeURIComponent(name)}`
+}
+
+async function send(url: string, init: RequestInit): Promise<Response> {
+  const headers = { ...CSRF, ...(init.headers as Record<string, string>) }
+  const response = await fetch(url, { credentials: 'same-origin', ...init, headers }).catch((cause: unknown) => {
+    throw cause instanceof TypeError ? unreachable() : cause
+  })
+  if (!response.ok) throw Problem.from(await response.json().catch(() => undefined), response.status)
+  return response
+}
+
+export async function readDocument(kind: DeclaredKind, name: string): Promise<StoredDocument> {
+  const response = await send(path(kind, name), { headers: { accept: YAML } })
+  return { text: await response.text(), tag: response.headers.get('etag') ?? '*' }
+}
+
+export const documents = {
+  /** Read once and then edited, so never asked for again by itself. */
+  one: (kind: DeclaredKind, name: string) =>
+    queryOptions({ queryKey: [kind, 'document', name], queryFn: () => readDocument(kind, name), staleTime: 0, gcTime: 0, refetchOnWindowFocus: false, refetchOnReconnect: false }),
+  dependents: (kind: DeclaredKind, name: string) =>
+    queryOptions({
+      queryKey: [kind, 'dependents', name],
+      queryFn: () => ask(api.GET('/api/v1/dependents/{kind}/{name}', { params: { path: { kind, name } } })),
+      staleTime: 0,
+    }),
+  /** Plain kinds answer alike; their specs differ, and are only told in a line. */
+  list: (kind: PlainKind, q: string) =>
+    queryOptions({
+      queryKey: [kind, 'list', q],
+      queryFn: async () => {
+        const page = await ask(api.GET(`/api/v1/${kind}` as '/api/v1/teams', { params: { query: { limit: LIST_LIMIT, q: q || undefined } } }))
+        return { ...page, items: page.items as (Omit<(typeof page.items)[number], 'spec'> & { spec: Record<string, unknown> & { name: string } })[] }
+      },
+      refetchInterval: 10_000,
+      placeholderData: (previous, query) => (query?.queryKey[0] === kind ? previous : undefined),
+    }),
+}
+
+function useDocumentChange<Input, Output>(kind: DeclaredKind, change: (input: Input) => Promise<Output>) {
+  const client = useQueryClient()
+  return useMutation({
+    mutationFn: change,
+    // The document itself stays as it is being edited.
+    onSettled: () => client.invalidateQueries({ predicate: ({ queryKey }) => queryKey[0] === kind && queryKey[1] !== 'document' }),
+  })
+}
+
+/** Stores a document in place of the one with this tag; without a tag it is new. */
+export const useSaveDocument = (kind: DeclaredKind) =>
+  useDocumentChange(kind, async ({ name, text, tag }: { name?: string; text: string; tag?: string }) => {
+    const headers = { 'content-type': YAML, ...(tag && { 'if-match': tag }) }
+    const response = name === undefined
+      ? await send(`/api/v1/${kind}`, { method: 'POST', body: text, headers })
+      : await send(path(kind, name), { method: 'PUT', body: text, headers })
+    const { spec } = (await response.json()) as { spec: { name: string } }
+    return { name: spec.name, tag: response.headers.get('etag') ?? '*' }
+  })
+
+export const useDeleteResource = (kind: DeclaredKind, name: string) =>
+  useDocumentChange(kind, async (tag: string) => void (await send(path(kind, name), { method: 'DELETE', headers: { 'if-match': tag } })))

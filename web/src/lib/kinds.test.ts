@@ -1,0 +1,21 @@
+import { expect, it } from 'vitest'
+import { isDeclaredKind, KINDS, summary } from './kinds'
+
+it('tells a resource in one line', () => {
+  expect(summary('routes', { match: { path: '/orders/*', methods: ['GET', 'POST'] }, upstream: 'orders' })).toBe('GET, POST /orders/* → orders')
+  expect(summary('upstreams', { endpoints: ['http://a', 'http://b'] })).toBe('http://a, http://b')
+  expect(summary('upstreams', { endpoints: [], provider: 'openai' })).toBe('provider openai')
+  expect(summary('models', { targets: [{ provider: 'openai', model: 'gpt-5-mini' }] })).toBe('openai gpt-5-mini')
+  expect(summary('applications', { team: 'payments', allow: { routes: ['orders'], models: ['chat'] } })).toBe('of payments, may use orders, chat')
+  expect(summary('applications', {})).toBe('may use nothing yet')
+  expect(summary('teams', {})).toBe('')
+})
+
+it('begins every kind with a document that has a name', () => {
+  for (const { template } of KINDS) expect(template).toMatch(/^name: [a-z-]+\n/)
+})
+
+it('knows the kinds that are declared', () => {
+  expect(isDeclaredKind('routes')).toBe(true)
+  expect(isDeclaredKind('sessions')).toBe(false)
+})

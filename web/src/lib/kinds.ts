@@ -1,0 +1,95 @@
+// The kinds of declared resources in words: what each is for, how a new one begins, one in a line.
+import type { DeclaredKind, PlainKind } from '@/api/types'
+
+export interface KindWords {
+  kind: PlainKind
+  /** The tab's and the list's name. */
+  label: string
+  one: string
+  lead: string
+  /** What to do when there is none, in the order in which things depend on one another. */
+  next: string
+  /** A document that a new one may begin with. */
+  template: string
+}
+
+export const KINDS: readonly KindWords[] = [
+  {
+    kind: 'routes', label: 'Routes', one: 'route',
+    lead: 'What callers see: which requests go to which upstream, and what is asked of them on the way.',
+    next: 'A route leads to an upstream: declare the upstream first, then the route, then allow it to an application.',
+    template: 'name: orders\nmatch:\n  path: "/orders/*"\n  methods: [GET, POST]\nupstream: orders\nauthenticate: [api_key]\nlimit:\n  requests: 100\n  per: 1m\n',
+  },
+  {
+    kind: 'upstreams', label: 'Upstreams', one: 'upstream',
+    lead: 'Where requests go, and which credential is injected there.',
+    next: 'Add the credential that the upstream asks for, then declare the upstream with its endpoints.',
+    template: 'name: orders\nendpoints: ["http://127.0.0.1:9001"]\ninject:\n  bearer: orders-token\n',
+  },
+  {
+    kind: 'models', label: 'Models', one: 'model',
+    lead: 'Public names of models, and which provider serves each.',
+    next: 'Add the credential of a provider, then declare a model that uses it. The sandbox needs none.',
+    template: 'name: chat-default\ntargets:\n  - provider: sandbox\n    model: sandbox-small\n',
+  },
+  {
+    kind: 'applications', label: 'Applications', one: 'application',
+    lead: 'The parties that call, and what each may use.',
+    next: 'Declare an application with the routes and models it may use; then create a key for it.',
+    template: 'name: checkout\nallow:\n  routes: [orders]\n',
+  },
+  {
+    kind: 'teams', label: 'Teams', one: 'team',
+    lead: 'Who owns applications and credentials.',
+    next: 'Declare a team, then name it as the owner of applications and credentials.',
+    template: 'name: payments\ndescription: Who pays and gets paid\n',
+  },
+]
+
+export function plainKind(text: string): KindWords | undefined {
+  return KINDS.find(({ kind }) => kind === text)
+}
+
+const DECLARED: readonly DeclaredKind[] = ['teams', 'applications', 'keys', 'credentials', 'upstreams', 'routes', 'models']
+
+export function isDeclaredKind(text: string): text is DeclaredKind {
+  return DECLARED.some((kind) => kind === text)
+}
+
+/** The word for one of a kind. */
+export function one(kind: DeclaredKind): string {
+  return kind.slice(0, -1)
+}
+
+/** A noun with its indefinite article. */
+export function article(noun: string): string {
+  return `${/^[aeiou]/.test(noun) ? 'an' : 'a'} ${noun}`
+}
+
+type Spec = Record<string, unknown>
+const texts = (value: unknown): string[] => (Array.isArray(value) ? value.map(String) : [])
+const part = (value: unknown): Spec => (typeof value === 'object' && value !== null ? (value as Spec) : {})
+
+/** A resource in one line. */
+export function summary(kind: PlainKind, spec: Spec): string {
+  const of = (words: (string | undefined | false)[]) => words.filter(Boolean).join(' ')
+  switch (kind) {
+    case 'routes': {
+      const match = part(spec.match)
+      const methods = texts(match.methods).join(', ')
+      return of([texts(match.hosts).join(', '), methods, String(match.path ?? ''), '→', String(spec.upstream ?? '')])
+    }
+    case 'upstreams':
+      return texts(spec.endpoints).join(', ') || `provider ${String(spec.provider ?? '')}`
+    case 'models':
+      return (Array.isArray(spec.targets) ? spec.targets : [])
+        .map((target) => `${String(part(target).provider ?? '')} ${String(part(target).model ?? '')}`).join(', ')
+    case 'applications': {
+      const { routes, models } = part(spec.allow)
+      const allowed = [...texts(routes), ...texts(models)]
+      return of([spec.team ? `of ${String(spec.team)},` : '', allowed.length > 0 ? `may use ${allowed.join(', ')}` : 'may use nothing yet'])
+    }
+    case 'teams':
+      return String(spec.description ?? '')
+  }
+}
