@@ -54,6 +54,7 @@ pub async fn run(settings: ServerSettings) -> anyhow::Result<()> {
     let seed = random()?;
     let copy = LocalCopy::open(&copy_dir(&settings), is_remote(&settings))?;
     let nodes = Arc::new(Nodes::new(store.clone(), identity(&settings), random()?));
+    remember_node(&settings, nodes.id());
     let plane = Plane::new(store.clone(), vault.clone(), telemetry.clone(), copy, nodes.clone(), seed);
     let plane = Arc::new(plane);
     let (stop, stopped) = watch::channel(false);
@@ -245,7 +246,20 @@ fn identity(settings: &ServerSettings) -> Identity {
     let port = if serves { settings.gateway.port() } else { settings.control.port() };
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let name = settings.node_name.clone().unwrap_or_else(|| format!("{host}:{port}"));
-    Identity { name, serves, controls: settings.role != Role::Gateway }
+    // This process has the data directory for itself, so the one before it has ended.
+    let before = std::fs::read_to_string(settings.data_dir.join(NODE_FILE)).ok();
+    let ended = before.map(|id| id.trim().to_owned()).filter(|id| !id.is_empty() && !settings.take_over);
+    Identity { name, serves, controls: settings.role != Role::Gateway, ended }
+}
+
+/// Name of the file in the data directory that tells the id of the newest process on it.
+const NODE_FILE: &str = "node";
+
+/// Lets the next process on this data directory know which node has ended. Without it others wait a few seconds longer.
+fn remember_node(settings: &ServerSettings, id: &str) {
+    if let Err(error) = std::fs::write(settings.data_dir.join(NODE_FILE), id) {
+        tracing::warn!(%error, "the id of this process could not be noted in the data directory");
+    }
 }
 
 /// What was held, refused or lost because it would have had no end.
