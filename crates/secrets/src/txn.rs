@@ -60,6 +60,12 @@ impl Txn {
         self.unit.ops.push(op);
     }
 
+    /// Says that this request rests on a token: it is refused when the token was changed or ended by
+    /// another node since this one last looked.
+    pub fn rests_on_token(&mut self, id_hash: &[u8]) {
+        self.unit.read_token(id_hash);
+    }
+
     /// The time by the store's clock.
     pub fn now(&self) -> Timestamp {
         self.store.now()

@@ -8,6 +8,7 @@ mod delta;
 mod jobs;
 mod nodes;
 mod ports;
+mod runtime;
 mod sandbox;
 mod start;
 mod state;

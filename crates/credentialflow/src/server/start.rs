@@ -7,7 +7,7 @@ use super::{
     jobs,
     nodes::{Identity, Nodes},
     ports::{Guesses, Records, RotationPorts},
-    traffic,
+    runtime, traffic,
 };
 use crate::settings::{Role, ServerSettings, TlsFiles};
 use anyhow::{Context, bail, ensure};
@@ -24,6 +24,7 @@ use credentialflow_model::SecretValue;
 use credentialflow_policy::{FailureThrottle, ThrottleSettings};
 use credentialflow_store::Store;
 use credentialflow_telemetry::{Recorder, RecorderSettings};
+use credentialflow_vaultapi::VaultApi;
 use credentialflow_vault::{RotationRunner, SealInput, Vault, VaultError, seal};
 use std::{
     fs::File,
@@ -43,9 +44,22 @@ pub async fn run(settings: ServerSettings) -> anyhow::Result<()> {
     if settings.role != Role::Gateway && !settings.take_over {
         guard_port("control", settings.control)?;
     }
+    if let Some(address) = settings.vault {
+        guard_address("vault", address, settings.vault_tls.is_some(), settings.allow_plaintext)?;
+        if !settings.take_over {
+            guard_port("vault", address)?;
+        }
+    }
     let _held = hold_data_dir(&settings)?;
     let store = Store::connect(&settings.database).await.context("opening the database")?;
-    let vault = open_vault(&settings, &store).await?;
+    let (stop, stopped) = watch::channel(false);
+    let api = runtime::api(&store);
+    let served = runtime::listen(&settings, &api, server_tls(settings.vault_tls.as_ref())?, stopped.clone())?;
+    let vault = tokio::select! {
+        vault = open_vault(&settings, &store, &api) => vault?,
+        () = signalled() => return Ok(()),
+    };
+    runtime::attach(&api, &vault, stopped.clone());
     let mut recorder_settings = RecorderSettings::new(settings.data_dir.join("calls"));
     recorder_settings.retention_days = settings.call_log_days;
     let recorder = Recorder::start(recorder_settings).context("starting the recorder")?;
@@ -57,12 +71,11 @@ pub async fn run(settings: ServerSettings) -> anyhow::Result<()> {
     remember_node(&settings, nodes.id());
     let plane = Plane::new(store.clone(), vault.clone(), telemetry.clone(), copy, nodes.clone(), seed);
     let plane = Arc::new(plane);
-    let (stop, stopped) = watch::channel(false);
 
     let control = if settings.role == Role::Gateway {
         None
     } else {
-        Some(start_control(&settings, &store, &vault, &plane, &recorder, stopped.clone()).await?)
+        Some(start_control(&settings, &store, &vault, &plane, &recorder, &api, stopped.clone()).await?)
     };
     let serve = start_when_unsealed(&settings, &store, &vault, &plane, &nodes, &recorder, seed, stopped.clone());
     tokio::select! {
@@ -76,6 +89,9 @@ pub async fn run(settings: ServerSettings) -> anyhow::Result<()> {
     }
     if let Some(control) = control {
         let _ = control.await;
+    }
+    if let Some(served) = served {
+        let _ = served.await;
     }
     tokio::task::spawn_blocking(move || recorder.shutdown()).await?;
     match store.ping().await {
@@ -96,9 +112,13 @@ pub async fn run(settings: ServerSettings) -> anyhow::Result<()> {
 }
 
 /// Opens the vault: from the database, or from the local copy while the database is away.
-async fn open_vault(settings: &ServerSettings, store: &Store) -> anyhow::Result<Vault> {
+async fn open_vault(settings: &ServerSettings, store: &Store, api: &VaultApi) -> anyhow::Result<Vault> {
     match store.migrate().await {
         Ok(_) => match Vault::open_sealed(store).await {
+            Err(VaultError::NotInitialized) if settings.vault.is_some() => {
+                tracing::warn!("there is no vault yet: it is made by sys/init of the run-time API");
+                Ok(api.vault().await)
+            }
             Err(VaultError::NotInitialized) => {
                 bail!("this database is not initialized; run `credentialflow init` with the same settings first")
             }
@@ -309,6 +329,7 @@ async fn start_control(
     vault: &Vault,
     plane: &Arc<Plane>,
     recorder: &Recorder,
+    api: &VaultApi,
     mut stopped: watch::Receiver<bool>,
 ) -> anyhow::Result<tokio::task::JoinHandle<()>> {
     let socket = listener::bind(settings.control).with_context(|| format!("listening on {}", settings.control))?;
@@ -326,7 +347,7 @@ async fn start_control(
             ..AdminSettings::default()
         },
     );
-    let router = control::with_console(credentialflow_admin::router(admin));
+    let router = control::with_console(credentialflow_admin::router(admin).nest("/vault", api.router()));
     tracing::info!(address = %listener.local_addr()?, "the control plane serves");
     let limits = control::Limits::new(settings.control_connections);
     let stop = async move { drop(stopped.wait_for(|s| *s).await) };

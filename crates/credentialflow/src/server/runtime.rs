@@ -1,0 +1,188 @@
+//! The run-time API's place in the house: its own listener, and how it asks identity providers.
+//!
+//! With a vault listener a server also starts on a database that holds no vault yet: the API's
+//! `sys/init` makes it, and the rest of the server follows.
+
+use super::control;
+use crate::settings::ServerSettings;
+use anyhow::Context;
+use bytes::Bytes;
+use credentialflow_identity::ports::{Boxed, Web, WebRequest};
+use credentialflow_store::Store;
+use credentialflow_vault::Vault;
+use credentialflow_vaultapi::VaultApi;
+use http::{Method, Request, Uri, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_rustls::HttpsConnectorBuilder;
+use hyper_util::{
+    client::legacy::{
+        Client,
+        connect::{HttpConnector, dns::Name},
+    },
+    rt::TokioExecutor,
+};
+use rustls::RootCertStore;
+use rustls_pki_types::{CertificateDer, pem::PemObject};
+use std::{
+    future::Future,
+    io,
+    net::{IpAddr, SocketAddr},
+    pin::Pin,
+    sync::Arc,
+    task::{Context as TaskContext, Poll},
+    time::Duration,
+};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+
+/// The API, not attached to a vault yet.
+pub(super) fn api(store: &Store) -> VaultApi {
+    VaultApi::new(store.clone(), Arc::new(Outside))
+}
+
+/// Opens the listener at which only this API is found.
+pub(super) fn listen(
+    settings: &ServerSettings,
+    api: &VaultApi,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    mut stopped: watch::Receiver<bool>,
+) -> anyhow::Result<Option<JoinHandle<()>>> {
+    let Some(address) = settings.vault else { return Ok(None) };
+    let socket = credentialflow_gateway::net::listener::bind(address);
+    let listener = TcpListener::from_std(socket.with_context(|| format!("listening on {address}"))?)?;
+    tracing::info!(address = %listener.local_addr()?, "the run-time API is served");
+    let limits = control::Limits::new(settings.control_connections);
+    let stop = async move { drop(stopped.wait_for(|s| *s).await) };
+    Ok(Some(tokio::spawn(control::serve(listener, tls, api.router(), limits, stop))))
+}
+
+/// Gives the API its vault, as soon as the database can be read, and keeps its tokens tidy.
+pub(super) fn attach(api: &VaultApi, vault: &Vault, mut stopped: watch::Receiver<bool>) {
+    let (api, vault) = (api.clone(), vault.clone());
+    tokio::spawn(async move {
+        while let Err(error) = api.attach(vault.clone()).await {
+            tracing::debug!(%error, "the run-time API waits for the database");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        api.keep_tidy(async move { drop(stopped.wait_for(|s| *s).await) }).await;
+    });
+}
+
+/// Asks identity providers: no redirects, no link-local addresses, no plain HTTP beyond this machine.
+struct Outside;
+
+impl Web for Outside {
+    fn ask<'a>(&'a self, request: WebRequest, limit: usize, wait: Duration) -> Boxed<'a, Result<Vec<u8>, String>> {
+        Box::pin(async move {
+            let asked = tokio::time::timeout(wait, ask(request, limit)).await;
+            asked.unwrap_or_else(|_| Err("the other server did not answer in time".to_owned()))
+        })
+    }
+}
+
+async fn ask(request: WebRequest, limit: usize) -> Result<Vec<u8>, String> {
+    let uri: Uri = request.url.parse().map_err(|_| "the address is malformed".to_owned())?;
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+    let literal = host.parse::<IpAddr>().ok();
+    if literal.is_some_and(forbidden) {
+        return Err("this address is not asked".to_owned());
+    }
+    let here = host == "localhost" || literal.is_some_and(|ip| ip.is_loopback());
+    if uri.scheme_str() != Some("https") && !(here && uri.scheme_str() == Some("http")) {
+        return Err("only https is asked, except on this machine".to_owned());
+    }
+    let tls = tls(request.ca_pem.as_deref())?;
+    let mut tcp = HttpConnector::new_with_resolver(Resolver);
+    tcp.enforce_http(false);
+    let connector =
+        HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp);
+    let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build(connector);
+    let method = if request.form.is_some() { Method::POST } else { Method::GET };
+    let mut question = Request::builder().method(method).uri(uri).header(header::ACCEPT, "application/json");
+    if let Some(value) = &request.authorization {
+        question = question.header(header::AUTHORIZATION, value);
+    }
+    if request.form.is_some() {
+        question = question.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+    }
+    let body = Full::new(Bytes::from(request.form.unwrap_or_default()));
+    let question = question.body(body).map_err(|_| "the question cannot be written".to_owned())?;
+    let answer = client.request(question).await.map_err(|_| "the other server cannot be reached".to_owned())?;
+    let status = answer.status();
+    if !status.is_success() {
+        return Err(format!("the other server answered {status}"));
+    }
+    let body = Limited::new(answer.into_body(), limit).collect().await;
+    Ok(body.map_err(|_| "the answer broke off or is too large".to_owned())?.to_bytes().to_vec())
+}
+
+fn tls(ca: Option<&str>) -> Result<rustls::ClientConfig, String> {
+    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    if let Some(pem) = ca.filter(|pem| !pem.trim().is_empty()) {
+        roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+            let certificate = certificate.map_err(|_| "the certificate to trust cannot be read".to_owned())?;
+            roots.add(certificate).map_err(|_| "the certificate to trust cannot be used".to_owned())?;
+        }
+    }
+    Ok(rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
+}
+
+/// Link-local addresses, where clouds keep their machines' own credentials, and those that are no host's.
+fn forbidden(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => v4.is_link_local() || v4.is_multicast() || v4.is_broadcast() || v4.is_unspecified(),
+        IpAddr::V6(v6) => {
+            v6.is_unicast_link_local()
+                || v6.is_multicast()
+                || v6.is_unspecified()
+                || v6.segments() == [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254]
+        }
+    }
+}
+
+/// The system's resolver without forbidden addresses, so that a name cannot lead there either.
+#[derive(Clone)]
+struct Resolver;
+
+impl tower::Service<Name> for Resolver {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let allowed: Vec<SocketAddr> = found.filter(|a| !forbidden(a.ip())).collect();
+            if allowed.is_empty() {
+                return Err(io::Error::from(io::ErrorKind::AddrNotAvailable));
+            }
+            Ok(allowed.into_iter())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn asked(url: &str) -> String {
+        let request = WebRequest { url: url.to_owned(), ca_pem: None, form: None, authorization: None };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(ask(request, 1000)).unwrap_err()
+    }
+
+    #[test]
+    fn the_machines_own_credentials_are_not_asked_for() {
+        for url in ["http://169.254.169.254/latest", "https://[::ffff:169.254.169.254]/", "https://0.0.0.0/"] {
+            assert_eq!(asked(url), "this address is not asked", "{url}");
+        }
+        for url in ["http://10.0.0.1/", "http://example.com/", "ftp://127.0.0.1/", "file:///etc/passwd"] {
+            assert_ne!(asked(url), "the other server cannot be reached", "{url}");
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Paths below `auth/`: tokens and auth methods, answered by the identity room.
+
+use crate::{
+    answer::Answer,
+    error::{ApiError, Result},
+    request::{Request, Verb},
+    serve::{anonymous, authorize, looked},
+    state::Ready,
+};
+use credentialflow_identity::{self as identity, Authenticated, Call, acl::Decision, method};
+use credentialflow_secrets::{Mount, Table, mounts::Side};
+use std::sync::Arc;
+
+/// A login: a path for callers who are nobody yet. `None`: it is not one.
+pub(crate) async fn login(ready: &Ready, request: &Request) -> Option<Result<Answer>> {
+    let below = request.path.strip_prefix("auth/")?;
+    let table = match table(ready, request).await {
+        Ok(table) => table,
+        Err(error) => return Some(Err(error)),
+    };
+    let (mount, path) = table.find(Side::Auth, below)?;
+    let found = method::find(&mount.kind).ok()?;
+    if !found.is_open(path) {
+        return None;
+    }
+    let mount = seen(mount);
+    let call = call(request, &mount, path, None, true);
+    Some(ready.identity.login_method(found.kind(), &call).await.map(Answer::from).map_err(ApiError::from))
+}
+
+async fn table(ready: &Ready, request: &Request) -> Result<Arc<Table>> {
+    Ok(ready.mounts.table(&mut ready.txn(anonymous(request))).await?)
+}
+
+pub(crate) async fn answer(ready: &Ready, request: &Request, caller: &Authenticated) -> Result<(Answer, Decision)> {
+    let below = request.path.strip_prefix("auth/").unwrap_or_default();
+    let table = table(ready, request).await?;
+    let Some((found, path)) = table.find(Side::Auth, below) else {
+        authorize(request, caller, true, false)?;
+        return Err(ApiError::no_handler(&request.path));
+    };
+    let mount = seen(found);
+    let is_token = found.kind == "token";
+    let asked = call(request, &mount, path, Some(caller), true);
+    let exists = if is_token || request.verb != Verb::Write {
+        true
+    } else {
+        ready.identity.exists(&found.kind, &asked).await?.unwrap_or(true)
+    };
+    let sudo = is_token && matches!(path.trim_end_matches('/'), "accessors" | "create-orphan" | "revoke-orphan");
+    let decision = authorize(request, caller, exists, sudo)?;
+    let call = call(request, &mount, path, Some(caller), exists);
+    let response = if is_token {
+        ready.identity.token(&call).await?
+    } else {
+        ready.identity.login_method(&found.kind, &call).await?
+    };
+    // What changes something is recorded by the room that changes it, in the same transaction.
+    if matches!(request.verb, Verb::Read | Verb::List) {
+        looked(ready, request, caller, "auth.read").await?;
+    }
+    Ok((response.into(), decision))
+}
+
+fn call<'a>(
+    request: &'a Request,
+    mount: &'a identity::Mount,
+    path: &'a str,
+    caller: Option<&'a Authenticated>,
+    exists: bool,
+) -> Call<'a> {
+    let operation = request.verb.operation(exists);
+    Call {
+        mount,
+        operation,
+        path: path.trim_end_matches('/'),
+        data: &request.data,
+        caller,
+        presented: request.token.as_ref().and_then(|t| t.expose_str()),
+        source: request.source,
+    }
+}
+
+/// A mount as the identity room sees it.
+pub(crate) fn seen(mount: &Mount) -> identity::Mount {
+    identity::Mount {
+        id: mount.uuid.clone(),
+        path: mount.path.clone(),
+        accessor: mount.accessor.clone(),
+        default_ttl: mount.default_ttl(),
+        max_ttl: mount.max_ttl(),
+    }
+}

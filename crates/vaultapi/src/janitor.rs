@@ -1,0 +1,41 @@
+//! What is ended and forgotten by itself: tokens whose time is over, wrapped answers nobody took.
+
+use crate::state::{Inner, Ready};
+use credentialflow_model::Actor;
+use credentialflow_secrets::wrapping;
+use serde_json::json;
+use std::time::Duration;
+
+const PAUSE: Duration = Duration::from_secs(1);
+/// Tokens ended in one go.
+const TOKENS: u32 = 200;
+
+pub(crate) async fn run(api: &Inner) {
+    loop {
+        tokio::time::sleep(PAUSE).await;
+        let Some(ready) = api.ready().filter(|r| !r.vault.is_sealed()) else { continue };
+        loop {
+            match ready.identity.expire(TOKENS).await {
+                Ok(ended) if ended >= TOKENS as usize => tokio::task::yield_now().await,
+                Ok(_) => break,
+                Err(error) => {
+                    tracing::warn!(%error, "expired tokens could not be ended; it is tried again");
+                    break;
+                }
+            }
+        }
+        if let Err(error) = sweep(&ready).await {
+            tracing::debug!(%error, "wrapped answers could not be forgotten; it is tried again");
+        }
+    }
+}
+
+async fn sweep(ready: &Ready) -> credentialflow_secrets::Result<()> {
+    let mut txn = ready.txn(Actor::system("janitor"));
+    let gone = wrapping::sweep(&mut txn).await?;
+    if gone > 0 {
+        txn.audit("response.expire", "vault/sys/wrapping", json!({ "count": gone }));
+        txn.commit().await?;
+    }
+    Ok(())
+}

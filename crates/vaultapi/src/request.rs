@@ -1,0 +1,219 @@
+//! A request, read and bounded: method, path, fields, token. Knows nothing of what a path means.
+
+use crate::error::{ApiError, Result};
+use axum::{
+    body::{Body, to_bytes},
+    extract::ConnectInfo,
+};
+use credentialflow_identity as identity;
+use credentialflow_model::SecretValue;
+use credentialflow_secrets::{engine::wipe, fields, uuid};
+use http::{HeaderMap, Method, header};
+use serde_json::{Map, Value};
+use std::net::{IpAddr, SocketAddr};
+
+/// Largest body.
+const LARGEST: usize = 8 << 20;
+
+/// What is done to a path, before it is known whether something is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verb {
+    Read,
+    List,
+    Write,
+    Patch,
+    Delete,
+}
+
+impl Verb {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::List => "list",
+            Self::Write => "write",
+            Self::Patch => "patch",
+            Self::Delete => "delete",
+        }
+    }
+
+    /// As the policies and the identity room call it; `exists` decides between create and update.
+    pub(crate) const fn operation(self, exists: bool) -> identity::Operation {
+        match self {
+            Self::Read => identity::Operation::Read,
+            Self::List => identity::Operation::List,
+            Self::Write if exists => identity::Operation::Update,
+            Self::Write => identity::Operation::Create,
+            Self::Patch => identity::Operation::Patch,
+            Self::Delete => identity::Operation::Delete,
+        }
+    }
+}
+
+pub(crate) struct Request {
+    pub id: String,
+    pub verb: Verb,
+    /// Below `/v1/`, decoded, without a leading slash.
+    pub path: String,
+    /// The body's fields; those of the query string where there is no body to read.
+    pub data: Map<String, Value>,
+    /// The query string's fields alone.
+    pub query: Map<String, Value>,
+    pub token: Option<SecretValue>,
+    /// Seconds; `None`: the answer is not to be wrapped.
+    pub wrap_ttl: Option<i64>,
+    pub source: Option<IpAddr>,
+}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        self.data.values_mut().for_each(wipe);
+    }
+}
+
+impl Request {
+    /// Reads a request whole.
+    pub(crate) async fn read(request: http::Request<Body>) -> Result<Self> {
+        let (head, body) = request.into_parts();
+        let path = head.uri.path();
+        let path =
+            path.strip_prefix("/v1/").or_else(|| path.strip_prefix("/vault/v1/")).or_else(|| path.strip_prefix('/'));
+        let path = decode(path.unwrap_or_default(), false)?;
+        if path.chars().any(|c| c == '\0' || c.is_control()) {
+            return Err(ApiError::invalid("the path has characters that nothing is named with"));
+        }
+        refuse_namespace(&head.headers)?;
+        let query = query(head.uri.query().unwrap_or_default())?;
+        let verb = verb(&head.method, &query)?;
+        let source = head.extensions.get::<ConnectInfo<SocketAddr>>().map(|c| c.0.ip());
+        let wrap_ttl = wrap_ttl(&head.headers)?;
+        let token = token(&head.headers);
+        let body = to_bytes(body, LARGEST).await.map_err(|_| ApiError::new(413, "the request is too large"))?;
+        let mut data = if body.iter().all(u8::is_ascii_whitespace) {
+            Map::new()
+        } else {
+            match serde_json::from_slice(&body) {
+                Ok(Value::Object(map)) => map,
+                Ok(Value::Null) => Map::new(),
+                _ => return Err(ApiError::invalid("error parsing JSON: the body must be one JSON object")),
+            }
+        };
+        if !matches!(verb, Verb::Write | Verb::Patch) {
+            for (name, value) in &query {
+                data.insert(name.clone(), value.clone());
+            }
+        }
+        Ok(Self { id: uuid()?, verb, path, data, query, token, wrap_ttl, source })
+    }
+}
+
+fn verb(method: &Method, query: &Map<String, Value>) -> Result<Verb> {
+    Ok(match method.as_str() {
+        "GET" if query.get("list").is_some_and(|v| matches!(v.as_str(), Some("true" | "1"))) => Verb::List,
+        "GET" | "HEAD" => Verb::Read,
+        "LIST" => Verb::List,
+        "POST" | "PUT" => Verb::Write,
+        "PATCH" => Verb::Patch,
+        "DELETE" => Verb::Delete,
+        _ => return Err(ApiError::new(405, "")),
+    })
+}
+
+/// The presented token: `X-Vault-Token`, or `Authorization: Bearer`.
+fn token(headers: &HeaderMap) -> Option<SecretValue> {
+    let given = headers.get("x-vault-token").and_then(|v| v.to_str().ok()).or_else(|| {
+        let text = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+        let (scheme, token) = text.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then_some(token)
+    });
+    given.map(str::trim).filter(|t| !t.is_empty()).map(SecretValue::from)
+}
+
+fn refuse_namespace(headers: &HeaderMap) -> Result<()> {
+    match headers.get("x-vault-namespace").map(|v| v.to_str().unwrap_or("?").trim_matches('/')) {
+        None | Some("" | "root") => Ok(()),
+        Some(_) => Err(ApiError::invalid("namespaces are not offered: leave X-Vault-Namespace away")),
+    }
+}
+
+fn wrap_ttl(headers: &HeaderMap) -> Result<Option<i64>> {
+    let Some(text) = headers.get("x-vault-wrap-ttl") else { return Ok(None) };
+    let seconds = text.to_str().ok().and_then(|t| fields::duration(t.trim()));
+    match seconds {
+        Some(0) => Ok(None),
+        Some(seconds) if seconds > 0 => Ok(Some(seconds)),
+        _ => Err(ApiError::invalid("X-Vault-Wrap-TTL must be a duration such as 60 or 5m")),
+    }
+}
+
+fn query(text: &str) -> Result<Map<String, Value>> {
+    text.split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Ok((decode(name, true)?, Value::String(decode(value, true)?)))
+        })
+        .collect()
+}
+
+/// `%XX` and, in a query, `+`.
+fn decode(text: &str, plus: bool) -> Result<String> {
+    let malformed = || ApiError::invalid("the address is malformed");
+    let bytes = text.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'%' => {
+                let hex = text.get(at + 1..at + 3).ok_or_else(malformed)?;
+                out.push(u8::from_str_radix(hex, 16).map_err(|_| malformed())?);
+                at += 2;
+            }
+            b'+' if plus => out.push(b' '),
+            byte => out.push(*byte),
+        }
+        at += 1;
+    }
+    String::from_utf8(out).map_err(|_| malformed())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    async fn read(method: &str, uri: &str, headers: &[(&str, &str)], body: &str) -> Result<Request> {
+        let mut builder = http::Request::builder().method(method).uri(uri);
+        for (name, value) in headers {
+            builder = builder.header(*name, *value);
+        }
+        Request::read(builder.body(Body::from(body.to_owned())).unwrap()).await
+    }
+
+    #[tokio::test]
+    async fn paths_verbs_and_fields() {
+        let request = read("GET", "/v1/kv/data/a%20%C3%A4?version=2&list=false", &[], "").await.unwrap();
+        assert_eq!((request.path.as_str(), request.verb), ("kv/data/a ä", Verb::Read));
+        assert_eq!(request.data["version"], "2");
+        assert_eq!(read("GET", "/vault/v1/x?list=true", &[], "").await.unwrap().verb, Verb::List);
+        let request = read("POST", "/v1/x?version=2", &[("authorization", "Bearer t")], "{\"a\":1}").await.unwrap();
+        assert_eq!((request.data.len(), request.token.as_ref().unwrap().expose()), (1, b"t".as_slice()));
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_read_is_refused() {
+        for (method, uri, headers, body, status) in [
+            ("GET", "/v1/a%zz", &[][..], "", 400),
+            ("GET", "/v1/a%ff", &[], "", 400),
+            ("GET", "/v1/a%00", &[], "", 400),
+            ("POST", "/v1/a", &[], "[1]", 400),
+            ("POST", "/v1/a", &[], "{", 400),
+            ("TRACE", "/v1/a", &[], "", 405),
+            ("GET", "/v1/a", &[("x-vault-namespace", "team/")], "", 400),
+            ("GET", "/v1/a", &[("x-vault-wrap-ttl", "soon")], "", 400),
+        ] {
+            assert_eq!(read(method, uri, headers, body).await.err().unwrap().status, status, "{method} {uri} {body}");
+        }
+        let deep = format!("{{\"a\":{}{}}}", "[".repeat(500), "]".repeat(500));
+        assert_eq!(read("POST", "/v1/a", &[], &deep).await.err().unwrap().status, 400);
+    }
+}

@@ -1,0 +1,153 @@
+//! The whole way of a request, from top to bottom.
+
+use crate::{
+    VaultApi,
+    answer::Answer,
+    auth,
+    error::{ApiError, Result},
+    request::{Request, Verb},
+    secret,
+    state::{Inner, Ready},
+    sys, wrap,
+};
+use axum::{body::Body, extract::State};
+use credentialflow_identity::{Authenticated, acl::Decision};
+use credentialflow_model::{Actor, ActorKind};
+use credentialflow_secrets::Txn;
+use http::Response;
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+
+/// How often a request that lost a race is run again.
+const RACES: usize = 64;
+
+pub(crate) async fn handle(State(api): State<VaultApi>, request: http::Request<Body>) -> Response<Body> {
+    let request = match Request::read(request).await {
+        Ok(request) => request,
+        Err(error) => return error.into_response(),
+    };
+    match answer(&api.0, &request).await {
+        Ok(answer) => answer.into_response(&request.id),
+        Err(error) => error.into_response(),
+    }
+}
+
+async fn answer(api: &Inner, request: &Request) -> Result<Answer> {
+    // What can be asked of a vault that is sealed, or not there yet.
+    if let Some(answer) = sys::open::answer(api, request).await {
+        return answer;
+    }
+    let ready = api.ready().ok_or_else(ApiError::sealed)?;
+    if !ready.is_open().await? {
+        return Err(ApiError::sealed());
+    }
+    for _ in 0..RACES {
+        match once(&ready, request).await {
+            Err(error) if error.raced => {}
+            done => return done,
+        }
+    }
+    Err(ApiError::new(503, "others were first again and again; try again"))
+}
+
+/// One try: nothing is done when it loses a race.
+async fn once(ready: &Arc<Ready>, request: &Request) -> Result<Answer> {
+    if let Some(answer) = wrap::open(ready, request).await {
+        return answer;
+    }
+    if let Some(answer) = auth::login(ready, request).await {
+        return wrap::maybe(ready, request, anonymous(request), None, answer?).await;
+    }
+    let caller = match authenticate(ready, request).await {
+        Ok(caller) => caller,
+        Err(error) => {
+            if error.status == 403 {
+                refused(ready, request, anonymous(request)).await?;
+            }
+            return Err(error);
+        }
+    };
+    let answer = match route(ready, request, &caller).await {
+        Ok((answer, decision)) => wrap::maybe(ready, request, caller.actor(), Some(decision), answer).await,
+        Err(error) => {
+            if error.status == 403 {
+                refused(ready, request, caller.actor()).await?;
+            }
+            Err(error)
+        }
+    };
+    if caller.is_last_use() && !matches!(&answer, Err(error) if error.raced) {
+        ready.identity.spend(&caller).await?;
+    }
+    answer
+}
+
+/// To the room that knows the path.
+async fn route(ready: &Arc<Ready>, request: &Request, caller: &Authenticated) -> Result<(Answer, Decision)> {
+    match request.path.split_once('/') {
+        Some(("sys", _)) => sys::answer(ready, request, caller).await,
+        Some(("auth", _)) => auth::answer(ready, request, caller).await,
+        _ => secret::answer(ready, request, caller).await,
+    }
+}
+
+async fn authenticate(ready: &Ready, request: &Request) -> Result<Authenticated> {
+    let presented = request.token.as_ref().and_then(|t| t.expose_str()).ok_or_else(ApiError::denied)?;
+    Ok(ready.identity.authenticate(presented, request.source).await?)
+}
+
+/// Asks the policies. `exists` tells create from update; `sudo` says that the path is for operators.
+pub(crate) fn authorize(request: &Request, caller: &Authenticated, exists: bool, sudo: bool) -> Result<Decision> {
+    let listed;
+    let path = if request.verb == Verb::List && !request.path.ends_with('/') {
+        listed = format!("{}/", request.path);
+        &listed
+    } else {
+        &request.path
+    };
+    // A question about what is there has no fields that a rule could be about.
+    let none = Map::new();
+    let data = if matches!(request.verb, Verb::Write | Verb::Patch) { &request.data } else { &none };
+    let decision = caller.acl().decide(request.verb.operation(exists), path, data);
+    if decision.allowed && (decision.sudo || !sudo) { Ok(decision) } else { Err(ApiError::denied()) }
+}
+
+/// A transaction in the caller's name that fails when the token was ended meanwhile.
+pub(crate) fn txn(ready: &Ready, caller: &Authenticated) -> Txn {
+    let mut txn = ready.txn(caller.actor());
+    if let Some(hash) = caller.id_hash() {
+        txn.rests_on_token(hash);
+    }
+    txn
+}
+
+/// What the audit log is told of a request, besides who and what.
+pub(crate) fn detail(request: &Request) -> Value {
+    json!({ "request_id": request.id, "operation": request.verb.as_str() })
+}
+
+/// Records that something was only looked at.
+pub(crate) async fn looked(ready: &Ready, request: &Request, caller: &Authenticated, action: &str) -> Result<()> {
+    let mut txn = txn(ready, caller);
+    txn.audit(action, &subject(request), detail(request));
+    txn.commit().await?;
+    Ok(())
+}
+
+/// Records a refusal. A request is refused also where that cannot be written, then with that reason.
+async fn refused(ready: &Ready, request: &Request, actor: Actor) -> Result<()> {
+    let mut txn = ready.txn(actor);
+    txn.audit("request.deny", &subject(request), detail(request));
+    txn.commit().await?;
+    Ok(())
+}
+
+/// The subject of audit events: the path below the API.
+pub(crate) fn subject(request: &Request) -> String {
+    format!("vault/{}", request.path)
+}
+
+pub(crate) fn anonymous(request: &Request) -> Actor {
+    let source = request.source.map(|ip| ip.to_string());
+    Actor { kind: ActorKind::Anonymous, name: "anonymous".to_owned(), source }
+}

@@ -1,0 +1,158 @@
+//! What the API stands on: nothing yet, a sealed vault, or an open one.
+
+use crate::{janitor, serve};
+use axum::Router;
+use credentialflow_identity::{
+    Identity,
+    ports::{Boxed, TokenEnd, Web},
+};
+use credentialflow_secrets::{Mounts, engine::cubbyhole};
+use credentialflow_store::{Op, Store};
+use credentialflow_vault::Vault;
+use std::{
+    fmt,
+    future::Future,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+use tokio::sync::watch;
+
+/// The API. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct VaultApi(pub(crate) Arc<Inner>);
+
+impl fmt::Debug for VaultApi {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VaultApi").field("initialized", &self.0.ready().is_some()).finish_non_exhaustive()
+    }
+}
+
+pub(crate) struct Inner {
+    pub(crate) store: Store,
+    web: Arc<dyn Web>,
+    ready: RwLock<Option<Arc<Ready>>>,
+    initialized: watch::Sender<bool>,
+    /// One initialisation at a time.
+    pub(crate) initializing: tokio::sync::Mutex<()>,
+}
+
+/// What there is once the vault is initialised.
+pub(crate) struct Ready {
+    pub(crate) vault: Vault,
+    pub(crate) store: Store,
+    pub(crate) identity: Identity,
+    pub(crate) mounts: Mounts,
+    /// Whether what an installation begins with was written since the vault was unsealed.
+    prepared: AtomicBool,
+}
+
+/// A token's private storage ends with it.
+struct Cubbyholes(Store);
+
+impl TokenEnd for Cubbyholes {
+    fn ops<'a>(&'a self, accessors: &'a [String]) -> Boxed<'a, credentialflow_identity::Result<Vec<Op>>> {
+        Box::pin(async move {
+            let mut ops = Vec::new();
+            for accessor in accessors {
+                let space = cubbyhole::space(accessor);
+                // Emptying a space costs everybody's cache: done only where something is in it.
+                if !self.0.entry_children(&space, "", "", 1).await?.is_empty() {
+                    ops.push(Op::DeleteEntries { space, prefix: String::new() });
+                }
+            }
+            Ok(ops)
+        })
+    }
+}
+
+impl VaultApi {
+    /// Over a store that may hold no vault yet. `web` asks identity providers for their keys.
+    pub fn new(store: Store, web: Arc<dyn Web>) -> Self {
+        Self(Arc::new(Inner {
+            store,
+            web,
+            ready: RwLock::new(None),
+            initialized: watch::Sender::new(false),
+            initializing: tokio::sync::Mutex::new(()),
+        }))
+    }
+
+    /// Gives it the vault, sealed or not. Does nothing when it has one.
+    pub async fn attach(&self, vault: Vault) -> credentialflow_identity::Result<()> {
+        self.0.attach(vault).await
+    }
+
+    /// The vault, as soon as somebody initialised it through this API or [`VaultApi::attach`] gave it one.
+    pub async fn vault(&self) -> Vault {
+        let mut initialized = self.0.initialized.subscribe();
+        loop {
+            if let Some(ready) = self.0.ready() {
+                return ready.vault.clone();
+            }
+            // The sender lives as long as this handle.
+            let _ = initialized.changed().await;
+        }
+    }
+
+    /// The routes, to be mounted at `/v1` and wherever else the same API is to be found.
+    pub fn router(&self) -> Router {
+        Router::new().fallback(serve::handle).with_state(self.clone())
+    }
+
+    /// Ends tokens whose time is over and forgets wrapped answers nobody took, until `stop` resolves.
+    pub async fn keep_tidy(&self, stop: impl Future<Output = ()>) {
+        tokio::select! {
+            () = janitor::run(&self.0) => {}
+            () = stop => {}
+        }
+    }
+}
+
+impl Inner {
+    pub(crate) fn ready(&self) -> Option<Arc<Ready>> {
+        self.ready.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) async fn attach(&self, vault: Vault) -> credentialflow_identity::Result<()> {
+        if self.ready().is_some() {
+            return Ok(());
+        }
+        let ends: Vec<Arc<dyn TokenEnd>> = vec![Arc::new(Cubbyholes(self.store.clone()))];
+        let identity = Identity::open(self.store.clone(), vault.clone(), self.web.clone(), ends).await?;
+        let ready = Ready {
+            vault,
+            store: self.store.clone(),
+            identity,
+            mounts: Mounts::default(),
+            prepared: AtomicBool::new(false),
+        };
+        *self.ready.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(ready));
+        self.initialized.send_replace(true);
+        Ok(())
+    }
+}
+
+impl Ready {
+    /// Whether requests can be answered; makes ready what an installation begins with.
+    pub(crate) async fn is_open(&self) -> credentialflow_identity::Result<bool> {
+        if self.vault.is_sealed() {
+            self.prepared.store(false, Ordering::Relaxed);
+            return Ok(false);
+        }
+        if !self.prepared.load(Ordering::Relaxed) {
+            self.identity.prepare().await?;
+            self.prepared.store(true, Ordering::Relaxed);
+        }
+        Ok(true)
+    }
+
+    /// A transaction for a request.
+    pub(crate) fn txn(&self, actor: credentialflow_model::Actor) -> credentialflow_secrets::Txn {
+        credentialflow_secrets::Txn::new(&self.vault, &self.store, actor)
+    }
+}
+
+/// What the API tells about itself: the Vault version it follows, and its own.
+pub(crate) const VERSION: &str = concat!("1.14.8+credentialflow.", env!("CARGO_PKG_VERSION"));

@@ -1,0 +1,112 @@
+//! Paths below `sys/`. One file each kind; this list is all there is.
+
+mod capabilities;
+mod mounts;
+pub(crate) mod open;
+mod policies;
+mod rekey;
+mod seal;
+
+use crate::{
+    answer::Answer,
+    error::{ApiError, Result},
+    request::{Request, Verb},
+    serve::{authorize, looked},
+    state::Ready,
+    wrap,
+};
+use credentialflow_identity::{Authenticated, acl::Decision};
+use credentialflow_model::SecretValue;
+use credentialflow_secrets::{Payload, mounts::Side};
+use serde_json::{Value, json};
+
+/// One question below `sys/`, with what answering it takes.
+pub(crate) struct Context<'a> {
+    pub ready: &'a Ready,
+    pub request: &'a Request,
+    pub caller: &'a Authenticated,
+}
+
+/// Paths for operators: the capability `sudo` is needed too.
+fn is_for_operators(path: &str) -> bool {
+    let path = path.trim_end_matches('/');
+    matches!(path, "seal" | "rotate" | "remount" | "audit")
+        || path == "auth"
+        || ["auth/", "audit/", "rekey/", "remount/", "leases/lookup/", "leases/revoke-prefix/", "leases/revoke-force/"]
+            .iter()
+            .any(|prefix| path.starts_with(prefix))
+}
+
+pub(crate) async fn answer(ready: &Ready, request: &Request, caller: &Authenticated) -> Result<(Answer, Decision)> {
+    let path = request.path.strip_prefix("sys/").unwrap_or_default().trim_end_matches('/');
+    let cx = Context { ready, request, caller };
+    // Says itself what the caller may see.
+    if let Some(asked) = path.strip_prefix("internal/ui/mounts/") {
+        return Ok((
+            mounts::preflight(&cx, asked).await?,
+            Decision { allowed: true, sudo: false, min_wrapping_ttl: 0, max_wrapping_ttl: 0 },
+        ));
+    }
+    // Listing what is mounted is harmless; changing it is for operators.
+    let sudo = is_for_operators(path) && !(path == "auth" && request.verb == Verb::Read);
+    let decision = authorize(request, caller, true, sudo)?;
+    let answer = dispatch(&cx, path).await?;
+    if matches!(request.verb, Verb::Read | Verb::List) {
+        looked(ready, request, caller, "sys.read").await?;
+    }
+    Ok((answer, decision))
+}
+
+async fn dispatch(cx: &Context<'_>, path: &str) -> Result<Answer> {
+    let (first, rest) = path.split_once('/').unwrap_or((path, ""));
+    match (first, rest) {
+        ("mounts", "") => mounts::list(cx, Side::Secret).await,
+        ("auth", "") => mounts::list(cx, Side::Auth).await,
+        ("mounts", rest) => mounts::one(cx, Side::Secret, rest).await,
+        ("auth", rest) => mounts::one(cx, Side::Auth, rest).await,
+        ("remount", "") => mounts::remount(cx).await,
+        ("remount", rest) => mounts::remount_status(cx, rest).await,
+        ("internal", "ui/mounts") => mounts::visible(cx).await,
+        ("internal", "ui/resultant-acl") => capabilities::resultant(cx),
+        ("policy", name) => policies::old(cx, name).await,
+        ("policies", rest) if rest == "acl" || rest.starts_with("acl/") => policies::acl(cx, &rest[3..]).await,
+        ("capabilities", "") => capabilities::of_token(cx).await,
+        ("capabilities-self", "") => capabilities::own(cx).await,
+        ("capabilities-accessor", "") => capabilities::of_accessor(cx).await,
+        ("wrapping", "wrap") => wrap_data(cx).await,
+        ("seal", "") => seal::seal(cx).await,
+        ("rotate", "") => seal::rotate(cx).await,
+        ("key-status", "") => seal::key_status(cx),
+        ("rekey", rest) => rekey::answer(cx, rest).await,
+        ("audit", "") => audit(cx),
+        _ => Err(ApiError::unsupported_path()),
+    }
+}
+
+impl Context<'_> {
+    /// Refuses every other verb.
+    fn only(&self, verbs: &[Verb]) -> Result<()> {
+        if verbs.contains(&self.request.verb) { Ok(()) } else { Err(ApiError::unsupported_operation()) }
+    }
+}
+
+/// Keeps what was sent and gives a token that opens it once.
+async fn wrap_data(cx: &Context<'_>) -> Result<Answer> {
+    cx.only(&[Verb::Write])?;
+    let ttl = cx.request.wrap_ttl.ok_or_else(|| ApiError::invalid("endpoint requires response wrapping to be used"))?;
+    let data = Payload::Secret(SecretValue::from(Value::Object(cx.request.data.clone()).to_string()));
+    let answer = Answer { data: Some(data), ..Answer::default() };
+    wrap::keep(cx.ready, cx.request, cx.caller.actor(), ttl, &cx.request.path, answer).await
+}
+
+/// The audit log is one, in the database, and cannot be switched off.
+fn audit(cx: &Context<'_>) -> Result<Answer> {
+    cx.only(&[Verb::Read])?;
+    Ok(Answer::flat(json!({ "credentialflow/": {
+        "type": "database",
+        "path": "credentialflow/",
+        "description": "the hash-chained audit log; always on",
+        "local": false,
+        "options": {},
+    }})))
+}

@@ -1,0 +1,192 @@
+//! What can be asked without a token: whether there is a vault, whether it is sealed, and to open it.
+
+use crate::{
+    answer::Answer,
+    error::{ApiError, Result},
+    request::{Request, Verb},
+    serve::anonymous,
+    state::{Inner, VERSION},
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use credentialflow_model::SecretValue;
+use credentialflow_secrets::fields;
+use credentialflow_vault::{
+    NewSeal, SealInput, Vault, VaultError,
+    seal::{
+        shamir::Quorum,
+        share::{Share, ShareError},
+    },
+};
+use serde_json::{Value, json};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+pub(crate) async fn answer(api: &Inner, request: &Request) -> Option<Result<Answer>> {
+    let path = request.path.strip_prefix("sys/")?.trim_end_matches('/');
+    Some(match (path, request.verb) {
+        ("health", Verb::Read) => health(api, request),
+        ("init", Verb::Read) => Ok(Answer::raw(json!({ "initialized": api.ready().is_some() }))),
+        ("init", Verb::Write) => init(api, request).await,
+        ("seal-status", Verb::Read) => status(api).map(Answer::raw),
+        ("unseal", Verb::Write) => unseal(api, request).await,
+        ("leader", Verb::Read) => leader(api),
+        ("health" | "init" | "seal-status" | "unseal" | "leader", _) => Err(ApiError::unsupported_operation()),
+        _ => return None,
+    })
+}
+
+/// The status tells what there is to tell: 200 open, 503 sealed, 501 not initialised; a caller may ask
+/// for others.
+fn health(api: &Inner, request: &Request) -> Result<Answer> {
+    let ready = api.ready();
+    let sealed = ready.as_ref().is_none_or(|r| r.vault.is_sealed());
+    let (name, usual) = match &ready {
+        None => ("uninitcode", 501),
+        Some(_) if sealed => ("sealedcode", 503),
+        Some(_) => ("activecode", 200),
+    };
+    let status = fields::integer(&request.query, name)?.unwrap_or(usual);
+    let status = u16::try_from(status).ok().filter(|s| (200..600).contains(s));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    Ok(Answer::raw(json!({
+        "initialized": ready.is_some(),
+        "sealed": sealed,
+        "standby": false,
+        "performance_standby": false,
+        "replication_performance_mode": "disabled",
+        "replication_dr_mode": "disabled",
+        "server_time_utc": now,
+        "version": VERSION,
+    }))
+    .with_status(status.ok_or_else(|| ApiError::invalid("a status code is a number from 200 to 599"))?))
+}
+
+fn leader(api: &Inner) -> Result<Answer> {
+    if api.ready().is_none_or(|r| r.vault.is_sealed()) {
+        return Err(ApiError::sealed());
+    }
+    Ok(Answer::raw(json!({
+        "ha_enabled": false,
+        "is_self": false,
+        "leader_address": "",
+        "leader_cluster_address": "",
+        "performance_standby": false,
+        "performance_standby_last_remote_wal": 0,
+    })))
+}
+
+/// What everybody may know about the seal.
+pub(crate) fn status(api: &Inner) -> Result<Value> {
+    let Some(ready) = api.ready() else {
+        return Ok(json!({
+            "type": "shamir", "initialized": false, "sealed": true, "t": 0, "n": 0, "progress": 0, "nonce": "",
+            "version": VERSION, "build_date": "", "migration": false, "recovery_seal": false, "storage_type": "database",
+        }));
+    };
+    let seal = ready.vault.seal_status()?;
+    Ok(json!({
+        "type": seal.method,
+        "initialized": true,
+        "sealed": seal.sealed,
+        "t": seal.quorum.threshold,
+        "n": seal.quorum.shares,
+        "progress": seal.progress,
+        "nonce": seal.nonce.unwrap_or_default(),
+        "version": VERSION,
+        "build_date": "",
+        "migration": false,
+        "recovery_seal": false,
+        "storage_type": "database",
+    }))
+}
+
+/// Makes the vault of an empty store. Its shares, the first token and the administrator's token are shown
+/// here and never again.
+async fn init(api: &Inner, request: &Request) -> Result<Answer> {
+    let _one = api.initializing.lock().await;
+    if api.ready().is_some() {
+        return Err(ApiError::invalid("Vault is already initialized"));
+    }
+    for name in ["pgp_keys", "root_token_pgp_key", "recovery_shares", "recovery_threshold", "stored_shares"] {
+        let asked = request
+            .data
+            .get(name)
+            .is_some_and(|v| !v.is_null() && *v != json!(0) && *v != json!([]) && *v != json!(""));
+        if asked {
+            return Err(ApiError::invalid(format!("{name} is not offered")));
+        }
+    }
+    let number = |name: &str| -> Result<u8> {
+        let given = fields::integer(&request.data, name)?.unwrap_or(0);
+        u8::try_from(given).ok().filter(|n| *n > 0).ok_or_else(|| ApiError::invalid(format!("{name} must be 1 to 255")))
+    };
+    let quorum = Quorum { shares: number("secret_shares")?, threshold: number("secret_threshold")? };
+    api.store.migrate().await?;
+    let made = Vault::init(&api.store, &anonymous(request), NewSeal::Shares(quorum)).await?;
+    api.attach(made.vault.clone()).await?;
+    let ready = api.ready().ok_or_else(ApiError::sealed)?;
+    ready.is_open().await?;
+    let root = ready.identity.create_root_token(anonymous(request)).await?;
+    made.vault.seal();
+    let bytes: Vec<SecretValue> = made.shares.iter().filter_map(bytes_of).collect();
+    Ok(Answer::raw(json!({
+        "keys": bytes.iter().map(hex).collect::<Vec<_>>(),
+        "keys_base64": bytes.iter().map(|b| STANDARD.encode(b.expose())).collect::<Vec<_>>(),
+        "recovery_keys": null,
+        "recovery_keys_base64": null,
+        "root_token": root.client_token.expose_str(),
+        "admin_token": made.admin_token.expose_str(),
+    })))
+}
+
+async fn unseal(api: &Inner, request: &Request) -> Result<Answer> {
+    let ready = api.ready().ok_or_else(|| ApiError::invalid("Vault is not initialized"))?;
+    if fields::boolean(&request.data, "reset")?.unwrap_or(false) {
+        ready.vault.reset_unseal();
+        return status(api).map(Answer::raw);
+    }
+    let key = fields::text(&request.data, "key")?.filter(|k| !k.is_empty()).map(SecretValue::from);
+    let key = key
+        .ok_or_else(|| ApiError::invalid("'key' must be specified in request body as JSON, or 'reset' set to true"))?;
+    match read_share(&key) {
+        Ok(share) => match ready.vault.offer_share(share).await {
+            Ok(_) | Err(VaultError::Share(ShareError::Repeated { .. })) => {}
+            Err(other) => return Err(other.into()),
+        },
+        // A vault that is sealed by a passphrase is opened by it.
+        Err(_) if ready.vault.seal_method()? == "passphrase" => ready.vault.unseal(SealInput::Passphrase(key)).await?,
+        Err(error) => return Err(ApiError::invalid(error.to_string())),
+    }
+    ready.is_open().await?;
+    status(api).map(Answer::raw)
+}
+
+/// A share as Vault's clients hand it in (hexadecimal or base64), or as our own command line shows it.
+pub(crate) fn read_share(key: &SecretValue) -> Result<Share, ShareError> {
+    let text = key.expose_str().unwrap_or_default().trim();
+    if let Some(bytes) = unhex(text) {
+        return Share::from_bytes(bytes.expose());
+    }
+    match STANDARD.decode(text) {
+        Ok(bytes) => Share::from_bytes(SecretValue::new(bytes).expose()),
+        Err(_) => Share::parse(text),
+    }
+}
+
+/// The bytes of a share shown as text.
+pub(crate) fn bytes_of(share: &SecretValue) -> Option<SecretValue> {
+    Share::parse(share.expose_str()?).ok().map(|s| s.to_bytes())
+}
+
+pub(crate) fn hex(bytes: &SecretValue) -> String {
+    use std::fmt::Write;
+    bytes.expose().iter().fold(String::new(), |mut out, b| {
+        let _ = write!(out, "{b:02x}");
+        out
+    })
+}
+
+fn unhex(text: &str) -> Option<SecretValue> {
+    let even = !text.is_empty() && text.len().is_multiple_of(2) && text.bytes().all(|b| b.is_ascii_hexdigit());
+    let digits = |at: usize| u8::from_str_radix(text.get(at..at + 2)?, 16).ok();
+    even.then(|| (0..text.len()).step_by(2).map(digits).collect::<Option<Vec<u8>>>())?.map(SecretValue::new)
+}
