@@ -39,6 +39,8 @@ pub const CHROMIUM: Need = Need { name: "Chromium", package: "chromium", check: 
 /// Python's virtual environments, for the official SDKs.
 pub const PYTHON_VENV: Need =
     Need { name: "Python's venv", package: "python3-venv", check: &["python3", "-c", "import venv, ensurepip"] };
+/// OpenSSL's command line, for certificates that suites make for themselves.
+pub const OPENSSL: Need = Need { name: "openssl", package: "openssl", check: &["openssl", "version"] };
 /// What the harness compares with.
 pub const BENCH: &[Need] = &[
     Need { name: "nginx", package: "nginx", check: &["nginx", "-v"] },
@@ -84,7 +86,7 @@ pub fn all(needs: &[Need]) -> Result<()> {
     }
     let packages: Vec<&str> = absent.iter().map(|n| n.package).collect();
     let names: Vec<&str> = absent.iter().map(|n| n.name).collect();
-    let advice = format!("{} missing; install with: sudo apt-get install -y {}", names.join(", "), packages.join(" "));
+    let advice = format!("missing: {}; install with: sudo apt-get install -y {}", names.join(", "), packages.join(" "));
     if !is_root() || !succeeds(&["apt-get", "--version"]) {
         bail!(advice);
     }

@@ -34,7 +34,7 @@ pub fn run(context: &Context) -> Result<Count> {
         return Ok(Count::default());
     }
     need::node()?;
-    need::all(&[need::POSTGRES, need::CHROMIUM, need::PYTHON_VENV])?;
+    need::all(&[need::POSTGRES, need::CHROMIUM, need::PYTHON_VENV, need::OPENSSL])?;
     crate::web::install()?;
     let cache = repo::target().join("e2e-cache");
     fs::create_dir_all(&cache)?;
