@@ -89,7 +89,7 @@ export function summary(kind: PlainKind, spec: Spec): string {
       const allowed = [...texts(routes), ...texts(models)]
       return of([spec.team ? `of ${String(spec.team)},` : '', allowed.length > 0 ? `may use ${allowed.join(', ')}` : 'may use nothing yet'])
     }
-    case 'teams':
+    default:
       return String(spec.description ?? '')
   }
 }
