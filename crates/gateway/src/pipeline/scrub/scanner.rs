@@ -21,13 +21,15 @@ use zeroize::{Zeroize, Zeroizing};
 
 /// Shorter secrets are not searched for: they would blot out text that only happens to be equal.
 pub(super) const SHORTEST: usize = 6;
-/// The window needs no more to skip far.
-const WIDEST: usize = 128;
-/// Places of the table of skips.
-const SKIPS: usize = 1024;
+/// The window needs no more to skip far, and a skip has to leave a bit free.
+const WIDEST: usize = 127;
+/// Places of the table of pairs.
+const PAIRS: usize = 1024;
 /// Readings tried at most where a byte may be itself or the beginning of an escape.
 const READINGS: u8 = 32;
 
+/// Two bytes stand next to each other in some pattern; the rest is how far the window may go on.
+const NEIGHBOURS: u8 = 1 << 7;
 /// A byte may stand inside an occurrence.
 const INSIDE: u8 = 1 << 7;
 /// The bits of the patterns that may begin with a byte.
@@ -40,8 +42,8 @@ pub(crate) struct Scanner {
     window: usize,
     /// The most bytes an occurrence takes, less one.
     overlap: usize,
-    /// How far the window may go on when it ends in two bytes of this hash.
-    skips: Zeroizing<Vec<u8>>,
+    /// What is known of two bytes of this hash: [`NEIGHBOURS`], and how far a window that ends in them may go on.
+    pairs: Zeroizing<Vec<u8>>,
     /// What each byte may be within an occurrence.
     bytes: Zeroizing<Vec<u8>>,
 }
@@ -98,7 +100,7 @@ impl Scanner {
         let window = patterns.iter().map(|p| p.text.len()).min().unwrap_or(SHORTEST).min(WIDEST);
         let mut scanner = Self {
             overlap: patterns.iter().map(|p| p.text.len()).max().unwrap_or(1) * escape::LONGEST - 1,
-            skips: Zeroizing::new(vec![(window - 1) as u8; SKIPS]),
+            pairs: Zeroizing::new(vec![(window - 1) as u8; PAIRS]),
             bytes: Zeroizing::new(vec![0; 256]),
             patterns,
             window,
@@ -117,11 +119,12 @@ impl Scanner {
             for b in both(text[0]).into_iter().chain(escape::LEADS) {
                 self.bytes[usize::from(b)] |= 1 << n;
             }
-            for (i, pair) in text[..self.window].windows(2).enumerate() {
-                let skip = (self.window - 2 - i) as u8;
+            for (i, pair) in text.windows(2).enumerate() {
+                // Behind the window only that they are neighbours counts.
+                let skip = (self.window - 1).min(self.window.wrapping_sub(2 + i)) as u8;
                 for (a, b) in both(pair[0]).into_iter().flat_map(|a| both(pair[1]).map(|b| (a, b))) {
-                    let place = &mut self.skips[place(a, b)];
-                    *place = skip.min(*place);
+                    let pair = &mut self.pairs[place(a, b)];
+                    *pair = NEIGHBOURS | skip.min(*pair & !NEIGHBOURS);
                 }
             }
         }
@@ -145,8 +148,16 @@ impl Scanner {
 
     /// How many bytes at the end may be the beginning of an occurrence.
     pub fn undecided(&self, bytes: &[u8]) -> usize {
-        let from = bytes.len().saturating_sub(self.overlap);
-        let possible = bytes[from..].iter().rev().take_while(|b| self.bytes[usize::from(**b)] & INSIDE != 0).count();
+        let inside = |b: &u8| self.bytes[usize::from(*b)] & INSIDE != 0;
+        if !bytes.last().is_some_and(inside) {
+            return 0;
+        }
+        let tail = &bytes[bytes.len().saturating_sub(self.overlap)..];
+        let [a, b, c] = escape::LEADS;
+        let possible = match memchr::memchr3(a, b, c, tail) {
+            None => 1 + tail.windows(2).rev().take_while(|p| self.pairs[place(p[0], p[1])] & NEIGHBOURS != 0).count(),
+            Some(_) => tail.iter().rev().take_while(|b| inside(b)).count(),
+        };
         (bytes.len() - possible..bytes.len()).find(|at| self.may_begin(bytes, *at)).map_or(0, |at| bytes.len() - at)
     }
 
@@ -162,7 +173,7 @@ impl Scanner {
         let mut end = self.window - 1;
         while end < bytes.len() {
             looked += 1;
-            let skip = self.skips[place(bytes[end - 1], bytes[end])];
+            let skip = self.pairs[place(bytes[end - 1], bytes[end])] & !NEIGHBOURS;
             if skip == 0 {
                 let start = end + 1 - self.window;
                 for pattern in &self.patterns {
@@ -252,7 +263,7 @@ impl Pattern {
 }
 
 fn place(a: u8, b: u8) -> usize {
-    (usize::from(a) * 251 ^ usize::from(b) * 31) & (SKIPS - 1)
+    ((usize::from(a) * 251) ^ (usize::from(b) * 31)) & (PAIRS - 1)
 }
 
 /// The characters of base64 that the secret alone decides, with `before` bytes before it.
