@@ -3,7 +3,7 @@
 use crate::{
     Auth, Authenticated, Call, Clock, Core, IdentityError, NewToken, Response, Result,
     acl::Acl,
-    core, method, policies,
+    core, issuer, method, policies,
     ports::{TokenEnd, Web},
     shelf::RACES,
     tokens,
@@ -120,6 +120,22 @@ impl Identity {
     /// Whether what a path names is there, for methods that tell create from update; `None`: they do not.
     pub async fn exists(&self, kind: &str, call: &Call<'_>) -> Result<Option<bool>> {
         method::find(kind)?.exists(&self.0, call).await
+    }
+
+    /// Answers a path below `identity/oidc/`: identity tokens for others to check.
+    pub async fn id_tokens(&self, call: &Call<'_>) -> Result<Response> {
+        again(|| issuer::handle(&self.0, call)).await
+    }
+
+    /// Whether a path below `identity/oidc/` is for everybody.
+    pub fn id_tokens_open(path: &str) -> bool {
+        issuer::is_open(path)
+    }
+
+    /// Ends every token that speaks for an entity, with its branch and leases; answers how many.
+    pub async fn revoke_entity(&self, actor: &Actor, entity: &str) -> Result<usize> {
+        let rows = self.0.store.tokens_of_entity(entity).await?;
+        Ok(if rows.is_empty() { 0 } else { self.0.end_branches(actor, "token.revoke", rows).await?.tokens })
     }
 
     /// Answers `sys/policies/acl/NAME`; the call's path is the name.

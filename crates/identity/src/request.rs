@@ -119,7 +119,7 @@ pub struct Auth {
     pub lease_duration: i64,
     /// Whether it can be renewed.
     pub renewable: bool,
-    /// Entities are not there yet: empty.
+    /// The same for every login of one user or role at one mount; empty where no method was asked.
     pub entity_id: String,
     /// `service` or `batch`.
     pub token_type: &'static str,
@@ -159,6 +159,8 @@ pub struct Response {
     pub secrets: Vec<(&'static str, SecretValue)>,
     /// What came of a login.
     pub auth: Option<Auth>,
+    /// The whole body, without Vault's envelope, where a standard says what it looks like.
+    pub raw: Option<Value>,
     /// What the caller should know although it worked.
     pub warnings: Vec<String>,
 }
@@ -182,6 +184,11 @@ impl Response {
             other => Map::from_iter([("value".to_owned(), other)]),
         };
         Self { data: Some(data), ..Self::default() }
+    }
+
+    /// A body without Vault's envelope.
+    pub fn raw(body: Value) -> Self {
+        Self { raw: Some(body), ..Self::default() }
     }
 
     /// A list of names; none at all is "not found", as Vault tells it.

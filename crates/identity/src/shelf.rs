@@ -80,9 +80,14 @@ impl Shelf {
     }
 
     fn context(&self, path: &str) -> String {
-        // The length keeps ("a", "b/c") and ("a/b", "c") apart.
-        format!("identity entry {} {}/{path}", self.space.len(), self.space)
+        entry_place(&self.space, path)
     }
+}
+
+/// What binds an entry's sealed bytes to their place, for sealing them anew under another encryption key.
+pub fn entry_place(space: &str, path: &str) -> String {
+    // The length keeps ("a", "b/c") and ("a/b", "c") apart.
+    format!("identity entry {} {space}/{path}", space.len())
 }
 
 /// Whether an attempt lost a race and may simply be made again.

@@ -78,7 +78,7 @@ pub(super) fn public_key(spki: &[u8]) -> Option<PublicKey> {
 }
 
 /// Modulus and exponent of an RSAPublicKey.
-pub(super) fn rsa_public_key(bytes: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+pub(crate) fn rsa_public_key(bytes: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
     let outer = expect(bytes, SEQUENCE)?;
     let n = expect(outer.content, INTEGER)?;
     let e = expect(n.rest, INTEGER)?;

@@ -13,5 +13,6 @@ mod tests;
 mod verify;
 
 pub use claims::{Claims, Skew, check_times};
+pub(crate) use der::rsa_public_key as rsa_components;
 pub use key::{Key, KeySet};
 pub use verify::{Algorithm, JoseError, verify};

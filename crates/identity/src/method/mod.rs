@@ -78,7 +78,7 @@ fn gone() -> IdentityError {
 }
 
 /// A role's or user's name: nothing that could be taken for a path.
-fn name(text: &str) -> Result<&str> {
+pub(crate) fn name(text: &str) -> Result<&str> {
     let odd = text.is_empty() || text.len() > 512 || text.contains('/') || text.chars().any(char::is_control);
     if odd {
         Err(IdentityError::invalid("a name has no '/', no control characters and at most 512 bytes"))

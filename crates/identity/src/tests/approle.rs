@@ -17,7 +17,9 @@ impl<'a> Role<'a> {
         role
     }
     async fn ask(&self, operation: Operation, path: &str, body: Value) -> Result<Response> {
-        self.world.ask("approle", &self.mount, Some(&self.world.root), operation, path, body, "127.0.0.1".parse().ok()).await
+        self.world
+            .ask("approle", &self.mount, Some(&self.world.root), operation, path, body, "127.0.0.1".parse().ok())
+            .await
     }
     async fn write(&self, path: &str, body: Value) -> Result<Response> {
         self.ask(Operation::Update, path, body).await
@@ -61,7 +63,10 @@ async fn every_property_is_read_written_and_reset() {
     let world = World::new().await;
     let role = Role::new(&world, json!({"token_policies": ["default"]})).await;
     let seen = data(&role.ask(Operation::Read, "role/testrole", json!({})).await.unwrap());
-    assert_eq!((&seen["token_type"], &seen["token_policies"], &seen["bind_secret_id"]), (&json!("default"), &json!(["default"]), &json!(true)));
+    assert_eq!(
+        (&seen["token_type"], &seen["token_policies"], &seen["bind_secret_id"]),
+        (&json!("default"), &json!(["default"]), &json!(true))
+    );
     for (path, field, value, shown) in [
         ("policies", "policies", json!("x,y"), json!(["x", "y"])),
         ("token-ttl", "token_ttl", json!("5m"), json!(300)),
@@ -80,7 +85,10 @@ async fn every_property_is_read_written_and_reset() {
         assert_eq!(read.as_object().unwrap().values().next(), Some(&shown), "{path}");
         role.ask(Operation::Delete, &at, json!({})).await.unwrap();
     }
-    assert_eq!(data(&role.ask(Operation::Read, "role/testrole/role-id", json!({})).await.unwrap())["role_id"], "test_role_id");
+    assert_eq!(
+        data(&role.ask(Operation::Read, "role/testrole/role-id", json!({})).await.unwrap())["role_id"],
+        "test_role_id"
+    );
     let fresh = data(&role.ask(Operation::Read, "role/testrole", json!({})).await.unwrap());
     assert_eq!((&fresh["token_ttl"], &fresh["token_policies"]), (&json!(0), &json!([])));
     assert_eq!(data(&role.ask(Operation::List, "role", json!({})).await.unwrap())["keys"], json!(["testrole"]));
@@ -120,7 +128,13 @@ async fn secret_ids_are_looked_up_and_destroyed_by_both_names() {
     let mine = data(&role.write("role/testrole/custom-secret-id", custom.clone()).await.unwrap());
     assert_eq!(mine["secret_id"], "custom_secret");
     role.write("role/testrole/custom-secret-id", custom).await.unwrap();
-    assert_eq!(data(&role.ask(Operation::List, "role/testrole/secret-id", json!({})).await.unwrap())["keys"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        data(&role.ask(Operation::List, "role/testrole/secret-id", json!({})).await.unwrap())["keys"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
     assert!(role.login(&mine, "127.0.0.1").await.is_ok());
     assert!(role.login(&mine, "127.0.0.1").await.is_ok());
     assert!(role.login(&mine, "127.0.0.1").await.is_err());

@@ -69,7 +69,10 @@ async fn a_signed_token_becomes_ours_when_it_says_what_the_role_wants() {
     let auth = made.auth.as_ref().unwrap();
     let meta = auth.metadata.as_ref().unwrap();
     assert_eq!((meta["role"].as_str(), meta["team"].as_str(), auth.lease_duration), ("dev", "pay", 600));
-    assert_eq!(data(&world.token(&client_token(&made), "lookup-self", json!({})).await.unwrap())["display_name"], "jwt-alice");
+    assert_eq!(
+        data(&world.token(&client_token(&made), "lookup-self", json!({})).await.unwrap())["display_name"],
+        "jwt-alice"
+    );
     for (change, part) in [
         (json!({"aud": "other"}), "audience"),
         (json!({"aud": []}), "audience"),
@@ -175,8 +178,11 @@ async fn people_come_back_from_the_provider_with_a_code() {
         all.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
         world.web.put(&format!("{ISSUER}/token"), json!({"id_token": signed(1, &all)}));
     };
-    let finish = |state: &str, code: &str| ask(&world, Operation::Read, "oidc/callback", json!({"state": state, "code": code}));
-    for (nonce, change) in [("other", json!({})), (nonce.as_str(), json!({"aud": "them"})), (nonce.as_str(), json!({"azp": "them"}))] {
+    let finish =
+        |state: &str, code: &str| ask(&world, Operation::Read, "oidc/callback", json!({"state": state, "code": code}));
+    for (nonce, change) in
+        [("other", json!({})), (nonce.as_str(), json!({"aud": "them"})), (nonce.as_str(), json!({"azp": "them"}))]
+    {
         answer(nonce, change);
         assert_eq!(refusal(finish(&state, "c").await).0, 400);
     }

@@ -1,7 +1,10 @@
 //! What a check costs. A measurement, not a promise of the machine: run by hand with `--ignored`.
 
 use super::world::*;
-use crate::{Operation, acl::{Acl, Policy}};
+use crate::{
+    Operation,
+    acl::{Acl, Policy},
+};
 use serde_json::{Map, json};
 use std::time::Instant;
 
@@ -20,7 +23,8 @@ async fn token_and_policy_check() {
     }
     println!("token and policy check: {:?} each", start.elapsed() / rounds);
     for count in [10, 100_000] {
-        let text: String = (0..count).map(|i| format!("path \"kv/data/team-{i}/*\" {{ capabilities = [\"read\"] }}\n")).collect();
+        let text: String =
+            (0..count).map(|i| format!("path \"kv/data/team-{i}/*\" {{ capabilities = [\"read\"] }}\n")).collect();
         let policies: Vec<Policy> = text.lines().map(|l| Policy::parse(l).unwrap()).collect();
         let acl = Acl::new(&policies);
         let start = Instant::now();

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod approle;
+mod issuer;
 mod jwt;
 mod measure;
 mod policies;

@@ -7,7 +7,8 @@ use serde_json::json;
 #[tokio::test]
 async fn a_token_is_made_looked_up_renewed_and_revoked() {
     let world = World::new().await;
-    let made = world.token(&world.root, "create", json!({"ttl": "1h", "renewable": true, "meta": {"a": "b"}})).await.unwrap();
+    let made =
+        world.token(&world.root, "create", json!({"ttl": "1h", "renewable": true, "meta": {"a": "b"}})).await.unwrap();
     let auth = made.auth.as_ref().unwrap();
     assert!(auth.renewable && auth.lease_duration == 3600 && !auth.orphan);
     assert_eq!(auth.policies, ["root"]);
@@ -39,7 +40,8 @@ async fn an_accessor_stands_for_a_token_but_does_not_show_it() {
     let accessor = made.auth.as_ref().unwrap().accessor.clone();
     let seen = data(&world.token(&world.root, "lookup-accessor", json!({"accessor": accessor})).await.unwrap());
     assert_eq!((seen["id"].as_str(), seen["accessor"].as_str()), (Some(""), Some(accessor.as_str())));
-    let list = world.ask("token", &mount("token/"), Some(&world.root), Operation::List, "accessors", json!({}), None).await;
+    let list =
+        world.ask("token", &mount("token/"), Some(&world.root), Operation::List, "accessors", json!({}), None).await;
     assert!(data(&list.unwrap())["keys"].as_array().unwrap().contains(&json!(accessor)));
     let renewed = world.token(&world.root, "renew-accessor", json!({"accessor": accessor})).await.unwrap();
     assert_eq!(client_token(&renewed), "");
@@ -125,7 +127,8 @@ async fn nobody_gives_away_more_than_they_have() {
         assert_eq!(refusal(world.token(&maker, "create", body).await), (400, text.to_owned()));
     }
     let boss = world.create(&world.root, json!({"policies": ["boss"], "ttl": "1h"})).await;
-    let made = world.token(&boss, "create", json!({"policies": ["a"], "no_parent": true, "period": "1h"})).await.unwrap();
+    let made =
+        world.token(&boss, "create", json!({"policies": ["a"], "no_parent": true, "period": "1h"})).await.unwrap();
     assert!(made.auth.unwrap().orphan);
     let refused = world.token(&boss, "create", json!({"policies": ["root"]})).await;
     assert_eq!(refusal(refused).1, "root tokens may not be created without parent token being root");
@@ -218,13 +221,19 @@ async fn roles_rule_what_is_made_through_them() {
     assert_eq!(auth.policies, ["default", "testpolicy"]);
     assert!(auth.orphan && auth.lease_duration == 600);
     let seen = data(&world.token(&client_token(&made), "lookup-self", json!({})).await.unwrap());
-    assert_eq!((seen["role"].as_str(), seen["path"].as_str()), (Some("testrole"), Some("auth/token/create/testrole/x")));
+    assert_eq!(
+        (seen["role"].as_str(), seen["path"].as_str()),
+        (Some("testrole"), Some("auth/token/create/testrole/x"))
+    );
     let refused = world.token(&world.root, "create/testrole", json!({"policies": ["other"]})).await;
     assert_eq!(refusal(refused).0, 400);
     world.token(&world.root, "roles/no", json!({"disallowed_policies_glob": ["prod-*"]})).await.unwrap();
     let refused = world.token(&world.root, "create/no", json!({"policies": ["prod-db"]})).await;
     assert!(refusal(refused).1.contains("disallowed"));
-    world.ask("token", &token_mount, Some(&world.root), Operation::Delete, "roles/testrole", json!({}), None).await.unwrap();
+    world
+        .ask("token", &token_mount, Some(&world.root), Operation::Delete, "roles/testrole", json!({}), None)
+        .await
+        .unwrap();
     assert_eq!(refusal(world.token(&world.root, "create/testrole", json!({})).await).0, 400);
 }
 

@@ -20,7 +20,10 @@ async fn people_log_in_with_their_password() {
     ask(&world, Operation::Update, "users/Bob", body).await.unwrap();
     let made = login(&world, "bob", "first").await.unwrap();
     let auth = made.auth.as_ref().unwrap();
-    assert_eq!((auth.policies.as_slice(), auth.lease_duration), (["a", "b", "default"].map(str::to_owned).as_slice(), 300));
+    assert_eq!(
+        (auth.policies.as_slice(), auth.lease_duration),
+        (["a", "b", "default"].map(str::to_owned).as_slice(), 300)
+    );
     assert_eq!(auth.metadata.as_ref().unwrap()["username"], "bob");
     let seen = data(&world.token(&client_token(&made), "lookup-self", json!({})).await.unwrap());
     assert_eq!(seen["display_name"], "userpass-bob");
@@ -31,7 +34,10 @@ async fn people_log_in_with_their_password() {
     let user = data(&ask(&world, Operation::Read, "users/bob", json!({})).await.unwrap());
     assert_eq!(user["token_policies"], json!(["c"]));
     assert!(!user.to_string().contains("hash"));
-    assert_eq!(refusal(world.token(&client_token(&made), "renew-self", json!({})).await).1, "policies have changed, not renewing");
+    assert_eq!(
+        refusal(world.token(&client_token(&made), "renew-self", json!({})).await).1,
+        "policies have changed, not renewing"
+    );
     assert_eq!(data(&ask(&world, Operation::List, "users", json!({})).await.unwrap())["keys"], json!(["bob"]));
     ask(&world, Operation::Delete, "users/bob", json!({})).await.unwrap();
     assert!(login(&world, "bob", "second").await.is_err());
@@ -45,7 +51,11 @@ async fn guessing_locks_a_name_known_or_not_for_a_while() {
     ask(&world, Operation::Update, "users/bob", json!({"password": "right"})).await.unwrap();
     for name in ["bob", "nobody"] {
         for _ in 0..5 {
-            assert_eq!(refusal(login(&world, name, "wrong").await), (400, "invalid username or password".into()), "{name}");
+            assert_eq!(
+                refusal(login(&world, name, "wrong").await),
+                (400, "invalid username or password".into()),
+                "{name}"
+            );
         }
         assert_eq!(refusal(login(&world, name, "right").await).0, 403, "{name}");
     }

@@ -103,6 +103,7 @@ pub(super) async fn handle(core: &Core, call: &Call<'_>, role: Option<&str>, orp
             renewable: fields.bool("renewable")?.unwrap_or(true) && role.as_ref().is_none_or(|r| r.renewable),
             role: role_name,
             bound_cidrs: role.map(|r| r.bound_cidrs).unwrap_or_default(),
+            entity: maker.entity.clone(),
             bounds: Some(Bounds { default_ttl: call.mount.default_ttl, max_ttl: call.mount.max_ttl }),
             ..NewToken::default()
         },

@@ -48,6 +48,8 @@ pub struct NewToken {
     pub mount: Option<String>,
     /// What the method needs to renew it.
     pub internal: BTreeMap<String, String>,
+    /// Whom it speaks for; empty: nobody in particular.
+    pub entity: String,
     /// What the mount says about lifetimes, kept for renewals.
     pub bounds: Option<Bounds>,
 }
@@ -66,6 +68,8 @@ pub(crate) struct Login<'a> {
     pub(crate) policies: Vec<String>,
     /// Added to the mount's name for people and logs; empty: nothing.
     pub(crate) name: String,
+    /// What the method knows the caller by, and knows nobody else by.
+    pub(crate) alias: String,
     pub(crate) meta: BTreeMap<String, String>,
     /// What the method needs to renew the token.
     pub(crate) internal: BTreeMap<String, String>,
@@ -108,6 +112,7 @@ impl Core {
             bound_cidrs: new.bound_cidrs,
             mount: new.mount,
             internal,
+            entity: new.entity,
             last_renewal: None,
         };
         let client_token = if token.kind == TokenKind::Batch {
@@ -134,7 +139,7 @@ impl Core {
             metadata: (!token.meta.is_empty()).then(|| token.meta.clone()),
             lease_duration: token.ttl(self.secs()),
             renewable: token.renewable,
-            entity_id: String::new(),
+            entity_id: token.entity.clone(),
             token_type: token.kind.as_str(),
             orphan: token.parent.is_none(),
             num_uses: token.num_uses.max(0),
@@ -152,7 +157,7 @@ impl Core {
             accessor: token.accessor.clone(),
             parent: token.parent.clone(),
             path: token.path.clone(),
-            entity: None,
+            entity: (!token.entity.is_empty()).then(|| token.entity.clone()),
             expires_at: expires.map(Timestamp::from_secs),
             sealed: self.vault.seal_blob(&context(&token.accessor), &plain)?.into_bytes(),
             revision: 0,
@@ -219,6 +224,7 @@ impl Core {
                 mount: Some(call.mount.id.clone()),
                 internal: login.internal,
                 bounds: Some(bounds),
+                entity: entity(&call.mount.id, &login.alias),
                 ..NewToken::default()
             },
         )?;
@@ -239,11 +245,27 @@ impl Login<'_> {
     }
 }
 
+/// The id of whoever a mount knows by a name: always the same, and telling neither.
+fn entity(mount: &str, alias: &str) -> String {
+    let mut text = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+    for part in ["entity", mount, alias] {
+        text.update(&(part.len() as u64).to_be_bytes());
+        text.update(part.as_bytes());
+    }
+    let hex: String = text.finish().as_ref()[..16].iter().map(|b| format!("{b:02x}")).collect();
+    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+}
+
 /// Facts kept with a token for its renewals.
 pub(super) const DEFAULT_TTL: &str = "default_ttl";
 pub(super) const MAX_TTL: &str = "max_ttl";
 
 /// A token's bytes open under its accessor only.
 fn context(accessor: &str) -> String {
+    token_place(accessor)
+}
+
+/// What binds a token's sealed bytes to their place, for sealing them anew under another encryption key.
+pub fn token_place(accessor: &str) -> String {
     format!("identity token {accessor}")
 }

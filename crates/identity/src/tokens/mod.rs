@@ -21,7 +21,7 @@ pub(crate) use handler::handle;
 pub(crate) use id::random_text;
 pub use id::{BATCH_PREFIX, SERVICE_PREFIX};
 pub(crate) use issue::Login;
-pub use issue::NewToken;
+pub use issue::{NewToken, token_place};
 pub(crate) use params::{TokenParams, with_default};
 pub use sessions::Authenticated;
 pub(crate) use sessions::Sessions;

@@ -69,6 +69,10 @@ pub struct Token {
     pub mount: Option<String>,
     /// What the method needs to renew it.
     pub internal: BTreeMap<String, String>,
+    /// Whom it speaks for: the same for every login of one user or role at one mount; inherited by what it
+    /// makes; empty where no method was asked.
+    #[serde(default)]
+    pub entity: String,
     /// When it was renewed last.
     pub last_renewal: Option<i64>,
 }
@@ -107,7 +111,7 @@ impl Token {
             "issue_time": time(self.issued),
             "ttl": self.ttl(now),
             "explicit_max_ttl": self.explicit_max_ttl,
-            "entity_id": "",
+            "entity_id": self.entity,
             "type": self.kind.as_str(),
             "renewable": self.renewable && self.expires.is_some(),
         });

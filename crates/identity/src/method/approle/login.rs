@@ -84,6 +84,7 @@ async fn once(core: &Core, call: &Call<'_>, role_id: &str, secret: &str) -> Resu
         params: &params,
         policies: Vec::new(),
         name: String::new(),
+        alias: role.role_id.clone(),
         meta,
         internal: method::facts("approle", &role.name),
         bound_cidrs: Vec::new(),

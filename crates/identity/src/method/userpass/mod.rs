@@ -187,6 +187,7 @@ async fn login(core: &Core, call: &Call<'_>, name: &str) -> Result<Response> {
         params: &user.value.token,
         policies: Vec::new(),
         name: name.to_owned(),
+        alias: name.to_owned(),
         meta: BTreeMap::from([("username".to_owned(), name.to_owned())]),
         internal: super::facts("userpass", name),
         bound_cidrs: Vec::new(),
