@@ -498,14 +498,141 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get?: never;
+        /**
+         * See whether the vault is sealed
+         * @description Public: says what it takes to unseal, nothing that helps to.
+         */
+        get: operations["get_seal"];
         put?: never;
         /**
          * Seal the vault
          * @description Forgets every opened key at once. Traffic goes on with what the workers hold already; nothing can
          *     be issued, opened or changed until it is unsealed.
          */
-        post: operations["seal"];
+        post: operations["seal_vault"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/seal/keys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** See the keys above the values */
+        get: operations["get_keys"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/seal/keys/rotate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Exchange a key above the values
+         * @description At once and without downtime. Sealing everything anew goes on in the background.
+         */
+        post: operations["rotate_keys"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/seal/rekey": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** See where a rekey stands */
+        get: operations["get_rekey"];
+        put?: never;
+        /**
+         * Begin a rekey
+         * @description Nothing changes yet. A key service is tried at once; shares are made when the present quorum agreed.
+         */
+        post: operations["begin_rekey"];
+        /**
+         * Cancel a rekey
+         * @description Whatever its stage; the present seal stays.
+         */
+        delete: operations["cancel_rekey"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/seal/rekey/prove": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Show that one can unseal now
+         * @description Takes shares one at a time. With enough of them the new shares are made and shown once.
+         */
+        post: operations["prove_rekey"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/seal/rekey/verify": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Show that the new shares were kept
+         * @description With enough of them the new seal is in force, and the old one opens nothing any more.
+         */
+        post: operations["verify_rekey"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/seal/unseal": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Unseal the vault
+         * @description Takes shares one at a time. Refused when it is unsealed already, so that nothing can be tried out
+         *     on a running vault.
+         */
+        post: operations["unseal"];
         delete?: never;
         options?: never;
         head?: never;
@@ -569,6 +696,38 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/targets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["list_targets"];
+        put?: never;
+        post: operations["create_target"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/targets/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["get_target"];
+        put: operations["replace_target"];
+        post?: never;
+        delete: operations["delete_target"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/teams": {
         parameters: {
             query?: never;
@@ -596,26 +755,6 @@ export interface paths {
         put: operations["replace_team"];
         post?: never;
         delete: operations["delete_team"];
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/unseal": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Unseal the vault
-         * @description Refused when it is unsealed already, so that nothing can be tried out on a running vault.
-         */
-        post: operations["unseal"];
-        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -803,12 +942,37 @@ export interface components {
          * @enum {string}
          */
         Authenticator: "api_key" | "none";
+        /**
+         * @description A symmetric key of AWS KMS. The server has its credentials, and another endpoint than the region's
+         *     own if there is one, from its own environment.
+         */
+        AwsKmsKey: {
+            /** @description Key id, key ARN, alias name or alias ARN. */
+            key_id: string;
+            /** @description The AWS region, as in `eu-central-1`. */
+            region: string;
+        };
         /** @description Injection as basic authentication. */
         BasicInject: {
             /** @description The credential that is the password. */
             credential: components["schemas"]["Name"];
             /** @description User name; no colon. */
             username: string;
+        };
+        /**
+         * @description How the vault is to be unsealed from now on: one of these. None of them keeps the seal, which makes
+         *     sense with `root`.
+         */
+        BeginRekey: {
+            aws_kms?: components["schemas"]["AwsKmsKey"] | null;
+            /** @description By a key file with this content: 32 random bytes in base64 (RFC 4648). */
+            key?: string | null;
+            /** @description By this passphrase. */
+            passphrase?: string | null;
+            /** @description Put a fresh root key in the old one's place as well. */
+            root?: boolean;
+            shamir?: components["schemas"]["SharesWanted"] | null;
+            transit?: components["schemas"]["TransitKey"] | null;
         };
         /**
          * @description A number of bytes: a whole number and one unit of `B KB MB GB KiB MiB GiB`.
@@ -967,7 +1131,7 @@ export interface components {
          * @description The closed list of codes. Public and stable.
          * @enum {string}
          */
-        Code: "invalid_request" | "unauthenticated" | "cross_site" | "unseal_refused" | "not_found" | "method_not_allowed" | "timeout" | "already_exists" | "conflict" | "idempotency_mismatch" | "revision_mismatch" | "body_too_large" | "unsupported_media_type" | "invalid_resources" | "too_many_failures" | "internal" | "sealed" | "store_unavailable" | "call_log_unavailable" | "not_yet_enforced";
+        Code: "invalid_request" | "unauthenticated" | "cross_site" | "unseal_refused" | "not_found" | "method_not_allowed" | "timeout" | "already_exists" | "conflict" | "idempotency_mismatch" | "revision_mismatch" | "body_too_large" | "unsupported_media_type" | "invalid_resources" | "too_many_failures" | "internal" | "sealed" | "key_service_unavailable" | "store_unavailable" | "call_log_unavailable" | "not_yet_enforced";
         /** @description A configuration: the texts, and the values their references resolve to. */
         Configuration: {
             /** @description The texts; together they are one configuration. */
@@ -984,6 +1148,7 @@ export interface components {
         };
         /** @description A credential held for upstreams: sealed in the vault, injected for permitted requests. */
         Credential: {
+            database?: components["schemas"]["DatabaseRule"] | null;
             /** @description For people. */
             description?: string | null;
             /** @description What makes its values. */
@@ -1020,6 +1185,26 @@ export interface components {
             spec: components["schemas"]["Credential"];
             /** @description When the declaration was last changed. */
             updated: components["schemas"]["Timestamp"];
+        };
+        /** @description Which login of which target a credential is. */
+        DatabaseRule: {
+            /**
+             * @description Take turns with a second login: a rotation sets and tries the one that nobody uses, and the
+             *     other one works on until it is drained. Without it, a login's sessions go on, but new ones
+             *     need the new password at once.
+             */
+            alternate?: boolean;
+            /**
+             * @description Creates the second login where it does not exist yet, as in `CREATE ROLE {{name}} LOGIN
+             *     PASSWORD '{{password}}' IN ROLE app`. Absent: it must exist.
+             */
+            create?: string[];
+            /** @description The second login; the first one's name with `_alt` when absent. */
+            second?: string | null;
+            /** @description The target. */
+            target: components["schemas"]["Name"];
+            /** @description The login, which exists there. Its password is ours from the first version on. */
+            username: string;
         };
         /** @description The data plane at this moment. */
         DataplaneStatus: {
@@ -1114,7 +1299,12 @@ export interface components {
          * @description What makes a credential's values.
          * @enum {string}
          */
-        Engine: "static" | "generated";
+        Engine: "static" | "generated" | "database";
+        /**
+         * @description Which key to exchange.
+         * @enum {string}
+         */
+        Exchanged: "keyring" | "pepper";
         /**
          * @description Whose fault an outcome is.
          * @enum {string}
@@ -1143,6 +1333,17 @@ export interface components {
              * @description Characters, 8 to 1024.
              */
             length?: number;
+        };
+        /** @description What unseals now, or will: with the nonce of the rekey it is for. */
+        HandedIn: {
+            /** @description The content of the key file, in base64 (RFC 4648). */
+            key?: string | null;
+            /** @description Names the rekey. */
+            nonce: string;
+            /** @description The passphrase. */
+            passphrase?: string | null;
+            /** @description One share. */
+            share?: string | null;
         };
         /** @description Injection into a header. */
         HeaderInject: {
@@ -1284,6 +1485,44 @@ export interface components {
             updated: components["schemas"]["Timestamp"];
         };
         /** @description A declared resource as it is stored. */
+        Item_System: {
+            /** @description When it was first stored. */
+            created: components["schemas"]["Timestamp"];
+            /**
+             * Format: int64
+             * @description Grows with each change; the `ETag` is this number in quotes.
+             */
+            revision: number;
+            /** @description A system that keeps logins of its own: where credentials of the engine `database` live. */
+            spec: {
+                /**
+                 * @description The credential whose value is that login's password. Of the engine `database` when that
+                 *     password is rotated as well.
+                 */
+                credential: components["schemas"]["Name"];
+                /** @description PostgreSQL, MariaDB and MySQL: the database that logins are tried with. */
+                database?: string | null;
+                /** @description For people. */
+                description?: string | null;
+                /** @description A host's name or address. Internal ones are the normal case. */
+                host: string;
+                /** @description Unique name. */
+                name: components["schemas"]["Name"];
+                /**
+                 * Format: int32
+                 * @description TCP port; the system's own when absent (5432, 3306, 6379; 15672 for RabbitMQ's management API).
+                 */
+                port?: number | null;
+                /** @description What it is. */
+                system: components["schemas"]["SystemKind"];
+                tls?: components["schemas"]["SystemTls"] | null;
+                /** @description Who logs in there to change other logins. */
+                username: string;
+            };
+            /** @description When it was last changed. */
+            updated: components["schemas"]["Timestamp"];
+        };
+        /** @description A declared resource as it is stored. */
         Item_Team: {
             /** @description When it was first stored. */
             created: components["schemas"]["Timestamp"];
@@ -1397,11 +1636,21 @@ export interface components {
              */
             version: number;
         };
+        /** @description The keys above the values. */
+        KeysView: {
+            /** @description The encryption keys, oldest first. The newest seals, all of them open. */
+            keyring: components["schemas"]["RingKeyView"][];
+            /** @description The peppers, oldest first. The newest makes keyed hashes, all of them check. */
+            peppers: components["schemas"]["PepperView"][];
+            resealing?: components["schemas"]["ResealingView"] | null;
+            /** @description The root key, which wraps the others. It is exchanged by a rekey with `root`. */
+            root: components["schemas"]["RootView"];
+        };
         /**
          * @description The kinds of resources, by the name of their list.
          * @enum {string}
          */
-        Kind: "teams" | "applications" | "keys" | "credentials" | "upstreams" | "routes" | "models";
+        Kind: "teams" | "applications" | "keys" | "credentials" | "upstreams" | "routes" | "models" | "targets";
         /** @description The last use of a key. */
         LastUse: {
             /**
@@ -1475,6 +1724,7 @@ export interface components {
         Name: string;
         /** @description A credential held for upstreams: sealed in the vault, injected for permitted requests. */
         NewCredential: {
+            database?: components["schemas"]["DatabaseRule"] | null;
             /** @description For people. */
             description?: string | null;
             /** @description What makes its values. */
@@ -1741,6 +1991,49 @@ export interface components {
             next?: string | null;
         };
         /** @description One page of a list. */
+        Page_Item_System: {
+            /** @description The things on this page. */
+            items: {
+                /** @description When it was first stored. */
+                created: components["schemas"]["Timestamp"];
+                /**
+                 * Format: int64
+                 * @description Grows with each change; the `ETag` is this number in quotes.
+                 */
+                revision: number;
+                /** @description A system that keeps logins of its own: where credentials of the engine `database` live. */
+                spec: {
+                    /**
+                     * @description The credential whose value is that login's password. Of the engine `database` when that
+                     *     password is rotated as well.
+                     */
+                    credential: components["schemas"]["Name"];
+                    /** @description PostgreSQL, MariaDB and MySQL: the database that logins are tried with. */
+                    database?: string | null;
+                    /** @description For people. */
+                    description?: string | null;
+                    /** @description A host's name or address. Internal ones are the normal case. */
+                    host: string;
+                    /** @description Unique name. */
+                    name: components["schemas"]["Name"];
+                    /**
+                     * Format: int32
+                     * @description TCP port; the system's own when absent (5432, 3306, 6379; 15672 for RabbitMQ's management API).
+                     */
+                    port?: number | null;
+                    /** @description What it is. */
+                    system: components["schemas"]["SystemKind"];
+                    tls?: components["schemas"]["SystemTls"] | null;
+                    /** @description Who logs in there to change other logins. */
+                    username: string;
+                };
+                /** @description When it was last changed. */
+                updated: components["schemas"]["Timestamp"];
+            }[];
+            /** @description Hand this in as `cursor` to get the next page; absent on the last one. */
+            next?: string | null;
+        };
+        /** @description One page of a list. */
         Page_Item_Team: {
             /** @description The things on this page. */
             items: {
@@ -1826,6 +2119,22 @@ export interface components {
             }[];
             /** @description Hand this in as `cursor` to get the next page; absent on the last one. */
             next?: string | null;
+        };
+        /** @description One pepper, without the pepper. */
+        PepperView: {
+            /**
+             * Format: int64
+             * @description Live secrets of keys that are hashed under it, and the administrator's token.
+             */
+            hashes: number;
+            /**
+             * Format: int32
+             * @description Its number, from 1.
+             */
+            id: number;
+            installed?: components["schemas"]["Timestamp"] | null;
+            /** @description Whether new hashes are made under it. */
+            newest: boolean;
         };
         /**
          * @description A length of time: a whole number and one unit of `ms s m h d`. Zero is refused.
@@ -1928,7 +2237,8 @@ export interface components {
         Readiness: {
             /**
              * @description What is not as it should be: `credential_unavailable` (the current version of some credential
-             *     does not open), `stale` (the database is away and other nodes no longer wait for this one).
+             *     does not open), `stale` (the database is away and other nodes no longer wait for this one),
+             *     `sealed` (nothing can be issued, opened or changed).
              */
             details?: string[];
             /**
@@ -1936,6 +2246,80 @@ export interface components {
              *     why it cannot serve: `sealed`, `starting`, `store_unavailable` (503).
              */
             status: string;
+        };
+        /** @description What handing something in led to. */
+        RekeyResult: {
+            /** @description Whether the rekey is finished: what it was begun for is in force. */
+            finished: boolean;
+            rekey?: components["schemas"]["RekeyView"] | null;
+            /** @description The new shares, shown this once. Give each to another person, then verify. */
+            shares?: string[];
+        };
+        /** @description A rekey that is not finished. */
+        RekeyView: {
+            /** @description How the vault will be unsealed; absent where that stays. */
+            method?: string | null;
+            /** @description Names it. */
+            nonce: string;
+            /**
+             * Format: int32
+             * @description Shares handed in at this stage, at this server.
+             */
+            progress: number;
+            /**
+             * Format: int32
+             * @description Shares this stage takes.
+             */
+            required: number;
+            /** @description Whether the root key changes. */
+            root: boolean;
+            /**
+             * Format: int32
+             * @description Shares there will be.
+             */
+            shares: number;
+            /** @description What it waits for. */
+            stage: components["schemas"]["Stage"];
+            /** @description When it was begun. */
+            started: components["schemas"]["Timestamp"];
+            /**
+             * Format: int32
+             * @description Shares it will take.
+             */
+            threshold: number;
+        };
+        /** @description How far sealing everything anew has come. */
+        ResealingView: {
+            finished?: components["schemas"]["Timestamp"] | null;
+            /**
+             * Format: int64
+             * @description Rows looked at.
+             */
+            looked_at: number;
+            /**
+             * Format: int64
+             * @description Rows sealed anew.
+             */
+            resealed: number;
+            /** @description When it began. */
+            started: components["schemas"]["Timestamp"];
+            /** @description The table it is at. */
+            table?: string | null;
+            /**
+             * Format: int32
+             * @description What is under an older encryption key than this is sealed anew.
+             */
+            term: number;
+            /**
+             * Format: int64
+             * @description Rows there are now.
+             */
+            total: number;
+            /**
+             * Format: int64
+             * @description Rows that do not open and were left as they are.
+             */
+            unreadable: number;
         };
         /**
          * @description Retries. Only failures before the upstream can have acted are retried for every method; other
@@ -1969,6 +2353,37 @@ export interface components {
             /** @description Who confirmed it, and which nodes are lost. */
             published: components["schemas"]["Published"];
         };
+        /** @description One encryption key, without the key. */
+        RingKeyView: {
+            /**
+             * Format: int64
+             * @description Values sealed with it, at most: they are counted in blocks, before they are made.
+             */
+            encryptions: number;
+            /** @description Since when it exists. */
+            installed: components["schemas"]["Timestamp"];
+            /**
+             * Format: int64
+             * @description AES-GCM's limit for random nonces, 2^32. A fresh key takes over at half of it by itself.
+             */
+            limit: number;
+            /** @description Whether it seals now. */
+            newest: boolean;
+            /**
+             * Format: int32
+             * @description Its number, from 1.
+             */
+            term: number;
+        };
+        /** @description The root key, without the key. */
+        RootView: {
+            installed?: components["schemas"]["Timestamp"] | null;
+            /**
+             * Format: int32
+             * @description Its number, from 1.
+             */
+            term: number;
+        };
         /** @description How to rotate a credential. */
         RotateCredential: {
             overlap?: components["schemas"]["Overlap"] | null;
@@ -1978,6 +2393,11 @@ export interface components {
         /** @description How to rotate a key. */
         RotateKey: {
             overlap?: components["schemas"]["Period"] | null;
+        };
+        /** @description What to exchange. */
+        RotateKeys: {
+            /** @description Which key. */
+            key: components["schemas"]["Exchanged"];
         };
         /** @description When and how a credential is rotated. */
         RotateRule: {
@@ -2078,10 +2498,29 @@ export interface components {
          * @enum {string}
          */
         Scope: "route" | "key" | "application" | "source";
-        /** @description Whether the vault is sealed now. */
+        /** @description The seal now. */
         SealView: {
-            /** @description Sealed: nothing can be issued, opened or changed. */
+            /** @description What unseals it: `passphrase`, `shamir`, `key_file`, `aws_kms`, `transit` or `environment`. */
+            method: string;
+            /** @description Names the attempt they belong to, so that several people see that they take part in the same one. */
+            nonce?: string | null;
+            /**
+             * Format: int32
+             * @description Shares handed in so far, at this server.
+             */
+            progress: number;
+            /** @description Sealed: nothing can be issued, opened or changed. The gateway serves on with what it holds. */
             sealed: boolean;
+            /**
+             * Format: int32
+             * @description Shares there are; 1 where there are none.
+             */
+            shares: number;
+            /**
+             * Format: int32
+             * @description Shares it takes to unseal; 1 where there are none.
+             */
+            threshold: number;
         };
         /** @example ${env:ORDERS_TOKEN} */
         SecretReference: string;
@@ -2091,11 +2530,29 @@ export interface components {
             actor: components["schemas"]["Actor"];
             expires?: components["schemas"]["Timestamp"] | null;
         };
+        /** @description Shares to be made. */
+        SharesWanted: {
+            /**
+             * Format: int32
+             * @description How many, 1 to 255.
+             */
+            shares: number;
+            /**
+             * Format: int32
+             * @description How many of them unseal.
+             */
+            threshold: number;
+        };
         /** @description What to sign in with. */
         SignIn: {
             /** @description The administrator's token. */
             token: string;
         };
+        /**
+         * @description What a rekey waits for.
+         * @enum {string}
+         */
+        Stage: "prove" | "verify";
         /** @description Traffic in a window of time: one total, a series over time, and the busiest names. */
         Stats: {
             /** @description One point a step, oldest first, without gaps. */
@@ -2241,6 +2698,45 @@ export interface components {
             /** @description Version of Credentialflow. */
             version: string;
         };
+        /** @description A system that keeps logins of its own: where credentials of the engine `database` live. */
+        System: {
+            /**
+             * @description The credential whose value is that login's password. Of the engine `database` when that
+             *     password is rotated as well.
+             */
+            credential: components["schemas"]["Name"];
+            /** @description PostgreSQL, MariaDB and MySQL: the database that logins are tried with. */
+            database?: string | null;
+            /** @description For people. */
+            description?: string | null;
+            /** @description A host's name or address. Internal ones are the normal case. */
+            host: string;
+            /** @description Unique name. */
+            name: components["schemas"]["Name"];
+            /**
+             * Format: int32
+             * @description TCP port; the system's own when absent (5432, 3306, 6379; 15672 for RabbitMQ's management API).
+             */
+            port?: number | null;
+            /** @description What it is. */
+            system: components["schemas"]["SystemKind"];
+            tls?: components["schemas"]["SystemTls"] | null;
+            /** @description Who logs in there to change other logins. */
+            username: string;
+        };
+        /**
+         * @description A system in which credentials live.
+         * @enum {string}
+         */
+        SystemKind: "postgresql" | "mysql" | "redis" | "rabbitmq";
+        /** @description TLS towards a system: its certificate is checked, chain and name. */
+        SystemTls: {
+            /**
+             * @description A PEM file with the authorities to believe instead of Mozilla's.
+             * @default null
+             */
+            ca_file: string | null;
+        };
         /** @description One way to serve a model. */
         Target: {
             credential?: components["schemas"]["Name"] | null;
@@ -2310,6 +2806,18 @@ export interface components {
              */
             reasoning: number;
         };
+        /**
+         * @description A key of a transit engine of HashiCorp Vault or OpenBao. The server has the address and its token
+         *     from its own environment.
+         */
+        TransitKey: {
+            /** @description The key's name. */
+            key: string;
+            /** @description Where the engine is mounted; `transit` unless set. */
+            mount?: string | null;
+            /** @description The namespace, where there are some. */
+            namespace?: string | null;
+        };
         /** @description A credential whose current version does not open. */
         UnavailableCredential: {
             /** @description Its name. */
@@ -2322,12 +2830,16 @@ export interface components {
              */
             version: number;
         };
-        /** @description What to unseal with: one of the two. */
+        /** @description What to unseal with: one of share, passphrase and key; nothing where a key service unseals. */
         Unseal: {
             /** @description The content of the key file, in base64 (RFC 4648). */
             key?: string | null;
             /** @description The passphrase. */
             passphrase?: string | null;
+            /** @description Forget the shares handed in so far, and take nothing. */
+            reset?: boolean;
+            /** @description One share. The vault opens with the last one it takes. */
+            share?: string | null;
         };
         /** @description Where requests go. */
         Upstream: {
@@ -3663,7 +4175,28 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    seal: {
+    get_seal: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The seal now */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SealView"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    seal_vault: {
         parameters: {
             query?: never;
             header?: never;
@@ -3682,6 +4215,197 @@ export interface operations {
                 };
             };
             401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    get_keys: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Numbers, ages and use; never a key */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KeysView"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    rotate_keys: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RotateKeys"];
+            };
+        };
+        responses: {
+            /** @description Exchanged */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KeysView"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    get_rekey: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Where it stands */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RekeyView"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    begin_rekey: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BeginRekey"];
+            };
+        };
+        responses: {
+            /** @description Begun */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RekeyView"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    cancel_rekey: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Cancelled, or there was none */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    prove_rekey: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["HandedIn"];
+            };
+        };
+        responses: {
+            /** @description Taken */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RekeyResult"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    verify_rekey: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["HandedIn"];
+            };
+        };
+        responses: {
+            /** @description Taken */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RekeyResult"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    unseal: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Unseal"];
+            };
+        };
+        responses: {
+            /** @description Unsealed, or the share was taken */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SealView"];
+                };
+            };
             default: components["responses"]["Problem"];
         };
     };
@@ -3796,6 +4520,165 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Status"];
                 };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    list_targets: {
+        parameters: {
+            query?: {
+                /** @description Most items on the page, 1 to 1000. 100 unless set. */
+                limit?: number;
+                /** @description Where the page begins: the `next` of the page before. */
+                cursor?: string;
+                /** @description Only names that contain this text. */
+                q?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description In the order of their names */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Item_System"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    create_target: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes the same answer available again for 24 hours */
+                "Idempotency-Key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["System"];
+                "application/yaml": string;
+            };
+        };
+        responses: {
+            /** @description Stored and enforced by every worker */
+            201: {
+                headers: {
+                    /** @description The revision, in quotes */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Item_System"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    get_target: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Its name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As stored; as YAML only what was declared */
+            200: {
+                headers: {
+                    /** @description The revision, in quotes */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Item_System"];
+                    "application/yaml": string;
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    replace_target: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Refuse if it is not at this revision any more */
+                "If-Match"?: string | null;
+            };
+            path: {
+                /** @description Its name; the body must have the same */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["System"];
+                "application/yaml": string;
+            };
+        };
+        responses: {
+            /** @description Stored and enforced by every worker */
+            200: {
+                headers: {
+                    /** @description The revision, in quotes */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Item_System"];
+                };
+            };
+            /** @description Created, and enforced by every worker */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Item_System"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    delete_target: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Refuse if it is not at this revision any more */
+                "If-Match"?: string | null;
+            };
+            path: {
+                /** @description Its name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Gone from the store and from every worker */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             401: components["responses"]["Problem"];
             default: components["responses"]["Problem"];
@@ -3957,31 +4840,6 @@ export interface operations {
                 content?: never;
             };
             401: components["responses"]["Problem"];
-            default: components["responses"]["Problem"];
-        };
-    };
-    unseal: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["Unseal"];
-            };
-        };
-        responses: {
-            /** @description Unsealed */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["SealView"];
-                };
-            };
             default: components["responses"]["Problem"];
         };
     };

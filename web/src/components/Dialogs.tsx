@@ -32,6 +32,19 @@ export function SecretDialog({ issued, note, onClose }: { issued: IssuedKey | un
   )
 }
 
+/** The end of every form in a dialog: what went wrong, the way out, and the button that does it. */
+export function DialogEnd({ error, onCancel, children }: { error: unknown; onCancel: () => void; children: ReactNode }) {
+  return (
+    <>
+      {error !== null && error !== undefined && <Failure error={error} />}
+      <Group justify="flex-end" gap="sm">
+        <Button variant="default" onClick={onCancel}>Cancel</Button>
+        {children}
+      </Group>
+    </>
+  )
+}
+
 interface ConfirmDialogProps {
   opened: boolean
   title: string
@@ -63,11 +76,9 @@ export function ConfirmDialog({ opened, title, word, action, pending, error, onC
           <Text size="sm">{children}</Text>
           <TextInput label={<>Type <b>{word}</b> to confirm</>} value={typed} autoComplete="off" spellCheck={false} data-autofocus
             onChange={({ currentTarget: { value } }) => setTyped(value)} />
-          {error !== null && error !== undefined && <Failure error={error} />}
-          <Group justify="flex-end" gap="sm">
-            <Button variant="default" onClick={close}>Cancel</Button>
+          <DialogEnd error={error} onCancel={close}>
             <Button type="submit" color="red.8" disabled={typed !== word} loading={pending}>{action}</Button>
-          </Group>
+          </DialogEnd>
         </Stack>
       </form>
     </Modal>

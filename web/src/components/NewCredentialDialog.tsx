@@ -1,12 +1,12 @@
 // The form for a new credential.
-import { Button, Group, Modal, PasswordInput, SegmentedControl, Select, SimpleGrid, Stack, Text, TextInput } from '@mantine/core'
+import { Button, Modal, PasswordInput, SegmentedControl, Select, SimpleGrid, Stack, Text, TextInput } from '@mantine/core'
 import { useForm } from '@mantine/form'
 import { useNavigate } from '@tanstack/react-router'
 import { Problem } from '@/api/problem'
 import { useCreateCredential } from '@/api/queries'
 import type { Engine, NewCredential } from '@/api/types'
 import { isName, isPeriod, NAME_HINT, PERIOD_HINT } from '@/lib/input'
-import { Failure } from './Feedback'
+import { DialogEnd } from './Dialogs'
 
 const EMPTY = { name: '', description: '', engine: 'static' as Engine, secret: '', alphabet: 'alphanumeric', length: '32', every: '' }
 const ALPHABETS = [
@@ -76,11 +76,9 @@ export function NewCredentialDialog({ opened, onClose }: { opened: boolean; onCl
               <TextInput label="Rotate every" placeholder="By hand" {...form.getInputProps('every')} />
             </SimpleGrid>
           )}
-          {create.error && <Failure error={create.error} />}
-          <Group justify="flex-end" gap="sm">
-            <Button variant="default" onClick={close}>Cancel</Button>
+          <DialogEnd error={create.error} onCancel={close}>
             <Button type="submit" loading={create.isPending}>Add the credential</Button>
-          </Group>
+          </DialogEnd>
         </Stack>
       </form>
     </Modal>

@@ -1,5 +1,5 @@
 // The form for a new key.
-import { Button, Group, Modal, NumberInput, Select, SimpleGrid, Stack, TagsInput, Text, TextInput } from '@mantine/core'
+import { Button, Modal, NumberInput, Select, SimpleGrid, Stack, TagsInput, Text, TextInput } from '@mantine/core'
 import { useForm } from '@mantine/form'
 import { useQuery } from '@tanstack/react-query'
 import { Link } from '@tanstack/react-router'
@@ -7,7 +7,8 @@ import { Problem } from '@/api/problem'
 import { queries, useCreateKey } from '@/api/queries'
 import type { IssuedKey, NewKey } from '@/api/types'
 import { isName, isNetwork, isPeriod, NAME_HINT, PERIOD_HINT } from '@/lib/input'
-import { Banner, Failure } from './Feedback'
+import { DialogEnd } from './Dialogs'
+import { Banner } from './Feedback'
 
 const EMPTY = { name: '', application: '', description: '', environment: 'live', expires: '', networks: [] as string[], requests: '' as number | '', per: '1m' }
 
@@ -73,11 +74,9 @@ export function NewKeyDialog({ opened, onClose, onIssued }: NewKeyDialogProps) {
             <NumberInput label="At most this many requests" placeholder="No limit" min={1} allowDecimal={false} allowNegative={false} thousandSeparator="," {...form.getInputProps('requests')} />
             <TextInput label="in this time" placeholder="1m" {...form.getInputProps('per')} />
           </SimpleGrid>
-          {create.error && <Failure error={create.error} />}
-          <Group justify="flex-end" gap="sm">
-            <Button variant="default" onClick={close}>Cancel</Button>
+          <DialogEnd error={create.error} onCancel={close}>
             <Button type="submit" loading={create.isPending}>Create the key</Button>
-          </Group>
+          </DialogEnd>
         </Stack>
       </form>
     </Modal>

@@ -8,7 +8,7 @@ import { useMemo, useState, type FormEvent } from 'react'
 import { queries, useRevokeCredential, useRotateCredential } from '@/api/queries'
 import type { CredentialItem, Engine, VersionView } from '@/api/types'
 import { DataTable } from '@/components/DataTable'
-import { ConfirmDialog } from '@/components/Dialogs'
+import { ConfirmDialog, DialogEnd } from '@/components/Dialogs'
 import { Empty, Failure, Rows } from '@/components/Feedback'
 import { Icon } from '@/components/icons'
 import { LinkButton } from '@/components/LinkButton'
@@ -122,11 +122,9 @@ function RotateDialog({ name, engine, opened, onClose }: RotateDialogProps) {
             <PasswordInput label="New value" description="Leave empty to read it again from where the credential's value comes from" value={secret} data-autofocus autoComplete="off"
               visibilityToggleButtonProps={{ 'aria-label': 'Show or hide the value' }} onChange={({ currentTarget: { value } }) => setSecret(value)} />
           )}
-          {rotate.error && <Failure error={rotate.error} />}
-          <Group justify="flex-end" gap="sm">
-            <Button variant="default" onClick={close}>Cancel</Button>
+          <DialogEnd error={rotate.error} onCancel={close}>
             <Button type="submit" loading={rotate.isPending}>Start the rotation</Button>
-          </Group>
+          </DialogEnd>
         </Stack>
       </form>
     </Modal>

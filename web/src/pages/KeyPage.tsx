@@ -9,7 +9,7 @@ import { queries, useRevokeKey, useRotateKey } from '@/api/queries'
 import type { IssuedKey, KeyItem } from '@/api/types'
 import { CopyButton } from '@/components/Copy'
 import { DataTable } from '@/components/DataTable'
-import { ConfirmDialog, SecretDialog } from '@/components/Dialogs'
+import { ConfirmDialog, DialogEnd, SecretDialog } from '@/components/Dialogs'
 import { Failure, Rows } from '@/components/Feedback'
 import { Icon } from '@/components/icons'
 import { LinkButton } from '@/components/LinkButton'
@@ -119,11 +119,9 @@ function RotateDialog({ name, opened, onClose, onIssued }: DialogProps & { onIss
           <SegmentedControl aria-labelledby="overlap-label" fullWidth value={overlap} onChange={setOverlap}
             data={[{ value: '1h', label: '1 hour' }, { value: '24h', label: '1 day' }, { value: '7d', label: '7 days' }, { value: '30d', label: '30 days' }]} />
         </div>
-        {rotate.error && <Failure error={rotate.error} />}
-        <Group justify="flex-end" gap="sm">
-          <Button variant="default" onClick={close}>Cancel</Button>
+        <DialogEnd error={rotate.error} onCancel={close}>
           <Button onClick={start} loading={rotate.isPending} data-autofocus>Make a new secret</Button>
-        </Group>
+        </DialogEnd>
       </Stack>
     </Modal>
   )
