@@ -87,7 +87,7 @@ def server(name, port, count):
         made.stop()
         secret = first.split("_")[3][:32]
         ids = fill(made.data / "credentialflow.db", count, secret)
-        keys = [token(i, secret) for i in ids]
+        keys = [token(i, secret) for i in ids[: arguments.active]]
         for copy in (made.data / "copy").glob("*"):
             copy.unlink()
         began = time.monotonic()
@@ -132,6 +132,7 @@ def load(made):
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--keys", type=int, default=1_000_000)
+parser.add_argument("--active", type=int)
 parser.add_argument("--rounds", type=int, default=10)
 parser.add_argument("--seconds", type=int, default=3)
 arguments = parser.parse_args()

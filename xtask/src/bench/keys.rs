@@ -1,12 +1,25 @@
-//! What a key costs: checked with one key and with a million, walked over at a start. Measured inside
-//! the crates, as either is too small a part to be seen from outside.
+//! What a key costs: checked with one key and with a million and walked over at a start, measured inside the crates;
+//! and a whole request with one key and with a million, from outside.
 
-use crate::repo;
+use crate::{product, repo};
 use anyhow::{Context as _, Result, bail};
 use std::process::{Command, Stdio};
 
 /// Runs the crates' own measurements.
 pub fn run(profile: &str) -> Result<()> {
+    product::build(profile)?;
+    for active in ["1000", "1000000"] {
+        let status = Command::new("python3")
+            .args(["benches/keys.py", "--active", active])
+            .env("CREDENTIALFLOW_BIN", repo::binary(profile))
+            .current_dir(repo::root())
+            .stdin(Stdio::null())
+            .status()
+            .context("cannot start python3")?;
+        if !status.success() {
+            bail!("the measurement from outside failed ({status})");
+        }
+    }
     for package in ["credentialflow-policy", "credentialflow-store"] {
         let status = Command::new("cargo")
             .args(["run", "--quiet", "--locked", "--profile", profile, "--package", package, "--example", "keys"])
