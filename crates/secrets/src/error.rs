@@ -24,6 +24,9 @@ pub enum SecretsError {
     /// The path is not one this engine knows. Status 404.
     #[error("unsupported path")]
     UnknownPath,
+    /// Too much at once; later it may work. Status 429.
+    #[error("{0}")]
+    Busy(Cow<'static, str>),
     /// Another request changed the same rows first; nothing was done. Run again.
     #[error("another request was first")]
     Raced,

@@ -1,4 +1,5 @@
-//! What applications fetch at run time: mounts, key-value secrets, cubbyholes, response wrapping.
+//! What applications fetch at run time: mounts, key-value secrets, cubbyholes,
+//! response wrapping, database logins with leases.
 //!
 //! A request is one [`Txn`]: an engine reads and writes through [`Entries`], which seal and open by
 //! themselves and are bound to the engine's mount; [`Txn::commit`] makes the changes and the audit
@@ -11,6 +12,7 @@ pub mod call;
 pub mod engine;
 mod error;
 pub mod fields;
+pub mod lease;
 pub mod mounts;
 mod random;
 #[cfg(test)]
@@ -22,4 +24,4 @@ pub use call::{Call, Client, Operation, Payload, Reply};
 pub use error::{Result, SecretsError};
 pub use mounts::{Mount, Mounts, Table};
 pub use random::{identifier, uuid};
-pub use txn::{Entries, Txn};
+pub use txn::{Entries, Txn, entry_place};

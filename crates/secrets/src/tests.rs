@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says no more than where it failed")]
 
+mod database;
+
 use crate::engine::Engine;
 use crate::mounts::Side;
 use crate::*;

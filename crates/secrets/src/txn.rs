@@ -114,8 +114,13 @@ impl Txn {
     }
 }
 
-/// Where a sealed entry belongs: it opens nowhere else.
 fn context(space: &str, path: &str) -> String {
+    entry_place(space, path)
+}
+
+/// Where a sealed entry belongs, as the vault's blobs are bound: it opens nowhere else. For sealing it
+/// anew under another encryption key.
+pub fn entry_place(space: &str, path: &str) -> String {
     format!("entry\0{space}\0{path}")
 }
 

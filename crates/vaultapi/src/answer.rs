@@ -117,6 +117,7 @@ impl Answer {
             && self.wrap_info.is_none()
             && self.kept.is_none()
             && self.warnings.is_empty()
+            && self.lease.id.is_empty()
         {
             return respond(self.status.unwrap_or(204), Vec::new());
         }

@@ -81,6 +81,7 @@ impl From<SecretsError> for ApiError {
             SecretsError::NotFound => Self::missing(),
             SecretsError::Unsupported => Self::unsupported_operation(),
             SecretsError::UnknownPath => Self::unsupported_path(),
+            SecretsError::Busy(text) => Self::new(429, text),
             SecretsError::Raced => {
                 Self { raced: true, ..Self::new(503, "others were first again and again; try again") }
             }

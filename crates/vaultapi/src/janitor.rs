@@ -1,4 +1,4 @@
-//! What is ended and forgotten by itself: tokens whose time is over, wrapped answers nobody took.
+//! What is ended and forgotten by itself: tokens and leases whose time is over, wrapped answers nobody took.
 
 use crate::state::{Inner, Ready};
 use credentialflow_model::Actor;
@@ -7,6 +7,8 @@ use serde_json::json;
 use std::time::Duration;
 
 const PAUSE: Duration = Duration::from_secs(1);
+/// Leases looked at in one go.
+const LEASES: u32 = 200;
 /// Tokens ended in one go.
 const TOKENS: u32 = 200;
 
@@ -20,6 +22,16 @@ pub(crate) async fn run(api: &Inner) {
                 Ok(_) => break,
                 Err(error) => {
                     tracing::warn!(%error, "expired tokens could not be ended; it is tried again");
+                    break;
+                }
+            }
+        }
+        loop {
+            match ready.leases.work(LEASES).await {
+                Ok(found) if found >= LEASES as usize => {}
+                Ok(_) => break,
+                Err(error) => {
+                    tracing::warn!(%error, "ended leases could not be looked for; it is tried again");
                     break;
                 }
             }

@@ -1,14 +1,14 @@
 //! Paths of secret engines.
 
 use crate::{
-    answer::Answer,
+    answer::{Answer, Lease},
     error::{ApiError, Result},
     request::{Request, Verb},
     serve::{authorize, detail, subject, txn},
     state::Ready,
 };
 use credentialflow_identity::{Authenticated, acl::Decision};
-use credentialflow_secrets::{Call, Client, Operation, engine::Engine, mounts::Side};
+use credentialflow_secrets::{Call, Client, Mount, Operation, Payload, engine::Engine, lease::Holder, mounts::Side};
 
 pub(crate) async fn answer(ready: &Ready, request: &Request, caller: &Authenticated) -> Result<(Answer, Decision)> {
     let mut txn = txn(ready, caller);
@@ -19,6 +19,10 @@ pub(crate) async fn answer(ready: &Ready, request: &Request, caller: &Authentica
         authorize(request, caller, true, false)?;
         return Err(ApiError::no_handler(&request.path));
     };
+    if let (Engine::Database, Some(role)) = (engine, path.strip_prefix("creds/")) {
+        let decision = authorize(request, caller, true, false)?;
+        return Ok((login(ready, request, caller, mount, role).await?, decision));
+    }
     let operation = match request.verb {
         Verb::Read => Operation::Read,
         Verb::List => Operation::List,
@@ -51,4 +55,22 @@ pub(crate) async fn answer(ready: &Ready, request: &Request, caller: &Authentica
             Err(error)
         }
     }
+}
+
+/// A fresh login at a database. Made in a task of its own, so that a caller who hangs up leaves nothing half done.
+async fn login(ready: &Ready, request: &Request, caller: &Authenticated, mount: &Mount, role: &str) -> Result<Answer> {
+    if request.verb != Verb::Read {
+        return Err(ApiError::unsupported_operation());
+    }
+    let token = caller.token();
+    if token.accessor.is_empty() {
+        return Err(ApiError::invalid("a batch token cannot hold leases"));
+    }
+    let holder =
+        Holder { actor: caller.actor(), accessor: token.accessor.clone(), display_name: token.display_name.clone() };
+    let (leases, mount, role) = (ready.leases.clone(), mount.clone(), role.to_owned());
+    let made = tokio::spawn(async move { leases.issue(&holder, &mount, &role).await }).await;
+    let issued = made.map_err(|_| ApiError::new(500, "internal error"))??;
+    let lease = Lease { id: issued.id, renewable: true, duration: issued.ttl };
+    Ok(Answer { data: Some(Payload::Secret(issued.data)), lease, ..Answer::default() })
 }

@@ -6,7 +6,7 @@ use credentialflow_identity::{
     Identity,
     ports::{Boxed, TokenEnd, Web},
 };
-use credentialflow_secrets::{Mounts, engine::cubbyhole};
+use credentialflow_secrets::{Mounts, engine::cubbyhole, lease::Leases};
 use credentialflow_store::{Op, Store};
 use credentialflow_vault::Vault;
 use std::{
@@ -44,6 +44,7 @@ pub(crate) struct Ready {
     pub(crate) store: Store,
     pub(crate) identity: Identity,
     pub(crate) mounts: Mounts,
+    pub(crate) leases: Arc<Leases>,
     /// Whether what an installation begins with was written since the vault was unsealed.
     prepared: AtomicBool,
 }
@@ -121,7 +122,9 @@ impl Inner {
         }
         let ends: Vec<Arc<dyn TokenEnd>> = vec![Arc::new(Cubbyholes(self.store.clone()))];
         let identity = Identity::open(self.store.clone(), vault.clone(), self.web.clone(), ends).await?;
+        let leases = Arc::new(Leases::new(vault.clone(), self.store.clone()));
         let ready = Ready {
+            leases,
             vault,
             store: self.store.clone(),
             identity,

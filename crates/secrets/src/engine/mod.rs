@@ -6,11 +6,13 @@
 //! | --- | --- | --- |
 //! | `kv` version 1 | `kv1.rs` | the last value written |
 //! | `kv` version 2 | `kv2/` | versions, with soft deletion and check-and-set |
+//! | `database` | `database/` | logins made on demand, with leases |
 //! | `cubbyhole` | `cubbyhole.rs` | what one token keeps for itself |
 //!
 //! A further engine is a file here, a variant of [`Engine`] and a line in this table.
 
 pub mod cubbyhole;
+pub mod database;
 mod kv1;
 mod kv2;
 
@@ -26,6 +28,8 @@ pub enum Engine {
     Kv2,
     /// What one token keeps for itself.
     Cubbyhole,
+    /// Logins at databases.
+    Database,
 }
 
 impl Engine {
@@ -35,6 +39,7 @@ impl Engine {
             "kv" if mount.options.get("version").is_some_and(|v| v == "2") => Some(Self::Kv2),
             "kv" => Some(Self::Kv1),
             "cubbyhole" => Some(Self::Cubbyhole),
+            "database" => Some(Self::Database),
             _ => None,
         }
     }
@@ -51,6 +56,7 @@ impl Engine {
                 mount.options.insert("version".to_owned(), "1".to_owned());
             }
             "kv" => {}
+            "database" => return Ok(()),
             other => {
                 return Err(SecretsError::invalid(format!("unknown backend type: {other:?}")));
             }
@@ -67,6 +73,7 @@ impl Engine {
             Self::Kv1 => kv1::handle(call, txn).await,
             Self::Kv2 => kv2::handle(call, txn).await,
             Self::Cubbyhole => cubbyhole::handle(call, txn).await,
+            Self::Database => database::handle(call, txn).await,
         }
     }
 
@@ -77,6 +84,7 @@ impl Engine {
             Self::Kv1 => kv1::exists(call, txn).await,
             Self::Kv2 => kv2::exists(call, txn).await,
             Self::Cubbyhole => cubbyhole::exists(call, txn).await,
+            Self::Database => database::exists(call, txn).await,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Paths below `sys/`. One file each kind; this list is all there is.
 
 mod capabilities;
+mod leases;
 mod mounts;
 pub(crate) mod open;
 mod policies;
@@ -30,11 +31,20 @@ pub(crate) struct Context<'a> {
 /// Paths for operators: the capability `sudo` is needed too.
 fn is_for_operators(path: &str) -> bool {
     let path = path.trim_end_matches('/');
-    matches!(path, "seal" | "rotate" | "remount" | "audit")
+    matches!(path, "seal" | "rotate" | "remount" | "audit" | "leases/lookup")
         || path == "auth"
-        || ["auth/", "audit/", "rekey/", "remount/", "leases/lookup/", "leases/revoke-prefix/", "leases/revoke-force/"]
-            .iter()
-            .any(|prefix| path.starts_with(prefix))
+        || [
+            "auth/",
+            "audit/",
+            "rekey/",
+            "leases/lookup/",
+            "leases/revoke-prefix/",
+            "leases/revoke-force/",
+            "revoke-prefix/",
+            "revoke-force/",
+        ]
+        .iter()
+        .any(|prefix| path.starts_with(prefix))
 }
 
 pub(crate) async fn answer(ready: &Ready, request: &Request, caller: &Authenticated) -> Result<(Answer, Decision)> {
@@ -77,6 +87,8 @@ async fn dispatch(cx: &Context<'_>, path: &str) -> Result<Answer> {
         ("seal", "") => seal::seal(cx).await,
         ("rotate", "") => seal::rotate(cx).await,
         ("key-status", "") => seal::key_status(cx),
+        ("leases", rest) => leases::answer(cx, rest).await,
+        ("renew" | "revoke" | "revoke-prefix" | "revoke-force", _) => leases::answer(cx, path).await,
         ("rekey", rest) => rekey::answer(cx, rest).await,
         ("audit", "") => audit(cx),
         _ => Err(ApiError::unsupported_path()),

@@ -83,6 +83,10 @@ async fn disable(cx: &Context<'_>, side: Side, path: &str) -> Result<Answer> {
         // Whoever logged in through it is logged out before it goes.
         cx.ready.identity.revoke_prefix(&cx.caller.actor(), &format!("auth/{}", normal(path)?)).await?;
     }
+    if side == Side::Secret && found(cx, side, path).await.is_ok_and(|m| m.kind == "database") {
+        // Nobody could withdraw its logins any more.
+        cx.ready.leases.revoke_prefix(&cx.caller.actor(), &normal(path)?).await?;
+    }
     let mut txn = txn(cx.ready, cx.caller);
     cx.ready.mounts.remove(&mut txn, side, path).await?;
     txn.audit(
