@@ -106,22 +106,24 @@ impl ValueArgs {
     }
 }
 
+const CREDENTIALS: resource::Listing = resource::Listing {
+    kind: "credentials",
+    columns: &[
+        ("name", "/spec/name"),
+        ("engine", "/spec/engine"),
+        ("owner", "/spec/owner"),
+        ("version", "/current_version"),
+        ("last used", "/last_used"),
+        ("rotation", "/rotation/step"),
+        ("rotation due", "/rotation_due"),
+    ],
+    empty: "Make one with `credentialflow credential set NAME`, its value on standard input.",
+};
+
 pub(super) async fn run(args: CredentialArgs, output: Output) -> anyhow::Result<Outcome> {
     let client = Client::new(&args.connection)?;
     match args.verb {
-        Verb::List(list) => {
-            let answer = client.get(&list.path("credentials")).await?;
-            let columns = [
-                ("name", "/spec/name"),
-                ("engine", "/spec/engine"),
-                ("owner", "/spec/owner"),
-                ("version", "/current_version"),
-                ("last used", "/last_used"),
-                ("rotation", "/rotation/step"),
-            ];
-            let empty = "Make one with `credentialflow credential set NAME`, its value on standard input.";
-            output.result(&answer, |answer| resource::page(answer, "credentials", &columns, empty))?;
-        }
+        Verb::List(list) => resource::list(&client, &list, &CREDENTIALS, output).await?,
         Verb::Show { name } => resource::show(&client, "credentials", &name, output).await?,
         Verb::Set { name, value, wait } => {
             let value = match value.read()? {
@@ -141,11 +143,10 @@ pub(super) async fn run(args: CredentialArgs, output: Output) -> anyhow::Result<
         }
         Verb::Revoke { name, version } => {
             let body = version.map_or_else(|| json!({}), |version| json!({ "version": version }));
-            let answer = client.post(&format!("/api/v1/credentials/{}/revoke", escape(&name)), &body).await?;
-            output.result(&answer, |answer| {
-                let lost = resource::lost(answer);
-                format!("Revoked {name}: versions {}; no worker injects them.\n{lost}", at(answer, "/versions"))
-            })?;
+            let told = |answer: &Value| {
+                format!("Revoked {name}: versions {}; no worker injects them.", at(answer, "/versions"))
+            };
+            resource::revoke(&client, ("credentials", &name), &body, output, told).await?;
         }
         Verb::Versions { name } => {
             let answer = client.get(&format!("/api/v1/credentials/{}/versions", escape(&name))).await?;

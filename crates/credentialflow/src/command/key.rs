@@ -93,6 +93,20 @@ struct CreateArgs {
     idempotency_key: Option<String>,
 }
 
+const KEYS: resource::Listing = resource::Listing {
+    kind: "keys",
+    columns: &[
+        ("name", "/spec/name"),
+        ("application", "/spec/application"),
+        ("id", "/id"),
+        ("expires", "/spec/expires"),
+        ("revoked", "/revoked"),
+        ("last use", "/last_use/time"),
+        ("uses", "/last_use/count"),
+    ],
+    empty: "Issue one with `credentialflow key create NAME --application APPLICATION`.",
+};
+
 pub(super) async fn run(args: KeyArgs, output: Output) -> anyhow::Result<Outcome> {
     let verb = match args.verb {
         // What was typed is looked at before the token is.
@@ -108,20 +122,7 @@ pub(super) async fn run(args: KeyArgs, output: Output) -> anyhow::Result<Outcome
     let client = Client::new(&args.connection)?;
     match verb {
         Verb::Create(_) => {}
-        Verb::List(list) => {
-            let answer = client.get(&list.path("keys")).await?;
-            let columns = [
-                ("name", "/spec/name"),
-                ("application", "/spec/application"),
-                ("id", "/id"),
-                ("expires", "/spec/expires"),
-                ("revoked", "/revoked"),
-                ("last use", "/last_use/time"),
-                ("uses", "/last_use/count"),
-            ];
-            let empty = "Issue one with `credentialflow key create NAME --application APPLICATION`.";
-            output.result(&answer, |answer| resource::page(answer, "keys", &columns, empty))?;
-        }
+        Verb::List(list) => resource::list(&client, &list, &KEYS, output).await?,
         Verb::Show { name } => resource::show(&client, "keys", &name, output).await?,
         Verb::Rotate { name, overlap, idempotency_key } => {
             let body = overlap.map_or_else(|| json!({}), |overlap| json!({ "overlap": overlap }));
@@ -134,8 +135,8 @@ pub(super) async fn run(args: KeyArgs, output: Output) -> anyhow::Result<Outcome
             })?;
         }
         Verb::Revoke { name } => {
-            let answer = client.post(&format!("/api/v1/keys/{}/revoke", escape(&name)), &json!({})).await?;
-            output.result(&answer, |answer| format!("Revoked {name}; every worker refuses it.\n{}", resource::lost(answer)))?;
+            let told = |_: &Value| format!("Revoked {name}; every worker refuses it.");
+            resource::revoke(&client, ("keys", &name), &json!({}), output, told).await?;
         }
         Verb::Delete { name } => resource::delete(&client, "keys", &name, output).await?,
     }

@@ -69,11 +69,12 @@ impl ListArgs {
 
 /// How one kind is listed.
 pub struct Listing {
-    kind: &'static str,
+    /// The list's name in the API.
+    pub kind: &'static str,
     /// Heading and path of each column.
-    columns: &'static [(&'static str, &'static str)],
+    pub columns: &'static [(&'static str, &'static str)],
     /// What to do when there is none.
-    empty: &'static str,
+    pub empty: &'static str,
 }
 
 const DECLARE: &str = "Declare one in a file and run `credentialflow apply FILE`.";
@@ -121,14 +122,29 @@ pub const TEAMS: Listing =
 pub(super) async fn run(args: ResourceArgs, listing: &Listing, output: Output) -> anyhow::Result<Outcome> {
     let client = Client::new(&args.connection)?;
     match args.verb {
-        Verb::List(list) => {
-            let answer = client.get(&list.path(listing.kind)).await?;
-            output.result(&answer, |answer| page(answer, listing.kind, listing.columns, listing.empty))?;
-        }
+        Verb::List(page) => list(&client, &page, listing, output).await?,
         Verb::Show { name } => show(&client, listing.kind, &name, output).await?,
         Verb::Delete { name } => delete(&client, listing.kind, &name, output).await?,
     }
     Ok(Outcome::Done)
+}
+
+/// Lists a page of a kind.
+pub async fn list(client: &Client, args: &ListArgs, listing: &Listing, output: Output) -> anyhow::Result<()> {
+    let answer = client.get(&args.path(listing.kind)).await?;
+    Ok(output.result(&answer, |answer| page(answer, listing.kind, listing.columns, listing.empty))?)
+}
+
+/// Revokes one thing of a kind; `told` says what of it, in a line, and lost nodes are added.
+pub async fn revoke(
+    client: &Client,
+    (kind, name): (&str, &str),
+    body: &Value,
+    output: Output,
+    told: impl FnOnce(&Value) -> String,
+) -> anyhow::Result<()> {
+    let answer = client.post(&format!("/api/v1/{kind}/{}/revoke", escape(name)), body).await?;
+    Ok(output.result(&answer, |answer| format!("{}\n{}", told(answer), lost(answer)))?)
 }
 
 /// Shows one thing of a kind.
