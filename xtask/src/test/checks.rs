@@ -49,9 +49,10 @@ const WALLS: &[(&str, &[&[&str]])] = &[
     ("credentialflow-store", &[DATA, &["credentialflow-admin", "credentialflow-vault"]]),
     ("credentialflow-vault", &[DATA, &["credentialflow-admin"]]),
     ("credentialflow-admin", &[&["credentialflow-gateway", "credentialflow"]]),
-    ("credentialflow-identity", &[DATA, &["credentialflow-admin", "credentialflow"]]),
-    ("credentialflow-secrets", &[DATA, &["credentialflow-admin", "credentialflow"]]),
+    ("credentialflow-identity", &[DATA, &["credentialflow-secrets", "credentialflow-admin", "credentialflow"]]),
+    ("credentialflow-secrets", &[DATA, &["credentialflow-identity", "credentialflow-admin", "credentialflow"]]),
     ("credentialflow-targets", &[DATA, &["credentialflow-admin", "credentialflow"]]),
+    ("credentialflow-vaultapi", &[DATA, &["credentialflow-admin", "credentialflow"]]),
     ("credentialflow-model", &[MACHINERY]),
 ];
 
