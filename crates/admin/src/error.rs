@@ -103,6 +103,8 @@ codes! {
     Internal = "internal", 500, "Credentialflow failed";
     /// The vault is sealed.
     Sealed = "sealed", 503, "The vault is sealed";
+    /// The key service that unseals the vault is away or refuses.
+    KeyServiceUnavailable = "key_service_unavailable", 503, "The key service did not do its part";
     /// The database cannot be reached.
     StoreUnavailable = "store_unavailable", 503, "The database is not available";
     /// The call log cannot be read.
@@ -213,6 +215,14 @@ impl From<VaultError> for ApiError {
             E::Sealed | E::NotInitialized => {
                 Self::new(Code::Sealed, text).hint("unseal it with `credentialflow unseal`")
             }
+            E::Unseal => Self::new(Code::UnsealRefused, text).hint("nothing was changed; try again with the right one"),
+            E::OtherSealMethod { .. } => Self::new(Code::UnsealRefused, text),
+            E::Share(_) | E::TooFewShares { .. } | E::Quorum { .. } => Self::new(Code::InvalidRequest, text),
+            E::KeyService(_) => Self::new(Code::KeyServiceUnavailable, text)
+                .hint("nothing was changed; see that the key service answers this server, then try again")
+                .retry_after(5),
+            E::NoRekey => Self::new(Code::NotFound, text),
+            E::RekeyRunning | E::RekeyStep | E::TooManyPeppers(_) => Self::new(Code::Conflict, text),
             E::SealsExhausted | E::NoStore => Self::new(Code::StoreUnavailable, text).retry_after(1),
             E::NotFound { .. } => Self::new(Code::NotFound, text),
             E::Exists { .. } => Self::new(Code::AlreadyExists, text),

@@ -18,6 +18,7 @@ pub mod ports;
 mod resources;
 mod rotations;
 mod router;
+mod seal;
 mod secret;
 mod session;
 mod state;

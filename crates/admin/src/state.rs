@@ -4,7 +4,7 @@ use crate::{catalogue::Catalogue, ports::Dataplane, session::Sessions, throttle:
 use credentialflow_model::Timestamp;
 use credentialflow_store::Store;
 use credentialflow_telemetry::Telemetry;
-use credentialflow_vault::Vault;
+use credentialflow_vault::{Vault, reseal::SealedTable};
 use std::{fmt, sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 
@@ -24,6 +24,8 @@ pub struct AdminSettings {
     pub publish_timeout: Duration,
     /// How long a request's body may take to arrive.
     pub body_timeout: Duration,
+    /// The tables with sealed bytes, to tell how far sealing them anew has come.
+    pub sealed_tables: Vec<SealedTable>,
     /// The clock.
     pub clock: fn() -> Timestamp,
 }
@@ -36,6 +38,7 @@ impl Default for AdminSettings {
             gateway: false,
             publish_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
+            sealed_tables: vec![credentialflow_vault::reseal::CREDENTIAL_VERSIONS],
             clock: || std::time::SystemTime::now().into(),
         }
     }

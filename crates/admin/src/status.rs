@@ -61,6 +61,9 @@ pub(crate) async fn readiness(state: &AdminState) -> (&'static str, Vec<&'static
     if dataplane.stale {
         details.push("stale");
     }
+    if state.vault.is_sealed() {
+        details.push("sealed");
+    }
     let status = match service(state, &dataplane).await {
         "ok" if !details.is_empty() => "degraded",
         other => other,
@@ -69,7 +72,8 @@ pub(crate) async fn readiness(state: &AdminState) -> (&'static str, Vec<&'static
 }
 
 async fn service(state: &AdminState, dataplane: &DataplaneStatus) -> &'static str {
-    if state.vault.is_sealed() {
+    // Sealed while it runs, the gateway serves on with what it holds.
+    if state.vault.is_sealed() && !(state.settings.gateway && dataplane.workers > 0) {
         return "sealed";
     }
     // Unsealed is not yet serving: the stored state is read and the listeners are opened after it.

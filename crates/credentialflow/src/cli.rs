@@ -37,6 +37,8 @@ pub enum Command {
     Unseal(command::unseal::UnsealArgs),
     /// Seal the vault of a running server: forget every opened key
     Seal(command::seal::SealArgs),
+    /// Change who can unseal, and exchange the keys above the values
+    Operator(Box<command::operator::OperatorArgs>),
     /// Check configuration files without a server; every problem at once
     Check(command::check::CheckArgs),
     /// Show what applying configuration files would change

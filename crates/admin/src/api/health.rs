@@ -17,7 +17,8 @@ pub struct Readiness {
     /// why it cannot serve: `sealed`, `starting`, `store_unavailable` (503).
     pub status: &'static str,
     /// What is not as it should be: `credential_unavailable` (the current version of some credential
-    /// does not open), `stale` (the database is away and other nodes no longer wait for this one).
+    /// does not open), `stale` (the database is away and other nodes no longer wait for this one),
+    /// `sealed` (nothing can be issued, opened or changed).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub details: Vec<&'static str>,
 }
@@ -25,8 +26,9 @@ pub struct Readiness {
 /// Is the process alive?
 #[utoipa::path(get, path = "/healthz", tag = "health",
     responses((status = 200, description = "It is", body = Readiness)))]
-async fn healthz() -> Json<Readiness> {
-    Json(Readiness { status: "ok", details: Vec::new() })
+async fn healthz(State(state): State<AdminState>) -> Json<Readiness> {
+    let details = if state.vault.is_sealed() { vec!["sealed"] } else { Vec::new() };
+    Json(Readiness { status: "ok", details })
 }
 
 /// Can it do its work?

@@ -17,10 +17,12 @@ mod document;
 mod health;
 pub(crate) mod keys;
 mod models;
+mod rekey;
 pub(crate) mod request;
 pub(crate) mod rotations;
 mod routes;
 mod seal;
+mod seal_keys;
 mod session;
 mod stats;
 pub(crate) mod status;
@@ -39,7 +41,10 @@ pub const PUBLIC: &[(&str, &str)] = &[
     ("get", "/metrics"),
     ("get", "/api/v1/openapi.json"),
     ("post", "/api/v1/session"),
-    ("post", "/api/v1/unseal"),
+    ("get", "/api/v1/seal"),
+    ("post", "/api/v1/seal/unseal"),
+    ("post", "/api/v1/seal/rekey/prove"),
+    ("post", "/api/v1/seal/rekey/verify"),
 ];
 
 /// Every endpoint, in the order of the document's tags.
@@ -47,6 +52,8 @@ pub(crate) fn endpoints() -> OpenApiRouter<AdminState> {
     document::empty()
         .merge(session::endpoints())
         .merge(seal::endpoints())
+        .merge(rekey::endpoints())
+        .merge(seal_keys::endpoints())
         .merge(status::endpoints())
         .merge(teams::endpoints())
         .merge(applications::endpoints())

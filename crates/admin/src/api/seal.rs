@@ -1,30 +1,30 @@
-//! The vault's seal: opened by whoever holds the passphrase or key, closed by the administrator.
+//! The vault's seal: opened by whoever holds the passphrase, shares or key, closed by the administrator.
 //!
-//! Unsealing is public because no token can be checked while the vault is sealed: what is handed in is
-//! the proof. Failures count against their source like failed sign-ins, one attempt runs at a time
-//! (it is slow on purpose), and every attempt is in the audit log.
+//! Its state is public, and so is unsealing, because no token can be checked while the vault is sealed.
 
 use crate::{
     AdminState,
     api::request::Body,
     auth::{self, Administrator, Source},
     error::{ApiError, Code},
+    seal,
     secret::SecretText,
 };
 use axum::{Json, extract::State};
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use credentialflow_model::{Actor, ActorKind, SecretValue};
-use credentialflow_vault::{SealInput, VaultError};
+use credentialflow_vault::SealInput;
 use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tokio::sync::Semaphore;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-/// What to unseal with: one of the two.
+/// What to unseal with: one of share, passphrase and key; nothing where a key service unseals.
 #[derive(Default, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Unseal {
+    /// One share. The vault opens with the last one it takes.
+    #[serde(default)]
+    #[schema(write_only, value_type = Option<String>)]
+    share: Option<SecretText>,
     /// The passphrase.
     #[serde(default)]
     #[schema(write_only, value_type = Option<String>)]
@@ -33,23 +33,56 @@ pub struct Unseal {
     #[serde(default)]
     #[schema(write_only, value_type = Option<String>)]
     key: Option<SecretText>,
+    /// Forget the shares handed in so far, and take nothing.
+    #[serde(default)]
+    reset: bool,
 }
 
-/// Whether the vault is sealed now.
+/// The seal now.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct SealView {
-    /// Sealed: nothing can be issued, opened or changed.
+    /// Sealed: nothing can be issued, opened or changed. The gateway serves on with what it holds.
     pub sealed: bool,
+    /// What unseals it: `passphrase`, `shamir`, `key_file`, `aws_kms`, `transit` or `environment`.
+    pub method: String,
+    /// Shares there are; 1 where there are none.
+    pub shares: u8,
+    /// Shares it takes to unseal; 1 where there are none.
+    pub threshold: u8,
+    /// Shares handed in so far, at this server.
+    pub progress: u8,
+    /// Names the attempt they belong to, so that several people see that they take part in the same one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nonce: Option<String>,
 }
 
-/// Attempts wait for one another: each costs memory and time by design.
-static ATTEMPTS: Semaphore = Semaphore::const_new(1);
+fn view(state: &AdminState) -> Result<Json<SealView>, ApiError> {
+    let status = state.vault.seal_status()?;
+    Ok(Json(SealView {
+        sealed: status.sealed,
+        method: status.method.to_owned(),
+        shares: status.quorum.shares,
+        threshold: status.quorum.threshold,
+        progress: status.progress,
+        nonce: status.nonce,
+    }))
+}
+
+/// See whether the vault is sealed
+///
+/// Public: says what it takes to unseal, nothing that helps to.
+#[utoipa::path(get, path = "/api/v1/seal", tag = "seal",
+    responses((status = 200, description = "The seal now", body = SealView)))]
+async fn get_seal(State(state): State<AdminState>) -> Result<Json<SealView>, ApiError> {
+    view(&state)
+}
 
 /// Unseal the vault
 ///
-/// Refused when it is unsealed already, so that nothing can be tried out on a running vault.
-#[utoipa::path(post, path = "/api/v1/unseal", tag = "seal", request_body = Unseal,
-    responses((status = 200, description = "Unsealed", body = SealView)))]
+/// Takes shares one at a time. Refused when it is unsealed already, so that nothing can be tried out
+/// on a running vault.
+#[utoipa::path(post, path = "/api/v1/seal/unseal", tag = "seal", request_body = Unseal,
+    responses((status = 200, description = "Unsealed, or the share was taken", body = SealView)))]
 async fn unseal(
     State(state): State<AdminState>,
     Source(source): Source,
@@ -57,55 +90,38 @@ async fn unseal(
     Body(body): Body<Unseal>,
 ) -> Result<Json<SealView>, ApiError> {
     auth::same_origin(&headers)?;
-    let input = input(&state, body)?;
-    let _one_at_a_time = ATTEMPTS.acquire().await;
-    if let Some(seconds) = state.throttle.wait(source, state.now()) {
-        return Err(auth::too_many(seconds));
+    if body.reset {
+        state.vault.reset_unseal();
+        return view(&state);
     }
-    if !state.vault.is_sealed() {
-        return Err(ApiError::new(Code::Conflict, "the vault is unsealed already"));
-    }
-    let actor = |kind, name: &str| Actor { kind, name: name.to_owned(), source: Some(source.to_string()) };
-    match state.vault.unseal(input).await {
-        Ok(()) => {}
-        Err(VaultError::Unseal | VaultError::OtherSealMethod { .. }) => {
-            let failures = state.throttle.failed(source, state.now());
-            tracing::warn!(%source, failures, "an attempt to unseal was refused");
-            let anonymous = actor(ActorKind::Anonymous, "anonymous");
-            if let Err(error) =
-                auth::note(&state, &anonymous, "vault.unseal_refuse", "settings/vault", json!({ "failures": failures }))
-                    .await
-            {
-                tracing::error!(?error, "a refused attempt to unseal could not be written to the audit log");
-            }
-            return Err(ApiError::new(Code::UnsealRefused, "the vault cannot be unsealed with what was given"));
+    let method = state.vault.seal_method()?;
+    seal::attempt(&state, source, "vault.unseal_refuse", async {
+        // Asked in line: another attempt may have opened it while this one waited.
+        if !state.vault.is_sealed() {
+            return Ok(Err(ApiError::new(Code::Conflict, "the vault is unsealed already")));
         }
-        Err(other) => return Err(other.into()),
+        match seal::input(method, body.share, body.passphrase, body.key) {
+            Err(error) => Ok(Err(error)),
+            Ok(SealInput::Shares(shares)) => {
+                for share in shares {
+                    state.vault.offer_share(share).await?;
+                }
+                Ok(Ok(()))
+            }
+            Ok(input) => state.vault.unseal(input).await.map(Ok),
+        }
+    })
+    .await??;
+    if state.vault.is_sealed() {
+        return view(&state);
     }
-    let operator = actor(ActorKind::Operator, "operator");
-    if let Err(error) = auth::note(&state, &operator, "vault.unseal", "settings/vault", json!({})).await {
+    if let Err(error) = auth::note(&state, &seal::operator(source), "vault.unseal", "settings/vault", json!({})).await {
         // What cannot be recorded does not happen.
         state.vault.seal();
         return Err(error);
     }
     tracing::info!(%source, "the vault was unsealed");
-    Ok(Json(SealView { sealed: false }))
-}
-
-/// What was handed in, as the way this vault is unsealed. A vault of the development variable takes
-/// its content as passphrase.
-fn input(state: &AdminState, body: Unseal) -> Result<SealInput, ApiError> {
-    match (body.passphrase, body.key) {
-        (Some(passphrase), None) if state.vault.seal_method()? == "environment" => {
-            Ok(SealInput::Environment(passphrase.0))
-        }
-        (Some(passphrase), None) => Ok(SealInput::Passphrase(passphrase.0)),
-        (None, Some(key)) => match STANDARD.decode(key.0.expose()) {
-            Ok(bytes) => Ok(SealInput::Key(SecretValue::new(bytes))),
-            Err(_) => Err(ApiError::new(Code::InvalidRequest, "the key is not base64")),
-        },
-        _ => Err(ApiError::new(Code::InvalidRequest, "give passphrase or key, one of them")),
-    }
+    view(&state)
 }
 
 /// Seal the vault
@@ -114,16 +130,16 @@ fn input(state: &AdminState, body: Unseal) -> Result<SealInput, ApiError> {
 /// be issued, opened or changed until it is unsealed.
 #[utoipa::path(post, path = "/api/v1/seal", tag = "seal",
     responses((status = 200, description = "Sealed", body = SealView)))]
-async fn seal(
+async fn seal_vault(
     State(state): State<AdminState>,
     Administrator(actor): Administrator,
 ) -> Result<Json<SealView>, ApiError> {
     auth::note(&state, &actor, "vault.seal", "settings/vault", json!({})).await?;
     state.vault.seal();
     tracing::warn!("the vault was sealed by the administrator");
-    Ok(Json(SealView { sealed: true }))
+    view(&state)
 }
 
 pub(super) fn endpoints() -> OpenApiRouter<AdminState> {
-    OpenApiRouter::new().routes(routes!(unseal)).routes(routes!(seal))
+    OpenApiRouter::new().routes(routes!(get_seal, seal_vault)).routes(routes!(unseal))
 }

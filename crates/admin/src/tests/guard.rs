@@ -148,7 +148,7 @@ async fn a_sealed_vault_says_so() {
     control.vault.seal();
     assert_eq!(control.get("/api/v1/status").await.expect(503).code(), "sealed");
     assert_eq!(control.get("/readyz").await.expect(503).json()["status"], "sealed");
-    control.get("/healthz").await.expect(200);
+    assert_eq!(control.get("/healthz").await.expect(200).json()["details"], json!(["sealed"]));
 }
 
 #[tokio::test]

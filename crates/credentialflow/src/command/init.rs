@@ -1,7 +1,7 @@
 //! `credentialflow init`: creates the data directory, the database and the vault.
 //!
-//! The administrator's token is printed once, or written to a file; only its keyed hash is kept. A
-//! second `init` changes nothing and is refused.
+//! The administrator's token and the shares are printed once, or written to files; only a keyed hash of
+//! the token is kept, and nothing of the shares. A second `init` changes nothing and is refused.
 
 use super::Outcome;
 use crate::{
@@ -11,13 +11,22 @@ use crate::{
     settings::DEVELOPMENT_KEY,
 };
 use anyhow::{Context, bail};
+use credentialflow_kms::KeyServices;
 use credentialflow_model::Actor;
 use credentialflow_store::Store;
-use credentialflow_vault::{SealInput, Vault, seal::environment};
+use credentialflow_vault::{
+    NewSeal, SealInput, Vault,
+    seal::{
+        environment,
+        external::{ExternalKey, KeyService},
+        shamir::Quorum,
+    },
+};
 use serde_json::json;
 use std::{
     os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 /// Create the data directory, the database and the vault
@@ -27,6 +36,21 @@ pub struct InitArgs {
     local: Local,
     #[command(flatten)]
     seal: SealBy,
+    /// How many of the shares unseal; unless said a bit more than half, as in 3 of 5
+    #[arg(long, value_name = "NUMBER", requires = "shares")]
+    threshold: Option<u8>,
+    /// Write each share into a new file of its own (mode 0600) in this directory instead of printing it
+    #[arg(long, value_name = "DIR", requires = "shares")]
+    shares_dir: Option<PathBuf>,
+    /// The region of the AWS KMS key, as in eu-central-1
+    #[arg(long, value_name = "REGION", requires = "aws_kms_key")]
+    aws_region: Option<String>,
+    /// Where the transit engine is mounted
+    #[arg(long, value_name = "PATH", requires = "transit_key", default_value = "transit")]
+    transit_mount: String,
+    /// The namespace of the transit engine
+    #[arg(long, value_name = "NAMESPACE", requires = "transit_key")]
+    transit_namespace: Option<String>,
     /// Write the administrator's token into this new file (mode 0600) instead of printing it
     #[arg(long, value_name = "FILE")]
     admin_token_file: Option<PathBuf>,
@@ -45,28 +69,61 @@ struct SealBy {
     /// Unseal by this key file; created (mode 0600) if it does not exist
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
+    /// Unseal by shares held by several people (Shamir), so many of them; 5 unless said
+    #[arg(long, value_name = "NUMBER", num_args = 0..=1, default_missing_value = "5")]
+    shares: Option<u8>,
+    /// Unseal by this key of AWS KMS (id, ARN or alias); credentials come from the AWS_* variables
+    #[arg(long, value_name = "KEY", requires = "aws_region")]
+    aws_kms_key: Option<String>,
+    /// Unseal by this key of a transit engine; server and token come from BAO_ADDR and BAO_TOKEN
+    #[arg(long, value_name = "KEY")]
+    transit_key: Option<String>,
     /// For trying out: unseal by CREDENTIALFLOW_UNSEAL_KEY, or else by a key file beside the data
     #[arg(long)]
     development: bool,
 }
 
-impl SealBy {
-    fn input(self, data_dir: &Path) -> anyhow::Result<SealInput> {
-        if let Some(file) = self.passphrase_file {
-            return Ok(SealInput::Passphrase(input::first_line(&file)?));
-        }
-        if self.passphrase_stdin {
-            return Ok(SealInput::Passphrase(input::line_or_prompt("passphrase", true)?));
-        }
-        if let Some(file) = self.key_file {
-            return Ok(SealInput::KeyFile(std::path::absolute(file)?));
-        }
-        Ok(environment::from_process().unwrap_or_else(|| SealInput::KeyFile(data_dir.join(DEVELOPMENT_KEY))))
+impl InitArgs {
+    fn seal(&self, data_dir: &Path) -> anyhow::Result<NewSeal> {
+        let by = &self.seal;
+        let input = if let Some(shares) = by.shares {
+            let quorum = match self.threshold {
+                Some(threshold) => Quorum::new(shares, threshold),
+                None => Quorum::majority(shares),
+            };
+            return Ok(NewSeal::Shares(quorum?));
+        } else if let (Some(key_id), Some(region)) = (&by.aws_kms_key, &self.aws_region) {
+            return Ok(NewSeal::External(ExternalKey::AwsKms { key_id: key_id.clone(), region: region.clone() }));
+        } else if let Some(key) = by.transit_key.clone() {
+            let (mount, namespace) = (self.transit_mount.clone(), self.transit_namespace.clone());
+            return Ok(NewSeal::External(ExternalKey::Transit { mount, key, namespace }));
+        } else if let Some(file) = &by.passphrase_file {
+            SealInput::Passphrase(input::first_line(file)?)
+        } else if by.passphrase_stdin {
+            SealInput::Passphrase(input::line_or_prompt("passphrase", true)?)
+        } else if let Some(file) = &by.key_file {
+            SealInput::KeyFile(std::path::absolute(file)?)
+        } else {
+            environment::from_process().unwrap_or_else(|| SealInput::KeyFile(data_dir.join(DEVELOPMENT_KEY)))
+        };
+        Ok(input.into())
+    }
+}
+
+/// What unseals, for people.
+fn told(seal: &NewSeal) -> String {
+    match seal {
+        NewSeal::By(SealInput::Passphrase(_)) => "passphrase".to_owned(),
+        NewSeal::By(SealInput::KeyFile(path)) => path.display().to_string(),
+        NewSeal::By(_) => "CREDENTIALFLOW_UNSEAL_KEY".to_owned(),
+        NewSeal::Shares(quorum) => format!("any {} of {} shares", quorum.threshold, quorum.shares),
+        NewSeal::External(ExternalKey::AwsKms { key_id, region }) => format!("AWS KMS key {key_id} in {region}"),
+        NewSeal::External(ExternalKey::Transit { mount, key, .. }) => format!("transit key {mount}/{key}"),
     }
 }
 
 pub(super) async fn run(args: InitArgs, output: Output) -> anyhow::Result<Outcome> {
-    let settings = args.local.settings()?;
+    let settings = args.local.clone().settings()?;
     private_dir(&settings.data_dir)?;
     let store = Store::connect(&settings.database).await.context("the database cannot be opened")?;
     store.migrate().await.context("the database cannot be migrated")?;
@@ -79,15 +136,16 @@ pub(super) async fn run(args: InitArgs, output: Output) -> anyhow::Result<Outcom
     {
         bail!("{} exists already; nothing was changed", path.display());
     }
-    let input = args.seal.input(&settings.data_dir)?;
-    let method = match &input {
-        SealInput::Passphrase(_) => "passphrase".to_owned(),
-        SealInput::KeyFile(path) => path.display().to_string(),
-        SealInput::Environment(_) | SealInput::Key(_) => "CREDENTIALFLOW_UNSEAL_KEY".to_owned(),
-        SealInput::Shares(_) => "shares".to_owned(),
-        SealInput::External => "external".to_owned(),
+    let seal = args.seal(&settings.data_dir)?;
+    let by = told(&seal);
+    let services: Option<Arc<dyn KeyService>> = match &seal {
+        NewSeal::External(_) => Some(Arc::new(KeyServices::from_environment()?)),
+        _ => None,
     };
-    let made = Vault::init(&store, &Actor::operator(), input).await?;
+    if let Some(dir) = &args.shares_dir {
+        private_dir(dir)?;
+    }
+    let made = Vault::init_with(&store, &Actor::operator(), seal, services).await?;
     let token = made.admin_token.expose_str().context("the administrator's token is not text")?.to_owned();
     let mut result = json!({
         "data_dir": settings.data_dir, "seal": made.vault.seal_method()?, "admin_token": token,
@@ -99,6 +157,7 @@ pub(super) async fn run(args: InitArgs, output: Output) -> anyhow::Result<Outcom
         object.remove("admin_token");
         object.insert("admin_token_file".to_owned(), json!(path));
     }
+    let shares = super::operator::hand_out(&made.shares, args.shares_dir.as_deref(), &mut result)?;
     store.close().await;
     output.result(&result, |result| {
         let token = match args.admin_token_file {
@@ -106,7 +165,7 @@ pub(super) async fn run(args: InitArgs, output: Output) -> anyhow::Result<Outcom
             None => format!("Administrator's token (shown this once): {}\n", at(result, "/admin_token")),
         };
         format!(
-            "Initialised {}\nUnsealed by: {method}\n{token}Next: credentialflow server --data-dir {}\n",
+            "Initialised {}\nUnsealed by: {by}\n{token}{shares}Next: credentialflow server --data-dir {}\n",
             at(result, "/data_dir"),
             at(result, "/data_dir"),
         )

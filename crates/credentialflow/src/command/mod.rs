@@ -11,6 +11,7 @@ pub mod init;
 pub mod key;
 pub mod migrate;
 pub mod openapi;
+pub mod operator;
 pub mod plan;
 pub mod reference;
 pub mod resource;
@@ -81,6 +82,7 @@ async fn dispatch(command: Command, output: Output) -> anyhow::Result<Outcome> {
         Command::Init(args) => init::run(args, output).await,
         Command::Unseal(args) => unseal::run(args, output).await,
         Command::Seal(args) => seal::run(args, output).await,
+        Command::Operator(args) => operator::run(*args, output).await,
         Command::Check(args) => check::run(args, output),
         Command::Plan(args) => plan::run(args, output).await,
         Command::Apply(args) => apply::run(args, output).await,

@@ -10,6 +10,7 @@ mod nodes;
 mod ports;
 mod runtime;
 mod sandbox;
+mod sealing;
 mod start;
 mod state;
 mod traffic;

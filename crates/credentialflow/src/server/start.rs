@@ -7,7 +7,7 @@ use super::{
     jobs,
     nodes::{Identity, Nodes},
     ports::{Guesses, Records, RotationPorts},
-    runtime, traffic,
+    runtime, sealing, traffic,
 };
 use crate::settings::{Role, ServerSettings, TlsFiles};
 use anyhow::{Context, bail, ensure};
@@ -166,15 +166,8 @@ async fn start_when_unsealed(
     seed: u64,
     stopped: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
-    if let Some(input) = unseal_input(settings)? {
-        vault.unseal(input).await.context("unsealing")?;
-    }
-    if vault.is_sealed() {
-        tracing::warn!("the vault is sealed: the gateway starts after `credentialflow unseal`");
-        while vault.is_sealed() {
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-    }
+    let sealing = sealing::measure(vault, &recorder.telemetry());
+    sealing::open(unseal_input(settings)?, vault, store).await?;
     let start = |snapshot| {
         if settings.role == Role::Control {
             return Ok(None);
@@ -215,6 +208,7 @@ async fn start_when_unsealed(
     let follower = plane.clone();
     tokio::spawn(async move { follower.follow().await });
     if settings.role != Role::Gateway {
+        tokio::spawn(sealing::reseal(vault.clone(), sealing, nodes.jobs()));
         let telemetry = recorder.telemetry();
         let ports = Arc::new(RotationPorts { plane: plane.clone(), nodes: nodes.clone(), telemetry });
         let runner = RotationRunner::new(vault.clone(), ports.clone(), ports.clone(), ports, Default::default());
@@ -344,6 +338,7 @@ async fn start_control(
             tls: tls.is_some(),
             key_prefix: settings.key_prefix.clone(),
             gateway: settings.role != Role::Control,
+            sealed_tables: sealing::TABLES.to_vec(),
             ..AdminSettings::default()
         },
     );

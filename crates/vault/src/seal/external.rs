@@ -16,7 +16,8 @@ use serde::{Deserialize, Serialize};
 use std::{future::Future, pin::Pin};
 use zeroize::Zeroizing;
 
-/// Which key, in which system. Holds no credential: the server has those from its environment.
+/// Which key. Where the system is and what it takes to be let in, the server has from its own
+/// environment: nobody who may rekey can make it send its credentials elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "service", rename_all = "snake_case")]
 pub enum ExternalKey {
@@ -26,14 +27,9 @@ pub enum ExternalKey {
         key_id: String,
         /// The AWS region, as in `eu-central-1`.
         region: String,
-        /// Another endpoint than the region's own, as of a VPC.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        endpoint: Option<String>,
     },
     /// A key of the transit engine of HashiCorp Vault or OpenBao.
     Transit {
-        /// The server, as in `https://bao.example:8200`.
-        address: String,
         /// Where the engine is mounted, usually `transit`.
         mount: String,
         /// The key's name.

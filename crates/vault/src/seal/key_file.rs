@@ -14,6 +14,11 @@ use std::{
 };
 use zeroize::Zeroizing;
 
+/// Makes the file, or sees that an existing one passes the same checks.
+pub fn create_or_read(path: &Path) -> Result<()> {
+    create(path).map(drop)
+}
+
 pub(super) fn create(path: &Path) -> Result<Kek> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);

@@ -31,7 +31,7 @@ impl KeyService for FakeKms {
 }
 
 pub(crate) fn kms_key() -> ExternalKey {
-    ExternalKey::AwsKms { key_id: "alias/vault".into(), region: "eu-central-1".into(), endpoint: None }
+    ExternalKey::AwsKms { key_id: "alias/vault".into(), region: "eu-central-1".into() }
 }
 
 fn environment() -> SealInput {
