@@ -6,7 +6,7 @@
 use crate::error::ApiError;
 use credentialflow_model::{
     ResourceSet,
-    resource::{Application, Credential, Kind, Model, Resource, Route, Team, Upstream},
+    resource::{Application, Credential, Kind, Model, Resource, Route, System, Team, Upstream},
 };
 use credentialflow_store::{ChangeKind, Store, StoreError};
 use std::{
@@ -94,6 +94,7 @@ async fn reload(
     match kind {
         Kind::Teams => reload_as::<Team>(store, set, names).await,
         Kind::Credentials => reload_as::<Credential>(store, set, names).await,
+        Kind::Targets => reload_as::<System>(store, set, names).await,
         Kind::Upstreams => reload_as::<Upstream>(store, set, names).await,
         Kind::Routes => reload_as::<Route>(store, set, names).await,
         Kind::Models => reload_as::<Model>(store, set, names).await,

@@ -57,6 +57,8 @@ pub enum Command {
     Application(command::resource::ResourceArgs),
     /// Upstreams: where requests go
     Upstream(command::resource::ResourceArgs),
+    /// Targets: systems in which credentials live
+    Target(command::resource::ResourceArgs),
     /// Models: public names and what serves them
     Model(command::resource::ResourceArgs),
     /// Teams: who owns things

@@ -247,6 +247,9 @@ impl Target for HttpApi {
     fn verify<'a>(&'a self, login: &'a Login, password: &'a SecretValue) -> BoxFuture<'a, Result<Verdict>> {
         Box::pin(self.within(self.try_login(login, password)))
     }
+    fn sessions<'a>(&'a self, _: &'a Login) -> BoxFuture<'a, Result<Option<u64>>> {
+        Box::pin(async { Ok(None) })
+    }
     fn list<'a>(&'a self, mark: &'a str) -> BoxFuture<'a, Result<Vec<Login>>> {
         Box::pin(self.within(self.names(mark)))
     }

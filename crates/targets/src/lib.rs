@@ -4,7 +4,7 @@
 //! A target creates logins, renews, re-keys and withdraws them, tries them by a real login, and lists
 //! those that carry a mark, so that what a crash left behind is found. It knows nothing of leases,
 //! roles, schedules or storage: whoever calls it stores the name of a login before it is created, and
-//! so can always withdraw it.
+//! so can always withdraw it. [`Logins`] alone knows the vault: it takes the steps of rotations there.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), credentialflow_targets::TargetError> {
@@ -37,6 +37,7 @@ mod hash;
 pub mod http_api;
 mod http_client;
 mod kept;
+mod logins;
 pub mod mysql;
 pub mod password;
 pub mod postgresql;
@@ -52,6 +53,7 @@ pub mod username;
 pub mod vault_url;
 
 pub use error::{Result, TargetError};
+pub use logins::Logins;
 pub use registry::{KINDS, Kind, Settings, open};
 pub use server::{PasswordForm, Server};
 pub use target::{BoxFuture, Created, Login, NewLogin, Revoked, Statements, Target, Verdict};

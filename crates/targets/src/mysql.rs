@@ -246,6 +246,26 @@ impl Mysql {
         }
     }
 
+    async fn open_sessions(&self, login: &Login) -> Result<Option<u64>> {
+        let _slot = self.kept.slot().await?;
+        let mut connection = self.connection().await?;
+        // Without the right to see all sessions the list silently has our own only.
+        let may: Result<i64, _> = sqlx::query_scalar(
+            "SELECT COUNT(*) FROM information_schema.USER_PRIVILEGES WHERE PRIVILEGE_TYPE IN ('PROCESS', 'SUPER')",
+        )
+        .persistent(false)
+        .fetch_one(&mut connection)
+        .await;
+        let sessions: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER = ?")
+            .bind(&login.name)
+            .persistent(false)
+            .fetch_one(&mut connection)
+            .await
+            .map_err(|e| error(&e, &[]))?;
+        self.kept.give_back(connection);
+        Ok(u64::try_from(sessions).ok().filter(|_| may.is_ok_and(|n| n > 0)))
+    }
+
     async fn names(&self, mark: &str) -> Result<Vec<Login>> {
         let _slot = self.kept.slot().await?;
         let mut connection = self.connection().await?;
@@ -298,6 +318,9 @@ impl Target for Mysql {
     }
     fn verify<'a>(&'a self, login: &'a Login, password: &'a SecretValue) -> BoxFuture<'a, Result<Verdict>> {
         Box::pin(self.access.within(self.try_login(login, password)))
+    }
+    fn sessions<'a>(&'a self, login: &'a Login) -> BoxFuture<'a, Result<Option<u64>>> {
+        Box::pin(self.access.within(self.open_sessions(login)))
     }
     fn list<'a>(&'a self, mark: &'a str) -> BoxFuture<'a, Result<Vec<Login>>> {
         Box::pin(self.access.within(self.names(mark)))

@@ -197,6 +197,19 @@ impl Postgresql {
         }
     }
 
+    async fn open_sessions(&self, login: &Login) -> Result<Option<u64>> {
+        let _slot = self.kept.slot().await?;
+        let mut connection = self.connection().await?;
+        let sessions: i64 = sqlx::query_scalar("SELECT count(*) FROM pg_stat_activity WHERE usename::text = $1")
+            .bind(&login.name)
+            .persistent(false)
+            .fetch_one(&mut connection)
+            .await
+            .map_err(|e| error(&e, &[]))?;
+        self.kept.give_back(connection);
+        Ok(u64::try_from(sessions).ok())
+    }
+
     async fn names(&self, mark: &str) -> Result<Vec<Login>> {
         let _slot = self.kept.slot().await?;
         let mut connection = self.connection().await?;
@@ -247,6 +260,9 @@ impl Target for Postgresql {
     }
     fn verify<'a>(&'a self, login: &'a Login, password: &'a SecretValue) -> BoxFuture<'a, Result<Verdict>> {
         Box::pin(self.access.within(self.try_login(login, password)))
+    }
+    fn sessions<'a>(&'a self, login: &'a Login) -> BoxFuture<'a, Result<Option<u64>>> {
+        Box::pin(self.access.within(self.open_sessions(login)))
     }
     fn list<'a>(&'a self, mark: &'a str) -> BoxFuture<'a, Result<Vec<Login>>> {
         Box::pin(self.access.within(self.names(mark)))

@@ -206,6 +206,14 @@ impl Rabbitmq {
         done(&answer).map(|()| Verdict::Accepted)
     }
 
+    async fn open_sessions(&self, login: &Login) -> Result<Option<u64>> {
+        let answer = self.call(Method::GET, "/api/connections?columns=name,user", None).await?;
+        let Some(serde_json::Value::Array(connections)) = answer.json().filter(|_| answer.status.is_success()) else {
+            return Ok(None);
+        };
+        Ok(u64::try_from(connections.iter().filter(|c| c["user"] == login.name.as_str()).count()).ok())
+    }
+
     async fn names(&self, mark: &str) -> Result<Vec<Login>> {
         let answer = self.call(Method::GET, "/api/users?columns=name", None).await?;
         done(&answer)?;
@@ -250,6 +258,9 @@ impl Target for Rabbitmq {
     }
     fn verify<'a>(&'a self, login: &'a Login, password: &'a SecretValue) -> BoxFuture<'a, Result<Verdict>> {
         Box::pin(self.access.within(self.try_login(login, password)))
+    }
+    fn sessions<'a>(&'a self, login: &'a Login) -> BoxFuture<'a, Result<Option<u64>>> {
+        Box::pin(self.access.within(self.open_sessions(login)))
     }
     fn list<'a>(&'a self, mark: &'a str) -> BoxFuture<'a, Result<Vec<Login>>> {
         Box::pin(self.access.within(self.names(mark)))

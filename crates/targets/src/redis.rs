@@ -171,6 +171,17 @@ impl Redis {
         }
     }
 
+    async fn open_sessions(&self, login: &Login) -> Result<Option<u64>> {
+        let _slot = self.kept.slot().await?;
+        let mut session = self.session().await?;
+        let list = session.call(&[b"CLIENT", b"LIST"]).await?;
+        self.kept.give_back(session);
+        let Value::Bulk(Some(list)) = list else { return Ok(None) };
+        let list = String::from_utf8_lossy(&list).into_owned();
+        let is_theirs = |line: &&str| line.split(' ').any(|f| f.strip_prefix("user=") == Some(&login.name));
+        Ok(u64::try_from(list.lines().filter(is_theirs).count()).ok())
+    }
+
     async fn names(&self, mark: &str) -> Result<Vec<Login>> {
         let _slot = self.kept.slot().await?;
         let mut session = self.session().await?;
@@ -243,6 +254,9 @@ impl Target for Redis {
     }
     fn verify<'a>(&'a self, login: &'a Login, password: &'a SecretValue) -> BoxFuture<'a, Result<Verdict>> {
         Box::pin(self.access.within(self.try_login(login, password)))
+    }
+    fn sessions<'a>(&'a self, login: &'a Login) -> BoxFuture<'a, Result<Option<u64>>> {
+        Box::pin(self.access.within(self.open_sessions(login)))
     }
     fn list<'a>(&'a self, mark: &'a str) -> BoxFuture<'a, Result<Vec<Login>>> {
         Box::pin(self.access.within(self.names(mark)))

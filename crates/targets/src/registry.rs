@@ -73,7 +73,7 @@ pub enum Settings {
     /// RabbitMQ.
     Rabbitmq(rabbitmq::Settings),
     /// A described HTTP API.
-    Http(http_api::Settings),
+    Http(Box<http_api::Settings>),
 }
 
 /// A target over its settings. Connects to nothing yet; see [`Target::check`].
@@ -83,7 +83,7 @@ pub fn open(settings: Settings) -> Result<Arc<dyn Target>> {
         Settings::Mysql(settings) => Arc::new(mysql::Mysql::new(settings)?),
         Settings::Redis(settings) => Arc::new(redis::Redis::new(settings)?),
         Settings::Rabbitmq(settings) => Arc::new(rabbitmq::Rabbitmq::new(settings)?),
-        Settings::Http(settings) => Arc::new(http_api::HttpApi::new(settings)?),
+        Settings::Http(settings) => Arc::new(http_api::HttpApi::new(*settings)?),
     })
 }
 

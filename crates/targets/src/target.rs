@@ -44,6 +44,9 @@ pub trait Target: Send + Sync {
     /// Tries a login with a connection of its own. Changes nothing.
     fn verify<'a>(&'a self, login: &'a Login, password: &'a SecretValue) -> BoxFuture<'a, Result<Verdict>>;
 
+    /// How many sessions a login has open; `None` where the system cannot tell, or does not tell us.
+    fn sessions<'a>(&'a self, login: &'a Login) -> BoxFuture<'a, Result<Option<u64>>>;
+
     /// The logins whose names begin with `mark`, in order: to find what a crash left behind.
     fn list<'a>(&'a self, mark: &'a str) -> BoxFuture<'a, Result<Vec<Login>>>;
 

@@ -159,6 +159,43 @@ impl Cluster {
             .args(["-X", "-q", "-t", "-A", "-v", "ON_ERROR_STOP=1", "-c", sql]))
     }
 
+    /// The port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Asks everybody but the user `postgres` for a password from now on (SCRAM-SHA-256), and logs
+    /// every statement, so that tests can look for secrets in [`Cluster::log`].
+    pub fn ask_for_passwords(&self) -> Result<()> {
+        let rules = "host all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n";
+        std::fs::write(self.data.join("pg_hba.conf"), rules)?;
+        self.sql("postgres", "ALTER SYSTEM SET log_statement = 'all'")?;
+        self.sql("postgres", "SELECT pg_reload_conf()").map(drop)
+    }
+
+    /// Speaks TLS from now on, with this certificate and key (PEM).
+    pub fn speak_tls(&self, certificate: &str, key: &str) -> Result<()> {
+        use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+        let owner = std::fs::metadata(&self.data)?;
+        for (name, text) in [("server.crt", certificate), ("server.key", key)] {
+            let path = self.data.join(name);
+            std::fs::write(&path, text)?;
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+            chown(&path, Some(owner.uid()), Some(owner.gid()))?;
+        }
+        self.sql("postgres", "ALTER SYSTEM SET ssl = on")?;
+        self.sql("postgres", "SELECT pg_reload_conf()").map(drop)
+    }
+
+    /// Runs statements as somebody with a password, through `psql`.
+    pub fn sql_as(&self, username: &str, password: &str, database: &str, sql: &str) -> Result<String> {
+        let port = self.port.to_string();
+        run(Command::new(Path::new(BINARIES).join("psql"))
+            .args(["-h", "127.0.0.1", "-p", &port, "-U", username, "-d", database])
+            .args(["-X", "-q", "-t", "-A", "-v", "ON_ERROR_STOP=1", "-c", sql])
+            .env("PGPASSWORD", password))
+    }
+
     /// Stops the server; open connections are closed. The data stays.
     pub fn stop(&self) -> Result<()> {
         self.guardian().say("stop")
@@ -194,7 +231,8 @@ impl Cluster {
         self.resume()
     }
 
-    fn log(&self) -> String {
+    /// What the server has logged.
+    pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 

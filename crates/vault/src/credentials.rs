@@ -12,7 +12,7 @@ use crate::{
 use credentialflow_model::{
     Actor, Name, SecretReference, SecretValue, Timestamp,
     lifecycle::{VersionEvent, VersionState},
-    resource::Credential,
+    resource::{Credential, Engine, Kind},
 };
 use credentialflow_store::{CredentialVersionRow, WriteTx};
 use serde_json::json;
@@ -55,8 +55,8 @@ pub struct Guarded {
 }
 
 impl Vault {
-    /// Makes and seals a credential's first version, current at once. `received` is the value of a
-    /// `static` credential. [`VaultError::Exists`] when there is a version in use or a rotation.
+    /// Makes and seals a credential's first version, current at once; of a `database` credential when a
+    /// rotation has put it into its target. `received` is the value of a `static` credential. [`VaultError::Exists`] when there is a version in use or a rotation.
     pub async fn create_credential_in(
         &self,
         tx: &mut WriteTx,
@@ -67,6 +67,9 @@ impl Vault {
         let in_use = versions.iter().any(|v| v.state.is_live() || v.state == VersionState::Pending);
         if in_use || tx.unfinished_rotation(credential.name.as_str()).await?.is_some() {
             return Err(VaultError::Exists { kind: "credential", name: credential.name.to_string() });
+        }
+        if credential.engine == Engine::Database {
+            return Ok(rotation::start_in(self, tx, credential, received, None).await?.to_version);
         }
         let value = engine::engine(credential.engine).generate(credential, received)?;
         let mut row = self.sealed_row(&credential.name, next_version(&versions), &value, tx.now())?;
@@ -129,7 +132,8 @@ impl Vault {
 
     /// Withdraws one version, or every version, at once. Answers the versions that were live or
     /// pending before. A running rotation notices and ends by itself. What can be done where the value
-    /// is accepted is [`Vault::revoke_at_target`]'s.
+    /// is accepted is [`Vault::revoke_at_target`]'s; for a `database` credential in use a rotation begins
+    /// in the same transaction, which takes the revoked password away at the target.
     pub async fn revoke_credential(&self, actor: &Actor, name: &Name, version: Option<u32>) -> Result<Vec<u32>> {
         let mut tx = self.store()?.begin(actor).await?;
         let versions = tx.credential_versions(name.as_str()).await?;
@@ -150,6 +154,13 @@ impl Vault {
             }
         }
         tx.audit("credential.revoke", &subject(name), json!({ "versions": revoked }));
+        if !revoked.is_empty() && tx.unfinished_rotation(name.as_str()).await?.is_none() {
+            let declared = tx.resource(Kind::Credentials, name.as_str()).await?;
+            let declared = declared.and_then(|row| serde_json::from_str::<Credential>(&row.body).ok());
+            if let Some(credential) = declared.filter(|c| c.engine == Engine::Database && c.database.is_some()) {
+                rotation::start_in(self, &mut tx, &credential, None, None).await?;
+            }
+        }
         tx.commit().await?;
         Ok(revoked)
     }

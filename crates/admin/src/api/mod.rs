@@ -26,6 +26,7 @@ mod seal_keys;
 mod session;
 mod stats;
 pub(crate) mod status;
+mod targets;
 mod teams;
 mod upstreams;
 
@@ -60,6 +61,7 @@ pub(crate) fn endpoints() -> OpenApiRouter<AdminState> {
         .merge(keys::endpoints())
         .merge(credentials::endpoints())
         .merge(rotations::endpoints())
+        .merge(targets::endpoints())
         .merge(upstreams::endpoints())
         .merge(routes::endpoints())
         .merge(models::endpoints())

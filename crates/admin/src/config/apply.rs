@@ -21,7 +21,7 @@ use credentialflow_model::{
     Actor, Name, ResourceSet, SecretReference, SecretValue,
     config::{Action, Change},
     lifecycle::VersionState,
-    resource::{Application, Credential, Engine, Key, Kind, Model, Resource, Route, Team, Upstream},
+    resource::{Application, Credential, Engine, Key, Kind, Model, Resource, Route, System, Team, Upstream},
 };
 use credentialflow_store::WriteTx;
 use credentialflow_vault::{Put, VaultError};
@@ -114,6 +114,7 @@ async fn write_resources(tx: &mut WriteTx, set: &ResourceSet, changes: &[Change]
     let mut bodies = Vec::new();
     put::<Team>(set, changes, &mut bodies)?;
     put::<Credential>(set, changes, &mut bodies)?;
+    put::<System>(set, changes, &mut bodies)?;
     put::<Upstream>(set, changes, &mut bodies)?;
     put::<Route>(set, changes, &mut bodies)?;
     put::<Model>(set, changes, &mut bodies)?;
@@ -190,7 +191,7 @@ async fn write_values(
 ) -> Result<Started, ApiError> {
     let mut started = Started { rotations: Vec::new(), touched: false };
     for credential in changed::<Credential>(set, changes, &[Action::Create]) {
-        if credential.engine == Engine::Generated {
+        if credential.engine != Engine::Static {
             state.vault.create_credential_in(tx, credential, None).await?;
             started.touched = true;
         }

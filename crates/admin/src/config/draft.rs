@@ -41,6 +41,7 @@ impl Draft {
             Kind::Applications => self.set.applications.len(),
             Kind::Keys => self.set.keys.len(),
             Kind::Credentials => self.set.credentials.len(),
+            Kind::Targets => self.set.targets.len(),
             Kind::Upstreams => self.set.upstreams.len(),
             Kind::Routes => self.set.routes.len(),
             Kind::Models => self.set.models.len(),
@@ -112,9 +113,10 @@ fn keep_undeclared(desired: &mut ResourceSet, current: &ResourceSet) {
         let kept = T::list(current).iter().filter(|resource| !names.contains(resource.name())).cloned();
         T::list_mut(desired).extend(kept);
     }
-    use credentialflow_model::resource::{Application, Model, Route, Team, Upstream};
+    use credentialflow_model::resource::{Application, Model, Route, System, Team, Upstream};
     keep::<Team>(desired, current);
     keep::<Credential>(desired, current);
+    keep::<System>(desired, current);
     keep::<Upstream>(desired, current);
     keep::<Route>(desired, current);
     keep::<Model>(desired, current);
@@ -142,8 +144,8 @@ async fn check_values(
         let versions = tx.credential_versions(credential.name.as_str()).await?;
         let current = versions.iter().find(|version| version.state == VersionState::Current);
         let (code, path, detail, hint) = match (value, current) {
-            (Some(_), _) if credential.engine == Engine::Generated => {
-                ("value_not_taken", "engine", "a generated credential takes no value", "leave the value out")
+            (Some(_), _) if credential.engine != Engine::Static => {
+                ("value_not_taken", "engine", "only a static credential takes a value", "leave the value out")
             }
             (Some(value), Some(current)) => {
                 if state.vault.fingerprint(&credential.name, value)?[..] != current.fingerprint[..] {

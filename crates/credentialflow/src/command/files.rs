@@ -88,6 +88,7 @@ impl Files {
                 let count = match kind {
                     Kind::Teams => set.teams.len(),
                     Kind::Credentials => set.credentials.len(),
+                    Kind::Targets => set.targets.len(),
                     Kind::Upstreams => set.upstreams.len(),
                     Kind::Routes => set.routes.len(),
                     Kind::Models => set.models.len(),

@@ -92,6 +92,7 @@ async fn dispatch(command: Command, output: Output) -> anyhow::Result<Outcome> {
         Command::Route(args) => resource::run(args, &resource::ROUTES, output).await,
         Command::Application(args) => resource::run(args, &resource::APPLICATIONS, output).await,
         Command::Upstream(args) => resource::run(args, &resource::UPSTREAMS, output).await,
+        Command::Target(args) => resource::run(args, &resource::TARGETS, output).await,
         Command::Model(args) => resource::run(args, &resource::MODELS, output).await,
         Command::Team(args) => resource::run(args, &resource::TEAMS, output).await,
         Command::Calls(args) => calls::run(*args, output).await,

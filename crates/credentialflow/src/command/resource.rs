@@ -109,6 +109,12 @@ pub const UPSTREAMS: Listing = Listing {
     columns: &[("name", "/spec/name"), ("endpoints", "/spec/endpoints"), ("provider", "/spec/provider")],
     empty: DECLARE,
 };
+/// Targets.
+pub const TARGETS: Listing = Listing {
+    kind: "targets",
+    columns: &[("name", "/spec/name"), ("system", "/spec/system"), ("host", "/spec/host"), ("login", "/spec/username")],
+    empty: DECLARE,
+};
 /// Models.
 pub const MODELS: Listing = Listing {
     kind: "models",

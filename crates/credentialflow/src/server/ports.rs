@@ -4,6 +4,7 @@ use super::{dataplane::Plane, nodes::Nodes};
 use credentialflow_gateway::ports::{GuessListener, RecordSink};
 use credentialflow_model::{Actor, KeyId, Name, SecretValue, UsageRecord};
 use credentialflow_store::Store;
+use credentialflow_targets::Logins;
 use credentialflow_telemetry::{RecordSender, Telemetry};
 use credentialflow_vault::{
     engine::BoxFuture,
@@ -81,12 +82,14 @@ pub(super) struct RotationPorts {
     pub plane: Arc<Plane>,
     pub nodes: Arc<Nodes>,
     pub telemetry: Telemetry,
+    pub logins: Logins,
 }
 
 impl Traffic for RotationPorts {
     fn in_flight<'a>(&'a self, credential: &'a Name, version: u32) -> BoxFuture<'a, u64> {
         Box::pin(async move {
             let mine = self.plane.held_here(credential.as_str(), version).await;
+            let mine = mine.saturating_add(self.logins.sessions(credential, version).await);
             match self.nodes.others_in_flight(credential.as_str(), version).await {
                 Ok(others) => mine.saturating_add(others),
                 // Nobody knows; the old version is kept.
@@ -114,8 +117,25 @@ impl Publisher for RotationPorts {
 }
 
 impl Target for RotationPorts {
+    fn install<'a>(&'a self, credential: &'a Name, value: &'a SecretValue) -> BoxFuture<'a, VerifyOutcome> {
+        Box::pin(self.logins.install(credential, value))
+    }
+
+    fn retire<'a>(
+        &'a self,
+        credential: &'a Name,
+        value: &'a SecretValue,
+        kept: Option<&'a SecretValue>,
+    ) -> BoxFuture<'a, VerifyOutcome> {
+        Box::pin(self.logins.retire(credential, value, kept))
+    }
+
     fn verify<'a>(&'a self, credential: &'a Name, _: u32, value: &'a SecretValue) -> BoxFuture<'a, VerifyOutcome> {
         Box::pin(async move {
+            let at_target = self.logins.verify(credential, value).await;
+            if at_target != VerifyOutcome::NotConfigured {
+                return at_target;
+            }
             match self.plane.verify_rule(credential).await {
                 None => VerifyOutcome::NotConfigured,
                 Some((upstream, path)) => super::verify::ask(&upstream, &path, value, self.plane.sandbox()).await,

@@ -210,7 +210,8 @@ async fn start_when_unsealed(
     if settings.role != Role::Gateway {
         tokio::spawn(sealing::reseal(vault.clone(), sealing, nodes.jobs()));
         let telemetry = recorder.telemetry();
-        let ports = Arc::new(RotationPorts { plane: plane.clone(), nodes: nodes.clone(), telemetry });
+        let logins = credentialflow_targets::Logins::new(store.clone(), vault.clone());
+        let ports = Arc::new(RotationPorts { plane: plane.clone(), nodes: nodes.clone(), telemetry, logins });
         let runner = RotationRunner::new(vault.clone(), ports.clone(), ports.clone(), ports, Default::default());
         tokio::spawn(run_rotations(runner, nodes.jobs(), stopped));
     }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     Location, Problems, ResourceSet,
-    resource::{Application, Credential, Key, Kind, Model, Resource, Route, Team, Upstream},
+    resource::{Application, Credential, Key, Kind, Model, Resource, Route, System, Team, Upstream},
 };
 use std::sync::Arc;
 
@@ -154,6 +154,7 @@ impl Reader {
                 "applications" => self.list::<Application>(file, &entry.value),
                 "keys" => self.list::<Key>(file, &entry.value),
                 "credentials" => self.list::<Credential>(file, &entry.value),
+                "targets" => self.list::<System>(file, &entry.value),
                 "upstreams" => self.list::<Upstream>(file, &entry.value),
                 "routes" => self.list::<Route>(file, &entry.value),
                 "models" => self.list::<Model>(file, &entry.value),
@@ -203,6 +204,6 @@ impl Reader {
     }
 }
 
-fn kinds() -> [&'static str; 7] {
+fn kinds() -> [&'static str; 8] {
     Kind::ALL.map(Kind::as_str)
 }

@@ -24,6 +24,9 @@ pub struct Credential {
     /// `generated` only: how values are made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generate: Option<GenerateRule>,
+    /// `database` only: which login of which target it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<DatabaseRule>,
     /// Not injected from this moment on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<Timestamp>,
@@ -43,6 +46,39 @@ pub enum Engine {
     Static,
     /// A random value under a rule.
     Generated,
+    /// The password of a login at a target, changed there by each rotation. Its value is a JSON
+    /// object with `username` and `password`.
+    Database,
+}
+
+/// Which login of which target a credential is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DatabaseRule {
+    /// The target.
+    pub target: Name,
+    /// The login, which exists there. Its password is ours from the first version on.
+    pub username: String,
+    /// Take turns with a second login: a rotation sets and tries the one that nobody uses, and the
+    /// other one works on until it is drained. Without it, a login's sessions go on, but new ones
+    /// need the new password at once.
+    #[serde(default)]
+    pub alternate: bool,
+    /// The second login; the first one's name with `_alt` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second: Option<String>,
+    /// Creates the second login where it does not exist yet, as in `CREATE ROLE {{name}} LOGIN
+    /// PASSWORD '{{password}}' IN ROLE app`. Absent: it must exist.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub create: Vec<String>,
+}
+
+impl DatabaseRule {
+    /// The logins that take turns; one when there is no second.
+    pub fn usernames(&self) -> Vec<String> {
+        let second = || self.second.clone().unwrap_or_else(|| format!("{}_alt", self.username));
+        std::iter::once(self.username.clone()).chain(self.alternate.then(second)).collect()
+    }
 }
 
 /// The rule for a generated value.
@@ -109,8 +145,8 @@ impl Alphabet {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RotateRule {
-    /// How often it is to be rotated; absent means by hand. `generated` credentials are rotated by
-    /// themselves; for a `static` one the API and the console show when its new value is due.
+    /// How often it is to be rotated; absent means by hand. `generated` and `database` credentials are
+    /// rotated by themselves; for a `static` one the API and the console show when its new value is due.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub every: Option<Period>,
     /// How long the old version stays valid.

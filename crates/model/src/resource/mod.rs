@@ -8,14 +8,16 @@ mod credential;
 mod key;
 mod model;
 mod route;
+mod target;
 mod team;
 mod upstream;
 
 pub use application::{Allow, Application};
-pub use credential::{Alphabet, Credential, Engine, GenerateRule, Overlap, RotateRule, VerifyRule};
+pub use credential::{Alphabet, Credential, DatabaseRule, Engine, GenerateRule, Overlap, RotateRule, VerifyRule};
 pub use key::Key;
 pub use model::{Model, PriceEntry, Target};
 pub use route::{Authenticator, HeaderRules, Limit, Match, Retry, Route, RouteHeaders, Scope};
+pub use target::{System, SystemKind, SystemTls};
 pub use team::Team;
 pub use upstream::{
     AnswerEncoding, BasicInject, HeaderInject, Health, Inject, QueryInject, Timeouts, Upstream, UpstreamTls,
@@ -41,6 +43,9 @@ pub struct ResourceSet {
     /// Credentials held for upstreams.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub credentials: Vec<Credential>,
+    /// Systems in which credentials live.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<System>,
     /// Where requests go.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub upstreams: Vec<Upstream>,
@@ -70,12 +75,16 @@ pub enum Kind {
     Routes,
     /// `models`
     Models,
+    /// `targets`
+    Targets,
 }
 
 impl Kind {
-    /// Every kind, in the order in which one may refer to the ones before.
-    pub const ALL: [Self; 7] =
-        [Self::Teams, Self::Credentials, Self::Upstreams, Self::Routes, Self::Models, Self::Applications, Self::Keys];
+    /// Every kind, in the order in which one may refer to the ones before; credentials and targets
+    /// may refer to one another.
+    pub const ALL: [Self; 8] = [
+        Self::Teams, Self::Credentials, Self::Targets, Self::Upstreams, Self::Routes, Self::Models, Self::Applications, Self::Keys,
+    ];
 
     /// The name of the list in a file and of the collection in the API.
     pub const fn as_str(self) -> &'static str {
@@ -84,6 +93,7 @@ impl Kind {
             Self::Applications => "applications",
             Self::Keys => "keys",
             Self::Credentials => "credentials",
+            Self::Targets => "targets",
             Self::Upstreams => "upstreams",
             Self::Routes => "routes",
             Self::Models => "models",
@@ -115,6 +125,7 @@ macro_rules! resources {
     (@list Applications) => { resources!(@fns applications); };
     (@list Keys) => { resources!(@fns keys); };
     (@list Credentials) => { resources!(@fns credentials); };
+    (@list Targets) => { resources!(@fns targets); };
     (@list Upstreams) => { resources!(@fns upstreams); };
     (@list Routes) => { resources!(@fns routes); };
     (@list Models) => { resources!(@fns models); };
@@ -123,4 +134,4 @@ macro_rules! resources {
         fn list_mut(set: &mut ResourceSet) -> &mut Vec<Self> { &mut set.$field }
     };
 }
-resources!(Team in Teams, Application in Applications, Key in Keys, Credential in Credentials, Upstream in Upstreams, Route in Routes, Model in Models);
+resources!(Team in Teams, Application in Applications, Key in Keys, Credential in Credentials, System in Targets, Upstream in Upstreams, Route in Routes, Model in Models);

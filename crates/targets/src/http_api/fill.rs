@@ -60,13 +60,13 @@ pub(super) fn request(
         }
         (None, Some(form)) => {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-            let pairs = form.iter().map(|(k, v)| Ok(format!("{}={}", segment(k), segment(&pieces(v, &value)?))));
+            let pairs = form.iter().map(|(k, v)| Ok(format!("{}={}", segment(k), segment(&pieces(v, value)?))));
             pairs.collect::<Result<Vec<_>>>()?.join("&").into_bytes()
         }
         (None, None) => Vec::new(),
     };
     for (name, template) in description.headers.iter().chain(&call.headers) {
-        let text = Zeroizing::new(pieces(template, &value)?);
+        let text = Zeroizing::new(pieces(template, value)?);
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad("a header's name is none"))?;
         let mut value = HeaderValue::from_str(&text).map_err(|_| bad("a value cannot stand in a header"))?;
         value.set_sensitive(true);

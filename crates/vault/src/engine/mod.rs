@@ -3,9 +3,11 @@
 //! An engine sees neither the store nor another engine. Each one says how a value is revoked:
 //! `revoke` has no default implementation, so that nobody can forget it.
 
+mod database;
 mod generated;
 mod static_value;
 
+pub use database::{Database, DatabaseLogin};
 pub use generated::Generated;
 pub use static_value::{Lookup, MAX_FILE_BYTES, ProcessLookup, Static, resolve};
 
@@ -25,6 +27,16 @@ pub trait Engine: Send + Sync {
 
     /// Makes a new value. `received` is a value handed in or resolved by the caller.
     fn generate(&self, credential: &Credential, received: Option<SecretValue>) -> Result<SecretValue, EngineError>;
+
+    /// Makes the value that replaces `current`, the value in use. Most engines do not look at that.
+    fn generate_after(
+        &self,
+        credential: &Credential,
+        received: Option<SecretValue>,
+        _current: Option<&SecretValue>,
+    ) -> Result<SecretValue, EngineError> {
+        self.generate(credential, received)
+    }
 
     /// Revokes a value where it is accepted, and says what could be done there. The vault has
     /// already stopped using it.
@@ -53,6 +65,9 @@ pub enum EngineError {
     /// A `generated` credential with a value.
     #[error("credential {0} is generated, so no value can be given")]
     ValueUnexpected(Name),
+    /// A `database` credential that does not say which login it is.
+    #[error("credential {0} does not say which login of which target it is")]
+    RuleMissing(Name),
     /// An empty value can never be proof of anything.
     #[error("the value is empty")]
     Empty,
@@ -81,13 +96,14 @@ pub enum EngineError {
 }
 
 /// Every engine, readable top to bottom.
-pub const ENGINES: &[&dyn Engine] = &[&Static, &Generated];
+pub const ENGINES: &[&dyn Engine] = &[&Static, &Generated, &Database];
 
 /// The engine of a kind.
 pub fn engine(kind: Kind) -> &'static dyn Engine {
     match kind {
         Kind::Static => &Static,
         Kind::Generated => &Generated,
+        Kind::Database => &Database,
     }
 }
 
@@ -101,6 +117,7 @@ pub(crate) fn credential(engine: Kind) -> Credential {
         engine,
         value: None,
         generate: None,
+        database: None,
         expires: None,
         rotate: None,
         verify: None,
@@ -116,6 +133,6 @@ mod tests {
         for listed in ENGINES {
             assert_eq!(engine(listed.kind()).kind(), listed.kind());
         }
-        assert_eq!(ENGINES.len(), 2);
+        assert_eq!(ENGINES.len(), 3);
     }
 }

@@ -5,6 +5,10 @@
 //!               └────────┴─────────┴───────┴──▶ taken back: the old version is current again
 //! ```
 //!
+//! Where the credential lives at a target of ours, *verify* first makes the target accept the new
+//! version, *destroy* first makes it refuse the old one, and taking back makes it accept the old
+//! version again.
+//!
 //! Each step is stored before it is taken and is safe to repeat, so a rotation can be interrupted
 //! anywhere and is resumed by the next runner. Rotations do not wait for one another. A failed
 //! publish is tried again, never skipped: the next step begins only when every worker enforces the

@@ -4,21 +4,35 @@
 use crate::engine::BoxFuture;
 use credentialflow_model::{Name, SecretValue};
 
-/// What trying a version at its target showed. Reasons never contain the value.
+/// What the target says to a version. Reasons never contain the value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VerifyOutcome {
-    /// The target accepts it.
+    /// The target accepts it; what was asked is done.
     Accepted,
     /// The target answered and does not accept it; the rotation is taken back.
     Refused(String),
     /// The target did not answer; it is asked again later.
     Unreachable(String),
-    /// The credential has no verify rule; real traffic will tell.
+    /// There is nothing to do at a target: the credential has no rule for it, and real traffic will tell.
     NotConfigured,
 }
 
-/// Tries a version where it is to be used, before any traffic uses it.
+/// Where a version is to be used: makes it known there where that is our part, and tries it before
+/// any traffic uses it.
 pub trait Target: Send + Sync {
+    /// Makes the target accept a value. May be called again after a crash, also with the old value
+    /// when a rotation is taken back.
+    fn install<'a>(&'a self, credential: &'a Name, value: &'a SecretValue) -> BoxFuture<'a, VerifyOutcome>;
+
+    /// Makes the target refuse a value while it goes on accepting `kept`. May be called again after a
+    /// crash. A value that the target does not know is a success.
+    fn retire<'a>(
+        &'a self,
+        credential: &'a Name,
+        value: &'a SecretValue,
+        kept: Option<&'a SecretValue>,
+    ) -> BoxFuture<'a, VerifyOutcome>;
+
     /// Must not change anything at the target. May be called again after a crash.
     fn verify<'a>(&'a self, credential: &'a Name, version: u32, value: &'a SecretValue)
     -> BoxFuture<'a, VerifyOutcome>;

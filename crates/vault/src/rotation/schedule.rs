@@ -1,6 +1,6 @@
 //! Begins the rotations that credentials ask for by themselves: `rotate: { every: 90d }`.
 //!
-//! Only `generated` credentials can be rotated without anybody handing in a value. After a rotation
+//! Only `generated` and `database` credentials can be rotated without anybody handing in a value. After a rotation
 //! was taken back, the next one waits an hour or the credential's period, whichever is shorter.
 
 use super::{Begun, runner::RotationRunner};
@@ -35,9 +35,8 @@ impl RotationRunner {
     }
 
     async fn is_due(&self, credential: &Credential, now: Timestamp) -> Result<bool> {
-        let (Some(every), Engine::Generated) = (credential.rotate.and_then(|r| r.every), credential.engine) else {
-            return Ok(false);
-        };
+        let by_itself = matches!(credential.engine, Engine::Generated | Engine::Database);
+        let Some(every) = credential.rotate.and_then(|r| r.every).filter(|_| by_itself) else { return Ok(false) };
         let (store, name) = (self.vault().store()?, credential.name.as_str());
         let versions = store.credential_versions(name).await?;
         let current = versions.iter().find(|v| v.state == VersionState::Current);

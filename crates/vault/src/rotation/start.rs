@@ -10,7 +10,7 @@ use crate::{
 use credentialflow_model::{
     Actor, SecretValue,
     lifecycle::{RotationStep, VersionState},
-    resource::{Credential, Overlap},
+    resource::{Credential, Engine, Overlap},
 };
 use credentialflow_store::{RotationRow, WriteTx};
 use serde_json::json;
@@ -55,9 +55,14 @@ pub async fn start_in(
     if tx.unfinished_rotation(name.as_str()).await?.is_some() {
         return Err(VaultError::RotationUnfinished(name.clone()));
     }
-    let value = engine::engine(credential.engine).generate(credential, new_value)?;
     let versions = tx.credential_versions(name.as_str()).await?;
-    let from_version = versions.iter().find(|v| v.state == VersionState::Current).map(|v| v.version);
+    let current = versions.iter().find(|v| v.state == VersionState::Current);
+    let from_version = current.map(|v| v.version);
+    let in_use = match current {
+        Some(current) if credential.engine == Engine::Database => Some(vault.open_version(current)?),
+        _ => None,
+    };
+    let value = engine::engine(credential.engine).generate_after(credential, new_value, in_use.as_ref())?;
     let to_version = next_version(&versions);
     tx.insert_credential_version(&vault.sealed_row(name, to_version, &value, tx.now())?).await?;
     let id = new_id()?;

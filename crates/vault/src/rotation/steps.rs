@@ -15,7 +15,7 @@ use crate::{
     credentials::{change, destroy, missing, subject},
 };
 use credentialflow_model::{
-    Actor, Timestamp,
+    Actor, SecretValue, Timestamp,
     lifecycle::{RotationStep, VersionEvent, VersionState},
     resource::Overlap,
 };
@@ -93,10 +93,11 @@ impl<'a> Step<'a> {
             return self.take_back(not_usable(&to)).await;
         }
         let value = self.inner.vault.open_version(&to)?;
-        let outcome = self
-            .in_time(self.inner.target.verify(&self.row.credential, self.to, &value))
-            .await
-            .unwrap_or_else(|| VerifyOutcome::Unreachable("no answer in time".to_owned()));
+        let (target, name) = (&self.inner.target, &self.row.credential);
+        let mut outcome = self.asked(target.install(name, &value)).await;
+        if matches!(outcome, VerifyOutcome::Accepted | VerifyOutcome::NotConfigured) {
+            outcome = self.asked(target.verify(name, self.to, &value)).await;
+        }
         drop(value);
         match outcome {
             VerifyOutcome::Accepted | VerifyOutcome::NotConfigured => self.go_on().await,
@@ -178,6 +179,9 @@ impl<'a> Step<'a> {
     }
 
     async fn destroy(mut self) -> Result<Moved> {
+        if let Some(why) = self.retire_old().await? {
+            return self.tell(why).await;
+        }
         let Some(mut tx) = self.begin().await? else { return Ok(Moved::On) };
         match self.row.from_version {
             Some(from) => {
@@ -196,6 +200,79 @@ impl<'a> Step<'a> {
             Ok(()) => self.go_on().await,
             Err(why) => self.tell(why).await,
         }
+    }
+
+    /// Makes the target refuse what is over, or answers why it does not yet.
+    async fn retire_old(&self) -> Result<Option<String>> {
+        // Revoked meanwhile, the new one is over as well.
+        let new = Some(self.version(self.to).await?).filter(|v| v.state.is_live());
+        let kept = new.as_ref().map(|v| self.readable(v)).transpose()?.flatten();
+        Ok(match self.retire_all(self.row.from_version, kept.as_ref()).await? {
+            VerifyOutcome::Accepted | VerifyOutcome::NotConfigured => None,
+            VerifyOutcome::Refused(why) => Some(format!("the old version cannot be withdrawn at the target: {why}")),
+            VerifyOutcome::Unreachable(why) => Some(format!("the target cannot be reached: {why}")),
+        })
+    }
+
+    /// Makes the target accept the old version, if it is in use, and refuse the new one, or answers why
+    /// it does not yet. What the target refuses is told and left: nothing more can be done there.
+    async fn restore_old(&self) -> Result<Option<String>> {
+        let (target, name) = (&self.inner.target, &self.row.credential);
+        let old = match self.row.from_version {
+            Some(from) => Some(self.version(from).await?).filter(|v| v.state.is_live()),
+            None => None,
+        };
+        let kept = old.as_ref().map(|v| self.readable(v)).transpose()?.flatten();
+        let mut outcomes = Vec::new();
+        if let Some(kept) = &kept {
+            outcomes.push(self.asked(target.install(name, kept)).await);
+        }
+        outcomes.push(self.retire_all(Some(self.to), kept.as_ref()).await?);
+        for outcome in outcomes {
+            match outcome {
+                VerifyOutcome::Unreachable(why) => {
+                    return Ok(Some(format!("the target cannot be reached to take the new version back: {why}")));
+                }
+                VerifyOutcome::Refused(why) => {
+                    tracing::warn!(credential = %name, reason = %why, "the target refuses to take a version back");
+                }
+                VerifyOutcome::Accepted | VerifyOutcome::NotConfigured => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// Makes the target refuse a version, and every revoked one whose bytes are still here.
+    async fn retire_all(&self, over: Option<u32>, kept: Option<&SecretValue>) -> Result<VerifyOutcome> {
+        let (target, name) = (&self.inner.target, &self.row.credential);
+        for version in self.inner.vault.store()?.credential_versions(name.as_str()).await? {
+            if Some(version.version) != over && version.state != VersionState::Revoked {
+                continue;
+            }
+            let Some(value) = self.readable(&version)? else { continue };
+            match self.asked(target.retire(name, &value, kept)).await {
+                VerifyOutcome::Accepted => {}
+                other => return Ok(other),
+            }
+        }
+        Ok(VerifyOutcome::Accepted)
+    }
+
+    /// A version's value, unless its bytes are gone or do not open.
+    fn readable(&self, version: &CredentialVersionRow) -> Result<Option<SecretValue>> {
+        if version.sealed.is_none() {
+            return Ok(None);
+        }
+        match self.inner.vault.open_version(version) {
+            Ok(value) => Ok(Some(value)),
+            Err(VaultError::Tampered | VaultError::UnknownAlgorithm(_)) => Ok(None),
+            Err(other) => Err(other),
+        }
+    }
+
+    async fn asked(&self, call: impl Future<Output = VerifyOutcome>) -> VerifyOutcome {
+        let late = || VerifyOutcome::Unreachable("no answer in time".to_owned());
+        self.in_time(call).await.unwrap_or_else(late)
     }
 
     /// The new version fails, the old one is current again; stored at once, published next.
@@ -222,6 +299,9 @@ impl<'a> Step<'a> {
 
     async fn finish_taking_back(mut self) -> Result<Moved> {
         if let Err(why) = self.publish().await {
+            return self.tell(why).await;
+        }
+        if let Some(why) = self.restore_old().await? {
             return self.tell(why).await;
         }
         let Some(tx) = self.begin().await? else { return Ok(Moved::On) };

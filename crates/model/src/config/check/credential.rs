@@ -29,12 +29,18 @@ impl Checker<'_> {
                     self.problem(id, "rotate.every", "not_here", detail, hint);
                 }
             }
-            Engine::Generated if credential.value.is_some() => {
-                let hint = "write engine: static, or remove it";
-                self.problem(id, "value", "not_here", "`value` is for static credentials", hint);
+            Engine::Generated | Engine::Database => {
+                if credential.value.is_some() {
+                    let hint = "write engine: static, or remove it";
+                    self.problem(id, "value", "not_here", "`value` is for static credentials", hint);
+                }
+                if credential.engine == Engine::Database && credential.generate.is_some() {
+                    let detail = "a database credential's password is 32 letters and digits";
+                    self.problem(id, "generate", "not_here", detail, "remove it");
+                }
             }
-            Engine::Generated => {}
         }
+        self.database(id, credential);
         if let Some(SecretReference::Credential(name)) = &credential.value {
             self.refers(id, "value", Kind::Credentials, name);
         }

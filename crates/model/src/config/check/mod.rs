@@ -5,6 +5,7 @@ mod access;
 mod credential;
 mod http;
 mod route;
+mod target;
 mod upstream;
 
 use super::{
@@ -42,6 +43,7 @@ pub fn check(set: &ResourceSet, source: &SourceMap, context: &Context<'_>) -> Pr
         checker.unique(&set.applications, partial, &mut seen);
         checker.unique(&set.keys, partial, &mut seen);
         checker.unique(&set.credentials, partial, &mut seen);
+        checker.unique(&set.targets, partial, &mut seen);
         checker.unique(&set.upstreams, partial, &mut seen);
         checker.unique(&set.routes, partial, &mut seen);
         checker.unique(&set.models, partial, &mut seen);
@@ -58,6 +60,9 @@ pub fn check(set: &ResourceSet, source: &SourceMap, context: &Context<'_>) -> Pr
         }
         for (index, credential) in set.credentials.iter().enumerate() {
             checker.credential(id(Kind::Credentials)(index), credential);
+        }
+        for (index, target) in set.targets.iter().enumerate() {
+            checker.system(id(Kind::Targets)(index), target);
         }
         for (index, upstream) in set.upstreams.iter().enumerate() {
             checker.upstream(id(Kind::Upstreams)(index), upstream);

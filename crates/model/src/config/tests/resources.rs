@@ -273,3 +273,48 @@ models:
         ],
     );
 }
+
+#[test]
+fn targets_and_the_logins_that_live_in_them() {
+    let set = clean(
+        "credentials:
+  - { name: orders-admin, engine: static }
+  - name: orders-db
+    engine: database
+    database: { target: orders-pg, username: app, alternate: true }
+    rotate: { every: 30d, overlap: until-drained }
+targets:
+  - { name: orders-pg, system: postgresql, host: db.internal, database: orders, username: cf, credential: orders-admin }
+",
+    );
+    assert_eq!(set.credentials[1].database.as_ref().unwrap().usernames(), ["app", "app_alt"]);
+    assert_eq!(clean(&export(&set)), set);
+    expect(
+        "credentials:
+  - { name: a, engine: database }
+  - { name: b, engine: generated, database: { target: t, username: x } }
+  - { name: c, engine: database, database: { target: nowhere, username: '', second: y }, value: '${env:A}' }
+  - { name: d, engine: database, database: { target: t, username: x, alternate: true, second: x, size: 3 } }
+targets:
+  - { name: t, system: postgresql, host: 'a b', username: u, credential: nobody }
+  - { name: r, system: redis, host: h, port: 0, username: u, credential: a, database: x }
+  - { name: s, system: oracle, host: h, username: u, credential: a }
+",
+        &[
+            "2:5 missing credentials[0].database",
+            "3:45 not_here credentials[1].database",
+            "4:54 unknown_name credentials[2].database.target",
+            "4:73 invalid_value credentials[2].database.username",
+            "4:85 not_here credentials[2].database.second",
+            "4:97 not_here credentials[2].value",
+            "5:95 duplicate credentials[3].database.second",
+            "5:98 unknown_field credentials[3].database.size",
+            "7:5 missing targets[0].database",
+            "7:42 invalid_value targets[0].host",
+            "7:74 unknown_name targets[0].credential",
+            "8:46 out_of_bounds targets[1].port",
+            "8:87 not_here targets[1].database",
+            "9:24 unknown_word targets[2].system",
+        ],
+    );
+}

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod crashes;
+mod logins;
 mod world;
 
 use super::{RotationRunner, VerifyOutcome};

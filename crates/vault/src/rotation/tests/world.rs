@@ -3,7 +3,7 @@
 
 use crate::{
     Vault,
-    engine::BoxFuture,
+    engine::{BoxFuture, DatabaseLogin},
     rotation::{
         Progress, Publisher, RefusalCounts, RotationRunner, RunnerRules, Target, Traffic, VerifyOutcome, WatchRules,
     },
@@ -12,10 +12,11 @@ use crate::{
 use credentialflow_model::{
     Actor, Name, Period, SecretValue, Timestamp,
     lifecycle::{RotationStep, VersionState},
-    resource::{Credential, Engine},
+    resource::{Credential, DatabaseRule, Engine},
 };
 use credentialflow_store::{CredentialVersionRow, RotationRow, Store};
 use std::{
+    collections::BTreeMap,
     future::{Future, poll_fn},
     panic::resume_unwind,
     sync::{Arc, Mutex},
@@ -59,6 +60,8 @@ pub(super) struct Seen {
     pub(super) destroyed_in_use: bool,
     /// Values the target was asked about.
     pub(super) verified: Vec<u32>,
+    /// The passwords the target accepts, by login.
+    pub(super) logins: BTreeMap<String, String>,
 }
 
 impl Outside {
@@ -78,6 +81,34 @@ impl Outside {
 }
 
 impl Target for Outside {
+    fn install<'a>(&'a self, _: &'a Name, value: &'a SecretValue) -> BoxFuture<'a, VerifyOutcome> {
+        Box::pin(async move {
+            let Some(login) = DatabaseLogin::read(value) else { return VerifyOutcome::NotConfigured };
+            self.call(false);
+            let password = login.password.expose_str().unwrap().to_owned();
+            self.seen.lock().unwrap().logins.insert(login.username, password);
+            self.call(true);
+            VerifyOutcome::Accepted
+        })
+    }
+
+    fn retire<'a>(
+        &'a self,
+        _: &'a Name,
+        value: &'a SecretValue,
+        kept: Option<&'a SecretValue>,
+    ) -> BoxFuture<'a, VerifyOutcome> {
+        Box::pin(async move {
+            let Some(login) = DatabaseLogin::read(value) else { return VerifyOutcome::NotConfigured };
+            self.call(false);
+            if kept.and_then(DatabaseLogin::read).is_none_or(|kept| kept.username != login.username) {
+                self.seen.lock().unwrap().logins.insert(login.username, "random".to_owned());
+            }
+            self.call(true);
+            VerifyOutcome::Accepted
+        })
+    }
+
     fn verify<'a>(
         &'a self,
         credential: &'a Name,
@@ -197,6 +228,45 @@ impl World {
         });
         let start = store.now();
         Self { store, vault, outside, credential, rotation: begun.id, start, _dir: dir }
+    }
+
+    /// A vault with the password of a login at a target in version 1, put there by a first rotation,
+    /// and a rotation to version 2 that has begun.
+    pub(super) async fn of_login(plan: Plan, alternate: bool) -> Self {
+        let rule = DatabaseRule {
+            target: "orders-pg".parse().unwrap(),
+            username: "app".to_owned(),
+            alternate,
+            second: None,
+            create: Vec::new(),
+        };
+        let credential = Credential { database: Some(rule), ..credential("orders-token", Engine::Database) };
+        let (dir, store, vault, _token) = vault().await;
+        let mut tx = store.begin(&Actor::operator()).await.unwrap();
+        vault.create_credential_in(&mut tx, &credential, None).await.unwrap();
+        tx.commit().await.unwrap();
+        let first = store.unfinished_rotations().await.unwrap().remove(0).id;
+        let seen = Seen { logins: BTreeMap::from([("app".to_owned(), "of-old".to_owned())]), ..Seen::default() };
+        let outside =
+            Arc::new(Outside { store: store.clone(), plan: Mutex::new(self::plan()), seen: Mutex::new(seen) });
+        let start = store.now();
+        let mut world = Self { store, vault, outside, credential, rotation: first, start, _dir: dir };
+        assert_eq!(world.finish().await.step, RotationStep::Done);
+        let begun = world.vault.start_rotation(&Actor::operator(), &world.credential, None, None).await.unwrap();
+        world.rotation = begun.id;
+        world.start = world.store.now();
+        *world.outside.plan.lock().unwrap() = plan;
+        world.outside.seen.lock().unwrap().calls = 0;
+        world
+    }
+
+    /// Which login the version in use is for, and whether the target accepts its password.
+    pub(super) async fn login_in_use(&self) -> (String, bool) {
+        let value = self.vault.current_value(&self.credential.name).await.unwrap();
+        let login = DatabaseLogin::read(&value).unwrap();
+        let seen = self.outside.seen.lock().unwrap();
+        let accepted = seen.logins.get(&login.username).map(String::as_str) == login.password.expose_str();
+        (login.username, accepted)
     }
 
     /// A runner as after a start of the process: nothing remembered, keys unsealed afresh.

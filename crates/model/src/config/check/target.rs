@@ -1,0 +1,88 @@
+//! Checks of targets, and of the credentials that live in them.
+
+use super::Checker;
+use crate::{
+    config::source::ItemId,
+    resource::{Credential, DatabaseRule, Engine, Kind, System, SystemKind},
+};
+
+impl Checker<'_> {
+    pub(super) fn system(&mut self, id: ItemId, target: &System) {
+        self.description(id, target.description.as_deref());
+        let plain = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
+        if target.host.is_empty() || target.host.len() > 255 || !target.host.chars().all(plain) {
+            let hint = "a name or an address without a port, as in db.internal or 10.0.0.5";
+            self.problem(id, "host", "invalid_value", "this is no host", hint);
+        }
+        if target.port == Some(0) {
+            self.problem(id, "port", "out_of_bounds", "a port is 1 to 65535", "leave it out for the usual one");
+        }
+        let sql = matches!(target.system, SystemKind::Postgresql | SystemKind::Mysql);
+        match &target.database {
+            Some(_) if !sql => {
+                let detail = "`database` is for postgresql and mysql";
+                self.problem(id, "database", "not_here", detail, "remove it");
+            }
+            // Unless what stands in for an unreadable word is only taken for PostgreSQL.
+            None if target.system == SystemKind::Postgresql && self.source.find(id, "system").is_some() => {
+                let detail = "a target of postgresql needs the database that logins are tried with";
+                self.problem(id, "database", "missing", detail, "as in database: orders");
+            }
+            Some(name) => self.login(id, "database", name),
+            None => {}
+        }
+        self.login(id, "username", &target.username);
+        self.refers(id, "credential", Kind::Credentials, &target.credential);
+    }
+
+    /// What the engine `database` needs, and what only it may have.
+    pub(super) fn database(&mut self, id: ItemId, credential: &Credential) {
+        let rule = match (&credential.database, credential.engine) {
+            (None, Engine::Database) => {
+                let hint = "as in database: { target: orders-pg, username: app }";
+                return self.problem(id, "database", "missing", "engine database needs `database`", hint);
+            }
+            (Some(_), Engine::Static | Engine::Generated) => {
+                let hint = "write engine: database, or remove it";
+                return self.problem(id, "database", "not_here", "`database` is for database credentials", hint);
+            }
+            (None, _) => return,
+            (Some(rule), Engine::Database) => rule,
+        };
+        self.refers(id, "database.target", Kind::Targets, &rule.target);
+        self.login(id, "database.username", &rule.username);
+        self.alternation(id, rule);
+        if credential.verify.is_some() {
+            let detail = "a database credential is tried by a login at its target";
+            self.problem(id, "verify", "not_here", detail, "remove it");
+        }
+    }
+
+    fn alternation(&mut self, id: ItemId, rule: &DatabaseRule) {
+        let only = "this is for logins that take turns";
+        if !rule.alternate && rule.second.is_some() {
+            self.problem(id, "database.second", "not_here", only, "write alternate: true, or remove it");
+        }
+        if !rule.alternate && !rule.create.is_empty() {
+            self.problem(id, "database.create", "not_here", only, "write alternate: true, or remove it");
+        }
+        if let Some(second) = &rule.second {
+            self.login(id, "database.second", second);
+            if *second == rule.username {
+                let hint = "name another login";
+                self.problem(id, "database.second", "duplicate", "the two logins are the same", hint);
+            }
+        }
+        if rule.create.iter().map(String::len).sum::<usize>() > 16 * 1024 {
+            let detail = "the statements are longer than 16 KiB";
+            self.problem(id, "database.create", "too_large", detail, "shorten them");
+        }
+    }
+
+    fn login(&mut self, id: ItemId, path: &str, name: &str) {
+        if name.is_empty() || name.len() > 128 || name.chars().any(char::is_control) {
+            let detail = "this has 1 to 128 bytes and no control characters";
+            self.problem(id, path, "invalid_value", detail, "write it as the target knows it");
+        }
+    }
+}

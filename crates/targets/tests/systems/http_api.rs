@@ -1,0 +1,132 @@
+//! A provider's API with keys that it makes itself, as a test's own small server.
+
+use super::{create, secret, statements};
+use credentialflow_model::SecretValue;
+use credentialflow_targets::{
+    Login, NewLogin, Settings, Target, TargetError, Verdict,
+    http_api::{Description, Settings as ApiSettings},
+    open,
+};
+use credentialflow_testkit::upstream::FakeUpstream;
+use serde_json::{Value, json};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+type Keys = Arc<Mutex<BTreeMap<String, (String, String)>>>;
+
+async fn provider(keys: Keys) -> FakeUpstream {
+    FakeUpstream::start(move |mut peer| {
+        let keys = keys.clone();
+        async move {
+            while let Some(request) = peer.request().await {
+                let (status, body) = answer(&keys, &request);
+                let body = body.to_string();
+                peer.send(format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n{body}", body.len())).await;
+            }
+        }
+    })
+    .await
+}
+
+fn answer(keys: &Keys, request: &credentialflow_testkit::wire::Message) -> (u16, Value) {
+    let token = request.field("authorization").and_then(|a| a.strip_prefix("Bearer ")).unwrap_or_default().to_owned();
+    let mut keys = keys.lock().unwrap();
+    if request.target() == "/v1/whoami" {
+        let known = keys.values().any(|(_, key)| *key == token);
+        return if known { (200, json!({})) } else { (401, json!({ "error": format!("bad key {token}") })) };
+    }
+    if token != "root-secret-token" {
+        return (403, json!({ "error": format!("not you: {token}") }));
+    }
+    match (request.method(), request.target().strip_prefix("/v1/keys").unwrap_or("?")) {
+        ("POST", "") => {
+            let asked: Value = serde_json::from_slice(&request.body).unwrap();
+            let name = asked["name"].as_str().unwrap().to_owned();
+            if name.contains("full") {
+                return (429, json!({}));
+            }
+            let (id, key) = (format!("id/{}", keys.len() + 1), format!("sk-{}-made-by-provider", keys.len()));
+            keys.insert(id.clone(), (name, key.clone()));
+            (201, json!({ "data": { "id": id, "secret": key } }))
+        }
+        ("GET", "") => {
+            let items: Vec<Value> = keys.iter().map(|(id, (name, _))| json!({ "id": id, "name": name })).collect();
+            (200, json!({ "items": items }))
+        }
+        ("DELETE", path) => {
+            let id = path.trim_start_matches('/').replace("%2F", "/");
+            if keys.remove(&id).is_some() { (204, json!({})) } else { (404, json!({})) }
+        }
+        _ => (400, json!({ "error": "what?" })),
+    }
+}
+
+fn target(base: &str, admin: &str) -> Arc<dyn Target> {
+    let description: Description = serde_json::from_value(json!({
+        "base_url": format!("{base}/v1"),
+        "headers": { "accept-language": "en" },
+        "create": { "method": "POST", "path": "/keys", "headers": { "authorization": "Bearer {{admin}}" },
+                    "json": { "name": "{{name}}" }, "expect": [201] },
+        "take": { "handle": "/data/id", "password": "/data/secret" },
+        "delete": { "method": "DELETE", "path": "/keys/{{handle}}", "headers": { "authorization": "Bearer {{admin}}" } },
+        "test": { "method": "GET", "path": "/whoami", "headers": { "authorization": "Bearer {{password}}" } },
+        "list": { "method": "GET", "path": "/keys", "headers": { "authorization": "Bearer {{admin}}" },
+                  "items": "/items", "name": "/name", "handle": "/id" }
+    }))
+    .unwrap();
+    let mut settings = ApiSettings::new(description, "", SecretValue::from(admin));
+    settings.timeout = Duration::from_secs(3);
+    open(Settings::Http(Box::new(settings))).unwrap()
+}
+
+#[tokio::test]
+async fn a_providers_key_is_made_tried_found_and_withdrawn() {
+    let keys = Keys::default();
+    let provider = provider(keys.clone()).await;
+    let target = target(&provider.url(), "root-secret-token");
+    target.check().await.unwrap();
+    let (name, unused, none) = ("v-a\"b/c-ü", secret(), statements(&[]));
+    let made = target.create(&NewLogin { name, password: &unused, expires: None, statements: &none }).await.unwrap();
+    let login = Login { name: name.to_owned(), handle: made.handle };
+    let key = made.password.unwrap();
+    assert_eq!((login.handle.as_str(), key.expose()), ("id/1", &b"sk-0-made-by-provider"[..]));
+    assert_eq!(target.verify(&login, &key).await.unwrap(), Verdict::Accepted);
+    assert!(matches!(target.verify(&login, &unused).await.unwrap(), Verdict::Refused(_)));
+    // A crash before the answer was stored: the key is found by its name and withdrawn by its id.
+    assert_eq!(target.list("v-").await.unwrap(), std::slice::from_ref(&login));
+    assert!(target.revoke(&login, &none).await.unwrap().existed);
+    assert!(!target.revoke(&login, &none).await.unwrap().existed);
+    assert!(keys.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn errors_tell_no_secret() {
+    let provider = provider(Keys::default()).await;
+    let none = statements(&[]);
+    let wrong = target(&provider.url(), "wrong-admin-token");
+    let error = create(&*wrong, "v-1", &secret(), &none).await.unwrap_err();
+    assert!(matches!(&error, TargetError::Refused(why) if why.contains("403")), "{error}");
+    assert!(!error.to_string().contains("wrong-admin-token"), "{error}");
+    let right = target(&provider.url(), "root-secret-token");
+    let busy = create(&*right, "v-full", &secret(), &none).await.unwrap_err();
+    assert!(busy.is_transient(), "{busy}");
+    assert!(matches!(right.set_password(&Login::named("x"), &secret(), &none).await, Err(TargetError::BadTemplate(_))));
+    let url = provider.url();
+    provider.stop().await;
+    let error = create(&*target(&url, "root-secret-token"), "v-1", &secret(), &none).await.unwrap_err();
+    assert!(matches!(error, TargetError::Unreachable(_)), "{error}");
+}
+
+#[test]
+fn addresses_that_are_no_targets_are_refused() {
+    for base in ["http://169.254.169.254", "http://[fe80::1]", "ftp://a", "http://u:p@host", "http://h/?q=1", ""] {
+        let call = json!({ "method": "GET", "path": "/" });
+        let description: Description =
+            serde_json::from_value(json!({ "base_url": base, "create": call, "delete": call })).unwrap();
+        let settings = ApiSettings::new(description, "", SecretValue::from("x"));
+        assert!(matches!(open(Settings::Http(Box::new(settings))), Err(TargetError::BadSettings(_))), "{base}");
+    }
+}
