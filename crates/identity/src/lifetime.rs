@@ -25,32 +25,50 @@ pub struct Bounds {
     pub max_ttl: i64,
 }
 
-/// What the terms asked for but did not get.
+/// What a token gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Given {
+    /// Seconds from now on; greater than 0.
+    pub ttl: i64,
+    /// What was asked for but not given.
+    pub capped: Option<Capped>,
+}
+
+/// What the terms asked for but did not get, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Capped {
     /// The period was longer than the maximum.
-    Period,
+    Period {
+        /// What was asked for.
+        asked: i64,
+        /// What there was.
+        most: i64,
+    },
     /// The lifetime was longer than what is left of the maximum.
-    Ttl,
+    Ttl {
+        /// What was asked for.
+        asked: i64,
+        /// What there was.
+        most: i64,
+    },
 }
 
 impl Capped {
     /// As a warning to the caller.
-    pub fn warning(self, asked: i64, most: i64) -> String {
+    pub fn warning(self) -> String {
         match self {
-            Self::Period => format!(
+            Self::Period { asked, most } => format!(
                 "period of {asked}s exceeded the effective max_ttl of {most}s; period value is capped accordingly"
             ),
-            Self::Ttl => {
+            Self::Ttl { asked, most } => {
                 format!("TTL of {asked}s exceeded the effective max_ttl of {most}s; TTL value is capped accordingly")
             }
         }
     }
 }
 
-/// The seconds a token gets from `now` on, and what was capped (asked, got). `None` when its longest
-/// life is over.
-pub fn ttl(terms: Terms, bounds: Bounds, issued: i64, now: i64) -> Option<(i64, Option<(Capped, i64, i64)>)> {
+/// The lifetime a token gets from `now` on; `None` when its longest life is over.
+pub fn ttl(terms: Terms, bounds: Bounds, issued: i64, now: i64) -> Option<Given> {
     let mut most = bounds.max_ttl;
     for limit in [terms.max_ttl, terms.explicit_max_ttl] {
         if limit > 0 && limit < most {
@@ -59,12 +77,11 @@ pub fn ttl(terms: Terms, bounds: Bounds, issued: i64, now: i64) -> Option<(i64, 
     }
     let mut capped = None;
     let (asked, last_moment) = if terms.period > 0 {
-        let period = terms.period.min(most);
-        if period < terms.period {
-            capped = Some((Capped::Period, terms.period, most));
+        if terms.period > most {
+            capped = Some(Capped::Period { asked: terms.period, most });
         }
         let end = if terms.explicit_max_ttl > 0 { issued.saturating_add(terms.explicit_max_ttl) } else { i64::MAX };
-        (period, end)
+        (terms.period.min(most), end)
     } else {
         let said = [terms.increment, terms.ttl, bounds.default_ttl].into_iter().find(|t| *t > 0).unwrap_or(0);
         (said, issued.saturating_add(most))
@@ -74,9 +91,9 @@ pub fn ttl(terms: Terms, bounds: Bounds, issued: i64, now: i64) -> Option<(i64, 
         return None;
     }
     if asked > left {
-        capped = Some((Capped::Ttl, asked, left));
+        capped = Some(Capped::Ttl { asked, most: left });
     }
-    Some((asked.min(left), capped))
+    Some(Given { ttl: asked.min(left), capped })
 }
 
 #[cfg(test)]
@@ -87,7 +104,7 @@ mod tests {
     const MOUNT: Bounds = Bounds { default_ttl: 100, max_ttl: 1000 };
 
     fn at(terms: Terms, age: i64) -> Option<i64> {
-        ttl(terms, MOUNT, 5000, 5000 + age).map(|(ttl, _)| ttl)
+        ttl(terms, MOUNT, 5000, 5000 + age).map(|given| given.ttl)
     }
 
     #[test]
@@ -109,8 +126,8 @@ mod tests {
         ] {
             assert_eq!(at(terms, age), expected, "{terms:?} at {age}");
         }
-        let asked = ttl(Terms { ttl: 5000, ..none }, MOUNT, 0, 0).unwrap().1;
-        assert_eq!(asked, Some((Capped::Ttl, 5000, 1000)));
+        let given = ttl(Terms { ttl: 5000, ..none }, MOUNT, 0, 0).unwrap();
+        assert_eq!(given.capped, Some(Capped::Ttl { asked: 5000, most: 1000 }));
     }
 
     proptest! {
@@ -121,7 +138,7 @@ mod tests {
         ) {
             let terms = Terms { increment, ttl: ttl_, period, max_ttl: max, explicit_max_ttl: explicit };
             for age in ages {
-                if let Some((got, _)) = ttl(terms, MOUNT, 0, age) {
+                if let Some(Given { ttl: got, .. }) = ttl(terms, MOUNT, 0, age) {
                     prop_assert!(got > 0 && got <= MOUNT.max_ttl);
                     if explicit > 0 {
                         prop_assert!(age + got <= explicit);

@@ -64,7 +64,14 @@ struct Mark {}
 
 /// Access lists by their policies, as of one state of the mark.
 #[derive(Default)]
-pub(crate) struct AclCache(Mutex<(i64, HashMap<Vec<String>, Arc<Acl>>)>);
+pub(crate) struct AclCache(Mutex<Lists>);
+
+#[derive(Default)]
+struct Lists {
+    /// The state of the mark they were made from.
+    revision: i64,
+    by_policies: HashMap<Vec<String>, Arc<Acl>>,
+}
 
 impl Core {
     fn policies(&self) -> Shelf {
@@ -84,8 +91,8 @@ impl Core {
         }
         {
             let cache = self.acls.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if cache.0 == revision
-                && let Some(acl) = cache.1.get(names)
+            if cache.revision == revision
+                && let Some(acl) = cache.by_policies.get(names)
             {
                 return Ok((acl.clone(), revision));
             }
@@ -104,10 +111,10 @@ impl Core {
         }
         let acl = Arc::new(Acl::new(&policies));
         let mut cache = self.acls.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if cache.0 != revision || cache.1.len() >= KEPT {
-            *cache = (revision, HashMap::new());
+        if cache.revision != revision || cache.by_policies.len() >= KEPT {
+            *cache = Lists { revision, ..Lists::default() };
         }
-        cache.1.insert(names.to_vec(), acl.clone());
+        cache.by_policies.insert(names.to_vec(), acl.clone());
         Ok((acl, revision))
     }
 

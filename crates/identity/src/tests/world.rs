@@ -92,6 +92,7 @@ impl World {
         self.wall.fetch_add(seconds * 1_000_000, Ordering::SeqCst);
     }
 
+    #[expect(clippy::too_many_arguments, reason = "a request has as many parts")]
     pub(super) async fn ask(
         &self,
         kind: &str,

@@ -257,11 +257,9 @@ fn times(fields: &Fields<'_>, role: Option<&Role>, sudo: bool, policies: &[Strin
     }
     let terms = Terms { increment: 0, ttl, period, max_ttl: 0, explicit_max_ttl };
     let bounds = Bounds { default_ttl: call.mount.default_ttl, max_ttl: call.mount.max_ttl };
-    let (ttl, capped) =
+    let lifetime::Given { ttl, capped } =
         lifetime::ttl(terms, bounds, 0, 0).ok_or_else(|| IdentityError::invalid("the token would have no lifetime"))?;
-    if let Some((what, asked, got)) = capped {
-        warnings.push(what.warning(asked, got));
-    }
+    warnings.extend(capped.map(lifetime::Capped::warning));
     Ok(Times { ttl, period, explicit_max_ttl, warnings })
 }
 

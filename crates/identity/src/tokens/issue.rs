@@ -202,7 +202,7 @@ impl Core {
             max_ttl: params.max_ttl,
             explicit_max_ttl: params.explicit_max_ttl,
         };
-        let (ttl, capped) = lifetime::ttl(terms, bounds, now, now)
+        let lifetime::Given { ttl, capped } = lifetime::ttl(terms, bounds, now, now)
             .ok_or_else(|| IdentityError::invalid("the lifetime of tokens is 0 here; no token can be made"))?;
         let base = call.mount.path.trim_end_matches('/').replace('/', "-");
         let display_name = if login.name.is_empty() { base } else { format!("{base}-{}", login.name) };
@@ -233,7 +233,7 @@ impl Core {
         unit.actor = Actor { kind: ActorKind::Client, name: who, source: call.source.map(|ip| ip.to_string()) };
         unit.audit("auth.login", call.full_path(), detail);
         self.submit(unit).await?;
-        let warnings = capped.map(|(what, asked, got)| what.warning(asked, got)).into_iter().collect();
+        let warnings = capped.map(lifetime::Capped::warning).into_iter().collect();
         Ok(Response::auth(auth).with_warnings(warnings))
     }
 }

@@ -43,7 +43,7 @@ impl Core {
                 explicit_max_ttl: token.explicit_max_ttl,
             };
             let now = self.secs();
-            let (got, capped) = lifetime::ttl(terms, bounds, token.issued, now)
+            let lifetime::Given { ttl: got, capped } = lifetime::ttl(terms, bounds, token.issued, now)
                 .ok_or_else(|| IdentityError::invalid("past the max TTL, cannot renew"))?;
             token.expires = Some(now + got);
             token.last_renewal = Some(now);
@@ -60,7 +60,7 @@ impl Core {
                 // Children remember how long their makers live.
                 self.sessions.branch_ended();
             }
-            let warnings = capped.map(|(what, asked, most)| what.warning(asked, most)).into_iter().collect();
+            let warnings = capped.map(lifetime::Capped::warning).into_iter().collect();
             return Ok(Renewed { token, warnings });
         }
         Err(IdentityError::TooMany("this token is renewed by too many callers at once; try again"))
