@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use credentialflow_admin::ports::NodeState;
 use credentialflow_model::{Actor, lifecycle::RotationStep};
 use credentialflow_store::{NodeTraffic, RotationRow};
 use credentialflow_testkit::postgres::Cluster;
