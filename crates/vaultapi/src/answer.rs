@@ -186,6 +186,7 @@ impl From<identity::Response> for Answer {
             auth: auth.map(|a| SecretValue::from(a.expose_json().to_string())),
             auth_accessor: auth.map(|a| a.accessor.clone()),
             warnings: response.warnings,
+            raw: response.raw,
             ..Self::default()
         }
     }

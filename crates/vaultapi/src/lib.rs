@@ -12,6 +12,7 @@
 mod answer;
 mod auth;
 mod error;
+mod id_token;
 mod janitor;
 mod request;
 mod secret;

@@ -5,6 +5,7 @@ use crate::{
     answer::Answer,
     auth,
     error::{ApiError, Result},
+    id_token,
     request::{Request, Verb},
     secret,
     state::{Inner, Ready},
@@ -55,6 +56,9 @@ async fn once(ready: &Arc<Ready>, request: &Request) -> Result<Answer> {
     if let Some(answer) = wrap::open(ready, request).await {
         return answer;
     }
+    if let Some(answer) = id_token::open(ready, request).await {
+        return answer;
+    }
     if let Some(answer) = auth::login(ready, request).await {
         return wrap::maybe(ready, request, anonymous(request), None, answer?).await;
     }
@@ -86,6 +90,7 @@ async fn once(ready: &Arc<Ready>, request: &Request) -> Result<Answer> {
 async fn route(ready: &Arc<Ready>, request: &Request, caller: &Authenticated) -> Result<(Answer, Decision)> {
     match request.path.split_once('/') {
         Some(("sys", _)) => sys::answer(ready, request, caller).await,
+        Some(("identity", _)) => id_token::answer(ready, request, caller).await,
         Some(("auth", _)) => auth::answer(ready, request, caller).await,
         _ => secret::answer(ready, request, caller).await,
     }
