@@ -122,6 +122,11 @@ impl Plane {
         &self.guesses_lost
     }
 
+    /// This process among the others on its database.
+    pub fn nodes(&self) -> &Arc<Nodes> {
+        &self.nodes
+    }
+
     /// Counters of limits, to be shared with what else counts.
     pub fn rates(&self) -> &Arc<RateTable> {
         &self.rates

@@ -24,8 +24,8 @@ use credentialflow_model::SecretValue;
 use credentialflow_policy::{FailureThrottle, ThrottleSettings};
 use credentialflow_store::Store;
 use credentialflow_telemetry::{Recorder, RecorderSettings};
-use credentialflow_vaultapi::VaultApi;
 use credentialflow_vault::{RotationRunner, SealInput, Vault, VaultError, seal};
+use credentialflow_vaultapi::VaultApi;
 use std::{
     fs::File,
     net::SocketAddr,
@@ -77,7 +77,7 @@ pub async fn run(settings: ServerSettings) -> anyhow::Result<()> {
     } else {
         Some(start_control(&settings, &store, &vault, &plane, &recorder, &api, stopped.clone()).await?)
     };
-    let serve = start_when_unsealed(&settings, &store, &vault, &plane, &nodes, &recorder, seed, stopped.clone());
+    let serve = start_when_unsealed(&settings, &store, &vault, &plane, &recorder, seed, stopped.clone());
     tokio::select! {
         started = serve => started?,
         () = signalled() => {}
@@ -161,11 +161,11 @@ async fn start_when_unsealed(
     store: &Store,
     vault: &Vault,
     plane: &Arc<Plane>,
-    nodes: &Arc<Nodes>,
     recorder: &Recorder,
     seed: u64,
     stopped: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
+    let nodes = plane.nodes();
     let sealing = sealing::measure(vault, &recorder.telemetry());
     sealing::open(unseal_input(settings)?, vault, store).await?;
     let start = |snapshot| {
@@ -288,9 +288,11 @@ fn count_limits(plane: &Arc<Plane>, metrics: &credentialflow_telemetry::Metrics)
     metrics.register_counter("memory_refusals", "How often something did not fit into a memory budget", move || {
         over.memory().1 as i64
     });
-    metrics.register_counter("guess_events_lost", "Audit events about guessing of keys that were not written", move || {
-        lost.load(Relaxed) as i64
-    });
+    metrics.register_counter(
+        "guess_events_lost",
+        "Audit events about guessing of keys that were not written",
+        move || lost.load(Relaxed) as i64,
+    );
     let (configured, made_up) = (plane.rates().clone(), plane.rates().clone());
     metrics.register_counter(
         "limit_evictions",
