@@ -112,7 +112,7 @@ async fn run(store: Store) {
 }
 
 async fn one(store: &Store, unit: &[Unit]) -> Result<i64> {
-    commit(store, unit).await?.pop().unwrap_or_else(|| Err(StoreError::NotAudited))
+    commit(store, unit).await?.pop().unwrap_or(Err(StoreError::NotAudited))
 }
 
 async fn commit(store: &Store, units: &[Unit]) -> Result<Vec<Result<i64>>> {
@@ -185,6 +185,7 @@ fn cached(op: &Op) -> Option<Cached> {
 impl Cached {
     fn at(self, revision: i64) -> Self {
         match self {
+            Self::Nothing => Self::Nothing,
             Self::Entry(sealed, _) => Self::Entry(sealed, revision),
             Self::Token(mut row) => {
                 Arc::make_mut(&mut row).revision = revision;
