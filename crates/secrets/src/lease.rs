@@ -361,11 +361,11 @@ impl Leases {
 
     fn sealed(&self, id: &str, body: &Body) -> Result<Vec<u8>> {
         let bytes = serde_json::to_vec(body).map_err(|e| SecretsError::Internal(Box::new(e)))?;
-        Ok(self.vault.seal_blob(&format!("lease\0{id}"), &bytes)?.into_bytes())
+        Ok(self.vault.seal_blob(&lease_place(id), &bytes)?.into_bytes())
     }
 
     fn body(&self, row: &LeaseRow) -> Result<Body> {
-        let plain = self.vault.open_blob(&format!("lease\0{}", row.id), &Sealed::from_bytes(row.sealed.clone())?)?;
+        let plain = self.vault.open_blob(&lease_place(&row.id), &Sealed::from_bytes(row.sealed.clone())?)?;
         serde_json::from_slice(plain.expose()).map_err(|_| SecretsError::corrupt("lease"))
     }
 }
@@ -392,4 +392,9 @@ fn told(row: &LeaseRow, body: &Body, now: Timestamp) -> Told {
 
 fn after(at: Timestamp, seconds: i64) -> Timestamp {
     Timestamp::from_micros(at.micros().saturating_add(seconds.saturating_mul(1_000_000)))
+}
+
+/// What binds a lease's sealed bytes to their place, for sealing them anew under another encryption key.
+pub fn lease_place(id: &str) -> String {
+    format!("lease\0{id}")
 }

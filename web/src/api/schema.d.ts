@@ -1508,6 +1508,8 @@ export interface components {
                 host: string;
                 /** @description Unique name. */
                 name: components["schemas"]["Name"];
+                /** @description Talk to it in clear over a network that is protected otherwise. */
+                plaintext?: boolean;
                 /**
                  * Format: int32
                  * @description TCP port; the system's own when absent (5432, 3306, 6379; 15672 for RabbitMQ's management API).
@@ -2016,6 +2018,8 @@ export interface components {
                     host: string;
                     /** @description Unique name. */
                     name: components["schemas"]["Name"];
+                    /** @description Talk to it in clear over a network that is protected otherwise. */
+                    plaintext?: boolean;
                     /**
                      * Format: int32
                      * @description TCP port; the system's own when absent (5432, 3306, 6379; 15672 for RabbitMQ's management API).
@@ -2713,6 +2717,8 @@ export interface components {
             host: string;
             /** @description Unique name. */
             name: components["schemas"]["Name"];
+            /** @description Talk to it in clear over a network that is protected otherwise. */
+            plaintext?: boolean;
             /**
              * Format: int32
              * @description TCP port; the system's own when absent (5432, 3306, 6379; 15672 for RabbitMQ's management API).

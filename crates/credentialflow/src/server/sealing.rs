@@ -6,7 +6,7 @@ use credentialflow_kms::KeyServices;
 use credentialflow_model::Actor;
 use credentialflow_store::{
     Store,
-    sealed::{ENTRIES, KeyPart, TOKENS},
+    sealed::{ENTRIES, KeyPart, LEASES, TOKENS},
 };
 use credentialflow_telemetry::Telemetry;
 use credentialflow_vault::{
@@ -29,6 +29,7 @@ pub(super) const TABLES: &[SealedTable] = &[
     CREDENTIAL_VERSIONS,
     SealedTable { column: ENTRIES, places: entry },
     SealedTable { column: TOKENS, places: token },
+    SealedTable { column: LEASES, places: lease },
 ];
 
 fn entry(key: &[KeyPart]) -> Vec<Place> {
@@ -42,6 +43,11 @@ fn entry(key: &[KeyPart]) -> Vec<Place> {
 fn token(key: &[KeyPart]) -> Vec<Place> {
     let [KeyPart::Text(accessor)] = key else { return Vec::new() };
     vec![Place::Blob(credentialflow_identity::token_place(accessor))]
+}
+
+fn lease(key: &[KeyPart]) -> Vec<Place> {
+    let [KeyPart::Text(id)] = key else { return Vec::new() };
+    vec![Place::Blob(credentialflow_secrets::lease::lease_place(id))]
 }
 
 /// First and longest wait before a key service is asked again.
