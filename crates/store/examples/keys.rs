@@ -1,5 +1,6 @@
 //! How long a start walks over a million keys in SQLite, and over the first of them; `cargo xtask bench keys`
 //! runs it.
+#![expect(clippy::print_stdout, reason = "its output is what it is for")]
 
 use credentialflow_model::{Actor, KeyId, Name, Timestamp, lifecycle::VersionState, resource::Kind};
 use credentialflow_store::{KeyRow, KeySecretRow, Store, StoreError};
