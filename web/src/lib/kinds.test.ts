@@ -7,6 +7,7 @@ it('tells a resource in one line', () => {
   expect(summary('upstreams', { endpoints: [], provider: 'openai' })).toBe('provider openai')
   expect(summary('models', { targets: [{ provider: 'openai', model: 'gpt-5-mini' }] })).toBe('openai gpt-5-mini')
   expect(summary('applications', { team: 'payments', allow: { routes: ['orders'], models: ['chat'] } })).toBe('of payments, may use orders, chat')
+  expect(summary('targets', { system: 'mysql', host: 'db', username: 'cf' })).toBe('mysql at db as cf')
   expect(summary('applications', {})).toBe('may use nothing yet')
   expect(summary('teams', {})).toBe('')
 })

@@ -27,6 +27,12 @@ export const KINDS: readonly KindWords[] = [
     template: 'name: orders\nendpoints: ["http://127.0.0.1:9001"]\ninject:\n  bearer: orders-token\n',
   },
   {
+    kind: 'targets', label: 'Targets', one: 'target',
+    lead: 'Systems in which credentials live: databases and brokers whose logins get new passwords there.',
+    next: 'Add the password of a login that may change others as a static credential, then declare the target.',
+    template: 'name: orders-pg\nsystem: postgresql\nhost: db.internal\ndatabase: orders\nusername: credentialflow\ncredential: orders-pg-admin\ntls: {}\n',
+  },
+  {
     kind: 'models', label: 'Models', one: 'model',
     lead: 'Public names of models, and which provider serves each.',
     next: 'Add the credential of a provider, then declare a model that uses it. The sandbox needs none.',
@@ -50,7 +56,7 @@ export function plainKind(text: string): KindWords | undefined {
   return KINDS.find(({ kind }) => kind === text)
 }
 
-const DECLARED: readonly DeclaredKind[] = ['teams', 'applications', 'keys', 'credentials', 'upstreams', 'routes', 'models']
+const DECLARED: readonly DeclaredKind[] = ['teams', 'applications', 'keys', 'credentials', 'targets', 'upstreams', 'routes', 'models']
 
 export function isDeclaredKind(text: string): text is DeclaredKind {
   return DECLARED.some((kind) => kind === text)
@@ -81,6 +87,8 @@ export function summary(kind: PlainKind, spec: Spec): string {
     }
     case 'upstreams':
       return texts(spec.endpoints).join(', ') || `provider ${String(spec.provider ?? '')}`
+    case 'targets':
+      return of([String(spec.system ?? ''), 'at', String(spec.host ?? ''), 'as', String(spec.username ?? '')])
     case 'models':
       return (Array.isArray(spec.targets) ? spec.targets : [])
         .map((target) => `${String(part(target).provider ?? '')} ${String(part(target).model ?? '')}`).join(', ')

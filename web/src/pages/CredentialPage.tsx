@@ -88,7 +88,7 @@ function About({ item: { spec, created, updated, last_used: used, rotation_due: 
 /** When the next rotation is asked for, and who has to do something then. */
 function RotationDue({ due, engine }: { due: string; engine: Engine }) {
   const late = new Date(due).getTime() <= useNow()
-  const who = engine === 'generated' ? 'happens by itself' : late ? 'waits for the new value: rotate it now' : 'waits for the new value then'
+  const who = engine !== 'static' ? 'happens by itself' : late ? 'waits for the new value: rotate it now' : 'waits for the new value then'
   return <><Moment time={due} /> <span className={late && engine === 'static' ? undefined : 'quiet'} style={late && engine === 'static' ? { color: 'var(--cf-warn)' } : undefined}>{who}</span></>
 }
 

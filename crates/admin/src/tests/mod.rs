@@ -8,6 +8,7 @@ mod guard;
 mod resources;
 mod seal;
 mod secrets;
+mod targets;
 
 use crate::{
     AdminSettings, AdminState,

@@ -25,9 +25,12 @@ pub struct System {
     /// The credential whose value is that login's password. Of the engine `database` when that
     /// password is rotated as well.
     pub credential: Name,
-    /// TLS; in clear when absent.
+    /// TLS. Absent, it is talked to in clear, which is for this machine only, or with `plaintext: true`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<SystemTls>,
+    /// Talk to it in clear over a network that is protected otherwise.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub plaintext: bool,
 }
 
 /// A system in which credentials live.

@@ -17,6 +17,18 @@ impl Checker<'_> {
         if target.port == Some(0) {
             self.problem(id, "port", "out_of_bounds", "a port is 1 to 65535", "leave it out for the usual one");
         }
+        let here = target.host == "localhost" || target.host.parse().is_ok_and(|a: std::net::IpAddr| a.is_loopback());
+        match (&target.tls, target.plaintext) {
+            (None, false) if !here && self.source.find(id, "tls").is_some() => {
+                let hint =
+                    "write tls: {} (or tls: { ca_file: PATH }), or plaintext: true where the network is protected";
+                self.problem(id, "host", "insecure", "this host would be talked to in clear", hint);
+            }
+            (Some(_), true) => {
+                self.problem(id, "plaintext", "contradiction", "there is `tls` as well", "remove one of them");
+            }
+            _ => {}
+        }
         let sql = matches!(target.system, SystemKind::Postgresql | SystemKind::Mysql);
         match &target.database {
             Some(_) if !sql => {

@@ -284,7 +284,7 @@ fn targets_and_the_logins_that_live_in_them() {
     database: { target: orders-pg, username: app, alternate: true }
     rotate: { every: 30d, overlap: until-drained }
 targets:
-  - { name: orders-pg, system: postgresql, host: db.internal, database: orders, username: cf, credential: orders-admin }
+  - { name: orders-pg, system: postgresql, host: db.internal, database: orders, username: cf, credential: orders-admin, tls: {} }
 ",
     );
     assert_eq!(set.credentials[1].database.as_ref().unwrap().usernames(), ["app", "app_alt"]);
@@ -296,8 +296,8 @@ targets:
   - { name: c, engine: database, database: { target: nowhere, username: '', second: y }, value: '${env:A}' }
   - { name: d, engine: database, database: { target: t, username: x, alternate: true, second: x, size: 3 } }
 targets:
-  - { name: t, system: postgresql, host: 'a b', username: u, credential: nobody }
-  - { name: r, system: redis, host: h, port: 0, username: u, credential: a, database: x }
+  - { name: t, system: postgresql, host: 'a b', username: u, credential: nobody, tls: {} }
+  - { name: r, system: redis, host: h, port: 0, username: u, credential: a, database: x, tls: {}, plaintext: true }
   - { name: s, system: oracle, host: h, username: u, credential: a }
 ",
         &[
@@ -314,7 +314,9 @@ targets:
             "7:74 unknown_name targets[0].credential",
             "8:46 out_of_bounds targets[1].port",
             "8:87 not_here targets[1].database",
+            "8:110 contradiction targets[1].plaintext",
             "9:24 unknown_word targets[2].system",
+            "9:38 insecure targets[2].host",
         ],
     );
 }
