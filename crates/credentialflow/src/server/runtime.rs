@@ -3,6 +3,8 @@
 //! With a vault listener a server also starts on a database that holds no vault yet: the API's
 //! `sys/init` makes it, and the rest of the server follows.
 
+mod pinned;
+
 use super::control;
 use crate::settings::ServerSettings;
 use anyhow::Context;
@@ -22,7 +24,6 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use rustls::RootCertStore;
-use rustls_pki_types::{CertificateDer, pem::PemObject};
 use std::{
     future::Future,
     io,
@@ -116,15 +117,12 @@ async fn ask(request: WebRequest, limit: usize) -> Result<Vec<u8>, String> {
 }
 
 fn tls(ca: Option<&str>) -> Result<rustls::ClientConfig, String> {
-    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    if let Some(pem) = ca.filter(|pem| !pem.trim().is_empty()) {
-        roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-            let certificate = certificate.map_err(|_| "the certificate to trust cannot be read".to_owned())?;
-            roots.add(certificate).map_err(|_| "the certificate to trust cannot be used".to_owned())?;
-        }
+    let builder = rustls::ClientConfig::builder();
+    Ok(match ca.filter(|pem| !pem.trim().is_empty()) {
+        Some(pem) => builder.dangerous().with_custom_certificate_verifier(Arc::new(pinned::Pinned::from_pem(pem)?)),
+        None => builder.with_root_certificates(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }),
     }
-    Ok(rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
+    .with_no_client_auth())
 }
 
 /// Link-local addresses, where clouds keep their machines' own credentials, and those that are no host's.

@@ -56,12 +56,20 @@ pub(crate) async fn handle(core: &Core, call: &Call<'_>) -> Result<Response> {
             revoke(core, call, found).await
         }
         ("revoke-accessor", op) if op.is_write() => {
-            let row = by_accessor(core, &fields, rest).await?;
+            let row = match by_accessor(core, &fields, rest).await {
+                // What is gone already is as gone as it was asked to be.
+                Err(IdentityError::Invalid(text)) if text == UNKNOWN_ACCESSOR => {
+                    let warning = "No token found with this accessor".to_owned();
+                    return Ok(Response::empty().with_warnings(vec![warning]));
+                }
+                found => found?,
+            };
             core.end_branches(&call.actor(), "token.revoke", vec![row]).await?;
             Ok(Response::empty())
         }
         ("revoke-orphan", op) if op.is_write() => {
-            let row = by_id(core, &given(&fields, rest)?).await?;
+            let found = core.find(&given(&fields, rest)?).await?;
+            let (row, _) = found.ok_or_else(|| IdentityError::invalid("token to revoke not found"))?;
             core.end_alone(&call.actor(), (*row).clone()).await?;
             Ok(Response::empty())
         }
@@ -98,8 +106,10 @@ async fn by_id(core: &Core, token: &str) -> Result<Arc<TokenRow>> {
     Ok(core.find(token).await?.ok_or(IdentityError::Denied("bad token"))?.0)
 }
 
+const UNKNOWN_ACCESSOR: &str = "invalid accessor";
+
 fn unknown_accessor() -> IdentityError {
-    IdentityError::invalid("invalid accessor")
+    IdentityError::invalid(UNKNOWN_ACCESSOR)
 }
 
 async fn by_accessor(core: &Core, fields: &Fields<'_>, in_path: &str) -> Result<TokenRow> {

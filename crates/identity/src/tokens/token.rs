@@ -103,7 +103,7 @@ impl Token {
             "path": self.path,
             "meta": if self.meta.is_empty() { Value::Null } else { json!(self.meta) },
             "display_name": self.display_name,
-            "num_uses": self.num_uses.max(0),
+            "num_uses": self.num_uses,
             "orphan": self.parent.is_none(),
             "creation_time": self.issued,
             "creation_ttl": self.creation_ttl,

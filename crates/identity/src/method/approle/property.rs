@@ -64,7 +64,12 @@ const PROPERTIES: [Property; 16] = [
         read: |r| json!(r.secret_id_ttl),
         reset: Some(|r| r.secret_id_ttl = 0),
     },
-    Property { path: "period", field: "period", read: |r| json!(r.token.period), reset: Some(|r| r.token.period = 0) },
+    Property {
+        path: "period",
+        field: "token_period",
+        read: |r| json!(r.token.period),
+        reset: Some(|r| r.token.period = 0),
+    },
     Property {
         path: "token-period",
         field: "token_period",

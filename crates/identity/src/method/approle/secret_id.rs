@@ -166,7 +166,8 @@ fn within_role(given: Option<Vec<Cidr>>, role: &[Cidr], name: &str) -> Result<Ve
 /// `LIST role/NAME/secret-id`: the accessors.
 pub(super) async fn list(core: &Core, call: &Call<'_>, name: &str) -> Result<Response> {
     let shelf = core.shelf(call.mount);
-    let role = role::needed(&shelf, name).await?.value;
+    let role = role::get(&shelf, name).await?;
+    let role = role.ok_or_else(|| IdentityError::invalid(format!("role {name:?} does not exist")))?.value;
     Response::keys(shelf.list(&accessor_place(&role, "")).await?)
 }
 

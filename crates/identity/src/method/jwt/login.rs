@@ -92,7 +92,11 @@ pub(super) async fn finish(
 ) -> Result<Response> {
     check_bound(role, claims)?;
     let user_claim = &role.user_claim;
-    let user = if role.user_claim_json_pointer { claims.get(user_claim) } else { claims.0.get(user_claim).filter(|v| !v.is_null()) };
+    let user = if role.user_claim_json_pointer {
+        claims.get(user_claim)
+    } else {
+        claims.0.get(user_claim).filter(|v| !v.is_null())
+    };
     let user = match user {
         Some(Value::String(user)) if !user.is_empty() => user.clone(),
         Some(_) => {

@@ -54,9 +54,6 @@ pub(super) async fn auth_url(core: &Core, call: &Call<'_>) -> Result<Response> {
         return refused;
     }
     let provider = core.keys.provider(core, &config.source()?).await?;
-    if provider.authorization_endpoint.is_empty() {
-        return Err(IdentityError::Remote("the provider names no authorization endpoint".into()));
-    }
     let client = fields.text("client_nonce")?.filter(|n| !n.is_empty());
     let state = State {
         mount: call.mount.id.clone(),
@@ -89,7 +86,10 @@ pub(super) async fn auth_url(core: &Core, call: &Call<'_>) -> Result<Response> {
     }
     let joint = if provider.authorization_endpoint.contains('?') { '&' } else { '?' };
     let url = format!("{}{joint}{}", provider.authorization_endpoint, form(&query).as_str());
-    Ok(Response::data(json!({ "auth_url": url })))
+    // As Vault, which answers with what it has; the caller is told what is missing.
+    let missing = provider.authorization_endpoint.is_empty();
+    let warning = missing.then(|| "the provider's discovery names no authorization endpoint".to_owned());
+    Ok(Response::data(json!({ "auth_url": url })).with_warnings(warning.into_iter().collect()))
 }
 
 pub(super) async fn callback(kind: &'static str, core: &Core, call: &Call<'_>) -> Result<Response> {
