@@ -33,7 +33,8 @@ pub(crate) struct Inner {
     pub(crate) store: Store,
     web: Arc<dyn Web>,
     ready: RwLock<Option<Arc<Ready>>>,
-    initialized: watch::Sender<bool>,
+    /// Whether there is a vault for the rest of the server.
+    pub(crate) initialized: watch::Sender<bool>,
     /// One initialisation at a time.
     pub(crate) initializing: tokio::sync::Mutex<()>,
 }
@@ -82,18 +83,20 @@ impl VaultApi {
 
     /// Gives it the vault, sealed or not. Does nothing when it has one.
     pub async fn attach(&self, vault: Vault) -> credentialflow_identity::Result<()> {
-        self.0.attach(vault).await
+        self.0.attach(vault).await?;
+        self.0.initialized.send_replace(true);
+        Ok(())
     }
 
     /// The vault, as soon as somebody initialised it through this API or [`VaultApi::attach`] gave it one.
     pub async fn vault(&self) -> Vault {
         let mut initialized = self.0.initialized.subscribe();
         loop {
+            // The sender lives as long as this handle.
+            let _ = initialized.wait_for(|done| *done).await;
             if let Some(ready) = self.0.ready() {
                 return ready.vault.clone();
             }
-            // The sender lives as long as this handle.
-            let _ = initialized.changed().await;
         }
     }
 
@@ -132,7 +135,6 @@ impl Inner {
             prepared: AtomicBool::new(false),
         };
         *self.ready.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(ready));
-        self.initialized.send_replace(true);
         Ok(())
     }
 }

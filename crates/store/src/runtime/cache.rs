@@ -1,8 +1,8 @@
 //! Rows of the run-time tables in memory, still sealed. Bounded by bytes; knows nothing about SQL.
 //!
 //! Two generations: what is used moves to the young one; when that holds half of the shard's share,
-//! the old one is dropped. A shard counts its removals, so that a value read before a removal is not
-//! put in after it.
+//! the old one is dropped. A shard counts its changes, so that a value read before a change is not put
+//! in after it.
 
 use super::TokenRow;
 use std::collections::HashMap;
@@ -19,6 +19,8 @@ const OVERHEAD: usize = 160;
 pub(crate) enum Cached {
     Entry(Arc<[u8]>, i64),
     Token(Arc<TokenRow>),
+    /// It was looked for, and there is nothing.
+    Nothing,
 }
 
 impl Cached {
@@ -26,6 +28,7 @@ impl Cached {
         OVERHEAD
             + match self {
                 Self::Entry(bytes, _) => bytes.len(),
+                Self::Nothing => 0,
                 Self::Token(row) => row.sealed.len() + row.path.len() + 200,
             }
     }
@@ -38,13 +41,13 @@ pub(crate) struct Cache {
 
 #[derive(Default)]
 struct Shard {
-    removals: u64,
+    changes: u64,
     young: HashMap<Box<str>, Cached>,
     old: HashMap<Box<str>, Cached>,
     young_bytes: usize,
 }
 
-/// How many removals a shard had counted.
+/// How many changes a shard had counted.
 #[derive(Clone, Copy)]
 pub(crate) struct Mark(u64);
 
@@ -53,9 +56,16 @@ impl Cache {
         Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), hasher: RandomState::new() }
     }
 
+    fn place(&self, key: &str) -> usize {
+        self.hasher.hash_one(key) as usize % SHARDS
+    }
+
+    fn at(&self, place: usize) -> MutexGuard<'_, Shard> {
+        self.shards[place].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn shard(&self, key: &str) -> MutexGuard<'_, Shard> {
-        let at = self.hasher.hash_one(key) as usize % SHARDS;
-        self.shards[at].lock().unwrap_or_else(PoisonError::into_inner)
+        self.at(self.place(key))
     }
 
     /// The row, or the mark to put it in with after it was read.
@@ -69,42 +79,63 @@ impl Cache {
                 shard.put(key, found.clone());
                 Ok(found)
             }
-            None => Err(Mark(shard.removals)),
+            None => Err(Mark(shard.changes)),
         }
     }
 
     pub(crate) fn mark(&self, key: &str) -> Mark {
-        Mark(self.shard(key).removals)
+        Mark(self.shard(key).changes)
     }
 
-    /// Puts a row in, unless something of its shard was removed since the mark.
+    /// Puts in a row that was read, unless something of its shard changed since the mark.
     pub(crate) fn insert(&self, key: &str, value: Cached, mark: Mark) {
         let mut shard = self.shard(key);
-        if shard.removals == mark.0 {
-            shard.old.remove(key);
+        if shard.changes == mark.0 {
+            shard.forget(key);
             shard.put(key.into(), value);
+        }
+    }
+
+    /// Takes over what a transaction made of its rows (`None`: gone). The marks are from before the
+    /// transaction; a row of a shard that somebody else changed since is only forgotten.
+    pub(crate) fn replace(&self, rows: impl IntoIterator<Item = (String, Option<Cached>, Mark)>) {
+        let mut own = [0u64; SHARDS];
+        for (key, value, mark) in rows {
+            let place = self.place(&key);
+            let mut shard = self.at(place);
+            let alone = shard.changes == mark.0 + own[place];
+            shard.changes += 1;
+            own[place] += 1;
+            shard.forget(&key);
+            if let Some(value) = value.filter(|_| alone) {
+                shard.put(key.into(), value);
+            }
         }
     }
 
     pub(crate) fn remove(&self, key: &str) {
         let mut shard = self.shard(key);
-        shard.removals += 1;
-        if let Some(gone) = shard.young.remove(key) {
-            shard.young_bytes = shard.young_bytes.saturating_sub(key.len() + gone.size());
-        }
-        shard.old.remove(key);
+        shard.changes += 1;
+        shard.forget(key);
     }
 
     pub(crate) fn clear(&self) {
         for shard in &self.shards {
             let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            let removals = shard.removals + 1;
-            *shard = Shard { removals, ..Shard::default() };
+            let changes = shard.changes + 1;
+            *shard = Shard { changes, ..Shard::default() };
         }
     }
 }
 
 impl Shard {
+    fn forget(&mut self, key: &str) {
+        if let Some(gone) = self.young.remove(key) {
+            self.young_bytes = self.young_bytes.saturating_sub(key.len() + gone.size());
+        }
+        self.old.remove(key);
+    }
+
     fn put(&mut self, key: Box<str>, value: Cached) {
         let size = key.len() + value.size();
         if size > BYTES / SHARDS / 4 {
@@ -145,6 +176,33 @@ mod tests {
         assert_eq!(entry(&cache, "a"), Some(2));
         cache.clear();
         assert_eq!(entry(&cache, "a"), None);
+    }
+
+    #[test]
+    fn what_a_transaction_wrote_is_never_hidden_by_what_was_there_before() {
+        let cache = Cache::new();
+        let value = |revision| Cached::Entry(Arc::from([1].as_slice()), revision);
+        let keys: Vec<String> = (0..1000).map(|i| format!("k{i}")).collect();
+        for key in &keys {
+            cache.insert(key, value(1), cache.mark(key));
+        }
+        // Many rows of one shard in one transaction, removals among them.
+        let rows: Vec<_> = keys.iter().map(|k| (k.clone(), cache.mark(k))).collect();
+        let changed = rows.into_iter().enumerate().map(|(i, (k, mark))| (k, (i % 3 > 0).then(|| value(2)), mark));
+        cache.replace(changed);
+        for (i, key) in keys.iter().enumerate() {
+            assert_eq!(entry(&cache, key), (i % 3 > 0).then_some(2));
+        }
+        // A reader that looked before the transaction does not bring the old value back.
+        let (seen, before) = (cache.mark("k1"), cache.mark("k1"));
+        cache.replace([("k1".to_owned(), Some(value(3)), before)]);
+        cache.insert("k1", value(2), seen);
+        assert_eq!(entry(&cache, "k1"), Some(3));
+        // Another writer came between: forgotten, not kept as it was.
+        let before = cache.mark("k1");
+        cache.remove("k1");
+        cache.replace([("k1".to_owned(), Some(value(4)), before)]);
+        assert_eq!(entry(&cache, "k1"), None);
     }
 
     #[test]

@@ -26,13 +26,13 @@ impl Store {
         let key = entry_key(space, path);
         let mark = match self.cache().get(&key) {
             Ok(Cached::Entry(sealed, revision)) => return Ok(Some(EntryRow { sealed, revision })),
+            Ok(Cached::Nothing) => return Ok(None),
             Ok(Cached::Token(_)) => self.cache().mark(&key),
             Err(mark) => mark,
         };
         let found = read(&mut *self.reader().await?, space, path).await?;
-        if let Some(row) = &found {
-            self.cache().insert(&key, Cached::Entry(row.sealed.clone(), row.revision), mark);
-        }
+        let kept = found.as_ref().map_or(Cached::Nothing, |row| Cached::Entry(row.sealed.clone(), row.revision));
+        self.cache().insert(&key, kept, mark);
         Ok(found)
     }
 

@@ -160,12 +160,10 @@ async fn commit(store: &Store, units: &[Unit]) -> Result<Vec<Result<i64>>> {
     if emptied.is_empty() {
         // The last operation on a row is how it is now.
         let last: HashMap<String, Option<Cached>> = written.into_iter().collect();
-        for (key, value) in last {
-            match (value, marks.get(&key)) {
-                (Some(value), Some(mark)) => store.cache().insert(&key, value.at(revision), *mark),
-                _ => store.cache().remove(&key),
-            }
-        }
+        store.cache().replace(last.into_iter().filter_map(|(key, value)| {
+            let mark = *marks.get(&key)?;
+            Some((key, value.map(|v| v.at(revision)), mark))
+        }));
     } else {
         store.cache().clear();
     }

@@ -45,11 +45,12 @@ impl Store {
         let key = token_key(id_hash);
         let mark = match self.cache().get(&key) {
             Ok(Cached::Token(row)) => return Ok(Some(row)),
-            Ok(Cached::Entry(..)) => self.cache().mark(&key),
+            Ok(Cached::Entry(..) | Cached::Nothing) => self.cache().mark(&key),
             Err(mark) => mark,
         };
         let sql = format!("SELECT {COLUMNS} FROM tokens WHERE id_hash = $1");
         let found = self.one_token(&sql, |q| q.bind(id_hash.to_vec())).await?.map(Arc::new);
+        // That there is none is not remembered: guesses must not push out what is in use.
         if let Some(row) = &found {
             self.cache().insert(&key, Cached::Token(row.clone()), mark);
         }

@@ -127,6 +127,8 @@ async fn init(api: &Inner, request: &Request) -> Result<Answer> {
     ready.is_open().await?;
     let root = ready.identity.create_root_token(anonymous(request)).await?;
     made.vault.seal();
+    // Only now may the rest of the server look at it: it would find a vault that is sealed under its hands.
+    api.initialized.send_replace(true);
     let bytes: Vec<SecretValue> = made.shares.iter().filter_map(bytes_of).collect();
     Ok(Answer::raw(json!({
         "keys": bytes.iter().map(hex).collect::<Vec<_>>(),
