@@ -18,6 +18,13 @@ impl WriteTx {
 
     /// Sets a setting, replacing what was there.
     pub async fn put_setting(&mut self, name: &str, value: &[u8]) -> Result<()> {
+        self.put_note(name, value).await?;
+        self.changed(ChangeKind::Settings, name);
+        Ok(())
+    }
+
+    /// As [`WriteTx::put_setting`], for what nobody has to take in: the change feed is not told.
+    pub async fn put_note(&mut self, name: &str, value: &[u8]) -> Result<()> {
         sqlx::query(
             "INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
         )
@@ -25,7 +32,6 @@ impl WriteTx {
         .bind(value.to_vec())
         .execute(self.connection())
         .await?;
-        self.changed(ChangeKind::Settings, name);
         Ok(())
     }
 

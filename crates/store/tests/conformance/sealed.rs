@@ -78,11 +78,14 @@ fn check(database: Database) {
         assert!(!tx.replace_sealed(&CREDENTIAL_VERSIONS, &stale, b"b2 again", 8).await.unwrap(), "written since");
         stale.key = key("gone", 1);
         assert!(!tx.replace_sealed(&CREDENTIAL_VERSIONS, &stale, b"x", 8).await.unwrap());
+        tx.put_note("job", b"one").await.unwrap();
+        tx.put_note("job", b"two").await.unwrap();
         tx.audit("test", "test", json!({}));
         tx.commit().await.unwrap();
         let row = store.credential_version("b", 2).await.unwrap().unwrap();
         assert_eq!((row.sealed.as_deref(), row.keyring_id), (Some(&b"b2 anew"[..]), 7));
         assert_eq!(store.latest_change().await.unwrap(), feed, "its meaning is the same");
+        assert_eq!(store.setting("job").await.unwrap().as_deref(), Some(&b"two"[..]));
 
         // Keyed hashes are counted while they count.
         let mut tx = store.begin(&admin()).await.unwrap();

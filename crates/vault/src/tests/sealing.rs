@@ -275,6 +275,7 @@ async fn every_value_is_sealed_anew_whenever_the_process_is_ended() {
 
     assert!(!first.reseal_step(TABLES).await.unwrap(), "nothing to do before a rotation");
     assert_eq!(first.rotate_keyring(&actor()).await.unwrap(), 2);
+    let feed = store.latest_change().await.unwrap();
     // Written after the rotation: under the new key, and not to be touched again.
     create(&store, &first, &credential("new", Engine::Static), "new").await;
     drop(first);
@@ -293,6 +294,9 @@ async fn every_value_is_sealed_anew_whenever_the_process_is_ended() {
         assert_eq!(vault.current_value(&"c449".parse().unwrap()).await.unwrap().expose(), b"value 449");
     }
     assert_eq!(steps, 3);
+    // The one credential's change and each process's reservation of seals; no batch made nodes read anything.
+    let reserved = actions(&store).await.iter().filter(|action| *action == "keyring.reserve").count() as i64;
+    assert!(store.latest_change().await.unwrap() <= feed + 1 + reserved);
     let vault = restarted(&store, seal_input()).await;
     let status = vault.reseal_status(TABLES).await.unwrap().unwrap();
     assert_eq!((status.resealed, status.unreadable, status.looked_at), (VALUES as u64 - 1, 1, VALUES as u64 + 1));
