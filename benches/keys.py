@@ -2,7 +2,8 @@
 """What a million keys cost a request: two servers side by side, one with one key and one with a million.
 
 Both get the same load from the same script, keys drawn at random; the rounds take turns, so that whatever else the
-machine does falls on both. CPU of the whole process, from /proc. Needs nginx and wrk.
+machine does falls on both. CPU of the whole process over the whole time, from /proc: also what is written between the
+rounds about them. Needs nginx and wrk.
 
 The keys are written into the database as a million creations would leave it, but with one secret, so that the keyed
 hash can be copied: `cargo xtask bench keys` runs this with the shipped binary. `--keys N --rounds N --seconds N`.
@@ -14,7 +15,6 @@ import pathlib
 import random
 import re
 import sqlite3
-import statistics
 import subprocess
 import sys
 import time
@@ -120,14 +120,12 @@ def memory(pid):
 
 
 def load(made):
-    """One round; CPU microseconds a request."""
-    before = cpu(made.process.pid)
+    """One round; how many requests were answered."""
     url = "http://%s:%d/item" % made.gateway_address
     command = ["wrk", "-t1", "-c32", f"-d{arguments.seconds}s", "-s", str(made.script), url]
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "Non-2xx" not in told, told
-    requests = int(re.search(r"(\d+) requests in", told)[1])
-    return [(after - earlier) / requests * 1e6 for earlier, after in zip(before, cpu(made.process.pid))]
+    return int(re.search(r"(\d+) requests in", told)[1])
 
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -149,16 +147,19 @@ upstream = subprocess.Popen(
 )
 servers = [server("one", port, 1), server("many", port, arguments.keys)]
 weights = [memory(s.process.pid) for s in servers]
-rounds = [[], []]
+begun = [cpu(s.process.pid) for s in servers]
+requests = [0, 0]
 for n in range(arguments.rounds):
     for i in (0, 1) if n % 2 == 0 else (1, 0):
-        rounds[i].append(load(servers[i]))
-print(f"| keys | CPU us/request, median | user | system | memory before the load, MiB |\n|---:|---:|---:|---:|---:|")
-for count, took, weight in zip((1, arguments.keys), rounds, weights):
-    whole, user, system = (statistics.median(f(r) for r in took) for f in (sum, lambda r: r[0], lambda r: r[1]))
-    print(f"| {count} | {whole:.2f} | {user:.2f} | {system:.2f} | {weight / 1024:.0f} |")
-ratios = [sum(many) / sum(one) for one, many in zip(*rounds)]
-print(f"a request with {arguments.keys} keys costs {statistics.median(ratios):.3f} of one with one key (paired, median)")
+        requests[i] += load(servers[i])
+print("| keys | CPU us/request | user | system | memory before the load, MiB |\n|---:|---:|---:|---:|---:|")
+costs = []
+for count, made, before, answered, weight in zip((1, arguments.keys), servers, begun, requests, weights):
+    user, system = ((now - then) / answered * 1e6 for then, now in zip(before, cpu(made.process.pid)))
+    costs.append(user + system)
+    print(f"| {count} | {user + system:.2f} | {user:.2f} | {system:.2f} | {weight / 1024:.0f} |")
+calling = min(arguments.active or arguments.keys, arguments.keys)
+print(f"a request with {arguments.keys} keys, of which {calling} call, costs {costs[1] / costs[0]:.3f} of one with one key")
 print(f"memory a key: {(weights[1] - weights[0]) * 1024 / arguments.keys:.0f} bytes")
 for made in servers:
     made.stop()

@@ -1,12 +1,13 @@
 //! What a key costs: checked with one key and with a million and walked over at a start, measured inside the crates;
 //! and a whole request with one key and with a million, from outside.
 
-use crate::{product, repo};
+use crate::{need, product, repo};
 use anyhow::{Context as _, Result, bail};
 use std::process::{Command, Stdio};
 
 /// Runs the crates' own measurements.
 pub fn run(profile: &str) -> Result<()> {
+    need::all(need::BENCH)?;
     product::build(profile)?;
     for active in ["1000", "1000000"] {
         let status = Command::new("python3")
