@@ -1,7 +1,5 @@
 //! The engines over a real store: what is written is read, raced writes lose nothing, nothing lies open.
 
-#![expect(clippy::unwrap_used, reason = "a test says no more than where it failed")]
-
 mod database;
 
 use crate::engine::Engine;

@@ -1,7 +1,5 @@
 //! The API over a real store, through its router: as a client sees it.
 
-#![expect(clippy::unwrap_used, reason = "a test says no more than where it failed")]
-
 use crate::VaultApi;
 use axum::body::Body;
 use credentialflow_identity::ports::NoWeb;

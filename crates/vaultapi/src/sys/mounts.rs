@@ -151,7 +151,7 @@ async fn tune(cx: &Context<'_>, side: Side, path: &str) -> Result<Answer> {
     }
     let options = fields::texts(data, "options")?.unwrap_or_default();
     if options.get("version").is_some_and(|v| {
-        Some(v) != changed.options.get("version") && !(v == "1" && !changed.options.contains_key("version"))
+        Some(v) != changed.options.get("version") && (v != "1" || changed.options.contains_key("version"))
     }) {
         return Err(ApiError::invalid("the version of a key-value mount cannot be changed; mount another one"));
     }

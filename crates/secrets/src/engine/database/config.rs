@@ -78,10 +78,13 @@ pub(crate) fn told(error: TargetError) -> SecretsError {
     SecretsError::invalid(error.to_string())
 }
 
+/// A target with the revision of the configuration it was opened by.
+type Kept = (i64, Arc<dyn Target>);
+
 /// The connections to the databases of all mounts; one for a process.
 #[derive(Default)]
 pub struct Databases {
-    open: Mutex<HashMap<(String, String), (i64, Arc<dyn Target>)>>,
+    open: Mutex<HashMap<(String, String), Kept>>,
 }
 
 impl std::fmt::Debug for Databases {
