@@ -1,4 +1,5 @@
-//! Runs the suites of `e2e/`: every `e2e/NN-name/run`, in order, each against the built binary.
+//! Runs the suites of `e2e/` against the built binary: every `e2e/NN-name/run`, two at a time, then every
+//! `e2e/drill-name/run`, one after the other.
 //!
 //! A suite is an executable that gets these variables, prints what it does, ends with a line
 //! `N passed, M failed` and exits 0 when nothing failed:
@@ -15,11 +16,20 @@
 
 use super::{checks::PROFILE, context::Context, suites::Count};
 use crate::{need, repo, say};
-use anyhow::Result;
-use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, time::Instant};
+use anyhow::{Result, bail};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    thread,
+    time::Instant,
+};
 
 /// Minutes one suite may take.
 const LIMIT: u64 = 10;
+/// Suites that run at the same time: much of theirs is waiting.
+const AT_ONCE: usize = 2;
 /// Minutes one drill may take.
 const SLOW_LIMIT: u64 = 60;
 
@@ -38,30 +48,52 @@ pub fn run(context: &Context) -> Result<Count> {
     crate::web::install()?;
     let cache = repo::target().join("e2e-cache");
     fs::create_dir_all(&cache)?;
-    let mut sum = Count::default();
-    for suite in suites {
-        let started = Instant::now();
-        let name = format!("{}", suite.strip_prefix(repo::root()).unwrap_or(&suite).display());
-        let folder = repo::fresh_dir("e2e")?;
-        let mut command = context.command(&suite.to_string_lossy(), &[]);
-        command
-            .env("CREDENTIALFLOW_BIN", repo::binary(PROFILE))
-            .env("CREDENTIALFLOW_ROOT", repo::root())
-            .env("E2E_TMP", &folder)
-            .env("E2E_CACHE", &cache);
-        if context.slow {
-            command.env("E2E_SLOW", "1");
-        }
-        let limit = if name.ends_with("-slow") { SLOW_LIMIT } else { LIMIT };
-        let count = context.run(&name.replace('/', "-"), command, limit)?;
-        if count.failed == 0 {
-            fs::remove_dir_all(&folder)?;
-        }
-        let verdict = if count.failed == 0 { "ok" } else { "FAILED" };
-        say::note(&format!("    {name:<32} {:>5}  {verdict}", say::seconds(started.elapsed())));
-        sum = sum + count;
+    // Drills measure and judge figures, so each has the machine to itself.
+    let (drills, others): (Vec<_>, Vec<_>) = suites.into_iter().partition(|s| is_drill(s));
+    let waiting = Mutex::new(others.into_iter());
+    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let lane = || -> Result<Count> {
+        std::iter::from_fn(next).try_fold(Count::default(), |sum, s| Ok(sum + suite(context, &s, &cache)?))
+    };
+    let mut sum = thread::scope(|scope| {
+        let lanes: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(lane)).collect();
+        lanes
+            .into_iter()
+            .map(|l| l.join().unwrap_or_else(|_| bail!("a suite's thread panicked")))
+            .try_fold(Count::default(), |sum, count| Ok::<_, anyhow::Error>(sum + count?))
+    })?;
+    for drill in drills {
+        sum = sum + suite(context, &drill, &cache)?;
     }
     Ok(sum)
+}
+
+fn is_drill(suite: &Path) -> bool {
+    let folder = suite.parent().and_then(Path::file_name);
+    folder.is_some_and(|name| name.as_encoded_bytes().starts_with(b"drill-"))
+}
+
+fn suite(context: &Context, suite: &Path, cache: &Path) -> Result<Count> {
+    let started = Instant::now();
+    let name = format!("{}", suite.strip_prefix(repo::root()).unwrap_or(suite).display());
+    let folder = repo::fresh_dir("e2e")?;
+    let mut command = context.command(&suite.to_string_lossy(), &[]);
+    command
+        .env("CREDENTIALFLOW_BIN", repo::binary(PROFILE))
+        .env("CREDENTIALFLOW_ROOT", repo::root())
+        .env("E2E_TMP", &folder)
+        .env("E2E_CACHE", cache);
+    if context.slow {
+        command.env("E2E_SLOW", "1");
+    }
+    let limit = if name.ends_with("-slow") { SLOW_LIMIT } else { LIMIT };
+    let count = context.run(&name.replace('/', "-"), command, limit)?;
+    if count.failed == 0 {
+        fs::remove_dir_all(&folder)?;
+    }
+    let verdict = if count.failed == 0 { "ok" } else { "FAILED" };
+    say::note(&format!("    {name:<32} {:>5}  {verdict}", say::seconds(started.elapsed())));
+    Ok(count)
 }
 
 fn executables(name: &str) -> Vec<PathBuf> {
