@@ -1,7 +1,7 @@
 //! The memory callers can make one worker hold: a budget over what grows with them.
 //!
-//! Counted are the requests running over HTTP/2 with what they may have received and not read, the
-//! pieces of their answers that wait for a caller to read them, and the bodies of model calls and of
+//! Counted are the requests running over HTTP/2, what their connections may have received of their
+//! bodies and not read, the pieces of their answers that wait for a caller to read them, and the bodies of model calls and of
 //! their answers, which are kept whole. HTTP/1.1 connections are not counted: each holds a few buffers
 //! of fixed size, and their number has its own limit.
 //!
@@ -39,8 +39,13 @@ impl Budget {
 
     /// Takes bytes from it.
     pub fn take(self: &Rc<Self>, bytes: u64) -> Result<Charge, OverBudget> {
-        let mut charge = Charge { budget: self.clone(), bytes: 0 };
+        let mut charge = self.nothing();
         charge.set(bytes).map(|()| charge)
+    }
+
+    /// Takes nothing for now.
+    pub fn nothing(self: &Rc<Self>) -> Charge {
+        Charge { budget: self.clone(), bytes: 0 }
     }
 
     fn held(&self) -> u64 {

@@ -90,7 +90,7 @@ pub(super) async fn relay<C: Caller>(
         scrub,
         usage: request.chat.as_mut().map(|c| &mut c.usage).filter(|_| success && !encoded),
         is_stream,
-        kept: worker.budget.take(0).map_err(|_| Refused::new(OutcomeReason::Overloaded))?,
+        kept: worker.budget.nothing(),
     };
 
     let rules = matched.plan(view).headers.as_ref().map(|h| &h.response);

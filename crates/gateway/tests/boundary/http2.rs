@@ -7,7 +7,16 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Full, combinators::BoxBody};
 use hyper::body::{Body, Frame, Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use std::{convert::Infallible, pin::Pin, task::Poll, time::Duration};
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    task::Poll,
+    time::Duration,
+};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
@@ -45,6 +54,20 @@ impl Body for Pieces {
         }
         self.0 -= 1;
         Poll::Ready(Some(Ok(Frame::data(Bytes::from(vec![b'z'; 1 << 16])))))
+    }
+}
+
+/// A body of which nothing ever comes.
+pub struct Never;
+
+impl Body for Never {
+    type Data = Bytes;
+    type Error = Infallible;
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Pending
     }
 }
 
@@ -242,6 +265,69 @@ async fn large_bodies_keep_to_flow_control() {
     assert_eq!(world.gateway.load().1, 1);
     drop(unread);
     world.outcome(R::CallerClosed).await;
+    drop(sender);
+    world.done().await;
+}
+
+/// Pieces of 64 KiB without end, counted.
+struct Endless(Arc<AtomicUsize>);
+
+impl Body for Endless {
+    type Data = Bytes;
+    type Error = Infallible;
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0.fetch_add(1, Relaxed);
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[b'z'; 1 << 16])))))
+    }
+}
+
+#[tokio::test]
+async fn uploads_that_stall_do_not_stop_another() {
+    const STALLED: usize = 8;
+    const LARGE: usize = 10 << 20;
+    let upstream = FakeUpstream::start(|mut peer| async move {
+        while let Some(mut request) = peer.head().await {
+            if request.target() == "/stalled" {
+                return std::future::pending().await;
+            }
+            peer.wire.body(&mut request).await;
+            peer.send(answer(200, "", &request.body.len().to_string())).await;
+        }
+    })
+    .await;
+    let yaml = usual(&[upstream.url()], "", ", max_body: 1GiB");
+    let mut setup = Setup::new(yaml.replace("response: 500ms, idle: 500ms", "response: 60s, idle: 60s"));
+    setup.settings.body_timeout = Duration::from_secs(60);
+    let world = setup.start();
+    let mut sender = caller(&world).await;
+    let pieces = Arc::new(AtomicUsize::new(0));
+    let stalled: Vec<_> = (0..STALLED)
+        .map(|_| {
+            let mut upload = request("POST", "/stalled", "");
+            *upload.body_mut() = Endless(pieces.clone()).boxed();
+            tokio::spawn(sender.send_request(upload))
+        })
+        .collect();
+    upstream.until(|c| c.requests == STALLED).await;
+    // Until all of them have filled what lies between them and their upstream.
+    let mut seen = 0;
+    while seen == 0 || seen != pieces.load(Relaxed) {
+        seen = pieces.load(Relaxed);
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    let mut upload = request("POST", "/", "");
+    *upload.body_mut() = Pieces(LARGE >> 16).boxed();
+    let answer = within(sender.send_request(upload)).await.unwrap();
+    assert_eq!(text(answer).await, LARGE.to_string());
+    world.outcome(R::Served).await;
+    assert_eq!(world.gateway.load().1, STALLED as u64, "the others still wait");
+    stalled.iter().for_each(|s| s.abort());
+    for _ in 0..STALLED {
+        world.outcome(R::CallerClosed).await;
+    }
     drop(sender);
     world.done().await;
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     harness::*,
-    http2::{caller, request},
+    http2::{Never, caller, request},
     models,
 };
 use credentialflow_model::OutcomeReason as R;
@@ -93,6 +93,41 @@ async fn bodies_announced_over_http2_count_before_they_are_sent() {
         free(&world).await;
     }
     drop(sender);
+    world.done().await;
+}
+
+#[tokio::test]
+async fn bodies_that_never_come_share_their_connections_window() {
+    const STREAMS: usize = 100;
+    /// The connection's window, and what each request holds besides: a buffer and its head.
+    const WINDOW: u64 = 2 << 20;
+    const REQUEST: u64 = (32 << 10) + 1024;
+    let upstream = FakeUpstream::start(|mut peer| async move {
+        while peer.head().await.is_some() {
+            peer.wire.drain().await;
+        }
+    })
+    .await;
+    let mut setup = Setup::new(usual(&[upstream.url()], "", ""));
+    setup.settings.body_timeout = Duration::from_secs(30);
+    let world = setup.start();
+    let mut sender = caller(&world).await;
+    let waiting: Vec<_> = (0..STREAMS)
+        .map(|_| {
+            let mut upload = request("POST", "/", "");
+            *upload.body_mut() = Never.boxed();
+            tokio::spawn(sender.send_request(upload))
+        })
+        .collect();
+    upstream.until(|c| c.requests == STREAMS).await;
+    let held = world.gateway.memory().0;
+    assert!((WINDOW..WINDOW + STREAMS as u64 * REQUEST).contains(&held), "{held}");
+    waiting.iter().for_each(|w| w.abort());
+    for _ in 0..STREAMS {
+        world.outcome(R::CallerClosed).await;
+    }
+    drop(sender);
+    free(&world).await;
     world.done().await;
 }
 
