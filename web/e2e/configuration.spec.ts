@@ -100,6 +100,90 @@ test('of two who edit, the second sees what the first stored and decides', async
   expect((await stored()).spec.description).toBe('theirs again')
 })
 
+test('a change that is stored but not yet enforced everywhere is said to be so, and is not called a conflict', async ({ page, request }) => {
+  const { application, route, credential } = await world(request)
+  const unenforced = {
+    status: 503, contentType: 'application/problem+json',
+    json: { type: 'about:blank', title: 'The change is stored but not yet enforced everywhere', status: 503, code: 'not_yet_enforced', detail: 'the change is stored, but not every worker acknowledged it in time', applied: true },
+  }
+  await signedIn(page)
+  // Every kind is compared by the server: it knows what is meant, however it is written.
+  for (const path of [`applications/${application}`, `routes/${route}`, `credentials/${credential}`]) {
+    await page.goto(`/config/${path}`)
+    let release = () => {}
+    const held = new Promise<void>((resolve) => (release = resolve))
+    // The server stores it; only its answer is another one, and a late one.
+    await page.route(`**/api/v1/${path}`, async (on) => {
+      if (on.request().method() !== 'PUT') return on.fallback()
+      expect((await on.fetch()).status()).toBe(200)
+      await held
+      await on.fulfill(unenforced)
+    })
+    await edit(page, 'name:', '# for a while\ndescription: one\nname:')
+    await page.getByRole('button', { name: 'Save' }).click()
+    await expect(page.getByText('Saving…')).toBeVisible()
+    page.once('dialog', (dialog) => void dialog.dismiss())
+    await page.getByRole('link', { name: 'Call log', exact: true }).click()
+    await edit(page, 'description: one', 'description: two')
+    release()
+    const banner = page.getByRole('status').filter({ hasText: 'stored but not yet enforced everywhere' })
+    await expect(banner).toContainText('not every worker acknowledged it in time')
+    await expect(page.getByText('Not saved yet.')).toBeVisible()
+    await expect(page.getByText(/Saved; every|Somebody else|not saved\./)).toHaveCount(0)
+    await page.unroute(`**/api/v1/${path}`)
+
+    await banner.getByRole('button', { name: 'Check again' }).click()
+    await expect(banner).toHaveCount(0)
+    await expect(page.getByText('Not saved yet.')).toBeVisible()
+    await page.getByRole('button', { name: 'Save' }).click()
+    await expect(page.getByText('Saved; every worker enforces it.')).toBeVisible()
+    const answer = await request.get(`${control}/api/v1/${path}`, { headers: { authorization: `Bearer ${token}` } })
+    expect((await answer.json()).spec.description).toBe('two')
+  }
+
+  // The same for what is new.
+  const name = fresh('team')
+  await page.goto('/declare/teams')
+  await edit(page, 'name: payments', `name: ${name}`)
+  await page.route('**/api/v1/teams', async (on) => {
+    expect((await on.fetch()).status()).toBe(201)
+    await on.fulfill(unenforced)
+  })
+  await page.getByRole('button', { name: 'Declare it' }).click()
+  await expect(page.getByText('The change is stored but not yet enforced everywhere')).toBeVisible()
+  await page.unroute('**/api/v1/teams')
+  await page.getByRole('link', { name: `Open ${name}` }).click()
+  await expect(page.getByRole('heading', { level: 1, name })).toBeVisible()
+})
+
+test('a target is declared, listed, and reached from what keeps a credential', async ({ page, request }) => {
+  const [credential, target] = [fresh('credential'), fresh('target')]
+  const answer = await request.post(`${control}/api/v1/credentials`, {
+    data: { name: credential, engine: 'static', secret: fresh('secret') }, headers: { authorization: `Bearer ${token}` },
+  })
+  expect(answer.status(), await answer.text()).toBe(201)
+  await signedIn(page)
+  await page.goto('/config')
+  await page.getByRole('navigation', { name: 'Kinds' }).getByRole('link', { name: 'Targets' }).click()
+  await page.getByRole('link', { name: 'Declare a target' }).click()
+  await edit(page, 'name: orders-pg\n', `name: ${target}\n`)
+  await edit(page, 'credential: orders-pg-admin', `credential: ${credential}`)
+  await page.getByRole('button', { name: 'Declare it' }).click()
+  await expect(page.getByRole('heading', { level: 1, name: target })).toBeVisible()
+  await page.goto(`/config/targets?q=${target}`)
+  await expect(page.getByRole('region', { name: 'Targets' }).getByRole('row').filter({ hasText: target })).toContainText('postgresql at db.internal as credentialflow')
+
+  await page.goto(`/config/credentials/${credential}`)
+  await page.getByRole('button', { name: 'Delete' }).click()
+  await page.getByRole('dialog').getByRole('link', { name: `target ${target}` }).click()
+  await expect(page.getByRole('heading', { level: 1, name: target })).toBeVisible()
+  await page.getByRole('button', { name: 'Delete' }).click()
+  const dialog = page.getByRole('dialog', { name: `Delete ${target}` })
+  await dialog.getByRole('textbox').fill(target)
+  await dialog.getByRole('button', { name: 'Delete for good' }).click()
+  await expect(page.getByRole('heading', { level: 1, name: 'Targets' })).toBeVisible()
+})
+
 test('what is still named is not deleted, and what names it is a click away', async ({ page, request }) => {
   const { application, credential, route } = await world(request)
   await signedIn(page)

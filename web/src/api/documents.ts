@@ -5,13 +5,10 @@ import { api, ask, CSRF } from './client'
 import { Problem, unreachable } from './problem'
 import type { DeclaredKind, PlainKind } from './types'
 import { LIST_LIMIT } from './queries'
+import { asConfiguration, declaredName } from '@/lib/document'
+import { declare, save, type Attempt, type Server, type StoredDocument } from '@/lib/saving'
 
 const YAML = 'application/yaml'
-
-export interface StoredDocument {
-  text: string
-  tag: string
-}
 
 function path(kind: DeclaredKind, name: string): string {
   return `/api/v1/${kind}/${encodeURIComponent(name)}`
@@ -63,16 +60,35 @@ function useDocumentChange<Input, Output>(kind: DeclaredKind, change: (input: In
   })
 }
 
-/** Stores a document in place of the one with this tag; without a tag it is new. */
-export const useSaveDocument = (kind: DeclaredKind) =>
-  useDocumentChange(kind, async ({ name, text, tag }: { name?: string; text: string; tag?: string }) => {
-    const headers = { 'content-type': YAML, ...(tag && { 'if-match': tag }) }
-    const response = name === undefined
-      ? await send(`/api/v1/${kind}`, { method: 'POST', body: text, headers })
-      : await send(path(kind, name), { method: 'PUT', body: text, headers })
-    const { spec } = (await response.json()) as { spec: { name: string } }
-    return { name: spec.name, tag: response.headers.get('etag') ?? '*' }
-  })
+async function store(url: string, method: 'POST' | 'PUT', text: string, tag?: string) {
+  const response = await send(url, { method, body: text, headers: { 'content-type': YAML, ...(tag && { 'if-match': tag }) } })
+  const { spec } = (await response.json()) as { spec: { name: string } }
+  return { name: spec.name, tag: response.headers.get('etag') ?? '*' }
+}
+
+function server(kind: DeclaredKind, name: string): Server {
+  return {
+    put: async (text, tag) => (await store(path(kind, name), 'PUT', text, tag)).tag,
+    read: () => readDocument(kind, name).catch((error: unknown) => {
+      if (Problem.of(error).status === 404) return undefined
+      throw error
+    }),
+    // The server's own comparison: it knows what a text means, however it is written.
+    differs: async (text) => {
+      const documents = [{ file: name, text: asConfiguration(kind, text) }]
+      const { changes } = await ask(api.POST('/api/v1/config/plan', { body: { documents } }))
+      return changes.some((change) => change.kind === kind && change.name === name)
+    },
+  }
+}
+
+/** Stores a document in place of the one that was read. */
+export const useSaveDocument = (kind: DeclaredKind, name: string) =>
+  useDocumentChange(kind, (attempt: Attempt) => save(server(kind, name), attempt))
+
+/** Stores a document that is new. */
+export const useDeclareDocument = (kind: DeclaredKind) =>
+  useDocumentChange(kind, (text: string) => declare(async () => (await store(`/api/v1/${kind}`, 'POST', text)).name, declaredName(text)))
 
 export const useDeleteResource = (kind: DeclaredKind, name: string) =>
   useDocumentChange(kind, async (tag: string) => void (await send(path(kind, name), { method: 'DELETE', headers: { 'if-match': tag } })))

@@ -9,11 +9,12 @@ interface DocumentEditorProps {
   label: string
   text: string
   problems: Problem['problems']
+  readOnly?: boolean
   onChange: (text: string) => void
   onSave: () => void
 }
 
-export function DocumentEditor({ label, text, problems, onChange, onSave }: DocumentEditorProps) {
+export function DocumentEditor({ label, text, problems, readOnly, onChange, onSave }: DocumentEditorProps) {
   const area = useRef<HTMLTextAreaElement>(null)
   const gutter = useRef<HTMLDivElement>(null)
   const found = byLine(problems)
@@ -37,7 +38,7 @@ export function DocumentEditor({ label, text, problems, onChange, onSave }: Docu
           ))}
         </div>
         <textarea ref={area} aria-label={label} aria-invalid={problems.length > 0} aria-describedby={problems.length > 0 ? id : undefined}
-          value={text} rows={Math.min(Math.max(lineCount(text) + 1, 12), 32)} spellCheck={false} autoComplete="off" autoCapitalize="off" wrap="off"
+          readOnly={readOnly} value={text} rows={Math.min(Math.max(lineCount(text) + 1, 12), 32)} spellCheck={false} autoComplete="off" autoCapitalize="off" wrap="off"
           onKeyDown={keys} onChange={({ currentTarget: { value } }) => onChange(value)}
           onScroll={({ currentTarget: { scrollTop } }) => { if (gutter.current) gutter.current.scrollTop = scrollTop }} />
       </div>

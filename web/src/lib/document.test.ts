@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { byLine, declaredName, lineCount, lineRange } from './document'
+import { asConfiguration, byLine, declaredName, lineCount, lineRange } from './document'
 
 const problem = (line: number, path: string) => ({ at: { line, column: 1 }, path, code: 'c', detail: 'd' })
 
@@ -19,4 +19,9 @@ it('reads the name a document declares', () => {
   expect(declaredName('# a route\nname: orders  # ours\nmatch: {}')).toBe('orders')
   expect(declaredName('name: "a.b-c"')).toBe('a.b-c')
   expect(declaredName('match:\n  name: inner')).toBeUndefined()
+})
+
+it('makes a configuration of one document', () => {
+  expect(asConfiguration('teams', 'name: a\n\ndescription: |\n  b\n')).toBe('teams:\n-\n  name: a\n\n  description: |\n    b\n\n')
+  expect(asConfiguration('teams', '{ "name": "a" }')).toBe('teams:\n-\n  { "name": "a" }\n')
 })

@@ -1,5 +1,6 @@
 // A document being edited: where its lines are, and what was found wrong on which of them.
 import type { Problem } from '@/api/problem'
+import type { DeclaredKind } from '@/api/types'
 
 type Found = Problem['problems'][number]
 
@@ -25,4 +26,9 @@ export function lineRange(text: string, line: number): [number, number] {
 /** The name a document declares, as far as it can be seen without reading the whole of it. */
 export function declaredName(text: string): string | undefined {
   return /^name:\s*["']?([a-z0-9][a-z0-9._-]*)["']?\s*(#.*)?$/m.exec(text)?.[1]
+}
+
+/** A configuration that declares this one document. */
+export function asConfiguration(kind: DeclaredKind, text: string): string {
+  return `${kind}:\n-\n${text.replace(/^(?=.)/gm, '  ')}\n`
 }
