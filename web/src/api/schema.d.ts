@@ -899,6 +899,8 @@ export interface components {
         Applied: {
             /** @description The differences, now made; empty when everything was as declared. */
             changes: components["schemas"]["ChangeView"][];
+            /** @description Credentials whose value in the files is an old one; their value stayed. */
+            kept: components["schemas"]["KeptValue"][];
             /** @description Keys issued by this apply, each with its secret. The only answer that ever contains them. */
             keys: components["schemas"]["IssuedKey"][];
             published?: components["schemas"]["Published"] | null;
@@ -1577,6 +1579,21 @@ export interface components {
             updated: components["schemas"]["Timestamp"];
         };
         /**
+         * @description A value in the files that the credential had before and has no more. It is left alone, so that applying the same
+         *     files again does not take a rotation back; `credential rotate --value-from` brings it back on purpose.
+         */
+        KeptValue: {
+            /** @description The credential; the value it has now stays. */
+            credential: string;
+            /** @description The same in words. */
+            detail: string;
+            /**
+             * Format: int32
+             * @description The version that the files' value is.
+             */
+            version: number;
+        };
+        /**
          * @description A key issued to an application. Its secret is made by the server and shown once; declaring the
          *     key never contains it.
          */
@@ -2149,6 +2166,8 @@ export interface components {
         PlanView: {
             /** @description The differences; empty when everything is as declared. */
             changes: components["schemas"]["ChangeView"][];
+            /** @description Credentials whose value in the files is an old one; their value stays. */
+            kept: components["schemas"]["KeptValue"][];
             /**
              * Format: int64
              * @description How many resources stay as they are.

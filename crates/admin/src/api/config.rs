@@ -100,6 +100,18 @@ pub struct FieldChangeView {
     pub to: Option<serde_json::Value>,
 }
 
+/// A value in the files that the credential had before and has no more. It is left alone, so that applying the same
+/// files again does not take a rotation back; `credential rotate --value-from` brings it back on purpose.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct KeptValue {
+    /// The credential; the value it has now stays.
+    pub credential: String,
+    /// The version that the files' value is.
+    pub version: u32,
+    /// The same in words.
+    pub detail: String,
+}
+
 /// What an apply would do.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct PlanView {
@@ -107,6 +119,8 @@ pub struct PlanView {
     pub changes: Vec<ChangeView>,
     /// How many resources stay as they are.
     pub unchanged: u64,
+    /// Credentials whose value in the files is an old one; their value stays.
+    pub kept: Vec<KeptValue>,
 }
 
 /// What an apply did.
@@ -116,6 +130,8 @@ pub struct Applied {
     pub changes: Vec<ChangeView>,
     /// How many resources stayed as they are.
     pub unchanged: u64,
+    /// Credentials whose value in the files is an old one; their value stayed.
+    pub kept: Vec<KeptValue>,
     /// Keys issued by this apply, each with its secret. The only answer that ever contains them.
     pub keys: Vec<IssuedKey>,
     /// Rotations started because a value changed.

@@ -1,13 +1,19 @@
 //! From texts to a checked difference: read, merge with what is stored, check everything, resolve values.
 
-use crate::{AdminState, api::config::Configuration, catalogue, error::ApiError, write::CONTEXT};
+use crate::{
+    AdminState,
+    api::config::{Configuration, KeptValue},
+    catalogue,
+    error::ApiError,
+    write::CONTEXT,
+};
 use credentialflow_model::{
     Location, Name, Problem, Problems, ResourceSet, SecretReference, SecretValue,
     config::{Plan, SourceMap, check, plan, read_many},
     lifecycle::VersionState,
     resource::{Credential, Engine, Key, Kind, Resource},
 };
-use credentialflow_store::WriteTx;
+use credentialflow_store::{CredentialVersionRow, WriteTx};
 use std::collections::{BTreeMap, HashSet};
 
 /// More declared keys than this, and all stored keys are read at once.
@@ -32,6 +38,8 @@ pub(super) struct Draft {
     pub values: BTreeMap<String, SecretValue>,
     /// Credentials whose stored value differs from the one handed in.
     pub rotated: Vec<Name>,
+    /// Values handed in that were rotated away before; they are not among `values`.
+    pub kept: Vec<KeptValue>,
 }
 
 impl Draft {
@@ -70,7 +78,7 @@ pub(super) async fn compare(
     stored: &ResourceSet,
     read: Read,
 ) -> Result<(Draft, Problems), ApiError> {
-    let Read { set, source, mut problems, values, prune } = read;
+    let Read { set, source, mut problems, mut values, prune } = read;
     let mut current = stored.clone();
     current.keys = stored_keys(state, &set, prune).await?;
     let mut desired = set.clone();
@@ -85,8 +93,11 @@ pub(super) async fn compare(
     .await
     .map_err(|error| ApiError::internal("the check was not finished", &error))?;
     problems.0.extend(checked.0);
-    let rotated = check_values(state, tx, &set, &source, &values, &mut problems).await?;
-    Ok((Draft { set, plan, values, rotated }, problems))
+    let Given { rotated, kept } = check_values(state, tx, &set, &source, &values, &mut problems).await?;
+    for kept in &kept {
+        values.remove(kept.credential.as_str());
+    }
+    Ok((Draft { set, plan, values, rotated, kept }, problems))
 }
 
 /// The stored keys that matter: the declared ones, or all of them when undeclared ones are deleted.
@@ -124,8 +135,50 @@ fn keep_undeclared(desired: &mut ResourceSet, current: &ResourceSet) {
     keep::<Key>(desired, current);
 }
 
+/// What the values handed in lead to.
+#[derive(Default)]
+struct Given {
+    rotated: Vec<Name>,
+    kept: Vec<KeptValue>,
+}
+
+/// What a value handed in is among the versions there are.
+enum Known {
+    /// The one in use, or the one that a running rotation brings.
+    InUse,
+    /// None of them, or one that failed after the one in use began and may be tried again.
+    New,
+    /// One whose time is over: applying a file again must not bring it back.
+    Over { version: u32, why: &'static str },
+    /// One that was withdrawn.
+    Revoked { version: u32 },
+}
+
+impl Known {
+    /// The newest version with this fingerprint decides: a value may have been brought back on purpose.
+    fn of(versions: &[CredentialVersionRow], fingerprint: &[u8]) -> Self {
+        let same = || versions.iter().filter(|version| version.fingerprint == fingerprint);
+        if same().any(|version| matches!(version.state, VersionState::Current | VersionState::Pending)) {
+            return Self::InUse;
+        }
+        let Some(newest) = same().max_by_key(|version| version.version) else { return Self::New };
+        let current = versions.iter().find(|version| version.state == VersionState::Current);
+        let why = match newest.state {
+            VersionState::Revoked => return Self::Revoked { version: newest.version },
+            VersionState::Failed if current.is_some_and(|current| current.version < newest.version) => {
+                return Self::New;
+            }
+            VersionState::Failed => "which did not work",
+            VersionState::Expired => "whose time is over",
+            _ => "which was rotated away",
+        };
+        Self::Over { version: newest.version, why }
+    }
+}
+
 /// Every reference has a value, handed in now or stored before; every value has a credential that takes
-/// it. Answers the credentials whose value changes.
+/// it; none was revoked. Answers the credentials whose value changes, and those whose value in the files is an old
+/// one.
 async fn check_values(
     state: &AdminState,
     tx: &mut WriteTx,
@@ -133,8 +186,8 @@ async fn check_values(
     source: &SourceMap,
     values: &BTreeMap<String, SecretValue>,
     problems: &mut Problems,
-) -> Result<Vec<Name>, ApiError> {
-    let mut rotated = Vec::new();
+) -> Result<Given, ApiError> {
+    let mut given = Given::default();
     for (index, credential) in set.credentials.iter().enumerate() {
         let value = values.get(credential.name.as_str());
         let referred = matches!(credential.value, Some(SecretReference::Env(_) | SecretReference::File(_)));
@@ -143,22 +196,43 @@ async fn check_values(
         }
         let versions = tx.credential_versions(credential.name.as_str()).await?;
         let current = versions.iter().find(|version| version.state == VersionState::Current);
-        let (code, path, detail, hint) = match (value, current) {
-            (Some(_), _) if credential.engine != Engine::Static => {
-                ("value_not_taken", "engine", "only a static credential takes a value", "leave the value out")
-            }
-            (Some(value), Some(current)) => {
-                if state.vault.fingerprint(&credential.name, value)?[..] != current.fingerprint[..] {
-                    rotated.push(credential.name.clone());
+        let (code, path, detail, hint) = match value {
+            Some(_) if credential.engine != Engine::Static => (
+                "value_not_taken",
+                "engine",
+                "only a static credential takes a value".to_owned(),
+                "leave the value out".to_owned(),
+            ),
+            Some(value) => match Known::of(&versions, &state.vault.fingerprint(&credential.name, value)?) {
+                Known::InUse => continue,
+                Known::New => {
+                    given.rotated.extend(current.map(|_| credential.name.clone()));
+                    continue;
                 }
-                continue;
-            }
-            (Some(_), None) | (None, Some(_)) => continue,
-            (None, None) => (
+                Known::Over { version, why } => {
+                    given.kept.push(KeptValue {
+                        credential: credential.name.to_string(),
+                        version,
+                        detail: format!("the file's value is version {version}, {why}"),
+                    });
+                    continue;
+                }
+                Known::Revoked { version } => (
+                    "revoked_value",
+                    "value",
+                    format!("the file's value is version {version}, which was revoked"),
+                    format!(
+                        "give a new value; to bring this one back on purpose: credential rotate {} --value-from",
+                        credential.name
+                    ),
+                ),
+            },
+            None if current.is_some() => continue,
+            None => (
                 "unresolved_reference",
                 "value",
-                "the reference was not resolved and no value is stored",
-                "set the variable or the file where the configuration is applied from",
+                "the reference was not resolved and no value is stored".to_owned(),
+                "set the variable or the file where the configuration is applied from".to_owned(),
             ),
         };
         let found = source.locate(Kind::Credentials, index, path);
@@ -167,8 +241,8 @@ async fn check_values(
             at: found.map(|(_, at)| at).unwrap_or_default(),
             path: format!("credentials[{index}].{path}"),
             code: code.to_owned(),
-            detail: detail.to_owned(),
-            hint: Some(hint.to_owned()),
+            detail,
+            hint: Some(hint),
         });
     }
     // While the texts have problems, the credential may be one that could not be read.
@@ -185,5 +259,5 @@ async fn check_values(
         })
         .collect();
     problems.0.extend(strangers);
-    Ok(rotated)
+    Ok(given)
 }

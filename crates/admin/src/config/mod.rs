@@ -40,7 +40,7 @@ pub(crate) async fn plan(state: &AdminState, configuration: Configuration) -> Re
     if !problems.0.is_empty() {
         return Err(problems.into());
     }
-    Ok(PlanView { changes: views(&draft), unchanged: draft.plan.unchanged as u64 })
+    Ok(PlanView { changes: views(&draft), unchanged: draft.plan.unchanged as u64, kept: draft.kept })
 }
 
 /// The plan, and the values that change although their declaration does not.

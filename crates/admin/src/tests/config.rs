@@ -1,6 +1,8 @@
 //! The whole configuration: all or nothing, everything told at once, twice is once.
 
 use super::{Control, FILE, value};
+use credentialflow_model::{Actor, SecretValue, lifecycle::VersionState};
+use credentialflow_store::CredentialVersionRow;
 use serde_json::{Value, json};
 
 fn changes(answer: &Value) -> Vec<String> {
@@ -43,6 +45,51 @@ async fn a_changed_value_starts_a_rotation() {
     // The same again while it rotates: nothing new begins.
     let again = control.apply(FILE, value("v2")).await.expect(200).json();
     assert!(again["rotations"].as_array().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_old_value_in_the_file_does_not_come_back_and_a_revoked_one_is_refused() {
+    let control = Control::start().await;
+    control.apply(FILE, value("v1")).await.expect(200);
+    // As a finished `credential rotate` leaves it.
+    let fingerprint = |text| control.vault.fingerprint(&"orders-token".parse().unwrap(), &SecretValue::from(text));
+    let mut tx = control.store.begin(&Actor::operator()).await.unwrap();
+    let mut old = tx.credential_version("orders-token", 1).await.unwrap().unwrap();
+    let new = CredentialVersionRow { version: 2, fingerprint: fingerprint("v2").unwrap().to_vec(), ..old.clone() };
+    old.state = VersionState::Destroyed;
+    tx.update_credential_version(&old).await.unwrap();
+    tx.insert_credential_version(&new).await.unwrap();
+    tx.audit("test", "credentials/orders-token", json!({}));
+    tx.commit().await.unwrap();
+    let seq = control.seq().await;
+    let body = |text| json!({ "documents": [{ "file": "f", "text": FILE }], "values": value(text) });
+    let plan = control.post("/api/v1/config/plan", body("v1")).await.expect(200).json();
+    let expected = json!([{ "credential": "orders-token", "version": 1,
+        "detail": "the file's value is version 1, which was rotated away" }]);
+    assert_eq!((changes(&plan), &plan["kept"]), (vec![], &expected));
+    for _ in 0..2 {
+        let applied = control.apply(FILE, value("v1")).await.expect(200).json();
+        assert_eq!((changes(&applied), &applied["kept"]), (vec![], &expected));
+        assert!(applied["rotations"].as_array().unwrap().is_empty());
+    }
+    assert_eq!(control.apply(FILE, value("v2")).await.expect(200).json()["kept"], json!([]));
+    assert_eq!(control.seq().await, seq, "nothing was written");
+
+    let mut tx = control.store.begin(&Actor::operator()).await.unwrap();
+    old.state = VersionState::Revoked;
+    tx.update_credential_version(&old).await.unwrap();
+    tx.audit("test", "credentials/orders-token", json!({}));
+    tx.commit().await.unwrap();
+    let problem = control.apply(FILE, value("v1")).await.expect(422).json()["problems"][0].clone();
+    assert_eq!((&problem["code"], &problem["path"]), (&json!("revoked_value"), &json!("credentials[0].value")));
+    assert!(problem["at"]["line"].as_u64().unwrap() > 0, "{problem}");
+    // With nothing in use, neither comes back as a first value.
+    control.post("/api/v1/credentials/orders-token/revoke", json!({})).await.expect(200);
+    assert_eq!(control.apply(FILE, value("v2")).await.expect(422).json()["problems"][0]["code"], "revoked_value");
+    // On purpose it does, and the file then says the same.
+    control.post("/api/v1/credentials/orders-token/rotate", json!({ "secret": "v1" })).await.expect(202);
+    let applied = control.apply(FILE, value("v1")).await.expect(200).json();
+    assert_eq!((changes(&applied), &applied["kept"]), (vec![], &json!([])));
 }
 
 #[tokio::test]

@@ -153,7 +153,8 @@ fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// What changes, as lines: `+` new, `~` changed with its fields, `-` gone, `↻` a new value.
+/// What changes, as lines: `+` new, `~` changed with its fields, `-` gone, `↻` a new value, `=` an old value in
+/// the files that is left alone.
 pub fn changes_text(answer: &Value) -> String {
     let mut out = String::new();
     let changes = answer.get("changes").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
@@ -178,6 +179,9 @@ pub fn changes_text(answer: &Value) -> String {
             out.push_str(&line);
         }
     }
+    for kept in answer.get("kept").and_then(Value::as_array).into_iter().flatten() {
+        out.push_str(&format!("= credentials/{} kept: {}\n", text(kept, "credential"), text(kept, "detail")));
+    }
     let unchanged = answer.get("unchanged").and_then(Value::as_u64).unwrap_or(0);
     let [create, update, delete, rotate] = counts;
     let rotated = if rotate > 0 { format!(", {rotate} new values") } else { String::new() };
@@ -198,10 +202,10 @@ mod tests {
             { "action": "update", "kind": "routes", "name": "b", "fields": [
                 { "path": "limit.per", "from": "1m", "to": "1s" }, { "path": "retry", "to": { "attempts": 2 } } ] },
             { "action": "rotate", "kind": "credentials", "name": "c" },
-        ]});
+        ], "kept": [{ "credential": "d", "version": 1, "detail": "the file's value is version 1, which was rotated away" }]});
         assert_eq!(
             changes_text(&answer),
-            "+ teams/a\n~ routes/b\n    ~ limit.per: \"1m\" → \"1s\"\n    + retry: {\"attempts\":2}\n↻ credentials/c\n1 to create, 1 to update, 0 to delete, 1 new values, 2 unchanged\n"
+            "+ teams/a\n~ routes/b\n    ~ limit.per: \"1m\" → \"1s\"\n    + retry: {\"attempts\":2}\n↻ credentials/c\n= credentials/d kept: the file's value is version 1, which was rotated away\n1 to create, 1 to update, 0 to delete, 1 new values, 2 unchanged\n"
         );
     }
 }
