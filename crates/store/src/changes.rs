@@ -3,8 +3,9 @@
 //! Numbers are given under the lock every writer holds until it has committed, so a reader that has
 //! seen number n will never find a smaller one appear later.
 
-use crate::row::{CHUNK, parse_word, values};
-use crate::{Result, Store};
+use crate::audit::{Hash, hash_of};
+use crate::row::{self, CHUNK, parse_word, values};
+use crate::{Result, Store, StoreError};
 use credentialflow_model::resource::Kind;
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
@@ -53,6 +54,17 @@ pub struct Change {
     pub name: String,
 }
 
+/// What followed a place in the feed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Followed {
+    /// The changes, oldest first.
+    pub changes: Vec<Change>,
+    /// The newest event of the audit chain, by its number and hash.
+    pub head: (u64, Hash),
+    /// The hash of the event asked for; `None` when there is no such event.
+    pub known: Option<Hash>,
+}
+
 impl Store {
     /// The changes after a number, oldest first, at most `limit`.
     pub async fn changes_since(&self, seq: i64, limit: u32) -> Result<Vec<Change>> {
@@ -66,6 +78,39 @@ impl Store {
                 Ok(Change { seq: row.try_get(0)?, kind: ChangeKind::parse(row.try_get(1)?)?, name: row.try_get(2)? })
             })
             .collect()
+    }
+
+    /// The changes after a number, and in the same read the end of the audit chain and the chain's hash at an event:
+    /// by that a database that went back in time is told apart from one that went on.
+    pub async fn follow_changes(&self, seq: i64, event: u64, limit: u32) -> Result<Followed> {
+        let rows = sqlx::query(
+            "SELECT h.audit_seq, h.audit_hash, (SELECT hash FROM audit WHERE seq = $1), c.seq, c.kind, c.name
+             FROM head h LEFT JOIN (SELECT seq, kind, name FROM changes WHERE seq > $2 ORDER BY seq LIMIT $3) c
+             ON 1 = 1 WHERE h.id = 1 ORDER BY c.seq",
+        )
+        .bind(i64::try_from(event).unwrap_or(i64::MAX))
+        .bind(seq)
+        .bind(i64::from(limit))
+        .fetch_all(&mut *self.reader().await?)
+        .await?;
+        let first = rows.first().ok_or_else(|| StoreError::corrupt("the head of the audit chain is missing"))?;
+        let head = (row::unsigned(first, 0)?, hash_of(first.try_get(1)?)?);
+        let known = first.try_get::<Option<Vec<u8>>, _>(2)?.map(hash_of).transpose()?;
+        let mut changes = Vec::new();
+        for row in &rows {
+            if let Some(seq) = row.try_get::<Option<i64>, _>(3)? {
+                changes.push(Change { seq, kind: ChangeKind::parse(row.try_get(4)?)?, name: row.try_get(5)? });
+            }
+        }
+        Ok(Followed { changes, head, known })
+    }
+
+    /// The number of the newest change, 0 before the first, and the end of the audit chain, in one read.
+    pub async fn latest_place(&self) -> Result<(i64, (u64, Hash))> {
+        let head = sqlx::query("SELECT change_seq, audit_seq, audit_hash FROM head WHERE id = 1")
+            .fetch_one(&mut *self.reader().await?)
+            .await?;
+        Ok((head.try_get(0)?, (row::unsigned(&head, 1)?, hash_of(head.try_get(2)?)?)))
     }
 
     /// The number of the newest change, 0 before the first.

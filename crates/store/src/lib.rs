@@ -31,7 +31,7 @@ mod store;
 mod uses;
 
 pub use audit::{AuditFilter, AuditReport, BrokenAt, Checkpoint, VerifyError};
-pub use changes::{Change, ChangeKind};
+pub use changes::{Change, ChangeKind, Followed};
 pub use credentials::CredentialVersionRow;
 pub use error::StoreError;
 pub use idempotency::{IDEMPOTENCY_LIFETIME, IdempotencyRow};

@@ -5,6 +5,7 @@
 //! without an actor and an audit event. They go over connections of their own: a node must not count
 //! as lost because writers stand in line. Times are judged by the database's clock alone.
 
+use crate::audit::{Hash, hash_of};
 use crate::driver::Driver;
 use crate::{Result, Store, row};
 use credentialflow_model::Timestamp;
@@ -23,6 +24,9 @@ pub struct NodeReport {
     pub started: Timestamp,
     /// Place in the change feed up to which each of its workers enforces everything.
     pub enforced: i64,
+    /// An event of the audit chain that is not before any of that, by its number and hash: it tells which history the
+    /// place belongs to. `None`: nothing was taken in yet.
+    pub mark: Option<(u64, Hash)>,
     /// Its worker threads.
     pub workers: u32,
     /// Whether it serves traffic, or is about to.
@@ -64,11 +68,11 @@ impl Store {
     /// Enters a process, or renews what is known of it.
     pub async fn report_node(&self, n: &NodeReport) -> Result<()> {
         let sql = format!(
-            "INSERT INTO nodes (id, name, started, heartbeat, enforced, workers, serves, leaving)
-             VALUES ($1, $2, $3, {now}, $4, $5, $6, $7)
+            "INSERT INTO nodes (id, name, started, heartbeat, enforced, workers, serves, leaving,
+             mark_seq, mark_hash) VALUES ($1, $2, $3, {now}, $4, $5, $6, $7, $8, $9)
              ON CONFLICT (id) DO UPDATE SET name = excluded.name, heartbeat = excluded.heartbeat,
              enforced = excluded.enforced, workers = excluded.workers, serves = excluded.serves,
-             leaving = excluded.leaving",
+             leaving = excluded.leaving, mark_seq = excluded.mark_seq, mark_hash = excluded.mark_hash",
             now = self.driver().now()
         );
         sqlx::query(AssertSqlSafe(sql))
@@ -79,6 +83,8 @@ impl Store {
             .bind(i64::from(n.workers))
             .bind(i64::from(n.serves))
             .bind(i64::from(n.leaving))
+            .bind(n.mark.map_or(0, |(seq, _)| whole(seq)))
+            .bind(n.mark.map(|(_, hash)| hash.to_vec()))
             .execute(&mut *self.notes().await?)
             .await?;
         Ok(())
@@ -87,8 +93,8 @@ impl Store {
     /// Every process that was entered and not forgotten, by name, then by start.
     pub async fn nodes(&self) -> Result<Vec<NodeRow>> {
         let sql = format!(
-            "SELECT id, name, started, enforced, workers, serves, leaving, {now} - heartbeat FROM nodes
-             ORDER BY name, started, id",
+            "SELECT id, name, started, enforced, workers, serves, leaving, {now} - heartbeat, mark_seq, mark_hash
+             FROM nodes ORDER BY name, started, id",
             now = self.driver().now()
         );
         sqlx::query(AssertSqlSafe(sql)).fetch_all(&mut *self.notes().await?).await?.iter().map(read).collect()
@@ -207,12 +213,15 @@ fn whole(count: u64) -> i64 {
 }
 
 fn read(r: &AnyRow) -> Result<NodeRow> {
+    let hash = r.try_get::<Option<Vec<u8>>, _>(9)?.map(hash_of).transpose()?;
+    let mark_seq = row::unsigned(r, 8)?;
     Ok(NodeRow {
         report: NodeReport {
             id: r.try_get(0)?,
             name: r.try_get(1)?,
             started: row::time(r, 2)?,
             enforced: r.try_get(3)?,
+            mark: hash.map(|hash| (mark_seq, hash)),
             workers: row::version(r, 4)?,
             serves: r.try_get::<i64, _>(5)? != 0,
             leaving: r.try_get::<i64, _>(6)? != 0,

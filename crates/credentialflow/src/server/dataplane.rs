@@ -2,9 +2,11 @@
 
 mod history;
 
+pub(super) use history::Mark;
+
 use super::{
     copy::LocalCopy,
-    delta::Delta,
+    delta::{Delta, Since},
     nodes::Nodes,
     sandbox::Sandbox,
     state::{State, Taken},
@@ -41,6 +43,9 @@ pub(super) struct Plane {
     nodes: Arc<Nodes>,
     gateway: ArcSwapOption<Gateway>,
     inner: tokio::sync::Mutex<Inner>,
+    /// Held while everything is read anew.
+    anew: tokio::sync::Mutex<()>,
+    copy_due: tokio::sync::Notify,
     facts: Mutex<Facts>,
     guesses_lost: Arc<AtomicU64>,
 }
@@ -80,6 +85,19 @@ struct Enforced {
     seq: i64,
 }
 
+/// Why nothing could be brought up to date.
+enum Halt {
+    /// The database tells another history than the one in force.
+    OtherHistory,
+    Failed(PublishError),
+}
+
+impl From<PublishError> for Halt {
+    fn from(error: PublishError) -> Self {
+        Self::Failed(error)
+    }
+}
+
 /// How often a vault that may know more than at the last look is asked again.
 const ASK_VAULT: Duration = Duration::from_secs(1);
 
@@ -112,6 +130,8 @@ impl Plane {
                 failed: 0,
                 ending: false,
             }),
+            anew: tokio::sync::Mutex::default(),
+            copy_due: tokio::sync::Notify::new(),
             facts: Mutex::default(),
             guesses_lost: Arc::default(),
         }
@@ -148,7 +168,7 @@ impl Plane {
         let reachable = latest.is_ok();
         // A database restored from a backup may have moved past the copy's place on another way.
         let copied = match (&latest, copied) {
-            (Ok(latest), Ok(state)) if state.seq <= *latest && self.is_on_the_way_of(&state).await? => Ok(state),
+            (Ok(latest), Ok(state)) if state.seq <= *latest && self.is_on_the_way_of(state.mark).await? => Ok(state),
             (Ok(_), Ok(_)) => {
                 tracing::warn!("the local copy is of another history than the database; it is made anew");
                 Err(anyhow::anyhow!("the local copy is of another history than the database"))
@@ -173,15 +193,15 @@ impl Plane {
             (Err(other), _) => return Err(other.into()),
         };
         // From here on others wait for this node; what they changed before is read below.
-        self.nodes.enter(state.seq, reachable).await;
+        self.nodes.enter(state.seq, state.mark, reachable).await;
         // While the database is away every question to it takes seconds; the follower goes on asking.
-        while reachable && let Ok(Some(delta)) = Delta::read_since(&self.store, state.seq).await {
+        while reachable && let Ok(Since::More(delta)) = Delta::read_since(&self.store, state.seq, state.mark).await {
             // What follows may be sealed with a newer key. Without it the follower goes on, once it can.
             if delta.settings && self.vault.reload().await.is_err() {
                 break;
             }
             inner.copy.write(&delta, &self.vault).context("writing the local copy")?;
-            whole(state.apply(delta, &self.vault))?;
+            whole(state.apply(*delta, &self.vault))?;
         }
         let sandbox = self.sandbox_for(&state).await?;
         inner.epoch = 1;
@@ -215,10 +235,16 @@ impl Plane {
         let mut inner = self.inner.lock().await;
         // What was put into force since is in the store and has to follow. All of it is read before the
         // old copy is touched: a database that goes away meanwhile must not leave one without a revocation.
-        let mut seq = pieces.last().map_or(0, |last| last.seq);
-        while let Some(delta) = Delta::read_since(&self.store, seq).await? {
-            seq = delta.seq;
-            pieces.push(delta);
+        let (mut seq, mut mark) = pieces.last().map_or((0, None), |last| (last.seq, last.mark));
+        loop {
+            match Delta::read_since(&self.store, seq, mark).await? {
+                Since::Nothing => break,
+                Since::More(delta) => {
+                    (seq, mark) = (delta.seq, delta.mark);
+                    pieces.push(*delta);
+                }
+                Since::OtherHistory => anyhow::bail!("the database went back in time while it was read"),
+            }
         }
         let written = pieces.iter().try_for_each(|piece| inner.copy.write(piece, &self.vault));
         if written.is_err() {
@@ -249,19 +275,36 @@ impl Plane {
     }
 
     /// Brings everything stored into force in this process, and waits until every worker has confirmed.
+    /// Where the database went back in time, everything is read anew first.
     async fn bring_up_to_date(&self) -> Result<Enforced, PublishError> {
+        match self.follow_up().await {
+            Err(Halt::OtherHistory) => {
+                self.read_anew().await.map_err(|e| PublishError::Unreadable(format!("{e:#}")))?;
+            }
+            Err(Halt::Failed(error)) => return Err(error),
+            Ok(enforced) => return Ok(enforced),
+        }
+        match self.follow_up().await {
+            Err(Halt::OtherHistory) => Err(PublishError::Unreadable("the database went back in time once more".into())),
+            Err(Halt::Failed(error)) => Err(error),
+            Ok(enforced) => Ok(enforced),
+        }
+    }
+
+    /// Takes in what followed, and waits until every worker has confirmed.
+    async fn follow_up(&self) -> Result<Enforced, Halt> {
         let mut inner = self.inner.lock().await;
         let inner = &mut *inner;
         let unreadable = |e: anyhow::Error| PublishError::Unreadable(format!("{e:#}"));
         if inner.ending {
-            return Err(PublishError::Unreadable("the server is shutting down".into()));
+            return Err(PublishError::Unreadable("the server is shutting down".into()).into());
         }
         if inner.state.is_none() {
-            return Err(PublishError::Unreadable("the gateway has not started: the vault is sealed".into()));
+            return Err(PublishError::Unreadable("the gateway has not started: the vault is sealed".into()).into());
         }
         let problem = self.take_in(inner).await?;
         let Inner { state: Some(state), dirty, pending, epoch, .. } = inner else {
-            return Err(PublishError::Unreadable("the gateway has not started".into()));
+            return Err(PublishError::Unreadable("the gateway has not started".into()).into());
         };
         let gateway = self.gateway.load_full();
         let workers = gateway.as_ref().map_or(0, |g| g.workers() as u32);
@@ -279,24 +322,28 @@ impl Plane {
             self.note(&snapshot, state, workers);
         } else {
             self.facts.lock().unwrap_or_else(PoisonError::into_inner).seq = state.seq as u64;
-            self.nodes.enforces(state.seq, workers);
+            self.nodes.enforces(state.seq, state.mark, workers);
         }
         match problem {
             None => Ok(Enforced { epoch: *epoch, workers, seq: state.seq }),
-            Some(problem) => Err(unreadable(problem)),
+            Some(problem) => Err(unreadable(problem).into()),
         }
     }
 
     /// Takes what is new into the state, and answers what could not be taken in. That does not hold up the rest: what
     /// was taken in is to be enforced all the same, revocations above all.
-    async fn take_in(&self, inner: &mut Inner) -> Result<Option<anyhow::Error>, PublishError> {
+    async fn take_in(&self, inner: &mut Inner) -> Result<Option<anyhow::Error>, Halt> {
         let unreadable = |e: anyhow::Error| PublishError::Unreadable(format!("{e:#}"));
         let Some(state) = &mut inner.state else { return Ok(None) };
         let mut fresh = false;
         let mut problem = None;
         loop {
-            let delta = Delta::read_since(&self.store, state.seq).await.map_err(|e| unreadable(e.into()))?;
-            let Some(delta) = delta else { break };
+            let since = Delta::read_since(&self.store, state.seq, state.mark).await;
+            let delta = match since.map_err(|e| unreadable(e.into()))? {
+                Since::Nothing => break,
+                Since::More(delta) => *delta,
+                Since::OtherHistory => return Err(Halt::OtherHistory),
+            };
             if delta.settings {
                 inner.reload_due = self.vault.reload().await.is_err();
             }
@@ -332,6 +379,10 @@ impl Plane {
 
     /// Follows the change feed: changes of other processes, and retries of what could not be published.
     pub async fn follow(&self) {
+        tokio::join!(self.follow_feed(), self.renew_copy());
+    }
+
+    async fn follow_feed(&self) {
         let mut changes = self.store.subscribe();
         let mut away = false;
         loop {
@@ -340,10 +391,6 @@ impl Plane {
                 Ok(_) if away => {
                     away = false;
                     tracing::info!("the stored state can be followed again");
-                    // It may have been restored meanwhile, or another server may have taken its place.
-                    if let Err(error) = self.check_history().await {
-                        tracing::warn!(%error, "the audit log could not be compared with what is in force");
-                    }
                 }
                 Ok(_) => {}
                 Err(error) if !away => {
@@ -410,7 +457,7 @@ impl Plane {
             published: Some(SystemTime::now().into()),
             unavailable: state.unavailable(),
         };
-        self.nodes.enforces(state.seq, workers);
+        self.nodes.enforces(state.seq, state.mark, workers);
         self.telemetry.metrics().set_gauge(
             "credentials_unavailable",
             "Credentials whose current version does not open",

@@ -30,6 +30,16 @@ pub(super) struct Delta {
     pub mark: Option<(u64, [u8; 32])>,
 }
 
+/// What followed a place in the feed.
+pub(super) enum Since {
+    /// Nothing.
+    Nothing,
+    /// Changes.
+    More(Box<Delta>),
+    /// The database tells another history than the one that the place is of.
+    OtherHistory,
+}
+
 /// What the gateway needs of a key.
 #[derive(Serialize, Deserialize)]
 pub(super) struct KeyData {
@@ -132,7 +142,7 @@ impl Delta {
         mut take: impl FnMut(Self) -> Result<(), E>,
     ) -> Result<(), E> {
         // The place is read first: what changes meanwhile is read twice, never missed.
-        let seq = store.latest_change().await?;
+        let (seq, (event, hash)) = store.latest_place().await?;
         let mut delta = Self { whole: true, ..Self::default() };
         for kind in Kind::ALL.into_iter().filter(|k| *k != Kind::Keys) {
             delta.read_kind(store, kind).await?;
@@ -154,13 +164,22 @@ impl Delta {
                 Ok::<(), E>(())
             })
             .await?;
-        take(Self { seq, mark: Some(store.audit_head().await?), ..piece })
+        let mark = Some(store.audit_head().await?);
+        // Had the database gone back meanwhile, the place would be of the history that is over.
+        if event != 0 && store.audit_hash(event).await? != Some(hash) {
+            return Err(StoreError::Unavailable("the database went back in time while it was read".into()).into());
+        }
+        take(Self { seq, mark, ..piece })
     }
 
-    /// Reads what changed after a place in the feed; `None`: nothing did.
-    pub async fn read_since(store: &Store, seq: i64) -> Result<Option<Self>, StoreError> {
-        let changes = store.changes_since(seq, 20_000).await?;
-        let Some(last) = changes.last() else { return Ok(None) };
+    /// Reads what changed after a place in the feed, which belongs to the history of `mark`.
+    pub async fn read_since(store: &Store, seq: i64, mark: Option<(u64, [u8; 32])>) -> Result<Since, StoreError> {
+        let followed = store.follow_changes(seq, mark.map_or(0, |(event, _)| event), 20_000).await?;
+        if followed.known.is_none() || followed.known != mark.map(|(_, hash)| hash) {
+            return Ok(Since::OtherHistory);
+        }
+        let changes = followed.changes;
+        let Some(last) = changes.last() else { return Ok(Since::Nothing) };
         let mut delta = Self { seq: last.seq, ..Self::default() };
         let mut names = [const { BTreeSet::<&str>::new() }; Kind::ALL.len()];
         let mut credentials = BTreeSet::new();
@@ -199,7 +218,7 @@ impl Delta {
             delta.credentials.push((name(credential)?, current.map(SealedVersion::of)));
         }
         delta.mark = Some(store.audit_head().await?);
-        Ok(Some(delta))
+        Ok(Since::More(Box::new(delta)))
     }
 
     async fn read_kind(&mut self, store: &Store, kind: Kind) -> Result<(), StoreError> {

@@ -10,6 +10,7 @@
 
 mod list;
 
+use super::dataplane::Mark;
 use credentialflow_admin::ports::PublishError;
 use credentialflow_model::Timestamp;
 use credentialflow_store::{NodeReport, NodeRow, Store, StoreError};
@@ -72,6 +73,7 @@ struct Place {
     /// Whether it has begun to take part.
     entered: bool,
     enforced: i64,
+    mark: Option<Mark>,
     workers: u32,
     leaving: bool,
 }
@@ -85,6 +87,13 @@ struct Known {
     holder: Option<String>,
     /// When the lease was last prolonged.
     held: Option<Instant>,
+}
+
+/// The other nodes that serve, by what they say about a change.
+struct Judged {
+    on: Vec<NodeRow>,
+    behind: Vec<NodeRow>,
+    lost: Vec<NodeRow>,
 }
 
 /// Who confirmed a change.
@@ -119,8 +128,8 @@ impl Nodes {
 
     /// Takes part from here on. To be called before the state that is served first is read to its end: a change made
     /// later then waits for this node, and one made before is part of that state.
-    pub async fn enter(&self, enforced: i64, reachable: bool) {
-        self.place.send_modify(|place| (place.entered, place.enforced) = (true, enforced));
+    pub async fn enter(&self, enforced: i64, mark: Option<Mark>, reachable: bool) {
+        self.place.send_modify(|place| (place.entered, place.enforced, place.mark) = (true, enforced, mark));
         self.known().heard = Instant::now();
         if !self.shared || !reachable {
             return;
@@ -138,11 +147,11 @@ impl Nodes {
         let _ = in_time(self.store.forget_silent_nodes(LIFETIME, Some(&self.identity.name))).await;
     }
 
-    /// Every worker of this process enforces everything up to a place in the feed.
-    pub fn enforces(&self, seq: i64, workers: u32) {
+    /// Every worker of this process enforces everything up to a place in the feed of the history that `mark` is of.
+    pub fn enforces(&self, seq: i64, mark: Option<Mark>, workers: u32) {
         self.place.send_if_modified(|place| {
-            let changed = (place.enforced, place.workers) != (seq, workers);
-            (place.enforced, place.workers) = (seq, workers);
+            let changed = (place.enforced, place.mark, place.workers) != (seq, mark, workers);
+            (place.enforced, place.mark, place.workers) = (seq, mark, workers);
             changed
         });
     }
@@ -269,24 +278,20 @@ impl Nodes {
         let end = Instant::now() + WAIT;
         let mut pause = Duration::from_millis(2);
         loop {
-            let told = self.ask().await;
+            let told = self.judged(seq).await;
             let over = Instant::now() >= end;
             match told {
-                Ok(rows) => {
-                    let there = rows.iter().filter(|r| self.is_other(r) && r.report.serves && !r.report.leaving);
-                    let (live, lost): (Vec<_>, Vec<_>) = there.partition(|r| is_live(r));
-                    let (on, behind): (Vec<_>, Vec<_>) = live.into_iter().partition(|r| r.report.enforced >= seq);
-                    if behind.is_empty() {
-                        confirmed.workers = on.iter().map(|r| r.report.workers).sum();
-                        confirmed.nodes.extend(on.into_iter().map(name));
-                        confirmed.lost = lost.into_iter().map(name).collect();
-                        return Ok(confirmed);
-                    }
-                    if over {
-                        let behind = behind.into_iter().map(name).collect();
-                        return Err(PublishError::NodesBehind { acknowledged: on.len() as u32 + 1, behind });
-                    }
+                Ok(Judged { on, behind, lost }) if behind.is_empty() => {
+                    confirmed.workers = on.iter().map(|r| r.report.workers).sum();
+                    confirmed.nodes.extend(on.iter().map(name));
+                    confirmed.lost = lost.iter().map(name).collect();
+                    return Ok(confirmed);
                 }
+                Ok(Judged { on, behind, .. }) if over => {
+                    let behind = behind.iter().map(name).collect();
+                    return Err(PublishError::NodesBehind { acknowledged: on.len() as u32 + 1, behind });
+                }
+                Ok(_) => {}
                 Err(error) if over => {
                     return Err(PublishError::Unreadable(format!("the other nodes cannot be asked: {error}")));
                 }
@@ -297,20 +302,57 @@ impl Nodes {
         }
     }
 
+    /// What the other nodes that serve say about a place in the feed.
+    async fn judged(&self, seq: i64) -> Result<Judged, StoreError> {
+        let rows = self.ask().await?.into_iter();
+        let there = rows.filter(|r| self.is_other(r) && r.report.serves && !r.report.leaving);
+        let (live, lost): (Vec<_>, Vec<_>) = there.partition(is_live);
+        let (mut on, mut behind): (Vec<_>, Vec<_>) = live.into_iter().partition(|r: &NodeRow| r.report.enforced >= seq);
+        if behind.is_empty() {
+            // A number can be that of a history that is over: the database may have gone back in time.
+            for row in std::mem::take(&mut on) {
+                let fits = match row.report.mark {
+                    Some((event, hash)) => in_time(self.store.audit_hash(event)).await? == Some(hash),
+                    None => false,
+                };
+                if fits { on.push(row) } else { behind.push(row) }
+            }
+        }
+        Ok(Judged { on, behind, lost })
+    }
+
     /// Running requests on other nodes that carry a version which is being rotated away. A node that has not said, or
-    /// whose new requests still get the version, or that is leaving, counts as one: silence is not "none".
+    /// whose new requests still get the version, or that is leaving, counts as one: silence is not "none". A lost node
+    /// is no exception, for it may serve on.
     pub async fn others_in_flight(&self, credential: &str, version: u32) -> Result<u64, StoreError> {
+        Ok(self.holders(credential, version).await?.iter().map(|(_, held)| held).sum())
+    }
+
+    /// Names of lost nodes that may still carry a version that is being rotated away.
+    pub async fn lost_holders(&self, credential: &str, version: u32) -> Result<Vec<String>, StoreError> {
+        let holders = self.holders(credential, version).await?;
+        Ok(holders.iter().filter(|(row, held)| *held > 0 && !is_live(row)).map(|(row, _)| name(row)).collect())
+    }
+
+    /// The other nodes that serve, and how many running requests carry a version there.
+    async fn holders(&self, credential: &str, version: u32) -> Result<Vec<(NodeRow, u64)>, StoreError> {
         let mut others = self.ask().await?;
-        others.retain(|r| self.is_other(r) && r.report.serves && is_live(r));
+        others.retain(|r| self.is_other(r) && r.report.serves);
         if others.is_empty() {
-            return Ok(0);
+            return Ok(vec![]);
         }
         let seen = in_time(self.store.traffic(credential)).await?;
         let told = |row: &NodeRow| {
             let figure = seen.iter().find(|(id, seen)| *id == row.report.id && seen.version == version);
             figure.filter(|(_, seen)| !seen.in_force && !row.report.leaving).map_or(1, |(_, seen)| seen.in_flight)
         };
-        Ok(others.iter().map(told).sum())
+        Ok(others
+            .into_iter()
+            .map(|row| {
+                let held = told(&row);
+                (row, held)
+            })
+            .collect())
     }
 
     /// What other nodes told of a credential that is being rotated: running requests that carry `version`, and how
@@ -361,9 +403,13 @@ impl Nodes {
         &self.id
     }
 
-    /// Forgets nodes that were lost long ago, and what was told of finished rotations.
+    /// Forgets nodes that were lost long ago, and what was told of finished rotations. Not while a rotation runs: it
+    /// waits for the lost ones.
     pub async fn tidy(&self) -> Result<(), StoreError> {
-        if self.shared { self.store.forget_silent_nodes(REMEMBERED, None).await.map(drop) } else { Ok(()) }
+        if self.shared && self.store.unfinished_rotations().await?.is_empty() {
+            self.store.forget_silent_nodes(REMEMBERED, None).await?;
+        }
+        Ok(())
     }
 
     /// The rows as of now. Whoever asks while another asks shares an answer that began after both.
@@ -390,6 +436,7 @@ impl Nodes {
             name: self.identity.name.clone(),
             started: self.started,
             enforced: place.enforced,
+            mark: place.mark,
             workers: place.workers,
             serves: self.identity.serves,
             leaving: place.leaving,

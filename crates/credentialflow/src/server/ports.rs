@@ -101,6 +101,10 @@ impl Traffic for RotationPorts {
         })
     }
 
+    fn lost_holders<'a>(&'a self, credential: &'a Name, version: u32) -> BoxFuture<'a, Vec<String>> {
+        Box::pin(async move { self.nodes.lost_holders(credential.as_str(), version).await.unwrap_or_default() })
+    }
+
     fn refused_since<'a>(&'a self, credential: &'a Name, version: u32) -> BoxFuture<'a, RefusalCounts> {
         Box::pin(async move {
             let mine = self.telemetry.last_use().refusals(credential.as_str(), version);

@@ -11,6 +11,7 @@ crate::on_both!(
     a_lease_has_one_holder_at_a_time,
     traffic_belongs_to_an_unfinished_rotation_and_to_its_node,
     the_chain_tells_its_hash_at_a_place,
+    the_feed_tells_in_one_read_whether_a_place_is_of_its_history,
 );
 
 fn node(id: &str) -> NodeReport {
@@ -19,6 +20,7 @@ fn node(id: &str) -> NodeReport {
         name: format!("host-{id}"),
         started: Timestamp::from_secs(7),
         enforced: 3,
+        mark: None,
         workers: 2,
         serves: true,
         leaving: false,
@@ -30,7 +32,7 @@ async fn nodes_are_entered_renewed_and_forgotten(on: Database) {
     assert_eq!(fresh.store.is_shared(), on == Database::Postgres);
     fresh.store.report_node(&node("b")).await.unwrap();
     fresh.store.report_node(&node("a")).await.unwrap();
-    let changed = NodeReport { enforced: 9, leaving: true, workers: 4, ..node("a") };
+    let changed = NodeReport { enforced: 9, mark: Some((4, [7; 32])), leaving: true, workers: 4, ..node("a") };
     fresh.store.report_node(&changed).await.unwrap();
     let known = fresh.store.nodes().await.unwrap();
     assert_eq!(known.iter().map(|n| n.report.clone()).collect::<Vec<_>>(), [changed, node("b")]);
@@ -38,6 +40,29 @@ async fn nodes_are_entered_renewed_and_forgotten(on: Database) {
     fresh.store.forget_node("a").await.unwrap();
     fresh.store.forget_node("nobody").await.unwrap();
     assert_eq!(fresh.store.nodes().await.unwrap().len(), 1);
+}
+
+async fn the_feed_tells_in_one_read_whether_a_place_is_of_its_history(on: Database) {
+    let fresh = on.fresh().await;
+    let store = &fresh.store;
+    let empty = store.follow_changes(0, 0, 10).await.unwrap();
+    assert_eq!((empty.changes.len(), empty.head, empty.known), (0, (0, [0; 32]), None));
+    for n in 0..3 {
+        let mut tx = store.begin(&admin()).await.unwrap();
+        tx.put_setting(&format!("s{n}"), b"value").await.unwrap();
+        tx.audit("test", "settings", serde_json::json!({}));
+        tx.commit().await.unwrap();
+    }
+    let head = store.audit_head().await.unwrap();
+    let (last, place) = store.latest_place().await.unwrap();
+    assert_eq!((last, place), (store.latest_change().await.unwrap(), head));
+    let followed = store.follow_changes(1, 2, 10).await.unwrap();
+    assert_eq!(followed.changes, store.changes_since(1, 10).await.unwrap());
+    assert_eq!((followed.changes.len(), followed.head), (2, head));
+    assert!(followed.known.is_some() && followed.known == store.audit_hash(2).await.unwrap());
+    assert_eq!(store.follow_changes(0, 2, 1).await.unwrap().changes.len(), 1);
+    let ahead = store.follow_changes(last, 99, 10).await.unwrap();
+    assert_eq!((ahead.changes.len(), ahead.head, ahead.known), (0, head, None));
 }
 
 async fn silence_is_measured_by_the_database(on: Database) {

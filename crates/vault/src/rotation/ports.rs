@@ -54,6 +54,11 @@ pub trait Traffic: Send + Sync {
     /// that cannot be asked must not be counted as zero: the call then takes until they can be.
     fn in_flight<'a>(&'a self, credential: &'a Name, version: u32) -> BoxFuture<'a, u64>;
 
+    /// Names of processes that cannot be asked and are counted because they may serve on. For people only.
+    fn lost_holders<'a>(&'a self, _: &'a Name, _: u32) -> BoxFuture<'a, Vec<String>> {
+        Box::pin(std::future::ready(Vec::new()))
+    }
+
     /// Answers of upstreams to requests with this version, since it was first used.
     fn refused_since<'a>(&'a self, credential: &'a Name, version: u32) -> BoxFuture<'a, RefusalCounts>;
 }

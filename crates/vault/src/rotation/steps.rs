@@ -172,6 +172,16 @@ impl<'a> Step<'a> {
             Overlap::UntilDrained => {
                 let held = self.in_time(self.inner.traffic.in_flight(&self.row.credential, from)).await;
                 let Some(held) = held else { return Ok(Moved::Failed) };
+                if held > 0 && self.progress.message.is_none() {
+                    let lost = self.in_time(self.inner.traffic.lost_holders(&self.row.credential, from)).await;
+                    if let Some(lost) = lost.filter(|lost| !lost.is_empty()) {
+                        let message = format!(
+                            "lost nodes may still serve with the old version, which is kept until they are heard or the limit is over: {}",
+                            lost.join(", ")
+                        );
+                        return self.tell(message).await.map(|_| Moved::Waits);
+                    }
+                }
                 held == 0
             }
         };

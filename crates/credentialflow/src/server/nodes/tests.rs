@@ -13,6 +13,8 @@ struct World {
     url: String,
     database: String,
     cluster: Cluster,
+    /// An event of the database's history.
+    mark: Option<Mark>,
 }
 
 impl World {
@@ -20,8 +22,13 @@ impl World {
         let cluster = Cluster::start().unwrap();
         let url = cluster.create_database().unwrap();
         let database = url.rsplit('/').next().unwrap().to_owned();
-        Store::connect(&url).await.unwrap().migrate().await.unwrap();
-        Self { url, database, cluster }
+        let store = Store::connect(&url).await.unwrap();
+        store.migrate().await.unwrap();
+        let mut tx = store.begin(&Actor::operator()).await.unwrap();
+        tx.audit("test", "nodes", serde_json::json!({}));
+        tx.commit().await.unwrap();
+        let mark = Some(store.audit_head().await.unwrap());
+        Self { url, database, cluster, mark }
     }
 
     async fn node(&self, name: &str) -> Arc<Nodes> {
@@ -29,7 +36,7 @@ impl World {
         let random = name.bytes().fold(7, |n, b| n * 31 + u64::from(b));
         let identity = Identity { name: name.into(), serves: true, controls: true, ended: None };
         let node = Arc::new(Nodes::new(store, identity, random));
-        node.enter(0, true).await;
+        node.enter(0, None, true).await;
         node
     }
 
@@ -57,8 +64,8 @@ async fn eventually(what: &str, seconds: u64, condition: impl Fn() -> bool) {
 async fn a_change_waits_for_those_who_are_there_and_names_those_who_are_not() {
     let world = World::new().await;
     let (a, b, c) = (world.node("a").await, world.node("b").await, world.node("c").await);
-    a.enforces(5, 2);
-    b.enforces(4, 3);
+    a.enforces(5, world.mark, 2);
+    b.enforces(4, world.mark, 3);
     let _runs = [alive(&a), alive(&b)];
     world.silence(&c, 6);
     let waiting = tokio::spawn({
@@ -67,7 +74,7 @@ async fn a_change_waits_for_those_who_are_there_and_names_those_who_are_not() {
     });
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(!waiting.is_finished(), "b has not confirmed");
-    b.enforces(5, 3);
+    b.enforces(5, world.mark, 3);
     let confirmed = tokio::time::timeout(Duration::from_millis(500), waiting).await.unwrap().unwrap().unwrap();
     assert_eq!(
         (confirmed.workers, confirmed.nodes, confirmed.lost),
@@ -89,6 +96,24 @@ async fn a_change_waits_for_those_who_are_there_and_names_those_who_are_not() {
     // A new process of a lost one's name takes its place.
     let _again = world.node("c").await;
     eventually("the lost one is forgotten", 5, || a.count_others() == (1, 0)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_place_in_a_history_that_is_over_confirms_nothing() {
+    let world = World::new().await;
+    let (a, b) = (world.node("a").await, world.node("b").await);
+    let _runs = [alive(&a), alive(&b)];
+    a.enforces(901, world.mark, 1);
+    // The database went back from 1000 to 900, and 901 is another change now.
+    for over in [world.mark.map(|(event, _)| (event, [9; 32])), world.mark.map(|(event, hash)| (event + 7, hash)), None]
+    {
+        b.enforces(1000, over, 1);
+        eventually("b is heard", 5, || a.list().iter().any(|n| n.name == "b" && n.seq == 1000)).await;
+        let waiting = tokio::time::timeout(Duration::from_millis(300), a.wait_for(901));
+        assert!(waiting.await.is_err(), "{over:?} is taken for a confirmation");
+    }
+    b.enforces(901, world.mark, 1);
+    assert_eq!(a.wait_for(901).await.unwrap().nodes, ["a", "b"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -128,7 +153,7 @@ async fn nobody_waits_for_a_process_that_its_successor_knows_to_have_ended() {
     killed.abort();
     let again = Identity { name: "b".into(), serves: true, controls: true, ended: Some(b.id.clone()) };
     let again = Arc::new(Nodes::new(Store::connect(&world.url).await.unwrap(), again, 77));
-    again.enter(5, true).await;
+    again.enter(5, world.mark, true).await;
     let _run = alive(&again);
     let confirmed = tokio::time::timeout(Duration::from_secs(1), a.wait_for(5)).await.unwrap().unwrap();
     assert_eq!((confirmed.nodes, confirmed.lost), (vec!["a".to_owned(), "b".into()], vec![]));
@@ -139,7 +164,7 @@ async fn nobody_waits_for_a_process_that_its_successor_knows_to_have_ended() {
 async fn silence_about_running_requests_is_not_none() {
     let world = World::new().await;
     let (a, b) = (world.node("a").await, world.node("b").await);
-    let _runs = [alive(&a), alive(&b)];
+    let runs = [alive(&a), alive(&b)];
     let mut tx = a.store.begin(&Actor::operator()).await.unwrap();
     let row = RotationRow {
         id: "r".into(),
@@ -170,6 +195,16 @@ async fn silence_about_running_requests_is_not_none() {
     assert_eq!(a.others_told("token", Some(1)).await, (4, (2, 5)));
     b.store.report_traffic(&b.id, "r", &NodeTraffic { in_force: false, ..seen }).await.unwrap();
     assert_eq!(held().await, 0);
+    let lost = || async { a.lost_holders("token", 1).await.unwrap() };
+    assert!(lost().await.is_empty());
+    runs[1].abort();
+    world.silence(&b, 6);
+    assert_eq!((held().await, lost().await.len()), (0, 0), "what it said of version 1 stays true");
+    assert_eq!(a.others_in_flight("token", 7).await.unwrap(), 1, "a lost node serves on");
+    assert_eq!(a.lost_holders("token", 7).await.unwrap(), ["b"]);
+    world.silence(&b, 4000);
+    a.tidy().await.unwrap();
+    assert_eq!(a.others_in_flight("token", 7).await.unwrap(), 1, "and is not forgotten while a rotation runs");
     b.leave().await;
     assert_eq!(held().await, 1, "nobody counts the last requests of one that leaves");
     b.end().await;
@@ -183,7 +218,7 @@ async fn on_sqlite_nobody_is_waited_for() {
     store.migrate().await.unwrap();
     let one = Identity { name: "one".into(), serves: true, controls: true, ended: None };
     let node = Nodes::new(store.clone(), one, 3);
-    node.enter(4, true).await;
+    node.enter(4, None, true).await;
     assert!(*node.jobs().borrow() && !node.in_company() && !node.is_stale());
     assert_eq!(node.wait_for(99).await.unwrap().nodes, ["one"]);
     assert_eq!(node.others_in_flight("token", 1).await.unwrap(), 0);
