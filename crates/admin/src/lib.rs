@@ -25,9 +25,9 @@ mod state;
 mod status;
 #[cfg(test)]
 mod tests;
-mod throttle;
 mod write;
 
+use credentialflow_vault::seal::throttle;
 pub use api::{PUBLIC, openapi};
 pub use error::{ApiError, Code, ProblemDetails};
 pub use ports::{Dataplane, DataplaneStatus, NodeState, NodeStatus, PublishError, Published, UnavailableCredential};

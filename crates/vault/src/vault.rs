@@ -40,6 +40,8 @@ pub(crate) struct Inner {
     pub(crate) proving: Mutex<Collected>,
     /// New shares handed in to show that they were kept.
     pub(crate) verifying: Mutex<Collected>,
+    /// What strangers hand in, in line.
+    pub(crate) attempts: seal::attempts::Attempts,
 }
 
 /// What `init` gives back.
@@ -167,6 +169,7 @@ impl Vault {
             unsealing: Mutex::default(),
             proving: Mutex::default(),
             verifying: Mutex::default(),
+            attempts: Default::default(),
         }))
     }
 

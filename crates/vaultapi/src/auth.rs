@@ -11,6 +11,14 @@ use credentialflow_identity::{self as identity, Authenticated, Call, acl::Decisi
 use credentialflow_secrets::{Mount, Table, mounts::Side};
 use std::sync::Arc;
 
+/// Whether the path is one for callers who are nobody yet.
+pub(crate) async fn is_login(ready: &Ready, request: &Request) -> Result<bool> {
+    let Some(below) = request.path.strip_prefix("auth/") else { return Ok(false) };
+    let table = table(ready, request).await?;
+    let Some((mount, path)) = table.find(Side::Auth, below) else { return Ok(false) };
+    Ok(method::find(&mount.kind).is_ok_and(|found| found.is_open(path)))
+}
+
 /// A login: a path for callers who are nobody yet. `None`: it is not one.
 pub(crate) async fn login(ready: &Ready, request: &Request) -> Option<Result<Answer>> {
     let below = request.path.strip_prefix("auth/")?;

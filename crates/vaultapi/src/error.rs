@@ -3,7 +3,7 @@
 use credentialflow_identity::IdentityError;
 use credentialflow_secrets::SecretsError;
 use credentialflow_store::StoreError;
-use credentialflow_vault::VaultError;
+use credentialflow_vault::{VaultError, seal::attempts::AttemptError};
 
 /// Why a request was not carried out: a status and what the caller is told.
 #[derive(Debug)]
@@ -109,6 +109,17 @@ impl From<StoreError> for ApiError {
             StoreError::Unavailable(_) => Self::unavailable(),
             StoreError::Conflict(_) => SecretsError::Raced.into(),
             other => Self::internal(&other),
+        }
+    }
+}
+
+impl From<AttemptError> for ApiError {
+    fn from(error: AttemptError) -> Self {
+        match error {
+            AttemptError::TooMany { .. } => Self::new(429, error.to_string()),
+            AttemptError::Busy => Self::new(503, error.to_string()),
+            AttemptError::Unsealed => Self::invalid(error.to_string()),
+            AttemptError::Vault(error) => error.into(),
         }
     }
 }

@@ -13,12 +13,17 @@ use credentialflow_secrets::mounts::SYSTEM_TTL;
 
 const PREFIX: &str = "identity/oidc/";
 
+/// Whether [`open`] answers.
+pub(crate) fn is_open(request: &Request) -> bool {
+    request.verb == Verb::Read && request.path.strip_prefix(PREFIX).is_some_and(Identity::id_tokens_open)
+}
+
 /// What everybody may see: the public keys and where they are. `None`: it is not that.
 pub(crate) async fn open(ready: &Ready, request: &Request) -> Option<Result<Answer>> {
-    let path = request.path.strip_prefix(PREFIX)?;
-    if !Identity::id_tokens_open(path) || request.verb != Verb::Read {
+    if !is_open(request) {
         return None;
     }
+    let path = request.path.strip_prefix(PREFIX)?;
     let mount = mount();
     let answer = ready.identity.id_tokens(&call(request, &mount, path, None)).await;
     Some(answer.map(Answer::from).map_err(ApiError::from))

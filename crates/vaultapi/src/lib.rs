@@ -11,9 +11,12 @@
 
 mod answer;
 mod auth;
+mod body;
+mod denials;
 mod error;
 mod id_token;
 mod janitor;
+mod origin;
 mod request;
 mod secret;
 mod serve;

@@ -1,19 +1,17 @@
 //! A request, read and bounded: method, path, fields, token. Knows nothing of what a path means.
 
-use crate::error::{ApiError, Result};
-use axum::{
-    body::{Body, to_bytes},
-    extract::ConnectInfo,
+use crate::{
+    body::{self, Held, Limits, Memory},
+    error::{ApiError, Result},
+    origin,
 };
+use axum::{body::Body, extract::ConnectInfo};
 use credentialflow_identity as identity;
 use credentialflow_model::SecretValue;
 use credentialflow_secrets::{engine::wipe, fields, uuid};
 use http::{HeaderMap, Method, header};
 use serde_json::{Map, Value};
 use std::net::{IpAddr, SocketAddr};
-
-/// Largest body.
-const LARGEST: usize = 8 << 20;
 
 /// What is done to a path, before it is known whether something is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +60,8 @@ pub(crate) struct Request {
     /// Seconds; `None`: the answer is not to be wrapped.
     pub wrap_ttl: Option<i64>,
     pub source: Option<IpAddr>,
+    /// What the body's memory is counted by while the request lives.
+    held: Held,
 }
 
 impl Drop for Request {
@@ -71,38 +71,36 @@ impl Drop for Request {
 }
 
 impl Request {
-    /// Reads a request whole.
-    pub(crate) async fn read(request: http::Request<Body>) -> Result<Self> {
+    /// Reads everything but the body, which is given back: nobody knows yet whose it is.
+    pub(crate) fn head(request: http::Request<Body>) -> Result<(Self, Body)> {
         let (head, body) = request.into_parts();
-        let path = head.uri.path();
-        let path =
-            path.strip_prefix("/v1/").or_else(|| path.strip_prefix("/vault/v1/")).or_else(|| path.strip_prefix('/'));
-        let path = decode(path.unwrap_or_default(), false)?;
+        let path = head.uri.path().strip_prefix("/v1/").ok_or_else(|| ApiError::no_handler(head.uri.path()))?;
+        let path = decode(path, false)?;
         if path.chars().any(|c| c == '\0' || c.is_control()) {
             return Err(ApiError::invalid("the path has characters that nothing is named with"));
         }
         refuse_namespace(&head.headers)?;
         let query = query(head.uri.query().unwrap_or_default())?;
         let verb = verb(&head.method, &query)?;
+        if !matches!(verb, Verb::Read | Verb::List) {
+            origin::check(&head.headers)?;
+        }
         let source = head.extensions.get::<ConnectInfo<SocketAddr>>().map(|c| c.0.ip());
         let wrap_ttl = wrap_ttl(&head.headers)?;
         let token = token(&head.headers);
-        let body = to_bytes(body, LARGEST).await.map_err(|_| ApiError::new(413, "the request is too large"))?;
-        let mut data = if body.iter().all(u8::is_ascii_whitespace) {
-            Map::new()
-        } else {
-            match serde_json::from_slice(&body) {
-                Ok(Value::Object(map)) => map,
-                Ok(Value::Null) => Map::new(),
-                _ => return Err(ApiError::invalid("error parsing JSON: the body must be one JSON object")),
-            }
-        };
-        if !matches!(verb, Verb::Write | Verb::Patch) {
-            for (name, value) in &query {
-                data.insert(name.clone(), value.clone());
-            }
-        }
-        Ok(Self { id: uuid()?, verb, path, data, query, token, wrap_ttl, source })
+        let data = if matches!(verb, Verb::Write | Verb::Patch) { Map::new() } else { query.clone() };
+        let held = Held::default();
+        Ok((Self { id: uuid()?, verb, path, data, query, token, wrap_ttl, source, held }, body))
+    }
+
+    /// Reads the body's fields, within `limits` and what `memory` has left. The query's go before them where
+    /// the request changes nothing.
+    pub(crate) async fn read_body(&mut self, body: Body, limits: &Limits, memory: &Memory) -> Result<()> {
+        let (fields, held) = body::read(body, limits, memory).await?;
+        let query = std::mem::replace(&mut self.data, fields);
+        self.data.extend(query);
+        self.held = held;
+        Ok(())
     }
 }
 
@@ -164,8 +162,9 @@ fn decode(text: &str, plus: bool) -> Result<String> {
     while let Some(byte) = bytes.get(at) {
         match byte {
             b'%' => {
-                let hex = text.get(at + 1..at + 3).ok_or_else(malformed)?;
-                out.push(u8::from_str_radix(hex, 16).map_err(|_| malformed())?);
+                let digit = |at: usize| bytes.get(at).and_then(|b| char::from(*b).to_digit(16));
+                let (high, low) = digit(at + 1).zip(digit(at + 2)).ok_or_else(malformed)?;
+                out.push(u8::try_from(high * 16 + low).map_err(|_| malformed())?);
                 at += 2;
             }
             b'+' if plus => out.push(b' '),
@@ -186,7 +185,9 @@ mod tests {
         for (name, value) in headers {
             builder = builder.header(*name, *value);
         }
-        Request::read(builder.body(Body::from(body.to_owned())).unwrap()).await
+        let (mut request, body) = Request::head(builder.body(Body::from(body.to_owned())).unwrap())?;
+        request.read_body(body, &Limits::KNOWN, &Memory::new(1 << 20)).await?;
+        Ok(request)
     }
 
     #[tokio::test]
@@ -194,7 +195,7 @@ mod tests {
         let request = read("GET", "/v1/kv/data/a%20%C3%A4?version=2&list=false", &[], "").await.unwrap();
         assert_eq!((request.path.as_str(), request.verb), ("kv/data/a ä", Verb::Read));
         assert_eq!(request.data["version"], "2");
-        assert_eq!(read("GET", "/vault/v1/x?list=true", &[], "").await.unwrap().verb, Verb::List);
+        assert_eq!(read("GET", "/v1/x?list=true", &[], "").await.unwrap().verb, Verb::List);
         let request = read("POST", "/v1/x?version=2", &[("authorization", "Bearer t")], "{\"a\":1}").await.unwrap();
         assert_eq!((request.data.len(), request.token.as_ref().unwrap().expose()), (1, b"t".as_slice()));
     }
@@ -203,6 +204,11 @@ mod tests {
     async fn what_cannot_be_read_is_refused() {
         for (method, uri, headers, body, status) in [
             ("GET", "/v1/a%zz", &[][..], "", 400),
+            ("GET", "/v1/a%+a", &[], "", 400),
+            ("GET", "/v1/a%a", &[], "", 400),
+            ("GET", "/a", &[], "", 404),
+            ("GET", "/vault/v1/a", &[], "", 404),
+            ("POST", "/v1/a", &[("sec-fetch-site", "cross-site")], "{}", 403),
             ("GET", "/v1/a%ff", &[], "", 400),
             ("GET", "/v1/a%00", &[], "", 400),
             ("POST", "/v1/a", &[], "[1]", 400),

@@ -4,6 +4,7 @@ use crate::{
     VaultApi,
     answer::Answer,
     auth,
+    body::Limits,
     error::{ApiError, Result},
     id_token,
     request::{Request, Verb},
@@ -17,33 +18,43 @@ use credentialflow_model::{Actor, ActorKind};
 use credentialflow_secrets::Txn;
 use http::Response;
 use serde_json::{Map, Value, json};
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 /// How often a request that lost a race is run again.
 const RACES: usize = 64;
 
 pub(crate) async fn handle(State(api): State<VaultApi>, request: http::Request<Body>) -> Response<Body> {
-    let request = match Request::read(request).await {
-        Ok(request) => request,
+    let (mut request, body) = match Request::head(request) {
+        Ok(read) => read,
         Err(error) => return error.into_response(),
     };
-    match answer(&api.0, &request).await {
+    match answer(&api.0, &mut request, body).await {
         Ok(answer) => answer.into_response(&request.id),
         Err(error) => error.into_response(),
     }
 }
 
-async fn answer(api: &Inner, request: &Request) -> Result<Answer> {
+async fn answer(api: &Inner, request: &mut Request, body: Body) -> Result<Answer> {
     // What can be asked of a vault that is sealed, or not there yet.
-    if let Some(answer) = sys::open::answer(api, request).await {
-        return answer;
+    if sys::open::is_open(request) {
+        request.read_body(body, &Limits::OPEN, &api.open_bodies).await?;
+        return sys::open::answer(api, request).await;
     }
     let ready = api.ready().ok_or_else(ApiError::sealed)?;
     if !ready.is_open().await? {
         return Err(ApiError::sealed());
     }
+    // Who asks is known before anything of the body is read.
+    let mut first = None;
+    if wrap::is_open(request) || id_token::is_open(request) || auth::is_login(&ready, request).await? {
+        request.read_body(body, &Limits::OPEN, &api.open_bodies).await?;
+    } else {
+        first = Some(authenticate(api, &ready, request).await?);
+        request.read_body(body, &Limits::KNOWN, &api.bodies).await?;
+    }
+    let request = &*request;
     for _ in 0..RACES {
-        match once(&ready, request).await {
+        match once(api, &ready, request, first.take()).await {
             Err(error) if error.raced => {}
             done => return done,
         }
@@ -51,24 +62,21 @@ async fn answer(api: &Inner, request: &Request) -> Result<Answer> {
     Err(ApiError::new(503, "others were first again and again; try again"))
 }
 
-/// One try: nothing is done when it loses a race.
-async fn once(ready: &Arc<Ready>, request: &Request) -> Result<Answer> {
-    if let Some(answer) = wrap::open(ready, request).await {
-        return answer;
-    }
-    if let Some(answer) = id_token::open(ready, request).await {
-        return answer;
-    }
-    if let Some(answer) = auth::login(ready, request).await {
-        return wrap::maybe(ready, request, anonymous(request), None, answer?).await;
-    }
-    let caller = match authenticate(ready, request).await {
-        Ok(caller) => caller,
-        Err(error) => {
-            if error.status == 403 {
-                refused(ready, request, anonymous(request)).await?;
+/// One try: nothing is done when it loses a race. `known` is the caller, where that was asked just now.
+async fn once(api: &Inner, ready: &Arc<Ready>, request: &Request, known: Option<Authenticated>) -> Result<Answer> {
+    let caller = match known {
+        Some(caller) => caller,
+        None => {
+            if let Some(answer) = wrap::open(ready, request).await {
+                return answer;
             }
-            return Err(error);
+            if let Some(answer) = id_token::open(ready, request).await {
+                return answer;
+            }
+            if let Some(answer) = auth::login(ready, request).await {
+                return wrap::maybe(ready, request, anonymous(request), None, answer?).await;
+            }
+            authenticate(api, ready, request).await?
         }
     };
     let answer = match route(ready, request, &caller).await {
@@ -96,9 +104,34 @@ async fn route(ready: &Arc<Ready>, request: &Request, caller: &Authenticated) ->
     }
 }
 
-async fn authenticate(ready: &Ready, request: &Request) -> Result<Authenticated> {
-    let presented = request.token.as_ref().and_then(|t| t.expose_str()).ok_or_else(ApiError::denied)?;
-    Ok(ready.identity.authenticate(presented, request.source).await?)
+/// Who asks. Refusals are recorded now and then, and never waited for.
+async fn authenticate(api: &Inner, ready: &Arc<Ready>, request: &Request) -> Result<Authenticated> {
+    let presented = request.token.as_ref().and_then(|t| t.expose_str());
+    let error = match presented {
+        Some(presented) => match ready.identity.authenticate(presented, request.source).await {
+            Ok(caller) => return Ok(caller),
+            Err(error) => error.into(),
+        },
+        None => ApiError::denied(),
+    };
+    if error.status == 403
+        && let Some((place, left_out)) = api.denials.next(request.source, Instant::now())
+    {
+        let mut detail = detail(request);
+        if left_out > 0 {
+            detail["left_out"] = left_out.into();
+        }
+        let (ready, actor, subject) = (ready.clone(), anonymous(request), subject(request));
+        tokio::spawn(async move {
+            let mut txn = ready.txn(actor);
+            txn.audit("request.deny", &subject, detail);
+            if let Err(error) = txn.commit().await {
+                tracing::warn!(%error, "a refusal could not be written to the audit log");
+            }
+            drop(place);
+        });
+    }
+    Err(error)
 }
 
 /// Asks the policies. `exists` tells create from update; `sudo` says that the path is for operators.
@@ -139,7 +172,7 @@ pub(crate) async fn looked(ready: &Ready, request: &Request, caller: &Authentica
     Ok(())
 }
 
-/// Records a refusal. A request is refused also where that cannot be written, then with that reason.
+/// Records a refusal of a caller whose token is good. A request is refused also where that cannot be written, then with that reason.
 async fn refused(ready: &Ready, request: &Request, actor: Actor) -> Result<()> {
     let mut txn = ready.txn(actor);
     txn.audit("request.deny", &subject(request), detail(request));

@@ -1,6 +1,6 @@
 //! What the API stands on: nothing yet, a sealed vault, or an open one.
 
-use crate::{janitor, serve};
+use crate::{body::Memory, denials::Denials, janitor, serve};
 use axum::Router;
 use credentialflow_identity::{
     Identity,
@@ -37,7 +37,15 @@ pub(crate) struct Inner {
     pub(crate) initialized: watch::Sender<bool>,
     /// One initialisation at a time.
     pub(crate) initializing: tokio::sync::Mutex<()>,
+    /// What bodies of callers with a good token may hold.
+    pub(crate) bodies: Memory,
+    /// The same, of those who are nobody yet.
+    pub(crate) open_bodies: Memory,
+    pub(crate) denials: Denials,
 }
+
+/// Bytes that bodies may hold together: of callers with a good token, and of others.
+const MEMORY: (usize, usize) = (64 << 20, 16 << 20);
 
 /// What there is once the vault is initialised.
 pub(crate) struct Ready {
@@ -78,6 +86,9 @@ impl VaultApi {
             ready: RwLock::new(None),
             initialized: watch::Sender::new(false),
             initializing: tokio::sync::Mutex::new(()),
+            bodies: Memory::new(MEMORY.0),
+            open_bodies: Memory::new(MEMORY.1),
+            denials: Denials::default(),
         }))
     }
 
@@ -100,7 +111,12 @@ impl VaultApi {
         }
     }
 
-    /// The routes, to be mounted at `/v1` and wherever else the same API is to be found.
+    /// How many refusals of callers without a good token were left out of the audit log, since the start.
+    pub fn denials_left_out(&self) -> u64 {
+        self.0.denials.left_out()
+    }
+
+    /// The routes, all below `/v1/`; a mount below a prefix takes that prefix away.
     pub fn router(&self) -> Router {
         Router::new().fallback(serve::handle).with_state(self.clone())
     }

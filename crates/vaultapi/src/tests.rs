@@ -1,5 +1,7 @@
 //! The API over a real store, through its router: as a client sees it.
 
+mod bounds;
+
 use crate::VaultApi;
 use axum::body::Body;
 use credentialflow_identity::ports::NoWeb;

@@ -90,12 +90,20 @@ pub(crate) async fn keep(
     Err(ApiError::new(503, "others were first again and again; try again"))
 }
 
+/// What is to be done with a wrapping token; `None`: the path is for something else.
+fn asked(request: &Request) -> Option<&str> {
+    let what = request.path.strip_prefix("sys/wrapping/")?.trim_end_matches('/');
+    matches!(what, "unwrap" | "lookup" | "rewrap").then_some(what)
+}
+
+/// Whether [`open`] answers.
+pub(crate) fn is_open(request: &Request) -> bool {
+    asked(request).is_some()
+}
+
 /// `sys/wrapping/unwrap` and `lookup` with a wrapping token: holding it is all that is needed.
 pub(crate) async fn open(ready: &Ready, request: &Request) -> Option<Result<Answer>> {
-    let what = request.path.strip_prefix("sys/wrapping/")?.trim_end_matches('/');
-    if !matches!(what, "unwrap" | "lookup" | "rewrap") {
-        return None;
-    }
+    let what = asked(request)?;
     if !matches!(request.verb, Verb::Write | Verb::Read) || (request.verb == Verb::Read && what != "lookup") {
         return Some(Err(ApiError::unsupported_operation()));
     }

@@ -265,9 +265,9 @@ async fn prove_rekey(
     auth::same_origin(&headers)?;
     let HandedIn { nonce, share, passphrase, key } = body;
     let input = seal::input(state.vault.seal_method()?, share, passphrase, key)?;
-    let actor = seal::operator(source);
-    let work = state.vault.prove_rekey(&actor, &nonce, input);
-    let answer = seal::attempt(&state, source, "rekey.refuse", work).await?;
+    let (vault, actor) = (state.vault.clone(), seal::operator(source));
+    let work = async move { vault.prove_rekey(&actor, &nonce, input).await };
+    let answer = state.vault.attempt(Some(source), "rekey.refuse", work).await.map_err(seal::told)?;
     finished(&state, answer).await
 }
 
@@ -286,9 +286,9 @@ async fn verify_rekey(
     let HandedIn { nonce, share, passphrase, key } = body;
     // What verifies is of the new kind, which is never the development variable.
     let input = seal::input("the new seal", share, passphrase, key)?;
-    let actor = seal::operator(source);
-    let work = state.vault.verify_rekey(&actor, &nonce, input);
-    let answer = seal::attempt(&state, source, "rekey.refuse", work).await?;
+    let (vault, actor) = (state.vault.clone(), seal::operator(source));
+    let work = async move { vault.verify_rekey(&actor, &nonce, input).await };
+    let answer = state.vault.attempt(Some(source), "rekey.refuse", work).await.map_err(seal::told)?;
     finished(&state, answer).await
 }
 

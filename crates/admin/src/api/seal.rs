@@ -6,12 +6,12 @@ use crate::{
     AdminState,
     api::request::Body,
     auth::{self, Administrator, Source},
-    error::{ApiError, Code},
+    error::ApiError,
     seal,
     secret::SecretText,
 };
 use axum::{Json, extract::State};
-use credentialflow_vault::SealInput;
+use credentialflow_vault::seal::attempts::AttemptError;
 use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -94,33 +94,11 @@ async fn unseal(
         state.vault.reset_unseal();
         return view(&state);
     }
-    let method = state.vault.seal_method()?;
-    seal::attempt(&state, source, "vault.unseal_refuse", async {
-        // Asked in line: another attempt may have opened it while this one waited.
-        if !state.vault.is_sealed() {
-            return Ok(Err(ApiError::new(Code::Conflict, "the vault is unsealed already")));
-        }
-        match seal::input(method, body.share, body.passphrase, body.key) {
-            Err(error) => Ok(Err(error)),
-            Ok(SealInput::Shares(shares)) => {
-                for share in shares {
-                    state.vault.offer_share(share).await?;
-                }
-                Ok(Ok(()))
-            }
-            Ok(input) => state.vault.unseal(input).await.map(Ok),
-        }
-    })
-    .await??;
-    if state.vault.is_sealed() {
-        return view(&state);
+    if !state.vault.is_sealed() {
+        return Err(seal::told(AttemptError::Unsealed));
     }
-    if let Err(error) = auth::note(&state, &seal::operator(source), "vault.unseal", "settings/vault", json!({})).await {
-        // What cannot be recorded does not happen.
-        state.vault.seal();
-        return Err(error);
-    }
-    tracing::info!(%source, "the vault was unsealed");
+    let input = seal::input(state.vault.seal_method()?, body.share, body.passphrase, body.key)?;
+    state.vault.attempt_unseal(Some(source), input).await.map_err(seal::told)?;
     view(&state)
 }
 

@@ -18,6 +18,7 @@
 //! A further method is a file here, a variant in [`SealInput`] and [`SealMethod`], and a line in this
 //! table; nothing else in the vault changes.
 
+pub mod attempts;
 pub(crate) mod collect;
 pub mod environment;
 pub mod external;
@@ -27,6 +28,7 @@ pub mod shamir;
 pub mod share;
 #[cfg(test)]
 pub(crate) mod tests;
+pub mod throttle;
 
 use crate::{
     Result, VaultError,

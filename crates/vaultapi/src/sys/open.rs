@@ -13,6 +13,7 @@ use credentialflow_secrets::fields;
 use credentialflow_vault::{
     NewSeal, SealInput, Vault, VaultError,
     seal::{
+        attempts::AttemptError,
         shamir::Quorum,
         share::{Share, ShareError},
     },
@@ -20,18 +21,23 @@ use credentialflow_vault::{
 use serde_json::{Value, json};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-pub(crate) async fn answer(api: &Inner, request: &Request) -> Option<Result<Answer>> {
-    let path = request.path.strip_prefix("sys/")?.trim_end_matches('/');
-    Some(match (path, request.verb) {
+/// Whether [`answer`] answers.
+pub(crate) fn is_open(request: &Request) -> bool {
+    let path = request.path.strip_prefix("sys/").map(|path| path.trim_end_matches('/'));
+    matches!(path, Some("health" | "init" | "seal-status" | "unseal" | "leader"))
+}
+
+pub(crate) async fn answer(api: &Inner, request: &Request) -> Result<Answer> {
+    let path = request.path.strip_prefix("sys/").unwrap_or_default().trim_end_matches('/');
+    match (path, request.verb) {
         ("health", Verb::Read) => health(api, request),
         ("init", Verb::Read) => Ok(Answer::raw(json!({ "initialized": api.ready().is_some() }))),
         ("init", Verb::Write) => init(api, request).await,
         ("seal-status", Verb::Read) => status(api).map(Answer::raw),
         ("unseal", Verb::Write) => unseal(api, request).await,
         ("leader", Verb::Read) => leader(api),
-        ("health" | "init" | "seal-status" | "unseal" | "leader", _) => Err(ApiError::unsupported_operation()),
-        _ => return None,
-    })
+        _ => Err(ApiError::unsupported_operation()),
+    }
 }
 
 /// The status tells what there is to tell: 200 open, 503 sealed, 501 not initialised; a caller may ask
@@ -149,14 +155,18 @@ async fn unseal(api: &Inner, request: &Request) -> Result<Answer> {
     let key = fields::text(&request.data, "key")?.filter(|k| !k.is_empty()).map(SecretValue::from);
     let key = key
         .ok_or_else(|| ApiError::invalid("'key' must be specified in request body as JSON, or 'reset' set to true"))?;
-    match read_share(&key) {
-        Ok(share) => match ready.vault.offer_share(share).await {
-            Ok(_) | Err(VaultError::Share(ShareError::Repeated { .. })) => {}
-            Err(other) => return Err(other.into()),
-        },
+    // An open vault does not look at the key: nothing can be tried out on it.
+    if ready.vault.is_sealed() {
         // A vault that is sealed by a passphrase is opened by it.
-        Err(_) if ready.vault.seal_method()? == "passphrase" => ready.vault.unseal(SealInput::Passphrase(key)).await?,
-        Err(error) => return Err(ApiError::invalid(error.to_string())),
+        let input = match ready.vault.seal_method()? {
+            "passphrase" => SealInput::Passphrase(key),
+            _ => SealInput::Shares(vec![read_share(&key).map_err(|e| ApiError::invalid(e.to_string()))?]),
+        };
+        match ready.vault.attempt_unseal(request.source, input).await {
+            Ok(_)
+            | Err(AttemptError::Unsealed | AttemptError::Vault(VaultError::Share(ShareError::Repeated { .. }))) => {}
+            Err(other) => return Err(other.into()),
+        }
     }
     ready.is_open().await?;
     status(api).map(Answer::raw)

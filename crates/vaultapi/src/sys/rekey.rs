@@ -64,10 +64,14 @@ async fn hand_in(cx: &Context<'_>, stage: RekeyStage) -> Result<Answer> {
     let share = read_share(&key).map_err(|e| ApiError::invalid(e.to_string()))?;
     let (actor, input) = (cx.caller.actor(), SealInput::Shares(vec![share]));
     let verify = cx.ready.vault.rekey_status().await?.is_some_and(|s| s.verify);
-    let RekeyAnswer { status, shares } = match stage {
-        RekeyStage::Prove => cx.ready.vault.prove_rekey(&actor, &nonce, input).await?,
-        RekeyStage::Verify => cx.ready.vault.verify_rekey(&actor, &nonce, input).await?,
+    let (vault, of) = (cx.ready.vault.clone(), nonce.clone());
+    let work = async move {
+        match stage {
+            RekeyStage::Prove => vault.prove_rekey(&actor, &of, input).await,
+            RekeyStage::Verify => vault.verify_rekey(&actor, &of, input).await,
+        }
     };
+    let RekeyAnswer { status, shares } = cx.ready.vault.attempt(cx.request.source, "rekey.refuse", work).await?;
     if stage == RekeyStage::Verify {
         return Ok(Answer::raw(match status {
             Some(status) => verification(&status),

@@ -1,4 +1,4 @@
-//! Counts failed sign-ins per source address and refuses further guesses for a while.
+//! Counts failed sign-ins and attempts to unseal per source address and refuses further guesses for a while.
 //!
 //! A right token is never refused because of others' failures on the bearer path (it has 256 random
 //! bits, so guessing is hopeless anyway); throttling keeps guessers from burning our time and from
@@ -12,25 +12,25 @@ use std::{
 };
 
 /// Failures one source may have within [`WINDOW_SECS`].
-pub(crate) const MAX_FAILURES: u32 = 10;
+pub const MAX_FAILURES: u32 = 10;
 /// Length of the window, in seconds.
-pub(crate) const WINDOW_SECS: i64 = 300;
+pub const WINDOW_SECS: i64 = 300;
 /// Most sources remembered; bounds memory when failures come from everywhere.
 const MAX_SOURCES: usize = 10_000;
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Count {
     since: Timestamp,
     failures: u32,
 }
 
 /// Failed sign-ins by source.
-#[derive(Default)]
-pub(crate) struct Throttle(Mutex<HashMap<IpAddr, Count>>);
+#[derive(Debug, Default)]
+pub struct Throttle(Mutex<HashMap<IpAddr, Count>>);
 
 impl Throttle {
     /// Seconds this source must wait, if it has failed too often.
-    pub(crate) fn wait(&self, source: IpAddr, now: Timestamp) -> Option<u64> {
+    pub fn wait(&self, source: IpAddr, now: Timestamp) -> Option<u64> {
         let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.get(&group(source))?;
         let left = count.since.secs() + WINDOW_SECS - now.secs();
@@ -38,7 +38,7 @@ impl Throttle {
     }
 
     /// Counts a failure; answers how many there were in this window, this one included.
-    pub(crate) fn failed(&self, source: IpAddr, now: Timestamp) -> u32 {
+    pub fn failed(&self, source: IpAddr, now: Timestamp) -> u32 {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if counts.len() >= MAX_SOURCES {
             counts.retain(|_, count| now.secs() - count.since.secs() < WINDOW_SECS);
@@ -58,7 +58,8 @@ impl Throttle {
 }
 
 /// Who is counted together: an IPv4 address, or an IPv6 /64.
-fn group(source: IpAddr) -> IpAddr {
+#[must_use]
+pub fn group(source: IpAddr) -> IpAddr {
     match source.to_canonical() {
         IpAddr::V6(v6) => IpAddr::from((u128::from(v6) & !u128::from(u64::MAX)).to_be_bytes()),
         v4 => v4,
