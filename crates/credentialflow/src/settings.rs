@@ -57,7 +57,9 @@ pub struct ServerSettings {
     pub control_tls: Option<TlsFiles>,
     /// Where applications fetch secrets through the Vault-compatible API alone, if anywhere.
     pub vault: Option<SocketAddr>,
-    /// TLS of that listener.
+    /// Serve that API at `/vault/v1` of the control listener too.
+    pub vault_api: bool,
+    /// TLS of the vault listener.
     pub vault_tls: Option<TlsFiles>,
     /// Listen on addresses that are not loopback without TLS all the same.
     pub allow_plaintext: bool,
@@ -152,7 +154,10 @@ settings! {
     control_tls_key: PathBuf = "CREDENTIALFLOW_CONTROL_TLS_KEY", "none: no TLS";
     /// Address of a listener for the Vault-compatible API alone, at /v1, so that VAULT_ADDR suffices
     #[arg(value_name = "ADDRESS:PORT", num_args = 0..=1, default_missing_value = "127.0.0.1:8200")]
-    vault: SocketAddr = "CREDENTIALFLOW_VAULT", "none: only at /vault/v1 of the control listener";
+    vault: SocketAddr = "CREDENTIALFLOW_VAULT", "none";
+    /// Serve the Vault-compatible API at /vault/v1 of the control listener too
+    #[arg(num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    vault_api: bool = "CREDENTIALFLOW_VAULT_API", "false: only where vault says, if anywhere";
     /// Certificate chain of the vault listener (PEM); read again when it changes
     #[arg(value_name = "FILE")]
     vault_tls_certificate: PathBuf = "CREDENTIALFLOW_VAULT_TLS_CERTIFICATE", "none: no TLS";
@@ -275,6 +280,7 @@ impl Settings {
             gateway_tls: tls("gateway", given.gateway_tls_certificate, given.gateway_tls_key)?,
             control_tls: tls("control", given.control_tls_certificate, given.control_tls_key)?,
             vault: given.vault,
+            vault_api: given.vault_api.unwrap_or(false),
             vault_tls: tls("vault", given.vault_tls_certificate, given.vault_tls_key)?,
             allow_plaintext: given.allow_plaintext.unwrap_or(false),
             take_over: given.take_over.unwrap_or(false),

@@ -345,7 +345,17 @@ async fn start_control(
             ..AdminSettings::default()
         },
     );
-    let router = control::with_console(credentialflow_admin::router(admin).nest("/vault", api.router()));
+    let mut router = credentialflow_admin::router(admin);
+    if settings.vault_api {
+        router = router.nest("/vault", api.router());
+    }
+    let router = control::with_console(router);
+    let denials = api.clone();
+    recorder.telemetry().metrics().register_counter(
+        "vault_denials_left_out",
+        "Refusals of callers without a good token that the audit log does not tell of one by one",
+        move || denials.denials_left_out() as i64,
+    );
     tracing::info!(address = %listener.local_addr()?, "the control plane serves");
     let limits = control::Limits::new(settings.control_connections);
     let stop = async move { drop(stopped.wait_for(|s| *s).await) };
