@@ -27,8 +27,8 @@ mod status;
 mod tests;
 mod write;
 
-use credentialflow_vault::seal::throttle;
 pub use api::{PUBLIC, openapi};
+use credentialflow_vault::seal::throttle;
 pub use error::{ApiError, Code, ProblemDetails};
 pub use ports::{Dataplane, DataplaneStatus, NodeState, NodeStatus, PublishError, Published, UnavailableCredential};
 pub use router::router;

@@ -59,7 +59,8 @@ pub(crate) async fn apply(
     let issued = write_keys(state, &mut tx, &draft.set, &draft.plan.changes).await?;
     let started = write_values(state, &mut tx, &draft.set, draft.values, &draft.plan.changes).await?;
     let done = !changes.is_empty() || started.touched;
-    let mut applied = Applied { changes, unchanged, kept: draft.kept, keys: issued, rotations: Vec::new(), published: None };
+    let mut applied =
+        Applied { changes, unchanged, kept: draft.kept, keys: issued, rotations: Vec::new(), published: None };
     for id in &started.rotations {
         if let Some(row) = tx.rotation(id).await? {
             let view: RotationView = rotations::view(state, &row, &[]).await;

@@ -38,9 +38,9 @@ enum Verb {
 pub(super) fn lost(answer: &Value) -> String {
     match at(answer, "/published/lost").as_str() {
         "-" => String::new(),
-        names => format!(
-            "Not confirmed by lost nodes, which serve on with what they have if they still run: {names}\n"
-        ),
+        names => {
+            format!("Not confirmed by lost nodes, which serve on with what they have if they still run: {names}\n")
+        }
     }
 }
 

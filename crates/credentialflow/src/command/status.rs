@@ -94,14 +94,19 @@ mod tests {
 
     #[test]
     fn nodes_are_told_where_there_is_more_than_one() {
-        let node = |name: &str, state: &str, answering: bool| json!({ "name": name, "state": state, "workers": 2, "seq": 7,
-            "answering": answering, "runs_jobs": answering, "silent_ms": 6000 });
+        let node = |name: &str, state: &str, answering: bool| {
+            json!({ "name": name, "state": state, "workers": 2, "seq": 7,
+            "answering": answering, "runs_jobs": answering, "silent_ms": 6000 })
+        };
         let one = json!({ "dataplane": { "nodes": [node("a", "live", true)], "unavailable": [] } });
         assert!(!text(&one).contains("node "));
         let damaged = json!([{ "credential": "orders-token", "version": 3, "reason": "it was changed" }]);
         let two = json!({ "dataplane": { "nodes": [node("a", "live", true), node("b", "lost", false)], "unavailable": damaged } });
         let told = text(&two);
-        assert!(told.contains("node       a live: 2 workers, enforces up to 7, runs rotations, answers you\n"), "{told}");
+        assert!(
+            told.contains("node       a live: 2 workers, enforces up to 7, runs rotations, answers you\n"),
+            "{told}"
+        );
         assert!(told.contains("node       b lost: 2 workers, enforces up to 7, not heard for 6000 ms\n"), "{told}");
         assert!(told.contains("credential orders-token version 3 does not open: it was changed\n"), "{told}");
     }

@@ -14,6 +14,7 @@ mod sealing;
 mod start;
 mod state;
 mod traffic;
+mod uses;
 mod verify;
 
 pub use start::run;

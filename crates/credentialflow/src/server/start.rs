@@ -8,6 +8,7 @@ use super::{
     nodes::{Identity, Nodes},
     ports::{Guesses, Records, RotationPorts},
     runtime, sealing, traffic,
+    uses::UseWriter,
 };
 use crate::settings::{Role, ServerSettings, TlsFiles};
 use anyhow::{Context, bail, ensure};
@@ -64,6 +65,14 @@ pub async fn run(settings: ServerSettings) -> anyhow::Result<()> {
     recorder_settings.retention_days = settings.call_log_days;
     let recorder = Recorder::start(recorder_settings).context("starting the recorder")?;
     let telemetry = recorder.telemetry();
+    let uses = Arc::new(UseWriter::new(store.clone(), telemetry.clone()));
+    let (writer, lost) = (uses.clone(), uses.clone());
+    tokio::spawn(async move { writer.run().await });
+    telemetry.metrics().register_counter(
+        "uses_lost",
+        "Uses that no last use tells of, because too many waited",
+        move || lost.lost() as i64,
+    );
 
     let seed = random()?;
     let copy = LocalCopy::open(&copy_dir(&settings), is_remote(&settings))?;
@@ -96,7 +105,7 @@ pub async fn run(settings: ServerSettings) -> anyhow::Result<()> {
     tokio::task::spawn_blocking(move || recorder.shutdown()).await?;
     match store.ping().await {
         Ok(()) => {
-            jobs::record_last_uses(&store, &telemetry).await;
+            uses.finish().await;
             if !vault.is_sealed()
                 && let Err(error) = vault.checkpoint_audit().await
             {
@@ -203,7 +212,6 @@ async fn start_when_unsealed(
         metrics.metrics().register_gauge("requests_in_flight", "Requests being served", move || b.load().1 as i64);
         count_limits(plane, metrics.metrics());
     }
-    tokio::spawn(jobs::record_uses(store.clone(), recorder.telemetry()));
     tokio::spawn(jobs::housekeeping(store.clone(), vault.clone(), plane.clone(), nodes.clone()));
     let follower = plane.clone();
     tokio::spawn(async move { follower.follow().await });

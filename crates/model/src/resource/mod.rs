@@ -83,7 +83,14 @@ impl Kind {
     /// Every kind, in the order in which one may refer to the ones before; credentials and targets
     /// may refer to one another.
     pub const ALL: [Self; 8] = [
-        Self::Teams, Self::Credentials, Self::Targets, Self::Upstreams, Self::Routes, Self::Models, Self::Applications, Self::Keys,
+        Self::Teams,
+        Self::Credentials,
+        Self::Targets,
+        Self::Upstreams,
+        Self::Routes,
+        Self::Models,
+        Self::Applications,
+        Self::Keys,
     ];
 
     /// The name of the list in a file and of the collection in the API.

@@ -1,0 +1,253 @@
+//! When and how often each key and credential was used, on its way from memory to the database.
+//!
+//! A use is an observation: it costs a request no write, and a crash loses what was not written yet (two seconds of
+//! uses, more where so many keys are in use that writing takes turns). The call log tells of each call anyway.
+
+use credentialflow_model::KeyId;
+use credentialflow_store::{CredentialUse, KeyUse, Store, StoreError, Uses};
+use credentialflow_telemetry::{Telemetry, UseDeltas};
+use std::{
+    collections::{HashMap, VecDeque},
+    hash::Hash,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+use tokio::sync::Mutex;
+
+/// Between two rounds of writing.
+const EVERY: Duration = Duration::from_secs(2);
+/// Writing takes one in so many parts of the time; what is left over waits for the next round.
+const SHARE: u32 = 50;
+/// Uses of one transaction: whoever stands in line for the writer, such as a revocation, waits for no more.
+const BATCH: usize = 2048;
+/// Keys, and credential versions, that wait at most, as while the database is away. Further ones are counted as lost.
+const MOST_WAITING: usize = 1 << 20;
+
+/// Uses that wait to be written.
+pub(super) struct UseWriter {
+    store: Store,
+    telemetry: Telemetry,
+    waiting: Mutex<Waiting>,
+    lost: AtomicU64,
+}
+
+#[derive(Default)]
+struct Waiting {
+    keys: Merged<KeyId, KeyUse>,
+    credentials: Merged<(String, u32), CredentialUse>,
+}
+
+/// One entry for each key, in the order in which they came.
+struct Merged<K, V> {
+    entries: HashMap<K, V>,
+    order: VecDeque<K>,
+}
+
+impl UseWriter {
+    pub fn new(store: Store, telemetry: Telemetry) -> Self {
+        Self { store, telemetry, waiting: Mutex::default(), lost: AtomicU64::new(0) }
+    }
+
+    /// Uses that no `last used` tells of, because too many waited.
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Relaxed)
+    }
+
+    /// Writes again and again.
+    pub async fn run(&self) {
+        let mut interval = tokio::time::interval(EVERY);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            interval.tick().await;
+            self.write(EVERY / SHARE).await;
+        }
+    }
+
+    /// Writes everything, before the process ends.
+    pub async fn finish(&self) {
+        self.write(Duration::MAX).await;
+        let waiting = self.waiting.lock().await;
+        let left = waiting.keys.order.len() + waiting.credentials.order.len();
+        if left > 0 {
+            tracing::warn!(
+                left,
+                "the last uses of some keys and credentials could not be written; the call log has them"
+            );
+        }
+    }
+
+    /// Writes for so long at most; at least one batch, where there is one.
+    async fn write(&self, budget: Duration) {
+        let mut waiting = self.waiting.lock().await;
+        self.lost.fetch_add(waiting.take_in(self.telemetry.last_use().take_deltas()), Relaxed);
+        let began = Instant::now();
+        while let Some(batch) = waiting.next() {
+            if let Err(error) = self.store.record_uses(&batch).await {
+                // Behind the others, so that a batch which can never be written holds up none that can.
+                self.lost.fetch_add(waiting.put_back(batch), Relaxed);
+                match error {
+                    StoreError::Unavailable(_) => tracing::debug!(%error, "uses wait for the database"),
+                    _ => tracing::warn!(%error, "uses could not be written; they are tried again"),
+                }
+                return;
+            }
+            if began.elapsed() >= budget {
+                return;
+            }
+        }
+    }
+}
+
+impl Waiting {
+    /// Takes in what was used; answers how many uses were lost.
+    fn take_in(&mut self, deltas: UseDeltas) -> u64 {
+        let keys = deltas.keys.into_iter().map(|d| KeyUse {
+            key_id: d.key,
+            last_time: d.last_time,
+            last_source: d.last_source.to_string(),
+            count: d.count,
+        });
+        let credentials = deltas.credentials.into_iter().map(|d| CredentialUse {
+            credential: d.credential.to_string(),
+            version: d.version,
+            last_time: d.last_time,
+            count: d.count,
+        });
+        deltas.overflowed + self.add(keys, credentials)
+    }
+
+    fn put_back(&mut self, batch: Uses) -> u64 {
+        self.add(batch.keys.into_iter(), batch.credentials.into_iter())
+    }
+
+    fn add(&mut self, keys: impl Iterator<Item = KeyUse>, credentials: impl Iterator<Item = CredentialUse>) -> u64 {
+        let mut lost = 0;
+        for used in keys {
+            lost += self.keys.add(used.key_id, used, |known, more| {
+                known.count = known.count.saturating_add(more.count);
+                if more.last_time >= known.last_time {
+                    (known.last_time, known.last_source) = (more.last_time, more.last_source);
+                }
+            });
+        }
+        for used in credentials {
+            lost += self.credentials.add((used.credential.clone(), used.version), used, |known, more| {
+                known.count = known.count.saturating_add(more.count);
+                known.last_time = known.last_time.max(more.last_time);
+            });
+        }
+        lost
+    }
+
+    /// The batch that waited longest.
+    fn next(&mut self) -> Option<Uses> {
+        let batch = Uses { keys: self.keys.take(BATCH), credentials: self.credentials.take(BATCH) };
+        (!batch.keys.is_empty() || !batch.credentials.is_empty()).then_some(batch)
+    }
+}
+
+impl<K, V> Default for Merged<K, V> {
+    fn default() -> Self {
+        Self { entries: HashMap::new(), order: VecDeque::new() }
+    }
+}
+
+impl<K: Hash + Eq + Clone, V: Counted> Merged<K, V> {
+    /// Adds an entry; answers how many uses found no room.
+    fn add(&mut self, key: K, value: V, merge: impl FnOnce(&mut V, V)) -> u64 {
+        if let Some(known) = self.entries.get_mut(&key) {
+            merge(known, value);
+            return 0;
+        }
+        if self.order.len() >= MOST_WAITING {
+            return value.count();
+        }
+        self.order.push_back(key.clone());
+        self.entries.insert(key, value);
+        0
+    }
+
+    fn take(&mut self, most: usize) -> Vec<V> {
+        let most = most.min(self.order.len());
+        let taken = self.order.drain(..most).filter_map(|key| self.entries.remove(&key)).collect();
+        // Keys that were once in use are no reason to keep their room.
+        if self.order.is_empty() {
+            (self.order, self.entries) = (VecDeque::new(), HashMap::new());
+        }
+        taken
+    }
+}
+
+/// Something that tells of several uses.
+trait Counted {
+    fn count(&self) -> u64;
+}
+
+impl Counted for KeyUse {
+    fn count(&self) -> u64 {
+        self.count
+    }
+}
+
+impl Counted for CredentialUse {
+    fn count(&self) -> u64 {
+        self.count
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use credentialflow_model::Timestamp;
+
+    fn used(key: u64, time: i64, count: u64) -> KeyUse {
+        KeyUse {
+            key_id: KeyId::from_bits(key),
+            last_time: Timestamp::from_micros(time),
+            last_source: format!("192.0.2.{time}"),
+            count,
+        }
+    }
+
+    #[test]
+    fn uses_of_one_key_are_one_entry_and_the_longest_wait_goes_first() {
+        let mut waiting = Waiting::default();
+        assert_eq!(waiting.add([used(1, 5, 2), used(2, 6, 1)].into_iter(), [].into_iter()), 0);
+        assert_eq!(waiting.add([used(1, 9, 3), used(1, 7, 1)].into_iter(), [].into_iter()), 0);
+        let batch = waiting.next().unwrap();
+        assert_eq!(batch.keys, [used(1, 9, 6), used(2, 6, 1)]);
+        assert!(waiting.next().is_none());
+        waiting.put_back(batch);
+        waiting.add([used(3, 1, 1), used(2, 8, 1)].into_iter(), [].into_iter());
+        assert_eq!(waiting.next().unwrap().keys, [used(1, 9, 6), used(2, 8, 2), used(3, 1, 1)]);
+    }
+
+    #[test]
+    fn what_finds_no_room_is_counted_and_known_keys_always_find_some() {
+        let mut waiting = Waiting::default();
+        let many = (0..MOST_WAITING as u64 + 3).map(|key| used(key, 1, 2));
+        assert_eq!(waiting.add(many, [].into_iter()), 6);
+        assert_eq!(waiting.add([used(0, 2, 1)].into_iter(), [].into_iter()), 0);
+        assert_eq!(waiting.next().unwrap().keys.len(), BATCH);
+    }
+
+    #[tokio::test]
+    async fn a_round_ends_when_its_time_is_over_and_the_end_writes_the_rest() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::connect(&format!("sqlite:{}", dir.path().join("s.db").display())).await.unwrap();
+        store.migrate().await.unwrap();
+        let recorder = credentialflow_telemetry::Recorder::start(credentialflow_telemetry::RecorderSettings::new(
+            dir.path().join("calls"),
+        ))
+        .unwrap();
+        let writer = UseWriter::new(store.clone(), recorder.telemetry());
+        let keys = BATCH as u64 * 2 + 1;
+        writer.waiting.lock().await.add((0..keys).map(|key| used(key, 1, 1)), [].into_iter());
+        writer.write(Duration::ZERO).await;
+        assert!(store.key_use(KeyId::from_bits(0)).await.unwrap().is_some());
+        assert_eq!(store.key_use(KeyId::from_bits(keys - 1)).await.unwrap(), None);
+        writer.finish().await;
+        assert_eq!(store.key_use(KeyId::from_bits(keys - 1)).await.unwrap(), Some(used(keys - 1, 1, 1)));
+        assert_eq!(store.key_use(KeyId::from_bits(0)).await.unwrap().unwrap().count, 1, "written once");
+    }
+}
