@@ -1,4 +1,4 @@
-//! Runs the suites of `e2e/` against the built binary: every `e2e/NN-name/run`, two at a time, then every
+//! Runs the suites of `e2e/` against the built binary: every `e2e/NN-name/run`, three at a time, then every
 //! `e2e/drill-name/run`, one after the other.
 //!
 //! A suite is an executable that gets these variables, prints what it does, ends with a line
@@ -29,7 +29,7 @@ use std::{
 /// Minutes one suite may take.
 const LIMIT: u64 = 10;
 /// Suites that run at the same time: much of theirs is waiting.
-const AT_ONCE: usize = 2;
+const AT_ONCE: usize = 3;
 /// Minutes one drill may take.
 const SLOW_LIMIT: u64 = 60;
 
