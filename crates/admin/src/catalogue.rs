@@ -1,6 +1,9 @@
 //! Everything declared, kept in memory and brought up to date from the change feed, so that a change
 //! to one resource among ten thousand is checked without reading the other 9,999 again.
 //!
+//! A database that was restored to an older state has the same numbers for other changes. The audit chain
+//! tells it apart (`Followed::continues`), and everything is read anew.
+//!
 //! Keys are not kept: there may be a million of them, and nothing refers to a key.
 
 use crate::error::ApiError;
@@ -22,7 +25,10 @@ const RELOAD_ABOVE: usize = 500;
 
 #[derive(Clone)]
 struct View {
+    /// Place in the change feed.
     seq: i64,
+    /// A place in the audit chain that is not after `set`, and its hash.
+    mark: (u64, [u8; 32]),
     set: Arc<ResourceSet>,
 }
 
@@ -35,38 +41,43 @@ impl Catalogue {
     /// else can commit meanwhile.
     pub(crate) async fn view(&self, store: &Store) -> Result<Arc<ResourceSet>, ApiError> {
         let mut kept = self.0.lock().await;
-        if let Some(view) = kept.as_mut() {
-            // Taken out while it is being changed: a failure half-way must not leave half a view.
-            let mut view_now = view.clone();
-            view.set = Arc::default();
-            let refreshed = refresh(store, &mut view_now).await;
-            match refreshed {
-                Ok(()) => *view = view_now,
-                Err(error) => {
-                    *kept = None;
-                    return Err(error);
+        // Taken out while it is being changed: a failure half-way must not leave half a view.
+        let view = match kept.take() {
+            Some(view) => match refresh(store, view).await? {
+                Some(view) => view,
+                None => {
+                    tracing::warn!("the database tells another history than the one known: it is read anew");
+                    whole(store).await?
                 }
-            }
-            return Ok(kept.as_ref().map(|view| view.set.clone()).unwrap_or_default());
-        }
-        // Changes after this number are applied once more by the next call, which is harmless.
-        let seq = store.latest_change().await?;
-        let mut set = ResourceSet::default();
-        for kind in Kind::ALL {
-            reload(store, &mut set, kind, None).await?;
-        }
-        let set = Arc::new(set);
-        *kept = Some(View { seq, set: set.clone() });
-        Ok(set)
+            },
+            None => whole(store).await?,
+        };
+        Ok(kept.insert(view).set.clone())
     }
 }
 
-async fn refresh(store: &Store, view: &mut View) -> Result<(), ApiError> {
+/// Everything, as stored now.
+async fn whole(store: &Store) -> Result<View, ApiError> {
+    // Changes after this place are applied once more by the next call, which is harmless.
+    let (seq, mark) = store.latest_place().await?;
+    let mut set = ResourceSet::default();
+    for kind in Kind::ALL {
+        reload(store, &mut set, kind, None).await?;
+    }
+    Ok(View { seq, mark, set: Arc::new(set) })
+}
+
+/// With what changed since; `None` where the database is of another history.
+async fn refresh(store: &Store, mut view: View) -> Result<Option<View>, ApiError> {
     let mut changed: HashMap<Kind, HashSet<String>> = HashMap::new();
     loop {
-        let changes = store.changes_since(view.seq, PAGE).await?;
-        let full = changes.len() == PAGE as usize;
-        for change in changes {
+        let followed = store.follow_changes(view.seq, view.mark.0, PAGE).await?;
+        if !followed.continues(Some(view.mark)) {
+            return Ok(None);
+        }
+        view.mark = followed.head;
+        let full = followed.changes.len() == PAGE as usize;
+        for change in followed.changes {
             view.seq = change.seq;
             if let ChangeKind::Resource(kind) = change.kind
                 && kind != Kind::Keys
@@ -82,7 +93,7 @@ async fn refresh(store: &Store, view: &mut View) -> Result<(), ApiError> {
         let names = (names.len() <= RELOAD_ABOVE).then_some(names);
         reload(store, Arc::make_mut(&mut view.set), kind, names).await?;
     }
-    Ok(())
+    Ok(Some(view))
 }
 
 async fn reload(
@@ -136,4 +147,59 @@ pub(crate) fn parse<T: Resource>(body: &str) -> Result<T, ApiError> {
     serde_json::from_str(body)
         .map_err(|_| StoreError::Corrupt(format!("one of the {}", T::KIND.as_str())))
         .map_err(ApiError::from)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use credentialflow_model::{Actor, Name};
+    use credentialflow_store::Expect;
+    use std::path::Path;
+
+    async fn open(path: &Path) -> Store {
+        let store = Store::connect(&format!("sqlite:{}", path.display())).await.unwrap();
+        store.migrate().await.unwrap();
+        store
+    }
+
+    async fn declare(store: &Store, team: &str) {
+        let name: Name = team.parse().unwrap();
+        let body = serde_json::json!({ "name": team }).to_string();
+        let mut tx = store.begin(&Actor::operator()).await.unwrap();
+        tx.put_resource(Kind::Teams, &name, &body, Expect::Absent).await.unwrap();
+        tx.audit("team.create", &format!("teams/{team}"), serde_json::json!({}));
+        tx.commit().await.unwrap();
+    }
+
+    async fn teams(catalogue: &Catalogue, store: &Store) -> Vec<String> {
+        let set = catalogue.view(store).await.unwrap();
+        set.teams.iter().map(|team| team.name.to_string()).collect()
+    }
+
+    #[tokio::test]
+    async fn a_restored_database_is_not_mixed_with_what_is_remembered() {
+        let dir = tempfile::tempdir().unwrap();
+        let (here, backup) = (dir.path().join("here.db"), dir.path().join("backup.db"));
+        let store = open(&here).await;
+        declare(&store, "one").await;
+        store.close().await;
+        std::fs::copy(&here, &backup).unwrap();
+        let store = open(&here).await;
+        let catalogue = Catalogue::default();
+        assert_eq!(teams(&catalogue, &store).await, ["one"]);
+        declare(&store, "two").await;
+        assert_eq!(teams(&catalogue, &store).await, ["one", "two"]);
+        // The same number in the feed for another change: by numbers alone nothing would have changed.
+        let restored = open(&backup).await;
+        declare(&restored, "three").await;
+        assert_eq!(restored.latest_change().await.unwrap(), store.latest_change().await.unwrap());
+        assert_eq!(teams(&catalogue, &restored).await, ["one", "three"]);
+        // Further on than what is known, and shorter than it.
+        declare(&store, "four").await;
+        assert_eq!(teams(&catalogue, &store).await, ["four", "one", "two"]);
+        assert_eq!(teams(&catalogue, &restored).await, ["one", "three"]);
+        declare(&restored, "five").await;
+        assert_eq!(teams(&catalogue, &restored).await, ["five", "one", "three"]);
+    }
 }

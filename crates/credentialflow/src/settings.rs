@@ -5,6 +5,7 @@
 //! The reference in `docs/reference/settings.md` is generated from it.
 
 use clap::ValueEnum;
+use credentialflow_egress::PrivateHosts;
 use credentialflow_model::{ByteSize, Period, Problems, config::read_settings, key::is_label};
 use serde::Deserialize;
 use std::{
@@ -61,6 +62,8 @@ pub struct ServerSettings {
     pub vault_api: bool,
     /// TLS of the vault listener.
     pub vault_tls: Option<TlsFiles>,
+    /// Hosts of identity providers that may be at private addresses.
+    pub private_hosts: PrivateHosts,
     /// Listen on addresses that are not loopback without TLS all the same.
     pub allow_plaintext: bool,
     /// Start beside a server that listens on the same addresses and is about to be stopped.
@@ -164,6 +167,9 @@ settings! {
     /// Private key of the vault listener (PEM)
     #[arg(value_name = "FILE")]
     vault_tls_key: PathBuf = "CREDENTIALFLOW_VAULT_TLS_KEY", "none: no TLS";
+    /// Hosts at private addresses that the server may ask for identity providers' keys, as in idp.internal,*.corp.example,10.20.0.0/16
+    #[arg(value_name = "HOSTS")]
+    private_hosts: String = "CREDENTIALFLOW_PRIVATE_HOSTS", "none: only public addresses are asked";
     /// Listen without TLS on addresses that are not loopback all the same
     #[arg(num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     allow_plaintext: bool = "CREDENTIALFLOW_ALLOW_PLAINTEXT", "false";
@@ -264,6 +270,8 @@ impl Settings {
         if given.passphrase_file.is_some() && given.key_file.is_some() {
             return Err(invalid("give passphrase_file or key_file, not both"));
         }
+        let private_hosts = given.private_hosts.unwrap_or_default().parse();
+        let private_hosts = private_hosts.map_err(|error| SettingsError::Invalid(format!("private_hosts: {error}")))?;
         let key_file = given.key_file.or_else(|| {
             let beside = data_dir.join(DEVELOPMENT_KEY);
             (given.passphrase_file.is_none() && beside.is_file()).then_some(beside)
@@ -282,6 +290,7 @@ impl Settings {
             vault: given.vault,
             vault_api: given.vault_api.unwrap_or(false),
             vault_tls: tls("vault", given.vault_tls_certificate, given.vault_tls_key)?,
+            private_hosts,
             allow_plaintext: given.allow_plaintext.unwrap_or(false),
             take_over: given.take_over.unwrap_or(false),
             workers: given.workers,
@@ -347,7 +356,8 @@ mod tests {
         let none = Settings { workers: Some(0), ..Settings::default() };
         let little = Settings { worker_memory: Some("1MiB".parse().unwrap()), ..Settings::default() };
         let alone = Settings { control_connections: Some(0), ..Settings::default() };
-        for settings in [both, half, prefix, none, little, alone] {
+        let private = Settings { private_hosts: Some("10.0.0.1, 8.8.8.8".into()), ..Settings::default() };
+        for settings in [both, half, prefix, none, little, alone, private] {
             assert!(matches!(settings.resolve(None), Err(SettingsError::Invalid(_))));
         }
     }

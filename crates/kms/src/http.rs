@@ -2,14 +2,12 @@
 
 use crate::settings::SettingsError;
 use bytes::Bytes;
+use credentialflow_egress::{Connector, Guard, Refused};
 use credentialflow_vault::seal::external::KeyServiceError;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
-};
+use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use std::{path::Path, time::Duration};
 use zeroize::Zeroizing;
@@ -22,7 +20,7 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(1
 const MAX_ANSWER: usize = 256 << 10;
 
 /// A client for key services.
-pub(crate) struct Http(Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
+pub(crate) struct Http(Client<HttpsConnector<Connector>, Full<Bytes>>);
 
 /// Status and body.
 pub(crate) struct Answer {
@@ -31,8 +29,8 @@ pub(crate) struct Answer {
 }
 
 impl Http {
-    /// Trusts the public certificates and those in this file.
-    pub fn new(certificates: Option<&Path>) -> Result<Self, SettingsError> {
+    /// Trusts the public certificates and those in this file, and goes where the guard lets it.
+    pub fn new(certificates: Option<&Path>, guard: Guard) -> Result<Self, SettingsError> {
         let mut roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         if let Some(path) = certificates {
             let unreadable = || SettingsError::Certificates(path.to_owned());
@@ -51,9 +49,7 @@ impl Http {
             .map_err(|_| SettingsError::Certificates("the built-in certificates".into()))?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_connect_timeout(Some(Duration::from_secs(5)));
+        let tcp = Connector::new(guard, Duration::from_secs(5));
         let connector =
             HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp);
         Ok(Self(Client::builder(TokioExecutor::new()).build(connector)))
@@ -83,7 +79,10 @@ impl Http {
     async fn once(&self, what: &str, request: Request<Full<Bytes>>) -> Result<Answer, KeyServiceError> {
         let away = |why: &str| KeyServiceError::Away(format!("{what} cannot be reached: {why}"));
         let exchange = async {
-            let response = self.0.request(request).await.map_err(|error| away(&innermost(&error)))?;
+            let response = self.0.request(request).await.map_err(|error| match Refused::within(&error) {
+                Some(refused) => KeyServiceError::Refused(format!("{what} is not asked: {refused}")),
+                None => away(&innermost(&error)),
+            })?;
             let status = response.status();
             let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
             let body = body.map_err(|_| away("its answer was cut or too long"))?.to_bytes();

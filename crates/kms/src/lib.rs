@@ -3,6 +3,7 @@
 //!
 //! Where a system is and what lets us in comes from the process's environment alone, by the names its
 //! own tools use, so that nobody who may change the vault's seal can have credentials sent elsewhere.
+//! Addresses where clouds keep their machines' own credentials are never asked.
 //! Knows nothing about what the 32 bytes are for. Not supported: credentials of AWS from instance
 //! metadata, web identities or profiles; Vault's other login methods than a token.
 
@@ -40,7 +41,7 @@ impl KeyServices {
 
     /// With these settings.
     pub fn new(settings: KeyServiceSettings) -> Result<Self, SettingsError> {
-        let http = http::Http::new(settings.certificates.as_deref())?;
+        let http = http::Http::new(settings.certificates.as_deref(), settings.guard())?;
         Ok(Self { http, settings })
     }
 

@@ -1,5 +1,6 @@
 //! What the environment says about key services, by the names their own tools use.
 
+use credentialflow_egress::{Guard, PrivateHosts};
 use credentialflow_model::SecretValue;
 use std::{fmt, net::IpAddr, path::PathBuf};
 
@@ -80,6 +81,19 @@ impl KeyServiceSettings {
     }
 }
 
+impl KeyServiceSettings {
+    /// Where a key service may be asked: hosts that the environment names are meant also at private
+    /// addresses, and so are AWS's own names, which a private endpoint in a network answers to. TLS tells
+    /// whether it is AWS before anything is sent.
+    pub(crate) fn guard(&self) -> Guard {
+        let endpoint = self.aws.as_ref().and_then(|aws| aws.endpoint.as_deref());
+        let address = self.transit.as_ref().map(|transit| transit.address.as_str());
+        let uris = endpoint.into_iter().chain(address).filter_map(|url| url.parse::<http::Uri>().ok());
+        let hosts = PrivateHosts::default().and_below("amazonaws.com");
+        Guard::new(uris.filter_map(|uri| uri.host().map(str::to_owned)).fold(hosts, |hosts, host| hosts.and(&host)))
+    }
+}
+
 /// An address without a slash at its end, if credentials may be sent there.
 fn address(variable: &'static str, url: &str) -> Result<String, SettingsError> {
     let refused = || SettingsError::Address(variable);
@@ -139,6 +153,26 @@ mod tests {
         }
         for good in ["https://bao.example", "http://localhost:1", "http://[::1]:8200/"] {
             assert!(read(&[("BAO_ADDR", good), ("BAO_TOKEN", "t")]).is_ok(), "{good}");
+        }
+    }
+
+    #[test]
+    fn only_named_key_services_may_be_at_private_addresses_and_none_where_clouds_keep_credentials() {
+        let settings = read(&[
+            ("AWS_ACCESS_KEY_ID", "AKID"),
+            ("AWS_SECRET_ACCESS_KEY", "s"),
+            ("AWS_ENDPOINT_URL_KMS", "https://kms.vpc.example/"),
+            ("BAO_ADDR", "https://10.0.0.7:8200"),
+            ("BAO_TOKEN", "t"),
+        ]);
+        let guard = settings.unwrap().guard();
+        let reached = |host: &str, address: &str| guard.check(host, address.parse().unwrap()).is_ok();
+        assert!(reached("kms.vpc.example", "10.0.0.1") && reached("10.0.0.7", "10.0.0.7"));
+        assert!(reached("kms.eu-central-1.amazonaws.com", "10.0.0.2"));
+        assert!(reached("kms.eu-central-1.amazonaws.com", "52.94.1.1"));
+        assert!(!reached("elsewhere.example", "10.0.0.1") && !reached("amazonaws.com.example", "10.0.0.1"));
+        for host in ["kms.vpc.example", "10.0.0.7", "kms.eu-central-1.amazonaws.com"] {
+            assert!(!reached(host, "169.254.169.254") && !reached(host, "fe80::1"), "{host}");
         }
     }
 }

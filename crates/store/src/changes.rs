@@ -65,6 +65,14 @@ pub struct Followed {
     pub known: Option<Hash>,
 }
 
+impl Followed {
+    /// Whether this is of the history that an event was read in. Otherwise the database was restored to an older
+    /// state since and has perhaps gone another way, and its numbers stand for other changes.
+    pub fn continues(&self, mark: Option<(u64, Hash)>) -> bool {
+        self.known.is_some() && self.known == mark.map(|(_, hash)| hash)
+    }
+}
+
 impl Store {
     /// The changes after a number, oldest first, at most `limit`.
     pub async fn changes_since(&self, seq: i64, limit: u32) -> Result<Vec<Change>> {

@@ -8,9 +8,9 @@
 //! placeholder stands: encoded in paths and forms, inside its own text in JSON, without control
 //! characters in headers.
 //!
-//! Posture: secrets never stand in an address; redirects are not followed; link-local addresses,
-//! where clouds keep their machines' own credentials, are never asked; HTTPS is checked against
-//! Mozilla's or the given authorities.
+//! Posture: secrets never stand in an address; redirects are not followed; private addresses are asked
+//! only for the hosts that the settings name, and the places where clouds keep their machines' own
+//! credentials never; HTTPS is checked against Mozilla's or the given authorities.
 
 mod description;
 mod fill;
@@ -20,13 +20,13 @@ pub use description::{Call, Description, ListCall, Take};
 use crate::{
     BoxFuture, Created, Kind, Login, NewLogin, Result, Revoked, Statements, Target, TargetError, Tls, Verdict,
     error::sanitized,
-    http_client::{Answer, HttpClient, forbidden},
+    http_client::{Answer, HttpClient},
 };
+use credentialflow_egress::{Guard, PrivateHosts};
 use credentialflow_model::{SecretValue, Timestamp};
 use fill::Facts;
 use http::Uri;
 use std::{
-    net::IpAddr,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
@@ -42,6 +42,8 @@ pub struct Settings {
     pub username: String,
     /// The administrator's secret.
     pub password: SecretValue,
+    /// Hosts that may be at private addresses; none unless set. The operator's to say, not the description's.
+    pub private_hosts: PrivateHosts,
     /// The longest a connection may take to stand.
     pub connect_timeout: Duration,
     /// The longest one operation may take.
@@ -52,7 +54,15 @@ impl Settings {
     /// 5 s to connect, 20 s for an operation.
     pub fn new(description: Description, username: &str, password: SecretValue) -> Self {
         let (connect_timeout, timeout) = (Duration::from_secs(5), Duration::from_secs(20));
-        Self { description, ca: None, username: username.to_owned(), password, connect_timeout, timeout }
+        Self {
+            description,
+            ca: None,
+            username: username.to_owned(),
+            password,
+            private_hosts: PrivateHosts::default(),
+            connect_timeout,
+            timeout,
+        }
     }
 }
 
@@ -68,21 +78,19 @@ pub struct HttpApi {
 impl HttpApi {
     /// Over its settings; connects to nothing.
     pub fn new(settings: Settings) -> Result<Self> {
-        let Settings { description, ca, username, password, connect_timeout, timeout } = settings;
+        let Settings { description, ca, username, password, private_hosts, connect_timeout, timeout } = settings;
         description.check()?;
         let base: Uri = description.base_url.parse().map_err(|_| bad("the base URL is none"))?;
         let host = base.host().unwrap_or_default();
-        let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
         if host.is_empty() || !matches!(base.scheme_str(), Some("http" | "https")) || base.query().is_some() {
             return Err(bad("the base URL is http or https with a host and without a query"));
         }
         if base.authority().is_some_and(|a| a.as_str().contains('@')) {
             return Err(bad("the base URL holds no login; write headers instead"));
         }
-        if literal.is_ok_and(forbidden) {
-            return Err(bad("the base URL leads to a link-local address"));
-        }
-        let client = HttpClient::new(&Tls::verify(ca), connect_timeout)?;
+        let guard = Guard::new(private_hosts);
+        guard.check_literal(host).map_err(|refused| bad(&refused.to_string()))?;
+        let client = HttpClient::new(&Tls::verify(ca), guard, connect_timeout)?;
         Ok(Self { description, client, username, password: RwLock::new(Arc::new(password)), timeout })
     }
 

@@ -20,6 +20,7 @@ use crate::{
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
+use credentialflow_egress::Guard;
 use credentialflow_model::{SecretValue, Timestamp};
 use http::{HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::Full;
@@ -79,7 +80,8 @@ impl Rabbitmq {
     pub fn new(settings: Settings) -> Result<Self> {
         let connect_timeout = settings.server.connect_timeout;
         let access = Access::new(settings.server)?;
-        let client = HttpClient::new(&access.tls, connect_timeout)?;
+        // A broker is an internal system, and the target names its host on purpose.
+        let client = HttpClient::new(&access.tls, Guard::naming(&access.host), connect_timeout)?;
         let scheme = if access.tls.mode == TlsMode::Disable { "http" } else { "https" };
         let host = if access.host.contains(':') { format!("[{}]", access.host) } else { access.host.clone() };
         let base = format!("{scheme}://{host}:{}", access.port);

@@ -39,6 +39,8 @@ function useOnce() {
 export const queries = {
   session: () => queryOptions({ queryKey: ['session'], queryFn: () => ask(api.GET('/api/v1/session')), staleTime: 60_000, retry: false }),
   status: () => queryOptions({ queryKey: ['status'], queryFn: () => ask(api.GET('/api/v1/status')), refetchInterval: CALM }),
+  /** Public, so that it is known also while nobody can sign in. */
+  seal: () => queryOptions({ queryKey: ['seal'], queryFn: () => ask(api.GET('/api/v1/seal')), refetchInterval: CALM }),
   stats: (window: string) =>
     queryOptions({
       queryKey: ['stats', window],

@@ -2279,16 +2279,11 @@ export interface components {
             shares?: string[];
         };
         /** @description A rekey that is not finished. */
-        RekeyView: {
+        RekeyView: components["schemas"]["SharesView"] & {
             /** @description How the vault will be unsealed; absent where that stays. */
             method?: string | null;
             /** @description Names it. */
             nonce: string;
-            /**
-             * Format: int32
-             * @description Shares handed in at this stage, at this server.
-             */
-            progress: number;
             /**
              * Format: int32
              * @description Shares this stage takes.
@@ -2296,20 +2291,10 @@ export interface components {
             required: number;
             /** @description Whether the root key changes. */
             root: boolean;
-            /**
-             * Format: int32
-             * @description Shares there will be.
-             */
-            shares: number;
             /** @description What it waits for. */
             stage: components["schemas"]["Stage"];
             /** @description When it was begun. */
             started: components["schemas"]["Timestamp"];
-            /**
-             * Format: int32
-             * @description Shares it will take.
-             */
-            threshold: number;
         };
         /** @description How far sealing everything anew has come. */
         ResealingView: {
@@ -2522,28 +2507,13 @@ export interface components {
          */
         Scope: "route" | "key" | "application" | "source";
         /** @description The seal now. */
-        SealView: {
+        SealView: components["schemas"]["SharesView"] & {
             /** @description What unseals it: `passphrase`, `shamir`, `key_file`, `aws_kms`, `transit` or `environment`. */
             method: string;
             /** @description Names the attempt they belong to, so that several people see that they take part in the same one. */
             nonce?: string | null;
-            /**
-             * Format: int32
-             * @description Shares handed in so far, at this server.
-             */
-            progress: number;
             /** @description Sealed: nothing can be issued, opened or changed. The gateway serves on with what it holds. */
             sealed: boolean;
-            /**
-             * Format: int32
-             * @description Shares there are; 1 where there are none.
-             */
-            shares: number;
-            /**
-             * Format: int32
-             * @description Shares it takes to unseal; 1 where there are none.
-             */
-            threshold: number;
         };
         /** @example ${env:ORDERS_TOKEN} */
         SecretReference: string;
@@ -2552,6 +2522,24 @@ export interface components {
             /** @description Who. */
             actor: components["schemas"]["Actor"];
             expires?: components["schemas"]["Timestamp"] | null;
+        };
+        /** @description Shares that unseal, now or after a rekey, and how far handing them in has come. */
+        SharesView: {
+            /**
+             * Format: int32
+             * @description Shares handed in so far, at this server, for what is waited for.
+             */
+            progress: number;
+            /**
+             * Format: int32
+             * @description Shares there are, or will be; 1 where there are none.
+             */
+            shares: number;
+            /**
+             * Format: int32
+             * @description Shares it takes, or will take, to unseal; 1 where there are none.
+             */
+            threshold: number;
         };
         /** @description Shares to be made. */
         SharesWanted: {

@@ -13,6 +13,7 @@ export type KeyItem = Schemas['KeyItem']
 export type PlainKind = Exclude<DeclaredKind, 'keys' | 'credentials'>
 export type RotationStep = Schemas['RotationStep']
 export type RotationView = Schemas['RotationView']
+export type SealView = Schemas['SealView']
 export type Stats = Schemas['Stats']
 export type StatsPoint = Schemas['StatsPoint']
 export type StatsTop = Schemas['StatsTop']

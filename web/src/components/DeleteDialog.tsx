@@ -6,6 +6,7 @@ import type { ReactNode } from 'react'
 import { documents, useDeleteResource } from '@/api/documents'
 import type { DeclaredKind } from '@/api/types'
 import { one } from '@/lib/kinds'
+import { unenforced } from '@/lib/unenforced'
 import { ConfirmDialog } from './Dialogs'
 import { Failure, Rows } from './Feedback'
 
@@ -25,9 +26,10 @@ export function DeleteDialog({ kind, name, tag, opened, onClose, onDeleted, chil
   const { data, error, refetch } = useQuery({ ...documents.dependents(kind, name), enabled: opened })
   const remove = useDeleteResource(kind, name)
   const title = `Delete ${name}`
-  if (data?.items.length === 0) {
+  // Once it is sent, what it began with stays on view until it is closed.
+  if (data?.items.length === 0 || unenforced(remove.error, 'deletion')) {
     return (
-      <ConfirmDialog opened={opened} title={title} word={name} action="Delete for good" pending={remove.isPending} error={remove.error}
+      <ConfirmDialog deed="deletion" onStored={onDeleted} opened={opened} title={title} word={name} action="Delete for good" pending={remove.isPending} error={remove.error}
         onConfirm={() => remove.mutate(tag, { onSuccess: onDeleted })} onClose={() => { remove.reset(); onClose() }}>
         {children} Nothing else names it.
       </ConfirmDialog>

@@ -1,7 +1,8 @@
 // Dialogs that several pages share: a secret shown once, and a change that must be typed to be meant.
 import { Button, Checkbox, Group, Modal, Stack, Text, TextInput } from '@mantine/core'
-import { useState, type FormEvent, type ReactNode } from 'react'
+import { useRef, useState, type FormEvent, type ReactNode } from 'react'
 import type { IssuedKey } from '@/api/types'
+import { unenforced, type Deed, type Unenforced } from '@/lib/unenforced'
 import { Command } from './Copy'
 import { Banner, Failure } from './Feedback'
 
@@ -45,7 +46,28 @@ export function DialogEnd({ error, onCancel, children }: { error: unknown; onCan
   )
 }
 
+/** What to say of a dialog's change that is stored but not yet enforced; stays while it is asked for again. */
+export function useUnenforced({ error, isPending }: { error: unknown; isPending: boolean }, deed: Deed): Unenforced | undefined {
+  const kept = useRef<Unenforced>(undefined)
+  if (!isPending) kept.current = unenforced(error, deed)
+  return kept.current
+}
+
+/** In place of a dialog's form once its change is stored: what is not yet so, and how to go on. */
+export function StoredNote({ note: { title, text, again }, pending = false, onAgain, onClose }: { note: Unenforced; pending?: boolean; onAgain?: () => void; onClose: () => void }) {
+  return (
+    <Stack gap="md">
+      <Banner tone="warn" title={title}>{text}</Banner>
+      <Group justify="flex-end" gap="sm">
+        <Button variant="default" onClick={onClose}>Close</Button>
+        {again && onAgain && <Button onClick={onAgain} loading={pending}>{again}</Button>}
+      </Group>
+    </Stack>
+  )
+}
+
 interface ConfirmDialogProps {
+  deed: Deed
   opened: boolean
   title: string
   /** What must be typed. */
@@ -55,15 +77,19 @@ interface ConfirmDialogProps {
   error: unknown
   onConfirm: () => void
   onClose: () => void
+  /** Instead of `onClose` once the change is stored although not yet enforced everywhere. */
+  onStored?: () => void
   children: ReactNode
 }
 
 /** For what cannot be undone: names the consequence and asks for the name to be typed. */
-export function ConfirmDialog({ opened, title, word, action, pending, error, onConfirm, onClose, children }: ConfirmDialogProps) {
+export function ConfirmDialog({ deed, opened, title, word, action, pending, error, onConfirm, onClose, onStored, children }: ConfirmDialogProps) {
   const [typed, setTyped] = useState('')
+  const stored = useUnenforced({ error, isPending: pending }, deed)
   function close() {
     setTyped('')
     onClose()
+    if (stored) onStored?.()
   }
   function submit(event: FormEvent) {
     event.preventDefault()
@@ -71,7 +97,7 @@ export function ConfirmDialog({ opened, title, word, action, pending, error, onC
   }
   return (
     <Modal opened={opened} onClose={close} title={<Text fw={620}>{title}</Text>} closeButtonProps={{ 'aria-label': 'Close' }}>
-      <form onSubmit={submit}>
+      {stored ? <StoredNote note={stored} onClose={close} /> : <form onSubmit={submit}>
         <Stack gap="md">
           <Text size="sm">{children}</Text>
           <TextInput label={<>Type <b>{word}</b> to confirm</>} value={typed} autoComplete="off" spellCheck={false} data-autofocus
@@ -80,7 +106,7 @@ export function ConfirmDialog({ opened, title, word, action, pending, error, onC
             <Button type="submit" color="red.8" disabled={typed !== word} loading={pending}>{action}</Button>
           </DialogEnd>
         </Stack>
-      </form>
+      </form>}
     </Modal>
   )
 }

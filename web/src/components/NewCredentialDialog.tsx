@@ -5,8 +5,8 @@ import { useNavigate } from '@tanstack/react-router'
 import { Problem } from '@/api/problem'
 import { useCreateCredential } from '@/api/queries'
 import type { Engine, NewCredential } from '@/api/types'
-import { isName, isPeriod, NAME_HINT, PERIOD_HINT } from '@/lib/input'
-import { DialogEnd } from './Dialogs'
+import { isBlanked, isName, isPeriod, NAME_HINT, PERIOD_HINT } from '@/lib/input'
+import { DialogEnd, StoredNote, useUnenforced } from './Dialogs'
 
 const EMPTY = { name: '', description: '', engine: 'static' as Engine, secret: '', alphabet: 'alphanumeric', length: '32', every: '' }
 const ALPHABETS = [
@@ -21,6 +21,7 @@ type Alphabet = NonNullable<NonNullable<NewCredential['generate']>['alphabet']>
 export function NewCredentialDialog({ opened, onClose }: { opened: boolean; onClose: () => void }) {
   const navigate = useNavigate()
   const create = useCreateCredential()
+  const stored = useUnenforced(create, 'new_credential')
   const form = useForm({
     initialValues: EMPTY,
     validate: {
@@ -55,7 +56,7 @@ export function NewCredentialDialog({ opened, onClose }: { opened: boolean; onCl
 
   return (
     <Modal opened={opened} onClose={close} title={<Text fw={620}>Add a credential</Text>} size="lg" closeButtonProps={{ 'aria-label': 'Close' }}>
-      <form onSubmit={form.onSubmit(submit)} noValidate>
+      {stored ? <StoredNote note={stored} onClose={close} /> : <form onSubmit={form.onSubmit(submit)} noValidate>
         <Stack gap="md">
           <SimpleGrid cols={{ base: 1, xs: 2 }}>
             <TextInput label="Name" placeholder="orders-token" data-autofocus autoComplete="off" {...form.getInputProps('name')} />
@@ -67,7 +68,7 @@ export function NewCredentialDialog({ opened, onClose }: { opened: boolean; onCl
               {...form.getInputProps('engine')} />
           </div>
           {engine === 'static' ? (
-            <PasswordInput label="Value" description="Sealed when it arrives and never shown again" autoComplete="off"
+            <PasswordInput label="Value" description={isBlanked(form.values.secret) ? 'Sealed when it arrives and never shown again' : 'Under 6 bytes it is too short to be blanked where an upstream repeats it in an answer'} autoComplete="off"
               visibilityToggleButtonProps={{ 'aria-label': 'Show or hide the value' }} {...form.getInputProps('secret')} />
           ) : (
             <SimpleGrid cols={{ base: 1, xs: 3 }}>
@@ -80,7 +81,7 @@ export function NewCredentialDialog({ opened, onClose }: { opened: boolean; onCl
             <Button type="submit" loading={create.isPending}>Add the credential</Button>
           </DialogEnd>
         </Stack>
-      </form>
+      </form>}
     </Modal>
   )
 }

@@ -7,7 +7,7 @@ import { Problem } from '@/api/problem'
 import { queries, useCreateKey } from '@/api/queries'
 import type { IssuedKey, NewKey } from '@/api/types'
 import { isName, isNetwork, isPeriod, NAME_HINT, PERIOD_HINT } from '@/lib/input'
-import { DialogEnd } from './Dialogs'
+import { DialogEnd, StoredNote, useUnenforced } from './Dialogs'
 import { Banner } from './Feedback'
 
 const EMPTY = { name: '', application: '', description: '', environment: 'live', expires: '', networks: [] as string[], requests: '' as number | '', per: '1m' }
@@ -21,6 +21,7 @@ interface NewKeyDialogProps {
 export function NewKeyDialog({ opened, onClose, onIssued }: NewKeyDialogProps) {
   const { data: applications } = useQuery({ ...queries.applications(), enabled: opened })
   const create = useCreateKey()
+  const stored = useUnenforced(create, 'new_key')
   const form = useForm({
     initialValues: EMPTY,
     validate: {
@@ -56,7 +57,7 @@ export function NewKeyDialog({ opened, onClose, onIssued }: NewKeyDialogProps) {
 
   return (
     <Modal opened={opened} onClose={close} title={<Text fw={620}>Create a key</Text>} size="lg" closeButtonProps={{ 'aria-label': 'Close' }}>
-      <form onSubmit={form.onSubmit(submit)} noValidate>
+      {stored ? <StoredNote note={stored} pending={create.isPending} onAgain={() => submit(form.values)} onClose={close} /> : <form onSubmit={form.onSubmit(submit)} noValidate>
         <Stack gap="md">
           {applications?.items.length === 0 && (
             <Banner tone="info" title="A key belongs to an application, and there is none yet">
@@ -78,7 +79,7 @@ export function NewKeyDialog({ opened, onClose, onIssued }: NewKeyDialogProps) {
             <Button type="submit" loading={create.isPending}>Create the key</Button>
           </DialogEnd>
         </Stack>
-      </form>
+      </form>}
     </Modal>
   )
 }

@@ -8,9 +8,9 @@ import { api } from '@/api/client'
 import { Problem } from '@/api/problem'
 import { queries } from '@/api/queries'
 import { count } from '@/lib/format'
-import { Command } from './Copy'
 import { Banner } from './Feedback'
 import { Icon, Mark, type IconName } from './icons'
+import { SealBanner } from './SealBanner'
 
 const PAGES: { to: '/' | '/calls' | '/credentials' | '/keys' | '/config'; icon: IconName; label: string }[] = [
   { to: '/', icon: 'overview', label: 'Overview' },
@@ -51,7 +51,7 @@ export function Shell() {
         <Foot />
       </AppShell.Navbar>
       <AppShell.Main id="main" ref={main} tabIndex={-1} style={{ outline: 'none' }} pt={{ base: 'calc(54px + var(--mantine-spacing-md))', sm: 'lg' }}>
-        <Warnings />
+        <div className="warnings"><SealBanner /><Warnings /></div>
         <Outlet />
       </AppShell.Main>
     </AppShell>
@@ -94,20 +94,12 @@ function Warnings() {
   const dropped = Math.max(status?.dataplane.records_dropped ?? 0, status?.call_log.dropped ?? 0)
   const away = error && Problem.of(error).status === 0
   const stuck = status && status.call_log.write_errors > 0 && status.call_log.waiting > 0
-  if (!away && !status?.sealed && !dropped && !stuck) return null
+  if (!away && !dropped && !stuck) return null
   return (
-    <Stack gap="sm" maw={1320} mx="auto" mb="lg" px={8}>
+    <>
       {away && (
         <Banner tone="bad" title="The server cannot be reached">
           What you see may be out of date. This page goes on by itself when the server is back.
-        </Banner>
-      )}
-      {status?.sealed && (
-        <Banner tone="warn" title="The vault is sealed">
-          <Stack gap="xs">
-            Credentials can be neither read nor changed until it is unsealed. Run this where the server runs:
-            <Command text="credentialflow unseal" />
-          </Stack>
         </Banner>
       )}
       {stuck && (
@@ -120,6 +112,6 @@ function Warnings() {
           Requests were served, but the call log is missing them: it could not be written fast enough. Check the disk's speed and free space.
         </Banner>
       )}
-    </Stack>
+    </>
   )
 }

@@ -22,3 +22,8 @@ export function isNetwork(text: string): boolean {
 
 export const NAME_HINT = 'Use a-z, 0-9, dot, hyphen and underscore, beginning with a letter or digit'
 export const PERIOD_HINT = 'A whole number and a unit, as in 30s, 15m, 24h or 90d'
+
+/** Whether a value is long enough to be looked for in answers, where an upstream may repeat it; one not typed yet counts as such. */
+export function isBlanked(secret: string): boolean {
+  return secret === '' || new TextEncoder().encode(secret).length >= 6
+}

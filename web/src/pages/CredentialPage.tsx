@@ -140,7 +140,7 @@ function RevokeDialog({ name, revoking, onClose }: { name: string; revoking: Rev
   const revoke = useRevokeCredential(name)
   const what = revoking?.version ? `version ${revoking.version} of ${name}` : name
   return (
-    <ConfirmDialog opened={revoking !== undefined} title={`Revoke ${what}`} word={name} action="Revoke for good" pending={revoke.isPending} error={revoke.error}
+    <ConfirmDialog deed="revocation" opened={revoking !== undefined} title={`Revoke ${what}`} word={name} action="Revoke for good" pending={revoke.isPending} error={revoke.error}
       onConfirm={() => revoke.mutate(revoking ?? {}, { onSuccess: onClose })} onClose={() => { revoke.reset(); onClose() }}>
       {revoking?.version
         ? 'No worker injects this version from the moment you confirm. This cannot be undone.'

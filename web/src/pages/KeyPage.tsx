@@ -9,7 +9,7 @@ import { queries, useRevokeKey, useRotateKey } from '@/api/queries'
 import type { IssuedKey, KeyItem } from '@/api/types'
 import { CopyButton } from '@/components/Copy'
 import { DataTable } from '@/components/DataTable'
-import { ConfirmDialog, DialogEnd, SecretDialog } from '@/components/Dialogs'
+import { ConfirmDialog, DialogEnd, SecretDialog, StoredNote, useUnenforced } from '@/components/Dialogs'
 import { Failure, Rows } from '@/components/Feedback'
 import { Icon } from '@/components/icons'
 import { LinkButton } from '@/components/LinkButton'
@@ -98,6 +98,7 @@ interface DialogProps {
 function RotateDialog({ name, opened, onClose, onIssued }: DialogProps & { onIssued: (issued: IssuedKey) => void }) {
   const rotate = useRotateKey(name)
   const [overlap, setOverlap] = useState('24h')
+  const stored = useUnenforced(rotate, 'rotated_key')
   function close() {
     rotate.reset()
     onClose()
@@ -112,7 +113,7 @@ function RotateDialog({ name, opened, onClose, onIssued }: DialogProps & { onIss
   }
   return (
     <Modal opened={opened} onClose={close} title={<Text fw={620}>Rotate {name}</Text>} closeButtonProps={{ 'aria-label': 'Close' }}>
-      <Stack gap="md">
+      {stored ? <StoredNote note={stored} pending={rotate.isPending} onAgain={start} onClose={close} /> : <Stack gap="md">
         <Text size="sm">A second secret is made under the same key id. The old one stays valid beside it for the time you choose, so nothing fails while you replace it.</Text>
         <div>
           <Text size="sm" fw={500} mb={6} id="overlap-label">The old secret stays valid for</Text>
@@ -122,7 +123,7 @@ function RotateDialog({ name, opened, onClose, onIssued }: DialogProps & { onIss
         <DialogEnd error={rotate.error} onCancel={close}>
           <Button onClick={start} loading={rotate.isPending} data-autofocus>Make a new secret</Button>
         </DialogEnd>
-      </Stack>
+      </Stack>}
     </Modal>
   )
 }
@@ -130,7 +131,7 @@ function RotateDialog({ name, opened, onClose, onIssued }: DialogProps & { onIss
 function RevokeDialog({ name, opened, onClose }: DialogProps) {
   const revoke = useRevokeKey(name)
   return (
-    <ConfirmDialog opened={opened} title={`Revoke ${name}`} word={name} action="Revoke for good" pending={revoke.isPending} error={revoke.error}
+    <ConfirmDialog deed="revocation" opened={opened} title={`Revoke ${name}`} word={name} action="Revoke for good" pending={revoke.isPending} error={revoke.error}
       onConfirm={() => revoke.mutate(undefined, { onSuccess: onClose })} onClose={() => { revoke.reset(); onClose() }}>
       Every worker refuses this key from the moment you confirm, and running requests are cut. This cannot be undone.
     </ConfirmDialog>

@@ -8,6 +8,7 @@ import { api, ask } from '@/api/client'
 import { queryClient } from '@/api/queries'
 import { Failure } from '@/components/Feedback'
 import { Mark } from '@/components/icons'
+import { SealBanner } from '@/components/SealBanner'
 import { Problem } from '@/api/problem'
 
 export function SignInPage() {
@@ -37,6 +38,7 @@ export function SignInPage() {
           <h1 style={{ margin: 0, fontSize: 25, fontWeight: 640, letterSpacing: '-0.025em' }}>Credentialflow</h1>
           <Text c="dimmed" size="sm">One credential in, the real one injected, every use recorded.</Text>
         </Stack>
+        <SealBanner />
         <form className="card card-body" onSubmit={submit}>
           <Stack gap="md">
             <PasswordInput

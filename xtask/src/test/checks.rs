@@ -55,6 +55,7 @@ const WALLS: &[(&str, &[&[&str]])] = &[
     ("credentialflow-kms", &[DATA, &["credentialflow-admin", "credentialflow-telemetry", "credentialflow"]]),
     ("credentialflow-targets", &[DATA, &["credentialflow-admin", "credentialflow"]]),
     ("credentialflow-vaultapi", &[DATA, &["credentialflow-admin", "credentialflow"]]),
+    ("credentialflow-egress", &[DATA, CONTROL, &["credentialflow"]]),
     ("credentialflow-model", &[MACHINERY]),
 ];
 

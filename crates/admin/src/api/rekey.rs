@@ -6,7 +6,7 @@
 
 use crate::{
     AdminState,
-    api::request::Body,
+    api::{request::Body, seal::SharesView},
     auth::{self, Administrator, Source},
     error::{ApiError, Code},
     seal,
@@ -128,16 +128,13 @@ pub struct RekeyView {
     /// How the vault will be unsealed; absent where that stays.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,
-    /// Shares there will be.
-    pub shares: u8,
-    /// Shares it will take.
-    pub threshold: u8,
+    /// The shares there will be, and how far this stage has come.
+    #[serde(flatten)]
+    pub shares: SharesView,
     /// Whether the root key changes.
     pub root: bool,
     /// Shares this stage takes.
     pub required: u8,
-    /// Shares handed in at this stage, at this server.
-    pub progress: u8,
 }
 
 /// What handing something in led to.
@@ -164,11 +161,9 @@ impl From<RekeyStatus> for RekeyView {
                 RekeyStage::Verify => Stage::Verify,
             },
             method: status.method,
-            shares: status.quorum.shares,
-            threshold: status.quorum.threshold,
+            shares: SharesView::new(status.quorum, status.progress),
             root: status.root,
             required: status.required,
-            progress: status.progress,
         }
     }
 }

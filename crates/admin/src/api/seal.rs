@@ -11,7 +11,7 @@ use crate::{
     secret::SecretText,
 };
 use axum::{Json, extract::State};
-use credentialflow_vault::seal::attempts::AttemptError;
+use credentialflow_vault::seal::{attempts::AttemptError, shamir::Quorum};
 use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -38,6 +38,23 @@ pub struct Unseal {
     reset: bool,
 }
 
+/// Shares that unseal, now or after a rekey, and how far handing them in has come.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct SharesView {
+    /// Shares there are, or will be; 1 where there are none.
+    pub shares: u8,
+    /// Shares it takes, or will take, to unseal; 1 where there are none.
+    pub threshold: u8,
+    /// Shares handed in so far, at this server, for what is waited for.
+    pub progress: u8,
+}
+
+impl SharesView {
+    pub(super) const fn new(quorum: Quorum, progress: u8) -> Self {
+        Self { shares: quorum.shares, threshold: quorum.threshold, progress }
+    }
+}
+
 /// The seal now.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct SealView {
@@ -45,12 +62,9 @@ pub struct SealView {
     pub sealed: bool,
     /// What unseals it: `passphrase`, `shamir`, `key_file`, `aws_kms`, `transit` or `environment`.
     pub method: String,
-    /// Shares there are; 1 where there are none.
-    pub shares: u8,
-    /// Shares it takes to unseal; 1 where there are none.
-    pub threshold: u8,
-    /// Shares handed in so far, at this server.
-    pub progress: u8,
+    /// How far unsealing has come.
+    #[serde(flatten)]
+    pub shares: SharesView,
     /// Names the attempt they belong to, so that several people see that they take part in the same one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nonce: Option<String>,
@@ -61,9 +75,7 @@ fn view(state: &AdminState) -> Result<Json<SealView>, ApiError> {
     Ok(Json(SealView {
         sealed: status.sealed,
         method: status.method.to_owned(),
-        shares: status.quorum.shares,
-        threshold: status.quorum.threshold,
-        progress: status.progress,
+        shares: SharesView::new(status.quorum, status.progress),
         nonce: status.nonce,
     }))
 }

@@ -20,6 +20,7 @@ use hyper_util::{
     },
 };
 use pace::{CountedBody, PacedBody, PacedStream, Running};
+use serde_json::json;
 use std::{
     future::Future,
     net::SocketAddr,
@@ -75,6 +76,9 @@ pub(super) fn with_console(api: Router) -> Router {
 }
 
 async fn page(request: Request) -> Response {
+    if let Some(refusal) = refused_api(request.uri().path()) {
+        return refusal;
+    }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return StatusCode::METHOD_NOT_ALLOWED.into_response();
     }
@@ -102,6 +106,34 @@ async fn page(request: Request) -> Response {
         }
     }
     response
+}
+
+/// Where nobody serves an API, a client that speaks it is told so in its own words: a page with status 200
+/// would be taken for an answer. None of the console's own addresses begins so.
+fn refused_api(path: &str) -> Option<Response> {
+    let first = path.split('/').find(|segment| !segment.is_empty())?;
+    let version = first.strip_prefix('v').is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
+    let (kind, body) = match first {
+        "api" => (
+            "application/problem+json",
+            json!({
+                "type": "about:blank", "title": "There is no such thing", "status": 404, "code": "not_found",
+                "detail": "there is no such path", "hint": "GET /api/v1/openapi.json lists every path",
+            }),
+        ),
+        _ if version || first == "vault" => (
+            "application/json",
+            json!({ "errors": ["nothing is served at this path; the Vault-compatible API is at /vault/v1 of this listener \
+                                where the server runs with --vault-api, and at /v1 of its own where it runs with --vault"] }),
+        ),
+        _ => return None,
+    };
+    let fields = [
+        (header::CONTENT_TYPE, kind),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    Some((StatusCode::NOT_FOUND, fields, body.to_string()).into_response())
 }
 
 /// Serves until `stop` resolves, then lets running requests finish.

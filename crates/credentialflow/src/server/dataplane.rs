@@ -1,8 +1,11 @@
 //! Brings what is stored into force: one publisher in each process, whoever asks for it, and a wait for the others.
+//! What others ask of it, and what the admin API sees of it, is in `questions`.
 
 mod history;
+mod questions;
 
 pub(super) use history::Mark;
+pub(super) use questions::Port;
 
 use super::{
     copy::LocalCopy,
@@ -13,20 +16,15 @@ use super::{
 };
 use anyhow::Context;
 use arc_swap::ArcSwapOption;
-use credentialflow_admin::ports::{
-    BoxFuture, Dataplane, DataplaneStatus, PublishError, Published, UnavailableCredential,
-};
+use credentialflow_admin::ports::{PublishError, Published, UnavailableCredential};
 use credentialflow_gateway::{Gateway, Snapshot};
-use credentialflow_model::{KeyId, Name, Timestamp, resource::Upstream};
+use credentialflow_model::{KeyId, Timestamp};
 use credentialflow_policy::RateTable;
 use credentialflow_store::Store;
 use credentialflow_telemetry::Telemetry;
 use credentialflow_vault::Vault;
 use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -402,46 +400,6 @@ impl Plane {
         }
     }
 
-    /// Where a credential's new version is tried.
-    pub async fn verify_rule(&self, credential: &Name) -> Option<(Upstream, String)> {
-        self.inner.lock().await.state.as_ref()?.verify_rule(credential)
-    }
-
-    /// The sandbox's address, if it runs.
-    pub fn sandbox(&self) -> Option<String> {
-        self.sandbox.address()
-    }
-
-    /// The version of a credential that every worker of this process injects; `None` while that is not certain.
-    pub async fn version_in_force(&self, credential: &str) -> Option<Option<u32>> {
-        let inner = self.inner.lock().await;
-        let state = inner.state.as_ref().filter(|_| !inner.dirty)?;
-        Some(state.version_in_force(credential))
-    }
-
-    /// Running requests of this process that were injected with a version. Where nobody knows, because the gateway is
-    /// starting or ending, or runs in processes that tell nothing, one counts as running.
-    pub async fn held_here(&self, credential: &str, version: u32) -> u64 {
-        let elsewhere = self.store.is_shared() && !self.nodes.serves();
-        self.count_in_flight(credential, version).await.unwrap_or(u64::from(!elsewhere))
-    }
-
-    /// Running requests that were injected with a version; `None` where this process has no gateway.
-    pub async fn count_in_flight(&self, credential: &str, version: u32) -> Option<u64> {
-        let gateway = self.gateway.load_full()?;
-        Some(gateway.in_flight(credential, version).await)
-    }
-
-    /// Open connections and running requests.
-    pub fn load(&self) -> (u64, u64) {
-        self.gateway.load().as_ref().map_or((0, 0), |g| g.load())
-    }
-
-    /// Bytes held of the workers' memory budgets, and how often something did not fit.
-    pub fn memory(&self) -> (u64, u64) {
-        self.gateway.load().as_ref().map_or((0, 0), |g| g.memory())
-    }
-
     async fn sandbox_for(&self, state: &State) -> anyhow::Result<Option<String>> {
         if state.uses_sandbox() { self.sandbox.start().await.map(Some) } else { Ok(self.sandbox.address()) }
     }
@@ -472,41 +430,4 @@ impl Plane {
 /// A state that is read to be served first must be whole.
 fn whole(taken: Taken) -> anyhow::Result<()> {
     taken.problem.map_or(Ok(()), Err)
-}
-
-/// The admin API's view of a plane.
-pub(super) struct Port(pub Arc<Plane>);
-
-impl Dataplane for Port {
-    fn publish(&self) -> BoxFuture<'_, Result<Published, PublishError>> {
-        Box::pin(self.0.publish())
-    }
-
-    fn status(&self) -> DataplaneStatus {
-        let facts = self.0.facts.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let (connections, in_flight) = self.0.load();
-        DataplaneStatus {
-            workers: facts.workers,
-            connections,
-            in_flight,
-            routes: facts.routes,
-            keys: facts.keys,
-            epoch: facts.epoch,
-            seq: facts.seq,
-            published: facts.published,
-            records_dropped: self.0.telemetry.status().dropped,
-            guesses_lost: self.0.guesses_lost.load(Relaxed),
-            memory: self.0.memory().0,
-            stale: self.0.nodes.is_stale(),
-            unavailable: facts.unavailable,
-            nodes: self.0.nodes.list(),
-        }
-    }
-
-    fn in_flight<'a>(&'a self, credential: &'a str, version: u32) -> BoxFuture<'a, u64> {
-        Box::pin(async move {
-            let mine = self.0.count_in_flight(credential, version).await.unwrap_or(0);
-            mine.saturating_add(self.0.nodes.others_told(credential, Some(version)).await.0)
-        })
-    }
 }

@@ -175,7 +175,7 @@ impl Delta {
     /// Reads what changed after a place in the feed, which belongs to the history of `mark`.
     pub async fn read_since(store: &Store, seq: i64, mark: Option<(u64, [u8; 32])>) -> Result<Since, StoreError> {
         let followed = store.follow_changes(seq, mark.map_or(0, |(event, _)| event), 20_000).await?;
-        if followed.known.is_none() || followed.known != mark.map(|(_, hash)| hash) {
+        if !followed.continues(mark) {
             return Ok(Since::OtherHistory);
         }
         let changes = followed.changes;

@@ -9,6 +9,7 @@ use super::control;
 use crate::settings::ServerSettings;
 use anyhow::Context;
 use bytes::Bytes;
+use credentialflow_egress::{Connector, Guard, PrivateHosts, Refused};
 use credentialflow_identity::ports::{Boxed, Web, WebRequest};
 use credentialflow_store::Store;
 use credentialflow_vault::Vault;
@@ -16,28 +17,14 @@ use credentialflow_vaultapi::VaultApi;
 use http::{Method, Request, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::HttpsConnectorBuilder;
-use hyper_util::{
-    client::legacy::{
-        Client,
-        connect::{HttpConnector, dns::Name},
-    },
-    rt::TokioExecutor,
-};
+use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use rustls::RootCertStore;
-use std::{
-    future::Future,
-    io,
-    net::{IpAddr, SocketAddr},
-    pin::Pin,
-    sync::Arc,
-    task::{Context as TaskContext, Poll},
-    time::Duration,
-};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 /// The API, not attached to a vault yet.
-pub(super) fn api(store: &Store) -> VaultApi {
-    VaultApi::new(store.clone(), Arc::new(Outside))
+pub(super) fn api(settings: &ServerSettings, store: &Store) -> VaultApi {
+    VaultApi::new(store.clone(), Arc::new(Outside::new(settings.private_hosts.clone())))
 }
 
 /// Opens the listener at which only this API is found.
@@ -68,32 +55,40 @@ pub(super) fn attach(api: &VaultApi, vault: &Vault, mut stopped: watch::Receiver
     });
 }
 
-/// Asks identity providers: no redirects, no link-local addresses, no plain HTTP beyond this machine.
-struct Outside;
+/// The longest a connection to an identity provider may take to stand.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// Asks identity providers: where the guard lets it, without redirects, and without plain HTTP beyond this
+/// machine. Who may configure an auth method need not run this server, and what a provider's document
+/// names comes from outside: only the server's own settings let private addresses be asked.
+struct Outside(Guard);
+
+impl Outside {
+    fn new(private: PrivateHosts) -> Self {
+        Self(Guard::new(private))
+    }
+}
 
 impl Web for Outside {
     fn ask<'a>(&'a self, request: WebRequest, limit: usize, wait: Duration) -> Boxed<'a, Result<Vec<u8>, String>> {
         Box::pin(async move {
-            let asked = tokio::time::timeout(wait, ask(request, limit)).await;
+            let asked = tokio::time::timeout(wait, ask(&self.0, request, limit)).await;
             asked.unwrap_or_else(|_| Err("the other server did not answer in time".to_owned()))
         })
     }
 }
 
-async fn ask(request: WebRequest, limit: usize) -> Result<Vec<u8>, String> {
+async fn ask(guard: &Guard, request: WebRequest, limit: usize) -> Result<Vec<u8>, String> {
     let uri: Uri = request.url.parse().map_err(|_| "the address is malformed".to_owned())?;
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+    guard.check_literal(&host).map_err(|refused| refused.to_string())?;
     let literal = host.parse::<IpAddr>().ok();
-    if literal.is_some_and(forbidden) {
-        return Err("this address is not asked".to_owned());
-    }
     let here = host == "localhost" || literal.is_some_and(|ip| ip.is_loopback());
     if uri.scheme_str() != Some("https") && !(here && uri.scheme_str() == Some("http")) {
         return Err("only https is asked, except on this machine".to_owned());
     }
     let tls = tls(request.ca_pem.as_deref())?;
-    let mut tcp = HttpConnector::new_with_resolver(Resolver);
-    tcp.enforce_http(false);
+    let tcp = Connector::new(guard.clone(), CONNECT);
     let connector =
         HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp);
     let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build(connector);
@@ -107,7 +102,10 @@ async fn ask(request: WebRequest, limit: usize) -> Result<Vec<u8>, String> {
     }
     let body = Full::new(Bytes::from(request.form.unwrap_or_default()));
     let question = question.body(body).map_err(|_| "the question cannot be written".to_owned())?;
-    let answer = client.request(question).await.map_err(|_| "the other server cannot be reached".to_owned())?;
+    let answer = client.request(question).await.map_err(|error| match Refused::within(&error) {
+        Some(refused) => refused.to_string(),
+        None => "the other server cannot be reached".to_owned(),
+    })?;
     let status = answer.status();
     if !status.is_success() {
         return Err(format!("the other server answered {status}"));
@@ -125,62 +123,36 @@ fn tls(ca: Option<&str>) -> Result<rustls::ClientConfig, String> {
     .with_no_client_auth())
 }
 
-/// Link-local addresses, where clouds keep their machines' own credentials, and those that are no host's.
-fn forbidden(address: IpAddr) -> bool {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => v4.is_link_local() || v4.is_multicast() || v4.is_broadcast() || v4.is_unspecified(),
-        IpAddr::V6(v6) => {
-            v6.is_unicast_link_local()
-                || v6.is_multicast()
-                || v6.is_unspecified()
-                || v6.segments() == [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254]
-        }
-    }
-}
-
-/// The system's resolver without forbidden addresses, so that a name cannot lead there either.
-#[derive(Clone)]
-struct Resolver;
-
-impl tower::Service<Name> for Resolver {
-    type Response = std::vec::IntoIter<SocketAddr>;
-    type Error = io::Error;
-    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, name: Name) -> Self::Future {
-        Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let allowed: Vec<SocketAddr> = found.filter(|a| !forbidden(a.ip())).collect();
-            if allowed.is_empty() {
-                return Err(io::Error::from(io::ErrorKind::AddrNotAvailable));
-            }
-            Ok(allowed.into_iter())
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use std::net::TcpListener;
 
-    fn asked(url: &str) -> String {
+    fn asked(private: &str, url: &str) -> String {
+        drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
         let request = WebRequest { url: url.to_owned(), ca_pem: None, form: None, authorization: None };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(ask(request, 1000)).unwrap_err()
+        let guard = Guard::new(private.parse().unwrap());
+        runtime.block_on(ask(&guard, request, 1000)).unwrap_err()
     }
 
     #[test]
-    fn the_machines_own_credentials_are_not_asked_for() {
+    fn identity_providers_are_asked_only_where_the_guard_lets_us() {
         for url in ["http://169.254.169.254/latest", "https://[::ffff:169.254.169.254]/", "https://0.0.0.0/"] {
-            assert_eq!(asked(url), "this address is not asked", "{url}");
+            assert_eq!(asked("localhost", url), Refused::Never.to_string(), "{url}");
         }
-        for url in ["http://10.0.0.1/", "http://example.com/", "ftp://127.0.0.1/", "file:///etc/passwd"] {
-            assert_ne!(asked(url), "the other server cannot be reached", "{url}");
+        for url in
+            ["https://10.0.0.1/", "http://127.0.0.1/", "https://[::1]/", "https://localhost/", "http://localhost/"]
+        {
+            assert_eq!(asked("idp.internal", url), Refused::Private.to_string(), "{url}");
         }
+        let plain = "only https is asked, except on this machine";
+        for url in ["http://10.0.0.1/", "http://example.com/", "ftp://127.0.0.1/", "file://127.0.0.1/etc/passwd"] {
+            assert_eq!(asked("10.0.0.1,127.0.0.1", url), plain, "{url}");
+        }
+        // A port at which nobody listens: named on purpose, it is connected to.
+        let free = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+        assert_eq!(asked("localhost", &format!("http://localhost:{free}/")), "the other server cannot be reached");
     }
 }

@@ -54,7 +54,7 @@ pub async fn run(settings: ServerSettings) -> anyhow::Result<()> {
     let _held = hold_data_dir(&settings)?;
     let store = Store::connect(&settings.database).await.context("opening the database")?;
     let (stop, stopped) = watch::channel(false);
-    let api = runtime::api(&store);
+    let api = runtime::api(&settings, &store);
     let served = runtime::listen(&settings, &api, server_tls(settings.vault_tls.as_ref())?, stopped.clone())?;
     let vault = tokio::select! {
         vault = open_vault(&settings, &store, &api) => vault?,

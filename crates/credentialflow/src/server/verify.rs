@@ -1,5 +1,9 @@
 //! Tries a credential's new version at its upstream with one harmless request.
+//!
+//! The declared endpoint names its host on purpose, so that may be at a private address; a redirect is an
+//! answer and not followed; the places where clouds keep their machines' own credentials are never asked.
 
+use credentialflow_egress::{Connector, Guard, Refused};
 use credentialflow_model::{
     SecretValue,
     resource::{Inject, Upstream},
@@ -12,6 +16,8 @@ use std::time::Duration;
 
 /// How long the upstream may take.
 const LIMIT: Duration = Duration::from_secs(10);
+/// How long a connection may take to stand.
+const CONNECT: Duration = Duration::from_secs(5);
 
 /// Asks every endpoint until one answers.
 pub(super) async fn ask(
@@ -43,12 +49,14 @@ async fn ask_one(upstream: &Upstream, base: &str, path: &str, value: &SecretValu
     let Some(request) = request(upstream.inject.as_ref(), &format!("{base}{path}"), value) else {
         return VerifyOutcome::Refused("the value cannot be put into a request as its upstream says".into());
     };
+    let guard = Guard::naming(request.uri().host().unwrap_or_default());
     let connector = match tls(upstream) {
-        Ok(builder) => builder.https_or_http().enable_http1().build(),
+        Ok(builder) => builder.https_or_http().enable_http1().wrap_connector(Connector::new(guard, CONNECT)),
         Err(problem) => return VerifyOutcome::Unreachable(problem),
     };
     let client = Client::builder(TokioExecutor::new()).build::<_, Empty<bytes::Bytes>>(connector);
     match client.request(request).await {
+        Err(error) if let Some(refused) = Refused::within(&error) => VerifyOutcome::Refused(refused.to_string()),
         // The error's text is left out: it may name the address, which may hold the value.
         Err(_) => VerifyOutcome::Unreachable("the upstream cannot be reached".into()),
         Ok(response) => match response.status() {
@@ -101,4 +109,56 @@ fn request(inject: Option<&Inject>, url: &str, value: &SecretValue) -> Option<Re
         Some(_) => builder.header(header::AUTHORIZATION, secret("Bearer ", value.expose())?),
     };
     request.body(Empty::new()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    };
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    fn upstream(endpoint: &str) -> Upstream {
+        serde_json::from_value(serde_json::json!({ "name": "orders", "endpoints": [endpoint] })).unwrap()
+    }
+
+    async fn tried(endpoint: &str) -> VerifyOutcome {
+        drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+        ask(&upstream(endpoint), "/me", &SecretValue::from("value"), None).await
+    }
+
+    #[tokio::test]
+    async fn a_declared_endpoint_is_asked_here_and_nowhere_else() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let (port, asked) = (listener.local_addr().unwrap().port(), Arc::new(AtomicUsize::new(0)));
+        let counted = asked.clone();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                counted.fetch_add(1, SeqCst);
+                let _ = stream.read(&mut [0; 2048]).await;
+                let to = format!("http://127.0.0.1:{port}/other");
+                let answer =
+                    format!("HTTP/1.1 307 X\r\nlocation: {to}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        });
+        // A redirect is an answer; following it would send the value elsewhere.
+        let outcome = tried(&format!("http://localhost:{port}")).await;
+        assert!(matches!(outcome, VerifyOutcome::Accepted), "{outcome:?}");
+        assert_eq!(asked.load(SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn metadata_services_are_never_asked() {
+        for endpoint in ["http://169.254.169.254", "http://2852039166", "http://[::ffff:169.254.169.254]:80"] {
+            let outcome = tried(endpoint).await;
+            assert!(matches!(&outcome, VerifyOutcome::Refused(why) if why.contains("never asked")), "{outcome:?}");
+        }
+    }
 }

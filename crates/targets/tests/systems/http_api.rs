@@ -79,6 +79,7 @@ fn target(base: &str, admin: &str) -> Arc<dyn Target> {
     .unwrap();
     let mut settings = ApiSettings::new(description, "", SecretValue::from(admin));
     settings.timeout = Duration::from_secs(3);
+    settings.private_hosts = "127.0.0.1".parse().unwrap();
     open(Settings::Http(Box::new(settings))).unwrap()
 }
 
@@ -120,9 +121,36 @@ async fn errors_tell_no_secret() {
     assert!(matches!(error, TargetError::Unreachable(_)), "{error}");
 }
 
+#[tokio::test]
+async fn a_name_that_leads_to_this_machine_is_not_asked_unless_it_was_named() {
+    let provider = provider(Keys::default()).await;
+    let base = provider.url().replace("127.0.0.1", "localhost");
+    let call = json!({ "method": "GET", "path": "/whoami", "expect": [401] });
+    let asked = async |private: &str| {
+        let description: Description =
+            serde_json::from_value(json!({ "base_url": base, "create": call, "delete": call, "check": call })).unwrap();
+        let mut settings = ApiSettings::new(description, "", SecretValue::from("x"));
+        settings.private_hosts = private.parse().unwrap();
+        open(Settings::Http(Box::new(settings))).unwrap().check().await
+    };
+    let error = asked("").await.unwrap_err();
+    assert!(matches!(&error, TargetError::BadSettings(why) if why.contains("private_hosts")), "{error}");
+    let answered = asked("localhost").await;
+    assert!(!matches!(answered, Err(TargetError::BadSettings(_) | TargetError::Unreachable(_))), "{answered:?}");
+}
+
 #[test]
 fn addresses_that_are_no_targets_are_refused() {
-    for base in ["http://169.254.169.254", "http://[fe80::1]", "ftp://a", "http://u:p@host", "http://h/?q=1", ""] {
+    for base in [
+        "http://10.0.0.1",
+        "http://127.0.0.1",
+        "http://169.254.169.254",
+        "http://[fe80::1]",
+        "ftp://a",
+        "http://u:p@host",
+        "http://h/?q=1",
+        "",
+    ] {
         let call = json!({ "method": "GET", "path": "/" });
         let description: Description =
             serde_json::from_value(json!({ "base_url": base, "create": call, "delete": call })).unwrap();

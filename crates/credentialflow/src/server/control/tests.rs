@@ -160,3 +160,34 @@ async fn an_http2_connection_without_requests_ends() {
     let _ = timeout(PATIENCE, connection).await.expect("it ends").unwrap();
     server.end().await;
 }
+
+/// Method, path, and what is answered by the console's router alone: status, kind of content, body.
+async fn told(method: &str, path: &str) -> (u16, String, String) {
+    let request = Request::builder().method(method).uri(path).body(axum::body::Body::empty()).unwrap();
+    let answer = with_console(Router::new()).oneshot(request).await.unwrap();
+    let kind = answer.headers()[header::CONTENT_TYPE].to_str().unwrap().to_owned();
+    let status = answer.status().as_u16();
+    let body = axum::body::to_bytes(answer.into_body(), 1 << 20).await.unwrap();
+    (status, kind, String::from_utf8_lossy(&body).into_owned())
+}
+
+#[tokio::test]
+async fn apis_that_are_not_served_are_told_apart_from_pages() {
+    for method in ["GET", "POST", "PUT", "LIST"] {
+        for path in
+            ["/vault/v1/sys/health", "/vault/v1/secret/data/a", "/vault", "/v1/sys/seal-status", "//v1/x", "/v2/x"]
+        {
+            let (status, kind, body) = told(method, path).await;
+            assert_eq!((status, kind.as_str()), (404, "application/json"), "{method} {path}");
+            let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+            assert!(body["errors"][0].as_str().unwrap().contains("--vault-api"), "{method} {path}");
+        }
+        let (status, kind, body) = told(method, "/api/v2/keys").await;
+        assert_eq!((status, kind.as_str()), (404, "application/problem+json"), "{method}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&body).unwrap()["code"], "not_found");
+    }
+    for page in ["/", "/calls", "/keys/v1", "/config/routes/vault", "/vaults", "/v", "/version", "/v1x"] {
+        let (status, kind, _) = told("GET", page).await;
+        assert_eq!((status, kind.as_str()), (200, "text/html; charset=utf-8"), "{page}");
+    }
+}
