@@ -11,7 +11,7 @@ export interface SealedNote {
 /** What to say on every page; undefined while the vault is open or its state is unknown. */
 export function sealedNote(seal: SealView | undefined): SealedNote | undefined {
   if (!seal?.sealed) return undefined
-  const works = 'The gateway serves on with what it holds; nobody can sign in, and nothing can be issued, read or changed until it is unsealed.'
+  const works = 'A gateway that runs already serves on with what it holds, one that has just started waits; nobody can sign in, and nothing can be issued, read or changed until it is unsealed.'
   switch (seal.method) {
     case 'shamir': {
       const missing = Math.max(seal.threshold - seal.progress, 1)
