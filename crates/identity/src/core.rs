@@ -23,6 +23,8 @@ pub struct Core {
     pub(crate) sessions: Sessions,
     pub(crate) keys: KeyCache,
     pub(crate) guard: Guard,
+    /// Held by who lost a race while it tries again.
+    pub(crate) turn: tokio::sync::Mutex<()>,
 }
 
 impl fmt::Debug for Core {
@@ -49,6 +51,7 @@ impl Core {
             sessions: Sessions::default(),
             keys: KeyCache::default(),
             guard: Guard::default(),
+            turn: tokio::sync::Mutex::default(),
         }
     }
 

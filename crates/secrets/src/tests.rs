@@ -186,6 +186,28 @@ async fn racing_writers_each_get_a_version_of_their_own() {
 }
 
 #[tokio::test]
+async fn who_is_alone_is_never_told_that_another_was_first() {
+    let w = World::new().await;
+    w.mount("kv", "kv-v2").await;
+    let client = Client { accessor: "accessor-1".to_owned(), actor: actor() };
+    let Value::Object(data) = json!({"data": {"x": 1}}) else { panic!("an object") };
+    // More writes than versions are kept, so that old ones go; enough keys that some share a shard of the cache.
+    for round in 1..=14 {
+        for key in 0..60 {
+            let mut txn = w.txn();
+            let table = w.mounts.table(&mut txn).await.unwrap();
+            let path = format!("kv/data/app/{key}");
+            let (mount, path) = table.find(Side::Secret, &path).unwrap();
+            let call = Call { operation: Write, path, data: &data, mount, client: &client, now: txn.now() };
+            let reply = Engine::Kv2.handle(&call, &mut txn).await.unwrap();
+            let Some(Payload::Open(told)) = reply.data else { panic!("open data") };
+            assert_eq!(told["version"], round);
+            txn.commit().await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
 async fn ten_thousand_versions_are_kept_and_found() {
     let w = World::new().await;
     w.mount("kv", "kv-v2").await;

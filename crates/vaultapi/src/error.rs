@@ -97,6 +97,7 @@ impl From<IdentityError> for ApiError {
         match error {
             IdentityError::Sealed => Self::sealed(),
             IdentityError::Unavailable => Self::unavailable(),
+            IdentityError::Conflict => SecretsError::Raced.into(),
             IdentityError::Internal(_) => Self::internal(&error),
             told => Self::new(told.status(), told.to_string()),
         }

@@ -24,6 +24,7 @@ mod state;
 mod sys;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod wrap;
 
 pub use state::VaultApi;

@@ -18,10 +18,14 @@ use credentialflow_model::{Actor, ActorKind};
 use credentialflow_secrets::Txn;
 use http::Response;
 use serde_json::{Map, Value, json};
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-/// How often a request that lost a race is run again.
-const RACES: usize = 64;
+/// How long a request that lost a race is run again. On its own node it is alone by then: this bounds what writers
+/// of other nodes can do to it.
+const RACES: Duration = Duration::from_secs(20);
 
 pub(crate) async fn handle(State(api): State<VaultApi>, request: http::Request<Body>) -> Response<Body> {
     let (mut request, body) = match Request::head(request) {
@@ -53,13 +57,43 @@ async fn answer(api: &Inner, request: &mut Request, body: Body) -> Result<Answer
         request.read_body(body, &Limits::KNOWN, &api.bodies).await?;
     }
     let request = &*request;
-    for _ in 0..RACES {
+    let counted = first.clone().filter(|caller| caller.token().num_uses != 0);
+    let mut turn = api.turns.first(request).await;
+    let mut since: Option<Instant> = None;
+    loop {
         match once(api, &ready, request, first.take()).await {
             Err(error) if error.raced => {}
             done => return done,
         }
+        match since {
+            None => {
+                // Given back before the line is joined: it would be waited for.
+                drop(turn);
+                turn = api.turns.next(request).await;
+                since = Some(Instant::now());
+            }
+            Some(since) if since.elapsed() > RACES => {
+                return Err(ApiError::new(503, "others were first again and again; try again"));
+            }
+            Some(_) => {}
+        }
+        // A token whose uses are counted is used once for a request, however often that is run.
+        if let Some(caller) = &counted {
+            if !caller.is_last_use() {
+                still_there(&ready, request).await?;
+            }
+            first = Some(caller.clone());
+        }
     }
-    Err(ApiError::new(503, "others were first again and again; try again"))
+}
+
+/// Refuses where a caller's token was ended since its use was counted.
+async fn still_there(ready: &Ready, request: &Request) -> Result<()> {
+    let presented = request.token.as_ref().and_then(|t| t.expose_str()).ok_or_else(ApiError::denied)?;
+    match ready.identity.acl_of_token(presented).await.map_err(ApiError::from) {
+        Err(error) if error.status == 400 => Err(ApiError::denied()),
+        other => other.map(drop),
+    }
 }
 
 /// One try: nothing is done when it loses a race. `known` is the caller, where that was asked just now.

@@ -1,6 +1,6 @@
 //! What the API stands on: nothing yet, a sealed vault, or an open one.
 
-use crate::{body::Memory, denials::Denials, janitor, serve};
+use crate::{body::Memory, denials::Denials, janitor, serve, turns::Turns};
 use axum::Router;
 use credentialflow_identity::{
     Identity,
@@ -42,6 +42,7 @@ pub(crate) struct Inner {
     /// The same, of those who are nobody yet.
     pub(crate) open_bodies: Memory,
     pub(crate) denials: Denials,
+    pub(crate) turns: Turns,
 }
 
 /// Bytes that bodies may hold together: of callers with a good token, and of others.
@@ -89,6 +90,7 @@ impl VaultApi {
             bodies: Memory::new(MEMORY.0),
             open_bodies: Memory::new(MEMORY.1),
             denials: Denials::default(),
+            turns: Turns::default(),
         }))
     }
 

@@ -1,6 +1,7 @@
 //! The API over a real store, through its router: as a client sees it.
 
 mod bounds;
+mod races;
 
 use crate::VaultApi;
 use axum::body::Body;
@@ -31,7 +32,12 @@ impl World {
     /// Initialised by three shares of which two are needed, and unsealed.
     async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::connect(&format!("sqlite:{}", dir.path().join("v.db").display())).await.unwrap();
+        let url = format!("sqlite:{}", dir.path().join("v.db").display());
+        Self::on(&url, dir).await
+    }
+
+    async fn on(url: &str, dir: tempfile::TempDir) -> Self {
+        let store = Store::connect(url).await.unwrap();
         let api = VaultApi::new(store.clone(), Arc::new(NoWeb));
         let mut world = Self { api, store, root: String::new(), keys: Vec::new(), _dir: dir };
         assert_eq!(world.send("GET", "sys/health", With::default(), json!({})).await.0, 501);

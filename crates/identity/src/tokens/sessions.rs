@@ -228,6 +228,7 @@ impl Core {
 
     /// Counts one use, exactly: of two callers at the same moment one starts again with what the other left.
     async fn use_once(&self, mut session: Arc<Session>, source: Option<IpAddr>) -> Result<Authenticated> {
+        let mut turn = None;
         for _ in 0..RACES {
             if session.token.is_over(self.secs()) {
                 return Err(refused());
@@ -241,6 +242,9 @@ impl Core {
             unit.ops.push(Op::PutToken(self.row(&session.id_hash, &token)?, Expect::Revision(session.revision)));
             let done = self.store.submit(unit).await;
             if lost_race(&done) {
+                if turn.is_none() {
+                    turn = Some(self.turn.lock().await);
+                }
                 let row = self.store.token(&session.id_hash).await?.ok_or_else(refused)?;
                 session = self.session(&row, session.id_hash).await?;
                 continue;
