@@ -9,7 +9,7 @@
 use crate::error::ApiError;
 use credentialflow_model::{
     ResourceSet,
-    resource::{Application, Credential, Kind, Model, Resource, Route, System, Team, Upstream},
+    resource::{Application, Credential, Kind, Model, Resource, Route, SecretStore, System, Team, Upstream},
 };
 use credentialflow_store::{ChangeKind, Store, StoreError};
 use std::{
@@ -106,6 +106,7 @@ async fn reload(
         Kind::Teams => reload_as::<Team>(store, set, names).await,
         Kind::Credentials => reload_as::<Credential>(store, set, names).await,
         Kind::Targets => reload_as::<System>(store, set, names).await,
+        Kind::Stores => reload_as::<SecretStore>(store, set, names).await,
         Kind::Upstreams => reload_as::<Upstream>(store, set, names).await,
         Kind::Routes => reload_as::<Route>(store, set, names).await,
         Kind::Models => reload_as::<Model>(store, set, names).await,

@@ -11,6 +11,7 @@ use crate::{
     catalogue,
     error::{ApiError, Code},
     idempotency::{Answer, Wish},
+    links,
     resources::{self, Declared, page, read, revision, taken, to_body},
     rotations,
     write::{begin, check_with, enforce},
@@ -61,6 +62,7 @@ async fn shown(
     rotation: Option<&RotationRow>,
 ) -> Result<CredentialItem, ApiError> {
     let spec: Credential = catalogue::parse(&row.body)?;
+    let links = links::of(state, &spec).await?;
     let current = versions.iter().find(|v| v.state == VersionState::Current);
     let every = spec.rotate.and_then(|rule| rule.every);
     let view = match rotation {
@@ -76,6 +78,7 @@ async fn shown(
         current_version: current.map(|v| v.version),
         last_used: uses.iter().map(|u| u.last_time).max(),
         rotation: view,
+        links,
     })
 }
 
@@ -116,7 +119,12 @@ pub(crate) async fn create(
     check_with(&draft.set, &declared).await?;
     let mut tx = draft.tx;
     tx.put_resource(Kind::Credentials, &name, &to_body(credential)?, Expect::Absent).await?;
-    state.vault.create_credential_in(&mut tx, credential, secret).await?;
+    match credential.source() {
+        // Its first value is read from there as soon as this is stored.
+        Some(_) if secret.is_none() => tx.audit("credential.create", &format!("credentials/{name}"), json!({})),
+        Some(_) => return Err(from_store()),
+        None => drop(state.vault.create_credential_in(&mut tx, credential, secret).await?),
+    }
     let row = tx.resource(Kind::Credentials, name.as_str()).await?;
     let row = row.ok_or_else(|| ApiError::internal("a credential was not stored", &name))?;
     let item = shown(state, &row, &tx.credential_versions(name.as_str()).await?, &[], None).await?;
@@ -182,6 +190,11 @@ pub(crate) async fn versions(state: &AdminState, name: &str) -> Result<Versions,
     Ok(Versions { items })
 }
 
+fn from_store() -> ApiError {
+    ApiError::new(Code::InvalidRequest, "its value comes from a store; none can be handed in")
+        .hint("change it there and refresh the credential, or remove `value` from its declaration")
+}
+
 /// The stored declaration.
 async fn declared(state: &AdminState, name: &str) -> Result<Credential, ApiError> {
     let row = state.store.resource(Kind::Credentials, name).await?;
@@ -195,6 +208,9 @@ pub(crate) async fn rotate(
     wanted: RotateCredential,
 ) -> Result<RotationView, ApiError> {
     let credential = declared(state, name).await?;
+    if credential.source().is_some() {
+        return Err(from_store());
+    }
     let value = wanted.secret.map(|secret| secret.0);
     let begun = state.vault.start_rotation(actor, &credential, value, wanted.overlap).await?;
     rotations::get(state, &begun.id).await

@@ -14,6 +14,7 @@ mod credentials;
 mod error;
 mod idempotency;
 mod keys;
+mod links;
 pub mod ports;
 mod resources;
 mod rotations;

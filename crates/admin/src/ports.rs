@@ -1,7 +1,7 @@
 //! What the control plane needs from the data plane. The binary implements these traits; this
 //! crate knows no gateway.
 
-use credentialflow_model::Timestamp;
+use credentialflow_model::{Actor, Name, Timestamp};
 use serde::Serialize;
 use std::{future::Future, pin::Pin};
 
@@ -24,6 +24,13 @@ pub trait Dataplane: Send + Sync + 'static {
     /// Requests that use this version of this credential at this moment: on this node, and on the
     /// others as far as they told, which they do for versions that are being rotated away.
     fn in_flight<'a>(&'a self, credential: &'a str, version: u32) -> BoxFuture<'a, u64>;
+}
+
+/// The stores that credentials take their values from and are written to.
+pub trait ExternalStores: Send + Sync + std::fmt::Debug {
+    /// Reads a credential's source and writes its destinations now. How each went is stored; the error
+    /// says why not even that could be tried.
+    fn refresh<'a>(&'a self, actor: &'a Actor, credential: &'a Name) -> BoxFuture<'a, Result<(), String>>;
 }
 
 /// Proof that every worker of every live node enforces the stored state.

@@ -1,6 +1,11 @@
 //! What every handler can reach.
 
-use crate::{catalogue::Catalogue, ports::Dataplane, session::Sessions, throttle::Throttle};
+use crate::{
+    catalogue::Catalogue,
+    ports::{Dataplane, ExternalStores},
+    session::Sessions,
+    throttle::Throttle,
+};
 use credentialflow_model::Timestamp;
 use credentialflow_store::Store;
 use credentialflow_telemetry::Telemetry;
@@ -26,6 +31,8 @@ pub struct AdminSettings {
     pub body_timeout: Duration,
     /// The tables with sealed bytes, to tell how far sealing them anew has come.
     pub sealed_tables: Vec<SealedTable>,
+    /// The external stores; none where nothing reaches them.
+    pub stores: Option<Arc<dyn ExternalStores>>,
     /// The clock.
     pub clock: fn() -> Timestamp,
 }
@@ -39,6 +46,7 @@ impl Default for AdminSettings {
             publish_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             sealed_tables: vec![credentialflow_vault::reseal::CREDENTIAL_VERSIONS],
+            stores: None,
             clock: || std::time::SystemTime::now().into(),
         }
     }

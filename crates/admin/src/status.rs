@@ -36,6 +36,7 @@ pub(crate) async fn status(state: &AdminState) -> Result<Status, ApiError> {
         in_step: dataplane.seq >= seq && others_in_step(&dataplane, seq),
         dataplane,
         rotations: views,
+        failing_links: crate::links::failing(state).await?,
         call_log: CallLogStatus {
             written: recorder.rows,
             dropped: recorder.dropped,

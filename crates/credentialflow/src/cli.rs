@@ -59,10 +59,14 @@ pub enum Command {
     Upstream(command::resource::ResourceArgs),
     /// Targets: systems in which credentials live
     Target(command::resource::ResourceArgs),
+    /// Stores: external stores of secrets to read from and write to
+    Store(command::resource::ResourceArgs),
     /// Models: public names and what serves them
     Model(command::resource::ResourceArgs),
     /// Teams: who owns things
     Team(command::resource::ResourceArgs),
+    /// Run a program with secrets in its environment
+    Run(command::run::RunArgs),
     /// The call log
     Calls(Box<command::calls::CallsArgs>),
     /// The audit log

@@ -77,8 +77,10 @@ pub fn value_from_stdin() -> anyhow::Result<SecretValue> {
 
 /// What a typed reference points to, read in this process. `${credential:}` is the server's to resolve.
 pub fn value_from(reference: &SecretReference) -> Result<SecretValue, String> {
-    if matches!(reference, SecretReference::Credential(_)) {
-        return Err("only the server can look up another credential".to_owned());
+    match reference {
+        SecretReference::Credential(_) => return Err("only the server can look up another credential".to_owned()),
+        SecretReference::Store(_) => return Err("only the server can read from a store".to_owned()),
+        SecretReference::Env(_) | SecretReference::File(_) => {}
     }
     resolve(reference, &ProcessLookup::default()).map_err(|error| match error {
         EngineError::Unresolved(_, why) => why,

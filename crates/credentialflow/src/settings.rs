@@ -64,6 +64,8 @@ pub struct ServerSettings {
     pub vault_tls: Option<TlsFiles>,
     /// Hosts of identity providers that may be at private addresses.
     pub private_hosts: PrivateHosts,
+    /// Directory in which declared stores of the kind `files` may lie.
+    pub store_files: Option<PathBuf>,
     /// Listen on addresses that are not loopback without TLS all the same.
     pub allow_plaintext: bool,
     /// Start beside a server that listens on the same addresses and is about to be stopped.
@@ -170,6 +172,9 @@ settings! {
     /// Hosts at private addresses that the server may ask for identity providers' keys, as in idp.internal,*.corp.example,10.20.0.0/16
     #[arg(value_name = "HOSTS")]
     private_hosts: String = "CREDENTIALFLOW_PRIVATE_HOSTS", "none: only public addresses are asked";
+    /// Directory below which declared stores of the kind files may read and write
+    #[arg(value_name = "DIR")]
+    store_files: PathBuf = "CREDENTIALFLOW_STORE_FILES", "none: no store of the kind files works";
     /// Listen without TLS on addresses that are not loopback all the same
     #[arg(num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     allow_plaintext: bool = "CREDENTIALFLOW_ALLOW_PLAINTEXT", "false";
@@ -272,6 +277,8 @@ impl Settings {
         }
         let private_hosts = given.private_hosts.unwrap_or_default().parse();
         let private_hosts = private_hosts.map_err(|error| SettingsError::Invalid(format!("private_hosts: {error}")))?;
+        let absolute = |path: PathBuf| std::path::absolute(&path).map_err(|e| SettingsError::Unreadable(path, e));
+        let store_files = given.store_files.map(absolute).transpose()?;
         let key_file = given.key_file.or_else(|| {
             let beside = data_dir.join(DEVELOPMENT_KEY);
             (given.passphrase_file.is_none() && beside.is_file()).then_some(beside)
@@ -291,6 +298,7 @@ impl Settings {
             vault_api: given.vault_api.unwrap_or(false),
             vault_tls: tls("vault", given.vault_tls_certificate, given.vault_tls_key)?,
             private_hosts,
+            store_files,
             allow_plaintext: given.allow_plaintext.unwrap_or(false),
             take_over: given.take_over.unwrap_or(false),
             workers: given.workers,

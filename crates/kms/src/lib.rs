@@ -10,7 +10,7 @@
 mod aws;
 mod http;
 mod settings;
-mod sigv4;
+pub mod sigv4;
 mod transit;
 
 pub use settings::{AwsSettings, KeyServiceSettings, SettingsError, TransitSettings};

@@ -8,19 +8,23 @@ use aws_lc_rs::{digest, hmac};
 use std::fmt::Write;
 
 /// What is signed.
-pub(crate) struct ToSign<'a> {
+pub struct ToSign<'a> {
+    /// The method, in capitals.
     pub method: &'a str,
+    /// The service's name in the scope, as in `kms`.
     pub service: &'a str,
+    /// The region.
     pub region: &'a str,
     /// `20260101T120000Z`.
     pub time: &'a str,
     /// Names in lower case, sorted; values as they are sent, without spaces at their ends.
     pub headers: &'a [(&'a str, &'a str)],
+    /// What follows the head.
     pub body: &'a [u8],
 }
 
 /// The value of `Authorization`.
-pub(crate) fn authorization(settings: &AwsSettings, request: &ToSign<'_>) -> String {
+pub fn authorization(settings: &AwsSettings, request: &ToSign<'_>) -> String {
     let date = request.time.get(..8).unwrap_or_default();
     let scope = format!("{date}/{}/{}/aws4_request", request.region, request.service);
     let names = request.headers.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(";");

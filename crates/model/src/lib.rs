@@ -24,7 +24,7 @@ pub use key::{KeyId, KeyToken};
 pub use name::Name;
 pub use outcome::{Fault, OutcomeReason};
 pub use problem::{Location, Problem, Problems};
-pub use reference::SecretReference;
+pub use reference::{SecretPlace, SecretReference};
 pub use resource::ResourceSet;
 pub use secret::SecretValue;
 pub use time::Timestamp;

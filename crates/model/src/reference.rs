@@ -1,4 +1,5 @@
-//! Typed references to secrets: `${env:NAME}`, `${file:PATH}`, `${credential:NAME}`.
+//! Typed references to secrets: `${env:NAME}`, `${file:PATH}`, `${credential:NAME}`,
+//! `${store:NAME/path#field}`.
 
 use crate::Name;
 use serde::{Deserialize, Serialize};
@@ -15,13 +16,59 @@ pub enum SecretReference {
     File(String),
     /// Another credential of this installation.
     Credential(Name),
+    /// A secret in a declared store, which the server reads, again and again.
+    Store(SecretPlace),
+}
+
+/// A secret in a store that is not ours: `team-vault/apps/orders#token`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SecretPlace {
+    /// The store.
+    pub store: Name,
+    /// The secret there; may have slashes, but none at its ends.
+    pub path: String,
+    /// The field of the secret; absent, the value is the whole secret.
+    pub field: Option<String>,
+}
+
+impl SecretPlace {
+    /// Whether path and field are such that they cannot be read in two ways.
+    pub fn is_plain(&self) -> bool {
+        let plain = |text: &str| !text.chars().any(|c| c.is_control() || matches!(c, '#' | '$' | '{' | '}' | '\\'));
+        let parts = |path: &str| path.split('/').all(|part| !matches!(part, "" | "." | ".."));
+        self.path.len() <= 512
+            && plain(&self.path)
+            && parts(&self.path)
+            && self.field.as_ref().is_none_or(|f| !f.is_empty() && f.len() <= 253 && plain(f))
+    }
+}
+
+impl FromStr for SecretPlace {
+    type Err = InvalidReference;
+    fn from_str(s: &str) -> Result<Self, InvalidReference> {
+        let (store, rest) = s.split_once('/').ok_or(InvalidReference)?;
+        let (path, field) = match rest.split_once('#') {
+            Some((path, field)) => (path, Some(field.to_owned())),
+            None => (rest, None),
+        };
+        let store = store.parse().map_err(|_| InvalidReference)?;
+        let place = Self { store, path: path.to_owned(), field };
+        if place.is_plain() { Ok(place) } else { Err(InvalidReference) }
+    }
+}
+
+impl fmt::Display for SecretPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.store, self.path)?;
+        self.field.as_ref().map_or(Ok(()), |field| write!(f, "#{field}"))
+    }
 }
 
 crate::name::string_schema!(SecretReference, "${env:ORDERS_TOKEN}");
 
 /// Why a text is no [`SecretReference`]. Never repeats the text, which may be a pasted secret.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("a secret is given as ${{env:NAME}}, ${{file:PATH}} or ${{credential:NAME}}, never as text")]
+#[error("a secret is given as ${{env:NAME}}, ${{file:PATH}}, ${{credential:NAME}} or ${{store:NAME/path#field}}, never as text")]
 pub struct InvalidReference;
 
 impl FromStr for SecretReference {
@@ -36,6 +83,7 @@ impl FromStr for SecretReference {
             }
             "file" if plain => Ok(Self::File(rest.into())),
             "credential" => rest.parse().map(Self::Credential).map_err(|_| InvalidReference),
+            "store" if plain => rest.parse().map(Self::Store),
             _ => Err(InvalidReference),
         }
     }
@@ -47,6 +95,7 @@ impl fmt::Display for SecretReference {
             Self::Env(name) => write!(f, "${{env:{name}}}"),
             Self::File(path) => write!(f, "${{file:{path}}}"),
             Self::Credential(name) => write!(f, "${{credential:{name}}}"),
+            Self::Store(place) => write!(f, "${{store:{place}}}"),
         }
     }
 }
@@ -70,7 +119,8 @@ mod tests {
 
     #[test]
     fn literals_and_misspelt_references_are_refused() {
-        for good in ["${env:A_1}", "${file:/run/secrets/a b}", "${credential:orders}"] {
+        let stores = ["${store:team-vault/apps/orders#token}", "${store:aws/orders}", "${store:k8s/a-b#tls.crt}"];
+        for good in ["${env:A_1}", "${file:/run/secrets/a b}", "${credential:orders}"].into_iter().chain(stores) {
             assert_eq!(good.parse::<SecretReference>().unwrap().to_string(), good);
         }
         for bad in [
@@ -85,6 +135,14 @@ mod tests {
             "${vault:a}",
             "${env:A-B}",
             "${credential:A}",
+            "${store:team}",
+            "${store:team/}",
+            "${store:team//a}",
+            "${store:team/a/}",
+            "${store:team/../a}",
+            "${store:team/a#}",
+            "${store:team/a#b#c}",
+            "${store:Team/a}",
         ] {
             assert!(bad.parse::<SecretReference>().is_err(), "{bad}");
         }

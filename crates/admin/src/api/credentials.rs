@@ -4,6 +4,7 @@ use crate::{
     AdminState,
     api::{
         answer::{Page, Tagged, stored},
+        links::LinkView,
         request::{Body, Document, JsonBytes, ListQuery, Query},
         rotations::RotationView,
     },
@@ -57,6 +58,9 @@ pub struct CredentialItem {
     /// The rotation that is not finished yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rotation: Option<RotationView>,
+    /// The places outside that its values come from and go to, and how each stands.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<LinkView>,
 }
 
 /// One version of a credential, without its value.

@@ -35,6 +35,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
         (name = "keys", description = "Keys issued to applications; shown once"),
         (name = "credentials", description = "Credentials held for upstreams; never shown"),
         (name = "targets", description = "Systems in which credentials live"),
+        (name = "stores", description = "External stores of secrets"),
         (name = "upstreams", description = "Where requests go"),
         (name = "routes", description = "What callers see"),
         (name = "models", description = "Public model names and what serves them"),

@@ -16,6 +16,7 @@ pub(crate) mod dependents;
 mod document;
 mod health;
 pub(crate) mod keys;
+pub(crate) mod links;
 mod models;
 mod rekey;
 pub(crate) mod request;
@@ -26,6 +27,7 @@ mod seal_keys;
 mod session;
 mod stats;
 pub(crate) mod status;
+mod stores;
 mod targets;
 mod teams;
 mod upstreams;
@@ -61,7 +63,9 @@ pub(crate) fn endpoints() -> OpenApiRouter<AdminState> {
         .merge(keys::endpoints())
         .merge(credentials::endpoints())
         .merge(rotations::endpoints())
+        .merge(links::endpoints())
         .merge(targets::endpoints())
+        .merge(stores::endpoints())
         .merge(upstreams::endpoints())
         .merge(routes::endpoints())
         .merge(models::endpoints())

@@ -28,6 +28,9 @@ pub struct Status {
     pub dataplane: DataplaneStatus,
     /// Rotations not finished yet.
     pub rotations: Vec<super::rotations::RotationView>,
+    /// Places in external stores that could not be read or written at the last attempt; at most 100. Each is
+    /// tried again by itself, and credentials keep the values they have.
+    pub failing_links: Vec<super::links::LinkView>,
     /// The writer of the call log.
     pub call_log: CallLogStatus,
 }

@@ -21,7 +21,7 @@ use credentialflow_model::{
     Actor, Name, ResourceSet, SecretReference, SecretValue,
     config::{Action, Change},
     lifecycle::VersionState,
-    resource::{Application, Credential, Engine, Key, Kind, Model, Resource, Route, System, Team, Upstream},
+    resource::{Application, Credential, Engine, Key, Kind, Model, Resource, Route, SecretStore, System, Team, Upstream},
 };
 use credentialflow_store::WriteTx;
 use credentialflow_vault::{Put, VaultError};
@@ -116,6 +116,7 @@ async fn write_resources(tx: &mut WriteTx, set: &ResourceSet, changes: &[Change]
     put::<Team>(set, changes, &mut bodies)?;
     put::<Credential>(set, changes, &mut bodies)?;
     put::<System>(set, changes, &mut bodies)?;
+    put::<SecretStore>(set, changes, &mut bodies)?;
     put::<Upstream>(set, changes, &mut bodies)?;
     put::<Route>(set, changes, &mut bodies)?;
     put::<Model>(set, changes, &mut bodies)?;

@@ -50,6 +50,7 @@ impl Draft {
             Kind::Keys => self.set.keys.len(),
             Kind::Credentials => self.set.credentials.len(),
             Kind::Targets => self.set.targets.len(),
+            Kind::Stores => self.set.stores.len(),
             Kind::Upstreams => self.set.upstreams.len(),
             Kind::Routes => self.set.routes.len(),
             Kind::Models => self.set.models.len(),
@@ -124,10 +125,11 @@ fn keep_undeclared(desired: &mut ResourceSet, current: &ResourceSet) {
         let kept = T::list(current).iter().filter(|resource| !names.contains(resource.name())).cloned();
         T::list_mut(desired).extend(kept);
     }
-    use credentialflow_model::resource::{Application, Model, Route, System, Team, Upstream};
+    use credentialflow_model::resource::{Application, Model, Route, SecretStore, System, Team, Upstream};
     keep::<Team>(desired, current);
     keep::<Credential>(desired, current);
     keep::<System>(desired, current);
+    keep::<SecretStore>(desired, current);
     keep::<Upstream>(desired, current);
     keep::<Route>(desired, current);
     keep::<Model>(desired, current);
@@ -202,6 +204,12 @@ async fn check_values(
                 "engine",
                 "only a static credential takes a value".to_owned(),
                 "leave the value out".to_owned(),
+            ),
+            Some(_) if credential.source().is_some() => (
+                "value_not_taken",
+                "value",
+                "its value comes from a store".to_owned(),
+                "change it there, or remove `value`".to_owned(),
             ),
             Some(value) => match Known::of(&versions, &state.vault.fingerprint(&credential.name, value)?) {
                 Known::InUse => continue,

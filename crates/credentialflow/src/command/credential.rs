@@ -54,6 +54,11 @@ enum Verb {
         #[command(flatten)]
         wait: Wait,
     },
+    /// Read the value from its store and write it to the stores it is synced to, now
+    Refresh {
+        /// Its name
+        name: String,
+    },
     /// Withdraw a credential's versions at once; done when no worker injects them
     Revoke {
         /// Its name
@@ -141,6 +146,7 @@ pub(super) async fn run(args: CredentialArgs, output: Output) -> anyhow::Result<
             }
             return rotate(&client, &name, value.as_ref(), body, &wait, output).await;
         }
+        Verb::Refresh { name } => return refresh(&client, &name, output).await,
         Verb::Revoke { name, version } => {
             let body = version.map_or_else(|| json!({}), |version| json!({ "version": version }));
             let told = |answer: &Value| {
@@ -215,6 +221,23 @@ async fn rotate(
     };
     let fixed = !matches!(overlap.as_str(), "-" | "until-drained");
     rotation::follow(client, started, fixed && !wait.wait, output).await
+}
+
+/// Tells how each link went; one that failed is a refusal.
+async fn refresh(client: &Client, name: &str, output: Output) -> anyhow::Result<Outcome> {
+    let answer = client.post(&format!("/api/v1/credentials/{}/refresh", escape(name)), &json!({})).await?;
+    let failed = items(&answer).iter().any(|link| link.get("error").is_some());
+    output.result(&answer, |answer| {
+        let columns = [
+            ("direction", "/direction"),
+            ("place", "/place"),
+            ("version", "/version"),
+            ("at the store", "/remote"),
+            ("error", "/error"),
+        ];
+        resource::page(answer, "links", &columns, "Give it `value: ${store:…}` or `sync` in its declaration.")
+    })?;
+    Ok(if failed { Outcome::Refused } else { Outcome::Done })
 }
 
 fn text(value: &SecretValue) -> anyhow::Result<&str> {

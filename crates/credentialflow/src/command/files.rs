@@ -59,10 +59,10 @@ impl Files {
         self.sort();
     }
 
-    /// Looks up every `${env:}` and `${file:}`; what leads nowhere is a problem. `${credential:}` is left
-    /// to the server, which alone can look into its vault.
+    /// Looks up every `${env:}` and `${file:}`; what leads nowhere is a problem. `${credential:}` and
+    /// `${store:}` are left to the server, which alone can look into its vault and into its stores.
     pub fn resolve(&mut self) -> HashMap<Name, SecretValue> {
-        let elsewhere = |reference: &SecretReference| matches!(reference, SecretReference::Credential(_));
+        let elsewhere = |reference: &SecretReference| matches!(reference, SecretReference::Credential(_) | SecretReference::Store(_));
         let mut here = self.set.clone();
         for credential in &mut here.credentials {
             if credential.value.as_ref().is_some_and(elsewhere) {
@@ -89,6 +89,7 @@ impl Files {
                     Kind::Teams => set.teams.len(),
                     Kind::Credentials => set.credentials.len(),
                     Kind::Targets => set.targets.len(),
+                    Kind::Stores => set.stores.len(),
                     Kind::Upstreams => set.upstreams.len(),
                     Kind::Routes => set.routes.len(),
                     Kind::Models => set.models.len(),

@@ -16,6 +16,7 @@ pub mod plan;
 pub mod reference;
 pub mod resource;
 mod rotation;
+pub mod run;
 pub mod seal;
 pub mod server;
 pub mod status;
@@ -39,6 +40,8 @@ pub enum Outcome {
     Done,
     /// It found what it was asked to find out, and that is a refusal; it is told already.
     Refused,
+    /// The program that it ran ended with this exit code.
+    Code(u8),
 }
 
 /// The command cannot be understood as given. Exit code 2.
@@ -67,6 +70,7 @@ pub fn run(cli: Cli) -> ExitCode {
     match ended {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Refused) => ExitCode::from(1),
+        Ok(Outcome::Code(code)) => ExitCode::from(code),
         Err(error) => {
             let (value, text) = told(&error);
             output.failure(&value, &text);
@@ -93,8 +97,10 @@ async fn dispatch(command: Command, output: Output) -> anyhow::Result<Outcome> {
         Command::Application(args) => resource::run(args, &resource::APPLICATIONS, output).await,
         Command::Upstream(args) => resource::run(args, &resource::UPSTREAMS, output).await,
         Command::Target(args) => resource::run(args, &resource::TARGETS, output).await,
+        Command::Store(args) => resource::run(args, &resource::STORES, output).await,
         Command::Model(args) => resource::run(args, &resource::MODELS, output).await,
         Command::Team(args) => resource::run(args, &resource::TEAMS, output).await,
+        Command::Run(args) => run::run(args).await,
         Command::Calls(args) => calls::run(*args, output).await,
         Command::Audit(args) => audit::run(args, output).await,
         Command::Migrate(args) => migrate::run(args, output).await,

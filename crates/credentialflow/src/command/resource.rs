@@ -115,6 +115,17 @@ pub const TARGETS: Listing = Listing {
     columns: &[("name", "/spec/name"), ("system", "/spec/system"), ("host", "/spec/host"), ("login", "/spec/username")],
     empty: DECLARE,
 };
+/// Stores.
+pub const STORES: Listing = Listing {
+    kind: "stores",
+    columns: &[
+        ("name", "/spec/name"),
+        ("kind", "/spec/kind"),
+        ("address", "/spec/address"),
+        ("credential", "/spec/credential"),
+    ],
+    empty: DECLARE,
+};
 /// Models.
 pub const MODELS: Listing = Listing {
     kind: "models",

@@ -54,6 +54,15 @@ fn text(status: &Value) -> String {
     if status.pointer("/dataplane/guesses_lost").and_then(Value::as_u64).is_some_and(|n| n > 0) {
         out.push_str(&format!("guessing   {} audit events lost\n", at(status, "/dataplane/guesses_lost")));
     }
+    for one in list(status, "/failing_links") {
+        out.push_str(&format!(
+            "link       {} {} {}: {}\n",
+            at(one, "/credential"),
+            if at(one, "/direction") == "read" { "from" } else { "to" },
+            at(one, "/place"),
+            at(one, "/error")
+        ));
+    }
     for one in status.get("rotations").and_then(Value::as_array).into_iter().flatten() {
         out.push_str(&format!("rotation   {}: {}\n", at(one, "/credential"), rotation::text(one)));
     }

@@ -4,6 +4,7 @@ use super::{dataplane::Plane, nodes::Nodes};
 use credentialflow_gateway::ports::{GuessListener, RecordSink};
 use credentialflow_model::{Actor, KeyId, Name, SecretValue, UsageRecord};
 use credentialflow_store::Store;
+use credentialflow_stores::Links;
 use credentialflow_targets::Logins;
 use credentialflow_telemetry::{RecordSender, Telemetry};
 use credentialflow_vault::{
@@ -77,12 +78,23 @@ impl GuessListener for Guesses {
     }
 }
 
+/// External stores, asked by hand.
+#[derive(Debug)]
+pub(super) struct Stores(pub Links);
+
+impl credentialflow_admin::ports::ExternalStores for Stores {
+    fn refresh<'a>(&'a self, actor: &'a Actor, credential: &'a Name) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async move { self.0.refresh(actor, credential).await.map(drop).map_err(|error| error.to_string()) })
+    }
+}
+
 /// What rotations see of the traffic, and how they put a change into force.
 pub(super) struct RotationPorts {
     pub plane: Arc<Plane>,
     pub nodes: Arc<Nodes>,
     pub telemetry: Telemetry,
     pub logins: Logins,
+    pub links: Links,
 }
 
 impl Traffic for RotationPorts {
@@ -117,6 +129,10 @@ impl Traffic for RotationPorts {
 impl Publisher for RotationPorts {
     fn publish(&self) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(async { self.plane.publish().await.map(drop).map_err(|e| e.to_string()) })
+    }
+
+    fn lacking<'a>(&'a self, credential: &'a Name, version: u32) -> BoxFuture<'a, Vec<String>> {
+        Box::pin(self.links.lacking(credential, version))
     }
 }
 

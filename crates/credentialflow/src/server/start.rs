@@ -6,7 +6,7 @@ use super::{
     dataplane::{Plane, Port},
     jobs,
     nodes::{Identity, Nodes},
-    ports::{Guesses, Records, RotationPorts},
+    ports::{Guesses, Records, RotationPorts, Stores},
     runtime, sealing, traffic,
     uses::UseWriter,
 };
@@ -24,6 +24,7 @@ use credentialflow_gateway::{
 use credentialflow_model::SecretValue;
 use credentialflow_policy::{FailureThrottle, ThrottleSettings};
 use credentialflow_store::Store;
+use credentialflow_stores::Links;
 use credentialflow_telemetry::{Recorder, RecorderSettings};
 use credentialflow_vault::{RotationRunner, SealInput, Vault, VaultError, seal};
 use credentialflow_vaultapi::VaultApi;
@@ -219,7 +220,9 @@ async fn start_when_unsealed(
         tokio::spawn(sealing::reseal(vault.clone(), sealing, nodes.jobs()));
         let telemetry = recorder.telemetry();
         let logins = credentialflow_targets::Logins::new(store.clone(), vault.clone());
-        let ports = Arc::new(RotationPorts { plane: plane.clone(), nodes: nodes.clone(), telemetry, logins });
+        let links = Links::new(store.clone(), vault.clone(), settings.store_files.clone());
+        tokio::spawn(run_links(links.clone(), nodes.jobs(), stopped.clone()));
+        let ports = Arc::new(RotationPorts { plane: plane.clone(), nodes: nodes.clone(), telemetry, logins, links });
         let runner = RotationRunner::new(vault.clone(), ports.clone(), ports.clone(), ports, Default::default());
         tokio::spawn(run_rotations(runner, nodes.jobs(), stopped));
     }
@@ -235,6 +238,25 @@ async fn run_rotations(runner: RotationRunner, mut mine: watch::Receiver<bool>, 
             begun = mine.wait_for(|mine| *mine) => if begun.is_err() { return },
         }
         runner
+            .run(async {
+                tokio::select! {
+                    _ = stopped.wait_for(|s| *s) => {}
+                    _ = mine.wait_for(|mine| !*mine) => {}
+                }
+            })
+            .await;
+    }
+}
+
+/// Keeps what credentials have in external stores in step while this node is the one that does, until the process is
+/// told to stop.
+async fn run_links(links: Links, mut mine: watch::Receiver<bool>, mut stopped: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            _ = stopped.wait_for(|s| *s) => return,
+            begun = mine.wait_for(|mine| *mine) => if begun.is_err() { return },
+        }
+        links
             .run(async {
                 tokio::select! {
                     _ = stopped.wait_for(|s| *s) => {}
@@ -350,6 +372,7 @@ async fn start_control(
             key_prefix: settings.key_prefix.clone(),
             gateway: settings.role != Role::Control,
             sealed_tables: sealing::TABLES.to_vec(),
+            stores: Some(Arc::new(Stores(Links::new(store.clone(), vault.clone(), settings.store_files.clone())))),
             ..AdminSettings::default()
         },
     );

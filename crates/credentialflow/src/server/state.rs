@@ -8,7 +8,7 @@ use credentialflow_admin::ports::UnavailableCredential;
 use credentialflow_gateway::{Snapshot, snapshot};
 use credentialflow_model::{
     KeyId, Name, ResourceSet,
-    resource::{Application, Credential, Kind, Model, Resource, Route, System, Team, Upstream},
+    resource::{Application, Credential, Kind, Model, Resource, Route, SecretStore, System, Team, Upstream},
 };
 use credentialflow_policy::{ApiKey, KeyChange, KeyTable, Peppers, RateTable};
 use credentialflow_vault::Vault;
@@ -200,6 +200,7 @@ impl State {
             Kind::Applications => put::<Application>(&mut self.set, name, body),
             Kind::Credentials => put::<Credential>(&mut self.set, name, body),
             Kind::Targets => put::<System>(&mut self.set, name, body),
+            Kind::Stores => put::<SecretStore>(&mut self.set, name, body),
             Kind::Upstreams => put::<Upstream>(&mut self.set, name, body),
             Kind::Routes => put::<Route>(&mut self.set, name, body),
             Kind::Models => put::<Model>(&mut self.set, name, body),

@@ -3,7 +3,7 @@
 use super::{Context, SourceMap, check};
 use crate::{
     Name, Problem, Problems, ResourceSet,
-    resource::{Application, Credential, Key, Kind, Model, Resource, Route, System, Team, Upstream},
+    resource::{Application, Credential, Key, Kind, Model, Resource, Route, SecretStore, System, Team, Upstream},
 };
 
 /// A place where one resource names another.
@@ -25,6 +25,7 @@ pub fn without(set: &ResourceSet, kind: Kind, name: &str, context: &Context<'_>)
         Kind::Teams => remove::<Team>(&mut set, name),
         Kind::Credentials => remove::<Credential>(&mut set, name),
         Kind::Targets => remove::<System>(&mut set, name),
+        Kind::Stores => remove::<SecretStore>(&mut set, name),
         Kind::Upstreams => remove::<Upstream>(&mut set, name),
         Kind::Routes => remove::<Route>(&mut set, name),
         Kind::Models => remove::<Model>(&mut set, name),
@@ -58,6 +59,7 @@ fn dependent(set: &ResourceSet, problem: &Problem) -> Option<Dependent> {
         Kind::Teams => name_at::<Team>(set, index),
         Kind::Credentials => name_at::<Credential>(set, index),
         Kind::Targets => name_at::<System>(set, index),
+        Kind::Stores => name_at::<SecretStore>(set, index),
         Kind::Upstreams => name_at::<Upstream>(set, index),
         Kind::Routes => name_at::<Route>(set, index),
         Kind::Models => name_at::<Model>(set, index),

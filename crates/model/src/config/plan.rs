@@ -2,7 +2,7 @@
 
 use crate::{
     Name, ResourceSet,
-    resource::{Application, Credential, Key, Kind, Model, Resource, Route, System, Team, Upstream},
+    resource::{Application, Credential, Key, Kind, Model, Resource, Route, SecretStore, System, Team, Upstream},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -79,6 +79,7 @@ pub fn plan(current: &ResourceSet, desired: &ResourceSet, prune: bool) -> Plan {
             Kind::Teams => compare::<Team>(current, desired, &mut plan),
             Kind::Credentials => compare::<Credential>(current, desired, &mut plan),
             Kind::Targets => compare::<System>(current, desired, &mut plan),
+            Kind::Stores => compare::<SecretStore>(current, desired, &mut plan),
             Kind::Upstreams => compare::<Upstream>(current, desired, &mut plan),
             Kind::Routes => compare::<Route>(current, desired, &mut plan),
             Kind::Models => compare::<Model>(current, desired, &mut plan),

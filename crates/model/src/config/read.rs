@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     Location, Problems, ResourceSet,
-    resource::{Application, Credential, Key, Kind, Model, Resource, Route, System, Team, Upstream},
+    resource::{Application, Credential, Key, Kind, Model, Resource, Route, SecretStore, System, Team, Upstream},
 };
 use std::sync::Arc;
 
@@ -155,6 +155,7 @@ impl Reader {
                 "keys" => self.list::<Key>(file, &entry.value),
                 "credentials" => self.list::<Credential>(file, &entry.value),
                 "targets" => self.list::<System>(file, &entry.value),
+                "stores" => self.list::<SecretStore>(file, &entry.value),
                 "upstreams" => self.list::<Upstream>(file, &entry.value),
                 "routes" => self.list::<Route>(file, &entry.value),
                 "models" => self.list::<Model>(file, &entry.value),
@@ -204,6 +205,6 @@ impl Reader {
     }
 }
 
-fn kinds() -> [&'static str; 8] {
+fn kinds() -> [&'static str; Kind::ALL.len()] {
     Kind::ALL.map(Kind::as_str)
 }

@@ -1,4 +1,5 @@
-use crate::{Name, Period, SecretReference, Timestamp};
+use super::SyncRule;
+use crate::{Name, Period, SecretPlace, SecretReference, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// A credential held for upstreams: sealed in the vault, injected for permitted requests.
@@ -33,9 +34,22 @@ pub struct Credential {
     /// How it is rotated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotate: Option<RotateRule>,
+    /// Where each new version is written outside, before the one it replaces goes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sync: Vec<SyncRule>,
     /// How a new version is tried at its target before it is used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verify: Option<VerifyRule>,
+}
+
+impl Credential {
+    /// The place outside from which its values come, if they do.
+    pub fn source(&self) -> Option<&SecretPlace> {
+        match &self.value {
+            Some(SecretReference::Store(place)) => Some(place),
+            _ => None,
+        }
+    }
 }
 
 /// What makes a credential's values.

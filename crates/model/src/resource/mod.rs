@@ -8,6 +8,7 @@ mod credential;
 mod key;
 mod model;
 mod route;
+mod store;
 mod target;
 mod team;
 mod upstream;
@@ -17,6 +18,7 @@ pub use credential::{Alphabet, Credential, DatabaseRule, Engine, GenerateRule, O
 pub use key::Key;
 pub use model::{Model, PriceEntry, Target};
 pub use route::{Authenticator, HeaderRules, Limit, Match, Retry, Route, RouteHeaders, Scope};
+pub use store::{SecretStore, StoreKind, SyncRule};
 pub use target::{System, SystemKind, SystemTls};
 pub use team::Team;
 pub use upstream::{
@@ -46,6 +48,9 @@ pub struct ResourceSet {
     /// Systems in which credentials live.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub targets: Vec<System>,
+    /// Stores of secrets that are not ours.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stores: Vec<SecretStore>,
     /// Where requests go.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub upstreams: Vec<Upstream>,
@@ -77,15 +82,18 @@ pub enum Kind {
     Models,
     /// `targets`
     Targets,
+    /// `stores`
+    Stores,
 }
 
 impl Kind {
-    /// Every kind, in the order in which one may refer to the ones before; credentials and targets
-    /// may refer to one another.
-    pub const ALL: [Self; 8] = [
+    /// Every kind, in the order in which one may refer to the ones before; credentials, targets and
+    /// stores may refer to one another.
+    pub const ALL: [Self; 9] = [
         Self::Teams,
         Self::Credentials,
         Self::Targets,
+        Self::Stores,
         Self::Upstreams,
         Self::Routes,
         Self::Models,
@@ -101,6 +109,7 @@ impl Kind {
             Self::Keys => "keys",
             Self::Credentials => "credentials",
             Self::Targets => "targets",
+            Self::Stores => "stores",
             Self::Upstreams => "upstreams",
             Self::Routes => "routes",
             Self::Models => "models",
@@ -133,6 +142,7 @@ macro_rules! resources {
     (@list Keys) => { resources!(@fns keys); };
     (@list Credentials) => { resources!(@fns credentials); };
     (@list Targets) => { resources!(@fns targets); };
+    (@list Stores) => { resources!(@fns stores); };
     (@list Upstreams) => { resources!(@fns upstreams); };
     (@list Routes) => { resources!(@fns routes); };
     (@list Models) => { resources!(@fns models); };
@@ -141,4 +151,4 @@ macro_rules! resources {
         fn list_mut(set: &mut ResourceSet) -> &mut Vec<Self> { &mut set.$field }
     };
 }
-resources!(Team in Teams, Application in Applications, Key in Keys, Credential in Credentials, System in Targets, Upstream in Upstreams, Route in Routes, Model in Models);
+resources!(Team in Teams, Application in Applications, Key in Keys, Credential in Credentials, System in Targets, SecretStore in Stores, Upstream in Upstreams, Route in Routes, Model in Models);

@@ -7,6 +7,7 @@ mod audit;
 mod away;
 mod crash;
 mod life;
+mod links;
 mod nodes;
 mod reads;
 mod runtime;

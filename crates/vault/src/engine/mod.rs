@@ -120,6 +120,7 @@ pub(crate) fn credential(engine: Kind) -> Credential {
         database: None,
         expires: None,
         rotate: None,
+        sync: Vec::new(),
         verify: None,
     }
 }

@@ -1,8 +1,8 @@
 //! Engine `static`: a value received, handed in over the API or read through a typed reference.
 //!
 //! When to use it: for credentials that someone else issues, such as a provider's API key.
-//! Settings: `value: ${env:NAME}`, `${file:PATH}` or `${credential:NAME}`, or none and the value is
-//! handed in. Posture: the value was seen by whoever handed it in; rotate it after the first import.
+//! Settings: `value: ${env:NAME}`, `${file:PATH}`, `${credential:NAME}` or `${store:NAME/path#field}`,
+//! or none and the value is handed in. Posture: the value was seen by whoever handed it in; rotate it after the first import.
 //!
 //! Reading references needs something outside; it comes in as a [`Lookup`].
 
@@ -62,6 +62,8 @@ pub fn resolve(reference: &SecretReference, lookup: &dyn Lookup) -> Result<Secre
         SecretReference::Env(name) => lookup.env(name),
         SecretReference::File(path) => lookup.file(Path::new(path)),
         SecretReference::Credential(name) => lookup.credential(name),
+        // Read again and again, by a job that knows the stores.
+        SecretReference::Store(_) => Err("stores are read by the server's own job".to_owned()),
     };
     let value = found.map_err(|why| EngineError::Unresolved(reference.to_string(), why))?;
     if value.len() > MAX_FILE_BYTES {

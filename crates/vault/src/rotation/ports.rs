@@ -68,4 +68,10 @@ pub trait Publisher: Send + Sync {
     /// Returns `Ok` only when every worker enforces what is stored now. The error says why not, in
     /// words; the caller tries again.
     fn publish(&self) -> BoxFuture<'_, Result<(), String>>;
+
+    /// Places outside that are to hold this version and do not hold it yet, in words. The version before
+    /// is not destroyed while there is one, up to the drain's limit.
+    fn lacking<'a>(&'a self, _: &'a Name, _: u32) -> BoxFuture<'a, Vec<String>> {
+        Box::pin(std::future::ready(Vec::new()))
+    }
 }

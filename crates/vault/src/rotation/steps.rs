@@ -166,6 +166,15 @@ impl<'a> Step<'a> {
         if let Some(counts) = seen.filter(|c| self.rules().watch.is_bad(*c)) {
             return self.take_back(refused_by_traffic(counts.refused, counts.served)).await;
         }
+        // Who reads the value elsewhere must be able to have the new one before the old one is over.
+        if self.row.deadline.is_none_or(|end| self.now < end) {
+            let lacking = self.in_time(self.inner.publisher.lacking(&self.row.credential, self.to)).await;
+            let Some(lacking) = lacking else { return Ok(Moved::Failed) };
+            if !lacking.is_empty() {
+                let message = format!("the new version is not yet written to {}", lacking.join(", "));
+                return self.tell(message).await.map(|_| Moved::Waits);
+            }
+        }
         let over = match self.progress.overlap {
             Overlap::For(period) => self.progress.promoted.is_none_or(|t| self.now >= t.plus(period)),
             Overlap::UntilDrained if self.row.deadline.is_some_and(|end| self.now >= end) => true,

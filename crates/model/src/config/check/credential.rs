@@ -41,6 +41,7 @@ impl Checker<'_> {
             }
         }
         self.database(id, credential);
+        self.places(id, credential);
         if let Some(SecretReference::Credential(name)) = &credential.value {
             self.refers(id, "value", Kind::Credentials, name);
         }
@@ -104,6 +105,11 @@ impl Checker<'_> {
             .iter()
             .filter_map(|c| match &c.value {
                 Some(SecretReference::Credential(from)) => Some((&c.name, from)),
+                // To read there, what lets us in must have a value first.
+                Some(SecretReference::Store(place)) => {
+                    let store = set.stores.iter().find(|s| s.name == place.store)?;
+                    store.credential.as_ref().map(|from| (&c.name, from))
+                }
                 _ => None,
             })
             .collect();

@@ -5,6 +5,7 @@ mod access;
 mod credential;
 mod http;
 mod route;
+mod store;
 mod target;
 mod upstream;
 
@@ -44,6 +45,7 @@ pub fn check(set: &ResourceSet, source: &SourceMap, context: &Context<'_>) -> Pr
         checker.unique(&set.keys, partial, &mut seen);
         checker.unique(&set.credentials, partial, &mut seen);
         checker.unique(&set.targets, partial, &mut seen);
+        checker.unique(&set.stores, partial, &mut seen);
         checker.unique(&set.upstreams, partial, &mut seen);
         checker.unique(&set.routes, partial, &mut seen);
         checker.unique(&set.models, partial, &mut seen);
@@ -63,6 +65,9 @@ pub fn check(set: &ResourceSet, source: &SourceMap, context: &Context<'_>) -> Pr
         }
         for (index, target) in set.targets.iter().enumerate() {
             checker.system(id(Kind::Targets)(index), target);
+        }
+        for (index, store) in set.stores.iter().enumerate() {
+            checker.store(id(Kind::Stores)(index), store);
         }
         for (index, upstream) in set.upstreams.iter().enumerate() {
             checker.upstream(id(Kind::Upstreams)(index), upstream);

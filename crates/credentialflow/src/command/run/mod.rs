@@ -1,0 +1,106 @@
+//! `credentialflow run -- CMD`: runs a program with secrets in its environment.
+//!
+//! The secrets are fetched through the run-time API (Vault's), as any application would: with the token in
+//! VAULT_TOKEN, or by AppRole with VAULT_ROLE_ID and VAULT_SECRET_ID. They are in the program's environment
+//! and in this process's memory, in no file and in no argument. While the program runs, leases are renewed;
+//! when it has ended, they are revoked. What lets us in is not handed on.
+
+mod child;
+mod fetch;
+mod wanted;
+
+use super::{Outcome, Usage};
+use anyhow::Context;
+use credentialflow_model::SecretValue;
+use credentialflow_stores::{
+    read_authorities,
+    vault::{Access, Client},
+};
+use std::path::{Path, PathBuf};
+use wanted::Wanted;
+
+/// Run a program with secrets in its environment
+///
+/// VAULT_ADDR says where the run-time API is, VAULT_TOKEN (or VAULT_ROLE_ID and VAULT_SECRET_ID) who asks,
+/// VAULT_CACERT which authorities are believed. The program's exit code is passed on.
+#[derive(clap::Args)]
+pub struct RunArgs {
+    /// A variable and the secret it holds: NAME=MOUNT/PATH#FIELD
+    #[arg(long, value_name = "NAME=PLACE")]
+    env: Vec<String>,
+    /// A file of lines NAME=TEXT, in which ${vault:MOUNT/PATH#FIELD} stands for a secret
+    #[arg(long, value_name = "FILE")]
+    env_file: Vec<PathBuf>,
+    /// Send the token without TLS to a server that is not on this machine all the same
+    #[arg(long)]
+    allow_plaintext_server: bool,
+    /// The program and its arguments
+    #[arg(last = true, required = true, value_name = "CMD")]
+    command: Vec<std::ffi::OsString>,
+}
+
+/// Variables that let us in. The program has no use for them.
+const ACCESS: [&str; 6] = [
+    "VAULT_TOKEN",
+    "BAO_TOKEN",
+    "VAULT_ROLE_ID",
+    "VAULT_SECRET_ID",
+    "CREDENTIALFLOW_TOKEN",
+    "CREDENTIALFLOW_TOKEN_FILE",
+];
+
+pub(super) async fn run(args: RunArgs) -> anyhow::Result<Outcome> {
+    let wanted = wanted(&args)?;
+    let client = client(args.allow_plaintext_server).await?;
+    let fetched = fetch::Fetched::read(client, &wanted).await;
+    let mut fetched = fetched?;
+    let outcome = match fetched.environment(&wanted) {
+        Ok(environment) => child::run(&args.command, environment, &ACCESS, &mut fetched).await,
+        Err(error) => Err(error),
+    };
+    fetched.give_back().await;
+    outcome.map(Outcome::Code)
+}
+
+fn wanted(args: &RunArgs) -> anyhow::Result<Vec<Wanted>> {
+    let mut all = Vec::new();
+    for path in &args.env_file {
+        let text = std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
+        let read = wanted::read_file(&text);
+        all.extend(read.map_err(|(line, why)| Usage(format!("{}:{line}: {why}", path.display())))?);
+    }
+    for text in &args.env {
+        let read = Wanted::read_flag(text);
+        // The text is told only as far as it names the variable: somebody may have put a secret there.
+        let name = || text.split('=').next().unwrap_or_default().to_owned();
+        all.push(read.map_err(|why| Usage(format!("--env {}: {why}", name())))?);
+    }
+    let mut names: Vec<&str> = all.iter().map(|w| w.name.as_str()).collect();
+    names.sort_unstable();
+    if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(Usage(format!("the variable {} is given twice", twice[0])).into());
+    }
+    Ok(all)
+}
+
+/// A client with a token, given or logged in for.
+async fn client(plaintext: bool) -> anyhow::Result<(Client, bool)> {
+    let get = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let address = get("VAULT_ADDR").or_else(|| get("BAO_ADDR")).unwrap_or_else(|| "http://127.0.0.1:8200".to_owned());
+    let authorities = get("VAULT_CACERT").or_else(|| get("BAO_CACERT"));
+    let authorities = authorities.map(|path| read_authorities(Path::new(&path))).transpose()?;
+    let namespace = get("VAULT_NAMESPACE");
+    let open = |access| Client::new(&address, plaintext, authorities.as_deref(), namespace.clone(), access);
+    if let Some(token) = get("VAULT_TOKEN").or_else(|| get("BAO_TOKEN")) {
+        return Ok((open(Access::Token(SecretValue::from(token)))?, false));
+    }
+    let (Some(role_id), Some(secret_id)) = (get("VAULT_ROLE_ID"), get("VAULT_SECRET_ID")) else {
+        let words = "nothing lets us in: set VAULT_TOKEN, or VAULT_ROLE_ID and VAULT_SECRET_ID";
+        return Err(Usage(words.to_owned()).into());
+    };
+    let mount = get("VAULT_APPROLE_MOUNT").unwrap_or_else(|| "approle".to_owned());
+    let login = open(Access::AppRole { mount, role_id, secret_id: SecretValue::from(secret_id) })?;
+    // Logged in for once: leases belong to the token, so it is renewed and never exchanged.
+    let token = login.log_in().await.context("logging in by AppRole")?;
+    Ok((open(Access::Token(token.duplicate()))?, true))
+}

@@ -1,0 +1,258 @@
+//! Links between a real store and vault of ours and stores that are files or played.
+
+use crate::{Played, answer, json_of, play};
+use credentialflow_model::{
+    Actor, Name, SecretValue,
+    lifecycle::VersionState,
+    resource::{Credential, Kind},
+};
+use credentialflow_store::{AuditFilter, Expect, LinkDirection, Store};
+use credentialflow_stores::Links;
+use credentialflow_testkit::wire::Message;
+use credentialflow_vault::{SealInput, Vault};
+use serde_json::{Value, json};
+use std::{
+    future::Future,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tempfile::TempDir;
+
+struct World {
+    dir: TempDir,
+    store: Store,
+    vault: Vault,
+    links: Links,
+}
+
+fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+impl World {
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("files")).unwrap();
+        let store = Store::connect(&format!("sqlite:{}", dir.path().join("state.db").display())).await.unwrap();
+        store.migrate().await.unwrap();
+        let input = SealInput::Environment(SecretValue::from("a passphrase of a test"));
+        let vault = Vault::init(&store, &Actor::operator(), input).await.unwrap().vault;
+        let links = Links::new(store.clone(), vault.clone(), Some(dir.path().join("files")));
+        let world = Self { dir, store, vault, links };
+        world
+            .declare(Kind::Stores, json!({ "name": "disk", "kind": "files", "address": "apps", "refresh": "1s" }))
+            .await;
+        world
+    }
+
+    async fn declare(&self, kind: Kind, body: Value) {
+        let mut tx = self.store.begin(&Actor::operator()).await.unwrap();
+        let of = name(body["name"].as_str().unwrap());
+        tx.put_resource(kind, &of, &body.to_string(), Expect::Anything).await.unwrap();
+        tx.audit("test.declare", "test", json!({}));
+        tx.commit().await.unwrap();
+    }
+
+    /// Declares a credential and gives it a value, in use at once.
+    async fn credential(&self, body: Value, value: &str) {
+        self.declare(Kind::Credentials, body.clone()).await;
+        self.give(body, value).await;
+    }
+
+    async fn give(&self, body: Value, value: &str) {
+        let credential: Credential = serde_json::from_value(body).unwrap();
+        let mut tx = self.store.begin(&Actor::operator()).await.unwrap();
+        self.vault.put_value_in(&mut tx, &credential, SecretValue::from(value)).await.unwrap();
+        tx.audit("test.give", "test", json!({}));
+        tx.commit().await.unwrap();
+    }
+
+    fn file(&self, path: &str) -> Option<String> {
+        std::fs::read_to_string(self.dir.path().join("files/apps").join(path)).ok()
+    }
+
+    fn put_file(&self, path: &str, text: &str) {
+        let path = self.dir.path().join("files/apps").join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    async fn value(&self, credential: &str) -> Option<String> {
+        let value = self.vault.current_value(&name(credential)).await.ok()?;
+        value.expose_str().map(str::to_owned)
+    }
+
+    async fn error(&self, credential: &str) -> Option<String> {
+        self.store.links_of(credential).await.unwrap().into_iter().find_map(|row| row.error)
+    }
+
+    /// Runs the links until something holds.
+    async fn until<F: Future<Output = bool>>(&self, what: &str, mut holds: impl FnMut() -> F) {
+        let reached = async {
+            while !holds().await {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let reached = async {
+            tokio::time::timeout(Duration::from_secs(20), reached).await.unwrap_or_else(|_| panic!("{what}"));
+        };
+        self.links.run(reached).await;
+    }
+
+    async fn actions(&self, credential: &str) -> Vec<(String, String)> {
+        let filter = AuditFilter { subject: Some(format!("credentials/{credential}")), ..AuditFilter::default() };
+        let events = self.store.audit_events(0, 1000, &filter).await.unwrap();
+        let told = events.iter().filter_map(|e| Some((e.action.clone(), e.detail["outcome"].as_str()?.to_owned())));
+        let mut told: Vec<_> = told.collect();
+        told.sort();
+        told
+    }
+}
+
+fn synced(places: &[&str]) -> Value {
+    let sync: Vec<Value> =
+        places.iter().map(|p| p.split_once('/').unwrap()).map(|(s, p)| json!({ "store": s, "path": p })).collect();
+    json!({ "name": "orders", "engine": "static", "sync": sync })
+}
+
+fn sourced() -> Value {
+    json!({ "name": "orders", "engine": "static", "value": "${store:disk/token}" })
+}
+
+#[tokio::test]
+async fn a_value_is_read_kept_and_read_again() {
+    let world = World::new().await;
+    world.declare(Kind::Credentials, sourced()).await;
+    // Nothing there yet: told, and tried again.
+    world.until("no error is stored", || async { world.error("orders").await.is_some() }).await;
+    assert_eq!(world.error("orders").await.unwrap(), "the store has no such secret");
+    assert_eq!(world.store.failing_links(10).await.unwrap().len(), 1);
+    world.put_file("token", "one\n");
+    world.until("no value is read", || async { world.value("orders").await.is_some() }).await;
+    assert_eq!(world.value("orders").await.unwrap(), "one");
+    assert_eq!(world.error("orders").await, None);
+    // Another value begins a rotation, by itself and within the store's period.
+    world.put_file("token", "two\n");
+    world.until("no rotation begins", || async { !world.store.rotations("orders", 1).await.unwrap().is_empty() }).await;
+    // Gone from the store, the value stays.
+    std::fs::remove_file(world.dir.path().join("files/apps/token")).unwrap();
+    let reports = world.links.refresh(&Actor::operator(), &name("orders")).await.unwrap();
+    assert_eq!(reports[0].error.as_deref(), Some("the store has no such secret"));
+    assert_eq!(world.value("orders").await.unwrap(), "one");
+    let actions = world.actions("orders").await;
+    for outcome in ["failed", "first", "rotating"] {
+        assert!(actions.contains(&("credential.read_source".to_owned(), outcome.to_owned())), "{actions:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_value_that_was_revoked_is_not_read_back() {
+    let world = World::new().await;
+    world.put_file("token", "leaked");
+    world.declare(Kind::Credentials, sourced()).await;
+    world.until("no value is read", || async { world.value("orders").await.is_some() }).await;
+    world.vault.revoke_credential(&Actor::operator(), &name("orders"), None).await.unwrap();
+    let reports = world.links.refresh(&Actor::operator(), &name("orders")).await.unwrap();
+    assert_eq!(reports[0].error.as_deref(), Some("the store's value is version 1, which was revoked"));
+    assert_eq!(world.value("orders").await, None);
+    world.put_file("token", "fresh");
+    world.links.refresh(&Actor::operator(), &name("orders")).await.unwrap();
+    assert_eq!(world.value("orders").await.unwrap(), "fresh");
+}
+
+/// A key-value store that answers only while it is let.
+#[derive(Default)]
+struct Slow {
+    open: bool,
+    value: Option<String>,
+    writes: u32,
+}
+
+fn serve(slow: &mut Slow, request: &Message) -> Played {
+    if !slow.open {
+        return answer(503, json!({ "errors": ["Vault is sealed"] }));
+    }
+    match request.method() {
+        "GET" if slow.value.is_none() => answer(404, json!({ "errors": [] })),
+        "GET" => {
+            answer(200, json!({ "data": { "data": { "value": slow.value }, "metadata": { "version": slow.writes } } }))
+        }
+        _ => {
+            slow.writes += 1;
+            slow.value = json_of(request)["data"]["value"].as_str().map(str::to_owned);
+            answer(200, json!({ "data": { "version": slow.writes } }))
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_destination_that_is_away_holds_up_no_other_and_is_waited_for() {
+    let world = World::new().await;
+    let state = Arc::new(Mutex::new(Slow::default()));
+    let server = play(&state, serve).await;
+    world.credential(json!({ "name": "token", "engine": "static" }), "a-token").await;
+    let spec = json!({ "name": "bao", "kind": "vault", "address": server.url(), "credential": "token" });
+    world.declare(Kind::Stores, spec.clone()).await;
+    world.credential(synced(&["bao/apps/orders", "disk/orders"]), "one").await;
+    world
+        .until("the reachable place is not written", || async {
+            world.links.lacking(&name("orders"), 1).await.len() == 1 && world.error("orders").await.is_some()
+        })
+        .await;
+    assert_eq!(world.file("orders").unwrap(), "one");
+    let lacking = world.links.lacking(&name("orders"), 1).await;
+    assert_eq!(lacking, ["bao/apps/orders (the store is busy: it answered 503: Vault is sealed)"]);
+    state.lock().unwrap().open = true;
+    // A change of the store's declaration lets it be tried at once.
+    let mut changed = spec;
+    changed["description"] = json!("open now");
+    world.declare(Kind::Stores, changed).await;
+    world
+        .until("the other place is not written", || async { world.links.lacking(&name("orders"), 1).await.is_empty() })
+        .await;
+    assert_eq!(state.lock().unwrap().value.as_deref(), Some("one"));
+    // What holds it already is not written again; what somebody changed is, when asked for.
+    assert_eq!(state.lock().unwrap().writes, 1);
+    world.links.refresh(&Actor::operator(), &name("orders")).await.unwrap();
+    assert_eq!(state.lock().unwrap().writes, 1);
+    state.lock().unwrap().value = Some("changed by hand".to_owned());
+    world.links.refresh(&Actor::operator(), &name("orders")).await.unwrap();
+    assert_eq!(state.lock().unwrap().value.as_deref(), Some("one"));
+    let actions = world.actions("orders").await;
+    for outcome in ["failed", "unchanged", "written"] {
+        assert!(actions.contains(&("credential.sync".to_owned(), outcome.to_owned())), "{actions:?}");
+    }
+}
+
+#[tokio::test]
+async fn places_that_are_declared_no_more_are_forgotten_and_left_alone() {
+    let world = World::new().await;
+    world.credential(synced(&["disk/a", "disk/b"]), "one").await;
+    world.until("not written", || async { world.links.lacking(&name("orders"), 1).await.is_empty() }).await;
+    world.declare(Kind::Credentials, synced(&["disk/a"])).await;
+    world.until("not forgotten", || async { world.store.links_of("orders").await.unwrap().len() == 1 }).await;
+    assert_eq!(world.file("b").unwrap(), "one", "what was written stays");
+    assert!(world.actions("orders").await.iter().all(|(_, outcome)| outcome != "failed"));
+    let rows = world.store.links_of("orders").await.unwrap();
+    assert_eq!((rows[0].direction, rows[0].version), (LinkDirection::Write, Some(1)));
+}
+
+#[tokio::test]
+async fn each_version_that_comes_into_use_is_written() {
+    let world = World::new().await;
+    let body = synced(&["disk/orders"]);
+    world.credential(body.clone(), "one").await;
+    world.until("not written", || async { world.file("orders").is_some() }).await;
+    world.give(body, "two").await;
+    // The new one is not in use yet, and so is not written.
+    assert!(!world.links.lacking(&name("orders"), 2).await.is_empty());
+    let mut tx = world.store.begin(&Actor::operator()).await.unwrap();
+    for mut row in tx.credential_versions("orders").await.unwrap() {
+        row.state = if row.version == 1 { VersionState::Previous } else { VersionState::Current };
+        tx.update_credential_version(&row).await.unwrap();
+    }
+    tx.audit("test.promote", "test", json!({}));
+    tx.commit().await.unwrap();
+    world.until("not written", || async { world.links.lacking(&name("orders"), 2).await.is_empty() }).await;
+    assert_eq!(world.file("orders").unwrap(), "two");
+}
