@@ -32,6 +32,7 @@ const CONTROL: &[&str] = &[
     "credentialflow-identity",
     "credentialflow-kms",
     "credentialflow-secrets",
+    "credentialflow-stores",
     "credentialflow-targets",
     "credentialflow-vaultapi",
 ];
@@ -54,6 +55,7 @@ const WALLS: &[(&str, &[&[&str]])] = &[
     ("credentialflow-secrets", &[DATA, &["credentialflow-identity", "credentialflow-admin", "credentialflow"]]),
     ("credentialflow-kms", &[DATA, &["credentialflow-admin", "credentialflow-telemetry", "credentialflow"]]),
     ("credentialflow-targets", &[DATA, &["credentialflow-admin", "credentialflow"]]),
+    ("credentialflow-stores", &[DATA, &["credentialflow-admin", "credentialflow-identity", "credentialflow"]]),
     ("credentialflow-vaultapi", &[DATA, &["credentialflow-admin", "credentialflow"]]),
     ("credentialflow-egress", &[DATA, CONTROL, &["credentialflow"]]),
     ("credentialflow-model", &[MACHINERY]),
