@@ -21,6 +21,7 @@ use credentialflow_model::{
     Actor, Name, SecretValue,
     lifecycle::VersionState,
     resource::{Credential, Kind},
+    schedule::next_rotation,
 };
 use credentialflow_store::{CredentialUse, CredentialVersionRow, Expect, ResourceRow, RotationRow};
 use http::{HeaderMap, StatusCode};
@@ -28,11 +29,10 @@ use serde_json::json;
 
 pub(crate) async fn list(state: &AdminState, query: &ListQuery) -> Result<Page<CredentialItem>, ApiError> {
     let (rows, next) = page::<Credential>(state, query).await?;
-    let unfinished = state.store.unfinished_rotations().await?;
     let mut items = Vec::with_capacity(rows.len());
     for row in &rows {
-        let rotation = unfinished.iter().find(|rotation| rotation.credential == row.name);
-        items.push(item(state, row, rotation).await?);
+        let rotation = state.store.unfinished_rotation(row.name.as_str()).await?;
+        items.push(item(state, row, rotation.as_ref()).await?);
     }
     Ok(Page { items, next })
 }
@@ -40,8 +40,8 @@ pub(crate) async fn list(state: &AdminState, query: &ListQuery) -> Result<Page<C
 pub(crate) async fn get(state: &AdminState, name: &str) -> Result<CredentialItem, ApiError> {
     let row = state.store.resource(Kind::Credentials, name).await?;
     let row = row.ok_or_else(|| ApiError::not_found("credentials", name))?;
-    let unfinished = state.store.unfinished_rotations().await?;
-    item(state, &row, unfinished.iter().find(|rotation| rotation.credential == row.name)).await
+    let rotation = state.store.unfinished_rotation(name).await?;
+    item(state, &row, rotation.as_ref()).await
 }
 
 async fn item(
@@ -64,13 +64,15 @@ async fn shown(
     let spec: Credential = catalogue::parse(&row.body)?;
     let links = links::of(state, &spec).await?;
     let current = versions.iter().find(|v| v.state == VersionState::Current);
-    let every = spec.rotate.and_then(|rule| rule.every);
+    let next = |v: &CredentialVersionRow| {
+        next_rotation(spec.rotate.as_ref()?, &spec.name, v.promoted.unwrap_or(v.created))
+    };
     let view = match rotation {
         Some(rotation) => Some(rotations::view(state, rotation, uses).await),
         None => None,
     };
     Ok(CredentialItem {
-        rotation_due: current.zip(every).map(|(v, every)| v.promoted.unwrap_or(v.created).plus(every)),
+        rotation_due: current.and_then(next),
         spec,
         revision: revision(row),
         created: row.created,
@@ -213,6 +215,18 @@ pub(crate) async fn rotate(
     }
     let value = wanted.secret.map(|secret| secret.0);
     let begun = state.vault.start_rotation(actor, &credential, value, wanted.overlap).await?;
+    rotations::get(state, &begun.id).await
+}
+
+/// Gives a rotation the value it waits for.
+pub(crate) async fn deliver(
+    state: &AdminState,
+    actor: &Actor,
+    name: &str,
+    value: SecretValue,
+) -> Result<RotationView, ApiError> {
+    let credential = declared(state, name).await?;
+    let begun = state.vault.deliver_value(actor, &credential, value).await?;
     rotations::get(state, &begun.id).await
 }
 

@@ -2,10 +2,10 @@
 
 use crate::{
     AdminState,
-    api::rotations::{RotationView, Rotations},
-    error::ApiError,
+    api::rotations::{RotationView, Rotations, RotationsPage, UnfinishedQuery, WaitsFor},
+    error::{ApiError, Code},
 };
-use credentialflow_model::{lifecycle::RotationStep, resource::Kind};
+use credentialflow_model::{Actor, Timestamp, lifecycle::RotationStep, resource::Kind};
 use credentialflow_store::{CredentialUse, RotationRow};
 
 pub(crate) async fn view(state: &AdminState, row: &RotationRow, uses: &[CredentialUse]) -> RotationView {
@@ -27,12 +27,20 @@ pub(crate) async fn view(state: &AdminState, row: &RotationRow, uses: &[Credenti
         deadline: row.deadline,
         in_flight,
         old_version_last_used: used.map(|used| used.last_time),
+        waiting_for: match row.step {
+            RotationStep::Approve => Some(WaitsFor::Approval),
+            RotationStep::Deliver => Some(WaitsFor::Value),
+            _ => None,
+        },
+        approved_by: row.detail.get("approved_by").and_then(|by| by.as_str()).map(str::to_owned),
         message: message(row, in_flight),
     }
 }
 
 fn message(row: &RotationRow, in_flight: u64) -> String {
     let what = match row.step {
+        RotationStep::Approve => "it is due and waits until somebody approves it".to_owned(),
+        RotationStep::Deliver => "it waits until the next value is delivered".to_owned(),
         RotationStep::Generate => "the new version is being made".to_owned(),
         RotationStep::Verify => "the new version is being tried at its target".to_owned(),
         RotationStep::Promote => "the new version is being brought to every worker".to_owned(),
@@ -40,6 +48,7 @@ fn message(row: &RotationRow, in_flight: u64) -> String {
         RotationStep::Drain => format!("waiting for traffic to leave the old version; {in_flight} requests use it now"),
         RotationStep::Destroy => "the old version is being destroyed".to_owned(),
         RotationStep::Done => "the new version is in use, the old one is gone".to_owned(),
+        RotationStep::RolledBack if row.to_version.is_none() => "nothing was changed".to_owned(),
         RotationStep::RolledBack => "the new version was taken back, the old one is in use".to_owned(),
     };
     // What the job noted: why a step takes longer, or why the rotation was taken back.
@@ -67,4 +76,46 @@ pub(crate) async fn of_credential(state: &AdminState, name: &str, limit: u32) ->
         items.push(view(state, row, &uses).await);
     }
     Ok(Rotations { items })
+}
+
+/// Every rotation that is not finished, oldest first.
+pub(crate) async fn unfinished(state: &AdminState, query: &UnfinishedQuery) -> Result<RotationsPage, ApiError> {
+    let limit = crate::api::request::limited(query.limit)?;
+    let bad = || ApiError::new(Code::InvalidRequest, "the cursor is none of this list's");
+    let after = match query.cursor.as_deref() {
+        None => None,
+        Some(cursor) => {
+            let (started, id) = cursor.split_once('.').ok_or_else(bad)?;
+            Some((Timestamp::from_micros(started.parse().map_err(|_| bad())?), id))
+        }
+    };
+    let rows = state.store.unfinished_rotations_after(after, limit).await?;
+    let last = rows.last().filter(|_| rows.len() == limit as usize);
+    let next = last.map(|row| format!("{}.{}", row.started.micros(), row.id));
+    let (running, waiting) = state.store.count_unfinished_rotations().await?;
+    let due = state.store.count_due_rotations(state.now()).await?;
+    let mut items = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let uses = state.store.credential_uses(row.credential.as_str()).await?;
+        items.push(view(state, row, &uses).await);
+    }
+    Ok(RotationsPage { items, next, running, waiting, due })
+}
+
+pub(crate) async fn approve(state: &AdminState, actor: &Actor, id: &str) -> Result<RotationView, ApiError> {
+    state.vault.approve_rotation(actor, id).await?;
+    get(state, id).await
+}
+
+pub(crate) async fn decline(
+    state: &AdminState,
+    actor: &Actor,
+    id: &str,
+    reason: Option<&str>,
+) -> Result<RotationView, ApiError> {
+    if reason.is_some_and(|reason| reason.len() > 500 || reason.chars().any(char::is_control)) {
+        return Err(ApiError::new(Code::InvalidRequest, "a reason is one line of at most 500 bytes"));
+    }
+    state.vault.decline_rotation(actor, id, reason).await?;
+    get(state, id).await
 }

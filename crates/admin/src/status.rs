@@ -19,7 +19,7 @@ pub(crate) async fn status(state: &AdminState) -> Result<Status, ApiError> {
         resources.insert(kind.as_str().to_owned(), state.store.count_resources(kind).await?);
     }
     let mut views = Vec::new();
-    for row in state.store.unfinished_rotations().await? {
+    for row in state.store.unfinished_rotations_after(None, 100).await? {
         let uses = state.store.credential_uses(row.credential.as_str()).await?;
         views.push(rotations::view(state, &row, &uses).await);
     }

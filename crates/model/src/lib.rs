@@ -14,6 +14,7 @@ pub mod outcome;
 pub mod problem;
 pub mod reference;
 pub mod resource;
+pub mod schedule;
 pub mod secret;
 pub mod time;
 pub mod units;

@@ -88,6 +88,10 @@ impl VersionState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RotationStep {
+    /// Due, and waiting until somebody approves it.
+    Approve,
+    /// Waiting until the next value is delivered: the credential's values come from somebody else.
+    Deliver,
     /// The new version is being made and sealed.
     Generate,
     /// The new version is being tried at its target.
@@ -110,6 +114,8 @@ impl RotationStep {
     /// The step after this one has succeeded.
     pub const fn next(self) -> Self {
         match self {
+            Self::Approve => Self::Deliver,
+            Self::Deliver => Self::Generate,
             Self::Generate => Self::Verify,
             Self::Verify => Self::Promote,
             Self::Promote => Self::Watch,
@@ -122,7 +128,7 @@ impl RotationStep {
 
     /// Whether a refusal of the new version at this step takes the rotation back.
     pub const fn can_roll_back(self) -> bool {
-        matches!(self, Self::Generate | Self::Verify | Self::Promote | Self::Watch | Self::Drain)
+        matches!(self, Self::Approve | Self::Deliver | Self::Generate | Self::Verify | Self::Promote | Self::Watch | Self::Drain)
     }
 
     /// Whether nothing is left to do.
@@ -165,8 +171,8 @@ mod tests {
 
     #[test]
     fn a_rotation_ends() {
-        let mut step = RotationStep::Generate;
-        for _ in 0..6 {
+        let mut step = RotationStep::Approve;
+        for _ in 0..8 {
             step = step.next();
         }
         assert_eq!(step, RotationStep::Done);

@@ -22,6 +22,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { number: 6, name: "nodes", sql: include_str!("../migrations/0006_nodes.sql") },
     Migration { number: 7, name: "node marks", sql: include_str!("../migrations/0007_node_marks.sql") },
     Migration { number: 8, name: "store links", sql: include_str!("../migrations/0008_store_links.sql") },
+    Migration { number: 9, name: "rotation plan", sql: include_str!("../migrations/0009_rotation_plan.sql") },
 ];
 
 /// What a call of [`Store::migrate`] did.

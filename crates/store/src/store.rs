@@ -5,9 +5,10 @@ use crate::changes::ChangeKind;
 use crate::driver::{self, Driver, Pools};
 use crate::runtime::{Cache, Group, Touched};
 use crate::{Result, StoreError};
-use credentialflow_model::{Actor, Timestamp};
+use credentialflow_model::{Actor, Timestamp, resource::Kind};
 use sqlx::pool::PoolConnection;
 use sqlx::{Any, AnyConnection, Row, Transaction};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::sync::watch;
@@ -82,6 +83,7 @@ impl Store {
             actor: actor.clone(),
             events: Vec::new(),
             changes: Vec::new(),
+            unplanned: BTreeSet::new(),
             store: self.clone(),
             tx,
         })
@@ -140,6 +142,8 @@ pub struct WriteTx {
     pub(crate) touched: Touched,
     events: Vec<PendingEvent>,
     changes: Vec<(i64, &'static str, String)>,
+    /// Credentials whose rotations are to be planned anew.
+    unplanned: BTreeSet<String>,
 }
 
 impl std::fmt::Debug for WriteTx {
@@ -204,6 +208,7 @@ impl WriteTx {
         }
         crate::changes::insert(&mut self.tx, &self.changes).await?;
         audit::insert(&mut self.tx, &self.events).await?;
+        crate::plan::anew(&mut self.tx, &self.unplanned).await?;
         if self.entry_written {
             crate::runtime::commit_touched(&mut self.tx, self.entry_seq, touched).await?;
         }
@@ -226,9 +231,19 @@ impl WriteTx {
     /// Puts a row into the change feed and answers its number. The writers' functions do this by
     /// themselves.
     pub(crate) fn changed(&mut self, kind: ChangeKind, name: &str) -> i64 {
+        if matches!(kind, ChangeKind::Resource(Kind::Credentials) | ChangeKind::CredentialVersions) {
+            self.plan_anew(name);
+        }
         self.change_seq += 1;
         self.changes.push((self.change_seq, kind.as_str(), name.to_owned()));
         self.change_seq
+    }
+
+    /// Has the next rotation of a credential planned anew.
+    pub(crate) fn plan_anew(&mut self, credential: &str) {
+        if !self.unplanned.contains(credential) {
+            self.unplanned.insert(credential.to_owned());
+        }
     }
 
     /// The number of the newest commit that wrote entries, tokens or leases; this one, once it did.

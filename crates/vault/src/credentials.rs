@@ -88,7 +88,8 @@ impl Vault {
         if let Some(pending) = versions.iter().filter(|v| v.state == VersionState::Pending).find(same) {
             return Ok(Put::Unchanged { version: pending.version });
         }
-        if tx.unfinished_rotation(credential.name.as_str()).await?.is_none() {
+        let unfinished = tx.unfinished_rotation(credential.name.as_str()).await?;
+        if unfinished.is_none() {
             match versions.iter().find(|v| v.state == VersionState::Current) {
                 Some(current) if same(&current) => return Ok(Put::Unchanged { version: current.version }),
                 Some(_) => {}
@@ -154,6 +155,9 @@ impl Vault {
             }
         }
         tx.audit("credential.revoke", &subject(name), json!({ "versions": revoked }));
+        if !revoked.is_empty() {
+            rotation::decide::give_way_in(&mut tx, name.as_str(), "the credential was revoked").await?;
+        }
         if !revoked.is_empty() && tx.unfinished_rotation(name.as_str()).await?.is_none() {
             let declared = tx.resource(Kind::Credentials, name.as_str()).await?;
             let declared = declared.and_then(|row| serde_json::from_str::<Credential>(&row.body).ok());
@@ -176,6 +180,7 @@ impl Vault {
     /// Destroys the sealed bytes of every version of a credential, as when its resource is removed.
     /// The versions stay as history; nothing of them can be opened again.
     pub async fn destroy_credential_in(&self, tx: &mut WriteTx, name: &Name) -> Result<()> {
+        rotation::decide::give_way_in(tx, name.as_str(), "the credential was removed").await?;
         for mut row in tx.credential_versions(name.as_str()).await? {
             if row.state == VersionState::Destroyed {
                 continue;

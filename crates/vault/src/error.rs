@@ -108,6 +108,9 @@ pub enum VaultError {
     /// A rotation of this credential is still running.
     #[error("a rotation of credential {0} is not finished yet")]
     RotationUnfinished(Name),
+    /// The rotation is not waiting for what was decided.
+    #[error("no rotation of credential {0} waits for this")]
+    RotationNotWaiting(Name),
     /// The same idempotency key was used for a different request.
     #[error("this Idempotency-Key was already used for a different request")]
     IdempotencyConflict,

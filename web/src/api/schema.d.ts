@@ -213,6 +213,44 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/credentials/{name}/deliver": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Deliver the value that a credential's rotation waits for */
+        post: operations["deliver_value"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/credentials/{name}/refresh": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Read and write a credential's places in external stores now
+         * @description Reads its source and writes its destinations, due or not, and answers how each stands then. One that
+         *     failed has an `error`; the credential keeps the value it has.
+         */
+        post: operations["refresh_credential"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/credentials/{name}/revoke": {
         parameters: {
             query?: never;
@@ -442,6 +480,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/rotations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List rotations that are not finished */
+        get: operations["list_rotations"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/rotations/{id}": {
         parameters: {
             query?: never;
@@ -453,6 +508,44 @@ export interface paths {
         get: operations["get_rotation"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/rotations/{id}/approve": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Approve a rotation that waits for it */
+        post: operations["approve_rotation"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/rotations/{id}/decline": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Decline a rotation that waits
+         * @description Also one that waits for its value. The credential stays as it is; its next rotation is due a day
+         *     later, or after `rotate.every` where that is shorter.
+         */
+        post: operations["decline_rotation"];
         delete?: never;
         options?: never;
         head?: never;
@@ -691,6 +784,38 @@ export interface paths {
         put?: never;
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/stores": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["list_stores"];
+        put?: never;
+        post: operations["create_store"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/stores/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["get_store"];
+        put: operations["replace_store"];
+        post?: never;
+        delete: operations["delete_store"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1161,6 +1286,8 @@ export interface components {
             name: components["schemas"]["Name"];
             owner?: components["schemas"]["Name"] | null;
             rotate?: components["schemas"]["RotateRule"] | null;
+            /** @description Where each new version is written outside, before the one it replaces goes. */
+            sync?: components["schemas"]["SyncRule"][];
             /** @description Words to find it by. */
             tags?: string[];
             value?: components["schemas"]["SecretReference"] | null;
@@ -1176,6 +1303,8 @@ export interface components {
              */
             current_version?: number | null;
             last_used?: components["schemas"]["Timestamp"] | null;
+            /** @description The places outside that its values come from and go to, and how each stands. */
+            links?: components["schemas"]["LinkView"][];
             /**
              * Format: int64
              * @description Grows with each change of the declaration; the `ETag` is this number in quotes.
@@ -1273,6 +1402,16 @@ export interface components {
              * @description Worker threads that serve traffic; 0 when this process has none.
              */
             workers: number;
+        };
+        /** @description Why a rotation is not to be. */
+        DeclineRotation: {
+            /** @description For those who read the audit log; one line. */
+            reason?: string | null;
+        };
+        /** @description The next value of a credential. */
+        DeliverValue: {
+            /** @description The value; write-only. */
+            secret: string;
         };
         /** @description A place where one resource names another. */
         DependentView: {
@@ -1487,6 +1626,57 @@ export interface components {
             updated: components["schemas"]["Timestamp"];
         };
         /** @description A declared resource as it is stored. */
+        Item_SecretStore: {
+            /** @description When it was first stored. */
+            created: components["schemas"]["Timestamp"];
+            /**
+             * Format: int64
+             * @description Grows with each change; the `ETag` is this number in quotes.
+             */
+            revision: number;
+            /** @description A store of secrets that is not ours: credentials take their values from it, or are written to it. */
+            spec: {
+                /**
+                 * @description Where it is: a URL; for `files` a directory below the server's setting `store_files`. `aws`,
+                 *     `google` and, inside a cluster, `kubernetes` know their own.
+                 */
+                address?: string | null;
+                credential?: components["schemas"]["Name"] | null;
+                /** @description For people. */
+                description?: string | null;
+                /**
+                 * @description Who we are there, where the credential does not say: the role id of an AppRole (absent, the
+                 *     credential is a token), the access key id, the client id.
+                 */
+                identity?: string | null;
+                /** @description What it is. */
+                kind: components["schemas"]["StoreKind"];
+                /**
+                 * @description `vault`: the mount of the AppRole method, `approle` when absent. `azure`: the authority, when it
+                 *     is not `https://login.microsoftonline.com`.
+                 */
+                login?: string | null;
+                /** @description `vault`: the mount of the key-value engine (version 2), `secret` when absent. */
+                mount?: string | null;
+                /** @description Unique name. */
+                name: components["schemas"]["Name"];
+                /** @description `vault` and `kubernetes`: the namespace. */
+                namespace?: string | null;
+                /** @description Talk to it in clear over a network that is protected otherwise. */
+                plaintext?: boolean;
+                /** @description `google`: the project, by its id or number. */
+                project?: string | null;
+                refresh?: components["schemas"]["Period"] | null;
+                /** @description `aws`: the region. */
+                region?: string | null;
+                /** @description `azure`: the tenant, by its id or domain. */
+                tenant?: string | null;
+                tls?: components["schemas"]["SystemTls"] | null;
+            };
+            /** @description When it was last changed. */
+            updated: components["schemas"]["Timestamp"];
+        };
+        /** @description A declared resource as it is stored. */
         Item_System: {
             /** @description When it was first stored. */
             created: components["schemas"]["Timestamp"];
@@ -1669,7 +1859,7 @@ export interface components {
          * @description The kinds of resources, by the name of their list.
          * @enum {string}
          */
-        Kind: "teams" | "applications" | "keys" | "credentials" | "upstreams" | "routes" | "models" | "targets";
+        Kind: "teams" | "applications" | "keys" | "credentials" | "upstreams" | "routes" | "models" | "targets" | "stores";
         /** @description The last use of a key. */
         LastUse: {
             /**
@@ -1692,6 +1882,41 @@ export interface components {
              * @description How many requests, at least 1.
              */
             requests: number;
+        };
+        /**
+         * @description Which way a value goes.
+         * @enum {string}
+         */
+        LinkDirection: "read" | "write";
+        /** @description How one place stands. */
+        LinkView: {
+            /**
+             * Format: int32
+             * @description Attempts that failed since.
+             */
+            attempts: number;
+            /** @description The credential. */
+            credential: string;
+            /** @description Which way. */
+            direction: components["schemas"]["LinkDirection"];
+            /** @description Why the last attempt failed. */
+            error?: string | null;
+            next_attempt?: components["schemas"]["Timestamp"] | null;
+            /** @description The place, as in `team-vault/apps/orders#token`. */
+            place: string;
+            /** @description What the store calls what it held then. */
+            remote?: string | null;
+            succeeded?: components["schemas"]["Timestamp"] | null;
+            /**
+             * Format: int32
+             * @description The credential's version that was last made from there, or written there.
+             */
+            version?: number | null;
+        };
+        /** @description The links of a credential. */
+        Links: {
+            /** @description The source first, then the destinations by their place. */
+            items: components["schemas"]["LinkView"][];
         };
         /** @description Where in the text something stands. Lines and columns count from 1; 0 means "not from a text". */
         Location: {
@@ -1756,6 +1981,8 @@ export interface components {
             rotate?: components["schemas"]["RotateRule"] | null;
             /** @description The value; write-only, never shown again. Left out for the engine `generated`. */
             secret?: string;
+            /** @description Where each new version is written outside, before the one it replaces goes. */
+            sync?: components["schemas"]["SyncRule"][];
             /** @description Words to find it by. */
             tags?: string[];
             value?: components["schemas"]["SecretReference"] | null;
@@ -1899,6 +2126,8 @@ export interface components {
                  */
                 current_version?: number | null;
                 last_used?: components["schemas"]["Timestamp"] | null;
+                /** @description The places outside that its values come from and go to, and how each stands. */
+                links?: components["schemas"]["LinkView"][];
                 /**
                  * Format: int64
                  * @description Grows with each change of the declaration; the `ETag` is this number in quotes.
@@ -2002,6 +2231,62 @@ export interface components {
                     upstream: components["schemas"]["Name"];
                     /** @description Whether WebSocket upgrades are passed through. */
                     websocket?: boolean;
+                };
+                /** @description When it was last changed. */
+                updated: components["schemas"]["Timestamp"];
+            }[];
+            /** @description Hand this in as `cursor` to get the next page; absent on the last one. */
+            next?: string | null;
+        };
+        /** @description One page of a list. */
+        Page_Item_SecretStore: {
+            /** @description The things on this page. */
+            items: {
+                /** @description When it was first stored. */
+                created: components["schemas"]["Timestamp"];
+                /**
+                 * Format: int64
+                 * @description Grows with each change; the `ETag` is this number in quotes.
+                 */
+                revision: number;
+                /** @description A store of secrets that is not ours: credentials take their values from it, or are written to it. */
+                spec: {
+                    /**
+                     * @description Where it is: a URL; for `files` a directory below the server's setting `store_files`. `aws`,
+                     *     `google` and, inside a cluster, `kubernetes` know their own.
+                     */
+                    address?: string | null;
+                    credential?: components["schemas"]["Name"] | null;
+                    /** @description For people. */
+                    description?: string | null;
+                    /**
+                     * @description Who we are there, where the credential does not say: the role id of an AppRole (absent, the
+                     *     credential is a token), the access key id, the client id.
+                     */
+                    identity?: string | null;
+                    /** @description What it is. */
+                    kind: components["schemas"]["StoreKind"];
+                    /**
+                     * @description `vault`: the mount of the AppRole method, `approle` when absent. `azure`: the authority, when it
+                     *     is not `https://login.microsoftonline.com`.
+                     */
+                    login?: string | null;
+                    /** @description `vault`: the mount of the key-value engine (version 2), `secret` when absent. */
+                    mount?: string | null;
+                    /** @description Unique name. */
+                    name: components["schemas"]["Name"];
+                    /** @description `vault` and `kubernetes`: the namespace. */
+                    namespace?: string | null;
+                    /** @description Talk to it in clear over a network that is protected otherwise. */
+                    plaintext?: boolean;
+                    /** @description `google`: the project, by its id or number. */
+                    project?: string | null;
+                    refresh?: components["schemas"]["Period"] | null;
+                    /** @description `aws`: the region. */
+                    region?: string | null;
+                    /** @description `azure`: the tenant, by its id or domain. */
+                    tenant?: string | null;
+                    tls?: components["schemas"]["SystemTls"] | null;
                 };
                 /** @description When it was last changed. */
                 updated: components["schemas"]["Timestamp"];
@@ -2409,8 +2694,15 @@ export interface components {
         };
         /** @description When and how a credential is rotated. */
         RotateRule: {
+            /**
+             * @description A rotation that is due waits until somebody approves it. One that is begun by hand does not.
+             * @default false
+             */
+            approval: boolean;
             /** @default null */
             every: components["schemas"]["Period"] | null;
+            /** @default null */
+            jitter: components["schemas"]["Period"] | null;
             /** @default null */
             limit: components["schemas"]["Period"] | null;
             /**
@@ -2418,15 +2710,30 @@ export interface components {
              * @default until-drained
              */
             overlap: components["schemas"]["Overlap"];
+            /** @default null */
+            window: components["schemas"]["RotateWindow"] | null;
+        };
+        /** @description A time of the day, on some days of the week, at which rotations may begin. */
+        RotateWindow: {
+            /** @description The days on which it opens; every day when empty. */
+            days?: components["schemas"]["Weekday"][];
+            /** @description When it opens. */
+            from: components["schemas"]["TimeOfDay"];
+            /** @description When it closes; on the next day when this is not after `from`. */
+            to: components["schemas"]["TimeOfDay"];
+            /** @description The time zone of all this, by its name in the IANA database, as in `Europe/Berlin`. */
+            zone?: string;
         };
         /**
          * @description Where a rotation stands. Each step is stored before it is taken, is safe to repeat, and so can
          *     be resumed after a crash.
          * @enum {string}
          */
-        RotationStep: "generate" | "verify" | "promote" | "watch" | "drain" | "destroy" | "done" | "rolled_back";
+        RotationStep: "approve" | "deliver" | "generate" | "verify" | "promote" | "watch" | "drain" | "destroy" | "done" | "rolled_back";
         /** @description One rotation of a credential. */
         RotationView: {
+            /** @description Who approved it, where it had to wait for that. */
+            approved_by?: string | null;
             /** @description The credential. */
             credential: string;
             deadline?: components["schemas"]["Timestamp"] | null;
@@ -2458,11 +2765,34 @@ export interface components {
             to_version?: number | null;
             /** @description When it last took a step. */
             updated: components["schemas"]["Timestamp"];
+            waiting_for?: components["schemas"]["WaitsFor"] | null;
         };
         /** @description Rotations, newest first. */
         Rotations: {
             /** @description Newest first. */
             items: components["schemas"]["RotationView"][];
+        };
+        /** @description Rotations that are not finished. */
+        RotationsPage: {
+            /**
+             * Format: int64
+             * @description How many are due and stand in line to begin.
+             */
+            due: number;
+            /** @description Oldest first. */
+            items: components["schemas"]["RotationView"][];
+            /** @description The next page's `cursor`; absent on the last one. */
+            next?: string | null;
+            /**
+             * Format: int64
+             * @description How many go on by themselves, over all pages.
+             */
+            running: number;
+            /**
+             * Format: int64
+             * @description How many wait for somebody, over all pages.
+             */
+            waiting: number;
         };
         /** @description What callers see: which requests it takes, who may make them, and where they go. */
         Route: {
@@ -2517,6 +2847,45 @@ export interface components {
         };
         /** @example ${env:ORDERS_TOKEN} */
         SecretReference: string;
+        /** @description A store of secrets that is not ours: credentials take their values from it, or are written to it. */
+        SecretStore: {
+            /**
+             * @description Where it is: a URL; for `files` a directory below the server's setting `store_files`. `aws`,
+             *     `google` and, inside a cluster, `kubernetes` know their own.
+             */
+            address?: string | null;
+            credential?: components["schemas"]["Name"] | null;
+            /** @description For people. */
+            description?: string | null;
+            /**
+             * @description Who we are there, where the credential does not say: the role id of an AppRole (absent, the
+             *     credential is a token), the access key id, the client id.
+             */
+            identity?: string | null;
+            /** @description What it is. */
+            kind: components["schemas"]["StoreKind"];
+            /**
+             * @description `vault`: the mount of the AppRole method, `approle` when absent. `azure`: the authority, when it
+             *     is not `https://login.microsoftonline.com`.
+             */
+            login?: string | null;
+            /** @description `vault`: the mount of the key-value engine (version 2), `secret` when absent. */
+            mount?: string | null;
+            /** @description Unique name. */
+            name: components["schemas"]["Name"];
+            /** @description `vault` and `kubernetes`: the namespace. */
+            namespace?: string | null;
+            /** @description Talk to it in clear over a network that is protected otherwise. */
+            plaintext?: boolean;
+            /** @description `google`: the project, by its id or number. */
+            project?: string | null;
+            refresh?: components["schemas"]["Period"] | null;
+            /** @description `aws`: the region. */
+            region?: string | null;
+            /** @description `azure`: the tenant, by its id or domain. */
+            tenant?: string | null;
+            tls?: components["schemas"]["SystemTls"] | null;
+        };
         /** @description Who is signed in. */
         SessionView: {
             /** @description Who. */
@@ -2687,6 +3056,11 @@ export interface components {
             call_log: components["schemas"]["CallLogStatus"];
             /** @description The gateway. */
             dataplane: components["schemas"]["DataplaneStatus"];
+            /**
+             * @description Places in external stores that could not be read or written at the last attempt; at most 100. Each is
+             *     tried again by itself, and credentials keep the values they have.
+             */
+            failing_links: components["schemas"]["LinkView"][];
             /** @description Whether every worker of every live node enforces everything stored. */
             in_step: boolean;
             /** @description How many resources of each kind are stored. */
@@ -2708,6 +3082,23 @@ export interface components {
             time: components["schemas"]["Timestamp"];
             /** @description Version of Credentialflow. */
             version: string;
+        };
+        /**
+         * @description A kind of store that is not ours.
+         * @enum {string}
+         */
+        StoreKind: "vault" | "aws" | "azure" | "google" | "kubernetes" | "files";
+        /** @description One place outside to which each new version of a credential is written. */
+        SyncRule: {
+            /**
+             * @description The field of the secret; the others stay as they are. Absent, the value is the whole secret, or
+             *     the field `value` where a store knows only fields.
+             */
+            field?: string | null;
+            /** @description The secret there, as in `apps/orders`. */
+            path: string;
+            /** @description The store. */
+            store: components["schemas"]["Name"];
         };
         /** @description A system that keeps logins of its own: where credentials of the engine `database` live. */
         System: {
@@ -2772,6 +3163,8 @@ export interface components {
             /** @description Unique name. */
             name: components["schemas"]["Name"];
         };
+        /** @example 02:30 */
+        TimeOfDay: string;
         /** @description How long to wait for an upstream. */
         Timeouts: {
             /**
@@ -2938,6 +3331,16 @@ export interface components {
             /** @description Newest first. */
             items: components["schemas"]["VersionView"][];
         };
+        /**
+         * @description What a rotation waits for.
+         * @enum {string}
+         */
+        WaitsFor: "approval" | "value";
+        /**
+         * @description A day of the week.
+         * @enum {string}
+         */
+        Weekday: "mon" | "tue" | "wed" | "thu" | "fri" | "sat" | "sun";
     };
     responses: {
         /** @description A refusal, as problem details (RFC 9457) */
@@ -3479,6 +3882,60 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    deliver_value: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Its name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DeliverValue"];
+            };
+        };
+        responses: {
+            /** @description The rotation goes on */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RotationView"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    refresh_credential: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Its name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Tried; every worker enforces what it brought */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Links"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
     revoke_credential: {
         parameters: {
             query?: never;
@@ -4004,6 +4461,33 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    list_rotations: {
+        parameters: {
+            query?: {
+                /** @description Most rotations to list, 1 to 1000. 100 unless set. */
+                limit?: number;
+                /** @description `next` of the page before. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Oldest first, those that wait among them */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RotationsPage"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
     get_rotation: {
         parameters: {
             query?: never;
@@ -4017,6 +4501,60 @@ export interface operations {
         requestBody?: never;
         responses: {
             /** @description Where it stands now */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RotationView"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    approve_rotation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The rotation */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It goes on */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RotationView"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    decline_rotation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The rotation */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DeclineRotation"];
+            };
+        };
+        responses: {
+            /** @description It is over */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4533,6 +5071,165 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Status"];
                 };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    list_stores: {
+        parameters: {
+            query?: {
+                /** @description Most items on the page, 1 to 1000. 100 unless set. */
+                limit?: number;
+                /** @description Where the page begins: the `next` of the page before. */
+                cursor?: string;
+                /** @description Only names that contain this text. */
+                q?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description In the order of their names */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Item_SecretStore"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    create_store: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes the same answer available again for 24 hours */
+                "Idempotency-Key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SecretStore"];
+                "application/yaml": string;
+            };
+        };
+        responses: {
+            /** @description Stored and enforced by every worker */
+            201: {
+                headers: {
+                    /** @description The revision, in quotes */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Item_SecretStore"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    get_store: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Its name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As stored; as YAML only what was declared */
+            200: {
+                headers: {
+                    /** @description The revision, in quotes */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Item_SecretStore"];
+                    "application/yaml": string;
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    replace_store: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Refuse if it is not at this revision any more */
+                "If-Match"?: string | null;
+            };
+            path: {
+                /** @description Its name; the body must have the same */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SecretStore"];
+                "application/yaml": string;
+            };
+        };
+        responses: {
+            /** @description Stored and enforced by every worker */
+            200: {
+                headers: {
+                    /** @description The revision, in quotes */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Item_SecretStore"];
+                };
+            };
+            /** @description Created, and enforced by every worker */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Item_SecretStore"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    delete_store: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Refuse if it is not at this revision any more */
+                "If-Match"?: string | null;
+            };
+            path: {
+                /** @description Its name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Gone from the store and from every worker */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             401: components["responses"]["Problem"];
             default: components["responses"]["Problem"];

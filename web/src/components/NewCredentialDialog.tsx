@@ -92,6 +92,6 @@ function credentialFrom({ name, description, engine, secret, alphabet, length, e
   return {
     ...shared,
     generate: { alphabet: alphabet as Alphabet, length: Number(length) },
-    ...(every && { rotate: { every, overlap: 'until-drained', limit: null } }),
+    ...(every && { rotate: { every, overlap: 'until-drained', limit: null, approval: false, jitter: null, window: null } }),
   }
 }

@@ -51,8 +51,8 @@ pub struct CredentialItem {
     /// When any version was last injected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_used: Option<Timestamp>,
-    /// When `rotate.every` asks for the next rotation. A `generated` credential is then rotated by
-    /// itself; a `static` one waits for its new value to be handed in.
+    /// When `rotate` asks for the next rotation. It then begins by itself; that of a `static` credential
+    /// waits for its next value to be delivered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rotation_due: Option<Timestamp>,
     /// The rotation that is not finished yet.
@@ -136,6 +136,15 @@ pub struct RotateCredential {
     pub secret: Option<crate::secret::SecretText>,
     /// How long the old version stays valid; as the credential declares unless set.
     pub overlap: Option<Overlap>,
+}
+
+/// The next value of a credential.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeliverValue {
+    /// The value; write-only.
+    #[schema(write_only, value_type = String)]
+    pub secret: crate::secret::SecretText,
 }
 
 /// What to revoke.
@@ -264,6 +273,20 @@ async fn rotate_credential(
     Ok((StatusCode::ACCEPTED, Json(rotation)))
 }
 
+/// Deliver the value that a credential's rotation waits for
+#[utoipa::path(post, path = "/api/v1/credentials/{name}/deliver", tag = "credentials", request_body = DeliverValue,
+    params(("name" = String, Path, description = "Its name")),
+    responses((status = 202, description = "The rotation goes on", body = RotationView)))]
+async fn deliver_value(
+    State(state): State<AdminState>,
+    Administrator(actor): Administrator,
+    Path(name): Path<String>,
+    Body(body): Body<DeliverValue>,
+) -> Result<(StatusCode, Json<RotationView>), ApiError> {
+    let rotation = credentials::deliver(&state, &actor, &name, body.secret.0).await?;
+    Ok((StatusCode::ACCEPTED, Json(rotation)))
+}
+
 /// Revoke a credential, or one version of it
 ///
 /// Answers when no worker injects it any more.
@@ -285,5 +308,6 @@ pub(super) fn endpoints() -> OpenApiRouter<AdminState> {
         .routes(routes!(get_credential, replace_credential, delete_credential))
         .routes(routes!(list_credential_versions))
         .routes(routes!(rotate_credential))
+        .routes(routes!(deliver_value))
         .routes(routes!(revoke_credential))
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     AdminState,
-    api::request::{Query, limited},
+    api::request::{Body, Query, limited},
     auth::Administrator,
     error::ApiError,
     rotations,
@@ -44,8 +44,60 @@ pub struct RotationView {
     /// When the old version was last injected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub old_version_last_used: Option<Timestamp>,
+    /// What somebody has to do before it goes on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiting_for: Option<WaitsFor>,
+    /// Who approved it, where it had to wait for that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approved_by: Option<String>,
     /// What is happening, in a sentence.
     pub message: String,
+}
+
+/// What a rotation waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WaitsFor {
+    /// `POST /api/v1/rotations/{id}/approve`
+    Approval,
+    /// `POST /api/v1/credentials/{name}/deliver`
+    Value,
+}
+
+/// Rotations that are not finished.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct RotationsPage {
+    /// Oldest first.
+    pub items: Vec<RotationView>,
+    /// The next page's `cursor`; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+    /// How many go on by themselves, over all pages.
+    pub running: u64,
+    /// How many wait for somebody, over all pages.
+    pub waiting: u64,
+    /// How many are due and stand in line to begin.
+    pub due: u64,
+}
+
+/// Which rotations.
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct UnfinishedQuery {
+    /// Most rotations to list, 1 to 1000. 100 unless set.
+    #[param(minimum = 1, maximum = 1000)]
+    pub limit: Option<u32>,
+    /// `next` of the page before.
+    pub cursor: Option<String>,
+}
+
+/// Why a rotation is not to be.
+#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeclineRotation {
+    /// For those who read the audit log; one line.
+    pub reason: Option<String>,
 }
 
 /// Rotations, newest first.
@@ -90,6 +142,50 @@ async fn get_rotation(
     rotations::get(&state, &id).await.map(Json)
 }
 
+/// List rotations that are not finished
+#[utoipa::path(get, path = "/api/v1/rotations", tag = "credentials", params(UnfinishedQuery),
+    responses((status = 200, description = "Oldest first, those that wait among them", body = RotationsPage)))]
+async fn list_rotations(
+    State(state): State<AdminState>,
+    _: Administrator,
+    Query(query): Query<UnfinishedQuery>,
+) -> Result<Json<RotationsPage>, ApiError> {
+    rotations::unfinished(&state, &query).await.map(Json)
+}
+
+/// Approve a rotation that waits for it
+#[utoipa::path(post, path = "/api/v1/rotations/{id}/approve", tag = "credentials",
+    params(("id" = String, Path, description = "The rotation")),
+    responses((status = 200, description = "It goes on", body = RotationView)))]
+async fn approve_rotation(
+    State(state): State<AdminState>,
+    Administrator(actor): Administrator,
+    Path(id): Path<String>,
+) -> Result<Json<RotationView>, ApiError> {
+    rotations::approve(&state, &actor, &id).await.map(Json)
+}
+
+/// Decline a rotation that waits
+///
+/// Also one that waits for its value. The credential stays as it is; its next rotation is due a day
+/// later, or after `rotate.every` where that is shorter.
+#[utoipa::path(post, path = "/api/v1/rotations/{id}/decline", tag = "credentials", request_body = DeclineRotation,
+    params(("id" = String, Path, description = "The rotation")),
+    responses((status = 200, description = "It is over", body = RotationView)))]
+async fn decline_rotation(
+    State(state): State<AdminState>,
+    Administrator(actor): Administrator,
+    Path(id): Path<String>,
+    Body(body): Body<DeclineRotation>,
+) -> Result<Json<RotationView>, ApiError> {
+    rotations::decline(&state, &actor, &id, body.reason.as_deref()).await.map(Json)
+}
+
 pub(super) fn endpoints() -> OpenApiRouter<AdminState> {
-    OpenApiRouter::new().routes(routes!(list_credential_rotations)).routes(routes!(get_rotation))
+    OpenApiRouter::new()
+        .routes(routes!(list_credential_rotations))
+        .routes(routes!(list_rotations))
+        .routes(routes!(get_rotation))
+        .routes(routes!(approve_rotation))
+        .routes(routes!(decline_rotation))
 }

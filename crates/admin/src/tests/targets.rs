@@ -45,7 +45,7 @@ async fn declared_once_and_the_first_password_is_on_its_way() {
         .map(|v| serde_json::to_value(v.state).unwrap())
         .collect();
     assert_eq!(states, ["pending"]);
-    assert_eq!(control.store.unfinished_rotations().await.unwrap().len(), 1);
+    assert_eq!(control.store.running_rotations().await.unwrap().len(), 1);
     // While a credential lives there, the target stays.
     control.call(http::Method::DELETE, "/api/v1/targets/orders-pg", None, &[]).await.expect(422);
 }

@@ -48,9 +48,38 @@ enum Verb {
         /// Read the new value from standard input
         #[arg(long, conflicts_with = "value_from")]
         stdin: bool,
-        /// How long the old version stays valid: until-drained, or a duration such as 24h
+        /// How long the old version stays valid: until-drained, only-when-drained, or a duration such as 24h
         #[arg(long, value_name = "OVERLAP")]
         overlap: Option<String>,
+        #[command(flatten)]
+        wait: Wait,
+    },
+    /// List the rotations that are not finished, or all of one credential
+    Rotations {
+        /// The credential's name
+        name: Option<String>,
+    },
+    /// Let a rotation that is due and waits for an approval go on; followed until done or rolled back
+    Approve {
+        /// The credential's name
+        name: String,
+        #[command(flatten)]
+        wait: Wait,
+    },
+    /// End a rotation that waits, for an approval or for a value
+    Decline {
+        /// The credential's name
+        name: String,
+        /// Why, for those who read the audit log
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// Deliver the value that a rotation waits for (from standard input unless said otherwise)
+    Deliver {
+        /// The credential's name
+        name: Name,
+        #[command(flatten)]
+        value: ValueArgs,
         #[command(flatten)]
         wait: Wait,
     },
@@ -146,6 +175,27 @@ pub(super) async fn run(args: CredentialArgs, output: Output) -> anyhow::Result<
             }
             return rotate(&client, &name, value.as_ref(), body, &wait, output).await;
         }
+        Verb::Rotations { name } => rotation::list(&client, name.as_deref(), output).await?,
+        Verb::Approve { name, wait } => {
+            let id = rotation::unfinished(&client, &name).await?;
+            let started = client.post(&format!("/api/v1/rotations/{}/approve", escape(&id)), &json!({})).await?;
+            return followed(&client, started, &name, None, &wait, output).await;
+        }
+        Verb::Decline { name, reason } => {
+            let id = rotation::unfinished(&client, &name).await?;
+            let body = json!({ "reason": reason });
+            let answer = client.post(&format!("/api/v1/rotations/{}/decline", escape(&id)), &body).await?;
+            output.result(&answer, |_| format!("Declined: {name} stays as it is.\n"))?;
+        }
+        Verb::Deliver { name, value, wait } => {
+            let value = match value.read()? {
+                Some(value) => value,
+                None => input::value_from_stdin()?,
+            };
+            let path = format!("/api/v1/credentials/{}/deliver", escape(name.as_str()));
+            let started = client.post(&path, &json!({ "secret": text(&value)? })).await?;
+            return followed(&client, started, name.as_str(), None, &wait, output).await;
+        }
         Verb::Refresh { name } => return refresh(&client, &name, output).await,
         Verb::Revoke { name, version } => {
             let body = version.map_or_else(|| json!({}), |version| json!({ "version": version }));
@@ -208,18 +258,30 @@ async fn rotate(
     let path = format!("/api/v1/credentials/{}/rotate", escape(name.as_str()));
     let wanted = body.get("overlap").cloned();
     let started = client.post(&path, &Value::Object(body)).await?;
+    followed(client, started, name.as_str(), wanted.as_ref(), wait, output).await
+}
+
+/// Follows a rotation that goes on, unless it was asked not to.
+async fn followed(
+    client: &Client,
+    started: Value,
+    name: &str,
+    wanted: Option<&Value>,
+    wait: &Wait,
+    output: Output,
+) -> anyhow::Result<Outcome> {
     if wait.no_wait {
         output.result(&started, |started| format!("Started: {}\n", rotation::text(started)))?;
         return Ok(Outcome::Done);
     }
     let overlap = match wanted {
-        Some(wanted) => at(&wanted, ""),
+        Some(wanted) => at(wanted, ""),
         None => {
-            let credential = client.get(&format!("/api/v1/credentials/{}", escape(name.as_str()))).await?;
+            let credential = client.get(&format!("/api/v1/credentials/{}", escape(name))).await?;
             at(&credential, "/spec/rotate/overlap")
         }
     };
-    let fixed = !matches!(overlap.as_str(), "-" | "until-drained");
+    let fixed = !matches!(overlap.as_str(), "-" | "until-drained" | "only-when-drained");
     rotation::follow(client, started, fixed && !wait.wait, output).await
 }
 

@@ -1,4 +1,4 @@
-//! Follows a credential's rotation until it is done or taken back.
+//! Rotations on the command line: lists them, and follows one until it is done, taken back, or waits for somebody.
 
 use super::Outcome;
 use crate::{
@@ -31,6 +31,16 @@ pub async fn follow(client: &Client, started: Value, until_promoted: bool, outpu
         if now.get("finished").and_then(Value::as_bool).unwrap_or(false) {
             break;
         }
+        if now.get("waiting_for").is_some_and(|w| !w.is_null()) {
+            output.result(&now, |now| {
+                let (credential, message) = (at(now, "/credential"), at(now, "/message"));
+                match at(now, "/waiting_for").as_str() {
+                    "value" => format!("{credential}: {message}: `credentialflow credential deliver {credential}`\n"),
+                    _ => format!("{credential}: {message}: `credentialflow credential approve {credential}`\n"),
+                }
+            })?;
+            return Ok(Outcome::Done);
+        }
         if until_promoted && at(&now, "/step") == "drain" {
             output.result(&now, promoted)?;
             return Ok(Outcome::Done);
@@ -52,6 +62,35 @@ pub async fn follow(client: &Client, started: Value, until_promoted: bool, outpu
         }
     })?;
     Ok(if done { Outcome::Done } else { Outcome::Refused })
+}
+
+/// Lists the rotations that are not finished, or all of one credential.
+pub async fn list(client: &Client, credential: Option<&str>, output: Output) -> anyhow::Result<()> {
+    let answer = match credential {
+        Some(name) => client.get(&format!("/api/v1/credentials/{}/rotations", escape(name))).await?,
+        None => client.get("/api/v1/rotations?limit=1000").await?,
+    };
+    let columns = [
+        ("credential", "/credential"),
+        ("from", "/from_version"),
+        ("to", "/to_version"),
+        ("step", "/step"),
+        ("started", "/started"),
+        ("in flight", "/in_flight"),
+        ("message", "/message"),
+    ];
+    let empty = "Begin one with `credentialflow credential rotate NAME`.";
+    output.result(&answer, |answer| super::resource::page(answer, "rotations", &columns, empty))?;
+    Ok(())
+}
+
+/// The id of a credential's unfinished rotation.
+pub async fn unfinished(client: &Client, credential: &str) -> anyhow::Result<String> {
+    let shown = client.get(&format!("/api/v1/credentials/{}", escape(credential))).await?;
+    match shown.pointer("/rotation/id").and_then(Value::as_str) {
+        Some(id) => Ok(id.to_owned()),
+        None => anyhow::bail!("no rotation of {credential} is under way"),
+    }
 }
 
 fn promoted(now: &Value) -> String {

@@ -406,7 +406,7 @@ impl Nodes {
     /// Forgets nodes that were lost long ago, and what was told of finished rotations. Not while a rotation runs: it
     /// waits for the lost ones.
     pub async fn tidy(&self) -> Result<(), StoreError> {
-        if self.shared && self.store.unfinished_rotations().await?.is_empty() {
+        if self.shared && self.store.running_rotations().await?.is_empty() {
             self.store.forget_silent_nodes(REMEMBERED, None).await?;
         }
         Ok(())

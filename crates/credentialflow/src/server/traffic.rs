@@ -22,7 +22,7 @@ pub(super) async fn report(plane: Arc<Plane>, nodes: Arc<Nodes>, store: Store, t
     let mut told: HashMap<String, (NodeTraffic, Instant)> = HashMap::new();
     loop {
         let rotations = match nodes.in_company() {
-            true => store.unfinished_rotations().await.unwrap_or_default(),
+            true => store.running_rotations().await.unwrap_or_default(),
             false => Vec::new(),
         };
         told.retain(|id, _| rotations.iter().any(|r| r.id == *id));

@@ -156,13 +156,23 @@ impl Alphabet {
 }
 
 /// When and how a credential is rotated.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RotateRule {
-    /// How often it is to be rotated; absent means by hand. `generated` and `database` credentials are
-    /// rotated by themselves; for a `static` one the API and the console show when its new value is due.
+    /// How often it is to be rotated; absent means by hand. A `static` credential's rotation then waits
+    /// for its next value to be delivered; the others are rotated by themselves.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub every: Option<Period>,
+    /// Spreads rotations of many credentials: each is due up to this much later, by a part of it that
+    /// follows from its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jitter: Option<Period>,
+    /// A rotation that is due begins only within this window.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window: Option<RotateWindow>,
+    /// A rotation that is due waits until somebody approves it. One that is begun by hand does not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub approval: bool,
     /// How long the old version stays valid.
     pub overlap: Overlap,
     /// The longest a drain may take before the old version is retired all the same; 24 hours unless set.
@@ -170,14 +180,103 @@ pub struct RotateRule {
     pub limit: Option<Period>,
 }
 
+/// A time of the day, on some days of the week, at which rotations may begin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RotateWindow {
+    /// The days on which it opens; every day when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub days: Vec<Weekday>,
+    /// When it opens.
+    pub from: TimeOfDay,
+    /// When it closes; on the next day when this is not after `from`.
+    pub to: TimeOfDay,
+    /// The time zone of all this, by its name in the IANA database, as in `Europe/Berlin`.
+    #[serde(default = "utc", skip_serializing_if = "is_utc")]
+    pub zone: String,
+}
+
+fn utc() -> String {
+    "UTC".to_owned()
+}
+
+fn is_utc(zone: &String) -> bool {
+    zone == "UTC"
+}
+
+/// A day of the week.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Weekday {
+    /// Monday
+    Mon,
+    /// Tuesday
+    Tue,
+    /// Wednesday
+    Wed,
+    /// Thursday
+    Thu,
+    /// Friday
+    Fri,
+    /// Saturday
+    Sat,
+    /// Sunday
+    Sun,
+}
+
+/// Hours and minutes of a day, as in `02:30`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct TimeOfDay(u16);
+
+crate::name::string_schema!(TimeOfDay, "02:30");
+
+impl TimeOfDay {
+    /// The hour, 0 to 23.
+    pub const fn hour(self) -> u8 {
+        (self.0 / 60) as u8
+    }
+    /// The minute, 0 to 59.
+    pub const fn minute(self) -> u8 {
+        (self.0 % 60) as u8
+    }
+}
+
+impl TryFrom<String> for TimeOfDay {
+    type Error = InvalidTimeOfDay;
+    fn try_from(s: String) -> Result<Self, InvalidTimeOfDay> {
+        let two = |text: &str| -> Option<u16> {
+            (text.len() == 2 && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.parse().ok())?
+        };
+        let (hour, minute) = s.split_once(':').ok_or(InvalidTimeOfDay)?;
+        match (two(hour), two(minute)) {
+            (Some(hour), Some(minute)) if hour < 24 && minute < 60 => Ok(Self(hour * 60 + minute)),
+            _ => Err(InvalidTimeOfDay),
+        }
+    }
+}
+
+impl From<TimeOfDay> for String {
+    fn from(t: TimeOfDay) -> String {
+        format!("{:02}:{:02}", t.hour(), t.minute())
+    }
+}
+
+/// Why a text is no [`TimeOfDay`].
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("a time of the day is written as 00:00 to 23:59")]
+pub struct InvalidTimeOfDay;
+
 /// How long the old version of a credential stays valid after a new one is promoted:
-/// `until-drained`, or a duration.
+/// `until-drained`, `only-when-drained`, or a duration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Overlap {
     /// Until no observed request uses it any more.
     #[default]
     UntilDrained,
+    /// The same without a limit: as long as a request uses it, the old version stays.
+    OnlyWhenDrained,
     /// For this long, drained or not.
     For(Period),
 }
@@ -189,6 +288,7 @@ impl TryFrom<String> for Overlap {
     fn try_from(s: String) -> Result<Self, InvalidOverlap> {
         match s.as_str() {
             "until-drained" => Ok(Self::UntilDrained),
+            "only-when-drained" => Ok(Self::OnlyWhenDrained),
             other => other.parse().map(Self::For).map_err(|_| InvalidOverlap),
         }
     }
@@ -198,6 +298,7 @@ impl From<Overlap> for String {
     fn from(o: Overlap) -> String {
         match o {
             Overlap::UntilDrained => "until-drained".to_owned(),
+            Overlap::OnlyWhenDrained => "only-when-drained".to_owned(),
             Overlap::For(period) => period.to_string(),
         }
     }
@@ -205,7 +306,7 @@ impl From<Overlap> for String {
 
 /// Why a text is no [`Overlap`].
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("an overlap is until-drained or a duration such as 24h")]
+#[error("an overlap is until-drained, only-when-drained or a duration such as 24h")]
 pub struct InvalidOverlap;
 
 /// A request that proves whether a version works at its target.

@@ -14,7 +14,10 @@ mod team;
 mod upstream;
 
 pub use application::{Allow, Application};
-pub use credential::{Alphabet, Credential, DatabaseRule, Engine, GenerateRule, Overlap, RotateRule, VerifyRule};
+pub use credential::{
+    Alphabet, Credential, DatabaseRule, Engine, GenerateRule, Overlap, RotateRule, RotateWindow, TimeOfDay, VerifyRule,
+    Weekday,
+};
 pub use key::Key;
 pub use model::{Model, PriceEntry, Target};
 pub use route::{Authenticator, HeaderRules, Limit, Match, Retry, Route, RouteHeaders, Scope};

@@ -3,8 +3,10 @@
 use crate::{Database, admin, name, on_both};
 use credentialflow_model::Timestamp;
 use credentialflow_model::lifecycle::{RotationStep, VersionState};
+use credentialflow_model::resource::Kind;
 use credentialflow_store::{
-    ChangeKind, CredentialUse, CredentialVersionRow, IdempotencyRow, RotationRow, Store, StoreError, Uses,
+    ChangeKind, CredentialUse, CredentialVersionRow, Expect, IdempotencyRow, RotationRow, Store, StoreError, Unplanned,
+    Uses,
 };
 use serde_json::json;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -13,6 +15,8 @@ on_both!(
     settings_come_back,
     versions_come_back,
     one_rotation_at_a_time,
+    what_waits_is_counted_apart,
+    what_changes_is_planned_anew_and_what_is_due_is_found,
     kept_answers_expire,
     a_promotion_is_one_change
 );
@@ -127,13 +131,15 @@ async fn one_rotation_at_a_time(db: Database) {
         deadline: Some(Timestamp::from_secs(99)),
         detail: json!({ "overlap": "until-drained" }),
         error: None,
+        waiting: false,
+        again: None,
     };
     let mut tx = f.store.begin(&admin()).await.unwrap();
     tx.insert_rotation(&rotation).await.unwrap();
     assert_eq!(tx.unfinished_rotation("orders-token").await.unwrap().unwrap(), rotation);
     tx.audit("credential.rotate", "credentials/orders-token", json!({}));
     tx.commit().await.unwrap();
-    assert_eq!(f.store.unfinished_rotations().await.unwrap(), [rotation.clone()]);
+    assert_eq!(f.store.running_rotations().await.unwrap(), [rotation.clone()]);
 
     let second = RotationRow { id: "01HSECOND".into(), started: Timestamp::from_secs(20), ..rotation.clone() };
     let mut tx = f.store.begin(&admin()).await.unwrap();
@@ -150,7 +156,99 @@ async fn one_rotation_at_a_time(db: Database) {
     tx.commit().await.unwrap();
     assert_eq!(f.store.rotation("01HROT").await.unwrap().unwrap(), rotation);
     assert_eq!(f.store.rotations("orders-token", 9).await.unwrap(), [second.clone(), rotation]);
-    assert_eq!(f.store.unfinished_rotations().await.unwrap(), [second]);
+    assert_eq!(f.store.running_rotations().await.unwrap(), [second]);
+}
+
+async fn what_waits_is_counted_apart(db: Database) {
+    let f = db.fresh().await;
+    let row = |id: &str, waiting: bool, started: i64| RotationRow {
+        id: id.into(),
+        credential: name(&format!("of-{id}")),
+        from_version: Some(1),
+        to_version: None,
+        step: if waiting { RotationStep::Approve } else { RotationStep::Generate },
+        started: Timestamp::from_secs(started),
+        updated: Timestamp::from_secs(started),
+        deadline: None,
+        detail: json!({}),
+        error: None,
+        waiting,
+        again: waiting.then(|| Timestamp::from_secs(77)),
+    };
+    let rows = [row("c", true, 1), row("b", false, 2), row("a", true, 2)];
+    let mut tx = f.store.begin(&admin()).await.unwrap();
+    for row in &rows {
+        tx.insert_rotation(row).await.unwrap();
+    }
+    tx.audit("test", "test", json!({}));
+    tx.commit().await.unwrap();
+    assert_eq!(f.store.count_unfinished_rotations().await.unwrap(), (1, 2));
+    assert_eq!(f.store.running_rotations().await.unwrap(), [rows[1].clone()]);
+    assert_eq!(f.store.running_rotation_steps().await.unwrap(), [("b".to_owned(), RotationStep::Generate)]);
+    assert_eq!(f.store.unfinished_rotation("of-c").await.unwrap(), Some(rows[0].clone()));
+    let page = f.store.unfinished_rotations_after(None, 2).await.unwrap();
+    assert_eq!(page.iter().map(|r| r.id.as_str()).collect::<Vec<_>>(), ["c", "a"]);
+    let rest = f.store.unfinished_rotations_after(Some((page[1].started, "a")), 2).await.unwrap();
+    assert_eq!(rest, [rows[1].clone()]);
+}
+
+async fn what_changes_is_planned_anew_and_what_is_due_is_found(db: Database) {
+    let f = db.fresh().await;
+    let at = Timestamp::from_secs;
+    let mut tx = f.store.begin(&admin()).await.unwrap();
+    for n in ["a", "b", "orders-token"] {
+        tx.put_resource(Kind::Credentials, &name(n), "{}", Expect::Absent).await.unwrap();
+    }
+    tx.insert_credential_version(&version(1, VersionState::Current)).await.unwrap();
+    tx.audit("test", "test", json!({}));
+    tx.commit().await.unwrap();
+    assert!(f.store.due_rotations(at(i64::MAX / 1_000_000), 9).await.unwrap().is_empty(), "not planned yet");
+    let mut seen = Vec::new();
+    let plan = |u: &Unplanned| {
+        seen.push(u.clone());
+        match u.credential.as_str() {
+            "a" => Some(at(30)),
+            "b" => None,
+            _ => Some(at(20)),
+        }
+    };
+    assert_eq!(f.store.plan_rotations(2, plan).await.unwrap(), 2);
+    assert_eq!(f.store.plan_rotations(2, |_| Some(at(20))).await.unwrap(), 1);
+    assert_eq!(f.store.plan_rotations(2, |_| panic!("nothing is left")).await.unwrap(), 0);
+    let (a, ours) = (name("a"), name("orders-token"));
+    assert_eq!((seen[0].since, seen[0].body.as_deref(), seen[0].unfinished), (None, Some("{}"), false));
+    let due = |now: i64, limit| {
+        let store = f.store.clone();
+        async move { store.due_rotations(at(now), limit).await.unwrap() }
+    };
+    assert_eq!(due(19, 9).await, []);
+    assert_eq!(due(30, 9).await, [(ours.clone(), at(20)), (a.clone(), at(30))], "the longest due first");
+    assert_eq!(due(30, 1).await, [(ours.clone(), at(20))]);
+    assert_eq!(f.store.count_due_rotations(at(29)).await.unwrap(), 1);
+    f.store.postpone_rotation("a", at(50)).await.unwrap();
+    assert_eq!(f.store.rotation_due("a").await.unwrap(), Some(at(50)));
+
+    // Taken once; and planned anew by a change of the credential, of a version, by the end of a rotation.
+    let mut tx = f.store.begin(&admin()).await.unwrap();
+    assert!(!tx.take_due_rotation("orders-token", at(19)).await.unwrap());
+    assert!(tx.take_due_rotation("orders-token", at(20)).await.unwrap());
+    assert!(!tx.take_due_rotation("orders-token", at(20)).await.unwrap());
+    tx.audit("test", "test", json!({}));
+    tx.commit().await.unwrap();
+    assert_eq!(f.store.plan_rotations(9, |_| panic!("nothing has changed")).await.unwrap(), 0);
+    let mut tx = f.store.begin(&admin()).await.unwrap();
+    tx.update_credential_version(&version(1, VersionState::Previous)).await.unwrap();
+    tx.audit("test", "test", json!({}));
+    tx.commit().await.unwrap();
+    let mut names = Vec::new();
+    f.store
+        .plan_rotations(9, |u| {
+            names.push((u.credential.to_string(), u.since));
+            None
+        })
+        .await
+        .unwrap();
+    assert_eq!(names, [("orders-token".to_owned(), None)], "no version is current any more");
 }
 
 /// Seconds the tests' clock is ahead.

@@ -113,6 +113,8 @@ async fn rotation(store: &Store, id: &str, step: RotationStep) {
         deadline: None,
         detail: serde_json::json!({}),
         error: None,
+        waiting: false,
+        again: None,
     };
     match tx.rotation(id).await.unwrap() {
         None => tx.insert_rotation(&row).await.unwrap(),

@@ -1,9 +1,12 @@
 //! Rotation: a stored plan that replaces one version of a credential by the next.
 //!
 //! ```text
-//! generate → verify → promote → watch → drain → destroy → done
-//!               └────────┴─────────┴───────┴──▶ taken back: the old version is current again
+//! (approve → deliver →) generate → verify → promote → watch → drain → destroy → done
+//!                                     └────────┴─────────┴───────┴──▶ taken back: the old version is current again
 //! ```
+//!
+//! A rotation that is due by itself may first have to wait: until somebody approves it, and until somebody
+//! delivers the value, where the credential's values come from outside.
 //!
 //! Where the credential lives at a target of ours, *verify* first makes the target accept the new
 //! version, *destroy* first makes it refuse the old one, and taking back makes it accept the old
@@ -14,6 +17,7 @@
 //! publish is tried again, never skipped: the next step begins only when every worker enforces the
 //! stored state.
 
+pub(crate) mod decide;
 pub mod ports;
 mod progress;
 mod runner;

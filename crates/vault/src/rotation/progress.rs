@@ -1,9 +1,11 @@
 //! What a rotation has to remember between its steps, as stored in its row. Never a secret.
 
+use crate::{Result, VaultError};
 use credentialflow_model::{
     Period, Timestamp,
     resource::{Overlap, RotateRule},
 };
+use credentialflow_store::RotationRow;
 use serde::{Deserialize, Serialize};
 
 /// The longest a drain may take unless the credential says otherwise.
@@ -26,19 +28,37 @@ pub struct Progress {
     /// Why the present step is taking longer, told once per step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// How often the credential is rotated by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every: Option<Period>,
+    /// Who approved the rotation, where it had to wait for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved_by: Option<String>,
 }
 
 impl Progress {
     /// The memory of a rotation that begins, under a credential's rule.
-    pub fn begin(rule: Option<RotateRule>, overlap: Option<Overlap>) -> Self {
-        let rule = rule.unwrap_or_default();
+    pub fn begin(rule: Option<&RotateRule>, overlap: Option<Overlap>) -> Self {
+        let rule = rule.cloned().unwrap_or_default();
         Self {
+            every: rule.every,
+            approved_by: None,
             overlap: overlap.unwrap_or(rule.overlap),
             limit: rule.limit.unwrap_or(DEFAULT_DRAIN_LIMIT),
             promoted: None,
             taken_back: None,
             message: None,
         }
+    }
+
+    /// The memory of a stored rotation.
+    pub fn read(row: &RotationRow) -> Result<Self> {
+        serde_json::from_value(row.detail.clone()).map_err(|_| VaultError::Corrupt("rotation's detail"))
+    }
+
+    /// As it is stored.
+    pub fn stored(&self) -> Result<serde_json::Value> {
+        serde_json::to_value(self).map_err(|_| VaultError::Corrupt("rotation"))
     }
 
     /// Milliseconds since every worker had the new version; 0 before.
@@ -60,6 +80,11 @@ impl Backoff {
         let wait = (200u64 << self.attempts.min(10)).min(30_000);
         self.attempts = self.attempts.saturating_add(1);
         self.not_before = Some(now.plus(Period::from_millis(wait)));
+    }
+
+    /// Whether the last tries failed.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.attempts > 0
     }
 
     /// Whether it may be tried now.
@@ -91,11 +116,11 @@ mod tests {
 
     #[test]
     fn survives_storage_and_follows_the_rule() {
-        let rule = RotateRule { every: None, overlap: "1h".to_owned().try_into().unwrap(), limit: None };
-        let progress = Progress::begin(Some(rule), None);
+        let rule = RotateRule { overlap: "1h".to_owned().try_into().unwrap(), ..RotateRule::default() };
+        let progress = Progress::begin(Some(&rule), None);
         assert_eq!(progress.overlap, Overlap::For(Period::from_secs(3600)));
         assert_eq!(progress.limit, DEFAULT_DRAIN_LIMIT);
-        assert_eq!(Progress::begin(Some(rule), Some(Overlap::UntilDrained)).overlap, Overlap::UntilDrained);
+        assert_eq!(Progress::begin(Some(&rule), Some(Overlap::UntilDrained)).overlap, Overlap::UntilDrained);
         let text = serde_json::to_string(&progress).unwrap();
         assert_eq!(serde_json::from_str::<Progress>(&text).unwrap(), progress);
     }

@@ -35,7 +35,7 @@ impl Default for RunnerRules {
     fn default() -> Self {
         Self {
             watch: WatchRules::default(),
-            schedule: Period::from_secs(60),
+            schedule: Period::from_secs(1),
             call_timeout: Period::from_secs(30),
             verify_limit: Period::from_secs(600),
             tick: Period::from_millis(50),
@@ -84,8 +84,8 @@ impl RotationRunner {
     /// call's time limit and delays only the answer, not the others.
     pub async fn run_once(&self, now: Timestamp) -> Result<Vec<Advanced>> {
         let mut tasks = JoinSet::new();
-        for row in self.0.vault.store()?.unfinished_rotations().await? {
-            if let Some(claim) = self.claim(&row.id) {
+        for (id, _) in self.0.vault.store()?.running_rotation_steps().await? {
+            if let Some(claim) = self.claim(&id) {
                 tasks.spawn(async move {
                     let step = claim.runner.advance(&claim.id, now).await;
                     Advanced { id: claim.id.clone(), step }
@@ -144,12 +144,17 @@ impl RotationRunner {
         if self.0.vault.is_sealed() {
             return Ok(());
         }
-        for row in self.0.vault.store()?.unfinished_rotations().await? {
-            if let Some(claim) = self.claim(&row.id) {
+        for (id, _) in self.0.vault.store()?.running_rotation_steps().await? {
+            if let Some(claim) = self.claim(&id) {
                 tasks.spawn(async move { claim.runner.drive(&claim.id).await });
             }
         }
         Ok(())
+    }
+
+    /// Whether the last tries of a rotation's present step failed.
+    pub(super) fn is_stuck(&self, id: &str) -> bool {
+        lock(&self.0.pauses).get(id).is_some_and(Backoff::is_stuck)
     }
 
     pub(super) fn vault(&self) -> &Vault {

@@ -15,13 +15,17 @@ use crate::{
     credentials::{change, destroy, missing, subject},
 };
 use credentialflow_model::{
-    Actor, SecretValue, Timestamp,
+    Actor, Period, SecretValue, Timestamp,
     lifecycle::{RotationStep, VersionEvent, VersionState},
     resource::Overlap,
 };
 use credentialflow_store::{CredentialVersionRow, RotationRow, WriteTx};
 use serde_json::json;
 use std::future::Future;
+
+/// After a rotation was taken back, the next one begins by itself after this or the credential's period,
+/// whichever is shorter.
+const PAUSE: Period = Period::from_secs(3600);
 
 /// What taking a step did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,8 +51,7 @@ pub(super) struct Step<'a> {
 
 impl<'a> Step<'a> {
     pub(super) fn new(inner: &'a Inner, row: RotationRow, now: Timestamp) -> Result<Self> {
-        let progress =
-            serde_json::from_value(row.detail.clone()).map_err(|_| VaultError::Corrupt("rotation's detail"))?;
+        let progress = Progress::read(&row)?;
         let to = row.to_version.ok_or(VaultError::Corrupt("rotation's version"))?;
         Ok(Self { inner, row, progress, to, now })
     }
@@ -62,6 +65,7 @@ impl<'a> Step<'a> {
             return self.finish_taking_back().await;
         }
         match self.row.step {
+            RotationStep::Approve | RotationStep::Deliver => Ok(Moved::Waits),
             RotationStep::Generate => self.generate().await,
             RotationStep::Verify => self.verify().await,
             RotationStep::Promote => self.promote().await,
@@ -178,7 +182,7 @@ impl<'a> Step<'a> {
         let over = match self.progress.overlap {
             Overlap::For(period) => self.progress.promoted.is_none_or(|t| self.now >= t.plus(period)),
             Overlap::UntilDrained if self.row.deadline.is_some_and(|end| self.now >= end) => true,
-            Overlap::UntilDrained => {
+            Overlap::UntilDrained | Overlap::OnlyWhenDrained => {
                 let held = self.in_time(self.inner.traffic.in_flight(&self.row.credential, from)).await;
                 let Some(held) = held else { return Ok(Moved::Failed) };
                 if held > 0 && self.progress.message.is_none() {
@@ -325,6 +329,7 @@ impl<'a> Step<'a> {
         }
         let Some(tx) = self.begin().await? else { return Ok(Moved::On) };
         self.row.step = RotationStep::RolledBack;
+        self.row.again = Some(self.now.plus(self.progress.every.map_or(PAUSE, |every| every.min(PAUSE))));
         self.store(tx, "rotation.rolled_back").await?;
         Ok(Moved::Finished)
     }
@@ -367,7 +372,7 @@ impl<'a> Step<'a> {
 
     /// Stores the rotation as it is now in memory, with whatever else the transaction holds.
     async fn store(&mut self, mut tx: WriteTx, action: &str) -> Result<()> {
-        self.row.detail = serde_json::to_value(&self.progress).map_err(|_| VaultError::Corrupt("rotation"))?;
+        self.row.detail = self.progress.stored()?;
         // Strictly later than before: `updated` tells two stored forms apart.
         self.row.updated = tx.now().max(Timestamp::from_micros(self.row.updated.micros() + 1));
         tx.update_rotation(&self.row).await?;

@@ -177,6 +177,8 @@ async fn silence_about_running_requests_is_not_none() {
         deadline: None,
         detail: serde_json::json!({}),
         error: None,
+        waiting: false,
+        again: None,
     };
     tx.insert_rotation(&row).await.unwrap();
     tx.audit("test", "credentials/token", serde_json::json!({}));

@@ -3,8 +3,8 @@
 use super::Checker;
 use crate::{
     Name, ResourceSet, SecretReference,
-    config::source::ItemId,
-    resource::{Credential, Engine, GenerateRule, Kind, Overlap},
+    config::{report::shown, source::ItemId},
+    resource::{Credential, Engine, GenerateRule, Kind, Overlap, RotateRule},
 };
 use std::collections::{HashMap, HashSet};
 
@@ -22,11 +22,6 @@ impl Checker<'_> {
                 if credential.generate.is_some() {
                     let hint = "write engine: generated, or remove it";
                     self.problem(id, "generate", "not_here", "`generate` is for generated credentials", hint);
-                }
-                if credential.rotate.is_some_and(|r| r.every.is_some()) && credential.value.is_none() {
-                    let hint = "give `value` a reference that is renewed, or rotate by hand";
-                    let detail = "a value that is handed in cannot be rotated by itself";
-                    self.problem(id, "rotate.every", "not_here", detail, hint);
                 }
             }
             Engine::Generated | Engine::Database => {
@@ -49,15 +44,7 @@ impl Checker<'_> {
             self.generate(id, rule);
         }
         if let Some(rule) = &credential.rotate {
-            if rule.every.is_some_and(|every| every.as_millis() < 60_000) {
-                self.problem(id, "rotate.every", "out_of_bounds", "this is at least 1m", "as in 90d");
-            }
-            if let Overlap::For(period) = rule.overlap {
-                self.at_most(id, "rotate.overlap", period, 365 * DAY, "365 days");
-            }
-            if let Some(limit) = rule.limit {
-                self.at_most(id, "rotate.limit", limit, 365 * DAY, "365 days");
-            }
+            self.rotate(id, rule);
         }
         if let Some(verify) = &credential.verify {
             self.refers(id, "verify.upstream", Kind::Upstreams, &verify.upstream);
@@ -66,6 +53,45 @@ impl Checker<'_> {
                 let hint = "as in /v1/models or /me?fields=id";
                 self.problem(id, "verify.path", "invalid_path", "this is no path with query", hint);
             }
+        }
+    }
+
+    fn rotate(&mut self, id: ItemId, rule: &RotateRule) {
+        if rule.every.is_some_and(|every| every.as_millis() < 60_000) {
+            self.problem(id, "rotate.every", "out_of_bounds", "this is at least 1m", "as in 90d");
+        }
+        if let Overlap::For(period) = rule.overlap {
+            self.at_most(id, "rotate.overlap", period, 365 * DAY, "365 days");
+        }
+        if let Some(limit) = rule.limit {
+            self.at_most(id, "rotate.limit", limit, 365 * DAY, "365 days");
+            if rule.overlap == Overlap::OnlyWhenDrained {
+                let detail = "an overlap that ends only when drained has no limit";
+                self.problem(id, "rotate.limit", "contradiction", detail, "write overlap: until-drained, or remove it");
+            }
+        }
+        for (there, field) in [
+            (rule.jitter.is_some(), "rotate.jitter"),
+            (rule.window.is_some(), "rotate.window"),
+            (rule.approval, "rotate.approval"),
+        ] {
+            if there && rule.every.is_none() {
+                let detail = "this is for rotations that are due by themselves";
+                self.problem(id, field, "not_here", detail, "give `every`, or remove it");
+            }
+        }
+        if let (Some(jitter), Some(every)) = (rule.jitter, rule.every)
+            && jitter > every
+        {
+            let detail = "this is longer than the time between two rotations";
+            self.problem(id, "rotate.jitter", "out_of_bounds", detail, "a tenth of `every` is usual");
+        }
+        if let Some(window) = &rule.window
+            && !crate::schedule::is_zone(&window.zone)
+        {
+            let detail = format!("{} is no time zone", shown(&window.zone));
+            let hint = "a name of the IANA database, as in Europe/Berlin";
+            self.problem(id, "rotate.window.zone", "invalid_value", detail, hint);
         }
     }
 

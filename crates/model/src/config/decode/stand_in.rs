@@ -7,7 +7,8 @@ use serde::de::{
 };
 
 /// Texts tried one after the other, until the type of the value takes one.
-pub(super) const STAND_INS: [&str; 7] = ["a", "1s", "${env:A}", "2000-01-01T00:00:00Z", "1", "1B", "127.0.0.0/8"];
+pub(super) const STAND_INS: [&str; 8] =
+    ["a", "1s", "${env:A}", "2000-01-01T00:00:00Z", "1", "1B", "127.0.0.0/8", "00:00"];
 
 /// Deserializes to something harmless of whatever type is asked for.
 #[derive(Clone, Copy)]

@@ -208,7 +208,6 @@ fn credentials_and_their_rules() {
 ",
         &[
             "2:42 not_here credentials[0].generate",
-            "2:63 not_here credentials[0].rotate.every",
             "3:42 not_here credentials[1].value",
             "4:55 out_of_bounds credentials[2].generate.length",
             "5:83 out_of_bounds credentials[3].generate.entropy",
@@ -217,6 +216,36 @@ fn credentials_and_their_rules() {
             "7:39 cycle credentials[5].value",
         ],
     );
+}
+
+#[test]
+fn rules_of_rotation() {
+    let rule = |rule: &str| format!("credentials:\n  - name: a\n    engine: generated\n    rotate: {{ {rule} }}\n");
+    expect(
+        &rule("every: 90d, jitter: 5d, approval: true, overlap: only-when-drained, window: { from: '22:00', to: '04:00' }"),
+        &[],
+    );
+    expect(
+        &rule("jitter: 5d, approval: true, window: { from: '22:00', to: '04:00' }"),
+        &[
+            "4:23 not_here credentials[0].rotate.jitter",
+            "4:37 not_here credentials[0].rotate.approval",
+            "4:51 not_here credentials[0].rotate.window",
+        ],
+    );
+    expect(
+        &rule("every: 1d, jitter: 2d, overlap: only-when-drained, limit: 1d"),
+        &[
+            "4:34 out_of_bounds credentials[0].rotate.jitter",
+            "4:73 contradiction credentials[0].rotate.limit",
+        ],
+    );
+    expect(
+        &rule("every: 1d, window: { days: [sat], from: '22:00', to: '04:00', zone: Mars/Olympus }"),
+        &["4:83 invalid_value credentials[0].rotate.window.zone"],
+    );
+    let wrong = "every: 1d, window: { from: '22', to: '24:00', days: [someday] }";
+    assert_eq!(problems(&rule(wrong)).0.len(), 3);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 mod crashes;
 mod logins;
+mod schedule;
 mod world;
 
 use super::{RotationRunner, VerifyOutcome};

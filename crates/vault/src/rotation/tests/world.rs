@@ -245,7 +245,7 @@ impl World {
         let mut tx = store.begin(&Actor::operator()).await.unwrap();
         vault.create_credential_in(&mut tx, &credential, None).await.unwrap();
         tx.commit().await.unwrap();
-        let first = store.unfinished_rotations().await.unwrap().remove(0).id;
+        let first = store.running_rotations().await.unwrap().remove(0).id;
         let seen = Seen { logins: BTreeMap::from([("app".to_owned(), "of-old".to_owned())]), ..Seen::default() };
         let outside =
             Arc::new(Outside { store: store.clone(), plan: Mutex::new(self::plan()), seen: Mutex::new(seen) });

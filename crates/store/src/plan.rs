@@ -1,0 +1,180 @@
+//! When each credential's next rotation begins by itself, so that nobody has to look at all of them.
+//!
+//! A credential that changes in any way is to be planned anew: the commit that changes it says so. The
+//! planner takes those, a batch at a time, and writes when their rotations begin; whoever begins them
+//! reads from an index what is due. All of it follows from other tables and could be made again, so
+//! nothing here is audited.
+
+use crate::row::{self, CHUNK, values};
+use crate::{Result, Store, WriteTx};
+use credentialflow_model::{Name, Timestamp};
+use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
+use std::collections::BTreeSet;
+
+/// Credentials to be planned anew come before all others.
+const ANEW: i64 = i64::MIN;
+/// Rows in one statement.
+const STATEMENT: usize = 1000;
+
+/// What a plan depends on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unplanned {
+    /// Which credential.
+    pub credential: Name,
+    /// Its declaration as JSON; absent when there is none any more.
+    pub body: Option<String>,
+    /// Since when its current version is in use; absent when there is none.
+    pub since: Option<Timestamp>,
+    /// No rotation begins by itself before this, because one was taken back.
+    pub again: Option<Timestamp>,
+    /// Whether a rotation is not finished.
+    pub unfinished: bool,
+}
+
+impl Store {
+    /// Takes up to `limit` credentials that are to be planned anew and writes when `next` says that their
+    /// rotations begin; `None`: not by themselves. Answers how many it took. Between reading and writing
+    /// no credential changes.
+    pub async fn plan_rotations(
+        &self,
+        limit: u32,
+        mut next: impl FnMut(&Unplanned) -> Option<Timestamp>,
+    ) -> Result<usize> {
+        // Nearly always there is nothing to do, which needs no turn among the writers.
+        let waiting = sqlx::query("SELECT 1 FROM rotation_plan WHERE due = $1 LIMIT 1")
+            .bind(ANEW)
+            .fetch_optional(&mut *self.reader().await?)
+            .await?;
+        if waiting.is_none() {
+            return Ok(0);
+        }
+        let mut connection = self.writer().await?;
+        let mut tx = connection.begin_with(self.driver().begin()).await?;
+        sqlx::query(self.driver().lock_head()).fetch_optional(&mut *tx).await?;
+        let rows = sqlx::query(
+            "SELECT p.credential, r.body, v.promoted, v.created,
+                    (SELECT MAX(x.again) FROM rotations x WHERE x.credential = p.credential),
+                    (SELECT COUNT(*) FROM rotations x WHERE x.credential = p.credential AND x.finished = 0)
+             FROM (SELECT credential FROM rotation_plan WHERE due = $1 ORDER BY due, credential LIMIT $2) p
+             LEFT JOIN resources r ON r.kind = 'credentials' AND r.name = p.credential
+             LEFT JOIN credential_versions v ON v.credential = p.credential AND v.state = 'current'",
+        )
+        .bind(ANEW)
+        .bind(i64::from(limit))
+        .fetch_all(&mut *tx)
+        .await?;
+        let (mut planned, mut over) = (Vec::new(), Vec::new());
+        for row in &rows {
+            let found = Unplanned {
+                credential: row::name(row, 0)?,
+                body: row.try_get(1)?,
+                since: row::optional_time(row, 2)?.or(row::optional_time(row, 3)?),
+                again: row::optional_time(row, 4)?,
+                unfinished: row.try_get::<i64, _>(5)? != 0,
+            };
+            match next(&found) {
+                Some(due) => planned.push((found.credential, due)),
+                None => over.push(found.credential),
+            }
+        }
+        for chunk in planned.chunks(STATEMENT) {
+            let sql = format!(
+                "INSERT INTO rotation_plan (credential, due) VALUES {}
+                 ON CONFLICT (credential) DO UPDATE SET due = excluded.due",
+                values(2, chunk.len())
+            );
+            let mut query = sqlx::query(AssertSqlSafe(sql));
+            for (credential, due) in chunk {
+                query = query.bind(credential.as_str()).bind(due.micros());
+            }
+            query.execute(&mut *tx).await?;
+        }
+        for chunk in over.chunks(STATEMENT) {
+            let sql = format!("DELETE FROM rotation_plan WHERE credential IN ({})", row::list(1, chunk.len()));
+            let mut query = sqlx::query(AssertSqlSafe(sql));
+            for credential in chunk {
+                query = query.bind(credential.as_str());
+            }
+            query.execute(&mut *tx).await?;
+        }
+        tx.commit().await?;
+        Ok(rows.len())
+    }
+
+    /// Credentials whose rotations are due, the longest due first, at most `limit`.
+    pub async fn due_rotations(&self, now: Timestamp, limit: u32) -> Result<Vec<(Name, Timestamp)>> {
+        sqlx::query(
+            "SELECT credential, due FROM rotation_plan WHERE due > $1 AND due <= $2 ORDER BY due, credential LIMIT $3",
+        )
+        .bind(ANEW)
+        .bind(now.micros())
+        .bind(i64::from(limit))
+        .fetch_all(&mut *self.reader().await?)
+        .await?
+        .iter()
+        .map(|r| Ok((row::name(r, 0)?, row::time(r, 1)?)))
+        .collect()
+    }
+
+    /// How many rotations are due and not begun.
+    pub async fn count_due_rotations(&self, now: Timestamp) -> Result<u64> {
+        let row = sqlx::query("SELECT COUNT(*) FROM rotation_plan WHERE due > $1 AND due <= $2")
+            .bind(ANEW)
+            .bind(now.micros())
+            .fetch_one(&mut *self.reader().await?)
+            .await?;
+        row::unsigned(&row, 0)
+    }
+
+    /// When a credential's next rotation begins by itself; `None` when it does not, or is not planned yet.
+    pub async fn rotation_due(&self, credential: &str) -> Result<Option<Timestamp>> {
+        let found = sqlx::query("SELECT due FROM rotation_plan WHERE credential = $1 AND due > $2")
+            .bind(credential)
+            .bind(ANEW)
+            .fetch_optional(&mut *self.reader().await?)
+            .await?;
+        found.map(|r| row::time(&r, 0)).transpose()
+    }
+
+    /// Looks at a credential again later, because its rotation could not be begun now.
+    pub async fn postpone_rotation(&self, credential: &str, due: Timestamp) -> Result<()> {
+        sqlx::query("UPDATE rotation_plan SET due = $1 WHERE credential = $2 AND due > $3")
+            .bind(due.micros())
+            .bind(credential)
+            .bind(ANEW)
+            .execute(&mut *self.writer().await?)
+            .await?;
+        Ok(())
+    }
+}
+
+impl WriteTx {
+    /// Whether a credential's rotation is due as this transaction sees it; it is then taken out of the
+    /// plan, until something changes.
+    pub async fn take_due_rotation(&mut self, credential: &str, now: Timestamp) -> Result<bool> {
+        let done = sqlx::query("DELETE FROM rotation_plan WHERE credential = $1 AND due > $2 AND due <= $3")
+            .bind(credential)
+            .bind(ANEW)
+            .bind(now.micros())
+            .execute(self.connection())
+            .await?;
+        Ok(done.rows_affected() > 0)
+    }
+}
+
+/// Has credentials planned anew, as part of the commit that changes them.
+pub(crate) async fn anew(c: &mut AnyConnection, credentials: &BTreeSet<String>) -> Result<()> {
+    let all: Vec<_> = credentials.iter().collect();
+    for chunk in all.chunks(CHUNK) {
+        let sql = format!(
+            "INSERT INTO rotation_plan (credential, due) VALUES {} ON CONFLICT (credential) DO UPDATE SET due = excluded.due",
+            values(2, chunk.len())
+        );
+        let mut query = sqlx::query(AssertSqlSafe(sql));
+        for credential in chunk {
+            query = query.bind(credential.as_str()).bind(ANEW);
+        }
+        query.execute(&mut *c).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,257 @@
+//! Rotations that are due: planned once, begun where there is room, approved and delivered by people.
+
+use super::world::*;
+use crate::{VaultError, rotation::RotationRunner, tests::credential};
+use credentialflow_model::{
+    Actor, Name, Period, SecretValue, Timestamp,
+    lifecycle::{RotationStep, VersionState},
+    resource::{Credential, Engine, Kind, RotateRule},
+};
+use credentialflow_store::{Expect, RotationRow};
+use std::time::Duration;
+
+const HOUR: Period = Period::from_secs(3600);
+
+fn administrator() -> Actor {
+    Actor { kind: credentialflow_model::ActorKind::Administrator, name: "ada".to_owned(), source: None }
+}
+
+/// A world in which one credential with this rule has a first version, and no rotation runs.
+async fn with_rule(engine: Engine, rule: RotateRule) -> World {
+    let mut ours = credential("orders-token", engine);
+    ours.rotate = Some(RotateRule { every: Some(HOUR), ..rule });
+    let world = World::with(plan(), ours).await;
+    world.check_end(RotationStep::Done).await;
+    declare(&world, &[world.credential.clone()]).await;
+    world
+}
+
+async fn declare(world: &World, credentials: &[Credential]) {
+    let mut tx = world.store.begin(&Actor::operator()).await.unwrap();
+    for resource in credentials {
+        let body = serde_json::to_string(resource).unwrap();
+        tx.put_resource(Kind::Credentials, &resource.name, &body, Expect::Anything).await.unwrap();
+    }
+    tx.audit("test", "test", serde_json::json!({}));
+    tx.commit().await.unwrap();
+}
+
+async fn begun(world: &World, runner: &RotationRunner, now: Timestamp) -> RotationRow {
+    let begun = runner.start_due(now).await.unwrap();
+    assert_eq!(begun.len(), 1, "{begun:?}");
+    world.store.rotation(&begun[0].id).await.unwrap().unwrap()
+}
+
+/// Lets time pass until the rotation is finished.
+async fn end(world: &World, runner: &RotationRunner, id: &str, mut now: Timestamp) -> RotationRow {
+    for _ in 0..100 {
+        now = now.plus(Period::from_secs(3));
+        for advanced in runner.run_once(now).await.unwrap() {
+            advanced.step.unwrap();
+        }
+        let row = world.store.rotation(id).await.unwrap().unwrap();
+        if row.step.is_finished() {
+            return row;
+        }
+    }
+    panic!("it does not end");
+}
+
+async fn audited(world: &World, action: &str) -> Vec<(String, serde_json::Value)> {
+    let filter = credentialflow_store::AuditFilter { action: Some(action.to_owned()), ..Default::default() };
+    let events = world.store.audit_events(0, 100, &filter).await.unwrap();
+    events.into_iter().map(|e| (e.actor.name, e.detail)).collect()
+}
+
+#[tokio::test]
+async fn a_due_rotation_waits_for_its_approval_and_tells_who_gave_it() {
+    let world = with_rule(Engine::Generated, RotateRule { approval: true, ..RotateRule::default() }).await;
+    let runner = world.fresh_runner().await;
+    let later = world.store.now().plus(Period::from_secs(2 * 3600));
+    let row = begun(&world, &runner, later).await;
+    assert_eq!((row.step, row.waiting, row.to_version), (RotationStep::Approve, true, None));
+    assert!(runner.run_once(later).await.unwrap().is_empty(), "nothing moves by itself");
+    assert!(runner.start_due(later.plus(HOUR)).await.unwrap().is_empty(), "and it is not begun twice");
+    assert_eq!(world.store.count_unfinished_rotations().await.unwrap(), (0, 1));
+    world.vault.approve_rotation(&administrator(), &row.id).await.unwrap();
+    let again = world.vault.approve_rotation(&administrator(), &row.id).await;
+    assert!(matches!(again, Err(VaultError::RotationNotWaiting(_))));
+    let row = end(&world, &runner, &row.id, later).await;
+    assert_eq!(row.step, RotationStep::Done);
+    assert_eq!(row.detail["approved_by"], "ada");
+    assert_eq!(audited(&world, "rotation.approve").await[0].0, "ada");
+    assert_eq!(*world.states().await.last().unwrap(), VersionState::Current);
+}
+
+#[tokio::test]
+async fn a_declined_rotation_changes_nothing_and_comes_back_later() {
+    let world = with_rule(Engine::Generated, RotateRule { approval: true, ..RotateRule::default() }).await;
+    let runner = world.fresh_runner().await;
+    let before = world.states().await;
+    let later = world.store.now().plus(Period::from_secs(2 * 3600));
+    let row = begun(&world, &runner, later).await;
+    world.vault.decline_rotation(&administrator(), &row.id, Some("a release is under way")).await.unwrap();
+    let row = world.store.rotation(&row.id).await.unwrap().unwrap();
+    assert_eq!((row.step, row.waiting), (RotationStep::RolledBack, false));
+    assert!(row.error.unwrap().contains("declined by ada: a release is under way"));
+    assert_eq!(world.states().await, before);
+    let due = row.again.unwrap();
+    assert!(runner.start_due(Timestamp::from_micros(due.micros() - 1)).await.unwrap().is_empty());
+    assert_eq!(runner.start_due(due.plus(HOUR)).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_due_static_credential_waits_for_its_value() {
+    for approval in [false, true] {
+        let world = with_rule(Engine::Static, RotateRule { approval, ..RotateRule::default() }).await;
+        let runner = world.fresh_runner().await;
+        let later = world.store.now().plus(Period::from_secs(2 * 3600));
+        let row = begun(&world, &runner, later).await;
+        let value = || SecretValue::from("the-next-value");
+        let ada = administrator();
+        let deliver = || world.vault.deliver_value(&ada, &world.credential, value());
+        if approval {
+            assert!(matches!(deliver().await, Err(VaultError::RotationNotWaiting(_))), "not before it is approved");
+            world.vault.approve_rotation(&administrator(), &row.id).await.unwrap();
+        }
+        let stored = world.store.rotation(&row.id).await.unwrap().unwrap();
+        assert_eq!((stored.step, stored.waiting), (RotationStep::Deliver, true));
+        deliver().await.unwrap();
+        assert_eq!(end(&world, &runner, &row.id, later).await.step, RotationStep::Done);
+        assert_eq!(world.vault.current_value(&world.credential.name).await.unwrap().expose(), b"the-next-value");
+        assert_eq!(audited(&world, "rotation.deliver").await[0].0, "ada");
+    }
+}
+
+#[tokio::test]
+async fn a_value_handed_in_by_hand_is_taken_by_the_rotation_that_waits_for_one() {
+    let world = with_rule(Engine::Static, RotateRule::default()).await;
+    let runner = world.fresh_runner().await;
+    let later = world.store.now().plus(Period::from_secs(2 * 3600));
+    let row = begun(&world, &runner, later).await;
+    let value = Some(SecretValue::from("by-hand"));
+    let begun = world.vault.start_rotation(&administrator(), &world.credential, value, None).await.unwrap();
+    assert_eq!(begun.id, row.id);
+    assert_eq!(end(&world, &runner, &row.id, later).await.step, RotationStep::Done);
+}
+
+#[tokio::test]
+async fn a_waiting_rotation_ends_with_its_credential() {
+    let world = with_rule(Engine::Static, RotateRule::default()).await;
+    let runner = world.fresh_runner().await;
+    let row = begun(&world, &runner, world.store.now().plus(Period::from_secs(2 * 3600))).await;
+    let mut tx = world.store.begin(&Actor::operator()).await.unwrap();
+    world.vault.destroy_credential_in(&mut tx, &world.credential.name).await.unwrap();
+    tx.commit().await.unwrap();
+    let row = world.store.rotation(&row.id).await.unwrap().unwrap();
+    assert_eq!((row.step, row.waiting), (RotationStep::RolledBack, false));
+}
+
+#[tokio::test]
+async fn what_ends_only_when_drained_outlives_every_limit() {
+    let mut held = credential("orders-token", Engine::Static);
+    held.rotate =
+        Some(RotateRule { overlap: "only-when-drained".to_owned().try_into().unwrap(), ..Default::default() });
+    let world = World::with(Plan { held: u64::MAX, ..plan() }, held).await;
+    let runner = world.fresh_runner().await;
+    runner.run_once(world.start).await.unwrap();
+    runner.run_once(world.start.plus(Period::from_secs(400 * 24 * 3600))).await.unwrap();
+    assert_eq!(world.row().await.step, RotationStep::Drain);
+    assert_eq!(world.states().await, [VersionState::Previous, VersionState::Current]);
+    world.outside.plan.lock().unwrap().held = 0;
+    runner.run_once(world.start.plus(Period::from_secs(401 * 24 * 3600))).await.unwrap();
+    assert_eq!(world.row().await.step, RotationStep::Done);
+}
+
+#[tokio::test]
+async fn one_that_hangs_keeps_none_of_fifty_others_waiting() {
+    let world = World::new(plan()).await;
+    world.finish().await;
+    let names: Vec<Name> = (0..51).map(|i| format!("token-{i}").parse().unwrap()).collect();
+    let mut all = Vec::new();
+    let mut tx = world.store.begin(&Actor::operator()).await.unwrap();
+    for name in &names {
+        let mut one = credential(name.as_str(), Engine::Generated);
+        one.rotate = Some(RotateRule { every: Some(HOUR), ..RotateRule::default() });
+        world.vault.create_credential_in(&mut tx, &one, None).await.unwrap();
+        all.push(one);
+    }
+    tx.commit().await.unwrap();
+    declare(&world, &all).await;
+    world.outside.plan.lock().unwrap().stuck = Some(names[0].clone());
+    world.outside.plan.lock().unwrap().held = 0;
+    let runner = world.fresh_runner().await;
+    let began = runner.start_due(world.store.now().plus(Period::from_secs(2 * 3600))).await.unwrap();
+    assert_eq!(began.len(), 51);
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let running = runner.clone();
+    let task = tokio::spawn(async move { running.run(async { drop(stopped.await) }).await });
+    for _ in 0..2000 {
+        if world.store.running_rotation_steps().await.unwrap().len() == 1 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let left = world.store.running_rotations().await.unwrap();
+    assert_eq!(left.len(), 1, "fifty are through");
+    assert_eq!((left[0].credential.clone(), left[0].step), (names[0].clone(), RotationStep::Verify));
+    stop.send(()).unwrap();
+    task.await.unwrap();
+}
+
+/// 100,000 credentials, every one due: how long planning takes, and what a look costs afterwards.
+/// `cargo test --release -p credentialflow-vault planned_in_time -- --ignored --nocapture`
+#[tokio::test]
+#[ignore = "a measurement"]
+async fn a_hundred_thousand_due_rotations_are_planned_in_time() {
+    const MANY: usize = 100_000;
+    let world = World::new(plan()).await;
+    world.finish().await;
+    let credentials: Vec<_> = (0..MANY)
+        .map(|i| {
+            let mut one = credential(&format!("token-{i:06}"), Engine::Generated);
+            let window = r#"{ "from": "00:00", "to": "23:59", "zone": "Europe/Berlin" }"#;
+            one.rotate = Some(RotateRule {
+                every: Some(HOUR),
+                jitter: Some(Period::from_secs(600)),
+                window: Some(serde_json::from_str(window).unwrap()),
+                ..RotateRule::default()
+            });
+            one
+        })
+        .collect();
+    for some in credentials.chunks(5000) {
+        let mut tx = world.store.begin(&Actor::operator()).await.unwrap();
+        for one in some {
+            world.vault.create_credential_in(&mut tx, one, None).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        declare(&world, some).await;
+    }
+    let runner = world.fresh_runner().await;
+    let before = resident();
+    let begin = std::time::Instant::now();
+    assert!(runner.plan().await.unwrap() >= MANY);
+    let planned = begin.elapsed();
+    let grown = resident().saturating_sub(before);
+    let later = world.store.now().plus(Period::from_secs(30 * 3600));
+    let begin = std::time::Instant::now();
+    let due = world.store.due_rotations(later, 64).await.unwrap();
+    let look = begin.elapsed();
+    assert_eq!(due.len(), 64);
+    println!("planned {MANY} in {planned:?}, memory grew by {grown} KiB; a look at what is due: {look:?}");
+    let begin = std::time::Instant::now();
+    assert_eq!(runner.start_due(later).await.unwrap().len(), 64);
+    println!(
+        "64 begun in {:?}; {} stand in line",
+        begin.elapsed(),
+        world.store.count_due_rotations(later).await.unwrap()
+    );
+}
+
+/// Resident memory of this process, in KiB.
+fn resident() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = text.lines().find_map(|l| l.strip_prefix("VmRSS:")).unwrap_or("0 kB");
+    line.trim().trim_end_matches(" kB").parse().unwrap_or(0)
+}
