@@ -12,7 +12,7 @@ mod server;
 mod settings;
 
 use clap::Parser;
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::OnceLock};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -32,6 +32,17 @@ fn main() -> ExitCode {
     command::run(cli)
 }
 
+/// How many open files this process was allowed before it took more.
+static FILES: OnceLock<rustix::process::Rlimit> = OnceLock::new();
+
+/// Gives a program that is run next the number of open files that we were given: many old ones walk
+/// through all that they may have. It still leaves no core dump, as it holds secrets.
+pub(crate) fn as_given() {
+    if let Some(files) = FILES.get() {
+        let _ = rustix::process::setrlimit(rustix::process::Resource::Nofile, *files);
+    }
+}
+
 /// No core dumps, and no other process of this user may read this one's memory: both would hold
 /// opened secrets. And as many open files as are allowed. Where the system refuses, the process runs
 /// all the same.
@@ -40,6 +51,7 @@ fn harden() {
     let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
     // Each connection takes a file, and many systems begin with 1,024 of them although more are allowed.
     let files = getrlimit(Resource::Nofile);
+    let _ = FILES.set(files);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files });
     #[cfg(target_os = "linux")]
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);

@@ -8,6 +8,7 @@ it('tells a resource in one line', () => {
   expect(summary('models', { targets: [{ provider: 'openai', model: 'gpt-5-mini' }] })).toBe('openai gpt-5-mini')
   expect(summary('applications', { team: 'payments', allow: { routes: ['orders'], models: ['chat'] } })).toBe('of payments, may use orders, chat')
   expect(summary('targets', { system: 'mysql', host: 'db', username: 'cf' })).toBe('mysql at db as cf')
+  expect(summary('stores', { kind: 'aws', region: 'eu-central-1' })).toBe('aws eu-central-1')
   expect(summary('applications', {})).toBe('may use nothing yet')
   expect(summary('teams', {})).toBe('')
 })

@@ -33,6 +33,12 @@ export const KINDS: readonly KindWords[] = [
     template: 'name: orders-pg\nsystem: postgresql\nhost: db.internal\ndatabase: orders\nusername: credentialflow\ncredential: orders-pg-admin\ntls: {}\n',
   },
   {
+    kind: 'stores', label: 'Stores', one: 'store',
+    lead: 'External stores of secrets: credentials take their values from them, or are written to them.',
+    next: 'Add what lets us in as a static credential, declare the store, then name it in a credential.',
+    template: 'name: team-vault\nkind: vault\naddress: "https://vault.internal:8200"\nidentity: role-id-of-the-approle\ncredential: team-vault-secret-id\n',
+  },
+  {
     kind: 'models', label: 'Models', one: 'model',
     lead: 'Public names of models, and which provider serves each.',
     next: 'Add the credential of a provider, then declare a model that uses it. The sandbox needs none.',
@@ -56,7 +62,7 @@ export function plainKind(text: string): KindWords | undefined {
   return KINDS.find(({ kind }) => kind === text)
 }
 
-const DECLARED: readonly DeclaredKind[] = ['teams', 'applications', 'keys', 'credentials', 'targets', 'upstreams', 'routes', 'models']
+const DECLARED: readonly DeclaredKind[] = ['teams', 'applications', 'keys', 'credentials', 'targets', 'stores', 'upstreams', 'routes', 'models']
 
 export function isDeclaredKind(text: string): text is DeclaredKind {
   return DECLARED.some((kind) => kind === text)
@@ -89,6 +95,8 @@ export function summary(kind: PlainKind, spec: Spec): string {
       return texts(spec.endpoints).join(', ') || `provider ${String(spec.provider ?? '')}`
     case 'targets':
       return of([String(spec.system ?? ''), 'at', String(spec.host ?? ''), 'as', String(spec.username ?? '')])
+    case 'stores':
+      return of([String(spec.kind ?? ''), String(spec.address ?? spec.region ?? spec.project ?? '')])
     case 'models':
       return (Array.isArray(spec.targets) ? spec.targets : [])
         .map((target) => `${String(part(target).provider ?? '')} ${String(part(target).model ?? '')}`).join(', ')

@@ -5,7 +5,7 @@ use crate::{Result, error::unusable};
 use credentialflow_model::{
     Name, Timestamp,
     lifecycle::VersionState,
-    resource::{Credential, Kind},
+    resource::{Credential, Kind, SecretStore},
 };
 use credentialflow_store::{ChangeKind, LinkDirection, LinkRow};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -17,6 +17,8 @@ const PAGE: u32 = 1000;
 pub(super) struct Due {
     seq: i64,
     linked: BTreeMap<Name, Linked>,
+    /// What lets us into which store.
+    access: HashMap<String, String>,
 }
 
 struct Linked {
@@ -51,7 +53,10 @@ impl Due {
         for row in store.links().await.map_err(away)? {
             rows.entry(row.credential.clone()).or_default().push(row);
         }
-        let mut due = Self { seq, linked: BTreeMap::new() };
+        let mut due = Self { seq, linked: BTreeMap::new(), access: HashMap::new() };
+        for row in store.resources(Kind::Stores).await.map_err(away)? {
+            due.note_access(row.name.as_str(), Some(&row.body));
+        }
         for stored in store.resources(Kind::Credentials).await.map_err(away)? {
             let Ok(credential) = serde_json::from_str::<Credential>(&stored.body) else {
                 tracing::warn!(credential = %stored.name, "a stored credential cannot be read; its links rest");
@@ -78,9 +83,19 @@ impl Due {
                 self.seq = change.seq;
                 match change.kind {
                     ChangeKind::Resource(Kind::Credentials) => drop(touched.insert(change.name)),
-                    ChangeKind::CredentialVersions if self.knows(&change.name) => drop(touched.insert(change.name)),
+                    ChangeKind::CredentialVersions => {
+                        // What failed for want of access may work now.
+                        self.let_in(&change.name);
+                        if self.knows(&change.name) {
+                            touched.insert(change.name);
+                        }
+                    }
                     // What failed because of how a store was declared may work now.
-                    ChangeKind::Resource(Kind::Stores) => self.try_again(&change.name),
+                    ChangeKind::Resource(Kind::Stores) => {
+                        let row = links.0.store.resource(Kind::Stores, &change.name).await.map_err(away)?;
+                        self.note_access(&change.name, row.as_ref().map(|row| row.body.as_str()));
+                        self.try_again(&change.name);
+                    }
                     _ => {}
                 }
             }
@@ -97,6 +112,21 @@ impl Due {
 
     fn knows(&self, name: &str) -> bool {
         name.parse().is_ok_and(|name: Name| self.linked.contains_key(&name))
+    }
+
+    fn note_access(&mut self, store: &str, body: Option<&str>) {
+        let spec = body.and_then(|body| serde_json::from_str::<SecretStore>(body).ok());
+        match spec.and_then(|spec| spec.credential) {
+            Some(credential) => drop(self.access.insert(store.to_owned(), credential.to_string())),
+            None => drop(self.access.remove(store)),
+        }
+    }
+
+    /// Lets the failing links of the stores be tried at once that this credential lets us into.
+    fn let_in(&mut self, credential: &str) {
+        let stores: Vec<String> =
+            self.access.iter().filter(|(_, by)| *by == credential).map(|(store, _)| store.clone()).collect();
+        stores.iter().for_each(|store| self.try_again(store));
     }
 
     /// Lets the failing links of a store be tried at once.

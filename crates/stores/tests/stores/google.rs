@@ -62,7 +62,7 @@ fn serve(google: &mut Google, request: &Message) -> Played {
         return answer(200, json!({ "access_token": token, "expires_in": 3599, "token_type": "Bearer" }));
     }
     let token = request.field("authorization").and_then(|a| a.strip_prefix("Bearer token-"));
-    if !token.and_then(|n| n.parse::<u32>().ok()).is_some_and(|n| n >= google.valid_from) {
+    if token.and_then(|n| n.parse::<u32>().ok()).is_none_or(|n| n < google.valid_from) {
         let words = "Request had invalid authentication credentials.";
         return answer(401, json!({ "error": { "code": 401, "message": words, "status": "UNAUTHENTICATED" } }));
     }

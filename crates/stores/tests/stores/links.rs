@@ -225,6 +225,33 @@ async fn a_destination_that_is_away_holds_up_no_other_and_is_waited_for() {
 }
 
 #[tokio::test]
+async fn a_store_is_tried_at_once_when_what_lets_us_in_gets_a_value() {
+    let world = World::new().await;
+    let state = Arc::new(Mutex::new(Slow { open: true, value: Some("theirs".to_owned()), ..Slow::default() }));
+    let server = play(&state, serve).await;
+    let token = json!({ "name": "token", "engine": "static" });
+    world.declare(Kind::Credentials, token.clone()).await;
+    let spec = json!({ "name": "bao", "kind": "vault", "address": server.url(), "credential": "token" });
+    world.declare(Kind::Stores, spec).await;
+    let sourced = json!({ "name": "orders", "engine": "static", "value": "${store:bao/apps/orders}" });
+    world.declare(Kind::Credentials, sourced).await;
+    // Three attempts: the next one is seconds away.
+    let tried = || async { world.store.links_of("orders").await.unwrap().iter().any(|row| row.attempts >= 3) };
+    world.until("not tried", tried).await;
+    assert_eq!(world.error("orders").await.unwrap(), "its credential token has no value");
+    let give = async {
+        world.give(token, "a-token").await;
+        let given = std::time::Instant::now();
+        while world.value("orders").await.is_none() {
+            assert!(given.elapsed() < Duration::from_secs(2), "it waits for its pause to end");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    world.links.run(give).await;
+    assert_eq!(world.value("orders").await.unwrap(), "theirs");
+}
+
+#[tokio::test]
 async fn places_that_are_declared_no_more_are_forgotten_and_left_alone() {
     let world = World::new().await;
     world.credential(synced(&["disk/a", "disk/b"]), "one").await;

@@ -31,7 +31,7 @@ fn serve(vault: &mut Vault, request: &Message) -> Played {
         return answer(200, json!({ "auth": auth }));
     }
     let token = request.field("x-vault-token").and_then(|t| t.strip_prefix("token-"));
-    if !token.and_then(|n| n.parse::<u32>().ok()).is_some_and(|n| n >= vault.valid_from) {
+    if token.and_then(|n| n.parse::<u32>().ok()).is_none_or(|n| n < vault.valid_from) {
         return answer(403, json!({ "errors": ["permission denied"] }));
     }
     assert_eq!(request.target(), "/v1/kv/team/data/apps/orders%20x");

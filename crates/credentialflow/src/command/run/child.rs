@@ -87,6 +87,7 @@ fn start(
     for (name, value) in environment {
         command.env(name, OsStr::from_bytes(value.expose()));
     }
+    crate::as_given();
     command.spawn()
 }
 
