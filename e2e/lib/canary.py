@@ -5,6 +5,7 @@ longer encoded text is found), percent-encoded, and as JSON would escape it.
 """
 
 import base64
+import hashlib
 import pathlib
 import urllib.parse
 
@@ -63,10 +64,15 @@ class Canaries:
 
     def search_files(self, root):
         """Searches every file below a folder. Returns the findings, and how many files and bytes were read."""
-        found, files, size = [], 0, 0
+        found, files, size, seen = [], 0, 0, set()
         for path in sorted(pathlib.Path(root).rglob("*")):
             if path.is_file():
                 data = path.read_bytes()
                 files, size = files + 1, size + len(data)
+                # A database's templates lie there several times.
+                mark = hashlib.sha256(data).digest()
+                if mark in seen:
+                    continue
+                seen.add(mark)
                 found += self.search(data, str(path.relative_to(root)))
         return found, files, size

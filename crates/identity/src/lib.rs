@@ -28,6 +28,7 @@ mod shelf;
 #[cfg(test)]
 mod tests;
 mod tokens;
+pub mod wiped;
 
 pub use clock::{Clock, Reading};
 pub use core::Core;

@@ -1,5 +1,6 @@
 //! What this room needs from others, named here and implemented by whoever has it.
 
+use credentialflow_model::SecretValue;
 use credentialflow_store::Op;
 use std::{future::Future, pin::Pin, time::Duration};
 
@@ -7,16 +8,16 @@ use std::{future::Future, pin::Pin, time::Duration};
 pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// One question to another server.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct WebRequest {
     /// `https://…`, or `http://…` where the implementation allows it.
     pub url: String,
     /// Certificates (PEM) to trust instead of the usual ones.
     pub ca_pem: Option<String>,
     /// Sent by POST as `application/x-www-form-urlencoded`; without it, it is a GET.
-    pub form: Option<Vec<u8>>,
+    pub form: Option<SecretValue>,
     /// The value of `Authorization`.
-    pub authorization: Option<String>,
+    pub authorization: Option<SecretValue>,
 }
 
 /// Asks other servers: key sets and discovery documents of identity providers.

@@ -3,11 +3,11 @@
 //! Each value is bound to its space and path; moved elsewhere it does not open. Writing happens
 //! through operations of a [`Unit`], so that it is audited with what it belongs to.
 
-use crate::{IdentityError, Result};
+use crate::{IdentityError, Result, wiped};
+use credentialflow_model::SecretValue;
 use credentialflow_store::{Expect, Op, Store, StoreError, Unit};
 use credentialflow_vault::{Sealed, Vault};
 use serde::{Serialize, de::DeserializeOwned};
-use zeroize::Zeroizing;
 
 /// A space of the store with the vault that seals for it.
 #[derive(Clone, Debug)]
@@ -49,10 +49,16 @@ impl Shelf {
 
     /// What lies at a path.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<Option<Kept<T>>> {
+        let Some(Kept { value: plain, revision }) = self.open(path).await? else { return Ok(None) };
+        let value = serde_json::from_slice(plain.expose()).map_err(|e| IdentityError::Internal(Box::new(e)))?;
+        Ok(Some(Kept { value, revision }))
+    }
+
+    /// What lies at a path, as its JSON text: for values with a secret in them.
+    pub(crate) async fn open(&self, path: &str) -> Result<Option<Kept<SecretValue>>> {
         let Some(row) = self.store.entry(&self.space, path).await? else { return Ok(None) };
         let sealed = Sealed::from_bytes(row.sealed.to_vec())?;
-        let plain = self.vault.open_blob(&self.context(path), &sealed)?;
-        let value = serde_json::from_slice(plain.expose()).map_err(|e| IdentityError::Internal(Box::new(e)))?;
+        let value = self.vault.open_blob(&self.context(path), &sealed)?;
         Ok(Some(Kept { value, revision: row.revision }))
     }
 
@@ -63,8 +69,8 @@ impl Shelf {
 
     /// Puts a value into a unit.
     pub fn put<T: Serialize>(&self, unit: &mut Unit, path: &str, value: &T, expect: Expect) -> Result<()> {
-        let plain = Zeroizing::new(serde_json::to_vec(value).map_err(|e| IdentityError::Internal(Box::new(e)))?);
-        let sealed = self.vault.seal_blob(&self.context(path), &plain)?.into_bytes();
+        let plain = wiped::json(value).map_err(|e| IdentityError::Internal(Box::new(e)))?;
+        let sealed = self.vault.seal_blob(&self.context(path), plain.expose())?.into_bytes();
         unit.ops.push(Op::PutEntry { space: self.space.clone(), path: path.to_owned(), sealed, expect });
         Ok(())
     }

@@ -1,8 +1,11 @@
 //! Answers, written in Vault's envelope.
 
 use crate::error::ApiError;
-use axum::body::Body;
-use credentialflow_identity as identity;
+use axum::body::{Body, Bytes};
+use credentialflow_identity::{
+    self as identity,
+    wiped::{self, Buffer, Tree},
+};
 use credentialflow_model::SecretValue;
 use credentialflow_secrets::{Payload, Reply};
 use http::{HeaderValue, Response, StatusCode, header};
@@ -31,8 +34,8 @@ pub(crate) struct Answer {
     pub wrap_info: Option<SecretValue>,
     /// Also show the data's fields beside `data`, as the oldest paths do.
     pub flat: bool,
-    /// The whole body, without an envelope.
-    pub raw: Option<Value>,
+    /// The whole body, without an envelope; it may hold secrets.
+    pub raw: Option<Tree>,
     /// A kept answer's text (everything but its request id) instead of all of the above.
     pub kept: Option<SecretValue>,
 }
@@ -55,7 +58,7 @@ impl Answer {
 
     /// A body without an envelope.
     pub(crate) fn raw(body: Value) -> Self {
-        Self { raw: Some(body), ..Self::default() }
+        Self { raw: Some(body.into()), ..Self::default() }
     }
 
     /// A list of names; none at all is "not found".
@@ -75,42 +78,44 @@ impl Answer {
 
     /// Everything but the request id, as JSON text: what is kept when an answer is wrapped.
     pub(crate) fn tail(&self) -> SecretValue {
-        let mut out = Vec::with_capacity(
-            512 + self.data.as_ref().map_or(0, |d| if let Payload::Secret(s) = d { s.len() } else { 256 }),
-        );
+        let mut out =
+            Buffer::new(512 + self.data.as_ref().map_or(0, |d| if let Payload::Secret(s) = d { s.len() } else { 256 }));
         let lease = &self.lease;
-        out.extend_from_slice(b"\"lease_id\":");
+        out.push(b"\"lease_id\":");
         push_text(&mut out, &lease.id);
-        out.extend_from_slice(if lease.renewable { b",\"renewable\":true" } else { b",\"renewable\":false" });
-        out.extend_from_slice(format!(",\"lease_duration\":{}", lease.duration).as_bytes());
-        out.extend_from_slice(b",\"data\":");
+        out.push(if lease.renewable { b",\"renewable\":true" } else { b",\"renewable\":false" });
+        out.push(format!(",\"lease_duration\":{}", lease.duration).as_bytes());
+        out.push(b",\"data\":");
         match &self.data {
-            None => out.extend_from_slice(b"null"),
-            Some(Payload::Open(value)) => out.extend_from_slice(value.to_string().as_bytes()),
-            Some(Payload::Secret(text)) => out.extend_from_slice(text.expose()),
+            None => out.push(b"null"),
+            Some(Payload::Open(value)) => out.push(value.to_string().as_bytes()),
+            Some(Payload::Secret(text)) => out.push(text.expose()),
         }
-        out.extend_from_slice(b",\"wrap_info\":");
-        out.extend_from_slice(self.wrap_info.as_ref().map_or(b"null", |w| w.expose()));
-        out.extend_from_slice(b",\"warnings\":");
+        out.push(b",\"wrap_info\":");
+        out.push(self.wrap_info.as_ref().map_or(b"null", |w| w.expose()));
+        out.push(b",\"warnings\":");
         let warnings = if self.warnings.is_empty() { Value::Null } else { json!(self.warnings) };
-        out.extend_from_slice(warnings.to_string().as_bytes());
-        out.extend_from_slice(b",\"auth\":");
-        out.extend_from_slice(self.auth.as_ref().map_or(b"null", |a| a.expose()));
+        out.push(warnings.to_string().as_bytes());
+        out.push(b",\"auth\":");
+        out.push(self.auth.as_ref().map_or(b"null", |a| a.expose()));
         if let (true, Some(Payload::Open(Value::Object(map)))) = (self.flat, &self.data) {
             for (name, value) in map {
-                out.push(b',');
+                out.push(b",");
                 push_text(&mut out, name);
-                out.push(b':');
-                out.extend_from_slice(value.to_string().as_bytes());
+                out.push(b":");
+                out.push(value.to_string().as_bytes());
             }
         }
-        SecretValue::new(out)
+        out.into()
     }
 
     /// As HTTP.
     pub(crate) fn into_response(self, request_id: &str) -> Response<Body> {
         if let Some(raw) = self.raw {
-            return respond(self.status.unwrap_or(200), raw.to_string().into_bytes());
+            return match wiped::json(raw.expose()) {
+                Ok(body) => respond(self.status.unwrap_or(200), body),
+                Err(_) => ApiError::new(500, "internal error").into_response(),
+            };
         }
         if self.data.is_none()
             && self.auth.is_none()
@@ -119,30 +124,45 @@ impl Answer {
             && self.warnings.is_empty()
             && self.lease.id.is_empty()
         {
-            return respond(self.status.unwrap_or(204), Vec::new());
+            return respond(self.status.unwrap_or(204), SecretValue::from(""));
         }
         let status = self.status.unwrap_or(200);
         let tail = match self.kept {
             Some(kept) => kept,
             None => self.tail(),
         };
-        let mut body = Vec::with_capacity(tail.len() + 64);
-        body.extend_from_slice(b"{\"request_id\":");
+        let mut body = Buffer::new(tail.len() + 64);
+        body.push(b"{\"request_id\":");
         push_text(&mut body, request_id);
-        body.push(b',');
-        body.extend_from_slice(tail.expose());
-        body.extend_from_slice(b"}\n");
-        respond(status, body)
+        body.push(b",");
+        body.push(tail.expose());
+        body.push(b"}\n");
+        respond(status, body.into())
     }
 }
 
-fn push_text(out: &mut Vec<u8>, text: &str) {
-    out.extend_from_slice(Value::String(text.to_owned()).to_string().as_bytes());
+/// A value's JSON text; the value is wiped.
+pub(crate) fn text_of(value: Value) -> SecretValue {
+    // Writing a value of ours into memory has no way to fail.
+    wiped::json(Tree::from(value).expose()).unwrap_or_else(|_| SecretValue::from("null"))
 }
 
-fn respond(status: u16, body: Vec<u8>) -> Response<Body> {
+fn push_text(out: &mut Buffer, text: &str) {
+    out.push(Value::String(text.to_owned()).to_string().as_bytes());
+}
+
+/// A body that is wiped when it is sent, or when nobody waits for it any more.
+struct Sent(SecretValue);
+
+impl AsRef<[u8]> for Sent {
+    fn as_ref(&self) -> &[u8] {
+        self.0.expose()
+    }
+}
+
+fn respond(status: u16, body: SecretValue) -> Response<Body> {
     let has_body = !body.is_empty();
-    let mut response = Response::new(Body::from(body));
+    let mut response = Response::new(Body::from(Bytes::from_owner(Sent(body))));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -156,7 +176,7 @@ impl ApiError {
     /// As HTTP.
     pub(crate) fn into_response(self) -> Response<Body> {
         let errors = if self.text.is_empty() { Vec::new() } else { vec![self.text] };
-        respond(self.status, json!({ "errors": errors }).to_string().into_bytes())
+        respond(self.status, SecretValue::from(json!({ "errors": errors }).to_string()))
     }
 }
 
@@ -180,13 +200,13 @@ impl From<identity::Response> for Answer {
                 if response.secrets.is_empty() {
                     Payload::Open(Value::Object(data))
                 } else {
-                    Payload::Secret(SecretValue::from(Value::Object(data).to_string()))
+                    Payload::Secret(text_of(Value::Object(data)))
                 }
             }),
-            auth: auth.map(|a| SecretValue::from(a.expose_json().to_string())),
+            auth: auth.map(|a| text_of(a.expose_json())),
             auth_accessor: auth.map(|a| a.accessor.clone()),
             warnings: response.warnings,
-            raw: response.raw,
+            raw: response.raw.map(Tree::from),
             ..Self::default()
         }
     }

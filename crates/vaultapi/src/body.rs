@@ -3,8 +3,12 @@
 //! Who asks is known before anything is read. Bodies of those who are nobody yet are counted apart, so
 //! that they cannot keep others' out.
 
-use crate::error::{ApiError, Result};
+use crate::{
+    error::{ApiError, Result},
+    parse,
+};
 use axum::body::{Body, HttpBody};
+use credentialflow_identity::wiped::Buffer;
 use serde_json::{Map, Value};
 use std::{pin::Pin, sync::Arc, time::Duration};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -27,8 +31,6 @@ impl Limits {
     pub(crate) const OPEN: Self = Self { largest: 64 << 10, elements: 1_000, wait: Duration::from_secs(15) };
 }
 
-/// Objects and lists within one another.
-const DEEPEST: usize = 64;
 /// Bytes of memory counted for one element of parsed JSON.
 const ELEMENT: usize = 64;
 
@@ -61,83 +63,27 @@ pub(crate) async fn read(body: Body, limits: &Limits, memory: &Memory) -> Result
     let mut held = Held::default();
     let bytes = tokio::time::timeout(limits.wait, collect(body, limits, memory, &mut held));
     let bytes = bytes.await.map_err(|_| ApiError::new(408, "the request did not come in time"))??;
-    if bytes.iter().all(u8::is_ascii_whitespace) {
-        return Ok((Map::new(), held));
-    }
-    let elements = measure(&bytes, limits.elements)?;
-    memory.take(&mut held, elements * ELEMENT)?;
-    match serde_json::from_slice(&bytes) {
-        Ok(Value::Object(map)) => Ok((map, held)),
-        Ok(Value::Null) => Ok((Map::new(), held)),
-        _ => Err(ApiError::invalid("error parsing JSON: the body must be one JSON object")),
-    }
+    let fields = parse::fields(&bytes, limits.elements, |elements| memory.take(&mut held, elements * ELEMENT))?;
+    Ok((fields, held))
 }
 
-async fn collect(mut body: Body, limits: &Limits, memory: &Memory, held: &mut Held) -> Result<Wiped> {
+async fn collect(mut body: Body, limits: &Limits, memory: &Memory, held: &mut Held) -> Result<Buffer> {
     let too_large = || ApiError::new(413, "the request is too large");
     if body.size_hint().lower() > limits.largest as u64 {
         return Err(too_large());
     }
-    let mut bytes = Wiped(Vec::new());
+    let mut bytes = Buffer::new(usize::try_from(body.size_hint().lower()).unwrap_or_default());
     while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
         let frame = frame.map_err(|_| ApiError::invalid("the request ended early"))?;
         let Ok(chunk) = frame.into_data() else { continue };
-        if bytes.0.len() + chunk.len() > limits.largest {
+        if bytes.len() + chunk.len() > limits.largest {
             return Err(too_large());
         }
         // Once as it came, once more as fields.
         memory.take(held, 2 * chunk.len())?;
-        bytes.0.extend_from_slice(&chunk);
+        bytes.push(&chunk);
     }
     Ok(bytes)
-}
-
-/// What came in: it may be secret.
-struct Wiped(Vec<u8>);
-
-impl std::ops::Deref for Wiped {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl Drop for Wiped {
-    fn drop(&mut self) {
-        drop(credentialflow_model::SecretValue::new(std::mem::take(&mut self.0)));
-    }
-}
-
-/// Counts the elements of JSON without building them; refuses what has too many, or is too deep. Text that
-/// is no JSON is counted as it comes: the parser refuses it.
-fn measure(json: &[u8], most: usize) -> Result<usize> {
-    let (mut elements, mut depth, mut in_text, mut escaped) = (1_usize, 0_usize, false, false);
-    for byte in json {
-        if in_text {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => in_text = false,
-                _ => {}
-            }
-            continue;
-        }
-        match byte {
-            b'"' => in_text = true,
-            b'[' | b'{' => {
-                depth += 1;
-                elements += 1;
-            }
-            b']' | b'}' => depth = depth.saturating_sub(1),
-            b',' | b':' => elements += 1,
-            _ => {}
-        }
-        if depth > DEEPEST || elements > most {
-            return Err(ApiError::invalid("error parsing JSON: the body has too many elements, or too many levels"));
-        }
-    }
-    Ok(elements)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Refusals, in the form and with the statuses that Vault's clients know.
 
+use crate::parse::Unreadable;
 use credentialflow_identity::IdentityError;
 use credentialflow_secrets::SecretsError;
 use credentialflow_store::StoreError;
@@ -37,6 +38,7 @@ impl ApiError {
     }
 
     pub(crate) fn no_handler(path: &str) -> Self {
+        let path = crate::parse::shown(path);
         Self::new(404, format!("no handler for route {path:?}. route entry not found."))
     }
 
@@ -71,6 +73,15 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
         next = source.source();
     }
     text
+}
+
+impl From<Unreadable> for ApiError {
+    fn from(error: Unreadable) -> Self {
+        match error {
+            Unreadable::Invalid(text) => Self::invalid(text),
+            Unreadable::Method => Self::new(405, ""),
+        }
+    }
 }
 
 impl From<SecretsError> for ApiError {

@@ -17,6 +17,7 @@ mod error;
 mod id_token;
 mod janitor;
 mod origin;
+mod parse;
 mod request;
 mod secret;
 mod serve;

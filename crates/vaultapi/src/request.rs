@@ -1,39 +1,21 @@
 //! A request, read and bounded: method, path, fields, token. Knows nothing of what a path means.
 
+pub(crate) use crate::parse::Verb;
 use crate::{
     body::{self, Held, Limits, Memory},
     error::{ApiError, Result},
-    origin,
+    origin, parse,
 };
 use axum::{body::Body, extract::ConnectInfo};
-use credentialflow_identity as identity;
+use credentialflow_identity::{self as identity, wiped::wipe};
 use credentialflow_model::SecretValue;
-use credentialflow_secrets::{engine::wipe, fields, uuid};
-use http::{HeaderMap, Method, header};
+use credentialflow_secrets::{fields, uuid};
+use http::{HeaderMap, HeaderValue};
 use serde_json::{Map, Value};
 use std::net::{IpAddr, SocketAddr};
-
-/// What is done to a path, before it is known whether something is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verb {
-    Read,
-    List,
-    Write,
-    Patch,
-    Delete,
-}
+use zeroize::Zeroize;
 
 impl Verb {
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::List => "list",
-            Self::Write => "write",
-            Self::Patch => "patch",
-            Self::Delete => "delete",
-        }
-    }
-
     /// As the policies and the identity room call it; `exists` decides between create and update.
     pub(crate) const fn operation(self, exists: bool) -> identity::Operation {
         match self {
@@ -67,6 +49,9 @@ pub(crate) struct Request {
 impl Drop for Request {
     fn drop(&mut self) {
         self.data.values_mut().for_each(wipe);
+        self.query.values_mut().for_each(wipe);
+        // The oldest paths carry tokens.
+        self.path.zeroize();
     }
 }
 
@@ -75,22 +60,21 @@ impl Request {
     pub(crate) fn head(request: http::Request<Body>) -> Result<(Self, Body)> {
         let (head, body) = request.into_parts();
         let path = head.uri.path().strip_prefix("/v1/").ok_or_else(|| ApiError::no_handler(head.uri.path()))?;
-        let path = decode(path, false)?;
-        if path.chars().any(|c| c == '\0' || c.is_control()) {
-            return Err(ApiError::invalid("the path has characters that nothing is named with"));
-        }
-        refuse_namespace(&head.headers)?;
-        let query = query(head.uri.query().unwrap_or_default())?;
-        let verb = verb(&head.method, &query)?;
+        let path = parse::path(path)?;
+        parse::namespace(head.headers.get("x-vault-namespace").map(HeaderValue::as_bytes))?;
+        let query = Wiped(parse::query(head.uri.query().unwrap_or_default())?);
+        let verb = parse::verb(head.method.as_str(), &query.0)?;
         if !matches!(verb, Verb::Read | Verb::List) {
             origin::check(&head.headers)?;
         }
         let source = head.extensions.get::<ConnectInfo<SocketAddr>>().map(|c| c.0.ip());
         let wrap_ttl = wrap_ttl(&head.headers)?;
-        let token = token(&head.headers);
+        let given = |name| head.headers.get(name).map(HeaderValue::as_bytes);
+        let token = parse::token(given("x-vault-token"), given("authorization"));
+        let id = uuid()?;
+        let query = query.take();
         let data = if matches!(verb, Verb::Write | Verb::Patch) { Map::new() } else { query.clone() };
-        let held = Held::default();
-        Ok((Self { id: uuid()?, verb, path, data, query, token, wrap_ttl, source, held }, body))
+        Ok((Self { id, verb, path, data, query, token, wrap_ttl, source, held: Held::default() }, body))
     }
 
     /// Reads the body's fields, within `limits` and what `memory` has left. The query's go before them where
@@ -104,35 +88,6 @@ impl Request {
     }
 }
 
-fn verb(method: &Method, query: &Map<String, Value>) -> Result<Verb> {
-    Ok(match method.as_str() {
-        "GET" if query.get("list").is_some_and(|v| matches!(v.as_str(), Some("true" | "1"))) => Verb::List,
-        "GET" | "HEAD" => Verb::Read,
-        "LIST" => Verb::List,
-        "POST" | "PUT" => Verb::Write,
-        "PATCH" => Verb::Patch,
-        "DELETE" => Verb::Delete,
-        _ => return Err(ApiError::new(405, "")),
-    })
-}
-
-/// The presented token: `X-Vault-Token`, or `Authorization: Bearer`.
-fn token(headers: &HeaderMap) -> Option<SecretValue> {
-    let given = headers.get("x-vault-token").and_then(|v| v.to_str().ok()).or_else(|| {
-        let text = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-        let (scheme, token) = text.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then_some(token)
-    });
-    given.map(str::trim).filter(|t| !t.is_empty()).map(SecretValue::from)
-}
-
-fn refuse_namespace(headers: &HeaderMap) -> Result<()> {
-    match headers.get("x-vault-namespace").map(|v| v.to_str().unwrap_or("?").trim_matches('/')) {
-        None | Some("" | "root") => Ok(()),
-        Some(_) => Err(ApiError::invalid("namespaces are not offered: leave X-Vault-Namespace away")),
-    }
-}
-
 fn wrap_ttl(headers: &HeaderMap) -> Result<Option<i64>> {
     let Some(text) = headers.get("x-vault-wrap-ttl") else { return Ok(None) };
     let seconds = text.to_str().ok().and_then(|t| fields::duration(t.trim()));
@@ -143,36 +98,19 @@ fn wrap_ttl(headers: &HeaderMap) -> Result<Option<i64>> {
     }
 }
 
-fn query(text: &str) -> Result<Map<String, Value>> {
-    text.split('&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            Ok((decode(name, true)?, Value::String(decode(value, true)?)))
-        })
-        .collect()
+/// Fields that are wiped also where the request is refused before it is whole.
+struct Wiped(Map<String, Value>);
+
+impl Wiped {
+    fn take(mut self) -> Map<String, Value> {
+        std::mem::take(&mut self.0)
+    }
 }
 
-/// `%XX` and, in a query, `+`.
-fn decode(text: &str, plus: bool) -> Result<String> {
-    let malformed = || ApiError::invalid("the address is malformed");
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while let Some(byte) = bytes.get(at) {
-        match byte {
-            b'%' => {
-                let digit = |at: usize| bytes.get(at).and_then(|b| char::from(*b).to_digit(16));
-                let (high, low) = digit(at + 1).zip(digit(at + 2)).ok_or_else(malformed)?;
-                out.push(u8::try_from(high * 16 + low).map_err(|_| malformed())?);
-                at += 2;
-            }
-            b'+' if plus => out.push(b' '),
-            byte => out.push(*byte),
-        }
-        at += 1;
+impl Drop for Wiped {
+    fn drop(&mut self) {
+        self.0.values_mut().for_each(wipe);
     }
-    String::from_utf8(out).map_err(|_| malformed())
 }
 
 #[cfg(test)]

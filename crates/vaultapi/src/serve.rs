@@ -6,7 +6,7 @@ use crate::{
     auth,
     body::Limits,
     error::{ApiError, Result},
-    id_token,
+    id_token, parse,
     request::{Request, Verb},
     secret,
     state::{Inner, Ready},
@@ -214,9 +214,9 @@ async fn refused(ready: &Ready, request: &Request, actor: Actor) -> Result<()> {
     Ok(())
 }
 
-/// The subject of audit events: the path below the API.
+/// The subject of audit events: the path below the API, without tokens that clients put there.
 pub(crate) fn subject(request: &Request) -> String {
-    format!("vault/{}", request.path)
+    format!("vault/{}", parse::shown(&request.path))
 }
 
 pub(crate) fn anonymous(request: &Request) -> Actor {

@@ -1,6 +1,7 @@
 //! The API over a real store, through its router: as a client sees it.
 
 mod bounds;
+mod guards;
 mod races;
 
 use crate::VaultApi;

@@ -1,13 +1,13 @@
 //! Response wrapping: answers kept for whoever holds a token that opens them once.
 
 use crate::{
-    answer::Answer,
+    answer::{Answer, text_of},
     error::{ApiError, Result},
     request::{Request, Verb},
     serve::{anonymous, detail, subject},
     state::Ready,
 };
-use credentialflow_identity::acl::Decision;
+use credentialflow_identity::{acl::Decision, wiped::Buffer};
 use credentialflow_model::{Actor, SecretValue};
 use credentialflow_secrets::{
     fields,
@@ -56,7 +56,9 @@ pub(crate) async fn keep(
         Some(kept) => kept,
         None => answer.tail(),
     };
-    let whole = SecretValue::new([b"{", tail.expose(), b"}"].concat());
+    let mut whole = Buffer::new(tail.len() + 2);
+    [b"{", tail.expose(), b"}"].iter().for_each(|part| whole.push(part));
+    let whole = SecretValue::from(whole);
     // Where a race is lost the answer must stay in hand, so this one is tried again by itself.
     for _ in 0..16 {
         let mut txn = ready.txn(actor.clone());
@@ -85,7 +87,7 @@ pub(crate) async fn keep(
         if let Some(wrapped) = &answer.auth_accessor {
             info["wrapped_accessor"] = Value::String(wrapped.clone());
         }
-        return Ok(Answer { wrap_info: Some(SecretValue::from(info.to_string())), ..Answer::default() });
+        return Ok(Answer { wrap_info: Some(text_of(info)), ..Answer::default() });
     }
     Err(ApiError::new(503, "others were first again and again; try again"))
 }
@@ -163,7 +165,7 @@ async fn opened(ready: &Ready, request: &Request, what: &str) -> Result<Answer> 
         txn.commit().await?;
         let mut info = info;
         info["token"] = Value::from(token.expose_str());
-        return Ok(Answer { wrap_info: Some(SecretValue::from(info.to_string())), ..Answer::default() });
+        return Ok(Answer { wrap_info: Some(text_of(info)), ..Answer::default() });
     }
     txn.audit("response.unwrap", &subject(request), detail(request));
     txn.commit().await?;

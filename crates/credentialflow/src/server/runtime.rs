@@ -11,10 +11,11 @@ use anyhow::Context;
 use bytes::Bytes;
 use credentialflow_egress::{Connector, Guard, PrivateHosts, Refused};
 use credentialflow_identity::ports::{Boxed, Web, WebRequest};
+use credentialflow_model::SecretValue;
 use credentialflow_store::Store;
 use credentialflow_vault::Vault;
 use credentialflow_vaultapi::VaultApi;
-use http::{Method, Request, Uri, header};
+use http::{HeaderValue, Method, Request, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
@@ -94,13 +95,18 @@ async fn ask(guard: &Guard, request: WebRequest, limit: usize) -> Result<Vec<u8>
     let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build(connector);
     let method = if request.form.is_some() { Method::POST } else { Method::GET };
     let mut question = Request::builder().method(method).uri(uri).header(header::ACCEPT, "application/json");
-    if let Some(value) = &request.authorization {
-        question = question.header(header::AUTHORIZATION, value);
+    if let Some(value) = request.authorization {
+        let value = HeaderValue::from_maybe_shared(secret(value)).map(|mut value| {
+            value.set_sensitive(true);
+            value
+        });
+        question =
+            question.header(header::AUTHORIZATION, value.map_err(|_| "the question cannot be written".to_owned())?);
     }
     if request.form.is_some() {
         question = question.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
     }
-    let body = Full::new(Bytes::from(request.form.unwrap_or_default()));
+    let body = Full::new(request.form.map(secret).unwrap_or_default());
     let question = question.body(body).map_err(|_| "the question cannot be written".to_owned())?;
     let answer = client.request(question).await.map_err(|error| match Refused::within(&error) {
         Some(refused) => refused.to_string(),
@@ -112,6 +118,17 @@ async fn ask(guard: &Guard, request: WebRequest, limit: usize) -> Result<Vec<u8>
     }
     let body = Limited::new(answer.into_body(), limit).collect().await;
     Ok(body.map_err(|_| "the answer broke off or is too large".to_owned())?.to_bytes().to_vec())
+}
+
+/// A secret's own bytes, wiped when the last who sends them is done.
+fn secret(value: SecretValue) -> Bytes {
+    struct Owned(SecretValue);
+    impl AsRef<[u8]> for Owned {
+        fn as_ref(&self) -> &[u8] {
+            self.0.expose()
+        }
+    }
+    Bytes::from_owner(Owned(value))
 }
 
 fn tls(ca: Option<&str>) -> Result<rustls::ClientConfig, String> {

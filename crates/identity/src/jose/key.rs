@@ -64,6 +64,19 @@ impl KeySet {
         self.0.is_empty()
     }
 
+    /// For each key the one algorithm that is usual for its kind, or that its `alg` says: what counts where
+    /// nobody configured more.
+    pub fn usual_algorithms(&self) -> Vec<Algorithm> {
+        let mut all: Vec<Algorithm> = Vec::new();
+        for key in &self.0 {
+            let usual = key.algorithm.unwrap_or(key.material.usual());
+            if !all.contains(&usual) {
+                all.push(usual);
+            }
+        }
+        all
+    }
+
     /// The keys that may have signed: those for the algorithm, and of the named ones those with that name.
     pub(super) fn candidates(&self, algorithm: Algorithm, kid: Option<&str>) -> impl Iterator<Item = &Key> {
         self.0
@@ -163,6 +176,14 @@ impl Key {
 }
 
 impl Material {
+    const fn usual(&self) -> Algorithm {
+        match self {
+            Self::Rsa { .. } => Algorithm::RS256,
+            Self::Ec(own, _) => *own,
+            Self::Ed25519(_) => Algorithm::EdDSA,
+        }
+    }
+
     fn fits(&self, algorithm: Algorithm) -> bool {
         use Algorithm::{EdDSA, PS256, PS384, PS512, RS256, RS384, RS512};
         match self {

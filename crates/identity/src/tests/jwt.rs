@@ -2,8 +2,20 @@
 
 use super::world::*;
 use crate::{Mount, Operation, Response, Result};
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use aws_lc_rs::{
+    encoding::{AsDer, PublicKeyX509Der},
+    hmac,
+    rand::SystemRandom,
+    rsa::KeySize,
+    signature::{
+        ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RSA_PKCS1_SHA512,
+        RSA_PSS_SHA256, RsaEncoding, RsaKeyPair,
+    },
+};
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use serde_json::{Value, json};
 
 fn pair(seed: u8) -> Ed25519KeyPair {
@@ -193,12 +205,133 @@ async fn people_come_back_from_the_provider_with_a_code() {
     }
     let made = finish(&state, "the-code").await.unwrap();
     assert_eq!(made.auth.unwrap().metadata.unwrap()["role"], "dev");
-    let sent = world.web.asked.lock().unwrap().last().cloned().unwrap();
-    let form = String::from_utf8(sent.form.unwrap()).unwrap();
+    let sent = world.web.asked.lock().unwrap().pop().unwrap();
+    let form = sent.form.as_ref().unwrap().expose_str().unwrap();
     let verifier = form.split('&').find_map(|p| p.strip_prefix("code_verifier=")).unwrap();
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, verifier.as_bytes());
     assert_eq!(URL_SAFE_NO_PAD.encode(digest), challenge);
-    assert!(form.contains("code=the-code") && sent.authorization.unwrap().starts_with("Basic "));
+    let basic = format!("Basic {}", STANDARD.encode("us:client-secret-canary"));
+    assert!(form.contains("code=the-code") && sent.authorization.unwrap().expose_str() == Some(basic.as_str()));
     world.pass(600);
     assert_eq!(refusal(finish(&state, "c").await).0, 400, "a beginning lasts ten minutes");
+}
+
+/// A provider's P-256 key in PEM, and what signs by it.
+fn p256() -> (String, EcdsaKeyPair) {
+    let rng = SystemRandom::new();
+    let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &rng).unwrap();
+    let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref()).unwrap();
+    let mut spki = vec![0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08];
+    spki.extend([0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00]);
+    spki.extend(pair.public_key().as_ref());
+    (format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", STANDARD.encode(spki)), pair)
+}
+
+fn rsa() -> (String, RsaKeyPair) {
+    let pair = RsaKeyPair::generate(KeySize::Rsa2048).unwrap();
+    let spki = AsDer::<PublicKeyX509Der<'_>>::as_der(pair.public_key()).unwrap();
+    (format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", STANDARD.encode(spki.as_ref())), pair)
+}
+
+fn compact(alg: &str, sign: impl Fn(&[u8]) -> Vec<u8>) -> String {
+    let encode = |v: &Value| URL_SAFE_NO_PAD.encode(v.to_string());
+    let message = format!("{}.{}", encode(&json!({"alg": alg, "typ": "JWT"})), encode(&claims(json!({}))));
+    let signature = URL_SAFE_NO_PAD.encode(sign(message.as_bytes()));
+    format!("{message}.{signature}")
+}
+
+#[tokio::test]
+async fn algorithms_are_pinned_also_where_none_is_configured() {
+    let world = World::new().await;
+    let rng = SystemRandom::new();
+    let ((ec_pem, ec), (rsa_pem, rsa)) = (p256(), rsa());
+    let by_rsa = |alg: &str| {
+        let padding: &'static dyn RsaEncoding = match alg {
+            "RS256" => &RSA_PKCS1_SHA256,
+            "RS512" => &RSA_PKCS1_SHA512,
+            _ => &RSA_PSS_SHA256,
+        };
+        compact(alg, |message| {
+            let mut out = vec![0; rsa.public_modulus_len()];
+            rsa.sign(padding, &rng, message, &mut out).unwrap();
+            out
+        })
+    };
+    let by_ec = || compact("ES256", |message| ec.sign(&rng, message).unwrap().as_ref().to_vec());
+    // A public key as the secret of a symmetric algorithm, in every form an implementation could take.
+    let confused = |alg: &str, hash, secret: &[u8]| {
+        compact(alg, |message| hmac::sign(&hmac::Key::new(hash, secret), message).as_ref().to_vec())
+    };
+    let der = |pem: &str| STANDARD.decode(pem.lines().filter(|l| !l.starts_with('-')).collect::<String>()).unwrap();
+    let mut attacks =
+        vec![compact("none", |_| Vec::new()), compact("None", |_| Vec::new()), compact("", |_| Vec::new())];
+    for pem in [&rsa_pem, &ec_pem] {
+        for secret in [pem.as_bytes(), pem.trim_end().as_bytes(), &der(pem)] {
+            attacks.push(confused("HS256", hmac::HMAC_SHA256, secret));
+            attacks.push(confused("HS384", hmac::HMAC_SHA384, secret));
+            attacks.push(confused("HS512", hmac::HMAC_SHA512, secret));
+            attacks.push(confused("RS256", hmac::HMAC_SHA256, secret));
+            attacks.push(confused("ES256", hmac::HMAC_SHA256, secret));
+        }
+    }
+    // One kind's signature under the other's name.
+    attacks.push(compact("ES256", |m| {
+        let mut out = vec![0; rsa.public_modulus_len()];
+        rsa.sign(&RSA_PKCS1_SHA256, &rng, m, &mut out).unwrap();
+        out
+    }));
+    attacks.push(compact("RS256", |m| ec.sign(&rng, m).unwrap().as_ref().to_vec()));
+    attacks.push(compact("ES256", |_| vec![0; 64]));
+    for (config, accepted, refused) in [
+        (
+            json!({"jwt_validation_pubkeys": [rsa_pem]}),
+            vec![by_rsa("RS256")],
+            vec![by_rsa("RS512"), by_rsa("PS256"), by_ec()],
+        ),
+        (json!({"jwt_validation_pubkeys": [ec_pem]}), vec![by_ec()], vec![by_rsa("RS256")]),
+        (json!({"jwt_validation_pubkeys": [rsa_pem, ec_pem]}), vec![by_rsa("RS256"), by_ec()], vec![by_rsa("PS256")]),
+        (
+            json!({"jwt_validation_pubkeys": [rsa_pem], "jwt_supported_algs": ["PS256"]}),
+            vec![by_rsa("PS256")],
+            vec![by_rsa("RS256"), by_rsa("RS512")],
+        ),
+    ] {
+        write(&world, "config", config.clone()).await.unwrap();
+        write(&world, "role/dev", json!({"role_type": "jwt", "user_claim": "sub", "bound_audiences": "us"}))
+            .await
+            .unwrap();
+        let login = |token: &str| write(&world, "login", json!({"role": "dev", "jwt": token}));
+        for token in &accepted {
+            login(token).await.unwrap_or_else(|error| panic!("{config}: {error}"));
+        }
+        for token in refused.iter().chain(&attacks) {
+            assert_eq!(refusal(login(token).await).0, 400, "{config}: {token}");
+        }
+    }
+    // A key set or discovery: RS256 unless configured, whatever keys the provider offers.
+    world.web.put("https://keys.example", jwks(&[1]));
+    write(&world, "config", json!({"jwks_url": "https://keys.example"})).await.unwrap();
+    let presented = || signed(1, &claims(json!({})));
+    let told = refusal(write(&world, "login", json!({"role": "dev", "jwt": presented()})).await);
+    assert!(told.0 == 400 && told.1.contains("not allowed"), "{told:?}");
+    write(&world, "config", json!({"jwks_url": "https://keys.example", "jwt_supported_algs": "EdDSA"})).await.unwrap();
+    assert!(write(&world, "login", json!({"role": "dev", "jwt": presented()})).await.is_ok());
+}
+
+#[tokio::test]
+async fn the_client_secret_is_kept_as_it_was_given() {
+    let world = World::new().await;
+    provider(&world).await;
+    let secret = "with \"quotes\", \\ and é";
+    let config = json!({"oidc_discovery_url": ISSUER, "oidc_client_id": "us", "oidc_client_secret": secret});
+    write(&world, "config", config).await.unwrap();
+    let uri = "https://us.example/oidc/callback";
+    write(&world, "role/dev", json!({"user_claim": "sub", "allowed_redirect_uris": [uri]})).await.unwrap();
+    let begun = write(&world, "oidc/auth_url", json!({"redirect_uri": uri, "role": "dev"})).await.unwrap();
+    let url = data(&begun)["auth_url"].as_str().unwrap().to_owned();
+    let state = url.split('&').find_map(|p| p.strip_prefix("state=")).unwrap();
+    assert!(ask(&world, Operation::Read, "oidc/callback", json!({"state": state, "code": "c"})).await.is_err());
+    let sent = world.web.asked.lock().unwrap().pop().unwrap();
+    let encoded = "us:with%20%22quotes%22%2C%20%5C%20and%20%C3%A9";
+    assert_eq!(sent.authorization.unwrap().expose_str().unwrap(), format!("Basic {}", STANDARD.encode(encoded)));
 }

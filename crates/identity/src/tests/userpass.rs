@@ -3,6 +3,7 @@
 use super::world::*;
 use crate::{Operation, Response, Result};
 use serde_json::{Value, json};
+use std::net::IpAddr;
 
 async fn ask(world: &World, operation: Operation, path: &str, body: Value) -> Result<Response> {
     let token = (!path.starts_with("login")).then_some(world.root.as_str());
@@ -62,4 +63,57 @@ async fn guessing_locks_a_name_known_or_not_for_a_while() {
     world.pass(15 * 60);
     assert!(login(&world, "bob", "right").await.is_ok());
     assert_eq!(world.actions().await.iter().filter(|a| *a == "auth.refuse").count(), 10);
+}
+
+#[tokio::test]
+async fn guessing_locks_its_source_for_every_name_and_no_other_source() {
+    let world = World::new().await;
+    for name in ["bob", "eve"] {
+        ask(&world, Operation::Update, &format!("users/{name}"), json!({"password": "right"})).await.unwrap();
+    }
+    let from = |source: &str, name: &str, password: &str| {
+        let (world, source, path) = (&world, source.parse::<IpAddr>().unwrap(), format!("login/{name}"));
+        let body = json!({ "password": password });
+        async move { world.ask("userpass", &mount("userpass/"), None, Operation::Update, &path, body, Some(source)).await }
+    };
+    for guess in 0..100 {
+        // Another address of the same network, and a right password in between, are no way around it.
+        let source = format!("2001:db8::{guess:x}");
+        assert_eq!(refusal(from(&source, &format!("name{guess}"), "wrong").await).0, 400);
+        if guess == 50 {
+            assert!(from(&source, "eve", "right").await.is_ok());
+        }
+    }
+    assert_eq!(refusal(from("2001:db8::ffff", "bob", "right").await).0, 403);
+    assert!(from("2001:db8:0:1::1", "bob", "right").await.is_ok(), "others log in");
+    assert_eq!(world.actions().await.iter().filter(|a| *a == "auth.refuse").count(), 100);
+    world.pass(15 * 60);
+    assert!(from("2001:db8::1", "bob", "right").await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_guesses_at_the_same_moment_are_told_no_more_than_as_many_in_turn() {
+    let world = World::new().await;
+    ask(&world, Operation::Update, "users/bob", json!({"password": "right"})).await.unwrap();
+    let guesses = (0..40).map(|guess| {
+        let password = if guess == 39 { "right".to_owned() } else { guess.to_string() };
+        let world = &world;
+        async move { login(world, "bob", &password).await.map_err(|error| error.status()) }
+    });
+    let mut told: Vec<_> = Vec::new();
+    let mut running: Vec<_> = guesses.map(Box::pin).collect();
+    std::future::poll_fn(|cx| {
+        running.retain_mut(|guess| match guess.as_mut().poll(cx) {
+            std::task::Poll::Ready(done) => {
+                told.push(done.err());
+                false
+            }
+            std::task::Poll::Pending => true,
+        });
+        if running.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+    let wrong = told.iter().filter(|status| **status == Some(400)).count();
+    assert!(wrong <= 6, "{wrong} guesses were told apart from a lock");
+    assert!(told.contains(&Some(403)) && !told.contains(&None), "the last, right one came after the lock");
 }

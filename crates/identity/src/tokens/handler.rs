@@ -5,6 +5,7 @@ use crate::{Auth, Call, Core, IdentityError, Operation, Response, Result, fields
 use credentialflow_model::SecretValue;
 use credentialflow_store::TokenRow;
 use std::sync::Arc;
+use zeroize::Zeroizing;
 
 /// Accessors given by one list at most.
 const MOST_ACCESSORS: usize = 100_000;
@@ -24,7 +25,7 @@ pub(crate) async fn handle(core: &Core, call: &Call<'_>) -> Result<Response> {
             let token = given(&fields, rest)?;
             let row = by_id(core, &token).await?;
             let known = core.alive(&row).await?.ok_or(IdentityError::Denied("bad token"))?;
-            Ok(looked_up(core, &known, Some(token)))
+            Ok(looked_up(core, &known, Some(&token)))
         }
         ("lookup-accessor", op) if op.is_write() => {
             let row = by_accessor(core, &fields, rest).await?;
@@ -34,14 +35,14 @@ pub(crate) async fn handle(core: &Core, call: &Call<'_>) -> Result<Response> {
         ("renew", op) if op.is_write() => {
             let token = given(&fields, rest)?;
             let row = by_id(core, &token).await?;
-            renew(core, call, row, Some(token)).await
+            renew(core, call, row, Some(&token)).await
         }
         ("renew-self", op) if op.is_write() => {
             let Some(hash) = call.known_caller()?.id_hash() else {
                 return Err(IdentityError::invalid("batch tokens cannot be renewed"));
             };
             let row = core.store.token(hash).await?.ok_or(IdentityError::Denied("bad token"))?;
-            renew(core, call, row, call.presented.map(str::to_owned)).await
+            renew(core, call, row, call.presented).await
         }
         ("renew-accessor", op) if op.is_write() => {
             let row = by_accessor(core, &fields, rest).await?;
@@ -94,10 +95,10 @@ pub(crate) async fn handle(core: &Core, call: &Call<'_>) -> Result<Response> {
     }
 }
 
-fn given(fields: &Fields<'_>, in_path: &str) -> Result<String> {
+fn given(fields: &Fields<'_>, in_path: &str) -> Result<Zeroizing<String>> {
     match fields.text("token")?.filter(|t| !t.is_empty()) {
-        Some(token) => Ok(token),
-        None if !in_path.is_empty() => Ok(in_path.to_owned()),
+        Some(token) => Ok(Zeroizing::new(token)),
+        None if !in_path.is_empty() => Ok(Zeroizing::new(in_path.to_owned())),
         None => Err(IdentityError::invalid("missing token ID")),
     }
 }
@@ -123,11 +124,11 @@ async fn by_accessor(core: &Core, fields: &Fields<'_>, in_path: &str) -> Result<
 
 fn lookup_self(core: &Core, call: &Call<'_>) -> Result<Response> {
     let caller = call.known_caller()?;
-    Ok(looked_up(core, caller.token(), call.presented.map(str::to_owned)))
+    Ok(looked_up(core, caller.token(), call.presented))
 }
 
 /// The answer about a token, with the token itself where the asker had it.
-fn looked_up(core: &Core, token: &Token, id: Option<String>) -> Response {
+fn looked_up(core: &Core, token: &Token, id: Option<&str>) -> Response {
     let response = Response::data(token.lookup("", core.secs()));
     match id {
         Some(id) => response.with_secret("id", SecretValue::from(id)),
@@ -135,7 +136,7 @@ fn looked_up(core: &Core, token: &Token, id: Option<String>) -> Response {
     }
 }
 
-async fn renew(core: &Core, call: &Call<'_>, row: Arc<TokenRow>, presented: Option<String>) -> Result<Response> {
+async fn renew(core: &Core, call: &Call<'_>, row: Arc<TokenRow>, presented: Option<&str>) -> Result<Response> {
     let increment = Fields(call.data).seconds("increment")?.unwrap_or(0);
     let renewed = core.renew(&call.actor(), row, increment).await?;
     let auth: Auth = core.auth(SecretValue::from(presented.unwrap_or_default()), &renewed.token);

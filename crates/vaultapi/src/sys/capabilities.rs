@@ -9,6 +9,7 @@ use crate::{
 use credentialflow_identity::acl::Acl;
 use credentialflow_secrets::fields;
 use serde_json::{Map, Value, json};
+use zeroize::Zeroizing;
 
 /// Most paths in one question.
 const MOST: usize = 1000;
@@ -21,6 +22,7 @@ pub(super) async fn own(cx: &Context<'_>) -> Result<Answer> {
 pub(super) async fn of_token(cx: &Context<'_>) -> Result<Answer> {
     cx.only(&[Verb::Write])?;
     let token = fields::text(&cx.request.data, "token")?.ok_or_else(|| ApiError::invalid("missing token"))?;
+    let token = Zeroizing::new(token);
     told(cx, &*cx.ready.identity.acl_of_token(&token).await?)
 }
 

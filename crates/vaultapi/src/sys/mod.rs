@@ -9,7 +9,7 @@ mod rekey;
 mod seal;
 
 use crate::{
-    answer::Answer,
+    answer::{Answer, text_of},
     error::{ApiError, Result},
     request::{Request, Verb},
     serve::{authorize, looked},
@@ -17,7 +17,6 @@ use crate::{
     wrap,
 };
 use credentialflow_identity::{Authenticated, acl::Decision};
-use credentialflow_model::SecretValue;
 use credentialflow_secrets::{Payload, mounts::Side};
 use serde_json::{Value, json};
 
@@ -106,7 +105,7 @@ impl Context<'_> {
 async fn wrap_data(cx: &Context<'_>) -> Result<Answer> {
     cx.only(&[Verb::Write])?;
     let ttl = cx.request.wrap_ttl.ok_or_else(|| ApiError::invalid("endpoint requires response wrapping to be used"))?;
-    let data = Payload::Secret(SecretValue::from(Value::Object(cx.request.data.clone()).to_string()));
+    let data = Payload::Secret(text_of(Value::Object(cx.request.data.clone())));
     let answer = Answer { data: Some(data), ..Answer::default() };
     wrap::keep(cx.ready, cx.request, cx.caller.actor(), ttl, &cx.request.path, answer).await
 }

@@ -8,6 +8,7 @@ use crate::{
     state::{Inner, VERSION},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use credentialflow_identity::wiped::Buffer;
 use credentialflow_model::SecretValue;
 use credentialflow_secrets::fields;
 use credentialflow_vault::{
@@ -135,15 +136,21 @@ async fn init(api: &Inner, request: &Request) -> Result<Answer> {
     made.vault.seal();
     // Only now may the rest of the server look at it: it would find a vault that is sealed under its hands.
     api.initialized.send_replace(true);
-    let bytes: Vec<SecretValue> = made.shares.iter().filter_map(bytes_of).collect();
-    Ok(Answer::raw(json!({
-        "keys": bytes.iter().map(hex).collect::<Vec<_>>(),
-        "keys_base64": bytes.iter().map(|b| STANDARD.encode(b.expose())).collect::<Vec<_>>(),
-        "recovery_keys": null,
-        "recovery_keys_base64": null,
-        "root_token": root.client_token.expose_str(),
-        "admin_token": made.admin_token.expose_str(),
-    })))
+    let mut told = shown(&made.shares);
+    told["recovery_keys"] = Value::Null;
+    told["recovery_keys_base64"] = Value::Null;
+    told["root_token"] = root.client_token.expose_str().into();
+    told["admin_token"] = made.admin_token.expose_str().into();
+    Ok(Answer::raw(told))
+}
+
+/// Shares as they are shown once: `keys` and `keys_base64`. Moved into the value, not copied.
+pub(crate) fn shown(shares: &[SecretValue]) -> Value {
+    let bytes: Vec<SecretValue> = shares.iter().filter_map(bytes_of).collect();
+    let mut told = json!({});
+    told["keys"] = Value::Array(bytes.iter().map(|b| Value::String(hex(b))).collect());
+    told["keys_base64"] = Value::Array(bytes.iter().map(|b| Value::String(STANDARD.encode(b.expose()))).collect());
+    told
 }
 
 async fn unseal(api: &Inner, request: &Request) -> Result<Answer> {
@@ -185,13 +192,13 @@ pub(crate) fn read_share(key: &SecretValue) -> Result<Share, ShareError> {
 }
 
 /// The bytes of a share shown as text.
-pub(crate) fn bytes_of(share: &SecretValue) -> Option<SecretValue> {
+fn bytes_of(share: &SecretValue) -> Option<SecretValue> {
     Share::parse(share.expose_str()?).ok().map(|s| s.to_bytes())
 }
 
-pub(crate) fn hex(bytes: &SecretValue) -> String {
+fn hex(bytes: &SecretValue) -> String {
     use std::fmt::Write;
-    bytes.expose().iter().fold(String::new(), |mut out, b| {
+    bytes.expose().iter().fold(String::with_capacity(2 * bytes.len()), |mut out, b| {
         let _ = write!(out, "{b:02x}");
         out
     })
@@ -200,5 +207,12 @@ pub(crate) fn hex(bytes: &SecretValue) -> String {
 fn unhex(text: &str) -> Option<SecretValue> {
     let even = !text.is_empty() && text.len().is_multiple_of(2) && text.bytes().all(|b| b.is_ascii_hexdigit());
     let digits = |at: usize| u8::from_str_radix(text.get(at..at + 2)?, 16).ok();
-    even.then(|| (0..text.len()).step_by(2).map(digits).collect::<Option<Vec<u8>>>())?.map(SecretValue::new)
+    if !even {
+        return None;
+    }
+    let mut bytes = Buffer::new(text.len() / 2);
+    for at in (0..text.len()).step_by(2) {
+        bytes.push(&[digits(at)?]);
+    }
+    Some(bytes.into())
 }

@@ -2,14 +2,13 @@
 
 use super::{
     Context,
-    open::{bytes_of, hex, read_share},
+    open::{read_share, shown},
 };
 use crate::{
     answer::Answer,
     error::{ApiError, Result},
     request::Verb,
 };
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use credentialflow_model::SecretValue;
 use credentialflow_secrets::fields;
 use credentialflow_vault::{NewSeal, Rekey, RekeyAnswer, RekeyStage, RekeyStatus, SealInput, seal::shamir::Quorum};
@@ -81,17 +80,14 @@ async fn hand_in(cx: &Context<'_>, stage: RekeyStage) -> Result<Answer> {
     if shares.is_empty() && status.is_some() {
         return Ok(Answer::raw(progress(status)));
     }
-    let bytes: Vec<SecretValue> = shares.iter().filter_map(bytes_of).collect();
-    Ok(Answer::raw(json!({
-        "nonce": nonce,
-        "complete": true,
-        "keys": bytes.iter().map(hex).collect::<Vec<_>>(),
-        "keys_base64": bytes.iter().map(|b| STANDARD.encode(b.expose())).collect::<Vec<_>>(),
-        "pgp_fingerprints": null,
-        "backup": false,
-        "verification_required": verify,
-        "verification_nonce": if verify { nonce.clone() } else { String::new() },
-    })))
+    let mut told = shown(&shares);
+    told["nonce"] = nonce.as_str().into();
+    told["complete"] = true.into();
+    told["pgp_fingerprints"] = Value::Null;
+    told["backup"] = false.into();
+    told["verification_required"] = verify.into();
+    told["verification_nonce"] = if verify { nonce.into() } else { "".into() };
+    Ok(Answer::raw(told))
 }
 
 fn progress(status: Option<RekeyStatus>) -> Value {

@@ -4,12 +4,16 @@ use super::{role, secret_id};
 use crate::{
     Call, Core, IdentityError, Response, Result,
     fields::{Fields, within},
-    method,
+    method::{
+        self,
+        userpass::{Attempt, Proof},
+    },
     shelf::Kept,
     tokens::Login,
 };
 use credentialflow_store::Unit;
 use std::collections::BTreeMap;
+use zeroize::Zeroizing;
 
 /// One refusal for every reason that has to do with the two ids.
 fn refused() -> IdentityError {
@@ -19,17 +23,15 @@ fn refused() -> IdentityError {
 pub(super) async fn handle(core: &Core, call: &Call<'_>) -> Result<Response> {
     let fields = Fields(call.data);
     let role_id = fields.needed("role_id")?;
-    let secret = fields.text_or_empty("secret_id")?;
-    let source = call.source.map(|ip| ip.to_string()).unwrap_or_default();
-    // Per source, so that nobody can lock out a machine whose role id is known.
-    let who = format!("{}\0{role_id}\0{source}", call.mount.id);
-    if core.guard.is_locked(&who, core.secs()) {
+    let secret = Zeroizing::new(fields.text_or_empty("secret_id")?);
+    let attempt = Attempt::new(Proof::SecretId, call, &role_id);
+    if core.guard.is_locked(&attempt, core.secs()) {
         return Err(IdentityError::denied());
     }
     let answer = once(core, call, &role_id, &secret).await;
     match &answer {
-        Ok(_) => core.guard.forget(&who),
-        Err(IdentityError::Rejected(_)) => core.refuse(call, &who, &role_id).await?,
+        Ok(_) => core.guard.forget(&attempt),
+        Err(IdentityError::Rejected(_)) => core.refuse(call, &attempt, &role_id).await?,
         Err(_) => {}
     }
     answer

@@ -1,4 +1,9 @@
 //! The configuration of a mount: where keys come from, and which algorithms count.
+//!
+//! Without `jwt_supported_algs` the algorithms are still pinned, more narrowly than Vault does it for
+//! roles of type `jwt`: RS256 for a key set or discovery; for each given key the one that is usual for its
+//! kind (RSA: RS256, P-256: ES256, P-384: ES384, P-521: ES512, Ed25519: EdDSA). No symmetric algorithm can
+//! be configured, and `none` does not exist.
 
 use crate::{
     Call, Core, IdentityError, Operation, Response, Result, Shelf,
@@ -6,20 +11,43 @@ use crate::{
     jose::{Algorithm, KeySet},
     shelf::Kept,
 };
+use credentialflow_model::SecretValue;
 use credentialflow_store::{Expect, Unit};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use std::borrow::Cow;
 
 const PLACE: &str = "config";
 
-/// A configuration. The client secret is sealed with the rest and never told.
+/// A configuration.
+pub(super) struct Config {
+    pub(super) settings: Settings,
+    /// Empty where people do not log in over the provider's page. Sealed with the settings, never told.
+    pub(super) oidc_client_secret: SecretValue,
+}
+
+/// How a configuration is written: one object. The secret's name stays as it was.
+#[derive(Serialize)]
+struct Written<'a> {
+    #[serde(flatten)]
+    settings: &'a Settings,
+    oidc_client_secret: &'a str,
+}
+
+/// The secret of a written configuration, where it lies.
+#[derive(Deserialize)]
+struct WrittenSecret<'a> {
+    #[serde(borrow, default)]
+    oidc_client_secret: Cow<'a, str>,
+}
+
+/// What of a configuration may be told.
 #[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub(super) struct Config {
+pub(super) struct Settings {
     pub(super) oidc_discovery_url: String,
     pub(super) oidc_discovery_ca_pem: String,
     pub(super) oidc_client_id: String,
-    pub(super) oidc_client_secret: String,
     pub(super) oidc_response_mode: String,
     pub(super) oidc_response_types: Vec<String>,
     pub(super) jwks_url: String,
@@ -32,12 +60,6 @@ pub(super) struct Config {
     pub(super) namespace_in_state: bool,
 }
 
-impl std::fmt::Debug for Config {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Config").field("oidc_discovery_url", &self.oidc_discovery_url).finish_non_exhaustive()
-    }
-}
-
 /// Where a mount's keys come from.
 pub(super) enum Source {
     /// Given with the configuration.
@@ -48,15 +70,15 @@ pub(super) enum Source {
     Discovery(String, Option<String>),
 }
 
-impl Config {
-    /// The algorithms that count: those configured, else what fits the source of the keys.
-    pub(super) fn algorithms(&self) -> Vec<Algorithm> {
-        let named: Vec<Algorithm> = self.jwt_supported_algs.iter().filter_map(|n| Algorithm::parse(n)).collect();
-        match (named.is_empty(), self.jwt_validation_pubkeys.is_empty()) {
-            (false, _) => named,
-            // A given key fits few algorithms, all of its own kind.
-            (true, false) => Algorithm::ALL.to_vec(),
-            (true, true) => vec![Algorithm::RS256],
+impl Settings {
+    /// The algorithms that count: those configured, else the usual ones of the keys' source.
+    pub(super) fn algorithms(&self, source: &Source) -> Vec<Algorithm> {
+        if !self.jwt_supported_algs.is_empty() {
+            return self.jwt_supported_algs.iter().filter_map(|name| Algorithm::parse(name)).collect();
+        }
+        match source {
+            Source::Given(keys) => keys.usual_algorithms(),
+            Source::Jwks(..) | Source::Discovery(..) => vec![Algorithm::RS256],
         }
     }
 
@@ -79,11 +101,10 @@ impl Config {
 
     fn from_fields(fields: Fields<'_>) -> Result<Self> {
         let text = |name| fields.text_or_empty(name);
-        let config = Self {
+        Ok(Self {
             oidc_discovery_url: text("oidc_discovery_url")?.trim_end_matches('/').to_owned(),
             oidc_discovery_ca_pem: text("oidc_discovery_ca_pem")?,
             oidc_client_id: text("oidc_client_id")?,
-            oidc_client_secret: text("oidc_client_secret")?,
             oidc_response_mode: text("oidc_response_mode")?,
             oidc_response_types: fields.list("oidc_response_types")?.unwrap_or_default(),
             jwks_url: text("jwks_url")?,
@@ -95,19 +116,17 @@ impl Config {
             default_role: text("default_role")?.to_lowercase(),
             provider_config: fields.object("provider_config")?.unwrap_or_default(),
             namespace_in_state: fields.bool("namespace_in_state")?.unwrap_or(true),
-        };
-        config.check()?;
-        Ok(config)
+        })
     }
 
-    fn check(&self) -> Result<()> {
+    fn check(&self, has_secret: bool) -> Result<()> {
         let invalid = |text: &'static str| Err(IdentityError::invalid(text));
         let sources =
             [!self.oidc_discovery_url.is_empty(), !self.jwks_url.is_empty(), !self.jwt_validation_pubkeys.is_empty()];
         if sources.iter().filter(|given| **given).count() != 1 {
             return invalid("exactly one of 'jwt_validation_pubkeys', 'jwks_url' or 'oidc_discovery_url' must be set");
         }
-        if self.oidc_client_id.is_empty() != self.oidc_client_secret.is_empty() {
+        if self.oidc_client_id.is_empty() == has_secret {
             return invalid("both 'oidc_client_id' and 'oidc_client_secret' must be set for OIDC");
         }
         if !self.oidc_client_id.is_empty() && self.oidc_discovery_url.is_empty() {
@@ -150,25 +169,48 @@ impl Config {
     }
 }
 
+impl Config {
+    fn from_fields(fields: Fields<'_>) -> Result<Self> {
+        let oidc_client_secret = SecretValue::from(fields.text_or_empty("oidc_client_secret")?);
+        let settings = Settings::from_fields(fields)?;
+        settings.check(!oidc_client_secret.is_empty())?;
+        Ok(Self { settings, oidc_client_secret })
+    }
+
+    fn put(&self, shelf: &Shelf, unit: &mut Unit) -> Result<()> {
+        let oidc_client_secret = self.oidc_client_secret.expose_str().unwrap_or_default();
+        shelf.put(unit, PLACE, &Written { settings: &self.settings, oidc_client_secret }, Expect::Anything)
+    }
+}
+
 /// A mount's configuration.
-pub(super) async fn needed(shelf: &Shelf) -> Result<Kept<Config>> {
-    shelf.get(PLACE).await?.ok_or_else(|| IdentityError::invalid("could not load configuration"))
+pub(super) async fn needed(shelf: &Shelf) -> Result<Config> {
+    let missing = || IdentityError::invalid("could not load configuration");
+    let plain = shelf.open(PLACE).await?.ok_or_else(missing)?.value;
+    let unreadable = |e| IdentityError::Internal(Box::new(e));
+    let settings = serde_json::from_slice(plain.expose()).map_err(unreadable)?;
+    let secret: WrittenSecret<'_> = serde_json::from_slice(plain.expose()).map_err(unreadable)?;
+    let oidc_client_secret = match secret.oidc_client_secret {
+        Cow::Borrowed(text) => SecretValue::from(text),
+        Cow::Owned(text) => SecretValue::from(text),
+    };
+    Ok(Config { settings, oidc_client_secret })
 }
 
 pub(super) async fn handle(core: &Core, call: &Call<'_>) -> Result<Response> {
     let shelf = core.shelf(call.mount);
     match call.operation {
         Operation::Read => {
-            let config: Kept<Config> = shelf.get(PLACE).await?.ok_or_else(IdentityError::missing)?;
+            let config: Kept<Settings> = shelf.get(PLACE).await?.ok_or_else(IdentityError::missing)?;
             Ok(Response::data(config.value.describe()))
         }
         Operation::Create | Operation::Update | Operation::Patch => {
             let config = Config::from_fields(Fields(call.data))?;
             // What cannot be reached now would refuse every login later.
-            core.keys.check(core, &config.source()?).await?;
+            core.keys.check(core, &config.settings.source()?).await?;
             let mut unit = Unit::new(call.actor());
-            unit.audit("jwt.config.set", call.subject(PLACE), config.describe());
-            shelf.put(&mut unit, PLACE, &config, Expect::Anything)?;
+            unit.audit("jwt.config.set", call.subject(PLACE), config.settings.describe());
+            config.put(&shelf, &mut unit)?;
             core.submit(unit).await?;
             Ok(Response::empty())
         }

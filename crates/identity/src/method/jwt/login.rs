@@ -1,6 +1,6 @@
 //! `login`: a presented token is checked against keys, times and the role, and becomes ours.
 
-use super::config::{self, Config};
+use super::config::{self, Settings};
 use super::keys::refused;
 use super::role::{self, Role};
 use crate::{
@@ -13,6 +13,7 @@ use crate::{
 use credentialflow_store::Unit;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use zeroize::Zeroizing;
 
 /// What a token without `exp` or `nbf` gets, and how much clocks may differ, where the role says nothing.
 const LEEWAY: i64 = 150;
@@ -21,14 +22,14 @@ const CLOCK_SKEW: i64 = 60;
 pub(super) async fn handle(kind: &'static str, core: &Core, call: &Call<'_>) -> Result<Response> {
     let shelf = core.shelf(call.mount);
     let fields = Fields(call.data);
-    let config = config::needed(&shelf).await?.value;
+    let config = config::needed(&shelf).await?.settings;
     let name = role_name(&fields, &config)?;
     let known = role::get(&shelf, &name).await?;
     let known = known.ok_or_else(|| IdentityError::invalid(format!("role {name:?} could not be found")))?.value;
     if known.role_type != "jwt" {
         return Err(IdentityError::invalid("role with oidc role_type is not allowed"));
     }
-    let token = fields.text_or_empty("jwt")?;
+    let token = Zeroizing::new(fields.text_or_empty("jwt")?);
     if token.is_empty() {
         return Err(IdentityError::invalid("missing token"));
     }
@@ -40,16 +41,16 @@ pub(super) async fn handle(kind: &'static str, core: &Core, call: &Call<'_>) -> 
 }
 
 /// The role a request names, or the mount's usual one.
-pub(super) fn role_name(fields: &Fields<'_>, config: &Config) -> Result<String> {
+pub(super) fn role_name(fields: &Fields<'_>, config: &Settings) -> Result<String> {
     let name = fields.text_or_empty("role")?.to_lowercase();
     let name = if name.is_empty() { config.default_role.clone() } else { name };
     if name.is_empty() { Err(IdentityError::invalid("missing role")) } else { Ok(name) }
 }
 
 /// The claims of a token: signed, in time, of the right issuer, subject and audience.
-pub(super) async fn validated(core: &Core, config: &Config, role: &Role, token: &str) -> Result<Claims> {
+pub(super) async fn validated(core: &Core, config: &Settings, role: &Role, token: &str) -> Result<Claims> {
     let source = config.source()?;
-    let payload = core.keys.verify(core, &source, token, &config.algorithms()).await?;
+    let payload = core.keys.verify(core, &source, token, &config.algorithms(&source)).await?;
     let claims = Claims::parse(&payload).map_err(refused)?;
     let or = |given: i64, usual: i64| match given {
         0 => usual,

@@ -5,7 +5,7 @@
 //! PKCE verifier are derived from it under a key of ours, so that they need no memory that a flood of
 //! beginnings could fill. A code works once at its provider, a state ten minutes here.
 
-use super::config::{self, Config, Source};
+use super::config::{self, Config, Settings, Source};
 use super::{login, role};
 use crate::{Call, Core, IdentityError, Response, Result, fields::Fields, jose::Claims, ports::WebRequest};
 use aws_lc_rs::{constant_time::verify_slices_are_equal, digest};
@@ -16,7 +16,7 @@ use base64::{
 use credentialflow_model::SecretValue;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 use zeroize::Zeroizing;
 
 /// Seconds between beginning and end.
@@ -40,7 +40,7 @@ struct State {
 pub(super) async fn auth_url(core: &Core, call: &Call<'_>) -> Result<Response> {
     let shelf = core.shelf(call.mount);
     let fields = Fields(call.data);
-    let config = config::needed(&shelf).await?.value;
+    let config = config::needed(&shelf).await?.settings;
     let refused = Ok(Response::data(json!({ "auth_url": "" })));
     let redirect_uri = fields.needed("redirect_uri").map_err(|_| IdentityError::invalid("missing redirect_uri"))?;
     let name = login::role_name(&fields, &config)?;
@@ -85,6 +85,7 @@ pub(super) async fn auth_url(core: &Core, call: &Call<'_>) -> Result<Response> {
         query.push(("max_age", role.max_age.to_string()));
     }
     let joint = if provider.authorization_endpoint.contains('?') { '&' } else { '?' };
+    let query: Vec<(&str, &str)> = query.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let url = format!("{}{joint}{}", provider.authorization_endpoint, form(&query).as_str());
     // As Vault, which answers with what it has; the caller is told what is missing.
     let missing = provider.authorization_endpoint.is_empty();
@@ -107,23 +108,23 @@ pub(super) async fn callback(kind: &'static str, core: &Core, call: &Call<'_>) -
             return Err(IdentityError::invalid("invalid client_nonce"));
         }
     }
-    let code = fields.text_or_empty("code")?;
+    let code = Zeroizing::new(fields.text_or_empty("code")?);
     if code.is_empty() {
         return Err(IdentityError::invalid("OAuth code parameter not provided"));
     }
-    let config = config::needed(&shelf).await?.value;
+    let Config { settings, oidc_client_secret } = config::needed(&shelf).await?;
     let role = role::get(&shelf, &state.role).await?.ok_or_else(|| IdentityError::invalid("the role is gone"))?.value;
     if role.role_type != "oidc" || !allowed(&role.allowed_redirect_uris, &state.redirect_uri) {
         return Err(expired());
     }
-    let token = exchange(core, &config, &state, &text, &code).await?;
-    let claims = login::validated(core, &config, &role, &token).await?;
-    check_id_token(&claims, &config, &role, &nonce(core, &text)?, core.secs())?;
+    let token = exchange(core, &settings, &oidc_client_secret, &state, &text, &code).await?;
+    let claims = login::validated(core, &settings, &role, &token).await?;
+    check_id_token(&claims, &settings, &role, &nonce(core, &text)?, core.secs())?;
     login::finish(kind, core, call, &state.role, &role, &claims).await
 }
 
 /// OpenID Connect Core, 3.1.3.7: the token is for us, and for this login.
-fn check_id_token(claims: &Claims, config: &Config, role: &role::Role, nonce: &str, now: i64) -> Result<()> {
+fn check_id_token(claims: &Claims, config: &Settings, role: &role::Role, nonce: &str, now: i64) -> Result<()> {
     let invalid = |text: &'static str| Err(IdentityError::invalid(text));
     let audiences = claims.audiences();
     if !audiences.contains(&config.oidc_client_id.as_str()) {
@@ -147,31 +148,49 @@ fn check_id_token(claims: &Claims, config: &Config, role: &role::Role, nonce: &s
 }
 
 /// Gives the code for an ID token (RFC 6749, 4.1.3).
-async fn exchange(core: &Core, config: &Config, state: &State, text: &str, code: &str) -> Result<String> {
+async fn exchange(
+    core: &Core,
+    config: &Settings,
+    client_secret: &SecretValue,
+    state: &State,
+    text: &str,
+    code: &str,
+) -> Result<Zeroizing<String>> {
     let source = config.source()?;
     let Source::Discovery(_, pem) = &source else { return Err(IdentityError::invalid("OIDC needs discovery")) };
     let endpoint = core.keys.provider(core, &source).await?.token_endpoint.clone();
     let verifier = verifier(core, text)?;
     let body = form(&[
-        ("grant_type", "authorization_code".to_owned()),
-        ("code", code.to_owned()),
-        ("redirect_uri", state.redirect_uri.clone()),
-        ("code_verifier", verifier.as_str().to_owned()),
+        ("grant_type", "authorization_code"),
+        ("code", code),
+        ("redirect_uri", &state.redirect_uri),
+        ("code_verifier", &verifier),
     ]);
-    let pair = Zeroizing::new(format!("{}:{}", percent(&config.oidc_client_id), percent(&config.oidc_client_secret)));
+    let client_secret = client_secret.expose_str().unwrap_or_default();
+    let pair = joined(&[&percent(&config.oidc_client_id), ":", &percent(client_secret)]);
+    let mut authorization = Zeroizing::new(vec![0; 6 + pair.len().div_ceil(3) * 4]);
+    authorization[..6].copy_from_slice(b"Basic ");
+    let written = STANDARD.encode_slice(pair.as_bytes(), &mut authorization[6..]);
+    let written = written.map_err(|_| IdentityError::internal("a header could not be written"))?;
     let request = WebRequest {
         url: endpoint,
         ca_pem: pem.clone(),
-        form: Some(body.as_bytes().to_vec()),
-        authorization: Some(format!("Basic {}", STANDARD.encode(pair.as_bytes()))),
+        form: Some(SecretValue::from(body.as_str())),
+        authorization: Some(SecretValue::new(authorization[..6 + written].to_vec())),
     };
     let answer = core.web.ask(request, MAX_ANSWER, WAIT).await;
     let answer =
         SecretValue::new(answer.map_err(|e| IdentityError::Remote(format!("error exchanging oidc code: {e}").into()))?);
-    let answer: Value = serde_json::from_slice(answer.expose())
+    // What else the provider gives (access and refresh tokens) is passed over and not copied.
+    #[derive(Deserialize)]
+    struct Given<'a> {
+        #[serde(borrow, default)]
+        id_token: Option<Cow<'a, str>>,
+    }
+    let given: Given<'_> = serde_json::from_slice(answer.expose())
         .map_err(|_| IdentityError::Remote("error exchanging oidc code: the answer is not JSON".into()))?;
-    let token = answer.get("id_token").and_then(Value::as_str);
-    token.map(str::to_owned).ok_or_else(|| IdentityError::Remote("no id_token found in response.".into()))
+    let token = given.id_token.map(|token| Zeroizing::new(token.into_owned()));
+    token.ok_or_else(|| IdentityError::Remote("no id_token found in response.".into()))
 }
 
 /// Whether an address may be returned to: exactly one of those allowed; on the own machine with any port
@@ -219,21 +238,39 @@ fn verifier(core: &Core, state: &str) -> Result<Zeroizing<String>> {
 }
 
 /// `application/x-www-form-urlencoded`, which is also a URL's query.
-fn form(pairs: &[(&str, String)]) -> Zeroizing<String> {
-    let parts: Vec<String> = pairs.iter().map(|(name, value)| format!("{name}={}", percent(value))).collect();
-    Zeroizing::new(parts.join("&"))
+fn form(pairs: &[(&str, &str)]) -> Zeroizing<String> {
+    let mut out = Zeroizing::new(String::with_capacity(pairs.iter().map(|(n, v)| n.len() + 3 * v.len() + 2).sum()));
+    for (name, value) in pairs {
+        if !out.is_empty() {
+            out.push('&');
+        }
+        out.push_str(name);
+        out.push('=');
+        out.push_str(&percent(value));
+    }
+    out
 }
 
-fn percent(text: &str) -> String {
-    use std::fmt::Write;
-    text.bytes().fold(String::with_capacity(text.len()), |mut out, b| {
+/// One text of several, made in one piece.
+fn joined(parts: &[&str]) -> Zeroizing<String> {
+    let mut out = Zeroizing::new(String::with_capacity(parts.iter().map(|p| p.len()).sum()));
+    parts.iter().for_each(|part| out.push_str(part));
+    out
+}
+
+fn percent(text: &str) -> Zeroizing<String> {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    let mut out = Zeroizing::new(String::with_capacity(3 * text.len()));
+    for b in text.bytes() {
         if b.is_ascii_alphanumeric() || b"-._~".contains(&b) {
             out.push(char::from(b));
         } else {
-            let _ = write!(out, "%{b:02X}");
+            out.push('%');
+            out.push(char::from(DIGITS[usize::from(b >> 4)]));
+            out.push(char::from(DIGITS[usize::from(b & 15)]));
         }
-        out
-    })
+    }
+    out
 }
 
 #[cfg(test)]
@@ -257,6 +294,6 @@ mod tests {
         ] {
             assert_eq!(allowed(&uris, uri), expected, "{uri}");
         }
-        assert_eq!(form(&[("a", "x y&".to_owned()), ("b", "é".to_owned())]).as_str(), "a=x%20y%26&b=%C3%A9");
+        assert_eq!(form(&[("a", "x y&"), ("b", "é")]).as_str(), "a=x%20y%26&b=%C3%A9");
     }
 }

@@ -1,85 +1,205 @@
-//! Slows guessing down: after several failures a name is locked for a while.
+//! Slows guessing down: after several failures a name, or the address that guesses, is locked for a while.
 //!
-//! Counts are kept in memory of each node and bounded; the failures themselves are in the audit log.
+//! Counts are kept in the memory of each node, in tables of a fixed size; the failures themselves are in
+//! the audit log. Nothing that is counted is forgotten before its time, however many others come: where a
+//! part of a table is full, further ones share one count there, and are locked together rather than not at
+//! all.
 
 use crate::{Call, Core, Result};
 use credentialflow_store::Unit;
+use credentialflow_vault::seal::throttle::group;
 use hashbrown::HashMap;
 use serde_json::json;
-use std::sync::{Mutex, PoisonError};
+use std::{
+    hash::{BuildHasher, RandomState},
+    net::IpAddr,
+    sync::{Mutex, PoisonError},
+};
 
 /// Failures until a name is locked.
 const MOST: u32 = 5;
-/// How long it is locked, and how long a failure counts, seconds.
+/// Failures until a source address is locked, whatever names it tried; of IPv6 a /64 is one source.
+const MOST_OF_SOURCE: u32 = 100;
+/// How long a lock lasts, and how long a failure counts, seconds.
 const PERIOD: i64 = 15 * 60;
-/// Failures of one source that are written down within [`PERIOD`]; more are only counted.
+/// Failed AppRole logins of one source that are written down within [`PERIOD`]; more are only counted.
 const TOLD: u32 = 1000;
-/// Names kept; beyond it those that are not locked are forgotten.
-const KEPT: usize = 20_000;
+/// Parts of a table, and the names each remembers by themselves.
+const BUCKETS: u64 = 8192;
+const SLOTS: usize = 8;
 
-/// Failures by name, and by source.
-#[derive(Default)]
-pub(crate) struct Guard {
-    names: Mutex<HashMap<String, Failures>>,
-    sources: Mutex<HashMap<String, Failures>>,
+/// What somebody tries to get in by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Proof {
+    /// Guessable: locked by name and by source.
+    Password,
+    /// Not guessable: locked by name and source together, so that nobody can lock out a machine whose
+    /// role id is known, and machines that share an address are not locked out by one with an old secret.
+    SecretId,
 }
 
-#[derive(Clone, Copy)]
+/// One try: a proof for a name below a mount, from a source.
+pub(crate) struct Attempt {
+    proof: Proof,
+    name: String,
+    source: String,
+}
+
+impl Attempt {
+    pub(crate) fn new(proof: Proof, call: &Call<'_>, name: &str) -> Self {
+        Self { proof, name: format!("{}\0{name}", call.mount.id), source: source(call.source) }
+    }
+}
+
+fn source(address: Option<IpAddr>) -> String {
+    address.map(|ip| group(ip).to_string()).unwrap_or_default()
+}
+
+/// Failures by name, by source, and by both.
+#[derive(Default)]
+pub(crate) struct Guard {
+    names: Table,
+    sources: Table,
+    pairs: Table,
+    /// Failures that were written down, by source.
+    told: Table,
+}
+
+/// Failures after one more.
+struct Count {
+    failures: u32,
+    locked: bool,
+    /// Whether it is to be written down.
+    told: bool,
+}
+
+impl Guard {
+    /// Whether this try is not looked at.
+    pub(crate) fn is_locked(&self, attempt: &Attempt, now: i64) -> bool {
+        let Attempt { proof, name, source } = attempt;
+        match proof {
+            Proof::Password => {
+                self.names.failures(name, name, now) >= MOST
+                    || self.sources.failures(source, source, now) >= MOST_OF_SOURCE
+            }
+            Proof::SecretId => self.pairs.failures(source, name, now) >= MOST,
+        }
+    }
+
+    /// Forgets the failures of a name, after a success. Those of its source stay: whoever knows one
+    /// password must not guess at others by it.
+    pub(crate) fn forget(&self, attempt: &Attempt) {
+        match attempt.proof {
+            Proof::Password => self.names.forget(&attempt.name, &attempt.name),
+            Proof::SecretId => self.pairs.forget(&attempt.source, &attempt.name),
+        }
+    }
+
+    fn fail(&self, attempt: &Attempt, now: i64) -> Count {
+        let Attempt { proof, name, source } = attempt;
+        match proof {
+            Proof::Password => {
+                let failures = self.names.count(name, name, now);
+                let of_source = self.sources.count(source, source, now);
+                let locked = failures >= MOST || of_source >= MOST_OF_SOURCE;
+                Count { failures, locked, told: failures <= MOST && of_source <= MOST_OF_SOURCE }
+            }
+            Proof::SecretId => {
+                // All of a source lie in one bucket: a flood of role ids locks its own source.
+                let failures = self.pairs.count(source, name, now);
+                let told = failures <= MOST && self.told.count(source, source, now) <= TOLD;
+                Count { failures, locked: failures >= MOST, told }
+            }
+        }
+    }
+}
+
+/// Failures of those who failed lately. What `place` names decides where in the table something lies.
+#[derive(Default)]
+struct Table {
+    /// With keys of its own: nobody can choose names that fall together.
+    keys: RandomState,
+    buckets: Mutex<HashMap<u64, Bucket>>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Bucket {
+    slots: [Slot; SLOTS],
+    /// Of all that found no slot.
+    others: Failures,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Slot {
+    tag: u64,
+    failures: Failures,
+}
+
+#[derive(Clone, Copy, Default)]
 struct Failures {
     count: u32,
     last: i64,
 }
 
-impl Guard {
-    /// Whether a name is locked.
-    pub(crate) fn is_locked(&self, who: &str, now: i64) -> bool {
-        let map = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        map.get(who).is_some_and(|f| f.count >= MOST && now < f.last + PERIOD)
-    }
-
-    /// Forgets the failures of a name, after a success.
-    pub(crate) fn forget(&self, who: &str) {
-        self.names.lock().unwrap_or_else(PoisonError::into_inner).remove(who);
-    }
-
-    /// Counts a failure of a name; answers how many there are within the period.
-    fn fail(&self, who: &str, now: i64) -> u32 {
-        count(&mut self.names.lock().unwrap_or_else(PoisonError::into_inner), who, now)
-    }
-
-    /// Counts a failure of a source.
-    fn fail_source(&self, source: &str, now: i64) -> u32 {
-        count(&mut self.sources.lock().unwrap_or_else(PoisonError::into_inner), source, now)
+impl Failures {
+    /// How many count now.
+    const fn now(self, now: i64) -> u32 {
+        if now < self.last.saturating_add(PERIOD) { self.count } else { 0 }
     }
 }
 
-fn count(map: &mut HashMap<String, Failures>, who: &str, now: i64) -> u32 {
-    if map.len() >= KEPT {
-        // Locked names are not pushed out by a flood of others, unless all are locked.
-        let locked = |f: &Failures| f.count >= MOST && now < f.last + PERIOD;
-        map.retain(|_, f| locked(f));
-        if map.len() >= KEPT / 2 {
-            map.clear();
+impl Table {
+    fn find(&self, place: &str, who: &str) -> (u64, u64) {
+        (self.keys.hash_one(place) % BUCKETS, self.keys.hash_one((place, who)))
+    }
+
+    fn failures(&self, place: &str, who: &str, now: i64) -> u32 {
+        let (at, tag) = self.find(place, who);
+        let buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(bucket) = buckets.get(&at) else { return 0 };
+        let own = bucket.slots.iter().find(|slot| slot.tag == tag && slot.failures.now(now) > 0);
+        own.map_or(bucket.others, |slot| slot.failures).now(now)
+    }
+
+    /// One more; answers how many there are.
+    fn count(&self, place: &str, who: &str, now: i64) -> u32 {
+        let (at, tag) = self.find(place, who);
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let Bucket { slots, others } = buckets.entry(at).or_default();
+        let known = slots.iter().position(|slot| slot.tag == tag && slot.failures.now(now) > 0);
+        // Whoever gets a slot late may have failed before without one.
+        let free = || slots.iter().position(|slot| slot.failures.now(now) == 0);
+        let before = known.map_or(*others, |own| slots[own].failures).now(now);
+        let failures = match known.or(known.is_none().then(free).flatten()) {
+            Some(at) => {
+                slots[at].tag = tag;
+                &mut slots[at].failures
+            }
+            None => others,
+        };
+        *failures = Failures { count: before.saturating_add(1), last: now };
+        failures.count
+    }
+
+    fn forget(&self, place: &str, who: &str) {
+        let (at, tag) = self.find(place, who);
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bucket) = buckets.get_mut(&at) {
+            bucket.slots.iter_mut().filter(|slot| slot.tag == tag).for_each(|slot| *slot = Slot::default());
         }
     }
-    let known = map.entry_ref(who).or_insert(Failures { count: 0, last: now });
-    known.count = if now >= known.last + PERIOD { 1 } else { known.count.saturating_add(1) };
-    known.last = now;
-    known.count
 }
 
 impl Core {
     /// Counts a failed login and writes it down.
-    pub(crate) async fn refuse(&self, call: &Call<'_>, who: &str, name: &str) -> Result<()> {
-        let now = self.secs();
-        let count = self.guard.fail(who, now);
-        let source = call.source.map(|ip| ip.to_string()).unwrap_or_default();
-        if count > MOST || self.guard.fail_source(&source, now) > TOLD {
+    pub(crate) async fn refuse(&self, call: &Call<'_>, attempt: &Attempt, name: &str) -> Result<()> {
+        let count = self.guard.fail(attempt, self.secs());
+        if !count.told {
             return Ok(());
         }
         let mut unit = Unit::new(call.actor());
         let name: String = name.chars().take(128).collect();
-        let detail = json!({ "name": name, "failures": count, "locked": count >= MOST });
+        let detail = json!({ "name": name, "failures": count.failures, "locked": count.locked });
         unit.audit("auth.refuse", call.full_path(), detail);
         self.submit(unit).await?;
         Ok(())
@@ -90,21 +210,85 @@ impl Core {
 mod tests {
     use super::*;
 
+    fn attempt(proof: Proof, name: &str, source: &str) -> Attempt {
+        Attempt { proof, name: name.to_owned(), source: source.to_owned() }
+    }
+
+    fn fail(guard: &Guard, attempt: &Attempt, times: u32, now: i64) {
+        for _ in 0..times {
+            guard.fail(attempt, now);
+        }
+    }
+
+    fn slots(table: &Table) -> usize {
+        table.buckets.lock().unwrap_or_else(PoisonError::into_inner).len() * SLOTS
+    }
+
     #[test]
-    fn a_name_is_locked_for_a_while_and_a_flood_of_others_frees_it_not() {
+    fn a_name_is_locked_for_a_while_wherever_the_guesses_come_from() {
         let guard = Guard::default();
+        let bob = |from: u32| attempt(Proof::Password, "bob", &from.to_string());
         for i in 1..=MOST {
-            assert!(!guard.is_locked("a", 100));
-            assert_eq!(guard.fail("a", 100), i);
+            assert!(!guard.is_locked(&bob(0), 100));
+            assert_eq!(guard.fail(&bob(i), 100).failures, i);
         }
-        assert!(guard.is_locked("a", 100) && !guard.is_locked("b", 100));
-        for i in 0..3 * KEPT {
-            guard.fail(&format!("x{i}"), 200);
+        assert!(guard.is_locked(&bob(99), 100) && !guard.is_locked(&attempt(Proof::Password, "eve", "1"), 100));
+        assert!(guard.is_locked(&bob(0), 100 + PERIOD - 1) && !guard.is_locked(&bob(0), 100 + PERIOD));
+        assert_eq!(guard.fail(&bob(0), 100 + PERIOD).failures, 1);
+        guard.forget(&bob(0));
+        assert_eq!(guard.fail(&bob(0), 100 + PERIOD).failures, 1);
+    }
+
+    #[test]
+    fn a_source_is_locked_whatever_names_it_tries_and_a_success_does_not_free_it() {
+        let guard = Guard::default();
+        for i in 0..MOST_OF_SOURCE {
+            let tried = attempt(Proof::Password, &format!("user{i}"), "192.0.2.1");
+            assert!(!guard.is_locked(&tried, 100), "{i}");
+            guard.fail(&tried, 100);
+            guard.forget(&attempt(Proof::Password, "own", "192.0.2.1"));
         }
-        assert!(guard.names.lock().unwrap().len() <= KEPT + 1);
-        assert!(guard.is_locked("a", 100 + PERIOD - 1) && !guard.is_locked("a", 100 + PERIOD));
-        assert_eq!(guard.fail("a", 100 + PERIOD), 1);
-        guard.forget("a");
-        assert!(!guard.is_locked("a", 100));
+        assert!(guard.is_locked(&attempt(Proof::Password, "bob", "192.0.2.1"), 100));
+        assert!(!guard.is_locked(&attempt(Proof::Password, "bob", "192.0.2.2"), 100));
+        assert!(!guard.is_locked(&attempt(Proof::SecretId, "role", "192.0.2.1"), 100));
+        assert!(!guard.is_locked(&attempt(Proof::Password, "bob", "192.0.2.1"), 100 + PERIOD));
+        let ip = |text: &str| source(text.parse().ok());
+        assert_eq!(ip("2001:db8::1"), ip("2001:db8::ffff:1"), "one network of one customer");
+        assert_ne!(ip("2001:db8::1"), ip("2001:db8:0:1::1"));
+        assert_eq!(ip("::ffff:192.0.2.1"), ip("192.0.2.1"));
+    }
+
+    #[test]
+    fn no_flood_frees_a_lock_or_forgets_a_failure_and_memory_has_an_end() {
+        let guard = Guard::default();
+        let (locked, near) = (attempt(Proof::Password, "bob", "a"), attempt(Proof::Password, "eve", "a"));
+        fail(&guard, &locked, MOST, 100);
+        fail(&guard, &near, MOST - 1, 100);
+        // Names beyond all places, each locked as well.
+        for i in 0..3 * BUCKETS * SLOTS as u64 {
+            let other = attempt(Proof::Password, &format!("x{i}"), &format!("s{i}"));
+            guard.fail(&other, 200);
+        }
+        assert!(slots(&guard.names) <= BUCKETS as usize * SLOTS && slots(&guard.sources) <= BUCKETS as usize * SLOTS);
+        assert!(guard.is_locked(&locked, 100 + PERIOD - 1), "the lock stays");
+        assert_eq!(guard.fail(&near, 201).failures, MOST, "and so does every failure");
+        // Who finds no place is locked with the others of its part of the table, and not left alone.
+        let late = attempt(Proof::Password, "late", "late");
+        fail(&guard, &late, MOST, 202);
+        assert!(guard.is_locked(&late, 202));
+        assert!(!guard.is_locked(&late, 202 + PERIOD));
+    }
+
+    #[test]
+    fn a_flood_of_role_ids_locks_its_own_source_and_no_other() {
+        let guard = Guard::default();
+        for i in 0..100_000 {
+            guard.fail(&attempt(Proof::SecretId, &format!("x{i}"), "192.0.2.1"), 100);
+        }
+        assert!(guard.is_locked(&attempt(Proof::SecretId, "new", "192.0.2.1"), 100));
+        assert_eq!(slots(&guard.pairs), SLOTS);
+        let free =
+            (0..50u8).filter(|n| !guard.is_locked(&attempt(Proof::SecretId, "new", &format!("10.0.0.{n}")), 100));
+        assert!(free.count() >= 48, "others fall into the same part of the table by rare chance");
     }
 }

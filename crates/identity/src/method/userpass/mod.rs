@@ -1,8 +1,8 @@
 //! Userpass: people and scripts log in with a name and a password.
 //!
 //! Passwords are stored as Argon2id and checked off the runtime's threads, a few at a time. An unknown
-//! name costs as much as a wrong password, and after several failures a name is locked for a while,
-//! known or not.
+//! name costs as much as a wrong password. After 5 failures a name is locked for 15 minutes, known or
+//! not; after 100 whatever address they came from.
 
 mod guard;
 mod password;
@@ -16,7 +16,7 @@ use crate::{
     tokens::{Login, Token, TokenParams},
 };
 use credentialflow_store::{Expect, Unit};
-pub(crate) use guard::Guard;
+pub(crate) use guard::{Attempt, Guard, Proof};
 use password::Hashed;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -166,8 +166,8 @@ async fn write(
 }
 
 async fn login(core: &Core, call: &Call<'_>, name: &str) -> Result<Response> {
-    let who = format!("{}\0{name}", call.mount.id);
-    if core.guard.is_locked(&who, core.secs()) {
+    let attempt = Attempt::new(Proof::Password, call, name);
+    if core.guard.is_locked(&attempt, core.secs()) {
         return Err(IdentityError::denied());
     }
     let secret = Fields(call.data).secret("password")?;
@@ -176,11 +176,15 @@ async fn login(core: &Core, call: &Call<'_>, name: &str) -> Result<Response> {
         Err(_) => None,
     };
     let right = password::verify(user.as_ref().map(|u| u.value.password.clone()), secret).await?;
+    // Of many guesses at the same moment no more are told than of as many in turn.
+    if core.guard.is_locked(&attempt, core.secs()) {
+        return Err(IdentityError::denied());
+    }
     let Some(user) = user.filter(|_| right) else {
-        core.refuse(call, &who, name).await?;
+        core.refuse(call, &attempt, name).await?;
         return Err(IdentityError::Rejected("invalid username or password"));
     };
-    core.guard.forget(&who);
+    core.guard.forget(&attempt);
     let mut unit = Unit::new(call.actor());
     unit.read_entry(core.shelf(call.mount).space(), &place(name)?);
     let login = Login {
