@@ -4,22 +4,42 @@
 //! a revocation is first written down, then done, and tried again for as long as it fails, each lease
 //! by itself. What withdraws a login is kept with the lease. Two nodes do not work on one lease: each
 //! claims it first.
+//!
+//! A lease may be revoked while its login is being made. Then the lease stays until nobody can be
+//! making that login any more, whoever made it takes it away as soon as it sees that the lease is
+//! over, and where that one is gone, it is taken away at that time.
+//!
+//! `withdraw.rs` is how logins are taken away; static roles and administrators are in
+//! [`crate::engine::database`].
 
-use crate::engine::database::{Config, Databases, Role};
-use crate::{Mount, Result, SecretsError, Txn, identifier};
+#[cfg(test)]
+mod fault;
+mod withdraw;
+
+#[cfg(test)]
+pub(crate) use fault::Fault;
+
+use crate::engine::database::{self, Config, Databases, Deed, HIDDEN, Role};
+use crate::engine::{Engine, rabbitmq};
+use crate::{Mount, Reply, Result, SecretsError, Txn, identifier};
+use credentialflow_egress::PrivateHosts;
 use credentialflow_model::{Actor, SecretValue, Timestamp};
 use credentialflow_store::{Expect, LeaseRow, LeaseState, Op, Store};
-use credentialflow_targets::{Login, NewLogin, Statements, Target, password};
+use credentialflow_targets::{Login, NewLogin, Statements, password};
 use credentialflow_vault::{Sealed, Vault};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+pub use withdraw::Trouble;
 
-/// A login that is not ready after this was left behind by a crash.
+/// Nobody can be making a login any more when so many seconds have gone by: several times what a
+/// target may take, also for a statement that it goes on with after we hung up.
 const PENDING: i64 = 120;
+/// How often a change of one row is tried anew when others were first.
+pub(crate) const RACES: usize = 16;
 /// A claimed lease is left alone by others for so long, seconds.
 const CLAIM: i64 = 60;
 /// After so many failures a person should look; it is still tried, once an hour.
@@ -33,6 +53,12 @@ const PASSWORD: usize = 32;
 /// Everything about a lease that is sealed.
 #[derive(Clone, Serialize, Deserialize)]
 struct Body {
+    /// Whether the target has answered that the login is made, or is not. Until then it may appear.
+    #[serde(default = "yes")]
+    made: bool,
+    /// Why the last try to withdraw it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
     /// The mount's storage.
     space: String,
     database: String,
@@ -44,6 +70,10 @@ struct Body {
     /// No later than this.
     last_moment: Timestamp,
     renewed: Option<Timestamp>,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// What somebody who asks is told of a lease.
@@ -85,12 +115,25 @@ pub struct Holder {
     pub display_name: String,
 }
 
-/// The leases of an installation; one for a process.
+/// What came of a deed.
+#[derive(Debug)]
+pub enum Done {
+    /// A fresh login.
+    Issued(Issued),
+    /// Anything else.
+    Reply(Reply),
+}
+
+/// The leases of an installation, and whatever else is done at its databases; one for a process.
 pub struct Leases {
-    vault: Vault,
-    store: Store,
-    databases: Databases,
+    pub(crate) vault: Vault,
+    pub(crate) store: Store,
+    pub(crate) databases: Databases,
     pace: Mutex<HashMap<String, (f64, Instant)>>,
+    /// Where logins are being withdrawn, and where that failed lately because nobody answered.
+    places: withdraw::Places,
+    #[cfg(test)]
+    pub(crate) faults: fault::Faults,
 }
 
 impl fmt::Debug for Leases {
@@ -100,13 +143,80 @@ impl fmt::Debug for Leases {
 }
 
 impl Leases {
-    /// Over a vault and its store.
-    pub fn new(vault: Vault, store: Store) -> Self {
-        Self { vault, store, databases: Databases::default(), pace: Mutex::default() }
+    /// Over a vault and its store. `private`: hosts of described HTTP APIs that may be at private
+    /// addresses, which is the operator's to say.
+    pub fn new(vault: Vault, store: Store, private: PrivateHosts) -> Self {
+        Self {
+            vault,
+            store,
+            databases: Databases::new(private),
+            pace: Mutex::default(),
+            places: withdraw::Places::default(),
+            #[cfg(test)]
+            faults: fault::Faults::default(),
+        }
     }
 
-    fn txn(&self, actor: Actor) -> Txn {
+    pub(crate) fn txn(&self, actor: Actor) -> Txn {
         Txn::new(&self.vault, &self.store, actor)
+    }
+
+    /// Does what is asked of a database; `data` are the request's fields, `told` is for the audit log.
+    /// Must not be dropped half-way: run it in a task of its own.
+    pub async fn perform(
+        &self,
+        holder: &Holder,
+        mount: &Mount,
+        deed: &Deed,
+        data: &Map<String, Value>,
+        told: &Value,
+    ) -> Result<Done> {
+        match deed {
+            Deed::Login(role) => return self.issue(holder, mount, role).await.map(Done::Issued),
+            Deed::Configure(name) => self.configure(&holder.actor, mount, name, data, told).await,
+            Deed::WriteStatic(role) => self.write_static(&holder.actor, mount, role, data, told).await,
+            Deed::RotateStatic(role) => self.rotate_static(&holder.actor, mount, role).await,
+            Deed::RotateRoot(name) => self.rotate_root(&holder.actor, mount, name).await.map(|()| Reply::empty()),
+            Deed::Reset(name) => self.reset(&holder.actor, mount, name, told).await,
+        }
+        .map(Done::Reply)
+    }
+
+    async fn configure(
+        &self,
+        actor: &Actor,
+        mount: &Mount,
+        name: &str,
+        data: &Map<String, Value>,
+        told: &Value,
+    ) -> Result<Reply> {
+        let name = database::plain(name)?;
+        let broker = Engine::of(mount) == Some(Engine::Rabbitmq);
+        let completed;
+        let (data, plugin) = if broker {
+            completed = rabbitmq::connection(data)?;
+            (&completed, Some(rabbitmq::PLUGIN))
+        } else {
+            (data, None)
+        };
+        let mut txn = self.txn(actor.clone());
+        database::write_config(data, &mut txn, &mount.uuid, name, plugin, &self.databases.private).await?;
+        txn.audit("secret.write", &format!("vault/{}config/{name}", mount.path), told.clone());
+        txn.commit().await?;
+        self.places.forget(&mount.uuid, name);
+        Ok(Reply::empty())
+    }
+
+    async fn reset(&self, actor: &Actor, mount: &Mount, name: &str, told: &Value) -> Result<Reply> {
+        let mut txn = self.txn(actor.clone());
+        if !txn.entries(&mount.uuid).exists(&format!("config/{}", database::plain(name)?)).await? {
+            return Err(SecretsError::invalid(format!("there is no database named {name:?}")));
+        }
+        self.databases.forget(&mount.uuid, name);
+        self.places.forget(&mount.uuid, name);
+        txn.audit("database.reset", &format!("vault/{}config/{name}", mount.path), told.clone());
+        txn.commit().await?;
+        Ok(Reply::empty())
     }
 
     /// Makes a login by a role of a mount. Must not be dropped half-way: run it in a task of its own.
@@ -114,8 +224,10 @@ impl Leases {
         self.within_pace(&holder.accessor)?;
         let mut txn = self.txn(holder.actor.clone());
         let now = txn.now();
-        let role: Option<Role> = txn.entries(&mount.uuid).get_json(&format!("roles/{role_name}")).await?;
-        let role = role.ok_or_else(|| SecretsError::invalid(format!("unknown role: {role_name}")))?;
+        let role = match Engine::of(mount) {
+            Some(Engine::Rabbitmq) => rabbitmq::role(&mut txn, mount, role_name).await?,
+            _ => Role::load(&mut txn, mount, role_name).await?,
+        };
         let (config, target) = self.databases.get(&mut txn, &mount.uuid, &role.db_name).await?;
         if !config.allows(role_name) {
             return Err(SecretsError::invalid(format!("{role_name:?} is not an allowed role")));
@@ -126,6 +238,8 @@ impl Leases {
         let secret = password::generate(PASSWORD).map_err(|e| SecretsError::Internal(Box::new(e)))?;
         let id = format!("{}creds/{role_name}/{}", mount.path, identifier(24)?);
         let mut body = Body {
+            made: false,
+            problem: None,
             space: mount.uuid.clone(),
             database: role.db_name.clone(),
             role: role_name.to_owned(),
@@ -152,31 +266,38 @@ impl Leases {
         txn.op(Op::PutLease(row.clone(), Expect::Absent));
         txn.audit("lease.begin", &format!("leases/{id}"), json!({ "role": role_name, "login": name }));
         let revision = txn.commit().await?;
+        #[cfg(test)]
+        self.fault(Fault::LeaseBegun)?;
         let new = NewLogin { name: &name, password: &secret, expires: row.expires_at, statements: &body.statements };
         let made = match target.create(&new).await {
             Ok(made) => made,
             Err(error) => {
-                // Half of it may be there: withdrawn by the same rules as everything else.
-                let row = LeaseRow { revision, ..row };
-                if let Err(later) = self.begin_revoking(&holder.actor, &row).await {
-                    tracing::warn!(lease = %id, error = %later, "a failed login is withdrawn a little later");
-                }
+                // Half of it may be there; after a silence, all of it may still come.
+                body.made = !error.is_transient();
+                self.give_up(&holder.actor, &row, body, &*target).await;
                 return Err(SecretsError::invalid(format!("the database did not make the login: {error}")));
             }
         };
+        #[cfg(test)]
+        self.fault(Fault::LoginMade)?;
         body.login.handle = made.handle;
+        body.made = true;
         let secret = made.password.unwrap_or(secret);
-        let mut txn = self.txn(holder.actor.clone());
-        let active = LeaseRow {
-            state: LeaseState::Active,
-            next_attempt: row.expires_at,
-            sealed: self.sealed(&id, &body)?,
-            ..row
+        let done = async {
+            let mut txn = self.txn(holder.actor.clone());
+            let sealed = self.sealed(&id, &body)?;
+            let active = LeaseRow { state: LeaseState::Active, next_attempt: row.expires_at, sealed, ..row.clone() };
+            txn.op(Op::PutLease(active, Expect::Revision(revision)));
+            txn.audit("lease.issue", &format!("leases/{id}"), json!({ "role": role_name, "login": name, "ttl": ttl }));
+            txn.commit().await
         };
-        txn.op(Op::PutLease(active, Expect::Revision(revision)));
-        txn.audit("lease.issue", &format!("leases/{id}"), json!({ "role": role_name, "login": name, "ttl": ttl }));
-        // Where this fails the lease stays pending, and the login is withdrawn.
-        txn.commit().await?;
+        if let Err(error) = done.await {
+            self.give_up(&holder.actor, &row, body, &*target).await;
+            return Err(match error {
+                SecretsError::Raced => SecretsError::invalid("the lease was revoked while its login was made"),
+                other => other,
+            });
+        }
         let data = json!({ "username": name, "password": secret.expose_str() }).to_string();
         Ok(Issued { id, ttl, data: SecretValue::from(data) })
     }
@@ -207,6 +328,9 @@ impl Leases {
 
     async fn live(&self, id: &str) -> Result<Option<LeaseRow>> {
         let now = self.store.now();
+        if id.starts_with(HIDDEN) {
+            return Ok(None);
+        }
         let row = self.store.lease(id).await?;
         Ok(row.filter(|r| r.state == LeaseState::Active && r.expires_at.is_none_or(|end| end > now)))
     }
@@ -214,7 +338,9 @@ impl Leases {
     /// The names one level below a prefix of the ids.
     pub async fn list(&self, prefix: &str) -> Result<Vec<String>> {
         let prefix = if prefix.is_empty() || prefix.ends_with('/') { prefix.to_owned() } else { format!("{prefix}/") };
-        Ok(self.store.lease_children(&prefix, "", 100_000).await?)
+        let mut names = self.store.lease_children(&prefix, "", 100_000).await?;
+        names.retain(|name| !name.starts_with(HIDDEN));
+        Ok(names)
     }
 
     /// Lets a lease live on for `increment` seconds from now (0: as long as it was given), no longer than
@@ -241,138 +367,19 @@ impl Leases {
         Ok(Some(told(&renewed, &body, now)))
     }
 
-    /// Withdraws a login. `false`: there is no such lease. When the database cannot be reached the
-    /// revocation stands and is tried again; the error tells so.
-    pub async fn revoke(&self, actor: &Actor, id: &str) -> Result<bool> {
-        let Some(row) = self.store.lease(id).await? else { return Ok(false) };
-        let row = self.begin_revoking(actor, &row).await?;
-        self.withdraw(actor, row).await?;
-        Ok(true)
-    }
-
-    /// Withdraws every login whose lease's id begins so; tells how many. One that fails does not keep
-    /// the others waiting, and is tried again by itself.
-    pub async fn revoke_prefix(&self, actor: &Actor, prefix: &str) -> Result<usize> {
-        let (mut after, mut done, mut failed) = (String::new(), 0, None);
-        loop {
-            let page = self.store.leases_by_prefix(prefix, &after, 200).await?;
-            let Some(last) = page.last() else { break };
-            after.clone_from(&last.id);
-            for row in page {
-                let id = row.id.clone();
-                match self.revoke(actor, &id).await {
-                    Ok(_) => done += 1,
-                    Err(SecretsError::Sealed) => return Err(SecretsError::Sealed),
-                    Err(error) => failed = Some(error),
-                }
-            }
-        }
-        failed.map_or(Ok(done), Err)
-    }
-
-    /// Forgets leases without withdrawing their logins, for databases that are gone.
-    pub async fn forget(&self, actor: &Actor, prefix: &str) -> Result<usize> {
-        let mut done = 0;
-        loop {
-            let page = self.store.leases_by_prefix(prefix, "", 200).await?;
-            if page.is_empty() {
-                return Ok(done);
-            }
-            let mut txn = self.txn(actor.clone());
-            for row in &page {
-                txn.op(Op::DeleteLease(row.id.clone(), Expect::Anything));
-            }
-            txn.audit("lease.forget", &format!("leases/{prefix}"), json!({ "count": page.len() }));
-            txn.commit().await?;
-            done += page.len();
-        }
-    }
-
-    /// Does what is due: withdraws logins whose time is over, and those that could not be withdrawn
-    /// before. Tells how many were looked at. To be called every second, and again while it finds many.
-    pub async fn work(self: &Arc<Self>, most: u32) -> Result<usize> {
-        let actor = Actor::system("leases");
-        let due = self.store.leases_due(self.store.now(), most).await?;
-        let found = due.len();
-        let mut tasks = tokio::task::JoinSet::new();
-        for row in due {
-            if tasks.len() >= 16 {
-                tasks.join_next().await;
-            }
-            let (leases, actor) = (self.clone(), actor.clone());
-            tasks.spawn(async move {
-                let id = row.id.clone();
-                // Lost to another node, or failed: both are looked at again when they are due.
-                let done = match leases.begin_revoking(&actor, &row).await {
-                    Ok(row) => leases.withdraw(&actor, row).await,
-                    Err(error) => Err(error),
-                };
-                if let Err(error) = done {
-                    tracing::warn!(lease = %id, %error, "a login could not be withdrawn; it is tried again");
-                }
-            });
-        }
-        while tasks.join_next().await.is_some() {}
-        Ok(found)
-    }
-
-    /// Writes down that a login is to be withdrawn, and claims it for a while.
-    async fn begin_revoking(&self, actor: &Actor, row: &LeaseRow) -> Result<LeaseRow> {
-        let mut txn = self.txn(actor.clone());
-        let state = if row.state == LeaseState::Stuck { LeaseState::Stuck } else { LeaseState::Revoking };
-        let claimed = LeaseRow { state, next_attempt: Some(after(txn.now(), CLAIM)), ..row.clone() };
-        txn.op(Op::PutLease(claimed.clone(), Expect::Revision(row.revision)));
-        txn.audit("lease.revoke", &format!("leases/{}", row.id), json!({ "attempt": row.attempts + 1 }));
-        let revision = txn.commit().await?;
-        Ok(LeaseRow { revision, ..claimed })
-    }
-
-    async fn withdraw(&self, actor: &Actor, row: LeaseRow) -> Result<()> {
-        let body = self.body(&row)?;
-        let mut txn = self.txn(actor.clone());
-        let done = match self.databases.get(&mut txn, &body.space, &body.database).await {
-            Ok((_, target)) => withdrawn(&*target, &body).await,
-            Err(error) => Err(error),
-        };
-        let mut txn = self.txn(actor.clone());
-        let subject = format!("leases/{}", row.id);
-        match done {
-            Ok(()) => {
-                txn.op(Op::DeleteLease(row.id.clone(), Expect::Revision(row.revision)));
-                txn.audit("lease.end", &subject, json!({ "role": body.role, "login": body.login.name }));
-                txn.commit().await?;
-                Ok(())
-            }
-            Err(error) => {
-                let attempts = row.attempts.saturating_add(1);
-                let state = if attempts >= STUCK { LeaseState::Stuck } else { LeaseState::Revoking };
-                let wait = (5i64 << attempts.min(10)).min(3600);
-                let next = Some(after(txn.now(), wait));
-                txn.op(Op::PutLease(
-                    LeaseRow { state, attempts, next_attempt: next, ..row.clone() },
-                    Expect::Revision(row.revision),
-                ));
-                txn.audit("lease.revoke_failed", &subject, json!({ "attempt": attempts, "retry_in": wait }));
-                txn.commit().await?;
-                Err(error)
-            }
-        }
-    }
-
     fn sealed(&self, id: &str, body: &Body) -> Result<Vec<u8>> {
         let bytes = serde_json::to_vec(body).map_err(|e| SecretsError::Internal(Box::new(e)))?;
         Ok(self.vault.seal_blob(&lease_place(id), &bytes)?.into_bytes())
     }
 
+    pub(crate) fn open(&self, row: &LeaseRow) -> Result<SecretValue> {
+        Ok(self.vault.open_blob(&lease_place(&row.id), &Sealed::from_bytes(row.sealed.clone())?)?)
+    }
+
     fn body(&self, row: &LeaseRow) -> Result<Body> {
-        let plain = self.vault.open_blob(&lease_place(&row.id), &Sealed::from_bytes(row.sealed.clone())?)?;
+        let plain = self.open(row)?;
         serde_json::from_slice(plain.expose()).map_err(|_| SecretsError::corrupt("lease"))
     }
-}
-
-async fn withdrawn(target: &dyn Target, body: &Body) -> Result<()> {
-    let failed = |e| SecretsError::invalid(format!("the database did not withdraw the login: {e}; it is tried again"));
-    target.revoke(&body.login, &body.statements).await.map(drop).map_err(failed)
 }
 
 fn name(config: &Config, display: &str, role: &str, now: Timestamp) -> Result<String> {
@@ -390,8 +397,14 @@ fn told(row: &LeaseRow, body: &Body, now: Timestamp) -> Told {
     }
 }
 
-fn after(at: Timestamp, seconds: i64) -> Timestamp {
+pub(crate) fn after(at: Timestamp, seconds: i64) -> Timestamp {
     Timestamp::from_micros(at.micros().saturating_add(seconds.saturating_mul(1_000_000)))
+}
+
+/// Seconds until something that failed so often is tried again: 10 s, then twice as long each time, an
+/// hour at most.
+pub(crate) fn backoff(attempts: u32) -> i64 {
+    (5i64 << attempts.min(10)).min(3600)
 }
 
 /// What binds a lease's sealed bytes to their place, for sealing them anew under another encryption key.

@@ -120,8 +120,7 @@ impl Rabbitmq {
         let [statement] = login.statements.creation.as_slice() else {
             return Err(bad("a user of RabbitMQ needs one creation statement, a JSON object"));
         };
-        let rights: Rights = serde_json::from_str(statement)
-            .map_err(|_| bad("the creation statement is no JSON object with tags, vhosts and vhost_topics"))?;
+        let rights = rights(statement)?;
         let user = segment(login.name);
         let made = self.make(&user, login.password, &rights).await;
         if let Err(TargetError::Refused(_)) = &made {
@@ -273,6 +272,16 @@ impl Target for Rabbitmq {
     fn use_password(&self, password: SecretValue) {
         self.access.use_password(password);
     }
+}
+
+/// Refuses a creation statement that could not be carried out, as this module describes it.
+pub fn check_rights(statement: &str) -> Result<()> {
+    rights(statement).map(drop)
+}
+
+fn rights(statement: &str) -> Result<Rights> {
+    serde_json::from_str(statement)
+        .map_err(|_| bad("the creation statement is no JSON object with tags, vhosts and vhost_topics"))
 }
 
 /// Whether it was done; otherwise why not, in the API's words.

@@ -125,6 +125,10 @@ impl Redis {
 
     async fn rekey_login(&self, login: &Login, password: &SecretValue) -> Result<()> {
         check_name(&login.name)?;
+        // An empty password would be none at all.
+        if password.is_empty() {
+            return Err(bad("a Redis user's password is not empty"));
+        }
         let hash = Zeroizing::new(format!("#{}", redis_sha256(password)));
         let _slot = self.kept.slot().await?;
         let mut session = self.session().await?;

@@ -1,11 +1,12 @@
 //! Connection strings as Vault's database engine takes them, read into settings.
 //!
 //! Known: `postgresql://{{username}}:{{password}}@host:port/db?sslmode=…` and PostgreSQL's `host=…
-//! port=… dbname=…` form; Go's `{{username}}:{{password}}@tcp(host:port)/db?tls=…` for MySQL. A login
-//! written into the string itself is taken; everything else of a string that is not known is an error,
-//! so that nothing is silently left out.
+//! port=… dbname=…` form; Go's `{{username}}:{{password}}@tcp(host:port)/db?tls=…` for MySQL;
+//! `http://host:port` of RabbitMQ's management API. A login written into the string itself is taken
+//! (not for RabbitMQ); everything else of a string that is not known is an error, so that nothing is
+//! silently left out.
 
-use crate::{PasswordForm, Result, Server, TargetError, Tls, TlsMode, mysql, postgresql};
+use crate::{PasswordForm, Result, Server, TargetError, Tls, TlsMode, mysql, postgresql, rabbitmq};
 use credentialflow_model::SecretValue;
 
 /// PostgreSQL's settings. `username` and `password` fill the placeholders; `ca` is PEM.
@@ -64,6 +65,24 @@ pub fn mysql(dsn: &str, username: &str, password: SecretValue, ca: Option<String
     server.tls = Tls { mode, ca, ..Tls::default() };
     let database = Some(database).filter(|d| !d.is_empty()).map(decoded).transpose()?;
     Ok(mysql::Settings { server, database, passwords: PasswordForm::Hashed })
+}
+
+/// RabbitMQ's settings: the address of its management API, `https://host:port` or `http://…`, with
+/// nothing behind it but slashes.
+pub fn rabbitmq(uri: &str, username: &str, password: SecretValue, ca: Option<String>) -> Result<rabbitmq::Settings> {
+    let (mode, rest, port) = match (uri.strip_prefix("http://"), uri.strip_prefix("https://")) {
+        (Some(rest), _) => (TlsMode::Disable, rest, "80"),
+        (_, Some(rest)) => (TlsMode::Verify, rest, "443"),
+        _ => return Err(bad("the management API's address begins with http:// or https://")),
+    };
+    let address = rest.trim_end_matches('/');
+    if address.is_empty() || address.contains(['/', '?', '#', '@']) {
+        return Err(bad("the management API's address is a host and a port, without a login or a path"));
+    }
+    let (host, port) = host_and_port(address, port)?;
+    let mut server = Server::new(&host, port.parse().map_err(|_| bad("the port is no number"))?, username, password);
+    server.tls = Tls { mode, ca, ..Tls::default() };
+    Ok(rabbitmq::Settings { server })
 }
 
 #[derive(Default)]
@@ -205,6 +224,18 @@ mod tests {
         let s = mysql("own:a@b:c@tcp(db)/shop?tls=true", "root", SecretValue::from("x"), None).unwrap();
         assert_eq!((s.server.port, s.server.tls.mode, s.database.as_deref()), (3306, TlsMode::Verify, Some("shop")));
         assert_eq!(s.server.password.expose(), b"a@b:c");
+    }
+
+    #[test]
+    fn a_management_api_is_a_host_and_a_port() {
+        let read = |uri: &str| rabbitmq(uri, "guest", SecretValue::from("x"), None);
+        let s = read("http://127.0.0.1:15672/").unwrap();
+        assert_eq!((s.server.host.as_str(), s.server.port, s.server.tls.mode), ("127.0.0.1", 15672, TlsMode::Disable));
+        let s = read("https://[::1]").unwrap();
+        assert_eq!((s.server.host.as_str(), s.server.port, s.server.tls.mode), ("::1", 443, TlsMode::Verify));
+        for bad in ["", "amqp://h", "http://", "http://u:p@h", "http://h/api", "http://h?x", "http://h:x"] {
+            assert!(matches!(read(bad), Err(TargetError::BadSettings(_))), "{bad}");
+        }
     }
 
     #[test]

@@ -8,7 +8,13 @@ use crate::{
     state::Ready,
 };
 use credentialflow_identity::{Authenticated, acl::Decision};
-use credentialflow_secrets::{Call, Client, Mount, Operation, Payload, engine::Engine, lease::Holder, mounts::Side};
+use credentialflow_secrets::{
+    Call, Client, Mount, Operation, Payload,
+    engine::{Engine, database::Deed, wipe},
+    lease::{Done, Holder},
+    mounts::Side,
+};
+use serde_json::{Map, Value};
 
 pub(crate) async fn answer(ready: &Ready, request: &Request, caller: &Authenticated) -> Result<(Answer, Decision)> {
     let mut txn = txn(ready, caller);
@@ -19,10 +25,6 @@ pub(crate) async fn answer(ready: &Ready, request: &Request, caller: &Authentica
         authorize(request, caller, true, false)?;
         return Err(ApiError::no_handler(&request.path));
     };
-    if let (Engine::Database, Some(role)) = (engine, path.strip_prefix("creds/")) {
-        let decision = authorize(request, caller, true, false)?;
-        return Ok((login(ready, request, caller, mount, role).await?, decision));
-    }
     let operation = match request.verb {
         Verb::Read => Operation::Read,
         Verb::List => Operation::List,
@@ -39,6 +41,9 @@ pub(crate) async fn answer(ready: &Ready, request: &Request, caller: &Authentica
         true
     };
     let decision = authorize(request, caller, exists, false)?;
+    if let Some(deed) = engine.deed(operation, path) {
+        return Ok((perform(ready, request, caller, mount, deed).await?, decision));
+    }
     let done = engine.handle(&call, &mut txn).await;
     txn.audit(&format!("secret.{}", request.verb.as_str()), &subject(request), detail(request));
     match done {
@@ -57,20 +62,37 @@ pub(crate) async fn answer(ready: &Ready, request: &Request, caller: &Authentica
     }
 }
 
-/// A fresh login at a database. Made in a task of its own, so that a caller who hangs up leaves nothing half done.
-async fn login(ready: &Ready, request: &Request, caller: &Authenticated, mount: &Mount, role: &str) -> Result<Answer> {
-    if request.verb != Verb::Read {
-        return Err(ApiError::unsupported_operation());
-    }
+/// What is done at another system. In a task of its own, so that a caller who hangs up leaves nothing half done.
+async fn perform(
+    ready: &Ready,
+    request: &Request,
+    caller: &Authenticated,
+    mount: &Mount,
+    deed: Deed,
+) -> Result<Answer> {
     let token = caller.token();
-    if token.accessor.is_empty() {
+    if token.accessor.is_empty() && matches!(deed, Deed::Login(_)) {
         return Err(ApiError::invalid("a batch token cannot hold leases"));
     }
     let holder =
         Holder { actor: caller.actor(), accessor: token.accessor.clone(), display_name: token.display_name.clone() };
-    let (leases, mount, role) = (ready.leases.clone(), mount.clone(), role.to_owned());
-    let made = tokio::spawn(async move { leases.issue(&holder, &mount, &role).await }).await;
-    let issued = made.map_err(|_| ApiError::new(500, "internal error"))??;
-    let lease = Lease { id: issued.id, renewable: true, duration: issued.ttl };
-    Ok(Answer { data: Some(Payload::Secret(issued.data)), lease, ..Answer::default() })
+    let (leases, mount, told) = (ready.leases.clone(), mount.clone(), detail(request));
+    let data = Fields(request.data.clone());
+    let done = tokio::spawn(async move { leases.perform(&holder, &mount, &deed, &data.0, &told).await }).await;
+    Ok(match done.map_err(|_| ApiError::new(500, "internal error"))?? {
+        Done::Issued(issued) => {
+            let lease = Lease { id: issued.id, renewable: true, duration: issued.ttl };
+            Answer { data: Some(Payload::Secret(issued.data)), lease, ..Answer::default() }
+        }
+        Done::Reply(reply) => reply.into(),
+    })
+}
+
+/// A copy of a request's fields, wiped as they are.
+struct Fields(Map<String, Value>);
+
+impl Drop for Fields {
+    fn drop(&mut self) {
+        self.0.values_mut().for_each(wipe);
+    }
 }

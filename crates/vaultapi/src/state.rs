@@ -2,6 +2,7 @@
 
 use crate::{body::Memory, denials::Denials, janitor, serve, turns::Turns};
 use axum::Router;
+use credentialflow_egress::PrivateHosts;
 use credentialflow_identity::{
     Identity,
     ports::{Boxed, TokenEnd, Web},
@@ -32,6 +33,8 @@ impl fmt::Debug for VaultApi {
 pub(crate) struct Inner {
     pub(crate) store: Store,
     web: Arc<dyn Web>,
+    /// Hosts of described HTTP APIs that may be at private addresses.
+    private_hosts: PrivateHosts,
     ready: RwLock<Option<Arc<Ready>>>,
     /// Whether there is a vault for the rest of the server.
     pub(crate) initialized: watch::Sender<bool>,
@@ -81,9 +84,16 @@ impl TokenEnd for Cubbyholes {
 impl VaultApi {
     /// Over a store that may hold no vault yet. `web` asks identity providers for their keys.
     pub fn new(store: Store, web: Arc<dyn Web>) -> Self {
+        Self::with_private_hosts(store, web, PrivateHosts::default())
+    }
+
+    /// As [`VaultApi::new`]; logins are also made at described HTTP APIs of these hosts when their
+    /// addresses are private.
+    pub fn with_private_hosts(store: Store, web: Arc<dyn Web>, private_hosts: PrivateHosts) -> Self {
         Self(Arc::new(Inner {
             store,
             web,
+            private_hosts,
             ready: RwLock::new(None),
             initialized: watch::Sender::new(false),
             initializing: tokio::sync::Mutex::new(()),
@@ -143,7 +153,7 @@ impl Inner {
         }
         let ends: Vec<Arc<dyn TokenEnd>> = vec![Arc::new(Cubbyholes(self.store.clone()))];
         let identity = Identity::open(self.store.clone(), vault.clone(), self.web.clone(), ends).await?;
-        let leases = Arc::new(Leases::new(vault.clone(), self.store.clone()));
+        let leases = Arc::new(Leases::new(vault.clone(), self.store.clone(), self.private_hosts.clone()));
         let ready = Ready {
             leases,
             vault,

@@ -25,7 +25,8 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 /// The API, not attached to a vault yet.
 pub(super) fn api(settings: &ServerSettings, store: &Store) -> VaultApi {
-    VaultApi::new(store.clone(), Arc::new(Outside::new(settings.private_hosts.clone())))
+    let hosts = settings.private_hosts.clone();
+    VaultApi::with_private_hosts(store.clone(), Arc::new(Outside::new(hosts.clone())), hosts)
 }
 
 /// Opens the listener at which only this API is found.

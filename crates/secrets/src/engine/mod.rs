@@ -6,7 +6,8 @@
 //! | --- | --- | --- |
 //! | `kv` version 1 | `kv1.rs` | the last value written |
 //! | `kv` version 2 | `kv2/` | versions, with soft deletion and check-and-set |
-//! | `database` | `database/` | logins made on demand, with leases |
+//! | `database` | `database/` | logins made on demand, with leases; logins whose password changes by itself |
+//! | `rabbitmq` | `rabbitmq.rs` | users of one broker, made on demand, with leases |
 //! | `cubbyhole` | `cubbyhole.rs` | what one token keeps for itself |
 //!
 //! A further engine is a file here, a variant of [`Engine`] and a line in this table.
@@ -15,8 +16,9 @@ pub mod cubbyhole;
 pub mod database;
 mod kv1;
 mod kv2;
+pub mod rabbitmq;
 
-use crate::{Call, Mount, Reply, Result, SecretsError, Txn};
+use crate::{Call, Mount, Operation, Reply, Result, SecretsError, Txn};
 pub use kv2::wipe;
 
 /// The engines.
@@ -30,6 +32,8 @@ pub enum Engine {
     Cubbyhole,
     /// Logins at databases.
     Database,
+    /// Users of a RabbitMQ broker.
+    Rabbitmq,
 }
 
 impl Engine {
@@ -40,6 +44,7 @@ impl Engine {
             "kv" => Some(Self::Kv1),
             "cubbyhole" => Some(Self::Cubbyhole),
             "database" => Some(Self::Database),
+            "rabbitmq" => Some(Self::Rabbitmq),
             _ => None,
         }
     }
@@ -56,7 +61,7 @@ impl Engine {
                 mount.options.insert("version".to_owned(), "1".to_owned());
             }
             "kv" => {}
-            "database" => return Ok(()),
+            "database" | "rabbitmq" => return Ok(()),
             other => {
                 return Err(SecretsError::invalid(format!("unknown backend type: {other:?}")));
             }
@@ -74,6 +79,7 @@ impl Engine {
             Self::Kv2 => kv2::handle(call, txn).await,
             Self::Cubbyhole => cubbyhole::handle(call, txn).await,
             Self::Database => database::handle(call, txn).await,
+            Self::Rabbitmq => rabbitmq::handle(call, txn).await,
         }
     }
 
@@ -85,7 +91,23 @@ impl Engine {
             Self::Kv2 => kv2::exists(call, txn).await,
             Self::Cubbyhole => cubbyhole::exists(call, txn).await,
             Self::Database => database::exists(call, txn).await,
+            Self::Rabbitmq => rabbitmq::exists(call, txn).await,
         }
+    }
+
+    /// What is to be done at another system, where a question is about that; see
+    /// [`Leases::perform`](crate::lease::Leases::perform).
+    pub fn deed(self, operation: Operation, path: &str) -> Option<database::Deed> {
+        match self {
+            Self::Database => database::deed(operation, path),
+            Self::Rabbitmq => rabbitmq::deed(operation, path),
+            _ => None,
+        }
+    }
+
+    /// Whether it hands out leases, which end before their mount does.
+    pub const fn has_leases(self) -> bool {
+        matches!(self, Self::Database | Self::Rabbitmq)
     }
 }
 

@@ -1,7 +1,10 @@
 //! Logins at a real PostgreSQL: made, used, renewed, withdrawn; withdrawn also where something failed.
 
 use super::*;
-use crate::lease::{Holder, Leases};
+use crate::engine::database::Deed;
+use crate::lease::{Done, Fault, Holder, Leases};
+use credentialflow_egress::PrivateHosts;
+use credentialflow_model::Timestamp;
 use credentialflow_store::LeaseState;
 use credentialflow_testkit::postgres::Cluster;
 use std::sync::{Arc, OnceLock};
@@ -27,19 +30,54 @@ fn holder() -> Holder {
 
 impl Database {
     async fn new() -> Self {
+        Self::over(World::new().await).await
+    }
+
+    async fn over(world: World) -> Self {
         let url = cluster().create_database().unwrap();
-        let world = World::new().await;
         world.mount("db", "database").await;
+        let leases = Arc::new(Leases::new(world.vault.clone(), world.store.clone(), PrivateHosts::default()));
+        let d = Self { world, leases, url: url.clone() };
         let connection = format!("{}{}sslmode=disable", url, if url.contains('?') { '&' } else { '?' });
         let config = json!({"plugin_name": "postgresql-database-plugin", "connection_url": connection, "allowed_roles": "reader,short"});
-        world.ok(Write, "db/config/main", config).await;
+        d.ok(Write, "db/config/main", config).await;
         let create = "CREATE ROLE \"{{name}}\" LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}'";
         for (role, ttl) in [("reader", "1h"), ("short", "1s"), ("forbidden", "1h")] {
             let body = json!({"db_name": "main", "creation_statements": create, "default_ttl": ttl, "max_ttl": "2h"});
-            world.ok(Write, &format!("db/roles/{role}"), body).await;
+            d.ok(Write, &format!("db/roles/{role}"), body).await;
         }
-        let leases = Arc::new(Leases::new(world.vault.clone(), world.store.clone()));
-        Self { world, leases, url }
+        d
+    }
+
+    /// As a client asks: deeds are done, the rest is answered from what is stored.
+    async fn call(&self, operation: Operation, path: &str, data: Value) -> Result<Value> {
+        let mount = self.mount().await;
+        let engine = Engine::of(&mount).unwrap();
+        let Some(deed) = engine.deed(operation, path.strip_prefix("db/").unwrap()) else {
+            return self.world.call(operation, path, data).await;
+        };
+        let Value::Object(data) = data else { panic!("an object") };
+        match self.leases.perform(&holder(), &mount, &deed, &data, &json!({})).await? {
+            Done::Issued(issued) => Ok(serde_json::from_slice(issued.data.expose()).unwrap()),
+            Done::Reply(_) => Ok(Value::Null),
+        }
+    }
+
+    async fn ok(&self, operation: Operation, path: &str, data: Value) -> Value {
+        self.call(operation, path, data).await.unwrap_or_else(|e| panic!("{path}: {e}"))
+    }
+
+    /// Statements as the cluster's superuser.
+    fn sql(&self, sql: &str) -> String {
+        cluster().sql("postgres", sql).unwrap().trim().to_owned()
+    }
+
+    fn roles(&self, beginning: &str) -> String {
+        self.sql(&format!("SELECT count(*) FROM pg_roles WHERE rolname LIKE '{beginning}%'"))
+    }
+
+    fn here(&self) -> String {
+        format!("{}{}sslmode=disable", self.url, if self.url.contains('?') { '&' } else { '?' })
     }
 
     async fn mount(&self) -> Mount {
@@ -86,7 +124,7 @@ async fn what_ends_by_itself_is_withdrawn_also_when_its_role_is_gone() {
     let d = Database::new().await;
     let (id, username, password) = d.issue("short").await.unwrap();
     let (kept, other, secret) = d.issue("reader").await.unwrap();
-    d.world.ok(Delete, "db/roles/short", json!({})).await;
+    d.ok(Delete, "db/roles/short", json!({})).await;
     tokio::time::sleep(std::time::Duration::from_millis(1200)).await;
     assert_eq!(d.leases.lookup(&id).await.unwrap(), None, "its time is over before anybody works on it");
     assert_eq!(d.leases.work(100).await.unwrap(), 1);
@@ -105,14 +143,14 @@ async fn a_revocation_that_fails_stands_and_is_tried_again() {
     let (other, ..) = d.issue("reader").await.unwrap();
     // The database goes away: its configuration points nowhere.
     let nowhere = "postgresql://x:y@127.0.0.1:1/x?sslmode=disable";
-    d.world.ok(Write, "db/config/main", json!({"connection_url": nowhere, "verify_connection": false})).await;
+    d.ok(Write, "db/config/main", json!({"connection_url": nowhere, "verify_connection": false})).await;
     assert!(d.leases.revoke(&actor(), &id).await.is_err());
     let row = d.world.store.lease(&id).await.unwrap().unwrap();
     assert_eq!((row.state, row.attempts), (LeaseState::Revoking, 1));
     assert!(row.next_attempt.unwrap() > d.world.store.now());
     assert_eq!(d.leases.lookup(&id).await.unwrap(), None, "nobody is told that it still lives");
     let here = format!("{}{}sslmode=disable", d.url, if d.url.contains('?') { '&' } else { '?' });
-    d.world.ok(Write, "db/config/main", json!({ "connection_url": here })).await;
+    d.ok(Write, "db/config/main", json!({ "connection_url": here })).await;
     assert!(d.leases.revoke(&actor(), &id).await.unwrap());
     assert!(!d.logs_in(&username, &password).await);
     assert_eq!(d.leases.forget(&actor(), "db/").await.unwrap(), 1);
@@ -123,14 +161,10 @@ async fn a_revocation_that_fails_stands_and_is_tried_again() {
 async fn a_login_that_cannot_be_made_leaves_nothing() {
     let d = Database::new().await;
     let body = json!({"db_name": "main", "creation_statements": "CREATE ROLE \"{{name}}\"; SELECT nonsense"});
-    d.world.ok(Write, "db/roles/reader", body).await;
+    d.ok(Write, "db/roles/reader", body).await;
     assert!(matches!(d.issue("reader").await, Err(SecretsError::Invalid(_))));
-    let left = d.world.store.leases_by_prefix("db/", "", 10).await.unwrap();
-    assert_eq!(left.iter().map(|l| l.state).collect::<Vec<_>>(), [LeaseState::Revoking]);
-    d.leases.revoke_prefix(&actor(), "db/").await.unwrap();
     assert!(d.world.store.leases_by_prefix("db/", "", 10).await.unwrap().is_empty());
-    // Where the process ended between the two writes, the lease is found by its time.
-    let told = d.world.ok(Read, "db/config/main", json!({})).await;
+    let told = d.ok(Read, "db/config/main", json!({})).await;
     assert!(!told.to_string().contains("password\":\""), "{told}");
 }
 
@@ -148,4 +182,346 @@ async fn a_flood_is_refused_before_it_reaches_the_database() {
     assert!(refused > 20, "{refused}");
     let other = Holder { accessor: "accessor-2".into(), ..holder() };
     assert!(!matches!(d.leases.issue(&other, &mount, "nobody").await, Err(SecretsError::Busy(_))));
+}
+
+/// Hours by which the clock of `a_world_with_a_clock` is ahead.
+static AHEAD: std::sync::atomic::AtomicI64 = std::sync::atomic::AtomicI64::new(0);
+
+/// One test at a time moves that clock.
+static CLOCK: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+fn clock() -> Timestamp {
+    let now = Timestamp::from(std::time::SystemTime::now());
+    Timestamp::from_micros(now.micros() + AHEAD.load(std::sync::atomic::Ordering::SeqCst) * 1_000_000)
+}
+
+async fn a_world_with_a_clock() -> World {
+    let dir = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", dir.path().join("s.db").display());
+    let store = Store::connect_with_clock(&url, clock).await.unwrap();
+    store.migrate().await.unwrap();
+    let input = SealInput::Environment(SecretValue::from("a passphrase of a test"));
+    let vault = Vault::init(&store, &Actor::operator(), input).await.unwrap().vault;
+    let world = World { store, vault, mounts: Mounts::default(), dir };
+    world.txn().commit().await.unwrap();
+    world
+}
+
+/// Waits until there is nothing due and nothing under way.
+async fn worked_off(d: &Database) {
+    for _ in 0..100 {
+        let found = d.leases.work(100).await.unwrap();
+        if found == 0 {
+            return;
+        }
+    }
+    panic!("there is always something due");
+}
+
+/// Makes logins slowly: the role is there for others only when the statement after it has ended.
+async fn slow_role(d: &Database) {
+    let slow = "CREATE ROLE \"{{name}}\" LOGIN PASSWORD '{{password}}'; SELECT pg_sleep(1.5)";
+    d.ok(Write, "db/roles/reader", json!({"db_name": "main", "creation_statements": slow})).await;
+    d.ok(Write, "db/config/main", json!({"username_template": "slow-{{.RoleName}}-{{random 12}}"})).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_revoked_while_its_login_is_made_leaves_no_login() {
+    let d = Arc::new(Database::new().await);
+    slow_role(&d).await;
+    let making = tokio::spawn({
+        let d = d.clone();
+        async move { d.issue("reader").await.map(|(id, name, _)| (id, name)) }
+    });
+    let row = loop {
+        if let Some(row) = d.world.store.leases_by_prefix("db/", "", 1).await.unwrap().pop() {
+            break row;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    };
+    assert_eq!(row.state, LeaseState::Pending);
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    assert!(d.leases.revoke(&actor(), &row.id).await.unwrap());
+    assert!(d.world.store.lease(&row.id).await.unwrap().is_some(), "it stays while its login may still come");
+    let refused = making.await.unwrap().unwrap_err();
+    assert!(refused.to_string().contains("revoked while"), "{refused}");
+    assert_eq!(d.roles("slow-reader"), "0");
+    assert!(d.world.store.leases_by_prefix("db/", "", 1).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_a_crash_leaves_is_found_by_its_lease() {
+    let _clock = CLOCK.lock().await;
+    for (fault, revoked) in
+        [(Fault::LeaseBegun, false), (Fault::LoginMade, false), (Fault::LeaseBegun, true), (Fault::LoginMade, true)]
+    {
+        AHEAD.store(0, std::sync::atomic::Ordering::SeqCst);
+        let d = Database::over(a_world_with_a_clock().await).await;
+        let template = format!("crash{}-{{{{random 12}}}}", d.url.rsplit('/').next().unwrap());
+        d.ok(Write, "db/config/main", json!({ "username_template": template })).await;
+        let beginning = template.split('{').next().unwrap();
+        d.leases.crash_at(fault);
+        assert!(d.issue("reader").await.is_err());
+        assert_eq!(d.roles(beginning), if fault == Fault::LoginMade { "1" } else { "0" });
+        let row = d.world.store.leases_by_prefix("db/", "", 1).await.unwrap().pop().unwrap();
+        assert_eq!(d.leases.lookup(&row.id).await.unwrap(), None);
+        if revoked {
+            // Also at once; the lease itself waits until nobody can be making a login any more.
+            assert!(d.leases.revoke(&actor(), &row.id).await.unwrap());
+            assert_eq!(d.roles(beginning), "0");
+            assert!(d.world.store.lease(&row.id).await.unwrap().is_some());
+        }
+        assert_eq!(d.leases.work(10).await.unwrap(), 0, "{fault:?}: nothing is due yet");
+        AHEAD.store(121, std::sync::atomic::Ordering::SeqCst);
+        worked_off(&d).await;
+        assert_eq!(d.roles(beginning), "0", "{fault:?} {revoked}");
+        assert!(d.world.store.lease(&row.id).await.unwrap().is_none(), "{fault:?} {revoked}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_is_away_holds_up_no_other_and_is_told() {
+    let d = Database::new().await;
+    // Takes connections and says nothing.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let dead = format!("postgresql://x:y@{}/x?sslmode=disable", silent.local_addr().unwrap());
+    let there = json!({"plugin_name": "postgresql-database-plugin", "connection_url": d.here(), "allowed_roles": "*"});
+    d.ok(Write, "db/config/other", there).await;
+    let create = "CREATE ROLE \"{{name}}\" LOGIN PASSWORD '{{password}}'";
+    let role = json!({"db_name": "other", "creation_statements": create, "default_ttl": "1s", "max_ttl": "1h"});
+    d.ok(Write, "db/roles/brief", role).await;
+    let mut lost = Vec::new();
+    for _ in 0..12 {
+        lost.push(d.issue("brief").await.unwrap());
+    }
+    let (kept, username, password) = d.issue("short").await.unwrap();
+    d.ok(Write, "db/config/other", json!({"connection_url": dead, "verify_connection": false})).await;
+    // Neither the role nor a second try is needed to withdraw a login.
+    d.ok(Delete, "db/roles/brief", json!({})).await;
+    tokio::time::sleep(std::time::Duration::from_millis(1200)).await;
+    let begun = std::time::Instant::now();
+    while d.world.store.lease(&kept).await.unwrap().is_some() {
+        d.leases.work(200).await.unwrap();
+        assert!(begun.elapsed() < std::time::Duration::from_secs(4), "the dead database held up the other one");
+    }
+    assert!(!d.logs_in(&username, &password).await);
+    let rows = loop {
+        let rows = d.world.store.leases_by_prefix("db/creds/brief/", "", 100).await.unwrap();
+        if rows.iter().all(|r| r.attempts == 1) {
+            break rows;
+        }
+        d.leases.work(200).await.unwrap();
+        assert!(begun.elapsed() < std::time::Duration::from_secs(30));
+    };
+    assert_eq!(rows.len(), 12);
+    // Each waits for its own time, and one that failed often asks for a person.
+    let nobody = "postgresql://x:y@127.0.0.1:1/x?sslmode=disable";
+    d.ok(Write, "db/config/other", json!({"connection_url": nobody, "verify_connection": false})).await;
+    for (id, ..) in &lost[..2] {
+        for _ in 1..8 {
+            let error = d.leases.revoke(&actor(), id).await.unwrap_err();
+            assert!(error.to_string().contains("it is tried again"), "{error}");
+            if d.leases.irrevocable(10).await.unwrap().iter().any(|t| t.id == *id) {
+                break;
+            }
+            // Not the whole silence each time.
+            let refused = d.leases.revoke_prefix(&actor(), id).await.unwrap_err();
+            assert!(refused.to_string().contains("it is tried again"), "{refused}");
+        }
+    }
+    assert_eq!(d.leases.irrevocable_counts().await.unwrap(), [("db/".to_owned(), 2)].into());
+    let told = d.leases.irrevocable(10).await.unwrap();
+    assert!(told.iter().all(|t| t.error.contains("reached") || t.error.contains("in time")), "{told:?}");
+    // The database is back: what is left ends with one word.
+    d.ok(Write, "db/config/other", json!({"connection_url": d.here()})).await;
+    assert_eq!(d.leases.revoke_prefix(&actor(), "db/").await.unwrap(), 12);
+    for (_, username, password) in &lost {
+        assert!(!d.logs_in(username, password).await);
+    }
+    assert!(d.leases.irrevocable_counts().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_lease_whose_database_was_deleted_is_told_and_ends_when_it_is_back() {
+    let d = Database::new().await;
+    let (id, username, password) = d.issue("reader").await.unwrap();
+    d.ok(Delete, "db/config/main", json!({})).await;
+    let error = d.leases.revoke(&actor(), &id).await.unwrap_err();
+    assert!(error.to_string().starts_with("there is no database named \"main\""), "{error}");
+    assert!(d.leases.renew(&actor(), &id, 60).await.unwrap().is_none(), "its revocation stands");
+    let back = json!({"plugin_name": "postgresql-database-plugin", "connection_url": d.here()});
+    d.ok(Write, "db/config/main", back).await;
+    assert!(d.leases.revoke(&actor(), &id).await.unwrap());
+    assert!(!d.logs_in(&username, &password).await);
+}
+
+impl Database {
+    /// A login of the cluster that is used as an administrator, or by an application.
+    async fn a_login(&self, name: &str, rights: &str) -> String {
+        let name = format!("{name}-{}", self.url.rsplit('/').next().unwrap().split('?').next().unwrap());
+        self.sql(&format!("CREATE ROLE \"{name}\" LOGIN {rights} PASSWORD 'first-password'"));
+        name
+    }
+
+    /// A configuration whose administrator is one of its own.
+    async fn with_administrator(&self) -> String {
+        let admin = self.a_login("admin", "SUPERUSER").await;
+        let (_, rest) = self.here().rsplit_once('@').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+        let url = format!("postgresql://{{{{username}}}}:{{{{password}}}}@{rest}");
+        let config = json!({
+            "plugin_name": "postgresql-database-plugin", "connection_url": url, "allowed_roles": "*",
+            "username": admin, "password": "first-password",
+        });
+        self.ok(Write, "db/config/main", config).await;
+        admin
+    }
+
+    async fn static_password(&self, role: &str) -> String {
+        let told = self.ok(Read, &format!("db/static-creds/{role}"), json!({})).await;
+        told["password"].as_str().unwrap().to_owned()
+    }
+}
+
+#[tokio::test]
+async fn an_administrators_password_is_changed_and_survives_a_crash_anywhere() {
+    let d = Database::new().await;
+    let refused = d.call(Write, "db/rotate-root/main", json!({})).await.unwrap_err();
+    assert!(refused.to_string().contains("username") || refused.to_string().contains("connection_url"), "{refused}");
+    let admin = d.with_administrator().await;
+    assert!(d.logs_in(&admin, "first-password").await);
+    d.ok(Write, "db/rotate-root/main", json!({})).await;
+    assert!(!d.logs_in(&admin, "first-password").await);
+    d.issue("reader").await.unwrap();
+    for fault in [Fault::RootBegun, Fault::RootSet] {
+        d.leases.crash_at(fault);
+        assert!(d.call(Write, "db/rotate-root/main", json!({})).await.is_err());
+        assert_eq!(d.ok(Read, "db/config/main", json!({})).await["rotation_unfinished"], true);
+        // Another process finds out which of the two is let in.
+        let other = Leases::new(d.world.vault.clone(), d.world.store.clone(), PrivateHosts::default());
+        other.issue(&holder(), &d.mount().await, "reader").await.unwrap();
+        d.ok(Write, "db/rotate-root/main", json!({})).await;
+        assert_eq!(d.ok(Read, "db/config/main", json!({})).await["rotation_unfinished"], Value::Null);
+        d.issue("reader").await.unwrap();
+    }
+    // Statements that change nothing are found out, and the old password stays.
+    d.ok(Write, "db/config/main", json!({"root_rotation_statements": ["SELECT '{{password}}', '{{name}}'"]})).await;
+    let refused = d.call(Write, "db/rotate-root/main", json!({})).await.unwrap_err();
+    assert!(refused.to_string().contains("is not let in"), "{refused}");
+    assert_eq!(d.ok(Read, "db/config/main", json!({})).await["rotation_unfinished"], Value::Null);
+    d.issue("reader").await.unwrap();
+    let told = d.ok(Read, "db/config/main", json!({})).await.to_string();
+    assert!(!told.contains("first-password"), "{told}");
+}
+
+#[tokio::test]
+async fn a_static_roles_password_changes_by_itself_and_on_demand() {
+    let d = Database::new().await;
+    let app = d.a_login("app", "").await;
+    d.ok(Write, "db/config/main", json!({"allowed_roles": "*"})).await;
+    let body = json!({"db_name": "main", "username": app, "rotation_period": 5});
+    d.ok(Write, "db/static-roles/app", body.clone()).await;
+    let first = d.static_password("app").await;
+    assert!(d.logs_in(&app, &first).await && !d.logs_in(&app, "first-password").await);
+    d.ok(Write, "db/rotate-role/app", json!({})).await;
+    let second = d.static_password("app").await;
+    assert!(d.logs_in(&app, &second).await && !d.logs_in(&app, &first).await);
+    assert_eq!(d.leases.work(10).await.unwrap(), 0);
+    tokio::time::sleep(std::time::Duration::from_millis(5100)).await;
+    assert_eq!(d.leases.work(10).await.unwrap(), 1);
+    let third = d.static_password("app").await;
+    assert!(d.logs_in(&app, &third).await && !d.logs_in(&app, &second).await);
+    // What belongs to it is no lease.
+    assert!(d.leases.list("").await.unwrap().is_empty());
+    let row = d.world.store.leases_due(Timestamp::from_secs(i64::MAX / 2_000_000), 10).await.unwrap().pop().unwrap();
+    assert!(d.leases.lookup(&row.id).await.unwrap().is_none());
+    assert!(!d.leases.revoke(&actor(), &row.id).await.unwrap());
+
+    for (body, why) in [
+        (json!({"username": "other"}), "cannot update static account username"),
+        (json!({"rotation_period": "1s"}), "5 seconds or more"),
+        (json!({"rotation_schedule": "* * * * *"}), "rotation_schedule is not offered"),
+    ] {
+        let refused = d.call(Write, "db/static-roles/app", body).await.unwrap_err();
+        assert!(refused.to_string().contains(why), "{refused}");
+    }
+    for (name, body, why) in [
+        ("reader", body.clone(), "must be unique"),
+        ("x", json!({"db_name": "main", "rotation_period": 60}), "username is a required"),
+        ("x", json!({"db_name": "main", "username": "u"}), "rotation_period is required"),
+        ("x", json!({"db_name": "none", "username": "u", "rotation_period": 60}), "no database named"),
+        ("x", json!({"db_name": "main", "username": "nobody-at-all", "rotation_period": 60}), "not changed"),
+    ] {
+        let refused = d.call(Write, &format!("db/static-roles/{name}"), body).await.unwrap_err();
+        assert!(refused.to_string().contains(why), "{refused}");
+    }
+    assert_eq!(d.ok(List, "db/static-roles", json!({})).await, json!({"keys": ["app"]}));
+    assert!(d.call(Write, "db/roles/app", json!({"db_name": "main", "creation_statements": "x"})).await.is_err());
+    assert!(d.call(Write, "db/rotate-role/reader", json!({})).await.is_err());
+    d.ok(Delete, "db/static-roles/app", json!({})).await;
+    assert!(d.logs_in(&app, &third).await, "the login stays as it is");
+    assert!(d.call(Read, "db/static-creds/app", json!({})).await.is_err());
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    assert!(d.world.store.next_lease_due().await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_static_rotation_survives_a_crash_anywhere() {
+    let _clock = CLOCK.lock().await;
+    for fault in [Fault::StaticBegun, Fault::StaticSet] {
+        AHEAD.store(0, std::sync::atomic::Ordering::SeqCst);
+        let d = Database::over(a_world_with_a_clock().await).await;
+        let app = d.a_login("app", "").await;
+        d.ok(Write, "db/config/main", json!({"allowed_roles": "*"})).await;
+        d.ok(Write, "db/static-roles/app", json!({"db_name": "main", "username": app, "rotation_period": "1h"})).await;
+        let first = d.static_password("app").await;
+        d.leases.crash_at(fault);
+        assert!(d.call(Write, "db/rotate-role/app", json!({})).await.is_err());
+        assert_eq!(d.logs_in(&app, &first).await, fault == Fault::StaticBegun);
+        AHEAD.store(31, std::sync::atomic::Ordering::SeqCst);
+        // Another process goes on with it.
+        let other = Arc::new(Leases::new(d.world.vault.clone(), d.world.store.clone(), PrivateHosts::default()));
+        assert_eq!(other.work(10).await.unwrap(), 1);
+        let second = d.static_password("app").await;
+        assert_ne!(first, second);
+        assert!(d.logs_in(&app, &second).await && !d.logs_in(&app, &first).await, "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_static_rotation_that_fails_is_tried_again_and_told() {
+    let _clock = CLOCK.lock().await;
+    AHEAD.store(0, std::sync::atomic::Ordering::SeqCst);
+    let d = Database::over(a_world_with_a_clock().await).await;
+    let app = d.a_login("app", "").await;
+    d.ok(Write, "db/config/main", json!({"allowed_roles": "*"})).await;
+    d.ok(Write, "db/static-roles/app", json!({"db_name": "main", "username": app, "rotation_period": "1h"})).await;
+    let first = d.static_password("app").await;
+    let nowhere = "postgresql://x:y@127.0.0.1:1/x?sslmode=disable";
+    d.ok(Write, "db/config/main", json!({"connection_url": nowhere, "verify_connection": false})).await;
+    AHEAD.store(3601, std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(d.leases.work(10).await.unwrap(), 1);
+    let told = d.ok(Read, "db/static-roles/app", json!({})).await;
+    assert!(told["rotation_error"].as_str().unwrap().contains("cannot be reached"), "{told}");
+    assert_eq!(d.static_password("app").await, first);
+    assert_eq!(d.leases.work(10).await.unwrap(), 0, "not before its time");
+    d.ok(Write, "db/config/main", json!({"connection_url": d.here()})).await;
+    AHEAD.store(3601 + 11, std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(d.leases.work(10).await.unwrap(), 1);
+    let second = d.static_password("app").await;
+    assert!(d.logs_in(&app, &second).await && !d.logs_in(&app, &first).await);
+    assert_eq!(d.ok(Read, "db/static-roles/app", json!({})).await["rotation_error"], Value::Null);
+}
+
+#[test]
+fn only_what_is_asked_of_a_database_is_a_deed() {
+    let check = |operation, path: &str, expected: Option<Deed>| {
+        assert_eq!(crate::engine::database::deed(operation, path), expected, "{path}");
+    };
+    check(Read, "creds/a", Some(Deed::Login("a".into())));
+    check(Write, "rotate-root/a", Some(Deed::RotateRoot("a".into())));
+    for (operation, path) in
+        [(Read, "creds/"), (Write, "creds/a"), (Read, "config/a"), (Read, "rotate-root/a"), (Write, "roles/a")]
+    {
+        check(operation, path, None);
+    }
 }

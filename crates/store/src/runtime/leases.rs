@@ -64,6 +64,17 @@ pub struct LeaseRow {
     pub revision: i64,
 }
 
+/// Leases of one mount in one state that have failed at least once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailingLeases {
+    /// The mount that made them.
+    pub mount: String,
+    /// How far they are.
+    pub state: LeaseState,
+    /// How many.
+    pub count: u64,
+}
+
 impl std::fmt::Debug for LeaseRow {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("LeaseRow").field("id", &self.id).field("state", &self.state).finish_non_exhaustive()
@@ -120,6 +131,26 @@ impl Store {
     pub async fn next_lease_due(&self) -> Result<Option<Timestamp>> {
         let row = sqlx::query("SELECT MIN(next_attempt) FROM leases").fetch_one(&mut *self.reader().await?).await?;
         optional_time(&row, 0)
+    }
+
+    /// Leases whose revocation failed so often that a person is asked for, by id after an id, at most `limit`.
+    pub async fn leases_stuck(&self, after: &str, limit: u32) -> Result<Vec<LeaseRow>> {
+        // In these words, so that the index over the few that failed is used.
+        self.leases("WHERE attempts > 0 AND state = 'stuck' AND id > $1 ORDER BY id LIMIT $2", |q| {
+            q.bind(after.to_owned()).bind(i64::from(limit))
+        })
+        .await
+    }
+
+    /// How many leases of each mount and state have failed at least once.
+    pub async fn leases_failing(&self) -> Result<Vec<FailingLeases>> {
+        let sql = "SELECT mount, state, COUNT(*) FROM leases WHERE attempts > 0 GROUP BY mount, state ORDER BY 1, 2";
+        let rows = sqlx::query(sql).fetch_all(&mut *self.reader().await?).await?;
+        let failing = |r: &AnyRow| -> Result<FailingLeases> {
+            let state = parse_word(r.try_get(1)?, "state of a lease")?;
+            Ok(FailingLeases { mount: r.try_get(0)?, state, count: unsigned(r, 2)? })
+        };
+        rows.iter().map(failing).collect()
     }
 
     async fn leases<F>(&self, rest: &str, bind: F) -> Result<Vec<LeaseRow>>

@@ -22,7 +22,7 @@ pub(crate) use apply::{Touched, chunks, commit_touched};
 pub(crate) use cache::Cache;
 pub use entries::EntryRow;
 pub(crate) use group::Group;
-pub use leases::{LeaseRow, LeaseState};
+pub use leases::{FailingLeases, LeaseRow, LeaseState};
 pub use tokens::TokenRow;
 
 use crate::Expect;

@@ -277,6 +277,13 @@ async fn leases_are_found_by_every_way(db: Database) {
     s.submit(unit(vec![Op::PutLease(failed.clone(), Expect::Revision(revision))])).await.unwrap();
     let read = s.lease(ids[0]).await.unwrap().unwrap();
     assert_eq!((read.state, read.attempts, read.next_attempt), (LeaseState::Revoking, 3, None));
+    let stuck = LeaseRow { state: LeaseState::Stuck, attempts: 8, ..lease(ids[3], 40) };
+    s.submit(unit(vec![Op::PutLease(stuck, Expect::Revision(revision))])).await.unwrap();
+    let failing = s.leases_failing().await.unwrap();
+    let told: Vec<_> = failing.iter().map(|f| (f.state, f.count)).collect();
+    assert_eq!(told, [(LeaseState::Revoking, 1), (LeaseState::Stuck, 1)]);
+    assert_eq!(of(s.leases_stuck("", 10).await.unwrap()), ids[3..]);
+    assert!(s.leases_stuck(ids[3], 10).await.unwrap().is_empty());
     s.submit(unit(vec![Op::DeleteLease(ids[0].into(), Expect::Revision(read.revision))])).await.unwrap();
     assert_eq!(s.lease(ids[0]).await.unwrap(), None);
     let told = s.audit_events(0, 10, &AuditFilter::default()).await.unwrap();

@@ -8,12 +8,19 @@ use crate::{
     serve::{detail, subject, txn},
 };
 use credentialflow_secrets::fields;
-use serde_json::json;
+use credentialflow_secrets::mounts::Side;
+use serde_json::{Map, Value, json};
+
+/// Leases told in one list at most, unless asked for otherwise; Vault's.
+const MOST: u32 = 10_000;
 
 /// `sys/leases/…`, and the older `sys/renew` and `sys/revoke…`.
 pub(super) async fn answer(cx: &Context<'_>, path: &str) -> Result<Answer> {
     let (what, rest) = path.split_once('/').unwrap_or((path, ""));
     match (what, cx.request.verb) {
+        ("", Verb::Read) => irrevocable(cx).await,
+        ("count", Verb::Read) => count(cx).await,
+        ("tidy", Verb::Write) => tidy(cx).await,
         ("lookup", Verb::List) => Answer::keys(cx.ready.leases.list(rest).await?),
         ("lookup", Verb::Write) => lookup(cx, rest).await,
         ("renew", Verb::Write) => renew(cx, rest).await,
@@ -26,9 +33,64 @@ pub(super) async fn answer(cx: &Context<'_>, path: &str) -> Result<Answer> {
             cx.ready.leases.forget(&cx.caller.actor(), whole(rest)?).await?;
             recorded(cx, "lease.revoke_force").await
         }
-        ("lookup" | "renew" | "revoke" | "revoke-prefix" | "revoke-force", _) => Err(ApiError::unsupported_operation()),
+        ("" | "count" | "tidy" | "lookup" | "renew" | "revoke" | "revoke-prefix" | "revoke-force", _) => {
+            Err(ApiError::unsupported_operation())
+        }
         _ => Err(ApiError::unsupported_path()),
     }
+}
+
+/// Leases that could not be revoked although it was tried often, and why.
+async fn irrevocable(cx: &Context<'_>) -> Result<Answer> {
+    only_irrevocable(cx)?;
+    let limit = match fields::text(&cx.request.data, "limit")?.as_deref() {
+        None | Some("") => MOST,
+        Some("none") => u32::MAX,
+        Some(_) => fields::integer(&cx.request.data, "limit")?
+            .and_then(|n| u32::try_from(n).ok())
+            .filter(|n| *n > 0)
+            .ok_or_else(|| ApiError::invalid("limit is a number above 0, or none"))?,
+    };
+    let found = cx.ready.leases.irrevocable(limit).await?;
+    let (counts, count) = counts(cx).await?;
+    let leases: Vec<Value> = found.iter().map(|t| json!({ "lease_id": t.id, "error": t.error })).collect();
+    let mut data = json!({ "lease_count": count, "leases": leases });
+    if count > 0 {
+        data["counts"] = counts.into();
+    }
+    Ok(Answer::data(data))
+}
+
+/// How many of them there are, by the accessor of their mount.
+async fn count(cx: &Context<'_>) -> Result<Answer> {
+    only_irrevocable(cx)?;
+    let (counts, count) = counts(cx).await?;
+    Ok(Answer::data(json!({ "lease_count": count, "counts": counts })))
+}
+
+fn only_irrevocable(cx: &Context<'_>) -> Result<()> {
+    let asked = fields::text(&cx.request.data, "type")?;
+    if asked.as_deref() == Some("irrevocable") { Ok(()) } else { Err(ApiError::missing()) }
+}
+
+async fn counts(cx: &Context<'_>) -> Result<(Map<String, Value>, u64)> {
+    let table = cx.ready.mounts.table(&mut txn(cx.ready, cx.caller)).await?;
+    let found = cx.ready.leases.irrevocable_counts().await?;
+    let sum = found.values().sum();
+    let mut counts = Map::new();
+    for (path, count) in found {
+        // A mount that was moved keeps its leases' ids; they are counted under the old path.
+        let name = table.side(Side::Secret).get(&path).map_or(path, |mount| mount.accessor.clone());
+        counts.insert(name, count.into());
+    }
+    Ok((counts, sum))
+}
+
+/// Nothing is left to be tidied: every lease is looked at when it is due.
+async fn tidy(cx: &Context<'_>) -> Result<Answer> {
+    recorded(cx, "lease.tidy").await?;
+    let warning = "Leases are looked at when they are due; nothing was left to be tidied.".to_owned();
+    Ok(Answer { warnings: vec![warning], status: Some(202), ..Answer::default() })
 }
 
 /// An empty prefix would mean everything.

@@ -30,7 +30,7 @@ pub(crate) struct Context<'a> {
 /// Paths for operators: the capability `sudo` is needed too.
 fn is_for_operators(path: &str) -> bool {
     let path = path.trim_end_matches('/');
-    matches!(path, "seal" | "rotate" | "remount" | "audit" | "leases/lookup")
+    matches!(path, "seal" | "rotate" | "remount" | "audit" | "leases" | "leases/lookup" | "leases/tidy")
         || path == "auth"
         || [
             "auth/",

@@ -83,7 +83,8 @@ async fn disable(cx: &Context<'_>, side: Side, path: &str) -> Result<Answer> {
         // Whoever logged in through it is logged out before it goes.
         cx.ready.identity.revoke_prefix(&cx.caller.actor(), &format!("auth/{}", normal(path)?)).await?;
     }
-    if side == Side::Secret && found(cx, side, path).await.is_ok_and(|m| m.kind == "database") {
+    if side == Side::Secret && found(cx, side, path).await.is_ok_and(|m| Engine::of(&m).is_some_and(Engine::has_leases))
+    {
         // Nobody could withdraw its logins any more.
         cx.ready.leases.revoke_prefix(&cx.caller.actor(), &normal(path)?).await?;
     }

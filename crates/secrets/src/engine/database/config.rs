@@ -1,21 +1,48 @@
 //! Databases: how each is reached, and the connections kept to it.
+//!
+//! Which fields a configuration has depends on its plugin, as in Vault: a `connection_url` for
+//! PostgreSQL and MySQL, `host` and `port` for Redis, a `connection_uri` for RabbitMQ, and for any
+//! other system with an HTTP API its `description`.
 
 use crate::{Call, Reply, Result, SecretsError, Txn, fields};
+use credentialflow_egress::PrivateHosts;
 use credentialflow_model::SecretValue;
-use credentialflow_targets::{Kind, Settings, Target, TargetError, open, username::Template, vault_url};
+use credentialflow_targets::{
+    Kind, Server, Settings, Statements, Target, TargetError, Tls, http_api, open,
+    redis::{self, Persist},
+    username::Template,
+    vault_url,
+};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// As stored, sealed.
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 pub(crate) struct Config {
     pub plugin_name: String,
+    #[serde(default)]
     connection_url: String,
-    username: String,
-    password: String,
+    #[serde(default)]
+    host: String,
+    #[serde(default)]
+    port: u16,
+    #[serde(default)]
+    tls: bool,
+    #[serde(default)]
+    persist: String,
+    pub username: String,
+    pub password: String,
+    /// What the administrator's password is being changed to: stored before it is set at the target,
+    /// so that after a crash one of the two is the right one.
+    #[serde(default)]
+    pub pending: Option<String>,
     ca: Option<String>,
+    #[serde(default)]
+    description: Option<http_api::Description>,
+    #[serde(default)]
+    pub root_rotation: Vec<String>,
     pub allowed_roles: Vec<String>,
     pub username_template: Option<String>,
 }
@@ -23,16 +50,19 @@ pub(crate) struct Config {
 impl Drop for Config {
     fn drop(&mut self) {
         zeroize::Zeroize::zeroize(&mut self.password);
+        zeroize::Zeroize::zeroize(&mut self.pending);
         zeroize::Zeroize::zeroize(&mut self.connection_url);
     }
 }
 
 impl Config {
     pub(crate) fn kind(&self) -> Result<Kind> {
-        match Kind::parse(&self.plugin_name) {
-            Some(kind @ (Kind::Postgresql | Kind::Mysql)) => Ok(kind),
-            _ => Err(SecretsError::invalid("plugin_name is postgresql-database-plugin or mysql-database-plugin")),
-        }
+        Kind::parse(&self.plugin_name).ok_or_else(|| {
+            SecretsError::invalid(
+                "plugin_name is postgresql-database-plugin, mysql-database-plugin, redis-database-plugin, \
+                 valkey-database-plugin, rabbitmq-database-plugin or http-database-plugin",
+            )
+        })
     }
 
     /// Whether a role may use this database.
@@ -47,16 +77,68 @@ impl Config {
         }
     }
 
-    fn open(&self) -> Result<Arc<dyn Target>> {
-        let password = SecretValue::from(self.password.as_str());
+    /// The target, as it is reached with this administrator's password. `private` are the hosts of
+    /// described APIs that may be at private addresses.
+    pub(crate) fn open(&self, password: &str, private: &PrivateHosts) -> Result<Arc<dyn Target>> {
+        open(self.settings(password, private)?).map_err(told)
+    }
+
+    fn settings(&self, password: &str, private: &PrivateHosts) -> Result<Settings> {
+        let (url, username, ca) = (&self.connection_url, &self.username, self.ca.clone());
+        let password = SecretValue::from(password);
         let settings = match self.kind()? {
-            Kind::Mysql => {
-                vault_url::mysql(&self.connection_url, &self.username, password, self.ca.clone()).map(Settings::Mysql)
+            Kind::Postgresql => vault_url::postgresql(url, username, password, ca).map(Settings::Postgresql),
+            Kind::Mysql => vault_url::mysql(url, username, password, ca).map(Settings::Mysql),
+            Kind::Rabbitmq => vault_url::rabbitmq(url, username, password, ca).map(Settings::Rabbitmq),
+            Kind::Redis => {
+                let mut server = Server::new(&self.host, self.port, username, password);
+                if self.tls {
+                    server.tls = Tls::verify(ca);
+                }
+                let persist = match self.persist.to_ascii_uppercase().as_str() {
+                    "" => Persist::Memory,
+                    "ACLFILE" => Persist::AclFile,
+                    "REWRITE" => Persist::Config,
+                    _ => return Err(SecretsError::invalid("persistence_mode is ACLFILE, REWRITE or empty")),
+                };
+                Ok(Settings::Redis(redis::Settings { server, persist }))
             }
-            _ => vault_url::postgresql(&self.connection_url, &self.username, password, self.ca.clone())
-                .map(Settings::Postgresql),
+            Kind::Http => {
+                let described = self.description.clone();
+                let described = described.ok_or_else(|| SecretsError::invalid("description cannot be empty"))?;
+                let known = http_api::Settings::new(described, username, password);
+                let settings = http_api::Settings { ca, private_hosts: private.clone(), ..known };
+                Ok(Settings::Http(Box::new(settings)))
+            }
         };
-        open(settings.map_err(told)?).map_err(told)
+        settings.map_err(told)
+    }
+
+    /// Why the administrator's password cannot be changed by us, if that is so.
+    pub(crate) fn cannot_rotate(&self) -> Result<Option<&'static str>> {
+        let kind = self.kind()?;
+        if kind == Kind::Http {
+            return Ok(Some("an administrator of a described HTTP API is changed where it was made"));
+        }
+        if self.username.is_empty() && kind != Kind::Redis {
+            return Ok(Some("unable to rotate root credentials: no username in configuration"));
+        }
+        // A login that stands in the connection string itself would be used instead of ours.
+        let probe = "a-password-that-is-nobodys";
+        let ours = match self.settings(probe, &PrivateHosts::default())? {
+            Settings::Postgresql(s) => s.server.password.expose() == probe.as_bytes(),
+            Settings::Mysql(s) => s.server.password.expose() == probe.as_bytes(),
+            _ => true,
+        };
+        Ok((!ours).then_some(
+            "the password stands in connection_url itself: write {{username}} and {{password}} there, \
+             and give both as fields of their own",
+        ))
+    }
+
+    /// What changes a login's password here, when it is the administrator's.
+    pub(crate) fn root_statements(&self) -> Statements {
+        Statements { rotation: self.root_rotation.clone(), ..Statements::default() }
     }
 
     /// The connection string without a login that is written into it.
@@ -71,6 +153,83 @@ impl Config {
         let scheme = login.split_once("://").map_or("", |(scheme, _)| scheme);
         if scheme.is_empty() { format!("***@{rest}") } else { format!("{scheme}://***@{rest}") }
     }
+
+    /// What is told back of how it is reached: no password.
+    fn details(&self) -> Result<Value> {
+        Ok(match self.kind()? {
+            Kind::Postgresql | Kind::Mysql => json!({
+                "connection_url": self.shown_url(),
+                "username": self.username,
+                "username_template": self.username_template.as_deref().unwrap_or_default(),
+            }),
+            Kind::Redis => json!({
+                "host": self.host,
+                "port": self.port,
+                "tls": self.tls,
+                "username": self.username,
+            }),
+            Kind::Rabbitmq => json!({ "connection_uri": self.connection_url, "username": self.username }),
+            Kind::Http => json!({ "description": self.description, "username": self.username }),
+        })
+    }
+
+    /// Takes over the given fields that say how it is reached.
+    fn take(&mut self, data: &Map<String, Value>) -> Result<()> {
+        for (field, place) in [
+            ("plugin_name", &mut self.plugin_name),
+            ("connection_url", &mut self.connection_url),
+            ("host", &mut self.host),
+            ("persistence_mode", &mut self.persist),
+            ("username", &mut self.username),
+        ] {
+            if let Some(given) = fields::text(data, field)? {
+                *place = given;
+            }
+        }
+        if let Some(uri) = fields::text(data, "connection_uri")? {
+            self.connection_url = uri;
+        }
+        if let Some(password) = fields::text(data, "password")? {
+            self.password = password;
+            // Whoever hands in a password says which one is right.
+            self.pending = None;
+        }
+        if let Some(port) = fields::integer(data, "port")? {
+            self.port = u16::try_from(port).map_err(|_| SecretsError::invalid("port is a number up to 65535"))?;
+        }
+        if let Some(tls) = fields::boolean(data, "tls")? {
+            self.tls = tls;
+        }
+        for field in ["tls_ca", "tls_certificate_authority", "ca_cert"] {
+            if let Some(given) = fields::text(data, field)? {
+                self.ca = Some(given).filter(|pem| !pem.trim().is_empty());
+            }
+        }
+        let description = match data.get("description") {
+            None | Some(Value::Null) => None,
+            Some(Value::String(text)) => Some(serde_json::from_str(text)),
+            Some(other) => Some(serde_json::from_value(other.clone())),
+        };
+        if let Some(description) = description {
+            let wrong = |e| SecretsError::invalid(format!("the description does not read: {e}"));
+            self.description = Some(description.map_err(wrong)?);
+        }
+        Ok(())
+    }
+
+    /// Refuses what is missing, by the names its plugin has for it.
+    fn complete(&self) -> Result<()> {
+        let needed: &[(&str, bool)] = match self.kind()? {
+            Kind::Postgresql | Kind::Mysql => &[("connection_url", self.connection_url.is_empty())],
+            Kind::Rabbitmq => &[("connection_uri", self.connection_url.is_empty())],
+            Kind::Redis => &[("host", self.host.is_empty()), ("port", self.port == 0)],
+            Kind::Http => &[("description", self.description.is_none())],
+        };
+        match needed.iter().find(|(_, missing)| *missing) {
+            Some((name, _)) => Err(SecretsError::invalid(format!("{name} cannot be empty"))),
+            None => Ok(()),
+        }
+    }
 }
 
 /// What a database says, as an answer to the caller: it holds no secret.
@@ -81,10 +240,36 @@ pub(crate) fn told(error: TargetError) -> SecretsError {
 /// A target with the revision of the configuration it was opened by.
 type Kept = (i64, Arc<dyn Target>);
 
+/// Why there is no target.
+pub(crate) struct NoTarget {
+    /// Whether it is only out of reach, and may be back any moment.
+    pub away: bool,
+    pub error: SecretsError,
+}
+
+impl NoTarget {
+    pub(crate) fn of(error: TargetError) -> Self {
+        Self { away: error.is_transient(), error: told(error) }
+    }
+}
+
+impl From<SecretsError> for NoTarget {
+    fn from(error: SecretsError) -> Self {
+        Self { away: false, error }
+    }
+}
+
+impl From<NoTarget> for SecretsError {
+    fn from(none: NoTarget) -> Self {
+        none.error
+    }
+}
+
 /// The connections to the databases of all mounts; one for a process.
-#[derive(Default)]
 pub struct Databases {
     open: Mutex<HashMap<(String, String), Kept>>,
+    /// Hosts of described APIs that may be at private addresses: the operator's to say.
+    pub(crate) private: PrivateHosts,
 }
 
 impl std::fmt::Debug for Databases {
@@ -94,92 +279,110 @@ impl std::fmt::Debug for Databases {
 }
 
 impl Databases {
-    /// The database of a mount by its name, with its configuration of today.
-    pub(crate) async fn get(&self, txn: &mut Txn, space: &str, name: &str) -> Result<(Config, Arc<dyn Target>)> {
+    pub(crate) fn new(private: PrivateHosts) -> Self {
+        Self { open: Mutex::default(), private }
+    }
+
+    /// The database of a mount by its name, with its configuration of today. While its administrator's
+    /// password is being changed, the one that it accepts is found by trying.
+    pub(crate) async fn get(
+        &self,
+        txn: &mut Txn,
+        space: &str,
+        name: &str,
+    ) -> Result<(Config, Arc<dyn Target>), NoTarget> {
         let path = format!("config/{name}");
         let unknown = || SecretsError::invalid(format!("there is no database named {name:?}"));
         let revision = txn.entries(space).revision(&path).await?.ok_or_else(unknown)?;
         let config: Config = txn.entries(space).get_json(&path).await?.ok_or_else(unknown)?;
         let key = (space.to_owned(), name.to_owned());
-        {
-            let kept = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some((_, target)) = kept.get(&key).filter(|(known, _)| *known == revision) {
-                return Ok((config, target.clone()));
-            }
+        if let Some(pending) = &config.pending {
+            self.lock().remove(&key);
+            let target = config.open(&config.password, &self.private)?;
+            let target = match target.check().await {
+                Ok(_) => target,
+                Err(error) if error.is_transient() => return Err(NoTarget::of(error)),
+                Err(_) => {
+                    let target = config.open(pending, &self.private)?;
+                    target.check().await.map_err(NoTarget::of)?;
+                    target
+                }
+            };
+            return Ok((config, target));
         }
-        let target = config.open()?;
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(key, (revision, target.clone()));
+        if let Some((_, target)) = self.lock().get(&key).filter(|(known, _)| *known == revision) {
+            return Ok((config, target.clone()));
+        }
+        let target = config.open(&config.password, &self.private)?;
+        self.lock().insert(key, (revision, target.clone()));
         Ok((config, target))
+    }
+
+    /// Closes what is kept open to a database; the next call connects anew.
+    pub(crate) fn forget(&self, space: &str, name: &str) {
+        self.lock().remove(&(space.to_owned(), name.to_owned()));
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(String, String), Kept>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 pub(super) async fn read(call: &Call<'_>, txn: &mut Txn, name: &str) -> Result<Reply> {
     let config: Option<Config> = txn.entries(call.space()).get_json(&format!("config/{name}")).await?;
     let config = config.ok_or(SecretsError::NotFound)?;
-    Ok(Reply::open(json!({
+    let mut data = json!({
         "plugin_name": config.plugin_name,
         "plugin_version": "",
         "allowed_roles": config.allowed_roles,
-        "connection_details": {
-            "connection_url": config.shown_url(),
-            "username": config.username,
-            "username_template": config.username_template.as_deref().unwrap_or_default(),
-        },
+        "connection_details": config.details()?,
         "password_policy": "",
-        "root_credentials_rotate_statements": [],
-    })))
+        "root_credentials_rotate_statements": config.root_rotation,
+    });
+    if config.pending.is_some() {
+        data["rotation_unfinished"] = true.into();
+    }
+    Ok(Reply::open(data))
 }
 
-pub(super) async fn write(call: &Call<'_>, txn: &mut Txn, name: &str) -> Result<Reply> {
-    let data = call.data;
+/// Writes a configuration, after a try unless that is declined; `plugin` where the mount allows one alone.
+pub(crate) async fn write(
+    data: &Map<String, Value>,
+    txn: &mut Txn,
+    space: &str,
+    name: &str,
+    plugin: Option<&str>,
+    private: &PrivateHosts,
+) -> Result<()> {
     let path = format!("config/{name}");
-    let known: Option<Config> = txn.entries(call.space()).get_json(&path).await?;
-    let mut config = known.unwrap_or_else(|| Config {
-        plugin_name: String::new(),
-        connection_url: String::new(),
-        username: String::new(),
-        password: String::new(),
-        ca: None,
-        allowed_roles: Vec::new(),
-        username_template: None,
-    });
-    for (field, place) in [
-        ("plugin_name", &mut config.plugin_name),
-        ("connection_url", &mut config.connection_url),
-        ("username", &mut config.username),
-        ("password", &mut config.password),
-    ] {
-        if let Some(given) = fields::text(data, field)? {
-            *place = given;
-        }
+    let mut config: Config = txn.entries(space).get_json(&path).await?.unwrap_or_default();
+    config.take(data)?;
+    if let Some(plugin) = plugin {
+        plugin.clone_into(&mut config.plugin_name);
+        config.allowed_roles = vec!["*".to_owned()];
     }
-    for field in ["tls_ca", "tls_certificate_authority"] {
-        if let Some(given) = fields::text(data, field)? {
-            config.ca = Some(given).filter(|pem| !pem.trim().is_empty());
-        }
-    }
-    if let Some(given) = fields::list(data, "allowed_roles")? {
+    if let Some(given) = fields::list(data, "allowed_roles")?.filter(|_| plugin.is_none()) {
         config.allowed_roles = given;
     }
     if let Some(given) = fields::text(data, "username_template")? {
         config.username_template = Some(given).filter(|t| !t.is_empty());
     }
-    for field in ["password_policy", "root_rotation_statements", "password_authentication", "private_key"] {
-        let asked = data
-            .get(field)
-            .is_some_and(|v| !v.is_null() && *v != json!("") && *v != json!([]) && *v != json!("password"));
+    if let Some(given) = super::role::statements(data, "root_rotation_statements")? {
+        config.root_rotation = given;
+    }
+    for field in ["password_policy", "password_authentication", "private_key", "insecure_tls"] {
+        let asked = data.get(field).is_some_and(|v| {
+            !v.is_null() && *v != json!("") && *v != json!([]) && *v != json!(false) && *v != json!("password")
+        });
         if asked {
             return Err(SecretsError::invalid(format!("{field} is not offered")));
         }
     }
-    if config.connection_url.is_empty() {
-        return Err(SecretsError::invalid("connection_url cannot be empty"));
-    }
+    config.complete()?;
     config.template()?;
-    let target = config.open()?;
+    let target = config.open(&config.password, private)?;
     if fields::boolean(data, "verify_connection")?.unwrap_or(true) {
         target.check().await.map_err(|e| SecretsError::invalid(format!("error verifying connection: {e}")))?;
     }
-    txn.entries(call.space()).put_json(&path, &config)?;
-    Ok(Reply::empty())
+    txn.entries(space).put_json(&path, &config)
 }

@@ -1,12 +1,14 @@
 //! Roles: which statements make a login, and how long it lives.
 
-use crate::{Call, Reply, Result, SecretsError, Txn, fields};
-use credentialflow_targets::Statements;
+use super::Config;
+use crate::{Call, Mount, Reply, Result, SecretsError, Txn, fields};
+use credentialflow_targets::{Kind, Statements};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 /// As stored.
 #[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Role {
     pub db_name: String,
     pub statements: Statements,
@@ -14,6 +16,14 @@ pub(crate) struct Role {
     pub default_ttl: i64,
     /// Seconds; 0: the mount's.
     pub max_ttl: i64,
+}
+
+impl Role {
+    /// A role of a mount of databases, by which a login is to be made.
+    pub(crate) async fn load(txn: &mut Txn, mount: &Mount, name: &str) -> Result<Self> {
+        let role: Option<Self> = txn.entries(&mount.uuid).get_json(&format!("roles/{name}")).await?;
+        role.ok_or_else(|| SecretsError::invalid(format!("unknown role: {name}")))
+    }
 }
 
 pub(super) async fn read(call: &Call<'_>, txn: &mut Txn, name: &str) -> Result<Reply> {
@@ -60,7 +70,14 @@ pub(super) async fn write(call: &Call<'_>, txn: &mut Txn, name: &str) -> Result<
     if role.db_name.is_empty() {
         return Err(SecretsError::invalid("database name is required"));
     }
-    if role.statements.creation.is_empty() {
+    if txn.entries(call.space()).exists(&format!("static-roles/{name}")).await? {
+        return Err(SecretsError::invalid("Role and Static Role names must be unique"));
+    }
+    // Redis has rules of its own where there are none, a described API knows itself what to do; where the
+    // database is not known yet, whoever makes the first login is told.
+    let config: Option<Config> = txn.entries(call.space()).get_json(&format!("config/{}", role.db_name)).await?;
+    let kind = config.map(|c| c.kind()).transpose()?;
+    if role.statements.creation.is_empty() && !matches!(kind, None | Some(Kind::Redis | Kind::Http)) {
         return Err(SecretsError::invalid("creation_statements are required"));
     }
     if role.max_ttl > 0 && role.default_ttl > role.max_ttl {
@@ -71,7 +88,7 @@ pub(super) async fn write(call: &Call<'_>, txn: &mut Txn, name: &str) -> Result<
 }
 
 /// A list, or one text: statements have commas of their own.
-fn statements(data: &Map<String, Value>, name: &str) -> Result<Option<Vec<String>>> {
+pub(super) fn statements(data: &Map<String, Value>, name: &str) -> Result<Option<Vec<String>>> {
     match data.get(name) {
         Some(Value::String(one)) => Ok(Some(if one.trim().is_empty() { Vec::new() } else { vec![one.clone()] })),
         _ => fields::list(data, name),
