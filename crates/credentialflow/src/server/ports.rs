@@ -124,6 +124,11 @@ impl Traffic for RotationPorts {
             RefusalCounts { refused: mine.refused + refused, served: mine.served + served }
         })
     }
+
+    fn refused_before<'a>(&'a self, credential: &'a Name, version: u32) -> BoxFuture<'a, RefusalCounts> {
+        let seen = self.telemetry.last_use().refusals(credential.as_str(), version);
+        Box::pin(std::future::ready(RefusalCounts { refused: seen.refused, served: seen.served }))
+    }
 }
 
 impl Publisher for RotationPorts {

@@ -32,4 +32,4 @@ pub use ports::{Publisher, RefusalCounts, Target, Traffic, VerifyOutcome};
 pub use progress::{DEFAULT_DRAIN_LIMIT, Progress};
 pub use runner::{Advanced, RotationRunner, RunnerRules};
 pub use start::{Begun, start_in};
-pub use watch::{Verdict, WatchRules};
+pub use watch::{Known, Verdict, WatchRules};

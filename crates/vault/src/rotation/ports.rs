@@ -61,6 +61,11 @@ pub trait Traffic: Send + Sync {
 
     /// Answers of upstreams to requests with this version, since it was first used.
     fn refused_since<'a>(&'a self, credential: &'a Name, version: u32) -> BoxFuture<'a, RefusalCounts>;
+
+    /// Answers to requests with the version before, as far as this process saw them: what is usual.
+    fn refused_before<'a>(&'a self, _: &'a Name, _: u32) -> BoxFuture<'a, RefusalCounts> {
+        Box::pin(std::future::ready(RefusalCounts::default()))
+    }
 }
 
 /// Makes the stored state the enforced one.

@@ -18,6 +18,9 @@ pub struct Progress {
     pub overlap: Overlap,
     /// The longest the drain may take.
     pub limit: Period,
+    /// Whether the target accepted the new version when it was tried there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub verified: bool,
     /// When every worker had the new version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promoted: Option<Timestamp>,
@@ -45,6 +48,7 @@ impl Progress {
             approved_by: None,
             overlap: overlap.unwrap_or(rule.overlap),
             limit: rule.limit.unwrap_or(DEFAULT_DRAIN_LIMIT),
+            verified: false,
             promoted: None,
             taken_back: None,
             message: None,

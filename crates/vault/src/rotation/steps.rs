@@ -8,7 +8,7 @@ use super::{
     ports::VerifyOutcome,
     progress::Progress,
     runner::{Inner, RunnerRules},
-    watch::Verdict,
+    watch::{Known, Verdict},
 };
 use crate::{
     Result, VaultError,
@@ -91,7 +91,7 @@ impl<'a> Step<'a> {
         }
     }
 
-    async fn verify(self) -> Result<Moved> {
+    async fn verify(mut self) -> Result<Moved> {
         let to = self.version(self.to).await?;
         if to.state != VersionState::Pending {
             return self.take_back(not_usable(&to)).await;
@@ -104,7 +104,11 @@ impl<'a> Step<'a> {
         }
         drop(value);
         match outcome {
-            VerifyOutcome::Accepted | VerifyOutcome::NotConfigured => self.go_on().await,
+            VerifyOutcome::Accepted => {
+                self.progress.verified = true;
+                self.go_on().await
+            }
+            VerifyOutcome::NotConfigured => self.go_on().await,
             VerifyOutcome::Refused(why) => self.take_back(format!("the target refuses the new version: {why}")).await,
             VerifyOutcome::Unreachable(why) if self.now >= self.row.started.plus(self.rules().verify_limit) => {
                 self.take_back(format!("the target could not be reached: {why}")).await
@@ -152,11 +156,21 @@ impl<'a> Step<'a> {
         }
         let seen = self.in_time(self.inner.traffic.refused_since(&self.row.credential, self.to)).await;
         let Some(counts) = seen else { return Ok(Moved::Failed) };
-        match self.rules().watch.judge(counts, self.progress.since_promotion_ms(self.now)) {
+        let known = self.known().await;
+        match self.rules().watch.judge(counts, known, self.progress.since_promotion_ms(self.now)) {
             Verdict::Good => self.go_on().await,
             Verdict::Wait => Ok(Moved::Waits),
             Verdict::Bad => self.take_back(refused_by_traffic(counts.refused, counts.served)).await,
         }
+    }
+
+    /// What the answers to the new version are held against.
+    async fn known(&self) -> Known {
+        let before = match self.row.from_version {
+            Some(from) => self.in_time(self.inner.traffic.refused_before(&self.row.credential, from)).await,
+            None => None,
+        };
+        Known { before: before.unwrap_or_default(), verified: self.progress.verified }
     }
 
     async fn drain(self) -> Result<Moved> {
@@ -167,11 +181,13 @@ impl<'a> Step<'a> {
         }
         // The old version is still there, so a new one that turns out bad can still be taken back.
         let seen = self.in_time(self.inner.traffic.refused_since(&self.row.credential, self.to)).await;
-        if let Some(counts) = seen.filter(|c| self.rules().watch.is_bad(*c)) {
+        let known = self.known().await;
+        if let Some(counts) = seen.filter(|c| self.rules().watch.is_bad(*c, known)) {
             return self.take_back(refused_by_traffic(counts.refused, counts.served)).await;
         }
         // Who reads the value elsewhere must be able to have the new one before the old one is over.
-        if self.row.deadline.is_none_or(|end| self.now < end) {
+        let limited = self.progress.overlap != Overlap::OnlyWhenDrained;
+        if !limited || self.row.deadline.is_none_or(|end| self.now < end) {
             let lacking = self.in_time(self.inner.publisher.lacking(&self.row.credential, self.to)).await;
             let Some(lacking) = lacking else { return Ok(Moved::Failed) };
             if !lacking.is_empty() {

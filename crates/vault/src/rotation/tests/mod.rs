@@ -48,7 +48,7 @@ async fn a_version_that_real_traffic_refuses_is_taken_back() {
     let world = World::new(Plan { upstream: Upstream::Refuses, ..plan() }).await;
     world.check_end(RotationStep::RolledBack).await;
     assert_eq!(world.outside.seen.lock().unwrap().enforced, [Some(1), Some(2), Some(1)]);
-    assert!(world.row().await.error.unwrap().contains("3 of 3"));
+    assert!(world.row().await.error.unwrap().contains("30 of 30"));
 }
 
 #[tokio::test]
@@ -89,6 +89,32 @@ async fn the_old_version_stays_until_its_requests_have_ended_or_the_limit() {
     assert_eq!(world.row().await.step, RotationStep::Drain);
     assert_eq!(world.states().await, [VersionState::Previous, VersionState::Current]);
     runner.run_once(almost.plus(Period::from_secs(120))).await.unwrap();
+    world.check_end(RotationStep::Done).await;
+}
+
+#[tokio::test]
+async fn the_old_version_stays_until_every_place_outside_has_the_new_one_or_the_limit() {
+    let lacking = vec!["team-vault/apps/orders (it is away)".to_owned()];
+    let mut fixed = credential("orders-token", Engine::Static);
+    fixed.rotate = Some(RotateRule { overlap: "1h".to_owned().try_into().unwrap(), ..RotateRule::default() });
+    for credential in [credential("orders-token", Engine::Static), fixed] {
+        let world = World::with(Plan { held: 0, lacking: lacking.clone(), ..plan() }, credential).await;
+        let runner = world.fresh_runner().await;
+        runner.run_once(world.start).await.unwrap();
+        let later = world.start.plus(Period::from_secs(2 * 3600));
+        runner.run_once(later).await.unwrap();
+        assert_eq!(world.row().await.step, RotationStep::Drain);
+        assert_eq!(world.states().await, [VersionState::Previous, VersionState::Current]);
+        let told = world.progress().await.message.unwrap();
+        assert_eq!(told, "the new version is not yet written to team-vault/apps/orders (it is away)");
+        world.outside.plan.lock().unwrap().lacking.clear();
+        runner.run_once(later.plus(Period::from_secs(60))).await.unwrap();
+        world.check_end(RotationStep::Done).await;
+    }
+    let world = World::new(Plan { held: 0, lacking, ..plan() }).await;
+    let runner = world.fresh_runner().await;
+    runner.run_once(world.start).await.unwrap();
+    runner.run_once(world.start.plus(Period::from_secs(24 * 3600 + 60))).await.unwrap();
     world.check_end(RotationStep::Done).await;
 }
 

@@ -43,6 +43,8 @@ pub(super) struct Plan {
     pub(super) die_at: Option<(u32, bool)>,
     /// Hangs forever when asked to verify this credential.
     pub(super) stuck: Option<Name>,
+    /// Places outside that lack the new version.
+    pub(super) lacking: Vec<String>,
 }
 
 pub(super) struct Outside {
@@ -144,7 +146,7 @@ impl Traffic for Outside {
             self.call(false);
             match self.plan.lock().unwrap().upstream {
                 Upstream::Serves => RefusalCounts { refused: 0, served: 25 },
-                Upstream::Refuses => RefusalCounts { refused: 3, served: 0 },
+                Upstream::Refuses => RefusalCounts { refused: 30, served: 0 },
                 Upstream::Silent => RefusalCounts::default(),
             }
         })
@@ -175,6 +177,11 @@ impl Publisher for Outside {
             Ok(())
         })
     }
+
+    fn lacking<'a>(&'a self, _: &'a Name, version: u32) -> BoxFuture<'a, Vec<String>> {
+        assert_eq!(version, 2, "the new version is asked for");
+        Box::pin(async { self.plan.lock().unwrap().lacking.clone() })
+    }
 }
 
 /// A vault with one credential in version 1 and a rotation to version 2 that has begun.
@@ -196,6 +203,7 @@ pub(super) fn plan() -> Plan {
         held: 2,
         die_at: None,
         stuck: None,
+        lacking: Vec::new(),
     }
 }
 
