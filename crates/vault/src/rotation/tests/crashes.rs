@@ -40,7 +40,7 @@ async fn at_every_point_where_the_runner_waits() {
     for upstream in [Upstream::Serves, Upstream::Refuses] {
         let mut points = 0;
         // The number of polls a step takes varies a little, so the points are not always the same.
-        for polls in (1..).step_by(3) {
+        for polls in (1..).step_by(2) {
             let (plan, end) = plan_for(upstream);
             let world = World::new(Plan { held: 0, ..plan }).await;
             let died = world.run_and_die(polls, world.start).await;
