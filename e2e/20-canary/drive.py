@@ -183,6 +183,8 @@ class Drive:
     def configure(self):
         one = self.one
         self.plant("admin token", one.token)
+        # What people ask a model is nobody else's: no log and no record may hold it.
+        self.prompt = self.plant("prompt", secret("prompt"))
         for name in ("bearer", "header", "query", "basic", "provider", "verified"):
             self.values[name] = self.plant(f"credential {name}", secret(name))
         file = one.dir / "query-value"
@@ -220,11 +222,26 @@ class Drive:
             upgrade["sec-websocket-key"] = base64.b64encode(b"0123456789abcdef").decode()
             quietly(caller.send, "GET", f"/{way}/socket", upgrade, timeout=2)
 
+        def along_http2(way):
+            self.over_http2(self.keys["first"], [f"/{way}/{what}?mine=1" for what in ECHOES + FAILURES])
+
         each(along, WAYS)
+        each(along_http2, WAYS)
         quietly(caller.send, "GET", "/away/x")
         for stream in (False, True):
-            body = {"model": "chat", "stream": stream, "messages": [{"role": "user", "content": "hi"}]}
+            body = {"model": "chat", "stream": stream, "messages": [{"role": "user", "content": self.prompt}]}
             quietly(caller.send, "POST", "/v1/chat/completions", body=body)
+
+    def over_http2(self, key, paths):
+        """The same through HTTP/2, which is another implementation on both its sides."""
+        one = self.one
+        version = "--http2" if one.tls else "--http2-prior-knowledge"
+        head = ["curl", "--silent", "--insecure", "--include", "--max-time", "3", version, "--config", "-"]
+        # The key is not for the list of processes.
+        lines = [f'header = "authorization: Bearer {key}"'] + [f'url = "{one.gateway_url}{path}"' for path in paths]
+        done = subprocess.run(head, input="\n".join(lines).encode(), capture_output=True, check=False)
+        assert b"HTTP/2 " in done.stdout, f"no answer over HTTP/2: {done.stdout[:200]} {done.stderr[:200]}"
+        one.transcript.add(f"{len(paths)} requests over HTTP/2", done.stdout)
 
     def refusals(self):
         """Wrong keys in every place, and requests that are broken around a right one."""
