@@ -37,6 +37,8 @@ const SQLITE_WRITE: &[&str] = &[
     "PRAGMA synchronous = FULL",
     "PRAGMA foreign_keys = ON",
     "PRAGMA journal_size_limit = 67108864",
+    // Pages written again and again go back into the file once in 16 MiB of log.
+    "PRAGMA wal_autocheckpoint = 4000",
     "PRAGMA cache_size = -16000",
 ];
 const SQLITE_READ: &[&str] = &["PRAGMA busy_timeout = 10000", "PRAGMA query_only = ON", "PRAGMA cache_size = -8000"];
@@ -64,8 +66,9 @@ pub(crate) async fn open(url: &str) -> Result<Pools> {
             first.execute(*statement).await?;
         }
         sqlx::Connection::close(first).await?;
-        let write = pool(1, IN_LINE, SQLITE_WRITE).connect(&url).await?;
-        let read = pool(4, IN_LINE, SQLITE_READ).connect(&url).await?;
+        // A file does not go away between two statements: no question whether it is still there before each use.
+        let write = pool(1, IN_LINE, SQLITE_WRITE).test_before_acquire(false).connect(&url).await?;
+        let read = pool(4, IN_LINE, SQLITE_READ).test_before_acquire(false).connect(&url).await?;
         Ok(Pools { driver: Driver::Sqlite, read, notes: write.clone(), write })
     } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
         let write = pool(3, REACH, POSTGRES).connect_lazy(url)?;

@@ -10,7 +10,7 @@
 
 use crate::{
     Result, VaultError,
-    envelope::{Sealed, SealingKey},
+    envelope::{DEFAULT_TENANT, Sealed, SealingKey},
     seal::random_key,
 };
 use aws_lc_rs::{
@@ -19,7 +19,7 @@ use aws_lc_rs::{
 };
 use credentialflow_model::{SecretValue, Timestamp};
 use std::sync::{
-    Arc,
+    Arc, OnceLock,
     atomic::{AtomicU64, Ordering},
 };
 use zeroize::Zeroizing;
@@ -46,6 +46,8 @@ struct RingKey {
     reserved: u64,
     /// Seals made or given up. Shared by all clones of the ring.
     used: Arc<AtomicU64>,
+    /// The data key of [`DEFAULT_TENANT`], derived when it is first needed: deriving costs more than opening a value.
+    default: Arc<OnceLock<SealingKey>>,
 }
 
 impl std::fmt::Debug for Keyring {
@@ -66,7 +68,14 @@ impl Keyring {
     pub fn rotate(&mut self, now: Timestamp) -> Result<u32> {
         let id = self.keys.last().map_or(1, |k| k.id + 1);
         let used = Arc::new(AtomicU64::new(0));
-        self.keys.push(RingKey { id, created: now, material: random_key()?, reserved: RESERVATION, used });
+        self.keys.push(RingKey {
+            id,
+            created: now,
+            material: random_key()?,
+            reserved: RESERVATION,
+            used,
+            default: Arc::default(),
+        });
         Ok(id)
     }
 
@@ -108,13 +117,13 @@ impl Keyring {
         key.used
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| (used < end).then_some(used + 1))
             .map_err(|_| VaultError::SealsExhausted)?;
-        key.data_key(tenant)?.seal(key.id, context, plain)
+        key.with_data_key(tenant, |data| data.seal(key.id, context, plain))
     }
 
     pub(crate) fn open(&self, tenant: &str, context: &[u8], sealed: &Sealed) -> Result<SecretValue> {
         let id = sealed.key_id();
         let key = self.keys.iter().find(|k| k.id == id).ok_or(VaultError::UnknownKey(id))?;
-        key.data_key(tenant)?.open(context, sealed)
+        key.with_data_key(tenant, |data| data.open(context, sealed))
     }
 
     /// The ring as bytes for the root key to wrap.
@@ -149,6 +158,7 @@ impl Keyring {
                 material: key,
                 reserved,
                 used: Arc::new(AtomicU64::new(reserved)),
+                default: Arc::default(),
             });
         }
         Ok(Self { keys })
@@ -158,6 +168,17 @@ impl Keyring {
 const ENTRY: usize = 4 + 8 + 8 + 32;
 
 impl RingKey {
+    fn with_data_key<T>(&self, tenant: &str, run: impl FnOnce(&SealingKey) -> Result<T>) -> Result<T> {
+        if tenant != DEFAULT_TENANT {
+            return run(&self.data_key(tenant)?);
+        }
+        if let Some(known) = self.default.get() {
+            return run(known);
+        }
+        let fresh = self.data_key(tenant)?;
+        run(self.default.get_or_init(|| fresh))
+    }
+
     fn data_key(&self, tenant: &str) -> Result<SealingKey> {
         let prk = hkdf::Prk::new_less_safe(hkdf::HKDF_SHA256, &*self.material);
         let info = [b"credentialflow data key 1\0".as_slice(), tenant.as_bytes()];

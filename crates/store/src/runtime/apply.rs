@@ -306,15 +306,15 @@ async fn write_leases(c: &mut AnyConnection, leases: BTreeMap<String, Option<Lea
     Ok(())
 }
 
-/// Pieces whose lengths are powers of two, the greatest first: few different statements, so that the
-/// database keeps them prepared.
+/// Pieces, the greatest first, whose lengths are a power of two or one and a half times one: mostly one or two of them,
+/// and few different statements, so that the database keeps them prepared.
 pub(crate) fn chunks<T>(mut all: &[T]) -> impl Iterator<Item = &[T]> {
     std::iter::from_fn(move || {
         if all.is_empty() {
             return None;
         }
-        let size = (1usize << all.len().ilog2()).min(128);
-        let (chunk, rest) = all.split_at(size);
+        let power = 1usize << all.len().ilog2();
+        let (chunk, rest) = all.split_at((power + (all.len() & (power / 2))).min(128));
         all = rest;
         Some(chunk)
     })
@@ -331,11 +331,16 @@ fn pairs(count: usize) -> String {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn pieces_are_powers_of_two_and_cover_everything() {
-        let all: Vec<u32> = (0..300).collect();
-        let pieces: Vec<&[u32]> = super::chunks(&all).collect();
-        assert_eq!(pieces.iter().map(|p| p.len()).collect::<Vec<_>>(), [128, 128, 32, 8, 4]);
-        assert_eq!(pieces.concat(), all);
+    fn pieces_are_few_of_few_lengths_and_cover_everything() {
+        let mut lengths = std::collections::BTreeSet::new();
+        for count in 0..=300 {
+            let all: Vec<u32> = (0..count).collect();
+            let pieces: Vec<&[u32]> = super::chunks(&all).collect();
+            assert!(pieces.len() <= 6, "{count}");
+            assert_eq!(pieces.concat(), all);
+            lengths.extend(pieces.iter().map(|p| p.len()));
+        }
+        assert_eq!(lengths.into_iter().collect::<Vec<_>>(), [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128]);
         assert_eq!(super::pairs(2), "(space = $1 AND path = $2) OR (space = $3 AND path = $4)");
     }
 }

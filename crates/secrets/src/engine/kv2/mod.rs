@@ -56,7 +56,10 @@ pub(super) async fn handle(call: &Call<'_>, txn: &mut Txn) -> Result<Reply> {
 
 pub(super) async fn exists(call: &Call<'_>, txn: &mut Txn) -> Result<bool> {
     match call.path.split_once('/') {
-        Some(("data" | "metadata", path)) => Ok(load(call, txn, check_path(path)?).await?.is_some()),
+        Some(("data" | "metadata", path)) => {
+            let path = format!("m/{}", check_path(path)?);
+            txn.entries(call.space()).exists(&path).await
+        }
         _ => Ok(true),
     }
 }
