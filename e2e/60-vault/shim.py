@@ -39,6 +39,8 @@ def main(words):
         os.environ["CREDENTIALFLOW_BIN"], "server", "--data-dir", str(folder),
         "--gateway", f"127.0.0.1:{free_port()}", "--control", f"127.0.0.1:{free_port()}",
         f"--vault={listener['address']}", "--workers", "1", "--log", "warn",
+        # The suites' identity providers are on this machine.
+        "--private-hosts=127.0.0.1,localhost",
     ]
     if not listener.get("tls_disable"):
         command += ["--vault-tls-certificate", listener["tls_cert_file"], "--vault-tls-key", listener["tls_key_file"]]

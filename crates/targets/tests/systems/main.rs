@@ -2,6 +2,7 @@
 //! systems' own clients.
 #![allow(clippy::unwrap_used)]
 
+mod conformance;
 mod http_api;
 mod mysql;
 mod postgresql;

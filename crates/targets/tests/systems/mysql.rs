@@ -8,15 +8,16 @@ use std::{
     time::Duration,
 };
 
-const VAULTS: &str = "CREATE USER '{{name}}'@'%' IDENTIFIED BY '{{password}}'; GRANT ALL ON shop.* TO '{{name}}'@'%';";
+pub(super) const VAULTS: &str =
+    "CREATE USER '{{name}}'@'%' IDENTIFIED BY '{{password}}'; GRANT ALL ON shop.* TO '{{name}}'@'%';";
 
-static SERVER: LazyLock<Mariadb> = LazyLock::new(|| Mariadb::start().unwrap());
+pub(super) static SERVER: LazyLock<Mariadb> = LazyLock::new(|| Mariadb::start().unwrap());
 
 fn settings(name: &str, password: &str) -> mysql::Settings {
     mysql::Settings::new(Server::new("127.0.0.1", SERVER.port(), name, SecretValue::from(password)))
 }
 
-fn target() -> Arc<dyn Target> {
+pub(super) fn target() -> Arc<dyn Target> {
     open(Settings::Mysql(settings(Mariadb::ADMIN.0, Mariadb::ADMIN.1))).unwrap()
 }
 
@@ -28,8 +29,6 @@ async fn a_login_lives_as_its_lease_says() {
     let login = create(&*target, &name, &password, &statements).await.unwrap();
     assert_eq!(SERVER.sql_as(&name, text(&password), "SELECT USER()").unwrap().trim(), format!("{name}@127.0.0.1"));
     assert_eq!(target.verify(&login, &password).await.unwrap(), Verdict::Accepted);
-    assert!(matches!(target.verify(&login, &secret()).await.unwrap(), Verdict::Refused(_)));
-    assert_eq!(target.list(&name[..10]).await.unwrap().iter().filter(|l| **l == login).count(), 1);
     target.renew(&login, Timestamp::from_secs(1), &statements).await.unwrap();
     assert_eq!(target.verify(&login, &password).await.unwrap(), Verdict::Accepted);
 
@@ -55,8 +54,6 @@ async fn a_login_lives_as_its_lease_says() {
     let revoked = target.revoke(&login, &statements).await.unwrap();
     assert_eq!((revoked.existed, revoked.sessions), (true, Some(1)));
     assert!(!sleeper.wait().unwrap().success());
-    assert!(SERVER.sql_as(&name, text(&second), "SELECT 1").is_err());
-    assert!(!target.revoke(&login, &statements).await.unwrap().existed);
 
     let log = SERVER.statements();
     assert!(log.contains("mysql_native_password"), "the statements are logged");
@@ -72,10 +69,8 @@ async fn names_stay_names_whatever_is_in_them() {
         let (password, statements) = (secret(), statements(&[VAULTS]));
         let login = create(&*target, name, &password, &statements).await.unwrap();
         assert!(SERVER.sql_as(name, text(&password), "SELECT 1").is_ok(), "{name}");
-        assert_eq!(target.list(name).await.unwrap(), std::slice::from_ref(&login));
         target.set_password(&login, &secret(), &statements).await.unwrap();
         assert!(target.revoke(&login, &statements).await.unwrap().existed);
-        assert!(target.list(name).await.unwrap().is_empty());
     }
     SERVER.sql("SELECT * FROM shop.canary").unwrap();
 }
@@ -97,10 +92,6 @@ async fn what_fails_leaves_nothing_and_tells_no_secret() {
     let mut unprotected = settings("a", "b");
     unprotected.passwords = PasswordForm::Clear;
     assert!(matches!(open(Settings::Mysql(unprotected)), Err(TargetError::BadSettings(_))));
-    let admin = Login::named(Mariadb::ADMIN.0);
-    assert!(matches!(target.revoke(&admin, &failing).await, Err(TargetError::Refused(_))));
-    let missing = target.set_password(&Login::named("nobody"), &password, &failing).await;
-    assert!(matches!(missing, Err(TargetError::Refused(_))));
     let error = open(Settings::Mysql(settings("admin", "wrong-admin-password"))).unwrap().check().await.unwrap_err();
     assert!(matches!(&error, TargetError::Refused(_)) && !error.to_string().contains("wrong-admin"), "{error}");
 }

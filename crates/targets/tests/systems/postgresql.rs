@@ -1,8 +1,6 @@
 use super::{a_name, assert_absent, certificate, create, secret, statements, text};
 use credentialflow_model::{SecretValue, Timestamp};
-use credentialflow_targets::{
-    Kind, Login, Server, Settings, Statements, Target, TargetError, Tls, Verdict, open, postgresql,
-};
+use credentialflow_targets::{Kind, Server, Settings, Statements, Target, TargetError, Tls, Verdict, open, postgresql};
 use credentialflow_testkit::postgres::Cluster;
 use std::{
     process::{Command, Stdio},
@@ -10,10 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-const VAULTS: &str = r#"CREATE ROLE "{{name}}" WITH LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}';
+pub(super) const VAULTS: &str = r#"CREATE ROLE "{{name}}" WITH LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}';
     GRANT ALL ON SCHEMA public TO "{{name}}";"#;
 
-static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
+pub(super) static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
     let cluster = Cluster::start().unwrap();
     cluster.ask_for_passwords().unwrap();
     // No superuser, as real installations have it.
@@ -21,7 +19,7 @@ static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
     cluster
 });
 
-fn database() -> String {
+pub(super) fn database() -> String {
     let url = CLUSTER.create_database().unwrap();
     let name = url.rsplit('/').next().unwrap().to_owned();
     CLUSTER.sql("postgres", &format!("ALTER DATABASE {name} OWNER TO admin")).unwrap();
@@ -34,7 +32,7 @@ fn settings(database: &str) -> postgresql::Settings {
     postgresql::Settings::new(server, database)
 }
 
-fn target(database: &str) -> Arc<dyn Target> {
+pub(super) fn target(database: &str) -> Arc<dyn Target> {
     open(Settings::Postgresql(settings(database))).unwrap()
 }
 
@@ -52,10 +50,6 @@ async fn a_login_lives_as_its_lease_says() {
     assert_eq!(as_login(&password, "SELECT current_user").unwrap().trim(), name);
     as_login(&password, "CREATE TABLE kept (n int); INSERT INTO kept VALUES (7)").unwrap();
     assert_eq!(target.verify(&login, &password).await.unwrap(), Verdict::Accepted);
-    assert!(matches!(target.verify(&login, &secret()).await.unwrap(), Verdict::Refused(_)));
-    assert_eq!(target.list("v-alice").await.unwrap().iter().filter(|l| **l == login).count(), 1);
-    assert!(target.list("w-").await.unwrap().is_empty());
-
     // Renewed, then over.
     target.renew(&login, Timestamp::from_secs(4_102_444_800), &statements).await.unwrap();
     let until =
@@ -92,8 +86,6 @@ async fn a_login_lives_as_its_lease_says() {
         CLUSTER.sql(&database, "SELECT tableowner FROM pg_tables WHERE tablename = 'kept'").unwrap().trim(),
         "admin"
     );
-    assert!(!target.revoke(&login, &statements).await.unwrap().existed);
-    assert!(target.list(&name).await.unwrap().is_empty());
 
     // The server logs every statement; none of them had a password in it.
     let log = CLUSTER.log();
@@ -107,14 +99,12 @@ async fn names_stay_names_whatever_is_in_them() {
     let database = database();
     let target = target(&database);
     CLUSTER.sql(&database, "CREATE TABLE canary (n int)").unwrap();
-    for name in [r#"v-a"b'c/d\e-ü"#, r#"v"; DROP TABLE canary; --"#, "v'); DROP TABLE canary; --", "v $$ x $$"] {
+    for name in [r#"v"; DROP TABLE canary; --"#, "v'); DROP TABLE canary; --", "v $$ x $$"] {
         let (password, statements) = (secret(), statements(&[VAULTS]));
         let login = create(&*target, name, &password, &statements).await.unwrap();
         assert_eq!(CLUSTER.sql_as(name, text(&password), &database, "SELECT current_user").unwrap().trim(), name);
-        assert_eq!(target.list(name).await.unwrap(), std::slice::from_ref(&login));
         target.set_password(&login, &secret(), &statements).await.unwrap();
         assert!(target.revoke(&login, &statements).await.unwrap().existed);
-        assert!(target.list(name).await.unwrap().is_empty());
     }
     CLUSTER.sql(&database, "SELECT * FROM canary").unwrap();
 }
@@ -133,10 +123,6 @@ async fn what_fails_leaves_nothing_and_tells_no_secret() {
     assert!(!error.to_string().contains("SCRAM"), "{error}");
     let none = create(&*target, &name, &password, &Statements::default()).await.unwrap_err();
     assert!(matches!(none, TargetError::BadTemplate(_)), "{none}");
-    // The administrator is not taken away, also by mistake.
-    assert!(matches!(target.revoke(&Login::named("admin"), &failing).await, Err(TargetError::Refused(_))));
-    let missing = target.set_password(&Login::named("nobody"), &password, &failing).await.unwrap_err();
-    assert!(matches!(missing, TargetError::Refused(_)), "{missing}");
     let mut wrong = settings(&database);
     wrong.server.password = SecretValue::from("wrong-admin-password");
     let error = open(Settings::Postgresql(wrong)).unwrap().check().await.unwrap_err();
