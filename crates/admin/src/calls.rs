@@ -11,7 +11,7 @@ use credentialflow_telemetry::{CallFilter, CallLog, CallLogError, CallRow, Stats
 /// The shortest and longest window of the figures.
 const WINDOWS: (Period, Period) = (Period::from_secs(60), Period::from_secs(24 * 3600));
 
-async fn read<T: Send + 'static>(
+pub(crate) async fn read<T: Send + 'static>(
     state: &AdminState,
     search: impl FnOnce(&CallLog) -> Result<T, CallLogError> + Send + 'static,
 ) -> Result<T, ApiError> {

@@ -13,6 +13,7 @@ mod config;
 mod credentials;
 mod error;
 mod idempotency;
+mod inventory;
 mod keys;
 mod links;
 pub mod ports;

@@ -2,6 +2,7 @@
 
 use crate::{
     catalogue::Catalogue,
+    inventory,
     ports::{Dataplane, ExternalStores},
     session::Sessions,
     throttle::Throttle,
@@ -10,7 +11,7 @@ use credentialflow_model::Timestamp;
 use credentialflow_store::Store;
 use credentialflow_telemetry::Telemetry;
 use credentialflow_vault::{Vault, reseal::SealedTable};
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 
 /// Most searches of the call log at once; further ones wait.
@@ -33,6 +34,8 @@ pub struct AdminSettings {
     pub sealed_tables: Vec<SealedTable>,
     /// The external stores; none where nothing reaches them.
     pub stores: Option<Arc<dyn ExternalStores>>,
+    /// Our listeners that speak TLS, by name, with the files (PEM) their certificates are in, for the inventory.
+    pub certificates: Vec<(String, PathBuf)>,
     /// The clock.
     pub clock: fn() -> Timestamp,
 }
@@ -47,6 +50,7 @@ impl Default for AdminSettings {
             body_timeout: Duration::from_secs(30),
             sealed_tables: vec![credentialflow_vault::reseal::CREDENTIAL_VERSIONS],
             stores: None,
+            certificates: Vec::new(),
             clock: || std::time::SystemTime::now().into(),
         }
     }
@@ -67,6 +71,7 @@ pub struct Inner {
     pub(crate) sessions: Sessions,
     pub(crate) throttle: Throttle,
     pub(crate) call_searches: Semaphore,
+    pub(crate) inventory: inventory::Kept,
     pub(crate) started: Timestamp,
 }
 
@@ -90,6 +95,7 @@ impl AdminState {
             sessions: Sessions::default(),
             throttle: Throttle::default(),
             call_searches: Semaphore::new(CALL_SEARCHES),
+            inventory: inventory::Kept::default(),
             started,
         }))
     }

@@ -67,6 +67,8 @@ pub enum Command {
     Team(command::resource::ResourceArgs),
     /// Run a program with secrets in its environment
     Run(command::run::RunArgs),
+    /// Every credential in one inventory, and what is wrong with it
+    Inventory(command::inventory::InventoryArgs),
     /// The call log
     Calls(Box<command::calls::CallsArgs>),
     /// The audit log

@@ -98,26 +98,33 @@ impl Store {
         mut each: impl FnMut(KeyRecord) -> Result<(), E>,
     ) -> Result<(), E> {
         let page = page.max(1);
-        let mut after = -1i64;
+        let mut after = None;
         loop {
-            let (keys, secrets) = walk::page(self, after, page).await?;
-            let full = keys.len() == page as usize;
-            let Some((last, _)) = keys.last() else { return Ok(()) };
-            after = last.id.bits() as i64;
-            let mut secrets = secrets.into_iter().peekable();
-            for (key, body) in keys {
-                let mut own = Vec::with_capacity(1);
-                // A secret whose key came into being between the two reads belongs to a later walk.
-                while secrets.next_if(|s| s.key_id < key.id).is_some() {}
-                while let Some(secret) = secrets.next_if(|s| s.key_id == key.id) {
-                    own.push(secret);
-                }
-                each(KeyRecord { key, body, secrets: own })?;
-            }
+            let records = self.keys_after(after, page).await?;
+            let full = records.len() == page as usize;
+            after = records.last().map(|last| last.key.id);
+            records.into_iter().try_for_each(&mut each)?;
             if !full {
                 return Ok(());
             }
         }
+    }
+
+    /// The keys whose ids come after one, in the order of their ids. A page shorter than `limit` is the last.
+    pub async fn keys_after(&self, after: Option<KeyId>, limit: u32) -> Result<Vec<KeyRecord>> {
+        let after = after.map_or(-1, |id| id.bits() as i64);
+        let (keys, secrets) = walk::page(self, after, limit.max(1)).await?;
+        let mut secrets = secrets.into_iter().peekable();
+        let with_secrets = keys.into_iter().map(|(key, body)| {
+            let mut own = Vec::with_capacity(1);
+            // A secret whose key came into being between the two reads belongs to a later walk.
+            while secrets.next_if(|s| s.key_id < key.id).is_some() {}
+            while let Some(secret) = secrets.next_if(|s| s.key_id == key.id) {
+                own.push(secret);
+            }
+            KeyRecord { key, body, secrets: own }
+        });
+        Ok(with_secrets.collect())
     }
 }
 

@@ -44,7 +44,7 @@ pub use nodes::{NodeReport, NodeRow, NodeTraffic};
 pub use plan::Unplanned;
 pub use resources::{Expect, ResourceRow};
 pub use rotations::RotationRow;
-pub use runtime::{EntryRow, Event, FailingLeases, LeaseRow, LeaseState, Op, TokenRow, Unit};
+pub use runtime::{EntryRow, Event, FailingLeases, LeaseCount, LeaseRow, LeaseState, Op, TokenRow, Unit};
 pub use store::{Store, WriteTx};
 pub use uses::{CredentialUse, KeyUse, Uses};
 

@@ -148,21 +148,33 @@ impl Store {
         .fetch_all(&mut *self.reader().await?)
         .await?
         .iter()
-        .map(|r| {
-            Ok(CredentialUse {
-                credential: r.try_get(0)?,
-                version: row::version(r, 1)?,
-                last_time: row::time(r, 2)?,
-                count: unsigned(r, 3)?,
-            })
-        })
+        .map(read_credential_use)
         .collect()
+    }
+
+    /// How every version of every credential was used, by credential and version.
+    pub async fn all_credential_uses(&self) -> Result<Vec<CredentialUse>> {
+        sqlx::query("SELECT credential, version, last_time, count FROM credential_uses ORDER BY credential, version")
+            .fetch_all(&mut *self.reader().await?)
+            .await?
+            .iter()
+            .map(read_credential_use)
+            .collect()
     }
 }
 
 fn to_i64(count: u64) -> i64 {
     // A count can be added to a stored one without an overflow.
     i64::try_from(count).unwrap_or(i64::MAX).min(i64::MAX / 4)
+}
+
+fn read_credential_use(r: &AnyRow) -> Result<CredentialUse> {
+    Ok(CredentialUse {
+        credential: r.try_get(0)?,
+        version: row::version(r, 1)?,
+        last_time: row::time(r, 2)?,
+        count: unsigned(r, 3)?,
+    })
 }
 
 fn read_key_use(r: &AnyRow) -> Result<KeyUse> {

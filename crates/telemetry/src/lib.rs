@@ -17,7 +17,7 @@ pub mod stats;
 #[cfg(test)]
 mod testing;
 
-pub use calllog::{CallFilter, CallLog, CallLogError, CallModel, CallRow, Page, StatusFilter};
+pub use calllog::{CallFilter, CallLog, CallLogError, CallModel, CallRow, LightCall, Page, StatusFilter, Walked};
 pub use last_use::{Answers, CredentialUseDelta, KeyUseDelta, LastUse, UseDeltas};
 pub use metrics::Metrics;
 pub use recorder::{RecordSender, Recorder, RecorderSettings, RecorderStatus, Telemetry};

@@ -213,6 +213,43 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/credentials/{name}/biography": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read a credential's life
+         * @description Also of one that is gone, as long as the audit log tells of it.
+         */
+        get: operations["get_credential_biography"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/credentials/{name}/blast-radius": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** See what revoking a credential would break */
+        get: operations["get_credential_blast_radius"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/credentials/{name}/deliver": {
         parameters: {
             query?: never;
@@ -344,6 +381,81 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/inventory": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List every credential
+         * @description Keys we issued, credentials we hold, certificates of our listeners, keys with which we sign; logins and tokens of
+         *     the run-time API as counts.
+         */
+        get: operations["list_inventory"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/inventory/findings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List what is wrong with credentials */
+        get: operations["list_findings"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/inventory/reports": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Hand in a secret scanner's report
+         * @description The secrets in it are compared with ours in memory and forgotten; of matches the places are recorded.
+         */
+        post: operations["import_report"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/inventory/summary": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Count every credential and finding */
+        get: operations["get_inventory_summary"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/keys": {
         parameters: {
             query?: never;
@@ -386,6 +498,43 @@ export interface paths {
          * @description It is refused by every worker when this answers.
          */
         delete: operations["delete_key"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/keys/{name}/biography": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read a key's life
+         * @description Also of one that is gone, as long as the audit log tells of it.
+         */
+        get: operations["get_key_biography"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/keys/{name}/blast-radius": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** See what revoking a key would break */
+        get: operations["get_key_blast_radius"];
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -1101,6 +1250,49 @@ export interface components {
             shamir?: components["schemas"]["SharesWanted"] | null;
             transit?: components["schemas"]["TransitKey"] | null;
         };
+        /** @description A whole life. */
+        Biography: {
+            /** @description Whether events in the middle were left out, because there are very many. */
+            abridged: boolean;
+            /** @description Whether it is declared now. */
+            declared: boolean;
+            issued_by?: components["schemas"]["Issuer"] | null;
+            /** @description What kind of credential. */
+            kind: components["schemas"]["CredentialKind"];
+            /** @description What happened, oldest first. */
+            moments: components["schemas"]["Moment"][];
+            /** @description Its name. */
+            name: string;
+            /** @description Its versions, oldest first. */
+            versions: components["schemas"]["VersionFacts"][];
+        };
+        /** @description What revoking a credential would do. */
+        BlastRadius: {
+            /** @description What else stops. */
+            consequences: components["schemas"]["Consequence"][];
+            /** @description Who may use it. */
+            holders: components["schemas"]["Holder"][];
+            /**
+             * Format: int64
+             * @description Requests that carry it at this moment; absent for keys.
+             */
+            in_flight?: number | null;
+            /** @description What kind of credential. */
+            kind: components["schemas"]["CredentialKind"];
+            last_used?: components["schemas"]["Timestamp"] | null;
+            /** @description Its name. */
+            name: string;
+            /** @description What it opens. */
+            opens: components["schemas"]["Reach"];
+            /** @description Whether nothing that was looked at would break. */
+            quiet: boolean;
+            /** @description What recent traffic says. */
+            replay: components["schemas"]["Replayed"];
+            /** @description Whether it can be used now. */
+            state: components["schemas"]["EntryState"];
+            /** @description The answer in a sentence. */
+            verdict: string;
+        };
         /**
          * @description A number of bytes: a whole number and one unit of `B KB MB GB KiB MiB GiB`.
          * @example 10MiB
@@ -1227,6 +1419,25 @@ export interface components {
              */
             upstream_us: number;
         };
+        /** @description Requests that would break, of one caller over one way. */
+        Caller: {
+            /** @description The application. */
+            application?: string | null;
+            key?: components["schemas"]["KeyId"] | null;
+            /** @description When the last one began. */
+            last: components["schemas"]["Timestamp"];
+            /** @description The model. */
+            model?: string | null;
+            /**
+             * Format: int64
+             * @description How many requests.
+             */
+            requests: number;
+            /** @description The route. */
+            route?: string | null;
+            /** @description The source address. */
+            source: string;
+        };
         /**
          * @description What happens to one resource.
          * @enum {string}
@@ -1273,6 +1484,13 @@ export interface components {
                 [key: string]: string;
             };
         };
+        /** @description Something that stops beside requests. */
+        Consequence: {
+            /** @description What it happens to, as in `credentials/orders-db`. */
+            subject: string;
+            /** @description What happens. */
+            what: string;
+        };
         /** @description A credential held for upstreams: sealed in the vault, injected for permitted requests. */
         Credential: {
             database?: components["schemas"]["DatabaseRule"] | null;
@@ -1317,6 +1535,11 @@ export interface components {
             /** @description When the declaration was last changed. */
             updated: components["schemas"]["Timestamp"];
         };
+        /**
+         * @description What kind of credential.
+         * @enum {string}
+         */
+        CredentialKind: "credential" | "certificate" | "signing_key" | "key" | "leases" | "tokens";
         /** @description Which login of which target a credential is. */
         DatabaseRule: {
             /**
@@ -1429,6 +1652,11 @@ export interface components {
             /** @description Whether more keys name it than are listed. */
             more: boolean;
         };
+        /**
+         * @description Which way a credential works.
+         * @enum {string}
+         */
+        Direction: "issued" | "held";
         /** @description One text of a configuration. */
         Document: {
             /** @description Its name, for telling where a problem is. */
@@ -1441,11 +1669,104 @@ export interface components {
          * @enum {string}
          */
         Engine: "static" | "generated" | "database";
+        /** @description One line of the inventory. */
+        Entry: {
+            /**
+             * Format: int64
+             * @description How old its value in use is, in seconds.
+             */
+            age_seconds?: number | null;
+            /** @description How it is kept or how it signs. */
+            algorithm?: string | null;
+            /**
+             * Format: int64
+             * @description How many there are, for kinds that are only counted.
+             */
+            count?: number | null;
+            created?: components["schemas"]["Timestamp"] | null;
+            /** @description For people: what was declared, or what is counted. */
+            description?: string | null;
+            /** @description Which way it works. */
+            direction: components["schemas"]["Direction"];
+            expires?: components["schemas"]["Timestamp"] | null;
+            /** @description What is wrong with it; `GET /api/v1/inventory/findings` says more. */
+            findings: components["schemas"]["Rule"][];
+            issued_by?: components["schemas"]["Issuer"] | null;
+            /** @description What it is. */
+            kind: components["schemas"]["CredentialKind"];
+            /** @description Where from, for keys. */
+            last_source?: string | null;
+            last_used?: components["schemas"]["Timestamp"] | null;
+            /** @description Its name, unique within the kind. */
+            name: string;
+            /** @description Who answers for it: the owner a credential names, the application a key was issued to. */
+            owner?: string | null;
+            /** @description Where it can be used. */
+            reach?: components["schemas"]["Reach"];
+            rotation_due?: components["schemas"]["Timestamp"] | null;
+            /** @description Whether it can be used. */
+            state: components["schemas"]["EntryState"];
+            /** @description The team behind the owner. */
+            team?: string | null;
+            used?: components["schemas"]["Used"] | null;
+            /**
+             * Format: int64
+             * @description How often it was used, on all nodes; absent where nobody counts.
+             */
+            uses?: number | null;
+            /** @description Its versions, newest first. */
+            versions?: components["schemas"]["EntryVersion"][];
+        };
+        /**
+         * @description Whether a credential can be used.
+         * @enum {string}
+         */
+        EntryState: "active" | "pending" | "expired" | "revoked";
+        /** @description One version of a credential, or one secret of a key. */
+        EntryVersion: {
+            /** @description When it was made. */
+            created: components["schemas"]["Timestamp"];
+            last_used?: components["schemas"]["Timestamp"] | null;
+            /** @description Where it is in its life. */
+            state: components["schemas"]["VersionState"];
+            /**
+             * Format: int64
+             * @description How often it was used, on all nodes; absent for keys.
+             */
+            uses?: number | null;
+            /**
+             * Format: int32
+             * @description Counts from 1.
+             */
+            version: number;
+        };
         /**
          * @description Which key to exchange.
          * @enum {string}
          */
         Exchanged: "keyring" | "pepper";
+        /** @description A place where a scanner found a value of ours. */
+        Exposure: {
+            /** @description The commit. */
+            commit?: string | null;
+            /** @description The file, as the report names it. */
+            file?: string | null;
+            /**
+             * Format: int64
+             * @description The line in it.
+             */
+            line?: number | null;
+            reported?: components["schemas"]["Timestamp"] | null;
+            /** @description The scanner's own rule. */
+            rule?: string | null;
+            /** @description The scanner. */
+            tool: string;
+            /**
+             * Format: int32
+             * @description Which version's value it was.
+             */
+            version: number;
+        };
         /**
          * @description Whose fault an outcome is.
          * @enum {string}
@@ -1459,6 +1780,48 @@ export interface components {
             path: string;
             /** @description As declared; absent when it goes. */
             to?: unknown;
+        };
+        /** @description One thing that is wrong with one credential. */
+        Finding: {
+            /** @description What is wrong, in a sentence. */
+            detail: string;
+            /** @description Where its value was found. */
+            exposures?: components["schemas"]["Exposure"][];
+            /** @description What is wrong. */
+            finding: components["schemas"]["Rule"];
+            grant?: components["schemas"]["Grant"] | null;
+            /** @description What to do about it. */
+            hint: string;
+            /** @description The kind of credential. */
+            kind: components["schemas"]["CredentialKind"];
+            /** @description Its name. */
+            name: string;
+            /** @description Who answers for it. */
+            owner?: string | null;
+            /** @description Credentials that have the same value. */
+            same_value_as?: string[];
+            /** @description How urgent it is. */
+            severity: components["schemas"]["Severity"];
+            since?: components["schemas"]["Timestamp"] | null;
+            /** @description The team behind the owner. */
+            team?: string | null;
+            /**
+             * Format: int32
+             * @description The version it is about.
+             */
+            version?: number | null;
+        };
+        /** @description How many findings of a rule. */
+        FindingCount: {
+            /**
+             * Format: int64
+             * @description How many.
+             */
+            count: number;
+            /** @description What is wrong. */
+            finding: components["schemas"]["Rule"];
+            /** @description How urgent the most urgent one is. */
+            severity: components["schemas"]["Severity"];
         };
         /** @description The rule for a generated value. */
         GenerateRule: {
@@ -1474,6 +1837,17 @@ export interface components {
              * @description Characters, 8 to 1024.
              */
             length?: number;
+        };
+        /** @description A narrower grant, ready to be applied. */
+        Grant: {
+            /** @description The kind of the resource. */
+            kind: components["schemas"]["Kind"];
+            /** @description What it takes away. */
+            removes: components["schemas"]["Allow"];
+            /** @description The resource as `PUT` takes it. */
+            resource: Record<string, never>;
+            /** @description The same as a file for `credentialflow apply`. */
+            yaml: string;
         };
         /** @description What unseals now, or will: with the nonce of the rekey it is for. */
         HandedIn: {
@@ -1524,6 +1898,52 @@ export interface components {
              */
             failures: number;
         };
+        /** @description An application that may use the credential, whether it does or not. */
+        Holder: {
+            /** @description The application. */
+            application: string;
+            /** @description Their names, at most twenty. */
+            key_names: string[];
+            /**
+             * Format: int64
+             * @description Keys of it that work and are allowed one of the routes or models.
+             */
+            keys: number;
+            /**
+             * Format: int64
+             * @description Requests that would break. None: it has access and does not use it.
+             */
+            requests: number;
+            /** @description Its team. */
+            team?: string | null;
+        };
+        /** @description What a report told. */
+        ImportedReport: {
+            /**
+             * Format: int64
+             * @description Its findings.
+             */
+            findings: number;
+            /** @description Our values that stand in it. */
+            matches: components["schemas"]["Matched"][];
+            /**
+             * Format: int64
+             * @description Places recorded now.
+             */
+            recorded: number;
+            /**
+             * Format: int64
+             * @description Of those, blanked by the scanner already, so that there was nothing to compare.
+             */
+            redacted: number;
+            /** @description The scanner that made it. */
+            tool: string;
+            /**
+             * Format: int64
+             * @description Of those, no value of ours.
+             */
+            unmatched: number;
+        };
         /** @description How an upstream's credential is put into a request: exactly one of these. */
         Inject: {
             /** @default null */
@@ -1535,6 +1955,17 @@ export interface components {
             /** @default null */
             query: components["schemas"]["QueryInject"] | null;
         };
+        /** @description Everything counted. */
+        InventorySummary: {
+            /** @description By finding. */
+            findings: components["schemas"]["FindingCount"][];
+            /** @description By kind. */
+            kinds: components["schemas"]["KindCount"][];
+            /** @description Which part of the call log was looked at. */
+            observed: components["schemas"]["Observed"];
+            /** @description From when on something counts as a finding. */
+            thresholds: components["schemas"]["Thresholds"];
+        };
         /** @description A key with the secret just made. The only answer that ever contains it. */
         IssuedKey: {
             /** @description The key. */
@@ -1544,6 +1975,15 @@ export interface components {
              * @example cfk_live_7m2k9q4x1c8v_0123456789ABCDEFGHIJKLMNOPQRSTUVaaaaaa
              */
             secret: string;
+        };
+        /** @description Who made a credential, as the audit log tells. */
+        Issuer: {
+            /** @description What kind of party. */
+            kind: components["schemas"]["ActorKind"];
+            /** @description Its name. */
+            name: string;
+            /** @description When. */
+            time: components["schemas"]["Timestamp"];
         };
         /** @description A declared resource as it is stored. */
         Item_Application: {
@@ -1860,6 +2300,26 @@ export interface components {
          * @enum {string}
          */
         Kind: "teams" | "applications" | "keys" | "credentials" | "upstreams" | "routes" | "models" | "targets" | "stores";
+        /** @description How many of a kind. */
+        KindCount: {
+            /**
+             * Format: int64
+             * @description How many of them can be used now.
+             */
+            active: number;
+            /**
+             * Format: int64
+             * @description How many.
+             */
+            count: number;
+            /** @description The kind. */
+            kind: components["schemas"]["CredentialKind"];
+            /**
+             * Format: int64
+             * @description How many have a finding.
+             */
+            with_findings: number;
+        };
         /** @description The last use of a key. */
         LastUse: {
             /**
@@ -1950,6 +2410,29 @@ export interface components {
             /** @description `/orders` (exact), `/orders/{id}` (parameter), `/orders/*` (everything below, and `/orders` itself). */
             path: string;
         };
+        /** @description A value of ours that the report holds. */
+        Matched: {
+            /** @description What kind of credential. */
+            kind: components["schemas"]["CredentialKind"];
+            /** @description Its name. */
+            name: string;
+            /**
+             * Format: int64
+             * @description How many of the places were not known before.
+             */
+            new_places: number;
+            /** @description Where it was found. */
+            places: components["schemas"]["Exposure"][];
+            /** @description Where that version is in its life. */
+            state: components["schemas"]["VersionState"];
+            /**
+             * Format: int32
+             * @description Which version's value it is.
+             */
+            version: number;
+            /** @description Whether it still works. */
+            works: boolean;
+        };
         /** @description A public model name and what serves it. */
         Model: {
             /** @description For people. */
@@ -1958,6 +2441,33 @@ export interface components {
             name: components["schemas"]["Name"];
             /** @description What serves it; a call goes to one of them by weight. */
             targets: components["schemas"]["Target"][];
+        };
+        /** @description One moment of a credential's life. */
+        Moment: {
+            actor?: components["schemas"]["Actor"] | null;
+            /**
+             * Format: int64
+             * @description Requests, for uses.
+             */
+            requests?: number | null;
+            /** @description The rotation it is a step of. */
+            rotation?: string | null;
+            /**
+             * Format: int64
+             * @description Place in the audit chain; absent for what is told by versions and the call log.
+             */
+            seq?: number | null;
+            /** @description What happened, in a sentence. */
+            text: string;
+            /** @description When. */
+            time: components["schemas"]["Timestamp"];
+            /**
+             * Format: int32
+             * @description The version it is about.
+             */
+            version?: number | null;
+            /** @description What sort of moment. */
+            what: components["schemas"]["Told"];
         };
         /**
          * @description The name of a resource: what people write in files, URLs and commands.
@@ -2022,6 +2532,22 @@ export interface components {
              * @description Its worker threads; 0 where it serves no traffic.
              */
             workers: number;
+        };
+        /** @description Which part of the call log was looked at. */
+        Observed: {
+            /** @description Whether all of them were looked at. If not, the oldest are missing, and `since` says how far back it went. */
+            complete: boolean;
+            /** @description Other nodes, whose call logs lie with them and were not looked at. */
+            other_nodes?: string[];
+            /**
+             * Format: int64
+             * @description Requests looked at.
+             */
+            requests: number;
+            /** @description Not further back than this. */
+            since: components["schemas"]["Timestamp"];
+            /** @description Up to this. */
+            until: components["schemas"]["Timestamp"];
         };
         /**
          * @description The closed list of outcomes. The `code` is public and stable: clients and dashboards match on it.
@@ -2139,6 +2665,94 @@ export interface components {
                 spec: components["schemas"]["Credential"];
                 /** @description When the declaration was last changed. */
                 updated: components["schemas"]["Timestamp"];
+            }[];
+            /** @description Hand this in as `cursor` to get the next page; absent on the last one. */
+            next?: string | null;
+        };
+        /** @description One page of a list. */
+        Page_Entry: {
+            /** @description The things on this page. */
+            items: {
+                /**
+                 * Format: int64
+                 * @description How old its value in use is, in seconds.
+                 */
+                age_seconds?: number | null;
+                /** @description How it is kept or how it signs. */
+                algorithm?: string | null;
+                /**
+                 * Format: int64
+                 * @description How many there are, for kinds that are only counted.
+                 */
+                count?: number | null;
+                created?: components["schemas"]["Timestamp"] | null;
+                /** @description For people: what was declared, or what is counted. */
+                description?: string | null;
+                /** @description Which way it works. */
+                direction: components["schemas"]["Direction"];
+                expires?: components["schemas"]["Timestamp"] | null;
+                /** @description What is wrong with it; `GET /api/v1/inventory/findings` says more. */
+                findings: components["schemas"]["Rule"][];
+                issued_by?: components["schemas"]["Issuer"] | null;
+                /** @description What it is. */
+                kind: components["schemas"]["CredentialKind"];
+                /** @description Where from, for keys. */
+                last_source?: string | null;
+                last_used?: components["schemas"]["Timestamp"] | null;
+                /** @description Its name, unique within the kind. */
+                name: string;
+                /** @description Who answers for it: the owner a credential names, the application a key was issued to. */
+                owner?: string | null;
+                /** @description Where it can be used. */
+                reach?: components["schemas"]["Reach"];
+                rotation_due?: components["schemas"]["Timestamp"] | null;
+                /** @description Whether it can be used. */
+                state: components["schemas"]["EntryState"];
+                /** @description The team behind the owner. */
+                team?: string | null;
+                used?: components["schemas"]["Used"] | null;
+                /**
+                 * Format: int64
+                 * @description How often it was used, on all nodes; absent where nobody counts.
+                 */
+                uses?: number | null;
+                /** @description Its versions, newest first. */
+                versions?: components["schemas"]["EntryVersion"][];
+            }[];
+            /** @description Hand this in as `cursor` to get the next page; absent on the last one. */
+            next?: string | null;
+        };
+        /** @description One page of a list. */
+        Page_Finding: {
+            /** @description The things on this page. */
+            items: {
+                /** @description What is wrong, in a sentence. */
+                detail: string;
+                /** @description Where its value was found. */
+                exposures?: components["schemas"]["Exposure"][];
+                /** @description What is wrong. */
+                finding: components["schemas"]["Rule"];
+                grant?: components["schemas"]["Grant"] | null;
+                /** @description What to do about it. */
+                hint: string;
+                /** @description The kind of credential. */
+                kind: components["schemas"]["CredentialKind"];
+                /** @description Its name. */
+                name: string;
+                /** @description Who answers for it. */
+                owner?: string | null;
+                /** @description Credentials that have the same value. */
+                same_value_as?: string[];
+                /** @description How urgent it is. */
+                severity: components["schemas"]["Severity"];
+                since?: components["schemas"]["Timestamp"] | null;
+                /** @description The team behind the owner. */
+                team?: string | null;
+                /**
+                 * Format: int32
+                 * @description The version it is about.
+                 */
+                version?: number | null;
             }[];
             /** @description Hand this in as `cursor` to get the next page; absent on the last one. */
             next?: string | null;
@@ -2541,6 +3155,50 @@ export interface components {
             /** @description Parameter name, as in `key`. */
             name: string;
         };
+        /** @description Where a credential can be used. Names, each list in alphabetical order. */
+        Reach: {
+            /**
+             * @description Applications that may use one of these routes or models; for a key its own.
+             * @default []
+             */
+            applications: string[];
+            /**
+             * @description Credentials it stands behind: those it changes at a target, those whose values come from a store it opens,
+             *     copies of its value, and for a key those that are injected for it.
+             * @default []
+             */
+            credentials: string[];
+            /**
+             * @description Models it serves.
+             * @default []
+             */
+            models: string[];
+            /**
+             * @description Of those, the ones that ask nobody who they are.
+             * @default []
+             */
+            open_routes: string[];
+            /**
+             * @description Routes that lead there.
+             * @default []
+             */
+            routes: string[];
+            /**
+             * @description Stores that are not ours: those it lets us into, and those its value comes from or is written to.
+             * @default []
+             */
+            stores: string[];
+            /**
+             * @description Targets: those whose logins it can change, and the one it lives in.
+             * @default []
+             */
+            targets: string[];
+            /**
+             * @description Upstreams it is injected for; for a key those behind its routes and models.
+             * @default []
+             */
+            upstreams: string[];
+        };
         /** @description What a probe is told. Reveals no names and no counts. */
         Readiness: {
             /**
@@ -2580,6 +3238,41 @@ export interface components {
             stage: components["schemas"]["Stage"];
             /** @description When it was begun. */
             started: components["schemas"]["Timestamp"];
+        };
+        /** @description Recent traffic, judged as if the credential were revoked. */
+        Replayed: {
+            /** @description Applications that would notice, busiest first. */
+            applications: components["schemas"]["Share"][];
+            /**
+             * Format: int64
+             * @description Requests that were served and would be refused.
+             */
+            breaks: number;
+            /**
+             * Format: int64
+             * @description The same for an hour, on average over the time looked at.
+             */
+            breaks_per_hour: number;
+            /** @description Who calls what from where, the busiest hundred. */
+            callers: components["schemas"]["Caller"][];
+            /**
+             * Format: int64
+             * @description Requests that were not served anyway.
+             */
+            failing_already: number;
+            /** @description Keys, by id. */
+            keys: components["schemas"]["Share"][];
+            last?: components["schemas"]["Timestamp"] | null;
+            /** @description Models. */
+            models: components["schemas"]["Share"][];
+            /** @description Which part of the call log was looked at; its `requests` are those that carried the credential. */
+            observed: components["schemas"]["Observed"];
+            /** @description Routes over which they would. */
+            routes: components["schemas"]["Share"][];
+            /** @description Source addresses. */
+            sources: components["schemas"]["Share"][];
+            /** @description Requests that were served and would be served again. */
+            survives: components["schemas"]["Surviving"][];
         };
         /** @description How far sealing everything anew has come. */
         ResealingView: {
@@ -2832,6 +3525,16 @@ export interface components {
             response: components["schemas"]["HeaderRules"];
         };
         /**
+         * @description What can be wrong with a credential.
+         * @enum {string}
+         */
+        Rule: "hard_coded" | "shared" | "orphaned" | "over_privileged" | "stale" | "never_used" | "long_lived" | "weak";
+        /** @description A scanner's report. */
+        ScannerReport: {
+            /** @description The report as the scanner wrote it: gitleaks' JSON or trufflehog's JSON lines; write-only. */
+            report: string;
+        };
+        /**
          * @description What a route's rate limit counts together.
          * @enum {string}
          */
@@ -2891,6 +3594,23 @@ export interface components {
             /** @description Who. */
             actor: components["schemas"]["Actor"];
             expires?: components["schemas"]["Timestamp"] | null;
+        };
+        /**
+         * @description How urgent a finding is.
+         * @enum {string}
+         */
+        Severity: "info" | "low" | "medium" | "high";
+        /** @description Some name and its share of the requests that would break. */
+        Share: {
+            /** @description When the last one began. */
+            last: components["schemas"]["Timestamp"];
+            /** @description An application, a route, a model, a key's id, or a source address. */
+            name: string;
+            /**
+             * Format: int64
+             * @description How many requests.
+             */
+            requests: number;
         };
         /** @description Shares that unseal, now or after a rekey, and how far handing them in has come. */
         SharesView: {
@@ -3088,6 +3808,16 @@ export interface components {
          * @enum {string}
          */
         StoreKind: "vault" | "aws" | "azure" | "google" | "kubernetes" | "files";
+        /** @description Recorded requests that would not break, and why. */
+        Surviving: {
+            /** @description Why. */
+            because: string;
+            /**
+             * Format: int64
+             * @description How many requests.
+             */
+            requests: number;
+        };
         /** @description One place outside to which each new version of a credential is written. */
         SyncRule: {
             /**
@@ -3163,6 +3893,20 @@ export interface components {
             /** @description Unique name. */
             name: components["schemas"]["Name"];
         };
+        /** @description From when on something counts as a finding. */
+        Thresholds: {
+            /** @description A value older than this is long-lived, where its own rule says nothing. 365 days unless set. */
+            long_lived_after: components["schemas"]["Period"];
+            /**
+             * Format: int32
+             * @description A key seen from more source addresses than this is shared. 10 unless set.
+             */
+            max_sources: number;
+            /** @description So young that nothing can be said yet about what it does not do. 7 days unless set. */
+            settle: components["schemas"]["Period"];
+            /** @description Not used for so long is stale. 90 days unless set. */
+            stale_after: components["schemas"]["Period"];
+        };
         /** @example 02:30 */
         TimeOfDay: string;
         /** @description How long to wait for an upstream. */
@@ -3212,6 +3956,11 @@ export interface components {
              */
             reasoning: number;
         };
+        /**
+         * @description What sort of moment.
+         * @enum {string}
+         */
+        Told: "declared" | "issued" | "rotation" | "used" | "exposed" | "noticed" | "ended";
         /**
          * @description A key of a transit engine of HashiCorp Vault or OpenBao. The server has the address and its token
          *     from its own environment.
@@ -3281,12 +4030,51 @@ export interface components {
              */
             server_name: string | null;
         };
+        /** @description Where a credential was used, by the call log. */
+        Used: {
+            /** @description Applications, busiest first. */
+            applications?: string[];
+            /** @description Models, busiest first. */
+            models?: string[];
+            /**
+             * Format: int64
+             * @description Requests.
+             */
+            requests: number;
+            /** @description Routes, busiest first. */
+            routes?: string[];
+            /**
+             * Format: int64
+             * @description How many different source addresses; no more than 256 are told apart.
+             */
+            sources: number;
+        };
         /** @description A request that proves whether a version works at its target. */
         VerifyRule: {
             /** @description Path and query of a harmless `GET`. */
             path: string;
             /** @description The upstream that is asked, with this credential injected as that upstream says. */
             upstream: components["schemas"]["Name"];
+        };
+        /** @description One version in a life. */
+        VersionFacts: {
+            /** @description When it was made. */
+            created: components["schemas"]["Timestamp"];
+            last_used?: components["schemas"]["Timestamp"] | null;
+            promoted?: components["schemas"]["Timestamp"] | null;
+            retired?: components["schemas"]["Timestamp"] | null;
+            /** @description Where it is in its life. */
+            state: components["schemas"]["VersionState"];
+            /**
+             * Format: int64
+             * @description How often it was used, on all nodes; absent for keys.
+             */
+            uses?: number | null;
+            /**
+             * Format: int32
+             * @description Counts from 1.
+             */
+            version: number;
         };
         /**
          * @description Where one version of a credential, or one secret of a key, is in its life.
@@ -3882,6 +4670,62 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    get_credential_biography: {
+        parameters: {
+            query?: {
+                /** @description How far back the call log is looked at, 1m to 30d. A day unless set; for a biography 30 days. */
+                window?: components["schemas"]["Period"];
+            };
+            header?: never;
+            path: {
+                /** @description Its name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Oldest first */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Biography"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    get_credential_blast_radius: {
+        parameters: {
+            query?: {
+                /** @description How far back the call log is looked at, 1m to 30d. A day unless set; for a biography 30 days. */
+                window?: components["schemas"]["Period"];
+            };
+            header?: never;
+            path: {
+                /** @description Its name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Nothing is changed */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BlastRadius"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
     deliver_value: {
         parameters: {
             query?: never;
@@ -4074,6 +4918,191 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    list_inventory: {
+        parameters: {
+            query?: {
+                /** @description Only this kind. */
+                kind?: components["schemas"]["CredentialKind"];
+                /** @description Only of this owner: the team a credential names, the application a key was issued to. */
+                owner?: string;
+                /** @description Only of this team. */
+                team?: string;
+                /** @description Only with this finding, as in `over_privileged`. */
+                finding?: string;
+                /** @description Only with a finding at least so urgent. */
+                severity?: components["schemas"]["Severity"];
+                /** @description Only in this state. */
+                state?: components["schemas"]["EntryState"];
+                /** @description Only keys and credentials that are older than this moment and were not used since. */
+                unused_since?: components["schemas"]["Timestamp"];
+                /** @description Only names that contain this text. */
+                q?: string;
+                /** @description Not used for so long is stale. 90 days unless set. */
+                stale_after?: components["schemas"]["Period"];
+                /** @description A value older than this is long-lived, where its own rule says nothing. 365 days unless set. */
+                long_lived_after?: components["schemas"]["Period"];
+                /** @description So young that nothing is said yet about what it does not do. 7 days unless set. */
+                settle?: components["schemas"]["Period"];
+                /** @description A key seen from more source addresses than this is shared. 10 unless set. */
+                max_sources?: number;
+                /** @description How far back the call log is looked at, 1m to 30d. 7 days unless set. */
+                window?: components["schemas"]["Period"];
+                /** @description Most items on the page, 1 to 1000. 100 unless set. A page may have fewer although there is a next one. */
+                limit?: number;
+                /** @description Where the page begins: the `next` of the page before. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Kind by kind: credentials by name, keys by id */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Entry"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    list_findings: {
+        parameters: {
+            query?: {
+                /** @description Only this kind. */
+                kind?: components["schemas"]["CredentialKind"];
+                /** @description Only of this owner: the team a credential names, the application a key was issued to. */
+                owner?: string;
+                /** @description Only of this team. */
+                team?: string;
+                /** @description Only with this finding, as in `over_privileged`. */
+                finding?: string;
+                /** @description Only with a finding at least so urgent. */
+                severity?: components["schemas"]["Severity"];
+                /** @description Only in this state. */
+                state?: components["schemas"]["EntryState"];
+                /** @description Only keys and credentials that are older than this moment and were not used since. */
+                unused_since?: components["schemas"]["Timestamp"];
+                /** @description Only names that contain this text. */
+                q?: string;
+                /** @description Not used for so long is stale. 90 days unless set. */
+                stale_after?: components["schemas"]["Period"];
+                /** @description A value older than this is long-lived, where its own rule says nothing. 365 days unless set. */
+                long_lived_after?: components["schemas"]["Period"];
+                /** @description So young that nothing is said yet about what it does not do. 7 days unless set. */
+                settle?: components["schemas"]["Period"];
+                /** @description A key seen from more source addresses than this is shared. 10 unless set. */
+                max_sources?: number;
+                /** @description How far back the call log is looked at, 1m to 30d. 7 days unless set. */
+                window?: components["schemas"]["Period"];
+                /** @description Most items on the page, 1 to 1000. 100 unless set. A page may have fewer although there is a next one. */
+                limit?: number;
+                /** @description Where the page begins: the `next` of the page before. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description In the order of the inventory; those of one credential stay together, so a page may hold a few more than asked for */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Finding"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    import_report: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ScannerReport"];
+            };
+        };
+        responses: {
+            /** @description Compared and recorded */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ImportedReport"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    get_inventory_summary: {
+        parameters: {
+            query?: {
+                /** @description Only this kind. */
+                kind?: components["schemas"]["CredentialKind"];
+                /** @description Only of this owner: the team a credential names, the application a key was issued to. */
+                owner?: string;
+                /** @description Only of this team. */
+                team?: string;
+                /** @description Only with this finding, as in `over_privileged`. */
+                finding?: string;
+                /** @description Only with a finding at least so urgent. */
+                severity?: components["schemas"]["Severity"];
+                /** @description Only in this state. */
+                state?: components["schemas"]["EntryState"];
+                /** @description Only keys and credentials that are older than this moment and were not used since. */
+                unused_since?: components["schemas"]["Timestamp"];
+                /** @description Only names that contain this text. */
+                q?: string;
+                /** @description Not used for so long is stale. 90 days unless set. */
+                stale_after?: components["schemas"]["Period"];
+                /** @description A value older than this is long-lived, where its own rule says nothing. 365 days unless set. */
+                long_lived_after?: components["schemas"]["Period"];
+                /** @description So young that nothing is said yet about what it does not do. 7 days unless set. */
+                settle?: components["schemas"]["Period"];
+                /** @description A key seen from more source addresses than this is shared. 10 unless set. */
+                max_sources?: number;
+                /** @description How far back the call log is looked at, 1m to 30d. 7 days unless set. */
+                window?: components["schemas"]["Period"];
+                /** @description Most items on the page, 1 to 1000. 100 unless set. A page may have fewer although there is a next one. */
+                limit?: number;
+                /** @description Where the page begins: the `next` of the page before. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description At this moment; `limit` and `cursor` mean nothing here */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["InventorySummary"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
     list_keys: {
         parameters: {
             query?: {
@@ -4219,6 +5248,62 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    get_key_biography: {
+        parameters: {
+            query?: {
+                /** @description How far back the call log is looked at, 1m to 30d. A day unless set; for a biography 30 days. */
+                window?: components["schemas"]["Period"];
+            };
+            header?: never;
+            path: {
+                /** @description Its name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Oldest first */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Biography"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    get_key_blast_radius: {
+        parameters: {
+            query?: {
+                /** @description How far back the call log is looked at, 1m to 30d. A day unless set; for a biography 30 days. */
+                window?: components["schemas"]["Period"];
+            };
+            header?: never;
+            path: {
+                /** @description Its name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Nothing is changed */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BlastRadius"];
+                };
             };
             401: components["responses"]["Problem"];
             default: components["responses"]["Problem"];

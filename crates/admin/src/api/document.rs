@@ -42,6 +42,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
         (name = "config", description = "Check, plan, apply and export everything at once"),
         (name = "calls", description = "The call log and what it adds up to"),
         (name = "audit", description = "Who changed what"),
+        (name = "inventory", description = "Every credential, what is wrong with it, and what hangs on it"),
         (name = "health", description = "For probes and scrapers; no sign-in"),
         (name = "document", description = "This document")
     )

@@ -15,6 +15,7 @@ pub(crate) mod credentials;
 pub(crate) mod dependents;
 mod document;
 mod health;
+pub(crate) mod inventory;
 pub(crate) mod keys;
 pub(crate) mod links;
 mod models;
@@ -74,6 +75,7 @@ pub(crate) fn endpoints() -> OpenApiRouter<AdminState> {
         .merge(calls::endpoints())
         .merge(stats::endpoints())
         .merge(audit::endpoints())
+        .merge(inventory::endpoints())
         .merge(health::endpoints())
         .merge(document::endpoints())
 }

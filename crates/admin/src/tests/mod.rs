@@ -5,6 +5,7 @@ mod config;
 mod contract;
 mod documents;
 mod guard;
+mod inventory;
 mod resources;
 mod seal;
 mod secrets;
@@ -66,7 +67,7 @@ pub(super) struct Control {
     pub dataplane: Arc<FakeDataplane>,
     pub vault: Vault,
     pub store: Store,
-    _recorder: Recorder,
+    pub recorder: Recorder,
     pub dir: tempfile::TempDir,
 }
 
@@ -111,7 +112,7 @@ impl Control {
         );
         let token = initialized.admin_token.expose_str().unwrap().to_owned();
         let router = crate::router(state);
-        Self { router, token, dataplane, vault: initialized.vault, store, _recorder: recorder, dir }
+        Self { router, token, dataplane, vault: initialized.vault, store, recorder, dir }
     }
 
     /// Sends a request as it is.

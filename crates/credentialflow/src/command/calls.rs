@@ -238,7 +238,8 @@ impl Told {
     }
 }
 
-fn ago(text: &str, now: Timestamp) -> Result<Timestamp, Usage> {
+/// A moment that is given as a time or as a duration ago.
+pub(super) fn ago(text: &str, now: Timestamp) -> Result<Timestamp, Usage> {
     text.parse().or_else(|_| {
         let period: Period = text.parse().map_err(|_| {
             Usage(format!("{text} is neither a time such as 2027-01-01T00:00:00Z nor a duration ago such as 15m"))

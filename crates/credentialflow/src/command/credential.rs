@@ -1,6 +1,6 @@
 //! `credentialflow credential`: credentials held for upstreams. Values go in, never out.
 
-use super::{Outcome, Usage, resource, rotation};
+use super::{Outcome, Usage, biography, blast_radius, resource, rotation};
 use crate::{
     cli::Connection,
     client::{Client, Refused, escape},
@@ -103,6 +103,10 @@ enum Verb {
     },
     /// List every live version of every credential with the algorithm and key that guard it
     Inventory,
+    /// Show what revoking it would break, counted from recorded requests; changes nothing
+    BlastRadius(blast_radius::WindowArgs),
+    /// Show its life: who made it, versions, rotations, uses, its end
+    Biography(blast_radius::WindowArgs),
     /// Delete a credential; refused while something injects it
     Delete {
         /// Its name
@@ -219,6 +223,8 @@ pub(super) async fn run(args: CredentialArgs, output: Output) -> anyhow::Result<
             output.result(&answer, |answer| resource::page(answer, "versions", &columns, empty))?;
         }
         Verb::Inventory => inventory(&client, output).await?,
+        Verb::BlastRadius(args) => blast_radius::show(&client, "credentials", &args, output).await?,
+        Verb::Biography(args) => biography::show(&client, "credentials", &args, output).await?,
         Verb::Delete { name } => resource::delete(&client, "credentials", &name, output).await?,
     }
     Ok(Outcome::Done)

@@ -1,6 +1,6 @@
 //! `credentialflow key`: keys issued to applications. A secret is printed once, by `create` and `rotate`.
 
-use super::{Outcome, Usage, resource};
+use super::{Outcome, Usage, biography, blast_radius, resource};
 use crate::{
     cli::Connection,
     client::{Client, escape},
@@ -46,6 +46,10 @@ enum Verb {
         /// Its name
         name: String,
     },
+    /// Show what revoking it would break, counted from recorded requests; changes nothing
+    BlastRadius(blast_radius::WindowArgs),
+    /// Show its life: who made it, versions, rotations, uses, its end
+    Biography(blast_radius::WindowArgs),
     /// Delete a key; done when every worker refuses it
     Delete {
         /// Its name
@@ -124,6 +128,8 @@ pub(super) async fn run(args: KeyArgs, output: Output) -> anyhow::Result<Outcome
         Verb::Create(_) => {}
         Verb::List(list) => resource::list(&client, &list, &KEYS, output).await?,
         Verb::Show { name } => resource::show(&client, "keys", &name, output).await?,
+        Verb::BlastRadius(args) => blast_radius::show(&client, "keys", &args, output).await?,
+        Verb::Biography(args) => biography::show(&client, "keys", &args, output).await?,
         Verb::Rotate { name, overlap, idempotency_key } => {
             let body = overlap.map_or_else(|| json!({}), |overlap| json!({ "overlap": overlap }));
             let path = format!("/api/v1/keys/{}/rotate", escape(&name));

@@ -2,12 +2,15 @@
 
 pub mod apply;
 pub mod audit;
+mod biography;
+mod blast_radius;
 pub mod calls;
 pub mod check;
 pub mod credential;
 pub mod export;
 mod files;
 pub mod init;
+pub mod inventory;
 pub mod key;
 pub mod migrate;
 pub mod openapi;
@@ -101,6 +104,7 @@ async fn dispatch(command: Command, output: Output) -> anyhow::Result<Outcome> {
         Command::Model(args) => resource::run(args, &resource::MODELS, output).await,
         Command::Team(args) => resource::run(args, &resource::TEAMS, output).await,
         Command::Run(args) => run::run(args).await,
+        Command::Inventory(args) => inventory::run(args, output).await,
         Command::Calls(args) => calls::run(*args, output).await,
         Command::Audit(args) => audit::run(args, output).await,
         Command::Migrate(args) => migrate::run(args, output).await,

@@ -373,6 +373,7 @@ async fn start_control(
             gateway: settings.role != Role::Control,
             sealed_tables: sealing::TABLES.to_vec(),
             stores: Some(Arc::new(Stores(Links::new(store.clone(), vault.clone(), settings.store_files.clone())))),
+            certificates: listeners_certificates(settings),
             ..AdminSettings::default()
         },
     );
@@ -391,6 +392,14 @@ async fn start_control(
     let limits = control::Limits::new(settings.control_connections);
     let stop = async move { drop(stopped.wait_for(|s| *s).await) };
     Ok(tokio::spawn(control::serve(listener, tls, router, limits, stop)))
+}
+
+/// The certificates of our listeners, for the inventory.
+fn listeners_certificates(settings: &ServerSettings) -> Vec<(String, std::path::PathBuf)> {
+    let vault = settings.vault_tls.as_ref().filter(|_| settings.vault.is_some());
+    let all = [("gateway", settings.gateway_tls.as_ref()), ("control", settings.control_tls.as_ref()), ("vault", vault)];
+    let given = all.into_iter().filter_map(|(name, files)| Some((name.to_owned(), files?.certificate.clone())));
+    given.collect()
 }
 
 fn server_tls(files: Option<&TlsFiles>) -> anyhow::Result<Option<Arc<rustls::ServerConfig>>> {

@@ -13,6 +13,7 @@
 
 mod apply;
 mod cache;
+mod counts;
 mod entries;
 mod group;
 mod leases;
@@ -20,6 +21,7 @@ mod tokens;
 
 pub(crate) use apply::{Touched, chunks, commit_touched};
 pub(crate) use cache::Cache;
+pub use counts::LeaseCount;
 pub use entries::EntryRow;
 pub(crate) use group::Group;
 pub use leases::{FailingLeases, LeaseRow, LeaseState};

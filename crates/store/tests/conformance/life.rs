@@ -87,6 +87,7 @@ async fn versions_come_back(db: Database) {
     f.store.record_uses(&uses).await.unwrap();
     let read = f.store.credential_uses("orders-token").await.unwrap();
     assert_eq!((read[0].count, read[0].last_time), (14, Timestamp::from_secs(5)));
+    assert_eq!(f.store.all_credential_uses().await.unwrap(), read);
     let mut tx = f.store.begin(&admin()).await.unwrap();
     assert_eq!(tx.delete_credential_versions("orders-token").await.unwrap(), 2);
     tx.audit("credential.delete", "credentials/orders-token", json!({}));

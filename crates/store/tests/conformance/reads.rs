@@ -138,6 +138,10 @@ async fn a_walk_meets_every_key_once(db: Database) {
             .unwrap();
         assert!(met.is_sorted() && met.len() == 1_000, "page {page}: {}", met.len());
     }
+    let page = f.store.keys_after(None, 600).await.unwrap();
+    let rest = f.store.keys_after(page.last().map(|last| last.key.id), 600).await.unwrap();
+    assert_eq!((page.len(), rest.len()), (600, 400));
+    assert!(page.last().unwrap().key.id < rest[0].key.id);
     let stopped = f.store.for_each_key(10, |_| Err(StoreError::NotFound("enough".into()))).await;
     assert!(matches!(stopped, Err(StoreError::NotFound(_))));
 }

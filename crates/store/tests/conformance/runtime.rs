@@ -2,7 +2,7 @@
 
 use crate::{Database, admin, on_both};
 use credentialflow_model::{Actor, Timestamp};
-use credentialflow_store::{AuditFilter, Expect, LeaseRow, LeaseState, Op, Store, StoreError, TokenRow, Unit, audit};
+use credentialflow_store::{AuditFilter, Expect, LeaseCount, LeaseRow, LeaseState, Op, Store, StoreError, TokenRow, Unit, audit};
 use serde_json::json;
 
 on_both!(
@@ -232,6 +232,7 @@ async fn tokens_are_found_by_every_way(db: Database) {
     let changed = TokenRow { sealed: vec![9], expires_at: None, ..token(3) };
     s.submit(unit(vec![Op::PutToken(changed, Expect::Revision(revision))])).await.unwrap();
     assert_eq!(s.token(&[3; 32]).await.unwrap().unwrap().sealed, [9]);
+    assert_eq!(s.token_counts().await.unwrap(), (5, 2));
     assert!(s.submit(unit(vec![Op::PutToken(token(3), Expect::Revision(revision))])).await.is_err());
     s.submit(unit(vec![Op::DeleteToken(vec![3; 32], Expect::Anything)])).await.unwrap();
     assert_eq!(s.token(&[3; 32]).await.unwrap(), None);
@@ -284,6 +285,11 @@ async fn leases_are_found_by_every_way(db: Database) {
     assert_eq!(told, [(LeaseState::Revoking, 1), (LeaseState::Stuck, 1)]);
     assert_eq!(of(s.leases_stuck("", 10).await.unwrap()), ids[3..]);
     assert!(s.leases_stuck(ids[3], 10).await.unwrap().is_empty());
+    let oldest = Some(Timestamp::from_secs(1));
+    let counted = |mount: &str, state, count| LeaseCount { mount: mount.into(), state, count, oldest };
+    let expected = [(LeaseState::Active, 2), (LeaseState::Revoking, 1), (LeaseState::Stuck, 1)];
+    let expected = expected.map(|(state, count)| counted("database/", state, count));
+    assert_eq!(s.lease_counts().await.unwrap(), expected);
     s.submit(unit(vec![Op::DeleteLease(ids[0].into(), Expect::Revision(read.revision))])).await.unwrap();
     assert_eq!(s.lease(ids[0]).await.unwrap(), None);
     let told = s.audit_events(0, 10, &AuditFilter::default()).await.unwrap();

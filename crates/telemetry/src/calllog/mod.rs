@@ -14,6 +14,7 @@ pub(crate) mod upkeep;
 pub(crate) mod writer;
 
 pub use filter::{CallFilter, InvalidStatusFilter, StatusFilter};
+pub use query::{LightCall, Walked};
 pub use row::{CallModel, CallRow, Page};
 
 use filter::Cursor;

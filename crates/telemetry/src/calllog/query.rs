@@ -1,5 +1,9 @@
 //! Searches one segment: which blocks may match, then their rows.
 
+mod light;
+
+pub use light::{LightCall, Walked};
+
 use super::{
     CallFilter, CallLogError, CallModel, CallRow, StatusFilter,
     filter::Cursor,

@@ -1,0 +1,70 @@
+//! `long_lived`: a value that is older than its rule says, or than any value should be; a certificate that is valid
+//! for longer than public ones may be.
+
+use super::{Facts, Finding, Rule, Severity, Surroundings};
+use credentialflow_model::Period;
+
+/// A year and a month: the longest a public certificate could be valid until March 2026 (CA/Browser Forum).
+const CERTIFICATE: Period = Period::from_secs(398 * 86_400);
+
+/// A rotation that is due is given so long to bring its new value into use.
+const LATE: Period = Period::from_secs(3600);
+
+pub(super) fn check(facts: &Facts, around: &Surroundings) -> Option<Finding> {
+    if let Some(certificate) = &facts.certificate {
+        let days = (certificate.not_after.secs() - certificate.not_before.secs()) / 86_400;
+        let too_long = u64::try_from(days).is_ok_and(|days| days * 86_400_000 > CERTIFICATE.as_millis());
+        let detail = format!("it is valid for {days} days");
+        let hint = "have one made that is valid for 90 days or less, and renew it by itself";
+        return too_long.then(|| facts.finding(Rule::LongLived, Severity::Low, detail, hint));
+    }
+    let since = facts.since?;
+    let age = around.since(since);
+    let (severity, detail) = match facts.every {
+        Some(every) if facts.entry.rotation_due.is_none_or(|due| around.since(due) > LATE) && age > every => (
+            Severity::Medium,
+            format!("its value is {} old, and its rule asks for a new one every {every}", around.told(since)),
+        ),
+        Some(_) => return None,
+        None if age >= around.thresholds.long_lived_after => {
+            let ends = if facts.entry.expires.is_some() { "" } else { " and does not expire" };
+            (Severity::Medium, format!("its value is {} old{ends}", around.told(since)))
+        }
+        None => return None,
+    };
+    let hint = format!("credentialflow {} rotate {}", facts.entry.kind, facts.entry.name);
+    Some(Finding { since: Some(since), ..facts.finding(Rule::LongLived, severity, detail, hint) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{credential, days_ago, surroundings};
+
+    #[test]
+    fn a_rotation_that_is_not_due_yet_is_not_late() {
+        let mut facts = credential();
+        (facts.since, facts.every) = (Some(days_ago(95)), Some(Period::from_secs(90 * 86_400)));
+        assert!(check(&facts, &surroundings()).is_some());
+        // Jitter and windows put it off.
+        facts.entry.rotation_due = Some(days_ago(-1));
+        assert_eq!(check(&facts, &surroundings()), None);
+        facts.entry.rotation_due = Some(days_ago(1));
+        assert!(check(&facts, &surroundings()).is_some());
+    }
+
+    #[test]
+    fn a_rule_of_its_own_comes_before_the_general_one() {
+        let check = |age, every: Option<u64>, expect: bool| {
+            let mut facts = credential();
+            facts.since = Some(days_ago(age));
+            facts.every = every.map(|days| Period::from_secs(days * 86_400));
+            assert_eq!(super::check(&facts, &surroundings()).is_some(), expect, "{age} days, every {every:?}");
+        };
+        check(364, None, false);
+        check(365, None, true);
+        check(91, Some(90), true);
+        check(90, Some(90), false);
+        check(500, Some(600), false);
+    }
+}

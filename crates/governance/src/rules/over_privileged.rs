@@ -1,0 +1,106 @@
+//! `over_privileged`: a key that may use routes or models which it does not use.
+//!
+//! Granted minus exercised, over the traffic looked at. The finding brings the narrower grant as a resource: the same
+//! key with an `allow` of what it really used. Nothing is said about keys that were not used at all (`never_used`,
+//! `stale`), about new ones, and while the traffic looked at is incomplete.
+
+use super::{Facts, Finding, Grant, Rule, Severity, Surroundings};
+use credentialflow_model::{
+    Name, ResourceSet,
+    config::export,
+    resource::{Allow, Kind},
+};
+use std::collections::HashMap;
+
+pub(super) fn check(facts: &Facts, around: &Surroundings) -> Option<Finding> {
+    let (key, traffic) = (facts.key.as_ref()?, facts.traffic.as_ref()?);
+    if traffic.total.served == 0 || !around.observed.complete || !facts.is_settled(around) {
+        return None;
+    }
+    let (routes, idle_routes) = split(&facts.granted.routes, &traffic.routes);
+    let (models, idle_models) = split(&facts.granted.models, &traffic.models);
+    let idle = idle_routes.len() + idle_models.len();
+    if idle == 0 {
+        return None;
+    }
+    let granted = facts.granted.routes.len() + facts.granted.models.len();
+    let mut narrower = key.clone();
+    narrower.allow = Some(Allow { routes, models });
+    let names = idle_routes.iter().chain(&idle_models).map(Name::as_str).take(5).collect::<Vec<_>>().join(", ");
+    let more = if idle > 5 { format!(" and {} more", idle - 5) } else { String::new() };
+    let detail = format!(
+        "it may use {granted} routes and models, and in the last {} did not use {idle}: {names}{more}",
+        around.told(around.observed.since)
+    );
+    let hint = "apply the narrower grant that comes with this finding";
+    let yaml = export(&ResourceSet { keys: vec![narrower.clone()], ..ResourceSet::default() });
+    let grant = Grant {
+        kind: Kind::Keys,
+        resource: serde_json::to_value(&narrower).unwrap_or_default(),
+        yaml,
+        removes: Allow { routes: idle_routes, models: idle_models },
+    };
+    Some(Finding { grant: Some(grant), ..facts.finding(Rule::OverPrivileged, Severity::Medium, detail, hint) })
+}
+
+/// What was used and what was not. A request that was refused used nothing.
+fn split(granted: &[Name], used: &HashMap<std::sync::Arc<str>, crate::Tally>) -> (Vec<Name>, Vec<Name>) {
+    granted.iter().cloned().partition(|name| used.get(name.as_str()).is_some_and(|tally| tally.served > 0))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::{
+        Facts, Tally, TrafficOf,
+        testing::{days_ago, key, surroundings},
+    };
+    use credentialflow_model::{config::read, resource::Key};
+
+    fn used(routes: &[(&str, u64)]) -> Option<TrafficOf> {
+        let tally = |served| Tally { requests: 10, served, last: Some(days_ago(1)) };
+        let routes = routes.iter().map(|(name, served)| ((*name).into(), tally(*served))).collect();
+        Some(TrafficOf { total: tally(10), routes, ..TrafficOf::default() })
+    }
+
+    fn facts(traffic: Option<TrafficOf>) -> Facts {
+        let declared: Key =
+            serde_json::from_str(r#"{"name":"checkout-live","application":"checkout","description":"d"}"#).unwrap();
+        let names = |all: &[&str]| all.iter().map(|n| n.parse().unwrap()).collect();
+        let granted = Allow { routes: names(&["orders", "refunds"]), models: names(&["small"]) };
+        Facts { key: Some(declared), granted, traffic, ..key() }
+    }
+
+    #[test]
+    fn what_is_granted_and_not_used_is_taken_out_of_the_narrower_grant() {
+        let found = check(&facts(used(&[("orders", 3), ("refunds", 0)])), &surroundings()).unwrap();
+        assert_eq!(
+            found.detail,
+            "it may use 3 routes and models, and in the last 14 days did not use 2: refunds, small"
+        );
+        let grant = found.grant.unwrap();
+        assert_eq!((grant.removes.routes.len(), grant.removes.models.len()), (1, 1));
+        // It can be applied as it is, and changes nothing but the grant.
+        let (set, _, problems) = read("narrower.yaml", &grant.yaml);
+        assert!(problems.0.is_empty(), "{problems:?}");
+        let [narrower] = &set.keys[..] else { panic!("{}", grant.yaml) };
+        assert_eq!(narrower.allow.as_ref().unwrap().routes, ["orders".parse().unwrap()]);
+        assert_eq!((narrower.description.as_deref(), narrower.allow.as_ref().unwrap().models.len()), (Some("d"), 0));
+    }
+
+    #[test]
+    fn nothing_is_said_where_nothing_is_known() {
+        assert_eq!(check(&facts(None), &surroundings()), None);
+        assert_eq!(check(&facts(used(&[])).clone(), &surroundings()).map(|_| ()), Some(()));
+        let mut incomplete = surroundings();
+        incomplete.observed.complete = false;
+        assert_eq!(check(&facts(used(&[("orders", 3)])), &incomplete), None);
+        let mut young = facts(used(&[("orders", 3)]));
+        young.entry.created = Some(days_ago(1));
+        assert_eq!(check(&young, &surroundings()), None);
+        let mut all = facts(used(&[("orders", 3), ("refunds", 1)]));
+        all.granted.models.clear();
+        assert_eq!(check(&all, &surroundings()), None);
+    }
+}
