@@ -6,6 +6,7 @@ import { Failure } from './components/Feedback'
 import { Page } from './components/Page'
 import { Shell } from './components/Shell'
 import { readSearch } from './lib/filters'
+import { readInventory } from './lib/inventory'
 import { isWindow } from './lib/windows'
 
 const root = createRootRoute({ component: Outlet })
@@ -64,6 +65,18 @@ const key = createRoute({
   component: lazyRouteComponent(() => import('./pages/KeyPage'), 'KeyPage'),
 })
 
+const inventory = createRoute({
+  getParentRoute: () => inside,
+  path: '/inventory',
+  validateSearch: readInventory,
+  component: lazyRouteComponent(() => import('./pages/InventoryPage'), 'InventoryPage'),
+})
+const story = createRoute({
+  getParentRoute: () => inside,
+  path: '/inventory/$kind/$name',
+  component: lazyRouteComponent(() => import('./pages/StoryPage'), 'StoryPage'),
+})
+
 const config = createRoute({
   getParentRoute: () => inside,
   path: '/config',
@@ -95,7 +108,7 @@ const unknown = createRoute({
 })
 
 export const router = createRouter({
-  routeTree: root.addChildren([signIn, inside.addChildren([overview, calls, credentials, credential, keys, key, config, kind, document, declare, unknown])]),
+  routeTree: root.addChildren([signIn, inside.addChildren([overview, calls, credentials, credential, keys, key, inventory, story, config, kind, document, declare, unknown])]),
   defaultPreload: 'intent',
   defaultErrorComponent: ({ error }) => (
     <Page title="Something went wrong">

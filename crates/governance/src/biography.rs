@@ -210,6 +210,8 @@ fn rotation(verb: &str, detail: &Value) -> String {
             _ => "a rotation was due and began".to_owned(),
         },
         "approve" => "the rotation was approved".to_owned(),
+        "promote" => format!("version {} came into use", told_version(detail, "to")),
+        "destroy" => "the old version's value was destroyed".to_owned(),
         "decline" => format!("the rotation was declined{why}"),
         "deliver" => "the rotation was given its value".to_owned(),
         "delayed" => format!("step {step} takes longer{why}"),
@@ -275,6 +277,7 @@ mod tests {
             ),
             event(4, "credential.rotate", subject, json!({ "rotation": "r1", "from": 1, "to": 2 })),
             event(5, "rotation.step", subject, json!({ "rotation": "r1", "step": "verify", "to": 2 })),
+            event(6, "rotation.promote", subject, json!({ "rotation": "r1", "step": "promote", "to": 2 })),
             event(
                 6,
                 "rotation.rolled_back",
@@ -299,6 +302,7 @@ mod tests {
                 "a rotation began: version 2 is to replace 1",
                 "the rotation went on to verify",
                 "version 1 was used for 12 requests on 1970-01-01, 1 of them not served",
+                "version 2 came into use",
                 "the rotation was taken back: 401",
                 "a rotation is due and was asked for: it waits for an approval",
                 "revoked",
@@ -310,7 +314,7 @@ mod tests {
     fn it_says_who_made_it_and_which_steps_belong_together() {
         let life = life();
         assert_eq!(life.issued_by.map(|by| by.name).as_deref(), Some("admin"));
-        assert_eq!(life.moments.iter().filter(|m| m.rotation.as_deref() == Some("r1")).count(), 3);
+        assert_eq!(life.moments.iter().filter(|m| m.rotation.as_deref() == Some("r1")).count(), 4);
         assert_eq!(life.moments.iter().filter(|m| m.what == Told::Used).map(|m| m.seq).collect::<Vec<_>>(), [None]);
     }
 

@@ -158,16 +158,25 @@ impl BlastRadius {
         } else {
             let many = |n: usize, one: &str| if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") };
             let ways = replay.routes.len() + replay.models.len();
+            let pace = match replay.breaks_per_hour {
+                0 => String::new(),
+                pace => format!(" ({pace} an hour)"),
+            };
             text.push_str(&format!(
-                "{breaks} requests of the last {told} would be refused ({} an hour), of {} from {} over {}",
-                replay.breaks_per_hour,
+                "{} of the last {told} would be refused{pace}, of {} from {} over {}",
+                if breaks == 1 { "1 request".to_owned() } else { format!("{breaks} requests") },
                 many(replay.applications.len(), "application"),
                 many(replay.sources.len(), "address").replace("addresss", "addresses"),
                 many(ways, "route or model").replace("route or models", "routes and models"),
             ));
         }
         if !self.consequences.is_empty() {
-            text.push_str(&format!("; {} other things stop", self.consequences.len()));
+            let more = if self.consequences.len() == 1 {
+                "1 other thing stops".to_owned()
+            } else {
+                format!("{} other things stop", self.consequences.len())
+            };
+            text.push_str(&format!("; {more}"));
         }
         if !replay.observed.complete {
             text.push_str("; older requests were not looked at");
@@ -416,6 +425,14 @@ mod tests {
             radius.verdict("24 hours"),
             "48 requests of the last 24 hours would be refused (2 an hour), of 1 application from 2 addresses over 1 route or model."
         );
+        radius.replay.breaks = 1;
+        radius.replay.breaks_per_hour = 0;
+        radius.consequences.push(Consequence { subject: "targets/pg".into(), what: "stops".into() });
+        assert_eq!(
+            radius.verdict("24 hours"),
+            "1 request of the last 24 hours would be refused, of 1 application from 2 addresses over 1 route or model; 1 other thing stops."
+        );
+        radius.consequences.clear();
         radius.replay = Replay::of_credential(&graph, "orders-token").finish(observed());
         radius.replay.observed.complete = false;
         assert_eq!(

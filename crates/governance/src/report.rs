@@ -17,7 +17,11 @@ pub const MAX_ITEMS: usize = 20_000;
 /// Shorter values are not compared: they would be met by chance.
 pub const MIN_LENGTH: usize = 8;
 /// Longest text of a place that is kept, in bytes.
-const MAX_TEXT: usize = 500;
+const MAX_TEXT: usize = 300;
+/// Longer texts, as whole files of keys, are compared whole and not in parts.
+const MAX_PARTED: usize = 4096;
+/// Most parts of one text that are compared.
+const MAX_PARTS: usize = 64;
 
 /// A scanner whose reports can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -218,8 +222,12 @@ fn candidates(texts: &[SecretValue]) -> Vec<SecretValue> {
         let quoted = |b: &u8| matches!(*b, b'"' | b'\'' | b'`' | b' ' | b'\t' | b'\r' | b'\n' | b',' | b';');
         let bare = trim(text, quoted);
         add(bare);
+        if text.len() > MAX_PARTED {
+            continue;
+        }
         // `NAME=value`, `name: value`, `Bearer value`, `user:password`, one after the other from the right.
-        for at in (0..bare.len()).filter(|at| matches!(bare[*at], b'=' | b':' | b' ')) {
+        let separators = (0..bare.len()).rev().filter(|at| matches!(bare[*at], b'=' | b':' | b' '));
+        for at in separators.take(MAX_PARTS) {
             add(trim(&bare[at + 1..], quoted));
         }
         if let Some(password) = url_password(bare) {
@@ -322,6 +330,13 @@ mod tests {
             check(text);
         }
         assert!(candidates(&[SecretValue::from("short=7")]).iter().all(|c| c.len() >= MIN_LENGTH));
+    }
+
+    #[test]
+    fn long_texts_are_not_taken_apart() {
+        let many = "a=".repeat(2000);
+        assert!(candidates(&[SecretValue::from(many.as_str())]).len() <= MAX_PARTS + 2);
+        assert!(candidates(&[SecretValue::from("a=".repeat(3000))]).len() <= 2);
     }
 
     #[test]

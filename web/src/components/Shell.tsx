@@ -12,11 +12,12 @@ import { Banner } from './Feedback'
 import { Icon, Mark, type IconName } from './icons'
 import { SealBanner } from './SealBanner'
 
-const PAGES: { to: '/' | '/calls' | '/credentials' | '/keys' | '/config'; icon: IconName; label: string }[] = [
+const PAGES: { to: '/' | '/calls' | '/credentials' | '/keys' | '/inventory' | '/config'; icon: IconName; label: string }[] = [
   { to: '/', icon: 'overview', label: 'Overview' },
   { to: '/calls', icon: 'calls', label: 'Call log' },
   { to: '/credentials', icon: 'credential', label: 'Credentials' },
   { to: '/keys', icon: 'key', label: 'Keys' },
+  { to: '/inventory', icon: 'inventory', label: 'Inventory' },
   { to: '/config', icon: 'config', label: 'Configuration' },
 ]
 

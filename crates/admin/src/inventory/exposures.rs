@@ -25,7 +25,7 @@ const ACTIONS: [&str; 2] = ["credential.exposed", "key.exposed"];
 const PAGE: u32 = 1000;
 const MOST: usize = 20_000;
 /// Most places told in one event.
-const PLACES: usize = 100;
+const PLACES: usize = 50;
 
 /// What is known already, by subject.
 pub(super) async fn known(state: &AdminState) -> Result<HashMap<String, Vec<Exposure>>, ApiError> {

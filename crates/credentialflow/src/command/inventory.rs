@@ -250,7 +250,7 @@ fn narrower(answer: &Value) -> String {
 
 fn imported(answer: &Value) -> String {
     let mut text = format!(
-        "{} reported {} findings: {} are no value of ours, {} were blanked already.\n",
+        "Findings of {}: {}; no value of ours: {}; blanked already: {}.\n",
         at(answer, "/tool"),
         at(answer, "/findings"),
         at(answer, "/unmatched"),
