@@ -1,7 +1,7 @@
 //! What the control plane needs from the data plane. The binary implements these traits; this
 //! crate knows no gateway.
 
-use credentialflow_model::{Actor, Name, Timestamp};
+use credentialflow_model::{Actor, Name, Timestamp, resource::Kind};
 use serde::Serialize;
 use std::{future::Future, pin::Pin};
 
@@ -14,12 +14,16 @@ pub trait Dataplane: Send + Sync + 'static {
     /// it. Nodes that have been silent past their lifetime are left out and named.
     ///
     /// # Errors
-    /// When the state could not be read or compiled, or not every worker acknowledged in time.
+    /// When the state could not be read, or not every worker acknowledged in time.
     /// What is stored stays stored; the data plane keeps trying.
     fn publish(&self) -> BoxFuture<'_, Result<Published, PublishError>>;
 
     /// How it is doing now.
     fn status(&self) -> DataplaneStatus;
+
+    /// Why a file of authorities cannot be used by this node now, if so. Tells nothing of what the file holds. A node that
+    /// serves no traffic does not know.
+    fn authorities_problem(&self, path: &str) -> Option<String>;
 
     /// Requests that use this version of this credential at this moment: on this node, and on the
     /// others as far as they told, which they do for versions that are being rotated away.
@@ -53,9 +57,6 @@ pub enum PublishError {
     /// The stored state could not be read.
     #[error("the stored state could not be read: {0}")]
     Unreadable(String),
-    /// The stored state does not compile to a snapshot.
-    #[error("the stored state could not be compiled: {0}")]
-    NotCompiled(String),
     /// Some workers did not acknowledge in time.
     #[error("{acknowledged} of {workers} workers acknowledged in time")]
     NotAcknowledged {
@@ -106,6 +107,9 @@ pub struct DataplaneStatus {
     /// Credentials whose current version does not open. Requests that need one are refused with
     /// `credential_unavailable`; nothing else is affected.
     pub unavailable: Vec<UnavailableCredential>,
+    /// Resources that cannot be used as they are configured, because something outside of them is missing, such as a
+    /// file. Looked at again every few seconds; nothing else is affected.
+    pub impaired: Vec<ImpairedResource>,
     /// Every process on the database, this one among them. Alone on SQLite.
     pub nodes: Vec<NodeStatus>,
 }
@@ -119,6 +123,20 @@ pub struct UnavailableCredential {
     pub version: u32,
     /// Why; never says anything about the value.
     pub reason: String,
+}
+
+/// A resource that cannot be used as it is configured, wholly or in part.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct ImpairedResource {
+    /// Kind of the resource.
+    pub kind: Kind,
+    /// Its name.
+    pub name: String,
+    /// What is wrong; may name a file, never what it holds.
+    pub reason: String,
+    /// Whether requests that need it are served all the same: by its other endpoints, or by what a file held before.
+    /// Otherwise they are refused with `no_healthy_endpoint` or `credential_unavailable`.
+    pub serves: bool,
 }
 
 /// How a node stands to the others.

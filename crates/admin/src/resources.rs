@@ -9,7 +9,7 @@ use crate::{
     catalogue,
     error::{ApiError, Code},
     idempotency::{Answer, Wish},
-    write::{at_revision, begin, check_with, check_without, enforce},
+    write::{at_revision, begin, check_files_of, check_with, check_without, enforce},
 };
 use axum::response::{IntoResponse, Response};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -133,6 +133,7 @@ pub(crate) async fn create<T: Resource + Send + Sync + 'static>(
         return Err(taken(resource));
     }
     check_with(&draft.set, &declared).await?;
+    check_files_of(state, &draft.set, &declared).await?;
     let item = put(&mut draft.tx, resource, "create").await?;
     let answer = Answer::new(StatusCode::CREATED, Some(item.revision), &item)?;
     Wish::keep(wish.as_ref(), state, &mut draft.tx, &answer).await?;
@@ -206,6 +207,7 @@ pub(crate) async fn replacement<T: Resource + Send + Sync + 'static>(
         None => {}
     }
     check_with(&draft.set, &declared).await?;
+    check_files_of(state, &draft.set, &declared).await?;
     Ok(Replacement { tx: draft.tx, resource: declared.resource, stored })
 }
 

@@ -2,12 +2,13 @@
 
 use crate::{
     AdminState,
-    api::status::{CallLogStatus, Status},
+    api::status::{CallLogStatus, LeaseStatus, Status},
     error::ApiError,
     ports::{DataplaneStatus, NodeState},
     rotations,
 };
 use credentialflow_model::resource::Kind;
+use credentialflow_store::LeaseState;
 use std::{collections::BTreeMap, time::Duration};
 
 /// How long a probe waits for the database.
@@ -37,6 +38,7 @@ pub(crate) async fn status(state: &AdminState) -> Result<Status, ApiError> {
         dataplane,
         rotations: views,
         failing_links: crate::links::failing(state).await?,
+        leases: leases(state).await?,
         call_log: CallLogStatus {
             written: recorder.rows,
             dropped: recorder.dropped,
@@ -44,6 +46,22 @@ pub(crate) async fn status(state: &AdminState) -> Result<Status, ApiError> {
             waiting: recorder.waiting,
         },
     })
+}
+
+async fn leases(state: &AdminState) -> Result<LeaseStatus, ApiError> {
+    let mut told = LeaseStatus::default();
+    for failing in state.store.leases_failing().await? {
+        // The schedules of static roles lie beside the leases, at no mount.
+        if failing.mount.starts_with(char::is_control) {
+            told.static_roles += failing.count;
+            continue;
+        }
+        told.failing += failing.count;
+        if failing.state == LeaseState::Stuck {
+            told.irrevocable += failing.count;
+        }
+    }
+    Ok(told)
 }
 
 /// Whether every other live node that serves traffic enforces everything stored.
@@ -58,6 +76,9 @@ pub(crate) async fn readiness(state: &AdminState) -> (&'static str, Vec<&'static
     let mut details = Vec::new();
     if !dataplane.unavailable.is_empty() {
         details.push("credential_unavailable");
+    }
+    if !dataplane.impaired.is_empty() {
+        details.push("resource_impaired");
     }
     if dataplane.stale {
         details.push("stale");

@@ -8,9 +8,9 @@ use crate::{
     resources::Declared,
 };
 use credentialflow_model::{
-    Actor, Name, Problem, Problems, ResourceSet,
+    Actor, Location, Name, Problem, Problems, ResourceSet,
     config::{Context, SourceMap, check, without},
-    resource::{Key, Kind, Resource},
+    resource::{Key, Kind, Resource, Upstream},
 };
 use credentialflow_store::{KeyRecord, WriteTx};
 use std::sync::Arc;
@@ -66,6 +66,57 @@ pub(crate) async fn check_with<T: Resource + Send + 'static>(
         problem.path = rest;
     }
     if problems.0.is_empty() { Ok(()) } else { Err(problems.into()) }
+}
+
+/// Where an upstream names its authorities.
+pub(crate) const CA_FILE: &str = "tls.ca_file";
+
+/// Files of authorities that upstreams are about to name and that this node cannot use. What is stored already is not
+/// looked at: a file that went away since must keep nobody from another change.
+pub(crate) async fn check_files(state: &AdminState, before: &ResourceSet, after: &[Upstream]) -> Vec<(usize, String)> {
+    let file = |upstream: &Upstream| upstream.tls.as_ref().and_then(|tls| tls.ca_file.clone());
+    let mut named = Vec::new();
+    for (index, upstream) in after.iter().enumerate() {
+        let stored = before.upstreams.iter().find(|other| other.name == upstream.name).and_then(file);
+        named.extend(file(upstream).filter(|now| stored.as_ref() != Some(now)).map(|now| (index, now)));
+    }
+    if named.is_empty() {
+        return Vec::new();
+    }
+    let dataplane = state.dataplane.clone();
+    let look = move || {
+        let problem = |(index, file): (usize, String)| Some((index, dataplane.authorities_problem(&file)?));
+        named.into_iter().filter_map(problem).collect()
+    };
+    tokio::task::spawn_blocking(look).await.unwrap_or_default()
+}
+
+/// The same for one resource of any kind.
+pub(crate) async fn check_files_of<T: Resource>(
+    state: &AdminState,
+    before: &ResourceSet,
+    declared: &Declared<T>,
+) -> Result<(), ApiError> {
+    let mut alone = ResourceSet::default();
+    T::list_mut(&mut alone).push(declared.resource.clone());
+    let Some((_, detail)) = check_files(state, before, &alone.upstreams).await.pop() else { return Ok(()) };
+    let mut problem = file_problem(CA_FILE.to_owned(), detail);
+    if let Some((_, at)) = declared.source.as_ref().and_then(|source| source.locate(T::KIND, 0, CA_FILE)) {
+        problem.at = at;
+    }
+    Err(Problems(vec![problem]).into())
+}
+
+/// What is told of such a file.
+pub(crate) fn file_problem(path: String, detail: String) -> Problem {
+    Problem {
+        file: None,
+        at: Location::default(),
+        path,
+        code: "unusable_file".to_owned(),
+        detail,
+        hint: Some("put a PEM file of certificates where every node that serves traffic can read it".to_owned()),
+    }
 }
 
 /// Checks the whole set as it would be without this resource; everything that still names it is told.

@@ -29,6 +29,7 @@ pub(crate) struct Connection {
 pub(crate) struct Endpoint {
     idle: RefCell<Vec<Connection>>,
     failures: Cell<u32>,
+    failed_at: Cell<Option<Instant>>,
     cooling_until: Cell<Option<Instant>>,
 }
 
@@ -69,7 +70,12 @@ impl Endpoint {
         }
     }
 
-    /// Whether requests may go here now.
+    /// When a request last failed here; `None` comes before every moment.
+    pub fn failed_at(&self) -> Option<Instant> {
+        self.failed_at.get()
+    }
+
+    /// Whether requests may go here now, while there are other endpoints.
     pub fn is_healthy(&self) -> bool {
         self.cooling_until.get().is_none_or(|until| until <= Instant::now())
     }
@@ -82,10 +88,12 @@ impl Endpoint {
 
     /// The endpoint failed; after `most` failures in a row it is left alone for `cooldown`.
     pub fn failed(&self, most: u32, cooldown: Duration) {
-        let failures = self.failures.get() + 1;
+        let failures = self.failures.get().saturating_add(1);
+        let now = Instant::now();
         self.failures.set(failures);
+        self.failed_at.set(Some(now));
         if failures >= most {
-            self.cooling_until.set(Some(Instant::now() + cooldown));
+            self.cooling_until.set(Some(now + cooldown));
             self.idle.borrow_mut().clear();
         }
     }

@@ -6,6 +6,7 @@
 
 pub mod audit;
 pub mod config;
+pub mod http;
 pub mod key;
 pub mod lifecycle;
 pub mod mask;

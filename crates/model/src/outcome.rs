@@ -104,8 +104,9 @@ outcomes! {
     Revoked = 16, "revoked", 401, Caller, retry false, "The credential was revoked";
     /// The upstream credential cannot be opened: sealed, revoked, expired or missing.
     CredentialUnavailable = 17, "credential_unavailable", 503, Gateway, retry true, "The upstream credential is not available";
-    /// Every endpoint of the upstream is failing or cooling down.
-    NoHealthyEndpoint = 18, "no_healthy_endpoint", 503, Upstream, retry true, "No endpoint of the upstream is healthy";
+    /// The upstream, or the route to it, cannot be used as it is configured: a file it needs is missing, say. The status
+    /// tells why. Endpoints that are only failing are asked all the same where no other is left.
+    NoHealthyEndpoint = 18, "no_healthy_endpoint", 503, Gateway, retry true, "No endpoint of the upstream can be used";
     /// No connection to the upstream could be made.
     UpstreamConnectFailed = 19, "upstream_connect_failed", 502, Upstream, retry true, "The upstream refused the connection";
     /// Connecting to the upstream took too long.

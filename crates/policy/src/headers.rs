@@ -1,21 +1,7 @@
 //! Header rules, checked and lower-cased once, for the gateway to apply.
 
-use credentialflow_model::resource::HeaderRules;
+use credentialflow_model::{http::is_framing, resource::HeaderRules};
 use http::{HeaderName, HeaderValue};
-
-/// Headers that belong to one connection or frame the message; a rule about them would break HTTP.
-const UNTOUCHABLE: [&str; 10] = [
-    "connection",
-    "content-length",
-    "host",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "expect",
-];
 
 /// What happens to headers in one direction: first remove, then set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -74,7 +60,7 @@ impl CompiledHeaders {
 
 fn name(text: &str) -> Result<HeaderName, InvalidHeaderRule> {
     let name = HeaderName::from_bytes(text.as_bytes()).map_err(|_| InvalidHeaderRule::Name(text.to_owned()))?;
-    if UNTOUCHABLE.contains(&name.as_str()) { Err(InvalidHeaderRule::Untouchable(text.to_owned())) } else { Ok(name) }
+    if is_framing(name.as_str()) { Err(InvalidHeaderRule::Untouchable(text.to_owned())) } else { Ok(name) }
 }
 
 #[cfg(test)]
@@ -100,6 +86,8 @@ mod tests {
     fn what_http_cannot_carry_is_refused() {
         assert_eq!(rules(&[("a b", "c")], &[]), Err(InvalidHeaderRule::Name("a b".into())));
         assert_eq!(rules(&[("a", "canary\r\nx: y")], &[]), Err(InvalidHeaderRule::Value("a".into())));
-        assert_eq!(rules(&[], &["Transfer-Encoding"]), Err(InvalidHeaderRule::Untouchable("Transfer-Encoding".into())));
+        for name in ["Transfer-Encoding", "expect", "proxy-authorization", "http2-settings"] {
+            assert_eq!(rules(&[], &[name]), Err(InvalidHeaderRule::Untouchable(name.into())));
+        }
     }
 }

@@ -1578,6 +1578,11 @@ export interface components {
              */
             guesses_lost: number;
             /**
+             * @description Resources that cannot be used as they are configured, because something outside of them is missing, such as a
+             *     file. Looked at again every few seconds; nothing else is affected.
+             */
+            impaired: components["schemas"]["ImpairedResource"][];
+            /**
              * Format: int64
              * @description Requests being served.
              */
@@ -1884,7 +1889,7 @@ export interface components {
                 [key: string]: string;
             };
         };
-        /** @description Passive health: an endpoint that fails is left alone for a while. */
+        /** @description Passive health: an endpoint that fails is left alone for a while, as long as there is another to ask. */
         Health: {
             /**
              * @description How long it is left alone. 10 s unless set.
@@ -1943,6 +1948,20 @@ export interface components {
              * @description Of those, no value of ours.
              */
             unmatched: number;
+        };
+        /** @description A resource that cannot be used as it is configured, wholly or in part. */
+        ImpairedResource: {
+            /** @description Kind of the resource. */
+            kind: components["schemas"]["Kind"];
+            /** @description Its name. */
+            name: string;
+            /** @description What is wrong; may name a file, never what it holds. */
+            reason: string;
+            /**
+             * @description Whether requests that need it are served all the same: by its other endpoints, or by what a file held before.
+             *     Otherwise they are refused with `no_healthy_endpoint` or `credential_unavailable`.
+             */
+            serves: boolean;
         };
         /** @description How an upstream's credential is put into a request: exactly one of these. */
         Inject: {
@@ -3203,7 +3222,7 @@ export interface components {
         Readiness: {
             /**
              * @description What is not as it should be: `credential_unavailable` (the current version of some credential
-             *     does not open), `stale` (the database is away and other nodes no longer wait for this one),
+             *     does not open), `resource_impaired` (some upstream, route or model cannot be used as it is configured), `stale` (the database is away and other nodes no longer wait for this one),
              *     `sealed` (nothing can be issued, opened or changed).
              */
             details?: string[];
@@ -4020,7 +4039,8 @@ export interface components {
         /** @description TLS towards an upstream. */
         UpstreamTls: {
             /**
-             * @description PEM file with the roots to trust instead of Mozilla's.
+             * @description PEM file with the roots to trust instead of Mozilla's, on every node that serves traffic. Read anew at every
+             *     change; while it cannot be read, what it held before is used.
              * @default null
              */
             ca_file: string | null;

@@ -17,7 +17,7 @@ pub struct Readiness {
     /// why it cannot serve: `sealed`, `starting`, `store_unavailable` (503).
     pub status: &'static str,
     /// What is not as it should be: `credential_unavailable` (the current version of some credential
-    /// does not open), `stale` (the database is away and other nodes no longer wait for this one),
+    /// does not open), `resource_impaired` (some upstream, route or model cannot be used as it is configured), `stale` (the database is away and other nodes no longer wait for this one),
     /// `sealed` (nothing can be issued, opened or changed).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub details: Vec<&'static str>,

@@ -5,7 +5,7 @@ use crate::{
     api::config::{Configuration, KeptValue},
     catalogue,
     error::ApiError,
-    write::CONTEXT,
+    write::{CA_FILE, CONTEXT, check_files, file_problem},
 };
 use credentialflow_model::{
     Location, Name, Problem, Problems, ResourceSet, SecretReference, SecretValue,
@@ -94,6 +94,14 @@ pub(super) async fn compare(
     .await
     .map_err(|error| ApiError::internal("the check was not finished", &error))?;
     problems.0.extend(checked.0);
+    for (index, detail) in check_files(state, stored, &set.upstreams).await {
+        let found = source.locate(Kind::Upstreams, index, CA_FILE);
+        problems.0.push(Problem {
+            file: found.map(|(file, _)| file.to_owned()),
+            at: found.map(|(_, at)| at).unwrap_or_default(),
+            ..file_problem(format!("upstreams[{index}].{CA_FILE}"), detail)
+        });
+    }
     let Given { rotated, kept } = check_values(state, tx, &set, &source, &values, &mut problems).await?;
     for kept in &kept {
         values.remove(kept.credential.as_str());

@@ -157,3 +157,37 @@ async fn one_route_among_thousands_changes_with_one_row() {
     assert_eq!(applied["changes"][0]["fields"][0]["path"], "match.path");
     assert_eq!(control.seq().await, seq + 1);
 }
+
+#[tokio::test]
+async fn a_file_of_authorities_that_cannot_be_used_is_told_before_anything_is_written() {
+    let control = Control::start().await;
+    let with = |file: &str, more: &str| {
+        format!("upstreams:\n  - name: u\n    endpoints: [https://10.0.0.1]\n    tls: {{ ca_file: {file} }}\n{more}")
+    };
+    let refused = control.apply(&with("/missing/ca.pem", ""), json!({})).await.expect(422).json();
+    let problem = &refused["problems"][0];
+    assert_eq!((&problem["code"], &problem["path"]), (&json!("unusable_file"), &json!("upstreams[0].tls.ca_file")));
+    assert_eq!((&problem["at"]["line"], &problem["file"]), (&json!(4), &json!("credentialflow.yaml")), "{problem}");
+    let body = |file: &str| json!({ "name": "u", "endpoints": ["https://10.0.0.1"], "tls": { "ca_file": file } });
+    let refused = control.post("/api/v1/upstreams", body("/missing/ca.pem")).await.expect(422).json();
+    assert_eq!(refused["problems"][0]["path"], "tls.ca_file", "{refused}");
+    control.get("/api/v1/upstreams/u").await.expect(404);
+    control.post("/api/v1/upstreams", body("/there/ca.pem")).await.expect(201);
+    control.put("/api/v1/upstreams/u", body("/missing/ca.pem")).await.expect(422);
+    // One that went away since it was named keeps nobody from anything.
+    let name = "u".parse().unwrap();
+    let mut tx = control.store.begin(&credentialflow_model::Actor::operator()).await.unwrap();
+    let stored = body("/missing/ca.pem").to_string();
+    tx.put_resource(
+        credentialflow_model::resource::Kind::Upstreams,
+        &name,
+        &stored,
+        credentialflow_store::Expect::Anything,
+    )
+    .await
+    .unwrap();
+    tx.audit("upstream.update", "upstreams/u", json!({}));
+    tx.commit().await.unwrap();
+    control.apply(&with("/missing/ca.pem", "teams: [{ name: t }]\n"), json!({})).await.expect(200);
+    control.put("/api/v1/upstreams/u", body("/missing/ca.pem")).await.expect(200);
+}

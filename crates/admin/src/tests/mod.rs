@@ -55,6 +55,9 @@ impl Dataplane for FakeDataplane {
     fn status(&self) -> DataplaneStatus {
         DataplaneStatus { workers: 2, seq: u64::MAX, ..DataplaneStatus::default() }
     }
+    fn authorities_problem(&self, path: &str) -> Option<String> {
+        path.contains("missing").then(|| format!("{path}: not found"))
+    }
     fn in_flight<'a>(&'a self, _: &'a str, _: u32) -> BoxFuture<'a, u64> {
         Box::pin(std::future::ready(3))
     }

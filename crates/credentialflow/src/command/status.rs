@@ -51,6 +51,19 @@ fn text(status: &Value) -> String {
             at(one, "/reason")
         ));
     }
+    for one in list(status, "/dataplane/impaired") {
+        out.push_str(&format!(
+            "{}/{} {}: {}\n",
+            at(one, "/kind"),
+            at(one, "/name"),
+            if one.get("serves").and_then(Value::as_bool).unwrap_or(false) {
+                "is impaired but serves"
+            } else {
+                "is refused"
+            },
+            at(one, "/reason")
+        ));
+    }
     if status.pointer("/dataplane/guesses_lost").and_then(Value::as_u64).is_some_and(|n| n > 0) {
         out.push_str(&format!("guessing   {} audit events lost\n", at(status, "/dataplane/guesses_lost")));
     }
@@ -110,13 +123,15 @@ mod tests {
         let one = json!({ "dataplane": { "nodes": [node("a", "live", true)], "unavailable": [] } });
         assert!(!text(&one).contains("node "));
         let damaged = json!([{ "credential": "orders-token", "version": 3, "reason": "it was changed" }]);
-        let two = json!({ "dataplane": { "nodes": [node("a", "live", true), node("b", "lost", false)], "unavailable": damaged } });
+        let two = json!({ "dataplane": { "nodes": [node("a", "live", true), node("b", "lost", false)], "unavailable": damaged,
+            "impaired": [{ "kind": "upstreams", "name": "orders", "reason": "/ca.pem: entity not found", "serves": false }] } });
         let told = text(&two);
         assert!(
             told.contains("node       a live: 2 workers, enforces up to 7, runs rotations, answers you\n"),
             "{told}"
         );
         assert!(told.contains("node       b lost: 2 workers, enforces up to 7, not heard for 6000 ms\n"), "{told}");
+        assert!(told.contains("upstreams/orders is refused: /ca.pem: entity not found\n"), "{told}");
         assert!(told.contains("credential orders-token version 3 does not open: it was changed\n"), "{told}");
     }
 }

@@ -16,8 +16,11 @@ use super::{
 };
 use anyhow::Context;
 use arc_swap::ArcSwapOption;
-use credentialflow_admin::ports::{PublishError, Published, UnavailableCredential};
-use credentialflow_gateway::{Gateway, Snapshot};
+use credentialflow_admin::ports::{ImpairedResource, PublishError, Published, UnavailableCredential};
+use credentialflow_gateway::{
+    Gateway, Snapshot,
+    snapshot::{Impaired, Trust},
+};
 use credentialflow_model::{KeyId, Timestamp};
 use credentialflow_policy::RateTable;
 use credentialflow_store::Store;
@@ -37,6 +40,7 @@ pub(super) struct Plane {
     vault: Vault,
     telemetry: Telemetry,
     rates: Arc<RateTable>,
+    trust: Arc<Trust>,
     sandbox: Sandbox,
     nodes: Arc<Nodes>,
     gateway: ArcSwapOption<Gateway>,
@@ -58,6 +62,8 @@ struct Inner {
     /// Whether the vault's settings changed and could not be read yet, and when it was last asked.
     reload_due: bool,
     reloaded: Option<Instant>,
+    /// When the snapshot was last compiled.
+    compiled: Instant,
     /// Place of the delta that could not be taken in whole.
     failed: i64,
     /// Whether the gateway was taken out to be shut down.
@@ -73,6 +79,7 @@ struct Facts {
     workers: u32,
     published: Option<Timestamp>,
     unavailable: Vec<UnavailableCredential>,
+    impaired: Vec<Impaired>,
 }
 
 /// What this process enforces.
@@ -98,6 +105,8 @@ impl From<PublishError> for Halt {
 
 /// How often a vault that may know more than at the last look is asked again.
 const ASK_VAULT: Duration = Duration::from_secs(1);
+/// How often what could not be used is looked at again, as a file may be there by now.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
 impl Plane {
     /// A plane without a gateway yet.
@@ -115,6 +124,7 @@ impl Plane {
             vault,
             telemetry,
             rates: Arc::new(RateTable::new(RATE_SLOTS, seed)),
+            trust: Arc::default(),
             sandbox: Sandbox::default(),
             gateway: ArcSwapOption::empty(),
             inner: tokio::sync::Mutex::new(Inner {
@@ -125,6 +135,7 @@ impl Plane {
                 dirty: true,
                 reload_due: false,
                 reloaded: None,
+                compiled: Instant::now(),
                 failed: 0,
                 ending: false,
             }),
@@ -201,9 +212,10 @@ impl Plane {
             inner.copy.write(&delta, &self.vault).context("writing the local copy")?;
             whole(state.apply(*delta, &self.vault))?;
         }
-        let sandbox = self.sandbox_for(&state).await?;
         inner.epoch = 1;
-        let snapshot = Arc::new(state.compile(1, &self.rates, sandbox)?);
+        let sandbox = self.sandbox_for(&state).await;
+        let snapshot = Arc::new(state.compile(1, &self.rates, &self.trust, sandbox));
+        inner.compiled = Instant::now();
         let gateway = start(snapshot.clone())?.map(Arc::new);
         self.note(&snapshot, &state, gateway.as_ref().map_or(0, |g| g.workers() as u32));
         self.gateway.store(gateway);
@@ -301,15 +313,20 @@ impl Plane {
             return Err(PublishError::Unreadable("the gateway has not started: the vault is sealed".into()).into());
         }
         let problem = self.take_in(inner).await?;
-        let Inner { state: Some(state), dirty, pending, epoch, .. } = inner else {
+        let Inner { state: Some(state), dirty, pending, epoch, compiled, .. } = inner else {
             return Err(PublishError::Unreadable("the gateway has not started".into()).into());
         };
         let gateway = self.gateway.load_full();
         let workers = gateway.as_ref().map_or(0, |g| g.workers() as u32);
-        if *dirty {
-            let sandbox = self.sandbox_for(state).await.map_err(unreadable)?;
-            let snapshot = state.compile(*epoch + 1, &self.rates, sandbox);
-            let snapshot = Arc::new(snapshot.map_err(|e| PublishError::NotCompiled(e.to_string()))?);
+        let impaired = self.facts.lock().unwrap_or_else(PoisonError::into_inner).impaired.clone();
+        let mut snapshot = None;
+        if *dirty || (!impaired.is_empty() && compiled.elapsed() > LOOK_AGAIN) {
+            let sandbox = self.sandbox_for(state).await;
+            let fresh = state.compile(*epoch + 1, &self.rates, &self.trust, sandbox);
+            *compiled = Instant::now();
+            snapshot = Some(Arc::new(fresh)).filter(|fresh| *dirty || fresh.impaired != impaired);
+        }
+        if let Some(snapshot) = snapshot {
             *epoch += 1;
             if let Some(gateway) = &gateway {
                 let installed = gateway.install(snapshot.clone(), pending.clone()).await;
@@ -400,12 +417,18 @@ impl Plane {
         }
     }
 
-    async fn sandbox_for(&self, state: &State) -> anyhow::Result<Option<String>> {
-        if state.uses_sandbox() { self.sandbox.start().await.map(Some) } else { Ok(self.sandbox.address()) }
+    /// Where the sandbox listens, started if anything needs it. Without it only what goes to it is refused.
+    async fn sandbox_for(&self, state: &State) -> Option<String> {
+        if !state.uses_sandbox() {
+            return self.sandbox.address();
+        }
+        let started = self.sandbox.start().await;
+        started.inspect_err(|error| tracing::error!(error = format!("{error:#}"), "the sandbox cannot start")).ok()
     }
 
     fn note(&self, snapshot: &Snapshot, state: &State, workers: u32) {
         let mut facts = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
+        tell_impaired(&facts.impaired, &snapshot.impaired);
         *facts = Facts {
             epoch: snapshot.epoch,
             seq: state.seq as u64,
@@ -414,6 +437,7 @@ impl Plane {
             workers: facts.workers.max(workers),
             published: Some(SystemTime::now().into()),
             unavailable: state.unavailable(),
+            impaired: snapshot.impaired.clone(),
         };
         self.nodes.enforces(state.seq, state.mark, workers);
         self.telemetry.metrics().set_gauge(
@@ -421,10 +445,37 @@ impl Plane {
             "Credentials whose current version does not open",
             facts.unavailable.len() as i64,
         );
+        self.telemetry.metrics().set_gauge(
+            "resources_impaired",
+            "Resources that cannot be used as they are configured, wholly or in part",
+            facts.impaired.len() as i64,
+        );
         self.telemetry.metrics().set_gauge("routes", "Routes in force", facts.routes as i64);
         self.telemetry.metrics().set_gauge("keys", "Keys accepted", facts.keys as i64);
         self.telemetry.metrics().set_gauge("snapshot_epoch", "Epoch of the snapshot in force", facts.epoch as i64);
     }
+}
+
+/// Logs what cannot be used as it is configured, once, and its end.
+fn tell_impaired(before: &[Impaired], now: &[Impaired]) {
+    for Impaired { kind, name, reason, serves } in now.iter().filter(|one| !before.contains(one)) {
+        let kind = kind.as_str();
+        if *serves {
+            tracing::warn!(kind, %name, reason, "a resource cannot be used as it is configured; it serves all the same");
+        } else {
+            tracing::error!(kind, %name, reason, "a resource cannot be used as it is configured; its requests are refused");
+        }
+    }
+    let of = |list: &[Impaired], one: &Impaired| list.iter().any(|o| o.kind == one.kind && o.name == one.name);
+    for one in before.iter().filter(|one| !of(now, one)) {
+        tracing::info!(kind = one.kind.as_str(), name = %one.name, "the resource can be used as it is configured");
+    }
+}
+
+/// As the admin API tells it.
+fn told(impaired: Impaired) -> ImpairedResource {
+    let Impaired { kind, name, reason, serves } = impaired;
+    ImpairedResource { kind, name: name.to_string(), reason, serves }
 }
 
 /// A state that is read to be served first must be whole.

@@ -168,13 +168,15 @@ impl State {
         &self,
         epoch: u64,
         rates: &Arc<RateTable>,
+        trust: &Arc<snapshot::Trust>,
         sandbox: Option<String>,
-    ) -> Result<Snapshot, snapshot::CompileError> {
+    ) -> Snapshot {
         let sources = snapshot::Sources {
             keys: self.keys.clone(),
             api_key: self.api_key.clone(),
             credentials: Arc::new(Credentials::new(&self.set.credentials, &self.values)),
             rates: rates.clone(),
+            trust: trust.clone(),
             sandbox,
             max_model_body: MAX_MODEL_BODY,
         };

@@ -7,6 +7,7 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use std::{
+    io::Read,
     path::Path,
     sync::{Arc, RwLock},
 };
@@ -84,15 +85,50 @@ pub fn server_config(certificate: Arc<Certificate>) -> Result<Arc<ServerConfig>,
 
 /// Trust in upstreams: Mozilla's roots, or those of a PEM file instead.
 pub fn client_config(roots: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
-    let mut store = RootCertStore::empty();
     match roots {
-        None => store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
-        Some(path) => {
-            for certificate in certificates(path)? {
-                store.add(certificate)?;
-            }
+        None => {
+            let mut store = RootCertStore::empty();
+            store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+            trusting(store)
         }
+        Some(path) => trusting_only(&authorities(path)?),
     }
+}
+
+/// Largest file of authorities that is read.
+const MAX_AUTHORITIES: u64 = 4 << 20;
+
+/// The certificates of a PEM file of authorities. Only regular files are read, as anything else may have no end; and
+/// errors tell nothing of what the file holds, as it may be any.
+pub fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let unreadable = |e: std::io::Error| file_error(path, e.kind());
+    if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
+        return Err(file_error(path, "is no regular file"));
+    }
+    let mut text = Vec::new();
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    file.take(MAX_AUTHORITIES + 1).read_to_end(&mut text).map_err(unreadable)?;
+    if text.len() as u64 > MAX_AUTHORITIES {
+        return Err(file_error(path, "is larger than 4 MiB"));
+    }
+    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
+    match all {
+        Ok(all) if !all.is_empty() => Ok(all),
+        Ok(_) => Err(file_error(path, "holds no certificate")),
+        Err(_) => Err(file_error(path, "is no well-formed PEM")),
+    }
+}
+
+/// Trust in these authorities and no others.
+pub(crate) fn trusting_only(authorities: &[CertificateDer<'static>]) -> Result<Arc<ClientConfig>, TlsError> {
+    let mut store = RootCertStore::empty();
+    for certificate in authorities {
+        store.add(certificate.clone())?;
+    }
+    trusting(store)
+}
+
+fn trusting(store: RootCertStore) -> Result<Arc<ClientConfig>, TlsError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?

@@ -1,5 +1,6 @@
 //! Where an upstream is reached.
 
+use credentialflow_model::http::EndpointUrl;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use std::sync::Arc;
@@ -21,42 +22,29 @@ pub struct EndpointPlan {
 }
 
 impl EndpointPlan {
-    /// Takes a checked `http://` or `https://` URL apart; `None` if it is none.
-    pub(super) fn parse(
+    /// The plan of a base URL. `tls` is what its upstream trusts, asked for `https` alone.
+    ///
+    /// # Errors
+    /// Why nothing can be sent there.
+    pub(super) fn of(
         url: &str,
-        tls: &dyn Fn() -> Arc<ClientConfig>,
+        tls: &dyn Fn() -> Result<Arc<ClientConfig>, String>,
         server_name: Option<&str>,
         identity_salt: &str,
-    ) -> Option<Self> {
-        let (secure, rest) = match url.split_once("://")? {
-            ("http", rest) => (false, rest),
-            ("https", rest) => (true, rest),
-            _ => return None,
-        };
-        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        let default_port = if secure { 443 } else { 80 };
-        let (host, port) = match authority.strip_prefix('[') {
-            Some(v6) => {
-                let (host, after) = v6.split_once(']')?;
-                (host, after.strip_prefix(':').map_or(Some(default_port), |p| p.parse().ok())?)
-            }
-            None => match authority.rsplit_once(':') {
-                Some((host, port)) => (host, port.parse().ok()?),
-                None => (authority, default_port),
-            },
-        };
-        if host.is_empty() {
-            return None;
-        }
+    ) -> Result<Self, String> {
+        let EndpointUrl { secure, host, port, path } =
+            EndpointUrl::parse(url).map_err(|problem| format!("{url} is no usable endpoint: {}", problem.detail))?;
         let shown = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+        let default_port = if secure { 443 } else { 80 };
         let authority = if port == default_port { shown } else { format!("{shown}:{port}") };
         let tls = if secure {
-            let name = ServerName::try_from(server_name.unwrap_or(host).to_owned()).ok()?;
-            Some((tls(), name))
+            let name = server_name.unwrap_or(host);
+            let verified = ServerName::try_from(name.to_owned());
+            Some((tls()?, verified.map_err(|_| format!("no certificate can be for {name}"))?))
         } else {
             None
         };
-        Some(Self {
+        Ok(Self {
             identity: format!("{}://{host}:{port}#{identity_salt}", if secure { "https" } else { "http" }).into(),
             authority: authority.into(),
             host: host.to_owned(),
@@ -74,8 +62,9 @@ mod tests {
     #[test]
     fn urls_are_taken_apart() {
         let parse = |url: &str| {
-            EndpointPlan::parse(url, &|| unreachable!(), None, "")
+            EndpointPlan::of(url, &|| unreachable!(), None, "")
                 .map(|e| (e.host, e.port, e.base, e.authority.to_string()))
+                .ok()
         };
         assert_eq!(parse("http://a.example"), Some(("a.example".into(), 80, "".into(), "a.example".into())));
         assert_eq!(

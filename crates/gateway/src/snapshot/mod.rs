@@ -3,15 +3,21 @@
 mod compile;
 mod endpoint;
 pub mod models;
+mod trust;
+mod upstreams;
 
-pub use compile::{CompileError, Sources};
+#[cfg(test)]
+mod tests;
+
+pub use compile::Sources;
 pub use endpoint::EndpointPlan;
+pub use trust::Trust;
 
 use crate::{
     ports::{CredentialSlot, CredentialSource},
     route::{Found, Lookup, Router},
 };
-use credentialflow_model::resource::{AnswerEncoding, Health};
+use credentialflow_model::resource::{AnswerEncoding, Health, Kind};
 use credentialflow_policy::{ApiKey, ApplicationRules, CompiledHeaders, KeyTable, Policy, RoutePolicies};
 use models::ModelPlans;
 use std::{sync::Arc, time::Duration};
@@ -26,10 +32,25 @@ pub struct Snapshot {
     pub(crate) endpoints: Vec<EndpointPlan>,
     pub(crate) models: ModelPlans,
     pub(crate) applications: ApplicationRules,
+    /// What cannot be used as it is configured, wholly or in part.
+    pub impaired: Vec<Impaired>,
     /// The keys we issued.
     pub keys: KeyTable,
     pub(crate) credentials: Arc<dyn CredentialSource>,
     pub(crate) api_key: ApiKey,
+}
+
+/// A resource that passed its check and still cannot be used as it is configured: something outside of it is missing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Impaired {
+    /// Kind of the resource.
+    pub kind: Kind,
+    /// Its name.
+    pub name: Arc<str>,
+    /// What is wrong. May name a file, never what it holds.
+    pub reason: String,
+    /// Whether requests that need it are served all the same: by other endpoints, or by what a file held before.
+    pub serves: bool,
 }
 
 /// What a route does with a request.
@@ -80,7 +101,7 @@ pub(crate) struct CompiledRouteHeaders {
 /// An upstream, compiled.
 pub(crate) struct UpstreamPlan {
     pub name: Arc<str>,
-    /// Its endpoints: a range of [`Snapshot::endpoints`].
+    /// Its endpoints: a range of [`Snapshot::endpoints`]. Without any, its requests are refused.
     pub endpoints: std::ops::Range<u32>,
     pub inject: Option<InjectPlan>,
     pub connect: Duration,

@@ -315,8 +315,9 @@ fn compile(
         api_key: ApiKey::new(Arc::new(peppers())),
         credentials: Arc::new(Credentials(credentials.iter().map(|(n, v, s)| ((*n).into(), *v, value(s))).collect())),
         rates: rates.clone(),
+        trust: Arc::default(),
         sandbox: None,
         max_model_body: 1 << 20,
     };
-    Snapshot::compile(epoch, &set, sources).unwrap()
+    Snapshot::compile(epoch, &set, sources)
 }

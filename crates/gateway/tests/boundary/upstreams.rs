@@ -263,15 +263,39 @@ async fn failing_endpoints_are_left_alone_for_a_while() {
     }
     world.served(36).await;
     assert_eq!(well.counts().requests, 5, "taken in turn again");
-    // When all fail the caller hears it at once.
-    let none = after_request("", false).await;
-    let yaml = usual(&[none.url()], ", health: { failures: 1, cooldown: 10s }", ", retry: { attempts: 1 }");
-    world.install(&yaml, &[("c", 1, SECRET)], &[]).await;
-    assert_eq!(world.get("/", "").await.status(), 502);
-    world.outcome(R::UpstreamReset).await;
-    assert_eq!(world.get("/", "").await.status(), 503);
-    assert_eq!(world.outcome(R::NoHealthyEndpoint).await.attempts, 0);
-    assert_eq!(none.counts().requests, 1);
+    world.done().await;
+}
+
+/// What some requests do to an upstream is no reason to refuse others, when there is nobody else to ask.
+#[tokio::test]
+async fn the_only_endpoint_is_asked_however_often_it_failed() {
+    let fails_on_demand = FakeUpstream::start(|mut peer| async move {
+        while let Some(request) = peer.request().await {
+            if request.target() == "/bad" {
+                return;
+            }
+            peer.send(OK).await;
+        }
+    })
+    .await;
+    let yaml = |urls: &[String]| usual(urls, ", health: { failures: 1, cooldown: 60s }", ", retry: { attempts: 1 }");
+    let mut setup = Setup::new(yaml(&[fails_on_demand.url()]));
+    setup.workers = 1;
+    let world = setup.start();
+    for _ in 0..4 {
+        assert_eq!(world.get("/bad", "").await.status(), 502);
+        assert!(world.outcome(R::UpstreamReset).await.attempts > 0, "it was asked");
+        assert_eq!(world.get("/good", "").await.status(), 200, "nobody else suffers");
+        world.served(1).await;
+    }
+    // Of several that all fail it is the one whose failure is longest ago: each has its chance to recover.
+    let (one, two) = (after_request("", false).await, after_request("", false).await);
+    world.install(&yaml(&[one.url(), two.url()]), &[("c", 1, SECRET)], &[]).await;
+    for _ in 0..6 {
+        assert_eq!(world.get("/", "").await.status(), 502);
+        world.outcome(R::UpstreamReset).await;
+    }
+    assert_eq!((one.counts().requests, two.counts().requests), (3, 3));
     world.done().await;
 }
 

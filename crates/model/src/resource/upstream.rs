@@ -117,7 +117,7 @@ impl Default for Timeouts {
     }
 }
 
-/// Passive health: an endpoint that fails is left alone for a while.
+/// Passive health: an endpoint that fails is left alone for a while, as long as there is another to ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Health {
@@ -137,7 +137,8 @@ impl Default for Health {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct UpstreamTls {
-    /// PEM file with the roots to trust instead of Mozilla's.
+    /// PEM file with the roots to trust instead of Mozilla's, on every node that serves traffic. Read anew at every
+    /// change; while it cannot be read, what it held before is used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<String>,
     /// Name to ask for and to verify instead of the endpoint's host.

@@ -1,10 +1,14 @@
 //! What others ask of what is in force: rotations, the metrics, and the admin API. Nothing here changes anything;
 //! [`Port`] hands the one change, publishing, on.
 
-use super::Plane;
+use super::{Plane, told};
 use credentialflow_admin::ports::{BoxFuture, Dataplane, DataplaneStatus, PublishError, Published};
+use credentialflow_gateway::net::tls::authorities;
 use credentialflow_model::{Name, resource::Upstream};
-use std::sync::{Arc, PoisonError, atomic::Ordering::Relaxed};
+use std::{
+    path::Path,
+    sync::{Arc, PoisonError, atomic::Ordering::Relaxed},
+};
 
 impl Plane {
     /// Where a credential's new version is tried.
@@ -73,8 +77,15 @@ impl Dataplane for Port {
             memory: self.0.memory().0,
             stale: self.0.nodes.is_stale(),
             unavailable: facts.unavailable,
+            impaired: facts.impaired.into_iter().map(told).collect(),
             nodes: self.0.nodes.list(),
         }
+    }
+
+    fn authorities_problem(&self, path: &str) -> Option<String> {
+        // A process that serves no traffic may have other files than those that do.
+        let serves = self.0.nodes.serves();
+        serves.then(|| authorities(Path::new(path)).err()).flatten().map(|error| error.to_string())
     }
 
     fn in_flight<'a>(&'a self, credential: &'a str, version: u32) -> BoxFuture<'a, u64> {

@@ -3,7 +3,6 @@
 
 mod access;
 mod credential;
-mod http;
 mod route;
 mod store;
 mod target;

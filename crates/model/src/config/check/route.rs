@@ -1,8 +1,9 @@
 //! Checks of routes: what they match, who is asked, what is changed on the way.
 
-use super::{Checker, http};
+use super::Checker;
 use crate::{
     config::source::ItemId,
+    http,
     resource::{Authenticator, HeaderRules, Kind, Match, Route},
 };
 use std::collections::{BTreeMap, HashMap, HashSet};

@@ -1,8 +1,9 @@
 //! Checks of upstreams: endpoints, injection, waiting times.
 
-use super::{Checker, http};
+use super::Checker;
 use crate::{
     config::{report::known_words, source::ItemId},
+    http,
     resource::{Kind, Upstream},
 };
 
@@ -17,8 +18,8 @@ impl Checker<'_> {
         }
         for (index, endpoint) in upstream.endpoints.iter().enumerate() {
             let path = format!("endpoints[{index}]");
-            if let Some(detail) = http::endpoint_problem(endpoint) {
-                self.problem(id, &path, "invalid_url", detail, "as in https://api.example.com/v1");
+            if let Some(http::UrlProblem { detail, hint }) = http::endpoint_problem(endpoint) {
+                self.problem(id, &path, "invalid_url", detail, hint);
             } else if upstream.endpoints[..index].contains(endpoint) {
                 self.problem(id, &path, "duplicate", "this endpoint is listed twice", "remove one of them");
             }
@@ -39,9 +40,10 @@ impl Checker<'_> {
             self.problem(id, "health.failures", "out_of_bounds", "this is at least 1", hint);
         }
         if let Some(name) = upstream.tls.as_ref().and_then(|tls| tls.server_name.as_ref())
-            && !http::is_host(name, false)
+            && !http::is_server_name(name)
         {
-            self.problem(id, "tls.server_name", "invalid_value", "this is no host name", "as in api.example.com");
+            let detail = "this is no host name and no IPv4 address";
+            self.problem(id, "tls.server_name", "invalid_value", detail, "as in api.example.com");
         }
     }
 
