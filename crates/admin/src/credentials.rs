@@ -226,6 +226,9 @@ pub(crate) async fn deliver(
     value: SecretValue,
 ) -> Result<RotationView, ApiError> {
     let credential = declared(state, name).await?;
+    if credential.source().is_some() {
+        return Err(from_store());
+    }
     let begun = state.vault.deliver_value(actor, &credential, value).await?;
     rotations::get(state, &begun.id).await
 }

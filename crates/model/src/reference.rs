@@ -68,7 +68,9 @@ crate::name::string_schema!(SecretReference, "${env:ORDERS_TOKEN}");
 
 /// Why a text is no [`SecretReference`]. Never repeats the text, which may be a pasted secret.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("a secret is given as ${{env:NAME}}, ${{file:PATH}}, ${{credential:NAME}} or ${{store:NAME/path#field}}, never as text")]
+#[error(
+    "a secret is given as ${{env:NAME}}, ${{file:PATH}}, ${{credential:NAME}} or ${{store:NAME/path#field}}, never as text"
+)]
 pub struct InvalidReference;
 
 impl FromStr for SecretReference {

@@ -35,6 +35,7 @@ impl Answer {
         };
         match self.status {
             StatusCode::NOT_FOUND => ExternalError::NotFound,
+            StatusCode::CONFLICT => ExternalError::Conflict(words),
             StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => {
                 ExternalError::Busy { words, again: self.retry_after }
             }

@@ -149,7 +149,7 @@ impl SecretsManager {
         let operation = if exists { "PutSecretValue" } else { "CreateSecret" };
         let answer = match self.call(operation, &Wiped(body.take()), &[value, &whole]).await {
             // A name without any version yet: it exists, but holds nothing.
-            Err(ExternalError::Refused(words)) if !exists && words.contains("ResourceExistsException") => {
+            Err(ExternalError::Conflict(_)) if !exists => {
                 let mut body = Wiped(json!({ "SecretId": place.path, "ClientRequestToken": token }));
                 match whole.expose_str() {
                     Some(text) => body.0["SecretString"] = Value::String(text.to_owned()),
@@ -191,6 +191,7 @@ fn failure(answer: &Answer, secrets: &[&SecretValue]) -> ExternalError {
     let words = body.text("/message").or_else(|| body.text("/Message")).unwrap_or_default();
     match kind.as_str() {
         "ResourceNotFoundException" => ExternalError::NotFound,
+        "ResourceExistsException" => ExternalError::Conflict(told(words, secrets)),
         "ThrottlingException" | "RequestLimitExceeded" | "TooManyRequestsException" | "InternalServiceError" => {
             ExternalError::Busy { words: told(&format!("{kind}: {words}"), secrets), again: answer.retry_after }
         }

@@ -20,6 +20,9 @@ pub enum ExternalError {
     /// There is no such secret.
     #[error("the store has no such secret")]
     NotFound,
+    /// Somebody else was there at the same time, or what is there stands in the way.
+    #[error("the store has something else there: {0}")]
+    Conflict(String),
     /// It does not let us in, or not do this.
     #[error("the store refuses: {0}")]
     Refused(String),

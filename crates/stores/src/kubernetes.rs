@@ -149,7 +149,7 @@ impl Secrets {
             made.0["data"] = data.0["data"].clone();
             match self.call(Method::POST, &self.base, "application/json", &made, &secrets).await {
                 Ok(made) => return Ok(Written { version: version(&made), changed: true }),
-                Err(ExternalError::Refused(words)) if !last && words.contains("409") => {}
+                Err(ExternalError::Conflict(_)) if !last => {}
                 Err(ExternalError::NotFound) => {
                     return Err(ExternalError::Refused("there is no such namespace".to_owned()));
                 }

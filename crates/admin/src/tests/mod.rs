@@ -9,6 +9,7 @@ mod inventory;
 mod resources;
 mod seal;
 mod secrets;
+mod stores;
 mod targets;
 
 use crate::{

@@ -62,7 +62,9 @@ impl Files {
     /// Looks up every `${env:}` and `${file:}`; what leads nowhere is a problem. `${credential:}` and
     /// `${store:}` are left to the server, which alone can look into its vault and into its stores.
     pub fn resolve(&mut self) -> HashMap<Name, SecretValue> {
-        let elsewhere = |reference: &SecretReference| matches!(reference, SecretReference::Credential(_) | SecretReference::Store(_));
+        let elsewhere = |reference: &SecretReference| {
+            matches!(reference, SecretReference::Credential(_) | SecretReference::Store(_))
+        };
         let mut here = self.set.clone();
         for credential in &mut here.credentials {
             if credential.value.as_ref().is_some_and(elsewhere) {

@@ -14,6 +14,8 @@ use std::time::Duration;
 
 /// The longest one attempt may take.
 const LIMIT: Duration = Duration::from_secs(60);
+/// When a value is looked at again that could not be taken because another one is on its way.
+const SOON: Period = Period::from_secs(5);
 /// The longest pause between two attempts that fail.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
@@ -84,12 +86,12 @@ impl Links {
         read.map_err(|_| unusable(format!("credentials/{name} is stored in a way that does not read")))
     }
 
-    /// Tries one link and stores how it went. With `fully`, a destination is written also where it is
-    /// known to hold the version in use.
+    /// Tries one link and stores how it went. With `fully`, as when a person asks, a destination is written
+    /// also where it is known to hold the version in use, and a value that failed before is tried again.
     pub(super) async fn attempt(&self, actor: &Actor, link: &Link, fully: bool) -> Result<()> {
         let outside = async {
             match link.direction {
-                LinkDirection::Read => self.read(actor, link).await,
+                LinkDirection::Read => self.read(actor, link, fully).await,
                 LinkDirection::Write => self.write(actor, link, fully).await,
             }
         };
@@ -113,7 +115,7 @@ impl Links {
     }
 
     /// Reads the source, and gives the credential what it holds.
-    async fn read(&self, actor: &Actor, link: &Link) -> Result<()> {
+    async fn read(&self, actor: &Actor, link: &Link, fully: bool) -> Result<()> {
         let (spec, store) = self.0.open.get(&link.place.store).await?;
         let found = store.read(&link.place).await?;
         let mut tx = self.0.store.begin(actor).await.map_err(away)?;
@@ -122,29 +124,31 @@ impl Links {
         if credential.source() != Some(&link.place) {
             return Ok(());
         }
-        self.refuse_what_is_over(&mut tx, &credential.name, &found.value).await?;
+        self.refuse_what_is_over(&mut tx, &credential.name, &found.value, fully).await?;
         let now = tx.now();
-        let (version, outcome) = match self.0.vault.put_value_in(&mut tx, &credential, found.value).await {
-            Ok(Put::Unchanged { version }) => (version, "unchanged"),
-            Ok(Put::Created { version }) => (version, "first"),
-            Ok(Put::Rotating { version, .. }) => (version, "rotating"),
+        let (version, outcome, again) = match self.0.vault.put_value_in(&mut tx, &credential, found.value).await {
+            Ok(Put::Unchanged { version }) => (Some(version), "unchanged", spread(&spec, link)),
+            Ok(Put::Created { version }) => (Some(version), "first", spread(&spec, link)),
+            Ok(Put::Rotating { version, .. }) => (Some(version), "rotating", spread(&spec, link)),
+            // A newer value still follows the one that is on its way.
             Err(VaultError::RotationUnfinished(_)) => {
-                return Err(unusable("a rotation is not finished; the store's newer value follows it"));
+                let rows = tx.links_of(link.credential.as_str()).await.map_err(away)?;
+                (row_of(&rows, link).and_then(|row| row.version), "postponed", SOON.min(spread(&spec, link)))
             }
             Err(other) => return Err(unusable(other.to_string())),
         };
-        let again = Some(now.plus(spread(&spec, link)));
-        let done = Done { version: Some(version), remote: found.version, outcome, again };
+        let done = Done { version, remote: found.version, outcome, again: Some(now.plus(again)) };
         self.note(tx, link, done).await
     }
 
-    /// A value that failed or was revoked is not brought back by reading it again.
-    async fn refuse_what_is_over(&self, tx: &mut WriteTx, name: &Name, value: &SecretValue) -> Result<()> {
+    /// A value that was revoked is not brought back by reading it again; one that failed only when a person
+    /// asks for it.
+    async fn refuse_what_is_over(&self, tx: &mut WriteTx, name: &Name, value: &SecretValue, fully: bool) -> Result<()> {
         let fingerprint = self.0.vault.fingerprint(name, value).map_err(|e| unusable(e.to_string()))?;
         let versions = tx.credential_versions(name.as_str()).await.map_err(away)?;
         let same = versions.iter().filter(|v| v.fingerprint == fingerprint).max_by_key(|v| v.version);
         match same.map(|v| (v.version, v.state)) {
-            Some((version, VersionState::Failed)) => {
+            Some((version, VersionState::Failed)) if !fully => {
                 Err(unusable(format!("the store's value is version {version}, which did not work")))
             }
             Some((version, VersionState::Revoked)) => {

@@ -11,7 +11,14 @@ use crate::{
 const FIELDS: &[(StoreKind, &[(&str, bool)])] = &[
     (
         StoreKind::Vault,
-        &[("address", true), ("credential", true), ("identity", false), ("login", false), ("mount", false), ("namespace", false)],
+        &[
+            ("address", true),
+            ("credential", true),
+            ("identity", false),
+            ("login", false),
+            ("mount", false),
+            ("namespace", false),
+        ],
     ),
     (StoreKind::Aws, &[("address", false), ("credential", false), ("identity", false), ("region", true)]),
     (
@@ -29,13 +36,12 @@ impl Checker<'_> {
         // What stands in for an unreadable kind says nothing about the other fields.
         if self.source.find(id, "kind").is_some() {
             self.store_fields(id, store);
+            if store.kind != StoreKind::Files {
+                self.store_url(id, store);
+            }
         }
         if let Some(credential) = &store.credential {
             self.refers(id, "credential", Kind::Credentials, credential);
-        }
-        match store.kind {
-            StoreKind::Files => {}
-            _ => self.store_url(id, store),
         }
         if store.kind == StoreKind::Azure
             && let Some(login) = &store.login
@@ -71,7 +77,13 @@ impl Checker<'_> {
         for (field, value) in given {
             match (taken.iter().find(|(name, _)| *name == field), value) {
                 (None, Some(_)) => {
-                    self.problem(id, field, "not_here", format!("a store of the kind {word} has no `{field}`"), "remove it");
+                    self.problem(
+                        id,
+                        field,
+                        "not_here",
+                        format!("a store of the kind {word} has no `{field}`"),
+                        "remove it",
+                    );
                 }
                 (Some((_, true)), None) => {
                     self.problem(id, field, "missing", format!("a store of the kind {word} needs `{field}`"), "add it");
@@ -112,7 +124,8 @@ impl Checker<'_> {
     fn store_url(&mut self, id: ItemId, store: &SecretStore) {
         let Some(url) = &store.address else { return };
         let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
-        if !rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/') && !rest.contains(['@', '?', '#', ' '])) {
+        if !rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/') && !rest.contains(['@', '?', '#', ' ']))
+        {
             let hint = "as in https://vault.internal:8200";
             return self.problem(id, "address", "invalid_value", "this is no address of a server", hint);
         }

@@ -4,6 +4,7 @@
 mod reading;
 mod resources;
 mod round_trip;
+mod stores;
 
 use super::*;
 use crate::ResourceSet;
