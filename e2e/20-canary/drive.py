@@ -282,6 +282,9 @@ class Drive:
             f"/v1/models/{quoted}",
             f"//{quoted}@elsewhere/",
             f"http://user:{quoted}@127.0.0.1/bearer/plain",
+            f"/absent/{quoted.replace('_', '%5F')}",
+            f"/bearer/{quoted.replace('_', '%5f')}/plain",
+            f"/{quoted.replace('_', '%255F')}",
         )
         for path in in_query + (in_path if key != odd else ()):
             quietly(gateway.send, "GET", path)

@@ -131,6 +131,11 @@ impl SseReader {
         &self.pending
     }
 
+    /// Bytes of memory in use.
+    pub const fn held(&self) -> usize {
+        self.pending.capacity()
+    }
+
     /// Passes over a chunk of whole events without looking at them. Does nothing and says false when
     /// the chunk does not both begin and (as far as seen without reading it) end between events.
     pub fn skip(&mut self, chunk: &[u8]) -> bool {

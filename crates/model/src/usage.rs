@@ -75,6 +75,9 @@ pub enum Cost {
     Known(Decimal),
     /// There were tokens, but the price table has no price for them. Never counted as zero.
     UnknownPrice,
+    /// The provider served the call and its count of tokens did not arrive: it sent none, or the caller
+    /// left before. Never counted as zero.
+    UnknownUsage,
 }
 
 /// The model part of a record.
@@ -90,7 +93,7 @@ pub struct ModelUse {
     pub streamed: bool,
     /// Tokens; `None` when the provider reported none.
     pub tokens: Option<TokenUsage>,
-    /// Cost; `None` when there are no tokens to price.
+    /// Cost; `None` when the provider served nothing.
     pub cost: Option<Cost>,
 }
 

@@ -1,5 +1,6 @@
 //! Header rules, checked and lower-cased once, for the gateway to apply.
 
+use crate::KeyExtras;
 use credentialflow_model::{http::is_framing, resource::HeaderRules};
 use http::{HeaderName, HeaderValue};
 
@@ -8,6 +9,7 @@ use http::{HeaderName, HeaderValue};
 pub struct CompiledHeaders {
     remove: Box<[HeaderName]>,
     set: Box<[(HeaderName, HeaderValue)]>,
+    told: Box<[(HeaderName, Box<str>)]>,
 }
 
 /// Why a header rule is refused. Never repeats a value, which may be a secret.
@@ -28,17 +30,21 @@ impl CompiledHeaders {
     /// Checks and compiles rules.
     pub fn compile(rules: &HeaderRules) -> Result<Self, InvalidHeaderRule> {
         let remove = rules.remove.iter().map(|n| name(n)).collect::<Result<_, _>>()?;
+        let metadata = HeaderRules::key_metadata;
         let set = rules
             .set
             .iter()
+            .filter(|(_, v)| metadata(v).is_none())
             .map(|(n, v)| Ok((name(n)?, HeaderValue::from_str(v).map_err(|_| InvalidHeaderRule::Value(n.clone()))?)))
             .collect::<Result<_, _>>()?;
-        Ok(Self { remove, set })
+        let told = rules.set.iter().filter_map(|(n, v)| Some((n, metadata(v)?)));
+        let told = told.map(|(n, fact)| Ok((name(n)?, fact.into()))).collect::<Result<_, _>>()?;
+        Ok(Self { remove, set, told })
     }
 
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.remove.is_empty() && self.set.is_empty()
+        self.remove.is_empty() && self.set.is_empty() && self.told.is_empty()
     }
 
     /// Names to remove, lower case.
@@ -51,9 +57,17 @@ impl CompiledHeaders {
         &self.set
     }
 
+    /// Names, lower case, and the entries of the key's metadata to put in place of whatever is there, as far as the key
+    /// has them and a header can carry them.
+    pub fn told<'a>(&'a self, key: Option<&'a KeyExtras>) -> impl Iterator<Item = (&'a HeaderName, &'a str)> {
+        let fact = move |name: &str| key?.metadata(name).filter(|value| HeaderValue::from_str(value).is_ok());
+        self.told.iter().filter_map(move |(name, metadata)| Some((name, fact(metadata)?)))
+    }
+
     /// Whether a header (in any case) does not survive: it is removed or replaced.
     pub fn drops(&self, name: &[u8]) -> bool {
-        let mut ours = self.remove.iter().chain(self.set.iter().map(|(n, _)| n));
+        let set = self.set.iter().map(|(n, _)| n).chain(self.told.iter().map(|(n, _)| n));
+        let mut ours = self.remove.iter().chain(set);
         ours.any(|n| n.as_str().as_bytes().eq_ignore_ascii_case(name))
     }
 }

@@ -225,7 +225,7 @@ impl Tables {
             }
             match used.cost {
                 Some(Cost::Known(usd)) => figures.cost_pico += i128::from(pico(usd)),
-                Some(Cost::UnknownPrice) => figures.unpriced += 1,
+                Some(Cost::UnknownPrice | Cost::UnknownUsage) => figures.unpriced += 1,
                 None => {}
             }
         }
@@ -339,7 +339,7 @@ fn encode_tables(tables: &Tables, e: &mut DescriptorEncoder<'_>) -> fmt::Result 
         let usd = figures.cost_pico as f64 / 1e12;
         m.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&usd, None)?;
     }
-    let help = "Model calls whose price is unknown; their cost is not counted";
+    let help = "Model calls whose cost is unknown, for want of a price or of the provider's count; it is not counted";
     let mut m = e.encode_descriptor("llm_unpriced_calls", help, None, MetricType::Counter)?;
     for (labels, figures) in tables.models() {
         m.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&figures.unpriced, None)?;

@@ -79,7 +79,7 @@ impl Sample {
                 Some(Cost::Known(usd)) => pico(usd),
                 _ => 0,
             },
-            unpriced: matches!(cost, Some(Cost::UnknownPrice)),
+            unpriced: matches!(cost, Some(Cost::UnknownPrice | Cost::UnknownUsage)),
         }
     }
 

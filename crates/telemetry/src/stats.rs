@@ -80,6 +80,7 @@ pub struct StatsFigures {
     /// Known cost in US dollars, exact to 10^-12, as a decimal string.
     #[schema(examples("12.50"))]
     pub usd: String,
-    /// Model calls whose price is unknown; their cost is not in `usd`.
+    /// Model calls whose cost is unknown, for want of a price or of the provider's count of tokens; it is not in
+    /// `usd`.
     pub unpriced: u64,
 }

@@ -69,3 +69,12 @@ pub(crate) fn model(n: u64, cost: Option<Cost>) -> UsageRecord {
     };
     UsageRecord { model: Some(Box::new(used)), method: "POST".into(), ..plain(n) }
 }
+
+/// A model call whose count of tokens did not arrive.
+pub(crate) fn untold(n: u64) -> UsageRecord {
+    let mut record = model(n, Some(Cost::UnknownUsage));
+    if let Some(used) = &mut record.model {
+        used.tokens = None;
+    }
+    record
+}

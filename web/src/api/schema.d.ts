@@ -1323,10 +1323,13 @@ export interface components {
         };
         /** @description The model part of a call. */
         CallModel: {
-            /** @description There were tokens, but the price table has no price for them: the cost is not known, and not zero. */
+            /**
+             * @description The cost is not known, and not zero: the price table has no price for the tokens or, when `tokens` is absent,
+             *     the provider's count of them did not arrive.
+             */
             cost_unknown: boolean;
             /**
-             * @description Exact cost in US dollars as a decimal string; absent when there was nothing to price or no price.
+             * @description Exact cost in US dollars as a decimal string; absent when there was nothing to price or the cost is unknown.
              * @example 0.000135
              */
             cost_usd?: string | null;
@@ -1882,7 +1885,8 @@ export interface components {
              */
             remove: string[];
             /**
-             * @description Replaced or added.
+             * @description Replaced or added. Towards the upstream, `${key.metadata.NAME}` as the whole value stands for that entry of the
+             *     metadata of the key in use; where there is none, or a header cannot carry it, the header is left out.
              * @default {}
              */
             set: {
@@ -2256,7 +2260,7 @@ export interface components {
             environment?: string;
             expires?: components["schemas"]["Timestamp"] | null;
             limit?: components["schemas"]["Limit"] | null;
-            /** @description Facts for policies and logs. */
+            /** @description Facts about the key, which header rules may tell upstreams. */
             metadata?: {
                 [key: string]: string;
             };
@@ -3770,7 +3774,8 @@ export interface components {
             ttfb_p95_us?: number | null;
             /**
              * Format: int64
-             * @description Model calls whose price is unknown; their cost is not in `usd`.
+             * @description Model calls whose cost is unknown, for want of a price or of the provider's count of tokens; it is not in
+             *     `usd`.
              */
             unpriced: number;
             /**

@@ -89,7 +89,12 @@ function ModelFacts({ model }: { model: NonNullable<CallRow['model']> }) {
   const { tokens } = model
   return (
     <Stack gap="md">
-      {model.cost_unknown && (
+      {model.cost_unknown && !tokens && (
+        <Banner tone="warn" title="Unknown cost">
+          {model.provider} served the call and its count of tokens did not arrive: it sends none, or the caller left before the end.
+        </Banner>
+      )}
+      {model.cost_unknown && tokens && (
         <Banner tone="warn" title="Unknown price">
           There were tokens, but no price is known for {model.provider_model}. Add prices to the target of model {model.model}.
         </Banner>

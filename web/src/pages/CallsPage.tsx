@@ -148,7 +148,7 @@ const columns = [
     cell: ({ row: { original: { model } } }) => model ? (
       <span className="nowrap num">
         {model.tokens ? `${compact(model.tokens.input)} → ${compact(model.tokens.output)}` : 'no tokens'}{' '}
-        {model.cost_unknown ? <Tag tone="warn">unknown price</Tag> : model.cost_usd && <span className="quiet">{usd(model.cost_usd)}</span>}
+        {model.cost_unknown ? <Tag tone="warn">{model.tokens ? 'unknown price' : 'unknown cost'}</Tag> : model.cost_usd && <span className="quiet">{usd(model.cost_usd)}</span>}
       </span>
     ) : <span className="quiet">–</span>,
   }),

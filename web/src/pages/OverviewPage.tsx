@@ -90,8 +90,8 @@ function Details({ stats }: { stats: Stats }) {
   return (
     <>
       {stats.total.unpriced > 0 && (
-        <Banner tone="warn" title={`${plural(stats.total.unpriced, 'model call')} without a known price`}>
-          The spend shown leaves them out. Add prices to the model's targets to count them.
+        <Banner tone="warn" title={`${plural(stats.total.unpriced, 'model call')} of unknown cost`}>
+          The spend shown leaves them out. Either their model's target has no price, or the provider's count of tokens did not arrive; the call log tells which.
         </Banner>
       )}
       <div className="grid grid-2">

@@ -89,7 +89,7 @@ struct CreateArgs {
     /// Only this model of the application's; may be repeated
     #[arg(long = "model", value_name = "NAME")]
     models: Vec<Name>,
-    /// A fact for policies and logs; may be repeated
+    /// A fact about the key, which header rules may tell upstreams; may be repeated
     #[arg(long = "metadata", value_name = "NAME=VALUE")]
     metadata: Vec<String>,
     /// Brings the same answer again within 24 hours; random unless given

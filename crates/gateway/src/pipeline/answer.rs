@@ -18,7 +18,7 @@ use crate::{
     upstream::Connection,
     worker::{View, Worker},
 };
-use credentialflow_model::{OutcomeReason, resource::AnswerEncoding};
+use credentialflow_model::{OutcomeReason, resource::AnswerEncoding, usage::TokenUsage};
 use std::{future::poll_fn, io::Write as _, task::Poll};
 
 /// A small answer of the gateway's own.
@@ -85,11 +85,15 @@ pub(super) async fn relay<C: Caller>(
         f.tag == Tag::ContentType
             && f.value.of(&bytes).get(..17).is_some_and(|t| t.eq_ignore_ascii_case(b"text/event-stream"))
     });
+    let target = request.chat.as_ref().map(|c| (c.model, c.target));
     let success = (200..300).contains(&head.status);
+    if let Some(chat) = &mut request.chat {
+        chat.usage.fit(is_stream);
+    }
     let mut passing = Passing {
         scrub,
         usage: request.chat.as_mut().map(|c| &mut c.usage).filter(|_| success && !encoded),
-        is_stream,
+        counted: None,
         kept: worker.budget.nothing(),
     };
 
@@ -159,6 +163,10 @@ pub(super) async fn relay<C: Caller>(
             break Ok(());
         }
         record.bytes_out(bytes_out);
+        // Now, not at the end: the caller may leave at any time.
+        if let Some(tokens) = passing.counted() {
+            target.into_iter().for_each(|target| record.tokens(view, target, tokens));
+        }
         flush(control, worker, caller).await?;
         record.first_byte();
         control.set_deadline(worker.tick_in(idle));
@@ -289,7 +297,8 @@ async fn fill<C: Caller>(
 struct Passing<'a> {
     scrub: Scrub,
     usage: Option<&'a mut UsageProbe>,
-    is_stream: bool,
+    /// The tokens that were recorded already.
+    counted: Option<TokenUsage>,
     /// What is kept of a model's answer to find its usage.
     kept: Charge,
 }
@@ -298,19 +307,27 @@ impl Passing<'_> {
     /// Whether there is memory for what is kept.
     fn fits(&mut self) -> bool {
         match &self.usage {
-            Some(UsageProbe::Answer(usage)) => self.kept.set(usage.held() as u64).is_ok(),
-            _ => true,
+            Some(usage) => self.kept.set(usage.held() as u64).is_ok(),
+            None => true,
         }
+    }
+
+    /// The tokens reported so far, of a stream; once.
+    fn counted(&mut self) -> Option<TokenUsage> {
+        let Some(UsageProbe::Stream(usage)) = &self.usage else { return None };
+        let tokens = usage.usage().filter(|tokens| self.counted != Some(*tokens))?;
+        self.counted = Some(tokens);
+        Some(tokens)
     }
 
     /// Whether bytes may be taken out, so that an announced length would be wrong.
     fn may_shorten(&self) -> bool {
-        matches!(self.usage, Some(UsageProbe::Stream(_))) && self.is_stream
+        matches!(self.usage, Some(UsageProbe::Stream(_)))
     }
 
     fn feed(&mut self, payload: &[u8], out: &mut impl FnMut(&[u8])) {
         match &mut self.usage {
-            Some(UsageProbe::Stream(usage)) if self.is_stream => {
+            Some(UsageProbe::Stream(usage)) => {
                 if usage.drops() {
                     let mut kept = Vec::with_capacity(payload.len() + 256);
                     usage.feed(payload, &mut kept);
@@ -324,14 +341,12 @@ impl Passing<'_> {
                 usage.feed(payload);
                 self.scrub.feed(payload, out);
             }
-            _ => self.scrub.feed(payload, out),
+            None => self.scrub.feed(payload, out),
         }
     }
 
     fn finish(&mut self, out: &mut impl FnMut(&[u8])) {
-        if let Some(UsageProbe::Stream(usage)) = &mut self.usage
-            && self.is_stream
-        {
+        if let Some(UsageProbe::Stream(usage)) = &mut self.usage {
             let mut rest = Vec::new();
             usage.finish(&mut rest);
             self.scrub.feed(&rest, out);

@@ -11,6 +11,8 @@ use std::collections::VecDeque;
 
 /// Frames that may wait for the rest of a message; more are sent only to get round the search.
 const MOST_WAITING: usize = 256;
+/// Payload of a control frame (RFC 6455, 5.5).
+const LONGEST_CONTROL: u64 = 125;
 
 /// The frames of one connection.
 pub(super) struct Frames {
@@ -41,9 +43,14 @@ enum Waiting {
     Control(Vec<u8>),
 }
 
-/// Too much waits for the rest of a message.
+/// The frames are not followed any further.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct TooManyWaiting;
+pub(super) enum Broken {
+    /// Too many frames wait for the rest of a message.
+    TooManyWaiting,
+    /// A control frame that must wait is longer than 125 bytes or in fragments (RFC 6455, 5.5).
+    ControlFrame,
+}
 
 impl Frames {
     /// From the first frame on.
@@ -58,7 +65,7 @@ impl Frames {
     }
 
     /// Passes bytes on to `out`.
-    pub fn feed(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) -> Result<(), TooManyWaiting> {
+    pub fn feed(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Broken> {
         if self.scrub.is_idle() {
             out.extend_from_slice(bytes);
             return Ok(());
@@ -92,14 +99,18 @@ impl Frames {
         out.append(&mut self.head);
     }
 
-    fn begin(&mut self, length: u64, out: &mut Vec<u8>) -> Result<(), TooManyWaiting> {
+    fn begin(&mut self, length: u64, out: &mut Vec<u8>) -> Result<(), Broken> {
         let head = std::mem::take(&mut self.head);
         let opcode = head[0] & 0x0f;
         self.frame = Frame { left: length, is_control: opcode >= 8, ends_message: head[0] & 0x80 != 0 };
-        if self.waiting.len() >= MOST_WAITING {
-            return Err(TooManyWaiting);
-        }
         let waits = !self.waiting.is_empty();
+        // One that waits is kept whole, so it must be what the protocol allows.
+        if waits && self.frame.is_control && (length > LONGEST_CONTROL || !self.frame.ends_message) {
+            return Err(Broken::ControlFrame);
+        }
+        if self.waiting.len() >= MOST_WAITING {
+            return Err(Broken::TooManyWaiting);
+        }
         if !waits {
             out.extend_from_slice(&head);
         }
@@ -270,7 +281,28 @@ mod tests {
         let mut frames = Frames::new(Scrub::new(SECRET));
         frames.feed(&frame(1, b"h"), &mut out).unwrap();
         let pings = frame(0x89, b"").repeat(1000);
-        assert_eq!(frames.feed(&pings, &mut out), Err(TooManyWaiting));
+        assert_eq!(frames.feed(&pings, &mut out), Err(Broken::TooManyWaiting));
+    }
+
+    #[test]
+    fn control_frames_that_wait_are_short_and_whole() {
+        let long = |first: u8, length: u64| [&[first, 127][..], &length.to_be_bytes()].concat();
+        for bad in [long(0x89, 1 << 40), long(0x8a, 126), long(0x88, 1 << 63), frame(0x09, b"ping"), frame(0x09, b"")] {
+            let mut frames = Frames::new(Scrub::new(SECRET));
+            let mut out = Vec::new();
+            frames.feed(&frame(1, b"<h"), &mut out).unwrap();
+            let told = out.len();
+            assert_eq!(frames.feed(&bad, &mut out), Err(Broken::ControlFrame), "{bad:?}");
+            assert_eq!(out.len(), told);
+            // Where nothing waits it passes as it comes, and nothing is kept.
+            let mut frames = Frames::new(Scrub::new(SECRET));
+            let mut out = Vec::new();
+            frames.feed(&[&bad[..], &[7; 64]].concat(), &mut out).unwrap();
+            assert!(out.len() > bad.len() && frames.waiting.len() <= 1);
+        }
+        check(&frame(0x89, &[7; 125]), &frame(0x89, &[7; 125]));
+        let stream = [frame(1, b"<h"), frame(0x89, &[7; 125]), frame(0x80, b"unt>")].concat();
+        check(&stream, &stream);
     }
 
     proptest! {

@@ -19,7 +19,7 @@ use crate::{
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use credentialflow_model::{OutcomeReason, SecretValue, resource::AnswerEncoding};
-use credentialflow_policy::{header_carries_key, query_without, query_without_keys};
+use credentialflow_policy::{KeyPrincipal, Principal, header_carries_key, query_without, query_without_keys};
 use std::borrow::Cow;
 use zeroize::Zeroize;
 
@@ -90,6 +90,7 @@ pub(super) fn inject(
     permit: &Permit,
     inbound: &Inbound<'_>,
     matched: &RouteMatch<'_>,
+    principal: &Principal,
     request: &UpstreamRequest,
     chosen: &Chosen,
     record: &mut Recording<'_>,
@@ -117,12 +118,15 @@ pub(super) fn inject(
     };
     let way = plan.map(|p| &p.way);
 
+    let rules = route.headers.as_ref().map(|h| &h.request);
+    let extras = principal.key().and_then(KeyPrincipal::extras);
+    let told = || rules.into_iter().flat_map(|r| r.told(extras)).map(|(n, v)| (n, v.as_bytes()));
+    let added = || rules.into_iter().flat_map(|r| r.set()).map(|(n, v)| (n, v.as_bytes())).chain(told());
+    let added_len: usize = added().map(|(n, v)| n.as_str().len() + v.len() + 4).sum();
     // Large enough that it does not move while it is written: a moved buffer would leave its secret behind.
     let secret_len = secret.map_or(0, SecretValue::len);
     let mut out = InjectedRequest {
-        head: Vec::with_capacity(
-            inbound.bytes.len() + 1024 + 4 * secret_len + endpoint.base.len() + route_headers_len(route),
-        ),
+        head: Vec::with_capacity(inbound.bytes.len() + 1024 + 4 * secret_len + endpoint.base.len() + added_len),
         secret: 0..0,
         scrub,
         in_use,
@@ -140,7 +144,6 @@ pub(super) fn inject(
         Some(InjectWay::Header { name, .. }) => Some(&**name),
         Some(InjectWay::Query { .. }) | None => None,
     };
-    let rules = route.headers.as_ref().map(|h| &h.request);
     let websocket = route.websocket && inbound.asks_websocket();
     let identity = upstream.encoding == AnswerEncoding::Identity;
     for (field, name, value) in inbound.fields() {
@@ -193,11 +196,11 @@ pub(super) fn inject(
     head.extend_from_slice(b"x-request-id: ");
     push_request_id(head, record.request_id());
     head.extend_from_slice(b"\r\n");
-    for (name, value) in rules.iter().flat_map(|r| r.set()) {
+    for (name, value) in added() {
         if injected_name.is_some_and(|n| name.as_str() == n) {
             continue;
         }
-        push_field(head, name.as_str().as_bytes(), value.as_bytes());
+        push_field(head, name.as_str().as_bytes(), value);
     }
     match &request.body {
         UpstreamBody::Empty if matches!(inbound.method(), "POST" | "PUT" | "PATCH") => {
@@ -219,10 +222,6 @@ pub(super) fn inject(
     }
     head.extend_from_slice(b"\r\n");
     Ok(out)
-}
-
-fn route_headers_len(route: &crate::snapshot::RoutePlan) -> usize {
-    route.headers.as_ref().map_or(0, |h| h.request.set().iter().map(|(n, v)| n.as_str().len() + v.len() + 4).sum())
 }
 
 fn push_length(head: &mut Vec<u8>, n: u64) {

@@ -76,7 +76,8 @@ async fn handle<C: Caller>(
         translate::translate(worker, view, control, inbound, &matched, &principal, caller, record).await?;
     let response = loop {
         let endpoint = choose::choose(view, &request, record)?;
-        let injected = inject::inject(worker, view, &permit, inbound, &matched, &request, &endpoint, record)?;
+        let injected =
+            inject::inject(worker, view, &permit, inbound, &matched, &principal, &request, &endpoint, record)?;
         match forward::forward(worker, view, control, inbound, injected, &mut request, &endpoint, caller, record).await
         {
             Ok(response) => break response,

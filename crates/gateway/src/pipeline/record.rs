@@ -17,7 +17,7 @@ use crate::{
 use credentialflow_model::{
     KeyId, OutcomeReason, RequestId, Timestamp, TraceId, UsageRecord,
     mask::masked,
-    usage::{CredentialUse, ModelUse},
+    usage::{Cost, CredentialUse, ModelUse, TokenUsage},
 };
 use credentialflow_policy::{LimitReport, Principal};
 use std::{net::IpAddr, rc::Rc, sync::atomic::Ordering::Relaxed, time::Instant};
@@ -264,8 +264,13 @@ impl<'w> Recording<'w> {
             UsageProbe::Stream(usage) => usage.usage(),
             UsageProbe::Answer(usage) => std::mem::take(usage).finish(),
         };
-        let Some(tokens) = tokens else { return };
-        let target = &view.snapshot.models.list[chat.model as usize].targets[chat.target as usize];
+        if let Some(tokens) = tokens {
+            self.tokens(view, (chat.model, chat.target), tokens);
+        }
+    }
+    /// The provider counted these tokens, for a target of a model. The last count is the one that holds.
+    pub fn tokens(&mut self, view: &View, (model, target): (u32, u32), tokens: TokenUsage) {
+        let target = &view.snapshot.models.list[model as usize].targets[target as usize];
         let time = self.time();
         self.edit(|r| {
             if let Some(model) = &mut r.model {
@@ -291,6 +296,13 @@ impl Drop for Recording<'_> {
             record.total_us = micros(self.began, end);
             if let Some(sent) = self.sent {
                 record.upstream_us = micros(sent, end);
+            }
+            // What a provider served costs something, also when nobody could read how much.
+            if (200..300).contains(&record.upstream_status)
+                && let Some(model) = &mut record.model
+                && model.cost.is_none()
+            {
+                model.cost = Some(Cost::UnknownUsage);
             }
             self.worker.record(record);
         }

@@ -68,6 +68,25 @@ pub(crate) enum UsageProbe {
     Answer(AnswerUsage),
 }
 
+impl UsageProbe {
+    /// Fits it to what came: providers answer a call for a stream with a whole answer, and the other way round.
+    pub fn fit(&mut self, is_stream: bool) {
+        match self {
+            Self::Stream(_) if !is_stream => *self = Self::Answer(AnswerUsage::new()),
+            Self::Answer(_) if is_stream => *self = Self::Stream(StreamUsage::new(false)),
+            _ => {}
+        }
+    }
+
+    /// Bytes of memory in use.
+    pub const fn held(&self) -> usize {
+        match self {
+            Self::Stream(usage) => usage.held(),
+            Self::Answer(usage) => usage.held(),
+        }
+    }
+}
+
 /// A try that failed, and whether another may follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {

@@ -1,6 +1,7 @@
 //! Callers that are slow, leave, or send what could be read in two ways.
 
-use crate::harness::*;
+use crate::{harness::*, tls};
+use credentialflow_gateway::net::tls::{Certificate, server_config};
 use credentialflow_model::OutcomeReason as R;
 use std::time::Duration;
 
@@ -102,6 +103,33 @@ async fn slow_callers() {
     let mut silent = world.connect().await;
     assert!(within(silent.ended()).await);
     world.done().await;
+}
+
+#[tokio::test]
+async fn callers_of_http2_that_ask_for_nothing() {
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
+    /// A head that never ends: HEADERS without END_HEADERS.
+    const HALF_A_HEAD: &[u8] = &[0, 0, 1, 1, 1, 0, 0, 0, 1, 0x82];
+    let said = [vec![], PREFACE[..12].to_vec(), PREFACE.to_vec(), [PREFACE, SETTINGS, HALF_A_HEAD].concat()];
+    let upstream = FakeUpstream::answering(OK).await;
+    let files = tls::Files::new();
+    let mut setup = Setup::new(usual(&[upstream.url()], "", ""));
+    setup.tls = Some(server_config(Certificate::load(&files.chain, &files.key).unwrap()).unwrap());
+    let secure = setup.start();
+    let plain = World::before(&upstream);
+    for said in &said {
+        let stream = tls::dial(&secure, files.client(&["h2"])).await.unwrap();
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(b"h2".as_slice()));
+        for mut wire in [Wire::new(stream), plain.connect().await] {
+            wire.send(said).await.unwrap();
+            // It stays open on this side: the gateway must be the one that ends it.
+            within(wire.drain()).await;
+        }
+    }
+    until(|| secure.gateway.load().0 + plain.gateway.load().0 == 0).await;
+    secure.done().await;
+    plain.done().await;
 }
 
 #[tokio::test]

@@ -134,6 +134,41 @@ async fn bodies_that_never_come_share_their_connections_window() {
 }
 
 #[tokio::test]
+async fn events_that_never_end() {
+    const EVENT: usize = 900_000;
+    let upstream = FakeUpstream::start(|mut peer| async move {
+        if peer.request().await.is_some() {
+            peer.send("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: ").await;
+            peer.send(vec![b'x'; EVENT]).await;
+            peer.wire.drain().await;
+        }
+    })
+    .await;
+    let mut setup = Setup::new(models::yaml(&upstream).replace("response: 2s, idle: 2s", "response: 10s, idle: 10s"));
+    setup.credentials = vec![("c", 3, SECRET), ("d", 9, "the-other-secret")];
+    let world = patient(setup);
+    let body = r#"{"model":"chat","stream":true,"messages":[]}"#;
+    let head = format!("POST /v1/chat/completions HTTP/1.1\r\nhost: gw\r\nx-api-key: {}\r\n", key("k"));
+    let mut wires = Vec::new();
+    for n in 0..8 {
+        let mut wire = world.connect().await;
+        wire.send(format!("{head}content-length: {}\r\n\r\n{body}", body.len())).await.unwrap();
+        wires.push(wire);
+        if n == 0 {
+            until(|| world.gateway.memory().0 > EVENT as u64).await;
+        }
+    }
+    until(|| world.gateway.memory().1 > 0).await;
+    assert!(world.gateway.memory().0 <= MEMORY, "{} held", world.gateway.memory().0);
+    drop(wires);
+    free(&world).await;
+    world.calm().await;
+    let records = world.finish().await;
+    assert!(records.iter().all(|r| matches!(r.outcome, R::CallerClosed | R::Overloaded)), "{records:#?}");
+    assert!(records.iter().any(|r| r.outcome == R::Overloaded));
+}
+
+#[tokio::test]
 async fn many_halves_of_model_calls() {
     const LENGTH: usize = 900_000;
     let upstream = models::provider().await;

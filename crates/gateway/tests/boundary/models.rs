@@ -1,10 +1,11 @@
 //! The model API: calls pass unharmed, tokens and cost are recorded, refusals look as SDKs expect.
 
-use crate::harness::*;
+use crate::{harness::*, http2};
 use credentialflow_model::{
     OutcomeReason as R, UsageRecord,
     usage::{Cost, TokenUsage},
 };
+use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -142,6 +143,95 @@ async fn streamed_calls() {
         assert_eq!(sent["stream_options"]["include_usage"], true, "asked on the caller's behalf");
         check_usage(&world.outcome(R::Served).await, true);
     }
+    world.done().await;
+}
+
+/// Streams that hang, before or after their count of tokens, and answers of another kind than was asked for.
+async fn odd_provider() -> FakeUpstream {
+    let event = |data: &str| format!("{:x}\r\ndata: {data}\n\n\r\n", data.len() + 8);
+    FakeUpstream::start(move |mut peer| async move {
+        while let Some(request) = peer.request().await {
+            let call: Value = serde_json::from_slice(&request.body).unwrap();
+            let how = call["how"].as_str().unwrap();
+            match how {
+                "whole" => {
+                    let body = format!(r#"{{"choices":[{{"message":{{"content":"hi"}}}}],{USAGE}}}"#);
+                    peer.send(answer(200, "content-type: application/json\r\n", &body)).await;
+                }
+                "untold" => {
+                    let body = r#"{"choices":[{"message":{"content":"hi"}}]}"#;
+                    peer.send(answer(200, "content-type: application/json\r\n", body)).await;
+                }
+                _ => {
+                    peer.send(
+                        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n",
+                    )
+                    .await;
+                    peer.send(event(r#"{"choices":[{"delta":{"content":"first"},"finish_reason":"stop"}]}"#)).await;
+                    if how != "uncounted" {
+                        peer.send(event(&format!("{{\"choices\":[],{USAGE}}}"))).await;
+                        peer.send(event(r#"{"choices":[{"delta":{"content":"second"}}]}"#)).await;
+                    }
+                    if how != "ends" {
+                        peer.wire.drain().await;
+                        return;
+                    }
+                    peer.send("0\r\n\r\n").await;
+                }
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_was_served_is_counted_or_flagged_however_it_ends() {
+    let upstream = odd_provider().await;
+    let world = setup(&upstream);
+    let body = |how: &str, stream: bool| json!({"model": "chat", "stream": stream, "how": how, "messages": []});
+    let flagged = |record: &UsageRecord| {
+        let model = record.model.as_ref().unwrap();
+        assert_eq!((model.tokens, model.cost), (None, Some(Cost::UnknownUsage)));
+    };
+    // The caller leaves in the middle of a stream.
+    for (how, last) in [("counted", "second"), ("uncounted", "first")] {
+        let check = async || {
+            let record = world.outcome(R::CallerClosed).await;
+            if how == "counted" { check_usage(&record, true) } else { flagged(&record) }
+        };
+        let text = body(how, true).to_string();
+        let mut wire = world.connect().await;
+        let head = format!("POST /v1/chat/completions HTTP/1.1\r\nhost: gw\r\ncontent-length: {}\r\n", text.len());
+        wire.send(format!("{head}x-api-key: {}\r\n\r\n{text}", key("k"))).await.unwrap();
+        within(async {
+            while find(wire.pending(), last.as_bytes()).is_none() {
+                assert!(wire.fill().await.unwrap() > 0);
+            }
+        })
+        .await;
+        drop(wire);
+        check().await;
+        let mut sender = http2::caller(&world).await;
+        let answer = within(sender.send_request(http2::request("POST", "/v1/chat/completions", text))).await.unwrap();
+        let (mut answer, mut seen) = (answer.into_body(), Vec::new());
+        while find(&seen, last.as_bytes()).is_none() {
+            let frame = within(answer.frame()).await.unwrap().unwrap();
+            seen.extend_from_slice(&frame.into_data().unwrap());
+        }
+        drop((answer, sender));
+        check().await;
+    }
+    // An answer of the other kind than was asked for.
+    assert_eq!(chat(&world, &body("whole", true)).await.status(), 200);
+    check_usage(&world.outcome(R::Served).await, true);
+    assert_eq!(chat(&world, &body("ends", false)).await.status(), 200);
+    check_usage(&world.outcome(R::Served).await, false);
+    // The provider counts nothing.
+    for stream in [true, false] {
+        assert_eq!(chat(&world, &body("untold", stream)).await.status(), 200);
+        flagged(&world.outcome(R::Served).await);
+    }
+    world.calm().await;
     world.done().await;
 }
 

@@ -100,6 +100,29 @@ routes:
 }
 
 #[tokio::test]
+async fn upstreams_are_told_of_the_keys_metadata() {
+    let upstream = FakeUpstream::answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+    let rules = ", headers: { request: { set: { X-Cost-Center: '${key.metadata.cost-center}', x-tier: '${key.metadata.tier}', x-plain: y } } }";
+    let yaml = usual(&[upstream.url()], "", rules).replace(
+        "{ name: k, application: app }",
+        "{ name: k, application: app, metadata: { cost-center: '4711', tier: \"gold\\r\\nx-smuggled: 1\" } }",
+    );
+    let mut setup = Setup::new(yaml);
+    setup.credentials = vec![("c", 1, SECRET)];
+    let world = setup.start();
+    for (name, expect) in [("k", Some("4711")), ("k2", None)] {
+        let more = "x-cost-center: mine\r\nx_cost_center: mine\r\nX-Tier: mine\r\n";
+        let request = format!("GET / HTTP/1.1\r\nhost: gw\r\nx-api-key: {}\r\n{more}\r\n", key(name));
+        assert_eq!(world.ask(request).await.status(), 200);
+        let seen = upstream.last();
+        assert_eq!((seen.field("x-cost-center"), seen.field("x-tier"), seen.field("x-smuggled")), (expect, None, None));
+        assert_eq!((seen.field("x-plain"), seen.count("x_cost_center")), (Some("y"), 0));
+        world.served(1).await;
+    }
+    world.done().await;
+}
+
+#[tokio::test]
 async fn headers_on_the_way() {
     let upstream =
         FakeUpstream::answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\nserver: x\r\nx-keep: 1\r\nconnection: x-hop\r\nx-hop: 1\r\nx-request-id: theirs\r\n\r\nok").await;

@@ -11,14 +11,14 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
-struct Files {
+pub struct Files {
     _folder: tempfile::TempDir,
-    chain: PathBuf,
-    key: PathBuf,
+    pub chain: PathBuf,
+    pub key: PathBuf,
 }
 
 impl Files {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let files =
             Self { chain: folder.path().join("chain.pem"), key: folder.path().join("key.pem"), _folder: folder };
@@ -33,14 +33,14 @@ impl Files {
     }
 
     /// A caller that trusts what is in the files now.
-    fn client(&self, alpn: &[&str]) -> Arc<ClientConfig> {
+    pub fn client(&self, alpn: &[&str]) -> Arc<ClientConfig> {
         let mut config = (*client_config(Some(&self.chain)).unwrap()).clone();
         config.alpn_protocols = alpn.iter().map(|p| p.as_bytes().to_vec()).collect();
         Arc::new(config)
     }
 }
 
-async fn dial(world: &World, config: Arc<ClientConfig>) -> std::io::Result<TlsStream<tokio::net::TcpStream>> {
+pub async fn dial(world: &World, config: Arc<ClientConfig>) -> std::io::Result<TlsStream<tokio::net::TcpStream>> {
     let tcp = tokio::net::TcpStream::connect(world.gateway.address()).await?;
     within(TlsConnector::from(config).connect(ServerName::try_from("gw").unwrap(), tcp)).await
 }

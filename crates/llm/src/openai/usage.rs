@@ -41,6 +41,11 @@ impl StreamUsage {
         Self { reader: SseReader::new(DEFAULT_MAX_EVENT), usage: None, drop_usage_event, released: 0, searched: 0 }
     }
 
+    /// Bytes of memory in use.
+    pub const fn held(&self) -> usize {
+        self.reader.held()
+    }
+
     /// Whether bytes may be taken out, so that they must go through [`Self::feed`].
     pub const fn drops(&self) -> bool {
         self.drop_usage_event

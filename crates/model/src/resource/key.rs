@@ -35,9 +35,15 @@ pub struct Key {
     /// Rate limit of this key alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<Limit>,
-    /// Facts for policies and logs.
+    /// Facts about the key, which header rules may tell upstreams.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
+}
+
+/// Whether this can name an entry of metadata: 1 to 64 letters, digits and `. _ -`.
+pub(crate) fn is_metadata_name(name: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
+    (1..=64).contains(&name.len()) && name.bytes().all(plain)
 }
 
 fn live() -> String {

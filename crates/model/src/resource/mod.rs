@@ -19,6 +19,7 @@ pub use credential::{
     Weekday,
 };
 pub use key::Key;
+pub(crate) use key::is_metadata_name;
 pub use model::{Model, PriceEntry, Target};
 pub use route::{Authenticator, HeaderRules, Limit, Match, Retry, Route, RouteHeaders, Scope};
 pub use store::{SecretStore, StoreKind, SyncRule};

@@ -113,12 +113,21 @@ pub struct RouteHeaders {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct HeaderRules {
-    /// Replaced or added.
+    /// Replaced or added. Towards the upstream, `${key.metadata.NAME}` as the whole value stands for that entry of the
+    /// metadata of the key in use; where there is none, or a header cannot carry it, the header is left out.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub set: BTreeMap<String, String>,
     /// Removed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub remove: Vec<String>,
+}
+
+impl HeaderRules {
+    /// The name of the key's metadata that a value stands for: `cost-center` of `${key.metadata.cost-center}`.
+    pub fn key_metadata(value: &str) -> Option<&str> {
+        let name = value.strip_prefix("${key.metadata.")?.strip_suffix('}')?;
+        super::is_metadata_name(name).then_some(name)
+    }
 }
 
 /// Retries. Only failures before the upstream can have acted are retried for every method; other

@@ -53,7 +53,7 @@ impl KeyExtras {
     pub fn limit(&self) -> Option<&CompiledLimit> {
         self.limit.as_ref()
     }
-    /// One of its facts for policies and logs.
+    /// One of its facts, for header rules.
     pub fn metadata(&self, name: &str) -> Option<&str> {
         let at = self.metadata.binary_search_by(|(key, _)| (**key).cmp(name)).ok()?;
         Some(&self.metadata[at].1)

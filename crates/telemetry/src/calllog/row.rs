@@ -73,10 +73,11 @@ pub struct CallModel {
     pub streamed: bool,
     /// Tokens; absent when the provider reported none.
     pub tokens: Option<TokenUsage>,
-    /// Exact cost in US dollars as a decimal string; absent when there was nothing to price or no price.
+    /// Exact cost in US dollars as a decimal string; absent when there was nothing to price or the cost is unknown.
     #[schema(examples("0.000135"))]
     pub cost_usd: Option<String>,
-    /// There were tokens, but the price table has no price for them: the cost is not known, and not zero.
+    /// The cost is not known, and not zero: the price table has no price for the tokens or, when `tokens` is absent,
+    /// the provider's count of them did not arrive.
     pub cost_unknown: bool,
 }
 

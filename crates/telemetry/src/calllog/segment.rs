@@ -14,7 +14,7 @@ use std::{
 ///
 /// Columns that hold a name hold its id in `strings`, or the text itself when the writer's table of names was
 /// full. `cost` is null (nothing to price), an integer (10^-9 US dollars), a text (US dollars, when finer) or `?`
-/// (price unknown). Columns that are searched stand first, so that a scan decodes little.
+/// (cost unknown). Columns that are searched stand first, so that a scan decodes little.
 const SCHEMA: &str = "
 CREATE TABLE calls (
   row INTEGER PRIMARY KEY, time, outcome, status, total_us, application, route, upstream, credential, model,

@@ -2,7 +2,7 @@
 use super::*;
 use crate::{
     Recorder, RecorderSettings,
-    testing::{NOON, bare, model, plain},
+    testing::{NOON, bare, model, plain, untold},
 };
 use credentialflow_model::{Fault, KeyId, OutcomeReason, RequestId, Timestamp, UsageRecord, usage::Cost};
 use tempfile::TempDir;
@@ -41,12 +41,13 @@ fn every_field_comes_back() {
         model(4, Some(fine)),
         model(5, Some(Cost::UnknownPrice)),
         model(6, None),
+        untold(8),
         UsageRecord { status: 0, total_us: u64::MAX, bytes_out: u64::MAX, path: "/ü/\u{0}".into(), ..plain(7) },
     ];
     let (_recorder, calls) = log(settings(&dir), vec![batch]);
     let page = calls.query(&CallFilter::default(), 100, None).unwrap();
     assert_eq!(page.next, None);
-    let [none, unknown, fine, known, bare, plain, huge] = &page.items[..] else { panic!("{page:?}") };
+    let [untold, none, unknown, fine, known, bare, plain, huge] = &page.items[..] else { panic!("{page:?}") };
     let expect = CallRow {
         time: Timestamp::from_micros(NOON + 1),
         request_id: RequestId(1 << 64 | 0x8000_0000_0000_0001).to_string(),
@@ -92,6 +93,7 @@ fn every_field_comes_back() {
     assert_eq!(cost(known), (Some("1.5".into()), false));
     assert_eq!(cost(fine), (Some("0.0000000000375".into()), false));
     assert_eq!(cost(unknown), (None, true));
+    assert_eq!((cost(untold), untold.model.as_ref().unwrap().tokens), ((None, true), None));
     assert_eq!((cost(none), none.model.as_ref().unwrap().tokens), ((None, false), None));
     assert_eq!((huge.status, huge.total_us, huge.bytes_out, &*huge.path), (0, u64::MAX, u64::MAX, "/ü/\u{0}"));
     for row in &page.items {

@@ -274,7 +274,7 @@ impl Binder<'_, '_> {
 fn cost_value(cost: Option<Cost>) -> Value {
     match cost {
         None => Value::Null,
-        Some(Cost::UnknownPrice) => Value::Text("?".into()),
+        Some(Cost::UnknownPrice | Cost::UnknownUsage) => Value::Text("?".into()),
         Some(Cost::Known(usd)) => {
             let nano = usd.checked_mul(Decimal::from(1_000_000_000u32));
             match nano.filter(Decimal::is_integer).and_then(|n| n.to_i64()) {

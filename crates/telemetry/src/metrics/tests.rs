@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
-use crate::testing::{bare, model, plain};
+use crate::testing::{bare, model, plain, untold};
 
 fn add(metrics: &Metrics, names: &mut Interner, records: &[UsageRecord]) {
     let mut tables = metrics.lock();
@@ -23,6 +23,7 @@ fn every_metric_is_rendered() {
         bare(3),
         model(4, Some(Cost::Known("0.25".parse().unwrap()))),
         model(5, Some(Cost::UnknownPrice)),
+        untold(6),
     ];
     add(&metrics, &mut names, &calls);
     metrics.set_gauge("keys", "Keys that may be used", 12);
@@ -30,16 +31,16 @@ fn every_metric_is_rendered() {
     metrics.register_counter("connections_accepted", "Connections accepted", || 9);
     let text = metrics.render();
     for line in [
-        "credentialflow_requests_total{route=\"orders\",outcome=\"served\",status_class=\"2xx\"} 4",
+        "credentialflow_requests_total{route=\"orders\",outcome=\"served\",status_class=\"2xx\"} 5",
         "credentialflow_requests_total{route=\"\",outcome=\"no_route\",status_class=\"4xx\"} 1",
-        "credentialflow_request_duration_seconds_count{route=\"orders\"} 4",
+        "credentialflow_request_duration_seconds_count{route=\"orders\"} 5",
         "credentialflow_request_duration_seconds_bucket{le=\"0.001\",route=\"orders\"} 0",
-        "credentialflow_request_duration_seconds_bucket{le=\"0.0025\",route=\"orders\"} 4",
-        "credentialflow_upstream_duration_seconds_count{upstream=\"orders\"} 4",
-        "credentialflow_response_bytes_total{route=\"orders\"} 4096",
+        "credentialflow_request_duration_seconds_bucket{le=\"0.0025\",route=\"orders\"} 5",
+        "credentialflow_upstream_duration_seconds_count{upstream=\"orders\"} 5",
+        "credentialflow_response_bytes_total{route=\"orders\"} 5120",
         "credentialflow_llm_tokens_total{model=\"chat-default\",provider=\"openai\",direction=\"output\"} 100",
         "credentialflow_llm_cost_usd_total{model=\"chat-default\",provider=\"openai\"} 0.25",
-        "credentialflow_llm_unpriced_calls_total{model=\"chat-default\",provider=\"openai\"} 1",
+        "credentialflow_llm_unpriced_calls_total{model=\"chat-default\",provider=\"openai\"} 2",
         "credentialflow_call_log_dropped_total 7",
         "credentialflow_call_log_rows_total 0",
         "credentialflow_keys 12",

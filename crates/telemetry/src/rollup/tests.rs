@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
-use crate::testing::{NOON, bare, model, plain};
+use crate::testing::{NOON, bare, model, plain, untold};
 use credentialflow_model::OutcomeReason;
 use std::sync::Arc;
 
@@ -23,21 +23,22 @@ fn every_figure_is_counted_exactly() {
         add(&mut all, &mut names, &model(n, Some(Cost::Known("0.0000001".parse().unwrap()))));
     }
     add(&mut all, &mut names, &model(11, Some(Cost::UnknownPrice)));
+    add(&mut all, &mut names, &untold(12));
     let now = Timestamp::from_micros(NOON + 30_000_000);
     let check = |stats: Stats| {
         let t = &stats.total;
-        assert_eq!((t.requests, t.errors, t.errors_caller, t.errors_upstream), (13, 1, 1, 0));
-        assert_eq!(t.status_classes, [0, 0, 12, 0, 1, 0]);
-        assert_eq!((t.tokens_in, t.tokens_out, t.unpriced), (1100, 550, 1));
+        assert_eq!((t.requests, t.errors, t.errors_caller, t.errors_upstream), (14, 1, 1, 0));
+        assert_eq!(t.status_classes, [0, 0, 13, 0, 1, 0]);
+        assert_eq!((t.tokens_in, t.tokens_out, t.unpriced), (1100, 550, 2));
         assert_eq!(t.usd, "0.000001");
-        assert_eq!((t.bytes_in, t.bytes_out), (130, 13 * 1024));
+        assert_eq!((t.bytes_in, t.bytes_out), (140, 14 * 1024));
         let p50 = t.p50_us.unwrap();
         assert!((1200..1800).contains(&p50), "{p50}");
         assert_eq!((stats.series.len(), stats.step_seconds), (60, 60));
-        assert_eq!(stats.series.last().unwrap().figures.requests, 13);
+        assert_eq!(stats.series.last().unwrap().figures.requests, 14);
         assert_eq!(stats.series[0].figures.p50_us, None);
         let names: Vec<_> = stats.top_routes.iter().map(|t| (t.name.as_str(), t.figures.requests)).collect();
-        assert_eq!(names, [("orders", 12)], "a request without a route is in no list");
+        assert_eq!(names, [("orders", 13)], "a request without a route is in no list");
         assert_eq!(stats.top_models[0].figures.usd, "0.000001");
     };
     check(all.stats(HOUR, now));

@@ -42,6 +42,8 @@ const MAX_STREAMS: u32 = 256;
 const SEND_BUFFER: usize = 128 * 1024;
 /// What a running request holds besides its head and bodies: above all the read buffer towards the upstream.
 const STREAM: u64 = 32 * 1024;
+/// What an idle connection has left once it was told to end.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Serves a connection.
 pub(super) async fn serve(
@@ -54,7 +56,9 @@ pub(super) async fn serve(
 ) {
     let settings = &worker.shared.settings;
     let running = Rc::new(Cell::new(0usize));
+    let asked = Rc::new(Cell::new(false));
     let service = {
+        let asked = asked.clone();
         let connection = Rc::new(Connection {
             worker: worker.clone(),
             running: running.clone(),
@@ -62,7 +66,10 @@ pub(super) async fn serve(
             source: source.ip(),
             secure,
         });
-        hyper::service::service_fn(move |request| answer(connection.clone(), request))
+        hyper::service::service_fn(move |request| {
+            asked.set(true);
+            answer(connection.clone(), request)
+        })
     };
     let mut builder = hyper::server::conn::http2::Builder::new(LocalExecutor);
     builder
@@ -78,16 +85,26 @@ pub(super) async fn serve(
     let io = TokioIo::new(Prefixed { stream, input });
     let mut connection = std::pin::pin!(builder.serve_connection(io, service));
     let mut quiet_since = Instant::now();
+    // When the connection was told to end.
+    let mut ending: Option<Instant> = None;
+    let look = LAST_WORDS.min(settings.head_timeout);
     loop {
         control.set_idle(running.get() == 0);
-        control.set_deadline(worker.tick_in(Duration::from_secs(1)));
+        control.set_deadline(worker.tick_in(look));
         match control.wait(connection.as_mut()).await {
             Ok(_) => return,
             Err(Interrupt::Deadline) => {
+                // Who has never asked for anything gets as long as for a head of HTTP/1.1.
+                let patience = if asked.get() { settings.keep_alive } else { settings.head_timeout };
                 if running.get() > 0 {
                     quiet_since = Instant::now();
-                } else if quiet_since.elapsed() > settings.keep_alive {
+                    ending = ending.map(|_| quiet_since);
+                } else if ending.is_some_and(|since| since.elapsed() >= LAST_WORDS) {
+                    // Not left to the peer: hyper ends only once the whole preface has come.
+                    return;
+                } else if ending.is_none() && quiet_since.elapsed() >= patience {
                     connection.as_mut().graceful_shutdown();
+                    ending = Some(Instant::now());
                 }
                 if worker.draining.get() {
                     connection.as_mut().graceful_shutdown();
@@ -95,7 +112,7 @@ pub(super) async fn serve(
             }
             Err(Interrupt::Drained) if running.get() == 0 => {
                 connection.as_mut().graceful_shutdown();
-                let _ = tokio::time::timeout(Duration::from_secs(1), connection.as_mut()).await;
+                let _ = tokio::time::timeout(LAST_WORDS, connection.as_mut()).await;
                 return;
             }
             Err(Interrupt::Drained) => connection.as_mut().graceful_shutdown(),

@@ -171,8 +171,7 @@ impl<'a> Checker<'a> {
             self.problem(id, "metadata", "too_large", detail, "keep facts for policies and logs, not documents");
         }
         for name in metadata.keys() {
-            let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
-            if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) {
+            if !crate::resource::is_metadata_name(name) {
                 let detail = format!("{} cannot be a name of metadata", shown(name));
                 let hint = "1 to 64 letters, digits and . _ -";
                 self.problem(id, &format!("metadata.{name}"), "invalid_value", detail, hint);

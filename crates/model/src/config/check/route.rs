@@ -4,7 +4,7 @@ use super::Checker;
 use crate::{
     config::source::ItemId,
     http,
-    resource::{Authenticator, HeaderRules, Kind, Match, Route},
+    resource::{Authenticator, HeaderRules, Kind, Match, Route, RouteHeaders},
 };
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -60,6 +60,7 @@ impl Checker<'_> {
         if let Some(headers) = &route.headers {
             self.header_rules(id, "headers.request", &headers.request);
             self.header_rules(id, "headers.response", &headers.response);
+            self.key_metadata(id, headers, route.authenticate.contains(&Authenticator::ApiKey));
         }
         if let Some(prefix) = &route.strip_prefix {
             self.strip_prefix(id, prefix, &route.matches.path);
@@ -126,6 +127,27 @@ impl Checker<'_> {
         }
         for (index, name) in rules.remove.iter().enumerate() {
             self.header_name(id, &format!("{direction}.remove[{index}]"), name);
+        }
+    }
+
+    /// Values that stand for the key's metadata, or look as if they were meant to.
+    fn key_metadata(&mut self, id: ItemId, headers: &RouteHeaders, asks_for_key: bool) {
+        let both = [("request", &headers.request), ("response", &headers.response)];
+        for (direction, (name, value)) in both.iter().flat_map(|(d, rules)| rules.set.iter().map(move |set| (d, set))) {
+            if !value.contains("${key") {
+                continue;
+            }
+            let path = format!("headers.{direction}.set.{name}");
+            if HeaderRules::key_metadata(value).is_none() {
+                let hint = "as in ${key.metadata.cost-center}, with nothing before or after it";
+                self.problem(id, &path, "invalid_header", "this is not the form of a key's metadata", hint);
+            } else if *direction == "response" {
+                let hint = "set it under `request`, or write the text itself";
+                self.problem(id, &path, "not_here", "a key's metadata is told to upstreams only", hint);
+            } else if !asks_for_key {
+                let hint = "add api_key to authenticate, or remove this";
+                self.problem(id, &path, "not_here", "no key is asked for on this route", hint);
+            }
         }
     }
 

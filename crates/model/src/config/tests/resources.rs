@@ -100,6 +100,22 @@ fn what_routes_match_and_change() {
     );
     expect(
         &route(
+            "    match: { path: /a }\n    authenticate: [none]\n    headers: { request: { set: { x-a: \"${key.metadata.a}\", x-b: \"${key.name}\" } }, response: { set: { x-c: \"${key.metadata.a}\" } } }",
+        ),
+        &[
+            "7:39 not_here routes[0].headers.request.set.x-a",
+            "7:65 invalid_header routes[0].headers.request.set.x-b",
+            "7:108 not_here routes[0].headers.response.set.x-c",
+        ],
+    );
+    expect(
+        &route(
+            "    match: { path: /a }\n    authenticate: [api_key]\n    headers: { request: { set: { x-a: \"${key.metadata.a}\" } } }",
+        ),
+        &[],
+    );
+    expect(
+        &route(
             "    match: { path: /a/* }\n    authenticate: [none]\n    strip_prefix: /b\n    retry: { attempts: 6 }\n    limit: { requests: 0, per: 31d }",
         ),
         &[
