@@ -1980,6 +1980,8 @@ export interface components {
         };
         /** @description Everything counted. */
         InventorySummary: {
+            /** @description When it was counted. Where that takes long, one count serves for some time. */
+            as_of: components["schemas"]["Timestamp"];
             /** @description By finding. */
             findings: components["schemas"]["FindingCount"][];
             /** @description By kind. */
@@ -5115,7 +5117,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description At this moment; `limit` and `cursor` mean nothing here */
+            /** @description `limit` and `cursor` mean nothing here */
             200: {
                 headers: {
                     [name: string]: unknown;

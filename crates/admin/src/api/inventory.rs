@@ -87,8 +87,10 @@ pub struct FindingCount {
 }
 
 /// Everything counted.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct InventorySummary {
+    /// When it was counted. Where that takes long, one count serves for some time.
+    pub as_of: Timestamp,
     /// By kind.
     pub kinds: Vec<KindCount>,
     /// By finding.
@@ -169,7 +171,7 @@ async fn list_inventory(
 
 /// Count every credential and finding
 #[utoipa::path(get, path = "/api/v1/inventory/summary", tag = "inventory", params(InventoryQuery),
-    responses((status = 200, description = "At this moment; `limit` and `cursor` mean nothing here", body = InventorySummary)))]
+    responses((status = 200, description = "`limit` and `cursor` mean nothing here", body = InventorySummary)))]
 async fn get_inventory_summary(
     State(state): State<AdminState>,
     _: Administrator,

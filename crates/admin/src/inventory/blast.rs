@@ -177,6 +177,7 @@ pub(crate) async fn of_key(state: &AdminState, name: &str, asked: Option<Period>
     let facts = facts::of_key(&record, used.as_ref(), &graph, &nothing, Vec::new(), now)?.ok_or_else(missing)?;
     let filter = CallFilter { key: Some(record.key.id), ..CallFilter::default() };
     let (told, window) = replay(state, asked, &set, filter, None, Vec::new()).await?;
+    let opens = facts.key.as_ref().map(|spec| graph.of_key(spec)).unwrap_or_default();
     let entry = facts.entry;
     let works = matches!(entry.state, EntryState::Active | EntryState::Pending);
     let holder = Holder {
@@ -194,7 +195,7 @@ pub(crate) async fn of_key(state: &AdminState, name: &str, asked: Option<Period>
         quiet: false,
         in_flight: None,
         last_used: entry.last_used.max(told.replayed.last),
-        opens: entry.reach,
+        opens,
         holders: vec![holder],
         replay: told.replayed,
         consequences: Vec::new(),

@@ -103,7 +103,7 @@ pub(super) fn of_credential(
     Facts { since, every, generate, missing, traffic: used.cloned(), ..Facts::new(entry) }
 }
 
-/// Everything about one key.
+/// Everything about one key but where it can be used, which only those ask who show it.
 pub(super) fn of_key(
     record: &KeyRecord,
     used: Option<&KeyUse>,
@@ -146,7 +146,6 @@ pub(super) fn of_key(
         uses: None,
     };
     entry.versions = record.secrets.iter().rev().map(version).collect();
-    entry.reach = graph.of_key(&spec);
     entry.used = recent.map(credentialflow_governance::TrafficOf::used);
     let mut missing = Vec::new();
     if application.is_none() {

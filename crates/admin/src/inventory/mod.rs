@@ -22,18 +22,38 @@ use crate::{
     error::{ApiError, Code},
 };
 use credentialflow_governance::{
-    CredentialKind, Entry, EntryState, Facts, Finding, Issuer, Rule, Severity, Surroundings, Thresholds, findings,
+    CredentialKind, Entry, EntryState, Facts, Finding, Graph, Issuer, Rule, Severity, Surroundings, Thresholds, findings,
 };
 use credentialflow_model::{Period, Timestamp};
 use credentialflow_store::AuditFilter;
 use scan::{Cursor, Scan};
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+use tokio::sync::Mutex;
 
 /// What is kept between requests, because it is costly to bring together.
 #[derive(Default)]
 pub(crate) struct Kept {
     observed: observed::Kept,
     values: values::Kept,
+    summary: Mutex<Option<Counted>>,
+}
+
+/// Everything counted, for what was asked, when, and how long it took.
+struct Counted {
+    asked: String,
+    made: Instant,
+    cost: Duration,
+    summary: InventorySummary,
+}
+
+impl Counted {
+    /// Whether it may be shown once more: counting a million keys takes no more than a twentieth of the time.
+    fn serves(&self, asked: &str) -> bool {
+        self.asked == asked && self.made.elapsed() < self.cost * 20
+    }
 }
 
 /// The window of traffic that is looked at unless asked otherwise.
@@ -134,10 +154,14 @@ pub(crate) async fn list(state: &AdminState, query: &InventoryQuery) -> Result<P
     let mut items = Vec::new();
     let cursor = query.cursor.as_deref().map(Cursor::read).transpose()?;
     let scan = Scan::new(state, &wanted).await?;
+    let graph = Graph::new(scan.set());
     let next = scan
         .walk(state, cursor, Some(scan::MOST), |facts, around| {
             if let Some(found) = wanted.judge(&facts, around) {
                 let mut entry = facts.entry;
+                if let Some(spec) = &facts.key {
+                    entry.reach = graph.of_key(spec);
+                }
                 entry.findings = found.iter().map(|f| f.finding).collect();
                 items.push(entry);
             }
@@ -167,8 +191,20 @@ pub(crate) async fn list_findings(state: &AdminState, query: &InventoryQuery) ->
     Ok(Page { items, next: next.map(|cursor| cursor.to_text()) })
 }
 
-/// Everything counted.
+/// Everything counted. Who asks while it is being counted waits for the same answer.
 pub(crate) async fn summary(state: &AdminState, query: &InventoryQuery) -> Result<InventorySummary, ApiError> {
+    let asked = format!("{query:?}");
+    let mut kept = state.inventory.summary.lock().await;
+    if let Some(counted) = kept.as_ref().filter(|counted| counted.serves(&asked)) {
+        return Ok(counted.summary.clone());
+    }
+    let began = Instant::now();
+    let summary = count(state, query).await?;
+    *kept = Some(Counted { asked, made: Instant::now(), cost: began.elapsed(), summary: summary.clone() });
+    Ok(summary)
+}
+
+async fn count(state: &AdminState, query: &InventoryQuery) -> Result<InventorySummary, ApiError> {
     let wanted = Wanted::read(query)?;
     let mut kinds: BTreeMap<CredentialKind, KindCount> = BTreeMap::new();
     let mut rules: BTreeMap<Rule, FindingCount> = BTreeMap::new();
@@ -196,6 +232,7 @@ pub(crate) async fn summary(state: &AdminState, query: &InventoryQuery) -> Resul
         kinds: kinds.into_values().collect(),
         findings: rules.into_values().collect(),
         thresholds: wanted.thresholds,
+        as_of: scan.around().now,
         observed,
     })
 }

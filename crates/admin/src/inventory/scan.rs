@@ -60,6 +60,11 @@ impl Scan {
         Ok(Self { kind: wanted.kind, set, recent, exposures: exposures::known(state).await?, around })
     }
 
+    /// What is declared, keys excepted.
+    pub(super) fn set(&self) -> &ResourceSet {
+        &self.set
+    }
+
     pub(super) const fn around(&self) -> &Surroundings {
         &self.around
     }
