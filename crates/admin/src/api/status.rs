@@ -31,8 +31,23 @@ pub struct Status {
     /// Places in external stores that could not be read or written at the last attempt; at most 100. Each is
     /// tried again by itself, and credentials keep the values they have.
     pub failing_links: Vec<super::links::LinkView>,
+    /// Logins handed out at run time that could not be withdrawn when they should have been.
+    pub leases: LeaseStatus,
     /// The writer of the call log.
     pub call_log: CallLogStatus,
+}
+
+/// Logins handed out at run time that could not be withdrawn when they should have been. Each is tried
+/// again by itself, at most an hour later.
+#[derive(Debug, Default, Serialize, utoipa::ToSchema)]
+pub struct LeaseStatus {
+    /// Leases whose revocation failed at least once.
+    pub failing: u64,
+    /// Those of them that failed so often that a person should look; they are named by
+    /// `sys/leases?type=irrevocable` of the run-time API.
+    pub irrevocable: u64,
+    /// Static roles of the run-time API whose password could not be changed when it was due.
+    pub static_roles: u64,
 }
 
 /// The writer of the call log.
