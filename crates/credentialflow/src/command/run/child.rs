@@ -33,10 +33,9 @@ pub(super) async fn run(
     environment: Vec<(String, SecretValue)>,
     without: &[&str],
     fetched: &mut Fetched,
+    signals: &mut mpsc::Receiver<Signal>,
 ) -> anyhow::Result<u8> {
     let Some((program, arguments)) = command.split_first() else { bail!("no program is named") };
-    // Listened for before the program starts, so that none in between ends us and not the program.
-    let mut signals = listen()?;
     let mut child = match start(program, arguments, &environment, without) {
         Ok(child) => child,
         Err(error) => {
@@ -91,7 +90,8 @@ fn start(
     command.spawn()
 }
 
-fn listen() -> std::io::Result<mpsc::Receiver<Signal>> {
+/// The signals that we are sent from now on; none of them ends us any more.
+pub(super) fn listen() -> std::io::Result<mpsc::Receiver<Signal>> {
     let (sender, receiver) = mpsc::channel(16);
     for (kind, word) in SIGNALS {
         let (mut stream, sender) = (signal(kind)?, sender.clone());
@@ -114,6 +114,11 @@ fn forward(pid: Option<Pid>, signal: Signal) {
         // It may just have ended.
         let _ = kill_process(pid, signal);
     }
+}
+
+/// The exit code of a program that a signal ended.
+pub(super) fn ended_by(signal: Signal) -> u8 {
+    u8::try_from(128 + signal.as_raw()).unwrap_or(1)
 }
 
 fn code(status: ExitStatus) -> u8 {

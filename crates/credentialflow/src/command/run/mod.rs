@@ -51,12 +51,15 @@ const ACCESS: [&str; 6] = [
 
 pub(super) async fn run(args: RunArgs) -> anyhow::Result<Outcome> {
     let wanted = wanted(&args)?;
+    // Listened for from here on: a signal that comes before the program runs ends us in order, with
+    // everything given back.
+    let mut signals = child::listen()?;
     let client = client(args.allow_plaintext_server).await?;
-    let fetched = fetch::Fetched::read(client, &wanted).await;
-    let mut fetched = fetched?;
-    let outcome = match fetched.environment(&wanted) {
-        Ok(environment) => child::run(&args.command, environment, &ACCESS, &mut fetched).await,
-        Err(error) => Err(error),
+    let mut fetched = fetch::Fetched::read(client, &wanted).await?;
+    let outcome = match (signals.try_recv(), fetched.environment(&wanted)) {
+        (Ok(signal), _) => Ok(child::ended_by(signal)),
+        (Err(_), Ok(environment)) => child::run(&args.command, environment, &ACCESS, &mut fetched, &mut signals).await,
+        (Err(_), Err(error)) => Err(error),
     };
     fetched.give_back().await;
     outcome.map(Outcome::Code)
