@@ -11,6 +11,9 @@ use std::{
     sync::Arc,
 };
 
+/// Whether a system's own client is let in with this name and password.
+type LetsIn = Box<dyn Fn(&str, &str) -> bool + Send + Sync>;
+
 /// A kind, with what only it knows.
 struct Subject {
     target: Arc<dyn Target>,
@@ -19,7 +22,7 @@ struct Subject {
     /// What begins to make one and fails.
     failing: Statements,
     /// Whether the system's own client is let in.
-    lets_in: Box<dyn Fn(&str, &str) -> bool + Send + Sync>,
+    lets_in: LetsIn,
     /// Its administrator, as the system calls it.
     administrator: Option<&'static str>,
     /// The system makes the password, and knows no other.
