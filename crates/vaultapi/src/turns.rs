@@ -61,3 +61,49 @@ impl Turns {
         Turn::Alone(self.place(request).1.write().await)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use axum::body::Body;
+    use std::{
+        pin::pin,
+        task::{Context, Poll, Waker},
+    };
+
+    fn request(method: &str, path: &str) -> Request {
+        let request = http::Request::builder().method(method).uri(format!("/v1/{path}"));
+        Request::head(request.body(Body::empty()).unwrap()).unwrap().0
+    }
+
+    #[tokio::test]
+    async fn who_lost_is_next_and_nobody_who_came_later_is_before() {
+        let (turns, mut context) = (Turns::default(), Context::from_waker(Waker::noop()));
+        let write = request("POST", "kv/data/app/a");
+        let (winner, other) = (turns.first(&write).await, turns.first(&write).await);
+        let about = request("POST", "kv/metadata/app/a");
+        let mut lost = pin!(turns.next(&about));
+        assert!(lost.as_mut().poll(&mut context).is_pending());
+        let mut later = pin!(turns.first(&write));
+        assert!(later.as_mut().poll(&mut context).is_pending());
+        drop(winner);
+        assert!(lost.as_mut().poll(&mut context).is_pending());
+        drop(other);
+        let Poll::Ready(alone) = lost.as_mut().poll(&mut context) else { panic!("nobody is before it") };
+        assert!(later.as_mut().poll(&mut context).is_pending());
+        drop(alone);
+        assert!(later.as_mut().poll(&mut context).is_ready());
+    }
+
+    #[tokio::test]
+    async fn readers_and_logins_wait_for_no_writer() {
+        let (turns, mut context) = (Turns::default(), Context::from_waker(Waker::noop()));
+        let _alone = turns.next(&request("POST", "kv/data/login")).await;
+        for (method, path) in [("GET", "kv/data/login"), ("LIST", "kv/login"), ("POST", "auth/approle/login")] {
+            let request = request(method, path);
+            assert!(pin!(turns.first(&request)).poll(&mut context).is_ready(), "{path}");
+            assert!(path.starts_with("kv/") || pin!(turns.next(&request)).poll(&mut context).is_ready());
+        }
+    }
+}
