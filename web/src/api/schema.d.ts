@@ -1926,6 +1926,20 @@ export interface components {
             /** @description Its team. */
             team?: string | null;
         };
+        /** @description A resource that cannot be used as it is configured, wholly or in part. */
+        ImpairedResource: {
+            /** @description Kind of the resource. */
+            kind: components["schemas"]["Kind"];
+            /** @description Its name. */
+            name: string;
+            /** @description What is wrong; may name a file, never what it holds. */
+            reason: string;
+            /**
+             * @description Whether requests that need it are served all the same: by its other endpoints, or by what a file held before.
+             *     Otherwise they are refused with `no_healthy_endpoint` or `credential_unavailable`.
+             */
+            serves: boolean;
+        };
         /** @description What a report told. */
         ImportedReport: {
             /**
@@ -1952,20 +1966,6 @@ export interface components {
              * @description Of those, no value of ours.
              */
             unmatched: number;
-        };
-        /** @description A resource that cannot be used as it is configured, wholly or in part. */
-        ImpairedResource: {
-            /** @description Kind of the resource. */
-            kind: components["schemas"]["Kind"];
-            /** @description Its name. */
-            name: string;
-            /** @description What is wrong; may name a file, never what it holds. */
-            reason: string;
-            /**
-             * @description Whether requests that need it are served all the same: by its other endpoints, or by what a file held before.
-             *     Otherwise they are refused with `no_healthy_endpoint` or `credential_unavailable`.
-             */
-            serves: boolean;
         };
         /** @description How an upstream's credential is put into a request: exactly one of these. */
         Inject: {
@@ -2356,6 +2356,28 @@ export interface components {
             source?: string | null;
             /** @description When. */
             time: components["schemas"]["Timestamp"];
+        };
+        /**
+         * @description Logins handed out at run time that could not be withdrawn when they should have been. Each is tried
+         *     again by itself, at most an hour later.
+         */
+        LeaseStatus: {
+            /**
+             * Format: int64
+             * @description Leases whose revocation failed at least once.
+             */
+            failing: number;
+            /**
+             * Format: int64
+             * @description Those of them that failed so often that a person should look; they are named by
+             *     `sys/leases?type=irrevocable` of the run-time API.
+             */
+            irrevocable: number;
+            /**
+             * Format: int64
+             * @description Static roles of the run-time API whose password could not be changed when it was due.
+             */
+            static_roles: number;
         };
         /** @description A rate limit (GCRA): an even rate with a burst of as many requests at once. */
         Limit: {
@@ -3809,6 +3831,8 @@ export interface components {
             failing_links: components["schemas"]["LinkView"][];
             /** @description Whether every worker of every live node enforces everything stored. */
             in_step: boolean;
+            /** @description Logins handed out at run time that could not be withdrawn when they should have been. */
+            leases: components["schemas"]["LeaseStatus"];
             /** @description How many resources of each kind are stored. */
             resources: {
                 [key: string]: number;

@@ -22,7 +22,7 @@ async fn with_rule(engine: Engine, rule: RotateRule) -> World {
     ours.rotate = Some(RotateRule { every: Some(HOUR), ..rule });
     let world = World::with(plan(), ours).await;
     world.check_end(RotationStep::Done).await;
-    declare(&world, &[world.credential.clone()]).await;
+    declare(&world, std::slice::from_ref(&world.credential)).await;
     world
 }
 
