@@ -229,9 +229,8 @@ impl From<VaultError> for ApiError {
             E::IdempotencyConflict => {
                 Self::new(Code::IdempotencyMismatch, text).hint("use a new Idempotency-Key for a new request")
             }
-            E::RotationUnfinished(_) => {
-                Self::new(Code::Conflict, text).hint("wait until it is finished; one that waits is approved or declined")
-            }
+            E::RotationUnfinished(_) => Self::new(Code::Conflict, text)
+                .hint("wait until it is finished; one that waits is approved or declined"),
             E::RotationNotWaiting(_) => Self::new(Code::Conflict, text).hint("look where its rotation stands"),
             E::NoCurrentVersion(_) => Self::new(Code::Conflict, text).hint("give it a value by rotating it"),
             E::KeyRevoked(_) => Self::new(Code::Conflict, text).hint("issue a new key"),

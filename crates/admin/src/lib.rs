@@ -32,6 +32,8 @@ mod write;
 pub use api::{PUBLIC, openapi};
 use credentialflow_vault::seal::throttle;
 pub use error::{ApiError, Code, ProblemDetails};
-pub use ports::{Dataplane, DataplaneStatus, ImpairedResource, NodeState, NodeStatus, PublishError, Published, UnavailableCredential};
+pub use ports::{
+    Dataplane, DataplaneStatus, ImpairedResource, NodeState, NodeStatus, PublishError, Published, UnavailableCredential,
+};
 pub use router::router;
 pub use state::{AdminSettings, AdminState};

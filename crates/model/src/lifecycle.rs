@@ -128,7 +128,10 @@ impl RotationStep {
 
     /// Whether a refusal of the new version at this step takes the rotation back.
     pub const fn can_roll_back(self) -> bool {
-        matches!(self, Self::Approve | Self::Deliver | Self::Generate | Self::Verify | Self::Promote | Self::Watch | Self::Drain)
+        matches!(
+            self,
+            Self::Approve | Self::Deliver | Self::Generate | Self::Verify | Self::Promote | Self::Watch | Self::Drain
+        )
     }
 
     /// Whether nothing is left to do.

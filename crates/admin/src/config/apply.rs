@@ -21,7 +21,9 @@ use credentialflow_model::{
     Actor, Name, ResourceSet, SecretReference, SecretValue,
     config::{Action, Change},
     lifecycle::VersionState,
-    resource::{Application, Credential, Engine, Key, Kind, Model, Resource, Route, SecretStore, System, Team, Upstream},
+    resource::{
+        Application, Credential, Engine, Key, Kind, Model, Resource, Route, SecretStore, System, Team, Upstream,
+    },
 };
 use credentialflow_store::WriteTx;
 use credentialflow_vault::{Put, VaultError};

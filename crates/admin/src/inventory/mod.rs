@@ -22,7 +22,8 @@ use crate::{
     error::{ApiError, Code},
 };
 use credentialflow_governance::{
-    CredentialKind, Entry, EntryState, Facts, Finding, Graph, Issuer, Rule, Severity, Surroundings, Thresholds, findings,
+    CredentialKind, Entry, EntryState, Facts, Finding, Graph, Issuer, Rule, Severity, Surroundings, Thresholds,
+    findings,
 };
 use credentialflow_model::{Period, Timestamp};
 use credentialflow_store::AuditFilter;

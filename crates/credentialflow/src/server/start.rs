@@ -397,7 +397,8 @@ async fn start_control(
 /// The certificates of our listeners, for the inventory.
 fn listeners_certificates(settings: &ServerSettings) -> Vec<(String, std::path::PathBuf)> {
     let vault = settings.vault_tls.as_ref().filter(|_| settings.vault.is_some());
-    let all = [("gateway", settings.gateway_tls.as_ref()), ("control", settings.control_tls.as_ref()), ("vault", vault)];
+    let all =
+        [("gateway", settings.gateway_tls.as_ref()), ("control", settings.control_tls.as_ref()), ("vault", vault)];
     let given = all.into_iter().filter_map(|(name, files)| Some((name.to_owned(), files?.certificate.clone())));
     given.collect()
 }

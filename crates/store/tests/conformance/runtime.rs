@@ -2,7 +2,9 @@
 
 use crate::{Database, admin, on_both};
 use credentialflow_model::{Actor, Timestamp};
-use credentialflow_store::{AuditFilter, Expect, LeaseCount, LeaseRow, LeaseState, Op, Store, StoreError, TokenRow, Unit, audit};
+use credentialflow_store::{
+    AuditFilter, Expect, LeaseCount, LeaseRow, LeaseState, Op, Store, StoreError, TokenRow, Unit, audit,
+};
 use serde_json::json;
 
 on_both!(

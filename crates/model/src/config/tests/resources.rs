@@ -238,7 +238,9 @@ fn credentials_and_their_rules() {
 fn rules_of_rotation() {
     let rule = |rule: &str| format!("credentials:\n  - name: a\n    engine: generated\n    rotate: {{ {rule} }}\n");
     expect(
-        &rule("every: 90d, jitter: 5d, approval: true, overlap: only-when-drained, window: { from: '22:00', to: '04:00' }"),
+        &rule(
+            "every: 90d, jitter: 5d, approval: true, overlap: only-when-drained, window: { from: '22:00', to: '04:00' }",
+        ),
         &[],
     );
     expect(
@@ -251,10 +253,7 @@ fn rules_of_rotation() {
     );
     expect(
         &rule("every: 1d, jitter: 2d, overlap: only-when-drained, limit: 1d"),
-        &[
-            "4:34 out_of_bounds credentials[0].rotate.jitter",
-            "4:73 contradiction credentials[0].rotate.limit",
-        ],
+        &["4:34 out_of_bounds credentials[0].rotate.jitter", "4:73 contradiction credentials[0].rotate.limit"],
     );
     expect(
         &rule("every: 1d, window: { days: [sat], from: '22:00', to: '04:00', zone: Mars/Olympus }"),
