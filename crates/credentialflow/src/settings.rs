@@ -169,7 +169,7 @@ settings! {
     /// Private key of the vault listener (PEM)
     #[arg(value_name = "FILE")]
     vault_tls_key: PathBuf = "CREDENTIALFLOW_VAULT_TLS_KEY", "none: no TLS";
-    /// Hosts at private addresses that the server may ask for identity providers' keys, as in idp.internal,*.corp.example,10.20.0.0/16
+    /// Hosts at private addresses that the server may ask for identity providers' keys, and for logins at described APIs, as in idp.internal,*.corp.example,10.20.0.0/16
     #[arg(value_name = "HOSTS")]
     private_hosts: String = "CREDENTIALFLOW_PRIVATE_HOSTS", "none: only public addresses are asked";
     /// Directory below which declared stores of the kind files may read and write

@@ -9,18 +9,19 @@
 //! making that login any more, whoever made it takes it away as soon as it sees that the lease is
 //! over, and where that one is gone, it is taken away at that time.
 //!
-//! `withdraw.rs` is how logins are taken away; static roles and administrators are in
+//! `withdraw.rs` is how a login is taken away, `work.rs` how many are; static roles and administrators are in
 //! [`crate::engine::database`].
 
 #[cfg(test)]
 mod fault;
 mod withdraw;
+mod work;
 
 #[cfg(test)]
 pub(crate) use fault::Fault;
 
 use crate::engine::database::{self, Config, Databases, Deed, HIDDEN, Role};
-use crate::engine::{Engine, rabbitmq};
+use crate::engine::{Engine, rabbitmq, wipe};
 use crate::{Mount, Reply, Result, SecretsError, Txn, identifier};
 use credentialflow_egress::PrivateHosts;
 use credentialflow_model::{Actor, SecretValue, Timestamp};
@@ -131,7 +132,7 @@ pub struct Leases {
     pub(crate) databases: Databases,
     pace: Mutex<HashMap<String, (f64, Instant)>>,
     /// Where logins are being withdrawn, and where that failed lately because nobody answered.
-    places: withdraw::Places,
+    places: work::Places,
     #[cfg(test)]
     pub(crate) faults: fault::Faults,
 }
@@ -151,7 +152,7 @@ impl Leases {
             store,
             databases: Databases::new(private),
             pace: Mutex::default(),
-            places: withdraw::Places::default(),
+            places: work::Places::default(),
             #[cfg(test)]
             faults: fault::Faults::default(),
         }
@@ -298,8 +299,8 @@ impl Leases {
                 other => other,
             });
         }
-        let data = json!({ "username": name, "password": secret.expose_str() }).to_string();
-        Ok(Issued { id, ttl, data: SecretValue::from(data) })
+        let data = secret_json(json!({ "username": name, "password": secret.expose_str() }));
+        Ok(Issued { id, ttl, data })
     }
 
     /// A flood from one caller is refused before it reaches a database.
@@ -399,6 +400,13 @@ fn told(row: &LeaseRow, body: &Body, now: Timestamp) -> Told {
 
 pub(crate) fn after(at: Timestamp, seconds: i64) -> Timestamp {
     Timestamp::from_micros(at.micros().saturating_add(seconds.saturating_mul(1_000_000)))
+}
+
+/// JSON text with secrets in it; the value it is made from is wiped.
+pub(crate) fn secret_json(mut value: Value) -> SecretValue {
+    let text = SecretValue::from(value.to_string());
+    wipe(&mut value);
+    text
 }
 
 /// Seconds until something that failed so often is tried again: 10 s, then twice as long each time, an

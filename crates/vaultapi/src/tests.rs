@@ -2,6 +2,7 @@
 
 mod bounds;
 mod guards;
+mod leases;
 mod races;
 
 use crate::VaultApi;

@@ -173,6 +173,10 @@ pub(super) async fn remount(cx: &Context<'_>) -> Result<Answer> {
     let data = &cx.request.data;
     let named = |name: &str| fields::text(data, name).map(Option::unwrap_or_default);
     let (from, to) = (named("from")?, named("to")?);
+    if found(cx, Side::Secret, &from).await.is_ok_and(|m| Engine::of(&m).is_some_and(Engine::has_leases)) {
+        // A lease's id begins with the path it was asked for at; it would be lost under the new one.
+        cx.ready.leases.revoke_prefix(&cx.caller.actor(), &normal(&from)?).await?;
+    }
     let mut txn: Txn = txn(cx.ready, cx.caller);
     match (from.strip_prefix("auth/"), to.strip_prefix("auth/")) {
         (None, None) => cx.ready.mounts.remount(&mut txn, Side::Secret, &from, &to).await?,

@@ -7,7 +7,7 @@
 //! and later without holding up others.
 
 use super::{plain, role::statements};
-use crate::lease::{Leases, RACES, after, backoff, lease_place};
+use crate::lease::{Leases, RACES, after, backoff, lease_place, secret_json};
 use crate::{Call, Mount, Reply, Result, SecretsError, Txn, fields};
 use credentialflow_model::{Actor, SecretValue, Timestamp};
 use credentialflow_store::{Expect, LeaseRow, LeaseState, Op};
@@ -110,7 +110,7 @@ pub(super) async fn password(call: &Call<'_>, txn: &mut Txn, name: &str) -> Resu
         "ttl": left.max(0),
         "last_vault_rotation": last.to_string(),
     });
-    Ok(Reply::secret(SecretValue::from(data.to_string())))
+    Ok(Reply::secret(secret_json(data)))
 }
 
 /// The login stays as it is, with its last password.
