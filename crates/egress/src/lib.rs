@@ -17,10 +17,12 @@
 //! databases and caches, which answer nothing to somebody who speaks HTTP.
 
 mod address;
+mod authorities;
 mod connector;
 mod hosts;
 
 pub use address::{Reach, reach};
+pub use authorities::{UnusableAuthorities, load_authorities, read_authorities};
 pub use connector::{Connector, Lookup};
 pub use hosts::{BadHost, PrivateHosts};
 

@@ -64,6 +64,25 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Notes that a link went well again and brought nothing new: when, and when it is due next. Without an audit
+    /// event, as nothing was changed that anybody enforces or uses; a link that failed since, or is gone, stays so.
+    pub async fn touch_link(&self, link: &LinkRow) -> Result<()> {
+        sqlx::query(
+            "UPDATE store_links SET next_attempt = $1, succeeded = $2
+             WHERE credential = $3 AND direction = $4 AND place = $5 AND attempts = 0",
+        )
+        .bind(link.next_attempt.map(Timestamp::micros))
+        .bind(link.succeeded.map(Timestamp::micros))
+        .bind(link.credential.as_str())
+        .bind(word(&link.direction)?)
+        .bind(link.place.as_str())
+        .execute(&mut *self.writer().await?)
+        .await?;
+        Ok(())
+    }
+}
+
 impl WriteTx {
     /// The links of a credential as this transaction sees them.
     pub async fn links_of(&mut self, credential: &str) -> Result<Vec<LinkRow>> {

@@ -90,10 +90,18 @@ impl Http {
     }
 }
 
-/// Authorities from a PEM file.
+/// Authorities from a PEM file: a regular one of up to 4 MiB. Waits for the disk.
 pub fn read_authorities(path: &std::path::Path) -> Result<String> {
-    std::fs::read_to_string(path)
-        .map_err(|e| unusable(format!("the file with the authorities cannot be read: {}", e.kind())))
+    credentialflow_egress::read_authorities(path).map_err(no_authorities)
+}
+
+/// The same away from the tasks of the runtime.
+pub(crate) async fn load_authorities(path: &str) -> Result<String> {
+    credentialflow_egress::load_authorities(path.into()).await.map_err(no_authorities)
+}
+
+fn no_authorities(error: credentialflow_egress::UnusableAuthorities) -> crate::ExternalError {
+    unusable(format!("the file with the authorities {error}"))
 }
 
 /// A base address without a slash at its end, if secrets may be sent there.

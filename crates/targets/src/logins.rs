@@ -205,10 +205,11 @@ impl Logins {
         if !mine && let Some(open) = self.still_open(&system, newest) {
             return Ok(open);
         }
+        let authorities = authorities(&system).await?;
         let mut refused = None;
         for candidate in &candidates {
             let value = self.0.vault.open_version(candidate).map_err(|e| Trouble::Refused(e.to_string()))?;
-            let target = open(settings(&system, &value)?)?;
+            let target = open(settings(&system, &value, authorities.clone()))?;
             if candidates.len() > 1
                 && let Err(error) = target.check().await
             {
@@ -255,27 +256,32 @@ impl Place {
     }
 }
 
-fn settings(system: &System, value: &SecretValue) -> Result<Settings, Trouble> {
+/// What a target's file of authorities holds, if it names one.
+async fn authorities(system: &System) -> Result<Option<String>, Trouble> {
+    let Some(path) = system.tls.as_ref().and_then(|tls| tls.ca_file.as_ref()) else { return Ok(None) };
+    let read = credentialflow_egress::load_authorities(path.into()).await;
+    read.map(Some).map_err(|error| Trouble::Refused(format!("the ca_file {error}")))
+}
+
+fn settings(system: &System, value: &SecretValue, authorities: Option<String>) -> Settings {
     let (username, secret) = match DatabaseLogin::read(value) {
         Some(login) => (login.username, login.password),
         None => (system.username.clone(), value.duplicate()),
     };
     let port = system.port.unwrap_or_else(|| system.system.port());
     let mut server = Server::new(&system.host, port, &username, secret);
-    if let Some(tls) = &system.tls {
-        let ca = tls.ca_file.as_ref().map(std::fs::read_to_string).transpose();
-        server.tls =
-            Tls::verify(ca.map_err(|e| Trouble::Refused(format!("the ca_file cannot be read: {}", e.kind())))?);
+    if system.tls.is_some() {
+        server.tls = Tls::verify(authorities);
     }
     let database = system.database.clone();
-    Ok(match system.system {
+    match system.system {
         SystemKind::Postgresql => {
             Settings::Postgresql(postgresql::Settings::new(server, database.as_deref().unwrap_or("postgres")))
         }
         SystemKind::Mysql => Settings::Mysql(mysql::Settings { database, ..mysql::Settings::new(server) }),
         SystemKind::Redis => Settings::Redis(redis::Settings::new(server)),
         SystemKind::Rabbitmq => Settings::Rabbitmq(rabbitmq::Settings { server }),
-    })
+    }
 }
 
 /// Our own database does not answer.

@@ -5,7 +5,11 @@ use credentialflow_model::Timestamp;
 use credentialflow_store::{LinkDirection, LinkRow};
 use serde_json::json;
 
-crate::on_both!(links_are_written_over_and_forgotten, a_link_that_fails_is_found);
+crate::on_both!(
+    links_are_written_over_and_forgotten,
+    a_link_that_fails_is_found,
+    a_link_that_brought_nothing_new_is_noted_without_an_event
+);
 
 fn link(credential: &str, direction: LinkDirection, place: &str) -> LinkRow {
     LinkRow {
@@ -59,4 +63,24 @@ async fn a_link_that_fails_is_found(on: Database) {
     tx.audit("test.link", "credentials/a", json!({}));
     tx.commit().await.unwrap();
     assert_eq!(fresh.store.failing_links(10).await.unwrap(), [failing]);
+}
+
+async fn a_link_that_brought_nothing_new_is_noted_without_an_event(on: Database) {
+    let fresh = on.fresh().await;
+    let well = LinkRow { version: Some(3), ..link("a", LinkDirection::Read, "v/x") };
+    let failing = LinkRow { attempts: 1, error: Some("no".to_owned()), ..link("b", LinkDirection::Read, "v/x") };
+    let mut tx = fresh.store.begin(&admin()).await.unwrap();
+    tx.put_link(&well).await.unwrap();
+    tx.put_link(&failing).await.unwrap();
+    tx.audit("test.link", "credentials/a", json!({}));
+    tx.commit().await.unwrap();
+    let (_, before) = fresh.store.latest_place().await.unwrap();
+    let times = (Some(Timestamp::from_secs(9)), Some(Timestamp::from_secs(8)));
+    for row in [&well, &failing, &link("c", LinkDirection::Read, "v/x")] {
+        let touched = LinkRow { next_attempt: times.0, succeeded: times.1, version: None, ..row.clone() };
+        fresh.store.touch_link(&touched).await.unwrap();
+    }
+    let touched = LinkRow { next_attempt: times.0, succeeded: times.1, ..well };
+    assert_eq!(fresh.store.links().await.unwrap(), [touched, failing]);
+    assert_eq!(fresh.store.latest_place().await.unwrap().1, before);
 }

@@ -1,4 +1,8 @@
-//! What is due: the declared links and how each stands, brought up to date from the change feed.
+//! What is due: the declared links and how each stands, brought up to date from the change feed, and the
+//! credentials in the order in which one of their links is to be tried.
+//!
+//! A database that was restored to an older state has the same numbers for other changes. The audit chain
+//! tells it apart (`Followed::continues`), and everything is read anew.
 
 use super::{Link, Links, declared, open::away, work::row_of};
 use crate::{Result, error::unusable};
@@ -8,7 +12,7 @@ use credentialflow_model::{
     resource::{Credential, Kind, SecretStore},
 };
 use credentialflow_store::{ChangeKind, LinkDirection, LinkRow};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// Changes read at a time.
 const PAGE: u32 = 1000;
@@ -16,7 +20,11 @@ const PAGE: u32 = 1000;
 /// Every credential that has links.
 pub(super) struct Due {
     seq: i64,
+    /// A place in the audit chain that is not after what is known here, and its hash.
+    mark: (u64, [u8; 32]),
     linked: BTreeMap<Name, Linked>,
+    /// When a credential is to be looked at, soonest first: each at most once.
+    queue: BTreeSet<(Timestamp, Name)>,
     /// What lets us into which store.
     access: HashMap<String, String>,
 }
@@ -26,6 +34,8 @@ struct Linked {
     /// The version in use.
     current: Option<u32>,
     rows: Vec<LinkRow>,
+    /// Where it stands in the queue.
+    queued: Option<Timestamp>,
 }
 
 impl Linked {
@@ -36,8 +46,10 @@ impl Linked {
         match link.direction {
             LinkDirection::Read => Some(when),
             LinkDirection::Write => {
-                let wanted = self.current.filter(|current| row.and_then(|row| row.version) != Some(*current));
-                wanted.map(|_| when)
+                // Nobody knows what an attempt that failed left there, so it is written until that succeeds.
+                let failed = row.is_some_and(|row| row.attempts > 0);
+                let held = row.and_then(|row| row.version);
+                self.current.filter(|current| failed || held != Some(*current)).map(|_| when)
             }
         }
     }
@@ -48,12 +60,12 @@ impl Due {
     pub(super) async fn load(links: &Links) -> Result<Self> {
         let store = &links.0.store;
         // Read first: what changes meanwhile is read twice, never missed.
-        let seq = store.latest_change().await.map_err(away)?;
+        let (seq, mark) = store.latest_place().await.map_err(away)?;
         let mut rows: HashMap<Name, Vec<LinkRow>> = HashMap::new();
         for row in store.links().await.map_err(away)? {
             rows.entry(row.credential.clone()).or_default().push(row);
         }
-        let mut due = Self { seq, linked: BTreeMap::new(), access: HashMap::new() };
+        let mut due = Self { seq, mark, linked: BTreeMap::new(), queue: BTreeSet::new(), access: HashMap::new() };
         for row in store.resources(Kind::Stores).await.map_err(away)? {
             due.note_access(row.name.as_str(), Some(&row.body));
         }
@@ -73,13 +85,17 @@ impl Due {
         Ok(due)
     }
 
-    /// Reads what changed since.
-    pub(super) async fn follow(&mut self, links: &Links) -> Result<()> {
+    /// Reads what changed since. `false` where the database is of another history, and this of no use any more.
+    pub(super) async fn follow(&mut self, links: &Links) -> Result<bool> {
         let mut touched = BTreeSet::new();
         loop {
-            let changes = links.0.store.changes_since(self.seq, PAGE).await.map_err(away)?;
-            let full = changes.len() == PAGE as usize;
-            for change in changes {
+            let followed = links.0.store.follow_changes(self.seq, self.mark.0, PAGE).await.map_err(away)?;
+            if !followed.continues(Some(self.mark)) {
+                return Ok(false);
+            }
+            self.mark = followed.head;
+            let full = followed.changes.len() == PAGE as usize;
+            for change in followed.changes {
                 self.seq = change.seq;
                 match change.kind {
                     ChangeKind::Resource(Kind::Credentials) => drop(touched.insert(change.name)),
@@ -107,7 +123,7 @@ impl Due {
             let name: Name = name.parse().map_err(|_| unusable("a change names what is no name"))?;
             self.reload(links, &name).await?;
         }
-        Ok(())
+        Ok(true)
     }
 
     fn knows(&self, name: &str) -> bool {
@@ -131,10 +147,33 @@ impl Due {
 
     /// Lets the failing links of a store be tried at once.
     fn try_again(&mut self, store: &str) {
-        for row in self.linked.values_mut().flat_map(|linked| &mut linked.rows) {
-            if row.attempts > 0 && row.place.split_once('/').is_some_and(|(name, _)| name == store) {
-                row.next_attempt = None;
+        let mut sooner = Vec::new();
+        for (credential, linked) in &mut self.linked {
+            for row in &mut linked.rows {
+                if row.attempts > 0 && row.place.split_once('/').is_some_and(|(name, _)| name == store) {
+                    row.next_attempt = None;
+                    sooner.push(credential.clone());
+                }
             }
+        }
+        sooner.iter().for_each(|credential| self.enqueue(credential, &HashSet::new()));
+    }
+
+    /// Puts a credential into the queue at the time of its soonest link that is not being tried.
+    fn enqueue(&mut self, credential: &Name, running: &HashSet<Link>) {
+        let Some(linked) = self.linked.get_mut(credential) else { return };
+        let idle = linked.links.iter().filter(|link| !running.contains(*link));
+        let soonest = idle.filter_map(|link| linked.at(link)).min();
+        let before = std::mem::replace(&mut linked.queued, soonest);
+        if let Some(before) = before {
+            self.queue.remove(&(before, credential.clone()));
+        }
+        self.queue.extend(soonest.map(|at| (at, credential.clone())));
+    }
+
+    fn remove(&mut self, credential: &Name) {
+        if let Some(at) = self.linked.remove(credential).and_then(|linked| linked.queued) {
+            self.queue.remove(&(at, credential.clone()));
         }
     }
 
@@ -144,7 +183,7 @@ impl Due {
         match links.credential(name).await {
             Ok(Some(credential)) => self.take(links, &credential, rows).await,
             Ok(None) => {
-                self.linked.remove(name);
+                self.remove(name);
                 if rows.is_empty() { Ok(()) } else { links.forget(&rows).await }
             }
             Err(error) => Err(error),
@@ -160,27 +199,138 @@ impl Due {
             links.forget(&gone).await?;
         }
         if wanted.is_empty() {
-            self.linked.remove(&credential.name);
+            self.remove(&credential.name);
             return Ok(());
         }
         let versions = links.0.store.credential_versions(credential.name.as_str()).await.map_err(away)?;
         let current = versions.iter().find(|v| v.state == VersionState::Current).map(|v| v.version);
-        self.linked.insert(credential.name.clone(), Linked { links: wanted, current, rows });
+        self.remove(&credential.name);
+        self.linked.insert(credential.name.clone(), Linked { links: wanted, current, rows, queued: None });
+        self.enqueue(&credential.name, &HashSet::new());
         Ok(())
     }
 
-    /// What is due now, and when the next one is.
-    pub(super) fn at(&self, now: Timestamp) -> (Vec<Link>, Option<Timestamp>) {
-        let (mut due, mut next) = (Vec::new(), None::<Timestamp>);
-        for linked in self.linked.values() {
-            for link in &linked.links {
-                match linked.at(link) {
-                    Some(when) if when <= now => due.push(link.clone()),
-                    Some(when) => next = Some(next.map_or(when, |next| next.min(when))),
-                    None => {}
-                }
+    /// What is due now and not being tried yet: from here on it is. A credential's links come back into the queue
+    /// when it is read again.
+    pub(super) fn begin(&mut self, now: Timestamp, running: &mut HashSet<Link>) -> Vec<Link> {
+        let mut due = Vec::new();
+        while self.queue.first().is_some_and(|(at, _)| *at <= now) {
+            let Some((_, credential)) = self.queue.pop_first() else { break };
+            if let Some(linked) = self.linked.get(&credential) {
+                let ready = linked.links.iter().filter(|link| linked.at(link).is_some_and(|at| at <= now));
+                due.extend(ready.filter(|link| running.insert((*link).clone())).cloned());
             }
+            self.enqueue(&credential, running);
         }
-        (due, next)
+        due
+    }
+
+    /// When something is due next.
+    pub(super) fn next(&self) -> Option<Timestamp> {
+        self.queue.first().map(|(at, _)| *at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use credentialflow_model::{Actor, SecretValue};
+    use credentialflow_store::{Expect, Store};
+    use credentialflow_vault::{SealInput, Vault};
+
+    fn link(credential: &str, direction: LinkDirection) -> Link {
+        Link { credential: credential.parse().unwrap(), direction, place: "s/a".parse().unwrap() }
+    }
+
+    fn row(link: &Link, version: Option<u32>, attempts: u32, next: Option<i64>) -> LinkRow {
+        LinkRow {
+            credential: link.credential.clone(),
+            direction: link.direction,
+            place: link.place.to_string(),
+            version,
+            remote: None,
+            attempts,
+            next_attempt: next.map(Timestamp::from_micros),
+            succeeded: None,
+            error: None,
+        }
+    }
+
+    fn due(all: Vec<(Link, LinkRow)>) -> Due {
+        let (linked, queue, access) = (BTreeMap::new(), BTreeSet::new(), HashMap::new());
+        let mut due = Due { seq: 0, mark: (0, [0; 32]), linked, queue, access };
+        for (link, row) in all {
+            let name = link.credential.clone();
+            let linked = Linked { links: vec![link], current: Some(2), rows: vec![row], queued: None };
+            due.linked.insert(name.clone(), linked);
+            due.enqueue(&name, &HashSet::new());
+        }
+        due
+    }
+
+    #[test]
+    fn a_destination_that_failed_is_due_whatever_it_is_thought_to_hold() {
+        let link = link("c", LinkDirection::Write);
+        let at = |version, attempts| due(vec![(link.clone(), row(&link, version, attempts, Some(7)))]).next();
+        let seven = Some(Timestamp::from_micros(7));
+        assert_eq!((at(Some(2), 0), at(Some(2), 1), at(Some(1), 0), at(None, 1)), (None, seven, seven, seven));
+    }
+
+    #[test]
+    fn what_is_due_comes_in_the_order_of_its_time_and_once() {
+        let of = |name: &str, at| {
+            let link = link(name, LinkDirection::Read);
+            (link.clone(), row(&link, None, 0, Some(at)))
+        };
+        let mut due = due(vec![of("late", 30), of("second", 20), of("first", 10)]);
+        let mut running = HashSet::new();
+        let mut begin = |due: &mut Due, at| {
+            let begun = due.begin(Timestamp::from_micros(at), &mut running);
+            begun.iter().map(|link| link.credential.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(begin(&mut due, 9), [""; 0]);
+        assert_eq!(begin(&mut due, 20), ["first", "second"]);
+        // Being tried, they are in nobody's way, also when they are read again meanwhile.
+        assert_eq!(due.next(), Some(Timestamp::from_micros(30)));
+        due.enqueue(&"first".parse().unwrap(), &HashSet::new());
+        assert_eq!(begin(&mut due, 20), [""; 0]);
+        assert_eq!((due.next(), due.queue.len()), (Some(Timestamp::from_micros(30)), 1));
+        assert_eq!(begin(&mut due, 30), ["late"]);
+        assert_eq!(due.next(), None);
+    }
+
+    async fn declare(store: &credentialflow_store::Store, kind: Kind, body: serde_json::Value) {
+        let mut tx = store.begin(&Actor::operator()).await.unwrap();
+        let name = body["name"].as_str().unwrap().parse().unwrap();
+        tx.put_resource(kind, &name, &body.to_string(), Expect::Anything).await.unwrap();
+        tx.audit("test.declare", name.as_str(), serde_json::json!({}));
+        tx.commit().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_restored_database_is_not_followed_by_numbers_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let (here, backup) = (dir.path().join("here.db"), dir.path().join("backup.db"));
+        let open = |path: &std::path::Path| format!("sqlite:{}", path.display());
+        let store = Store::connect(&open(&here)).await.unwrap();
+        store.migrate().await.unwrap();
+        let input = SealInput::Environment(SecretValue::from("a passphrase of a test"));
+        let vault = Vault::init(&store, &Actor::operator(), input).await.unwrap().vault;
+        store.close().await;
+        std::fs::copy(&here, &backup).unwrap();
+        let (one, other) = (Store::connect(&open(&here)).await.unwrap(), Store::connect(&open(&backup)).await.unwrap());
+        let links = Links::new(one.clone(), vault.clone(), None);
+        let restored = Links::new(other.clone(), vault, None);
+        let mut due = Due::load(&links).await.unwrap();
+        declare(&one, Kind::Teams, serde_json::json!({ "name": "a" })).await;
+        assert!(due.follow(&links).await.unwrap());
+        let body = serde_json::json!({ "name": "c", "engine": "static", "value": "${store:s/a}" });
+        declare(&other, Kind::Credentials, body).await;
+        assert_eq!(one.latest_change().await.unwrap(), other.latest_change().await.unwrap());
+        assert!(!due.follow(&restored).await.unwrap());
+        let mut anew = Due::load(&restored).await.unwrap();
+        assert!(anew.follow(&restored).await.unwrap());
+        assert_eq!(anew.begin(Timestamp::from_micros(1), &mut HashSet::new()), [link("c", LinkDirection::Read)]);
     }
 }

@@ -14,7 +14,11 @@ mod work;
 use credentialflow_model::{Name, SecretPlace, resource::Credential};
 use credentialflow_store::{LinkDirection, Store};
 use credentialflow_vault::Vault;
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
 
 /// Reads, writes and watches the links of every credential. Cheap to clone.
 #[derive(Clone)]
@@ -24,6 +28,9 @@ struct Inner {
     store: Store,
     vault: Vault,
     open: open::OpenStores,
+    /// How often in a row a source's newer value had to wait for a rotation. Lost with the process: then the wait
+    /// is told once more.
+    waiting: Mutex<HashMap<Link, u32>>,
 }
 
 impl std::fmt::Debug for Links {
@@ -56,7 +63,7 @@ impl Links {
     /// the directory in which stores of the kind `files` may lie.
     pub fn new(store: Store, vault: Vault, files: Option<PathBuf>) -> Self {
         let open = open::OpenStores::new(store.clone(), vault.clone(), files);
-        Self(Arc::new(Inner { store, vault, open }))
+        Self(Arc::new(Inner { store, vault, open, waiting: Mutex::default() }))
     }
 }
 

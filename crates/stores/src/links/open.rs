@@ -1,6 +1,6 @@
 //! Declared stores, opened and kept open until their declaration or their credential changes.
 
-use crate::{Declared, ExternalError, ExternalStore, Result, error::unusable, open, read_authorities};
+use crate::{Declared, ExternalError, ExternalStore, Result, error::unusable, http_client::load_authorities, open};
 use credentialflow_model::{
     Name,
     lifecycle::VersionState,
@@ -10,7 +10,7 @@ use credentialflow_store::{Store, StoreError};
 use credentialflow_vault::Vault;
 use std::{
     collections::HashMap,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -54,8 +54,10 @@ impl OpenStores {
         } else if let Some(open) = self.still_open(&spec, None) {
             return Ok((spec, open));
         }
-        let ca_file = spec.tls.as_ref().and_then(|tls| tls.ca_file.as_deref());
-        let authorities = ca_file.map(|path| read_authorities(Path::new(path))).transpose()?;
+        let authorities = match spec.tls.as_ref().and_then(|tls| tls.ca_file.as_deref()) {
+            Some(path) => Some(load_authorities(path).await?),
+            None => None,
+        };
         let declared = Declared { spec: spec.clone(), access, authorities, files: self.files.clone() };
         let store = open(&declared)?;
         let opened = Opened { spec: spec.clone(), version, store: store.clone() };
@@ -67,6 +69,11 @@ impl OpenStores {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let found = open.get(&spec.name)?;
         (found.spec == *spec && found.version == version).then(|| found.store.clone())
+    }
+
+    /// Closes every store.
+    pub(super) fn close_all(&self) {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// Closes a store, so that the next call looks at everything anew, as after a refusal.

@@ -73,17 +73,17 @@ impl Links {
     async fn look(&self, due: &mut Option<Due>, running: &mut Running) -> crate::Result<Duration> {
         let view = match due {
             Some(view) => {
-                view.follow(self).await?;
+                if !view.follow(self).await? {
+                    tracing::warn!("the database tells another history than the one known: every link is read anew");
+                    self.0.open.close_all();
+                    *view = Due::load(self).await?;
+                }
                 view
             }
             None => due.insert(Due::load(self).await?),
         };
         let now: Timestamp = SystemTime::now().into();
-        let (links, next) = view.at(now);
-        for link in links {
-            if !running.links.insert(link.clone()) {
-                continue;
-            }
+        for link in view.begin(now, &mut running.links) {
             let store = running.stores.entry(link.place.store.clone());
             let turns = store.or_insert_with(|| Arc::new(Semaphore::new(AT_ONCE))).clone();
             let this = self.clone();
@@ -94,8 +94,9 @@ impl Links {
                 link
             });
         }
-        let until =
-            next.map_or(LOOK, |next| Duration::from_micros(u64::try_from(next.micros() - now.micros()).unwrap_or(0)));
+        let until = view
+            .next()
+            .map_or(LOOK, |next| Duration::from_micros(u64::try_from(next.micros() - now.micros()).unwrap_or(0)));
         Ok(until.max(Duration::from_millis(10)))
     }
 }

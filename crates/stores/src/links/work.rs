@@ -10,7 +10,7 @@ use credentialflow_model::{
 use credentialflow_store::{LinkDirection, LinkRow, WriteTx};
 use credentialflow_vault::{Put, VaultError};
 use serde_json::json;
-use std::time::Duration;
+use std::{sync::PoisonError, time::Duration};
 
 /// The longest one attempt may take.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -126,19 +126,55 @@ impl Links {
         }
         self.refuse_what_is_over(&mut tx, &credential.name, &found.value, fully).await?;
         let now = tx.now();
+        let rows = tx.links_of(link.credential.as_str()).await.map_err(away)?;
+        let before = row_of(&rows, link);
         let (version, outcome, again) = match self.0.vault.put_value_in(&mut tx, &credential, found.value).await {
             Ok(Put::Unchanged { version }) => (Some(version), "unchanged", spread(&spec, link)),
             Ok(Put::Created { version }) => (Some(version), "first", spread(&spec, link)),
             Ok(Put::Rotating { version, .. }) => (Some(version), "rotating", spread(&spec, link)),
             // A newer value still follows the one that is on its way.
             Err(VaultError::RotationUnfinished(_)) => {
-                let rows = tx.links_of(link.credential.as_str()).await.map_err(away)?;
-                (row_of(&rows, link).and_then(|row| row.version), "postponed", SOON.min(spread(&spec, link)))
+                let again = SOON.max(period(pause(self.waits(link)))).min(spread(&spec, link));
+                (before.and_then(|row| row.version), "postponed", again)
             }
             Err(other) => return Err(unusable(other.to_string())),
         };
+        let waited = self.has_waited(link, outcome == "postponed");
         let done = Done { version, remote: found.version, outcome, again: Some(now.plus(again)) };
+        // What was told before and goes on as it was is no news.
+        let known = before.is_some_and(|row| {
+            row.attempts == 0 && row.succeeded.is_some() && row.version == done.version && row.remote == done.remote
+        });
+        if !fully && known && (outcome == "unchanged" || waited) {
+            drop(tx);
+            let row = LinkRow { next_attempt: done.again, succeeded: Some(now), ..empty(link) };
+            return self.0.store.touch_link(&row).await.map_err(away);
+        }
         self.note(tx, link, done).await
+    }
+
+    /// Counts how often in a row a link's value had to wait.
+    fn waits(&self, link: &Link) -> u32 {
+        let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = waiting.entry(link.clone()).or_default();
+        *count = count.saturating_add(1);
+        *count
+    }
+
+    fn waits_no_more(&self, gone: &LinkRow) {
+        let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let is = |link: &Link| link.credential == gone.credential && row_of(std::slice::from_ref(gone), link).is_some();
+        waiting.retain(|link, _| !is(link));
+    }
+
+    /// Whether a link's value waits and did so before. Ends the count where it waits no more.
+    fn has_waited(&self, link: &Link, waits: bool) -> bool {
+        let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if waits {
+            return waiting.get(link).is_some_and(|count| *count > 1);
+        }
+        waiting.remove(link);
+        false
     }
 
     /// A value that was revoked is not brought back by reading it again; one that failed only when a person
@@ -163,7 +199,8 @@ impl Links {
         let versions = self.0.store.credential_versions(link.credential.as_str()).await.map_err(away)?;
         let Some(current) = versions.iter().find(|v| v.state == VersionState::Current) else { return Ok(()) };
         let rows = self.0.store.links_of(link.credential.as_str()).await.map_err(away)?;
-        if !fully && row_of(&rows, link).is_some_and(|row| row.version == Some(current.version)) {
+        let held = row_of(&rows, link).filter(|row| row.attempts == 0).and_then(|row| row.version);
+        if !fully && held == Some(current.version) {
             return Ok(());
         }
         let value = self.0.vault.open_version(current);
@@ -221,6 +258,7 @@ impl Links {
     pub(super) async fn forget(&self, rows: &[LinkRow]) -> Result<()> {
         let mut tx = self.0.store.begin(&Actor::system("stores")).await.map_err(away)?;
         for row in rows {
+            self.waits_no_more(row);
             tx.delete_link(row.credential.as_str(), row.direction, &row.place).await.map_err(away)?;
             let detail = json!({ "place": row.place, "direction": row.direction });
             tx.audit("credential.unlink", &format!("credentials/{}", row.credential), detail);

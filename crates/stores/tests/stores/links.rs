@@ -283,3 +283,63 @@ async fn each_version_that_comes_into_use_is_written() {
     world.until("not written", || async { world.links.lacking(&name("orders"), 2).await.is_empty() }).await;
     assert_eq!(world.file("orders").unwrap(), "two");
 }
+
+#[tokio::test]
+async fn what_brings_nothing_new_is_noted_and_not_told_again() {
+    let world = World::new().await;
+    world.put_file("token", "one\n");
+    world.declare(Kind::Credentials, sourced()).await;
+    world.until("no value is read", || async { world.value("orders").await.is_some() }).await;
+    let times = |outcome: &'static str| {
+        let world = &world;
+        async move { world.actions("orders").await.iter().filter(|(_, told)| told == outcome).count() }
+    };
+    let succeeded = || async { world.store.links_of("orders").await.unwrap()[0].succeeded };
+    let first = succeeded().await;
+    world.until("not read again", || async { succeeded().await > first }).await;
+    assert_eq!(times("unchanged").await, 0);
+    // Nobody finishes this rotation, so the next value waits: told once, however often it is tried.
+    world.put_file("token", "two\n");
+    world.until("no rotation begins", || async { times("rotating").await == 1 }).await;
+    world.put_file("token", "three\n");
+    world.until("it does not wait", || async { times("postponed").await == 1 }).await;
+    let waited = succeeded().await;
+    world.until("it does not wait on", || async { succeeded().await > waited }).await;
+    assert_eq!((times("postponed").await, world.error("orders").await), (1, None));
+    // A person who asks is answered, and that is told.
+    world.links.refresh(&Actor::operator(), &name("orders")).await.unwrap();
+    assert_eq!(times("postponed").await, 2);
+}
+
+#[tokio::test]
+async fn a_refresh_that_failed_is_made_good_by_itself() {
+    let world = World::new().await;
+    let state = Arc::new(Mutex::new(Slow { open: true, ..Slow::default() }));
+    let server = play(&state, serve).await;
+    world.credential(json!({ "name": "token", "engine": "static" }), "a-token").await;
+    let spec = json!({ "name": "bao", "kind": "vault", "address": server.url(), "credential": "token" });
+    world.declare(Kind::Stores, spec).await;
+    world.credential(synced(&["bao/apps/orders"]), "one").await;
+    world.until("not written", || async { world.links.lacking(&name("orders"), 1).await.is_empty() }).await;
+    state.lock().unwrap().open = false;
+    let reports = world.links.refresh(&Actor::operator(), &name("orders")).await.unwrap();
+    assert!(reports[0].error.is_some() && world.error("orders").await.is_some());
+    // What failed may have left anything there.
+    let mut slow = state.lock().unwrap();
+    (slow.open, slow.value) = (true, Some("an older one".to_owned()));
+    drop(slow);
+    world.until("it fails for ever", || async { world.error("orders").await.is_none() }).await;
+    assert_eq!(state.lock().unwrap().value.as_deref(), Some("one"));
+}
+
+#[tokio::test]
+async fn a_file_of_authorities_without_an_end_is_refused() {
+    let world = World::new().await;
+    world.credential(json!({ "name": "token", "engine": "static" }), "a-token").await;
+    let spec = json!({ "name": "bao", "kind": "vault", "address": "https://127.0.0.1:1", "credential": "token",
+        "tls": { "ca_file": "/dev/zero" } });
+    world.declare(Kind::Stores, spec).await;
+    world.declare(Kind::Credentials, json!({ "name": "orders", "engine": "static", "value": "${store:bao/a}" })).await;
+    let reports = world.links.refresh(&Actor::operator(), &name("orders")).await.unwrap();
+    assert_eq!(reports[0].error.as_deref(), Some("the file with the authorities is no regular file"));
+}
