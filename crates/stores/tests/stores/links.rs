@@ -325,9 +325,10 @@ async fn a_refresh_that_failed_is_made_good_by_itself() {
     let reports = world.links.refresh(&Actor::operator(), &name("orders")).await.unwrap();
     assert!(reports[0].error.is_some() && world.error("orders").await.is_some());
     // What failed may have left anything there.
-    let mut slow = state.lock().unwrap();
-    (slow.open, slow.value) = (true, Some("an older one".to_owned()));
-    drop(slow);
+    {
+        let mut slow = state.lock().unwrap();
+        (slow.open, slow.value) = (true, Some("an older one".to_owned()));
+    }
     world.until("it fails for ever", || async { world.error("orders").await.is_none() }).await;
     assert_eq!(state.lock().unwrap().value.as_deref(), Some("one"));
 }
