@@ -5,18 +5,19 @@
 //! wiped. An exposure is an audit event, so it cannot be taken back; the finding goes away when the version that
 //! leaked is no longer accepted.
 
-use super::values::Marks;
+use super::{facts, values::Marks};
 use crate::{
     AdminState,
     api::inventory::{ImportedReport, Matched},
+    catalogue,
     error::{ApiError, Code},
 };
 use credentialflow_governance::{
     CredentialKind, Exposure,
     report::{self, Item, Report},
 };
-use credentialflow_model::{Actor, KeyToken, SecretValue, lifecycle::VersionState};
-use credentialflow_store::AuditFilter;
+use credentialflow_model::{Actor, KeyId, KeyToken, SecretValue, Timestamp, lifecycle::VersionState, resource::Key};
+use credentialflow_store::{AuditFilter, KeyRecord, KeySecretRow};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap, HashSet, hash_map::Entry};
 
@@ -161,8 +162,18 @@ fn written(place: &Exposure) -> Value {
     Value::Object(told)
 }
 
-/// Secrets of the keys met so far, so that one that stands in a thousand places is read once.
-type Keys = HashMap<credentialflow_model::KeyId, Option<(String, Vec<credentialflow_store::KeySecretRow>)>>;
+/// The keys met so far, so that one that stands in a thousand places is read once.
+type Keys = HashMap<KeyId, Option<KeyRecord>>;
+
+/// Where a key's secret is in its life, the end of the key itself included.
+fn state_of(record: &KeyRecord, secret: &KeySecretRow, now: Timestamp) -> Result<VersionState, ApiError> {
+    let expires = match &record.body {
+        Some(body) => catalogue::parse::<Key>(body)?.expires,
+        None => None,
+    };
+    let works = facts::secret_state(secret, now);
+    Ok(if works.is_live() && expires.is_some_and(|end| end <= now) { VersionState::Expired } else { works })
+}
 
 /// The key of ours that a text is, with the version of its secret. Its checksum is looked at first, so that nothing is
 /// read for what cannot be one.
@@ -175,19 +186,20 @@ async fn key_of(
     let stored = match keys.entry(token.id) {
         Entry::Occupied(known) => known.into_mut(),
         Entry::Vacant(new) => new.insert(match state.store.key(token.id).await? {
-            Some(row) => Some((row.name.to_string(), state.store.key_secrets(row.id).await?)),
+            Some(row) => state.store.key_record(row.name.as_str()).await?,
             None => None,
         }),
     };
-    let Some((name, secrets)) = stored else { return Ok(None) };
+    let Some(record) = stored else { return Ok(None) };
     for pepper in state.vault.peppers()? {
         let hash = pepper.hash(token.expose_secret());
-        let same = |s: &&credentialflow_store::KeySecretRow| {
+        let same = |s: &&KeySecretRow| {
             s.pepper_id == pepper.id && aws_lc_rs::constant_time::verify_slices_are_equal(&s.hash, &hash).is_ok()
         };
-        if let Some(secret) = secrets.iter().find(same) {
-            let subject = Subject { kind: CredentialKind::Key, name: name.clone(), version: secret.version };
-            return Ok(Some((subject, secret.state)));
+        if let Some(secret) = record.secrets.iter().find(same) {
+            let name = record.key.name.to_string();
+            let subject = Subject { kind: CredentialKind::Key, name, version: secret.version };
+            return Ok(Some((subject, state_of(record, secret, state.now())?)));
         }
     }
     Ok(None)

@@ -10,7 +10,7 @@ use credentialflow_model::{
     resource::{Credential, Engine, Key},
     schedule::next_rotation,
 };
-use credentialflow_store::{CredentialUse, CredentialVersionRow, KeyRecord, KeyUse};
+use credentialflow_store::{CredentialUse, CredentialVersionRow, KeyRecord, KeySecretRow, KeyUse};
 
 /// How keys we issue are kept.
 const KEY_ALGORITHM: &str = "hmac-sha-256";
@@ -103,6 +103,12 @@ pub(super) fn of_credential(
     Facts { since, every, generate, missing, traffic: used.cloned(), ..Facts::new(entry) }
 }
 
+/// Where a key's secret is in its life: one whose overlap is over is accepted no more, whatever is stored.
+pub(super) fn secret_state(secret: &KeySecretRow, now: Timestamp) -> VersionState {
+    let over = secret.state.is_live() && secret.retire_at.is_some_and(|end| end <= now);
+    if over { VersionState::Expired } else { secret.state }
+}
+
 /// Everything about one key but where it can be used, which only those ask who show it.
 pub(super) fn of_key(
     record: &KeyRecord,
@@ -138,9 +144,9 @@ pub(super) fn of_key(
     entry.last_used = used.map(|u| u.last_time).max(recent.and_then(|traffic| traffic.total.last));
     entry.last_source = used.map(|u| u.last_source.clone()).filter(|source| !source.is_empty());
     entry.uses = Some(used.map_or(0, |u| u.count));
-    let version = |s: &credentialflow_store::KeySecretRow| EntryVersion {
+    let version = |s: &KeySecretRow| EntryVersion {
         version: s.version,
-        state: s.state,
+        state: secret_state(s, now),
         created: s.created,
         last_used: None,
         uses: None,

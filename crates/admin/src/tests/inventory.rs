@@ -276,6 +276,13 @@ async fn a_scanner_s_report_is_compared_and_forgotten() {
     let hard_coded = found(&control, "?finding=hard_coded").await;
     let expected = ["billing-token: hard_coded", "orders-token: hard_coded", "checkout-live: hard_coded"];
     assert_eq!(hard_coded, expected.map(str::to_owned).into());
+    // A second secret beside it changes nothing; an overlap that is over does.
+    control.post("/api/v1/keys/checkout-live/rotate", json!({ "overlap": "1ms" })).await.expect(200);
+    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    assert!(!found(&control, "?finding=hard_coded").await.contains("checkout-live: hard_coded"));
+    let again = control.post("/api/v1/inventory/reports", json!({ "report": report.to_string() })).await.expect(200);
+    let key_again = again.json()["matches"].as_array().unwrap().iter().find(|m| m["kind"] == "key").unwrap().clone();
+    assert_eq!((&key_again["state"], &key_again["works"]), (&json!("expired"), &json!(false)));
     // What leaked is revoked, and the finding is gone with it.
     control.post("/api/v1/keys/checkout-live/revoke", json!({})).await.expect(200);
     control.post("/api/v1/credentials/orders-token/revoke", json!({})).await.expect(200);
