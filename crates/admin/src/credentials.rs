@@ -64,8 +64,7 @@ async fn shown(
     let spec: Credential = catalogue::parse(&row.body)?;
     let links = links::of(state, &spec).await?;
     let current = versions.iter().find(|v| v.state == VersionState::Current);
-    let next =
-        |v: &CredentialVersionRow| next_rotation(spec.rotate.as_ref()?, &spec.name, v.promoted.unwrap_or(v.created));
+    let next = |v: &CredentialVersionRow| next_rotation(&spec.rotation()?, &spec.name, v.promoted.unwrap_or(v.created));
     let view = match rotation {
         Some(rotation) => Some(rotations::view(state, rotation, uses).await),
         None => None,

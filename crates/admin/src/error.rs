@@ -236,6 +236,9 @@ impl From<VaultError> for ApiError {
             E::KeyRevoked(_) => Self::new(Code::Conflict, text).hint("issue a new key"),
             E::Transition(_) => Self::new(Code::Conflict, text),
             E::Engine(EngineError::Randomness) => Self::internal("the vault failed", &text),
+            E::Engine(EngineError::NotIssued(..) | EngineError::AuthorityMissing(_)) => {
+                Self::new(Code::Conflict, text).hint("see what its authority permits and until when it is valid")
+            }
             E::Engine(_) | E::Label(_) => Self::invalid(Problems(vec![Problem {
                 file: None,
                 at: Location::default(),

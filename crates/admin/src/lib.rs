@@ -9,6 +9,7 @@ mod audit;
 mod auth;
 mod calls;
 mod catalogue;
+mod certificates;
 mod config;
 mod credentials;
 mod error;

@@ -7,6 +7,7 @@ use crate::{
     session::Sessions,
     throttle::Throttle,
 };
+use credentialflow_certificates::Watch;
 use credentialflow_model::Timestamp;
 use credentialflow_store::Store;
 use credentialflow_telemetry::Telemetry;
@@ -36,6 +37,8 @@ pub struct AdminSettings {
     pub stores: Option<Arc<dyn ExternalStores>>,
     /// Our listeners that speak TLS, by name, with the files (PEM) their certificates are in, for the inventory.
     pub certificates: Vec<(String, PathBuf)>,
+    /// The certificates that pass through.
+    pub watch: Arc<Watch>,
     /// The clock.
     pub clock: fn() -> Timestamp,
 }
@@ -51,6 +54,7 @@ impl Default for AdminSettings {
             sealed_tables: vec![credentialflow_vault::reseal::CREDENTIAL_VERSIONS],
             stores: None,
             certificates: Vec::new(),
+            watch: Arc::default(),
             clock: || std::time::SystemTime::now().into(),
         }
     }

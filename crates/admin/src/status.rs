@@ -39,6 +39,7 @@ pub(crate) async fn status(state: &AdminState) -> Result<Status, ApiError> {
         rotations: views,
         failing_links: crate::links::failing(state).await?,
         leases: leases(state).await?,
+        certificates: crate::certificates::ending(state, 100),
         call_log: CallLogStatus {
             written: recorder.rows,
             dropped: recorder.dropped,

@@ -51,6 +51,8 @@ pub enum Command {
     Key(command::key::KeyArgs),
     /// Credentials held for upstreams
     Credential(command::credential::CredentialArgs),
+    /// Certificates: those that pass through, and those of our own authorities
+    Certificate(command::certificate::CertificateArgs),
     /// Routes: what callers see
     Route(command::resource::ResourceArgs),
     /// Applications: parties that call

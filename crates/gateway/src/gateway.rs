@@ -3,7 +3,7 @@
 use crate::{
     Gauges, Settings, Snapshot,
     net::listener,
-    ports::{GuessListener, RecordSink},
+    ports::{CertificateListener, GuessListener, RecordSink},
     worker::{self, Command, Shared},
 };
 use credentialflow_model::KeyId;
@@ -33,6 +33,8 @@ pub struct Start {
     pub throttle: Arc<FailureThrottle>,
     /// Hears of guessing.
     pub guesses: Arc<dyn GuessListener>,
+    /// Hears of certificates that upstreams present.
+    pub certificates: Arc<dyn CertificateListener>,
     /// TLS, if the listener has it.
     pub tls: Option<Arc<rustls::ServerConfig>>,
     /// Random; ids grow out of it.
@@ -76,6 +78,7 @@ impl Gateway {
             records: start.records,
             throttle: start.throttle,
             guesses: start.guesses,
+            certificates: start.certificates,
             tls: start.tls,
             started: Instant::now(),
         });

@@ -3,6 +3,7 @@
 
 use crate::pipeline::Permit;
 use credentialflow_model::{SecretValue, UsageRecord};
+use rustls_pki_types::CertificateDer;
 
 /// The place of a credential in its source.
 pub type CredentialSlot = u32;
@@ -26,6 +27,12 @@ pub trait CredentialSource: Send + Sync {
     /// The current value. Only the authorize step makes permits, so nothing is opened for a request
     /// that was not allowed.
     fn open<'a>(&'a self, permit: &Permit, slot: CredentialSlot) -> Result<&'a SecretValue, CredentialUnavailable>;
+
+    /// The certificates by which a certificate authority of this name is trusted, without its private key; empty
+    /// when there are none.
+    fn authority(&self, _name: &str) -> Vec<CertificateDer<'static>> {
+        Vec::new()
+    }
 }
 
 /// A credential cannot be opened now: sealed, expired, revoked or without a value.
@@ -36,6 +43,13 @@ pub struct CredentialUnavailable;
 pub trait RecordSink: Send + Sync {
     /// Takes a batch.
     fn take(&self, batch: Vec<UsageRecord>);
+}
+
+/// Hears of the certificates that upstreams present.
+pub trait CertificateListener: Send + Sync {
+    /// An endpoint, as `host:port`, presents this certificate (DER), which was verified. Told by each worker once an
+    /// hour and whenever it changes, at new connections only. Never blocks.
+    fn presented(&self, endpoint: &str, certificate: &[u8]);
 }
 
 /// Hears of things that are not requests: a source or key guessing too often.

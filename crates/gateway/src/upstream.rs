@@ -1,12 +1,21 @@
 //! Connections to upstreams: kept per worker and endpoint, with passive health.
 
 use crate::{
-    net::{buffer::Buffer, control::TICK, stream::Stream},
+    net::{
+        buffer::Buffer,
+        control::TICK,
+        stream::Stream,
+        tls::{self, TlsError},
+    },
+    ports::CertificateListener,
     snapshot::EndpointPlan,
 };
+use credentialflow_model::SecretValue;
+use rustls::ClientConfig;
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher},
     net::{IpAddr, SocketAddr},
     rc::Rc,
     sync::Arc,
@@ -22,6 +31,23 @@ pub(crate) struct Connection {
     pub reused: bool,
     /// Tick of the sweep at which it was kept.
     idle_since: u64,
+    /// The version of the client certificate that was shown on it; 0 for none.
+    shown: u32,
+}
+
+/// What is shown to an endpoint that asks for a certificate.
+pub(crate) struct Identity {
+    pub config: Arc<ClientConfig>,
+    /// The version of the credential.
+    pub version: u32,
+}
+
+/// A client certificate, ready to be shown.
+struct Shown {
+    version: u32,
+    /// Whom it is shown to: what it was made from.
+    trusting: Arc<ClientConfig>,
+    config: Arc<ClientConfig>,
 }
 
 /// What one worker knows of one endpoint, across snapshots.
@@ -31,6 +57,10 @@ pub(crate) struct Endpoint {
     failures: Cell<u32>,
     failed_at: Cell<Option<Instant>>,
     cooling_until: Cell<Option<Instant>>,
+    /// The client certificate in force, made ready once for each of its versions.
+    shown: RefCell<Option<Shown>>,
+    /// The certificate that the endpoint presented last, hashed, and when that was told.
+    presented: Cell<(u64, u64)>,
 }
 
 /// Why a connection could not be made.
@@ -41,6 +71,9 @@ pub(crate) enum ConnectError {
     /// The TLS handshake failed.
     Tls,
 }
+
+/// What an endpoint presents is told again after this long.
+const TELL_AGAIN: u64 = 3_600_000 / TICK.as_millis() as u64;
 
 /// Idle connections are closed after this long: before most servers close theirs.
 const IDLE: u64 = 50_000 / TICK.as_millis() as u64;
@@ -63,7 +96,8 @@ impl Endpoint {
     /// Keeps a connection whose last answer is complete.
     pub fn keep(&self, mut connection: Connection, most: usize, tick: u64) {
         let mut idle = self.idle.borrow_mut();
-        if idle.len() < most && connection.buffer.is_empty() {
+        let in_force = self.shown.borrow().as_ref().map_or(0, |shown| shown.version);
+        if idle.len() < most && connection.buffer.is_empty() && connection.shown == in_force {
             connection.reused = true;
             connection.idle_since = tick;
             idle.push(connection);
@@ -98,19 +132,65 @@ impl Endpoint {
         }
     }
 
+    /// This version of the client certificate is in force, for whom we trust there. Where one of the two is new, no
+    /// connection on which another one was shown is taken any more.
+    pub fn identity(
+        &self,
+        version: u32,
+        trusting: &Arc<ClientConfig>,
+        value: &SecretValue,
+    ) -> Result<Identity, TlsError> {
+        let mut known = self.shown.borrow_mut();
+        let same = |shown: &&Shown| shown.version == version && Arc::ptr_eq(&shown.trusting, trusting);
+        if let Some(shown) = known.as_ref().filter(same) {
+            return Ok(Identity { config: shown.config.clone(), version });
+        }
+        let config = tls::showing(trusting, value)?;
+        self.idle.borrow_mut().clear();
+        *known = Some(Shown { version, trusting: trusting.clone(), config: config.clone() });
+        Ok(Identity { config, version })
+    }
+
+    /// Tells which certificate the endpoint presents, where that is news.
+    fn tell(&self, plan: &EndpointPlan, certificate: &[u8], tick: u64, listener: &dyn CertificateListener) {
+        let mut hasher = DefaultHasher::new();
+        certificate.hash(&mut hasher);
+        let (hash, (known, told)) = (hasher.finish(), self.presented.get());
+        if hash != known || tick.saturating_sub(told) >= TELL_AGAIN {
+            self.presented.set((hash, tick));
+            listener.presented(&plan.authority, certificate);
+        }
+    }
+
     /// Makes a new connection.
-    pub async fn connect(plan: &EndpointPlan) -> Result<Connection, ConnectError> {
+    pub async fn connect(
+        &self,
+        plan: &EndpointPlan,
+        identity: Option<&Identity>,
+        tick: u64,
+        listener: &dyn CertificateListener,
+    ) -> Result<Connection, ConnectError> {
         let tcp = connect_tcp(&plan.host, plan.port).await.ok_or(ConnectError::Refused)?;
         let _ = tcp.set_nodelay(true);
         let stream = match &plan.tls {
             None => Stream::Plain(tcp),
-            Some((config, name)) => {
+            Some((trusting, name)) => {
+                let config = identity.map_or(trusting, |identity| &identity.config);
                 let connector = tokio_rustls::TlsConnector::from(config.clone());
                 let stream = connector.connect(name.clone(), tcp).await.map_err(|_| ConnectError::Tls)?;
+                if let Some(certificate) = stream.get_ref().1.peer_certificates().and_then(<[_]>::first) {
+                    self.tell(plan, certificate, tick, listener);
+                }
                 Stream::TlsClient(Box::new(stream))
             }
         };
-        Ok(Connection { stream, buffer: Buffer::default(), reused: false, idle_since: 0 })
+        Ok(Connection {
+            stream,
+            buffer: Buffer::default(),
+            reused: false,
+            idle_since: 0,
+            shown: identity.map_or(0, |i| i.version),
+        })
     }
 }
 

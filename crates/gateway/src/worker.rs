@@ -8,7 +8,7 @@ use crate::{
     budget::Budget,
     net::control::{Controls, TICK},
     pipeline::scrub::Scanners,
-    ports::{GuessListener, RecordSink},
+    ports::{CertificateListener, GuessListener, RecordSink},
     snapshot::Snapshot,
     upstream::{Endpoint, Pools},
 };
@@ -69,6 +69,8 @@ pub struct Shared {
     pub throttle: Arc<FailureThrottle>,
     /// Hears of guessing.
     pub guesses: Arc<dyn GuessListener>,
+    /// Hears of certificates that upstreams present.
+    pub certificates: Arc<dyn CertificateListener>,
     /// TLS of the listener, if configured.
     pub tls: Option<Arc<rustls::ServerConfig>>,
     /// The clock limits are counted on.

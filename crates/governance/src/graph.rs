@@ -6,7 +6,7 @@
 
 use credentialflow_model::{
     Name, ResourceSet, SecretReference,
-    resource::{Allow, Application, Authenticator, Key, Route, Target},
+    resource::{Allow, Application, Authenticator, Key, Route, Target, Upstream},
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashMap};
@@ -15,7 +15,7 @@ use std::collections::{BTreeSet, HashMap};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(default)]
 pub struct Reach {
-    /// Upstreams it is injected for; for a key those behind its routes and models.
+    /// Upstreams it is injected for, shown to or trusted at; for a key those behind its routes and models.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub upstreams: Vec<String>,
     /// Routes that lead there.
@@ -37,7 +37,7 @@ pub struct Reach {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stores: Vec<String>,
     /// Credentials it stands behind: those it changes at a target, those whose values come from a store it opens,
-    /// copies of its value, and for a key those that are injected for it.
+    /// copies of its value, certificates it signs, and for a key those that are injected for it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub credentials: Vec<String>,
 }
@@ -55,14 +55,17 @@ pub struct Graph<'s> {
     applications: HashMap<&'s str, &'s Application>,
     routes: HashMap<&'s str, &'s Route>,
     teams: BTreeSet<&'s str>,
-    /// Which credential an upstream injects.
+    /// Which credential an upstream injects, or the certificate it is shown where it injects none.
     injected: HashMap<&'s str, &'s Name>,
 }
 
 impl<'s> Graph<'s> {
     /// Over everything declared; keys in it are not needed.
     pub fn new(set: &'s ResourceSet) -> Self {
-        let injects = set.upstreams.iter().filter_map(|u| Some((u.name.as_str(), u.inject.as_ref()?.credential()?)));
+        // A record names the certificate that was shown where nothing was injected.
+        let shown = |u: &'s Upstream| u.tls.as_ref()?.client_certificate.as_ref();
+        let used = |u: &'s Upstream| u.inject.as_ref().and_then(|i| i.credential()).or_else(|| shown(u));
+        let injects = set.upstreams.iter().filter_map(|u| Some((u.name.as_str(), used(u)?)));
         Self {
             set,
             applications: set.applications.iter().map(|a| (a.name.as_str(), a)).collect(),
@@ -85,7 +88,12 @@ impl<'s> Graph<'s> {
     /// Where a credential we hold can be used.
     pub fn of_credential(&self, name: &str) -> Reach {
         let injecting = |u: &&str| self.injected.get(*u).is_some_and(|c| c.as_str() == name);
-        let declared: Vec<_> = self.set.upstreams.iter().map(|u| u.name.as_str()).filter(injecting).collect();
+        let handshakes = |u: &Upstream| {
+            let tls = u.tls.iter().flat_map(|tls| [&tls.client_certificate, &tls.ca]);
+            tls.flatten().any(|c| c.as_str() == name)
+        };
+        let leads = self.set.upstreams.iter().filter(|u| injecting(&u.name.as_str()) || handshakes(u));
+        let declared: Vec<_> = leads.map(|u| u.name.as_str()).collect();
         let routes = self.set.routes.iter().filter(|r| declared.contains(&r.upstream.as_str()));
         let routes: Vec<&Route> = routes.collect();
         let serving = |t: &&Target| self.credential_of(t).is_some_and(|c| c.as_str() == name);
@@ -122,6 +130,10 @@ impl<'s> Graph<'s> {
             } else if lives_in.is_some_and(|target| administers.contains(&target))
                 || comes_from.is_some_and(|store| opened.contains(&store))
                 || matches!(&credential.value, Some(SecretReference::Credential(of)) if of.as_str() == name)
+                || credential
+                    .certificate
+                    .as_ref()
+                    .is_some_and(|c| c.authority.as_ref().is_some_and(|of| of.as_str() == name))
             {
                 behind.insert(credential.name.as_str());
             }
@@ -224,6 +236,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::testing::world;
+    use credentialflow_model::resource::{CertificateRule, Engine, UpstreamTls};
 
     #[test]
     fn a_credential_leads_to_everything_that_uses_it() {
@@ -263,6 +276,38 @@ mod tests {
         let token = graph.of_credential("vault-token");
         assert_eq!((token.stores, token.credentials), (vec!["team-vault".to_owned()], vec!["from-store".to_owned()]));
         assert_eq!(graph.of_credential("from-store").stores, ["team-vault"]);
+    }
+
+    #[test]
+    fn certificates_lead_to_where_they_are_shown_and_authorities_to_what_they_sign() {
+        let mut set = world();
+        let made = |name: &str, engine, authority: Option<&str>| {
+            let mut credential = set.credentials[0].clone();
+            (credential.name, credential.engine, credential.value) = (name.parse().unwrap(), engine, None);
+            let authority = authority.map(|name| name.parse().unwrap());
+            credential.certificate = Some(CertificateRule { authority, ..CertificateRule::default() });
+            credential
+        };
+        let ca = made("house-ca", Engine::CertificateAuthority, None);
+        let billing = made("billing", Engine::Certificate, Some("house-ca"));
+        set.credentials.extend([ca, billing]);
+        let orders = set.upstreams.iter_mut().find(|u| u.name.as_str() == "orders").unwrap();
+        let tls = UpstreamTls {
+            ca: Some("house-ca".parse().unwrap()),
+            client_certificate: Some("billing".parse().unwrap()),
+            ..UpstreamTls::default()
+        };
+        orders.tls = Some(tls);
+        let graph = Graph::new(&set);
+        assert_eq!(graph.of_credential("billing").upstreams, ["orders"]);
+        assert_eq!(graph.of_credential("orders-token").upstreams, ["orders"]);
+        let ca = graph.of_credential("house-ca");
+        assert_eq!((ca.upstreams, ca.credentials), (vec!["orders".to_owned()], vec!["billing".to_owned()]));
+        assert!(graph.carries("orders-token", Some("orders"), None).is_ok());
+        assert!(graph.carries("billing", Some("orders"), None).is_err(), "records name what is injected");
+        let mut bare = set.clone();
+        bare.upstreams.iter_mut().find(|u| u.name.as_str() == "orders").unwrap().inject = None;
+        assert!(Graph::new(&bare).carries("billing", Some("orders"), None).is_ok());
     }
 
     #[test]

@@ -5,14 +5,15 @@
 //! transaction. Writers stand in line at one locked row, which keeps the audit chain whole and makes
 //! the order of the change feed the order of the commits. What applications do at run time goes through
 //! [`Store::submit`], which passes the same door for many callers at once. The exceptions are
-//! observations, which change nothing that anybody decides: [`Store::record_uses`], and what
-//! processes tell of themselves ([`Store::report_node`] and its neighbours).
+//! observations, which change nothing that anybody decides: [`Store::record_uses`],
+//! [`Store::record_certificates`], and what processes tell of themselves ([`Store::report_node`] and its neighbours).
 //!
 //! SQL is written once in the dialect both databases share; every branch between them is in
 //! `driver.rs`. This crate knows nothing about sealing, HTTP or the gateway, and holds no clear secret:
 //! the blobs it keeps are sealed, or keyed hashes, before they come here.
 
 pub mod audit;
+mod certificates;
 mod changes;
 mod credentials;
 mod driver;
@@ -33,6 +34,7 @@ mod store;
 mod uses;
 
 pub use audit::{AuditFilter, AuditReport, BrokenAt, Checkpoint, VerifyError};
+pub use certificates::CertificateSeen;
 pub use changes::{Change, ChangeKind, Followed};
 pub use credentials::CredentialVersionRow;
 pub use error::StoreError;

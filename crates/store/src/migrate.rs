@@ -24,6 +24,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { number: 8, name: "store links", sql: include_str!("../migrations/0008_store_links.sql") },
     Migration { number: 9, name: "rotation plan", sql: include_str!("../migrations/0009_rotation_plan.sql") },
     Migration { number: 10, name: "failing leases", sql: include_str!("../migrations/0010_failing_leases.sql") },
+    Migration { number: 11, name: "certificates seen", sql: include_str!("../migrations/0011_certificates_seen.sql") },
 ];
 
 /// What a call of [`Store::migrate`] did.

@@ -49,6 +49,9 @@ const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 /// A number read when metrics are rendered.
 pub type Reading = Box<dyn Fn() -> i64 + Send + Sync>;
 
+/// Numbers with the values of their labels, read when metrics are rendered.
+type Family = (&'static [&'static str], Box<dyn Fn() -> Vec<(Vec<String>, i64)> + Send + Sync>);
+
 /// All metrics of the process.
 pub struct Metrics {
     registry: Registry,
@@ -62,6 +65,7 @@ enum Source {
     Set(i64),
     Gauge(Reading),
     Counter(Reading),
+    Family(Family),
 }
 
 impl Metrics {
@@ -97,6 +101,18 @@ impl Metrics {
     /// Registers a counter that is read on every rendering; the name without `_total`.
     pub fn register_counter(&self, name: &str, help: &str, reading: impl Fn() -> i64 + Send + Sync + 'static) {
         self.put(name, help, Source::Counter(Box::new(reading)));
+    }
+
+    /// Registers a gauge with labels, such as `certificate_expiry_timestamp_seconds`, that is read on every rendering:
+    /// for each set of label values, in the order of `labels`, one number. The reader bounds how many there are.
+    pub fn register_family(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &'static [&'static str],
+        reading: impl Fn() -> Vec<(Vec<String>, i64)> + Send + Sync + 'static,
+    ) {
+        self.put(name, help, Source::Family((labels, Box::new(reading))));
     }
 
     fn put(&self, name: &str, help: &str, source: Source) {
@@ -277,6 +293,14 @@ impl Collector for Everything {
                 Source::Set(value) => (*value, MetricType::Gauge),
                 Source::Gauge(reading) => (reading(), MetricType::Gauge),
                 Source::Counter(reading) => (reading(), MetricType::Counter),
+                Source::Family((labels, reading)) => {
+                    let mut family = e.encode_descriptor(name, help, None, MetricType::Gauge)?;
+                    for (values, number) in reading() {
+                        let labels: Vec<(&str, String)> = labels.iter().copied().zip(values).collect();
+                        family.encode_family(&labels)?.encode_gauge(&number)?;
+                    }
+                    continue;
+                }
             };
             match kind {
                 MetricType::Counter => counter(&mut e, name, help, u64::try_from(value).unwrap_or(0))?,

@@ -6,7 +6,7 @@
 
 use crate::{
     Result, SealContext, Sealed, Vault, VaultError,
-    engine::{self, ProcessLookup, Revocation},
+    engine::{self, EngineError, ProcessLookup, Revocation},
     rotation,
 };
 use credentialflow_model::{
@@ -71,12 +71,33 @@ impl Vault {
         if credential.engine == Engine::Database {
             return Ok(rotation::start_in(self, tx, credential, received, None).await?.to_version);
         }
+        let received = self.engine_input_in(tx, credential, received).await?;
         let value = engine::engine(credential.engine).generate(credential, received)?;
         let mut row = self.sealed_row(&credential.name, next_version(&versions), &value, tx.now())?;
         change(&mut row, VersionEvent::Promote, tx.now())?;
         tx.insert_credential_version(&row).await?;
         tx.audit("credential.create", &subject(&credential.name), json!({ "version": row.version }));
         Ok(row.version)
+    }
+
+    /// What an engine works with: the value that was handed in, or for a certificate its authority's.
+    pub(crate) async fn engine_input_in(
+        &self,
+        tx: &mut WriteTx,
+        credential: &Credential,
+        received: Option<SecretValue>,
+    ) -> Result<Option<SecretValue>> {
+        if credential.engine != Engine::Certificate {
+            return Ok(received);
+        }
+        if received.is_some() {
+            return Err(EngineError::ValueUnexpected(credential.name.clone()).into());
+        }
+        let authority = credential.certificate.as_ref().and_then(|rule| rule.authority.as_ref());
+        let authority = authority.ok_or_else(|| EngineError::AuthorityMissing(credential.name.clone()))?;
+        let versions = tx.credential_versions(authority.as_str()).await?;
+        let current = versions.iter().find(|v| v.state == VersionState::Current);
+        Ok(Some(self.open_version(current.ok_or_else(|| VaultError::NoCurrentVersion(authority.clone()))?)?))
     }
 
     /// Gives a `static` credential a value: nothing happens when it has it already, a first value is

@@ -87,6 +87,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/certificates": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the certificates that pass through
+         * @description Those of our listeners, of credentials, and of upstreams that were connected to within the last 90 days.
+         */
+        get: operations["list_certificates"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/certificates/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read a credential's certificate
+         * @description With its chain as PEM and without its private key: what others need to trust an authority.
+         */
+        get: operations["get_certificate"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/config/apply": {
         parameters: {
             query?: never;
@@ -1442,6 +1482,96 @@ export interface components {
             source: string;
         };
         /**
+         * @description What sort of place a certificate was seen at.
+         * @enum {string}
+         */
+        CertificatePlace: "listener" | "credential" | "upstream";
+        /** @description What a certificate says. */
+        CertificateRule: {
+            /** @default null */
+            authority: components["schemas"]["Name"] | null;
+            /**
+             * @description Whom it names; the credential's name when absent.
+             * @default null
+             */
+            common_name: string | null;
+            /** @default null */
+            lifetime: components["schemas"]["Period"] | null;
+            /**
+             * @description `certificate` only: host names, addresses and URIs it is for. A server needs the names it is
+             *     reached by; clients are often known by a URI, as in `spiffe://example.internal/billing`.
+             * @default []
+             */
+            names: string[];
+            /**
+             * @description `certificate_authority` only: the domains and networks it may sign for, as in `example.internal`
+             *     and `10.0.0.0/8`; everything when empty.
+             * @default []
+             */
+            permitted: string[];
+            /**
+             * @description `certificate` only: what it may be used for.
+             * @default client
+             */
+            usage: components["schemas"]["CertificateUsage"];
+        };
+        /**
+         * @description How near its end a certificate is.
+         * @enum {string}
+         */
+        CertificateState: "valid" | "expiring" | "expired";
+        /**
+         * @description What a certificate may be used for.
+         * @enum {string}
+         */
+        CertificateUsage: "client" | "server" | "both";
+        /** @description A certificate where it was seen. */
+        CertificateView: {
+            /** @description Its key, as in `RSA 2048` or `ECDSA P-256`. */
+            algorithm: string;
+            /** @description Whether it may sign others. */
+            authority: boolean;
+            /** @description When this certificate was first seen there. */
+            first_seen: components["schemas"]["Timestamp"];
+            /** @description Who signed it. */
+            issuer: string;
+            /** @description When it was last seen there, to the hour. */
+            last_seen: components["schemas"]["Timestamp"];
+            /** @description The listener's or credential's name, or the upstream's `host:port`. */
+            name: string;
+            /** @description Host names, addresses and URIs it is for; at most 32. */
+            names: string[];
+            /** @description Valid until then. */
+            not_after: components["schemas"]["Timestamp"];
+            /** @description Valid from then on. */
+            not_before: components["schemas"]["Timestamp"];
+            /** @description Certificate and chain as PEM: of a credential that is asked for by name. */
+            pem?: string | null;
+            /** @description What sort of place. */
+            place: components["schemas"]["CertificatePlace"];
+            /** @description Its serial number in hexadecimal. */
+            serial: string;
+            /** @description How near its end it is. */
+            state: components["schemas"]["CertificateState"];
+            /** @description Whom it names. */
+            subject: string;
+            /**
+             * Format: int32
+             * @description The version of the credential.
+             */
+            version?: number | null;
+        };
+        /** @description The certificates that pass through. */
+        Certificates: {
+            /** @description The one that ends next comes first. */
+            items: components["schemas"]["CertificateView"][];
+            /**
+             * Format: int64
+             * @description How often a place was not kept since the start, because there were more than 10,000.
+             */
+            left_out: number;
+        };
+        /**
          * @description What happens to one resource.
          * @enum {string}
          */
@@ -1496,6 +1626,7 @@ export interface components {
         };
         /** @description A credential held for upstreams: sealed in the vault, injected for permitted requests. */
         Credential: {
+            certificate?: components["schemas"]["CertificateRule"] | null;
             database?: components["schemas"]["DatabaseRule"] | null;
             /** @description For people. */
             description?: string | null;
@@ -1676,7 +1807,7 @@ export interface components {
          * @description What makes a credential's values.
          * @enum {string}
          */
-        Engine: "static" | "generated" | "database";
+        Engine: "static" | "generated" | "database" | "certificate" | "certificate_authority";
         /** @description One line of the inventory. */
         Entry: {
             /**
@@ -2525,6 +2656,7 @@ export interface components {
         Name: string;
         /** @description A credential held for upstreams: sealed in the vault, injected for permitted requests. */
         NewCredential: {
+            certificate?: components["schemas"]["CertificateRule"] | null;
             database?: components["schemas"]["DatabaseRule"] | null;
             /** @description For people. */
             description?: string | null;
@@ -3211,7 +3343,7 @@ export interface components {
             applications: string[];
             /**
              * @description Credentials it stands behind: those it changes at a target, those whose values come from a store it opens,
-             *     copies of its value, and for a key those that are injected for it.
+             *     copies of its value, certificates it signs, and for a key those that are injected for it.
              * @default []
              */
             credentials: string[];
@@ -3241,7 +3373,7 @@ export interface components {
              */
             targets: string[];
             /**
-             * @description Upstreams it is injected for; for a key those behind its routes and models.
+             * @description Upstreams it is injected for, shown to or trusted at; for a key those behind its routes and models.
              * @default []
              */
             upstreams: string[];
@@ -3822,6 +3954,8 @@ export interface components {
         Status: {
             /** @description The writer of the call log. */
             call_log: components["schemas"]["CallLogStatus"];
+            /** @description Certificates that end soon, or have ended; the next one first, at most 100. */
+            certificates: components["schemas"]["CertificateView"][];
             /** @description The gateway. */
             dataplane: components["schemas"]["DataplaneStatus"];
             /**
@@ -4069,12 +4203,16 @@ export interface components {
         };
         /** @description TLS towards an upstream. */
         UpstreamTls: {
+            /** @default null */
+            ca: components["schemas"]["Name"] | null;
             /**
              * @description PEM file with the roots to trust instead of Mozilla's, on every node that serves traffic. Read anew at every
              *     change; while it cannot be read, what it held before is used.
              * @default null
              */
             ca_file: string | null;
+            /** @default null */
+            client_certificate: components["schemas"]["Name"] | null;
             /**
              * @description Name to ask for and to verify instead of the endpoint's host.
              * @default null
@@ -4463,6 +4601,53 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["CallRow"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    list_certificates: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The one that ends next first */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Certificates"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    get_certificate: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The credential's name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Its current version */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CertificateView"];
                 };
             };
             401: components["responses"]["Problem"];

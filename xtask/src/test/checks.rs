@@ -29,6 +29,7 @@ const CONTROL: &[&str] = &[
     "credentialflow-store",
     "credentialflow-vault",
     "credentialflow-admin",
+    "credentialflow-certificates",
     "credentialflow-identity",
     "credentialflow-kms",
     "credentialflow-secrets",
@@ -49,6 +50,10 @@ const WALLS: &[(&str, &[&[&str]])] = &[
     ("credentialflow-llm", &[CONTROL, &["credentialflow-gateway"]]),
     ("credentialflow-telemetry", &[CONTROL, &["credentialflow-gateway"]]),
     ("credentialflow-store", &[DATA, &["credentialflow-admin", "credentialflow-vault"]]),
+    (
+        "credentialflow-certificates",
+        &[DATA, MACHINERY, &["credentialflow-vault", "credentialflow-admin", "credentialflow"]],
+    ),
     ("credentialflow-vault", &[DATA, &["credentialflow-admin"]]),
     ("credentialflow-admin", &[&["credentialflow-gateway", "credentialflow"]]),
     ("credentialflow-identity", &[DATA, &["credentialflow-secrets", "credentialflow-admin", "credentialflow"]]),

@@ -34,6 +34,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
         (name = "applications", description = "Parties that call"),
         (name = "keys", description = "Keys issued to applications; shown once"),
         (name = "credentials", description = "Credentials held for upstreams; never shown"),
+        (name = "certificates", description = "Certificates that pass through, and when each one ends"),
         (name = "targets", description = "Systems in which credentials live"),
         (name = "stores", description = "External stores of secrets"),
         (name = "upstreams", description = "Where requests go"),

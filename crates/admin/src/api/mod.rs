@@ -10,6 +10,7 @@ pub(crate) mod answer;
 mod applications;
 pub(crate) mod audit;
 pub(crate) mod calls;
+pub(crate) mod certificates;
 pub(crate) mod config;
 pub(crate) mod credentials;
 pub(crate) mod dependents;
@@ -65,6 +66,7 @@ pub(crate) fn endpoints() -> OpenApiRouter<AdminState> {
         .merge(credentials::endpoints())
         .merge(rotations::endpoints())
         .merge(links::endpoints())
+        .merge(certificates::endpoints())
         .merge(targets::endpoints())
         .merge(stores::endpoints())
         .merge(upstreams::endpoints())

@@ -33,6 +33,8 @@ pub struct Status {
     pub failing_links: Vec<super::links::LinkView>,
     /// Logins handed out at run time that could not be withdrawn when they should have been.
     pub leases: LeaseStatus,
+    /// Certificates that end soon, or have ended; the next one first, at most 100.
+    pub certificates: Vec<super::certificates::CertificateView>,
     /// The writer of the call log.
     pub call_log: CallLogStatus,
 }

@@ -194,7 +194,10 @@ async fn write_values(
     changes: &[Change],
 ) -> Result<Started, ApiError> {
     let mut started = Started { rotations: Vec::new(), touched: false };
-    for credential in changed::<Credential>(set, changes, &[Action::Create]) {
+    let mut created = changed::<Credential>(set, changes, &[Action::Create]);
+    // Authorities first: they sign the others.
+    created.sort_by_key(|credential| credential.engine == Engine::Certificate);
+    for credential in created {
         if credential.engine != Engine::Static {
             state.vault.create_credential_in(tx, credential, None).await?;
             started.touched = true;

@@ -66,8 +66,8 @@ pub(super) fn of_credential(
     let name = spec.name.as_str();
     let current = versions.iter().find(|v| v.state == VersionState::Current);
     let since = current.map(|v| v.created);
-    let rule = spec.rotate.as_ref();
-    let every = rule.and_then(|rule| rule.every);
+    let rule = spec.rotation();
+    let every = rule.as_ref().and_then(|rule| rule.every);
     let mut entry = Entry::new(CredentialKind::Credential, name, Direction::Held, state_of(spec, versions, now));
     entry.description = spec.description.clone();
     entry.owner = spec.owner.as_ref().map(ToString::to_string);
@@ -75,7 +75,8 @@ pub(super) fn of_credential(
     entry.created = Some(created);
     entry.age_seconds = age(since, now);
     entry.expires = spec.expires;
-    entry.rotation_due = current.and_then(|v| next_rotation(rule?, &spec.name, v.promoted.unwrap_or(v.created)));
+    entry.rotation_due =
+        current.and_then(|v| next_rotation(rule.as_ref()?, &spec.name, v.promoted.unwrap_or(v.created)));
     entry.algorithm = current.or(versions.last()).map(|v| v.algorithm.clone());
     let used = traffic.credential(name);
     let last = used.and_then(|traffic| traffic.total.last);
@@ -100,7 +101,8 @@ pub(super) fn of_credential(
     let gone = entry.owner.iter().filter(|owner| !graph.has_team(owner)).map(|owner| format!("team {owner}"));
     let missing = gone.collect();
     let generate = spec.generate.or((spec.engine == Engine::Generated).then(Default::default));
-    Facts { since, every, generate, missing, traffic: used.cloned(), ..Facts::new(entry) }
+    let signs = spec.engine == Engine::CertificateAuthority;
+    Facts { since, every, generate, missing, signs, traffic: used.cloned(), ..Facts::new(entry) }
 }
 
 /// Where a key's secret is in its life: one whose overlap is over is accepted no more, whatever is stored.

@@ -1,6 +1,7 @@
 //! What the admin API promises, through its boundary: real SQLite, real vault, a fake data plane.
 #![allow(clippy::unwrap_used)]
 
+mod certificates;
 mod config;
 mod contract;
 mod documents;
@@ -71,6 +72,7 @@ pub(super) struct Control {
     pub dataplane: Arc<FakeDataplane>,
     pub vault: Vault,
     pub store: Store,
+    pub watch: Arc<credentialflow_certificates::Watch>,
     pub recorder: Recorder,
     pub dir: tempfile::TempDir,
 }
@@ -107,16 +109,17 @@ impl Control {
         initialized.vault.maintain().await.unwrap();
         let recorder = Recorder::start(RecorderSettings::new(dir.path().join("calls"))).unwrap();
         let dataplane = Arc::new(FakeDataplane::default());
+        let watch = Arc::<credentialflow_certificates::Watch>::default();
         let state = AdminState::new(
             store.clone(),
             initialized.vault.clone(),
             recorder.telemetry(),
             dataplane.clone(),
-            AdminSettings::default(),
+            AdminSettings { watch: watch.clone(), ..AdminSettings::default() },
         );
         let token = initialized.admin_token.expose_str().unwrap().to_owned();
         let router = crate::router(state);
-        Self { router, token, dataplane, vault: initialized.vault, store, recorder, dir }
+        Self { router, token, dataplane, vault: initialized.vault, store, watch, recorder, dir }
     }
 
     /// Sends a request as it is.

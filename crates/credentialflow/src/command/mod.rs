@@ -5,6 +5,7 @@ pub mod audit;
 mod biography;
 mod blast_radius;
 pub mod calls;
+pub mod certificate;
 pub mod check;
 pub mod credential;
 pub mod export;
@@ -96,6 +97,7 @@ async fn dispatch(command: Command, output: Output) -> anyhow::Result<Outcome> {
         Command::Export(args) => export::run(args, output).await,
         Command::Key(args) => key::run(args, output).await,
         Command::Credential(args) => credential::run(args, output).await,
+        Command::Certificate(args) => certificate::run(args, output).await,
         Command::Route(args) => resource::run(args, &resource::ROUTES, output).await,
         Command::Application(args) => resource::run(args, &resource::APPLICATIONS, output).await,
         Command::Upstream(args) => resource::run(args, &resource::UPSTREAMS, output).await,

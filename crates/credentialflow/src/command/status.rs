@@ -76,6 +76,11 @@ fn text(status: &Value) -> String {
             at(one, "/error")
         ));
     }
+    for one in list(status, "/certificates") {
+        let (place, name, ends) = (at(one, "/place"), at(one, "/name"), at(one, "/not_after"));
+        let ended = if at(one, "/state") == "expired" { "ended" } else { "ends" };
+        out.push_str(&format!("certificate {place} {name} {ended} {ends}\n"));
+    }
     for one in status.get("rotations").and_then(Value::as_array).into_iter().flatten() {
         out.push_str(&format!("rotation   {}: {}\n", at(one, "/credential"), rotation::text(one)));
     }

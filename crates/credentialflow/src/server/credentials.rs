@@ -2,12 +2,17 @@
 
 use super::delta::SealedVersion;
 use credentialflow_admin::ports::UnavailableCredential;
+use credentialflow_certificates::Bundle;
 use credentialflow_gateway::{
     Permit,
     ports::{CredentialSlot, CredentialSource, CredentialUnavailable},
 };
-use credentialflow_model::{Name, SecretValue, Timestamp, resource::Credential};
+use credentialflow_model::{
+    Name, SecretValue, Timestamp,
+    resource::{Credential, Engine},
+};
 use credentialflow_vault::{SealContext, Sealed, Vault, VaultError};
+use rustls_pki_types::CertificateDer;
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
@@ -80,6 +85,17 @@ impl Values {
         self.unopened.iter().map(told).collect()
     }
 
+    /// The public part of what is in force, if it is a certificate that opens.
+    pub fn certificate(&self, name: &Name) -> Option<(u32, Bundle)> {
+        let (version, value) = self.opened.get(name)?;
+        Some((*version, Bundle::read(value)?))
+    }
+
+    /// A value in force, for asking an upstream outside a request: whether another credential works there.
+    pub fn value(&self, name: &Name) -> Option<Arc<SecretValue>> {
+        self.opened.get(name).map(|(_, value)| value.clone())
+    }
+
     /// The version of a credential that is in force, whether it opens or not.
     pub fn version(&self, name: &str) -> Option<u32> {
         let opened = self.opened.get(name).map(|(version, _)| *version);
@@ -95,6 +111,8 @@ fn open(name: &Name, version: &SealedVersion, vault: &Vault) -> Result<SecretVal
 /// The current values of one snapshot.
 pub(super) struct Credentials {
     slots: Vec<Slot>,
+    /// What certificate authorities are trusted by.
+    authorities: HashMap<Arc<str>, CertificateDer<'static>>,
     names: HashMap<Arc<str>, CredentialSlot>,
 }
 
@@ -109,13 +127,21 @@ impl Credentials {
     /// Every declared credential, with its current value if it has one.
     pub fn new(declared: &[Credential], values: &Values) -> Self {
         let slot = |c: &Credential| {
-            let value = values.opened.get(&c.name).map(|(_, value)| value.clone());
+            // What signs certificates never goes into a request.
+            let injected = c.engine != Engine::CertificateAuthority;
+            let value = values.opened.get(&c.name).filter(|_| injected).map(|(_, value)| value.clone());
             let version = values.version(c.name.as_str()).unwrap_or(0);
             Slot { name: c.name.shared(), version, value, expires: c.expires }
         };
         let slots: Vec<Slot> = declared.iter().map(slot).collect();
         let names = slots.iter().enumerate().map(|(i, s)| (s.name.clone(), i as CredentialSlot)).collect();
-        Self { slots, names }
+        let authority = |c: &&Credential| c.engine == Engine::CertificateAuthority;
+        let trusted = |c: &Credential| {
+            let (_, bundle) = values.certificate(&c.name)?;
+            Some((c.name.shared(), bundle.leaf().clone()))
+        };
+        let authorities = declared.iter().filter(authority).filter_map(trusted).collect();
+        Self { slots, authorities, names }
     }
 }
 
@@ -130,6 +156,10 @@ impl CredentialSource for Credentials {
 
     fn describe(&self, slot: CredentialSlot) -> Option<(&Arc<str>, u32)> {
         self.slots.get(slot as usize).map(|s| (&s.name, s.version))
+    }
+
+    fn authority(&self, name: &str) -> Vec<CertificateDer<'static>> {
+        self.authorities.get(name).cloned().into_iter().collect()
     }
 
     fn open<'a>(&'a self, _: &Permit, slot: CredentialSlot) -> Result<&'a SecretValue, CredentialUnavailable> {

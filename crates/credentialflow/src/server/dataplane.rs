@@ -17,6 +17,7 @@ use super::{
 use anyhow::Context;
 use arc_swap::ArcSwapOption;
 use credentialflow_admin::ports::{ImpairedResource, PublishError, Published, UnavailableCredential};
+use credentialflow_certificates::Watch;
 use credentialflow_gateway::{
     Gateway, Snapshot,
     snapshot::{Impaired, Trust},
@@ -50,6 +51,7 @@ pub(super) struct Plane {
     copy_due: tokio::sync::Notify,
     facts: Mutex<Facts>,
     guesses_lost: Arc<AtomicU64>,
+    certificates: Arc<Watch>,
 }
 
 struct Inner {
@@ -116,6 +118,7 @@ impl Plane {
         telemetry: Telemetry,
         copy: LocalCopy,
         nodes: Arc<Nodes>,
+        certificates: Arc<Watch>,
         seed: u64,
     ) -> Self {
         Self {
@@ -143,12 +146,18 @@ impl Plane {
             copy_due: tokio::sync::Notify::new(),
             facts: Mutex::default(),
             guesses_lost: Arc::default(),
+            certificates,
         }
     }
 
     /// How many audit events about guessing could not be written.
     pub fn guesses_lost(&self) -> &Arc<AtomicU64> {
         &self.guesses_lost
+    }
+
+    /// The certificates that pass through.
+    pub fn certificates(&self) -> &Arc<Watch> {
+        &self.certificates
     }
 
     /// This process among the others on its database.
@@ -427,6 +436,7 @@ impl Plane {
     }
 
     fn note(&self, snapshot: &Snapshot, state: &State, workers: u32) {
+        state.show_certificates(&self.certificates);
         let mut facts = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
         tell_impaired(&facts.impaired, &snapshot.impaired);
         *facts = Facts {

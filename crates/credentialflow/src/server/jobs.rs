@@ -1,7 +1,8 @@
 //! What happens by itself, again and again.
 
-use super::{dataplane::Plane, nodes::Nodes};
+use super::{certificates, dataplane::Plane, nodes::Nodes};
 use crate::settings::TlsFiles;
+use credentialflow_certificates::Watch;
 use credentialflow_gateway::net::tls::Certificate;
 use credentialflow_model::{
     Actor,
@@ -80,7 +81,12 @@ async fn expire(store: &Store, vault: &Vault) -> anyhow::Result<usize> {
 }
 
 /// Reads a listener's certificate again when its files change. A broken pair is told and not used.
-pub(super) async fn reload_certificate(files: TlsFiles, certificate: Arc<Certificate>) {
+pub(super) async fn reload_certificate(
+    files: TlsFiles,
+    listener: &'static str,
+    certificate: Arc<Certificate>,
+    watch: Arc<Watch>,
+) {
     let mut seen = stamp(&files);
     loop {
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -91,6 +97,7 @@ pub(super) async fn reload_certificate(files: TlsFiles, certificate: Arc<Certifi
         match certificate.reload(&files.certificate, &files.key) {
             Ok(()) => {
                 seen = now;
+                certificates::listens(&watch, listener, &certificate);
                 tracing::info!(file = %files.certificate.display(), "the certificate was replaced");
             }
             // The two files may not have been written at the same moment; it is tried again.

@@ -163,7 +163,7 @@ impl Target for RotationPorts {
             }
             match self.plane.verify_rule(credential).await {
                 None => VerifyOutcome::NotConfigured,
-                Some((upstream, path)) => super::verify::ask(&upstream, &path, value, self.plane.sandbox()).await,
+                Some(at) => super::verify::ask(&at, value, self.plane.sandbox()).await,
             }
         })
     }

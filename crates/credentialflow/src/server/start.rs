@@ -1,6 +1,7 @@
 //! Starts the server, in the order in which its parts need one another, and ends it in the reverse.
 
 use super::{
+    certificates::{self, Sightings},
     control,
     copy::LocalCopy,
     dataplane::{Plane, Port},
@@ -13,6 +14,7 @@ use super::{
 use crate::settings::{Role, ServerSettings, TlsFiles};
 use anyhow::{Context, bail, ensure};
 use credentialflow_admin::{AdminSettings, AdminState};
+use credentialflow_certificates::Watch;
 use credentialflow_gateway::{
     Gateway,
     gateway::Start,
@@ -56,7 +58,9 @@ pub async fn run(settings: ServerSettings) -> anyhow::Result<()> {
     let store = Store::connect(&settings.database).await.context("opening the database")?;
     let (stop, stopped) = watch::channel(false);
     let api = runtime::api(&settings, &store);
-    let served = runtime::listen(&settings, &api, server_tls(settings.vault_tls.as_ref())?, stopped.clone())?;
+    let watch = Arc::new(Watch::default());
+    let served =
+        runtime::listen(&settings, &api, server_tls(settings.vault_tls.as_ref(), "vault", &watch)?, stopped.clone())?;
     let vault = tokio::select! {
         vault = open_vault(&settings, &store, &api) => vault?,
         () = signalled() => return Ok(()),
@@ -79,7 +83,8 @@ pub async fn run(settings: ServerSettings) -> anyhow::Result<()> {
     let copy = LocalCopy::open(&copy_dir(&settings), is_remote(&settings))?;
     let nodes = Arc::new(Nodes::new(store.clone(), identity(&settings), random()?));
     remember_node(&settings, nodes.id());
-    let plane = Plane::new(store.clone(), vault.clone(), telemetry.clone(), copy, nodes.clone(), seed);
+    certificates::measure(&watch, telemetry.metrics());
+    let plane = Plane::new(store.clone(), vault.clone(), telemetry.clone(), copy, nodes.clone(), watch.clone(), seed);
     let plane = Arc::new(plane);
 
     let control = if settings.role == Role::Gateway {
@@ -194,7 +199,8 @@ async fn start_when_unsealed(
             records: Arc::new(Records(recorder.sender())),
             throttle: Arc::new(FailureThrottle::new(plane.rates().clone(), ThrottleSettings::default())),
             guesses: Arc::new(Guesses::start(store.clone(), plane.guesses_lost().clone())),
-            tls: server_tls(settings.gateway_tls.as_ref())?,
+            certificates: Arc::new(Sightings::start(plane.certificates().clone())),
+            tls: server_tls(settings.gateway_tls.as_ref(), "gateway", plane.certificates())?,
             seed,
         })
         .with_context(|| format!("listening on {}", settings.gateway))?;
@@ -213,6 +219,7 @@ async fn start_when_unsealed(
         metrics.metrics().register_gauge("requests_in_flight", "Requests being served", move || b.load().1 as i64);
         count_limits(plane, metrics.metrics());
     }
+    tokio::spawn(certificates::keep(plane.certificates().clone(), store.clone(), nodes.clone()));
     tokio::spawn(jobs::housekeeping(store.clone(), vault.clone(), plane.clone(), nodes.clone()));
     let follower = plane.clone();
     tokio::spawn(async move { follower.follow().await });
@@ -361,7 +368,7 @@ async fn start_control(
 ) -> anyhow::Result<tokio::task::JoinHandle<()>> {
     let socket = listener::bind(settings.control).with_context(|| format!("listening on {}", settings.control))?;
     let listener = TcpListener::from_std(socket)?;
-    let tls = server_tls(settings.control_tls.as_ref())?;
+    let tls = server_tls(settings.control_tls.as_ref(), "control", plane.certificates())?;
     let admin = AdminState::new(
         store.clone(),
         vault.clone(),
@@ -374,6 +381,7 @@ async fn start_control(
             sealed_tables: sealing::TABLES.to_vec(),
             stores: Some(Arc::new(Stores(Links::new(store.clone(), vault.clone(), settings.store_files.clone())))),
             certificates: listeners_certificates(settings),
+            watch: plane.certificates().clone(),
             ..AdminSettings::default()
         },
     );
@@ -403,10 +411,15 @@ fn listeners_certificates(settings: &ServerSettings) -> Vec<(String, std::path::
     given.collect()
 }
 
-fn server_tls(files: Option<&TlsFiles>) -> anyhow::Result<Option<Arc<rustls::ServerConfig>>> {
+fn server_tls(
+    files: Option<&TlsFiles>,
+    listener: &'static str,
+    watch: &Arc<Watch>,
+) -> anyhow::Result<Option<Arc<rustls::ServerConfig>>> {
     let Some(files) = files else { return Ok(None) };
     let certificate = Certificate::load(&files.certificate, &files.key)?;
-    tokio::spawn(jobs::reload_certificate(files.clone(), certificate.clone()));
+    certificates::listens(watch, listener, &certificate);
+    tokio::spawn(jobs::reload_certificate(files.clone(), listener, certificate.clone(), watch.clone()));
     Ok(Some(tls::server_config(certificate)?))
 }
 

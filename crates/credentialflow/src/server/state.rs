@@ -5,16 +5,19 @@ use super::{
     delta::{Delta, KeyData},
 };
 use credentialflow_admin::ports::UnavailableCredential;
-use credentialflow_gateway::{Snapshot, snapshot};
+use credentialflow_certificates::{MOST_WATCHED, PlaceKind, Watch, Watched};
+use credentialflow_gateway::{Snapshot, net::tls, snapshot};
 use credentialflow_model::{
     KeyId, Name, ResourceSet,
     resource::{Application, Credential, Kind, Model, Resource, Route, SecretStore, System, Team, Upstream},
 };
 use credentialflow_policy::{ApiKey, KeyChange, KeyTable, Peppers, RateTable};
 use credentialflow_vault::Vault;
+use rustls::ClientConfig;
 use std::{
     collections::{HashMap, HashSet},
     hash::{DefaultHasher, Hash, Hasher},
+    path::Path,
     sync::Arc,
 };
 
@@ -31,6 +34,16 @@ pub(super) struct State {
     settings_due: bool,
     /// A place in the audit chain that is not before anything taken in, and its hash.
     pub mark: Option<(u64, [u8; 32])>,
+}
+
+/// Where and how a new version of a credential is tried.
+pub(super) struct VerifyAt {
+    /// The upstream that is asked.
+    pub upstream: Upstream,
+    /// Path and query.
+    pub path: String,
+    /// TLS as requests have it, or why there is none.
+    pub tls: Result<Arc<ClientConfig>, String>,
 }
 
 /// What taking a delta in led to.
@@ -189,11 +202,56 @@ impl State {
             || self.set.models.iter().flat_map(|m| &m.targets).any(|t| t.provider.as_str() == "sandbox")
     }
 
-    /// An upstream and the verify rule of a credential, for trying a new version.
-    pub fn verify_rule(&self, credential: &Name) -> Option<(Upstream, String)> {
+    /// Where and how a new version of a credential is tried.
+    pub fn verify_rule(&self, credential: &Name) -> Option<VerifyAt> {
         let rule = self.set.credentials.iter().find(|c| c.name == *credential)?.verify.as_ref()?;
         let upstream = self.set.upstreams.iter().find(|u| u.name == rule.upstream)?;
-        Some((upstream.clone(), rule.path.clone()))
+        let tls = self.tls_towards(upstream);
+        Some(VerifyAt { upstream: upstream.clone(), path: rule.path.clone(), tls })
+    }
+
+    /// TLS as requests to this upstream have it: the same trust, the same certificate shown.
+    fn tls_towards(&self, upstream: &Upstream) -> Result<Arc<ClientConfig>, String> {
+        let settings = upstream.tls.clone().unwrap_or_default();
+        let told = |error: tls::TlsError| error.to_string();
+        let trusting = match &settings.ca {
+            Some(authority) => {
+                let (_, bundle) =
+                    self.values.certificate(authority).ok_or("its certificate authority cannot be opened")?;
+                tls::trusting_only(&[bundle.leaf().clone()])
+            }
+            None => tls::client_config(settings.ca_file.as_deref().map(Path::new)),
+        };
+        let trusting = trusting.map_err(told)?;
+        let Some(name) = &settings.client_certificate else { return Ok(trusting) };
+        let value = self.values.value(name).ok_or("its client certificate cannot be opened")?;
+        tls::showing(&trusting, &value).map_err(told)
+    }
+
+    /// Shows the certificates that credentials hold to those who watch when they end.
+    pub fn show_certificates(&self, watch: &Watch) {
+        let shown = self.set.upstreams.iter().filter_map(|u| u.tls.as_ref()?.client_certificate.as_ref());
+        let mut names: HashSet<&Name> = shown.collect();
+        names.extend(self.set.credentials.iter().filter(|c| c.engine.is_certificate()).map(|c| &c.name));
+        let mine = |w: &Watched| w.place.kind == PlaceKind::Credential;
+        let known: HashMap<String, Option<u32>> =
+            watch.select(|w| mine(w).then(|| (w.place.name.clone(), w.version))).into_iter().collect();
+        for name in &names {
+            let version = self.values.version(name.as_str());
+            match known.get(name.as_str()) {
+                Some(shown) if *shown == version => continue,
+                // There is no room for more, and what is left out is not taken apart each time.
+                None if known.len() >= MOST_WATCHED => continue,
+                _ => {}
+            }
+            if let Some((version, bundle)) = self.values.certificate(name) {
+                let at = std::time::SystemTime::now().into();
+                let _ = watch.hold(name.as_str(), version, bundle.leaf(), bundle.pem(), at);
+            }
+        }
+        let held: HashSet<&str> =
+            names.into_iter().filter(|name| self.values.version(name.as_str()).is_some()).map(Name::as_str).collect();
+        watch.retain(|w| !mine(w) || held.contains(w.place.name.as_str()));
     }
 
     fn put(&mut self, kind: Kind, name: &Name, body: Option<&str>) -> anyhow::Result<()> {

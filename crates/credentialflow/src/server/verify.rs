@@ -3,11 +3,9 @@
 //! The declared endpoint names its host on purpose, so that may be at a private address; a redirect is an
 //! answer and not followed; the places where clouds keep their machines' own credentials are never asked.
 
+use super::state::VerifyAt;
 use credentialflow_egress::{Connector, Guard, Refused};
-use credentialflow_model::{
-    SecretValue,
-    resource::{Inject, Upstream},
-};
+use credentialflow_model::{SecretValue, resource::Inject};
 use credentialflow_vault::rotation::ports::VerifyOutcome;
 use http::{HeaderName, HeaderValue, Request, StatusCode, header};
 use http_body_util::Empty;
@@ -20,21 +18,16 @@ const LIMIT: Duration = Duration::from_secs(10);
 const CONNECT: Duration = Duration::from_secs(5);
 
 /// Asks every endpoint until one answers.
-pub(super) async fn ask(
-    upstream: &Upstream,
-    path: &str,
-    value: &SecretValue,
-    sandbox: Option<String>,
-) -> VerifyOutcome {
+pub(super) async fn ask(at: &VerifyAt, value: &SecretValue, sandbox: Option<String>) -> VerifyOutcome {
     let mut last = VerifyOutcome::Unreachable("the upstream has no endpoint".into());
-    for endpoint in &upstream.endpoints {
+    for endpoint in &at.upstream.endpoints {
         let base = match (endpoint.strip_prefix("sandbox://"), &sandbox) {
             (None, _) => endpoint.trim_end_matches('/').to_owned(),
             (Some("models"), Some(address)) => format!("http://{address}/v1"),
             (Some(_), Some(address)) => format!("http://{address}"),
             (Some(_), None) => continue,
         };
-        last = match tokio::time::timeout(LIMIT, ask_one(upstream, &base, path, value)).await {
+        last = match tokio::time::timeout(LIMIT, ask_one(at, &base, value)).await {
             Ok(outcome) => outcome,
             Err(_) => VerifyOutcome::Unreachable("the upstream did not answer in time".into()),
         };
@@ -45,12 +38,12 @@ pub(super) async fn ask(
     last
 }
 
-async fn ask_one(upstream: &Upstream, base: &str, path: &str, value: &SecretValue) -> VerifyOutcome {
-    let Some(request) = request(upstream.inject.as_ref(), &format!("{base}{path}"), value) else {
+async fn ask_one(at: &VerifyAt, base: &str, value: &SecretValue) -> VerifyOutcome {
+    let Some(request) = request(at.upstream.inject.as_ref(), &format!("{base}{}", at.path), value) else {
         return VerifyOutcome::Refused("the value cannot be put into a request as its upstream says".into());
     };
     let guard = Guard::naming(request.uri().host().unwrap_or_default());
-    let connector = match tls(upstream) {
+    let connector = match tls(at) {
         Ok(builder) => builder.https_or_http().enable_http1().wrap_connector(Connector::new(guard, CONNECT)),
         Err(problem) => return VerifyOutcome::Unreachable(problem),
     };
@@ -72,11 +65,9 @@ async fn ask_one(upstream: &Upstream, base: &str, path: &str, value: &SecretValu
 }
 
 fn tls(
-    upstream: &Upstream,
+    at: &VerifyAt,
 ) -> Result<hyper_rustls::HttpsConnectorBuilder<hyper_rustls::builderstates::WantsSchemes>, String> {
-    let settings = upstream.tls.clone().unwrap_or_default();
-    let roots = settings.ca_file.as_deref().map(std::path::Path::new);
-    let mut config = (*credentialflow_gateway::net::tls::client_config(roots).map_err(|e| e.to_string())?).clone();
+    let mut config = at.tls.as_deref().map_err(Clone::clone)?.clone();
     config.alpn_protocols.clear();
     let builder = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(config);
     Ok(builder)
@@ -124,13 +115,18 @@ mod tests {
         net::TcpListener,
     };
 
-    fn upstream(endpoint: &str) -> Upstream {
-        serde_json::from_value(serde_json::json!({ "name": "orders", "endpoints": [endpoint] })).unwrap()
+    fn at(endpoint: &str) -> VerifyAt {
+        let upstream = serde_json::json!({ "name": "orders", "endpoints": [endpoint] });
+        VerifyAt {
+            upstream: serde_json::from_value(upstream).unwrap(),
+            path: "/me".into(),
+            tls: credentialflow_gateway::net::tls::client_config(None).map_err(|e| e.to_string()),
+        }
     }
 
     async fn tried(endpoint: &str) -> VerifyOutcome {
         drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
-        ask(&upstream(endpoint), "/me", &SecretValue::from("value"), None).await
+        ask(&at(endpoint), &SecretValue::from("value"), None).await
     }
 
     #[tokio::test]

@@ -1,9 +1,11 @@
 //! TLS: our own certificate, replaceable while running, and trust in upstreams.
 
+use credentialflow_model::SecretValue;
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
+    client::Resumption,
     server::{ClientHello, ResolvesServerCert},
-    sign::CertifiedKey,
+    sign::{CertifiedKey, SingleCertAndKey},
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use std::{
@@ -26,6 +28,9 @@ pub enum TlsError {
     /// Certificate and key do not belong together, or the library refuses them.
     #[error("TLS: {0}")]
     Rustls(#[from] rustls::Error),
+    /// A credential that is to be shown as a certificate is none, or lacks its private key.
+    #[error("this is no certificate with its private key as PEM")]
+    Identity,
 }
 
 fn file_error(path: &Path, problem: impl std::fmt::Display) -> TlsError {
@@ -47,6 +52,12 @@ impl Certificate {
         let fresh = read(chain, key)?;
         *self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner) = fresh;
         Ok(())
+    }
+
+    /// The certificate in use (DER), without its chain.
+    pub fn leaf(&self) -> CertificateDer<'static> {
+        let current = self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        current.cert.first().cloned().unwrap_or_else(|| CertificateDer::from(Vec::new()))
     }
 }
 
@@ -120,12 +131,27 @@ pub fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError
 }
 
 /// Trust in these authorities and no others.
-pub(crate) fn trusting_only(authorities: &[CertificateDer<'static>]) -> Result<Arc<ClientConfig>, TlsError> {
+pub fn trusting_only(authorities: &[CertificateDer<'static>]) -> Result<Arc<ClientConfig>, TlsError> {
     let mut store = RootCertStore::empty();
     for certificate in authorities {
         store.add(certificate.clone())?;
     }
     trusting(store)
+}
+
+/// The same trust, and the certificate of this value is shown to whoever asks for one: PEM, the certificate first, then
+/// its chain, and a private key anywhere. Sessions are resumed only within what this makes, never with another certificate.
+pub fn showing(trusting: &ClientConfig, value: &SecretValue) -> Result<Arc<ClientConfig>, TlsError> {
+    let invalid = || TlsError::Identity;
+    let chain: Vec<_> =
+        CertificateDer::pem_slice_iter(value.expose()).collect::<Result<_, _>>().map_err(|_| invalid())?;
+    let key = PrivateKeyDer::from_pem_slice(value.expose()).map_err(|_| invalid())?;
+    let shown = CertifiedKey::from_der(chain, key, trusting.crypto_provider()).map_err(|_| invalid())?;
+    shown.keys_match().map_err(|_| invalid())?;
+    let mut config = trusting.clone();
+    config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(shown));
+    config.resumption = Resumption::default();
+    Ok(Arc::new(config))
 }
 
 fn trusting(store: RootCertStore) -> Result<Arc<ClientConfig>, TlsError> {

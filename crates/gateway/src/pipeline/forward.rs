@@ -16,7 +16,7 @@ use crate::{
         control::{Control, Interrupt},
         stream::Stream,
     },
-    upstream::{ConnectError, Connection, Endpoint},
+    upstream::{ConnectError, Connection, Endpoint, Identity},
     worker::{UseCount, View, Worker},
 };
 use credentialflow_model::OutcomeReason;
@@ -39,8 +39,8 @@ pub(crate) struct UpstreamResponse {
     pub upload: Option<Upload>,
     /// When the request was sent.
     pub sent: Instant,
-    /// Keeps this use of the credential counted until the answer is over.
-    pub _in_use: Option<InUse>,
+    /// Keeps these uses of credentials counted until the answer is over: the injected one, the one shown.
+    pub _in_use: (Option<InUse>, Option<InUse>),
 }
 
 /// A counted use of a credential version.
@@ -99,7 +99,8 @@ pub(super) async fn forward<C: Caller>(
     request.attempts += 1;
     request.last = Some(chosen.index);
     record.attempt(request.attempts);
-    let in_use = injected.take_in_use();
+    let (in_use, shown) = (injected.take_in_use(), injected.take_shown());
+    let (identity, shown_in_use) = shown.unzip();
     let plan = request.plan(view);
     let health = plan.health;
     let unhealthy = |ended: Ended| {
@@ -113,7 +114,7 @@ pub(super) async fn forward<C: Caller>(
     let kept = if request.fresh { None } else { chosen.endpoint.take(!request.idempotent, worker.tick()) };
     let mut connection = match kept {
         Some(connection) => connection,
-        None => connect(worker, view, control, chosen, plan.connect).await.map_err(unhealthy)?,
+        None => connect(worker, view, control, chosen, identity.as_ref(), plan.connect).await.map_err(unhealthy)?,
     };
     let sent = Instant::now();
     record.sent(sent);
@@ -141,7 +142,7 @@ pub(super) async fn forward<C: Caller>(
         scrub: std::mem::take(&mut scrub),
         upload,
         sent,
-        _in_use: in_use,
+        _in_use: (in_use, shown_in_use.flatten()),
     })
 }
 
@@ -160,10 +161,12 @@ async fn connect(
     view: &View,
     control: &Control,
     chosen: &Chosen,
+    identity: Option<&Identity>,
     limit: std::time::Duration,
 ) -> Result<Connection, Ended> {
     control.set_deadline(worker.tick_in(limit));
-    let connected = control.wait(Endpoint::connect(chosen.plan(view))).await;
+    let connecting = chosen.endpoint.connect(chosen.plan(view), identity, worker.tick(), &*worker.shared.certificates);
+    let connected = control.wait(connecting).await;
     match connected {
         Ok(Ok(connection)) => Ok(connection),
         Ok(Err(ConnectError::Refused)) => Err(failed(OutcomeReason::UpstreamConnectFailed, true)),

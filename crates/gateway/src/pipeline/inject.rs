@@ -15,6 +15,7 @@ use crate::{
     ports::CredentialSlot,
     snapshot::{InjectWay, RouteKind},
     text::{push_address, push_decimal, push_request_id},
+    upstream::Identity,
     worker::{View, Worker},
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -44,6 +45,8 @@ pub struct InjectedRequest {
     secret: std::ops::Range<usize>,
     scrub: Scrub,
     in_use: Option<InUse>,
+    /// The certificate to show, and its use counted.
+    shown: Option<(Identity, Option<InUse>)>,
 }
 
 impl Drop for InjectedRequest {
@@ -67,6 +70,11 @@ impl InjectedRequest {
         self.in_use.take()
     }
 
+    /// The certificate to show to the endpoint, and its use counted.
+    pub(super) fn take_shown(&mut self) -> Option<(Identity, Option<InUse>)> {
+        self.shown.take()
+    }
+
     /// What must not come back.
     pub(super) fn take_scrub(&mut self) -> Scrub {
         std::mem::take(&mut self.scrub)
@@ -80,6 +88,29 @@ fn current_slot(began: &View, latest: &View, slot: CredentialSlot) -> Option<Cre
     }
     let (name, _) = began.snapshot.credentials.describe(slot)?;
     latest.snapshot.credentials.slot(name)
+}
+
+/// The certificate to show to the endpoint: the version in force now. A record names one credential, so this one only
+/// where none is injected.
+fn identity(
+    began: &View,
+    latest: &View,
+    permit: &Permit,
+    slot: CredentialSlot,
+    chosen: &Chosen,
+    record: Option<&mut Recording<'_>>,
+) -> Result<(Identity, Option<InUse>), Refused> {
+    let unavailable = || Refused::new(OutcomeReason::CredentialUnavailable);
+    let slot = current_slot(began, latest, slot).ok_or_else(unavailable)?;
+    let credentials = &latest.snapshot.credentials;
+    let value = credentials.open(permit, slot).map_err(|_| unavailable())?;
+    let (_, version) = credentials.describe(slot).ok_or_else(unavailable)?;
+    let Some((trusting, _)) = &chosen.plan(began).tls else { return Err(unavailable()) };
+    let identity = chosen.endpoint.identity(version, trusting, value).map_err(|_| unavailable())?;
+    if let Some(record) = record {
+        record.credential(latest, slot);
+    }
+    Ok((identity, InUse::of(latest, slot)))
 }
 
 /// Writes the upstream's request head with the credential in it.
@@ -112,6 +143,10 @@ pub(super) fn inject(
             Some((value, InUse::of(&latest, slot), Scrub::of(&latest, slot, value)))
         }
     };
+    let shown = match upstream.client_certificate {
+        None => None,
+        Some(slot) => Some(identity(view, &latest, permit, slot, chosen, plan.is_none().then_some(&mut *record))?),
+    };
     let (secret, in_use, scrub) = match opened {
         Some((secret, in_use, scrub)) => (Some(secret), in_use, scrub),
         None => (None, None, Scrub::default()),
@@ -130,6 +165,7 @@ pub(super) fn inject(
         secret: 0..0,
         scrub,
         in_use,
+        shown,
     };
     let head = &mut out.head;
     head.extend_from_slice(inbound.method().as_bytes());

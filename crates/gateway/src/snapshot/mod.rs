@@ -109,6 +109,8 @@ pub(crate) struct UpstreamPlan {
     pub idle: Duration,
     pub health: Health,
     pub encoding: AnswerEncoding,
+    /// What is shown to endpoints that ask for a certificate.
+    pub client_certificate: Option<CredentialSlot>,
 }
 
 /// How a credential is put into a request.

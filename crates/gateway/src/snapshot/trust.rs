@@ -62,6 +62,26 @@ impl Trust {
         }
     }
 
+    /// What a certificate authority of ours, a credential, is trusted by now. Nothing earlier takes its place: one that
+    /// was withdrawn is no longer trusted. `key` is its own among the names of files.
+    pub(super) fn of_credential(&self, key: &str, authorities: Vec<CertificateDer<'static>>) -> Found {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if authorities.is_empty() {
+            all.remove(key);
+            return Found::Nothing("its certificate authority has no certificate that opens".to_owned());
+        }
+        if let Some(kept) = all.get(key).filter(|kept| kept.authorities == authorities) {
+            return Found::Current(kept.config.clone());
+        }
+        match tls::trusting_only(&authorities) {
+            Ok(config) => {
+                all.insert(key.to_owned(), Kept { authorities, config: config.clone() });
+                Found::Current(config)
+            }
+            Err(error) => Found::Nothing(error.to_string()),
+        }
+    }
+
     /// Forgets files that nothing names any more.
     pub(super) fn keep_only(&self, named: impl Fn(&str) -> bool) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|file, _| named(file));

@@ -13,7 +13,11 @@ use credentialflow_model::{
 };
 use hashbrown::HashMap;
 use rustls::ClientConfig;
-use std::sync::Arc;
+use rustls_pki_types::CertificateDer;
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+};
 
 /// The slot of a credential that is not there: no source opens it, so its requests are refused and never sent without.
 pub(super) const NO_CREDENTIAL: CredentialSlot = CredentialSlot::MAX;
@@ -56,15 +60,32 @@ impl<'a> Upstreams<'a> {
             self.impaired(Kind::Upstreams, &upstream.name, "its credential does not exist", false);
         }
         let tls = upstream.tls.clone().unwrap_or_default();
+        let client_certificate = tls
+            .client_certificate
+            .as_ref()
+            .map(|name| self.sources.credentials.slot(name.as_str()).unwrap_or(NO_CREDENTIAL));
+        if client_certificate == Some(NO_CREDENTIAL) {
+            self.impaired(Kind::Upstreams, &upstream.name, "its client certificate does not exist", false);
+        }
+        let authorities = tls.ca.as_ref().map(|name| self.sources.credentials.authority(name.as_str()));
+        // Connections are kept only among those who trust and show the same.
+        let mut trusted = DefaultHasher::new();
+        authorities.hash(&mut trusted);
         let salt = format!(
-            "{}|{}",
+            "{}|{}|{}|{:x}",
             tls.ca_file.as_deref().unwrap_or_default(),
-            tls.server_name.as_deref().unwrap_or_default()
+            tls.server_name.as_deref().unwrap_or_default(),
+            tls.client_certificate.as_ref().map_or("", |name| name.as_str()),
+            trusted.finish(),
         );
         let start = self.endpoints.len() as u32;
         // Not looked at where nothing is encrypted.
         let secure = upstream.endpoints.iter().any(|url| url.starts_with("https://"));
-        let trust = if secure { self.trust(tls.ca_file.as_deref()) } else { Found::Nothing(String::new()) };
+        let trust = match (&tls.ca, authorities) {
+            _ if !secure => Found::Nothing(String::new()),
+            (Some(name), Some(authorities)) => self.authority(name, authorities),
+            _ => self.trust(tls.ca_file.as_deref()),
+        };
         for url in &upstream.endpoints {
             match self.endpoint(url, &trust, tls.server_name.as_deref(), &salt) {
                 Ok(plan) => self.endpoints.push(plan),
@@ -92,6 +113,7 @@ impl<'a> Upstreams<'a> {
             idle: idle.as_duration(),
             health: upstream.health,
             encoding: upstream.encoding,
+            client_certificate,
         });
         self.by_name.insert(upstream.name.to_string(), index);
         if upstream.provider.is_some() {
@@ -113,6 +135,7 @@ impl<'a> Upstreams<'a> {
             idle: idle.as_duration(),
             health: Health::default(),
             encoding: Default::default(),
+            client_certificate: None,
         });
         self.plans.len() as u32 - 1
     }
@@ -120,6 +143,14 @@ impl<'a> Upstreams<'a> {
     fn trust(&mut self, ca_file: Option<&str>) -> Found {
         let Some(file) = ca_file else { return Trust::public() };
         self.roots.entry(file.to_owned()).or_insert_with(|| self.sources.trust.of(file)).clone()
+    }
+
+    /// Trust in a certificate authority of ours.
+    fn authority(&mut self, name: &Name, authorities: Vec<CertificateDer<'static>>) -> Found {
+        // No file has such a name.
+        let key = format!("credential\0{name}");
+        let trust = &self.sources.trust;
+        self.roots.entry(key.clone()).or_insert_with(|| trust.of_credential(&key, authorities)).clone()
     }
 
     /// Whether a file of authorities is named by any upstream so far.

@@ -3,7 +3,7 @@
 use credentialflow_gateway::{
     Gateway, Permit, Settings, Snapshot,
     gateway::Start,
-    ports::{CredentialSlot, CredentialSource, CredentialUnavailable, GuessListener, RecordSink},
+    ports::{CertificateListener, CredentialSlot, CredentialSource, CredentialUnavailable, GuessListener, RecordSink},
     snapshot::Sources,
 };
 use credentialflow_model::{KeyId, KeyToken, OutcomeReason, ResourceSet, SecretValue, UsageRecord, resource::Key};
@@ -14,6 +14,7 @@ pub use credentialflow_testkit::{
     upstream::{FakeUpstream, connect},
     wire::{Io, Message, Wire, find},
 };
+use rustls_pki_types::{CertificateDer, pem::PemObject};
 use std::{
     collections::VecDeque,
     future::Future,
@@ -71,6 +72,10 @@ impl CredentialSource for Credentials {
     fn describe(&self, slot: CredentialSlot) -> Option<(&Arc<str>, u32)> {
         self.0.get(slot as usize).map(|c| (&c.0, c.1))
     }
+    fn authority(&self, name: &str) -> Vec<CertificateDer<'static>> {
+        let value = self.0.iter().find(|c| *c.0 == *name).and_then(|c| c.2.as_ref());
+        value.map_or(vec![], |v| CertificateDer::pem_slice_iter(v.expose()).map(Result::unwrap).collect())
+    }
     fn open<'a>(&'a self, _: &Permit, slot: CredentialSlot) -> Result<&'a SecretValue, CredentialUnavailable> {
         self.0.get(slot as usize).and_then(|c| c.2.as_ref()).ok_or(CredentialUnavailable)
     }
@@ -82,6 +87,16 @@ pub struct Guesses(pub AtomicUsize);
 impl GuessListener for Guesses {
     fn guessing(&self, _: IpAddr, _: Option<KeyId>) {
         self.0.fetch_add(1, Relaxed);
+    }
+}
+
+/// Endpoints and the certificates they present, as told.
+#[derive(Default)]
+pub struct Presented(pub Mutex<Vec<(String, Vec<u8>)>>);
+
+impl CertificateListener for Presented {
+    fn presented(&self, endpoint: &str, certificate: &[u8]) {
+        self.0.lock().unwrap().push((endpoint.to_owned(), certificate.to_vec()));
     }
 }
 
@@ -144,6 +159,7 @@ pub struct World {
     pub gateway: Gateway,
     pub records: Arc<Records>,
     pub guesses: Arc<Guesses>,
+    pub presented: Arc<Presented>,
     rates: Arc<RateTable>,
     epoch: AtomicUsize,
 }
@@ -158,6 +174,7 @@ impl World {
         let rates = Arc::new(RateTable::new(4096, 7));
         let records = Arc::new(Records::default());
         let guesses = Arc::new(Guesses::default());
+        let presented = Arc::new(Presented::default());
         let snapshot = compile(1, &setup.yaml, &setup.credentials, &[], &rates);
         let gateway = Gateway::start(Start {
             address: ([127, 0, 0, 1], 0).into(),
@@ -167,11 +184,12 @@ impl World {
             records: records.clone(),
             throttle: Arc::new(FailureThrottle::new(rates.clone(), setup.throttle)),
             guesses: guesses.clone(),
+            certificates: presented.clone(),
             tls: setup.tls,
             seed: 42,
         })
         .unwrap();
-        Self { gateway, records, guesses, rates, epoch: AtomicUsize::new(1) }
+        Self { gateway, records, guesses, presented, rates, epoch: AtomicUsize::new(1) }
     }
 
     /// Puts another configuration into force, without the keys named.

@@ -6,6 +6,7 @@
 mod authentication;
 mod bodies;
 mod callers;
+mod certificates;
 mod change;
 mod harness;
 mod http2;

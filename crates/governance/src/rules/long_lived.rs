@@ -18,6 +18,9 @@ pub(super) fn check(facts: &Facts, around: &Surroundings) -> Option<Finding> {
         let hint = "have one made that is valid for 90 days or less, and renew it by itself";
         return too_long.then(|| facts.finding(Rule::LongLived, Severity::Low, detail, hint));
     }
+    if facts.signs {
+        return None;
+    }
     let since = facts.since?;
     let age = around.since(since);
     let (severity, detail) = match facts.every {

@@ -174,6 +174,8 @@ pub struct Facts {
     pub exposures: Vec<Exposure>,
     /// A certificate's content.
     pub certificate: Option<Certificate>,
+    /// Whether it signs certificates: that is a use of which no request tells, and its own certificate bounds its life.
+    pub signs: bool,
 }
 
 impl Facts {
@@ -191,6 +193,7 @@ impl Facts {
             traffic: None,
             exposures: Vec::new(),
             certificate: None,
+            signs: false,
         }
     }
 

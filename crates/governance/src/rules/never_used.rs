@@ -6,7 +6,7 @@ use crate::CredentialKind;
 pub(super) fn check(facts: &Facts, around: &Surroundings) -> Option<Finding> {
     let used =
         facts.entry.last_used.is_some() || facts.entry.uses.is_some_and(|uses| uses > 0) || facts.traffic.is_some();
-    if !facts.is_counted() || used || !facts.is_settled(around) {
+    if !facts.is_counted() || used || facts.signs || !facts.is_settled(around) {
         return None;
     }
     // What works at a target or lies in a store is used there by others, and what opens one is used by us.
@@ -35,6 +35,14 @@ mod tests {
         check(6, 0, false);
         check(7, 0, true);
         check(7, 1, false);
+    }
+
+    #[test]
+    fn what_signs_is_used_without_requests() {
+        let mut facts = key();
+        (facts.entry.last_used, facts.entry.uses, facts.entry.created) = (None, Some(0), Some(days_ago(30)));
+        facts.signs = true;
+        assert_eq!(super::check(&facts, &surroundings()), None);
     }
 
     #[test]

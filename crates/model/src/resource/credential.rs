@@ -28,6 +28,9 @@ pub struct Credential {
     /// `database` only: which login of which target it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<DatabaseRule>,
+    /// `certificate` and `certificate_authority` only: what the certificate says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<CertificateRule>,
     /// Not injected from this moment on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<Timestamp>,
@@ -50,6 +53,11 @@ impl Credential {
             _ => None,
         }
     }
+
+    /// How it is rotated, by itself or by hand: as declared, or as its engine makes it necessary.
+    pub fn rotation(&self) -> Option<RotateRule> {
+        RotateRule::of(self.engine, self.certificate.as_ref(), self.rotate.as_ref())
+    }
 }
 
 /// What makes a credential's values.
@@ -63,6 +71,76 @@ pub enum Engine {
     /// The password of a login at a target, changed there by each rotation. Its value is a JSON
     /// object with `username` and `password`.
     Database,
+    /// A certificate and its private key, signed by an authority that is a credential as well. Its value
+    /// is PEM: the certificate, the authority's, the private key. A new one is made by itself when two
+    /// thirds of its lifetime are over, unless `rotate` says otherwise.
+    Certificate,
+    /// A certificate and its private key that sign other certificates. Never injected.
+    CertificateAuthority,
+}
+
+impl Engine {
+    /// Whether its values are certificates.
+    pub const fn is_certificate(self) -> bool {
+        matches!(self, Self::Certificate | Self::CertificateAuthority)
+    }
+}
+
+/// What a certificate says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CertificateRule {
+    /// `certificate` only: the authority that signs it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authority: Option<Name>,
+    /// Whom it names; the credential's name when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub common_name: Option<String>,
+    /// `certificate` only: host names, addresses and URIs it is for. A server needs the names it is
+    /// reached by; clients are often known by a URI, as in `spiffe://example.internal/billing`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
+    /// `certificate` only: what it may be used for.
+    #[serde(skip_serializing_if = "CertificateUsage::is_client")]
+    pub usage: CertificateUsage,
+    /// How long it is valid: 24 hours unless set, of an authority ten years.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lifetime: Option<Period>,
+    /// `certificate_authority` only: the domains and networks it may sign for, as in `example.internal`
+    /// and `10.0.0.0/8`; everything when empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub permitted: Vec<String>,
+}
+
+impl CertificateRule {
+    /// How long a certificate is valid.
+    pub fn leaf_lifetime(&self) -> Period {
+        self.lifetime.unwrap_or(Period::from_secs(86_400))
+    }
+
+    /// How long an authority is valid.
+    pub fn root_lifetime(&self) -> Period {
+        self.lifetime.unwrap_or(Period::from_secs(3650 * 86_400))
+    }
+}
+
+/// What a certificate may be used for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CertificateUsage {
+    /// To prove who calls.
+    #[default]
+    Client,
+    /// To prove who answers.
+    Server,
+    /// Both.
+    Both,
+}
+
+impl CertificateUsage {
+    fn is_client(&self) -> bool {
+        *self == Self::Client
+    }
 }
 
 /// Which login of which target a credential is.
@@ -178,6 +256,19 @@ pub struct RotateRule {
     /// The longest a drain may take before the old version is retired all the same; 24 hours unless set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<Period>,
+}
+
+impl RotateRule {
+    /// The rule of a credential of which these are known. A certificate that says nothing else is renewed when two
+    /// thirds of its lifetime are over.
+    pub fn of(engine: Engine, certificate: Option<&CertificateRule>, declared: Option<&Self>) -> Option<Self> {
+        if engine != Engine::Certificate || declared.is_some_and(|rule| rule.every.is_some()) {
+            return declared.cloned();
+        }
+        let lifetime = certificate.map_or(CertificateRule::default().leaf_lifetime(), CertificateRule::leaf_lifetime);
+        let every = Some(Period::from_millis(lifetime.as_millis() / 3 * 2));
+        Some(Self { every, ..declared.cloned().unwrap_or_default() })
+    }
 }
 
 /// A time of the day, on some days of the week, at which rotations may begin.

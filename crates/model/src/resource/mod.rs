@@ -15,8 +15,8 @@ mod upstream;
 
 pub use application::{Allow, Application};
 pub use credential::{
-    Alphabet, Credential, DatabaseRule, Engine, GenerateRule, Overlap, RotateRule, RotateWindow, TimeOfDay, VerifyRule,
-    Weekday,
+    Alphabet, CertificateRule, CertificateUsage, Credential, DatabaseRule, Engine, GenerateRule, Overlap, RotateRule,
+    RotateWindow, TimeOfDay, VerifyRule, Weekday,
 };
 pub use key::Key;
 pub(crate) use key::is_metadata_name;

@@ -141,6 +141,14 @@ pub struct UpstreamTls {
     /// change; while it cannot be read, what it held before is used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<String>,
+    /// The certificate authority to trust instead of Mozilla's roots: a credential of the engine
+    /// `certificate_authority`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<Name>,
+    /// The certificate to show to endpoints that ask for one: a credential of the engine `certificate`,
+    /// or a static one with certificate and private key as PEM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_certificate: Option<Name>,
     /// Name to ask for and to verify instead of the endpoint's host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server_name: Option<String>,

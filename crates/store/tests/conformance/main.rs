@@ -5,6 +5,7 @@
 
 mod audit;
 mod away;
+mod certificates;
 mod crash;
 mod life;
 mod links;

@@ -29,8 +29,16 @@ fn every_metric_is_rendered() {
     metrics.set_gauge("keys", "Keys that may be used", 12);
     metrics.register_gauge("requests_in_flight", "Requests being served", || 3);
     metrics.register_counter("connections_accepted", "Connections accepted", || 9);
+    metrics.register_family("certificate_expiry_timestamp_seconds", "When it ends", &["kind", "place"], || {
+        vec![
+            (vec!["listener".to_owned(), "gateway".to_owned()], 1_800_000_000),
+            (vec!["upstream".to_owned(), "a\"b:443".to_owned()], -5),
+        ]
+    });
     let text = metrics.render();
     for line in [
+        "credentialflow_certificate_expiry_timestamp_seconds{kind=\"listener\",place=\"gateway\"} 1800000000",
+        "credentialflow_certificate_expiry_timestamp_seconds{kind=\"upstream\",place=\"a\\\"b:443\"} -5",
         "credentialflow_requests_total{route=\"orders\",outcome=\"served\",status_class=\"2xx\"} 5",
         "credentialflow_requests_total{route=\"\",outcome=\"no_route\",status_class=\"4xx\"} 1",
         "credentialflow_request_duration_seconds_count{route=\"orders\"} 5",

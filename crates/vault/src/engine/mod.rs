@@ -3,14 +3,17 @@
 //! An engine sees neither the store nor another engine. Each one says how a value is revoked:
 //! `revoke` has no default implementation, so that nobody can forget it.
 
+mod certificate;
 mod database;
 mod generated;
 mod static_value;
 
+pub use certificate::{Authority, Certificate};
 pub use database::{Database, DatabaseLogin};
 pub use generated::Generated;
 pub use static_value::{Lookup, MAX_FILE_BYTES, ProcessLookup, Static, resolve};
 
+use credentialflow_certificates::issue::NotIssued;
 use credentialflow_model::{
     Name, SecretValue,
     resource::{Credential, Engine as Kind},
@@ -25,7 +28,7 @@ pub trait Engine: Send + Sync {
     /// Which credentials it is for.
     fn kind(&self) -> Kind;
 
-    /// Makes a new value. `received` is a value handed in or resolved by the caller.
+    /// Makes a new value. `received` is a value handed in or resolved by the caller; for a certificate its authority's.
     fn generate(&self, credential: &Credential, received: Option<SecretValue>) -> Result<SecretValue, EngineError>;
 
     /// Makes the value that replaces `current`, the value in use. Most engines do not look at that.
@@ -68,6 +71,12 @@ pub enum EngineError {
     /// A `database` credential that does not say which login it is.
     #[error("credential {0} does not say which login of which target it is")]
     RuleMissing(Name),
+    /// A certificate whose authority is not known.
+    #[error("certificate {0} does not say which authority signs it")]
+    AuthorityMissing(Name),
+    /// A certificate could not be made.
+    #[error("certificate {0}: {1}")]
+    NotIssued(Name, NotIssued),
     /// An empty value can never be proof of anything.
     #[error("the value is empty")]
     Empty,
@@ -96,7 +105,7 @@ pub enum EngineError {
 }
 
 /// Every engine, readable top to bottom.
-pub const ENGINES: &[&dyn Engine] = &[&Static, &Generated, &Database];
+pub const ENGINES: &[&dyn Engine] = &[&Static, &Generated, &Database, &Certificate, &Authority];
 
 /// The engine of a kind.
 pub fn engine(kind: Kind) -> &'static dyn Engine {
@@ -104,6 +113,8 @@ pub fn engine(kind: Kind) -> &'static dyn Engine {
         Kind::Static => &Static,
         Kind::Generated => &Generated,
         Kind::Database => &Database,
+        Kind::Certificate => &Certificate,
+        Kind::CertificateAuthority => &Authority,
     }
 }
 
@@ -118,6 +129,7 @@ pub(crate) fn credential(engine: Kind) -> Credential {
         value: None,
         generate: None,
         database: None,
+        certificate: None,
         expires: None,
         rotate: None,
         sync: Vec::new(),
@@ -134,6 +146,6 @@ mod tests {
         for listed in ENGINES {
             assert_eq!(engine(listed.kind()).kind(), listed.kind());
         }
-        assert_eq!(ENGINES.len(), 3);
+        assert_eq!(ENGINES.len(), 5);
     }
 }

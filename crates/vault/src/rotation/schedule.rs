@@ -10,7 +10,7 @@ use crate::{Result, VaultError};
 use credentialflow_model::{
     Actor, Name, Period, Timestamp,
     lifecycle::RotationStep,
-    resource::{Credential, Kind, RotateRule},
+    resource::{CertificateRule, Credential, Engine, Kind, RotateRule},
     schedule::next_rotation,
 };
 use credentialflow_store::Unplanned;
@@ -87,12 +87,15 @@ fn next(found: &Unplanned) -> Option<Timestamp> {
     /// As much of a declaration as the plan depends on.
     #[derive(Deserialize)]
     struct Declared {
+        engine: Engine,
+        certificate: Option<CertificateRule>,
         rotate: Option<RotateRule>,
     }
     if found.unfinished {
         return None;
     }
-    let rule = serde_json::from_str::<Declared>(found.body.as_deref()?).ok()?.rotate?;
+    let declared: Declared = serde_json::from_str(found.body.as_deref()?).ok()?;
+    let rule = RotateRule::of(declared.engine, declared.certificate.as_ref(), declared.rotate.as_ref())?;
     let due = next_rotation(&rule, &found.credential, found.since?)?;
     Some(found.again.map_or(due, |again| due.max(again)))
 }

@@ -144,6 +144,7 @@ pub(super) async fn make_in(
         Some(current) if credential.engine == Engine::Database => Some(vault.open_version(current)?),
         _ => None,
     };
+    let new_value = vault.engine_input_in(tx, credential, new_value).await?;
     let value = engine::engine(credential.engine).generate_after(credential, new_value, value_in_use.as_ref())?;
     let to_version = next_version(&versions);
     tx.insert_credential_version(&vault.sealed_row(name, to_version, &value, tx.now())?).await?;

@@ -1,10 +1,10 @@
 //! What others ask of what is in force: rotations, the metrics, and the admin API. Nothing here changes anything;
 //! [`Port`] hands the one change, publishing, on.
 
-use super::{Plane, told};
+use super::{super::state::VerifyAt, Plane, told};
 use credentialflow_admin::ports::{BoxFuture, Dataplane, DataplaneStatus, PublishError, Published};
 use credentialflow_gateway::net::tls::authorities;
-use credentialflow_model::{Name, resource::Upstream};
+use credentialflow_model::Name;
 use std::{
     path::Path,
     sync::{Arc, PoisonError, atomic::Ordering::Relaxed},
@@ -12,7 +12,7 @@ use std::{
 
 impl Plane {
     /// Where a credential's new version is tried.
-    pub async fn verify_rule(&self, credential: &Name) -> Option<(Upstream, String)> {
+    pub async fn verify_rule(&self, credential: &Name) -> Option<VerifyAt> {
         self.inner.lock().await.state.as_ref()?.verify_rule(credential)
     }
 

@@ -74,7 +74,7 @@ impl Checker<'_> {
             self.problem(id, &format!("{path}.provider"), "unknown_name", detail, &hint);
         }
         if let Some(credential) = &target.credential {
-            self.refers(id, &format!("{path}.credential"), Kind::Credentials, credential);
+            self.injects(id, &format!("{path}.credential"), credential);
         }
         if target.model.is_empty() || target.model.len() > 256 || target.model.chars().any(char::is_control) {
             let detail = "the provider's name of the model has 1 to 256 characters";

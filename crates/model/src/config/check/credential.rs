@@ -24,7 +24,7 @@ impl Checker<'_> {
                     self.problem(id, "generate", "not_here", "`generate` is for generated credentials", hint);
                 }
             }
-            Engine::Generated | Engine::Database => {
+            Engine::Generated | Engine::Database | Engine::Certificate | Engine::CertificateAuthority => {
                 if credential.value.is_some() {
                     let hint = "write engine: static, or remove it";
                     self.problem(id, "value", "not_here", "`value` is for static credentials", hint);
@@ -33,12 +33,17 @@ impl Checker<'_> {
                     let detail = "a database credential's password is 32 letters and digits";
                     self.problem(id, "generate", "not_here", detail, "remove it");
                 }
+                if credential.engine.is_certificate() && credential.generate.is_some() {
+                    let detail = "a certificate's key is always ECDSA on P-256";
+                    self.problem(id, "generate", "not_here", detail, "remove it");
+                }
             }
         }
         self.database(id, credential);
+        self.certificate(id, credential);
         self.places(id, credential);
         if let Some(SecretReference::Credential(name)) = &credential.value {
-            self.refers(id, "value", Kind::Credentials, name);
+            self.injects(id, "value", name);
         }
         if let Some(rule) = &credential.generate {
             self.generate(id, rule);

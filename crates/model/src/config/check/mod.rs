@@ -2,6 +2,7 @@
 //! bounds. Every problem of the whole set at once, each at its place.
 
 mod access;
+mod certificate;
 mod credential;
 mod route;
 mod store;
@@ -16,7 +17,7 @@ use super::{
 };
 use crate::{
     Name, Problems, ResourceSet,
-    resource::{Kind, Limit, Resource},
+    resource::{Engine, Kind, Limit, Resource},
 };
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -35,6 +36,7 @@ pub fn check(set: &ResourceSet, source: &SourceMap, context: &Context<'_>) -> Pr
         context,
         names: HashSet::new(),
         upstream_providers: HashSet::new(),
+        engines: HashMap::new(),
         report: Report::default(),
     };
     let mut seen = HashMap::new();
@@ -48,6 +50,7 @@ pub fn check(set: &ResourceSet, source: &SourceMap, context: &Context<'_>) -> Pr
         checker.unique(&set.upstreams, partial, &mut seen);
         checker.unique(&set.routes, partial, &mut seen);
         checker.unique(&set.models, partial, &mut seen);
+        checker.engines.extend(set.credentials.iter().map(|c| (c.name.as_str(), c.engine)));
         let providing = set.upstreams.iter().filter(|u| u.provider.is_some());
         checker.upstream_providers.extend(providing.map(|u| u.name.as_str()));
     }
@@ -94,6 +97,8 @@ struct Checker<'a> {
     context: &'a Context<'a>,
     names: HashSet<(Kind, &'a str)>,
     upstream_providers: HashSet<&'a str>,
+    /// What makes each credential's values.
+    engines: HashMap<&'a str, Engine>,
     report: Report,
 }
 

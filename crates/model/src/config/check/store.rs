@@ -41,7 +41,7 @@ impl Checker<'_> {
             }
         }
         if let Some(credential) = &store.credential {
-            self.refers(id, "credential", Kind::Credentials, credential);
+            self.injects(id, "credential", credential);
         }
         if store.kind == StoreKind::Azure
             && let Some(login) = &store.login

@@ -44,7 +44,7 @@ impl Checker<'_> {
             None => {}
         }
         self.login(id, "username", &target.username);
-        self.refers(id, "credential", Kind::Credentials, &target.credential);
+        self.injects(id, "credential", &target.credential);
     }
 
     /// What the engine `database` needs, and what only it may have.
@@ -54,12 +54,12 @@ impl Checker<'_> {
                 let hint = "as in database: { target: orders-pg, username: app }";
                 return self.problem(id, "database", "missing", "engine database needs `database`", hint);
             }
-            (Some(_), Engine::Static | Engine::Generated) => {
+            (Some(_), _) if credential.engine != Engine::Database => {
                 let hint = "write engine: database, or remove it";
                 return self.problem(id, "database", "not_here", "`database` is for database credentials", hint);
             }
             (None, _) => return,
-            (Some(rule), Engine::Database) => rule,
+            (Some(rule), _) => rule,
         };
         self.refers(id, "database.target", Kind::Targets, &rule.target);
         self.login(id, "database.username", &rule.username);

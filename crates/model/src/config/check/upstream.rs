@@ -4,7 +4,7 @@ use super::Checker;
 use crate::{
     config::{report::known_words, source::ItemId},
     http,
-    resource::{Kind, Upstream},
+    resource::Upstream,
 };
 
 const HOUR: u64 = 3_600_000;
@@ -39,6 +39,7 @@ impl Checker<'_> {
             let hint = "1 leaves an endpoint alone after its first failure";
             self.problem(id, "health.failures", "out_of_bounds", "this is at least 1", hint);
         }
+        self.upstream_certificates(id, upstream);
         if let Some(name) = upstream.tls.as_ref().and_then(|tls| tls.server_name.as_ref())
             && !http::is_server_name(name)
         {
@@ -56,10 +57,10 @@ impl Checker<'_> {
             self.problem(id, "inject", "not_one", detail, "keep one of bearer, header, query, basic");
         }
         if let Some(credential) = &inject.bearer {
-            self.refers(id, "inject.bearer", Kind::Credentials, credential);
+            self.injects(id, "inject.bearer", credential);
         }
         if let Some(header) = &inject.header {
-            self.refers(id, "inject.header.credential", Kind::Credentials, &header.credential);
+            self.injects(id, "inject.header.credential", &header.credential);
             self.header_name(id, "inject.header.name", &header.name);
             // The value follows the prefix, so a space at its end stands inside.
             if !header.prefix.is_empty() && !http::is_header_value(&format!("{}x", header.prefix)) {
@@ -68,11 +69,11 @@ impl Checker<'_> {
             }
         }
         if let Some(query) = &inject.query {
-            self.refers(id, "inject.query.credential", Kind::Credentials, &query.credential);
+            self.injects(id, "inject.query.credential", &query.credential);
             self.query_name(id, "inject.query.name", &query.name);
         }
         if let Some(basic) = &inject.basic {
-            self.refers(id, "inject.basic.credential", Kind::Credentials, &basic.credential);
+            self.injects(id, "inject.basic.credential", &basic.credential);
             let name = &basic.username;
             if name.contains(':') || name.chars().any(char::is_control) || name.len() > 256 {
                 let detail = "a user name has no colon, no control characters and at most 256 bytes";

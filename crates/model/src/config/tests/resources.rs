@@ -364,3 +364,48 @@ targets:
         ],
     );
 }
+
+#[test]
+fn certificates_and_where_they_are_shown() {
+    let set = clean(
+        "credentials:
+  - { name: house-ca, engine: certificate_authority, certificate: { permitted: [example.internal, 10.0.0.0/8] } }
+  - { name: billing, engine: certificate, certificate: { authority: house-ca, names: ['spiffe://example.internal/billing', '*.example.internal', '::1'], lifetime: 90m } }
+upstreams:
+  - { name: ledger, endpoints: ['https://ledger.example.internal'], tls: { ca: house-ca, client_certificate: billing } }
+",
+    );
+    assert_eq!(set.credentials[1].rotation().unwrap().every.unwrap().to_string(), "1h");
+    assert_eq!(set.credentials[0].rotation(), None);
+    assert_eq!(clean(&export(&set)), set);
+    expect(
+        "credentials:
+  - { name: a, engine: certificate }
+  - { name: b, engine: certificate_authority, certificate: { authority: b, names: [x], lifetime: 1h, permitted: ['a b'] } }
+  - { name: c, engine: certificate, certificate: { authority: a, names: ['a b'], lifetime: 30s, permitted: [x] }, rotate: { every: 1m } }
+  - { name: d, engine: generated, certificate: {} }
+  - { name: e, engine: certificate, certificate: { authority: nobody }, value: '${env:A}' }
+upstreams:
+  - { name: u, endpoints: ['https://h'], inject: { bearer: b }, tls: { ca: a, ca_file: f, client_certificate: d } }
+",
+        &[
+            "2:5 missing credentials[0].certificate",
+            "3:73 not_here credentials[1].certificate.authority",
+            "3:83 not_here credentials[1].certificate.names",
+            "3:98 out_of_bounds credentials[1].certificate.lifetime",
+            "3:114 invalid_value credentials[1].certificate.permitted[0]",
+            "4:63 wrong_engine credentials[2].certificate.authority",
+            "4:74 invalid_value credentials[2].certificate.names[0]",
+            "4:92 out_of_bounds credentials[2].certificate.lifetime",
+            "4:108 not_here credentials[2].certificate.permitted",
+            "4:132 out_of_bounds credentials[2].rotate.every",
+            "5:48 not_here credentials[3].certificate",
+            "6:63 unknown_name credentials[4].certificate.authority",
+            "6:80 not_here credentials[4].value",
+            "8:60 wrong_engine upstreams[0].inject.bearer",
+            "8:76 wrong_engine upstreams[0].tls.ca",
+            "8:76 not_one upstreams[0].tls.ca",
+            "8:111 wrong_engine upstreams[0].tls.client_certificate",
+        ],
+    );
+}

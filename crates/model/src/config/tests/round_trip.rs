@@ -96,7 +96,7 @@ proptest! {
         set.credentials[0].expires = Some(crate::Timestamp::from_micros(micros));
         set.upstreams[0].endpoints = list.clone();
         set.upstreams[0].timeouts.idle = crate::Period::from_millis(millis);
-        set.upstreams[0].tls = Some(UpstreamTls { ca_file: Some(words[1].clone()), server_name: None });
+        set.upstreams[0].tls = Some(UpstreamTls { ca_file: Some(words[1].clone()), ..UpstreamTls::default() });
         set.upstreams[1].inject.as_mut().unwrap().basic.as_mut().unwrap().username = words[2].clone();
         set.routes[0].matches = Match { hosts: list.clone(), path: words[3].clone(), methods: list, headers: metadata.clone() };
         set.routes[0].limit.as_mut().unwrap().requests = number;

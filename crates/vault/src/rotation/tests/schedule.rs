@@ -5,7 +5,7 @@ use crate::{VaultError, rotation::RotationRunner, tests::credential};
 use credentialflow_model::{
     Actor, Name, Period, SecretValue, Timestamp,
     lifecycle::{RotationStep, VersionState},
-    resource::{Credential, Engine, Kind, RotateRule},
+    resource::{CertificateRule, Credential, Engine, Kind, RotateRule},
 };
 use credentialflow_store::{Expect, RotationRow};
 use std::time::Duration;
@@ -254,4 +254,47 @@ fn resident() -> u64 {
     let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = text.lines().find_map(|l| l.strip_prefix("VmRSS:")).unwrap_or("0 kB");
     line.trim().trim_end_matches(" kB").parse().unwrap_or(0)
+}
+
+/// Two renewals, each when two thirds of the lifetime are over, without a word about rotation.
+#[tokio::test]
+async fn certificates_are_renewed_by_themselves() {
+    let world = with_rule(Engine::Generated, RotateRule::default()).await;
+    let authority = credential("house-ca", Engine::CertificateAuthority);
+    let rule = CertificateRule { authority: Some(authority.name.clone()), ..CertificateRule::default() };
+    let ours = Credential { certificate: Some(rule), ..credential("billing", Engine::Certificate) };
+    let mut tx = world.store.begin(&Actor::operator()).await.unwrap();
+    for credential in [&authority, &ours] {
+        world.vault.create_credential_in(&mut tx, credential, None).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    declare(&world, &[authority.clone(), ours.clone(), Credential { rotate: None, ..world.credential.clone() }]).await;
+    let runner = world.fresh_runner().await;
+    let said = || async {
+        let value = world.vault.current_value(&ours.name).await.unwrap();
+        credentialflow_certificates::Certificate::parse(
+            credentialflow_certificates::Bundle::read(&value).unwrap().leaf(),
+        )
+        .unwrap()
+    };
+    let (mut now, mut serials) = (world.store.now(), vec![said().await.serial]);
+    for _ in 0..2 {
+        let due = now.plus(Period::from_secs(16 * 3600 + 60));
+        assert!(runner.start_due(now.plus(Period::from_secs(15 * 3600))).await.unwrap().is_empty());
+        let row = begun(&world, &runner, due).await;
+        assert_eq!(row.credential, ours.name);
+        assert_eq!(end(&world, &runner, &row.id, due).await.step, RotationStep::Done);
+        serials.push(said().await.serial);
+        now = due.plus(Period::from_secs(300));
+    }
+    serials.dedup();
+    assert_eq!(serials.len(), 3);
+    assert_eq!(said().await.issuer, "CN=house-ca");
+    // Without its authority it goes on as it is; with it again, the next try makes a new one.
+    world.vault.revoke_credential(&Actor::operator(), &authority.name, None).await.unwrap();
+    let refused = world.vault.start_rotation(&Actor::operator(), &ours, None, None).await;
+    assert!(matches!(refused, Err(VaultError::NoCurrentVersion(name)) if name == authority.name));
+    assert_eq!(said().await.serial, serials[2]);
+    let handed_in = Some(SecretValue::from("a key of somebody else"));
+    assert!(world.vault.start_rotation(&Actor::operator(), &ours, handed_in, None).await.is_err());
 }

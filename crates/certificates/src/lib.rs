@@ -1,0 +1,14 @@
+//! X.509 certificates: what one says, those our own authorities issue, and when each one ends.
+//!
+//! Bytes in, bytes out: a certificate is read with [`Certificate::parse`], a root or a leaf is made with [`issue`],
+//! what was seen anywhere is kept by [`Watch`]. This crate knows nothing of sockets, databases, files and clocks; the
+//! time is handed in. A private key is only ever in a [`SecretValue`](credentialflow_model::SecretValue).
+
+mod bundle;
+mod certificate;
+pub mod issue;
+mod watch;
+
+pub use bundle::Bundle;
+pub use certificate::{Certificate, Unreadable};
+pub use watch::{MOST_WATCHED, Place, PlaceKind, Stage, Watch, Watched};
