@@ -22,7 +22,7 @@ pub(crate) use fault::Fault;
 
 use crate::engine::database::{self, Config, Databases, Deed, HIDDEN, Role};
 use crate::engine::{Engine, rabbitmq, wipe};
-use crate::{Mount, Reply, Result, SecretsError, Txn, identifier};
+use crate::{Mount, Reply, Result, SecretsError, Txn, identifier, mounts};
 use credentialflow_egress::PrivateHosts;
 use credentialflow_model::{Actor, SecretValue, Timestamp};
 use credentialflow_store::{Expect, LeaseRow, LeaseState, Op, Store};
@@ -112,6 +112,8 @@ pub struct Holder {
     pub actor: Actor,
     /// The accessor of the token it ends with.
     pub accessor: String,
+    /// That token's keyed hash. A login is handed out only while the token is there; `None`: not looked at.
+    pub token: Option<Vec<u8>>,
     /// For the login's name.
     pub display_name: String,
 }
@@ -144,8 +146,8 @@ impl fmt::Debug for Leases {
 }
 
 impl Leases {
-    /// Over a vault and its store. `private`: hosts of described HTTP APIs that may be at private
-    /// addresses, which is the operator's to say.
+    /// Over a vault and its store. `private`: hosts of brokers and described HTTP APIs that may be at
+    /// private addresses, which is the operator's to say.
     pub fn new(vault: Vault, store: Store, private: PrivateHosts) -> Self {
         Self {
             vault,
@@ -264,6 +266,8 @@ impl Leases {
             sealed: self.sealed(&id, &body)?,
             revision: 0,
         };
+        mounts::rests_on(&mut txn, mount).await?;
+        self.rests_on_token(&mut txn, holder).await?;
         txn.op(Op::PutLease(row.clone(), Expect::Absent));
         txn.audit("lease.begin", &format!("leases/{id}"), json!({ "role": role_name, "login": name }));
         let revision = txn.commit().await?;
@@ -285,12 +289,22 @@ impl Leases {
         body.made = true;
         let secret = made.password.unwrap_or(secret);
         let done = async {
-            let mut txn = self.txn(holder.actor.clone());
             let sealed = self.sealed(&id, &body)?;
             let active = LeaseRow { state: LeaseState::Active, next_attempt: row.expires_at, sealed, ..row.clone() };
-            txn.op(Op::PutLease(active, Expect::Revision(revision)));
-            txn.audit("lease.issue", &format!("leases/{id}"), json!({ "role": role_name, "login": name, "ttl": ttl }));
-            txn.commit().await
+            let told = json!({ "role": role_name, "login": name, "ttl": ttl });
+            for _ in 0..RACES {
+                let mut txn = self.txn(holder.actor.clone());
+                self.rests_on_token(&mut txn, holder).await?;
+                txn.op(Op::PutLease(active.clone(), Expect::Revision(revision)));
+                txn.audit("lease.issue", &format!("leases/{id}"), told.clone());
+                match txn.commit().await {
+                    // The token was renewed or used at this moment.
+                    Err(SecretsError::Raced)
+                        if self.store.lease(&id).await?.is_some_and(|r| r.revision == revision) => {}
+                    done => return done.map(drop),
+                }
+            }
+            Err(SecretsError::Busy("the token changes all the time; try again".into()))
         };
         if let Err(error) = done.await {
             self.give_up(&holder.actor, &row, body, &*target).await;
@@ -301,6 +315,16 @@ impl Leases {
         }
         let data = secret_json(json!({ "username": name, "password": secret.expose_str() }));
         Ok(Issued { id, ttl, data })
+    }
+
+    /// Lets a commit fail where the holder's token was ended: whoever ended it did not see this lease.
+    async fn rests_on_token(&self, txn: &mut Txn, holder: &Holder) -> Result<()> {
+        let Some(hash) = &holder.token else { return Ok(()) };
+        let token = self.store.token(hash).await?;
+        let token = token.ok_or_else(|| SecretsError::invalid("the token was revoked while its login was made"))?;
+        txn.rests_on_token(hash);
+        txn.op(Op::CheckToken(hash.clone(), Expect::Revision(token.revision)));
+        Ok(())
     }
 
     /// A flood from one caller is refused before it reaches a database.

@@ -6,6 +6,7 @@
 
 use crate::{Result, SecretsError, Txn, uuid};
 use credentialflow_model::Timestamp;
+use credentialflow_store::{Expect, Op};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -59,6 +60,9 @@ pub struct Mount {
     pub tuning: Tuning,
     /// When it was mounted.
     pub created: Timestamp,
+    /// It makes no logins until then, because it is being unmounted or moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed_until: Option<Timestamp>,
 }
 
 impl Mount {
@@ -75,6 +79,7 @@ impl Mount {
             options: BTreeMap::new(),
             tuning: Tuning::default(),
             created: now,
+            closed_until: None,
         })
     }
 
@@ -217,6 +222,7 @@ impl Mounts {
             return Err(SecretsError::invalid(format!("path already in use at {to:?}")));
         }
         mount.path.clone_from(&to);
+        mount.closed_until = None;
         table.side_mut(side).insert(to, mount);
         self.write(txn, side, &table)
     }
@@ -226,6 +232,19 @@ impl Mounts {
         let path = if side == Side::Secret { SECRET } else { AUTH };
         txn.entries(SPACE).put_json(path, &list)
     }
+}
+
+/// Lets a request be refused, at the latest when it is committed, where its mount is gone or about to go.
+pub(crate) async fn rests_on(txn: &mut Txn, mount: &Mount) -> Result<()> {
+    let (now, mut entries) = (txn.now(), txn.entries(SPACE));
+    let list: Vec<Mount> = entries.get_json(SECRET).await?.unwrap_or_default();
+    let revision = entries.revision(SECRET).await?.unwrap_or_default();
+    let there = list.iter().find(|known| known.uuid == mount.uuid && known.path == mount.path);
+    if there.is_none_or(|known| known.closed_until.is_some_and(|until| until > now)) {
+        return Err(SecretsError::invalid("this engine is being unmounted or moved"));
+    }
+    txn.op(Op::CheckEntry { space: SPACE.to_owned(), path: SECRET.to_owned(), expect: Expect::Revision(revision) });
+    Ok(())
 }
 
 fn by_path(list: Vec<Mount>) -> BTreeMap<String, Mount> {
@@ -246,6 +265,7 @@ fn standard(side: Side) -> Result<BTreeMap<String, Mount>> {
             options: BTreeMap::new(),
             tuning: Tuning::default(),
             created: Timestamp::from_secs(0),
+            closed_until: None,
         }
     };
     Ok(by_path(match side {

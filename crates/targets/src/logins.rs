@@ -280,7 +280,7 @@ fn settings(system: &System, value: &SecretValue, authorities: Option<String>) -
         }
         SystemKind::Mysql => Settings::Mysql(mysql::Settings { database, ..mysql::Settings::new(server) }),
         SystemKind::Redis => Settings::Redis(redis::Settings::new(server)),
-        SystemKind::Rabbitmq => Settings::Rabbitmq(rabbitmq::Settings { server }),
+        SystemKind::Rabbitmq => Settings::Rabbitmq(rabbitmq::Settings::declared(server)),
     }
 }
 

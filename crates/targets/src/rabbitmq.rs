@@ -34,6 +34,15 @@ use zeroize::Zeroizing;
 pub struct Settings {
     /// Address and administrator; the port is the management API's, 15672 as it comes.
     pub server: Server,
+    /// Which addresses may be connected to: it is HTTP that is spoken there.
+    pub guard: Guard,
+}
+
+impl Settings {
+    /// For a broker that the operator declared: its host may be at a private address.
+    pub fn declared(server: Server) -> Self {
+        Self { guard: Guard::naming(&server.host), server }
+    }
 }
 
 /// What a user may do.
@@ -80,8 +89,8 @@ impl Rabbitmq {
     pub fn new(settings: Settings) -> Result<Self> {
         let connect_timeout = settings.server.connect_timeout;
         let access = Access::new(settings.server)?;
-        // A broker is an internal system, and the target names its host on purpose.
-        let client = HttpClient::new(&access.tls, Guard::naming(&access.host), connect_timeout)?;
+        settings.guard.check_literal(&access.host).map_err(|refused| bad(&refused.to_string()))?;
+        let client = HttpClient::new(&access.tls, settings.guard, connect_timeout)?;
         let scheme = if access.tls.mode == TlsMode::Disable { "http" } else { "https" };
         let host = if access.host.contains(':') { format!("[{}]", access.host) } else { access.host.clone() };
         let base = format!("{scheme}://{host}:{}", access.port);

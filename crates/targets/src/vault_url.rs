@@ -7,6 +7,7 @@
 //! silently left out.
 
 use crate::{PasswordForm, Result, Server, TargetError, Tls, TlsMode, mysql, postgresql, rabbitmq};
+use credentialflow_egress::Guard;
 use credentialflow_model::SecretValue;
 
 /// PostgreSQL's settings. `username` and `password` fill the placeholders; `ca` is PEM.
@@ -68,8 +69,14 @@ pub fn mysql(dsn: &str, username: &str, password: SecretValue, ca: Option<String
 }
 
 /// RabbitMQ's settings: the address of its management API, `https://host:port` or `http://…`, with
-/// nothing behind it but slashes.
-pub fn rabbitmq(uri: &str, username: &str, password: SecretValue, ca: Option<String>) -> Result<rabbitmq::Settings> {
+/// nothing behind it but slashes. Whoever wrote it need not run this server, so `guard` decides where it may lead.
+pub fn rabbitmq(
+    uri: &str,
+    username: &str,
+    password: SecretValue,
+    ca: Option<String>,
+    guard: Guard,
+) -> Result<rabbitmq::Settings> {
     let (mode, rest, port) = match (uri.strip_prefix("http://"), uri.strip_prefix("https://")) {
         (Some(rest), _) => (TlsMode::Disable, rest, "80"),
         (_, Some(rest)) => (TlsMode::Verify, rest, "443"),
@@ -82,7 +89,7 @@ pub fn rabbitmq(uri: &str, username: &str, password: SecretValue, ca: Option<Str
     let (host, port) = host_and_port(address, port)?;
     let mut server = Server::new(&host, port.parse().map_err(|_| bad("the port is no number"))?, username, password);
     server.tls = Tls { mode, ca, ..Tls::default() };
-    Ok(rabbitmq::Settings { server })
+    Ok(rabbitmq::Settings { server, guard })
 }
 
 #[derive(Default)]
@@ -228,7 +235,7 @@ mod tests {
 
     #[test]
     fn a_management_api_is_a_host_and_a_port() {
-        let read = |uri: &str| rabbitmq(uri, "guest", SecretValue::from("x"), None);
+        let read = |uri: &str| rabbitmq(uri, "guest", SecretValue::from("x"), None, Guard::default());
         let s = read("http://127.0.0.1:15672/").unwrap();
         assert_eq!((s.server.host.as_str(), s.server.port, s.server.tls.mode), ("127.0.0.1", 15672, TlsMode::Disable));
         let s = read("https://[::1]").unwrap();

@@ -4,9 +4,11 @@ use crate::state::{Inner, Ready};
 use credentialflow_model::Actor;
 use credentialflow_secrets::wrapping;
 use serde_json::json;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const PAUSE: Duration = Duration::from_secs(1);
+/// How long ended leases are worked at before it is the others' turn.
+const LONGEST: Duration = Duration::from_secs(5);
 /// Leases looked at in one go.
 const LEASES: u32 = 200;
 /// Tokens ended in one go.
@@ -26,7 +28,8 @@ pub(crate) async fn run(api: &Inner) {
                 }
             }
         }
-        loop {
+        let begun = Instant::now();
+        while begun.elapsed() < LONGEST {
             match ready.leases.work(LEASES).await {
                 Ok(found) if found >= LEASES as usize => {}
                 Ok(_) => break,

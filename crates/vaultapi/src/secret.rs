@@ -74,8 +74,12 @@ async fn perform(
     if token.accessor.is_empty() && matches!(deed, Deed::Login(_)) {
         return Err(ApiError::invalid("a batch token cannot hold leases"));
     }
-    let holder =
-        Holder { actor: caller.actor(), accessor: token.accessor.clone(), display_name: token.display_name.clone() };
+    let holder = Holder {
+        actor: caller.actor(),
+        accessor: token.accessor.clone(),
+        token: caller.id_hash().map(|hash| hash.to_vec()),
+        display_name: token.display_name.clone(),
+    };
     let (leases, mount, told) = (ready.leases.clone(), mount.clone(), detail(request));
     let data = Fields(request.data.clone());
     let done = tokio::spawn(async move { leases.perform(&holder, &mount, &deed, &data.0, &told).await }).await;

@@ -70,17 +70,19 @@ pub(super) struct Tally {
 
 impl Leases {
     /// Does what is due: withdraws logins whose time is over, and those that could not be withdrawn
-    /// before; changes passwords of static roles. Tells how many were looked at. To be called every
-    /// second, and again while it finds many. A database that is slow is not waited for.
+    /// before; changes passwords of static roles. Tells how many were begun; those of a database that is
+    /// being worked at are put off and do not count. To be called every second, and for a while again
+    /// where it begins many. A database that is slow is not waited for.
     pub async fn work(self: &Arc<Self>, most: u32) -> Result<usize> {
         let actor = Actor::system("leases");
         let due = self.store.leases_due(self.store.now(), most).await?;
-        let found = due.len();
+        let mut found = due.len();
         let (rotations, due): (Vec<_>, Vec<_>) = due.into_iter().partition(|row| row.id.starts_with(HIDDEN));
         let mut running = Vec::new();
         for (place, rows) in self.by_place(due)? {
             let held = lock(&self.places.busy).insert(place.clone());
             if !held {
+                found -= rows.len();
                 self.postpone(&actor, rows, None).await?;
                 continue;
             }

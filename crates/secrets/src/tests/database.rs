@@ -25,7 +25,7 @@ struct Database {
 }
 
 fn holder() -> Holder {
-    Holder { actor: actor(), accessor: "accessor-1".into(), display_name: "token-web".into() }
+    Holder { actor: actor(), accessor: "accessor-1".into(), token: None, display_name: "token-web".into() }
 }
 
 impl Database {

@@ -2,6 +2,8 @@
 //! written is told back without secrets, what is missing is named, and a described API's keys are
 //! found again by their names. The systems themselves are asked in the suite `e2e/66-leases`.
 
+mod guarded;
+
 use super::*;
 use crate::lease::{Done, Fault, Holder, Leases};
 use credentialflow_egress::PrivateHosts;
@@ -31,7 +33,8 @@ impl Place {
             return self.world.call(operation, &format!("at/{path}"), data).await;
         };
         let Value::Object(data) = data else { panic!("an object") };
-        let holder = Holder { actor: actor(), accessor: "accessor-1".into(), display_name: "token-web".into() };
+        let holder =
+            Holder { actor: actor(), accessor: "accessor-1".into(), token: None, display_name: "token-web".into() };
         match self.leases.perform(&holder, &mount, &deed, &data, &json!({})).await? {
             Done::Issued(issued) => {
                 let mut told: Value = serde_json::from_slice(issued.data.expose()).unwrap();
@@ -85,7 +88,7 @@ async fn a_redis_is_written_by_host_and_port_and_told_back_without_its_password(
 
 #[tokio::test]
 async fn a_broker_has_an_engine_of_its_own_as_in_vault() {
-    let p = Place::new("rabbitmq", "").await;
+    let p = Place::new("rabbitmq", "127.0.0.1").await;
     let uri = json!({"connection_uri": "http://127.0.0.1:1", "username": "guest", "password": "canary-772"});
     p.refused(Write, "config/connection", json!({}), "missing connection_uri").await;
     let half = json!({"connection_uri": "http://127.0.0.1:1", "username": "guest"});

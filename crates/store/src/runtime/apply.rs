@@ -72,7 +72,7 @@ impl Op {
             | Self::CheckEntry { space, path, expect } => Some((entry_key(space, path), *expect)),
             Self::DeleteEntries { .. } => None,
             Self::PutToken(row, expect) => Some((token_key(&row.id_hash), *expect)),
-            Self::DeleteToken(id, expect) => Some((token_key(id), *expect)),
+            Self::DeleteToken(id, expect) | Self::CheckToken(id, expect) => Some((token_key(id), *expect)),
             Self::PutLease(row, expect) => Some((lease_key(&row.id), *expect)),
             Self::DeleteLease(id, expect) => Some((lease_key(id), *expect)),
         }
@@ -81,7 +81,7 @@ impl Op {
     /// What the cache has to forget.
     pub(super) fn touches(&self) -> Option<String> {
         match self {
-            Self::CheckEntry { .. } | Self::DeleteEntries { .. } => None,
+            Self::CheckEntry { .. } | Self::CheckToken(..) | Self::DeleteEntries { .. } => None,
             other => other.expectation().map(|(key, _)| key),
         }
     }
@@ -109,7 +109,7 @@ impl WriteTx {
                 | Op::CheckEntry { space, path, .. } => entries.push((space, path)),
                 Op::DeleteEntries { .. } => {}
                 Op::PutToken(row, _) => tokens.push(&row.id_hash),
-                Op::DeleteToken(id, _) => tokens.push(id),
+                Op::DeleteToken(id, _) | Op::CheckToken(id, _) => tokens.push(id),
                 Op::PutLease(row, _) => leases.push(&row.id),
                 Op::DeleteLease(id, _) => leases.push(id),
             }
@@ -191,7 +191,7 @@ impl Last {
         match op {
             Op::PutEntry { space, path, sealed, .. } => drop(self.entries.insert((space, path), Some(sealed))),
             Op::DeleteEntry { space, path, .. } => drop(self.entries.insert((space, path), None)),
-            Op::CheckEntry { .. } => {}
+            Op::CheckEntry { .. } | Op::CheckToken(..) => {}
             Op::DeleteEntries { space, prefix } => {
                 self.entries.retain(|(s, p), _| *s != space || !p.starts_with(&prefix));
                 self.prefixes.push((space, prefix));

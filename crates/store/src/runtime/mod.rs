@@ -70,6 +70,8 @@ pub enum Op {
         /// What must be true.
         expect: Expect,
     },
+    /// Changes nothing: refuses the unit unless the token of this keyed hash is as expected.
+    CheckToken(Vec<u8>, Expect),
     /// Writes a token, found again by its keyed hash. Its `revision` is not read.
     PutToken(TokenRow, Expect),
     /// Removes the token of this keyed hash, if it is there.

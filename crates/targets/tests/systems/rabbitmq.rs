@@ -17,7 +17,7 @@ pub(super) static SERVER: LazyLock<Rabbitmq> = LazyLock::new(|| Rabbitmq::start(
 pub(super) fn target() -> Arc<dyn Target> {
     let (name, password) = Rabbitmq::ADMIN;
     let server = Server::new("127.0.0.1", SERVER.port(), name, SecretValue::from(password));
-    open(Settings::Rabbitmq(rabbitmq::Settings { server })).unwrap()
+    open(Settings::Rabbitmq(rabbitmq::Settings::declared(server))).unwrap()
 }
 
 /// Logs in over AMQP 0-9-1 with the mechanism PLAIN and opens the virtual host `/`.

@@ -19,7 +19,7 @@ fn all_at(port: u16) -> Vec<Arc<dyn Target>> {
         open(Settings::Postgresql(postgresql::Settings::new(server(), "orders"))).unwrap(),
         open(Settings::Mysql(mysql::Settings::new(server()))).unwrap(),
         open(Settings::Redis(redis::Settings::new(server()))).unwrap(),
-        open(Settings::Rabbitmq(rabbitmq::Settings { server: server() })).unwrap(),
+        open(Settings::Rabbitmq(rabbitmq::Settings::declared(server()))).unwrap(),
     ]
 }
 

@@ -8,6 +8,7 @@ use crate::{
     serve::{detail, subject, txn},
 };
 use credentialflow_identity::method;
+use credentialflow_model::Timestamp;
 use credentialflow_secrets::{
     Mount, SecretsError, Txn,
     engine::Engine,
@@ -17,6 +18,8 @@ use credentialflow_secrets::{
 };
 use serde_json::{Map, Value, json};
 
+/// How long an engine makes no logins while it is unmounted or moved, microseconds; only a crash lets it end.
+const CLOSED: i64 = 10 * 60 * 1_000_000;
 /// Where finished moves are told from.
 const SPACE: &str = "sys";
 
@@ -83,11 +86,46 @@ async fn disable(cx: &Context<'_>, side: Side, path: &str) -> Result<Answer> {
         // Whoever logged in through it is logged out before it goes.
         cx.ready.identity.revoke_prefix(&cx.caller.actor(), &format!("auth/{}", normal(path)?)).await?;
     }
-    if side == Side::Secret && found(cx, side, path).await.is_ok_and(|m| Engine::of(&m).is_some_and(Engine::has_leases))
-    {
-        // Nobody could withdraw its logins any more.
-        cx.ready.leases.revoke_prefix(&cx.caller.actor(), &normal(path)?).await?;
+    // Nobody could withdraw its logins any more.
+    let closed = side == Side::Secret && close(cx, path).await?;
+    let done = remove(cx, side, path).await;
+    if closed && done.is_err() {
+        reopen(cx, path).await;
     }
+    done
+}
+
+/// Lets an engine that makes logins make no more, and withdraws those it made. Where that fails it goes on
+/// as before. `false`: it makes none.
+async fn close(cx: &Context<'_>, path: &str) -> Result<bool> {
+    if !found(cx, Side::Secret, path).await.is_ok_and(|m| Engine::of(&m).is_some_and(Engine::has_leases)) {
+        return Ok(false);
+    }
+    closed(cx, path, true).await?;
+    let done = cx.ready.leases.revoke_prefix(&cx.caller.actor(), &normal(path)?).await;
+    if done.is_err() {
+        reopen(cx, path).await;
+    }
+    Ok(done.map(|_| true)?)
+}
+
+async fn reopen(cx: &Context<'_>, path: &str) {
+    if let Err(error) = closed(cx, path, false).await {
+        tracing::warn!(mount = path, error = error.text, "an engine makes no logins for some minutes");
+    }
+}
+
+async fn closed(cx: &Context<'_>, path: &str, closed: bool) -> Result<()> {
+    let mut txn = txn(cx.ready, cx.caller);
+    let until = closed.then(|| Timestamp::from_micros(txn.now().micros().saturating_add(CLOSED)));
+    cx.ready.mounts.tune(&mut txn, Side::Secret, path, |mount| mount.closed_until = until).await?;
+    let told = json!({ "request_id": cx.request.id, "closed": closed });
+    txn.audit("mount.tune", &subject(cx.request), told);
+    txn.commit().await?;
+    Ok(())
+}
+
+async fn remove(cx: &Context<'_>, side: Side, path: &str) -> Result<Answer> {
     let mut txn = txn(cx.ready, cx.caller);
     cx.ready.mounts.remove(&mut txn, side, path).await?;
     txn.audit(
@@ -173,20 +211,26 @@ pub(super) async fn remount(cx: &Context<'_>) -> Result<Answer> {
     let data = &cx.request.data;
     let named = |name: &str| fields::text(data, name).map(Option::unwrap_or_default);
     let (from, to) = (named("from")?, named("to")?);
-    if found(cx, Side::Secret, &from).await.is_ok_and(|m| Engine::of(&m).is_some_and(Engine::has_leases)) {
-        // A lease's id begins with the path it was asked for at; it would be lost under the new one.
-        cx.ready.leases.revoke_prefix(&cx.caller.actor(), &normal(&from)?).await?;
+    // A lease's id begins with the path it was asked for at; it would be lost under the new one.
+    let closed = close(cx, &from).await?;
+    let done = relocate(cx, &from, &to).await;
+    if closed && done.is_err() {
+        reopen(cx, &from).await;
     }
+    done
+}
+
+async fn relocate(cx: &Context<'_>, from: &str, to: &str) -> Result<Answer> {
     let mut txn: Txn = txn(cx.ready, cx.caller);
     match (from.strip_prefix("auth/"), to.strip_prefix("auth/")) {
-        (None, None) => cx.ready.mounts.remount(&mut txn, Side::Secret, &from, &to).await?,
+        (None, None) => cx.ready.mounts.remount(&mut txn, Side::Secret, from, to).await?,
         (Some(_), Some(_)) => {
             return Err(ApiError::invalid("auth methods are not moved: tokens name the path they were made at"));
         }
         _ => return Err(ApiError::invalid("a secret engine stays a secret engine, an auth method an auth method")),
     }
     let id = uuid()?;
-    let told = json!({ "source_mount": normal(&from)?, "target_mount": normal(&to)?, "status": "success" });
+    let told = json!({ "source_mount": normal(from)?, "target_mount": normal(to)?, "status": "success" });
     txn.entries(SPACE).put_json(&format!("migrations/{id}"), &told)?;
     txn.audit("mount.move", &format!("vault/{from}"), json!({ "request_id": cx.request.id, "to": to }));
     txn.commit().await?;

@@ -77,6 +77,9 @@ async fn a_login_that_cannot_be_taken_away_is_told_and_holds_its_mount() {
     assert_eq!(w.root("DELETE", "sys/mounts/database", json!({})).await.0, 400);
     let moved = json!({"from": "database", "to": "elsewhere"});
     assert_eq!(w.root("POST", "sys/remount", moved.clone()).await.0, 400);
+    // Neither goes on, so it makes logins as before.
+    let (_, told) = w.root("GET", "database/creds/a", json!({})).await;
+    assert!(told["errors"][0].as_str().unwrap().contains("did not make the login"), "{told}");
     w.ok("PUT", "sys/leases/revoke-force/database", json!({})).await;
     w.ok("POST", "sys/remount", moved).await;
     w.ok("DELETE", "sys/mounts/elsewhere", json!({})).await;

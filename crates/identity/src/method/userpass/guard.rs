@@ -22,6 +22,9 @@ const MOST: u32 = 5;
 const MOST_OF_SOURCE: u32 = 100;
 /// How long a lock lasts, and how long a failure counts, seconds.
 const PERIOD: i64 = 15 * 60;
+/// Failures are counted together for so long, seconds: each counts up to that much longer.
+const STEP: i64 = 3 * 60;
+const STEPS: usize = 6;
 /// Failed AppRole logins of one source that are written down within [`PERIOD`]; more are only counted.
 const TOLD: u32 = 1000;
 /// Parts of a table, and the names each remembers by themselves.
@@ -135,16 +138,30 @@ struct Slot {
     failures: Failures,
 }
 
+/// Failures of the last [`PERIOD`], in steps.
 #[derive(Clone, Copy, Default)]
 struct Failures {
-    count: u32,
+    /// By the step they fell into, the step of the last one first.
+    counts: [u16; STEPS],
     last: i64,
 }
 
 impl Failures {
-    /// How many count now.
-    const fn now(self, now: i64) -> u32 {
-        if now < self.last.saturating_add(PERIOD) { self.count } else { 0 }
+    /// How many counted at the last one; from [`PERIOD`] after it none.
+    fn now(self, now: i64) -> u32 {
+        if now < self.last.saturating_add(PERIOD) { self.counts.iter().copied().map(u32::from).sum() } else { 0 }
+    }
+
+    /// With one more, and without those that are too old.
+    fn and_one(self, now: i64) -> Self {
+        let mut next = if self.now(now) == 0 { Self { last: now, ..Self::default() } } else { self };
+        let steps = now.div_euclid(STEP) - next.last.div_euclid(STEP);
+        let steps = usize::try_from(steps.max(0)).unwrap_or(STEPS).min(STEPS);
+        next.counts.rotate_right(steps);
+        next.counts[..steps].fill(0);
+        next.counts[0] = next.counts[0].saturating_add(1);
+        next.last = next.last.max(now);
+        next
     }
 }
 
@@ -169,7 +186,7 @@ impl Table {
         let known = slots.iter().position(|slot| slot.tag == tag && slot.failures.now(now) > 0);
         // Whoever gets a slot late may have failed before without one.
         let free = || slots.iter().position(|slot| slot.failures.now(now) == 0);
-        let before = known.map_or(*others, |own| slots[own].failures).now(now);
+        let before = known.map_or(*others, |own| slots[own].failures);
         let failures = match known.or(known.is_none().then(free).flatten()) {
             Some(at) => {
                 slots[at].tag = tag;
@@ -177,8 +194,8 @@ impl Table {
             }
             None => others,
         };
-        *failures = Failures { count: before.saturating_add(1), last: now };
-        failures.count
+        *failures = before.and_one(now);
+        failures.now(now)
     }
 
     fn forget(&self, place: &str, who: &str) {
@@ -256,6 +273,28 @@ mod tests {
         assert_eq!(ip("2001:db8::1"), ip("2001:db8::ffff:1"), "one network of one customer");
         assert_ne!(ip("2001:db8::1"), ip("2001:db8:0:1::1"));
         assert_eq!(ip("::ffff:192.0.2.1"), ip("192.0.2.1"));
+    }
+
+    #[test]
+    fn failures_that_are_long_ago_do_not_add_up() {
+        let guard = Guard::default();
+        // An office behind one address, where somebody mistypes every minute and a half, for a week.
+        for i in 0..6720i64 {
+            let tried = attempt(Proof::Password, &format!("user{}", i % 500), "192.0.2.1");
+            assert!(!guard.is_locked(&tried, i * 90), "{i}");
+            guard.fail(&tried, i * 90);
+        }
+        // One name, again and again just within the period.
+        let bob = attempt(Proof::Password, "bob", "192.0.2.7");
+        for i in 0..100 {
+            assert!(guard.fail(&bob, 1000 + i * (PERIOD - 1)).failures <= 2, "{i}");
+        }
+        // Each counts for the whole period, wherever in it it fell.
+        for start in 0..2 * STEP {
+            let eve = attempt(Proof::Password, &format!("eve{start}"), "192.0.2.8");
+            fail(&guard, &eve, MOST - 1, 1_000_000 + start);
+            assert!(guard.fail(&eve, 1_000_000 + start + PERIOD - 1).failures == MOST, "{start}");
+        }
     }
 
     #[test]

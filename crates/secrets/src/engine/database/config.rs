@@ -5,7 +5,7 @@
 //! other system with an HTTP API its `description`.
 
 use crate::{Call, Reply, Result, SecretsError, Txn, fields};
-use credentialflow_egress::PrivateHosts;
+use credentialflow_egress::{Guard, PrivateHosts};
 use credentialflow_model::SecretValue;
 use credentialflow_targets::{
     Kind, Server, Settings, Statements, Target, TargetError, Tls, http_api, open,
@@ -77,8 +77,8 @@ impl Config {
         }
     }
 
-    /// The target, as it is reached with this administrator's password. `private` are the hosts of
-    /// described APIs that may be at private addresses.
+    /// The target, as it is reached with this administrator's password. `private` are the hosts of brokers
+    /// and described APIs that may be at private addresses.
     pub(crate) fn open(&self, password: &str, private: &PrivateHosts) -> Result<Arc<dyn Target>> {
         open(self.settings(password, private)?).map_err(told)
     }
@@ -89,7 +89,10 @@ impl Config {
         let settings = match self.kind()? {
             Kind::Postgresql => vault_url::postgresql(url, username, password, ca).map(Settings::Postgresql),
             Kind::Mysql => vault_url::mysql(url, username, password, ca).map(Settings::Mysql),
-            Kind::Rabbitmq => vault_url::rabbitmq(url, username, password, ca).map(Settings::Rabbitmq),
+            Kind::Rabbitmq => {
+                let guard = Guard::new(private.clone());
+                vault_url::rabbitmq(url, username, password, ca, guard).map(Settings::Rabbitmq)
+            }
             Kind::Redis => {
                 let mut server = Server::new(&self.host, self.port, username, password);
                 if self.tls {
@@ -173,8 +176,27 @@ impl Config {
         })
     }
 
-    /// Takes over the given fields that say how it is reached.
+    /// Where and how the administrator's password is sent.
+    fn way(&self) -> impl PartialEq + use<> {
+        let place = (self.plugin_name.clone(), self.connection_url.clone(), self.host.clone(), self.port);
+        (place, self.tls, self.ca.clone(), self.description.clone())
+    }
+
+    /// Takes over the given fields that say how it is reached. A stored password goes nowhere else than
+    /// whoever handed it in said: who names another place hands it in again.
     fn take(&mut self, data: &Map<String, Value>) -> Result<()> {
+        let (before, stored) = (self.way(), !self.password.is_empty() || self.pending.is_some());
+        self.take_fields(data)?;
+        if stored && fields::text(data, "password")?.is_none() && self.way() != before {
+            return Err(SecretsError::invalid(
+                "password must be given again where plugin_name, connection_url, connection_uri, host, port, \
+                 tls, the certificate authority or description changes",
+            ));
+        }
+        Ok(())
+    }
+
+    fn take_fields(&mut self, data: &Map<String, Value>) -> Result<()> {
         for (field, place) in [
             ("plugin_name", &mut self.plugin_name),
             ("connection_url", &mut self.connection_url),
@@ -268,7 +290,7 @@ impl From<NoTarget> for SecretsError {
 /// The connections to the databases of all mounts; one for a process.
 pub struct Databases {
     open: Mutex<HashMap<(String, String), Kept>>,
-    /// Hosts of described APIs that may be at private addresses: the operator's to say.
+    /// Hosts of brokers and described APIs that may be at private addresses: the operator's to say.
     pub(crate) private: PrivateHosts,
 }
 

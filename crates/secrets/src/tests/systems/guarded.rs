@@ -1,0 +1,234 @@
+//! What a caller cannot bring about: requests to private hosts, a password sent to somebody else, a login
+//! that outlives its token, others' leases waiting for a slow system.
+
+use super::*;
+use credentialflow_store::{Expect, Op, TokenRow};
+use std::time::Duration;
+
+#[tokio::test]
+async fn a_broker_at_a_private_host_is_asked_only_where_the_operator_named_it() {
+    let broker = FakeUpstream::answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await;
+    let by_name = broker.url().replace("127.0.0.1", "localhost");
+    for kind in ["rabbitmq", "database"] {
+        let at = |uri: &str| match kind {
+            "rabbitmq" => ("config/connection", json!({"connection_uri": uri, "username": "u", "password": "p"})),
+            _ => (
+                "config/b",
+                json!({"plugin_name": "rabbitmq-database-plugin", "connection_uri": uri, "username": "u", "password": "p"}),
+            ),
+        };
+        let p = Place::new(kind, "").await;
+        for uri in [&broker.url(), &by_name] {
+            let (path, data) = at(uri);
+            p.refused(Write, path, data, "private_hosts").await;
+        }
+        assert!(broker.requests().is_empty(), "{kind}");
+    }
+    let p = Place::new("rabbitmq", "localhost").await;
+    let data = json!({"connection_uri": by_name, "username": "u", "password": "p"});
+    let _ = p.call(Write, "config/connection", data).await;
+    assert!(!broker.requests().is_empty(), "named, it is asked");
+}
+
+#[tokio::test]
+async fn a_stored_password_goes_nowhere_else() {
+    let p = Place::new("database", "127.0.0.1").await;
+    let again = "password must be given again";
+    let with = |mut data: Value, more: &[(&str, Value)]| {
+        data["verify_connection"] = false.into();
+        more.iter().for_each(|(name, value)| data[*name] = value.clone());
+        data
+    };
+    let redis = json!({"plugin_name": "redis-database-plugin", "host": "10.1.1.1", "port": 1, "username": "u",
+        "password": "stored", "allowed_roles": "*"});
+    let call = json!({"method": "GET", "path": "/", "expect": [200]});
+    let api = json!({"base_url": "https://127.0.0.1:1", "create": call, "delete": call});
+    let described = json!({"plugin_name": "http-database-plugin", "description": api, "password": "stored"});
+    let broker = json!({"plugin_name": "rabbitmq-database-plugin", "connection_uri": "http://127.0.0.1:1",
+        "username": "u", "password": "stored"});
+    let url = "postgresql://{{username}}:{{password}}@127.0.0.1:1/x?sslmode=disable";
+    let sql = json!({"plugin_name": "postgresql-database-plugin", "connection_url": url, "username": "u",
+        "password": "stored"});
+    let mut elsewhere = api.clone();
+    elsewhere["base_url"] = "https://127.0.0.1:2".into();
+    let cases = [
+        (redis, ("host", json!("10.1.1.2"))),
+        (json!({"host": "10.1.1.1"}), ("port", json!(2))),
+        (json!({}), ("tls", json!(true))),
+        (json!({}), ("plugin_name", json!("valkey-database-plugin"))),
+        (described, ("description", elsewhere)),
+        (broker, ("connection_uri", json!("http://127.0.0.1:2"))),
+        (json!({}), ("ca_cert", json!("other"))),
+        (sql, ("connection_url", json!(url.replace(":1/", ":2/")))),
+        // Without TLS checked is also another way.
+        (json!({}), ("connection_url", json!(url.replace("disable", "require")))),
+    ];
+    for (whole, (field, other)) in cases {
+        p.ok(Write, "config/x", with(whole, &[])).await;
+        p.refused(Write, "config/x", with(json!({}), &[(field, other.clone())]), again).await;
+        p.refused(Write, "config/x", with(json!({}), &[(field, other.clone()), ("password", Value::Null)]), again)
+            .await;
+        // What stays as it is may be written without.
+        p.ok(Write, "config/x", with(json!({"allowed_roles": "a"}), &[])).await;
+    }
+    let whole = [("connection_url", json!(url.replace(":1/", ":3/"))), ("password", json!("new"))];
+    p.ok(Write, "config/x", with(json!({}), &whole)).await;
+    let told = p.ok(Read, "config/x", json!({})).await.to_string();
+    assert!(told.contains(":3/") && !told.contains("stored"), "{told}");
+}
+
+/// Makes and ends keys slowly.
+async fn slow(keys: Keys, make: Duration, end: Duration) -> FakeUpstream {
+    FakeUpstream::start(move |mut peer| {
+        let keys = keys.clone();
+        async move {
+            while let Some(request) = peer.request().await {
+                let (status, body) = if request.method() == "POST" {
+                    let asked: Value = serde_json::from_slice(&request.body).unwrap();
+                    let name = asked["name"].as_str().unwrap().to_owned();
+                    keys.lock().unwrap().insert(name.clone(), name.clone());
+                    tokio::time::sleep(make).await;
+                    (201, json!({"id": name, "secret": "s"}))
+                } else {
+                    tokio::time::sleep(end).await;
+                    keys.lock().unwrap().remove(request.target().trim_start_matches("/keys/"));
+                    (204, json!({}))
+                };
+                let body = if status == 204 { String::new() } else { body.to_string() };
+                peer.send(format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n{body}", body.len())).await;
+            }
+        }
+    })
+    .await
+}
+
+impl Place {
+    async fn with_keys(provider: &FakeUpstream) -> Arc<Self> {
+        let p = Self::new("database", "127.0.0.1").await;
+        let description = json!({
+            "base_url": provider.url(),
+            "create": {"method": "POST", "path": "/keys", "json": {"name": "{{name}}"}, "expect": [201]},
+            "take": {"handle": "/id", "password": "/secret"},
+            "delete": {"method": "DELETE", "path": "/keys/{{handle}}", "expect": [204]},
+        });
+        let config = json!({"plugin_name": "http-database-plugin", "description": description, "password": "x",
+            "allowed_roles": "*", "verify_connection": false, "username_template": "k{{random 20}}"});
+        p.ok(Write, "config/api", config).await;
+        p.ok(Write, "roles/a", json!({"db_name": "api", "default_ttl": "1h"})).await;
+        p.ok(Write, "roles/brief", json!({"db_name": "api", "default_ttl": "1s"})).await;
+        Arc::new(p)
+    }
+
+    async fn issue(&self, token: Option<&[u8]>, role: &str) -> Result<crate::lease::Issued> {
+        let mount = self.world.mounts.table(&mut self.world.txn()).await?.secret["at/"].clone();
+        let token = token.map(<[u8]>::to_vec);
+        let holder = Holder { actor: actor(), accessor: "accessor-1".into(), token, display_name: "token-web".into() };
+        self.leases.issue(&holder, &mount, role).await
+    }
+
+    async fn op(&self, op: Op) {
+        let mut txn = self.world.txn();
+        txn.op(op);
+        txn.commit().await.unwrap();
+    }
+}
+
+async fn until(mut reached: impl FnMut() -> bool) {
+    for _ in 0..1000 {
+        if reached() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("it never came to be");
+}
+
+#[tokio::test]
+async fn a_token_that_ends_while_its_login_is_made_leaves_no_login() {
+    let keys = Keys::default();
+    let provider = slow(keys.clone(), Duration::from_millis(400), Duration::ZERO).await;
+    let p = Place::with_keys(&provider).await;
+    let hash = [7u8; 32];
+    let row = TokenRow {
+        id_hash: hash.to_vec(),
+        accessor: "accessor-1".into(),
+        parent: None,
+        path: "auth/token/create".into(),
+        entity: None,
+        expires_at: None,
+        sealed: vec![1],
+        revision: 0,
+    };
+    p.op(Op::PutToken(row.clone(), Expect::Absent)).await;
+    p.issue(Some(&hash), "a").await.unwrap();
+    assert_eq!(keys.lock().unwrap().len(), 1);
+    for ended in [false, true] {
+        let making = tokio::spawn({
+            let p = p.clone();
+            async move { p.issue(Some(&hash), "a").await }
+        });
+        let before = keys.lock().unwrap().len();
+        until(|| keys.lock().unwrap().len() > before).await;
+        // As one who looked for its leases a moment too early.
+        let change = if ended {
+            Op::DeleteToken(hash.to_vec(), Expect::Anything)
+        } else {
+            Op::PutToken(row.clone(), Expect::Anything)
+        };
+        p.op(change).await;
+        let made = making.await.unwrap();
+        assert_eq!(made.is_err(), ended, "a token that was renewed is still there");
+        if let Err(error) = made {
+            assert!(error.to_string().contains("token was revoked while"), "{error}");
+        }
+        assert_eq!((keys.lock().unwrap().len(), p.leases.list("at/creds/a").await.unwrap().len()), (2, 2));
+    }
+    assert!(p.issue(Some(&hash), "a").await.is_err());
+    assert_eq!(keys.lock().unwrap().len(), 2, "nothing is made for a token that is gone");
+}
+
+#[tokio::test]
+async fn an_engine_that_is_about_to_go_makes_no_logins() {
+    let keys = Keys::default();
+    let provider = slow(keys.clone(), Duration::ZERO, Duration::ZERO).await;
+    let p = Place::with_keys(&provider).await;
+    let closed = async |seconds: i64| {
+        let mut txn = p.world.txn();
+        let until = Some(crate::lease::after(txn.now(), seconds));
+        p.world.mounts.tune(&mut txn, Side::Secret, "at", |mount| mount.closed_until = until).await.unwrap();
+        txn.commit().await.unwrap();
+    };
+    p.issue(None, "a").await.unwrap();
+    closed(60).await;
+    let refused = p.issue(None, "a").await.unwrap_err();
+    assert!(refused.to_string().contains("being unmounted or moved"), "{refused}");
+    assert_eq!(keys.lock().unwrap().len(), 1);
+    // What a crash left closed opens by itself, and so does what was moved.
+    closed(0).await;
+    p.issue(None, "a").await.unwrap();
+    closed(60).await;
+    let mut txn = p.world.txn();
+    p.world.mounts.remount(&mut txn, Side::Secret, "at", "there").await.unwrap();
+    let moved = p.world.mounts.table(&mut p.world.txn()).await.unwrap().secret["at/"].clone();
+    txn.commit().await.unwrap();
+    let holder = Holder { actor: actor(), accessor: "a".into(), token: None, display_name: "d".into() };
+    let refused = p.leases.issue(&holder, &moved, "a").await.unwrap_err();
+    assert!(refused.to_string().contains("being unmounted or moved"), "who found it under its old name: {refused}");
+    let moved = p.world.mounts.table(&mut p.world.txn()).await.unwrap().secret["there/"].clone();
+    p.leases.issue(&holder, &moved, "a").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leases_of_a_slow_system_are_not_looked_at_over_and_over() {
+    let keys = Keys::default();
+    let provider = slow(keys.clone(), Duration::ZERO, Duration::from_secs(6)).await;
+    let p = Place::with_keys(&provider).await;
+    for _ in 0..6 {
+        p.issue(None, "brief").await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    assert_eq!(p.leases.work(2).await.unwrap(), 2, "these are begun");
+    assert_eq!(p.leases.work(2).await.unwrap(), 0, "these wait for them");
+    assert_eq!(p.leases.work(2).await.unwrap(), 0);
+    assert_eq!(keys.lock().unwrap().len(), 6);
+}
