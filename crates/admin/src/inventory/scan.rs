@@ -146,7 +146,9 @@ impl Scan {
 
     async fn leases(&self, state: &AdminState) -> Result<Vec<Facts>, ApiError> {
         let mut mounts: Vec<Entry> = Vec::new();
-        for counted in state.store.lease_counts().await? {
+        // What begins with a control character is no mount: rows that only tell when something is due.
+        let counts = state.store.lease_counts().await?.into_iter();
+        for counted in counts.filter(|counted| !counted.mount.starts_with(char::is_control)) {
             let word = match counted.state {
                 LeaseState::Pending => "being made",
                 LeaseState::Active => "active",

@@ -12,6 +12,7 @@ use credentialflow_model::{
     lifecycle::VersionState,
     resource::{Credential, Engine, Kind},
 };
+use credentialflow_store::{Store, StoreError};
 use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
@@ -19,9 +20,29 @@ use std::{
 use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
-/// The names found last, and the place in the change feed at which they were.
+/// The names found last.
 #[derive(Default)]
-pub(super) struct Kept(Mutex<Option<(i64, SameValues)>>);
+pub(super) struct Kept(Mutex<Option<Found>>);
+
+struct Found {
+    /// The place in the change feed at which they were.
+    seq: i64,
+    /// A place in the audit chain and its hash, which tell a database that was restored to an older state.
+    mark: (u64, [u8; 32]),
+    same: SameValues,
+}
+
+impl Found {
+    /// Whether nothing changed since.
+    async fn holds(&mut self, store: &Store) -> Result<bool, StoreError> {
+        let followed = store.follow_changes(self.seq, self.mark.0, 1).await?;
+        let holds = followed.changes.is_empty() && followed.continues(Some(self.mark));
+        if holds {
+            self.mark = followed.head;
+        }
+        Ok(holds)
+    }
+}
 
 /// For each credential those that have the same value; only where there are any.
 pub(super) type SameValues = Arc<HashMap<String, Vec<String>>>;
@@ -95,12 +116,12 @@ fn password(value: &[u8]) -> Option<credentialflow_model::SecretValue> {
 /// Which credentials have the same value without being declared as copies of one another.
 pub(super) async fn same_values(state: &AdminState, set: &ResourceSet) -> Result<SameValues, ApiError> {
     let mut kept = state.inventory.values.0.lock().await;
-    let seq = state.store.latest_change().await?;
-    if let Some((of, found)) = kept.as_ref()
-        && *of == seq
+    if let Some(found) = kept.as_mut()
+        && found.holds(&state.store).await?
     {
-        return Ok(found.clone());
+        return Ok(found.same.clone());
     }
+    let (seq, mark) = state.store.latest_place().await?;
     let marks = Marks::make(state).await?;
     let copies: HashMap<&str, &str> = set.credentials.iter().filter_map(copy_of).collect();
     let mut same: HashMap<String, BTreeSet<String>> = HashMap::new();
@@ -114,10 +135,10 @@ pub(super) async fn same_values(state: &AdminState, set: &ResourceSet) -> Result
             }
         }
     }
-    let found = same.into_iter().map(|(name, others)| (name, others.into_iter().collect())).collect();
-    let found = Arc::new(found);
-    *kept = Some((seq, Arc::clone(&found)));
-    Ok(found)
+    let same = same.into_iter().map(|(name, others)| (name, others.into_iter().collect())).collect();
+    let same = Arc::new(same);
+    *kept = Some(Found { seq, mark, same: Arc::clone(&same) });
+    Ok(same)
 }
 
 fn copy_of(credential: &Credential) -> Option<(&str, &str)> {
@@ -143,12 +164,42 @@ fn source<'a>(copies: &HashMap<&'a str, &'a str>, name: &'a str) -> &'a str {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use credentialflow_model::Actor;
+    use credentialflow_store::Expect;
 
     #[test]
     fn copies_are_followed_to_their_source() {
         let copies = HashMap::from([("c", "b"), ("b", "a"), ("x", "y"), ("y", "x")]);
         assert_eq!((source(&copies, "c"), source(&copies, "a")), ("a", "a"));
         assert!(["x", "y"].contains(&source(&copies, "x")));
+    }
+
+    #[tokio::test]
+    async fn what_was_found_does_not_hold_in_another_history() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let open = async |name: &str| Store::connect(&format!("sqlite:{}", at(name).display())).await.unwrap();
+        let write = async |store: &Store, team: &str| {
+            let mut tx = store.begin(&Actor::operator()).await.unwrap();
+            let body = serde_json::json!({ "name": team }).to_string();
+            tx.put_resource(Kind::Teams, &team.parse().unwrap(), &body, Expect::Absent).await.unwrap();
+            tx.audit("team.create", team, serde_json::json!({}));
+            tx.commit().await.unwrap();
+        };
+        let store = open("here.db").await;
+        store.migrate().await.unwrap();
+        store.close().await;
+        std::fs::copy(at("here.db"), at("backup.db")).unwrap();
+        let (here, restored) = (open("here.db").await, open("backup.db").await);
+        write(&here, "one").await;
+        let (seq, mark) = here.latest_place().await.unwrap();
+        let mut found = Found { seq, mark, same: SameValues::default() };
+        assert!(found.holds(&here).await.unwrap());
+        write(&restored, "other").await;
+        assert_eq!(restored.latest_change().await.unwrap(), seq);
+        assert!(!found.holds(&restored).await.unwrap());
+        write(&here, "two").await;
+        assert!(!found.holds(&here).await.unwrap());
     }
 
     #[test]

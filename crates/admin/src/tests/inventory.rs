@@ -1,7 +1,10 @@
 //! The inventory: one list of everything, findings, blast radius, biography, scanners' reports.
 
 use super::{Control, value};
-use credentialflow_model::{KeyId, OutcomeReason, RequestId, Timestamp, TraceId, UsageRecord, usage::CredentialUse};
+use credentialflow_model::{
+    Actor, KeyId, OutcomeReason, RequestId, Timestamp, TraceId, UsageRecord, usage::CredentialUse,
+};
+use credentialflow_store::{Expect, LeaseRow, LeaseState, Op, Unit};
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, net::Ipv4Addr, time::SystemTime};
 
@@ -300,4 +303,30 @@ async fn a_scanner_s_report_is_compared_and_forgotten() {
     let bad = control.post("/api/v1/inventory/reports", json!({ "report": format!("[{{\"Secret\": {SECRET}") })).await;
     assert!(!bad.text.contains(SECRET));
     assert_eq!(bad.expect(400).code(), "invalid_request");
+}
+
+#[tokio::test]
+async fn rows_that_are_no_leases_are_not_in_the_inventory() {
+    let control = Control::start().await;
+    let lease = |id: &str, mount: &str| LeaseRow {
+        id: id.to_owned(),
+        mount: mount.to_owned(),
+        token: None,
+        entity: None,
+        application: None,
+        issued: Timestamp::from_secs(1),
+        expires_at: None,
+        state: LeaseState::Active,
+        attempts: 0,
+        next_attempt: None,
+        sealed: Vec::new(),
+        revision: 0,
+    };
+    let mut unit = Unit::new(Actor::operator());
+    unit.audit("test.lease", "vault/database", json!({}));
+    for row in [lease("\u{1}s/app", "\u{1}"), lease("database/creds/app/1", "database/")] {
+        unit.ops.push(Op::PutLease(row, Expect::Absent));
+    }
+    control.store.submit(unit).await.unwrap();
+    assert_eq!(names(&get(&control, "/api/v1/inventory?kind=leases").await), ["leases database/"]);
 }

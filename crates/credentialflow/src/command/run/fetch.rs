@@ -188,18 +188,20 @@ impl Fetched {
         }
     }
 
-    /// Revokes the leases, and the token if it was logged in for.
+    /// Revokes the token if it was logged in for, which ends its leases with it; the leases one by one otherwise.
     pub(super) async fn give_back(&mut self) {
         let leases = std::mem::take(&mut self.leases);
         let all = async {
+            if self.own_token {
+                let done = self.client.call(Method::POST, "auth/token/revoke-self", Some(&Wiped(json!({})))).await;
+                if self.revoked(done, "the token") {
+                    return;
+                }
+            }
             for lease in leases {
                 let What::Lease(id) = lease.what else { continue };
                 let body = Wiped(json!({ "lease_id": id }));
                 self.revoked(self.client.call(Method::POST, "sys/leases/revoke", Some(&body)).await, "a lease");
-            }
-            if self.own_token {
-                let done = self.client.call(Method::POST, "auth/token/revoke-self", Some(&Wiped(json!({})))).await;
-                self.revoked(done, "the token");
             }
         };
         if tokio::time::timeout(PATIENCE, all).await.is_err() {
@@ -207,13 +209,14 @@ impl Fetched {
         }
     }
 
-    fn revoked(&self, done: credentialflow_stores::Result<Answer>, what: &str) {
+    fn revoked(&self, done: credentialflow_stores::Result<Answer>, what: &str) -> bool {
         let failure = match done {
-            Ok(answer) if answer.status.is_success() => return,
+            Ok(answer) if answer.status.is_success() => return true,
             Ok(answer) => refusal(&answer),
             Err(error) => error.to_string(),
         };
         eprintln!("credentialflow: {what} cannot be revoked, and ends by itself later: {failure}");
+        false
     }
 }
 
@@ -232,4 +235,48 @@ fn refusal(answer: &Answer) -> String {
 
 fn escape(path: &str) -> String {
     path.split('/').map(crate::client::escape).collect::<Vec<_>>().join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use credentialflow_stores::vault::Access;
+    use credentialflow_testkit::upstream::FakeUpstream;
+    use std::sync::{Arc, Mutex};
+
+    /// The calls with which two leases are given back, by a token of this kind; `batch` ones cannot be revoked.
+    async fn given_back(own_token: bool, batch: bool) -> Vec<String> {
+        let calls = Arc::new(Mutex::new(Vec::new()));
+        let told = calls.clone();
+        let server = FakeUpstream::start(move |mut peer| {
+            let told = told.clone();
+            async move {
+                while let Some(request) = peer.request().await {
+                    let path = request.target().trim_start_matches("/v1/").to_owned();
+                    let refused = batch && path.ends_with("revoke-self");
+                    told.lock().unwrap().push(path);
+                    let status = if refused { "400 Bad Request" } else { "204 No Content" };
+                    let length = if refused { "content-length: 0\r\n" } else { "" };
+                    peer.send(format!("HTTP/1.1 {status}\r\n{length}\r\n")).await;
+                }
+            }
+        })
+        .await;
+        let access = Access::Token(SecretValue::from("a-token"));
+        let client = Client::new(&server.url(), false, None, None, access).unwrap();
+        let lease = |id: &str| Lease::new(What::Lease(id.to_owned()), Duration::from_secs(60));
+        let leases = vec![Lease::new(What::Token, Duration::from_secs(60)), lease("a"), lease("b")];
+        Fetched { client, secrets: BTreeMap::new(), leases, own_token }.give_back().await;
+        let calls = calls.lock().unwrap().clone();
+        calls
+    }
+
+    #[tokio::test]
+    async fn our_own_token_ends_all_its_leases_at_once() {
+        let (own, lease) = ("auth/token/revoke-self", "sys/leases/revoke");
+        assert_eq!(given_back(true, false).await, [own]);
+        assert_eq!(given_back(true, true).await, [own, lease, lease]);
+        assert_eq!(given_back(false, false).await, [lease, lease]);
+    }
 }
