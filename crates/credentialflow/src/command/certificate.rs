@@ -79,7 +79,7 @@ struct Issue {
     #[arg(long, value_name = "DURATION")]
     lifetime: Option<Period>,
     /// A domain or network that an authority may sign for; may be repeated
-    #[arg(long, value_name = "NAME", requires = "root")]
+    #[arg(long, value_name = "NAME", requires = "root", conflicts_with = "authority")]
     permit: Vec<String>,
 }
 
