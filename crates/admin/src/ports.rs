@@ -21,9 +21,10 @@ pub trait Dataplane: Send + Sync + 'static {
     /// How it is doing now.
     fn status(&self) -> DataplaneStatus;
 
-    /// Why a file of authorities cannot be used by this node now, if so. Tells nothing of what the file holds. A node that
-    /// serves no traffic does not know.
-    fn authorities_problem(&self, path: &str) -> Option<String>;
+    /// Why the file of authorities that a resource of this kind names cannot be used by this node now, if so. Tells
+    /// nothing of what the file holds. A node that serves no traffic does not know of an upstream's; those of stores
+    /// and targets are read by every node.
+    fn authorities_problem(&self, kind: Kind, path: &str) -> Option<String>;
 
     /// Requests that use this version of this credential at this moment: on this node, and on the
     /// others as far as they told, which they do for versions that are being rotated away.

@@ -10,7 +10,7 @@ use crate::{
 use credentialflow_model::{
     Actor, Location, Name, Problem, Problems, ResourceSet,
     config::{Context, SourceMap, check, without},
-    resource::{Key, Kind, Resource, Upstream},
+    resource::{Key, Kind, Resource},
 };
 use credentialflow_store::{KeyRecord, WriteTx};
 use std::sync::Arc;
@@ -68,27 +68,37 @@ pub(crate) async fn check_with<T: Resource + Send + 'static>(
     if problems.0.is_empty() { Ok(()) } else { Err(problems.into()) }
 }
 
-/// Where an upstream names its authorities.
+/// Where an upstream, a store or a target names its authorities.
 pub(crate) const CA_FILE: &str = "tls.ca_file";
 
-/// Files of authorities that upstreams are about to name and that this node cannot use. What is stored already is not
-/// looked at: a file that went away since must keep nobody from another change.
-pub(crate) async fn check_files(state: &AdminState, before: &ResourceSet, after: &[Upstream]) -> Vec<(usize, String)> {
-    let file = |upstream: &Upstream| upstream.tls.as_ref().and_then(|tls| tls.ca_file.clone());
-    let mut named = Vec::new();
-    for (index, upstream) in after.iter().enumerate() {
-        let stored = before.upstreams.iter().find(|other| other.name == upstream.name).and_then(file);
-        named.extend(file(upstream).filter(|now| stored.as_ref() != Some(now)).map(|now| (index, now)));
-    }
+/// Files of authorities that upstreams, stores and targets are about to name and that this node cannot use. What is
+/// stored already is not looked at: a file that went away since must keep nobody from another change.
+pub(crate) async fn check_files(
+    state: &AdminState,
+    before: &ResourceSet,
+    after: &ResourceSet,
+) -> Vec<(Kind, usize, String)> {
+    let mut named = newly_named(&before.upstreams, &after.upstreams, |u| u.tls.as_ref()?.ca_file.as_deref());
+    named.extend(newly_named(&before.stores, &after.stores, |s| s.tls.as_ref()?.ca_file.as_deref()));
+    named.extend(newly_named(&before.targets, &after.targets, |t| t.tls.as_ref()?.ca_file.as_deref()));
     if named.is_empty() {
         return Vec::new();
     }
     let dataplane = state.dataplane.clone();
     let look = move || {
-        let problem = |(index, file): (usize, String)| Some((index, dataplane.authorities_problem(&file)?));
+        let problem = |(kind, index, file): (Kind, usize, String)| {
+            Some((kind, index, dataplane.authorities_problem(kind, &file)?))
+        };
         named.into_iter().filter_map(problem).collect()
     };
     tokio::task::spawn_blocking(look).await.unwrap_or_default()
+}
+
+fn newly_named<T: Resource>(before: &[T], after: &[T], file: fn(&T) -> Option<&str>) -> Vec<(Kind, usize, String)> {
+    let naming = after.iter().enumerate().filter_map(|(index, resource)| Some((index, resource, file(resource)?)));
+    let stored = |resource: &T| before.iter().find(|other| other.name() == resource.name()).and_then(file);
+    let new = naming.filter(|(_, resource, now)| stored(resource) != Some(now));
+    new.map(|(index, _, now)| (T::KIND, index, now.to_owned())).collect()
 }
 
 /// The same for one resource of any kind.
@@ -99,7 +109,7 @@ pub(crate) async fn check_files_of<T: Resource>(
 ) -> Result<(), ApiError> {
     let mut alone = ResourceSet::default();
     T::list_mut(&mut alone).push(declared.resource.clone());
-    let Some((_, detail)) = check_files(state, before, &alone.upstreams).await.pop() else { return Ok(()) };
+    let Some((_, _, detail)) = check_files(state, before, &alone).await.pop() else { return Ok(()) };
     let mut problem = file_problem(CA_FILE.to_owned(), detail);
     if let Some((_, at)) = declared.source.as_ref().and_then(|source| source.locate(T::KIND, 0, CA_FILE)) {
         problem.at = at;
@@ -115,7 +125,7 @@ pub(crate) fn file_problem(path: String, detail: String) -> Problem {
         path,
         code: "unusable_file".to_owned(),
         detail,
-        hint: Some("put a PEM file of certificates where every node that serves traffic can read it".to_owned()),
+        hint: Some("put a PEM file of certificates where every node can read it".to_owned()),
     }
 }
 

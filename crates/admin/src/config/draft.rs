@@ -94,12 +94,12 @@ pub(super) async fn compare(
     .await
     .map_err(|error| ApiError::internal("the check was not finished", &error))?;
     problems.0.extend(checked.0);
-    for (index, detail) in check_files(state, stored, &set.upstreams).await {
-        let found = source.locate(Kind::Upstreams, index, CA_FILE);
+    for (kind, index, detail) in check_files(state, stored, &set).await {
+        let found = source.locate(kind, index, CA_FILE);
         problems.0.push(Problem {
             file: found.map(|(file, _)| file.to_owned()),
             at: found.map(|(_, at)| at).unwrap_or_default(),
-            ..file_problem(format!("upstreams[{index}].{CA_FILE}"), detail)
+            ..file_problem(format!("{}[{index}].{CA_FILE}", kind.as_str()), detail)
         });
     }
     let Given { rotated, kept } = check_values(state, tx, &set, &source, &values, &mut problems).await?;

@@ -191,3 +191,22 @@ async fn a_file_of_authorities_that_cannot_be_used_is_told_before_anything_is_wr
     control.apply(&with("/missing/ca.pem", "teams: [{ name: t }]\n"), json!({})).await.expect(200);
     control.put("/api/v1/upstreams/u", body("/missing/ca.pem")).await.expect(200);
 }
+
+#[tokio::test]
+async fn files_of_authorities_of_stores_and_targets_are_looked_at_as_well() {
+    let control = Control::start().await;
+    let value = "credentials: [{ name: c, engine: static, value: '${env:C}' }]\n";
+    let store = "stores: [{ name: s, kind: vault, address: 'https://v', credential: c, tls: { ca_file: FILE } }]\n";
+    let target = "targets: [{ name: t, system: postgresql, host: db, database: d, username: a, credential: c, tls: { ca_file: FILE } }]\n";
+    for (kind, text) in [("stores", store), ("targets", target)] {
+        let with = |file: &str| format!("{value}{}", text.replace("FILE", file));
+        let refused = control.apply(&with("/missing/ca.pem"), json!({ "c": "v" })).await.expect(422).json();
+        let problem = &refused["problems"][0];
+        assert_eq!(problem["code"], "unusable_file", "{refused}");
+        assert_eq!((&problem["path"], &problem["at"]["line"]), (&json!(format!("{kind}[0].tls.ca_file")), &json!(2)));
+        control.apply(&with("/there/ca.pem"), json!({ "c": "v" })).await.expect(200);
+    }
+    let body = json!({ "name": "s", "kind": "vault", "address": "https://v", "credential": "c", "tls": { "ca_file": "/missing" } });
+    let refused = control.put("/api/v1/stores/s", body).await.expect(422).json();
+    assert_eq!(refused["problems"][0]["path"], "tls.ca_file", "{refused}");
+}

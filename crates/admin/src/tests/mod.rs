@@ -18,7 +18,7 @@ use crate::{
     ports::{BoxFuture, Dataplane, DataplaneStatus, PublishError, Published},
 };
 use axum::{Router, body::Body, extract::ConnectInfo};
-use credentialflow_model::{Actor, SecretValue};
+use credentialflow_model::{Actor, SecretValue, resource::Kind};
 use credentialflow_store::Store;
 use credentialflow_telemetry::{Recorder, RecorderSettings};
 use credentialflow_vault::{SealInput, Vault};
@@ -57,7 +57,7 @@ impl Dataplane for FakeDataplane {
     fn status(&self) -> DataplaneStatus {
         DataplaneStatus { workers: 2, seq: u64::MAX, ..DataplaneStatus::default() }
     }
-    fn authorities_problem(&self, path: &str) -> Option<String> {
+    fn authorities_problem(&self, _: Kind, path: &str) -> Option<String> {
         path.contains("missing").then(|| format!("{path}: not found"))
     }
     fn in_flight<'a>(&'a self, _: &'a str, _: u32) -> BoxFuture<'a, u64> {

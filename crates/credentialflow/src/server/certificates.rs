@@ -105,8 +105,8 @@ async fn share(watch: &Watch, store: &Store, tidy: bool) -> anyhow::Result<()> {
     let oldest = Timestamp::from_secs(now().secs() - KEPT_SECONDS);
     watch.retain(|w| w.place.kind != PlaceKind::Upstream || w.last_seen >= oldest);
     let news = watch.select(|w| {
-        let news = w.place.kind == PlaceKind::Upstream
-            && known.get(&w.place.name).is_none_or(|stored| *stored < w.last_seen);
+        let news =
+            w.place.kind == PlaceKind::Upstream && known.get(&w.place.name).is_none_or(|stored| *stored < w.last_seen);
         news.then(|| CertificateSeen {
             endpoint: w.place.name.clone(),
             certificate: w.der.clone(),

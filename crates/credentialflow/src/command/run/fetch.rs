@@ -268,8 +268,8 @@ mod tests {
         let lease = |id: &str| Lease::new(What::Lease(id.to_owned()), Duration::from_secs(60));
         let leases = vec![Lease::new(What::Token, Duration::from_secs(60)), lease("a"), lease("b")];
         Fetched { client, secrets: BTreeMap::new(), leases, own_token }.give_back().await;
-        let calls = calls.lock().unwrap().clone();
-        calls
+        let told = calls.lock().unwrap();
+        told.clone()
     }
 
     #[tokio::test]

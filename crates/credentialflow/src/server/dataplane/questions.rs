@@ -4,7 +4,10 @@
 use super::{super::state::VerifyAt, Plane, told};
 use credentialflow_admin::ports::{BoxFuture, Dataplane, DataplaneStatus, PublishError, Published};
 use credentialflow_gateway::net::tls::authorities;
-use credentialflow_model::Name;
+use credentialflow_model::{
+    Name,
+    resource::{Kind, Upstream},
+};
 use std::{
     path::Path,
     sync::{Arc, PoisonError, atomic::Ordering::Relaxed},
@@ -82,10 +85,10 @@ impl Dataplane for Port {
         }
     }
 
-    fn authorities_problem(&self, path: &str) -> Option<String> {
+    fn authorities_problem(&self, kind: Kind, path: &str) -> Option<String> {
         // A process that serves no traffic may have other files than those that do.
-        let serves = self.0.nodes.serves();
-        serves.then(|| authorities(Path::new(path)).err()).flatten().map(|error| error.to_string())
+        let reads = kind != Kind::Upstreams || self.0.nodes.serves();
+        reads.then(|| authorities(Path::new(path)).err()).flatten().map(|error| error.to_string())
     }
 
     fn in_flight<'a>(&'a self, credential: &'a str, version: u32) -> BoxFuture<'a, u64> {
