@@ -4,10 +4,7 @@
 use super::{super::state::VerifyAt, Plane, told};
 use credentialflow_admin::ports::{BoxFuture, Dataplane, DataplaneStatus, PublishError, Published};
 use credentialflow_gateway::net::tls::authorities;
-use credentialflow_model::{
-    Name,
-    resource::{Kind, Upstream},
-};
+use credentialflow_model::{Name, resource::Kind};
 use std::{
     path::Path,
     sync::{Arc, PoisonError, atomic::Ordering::Relaxed},
