@@ -63,6 +63,7 @@ const WALLS: &[(&str, &[&[&str]])] = &[
     ("credentialflow-stores", &[DATA, &["credentialflow-admin", "credentialflow-identity", "credentialflow"]]),
     ("credentialflow-vaultapi", &[DATA, &["credentialflow-admin", "credentialflow"]]),
     ("credentialflow-egress", &[DATA, CONTROL, &["credentialflow"]]),
+    ("credentialflow-notify", &[DATA, CONTROL, &["credentialflow"]]),
     ("credentialflow-governance", &[CONTROL, DATA, MACHINERY, &["credentialflow-telemetry"]]),
     ("credentialflow-model", &[MACHINERY]),
 ];

@@ -7,8 +7,11 @@ use super::{
     dataplane::{Plane, Port},
     jobs,
     nodes::{Identity, Nodes},
+    notices::Notices,
     ports::{Guesses, Records, RotationPorts, Stores},
-    runtime, sealing, traffic,
+    runtime, sealing,
+    supply::Suppliers,
+    traffic,
     uses::UseWriter,
 };
 use crate::settings::{Role, ServerSettings, TlsFiles};
@@ -24,6 +27,7 @@ use credentialflow_gateway::{
     },
 };
 use credentialflow_model::SecretValue;
+use credentialflow_notify::Webhooks;
 use credentialflow_policy::{FailureThrottle, ThrottleSettings};
 use credentialflow_store::Store;
 use credentialflow_stores::Links;
@@ -229,9 +233,21 @@ async fn start_when_unsealed(
         let logins = credentialflow_targets::Logins::new(store.clone(), vault.clone());
         let links = Links::new(store.clone(), vault.clone(), settings.store_files.clone());
         tokio::spawn(run_links(links.clone(), nodes.jobs(), stopped.clone()));
-        let ports = Arc::new(RotationPorts { plane: plane.clone(), nodes: nodes.clone(), telemetry, logins, links });
+        let webhooks = Webhooks::new(settings.private_hosts.clone());
+        let notices = Arc::new(Notices {
+            store: store.clone(),
+            vault: vault.clone(),
+            webhooks: webhooks.clone(),
+            mailer: settings.mailer()?,
+            sending: Default::default(),
+        });
+        tokio::spawn(notices.run(nodes.jobs()));
+        let suppliers = Suppliers { store: store.clone(), vault: vault.clone(), webhooks };
+        let (plane, nodes) = (plane.clone(), nodes.clone());
+        let jobs = nodes.jobs();
+        let ports = Arc::new(RotationPorts { plane, nodes, telemetry, logins, links, suppliers });
         let runner = RotationRunner::new(vault.clone(), ports.clone(), ports.clone(), ports, Default::default());
-        tokio::spawn(run_rotations(runner, nodes.jobs(), stopped));
+        tokio::spawn(run_rotations(runner, jobs, stopped));
     }
     std::future::pending().await
 }
