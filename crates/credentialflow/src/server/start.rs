@@ -137,6 +137,11 @@ async fn open_vault(settings: &ServerSettings, store: &Store, api: &VaultApi) ->
             Err(VaultError::NotInitialized) => {
                 bail!("this database is not initialized; run `credentialflow init` with the same settings first")
             }
+            // Somebody may be making the vault through that API at this moment; there is one for both.
+            opened if settings.vault.is_some() => {
+                api.attach(opened?).await?;
+                Ok(api.vault().await)
+            }
             opened => Ok(opened?),
         },
         Err(away) if away.is_transient() => {
