@@ -214,7 +214,14 @@ async fn start_when_unsealed(
     };
     let heard = nodes.clone();
     tokio::spawn(async move { heard.run().await });
-    plane.begin(start).await.context("loading the stored state")?;
+    while let Err(error) = plane.begin(start).await {
+        let sealed = |cause: &(dyn std::error::Error + 'static)| matches!(cause.downcast_ref(), Some(VaultError::Sealed));
+        if !error.chain().any(sealed) {
+            return Err(error.context("loading the stored state"));
+        }
+        tracing::warn!("the vault was sealed while the gateway started; it starts when it is unsealed again");
+        sealing::open(None, vault, store).await?;
+    }
     count_nodes(nodes, recorder);
     tokio::spawn(traffic::report(plane.clone(), nodes.clone(), store.clone(), recorder.telemetry()));
     if settings.role != Role::Control {
