@@ -215,7 +215,8 @@ async fn start_when_unsealed(
     let heard = nodes.clone();
     tokio::spawn(async move { heard.run().await });
     while let Err(error) = plane.begin(start).await {
-        let sealed = |cause: &(dyn std::error::Error + 'static)| matches!(cause.downcast_ref(), Some(VaultError::Sealed));
+        let sealed =
+            |cause: &(dyn std::error::Error + 'static)| matches!(cause.downcast_ref(), Some(VaultError::Sealed));
         if !error.chain().any(sealed) {
             return Err(error.context("loading the stored state"));
         }
