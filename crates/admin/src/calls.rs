@@ -2,12 +2,19 @@
 
 use crate::{
     AdminState,
-    api::{answer::Page, calls::CallsQuery, request::limited},
+    api::{
+        answer::Page,
+        calls::{CallView, CallsQuery},
+        request::limited,
+    },
     error::{ApiError, Code},
 };
-use credentialflow_model::{Period, RequestId};
+use credentialflow_model::{Period, RequestId, resource::Key};
 use credentialflow_telemetry::{CallFilter, CallLog, CallLogError, CallRow, Stats};
+use std::{collections::HashMap, time::Duration};
 
+/// The longest that a page waits for what is declared of its keys: the log is read on while the database is away.
+const DECLARED_IN: Duration = Duration::from_millis(500);
 /// The shortest and longest window of the figures.
 const WINDOWS: (Period, Period) = (Period::from_secs(60), Period::from_secs(24 * 3600));
 
@@ -21,7 +28,7 @@ pub(crate) async fn read<T: Send + 'static>(
     Ok(found.map_err(|error| ApiError::internal("the search was not finished", &error))??)
 }
 
-pub(crate) async fn list(state: &AdminState, query: CallsQuery) -> Result<Page<CallRow>, ApiError> {
+pub(crate) async fn list(state: &AdminState, query: CallsQuery) -> Result<Page<CallView>, ApiError> {
     let limit = limited(query.limit)? as usize;
     let status = query.status.map(|status| status.parse()).transpose();
     let invalid = |error: &dyn std::fmt::Display| ApiError::new(Code::InvalidRequest, error.to_string());
@@ -42,13 +49,32 @@ pub(crate) async fn list(state: &AdminState, query: CallsQuery) -> Result<Page<C
         path_prefix: query.path_prefix,
     };
     let page = read(state, move |log| log.query(&filter, limit, query.cursor.as_deref())).await?;
-    Ok(Page { items: page.items, next: page.next })
+    Ok(Page { items: with_metadata(state, page.items).await, next: page.next })
 }
 
-pub(crate) async fn get(state: &AdminState, id: &str) -> Result<CallRow, ApiError> {
+/// Adds what is declared of each call's key.
+async fn with_metadata(state: &AdminState, calls: Vec<CallRow>) -> Vec<CallView> {
+    let mut ids: Vec<_> = calls.iter().filter_map(|call| call.key).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let asked = tokio::time::timeout(DECLARED_IN, state.store.key_bodies(&ids)).await;
+    let bodies = asked.ok().and_then(Result::ok).unwrap_or_default();
+    let declared: HashMap<_, _> = bodies
+        .into_iter()
+        .filter_map(|(id, body)| Some((id, serde_json::from_str::<Key>(&body).ok()?.metadata)))
+        .collect();
+    let view = |call: CallRow| {
+        let key_metadata = call.key.and_then(|id| declared.get(&id)).cloned().unwrap_or_default();
+        CallView { call, key_metadata }
+    };
+    calls.into_iter().map(view).collect()
+}
+
+pub(crate) async fn get(state: &AdminState, id: &str) -> Result<CallView, ApiError> {
     let missing = || ApiError::not_found("calls", id);
     let parsed: RequestId = id.parse().map_err(|_| missing())?;
-    read(state, move |log| log.get(parsed)).await?.ok_or_else(missing)
+    let call = read(state, move |log| log.get(parsed)).await?.ok_or_else(missing)?;
+    with_metadata(state, vec![call]).await.pop().ok_or_else(missing)
 }
 
 pub(crate) async fn stats(state: &AdminState, window: Option<Period>) -> Result<Stats, ApiError> {

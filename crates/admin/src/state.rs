@@ -12,7 +12,7 @@ use credentialflow_model::Timestamp;
 use credentialflow_store::Store;
 use credentialflow_telemetry::Telemetry;
 use credentialflow_vault::{Vault, reseal::SealedTable};
-use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 
 /// Most searches of the call log at once; further ones wait.
@@ -35,8 +35,6 @@ pub struct AdminSettings {
     pub sealed_tables: Vec<SealedTable>,
     /// The external stores; none where nothing reaches them.
     pub stores: Option<Arc<dyn ExternalStores>>,
-    /// Our listeners that speak TLS, by name, with the files (PEM) their certificates are in, for the inventory.
-    pub certificates: Vec<(String, PathBuf)>,
     /// The certificates that pass through.
     pub watch: Arc<Watch>,
     /// The clock.
@@ -53,7 +51,6 @@ impl Default for AdminSettings {
             body_timeout: Duration::from_secs(30),
             sealed_tables: vec![credentialflow_vault::reseal::CREDENTIAL_VERSIONS],
             stores: None,
-            certificates: Vec::new(),
             watch: Arc::default(),
             clock: || std::time::SystemTime::now().into(),
         }

@@ -8,7 +8,6 @@
 
 mod biography;
 mod blast;
-mod certificate;
 mod entry;
 mod graph;
 pub mod report;
@@ -19,7 +18,6 @@ mod traffic;
 
 pub use biography::{Biography, DayOfUse, Moment, Told, VersionFacts, biography};
 pub use blast::{BlastRadius, Caller, Consequence, Holder, Replay, Replayed, Share, Surviving};
-pub use certificate::{Certificate, UnreadableCertificate};
 pub use entry::{CredentialKind, Direction, Entry, EntryState, EntryVersion, Issuer, Observed, Used};
 pub use graph::{Graph, Reach};
 pub use rules::{Exposure, Facts, Finding, Grant, Rule, Severity, Surroundings, Thresholds, findings};

@@ -110,6 +110,26 @@ impl Store {
         }
     }
 
+    /// The resources of these keys as JSON, without those that have none. In no order.
+    pub async fn key_bodies(&self, ids: &[KeyId]) -> Result<Vec<(KeyId, String)>> {
+        let mut found = Vec::with_capacity(ids.len());
+        let mut connection = self.reader().await?;
+        for chunk in ids.chunks(CHUNK) {
+            let sql = format!(
+                "SELECT k.id, r.body FROM keys k JOIN resources r ON r.kind = 'keys' AND r.name = k.name WHERE k.id IN ({})",
+                list(1, chunk.len())
+            );
+            let mut query = sqlx::query(AssertSqlSafe(sql));
+            for id in chunk {
+                query = query.bind(id.bits() as i64);
+            }
+            for row in query.fetch_all(&mut *connection).await? {
+                found.push((KeyId::from_bits(row.try_get::<i64, _>(0)? as u64), row.try_get(1)?));
+            }
+        }
+        Ok(found)
+    }
+
     /// The keys whose ids come after one, in the order of their ids. A page shorter than `limit` is the last.
     pub async fn keys_after(&self, after: Option<KeyId>, limit: u32) -> Result<Vec<KeyRecord>> {
         let after = after.map_or(-1, |id| id.bits() as i64);

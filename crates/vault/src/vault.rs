@@ -285,13 +285,23 @@ pub(crate) fn now() -> Timestamp {
     SystemTime::now().into()
 }
 
-/// The settings a store holds; `None` when no vault was initialised there.
-async fn load(store: &Store) -> Result<Option<Settings>> {
+/// The settings that are there, one read after the other.
+async fn read(store: &Store) -> Result<Settings> {
     let mut found = Settings::default();
     for name in settings::ALL {
         if let Some(value) = store.setting(name).await? {
             found.0.insert(name.to_owned(), value);
         }
+    }
+    Ok(found)
+}
+
+/// The settings a store holds; `None` when no vault was initialised there.
+async fn load(store: &Store) -> Result<Option<Settings>> {
+    let mut found = read(store).await?;
+    // They are written together, so whoever finds a part of them has read while they were written.
+    if !found.0.is_empty() && found.0.len() < settings::ALL.len() {
+        found = read(store).await?;
     }
     match found.0.len() {
         0 => return Ok(None),

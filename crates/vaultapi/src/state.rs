@@ -162,7 +162,8 @@ impl Inner {
             mounts: Mounts::default(),
             prepared: AtomicBool::new(false),
         };
-        *self.ready.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(ready));
+        // The first stays: whoever comes later takes that one.
+        self.ready.write().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| Arc::new(ready));
         Ok(())
     }
 }

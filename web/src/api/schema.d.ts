@@ -1462,6 +1462,16 @@ export interface components {
              */
             upstream_us: number;
         };
+        /** @description A call, and what is declared of its key. */
+        CallView: components["schemas"]["CallRow"] & {
+            /**
+             * @description Facts about its key as they are declared now; without them where there are none, the key is gone, or the
+             *     database is away.
+             */
+            key_metadata?: {
+                [key: string]: string;
+            };
+        };
         /** @description Requests that would break, of one caller over one way. */
         Caller: {
             /** @description The application. */
@@ -2736,86 +2746,17 @@ export interface components {
         /** @example until-drained */
         Overlap: string;
         /** @description One page of a list. */
-        Page_CallRow: {
+        Page_CallView: {
             /** @description The things on this page. */
-            items: {
-                /** @description The application that called, if authenticated. */
-                application?: string | null;
+            items: (components["schemas"]["CallRow"] & {
                 /**
-                 * Format: int32
-                 * @description How often the request was sent to an upstream.
+                 * @description Facts about its key as they are declared now; without them where there are none, the key is gone, or the
+                 *     database is away.
                  */
-                attempts: number;
-                /**
-                 * Format: int64
-                 * @description Body bytes received from the caller.
-                 */
-                bytes_in: number;
-                /**
-                 * Format: int64
-                 * @description Body bytes sent to the caller.
-                 */
-                bytes_out: number;
-                /** @description The name of the upstream credential injected. */
-                credential?: string | null;
-                /**
-                 * Format: int32
-                 * @description Its version.
-                 */
-                credential_version?: number | null;
-                /** @description Its endpoint, as `host:port`. */
-                endpoint?: string | null;
-                /** @description Whose fault that is. */
-                fault: components["schemas"]["Fault"];
-                key?: components["schemas"]["KeyId"] | null;
-                /** @description The method as sent. */
-                method: string;
-                model?: components["schemas"]["CallModel"] | null;
-                /** @description How the request ended. */
-                outcome: components["schemas"]["OutcomeReason"];
-                /** @description The path without its query. */
-                path: string;
-                /**
-                 * @description Identifies the request; also sent to the caller and the upstream. A ULID.
-                 * @example 01JCQ6Z5V9W3T1Y8K2M4N6P8R0
-                 */
-                request_id: string;
-                /** @description The route, if one matched. */
-                route?: string | null;
-                /** @description The address it came from. */
-                source: string;
-                /**
-                 * Format: int32
-                 * @description The status sent to the caller; 0 when none was sent.
-                 */
-                status: number;
-                /** @description When the request's first byte was read. */
-                time: components["schemas"]["Timestamp"];
-                /**
-                 * Format: int64
-                 * @description From the first byte read to the last byte written, in microseconds.
-                 */
-                total_us: number;
-                /** @description The W3C trace id it belongs to: 32 hexadecimal digits. */
-                trace_id: string;
-                /**
-                 * Format: int64
-                 * @description From the first byte read to the first byte of the answer written, in microseconds.
-                 */
-                ttfb_us: number;
-                /** @description The upstream, if one was chosen. */
-                upstream?: string | null;
-                /**
-                 * Format: int32
-                 * @description The status the upstream answered with; 0 when it did not answer.
-                 */
-                upstream_status: number;
-                /**
-                 * Format: int64
-                 * @description From sending upstream to the end of its answer, in microseconds.
-                 */
-                upstream_us: number;
-            }[];
+                key_metadata?: {
+                    [key: string]: string;
+                };
+            })[];
             /** @description Hand this in as `cursor` to get the next page; absent on the last one. */
             next?: string | null;
         };
@@ -4575,7 +4516,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Page_CallRow"];
+                    "application/json": components["schemas"]["Page_CallView"];
                 };
             };
             401: components["responses"]["Problem"];
@@ -4600,7 +4541,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["CallRow"];
+                    "application/json": components["schemas"]["CallView"];
                 };
             };
             401: components["responses"]["Problem"];

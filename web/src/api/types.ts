@@ -2,7 +2,7 @@
 import type { components, paths } from './schema'
 
 type Schemas = components['schemas']
-export type CallRow = Schemas['CallRow']
+export type CallRow = Schemas['CallView']
 export type CredentialItem = Schemas['CredentialItem']
 export type DeclaredKind = Schemas['Kind']
 export type Engine = Schemas['Credential']['engine']

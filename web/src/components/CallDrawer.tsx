@@ -44,6 +44,7 @@ function Story({ id }: { id: string }) {
           ['Request id', <Code key="r" text={call.request_id} label="Copy the request id" />],
           ['Trace id', <Code key="t" text={call.trace_id} label="Copy the trace id" />],
           ['Key id', call.key && <Link key="k" to="/calls" search={{ key: call.key }} style={{ color: 'var(--cf-accent)' }}>{call.key}</Link>],
+          ['Key metadata', Object.entries(call.key_metadata ?? {}).map(([name, value]) => `${name}: ${value}`).join(', ')],
           ['Credential', call.credential && (
             <Link key="c" to="/credentials/$name" params={{ name: call.credential }} style={{ color: 'var(--cf-accent)' }}>
               {call.credential}, version {call.credential_version}

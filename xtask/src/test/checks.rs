@@ -29,7 +29,6 @@ const CONTROL: &[&str] = &[
     "credentialflow-store",
     "credentialflow-vault",
     "credentialflow-admin",
-    "credentialflow-certificates",
     "credentialflow-identity",
     "credentialflow-kms",
     "credentialflow-secrets",
@@ -37,6 +36,8 @@ const CONTROL: &[&str] = &[
     "credentialflow-targets",
     "credentialflow-vaultapi",
 ];
+/// Its room of pure functions.
+const CERTIFICATES: &[&str] = &["credentialflow-certificates"];
 /// The rooms of the data wing.
 const DATA: &[&str] = &["credentialflow-gateway", "credentialflow-policy", "credentialflow-llm"];
 /// What only words may not need.
@@ -45,10 +46,10 @@ const MACHINERY: &[&str] = &["credentialflow-store", "credentialflow-policy", "t
 /// Which of our rooms may not import which: the data wing knows nothing of the control wing, nothing
 /// knows the roof, and the words know nobody.
 const WALLS: &[(&str, &[&[&str]])] = &[
-    ("credentialflow-gateway", &[CONTROL]),
-    ("credentialflow-policy", &[CONTROL, &["credentialflow-gateway"]]),
-    ("credentialflow-llm", &[CONTROL, &["credentialflow-gateway"]]),
-    ("credentialflow-telemetry", &[CONTROL, &["credentialflow-gateway"]]),
+    ("credentialflow-gateway", &[CONTROL, CERTIFICATES]),
+    ("credentialflow-policy", &[CONTROL, CERTIFICATES, &["credentialflow-gateway"]]),
+    ("credentialflow-llm", &[CONTROL, CERTIFICATES, &["credentialflow-gateway"]]),
+    ("credentialflow-telemetry", &[CONTROL, CERTIFICATES, &["credentialflow-gateway"]]),
     ("credentialflow-store", &[DATA, &["credentialflow-admin", "credentialflow-vault"]]),
     (
         "credentialflow-certificates",
@@ -62,9 +63,9 @@ const WALLS: &[(&str, &[&[&str]])] = &[
     ("credentialflow-targets", &[DATA, &["credentialflow-admin", "credentialflow"]]),
     ("credentialflow-stores", &[DATA, &["credentialflow-admin", "credentialflow-identity", "credentialflow"]]),
     ("credentialflow-vaultapi", &[DATA, &["credentialflow-admin", "credentialflow"]]),
-    ("credentialflow-egress", &[DATA, CONTROL, &["credentialflow"]]),
-    ("credentialflow-notify", &[DATA, CONTROL, &["credentialflow"]]),
-    ("credentialflow-governance", &[CONTROL, DATA, MACHINERY, &["credentialflow-telemetry"]]),
+    ("credentialflow-egress", &[DATA, CONTROL, CERTIFICATES, &["credentialflow"]]),
+    ("credentialflow-notify", &[DATA, CONTROL, CERTIFICATES, &["credentialflow"]]),
+    ("credentialflow-governance", &[CONTROL, DATA, MACHINERY, &["credentialflow-telemetry", "credentialflow"]]),
     ("credentialflow-model", &[MACHINERY]),
 ];
 

@@ -13,9 +13,22 @@ use axum::{
 };
 use credentialflow_model::{KeyId, OutcomeReason, Timestamp};
 use credentialflow_telemetry::CallRow;
-use serde::Deserialize;
-use std::net::IpAddr;
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, net::IpAddr};
 use utoipa_axum::{router::OpenApiRouter, routes};
+
+/// A call, and what is declared of its key.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct CallView {
+    /// As it was recorded.
+    #[serde(flatten)]
+    pub call: CallRow,
+    /// Facts about its key as they are declared now; without them where there are none, the key is gone, or the
+    /// database is away.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(required = false)]
+    pub key_metadata: BTreeMap<String, String>,
+}
 
 /// Which calls. All conditions must hold.
 #[derive(Clone, Debug, Default, Deserialize, utoipa::IntoParams)]
@@ -59,24 +72,24 @@ pub struct CallsQuery {
 
 /// Search the call log
 #[utoipa::path(get, path = "/api/v1/calls", tag = "calls", params(CallsQuery),
-    responses((status = 200, description = "Newest first", body = Page<CallRow>)))]
+    responses((status = 200, description = "Newest first", body = Page<CallView>)))]
 async fn list_calls(
     State(state): State<AdminState>,
     _: Administrator,
     Query(query): Query<CallsQuery>,
-) -> Result<Json<Page<CallRow>>, ApiError> {
+) -> Result<Json<Page<CallView>>, ApiError> {
     calls::list(&state, query).await.map(Json)
 }
 
 /// Read one call
 #[utoipa::path(get, path = "/api/v1/calls/{request_id}", tag = "calls",
     params(("request_id" = String, Path, description = "The request's id (ULID), as the caller got it")),
-    responses((status = 200, description = "The call", body = CallRow)))]
+    responses((status = 200, description = "The call", body = CallView)))]
 async fn get_call(
     State(state): State<AdminState>,
     _: Administrator,
     Path(request_id): Path<String>,
-) -> Result<Json<CallRow>, ApiError> {
+) -> Result<Json<CallView>, ApiError> {
     calls::get(&state, &request_id).await.map(Json)
 }
 

@@ -1,8 +1,9 @@
 //! From stored rows to what `governance` judges.
 
 use crate::{catalogue, error::ApiError};
+use credentialflow_certificates::Certificate;
 use credentialflow_governance::{
-    Certificate, CredentialKind, Direction, Entry, EntryState, EntryVersion, Exposure, Facts, Graph, Traffic,
+    CredentialKind, Direction, Entry, EntryState, EntryVersion, Exposure, Facts, Graph, Traffic,
 };
 use credentialflow_model::{
     Timestamp,

@@ -9,12 +9,10 @@ use crate::{
     error::{ApiError, Code},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use credentialflow_governance::{
-    Certificate, CredentialKind, Direction, Entry, EntryState, Exposure, Facts, Graph, Surroundings,
-};
+use credentialflow_certificates::PlaceKind;
+use credentialflow_governance::{CredentialKind, Direction, Entry, EntryState, Exposure, Facts, Graph, Surroundings};
 use credentialflow_model::{KeyId, ResourceSet, Timestamp};
 use credentialflow_store::LeaseState;
-use rustls_pki_types::{CertificateDer, pem::PemObject};
 use std::{collections::HashMap, sync::Arc};
 
 /// Keys looked at for one page of an answer at most.
@@ -91,7 +89,7 @@ impl Scan {
             }
             let few = match kind {
                 CredentialKind::Credential => self.credentials(state).await?,
-                CredentialKind::Certificate => self.certificates(state).await?,
+                CredentialKind::Certificate => self.certificates(state),
                 CredentialKind::SigningKey => signing_keys(state),
                 CredentialKind::Leases => self.leases(state).await?,
                 CredentialKind::Key | CredentialKind::Tokens => tokens(state).await?,
@@ -126,22 +124,12 @@ impl Scan {
         Ok(facts.collect())
     }
 
-    /// The certificates of our listeners. One that cannot be read is left out; the server's log tells of it.
-    async fn certificates(&self, state: &AdminState) -> Result<Vec<Facts>, ApiError> {
-        let files = state.settings.certificates.clone();
-        let read = tokio::task::spawn_blocking(move || {
-            let mut found = Vec::new();
-            for (listener, file) in files {
-                match CertificateDer::from_pem_file(&file).map(|der| Certificate::parse(&der)) {
-                    Ok(Ok(certificate)) => found.push((listener, certificate)),
-                    _ => tracing::warn!(listener, file = %file.display(), "a listener's certificate cannot be read"),
-                }
-            }
-            found
-        });
-        let mut found = read.await.map_err(|error| ApiError::internal("the certificates were not read", &error))?;
-        found.sort_by(|a, b| a.0.cmp(&b.0));
-        Ok(found.into_iter().map(|(listener, c)| facts::of_certificate(&listener, c, self.around.now)).collect())
+    /// The certificates of our listeners, as they present them.
+    fn certificates(&self, state: &AdminState) -> Vec<Facts> {
+        state.settings.watch.select(|watched| {
+            let ours = watched.place.kind == PlaceKind::Listener;
+            ours.then(|| facts::of_certificate(&watched.place.name, watched.certificate.clone(), self.around.now))
+        })
     }
 
     async fn leases(&self, state: &AdminState) -> Result<Vec<Facts>, ApiError> {

@@ -48,13 +48,14 @@ applications:
 keys:
   - name: checkout-live
     application: checkout
+    metadata: { cost-center: "4711" }
   - name: idle-live
     application: idle
 "#;
 const SECRET: &str = "up-9f81c2d7e6b5";
 
 /// Sets the world up; answers the id and the secret of `checkout-live`.
-async fn world(control: &Control) -> (KeyId, String) {
+pub(super) async fn world(control: &Control) -> (KeyId, String) {
     let values = json!({ "orders-token": SECRET, "billing-token": SECRET });
     let applied = control.apply(WORLD, values).await.expect(200).json();
     let key = &applied["keys"][0];
@@ -63,7 +64,7 @@ async fn world(control: &Control) -> (KeyId, String) {
 }
 
 /// Records requests of `checkout-live` over the route `orders`.
-fn record(control: &Control, key: KeyId, count: u64, served: bool) {
+pub(super) fn record(control: &Control, key: KeyId, count: u64, served: bool) {
     let now: Timestamp = SystemTime::now().into();
     let one = |n: u64| UsageRecord {
         time: Timestamp::from_micros(now.micros() - i64::try_from(n).unwrap() - 1),

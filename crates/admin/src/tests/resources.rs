@@ -1,6 +1,11 @@
 //! Resources one by one: revisions, conflicts, idempotent creation, acknowledged changes.
 
-use super::{Control, FILE, value};
+use super::{
+    Control, FILE,
+    inventory::{record, world},
+    value,
+};
+use credentialflow_model::KeyId;
 use http::Method;
 use serde_json::{Value, json};
 use std::{future::Future, sync::atomic::Ordering::SeqCst};
@@ -193,6 +198,25 @@ async fn calls_are_found_by_filter_and_by_id_and_the_rest_is_said_to_be_wrong() 
     assert!(stats["series"].as_array().unwrap().len() > 10);
     control.get("/api/v1/stats?window=9d").await.expect(400);
     assert!(control.get("/metrics").await.expect(200).text.ends_with("# EOF\n"));
+}
+
+#[tokio::test]
+async fn calls_tell_what_is_declared_of_their_key() {
+    let control = Control::start().await;
+    let (key, _) = world(&control).await;
+    record(&control, key, 2, true);
+    let calls = control.get("/api/v1/calls").await.expect(200).json();
+    let [first, second] = &calls["items"].as_array().unwrap()[..] else { panic!("{calls}") };
+    assert_eq!(
+        (&first["key_metadata"], &second["key_metadata"]),
+        (&json!({ "cost-center": "4711" }), &first["key_metadata"])
+    );
+    let id = first["request_id"].as_str().unwrap();
+    assert_eq!(control.get(&format!("/api/v1/calls/{id}")).await.expect(200).json(), *first);
+    // What is gone is told no more; the call stays.
+    record(&control, KeyId::from_bits(77), 1, true);
+    let calls = control.get("/api/v1/calls").await.expect(200).json();
+    assert_eq!(calls["items"].as_array().unwrap().iter().filter(|c| c.get("key_metadata").is_none()).count(), 1);
 }
 
 #[tokio::test]

@@ -3,11 +3,11 @@
 use super::{
     certificates::{self, Sightings},
     control,
-    copy::LocalCopy,
     dataplane::{Plane, Port},
-    jobs,
+    guards, jobs,
     nodes::{Identity, Nodes},
     notices::Notices,
+    opening,
     ports::{Guesses, Records, RotationPorts, Stores},
     runtime, sealing,
     supply::Suppliers,
@@ -15,7 +15,7 @@ use super::{
     uses::UseWriter,
 };
 use crate::settings::{Role, ServerSettings, TlsFiles};
-use anyhow::{Context, bail, ensure};
+use anyhow::Context;
 use credentialflow_admin::{AdminSettings, AdminState};
 use credentialflow_certificates::Watch;
 use credentialflow_gateway::{
@@ -26,17 +26,14 @@ use credentialflow_gateway::{
         tls::{self, Certificate},
     },
 };
-use credentialflow_model::SecretValue;
 use credentialflow_notify::Webhooks;
 use credentialflow_policy::{FailureThrottle, ThrottleSettings};
 use credentialflow_store::Store;
 use credentialflow_stores::Links;
 use credentialflow_telemetry::{Recorder, RecorderSettings};
-use credentialflow_vault::{RotationRunner, SealInput, Vault, VaultError, seal};
+use credentialflow_vault::{RotationRunner, Vault, VaultError};
 use credentialflow_vaultapi::VaultApi;
 use std::{
-    fs::File,
-    net::SocketAddr,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
@@ -44,21 +41,7 @@ use tokio::{net::TcpListener, sync::watch};
 
 /// Runs the server until it is told to stop and has drained.
 pub async fn run(settings: ServerSettings) -> anyhow::Result<()> {
-    guard_address("gateway", settings.gateway, settings.gateway_tls.is_some(), settings.allow_plaintext)?;
-    guard_address("control", settings.control, settings.control_tls.is_some(), settings.allow_plaintext)?;
-    if settings.role != Role::Control && !settings.take_over {
-        guard_port("gateway", settings.gateway)?;
-    }
-    if settings.role != Role::Gateway && !settings.take_over {
-        guard_port("control", settings.control)?;
-    }
-    if let Some(address) = settings.vault {
-        guard_address("vault", address, settings.vault_tls.is_some(), settings.allow_plaintext)?;
-        if !settings.take_over {
-            guard_port("vault", address)?;
-        }
-    }
-    let _held = hold_data_dir(&settings)?;
+    let _held = guards::pass(&settings)?;
     let store = Store::connect(&settings.database).await.context("opening the database")?;
     let (stop, stopped) = watch::channel(false);
     let api = runtime::api(&settings, &store);
@@ -66,7 +49,7 @@ pub async fn run(settings: ServerSettings) -> anyhow::Result<()> {
     let served =
         runtime::listen(&settings, &api, server_tls(settings.vault_tls.as_ref(), "vault", &watch)?, stopped.clone())?;
     let vault = tokio::select! {
-        vault = open_vault(&settings, &store, &api) => vault?,
+        vault = opening::vault(&settings, &store, &api) => vault?,
         () = signalled() => return Ok(()),
     };
     runtime::attach(&api, &vault, stopped.clone());
@@ -84,7 +67,7 @@ pub async fn run(settings: ServerSettings) -> anyhow::Result<()> {
     );
 
     let seed = random()?;
-    let copy = LocalCopy::open(&copy_dir(&settings), is_remote(&settings))?;
+    let copy = opening::copy(&settings)?;
     let nodes = Arc::new(Nodes::new(store.clone(), identity(&settings), random()?));
     remember_node(&settings, nodes.id());
     certificates::measure(&watch, telemetry.metrics());
@@ -130,49 +113,6 @@ pub async fn run(settings: ServerSettings) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Opens the vault: from the database, or from the local copy while the database is away.
-async fn open_vault(settings: &ServerSettings, store: &Store, api: &VaultApi) -> anyhow::Result<Vault> {
-    match store.migrate().await {
-        Ok(_) => match Vault::open_sealed(store).await {
-            Err(VaultError::NotInitialized) if settings.vault.is_some() => {
-                tracing::warn!("there is no vault yet: it is made by sys/init of the run-time API");
-                Ok(api.vault().await)
-            }
-            Err(VaultError::NotInitialized) => {
-                bail!("this database is not initialized; run `credentialflow init` with the same settings first")
-            }
-            opened => Ok(opened?),
-        },
-        Err(away) if away.is_transient() => {
-            let copy = LocalCopy::open(&copy_dir(settings), true)?;
-            let bytes = copy.vault_settings().with_context(|| format!("{away}, and there is no local copy yet"))?;
-            let vault = Vault::open_copy(&bytes)?;
-            tokio::spawn(attach_when_back(store.clone(), vault.clone()));
-            Ok(vault)
-        }
-        Err(other) => Err(other.into()),
-    }
-}
-
-fn copy_dir(settings: &ServerSettings) -> std::path::PathBuf {
-    settings.data_dir.join("copy")
-}
-
-/// Whether the database can be away while this machine is well.
-fn is_remote(settings: &ServerSettings) -> bool {
-    settings.database.starts_with("postgres")
-}
-
-async fn attach_when_back(store: Store, vault: Vault) {
-    loop {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        if store.migrate().await.is_ok() && vault.attach(&store).await.is_ok() {
-            tracing::info!("the database is back");
-            return;
-        }
-    }
-}
-
 /// Unseals with what the settings give; without, waits until somebody does. Then runs the gateway
 /// until the process is told to stop.
 async fn start_when_unsealed(
@@ -186,7 +126,7 @@ async fn start_when_unsealed(
 ) -> anyhow::Result<()> {
     let nodes = plane.nodes();
     let sealing = sealing::measure(vault, &recorder.telemetry());
-    sealing::open(unseal_input(settings)?, vault, store).await?;
+    sealing::open(opening::unseal_input(settings)?, vault, store).await?;
     let start = |snapshot| {
         if settings.role == Role::Control {
             return Ok(None);
@@ -213,7 +153,15 @@ async fn start_when_unsealed(
     };
     let heard = nodes.clone();
     tokio::spawn(async move { heard.run().await });
-    plane.begin(start).await.context("loading the stored state")?;
+    while let Err(error) = plane.begin(start).await {
+        let sealed =
+            |cause: &(dyn std::error::Error + 'static)| matches!(cause.downcast_ref(), Some(VaultError::Sealed));
+        if !error.chain().any(sealed) {
+            return Err(error.context("loading the stored state"));
+        }
+        tracing::warn!("the vault was sealed while the gateway started; it starts when it is unsealed again");
+        sealing::open(None, vault, store).await?;
+    }
     count_nodes(nodes, recorder);
     tokio::spawn(traffic::report(plane.clone(), nodes.clone(), store.clone(), recorder.telemetry()));
     if settings.role != Role::Control {
@@ -359,20 +307,6 @@ fn count_limits(plane: &Arc<Plane>, metrics: &credentialflow_telemetry::Metrics)
     );
 }
 
-fn unseal_input(settings: &ServerSettings) -> anyhow::Result<Option<SealInput>> {
-    if let Some(file) = &settings.passphrase_file {
-        let text = std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
-        let text = SecretValue::from(text);
-        let line = text.expose_str().unwrap_or_default().lines().next().unwrap_or_default();
-        ensure!(!line.is_empty(), "{} is empty", file.display());
-        return Ok(Some(SealInput::Passphrase(SecretValue::from(line))));
-    }
-    if let Some(file) = &settings.key_file {
-        return Ok(Some(SealInput::KeyFile(file.clone())));
-    }
-    Ok(seal::environment::from_process())
-}
-
 async fn start_control(
     settings: &ServerSettings,
     store: &Store,
@@ -396,7 +330,6 @@ async fn start_control(
             gateway: settings.role != Role::Control,
             sealed_tables: sealing::TABLES.to_vec(),
             stores: Some(Arc::new(Stores(Links::new(store.clone(), vault.clone(), settings.store_files.clone())))),
-            certificates: listeners_certificates(settings),
             watch: plane.certificates().clone(),
             ..AdminSettings::default()
         },
@@ -418,15 +351,6 @@ async fn start_control(
     Ok(tokio::spawn(control::serve(listener, tls, router, limits, stop)))
 }
 
-/// The certificates of our listeners, for the inventory.
-fn listeners_certificates(settings: &ServerSettings) -> Vec<(String, std::path::PathBuf)> {
-    let vault = settings.vault_tls.as_ref().filter(|_| settings.vault.is_some());
-    let all =
-        [("gateway", settings.gateway_tls.as_ref()), ("control", settings.control_tls.as_ref()), ("vault", vault)];
-    let given = all.into_iter().filter_map(|(name, files)| Some((name.to_owned(), files?.certificate.clone())));
-    given.collect()
-}
-
 fn server_tls(
     files: Option<&TlsFiles>,
     listener: &'static str,
@@ -437,55 +361,6 @@ fn server_tls(
     certificates::listens(watch, listener, &certificate);
     tokio::spawn(jobs::reload_certificate(files.clone(), listener, certificate.clone(), watch.clone()));
     Ok(Some(tls::server_config(certificate)?))
-}
-
-/// Secrets must not cross a network in the clear because somebody forgot a line.
-fn guard_address(what: &str, address: SocketAddr, tls: bool, allowed: bool) -> anyhow::Result<()> {
-    ensure!(
-        address.ip().is_loopback() || tls || allowed,
-        "the {what} listener on {address} is reachable from outside and has no TLS; configure a certificate, \
-         listen on 127.0.0.1, or ask for it with --allow-plaintext"
-    );
-    Ok(())
-}
-
-/// The sockets let others listen beside them, so the system would share a port between two servers in
-/// silence, and what one acknowledges the other would not yet enforce.
-fn guard_port(what: &str, address: SocketAddr) -> anyhow::Result<()> {
-    ensure!(
-        address.port() == 0 || !listener::is_taken(address),
-        "somebody already listens on {address}, which is to be the {what} listener; end that program, choose \
-         another port, or take over from it with --take-over"
-    );
-    Ok(())
-}
-
-/// Keeps other servers from the data directory for as long as the file is open. One that takes over waits
-/// for it on a thread of its own, until the server it takes over from has ended.
-fn hold_data_dir(settings: &ServerSettings) -> anyhow::Result<Option<File>> {
-    use rustix::fs::{FlockOperation, flock};
-    std::fs::create_dir_all(&settings.data_dir).with_context(|| format!("creating {}", settings.data_dir.display()))?;
-    let path = settings.data_dir.join("lock");
-    let file = File::create(&path).with_context(|| format!("opening {}", path.display()))?;
-    if settings.take_over {
-        std::thread::Builder::new().name("data-directory".into()).spawn(move || {
-            // Without the lock the server runs on; it only no longer keeps a third one away.
-            let _ = flock(&file, FlockOperation::LockExclusive);
-            let _held = file;
-            loop {
-                std::thread::park();
-            }
-        })?;
-        return Ok(None);
-    }
-    flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
-        anyhow::anyhow!(
-            "another server uses the data directory {}; end it, use another directory, or take over from it with \
-             --take-over",
-            settings.data_dir.display()
-        )
-    })?;
-    Ok(Some(file))
 }
 
 fn cores() -> usize {
@@ -518,22 +393,5 @@ async fn signalled() {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn a_port_is_not_shared_with_another_program() {
-        let other = listener::bind(([127, 0, 0, 1], 0).into()).unwrap();
-        let address = other.local_addr().unwrap();
-        let refused = guard_port("gateway", address).unwrap_err().to_string();
-        assert!(refused.contains(&address.to_string()), "{refused}");
-        drop(other);
-        assert!(guard_port("gateway", address).is_ok());
-        assert!(guard_port("gateway", ([127, 0, 0, 1], 0).into()).is_ok());
     }
 }

@@ -13,7 +13,8 @@ mod shared;
 mod stale;
 mod weak;
 
-use crate::{Certificate, CredentialKind, Entry, EntryState, Observed, TrafficOf};
+use crate::{CredentialKind, Entry, EntryState, Observed, TrafficOf};
+use credentialflow_certificates::Certificate;
 use credentialflow_model::{
     Period, Timestamp,
     resource::{Allow, GenerateRule, Key, Kind},

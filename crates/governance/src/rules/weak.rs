@@ -23,7 +23,7 @@ pub(super) fn check(facts: &Facts, _: &Surroundings) -> Option<Finding> {
     if let Some(certificate) = &facts.certificate {
         if let Some(why) = certificate.weakness() {
             let hint = "have a new one made, with ECDSA P-256 or RSA 3072 and SHA-256 or better";
-            return Some(facts.finding(Rule::Weak, Severity::High, why, hint));
+            return Some(facts.finding(Rule::Weak, Severity::High, why.to_owned(), hint));
         }
         return certificate.is_pre_quantum().then(|| pre_quantum(facts, &certificate.algorithm));
     }

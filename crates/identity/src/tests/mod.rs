@@ -4,7 +4,6 @@
 mod approle;
 mod issuer;
 mod jwt;
-mod measure;
 mod policies;
 mod secrets_stay;
 mod tokens;

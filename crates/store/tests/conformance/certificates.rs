@@ -16,7 +16,8 @@ fn seen(endpoint: &str, certificate: &[u8], first: i64, last: i64) -> Certificat
 }
 
 async fn the_certificate_seen_last_stays(on: Database) {
-    let store = on.fresh().await.store;
+    let fresh = on.fresh().await;
+    let store = &fresh.store;
     store.record_certificates(&[]).await.unwrap();
     let many: Vec<_> = (0..40).map(|i| seen(&format!("host-{i:02}:443"), b"one", 1, 5)).collect();
     store.record_certificates(&many).await.unwrap();
@@ -43,7 +44,8 @@ async fn the_certificate_seen_last_stays(on: Database) {
 }
 
 async fn what_is_long_gone_is_forgotten(on: Database) {
-    let store = on.fresh().await.store;
+    let fresh = on.fresh().await;
+    let store = &fresh.store;
     store.record_certificates(&[seen("a:1", b"x", 1, 5), seen("b:1", b"x", 1, 9)]).await.unwrap();
     assert_eq!(store.forget_certificates(Timestamp::from_secs(5)).await.unwrap(), 0);
     assert_eq!(store.forget_certificates(Timestamp::from_secs(6)).await.unwrap(), 1);

@@ -43,6 +43,11 @@ async fn keys_come_back(db: Database) {
     tx.audit("key.create", "keys/k1", json!({}));
     tx.commit().await.unwrap();
 
+    let strangers = (100..600).map(|n| key(n).id);
+    let asked: Vec<KeyId> = strangers.chain([one.id]).collect();
+    assert_eq!(f.store.key_bodies(&asked).await.unwrap(), [(one.id, r#"{"name":"k1"}"#.to_owned())]);
+    assert_eq!(f.store.key_bodies(&[]).await.unwrap(), []);
+
     for refused in [KeyRow { name: name("other"), ..one.clone() }, KeyRow { id: KeyId::from_bits(5), ..one.clone() }] {
         let mut tx = f.store.begin(&admin()).await.unwrap();
         assert!(matches!(tx.insert_key(&refused).await, Err(StoreError::Conflict(_))));

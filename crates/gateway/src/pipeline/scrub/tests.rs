@@ -98,10 +98,12 @@ proptest! {
 
     #[test]
     fn no_escape_and_no_split_lets_a_secret_through(
-        // An escape's first byte at the very end may be all of the secret that is needed; then the escape's rest passes.
         secret in "[ -~]{5,19}[a-z]", styles in prop::collection::vec(0usize..9, 20), cuts in prop::collection::vec(0usize..200, 0..8),
         before in "[ -~]{0,6}", after in "[ -~]{0,6}",
     ) {
+        // The beginning of an escape may be all that the end of a secret needs; then the escape's rest passes.
+        let end = &secret.as_bytes()[secret.len().saturating_sub(escape::LONGEST)..];
+        prop_assume!(!end.iter().any(|b| escape::LEADS.contains(b)));
         let echo: String = secret
             .bytes()
             .zip(styles)

@@ -78,11 +78,11 @@ impl Checker<'_> {
                 let hint = "as in provider: { target: openai }";
                 self.problem(id, "provider", "missing", "engine provider needs `provider`", hint);
             }
-            (Some(_), Engine::Static | Engine::Generated | Engine::Database) => {
+            (Some(rule), Engine::Provider) => self.refers(id, "provider.target", Kind::Targets, &rule.target),
+            (Some(_), _) => {
                 let hint = "write engine: provider, or remove it";
                 self.problem(id, "provider", "not_here", "`provider` is for provider credentials", hint);
             }
-            (Some(rule), Engine::Provider) => self.refers(id, "provider.target", Kind::Targets, &rule.target),
             (None, _) => {}
         }
     }
