@@ -7,8 +7,8 @@
 use anyhow::Context;
 use clap::ValueEnum;
 use credentialflow_egress::PrivateHosts;
-use credentialflow_notify::{MailSettings, MailTls, Mailer};
 use credentialflow_model::{ByteSize, Period, Problems, SecretValue, config::read_settings, key::is_label};
+use credentialflow_notify::{MailSettings, MailTls, Mailer};
 use serde::Deserialize;
 use std::{
     fmt,
@@ -347,7 +347,8 @@ impl ServerSettings {
         let password = match &server.password_file {
             None => None,
             Some(path) => {
-                let text = SecretValue::from(std::fs::read_to_string(path).with_context(|| path.display().to_string())?);
+                let text =
+                    SecretValue::from(std::fs::read_to_string(path).with_context(|| path.display().to_string())?);
                 text.expose_str().and_then(|text| text.lines().next()).map(SecretValue::from)
             }
         };

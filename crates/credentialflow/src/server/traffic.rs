@@ -49,12 +49,5 @@ async fn look(plane: &Plane, telemetry: &Telemetry, rotation: &RotationRow) -> O
         false => plane.stragglers_here(credential, version).await,
     };
     let stragglers = serde_json::to_string(&stragglers).unwrap_or_default();
-    Some(NodeTraffic {
-        version,
-        in_force,
-        in_flight,
-        refused: answers.refused,
-        served: answers.served,
-        stragglers,
-    })
+    Some(NodeTraffic { version, in_force, in_flight, refused: answers.refused, served: answers.served, stragglers })
 }
