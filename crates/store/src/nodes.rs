@@ -108,19 +108,12 @@ impl Store {
         Ok(())
     }
 
-    /// Forgets processes that have been silent for so long, only those of a name if one is given, and
-    /// what was told of rotations that are finished. Answers how many processes.
-    pub async fn forget_silent_nodes(&self, silent: Duration, name: Option<&str>) -> Result<u64> {
+    /// Forgets processes that have been silent for so long, and what was told of rotations that are
+    /// finished. Answers how many processes.
+    pub async fn forget_silent_nodes(&self, silent: Duration) -> Result<u64> {
         let mut connection = self.notes().await?;
-        let sql = format!(
-            "DELETE FROM nodes WHERE heartbeat < {now} - $1 AND ($2 = '' OR name = $2)",
-            now = self.driver().now()
-        );
-        let gone = sqlx::query(AssertSqlSafe(sql))
-            .bind(micros(silent))
-            .bind(name.unwrap_or_default())
-            .execute(&mut *connection)
-            .await?;
+        let sql = format!("DELETE FROM nodes WHERE heartbeat < {now} - $1", now = self.driver().now());
+        let gone = sqlx::query(AssertSqlSafe(sql)).bind(micros(silent)).execute(&mut *connection).await?;
         sqlx::query("DELETE FROM node_traffic WHERE rotation NOT IN (SELECT id FROM rotations WHERE finished = 0)")
             .execute(&mut *connection)
             .await?;

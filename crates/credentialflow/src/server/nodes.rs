@@ -48,8 +48,8 @@ pub(super) struct Identity {
     pub serves: bool,
     /// Whether it has a control plane, and so may do what one does for all.
     pub controls: bool,
-    /// Id of the process before it, where it is certain that it has ended: nobody needs to wait for that one.
-    pub ended: Option<String>,
+    /// Ids of processes before it that have ended for certain: nobody needs to wait for those.
+    pub ended: Vec<String>,
 }
 
 /// This process among the others.
@@ -87,6 +87,10 @@ struct Known {
     holder: Option<String>,
     /// When the lease was last prolonged.
     held: Option<Instant>,
+    /// When this process began to take part.
+    entered: Instant,
+    /// Processes before it whose places are still to be taken.
+    ended: Vec<String>,
 }
 
 /// The other nodes that serve, by what they say about a change.
@@ -111,7 +115,8 @@ impl Nodes {
     /// This process, before it takes part. `random` makes its id.
     pub fn new(store: Store, identity: Identity, random: u64) -> Self {
         let shared = store.is_shared();
-        let known = Known { rows: vec![], asked: None, heard: Instant::now(), holder: None, held: None };
+        let (now, ended) = (Instant::now(), identity.ended.clone());
+        let known = Known { rows: vec![], asked: None, heard: now, holder: None, held: None, entered: now, ended };
         Self {
             shared,
             id: format!("{random:016x}"),
@@ -130,21 +135,39 @@ impl Nodes {
     /// later then waits for this node, and one made before is part of that state.
     pub async fn enter(&self, enforced: i64, mark: Option<Mark>, reachable: bool) {
         self.place.send_modify(|place| (place.entered, place.enforced, place.mark) = (true, enforced, mark));
-        self.known().heard = Instant::now();
+        let begun = Instant::now();
+        {
+            let mut known = self.known();
+            (known.heard, known.entered) = (begun, begun);
+        }
         if !self.shared || !reachable {
             return;
         }
-        let begun = Instant::now();
         match in_time(self.store.report_node(&self.report(*self.place.borrow()))).await {
             Ok(()) => self.known().heard = begun,
             Err(error) => tracing::warn!(%error, "this node could not be entered yet; others do not wait for it"),
         }
-        // The places of earlier processes of this name are taken by this one.
-        if let Some(ended) = &self.identity.ended {
-            let _ = in_time(self.store.forget_node(ended)).await;
-            let _ = in_time(self.store.release_lease(JOBS, ended)).await;
+        // What fails here is done with a later sign of life.
+        let _ = self.replace().await;
+    }
+
+    /// Takes the places of earlier processes: of those that have ended for certain, and of those of its name that fell
+    /// silent before it began.
+    async fn replace(&self) -> Result<(), StoreError> {
+        let ended = self.known().ended.clone();
+        for id in &ended {
+            in_time(self.store.forget_node(id)).await?;
+            in_time(self.store.release_lease(JOBS, id)).await?;
         }
-        let _ = in_time(self.store.forget_silent_nodes(LIFETIME, Some(&self.identity.name))).await;
+        self.known().ended.clear();
+        let rows = self.ask().await?;
+        let since = self.known().entered.elapsed();
+        let name = &self.identity.name;
+        let replaced = |r: &&NodeRow| self.is_other(r) && r.report.name == *name && !is_live(r) && r.silent > since;
+        for row in rows.iter().filter(replaced) {
+            in_time(self.store.forget_node(&row.report.id)).await?;
+        }
+        Ok(())
     }
 
     /// Every worker of this process enforces everything up to a place in the feed of the history that `mark` is of.
@@ -256,7 +279,7 @@ impl Nodes {
         }
         let holder = self.store.lease_holder(JOBS).await?;
         self.known().holder = holder;
-        self.ask().await.map(drop)
+        self.replace().await
     }
 
     fn step_down_in_time(&self) {
@@ -419,7 +442,7 @@ impl Nodes {
     /// waits for the lost ones.
     pub async fn tidy(&self) -> Result<(), StoreError> {
         if self.shared && self.store.running_rotations().await?.is_empty() {
-            self.store.forget_silent_nodes(REMEMBERED, None).await?;
+            self.store.forget_silent_nodes(REMEMBERED).await?;
         }
         Ok(())
     }

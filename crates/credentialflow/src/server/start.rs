@@ -262,18 +262,28 @@ fn identity(settings: &ServerSettings) -> Identity {
     let port = if serves { settings.gateway.port() } else { settings.control.port() };
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let name = settings.node_name.clone().unwrap_or_else(|| format!("{host}:{port}"));
-    // This process has the data directory for itself, so the one before it has ended.
-    let before = std::fs::read_to_string(settings.data_dir.join(NODE_FILE)).ok();
-    let ended = before.map(|id| id.trim().to_owned()).filter(|id| !id.is_empty() && !settings.take_over);
+    // This process has the data directory for itself, so those before it have ended.
+    let ended = if settings.take_over { vec![] } else { earlier_nodes(settings) };
     Identity { name, serves, controls: settings.role != Role::Gateway, ended }
 }
 
-/// Name of the file in the data directory that tells the id of the newest process on it.
+/// Name of the file in the data directory that tells the ids of the newest processes on it, one in a line.
 const NODE_FILE: &str = "node";
+/// So many ids are kept: a process that ends while it starts leaves the places of those before it to the next.
+const NODES_KEPT: usize = 16;
 
-/// Lets the next process on this data directory know which node has ended. Without it others wait a few seconds longer.
+/// Ids of the newest processes on this data directory, oldest first.
+fn earlier_nodes(settings: &ServerSettings) -> Vec<String> {
+    let kept = std::fs::read_to_string(settings.data_dir.join(NODE_FILE)).unwrap_or_default();
+    kept.lines().map(str::trim).filter(|id| !id.is_empty()).map(str::to_owned).collect()
+}
+
+/// Lets the next process on this data directory know which nodes have ended. Without it others wait a few seconds longer.
 fn remember_node(settings: &ServerSettings, id: &str) {
-    if let Err(error) = std::fs::write(settings.data_dir.join(NODE_FILE), id) {
+    let mut ids = earlier_nodes(settings);
+    ids.push(id.to_owned());
+    let newest = ids.split_off(ids.len().saturating_sub(NODES_KEPT)).join("\n");
+    if let Err(error) = std::fs::write(settings.data_dir.join(NODE_FILE), newest) {
         tracing::warn!(%error, "the id of this process could not be noted in the data directory");
     }
 }

@@ -71,6 +71,10 @@ pub(crate) async fn handle(core: &Core, call: &Call<'_>) -> Result<Response> {
         ("revoke-orphan", op) if op.is_write() => {
             let found = core.find(&given(&fields, rest)?).await?;
             let (row, _) = found.ok_or_else(|| IdentityError::invalid("token to revoke not found"))?;
+            // What it made ended with it: to end it alone would revive them.
+            if core.alive(&row).await?.is_none() {
+                return Err(IdentityError::invalid("token to revoke not found"));
+            }
             core.end_alone(&call.actor(), (*row).clone()).await?;
             Ok(Response::empty())
         }

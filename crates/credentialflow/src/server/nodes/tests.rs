@@ -34,7 +34,7 @@ impl World {
     async fn node(&self, name: &str) -> Arc<Nodes> {
         let store = Store::connect(&self.url).await.unwrap();
         let random = name.bytes().fold(7, |n, b| n * 31 + u64::from(b));
-        let identity = Identity { name: name.into(), serves: true, controls: true, ended: None };
+        let identity = Identity { name: name.into(), serves: true, controls: true, ended: vec![] };
         let node = Arc::new(Nodes::new(store, identity, random));
         node.enter(0, None, true).await;
         node
@@ -151,13 +151,34 @@ async fn nobody_waits_for_a_process_that_its_successor_knows_to_have_ended() {
     let killed = alive(&b);
     eventually("b has the lease", 5, || *b.jobs().borrow()).await;
     killed.abort();
-    let again = Identity { name: "b".into(), serves: true, controls: true, ended: Some(b.id.clone()) };
+    let again = Identity { name: "b".into(), serves: true, controls: true, ended: vec![b.id.clone()] };
     let again = Arc::new(Nodes::new(Store::connect(&world.url).await.unwrap(), again, 77));
     again.enter(5, world.mark, true).await;
     let _run = alive(&again);
     let confirmed = tokio::time::timeout(Duration::from_secs(1), a.wait_for(5)).await.unwrap().unwrap();
     assert_eq!((confirmed.nodes, confirmed.lost), (vec!["a".to_owned(), "b".into()], vec![]));
     eventually("its lease is free at once", 2, || *again.jobs().borrow()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_starts_soon_after_its_predecessor_died_takes_its_place_later() {
+    let world = World::new().await;
+    let (a, b) = (world.node("a").await, world.node("b").await);
+    let again = Identity { name: "b".into(), serves: true, controls: true, ended: vec![] };
+    let again = Arc::new(Nodes::new(Store::connect(&world.url).await.unwrap(), again, 77));
+    again.enter(0, world.mark, true).await;
+    let runs = [alive(&a), alive(&again)];
+    eventually("a sees all three", 5, || a.list().len() == 3).await;
+    // It may only be slow, as one that is being replaced without an interruption.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(a.list().len(), 3);
+    world.silence(&b, 6);
+    eventually("b is replaced", 5, || a.list().len() == 2).await;
+    // Another name is another node.
+    runs[0].abort();
+    world.silence(&a, 60);
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    assert_eq!(again.list().len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -219,7 +240,7 @@ async fn on_sqlite_nobody_is_waited_for() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::connect(&format!("sqlite:{}", dir.path().join("s.db").display())).await.unwrap();
     store.migrate().await.unwrap();
-    let one = Identity { name: "one".into(), serves: true, controls: true, ended: None };
+    let one = Identity { name: "one".into(), serves: true, controls: true, ended: vec![] };
     let node = Nodes::new(store.clone(), one, 3);
     node.enter(4, None, true).await;
     assert!(*node.jobs().borrow() && !node.in_company() && !node.is_stale());
