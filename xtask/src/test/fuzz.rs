@@ -20,7 +20,7 @@ const FLAGS: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-leve
 /// Most memory a target may use, in MiB.
 const MEMORY: u64 = 2048;
 
-/// Builds all targets, then runs as many at once as there are cores.
+/// Builds all targets, then runs some at once, one more than there are cores.
 pub fn run(context: &Context) -> Result<Count> {
     need::all(&[need::COMPILER])?;
     let target_dir = repo::target().join("fuzz");
@@ -36,7 +36,7 @@ pub fn run(context: &Context) -> Result<Count> {
     }
     let targets = targets()?;
     let programs = target_dir.join(&triple).join("release");
-    let at_once = thread::available_parallelism().map_or(1, |n| n.get());
+    let at_once = thread::available_parallelism().map_or(1, |n| n.get()) + 1;
     let mut count = Count::default();
     for group in targets.chunks(at_once) {
         let results: Vec<Result<bool>> = thread::scope(|scope| {

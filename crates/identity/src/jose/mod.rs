@@ -10,6 +10,8 @@ mod der;
 mod key;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors;
 mod verify;
 
 pub use claims::{Claims, Skew, check_times};

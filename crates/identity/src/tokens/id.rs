@@ -60,11 +60,14 @@ pub(crate) fn hashes(core: &Core, token: &[u8]) -> Result<impl Iterator<Item = [
     core.hashes(KIND, token)
 }
 
-/// Whether a text that begins like a service token of ours has its length and checksum.
-pub(crate) fn is_well_formed(token: &str) -> bool {
+/// Whether a text has the prefix, length and checksum of a service token of ours. It may still be none that was issued.
+pub fn is_service_token(token: &str) -> bool {
     let Some(at) = token.len().checked_sub(6).filter(|at| *at == SERVICE_PREFIX.len() + SECRET_CHARS) else {
         return false;
     };
+    if !token.starts_with(SERVICE_PREFIX) {
+        return false;
+    }
     let (body, sum) = token.as_bytes().split_at(at);
     let mut expected = crc32fast::hash(body);
     sum.iter().all(|digit| {
@@ -82,13 +85,13 @@ mod tests {
     fn typing_errors_are_told_without_a_look_up() {
         let token = new_token().unwrap();
         let text = token.expose_str().unwrap().to_owned();
-        assert!(is_well_formed(&text) && text.starts_with(SERVICE_PREFIX));
+        assert!(is_service_token(&text) && text.starts_with(SERVICE_PREFIX));
         for at in 4..text.len() {
             let mut wrong = text.clone().into_bytes();
             wrong[at] = if wrong[at] == b'a' { b'b' } else { b'a' };
-            assert!(!is_well_formed(std::str::from_utf8(&wrong).unwrap()), "{at}");
+            assert!(!is_service_token(std::str::from_utf8(&wrong).unwrap()), "{at}");
         }
-        assert!(!is_well_formed("cfs_") && !is_well_formed(&text[..text.len() - 1]));
+        assert!(!is_service_token("cfs_") && !is_service_token(&text[..text.len() - 1]));
         assert_eq!(new_accessor().unwrap().len(), 24);
     }
 }

@@ -19,7 +19,7 @@ mod token;
 pub(crate) use create::wildcard;
 pub(crate) use handler::handle;
 pub(crate) use id::random_text;
-pub use id::{BATCH_PREFIX, SERVICE_PREFIX};
+pub use id::{BATCH_PREFIX, SERVICE_PREFIX, is_service_token};
 pub(crate) use issue::Login;
 pub use issue::{NewToken, token_place};
 pub(crate) use params::{TokenParams, with_default};

@@ -156,7 +156,8 @@ impl Core {
     /// The row of a presented service token.
     pub(crate) async fn find(&self, presented: &str) -> Result<Option<(Arc<TokenRow>, [u8; 32])>> {
         // A mistyped token of ours is told without asking the database.
-        if presented.len() > id::MAX_LEN || (presented.starts_with(SERVICE_PREFIX) && !id::is_well_formed(presented)) {
+        if presented.len() > id::MAX_LEN || (presented.starts_with(SERVICE_PREFIX) && !id::is_service_token(presented))
+        {
             return Ok(None);
         }
         for hash in id::hashes(self, presented.as_bytes())? {
