@@ -38,6 +38,13 @@ pub trait ExternalStores: Send + Sync + std::fmt::Debug {
     fn refresh<'a>(&'a self, actor: &'a Actor, credential: &'a Name) -> BoxFuture<'a, Result<(), String>>;
 }
 
+/// Public documents that are fetched from outside.
+pub trait Fetch: Send + Sync + std::fmt::Debug {
+    /// What stands at this address, at most `largest` bytes: over https, or from this machine. The error says why not,
+    /// in words that name no address.
+    fn get<'a>(&'a self, url: &'a str, largest: usize) -> BoxFuture<'a, Result<Vec<u8>, String>>;
+}
+
 /// Proof that every worker of every live node enforces the stored state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Published {
