@@ -75,6 +75,8 @@ codes! {
     Unauthenticated = "unauthenticated", 401, "A valid administrator's token or session is required";
     /// A session's request may have been made by another site.
     CrossSite = "cross_site", 403, "The request may come from another site";
+    /// The report is not signed by a key that counts.
+    SignatureRefused = "signature_refused", 403, "The signature does not count";
     /// The vault does not open with what was given. Says nothing about why.
     UnsealRefused = "unseal_refused", 403, "The vault was not unsealed";
     /// There is no such thing.
@@ -99,12 +101,16 @@ codes! {
     InvalidResources = "invalid_resources", 422, "The resources have problems; nothing was changed";
     /// Too many failed sign-ins from this source.
     TooManyFailures = "too_many_failures", 429, "Too many failed attempts";
+    /// More requests of this kind than are taken.
+    TooManyRequests = "too_many_requests", 429, "Too many requests";
     /// A defect of Credentialflow.
     Internal = "internal", 500, "Credentialflow failed";
     /// The vault is sealed.
     Sealed = "sealed", 503, "The vault is sealed";
     /// The key service that unseals the vault is away or refuses.
     KeyServiceUnavailable = "key_service_unavailable", 503, "The key service did not do its part";
+    /// It is not known under which keys others sign.
+    SignerUnavailable = "signer_unavailable", 503, "A signature cannot be checked now";
     /// The database cannot be reached.
     StoreUnavailable = "store_unavailable", 503, "The database is not available";
     /// The call log cannot be read.

@@ -17,6 +17,7 @@ use crate::{
 use axum::response::{IntoResponse, Response};
 use credentialflow_model::{
     Actor, Name, Period,
+    leak::Quarantine,
     resource::{Key, Kind},
 };
 use credentialflow_store::{Expect, KeyRow, KeySecretRow, KeyUse, ResourceRow, WriteTx};
@@ -42,6 +43,10 @@ fn shown(
         created: row.created,
         updated: row.updated,
         revoked: key.revoked_at,
+        quarantine: key
+            .quarantine
+            .as_deref()
+            .map(|text| serde_json::from_str(text).unwrap_or_else(|_| Quarantine::closed())),
         secrets: secrets.collect(),
         last_use: used.map(|used| LastUse {
             time: used.last_time,

@@ -16,6 +16,7 @@ mod error;
 mod idempotency;
 mod inventory;
 mod keys;
+mod leaks;
 mod links;
 pub mod ports;
 mod resources;

@@ -58,6 +58,13 @@ pub struct Straggler {
     pub node: Option<String>,
 }
 
+/// Public documents that are fetched from outside.
+pub trait Fetch: Send + Sync + std::fmt::Debug {
+    /// What stands at this address, at most `largest` bytes: over https, or from this machine. The error says why not,
+    /// in words that name no address.
+    fn get<'a>(&'a self, url: &'a str, largest: usize) -> BoxFuture<'a, Result<Vec<u8>, String>>;
+}
+
 /// Proof that every worker of every live node enforces the stored state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Published {

@@ -2,8 +2,8 @@
 
 use crate::{
     catalogue::Catalogue,
-    inventory,
-    ports::{Dataplane, ExternalStores},
+    inventory, leaks,
+    ports::{Dataplane, ExternalStores, Fetch},
     session::Sessions,
     throttle::Throttle,
 };
@@ -35,6 +35,8 @@ pub struct AdminSettings {
     pub sealed_tables: Vec<SealedTable>,
     /// The external stores; none where nothing reaches them.
     pub stores: Option<Arc<dyn ExternalStores>>,
+    /// Fetches public documents; none where nothing outside is asked.
+    pub fetch: Option<Arc<dyn Fetch>>,
     /// The certificates that pass through.
     pub watch: Arc<Watch>,
     /// The clock.
@@ -51,6 +53,7 @@ impl Default for AdminSettings {
             body_timeout: Duration::from_secs(30),
             sealed_tables: vec![credentialflow_vault::reseal::CREDENTIAL_VERSIONS],
             stores: None,
+            fetch: None,
             watch: Arc::default(),
             clock: || std::time::SystemTime::now().into(),
         }
@@ -73,6 +76,7 @@ pub struct Inner {
     pub(crate) throttle: Throttle,
     pub(crate) call_searches: Semaphore,
     pub(crate) inventory: inventory::Kept,
+    pub(crate) leaks: leaks::Intake,
     pub(crate) started: Timestamp,
 }
 
@@ -97,6 +101,7 @@ impl AdminState {
             throttle: Throttle::default(),
             call_searches: Semaphore::new(CALL_SEARCHES),
             inventory: inventory::Kept::default(),
+            leaks: leaks::Intake::default(),
             started,
         }))
     }

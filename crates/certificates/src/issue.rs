@@ -15,7 +15,7 @@ use rcgen::{
 };
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer};
 use zeroize::{Zeroize, Zeroizing};
@@ -125,10 +125,17 @@ fn params(
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, rule.common_name.as_deref().unwrap_or(name));
-    let at = |seconds: i64| rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(seconds.max(0).unsigned_abs());
     params.not_before = at(now.secs() - SKEW);
     params.not_after = at(until.secs());
     Ok(params)
+}
+
+/// A moment by its seconds since 1970.
+pub(crate) fn at<T>(seconds: i64) -> T
+where
+    T: From<SystemTime>,
+{
+    T::from(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.max(0).unsigned_abs()))
 }
 
 /// The PEM blocks as a value; the key's other copies are wiped.

@@ -71,6 +71,8 @@ pub enum Command {
     Run(command::run::RunArgs),
     /// Every credential in one inventory, and what is wrong with it
     Inventory(command::inventory::InventoryArgs),
+    /// Secrets of ours that were found where they must not be
+    Leak(command::leak::LeakArgs),
     /// The call log
     Calls(Box<command::calls::CallsArgs>),
     /// The audit log

@@ -143,6 +143,11 @@ impl Client {
         json(&self.text(Method::POST, path, Some(&body.to_string()), None).await?)
     }
 
+    /// Replaces something.
+    pub async fn put(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        json(&self.text(Method::PUT, path, Some(&body.to_string()), None).await?)
+    }
+
     /// Asks for a creation. Should its answer get lost, it is fetched by asking once more.
     pub async fn create(&self, path: &str, body: &Value, idempotency_key: Option<&str>) -> anyhow::Result<Value> {
         let random;

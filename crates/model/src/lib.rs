@@ -8,6 +8,7 @@ pub mod audit;
 pub mod config;
 pub mod http;
 pub mod key;
+pub mod leak;
 pub mod lifecycle;
 pub mod mask;
 pub mod name;

@@ -127,6 +127,8 @@ outcomes! {
     Overloaded = 27, "overloaded", 503, Gateway, retry true, "The gateway cannot take this request now";
     /// A defect of the gateway.
     Internal = 28, "internal", 500, Gateway, retry true, "The gateway failed";
+    /// The key leaked, and is held to the addresses from which it had been used before.
+    Quarantined = 29, "quarantined", 403, Caller, retry false, "The credential is in quarantine";
 }
 
 #[cfg(test)]

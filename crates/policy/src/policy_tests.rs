@@ -4,6 +4,7 @@
 use crate::*;
 use credentialflow_model::{
     KeyId, KeyToken, Name, OutcomeReason, Period, SecretValue, Timestamp,
+    leak::Quarantine,
     resource::{Allow, Application, Authenticator, Key, Limit, Route},
 };
 use std::{cell::RefCell, net::IpAddr, sync::Arc};
@@ -117,6 +118,18 @@ impl World {
         let mut table = self.table.borrow_mut();
         let (token, mut record) = issue(table.len() as u64 + 1, 5, &self.peppers);
         record.extras = KeyExtras::of(&key);
+        *table = table.with_changes([KeyChange::Put(record)]);
+        ApiKey::new(self.peppers.clone()).authenticate(token.expose(), &table, Timestamp::from_secs(1)).unwrap()
+    }
+
+    /// The same for a key whose secret leaked.
+    pub fn quarantined(&self, change: impl FnOnce(&mut Key), quarantine: Quarantine) -> Principal {
+        let mut key: Key =
+            serde_json::from_value(serde_json::json!({ "name": "k", "application": "checkout" })).unwrap();
+        change(&mut key);
+        let mut table = self.table.borrow_mut();
+        let (token, mut record) = issue(table.len() as u64 + 1, 5, &self.peppers);
+        record.extras = Some(KeyExtras::quarantined(Some(&key), quarantine));
         *table = table.with_changes([KeyChange::Put(record)]);
         ApiKey::new(self.peppers.clone()).authenticate(token.expose(), &table, Timestamp::from_secs(1)).unwrap()
     }

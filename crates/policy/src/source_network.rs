@@ -11,7 +11,8 @@
 //!
 //! Posture: refuses when the source is in none of the ranges. The source is the address the gateway
 //! determined (the peer, unless a trusted proxy in front says otherwise); an IPv4 address mapped
-//! into IPv6 counts as IPv4.
+//! into IPv6 counts as IPv4. A secret that leaked may be in quarantine: it is then refused, with a reason
+//! of its own, from every address from which its key had not been used before.
 
 use crate::{LimitReport, Policy, Principal, RateTable, Refusal, RequestFacts};
 use credentialflow_model::{OutcomeReason, resource::Route};
@@ -32,17 +33,24 @@ impl Policy for SourceNetwork {
     }
 
     fn check(&self, request: &RequestFacts<'_>, principal: &Principal, _: &mut LimitReport) -> Result<(), Refusal> {
-        match principal.key().and_then(|key| key.extras()) {
-            Some(extras) if !extras.allows_source(request.source) => Err(Refusal::new(OutcomeReason::SourceNotAllowed)),
-            _ => Ok(()),
+        let Some((key, extras)) = principal.key().and_then(|key| Some((key, key.extras()?))) else { return Ok(()) };
+        if !extras.allows_source(request.source) {
+            return Err(Refusal::new(OutcomeReason::SourceNotAllowed));
         }
+        if extras.is_held_back(key.version(), request.source) {
+            return Err(Refusal::new(OutcomeReason::Quarantined));
+        }
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use crate::policy_tests::World;
-    use credentialflow_model::OutcomeReason::SourceNotAllowed;
+    use credentialflow_model::{
+        OutcomeReason::{Quarantined, SourceNotAllowed},
+        leak::Quarantine,
+    };
 
     #[test]
     fn only_the_named_networks() {
@@ -63,5 +71,24 @@ mod tests {
             assert_eq!(world.check("orders", None, &key), expected, "{source}");
             assert_eq!(world.check("orders", None, &anywhere), Ok(()), "{source}");
         }
+    }
+
+    #[test]
+    fn a_leaked_secret_is_held_to_where_it_was_used() {
+        let mut world = World::new("checkout: routes orders");
+        let networks = vec!["192.0.2.7/32".parse().unwrap()];
+        let held = |through_version| Quarantine { through_version, networks: networks.clone(), ..Quarantine::closed() };
+        let leaked = world.quarantined(|_| {}, held(1));
+        let replaced = world.quarantined(|_| {}, held(0));
+        let narrowed = world.quarantined(|key| key.networks = vec!["10.0.0.0/8".parse().unwrap()], held(1));
+        for (source, expected) in [("192.0.2.7", Ok(())), ("::ffff:192.0.2.7", Ok(())), ("192.0.2.8", Err(Quarantined))]
+        {
+            world.source = source.parse().unwrap();
+            assert_eq!(world.check("orders", None, &leaked), expected, "{source}");
+            assert_eq!(world.check("orders", None, &replaced), Ok(()), "its new secret did not leak");
+            assert_eq!(world.check("orders", None, &narrowed), Err(SourceNotAllowed), "its own networks still count");
+        }
+        world.source = "10.0.0.1".parse().unwrap();
+        assert_eq!(world.check("orders", None, &narrowed), Err(Quarantined));
     }
 }

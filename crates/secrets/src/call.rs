@@ -78,6 +78,15 @@ impl fmt::Debug for Payload {
     }
 }
 
+/// A document that is told as it is, without an envelope. Nothing secret is in it.
+#[derive(Debug)]
+pub struct File {
+    /// Its media type.
+    pub content_type: &'static str,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
 /// An answer.
 #[derive(Debug, Default)]
 pub struct Reply {
@@ -89,6 +98,8 @@ pub struct Reply {
     pub lease_duration: i64,
     /// What the caller should know although it worked.
     pub warnings: Vec<String>,
+    /// A document instead of all of the above.
+    pub file: Option<File>,
 }
 
 impl Reply {
@@ -105,6 +116,11 @@ impl Reply {
     /// With JSON text that holds secrets.
     pub fn secret(data: SecretValue) -> Self {
         Self { data: Some(Payload::Secret(data)), ..Self::default() }
+    }
+
+    /// A document.
+    pub fn file(file: File) -> Self {
+        Self { file: Some(file), ..Self::default() }
     }
 
     /// A list of names; none at all is "not found", as Vault tells it.

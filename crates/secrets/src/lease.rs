@@ -9,9 +9,10 @@
 //! making that login any more, whoever made it takes it away as soon as it sees that the lease is
 //! over, and where that one is gone, it is taken away at that time.
 //!
-//! `withdraw.rs` is how a login is taken away, `work.rs` how many are; static roles and administrators are in
+//! `withdraw.rs` is how a login is taken away, `work.rs` how many are, `certificate.rs` what is other for certificates; static roles and administrators are in
 //! [`crate::engine::database`].
 
+mod certificate;
 #[cfg(test)]
 mod fault;
 mod withdraw;
@@ -62,15 +63,36 @@ struct Body {
     problem: Option<String>,
     /// The mount's storage.
     space: String,
+    /// Empty for a certificate.
     database: String,
     role: String,
+    /// For a certificate its serial number as the name.
     login: Login,
+    #[serde(default, skip_serializing_if = "Leased::is_login")]
+    leased: Leased,
     statements: Statements,
     /// What a renewal gives when it asks for nothing, seconds.
     ttl: i64,
     /// No later than this.
     last_moment: Timestamp,
     renewed: Option<Timestamp>,
+}
+
+/// What a lease is of.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Leased {
+    /// A login at another system.
+    #[default]
+    Login,
+    /// A certificate of ours.
+    Certificate,
+}
+
+impl Leased {
+    fn is_login(&self) -> bool {
+        *self == Self::Login
+    }
 }
 
 const fn yes() -> bool {
@@ -94,15 +116,19 @@ pub struct Told {
     pub ttl: i64,
 }
 
-/// A fresh login.
+/// A fresh login, or a certificate with its key.
 #[derive(Debug)]
 pub struct Issued {
     /// The lease's id.
     pub id: String,
     /// Seconds it lives.
     pub ttl: i64,
-    /// `username` and `password`, as JSON text.
+    /// Whether it can be renewed.
+    pub renewable: bool,
+    /// `username` and `password`, or the certificate and its key, as JSON text.
     pub data: SecretValue,
+    /// What the caller should know although it worked.
+    pub warnings: Vec<String>,
 }
 
 /// Who gets a lease.
@@ -116,6 +142,16 @@ pub struct Holder {
     pub token: Option<Vec<u8>>,
     /// For the login's name.
     pub display_name: String,
+}
+
+impl Holder {
+    /// Names the caller where floods are counted.
+    pub(crate) fn caller(&self) -> String {
+        if !self.accessor.is_empty() {
+            return self.accessor.clone();
+        }
+        format!("{}@{}", self.actor.name, self.actor.source.as_deref().unwrap_or_default())
+    }
 }
 
 /// What came of a deed.
@@ -176,6 +212,7 @@ impl Leases {
     ) -> Result<Done> {
         match deed {
             Deed::Login(role) => return self.issue(holder, mount, role).await.map(Done::Issued),
+            Deed::Certificate(role) => return self.issue_certificate(holder, mount, role, data, told).await,
             Deed::Configure(name) => self.configure(&holder.actor, mount, name, data, told).await,
             Deed::WriteStatic(role) => self.write_static(&holder.actor, mount, role, data, told).await,
             Deed::RotateStatic(role) => self.rotate_static(&holder.actor, mount, role).await,
@@ -247,6 +284,7 @@ impl Leases {
             database: role.db_name.clone(),
             role: role_name.to_owned(),
             login: Login::named(&name),
+            leased: Leased::Login,
             statements: role.statements,
             ttl,
             last_moment: after(now, most),
@@ -314,11 +352,11 @@ impl Leases {
             });
         }
         let data = secret_json(json!({ "username": name, "password": secret.expose_str() }));
-        Ok(Issued { id, ttl, data })
+        Ok(Issued { id, ttl, renewable: true, data, warnings: Vec::new() })
     }
 
     /// Lets a commit fail where the holder's token was ended: whoever ended it did not see this lease.
-    async fn rests_on_token(&self, txn: &mut Txn, holder: &Holder) -> Result<()> {
+    pub(crate) async fn rests_on_token(&self, txn: &mut Txn, holder: &Holder) -> Result<()> {
         let Some(hash) = &holder.token else { return Ok(()) };
         let token = self.store.token(hash).await?;
         let token = token.ok_or_else(|| SecretsError::invalid("the token was revoked while its login was made"))?;
@@ -328,7 +366,7 @@ impl Leases {
     }
 
     /// A flood from one caller is refused before it reaches a database.
-    fn within_pace(&self, accessor: &str) -> Result<()> {
+    pub(crate) fn within_pace(&self, accessor: &str) -> Result<()> {
         let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         if pace.len() > 10_000 {
@@ -373,6 +411,9 @@ impl Leases {
     pub async fn renew(&self, actor: &Actor, id: &str, increment: i64) -> Result<Option<Told>> {
         let Some(row) = self.live(id).await? else { return Ok(None) };
         let mut body = self.body(&row)?;
+        if body.leased == Leased::Certificate {
+            return Err(SecretsError::invalid("lease is not renewable"));
+        }
         let mut txn = self.txn(actor.clone());
         let now = txn.now();
         let asked = after(now, if increment > 0 { increment } else { body.ttl });
@@ -417,7 +458,7 @@ fn told(row: &LeaseRow, body: &Body, now: Timestamp) -> Told {
         issued: row.issued,
         expires: row.expires_at,
         renewed: body.renewed,
-        renewable: body.last_moment > now,
+        renewable: body.leased == Leased::Login && body.last_moment > now,
         ttl: row.expires_at.map_or(0, |end| (end.secs() - now.secs()).max(0)),
     }
 }

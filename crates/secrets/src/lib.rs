@@ -20,7 +20,7 @@ mod tests;
 mod txn;
 pub mod wrapping;
 
-pub use call::{Call, Client, Operation, Payload, Reply};
+pub use call::{Call, Client, File, Operation, Payload, Reply};
 pub use error::{Result, SecretsError};
 pub use mounts::{Mount, Mounts, Table};
 pub use random::{identifier, uuid};

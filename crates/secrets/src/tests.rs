@@ -1,6 +1,7 @@
 //! The engines over a real store: what is written is read, raced writes lose nothing, nothing lies open.
 
 mod database;
+mod pki;
 mod systems;
 
 use crate::engine::Engine;

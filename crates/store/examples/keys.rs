@@ -54,7 +54,14 @@ async fn fill(store: &Store) -> anyhow::Result<()> {
                 retire_at: None,
             });
             bodies.push((Kind::Keys, name.clone(), json!({ "name": name, "application": application }).to_string()));
-            keys.push(KeyRow { id, name, application: application.clone(), created, revoked_at: None });
+            keys.push(KeyRow {
+                id,
+                name,
+                application: application.clone(),
+                created,
+                revoked_at: None,
+                quarantine: None,
+            });
         }
         tx.insert_keys(&keys).await?;
         tx.insert_key_secrets(&secrets).await?;

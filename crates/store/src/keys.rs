@@ -21,6 +21,8 @@ pub struct KeyRow {
     pub created: Timestamp,
     /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
+    /// Where it may still be used from after a leak, as JSON.
+    pub quarantine: Option<String>,
 }
 
 /// One secret of a key. Up to two are live while a rotation overlaps.
@@ -63,7 +65,7 @@ pub struct KeyRecord {
     pub secrets: Vec<KeySecretRow>,
 }
 
-const KEY: &str = "SELECT k.id, k.name, k.application, k.created, k.revoked_at FROM keys k";
+const KEY: &str = "SELECT k.id, k.name, k.application, k.created, k.revoked_at, k.quarantine FROM keys k";
 const SECRET: &str = "SELECT key_id, version, state, hash, pepper_id, created, retire_at FROM key_secrets";
 
 impl Store {
@@ -169,7 +171,7 @@ impl WriteTx {
         self.insert_keys(std::slice::from_ref(key)).await
     }
 
-    /// Adds many keys.
+    /// Adds many keys, none of them in quarantine.
     pub async fn insert_keys(&mut self, keys: &[KeyRow]) -> Result<()> {
         for chunk in keys.chunks(CHUNK) {
             let sql = format!(
@@ -189,8 +191,23 @@ impl WriteTx {
         Ok(())
     }
 
-    /// Writes a key's application and revocation; id, name and creation stay. `NotFound` when it is
+    /// Writes where a key may still be used from after a leak, as JSON; `None` lifts it. `NotFound` when the key is
     /// not there.
+    pub async fn quarantine_key(&mut self, key: &KeyRow, quarantine: Option<&str>) -> Result<()> {
+        let done = sqlx::query("UPDATE keys SET quarantine = $1 WHERE id = $2")
+            .bind(quarantine.map(str::to_owned))
+            .bind(key.id.bits() as i64)
+            .execute(self.connection())
+            .await?;
+        if done.rows_affected() == 0 {
+            return Err(StoreError::NotFound(format!("key {}", key.id)));
+        }
+        self.changed(ChangeKind::KeySecrets, key.name.as_str());
+        Ok(())
+    }
+
+    /// Writes a key's application and revocation; id, name, creation and quarantine stay. `NotFound` when it
+    /// is not there.
     pub async fn update_key(&mut self, key: &KeyRow) -> Result<()> {
         let done = sqlx::query("UPDATE keys SET application = $1, revoked_at = $2 WHERE id = $3")
             .bind(key.application.as_str())
@@ -305,6 +322,7 @@ fn read_key(r: &AnyRow) -> Result<KeyRow> {
         application: row::name(r, 2)?,
         created: row::time(r, 3)?,
         revoked_at: row::optional_time(r, 4)?,
+        quarantine: r.try_get(5)?,
     })
 }
 

@@ -160,6 +160,13 @@ impl Vault {
     /// in the same transaction, which takes the revoked password away at the target.
     pub async fn revoke_credential(&self, actor: &Actor, name: &Name, version: Option<u32>) -> Result<Vec<u32>> {
         let mut tx = self.store()?.begin(actor).await?;
+        let revoked = self.revoke_credential_in(&mut tx, name, version).await?;
+        tx.commit().await?;
+        Ok(revoked)
+    }
+
+    /// As [`Vault::revoke_credential`], as part of the caller's transaction.
+    pub async fn revoke_credential_in(&self, tx: &mut WriteTx, name: &Name, version: Option<u32>) -> Result<Vec<u32>> {
         let versions = tx.credential_versions(name.as_str()).await?;
         if let Some(wanted) = version
             && !versions.iter().any(|v| v.version == wanted)
@@ -179,16 +186,15 @@ impl Vault {
         }
         tx.audit("credential.revoke", &subject(name), json!({ "versions": revoked }));
         if !revoked.is_empty() {
-            rotation::decide::give_way_in(&mut tx, name.as_str(), "the credential was revoked").await?;
+            rotation::decide::give_way_in(tx, name.as_str(), "the credential was revoked").await?;
         }
         if !revoked.is_empty() && tx.unfinished_rotation(name.as_str()).await?.is_none() {
             let declared = tx.resource(Kind::Credentials, name.as_str()).await?;
             let declared = declared.and_then(|row| serde_json::from_str::<Credential>(&row.body).ok());
             if let Some(credential) = declared.filter(|c| c.database.is_some() || c.provider.is_some()) {
-                rotation::start_in(self, &mut tx, &credential, None, None).await?;
+                rotation::start_in(self, tx, &credential, None, None).await?;
             }
         }
-        tx.commit().await?;
         Ok(revoked)
     }
 

@@ -82,7 +82,8 @@ impl Vault {
         }
         let id = self.free_id(tx).await?;
         let (application, created) = (key.application.clone(), tx.now());
-        tx.insert_key(&KeyRow { id, name: key.name.clone(), application, created, revoked_at: None }).await?;
+        tx.insert_key(&KeyRow { id, name: key.name.clone(), application, created, revoked_at: None, quarantine: None })
+            .await?;
         let issued = self.add_secret(tx, id, 1, prefix, &key.environment).await?;
         tx.audit("key.create", &subject(&key.name), json!({ "key_id": id, "application": key.application }));
         Ok(issued)
@@ -104,7 +105,21 @@ impl Vault {
             tx.commit().await?;
             return Ok(answer);
         }
-        let row = key_row(&mut tx, name).await?;
+        let issued = self.rotate_key_in(&mut tx, name, prefix, overlap).await?;
+        self.keep(&mut tx, idempotency, &issued).await?;
+        tx.commit().await?;
+        Ok(issued)
+    }
+
+    /// As [`Vault::rotate_key`], as part of the caller's transaction. Nothing is kept to be fetched again.
+    pub async fn rotate_key_in(
+        &self,
+        tx: &mut WriteTx,
+        name: &Name,
+        prefix: &str,
+        overlap: Option<Period>,
+    ) -> Result<IssuedKey> {
+        let row = key_row(tx, name).await?;
         if row.revoked_at.is_some() {
             return Err(VaultError::KeyRevoked(name.clone()));
         }
@@ -123,11 +138,9 @@ impl Vault {
             tx.update_key_secret(&secret).await?;
         }
         let version = secrets.iter().map(|s| s.version).max().unwrap_or(0) + 1;
-        let issued = self.add_secret(&mut tx, row.id, version, prefix, &key.environment).await?;
+        let issued = self.add_secret(tx, row.id, version, prefix, &key.environment).await?;
         let detail = json!({ "key_id": row.id, "version": version, "old_valid_until": retire_at });
         tx.audit("key.rotate", &subject(name), detail);
-        self.keep(&mut tx, idempotency, &issued).await?;
-        tx.commit().await?;
         Ok(issued)
     }
 
@@ -202,11 +215,21 @@ impl Vault {
     async fn replay(&self, tx: &mut WriteTx, idempotency: Option<&Idempotency>) -> Result<Option<IssuedKey>> {
         let Some(wanted) = idempotency else { return Ok(None) };
         let actor = tx.actor().name.clone();
-        let Some(kept) = tx.idempotency(&wanted.key, &actor).await? else { return Ok(None) };
+        self.replay_of(tx, &actor, wanted).await
+    }
+
+    /// The answer that was kept for this actor.
+    pub(crate) async fn replay_of(
+        &self,
+        tx: &mut WriteTx,
+        actor: &str,
+        wanted: &Idempotency,
+    ) -> Result<Option<IssuedKey>> {
+        let Some(kept) = tx.idempotency(&wanted.key, actor).await? else { return Ok(None) };
         if !wanted.request_hashes.iter().any(|hash| kept.request_hash == hash) {
             return Err(VaultError::IdempotencyConflict);
         }
-        let answer = self.open_blob(&kept_context(&actor, &wanted.key), &Sealed::from_bytes(kept.response)?)?;
+        let answer = self.open_blob(&kept_context(actor, &wanted.key), &Sealed::from_bytes(kept.response)?)?;
         let corrupt = || VaultError::Corrupt("kept answer");
         let (id, rest) = answer.expose().split_first_chunk::<8>().ok_or_else(corrupt)?;
         let (version, secret) = rest.split_first_chunk::<4>().ok_or_else(corrupt)?;
@@ -218,7 +241,12 @@ impl Vault {
         }))
     }
 
-    async fn keep(&self, tx: &mut WriteTx, idempotency: Option<&Idempotency>, issued: &IssuedKey) -> Result<()> {
+    pub(crate) async fn keep(
+        &self,
+        tx: &mut WriteTx,
+        idempotency: Option<&Idempotency>,
+        issued: &IssuedKey,
+    ) -> Result<()> {
         let Some(wanted) = idempotency else { return Ok(()) };
         let actor = tx.actor().name.clone();
         let mut answer = Zeroizing::new(Vec::with_capacity(12 + issued.secret.len()));

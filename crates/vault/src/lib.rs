@@ -14,6 +14,7 @@ pub mod envelope;
 mod error;
 pub mod keyring;
 mod keys;
+pub mod leak;
 mod pepper;
 mod rekey;
 pub mod reseal;

@@ -7,7 +7,7 @@ use credentialflow_identity::{
     wiped::{self, Buffer, Tree},
 };
 use credentialflow_model::SecretValue;
-use credentialflow_secrets::{Payload, Reply};
+use credentialflow_secrets::{File, Payload, Reply};
 use http::{HeaderValue, Response, StatusCode, header};
 use serde_json::{Map, Value, json};
 
@@ -36,6 +36,8 @@ pub(crate) struct Answer {
     pub flat: bool,
     /// The whole body, without an envelope; it may hold secrets.
     pub raw: Option<Tree>,
+    /// A document that is told as it is, instead of all of the above.
+    pub file: Option<File>,
     /// A kept answer's text (everything but its request id) instead of all of the above.
     pub kept: Option<SecretValue>,
 }
@@ -111,6 +113,11 @@ impl Answer {
 
     /// As HTTP.
     pub(crate) fn into_response(self, request_id: &str) -> Response<Body> {
+        if let Some(file) = self.file {
+            let mut response = respond(self.status.unwrap_or(200), SecretValue::new(file.bytes));
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(file.content_type));
+            return response;
+        }
         if let Some(raw) = self.raw {
             return match wiped::json(raw.expose()) {
                 Ok(body) => respond(self.status.unwrap_or(200), body),
@@ -187,6 +194,7 @@ impl From<Reply> for Answer {
             data: reply.data,
             lease: Lease { duration: reply.lease_duration, ..Lease::default() },
             warnings: reply.warnings,
+            file: reply.file,
             ..Self::default()
         }
     }

@@ -18,6 +18,7 @@ mod id_token;
 mod janitor;
 mod origin;
 mod parse;
+mod public;
 mod request;
 mod secret;
 mod serve;

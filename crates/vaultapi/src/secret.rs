@@ -40,7 +40,7 @@ pub(crate) async fn answer(ready: &Ready, request: &Request, caller: &Authentica
     } else {
         true
     };
-    let decision = authorize(request, caller, exists, false)?;
+    let decision = authorize(request, caller, exists, engine.is_for_operators(path))?;
     if let Some(deed) = engine.deed(operation, path) {
         return Ok((perform(ready, request, caller, mount, deed).await?, decision));
     }
@@ -85,8 +85,9 @@ async fn perform(
     let done = tokio::spawn(async move { leases.perform(&holder, &mount, &deed, &data.0, &told).await }).await;
     Ok(match done.map_err(|_| ApiError::new(500, "internal error"))?? {
         Done::Issued(issued) => {
-            let lease = Lease { id: issued.id, renewable: true, duration: issued.ttl };
-            Answer { data: Some(Payload::Secret(issued.data)), lease, ..Answer::default() }
+            let lease = Lease { id: issued.id, renewable: issued.renewable, duration: issued.ttl };
+            let warnings = issued.warnings;
+            Answer { data: Some(Payload::Secret(issued.data)), lease, warnings, ..Answer::default() }
         }
         Done::Reply(reply) => reply.into(),
     })

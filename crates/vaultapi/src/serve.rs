@@ -6,7 +6,7 @@ use crate::{
     auth,
     body::Limits,
     error::{ApiError, Result},
-    id_token, parse,
+    id_token, parse, public,
     request::{Request, Verb},
     secret,
     state::{Inner, Ready},
@@ -50,7 +50,11 @@ async fn answer(api: &Inner, request: &mut Request, body: Body) -> Result<Answer
     }
     // Who asks is known before anything of the body is read.
     let mut first = None;
-    if wrap::is_open(request) || id_token::is_open(request) || auth::is_login(&ready, request).await? {
+    if wrap::is_open(request)
+        || id_token::is_open(request)
+        || auth::is_login(&ready, request).await?
+        || public::is_open(&ready, request).await?
+    {
         request.read_body(body, &Limits::OPEN, &api.open_bodies).await?;
     } else {
         first = Some(authenticate(api, &ready, request).await?);
@@ -105,6 +109,9 @@ async fn once(api: &Inner, ready: &Arc<Ready>, request: &Request, known: Option<
                 return answer;
             }
             if let Some(answer) = id_token::open(ready, request).await {
+                return answer;
+            }
+            if let Some(answer) = public::open(ready, request).await {
                 return answer;
             }
             if let Some(answer) = auth::login(ready, request).await {

@@ -1,6 +1,7 @@
 //! The API over a real store, through its router: as a client sees it.
 
 mod bounds;
+mod certificates;
 mod guards;
 mod leases;
 mod races;

@@ -620,6 +620,144 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/leaks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List leaks */
+        get: operations["list_leaks"];
+        put?: never;
+        /**
+         * Look for secrets of ours in a text
+         * @description What is found is recorded and answered by its rule before this answers.
+         */
+        post: operations["look_for_leaks"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/leaks/github": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Take a report of GitHub's secret scanning
+         * @description As the partner programme sends it: a list of `token`, `type`, `url` and `source`, signed with ECDSA P-256 and
+         *     SHA-256 (`Github-Public-Key-Identifier`, `Github-Public-Key-Signature`). Only where `github_keys` is set.
+         */
+        post: operations["report_from_github"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/leaks/report": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Report a leaked secret
+         * @description Anybody may: the secret is its own proof. The answer is the same whatever is in the report, which is looked at
+         *     afterwards. At most 20 reports a minute from one address and 240 from all.
+         */
+        post: operations["report_leak"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/leaks/response": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read how leaks are answered */
+        get: operations["get_leak_response"];
+        /**
+         * Replace how leaks are answered
+         * @description What is left out becomes as it is by default. Leaks that were answered stay as they are.
+         */
+        put: operations["put_leak_response"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/leaks/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read a leak */
+        get: operations["get_leak"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/leaks/{id}/release": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Lift a quarantine, or let more networks in */
+        post: operations["release_leak"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/leaks/{id}/secret": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Fetch the new secret of a key that leaked
+         * @description Where the rule made one. It can be fetched for 24 hours; each time is written to the audit log.
+         */
+        post: operations["fetch_leaked_keys_secret"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/models": {
         parameters: {
             query?: never;
@@ -1667,7 +1805,7 @@ export interface components {
          * @description The closed list of codes. Public and stable.
          * @enum {string}
          */
-        Code: "invalid_request" | "unauthenticated" | "cross_site" | "unseal_refused" | "not_found" | "method_not_allowed" | "timeout" | "already_exists" | "conflict" | "idempotency_mismatch" | "revision_mismatch" | "body_too_large" | "unsupported_media_type" | "invalid_resources" | "too_many_failures" | "internal" | "sealed" | "key_service_unavailable" | "store_unavailable" | "call_log_unavailable" | "not_yet_enforced";
+        Code: "invalid_request" | "unauthenticated" | "cross_site" | "signature_refused" | "unseal_refused" | "not_found" | "method_not_allowed" | "timeout" | "already_exists" | "conflict" | "idempotency_mismatch" | "revision_mismatch" | "body_too_large" | "unsupported_media_type" | "invalid_resources" | "too_many_failures" | "too_many_requests" | "internal" | "sealed" | "key_service_unavailable" | "signer_unavailable" | "store_unavailable" | "call_log_unavailable" | "not_yet_enforced";
         /** @description A configuration: the texts, and the values their references resolve to. */
         Configuration: {
             /** @description The texts; together they are one configuration. */
@@ -2056,6 +2194,15 @@ export interface components {
              * @description Characters, 8 to 1024.
              */
             length?: number;
+        };
+        /** @description What one secret of GitHub's report was. */
+        GithubLabel: {
+            /** @description What it was. */
+            label: components["schemas"]["Label"];
+            /** @description SHA-256 of the secret, in hexadecimal. */
+            token_hash: string;
+            /** @description The type GitHub gave it. */
+            token_type: string;
         };
         /** @description A narrower grant, ready to be applied. */
         Grant: {
@@ -2501,6 +2648,7 @@ export interface components {
             /** @description The public half: stands inside the key, may be shown and logged. */
             id: components["schemas"]["KeyId"];
             last_use?: components["schemas"]["LastUse"] | null;
+            quarantine?: components["schemas"]["Quarantine"] | null;
             /**
              * Format: int64
              * @description Grows with each change of the declaration; the `ETag` is this number in quotes.
@@ -2562,6 +2710,11 @@ export interface components {
              */
             with_findings: number;
         };
+        /**
+         * @description What a secret of GitHub's report was, in the words of the partner programme.
+         * @enum {string}
+         */
+        Label: "true_positive" | "false_positive";
         /** @description The last use of a key. */
         LastUse: {
             /**
@@ -2573,6 +2726,142 @@ export interface components {
             source?: string | null;
             /** @description When. */
             time: components["schemas"]["Timestamp"];
+        };
+        /**
+         * @description What is done at once.
+         * @enum {string}
+         */
+        LeakAction: "revoke" | "quarantine" | "notify_only";
+        /** @description A leak and its answer. Never the secret. */
+        LeakBody: {
+            /** @description What the rule said. */
+            action: components["schemas"]["LeakAction"];
+            /** @description The application a key was issued to. */
+            application?: string | null;
+            /** @description Why nothing was done, if the rule could not be followed. */
+            failed?: string | null;
+            /** @description What leaked. */
+            kind: components["schemas"]["LeakKind"];
+            /** @description What is left for people. */
+            left?: string[];
+            /** @description The name of the key or credential. */
+            name: string;
+            /** @description Where it was found, oldest first, at most twenty. */
+            places: components["schemas"]["LeakPlace"][];
+            /** @description Whether the rule wanted a new secret. */
+            rotate: boolean;
+            /** @description The rotation that began. */
+            rotation?: string | null;
+            secret_until?: components["schemas"]["Timestamp"] | null;
+            seen?: components["schemas"]["SeenFrom"] | null;
+            /** @description What was done. */
+            steps: components["schemas"]["LeakStep"][];
+            /** @description The team that answers for it. */
+            team?: string | null;
+            /**
+             * Format: int32
+             * @description Which of its secrets.
+             */
+            version: number;
+        };
+        /**
+         * @description What leaked.
+         * @enum {string}
+         */
+        LeakKind: "key" | "credential";
+        /** @description One place where a secret was found. */
+        LeakPlace: {
+            /** @description What the reporter adds. */
+            note?: string | null;
+            /** @description Who reported. */
+            reporter: string;
+            /** @description The address from which it was reported. */
+            source?: string | null;
+            /** @description When it was reported. */
+            time: components["schemas"]["Timestamp"];
+            /** @description Where it stood, as the reporter says. */
+            url?: string | null;
+            /** @description How the report came. */
+            via: components["schemas"]["Via"];
+        };
+        /** @description Something that leaked, or may have. */
+        LeakReport: {
+            /** @description Something for people, in one line. Not kept where it repeats what was found. */
+            note?: string | null;
+            /** @description A text in which secrets may stand, such as a file or a log. */
+            text?: string | null;
+            /** @description Secrets, each as it was found. */
+            tokens?: string[] | null;
+            /** @description Where it was found. Not kept where it repeats what was found. */
+            url?: string | null;
+        };
+        /** @description How leaks are answered: the defaults, and what is different for some. */
+        LeakResponse: {
+            /**
+             * @description For the keys of these applications, by name.
+             * @default {}
+             */
+            by_application: {
+                [key: string]: components["schemas"]["LeakRule"];
+            };
+            /**
+             * @description For these credentials, by name.
+             * @default {}
+             */
+            by_credential: {
+                [key: string]: components["schemas"]["LeakRule"];
+            };
+            /**
+             * @description For credentials we hold: unless set, a rotation and nothing else.
+             * @default {
+             *       "action": "notify_only",
+             *       "rotate": true
+             *     }
+             */
+            credentials: components["schemas"]["LeakRule"];
+            /**
+             * @description Where the keys are found under which GitHub signs its reports (`https://api.github.com/meta/public_keys/secret_scanning`).
+             *     Absent: GitHub's reports are not taken.
+             * @default null
+             */
+            github_keys: string | null;
+            /**
+             * @description For keys we issued: quarantine unless set.
+             * @default {
+             *       "action": "quarantine",
+             *       "rotate": false
+             *     }
+             */
+            keys: components["schemas"]["LeakRule"];
+            /**
+             * @description A quarantine lets in the addresses seen within this time before it; 1d to 30d, 30d unless set.
+             * @default 30d
+             */
+            seen_within: components["schemas"]["Period"];
+        };
+        /** @description How a leak is answered. */
+        LeakRule: {
+            /** @description What is done at once. */
+            action: components["schemas"]["LeakAction"];
+            /**
+             * @description Whether the leaked secret is replaced as well: a key gets a new secret beside the old one, a credential a
+             *     rotation where its engine makes values by itself.
+             */
+            rotate?: boolean;
+        };
+        /**
+         * @description Something that was done about a leak.
+         * @enum {string}
+         */
+        LeakStep: "revoked" | "quarantined" | "rotated" | "rotation_begun";
+        /** @description A leak. */
+        LeakView: components["schemas"]["LeakBody"] & {
+            /** @description When it was first reported. */
+            first_seen: components["schemas"]["Timestamp"];
+            /** @description Identifies it. */
+            id: string;
+            /** @description When something about it changed last. */
+            updated: components["schemas"]["Timestamp"];
         };
         /**
          * @description Logins handed out at run time that could not be withdrawn when they should have been. Each is tried
@@ -2654,6 +2943,16 @@ export interface components {
              * @description Line, from 1.
              */
             line: number;
+        };
+        /** @description What was found in a report. */
+        Looked: {
+            /** @description Leaks that it is about, new ones and known ones. */
+            leaks: components["schemas"]["LeakView"][];
+            /**
+             * Format: int64
+             * @description Pieces of the report that were compared with our secrets.
+             */
+            pieces: number;
         };
         /**
          * @description Which requests a route takes. All conditions must hold.
@@ -2836,7 +3135,7 @@ export interface components {
          * @description The closed list of outcomes. The `code` is public and stable: clients and dashboards match on it.
          * @enum {string}
          */
-        OutcomeReason: "served" | "malformed_request" | "uri_too_long" | "headers_too_large" | "body_too_large" | "request_timeout" | "no_route" | "method_not_allowed" | "unauthenticated" | "forbidden" | "source_not_allowed" | "rate_limited" | "too_many_failures" | "invalid_model_call" | "model_not_found" | "caller_closed" | "revoked" | "credential_unavailable" | "no_healthy_endpoint" | "upstream_connect_failed" | "upstream_connect_timeout" | "upstream_tls_failed" | "upstream_timeout" | "upstream_reset" | "upstream_malformed" | "upstream_stalled" | "upstream_truncated" | "overloaded" | "internal";
+        OutcomeReason: "served" | "malformed_request" | "uri_too_long" | "headers_too_large" | "body_too_large" | "request_timeout" | "no_route" | "method_not_allowed" | "unauthenticated" | "forbidden" | "source_not_allowed" | "rate_limited" | "too_many_failures" | "invalid_model_call" | "model_not_found" | "caller_closed" | "revoked" | "credential_unavailable" | "no_healthy_endpoint" | "upstream_connect_failed" | "upstream_connect_timeout" | "upstream_tls_failed" | "upstream_timeout" | "upstream_reset" | "upstream_malformed" | "upstream_stalled" | "upstream_truncated" | "overloaded" | "internal" | "quarantined";
         /** @example until-drained */
         Overlap: string;
         /** @description One page of a list. */
@@ -3244,6 +3543,7 @@ export interface components {
                 /** @description The public half: stands inside the key, may be shown and logged. */
                 id: components["schemas"]["KeyId"];
                 last_use?: components["schemas"]["LastUse"] | null;
+                quarantine?: components["schemas"]["Quarantine"] | null;
                 /**
                  * Format: int64
                  * @description Grows with each change of the declaration; the `ETag` is this number in quotes.
@@ -3257,6 +3557,20 @@ export interface components {
                 /** @description When the declaration was last changed. */
                 updated: components["schemas"]["Timestamp"];
             }[];
+            /** @description Hand this in as `cursor` to get the next page; absent on the last one. */
+            next?: string | null;
+        };
+        /** @description One page of a list. */
+        Page_LeakView: {
+            /** @description The things on this page. */
+            items: (components["schemas"]["LeakBody"] & {
+                /** @description When it was first reported. */
+                first_seen: components["schemas"]["Timestamp"];
+                /** @description Identifies it. */
+                id: string;
+                /** @description When something about it changed last. */
+                updated: components["schemas"]["Timestamp"];
+            })[];
             /** @description Hand this in as `cursor` to get the next page; absent on the last one. */
             next?: string | null;
         };
@@ -3373,6 +3687,20 @@ export interface components {
              */
             workers: number;
         };
+        /** @description A key whose leaked secret works only from where the key was used before. */
+        Quarantine: {
+            /** @description The leak because of which it is. */
+            leak: string;
+            /** @description The addresses and networks that are let in; none at all when empty. */
+            networks: string[];
+            /** @description When it began. */
+            since: components["schemas"]["Timestamp"];
+            /**
+             * Format: int32
+             * @description It holds for the secrets up to this version. Newer ones did not leak.
+             */
+            through_version: number;
+        };
         /** @description Injection into the query. */
         QueryInject: {
             /** @description The credential. */
@@ -3463,6 +3791,14 @@ export interface components {
             stage: components["schemas"]["Stage"];
             /** @description When it was begun. */
             started: components["schemas"]["Timestamp"];
+        };
+        /** @description Networks to let in. */
+        ReleaseLeak: {
+            /**
+             * @description Networks (CIDR) that are let in as well. Empty: the quarantine is lifted.
+             * @default []
+             */
+            networks: string[];
         };
         /** @description Recent traffic, judged as if the credential were revoked. */
         Replayed: {
@@ -3808,6 +4144,17 @@ export interface components {
             tenant?: string | null;
             tls?: components["schemas"]["SystemTls"] | null;
         };
+        /** @description From where a key was used before it was put in quarantine. */
+        SeenFrom: {
+            /** @description Whether all uses in that time were seen. If not, clients may be kept out: let them in by hand. */
+            complete: boolean;
+            /** @description The addresses that are let in. */
+            networks: string[];
+            /** @description Other nodes whose call logs were not looked at. */
+            other_nodes?: string[];
+            /** @description Since when was looked. */
+            since: components["schemas"]["Timestamp"];
+        };
         /** @description Who is signed in. */
         SessionView: {
             /** @description Who. */
@@ -4139,6 +4486,11 @@ export interface components {
              */
             ca_file: string | null;
         };
+        /** @description A report was taken. It is the same whatever was in it. */
+        Taken: {
+            /** @description Always true. */
+            accepted: boolean;
+        };
         /** @description One way to serve a model. */
         Target: {
             credential?: components["schemas"]["Name"] | null;
@@ -4393,6 +4745,11 @@ export interface components {
             /** @description Newest first. */
             items: components["schemas"]["VersionView"][];
         };
+        /**
+         * @description How a report came.
+         * @enum {string}
+         */
+        Via: "report" | "administrator" | "github";
         /**
          * @description What a rotation waits for.
          * @enum {string}
@@ -5675,6 +6032,238 @@ export interface operations {
         };
         responses: {
             /** @description The new secret is accepted by every worker */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["IssuedKey"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    list_leaks: {
+        parameters: {
+            query?: {
+                /** @description Most items on the page, 1 to 1000. 100 unless set. */
+                limit?: number;
+                /** @description Where the page begins: the `next` of the page before. */
+                cursor?: string;
+                /** @description Only names that contain this text. */
+                q?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The newest first; `q` looks at names, within the page */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_LeakView"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    look_for_leaks: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LeakReport"];
+            };
+        };
+        responses: {
+            /** @description Looked at; every worker enforces the answers */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Looked"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    report_from_github: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": string;
+            };
+        };
+        responses: {
+            /** @description Looked at: a label for each secret, in the order of the report */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GithubLabel"][];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    report_leak: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LeakReport"];
+            };
+        };
+        responses: {
+            /** @description Taken; says nothing about what is in it */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Taken"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    get_leak_response: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The rules */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LeakResponse"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    put_leak_response: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LeakResponse"];
+            };
+        };
+        responses: {
+            /** @description The rules as they are stored */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LeakResponse"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    get_leak: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Its id */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What is known of it */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LeakView"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    release_leak: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The leak's id */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReleaseLeak"];
+            };
+        };
+        responses: {
+            /** @description Enforced by every worker */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LeakView"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    fetch_leaked_keys_secret: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The leak's id */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The key with its new secret */
             200: {
                 headers: {
                     [name: string]: unknown;

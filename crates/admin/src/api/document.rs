@@ -44,6 +44,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
         (name = "calls", description = "The call log and what it adds up to"),
         (name = "audit", description = "Who changed what"),
         (name = "inventory", description = "Every credential, what is wrong with it, and what hangs on it"),
+        (name = "leaks", description = "Secrets of ours that were found where they must not be"),
         (name = "health", description = "For probes and scrapers; no sign-in"),
         (name = "document", description = "This document")
     )

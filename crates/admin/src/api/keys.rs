@@ -16,7 +16,7 @@ use axum::{
     extract::{Path, State},
     response::Response,
 };
-use credentialflow_model::{KeyId, Period, Timestamp, lifecycle::VersionState, resource::Key};
+use credentialflow_model::{KeyId, Period, Timestamp, leak::Quarantine, lifecycle::VersionState, resource::Key};
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -37,6 +37,9 @@ pub struct KeyItem {
     /// When it was revoked; absent while it is not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revoked: Option<Timestamp>,
+    /// Where its secrets may still be used from, after one of them leaked; absent while none is held back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quarantine: Option<Quarantine>,
     /// Its secrets: one, or two while a rotation overlaps.
     pub secrets: Vec<KeySecretView>,
     /// When, from where and how often it was used.

@@ -18,6 +18,7 @@ mod document;
 mod health;
 pub(crate) mod inventory;
 pub(crate) mod keys;
+pub(crate) mod leaks;
 pub(crate) mod links;
 mod models;
 mod rekey;
@@ -39,7 +40,8 @@ use utoipa_axum::router::OpenApiRouter;
 
 /// Operations anyone may call, as method and path. Everything else asks for an administrator.
 /// `/metrics` is open on the control listener because Prometheus scrapes without credentials by
-/// default; it holds counts and names, never secrets.
+/// default; it holds counts and names, never secrets. Whoever reports a leak proves nothing but that they
+/// have the secret: that must be enough, the answer tells them nothing, and GitHub's reports are signed.
 pub const PUBLIC: &[(&str, &str)] = &[
     ("get", "/healthz"),
     ("get", "/readyz"),
@@ -50,6 +52,8 @@ pub const PUBLIC: &[(&str, &str)] = &[
     ("post", "/api/v1/seal/unseal"),
     ("post", "/api/v1/seal/rekey/prove"),
     ("post", "/api/v1/seal/rekey/verify"),
+    ("post", "/api/v1/leaks/report"),
+    ("post", "/api/v1/leaks/github"),
 ];
 
 /// Every endpoint, in the order of the document's tags.
@@ -78,6 +82,7 @@ pub(crate) fn endpoints() -> OpenApiRouter<AdminState> {
         .merge(stats::endpoints())
         .merge(audit::endpoints())
         .merge(inventory::endpoints())
+        .merge(leaks::endpoints())
         .merge(health::endpoints())
         .merge(document::endpoints())
 }

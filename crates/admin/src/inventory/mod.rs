@@ -10,7 +10,7 @@ mod facts;
 mod held;
 mod observed;
 mod scan;
-mod values;
+pub(crate) mod values;
 
 use crate::{
     AdminState,

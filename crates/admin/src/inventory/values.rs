@@ -48,21 +48,21 @@ impl Found {
 pub(super) type SameValues = Arc<HashMap<String, Vec<String>>>;
 
 /// One live value.
-pub(super) struct Marked {
+pub(crate) struct Marked {
     pub credential: Name,
     pub version: u32,
     pub state: VersionState,
 }
 
 /// All live values as hashes under a key of their own.
-pub(super) struct Marks {
+pub(crate) struct Marks {
     key: hmac::Key,
     by_mark: HashMap<[u8; 32], Vec<Marked>>,
 }
 
 impl Marks {
     /// Opens every live value once.
-    pub(super) async fn make(state: &AdminState) -> Result<Self, ApiError> {
+    pub(crate) async fn make(state: &AdminState) -> Result<Self, ApiError> {
         let rows = state.store.live_credential_versions().await?;
         let mut engines = HashMap::new();
         for row in state.store.resources(Kind::Credentials).await? {
@@ -93,7 +93,7 @@ impl Marks {
     }
 
     /// Whose live value this is.
-    pub(super) fn find(&self, candidate: &[u8]) -> &[Marked] {
+    pub(crate) fn find(&self, candidate: &[u8]) -> &[Marked] {
         self.by_mark.get(&self.mark(candidate)).map_or(&[], Vec::as_slice)
     }
 

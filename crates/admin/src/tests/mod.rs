@@ -7,6 +7,7 @@ mod contract;
 mod documents;
 mod guard;
 mod inventory;
+mod leaks;
 mod resources;
 mod seal;
 mod secrets;
@@ -105,6 +106,11 @@ impl Answer {
 
 impl Control {
     pub(super) async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// With other settings than the usual ones.
+    pub(super) async fn start_with(change: impl FnOnce(&mut AdminSettings)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::connect(&format!("sqlite:{}", dir.path().join("store.db").display())).await.unwrap();
         store.migrate().await.unwrap();
@@ -114,12 +120,14 @@ impl Control {
         let recorder = Recorder::start(RecorderSettings::new(dir.path().join("calls"))).unwrap();
         let dataplane = Arc::new(FakeDataplane::default());
         let watch = Arc::<credentialflow_certificates::Watch>::default();
+        let mut settings = AdminSettings { watch: watch.clone(), ..AdminSettings::default() };
+        change(&mut settings);
         let state = AdminState::new(
             store.clone(),
             initialized.vault.clone(),
             recorder.telemetry(),
             dataplane.clone(),
-            AdminSettings { watch: watch.clone(), ..AdminSettings::default() },
+            settings,
         );
         let token = initialized.admin_token.expose_str().unwrap().to_owned();
         let router = crate::router(state);

@@ -13,6 +13,7 @@ mod files;
 pub mod init;
 pub mod inventory;
 pub mod key;
+pub mod leak;
 pub mod migrate;
 pub mod openapi;
 pub mod operator;
@@ -107,6 +108,7 @@ async fn dispatch(command: Command, output: Output) -> anyhow::Result<Outcome> {
         Command::Team(args) => resource::run(args, &resource::TEAMS, output).await,
         Command::Run(args) => run::run(args).await,
         Command::Inventory(args) => inventory::run(args, output).await,
+        Command::Leak(args) => leak::run(args, output).await,
         Command::Calls(args) => calls::run(*args, output).await,
         Command::Audit(args) => audit::run(args, output).await,
         Command::Migrate(args) => migrate::run(args, output).await,

@@ -2,6 +2,7 @@
 
 use credentialflow_model::{
     KeyId, Name, Timestamp,
+    leak::Quarantine,
     lifecycle::VersionState,
     resource::{Key, Kind},
 };
@@ -51,6 +52,8 @@ pub(super) struct KeyData {
     /// Its declaration as JSON, where that says more than its application.
     declared: Option<String>,
     secrets: Vec<SecretData>,
+    /// Where it may still be used from after a leak, as JSON.
+    quarantine: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -91,7 +94,9 @@ impl KeyData {
         let live = |s: &KeySecretRow| matches!(s.state, VersionState::Current | VersionState::Previous);
         let secrets: Vec<SecretData> = record.secrets.iter().filter(|s| live(s)).map(SecretData::of).collect();
         let declared = record.body.filter(|body| serde_json::from_str(body).is_ok_and(|key| !is_plain(&key)));
-        let data = Self { id: record.key.id.bits(), application: record.key.application, declared, secrets };
+        let quarantine = record.key.quarantine;
+        let data =
+            Self { id: record.key.id.bits(), application: record.key.application, declared, secrets, quarantine };
         (!data.secrets.is_empty()).then_some(data)
     }
 
@@ -108,7 +113,14 @@ impl KeyData {
             previous: secrets.pop().map(SecretData::into_secret),
             expires: declared.as_ref().and_then(|k| k.expires),
             not_before: declared.as_ref().and_then(|k| k.not_before),
-            extras: declared.as_ref().and_then(KeyExtras::of),
+            extras: match self.quarantine {
+                None => declared.as_ref().and_then(KeyExtras::of),
+                // One that cannot be read lets nobody in.
+                Some(text) => {
+                    let quarantine = serde_json::from_str(&text).unwrap_or_else(|_| Quarantine::closed());
+                    Some(KeyExtras::quarantined(declared.as_ref(), quarantine))
+                }
+            },
         })
     }
 }

@@ -9,6 +9,7 @@ use super::control;
 use crate::settings::ServerSettings;
 use anyhow::Context;
 use bytes::Bytes;
+use credentialflow_admin::ports::{BoxFuture, Fetch};
 use credentialflow_egress::{Connector, Guard, PrivateHosts, Refused};
 use credentialflow_identity::ports::{Boxed, Web, WebRequest};
 use credentialflow_model::SecretValue;
@@ -59,14 +60,16 @@ pub(super) fn attach(api: &VaultApi, vault: &Vault, mut stopped: watch::Receiver
 
 /// The longest a connection to an identity provider may take to stand.
 const CONNECT: Duration = Duration::from_secs(5);
+/// The longest that fetching a public document may take.
+const FETCH: Duration = Duration::from_secs(10);
 
 /// Asks identity providers: where the guard lets it, without redirects, and without plain HTTP beyond this
 /// machine. Who may configure an auth method need not run this server, and what a provider's document
 /// names comes from outside: only the server's own settings let private addresses be asked.
-struct Outside(Guard);
+pub(super) struct Outside(Guard);
 
 impl Outside {
-    fn new(private: PrivateHosts) -> Self {
+    pub(super) fn new(private: PrivateHosts) -> Self {
         Self(Guard::new(private))
     }
 }
@@ -77,6 +80,20 @@ impl Web for Outside {
             let asked = tokio::time::timeout(wait, ask(&self.0, request, limit)).await;
             asked.unwrap_or_else(|_| Err("the other server did not answer in time".to_owned()))
         })
+    }
+}
+
+impl std::fmt::Debug for Outside {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Outside")
+    }
+}
+
+/// The same for the keys under which others sign reports.
+impl Fetch for Outside {
+    fn get<'a>(&'a self, url: &'a str, largest: usize) -> BoxFuture<'a, Result<Vec<u8>, String>> {
+        let request = WebRequest { url: url.to_owned(), ca_pem: None, form: None, authorization: None };
+        self.ask(request, largest, FETCH)
     }
 }
 
@@ -95,7 +112,11 @@ async fn ask(guard: &Guard, request: WebRequest, limit: usize) -> Result<Vec<u8>
         HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp);
     let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build(connector);
     let method = if request.form.is_some() { Method::POST } else { Method::GET };
-    let mut question = Request::builder().method(method).uri(uri).header(header::ACCEPT, "application/json");
+    let mut question = Request::builder()
+        .method(method)
+        .uri(uri)
+        .header(header::ACCEPT, "application/json")
+        .header(header::USER_AGENT, "credentialflow");
     if let Some(value) = request.authorization {
         let value = HeaderValue::from_maybe_shared(secret(value)).map(|mut value| {
             value.set_sensitive(true);

@@ -340,6 +340,7 @@ async fn start_control(
             gateway: settings.role != Role::Control,
             sealed_tables: sealing::TABLES.to_vec(),
             stores: Some(Arc::new(Stores(Links::new(store.clone(), vault.clone(), settings.store_files.clone())))),
+            fetch: Some(Arc::new(runtime::Outside::new(settings.private_hosts.clone()))),
             watch: plane.certificates().clone(),
             ..AdminSettings::default()
         },

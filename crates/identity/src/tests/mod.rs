@@ -4,6 +4,7 @@
 mod approle;
 mod issuer;
 mod jwt;
+mod leases;
 mod policies;
 mod secrets_stay;
 mod tokens;

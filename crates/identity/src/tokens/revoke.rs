@@ -58,10 +58,10 @@ impl Core {
         let mut tries = 0;
         loop {
             let mut unit = Unit::new(actor.clone());
+            let mut leases = 0;
             for row in chunk {
-                self.end_leases(&mut unit, &row.accessor).await?;
+                leases += self.end_leases(&mut unit, &row.accessor).await?;
             }
-            let leases = unit.ops.len();
             unit.ops.extend(chunk.iter().map(|row| Op::DeleteToken(row.id_hash.clone(), Expect::Anything)));
             for end in &self.ends {
                 unit.ops.extend(end.ops(&accessors).await?);
@@ -73,7 +73,7 @@ impl Core {
             let subject = accessors.first().map(|a| format!("tokens/{a}")).unwrap_or_default();
             unit.audit(action, subject, detail);
             let done = self.store.submit(unit).await;
-            // A lease was renewed or revoked meanwhile: look again.
+            // Something of theirs was changed meanwhile: look again.
             if !lost_race(&done) || tries == RACES {
                 done?;
                 return Ok(leases);
@@ -82,17 +82,13 @@ impl Core {
         }
     }
 
-    /// Lets every lease of a token be revoked, from now on.
-    async fn end_leases(&self, unit: &mut Unit, accessor: &str) -> Result<()> {
-        for mut lease in self.store.leases_of_token(accessor).await? {
-            if !matches!(lease.state, LeaseState::Revoking | LeaseState::Stuck) {
-                let unchanged = Expect::Revision(lease.revision);
-                lease.state = LeaseState::Revoking;
-                lease.next_attempt = Some(self.clock.now());
-                unit.ops.push(Op::PutLease(lease, unchanged));
-            }
-        }
-        Ok(())
+    /// Lets every lease of a token be revoked, from now on, also one that is made at this moment. Answers how many
+    /// there are now.
+    async fn end_leases(&self, unit: &mut Unit, accessor: &str) -> Result<usize> {
+        let leases = self.store.leases_of_token(accessor).await?;
+        let live = leases.iter().filter(|l| matches!(l.state, LeaseState::Pending | LeaseState::Active)).count();
+        unit.ops.push(Op::EndLeases { token: accessor.to_owned(), at: self.clock.now() });
+        Ok(live)
     }
 
     /// Ends one token; what it made lives on without a maker.

@@ -1,7 +1,7 @@
-//! What only some keys have: narrowing, networks, a limit, metadata.
+//! What only some keys have: narrowing, networks, a limit, metadata, a quarantine.
 
 use crate::CompiledLimit;
-use credentialflow_model::{Name, resource::Key};
+use credentialflow_model::{Name, leak::Quarantine, resource::Key};
 use ipnet::IpNet;
 use std::{net::IpAddr, sync::Arc};
 
@@ -12,6 +12,7 @@ pub struct KeyExtras {
     networks: Box<[IpNet]>,
     limit: Option<CompiledLimit>,
     metadata: Box<[(Box<str>, Box<str>)]>,
+    quarantine: Option<Box<Quarantine>>,
 }
 
 #[derive(Debug)]
@@ -33,7 +34,16 @@ impl KeyExtras {
             networks: key.networks.clone().into_boxed_slice(),
             limit: key.limit.as_ref().map(CompiledLimit::from),
             metadata: key.metadata.iter().map(|(k, v)| (k.as_str().into(), v.as_str().into())).collect(),
+            quarantine: None,
         }))
+    }
+
+    /// The extras of a key that leaked: what it declares, if anything, and where it may still be used from.
+    pub fn quarantined(key: Option<&Key>, quarantine: Quarantine) -> Arc<Self> {
+        let declared = key.and_then(Self::of).and_then(Arc::into_inner);
+        let nothing =
+            || Self { allow: None, networks: Box::default(), limit: None, metadata: Box::default(), quarantine: None };
+        Arc::new(Self { quarantine: Some(Box::new(quarantine)), ..declared.unwrap_or_else(nothing) })
     }
 
     /// Whether the key itself allows this route; its application must allow it too.
@@ -49,6 +59,10 @@ impl KeyExtras {
         let source = source.to_canonical();
         self.networks.is_empty() || self.networks.iter().any(|network| network.contains(&source))
     }
+    /// Whether this secret of the key leaked and may not be used from this address any more.
+    pub fn is_held_back(&self, version: u32, source: IpAddr) -> bool {
+        self.quarantine.as_ref().is_some_and(|quarantine| !quarantine.allows(version, source))
+    }
     /// Its own rate limit.
     pub fn limit(&self) -> Option<&CompiledLimit> {
         self.limit.as_ref()
@@ -62,7 +76,14 @@ impl KeyExtras {
     pub(super) fn memory_bytes(&self) -> usize {
         let names = self.allow.as_ref().map_or(0, |allow| size_of_val(&*allow.routes) + size_of_val(&*allow.models));
         let facts: usize = self.metadata.iter().map(|(k, v)| k.len() + v.len()).sum();
-        size_of::<Self>() + 16 + names + size_of_val(&*self.networks) + size_of_val(&*self.metadata) + facts
+        let quarantine = self.quarantine.as_ref().map_or(0, |q| size_of_val(&**q) + size_of_val(&*q.networks));
+        size_of::<Self>()
+            + 16
+            + names
+            + size_of_val(&*self.networks)
+            + size_of_val(&*self.metadata)
+            + facts
+            + quarantine
     }
 }
 

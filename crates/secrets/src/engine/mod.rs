@@ -8,6 +8,7 @@
 //! | `kv` version 2 | `kv2/` | versions, with soft deletion and check-and-set |
 //! | `database` | `database/` | logins made on demand, with leases; logins whose password changes by itself |
 //! | `rabbitmq` | `rabbitmq.rs` | users of one broker, made on demand, with leases |
+//! | `pki` | `pki/` | an authority; certificates with their keys, made on demand |
 //! | `cubbyhole` | `cubbyhole.rs` | what one token keeps for itself |
 //!
 //! A further engine is a file here, a variant of [`Engine`] and a line in this table.
@@ -16,6 +17,7 @@ pub mod cubbyhole;
 pub mod database;
 mod kv1;
 mod kv2;
+pub(crate) mod pki;
 pub mod rabbitmq;
 
 use crate::{Call, Mount, Operation, Reply, Result, SecretsError, Txn};
@@ -34,6 +36,8 @@ pub enum Engine {
     Database,
     /// Users of a RabbitMQ broker.
     Rabbitmq,
+    /// Certificates.
+    Pki,
 }
 
 impl Engine {
@@ -45,6 +49,7 @@ impl Engine {
             "cubbyhole" => Some(Self::Cubbyhole),
             "database" => Some(Self::Database),
             "rabbitmq" => Some(Self::Rabbitmq),
+            "pki" => Some(Self::Pki),
             _ => None,
         }
     }
@@ -61,7 +66,7 @@ impl Engine {
                 mount.options.insert("version".to_owned(), "1".to_owned());
             }
             "kv" => {}
-            "database" | "rabbitmq" => return Ok(()),
+            "database" | "rabbitmq" | "pki" => return Ok(()),
             other => {
                 return Err(SecretsError::invalid(format!("unknown backend type: {other:?}")));
             }
@@ -80,6 +85,7 @@ impl Engine {
             Self::Cubbyhole => cubbyhole::handle(call, txn).await,
             Self::Database => database::handle(call, txn).await,
             Self::Rabbitmq => rabbitmq::handle(call, txn).await,
+            Self::Pki => pki::handle(call, txn).await,
         }
     }
 
@@ -92,6 +98,7 @@ impl Engine {
             Self::Cubbyhole => cubbyhole::exists(call, txn).await,
             Self::Database => database::exists(call, txn).await,
             Self::Rabbitmq => rabbitmq::exists(call, txn).await,
+            Self::Pki => pki::exists(call, txn).await,
         }
     }
 
@@ -101,13 +108,24 @@ impl Engine {
         match self {
             Self::Database => database::deed(operation, path),
             Self::Rabbitmq => rabbitmq::deed(operation, path),
+            Self::Pki => pki::deed(operation, path),
             _ => None,
         }
     }
 
     /// Whether it hands out leases, which end before their mount does.
     pub const fn has_leases(self) -> bool {
-        matches!(self, Self::Database | Self::Rabbitmq)
+        matches!(self, Self::Database | Self::Rabbitmq | Self::Pki)
+    }
+
+    /// Whether everybody may ask this, also who is nobody: what relying parties need.
+    pub fn is_public(self, operation: Operation, path: &str) -> bool {
+        self == Self::Pki && pki::is_public(operation, path)
+    }
+
+    /// Whether the policies must also give `sudo` for a path.
+    pub fn is_for_operators(self, path: &str) -> bool {
+        self == Self::Pki && pki::is_for_operators(path)
     }
 }
 

@@ -2,7 +2,7 @@
 //! that is not handed out after all.
 
 use super::work::Tally;
-use super::{Body, CLAIM, HIDDEN, Leases, PENDING, RACES, STUCK, after, backoff};
+use super::{Body, CLAIM, HIDDEN, Leased, Leases, PENDING, RACES, STUCK, after, backoff};
 use crate::{Result, SecretsError};
 use credentialflow_model::{Actor, Timestamp};
 use credentialflow_store::{Expect, LeaseRow, LeaseState, Op};
@@ -76,13 +76,21 @@ impl Leases {
         sum.failed.map_or(Ok(sum.done), Err)
     }
 
-    /// Forgets leases without withdrawing their logins, for databases that are gone.
+    /// Forgets leases without withdrawing their logins, for databases that are gone. Certificates are withdrawn,
+    /// where that can be done.
     pub async fn forget(&self, actor: &Actor, prefix: &str) -> Result<usize> {
         let mut done = 0;
         loop {
             let page = self.store.leases_by_prefix(prefix, "", 200).await?;
             if page.is_empty() || prefix.is_empty() {
                 return Ok(done);
+            }
+            let certificate = |row: &&LeaseRow| self.body(row).is_ok_and(|body| body.leased == Leased::Certificate);
+            let certificates: Vec<LeaseRow> = page.iter().filter(certificate).cloned().collect();
+            for (_, rows) in self.by_place(certificates)? {
+                if let Err(error) = self.end_certificates(actor, &rows).await {
+                    tracing::warn!(%error, "certificates whose leases are forgotten could not be withdrawn");
+                }
             }
             let mut txn = self.txn(actor.clone());
             for row in &page {
@@ -176,6 +184,13 @@ impl Leases {
         let body = self.body(&row);
         let mut txn = self.txn(actor.clone());
         let done = match &body {
+            Ok(body) if body.leased == Leased::Certificate => {
+                match self.end_certificates(actor, std::slice::from_ref(&row)).await {
+                    Ok(()) => return Ok(()),
+                    Err(SecretsError::Sealed) => return Err(sure(SecretsError::Sealed)),
+                    Err(error) => Err(sure(error)),
+                }
+            }
             Ok(body) => match self.databases.get(&mut txn, &body.space, &body.database).await {
                 Ok((_, target)) => withdrawn(&*target, body).await.map_err(|e| Failure {
                     away: e.is_transient(),

@@ -24,7 +24,7 @@ const AWAY: Duration = Duration::from_secs(10);
 /// When leases are looked at again whose database is being worked at, seconds.
 const BUSY: i64 = 5;
 
-/// A mount's storage and the name of a database there.
+/// A mount's storage and the name of a database there; no name for the certificates of a mount.
 pub(super) type Place = (String, String);
 
 /// Where work is under way, and where nobody answered lately.
@@ -55,6 +55,10 @@ impl Places {
     pub(super) fn forget(&self, space: &str, name: &str) {
         lock(&self.away).remove(&(space.to_owned(), name.to_owned()));
     }
+}
+
+fn is_certificates((space, database): &Place) -> bool {
+    !space.is_empty() && database.is_empty()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -167,6 +171,20 @@ impl Leases {
             Ok(rows) => rows.into_iter(),
             Err(error) => return Tally { done: 0, failed: Some(error) },
         };
+        if is_certificates(place) {
+            let rows: Vec<LeaseRow> = rows.collect();
+            match self.end_certificates(actor, &rows).await {
+                Ok(()) => tally.done = rows.len(),
+                Err(error) => {
+                    let why = error.to_string();
+                    tally.failed = Some(error);
+                    if let Err(error) = self.postpone(actor, rows, Some(&why)).await {
+                        tally.failed = Some(error);
+                    }
+                }
+            }
+            return tally;
+        }
         let mut running: JoinSet<Result<(), Failure>> = JoinSet::new();
         // One alone first: the others need not wait for a silence that it has heard already.
         let mut width = 1;

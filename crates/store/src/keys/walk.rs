@@ -26,9 +26,10 @@ pub(super) async fn page(store: &Store, after: i64, limit: u32) -> Result<Page> 
             "application",
             "CAST(created AS TEXT)",
             &nullable("revoked_at"),
+            "COALESCE(quarantine, '')",
             "COALESCE(body, '')",
         ],
-        "SELECT k.id, k.name, k.application, k.created, k.revoked_at, r.body
+        "SELECT k.id, k.name, k.application, k.created, k.revoked_at, k.quarantine, r.body
          FROM keys k LEFT JOIN resources r ON r.kind = 'keys' AND r.name = k.name
          WHERE k.id > $1 ORDER BY k.id LIMIT $2",
     );
@@ -40,6 +41,7 @@ pub(super) async fn page(store: &Store, after: i64, limit: u32) -> Result<Page> 
             application: parsed(fields)?,
             created: Timestamp::from_micros(parsed(fields)?),
             revoked_at: optional_time(fields)?,
+            quarantine: Some(next(fields)?).filter(|text| !text.is_empty()).map(str::to_owned),
         };
         let body = next(fields)?;
         Ok((key, (!body.is_empty()).then(|| body.to_owned())))

@@ -4,6 +4,7 @@ use super::entries::LAST;
 use super::{LeaseRow, Op, TokenRow, entry_key, lease_key, token_key};
 use crate::row::values;
 use crate::{Expect, Result, StoreError, WriteTx};
+use credentialflow_model::Timestamp;
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
@@ -70,7 +71,7 @@ impl Op {
             Self::PutEntry { space, path, expect, .. }
             | Self::DeleteEntry { space, path, expect }
             | Self::CheckEntry { space, path, expect } => Some((entry_key(space, path), *expect)),
-            Self::DeleteEntries { .. } => None,
+            Self::DeleteEntries { .. } | Self::EndLeases { .. } => None,
             Self::PutToken(row, expect) => Some((token_key(&row.id_hash), *expect)),
             Self::DeleteToken(id, expect) | Self::CheckToken(id, expect) => Some((token_key(id), *expect)),
             Self::PutLease(row, expect) => Some((lease_key(&row.id), *expect)),
@@ -82,6 +83,7 @@ impl Op {
     pub(super) fn touches(&self) -> Option<String> {
         match self {
             Self::CheckEntry { .. } | Self::CheckToken(..) | Self::DeleteEntries { .. } => None,
+            Self::EndLeases { token, .. } => Some(lease_key(&format!("\0{token}"))),
             other => other.expectation().map(|(key, _)| key),
         }
     }
@@ -107,7 +109,7 @@ impl WriteTx {
                 Op::PutEntry { space, path, .. }
                 | Op::DeleteEntry { space, path, .. }
                 | Op::CheckEntry { space, path, .. } => entries.push((space, path)),
-                Op::DeleteEntries { .. } => {}
+                Op::DeleteEntries { .. } | Op::EndLeases { .. } => {}
                 Op::PutToken(row, _) => tokens.push(&row.id_hash),
                 Op::DeleteToken(id, _) | Op::CheckToken(id, _) => tokens.push(id),
                 Op::PutLease(row, _) => leases.push(&row.id),
@@ -184,6 +186,7 @@ struct Last {
     entries: BTreeMap<(String, String), Option<Vec<u8>>>,
     tokens: BTreeMap<Vec<u8>, Option<TokenRow>>,
     leases: BTreeMap<String, Option<LeaseRow>>,
+    ended: BTreeMap<String, Timestamp>,
 }
 
 impl Last {
@@ -200,6 +203,7 @@ impl Last {
             Op::DeleteToken(id, _) => drop(self.tokens.insert(id, None)),
             Op::PutLease(row, _) => drop(self.leases.insert(row.id.clone(), Some(row))),
             Op::DeleteLease(id, _) => drop(self.leases.insert(id, None)),
+            Op::EndLeases { token, at } => drop(self.ended.insert(token, at)),
         }
     }
 
@@ -239,7 +243,20 @@ impl Last {
             query.execute(&mut *c).await?;
         }
         write_tokens(c, self.tokens, revision).await?;
-        write_leases(c, self.leases, revision).await
+        write_leases(c, self.leases, revision).await?;
+        // Last, so that those that were just written are ended, too.
+        for (token, at) in self.ended {
+            sqlx::query(
+                "UPDATE leases SET state = 'revoking', next_attempt = $1, revision = $2
+                 WHERE token = $3 AND state IN ('pending', 'active')",
+            )
+            .bind(at.micros())
+            .bind(revision)
+            .bind(token)
+            .execute(&mut *c)
+            .await?;
+        }
+        Ok(())
     }
 }
 

@@ -28,7 +28,7 @@ pub use leases::{FailingLeases, LeaseRow, LeaseState};
 pub use tokens::TokenRow;
 
 use crate::Expect;
-use credentialflow_model::Actor;
+use credentialflow_model::{Actor, Timestamp};
 use serde_json::Value;
 
 /// One operation on a row. What `expect` says must be true when it is done, else nothing of its unit is.
@@ -80,6 +80,13 @@ pub enum Op {
     PutLease(LeaseRow, Expect),
     /// Removes the lease of this id, if it is there.
     DeleteLease(String, Expect),
+    /// Lets every lease of a token be revoked from a moment on, whatever was written before: none is missed.
+    EndLeases {
+        /// The token's accessor.
+        token: String,
+        /// When they are due.
+        at: Timestamp,
+    },
 }
 
 /// One row, named the way cache and `entry_changes` know it.

@@ -7,6 +7,7 @@ mod audit;
 mod away;
 mod certificates;
 mod crash;
+mod leaks;
 mod life;
 mod links;
 mod nodes;

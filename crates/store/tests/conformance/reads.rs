@@ -17,6 +17,7 @@ fn key(n: u64) -> KeyRow {
         application: name("checkout"),
         created: Timestamp::from_secs(1_793_534_400),
         revoked_at: None,
+        quarantine: None,
     }
 }
 

@@ -18,6 +18,7 @@ on_both!(
     emptying_a_prefix_leaves_its_neighbours,
     tokens_are_found_by_every_way,
     leases_are_found_by_every_way,
+    leases_end_with_their_token_whoever_is_first,
 );
 
 fn put(space: &str, path: &str, sealed: &[u8], expect: Expect) -> Op {
@@ -296,4 +297,30 @@ async fn leases_are_found_by_every_way(db: Database) {
     assert_eq!(s.lease(ids[0]).await.unwrap(), None);
     let told = s.audit_events(0, 10, &AuditFilter::default()).await.unwrap();
     assert!(told.iter().all(|e| e.actor == Actor { ..admin() }));
+}
+
+async fn leases_end_with_their_token_whoever_is_first(db: Database) {
+    let f = db.fresh().await;
+    let s = &f.store;
+    let other = LeaseRow { token: Some("accessor-2".into()), ..lease("other", 50) };
+    let stuck = LeaseRow { state: LeaseState::Stuck, ..lease("stuck", 50) };
+    let pending = LeaseRow { state: LeaseState::Pending, ..lease("pending", 50) };
+    let rows = [lease("active", 50), pending, stuck, other];
+    let revision = s.submit(unit(rows.map(|row| Op::PutLease(row, Expect::Absent)).into())).await.unwrap();
+    // Alone, as for a token that made nothing else, and with one that is written in the same transaction.
+    let at = Timestamp::from_secs(7);
+    let end = Op::EndLeases { token: "accessor-1".into(), at };
+    let ended = s.submit(unit(vec![end.clone(), Op::PutLease(lease("late", 50), Expect::Absent)])).await.unwrap();
+    for id in ["active", "pending", "late"] {
+        let row = s.lease(id).await.unwrap().unwrap();
+        assert_eq!((row.state, row.next_attempt, row.revision), (LeaseState::Revoking, Some(at), ended), "{id}");
+    }
+    assert_eq!(s.lease("stuck").await.unwrap().unwrap().state, LeaseState::Stuck);
+    assert_eq!(s.lease("other").await.unwrap().unwrap().revision, revision);
+    // Whoever saw one before it ended does not bring it back.
+    let renewed = s.submit(unit(vec![Op::PutLease(lease("active", 90), Expect::Revision(revision))])).await;
+    assert!(matches!(renewed, Err(StoreError::Conflict(_))));
+    s.submit(unit(vec![Op::PutLease(lease("active", 50), Expect::Anything)])).await.unwrap();
+    s.submit(unit(vec![end])).await.unwrap();
+    assert_eq!(s.lease("active").await.unwrap().unwrap().state, LeaseState::Revoking);
 }

@@ -97,6 +97,7 @@ fn check(database: Database) {
             application: name("app"),
             created: Timestamp::from_secs(1),
             revoked_at: None,
+            quarantine: None,
         };
         tx.insert_key(&row).await.unwrap();
         let states = [(1, VersionState::Revoked), (1, VersionState::Previous), (2, VersionState::Current)];

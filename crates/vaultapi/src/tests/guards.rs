@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 const METHODS: [&str; 7] = ["GET", "LIST", "POST", "PUT", "PATCH", "DELETE", "HEAD"];
 
 /// For callers who are nobody yet. With the methods for which that holds; others are refused all the same.
-const OPEN: [(&str, &[&str]); 16] = [
+const OPEN: [(&str, &[&str]); 22] = [
     ("sys/health", &METHODS),
     ("sys/init", &METHODS),
     ("sys/seal-status", &METHODS),
@@ -23,6 +23,13 @@ const OPEN: [(&str, &[&str]); 16] = [
     // Public keys.
     ("identity/oidc/.well-known/openid-configuration", &["GET", "HEAD"]),
     ("identity/oidc/.well-known/keys", &["GET", "HEAD"]),
+    // An authority's certificate and its list of withdrawn ones: relying parties are nobody here.
+    ("pki/ca", &["GET", "HEAD"]),
+    ("pki/ca/pem", &["GET", "HEAD"]),
+    ("pki/ca_chain", &["GET", "HEAD"]),
+    ("pki/crl", &["GET", "HEAD"]),
+    ("pki/crl/pem", &["GET", "HEAD"]),
+    ("pki/cert/ca", &["GET", "HEAD"]),
     // Logins ask for a proof of their own.
     ("auth/approle/login", &METHODS),
     ("auth/userpass/login/bob", &METHODS),
@@ -33,7 +40,7 @@ const OPEN: [(&str, &[&str]); 16] = [
 ];
 
 /// Every path, one of each kind.
-const PATHS: [(&str, &[&str]); 12] = [
+const PATHS: [(&str, &[&str]); 13] = [
     (
         "sys/",
         &[
@@ -174,11 +181,29 @@ const PATHS: [(&str, &[&str]); 12] = [
             "reset/x",
         ],
     ),
+    (
+        "pki/",
+        &[
+            "root",
+            "root/generate/internal",
+            "root/generate/exported",
+            "config/urls",
+            "roles",
+            "roles/x",
+            "issue/x",
+            "revoke",
+            "certs",
+            "tidy",
+            "crl/rotate",
+            "cert",
+            "nothing/x",
+        ],
+    ),
     ("", &["cubbyhole", "cubbyhole/x", "nowhere", "nowhere/x", "auth/nowhere/login", "auth", "x%2Fy"]),
 ];
 
 /// Where paths are told apart: the source, and what stands before the names there ("": anywhere).
-const TABLES: [(&str, &str, &str); 13] = [
+const TABLES: [(&str, &str, &str); 14] = [
     ("sys", include_str!("../sys/mod.rs"), "async fn dispatch("),
     ("leases", include_str!("../sys/leases.rs"), "async fn answer("),
     ("rekey", include_str!("../sys/rekey.rs"), "async fn answer("),
@@ -191,6 +216,7 @@ const TABLES: [(&str, &str, &str); 13] = [
     ("jwt", include_str!("../../../identity/src/method/jwt/mod.rs"), "async fn handle("),
     ("identity tokens", include_str!("../../../identity/src/issuer/mod.rs"), "async fn handle("),
     ("kv2", include_str!("../../../secrets/src/engine/kv2/mod.rs"), "async fn handle"),
+    ("pki", include_str!("../../../secrets/src/engine/pki/mod.rs"), "async fn handle"),
     ("database", include_str!("../../../secrets/src/engine/database/mod.rs"), "async fn handle"),
 ];
 
@@ -234,12 +260,13 @@ fn no_path_is_forgotten() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn callers_without_a_token_or_without_a_policy_are_refused_everywhere() {
     let w = World::new().await;
-    for (path, kind) in [("kv", "kv"), ("kv2", "kv-v2"), ("database", "database")] {
+    for (path, kind) in [("kv", "kv"), ("kv2", "kv-v2"), ("database", "database"), ("pki", "pki")] {
         w.ok("POST", &format!("sys/mounts/{path}"), json!({ "type": kind })).await;
     }
     for kind in ["approle", "userpass", "jwt", "oidc"] {
         w.ok("POST", &format!("sys/auth/{kind}"), json!({ "type": kind })).await;
     }
+    w.ok("POST", "pki/root/generate/internal", json!({"common_name": "Root", "key_type": "ec"})).await;
     w.ok("POST", "auth/approle/role/web", json!({})).await;
     w.ok("POST", "auth/userpass/users/bob", json!({"password": "right"})).await;
     w.ok("POST", "kv/x", json!({"k": "canary-guard"})).await;

@@ -32,13 +32,15 @@ pub(crate) use static_role::HIDDEN;
 use super::{check_path, list};
 use crate::{Call, Operation, Reply, Result, SecretsError, Txn};
 
-/// What is done at a database, or decides how it is reached.
+/// What is done at a database, decides how it is reached, or takes long: done in a task of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Deed {
     /// Writes how a database is reached, after trying it.
     Configure(String),
     /// Makes a login by a role.
     Login(String),
+    /// Issues a certificate by a role; of [`crate::engine::pki`].
+    Certificate(String),
     /// Writes a role of a login that exists, and gives that its first password.
     WriteStatic(String),
     /// Changes the password of such a login.

@@ -1,0 +1,265 @@
+//! Records a leak and answers it, in one transaction: a crash leaves both or neither.
+
+use super::{Report, known::Hit, response, seen, view};
+use crate::{
+    AdminState,
+    api::leaks::{LeakBody, LeakKind, LeakPlace, LeakView, SeenFrom, Via},
+    catalogue,
+    error::ApiError,
+};
+use credentialflow_model::{
+    Actor, Name,
+    leak::{LeakAction, LeakResponse, LeakRule, LeakStep},
+    resource::{Credential, Kind},
+};
+use credentialflow_store::{KeyRow, LeakRow, StoreError, WriteTx};
+use credentialflow_vault::{
+    VaultError,
+    leak::{ACTOR, Answered, KeyLeak},
+};
+use ipnet::IpNet;
+use serde_json::{Value, json};
+
+/// Most places kept of one leak.
+const PLACES: usize = 20;
+
+pub(super) struct Recorded {
+    pub leak: LeakView,
+    /// Whether there is something to enforce.
+    pub changed: bool,
+}
+
+/// Whose secret it is, as stored when the report is looked at.
+enum Owner {
+    Key(KeyRow, Vec<IpNet>),
+    Credential(Box<Credential>),
+}
+
+/// What is known before the transaction begins.
+struct Leaked {
+    subject: String,
+    kind: LeakKind,
+    name: Name,
+    version: u32,
+    application: Option<Name>,
+    team: Option<Name>,
+    rule: LeakRule,
+    seen: Option<SeenFrom>,
+    owner: Owner,
+}
+
+/// Records a hit. What was recorded before and brings nothing new changes nothing; `None` when the secret's owner went
+/// away meanwhile.
+pub(super) async fn record(state: &AdminState, report: &Report, hit: &Hit) -> Result<Option<Recorded>, ApiError> {
+    let rules = response::get(state).await?;
+    let Some(leaked) = leaked(state, &rules, hit).await? else { return Ok(None) };
+    let recorded = match attempt(state, report, &leaked, true).await {
+        Err(Failed::Answer(why)) => {
+            tracing::error!(kind = leaked.kind.as_str(), name = %leaked.name, why, "a leak could not be answered by its rule");
+            attempt(state, report, &leaked, false).await
+        }
+        other => other,
+    };
+    match recorded {
+        Ok(recorded) => Ok(Some(recorded)),
+        Err(Failed::Other(error)) => Err(error),
+        Err(Failed::Answer(why)) => Err(ApiError::internal("a leak could not be recorded", &why)),
+    }
+}
+
+enum Failed {
+    /// The rule could not be followed. Says why.
+    Answer(String),
+    Other(ApiError),
+}
+
+impl From<ApiError> for Failed {
+    fn from(error: ApiError) -> Self {
+        Self::Other(error)
+    }
+}
+
+impl From<StoreError> for Failed {
+    fn from(error: StoreError) -> Self {
+        Self::Other(error.into())
+    }
+}
+
+async fn attempt(state: &AdminState, report: &Report, leaked: &Leaked, answer: bool) -> Result<Recorded, Failed> {
+    let mut tx = state.store.begin(&Actor::system(ACTOR)).await?;
+    let place = place(report, tx.now());
+    let (mut leak, to_answer) = match tx.leak_of(&leaked.subject).await? {
+        None => (new(leaked, &tx)?, true),
+        Some(row) => {
+            let known = view(row)?;
+            let again = known.body.failed.is_some();
+            (known, again)
+        }
+    };
+    let places = &leak.body.places;
+    let told = places.len() >= PLACES || places.iter().any(|known| known.url == place.url);
+    if told && !(to_answer && answer) {
+        return Ok(Recorded { leak, changed: false });
+    }
+    if to_answer {
+        (leak.body.action, leak.body.rotate) = (leaked.rule.action, leaked.rule.rotate);
+    }
+    if to_answer && answer {
+        let done = by_rule(state, &mut tx, &leak.id, leaked).await.map_err(|error| match error {
+            VaultError::Store(error) => error.into(),
+            other => Failed::Answer(other.to_string()),
+        })?;
+        let held = done.steps.contains(&LeakStep::Quarantined);
+        leak.body.seen = leaked.seen.clone().filter(|_| held);
+        (leak.body.steps, leak.body.left, leak.body.failed) = (done.steps, done.left, None);
+        (leak.body.rotation, leak.body.secret_until) = (done.rotation, done.secret_until);
+    } else if to_answer {
+        let why = "it could not be answered by its rule; the server's log says why, and the next report tries it again";
+        leak.body.failed = Some(why.to_owned());
+    }
+    if !told {
+        let noun = leaked.kind.as_str();
+        let detail = exposed(report, leaked, &leak, &place);
+        tx.audit(&format!("{noun}.exposed"), &format!("{noun}s/{}", leaked.name), detail);
+        leak.body.places.push(place);
+    }
+    if to_answer {
+        let body = &leak.body;
+        let detail = json!({ "steps": body.steps, "left": body.left, "failed": body.failed });
+        tx.audit("leak.answer", &format!("leaks/{}", leak.id), detail);
+    }
+    leak.updated = tx.now();
+    let body =
+        serde_json::to_string(&leak.body).map_err(|error| ApiError::internal("a leak cannot be kept", &error))?;
+    let (id, subject) = (leak.id.clone(), leaked.subject.clone());
+    tx.put_leak(&LeakRow { id, subject, first_seen: leak.first_seen, updated: leak.updated, body }).await?;
+    tx.commit().await?;
+    tracing::warn!(
+        leak = leak.id,
+        kind = leaked.kind.as_str(),
+        name = %leaked.name,
+        version = leaked.version,
+        team = leak.body.team,
+        steps = ?leak.body.steps,
+        "a secret was found where it must not be"
+    );
+    Ok(Recorded { changed: to_answer && !leak.body.steps.is_empty(), leak })
+}
+
+async fn by_rule(state: &AdminState, tx: &mut WriteTx, id: &str, leaked: &Leaked) -> Result<Answered, VaultError> {
+    match &leaked.owner {
+        Owner::Key(row, seen) => {
+            let prefix = state.settings.key_prefix.as_str();
+            let leak = KeyLeak { leak: id, version: leaked.version, rule: leaked.rule, seen: seen.clone(), prefix };
+            // As it is now: it may have been revoked since it was recognised.
+            match tx.key(row.id).await? {
+                Some(row) => state.vault.answer_key_leak_in(tx, &row, leak).await,
+                None => Ok(Answered::default()),
+            }
+        }
+        Owner::Credential(credential) => {
+            state.vault.answer_credential_leak_in(tx, credential, leaked.version, leaked.rule).await
+        }
+    }
+}
+
+fn new(leaked: &Leaked, tx: &WriteTx) -> Result<LeakView, ApiError> {
+    let mut bits = [0u8; 8];
+    aws_lc_rs::rand::fill(&mut bits).map_err(|error| ApiError::internal("the system has no randomness", &error))?;
+    Ok(LeakView {
+        id: format!("{:016x}", u64::from_be_bytes(bits)),
+        first_seen: tx.now(),
+        updated: tx.now(),
+        body: LeakBody {
+            kind: leaked.kind,
+            name: leaked.name.to_string(),
+            version: leaked.version,
+            application: leaked.application.as_ref().map(ToString::to_string),
+            team: leaked.team.as_ref().map(ToString::to_string),
+            action: leaked.rule.action,
+            rotate: leaked.rule.rotate,
+            steps: Vec::new(),
+            left: Vec::new(),
+            seen: None,
+            rotation: None,
+            secret_until: None,
+            failed: None,
+            places: Vec::new(),
+        },
+    })
+}
+
+fn place(report: &Report, time: credentialflow_model::Timestamp) -> LeakPlace {
+    LeakPlace {
+        via: report.via,
+        reporter: report.reporter.name.clone(),
+        source: report.reporter.source.clone(),
+        url: report.url.clone(),
+        note: report.note.clone(),
+        time,
+    }
+}
+
+/// As the inventory reads it: what a scanner would have found.
+fn exposed(report: &Report, leaked: &Leaked, leak: &LeakView, place: &LeakPlace) -> Value {
+    let tool = match report.via {
+        Via::Report | Via::Administrator => "a report",
+        Via::Github => "GitHub",
+    };
+    let found = place.url.as_ref().map_or_else(|| json!({}), |url| json!({ "file": url }));
+    json!({
+        "version": leaked.version, "tool": tool, "places": [found], "leak": leak.id,
+        "reporter": report.reporter, "note": place.note,
+    })
+}
+
+/// Everything about the secret's owner that the answer needs; `None` when it is gone.
+async fn leaked(state: &AdminState, rules: &LeakResponse, hit: &Hit) -> Result<Option<Leaked>, ApiError> {
+    let set = state.catalogue.view(&state.store).await?;
+    match hit {
+        Hit::Key { id, version } => {
+            let Some(row) = state.store.key(*id).await? else { return Ok(None) };
+            let rule = rules.of_key(&row.application);
+            let subject = format!("key/{id}/{version}");
+            let known = state.store.leak_of(&subject).await?.map(view).transpose()?;
+            let answered = known.is_some_and(|leak| leak.body.failed.is_none());
+            let (networks, seen) = match rule.action {
+                LeakAction::Quarantine if !answered => {
+                    let (networks, seen) = seen::by(state, *id, rules.seen_within).await?;
+                    (networks, Some(seen))
+                }
+                _ => (Vec::new(), None),
+            };
+            let application = set.applications.iter().find(|a| a.name == row.application);
+            Ok(Some(Leaked {
+                subject,
+                kind: LeakKind::Key,
+                name: row.name.clone(),
+                version: *version,
+                application: Some(row.application.clone()),
+                team: application.and_then(|a| a.team.clone()),
+                rule,
+                seen,
+                owner: Owner::Key(row, networks),
+            }))
+        }
+        Hit::Value { credential, version } => {
+            let stored = state.store.credential_version(credential.as_str(), *version).await?;
+            let declared = state.store.resource(Kind::Credentials, credential.as_str()).await?;
+            let (Some(stored), Some(declared)) = (stored, declared) else { return Ok(None) };
+            let declared: Credential = catalogue::parse(&declared.body)?;
+            Ok(Some(Leaked {
+                // A credential that is made anew under the same name counts its versions anew.
+                subject: format!("credential/{credential}/{version}/{}", stored.created.micros()),
+                kind: LeakKind::Credential,
+                name: credential.clone(),
+                version: *version,
+                application: None,
+                team: declared.owner.clone(),
+                rule: rules.of_credential(credential),
+                seen: None,
+                owner: Owner::Credential(Box::new(declared)),
+            }))
+        }
+    }
+}

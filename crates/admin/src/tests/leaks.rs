@@ -1,0 +1,316 @@
+//! Leaks: reports of anybody, of administrators and of GitHub, what they set off, and what they never tell.
+
+use super::{Answer, Control, FILE, value};
+use crate::{leaks::PER_SOURCE, ports::Fetch};
+use aws_lc_rs::{
+    rand::SystemRandom,
+    signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair},
+};
+use axum::{body::Body, extract::ConnectInfo};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use credentialflow_model::{SecretValue, Timestamp};
+use credentialflow_store::{KeyUse, Uses};
+use http::Request;
+use serde_json::{Value, json};
+use std::{net::SocketAddr, sync::Arc, sync::Mutex, time::Duration};
+
+const VALUE: &str = "orders-upstream-value-1";
+
+/// A control plane with a file applied and a key issued.
+async fn start(fetch: Option<Arc<dyn Fetch>>) -> (Control, String) {
+    let control = Control::start_with(|settings| settings.fetch = fetch).await;
+    control.apply(FILE, value(VALUE)).await.expect(200);
+    let issued = control.post("/api/v1/keys", json!({ "name": "live", "application": "checkout" })).await.expect(201);
+    let key = issued.json()["secret"].as_str().unwrap().to_owned();
+    (control, key)
+}
+
+async fn public(control: &Control, from: u8, body: &Value) -> Answer {
+    let request = Request::post("/api/v1/leaks/report")
+        .header("content-type", "application/json")
+        .extension(ConnectInfo(SocketAddr::from(([192, 0, 2, from], 9))))
+        .body(Body::from(body.to_string()))
+        .unwrap();
+    control.send(request).await
+}
+
+async fn leaks(control: &Control) -> Vec<Value> {
+    control.get("/api/v1/leaks").await.expect(200).json()["items"].as_array().unwrap().clone()
+}
+
+/// What a public report is about is known a moment after its answer.
+async fn until(control: &Control, count: usize) -> Vec<Value> {
+    for _ in 0..400 {
+        let found = leaks(control).await;
+        if found.len() >= count {
+            return found;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    panic!("{count} leaks were expected, there are {:?}", leaks(control).await)
+}
+
+async fn used_from(control: &Control, source: &str) {
+    let record = control.store.key_record("live").await.unwrap().unwrap();
+    let used = KeyUse { key_id: record.key.id, last_time: now(), last_source: source.to_owned(), count: 1 };
+    control.store.record_uses(&Uses { keys: vec![used], credentials: vec![] }).await.unwrap();
+}
+
+fn now() -> Timestamp {
+    std::time::SystemTime::now().into()
+}
+
+async fn events(control: &Control, action: &str) -> Vec<Value> {
+    let found = control.get(&format!("/api/v1/audit?action={action}")).await.expect(200).json();
+    found["items"].as_array().unwrap().clone()
+}
+
+#[tokio::test]
+async fn whoever_reports_is_told_the_same_whatever_it_was_and_a_leaked_key_is_put_in_quarantine() {
+    let (control, key) = start(None).await;
+    used_from(&control, "10.0.0.7").await;
+    let unknown = key.replace("live_", "live_0").replacen("_00", "_0", 1);
+    let mut answers = Vec::new();
+    for (n, body) in [
+        json!({ "tokens": [key] }),
+        json!({ "tokens": [unknown] }),
+        json!({ "tokens": ["x"] }),
+        json!({ "text": format!("export KEY={key}\n"), "url": "https://paste.example/1" }),
+    ]
+    .iter()
+    .enumerate()
+    {
+        let answer = public(&control, n as u8, body).await.expect(202);
+        let headers: Vec<_> = answer.headers.iter().map(|(n, v)| format!("{n}: {v:?}")).collect();
+        answers.push((answer.text, headers));
+    }
+    assert!(answers.windows(2).all(|two| two[0] == two[1]), "{answers:?}");
+    until(&control, 1).await;
+    // The last report is looked at after the others, and only adds a place.
+    for _ in 0..400 {
+        if leaks(&control).await[0]["places"].as_array().unwrap().len() == 2 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    let found = leaks(&control).await;
+    let leak = &found[0];
+    assert_eq!(found.len(), 1);
+    assert_eq!(
+        (leak["kind"].as_str(), leak["name"].as_str(), leak["version"].as_u64()),
+        (Some("key"), Some("live"), Some(1))
+    );
+    assert_eq!((leak["application"].as_str(), leak["team"].as_str()), (Some("checkout"), Some("payments")));
+    assert_eq!(leak["steps"], json!(["quarantined"]));
+    assert_eq!(leak["seen"]["networks"], json!(["10.0.0.7/32"]));
+    assert_eq!(leak["places"][1]["url"], "https://paste.example/1");
+    assert_eq!(
+        (leak["places"][0]["reporter"].as_str(), leak["places"][0]["source"].as_str()),
+        (Some("anonymous"), Some("192.0.2.0"))
+    );
+    let item = control.get("/api/v1/keys/live").await.expect(200).json();
+    assert_eq!(item["quarantine"]["networks"], json!(["10.0.0.7/32"]));
+    assert_eq!(events(&control, "key.quarantine").await.len(), 1);
+    assert_eq!(events(&control, "key.exposed").await.len(), 2);
+    let findings = control.get("/api/v1/inventory/findings?finding=hard_coded").await.expect(200).json();
+    assert_eq!(findings["items"][0]["name"], "live");
+
+    let secret = &key[key.len() - 38..];
+    let everything = control.get("/api/v1/audit?limit=1000").await.text + &control.get("/api/v1/leaks").await.text;
+    assert!(!everything.contains(secret) && !everything.contains(VALUE));
+
+    let id = leak["id"].as_str().unwrap();
+    control.post(&format!("/api/v1/leaks/{id}/release"), json!({ "networks": ["10.1.0.0/16"] })).await.expect(200);
+    let item = control.get("/api/v1/keys/live").await.json();
+    assert_eq!(item["quarantine"]["networks"], json!(["10.0.0.7/32", "10.1.0.0/16"]));
+    control.post(&format!("/api/v1/leaks/{id}/release"), json!({})).await.expect(200);
+    assert!(control.get("/api/v1/keys/live").await.json().get("quarantine").is_none());
+    control.post(&format!("/api/v1/leaks/{id}/release"), json!({})).await.expect(404);
+    control.post(&format!("/api/v1/leaks/{id}/secret"), json!({})).await.expect(404);
+}
+
+#[tokio::test]
+async fn what_a_reporter_says_is_bounded_and_never_keeps_the_secret() {
+    let (control, key) = start(None).await;
+    for (body, status) in [
+        (json!({}), 400),
+        (json!({ "tokens": [] }), 400),
+        (json!({ "tokens": [""] }), 400),
+        (json!({ "token": "x" }), 400),
+        (json!({ "tokens": ["x"], "note": "a\nb" }), 400),
+        (json!({ "tokens": ["x"], "url": "x".repeat(2001) }), 400),
+        (json!({ "text": "x".repeat(70_000) }), 413),
+    ] {
+        let answer = public(&control, 1, &body).await.expect(status);
+        assert!(!answer.text.contains("xxx"), "{}", answer.text);
+    }
+    let url = format!("https://paste.example/?k={key}");
+    let looked = control.post("/api/v1/leaks", json!({ "tokens": [key], "url": url, "note": format!("it is {key}") }));
+    let leak = &looked.await.expect(200).json()["leaks"][0];
+    assert_eq!(leak["places"][0].get("url"), None);
+    assert_eq!(leak["places"][0].get("note"), None);
+
+    let mut refused = None;
+    for _ in 0..=PER_SOURCE {
+        let answer = public(&control, 7, &json!({ "tokens": ["nothing of ours"] })).await;
+        if answer.status == 429 {
+            refused = Some(answer);
+            break;
+        }
+    }
+    let refused = refused.expect("a limit");
+    assert_eq!(refused.code(), "too_many_requests");
+    assert!(refused.headers.contains_key("retry-after"));
+    public(&control, 8, &json!({ "tokens": ["nothing of ours"] })).await.expect(202);
+    control.vault.seal();
+    assert_eq!(public(&control, 9, &json!({ "tokens": [key] })).await.expect(503).code(), "sealed");
+}
+
+#[tokio::test]
+async fn rules_say_what_is_done_and_the_narrowest_counts() {
+    let (control, key) = start(None).await;
+    let usual = control.get("/api/v1/leaks/response").await.expect(200).json();
+    assert_eq!(usual["keys"], json!({ "action": "quarantine", "rotate": false }));
+    let wrong =
+        json!({ "credentials": { "action": "quarantine" }, "by_application": { "nobody": { "action": "revoke" } } });
+    let refused = control.put("/api/v1/leaks/response", wrong).await.expect(422).json();
+    assert_eq!(refused["problems"].as_array().unwrap().len(), 2, "{refused}");
+    let rules = json!({
+        "by_application": { "checkout": { "action": "revoke", "rotate": true } },
+        "by_credential": { "orders-token": { "action": "revoke" } },
+    });
+    control.put("/api/v1/leaks/response", rules).await.expect(200);
+
+    let text = format!("first: {key}\nORDERS={VALUE}\nmade=nothing-of-ours-at-all\n");
+    let published = control.dataplane.published.load(std::sync::atomic::Ordering::SeqCst);
+    let looked =
+        control.post("/api/v1/leaks", json!({ "text": text, "url": "git:1", "note": "x" })).await.expect(200).json();
+    let found = looked["leaks"].as_array().unwrap();
+    assert_eq!(found.len(), 2, "{looked}");
+    let of = |kind: &str| found.iter().find(|leak| leak["kind"] == kind).unwrap();
+    assert_eq!(of("key")["steps"], json!(["rotated", "revoked"]));
+    assert_eq!(
+        (of("credential")["name"].as_str(), &of("credential")["steps"]),
+        (Some("orders-token"), &json!(["revoked"]))
+    );
+    assert!(control.dataplane.published.load(std::sync::atomic::Ordering::SeqCst) > published, "it is enforced");
+    let states = control.get("/api/v1/keys/live").await.json()["secrets"].clone();
+    assert_eq!((&states[0]["state"], &states[1]["state"]), (&json!("revoked"), &json!("current")));
+
+    let id = of("key")["id"].as_str().unwrap();
+    let fetched = control.post(&format!("/api/v1/leaks/{id}/secret"), json!({})).await.expect(200).json();
+    let new = fetched["secret"].as_str().unwrap();
+    assert!(new.starts_with("cfk_live_") && new != key);
+    let credential = of("credential")["id"].as_str().unwrap();
+    assert_eq!(
+        control.post(&format!("/api/v1/leaks/{credential}/secret"), json!({})).await.expect(409).code(),
+        "conflict"
+    );
+
+    // Once more: nothing new is done, and only a new place is written.
+    let seq = control.seq().await;
+    let again = control.post("/api/v1/leaks", json!({ "text": text, "url": "git:1" })).await.expect(200).json();
+    assert_eq!(again["leaks"].as_array().unwrap().len(), 1, "a revoked value is not compared any more: {again}");
+    assert_eq!((control.seq().await, again["leaks"][0]["id"].as_str()), (seq, Some(id)));
+    assert_eq!(events(&control, "leak.answer").await.len(), 2);
+    control.post("/api/v1/leaks", json!({ "tokens": [key], "url": "git:2" })).await.expect(200);
+    assert_eq!(control.get(&format!("/api/v1/leaks/{id}")).await.json()["places"].as_array().unwrap().len(), 2);
+    assert_eq!(events(&control, "leak.answer").await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_new_value_is_recognised_and_one_that_is_used_no_more_is_not() {
+    let (control, _) = start(None).await;
+    let found = async |text: &str| {
+        let looked = control.post("/api/v1/leaks", json!({ "tokens": [text] })).await.expect(200).json();
+        looked["leaks"].as_array().unwrap().len()
+    };
+    assert_eq!((found(VALUE).await, found("orders-upstream-value-2").await), (1, 0));
+    let body = json!({ "name": "other", "engine": "static", "secret": "orders-upstream-value-2" });
+    control.post("/api/v1/credentials", body).await.expect(201);
+    assert_eq!(found("orders-upstream-value-2").await, 1);
+    control.call(http::Method::DELETE, "/api/v1/credentials/other", None, &[]).await.expect(204);
+    assert_eq!(found("orders-upstream-value-2").await, 0);
+}
+
+/// Hands out GitHub's keys, and counts how often it is asked.
+#[derive(Debug)]
+struct Keys(Mutex<(String, u32)>);
+
+impl Fetch for Keys {
+    fn get<'a>(&'a self, _: &'a str, _: usize) -> crate::ports::BoxFuture<'a, Result<Vec<u8>, String>> {
+        let mut kept = self.0.lock().unwrap();
+        kept.1 += 1;
+        let text = kept.0.clone();
+        Box::pin(async move { if text.is_empty() { Err("away".to_owned()) } else { Ok(text.into_bytes()) } })
+    }
+}
+
+fn signer() -> (EcdsaKeyPair, String) {
+    let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).unwrap();
+    let head = "3059301306072a8648ce3d020106082a8648ce3d030107034200";
+    let mut der: Vec<u8> =
+        (0..head.len()).step_by(2).map(|i| u8::from_str_radix(&head[i..i + 2], 16).unwrap()).collect();
+    der.extend_from_slice(pair.public_key().as_ref());
+    let pem = format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", STANDARD.encode(der));
+    (pair, pem)
+}
+
+async fn signed(control: &Control, pair: &EcdsaKeyPair, id: &str, body: &str, sent: &str) -> Answer {
+    let signature = pair.sign(&SystemRandom::new(), body.as_bytes()).unwrap();
+    let request = Request::post("/api/v1/leaks/github")
+        .header("content-type", "application/json")
+        .header("Github-Public-Key-Identifier", id)
+        .header("Github-Public-Key-Signature", STANDARD.encode(signature.as_ref()))
+        .body(Body::from(sent.to_owned()))
+        .unwrap();
+    control.send(request).await
+}
+
+#[tokio::test]
+async fn github_is_heard_where_it_signs() {
+    let (pair, pem) = signer();
+    let document = json!({ "public_keys": [{ "key_identifier": "k1", "key": pem, "is_current": true }] }).to_string();
+    let keys = Arc::new(Keys(Mutex::new((String::new(), 0))));
+    let (control, key) = start(Some(keys.clone())).await;
+    let item = |token: &str| json!({ "token": token, "type": "credentialflow_key", "url": "https://github.com/o/r", "source": "commit" });
+    let body = json!([item(&key), item("cfk_live_nothing"), item(VALUE)]).to_string();
+    signed(&control, &pair, "k1", &body, &body).await.expect(404);
+    control.put("/api/v1/leaks/response", json!({ "github_keys": "https://keys.example/" })).await.expect(200);
+
+    assert_eq!(signed(&control, &pair, "k1", &body, &body).await.expect(503).code(), "signer_unavailable");
+    keys.0.lock().unwrap().0 = document;
+    // The keys are asked for once a minute at most.
+    signed(&control, &pair, "k1", &body, &body).await.expect(503);
+    assert_eq!(keys.0.lock().unwrap().1, 1);
+    control.put("/api/v1/leaks/response", json!({ "github_keys": "https://other.example/" })).await.expect(200);
+
+    let (stranger, _) = signer();
+    for (pair, id, sent) in [(&stranger, "k1", body.as_str()), (&pair, "k2", body.as_str()), (&pair, "k1", "[]")] {
+        assert_eq!(signed(&control, pair, id, &body, sent).await.expect(403).code(), "signature_refused");
+    }
+    let unsigned = Request::post("/api/v1/leaks/github").header("content-type", "application/json");
+    control.send(unsigned.body(Body::from(body.clone())).unwrap()).await.expect(403);
+    assert!(leaks(&control).await.is_empty());
+    assert_eq!(keys.0.lock().unwrap().1, 2, "a key that nobody knows is not looked for again and again");
+
+    let labels = signed(&control, &pair, "k1", &body, &body).await.expect(200);
+    assert!(!labels.text.contains(&key) && !labels.text.contains(VALUE));
+    let labels = labels.json();
+    let told: Vec<_> = labels.as_array().unwrap().iter().map(|label| label["label"].as_str().unwrap()).collect();
+    assert_eq!(told, ["true_positive", "false_positive", "true_positive"]);
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, SecretValue::from(key.as_str()).expose());
+    let hash: String = digest.as_ref().iter().map(|b| format!("{b:02x}")).collect();
+    assert_eq!(
+        (labels[0]["token_hash"].as_str(), labels[0]["token_type"].as_str()),
+        (Some(hash.as_str()), Some("credentialflow_key"))
+    );
+    let found = leaks(&control).await;
+    assert_eq!(found.len(), 2);
+    assert!(
+        found
+            .iter()
+            .all(|leak| leak["places"][0]["via"] == "github" && leak["places"][0]["note"] == "found in: commit")
+    );
+    signed(&control, &pair, "k1", "{}", "{}").await.expect(400);
+}

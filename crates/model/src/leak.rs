@@ -1,0 +1,193 @@
+//! What is done when a secret of ours is found where it must not be: the words of rules, and of a narrowed key.
+
+use crate::{Name, Period, Timestamp};
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, net::IpAddr};
+
+/// What is done at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LeakAction {
+    /// The leaked secret is not accepted, or not injected, any more.
+    Revoke,
+    /// Keys only: the leaked secret works from the addresses from which the key was used lately, and from nowhere else.
+    Quarantine,
+    /// It goes on working; people decide.
+    NotifyOnly,
+}
+
+/// How a leak is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LeakRule {
+    /// What is done at once.
+    pub action: LeakAction,
+    /// Whether the leaked secret is replaced as well: a key gets a new secret beside the old one, a credential a
+    /// rotation where its engine makes values by itself.
+    #[serde(default)]
+    pub rotate: bool,
+}
+
+/// How leaks are answered: the defaults, and what is different for some.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LeakResponse {
+    /// For keys we issued: quarantine unless set.
+    pub keys: LeakRule,
+    /// For credentials we hold: unless set, a rotation and nothing else.
+    pub credentials: LeakRule,
+    /// For the keys of these applications, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub by_application: BTreeMap<Name, LeakRule>,
+    /// For these credentials, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub by_credential: BTreeMap<Name, LeakRule>,
+    /// A quarantine lets in the addresses seen within this time before it; 1d to 30d, 30d unless set.
+    pub seen_within: Period,
+    /// Where the keys are found under which GitHub signs its reports (`https://api.github.com/meta/public_keys/secret_scanning`).
+    /// Absent: GitHub's reports are not taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub github_keys: Option<String>,
+}
+
+impl Default for LeakResponse {
+    fn default() -> Self {
+        Self {
+            keys: LeakRule { action: LeakAction::Quarantine, rotate: false },
+            credentials: LeakRule { action: LeakAction::NotifyOnly, rotate: true },
+            by_application: BTreeMap::new(),
+            by_credential: BTreeMap::new(),
+            seen_within: Period::from_secs(30 * 86_400),
+            github_keys: None,
+        }
+    }
+}
+
+impl LeakResponse {
+    /// The rule for a key of this application.
+    pub fn of_key(&self, application: &Name) -> LeakRule {
+        self.by_application.get(application).copied().unwrap_or(self.keys)
+    }
+
+    /// The rule for this credential.
+    pub fn of_credential(&self, name: &Name) -> LeakRule {
+        self.by_credential.get(name).copied().unwrap_or(self.credentials)
+    }
+
+    /// What is wrong with it in itself, as the place and a sentence each.
+    pub fn problems(&self) -> Vec<(String, &'static str)> {
+        let mut found = Vec::new();
+        let narrowed = "the value of a credential is accepted by its upstream, where nobody can be kept out from \
+                        here; choose revoke or notify_only";
+        if self.credentials.action == LeakAction::Quarantine {
+            found.push(("credentials.action".to_owned(), narrowed));
+        }
+        for (name, _) in self.by_credential.iter().filter(|(_, rule)| rule.action == LeakAction::Quarantine) {
+            found.push((format!("by_credential.{name}.action"), narrowed));
+        }
+        if !(Period::from_secs(86_400)..=Period::from_secs(30 * 86_400)).contains(&self.seen_within) {
+            found.push(("seen_within".to_owned(), "it is 1d to 30d"));
+        }
+        if self.github_keys.as_ref().is_some_and(|url| url.len() > 2000 || !url.starts_with("http")) {
+            found.push(("github_keys".to_owned(), "it is the address of a server, https unless it is this machine"));
+        }
+        found
+    }
+}
+
+/// Something that was done about a leak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LeakStep {
+    /// The leaked secret is not accepted, or not injected, any more.
+    Revoked,
+    /// The leaked secret is held to the addresses from which its key had been used.
+    Quarantined,
+    /// The key has a new secret, which an administrator can fetch for a day.
+    Rotated,
+    /// A rotation to a new version of the credential has begun.
+    RotationBegun,
+}
+
+/// A key whose leaked secret works only from where the key was used before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Quarantine {
+    /// It holds for the secrets up to this version. Newer ones did not leak.
+    pub through_version: u32,
+    /// The addresses and networks that are let in; none at all when empty.
+    #[schema(value_type = Vec<String>)]
+    pub networks: Vec<IpNet>,
+    /// When it began.
+    pub since: Timestamp,
+    /// The leak because of which it is.
+    pub leak: String,
+}
+
+impl Quarantine {
+    /// What stands for one that cannot be read: nobody is let in.
+    pub fn closed() -> Self {
+        Self { through_version: u32::MAX, networks: Vec::new(), since: Timestamp::from_secs(0), leak: String::new() }
+    }
+
+    /// Whether this secret of the key may be used from there.
+    pub fn allows(&self, version: u32, source: IpAddr) -> bool {
+        let source = source.to_canonical();
+        version > self.through_version || self.networks.iter().any(|network| network.contains(&source))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_leaked_secret_and_its_elders_are_held_to_where_they_were_used() {
+        let quarantine = Quarantine {
+            through_version: 2,
+            networks: vec!["10.0.0.7/32".parse().unwrap(), "2001:db8::/64".parse().unwrap()],
+            ..Quarantine::closed()
+        };
+        for (version, source, allowed) in [
+            (1, "10.0.0.7", true),
+            (2, "::ffff:10.0.0.7", true),
+            (2, "10.0.0.8", false),
+            (2, "2001:db8::9", true),
+            (2, "2001:db8:0:1::9", false),
+            (3, "10.0.0.8", true),
+        ] {
+            assert_eq!(quarantine.allows(version, source.parse().unwrap()), allowed, "{version} {source}");
+        }
+        assert!(!Quarantine::closed().allows(7, "127.0.0.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn rules_are_narrowest_first_and_what_cannot_be_is_told() {
+        let revoke = LeakRule { action: LeakAction::Revoke, rotate: true };
+        let (a, b): (Name, Name) = ("a".parse().unwrap(), "b".parse().unwrap());
+        let mut rules = LeakResponse::default();
+        rules.by_application.insert(a.clone(), revoke);
+        rules.by_credential.insert(a.clone(), revoke);
+        assert_eq!((rules.of_key(&a), rules.of_key(&b)), (revoke, rules.keys));
+        assert_eq!((rules.of_credential(&a), rules.of_credential(&b)), (revoke, rules.credentials));
+        assert!(rules.problems().is_empty());
+        let quarantine = LeakRule { action: LeakAction::Quarantine, rotate: false };
+        rules.credentials = quarantine;
+        rules.by_credential.insert(b, quarantine);
+        rules.seen_within = Period::from_secs(60);
+        rules.github_keys = Some("ftp://x".to_owned());
+        let places: Vec<_> = rules.problems().into_iter().map(|(place, _)| place).collect();
+        assert_eq!(places, ["credentials.action", "by_credential.b.action", "seen_within", "github_keys"]);
+    }
+
+    #[test]
+    fn rules_are_written_as_they_are_read() {
+        let text = r#"{"keys":{"action":"revoke"},"by_application":{"a":{"action":"notify_only","rotate":true}}}"#;
+        let rules: LeakResponse = serde_json::from_str(text).unwrap();
+        assert_eq!(rules.keys, LeakRule { action: LeakAction::Revoke, rotate: false });
+        assert_eq!(rules.seen_within, Period::from_secs(30 * 86_400));
+        let again: LeakResponse = serde_json::from_str(&serde_json::to_string(&rules).unwrap()).unwrap();
+        assert_eq!(again, rules);
+        assert!(serde_json::from_str::<LeakResponse>(r#"{"key":{}}"#).is_err());
+    }
+}
