@@ -8,7 +8,7 @@ use crate::{
     budget::Budget,
     net::control::{Controls, TICK},
     pipeline::scrub::Scanners,
-    ports::{CertificateListener, GuessListener, RecordSink},
+    ports::{CertificateListener, ChallengeSource, GuessListener, RecordSink},
     snapshot::Snapshot,
     upstream::{Endpoint, Pools},
 };
@@ -71,6 +71,8 @@ pub struct Shared {
     pub guesses: Arc<dyn GuessListener>,
     /// Hears of certificates that upstreams present.
     pub certificates: Arc<dyn CertificateListener>,
+    /// Answers challenges of an ACME server, if certificates are ordered from one.
+    pub challenges: Option<Arc<dyn ChallengeSource>>,
     /// TLS of the listener, if configured.
     pub tls: Option<Arc<rustls::ServerConfig>>,
     /// The clock limits are counted on.

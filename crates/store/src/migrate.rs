@@ -26,6 +26,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { number: 10, name: "failing leases", sql: include_str!("../migrations/0010_failing_leases.sql") },
     Migration { number: 11, name: "certificates seen", sql: include_str!("../migrations/0011_certificates_seen.sql") },
     Migration { number: 12, name: "leaks", sql: include_str!("../migrations/0012_leaks.sql") },
+    Migration { number: 13, name: "acme", sql: include_str!("../migrations/0013_acme.sql") },
 ];
 
 /// What a call of [`Store::migrate`] did.

@@ -1629,6 +1629,31 @@ export interface components {
             /** @description The source address. */
             source: string;
         };
+        /** @description How ordering the listeners' certificate from an ACME server stands. */
+        CertificateOrder: {
+            /** @description From whom. */
+            directory: string;
+            /**
+             * Format: int32
+             * @description Attempts that failed since the last one that did not.
+             */
+            failures: number;
+            /** @description Which listeners present it. */
+            listeners: string[];
+            /** @description For which names. */
+            names: string[];
+            next_attempt?: components["schemas"]["Timestamp"] | null;
+            /** @description Why the last attempt failed, in the server's words where it said no. */
+            problem?: string | null;
+            renews?: components["schemas"]["Timestamp"] | null;
+            /** @description How it stands. */
+            state: components["schemas"]["CertificateOrderState"];
+        };
+        /**
+         * @description How ordering stands.
+         * @enum {string}
+         */
+        CertificateOrderState: "waiting" | "ordering" | "failing";
         /**
          * @description What sort of place a certificate was seen at.
          * @enum {string}
@@ -1718,6 +1743,7 @@ export interface components {
              * @description How often a place was not kept since the start, because there were more than 10,000.
              */
             left_out: number;
+            order?: components["schemas"]["CertificateOrder"] | null;
         };
         /**
          * @description What happens to one resource.
@@ -4242,6 +4268,7 @@ export interface components {
         Status: {
             /** @description The writer of the call log. */
             call_log: components["schemas"]["CallLogStatus"];
+            certificate_order?: components["schemas"]["CertificateOrder"] | null;
             /** @description Certificates that end soon, or have ended; the next one first, at most 100. */
             certificates: components["schemas"]["CertificateView"][];
             /** @description The gateway. */
