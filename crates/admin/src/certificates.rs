@@ -2,7 +2,7 @@
 
 use crate::{
     AdminState,
-    api::certificates::{CertificatePlace, CertificateState, CertificateView, Certificates},
+    api::certificates::{CertificateOrder, CertificatePlace, CertificateState, CertificateView, Certificates},
     error::ApiError,
 };
 use credentialflow_certificates::{PlaceKind, Stage, Watched};
@@ -10,7 +10,12 @@ use credentialflow_model::Timestamp;
 
 pub(crate) fn list(state: &AdminState) -> Certificates {
     let watch = &state.settings.watch;
-    Certificates { items: views(state, |_| true), left_out: watch.left_out() }
+    Certificates { items: views(state, |_| true), order: order(state), left_out: watch.left_out() }
+}
+
+/// How ordering the listeners' certificate stands.
+pub(crate) fn order(state: &AdminState) -> Option<CertificateOrder> {
+    state.settings.orders.as_ref().map(|orders| orders.order())
 }
 
 /// Those that end soon or have ended.

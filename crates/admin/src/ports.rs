@@ -1,6 +1,7 @@
 //! What the control plane needs from the data plane. The binary implements these traits; this
 //! crate knows no gateway.
 
+pub use crate::api::certificates::{CertificateOrder, CertificateOrderState};
 use credentialflow_model::{Actor, Name, Timestamp, resource::Kind};
 use serde::{Deserialize, Serialize};
 use std::{future::Future, pin::Pin};
@@ -63,6 +64,12 @@ pub trait Fetch: Send + Sync + std::fmt::Debug {
     /// What stands at this address, at most `largest` bytes: over https, or from this machine. The error says why not,
     /// in words that name no address.
     fn get<'a>(&'a self, url: &'a str, largest: usize) -> BoxFuture<'a, Result<Vec<u8>, String>>;
+}
+
+/// Who orders the certificate of our own listeners.
+pub trait CertificateOrders: Send + Sync + std::fmt::Debug {
+    /// How it stands.
+    fn order(&self) -> CertificateOrder;
 }
 
 /// Proof that every worker of every live node enforces the stored state.

@@ -3,7 +3,7 @@
 use crate::{
     catalogue::Catalogue,
     inventory, leaks,
-    ports::{Dataplane, ExternalStores, Fetch},
+    ports::{CertificateOrders, Dataplane, ExternalStores, Fetch},
     session::Sessions,
     throttle::Throttle,
 };
@@ -39,6 +39,8 @@ pub struct AdminSettings {
     pub fetch: Option<Arc<dyn Fetch>>,
     /// The certificates that pass through.
     pub watch: Arc<Watch>,
+    /// Who orders the listeners' certificate; nobody where it comes from files.
+    pub orders: Option<Arc<dyn CertificateOrders>>,
     /// The clock.
     pub clock: fn() -> Timestamp,
 }
@@ -55,6 +57,7 @@ impl Default for AdminSettings {
             stores: None,
             fetch: None,
             watch: Arc::default(),
+            orders: None,
             clock: || std::time::SystemTime::now().into(),
         }
     }

@@ -40,6 +40,7 @@ pub(crate) async fn status(state: &AdminState) -> Result<Status, ApiError> {
         failing_links: crate::links::failing(state).await?,
         leases: leases(state).await?,
         certificates: crate::certificates::ending(state, 100),
+        certificate_order: crate::certificates::order(state),
         call_log: CallLogStatus {
             written: recorder.rows,
             dropped: recorder.dropped,

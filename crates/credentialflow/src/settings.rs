@@ -4,6 +4,10 @@
 //! the name in the file, `CREDENTIALFLOW_<NAME>` the variable, and `--<name>` (with dashes) the flag.
 //! The reference in `docs/reference/settings.md` is generated from it.
 
+mod acme;
+
+pub use acme::{AcmeSettings, Listener};
+
 use anyhow::Context;
 use clap::ValueEnum;
 use credentialflow_egress::PrivateHosts;
@@ -64,6 +68,8 @@ pub struct ServerSettings {
     pub vault_api: bool,
     /// TLS of the vault listener.
     pub vault_tls: Option<TlsFiles>,
+    /// From where our own listeners' certificate is ordered, if it is.
+    pub acme: Option<AcmeSettings>,
     /// Hosts of identity providers that may be at private addresses.
     pub private_hosts: PrivateHosts,
     /// Directory in which declared stores of the kind `files` may lie.
@@ -173,6 +179,30 @@ settings! {
     /// Private key of the vault listener (PEM)
     #[arg(value_name = "FILE")]
     vault_tls_key: PathBuf = "CREDENTIALFLOW_VAULT_TLS_KEY", "none: no TLS";
+    /// Directory of an ACME server from which the listeners' certificate is ordered and renewed, as in https://acme-v02.api.letsencrypt.org/directory
+    #[arg(value_name = "URL")]
+    acme_directory: String = "CREDENTIALFLOW_ACME_DIRECTORY", "none: certificates come from files";
+    /// Host names of that certificate, as in api.example.com,www.example.com
+    #[arg(value_name = "NAMES")]
+    acme_names: String = "CREDENTIALFLOW_ACME_NAMES", "none; needed with acme_directory";
+    /// Agree to the ACME server's terms of service
+    #[arg(num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    acme_agree: bool = "CREDENTIALFLOW_ACME_AGREE", "false; needed with acme_directory";
+    /// Whom the ACME server may write to, as in ops@example.com,sec@example.com
+    #[arg(value_name = "ADDRESSES")]
+    acme_contact: String = "CREDENTIALFLOW_ACME_CONTACT", "nobody";
+    /// Listeners that present that certificate: of gateway, control and vault
+    #[arg(value_name = "LISTENERS")]
+    acme_listeners: String = "CREDENTIALFLOW_ACME_LISTENERS", "gateway";
+    /// Address without TLS on which the ACME server's challenges are answered, and nothing else, as in 0.0.0.0:80
+    #[arg(value_name = "ADDRESS:PORT")]
+    acme_challenge: SocketAddr = "CREDENTIALFLOW_ACME_CHALLENGE", "none: the gateway listener answers them, where it has no TLS";
+    /// File with an account elsewhere that the ACME account is bound to: its key's name, and the key in base64
+    #[arg(value_name = "FILE")]
+    acme_external_account: PathBuf = "CREDENTIALFLOW_ACME_EXTERNAL_ACCOUNT", "none";
+    /// Authorities (PEM) that are believed for the ACME server itself, in place of the public ones
+    #[arg(value_name = "FILE")]
+    acme_ca_file: PathBuf = "CREDENTIALFLOW_ACME_CA_FILE", "none: the public ones";
     /// Hosts at private addresses that the server may ask for identity providers' keys, and for logins at described APIs, as in idp.internal,*.corp.example,10.20.0.0/16
     #[arg(value_name = "HOSTS")]
     private_hosts: String = "CREDENTIALFLOW_PRIVATE_HOSTS", "none: only public addresses are asked";
@@ -256,6 +286,7 @@ impl Settings {
             Some(path) => self.over(Self::from_file(path)?),
             None => self,
         };
+        let acme = acme::resolve(&given).map_err(SettingsError::Invalid)?;
         let invalid = |text: &str| SettingsError::Invalid(text.to_owned());
         let data_dir = given.data_dir.unwrap_or_else(|| PathBuf::from("credentialflow-data"));
         let data_dir = std::path::absolute(&data_dir).map_err(|e| SettingsError::Unreadable(data_dir, e))?;
@@ -310,6 +341,7 @@ impl Settings {
             vault: given.vault,
             vault_api: given.vault_api.unwrap_or(false),
             vault_tls: tls("vault", given.vault_tls_certificate, given.vault_tls_key)?,
+            acme,
             private_hosts,
             store_files,
             allow_plaintext: given.allow_plaintext.unwrap_or(false),

@@ -58,6 +58,12 @@ pub trait CertificateListener: Send + Sync {
     fn presented(&self, endpoint: &str, certificate: &[u8]);
 }
 
+/// Knows what challenges of an ACME server are answered with (RFC 8555, 8.3).
+pub trait ChallengeSource: Send + Sync {
+    /// The answer for a token, if a challenge that is open has it. Asked only for paths of challenges.
+    fn answer(&self, token: &str) -> Option<Vec<u8>>;
+}
+
 /// Hears of things that are not requests: a source or key guessing too often.
 pub trait GuessListener: Send + Sync {
     /// The number of failed attempts from this source or on this key has just passed its limit.

@@ -12,6 +12,7 @@
 //! `driver.rs`. This crate knows nothing about sealing, HTTP or the gateway, and holds no clear secret:
 //! the blobs it keeps are sealed, or keyed hashes, before they come here.
 
+mod acme;
 pub mod audit;
 mod certificates;
 mod changes;
@@ -35,6 +36,7 @@ mod settings;
 mod store;
 mod uses;
 
+pub use acme::AcmeRow;
 pub use audit::{AuditFilter, AuditReport, BrokenAt, Checkpoint, VerifyError};
 pub use certificates::CertificateSeen;
 pub use changes::{Change, ChangeKind, Followed};

@@ -82,6 +82,10 @@ pub const TOKENS: SealedColumn =
 pub const LEASES: SealedColumn =
     SealedColumn { table: "leases", keys: &[KeyColumn::Text("id")], sealed: "sealed", keyring: None };
 
+/// What ordering certificates remembers: key is the name.
+pub const ACME: SealedColumn =
+    SealedColumn { table: "acme", keys: &[KeyColumn::Text("name")], sealed: "sealed", keyring: None };
+
 impl KeyColumn {
     const fn name(self) -> &'static str {
         match self {

@@ -2,6 +2,7 @@
 //!
 //! Nothing here ships, and nothing here knows our other crates, so that each of them can use it.
 
+pub mod acme;
 mod guarded;
 pub mod mariadb;
 pub mod postgres;

@@ -7,7 +7,7 @@ use crate::{
     serve::{anonymous, authorize, looked},
     state::Ready,
 };
-use credentialflow_identity::{self as identity, Authenticated, Call, acl::Decision, method};
+use credentialflow_identity::{self as identity, Authenticated, Call, method};
 use credentialflow_secrets::{Mount, Table, mounts::Side};
 use std::sync::Arc;
 
@@ -40,7 +40,7 @@ async fn table(ready: &Ready, request: &Request) -> Result<Arc<Table>> {
     Ok(ready.mounts.table(&mut ready.txn(anonymous(request))).await?)
 }
 
-pub(crate) async fn answer(ready: &Ready, request: &Request, caller: &Authenticated) -> Result<(Answer, Decision)> {
+pub(crate) async fn answer(ready: &Ready, request: &Request, caller: &Authenticated) -> Result<Answer> {
     let below = request.path.strip_prefix("auth/").unwrap_or_default();
     let table = table(ready, request).await?;
     let Some((found, path)) = table.find(Side::Auth, below) else {
@@ -56,7 +56,7 @@ pub(crate) async fn answer(ready: &Ready, request: &Request, caller: &Authentica
         ready.identity.exists(&found.kind, &asked).await?.unwrap_or(true)
     };
     let sudo = is_token && matches!(path.trim_end_matches('/'), "accessors" | "create-orphan" | "revoke-orphan");
-    let decision = authorize(request, caller, exists, sudo)?;
+    authorize(request, caller, exists, sudo)?;
     let call = call(request, &mount, path, Some(caller), exists);
     let response = if is_token {
         ready.identity.token(&call).await?
@@ -67,7 +67,7 @@ pub(crate) async fn answer(ready: &Ready, request: &Request, caller: &Authentica
     if matches!(request.verb, Verb::Read | Verb::List) {
         looked(ready, request, caller, "auth.read").await?;
     }
-    Ok((response.into(), decision))
+    Ok(response.into())
 }
 
 fn call<'a>(

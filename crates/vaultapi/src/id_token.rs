@@ -8,7 +8,7 @@ use crate::{
     serve::{authorize, looked},
     state::Ready,
 };
-use credentialflow_identity::{Authenticated, Call, Identity, Mount, acl::Decision};
+use credentialflow_identity::{Authenticated, Call, Identity, Mount};
 use credentialflow_secrets::mounts::SYSTEM_TTL;
 
 const PREFIX: &str = "identity/oidc/";
@@ -29,8 +29,8 @@ pub(crate) async fn open(ready: &Ready, request: &Request) -> Option<Result<Answ
     Some(answer.map(Answer::from).map_err(ApiError::from))
 }
 
-pub(crate) async fn answer(ready: &Ready, request: &Request, caller: &Authenticated) -> Result<(Answer, Decision)> {
-    let decision = authorize(request, caller, true, false)?;
+pub(crate) async fn answer(ready: &Ready, request: &Request, caller: &Authenticated) -> Result<Answer> {
+    authorize(request, caller, true, false)?;
     let path = request.path.strip_prefix(PREFIX).ok_or_else(|| ApiError::no_handler(&request.path))?;
     let mount = mount();
     let response = ready.identity.id_tokens(&call(request, &mount, path, Some(caller))).await?;
@@ -38,7 +38,7 @@ pub(crate) async fn answer(ready: &Ready, request: &Request, caller: &Authentica
     if matches!(request.verb, Verb::Read | Verb::List) && !path.starts_with("token/") {
         looked(ready, request, caller, "identity.read").await?;
     }
-    Ok((response.into(), decision))
+    Ok(response.into())
 }
 
 /// Where the keys and roles lie: the same in every installation.

@@ -88,12 +88,16 @@ impl Request {
     }
 }
 
+/// Longest time an answer can be kept, seconds: 30 days.
+const LONGEST_WRAP: i64 = 30 * 24 * 3600;
+
 fn wrap_ttl(headers: &HeaderMap) -> Result<Option<i64>> {
     let Some(text) = headers.get("x-vault-wrap-ttl") else { return Ok(None) };
     let seconds = text.to_str().ok().and_then(|t| fields::duration(t.trim()));
     match seconds {
         Some(0) => Ok(None),
-        Some(seconds) if seconds > 0 => Ok(Some(seconds)),
+        Some(seconds) if (1..=LONGEST_WRAP).contains(&seconds) => Ok(Some(seconds)),
+        Some(seconds) if seconds > LONGEST_WRAP => Err(ApiError::invalid("an answer is kept for 30 days at most")),
         _ => Err(ApiError::invalid("X-Vault-Wrap-TTL must be a duration such as 60 or 5m")),
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     serve::{authorize, detail, subject, txn},
     state::Ready,
 };
-use credentialflow_identity::{Authenticated, acl::Decision};
+use credentialflow_identity::Authenticated;
 use credentialflow_secrets::{
     Call, Client, Mount, Operation, Payload,
     engine::{Engine, database::Deed, wipe},
@@ -16,7 +16,7 @@ use credentialflow_secrets::{
 };
 use serde_json::{Map, Value};
 
-pub(crate) async fn answer(ready: &Ready, request: &Request, caller: &Authenticated) -> Result<(Answer, Decision)> {
+pub(crate) async fn answer(ready: &Ready, request: &Request, caller: &Authenticated) -> Result<Answer> {
     let mut txn = txn(ready, caller);
     let table = ready.mounts.table(&mut txn).await?;
     let found = table.find(Side::Secret, &request.path);
@@ -40,16 +40,16 @@ pub(crate) async fn answer(ready: &Ready, request: &Request, caller: &Authentica
     } else {
         true
     };
-    let decision = authorize(request, caller, exists, engine.is_for_operators(path))?;
+    authorize(request, caller, exists, engine.is_for_operators(path))?;
     if let Some(deed) = engine.deed(operation, path) {
-        return Ok((perform(ready, request, caller, mount, deed).await?, decision));
+        return perform(ready, request, caller, mount, deed).await;
     }
     let done = engine.handle(&call, &mut txn).await;
     txn.audit(&format!("secret.{}", request.verb.as_str()), &subject(request), detail(request));
     match done {
         Ok(reply) => {
             txn.commit().await?;
-            Ok((reply.into(), decision))
+            Ok(reply.into())
         }
         Err(error) => {
             // Also that nothing was found is an answer somebody got; nothing is written where it failed.

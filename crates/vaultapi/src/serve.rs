@@ -13,7 +13,7 @@ use crate::{
     sys, wrap,
 };
 use axum::{body::Body, extract::State};
-use credentialflow_identity::{Authenticated, acl::Decision};
+use credentialflow_identity::Authenticated;
 use credentialflow_model::{Actor, ActorKind};
 use credentialflow_secrets::Txn;
 use http::Response;
@@ -115,13 +115,13 @@ async fn once(api: &Inner, ready: &Arc<Ready>, request: &Request, known: Option<
                 return answer;
             }
             if let Some(answer) = auth::login(ready, request).await {
-                return wrap::maybe(ready, request, anonymous(request), None, answer?).await;
+                return wrap::maybe(ready, request, anonymous(request), answer?).await;
             }
             authenticate(api, ready, request).await?
         }
     };
     let answer = match route(ready, request, &caller).await {
-        Ok((answer, decision)) => wrap::maybe(ready, request, caller.actor(), Some(decision), answer).await,
+        Ok(answer) => wrap::maybe(ready, request, caller.actor(), answer).await,
         Err(error) => {
             if error.status == 403 {
                 refused(ready, request, caller.actor()).await?;
@@ -136,7 +136,7 @@ async fn once(api: &Inner, ready: &Arc<Ready>, request: &Request, known: Option<
 }
 
 /// To the room that knows the path.
-async fn route(ready: &Arc<Ready>, request: &Request, caller: &Authenticated) -> Result<(Answer, Decision)> {
+async fn route(ready: &Arc<Ready>, request: &Request, caller: &Authenticated) -> Result<Answer> {
     match request.path.split_once('/') {
         Some(("sys", _)) => sys::answer(ready, request, caller).await,
         Some(("identity", _)) => id_token::answer(ready, request, caller).await,
@@ -175,8 +175,9 @@ async fn authenticate(api: &Inner, ready: &Arc<Ready>, request: &Request) -> Res
     Err(error)
 }
 
-/// Asks the policies. `exists` tells create from update; `sudo` says that the path is for operators.
-pub(crate) fn authorize(request: &Request, caller: &Authenticated, exists: bool, sudo: bool) -> Result<Decision> {
+/// Asks the policies, also whether the answer has to be wrapped: afterwards it would be too late. `exists` tells create
+/// from update; `sudo` says that the path is for operators.
+pub(crate) fn authorize(request: &Request, caller: &Authenticated, exists: bool, sudo: bool) -> Result<()> {
     let listed;
     let path = if request.verb == Verb::List && !request.path.ends_with('/') {
         listed = format!("{}/", request.path);
@@ -188,7 +189,8 @@ pub(crate) fn authorize(request: &Request, caller: &Authenticated, exists: bool,
     let none = Map::new();
     let data = if matches!(request.verb, Verb::Write | Verb::Patch) { &request.data } else { &none };
     let decision = caller.acl().decide(request.verb.operation(exists), path, data);
-    if decision.allowed && (decision.sudo || !sudo) { Ok(decision) } else { Err(ApiError::denied()) }
+    let allowed = decision.allowed && (decision.sudo || !sudo) && decision.permits_wrapping(request.wrap_ttl);
+    if allowed { Ok(()) } else { Err(ApiError::denied()) }
 }
 
 /// A transaction in the caller's name that fails when the token was ended meanwhile.

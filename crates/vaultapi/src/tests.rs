@@ -244,6 +244,33 @@ async fn a_wrapped_answer_is_opened_once_by_whoever_holds_the_token() {
 }
 
 #[tokio::test]
+async fn mandatory_wrapping_is_asked_for_before_anything_is_done() {
+    let w = World::new().await;
+    w.ok("POST", "sys/mounts/kv", json!({"type": "kv-v2"})).await;
+    let policy = "path \"kv/data/a\" { capabilities = [\"create\", \"read\"] min_wrapping_ttl = \"60s\" }
+                  path \"auth/token/create\" { capabilities = [\"update\"] max_wrapping_ttl = \"60s\" }";
+    w.ok("PUT", "sys/policies/acl/wrapped", json!({ "policy": policy })).await;
+    let token = w.token(&["wrapped"]).await;
+    let body = json!({"data": {"k": "v"}});
+    for wrap in ["", "59"] {
+        let with = With { token: &token, wrap };
+        assert_eq!(w.send("POST", "kv/data/a", with, body.clone()).await.0, 403, "{wrap:?}");
+    }
+    assert_eq!(w.send("POST", "kv/data/a", With { token: &token, wrap: "31d" }, body.clone()).await.0, 400);
+    assert_eq!(w.root("GET", "kv/data/a", json!({})).await.0, 404, "nothing was written");
+    assert!(!w.audited("request.deny").await.is_empty());
+    let made = w.audited("token.create").await.len();
+    for wrap in ["", "61"] {
+        let with = With { token: &token, wrap };
+        assert_eq!(w.send("POST", "auth/token/create", with, json!({})).await.0, 403, "{wrap:?}");
+    }
+    assert_eq!(w.audited("token.create").await.len(), made, "no token was made");
+    let (status, told) = w.send("POST", "kv/data/a", With { token: &token, wrap: "1m" }, body).await;
+    assert_eq!((status, &told["wrap_info"]["ttl"]), (200, &json!(60)));
+    assert_eq!(w.ok("GET", "kv/data/a", json!({})).await["data"]["data"], json!({"k": "v"}));
+}
+
+#[tokio::test]
 async fn a_tokens_cubbyhole_ends_with_it() {
     let w = World::new().await;
     let token = w.token(&["default"]).await;

@@ -7,7 +7,7 @@ use crate::{
     serve::{anonymous, detail, subject},
     state::Ready,
 };
-use credentialflow_identity::{acl::Decision, wiped::Buffer};
+use credentialflow_identity::wiped::Buffer;
 use credentialflow_model::{Actor, SecretValue};
 use credentialflow_secrets::{
     fields,
@@ -15,27 +15,12 @@ use credentialflow_secrets::{
 };
 use serde_json::{Value, json};
 
-/// Longest time an answer can be kept: 30 days.
-const LONGEST: i64 = 30 * 24 * 3600;
-
-/// Keeps an answer and gives a token instead, where the request or the policies ask for it.
-pub(crate) async fn maybe(
-    ready: &Ready,
-    request: &Request,
-    actor: Actor,
-    decision: Option<Decision>,
-    answer: Answer,
-) -> Result<Answer> {
+/// Keeps an answer and gives a token instead, where the request asks for it.
+pub(crate) async fn maybe(ready: &Ready, request: &Request, actor: Actor, answer: Answer) -> Result<Answer> {
     if request.path.starts_with("sys/wrapping/") || !answer.tells_something() {
         return Ok(answer);
     }
-    let (shortest, longest) = decision.map_or((0, 0), |d| (d.min_wrapping_ttl, d.max_wrapping_ttl));
-    let Some(ttl) = request.wrap_ttl else {
-        return if shortest > 0 { Err(ApiError::denied()) } else { Ok(answer) };
-    };
-    if ttl < shortest || (longest > 0 && ttl > longest) {
-        return Err(ApiError::denied());
-    }
+    let Some(ttl) = request.wrap_ttl else { return Ok(answer) };
     keep(ready, request, actor, ttl, &request.path, answer).await
 }
 
@@ -48,9 +33,6 @@ pub(crate) async fn keep(
     path: &str,
     answer: Answer,
 ) -> Result<Answer> {
-    if !(1..=LONGEST).contains(&ttl) {
-        return Err(ApiError::invalid("an answer is kept for 1 second to 30 days"));
-    }
     let accessor = wrapping::accessor()?;
     let tail = match answer.kept {
         Some(kept) => kept,

@@ -28,6 +28,7 @@ const FORBIDDEN: &[(&str, &str)] = &[
 const CONTROL: &[&str] = &[
     "credentialflow-store",
     "credentialflow-vault",
+    "credentialflow-acme",
     "credentialflow-admin",
     "credentialflow-identity",
     "credentialflow-kms",
@@ -55,6 +56,7 @@ const WALLS: &[(&str, &[&[&str]])] = &[
         "credentialflow-certificates",
         &[DATA, MACHINERY, &["credentialflow-vault", "credentialflow-admin", "credentialflow"]],
     ),
+    ("credentialflow-acme", &[DATA, &["credentialflow-store", "credentialflow-vault", "credentialflow-admin", "credentialflow"]]),
     ("credentialflow-vault", &[DATA, &["credentialflow-admin"]]),
     ("credentialflow-admin", &[&["credentialflow-gateway", "credentialflow"]]),
     ("credentialflow-identity", &[DATA, &["credentialflow-secrets", "credentialflow-admin", "credentialflow"]]),

@@ -70,11 +70,50 @@ pub struct CertificateView {
     pub pem: Option<String>,
 }
 
+/// How ordering stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CertificateOrderState {
+    /// The certificate is there, and the next order is not due yet.
+    Waiting,
+    /// An order is due or under way.
+    Ordering,
+    /// The last attempt failed; the next one comes by itself.
+    Failing,
+}
+
+/// How ordering the listeners' certificate from an ACME server stands.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct CertificateOrder {
+    /// How it stands.
+    pub state: CertificateOrderState,
+    /// From whom.
+    pub directory: String,
+    /// For which names.
+    pub names: Vec<String>,
+    /// Which listeners present it.
+    pub listeners: Vec<String>,
+    /// When the next order is due.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub renews: Option<Timestamp>,
+    /// Attempts that failed since the last one that did not.
+    pub failures: u32,
+    /// Why the last attempt failed, in the server's words where it said no.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// Not before this moment is it tried again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_attempt: Option<Timestamp>,
+}
+
 /// The certificates that pass through.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Certificates {
     /// The one that ends next comes first.
     pub items: Vec<CertificateView>,
+    /// How ordering the listeners' certificate stands, where it comes from an ACME server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub order: Option<CertificateOrder>,
     /// How often a place was not kept since the start, because there were more than 10,000.
     pub left_out: u64,
 }

@@ -35,6 +35,9 @@ pub struct Status {
     pub leases: LeaseStatus,
     /// Certificates that end soon, or have ended; the next one first, at most 100.
     pub certificates: Vec<super::certificates::CertificateView>,
+    /// How ordering the listeners' certificate stands, where it comes from an ACME server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate_order: Option<super::certificates::CertificateOrder>,
     /// The writer of the call log.
     pub call_log: CallLogStatus,
 }

@@ -101,7 +101,7 @@ pub(super) async fn run(args: CertificateArgs, output: Output) -> anyhow::Result
             if let Some(items) = answer.get_mut("items").and_then(Value::as_array_mut) {
                 items.retain(|item| !ending || at(item, "/state") != "valid");
             }
-            output.result(&answer, listed)?;
+            output.result(&answer, |answer| listed(answer) + &answer.get("order").map(order).unwrap_or_default())?;
         }
         Verb::Show { name, pem } => {
             let answer = client.get(&format!("/api/v1/certificates/{}", escape(&name))).await?;
@@ -175,6 +175,31 @@ fn listed(answer: &Value) -> String {
     let rows: Vec<Vec<_>> =
         items(answer).iter().map(|item| paths.iter().map(|path| at(item, path)).collect()).collect();
     table(&columns, &rows)
+}
+
+/// How ordering the listeners' certificate stands, in a line.
+pub(super) fn order(order: &Value) -> String {
+    let names = items_of(order, "/names");
+    let stands = match at(order, "/state").as_str() {
+        "waiting" => format!("the next order is due {}", at(order, "/renews")),
+        "failing" => format!(
+            "{} failed, tried again {}: {}",
+            match at(order, "/failures").as_str() {
+                "1" => "one attempt".to_owned(),
+                n => format!("{n} attempts"),
+            },
+            at(order, "/next_attempt"),
+            at(order, "/problem")
+        ),
+        _ => "it is being ordered".to_owned(),
+    };
+    let line = format!("order for {names} at {}: {stands}", at(order, "/directory"));
+    crate::output::shown(&line) + "\n"
+}
+
+fn items_of(value: &Value, path: &str) -> String {
+    let items = value.pointer(path).and_then(Value::as_array).into_iter().flatten();
+    items.filter_map(Value::as_str).collect::<Vec<_>>().join(",")
 }
 
 fn told(answer: &Value) -> String {

@@ -81,6 +81,9 @@ fn text(status: &Value) -> String {
         let ended = if at(one, "/state") == "expired" { "ended" } else { "ends" };
         out.push_str(&format!("certificate {place} {name} {ended} {ends}\n"));
     }
+    if let Some(order) = status.get("certificate_order").filter(|order| at(order, "/state") != "waiting") {
+        out.push_str(&format!("certificate {}", super::certificate::order(order)));
+    }
     for one in status.get("rotations").and_then(Value::as_array).into_iter().flatten() {
         out.push_str(&format!("rotation   {}: {}\n", at(one, "/credential"), rotation::text(one)));
     }

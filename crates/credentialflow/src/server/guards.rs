@@ -1,15 +1,16 @@
 //! What must hold before a server starts: nothing in the clear across a network, no port and no data directory that
 //! another one uses.
 
-use crate::settings::{Role, ServerSettings};
+use crate::settings::{Listener, Role, ServerSettings};
 use anyhow::{Context, ensure};
 use credentialflow_gateway::net::listener;
 use std::{fs::File, net::SocketAddr};
 
 /// Checks everything, and takes the data directory for as long as the answer is kept.
 pub(super) fn pass(settings: &ServerSettings) -> anyhow::Result<Option<File>> {
-    guard_address("gateway", settings.gateway, settings.gateway_tls.is_some(), settings.allow_plaintext)?;
-    guard_address("control", settings.control, settings.control_tls.is_some(), settings.allow_plaintext)?;
+    let has_tls = |listener| settings.has_tls(listener);
+    guard_address("gateway", settings.gateway, has_tls(Listener::Gateway), settings.allow_plaintext)?;
+    guard_address("control", settings.control, has_tls(Listener::Control), settings.allow_plaintext)?;
     if settings.role != Role::Control && !settings.take_over {
         guard_port("gateway", settings.gateway)?;
     }
@@ -17,10 +18,16 @@ pub(super) fn pass(settings: &ServerSettings) -> anyhow::Result<Option<File>> {
         guard_port("control", settings.control)?;
     }
     if let Some(address) = settings.vault {
-        guard_address("vault", address, settings.vault_tls.is_some(), settings.allow_plaintext)?;
+        guard_address("vault", address, has_tls(Listener::Vault), settings.allow_plaintext)?;
         if !settings.take_over {
             guard_port("vault", address)?;
         }
+    }
+    // What is answered there is public, so it needs no TLS.
+    if let Some(address) = settings.acme.as_ref().and_then(|acme| acme.challenge)
+        && !settings.take_over
+    {
+        guard_port("challenge", address)?;
     }
     hold_data_dir(settings)
 }

@@ -1,5 +1,6 @@
 //! The composition root: the only place where control plane and data plane meet.
 
+mod acme;
 mod certificates;
 mod control;
 mod copy;

@@ -6,7 +6,7 @@ use credentialflow_kms::KeyServices;
 use credentialflow_model::Actor;
 use credentialflow_store::{
     Store,
-    sealed::{ENTRIES, KeyPart, LEASES, TOKENS},
+    sealed::{ACME, ENTRIES, KeyPart, LEASES, TOKENS},
 };
 use credentialflow_telemetry::Telemetry;
 use credentialflow_vault::{
@@ -30,6 +30,7 @@ pub(super) const TABLES: &[SealedTable] = &[
     SealedTable { column: ENTRIES, places: entry },
     SealedTable { column: TOKENS, places: token },
     SealedTable { column: LEASES, places: lease },
+    SealedTable { column: ACME, places: acme },
 ];
 
 fn entry(key: &[KeyPart]) -> Vec<Place> {
@@ -48,6 +49,11 @@ fn token(key: &[KeyPart]) -> Vec<Place> {
 fn lease(key: &[KeyPart]) -> Vec<Place> {
     let [KeyPart::Text(id)] = key else { return Vec::new() };
     vec![Place::Blob(credentialflow_secrets::lease::lease_place(id))]
+}
+
+fn acme(key: &[KeyPart]) -> Vec<Place> {
+    let [KeyPart::Text(name)] = key else { return Vec::new() };
+    vec![Place::Blob(super::acme::place(name))]
 }
 
 /// First and longest wait before a key service is asked again.

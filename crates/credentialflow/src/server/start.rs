@@ -1,6 +1,7 @@
 //! Starts the server, in the order in which its parts need one another, and ends it in the reverse.
 
 use super::{
+    acme::Acme,
     certificates::{self, Sightings},
     control,
     dataplane::{Plane, Port},
@@ -14,9 +15,9 @@ use super::{
     traffic,
     uses::UseWriter,
 };
-use crate::settings::{Role, ServerSettings, TlsFiles};
+use crate::settings::{Listener, Role, ServerSettings};
 use anyhow::Context;
-use credentialflow_admin::{AdminSettings, AdminState};
+use credentialflow_admin::{AdminSettings, AdminState, ports::CertificateOrders};
 use credentialflow_certificates::Watch;
 use credentialflow_gateway::{
     Gateway,
@@ -25,6 +26,7 @@ use credentialflow_gateway::{
         listener,
         tls::{self, Certificate},
     },
+    ports::ChallengeSource,
 };
 use credentialflow_notify::Webhooks;
 use credentialflow_policy::{FailureThrottle, ThrottleSettings};
@@ -46,13 +48,15 @@ pub async fn run(settings: ServerSettings) -> anyhow::Result<()> {
     let (stop, stopped) = watch::channel(false);
     let api = runtime::api(&settings, &store);
     let watch = Arc::new(Watch::default());
-    let served =
-        runtime::listen(&settings, &api, server_tls(settings.vault_tls.as_ref(), "vault", &watch)?, stopped.clone())?;
+    let acme = Acme::new(&settings, &store, &watch)?;
+    let vault_tls = server_tls(&settings, Listener::Vault, acme.as_ref(), &watch)?;
+    let served = runtime::listen(&settings, &api, vault_tls, stopped.clone())?;
     let vault = tokio::select! {
         vault = opening::vault(&settings, &store, &api) => vault?,
         () = signalled() => return Ok(()),
     };
     runtime::attach(&api, &vault, stopped.clone());
+    let acme = acme.map(|acme| acme.attach(&settings, &vault, stopped.clone())).transpose()?;
     let mut recorder_settings = RecorderSettings::new(settings.data_dir.join("calls"));
     recorder_settings.retention_days = settings.call_log_days;
     let recorder = Recorder::start(recorder_settings).context("starting the recorder")?;
@@ -71,15 +75,19 @@ pub async fn run(settings: ServerSettings) -> anyhow::Result<()> {
     let nodes = Arc::new(Nodes::new(store.clone(), identity(&settings), random()?));
     remember_node(&settings, nodes.id());
     certificates::measure(&watch, telemetry.metrics());
+    if let Some(acme) = &acme {
+        acme.measure(telemetry.metrics());
+    }
     let plane = Plane::new(store.clone(), vault.clone(), telemetry.clone(), copy, nodes.clone(), watch.clone(), seed);
     let plane = Arc::new(plane);
 
     let control = if settings.role == Role::Gateway {
         None
     } else {
-        Some(start_control(&settings, &store, &vault, &plane, &recorder, &api, stopped.clone()).await?)
+        let started = start_control(&settings, &store, &vault, &plane, &recorder, &api, acme.as_ref(), stopped.clone());
+        Some(started.await?)
     };
-    let serve = start_when_unsealed(&settings, &store, &vault, &plane, &recorder, seed, stopped.clone());
+    let serve = start_when_unsealed(&settings, &store, &vault, &plane, &recorder, acme.as_ref(), stopped.clone());
     tokio::select! {
         started = serve => started?,
         () = signalled() => {}
@@ -121,12 +129,15 @@ async fn start_when_unsealed(
     vault: &Vault,
     plane: &Arc<Plane>,
     recorder: &Recorder,
-    seed: u64,
+    acme: Option<&Arc<Acme>>,
     stopped: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
-    let nodes = plane.nodes();
+    let (nodes, seed) = (plane.nodes(), random()?);
     let sealing = sealing::measure(vault, &recorder.telemetry());
     sealing::open(opening::unseal_input(settings)?, vault, store).await?;
+    if let Some(acme) = acme {
+        acme.look().await;
+    }
     let start = |snapshot| {
         if settings.role == Role::Control {
             return Ok(None);
@@ -144,7 +155,8 @@ async fn start_when_unsealed(
             throttle: Arc::new(FailureThrottle::new(plane.rates().clone(), ThrottleSettings::default())),
             guesses: Arc::new(Guesses::start(store.clone(), plane.guesses_lost().clone())),
             certificates: Arc::new(Sightings::start(plane.certificates().clone())),
-            tls: server_tls(settings.gateway_tls.as_ref(), "gateway", plane.certificates())?,
+            challenges: acme.map(|acme| acme.clone() as Arc<dyn ChallengeSource>),
+            tls: server_tls(settings, Listener::Gateway, acme, plane.certificates())?,
             seed,
         })
         .with_context(|| format!("listening on {}", settings.gateway))?;
@@ -195,7 +207,10 @@ async fn start_when_unsealed(
         let jobs = nodes.jobs();
         let ports = Arc::new(RotationPorts { plane, nodes, telemetry, logins, links, suppliers });
         let runner = RotationRunner::new(vault.clone(), ports.clone(), ports.clone(), ports, Default::default());
-        tokio::spawn(run_rotations(runner, jobs, stopped));
+        tokio::spawn(run_rotations(runner, jobs.clone(), stopped.clone()));
+        if let Some(acme) = acme {
+            tokio::spawn(acme.clone().keep_ordered(jobs, stopped));
+        }
     }
     std::future::pending().await
 }
@@ -317,6 +332,7 @@ fn count_limits(plane: &Arc<Plane>, metrics: &credentialflow_telemetry::Metrics)
     );
 }
 
+#[expect(clippy::too_many_arguments, reason = "the control plane stands on nearly everything")]
 async fn start_control(
     settings: &ServerSettings,
     store: &Store,
@@ -324,11 +340,12 @@ async fn start_control(
     plane: &Arc<Plane>,
     recorder: &Recorder,
     api: &VaultApi,
+    acme: Option<&Arc<Acme>>,
     mut stopped: watch::Receiver<bool>,
 ) -> anyhow::Result<tokio::task::JoinHandle<()>> {
     let socket = listener::bind(settings.control).with_context(|| format!("listening on {}", settings.control))?;
     let listener = TcpListener::from_std(socket)?;
-    let tls = server_tls(settings.control_tls.as_ref(), "control", plane.certificates())?;
+    let tls = server_tls(settings, Listener::Control, acme, plane.certificates())?;
     let admin = AdminState::new(
         store.clone(),
         vault.clone(),
@@ -342,6 +359,7 @@ async fn start_control(
             stores: Some(Arc::new(Stores(Links::new(store.clone(), vault.clone(), settings.store_files.clone())))),
             fetch: Some(Arc::new(runtime::Outside::new(settings.private_hosts.clone()))),
             watch: plane.certificates().clone(),
+            orders: acme.map(|acme| acme.clone() as Arc<dyn CertificateOrders>),
             ..AdminSettings::default()
         },
     );
@@ -363,14 +381,18 @@ async fn start_control(
 }
 
 fn server_tls(
-    files: Option<&TlsFiles>,
-    listener: &'static str,
+    settings: &ServerSettings,
+    listener: Listener,
+    acme: Option<&Arc<Acme>>,
     watch: &Arc<Watch>,
 ) -> anyhow::Result<Option<Arc<rustls::ServerConfig>>> {
-    let Some(files) = files else { return Ok(None) };
+    if let Some(certificate) = acme.and_then(|acme| acme.certificate(listener)) {
+        return Ok(Some(tls::server_config(certificate)?));
+    }
+    let Some(files) = settings.tls_files(listener) else { return Ok(None) };
     let certificate = Certificate::load(&files.certificate, &files.key)?;
-    certificates::listens(watch, listener, &certificate);
-    tokio::spawn(jobs::reload_certificate(files.clone(), listener, certificate.clone(), watch.clone()));
+    certificates::listens(watch, listener.as_str(), &certificate);
+    tokio::spawn(jobs::reload_certificate(files.clone(), listener.as_str(), certificate.clone(), watch.clone()));
     Ok(Some(tls::server_config(certificate)?))
 }
 

@@ -4,6 +4,7 @@ use credentialflow_model::SecretValue;
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
     client::Resumption,
+    crypto::CryptoProvider,
     server::{ClientHello, ResolvesServerCert},
     sign::{CertifiedKey, SingleCertAndKey},
 };
@@ -37,33 +38,47 @@ fn file_error(path: &Path, problem: impl std::fmt::Display) -> TlsError {
     TlsError::File { path: path.display().to_string(), problem: problem.to_string() }
 }
 
-/// The certificate of a listener; handshakes take whichever is current.
+/// The certificate of a listener; handshakes take whichever is current, and fail while there is none.
 #[derive(Debug)]
-pub struct Certificate(RwLock<Arc<CertifiedKey>>);
+pub struct Certificate(RwLock<Option<Arc<CertifiedKey>>>);
 
 impl Certificate {
     /// Reads chain and key from PEM files.
     pub fn load(chain: &Path, key: &Path) -> Result<Arc<Self>, TlsError> {
-        Ok(Arc::new(Self(RwLock::new(read(chain, key)?))))
+        Ok(Arc::new(Self(RwLock::new(Some(read(chain, key)?)))))
+    }
+
+    /// There is none yet.
+    pub fn awaited() -> Arc<Self> {
+        Arc::new(Self(RwLock::new(None)))
+    }
+
+    /// Takes the one of this value: PEM, the certificate first, then its chain, and a private key anywhere. On an error
+    /// the certificate in use stays.
+    pub fn replace(&self, value: &SecretValue) -> Result<(), TlsError> {
+        let fresh = identity(value, &rustls::crypto::aws_lc_rs::default_provider())?;
+        *self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(Arc::new(fresh));
+        Ok(())
     }
 
     /// Reads the files again. On an error the certificate in use stays.
     pub fn reload(&self, chain: &Path, key: &Path) -> Result<(), TlsError> {
         let fresh = read(chain, key)?;
-        *self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner) = fresh;
+        *self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(fresh);
         Ok(())
     }
 
-    /// The certificate in use (DER), without its chain.
+    /// The certificate in use (DER), without its chain; empty while there is none.
     pub fn leaf(&self) -> CertificateDer<'static> {
         let current = self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        current.cert.first().cloned().unwrap_or_else(|| CertificateDer::from(Vec::new()))
+        let leaf = current.as_ref().and_then(|current| current.cert.first());
+        leaf.cloned().unwrap_or_else(|| CertificateDer::from(Vec::new()))
     }
 }
 
 impl ResolvesServerCert for Certificate {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone())
+        self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 }
 
@@ -142,16 +157,22 @@ pub fn trusting_only(authorities: &[CertificateDer<'static>]) -> Result<Arc<Clie
 /// The same trust, and the certificate of this value is shown to whoever asks for one: PEM, the certificate first, then
 /// its chain, and a private key anywhere. Sessions are resumed only within what this makes, never with another certificate.
 pub fn showing(trusting: &ClientConfig, value: &SecretValue) -> Result<Arc<ClientConfig>, TlsError> {
-    let invalid = || TlsError::Identity;
-    let chain: Vec<_> =
-        CertificateDer::pem_slice_iter(value.expose()).collect::<Result<_, _>>().map_err(|_| invalid())?;
-    let key = PrivateKeyDer::from_pem_slice(value.expose()).map_err(|_| invalid())?;
-    let shown = CertifiedKey::from_der(chain, key, trusting.crypto_provider()).map_err(|_| invalid())?;
-    shown.keys_match().map_err(|_| invalid())?;
+    let shown = identity(value, trusting.crypto_provider())?;
     let mut config = trusting.clone();
     config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(shown));
     config.resumption = Resumption::default();
     Ok(Arc::new(config))
+}
+
+/// A certificate with its chain and its private key, which belong together.
+fn identity(value: &SecretValue, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
+    let invalid = || TlsError::Identity;
+    let chain: Vec<_> =
+        CertificateDer::pem_slice_iter(value.expose()).collect::<Result<_, _>>().map_err(|_| invalid())?;
+    let key = PrivateKeyDer::from_pem_slice(value.expose()).map_err(|_| invalid())?;
+    let shown = CertifiedKey::from_der(chain, key, provider).map_err(|_| invalid())?;
+    shown.keys_match().map_err(|_| invalid())?;
+    Ok(shown)
 }
 
 fn trusting(store: RootCertStore) -> Result<Arc<ClientConfig>, TlsError> {

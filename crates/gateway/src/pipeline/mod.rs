@@ -7,6 +7,7 @@ mod answer;
 mod authenticate;
 mod authorize;
 mod body;
+mod challenge;
 mod choose;
 mod forward;
 mod frames;
@@ -65,6 +66,9 @@ async fn handle<C: Caller>(
     caller: &mut C,
     record: &mut Recording<'_>,
 ) -> Result<bool, Refused> {
+    if let Some(answer) = challenge::answer(worker, inbound) {
+        return answer::local(control, worker, caller, record, answer).await.map(|()| false);
+    }
     let matched = route::find(view, inbound, record)?;
     let principal = authenticate::authenticate(worker, view, control, inbound, &matched, record)?;
     let (permit, limits) = authorize::authorize(worker, view, inbound, &matched, &principal, record)?;

@@ -3,7 +3,10 @@
 use credentialflow_gateway::{
     Gateway, Permit, Settings, Snapshot,
     gateway::Start,
-    ports::{CertificateListener, CredentialSlot, CredentialSource, CredentialUnavailable, GuessListener, RecordSink},
+    ports::{
+        CertificateListener, ChallengeSource, CredentialSlot, CredentialSource, CredentialUnavailable, GuessListener,
+        RecordSink,
+    },
     snapshot::Sources,
 };
 use credentialflow_model::{KeyId, KeyToken, OutcomeReason, ResourceSet, SecretValue, UsageRecord, resource::Key};
@@ -108,6 +111,7 @@ pub struct Setup {
     pub settings: Settings,
     pub throttle: ThrottleSettings,
     pub tls: Option<Arc<rustls::ServerConfig>>,
+    pub challenges: Option<Arc<dyn ChallengeSource>>,
     pub workers: usize,
 }
 
@@ -124,6 +128,7 @@ impl Setup {
             },
             throttle: ThrottleSettings { per_source: 10_000, per_key: 10_000 },
             tls: None,
+            challenges: None,
             workers: 2,
         }
     }
@@ -185,6 +190,7 @@ impl World {
             throttle: Arc::new(FailureThrottle::new(rates.clone(), setup.throttle)),
             guesses: guesses.clone(),
             certificates: presented.clone(),
+            challenges: setup.challenges,
             tls: setup.tls,
             seed: 42,
         })

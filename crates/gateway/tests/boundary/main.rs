@@ -7,6 +7,7 @@ mod authentication;
 mod bodies;
 mod callers;
 mod certificates;
+mod challenges;
 mod change;
 mod harness;
 mod http2;

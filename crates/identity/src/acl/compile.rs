@@ -58,10 +58,21 @@ pub struct Decision {
     pub allowed: bool,
     /// Whether the caller also may use paths reserved for operators here.
     pub sudo: bool,
-    /// The shortest response-wrapping lifetime allowed, seconds; when it is not 0, wrapping is mandatory.
+    /// The shortest response-wrapping lifetime allowed, seconds; 0: no limit.
     pub min_wrapping_ttl: i64,
     /// The longest response-wrapping lifetime allowed, seconds; 0: no limit.
     pub max_wrapping_ttl: i64,
+}
+
+impl Decision {
+    /// Whether a request may have its answer wrapped for `ttl` seconds, or not wrapped. A limit of either kind makes
+    /// wrapping mandatory, as in Vault.
+    pub fn permits_wrapping(&self, ttl: Option<i64>) -> bool {
+        match ttl {
+            None => self.min_wrapping_ttl == 0 && self.max_wrapping_ttl == 0,
+            Some(ttl) => ttl >= self.min_wrapping_ttl && (self.max_wrapping_ttl == 0 || ttl <= self.max_wrapping_ttl),
+        }
+    }
 }
 
 const REFUSED: Decision = Decision { allowed: false, sudo: false, min_wrapping_ttl: 0, max_wrapping_ttl: 0 };
@@ -243,15 +254,14 @@ impl Compiled {
         }
     }
 
-    /// Wrapping limits: of two, the more generous one, as with capabilities.
+    /// Wrapping limits: of two, the lower one, as in Vault: what is wrapped lives as short as any policy wants.
     fn merge(&mut self, rule: &Rule) {
         self.capabilities = self.capabilities.merged(rule.capabilities);
         if !rule.parameters.is_empty() {
             self.parameters.get_or_insert_default().merge(&rule.parameters);
         }
-        if rule.min_wrapping_ttl != 0 && (self.min_wrapping_ttl == 0 || rule.min_wrapping_ttl < self.min_wrapping_ttl) {
-            self.min_wrapping_ttl = rule.min_wrapping_ttl;
-        }
-        self.max_wrapping_ttl = self.max_wrapping_ttl.max(rule.max_wrapping_ttl);
+        let lower = |a: i64, b: i64| [a, b].into_iter().filter(|ttl| *ttl != 0).min().unwrap_or(0);
+        self.min_wrapping_ttl = lower(self.min_wrapping_ttl, rule.min_wrapping_ttl);
+        self.max_wrapping_ttl = lower(self.max_wrapping_ttl, rule.max_wrapping_ttl);
     }
 }

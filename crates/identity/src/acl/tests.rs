@@ -130,6 +130,18 @@ fn wrapping_lifetimes_come_from_the_rule() {
     let list = acl(&[r#"path "a" { capabilities = ["read"] min_wrapping_ttl = "1m" max_wrapping_ttl = 3600 }"#]);
     let decision = list.decide(Read, "a", &Map::new());
     assert_eq!((decision.min_wrapping_ttl, decision.max_wrapping_ttl), (60, 3600));
+    assert!(decision.permits_wrapping(Some(60)) && decision.permits_wrapping(Some(3600)));
+    assert!(![None, Some(59), Some(3601)].into_iter().any(|ttl| decision.permits_wrapping(ttl)));
+    // Either limit makes wrapping mandatory, and of two policies the lower ones count.
+    let only = |hcl: &str| acl(&[hcl]).decide(Operation::Read, "a", &Map::new());
+    assert!(!only(r#"path "a" { capabilities = ["read"] max_wrapping_ttl = "1h" }"#).permits_wrapping(None));
+    assert!(only(r#"path "a" { capabilities = ["read"] }"#).permits_wrapping(None));
+    let two = acl(&[
+        r#"path "a" { capabilities = ["read"] min_wrapping_ttl = "5m" max_wrapping_ttl = "1h" }"#,
+        r#"path "a" { capabilities = ["read"] min_wrapping_ttl = "1m" max_wrapping_ttl = "2h" }"#,
+    ]);
+    let decision = two.decide(Operation::Read, "a", &Map::new());
+    assert_eq!((decision.min_wrapping_ttl, decision.max_wrapping_ttl), (60, 3600));
 }
 
 #[test]

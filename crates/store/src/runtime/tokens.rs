@@ -69,11 +69,16 @@ impl Store {
         self.some_tokens(&sql, |q| q.bind(parent.to_owned())).await
     }
 
-    /// The tokens made at a path that begins so, at most `limit`.
-    pub async fn tokens_by_path(&self, prefix: &str, limit: u32) -> Result<Vec<TokenRow>> {
-        let sql = format!("SELECT {COLUMNS} FROM tokens WHERE path >= $1 AND path < $2 LIMIT $3");
-        self.some_tokens(&sql, |q| q.bind(prefix.to_owned()).bind(format!("{prefix}{LAST}")).bind(i64::from(limit)))
-            .await
+    /// The tokens made at a path or below it, at most `limit`.
+    pub async fn tokens_by_path(&self, path: &str, limit: u32) -> Result<Vec<TokenRow>> {
+        let at = path.trim_end_matches('/');
+        let below = format!("{at}/");
+        let sql = format!("SELECT {COLUMNS} FROM tokens WHERE path = $1 OR (path >= $2 AND path < $3) LIMIT $4");
+        self.some_tokens(&sql, |q| {
+            let after = format!("{below}{LAST}");
+            q.bind(at.to_owned()).bind(below.clone()).bind(after).bind(i64::from(limit))
+        })
+        .await
     }
 
     /// The tokens that speak for an entity.

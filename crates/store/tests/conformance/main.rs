@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says no more than where it failed")]
 
+mod acme;
 mod audit;
 mod away;
 mod certificates;

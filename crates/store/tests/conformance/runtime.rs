@@ -228,6 +228,8 @@ async fn tokens_are_found_by_every_way(db: Database) {
     assert_eq!(s.tokens_of_parent("accessor-1").await.unwrap().len(), 4);
     assert_eq!(s.tokens_by_path("auth/approle/", 10).await.unwrap().len(), 5);
     assert_eq!(s.tokens_by_path("auth/approle2/", 10).await.unwrap().len(), 0);
+    assert_eq!(s.tokens_by_path("auth/approle/login", 10).await.unwrap().len(), 5);
+    assert_eq!(s.tokens_by_path("auth/approle/log", 10).await.unwrap().len(), 0);
     assert_eq!(s.tokens_of_entity("entity-0").await.unwrap().len(), 2);
     assert_eq!(s.tokens_page("accessor-3", 10).await.unwrap().len(), 2);
     let expired = s.tokens_expired(Timestamp::from_secs(4), 2).await.unwrap();

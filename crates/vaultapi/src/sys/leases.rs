@@ -26,11 +26,12 @@ pub(super) async fn answer(cx: &Context<'_>, path: &str) -> Result<Answer> {
         ("renew", Verb::Write) => renew(cx, rest).await,
         ("revoke", Verb::Write) => revoke(cx, rest).await,
         ("revoke-prefix", Verb::Write) => {
-            cx.ready.leases.revoke_prefix(&cx.caller.actor(), whole(rest)?).await?;
+            revoke_prefix(cx, whole(rest)?).await?;
             recorded(cx, "lease.revoke_prefix").await
         }
         ("revoke-force", Verb::Write) => {
-            cx.ready.leases.forget(&cx.caller.actor(), whole(rest)?).await?;
+            let below = below(cx, whole(rest)?).await?;
+            cx.ready.leases.forget(&cx.caller.actor(), &below).await?;
             recorded(cx, "lease.revoke_force").await
         }
         ("" | "count" | "tidy" | "lookup" | "renew" | "revoke" | "revoke-prefix" | "revoke-force", _) => {
@@ -96,6 +97,25 @@ async fn tidy(cx: &Context<'_>) -> Result<Answer> {
 /// An empty prefix would mean everything.
 fn whole(prefix: &str) -> Result<&str> {
     if prefix.is_empty() { Err(ApiError::invalid("a prefix is needed")) } else { Ok(prefix) }
+}
+
+/// What a prefix stands for: one lease where it is the whole id of one, otherwise what is below it. `creds/app` has
+/// nothing to do with `creds/app2`.
+async fn below(cx: &Context<'_>, prefix: &str) -> Result<String> {
+    let one = cx.ready.store.lease(prefix).await?.is_some();
+    Ok(if one { prefix.to_owned() } else { format!("{}/", prefix.trim_end_matches('/')) })
+}
+
+/// Logins below `auth/` are the tokens they gave.
+async fn revoke_prefix(cx: &Context<'_>, prefix: &str) -> Result<()> {
+    let below = below(cx, prefix).await?;
+    let actor = cx.caller.actor();
+    if below.starts_with("auth/") {
+        cx.ready.identity.revoke_prefix(&actor, &below).await?;
+    } else {
+        cx.ready.leases.revoke_prefix(&actor, &below).await?;
+    }
+    Ok(())
 }
 
 fn id(cx: &Context<'_>, rest: &str) -> Result<String> {

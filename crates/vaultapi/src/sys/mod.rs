@@ -16,7 +16,7 @@ use crate::{
     state::Ready,
     wrap,
 };
-use credentialflow_identity::{Authenticated, acl::Decision};
+use credentialflow_identity::Authenticated;
 use credentialflow_secrets::{Payload, mounts::Side};
 use serde_json::{Value, json};
 
@@ -46,24 +46,23 @@ fn is_for_operators(path: &str) -> bool {
         .any(|prefix| path.starts_with(prefix))
 }
 
-pub(crate) async fn answer(ready: &Ready, request: &Request, caller: &Authenticated) -> Result<(Answer, Decision)> {
+pub(crate) async fn answer(ready: &Ready, request: &Request, caller: &Authenticated) -> Result<Answer> {
     let path = request.path.strip_prefix("sys/").unwrap_or_default().trim_end_matches('/');
     let cx = Context { ready, request, caller };
     // Says itself what the caller may see.
     if let Some(asked) = path.strip_prefix("internal/ui/mounts/") {
-        return Ok((
-            mounts::preflight(&cx, asked).await?,
-            Decision { allowed: true, sudo: false, min_wrapping_ttl: 0, max_wrapping_ttl: 0 },
-        ));
+        return mounts::preflight(&cx, asked).await;
     }
-    // Listing what is mounted is harmless; changing it is for operators.
-    let sudo = is_for_operators(path) && !(path == "auth" && request.verb == Verb::Read);
-    let decision = authorize(request, caller, true, sudo)?;
+    // Listing what is mounted is harmless, changing it is for operators; with leases it is the other way round.
+    let harmless =
+        (path == "auth" && request.verb == Verb::Read) || (path == "leases/lookup" && request.verb != Verb::List);
+    let sudo = is_for_operators(path) && !harmless;
+    authorize(request, caller, true, sudo)?;
     let answer = dispatch(&cx, path).await?;
     if matches!(request.verb, Verb::Read | Verb::List) {
         looked(ready, request, caller, "sys.read").await?;
     }
-    Ok((answer, decision))
+    Ok(answer)
 }
 
 async fn dispatch(cx: &Context<'_>, path: &str) -> Result<Answer> {

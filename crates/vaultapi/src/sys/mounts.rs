@@ -20,6 +20,8 @@ use serde_json::{Map, Value, json};
 
 /// How long an engine makes no logins while it is unmounted or moved, microseconds; only a crash lets it end.
 const CLOSED: i64 = 10 * 60 * 1_000_000;
+/// The longest lifetime a mount can give, seconds: 100 years. What ends later than time is written has no end.
+const LONGEST_TTL: i64 = 100 * 365 * 24 * 3600;
 /// Where finished moves are told from.
 const SPACE: &str = "sys";
 
@@ -141,7 +143,12 @@ async fn remove(cx: &Context<'_>, side: Side, path: &str) -> Result<Answer> {
 fn change(mount: &mut Mount, data: &Map<String, Value>) -> Result<(), SecretsError> {
     let ttl = |name: &str| match data.get(name) {
         Some(Value::String(word)) if word == "system" => Ok(Some(0)),
-        _ => fields::seconds(data, name).map(|s| s.map(|s| s.max(0))),
+        _ => match fields::seconds(data, name)?.map(|s| s.max(0)) {
+            Some(seconds) if seconds > LONGEST_TTL => {
+                Err(SecretsError::invalid(format!("{name} is 100 years at most")))
+            }
+            seconds => Ok(seconds),
+        },
     };
     let tuning = &mut mount.tuning;
     if let Some(seconds) = ttl("default_lease_ttl")? {

@@ -86,3 +86,78 @@ async fn a_login_that_cannot_be_taken_away_is_told_and_holds_its_mount() {
     let counted = w.ok("GET", "sys/leases/count?type=irrevocable", json!({})).await;
     assert_eq!(counted["data"]["lease_count"], 0);
 }
+
+#[tokio::test]
+async fn a_prefix_ends_at_a_slash_and_below_auth_it_means_tokens() {
+    let w = World::new().await;
+    a_redis(&w).await;
+    w.ok("POST", "database/roles/a2", json!({"db_name": "r"})).await;
+    for role in ["a", "a2"] {
+        assert_eq!(w.root("GET", &format!("database/creds/{role}"), json!({})).await.0, 400);
+    }
+    let left = async || -> Vec<String> {
+        let rows = w.store.leases_by_prefix("database/", "", 10).await.unwrap();
+        rows.into_iter().map(|row| row.id.rsplit_once('/').unwrap().0.to_owned()).collect()
+    };
+    assert_eq!(left().await, ["database/creds/a", "database/creds/a2"]);
+    w.ok("PUT", "sys/leases/revoke-force/database/creds/a", json!({})).await;
+    assert_eq!(left().await, ["database/creds/a2"], "a is not a2");
+    let id = w.store.leases_by_prefix("database/", "", 10).await.unwrap()[0].id.clone();
+    w.ok("PUT", &format!("sys/leases/revoke-force/{id}"), json!({})).await;
+    assert!(left().await.is_empty(), "one lease by its whole id");
+
+    w.ok("POST", "sys/auth/userpass", json!({"type": "userpass"})).await;
+    let login = async |name: &str| -> String {
+        let path = format!("auth/userpass/login/{name}");
+        let (status, told) = w.send("POST", &path, With::default(), json!({"password": "correct horse"})).await;
+        assert_eq!(status, 200, "{told}");
+        told["auth"]["client_token"].as_str().unwrap().to_owned()
+    };
+    let mut tokens = Vec::new();
+    for name in ["bob", "bob2", "eve"] {
+        w.ok("POST", &format!("auth/userpass/users/{name}"), json!({"password": "correct horse"})).await;
+        tokens.push(login(name).await);
+    }
+    let live = async || -> Vec<bool> {
+        let mut live = Vec::new();
+        for token in &tokens {
+            let with = With { token, ..With::default() };
+            live.push(w.send("GET", "auth/token/lookup-self", with, json!({})).await.0 == 200);
+        }
+        live
+    };
+    assert_eq!(live().await, [true, true, true]);
+    w.ok("PUT", "sys/leases/revoke-prefix/auth/userpass/login/bob", json!({})).await;
+    assert_eq!(live().await, [false, true, true]);
+    w.ok("PUT", "sys/leases/revoke-prefix/auth/userpass/", json!({})).await;
+    assert_eq!(live().await, [false, false, false]);
+}
+
+#[tokio::test]
+async fn who_is_no_operator_may_look_up_a_lease_but_list_none() {
+    let w = World::new().await;
+    let token = w.token(&["default"]).await;
+    let with = With { token: &token, ..With::default() };
+    let (status, told) = w.send("PUT", "sys/leases/lookup", with, json!({"lease_id": "x"})).await;
+    assert_eq!((status, told["errors"][0].as_str().unwrap()), (400, "invalid lease"));
+    let policy = "path \"sys/leases/*\" { capabilities = [\"list\", \"update\"] }";
+    w.ok("PUT", "sys/policies/acl/wide", json!({ "policy": policy })).await;
+    let token = w.token(&["wide"]).await;
+    let with = With { token: &token, ..With::default() };
+    assert_eq!(w.send("LIST", "sys/leases/lookup", with, json!({})).await.0, 403);
+    assert_eq!(w.send("LIST", "sys/leases/lookup/database", with, json!({})).await.0, 403);
+}
+
+#[tokio::test]
+async fn a_lifetime_beyond_what_can_be_written_down_is_refused() {
+    let w = World::new().await;
+    w.ok("POST", "sys/mounts/database", json!({"type": "database"})).await;
+    for ttl in ["999999999999", "87600000h"] {
+        let (status, told) = w.root("POST", "sys/mounts/database/tune", json!({"max_lease_ttl": ttl})).await;
+        assert_eq!(status, 400, "{told}");
+        let (status, _) =
+            w.root("POST", "sys/mounts/more", json!({"type": "kv", "config": {"max_lease_ttl": ttl}})).await;
+        assert_eq!(status, 400);
+    }
+    w.ok("POST", "sys/mounts/database/tune", json!({"max_lease_ttl": "87600h"})).await;
+}

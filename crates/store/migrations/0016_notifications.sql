@@ -1,4 +1,4 @@
--- 15: What is to be told to the owners of credentials, until it has arrived.
+-- 16: What is to be told to the owners of credentials, until it has arrived.
 CREATE TABLE notifications (
     id TEXT NOT NULL PRIMARY KEY,
     same TEXT UNIQUE,
