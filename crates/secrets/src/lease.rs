@@ -66,6 +66,9 @@ struct Body {
     /// Empty for a certificate.
     database: String,
     role: String,
+    /// Where the login was made; empty for those of before, and for certificates.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    place: String,
     /// For a certificate its serial number as the name.
     login: Login,
     #[serde(default, skip_serializing_if = "Leased::is_login")]
@@ -283,6 +286,7 @@ impl Leases {
             space: mount.uuid.clone(),
             database: role.db_name.clone(),
             role: role_name.to_owned(),
+            place: config.place()?,
             login: Login::named(&name),
             leased: Leased::Login,
             statements: role.statements,
@@ -316,7 +320,7 @@ impl Leases {
             Ok(made) => made,
             Err(error) => {
                 // Half of it may be there; after a silence, all of it may still come.
-                body.made = !error.is_transient();
+                body.made = !error.may_be_done();
                 self.give_up(&holder.actor, &row, body, &*target).await;
                 return Err(SecretsError::invalid(format!("the database did not make the login: {error}")));
             }
@@ -421,7 +425,7 @@ impl Leases {
         if end <= now {
             return Err(SecretsError::invalid("the lease has reached its longest life and cannot be renewed"));
         }
-        let (_, target) = self.databases.get(&mut txn, &body.space, &body.database).await?;
+        let target = self.databases.at(&mut txn, &body.space, &body.database, &body.place).await?;
         let failed = |e| SecretsError::invalid(format!("the database did not renew the login: {e}"));
         target.renew(&body.login, end, &body.statements).await.map_err(failed)?;
         body.renewed = Some(now);

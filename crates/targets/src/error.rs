@@ -15,6 +15,9 @@ pub enum TargetError {
     /// The target answered and said no, in its words as far as they hold no secret.
     #[error("the target refuses: {0}")]
     Refused(String),
+    /// It did what was asked, and its answer lacks what is needed to undo it.
+    #[error("the target did it, and its answer cannot be used: {0}")]
+    Unusable(String),
     /// A statement, request or username template that cannot be filled in. Trying again does not help.
     #[error("the template cannot be used: {0}")]
     BadTemplate(String),
@@ -27,6 +30,11 @@ impl TargetError {
     /// Whether the same call may succeed later without anybody changing anything.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unreachable(_) | Self::Timeout)
+    }
+
+    /// Whether what was asked may have been done, under a handle that is not known.
+    pub fn may_be_done(&self) -> bool {
+        self.is_transient() || matches!(self, Self::Unusable(_))
     }
 }
 

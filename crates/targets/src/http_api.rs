@@ -132,7 +132,7 @@ impl HttpApi {
             match found {
                 Some(serde_json::Value::String(text)) if !text.is_empty() => Ok(text.clone()),
                 Some(serde_json::Value::Number(number)) => Ok(number.to_string()),
-                _ => Err(TargetError::Refused(format!("the API's answer has nothing at {pointer}"))),
+                _ => Err(TargetError::Unusable(format!("there is nothing at {pointer}"))),
             }
         };
         let handle = handle.as_deref().map(taken).transpose()?.unwrap_or_else(|| login.name.to_owned());
@@ -141,8 +141,10 @@ impl HttpApi {
             Err(e) => {
                 // A login whose secret nobody knows is of no use.
                 let login = Login { name: login.name.to_owned(), handle };
-                let _ = self.revoke_login(&login).await;
-                return Err(e);
+                return Err(match self.revoke_login(&login).await {
+                    Ok(_) => TargetError::Refused(e.to_string()),
+                    Err(_) => e,
+                });
             }
         };
         Ok(Created { handle, password })

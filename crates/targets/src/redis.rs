@@ -160,9 +160,8 @@ impl Redis {
             Value::Integer(gone) => gone > 0,
             _ => return Err(not_understood()),
         };
-        if existed {
-            self.save(&mut session).await?;
-        }
+        // Also where it is gone: the try before may have ended between the two, and a restart would bring it back.
+        self.save(&mut session).await?;
         self.kept.give_back(session);
         Ok(Revoked { existed, sessions })
     }

@@ -76,6 +76,11 @@ mod tests {
         ] {
             assert!(of(text.as_bytes(), 100).contains(&key.as_bytes()), "{text}");
         }
+        for around in (b' '..=b'~').filter(|b| !b.is_ascii_alphanumeric() && *b != b'_') {
+            let around = char::from(around);
+            let text = format!("x{around}{key}{around}x");
+            assert!(of(text.as_bytes(), 100).contains(&key.as_bytes()), "{text}");
+        }
         for (text, value) in [
             ("PASSWORD=aGVsbG8gd29ybGQ=", "aGVsbG8gd29ybGQ="),
             ("postgres://app:s3cret-value@db/x", "s3cret-value"),

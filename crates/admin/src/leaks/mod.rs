@@ -25,12 +25,13 @@ use crate::{
         request::{ListQuery, limited},
     },
     error::{ApiError, Code},
+    inventory::values::Marks,
     keys,
     secret::ShownOnce,
     write::enforce,
 };
 use aws_lc_rs::digest;
-use credentialflow_model::{Actor, Name, SecretValue, Timestamp};
+use credentialflow_model::{Actor, KeyToken, Name, SecretValue, Timestamp};
 use credentialflow_store::LeakRow;
 use http::HeaderMap;
 use ipnet::IpNet;
@@ -81,6 +82,16 @@ struct Report {
     text: Vec<SecretValue>,
 }
 
+/// What is kept of a reporter's words.
+struct Said {
+    url: Option<String>,
+    note: Option<String>,
+}
+
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    !part.is_empty() && text.windows(part.len()).any(|window| window == part)
+}
+
 impl Report {
     fn read(via: Via, reporter: Actor, sent: LeakReport) -> Result<Self, ApiError> {
         let bad = |what: &str| Err(ApiError::new(Code::InvalidRequest, what));
@@ -95,27 +106,18 @@ impl Report {
         }
         let whole: Vec<_> = sent.tokens.into_iter().flatten().map(|token| token.0).collect();
         let text = sent.text.into_iter().map(|text| text.0).collect();
-        let mut report = Self { via, reporter, url: sent.url, note: sent.note, whole, text };
-        report.forget_repeated_secrets();
-        Ok(report)
+        Ok(Self { via, reporter, url: sent.url, note: sent.note, whole, text })
     }
 
-    /// A place or a note that repeats what is reported would keep the secret.
-    fn forget_repeated_secrets(&mut self) {
-        let pieces = self.pieces();
-        let repeats = |text: &String| {
-            let mut inside = candidates::of(text.as_bytes(), PIECES.0);
-            inside.push(text.as_bytes());
-            inside.iter().any(|piece| pieces.iter().any(|secret| piece == secret))
-                || self.whole.iter().filter_map(|secret| secret.expose_str()).any(|secret| text.contains(secret))
+    /// What the reporter says of it, without what repeats one of these secrets, or any key.
+    fn said(&self, secrets: &[&[u8]]) -> Said {
+        let keep = |text: &Option<String>| {
+            let text = text.as_ref()?;
+            let repeats = secrets.iter().any(|secret| contains(text.as_bytes(), secret))
+                || candidates::of(text.as_bytes(), PIECES.0).into_iter().any(|piece| KeyToken::parse(piece).is_some());
+            (!repeats).then(|| text.clone())
         };
-        let (url, note) = (self.url.as_ref().is_some_and(repeats), self.note.as_ref().is_some_and(repeats));
-        if url {
-            self.url = None;
-        }
-        if note {
-            self.note = None;
-        }
+        Said { url: keep(&self.url), note: keep(&self.note) }
     }
 
     /// What is compared.
@@ -184,28 +186,44 @@ pub(crate) async fn report(state: &AdminState, actor: Actor, sent: LeakReport) -
 
 /// Recognises what is in a report and answers each leak. How many pieces were compared, and the leaks found.
 async fn look(state: &AdminState, report: &Report) -> Result<(u64, Vec<LeakView>), ApiError> {
-    let patient = report.via == Via::Report;
+    let marks = state.leaks.known.marks(state, report.via == Via::Report).await?;
+    let found = compare(state, &marks, report).await?;
+    if found.changed {
+        enforce(state).await?;
+    }
+    Ok((found.pieces, found.leaks))
+}
+
+/// What was found in a report, recorded and answered.
+struct Compared {
+    pieces: u64,
+    leaks: Vec<LeakView>,
+    /// Whether there is something to enforce.
+    changed: bool,
+}
+
+async fn compare(state: &AdminState, marks: &Marks, report: &Report) -> Result<Compared, ApiError> {
     let pieces = report.pieces();
-    let marks = state.leaks.known.marks(state, patient).await?;
-    let mut hits = Vec::new();
+    let (mut hits, mut secrets) = (Vec::new(), Vec::new());
     for piece in &pieces {
-        for hit in known::find(state, &marks, piece).await? {
+        let found = known::find(state, marks, piece).await?;
+        if !found.is_empty() {
+            secrets.push(*piece);
+        }
+        for hit in found {
             if !hits.contains(&hit) {
                 hits.push(hit);
             }
         }
     }
-    let mut leaks = Vec::with_capacity(hits.len());
-    let mut changed = false;
+    let said = report.said(&secrets);
+    let mut compared = Compared { pieces: pieces.len() as u64, leaks: Vec::with_capacity(hits.len()), changed: false };
     for hit in &hits {
-        let Some(recorded) = record::record(state, report, hit).await? else { continue };
-        changed |= recorded.changed;
-        leaks.push(recorded.leak);
+        let Some(recorded) = record::record(state, report, &said, hit).await? else { continue };
+        compared.changed |= recorded.changed;
+        compared.leaks.push(recorded.leak);
     }
-    if changed {
-        enforce(state).await?;
-    }
-    Ok((pieces.len() as u64, leaks))
+    Ok(compared)
 }
 
 /// A secret in a report of GitHub's, as the partner programme describes it.
@@ -243,7 +261,8 @@ pub(crate) async fn github(
         return Err(ApiError::new(Code::InvalidRequest, format!("a report names at most {GITHUB} secrets")));
     }
     let reporter = Actor { source: Some(source.to_string()), ..Actor::system("github") };
-    let mut labels = Vec::with_capacity(found.len());
+    let marks = state.leaks.known.marks(state, false).await?;
+    let (mut labels, mut changed) = (Vec::with_capacity(found.len()), false);
     for one in found {
         let hash = digest::digest(&digest::SHA256, one.token.0.expose());
         let token_hash = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
@@ -252,9 +271,13 @@ pub(crate) async fn github(
         let url = line(one.url, 2000).filter(|url| !url.is_empty());
         let sent = LeakReport { tokens: Some(vec![one.token]), text: None, url, note };
         let report = Report::read(Via::Github, reporter.clone(), sent)?;
-        let (_, leaks) = look(state, &report).await?;
-        let label = if leaks.is_empty() { Label::FalsePositive } else { Label::TruePositive };
+        let compared = compare(state, &marks, &report).await?;
+        changed |= compared.changed;
+        let label = if compared.leaks.is_empty() { Label::FalsePositive } else { Label::TruePositive };
         labels.push(GithubLabel { token_hash, token_type: one.kind, label });
+    }
+    if changed {
+        enforce(state).await?;
     }
     Ok(labels)
 }

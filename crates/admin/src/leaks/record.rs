@@ -1,6 +1,6 @@
 //! Records a leak and answers it, in one transaction: a crash leaves both or neither.
 
-use super::{Report, known::Hit, response, seen, view};
+use super::{Report, Said, known::Hit, response, seen, view};
 use crate::{
     AdminState,
     api::leaks::{LeakBody, LeakKind, LeakPlace, LeakView, SeenFrom, Via},
@@ -50,13 +50,18 @@ struct Leaked {
 
 /// Records a hit. What was recorded before and brings nothing new changes nothing; `None` when the secret's owner went
 /// away meanwhile.
-pub(super) async fn record(state: &AdminState, report: &Report, hit: &Hit) -> Result<Option<Recorded>, ApiError> {
+pub(super) async fn record(
+    state: &AdminState,
+    report: &Report,
+    said: &Said,
+    hit: &Hit,
+) -> Result<Option<Recorded>, ApiError> {
     let rules = response::get(state).await?;
     let Some(leaked) = leaked(state, &rules, hit).await? else { return Ok(None) };
-    let recorded = match attempt(state, report, &leaked, true).await {
+    let recorded = match attempt(state, (report, said), &leaked, true).await {
         Err(Failed::Answer(why)) => {
             tracing::error!(kind = leaked.kind.as_str(), name = %leaked.name, why, "a leak could not be answered by its rule");
-            attempt(state, report, &leaked, false).await
+            attempt(state, (report, said), &leaked, false).await
         }
         other => other,
     };
@@ -85,9 +90,14 @@ impl From<StoreError> for Failed {
     }
 }
 
-async fn attempt(state: &AdminState, report: &Report, leaked: &Leaked, answer: bool) -> Result<Recorded, Failed> {
+async fn attempt(
+    state: &AdminState,
+    (report, said): (&Report, &Said),
+    leaked: &Leaked,
+    answer: bool,
+) -> Result<Recorded, Failed> {
     let mut tx = state.store.begin(&Actor::system(ACTOR)).await?;
-    let place = place(report, tx.now());
+    let place = place(report, said, tx.now());
     let (mut leak, to_answer) = match tx.leak_of(&leaked.subject).await? {
         None => (new(leaked, &tx)?, true),
         Some(row) => {
@@ -189,13 +199,13 @@ fn new(leaked: &Leaked, tx: &WriteTx) -> Result<LeakView, ApiError> {
     })
 }
 
-fn place(report: &Report, time: credentialflow_model::Timestamp) -> LeakPlace {
+fn place(report: &Report, said: &Said, time: credentialflow_model::Timestamp) -> LeakPlace {
     LeakPlace {
         via: report.via,
         reporter: report.reporter.name.clone(),
         source: report.reporter.source.clone(),
-        url: report.url.clone(),
-        note: report.note.clone(),
+        url: said.url.clone(),
+        note: said.note.clone(),
         time,
     }
 }

@@ -150,6 +150,12 @@ async fn what_a_reporter_says_is_bounded_and_never_keeps_the_secret() {
     assert_eq!(leak["places"][0].get("url"), None);
     assert_eq!(leak["places"][0].get("note"), None);
 
+    let kept =
+        json!({ "text": format!("production {key}"), "url": "https://ci.example/production", "note": "in production" });
+    let looked = control.post("/api/v1/leaks", kept).await.expect(200).json();
+    let place = &looked["leaks"][0]["places"][1];
+    assert_eq!((&place["url"], &place["note"]), (&json!("https://ci.example/production"), &json!("in production")));
+
     let mut refused = None;
     for _ in 0..=PER_SOURCE {
         let answer = public(&control, 7, &json!({ "tokens": ["nothing of ours"] })).await;

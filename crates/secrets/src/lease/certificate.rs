@@ -27,6 +27,7 @@ impl Leases {
             space: mount.uuid.clone(),
             database: String::new(),
             role: role.to_owned(),
+            place: String::new(),
             login: Login::named(serial),
             leased: Leased::Certificate,
             statements: Statements::default(),

@@ -191,8 +191,8 @@ impl Leases {
                     Err(error) => Err(sure(error)),
                 }
             }
-            Ok(body) => match self.databases.get(&mut txn, &body.space, &body.database).await {
-                Ok((_, target)) => withdrawn(&*target, body).await.map_err(|e| Failure {
+            Ok(body) => match self.databases.at(&mut txn, &body.space, &body.database, &body.place).await {
+                Ok(target) => withdrawn(&*target, body).await.map_err(|e| Failure {
                     away: e.is_transient(),
                     error: SecretsError::invalid(format!("the database did not withdraw the login: {e}")),
                 }),

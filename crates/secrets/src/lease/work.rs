@@ -53,7 +53,8 @@ impl Places {
 
     /// A changed configuration may reach what the old one did not.
     pub(super) fn forget(&self, space: &str, name: &str) {
-        lock(&self.away).remove(&(space.to_owned(), name.to_owned()));
+        let at = format!("{name}, ");
+        lock(&self.away).retain(|(known, place), _| known != space || (place != name && !place.starts_with(&at)));
     }
 }
 
@@ -148,7 +149,14 @@ impl Leases {
                 continue;
             }
             match self.body(&row) {
-                Ok(body) => places.entry((body.space, body.database)).or_default().push(row),
+                // One place that is away holds up no other of the same name.
+                Ok(body) if body.place.is_empty() => {
+                    places.entry((body.space, body.database)).or_default().push(row);
+                }
+                Ok(body) => {
+                    let database = format!("{}, {}", body.database, body.place);
+                    places.entry((body.space, database)).or_default().push(row);
+                }
                 Err(SecretsError::Sealed) => return Err(SecretsError::Sealed),
                 Err(_) => places.entry((String::new(), String::new())).or_default().push(row),
             }

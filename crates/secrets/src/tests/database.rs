@@ -143,16 +143,17 @@ async fn a_revocation_that_fails_stands_and_is_tried_again() {
     let d = Database::new().await;
     let (id, username, password) = d.issue("reader").await.unwrap();
     let (other, ..) = d.issue("reader").await.unwrap();
-    // The database goes away: its configuration points nowhere.
+    // The database goes away: its configuration points nowhere, and says that this is where its logins are.
     let nowhere = "postgresql://x:y@127.0.0.1:1/x?sslmode=disable";
-    d.ok(Write, "db/config/main", json!({"connection_url": nowhere, "verify_connection": false})).await;
+    d.ok(Write, "db/config/main", json!({"connection_url": nowhere, "verify_connection": false, "logins_moved": true}))
+        .await;
     assert!(d.leases.revoke(&actor(), &id).await.is_err());
     let row = d.world.store.lease(&id).await.unwrap().unwrap();
     assert_eq!((row.state, row.attempts), (LeaseState::Revoking, 1));
     assert!(row.next_attempt.unwrap() > d.world.store.now());
     assert_eq!(d.leases.lookup(&id).await.unwrap(), None, "nobody is told that it still lives");
     let here = format!("{}{}sslmode=disable", d.url, if d.url.contains('?') { '&' } else { '?' });
-    d.ok(Write, "db/config/main", json!({ "connection_url": here })).await;
+    d.ok(Write, "db/config/main", json!({ "connection_url": here, "logins_moved": true})).await;
     assert!(d.leases.revoke(&actor(), &id).await.unwrap());
     assert!(!d.logs_in(&username, &password).await);
     assert_eq!(d.leases.forget(&actor(), "db/").await.unwrap(), 1);
@@ -297,7 +298,8 @@ async fn a_database_that_is_away_holds_up_no_other_and_is_told() {
         lost.push(d.issue("brief").await.unwrap());
     }
     let (kept, username, password) = d.issue("short").await.unwrap();
-    d.ok(Write, "db/config/other", json!({"connection_url": dead, "verify_connection": false})).await;
+    d.ok(Write, "db/config/other", json!({"connection_url": dead, "verify_connection": false, "logins_moved": true}))
+        .await;
     // Neither the role nor a second try is needed to withdraw a login.
     d.ok(Delete, "db/roles/brief", json!({})).await;
     tokio::time::sleep(std::time::Duration::from_millis(1200)).await;
@@ -318,7 +320,8 @@ async fn a_database_that_is_away_holds_up_no_other_and_is_told() {
     assert_eq!(rows.len(), 12);
     // Each waits for its own time, and one that failed often asks for a person.
     let nobody = "postgresql://x:y@127.0.0.1:1/x?sslmode=disable";
-    d.ok(Write, "db/config/other", json!({"connection_url": nobody, "verify_connection": false})).await;
+    d.ok(Write, "db/config/other", json!({"connection_url": nobody, "verify_connection": false, "logins_moved": true}))
+        .await;
     for (id, ..) in &lost[..2] {
         for _ in 1..8 {
             let error = d.leases.revoke(&actor(), id).await.unwrap_err();
@@ -335,7 +338,7 @@ async fn a_database_that_is_away_holds_up_no_other_and_is_told() {
     let told = d.leases.irrevocable(10).await.unwrap();
     assert!(told.iter().all(|t| t.error.contains("reached") || t.error.contains("in time")), "{told:?}");
     // The database is back: what is left ends with one word.
-    d.ok(Write, "db/config/other", json!({"connection_url": d.here()})).await;
+    d.ok(Write, "db/config/other", json!({"connection_url": d.here(), "logins_moved": true})).await;
     assert_eq!(d.leases.revoke_prefix(&actor(), "db/").await.unwrap(), 12);
     for (_, username, password) in &lost {
         assert!(!d.logs_in(username, password).await);

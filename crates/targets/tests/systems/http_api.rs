@@ -72,12 +72,16 @@ fn answer(keys: &Keys, request: &credentialflow_testkit::wire::Message) -> (u16,
 }
 
 pub(super) fn target(base: &str, admin: &str) -> Arc<dyn Target> {
+    taking(base, admin, json!({ "handle": "/data/id", "password": "/data/secret" }))
+}
+
+fn taking(base: &str, admin: &str, take: Value) -> Arc<dyn Target> {
     let description: Description = serde_json::from_value(json!({
         "base_url": format!("{base}/v1"),
         "headers": { "accept-language": "en" },
         "create": { "method": "POST", "path": "/keys", "headers": { "authorization": "Bearer {{admin}}" },
                     "json": { "name": "{{name}}" }, "expect": [201] },
-        "take": { "handle": "/data/id", "password": "/data/secret" },
+        "take": take,
         "delete": { "method": "DELETE", "path": "/keys/{{handle}}", "headers": { "authorization": "Bearer {{admin}}" } },
         "test": { "method": "GET", "path": "/whoami", "headers": { "authorization": "Bearer {{password}}" } },
         "list": { "method": "GET", "path": "/keys", "headers": { "authorization": "Bearer {{admin}}" },
@@ -105,6 +109,26 @@ async fn a_providers_key_is_made_tried_found_and_withdrawn() {
     // A crash before the answer was stored: the key is found by its name and withdrawn by its id.
     assert_eq!(target.list("v-").await.unwrap(), std::slice::from_ref(&login));
     assert!(target.revoke(&login, &none).await.unwrap().existed);
+    assert!(keys.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_was_made_and_cannot_be_named_counts_as_perhaps_made() {
+    let keys = Keys::default();
+    let provider = provider(keys.clone()).await;
+    let none = statements(&[]);
+    let nameless = taking(&provider.url(), "root-secret-token", json!({ "handle": "/data/number" }));
+    let error = create(&*nameless, "v-lost", &secret(), &none).await.unwrap_err();
+    assert!(error.may_be_done() && !error.is_transient(), "{error}");
+    // It is there, and found by its name.
+    let found = nameless.list("v-lost").await.unwrap();
+    assert_eq!(found.len(), 1);
+    assert!(nameless.revoke(&found[0], &none).await.unwrap().existed);
+    // A key whose secret nobody learned is taken back at once.
+    let mute = json!({ "handle": "/data/id", "password": "/data/token" });
+    let mute = taking(&provider.url(), "root-secret-token", mute);
+    let error = create(&*mute, "v-mute", &secret(), &none).await.unwrap_err();
+    assert!(matches!(error, TargetError::Refused(_)), "{error}");
     assert!(keys.lock().unwrap().is_empty());
 }
 

@@ -58,6 +58,17 @@ async fn a_login_lives_as_its_lease_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_try_that_ended_before_the_file_was_written_is_made_good_by_the_next() {
+    let (target, server) = (target(), &SERVER.0);
+    let (name, rules) = (a_name(&*target), statements(&["~* +ping"]));
+    let login = create(&*target, &name, &secret(), &rules).await.unwrap();
+    server.cli("default", Redis::PASSWORD, &["ACL", "DELUSER", &name]).unwrap();
+    assert!(server.acl_file().contains(&name), "a restart would bring it back");
+    assert!(!target.revoke(&login, &rules).await.unwrap().existed);
+    assert!(!server.acl_file().contains(&name));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn names_and_rules_stay_what_they_are() {
     let target = target();
     let (password, rules) = (secret(), statements(&["~* +ping"]));

@@ -1,4 +1,4 @@
-//! Databases: how each is reached, and the connections kept to it.
+//! How a database is reached.
 //!
 //! Which fields a configuration has depends on its plugin, as in Vault: a `connection_url` for
 //! PostgreSQL and MySQL, `host` and `port` for Redis, a `connection_uri` for RabbitMQ, and for any
@@ -6,7 +6,7 @@
 
 use crate::{Call, Reply, Result, SecretsError, Txn, fields};
 use credentialflow_egress::{Guard, PrivateHosts};
-use credentialflow_model::SecretValue;
+use credentialflow_model::{SecretValue, Timestamp};
 use credentialflow_targets::{
     Kind, Server, Settings, Statements, Target, TargetError, Tls, http_api, open,
     redis::{self, Persist},
@@ -15,8 +15,7 @@ use credentialflow_targets::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// As stored, sealed.
 #[derive(Default, Serialize, Deserialize)]
@@ -38,6 +37,12 @@ pub(crate) struct Config {
     /// so that after a crash one of the two is the right one.
     #[serde(default)]
     pub pending: Option<String>,
+    /// When somebody last began to set it.
+    #[serde(default)]
+    pub pending_since: Option<Timestamp>,
+    /// Whether the logins of every earlier place were taken along to this one.
+    #[serde(default)]
+    pub all_here: bool,
     ca: Option<String>,
     #[serde(default)]
     description: Option<http_api::Description>,
@@ -176,6 +181,24 @@ impl Config {
         })
     }
 
+    /// Where its logins are, without a secret: two configurations with one place are one system.
+    pub(crate) fn place(&self) -> Result<String> {
+        let server = |server: &Server| format!("{}:{}", server.host.to_ascii_lowercase(), server.port);
+        let place = match self.settings("", &PrivateHosts::default())? {
+            Settings::Postgresql(s) => format!("{}/{}", server(&s.server), s.database),
+            Settings::Mysql(s) => server(&s.server),
+            Settings::Redis(s) => server(&s.server),
+            Settings::Rabbitmq(s) => server(&s.server),
+            Settings::Http(s) => s.description.base_url.trim_end_matches('/').to_owned(),
+        };
+        Ok(format!("{} at {place}", self.kind()?.as_str()))
+    }
+
+    /// Whether this is how a place is reached.
+    pub(crate) fn is_at(&self, place: &str) -> bool {
+        self.place().is_ok_and(|own| own == place)
+    }
+
     /// Where and how the administrator's password is sent.
     fn way(&self) -> impl PartialEq + use<> {
         let place = (self.plugin_name.clone(), self.connection_url.clone(), self.host.clone(), self.port);
@@ -215,6 +238,7 @@ impl Config {
             self.password = password;
             // Whoever hands in a password says which one is right.
             self.pending = None;
+            self.pending_since = None;
         }
         if let Some(port) = fields::integer(data, "port")? {
             self.port = u16::try_from(port).map_err(|_| SecretsError::invalid("port is a number up to 65535"))?;
@@ -257,97 +281,6 @@ impl Config {
 /// What a database says, as an answer to the caller: it holds no secret.
 pub(crate) fn told(error: TargetError) -> SecretsError {
     SecretsError::invalid(error.to_string())
-}
-
-/// A target with the revision of the configuration it was opened by.
-type Kept = (i64, Arc<dyn Target>);
-
-/// Why there is no target.
-pub(crate) struct NoTarget {
-    /// Whether it is only out of reach, and may be back any moment.
-    pub away: bool,
-    pub error: SecretsError,
-}
-
-impl NoTarget {
-    pub(crate) fn of(error: TargetError) -> Self {
-        Self { away: error.is_transient(), error: told(error) }
-    }
-}
-
-impl From<SecretsError> for NoTarget {
-    fn from(error: SecretsError) -> Self {
-        Self { away: false, error }
-    }
-}
-
-impl From<NoTarget> for SecretsError {
-    fn from(none: NoTarget) -> Self {
-        none.error
-    }
-}
-
-/// The connections to the databases of all mounts; one for a process.
-pub struct Databases {
-    open: Mutex<HashMap<(String, String), Kept>>,
-    /// Hosts of brokers and described APIs that may be at private addresses: the operator's to say.
-    pub(crate) private: PrivateHosts,
-}
-
-impl std::fmt::Debug for Databases {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Databases")
-    }
-}
-
-impl Databases {
-    pub(crate) fn new(private: PrivateHosts) -> Self {
-        Self { open: Mutex::default(), private }
-    }
-
-    /// The database of a mount by its name, with its configuration of today. While its administrator's
-    /// password is being changed, the one that it accepts is found by trying.
-    pub(crate) async fn get(
-        &self,
-        txn: &mut Txn,
-        space: &str,
-        name: &str,
-    ) -> Result<(Config, Arc<dyn Target>), NoTarget> {
-        let path = format!("config/{name}");
-        let unknown = || SecretsError::invalid(format!("there is no database named {name:?}"));
-        let revision = txn.entries(space).revision(&path).await?.ok_or_else(unknown)?;
-        let config: Config = txn.entries(space).get_json(&path).await?.ok_or_else(unknown)?;
-        let key = (space.to_owned(), name.to_owned());
-        if let Some(pending) = &config.pending {
-            self.lock().remove(&key);
-            let target = config.open(&config.password, &self.private)?;
-            let target = match target.check().await {
-                Ok(_) => target,
-                Err(error) if error.is_transient() => return Err(NoTarget::of(error)),
-                Err(_) => {
-                    let target = config.open(pending, &self.private)?;
-                    target.check().await.map_err(NoTarget::of)?;
-                    target
-                }
-            };
-            return Ok((config, target));
-        }
-        if let Some((_, target)) = self.lock().get(&key).filter(|(known, _)| *known == revision) {
-            return Ok((config, target.clone()));
-        }
-        let target = config.open(&config.password, &self.private)?;
-        self.lock().insert(key, (revision, target.clone()));
-        Ok((config, target))
-    }
-
-    /// Closes what is kept open to a database; the next call connects anew.
-    pub(crate) fn forget(&self, space: &str, name: &str) {
-        self.lock().remove(&(space.to_owned(), name.to_owned()));
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(String, String), Kept>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 pub(super) async fn read(call: &Call<'_>, txn: &mut Txn, name: &str) -> Result<Reply> {
@@ -406,5 +339,8 @@ pub(crate) async fn write(
     if fields::boolean(data, "verify_connection")?.unwrap_or(true) {
         target.check().await.map_err(|e| SecretsError::invalid(format!("error verifying connection: {e}")))?;
     }
+    let before: Option<Config> = txn.entries(space).get_json(&path).await?;
+    let taken_along = fields::boolean(data, "logins_moved")?.unwrap_or(false);
+    super::databases::moved(txn, space, name, before, &mut config, taken_along).await?;
     txn.entries(space).put_json(&path, &config)
 }

@@ -17,15 +17,17 @@
 //! task of its own; everything else is answered here from what is stored. A login's name, or a new
 //! password, is stored before it is set at the target, so that a crash leaves nothing there that is not
 //! known here. What withdraws a login is kept with its lease: a role or a changed configuration in
-//! between does not keep it alive. An administrator's password is never told back.
+//! between does not keep it alive, and it is withdrawn where it was made. An administrator's password is never told back.
 
 mod config;
+mod databases;
 mod role;
 mod root;
 mod static_role;
 
-pub use config::Databases;
-pub(crate) use config::{Config, NoTarget, write as write_config};
+pub(crate) use config::{Config, write as write_config};
+pub use databases::Databases;
+pub(crate) use databases::NoTarget;
 pub(crate) use role::Role;
 pub(crate) use static_role::HIDDEN;
 
@@ -85,6 +87,10 @@ pub(super) async fn handle(call: &Call<'_>, txn: &mut Txn) -> Result<Reply> {
         ("static-roles", Operation::Read) => static_role::read(call, txn, name).await,
         ("static-roles", Operation::Delete) => static_role::delete(call, txn, name).await,
         (_, Operation::Delete) => {
+            if kind == "config" {
+                // Nothing of it stays, also of the places it was at before.
+                txn.entries(call.space()).delete_prefix(&format!("left/{name}/"));
+            }
             txn.entries(call.space()).delete(&format!("{kind}/{name}"));
             Ok(Reply::empty())
         }

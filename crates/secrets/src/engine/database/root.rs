@@ -2,8 +2,8 @@
 //! knows (`rotate-root/NAME`).
 //!
 //! The new password is stored before it is set at the target. After a crash in between, both are
-//! there, and whoever needs the target next tries which of them it takes; asking again finishes what
-//! was begun. A password is forgotten only when the other one was let in.
+//! there, and whoever needs the target next tries which of them it takes and keeps that one; asking
+//! again finishes what was begun. A password is forgotten only when the other one was let in.
 
 use super::Config;
 use crate::engine::check_path;
@@ -66,11 +66,13 @@ impl Leases {
             if let Some(why) = config.cannot_rotate()? {
                 return Err(SecretsError::invalid(why));
             }
-            if let Some(pending) = &config.pending {
-                return Ok(SecretValue::from(pending.as_str()));
-            }
-            let pending = password::generate(PASSWORD).map_err(|e| SecretsError::Internal(Box::new(e)))?;
+            let pending = match &config.pending {
+                Some(pending) => SecretValue::from(pending.as_str()),
+                None => password::generate(PASSWORD).map_err(|e| SecretsError::Internal(Box::new(e)))?,
+            };
             config.pending = pending.expose_str().map(str::to_owned);
+            // Nobody takes it back while it is being set.
+            config.pending_since = Some(txn.now());
             txn.entries(&mount.uuid).put_json(&path, &config)?;
             txn.audit("database.rotate_root", &format!("vault/{}{path}", mount.path), json!({ "step": "begin" }));
             match txn.commit().await {
@@ -92,10 +94,7 @@ impl Leases {
             if config.pending.as_deref() != ours.expose_str() {
                 return Ok(());
             }
-            let pending = config.pending.take().unwrap_or_default();
-            if set {
-                config.password = pending;
-            }
+            config.settle(set);
             txn.entries(&mount.uuid).put_json(&path, &config)?;
             let step = if set { "done" } else { "taken back" };
             txn.audit("database.rotate_root", &format!("vault/{}{path}", mount.path), json!({ "step": step }));

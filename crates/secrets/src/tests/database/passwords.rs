@@ -50,6 +50,28 @@ async fn an_administrators_password_is_changed_and_survives_a_crash_anywhere() {
         assert_eq!(d.ok(Read, "db/config/main", json!({})).await["rotation_unfinished"], Value::Null);
         d.issue("reader").await.unwrap();
     }
+    // Whoever needs the database after a crash ends what was begun, and nothing tries the old password again.
+    let unfinished = async || d.ok(Read, "db/config/main", json!({})).await["rotation_unfinished"] == true;
+    d.leases.crash_at(Fault::RootSet);
+    assert!(d.call(Write, "db/rotate-root/main", json!({})).await.is_err());
+    assert!(unfinished().await);
+    d.issue("reader").await.unwrap();
+    assert!(!unfinished().await, "the new one is let in and is kept");
+    d.issue("reader").await.unwrap();
+    d.leases.crash_at(Fault::RootBegun);
+    assert!(d.call(Write, "db/rotate-root/main", json!({})).await.is_err());
+    d.issue("reader").await.unwrap();
+    assert!(unfinished().await, "somebody may be setting it at this moment");
+    let space = d.mount().await.uuid;
+    let mut txn = d.world.txn();
+    let mut config: Value = txn.entries(&space).get_json("config/main").await.unwrap().unwrap();
+    config["pending_since"] = json!(crate::lease::after(txn.now(), -300));
+    txn.entries(&space).put_json("config/main", &config).unwrap();
+    txn.commit().await.unwrap();
+    d.issue("reader").await.unwrap();
+    assert!(!unfinished().await, "nobody can be setting it any more");
+    d.ok(Write, "db/rotate-root/main", json!({})).await;
+    d.issue("reader").await.unwrap();
     // Statements that change nothing are found out, and the old password stays.
     d.ok(Write, "db/config/main", json!({"root_rotation_statements": ["SELECT '{{password}}', '{{name}}'"]})).await;
     let refused = d.call(Write, "db/rotate-root/main", json!({})).await.unwrap_err();

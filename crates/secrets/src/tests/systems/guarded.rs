@@ -233,3 +233,65 @@ async fn leases_of_a_slow_system_are_not_looked_at_over_and_over() {
     assert_eq!(p.leases.work(2).await.unwrap(), 0);
     assert_eq!(keys.lock().unwrap().len(), 6);
 }
+
+#[tokio::test]
+async fn a_login_is_taken_away_where_it_was_made() {
+    let all: [Keys; 3] = Default::default();
+    let mut providers = Vec::new();
+    for keys in &all {
+        providers.push(slow(keys.clone(), Duration::ZERO, Duration::ZERO).await);
+    }
+    let count = || [0, 1, 2].map(|at| all[at].lock().unwrap().len());
+    let p = Place::with_keys(&providers[0]).await;
+    let told = p.ok(Read, "config/api", json!({})).await;
+    let moved = async |to: usize, more: &[(&str, Value)]| {
+        let mut description = told["connection_details"]["description"].clone();
+        description["base_url"] = providers[to].url().into();
+        let mut data = json!({"description": description, "password": "x", "verify_connection": false});
+        more.iter().for_each(|(name, value)| data[*name] = value.clone());
+        p.ok(Write, "config/api", data).await;
+    };
+    let (first, second) = (p.issue(None, "a").await.unwrap(), p.issue(None, "a").await.unwrap());
+    moved(1, &[]).await;
+    let there = p.issue(None, "a").await.unwrap();
+    assert_eq!(count(), [2, 1, 0]);
+    p.leases.revoke(&actor(), &first.id).await.unwrap();
+    assert_eq!(count(), [1, 1, 0], "not at the new place, where nobody knows it");
+    // Further on, and back.
+    moved(2, &[]).await;
+    p.leases.revoke_prefix(&actor(), &there.id).await.unwrap();
+    assert_eq!(count(), [1, 0, 0]);
+    moved(0, &[]).await;
+    let third = p.issue(None, "a").await.unwrap();
+    p.leases.revoke(&actor(), &third.id).await.unwrap();
+    assert_eq!(count(), [1, 0, 0]);
+    // Where somebody says that the logins came along, the new place is asked.
+    let carried = std::mem::take(&mut *all[0].lock().unwrap());
+    all[1].lock().unwrap().extend(carried);
+    moved(1, &[("logins_moved", json!(true))]).await;
+    assert_eq!(count(), [0, 1, 0]);
+    moved(2, &[]).await;
+    p.leases.revoke(&actor(), &second.id).await.unwrap();
+    assert_eq!(count(), [0, 0, 0]);
+    moved(0, &[]).await;
+
+    // A configuration that is deleted takes what it knew with it: nothing is asked for elsewhere, and it is told.
+    let last = p.issue(None, "a").await.unwrap();
+    p.ok(Delete, "config/api", json!({})).await;
+    let whole = [("plugin_name", json!("http-database-plugin")), ("allowed_roles", json!("*"))];
+    moved(1, &whole).await;
+    let refused = p.leases.revoke(&actor(), &last.id).await.unwrap_err().to_string();
+    assert!(refused.contains("the login was made at http at") && refused.contains("logins_moved"), "{refused}");
+    assert_eq!(count(), [1, 0, 0]);
+    moved(0, &[]).await;
+    p.leases.revoke(&actor(), &last.id).await.unwrap();
+    assert_eq!(count(), [0, 0, 0]);
+    let last = p.issue(None, "a").await.unwrap();
+    p.ok(Delete, "config/api", json!({})).await;
+    let carried = std::mem::take(&mut *all[0].lock().unwrap());
+    all[2].lock().unwrap().extend(carried);
+    let [plugin, roles] = whole;
+    moved(2, &[plugin, roles, ("logins_moved", json!(true))]).await;
+    p.leases.revoke(&actor(), &last.id).await.unwrap();
+    assert_eq!(count(), [0, 0, 0]);
+}
