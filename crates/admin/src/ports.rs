@@ -3,7 +3,7 @@
 
 pub use crate::api::certificates::{CertificateOrder, CertificateOrderState};
 use credentialflow_model::{Actor, Name, Timestamp, resource::Kind};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::{future::Future, pin::Pin};
 
 /// A boxed future, so that the traits below can be held as trait objects.
@@ -30,6 +30,9 @@ pub trait Dataplane: Send + Sync + 'static {
     /// Requests that use this version of this credential at this moment: on this node, and on the
     /// others as far as they told, which they do for versions that are being rotated away.
     fn in_flight<'a>(&'a self, credential: &'a str, version: u32) -> BoxFuture<'a, u64>;
+
+    /// Whose requests those are, as far as the nodes told.
+    fn stragglers<'a>(&'a self, credential: &'a str, version: u32) -> BoxFuture<'a, Vec<Straggler>>;
 }
 
 /// The stores that credentials take their values from and are written to.
@@ -37,6 +40,23 @@ pub trait ExternalStores: Send + Sync + std::fmt::Debug {
     /// Reads a credential's source and writes its destinations now. How each went is stored; the error
     /// says why not even that could be tried.
     fn refresh<'a>(&'a self, actor: &'a Actor, credential: &'a Name) -> BoxFuture<'a, Result<(), String>>;
+}
+
+/// Running requests of one caller that still carry a version which is being rotated away.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Straggler {
+    /// The application, where the requests came with a key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub application: Option<String>,
+    /// The route.
+    pub route: String,
+    /// Where the requests came from.
+    pub source: String,
+    /// How many there are.
+    pub requests: u64,
+    /// The node they run on; absent for the answering one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
 }
 
 /// Public documents that are fetched from outside.

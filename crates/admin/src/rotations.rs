@@ -14,6 +14,12 @@ pub(crate) async fn view(state: &AdminState, row: &RotationRow, uses: &[Credenti
         Some(version) if !row.step.is_finished() => state.dataplane.in_flight(credential, version).await,
         _ => 0,
     };
+    let stragglers = match row.from_version {
+        Some(version) if in_flight > 0 && row.step == RotationStep::Drain => {
+            state.dataplane.stragglers(credential, version).await
+        }
+        _ => Vec::new(),
+    };
     let used = uses.iter().find(|used| Some(used.version) == row.from_version);
     RotationView {
         id: row.id.clone(),
@@ -26,6 +32,7 @@ pub(crate) async fn view(state: &AdminState, row: &RotationRow, uses: &[Credenti
         updated: row.updated,
         deadline: row.deadline,
         in_flight,
+        stragglers,
         old_version_last_used: used.map(|used| used.last_time),
         waiting_for: match row.step {
             RotationStep::Approve => Some(WaitsFor::Approval),
@@ -43,6 +50,7 @@ fn message(row: &RotationRow, in_flight: u64) -> String {
         RotationStep::Deliver => "it waits until the next value is delivered".to_owned(),
         RotationStep::Generate => "the new version is being made".to_owned(),
         RotationStep::Verify => "the new version is being tried at its target".to_owned(),
+        RotationStep::Canary => "a share of the traffic uses the new version; refusals are watched".to_owned(),
         RotationStep::Promote => "the new version is being brought to every worker".to_owned(),
         RotationStep::Watch => "traffic uses the new version; refusals are watched".to_owned(),
         RotationStep::Drain => format!("waiting for traffic to leave the old version; {in_flight} requests use it now"),

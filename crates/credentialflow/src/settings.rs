@@ -8,9 +8,11 @@ mod acme;
 
 pub use acme::{AcmeSettings, Listener};
 
+use anyhow::Context;
 use clap::ValueEnum;
 use credentialflow_egress::PrivateHosts;
-use credentialflow_model::{ByteSize, Period, Problems, config::read_settings, key::is_label};
+use credentialflow_model::{ByteSize, Period, Problems, SecretValue, config::read_settings, key::is_label};
+use credentialflow_notify::{MailSettings, MailTls, Mailer};
 use serde::Deserialize;
 use std::{
     fmt,
@@ -86,6 +88,8 @@ pub struct ServerSettings {
     pub passphrase_file: Option<PathBuf>,
     /// Key file, if the vault is sealed with one.
     pub key_file: Option<PathBuf>,
+    /// The mail server that owners of credentials are told through, if there is one.
+    pub smtp: Option<MailServer>,
     /// First part of the keys issued.
     pub key_prefix: String,
     /// How long the call log is kept, in days.
@@ -226,6 +230,15 @@ settings! {
     /// Key file that unseals the vault
     #[arg(value_name = "FILE")]
     key_file: PathBuf = "CREDENTIALFLOW_KEY_FILE", "`unseal.key` in the data directory, if it is there";
+    /// Mail server for notifications to owners: smtps://USER@HOST:465, or smtp://USER@HOST:587 with STARTTLS (in clear only on this machine)
+    #[arg(value_name = "URL")]
+    smtp: String = "CREDENTIALFLOW_SMTP", "none: no e-mail";
+    /// Sender of e-mail, as in Credentialflow <credentials@example.com>
+    #[arg(value_name = "ADDRESS")]
+    smtp_from: String = "CREDENTIALFLOW_SMTP_FROM", "none";
+    /// File with the password for the mail server (its first line)
+    #[arg(value_name = "FILE")]
+    smtp_password_file: PathBuf = "CREDENTIALFLOW_SMTP_PASSWORD_FILE", "none";
     /// First part of the keys issued: 1 to 12 characters from a-z and 0-9
     #[arg(value_name = "WORD")]
     key_prefix: String = "CREDENTIALFLOW_KEY_PREFIX", "cfk";
@@ -338,6 +351,7 @@ impl Settings {
             control_connections,
             passphrase_file: given.passphrase_file,
             key_file,
+            smtp: mail_server(given.smtp, given.smtp_from, given.smtp_password_file)?,
             key_prefix,
             call_log_days,
             drain: given.drain.unwrap_or(Period::from_secs(30)).as_duration(),
@@ -345,6 +359,71 @@ impl Settings {
             log: given.log.unwrap_or_else(|| "info".to_owned()),
         })
     }
+}
+
+/// A mail server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MailServer {
+    host: String,
+    port: u16,
+    tls: MailTls,
+    user: Option<String>,
+    password_file: Option<PathBuf>,
+    from: String,
+}
+
+impl ServerSettings {
+    /// What sends e-mail; its password is read here.
+    pub fn mailer(&self) -> anyhow::Result<Option<Mailer>> {
+        let Some(server) = &self.smtp else { return Ok(None) };
+        let password = match &server.password_file {
+            None => None,
+            Some(path) => {
+                let text =
+                    SecretValue::from(std::fs::read_to_string(path).with_context(|| path.display().to_string())?);
+                text.expose_str().and_then(|text| text.lines().next()).map(SecretValue::from)
+            }
+        };
+        let (host, port, tls, from) = (server.host.clone(), server.port, server.tls, server.from.clone());
+        let login = server.user.clone().zip(password);
+        Ok(Some(Mailer::new(MailSettings { host, port, tls, login, from })?))
+    }
+}
+
+fn mail_server(
+    url: Option<String>,
+    from: Option<String>,
+    password_file: Option<PathBuf>,
+) -> Result<Option<MailServer>, SettingsError> {
+    let invalid = |text: &str| SettingsError::Invalid(text.to_owned());
+    let Some(url) = url else {
+        return match from.is_some() || password_file.is_some() {
+            true => Err(invalid("smtp_from and smtp_password_file are for a mail server: give smtp as well")),
+            false => Ok(None),
+        };
+    };
+    let wrong = || invalid("smtp is smtps://USER@HOST:465 or smtp://USER@HOST:587, without a password");
+    let (scheme, rest) = url.split_once("://").ok_or_else(wrong)?;
+    let (user, place) = rest.rsplit_once('@').map_or((None, rest), |(user, place)| (Some(user.to_owned()), place));
+    let (host, port) = place.rsplit_once(':').ok_or_else(wrong)?;
+    let port = port.parse().map_err(|_| wrong())?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '[' | ']' | ':');
+    if host.is_empty() || !host.chars().all(plain) || user.as_ref().is_some_and(|u| u.is_empty() || u.contains(':')) {
+        return Err(wrong());
+    }
+    let here = matches!(host, "localhost" | "127.0.0.1" | "[::1]");
+    let tls = match scheme {
+        "smtps" => MailTls::Implicit,
+        "smtp" if here => MailTls::None,
+        "smtp" => MailTls::StartTls,
+        _ => return Err(wrong()),
+    };
+    if user.is_some() != password_file.is_some() {
+        return Err(invalid("a user in smtp and smtp_password_file are needed together"));
+    }
+    let from = from.ok_or_else(|| invalid("smtp_from is needed with smtp"))?;
+    let host = host.trim_matches(['[', ']']).to_owned();
+    Ok(Some(MailServer { host, port, tls, user, password_file, from }))
 }
 
 fn tls(listener: &str, certificate: Option<PathBuf>, key: Option<PathBuf>) -> Result<Option<TlsFiles>, SettingsError> {
@@ -360,6 +439,23 @@ fn tls(listener: &str, certificate: Option<PathBuf>, key: Option<PathBuf>) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn mail_servers_are_read_and_wrong_ones_refused() {
+        let read = |url: &str, from: Option<&str>, file: Option<&str>| {
+            mail_server(Some(url.to_owned()), from.map(str::to_owned), file.map(PathBuf::from))
+        };
+        let server = read("smtps://me@mail.example.com:465", Some("a@b.c"), Some("/p")).unwrap().unwrap();
+        assert_eq!((server.host.as_str(), server.port, server.tls), ("mail.example.com", 465, MailTls::Implicit));
+        assert_eq!(read("smtp://mail.example.com:587", Some("a@b.c"), None).unwrap().unwrap().tls, MailTls::StartTls);
+        assert_eq!(read("smtp://127.0.0.1:25", Some("a@b.c"), None).unwrap().unwrap().tls, MailTls::None);
+        for url in ["mail.example.com:25", "http://x:1", "smtp://x", "smtp://u:p@x:1", "smtp://:1", "smtp://x:y"] {
+            assert!(read(url, Some("a@b.c"), None).is_err(), "{url}");
+        }
+        assert!(read("smtp://x:1", None, None).is_err());
+        assert!(read("smtp://u@x:1", Some("a@b.c"), None).is_err());
+        assert!(mail_server(None, Some("a@b.c".to_owned()), None).is_err());
+    }
 
     fn file(text: &str) -> tempfile::NamedTempFile {
         let file = tempfile::NamedTempFile::new().unwrap();

@@ -4,7 +4,7 @@ use crate::{
     Gauges, Settings, Snapshot,
     net::listener,
     ports::{CertificateListener, ChallengeSource, GuessListener, RecordSink},
-    worker::{self, Command, Shared},
+    worker::{self, Command, Shared, Straggler},
 };
 use credentialflow_model::KeyId;
 use credentialflow_policy::FailureThrottle;
@@ -139,6 +139,29 @@ impl Gateway {
             total += tokio::time::timeout(CONFIRM, count).await.ok().and_then(Result::ok).unwrap_or(1);
         }
         total
+    }
+
+    /// Which running requests were injected with this version of a credential, by caller. A worker that
+    /// does not answer is left out.
+    pub async fn stragglers(&self, credential: &str, version: u32) -> Vec<Straggler> {
+        let credential: Arc<str> = credential.into();
+        let mut all: Vec<Straggler> = Vec::new();
+        for worker in &self.workers {
+            let (answer, found) = oneshot::channel();
+            let _ = worker.commands.send(Command::Stragglers { credential: credential.clone(), version, answer });
+            let found = tokio::time::timeout(CONFIRM, found).await.ok().and_then(Result::ok);
+            for one in found.unwrap_or_default() {
+                let same = |s: &&mut Straggler| {
+                    (&s.application, &s.route, s.source) == (&one.application, &one.route, one.source)
+                };
+                if let Some(known) = all.iter_mut().find(same) {
+                    known.requests += one.requests;
+                } else {
+                    all.push(one);
+                }
+            }
+        }
+        all
     }
 
     /// Open connections and running requests of all workers.

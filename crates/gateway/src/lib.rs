@@ -19,4 +19,4 @@ mod worker;
 pub use gateway::Gateway;
 pub use pipeline::{InjectedRequest, Permit};
 pub use snapshot::Snapshot;
-pub use worker::{Gauges, Settings};
+pub use worker::{Gauges, Settings, Straggler};

@@ -13,7 +13,7 @@ pub trait CredentialSource: Send + Sync {
     /// The slot of a credential by name; `None` when there is none of that name.
     fn slot(&self, name: &str) -> Option<CredentialSlot>;
 
-    /// How many slots there are.
+    /// How many slots there are, those of newer versions among them.
     fn len(&self) -> usize;
 
     /// Whether there are no slots.
@@ -21,10 +21,16 @@ pub trait CredentialSource: Send + Sync {
         self.len() == 0
     }
 
-    /// Name and current version of a slot, for records; says nothing secret.
+    /// Name and version of a slot, for records; says nothing secret.
     fn describe(&self, slot: CredentialSlot) -> Option<(&std::sync::Arc<str>, u32)>;
 
-    /// The current value. Only the authorize step makes permits, so nothing is opened for a request
+    /// The slot of a newer version that gets a share of a slot's requests, and how many of a hundred those
+    /// are, 1 to 99.
+    fn canary(&self, _slot: CredentialSlot) -> Option<(CredentialSlot, u8)> {
+        None
+    }
+
+    /// The value of a slot. Only the authorize step makes permits, so nothing is opened for a request
     /// that was not allowed.
     fn open<'a>(&'a self, permit: &Permit, slot: CredentialSlot) -> Result<&'a SecretValue, CredentialUnavailable>;
 

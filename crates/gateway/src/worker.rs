@@ -8,7 +8,8 @@ use crate::{
     budget::Budget,
     net::control::{Controls, TICK},
     pipeline::scrub::Scanners,
-    ports::{CertificateListener, ChallengeSource, GuessListener, RecordSink},
+    ports::{CertificateListener, ChallengeSource, CredentialSlot, GuessListener, RecordSink},
+    route::RouteIndex,
     snapshot::Snapshot,
     upstream::{Endpoint, Pools},
 };
@@ -17,7 +18,8 @@ use credentialflow_policy::FailureThrottle;
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
-    rc::Rc,
+    net::IpAddr,
+    rc::{Rc, Weak},
     sync::{Arc, atomic::AtomicU64},
     time::{Duration, Instant, SystemTime},
 };
@@ -100,12 +102,78 @@ pub(crate) enum Command {
     Install { snapshot: Arc<Snapshot>, revoked: Arc<[KeyId]>, done: oneshot::Sender<()> },
     /// How many running requests were injected with this version of a credential?
     InFlight { credential: Arc<str>, version: u32, answer: oneshot::Sender<u64> },
+    /// Which running requests were injected with this version of a credential?
+    Stragglers { credential: Arc<str>, version: u32, answer: oneshot::Sender<Vec<Straggler>> },
     /// Stop accepting, let running requests finish, then answer.
     Shutdown { done: oneshot::Sender<()> },
 }
 
-/// A running count of uses, held by the requests that use.
-pub(crate) type UseCount = Rc<Cell<u64>>;
+/// The running uses of a credential version, held by the requests that use it.
+#[derive(Default)]
+pub(crate) struct Uses {
+    count: Cell<u64>,
+    /// One place for each; free ones are listed in `free`.
+    carriers: RefCell<Vec<Option<Carrier>>>,
+    free: RefCell<Vec<u32>>,
+}
+
+/// A request that carries a credential, as little of it as tells it apart later: copied, never counted.
+#[derive(Clone, Copy)]
+pub(crate) struct Carrier {
+    /// The snapshot that the request began with.
+    pub epoch: u64,
+    /// Its route there.
+    pub route: RouteIndex,
+    /// The key it came with.
+    pub key: Option<KeyId>,
+    /// Where it came from.
+    pub source: IpAddr,
+}
+
+impl Uses {
+    /// Takes a place.
+    pub fn enter(&self, carrier: Carrier) -> u32 {
+        self.count.set(self.count.get() + 1);
+        let mut carriers = self.carriers.borrow_mut();
+        match self.free.borrow_mut().pop() {
+            Some(place) => {
+                if let Some(at) = carriers.get_mut(place as usize) {
+                    *at = Some(carrier);
+                }
+                place
+            }
+            None => {
+                carriers.push(Some(carrier));
+                (carriers.len() - 1) as u32
+            }
+        }
+    }
+
+    /// Gives it back.
+    pub fn leave(&self, place: u32) {
+        self.count.set(self.count.get().saturating_sub(1));
+        if let Some(at) = self.carriers.borrow_mut().get_mut(place as usize) {
+            *at = None;
+        }
+        self.free.borrow_mut().push(place);
+    }
+}
+
+/// The uses of one version.
+pub(crate) type UseCount = Rc<Uses>;
+
+/// Running requests of one caller that still carry a version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Straggler {
+    /// The application, where a key was presented that is still known.
+    pub application: Option<Arc<str>>,
+    /// The route.
+    pub route: Arc<str>,
+    /// Where the requests came from.
+    pub source: IpAddr,
+    /// How many there are.
+    pub requests: u64,
+}
 
 /// A snapshot with this worker's own state beside it.
 pub(crate) struct View {
@@ -116,10 +184,29 @@ pub(crate) struct View {
     pub uses: Vec<UseCount>,
     /// Parallel to its credentials: what finds their values in answers.
     pub scanners: Scanners,
+    /// Parallel to its credentials: requests so far, for those whose newer version gets a share.
+    pub shares: Vec<Cell<u32>>,
     /// Parallel to its upstreams: whose turn it is.
     pub turns: Vec<Cell<u32>>,
     /// Parallel to its models.
     pub model_turns: Vec<Cell<u32>>,
+}
+
+impl View {
+    /// The slot that a request takes its credential from: a newer version's for its share of the requests.
+    /// Each worker counts for itself.
+    pub fn shared_slot(&self, slot: CredentialSlot) -> CredentialSlot {
+        let Some((canary, percent)) = self.snapshot.credentials.canary(slot) else { return slot };
+        let Some(count) = self.shares.get(slot as usize) else { return slot };
+        let turn = count.get() % 100;
+        count.set(turn + 1);
+        if takes_canary(turn, percent) { canary } else { slot }
+    }
+}
+
+/// Whether the `turn`-th of a hundred requests is one of the `percent`, which are spread evenly.
+const fn takes_canary(turn: u32, percent: u8) -> bool {
+    (turn + 1) * percent as u32 / 100 != turn * percent as u32 / 100
 }
 
 /// One worker.
@@ -132,6 +219,8 @@ pub(crate) struct Worker {
     pub draining: Cell<bool>,
     view: RefCell<Rc<View>>,
     uses: RefCell<HashMap<(Arc<str>, u32), UseCount>>,
+    /// The views that running requests may still have begun with.
+    views: RefCell<Vec<Weak<View>>>,
     records: RefCell<Vec<UsageRecord>>,
     tick: Cell<u64>,
     ids: Cell<u64>,
@@ -140,6 +229,8 @@ pub(crate) struct Worker {
     buffers: RefCell<Vec<Vec<u8>>>,
 }
 
+/// Callers that are named; more are only counted.
+const MOST_STRAGGLERS: usize = 64;
 /// Records handed over at once.
 const BATCH: usize = 128;
 
@@ -150,6 +241,7 @@ impl Worker {
             endpoints: vec![],
             uses: vec![],
             scanners: vec![],
+            shares: vec![],
             turns: vec![],
             model_turns: vec![],
         });
@@ -162,6 +254,7 @@ impl Worker {
             draining: Cell::new(false),
             view: RefCell::new(empty),
             uses: RefCell::default(),
+            views: RefCell::default(),
             records: RefCell::new(Vec::with_capacity(BATCH)),
             tick: Cell::new(1),
             ids: Cell::new(seed),
@@ -198,6 +291,7 @@ impl Worker {
         // Turns go on where they were, so that frequent changes do not favour the first endpoint.
         let turn = old.turns.first().map_or(0, Cell::get);
         let view = View {
+            shares: vec![Cell::new(turn % 100); snapshot.credentials.len()],
             turns: (0..snapshot.upstreams.len()).map(|_| Cell::new(turn)).collect(),
             model_turns: (0..snapshot.models.list.len()).map(|_| Cell::new(turn)).collect(),
             snapshot,
@@ -205,14 +299,46 @@ impl Worker {
             uses,
             scanners,
         };
-        *self.view.borrow_mut() = Rc::new(view);
+        let view = Rc::new(view);
+        let mut views = self.views.borrow_mut();
+        views.retain(|view| view.strong_count() > 0);
+        views.push(Rc::downgrade(&view));
+        drop(views);
+        *self.view.borrow_mut() = view;
         drop(old);
         self.pools.forget_unused();
     }
 
     /// Running requests that were sent with this version.
     fn in_flight(&self, credential: Arc<str>, version: u32) -> u64 {
-        self.uses.borrow().get(&(credential, version)).map_or(0, |c| c.get())
+        self.uses.borrow().get(&(credential, version)).map_or(0, |uses| uses.count.get())
+    }
+
+    /// Which running requests were sent with this version, by caller.
+    fn stragglers(&self, credential: Arc<str>, version: u32) -> Vec<Straggler> {
+        let mut found: Vec<Straggler> = Vec::new();
+        let uses = self.uses.borrow();
+        let Some(uses) = uses.get(&(credential, version)) else { return found };
+        let views: Vec<Rc<View>> = self.views.borrow().iter().filter_map(Weak::upgrade).collect();
+        for carrier in uses.carriers.borrow().iter().flatten() {
+            let Some(view) = views.iter().find(|view| view.snapshot.epoch == carrier.epoch) else { continue };
+            let Some(route) = view.snapshot.routes.get(carrier.route as usize) else { continue };
+            let application = carrier.key.and_then(|key| view.snapshot.keys.application_of(key));
+            let same = |s: &&mut Straggler| {
+                s.source == carrier.source && s.route == route.name && s.application.as_ref() == application
+            };
+            if let Some(known) = found.iter_mut().find(same) {
+                known.requests += 1;
+            } else if found.len() < MOST_STRAGGLERS {
+                found.push(Straggler {
+                    application: application.cloned(),
+                    route: route.name.clone(),
+                    source: carrier.source,
+                    requests: 1,
+                });
+            }
+        }
+        found
     }
 
     /// Takes a finished record.
@@ -304,5 +430,20 @@ impl Worker {
     /// Wall clock.
     pub fn now(&self) -> Timestamp {
         SystemTime::now().into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::takes_canary;
+
+    #[test]
+    fn a_share_is_exact_over_a_hundred_requests_and_spread_evenly() {
+        for percent in 1..=99u8 {
+            let taken: Vec<u32> = (0..100).filter(|turn| takes_canary(*turn, percent)).collect();
+            assert_eq!(taken.len(), usize::from(percent));
+            let gap = 100 / u32::from(percent);
+            assert!(taken.windows(2).all(|w| (gap..=gap + 1).contains(&(w[1] - w[0]))), "{percent}: {taken:?}");
+        }
     }
 }

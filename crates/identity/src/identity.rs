@@ -1,7 +1,7 @@
 //! The handle to this room.
 
 use crate::{
-    Auth, Authenticated, Call, Clock, Core, IdentityError, NewToken, Response, Result,
+    Auth, Authenticated, Call, Clock, Core, IdentityError, Mount, NewToken, Response, Result,
     acl::Acl,
     core, issuer, method, policies,
     ports::{TokenEnd, Web},
@@ -130,6 +130,12 @@ impl Identity {
     /// Whether a path below `identity/oidc/` is for everybody.
     pub fn id_tokens_open(path: &str) -> bool {
         issuer::is_open(path)
+    }
+
+    /// Rotates the keys of identity tokens whose time has come; answers how many. To be called every minute:
+    /// no key's period is shorter.
+    pub async fn rotate_signing_keys(&self, mount: &Mount) -> Result<usize> {
+        issuer::rotate_due(&self.0, mount).await
     }
 
     /// Ends every token that speaks for an entity, with its branch and leases; answers how many.

@@ -17,6 +17,8 @@ use serde::{Deserialize, Serialize};
 pub enum VersionState {
     /// Made and sealed, not yet proven.
     Pending,
+    /// In use for a share of the traffic, beside the current one.
+    Canary,
     /// The one in use.
     Current,
     /// Replaced, still valid until traffic has left it.
@@ -35,6 +37,8 @@ pub enum VersionState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum VersionEvent {
+    /// It works at its target and is tried with a share of the traffic.
+    Try,
     /// It works at its target and becomes the one in use.
     Promote,
     /// It does not work at its target.
@@ -67,11 +71,12 @@ impl VersionState {
         use VersionEvent as E;
         use VersionState as S;
         match (self, event) {
-            (S::Pending, E::Promote) | (S::Previous, E::Restore) => Ok(S::Current),
-            (S::Pending | S::Current, E::Refuse) => Ok(S::Failed),
+            (S::Pending, E::Try) => Ok(S::Canary),
+            (S::Pending | S::Canary, E::Promote) | (S::Previous, E::Restore) => Ok(S::Current),
+            (S::Pending | S::Canary | S::Current, E::Refuse) => Ok(S::Failed),
             (S::Current, E::Supersede) => Ok(S::Previous),
-            (S::Current | S::Previous, E::Expire) => Ok(S::Expired),
-            (S::Pending | S::Current | S::Previous | S::Expired | S::Failed, E::Revoke) => Ok(S::Revoked),
+            (S::Canary | S::Current | S::Previous, E::Expire) => Ok(S::Expired),
+            (S::Pending | S::Canary | S::Current | S::Previous | S::Expired | S::Failed, E::Revoke) => Ok(S::Revoked),
             (S::Previous | S::Failed | S::Expired | S::Revoked, E::Destroy) => Ok(S::Destroyed),
             (state, event) => Err(InvalidTransition { state, event }),
         }
@@ -79,7 +84,7 @@ impl VersionState {
 
     /// Whether the version may still be accepted or injected.
     pub const fn is_live(self) -> bool {
-        matches!(self, Self::Current | Self::Previous)
+        matches!(self, Self::Canary | Self::Current | Self::Previous)
     }
 }
 
@@ -96,6 +101,8 @@ pub enum RotationStep {
     Generate,
     /// The new version is being tried at its target.
     Verify,
+    /// A share of real traffic uses the new version; its refusals are watched.
+    Canary,
     /// The new version is becoming the current one, on every worker.
     Promote,
     /// Real traffic uses the new version; its refusals are watched.
@@ -117,7 +124,8 @@ impl RotationStep {
             Self::Approve => Self::Deliver,
             Self::Deliver => Self::Generate,
             Self::Generate => Self::Verify,
-            Self::Verify => Self::Promote,
+            Self::Verify => Self::Canary,
+            Self::Canary => Self::Promote,
             Self::Promote => Self::Watch,
             Self::Watch => Self::Drain,
             Self::Drain => Self::Destroy,
@@ -130,7 +138,14 @@ impl RotationStep {
     pub const fn can_roll_back(self) -> bool {
         matches!(
             self,
-            Self::Approve | Self::Deliver | Self::Generate | Self::Verify | Self::Promote | Self::Watch | Self::Drain
+            Self::Approve
+                | Self::Deliver
+                | Self::Generate
+                | Self::Verify
+                | Self::Canary
+                | Self::Promote
+                | Self::Watch
+                | Self::Drain
         )
     }
 
@@ -147,7 +162,7 @@ mod tests {
 
     fn events() -> impl Strategy<Value = VersionEvent> {
         use VersionEvent::*;
-        prop::sample::select(vec![Promote, Refuse, Supersede, Restore, Expire, Revoke, Destroy])
+        prop::sample::select(vec![Try, Promote, Refuse, Supersede, Restore, Expire, Revoke, Destroy])
     }
 
     proptest! {
@@ -167,7 +182,7 @@ mod tests {
 
     #[test]
     fn every_live_state_can_be_revoked() {
-        for state in [VersionState::Pending, VersionState::Current, VersionState::Previous] {
+        for state in [VersionState::Pending, VersionState::Canary, VersionState::Current, VersionState::Previous] {
             assert_eq!(state.after(VersionEvent::Revoke), Ok(VersionState::Revoked));
         }
     }
@@ -175,7 +190,7 @@ mod tests {
     #[test]
     fn a_rotation_ends() {
         let mut step = RotationStep::Approve;
-        for _ in 0..8 {
+        for _ in 0..9 {
             step = step.next();
         }
         assert_eq!(step, RotationStep::Done);

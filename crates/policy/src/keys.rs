@@ -112,6 +112,11 @@ impl KeyTable {
         self.entry(id).is_some()
     }
 
+    /// The application a key speaks for.
+    pub fn application_of(&self, id: KeyId) -> Option<&Arc<str>> {
+        self.applications.name(self.entry(id)?.application)
+    }
+
     /// Whether this secret of the key is one it still has; for cutting off running requests. Does not
     /// look at times.
     pub fn has_version(&self, id: KeyId, version: u32) -> bool {

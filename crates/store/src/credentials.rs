@@ -29,6 +29,8 @@ pub struct CredentialVersionRow {
     pub promoted: Option<Timestamp>,
     /// When it stopped being usable.
     pub retired: Option<Timestamp>,
+    /// What the place that made it calls it; no secret.
+    pub handle: Option<String>,
 }
 
 impl std::fmt::Debug for CredentialVersionRow {
@@ -42,7 +44,7 @@ impl std::fmt::Debug for CredentialVersionRow {
 }
 
 const SELECT: &str = "SELECT credential, version, state, sealed, algorithm, keyring_id, fingerprint, created, \
-                      promoted, retired FROM credential_versions";
+                      promoted, retired, handle FROM credential_versions";
 
 impl Store {
     /// One version.
@@ -57,7 +59,7 @@ impl Store {
 
     /// The versions that may be injected, of all credentials.
     pub async fn live_credential_versions(&self) -> Result<Vec<CredentialVersionRow>> {
-        let sql = format!("{SELECT} WHERE state IN ('current', 'previous') ORDER BY credential, version");
+        let sql = format!("{SELECT} WHERE state IN ('current', 'previous', 'canary') ORDER BY credential, version");
         sqlx::query(AssertSqlSafe(sql)).fetch_all(&mut *self.reader().await?).await?.iter().map(read).collect()
     }
 
@@ -99,7 +101,7 @@ impl WriteTx {
     pub async fn insert_credential_version(&mut self, v: &CredentialVersionRow) -> Result<()> {
         sqlx::query(
             "INSERT INTO credential_versions (credential, version, state, sealed, algorithm, keyring_id, fingerprint,
-             created, promoted, retired) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+             created, promoted, retired, handle) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
         )
         .bind(v.credential.as_str())
         .bind(i64::from(v.version))
@@ -111,6 +113,7 @@ impl WriteTx {
         .bind(v.created.micros())
         .bind(v.promoted.map(Timestamp::micros))
         .bind(v.retired.map(Timestamp::micros))
+        .bind(v.handle.clone())
         .execute(self.connection())
         .await?;
         self.changed(ChangeKind::CredentialVersions, v.credential.as_str());
@@ -122,7 +125,7 @@ impl WriteTx {
     pub async fn update_credential_version(&mut self, v: &CredentialVersionRow) -> Result<()> {
         let done = sqlx::query(
             "UPDATE credential_versions SET state = $1, sealed = $2, algorithm = $3, keyring_id = $4,
-             fingerprint = $5, promoted = $6, retired = $7 WHERE credential = $8 AND version = $9",
+             fingerprint = $5, promoted = $6, retired = $7, handle = $8 WHERE credential = $9 AND version = $10",
         )
         .bind(word(&v.state)?)
         .bind(v.sealed.clone())
@@ -131,6 +134,7 @@ impl WriteTx {
         .bind(v.fingerprint.clone())
         .bind(v.promoted.map(Timestamp::micros))
         .bind(v.retired.map(Timestamp::micros))
+        .bind(v.handle.clone())
         .bind(v.credential.as_str())
         .bind(i64::from(v.version))
         .execute(self.connection())
@@ -184,5 +188,6 @@ fn read(r: &AnyRow) -> Result<CredentialVersionRow> {
         created: row::time(r, 7)?,
         promoted: row::optional_time(r, 8)?,
         retired: row::optional_time(r, 9)?,
+        handle: r.try_get(10)?,
     })
 }

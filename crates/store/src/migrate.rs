@@ -27,6 +27,9 @@ const MIGRATIONS: &[Migration] = &[
     Migration { number: 11, name: "certificates seen", sql: include_str!("../migrations/0011_certificates_seen.sql") },
     Migration { number: 12, name: "leaks", sql: include_str!("../migrations/0012_leaks.sql") },
     Migration { number: 13, name: "acme", sql: include_str!("../migrations/0013_acme.sql") },
+    Migration { number: 14, name: "version handles", sql: include_str!("../migrations/0014_version_handles.sql") },
+    Migration { number: 15, name: "stragglers", sql: include_str!("../migrations/0015_stragglers.sql") },
+    Migration { number: 16, name: "notifications", sql: include_str!("../migrations/0016_notifications.sql") },
 ];
 
 /// What a call of [`Store::migrate`] did.

@@ -57,6 +57,8 @@ pub struct NodeTraffic {
     pub refused: u64,
     /// All other answers to that.
     pub served: u64,
+    /// Who carries the version, as JSON; for people.
+    pub stragglers: String,
 }
 
 impl Store {
@@ -121,10 +123,11 @@ impl Store {
     /// Keeps what a process sees of a rotation. `Conflict` when the process is not entered.
     pub async fn report_traffic(&self, node: &str, rotation: &str, seen: &NodeTraffic) -> Result<()> {
         sqlx::query(
-            "INSERT INTO node_traffic (node, rotation, version, in_force, in_flight, refused, served)
-             VALUES ($1, $2, $3, $4, $5, $6, $7)
+            "INSERT INTO node_traffic (node, rotation, version, in_force, in_flight, refused, served, stragglers)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
              ON CONFLICT (node, rotation) DO UPDATE SET version = excluded.version, in_force = excluded.in_force,
-             in_flight = excluded.in_flight, refused = excluded.refused, served = excluded.served",
+             in_flight = excluded.in_flight, refused = excluded.refused, served = excluded.served,
+             stragglers = excluded.stragglers",
         )
         .bind(node)
         .bind(rotation)
@@ -133,6 +136,7 @@ impl Store {
         .bind(whole(seen.in_flight))
         .bind(whole(seen.refused))
         .bind(whole(seen.served))
+        .bind(seen.stragglers.as_str())
         .execute(&mut *self.notes().await?)
         .await?;
         Ok(())
@@ -141,7 +145,7 @@ impl Store {
     /// What processes see of a credential's unfinished rotation, by their ids.
     pub async fn traffic(&self, credential: &str) -> Result<Vec<(String, NodeTraffic)>> {
         sqlx::query(
-            "SELECT t.node, t.version, t.in_force, t.in_flight, t.refused, t.served FROM node_traffic t
+            "SELECT t.node, t.version, t.in_force, t.in_flight, t.refused, t.served, t.stragglers FROM node_traffic t
              JOIN rotations r ON r.id = t.rotation WHERE r.credential = $1 AND r.finished = 0 ORDER BY t.node",
         )
         .bind(credential)
@@ -155,6 +159,7 @@ impl Store {
                 in_flight: row::unsigned(r, 3)?,
                 refused: row::unsigned(r, 4)?,
                 served: row::unsigned(r, 5)?,
+                stragglers: r.try_get(6)?,
             };
             Ok((r.try_get(0)?, seen))
         })

@@ -41,6 +41,7 @@ mod logins;
 pub mod mysql;
 pub mod password;
 pub mod postgresql;
+mod provider;
 pub mod rabbitmq;
 pub mod redis;
 mod registry;

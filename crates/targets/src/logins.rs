@@ -1,5 +1,5 @@
-//! Credentials of the engine `database` at their targets: a rotation's steps, told to the system in
-//! which the login lives.
+//! Credentials of the engines `database` and `provider` at their targets: a rotation's steps, told to the
+//! system in which the login or the key lives. What is special about keys is in `provider.rs`.
 //!
 //! Everything here may be done again: a password is set to the same value twice, a login that exists
 //! is not created, one that is gone needs no new password. No login is made under a name that is not
@@ -15,7 +15,11 @@ use credentialflow_model::{
     resource::{Credential, DatabaseRule, Engine, Resource, System, SystemKind},
 };
 use credentialflow_store::{CredentialVersionRow, Store};
-use credentialflow_vault::{Vault, engine::DatabaseLogin, rotation::ports::VerifyOutcome};
+use credentialflow_vault::{
+    Vault,
+    engine::DatabaseLogin,
+    rotation::ports::{Held, VerifyOutcome},
+};
 use std::{
     collections::HashMap,
     future::Future,
@@ -46,7 +50,7 @@ struct Place {
 }
 
 /// Why there is no [`Place`], or nothing came of what was asked there.
-enum Trouble {
+pub(crate) enum Trouble {
     Refused(String),
     Unreachable(String),
 }
@@ -67,10 +71,10 @@ impl Logins {
     pub fn install<'a>(
         &'a self,
         credential: &'a Name,
-        value: &'a SecretValue,
+        held: Held<'a>,
     ) -> impl Future<Output = VerifyOutcome> + Send + 'a {
         self.at(credential, async move |place: Place| {
-            let login = place.login(value);
+            let login = place.login(held.value);
             let named = Login::named(&login.username);
             let statements = Statements { creation: place.rule.create.clone(), ..Statements::default() };
             if !place.has(&named).await? {
@@ -98,12 +102,12 @@ impl Logins {
     pub fn retire<'a>(
         &'a self,
         credential: &'a Name,
-        value: &'a SecretValue,
-        kept: Option<&'a SecretValue>,
+        held: Held<'a>,
+        kept: Option<Held<'a>>,
     ) -> impl Future<Output = VerifyOutcome> + Send + 'a {
         self.at(credential, async move |place: Place| {
-            let login = Login::named(&place.login(value).username);
-            if kept.is_some_and(|kept| place.login(kept).username == login.name) || !place.has(&login).await? {
+            let login = Login::named(&place.login(held.value).username);
+            if kept.is_some_and(|kept| place.login(kept.value).username == login.name) || !place.has(&login).await? {
                 return Ok(());
             }
             // A password that nobody knows.
@@ -115,10 +119,10 @@ impl Logins {
     pub fn verify<'a>(
         &'a self,
         credential: &'a Name,
-        value: &'a SecretValue,
+        held: Held<'a>,
     ) -> impl Future<Output = VerifyOutcome> + Send + 'a {
         self.at(credential, async move |place: Place| {
-            let login = place.login(value);
+            let login = place.login(held.value);
             match place.target.verify(&Login::named(&login.username), &login.password).await? {
                 Verdict::Accepted => Ok(()),
                 Verdict::Refused(why) => Err(Trouble::Refused(why)),
@@ -176,7 +180,7 @@ impl Logins {
         Ok(Some(Place { rule, target }))
     }
 
-    async fn declared<T: Resource>(&self, name: &Name) -> Result<Option<T>, Trouble> {
+    pub(crate) async fn declared<T: Resource>(&self, name: &Name) -> Result<Option<T>, Trouble> {
         let row = self.0.store.resource(T::KIND, name.as_str()).await.map_err(away)?;
         let Some(row) = row else { return Ok(None) };
         let broken = |_| Trouble::Refused(format!("{}/{name} is stored in a way that does not read", T::KIND.as_str()));
@@ -185,12 +189,12 @@ impl Logins {
 
     /// A target, opened or still open. While the administrator's own password is being rotated, the one
     /// that the target accepts is found by trying.
-    async fn target(&self, system: System) -> Result<Arc<dyn Target>, Trouble> {
+    pub(crate) async fn target(&self, system: System) -> Result<Arc<dyn Target>, Trouble> {
         let name = &system.credential;
         let rows = self.0.store.credential_versions(name.as_str()).await.map_err(away)?;
         let order = |state| match state {
             VersionState::Current => Some(0),
-            VersionState::Pending => Some(1),
+            VersionState::Pending | VersionState::Canary => Some(1),
             VersionState::Previous => Some(2),
             VersionState::Failed => Some(3),
             _ => None,
@@ -209,7 +213,7 @@ impl Logins {
         let mut refused = None;
         for candidate in &candidates {
             let value = self.0.vault.open_version(candidate).map_err(|e| Trouble::Refused(e.to_string()))?;
-            let target = open(settings(&system, &value, authorities.clone()))?;
+            let target = open(settings(&system, &value, authorities.clone())?)?;
             if candidates.len() > 1
                 && let Err(error) = target.check().await
             {
@@ -263,25 +267,30 @@ async fn authorities(system: &System) -> Result<Option<String>, Trouble> {
     read.map(Some).map_err(|error| Trouble::Refused(format!("the ca_file {error}")))
 }
 
-fn settings(system: &System, value: &SecretValue, authorities: Option<String>) -> Settings {
+fn settings(system: &System, value: &SecretValue, authorities: Option<String>) -> Result<Settings, Trouble> {
     let (username, secret) = match DatabaseLogin::read(value) {
         Some(login) => (login.username, login.password),
         None => (system.username.clone(), value.duplicate()),
     };
+    if let Some(api) = &system.api {
+        let settings = crate::provider::settings(system, api, &username, secret, authorities)?;
+        return Ok(Settings::Http(Box::new(settings)));
+    }
     let port = system.port.unwrap_or_else(|| system.system.port());
     let mut server = Server::new(&system.host, port, &username, secret);
     if system.tls.is_some() {
         server.tls = Tls::verify(authorities);
     }
     let database = system.database.clone();
-    match system.system {
+    Ok(match system.system {
         SystemKind::Postgresql => {
             Settings::Postgresql(postgresql::Settings::new(server, database.as_deref().unwrap_or("postgres")))
         }
         SystemKind::Mysql => Settings::Mysql(mysql::Settings { database, ..mysql::Settings::new(server) }),
         SystemKind::Redis => Settings::Redis(redis::Settings::new(server)),
         SystemKind::Rabbitmq => Settings::Rabbitmq(rabbitmq::Settings::declared(server)),
-    }
+        SystemKind::Http => return Err(Trouble::Refused("the target does not say what is called there".to_owned())),
+    })
 }
 
 /// Our own database does not answer.

@@ -68,7 +68,7 @@ impl Vault {
         if in_use || tx.unfinished_rotation(credential.name.as_str()).await?.is_some() {
             return Err(VaultError::Exists { kind: "credential", name: credential.name.to_string() });
         }
-        if credential.engine == Engine::Database {
+        if matches!(credential.engine, Engine::Database | Engine::Provider) {
             return Ok(rotation::start_in(self, tx, credential, received, None).await?.to_version);
         }
         let received = self.engine_input_in(tx, credential, received).await?;
@@ -106,7 +106,9 @@ impl Vault {
         let fingerprint = self.fingerprint(&credential.name, &value)?;
         let versions = tx.credential_versions(credential.name.as_str()).await?;
         let same = |v: &&CredentialVersionRow| v.fingerprint == fingerprint;
-        if let Some(pending) = versions.iter().filter(|v| v.state == VersionState::Pending).find(same) {
+        if let Some(pending) =
+            versions.iter().filter(|v| matches!(v.state, VersionState::Pending | VersionState::Canary)).find(same)
+        {
             return Ok(Put::Unchanged { version: pending.version });
         }
         let unfinished = tx.unfinished_rotation(credential.name.as_str()).await?;
@@ -189,7 +191,7 @@ impl Vault {
         if !revoked.is_empty() && tx.unfinished_rotation(name.as_str()).await?.is_none() {
             let declared = tx.resource(Kind::Credentials, name.as_str()).await?;
             let declared = declared.and_then(|row| serde_json::from_str::<Credential>(&row.body).ok());
-            if let Some(credential) = declared.filter(|c| c.engine == Engine::Database && c.database.is_some()) {
+            if let Some(credential) = declared.filter(|c| c.database.is_some() || c.provider.is_some()) {
                 rotation::start_in(self, tx, &credential, None, None).await?;
             }
         }
@@ -208,17 +210,21 @@ impl Vault {
     /// The versions stay as history; nothing of them can be opened again.
     pub async fn destroy_credential_in(&self, tx: &mut WriteTx, name: &Name) -> Result<()> {
         rotation::decide::give_way_in(tx, name.as_str(), "the credential was removed").await?;
+        // What a provider made stays there: its own names of it are told, for whoever tidies up.
+        let mut handles = Vec::new();
         for mut row in tx.credential_versions(name.as_str()).await? {
             if row.state == VersionState::Destroyed {
                 continue;
             }
+            handles.extend(row.handle.clone());
             if row.state.is_live() || row.state == VersionState::Pending {
                 change(&mut row, VersionEvent::Revoke, tx.now())?;
             }
             destroy(&mut row, tx.now())?;
             tx.update_credential_version(&row).await?;
         }
-        tx.audit("credential.destroy", &subject(name), json!({}));
+        let detail = if handles.is_empty() { json!({}) } else { json!({ "left_at_provider": handles }) };
+        tx.audit("credential.destroy", &subject(name), detail);
         Ok(())
     }
 
@@ -278,6 +284,7 @@ impl Vault {
             created: now,
             promoted: None,
             retired: None,
+            handle: None,
         })
     }
 }
@@ -288,7 +295,7 @@ pub(crate) fn change(row: &mut CredentialVersionRow, event: VersionEvent, now: T
     match event {
         VersionEvent::Promote => row.promoted = Some(now),
         VersionEvent::Refuse | VersionEvent::Expire | VersionEvent::Revoke => row.retired = Some(now),
-        VersionEvent::Supersede | VersionEvent::Restore | VersionEvent::Destroy => {}
+        VersionEvent::Try | VersionEvent::Supersede | VersionEvent::Restore | VersionEvent::Destroy => {}
     }
     Ok(())
 }

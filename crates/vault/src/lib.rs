@@ -22,6 +22,7 @@ mod rotate;
 pub mod rotation;
 pub mod seal;
 mod settings;
+mod tell;
 #[cfg(test)]
 mod tests;
 mod unseal;

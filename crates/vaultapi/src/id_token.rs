@@ -42,7 +42,7 @@ pub(crate) async fn answer(ready: &Ready, request: &Request, caller: &Authentica
 }
 
 /// Where the keys and roles lie: the same in every installation.
-fn mount() -> Mount {
+pub(crate) fn mount() -> Mount {
     Mount {
         id: "identity-standard".to_owned(),
         path: "identity/".to_owned(),

@@ -1,6 +1,10 @@
-//! What is ended and forgotten by itself: tokens and leases whose time is over, wrapped answers nobody took.
+//! What happens by itself: tokens and leases whose time is over end, wrapped answers nobody took are forgotten, the
+//! keys of identity tokens are rotated.
 
-use crate::state::{Inner, Ready};
+use crate::{
+    id_token,
+    state::{Inner, Ready},
+};
 use credentialflow_model::Actor;
 use credentialflow_secrets::wrapping;
 use serde_json::json;
@@ -14,7 +18,11 @@ const LEASES: u32 = 200;
 /// Tokens ended in one go.
 const TOKENS: u32 = 200;
 
+/// Between two looks at the keys of identity tokens.
+const KEYS: Duration = Duration::from_secs(60);
+
 pub(crate) async fn run(api: &Inner) {
+    let mut looked: Option<Instant> = None;
     loop {
         tokio::time::sleep(PAUSE).await;
         let Some(ready) = api.ready().filter(|r| !r.vault.is_sealed()) else { continue };
@@ -37,6 +45,12 @@ pub(crate) async fn run(api: &Inner) {
                     tracing::warn!(%error, "ended leases could not be looked for; it is tried again");
                     break;
                 }
+            }
+        }
+        if looked.is_none_or(|at| at.elapsed() >= KEYS) {
+            looked = Some(Instant::now());
+            if let Err(error) = ready.identity.rotate_signing_keys(&id_token::mount()).await {
+                tracing::warn!(%error, "the keys of identity tokens could not be looked at; it is tried again");
             }
         }
         if let Err(error) = sweep(&ready).await {

@@ -1336,6 +1336,43 @@ export interface components {
          * @enum {string}
          */
         AnswerEncoding: "identity" | "passthrough";
+        /** @description One call of an API. */
+        ApiCall: {
+            /** @description The statuses that mean success; any of 200 to 299 when empty. */
+            expect?: number[];
+            /** @description A form, instead of a JSON body. */
+            form?: {
+                [key: string]: string;
+            };
+            /** @description Headers of this call. */
+            headers?: {
+                [key: string]: string;
+            };
+            /** @description A JSON body, written as text, as in `'{"name": "{{name}}"}'`. */
+            json?: string | null;
+            /** @description `GET`, `POST`, `PUT`, `PATCH` or `DELETE`. */
+            method: string;
+            /** @description Path and query. */
+            path: string;
+        };
+        /** @description A call whose answer lists keys. */
+        ApiList: {
+            /** @description Where an item's id stands; the name when absent. */
+            handle?: string | null;
+            /** @description Where the list stands in the answer; the answer itself when absent. */
+            items?: string;
+            /** @description Where an item's name stands. */
+            name: string;
+            /** @description Path and query of a `GET`. */
+            path: string;
+        };
+        /** @description Where things stand in the answer to `create`, as JSON pointers (RFC 6901). */
+        ApiTake: {
+            /** @description The API's own id of what it made; the name when absent. */
+            handle?: string | null;
+            /** @description The key, where the API makes it; a random one that was sent as `{{password}}` when absent. */
+            password?: string | null;
+        };
         /** @description A party that calls: a service, a job, a person's tool. Keys are issued to it. */
         Application: {
             /** @description What it may use. Nothing, unless written out. */
@@ -1629,6 +1666,24 @@ export interface components {
             /** @description The source address. */
             source: string;
         };
+        /** @description How a new version is tried with a share of the traffic before all of it. */
+        CanaryRule: {
+            /**
+             * Format: int64
+             * @description After so many good answers it is promoted; 100 unless set.
+             */
+            answers?: number;
+            /**
+             * Format: int32
+             * @description How many of a hundred requests carry the new version, 1 to 99.
+             */
+            percent: number;
+            /**
+             * @description After this long it is promoted also with fewer answers, unless too many of them refused it; one
+             *     hour unless set.
+             */
+            within?: components["schemas"]["Period"];
+        };
         /** @description How ordering the listeners' certificate from an ACME server stands. */
         CertificateOrder: {
             /** @description From whom. */
@@ -1811,6 +1866,7 @@ export interface components {
             /** @description Unique name. */
             name: components["schemas"]["Name"];
             owner?: components["schemas"]["Name"] | null;
+            provider?: components["schemas"]["ProviderRule"] | null;
             rotate?: components["schemas"]["RotateRule"] | null;
             /** @description Where each new version is written outside, before the one it replaces goes. */
             sync?: components["schemas"]["SyncRule"][];
@@ -1944,6 +2000,20 @@ export interface components {
             /** @description For those who read the audit log; one line. */
             reason?: string | null;
         };
+        /**
+         * @description Who is asked for a credential's next value: a webhook of its owner.
+         *
+         *     It is sent a signed `POST` (Standard Webhooks) with `{"type": "credential.value_wanted", "data":
+         *     {"credential", "rotation"}}`, again and again until it answers: with 200 and `{"value": "…"}`, or with
+         *     202 when somebody will deliver the value later. Asked again for the same rotation, it answers with
+         *     the same value.
+         */
+        DeliverRule: {
+            /** @description The credential whose value signs the request. */
+            secret: components["schemas"]["Name"];
+            /** @description `https://…`, or `http://` on this machine. */
+            url: string;
+        };
         /** @description The next value of a credential. */
         DeliverValue: {
             /** @description The value; write-only. */
@@ -1981,7 +2051,7 @@ export interface components {
          * @description What makes a credential's values.
          * @enum {string}
          */
-        Engine: "static" | "generated" | "database" | "certificate" | "certificate_authority";
+        Engine: "static" | "generated" | "database" | "provider" | "certificate" | "certificate_authority";
         /** @description One line of the inventory. */
         Entry: {
             /**
@@ -2464,8 +2534,12 @@ export interface components {
              * @description Grows with each change; the `ETag` is this number in quotes.
              */
             revision: number;
-            /** @description A system that keeps logins of its own: where credentials of the engine `database` live. */
+            /**
+             * @description A system that keeps logins or keys of its own: where credentials of the engines `database` and
+             *     `provider` live.
+             */
             spec: {
+                api?: components["schemas"]["SystemApi"] | null;
                 /**
                  * @description The credential whose value is that login's password. Of the engine `database` when that
                  *     password is rotated as well.
@@ -2483,13 +2557,14 @@ export interface components {
                 plaintext?: boolean;
                 /**
                  * Format: int32
-                 * @description TCP port; the system's own when absent (5432, 3306, 6379; 15672 for RabbitMQ's management API).
+                 * @description TCP port; the system's own when absent (5432, 3306, 6379; 15672 for RabbitMQ's management API; for
+                 *     `http` 443, or 80 in clear).
                  */
                 port?: number | null;
                 /** @description What it is. */
                 system: components["schemas"]["SystemKind"];
                 tls?: components["schemas"]["SystemTls"] | null;
-                /** @description Who logs in there to change other logins. */
+                /** @description Who logs in there to change other logins. For `http` only a name, for `{{admin_basic}}`. */
                 username: string;
             };
             /** @description When it was last changed. */
@@ -2510,6 +2585,7 @@ export interface components {
                 description?: string | null;
                 /** @description Unique name. */
                 name: components["schemas"]["Name"];
+                notify?: components["schemas"]["NotifyRule"] | null;
             };
             /** @description When it was last changed. */
             updated: components["schemas"]["Timestamp"];
@@ -3002,6 +3078,7 @@ export interface components {
             /** @description Unique name. */
             name: components["schemas"]["Name"];
             owner?: components["schemas"]["Name"] | null;
+            provider?: components["schemas"]["ProviderRule"] | null;
             rotate?: components["schemas"]["RotateRule"] | null;
             /** @description The value; write-only, never shown again. Left out for the engine `generated`. */
             secret?: string;
@@ -3046,6 +3123,23 @@ export interface components {
              * @description Its worker threads; 0 where it serves no traffic.
              */
             workers: number;
+        };
+        /**
+         * @description Where a team is told that a rotation waits, failed, was taken back or is finished, and that a
+         *     credential is about to expire.
+         */
+        NotifyRule: {
+            /** @description Addresses of e-mail. Sent where the server's setting `smtp` names a mail server. */
+            emails?: string[];
+            /** @description Webhooks, signed as Standard Webhooks say. */
+            webhooks?: components["schemas"]["NotifyWebhook"][];
+        };
+        /** @description A webhook of a team. */
+        NotifyWebhook: {
+            /** @description The credential whose value signs what is sent. */
+            secret: components["schemas"]["Name"];
+            /** @description `https://…`, or `http://` on this machine. */
+            url: string;
         };
         /** @description Which part of the call log was looked at. */
         Observed: {
@@ -3364,8 +3458,12 @@ export interface components {
                  * @description Grows with each change; the `ETag` is this number in quotes.
                  */
                 revision: number;
-                /** @description A system that keeps logins of its own: where credentials of the engine `database` live. */
+                /**
+                 * @description A system that keeps logins or keys of its own: where credentials of the engines `database` and
+                 *     `provider` live.
+                 */
                 spec: {
+                    api?: components["schemas"]["SystemApi"] | null;
                     /**
                      * @description The credential whose value is that login's password. Of the engine `database` when that
                      *     password is rotated as well.
@@ -3383,13 +3481,14 @@ export interface components {
                     plaintext?: boolean;
                     /**
                      * Format: int32
-                     * @description TCP port; the system's own when absent (5432, 3306, 6379; 15672 for RabbitMQ's management API).
+                     * @description TCP port; the system's own when absent (5432, 3306, 6379; 15672 for RabbitMQ's management API; for
+                     *     `http` 443, or 80 in clear).
                      */
                     port?: number | null;
                     /** @description What it is. */
                     system: components["schemas"]["SystemKind"];
                     tls?: components["schemas"]["SystemTls"] | null;
-                    /** @description Who logs in there to change other logins. */
+                    /** @description Who logs in there to change other logins. For `http` only a name, for `{{admin_basic}}`. */
                     username: string;
                 };
                 /** @description When it was last changed. */
@@ -3415,6 +3514,7 @@ export interface components {
                     description?: string | null;
                     /** @description Unique name. */
                     name: components["schemas"]["Name"];
+                    notify?: components["schemas"]["NotifyRule"] | null;
                 };
                 /** @description When it was last changed. */
                 updated: components["schemas"]["Timestamp"];
@@ -3587,6 +3687,11 @@ export interface components {
             title: string;
             /** @description Identifies the kind of problem: `urn:credentialflow:problem:<code>`. */
             type: string;
+        };
+        /** @description Which provider makes a credential's keys. */
+        ProviderRule: {
+            /** @description A target of the system `http`. */
+            target: components["schemas"]["Name"];
         };
         /** @description Proof that every worker of every live node enforces the stored state. */
         Published: {
@@ -3869,24 +3974,16 @@ export interface components {
         };
         /** @description When and how a credential is rotated. */
         RotateRule: {
-            /**
-             * @description A rotation that is due waits until somebody approves it. One that is begun by hand does not.
-             * @default false
-             */
-            approval: boolean;
-            /** @default null */
-            every: components["schemas"]["Period"] | null;
-            /** @default null */
-            jitter: components["schemas"]["Period"] | null;
-            /** @default null */
-            limit: components["schemas"]["Period"] | null;
-            /**
-             * @description How long the old version stays valid.
-             * @default until-drained
-             */
-            overlap: components["schemas"]["Overlap"];
-            /** @default null */
-            window: components["schemas"]["RotateWindow"] | null;
+            /** @description A rotation that is due waits until somebody approves it. One that is begun by hand does not. */
+            approval?: boolean;
+            canary?: components["schemas"]["CanaryRule"] | null;
+            deliver?: components["schemas"]["DeliverRule"] | null;
+            every?: components["schemas"]["Period"] | null;
+            jitter?: components["schemas"]["Period"] | null;
+            limit?: components["schemas"]["Period"] | null;
+            /** @description How long the old version stays valid. */
+            overlap?: components["schemas"]["Overlap"];
+            window?: components["schemas"]["RotateWindow"] | null;
         };
         /** @description A time of the day, on some days of the week, at which rotations may begin. */
         RotateWindow: {
@@ -3904,7 +4001,7 @@ export interface components {
          *     be resumed after a crash.
          * @enum {string}
          */
-        RotationStep: "approve" | "deliver" | "generate" | "verify" | "promote" | "watch" | "drain" | "destroy" | "done" | "rolled_back";
+        RotationStep: "approve" | "deliver" | "generate" | "verify" | "canary" | "promote" | "watch" | "drain" | "destroy" | "done" | "rolled_back";
         /** @description One rotation of a credential. */
         RotationView: {
             /** @description Who approved it, where it had to wait for that. */
@@ -3933,6 +4030,8 @@ export interface components {
             started: components["schemas"]["Timestamp"];
             /** @description Where it stands. */
             step: components["schemas"]["RotationStep"];
+            /** @description While it drains: whose requests those are. */
+            stragglers?: components["schemas"]["Straggler"][];
             /**
              * Format: int32
              * @description The version it brings; absent until it is made.
@@ -4307,6 +4406,22 @@ export interface components {
          * @enum {string}
          */
         StoreKind: "vault" | "aws" | "azure" | "google" | "kubernetes" | "files";
+        /** @description Running requests of one caller that still carry a version which is being rotated away. */
+        Straggler: {
+            /** @description The application, where the requests came with a key. */
+            application?: string | null;
+            /** @description The node they run on; absent for the answering one. */
+            node?: string | null;
+            /**
+             * Format: int64
+             * @description How many there are.
+             */
+            requests: number;
+            /** @description The route. */
+            route: string;
+            /** @description Where the requests came from. */
+            source: string;
+        };
         /** @description Recorded requests that would not break, and why. */
         Surviving: {
             /** @description Why. */
@@ -4329,8 +4444,12 @@ export interface components {
             /** @description The store. */
             store: components["schemas"]["Name"];
         };
-        /** @description A system that keeps logins of its own: where credentials of the engine `database` live. */
+        /**
+         * @description A system that keeps logins or keys of its own: where credentials of the engines `database` and
+         *     `provider` live.
+         */
         System: {
+            api?: components["schemas"]["SystemApi"] | null;
             /**
              * @description The credential whose value is that login's password. Of the engine `database` when that
              *     password is rotated as well.
@@ -4348,20 +4467,44 @@ export interface components {
             plaintext?: boolean;
             /**
              * Format: int32
-             * @description TCP port; the system's own when absent (5432, 3306, 6379; 15672 for RabbitMQ's management API).
+             * @description TCP port; the system's own when absent (5432, 3306, 6379; 15672 for RabbitMQ's management API; for
+             *     `http` 443, or 80 in clear).
              */
             port?: number | null;
             /** @description What it is. */
             system: components["schemas"]["SystemKind"];
             tls?: components["schemas"]["SystemTls"] | null;
-            /** @description Who logs in there to change other logins. */
+            /** @description Who logs in there to change other logins. For `http` only a name, for `{{admin_basic}}`. */
             username: string;
+        };
+        /**
+         * @description How an HTTP API makes, tries, lists and deletes keys.
+         *
+         *     Templates: `{{name}}` (what a key is called there; ours to choose), `{{handle}}` (the API's own id of
+         *     it), `{{password}}` (the key itself), `{{admin}}` (the value of the target's `credential`) and
+         *     `{{admin_basic}}` (user name and value as HTTP basic authentication). Secrets stand in no path.
+         */
+        SystemApi: {
+            /** @description What stands before every path, as in `/v1`. */
+            base_path?: string;
+            /** @description Makes a key called `{{name}}`. */
+            create: components["schemas"]["ApiCall"];
+            /** @description Deletes a key. 404 and 410 mean that it is gone already. */
+            delete: components["schemas"]["ApiCall"];
+            /** @description Headers of every call, such as `authorization: "Bearer {{admin}}"`. */
+            headers?: {
+                [key: string]: string;
+            };
+            list?: components["schemas"]["ApiList"] | null;
+            /** @description What is read from the answer to `create`. */
+            take?: components["schemas"]["ApiTake"];
+            test?: components["schemas"]["ApiCall"] | null;
         };
         /**
          * @description A system in which credentials live.
          * @enum {string}
          */
-        SystemKind: "postgresql" | "mysql" | "redis" | "rabbitmq";
+        SystemKind: "postgresql" | "mysql" | "redis" | "rabbitmq" | "http";
         /** @description TLS towards a system: its certificate is checked, chain and name. */
         SystemTls: {
             /**
@@ -4396,6 +4539,7 @@ export interface components {
             description?: string | null;
             /** @description Unique name. */
             name: components["schemas"]["Name"];
+            notify?: components["schemas"]["NotifyRule"] | null;
         };
         /** @description From when on something counts as a finding. */
         Thresholds: {
@@ -4589,7 +4733,7 @@ export interface components {
          * @description Where one version of a credential, or one secret of a key, is in its life.
          * @enum {string}
          */
-        VersionState: "pending" | "current" | "previous" | "destroyed" | "failed" | "expired" | "revoked";
+        VersionState: "pending" | "canary" | "current" | "previous" | "destroyed" | "failed" | "expired" | "revoked";
         /** @description One version of a credential, without its value. */
         VersionView: {
             /** @description How it is sealed. */

@@ -16,7 +16,7 @@ interface RotationPanelProps {
 
 export function RotationPanel({ rotation, verified }: RotationPanelProps) {
   const { from_version: from, to_version: to, step, finished, in_flight: inFlight, deadline, message } = rotation
-  const state = step === 'done' ? <Pill tone="good">Done</Pill> : step === 'rolled_back' ? <Pill tone="bad">Taken back</Pill> : <Pill tone="info" live>Under way</Pill>
+  const state = step === 'done' ? <Pill tone="good">Done</Pill> : step === 'rolled_back' ? <Pill tone="bad">Taken back</Pill> : rotation.waiting_for ? <Pill tone="warn">Waits for {rotation.waiting_for === 'value' ? 'its value' : 'an approval'}</Pill> : <Pill tone="info" live>Under way</Pill>
   return (
     <Card title={finished ? 'Last rotation' : 'Rotation'} aside={state}>
       <Stack gap="lg">

@@ -9,6 +9,12 @@ it('shows what is done, under way and to come', () => {
   expect(states('done')).toBe('done done done done done done')
 })
 
+it('shows a step that only some rotations have while it is under way', () => {
+  expect(states('approve')).toBe('active waiting waiting waiting waiting waiting waiting')
+  expect(states('deliver')).toBe('active waiting waiting waiting waiting waiting waiting')
+  expect(states('canary')).toBe('done done active waiting waiting waiting waiting')
+})
+
 it('does not claim that a version was tried when nothing is declared to try it with', () => {
   const text = (verified: boolean) => rotationSteps({ step: 'done' }, verified)[1]?.text
   expect(text(true)).toContain('Tried')

@@ -18,6 +18,13 @@ const STEPS: { step: RotationStep; title: string; text: string }[] = [
   { step: 'destroy', title: 'Destroy the old version', text: 'Its sealed bytes are removed' },
 ]
 
+/** Steps that only some rotations have, and before which other step they stand. */
+const SOMETIMES: { step: RotationStep; title: string; text: string; before: RotationStep }[] = [
+  { step: 'approve', title: 'Approval', text: 'Waits until somebody approves it', before: 'generate' },
+  { step: 'deliver', title: 'Next value', text: 'Waits until it is delivered', before: 'generate' },
+  { step: 'canary', title: 'Try with a share', text: 'A share of the traffic uses the new version', before: 'promote' },
+]
+
 /** The steps with where each stands; one that was taken back is told in a single step. */
 export function rotationSteps({ step }: Pick<RotationView, 'step'>, verified: boolean): Step[] {
   if (step === 'rolled_back') {
@@ -25,9 +32,13 @@ export function rotationSteps({ step }: Pick<RotationView, 'step'>, verified: bo
       { step, title: 'Taken back', text: 'The old version is current again; the new one is never used', state: 'failed' },
     ]
   }
-  const reached = step === 'done' ? STEPS.length : STEPS.findIndex((known) => known.step === step)
-  return STEPS.map((known, index) => ({
-    ...known,
+  const now = SOMETIMES.find((known) => known.step === step)
+  const steps = now ? STEPS.flatMap((known) => (known.step === now.before ? [now, known] : [known])) : STEPS
+  const reached = step === 'done' ? steps.length : steps.findIndex((known) => known.step === step)
+  return steps.map((known, index) => ({
+    step: known.step,
+    title: known.title,
+    text: known.text,
     ...(known.step === 'verify' && !verified ? { text: 'Nothing is declared to try it with: it is used untried' } : {}),
     state: index < reached ? 'done' : index === reached ? 'active' : 'waiting',
   }))

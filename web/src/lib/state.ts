@@ -27,7 +27,7 @@ export function liveSecrets(key: KeyItem): KeyItem['secrets'] {
 }
 
 const VERSION_TONES: Record<VersionState, Tone> = {
-  pending: 'info', current: 'good', previous: 'warn', destroyed: 'quiet', failed: 'bad', expired: 'bad', revoked: 'bad',
+  pending: 'info', canary: 'info', current: 'good', previous: 'warn', destroyed: 'quiet', failed: 'bad', expired: 'bad', revoked: 'bad',
 }
 
 export function versionTone(state: VersionState): Tone {

@@ -66,6 +66,7 @@ const WALLS: &[(&str, &[&[&str]])] = &[
     ("credentialflow-stores", &[DATA, &["credentialflow-admin", "credentialflow-identity", "credentialflow"]]),
     ("credentialflow-vaultapi", &[DATA, &["credentialflow-admin", "credentialflow"]]),
     ("credentialflow-egress", &[DATA, CONTROL, CERTIFICATES, &["credentialflow"]]),
+    ("credentialflow-notify", &[DATA, CONTROL, CERTIFICATES, &["credentialflow"]]),
     ("credentialflow-governance", &[CONTROL, DATA, MACHINERY, &["credentialflow-telemetry", "credentialflow"]]),
     ("credentialflow-model", &[MACHINERY]),
 ];

@@ -5,6 +5,7 @@ use crate::{
     api::request::{Body, Query, limited},
     auth::Administrator,
     error::ApiError,
+    ports::Straggler,
     rotations,
 };
 use axum::{
@@ -41,6 +42,9 @@ pub struct RotationView {
     pub deadline: Option<Timestamp>,
     /// Requests that use the old version at this moment, over all workers.
     pub in_flight: u64,
+    /// While it drains: whose requests those are.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stragglers: Vec<Straggler>,
     /// When the old version was last injected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub old_version_last_used: Option<Timestamp>,

@@ -168,7 +168,9 @@ impl Known {
     /// The newest version with this fingerprint decides: a value may have been brought back on purpose.
     fn of(versions: &[CredentialVersionRow], fingerprint: &[u8]) -> Self {
         let same = || versions.iter().filter(|version| version.fingerprint == fingerprint);
-        if same().any(|version| matches!(version.state, VersionState::Current | VersionState::Pending)) {
+        if same().any(|version| {
+            matches!(version.state, VersionState::Current | VersionState::Canary | VersionState::Pending)
+        }) {
             return Self::InUse;
         }
         let Some(newest) = same().max_by_key(|version| version.version) else { return Self::New };

@@ -61,6 +61,10 @@ impl Dataplane for FakeDataplane {
     fn authorities_problem(&self, _: Kind, path: &str) -> Option<String> {
         path.contains("missing").then(|| format!("{path}: not found"))
     }
+    fn stragglers<'a>(&'a self, _: &'a str, _: u32) -> BoxFuture<'a, Vec<crate::ports::Straggler>> {
+        Box::pin(std::future::ready(Vec::new()))
+    }
+
     fn in_flight<'a>(&'a self, _: &'a str, _: u32) -> BoxFuture<'a, u64> {
         Box::pin(std::future::ready(3))
     }

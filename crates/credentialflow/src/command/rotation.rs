@@ -109,6 +109,12 @@ pub fn text(rotation: &Value) -> String {
     if let Some(in_flight) = rotation.get("in_flight").and_then(Value::as_u64).filter(|n| *n > 0) {
         line.push_str(&format!(" ({in_flight} requests in flight on the old version)"));
     }
+    let stragglers = rotation.get("stragglers").and_then(Value::as_array);
+    for straggler in stragglers.into_iter().flatten().take(5) {
+        let (requests, route) = (at(straggler, "/requests"), at(straggler, "/route"));
+        let (who, source) = (at(straggler, "/application"), at(straggler, "/source"));
+        line.push_str(&format!("; {requests} of {who} on {route} from {source}"));
+    }
     crate::output::shown(&line)
 }
 

@@ -24,6 +24,8 @@ use std::{
 #[derive(Default)]
 pub(super) struct Values {
     opened: HashMap<Name, (u32, Arc<SecretValue>)>,
+    /// Versions that get a share of the traffic.
+    canaries: HashMap<Name, (u32, Arc<SecretValue>)>,
     unopened: BTreeMap<Name, Unopened>,
 }
 
@@ -38,6 +40,7 @@ impl Values {
     /// Takes a current version in; `None`: there is none any more.
     pub fn put(&mut self, name: Name, version: Option<SealedVersion>, vault: &Vault) {
         self.opened.remove(&name);
+        self.canaries.remove(&name);
         let known = self.unopened.remove(&name);
         let Some(sealed) = version else { return };
         match open(&name, &sealed, vault) {
@@ -53,6 +56,17 @@ impl Values {
                 }
                 let key_missing = matches!(error, VaultError::UnknownKey(_) | VaultError::Sealed);
                 self.unopened.insert(name, Unopened { sealed, reason, key_missing });
+            }
+        }
+    }
+
+    /// Takes in a version that gets a share of the traffic, after the current one. One that does not open
+    /// gets none: all of the traffic stays with the current version.
+    pub fn put_canary(&mut self, name: Name, sealed: SealedVersion, vault: &Vault) {
+        match open(&name, &sealed, vault) {
+            Ok(value) => drop(self.canaries.insert(name, (sealed.version, Arc::new(value)))),
+            Err(error) => {
+                tracing::warn!(credential = %name, version = sealed.version, %error, "a new version does not open");
             }
         }
     }
@@ -110,6 +124,7 @@ fn open(name: &Name, version: &SealedVersion, vault: &Vault) -> Result<SecretVal
 
 /// The current values of one snapshot.
 pub(super) struct Credentials {
+    /// Declared ones first, then versions that get a share.
     slots: Vec<Slot>,
     /// What certificate authorities are trusted by.
     authorities: HashMap<Arc<str>, CertificateDer<'static>>,
@@ -121,6 +136,8 @@ struct Slot {
     version: u32,
     value: Option<Arc<SecretValue>>,
     expires: Option<Timestamp>,
+    /// The slot of the version that gets a share, and how many of a hundred requests those are.
+    canary: Option<(CredentialSlot, u8)>,
 }
 
 impl Credentials {
@@ -131,10 +148,18 @@ impl Credentials {
             let injected = c.engine != Engine::CertificateAuthority;
             let value = values.opened.get(&c.name).filter(|_| injected).map(|(_, value)| value.clone());
             let version = values.version(c.name.as_str()).unwrap_or(0);
-            Slot { name: c.name.shared(), version, value, expires: c.expires }
+            Slot { name: c.name.shared(), version, value, expires: c.expires, canary: None }
         };
-        let slots: Vec<Slot> = declared.iter().map(slot).collect();
+        let mut slots: Vec<Slot> = declared.iter().map(slot).collect();
         let names = slots.iter().enumerate().map(|(i, s)| (s.name.clone(), i as CredentialSlot)).collect();
+        for (place, c) in declared.iter().enumerate() {
+            let rule = c.rotate.as_ref().filter(|_| !c.engine.is_certificate()).and_then(|rule| rule.canary);
+            if let Some((rule, (version, value))) = rule.zip(values.canaries.get(&c.name)) {
+                slots[place].canary = Some((slots.len() as CredentialSlot, rule.percent));
+                let (name, value) = (c.name.shared(), Some(value.clone()));
+                slots.push(Slot { name, version: *version, value, expires: c.expires, canary: None });
+            }
+        }
         let authority = |c: &&Credential| c.engine == Engine::CertificateAuthority;
         let trusted = |c: &Credential| {
             let (_, bundle) = values.certificate(&c.name)?;
@@ -156,6 +181,10 @@ impl CredentialSource for Credentials {
 
     fn describe(&self, slot: CredentialSlot) -> Option<(&Arc<str>, u32)> {
         self.slots.get(slot as usize).map(|s| (&s.name, s.version))
+    }
+
+    fn canary(&self, slot: CredentialSlot) -> Option<(CredentialSlot, u8)> {
+        self.slots.get(slot as usize)?.canary
     }
 
     fn authority(&self, name: &str) -> Vec<CertificateDer<'static>> {

@@ -24,6 +24,9 @@ pub(super) struct Delta {
     pub keys: Vec<(Name, Option<KeyData>)>,
     /// Current versions of credentials, sealed; `None`: there is none.
     pub credentials: Vec<(Name, Option<SealedVersion>)>,
+    /// Versions that get a share of the traffic beside the current one, sealed, for the same credentials;
+    /// those that are not named have none.
+    pub canaries: Vec<(Name, SealedVersion)>,
     /// Whether the vault's settings changed.
     pub settings: bool,
     /// A place in the audit chain that is not before any of this, and its hash: by them a database that
@@ -160,8 +163,12 @@ impl Delta {
             delta.read_kind(store, kind).await?;
         }
         for row in store.live_credential_versions().await? {
-            if row.state == VersionState::Current {
-                delta.credentials.push((row.credential.clone(), Some(SealedVersion::of(row))));
+            match row.state {
+                VersionState::Current => {
+                    delta.credentials.push((row.credential.clone(), Some(SealedVersion::of(row))));
+                }
+                VersionState::Canary => delta.canaries.push((row.credential.clone(), SealedVersion::of(row))),
+                _ => {}
             }
         }
         take(delta)?;
@@ -226,8 +233,16 @@ impl Delta {
         }
         for credential in credentials {
             let versions = store.credential_versions(credential).await?;
-            let current = versions.into_iter().find(|v| v.state == VersionState::Current);
-            delta.credentials.push((name(credential)?, current.map(SealedVersion::of)));
+            let (mut current, mut canary) = (None, None);
+            for version in versions {
+                match version.state {
+                    VersionState::Current => current = Some(SealedVersion::of(version)),
+                    VersionState::Canary => canary = Some(SealedVersion::of(version)),
+                    _ => {}
+                }
+            }
+            delta.credentials.push((name(credential)?, current));
+            delta.canaries.extend(canary.map(|canary| Ok::<_, StoreError>((name(credential)?, canary))).transpose()?);
         }
         delta.mark = Some(store.audit_head().await?);
         Ok(Since::More(Box::new(delta)))

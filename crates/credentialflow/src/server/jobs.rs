@@ -5,7 +5,7 @@ use crate::settings::TlsFiles;
 use credentialflow_certificates::Watch;
 use credentialflow_gateway::net::tls::Certificate;
 use credentialflow_model::{
-    Actor,
+    Actor, Period, Timestamp,
     resource::{Credential, Kind},
 };
 use credentialflow_store::Store;
@@ -41,6 +41,8 @@ pub(super) async fn housekeeping(store: Store, vault: Vault, plane: Arc<Plane>, 
             warn("a checkpoint of the audit log", vault.checkpoint_audit().await.map(drop));
             warn("forgetting old answers", store.purge_idempotency().await.map(drop));
         }
+        let month_ago = Timestamp::from(SystemTime::now() - Duration::from_secs(30 * 24 * 3600));
+        warn("forgetting old notifications", store.forget_notifications(month_ago).await.map(drop));
         warn("forgetting lost nodes", nodes.tidy().await);
         match expire(&store, &vault).await {
             Ok(0) => {}
@@ -56,9 +58,12 @@ fn warn<E: std::fmt::Display>(what: &str, result: Result<(), E>) {
     }
 }
 
+/// So long before it expires a credential's owner is told.
+const SOON: Period = Period::from_secs(14 * 24 * 3600);
+
 /// Ends the credentials whose time is over; one that cannot be ended holds up no other.
 async fn expire(store: &Store, vault: &Vault) -> anyhow::Result<usize> {
-    let now = SystemTime::now().into();
+    let now: Timestamp = SystemTime::now().into();
     let mut ended = 0;
     for row in store.resources(Kind::Credentials).await? {
         let credential: Credential = match serde_json::from_str(&row.body) {
@@ -68,6 +73,11 @@ async fn expire(store: &Store, vault: &Vault) -> anyhow::Result<usize> {
                 continue;
             }
         };
+        if let Some(at) = credential.expires.filter(|at| *at > now && *at <= now.plus(SOON))
+            && let Err(error) = vault.tell_expiring(&credential, at).await
+        {
+            tracing::warn!(credential = %row.name, %error, "that a credential expires soon could not be told");
+        }
         if credential.expires.is_some_and(|at| at <= now) {
             match vault.expire_credential(&Actor::system("expiry"), &credential, now).await {
                 Ok(n) => ended += n,

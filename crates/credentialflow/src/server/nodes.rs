@@ -396,6 +396,18 @@ impl Nodes {
         sum
     }
 
+    /// What other nodes told of the requests that carry a version, by the node's name.
+    pub async fn others_stragglers(&self, credential: &str, version: u32) -> Vec<(String, String)> {
+        if !self.in_company() {
+            return Vec::new();
+        }
+        let seen = in_time(self.store.traffic(credential)).await.unwrap_or_default();
+        let others = seen.into_iter().filter(|(id, seen)| *id != self.id && seen.version == version);
+        let known = self.known();
+        let name_of = |id: &str| known.rows.iter().find(|r| r.report.id == id).map(name);
+        others.filter_map(|(id, seen)| Some((name_of(&id)?, seen.stragglers))).collect()
+    }
+
     /// Whether other nodes are there.
     pub fn in_company(&self) -> bool {
         self.shared && self.known().rows.iter().any(|r| self.is_other(r) && is_live(r))

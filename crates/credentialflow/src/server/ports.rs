@@ -2,14 +2,14 @@
 
 use super::{dataplane::Plane, nodes::Nodes};
 use credentialflow_gateway::ports::{GuessListener, RecordSink};
-use credentialflow_model::{Actor, KeyId, Name, SecretValue, UsageRecord};
+use credentialflow_model::{Actor, KeyId, Name, UsageRecord};
 use credentialflow_store::Store;
 use credentialflow_stores::Links;
 use credentialflow_targets::Logins;
 use credentialflow_telemetry::{RecordSender, Telemetry};
 use credentialflow_vault::{
     engine::BoxFuture,
-    rotation::ports::{Publisher, RefusalCounts, Target, Traffic, VerifyOutcome},
+    rotation::ports::{Held, MakeOutcome, Publisher, RefusalCounts, SupplyOutcome, Target, Traffic, VerifyOutcome},
 };
 use std::{
     net::IpAddr,
@@ -95,6 +95,7 @@ pub(super) struct RotationPorts {
     pub telemetry: Telemetry,
     pub logins: Logins,
     pub links: Links,
+    pub suppliers: super::supply::Suppliers,
 }
 
 impl Traffic for RotationPorts {
@@ -115,6 +116,10 @@ impl Traffic for RotationPorts {
 
     fn lost_holders<'a>(&'a self, credential: &'a Name, version: u32) -> BoxFuture<'a, Vec<String>> {
         Box::pin(async move { self.nodes.lost_holders(credential.as_str(), version).await.unwrap_or_default() })
+    }
+
+    fn sessions<'a>(&'a self, credential: &'a Name, version: u32) -> BoxFuture<'a, u64> {
+        Box::pin(self.logins.sessions(credential, version))
     }
 
     fn refused_since<'a>(&'a self, credential: &'a Name, version: u32) -> BoxFuture<'a, RefusalCounts> {
@@ -142,28 +147,44 @@ impl Publisher for RotationPorts {
 }
 
 impl Target for RotationPorts {
-    fn install<'a>(&'a self, credential: &'a Name, value: &'a SecretValue) -> BoxFuture<'a, VerifyOutcome> {
-        Box::pin(self.logins.install(credential, value))
+    fn make<'a>(&'a self, credential: &'a Name, rotation: &'a str) -> BoxFuture<'a, MakeOutcome> {
+        Box::pin(self.logins.make(credential, rotation))
+    }
+
+    fn supply<'a>(&'a self, credential: &'a Name, rotation: &'a str) -> BoxFuture<'a, SupplyOutcome> {
+        Box::pin(self.suppliers.ask(credential, rotation))
+    }
+
+    fn install<'a>(&'a self, credential: &'a Name, held: Held<'a>) -> BoxFuture<'a, VerifyOutcome> {
+        Box::pin(self.logins.install(credential, held))
     }
 
     fn retire<'a>(
         &'a self,
         credential: &'a Name,
-        value: &'a SecretValue,
-        kept: Option<&'a SecretValue>,
+        held: Held<'a>,
+        kept: Option<Held<'a>>,
     ) -> BoxFuture<'a, VerifyOutcome> {
-        Box::pin(self.logins.retire(credential, value, kept))
+        Box::pin(async move {
+            match self.logins.retire(credential, held, kept).await {
+                VerifyOutcome::NotConfigured => self.logins.delete_key(credential, held).await,
+                at_target => at_target,
+            }
+        })
     }
 
-    fn verify<'a>(&'a self, credential: &'a Name, _: u32, value: &'a SecretValue) -> BoxFuture<'a, VerifyOutcome> {
+    fn verify<'a>(&'a self, credential: &'a Name, held: Held<'a>) -> BoxFuture<'a, VerifyOutcome> {
         Box::pin(async move {
-            let at_target = self.logins.verify(credential, value).await;
+            let at_target = match self.logins.verify(credential, held).await {
+                VerifyOutcome::NotConfigured => self.logins.test_key(credential, held).await,
+                at_target => at_target,
+            };
             if at_target != VerifyOutcome::NotConfigured {
                 return at_target;
             }
             match self.plane.verify_rule(credential).await {
                 None => VerifyOutcome::NotConfigured,
-                Some(at) => super::verify::ask(&at, value, self.plane.sandbox()).await,
+                Some(at) => super::verify::ask(&at, held.value, self.plane.sandbox()).await,
             }
         })
     }

@@ -7,9 +7,12 @@ use super::{
     dataplane::{Plane, Port},
     guards, jobs,
     nodes::{Identity, Nodes},
+    notices::Notices,
     opening,
     ports::{Guesses, Records, RotationPorts, Stores},
-    runtime, sealing, traffic,
+    runtime, sealing,
+    supply::Suppliers,
+    traffic,
     uses::UseWriter,
 };
 use crate::settings::{Listener, Role, ServerSettings};
@@ -25,6 +28,7 @@ use credentialflow_gateway::{
     },
     ports::ChallengeSource,
 };
+use credentialflow_notify::Webhooks;
 use credentialflow_policy::{FailureThrottle, ThrottleSettings};
 use credentialflow_store::Store;
 use credentialflow_stores::Links;
@@ -189,11 +193,23 @@ async fn start_when_unsealed(
         let logins = credentialflow_targets::Logins::new(store.clone(), vault.clone());
         let links = Links::new(store.clone(), vault.clone(), settings.store_files.clone());
         tokio::spawn(run_links(links.clone(), nodes.jobs(), stopped.clone()));
-        let ports = Arc::new(RotationPorts { plane: plane.clone(), nodes: nodes.clone(), telemetry, logins, links });
+        let webhooks = Webhooks::new(settings.private_hosts.clone());
+        let notices = Arc::new(Notices {
+            store: store.clone(),
+            vault: vault.clone(),
+            webhooks: webhooks.clone(),
+            mailer: settings.mailer()?,
+            sending: Default::default(),
+        });
+        tokio::spawn(notices.run(nodes.jobs()));
+        let suppliers = Suppliers { store: store.clone(), vault: vault.clone(), webhooks };
+        let (plane, nodes) = (plane.clone(), nodes.clone());
+        let jobs = nodes.jobs();
+        let ports = Arc::new(RotationPorts { plane, nodes, telemetry, logins, links, suppliers });
         let runner = RotationRunner::new(vault.clone(), ports.clone(), ports.clone(), ports, Default::default());
-        tokio::spawn(run_rotations(runner, nodes.jobs(), stopped.clone()));
+        tokio::spawn(run_rotations(runner, jobs.clone(), stopped.clone()));
         if let Some(acme) = acme {
-            tokio::spawn(acme.clone().keep_ordered(nodes.jobs(), stopped));
+            tokio::spawn(acme.clone().keep_ordered(jobs, stopped));
         }
     }
     std::future::pending().await

@@ -102,6 +102,9 @@ impl State {
         for (name, version) in delta.credentials {
             self.values.put(name, version, vault);
         }
+        for (name, version) in delta.canaries {
+            self.values.put_canary(name, version, vault);
+        }
         if taken.problem.is_none() {
             self.seq = delta.seq;
             self.mark = delta.mark.or(self.mark);

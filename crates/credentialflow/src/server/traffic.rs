@@ -44,5 +44,10 @@ async fn look(plane: &Plane, telemetry: &Telemetry, rotation: &RotationRow) -> O
     let in_force = plane.version_in_force(credential).await? == Some(version);
     let in_flight = plane.count_in_flight(credential, version).await?;
     let answers = rotation.to_version.map(|to| telemetry.last_use().refusals(credential, to)).unwrap_or_default();
-    Some(NodeTraffic { version, in_force, in_flight, refused: answers.refused, served: answers.served })
+    let stragglers = match in_force || in_flight == 0 {
+        true => Vec::new(),
+        false => plane.stragglers_here(credential, version).await,
+    };
+    let stragglers = serde_json::to_string(&stragglers).unwrap_or_default();
+    Some(NodeTraffic { version, in_force, in_flight, refused: answers.refused, served: answers.served, stragglers })
 }

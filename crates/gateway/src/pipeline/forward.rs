@@ -17,7 +17,7 @@ use crate::{
         stream::Stream,
     },
     upstream::{ConnectError, Connection, Endpoint, Identity},
-    worker::{UseCount, View, Worker},
+    worker::{Carrier, UseCount, View, Worker},
 };
 use credentialflow_model::OutcomeReason;
 use std::{future::poll_fn, pin::Pin, rc::Rc, task::Poll, time::Instant};
@@ -44,19 +44,19 @@ pub(crate) struct UpstreamResponse {
 }
 
 /// A counted use of a credential version.
-pub(crate) struct InUse(UseCount);
+pub(crate) struct InUse(UseCount, u32);
 
 impl InUse {
-    pub(super) fn of(view: &View, slot: u32) -> Option<Self> {
-        let count = view.uses.get(slot as usize)?.clone();
-        count.set(count.get() + 1);
-        Some(Self(count))
+    pub(super) fn of(view: &View, slot: u32, carrier: Carrier) -> Option<Self> {
+        let uses = view.uses.get(slot as usize)?.clone();
+        let place = uses.enter(carrier);
+        Some(Self(uses, place))
     }
 }
 
 impl Drop for InUse {
     fn drop(&mut self) {
-        self.0.set(self.0.get().saturating_sub(1));
+        self.0.leave(self.1);
     }
 }
 

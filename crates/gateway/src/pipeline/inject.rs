@@ -16,7 +16,7 @@ use crate::{
     snapshot::{InjectWay, RouteKind},
     text::{push_address, push_decimal, push_request_id},
     upstream::Identity,
-    worker::{View, Worker},
+    worker::{Carrier, View, Worker},
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use credentialflow_model::{OutcomeReason, SecretValue, resource::AnswerEncoding};
@@ -98,6 +98,7 @@ fn identity(
     permit: &Permit,
     slot: CredentialSlot,
     chosen: &Chosen,
+    carrier: Carrier,
     record: Option<&mut Recording<'_>>,
 ) -> Result<(Identity, Option<InUse>), Refused> {
     let unavailable = || Refused::new(OutcomeReason::CredentialUnavailable);
@@ -110,7 +111,7 @@ fn identity(
     if let Some(record) = record {
         record.credential(latest, slot);
     }
-    Ok((identity, InUse::of(latest, slot)))
+    Ok((identity, InUse::of(latest, slot, carrier)))
 }
 
 /// Writes the upstream's request head with the credential in it.
@@ -133,19 +134,24 @@ pub(super) fn inject(
     // Opened from the snapshot in force now, not from the one the request began with: once a rotation
     // is confirmed by every worker, no request that is still on its way takes the old value.
     let latest = worker.view();
+    let (epoch, key) = (view.snapshot.epoch, record.key());
+    let carrier = Carrier { epoch, route: matched.route, key, source: inbound.source };
     let opened = match plan {
         None => None,
         Some(plan) => {
             let unavailable = || Refused::new(OutcomeReason::CredentialUnavailable);
-            let slot = current_slot(view, &latest, plan.credential).ok_or_else(unavailable)?;
+            let slot = latest.shared_slot(current_slot(view, &latest, plan.credential).ok_or_else(unavailable)?);
             let value = latest.snapshot.credentials.open(permit, slot).map_err(|_| unavailable())?;
             record.credential(&latest, slot);
-            Some((value, InUse::of(&latest, slot), Scrub::of(&latest, slot, value)))
+            Some((value, InUse::of(&latest, slot, carrier), Scrub::of(&latest, slot, value)))
         }
     };
     let shown = match upstream.client_certificate {
         None => None,
-        Some(slot) => Some(identity(view, &latest, permit, slot, chosen, plan.is_none().then_some(&mut *record))?),
+        Some(slot) => {
+            let alone = plan.is_none().then_some(&mut *record);
+            Some(identity(view, &latest, permit, slot, chosen, carrier, alone)?)
+        }
     };
     let (secret, in_use, scrub) = match opened {
         Some((secret, in_use, scrub)) => (Some(secret), in_use, scrub),

@@ -121,6 +121,10 @@ impl<'w> Recording<'w> {
     pub fn request_id(&self) -> RequestId {
         self.record.as_ref().map_or(RequestId::default(), |r| r.request_id)
     }
+    /// The key it was authenticated with.
+    pub fn key(&self) -> Option<KeyId> {
+        self.record.as_ref().and_then(|r| r.key)
+    }
     /// Its trace.
     pub fn trace_id(&self) -> TraceId {
         self.record.as_ref().map_or(TraceId::default(), |r| r.trace_id)

@@ -68,6 +68,9 @@ async fn serve(worker: Rc<Worker>, listener: tokio::net::TcpListener, mut comman
                     worker.flush_records();
                     let _ = answer.send(worker.in_flight(credential, version));
                 }
+                Some(Command::Stragglers { credential, version, answer }) => {
+                    let _ = answer.send(worker.stragglers(credential, version));
+                }
                 Some(Command::Shutdown { done }) => {
                     accept_waiting(&worker, &listener, &acceptor);
                     drop(listener);

@@ -1,5 +1,6 @@
-//! The keys that sign identity tokens. Rotated when their time has come and somebody signs; an old one is
-//! published for as long as tokens under it may be checked.
+//! The keys that sign identity tokens. Each is published one rotation before it signs, so that whoever keeps a
+//! copy of the published keys has it by then, and after it has signed for as long as tokens under it may be
+//! checked. Private halves that no longer sign are not kept.
 
 use crate::{
     Call, Core, IdentityError, Operation, Response, Result, Shelf,
@@ -18,6 +19,7 @@ use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
+use credentialflow_model::Actor;
 use credentialflow_store::{Expect, Unit};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -32,6 +34,9 @@ pub(super) struct Key {
     allowed_client_ids: Vec<String>,
     next_rotation: i64,
     versions: Vec<Version>,
+    /// Published, and signs from the next rotation on. Absent in keys that were stored without one.
+    #[serde(default)]
+    next: Option<Version>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -43,7 +48,7 @@ struct Version {
     retire: Option<i64>,
 }
 
-/// PKCS #8; sealed with the entry it lies in, wiped when dropped, never printed.
+/// PKCS #8, empty once it signs no more; sealed with the entry it lies in, wiped when dropped, never printed.
 #[derive(Clone)]
 struct Private(Zeroizing<Vec<u8>>);
 
@@ -90,16 +95,35 @@ impl Key {
         now >= self.next_rotation
     }
 
-    /// A fresh version signs from now on; the old ones are published for `keep` more seconds.
+    /// The next version signs from now on, and one after it is published; the old ones are published for
+    /// `keep` more seconds.
     pub(super) async fn renew(&mut self, now: i64, keep: i64) -> Result<()> {
-        let fresh = Version::generate(self.algorithm()?).await?;
+        let signer = match self.next.take().filter(|next| next.public["alg"] == self.algorithm.as_str()) {
+            Some(next) => next,
+            None => Version::generate(self.algorithm()?).await?,
+        };
+        self.next = Some(Version::generate(self.algorithm()?).await?);
         self.versions.retain(|v| v.retire.is_none_or(|end| end > now));
         for version in &mut self.versions {
-            version.retire.get_or_insert(now + keep);
+            version.retire.get_or_insert(now.saturating_add(keep));
+            version.private = Private(Zeroizing::default());
         }
-        self.versions.push(fresh);
+        self.versions.push(signer);
         self.next_rotation = now.saturating_add(self.rotation_period);
         Ok(())
+    }
+
+    /// Does what is due, and tells what it was; `None`: nothing.
+    async fn keep_up(&mut self, now: i64) -> Result<Option<&'static str>> {
+        if self.is_due(now) {
+            self.renew(now, self.verification_ttl).await?;
+            return Ok(Some("oidc.key.rotate"));
+        }
+        if self.next.is_none() {
+            self.next = Some(Version::generate(self.algorithm()?).await?);
+            return Ok(Some("oidc.key.publish"));
+        }
+        Ok(None)
     }
 
     /// Signs a message with the newest version: the algorithm's name, the key's, and the signature.
@@ -193,9 +217,34 @@ impl Version {
     }
 }
 
-/// Writes a key under the name in the path.
-pub(super) fn put(core: &Core, call: &Call<'_>, unit: &mut Unit, name: &str, key: &Key, expect: Expect) -> Result<()> {
-    core.shelf(call.mount).put(unit, &place(name)?, key, expect)
+/// Writes a key under its name.
+pub(super) fn put(shelf: &Shelf, unit: &mut Unit, name: &str, key: &Key, expect: Expect) -> Result<()> {
+    shelf.put(unit, &place(name)?, key, expect)
+}
+
+/// Rotates the keys whose time has come, whether or not somebody signs; answers how many. One that fails, or
+/// that somebody else was first with, holds up no other.
+pub(super) async fn rotate_due(core: &Core, shelf: &Shelf) -> Result<usize> {
+    let mut done = 0;
+    for name in shelf.list("oidc/key/").await? {
+        match keep_up(core, shelf, &name).await {
+            Ok(changed) => done += usize::from(changed),
+            Err(IdentityError::Conflict) => {}
+            Err(error) => tracing::warn!(key = name, %error, "a signing key could not be rotated; it is tried again"),
+        }
+    }
+    Ok(done)
+}
+
+async fn keep_up(core: &Core, shelf: &Shelf, name: &str) -> Result<bool> {
+    let Some(known) = get(shelf, name).await? else { return Ok(false) };
+    let mut key = known.value.clone();
+    let Some(action) = key.keep_up(core.secs()).await? else { return Ok(false) };
+    let mut unit = Unit::new(Actor::system("identity"));
+    unit.audit(action, format!("identity/{}", place(name)?), json!({ "verification_ttl": key.verification_ttl }));
+    put(shelf, &mut unit, name, &key, known.unchanged())?;
+    core.submit(unit).await?;
+    Ok(true)
 }
 
 /// `key/NAME`.
@@ -210,7 +259,7 @@ pub(super) async fn handle(core: &Core, call: &Call<'_>, name: &str) -> Result<R
             let key = changed(core, call, known.map(|k| k.value)).await?;
             let mut unit = Unit::new(call.actor());
             unit.audit("oidc.key.set", subject, key.describe());
-            put(core, call, &mut unit, name, &key, expect)?;
+            put(&shelf, &mut unit, name, &key, expect)?;
             core.submit(unit).await?;
             Ok(Response::empty())
         }
@@ -244,6 +293,7 @@ async fn changed(core: &Core, call: &Call<'_>, known: Option<Key>) -> Result<Key
         allowed_client_ids: Vec::new(),
         next_rotation: 0,
         versions: Vec::new(),
+        next: None,
     });
     key.rotation_period = fields.seconds("rotation_period")?.unwrap_or(key.rotation_period);
     key.verification_ttl = fields.seconds("verification_ttl")?.unwrap_or(key.verification_ttl);
@@ -272,14 +322,15 @@ async fn changed(core: &Core, call: &Call<'_>, known: Option<Key>) -> Result<Key
 
 /// `key/NAME/rotate`.
 pub(super) async fn rotate(core: &Core, call: &Call<'_>, name: &str) -> Result<Response> {
-    let known = get(&core.shelf(call.mount), name).await?;
+    let shelf = core.shelf(call.mount);
+    let known = get(&shelf, name).await?;
     let known = known.ok_or_else(|| IdentityError::invalid(format!("no named key found at {name:?}")))?;
     let mut key = known.value.clone();
     let keep = Fields(call.data).seconds("verification_ttl")?.unwrap_or(key.verification_ttl);
     key.renew(core.secs(), keep).await?;
     let mut unit = Unit::new(call.actor());
     unit.audit("oidc.key.rotate", format!("identity/{}", place(name)?), json!({ "verification_ttl": keep }));
-    put(core, call, &mut unit, name, &key, known.unchanged())?;
+    put(&shelf, &mut unit, name, &key, known.unchanged())?;
     core.submit(unit).await?;
     Ok(Response::empty())
 }
@@ -292,7 +343,7 @@ pub(super) async fn public(core: &Core, call: &Call<'_>) -> Result<Vec<Value>> {
     for name in shelf.list("oidc/key/").await? {
         if let Some(key) = get(&shelf, &name).await? {
             let live = key.value.versions.into_iter().filter(|v| v.retire.is_none_or(|end| end > now));
-            all.extend(live.map(|v| v.public));
+            all.extend(live.chain(key.value.next).map(|v| v.public));
         }
     }
     Ok(all)

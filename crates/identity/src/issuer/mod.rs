@@ -9,7 +9,7 @@ mod key;
 mod role;
 mod token;
 
-use crate::{Call, Core, IdentityError, Operation, Response, Result, fields::Fields, shelf::Kept};
+use crate::{Call, Core, IdentityError, Mount, Operation, Response, Result, fields::Fields, shelf::Kept};
 use credentialflow_store::{Expect, Unit};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -46,6 +46,11 @@ pub(crate) async fn handle(core: &Core, call: &Call<'_>) -> Result<Response> {
         ["key" | "role" | "introspect"] | ["token", _] | ["key", _, "rotate"] => Err(IdentityError::Unsupported),
         _ => Err(IdentityError::missing()),
     }
+}
+
+/// Rotates the signing keys whose time has come; answers how many.
+pub(crate) async fn rotate_due(core: &Core, mount: &Mount) -> Result<usize> {
+    key::rotate_due(core, &core.shelf(mount)).await
 }
 
 async fn config(core: &Core, call: &Call<'_>) -> Result<Response> {

@@ -52,7 +52,7 @@ pub(super) async fn create(core: &Core, call: &Call<'_>, name: &str) -> Result<R
             format!("identity/{}", key::place(&role.key)?),
             json!({ "verification_ttl": keep }),
         );
-        key::put(core, call, &mut unit, &role.key, &signer, known.unchanged())?;
+        key::put(&shelf, &mut unit, &role.key, &signer, known.unchanged())?;
     }
     let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let (message, signature) = signer.sign(|algorithm, kid| {

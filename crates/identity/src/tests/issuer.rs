@@ -88,3 +88,88 @@ async fn a_caller_gets_a_token_that_others_can_check() {
     assert_eq!(world.identity.revoke_entity(&credentialflow_model::Actor::operator(), &entity).await.unwrap(), 2);
     assert!(!world.accepts(&bob).await);
 }
+
+/// What is published, as somebody who keeps a copy has it.
+async fn published(world: &World) -> (KeySet, Vec<String>) {
+    let told = ask(world, &world.root, Operation::Read, ".well-known/keys", json!({})).await.unwrap().raw.unwrap();
+    let kids = told["keys"].as_array().unwrap().iter().map(|k| k["kid"].as_str().unwrap().to_owned()).collect();
+    (KeySet::from_jwks(told.to_string().as_bytes()).unwrap(), kids)
+}
+
+/// How often the private half of a stored key is there.
+async fn private_halves(world: &World) -> usize {
+    let shelf = crate::Shelf::new(world.store.clone(), world.vault.clone(), mount("identity/").id);
+    let stored = shelf.open("oidc/key/k").await.unwrap().unwrap().value;
+    let stored: Value = serde_json::from_slice(stored.expose()).unwrap();
+    let held = |version: &Value| !version["private"].as_str().unwrap().is_empty();
+    stored["versions"].as_array().unwrap().iter().chain([&stored["next"]]).filter(|v| held(v)).count()
+}
+
+#[tokio::test]
+async fn keys_rotate_by_themselves_and_who_kept_the_published_ones_has_the_next() {
+    let world = World::new().await;
+    let userpass = mount("userpass/");
+    let body = json!({"password": "p"});
+    let users = |path: &'static str, token| {
+        world.ask("userpass", &userpass, token, Operation::Update, path, body.clone(), None)
+    };
+    users("users/bob", Some(world.root.as_str())).await.unwrap();
+    let bob = client_token(&users("login/bob", None).await.unwrap());
+    let key =
+        json!({"algorithm": "ES256", "rotation_period": "1h", "verification_ttl": "2h", "allowed_client_ids": "*"});
+    write(&world, "key/k", key).await.unwrap();
+    write(&world, "role/r", json!({"key": "k", "ttl": "90m"})).await.unwrap();
+    let token = || async {
+        let made = data(&ask(&world, &bob, Operation::Read, "token/r", json!({})).await.unwrap());
+        made["token"].as_str().unwrap().to_owned()
+    };
+    let mount = mount("identity/");
+    let rotated = || world.identity.rotate_signing_keys(&mount);
+    assert_eq!(rotated().await.unwrap(), 0, "not due");
+    let mut kept: Vec<(String, i64)> = Vec::new();
+    for hour in 0..5 {
+        let (copy, kids) = published(&world).await;
+        // The two that may still be checked, as many as fit into two hours; the one that signs; the next one.
+        assert_eq!(kids.len(), 2 + hour.min(2), "hour {hour}");
+        assert_eq!(private_halves(&world).await, 2, "those that sign, now and next");
+        kept.push((token().await, hour as i64));
+        world.pass(3600);
+        assert_eq!(rotated().await.unwrap(), 1, "nobody signed meanwhile");
+        assert_eq!(rotated().await.unwrap(), 0);
+        let fresh = token().await;
+        assert!(verify(&fresh, &copy, &Algorithm::ALL).is_ok(), "a copy of an hour ago has the key");
+        let (now, _) = published(&world).await;
+        for (old, made) in &kept {
+            // In force for 90 minutes, checkable for two hours.
+            let published = verify(old, &now, &Algorithm::ALL).is_ok();
+            assert_eq!(published, hour as i64 + 1 - made < 3, "made in hour {made}, looked at after {hour}");
+        }
+    }
+    // Who rotates in haste has nothing of the old one published.
+    let before = token().await;
+    write(&world, "key/k/rotate", json!({"verification_ttl": "0s"})).await.unwrap();
+    let (now, kids) = published(&world).await;
+    assert!(verify(&before, &now, &Algorithm::ALL).is_err() && verify(&token().await, &now, &Algorithm::ALL).is_ok());
+    // Another algorithm: the key that was to be next is of no use.
+    write(&world, "key/k", json!({"algorithm": "EdDSA"})).await.unwrap();
+    let (now, after) = published(&world).await;
+    assert!(verify(&token().await, &now, &Algorithm::ALL).is_ok());
+    assert_eq!(after.iter().filter(|kid| !kids.contains(kid)).count(), 2);
+    let events = world.store.audit_events(0, 1000, &Default::default()).await.unwrap();
+    assert_eq!(events.iter().filter(|e| e.action == "oidc.key.rotate").count(), 6);
+}
+
+#[tokio::test]
+async fn two_nodes_that_rotate_at_the_same_moment_do_it_once() {
+    let world = World::new().await;
+    write(&world, "key/k", json!({"algorithm": "ES256", "rotation_period": "1h", "verification_ttl": "2h"}))
+        .await
+        .unwrap();
+    world.pass(3600);
+    let (_, before) = published(&world).await;
+    let mount = mount("identity/");
+    let both = tokio::join!(world.identity.rotate_signing_keys(&mount), world.identity.rotate_signing_keys(&mount));
+    assert_eq!(both.0.unwrap() + both.1.unwrap(), 1);
+    let (_, after) = published(&world).await;
+    assert_eq!(after.iter().filter(|kid| !before.contains(kid)).count(), 1);
+}

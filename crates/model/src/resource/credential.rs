@@ -28,6 +28,9 @@ pub struct Credential {
     /// `database` only: which login of which target it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<DatabaseRule>,
+    /// `provider` only: where its keys are made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<ProviderRule>,
     /// `certificate` and `certificate_authority` only: what the certificate says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<CertificateRule>,
@@ -71,12 +74,23 @@ pub enum Engine {
     /// The password of a login at a target, changed there by each rotation. Its value is a JSON
     /// object with `username` and `password`.
     Database,
+    /// A key that a provider makes: each rotation has a new one made through the provider's API, tries
+    /// it, and has the old one deleted there.
+    Provider,
     /// A certificate and its private key, signed by an authority that is a credential as well. Its value
     /// is PEM: the certificate, the authority's, the private key. A new one is made by itself when two
     /// thirds of its lifetime are over, unless `rotate` says otherwise.
     Certificate,
     /// A certificate and its private key that sign other certificates. Never injected.
     CertificateAuthority,
+}
+
+/// Which provider makes a credential's keys.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProviderRule {
+    /// A target of the system `http`.
+    pub target: Name,
 }
 
 impl Engine {
@@ -235,27 +249,71 @@ impl Alphabet {
 
 /// When and how a credential is rotated.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub struct RotateRule {
     /// How often it is to be rotated; absent means by hand. A `static` credential's rotation then waits
     /// for its next value to be delivered; the others are rotated by themselves.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub every: Option<Period>,
     /// Spreads rotations of many credentials: each is due up to this much later, by a part of it that
     /// follows from its name.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jitter: Option<Period>,
     /// A rotation that is due begins only within this window.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<RotateWindow>,
     /// A rotation that is due waits until somebody approves it. One that is begun by hand does not.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub approval: bool,
+    /// `static` only: who is asked for the next value when a rotation is due. Absent, somebody delivers it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deliver: Option<DeliverRule>,
+    /// A new version first gets a share of the traffic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<CanaryRule>,
     /// How long the old version stays valid.
+    #[serde(default)]
     pub overlap: Overlap,
     /// The longest a drain may take before the old version is retired all the same; 24 hours unless set.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<Period>,
+}
+
+/// Who is asked for a credential's next value: a webhook of its owner.
+///
+/// It is sent a signed `POST` (Standard Webhooks) with `{"type": "credential.value_wanted", "data":
+/// {"credential", "rotation"}}`, again and again until it answers: with 200 and `{"value": "…"}`, or with
+/// 202 when somebody will deliver the value later. Asked again for the same rotation, it answers with
+/// the same value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeliverRule {
+    /// `https://…`, or `http://` on this machine.
+    pub url: String,
+    /// The credential whose value signs the request.
+    pub secret: Name,
+}
+
+/// How a new version is tried with a share of the traffic before all of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CanaryRule {
+    /// How many of a hundred requests carry the new version, 1 to 99.
+    pub percent: u8,
+    /// After so many good answers it is promoted; 100 unless set.
+    #[serde(default = "canary_answers")]
+    pub answers: u64,
+    /// After this long it is promoted also with fewer answers, unless too many of them refused it; one
+    /// hour unless set.
+    #[serde(default = "canary_within")]
+    pub within: Period,
+}
+
+fn canary_answers() -> u64 {
+    100
+}
+fn canary_within() -> Period {
+    Period::from_secs(3600)
 }
 
 impl RotateRule {

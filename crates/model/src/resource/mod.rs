@@ -15,16 +15,16 @@ mod upstream;
 
 pub use application::{Allow, Application};
 pub use credential::{
-    Alphabet, CertificateRule, CertificateUsage, Credential, DatabaseRule, Engine, GenerateRule, Overlap, RotateRule,
-    RotateWindow, TimeOfDay, VerifyRule, Weekday,
+    Alphabet, CanaryRule, CertificateRule, CertificateUsage, Credential, DatabaseRule, DeliverRule, Engine, GenerateRule,
+    Overlap, ProviderRule, RotateRule, RotateWindow, TimeOfDay, VerifyRule, Weekday,
 };
 pub use key::Key;
 pub(crate) use key::is_metadata_name;
 pub use model::{Model, PriceEntry, Target};
 pub use route::{Authenticator, HeaderRules, Limit, Match, Retry, Route, RouteHeaders, Scope};
 pub use store::{SecretStore, StoreKind, SyncRule};
-pub use target::{System, SystemKind, SystemTls};
-pub use team::Team;
+pub use target::{ApiCall, ApiList, ApiTake, System, SystemApi, SystemKind, SystemTls};
+pub use team::{NotifyRule, NotifyWebhook, Team};
 pub use upstream::{
     AnswerEncoding, BasicInject, HeaderInject, Health, Inject, QueryInject, Timeouts, Upstream, UpstreamTls,
 };

@@ -5,7 +5,7 @@ use credentialflow_model::Timestamp;
 use credentialflow_model::lifecycle::{RotationStep, VersionState};
 use credentialflow_model::resource::Kind;
 use credentialflow_store::{
-    ChangeKind, CredentialUse, CredentialVersionRow, Expect, IdempotencyRow, RotationRow, Store, StoreError, Unplanned,
+    ChangeKind, CredentialUse, CredentialVersionRow, Expect, IdempotencyRow, Notification, NotificationState, RotationRow, Store, StoreError, Unplanned,
     Uses,
 };
 use serde_json::json;
@@ -16,6 +16,7 @@ on_both!(
     versions_come_back,
     one_rotation_at_a_time,
     what_waits_is_counted_apart,
+    what_is_to_be_told_is_kept_until_it_arrived,
     what_changes_is_planned_anew_and_what_is_due_is_found,
     kept_answers_expire,
     a_promotion_is_one_change
@@ -33,6 +34,7 @@ fn version(n: u32, state: VersionState) -> CredentialVersionRow {
         created: Timestamp::from_micros(1_793_534_400_123_456),
         promoted: Some(Timestamp::from_secs(1_793_534_401)),
         retired: None,
+        handle: (n == 2).then(|| "key_2".to_owned()),
     }
 }
 
@@ -158,6 +160,43 @@ async fn one_rotation_at_a_time(db: Database) {
     assert_eq!(f.store.rotation("01HROT").await.unwrap().unwrap(), rotation);
     assert_eq!(f.store.rotations("orders-token", 9).await.unwrap(), [second.clone(), rotation]);
     assert_eq!(f.store.running_rotations().await.unwrap(), [second]);
+}
+
+async fn what_is_to_be_told_is_kept_until_it_arrived(db: Database) {
+    let f = db.fresh().await;
+    let at = Timestamp::from_secs;
+    let told = |id: &str, same: Option<&str>, next: i64| Notification {
+        id: id.into(),
+        same: same.map(str::to_owned),
+        created: at(5),
+        owner: "payments".into(),
+        body: "{}".into(),
+        channel: None,
+        state: NotificationState::Waiting,
+        attempts: 0,
+        next_attempt: at(next),
+        error: None,
+    };
+    let mut tx = f.store.begin(&admin()).await.unwrap();
+    for one in [told("b", Some("x"), 7), told("a", None, 6), told("c", Some("x"), 1)] {
+        tx.add_notification(&one).await.unwrap();
+    }
+    tx.audit("test", "test", json!({}));
+    tx.commit().await.unwrap();
+    assert!(f.store.is_notified("x").await.unwrap() && !f.store.is_notified("y").await.unwrap());
+    assert_eq!(f.store.due_notifications(at(6), 9).await.unwrap(), [told("a", None, 6)]);
+    assert_eq!(f.store.due_notifications(at(9), 9).await.unwrap(), [told("a", None, 6), told("b", Some("x"), 7)]);
+    f.store.notification_failed("a", at(60), "away").await.unwrap();
+    assert_eq!(f.store.due_notifications(at(9), 9).await.unwrap(), [told("b", Some("x"), 7)]);
+    let later = f.store.due_notifications(at(60), 9).await.unwrap();
+    assert_eq!((later[1].attempts, later[1].error.as_deref()), (1, Some("away")));
+    let mut tx = f.store.begin(&admin()).await.unwrap();
+    assert!(tx.end_notification("b", NotificationState::Done).await.unwrap());
+    assert!(!tx.end_notification("b", NotificationState::GivenUp).await.unwrap());
+    tx.audit("test", "test", json!({}));
+    tx.commit().await.unwrap();
+    assert_eq!(f.store.forget_notifications(at(6)).await.unwrap(), 1);
+    assert_eq!(f.store.due_notifications(at(99), 9).await.unwrap().len(), 1, "what waits stays");
 }
 
 async fn what_waits_is_counted_apart(db: Database) {

@@ -20,6 +20,7 @@ fn version(credential: &str, version: u32, sealed: Option<&[u8]>) -> CredentialV
         created: Timestamp::from_secs(1),
         promoted: None,
         retired: None,
+        handle: None,
     }
 }
 

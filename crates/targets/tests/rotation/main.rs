@@ -12,7 +12,7 @@ use credentialflow_testkit::{mariadb::Mariadb, postgres::Cluster};
 use credentialflow_vault::{
     RotationRunner, SealInput, Vault,
     engine::{BoxFuture, DatabaseLogin},
-    rotation::{Publisher, RefusalCounts, RunnerRules, Traffic, VerifyOutcome, WatchRules},
+    rotation::{Held, Publisher, RefusalCounts, RunnerRules, Traffic, VerifyOutcome, WatchRules},
 };
 use std::{
     sync::Arc,
@@ -23,19 +23,19 @@ use std::{
 struct Ports(Logins);
 
 impl credentialflow_vault::rotation::Target for Ports {
-    fn install<'a>(&'a self, credential: &'a Name, value: &'a SecretValue) -> BoxFuture<'a, VerifyOutcome> {
-        Box::pin(self.0.install(credential, value))
+    fn install<'a>(&'a self, credential: &'a Name, held: Held<'a>) -> BoxFuture<'a, VerifyOutcome> {
+        Box::pin(self.0.install(credential, held))
     }
     fn retire<'a>(
         &'a self,
         credential: &'a Name,
-        value: &'a SecretValue,
-        kept: Option<&'a SecretValue>,
+        held: Held<'a>,
+        kept: Option<Held<'a>>,
     ) -> BoxFuture<'a, VerifyOutcome> {
-        Box::pin(self.0.retire(credential, value, kept))
+        Box::pin(self.0.retire(credential, held, kept))
     }
-    fn verify<'a>(&'a self, credential: &'a Name, _: u32, value: &'a SecretValue) -> BoxFuture<'a, VerifyOutcome> {
-        Box::pin(self.0.verify(credential, value))
+    fn verify<'a>(&'a self, credential: &'a Name, held: Held<'a>) -> BoxFuture<'a, VerifyOutcome> {
+        Box::pin(self.0.verify(credential, held))
     }
 }
 

@@ -6,11 +6,13 @@
 mod certificate;
 mod database;
 mod generated;
+mod provider;
 mod static_value;
 
 pub use certificate::{Authority, Certificate};
 pub use database::{Database, DatabaseLogin};
 pub use generated::Generated;
+pub use provider::Provider;
 pub use static_value::{Lookup, MAX_FILE_BYTES, ProcessLookup, Static, resolve};
 
 use credentialflow_certificates::issue::NotIssued;
@@ -65,12 +67,15 @@ pub enum EngineError {
     /// A `static` credential without a value.
     #[error("credential {0} is static, so a value must be given")]
     ValueMissing(Name),
-    /// A `generated` credential with a value.
-    #[error("credential {0} is generated, so no value can be given")]
+    /// A credential whose values are made, with a value.
+    #[error("the values of credential {0} are made, so none can be given")]
     ValueUnexpected(Name),
     /// A `database` credential that does not say which login it is.
     #[error("credential {0} does not say which login of which target it is")]
     RuleMissing(Name),
+    /// A value that only its provider makes.
+    #[error("the value of credential {0} is made by its provider")]
+    MadeElsewhere(Name),
     /// A certificate whose authority is not known.
     #[error("certificate {0} does not say which authority signs it")]
     AuthorityMissing(Name),
@@ -105,7 +110,7 @@ pub enum EngineError {
 }
 
 /// Every engine, readable top to bottom.
-pub const ENGINES: &[&dyn Engine] = &[&Static, &Generated, &Database, &Certificate, &Authority];
+pub const ENGINES: &[&dyn Engine] = &[&Static, &Generated, &Database, &Provider, &Certificate, &Authority];
 
 /// The engine of a kind.
 pub fn engine(kind: Kind) -> &'static dyn Engine {
@@ -113,6 +118,7 @@ pub fn engine(kind: Kind) -> &'static dyn Engine {
         Kind::Static => &Static,
         Kind::Generated => &Generated,
         Kind::Database => &Database,
+        Kind::Provider => &Provider,
         Kind::Certificate => &Certificate,
         Kind::CertificateAuthority => &Authority,
     }
@@ -129,6 +135,7 @@ pub(crate) fn credential(engine: Kind) -> Credential {
         value: None,
         generate: None,
         database: None,
+        provider: None,
         certificate: None,
         expires: None,
         rotate: None,
@@ -146,6 +153,6 @@ mod tests {
         for listed in ENGINES {
             assert_eq!(engine(listed.kind()).kind(), listed.kind());
         }
-        assert_eq!(ENGINES.len(), 5);
+        assert_eq!(ENGINES.len(), 6);
     }
 }

@@ -2,9 +2,9 @@
 
 use super::{
     progress::Progress,
-    start::{Begun, is_delivered, make_in},
+    start::{Begun, is_asked_for, is_delivered, make_in},
 };
-use crate::{Result, Vault, VaultError, credentials::subject};
+use crate::{Result, Vault, VaultError, credentials::subject, tell};
 use credentialflow_model::{
     Actor, Period, SecretValue, Timestamp,
     lifecycle::RotationStep,
@@ -28,9 +28,15 @@ impl Vault {
             serde_json::from_str(&stored.ok_or_else(gone)?.body).map_err(|_| VaultError::Corrupt("credential"))?;
         let mut progress = Progress::read(&row)?;
         progress.approved_by = Some(actor.name.clone());
+        progress.went_on = Some(tx.now());
         row.detail = progress.stored()?;
         if is_delivered(&credential) {
             row.step = RotationStep::Deliver;
+            row.waiting = !is_asked_for(&credential);
+            if row.waiting {
+                let data = json!({ "rotation": row.id, "step": row.step, "from_version": row.from_version });
+                tell::owner_in(&mut tx, &row.credential, "rotation.waiting", None, data).await?;
+            }
         } else {
             make_in(self, &mut tx, &credential, None, &mut row).await?;
             row.step = RotationStep::Generate;
@@ -48,7 +54,7 @@ impl Vault {
         let mut tx = self.store()?.begin(actor).await?;
         let row = tx.rotation(id).await?;
         let row = row.ok_or_else(|| VaultError::NotFound { kind: "rotation", name: id.to_owned() })?;
-        if !row.waiting || row.step.is_finished() {
+        if !matches!(row.step, RotationStep::Approve | RotationStep::Deliver) {
             return Err(VaultError::RotationNotWaiting(row.credential));
         }
         let pause = Progress::read(&row)?.every.map_or(DECLINED, |every| every.min(DECLINED));
@@ -82,6 +88,10 @@ pub(super) async fn deliver_in(
     value: SecretValue,
 ) -> Result<Begun> {
     let to_version = make_in(vault, tx, credential, Some(value), &mut row).await?;
+    let mut progress = Progress::read(&row)?;
+    progress.went_on = Some(tx.now());
+    progress.message = None;
+    row.detail = progress.stored()?;
     row.step = RotationStep::Generate;
     row.waiting = false;
     moved(tx, &mut row).await?;
@@ -93,7 +103,9 @@ pub(super) async fn deliver_in(
 /// Ends the rotation of a credential that waits, because something else goes before it.
 pub(crate) async fn give_way_in(tx: &mut WriteTx, credential: &str, why: &str) -> Result<()> {
     match tx.unfinished_rotation(credential).await? {
-        Some(row) if row.waiting => end_in(tx, row, why.to_owned(), None, "rotation.rolled_back").await,
+        Some(row) if matches!(row.step, RotationStep::Approve | RotationStep::Deliver) => {
+            end_in(tx, row, why.to_owned(), None, "rotation.rolled_back").await
+        }
         _ => Ok(()),
     }
 }

@@ -1,9 +1,12 @@
 //! Rotation: a stored plan that replaces one version of a credential by the next.
 //!
 //! ```text
-//! (approve → deliver →) generate → verify → promote → watch → drain → destroy → done
-//!                                     └────────┴─────────┴───────┴──▶ taken back: the old version is current again
+//! (approve → deliver →) generate → verify → (canary →) promote → watch → drain → destroy → done
+//!                                     └─────────┴──────────┴────────┴───────┴──▶ taken back: the old version is current again
 //! ```
+//!
+//! *Generate* has a provider make the value where the credential's engine says so; *canary* gives the new
+//! version a share of the traffic first.
 //!
 //! A rotation that is due by itself may first have to wait: until somebody approves it, and until somebody
 //! delivers the value, where the credential's values come from outside.
@@ -28,7 +31,7 @@ mod steps;
 mod tests;
 mod watch;
 
-pub use ports::{Publisher, RefusalCounts, Target, Traffic, VerifyOutcome};
+pub use ports::{Held, MakeOutcome, Publisher, RefusalCounts, SupplyOutcome, Target, Traffic, VerifyOutcome};
 pub use progress::{DEFAULT_DRAIN_LIMIT, Progress};
 pub use runner::{Advanced, RotationRunner, RunnerRules};
 pub use start::{Begun, start_in};

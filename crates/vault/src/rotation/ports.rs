@@ -17,25 +17,74 @@ pub enum VerifyOutcome {
     NotConfigured,
 }
 
+/// A version whose bytes are here.
+#[derive(Clone, Copy, Debug)]
+pub struct Held<'a> {
+    /// Its number.
+    pub version: u32,
+    /// Its value.
+    pub value: &'a SecretValue,
+    /// What the place that made it calls it.
+    pub handle: Option<&'a str>,
+}
+
+/// What a target says that is to make a value. Reasons never contain it.
+#[derive(Debug)]
+pub enum MakeOutcome {
+    /// It made one.
+    Made {
+        /// The value.
+        value: SecretValue,
+        /// What the target calls it; no secret.
+        handle: String,
+    },
+    /// It answered and makes none; the rotation is taken back.
+    Refused(String),
+    /// It did not answer; it is asked again later.
+    Unreachable(String),
+}
+
+/// What somebody outside says who is asked for a value.
+#[derive(Debug)]
+pub enum SupplyOutcome {
+    /// Here it is.
+    Value(SecretValue),
+    /// It is delivered later, through the API.
+    Later,
+    /// No usable answer came; it is asked again.
+    Unreachable(String),
+}
+
 /// Where a version is to be used: makes it known there where that is our part, and tries it before
 /// any traffic uses it.
 pub trait Target: Send + Sync {
+    /// Has the target make the value of a rotation. Whatever an earlier call for the same rotation made
+    /// there and did not hand over is deleted first, so that nothing is left that nobody knows.
+    fn make<'a>(&'a self, credential: &'a Name, _rotation: &'a str) -> BoxFuture<'a, MakeOutcome> {
+        let why = format!("nobody makes values for {credential}");
+        Box::pin(std::future::ready(MakeOutcome::Refused(why)))
+    }
+
+    /// Asks whoever issues the values of a `static` credential for the next one.
+    fn supply<'a>(&'a self, _credential: &'a Name, _rotation: &'a str) -> BoxFuture<'a, SupplyOutcome> {
+        Box::pin(std::future::ready(SupplyOutcome::Later))
+    }
+
     /// Makes the target accept a value. May be called again after a crash, also with the old value
     /// when a rotation is taken back.
-    fn install<'a>(&'a self, credential: &'a Name, value: &'a SecretValue) -> BoxFuture<'a, VerifyOutcome>;
+    fn install<'a>(&'a self, credential: &'a Name, held: Held<'a>) -> BoxFuture<'a, VerifyOutcome>;
 
     /// Makes the target refuse a value while it goes on accepting `kept`. May be called again after a
     /// crash. A value that the target does not know is a success.
     fn retire<'a>(
         &'a self,
         credential: &'a Name,
-        value: &'a SecretValue,
-        kept: Option<&'a SecretValue>,
+        held: Held<'a>,
+        kept: Option<Held<'a>>,
     ) -> BoxFuture<'a, VerifyOutcome>;
 
     /// Must not change anything at the target. May be called again after a crash.
-    fn verify<'a>(&'a self, credential: &'a Name, version: u32, value: &'a SecretValue)
-    -> BoxFuture<'a, VerifyOutcome>;
+    fn verify<'a>(&'a self, credential: &'a Name, held: Held<'a>) -> BoxFuture<'a, VerifyOutcome>;
 }
 
 /// Answers seen for one version.
@@ -57,6 +106,11 @@ pub trait Traffic: Send + Sync {
     /// Names of processes that cannot be asked and are counted because they may serve on. For people only.
     fn lost_holders<'a>(&'a self, _: &'a Name, _: u32) -> BoxFuture<'a, Vec<String>> {
         Box::pin(std::future::ready(Vec::new()))
+    }
+
+    /// Sessions that were opened at the target with this version. They are among those in flight.
+    fn sessions<'a>(&'a self, _: &'a Name, _: u32) -> BoxFuture<'a, u64> {
+        Box::pin(std::future::ready(0))
     }
 
     /// Answers of upstreams to requests with this version, since it was first used.

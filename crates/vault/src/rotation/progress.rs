@@ -3,7 +3,7 @@
 use crate::{Result, VaultError};
 use credentialflow_model::{
     Period, Timestamp,
-    resource::{Overlap, RotateRule},
+    resource::{CanaryRule, Overlap, RotateRule},
 };
 use credentialflow_store::RotationRow;
 use serde::{Deserialize, Serialize};
@@ -31,6 +31,15 @@ pub struct Progress {
     /// Why the present step is taking longer, told once per step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// The share of the traffic that the new version gets first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<CanaryRule>,
+    /// When every worker gave the new version its share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared: Option<Timestamp>,
+    /// When the rotation went on after it had waited for somebody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub went_on: Option<Timestamp>,
     /// How often the credential is rotated by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub every: Option<Period>,
@@ -46,6 +55,9 @@ impl Progress {
         Self {
             every: rule.every,
             approved_by: None,
+            canary: rule.canary,
+            shared: None,
+            went_on: None,
             overlap: overlap.unwrap_or(rule.overlap),
             limit: rule.limit.unwrap_or(DEFAULT_DRAIN_LIMIT),
             verified: false,
@@ -63,6 +75,11 @@ impl Progress {
     /// As it is stored.
     pub fn stored(&self) -> Result<serde_json::Value> {
         serde_json::to_value(self).map_err(|_| VaultError::Corrupt("rotation"))
+    }
+
+    /// Milliseconds since every worker gave the new version its share; 0 before.
+    pub fn since_shared_ms(&self, now: Timestamp) -> u64 {
+        self.shared.map_or(0, |t| u64::try_from(now.micros() - t.micros()).unwrap_or(0) / 1000)
     }
 
     /// Milliseconds since every worker had the new version; 0 before.

@@ -152,6 +152,11 @@ impl RotationRunner {
         Ok(())
     }
 
+    async fn is_waiting(&self, id: &str) -> bool {
+        let Ok(store) = self.0.vault.store() else { return false };
+        matches!(store.rotation(id).await, Ok(Some(row)) if row.waiting)
+    }
+
     /// Whether the last tries of a rotation's present step failed.
     pub(super) fn is_stuck(&self, id: &str) -> bool {
         lock(&self.0.pauses).get(id).is_some_and(Backoff::is_stuck)
@@ -169,9 +174,11 @@ impl RotationRunner {
         loop {
             match self.advance(id, SystemTime::now().into()).await {
                 Ok(step) if step.is_finished() => return,
+                // Begun again when somebody has done what it waits for.
+                Ok(RotationStep::Approve | RotationStep::Deliver) if self.is_waiting(id).await => return,
                 Ok(step) => {
                     // A version being watched may be refused right now: every look saves failed requests.
-                    let waits = before == Some(step) && step != RotationStep::Watch;
+                    let waits = before == Some(step) && !matches!(step, RotationStep::Watch | RotationStep::Canary);
                     pause = if waits { (pause * 2).min(Duration::from_secs(1)) } else { tick };
                     before = Some(step);
                     tokio::time::sleep(pause).await;

@@ -6,7 +6,7 @@ use super::{decide, progress::Progress};
 use crate::{
     Result, Vault, VaultError,
     credentials::{next_version, subject},
-    engine,
+    engine, tell,
 };
 use credentialflow_model::{
     Actor, SecretValue, Timestamp,
@@ -92,11 +92,14 @@ pub(super) async fn start_due_in(
     let approval = credential.rotate.as_ref().is_some_and(|rule| rule.approval);
     if approval || is_delivered(credential) {
         row.step = if approval { RotationStep::Approve } else { RotationStep::Deliver };
-        row.waiting = true;
+        row.waiting = approval || !is_asked_for(credential);
     } else {
         to_version = make_in(vault, tx, credential, None, &mut row).await?;
     }
     tx.insert_rotation(&row).await?;
+    let event = if row.waiting { "rotation.waiting" } else { "rotation.due" };
+    let data = json!({ "rotation": row.id, "step": row.step, "from_version": row.from_version });
+    tell::owner_in(tx, name, event, None, data).await?;
     let detail = json!({ "rotation": row.id, "from": row.from_version, "step": row.step });
     tx.audit("rotation.due", &subject(name), detail);
     Ok(Some(Begun { id: row.id, from_version: row.from_version, to_version, waiting: row.waiting }))
@@ -105,6 +108,11 @@ pub(super) async fn start_due_in(
 /// Whether a credential's values come from somebody else.
 pub(super) fn is_delivered(credential: &Credential) -> bool {
     credential.engine == Engine::Static
+}
+
+/// Whether somebody is asked for the next value by a webhook.
+pub(super) fn is_asked_for(credential: &Credential) -> bool {
+    credential.rotate.as_ref().is_some_and(|rule| rule.deliver.is_some())
 }
 
 fn in_use(versions: &[CredentialVersionRow]) -> Option<&CredentialVersionRow> {
@@ -129,7 +137,8 @@ fn fresh(tx: &WriteTx, credential: &Credential, progress: Progress) -> Result<Ro
     })
 }
 
-/// Makes and seals the new version, and notes in the rotation which one replaces which.
+/// Makes and seals the new version, and notes in the rotation which one replaces which. One that a
+/// provider makes is not there yet: it is made by the rotation's first step.
 pub(super) async fn make_in(
     vault: &Vault,
     tx: &mut WriteTx,
@@ -140,15 +149,21 @@ pub(super) async fn make_in(
     let name = &credential.name;
     let versions = tx.credential_versions(name.as_str()).await?;
     let current = in_use(&versions);
+    row.from_version = current.map(|v| v.version);
+    let to_version = next_version(&versions);
+    if credential.engine == Engine::Provider {
+        return match new_value {
+            Some(_) => Err(engine::EngineError::ValueUnexpected(name.clone()).into()),
+            None => Ok(to_version),
+        };
+    }
     let value_in_use = match current {
         Some(current) if credential.engine == Engine::Database => Some(vault.open_version(current)?),
         _ => None,
     };
     let new_value = vault.engine_input_in(tx, credential, new_value).await?;
     let value = engine::engine(credential.engine).generate_after(credential, new_value, value_in_use.as_ref())?;
-    let to_version = next_version(&versions);
     tx.insert_credential_version(&vault.sealed_row(name, to_version, &value, tx.now())?).await?;
-    row.from_version = current.map(|v| v.version);
     row.to_version = Some(to_version);
     Ok(to_version)
 }

@@ -5,19 +5,21 @@
 //! stored already is not done twice; what is done outside may be done again.
 
 use super::{
-    ports::VerifyOutcome,
+    decide,
+    ports::{Held, MakeOutcome, SupplyOutcome, VerifyOutcome},
     progress::Progress,
     runner::{Inner, RunnerRules},
     watch::{Known, Verdict},
 };
 use crate::{
     Result, VaultError,
-    credentials::{change, destroy, missing, subject},
+    credentials::{change, destroy, missing, next_version, subject},
+    tell,
 };
 use credentialflow_model::{
     Actor, Period, SecretValue, Timestamp,
     lifecycle::{RotationStep, VersionEvent, VersionState},
-    resource::Overlap,
+    resource::{Credential, Kind, Overlap},
 };
 use credentialflow_store::{CredentialVersionRow, RotationRow, WriteTx};
 use serde_json::json;
@@ -52,11 +54,14 @@ pub(super) struct Step<'a> {
 impl<'a> Step<'a> {
     pub(super) fn new(inner: &'a Inner, row: RotationRow, now: Timestamp) -> Result<Self> {
         let progress = Progress::read(&row)?;
-        let to = row.to_version.ok_or(VaultError::Corrupt("rotation's version"))?;
+        let to = row.to_version.unwrap_or(0);
         Ok(Self { inner, row, progress, to, now })
     }
 
     pub(super) async fn take(self) -> Result<Moved> {
+        if self.row.to_version.is_none() {
+            return self.without_version().await;
+        }
         let name = self.row.credential.as_str();
         if self.inner.vault.store()?.credential_version(name, self.to).await?.is_none() {
             return self.abandon().await;
@@ -68,6 +73,7 @@ impl<'a> Step<'a> {
             RotationStep::Approve | RotationStep::Deliver => Ok(Moved::Waits),
             RotationStep::Generate => self.generate().await,
             RotationStep::Verify => self.verify().await,
+            RotationStep::Canary => self.canary().await,
             RotationStep::Promote => self.promote().await,
             RotationStep::Watch => self.watch().await,
             RotationStep::Drain => self.drain().await,
@@ -76,7 +82,90 @@ impl<'a> Step<'a> {
         }
     }
 
-    /// The value was made and sealed when the rotation began; here it is proven that it opens.
+    /// The steps before there is a new version.
+    async fn without_version(self) -> Result<Moved> {
+        if self.progress.taken_back.is_some() {
+            return self.finish_taking_back().await;
+        }
+        let stored = self.inner.vault.store()?.resource(Kind::Credentials, self.row.credential.as_str()).await?;
+        let Some(stored) = stored else { return self.abandon().await };
+        match self.row.step {
+            RotationStep::Deliver if !self.row.waiting => {
+                let credential = serde_json::from_str(&stored.body).map_err(|_| VaultError::Corrupt("credential"))?;
+                self.ask_for_value(&credential).await
+            }
+            RotationStep::Approve | RotationStep::Deliver => Ok(Moved::Waits),
+            RotationStep::Generate => self.make().await,
+            step if step.is_finished() => Ok(Moved::Finished),
+            _ => Err(VaultError::Corrupt("rotation's version")),
+        }
+    }
+
+    /// Asks whoever issues the values for the next one.
+    async fn ask_for_value(mut self, credential: &Credential) -> Result<Moved> {
+        let asked = self.in_time(self.inner.target.supply(&self.row.credential, &self.row.id)).await;
+        match asked.unwrap_or_else(|| SupplyOutcome::Unreachable("no answer in time".to_owned())) {
+            SupplyOutcome::Value(value) => {
+                let Some(mut tx) = self.begin().await? else { return Ok(Moved::On) };
+                let row = self.row.clone();
+                match decide::deliver_in(&self.inner.vault, &mut tx, credential, row, value).await {
+                    Ok(_) => tx.commit().await.map(|_| Moved::On).map_err(VaultError::from),
+                    Err(VaultError::Engine(why)) => {
+                        drop(tx);
+                        self.tell(format!("what was answered is no usable value: {why}")).await
+                    }
+                    Err(other) => Err(other),
+                }
+            }
+            SupplyOutcome::Later => {
+                let Some(tx) = self.begin().await? else { return Ok(Moved::On) };
+                self.row.waiting = true;
+                self.progress.message = None;
+                self.store(tx, "rotation.value_wanted").await?;
+                Ok(Moved::Waits)
+            }
+            SupplyOutcome::Unreachable(why) => self.tell(format!("the next value was not answered: {why}")).await,
+        }
+    }
+
+    /// Has the target make the new version. A crash between its answer and this transaction loses the
+    /// value; the next try deletes what was made and has another one made.
+    async fn make(mut self) -> Result<Moved> {
+        let (target, name) = (&self.inner.target, &self.row.credential);
+        let made = self.in_time(target.make(name, &self.row.id)).await;
+        match made.unwrap_or_else(|| MakeOutcome::Unreachable("no answer in time".to_owned())) {
+            MakeOutcome::Made { value, handle } => {
+                let Some(mut tx) = self.begin().await? else {
+                    // Somebody else went on with this rotation; what was made here is nobody's.
+                    let held = Held { version: 0, value: &value, handle: Some(&handle) };
+                    let gone = self.asked(target.retire(name, held, None)).await;
+                    tracing::info!(credential = %name, ?gone, "a key that is not needed was taken back");
+                    return Ok(Moved::On);
+                };
+                let versions = tx.credential_versions(name.as_str()).await?;
+                let mut row = self.inner.vault.sealed_row(name, next_version(&versions), &value, tx.now())?;
+                row.handle = Some(handle);
+                tx.insert_credential_version(&row).await?;
+                self.to = row.version;
+                self.row.to_version = Some(row.version);
+                self.progress.message = None;
+                self.store(tx, "rotation.make").await?;
+                Ok(Moved::On)
+            }
+            MakeOutcome::Refused(why) => self.take_back(format!("the provider makes no key: {why}")).await,
+            MakeOutcome::Unreachable(why) if self.is_given_up() => {
+                self.take_back(format!("the provider could not be reached: {why}")).await
+            }
+            MakeOutcome::Unreachable(why) => self.tell(format!("the provider cannot be reached: {why}")).await,
+        }
+    }
+
+    /// Whether the target was tried for long enough.
+    fn is_given_up(&self) -> bool {
+        self.now >= self.progress.went_on.unwrap_or(self.row.started).plus(self.rules().verify_limit)
+    }
+
+    /// The value was made and sealed before; here it is proven that it opens.
     async fn generate(self) -> Result<Moved> {
         let to = self.version(self.to).await?;
         if to.state != VersionState::Pending {
@@ -98,11 +187,11 @@ impl<'a> Step<'a> {
         }
         let value = self.inner.vault.open_version(&to)?;
         let (target, name) = (&self.inner.target, &self.row.credential);
-        let mut outcome = self.asked(target.install(name, &value)).await;
+        let held = held(&to, &value);
+        let mut outcome = self.asked(target.install(name, held)).await;
         if matches!(outcome, VerifyOutcome::Accepted | VerifyOutcome::NotConfigured) {
-            outcome = self.asked(target.verify(name, self.to, &value)).await;
+            outcome = self.asked(target.verify(name, held)).await;
         }
-        drop(value);
         match outcome {
             VerifyOutcome::Accepted => {
                 self.progress.verified = true;
@@ -110,11 +199,56 @@ impl<'a> Step<'a> {
             }
             VerifyOutcome::NotConfigured => self.go_on().await,
             VerifyOutcome::Refused(why) => self.take_back(format!("the target refuses the new version: {why}")).await,
-            VerifyOutcome::Unreachable(why) if self.now >= self.row.started.plus(self.rules().verify_limit) => {
+            VerifyOutcome::Unreachable(why) if self.is_given_up() => {
                 self.take_back(format!("the target could not be reached: {why}")).await
             }
             VerifyOutcome::Unreachable(why) => self.tell(format!("the target cannot be reached: {why}")).await,
         }
+    }
+
+    /// Gives the new version its share of the traffic, and waits for what the upstream says to it.
+    async fn canary(self) -> Result<Moved> {
+        let Some(rule) = self.progress.canary else { return self.go_on().await };
+        if self.progress.shared.is_none() {
+            return self.share().await;
+        }
+        let to = self.version(self.to).await?;
+        if to.state != VersionState::Canary {
+            return self.take_back(not_usable(&to)).await;
+        }
+        let seen = self.in_time(self.inner.traffic.refused_since(&self.row.credential, self.to)).await;
+        let Some(counts) = seen else { return Ok(Moved::Failed) };
+        if self.rules().watch.is_bad(counts, self.known().await) {
+            return self.take_back(refused_by_traffic(counts.refused, counts.served)).await;
+        }
+        let over = self.progress.since_shared_ms(self.now) >= rule.within.as_millis();
+        if counts.served >= rule.answers || over { self.go_on().await } else { Ok(Moved::Waits) }
+    }
+
+    async fn share(mut self) -> Result<Moved> {
+        let Some(mut tx) = self.begin().await? else { return Ok(Moved::On) };
+        let mut to = version_in(&mut tx, &self.row, self.to).await?;
+        match to.state {
+            // Shared before a crash: only the workers may not know yet.
+            VersionState::Canary => drop(tx),
+            VersionState::Pending => {
+                change(&mut to, VersionEvent::Try, self.now)?;
+                tx.update_credential_version(&to).await?;
+                self.store(tx, "rotation.canary").await?;
+            }
+            _ => {
+                drop(tx);
+                return self.take_back(not_usable(&to)).await;
+            }
+        }
+        if let Err(why) = self.publish().await {
+            return self.tell(why).await;
+        }
+        let Some(tx) = self.begin().await? else { return Ok(Moved::On) };
+        self.progress.shared = Some(self.now);
+        self.progress.message = None;
+        self.store(tx, "rotation.step").await?;
+        Ok(Moved::On)
     }
 
     async fn promote(mut self) -> Result<Moved> {
@@ -123,7 +257,7 @@ impl<'a> Step<'a> {
         match to.state {
             // Promoted before a crash: only the workers may not know yet.
             VersionState::Current => drop(tx),
-            VersionState::Pending => {
+            VersionState::Pending | VersionState::Canary => {
                 // At most one version is current at any moment, so the old one steps down first.
                 self.row.from_version = None;
                 let versions = tx.credential_versions(self.row.credential.as_str()).await?;
@@ -210,6 +344,11 @@ impl<'a> Step<'a> {
                         );
                         return self.tell(message).await.map(|_| Moved::Waits);
                     }
+                    let sessions = self.in_time(self.inner.traffic.sessions(&self.row.credential, from)).await;
+                    if let Some(sessions @ 1..) = sessions {
+                        let message = format!("{sessions} sessions at the target were opened with the old version");
+                        return self.tell(message).await.map(|_| Moved::Waits);
+                    }
                 }
                 held == 0
             }
@@ -245,8 +384,9 @@ impl<'a> Step<'a> {
     async fn retire_old(&self) -> Result<Option<String>> {
         // Revoked meanwhile, the new one is over as well.
         let new = Some(self.version(self.to).await?).filter(|v| v.state.is_live());
-        let kept = new.as_ref().map(|v| self.readable(v)).transpose()?.flatten();
-        Ok(match self.retire_all(self.row.from_version, kept.as_ref()).await? {
+        let value = new.as_ref().map(|v| self.readable(v)).transpose()?.flatten();
+        let kept = new.as_ref().zip(value.as_ref()).map(|(row, value)| held(row, value));
+        Ok(match self.retire_all(self.row.from_version, kept).await? {
             VerifyOutcome::Accepted | VerifyOutcome::NotConfigured => None,
             VerifyOutcome::Refused(why) => Some(format!("the old version cannot be withdrawn at the target: {why}")),
             VerifyOutcome::Unreachable(why) => Some(format!("the target cannot be reached: {why}")),
@@ -261,12 +401,13 @@ impl<'a> Step<'a> {
             Some(from) => Some(self.version(from).await?).filter(|v| v.state.is_live()),
             None => None,
         };
-        let kept = old.as_ref().map(|v| self.readable(v)).transpose()?.flatten();
+        let value = old.as_ref().map(|v| self.readable(v)).transpose()?.flatten();
+        let kept = old.as_ref().zip(value.as_ref()).map(|(row, value)| held(row, value));
         let mut outcomes = Vec::new();
-        if let Some(kept) = &kept {
+        if let Some(kept) = kept {
             outcomes.push(self.asked(target.install(name, kept)).await);
         }
-        outcomes.push(self.retire_all(Some(self.to), kept.as_ref()).await?);
+        outcomes.push(self.retire_all(Some(self.to), kept).await?);
         for outcome in outcomes {
             match outcome {
                 VerifyOutcome::Unreachable(why) => {
@@ -282,14 +423,14 @@ impl<'a> Step<'a> {
     }
 
     /// Makes the target refuse a version, and every revoked one whose bytes are still here.
-    async fn retire_all(&self, over: Option<u32>, kept: Option<&SecretValue>) -> Result<VerifyOutcome> {
+    async fn retire_all(&self, over: Option<u32>, kept: Option<Held<'_>>) -> Result<VerifyOutcome> {
         let (target, name) = (&self.inner.target, &self.row.credential);
         for version in self.inner.vault.store()?.credential_versions(name.as_str()).await? {
             if Some(version.version) != over && version.state != VersionState::Revoked {
                 continue;
             }
             let Some(value) = self.readable(&version)? else { continue };
-            match self.asked(target.retire(name, &value, kept)).await {
+            match self.asked(target.retire(name, held(&version, &value), kept)).await {
                 VerifyOutcome::Accepted => {}
                 other => return Ok(other),
             }
@@ -317,10 +458,12 @@ impl<'a> Step<'a> {
     /// The new version fails, the old one is current again; stored at once, published next.
     async fn take_back(mut self, why: String) -> Result<Moved> {
         let Some(mut tx) = self.begin().await? else { return Ok(Moved::On) };
-        let mut to = version_in(&mut tx, &self.row, self.to).await?;
-        if matches!(to.state, VersionState::Pending | VersionState::Current) {
-            change(&mut to, VersionEvent::Refuse, self.now)?;
-            tx.update_credential_version(&to).await?;
+        if self.row.to_version.is_some() {
+            let mut to = version_in(&mut tx, &self.row, self.to).await?;
+            if matches!(to.state, VersionState::Pending | VersionState::Canary | VersionState::Current) {
+                change(&mut to, VersionEvent::Refuse, self.now)?;
+                tx.update_credential_version(&to).await?;
+            }
         }
         let versions = tx.credential_versions(self.row.credential.as_str()).await?;
         let none_current = versions.iter().all(|v| v.state != VersionState::Current);
@@ -363,6 +506,10 @@ impl<'a> Step<'a> {
     async fn go_on(mut self) -> Result<Moved> {
         let Some(tx) = self.begin().await? else { return Ok(Moved::On) };
         self.row.step = self.row.step.next();
+        if self.row.step == RotationStep::Canary && (self.progress.canary.is_none() || self.row.from_version.is_none())
+        {
+            self.row.step = self.row.step.next();
+        }
         self.progress.message = None;
         self.store(tx, "rotation.step").await?;
         Ok(if self.row.step.is_finished() { Moved::Finished } else { Moved::On })
@@ -392,6 +539,14 @@ impl<'a> Step<'a> {
         // Strictly later than before: `updated` tells two stored forms apart.
         self.row.updated = tx.now().max(Timestamp::from_micros(self.row.updated.micros() + 1));
         tx.update_rotation(&self.row).await?;
+        if let Some(event) = told(action, self.row.step) {
+            let why = self.row.error.as_ref().or(self.progress.message.as_ref());
+            let data = json!({
+                "rotation": self.row.id, "step": self.row.step, "from_version": self.row.from_version,
+                "to_version": self.row.to_version, "reason": why,
+            });
+            tell::owner_in(&mut tx, &self.row.credential, event, None, data).await?;
+        }
         let mut detail = json!({ "rotation": self.row.id, "step": self.row.step, "to": self.to });
         if let Some(error) = &self.row.error {
             detail["error"] = json!(error);
@@ -425,6 +580,21 @@ impl<'a> Step<'a> {
 async fn version_in(tx: &mut WriteTx, row: &RotationRow, version: u32) -> Result<CredentialVersionRow> {
     let found = tx.credential_version(row.credential.as_str(), version).await?;
     found.ok_or_else(|| missing(&row.credential, version))
+}
+
+/// What of a rotation its owner is told.
+fn told(action: &str, step: RotationStep) -> Option<&'static str> {
+    match action {
+        "rotation.rolled_back" => Some("rotation.rolled_back"),
+        "rotation.delayed" => Some("rotation.delayed"),
+        "rotation.value_wanted" => Some("rotation.waiting"),
+        _ if step == RotationStep::Done => Some("rotation.finished"),
+        _ => None,
+    }
+}
+
+fn held<'a>(row: &'a CredentialVersionRow, value: &'a SecretValue) -> Held<'a> {
+    Held { version: row.version, value, handle: row.handle.as_deref() }
 }
 
 fn not_usable(version: &CredentialVersionRow) -> String {

@@ -2,7 +2,7 @@
 //! [`Port`] hands the one change, publishing, on.
 
 use super::{super::state::VerifyAt, Plane, told};
-use credentialflow_admin::ports::{BoxFuture, Dataplane, DataplaneStatus, PublishError, Published};
+use credentialflow_admin::ports::{BoxFuture, Dataplane, DataplaneStatus, PublishError, Published, Straggler};
 use credentialflow_gateway::net::tls::authorities;
 use credentialflow_model::{Name, resource::Kind};
 use std::{
@@ -39,6 +39,20 @@ impl Plane {
     pub async fn count_in_flight(&self, credential: &str, version: u32) -> Option<u64> {
         let gateway = self.gateway.load_full()?;
         Some(gateway.in_flight(credential, version).await)
+    }
+
+    /// Which running requests of this process were injected with a version.
+    pub async fn stragglers_here(&self, credential: &str, version: u32) -> Vec<Straggler> {
+        let Some(gateway) = self.gateway.load_full() else { return Vec::new() };
+        let found = gateway.stragglers(credential, version).await;
+        let told = |s: credentialflow_gateway::Straggler| Straggler {
+            application: s.application.map(|name| name.to_string()),
+            route: s.route.to_string(),
+            source: s.source.to_string(),
+            requests: s.requests,
+            node: None,
+        };
+        found.into_iter().map(told).collect()
     }
 
     /// Open connections and running requests.
@@ -92,6 +106,17 @@ impl Dataplane for Port {
         Box::pin(async move {
             let mine = self.0.count_in_flight(credential, version).await.unwrap_or(0);
             mine.saturating_add(self.0.nodes.others_told(credential, Some(version)).await.0)
+        })
+    }
+
+    fn stragglers<'a>(&'a self, credential: &'a str, version: u32) -> BoxFuture<'a, Vec<Straggler>> {
+        Box::pin(async move {
+            let mut all = self.0.stragglers_here(credential, version).await;
+            for (node, told) in self.0.nodes.others_stragglers(credential, version).await {
+                let read: Vec<Straggler> = serde_json::from_str(&told).unwrap_or_default();
+                all.extend(read.into_iter().map(|s| Straggler { node: Some(node.clone()), ..s }));
+            }
+            all
         })
     }
 }

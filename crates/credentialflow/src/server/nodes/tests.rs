@@ -206,7 +206,8 @@ async fn silence_about_running_requests_is_not_none() {
     tx.commit().await.unwrap();
     let held = || async { a.others_in_flight("token", 1).await.unwrap() };
     assert_eq!(held().await, 1, "b has not said");
-    let seen = NodeTraffic { version: 1, in_force: true, in_flight: 0, refused: 2, served: 5 };
+    let seen =
+        NodeTraffic { version: 1, in_force: true, in_flight: 0, refused: 2, served: 5, stragglers: String::new() };
     b.store.report_traffic(&b.id, "r", &seen).await.unwrap();
     assert_eq!(held().await, 1, "requests that begin on b still get it");
     let other = NodeTraffic { version: 7, in_force: false, ..seen.clone() };

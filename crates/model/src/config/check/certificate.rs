@@ -130,7 +130,7 @@ impl Checker<'_> {
     /// A credential that is used as a password or token: it is there, and no private key.
     pub(super) fn injects(&mut self, id: ItemId, path: &str, credential: &Name) {
         self.refers(id, path, Kind::Credentials, credential);
-        self.engine_of(id, path, credential, &[Engine::Static, Engine::Generated, Engine::Database]);
+        self.engine_of(id, path, credential, &[Engine::Static, Engine::Generated, Engine::Database, Engine::Provider]);
     }
 
     /// A credential must be of one of these engines.
@@ -151,5 +151,6 @@ const fn word(engine: Engine) -> &'static str {
         Engine::Database => "database",
         Engine::Certificate => "certificate",
         Engine::CertificateAuthority => "certificate_authority",
+        Engine::Provider => "provider",
     }
 }

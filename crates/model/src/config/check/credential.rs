@@ -4,7 +4,7 @@ use super::Checker;
 use crate::{
     Name, ResourceSet, SecretReference,
     config::{report::shown, source::ItemId},
-    resource::{Credential, Engine, GenerateRule, Kind, Overlap, RotateRule},
+    resource::{Credential, Engine, GenerateRule, Kind, Overlap, RotateRule, Team},
 };
 use std::collections::{HashMap, HashSet};
 
@@ -24,22 +24,27 @@ impl Checker<'_> {
                     self.problem(id, "generate", "not_here", "`generate` is for generated credentials", hint);
                 }
             }
-            Engine::Generated | Engine::Database | Engine::Certificate | Engine::CertificateAuthority => {
+            Engine::Generated
+            | Engine::Database
+            | Engine::Provider
+            | Engine::Certificate
+            | Engine::CertificateAuthority => {
                 if credential.value.is_some() {
                     let hint = "write engine: static, or remove it";
                     self.problem(id, "value", "not_here", "`value` is for static credentials", hint);
                 }
-                if credential.engine == Engine::Database && credential.generate.is_some() {
-                    let detail = "a database credential's password is 32 letters and digits";
-                    self.problem(id, "generate", "not_here", detail, "remove it");
-                }
-                if credential.engine.is_certificate() && credential.generate.is_some() {
-                    let detail = "a certificate's key is always ECDSA on P-256";
+                let detail = match credential.engine {
+                    Engine::Database => "a database credential's password is 32 letters and digits",
+                    Engine::Provider => "a provider makes its keys itself",
+                    _ => "a certificate's key is always ECDSA on P-256",
+                };
+                if credential.engine != Engine::Generated && credential.generate.is_some() {
                     self.problem(id, "generate", "not_here", detail, "remove it");
                 }
             }
         }
         self.database(id, credential);
+        self.provider(id, credential);
         self.certificate(id, credential);
         self.places(id, credential);
         if let Some(SecretReference::Credential(name)) = &credential.value {
@@ -50,6 +55,27 @@ impl Checker<'_> {
         }
         if let Some(rule) = &credential.rotate {
             self.rotate(id, rule);
+            let alone = credential.database.as_ref().is_some_and(|rule| !rule.alternate);
+            if rule.canary.is_some() && alone {
+                let detail = "one login has one password: no part of the traffic can go on with the old one";
+                self.problem(id, "rotate.canary", "contradiction", detail, "write alternate: true, or remove it");
+            }
+            if rule.canary.is_some() && credential.engine.is_certificate() {
+                let detail = "a certificate is shown by connections, not by requests";
+                self.problem(id, "rotate.canary", "not_here", detail, "remove it");
+            }
+            if let Some(deliver) = &rule.deliver {
+                if credential.engine != Engine::Static || credential.source().is_some() {
+                    let detail = "this is for values that somebody else issues";
+                    self.problem(id, "rotate.deliver", "not_here", detail, "remove it");
+                }
+                self.webhook(id, "rotate.deliver.url", &deliver.url);
+                self.refers(id, "rotate.deliver.secret", Kind::Credentials, &deliver.secret);
+            }
+            if rule.every.is_some() && credential.source().is_some() {
+                let detail = "a value that comes from a store is rotated there";
+                self.problem(id, "rotate.every", "not_here", detail, "remove it");
+            }
         }
         if let Some(verify) = &credential.verify {
             self.refers(id, "verify.upstream", Kind::Upstreams, &verify.upstream);
@@ -58,6 +84,40 @@ impl Checker<'_> {
                 let hint = "as in /v1/models or /me?fields=id";
                 self.problem(id, "verify.path", "invalid_path", "this is no path with query", hint);
             }
+        }
+    }
+
+    /// Who of a team is told.
+    pub(super) fn notify(&mut self, id: ItemId, team: &Team) {
+        let Some(rule) = &team.notify else { return };
+        if rule.emails.len() + rule.webhooks.len() > 32 {
+            self.problem(id, "notify", "too_large", "these are more than 32 places", "use a list or a relay");
+        }
+        for (index, email) in rule.emails.iter().enumerate() {
+            let sides = email.split_once('@').is_some_and(|(name, host)| !name.is_empty() && host.contains(|c: char| c != '.'));
+            let plain = email.len() <= 254 && email.chars().all(|c| !c.is_control() && !c.is_whitespace() && c != '<');
+            if !sides || !plain {
+                let path = format!("notify.emails[{index}]");
+                self.problem(id, &path, "invalid_value", "this is no address of e-mail", "as in payments@example.com");
+            }
+        }
+        for (index, webhook) in rule.webhooks.iter().enumerate() {
+            self.webhook(id, &format!("notify.webhooks[{index}].url"), &webhook.url);
+            self.refers(id, &format!("notify.webhooks[{index}].secret"), Kind::Credentials, &webhook.secret);
+        }
+    }
+
+    /// An address that events are sent to.
+    pub(super) fn webhook(&mut self, id: ItemId, field: &str, url: &str) {
+        let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+        let host = rest.and_then(|rest| rest.split(['/', '?']).next()).unwrap_or_default();
+        let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+        let plain = url.len() <= 2048 && url.bytes().all(|b| b.is_ascii_graphic() && b != b'#');
+        if !plain || host.is_empty() || host.contains('@') {
+            let hint = "as in https://hooks.example.com/credentials";
+            self.problem(id, field, "invalid_value", "this is no address of a webhook", hint);
+        } else if url.starts_with("http://") && !matches!(name, "localhost" | "127.0.0.1" | "[::1]") {
+            self.problem(id, field, "insecure", "this is sent in clear", "write https://");
         }
     }
 
@@ -74,6 +134,15 @@ impl Checker<'_> {
                 let detail = "an overlap that ends only when drained has no limit";
                 self.problem(id, "rotate.limit", "contradiction", detail, "write overlap: until-drained, or remove it");
             }
+        }
+        if let Some(canary) = &rule.canary {
+            if !(1..=99).contains(&canary.percent) {
+                self.problem(id, "rotate.canary.percent", "out_of_bounds", "this is 1 to 99", "5 is usual");
+            }
+            if !(1..=1_000_000).contains(&canary.answers) {
+                self.problem(id, "rotate.canary.answers", "out_of_bounds", "this is 1 to 1000000", "100 is usual");
+            }
+            self.at_most(id, "rotate.canary.within", canary.within, 30 * DAY, "30 days");
         }
         for (there, field) in [
             (rule.jitter.is_some(), "rotate.jitter"),

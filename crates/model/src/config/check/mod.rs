@@ -61,6 +61,7 @@ pub fn check(set: &ResourceSet, source: &SourceMap, context: &Context<'_>) -> Pr
         let id = |kind| move |index| ItemId { kind, index, partial };
         for (index, team) in set.teams.iter().enumerate() {
             checker.description(id(Kind::Teams)(index), team.description.as_deref());
+            checker.notify(id(Kind::Teams)(index), team);
         }
         for (index, credential) in set.credentials.iter().enumerate() {
             checker.credential(id(Kind::Credentials)(index), credential);

@@ -3,7 +3,7 @@
 use super::Checker;
 use crate::{
     config::source::ItemId,
-    resource::{Credential, DatabaseRule, Engine, Kind, System, SystemKind},
+    resource::{ApiCall, Credential, DatabaseRule, Engine, Kind, System, SystemKind},
 };
 
 impl Checker<'_> {
@@ -43,6 +43,7 @@ impl Checker<'_> {
             Some(name) => self.login(id, "database", name),
             None => {}
         }
+        self.api(id, target);
         self.login(id, "username", &target.username);
         self.injects(id, "credential", &target.credential);
     }
@@ -67,6 +68,96 @@ impl Checker<'_> {
         if credential.verify.is_some() {
             let detail = "a database credential is tried by a login at its target";
             self.problem(id, "verify", "not_here", detail, "remove it");
+        }
+    }
+
+    /// What the engine `provider` needs, and what only it may have.
+    pub(super) fn provider(&mut self, id: ItemId, credential: &Credential) {
+        match (&credential.provider, credential.engine) {
+            (None, Engine::Provider) => {
+                let hint = "as in provider: { target: openai }";
+                self.problem(id, "provider", "missing", "engine provider needs `provider`", hint);
+            }
+            (Some(rule), Engine::Provider) => self.refers(id, "provider.target", Kind::Targets, &rule.target),
+            (Some(_), _) => {
+                let hint = "write engine: provider, or remove it";
+                self.problem(id, "provider", "not_here", "`provider` is for provider credentials", hint);
+            }
+            (None, _) => {}
+        }
+    }
+
+    fn api(&mut self, id: ItemId, target: &System) {
+        let api = match (&target.api, target.system) {
+            (None, SystemKind::Http) => {
+                let detail = "a target of http needs `api`";
+                return self.problem(id, "api", "missing", detail, "say what creates and what deletes a key");
+            }
+            (Some(_), kind) if kind != SystemKind::Http => {
+                return self.problem(id, "api", "not_here", "`api` is for http", "remove it");
+            }
+            (None, _) => return,
+            (Some(api), _) => api,
+        };
+        if !(api.base_path.is_empty() || api.base_path.starts_with('/')) || api.base_path.contains(['?', '#', '{']) {
+            self.problem(id, "api.base_path", "invalid_path", "this is no path", "as in /v1");
+        }
+        if api.take.handle.is_some() && api.list.is_none() {
+            let detail = "without a list, a key whose making is cut short could not be found again";
+            self.problem(id, "api.list", "missing", detail, "describe the call that lists keys");
+        }
+        let calls = [("create", Some(&api.create)), ("delete", Some(&api.delete)), ("test", api.test.as_ref())];
+        for (name, call) in calls.into_iter().filter_map(|(name, call)| Some((name, call?))) {
+            self.call(id, name, call);
+        }
+        if let Some(list) = &api.list {
+            self.call_path(id, "api.list.path", &list.path);
+            for (field, pointer) in
+                [("items", Some(&list.items)), ("name", Some(&list.name)), ("handle", list.handle.as_ref())]
+            {
+                if let Some(pointer) = pointer {
+                    self.pointer(id, &format!("api.list.{field}"), pointer);
+                }
+            }
+        }
+        for (field, pointer) in [("handle", &api.take.handle), ("password", &api.take.password)] {
+            if let Some(pointer) = pointer {
+                self.pointer(id, &format!("api.take.{field}"), pointer);
+            }
+        }
+    }
+
+    fn call(&mut self, id: ItemId, name: &str, call: &ApiCall) {
+        let at = |field: &str| format!("api.{name}.{field}");
+        if !["GET", "POST", "PUT", "PATCH", "DELETE"].contains(&call.method.as_str()) {
+            let hint = "GET, POST, PUT, PATCH or DELETE";
+            self.problem(id, &at("method"), "invalid_value", "this is no method of a call", hint);
+        }
+        self.call_path(id, &at("path"), &call.path);
+        if let Some(json) = &call.json {
+            if serde_json::from_str::<serde_json::Value>(json).is_err() {
+                let hint = r#"as in '{"name": "{{name}}"}'"#;
+                self.problem(id, &at("json"), "invalid_value", "this is no JSON", hint);
+            }
+            if !call.form.is_empty() {
+                self.problem(id, &at("form"), "contradiction", "there is `json` as well", "remove one of them");
+            }
+        }
+    }
+
+    fn call_path(&mut self, id: ItemId, field: &str, path: &str) {
+        if !path.starts_with('/') || path.len() > 2048 || !path.bytes().all(|b| b.is_ascii_graphic() || b == b' ') {
+            self.problem(id, field, "invalid_path", "this is no path with query", "as in /keys/{{handle}}");
+        } else if ["password", "admin"].iter().any(|secret| path.contains(&format!("{{{{{secret}"))) {
+            let hint = "put it into a header or the body";
+            self.problem(id, field, "insecure", "a secret never stands in an address", hint);
+        }
+    }
+
+    /// RFC 6901: empty, or begins with a slash.
+    fn pointer(&mut self, id: ItemId, field: &str, pointer: &str) {
+        if !(pointer.is_empty() || pointer.starts_with('/')) {
+            self.problem(id, field, "invalid_value", "this is no JSON pointer", "as in /data/id");
         }
     }
 

@@ -263,6 +263,71 @@ fn rules_of_rotation() {
     assert_eq!(problems(&rule(wrong)).0.len(), 3);
 }
 
+/// Codes and places of the problems of a text.
+fn found(text: &str) -> Vec<String> {
+    problems(text).0.iter().map(|p| format!("{} {}", p.code, p.path)).collect()
+}
+
+#[test]
+fn providers_and_what_their_targets_say() {
+    let set = |api: &str, credential: &str| {
+        format!(
+            "credentials:\n  - {{ name: admin, engine: static }}\n  - {{ name: key, {credential} }}\ntargets:\n  - {{ name: \
+             openai, system: http, host: 127.0.0.1, username: admin, credential: admin{api} }}\n"
+        )
+    };
+    let with = |take: &str, delete: &str, rest: &str| {
+        format!(
+            ", api: {{ create: {{ method: POST, path: /keys, json: '{{\"name\": \"{{{{name}}}}\"}}' }}, take: {{ {take} }}, \
+             delete: {{ method: DELETE, path: '{delete}' }}{rest} }}"
+        )
+    };
+    let list = ", list: { path: /keys, items: /data, name: /name, handle: /id }";
+    let good = with("handle: /id, password: /value", "/keys/{{handle}}", list);
+    let provider = "engine: provider, provider: { target: openai }, rotate: { canary: { percent: 5 } }";
+    assert_eq!(found(&set(&good, provider)), [""; 0]);
+    assert_eq!(found(&set("", provider)), ["missing targets[0].api"]);
+    assert_eq!(found(&set(&good, "engine: provider")), ["missing credentials[1].provider"]);
+    let elsewhere = found(&set(&good, "engine: generated, provider: { target: nowhere }"));
+    assert_eq!(elsewhere, ["not_here credentials[1].provider"]);
+    let lost = with("handle: /id", "/keys/{{handle}}", "");
+    assert_eq!(found(&set(&lost, provider)), ["missing targets[0].api.list"]);
+    let leaky = with("handle: id", "/keys/{{admin}}", list);
+    assert_eq!(
+        found(&set(&leaky, provider)),
+        ["invalid_value targets[0].api.take.handle", "insecure targets[0].api.delete.path"]
+    );
+    let canary = "engine: provider, provider: { target: openai }, rotate: { canary: { percent: 100, answers: 0 } }";
+    let bounds = ["out_of_bounds credentials[1].rotate.canary.percent", "out_of_bounds credentials[1].rotate.canary.answers"];
+    assert_eq!(found(&set(&good, canary)), bounds);
+}
+
+#[test]
+fn who_is_told_and_who_is_asked() {
+    let team = |rule: &str| format!("teams: [{{ name: t, notify: {{ {rule} }} }}]\ncredentials: [{{ name: s, engine: static }}]\n");
+    let good = "emails: [a@example.com], webhooks: [{ url: 'https://hooks.example.com/x', secret: s }]";
+    assert_eq!(found(&team(good)), [""; 0]);
+    let bad = "emails: [nobody, 'a b@c.d'], webhooks: [{ url: 'http://example.com', secret: s }, { url: x, secret: none }]";
+    assert_eq!(
+        found(&team(bad)),
+        [
+            "invalid_value teams[0].notify.emails[0]",
+            "invalid_value teams[0].notify.emails[1]",
+            "insecure teams[0].notify.webhooks[0].url",
+            "invalid_value teams[0].notify.webhooks[1].url",
+            "unknown_name teams[0].notify.webhooks[1].secret",
+        ]
+    );
+    let asked = |engine: &str| {
+        format!(
+            "credentials:\n  - {{ name: s, engine: static }}\n  - {{ name: a, engine: {engine}, rotate: {{ every: 1d, \
+             deliver: {{ url: 'http://localhost:1/x', secret: s }} }} }}\n"
+        )
+    };
+    assert_eq!(found(&asked("static")), [""; 0]);
+    assert_eq!(found(&asked("generated")), ["not_here credentials[1].rotate.deliver"]);
+}
+
 #[test]
 fn a_pasted_secret_is_never_repeated() {
     const SECRET: &str = "sk-live-Hunter2Hunter2Hunter2Hunter2Hunter2Hunter2";

@@ -1,8 +1,10 @@
 //! Rotations end as promised: one by one, and after a death at every point.
 #![allow(clippy::unwrap_used)]
 
+mod canary;
 mod crashes;
 mod logins;
+mod providers;
 mod schedule;
 mod world;
 

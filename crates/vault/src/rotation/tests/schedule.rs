@@ -1,11 +1,15 @@
 //! Rotations that are due: planned once, begun where there is room, approved and delivered by people.
 
 use super::world::*;
-use crate::{VaultError, rotation::RotationRunner, tests::credential};
+use crate::{
+    VaultError,
+    rotation::{RotationRunner, VerifyOutcome},
+    tests::credential,
+};
 use credentialflow_model::{
     Actor, Name, Period, SecretValue, Timestamp,
     lifecycle::{RotationStep, VersionState},
-    resource::{CertificateRule, Credential, Engine, Kind, RotateRule},
+    resource::{CertificateRule, Credential, DeliverRule, Engine, Kind, RotateRule},
 };
 use credentialflow_store::{Expect, RotationRow};
 use std::time::Duration;
@@ -84,6 +88,42 @@ async fn a_due_rotation_waits_for_its_approval_and_tells_who_gave_it() {
 }
 
 #[tokio::test]
+async fn the_owner_is_told_that_a_rotation_waits_and_how_it_ended() {
+    for (verify, last) in [
+        (VerifyOutcome::Accepted, "rotation.finished"),
+        (VerifyOutcome::Refused("401".to_owned()), "rotation.rolled_back"),
+    ] {
+        let mut world = with_rule(Engine::Generated, RotateRule { approval: true, ..RotateRule::default() }).await;
+        world.credential.owner = Some("payments".parse().unwrap());
+        declare(&world, &[world.credential.clone()]).await;
+        world.outside.plan.lock().unwrap().verify = verify;
+        let runner = world.fresh_runner().await;
+        let later = world.store.now().plus(Period::from_secs(2 * 3600));
+        let row = begun(&world, &runner, later).await;
+        world.vault.approve_rotation(&administrator(), &row.id).await.unwrap();
+        end(&world, &runner, &row.id, later).await;
+        let told = world.store.due_notifications(later.plus(HOUR), 99).await.unwrap();
+        let events: Vec<serde_json::Value> = told.iter().map(|n| serde_json::from_str(&n.body).unwrap()).collect();
+        let types: Vec<&str> = events.iter().map(|e| e["type"].as_str().unwrap()).collect();
+        assert!(types.contains(&"rotation.waiting") && types.contains(&last), "{types:?}");
+        assert!(told.iter().all(|n| n.owner == "payments" && n.channel.is_none()));
+        assert!(events.iter().all(|e| e["data"]["credential"] == "orders-token" && e["data"]["rotation"] == *row.id));
+    }
+}
+
+#[tokio::test]
+async fn an_expiry_is_told_once() {
+    let mut world = with_rule(Engine::Generated, RotateRule::default()).await;
+    world.credential.owner = Some("payments".parse().unwrap());
+    declare(&world, &[world.credential.clone()]).await;
+    let soon = world.store.now().plus(HOUR);
+    for _ in 0..3 {
+        world.vault.tell_expiring(&world.credential, soon).await.unwrap();
+    }
+    assert_eq!(world.store.due_notifications(soon, 9).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn a_declined_rotation_changes_nothing_and_comes_back_later() {
     let world = with_rule(Engine::Generated, RotateRule { approval: true, ..RotateRule::default() }).await;
     let runner = world.fresh_runner().await;
@@ -120,6 +160,35 @@ async fn a_due_static_credential_waits_for_its_value() {
         assert_eq!(end(&world, &runner, &row.id, later).await.step, RotationStep::Done);
         assert_eq!(world.vault.current_value(&world.credential.name).await.unwrap().expose(), b"the-next-value");
         assert_eq!(audited(&world, "rotation.deliver").await[0].0, "ada");
+    }
+}
+
+#[tokio::test]
+async fn a_webhook_is_asked_for_the_value_until_it_answers() {
+    let deliver = DeliverRule { url: "https://example.com/".to_owned(), secret: "hook".parse().unwrap() };
+    let rule = RotateRule { deliver: Some(deliver), ..RotateRule::default() };
+    for later in [false, true] {
+        let world = with_rule(Engine::Static, rule.clone()).await;
+        let runner = world.fresh_runner().await;
+        world.outside.plan.lock().unwrap().supplies = Some(false);
+        let now = world.store.now().plus(Period::from_secs(2 * 3600));
+        let row = begun(&world, &runner, now).await;
+        assert!(!row.waiting);
+        runner.run_once(now).await.unwrap();
+        let stored = world.store.rotation(&row.id).await.unwrap().unwrap();
+        assert_eq!(stored.step, RotationStep::Deliver);
+        assert!(stored.detail["message"].as_str().unwrap().contains("502"));
+        world.outside.plan.lock().unwrap().supplies = (!later).then_some(true);
+        let now = now.plus(Period::from_secs(60));
+        runner.run_once(now).await.unwrap();
+        if later {
+            assert!(world.store.rotation(&row.id).await.unwrap().unwrap().waiting, "somebody delivers it");
+            let value = SecretValue::from(format!("supplied-for-{}", row.id));
+            world.vault.deliver_value(&administrator(), &world.credential, value).await.unwrap();
+        }
+        assert_eq!(end(&world, &runner, &row.id, now).await.step, RotationStep::Done);
+        let value = world.vault.current_value(&world.credential.name).await.unwrap();
+        assert_eq!(value.expose_str().unwrap(), format!("supplied-for-{}", row.id));
     }
 }
 

@@ -5,16 +5,17 @@ use crate::{
     Vault,
     engine::{BoxFuture, DatabaseLogin},
     rotation::{
-        Progress, Publisher, RefusalCounts, RotationRunner, RunnerRules, Target, Traffic, VerifyOutcome, WatchRules,
+        Held, MakeOutcome, Progress, Publisher, RefusalCounts, RotationRunner, RunnerRules, SupplyOutcome, Target,
+        Traffic, VerifyOutcome, WatchRules,
     },
     tests::{credential, seal_input, vault},
 };
 use credentialflow_model::{
     Actor, Name, Period, SecretValue, Timestamp,
     lifecycle::{RotationStep, VersionState},
-    resource::{Credential, DatabaseRule, Engine},
+    resource::{Credential, DatabaseRule, Engine, Kind, ProviderRule},
 };
-use credentialflow_store::{CredentialVersionRow, RotationRow, Store};
+use credentialflow_store::{CredentialVersionRow, Expect, RotationRow, Store};
 use std::{
     collections::BTreeMap,
     future::{Future, poll_fn},
@@ -41,6 +42,8 @@ pub(super) struct Plan {
     pub(super) held: u64,
     /// The number of the port call at which the process dies, before or after its effect.
     pub(super) die_at: Option<(u32, bool)>,
+    /// Whether the webhook answers with a value, or is broken; `None`: somebody delivers it later.
+    pub(super) supplies: Option<bool>,
     /// Hangs forever when asked to verify this credential.
     pub(super) stuck: Option<Name>,
     /// Places outside that lack the new version.
@@ -62,6 +65,9 @@ pub(super) struct Seen {
     pub(super) destroyed_in_use: bool,
     /// Values the target was asked about.
     pub(super) verified: Vec<u32>,
+    /// The keys at the provider, and which rotation each was made for.
+    pub(super) keys: BTreeMap<String, String>,
+    pub(super) made: u32,
     /// The passwords the target accepts, by login.
     pub(super) logins: BTreeMap<String, String>,
 }
@@ -83,9 +89,37 @@ impl Outside {
 }
 
 impl Target for Outside {
-    fn install<'a>(&'a self, _: &'a Name, value: &'a SecretValue) -> BoxFuture<'a, VerifyOutcome> {
+    fn make<'a>(&'a self, _: &'a Name, rotation: &'a str) -> BoxFuture<'a, MakeOutcome> {
         Box::pin(async move {
-            let Some(login) = DatabaseLogin::read(value) else { return VerifyOutcome::NotConfigured };
+            self.call(false);
+            let handle = {
+                let mut seen = self.seen.lock().unwrap();
+                // What an earlier try made and nobody took is deleted first.
+                seen.keys.retain(|_, of| of != rotation);
+                seen.made += 1;
+                let handle = format!("key_{}", seen.made);
+                seen.keys.insert(handle.clone(), rotation.to_owned());
+                handle
+            };
+            self.call(true);
+            let value = SecretValue::from(format!("sk-{handle}"));
+            MakeOutcome::Made { value, handle }
+        })
+    }
+
+    fn supply<'a>(&'a self, _: &'a Name, rotation: &'a str) -> BoxFuture<'a, SupplyOutcome> {
+        Box::pin(async move {
+            match &self.plan.lock().unwrap().supplies {
+                Some(true) => SupplyOutcome::Value(SecretValue::from(format!("supplied-for-{rotation}"))),
+                Some(false) => SupplyOutcome::Unreachable("502".to_owned()),
+                None => SupplyOutcome::Later,
+            }
+        })
+    }
+
+    fn install<'a>(&'a self, _: &'a Name, held: Held<'a>) -> BoxFuture<'a, VerifyOutcome> {
+        Box::pin(async move {
+            let Some(login) = DatabaseLogin::read(held.value) else { return VerifyOutcome::NotConfigured };
             self.call(false);
             let password = login.password.expose_str().unwrap().to_owned();
             self.seen.lock().unwrap().logins.insert(login.username, password);
@@ -94,16 +128,18 @@ impl Target for Outside {
         })
     }
 
-    fn retire<'a>(
-        &'a self,
-        _: &'a Name,
-        value: &'a SecretValue,
-        kept: Option<&'a SecretValue>,
-    ) -> BoxFuture<'a, VerifyOutcome> {
+    fn retire<'a>(&'a self, _: &'a Name, held: Held<'a>, kept: Option<Held<'a>>) -> BoxFuture<'a, VerifyOutcome> {
         Box::pin(async move {
-            let Some(login) = DatabaseLogin::read(value) else { return VerifyOutcome::NotConfigured };
+            if let Some(handle) = held.handle {
+                self.call(false);
+                self.seen.lock().unwrap().keys.remove(handle);
+                self.call(true);
+                return VerifyOutcome::Accepted;
+            }
+            let Some(login) = DatabaseLogin::read(held.value) else { return VerifyOutcome::NotConfigured };
             self.call(false);
-            if kept.and_then(DatabaseLogin::read).is_none_or(|kept| kept.username != login.username) {
+            if kept.and_then(|kept| DatabaseLogin::read(kept.value)).is_none_or(|kept| kept.username != login.username)
+            {
                 self.seen.lock().unwrap().logins.insert(login.username, "random".to_owned());
             }
             self.call(true);
@@ -111,19 +147,14 @@ impl Target for Outside {
         })
     }
 
-    fn verify<'a>(
-        &'a self,
-        credential: &'a Name,
-        version: u32,
-        value: &'a SecretValue,
-    ) -> BoxFuture<'a, VerifyOutcome> {
+    fn verify<'a>(&'a self, credential: &'a Name, held: Held<'a>) -> BoxFuture<'a, VerifyOutcome> {
         Box::pin(async move {
             if self.plan.lock().unwrap().stuck.as_ref() == Some(credential) {
                 std::future::pending::<()>().await;
             }
             self.call(false);
-            assert!(!value.is_empty());
-            self.seen.lock().unwrap().verified.push(version);
+            assert!(!held.value.is_empty());
+            self.seen.lock().unwrap().verified.push(held.version);
             self.call(true);
             self.plan.lock().unwrap().verify.clone()
         })
@@ -202,6 +233,7 @@ pub(super) fn plan() -> Plan {
         failing_publishes: 0,
         held: 2,
         die_at: None,
+        supplies: None,
         stuck: None,
         lacking: Vec::new(),
     }
@@ -261,6 +293,32 @@ impl World {
         let mut world = Self { store, vault, outside, credential, rotation: first, start, _dir: dir };
         assert_eq!(world.finish().await.step, RotationStep::Done);
         let begun = world.vault.start_rotation(&Actor::operator(), &world.credential, None, None).await.unwrap();
+        world.rotation = begun.id;
+        world.start = world.store.now();
+        *world.outside.plan.lock().unwrap() = plan;
+        world.outside.seen.lock().unwrap().calls = 0;
+        world
+    }
+
+    /// A vault with a provider's key in version 1, made by a first rotation, and a rotation to version 2
+    /// that has begun.
+    pub(super) async fn of_provider(plan: Plan) -> Self {
+        let rule = ProviderRule { target: "provider".parse().unwrap() };
+        let credential = Credential { provider: Some(rule), ..credential("orders-token", Engine::Provider) };
+        let (dir, store, vault, _token) = vault().await;
+        let mut tx = store.begin(&Actor::operator()).await.unwrap();
+        let body = serde_json::to_string(&credential).unwrap();
+        tx.put_resource(Kind::Credentials, &credential.name, &body, Expect::Absent).await.unwrap();
+        assert_eq!(vault.create_credential_in(&mut tx, &credential, None).await.unwrap(), 1);
+        tx.commit().await.unwrap();
+        let first = store.running_rotations().await.unwrap().remove(0).id;
+        let outside =
+            Arc::new(Outside { store: store.clone(), plan: Mutex::new(self::plan()), seen: Mutex::default() });
+        let start = store.now();
+        let mut world = Self { store, vault, outside, credential, rotation: first, start, _dir: dir };
+        assert_eq!(world.finish().await.step, RotationStep::Done);
+        let begun = world.vault.start_rotation(&Actor::operator(), &world.credential, None, None).await.unwrap();
+        assert_eq!((begun.from_version, begun.to_version), (Some(1), 2));
         world.rotation = begun.id;
         world.start = world.store.now();
         *world.outside.plan.lock().unwrap() = plan;
