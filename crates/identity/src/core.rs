@@ -9,7 +9,7 @@ use crate::{
 };
 use credentialflow_model::Timestamp;
 use credentialflow_store::{AuditFilter, Store, Unit};
-use credentialflow_vault::Vault;
+use credentialflow_vault::{Pepper, Vault};
 use std::{fmt, sync::Arc};
 
 /// The shared ground under policies, tokens and methods.
@@ -74,10 +74,10 @@ impl Core {
         Ok(self.store.submit(unit).await?)
     }
 
-    /// The keyed hash that stands for a secret of one kind, under the newest pepper.
+    /// The keyed hash that stands for a secret of one kind, under the newest pepper: to write something down. What was
+    /// written down before is found by [`Core::hashes`].
     pub(crate) fn hash(&self, kind: &str, secret: &[u8]) -> Result<[u8; 32]> {
-        let pepper = self.vault.pepper()?;
-        Ok(pepper.hash(&labelled(kind, secret)))
+        Ok(hash_under(&self.vault.pepper()?, kind, secret))
     }
 
     /// The keyed hashes of a secret under every pepper, the newest first.
@@ -85,6 +85,11 @@ impl Core {
         let text = labelled(kind, secret);
         Ok(self.vault.peppers()?.into_iter().rev().map(move |pepper| pepper.hash(&text)))
     }
+}
+
+/// The keyed hash of a secret of one kind under one pepper.
+pub(crate) fn hash_under(pepper: &Pepper, kind: &str, secret: &[u8]) -> [u8; 32] {
+    pepper.hash(&labelled(kind, secret))
 }
 
 /// A secret with its kind before it, so that the hash of one kind is never that of another.

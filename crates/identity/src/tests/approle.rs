@@ -2,6 +2,7 @@
 
 use super::world::*;
 use crate::{Mount, Operation, Response, Result};
+use credentialflow_model::Actor;
 use serde_json::{Value, json};
 
 struct Role<'a> {
@@ -168,4 +169,68 @@ async fn a_secret_id_is_used_as_often_as_it_may_also_in_parallel() {
     assert_eq!(refusal(role.login(&short, "127.0.0.1").await).0, 403);
     role.write("tidy/secret-id", json!({})).await.unwrap();
     assert_eq!(refusal(role.ask(Operation::List, "role/testrole/secret-id", json!({})).await).0, 404);
+}
+
+#[tokio::test]
+async fn a_new_pepper_locks_no_machine_out() {
+    let world = World::new().await;
+    let role = Role::new(&world, json!({})).await;
+    let secret = role.secret(json!({})).await;
+    let custom = json!({"secret_id": "custom_secret"});
+    let mine = data(&role.write("role/testrole/custom-secret-id", custom.clone()).await.unwrap());
+    let token = client_token(&role.login(&secret, "127.0.0.1").await.unwrap());
+    world.vault.rotate_pepper(&Actor::operator()).await.unwrap();
+    assert!(world.accepts(&token).await);
+    assert!(role.login(&secret, "127.0.0.1").await.is_ok());
+    assert!(role.login(&mine, "127.0.0.1").await.is_ok());
+
+    // A role id is still one role's alone.
+    role.write("role/other", json!({})).await.unwrap();
+    let taken = role.write("role/other/role-id", json!({"role_id": "test_role_id"})).await;
+    assert_eq!(refusal(taken).1, "role_id is already in use by another role");
+
+    // A secret id brought along again is still one, and ends whole.
+    role.write("role/testrole/custom-secret-id", custom.clone()).await.unwrap();
+    let keys = data(&role.ask(Operation::List, "role/testrole/secret-id", json!({})).await.unwrap());
+    assert_eq!(keys["keys"].as_array().unwrap().len(), 2);
+    role.write("role/testrole/secret-id/destroy", custom).await.unwrap();
+    assert!(role.login(&mine, "127.0.0.1").await.is_err());
+
+    // Written again, the role is found under the newest pepper alone; given up, its role id leads nowhere.
+    role.write("role/testrole", json!({"token_ttl": "1m"})).await.unwrap();
+    assert!(role.login(&secret, "127.0.0.1").await.is_ok());
+    world.vault.rotate_pepper(&Actor::operator()).await.unwrap();
+    role.write("role/testrole/role-id", json!({"role_id": "changed"})).await.unwrap();
+    assert!(role.login(&secret, "127.0.0.2").await.is_err());
+    let body = json!({"role_id": "changed", "secret_id": secret["secret_id"]});
+    let login = world.ask("approle", &role.mount, None, Operation::Update, "login", body.clone(), None);
+    assert!(login.await.is_ok());
+    role.write("role/other/role-id", json!({"role_id": "test_role_id"})).await.unwrap();
+    role.ask(Operation::Delete, "role/testrole", json!({})).await.unwrap();
+    let login = world.ask("approle", &role.mount, None, Operation::Update, "login", body, None);
+    assert_eq!(refusal(login.await), (400, "invalid role or secret ID".into()));
+    let left = world.store.entry_paths(&role.mount.id, "role_id/", "", 10).await.unwrap();
+    assert_eq!(left.len(), 1, "only the other role's index is left");
+}
+
+#[tokio::test]
+async fn what_led_to_a_role_before_leads_nowhere_once_it_has_another_id() {
+    let world = World::new().await;
+    let role = Role::new(&world, json!({})).await;
+    let secret = role.secret(json!({})).await;
+    let index = world.store.entry_paths(&role.mount.id, "role_id/", "", 10).await.unwrap().remove(0);
+    let kept: crate::shelf::Kept<Value> = shelf(&world, &role).get(&index).await.unwrap().unwrap();
+    role.write("role/testrole/role-id", json!({"role_id": "changed"})).await.unwrap();
+    // As one that was left when the pepper was changed in between.
+    let mut unit = credentialflow_store::Unit::new(Actor::operator());
+    unit.audit("test.write", "test", json!({}));
+    shelf(&world, &role).put(&mut unit, &index, &kept.value, credentialflow_store::Expect::Absent).unwrap();
+    world.store.submit(unit).await.unwrap();
+    assert_eq!(refusal(role.login(&secret, "127.0.0.1").await).1, "invalid role or secret ID");
+    role.write("role/other", json!({})).await.unwrap();
+    role.write("role/other/role-id", json!({"role_id": "test_role_id"})).await.unwrap();
+}
+
+fn shelf(world: &World, role: &Role<'_>) -> crate::Shelf {
+    crate::Shelf::new(world.store.clone(), world.vault.clone(), role.mount.id.clone())
 }

@@ -8,7 +8,6 @@ use crate::{
         self,
         userpass::{Attempt, Proof},
     },
-    shelf::Kept,
     tokens::Login,
 };
 use credentialflow_store::Unit;
@@ -39,12 +38,9 @@ pub(super) async fn handle(core: &Core, call: &Call<'_>) -> Result<Response> {
 
 async fn once(core: &Core, call: &Call<'_>, role_id: &str, secret: &str) -> Result<Response> {
     let shelf = core.shelf(call.mount);
-    let index: Option<Kept<role::Index>> = shelf.get(&role::index_place(core, role_id)?).await?;
-    let name = index.map(|i| i.value.role).unwrap_or_default();
-    let known = if name.is_empty() { None } else { role::get(&shelf, &name).await? };
-    let Some(known) = known else {
+    let Some(known) = role::of_id(core, &shelf, role_id).await? else {
         // As much work as for a known role.
-        let _ = core.hash("approle secret id", secret.as_bytes())?;
+        core.hashes(secret_id::KIND, secret.as_bytes())?.for_each(drop);
         return Err(refused());
     };
     let role = known.value;
@@ -58,7 +54,7 @@ async fn once(core: &Core, call: &Call<'_>, role_id: &str, secret: &str) -> Resu
         if secret.is_empty() {
             return Err(IdentityError::invalid("missing secret_id"));
         }
-        let (place, kept) = secret_id::find(core, &shelf, &role, secret).await?.ok_or_else(refused)?;
+        let (place, kept) = secret_id::find(core, &shelf, &role, secret.as_bytes()).await?.ok_or_else(refused)?;
         if kept.value.is_over(core.secs()) {
             return Err(refused());
         }

@@ -26,8 +26,8 @@ pub(super) struct Role {
 
 /// What leads from a role id to its role.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Index {
-    pub(super) role: String,
+struct Index {
+    role: String,
 }
 
 impl Role {
@@ -100,28 +100,64 @@ pub(super) async fn needed(shelf: &Shelf, name: &str) -> Result<Kept<Role>> {
     get(shelf, name).await?.ok_or_else(|| IdentityError::NotFound(format!("role {name:?} does not exist").into()))
 }
 
-/// Where the role of a role id is written down. Role ids may hold anything, so their hash is the name.
-pub(super) fn index_place(core: &Core, role_id: &str) -> Result<String> {
-    Ok(format!("role_id/{}", hex(&core.hash("approle role id", role_id.as_bytes())?)))
+/// Where the role of a role id may be written down: under every pepper, the newest first. Role ids may hold anything,
+/// so their hash is the name.
+fn index_places(core: &Core, role_id: &str) -> Result<impl Iterator<Item = String>> {
+    Ok(core.hashes("approle role id", role_id.as_bytes())?.map(|hash| format!("role_id/{}", hex(&hash))))
 }
 
-/// Writes a role, and its index when its role id is new.
+/// The role of a role id.
+pub(super) async fn of_id(core: &Core, shelf: &Shelf, role_id: &str) -> Result<Option<Kept<Role>>> {
+    for place in index_places(core, role_id)? {
+        let Some(index) = shelf.get::<Index>(&place).await? else { continue };
+        // It may have been left behind: the role itself says which role id it has.
+        if let Some(role) = get(shelf, &index.value.role).await?.filter(|role| role.value.role_id == role_id) {
+            return Ok(Some(role));
+        }
+    }
+    Ok(None)
+}
+
+/// Puts into a unit that a role id leads to a role: written down once, under the newest pepper.
+async fn put_index(core: &Core, shelf: &Shelf, unit: &mut Unit, role: &Role) -> Result<()> {
+    for (age, place) in index_places(core, &role.role_id)?.enumerate() {
+        let known = shelf.get::<Index>(&place).await?;
+        match known {
+            // One that is left of another role is replaced.
+            known if age == 0 && known.as_ref().is_none_or(|index| index.value.role != role.name) => {
+                let expect = known.as_ref().map_or(Expect::Absent, Kept::unchanged);
+                shelf.put(unit, &place, &Index { role: role.name.clone() }, expect)?;
+            }
+            Some(known) if age > 0 && known.value.role == role.name => shelf.delete(unit, &place, known.unchanged()),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Puts into a unit that a role id leads to a role no more, under whichever pepper that is written down.
+async fn remove_index(core: &Core, shelf: &Shelf, unit: &mut Unit, role: &Role) -> Result<()> {
+    for place in index_places(core, &role.role_id)? {
+        if let Some(known) = shelf.get::<Index>(&place).await?.filter(|index| index.value.role == role.name) {
+            shelf.delete(unit, &place, known.unchanged());
+        }
+    }
+    Ok(())
+}
+
+/// Writes a role, and what leads from its role id to it.
 pub(super) async fn write(core: &Core, call: &Call<'_>, known: Option<Kept<Role>>, role: &Role) -> Result<()> {
     let shelf = core.shelf(call.mount);
     let mut unit = Unit::new(call.actor());
     let path = place(&role.name)?;
     let expect = known.as_ref().map_or(Expect::Absent, Kept::unchanged);
-    let old_id = known.as_ref().map(|k| k.value.role_id.as_str());
-    if old_id != Some(&role.role_id) {
-        let index = index_place(core, &role.role_id)?;
-        if shelf.has(&index).await? {
-            return Err(IdentityError::invalid("role_id is already in use by another role"));
-        }
-        shelf.put(&mut unit, &index, &Index { role: role.name.clone() }, Expect::Absent)?;
-        if let Some(old) = old_id {
-            shelf.delete(&mut unit, &index_place(core, old)?, Expect::Anything);
-        }
+    if of_id(core, &shelf, &role.role_id).await?.is_some_and(|other| other.value.name != role.name) {
+        return Err(IdentityError::invalid("role_id is already in use by another role"));
     }
+    if let Some(before) = known.as_ref().map(|k| &k.value).filter(|before| before.role_id != role.role_id) {
+        remove_index(core, &shelf, &mut unit, before).await?;
+    }
+    put_index(core, &shelf, &mut unit, role).await?;
     shelf.put(&mut unit, &path, role, expect)?;
     unit.audit("approle.role.set", call.subject(&path), role.describe());
     core.submit(unit).await?;
@@ -164,7 +200,7 @@ pub(super) async fn handle(core: &Core, call: &Call<'_>, name: &str) -> Result<R
                 let role = known.value;
                 unit.audit("approle.role.delete", call.subject(&place(name)?), json!({}));
                 shelf.delete(&mut unit, &place(name)?, Expect::Anything);
-                shelf.delete(&mut unit, &index_place(core, &role.role_id)?, Expect::Anything);
+                remove_index(core, &shelf, &mut unit, &role).await?;
                 for prefix in [format!("secret_id/{}/", role.name), format!("accessor/{}/", role.name)] {
                     unit.ops.push(Op::DeleteEntries { space: shelf.space().to_owned(), prefix });
                 }

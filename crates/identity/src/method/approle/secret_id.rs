@@ -65,16 +65,17 @@ fn accessor_place(role: &Role, accessor: &str) -> String {
     format!("accessor/{}/{accessor}", role.name)
 }
 
-const KIND: &str = "approle secret id";
+/// What its keyed hashes are made with.
+pub(super) const KIND: &str = "approle secret id";
 
 /// A presented secret id of a role, with its place.
 pub(super) async fn find(
     core: &Core,
     shelf: &Shelf,
     role: &Role,
-    secret: &str,
+    secret: &[u8],
 ) -> Result<Option<(String, Kept<SecretId>)>> {
-    for hash in core.hashes(KIND, secret.as_bytes())? {
+    for hash in core.hashes(KIND, secret)? {
         let place = place(role, &hash);
         if let Some(found) = shelf.get(&place).await? {
             return Ok(Some((place, found)));
@@ -137,12 +138,18 @@ pub(super) async fn create(core: &Core, call: &Call<'_>, name: &str, custom: boo
     };
     let place = place(&role, &core.hash(KIND, secret.expose())?);
     // A secret id brought along may come again: it then replaces itself, with a new accessor.
-    let before: Option<Kept<SecretId>> = if custom { shelf.get(&place).await? } else { None };
+    let before = if custom { find(core, &shelf, &role, secret.expose()).await? } else { None };
     let mut unit = Unit::new(call.actor());
-    if let Some(before) = &before {
+    let mut expect = Expect::Absent;
+    if let Some((old, before)) = &before {
         shelf.delete(&mut unit, &accessor_place(&role, &before.value.accessor), Expect::Anything);
+        if *old == place {
+            expect = before.unchanged();
+        } else {
+            // It lay under an older pepper.
+            shelf.delete(&mut unit, old, before.unchanged());
+        }
     }
-    let expect = before.as_ref().map_or(Expect::Absent, Kept::unchanged);
     shelf.put(&mut unit, &place, &value, expect)?;
     let accessor_at = accessor_place(&role, &value.accessor);
     shelf.put(&mut unit, &accessor_at, &Index { place: place.clone() }, Expect::Absent)?;
@@ -187,7 +194,7 @@ async fn named(
 ) -> Result<Option<(String, Kept<SecretId>)>> {
     let fields = Fields(call.data);
     let found = match by {
-        By::Secret => find(core, shelf, role, &fields.needed("secret_id")?).await?,
+        By::Secret => find(core, shelf, role, fields.needed("secret_id")?.as_bytes()).await?,
         By::Accessor => {
             let accessor = fields.needed("secret_id_accessor")?;
             let unknown = || IdentityError::NotFound("failed to find accessor entry for secret_id_accessor".into());

@@ -2,18 +2,22 @@
 //! authorization code flow with PKCE, RFC 7636).
 //!
 //! Nothing is kept between the two: the state is signed and carries what is needed to go on; nonce and
-//! PKCE verifier are derived from it under a key of ours, so that they need no memory that a flood of
-//! beginnings could fill. A code works once at its provider, a state ten minutes here.
+//! PKCE verifier are derived from it under a key of ours (the pepper it was signed with, also when there is a
+//! newer one by the end), so that they need no memory that a flood of beginnings could fill. A code works
+//! once at its provider, a state ten minutes here.
 
 use super::config::{self, Config, Settings, Source};
 use super::{login, role};
-use crate::{Call, Core, IdentityError, Response, Result, fields::Fields, jose::Claims, ports::WebRequest};
+use crate::{
+    Call, Core, IdentityError, Response, Result, core::hash_under, fields::Fields, jose::Claims, ports::WebRequest,
+};
 use aws_lc_rs::{constant_time::verify_slices_are_equal, digest};
 use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
 use credentialflow_model::SecretValue;
+use credentialflow_vault::Pepper;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::{borrow::Cow, time::Duration};
@@ -55,26 +59,24 @@ pub(super) async fn auth_url(core: &Core, call: &Call<'_>) -> Result<Response> {
     }
     let provider = core.keys.provider(core, &config.source()?).await?;
     let client = fields.text("client_nonce")?.filter(|n| !n.is_empty());
+    let pepper = core.vault.pepper()?;
     let state = State {
         mount: call.mount.id.clone(),
         role: name,
         redirect_uri: redirect_uri.clone(),
-        client: match client {
-            Some(nonce) => Some(URL_SAFE_NO_PAD.encode(core.hash("oidc client nonce", nonce.as_bytes())?)),
-            None => None,
-        },
+        client: client.map(|nonce| derived(&pepper, CLIENT, &nonce)),
         ends: core.secs() + TIME,
         salt: crate::tokens::random_text(22)?.as_str().to_owned(),
     };
-    let text = sign(core, &state)?;
-    let challenge = URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, verifier(core, &text)?.as_bytes()));
+    let text = sign(&pepper, &state)?;
+    let challenge = URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, verifier(&pepper, &text).as_bytes()));
     let mut scopes = vec!["openid".to_owned()];
     scopes.extend(role.oidc_scopes.iter().filter(|s| s.as_str() != "openid").cloned());
     let mut query = vec![
         ("client_id", config.oidc_client_id.clone()),
         ("code_challenge", challenge),
         ("code_challenge_method", "S256".to_owned()),
-        ("nonce", nonce(core, &text)?),
+        ("nonce", derived(&pepper, NONCE, &text)),
         ("redirect_uri", redirect_uri),
     ];
     if config.oidc_response_mode == "form_post" {
@@ -98,13 +100,16 @@ pub(super) async fn callback(kind: &'static str, core: &Core, call: &Call<'_>) -
     let fields = Fields(call.data);
     let expired = || IdentityError::invalid("expired or missing OAuth state");
     let text = fields.text_or_empty("state")?;
-    let state = read(core, &text)?.filter(|s| s.mount == call.mount.id && core.secs() < s.ends).ok_or_else(expired)?;
+    let (pepper, state) = read(core, &text)?.ok_or_else(expired)?;
+    if state.mount != call.mount.id || core.secs() >= state.ends {
+        return Err(expired());
+    }
     if fields.text("error")?.is_some() {
         return Err(IdentityError::invalid("the provider refused the login"));
     }
     if let Some(expected) = &state.client {
-        let given = core.hash("oidc client nonce", fields.text_or_empty("client_nonce")?.as_bytes())?;
-        if verify_slices_are_equal(URL_SAFE_NO_PAD.encode(given).as_bytes(), expected.as_bytes()).is_err() {
+        let given = derived(&pepper, CLIENT, &fields.text_or_empty("client_nonce")?);
+        if verify_slices_are_equal(given.as_bytes(), expected.as_bytes()).is_err() {
             return Err(IdentityError::invalid("invalid client_nonce"));
         }
     }
@@ -117,9 +122,10 @@ pub(super) async fn callback(kind: &'static str, core: &Core, call: &Call<'_>) -
     if role.role_type != "oidc" || !allowed(&role.allowed_redirect_uris, &state.redirect_uri) {
         return Err(expired());
     }
-    let token = exchange(core, &settings, &oidc_client_secret, &state, &text, &code).await?;
+    let verifier = verifier(&pepper, &text);
+    let token = exchange(core, &settings, &oidc_client_secret, &state, &verifier, &code).await?;
     let claims = login::validated(core, &settings, &role, &token).await?;
-    check_id_token(&claims, &settings, &role, &nonce(core, &text)?, core.secs())?;
+    check_id_token(&claims, &settings, &role, &derived(&pepper, NONCE, &text), core.secs())?;
     login::finish(kind, core, call, &state.role, &role, &claims).await
 }
 
@@ -153,18 +159,17 @@ async fn exchange(
     config: &Settings,
     client_secret: &SecretValue,
     state: &State,
-    text: &str,
+    verifier: &str,
     code: &str,
 ) -> Result<Zeroizing<String>> {
     let source = config.source()?;
     let Source::Discovery(_, pem) = &source else { return Err(IdentityError::invalid("OIDC needs discovery")) };
     let endpoint = core.keys.provider(core, &source).await?.token_endpoint.clone();
-    let verifier = verifier(core, text)?;
     let body = form(&[
         ("grant_type", "authorization_code"),
         ("code", code),
         ("redirect_uri", &state.redirect_uri),
-        ("code_verifier", &verifier),
+        ("code_verifier", verifier),
     ]);
     let client_secret = client_secret.expose_str().unwrap_or_default();
     let pair = joined(&[&percent(&config.oidc_client_id), ":", &percent(client_secret)]);
@@ -210,31 +215,39 @@ fn without_port(uri: &str) -> Option<(&str, &str)> {
     })
 }
 
-fn sign(core: &Core, state: &State) -> Result<String> {
+fn sign(pepper: &Pepper, state: &State) -> Result<String> {
     let body = serde_json::to_vec(state).map_err(|e| IdentityError::Internal(Box::new(e)))?;
     let body = URL_SAFE_NO_PAD.encode(body);
-    let mac = core.hash("oidc state", body.as_bytes())?;
-    Ok(format!("{body}.{}", URL_SAFE_NO_PAD.encode(mac)))
+    let mac = derived(pepper, SIGNATURE, &body);
+    Ok(format!("{body}.{mac}"))
 }
 
-fn read(core: &Core, text: &str) -> Result<Option<State>> {
+/// A state of ours, and the pepper it was signed with.
+fn read(core: &Core, text: &str) -> Result<Option<(Pepper, State)>> {
     if text.len() > MAX_STATE {
         return Ok(None);
     }
     let Some((body, mac)) = text.split_once('.') else { return Ok(None) };
     let Ok(mac) = URL_SAFE_NO_PAD.decode(mac) else { return Ok(None) };
-    if verify_slices_are_equal(&core.hash("oidc state", body.as_bytes())?, &mac).is_err() {
-        return Ok(None);
-    }
-    Ok(URL_SAFE_NO_PAD.decode(body).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+    let signed =
+        |pepper: &Pepper| verify_slices_are_equal(&hash_under(pepper, SIGNATURE, body.as_bytes()), &mac).is_ok();
+    let Some(pepper) = core.vault.peppers()?.into_iter().rev().find(signed) else { return Ok(None) };
+    let state = URL_SAFE_NO_PAD.decode(body).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    Ok(state.map(|state| (pepper, state)))
 }
 
-fn nonce(core: &Core, state: &str) -> Result<String> {
-    Ok(URL_SAFE_NO_PAD.encode(core.hash("oidc nonce", state.as_bytes())?))
+/// What is hashed: each leads to another hash.
+const SIGNATURE: &str = "oidc state";
+const CLIENT: &str = "oidc client nonce";
+const NONCE: &str = "oidc nonce";
+const VERIFIER: &str = "oidc pkce";
+
+fn derived(pepper: &Pepper, kind: &str, text: &str) -> String {
+    URL_SAFE_NO_PAD.encode(hash_under(pepper, kind, text.as_bytes()))
 }
 
-fn verifier(core: &Core, state: &str) -> Result<Zeroizing<String>> {
-    Ok(Zeroizing::new(URL_SAFE_NO_PAD.encode(core.hash("oidc pkce", state.as_bytes())?)))
+fn verifier(pepper: &Pepper, state: &str) -> Zeroizing<String> {
+    Zeroizing::new(derived(pepper, VERIFIER, state))
 }
 
 /// `application/x-www-form-urlencoded`, which is also a URL's query.
