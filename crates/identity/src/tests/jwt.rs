@@ -337,3 +337,53 @@ async fn the_client_secret_is_kept_as_it_was_given() {
     let encoded = "us:with%20%22quotes%22%2C%20%5C%20and%20%C3%A9";
     assert_eq!(sent.authorization.unwrap().expose_str().unwrap(), format!("Basic {}", STANDARD.encode(encoded)));
 }
+
+#[tokio::test]
+async fn a_provider_that_is_away_is_asked_now_and_then_and_holds_nobody_up() {
+    const DAY: i64 = 24 * 3600;
+    let world = World::new().await;
+    provider(&world).await;
+    write(&world, "role/dev", json!({"role_type": "jwt", "user_claim": "sub", "bound_audiences": "us"})).await.unwrap();
+    let login = |seed| {
+        let now = world.identity.clock().secs();
+        let token = signed(seed, &claims(json!({"iat": now, "exp": now + 600})));
+        let world = &world;
+        async move { write(world, "login", json!({"jwt": token})).await }
+    };
+    let asked = || world.web.asked.lock().unwrap().len();
+    let pages = std::mem::take(&mut *world.web.pages.lock().unwrap());
+    world.pass(3600);
+    let before = asked();
+    for seed in [1, 2, 1, 3, 1, 2, 1] {
+        assert_eq!(login(seed).await.is_ok(), seed == 1);
+    }
+    assert_eq!(asked(), before + 1, "within some seconds it is asked once, whoever comes");
+    world.pass(5);
+    assert!(login(1).await.is_ok());
+    assert_eq!(asked(), before + 2);
+
+    // It takes a connection and says nothing.
+    world.pass(5);
+    let hold = world.web.hold();
+    let mut waiting = Box::pin(login(2));
+    for _ in 0..5 {
+        tokio::select! {
+            biased;
+            _ = &mut waiting => panic!("it was answered"),
+            done = login(1) => assert!(done.is_ok(), "known keys are known"),
+        }
+    }
+    hold.close();
+    assert!(waiting.await.is_err());
+
+    // Keys are kept for a day; then all are refused, and still it is not asked more often.
+    world.pass(DAY);
+    let before = asked();
+    for _ in 0..5 {
+        assert!(refusal(login(1).await).1.contains("error checking oidc discovery URL"));
+    }
+    assert_eq!(asked(), before + 1);
+    *world.web.pages.lock().unwrap() = pages;
+    world.pass(5);
+    assert!(login(1).await.is_ok());
+}

@@ -13,12 +13,14 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
+use tokio::sync::Semaphore;
 
 /// Answers prepared by the test, by URL.
 #[derive(Default)]
 pub(super) struct Pages {
     pub(super) pages: Mutex<HashMap<String, Result<Vec<u8>, String>>>,
     pub(super) asked: Mutex<Vec<WebRequest>>,
+    held: Mutex<Option<Arc<Semaphore>>>,
 }
 
 impl Web for Pages {
@@ -26,6 +28,10 @@ impl Web for Pages {
         Box::pin(async move {
             let answer = self.pages.lock().unwrap().get(&request.url).cloned();
             self.asked.lock().unwrap().push(request);
+            let held = self.held.lock().unwrap().clone();
+            if let Some(held) = held {
+                drop(held.acquire().await);
+            }
             answer.unwrap_or_else(|| Err("status 404".to_owned()))
         })
     }
@@ -34,6 +40,13 @@ impl Web for Pages {
 impl Pages {
     pub(super) fn put(&self, url: &str, body: Value) {
         self.pages.lock().unwrap().insert(url.to_owned(), Ok(body.to_string().into_bytes()));
+    }
+
+    /// From now on whoever asks waits, until what this gives is closed.
+    pub(super) fn hold(&self) -> Arc<Semaphore> {
+        let held = Arc::new(Semaphore::new(0));
+        *self.held.lock().unwrap() = Some(held.clone());
+        held
     }
 }
 

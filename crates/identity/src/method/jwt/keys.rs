@@ -1,5 +1,7 @@
 //! The keys of providers: fetched when they are needed, kept for a while, fetched again for an unknown
-//! key, but not more often than once in a few seconds, whoever asks for it.
+//! key, but not more often than once in a few seconds, whoever asks for it and whatever came of it.
+//!
+//! While a provider is away its keys count for a day, and nobody who presents one of them waits for it.
 
 use super::config::Source;
 use crate::{
@@ -10,13 +12,15 @@ use crate::{
 use hashbrown::HashMap;
 use serde_json::Value;
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 /// How long fetched keys are used, seconds.
 const FRESH: i64 = 60 * 60;
-/// No provider is asked again sooner, seconds.
+/// How long they are used while the provider does not give others, seconds.
+const USABLE: i64 = 24 * FRESH;
+/// No provider is asked again sooner, seconds, also when it did not answer.
 const PAUSE: i64 = 5;
 const WAIT: Duration = Duration::from_secs(10);
 const MAX_ANSWER: usize = 512 * 1024;
@@ -34,18 +38,62 @@ pub(super) struct Provider {
     fetched: i64,
 }
 
-type Slot = Arc<tokio::sync::Mutex<Option<Arc<Provider>>>>;
+/// What is known of a provider, and the one who asks it now.
+#[derive(Default)]
+struct Slot {
+    known: Mutex<Known>,
+    asking: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct Known {
+    provider: Option<Arc<Provider>>,
+    /// When it was asked last.
+    tried: Option<i64>,
+    /// What it answered then, where that was no good.
+    failure: String,
+}
+
+impl Slot {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn younger(&self, age: i64, now: i64) -> Option<Arc<Provider>> {
+        self.provider.clone().filter(|provider| now < provider.fetched + age)
+    }
+
+    /// What is answered without asking the provider; `None`: it is to be asked.
+    fn answer(&self, age: i64, now: i64) -> Option<Result<Arc<Provider>>> {
+        if let Some(provider) = self.younger(age, now) {
+            return Some(Ok(provider));
+        }
+        self.tried.filter(|tried| now < tried + PAUSE)?;
+        let failure = || IdentityError::Remote(self.failure.clone().into());
+        Some(self.younger(USABLE, now).ok_or_else(failure))
+    }
+
+    fn take(&mut self, fetched: Result<Provider>, now: i64) {
+        self.tried = Some(now);
+        match fetched {
+            Ok(provider) => (self.provider, self.failure) = (Some(Arc::new(provider)), String::new()),
+            Err(error) => self.failure = error.to_string(),
+        }
+    }
+}
 
 /// Providers asked lately, by URL and trusted certificates.
 #[derive(Default)]
-pub(crate) struct KeyCache(Mutex<HashMap<(String, Option<String>), Slot>>);
+pub(crate) struct KeyCache(Mutex<HashMap<(String, Option<String>), Arc<Slot>>>);
 
 impl KeyCache {
     /// Asks a source now; an error tells what is wrong with it.
     pub(super) async fn check(&self, core: &Core, source: &Source) -> Result<()> {
         if let Some((url, pem)) = remote(source) {
             let provider = fetch(core, source).await?;
-            *self.slot(url, pem).lock().await = Some(Arc::new(provider));
+            self.slot(url, pem).known().take(Ok(provider), core.secs());
         }
         Ok(())
     }
@@ -53,6 +101,11 @@ impl KeyCache {
     /// What is known of a provider, fetched when it is not fresh.
     pub(super) async fn provider(&self, core: &Core, source: &Source) -> Result<Arc<Provider>> {
         self.at_least(core, source, FRESH).await
+    }
+
+    /// As [`KeyCache::provider`], asked again unless that was done just now.
+    async fn asked_again(&self, core: &Core, source: &Source) -> Result<Arc<Provider>> {
+        self.at_least(core, source, PAUSE).await
     }
 
     /// The payload of a token signed by a key of the source. For an unknown key the keys are fetched
@@ -70,35 +123,50 @@ impl KeyCache {
         let known = self.provider(core, source).await?;
         match jose::verify(token, &known.keys, allowed) {
             Err(JoseError::UnknownKey | JoseError::Signature) => {
-                let fresh = self.at_least(core, source, PAUSE).await?;
+                let fresh = self.asked_again(core, source).await?;
                 jose::verify(token, &fresh.keys, allowed).map_err(refused)
             }
             other => other.map_err(refused),
         }
     }
 
-    fn slot(&self, url: &str, pem: Option<&str>) -> Slot {
+    fn slot(&self, url: &str, pem: Option<&str>) -> Arc<Slot> {
         let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if map.len() >= KEPT {
+        let key = (url.to_owned(), pem.map(str::to_owned));
+        if map.len() >= KEPT && !map.contains_key(&key) {
             map.clear();
         }
-        map.entry((url.to_owned(), pem.map(str::to_owned))).or_default().clone()
+        map.entry(key).or_default().clone()
     }
 
-    /// Not older than this; many who wait for the same provider ask it once.
+    /// Not older than this, where the provider gives it; many who wait for the same provider ask it once.
     async fn at_least(&self, core: &Core, source: &Source, age: i64) -> Result<Arc<Provider>> {
         let Some((url, pem)) = remote(source) else { return Err(IdentityError::internal("no provider to ask")) };
         let slot = self.slot(url, pem);
-        let mut known = slot.lock().await;
-        match &*known {
-            Some(provider) if core.secs() < provider.fetched + age => Ok(provider.clone()),
-            old => match (fetch(core, source).await, old) {
-                (Ok(provider), _) => Ok(known.insert(Arc::new(provider)).clone()),
-                // A provider that is away for a while has the keys it had.
-                (Err(_), Some(provider)) if core.secs() < provider.fetched + 24 * FRESH => Ok(provider.clone()),
-                (Err(error), _) => Err(error),
-            },
+        if let Some(answer) = slot.known().answer(age, core.secs()) {
+            return answer;
         }
+        let asking = match slot.asking.try_lock() {
+            Ok(asking) => asking,
+            Err(_) => {
+                // Somebody asks already. Only who has no keys at all, or none for its token, waits for that.
+                let usable = if age == FRESH { slot.known().younger(USABLE, core.secs()) } else { None };
+                if let Some(provider) = usable {
+                    return Ok(provider);
+                }
+                slot.asking.lock().await
+            }
+        };
+        if let Some(answer) = slot.known().answer(age, core.secs()) {
+            return answer;
+        }
+        // Also where nobody waits for the end of it.
+        slot.known().tried = Some(core.secs());
+        let fetched = fetch(core, source).await;
+        let mut known = slot.known();
+        known.take(fetched, core.secs());
+        drop(asking);
+        known.answer(age, core.secs()).unwrap_or_else(|| Err(IdentityError::Remote(known.failure.clone().into())))
     }
 }
 
