@@ -409,6 +409,10 @@ fn error(error: &sqlx::Error, secrets: &[&SecretValue]) -> TargetError {
         sqlx::Error::Tls(_) => {
             TargetError::Unreachable("no TLS connection stands, or its certificate is not believed".to_owned())
         }
+        // Told in words alone: what `caching_sha2_password` does without TLS is left out.
+        sqlx::Error::Configuration(e) if e.to_string().starts_with("RSA auth") => TargetError::BadSettings(
+            "the server asks for the password itself (caching_sha2_password), which is sent over TLS only".to_owned(),
+        ),
         sqlx::Error::Configuration(_) => {
             TargetError::BadSettings("the connection's settings do not fit together".to_owned())
         }

@@ -5,6 +5,7 @@
 mod conformance;
 mod http_api;
 mod mysql;
+mod mysql_login;
 mod postgresql;
 mod rabbitmq;
 mod redis;
