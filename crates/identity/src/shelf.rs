@@ -80,6 +80,12 @@ impl Shelf {
         unit.ops.push(Op::DeleteEntry { space: self.space.clone(), path: path.to_owned(), expect });
     }
 
+    /// Says that a unit rests on what was read at a path: whoever changed it meanwhile, on this node or another, is in
+    /// front of it, and it is not done.
+    pub fn rests_on<T>(&self, unit: &mut Unit, path: &str, read: &Kept<T>) {
+        unit.ops.push(Op::CheckEntry { space: self.space.clone(), path: path.to_owned(), expect: read.unchanged() });
+    }
+
     /// The names one level below a prefix, which ends with `/` or is empty.
     pub async fn list(&self, prefix: &str) -> Result<Vec<String>> {
         Ok(self.store.entry_children(&self.space, prefix, "", MOST_NAMES).await?)

@@ -234,3 +234,26 @@ async fn what_led_to_a_role_before_leads_nowhere_once_it_has_another_id() {
 fn shelf(world: &World, role: &Role<'_>) -> crate::Shelf {
     crate::Shelf::new(world.store.clone(), world.vault.clone(), role.mount.id.clone())
 }
+
+#[tokio::test]
+async fn a_login_on_its_way_ends_with_what_it_rests_on() {
+    let world = World::new().await;
+    let role = Role::new(&world, json!({})).await;
+    let secret = role.secret(json!({})).await;
+    let destroy = role.write("role/testrole/secret-id/destroy", json!({"secret_id": secret["secret_id"]}));
+    let (destroyed, login) = tokio::join!(destroy, role.login(&secret, "127.0.0.1"));
+    destroyed.unwrap();
+    assert_eq!(refusal(login).1, "invalid role or secret ID");
+    // A role that asks for no secret id.
+    role.write("role/testrole", json!({"bind_secret_id": false, "secret_id_bound_cidrs": "127.0.0.0/8"}))
+        .await
+        .unwrap();
+    let narrowed = role.write("role/testrole", json!({"secret_id_bound_cidrs": "127.0.0.2/32"}));
+    let (narrowed, login) = tokio::join!(narrowed, role.login(&secret, "127.0.0.1"));
+    narrowed.unwrap();
+    assert!(refusal(login).1.contains("source address unauthorized"));
+    let deleted = role.ask(Operation::Delete, "role/testrole", json!({}));
+    let (deleted, login) = tokio::join!(deleted, role.login(&secret, "127.0.0.2"));
+    deleted.unwrap();
+    assert_eq!(refusal(login).1, "invalid role or secret ID");
+}

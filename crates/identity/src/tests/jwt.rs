@@ -387,3 +387,26 @@ async fn a_provider_that_is_away_is_asked_now_and_then_and_holds_nobody_up() {
     world.pass(5);
     assert!(login(1).await.is_ok());
 }
+
+#[tokio::test]
+async fn a_login_on_its_way_ends_with_its_role_and_configuration() {
+    let world = World::new().await;
+    provider(&world).await;
+    let role = || json!({"role_type": "jwt", "user_claim": "sub", "bound_audiences": "us"});
+    let login = || write(&world, "login", json!({"role": "dev", "jwt": signed(1, &claims(json!({})))}));
+    write(&world, "role/dev", role()).await.unwrap();
+    assert!(login().await.is_ok());
+    let narrowed = write(&world, "role/dev", json!({"bound_audiences": "them"}));
+    let (narrowed, made) = tokio::join!(narrowed, login());
+    narrowed.unwrap();
+    assert!(refusal(made).1.contains("audience"));
+    write(&world, "role/dev", role()).await.unwrap();
+    let config = json!({"oidc_discovery_url": ISSUER, "jwt_supported_algs": ["RS256"]});
+    let (changed, made) = tokio::join!(write(&world, "config", config), login());
+    changed.unwrap();
+    assert!(refusal(made).1.contains("not allowed"));
+    provider(&world).await;
+    let (deleted, made) = tokio::join!(ask(&world, Operation::Delete, "role/dev", json!({})), login());
+    deleted.unwrap();
+    assert!(refusal(made).1.contains("could not be found"));
+}

@@ -117,3 +117,46 @@ async fn many_guesses_at_the_same_moment_are_told_no_more_than_as_many_in_turn()
     assert!(wrong <= 6, "{wrong} guesses were told apart from a lock");
     assert!(told.contains(&Some(403)) && !told.contains(&None), "the last, right one came after the lock");
 }
+
+/// Of logins that are on their way when a password is changed or its user removed, none succeeds afterwards.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_login_on_its_way_outlives_its_password_or_user() {
+    let world = World::new().await;
+    for (name, operation, path, body, action) in [
+        ("bob", Operation::Update, "users/bob/password", json!({"password": "new"}), "userpass.password.set"),
+        ("eve", Operation::Delete, "users/eve", json!({}), "userpass.user.delete"),
+        ("dan", Operation::Update, "users/dan/policies", json!({"policies": "less"}), "userpass.user.set"),
+    ] {
+        ask(&world, Operation::Update, &format!("users/{name}"), json!({"password": "old"})).await.unwrap();
+        let before = world.actions().await.len();
+        // Only a few passwords are looked at at a time: the others wait with what they have read.
+        let logins = async {
+            let all = [(); 12].map(|()| login(&world, name, "old"));
+            let mut all: Vec<_> = all.into_iter().map(Box::pin).collect();
+            let mut policies = Vec::new();
+            std::future::poll_fn(|cx| {
+                all.retain_mut(|login| match login.as_mut().poll(cx) {
+                    std::task::Poll::Ready(done) => {
+                        policies.extend(done.ok().map(|made| made.auth.unwrap().policies));
+                        false
+                    }
+                    std::task::Poll::Pending => true,
+                });
+                if all.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+            })
+            .await;
+            policies
+        };
+        let (given, changed) = tokio::join!(logins, ask(&world, operation, path, body));
+        changed.unwrap();
+        let actions = world.actions().await.split_off(before);
+        let at = actions.iter().position(|a| a == action).unwrap();
+        let later = actions[at..].iter().filter(|a| *a == "auth.login").count();
+        if name == "dan" {
+            let old = given.iter().filter(|p| !p.contains(&"less".to_owned())).count();
+            assert_eq!((given.len(), old), (12, 12 - later), "{actions:?}");
+        } else {
+            assert_eq!(later, 0, "{actions:?}");
+        }
+    }
+}

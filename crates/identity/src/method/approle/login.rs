@@ -43,11 +43,12 @@ async fn once(core: &Core, call: &Call<'_>, role_id: &str, secret: &str) -> Resu
         core.hashes(secret_id::KIND, secret.as_bytes())?.for_each(drop);
         return Err(refused());
     };
+    let mut unit = Unit::new(call.actor());
+    shelf.rests_on(&mut unit, &role::place(&known.value.name)?, &known);
     let role = known.value;
     if !within(&role.secret_id_bound_cidrs, call.source) {
         return Err(IdentityError::invalid("source address unauthorized through CIDR restrictions on the role"));
     }
-    let mut unit = Unit::new(call.actor());
     let mut meta = BTreeMap::new();
     let mut found = None;
     if role.bind_secret_id {
@@ -64,7 +65,7 @@ async fn once(core: &Core, call: &Call<'_>, role_id: &str, secret: &str) -> Resu
             ));
         }
         match kept.value.num_uses {
-            0 => unit.read_entry(shelf.space(), &place),
+            0 => shelf.rests_on(&mut unit, &place, &kept),
             1 => secret_id::remove(&shelf, &mut unit, &role, &place, &kept),
             more => {
                 let mut counted = kept.value.clone();

@@ -17,7 +17,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
 
-const PLACE: &str = "config";
+/// Where it lies.
+pub(super) const PLACE: &str = "config";
 
 /// A configuration.
 pub(super) struct Config {
@@ -184,9 +185,9 @@ impl Config {
 }
 
 /// A mount's configuration.
-pub(super) async fn needed(shelf: &Shelf) -> Result<Config> {
+pub(super) async fn needed(shelf: &Shelf) -> Result<Kept<Config>> {
     let missing = || IdentityError::invalid("could not load configuration");
-    let plain = shelf.open(PLACE).await?.ok_or_else(missing)?.value;
+    let Kept { value: plain, revision } = shelf.open(PLACE).await?.ok_or_else(missing)?;
     let unreadable = |e| IdentityError::Internal(Box::new(e));
     let settings = serde_json::from_slice(plain.expose()).map_err(unreadable)?;
     let secret: WrittenSecret<'_> = serde_json::from_slice(plain.expose()).map_err(unreadable)?;
@@ -194,7 +195,7 @@ pub(super) async fn needed(shelf: &Shelf) -> Result<Config> {
         Cow::Borrowed(text) => SecretValue::from(text),
         Cow::Owned(text) => SecretValue::from(text),
     };
-    Ok(Config { settings, oidc_client_secret })
+    Ok(Kept { value: Config { settings, oidc_client_secret }, revision })
 }
 
 pub(super) async fn handle(core: &Core, call: &Call<'_>) -> Result<Response> {

@@ -1,6 +1,6 @@
 //! `login`: a presented token is checked against keys, times and the role, and becomes ours.
 
-use super::config::{self, Settings};
+use super::config::{self, Config, Settings};
 use super::keys::refused;
 use super::role::{self, Role};
 use crate::{
@@ -8,6 +8,7 @@ use crate::{
     fields::Fields,
     jose::{Claims, Skew, check_times},
     method,
+    shelf::Kept,
     tokens::{Login, wildcard},
 };
 use credentialflow_store::Unit;
@@ -22,22 +23,23 @@ const CLOCK_SKEW: i64 = 60;
 pub(super) async fn handle(kind: &'static str, core: &Core, call: &Call<'_>) -> Result<Response> {
     let shelf = core.shelf(call.mount);
     let fields = Fields(call.data);
-    let config = config::needed(&shelf).await?.settings;
-    let name = role_name(&fields, &config)?;
+    let config = config::needed(&shelf).await?;
+    let settings = &config.value.settings;
+    let name = role_name(&fields, settings)?;
     let known = role::get(&shelf, &name).await?;
-    let known = known.ok_or_else(|| IdentityError::invalid(format!("role {name:?} could not be found")))?.value;
-    if known.role_type != "jwt" {
+    let known = known.ok_or_else(|| IdentityError::invalid(format!("role {name:?} could not be found")))?;
+    if known.value.role_type != "jwt" {
         return Err(IdentityError::invalid("role with oidc role_type is not allowed"));
     }
     let token = Zeroizing::new(fields.text_or_empty("jwt")?);
     if token.is_empty() {
         return Err(IdentityError::invalid("missing token"));
     }
-    let claims = validated(core, &config, &known, &token).await?;
-    if known.bound_audiences.is_empty() && !claims.audiences().is_empty() {
+    let claims = validated(core, settings, &known.value, &token).await?;
+    if known.value.bound_audiences.is_empty() && !claims.audiences().is_empty() {
         return Err(IdentityError::invalid("audience claim found in JWT but no audiences bound to the role"));
     }
-    finish(kind, core, call, &name, &known, &claims).await
+    finish(kind, core, call, &name, (&config, &known), &claims).await
 }
 
 /// The role a request names, or the mount's usual one.
@@ -82,15 +84,16 @@ pub(super) async fn validated(core: &Core, config: &Settings, role: &Role, token
     Ok(claims)
 }
 
-/// Makes the token, when the claims are what the role asks for.
+/// Makes the token, when the claims are what the role asks for, and it and the configuration are still what was read.
 pub(super) async fn finish(
     kind: &'static str,
     core: &Core,
     call: &Call<'_>,
     name: &str,
-    role: &Role,
+    (config, known): (&Kept<Config>, &Kept<Role>),
     claims: &Claims,
 ) -> Result<Response> {
+    let role = &known.value;
     check_bound(role, claims)?;
     let user_claim = &role.user_claim;
     let user = if role.user_claim_json_pointer {
@@ -129,7 +132,9 @@ pub(super) async fn finish(
         }
     }
     let mut unit = Unit::new(call.actor());
-    unit.read_entry(core.shelf(call.mount).space(), &format!("role/{name}"));
+    let shelf = core.shelf(call.mount);
+    shelf.rests_on(&mut unit, config::PLACE, config);
+    shelf.rests_on(&mut unit, &role::place(name)?, known);
     let login = Login {
         params: &role.token,
         policies: Vec::new(),

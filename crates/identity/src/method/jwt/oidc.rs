@@ -44,7 +44,7 @@ struct State {
 pub(super) async fn auth_url(core: &Core, call: &Call<'_>) -> Result<Response> {
     let shelf = core.shelf(call.mount);
     let fields = Fields(call.data);
-    let config = config::needed(&shelf).await?.settings;
+    let config = config::needed(&shelf).await?.value.settings;
     let refused = Ok(Response::data(json!({ "auth_url": "" })));
     let redirect_uri = fields.needed("redirect_uri").map_err(|_| IdentityError::invalid("missing redirect_uri"))?;
     let name = login::role_name(&fields, &config)?;
@@ -117,16 +117,18 @@ pub(super) async fn callback(kind: &'static str, core: &Core, call: &Call<'_>) -
     if code.is_empty() {
         return Err(IdentityError::invalid("OAuth code parameter not provided"));
     }
-    let Config { settings, oidc_client_secret } = config::needed(&shelf).await?;
-    let role = role::get(&shelf, &state.role).await?.ok_or_else(|| IdentityError::invalid("the role is gone"))?.value;
+    let config = config::needed(&shelf).await?;
+    let Config { settings, oidc_client_secret } = &config.value;
+    let known = role::get(&shelf, &state.role).await?.ok_or_else(|| IdentityError::invalid("the role is gone"))?;
+    let role = &known.value;
     if role.role_type != "oidc" || !allowed(&role.allowed_redirect_uris, &state.redirect_uri) {
         return Err(expired());
     }
     let verifier = verifier(&pepper, &text);
-    let token = exchange(core, &settings, &oidc_client_secret, &state, &verifier, &code).await?;
-    let claims = login::validated(core, &settings, &role, &token).await?;
-    check_id_token(&claims, &settings, &role, &derived(&pepper, NONCE, &text), core.secs())?;
-    login::finish(kind, core, call, &state.role, &role, &claims).await
+    let token = exchange(core, settings, oidc_client_secret, &state, &verifier, &code).await?;
+    let claims = login::validated(core, settings, role, &token).await?;
+    check_id_token(&claims, settings, role, &derived(&pepper, NONCE, &text), core.secs())?;
+    login::finish(kind, core, call, &state.role, (&config, &known), &claims).await
 }
 
 /// OpenID Connect Core, 3.1.3.7: the token is for us, and for this login.

@@ -163,7 +163,8 @@ impl Role {
     }
 }
 
-fn place(name: &str) -> Result<String> {
+/// Where the role of a name lies.
+pub(super) fn place(name: &str) -> Result<String> {
     Ok(format!("role/{}", crate::method::name(name)?.to_lowercase()))
 }
 

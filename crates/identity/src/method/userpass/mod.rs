@@ -186,7 +186,7 @@ async fn login(core: &Core, call: &Call<'_>, name: &str) -> Result<Response> {
     };
     core.guard.forget(&attempt);
     let mut unit = Unit::new(call.actor());
-    unit.read_entry(core.shelf(call.mount).space(), &place(name)?);
+    core.shelf(call.mount).rests_on(&mut unit, &place(name)?, &user);
     let login = Login {
         params: &user.value.token,
         policies: Vec::new(),
