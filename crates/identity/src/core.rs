@@ -8,7 +8,7 @@ use crate::{
     tokens::Sessions,
 };
 use credentialflow_model::Timestamp;
-use credentialflow_store::{AuditFilter, Store, Unit};
+use credentialflow_store::{AuditFilter, Expect, Op, Store, Unit};
 use credentialflow_vault::{Pepper, Vault};
 use std::{fmt, sync::Arc};
 
@@ -72,6 +72,17 @@ impl Core {
     /// Does a unit; a lost race is [`IdentityError::Conflict`].
     pub(crate) async fn submit(&self, unit: Unit) -> Result<i64> {
         Ok(self.store.submit(unit).await?)
+    }
+
+    /// Whether an entry is still as a check of it expects.
+    pub(crate) async fn stands(&self, check: Option<&Op>) -> Result<bool> {
+        let Some(Op::CheckEntry { space, path, expect }) = check else { return Ok(true) };
+        let revision = self.store.entry(space, path).await?.map(|row| row.revision);
+        Ok(match expect {
+            Expect::Anything => true,
+            Expect::Absent => revision.is_none(),
+            Expect::Revision(expected) => revision == Some(*expected),
+        })
     }
 
     /// The keyed hash that stands for a secret of one kind, under the newest pepper: to write something down. What was

@@ -9,7 +9,7 @@ use crate::{
     tokens,
 };
 use credentialflow_model::{Actor, SecretValue};
-use credentialflow_store::{Store, Unit};
+use credentialflow_store::{Op, Store, Unit};
 use credentialflow_vault::Vault;
 use serde_json::json;
 use std::{net::IpAddr, sync::Arc};
@@ -108,13 +108,13 @@ impl Identity {
 
     /// Answers a path of `auth/token/`.
     pub async fn token(&self, call: &Call<'_>) -> Result<Response> {
-        again(&self.0, || tokens::handle(&self.0, call)).await
+        again(&self.0, None, || tokens::handle(&self.0, call)).await
     }
 
     /// Answers a path of a mounted auth method; `kind` is a name of [`method::KINDS`].
     pub async fn login_method(&self, kind: &str, call: &Call<'_>) -> Result<Response> {
         let method = method::find(kind)?;
-        again(&self.0, || method.handle(&self.0, call)).await
+        again(&self.0, call.rests_on, || method.handle(&self.0, call)).await
     }
 
     /// Whether what a path names is there, for methods that tell create from update; `None`: they do not.
@@ -124,7 +124,7 @@ impl Identity {
 
     /// Answers a path below `identity/oidc/`: identity tokens for others to check.
     pub async fn id_tokens(&self, call: &Call<'_>) -> Result<Response> {
-        again(&self.0, || issuer::handle(&self.0, call)).await
+        again(&self.0, None, || issuer::handle(&self.0, call)).await
     }
 
     /// Whether a path below `identity/oidc/` is for everybody.
@@ -146,12 +146,12 @@ impl Identity {
 
     /// Answers `sys/policies/acl/NAME`; the call's path is the name.
     pub async fn policies(&self, call: &Call<'_>) -> Result<Response> {
-        again(&self.0, || policies::handle(&self.0, call, false)).await
+        again(&self.0, None, || policies::handle(&self.0, call, false)).await
     }
 
     /// Answers `sys/policy/NAME`, the older form.
     pub async fn policies_old_style(&self, call: &Call<'_>) -> Result<Response> {
-        again(&self.0, || policies::handle(&self.0, call, true)).await
+        again(&self.0, None, || policies::handle(&self.0, call, true)).await
     }
 
     /// Ends every token made at a path that begins so (`auth/approle/`), with their leases: to be called
@@ -180,16 +180,20 @@ impl Identity {
 }
 
 /// Does something again with what is there now, when somebody else was first: those who lost once, one after the other.
-async fn again<F: Future<Output = Result<Response>>>(core: &Core, mut attempt: impl FnMut() -> F) -> Result<Response> {
-    match attempt().await {
-        Err(IdentityError::Conflict) => {}
-        other => return other,
-    }
-    let _turn = core.turn.lock().await;
-    for _ in 2..RACES {
+/// Not where what the call itself rests on was changed: that is the caller's to read again.
+async fn again<F: Future<Output = Result<Response>>>(
+    core: &Core,
+    rests_on: Option<&Op>,
+    mut attempt: impl FnMut() -> F,
+) -> Result<Response> {
+    let mut turn = None;
+    for _ in 1..RACES {
         match attempt().await {
-            Err(IdentityError::Conflict) => {}
+            Err(IdentityError::Conflict) if core.stands(rests_on).await? => {}
             other => return other,
+        }
+        if turn.is_none() {
+            turn = Some(core.turn.lock().await);
         }
     }
     attempt().await

@@ -2,6 +2,7 @@
 
 use crate::{Authenticated, IdentityError, Result};
 use credentialflow_model::{Actor, ActorKind, SecretValue};
+use credentialflow_store::Op;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::{collections::BTreeMap, fmt, net::IpAddr};
@@ -63,6 +64,9 @@ pub struct Call<'a> {
     pub presented: Option<&'a str>,
     /// From where, if over the network.
     pub source: Option<IpAddr>,
+    /// What must still be true when a login is written down: that its mount is there. Where it is not, the login is
+    /// [`IdentityError::Conflict`], and the mount to be looked for again.
+    pub rests_on: Option<&'a Op>,
 }
 
 impl fmt::Debug for Call<'_> {

@@ -60,7 +60,7 @@ pub struct Mount {
     pub tuning: Tuning,
     /// When it was mounted.
     pub created: Timestamp,
-    /// It makes no logins until then, because it is being unmounted or moved.
+    /// It makes no logins (an auth method: lets nobody log in) until then, because it is being unmounted or moved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed_until: Option<Timestamp>,
 }
@@ -173,6 +173,14 @@ impl Mounts {
         Ok(table)
     }
 
+    /// What refuses a unit once one of the lists is another than this request saw: for what rests on a mount and is
+    /// committed elsewhere.
+    pub async fn unchanged(&self, txn: &mut Txn, side: Side) -> Result<Op> {
+        let path = place(side);
+        let expect = txn.entries(SPACE).revision(path).await?.map_or(Expect::Absent, Expect::Revision);
+        Ok(Op::CheckEntry { space: SPACE.to_owned(), path: path.to_owned(), expect })
+    }
+
     /// Adds a mount.
     pub async fn add(&self, txn: &mut Txn, side: Side, mount: Mount) -> Result<()> {
         let mut table = (*self.table(txn).await?).clone();
@@ -229,8 +237,14 @@ impl Mounts {
 
     fn write(&self, txn: &mut Txn, side: Side, table: &Table) -> Result<()> {
         let list: Vec<&Mount> = table.side(side).values().collect();
-        let path = if side == Side::Secret { SECRET } else { AUTH };
-        txn.entries(SPACE).put_json(path, &list)
+        txn.entries(SPACE).put_json(place(side), &list)
+    }
+}
+
+const fn place(side: Side) -> &'static str {
+    match side {
+        Side::Secret => SECRET,
+        Side::Auth => AUTH,
     }
 }
 

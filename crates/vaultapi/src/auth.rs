@@ -21,19 +21,23 @@ pub(crate) async fn is_login(ready: &Ready, request: &Request) -> Result<bool> {
 
 /// A login: a path for callers who are nobody yet. `None`: it is not one.
 pub(crate) async fn login(ready: &Ready, request: &Request) -> Option<Result<Answer>> {
-    let below = request.path.strip_prefix("auth/")?;
-    let table = match table(ready, request).await {
-        Ok(table) => table,
-        Err(error) => return Some(Err(error)),
-    };
-    let (mount, path) = table.find(Side::Auth, below)?;
-    let found = method::find(&mount.kind).ok()?;
-    if !found.is_open(path) {
-        return None;
+    try_login(ready, request).await.transpose()
+}
+
+async fn try_login(ready: &Ready, request: &Request) -> Result<Option<Answer>> {
+    let Some(below) = request.path.strip_prefix("auth/") else { return Ok(None) };
+    let mut txn = ready.txn(anonymous(request));
+    let table = ready.mounts.table(&mut txn).await?;
+    let Some((mount, path)) = table.find(Side::Auth, below) else { return Ok(None) };
+    let Some(found) = method::find(&mount.kind).ok().filter(|found| found.is_open(path)) else { return Ok(None) };
+    if mount.closed_until.is_some_and(|until| until > txn.now()) {
+        return Err(ApiError::invalid("this auth method is being unmounted"));
     }
+    // Whoever is let in is let in by a mount that is still there.
+    let unchanged = ready.mounts.unchanged(&mut txn, Side::Auth).await?;
     let mount = seen(mount);
-    let call = call(request, &mount, path, None, true);
-    Some(ready.identity.login_method(found.kind(), &call).await.map(Answer::from).map_err(ApiError::from))
+    let call = Call { rests_on: Some(&unchanged), ..call(request, &mount, path, None, true) };
+    Ok(Some(ready.identity.login_method(found.kind(), &call).await?.into()))
 }
 
 async fn table(ready: &Ready, request: &Request) -> Result<Arc<Table>> {
@@ -86,6 +90,7 @@ fn call<'a>(
         caller,
         presented: request.token.as_ref().and_then(|t| t.expose_str()),
         source: request.source,
+        rests_on: None,
     }
 }
 

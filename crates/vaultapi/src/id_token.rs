@@ -61,5 +61,6 @@ fn call<'a>(request: &'a Request, mount: &'a Mount, path: &'a str, caller: Optio
         caller,
         presented: request.token.as_ref().and_then(|t| t.expose_str()),
         source: request.source,
+        rests_on: None,
     }
 }

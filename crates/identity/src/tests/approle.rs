@@ -3,6 +3,7 @@
 use super::world::*;
 use crate::{Mount, Operation, Response, Result};
 use credentialflow_model::Actor;
+use credentialflow_store::{Expect, Op, Unit};
 use serde_json::{Value, json};
 
 struct Role<'a> {
@@ -222,9 +223,9 @@ async fn what_led_to_a_role_before_leads_nowhere_once_it_has_another_id() {
     let kept: crate::shelf::Kept<Value> = shelf(&world, &role).get(&index).await.unwrap().unwrap();
     role.write("role/testrole/role-id", json!({"role_id": "changed"})).await.unwrap();
     // As one that was left when the pepper was changed in between.
-    let mut unit = credentialflow_store::Unit::new(Actor::operator());
+    let mut unit = Unit::new(Actor::operator());
     unit.audit("test.write", "test", json!({}));
-    shelf(&world, &role).put(&mut unit, &index, &kept.value, credentialflow_store::Expect::Absent).unwrap();
+    shelf(&world, &role).put(&mut unit, &index, &kept.value, Expect::Absent).unwrap();
     world.store.submit(unit).await.unwrap();
     assert_eq!(refusal(role.login(&secret, "127.0.0.1").await).1, "invalid role or secret ID");
     role.write("role/other", json!({})).await.unwrap();
@@ -256,4 +257,36 @@ async fn a_login_on_its_way_ends_with_what_it_rests_on() {
     let (deleted, login) = tokio::join!(deleted, role.login(&secret, "127.0.0.2"));
     deleted.unwrap();
     assert_eq!(refusal(login).1, "invalid role or secret ID");
+}
+
+#[tokio::test]
+async fn a_login_on_its_way_ends_with_its_mount() {
+    let world = World::new().await;
+    let role = Role::new(&world, json!({})).await;
+    let secret = role.secret(json!({})).await;
+    let change = || {
+        let (space, path) = ("sys".to_owned(), "mounts/auth".to_owned());
+        let mut unit = Unit::new(Actor::operator());
+        unit.audit("test.write", "test", json!({}));
+        unit.ops.push(Op::PutEntry { space, path, sealed: b"a list".to_vec(), expect: Expect::Anything });
+        world.store.submit(unit)
+    };
+    let (space, path) = ("sys".to_owned(), "mounts/auth".to_owned());
+    let unchanged = Op::CheckEntry { space, path, expect: Expect::Revision(change().await.unwrap()) };
+    let body = json!({"role_id": "test_role_id", "secret_id": secret["secret_id"]});
+    let call = crate::Call {
+        mount: &role.mount,
+        operation: Operation::Update,
+        path: "login",
+        data: body.as_object().unwrap(),
+        caller: None,
+        presented: None,
+        source: None,
+        rests_on: Some(&unchanged),
+    };
+    world.identity.login_method("approle", &call).await.unwrap();
+    let (changed, login) = tokio::join!(change(), world.identity.login_method("approle", &call));
+    changed.unwrap();
+    assert!(matches!(login, Err(crate::IdentityError::Conflict)));
+    assert_eq!(world.actions().await.iter().filter(|a| *a == "auth.login").count(), 1);
 }

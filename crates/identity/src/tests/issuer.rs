@@ -17,6 +17,7 @@ async fn ask(world: &World, token: &str, operation: Operation, path: &str, body:
         caller: Some(&caller),
         presented: None,
         source: None,
+        rests_on: None,
     };
     world.identity.id_tokens(&call).await
 }

@@ -121,7 +121,8 @@ impl World {
             Some(token) => Some(self.identity.authenticate(token, source).await?),
             None => None,
         };
-        let call = Call { mount, operation, path, data: &data, caller: caller.as_ref(), presented: token, source };
+        let caller = caller.as_ref();
+        let call = Call { mount, operation, path, data: &data, caller, presented: token, source, rests_on: None };
         match kind {
             "token" => self.identity.token(&call).await,
             "policy" => self.identity.policies(&call).await,

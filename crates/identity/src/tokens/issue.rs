@@ -232,6 +232,7 @@ impl Core {
             json!({ "accessor": auth.accessor, "policies": auth.policies, "metadata": auth.metadata, "ttl": ttl });
         unit.actor = Actor { kind: ActorKind::Client, name: who, source: call.source.map(|ip| ip.to_string()) };
         unit.audit("auth.login", call.full_path(), detail);
+        unit.ops.extend(call.rests_on.cloned());
         self.submit(unit).await?;
         let warnings = capped.map(lifetime::Capped::warning).into_iter().collect();
         Ok(Response::auth(auth).with_warnings(warnings))

@@ -18,7 +18,8 @@ use credentialflow_secrets::{
 };
 use serde_json::{Map, Value, json};
 
-/// How long an engine makes no logins while it is unmounted or moved, microseconds; only a crash lets it end.
+/// How long an engine makes no logins, and an auth method lets nobody log in, while it is unmounted or moved,
+/// microseconds; only a crash lets it end.
 const CLOSED: i64 = 10 * 60 * 1_000_000;
 /// The longest lifetime a mount can give, seconds: 100 years. What ends later than time is written has no end.
 const LONGEST_TTL: i64 = 100 * 365 * 24 * 3600;
@@ -84,45 +85,59 @@ async fn enable(cx: &Context<'_>, side: Side, path: &str) -> Result<Answer> {
 }
 
 async fn disable(cx: &Context<'_>, side: Side, path: &str) -> Result<Answer> {
-    if side == Side::Auth && found(cx, side, path).await.is_ok() {
-        // Whoever logged in through it is logged out before it goes.
-        cx.ready.identity.revoke_prefix(&cx.caller.actor(), &format!("auth/{}", normal(path)?)).await?;
-    }
-    // Nobody could withdraw its logins any more.
-    let closed = side == Side::Secret && close(cx, path).await?;
+    // Nobody could withdraw its logins any more, or would think of whom it let in.
+    let closed = close(cx, side, path).await?;
     let done = remove(cx, side, path).await;
     if closed && done.is_err() {
-        reopen(cx, path).await;
+        reopen(cx, side, path).await;
+    }
+    if closed && done.is_ok() && side == Side::Auth {
+        // Taking everything back may have taken longer than it was closed.
+        take_back(cx, side, path).await?;
     }
     done
 }
 
-/// Lets an engine that makes logins make no more, and withdraws those it made. Where that fails it goes on
-/// as before. `false`: it makes none.
-async fn close(cx: &Context<'_>, path: &str) -> Result<bool> {
-    if !found(cx, Side::Secret, path).await.is_ok_and(|m| Engine::of(&m).is_some_and(Engine::has_leases)) {
-        return Ok(false);
+/// Lets an engine make no more logins and an auth method let nobody in any more, then takes back what was given
+/// out. Where that fails it goes on as before. `false`: it gives out nothing, or is not there.
+async fn close(cx: &Context<'_>, side: Side, path: &str) -> Result<bool> {
+    let table = cx.ready.mounts.table(&mut txn(cx.ready, cx.caller)).await?;
+    let gives_out = table.side(side).get(&normal(path)?).is_some_and(|mount| match side {
+        Side::Secret => Engine::of(mount).is_some_and(Engine::has_leases),
+        // Tokens themselves cannot be unmounted.
+        Side::Auth => mount.kind != "token",
+    });
+    if gives_out {
+        closed(cx, side, path, true).await?;
+        if let Err(error) = take_back(cx, side, path).await {
+            reopen(cx, side, path).await;
+            return Err(error);
+        }
     }
-    closed(cx, path, true).await?;
-    let done = cx.ready.leases.revoke_prefix(&cx.caller.actor(), &normal(path)?).await;
-    if done.is_err() {
-        reopen(cx, path).await;
-    }
-    Ok(done.map(|_| true)?)
+    Ok(gives_out)
 }
 
-async fn reopen(cx: &Context<'_>, path: &str) {
-    if let Err(error) = closed(cx, path, false).await {
-        tracing::warn!(mount = path, error = error.text, "an engine makes no logins for some minutes");
+async fn take_back(cx: &Context<'_>, side: Side, path: &str) -> Result<()> {
+    let (actor, path) = (cx.caller.actor(), normal(path)?);
+    match side {
+        Side::Secret => drop(cx.ready.leases.revoke_prefix(&actor, &path).await?),
+        Side::Auth => drop(cx.ready.identity.revoke_prefix(&actor, &format!("auth/{path}")).await?),
+    }
+    Ok(())
+}
+
+async fn reopen(cx: &Context<'_>, side: Side, path: &str) {
+    if let Err(error) = closed(cx, side, path, false).await {
+        tracing::warn!(mount = path, error = error.text, "a mount gives out nothing for some minutes");
     }
 }
 
-async fn closed(cx: &Context<'_>, path: &str, closed: bool) -> Result<()> {
+async fn closed(cx: &Context<'_>, side: Side, path: &str, closed: bool) -> Result<()> {
     let mut txn = txn(cx.ready, cx.caller);
     let until = closed.then(|| Timestamp::from_micros(txn.now().micros().saturating_add(CLOSED)));
-    cx.ready.mounts.tune(&mut txn, Side::Secret, path, |mount| mount.closed_until = until).await?;
+    cx.ready.mounts.tune(&mut txn, side, path, |mount| mount.closed_until = until).await?;
     let told = json!({ "request_id": cx.request.id, "closed": closed });
-    txn.audit("mount.tune", &subject(cx.request), told);
+    txn.audit(if side == Side::Secret { "mount.tune" } else { "auth_method.tune" }, &subject(cx.request), told);
     txn.commit().await?;
     Ok(())
 }
@@ -219,10 +234,10 @@ pub(super) async fn remount(cx: &Context<'_>) -> Result<Answer> {
     let named = |name: &str| fields::text(data, name).map(Option::unwrap_or_default);
     let (from, to) = (named("from")?, named("to")?);
     // A lease's id begins with the path it was asked for at; it would be lost under the new one.
-    let closed = close(cx, &from).await?;
+    let closed = close(cx, Side::Secret, &from).await?;
     let done = relocate(cx, &from, &to).await;
     if closed && done.is_err() {
-        reopen(cx, &from).await;
+        reopen(cx, Side::Secret, &from).await;
     }
     done
 }

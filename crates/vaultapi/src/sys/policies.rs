@@ -40,6 +40,7 @@ fn call<'a>(cx: &'a Context<'a>, mount: &'a Mount, name: &'a str, operation: Ope
         caller: Some(cx.caller),
         presented: None,
         source: cx.request.source,
+        rests_on: None,
     }
 }
 

@@ -8,6 +8,7 @@ use credentialflow_testkit::postgres::Cluster;
 use credentialflow_vault::Vault;
 use serde_json::{Value, json};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 const WRITERS: u64 = 64;
 
@@ -177,4 +178,49 @@ async fn every_use_of_a_counted_token_and_secret_id_counts_once() {
     let with = With { token: &token, ..With::default() };
     assert_eq!(world.send("GET", "kv/data/hot", with, json!({})).await.0, 403);
     assert_eq!(world.send("POST", "auth/approle/login", With::default(), login).await.0, 400);
+}
+
+/// Whoever logs in while a method is unmounted is refused, or logged out with the others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_token_outlives_its_auth_method() {
+    let (world, _) = Database::Sqlite.world().await;
+    for _ in 0..4 {
+        world.ok("POST", "sys/auth/approle", json!({"type": "approle"})).await;
+        world.ok("POST", "auth/approle/role/r", json!({"token_ttl": "1h"})).await;
+        let role = world.ok("GET", "auth/approle/role/r/role-id", json!({})).await;
+        let secret = world.ok("POST", "auth/approle/role/r/secret-id", json!({})).await;
+        let login = json!({"role_id": role["data"]["role_id"], "secret_id": secret["data"]["secret_id"]});
+        let callers: Vec<_> = (0..24)
+            .map(|_| {
+                let (world, login) = (world.clone(), login.clone());
+                tokio::spawn(async move {
+                    let mut tokens = Vec::new();
+                    loop {
+                        let (status, told) =
+                            world.send("POST", "auth/approle/login", With::default(), login.clone()).await;
+                        match told["auth"]["client_token"].as_str() {
+                            Some(token) => tokens.push(token.to_owned()),
+                            None => return (tokens, status, told),
+                        }
+                    }
+                })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(60)).await;
+        let unmounted = world.ok("DELETE", "sys/auth/approle", json!({}));
+        tokio::time::timeout(Duration::from_secs(20), unmounted).await.expect("it ends while they log in");
+        for caller in callers {
+            let (tokens, status, told) = caller.await.unwrap();
+            assert!(matches!(status, 400 | 403), "{status} {told}");
+            for token in tokens {
+                let with = With { token: &token, ..With::default() };
+                let (status, told) = world.send("GET", "auth/token/lookup-self", with, json!({})).await;
+                assert_eq!(status, 403, "it outlives its method: {told}");
+            }
+        }
+    }
+    // Tokens themselves are no method that could be unmounted.
+    let (status, told) = world.root("DELETE", "sys/auth/token", json!({})).await;
+    assert!(status == 400 && told.to_string().contains("protected"), "{status} {told}");
+    world.ok("GET", "auth/token/lookup-self", json!({})).await;
 }
