@@ -4,7 +4,7 @@
 //! time finds nothing left to do: what is no longer accepted is not revoked again, and what was replaced is not
 //! replaced again.
 
-use crate::{Idempotency, IssuedKey, Result, Vault, VaultError, rotation};
+use crate::{Idempotency, IssuedKey, Result, Vault, VaultError, rotation, tell};
 use credentialflow_model::{
     Actor, Name, Period, Timestamp,
     leak::{LeakAction, LeakRule, LeakStep, Quarantine},
@@ -13,7 +13,7 @@ use credentialflow_model::{
 };
 use credentialflow_store::{IDEMPOTENCY_LIFETIME, KeyRow, KeySecretRow, WriteTx};
 use ipnet::IpNet;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Who answers leaks, in the audit log.
 pub const ACTOR: &str = "leak-response";
@@ -128,6 +128,11 @@ impl Vault {
             done.steps.push(LeakStep::RotationBegun);
         }
         Ok(done)
+    }
+
+    /// Stores what the team that answers for a leaked secret is told: once for each leak.
+    pub async fn tell_leak_in(&self, tx: &mut WriteTx, team: &Name, leak: &str, data: Value) -> Result<()> {
+        tell::team_in(tx, team, "secret.leaked", Some(format!("leak:{leak}")), data).await
     }
 
     /// The new secret that the answer to a leak gave a key; `None` when it gave none or more than a day has passed.

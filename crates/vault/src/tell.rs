@@ -21,6 +21,17 @@ pub(crate) async fn owner_in(
     let declared = stored.and_then(|row| serde_json::from_str::<Credential>(&row.body).ok());
     let Some(owner) = declared.and_then(|c| c.owner) else { return Ok(()) };
     data["credential"] = json!(credential);
+    team_in(tx, &owner, event, same, data).await
+}
+
+/// Stores what is to be told to a team. Of several with the same `same` only the first is kept.
+pub(crate) async fn team_in(
+    tx: &mut WriteTx,
+    owner: &Name,
+    event: &str,
+    same: Option<String>,
+    mut data: Value,
+) -> Result<()> {
     data["owner"] = json!(owner);
     let mut bits = [0u8; 16];
     aws_lc_rs::rand::fill(&mut bits)?;

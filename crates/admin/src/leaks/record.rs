@@ -137,6 +137,14 @@ async fn attempt(
         let body = &leak.body;
         let detail = json!({ "steps": body.steps, "left": body.left, "failed": body.failed });
         tx.audit("leak.answer", &format!("leaks/{}", leak.id), detail);
+        if let Some(team) = &leaked.team {
+            let data = json!({
+                "leak": leak.id, "kind": leaked.kind, "credential": leaked.name, "version": leaked.version,
+                "application": body.application, "steps": body.steps, "left": body.left, "failed": body.failed,
+                "url": said.url,
+            });
+            state.vault.tell_leak_in(&mut tx, team, &leak.id, data).await.map_err(ApiError::from)?;
+        }
     }
     leak.updated = tx.now();
     let body =

@@ -184,11 +184,14 @@ fn letter(body: &Value) -> (String, String) {
         ("rotation.rolled_back", _) => ("its rotation was taken back", String::new()),
         ("rotation.finished", _) => ("its rotation is finished", String::new()),
         ("credential.expiring", _) => ("it expires soon", String::new()),
+        ("secret.leaked", _) => ("its secret leaked", format!("credentialflow leak show {}", data("leak"))),
         _ => ("something happened", String::new()),
     };
-    let mut text = format!("Credential {credential}: {what}.\n");
+    let noun = if data("kind") == "key" { "Key" } else { "Credential" };
+    let mut text = format!("{noun} {credential}: {what}.\n");
     for (name, field) in [
         ("Reason", "reason"),
+        ("Found at", "url"),
         ("Expires", "expires"),
         ("Old version", "from_version"),
         ("New version", "to_version"),
@@ -218,5 +221,9 @@ mod tests {
         assert_eq!(subject, "orders-token: its rotation waits for an approval");
         assert!(text.contains("Old version: 3\n") && text.contains("credential approve orders-token"), "{text}");
         assert!(!text.contains("Reason"));
+        let body = json!({ "type": "secret.leaked", "data": { "kind": "key", "credential": "live", "leak": "1f" } });
+        let (subject, text) = letter(&body);
+        assert_eq!(subject, "live: its secret leaked");
+        assert!(text.starts_with("Key live") && text.contains("credentialflow leak show 1f"), "{text}");
     }
 }
