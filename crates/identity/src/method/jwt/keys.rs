@@ -84,9 +84,12 @@ impl Known {
     }
 }
 
-/// Providers asked lately, by URL and trusted certificates.
+/// URL and trusted certificates.
+type Place = (String, Option<String>);
+
+/// Providers asked lately.
 #[derive(Default)]
-pub(crate) struct KeyCache(Mutex<HashMap<(String, Option<String>), Arc<Slot>>>);
+pub(crate) struct KeyCache(Mutex<HashMap<Place, Arc<Slot>>>);
 
 impl KeyCache {
     /// Asks a source now; an error tells what is wrong with it.
