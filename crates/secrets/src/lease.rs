@@ -143,17 +143,26 @@ pub struct Holder {
     pub accessor: String,
     /// That token's keyed hash. A login is handed out only while the token is there; `None`: not looked at.
     pub token: Option<Vec<u8>>,
+    /// Whom the token speaks for, the same after every login; empty: nobody logged in.
+    pub entity: String,
     /// For the login's name.
     pub display_name: String,
 }
 
 impl Holder {
-    /// Names the caller where floods are counted.
+    /// Names the caller where floods are counted. Another login does not make another caller.
     pub(crate) fn caller(&self) -> String {
-        if !self.accessor.is_empty() {
-            return self.accessor.clone();
+        for name in [&self.entity, &self.accessor] {
+            if !name.is_empty() {
+                return name.clone();
+            }
         }
         format!("{}@{}", self.actor.name, self.actor.source.as_deref().unwrap_or_default())
+    }
+
+    /// As it is written to a lease.
+    pub(crate) fn entity(&self) -> Option<String> {
+        Some(self.entity.clone()).filter(|entity| !entity.is_empty())
     }
 }
 
@@ -264,7 +273,7 @@ impl Leases {
 
     /// Makes a login by a role of a mount. Must not be dropped half-way: run it in a task of its own.
     pub async fn issue(&self, holder: &Holder, mount: &Mount, role_name: &str) -> Result<Issued> {
-        self.within_pace(&holder.accessor)?;
+        self.within_pace(&holder.caller())?;
         let mut txn = self.txn(holder.actor.clone());
         let now = txn.now();
         let role = match Engine::of(mount) {
@@ -298,7 +307,7 @@ impl Leases {
             id: id.clone(),
             mount: mount.path.clone(),
             token: Some(holder.accessor.clone()),
-            entity: None,
+            entity: holder.entity(),
             application: None,
             issued: now,
             expires_at: Some(after(now, ttl)),
@@ -370,13 +379,13 @@ impl Leases {
     }
 
     /// A flood from one caller is refused before it reaches a database.
-    pub(crate) fn within_pace(&self, accessor: &str) -> Result<()> {
+    pub(crate) fn within_pace(&self, caller: &str) -> Result<()> {
         let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         if pace.len() > 10_000 {
             pace.retain(|_, (_, at)| now.duration_since(*at) < Duration::from_secs(60));
         }
-        let (left, at) = pace.entry(accessor.to_owned()).or_insert((BURST, now));
+        let (left, at) = pace.entry(caller.to_owned()).or_insert((BURST, now));
         *left = (*left + now.duration_since(*at).as_secs_f64() * PACE).min(BURST);
         *at = now;
         if *left < 1.0 {

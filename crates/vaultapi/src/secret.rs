@@ -78,6 +78,7 @@ async fn perform(
         actor: caller.actor(),
         accessor: token.accessor.clone(),
         token: caller.id_hash().map(|hash| hash.to_vec()),
+        entity: token.entity.clone(),
         display_name: token.display_name.clone(),
     };
     let (leases, mount, told) = (ready.leases.clone(), mount.clone(), detail(request));

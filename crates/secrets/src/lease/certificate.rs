@@ -39,7 +39,7 @@ impl Leases {
             id: id.clone(),
             mount: mount.path.clone(),
             token: Some(holder.accessor.clone()),
-            entity: None,
+            entity: holder.entity(),
             application: None,
             issued: txn.now(),
             expires_at: Some(not_after),

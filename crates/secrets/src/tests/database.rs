@@ -27,7 +27,13 @@ struct Database {
 }
 
 fn holder() -> Holder {
-    Holder { actor: actor(), accessor: "accessor-1".into(), token: None, display_name: "token-web".into() }
+    Holder {
+        actor: actor(),
+        accessor: "accessor-1".into(),
+        token: None,
+        entity: String::new(),
+        display_name: "token-web".into(),
+    }
 }
 
 impl Database {
@@ -185,6 +191,34 @@ async fn a_flood_is_refused_before_it_reaches_the_database() {
     assert!(refused > 20, "{refused}");
     let other = Holder { accessor: "accessor-2".into(), ..holder() };
     assert!(!matches!(d.leases.issue(&other, &mount, "nobody").await, Err(SecretsError::Busy(_))));
+    // Another login of the same role is the same caller.
+    let mut busy = false;
+    for login in 0..400 {
+        let accessor = format!("accessor-of-login-{login}");
+        let again = Holder { accessor, entity: "entity-web".into(), ..holder() };
+        busy |= matches!(d.leases.issue(&again, &mount, "nobody").await, Err(SecretsError::Busy(_)));
+    }
+    assert!(busy);
+}
+
+#[tokio::test]
+async fn who_does_not_wait_for_a_revocation_does_not_stop_it() {
+    let d = Database::new().await;
+    let mut made = Vec::new();
+    for _ in 0..5 {
+        made.push(d.issue("reader").await.unwrap());
+    }
+    // As when a client hangs up.
+    let _ = tokio::time::timeout(std::time::Duration::from_millis(1), d.leases.revoke_prefix(&actor(), "db/")).await;
+    for _ in 0..500 {
+        if d.world.store.leases_by_prefix("db/", "", 10).await.unwrap().is_empty() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    for (id, username, password) in &made {
+        assert!(d.world.store.lease(id).await.unwrap().is_none() && !d.logs_in(username, password).await);
+    }
 }
 
 /// Hours by which the clock of `a_world_with_a_clock` is ahead.

@@ -44,8 +44,13 @@ impl Pki {
             return Ok((String::new(), self.world.call(operation, &format!("pki/{path}"), data).await?));
         };
         let Value::Object(data) = data else { panic!("an object") };
-        let holder =
-            Holder { actor: actor(), accessor: "accessor-1".into(), token: None, display_name: "token-web".into() };
+        let holder = Holder {
+            actor: actor(),
+            accessor: "accessor-1".into(),
+            token: None,
+            entity: String::new(),
+            display_name: "token-web".into(),
+        };
         Ok(match self.leases.perform(&holder, &mount, &deed, &data, &json!({})).await? {
             Done::Issued(issued) => {
                 assert!(!issued.renewable);

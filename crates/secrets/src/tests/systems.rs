@@ -33,8 +33,13 @@ impl Place {
             return self.world.call(operation, &format!("at/{path}"), data).await;
         };
         let Value::Object(data) = data else { panic!("an object") };
-        let holder =
-            Holder { actor: actor(), accessor: "accessor-1".into(), token: None, display_name: "token-web".into() };
+        let holder = Holder {
+            actor: actor(),
+            accessor: "accessor-1".into(),
+            token: None,
+            entity: String::new(),
+            display_name: "token-web".into(),
+        };
         match self.leases.perform(&holder, &mount, &deed, &data, &json!({})).await? {
             Done::Issued(issued) => {
                 let mut told: Value = serde_json::from_slice(issued.data.expose()).unwrap();

@@ -87,7 +87,11 @@ async fn enable(cx: &Context<'_>, side: Side, path: &str) -> Result<Answer> {
 async fn disable(cx: &Context<'_>, side: Side, path: &str) -> Result<Answer> {
     // Nobody could withdraw its logins any more, or would think of whom it let in.
     let closed = close(cx, side, path).await?;
-    let done = remove(cx, side, path).await;
+    let done = if closed && side == Side::Secret && has_leases(cx, path).await? {
+        Err(ApiError::invalid("a login may still appear at its database: unmount again in two minutes"))
+    } else {
+        remove(cx, side, path).await
+    };
     if closed && done.is_err() {
         reopen(cx, side, path).await;
     }
@@ -124,6 +128,11 @@ async fn take_back(cx: &Context<'_>, side: Side, path: &str) -> Result<()> {
         Side::Auth => drop(cx.ready.identity.revoke_prefix(&actor, &format!("auth/{path}")).await?),
     }
     Ok(())
+}
+
+/// Whether a lease is left: one of a login whose maker did not answer, or made when withdrawing took very long.
+async fn has_leases(cx: &Context<'_>, path: &str) -> Result<bool> {
+    Ok(!cx.ready.store.leases_by_prefix(&normal(path)?, "", 1).await?.is_empty())
 }
 
 async fn reopen(cx: &Context<'_>, side: Side, path: &str) {

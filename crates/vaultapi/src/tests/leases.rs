@@ -62,6 +62,9 @@ async fn a_login_that_cannot_be_taken_away_is_told_and_holds_its_mount() {
     // Nobody answered: what might have been made there is still to be taken away.
     let held = w.store.leases_by_prefix("database/", "", 10).await.unwrap();
     assert_eq!(held.len(), 1);
+    // Whether it was made is not known yet, so nobody says that all is gone.
+    let (status, told) = w.root("DELETE", "sys/mounts/database", json!({})).await;
+    assert_eq!(status, 400, "{told}");
     for _ in 0..9 {
         let (status, told) = w.root("PUT", "sys/leases/revoke", json!({"lease_id": held[0].id})).await;
         assert_eq!(status, 400, "{told}");

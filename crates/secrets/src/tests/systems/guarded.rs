@@ -122,7 +122,13 @@ impl Place {
     async fn issue(&self, token: Option<&[u8]>, role: &str) -> Result<crate::lease::Issued> {
         let mount = self.world.mounts.table(&mut self.world.txn()).await?.secret["at/"].clone();
         let token = token.map(<[u8]>::to_vec);
-        let holder = Holder { actor: actor(), accessor: "accessor-1".into(), token, display_name: "token-web".into() };
+        let holder = Holder {
+            actor: actor(),
+            accessor: "accessor-1".into(),
+            token,
+            entity: String::new(),
+            display_name: "token-web".into(),
+        };
         self.leases.issue(&holder, &mount, role).await
     }
 
@@ -212,7 +218,8 @@ async fn an_engine_that_is_about_to_go_makes_no_logins() {
     p.world.mounts.remount(&mut txn, Side::Secret, "at", "there").await.unwrap();
     let moved = p.world.mounts.table(&mut p.world.txn()).await.unwrap().secret["at/"].clone();
     txn.commit().await.unwrap();
-    let holder = Holder { actor: actor(), accessor: "a".into(), token: None, display_name: "d".into() };
+    let holder =
+        Holder { actor: actor(), accessor: "a".into(), token: None, entity: String::new(), display_name: "d".into() };
     let refused = p.leases.issue(&holder, &moved, "a").await.unwrap_err();
     assert!(refused.to_string().contains("being unmounted or moved"), "who found it under its old name: {refused}");
     let moved = p.world.mounts.table(&mut p.world.txn()).await.unwrap().secret["there/"].clone();
