@@ -40,7 +40,8 @@ impl Leases {
                 self.databases.forget(&mount.uuid, name);
                 return self.end_root(actor, mount, name, &pending, true).await;
             }
-            (Err(error), _) if error.is_transient() => {
+            // After a silence the change may still be on its way, whoever is let in now.
+            (Err(error), _) | (Err(_), Err(error)) if error.is_transient() => {
                 return Err(SecretsError::invalid(format!(
                     "{error}; it is not known which password the database has now, both are kept, and the \
                      rotation is finished when it is asked for again"

@@ -83,6 +83,17 @@ async fn an_administrators_password_is_changed_and_survives_a_crash_anywhere() {
 }
 
 #[tokio::test]
+async fn a_new_password_whose_change_was_not_answered_is_kept() {
+    let d = Database::new().await;
+    d.with_administrator().await;
+    let slow = json!({"root_rotation_statements": ["SELECT pg_sleep(60), '{{password}}', '{{name}}'"]});
+    d.ok(Write, "db/config/main", slow).await;
+    let unsure = d.call(Write, "db/rotate-root/main", json!({})).await.unwrap_err();
+    assert!(unsure.to_string().contains("both are kept"), "{unsure}");
+    assert_eq!(d.ok(Read, "db/config/main", json!({})).await["rotation_unfinished"], true);
+}
+
+#[tokio::test]
 async fn a_static_roles_password_changes_by_itself_and_on_demand() {
     let d = Database::new().await;
     let app = d.a_login("app", "").await;
