@@ -324,7 +324,8 @@ fn made(signed: &rcgen::Certificate, key: &KeyPair) -> Result<Made, NotIssued> {
     let pairs: Vec<&str> = read.serial.as_bytes().chunks(2).filter_map(|pair| std::str::from_utf8(pair).ok()).collect();
     let serial = pairs.join(":");
     let pem = signed.pem().trim_end().to_owned();
-    let mut pkcs8 = Zeroizing::new(key.serialize_der());
+    let pkcs8 = Zeroizing::new(key.serialize_der());
+    let mut pkcs8 = key_form::first_version(&pkcs8).ok_or_else(|| NotIssued::Failed("its key".to_owned()))?;
     Ok(Made { pem, der, serial, key: SecretValue::new(std::mem::take(&mut *pkcs8)) })
 }
 

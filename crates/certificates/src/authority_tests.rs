@@ -151,5 +151,9 @@ fn keys_are_handed_out_in_the_forms_programs_read() {
         let original = KeyPair::from_pem(pkcs8.expose_str().unwrap()).unwrap();
         assert_eq!(again.public_key_raw(), original.public_key_raw());
         assert!(!format!("{made:?}").contains("PRIVATE"));
+        let der = made.key.expose();
+        let version = 2 + if der[1] < 0x80 { 0 } else { usize::from(der[1] & 0x7f) };
+        assert_eq!(der[version..version + 3], [2, 1, 0], "{kind:?}: the version that every library reads");
+        assert!(kind != KeyKind::Ed25519 || der.len() == 48, "as in RFC 8410, without the public key");
     }
 }

@@ -40,6 +40,20 @@ pub(crate) fn traditional(pkcs8: &[u8]) -> Option<(&'static str, Zeroizing<Vec<u
     Some(("EC PRIVATE KEY", tagged(SEQUENCE, &whole)))
 }
 
+/// A key of PKCS #8 in its first version (RFC 5208): without the public key that the second may have, which OpenSSL 3.0
+/// and older do not read. `None`: this is no key.
+pub(crate) fn first_version(pkcs8: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    let (body, _) = take(SEQUENCE, pkcs8)?;
+    let (_, body) = take(INTEGER, body)?;
+    let (algorithm, body) = take(SEQUENCE, body)?;
+    let (key, _) = take(OCTETS, body)?;
+    let mut whole = Zeroizing::new(Vec::with_capacity(pkcs8.len()));
+    whole.extend_from_slice(&tagged(INTEGER, &[0]));
+    whole.extend_from_slice(&tagged(SEQUENCE, algorithm));
+    whole.extend_from_slice(&tagged(OCTETS, key));
+    Some(tagged(SEQUENCE, &whole))
+}
+
 /// DER as PEM, without an end of line at the end.
 pub(crate) fn pem(label: &str, der: &[u8]) -> SecretValue {
     let text = Zeroizing::new(STANDARD.encode(der));
@@ -115,7 +129,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_make_it_fall_over(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = traditional(&bytes);
+            let _ = (traditional(&bytes), first_version(&bytes));
             let _ = traditional(&tagged(SEQUENCE, &bytes));
         }
     }
