@@ -116,6 +116,9 @@ impl WriteTx {
                 Op::DeleteLease(id, _) => leases.push(id),
             }
         }
+        // Many rest on the same few.
+        entries.sort_unstable();
+        entries.dedup();
         let mut found = HashMap::new();
         for chunk in chunks(&entries) {
             let sql = format!("SELECT space, path, revision FROM entries WHERE {}", pairs(chunk.len()));
