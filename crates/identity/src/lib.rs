@@ -37,4 +37,6 @@ pub use fields::Cidr;
 pub use identity::Identity;
 pub use request::{Auth, Call, Mount, Operation, Response};
 pub use shelf::{Shelf, entry_place};
-pub use tokens::{Authenticated, BATCH_PREFIX, NewToken, SERVICE_PREFIX, Token, TokenKind, is_service_token, token_place};
+pub use tokens::{
+    Authenticated, BATCH_PREFIX, NewToken, SERVICE_PREFIX, Token, TokenKind, is_service_token, token_place,
+};

@@ -188,7 +188,10 @@ mod tests {
                 json["tls"] = serde_json::json!({});
             }
             let system = system(json);
-            settings(&system, system.api.as_ref().unwrap(), "admin", SecretValue::from("s"), None).ok().unwrap().description
+            settings(&system, system.api.as_ref().unwrap(), "admin", SecretValue::from("s"), None)
+                .ok()
+                .unwrap()
+                .description
         };
         assert_eq!(declared("127.0.0.1", false).base_url, "http://127.0.0.1:80/v1");
         assert_eq!(declared("api.example.com", true).base_url, "https://api.example.com:443/v1");

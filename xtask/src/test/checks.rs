@@ -56,7 +56,10 @@ const WALLS: &[(&str, &[&[&str]])] = &[
         "credentialflow-certificates",
         &[DATA, MACHINERY, &["credentialflow-vault", "credentialflow-admin", "credentialflow"]],
     ),
-    ("credentialflow-acme", &[DATA, &["credentialflow-store", "credentialflow-vault", "credentialflow-admin", "credentialflow"]]),
+    (
+        "credentialflow-acme",
+        &[DATA, &["credentialflow-store", "credentialflow-vault", "credentialflow-admin", "credentialflow"]],
+    ),
     ("credentialflow-vault", &[DATA, &["credentialflow-admin"]]),
     ("credentialflow-admin", &[&["credentialflow-gateway", "credentialflow"]]),
     ("credentialflow-identity", &[DATA, &["credentialflow-secrets", "credentialflow-admin", "credentialflow"]]),

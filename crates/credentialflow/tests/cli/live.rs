@@ -61,8 +61,9 @@ fn a_configuration_is_planned_applied_exported_and_used() {
     // The upstream is not there, which is not the key's fault; an unknown key is.
     assert!(call(&server, &key) >= 500);
     assert_eq!(call(&server, "cfk_live_wrong"), 401);
-    server.wait("the call log", || server.run(&["calls"]).expect(0).out.contains("/orders/1"));
-    let calls = server.run(&["calls", "--status", "401", "--since", "5m", "--output", "json"]).expect(0).json();
+    let refused = || server.run(&["calls", "--status", "401", "--since", "5m", "--output", "json"]).expect(0).json();
+    server.wait("the call log", || !refused()["items"].as_array().unwrap().is_empty());
+    let calls = refused();
     let id = calls["items"][0]["request_id"].as_str().unwrap();
     assert!(server.run(&["calls", "show", id]).expect(0).out.contains("path: /orders/1"));
 

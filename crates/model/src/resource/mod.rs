@@ -15,8 +15,8 @@ mod upstream;
 
 pub use application::{Allow, Application};
 pub use credential::{
-    Alphabet, CanaryRule, CertificateRule, CertificateUsage, Credential, DatabaseRule, DeliverRule, Engine, GenerateRule,
-    Overlap, ProviderRule, RotateRule, RotateWindow, TimeOfDay, VerifyRule, Weekday,
+    Alphabet, CanaryRule, CertificateRule, CertificateUsage, Credential, DatabaseRule, DeliverRule, Engine,
+    GenerateRule, Overlap, ProviderRule, RotateRule, RotateWindow, TimeOfDay, VerifyRule, Weekday,
 };
 pub use key::Key;
 pub(crate) use key::is_metadata_name;

@@ -5,8 +5,8 @@ use credentialflow_model::Timestamp;
 use credentialflow_model::lifecycle::{RotationStep, VersionState};
 use credentialflow_model::resource::Kind;
 use credentialflow_store::{
-    ChangeKind, CredentialUse, CredentialVersionRow, Expect, IdempotencyRow, Notification, NotificationState, RotationRow, Store, StoreError, Unplanned,
-    Uses,
+    ChangeKind, CredentialUse, CredentialVersionRow, Expect, IdempotencyRow, Notification, NotificationState,
+    RotationRow, Store, StoreError, Unplanned, Uses,
 };
 use serde_json::json;
 use std::sync::atomic::{AtomicI64, Ordering};

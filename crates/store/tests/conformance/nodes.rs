@@ -126,7 +126,8 @@ async fn rotation(store: &Store, id: &str, step: RotationStep) {
 async fn traffic_belongs_to_an_unfinished_rotation_and_to_its_node(on: Database) {
     let fresh = on.fresh().await;
     let store = &fresh.store;
-    let seen = NodeTraffic { version: 1, in_force: true, in_flight: 4, refused: 1, served: 30, stragglers: "[]".to_owned() };
+    let seen =
+        NodeTraffic { version: 1, in_force: true, in_flight: 4, refused: 1, served: 30, stragglers: "[]".to_owned() };
     let refused = store.report_traffic("a", "r1", &seen).await;
     assert!(matches!(refused, Err(StoreError::Conflict(_))), "nobody speaks who is not there: {refused:?}");
     store.report_node(&node("a")).await.unwrap();

@@ -94,7 +94,8 @@ impl Checker<'_> {
             self.problem(id, "notify", "too_large", "these are more than 32 places", "use a list or a relay");
         }
         for (index, email) in rule.emails.iter().enumerate() {
-            let sides = email.split_once('@').is_some_and(|(name, host)| !name.is_empty() && host.contains(|c: char| c != '.'));
+            let sides =
+                email.split_once('@').is_some_and(|(name, host)| !name.is_empty() && host.contains(|c: char| c != '.'));
             let plain = email.len() <= 254 && email.chars().all(|c| !c.is_control() && !c.is_whitespace() && c != '<');
             if !sides || !plain {
                 let path = format!("notify.emails[{index}]");

@@ -298,16 +298,20 @@ fn providers_and_what_their_targets_say() {
         ["invalid_value targets[0].api.take.handle", "insecure targets[0].api.delete.path"]
     );
     let canary = "engine: provider, provider: { target: openai }, rotate: { canary: { percent: 100, answers: 0 } }";
-    let bounds = ["out_of_bounds credentials[1].rotate.canary.percent", "out_of_bounds credentials[1].rotate.canary.answers"];
+    let bounds =
+        ["out_of_bounds credentials[1].rotate.canary.percent", "out_of_bounds credentials[1].rotate.canary.answers"];
     assert_eq!(found(&set(&good, canary)), bounds);
 }
 
 #[test]
 fn who_is_told_and_who_is_asked() {
-    let team = |rule: &str| format!("teams: [{{ name: t, notify: {{ {rule} }} }}]\ncredentials: [{{ name: s, engine: static }}]\n");
+    let team = |rule: &str| {
+        format!("teams: [{{ name: t, notify: {{ {rule} }} }}]\ncredentials: [{{ name: s, engine: static }}]\n")
+    };
     let good = "emails: [a@example.com], webhooks: [{ url: 'https://hooks.example.com/x', secret: s }]";
     assert_eq!(found(&team(good)), [""; 0]);
-    let bad = "emails: [nobody, 'a b@c.d'], webhooks: [{ url: 'http://example.com', secret: s }, { url: x, secret: none }]";
+    let bad =
+        "emails: [nobody, 'a b@c.d'], webhooks: [{ url: 'http://example.com', secret: s }, { url: x, secret: none }]";
     assert_eq!(
         found(&team(bad)),
         [
