@@ -87,10 +87,11 @@ async fn enable(cx: &Context<'_>, side: Side, path: &str) -> Result<Answer> {
 async fn disable(cx: &Context<'_>, side: Side, path: &str) -> Result<Answer> {
     // Nobody could withdraw its logins any more, or would think of whom it let in.
     let closed = close(cx, side, path).await?;
-    let done = if closed && side == Side::Secret && has_leases(cx, path).await? {
-        Err(ApiError::invalid("a login may still appear at its database: unmount again in two minutes"))
-    } else {
-        remove(cx, side, path).await
+    let left = if closed && side == Side::Secret { has_leases(cx, path).await } else { Ok(false) };
+    let done = match left {
+        Ok(false) => remove(cx, side, path).await,
+        Ok(true) => Err(ApiError::invalid("a login may still appear at its database: unmount again in two minutes")),
+        Err(error) => Err(error),
     };
     if closed && done.is_err() {
         reopen(cx, side, path).await;
