@@ -157,14 +157,6 @@ pub fn lint(context: &Context) -> Result<Count> {
     context.run("lint", context.command("cargo", &args), 20)
 }
 
-/// Every test of the workspace. One process for each test binary (and not one for each test, as
-/// cargo-nextest has it), so that a binary's PostgreSQL is started once.
-pub fn tests(context: &Context) -> Result<Count> {
-    need::all(&[&[need::COMPILER, need::POSTGRES], need::TARGETS].concat())?;
-    let args = ["test", "--workspace", "--lib", "--bins", "--tests", "--locked", "--no-fail-fast"];
-    context.run("tests", context.command("cargo", &args), 30)
-}
-
 /// Documentation tests; the compile-fail ones prove the walls of the pipeline.
 pub fn doctests(context: &Context) -> Result<Count> {
     context.run(

@@ -4,6 +4,7 @@ mod checks;
 mod context;
 mod e2e;
 mod fuzz;
+mod programs;
 mod suites;
 mod tally;
 

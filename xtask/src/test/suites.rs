@@ -1,6 +1,6 @@
 //! Every suite of `cargo xtask test`, in the order they run: what is cheap and tells most comes first.
 
-use super::{checks, context::Context, e2e, fuzz};
+use super::{checks, context::Context, e2e, fuzz, programs};
 use anyhow::Result;
 
 /// Passed and failed checks of a suite.
@@ -40,7 +40,7 @@ pub const SUITES: &[Suite] = &[
     Suite { name: "crates",  when: When::Fast, run: checks::crates,    shows: "ring and OpenSSL are absent, the wings do not import each other" },
     Suite { name: "console", when: When::Full, run: checks::console,   shows: "the web console: types, unit tests, build" },
     Suite { name: "lint",    when: When::Fast, run: checks::lint,      shows: "clippy finds nothing" },
-    Suite { name: "tests",   when: When::Fast, run: checks::tests,     shows: "unit, property, golden and conformance tests, on SQLite and PostgreSQL" },
+    Suite { name: "tests",   when: When::Fast, run: programs::run,     shows: "unit, property, golden and conformance tests, on SQLite and PostgreSQL" },
     Suite { name: "doctests",when: When::Fast, run: checks::doctests,  shows: "the examples in the documentation, and what must not compile" },
     Suite { name: "binary",  when: When::Full, run: checks::binary,    shows: "the binary builds with the quickstart's profile" },
     Suite { name: "openapi", when: When::Full, run: checks::openapi,   shows: "the committed API document and its client are what the code says" },
