@@ -66,9 +66,13 @@ def fill(database, count, secret):
         )
         body = db.execute("SELECT body, revision FROM resources WHERE kind = 'keys'").fetchone()
         ids = random.Random(1).sample(range(1 << 60), count)
-        db.executemany("INSERT INTO keys VALUES (?,?,?,?,NULL)", ((i, f"k{i}", application, created) for i in ids))
         db.executemany(
-            "INSERT INTO key_secrets VALUES (?,1,'current',?,?,?,NULL)", ((i, digest, pepper, created) for i in ids)
+            "INSERT INTO keys (id, name, application, created) VALUES (?,?,?,?)",
+            ((i, f"k{i}", application, created) for i in ids),
+        )
+        db.executemany(
+            "INSERT INTO key_secrets (key_id, version, state, hash, pepper_id, created) VALUES (?,1,'current',?,?,?)",
+            ((i, digest, pepper, created) for i in ids),
         )
         db.executemany(
             "INSERT INTO resources VALUES ('keys',?,?,?,?,?)",
