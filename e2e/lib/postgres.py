@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 import time
 
+from checks import PATIENCE
 from installation import free_port, with_parent
 
 BINARIES = pathlib.Path("/usr/lib/postgresql/15/bin")
@@ -51,7 +52,7 @@ class Postgres:
                 command, stdout=log, stderr=log, cwd=self.dir, preexec_fn=with_parent, **_as_postgres()
             )
         ready = [BINARIES / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
-        end = time.monotonic() + 30
+        end = time.monotonic() + 30 * PATIENCE
         while subprocess.run(ready).returncode != 0:
             assert time.monotonic() < end, (self.dir / "log").read_text()[-1000:]
             time.sleep(0.05)
@@ -60,7 +61,7 @@ class Postgres:
         """A fast shutdown: running transactions are rolled back, connections are cut."""
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
-            self.process.wait(30)
+            self.process.wait(30 * PATIENCE)
         self.process = None
 
     def remove(self):

@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 
+from checks import PATIENCE, eventually
 from installation import free_port, with_parent
 from postgres import BINARIES, Postgres
 
@@ -50,7 +51,7 @@ class Server:
         self.processes.append(process)
 
     def ready(self, test, seconds=60):
-        end = time.monotonic() + seconds
+        end = time.monotonic() + seconds * PATIENCE
         while not test():
             assert time.monotonic() < end, (self.dir / "log").read_text()[-1000:]
             time.sleep(0.1)
@@ -59,7 +60,7 @@ class Server:
         for process in reversed(self.processes):
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
-            process.wait(30)
+            process.wait(60)
         self.processes = []
 
     def remove(self):
@@ -169,7 +170,7 @@ class Rabbitmq(Server):
         # The password goes in by standard input, as it should.
         ran = subprocess.run(
             ["curl", "-s", "-f", "-K", "-", url], input=f'user = "{username}:{password}"\n', capture_output=True,
-            text=True, timeout=20,
+            text=True, timeout=60,
         )
         return ran.stdout if ran.returncode == 0 else None
 
@@ -242,7 +243,7 @@ class Keys:
     def lets_in(self, _, password):
         ran = subprocess.run(
             ["curl", "-s", "-f", "-K", "-", f"http://127.0.0.1:{self.port}/whoami"],
-            input=f'header = "authorization: Bearer {password}"\n', capture_output=True, text=True, timeout=20,
+            input=f'header = "authorization: Bearer {password}"\n', capture_output=True, text=True, timeout=60,
         )
         return ran.returncode == 0
 
@@ -260,6 +261,8 @@ class Psql(Postgres):
         rules = "host all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
         (self.dir / "data/pg_hba.conf").write_text(rules)
         self.sql("SELECT pg_reload_conf()")
+        # The server is only told to read it.
+        eventually(lambda: not self.lets_in("admin", "wrong"), "PostgreSQL asks for no password", 20)
 
     def sql(self, statement, user="postgres", password=""):
         return done(

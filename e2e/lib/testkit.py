@@ -11,7 +11,8 @@ import sys
 import threading
 import time
 
-from installation import ROOT, with_parent
+from checks import PATIENCE
+from installation import ROOT, free_port, with_parent
 
 _built = []
 
@@ -22,7 +23,7 @@ def program(name):
     if given:
         return pathlib.Path(given) / name
     if not _built:
-        command = ["cargo", "build", "--quiet", "--profile", "quick", "-p", "credentialflow-testkit", "--bins"]
+        command = ["cargo", "build", "--quiet", "--profile", "quick", "-p", "credentialflow", "-p", "credentialflow-testkit"]
         subprocess.run(command, cwd=ROOT, check=True)
         _built.append(True)
     return ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "quick" / name
@@ -47,7 +48,8 @@ class TokenUpstream:
     """An upstream that answers only to the bearer tokens it is told to accept."""
 
     def __init__(self, tokens=()):
-        self.address, self.admin = "127.0.0.1:0", "127.0.0.1:0"
+        # Its own to listen on again, also while it is down.
+        self.address, self.admin = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
         self.tokens = list(tokens)
         self.lock = threading.RLock()
         self.start()
@@ -75,7 +77,7 @@ class TokenUpstream:
         return self._admin("GET")
 
     def _admin(self, method, body=None):
-        connection = http.client.HTTPConnection(self.admin, timeout=5)
+        connection = http.client.HTTPConnection(self.admin, timeout=60)
         connection.request(method, "/tokens", body)
         answer = json.loads(connection.getresponse().read())
         connection.close()
@@ -85,7 +87,7 @@ class TokenUpstream:
         """A graceful restart, from the main thread; returns how long nothing listened."""
         with self.lock:
             self.process.send_signal(signal.SIGTERM)
-            self.process.wait(30)
+            self.process.wait(30 * PATIENCE)
             down = time.monotonic()
             self.start()
             return time.monotonic() - down
@@ -93,7 +95,7 @@ class TokenUpstream:
     def kill(self):
         if self.process.poll() is None:
             self.process.kill()
-            self.process.wait(5)
+            self.process.wait(60)
 
 
 class OpenLoad:
@@ -126,14 +128,14 @@ class OpenLoad:
         return self.finish()
 
     def finish(self):
-        out, _ = self.process.communicate(timeout=self.seconds + 60)
+        out, _ = self.process.communicate(timeout=self.seconds + 60 * PATIENCE)
         assert self.process.returncode == 0, f"the load generator ended with {self.process.returncode}"
         return json.loads(out)
 
     def kill(self):
         if self.process.poll() is None:
             self.process.kill()
-            self.process.wait(5)
+            self.process.wait(60)
 
 
 def told(report):
