@@ -7,12 +7,13 @@ in `data` and `auth`, and the values of fields that are not theirs to choose.
 import json
 import os
 import pathlib
-import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
+
+from checks import eventually
+from installation import free_port
 
 HERE = pathlib.Path(__file__).resolve().parent
 KV = {"data": {"user": "web", "nested": {"a": 1}}}
@@ -106,12 +107,6 @@ ADDED = {
 }
 
 
-def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
-
-
 class Server:
     """One server of the API, unsealed, with a token that may do everything."""
 
@@ -120,23 +115,29 @@ class Server:
         self.process = subprocess.Popen(
             command, env={**os.environ, **(environment or {})}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        for _ in range(100):
-            try:
-                self.ask("GET", "sys/seal-status", None)
-                break
-            except OSError:
-                time.sleep(0.1)
+        # Uninitialised, it says so with 501.
+        self.wait_for(200 if token else 501)
         if not token:
             made = self.ask("PUT", "sys/init", {"secret_shares": 1, "secret_threshold": 1})[1]
             self.token = made["root_token"]
             self.ask("PUT", "sys/unseal", {"key": made["keys"][0]})
+            self.wait_for(200)
+
+    def wait_for(self, status):
+        def answers():
+            try:
+                return self.ask("GET", "sys/health", None)[0] == status
+            except OSError:
+                return False
+
+        eventually(answers, f"{self.address} does not answer", 30, 0.1)
 
     def ask(self, method, path, body, token=None):
         data = json.dumps(body).encode() if body is not None else None
         headers = {"X-Vault-Token": token or self.token or "", "Content-Type": "application/json"}
         request = urllib.request.Request(f"{self.address}/v1/{path}", method=method, data=data, headers=headers)
         try:
-            with urllib.request.urlopen(request, timeout=20) as answer:
+            with urllib.request.urlopen(request, timeout=60) as answer:
                 status, text = answer.status, answer.read()
         except urllib.error.HTTPError as refused:
             status, text = refused.code, refused.read()
@@ -144,7 +145,7 @@ class Server:
 
     def end(self):
         self.process.terminate()
-        self.process.wait(20)
+        self.process.wait(60)
 
 
 def ours(folder):
