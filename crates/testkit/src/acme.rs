@@ -42,6 +42,8 @@ pub struct Knobs {
     pub external: Option<(String, String)>,
     /// The window in which renewal is suggested: seconds from now to its begin and its end.
     pub suggest: Option<(i64, i64)>,
+    /// Nothing is suggested while this is so.
+    pub silent: Option<bool>,
     /// All accounts are forgotten.
     pub forget_accounts: Option<bool>,
 }
@@ -143,7 +145,7 @@ impl Server {
         let now = &mut state.knobs;
         macro_rules! take { ($($field:ident),*) => { $(if knobs.$field.is_some() { now.$field = knobs.$field; })* } }
         take!(ports, lifetime, bad_nonces, rate_limits, outages, hold_validation, hold_issuing, wrong_key);
-        take!(external, suggest);
+        take!(external, suggest, silent);
     }
 
     /// What was asked and done so far.
@@ -228,6 +230,13 @@ impl Server {
             }
             Err(_) => state.orders[at].status = "invalid",
         }
+    }
+}
+
+impl Knobs {
+    /// The window in which renewal is suggested, where anything is.
+    fn suggestion(&self) -> Option<(i64, i64)> {
+        self.suggest.filter(|_| self.silent != Some(true))
     }
 }
 

@@ -155,15 +155,15 @@ fn get(server: &Server, state: &mut State, path: &str) -> Answer {
             let mut all = json!({ "newNonce": format!("{base}/nonce"), "newAccount": format!("{base}/account"),
                 "newOrder": format!("{base}/order"), "revokeCert": format!("{base}/revoke"),
                 "keyChange": format!("{base}/key"), "meta": meta });
-            if state.knobs.suggest.is_some() {
+            if state.knobs.suggestion().is_some() {
                 all["renewalInfo"] = format!("{base}/renewal").into();
             }
             Answer(200, Vec::new(), Body::Json(all))
         }
         "/nonce" => Answer(200, Vec::new(), Body::Empty),
-        _ if path.starts_with("/renewal/") && state.knobs.suggest.is_some() => {
+        _ if path.starts_with("/renewal/") && state.knobs.suggestion().is_some() => {
             state.stats.suggested += 1;
-            let (start, end) = state.knobs.suggest.unwrap_or_default();
+            let (start, end) = state.knobs.suggestion().unwrap_or_default();
             let at = |after: i64| {
                 let now = SystemTime::now();
                 let moment = match u64::try_from(after) {
