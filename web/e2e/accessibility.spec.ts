@@ -13,7 +13,7 @@ async function findNothing(page: Page, where: string) {
 
 for (const colorScheme of ['light', 'dark'] as const) {
   test(`axe finds nothing, ${colorScheme}`, async ({ page, request }) => {
-    test.setTimeout(240_000)
+    test.setTimeout(480_000)
     await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' })
     await page.goto('/sign-in')
     await findNothing(page, 'sign-in')

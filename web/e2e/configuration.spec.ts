@@ -5,8 +5,8 @@ const editor = (page: Page) => page.getByRole('textbox', { name: /^Declaration o
 
 /** Replaces a part of the document, as a person would by retyping it. */
 async function edit(page: Page, from: string, to: string) {
+  await expect.poll(() => editor(page).inputValue()).toContain(from)
   const text = await editor(page).inputValue()
-  expect(text).toContain(from)
   await editor(page).fill(text.replace(from, to))
 }
 

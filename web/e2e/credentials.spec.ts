@@ -18,7 +18,7 @@ test('a credential is rotated under traffic, its drain is watched, no request fa
   await page.getByRole('button', { name: 'Start the rotation' }).click()
   const steps = page.getByRole('list', { name: 'Steps of the rotation' })
   await expect(steps).toContainText('Drain the old version')
-  await expect(page.getByRole('group', { name: 'Last rotation' })).toContainText('v1 → v2', { timeout: 45_000 })
+  await expect(page.getByRole('group', { name: 'Last rotation' })).toContainText('v1 → v2', { timeout: 120_000 })
   await expect(steps.getByRole('listitem').filter({ hasText: ': Done' })).toHaveCount(6)
   going = false
   await traffic

@@ -23,7 +23,7 @@ test('signing out ends the session', async ({ page }) => {
   await expect(page.getByRole('heading', { level: 1, name: 'Overview' })).toBeVisible()
   await page.getByRole('button', { name: 'Sign out' }).click()
   await expect(page.getByLabel("Administrator's token")).toBeVisible()
-  expect((await page.request.get('/api/v1/session')).status()).toBe(401)
+  await expect.poll(async () => (await page.request.get('/api/v1/session')).status()).toBe(401)
 })
 
 test('the token stays out of storage and the cookie out of reach', async ({ page }) => {
