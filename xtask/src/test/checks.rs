@@ -166,10 +166,12 @@ pub fn doctests(context: &Context) -> Result<Count> {
     )
 }
 
-/// Builds the binary.
+/// Builds the binary, and beside it what end-to-end suites use of the testkit: together, because apart cargo would build
+/// many crates again with fewer features. What is shipped gets no feature by it.
 pub fn binary(context: &Context) -> Result<Count> {
     need::all(&[need::COMPILER])?;
-    let args = ["build", "--locked", "--profile", PROFILE, "--package", "credentialflow"];
+    let packages = ["--package", "credentialflow", "--package", "credentialflow-testkit"];
+    let args = [&["build", "--locked", "--profile", PROFILE], &packages[..]].concat();
     context.run("binary", context.command("cargo", &args), 20)
 }
 
