@@ -1,5 +1,5 @@
-//! Runs the suites of `e2e/` against the built binary: every `e2e/NN-name/run`, three at a time, then every
-//! `e2e/drill-name/run`, one after the other.
+//! Runs the suites of `e2e/` against the built binary: every `e2e/*/run`, three at a time, and then, one after
+//! the other, those that judge figures and those that take minutes.
 //!
 //! A suite is an executable that gets these variables, prints what it does, ends with a line
 //! `N passed, M failed` and exits 0 when nothing failed:
@@ -7,6 +7,7 @@
 //! | Variable | Holds |
 //! | --- | --- |
 //! | `CREDENTIALFLOW_BIN` | the built binary |
+//! | `CREDENTIALFLOW_TESTKIT` | the folder of the testkit's programs |
 //! | `CREDENTIALFLOW_ROOT` | the repository |
 //! | `E2E_TMP` | a fresh folder, removed when the suite passed |
 //! | `E2E_CACHE` | a folder that is kept between runs, for what was downloaded |
@@ -14,7 +15,11 @@
 //!
 //! With `--slow` the executables `e2e/NN-name/run-slow` run as well: drills that take minutes.
 
-use super::{checks::PROFILE, context::Context, suites::Count};
+use super::{
+    checks::{self, PROFILE},
+    context::Context,
+    suites::Count,
+};
 use crate::{need, repo, say};
 use anyhow::{Result, bail};
 use std::{
@@ -26,12 +31,14 @@ use std::{
     time::Instant,
 };
 
-/// Minutes one suite may take.
-const LIMIT: u64 = 10;
+/// Minutes one suite may take: it only ends what would wait for ever.
+const LIMIT: u64 = 30;
 /// Suites that run at the same time: much of theirs is waiting.
 const AT_ONCE: usize = 3;
 /// Suites that take longest. They begin first, so that none is left alone at the end.
-const LONGEST: &[&str] = &["88-acme", "40-console"];
+const LONGEST: &[&str] = &["40-console", "20-canary", "88-acme", "87-certificates", "drill-kinds", "66-leases"];
+/// Suites that judge rates and durations. Each has the machine to itself.
+const MEASURING: &[&str] = &["drill-changes", "drill-database", "drill-rotation"];
 /// Minutes one drill may take.
 const SLOW_LIMIT: u64 = 60;
 
@@ -48,11 +55,17 @@ pub fn run(context: &Context) -> Result<Count> {
     need::node()?;
     need::all(&[need::POSTGRES, need::CHROMIUM, need::PYTHON_VENV, need::OPENSSL])?;
     crate::web::install()?;
+    // Nothing to do where the suite before has built them.
+    let built = checks::binary(context)?;
+    if built.failed > 0 {
+        return Ok(built);
+    }
     let cache = repo::target().join("e2e-cache");
     fs::create_dir_all(&cache)?;
-    // Drills measure and judge figures, so each has the machine to itself.
-    let (drills, mut others): (Vec<_>, Vec<_>) = suites.into_iter().partition(|s| is_drill(s));
-    others.sort_by_key(|s| !LONGEST.iter().any(|long| s.ends_with(format!("{long}/run"))));
+    let (measuring, mut others): (Vec<_>, Vec<_>) =
+        suites.into_iter().partition(|s| is_one_of(s, MEASURING) || s.ends_with("run-slow"));
+    let place = |s: &PathBuf| LONGEST.iter().position(|long| is_one_of(s, &[long]));
+    others.sort_by_key(|s| place(s).unwrap_or(LONGEST.len()));
     let waiting = Mutex::new(others.into_iter());
     let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
     let lane = || -> Result<Count> {
@@ -65,15 +78,15 @@ pub fn run(context: &Context) -> Result<Count> {
             .map(|l| l.join().unwrap_or_else(|_| bail!("a suite's thread panicked")))
             .try_fold(Count::default(), |sum, count| Ok::<_, anyhow::Error>(sum + count?))
     })?;
-    for drill in drills {
-        sum = sum + suite(context, &drill, &cache)?;
+    for alone in measuring {
+        sum = sum + suite(context, &alone, &cache)?;
     }
     Ok(sum)
 }
 
-fn is_drill(suite: &Path) -> bool {
+fn is_one_of(suite: &Path, names: &[&str]) -> bool {
     let folder = suite.parent().and_then(Path::file_name);
-    folder.is_some_and(|name| name.as_encoded_bytes().starts_with(b"drill-"))
+    folder.is_some_and(|folder| names.iter().any(|name| folder == *name))
 }
 
 fn suite(context: &Context, suite: &Path, cache: &Path) -> Result<Count> {
@@ -81,8 +94,10 @@ fn suite(context: &Context, suite: &Path, cache: &Path) -> Result<Count> {
     let name = format!("{}", suite.strip_prefix(repo::root()).unwrap_or(suite).display());
     let folder = repo::fresh_dir("e2e")?;
     let mut command = context.command(&suite.to_string_lossy(), &[]);
+    let binary = repo::binary(PROFILE);
     command
-        .env("CREDENTIALFLOW_BIN", repo::binary(PROFILE))
+        .env("CREDENTIALFLOW_TESTKIT", binary.parent().unwrap_or(&binary))
+        .env("CREDENTIALFLOW_BIN", &binary)
         .env("CREDENTIALFLOW_ROOT", repo::root())
         .env("E2E_TMP", &folder)
         .env("E2E_CACHE", cache);

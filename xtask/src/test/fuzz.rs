@@ -17,10 +17,12 @@ use std::{
 const FLAGS: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing -Cdebug-assertions -Ccodegen-units=16";
+/// Most targets that share a core; hundreds of thousands of runs of each are left in a minute.
+const PER_CORE: usize = 3;
 /// Most memory a target may use, in MiB.
 const MEMORY: u64 = 2048;
 
-/// Builds all targets, then runs some at once, one more than there are cores.
+/// Builds all targets, then runs some at once.
 pub fn run(context: &Context) -> Result<Count> {
     need::all(&[need::COMPILER])?;
     let target_dir = repo::target().join("fuzz");
@@ -36,9 +38,10 @@ pub fn run(context: &Context) -> Result<Count> {
     }
     let targets = targets()?;
     let programs = target_dir.join(&triple).join("release");
-    let at_once = thread::available_parallelism().map_or(1, |n| n.get()) + 1;
+    let most = thread::available_parallelism().map_or(1, |n| n.get()) * PER_CORE;
+    let rounds = targets.len().div_ceil(most);
     let mut count = Count::default();
-    for group in targets.chunks(at_once) {
+    for group in targets.chunks(targets.len().div_ceil(rounds)) {
         let results: Vec<Result<bool>> = thread::scope(|scope| {
             let programs = &programs;
             let running: Vec<_> =
