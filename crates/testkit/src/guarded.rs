@@ -8,7 +8,6 @@ use anyhow::{Context, Result, bail, ensure};
 use std::{
     ffi::OsString,
     io::{BufRead, BufReader, Write},
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::{Mutex, PoisonError},
@@ -139,11 +138,6 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
         bail!("{:?}: {}", command.get_program(), String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-/// A port that is free now.
-pub(crate) fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
 fn installed(program: &str, package: &str) -> Result<()> {

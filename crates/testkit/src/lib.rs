@@ -5,6 +5,7 @@
 pub mod acme;
 mod guarded;
 pub mod mariadb;
+pub mod place;
 pub mod postgres;
 pub mod rabbitmq;
 pub mod redis;

@@ -1,13 +1,16 @@
 //! A throwaway MariaDB server on a free loopback port, for one test binary.
 
-use crate::guarded::{Guarded, Plan, free_port, output};
+use crate::{
+    guarded::{Guarded, Plan, output},
+    place::Place,
+};
 use anyhow::{Context, Result};
 use std::{path::PathBuf, process::Command, time::Duration};
 
 /// A running server. Dropped: ended, and its directory removed.
 pub struct Mariadb {
     server: Guarded,
-    port: u16,
+    place: Place,
     socket: PathBuf,
 }
 
@@ -31,7 +34,7 @@ impl Mariadb {
                 .args(["--auth-root-authentication-method=normal", "--skip-test-db", user]),
         )
         .context("making a MariaDB server; it comes with the package mariadb-server")?;
-        let (port, socket) = (free_port()?, dir.path().join("socket"));
+        let (place, socket) = (Place::try_take()?, dir.path().join("socket"));
         let mut args: Vec<_> =
             ["--no-defaults", user, "--bind-address=127.0.0.1", "--skip-name-resolve", "--skip-log-bin"]
                 .iter()
@@ -45,13 +48,13 @@ impl Mariadb {
         for (name, path) in [("datadir", data), ("socket", socket.clone()), ("pid-file", dir.path().join("pid"))] {
             args.push(format!("--{name}={}", path.display()).into());
         }
-        args.push(format!("--port={port}").into());
+        args.push(format!("--port={}", place.port()).into());
         // Every statement is logged, so that tests can look for secrets in it.
         args.push("--general-log=1".into());
         args.push(format!("--general-log-file={}", dir.path().join("general.log").display()).into());
         let plan =
             Plan { program: "mariadbd", package: "mariadb-server", args, env: Vec::new(), beside: String::new() };
-        let started = Self { server: Guarded::over(dir, &plan)?, port, socket };
+        let started = Self { server: Guarded::over(dir, &plan)?, place, socket };
         started.resume()?;
         let (name, password) = Self::ADMIN;
         started.sql(&format!(
@@ -62,7 +65,7 @@ impl Mariadb {
 
     /// Its port on 127.0.0.1.
     pub fn port(&self) -> u16 {
-        self.port
+        self.place.port()
     }
 
     /// Every statement the server was sent, as its general log has them.
@@ -81,7 +84,7 @@ impl Mariadb {
     /// Runs statements as somebody, over TCP.
     pub fn sql_as(&self, username: &str, password: &str, sql: &str) -> Result<String> {
         let mut client = Command::new("mariadb");
-        client.args(["--no-defaults", "--protocol=tcp", "-h", "127.0.0.1", "-N", "-B", "-P", &self.port.to_string()]);
+        client.args(["--no-defaults", "--protocol=tcp", "-h", "127.0.0.1", "-N", "-B", "-P", &self.port().to_string()]);
         output(client.args(["-u", username, "-e", sql]).env("MYSQL_PWD", password))
     }
 
@@ -92,7 +95,7 @@ impl Mariadb {
 
     /// Starts it again.
     pub fn resume(&self) -> Result<()> {
-        self.server.start(Duration::from_secs(30), || self.sql("SELECT 1").is_ok())
+        self.server.start(Duration::from_secs(180), || self.sql("SELECT 1").is_ok())
     }
 }
 

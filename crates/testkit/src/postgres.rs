@@ -5,9 +5,9 @@
 //! stops the server and removes its directory. As root, the server runs as the user `postgres`,
 //! because PostgreSQL refuses to run as root.
 
+use crate::place::Place;
 use anyhow::{Context, Result, bail, ensure};
 use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,7 +15,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 const BINARIES: &str = "/usr/lib/postgresql/15/bin";
-const START_LIMIT: Duration = Duration::from_secs(30);
+const START_LIMIT: Duration = Duration::from_secs(180);
 
 /// Words on the pipe: `start`, `stop` (fast shutdown), `kill` (as a power cut for the processes).
 /// The end of the pipe means: stop and clean up.
@@ -39,7 +39,7 @@ rm -rf "$dir"
 /// A running server. Dropped: stopped, and its directory removed.
 pub struct Cluster {
     guardian: Mutex<Guardian>,
-    port: u16,
+    place: Place,
     data: PathBuf,
     log: PathBuf,
     databases: AtomicU32,
@@ -74,17 +74,6 @@ impl Cluster {
             );
         }
         let as_root = is_root()?;
-        for _ in 0..2 {
-            // Somebody else may take the port between finding it free and listening on it.
-            if let Some(cluster) = Self::try_start(as_root)? {
-                return Ok(cluster);
-            }
-        }
-        Self::try_start(as_root)?.context("no free port for PostgreSQL")
-    }
-
-    /// `None` when the port was taken meanwhile.
-    fn try_start(as_root: bool) -> Result<Option<Self>> {
         let dir = tempfile::Builder::new().prefix("credentialflow-postgres-").tempdir()?;
         if as_root {
             run(Command::new("chown").arg("postgres:").arg(dir.path()))
@@ -95,21 +84,20 @@ impl Cluster {
             "--auth=trust --username=postgres --encoding=UTF8 --no-locale --no-sync --no-instructions".split(' '),
         ))
         .context("making a PostgreSQL cluster")?;
-        let cluster = Self::launch(dir.path(), &data, as_root, free_port()?)?;
+        let cluster = Self::launch(dir.path(), &data, as_root, Place::try_take()?)?;
         // From here on the guardian removes it.
         let _ = dir.keep();
         match cluster.resume() {
-            Ok(()) => Ok(Some(cluster)),
-            Err(_) if cluster.log().contains("could not bind") => Ok(None),
+            Ok(()) => Ok(cluster),
             Err(e) => Err(e.context(cluster.log())),
         }
     }
 
-    fn launch(dir: &Path, data: &Path, as_root: bool, port: u16) -> Result<Self> {
+    fn launch(dir: &Path, data: &Path, as_root: bool, place: Place) -> Result<Self> {
         let server = command(as_root, "postgres");
         let mut guardian = Command::new("/bin/sh");
         guardian.args(["-c", GUARDIAN, "guardian"]).arg(dir).arg(server.get_program()).args(server.get_args());
-        guardian.arg("-D").arg(data).args(["-p", &port.to_string()]);
+        guardian.arg("-D").arg(data).args(["-p", &place.port().to_string()]);
         for setting in [
             "listen_addresses=127.0.0.1",
             "unix_socket_directories=",
@@ -132,7 +120,7 @@ impl Cluster {
         let answers = BufReader::new(process.stdout.take().context("no pipe from the guardian")?);
         Ok(Self {
             guardian: Mutex::new(Guardian { process, words, answers }),
-            port,
+            place,
             data: data.to_owned(),
             log: dir.join("log"),
             databases: AtomicU32::new(0),
@@ -141,7 +129,7 @@ impl Cluster {
 
     /// The URL of a database.
     pub fn url(&self, database: &str) -> String {
-        format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
+        format!("postgres://postgres@127.0.0.1:{}/{database}", self.port())
     }
 
     /// Makes an empty database with a name of its own and answers its URL.
@@ -153,7 +141,7 @@ impl Cluster {
 
     /// Runs statements in a database through `psql` and answers the printed rows.
     pub fn sql(&self, database: &str, sql: &str) -> Result<String> {
-        let port = self.port.to_string();
+        let port = self.port().to_string();
         run(Command::new(Path::new(BINARIES).join("psql"))
             .args(["-h", "127.0.0.1", "-p", &port, "-U", "postgres", "-d", database])
             .args(["-X", "-q", "-t", "-A", "-v", "ON_ERROR_STOP=1", "-c", sql]))
@@ -161,7 +149,7 @@ impl Cluster {
 
     /// The port on 127.0.0.1.
     pub fn port(&self) -> u16 {
-        self.port
+        self.place.port()
     }
 
     /// Asks everybody but the user `postgres` for a password from now on (SCRAM-SHA-256), and logs
@@ -169,8 +157,20 @@ impl Cluster {
     pub fn ask_for_passwords(&self) -> Result<()> {
         let rules = "host all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n";
         std::fs::write(self.data.join("pg_hba.conf"), rules)?;
-        self.sql("postgres", "ALTER SYSTEM SET log_statement = 'all'")?;
-        self.sql("postgres", "SELECT pg_reload_conf()").map(drop)
+        self.set("log_statement", "all")
+    }
+
+    /// Changes a setting, and waits until new connections have it: with it, all files are read anew.
+    fn set(&self, name: &str, value: &str) -> Result<()> {
+        self.sql("postgres", &format!("ALTER SYSTEM SET {name} = '{value}'"))?;
+        // Only asks the server to read its files.
+        self.sql("postgres", "SELECT pg_reload_conf()")?;
+        let deadline = Instant::now() + START_LIMIT;
+        while self.sql("postgres", &format!("SHOW {name}"))?.trim() != value {
+            ensure!(Instant::now() < deadline, "PostgreSQL did not take {name} = {value} within {START_LIMIT:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
     }
 
     /// Speaks TLS from now on, with this certificate and key (PEM).
@@ -183,13 +183,12 @@ impl Cluster {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
             chown(&path, Some(owner.uid()), Some(owner.gid()))?;
         }
-        self.sql("postgres", "ALTER SYSTEM SET ssl = on")?;
-        self.sql("postgres", "SELECT pg_reload_conf()").map(drop)
+        self.set("ssl", "on")
     }
 
     /// Runs statements as somebody with a password, through `psql`.
     pub fn sql_as(&self, username: &str, password: &str, database: &str, sql: &str) -> Result<String> {
-        let port = self.port.to_string();
+        let port = self.port().to_string();
         run(Command::new(Path::new(BINARIES).join("psql"))
             .args(["-h", "127.0.0.1", "-p", &port, "-U", username, "-d", database])
             .args(["-X", "-q", "-t", "-A", "-v", "ON_ERROR_STOP=1", "-c", sql])
@@ -251,7 +250,7 @@ impl Drop for Cluster {
 
 impl std::fmt::Debug for Cluster {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Cluster").field("port", &self.port).finish_non_exhaustive()
+        f.debug_struct("Cluster").field("port", &self.port()).finish_non_exhaustive()
     }
 }
 
@@ -278,10 +277,6 @@ fn run(command: &mut Command) -> Result<String> {
         bail!("{:?}: {}", command.get_program(), String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
 #[cfg(test)]

@@ -3,7 +3,10 @@
 //! Erlang's port mapper is a daemon that outlives what started it; here each server has one of its
 //! own, in the foreground under the same guard.
 
-use crate::guarded::{Guarded, Plan, free_port, output};
+use crate::{
+    guarded::{Guarded, Plan, output},
+    place::Place,
+};
 use anyhow::Result;
 use std::{ffi::OsString, process::Command, time::Duration};
 
@@ -14,6 +17,8 @@ pub struct Rabbitmq {
     server: Guarded,
     management: u16,
     amqp: u16,
+    /// All its ports.
+    _places: [Place; 4],
     env: Vec<(&'static str, OsString)>,
 }
 
@@ -25,7 +30,8 @@ impl Rabbitmq {
     pub fn start() -> Result<Self> {
         let dir = Guarded::dir("rabbitmq")?;
         let path = |name: &str| dir.path().join(name);
-        let (management, amqp, distribution, mapper) = (free_port()?, free_port()?, free_port()?, free_port()?);
+        let places = [Place::try_take()?, Place::try_take()?, Place::try_take()?, Place::try_take()?];
+        let [management, amqp, distribution, mapper] = [0, 1, 2, 3].map(|at: usize| places[at].port());
         std::fs::write(path("enabled_plugins"), "[rabbitmq_management].\n")?;
         let config = format!(
             "listeners.tcp.1 = 127.0.0.1:{amqp}\nmanagement.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {management}\ncollect_statistics_interval = 500\n"
@@ -54,7 +60,7 @@ impl Rabbitmq {
             env: env.clone(),
             beside: format!("epmd -port {mapper} -address 127.0.0.1"),
         };
-        let started = Self { server: Guarded::over(dir, &plan)?, management, amqp, env };
+        let started = Self { server: Guarded::over(dir, &plan)?, management, amqp, _places: places, env };
         started.resume()?;
         Ok(started)
     }
@@ -88,9 +94,11 @@ impl Rabbitmq {
     /// Starts it again.
     pub fn resume(&self) -> Result<()> {
         let begin = format!("127.0.0.1:{}", self.management);
-        self.server.start(Duration::from_secs(60), || {
-            std::net::TcpStream::connect(&begin).is_ok() && self.server.log().contains("Server startup complete")
-        })
+        // The log goes on where it ended when the server was stopped.
+        let complete = || self.server.log().matches("Server startup complete").count();
+        let before = complete();
+        self.server
+            .start(Duration::from_secs(300), || std::net::TcpStream::connect(&begin).is_ok() && complete() > before)
     }
 }
 

@@ -1,14 +1,17 @@
 //! A throwaway Redis server on a free loopback port, for one test binary.
 
-use crate::guarded::{Guarded, Plan, free_port, output};
+use crate::{
+    guarded::{Guarded, Plan, output},
+    place::Place,
+};
 use anyhow::Result;
 use std::{path::Path, process::Command, time::Duration};
 
 /// A running server. Dropped: ended, and its directory removed.
 pub struct Redis {
     server: Guarded,
-    port: u16,
-    tls_port: Option<u16>,
+    place: Place,
+    tls_place: Option<Place>,
 }
 
 impl Redis {
@@ -29,16 +32,15 @@ impl Redis {
             Ok(path.display().to_string())
         };
         let acl = write("users.acl", &format!("user default on >{} ~* &* +@all\n", Self::PASSWORD))?;
-        let port = free_port()?;
+        let place = Place::try_take()?;
         let mut args: Vec<String> =
             ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"].map(str::to_owned).to_vec();
         args.extend(["--dir".to_owned(), dir.path().display().to_string()]);
-        args.extend(["--port".to_owned(), port.to_string(), "--aclfile".to_owned(), acl]);
-        let mut tls_port = None;
+        args.extend(["--port".to_owned(), place.port().to_string(), "--aclfile".to_owned(), acl]);
+        let mut tls_place = None;
         if let Some((certificate, key)) = tls {
-            let free = free_port()?;
-            tls_port = Some(free);
-            args.extend(["--tls-port".to_owned(), free.to_string(), "--tls-auth-clients".to_owned(), "no".to_owned()]);
+            let port = tls_place.insert(Place::try_take()?).port();
+            args.extend(["--tls-port".to_owned(), port.to_string(), "--tls-auth-clients".to_owned(), "no".to_owned()]);
             let certificate = write("server.crt", certificate)?;
             args.extend([
                 "--tls-cert-file".to_owned(),
@@ -51,24 +53,24 @@ impl Redis {
         let args = args.into_iter().map(Into::into).collect();
         let plan =
             Plan { program: "redis-server", package: "redis-server", args, env: Vec::new(), beside: String::new() };
-        let started = Self { server: Guarded::over(dir, &plan)?, port, tls_port };
+        let started = Self { server: Guarded::over(dir, &plan)?, place, tls_place };
         started.resume()?;
         Ok(started)
     }
 
     /// Its port on 127.0.0.1.
     pub fn port(&self) -> u16 {
-        self.port
+        self.place.port()
     }
 
     /// Its port for TLS, where it was started with a certificate.
     pub fn tls_port(&self) -> Option<u16> {
-        self.tls_port
+        self.tls_place.as_ref().map(Place::port)
     }
 
     /// Runs a command through `redis-cli` as somebody. An error answer is an `Err`.
     pub fn cli(&self, username: &str, password: &str, words: &[&str]) -> Result<String> {
-        let port = self.port.to_string();
+        let port = self.port().to_string();
         let mut client = Command::new("redis-cli");
         client.args(["-h", "127.0.0.1", "-p", &port, "-e", "--no-auth-warning", "--user", username]).args(words);
         output(client.env("REDISCLI_AUTH", password))
@@ -86,7 +88,7 @@ impl Redis {
 
     /// Starts it again.
     pub fn resume(&self) -> Result<()> {
-        self.server.start(Duration::from_secs(10), || self.cli("default", Self::PASSWORD, &["PING"]).is_ok())
+        self.server.start(Duration::from_secs(120), || self.cli("default", Self::PASSWORD, &["PING"]).is_ok())
     }
 }
 
