@@ -121,6 +121,7 @@ async fn bodies_over_the_limit() {
     let more = format!("{}{chunk}1\r\nx\r\n0\r\n\r\n", keyed("POST /", "transfer-encoding: chunked\r\n"));
     assert_eq!(world.ask(more).await.status(), 413);
     world.outcome(R::BodyTooLarge).await;
+    upstream.until(|c| c.requests == 2).await;
     assert!(!upstream.last().complete, "the upstream must not take a part for the whole");
     world.done().await;
 }
@@ -324,9 +325,7 @@ async fn a_large_upload_waits_for_a_slow_upstream() {
         }
     })
     .await;
-    let mut setup = Setup::new(usual(&[upstream.url()], "", ", max_body: 64MiB"));
-    setup.settings.body_timeout = Duration::from_secs(10);
-    let world = setup.start();
+    let world = Setup::new(usual(&[upstream.url()], "", ", max_body: 64MiB")).start();
     let mut wire = world.connect().await;
     wire.send(keyed("POST /", &format!("content-length: {LARGE}\r\n"))).await.unwrap();
     let piece = vec![b'x'; 1 << 16];
@@ -369,9 +368,7 @@ async fn a_large_answer_waits_for_a_slow_caller() {
         }
     })
     .await;
-    let mut setup = Setup::new(usual(&[upstream.url()], "", ""));
-    setup.settings.body_timeout = Duration::from_secs(10);
-    let world = setup.start();
+    let world = World::before(&upstream);
     let mut wire = world.connect().await;
     wire.send(get("/", "")).await.unwrap();
     assert_eq!(within(wire.head()).await.unwrap().status(), 200);

@@ -86,7 +86,9 @@ async fn slow_callers() {
         peer.request().await;
     })
     .await;
-    let world = World::before(&upstream);
+    let mut setup = Setup::new(usual(&[upstream.url()], "", ""));
+    (setup.settings.head_timeout, setup.settings.body_timeout) = (HASTE, HASTE);
+    let world = setup.start();
     let slow_head = world.ask("GET / HTTP/1.1\r\nhost: g").await;
     assert_eq!((slow_head.status(), slow_head.field("connection")), (408, Some("close")));
     world.outcome(R::RequestTimeout).await;
@@ -114,18 +116,27 @@ async fn callers_of_http2_that_ask_for_nothing() {
     let said = [vec![], PREFACE[..12].to_vec(), PREFACE.to_vec(), [PREFACE, SETTINGS, HALF_A_HEAD].concat()];
     let upstream = FakeUpstream::answering(OK).await;
     let files = tls::Files::new();
-    let mut setup = Setup::new(usual(&[upstream.url()], "", ""));
-    setup.tls = Some(server_config(Certificate::load(&files.chain, &files.key).unwrap()).unwrap());
-    let secure = setup.start();
-    let plain = World::before(&upstream);
+    let start = |tls| {
+        let mut setup = Setup::new(usual(&[upstream.url()], "", ""));
+        // A handshake must fit into it as well.
+        setup.settings.head_timeout = Duration::from_secs(3);
+        setup.tls = tls;
+        setup.start()
+    };
+    let secure = start(Some(server_config(Certificate::load(&files.chain, &files.key).unwrap()).unwrap()));
+    let plain = start(None);
+    let mut wires = Vec::new();
     for said in &said {
         let stream = tls::dial(&secure, files.client(&["h2"])).await.unwrap();
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(b"h2".as_slice()));
         for mut wire in [Wire::new(stream), plain.connect().await] {
             wire.send(said).await.unwrap();
-            // It stays open on this side: the gateway must be the one that ends it.
-            within(wire.drain()).await;
+            wires.push(wire);
         }
+    }
+    for wire in &mut wires {
+        // It stays open on this side: the gateway must be the one that ends it.
+        within(wire.drain()).await;
     }
     until(|| secure.gateway.load().0 + plain.gateway.load().0 == 0).await;
     secure.done().await;
@@ -141,7 +152,9 @@ async fn a_caller_that_does_not_read() {
         }
     })
     .await;
-    let world = World::before(&upstream);
+    let mut setup = Setup::new(usual(&[upstream.url()], "", ""));
+    setup.settings.body_timeout = HASTE;
+    let world = setup.start();
     let mut wire = world.connect().await;
     wire.send(get("/", "")).await.unwrap();
     let record = world.outcome(R::CallerClosed).await;
@@ -163,9 +176,7 @@ async fn callers_that_leave() {
         }
     })
     .await;
-    let mut setup = Setup::new(usual(&[upstream.url()], "", ""));
-    setup.settings.body_timeout = Duration::from_secs(10);
-    let world = setup.start();
+    let world = World::before(&upstream);
     let key = key("k");
     let upload = format!("POST /up HTTP/1.1\r\nhost: gw\r\nx-api-key: {key}\r\ncontent-length: 9\r\n\r\nabc");
     for (request, status, wait_for_head) in
@@ -213,13 +224,15 @@ async fn an_idle_connection_is_closed_in_the_end() {
 #[tokio::test]
 async fn one_empty_line_between_requests_is_overlooked() {
     let upstream = FakeUpstream::answering(OK).await;
-    let world = World::before(&upstream);
+    let mut setup = Setup::new(usual(&[upstream.url()], "", ""));
+    setup.settings.head_timeout = HASTE;
+    let world = setup.start();
     let mut wire = world.connect().await;
     wire.send(post("/", "", "hello")).await.unwrap();
     assert_eq!(within(wire.message()).await.unwrap().status(), 200);
     wire.send("\r\n").await.unwrap();
     // Longer than a head may take: the line began none.
-    tokio::time::sleep(Duration::from_millis(600)).await;
+    tokio::time::sleep(HASTE * 2).await;
     wire.send(get("/", "")).await.unwrap();
     assert_eq!(within(wire.message()).await.unwrap().status(), 200);
     wire.send(format!("\r\n{}", get("/", ""))).await.unwrap();

@@ -122,9 +122,10 @@ async fn renewals_under_load_fail_no_request_and_every_later_one_shows_the_new_c
     let over = Arc::new(AtomicBool::new(false));
     // What the newest acknowledged version is; read before a request is sent.
     let in_force = Arc::new(AtomicUsize::new(0));
+    let answered = Arc::new(AtomicUsize::new(0));
     let mut callers = Vec::new();
     for _ in 0..6 {
-        let (world, over, in_force) = (world.clone(), over.clone(), in_force.clone());
+        let (world, over, in_force, answered) = (world.clone(), over.clone(), in_force.clone(), answered.clone());
         callers.push(tokio::spawn(async move {
             let (mut wire, mut asked) = (world.connect().await, 0);
             while !over.load(SeqCst) {
@@ -135,18 +136,24 @@ async fn renewals_under_load_fail_no_request_and_every_later_one_shows_the_new_c
                 let shown: usize = answer.text().parse().unwrap();
                 assert!(shown >= least, "certificate {shown} was shown after {least} was acknowledged");
                 asked += 1;
+                answered.fetch_add(1, SeqCst);
             }
             asked
         }));
     }
+    // Each version is used for a while.
+    let used = async || {
+        let before = answered.load(SeqCst);
+        until(|| answered.load(SeqCst) > before + 60).await;
+    };
     for version in 2..=3 {
-        tokio::time::sleep(Duration::from_millis(250)).await;
+        used().await;
         let next = house.client("next");
         let credentials = [("c", 1, SECRET), ("root", 1, house.root), ("billing", version, next)];
         world.install(&yaml, &credentials, &[]).await;
         in_force.store(version as usize - 1, SeqCst);
     }
-    tokio::time::sleep(Duration::from_millis(250)).await;
+    used().await;
     over.store(true, SeqCst);
     let mut asked = 0;
     for caller in callers {
@@ -201,22 +208,18 @@ async fn without_a_usable_certificate_nothing_is_sent() {
 async fn a_certificate_in_use_counts_as_in_flight() {
     let house = House::new();
     let upstream = Demanding::start(&house).await;
-    let mut setup = setup(&house, &upstream, house.client("billing"));
-    setup.yaml = setup.yaml.replace("response: 500ms", "response: 10s");
-    let world = setup.start();
+    let world = setup(&house, &upstream, house.client("billing")).start();
     upstream.held.store(true, SeqCst);
     let mut wire = world.connect().await;
     wire.send(get("/", "")).await.unwrap();
     until(|| world.gateway.load().1 == 1 && upstream.connections.load(SeqCst) == 1).await;
-    let mut running = 0;
-    for _ in 0..400 {
-        running = world.gateway.in_flight("billing", 1).await;
-        if running == 1 {
-            break;
+    within(async {
+        while world.gateway.in_flight("billing", 1).await != 1 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    assert_eq!((running, world.gateway.in_flight("billing", 2).await), (1, 0));
+    })
+    .await;
+    assert_eq!(world.gateway.in_flight("billing", 2).await, 0);
     upstream.held.store(false, SeqCst);
     assert_eq!(within(wire.message()).await.unwrap().status(), 200);
     world.served(1).await;

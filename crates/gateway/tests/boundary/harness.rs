@@ -14,6 +14,7 @@ use credentialflow_policy::{
     ApiKey, FailureThrottle, KeyExtras, KeyRecord, KeySecret, KeyTable, Peppers, RateTable, ThrottleSettings,
 };
 pub use credentialflow_testkit::{
+    place::Place,
     upstream::{FakeUpstream, connect},
     wire::{Io, Message, Wire, find},
 };
@@ -33,7 +34,13 @@ use tokio::sync::Notify;
 /// The upstream credential of most tests.
 pub const SECRET: &str = "sk-upstream-Zq7+/W4e1r9T=";
 /// Longest wait for anything; a test that hangs fails.
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(90);
+/// An upstream's timeouts in most tests: none passes, also on a machine that is busy with other things.
+const PATIENT: &str = "connect: 20s, response: 60s, idle: 60s";
+/// Those of the tests that wait for them to pass.
+const HASTY: &str = "connect: 1s, response: 1s, idle: 1s";
+/// How long a head or a piece of a body may take where tests wait for it.
+pub const HASTE: Duration = Duration::from_secs(1);
 
 /// Waits for something that must happen.
 pub async fn within<T>(future: impl Future<Output = T>) -> T {
@@ -121,9 +128,9 @@ impl Setup {
             yaml: yaml.into(),
             credentials: vec![("c", 1, SECRET)],
             settings: Settings {
-                head_timeout: Duration::from_millis(300),
-                body_timeout: Duration::from_millis(400),
-                drain: Duration::from_secs(5),
+                head_timeout: Duration::from_secs(60),
+                body_timeout: Duration::from_secs(60),
+                drain: Duration::from_secs(60),
                 ..Settings::default()
             },
             throttle: ThrottleSettings { per_source: 10_000, per_key: 10_000 },
@@ -131,6 +138,13 @@ impl Setup {
             challenges: None,
             workers: 2,
         }
+    }
+
+    /// For tests that wait for timeouts of the gateway and of the upstream to pass.
+    pub fn hasty(mut self) -> Self {
+        (self.settings.head_timeout, self.settings.body_timeout) = (HASTE, HASTE);
+        self.yaml = hasty(&self.yaml);
+        self
     }
 
     pub fn start(self) -> World {
@@ -153,11 +167,16 @@ keys:
 credentials:
   - {{ name: c, engine: static }}
 upstreams:
-  - {{ name: u, endpoints: {endpoints:?}, timeouts: {{ connect: 300ms, response: 500ms, idle: 500ms }}{inject}{upstream} }}
+  - {{ name: u, endpoints: {endpoints:?}, timeouts: {{ {PATIENT} }}{inject}{upstream} }}
 routes:
   - {{ name: r, upstream: u{authenticate}{matches}{route} }}
 "
     )
+}
+
+/// The usual configuration, with timeouts that tests can wait for.
+pub fn hasty(yaml: &str) -> String {
+    yaml.replace(PATIENT, HASTY)
 }
 
 pub struct World {

@@ -189,9 +189,7 @@ async fn cancelled_streams_free_the_upstream() {
         }
     })
     .await;
-    let mut setup = Setup::new(usual(&[upstream.url()], ", timeouts: { response: 10s, idle: 10s }", ""));
-    setup.yaml = setup.yaml.replacen(", timeouts: { connect: 300ms, response: 500ms, idle: 500ms }", "", 1);
-    let world = setup.start();
+    let world = World::before(&upstream);
     let mut sender = caller(&world).await;
     let waiting = tokio::spawn(sender.send_request(request("GET", "/wait", "")));
     upstream.until(|c| c.requests == 1).await;
@@ -247,9 +245,7 @@ async fn large_bodies_keep_to_flow_control() {
         }
     })
     .await;
-    let mut setup = Setup::new(usual(&[upstream.url()], "", ", max_body: 64MiB"));
-    setup.settings.body_timeout = Duration::from_secs(10);
-    let world = setup.start();
+    let world = Setup::new(usual(&[upstream.url()], "", ", max_body: 64MiB")).start();
     let mut sender = caller(&world).await;
     let mut upload = request("POST", "/", "");
     *upload.body_mut() = Pieces(LARGE >> 16).boxed();
@@ -298,10 +294,7 @@ async fn uploads_that_stall_do_not_stop_another() {
         }
     })
     .await;
-    let yaml = usual(&[upstream.url()], "", ", max_body: 1GiB");
-    let mut setup = Setup::new(yaml.replace("response: 500ms, idle: 500ms", "response: 60s, idle: 60s"));
-    setup.settings.body_timeout = Duration::from_secs(60);
-    let world = setup.start();
+    let world = Setup::new(usual(&[upstream.url()], "", ", max_body: 1GiB")).start();
     let mut sender = caller(&world).await;
     let pieces = Arc::new(AtomicUsize::new(0));
     let stalled: Vec<_> = (0..STALLED)

@@ -7,13 +7,11 @@ use crate::{
 };
 use credentialflow_model::OutcomeReason as R;
 use http_body_util::BodyExt;
-use std::time::Duration;
 
 const MEMORY: u64 = 4 << 20;
 
 fn patient(mut setup: Setup) -> World {
     setup.settings.memory = MEMORY;
-    (setup.settings.head_timeout, setup.settings.body_timeout) = (Duration::from_secs(10), Duration::from_secs(10));
     setup.workers = 1;
     setup.start()
 }
@@ -37,8 +35,7 @@ async fn many_streams_that_nobody_reads() {
         }
     })
     .await;
-    let yaml = usual(&[upstream.url()], "", "").replace("response: 500ms, idle: 500ms", "response: 10s, idle: 10s");
-    let world = patient(Setup::new(yaml));
+    let world = patient(Setup::new(usual(&[upstream.url()], "", "")));
     let (mut senders, mut unread, mut refused, mut cut) = (Vec::new(), Vec::new(), 0, 0);
     for _ in 0..4 {
         let mut sender = caller(&world).await;
@@ -109,9 +106,7 @@ async fn bodies_that_never_come_share_their_connections_window() {
         }
     })
     .await;
-    let mut setup = Setup::new(usual(&[upstream.url()], "", ""));
-    setup.settings.body_timeout = Duration::from_secs(30);
-    let world = setup.start();
+    let world = World::before(&upstream);
     let mut sender = caller(&world).await;
     let waiting: Vec<_> = (0..STREAMS)
         .map(|_| {
@@ -144,7 +139,7 @@ async fn events_that_never_end() {
         }
     })
     .await;
-    let mut setup = Setup::new(models::yaml(&upstream).replace("response: 2s, idle: 2s", "response: 10s, idle: 10s"));
+    let mut setup = Setup::new(models::yaml(&upstream));
     setup.credentials = vec![("c", 3, SECRET), ("d", 9, "the-other-secret")];
     let world = patient(setup);
     let body = r#"{"model":"chat","stream":true,"messages":[]}"#;

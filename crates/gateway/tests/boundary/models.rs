@@ -20,7 +20,7 @@ credentials:
   - {{ name: c, engine: static }}
   - {{ name: d, engine: static }}
 upstreams:
-  - {{ name: mine, endpoints: [\"{0}/v1\"], provider: openai, inject: {{ bearer: c }}, timeouts: {{ response: 2s, idle: 2s }} }}
+  - {{ name: mine, endpoints: [\"{0}/v1\"], provider: openai, inject: {{ bearer: c }}, timeouts: {{ response: 60s, idle: 60s }} }}
   - {{ name: other, endpoints: [\"{0}/other\"], provider: openai, inject: {{ header: {{ name: x-key, credential: c }} }} }}
 models:
   - {{ name: chat, targets: [{{ provider: mine, model: real-name, prices: [{{ from: 2020-01-01T00:00:00Z, input: '2.50', cached_input: '1.25', output: '10' }}] }}] }}
