@@ -4,16 +4,20 @@
 //! randomness, credentials' values or HTTP servers, so every part can be fuzzed and golden-tested.
 //!
 //! - [`openai`]: the OpenAI dialect: reading and rewriting requests, counting usage, errors, model lists.
+//! - [`anthropic`]: the Anthropic dialect: counting usage, errors, model lists.
 //! - [`sse`]: server-sent events, for any dialect that streams.
+//! - [`translate`]: Chat Completions in front of a provider that speaks Anthropic's Messages.
 //! - [`price`]: what tokens cost, by date.
 //! - [`provider`]: the built-in providers, one explicit list.
 //! - [`sandbox`]: a deterministic provider and REST service for quickstart, try-outs and tests.
 
+pub mod anthropic;
 pub mod openai;
 pub mod price;
 pub mod provider;
 pub mod sandbox;
 pub mod sse;
+pub mod translate;
 
 pub use openai::request::{ChatCall, InvalidCall};
 pub use openai::usage::{AnswerUsage, StreamUsage};

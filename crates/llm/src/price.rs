@@ -6,7 +6,7 @@
 mod built_in;
 
 use credentialflow_model::{
-    Timestamp,
+    Price, Timestamp,
     resource::{PriceEntry, Target},
     usage::{Cost, TokenUsage},
 };
@@ -78,8 +78,8 @@ impl PriceHandle {
         self.entries().iter().rev().find(|e| e.from <= at)
     }
 
-    /// What these tokens cost at this moment, exactly: input that was not cached, cached input and output,
-    /// each at its price per million.
+    /// What these tokens cost at this moment, exactly: input that has nothing to do with a cache, input read from
+    /// one, input written into one (for long or not) and output, each at its price per million.
     pub fn cost(&self, at: Timestamp, usage: &TokenUsage) -> Cost {
         self.at(at).and_then(|price| amount(price, usage)).map_or(Cost::UnknownPrice, Cost::Known)
     }
@@ -88,10 +88,16 @@ impl PriceHandle {
 /// `None` only when the amount is too large for a decimal.
 fn amount(price: &PriceEntry, usage: &TokenUsage) -> Option<Decimal> {
     let cached = usage.cached_input.min(usage.input);
+    let written = usage.cache_write.min(usage.input - cached);
+    let long = usage.cache_write_1h.min(written);
     let input = price.input.usd_per_million();
+    let or = |price: Option<Price>, other| price.map_or(other, Price::usd_per_million);
+    let write = or(price.cache_write, input);
     let parts = [
-        (usage.input - cached, input),
-        (cached, price.cached_input.map_or(input, credentialflow_model::Price::usd_per_million)),
+        (usage.input - cached - written, input),
+        (cached, or(price.cached_input, input)),
+        (written - long, write),
+        (long, or(price.cache_write_1h, write)),
         (usage.output, price.output.usd_per_million()),
     ];
     let mut per_million = Decimal::ZERO;

@@ -79,6 +79,7 @@ fn expected(object: &Value) -> Option<TokenUsage> {
         cached_input: cached_input.unwrap_or(0).min(input),
         output: visible + hidden,
         reasoning: usage["completion_tokens_details"]["reasoning_tokens"].as_u64().unwrap_or(0),
+        ..TokenUsage::default()
     })
 }
 

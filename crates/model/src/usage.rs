@@ -61,6 +61,12 @@ pub struct TokenUsage {
     pub input: u64,
     /// Of those, read from the provider's prompt cache.
     pub cached_input: u64,
+    /// Of the input, written into the provider's prompt cache, where the provider counts that.
+    #[serde(default)]
+    pub cache_write: u64,
+    /// Of those written, the ones to be kept for an hour, which have a price of their own.
+    #[serde(default)]
+    pub cache_write_1h: u64,
     /// Tokens written by the model, reasoning included.
     pub output: u64,
     /// Of those, spent on reasoning.

@@ -165,10 +165,13 @@ struct RouteFigures {
     bytes_out: u64,
 }
 
+/// How tokens are counted; some are part of others.
+const DIRECTIONS: [&str; 5] = ["input", "cached_input", "cache_write", "output", "reasoning"];
+
 #[derive(Debug, Default)]
 struct ModelFigures {
-    /// Input, cached input, output, reasoning.
-    tokens: [u64; 4],
+    /// As in [`DIRECTIONS`].
+    tokens: [u64; 5],
     /// In 10^-12 US dollars.
     cost_pico: i128,
     unpriced: u64,
@@ -236,7 +239,9 @@ impl Tables {
             };
             let figures = &mut providers[at].1;
             let t = used.tokens.unwrap_or_default();
-            for (sum, n) in figures.tokens.iter_mut().zip([t.input, t.cached_input, t.output, t.reasoning]) {
+            for (sum, n) in
+                figures.tokens.iter_mut().zip([t.input, t.cached_input, t.cache_write, t.output, t.reasoning])
+            {
                 *sum = sum.saturating_add(n);
             }
             match used.cost {
@@ -349,10 +354,10 @@ fn encode_tables(tables: &Tables, e: &mut DescriptorEncoder<'_>) -> fmt::Result 
     for (route, figures) in tables.routes() {
         m.encode_family(&[("route", route)])?.encode_counter::<NoLabelSet, _, u64>(&figures.bytes_out, None)?;
     }
-    let help = "Tokens of model calls; cached_input is part of input, reasoning part of output";
+    let help = "Tokens of model calls; cached_input and cache_write are part of input, reasoning part of output";
     let mut m = e.encode_descriptor("llm_tokens", help, None, MetricType::Counter)?;
     for (labels, figures) in tables.models() {
-        for (direction, n) in ["input", "cached_input", "output", "reasoning"].iter().zip(&figures.tokens) {
+        for (direction, n) in DIRECTIONS.iter().zip(&figures.tokens) {
             let labels = [labels[0], labels[1], ("direction", direction)];
             m.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(n, None)?;
         }

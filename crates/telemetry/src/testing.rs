@@ -58,7 +58,8 @@ pub(crate) fn bare(n: u64) -> UsageRecord {
 
 /// A model call.
 pub(crate) fn model(n: u64, cost: Option<Cost>) -> UsageRecord {
-    let tokens = TokenUsage { input: 100, cached_input: 20, output: 50, reasoning: 5 };
+    let tokens =
+        TokenUsage { input: 100, cached_input: 20, cache_write: 30, cache_write_1h: 10, output: 50, reasoning: 5 };
     let used = ModelUse {
         model: "chat-default".into(),
         provider: "openai".into(),

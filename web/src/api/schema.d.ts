@@ -3640,6 +3640,8 @@ export interface components {
         Price: string;
         /** @description Prices from a date on, in US dollars per million tokens. */
         PriceEntry: {
+            cache_write?: components["schemas"]["Price"] | null;
+            cache_write_1h?: components["schemas"]["Price"] | null;
             cached_input?: components["schemas"]["Price"] | null;
             /** @description Valid from this moment until the next entry. */
             from: components["schemas"]["Timestamp"];
@@ -4583,6 +4585,16 @@ export interface components {
         Timestamp: string;
         /** @description Tokens of a model call, as the provider counted them. */
         TokenUsage: {
+            /**
+             * Format: int64
+             * @description Of the input, written into the provider's prompt cache, where the provider counts that.
+             */
+            cache_write?: number;
+            /**
+             * Format: int64
+             * @description Of those written, the ones to be kept for an hour, which have a price of their own.
+             */
+            cache_write_1h?: number;
             /**
              * Format: int64
              * @description Of those, read from the provider's prompt cache.

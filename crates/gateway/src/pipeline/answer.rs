@@ -2,11 +2,13 @@
 
 use super::{
     Inbound, Refused, body,
+    call::UsageProbe,
     forward::UpstreamResponse,
     record::Recording,
     route::RouteMatch,
     scrub::Scrub,
-    translate::{UpstreamRequest, UsageProbe},
+    translate::UpstreamRequest,
+    translated,
     upload::{Upload, UploadStep},
 };
 use crate::{
@@ -18,6 +20,7 @@ use crate::{
     upstream::Connection,
     worker::{View, Worker},
 };
+use credentialflow_llm::translate::{ChatAnswer, ChatStream};
 use credentialflow_model::{OutcomeReason, resource::AnswerEncoding, usage::TokenUsage};
 use std::{future::poll_fn, io::Write as _, task::Poll};
 
@@ -66,7 +69,7 @@ pub(super) async fn relay<C: Caller>(
     caller: &mut C,
     record: &mut Recording<'_>,
 ) -> Result<(), Refused> {
-    let UpstreamResponse { head, bytes, mut connection, endpoint, scrub, mut upload, sent, _in_use } = response;
+    let UpstreamResponse { head, bytes, mut connection, endpoint, mut scrub, mut upload, sent, _in_use } = response;
     let mut request_complete = upload.is_none();
     let framing = head.framing(inbound.method() == "HEAD");
     let encoded = head
@@ -85,23 +88,26 @@ pub(super) async fn relay<C: Caller>(
         f.tag == Tag::ContentType
             && f.value.of(&bytes).get(..17).is_some_and(|t| t.eq_ignore_ascii_case(b"text/event-stream"))
     });
-    let target = request.chat.as_ref().map(|c| (c.model, c.target));
-    let success = (200..300).contains(&head.status);
-    if let Some(chat) = &mut request.chat {
-        chat.usage.fit(is_stream);
+    let translation = request.call.as_ref().and_then(|c| c.translation);
+    if translation.is_some() && encoded {
+        return Err(Refused::new(OutcomeReason::UpstreamMalformed)
+            .with_detail("the provider compressed its answer although it was asked not to".into()));
     }
-    let mut passing = Passing {
-        scrub,
-        usage: request.chat.as_mut().map(|c| &mut c.usage).filter(|_| success && !encoded),
-        counted: None,
-        kept: worker.budget.nothing(),
-    };
-
+    let target = request.call.as_ref().map(|c| (c.model, c.target));
+    let success = (200..300).contains(&head.status);
+    if let Some(call) = &mut request.call {
+        match success {
+            true => call.usage.fit(is_stream),
+            false => call.usage = UsageProbe::Free,
+        }
+    }
     let rules = matched.plan(view).headers.as_ref().map(|h| &h.response);
+    let whole = translation.filter(|_| !(success && is_stream));
     let mut fields = worker.take_scratch();
     for field in &head.fields {
         let name = field.name.of(&bytes);
         let dropped = field.tag == Tag::ContentLength
+            || (whole.is_some() && field.tag == Tag::ContentType)
             || field.tag.is_hop_by_hop()
             || field.tag == Tag::XRequestId
             || (head.connection.names && names_connection(&head, &bytes, name))
@@ -120,6 +126,29 @@ pub(super) async fn relay<C: Caller>(
         fields.extend_from_slice(b"\r\n");
     }
     push_own_fields(&mut fields, record);
+    if let Some(translation) = whole {
+        let body =
+            translated::collect(worker, view, control, request, framing, &mut connection, &mut scrub, caller, record);
+        let body = body.await;
+        record.upstream_done(sent);
+        record.usage(view, request);
+        let (body, kept) = body?;
+        let answered = translated::answer(translation, head.status, &body);
+        if head.keeps_alive() && framing != Framing::UntilClose {
+            endpoint.keep(connection, worker.pools.most, worker.tick());
+        }
+        drop((body, kept));
+        let sent = translated::send(control, worker, caller, record, head.status, &mut fields, answered?).await;
+        worker.give_scratch(fields);
+        return sent;
+    }
+    let mut passing = Passing {
+        scrub,
+        usage: request.call.as_mut().map(|c| &mut c.usage).filter(|_| success && !encoded),
+        counted: None,
+        translator: translation.map(ChatAnswer::stream),
+        kept: worker.budget.nothing(),
+    };
     let answer = match framing {
         Framing::None => match head.length {
             Some(n) if head.status != 204 => AnswerFraming::Described(n),
@@ -210,7 +239,7 @@ pub(super) async fn relay<C: Caller>(
     }
 }
 
-fn request_idle(view: &View, upstream: u32) -> std::time::Duration {
+pub(super) fn request_idle(view: &View, upstream: u32) -> std::time::Duration {
     view.snapshot.upstreams[upstream as usize].idle
 }
 
@@ -250,7 +279,7 @@ pub(super) async fn flush<C: Caller>(control: &Control, worker: &Worker, caller:
     }
 }
 
-enum Filled {
+pub(super) enum Filled {
     /// So many bytes of the answer; 0 when the upstream has closed.
     Bytes(usize),
     /// More of the request's body has gone up.
@@ -262,7 +291,7 @@ enum Filled {
 }
 
 /// Waits for more of the answer, and meanwhile passes on what is left of the request's body.
-async fn fill<C: Caller>(
+pub(super) async fn fill<C: Caller>(
     control: &Control,
     connection: &mut Connection,
     caller: &mut C,
@@ -297,6 +326,8 @@ async fn fill<C: Caller>(
 struct Passing<'a> {
     scrub: Scrub,
     usage: Option<&'a mut UsageProbe>,
+    /// Puts a stream into the caller's dialect.
+    translator: Option<ChatStream>,
     /// The tokens that were recorded already.
     counted: Option<TokenUsage>,
     /// What is kept of a model's answer to find its usage.
@@ -306,51 +337,73 @@ struct Passing<'a> {
 impl Passing<'_> {
     /// Whether there is memory for what is kept.
     fn fits(&mut self) -> bool {
-        match &self.usage {
-            Some(usage) => self.kept.set(usage.held() as u64).is_ok(),
-            None => true,
-        }
+        let held = self.usage.as_ref().map_or(0, |usage| usage.held());
+        let translating = self.translator.as_ref().map_or(0, ChatStream::held);
+        self.usage.is_none() || self.kept.set((held + translating) as u64).is_ok()
     }
 
     /// The tokens reported so far, of a stream; once.
     fn counted(&mut self) -> Option<TokenUsage> {
-        let Some(UsageProbe::Stream(usage)) = &self.usage else { return None };
-        let tokens = usage.usage().filter(|tokens| self.counted != Some(*tokens))?;
+        let tokens = self.usage.as_ref()?.so_far().filter(|tokens| self.counted != Some(*tokens))?;
         self.counted = Some(tokens);
         Some(tokens)
     }
 
     /// Whether bytes may be taken out, so that an announced length would be wrong.
     fn may_shorten(&self) -> bool {
-        matches!(self.usage, Some(UsageProbe::Stream(_)))
+        self.translator.is_some() || matches!(self.usage, Some(UsageProbe::Stream(_)))
     }
 
     fn feed(&mut self, payload: &[u8], out: &mut impl FnMut(&[u8])) {
-        match &mut self.usage {
-            Some(UsageProbe::Stream(usage)) => {
-                if usage.drops() {
-                    let mut kept = Vec::with_capacity(payload.len() + 256);
-                    usage.feed(payload, &mut kept);
-                    self.scrub.feed(&kept, out);
-                } else {
-                    usage.inspect(payload);
-                    self.scrub.feed(payload, out);
-                }
+        let Self { scrub, usage, translator, .. } = self;
+        match usage {
+            Some(UsageProbe::Stream(usage)) if usage.drops() => {
+                let mut kept = Vec::with_capacity(payload.len() + 256);
+                usage.feed(payload, &mut kept);
+                scrub.feed(&kept, out);
+                return;
             }
-            Some(UsageProbe::Answer(usage)) => {
-                usage.feed(payload);
-                self.scrub.feed(payload, out);
+            Some(UsageProbe::Stream(usage)) => usage.inspect(payload),
+            Some(UsageProbe::MessageStream(usage)) => usage.inspect(payload),
+            Some(UsageProbe::Answer(usage)) => usage.feed(payload),
+            Some(UsageProbe::Message(usage)) => usage.feed(payload),
+            Some(UsageProbe::Free) | None => {}
+        }
+        match translator {
+            None => scrub.feed(payload, out),
+            Some(translator) => {
+                let mut said = Vec::with_capacity(payload.len());
+                scrub.feed(payload, &mut |b: &[u8]| translator.feed(b, &mut said));
+                give(&said, out);
             }
-            None => self.scrub.feed(payload, out),
         }
     }
 
     fn finish(&mut self, out: &mut impl FnMut(&[u8])) {
-        if let Some(UsageProbe::Stream(usage)) = &mut self.usage {
-            let mut rest = Vec::new();
-            usage.finish(&mut rest);
-            self.scrub.feed(&rest, out);
+        let Self { scrub, usage, translator, .. } = self;
+        match usage {
+            Some(UsageProbe::Stream(usage)) => {
+                let mut rest = Vec::new();
+                usage.finish(&mut rest);
+                scrub.feed(&rest, out);
+            }
+            Some(UsageProbe::MessageStream(usage)) => usage.finish(),
+            _ => {}
         }
-        self.scrub.finish(out);
+        match translator {
+            None => scrub.finish(out),
+            Some(translator) => {
+                let mut said = Vec::new();
+                scrub.finish(&mut |b: &[u8]| translator.feed(b, &mut said));
+                translator.finish(&mut said);
+                give(&said, out);
+            }
+        }
+    }
+}
+
+fn give(said: &[u8], out: &mut impl FnMut(&[u8])) {
+    if !said.is_empty() {
+        out(said);
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{
     Inbound, Permit, Refused,
+    call::ModelCall,
     choose::Chosen,
     forward::InUse,
     record::Recording,
@@ -13,12 +14,16 @@ use super::{
 use crate::{
     http1::tag::Tag,
     ports::CredentialSlot,
-    snapshot::{InjectWay, RouteKind},
+    snapshot::InjectWay,
     text::{push_address, push_decimal, push_request_id},
     upstream::Identity,
     worker::{Carrier, View, Worker},
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
+use credentialflow_llm::{
+    anthropic::{VERSION, VERSION_HEADER},
+    provider::Dialect,
+};
 use credentialflow_model::{OutcomeReason, SecretValue, resource::AnswerEncoding};
 use credentialflow_policy::{KeyPrincipal, Principal, header_carries_key, query_without, query_without_keys};
 use std::borrow::Cow;
@@ -176,7 +181,8 @@ pub(super) fn inject(
     let head = &mut out.head;
     head.extend_from_slice(inbound.method().as_bytes());
     head.push(b' ');
-    out.secret = push_target(head, matched, route, &endpoint.base, way.zip(secret));
+    let call = request.call.as_ref();
+    out.secret = push_target(head, matched, route, call, &endpoint.base, way.zip(secret));
     head.extend_from_slice(b" HTTP/1.1\r\nhost: ");
     head.extend_from_slice(endpoint.authority.as_bytes());
     head.extend_from_slice(b"\r\n");
@@ -187,7 +193,8 @@ pub(super) fn inject(
         Some(InjectWay::Query { .. }) | None => None,
     };
     let websocket = route.websocket && inbound.asks_websocket();
-    let identity = upstream.encoding == AnswerEncoding::Identity;
+    let translated = call.is_some_and(|call| call.translation.is_some());
+    let identity = translated || upstream.encoding == AnswerEncoding::Identity;
     for (field, name, value) in inbound.fields() {
         let dropped = match field.tag {
             Tag::Other => false,
@@ -226,6 +233,9 @@ pub(super) fn inject(
             continue;
         }
         push_field(head, name, value);
+    }
+    if call.is_some_and(|call| call.dialect == Dialect::Anthropic) && inbound.header(VERSION_HEADER).is_none() {
+        push_field(head, VERSION_HEADER.as_bytes(), VERSION.as_bytes());
     }
     if identity && !websocket {
         head.extend_from_slice(b"accept-encoding: identity\r\n");
@@ -285,13 +295,14 @@ fn push_target(
     head: &mut Vec<u8>,
     matched: &RouteMatch<'_>,
     route: &crate::snapshot::RoutePlan,
+    call: Option<&ModelCall>,
     base: &str,
     credential: Option<(&InjectWay, &SecretValue)>,
 ) -> std::ops::Range<usize> {
     head.extend_from_slice(base.as_bytes());
-    match route.kind {
-        RouteKind::Chat => head.extend_from_slice(b"/chat/completions"),
-        _ => {
+    match call {
+        Some(call) => head.extend_from_slice(call.path.as_bytes()),
+        None => {
             let rest = matched.path.get(route.strip_prefix..).unwrap_or(&matched.path);
             if !rest.starts_with('/') {
                 head.push(b'/');
@@ -299,8 +310,8 @@ fn push_target(
             head.extend_from_slice(rest.as_bytes());
         }
     }
-    let mut query: Option<Cow<'_, str>> = match route.kind {
-        RouteKind::Chat => None,
+    let mut query: Option<Cow<'_, str>> = match call {
+        Some(call) if !call.query => None,
         _ => matched.query.map(Cow::Borrowed),
     };
     let injected = match credential {

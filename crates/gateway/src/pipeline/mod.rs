@@ -7,6 +7,7 @@ mod answer;
 mod authenticate;
 mod authorize;
 mod body;
+mod call;
 mod challenge;
 mod choose;
 mod forward;
@@ -19,6 +20,7 @@ mod refuse;
 mod route;
 pub(crate) mod scrub;
 mod trace;
+mod translated;
 mod translate;
 mod upgrade;
 mod upload;
@@ -73,7 +75,7 @@ async fn handle<C: Caller>(
     let principal = authenticate::authenticate(worker, view, control, inbound, &matched, record)?;
     let (permit, limits) = authorize::authorize(worker, view, inbound, &matched, &principal, record)?;
     record.limits(limits);
-    if let Some(answer) = models::list(view, &matched, &principal) {
+    if let Some(answer) = models::list(view, &matched, &principal, record.dialect()) {
         return answer::local(control, worker, caller, record, answer?).await.map(|()| false);
     }
     let mut request =

@@ -1,8 +1,8 @@
-//! `GET /v1/models` and `GET /v1/models/{id}`: the models this caller may use, and no others.
+//! `GET /v1/models` and `GET /v1/models/{id}`: the models this caller may use, and no others, in the caller's dialect.
 
 use super::{Refused, answer::LocalAnswer, route::RouteMatch};
 use crate::{snapshot::RouteKind, worker::View};
-use credentialflow_llm::openai::models;
+use credentialflow_llm::{anthropic, openai, provider::Dialect};
 use credentialflow_model::{OutcomeReason, Timestamp};
 use credentialflow_policy::{ModelSlot, Principal, allow};
 
@@ -11,6 +11,7 @@ pub(super) fn list(
     view: &View,
     matched: &RouteMatch<'_>,
     principal: &Principal,
+    dialect: Option<Dialect>,
 ) -> Option<Result<LocalAnswer, Refused>> {
     if matched.plan(view).kind != RouteKind::ModelList {
         return None;
@@ -22,10 +23,13 @@ pub(super) fn list(
         });
     let mut names = visible.map(|(_, m)| &*m.name);
     let wanted = matched.path.strip_prefix("/v1/models/");
+    let anthropic = dialect == Some(Dialect::Anthropic);
     let body = match wanted {
-        None => models::list(names, CREATED),
+        None if anthropic => anthropic::models::list(names, CREATED),
+        None => openai::models::list(names, CREATED),
         Some(wanted) => match names.find(|n| *n == wanted) {
-            Some(name) => models::one(name, CREATED),
+            Some(name) if anthropic => anthropic::models::one(name, CREATED),
+            Some(name) => openai::models::one(name, CREATED),
             None => return Some(Err(Refused::new(OutcomeReason::ModelNotFound))),
         },
     };

@@ -1,10 +1,7 @@
 //! The record of a request: begun with its first byte, handed over when it is over, also when the
 //! request's future is dropped half-way.
 
-use super::{
-    Inbound, trace,
-    translate::{UpstreamRequest, UsageProbe},
-};
+use super::{Inbound, call::UsageProbe, trace, translate::UpstreamRequest};
 use crate::{
     http1::tag::Tag,
     ports::CredentialSlot,
@@ -14,6 +11,7 @@ use crate::{
     },
     worker::{View, Worker},
 };
+use credentialflow_llm::provider::Dialect;
 use credentialflow_model::{
     KeyId, OutcomeReason, RequestId, Timestamp, TraceId, UsageRecord,
     mask::masked,
@@ -33,7 +31,7 @@ pub(crate) struct Recording<'w> {
     span: u64,
     limits: LimitReport,
     max_body: u64,
-    openai: bool,
+    dialect: Option<Dialect>,
     answered: bool,
     first_byte: bool,
     /// When the answer was served whole; spares a look at the clock.
@@ -98,7 +96,7 @@ impl<'w> Recording<'w> {
             span: b | 1,
             limits: LimitReport::default(),
             max_body: u64::MAX,
-            openai: false,
+            dialect: None,
             answered: false,
             first_byte: false,
             ended: None,
@@ -137,9 +135,9 @@ impl<'w> Recording<'w> {
     pub fn limit_report(&self) -> &LimitReport {
         &self.limits
     }
-    /// Whether refusals take the model API's shape.
-    pub fn speaks_openai(&self) -> bool {
-        self.openai
+    /// The dialect whose shape refusals take, on the model API.
+    pub fn dialect(&self) -> Option<Dialect> {
+        self.dialect
     }
     /// Whether the head of an answer was begun.
     pub fn has_answered(&self) -> bool {
@@ -156,9 +154,13 @@ impl<'w> Recording<'w> {
 
     /// A route matched.
     pub fn route(&mut self, plan: &RoutePlan) {
-        self.openai = plan.kind.speaks_openai();
+        self.dialect = plan.kind.dialect();
         self.max_body = plan.max_body;
         self.edit(|r| r.route = Some(plan.name.clone()));
+    }
+    /// The caller speaks this dialect where more than one is spoken.
+    pub fn speaks(&mut self, dialect: Dialect) {
+        self.dialect = Some(dialect);
     }
     /// The caller is known.
     pub fn principal(&mut self, principal: &Principal) {
@@ -263,13 +265,16 @@ impl<'w> Recording<'w> {
     }
     /// Reads the tokens of a model call and prices them.
     pub fn usage(&mut self, view: &View, request: &mut UpstreamRequest) {
-        let Some(chat) = &mut request.chat else { return };
-        let tokens = match &mut chat.usage {
-            UsageProbe::Stream(usage) => usage.usage(),
-            UsageProbe::Answer(usage) => std::mem::take(usage).finish(),
-        };
-        if let Some(tokens) = tokens {
-            self.tokens(view, (chat.model, chat.target), tokens);
+        let Some(call) = &mut request.call else { return };
+        if matches!(call.usage, UsageProbe::Free) {
+            self.edit(|r| {
+                let served = (200..300).contains(&r.upstream_status);
+                if let Some(model) = r.model.as_mut().filter(|_| served) {
+                    model.cost = Some(Cost::Known(Default::default()));
+                }
+            });
+        } else if let Some(tokens) = call.usage.total() {
+            self.tokens(view, (call.model, call.target), tokens);
         }
     }
     /// The provider counted these tokens, for a target of a model. The last count is the one that holds.

@@ -6,7 +6,7 @@ use crate::{
     net::control::Control,
     worker::Worker,
 };
-use credentialflow_llm::openai;
+use credentialflow_llm::{anthropic, openai, provider::Dialect};
 use credentialflow_model::OutcomeReason;
 use credentialflow_policy::{LimitReport, Refusal};
 use std::{io::Write as _, time::Duration};
@@ -87,14 +87,19 @@ pub(super) async fn rescue<C: Caller>(
         caller.abort();
         return;
     }
-    let (content_type, body) = if record.speaks_openai() {
-        ("application/json", openai::error::body(reason, record.request_id(), refused.detail.as_deref()))
-    } else {
-        ("application/problem+json", problem(&refused, record))
+    let (id, detail) = (record.request_id(), refused.detail.as_deref());
+    let (content_type, body) = match record.dialect() {
+        Some(Dialect::OpenAi) => ("application/json", openai::error::body(reason, id, detail)),
+        Some(Dialect::Anthropic) => ("application/json", anthropic::error::body(reason, id, detail)),
+        None => ("application/problem+json", problem(&refused, record)),
     };
     let mut fields = Vec::with_capacity(512);
     let _ = write!(fields, "content-type: {content_type}\r\ncache-control: no-store\r\n");
-    let _ = write!(fields, "x-request-id: {}\r\n", record.request_id());
+    let _ = write!(fields, "x-request-id: {id}\r\n");
+    if record.dialect() == Some(Dialect::Anthropic) {
+        // Where Anthropic's SDKs look for it.
+        let _ = write!(fields, "request-id: {id}\r\n");
+    }
     if let Some(after) = refused.retry_after {
         let _ = write!(fields, "retry-after: {}\r\n", after.as_secs_f64().ceil() as u64);
     }

@@ -3,9 +3,10 @@
 use super::{Inbound, Refused, record::Recording};
 use crate::{
     route::{Found, Lookup, RouteIndex, path},
-    snapshot::RoutePlan,
+    snapshot::{RouteKind, RoutePlan},
     worker::View,
 };
+use credentialflow_llm::{anthropic::VERSION_HEADER, provider::Dialect};
 use credentialflow_model::OutcomeReason;
 use std::borrow::Cow;
 
@@ -40,6 +41,10 @@ pub(super) fn find<'a>(
         Found::Route(route) => {
             let plan = &view.snapshot.routes[route as usize];
             record.route(plan);
+            // Both dialects list models at the same path.
+            if plan.kind == RouteKind::ModelList && inbound.header(VERSION_HEADER).is_some() {
+                record.speaks(Dialect::Anthropic);
+            }
             Ok(RouteMatch { route, path, query })
         }
         Found::Nothing => Err(Refused::new(OutcomeReason::NoRoute)),

@@ -1,16 +1,16 @@
 //! From the caller's request to the upstream's: what is sent, and how often it may be sent again.
 
-use super::{Inbound, Refused, authorize, body, record::Recording, route::RouteMatch};
+use super::{
+    Inbound, Refused, body,
+    call::{self, ModelCall},
+    record::Recording,
+    route::RouteMatch,
+};
 use crate::{
-    budget::Charge,
     conn::Caller,
     net::control::Control,
     snapshot::{InjectPlan, RouteKind, UpstreamPlan},
     worker::{View, Worker},
-};
-use credentialflow_llm::openai::{
-    request::ChatCall,
-    usage::{AnswerUsage, StreamUsage},
 };
 use credentialflow_model::OutcomeReason;
 use credentialflow_policy::Principal;
@@ -26,7 +26,7 @@ pub(crate) struct UpstreamRequest {
     /// The endpoint of the last try, which is avoided next.
     pub last: Option<u32>,
     /// Present on model calls.
-    pub chat: Option<ChatRequest>,
+    pub call: Option<ModelCall>,
     /// Whether the caller's method may be repeated.
     pub idempotent: bool,
     /// Whether only a new connection will do, because a kept one was found closed.
@@ -46,45 +46,6 @@ pub(crate) enum UpstreamBody {
         /// Whether any of it was read.
         begun: bool,
     },
-}
-
-/// A model call.
-pub(crate) struct ChatRequest {
-    /// Model and target in the snapshot.
-    pub model: u32,
-    /// Its target.
-    pub target: u32,
-    /// Finds usage in the answer.
-    pub usage: UsageProbe,
-    /// The memory of the body, which is kept until the answer is over.
-    _held: Charge,
-}
-
-/// Reads usage while the answer passes.
-pub(crate) enum UsageProbe {
-    /// From a stream.
-    Stream(StreamUsage),
-    /// From a whole answer.
-    Answer(AnswerUsage),
-}
-
-impl UsageProbe {
-    /// Fits it to what came: providers answer a call for a stream with a whole answer, and the other way round.
-    pub fn fit(&mut self, is_stream: bool) {
-        match self {
-            Self::Stream(_) if !is_stream => *self = Self::Answer(AnswerUsage::new()),
-            Self::Answer(_) if is_stream => *self = Self::Stream(StreamUsage::new(false)),
-            _ => {}
-        }
-    }
-
-    /// Bytes of memory in use.
-    pub const fn held(&self) -> usize {
-        match self {
-            Self::Stream(usage) => usage.held(),
-            Self::Answer(usage) => usage.held(),
-        }
-    }
 }
 
 /// A try that failed, and whether another may follow.
@@ -107,7 +68,7 @@ impl UpstreamRequest {
     /// How the credential is put in: the target's way before the upstream's.
     pub fn inject_plan<'v>(&self, view: &'v View) -> Option<&'v InjectPlan> {
         let target = self
-            .chat
+            .call
             .as_ref()
             .and_then(|c| view.snapshot.models.list[c.model as usize].targets[c.target as usize].inject.as_ref());
         target.or(self.plan(view).inject.as_ref())
@@ -156,44 +117,12 @@ pub(super) async fn translate<C: Caller>(
                 length => UpstreamBody::Streamed { length, begun: false },
             };
             record.upstream(&view.snapshot.upstreams[upstream as usize]);
-            Ok(UpstreamRequest { upstream, body, attempts: 0, last: None, chat: None, idempotent, fresh: false })
+            Ok(UpstreamRequest { upstream, body, attempts: 0, last: None, call: None, idempotent, fresh: false })
         }
         RouteKind::ModelList => Err(Refused::new(OutcomeReason::Internal)),
-        RouteKind::Chat => {
-            let (received, mut held) = body::collect(worker, control, caller, plan.max_body, length, record).await?;
-            let call = ChatCall::parse(&received)
-                .map_err(|e| Refused::new(OutcomeReason::InvalidModelCall).with_detail(e.to_string()))?;
-            let unknown = || Refused::new(OutcomeReason::ModelNotFound);
-            let model = *view.snapshot.models.by_name.get(call.model()).ok_or_else(unknown)?;
-            let model_plan = &view.snapshot.models.list[model as usize];
-            authorize::authorize_model(worker, view, inbound, matched, principal, (model, &model_plan.name), record)?;
-            let turn = &view.model_turns[model as usize];
-            turn.set(turn.get().wrapping_add(1));
-            let target_index = model_plan.target_index(turn.get());
-            let target = &model_plan.targets[target_index as usize];
-            // While it is rewritten there are two of it.
-            held.set((received.capacity() + received.len()) as u64)
-                .map_err(|_| Refused::new(OutcomeReason::Overloaded))?;
-            let body = call.rewrite(&received, &target.provider_model, target.ask_usage).into_owned();
-            let usage = if call.stream() {
-                UsageProbe::Stream(StreamUsage::new(call.will_ask(target.ask_usage)))
-            } else {
-                UsageProbe::Answer(AnswerUsage::new())
-            };
-            drop(received);
-            // Hardly ever more than before; and what is there is there.
-            let _ = held.set(body.capacity() as u64);
-            record.upstream(&view.snapshot.upstreams[target.upstream as usize]);
-            record.model(model_plan, target, call.stream());
-            Ok(UpstreamRequest {
-                upstream: target.upstream,
-                body: UpstreamBody::Buffered(body),
-                attempts: 0,
-                last: None,
-                chat: Some(ChatRequest { model, target: target_index, usage, _held: held }),
-                idempotent,
-                fresh: false,
-            })
+        RouteKind::Chat | RouteKind::Messages | RouteKind::CountTokens => {
+            let body = body::collect(worker, control, caller, plan.max_body, length, record).await?;
+            call::prepare(worker, view, inbound, matched, principal, body, record)
         }
     }
 }

@@ -8,10 +8,13 @@ use super::{
     upstreams::{NO_CREDENTIAL, Upstreams},
 };
 use crate::{ports::CredentialSource, route::Router};
-use credentialflow_llm::{price::PriceTable, provider};
+use credentialflow_llm::{
+    price::PriceTable,
+    provider::{self, DefaultInjector, Dialect, Provider},
+};
 use credentialflow_model::{
     Name, ResourceSet,
-    resource::{Authenticator, HeaderRules, Inject, Kind, Match, Retry, Route},
+    resource::{Authenticator, HeaderInject, HeaderRules, Inject, Kind, Match, Retry, Route},
 };
 use credentialflow_policy::{
     ApiKey, ApplicationRules, CompiledHeaders, KeyTable, ModelSlot, RateTable, RoutePolicies, RouteSlot, Slots, allow,
@@ -64,7 +67,7 @@ impl Snapshot {
         for upstream in &set.upstreams {
             upstreams.add(upstream);
         }
-        let mut routes = Vec::with_capacity(sorted.len() + 3);
+        let mut routes = Vec::with_capacity(sorted.len() + 5);
         for route in &sorted {
             let declared = upstreams.by_name.get(route.upstream.as_str()).copied();
             let headers = compile_headers(route);
@@ -87,6 +90,8 @@ impl Snapshot {
         if !models.list.is_empty() {
             for (name, path, method, kind) in [
                 ("chat-completions", "/v1/chat/completions", "POST", RouteKind::Chat),
+                ("anthropic-messages", "/v1/messages", "POST", RouteKind::Messages),
+                ("anthropic-count-tokens", "/v1/messages/count_tokens", "POST", RouteKind::CountTokens),
                 ("models", "/v1/models", "GET", RouteKind::ModelList),
                 ("model", "/v1/models/{id}", "GET", RouteKind::ModelList),
             ] {
@@ -179,6 +184,17 @@ fn built_in_route(name: &str, kind: RouteKind, sources: &Sources) -> RoutePlan {
     }
 }
 
+/// How a provider wants its credential where the configuration does not say.
+fn usual_inject(provider: Option<&Provider>, credential: &Name) -> Inject {
+    match provider.map_or(DefaultInjector::Bearer, |p| p.injector) {
+        DefaultInjector::Bearer => Inject { bearer: Some(credential.clone()), ..Inject::default() },
+        DefaultInjector::Header(name) => {
+            let header = HeaderInject { name: name.into(), credential: credential.clone(), prefix: String::new() };
+            Inject { header: Some(header), ..Inject::default() }
+        }
+    }
+}
+
 fn compile_models(set: &ResourceSet, upstreams: &mut Upstreams<'_>) -> ModelPlans {
     let prices = PriceTable::new(set.models.iter().flat_map(|m| &m.targets));
     let mut plans = ModelPlans::default();
@@ -190,8 +206,14 @@ fn compile_models(set: &ResourceSet, upstreams: &mut Upstreams<'_>) -> ModelPlan
                 upstreams.impaired(Kind::Models, &model.name, problem, model.targets.len() > 1);
                 upstreams.nothing(&target.provider)
             });
+            let dialect = set
+                .upstreams
+                .iter()
+                .find(|u| u.provider.is_some() && u.name == target.provider)
+                .and_then(|u| u.provider.as_ref());
+            let kind = provider::find(dialect.unwrap_or(&target.provider).as_str());
             let inject = target.credential.as_ref().map(|name| {
-                let mut plan = upstreams.inject(&Inject { bearer: Some(name.clone()), ..Inject::default() });
+                let mut plan = upstreams.inject(&usual_inject(kind, name));
                 if plan.credential == NO_CREDENTIAL {
                     let problem = format!("there is no credential {name}");
                     upstreams.impaired(Kind::Models, &model.name, problem, model.targets.len() > 1);
@@ -207,19 +229,14 @@ fn compile_models(set: &ResourceSet, upstreams: &mut Upstreams<'_>) -> ModelPlan
                 }
                 plan
             });
-            let dialect = set
-                .upstreams
-                .iter()
-                .find(|u| u.provider.is_some() && u.name == target.provider)
-                .and_then(|u| u.provider.as_ref());
-            let ask_usage = provider::find(dialect.unwrap_or(&target.provider).as_str()).is_none_or(|p| p.ask_usage);
             targets.push(TargetPlan {
                 provider: target.provider.shared(),
                 provider_model: target.model.as_str().into(),
                 upstream,
                 inject,
                 weight: target.weight.max(1),
-                ask_usage,
+                dialect: kind.map_or(Dialect::OpenAi, |p| p.dialect),
+                ask_usage: kind.is_none_or(|p| p.ask_usage),
                 price: prices.resolve(target.provider.as_str(), &target.model),
             });
         }

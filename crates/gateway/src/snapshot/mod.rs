@@ -17,6 +17,7 @@ use crate::{
     ports::{CredentialSlot, CredentialSource},
     route::{Found, Lookup, Router},
 };
+use credentialflow_llm::provider::Dialect;
 use credentialflow_model::resource::{AnswerEncoding, Health, Kind};
 use credentialflow_policy::{ApiKey, ApplicationRules, CompiledHeaders, KeyTable, Policy, RoutePolicies};
 use models::ModelPlans;
@@ -60,14 +61,22 @@ pub(crate) enum RouteKind {
     Proxy { upstream: u32 },
     /// `POST /v1/chat/completions`
     Chat,
+    /// `POST /v1/messages`
+    Messages,
+    /// `POST /v1/messages/count_tokens`
+    CountTokens,
     /// `GET /v1/models` and `GET /v1/models/{id}`
     ModelList,
 }
 
 impl RouteKind {
-    /// Whether callers expect the model API's own error shape.
-    pub(crate) const fn speaks_openai(self) -> bool {
-        matches!(self, Self::Chat | Self::ModelList)
+    /// The dialect of the model API that callers speak there; errors take its shape.
+    pub(crate) const fn dialect(self) -> Option<Dialect> {
+        match self {
+            Self::Proxy { .. } => None,
+            Self::Chat | Self::ModelList => Some(Dialect::OpenAi),
+            Self::Messages | Self::CountTokens => Some(Dialect::Anthropic),
+        }
     }
 }
 

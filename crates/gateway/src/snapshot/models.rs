@@ -1,7 +1,7 @@
 //! Public models and what serves them, compiled.
 
 use super::InjectPlan;
-use credentialflow_llm::price::PriceHandle;
+use credentialflow_llm::{price::PriceHandle, provider::Dialect};
 use hashbrown::HashMap;
 use std::sync::Arc;
 
@@ -27,6 +27,8 @@ pub(crate) struct TargetPlan {
     /// The target's own credential; else the upstream's.
     pub inject: Option<InjectPlan>,
     pub weight: u32,
+    /// What its provider speaks.
+    pub dialect: Dialect,
     pub ask_usage: bool,
     pub price: PriceHandle,
 }
@@ -42,5 +44,19 @@ impl ModelPlan {
             at -= target.weight;
         }
         0
+    }
+
+    /// Which target serves the `n`-th call among those that speak a dialect; `None` where none does.
+    pub fn target_speaking(&self, dialect: Dialect, n: u32) -> Option<u32> {
+        let speaking = || self.targets.iter().enumerate().filter(|(_, target)| target.dialect == dialect);
+        let total: u32 = speaking().map(|(_, target)| target.weight).sum();
+        let mut at = n.checked_rem(total)?;
+        for (i, target) in speaking() {
+            if at < target.weight {
+                return Some(i as u32);
+            }
+            at -= target.weight;
+        }
+        None
     }
 }

@@ -12,6 +12,7 @@ mod change;
 mod harness;
 mod http2;
 mod memory;
+mod messages;
 mod models;
 mod routing;
 mod secrets;

@@ -85,7 +85,7 @@ fn check_usage(record: &UsageRecord, streamed: bool) {
     let model = record.model.as_ref().unwrap();
     assert_eq!((&*model.model, &*model.provider, &*model.provider_model), ("chat", "mine", "real-name"));
     assert_eq!(model.streamed, streamed);
-    assert_eq!(model.tokens, Some(TokenUsage { input: 1000, cached_input: 400, output: 200, reasoning: 0 }));
+    assert_eq!(model.tokens, Some(TokenUsage { input: 1000, cached_input: 400, output: 200, ..TokenUsage::default() }));
     // 600 × 2.50 + 400 × 1.25 + 200 × 10, per million.
     let Some(Cost::Known(cost)) = model.cost else { panic!("{:?}", model.cost) };
     assert_eq!(cost.to_string(), "0.004");

@@ -12,16 +12,7 @@ use std::fmt::Write;
 /// The body of a refusal. `detail` is one more sentence for this occurrence, without secrets and without
 /// text from the caller (as [`super::request::InvalidCall`]'s message).
 pub fn body(reason: OutcomeReason, request_id: RequestId, detail: Option<&str>) -> Vec<u8> {
-    let mut message = String::with_capacity(160);
-    message.push_str(reason.title());
-    if let Some(detail) = detail {
-        message.push_str(": ");
-        message.push_str(detail);
-    }
-    message.push_str(". ");
-    message.push_str(advice(reason));
-    let _ = write!(message, " Request id: {request_id}.");
-
+    let message = message(reason, request_id, detail, None);
     let mut out = Vec::with_capacity(message.len() + 96);
     out.extend_from_slice(b"{\"error\":{\"message\":");
     write_json_string(&mut out, &message);
@@ -36,8 +27,27 @@ pub fn body(reason: OutcomeReason, request_id: RequestId, detail: Option<&str>) 
     out
 }
 
+/// What a refusal says in words, in any dialect. `own_advice` stands in for what is said in this dialect's words.
+pub(crate) fn message(
+    reason: OutcomeReason,
+    request_id: RequestId,
+    detail: Option<&str>,
+    own_advice: Option<&str>,
+) -> String {
+    let mut message = String::with_capacity(160);
+    message.push_str(reason.title());
+    if let Some(detail) = detail {
+        message.push_str(": ");
+        message.push_str(detail);
+    }
+    message.push_str(". ");
+    message.push_str(own_advice.unwrap_or_else(|| advice(reason)));
+    let _ = write!(message, " Request id: {request_id}.");
+    message
+}
+
 /// The `type` of OpenAI's errors.
-const fn kind(status: u16) -> &'static str {
+pub(crate) const fn kind(status: u16) -> &'static str {
     match status {
         401 => "authentication_error",
         403 => "permission_error",

@@ -277,7 +277,7 @@ impl Visitor<'_> for FieldOf {
 
 /// Any value, checked and thrown away. Unlike [`IgnoredAny`] it goes through serde_json's ordinary path,
 /// which limits the depth and refuses strings that are not UTF-8.
-struct Skip;
+pub(crate) struct Skip;
 
 impl<'de> Deserialize<'de> for Skip {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {

@@ -133,7 +133,7 @@ fn read_event(event: &SseEvent<'_>, usage: &mut Option<TokenUsage>) -> bool {
         return false;
     }
     let Some(data) = event.data() else { return false };
-    let Some(found) = read(&data) else { return false };
+    let Some(found) = read(&data, count) else { return false };
     *usage = Some(found);
     !cannot_be_dropped(event.raw)
         && serde_json::from_slice::<Choices<'_>>(&data).is_ok_and(|c| c.usage.is_some() && is_empty_array(c.choices))
@@ -141,7 +141,7 @@ fn read_event(event: &SseEvent<'_>, usage: &mut Option<TokenUsage>) -> bool {
 
 /// Whether a `"usage"` stands here with an object as its value; `"usage":null` in every event is common.
 /// A value cut off by the end of the bytes counts as one.
-fn has_usage_object(bytes: &[u8]) -> bool {
+pub(crate) fn has_usage_object(bytes: &[u8]) -> bool {
     usage_members(bytes).any(|after| after.first().is_none_or(|b| *b == b'{'))
 }
 
@@ -201,19 +201,27 @@ impl AnswerUsage {
 
     /// The usage the answer reports.
     pub fn finish(self) -> Option<TokenUsage> {
+        self.finish_with(count)
+    }
+
+    /// The usage the answer reports, its object read by `count`.
+    pub(crate) fn finish_with(self, count: Count) -> Option<TokenUsage> {
         if self.tail_only {
             let tail = &self.kept[self.kept.len().saturating_sub(TAIL)..];
-            read_tail(tail)
+            read_tail(tail, count)
         } else if memmem::find(&self.kept, MARK).is_some() {
-            read(&self.kept)
+            read(&self.kept, count)
         } else {
             None
         }
     }
 }
 
+/// Reads a usage object.
+pub(crate) type Count = fn(&RawValue) -> Option<TokenUsage>;
+
 /// Reads the usage of a whole JSON object.
-fn read(json: &[u8]) -> Option<TokenUsage> {
+fn read(json: &[u8], count: Count) -> Option<TokenUsage> {
     let envelope: Envelope<'_> = serde_json::from_slice(json).ok()?;
     let groq = || serde_json::from_str::<Groq<'_>>(envelope.x_groq?.get()).ok()?.usage.and_then(count);
     envelope.usage.and_then(count).or_else(groq)
@@ -221,7 +229,7 @@ fn read(json: &[u8]) -> Option<TokenUsage> {
 
 /// Reads the top-level usage from the end of an object whose beginning is gone. A `usage` is the
 /// top-level one when what follows it is the rest of exactly one object.
-fn read_tail(tail: &[u8]) -> Option<TokenUsage> {
+fn read_tail(tail: &[u8], count: Count) -> Option<TokenUsage> {
     let mut object = Vec::new();
     for at in memmem::rfind_iter(tail, MARK).take(TAIL_TRIES) {
         object.clear();
@@ -249,7 +257,7 @@ fn count(raw: &RawValue) -> Option<TokenUsage> {
     // as output; it shows as what the total has more.
     let output = of(wire.completion_tokens).max(of(wire.total_tokens).saturating_sub(input));
     let reasoning = of(wire.completion_tokens_details.0.reasoning_tokens).min(output);
-    Some(TokenUsage { input, cached_input, output, reasoning })
+    Some(TokenUsage { input, cached_input, output, reasoning, ..TokenUsage::default() })
 }
 
 #[derive(Deserialize)]
@@ -302,8 +310,8 @@ struct OutputDetails {
 }
 
 /// A value, or its default where something else stands.
-#[derive(Default)]
-struct Lenient<T>(T);
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Lenient<T>(pub T);
 
 impl<'de, T: Deserialize<'de> + Default> Deserialize<'de> for Lenient<T> {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
@@ -314,7 +322,7 @@ impl<'de, T: Deserialize<'de> + Default> Deserialize<'de> for Lenient<T> {
 
 /// A number of tokens. Negative ones are zero, fractions are rounded up; anything else is none.
 #[derive(Clone, Copy, Default)]
-struct Tokens(Option<u64>);
+pub(crate) struct Tokens(pub Option<u64>);
 
 impl<'de> Deserialize<'de> for Tokens {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {

@@ -3,7 +3,7 @@ use super::*;
 use proptest::prelude::*;
 
 fn usage(input: u64, cached_input: u64, output: u64, reasoning: u64) -> TokenUsage {
-    TokenUsage { input, cached_input, output, reasoning }
+    TokenUsage { input, cached_input, output, reasoning, ..TokenUsage::default() }
 }
 
 fn answer(body: &str) -> Option<TokenUsage> {

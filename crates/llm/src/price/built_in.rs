@@ -23,6 +23,8 @@ fn entry(&(from, input, cached, output): &(&str, &str, &str, &str)) -> Option<Pr
         from: from.parse::<Timestamp>().ok()?,
         input: price(input)?,
         cached_input: Some(price(cached)?),
+        cache_write: None,
+        cache_write_1h: None,
         output: price(output)?,
     })
 }

@@ -2,6 +2,7 @@
 //!
 //! | Provider | Where the base URL is written |
 //! | --- | --- |
+//! | anthropic | <https://platform.claude.com/docs/en/api/overview> |
 //! | deepinfra | <https://deepinfra.com/docs/advanced/openai_api> |
 //! | deepseek | <https://api-docs.deepseek.com/>; `/v1` behind it is an older form that is still taken |
 //! | perplexity | <https://docs.perplexity.ai/docs/sonar/openai-compatibility>: no `/v1` for chat completions |
@@ -36,6 +37,13 @@ pub(super) const PROVIDERS: &[Provider] = &[
         dialect: Dialect::OpenAi,
         injector: DefaultInjector::Bearer,
         ask_usage: ASKS,
+    },
+    Provider {
+        name: "anthropic",
+        base: Base::Url("https://api.anthropic.com/v1"),
+        dialect: Dialect::Anthropic,
+        injector: DefaultInjector::Header("x-api-key"),
+        ask_usage: UNASKED, // always in streams
     },
     compatible("cerebras", "https://api.cerebras.ai/v1", ASKS),
     compatible("deepinfra", "https://api.deepinfra.com/v1/openai", ASKS),

@@ -10,6 +10,8 @@ mod catalogue;
 pub enum Dialect {
     /// OpenAI's chat completions.
     OpenAi,
+    /// Anthropic's messages.
+    Anthropic,
 }
 
 /// How a provider wants its credential when configuration does not say.
@@ -17,12 +19,14 @@ pub enum Dialect {
 pub enum DefaultInjector {
     /// `Authorization: Bearer <value>` (RFC 6750).
     Bearer,
+    /// A header of this name that holds nothing but the value.
+    Header(&'static str),
 }
 
 /// Where a provider is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Base {
-    /// A base URL; `/chat/completions` and `/models` follow it.
+    /// A base URL; `/chat/completions`, or `/messages` in Anthropic's dialect, follows it.
     Url(&'static str),
     /// The gateway itself answers, with [`crate::sandbox`].
     Sandbox,

@@ -36,8 +36,9 @@ struct StreamOptions {
     include_usage: Option<bool>,
 }
 
+/// A message of a caller, in either dialect.
 #[derive(Deserialize)]
-struct Message {
+pub(super) struct Message {
     #[serde(default)]
     role: String,
     #[serde(default)]
@@ -45,6 +46,11 @@ struct Message {
 }
 
 impl Message {
+    /// A system prompt that does not stand among the messages.
+    pub(super) fn system(content: Value) -> Self {
+        Self { role: "system".to_owned(), content }
+    }
+
     /// Its texts: the content itself, or the text parts of it.
     fn texts(&self) -> impl Iterator<Item = &str> {
         let parts = self.content.as_array().into_iter().flatten().filter_map(|part| part["text"].as_str());
@@ -87,8 +93,10 @@ fn complete(request: &SandboxRequest<'_>, wishes: &Wishes) -> SandboxAnswer {
     };
     let streamed = call.stream == Some(true);
     let text_chunks = if streamed { wishes.chunks } else { None };
-    let (words, finish_reason) = text(&call, text_chunks.unwrap_or(1));
-    let input = call.messages.iter().map(|m| m.words().count() + MESSAGE_TOKENS).sum::<usize>();
+    let limit = call.max_completion_tokens.or(call.max_tokens);
+    let (words, cut) = text(&call.messages, limit, text_chunks.unwrap_or(1));
+    let finish_reason = if cut { "length" } else { "stop" };
+    let input = input_tokens(&call.messages);
     let usage = json!({
         "prompt_tokens": input,
         "completion_tokens": words.len(),
@@ -96,7 +104,7 @@ fn complete(request: &SandboxRequest<'_>, wishes: &Wishes) -> SandboxAnswer {
         "prompt_tokens_details": {"cached_tokens": 0},
         "completion_tokens_details": {"reasoning_tokens": 0},
     });
-    let id = format!("chatcmpl-sandbox-{:016x}", identity(&call));
+    let id = format!("chatcmpl-sandbox-{:016x}", identity(&call.messages));
     let created = request.now.secs();
     if !streamed {
         let choice = json!({
@@ -141,23 +149,27 @@ fn complete(request: &SandboxRequest<'_>, wishes: &Wishes) -> SandboxAnswer {
     SandboxAnswer { status: 200, headers, pieces, streamed: true }
 }
 
-/// The words of the answer, at least `at_least` of them unless the caller's limit is lower, and why it ends.
-fn text(call: &Call, at_least: usize) -> (Vec<&str>, &'static str) {
-    let asked = call.messages.iter().rev().find(|m| m.role == "user").or(call.messages.last());
+pub(super) fn input_tokens(messages: &[Message]) -> usize {
+    messages.iter().map(|m| m.words().count() + MESSAGE_TOKENS).sum()
+}
+
+/// The words of the answer, at least `at_least` of them unless the caller's limit is lower, and whether that cut it.
+pub(super) fn text(messages: &[Message], limit: Option<usize>, at_least: usize) -> (Vec<&str>, bool) {
+    let asked = messages.iter().rev().find(|m| m.role == "user").or(messages.last());
     let mut words = vec!["The", "sandbox", "read:"];
     words.extend(asked.into_iter().flat_map(|m| m.words().take(QUOTED_WORDS)));
     words.extend(FILLER.split_whitespace());
     let filler = FILLER.split_whitespace().cycle().take(at_least.saturating_sub(words.len()));
     words.extend(filler);
-    let limit = call.max_completion_tokens.or(call.max_tokens).unwrap_or(usize::MAX);
-    let finish = if words.len() > limit { "length" } else { "stop" };
+    let limit = limit.unwrap_or(usize::MAX);
+    let cut = words.len() > limit;
     words.truncate(limit);
-    (words, finish)
+    (words, cut)
 }
 
 /// A number for the messages (64-bit FNV-1a), so that the same call has the same id.
-fn identity(call: &Call) -> u64 {
-    let texts = call.messages.iter().flat_map(|m| [m.role.as_str()].into_iter().chain(m.texts()));
+pub(super) fn identity(messages: &[Message]) -> u64 {
+    let texts = messages.iter().flat_map(|m| [m.role.as_str()].into_iter().chain(m.texts()));
     let separated = texts.flat_map(|t| t.bytes().chain([0xff]));
     separated.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }

@@ -3,8 +3,8 @@
 //! Sans-I/O: it says which bytes to send after which delay, and never waits, listens or looks at a clock.
 //! The same request gives the same answer. It keeps no state and is no mock of any one provider's quirks.
 //!
-//! Serves [`/v1/chat/completions` and `/v1/models`](chat) and [a small REST service](rest). These request
-//! headers change how any answer is given, each within bounds; a value that cannot be read is answered with 400:
+//! Serves [`/v1/chat/completions` and `/v1/models`](chat), [`/v1/messages`](messages) and [a small REST
+//! service](rest). These request headers change how any answer is given, each within bounds; a value that cannot be read is answered with 400:
 //!
 //! | Header | Means |
 //! | --- | --- |
@@ -14,6 +14,7 @@
 //! | `x-sandbox-chunk-delay: 2ms` | wait between pieces, at most 5 s |
 
 mod chat;
+mod messages;
 mod rest;
 #[cfg(test)]
 mod tests;
@@ -113,9 +114,13 @@ pub fn answer(request: &SandboxRequest<'_>) -> SandboxAnswer {
     };
     let mut answer = match wishes.status {
         Some(status) if matches!(status, 204 | 304) => SandboxAnswer::whole(status, "application/json", Vec::new()),
+        Some(status) if request.path.starts_with(messages::PATH) => {
+            messages::error(status, "The status asked for by x-sandbox-status.")
+        }
         Some(status) => {
             SandboxAnswer::error(status, "sandbox_error", "sandbox_status", "The status asked for by x-sandbox-status.")
         }
+        None if request.path.starts_with(messages::PATH) => messages::answer(request, &wishes),
         None if request.path.starts_with("/v1/") => chat::answer(request, &wishes),
         None => rest::answer(request),
     };

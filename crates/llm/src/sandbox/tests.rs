@@ -65,6 +65,55 @@ fn streamed_and_plain_say_and_count_the_same() {
 }
 
 #[test]
+fn messages_say_and_count_the_same_as_chats() {
+    let post = |path: &str, rest: &str, headers: &[(&str, &[u8])]| {
+        let body = format!(
+            r#"{{"model":"sandbox-chat","system":"Be brief.","messages":[{{"role":"user","content":[{{"type":"text","text":"How are you?"}}]}}]{rest}}}"#
+        );
+        answer(&request("POST", path, headers, body.as_bytes()))
+    };
+    let (same, plain) = (json_of(&chat("", &[])), json_of(&post("/v1/messages", r#","max_tokens":999"#, &[])));
+    assert_eq!(plain["content"][0]["text"], same["choices"][0]["message"]["content"]);
+    assert_eq!((&plain["stop_reason"], &plain["type"]), (&json!("end_turn"), &json!("message")));
+    let tokens = |usage: &Value| (usage["input_tokens"].clone(), usage["output_tokens"].clone());
+    let same_usage = (same["usage"]["prompt_tokens"].clone(), same["usage"]["completion_tokens"].clone());
+    assert_eq!(tokens(&plain["usage"]), same_usage);
+    assert_eq!(json_of(&post("/v1/messages/count_tokens", "", &[]))["input_tokens"], same_usage.0);
+    for chunks in [b"1".as_slice(), b"7", b"18"] {
+        let streamed = post("/v1/messages", r#","max_tokens":999,"stream":true"#, &[("x-sandbox-chunks", chunks)]);
+        let (mut text, mut kinds, mut usage) = (String::new(), Vec::new(), crate::anthropic::usage::StreamUsage::new());
+        let mut reader = crate::sse::SseReader::default();
+        reader.feed(&streamed.body(), |piece| {
+            let crate::sse::SsePiece::Event(event) = piece else { panic!() };
+            let data: Value = serde_json::from_slice(&event.data().unwrap()).unwrap();
+            assert_eq!(data["type"].as_str().unwrap().as_bytes(), event.event_type().unwrap());
+            text += data["delta"]["text"].as_str().unwrap_or_default();
+            kinds.push(data["type"].as_str().unwrap().to_owned());
+        });
+        usage.inspect(&streamed.body());
+        assert_eq!(plain["content"][0]["text"], text);
+        assert_eq!((kinds[0].as_str(), kinds.last().unwrap().as_str()), ("message_start", "message_stop"));
+        let usage = usage.usage().unwrap();
+        assert_eq!((json!(usage.input), json!(usage.output)), same_usage);
+    }
+    let cut = json_of(&post("/v1/messages", r#","max_tokens":4"#, &[]));
+    assert_eq!((&cut["stop_reason"], &cut["usage"]["output_tokens"]), (&json!("max_tokens"), &json!(4)));
+    for (got, status, kind) in [
+        (post("/v1/messages", "", &[]), 400, "invalid_request_error"),
+        (post("/v1/messages", "]", &[]), 400, "invalid_request_error"),
+        (post("/v1/messages/batches", "", &[]), 404, "not_found_error"),
+        (get("/v1/messages"), 405, "invalid_request_error"),
+        (post("/v1/messages", "", &[("x-sandbox-status", b"529")]), 529, "overloaded_error"),
+    ] {
+        let body = json_of(&got);
+        assert_eq!((got.status, &body["type"], &body["error"]["type"]), (status, &json!("error"), &json!(kind)));
+    }
+    let expected = |value: &[u8]| value == b"right";
+    let wrong = answer(&SandboxRequest { expects: Some(&expected), ..request("POST", "/v1/messages", &[], b"") });
+    assert_eq!(wrong.status, 401);
+}
+
+#[test]
 fn usage_is_streamed_only_when_asked_for() {
     let body = String::from_utf8(chat(r#","stream":true"#, &[]).body()).unwrap();
     assert!(!body.contains("usage") && body.ends_with("data: [DONE]\n\n"));
@@ -179,7 +228,7 @@ proptest! {
     #[test]
     fn never_panics_and_is_deterministic(
         method in prop::sample::select(vec!["GET", "POST", "X"]),
-        path in "/(v1/(chat/completions|models)?|items|anything|stream|bytes)?(/[0-9a-z%]{0,5})?",
+        path in "/(v1/(chat/completions|models|messages)?|items|anything|stream|bytes)?(/[0-9a-z%]{0,5})?",
         query in "(key=)?[%a-f0-9&=é]{0,8}",
         body in prop_oneof![".{0,20}", Just(format!("{CHAT},\"max_tokens\":0,\"stream\":true}}")), Just(format!("{CHAT},\"max_tokens\":0}}"))],
         authorization in "(Basic |Bearer )?.{0,8}",

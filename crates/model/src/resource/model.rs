@@ -48,6 +48,12 @@ pub struct PriceEntry {
     /// For input tokens read from the provider's prompt cache; the input price unless set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cached_input: Option<Price>,
+    /// For input tokens written into the provider's prompt cache; the input price unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_write: Option<Price>,
+    /// For those of them that are kept for an hour; the price of `cache_write` unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_write_1h: Option<Price>,
     /// For output tokens.
     pub output: Price,
 }

@@ -60,7 +60,7 @@ impl Generator {
                 provider: self.model[1].clone(),
                 provider_model: self.model[2].clone(),
                 streamed: true,
-                tokens: Some(TokenUsage { input: 900, cached_input: 0, output: random >> 16 & 511, reasoning: 0 }),
+                tokens: Some(TokenUsage { input: 900, output: random >> 16 & 511, ..TokenUsage::default() }),
                 cost: Some(Cost::Known(Decimal::new((random >> 20 & 0xffff) as i64, 9))),
             })
         });

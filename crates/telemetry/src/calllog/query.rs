@@ -27,7 +27,7 @@ const STEP_ROWS: i64 = 16 * summary::BLOCK_ROWS;
 const COLUMNS: &str = "row, time, outcome, status, total_us, application, route, upstream, credential, model, key, \
     source, path, method, request_hi, request_lo, trace_hi, trace_lo, endpoint, credential_version, upstream_status, \
     attempts, bytes_in, bytes_out, upstream_us, ttfb_us, provider, provider_model, streamed, input, cached_input, \
-    output, reasoning, cost";
+    output, reasoning, cost, cache_write, cache_write_1h";
 
 /// One segment, open for reading.
 pub(super) struct Reader {
@@ -304,6 +304,8 @@ impl Reader {
                     _ => Some(TokenUsage {
                         input: int(29)?,
                         cached_input: int(30)?,
+                        cache_write: int(34)?,
+                        cache_write_1h: int(35)?,
                         output: int(31)?,
                         reasoning: int(32)?,
                     }),

@@ -144,6 +144,7 @@ mod tests {
         calllog::{CallFilter, CallLog},
         testing::{model, plain},
     };
+    use credentialflow_model::usage::Cost;
     use std::time::Instant;
 
     #[test]
@@ -151,7 +152,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let recorder =
             Recorder::start(RecorderSettings { retention_days: 100_000, ..RecorderSettings::new(dir.path()) }).unwrap();
-        recorder.sender().send(vec![plain(1), model(2, None), plain(3)]);
+        recorder.sender().send(vec![plain(1), model(2, Some(Cost::UnknownPrice)), plain(3)]);
         assert!(recorder.flush());
         recorder.shutdown();
         let read = || {

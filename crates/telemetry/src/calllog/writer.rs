@@ -24,8 +24,8 @@ const INSERT_PLAIN: &str = "INSERT INTO calls (time, outcome, status, total_us, 
 const INSERT_MODEL: &str = "INSERT INTO calls (time, outcome, status, total_us, application, route, upstream, \
     credential, key, source, path, method, request_hi, request_lo, trace_hi, trace_lo, endpoint, credential_version, \
     upstream_status, attempts, bytes_in, bytes_out, upstream_us, ttfb_us, \
-    model, provider, provider_model, streamed, input, cached_input, output, reasoning, cost) \
-    VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
+    model, provider, provider_model, streamed, input, cached_input, output, reasoning, cost, cache_write, cache_write_1h) \
+    VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
 
 /// The segment being written by this process.
 pub(crate) struct Writer {
@@ -201,6 +201,8 @@ impl Insert<'_> {
             b.opt(m.tokens.map(|t| t.output as i64))?;
             b.opt(m.tokens.map(|t| t.reasoning as i64))?;
             b.bind(cost_value(m.cost))?;
+            b.opt(m.tokens.map(|t| t.cache_write as i64))?;
+            b.opt(m.tokens.map(|t| t.cache_write_1h as i64))?;
         }
         stmt.raw_execute()?;
         Ok(db.last_insert_rowid())

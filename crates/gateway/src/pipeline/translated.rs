@@ -1,0 +1,110 @@
+//! A provider's answer that is not a stream, put into the caller's dialect: read whole, translated, sent.
+//!
+//! Nothing is sent before all of it was understood, so one that is no answer becomes a proper refusal.
+
+use super::{
+    Refused,
+    answer::{Filled, fill, flush, request_idle},
+    record::Recording,
+    scrub::Scrub,
+    translate::UpstreamRequest,
+};
+use crate::{
+    budget::Charge,
+    conn::{AnswerFraming, Caller},
+    http1::{body::Decoder, head::Framing},
+    net::control::Control,
+    upstream::Connection,
+    worker::{View, Worker},
+};
+use credentialflow_llm::translate::ChatAnswer;
+use credentialflow_model::OutcomeReason;
+
+use super::call::UsageProbe;
+
+/// Larger answers are not taken: no model writes that much.
+const MOST: usize = 32 << 20;
+
+/// Reads the answer's body, counting what it says of tokens.
+#[expect(clippy::too_many_arguments, reason = "a stage sees what the stages before it made")]
+pub(super) async fn collect<C: Caller>(
+    worker: &Worker,
+    view: &View,
+    control: &Control,
+    request: &mut UpstreamRequest,
+    framing: Framing,
+    connection: &mut Connection,
+    scrub: &mut Scrub,
+    caller: &mut C,
+    record: &mut Recording<'_>,
+) -> Result<(Vec<u8>, Charge), Refused> {
+    let mut body = Vec::new();
+    let mut kept = worker.budget.nothing();
+    let mut decoder = Decoder::new(framing);
+    let idle = request_idle(view, request.upstream);
+    loop {
+        while !connection.buffer.is_empty() && !decoder.is_done() {
+            let step =
+                decoder.step(connection.buffer.filled()).map_err(|_| Refused::new(OutcomeReason::UpstreamMalformed))?;
+            let payload = &connection.buffer.filled()[step.payload];
+            if let Some(UsageProbe::Message(usage)) = request.call.as_mut().map(|c| &mut c.usage) {
+                usage.feed(payload);
+            }
+            scrub.feed(payload, &mut |b: &[u8]| body.extend_from_slice(b));
+            connection.buffer.consume(step.consumed);
+        }
+        if body.len() > MOST {
+            let detail = "the provider's answer is too large to be translated".to_owned();
+            return Err(Refused::new(OutcomeReason::UpstreamMalformed).with_detail(detail));
+        }
+        // Its usage is read from a copy, and translated there is a third one.
+        kept.set(3 * body.capacity() as u64).map_err(|_| Refused::new(OutcomeReason::Overloaded))?;
+        if decoder.is_done() {
+            break;
+        }
+        control.set_deadline(worker.tick_in(idle));
+        match fill(control, connection, caller, &mut None, record).await? {
+            Filled::Bytes(0) if decoder.may_end_here() => break,
+            Filled::Bytes(0) => return Err(Refused::new(OutcomeReason::UpstreamTruncated)),
+            Filled::Nothing => return Err(Refused::new(OutcomeReason::UpstreamStalled)),
+            Filled::Bytes(_) | Filled::Uploading | Filled::Uploaded { .. } => {}
+        }
+    }
+    control.clear_deadline();
+    scrub.finish(&mut |b: &[u8]| body.extend_from_slice(b));
+    Ok((body, kept))
+}
+
+/// The answer in the caller's dialect.
+pub(super) fn answer(translation: ChatAnswer, status: u16, body: &[u8]) -> Result<Vec<u8>, Refused> {
+    if !(200..300).contains(&status) {
+        return Ok(translation.error(status, body));
+    }
+    let unusable = || {
+        let detail = "the provider answered with something that is no message".to_owned();
+        Refused::new(OutcomeReason::UpstreamMalformed).with_detail(detail)
+    };
+    translation.whole(body).ok_or_else(unusable)
+}
+
+/// Sends it; `fields` are those that pass.
+pub(super) async fn send<C: Caller>(
+    control: &Control,
+    worker: &Worker,
+    caller: &mut C,
+    record: &mut Recording<'_>,
+    status: u16,
+    fields: &mut Vec<u8>,
+    body: Vec<u8>,
+) -> Result<(), Refused> {
+    fields.extend_from_slice(b"content-type: application/json\r\n");
+    let length = body.len() as u64;
+    caller.begin(status, fields, AnswerFraming::Length(length));
+    record.answered(status);
+    caller.payload(&body);
+    caller.end();
+    record.bytes_out(length);
+    flush(control, worker, caller).await?;
+    record.served();
+    Ok(())
+}

@@ -1,0 +1,244 @@
+//! The messages of a chat as turns of the Messages API: who says what, in blocks.
+
+use super::{
+    Untranslatable,
+    read::{Text, present, read},
+};
+use crate::openai::request::Skip;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+/// One turn. Neighbours of the same role are one turn, as results of tools must come together.
+#[derive(Serialize)]
+pub(super) struct Turn<'a> {
+    pub role: &'static str,
+    pub content: Vec<Block<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum Block<'a> {
+    Text {
+        text: Text<'a>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cache_control: Option<&'a RawValue>,
+    },
+    Image {
+        source: Source<'a>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cache_control: Option<&'a RawValue>,
+    },
+    Document {
+        source: Source<'a>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        title: Option<Text<'a>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cache_control: Option<&'a RawValue>,
+    },
+    ToolUse {
+        id: Text<'a>,
+        name: Text<'a>,
+        input: Cow<'a, RawValue>,
+    },
+    ToolResult {
+        tool_use_id: Text<'a>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        content: Vec<Block<'a>>,
+    },
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum Source<'a> {
+    Base64 { media_type: String, data: String },
+    Url { url: Text<'a> },
+}
+
+#[derive(Deserialize)]
+struct Message<'a> {
+    #[serde(borrow)]
+    role: Text<'a>,
+    #[serde(borrow, default)]
+    content: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    tool_calls: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    tool_call_id: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    function_call: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    audio: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Part<'a> {
+    #[serde(borrow)]
+    r#type: Text<'a>,
+    #[serde(borrow, default)]
+    text: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    refusal: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    image_url: Option<ImageUrl<'a>>,
+    #[serde(borrow, default)]
+    file: Option<File<'a>>,
+    #[serde(borrow, default)]
+    cache_control: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct ImageUrl<'a> {
+    #[serde(borrow)]
+    url: Text<'a>,
+}
+
+#[derive(Deserialize)]
+struct File<'a> {
+    #[serde(borrow, default)]
+    file_data: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    filename: Option<Text<'a>>,
+}
+
+#[derive(Deserialize)]
+struct ToolCall<'a> {
+    #[serde(borrow)]
+    id: Text<'a>,
+    #[serde(borrow, default)]
+    r#type: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    function: Option<Function<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Function<'a> {
+    #[serde(borrow)]
+    name: Text<'a>,
+    #[serde(borrow, default)]
+    arguments: Option<Text<'a>>,
+}
+
+/// What a chat's messages become.
+#[derive(Default)]
+pub(super) struct Conversation<'a> {
+    /// What system and developer messages say, wherever they stood.
+    pub system: Vec<Block<'a>>,
+    pub turns: Vec<Turn<'a>>,
+    /// Whether tools were called since the user last spoke.
+    pub in_tools: bool,
+}
+
+pub(super) fn conversation(raw: &RawValue) -> Result<Conversation<'_>, Untranslatable> {
+    let messages: Vec<Message<'_>> = read(raw, "`messages`")?;
+    let mut all = Conversation::default();
+    for (i, message) in messages.into_iter().enumerate() {
+        let place = format!("`messages[{i}]`");
+        let unknown = |what: &str| Err(Untranslatable::NoCounterpart(format!("{what} of {place}")));
+        if present(message.function_call).is_some() {
+            return unknown("`function_call`");
+        }
+        if present(message.audio).is_some() {
+            return unknown("`audio`");
+        }
+        let said = blocks(message.content, &place)?;
+        match &*message.role {
+            "system" | "developer" => all.system.extend(said),
+            "user" => {
+                all.in_tools = false;
+                all.push("user", said);
+            }
+            "assistant" => {
+                let mut said = said;
+                let calls: Vec<ToolCall<'_>> = match present(message.tool_calls) {
+                    Some(raw) => read(raw, &place)?,
+                    None => Vec::new(),
+                };
+                all.in_tools |= !calls.is_empty();
+                for call in calls {
+                    said.push(tool_use(call, &place)?);
+                }
+                all.push("assistant", said);
+            }
+            "tool" => {
+                let id = message.tool_call_id.ok_or_else(|| Untranslatable::Form(place.clone()))?;
+                all.push("user", vec![Block::ToolResult { tool_use_id: id, content: said }]);
+            }
+            "function" => return unknown("the role"),
+            _ => return Err(Untranslatable::Form(format!("the role of {place}"))),
+        }
+    }
+    Ok(all)
+}
+
+impl<'a> Conversation<'a> {
+    fn push(&mut self, role: &'static str, mut said: Vec<Block<'a>>) {
+        match self.turns.last_mut() {
+            _ if said.is_empty() => {}
+            Some(last) if last.role == role => last.content.append(&mut said),
+            _ => self.turns.push(Turn { role, content: said }),
+        }
+    }
+}
+
+/// The blocks of a content; empty texts, which the Messages API does not take, are left out.
+fn blocks<'a>(content: Option<&'a RawValue>, place: &str) -> Result<Vec<Block<'a>>, Untranslatable> {
+    let Some(raw) = present(content) else { return Ok(Vec::new()) };
+    let plain = |text: Text<'a>, cache_control| (!text.is_empty()).then_some(Block::Text { text, cache_control });
+    if raw.get().starts_with('"') {
+        return Ok(plain(read(raw, place)?, None).into_iter().collect());
+    }
+    let parts: Vec<Part<'a>> = read(raw, place)?;
+    let mut blocks = Vec::with_capacity(parts.len());
+    for part in parts {
+        let form = || Untranslatable::Form(format!("a part of {place}"));
+        let cache_control = present(part.cache_control);
+        match &*part.r#type {
+            "text" => blocks.extend(plain(part.text.ok_or_else(form)?, cache_control)),
+            "refusal" => blocks.extend(plain(part.refusal.ok_or_else(form)?, cache_control)),
+            "image_url" => {
+                let source = source(part.image_url.ok_or_else(form)?.url).ok_or_else(form)?;
+                blocks.push(Block::Image { source, cache_control });
+            }
+            "file" => {
+                let file = part.file.ok_or_else(form)?;
+                let by_id = || Untranslatable::NoCounterpart(format!("a file of {place} that is not sent along"));
+                let source = source(file.file_data.ok_or_else(by_id)?).ok_or_else(form)?;
+                blocks.push(Block::Document { source, title: file.filename, cache_control });
+            }
+            _ => return Err(Untranslatable::NoCounterpart(format!("a part of {place}"))),
+        }
+    }
+    Ok(blocks)
+}
+
+/// A `data:` URL with base64 (RFC 2397), or a URL of the web.
+fn source(url: Text<'_>) -> Option<Source<'_>> {
+    if let Some(rest) = url.strip_prefix("data:") {
+        let (head, data) = rest.split_once(',')?;
+        let media_type = head.strip_suffix(";base64")?.split(';').next()?;
+        return (!media_type.is_empty())
+            .then(|| Source::Base64 { media_type: media_type.to_owned(), data: data.to_owned() });
+    }
+    let web = ["https://", "http://"].iter().any(|scheme| url.starts_with(scheme));
+    web.then_some(Source::Url { url })
+}
+
+fn tool_use<'a>(call: ToolCall<'a>, place: &str) -> Result<Block<'a>, Untranslatable> {
+    let place = || format!("a tool call of {place}");
+    if call.r#type.is_some_and(|kind| &*kind != "function") {
+        return Err(Untranslatable::NoCounterpart(place()));
+    }
+    let form = || Untranslatable::Form(place());
+    let function = call.function.ok_or_else(form)?;
+    // A text that holds JSON becomes that JSON, byte for byte.
+    let arguments = function.arguments.map_or(Cow::Borrowed("{}"), |a| a.0);
+    let arguments = if arguments.trim().is_empty() { "{}" } else { arguments.trim() };
+    // Held to what a body is held to.
+    serde_json::from_str::<Skip>(arguments).map_err(|_| form())?;
+    let input = RawValue::from_string(arguments.to_owned()).map_err(|_| form())?;
+    if !input.get().starts_with('{') {
+        return Err(form());
+    }
+    Ok(Block::ToolUse { id: call.id, name: function.name, input: Cow::Owned(input) })
+}
