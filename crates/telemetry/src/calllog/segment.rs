@@ -20,12 +20,15 @@ CREATE TABLE calls (
   row INTEGER PRIMARY KEY, time, outcome, status, total_us, application, route, upstream, credential, model,
   key, source, path, method, request_hi, request_lo, trace_hi, trace_lo, endpoint, credential_version,
   upstream_status, attempts, bytes_in, bytes_out, upstream_us, ttfb_us,
-  provider, provider_model, streamed, input, cached_input, output, reasoning, cost);
+  provider, provider_model, streamed, input, cached_input, output, reasoning, cost, cache_write, cache_write_1h);
 CREATE TABLE strings (id INTEGER PRIMARY KEY, text TEXT NOT NULL);
 CREATE TABLE blocks (first_row INTEGER PRIMARY KEY, last_row, min_time, max_time, max_total_us, filter BLOB);
 CREATE TABLE minutes (last_row INTEGER NOT NULL, body TEXT NOT NULL);
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 ";
+
+/// Makes rows of the first form, before writes into a prompt cache were counted, look like those of today.
+const FIRST_FORM: &str = "CREATE TEMP VIEW calls AS SELECT *, 0 AS cache_write, 0 AS cache_write_1h FROM main.calls;";
 
 /// The name of a segment's file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -107,7 +110,10 @@ pub(crate) fn open(dir: &Path, name: &SegmentName) -> rusqlite::Result<Option<Co
         // No memory mapping: a failing disk would then end the process instead of the query.
         db.execute_batch("PRAGMA cache_size = -8192;")?;
         let version: i64 = db.query_row("PRAGMA user_version", [], |r| r.get(0))?;
-        Ok((version == 1).then_some(db))
+        if version == 1 {
+            db.execute_batch(FIRST_FORM)?;
+        }
+        Ok((1..=2).contains(&version).then_some(db))
     };
     match ready() {
         // Deleted by retention, or created a moment ago.
@@ -131,7 +137,45 @@ pub(crate) fn delete(dir: &Path, name: &SegmentName) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::{
+        Recorder, RecorderSettings,
+        calllog::{CallFilter, CallLog},
+        testing::{model, plain},
+    };
+    use credentialflow_model::usage::Cost;
+    use std::time::Instant;
+
+    #[test]
+    fn segments_of_the_first_form_are_read_as_well() {
+        let dir = tempfile::tempdir().unwrap();
+        let recorder =
+            Recorder::start(RecorderSettings { retention_days: 100_000, ..RecorderSettings::new(dir.path()) }).unwrap();
+        recorder.sender().send(vec![plain(1), model(2, Some(Cost::UnknownPrice)), plain(3)]);
+        assert!(recorder.flush());
+        recorder.shutdown();
+        let read = || {
+            let until = Instant::now() + Duration::from_secs(600);
+            CallLog::new(dir.path()).query_until(&CallFilter::default(), 10, None, until).unwrap().items
+        };
+        let mut expect = read();
+        assert_eq!(expect.len(), 3);
+        let tokens = expect[1].model.as_mut().unwrap().tokens.as_mut().unwrap();
+        assert_eq!((tokens.cache_write, tokens.cache_write_1h), (30, 10));
+        (tokens.cache_write, tokens.cache_write_1h) = (0, 0);
+
+        let names = list(dir.path()).unwrap();
+        assert_eq!(names.len(), 1);
+        let db = Connection::open(names[0].path(dir.path())).unwrap();
+        db.execute_batch(
+            "ALTER TABLE calls DROP COLUMN cache_write; ALTER TABLE calls DROP COLUMN cache_write_1h;
+             PRAGMA user_version = 1;",
+        )
+        .unwrap();
+        drop(db);
+        assert_eq!(read(), expect);
+    }
 
     #[test]
     fn names_carry_the_day_and_sort_by_age() {
