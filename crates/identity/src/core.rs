@@ -1,7 +1,7 @@
 //! What every part of this room works with: store, vault, clock, and the caches above them.
 
 use crate::{
-    Clock, Mount, Result, Shelf,
+    Authenticated, Clock, Mount, Result, Shelf,
     method::{jwt::KeyCache, userpass::Guard},
     policies::AclCache,
     ports::{TokenEnd, Web},
@@ -81,8 +81,15 @@ impl Core {
         Ok(match expect {
             Expect::Anything => true,
             Expect::Absent => revision.is_none(),
+            Expect::Present => revision.is_some(),
             Expect::Revision(expected) => revision == Some(*expected),
         })
+    }
+
+    /// Whether the caller's token is still there; also where there is no caller, or one whose token is not stored.
+    pub(crate) async fn caller_stands(&self, caller: Option<&Authenticated>) -> Result<bool> {
+        let Some(hash) = caller.and_then(Authenticated::id_hash) else { return Ok(true) };
+        Ok(self.store.token(hash).await?.is_some())
     }
 
     /// The keyed hash that stands for a secret of one kind, under the newest pepper: to write something down. What was

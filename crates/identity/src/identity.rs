@@ -1,7 +1,7 @@
 //! The handle to this room.
 
 use crate::{
-    Auth, Authenticated, Call, Clock, Core, IdentityError, Mount, NewToken, Response, Result,
+    Auth, Authenticated, Call, Clock, Core, IdentityError, Mount, NewToken, Response, Result, SigningKey,
     acl::Acl,
     core, issuer, method, policies,
     ports::{TokenEnd, Web},
@@ -9,7 +9,7 @@ use crate::{
     tokens,
 };
 use credentialflow_model::{Actor, SecretValue};
-use credentialflow_store::{Op, Store, Unit};
+use credentialflow_store::{Store, Unit};
 use credentialflow_vault::Vault;
 use serde_json::json;
 use std::{net::IpAddr, sync::Arc};
@@ -108,13 +108,13 @@ impl Identity {
 
     /// Answers a path of `auth/token/`.
     pub async fn token(&self, call: &Call<'_>) -> Result<Response> {
-        again(&self.0, None, || tokens::handle(&self.0, call)).await
+        again(&self.0, call, || tokens::handle(&self.0, call)).await
     }
 
     /// Answers a path of a mounted auth method; `kind` is a name of [`method::KINDS`].
     pub async fn login_method(&self, kind: &str, call: &Call<'_>) -> Result<Response> {
         let method = method::find(kind)?;
-        again(&self.0, call.rests_on, || method.handle(&self.0, call)).await
+        again(&self.0, call, || method.handle(&self.0, call)).await
     }
 
     /// Whether what a path names is there, for methods that tell create from update; `None`: they do not.
@@ -124,7 +124,7 @@ impl Identity {
 
     /// Answers a path below `identity/oidc/`: identity tokens for others to check.
     pub async fn id_tokens(&self, call: &Call<'_>) -> Result<Response> {
-        again(&self.0, None, || issuer::handle(&self.0, call)).await
+        again(&self.0, call, || issuer::handle(&self.0, call)).await
     }
 
     /// Whether a path below `identity/oidc/` is for everybody.
@@ -138,6 +138,11 @@ impl Identity {
         issuer::rotate_due(&self.0, mount).await
     }
 
+    /// The keys that sign identity tokens, without what they sign with.
+    pub async fn signing_keys(&self, mount: &Mount) -> Result<Vec<SigningKey>> {
+        issuer::signing_keys(&self.0, mount).await
+    }
+
     /// Ends every token that speaks for an entity, with its branch and leases; answers how many.
     pub async fn revoke_entity(&self, actor: &Actor, entity: &str) -> Result<usize> {
         let rows = self.0.store.tokens_of_entity(entity).await?;
@@ -146,12 +151,12 @@ impl Identity {
 
     /// Answers `sys/policies/acl/NAME`; the call's path is the name.
     pub async fn policies(&self, call: &Call<'_>) -> Result<Response> {
-        again(&self.0, None, || policies::handle(&self.0, call, false)).await
+        again(&self.0, call, || policies::handle(&self.0, call, false)).await
     }
 
     /// Answers `sys/policy/NAME`, the older form.
     pub async fn policies_old_style(&self, call: &Call<'_>) -> Result<Response> {
-        again(&self.0, None, || policies::handle(&self.0, call, true)).await
+        again(&self.0, call, || policies::handle(&self.0, call, true)).await
     }
 
     /// Ends every token made at a path that begins so (`auth/approle/`), with their leases: to be called
@@ -180,17 +185,21 @@ impl Identity {
 }
 
 /// Does something again with what is there now, when somebody else was first: those who lost once, one after the other.
-/// Not where what the call itself rests on was changed: that is the caller's to read again.
+/// Not where what the call itself rests on was changed, which is the caller's to read again, nor where the caller's
+/// token was ended: that is refused.
 async fn again<F: Future<Output = Result<Response>>>(
     core: &Core,
-    rests_on: Option<&Op>,
+    call: &Call<'_>,
     mut attempt: impl FnMut() -> F,
 ) -> Result<Response> {
     let mut turn = None;
     for _ in 1..RACES {
         match attempt().await {
-            Err(IdentityError::Conflict) if core.stands(rests_on).await? => {}
+            Err(IdentityError::Conflict) if core.stands(call.rests_on).await? => {}
             other => return other,
+        }
+        if !core.caller_stands(call.caller).await? {
+            return Err(IdentityError::denied());
         }
         if turn.is_none() {
             turn = Some(core.turn.lock().await);

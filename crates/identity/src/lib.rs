@@ -35,6 +35,7 @@ pub use core::Core;
 pub use error::{IdentityError, Result};
 pub use fields::Cidr;
 pub use identity::Identity;
+pub use issuer::{Duty, SigningKey, SigningKeyVersion};
 pub use request::{Auth, Call, Mount, Operation, Response};
 pub use shelf::{Shelf, entry_place};
 pub use tokens::{

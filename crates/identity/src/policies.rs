@@ -195,7 +195,7 @@ async fn write(core: &Core, call: &Call<'_>, name: &str) -> Result<Response> {
     };
     let policy =
         Policy::parse(&text).map_err(|error| IdentityError::invalid(format!("failed to parse policy: {error}")))?;
-    let mut unit = Unit::new(call.actor());
+    let mut unit = call.unit();
     unit.audit("policy.set", format!("policies/{name}"), json!({ "rules": policy.rules.len(), "text": text }));
     core.policies().put(&mut unit, name, &Document { text }, Expect::Anything)?;
     core.space(MARK_SPACE).put(&mut unit, MARK, &Mark {}, Expect::Anything)?;
@@ -208,7 +208,7 @@ async fn delete(core: &Core, call: &Call<'_>, name: &str) -> Result<Response> {
         return Err(IdentityError::invalid(format!("cannot delete {name:?} policy")));
     }
     if core.policies().has(name).await? {
-        let mut unit = Unit::new(call.actor());
+        let mut unit = call.unit();
         unit.audit("policy.delete", format!("policies/{name}"), json!({}));
         core.policies().delete(&mut unit, name, Expect::Anything);
         core.space(MARK_SPACE).put(&mut unit, MARK, &Mark {}, Expect::Anything)?;

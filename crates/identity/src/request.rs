@@ -2,7 +2,7 @@
 
 use crate::{Authenticated, IdentityError, Result};
 use credentialflow_model::{Actor, ActorKind, SecretValue};
-use credentialflow_store::Op;
+use credentialflow_store::{Expect, Op, Unit};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::{collections::BTreeMap, fmt, net::IpAddr};
@@ -87,6 +87,17 @@ impl Call<'_> {
             Some(caller) => Actor { source, ..caller.actor() },
             None => Actor { kind: ActorKind::Anonymous, name: "anonymous".to_owned(), source },
         }
+    }
+
+    /// A unit in the caller's name. Nothing of it is done when the caller's token was ended meanwhile, on this node or
+    /// another: what it makes would outlive whoever ended the token.
+    pub(crate) fn unit(&self) -> Unit {
+        let mut unit = Unit::new(self.actor());
+        if let Some(hash) = self.caller.and_then(Authenticated::id_hash) {
+            unit.read_token(hash);
+            unit.ops.push(Op::CheckToken(hash.to_vec(), Expect::Present));
+        }
+        unit
     }
 
     /// The caller, where there must be one.

@@ -35,6 +35,8 @@ pub enum Expect {
     Absent,
     /// It has this revision (`If-Match`).
     Revision(i64),
+    /// It exists, whatever its revision (`If-Match: *`).
+    Present,
 }
 
 const COLUMNS: &str = "kind, name, body, revision, created, updated";
@@ -160,7 +162,7 @@ fn check(kind: Kind, name: &str, expect: Expect, found: Option<&ResourceRow>) ->
     let subject = || format!("{}/{name}", kind.as_str());
     match (expect, found) {
         (Expect::Absent, Some(_)) => Err(StoreError::Conflict(format!("{} exists already", subject()))),
-        (Expect::Revision(_), None) => Err(StoreError::NotFound(subject())),
+        (Expect::Revision(_) | Expect::Present, None) => Err(StoreError::NotFound(subject())),
         (Expect::Revision(wanted), Some(row)) if row.revision != wanted => {
             Err(StoreError::Conflict(format!("{} was changed by somebody else", subject())))
         }

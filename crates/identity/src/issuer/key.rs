@@ -2,28 +2,14 @@
 //! copy of the published keys has it by then, and after it has signed for as long as tokens under it may be
 //! checked. Private halves that no longer sign are not kept.
 
+use super::{Duty, SigningKey, SigningKeyVersion, version::Version};
 use crate::{
-    Call, Core, IdentityError, Operation, Response, Result, Shelf,
-    fields::Fields,
-    jose::{Algorithm, rsa_components},
-    shelf::Kept,
-    tokens::random_text,
+    Call, Core, IdentityError, Operation, Response, Result, Shelf, fields::Fields, jose::Algorithm, shelf::Kept,
 };
-use aws_lc_rs::{
-    encoding::{AsDer, Pkcs8V1Der},
-    rand::SystemRandom,
-    rsa::KeySize,
-    signature::{self, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair, RsaKeyPair},
-};
-use base64::{
-    Engine as _,
-    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
-};
-use credentialflow_model::Actor;
+use credentialflow_model::{Actor, Timestamp};
 use credentialflow_store::{Expect, Unit};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use zeroize::Zeroizing;
 
 /// A named key with its versions, the newest last.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -37,38 +23,6 @@ pub(super) struct Key {
     /// Published, and signs from the next rotation on. Absent in keys that were stored without one.
     #[serde(default)]
     next: Option<Version>,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Version {
-    kid: String,
-    private: Private,
-    public: Value,
-    /// From when on it is published no more; `None`: it signs.
-    retire: Option<i64>,
-}
-
-/// PKCS #8, empty once it signs no more; sealed with the entry it lies in, wiped when dropped, never printed.
-#[derive(Clone)]
-struct Private(Zeroizing<Vec<u8>>);
-
-impl std::fmt::Debug for Private {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Private(redacted)")
-    }
-}
-
-impl Serialize for Private {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&Zeroizing::new(STANDARD.encode(&*self.0)))
-    }
-}
-
-impl<'de> Deserialize<'de> for Private {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = Zeroizing::new(String::deserialize(deserializer)?);
-        STANDARD.decode(&*text).map(|b| Self(Zeroizing::new(b))).map_err(serde::de::Error::custom)
-    }
 }
 
 const DAY: i64 = 24 * 3600;
@@ -98,15 +52,19 @@ impl Key {
     /// The next version signs from now on, and one after it is published; the old ones are published for
     /// `keep` more seconds.
     pub(super) async fn renew(&mut self, now: i64, keep: i64) -> Result<()> {
+        let mut newest = self.newest();
         let signer = match self.next.take().filter(|next| next.public["alg"] == self.algorithm.as_str()) {
             Some(next) => next,
-            None => Version::generate(self.algorithm()?).await?,
+            None => {
+                newest += 1;
+                Version::generate(self.algorithm()?, newest, now).await?
+            }
         };
-        self.next = Some(Version::generate(self.algorithm()?).await?);
+        self.next = Some(Version::generate(self.algorithm()?, newest + 1, now).await?);
         self.versions.retain(|v| v.retire.is_none_or(|end| end > now));
         for version in &mut self.versions {
             version.retire.get_or_insert(now.saturating_add(keep));
-            version.private = Private(Zeroizing::default());
+            version.forget();
         }
         self.versions.push(signer);
         self.next_rotation = now.saturating_add(self.rotation_period);
@@ -120,10 +78,53 @@ impl Key {
             return Ok(Some("oidc.key.rotate"));
         }
         if self.next.is_none() {
-            self.next = Some(Version::generate(self.algorithm()?).await?);
+            self.next = Some(Version::generate(self.algorithm()?, self.newest() + 1, now).await?);
             return Ok(Some("oidc.key.publish"));
         }
         Ok(None)
+    }
+
+    /// The highest number of a version.
+    fn newest(&self) -> u32 {
+        let known = self.versions.iter().chain(&self.next);
+        let counted = known.clone().count();
+        known.map(|v| v.number).max().unwrap_or(0).max(u32::try_from(counted).unwrap_or(u32::MAX))
+    }
+
+    /// The number of a version at its place among all; those from before they were counted are counted now.
+    fn number(&self, at: usize, version: &Version) -> u32 {
+        if version.number > 0 { version.number } else { u32::try_from(at + 1).unwrap_or(u32::MAX) }
+    }
+
+    /// The number of the version that signs.
+    pub(super) fn signs_as(&self) -> u32 {
+        self.versions.last().map_or(0, |v| self.number(self.versions.len() - 1, v))
+    }
+
+    /// What may be told of it. Roles and last uses are not known here.
+    pub(super) fn told(&self, name: &str, now: i64) -> SigningKey {
+        let signs_since = self.next_rotation.saturating_sub(self.rotation_period);
+        let told = |version: &Version, at: usize, next: bool| {
+            let (duty, latest) = match version.retire {
+                Some(end) if end <= now => return None,
+                Some(end) => (Duty::Checks, end.saturating_sub(self.verification_ttl)),
+                None if next => (Duty::Next, signs_since),
+                None => (Duty::Signs, signs_since),
+            };
+            let number = self.number(at, version);
+            let created = Timestamp::from_secs(version.created.unwrap_or(latest));
+            Some(SigningKeyVersion { number, duty, created, last_used: None })
+        };
+        let count = self.versions.len();
+        let versions = self.versions.iter().enumerate().filter_map(|(at, v)| told(v, at, false));
+        SigningKey {
+            name: name.to_owned(),
+            algorithm: self.algorithm.clone(),
+            rotation_period: u64::try_from(self.rotation_period).unwrap_or(0),
+            next_rotation: Timestamp::from_secs(self.next_rotation),
+            roles: Vec::new(),
+            versions: versions.chain(self.next.iter().filter_map(|v| told(v, count, true))).collect(),
+        }
     }
 
     /// Signs a message with the newest version: the algorithm's name, the key's, and the signature.
@@ -141,79 +142,6 @@ impl Key {
             "rotation_period": self.rotation_period,
             "verification_ttl": self.verification_ttl,
         })
-    }
-}
-
-fn ecdsa(algorithm: Algorithm) -> Option<(&'static EcdsaSigningAlgorithm, &'static str)> {
-    match algorithm {
-        Algorithm::ES256 => Some((&signature::ECDSA_P256_SHA256_FIXED_SIGNING, "P-256")),
-        Algorithm::ES384 => Some((&signature::ECDSA_P384_SHA384_FIXED_SIGNING, "P-384")),
-        Algorithm::ES512 => Some((&signature::ECDSA_P521_SHA512_FIXED_SIGNING, "P-521")),
-        _ => None,
-    }
-}
-
-fn rejected(_: aws_lc_rs::error::KeyRejected) -> IdentityError {
-    IdentityError::internal("a stored key cannot be used")
-}
-
-impl Version {
-    /// RSA keys take a while to find: not on the runtime's threads.
-    async fn generate(algorithm: Algorithm) -> Result<Self> {
-        let made = tokio::task::spawn_blocking(move || Self::generate_now(algorithm)).await;
-        made.map_err(|_| IdentityError::internal("a key could not be made"))?
-    }
-
-    fn generate_now(algorithm: Algorithm) -> Result<Self> {
-        let rng = SystemRandom::new();
-        let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
-        let (private, mut public) = if algorithm == Algorithm::EdDSA {
-            let pkcs8 = Ed25519KeyPair::generate_pkcs8(&rng)?;
-            let pair = Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).map_err(rejected)?;
-            let jwk = json!({ "kty": "OKP", "crv": "Ed25519", "x": encode(pair.public_key().as_ref()) });
-            (pkcs8.as_ref().to_vec(), jwk)
-        } else if let Some((signing, curve)) = ecdsa(algorithm) {
-            let pkcs8 = EcdsaKeyPair::generate_pkcs8(signing, &rng)?;
-            let pair = EcdsaKeyPair::from_pkcs8(signing, pkcs8.as_ref()).map_err(rejected)?;
-            // An uncompressed point: 4, x, y.
-            let point = pair.public_key().as_ref();
-            let (x, y) = point[1..].split_at((point.len() - 1) / 2);
-            (pkcs8.as_ref().to_vec(), json!({ "kty": "EC", "crv": curve, "x": encode(x), "y": encode(y) }))
-        } else {
-            let pair = RsaKeyPair::generate(KeySize::Rsa2048)?;
-            let pkcs8: Pkcs8V1Der<'_> = pair.as_der()?;
-            let (n, e) = rsa_components(pair.public_key().as_ref())
-                .ok_or_else(|| IdentityError::internal("a key could not be made"))?;
-            (pkcs8.as_ref().to_vec(), json!({ "kty": "RSA", "n": encode(&n), "e": encode(&e) }))
-        };
-        let kid = random_text(24)?.as_str().to_owned();
-        if let Value::Object(map) = &mut public {
-            for (name, value) in [("kid", kid.as_str()), ("use", "sig"), ("alg", algorithm.as_str())] {
-                map.insert(name.to_owned(), value.into());
-            }
-        }
-        Ok(Self { kid, private: Private(Zeroizing::new(private)), public, retire: None })
-    }
-
-    fn sign(&self, algorithm: Algorithm, message: &[u8]) -> Result<Vec<u8>> {
-        let rng = SystemRandom::new();
-        let pkcs8 = self.private.0.as_slice();
-        if algorithm == Algorithm::EdDSA {
-            return Ok(Ed25519KeyPair::from_pkcs8(pkcs8).map_err(rejected)?.sign(message).as_ref().to_vec());
-        }
-        if let Some((signing, _)) = ecdsa(algorithm) {
-            let pair = EcdsaKeyPair::from_pkcs8(signing, pkcs8).map_err(rejected)?;
-            return Ok(pair.sign(&rng, message)?.as_ref().to_vec());
-        }
-        let pair = RsaKeyPair::from_pkcs8(pkcs8).map_err(rejected)?;
-        let encoding: &dyn signature::RsaEncoding = match algorithm {
-            Algorithm::RS384 => &signature::RSA_PKCS1_SHA384,
-            Algorithm::RS512 => &signature::RSA_PKCS1_SHA512,
-            _ => &signature::RSA_PKCS1_SHA256,
-        };
-        let mut out = vec![0; pair.public_modulus_len()];
-        pair.sign(encoding, &rng, message, &mut out)?;
-        Ok(out)
     }
 }
 
@@ -257,7 +185,7 @@ pub(super) async fn handle(core: &Core, call: &Call<'_>, name: &str) -> Result<R
         Operation::Create | Operation::Update | Operation::Patch => {
             let expect = known.as_ref().map_or(Expect::Absent, Kept::unchanged);
             let key = changed(core, call, known.map(|k| k.value)).await?;
-            let mut unit = Unit::new(call.actor());
+            let mut unit = call.unit();
             unit.audit("oidc.key.set", subject, key.describe());
             put(&shelf, &mut unit, name, &key, expect)?;
             core.submit(unit).await?;
@@ -272,7 +200,7 @@ pub(super) async fn handle(core: &Core, call: &Call<'_>, name: &str) -> Result<R
                 )));
             }
             if known.is_some() {
-                let mut unit = Unit::new(call.actor());
+                let mut unit = call.unit();
                 unit.audit("oidc.key.delete", subject, json!({}));
                 shelf.delete(&mut unit, &place(name)?, Expect::Anything);
                 core.submit(unit).await?;
@@ -328,7 +256,7 @@ pub(super) async fn rotate(core: &Core, call: &Call<'_>, name: &str) -> Result<R
     let mut key = known.value.clone();
     let keep = Fields(call.data).seconds("verification_ttl")?.unwrap_or(key.verification_ttl);
     key.renew(core.secs(), keep).await?;
-    let mut unit = Unit::new(call.actor());
+    let mut unit = call.unit();
     unit.audit("oidc.key.rotate", format!("identity/{}", place(name)?), json!({ "verification_ttl": keep }));
     put(&shelf, &mut unit, name, &key, known.unchanged())?;
     core.submit(unit).await?;

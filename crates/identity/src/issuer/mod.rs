@@ -6,11 +6,16 @@
 //! Templates may hold fixed claims only; what a caller is a member of is not known here yet.
 
 mod key;
+mod listed;
 mod role;
 mod token;
+mod version;
+
+pub(crate) use listed::signing_keys;
+pub use listed::{Duty, SigningKey, SigningKeyVersion};
 
 use crate::{Call, Core, IdentityError, Mount, Operation, Response, Result, fields::Fields, shelf::Kept};
-use credentialflow_store::{Expect, Unit};
+use credentialflow_store::Expect;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -69,7 +74,7 @@ async fn config(core: &Core, call: &Call<'_>) -> Result<Response> {
                     "invalid issuer, which must include only a scheme, host, and optional port (e.g. https://example.com:8200)",
                 ));
             }
-            let mut unit = Unit::new(call.actor());
+            let mut unit = call.unit();
             unit.audit("oidc.config.set", "identity/oidc/config", json!({ "issuer": issuer }));
             shelf.put(&mut unit, CONFIG, &Config { issuer: issuer.to_owned() }, Expect::Anything)?;
             core.submit(unit).await?;

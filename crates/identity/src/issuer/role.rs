@@ -5,7 +5,7 @@ use crate::{
     Call, Core, IdentityError, Operation, Response, Result, Shelf, fields::Fields, shelf::Kept, tokens::random_text,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use credentialflow_store::{Expect, Unit};
+use credentialflow_store::Expect;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -92,7 +92,7 @@ pub(super) async fn handle(core: &Core, call: &Call<'_>, name: &str) -> Result<R
                     "a role's token ttl cannot be longer than the verification_ttl of the key it references",
                 ));
             }
-            let mut unit = Unit::new(call.actor());
+            let mut unit = call.unit();
             unit.audit("oidc.role.set", subject, json!({ "key": role.key, "client_id": role.client_id, "ttl": role.ttl }));
             shelf.put(&mut unit, &place(name)?, &role, expect)?;
             core.submit(unit).await?;
@@ -100,7 +100,7 @@ pub(super) async fn handle(core: &Core, call: &Call<'_>, name: &str) -> Result<R
         }
         Operation::Delete => {
             if known.is_some() {
-                let mut unit = Unit::new(call.actor());
+                let mut unit = call.unit();
                 unit.audit("oidc.role.delete", subject, json!({}));
                 shelf.delete(&mut unit, &place(name)?, Expect::Anything);
                 core.submit(unit).await?;

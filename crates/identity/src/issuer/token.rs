@@ -8,8 +8,15 @@ use crate::{
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use credentialflow_model::SecretValue;
-use credentialflow_store::Unit;
 use serde_json::{Value, json};
+
+/// The action under which the audit log tells of a token that was made.
+pub(super) const CREATED: &str = "oidc.token.create";
+
+/// The subject of events about tokens of a role.
+pub(super) fn subject(role: &str) -> String {
+    format!("identity/oidc/role/{role}")
+}
 
 /// `token/ROLE`: a token about the caller.
 pub(super) async fn create(core: &Core, call: &Call<'_>, name: &str) -> Result<Response> {
@@ -42,7 +49,7 @@ pub(super) async fn create(core: &Core, call: &Call<'_>, name: &str) -> Result<R
     ] {
         claims.insert(name.to_owned(), value);
     }
-    let mut unit = Unit::new(call.actor());
+    let mut unit = call.unit();
     let mut signer = known.value.clone();
     if signer.is_due(now) {
         let keep = signer.verification_ttl;
@@ -60,11 +67,9 @@ pub(super) async fn create(core: &Core, call: &Call<'_>, name: &str) -> Result<R
         format!("{}.{}", encode(&header), encode(&Value::Object(claims)))
     })?;
     let token = format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature));
-    unit.audit(
-        "oidc.token.create",
-        format!("identity/oidc/role/{name}"),
-        json!({ "sub": entity, "aud": role.client_id, "ttl": ttl }),
-    );
+    let told = json!({ "sub": entity, "aud": role.client_id, "ttl": ttl,
+        "key": role.key, "key_version": signer.signs_as() });
+    unit.audit(CREATED, subject(name), told);
     core.submit(unit).await?;
     let data = json!({ "client_id": role.client_id, "ttl": ttl });
     Ok(Response::data(data).with_secret("token", SecretValue::from(token)))

@@ -2,7 +2,7 @@
 
 use super::world::*;
 use crate::jose::{Algorithm, Claims, KeySet, verify};
-use crate::{Operation, Response, Result};
+use crate::{Duty, Operation, Response, Result};
 use serde_json::{Value, json};
 
 async fn ask(world: &World, token: &str, operation: Operation, path: &str, body: Value) -> Result<Response> {
@@ -173,4 +173,43 @@ async fn two_nodes_that_rotate_at_the_same_moment_do_it_once() {
     assert_eq!(both.0.unwrap() + both.1.unwrap(), 1);
     let (_, after) = published(&world).await;
     assert_eq!(after.iter().filter(|kid| !before.contains(kid)).count(), 1);
+}
+
+#[tokio::test]
+async fn keys_are_told_with_their_versions_and_never_what_they_sign_with() {
+    let world = World::new().await;
+    let mount = mount("identity/");
+    assert_eq!(world.identity.signing_keys(&mount).await.unwrap(), []);
+    let userpass = super::world::mount("userpass/");
+    let body = json!({"password": "p"});
+    let users = |path: &'static str, token| {
+        world.ask("userpass", &userpass, token, Operation::Update, path, body.clone(), None)
+    };
+    users("users/bob", Some(world.root.as_str())).await.unwrap();
+    let bob = client_token(&users("login/bob", None).await.unwrap());
+    let key =
+        json!({"algorithm": "ES256", "rotation_period": "1h", "verification_ttl": "2h", "allowed_client_ids": "*"});
+    write(&world, "key/k", key).await.unwrap();
+    write(&world, "key/unused", json!({"algorithm": "EdDSA"})).await.unwrap();
+    write(&world, "role/r", json!({"key": "k", "ttl": "90m"})).await.unwrap();
+    // Number, what it is for, made so many seconds after the beginning, whether it is known to have signed.
+    let told = || async {
+        let keys = world.identity.signing_keys(&mount).await.unwrap();
+        let names: Vec<_> = keys.iter().map(|k| (k.name.as_str(), k.algorithm.as_str(), k.roles.as_slice())).collect();
+        assert_eq!(names, [("k", "ES256", ["r".to_owned()].as_slice()), ("unused", "EdDSA", &[])]);
+        assert!(!format!("{keys:?}").contains("private"));
+        let k = &keys[0];
+        let versions = k.versions.iter().map(|v| (v.number, v.duty, v.created.secs() - START, v.last_used.is_some()));
+        (k.next_rotation.secs() - START, versions.collect::<Vec<_>>())
+    };
+    assert_eq!(told().await, (3600, vec![(1, Duty::Signs, 0, false), (2, Duty::Next, 0, false)]));
+    ask(&world, &bob, Operation::Read, "token/r", json!({})).await.unwrap();
+    assert_eq!(told().await, (3600, vec![(1, Duty::Signs, 0, true), (2, Duty::Next, 0, false)]));
+    world.pass(3600);
+    assert_eq!(world.identity.rotate_signing_keys(&mount).await.unwrap(), 1);
+    let after = [(1, Duty::Checks, 0, true), (2, Duty::Signs, 0, false), (3, Duty::Next, 3600, false)];
+    assert_eq!(told().await, (7200, after.into()));
+    // Nothing under the first can be checked any more.
+    world.pass(7200);
+    assert_eq!(told().await.1.first().map(|v| v.0), Some(2));
 }

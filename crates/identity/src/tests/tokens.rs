@@ -1,7 +1,7 @@
 //! Tokens: what hvac's suite asks for, and what it does not.
 
 use super::world::*;
-use crate::{BATCH_PREFIX, Operation, SERVICE_PREFIX};
+use crate::{BATCH_PREFIX, Call, Operation, SERVICE_PREFIX};
 use serde_json::json;
 
 #[tokio::test]
@@ -253,4 +253,34 @@ async fn what_is_no_token_is_refused() {
     for text in ["", "x", "cfs_", "hvs.abc", "root", &"a".repeat(100_000), "cfs_\u{0}"] {
         assert_eq!(world.identity.authenticate(text, None).await.err().unwrap().status(), 403);
     }
+}
+
+#[tokio::test]
+async fn a_caller_whose_token_ended_meanwhile_makes_nothing_that_outlives_it() {
+    let world = World::new().await;
+    let maker = world.create(&world.root, json!({"policies": ["root"], "ttl": "1h"})).await;
+    // Let in before the token ended; what it asked for comes to be written after.
+    let caller = world.identity.authenticate(&maker, None).await.unwrap();
+    world.token(&world.root, "revoke", json!({"token": maker})).await.unwrap();
+    let before = (world.store.token_counts().await.unwrap(), world.actions().await.len());
+    for (kind, at, path, body) in [
+        ("token", "token/", "create-orphan", json!({})),
+        ("token", "token/", "create", json!({"no_parent": true, "ttl": "1h"})),
+        ("token", "token/", "create", json!({"no_parent": true, "ttl": "1h", "type": "batch"})),
+        ("token", "token/", "roles/r", json!({})),
+        ("policy", "sys/", "p", json!({"policy": r#"path "a" { capabilities = ["read"] }"#})),
+        ("userpass", "userpass/", "users/bob", json!({"password": "p"})),
+        ("approle", "approle/", "role/r", json!({})),
+    ] {
+        let (mount, data) = (mount(at), body.as_object().unwrap());
+        let (operation, caller) = (Operation::Update, Some(&caller));
+        let call = Call { mount: &mount, operation, path, data, caller, presented: None, source: None, rests_on: None };
+        let done = match kind {
+            "token" => world.identity.token(&call).await,
+            "policy" => world.identity.policies(&call).await,
+            kind => world.identity.login_method(kind, &call).await,
+        };
+        assert_eq!(refusal(done), (403, "permission denied".into()), "{kind} {path}");
+    }
+    assert_eq!((world.store.token_counts().await.unwrap(), world.actions().await.len()), before);
 }

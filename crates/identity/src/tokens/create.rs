@@ -10,7 +10,6 @@ use crate::{
     lifetime::{self, Bounds, Terms},
 };
 use credentialflow_model::SecretValue;
-use credentialflow_store::Unit;
 use serde_json::json;
 
 /// Makes a token. `role` is the name in the path; `orphan`, whether the path says so.
@@ -84,7 +83,7 @@ pub(super) async fn handle(core: &Core, call: &Call<'_>, role: Option<&str>, orp
         (Some(name), Some(role)) => format!("auth/{}create/{name}/{}", call.mount.path, role.path_suffix),
         _ => call.full_path(),
     };
-    let mut unit = Unit::new(call.actor());
+    let mut unit = call.unit();
     let meta = fields.texts("meta")?.or(fields.texts("metadata")?).unwrap_or_default();
     let auth = core.issue(
         &mut unit,
@@ -108,9 +107,6 @@ pub(super) async fn handle(core: &Core, call: &Call<'_>, role: Option<&str>, orp
             ..NewToken::default()
         },
     )?;
-    if let Some(hash) = caller.id_hash() {
-        unit.read_token(hash);
-    }
     let subject =
         if auth.accessor.is_empty() { "tokens/batch".to_owned() } else { format!("tokens/{}", auth.accessor) };
     let detail = json!({ "policies": auth.policies, "ttl": auth.lease_duration, "type": auth.token_type,

@@ -6,7 +6,7 @@ use crate::{
     fields::{Cidr, Fields},
     shelf::Kept,
 };
-use credentialflow_store::{Expect, Unit};
+use credentialflow_store::Expect;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -172,7 +172,7 @@ pub(crate) async fn handle(core: &Core, call: &Call<'_>, name: &str) -> Result<R
             let expect = known.as_ref().map_or(Expect::Absent, Kept::unchanged);
             let mut role = known.map(|k| k.value).unwrap_or_default();
             role.update(Fields(call.data))?;
-            let mut unit = Unit::new(call.actor());
+            let mut unit = call.unit();
             unit.audit("token_role.set", subject, role.describe(name));
             shelf.put(&mut unit, &path, &role, expect)?;
             core.submit(unit).await?;
@@ -180,7 +180,7 @@ pub(crate) async fn handle(core: &Core, call: &Call<'_>, name: &str) -> Result<R
         }
         Operation::Delete => {
             if known.is_some() {
-                let mut unit = Unit::new(call.actor());
+                let mut unit = call.unit();
                 unit.audit("token_role.delete", subject, json!({}));
                 shelf.delete(&mut unit, &path, Expect::Anything);
                 core.submit(unit).await?;

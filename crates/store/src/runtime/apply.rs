@@ -79,6 +79,11 @@ impl Op {
         }
     }
 
+    /// Whether its row is there afterwards.
+    pub(super) const fn leaves_row(&self) -> bool {
+        matches!(self, Self::PutEntry { .. } | Self::PutToken(..) | Self::PutLease(..))
+    }
+
     /// What the cache has to forget.
     pub(super) fn touches(&self) -> Option<String> {
         match self {
@@ -175,10 +180,11 @@ impl WriteTx {
 /// Whether a row is as expected.
 pub(super) fn check(revision: Option<i64>, expect: Expect) -> Result<()> {
     match (expect, revision) {
-        (Expect::Anything, _) | (Expect::Absent, None) => Ok(()),
+        (Expect::Anything, _) | (Expect::Absent, None) | (Expect::Present, Some(_)) => Ok(()),
         (Expect::Revision(expected), Some(found)) if expected == found => Ok(()),
         (Expect::Absent, Some(_)) => Err(StoreError::Conflict("it exists already".into())),
         (Expect::Revision(_), _) => Err(StoreError::Conflict("it was changed meanwhile".into())),
+        (Expect::Present, None) => Err(StoreError::Conflict("it is gone".into())),
     }
 }
 

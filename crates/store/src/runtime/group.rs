@@ -149,7 +149,8 @@ async fn commit(store: &Store, units: &[Unit]) -> Result<Vec<Result<i64>>> {
     let foreign = follow(store, &mut tx).await?;
     let revisions = tx.revisions(units.iter().flat_map(|u| &u.ops)).await?;
     let mut done: Vec<Result<i64>> = Vec::with_capacity(units.len());
-    let mut touched: HashSet<String> = HashSet::new();
+    // With whether the row is there afterwards.
+    let mut touched: HashMap<String, bool> = HashMap::new();
     let mut ops: Vec<Op> = Vec::new();
     let mut emptied: Vec<String> = Vec::new();
     for unit in units {
@@ -161,7 +162,7 @@ async fn commit(store: &Store, units: &[Unit]) -> Result<Vec<Result<i64>>> {
             for op in &unit.ops {
                 match op {
                     Op::DeleteEntries { space, prefix } => emptied.push(super::entry_key(space, prefix)),
-                    _ => touched.extend(op.touches()),
+                    _ => touched.extend(op.touches().map(|key| (key, op.leaves_row()))),
                 }
                 ops.push(op.clone());
             }
@@ -212,13 +213,21 @@ impl Cached {
 }
 
 /// Whether a unit's expectations hold after those done before it in the same transaction.
-fn fits(unit: &Unit, revisions: &HashMap<String, i64>, touched: &HashSet<String>, emptied: &[String]) -> Result<()> {
+fn fits(
+    unit: &Unit,
+    revisions: &HashMap<String, i64>,
+    touched: &HashMap<String, bool>,
+    emptied: &[String],
+) -> Result<()> {
     for (key, expect) in unit.ops.iter().filter_map(Op::expectation) {
         if expect == Expect::Anything {
             continue;
         }
-        if touched.contains(&key) || emptied.iter().any(|prefix| key.starts_with(prefix.as_str())) {
-            return Err(StoreError::Conflict("it was changed meanwhile".into()));
+        let emptied = emptied.iter().any(|prefix| key.starts_with(prefix.as_str()));
+        match touched.get(&key) {
+            Some(true) if expect == Expect::Present && !emptied => continue,
+            None if !emptied => {}
+            _ => return Err(StoreError::Conflict("it was changed meanwhile".into())),
         }
         check(revisions.get(&key).copied(), expect)?;
     }

@@ -17,6 +17,7 @@ on_both!(
     a_transaction_by_hand_is_seen_at_once,
     emptying_a_prefix_leaves_its_neighbours,
     tokens_are_found_by_every_way,
+    what_rests_on_a_token_is_not_done_after_it_ended,
     leases_are_found_by_every_way,
     leases_end_with_their_token_whoever_is_first,
 );
@@ -242,6 +243,35 @@ async fn tokens_are_found_by_every_way(db: Database) {
     s.submit(unit(vec![Op::DeleteToken(vec![3; 32], Expect::Anything)])).await.unwrap();
     assert_eq!(s.token(&[3; 32]).await.unwrap(), None);
     assert!(s.submit(unit(vec![Op::PutToken(token(3), Expect::Revision(revision))])).await.is_err());
+}
+
+async fn what_rests_on_a_token_is_not_done_after_it_ended(db: Database) {
+    let f = db.fresh().await;
+    let s = &f.store;
+    let there = |hash: u8| Op::CheckToken(vec![hash; 32], Expect::Present);
+    let made = |path: &str| put("s", path, b"x", Expect::Absent);
+    s.submit(unit(vec![Op::PutToken(token(1), Expect::Absent)])).await.unwrap();
+    s.submit(unit(vec![there(1), made("a")])).await.unwrap();
+    assert!(matches!(s.submit(unit(vec![there(2), made("b")])).await, Err(StoreError::Conflict(_))));
+    // Others write it at the same moment: what rests on it minds its end alone. Units are done in the order in which
+    // they are handed in, in one transaction or in several.
+    let renewed = TokenRow { sealed: vec![9], ..token(1) };
+    let (renewed, beside) = tokio::join!(
+        s.submit(unit(vec![Op::PutToken(renewed, Expect::Anything)])),
+        s.submit(unit(vec![there(1), made("c")])),
+    );
+    assert!(renewed.is_ok() && beside.is_ok());
+    let (first, ended, last) = tokio::join!(
+        s.submit(unit(vec![there(1), made("d")])),
+        s.submit(unit(vec![Op::DeleteToken(vec![1; 32], Expect::Anything)])),
+        s.submit(unit(vec![there(1), made("e")])),
+    );
+    assert!(first.is_ok() && ended.is_ok() && matches!(last, Err(StoreError::Conflict(_))));
+    // The same in a transaction by hand.
+    let mut tx = s.begin(&admin()).await.unwrap();
+    assert!(matches!(tx.apply(vec![there(1), made("f")]).await, Err(StoreError::Conflict(_))));
+    drop(tx);
+    assert_eq!(s.entry_paths("s", "", "", 100).await.unwrap(), ["a", "c", "d"]);
 }
 
 fn lease(id: &str, due: i64) -> LeaseRow {

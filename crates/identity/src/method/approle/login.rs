@@ -10,7 +10,6 @@ use crate::{
     },
     tokens::Login,
 };
-use credentialflow_store::Unit;
 use std::collections::BTreeMap;
 use zeroize::Zeroizing;
 
@@ -43,7 +42,7 @@ async fn once(core: &Core, call: &Call<'_>, role_id: &str, secret: &str) -> Resu
         core.hashes(secret_id::KIND, secret.as_bytes())?.for_each(drop);
         return Err(refused());
     };
-    let mut unit = Unit::new(call.actor());
+    let mut unit = call.unit();
     shelf.rests_on(&mut unit, &role::place(&known.value.name)?, &known);
     let role = known.value;
     if !within(&role.secret_id_bound_cidrs, call.source) {

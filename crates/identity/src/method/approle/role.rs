@@ -149,7 +149,7 @@ async fn remove_index(core: &Core, shelf: &Shelf, unit: &mut Unit, role: &Role) 
 /// Writes a role, and what leads from its role id to it.
 pub(super) async fn write(core: &Core, call: &Call<'_>, known: Option<Kept<Role>>, role: &Role) -> Result<()> {
     let shelf = core.shelf(call.mount);
-    let mut unit = Unit::new(call.actor());
+    let mut unit = call.unit();
     let path = place(&role.name)?;
     let expect = known.as_ref().map_or(Expect::Absent, Kept::unchanged);
     if of_id(core, &shelf, &role.role_id).await?.is_some_and(|other| other.value.name != role.name) {
@@ -197,7 +197,7 @@ pub(super) async fn handle(core: &Core, call: &Call<'_>, name: &str) -> Result<R
         }
         Operation::Delete => {
             if let Some(known) = known {
-                let mut unit = Unit::new(call.actor());
+                let mut unit = call.unit();
                 let role = known.value;
                 unit.audit("approle.role.delete", call.subject(&place(name)?), json!({}));
                 shelf.delete(&mut unit, &place(name)?, Expect::Anything);

@@ -139,7 +139,7 @@ pub(super) async fn create(core: &Core, call: &Call<'_>, name: &str, custom: boo
     let place = place(&role, &core.hash(KIND, secret.expose())?);
     // A secret id brought along may come again: it then replaces itself, with a new accessor.
     let before = if custom { find(core, &shelf, &role, secret.expose()).await? } else { None };
-    let mut unit = Unit::new(call.actor());
+    let mut unit = call.unit();
     let mut expect = Expect::Absent;
     if let Some((old, before)) = &before {
         shelf.delete(&mut unit, &accessor_place(&role, &before.value.accessor), Expect::Anything);
@@ -218,7 +218,7 @@ pub(super) async fn destroy(core: &Core, call: &Call<'_>, name: &str, by: By) ->
     let shelf = core.shelf(call.mount);
     let role = role::needed(&shelf, name).await?.value;
     if let Some((place, secret)) = named(core, call, &shelf, &role, by).await? {
-        let mut unit = Unit::new(call.actor());
+        let mut unit = call.unit();
         remove(&shelf, &mut unit, &role, &place, &secret);
         let detail = json!({ "accessor": secret.value.accessor });
         unit.audit("approle.secret_id.destroy", call.subject(&format!("role/{}", role.name)), detail);
@@ -234,7 +234,8 @@ pub(super) async fn tidy(core: &Core, call: &Call<'_>) -> Result<Response> {
     for folder in shelf.list("secret_id/").await? {
         let name = folder.trim_end_matches('/');
         let Some(role) = role::get(&shelf, name).await? else { continue };
-        let mut unit = Unit::new(call.actor());
+        let mut unit = call.unit();
+        let before = removed;
         for hash in shelf.list(&format!("secret_id/{name}/")).await? {
             let place = format!("secret_id/{name}/{hash}");
             let found: Option<Kept<SecretId>> = shelf.get(&place).await?;
@@ -243,8 +244,8 @@ pub(super) async fn tidy(core: &Core, call: &Call<'_>) -> Result<Response> {
                 removed += 1;
             }
         }
-        if !unit.ops.is_empty() {
-            let detail = json!({ "removed": unit.ops.len() / 2 });
+        if removed > before {
+            let detail = json!({ "removed": removed - before });
             unit.audit("approle.secret_id.tidy", call.subject(&format!("role/{name}")), detail);
             core.submit(unit).await?;
         }

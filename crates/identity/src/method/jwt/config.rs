@@ -209,7 +209,7 @@ pub(super) async fn handle(core: &Core, call: &Call<'_>) -> Result<Response> {
             let config = Config::from_fields(Fields(call.data))?;
             // What cannot be reached now would refuse every login later.
             core.keys.check(core, &config.settings.source()?).await?;
-            let mut unit = Unit::new(call.actor());
+            let mut unit = call.unit();
             unit.audit("jwt.config.set", call.subject(PLACE), config.settings.describe());
             config.put(&shelf, &mut unit)?;
             core.submit(unit).await?;

@@ -11,7 +11,6 @@ use crate::{
     shelf::Kept,
     tokens::{Login, wildcard},
 };
-use credentialflow_store::Unit;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use zeroize::Zeroizing;
@@ -131,7 +130,7 @@ pub(super) async fn finish(
             meta.insert(key.clone(), text);
         }
     }
-    let mut unit = Unit::new(call.actor());
+    let mut unit = call.unit();
     let shelf = core.shelf(call.mount);
     shelf.rests_on(&mut unit, config::PLACE, config);
     shelf.rests_on(&mut unit, &role::place(name)?, known);

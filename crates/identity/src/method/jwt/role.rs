@@ -3,7 +3,7 @@
 use crate::{
     Call, Core, IdentityError, Operation, Response, Result, Shelf, fields::Fields, shelf::Kept, tokens::TokenParams,
 };
-use credentialflow_store::{Expect, Unit};
+use credentialflow_store::Expect;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -183,7 +183,7 @@ pub(super) async fn handle(core: &Core, call: &Call<'_>, name: &str) -> Result<R
             let expect = known.as_ref().map_or(Expect::Absent, Kept::unchanged);
             let mut role = known.map(|k| k.value).unwrap_or_default();
             role.update(Fields(call.data))?;
-            let mut unit = Unit::new(call.actor());
+            let mut unit = call.unit();
             unit.audit("jwt.role.set", call.subject(&place(name)?), role.describe());
             shelf.put(&mut unit, &place(name)?, &role, expect)?;
             core.submit(unit).await?;
@@ -194,7 +194,7 @@ pub(super) async fn handle(core: &Core, call: &Call<'_>, name: &str) -> Result<R
         }
         Operation::Delete => {
             if known.is_some() {
-                let mut unit = Unit::new(call.actor());
+                let mut unit = call.unit();
                 unit.audit("jwt.role.delete", call.subject(&place(name)?), json!({}));
                 shelf.delete(&mut unit, &place(name)?, Expect::Anything);
                 core.submit(unit).await?;

@@ -6,7 +6,6 @@
 //! all.
 
 use crate::{Call, Core, Result};
-use credentialflow_store::Unit;
 use credentialflow_vault::seal::throttle::group;
 use hashbrown::HashMap;
 use serde_json::json;
@@ -214,7 +213,7 @@ impl Core {
         if !count.told {
             return Ok(());
         }
-        let mut unit = Unit::new(call.actor());
+        let mut unit = call.unit();
         let name: String = name.chars().take(128).collect();
         let detail = json!({ "name": name, "failures": count.failures, "locked": count.locked });
         unit.audit("auth.refuse", call.full_path(), detail);

@@ -15,7 +15,7 @@ use crate::{
     shelf::Kept,
     tokens::{Login, Token, TokenParams},
 };
-use credentialflow_store::{Expect, Unit};
+use credentialflow_store::Expect;
 pub(crate) use guard::{Attempt, Guard, Proof};
 use password::Hashed;
 use serde::{Deserialize, Serialize};
@@ -137,7 +137,7 @@ async fn user(core: &Core, call: &Call<'_>, name: &str) -> Result<Response> {
         }
         Operation::Delete => {
             if known.is_some() {
-                let mut unit = Unit::new(call.actor());
+                let mut unit = call.unit();
                 unit.audit("userpass.user.delete", call.subject(&place(name)?), json!({}));
                 shelf.delete(&mut unit, &place(name)?, Expect::Anything);
                 core.submit(unit).await?;
@@ -156,7 +156,7 @@ async fn write(
     expect: Expect,
     action: &str,
 ) -> Result<Response> {
-    let mut unit = Unit::new(call.actor());
+    let mut unit = call.unit();
     let mut detail = Map::new();
     user.token.describe(&mut detail);
     unit.audit(action, call.subject(&place(name)?), Value::Object(detail));
@@ -185,7 +185,7 @@ async fn login(core: &Core, call: &Call<'_>, name: &str) -> Result<Response> {
         return Err(IdentityError::Rejected("invalid username or password"));
     };
     core.guard.forget(&attempt);
-    let mut unit = Unit::new(call.actor());
+    let mut unit = call.unit();
     core.shelf(call.mount).rests_on(&mut unit, &place(name)?, &user);
     let login = Login {
         params: &user.value.token,
