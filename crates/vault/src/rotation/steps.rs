@@ -1,8 +1,12 @@
-//! One step of one rotation.
+//! One step of one rotation on its way forward; the way back is `take_back`, how a step is stored
+//! `stored`.
 //!
 //! Every function reads what is stored, does at most one thing outside, and stores the result in a
 //! transaction that first looks whether somebody else has moved the rotation meanwhile. What is
 //! stored already is not done twice; what is done outside may be done again.
+
+mod stored;
+mod take_back;
 
 use super::{
     decide,
@@ -13,21 +17,15 @@ use super::{
 };
 use crate::{
     Result, VaultError,
-    credentials::{change, destroy, missing, next_version, subject},
-    tell,
+    credentials::{change, destroy, missing, next_version},
 };
 use credentialflow_model::{
-    Actor, Period, SecretValue, Timestamp,
+    SecretValue, Timestamp,
     lifecycle::{RotationStep, VersionEvent, VersionState},
     resource::{Credential, Kind, Overlap},
 };
 use credentialflow_store::{CredentialVersionRow, RotationRow, WriteTx};
-use serde_json::json;
 use std::future::Future;
-
-/// After a rotation was taken back, the next one begins by itself after this or the credential's period,
-/// whichever is shorter.
-const PAUSE: Period = Period::from_secs(3600);
 
 /// What taking a step did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -393,35 +391,6 @@ impl<'a> Step<'a> {
         })
     }
 
-    /// Makes the target accept the old version, if it is in use, and refuse the new one, or answers why
-    /// it does not yet. What the target refuses is told and left: nothing more can be done there.
-    async fn restore_old(&self) -> Result<Option<String>> {
-        let (target, name) = (&self.inner.target, &self.row.credential);
-        let old = match self.row.from_version {
-            Some(from) => Some(self.version(from).await?).filter(|v| v.state.is_live()),
-            None => None,
-        };
-        let value = old.as_ref().map(|v| self.readable(v)).transpose()?.flatten();
-        let kept = old.as_ref().zip(value.as_ref()).map(|(row, value)| held(row, value));
-        let mut outcomes = Vec::new();
-        if let Some(kept) = kept {
-            outcomes.push(self.asked(target.install(name, kept)).await);
-        }
-        outcomes.push(self.retire_all(Some(self.to), kept).await?);
-        for outcome in outcomes {
-            match outcome {
-                VerifyOutcome::Unreachable(why) => {
-                    return Ok(Some(format!("the target cannot be reached to take the new version back: {why}")));
-                }
-                VerifyOutcome::Refused(why) => {
-                    tracing::warn!(credential = %name, reason = %why, "the target refuses to take a version back");
-                }
-                VerifyOutcome::Accepted | VerifyOutcome::NotConfigured => {}
-            }
-        }
-        Ok(None)
-    }
-
     /// Makes the target refuse a version, and every revoked one whose bytes are still here.
     async fn retire_all(&self, over: Option<u32>, kept: Option<Held<'_>>) -> Result<VerifyOutcome> {
         let (target, name) = (&self.inner.target, &self.row.credential);
@@ -455,107 +424,6 @@ impl<'a> Step<'a> {
         self.in_time(call).await.unwrap_or_else(late)
     }
 
-    /// The new version fails, the old one is current again; stored at once, published next.
-    async fn take_back(mut self, why: String) -> Result<Moved> {
-        let Some(mut tx) = self.begin().await? else { return Ok(Moved::On) };
-        if self.row.to_version.is_some() {
-            let mut to = version_in(&mut tx, &self.row, self.to).await?;
-            if matches!(to.state, VersionState::Pending | VersionState::Canary | VersionState::Current) {
-                change(&mut to, VersionEvent::Refuse, self.now)?;
-                tx.update_credential_version(&to).await?;
-            }
-        }
-        let versions = tx.credential_versions(self.row.credential.as_str()).await?;
-        let none_current = versions.iter().all(|v| v.state != VersionState::Current);
-        let old = versions.into_iter().find(|v| Some(v.version) == self.row.from_version);
-        if let Some(mut old) = old.filter(|v| none_current && v.state == VersionState::Previous) {
-            change(&mut old, VersionEvent::Restore, self.now)?;
-            tx.update_credential_version(&old).await?;
-        }
-        tracing::warn!(credential = %self.row.credential, version = self.to, reason = %why, "rotation is taken back");
-        self.row.error = Some(why.clone());
-        self.progress.taken_back = Some(why);
-        self.store(tx, "rotation.take_back").await?;
-        Ok(Moved::On)
-    }
-
-    async fn finish_taking_back(mut self) -> Result<Moved> {
-        if let Err(why) = self.publish().await {
-            return self.tell(why).await;
-        }
-        if let Some(why) = self.restore_old().await? {
-            return self.tell(why).await;
-        }
-        let Some(tx) = self.begin().await? else { return Ok(Moved::On) };
-        self.row.step = RotationStep::RolledBack;
-        self.row.again = Some(self.now.plus(self.progress.every.map_or(PAUSE, |every| every.min(PAUSE))));
-        self.store(tx, "rotation.rolled_back").await?;
-        Ok(Moved::Finished)
-    }
-
-    /// The credential was removed with its versions; there is nothing left to rotate.
-    async fn abandon(mut self) -> Result<Moved> {
-        let Some(tx) = self.begin().await? else { return Ok(Moved::On) };
-        self.row.step = RotationStep::RolledBack;
-        self.row.error = Some("the credential was removed".to_owned());
-        self.store(tx, "rotation.rolled_back").await?;
-        Ok(Moved::Finished)
-    }
-
-    /// Stores the next step.
-    async fn go_on(mut self) -> Result<Moved> {
-        let Some(tx) = self.begin().await? else { return Ok(Moved::On) };
-        self.row.step = self.row.step.next();
-        if self.row.step == RotationStep::Canary && (self.progress.canary.is_none() || self.row.from_version.is_none())
-        {
-            self.row.step = self.row.step.next();
-        }
-        self.progress.message = None;
-        self.store(tx, "rotation.step").await?;
-        Ok(if self.row.step.is_finished() { Moved::Finished } else { Moved::On })
-    }
-
-    /// Stores once per step why it takes longer, for people to see.
-    async fn tell(mut self, why: String) -> Result<Moved> {
-        if self.progress.message.is_none() {
-            let Some(tx) = self.begin().await? else { return Ok(Moved::On) };
-            self.progress.message = Some(why);
-            self.store(tx, "rotation.delayed").await?;
-        }
-        Ok(Moved::Failed)
-    }
-
-    /// A transaction, unless somebody else moved this rotation since it was read.
-    async fn begin(&self) -> Result<Option<WriteTx>> {
-        let mut tx = self.inner.vault.store()?.begin(&Actor::system("rotation")).await?;
-        let stored = tx.rotation(&self.row.id).await?;
-        // What this step changed in memory only is judged by the step and by what was stored before.
-        Ok(stored.filter(|s| s.step == self.row.step && s.updated == self.row.updated).map(|_| tx))
-    }
-
-    /// Stores the rotation as it is now in memory, with whatever else the transaction holds.
-    async fn store(&mut self, mut tx: WriteTx, action: &str) -> Result<()> {
-        self.row.detail = self.progress.stored()?;
-        // Strictly later than before: `updated` tells two stored forms apart.
-        self.row.updated = tx.now().max(Timestamp::from_micros(self.row.updated.micros() + 1));
-        tx.update_rotation(&self.row).await?;
-        if let Some(event) = told(action, self.row.step) {
-            let why = self.row.error.as_ref().or(self.progress.message.as_ref());
-            let data = json!({
-                "rotation": self.row.id, "step": self.row.step, "from_version": self.row.from_version,
-                "to_version": self.row.to_version, "reason": why,
-            });
-            tell::owner_in(&mut tx, &self.row.credential, event, None, data).await?;
-        }
-        let mut detail = json!({ "rotation": self.row.id, "step": self.row.step, "to": self.to });
-        if let Some(error) = &self.row.error {
-            detail["error"] = json!(error);
-        }
-        tx.audit(action, &subject(&self.row.credential), detail);
-        tx.commit().await?;
-        Ok(())
-    }
-
     async fn publish(&self) -> Result<(), String> {
         match self.in_time(self.inner.publisher.publish()).await {
             Some(outcome) => outcome.map_err(|why| format!("not every worker could be told: {why}")),
@@ -580,17 +448,6 @@ impl<'a> Step<'a> {
 async fn version_in(tx: &mut WriteTx, row: &RotationRow, version: u32) -> Result<CredentialVersionRow> {
     let found = tx.credential_version(row.credential.as_str(), version).await?;
     found.ok_or_else(|| missing(&row.credential, version))
-}
-
-/// What of a rotation its owner is told.
-fn told(action: &str, step: RotationStep) -> Option<&'static str> {
-    match action {
-        "rotation.rolled_back" => Some("rotation.rolled_back"),
-        "rotation.delayed" => Some("rotation.delayed"),
-        "rotation.value_wanted" => Some("rotation.waiting"),
-        _ if step == RotationStep::Done => Some("rotation.finished"),
-        _ => None,
-    }
 }
 
 fn held<'a>(row: &'a CredentialVersionRow, value: &'a SecretValue) -> Held<'a> {
