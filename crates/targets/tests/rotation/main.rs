@@ -106,9 +106,24 @@ impl World {
         let _ = life.await;
     }
 
+    /// Runs a fresh runner until the rotation is at a step and for a while longer, and lets it die.
+    async fn run_to(&self, step: RotationStep) {
+        let runner = self.runner();
+        let life = tokio::spawn(async move { runner.run(std::future::pending()).await });
+        for _ in 0..12_000 {
+            if self.store.rotations("orders-db", 1).await.unwrap()[0].step == step {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        life.abort();
+        let _ = life.await;
+    }
+
     async fn finish(&self) -> RotationStep {
         let runner = self.runner();
-        for _ in 0..2000 {
+        for _ in 0..12_000 {
             runner.run_once(SystemTime::now().into()).await.unwrap();
             let latest = self.store.rotations("orders-db", 1).await.unwrap().remove(0);
             if latest.step.is_finished() {
@@ -196,7 +211,7 @@ async fn the_old_login_works_until_its_last_session_ends() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     world.rotate().await;
-    world.run_and_die(Duration::from_millis(1500)).await;
+    world.run_to(RotationStep::Drain).await;
     assert_eq!(world.store.rotations("orders-db", 1).await.unwrap()[0].step, RotationStep::Drain);
     assert!(works(&cluster, &before) && works(&cluster, &world.current().await));
     drop(session.stdin.take());
@@ -266,7 +281,7 @@ async fn one_login_and_a_target_that_is_away_for_a_while() {
     assert!(works(&before) && server.sql_as("app", "of-old", "SELECT 1").is_err());
     server.stop().unwrap();
     world.rotate().await;
-    world.run_and_die(Duration::from_millis(500)).await;
+    world.run_to(RotationStep::Verify).await;
     assert_eq!(world.store.rotations("orders-db", 1).await.unwrap()[0].step, RotationStep::Verify);
     server.resume().unwrap();
     for death in 0..6 {
