@@ -20,7 +20,8 @@ fn postgresql_goes_away_and_comes_back() {
         assert_unavailable(store.resource(Kind::Teams, "before").await);
         assert_unavailable(store.begin(&crate::admin()).await);
         assert_unavailable(store.record_uses(&Uses::default()).await);
-        assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+        // Three times the three seconds in which a server is to be reached, and a lot for a busy machine.
+        assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
         // A node can start meanwhile.
         let late = Store::connect(&url).await.unwrap();
         assert_unavailable(late.migrate().await);
