@@ -240,23 +240,36 @@ fn shelf(world: &World, role: &Role<'_>) -> crate::Shelf {
 async fn a_login_on_its_way_ends_with_what_it_rests_on() {
     let world = World::new().await;
     let role = Role::new(&world, json!({})).await;
-    let secret = role.secret(json!({})).await;
-    let destroy = role.write("role/testrole/secret-id/destroy", json!({"secret_id": secret["secret_id"]}));
-    let (destroyed, login) = tokio::join!(destroy, role.login(&secret, "127.0.0.1"));
-    destroyed.unwrap();
-    assert_eq!(refusal(login).1, "invalid role or secret ID");
+    let destroyed = world.overtaken(async || {
+        let secret = role.secret(json!({})).await;
+        let destroy = role.write("role/testrole/secret-id/destroy", json!({"secret_id": secret["secret_id"]}));
+        let (destroyed, login) = tokio::join!(destroy, role.login(&secret, "127.0.0.1"));
+        destroyed.unwrap();
+        login
+    });
+    assert_eq!(destroyed.await.1, "invalid role or secret ID");
     // A role that asks for no secret id.
-    role.write("role/testrole", json!({"bind_secret_id": false, "secret_id_bound_cidrs": "127.0.0.0/8"}))
-        .await
-        .unwrap();
-    let narrowed = role.write("role/testrole", json!({"secret_id_bound_cidrs": "127.0.0.2/32"}));
-    let (narrowed, login) = tokio::join!(narrowed, role.login(&secret, "127.0.0.1"));
-    narrowed.unwrap();
-    assert!(refusal(login).1.contains("source address unauthorized"));
-    let deleted = role.ask(Operation::Delete, "role/testrole", json!({}));
-    let (deleted, login) = tokio::join!(deleted, role.login(&secret, "127.0.0.2"));
-    deleted.unwrap();
-    assert_eq!(refusal(login).1, "invalid role or secret ID");
+    let secret = role.secret(json!({})).await;
+    let narrowed = world.overtaken(async || {
+        let wide = json!({"bind_secret_id": false, "secret_id_bound_cidrs": "127.0.0.0/8"});
+        role.write("role/testrole", wide).await.unwrap();
+        let narrowed = role.write("role/testrole", json!({"secret_id_bound_cidrs": "127.0.0.2/32"}));
+        let (narrowed, login) = tokio::join!(narrowed, role.login(&secret, "127.0.0.1"));
+        narrowed.unwrap();
+        login
+    });
+    assert!(narrowed.await.1.contains("source address unauthorized"));
+    let mut gone = false;
+    let deleted = world.overtaken(async || {
+        if std::mem::replace(&mut gone, true) {
+            Role::new(&world, json!({"bind_secret_id": false, "secret_id_bound_cidrs": "127.0.0.2/32"})).await;
+        }
+        let deleted = role.ask(Operation::Delete, "role/testrole", json!({}));
+        let (deleted, login) = tokio::join!(deleted, role.login(&secret, "127.0.0.2"));
+        deleted.unwrap();
+        login
+    });
+    assert_eq!(deleted.await.1, "invalid role or secret ID");
 }
 
 #[tokio::test]
