@@ -97,7 +97,7 @@ mod tests {
         drop(guarded);
         assert!(!alive(id));
 
-        let left = Guarded::start(Command::new("sleep").arg("3")).unwrap().leave();
+        let left = Guarded::start(Command::new("sleep").arg("60")).unwrap().leave();
         assert!(alive(left));
         Command::new("kill").arg(left.to_string()).status().unwrap();
     }

@@ -47,7 +47,7 @@ async fn get(connector: Connector, url: &str) -> Result<http::StatusCode, Option
     answer.map(|answer| answer.status()).map_err(|error| Refused::within(&error))
 }
 
-const WAIT: Duration = Duration::from_secs(2);
+const WAIT: Duration = Duration::from_secs(60);
 
 fn private(hosts: &str) -> Guard {
     Guard::new(hosts.parse::<PrivateHosts>().unwrap())

@@ -102,12 +102,14 @@ fn versions_are_known_while_they_live() {
 #[test]
 fn a_million_keys_fit_and_change_quickly() {
     const COUNT: usize = 1_000_000;
+    let start = Instant::now();
     let table = KeyTable::from_records(records(COUNT as u64));
+    let all = start.elapsed();
     assert_eq!(table.len(), COUNT);
     let each = table.memory_bytes() as f64 / COUNT as f64;
     assert!(each <= 120.0, "{each} bytes a key");
     assert!(records(COUNT as u64).step_by(997).all(|r| table.contains(r.id)));
-    // Unoptimised and on a busy machine; optimised it takes microseconds. The best of several counts.
+    // Beside what it takes to build it all on this machine, and the best of several.
     let best = (0..20u64)
         .map(|i| {
             let start = Instant::now();
@@ -118,7 +120,7 @@ fn a_million_keys_fit_and_change_quickly() {
         })
         .min()
         .unwrap();
-    assert!(best.as_millis() < 10, "{best:?} for one change");
+    assert!(best < all / 100, "{best:?} for one change, {all:?} for all");
 }
 
 #[test]

@@ -211,7 +211,7 @@ async fn a_stuck_rotation_delays_no_other() {
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let running: RotationRunner = runner.clone();
     let task = tokio::spawn(async move { running.run(async { drop(stopped.await) }).await });
-    for _ in 0..500 {
+    for _ in 0..6000 {
         if world.row().await.step.is_finished() {
             break;
         }

@@ -255,7 +255,7 @@ async fn one_that_hangs_keeps_none_of_fifty_others_waiting() {
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let running = runner.clone();
     let task = tokio::spawn(async move { running.run(async { drop(stopped.await) }).await });
-    for _ in 0..2000 {
+    for _ in 0..12_000 {
         if world.store.running_rotation_steps().await.unwrap().len() == 1 {
             break;
         }
