@@ -2,7 +2,7 @@
 
 use crate::Result;
 use credentialflow_model::{SecretPlace, SecretValue};
-use std::{future::Future, pin::Pin};
+use std::{future::Future, pin::Pin, time::Duration};
 
 /// A future that may be sent to another thread, boxed so that the trait stays object-safe.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -33,4 +33,10 @@ pub trait ExternalStore: Send + Sync {
     /// Makes a place hold a value. What is beside the place's field stays as it is; a secret that does
     /// not exist is made; one that holds the value already is left alone.
     fn write<'a>(&'a self, place: &'a SecretPlace, value: &'a SecretValue) -> BoxFuture<'a, Result<Written>>;
+
+    /// Renews what lets us in where that ends unless it is renewed, if it is time. Answers how long until it is
+    /// time again; `None`: never.
+    fn keep(&self) -> BoxFuture<'_, Result<Option<Duration>>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
 }

@@ -7,6 +7,7 @@
 //! or when the store says, and holds up no other.
 
 mod due;
+mod keep;
 mod open;
 mod runner;
 mod work;

@@ -24,10 +24,11 @@ struct Running {
 }
 
 impl Links {
-    /// Keeps every link in step until `shutdown` resolves. What is not done then is done by the next
+    /// Keeps every link in step, and what lets us in at the stores from ending, until `shutdown` resolves. What is not done then is done by the next
     /// one that runs: everything that counts is stored.
     pub async fn run(&self, shutdown: impl Future<Output = ()>) {
-        tokio::pin!(shutdown);
+        let keep = self.keep();
+        tokio::pin!(shutdown, keep);
         let mut due = None;
         let mut running = Running::default();
         let mut changes = self.0.store.subscribe();
@@ -46,6 +47,7 @@ impl Links {
             }
             tokio::select! {
                 () = &mut shutdown => break,
+                never = &mut keep => match never {},
                 _ = changes.changed() => {}
                 Some(done) = running.tasks.join_next() => {
                     // A task that panicked leaves its link behind; what it was is found by starting afresh.

@@ -1,9 +1,10 @@
 //! A client of Vault's HTTP API that lets itself in with a token or through AppRole.
 //!
-//! A token of AppRole is kept until shortly before it ends, and asked for anew when the server refuses it.
+//! A token of AppRole is kept until shortly before it ends, and asked for anew when the server refuses it. One that was
+//! handed in is renewed when half of its time is over ([`Client::keep`]), for as long as the server allows.
 
 use crate::{
-    Answer, Http, Result, Wiped,
+    Answer, ExternalError, Http, Result, Wiped,
     bearer::Bearer,
     error::unusable,
     http_client::{base, header_with, segments},
@@ -11,7 +12,11 @@ use crate::{
 use credentialflow_model::SecretValue;
 use http::{HeaderValue, Method, Request, StatusCode};
 use serde_json::json;
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::sync::Mutex;
 
 /// What lets us in.
 pub enum Access {
@@ -35,7 +40,21 @@ pub struct Client {
     namespace: Option<String>,
     access: Access,
     bearer: Bearer,
+    renewal: Mutex<Renewal>,
 }
+
+/// When a token that was handed in is to be renewed.
+enum Renewal {
+    At(Instant),
+    /// It does not end, or cannot be renewed.
+    Never,
+}
+
+/// When a renewal is tried again that the server refused, and one that did not get through to it.
+const REFUSED: Duration = Duration::from_secs(300);
+const AWAY: Duration = Duration::from_secs(10);
+/// What lasts longer than this (a year, in seconds) is renewed as if it lasted so long.
+const MOST: u64 = 365 * 86_400;
 
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -54,7 +73,8 @@ impl Client {
     ) -> Result<Self> {
         let base = base(address, plaintext)?;
         let http = Http::new(authorities, &[&base])?;
-        Ok(Self { http, base, namespace, access, bearer: Bearer::default() })
+        let renewal = Mutex::new(Renewal::At(Instant::now()));
+        Ok(Self { http, base, namespace, access, bearer: Bearer::default(), renewal })
     }
 
     /// One request to `/v1/<path>`. An answer that is no success is an answer too.
@@ -87,13 +107,58 @@ impl Client {
         }
     }
 
+    /// Renews a token that was handed in, if it is time: at once for the first time, then whenever half of what it
+    /// has is over. Answers how long until it is time again; `None`: never.
+    pub async fn keep(&self) -> Result<Option<Duration>> {
+        let Access::Token(token) = &self.access else { return Ok(None) };
+        let mut renewal = self.renewal.lock().await;
+        match *renewal {
+            Renewal::Never => return Ok(None),
+            Renewal::At(due) => {
+                let left = due.saturating_duration_since(Instant::now());
+                if !left.is_zero() {
+                    return Ok(Some(left));
+                }
+            }
+        }
+        // Asked before, so that it counts against what is left.
+        let asked = Instant::now();
+        *renewal = Renewal::At(asked + AWAY);
+        let nothing = Wiped(json!({}));
+        let answer = self.send(&Method::POST, "auth/token/renew-self", Some(&nothing), Some(token)).await?;
+        if answer.status == StatusCode::BAD_REQUEST {
+            // "lease is not renewable": a root token, or one made so.
+            *renewal = Renewal::Never;
+            return Ok(None);
+        }
+        if !answer.status.is_success() {
+            let failure = match answer.failure(&Self::words(&answer), &[token]) {
+                ExternalError::NotFound => unusable("it does not offer auth/token/renew-self"),
+                other => other,
+            };
+            if !matches!(failure, ExternalError::Busy { .. }) {
+                *renewal = Renewal::At(asked + REFUSED);
+            }
+            return Err(failure);
+        }
+        let body = answer.success()?;
+        let lasts = body.0.pointer("/auth/lease_duration").and_then(serde_json::Value::as_u64).unwrap_or(0);
+        if lasts == 0 || body.0.pointer("/auth/renewable") == Some(&serde_json::Value::Bool(false)) {
+            *renewal = Renewal::Never;
+            return Ok(None);
+        }
+        let half = Duration::from_millis(lasts.min(MOST) * 500);
+        *renewal = Renewal::At(asked + half);
+        Ok(Some(half.saturating_sub(asked.elapsed())))
+    }
+
     async fn login(&self, mount: &str, role_id: &str, secret_id: &SecretValue) -> Result<(SecretValue, Duration)> {
         let body = Wiped(json!({ "role_id": role_id, "secret_id": crate::json::text(secret_id)? }));
         let path = format!("auth/{}/login", segments(mount));
         let answer = self.send(&Method::POST, &path, Some(&body), None).await?;
         if !answer.status.is_success() {
             return Err(match answer.failure(&Self::words(&answer), &[secret_id]) {
-                crate::ExternalError::NotFound => unusable(format!("there is no login at auth/{mount}")),
+                ExternalError::NotFound => unusable(format!("there is no login at auth/{mount}")),
                 other => other,
             });
         }

@@ -13,7 +13,7 @@ use crate::{
 use credentialflow_model::{SecretPlace, SecretValue};
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// The field of a place that names none.
 const FIELD: &str = "value";
@@ -112,5 +112,9 @@ impl ExternalStore for KeyValue {
 
     fn write<'a>(&'a self, place: &'a SecretPlace, value: &'a SecretValue) -> BoxFuture<'a, Result<Written>> {
         Box::pin(self.write_field(place, value))
+    }
+
+    fn keep(&self) -> BoxFuture<'_, Result<Option<Duration>>> {
+        Box::pin(self.client.keep())
     }
 }

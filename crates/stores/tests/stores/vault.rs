@@ -3,7 +3,10 @@
 use crate::{Played, answer, json_of, opened, play, read, write};
 use credentialflow_testkit::wire::Message;
 use serde_json::{Map, Value, json};
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 #[derive(Default)]
 struct Vault {
@@ -90,4 +93,71 @@ async fn refusals_do_not_repeat_what_lets_us_in() {
     state.lock().unwrap().sealed = true;
     let sealed = read(&opened(spec(&server.url()), "canary-secret-id"), "apps/orders x").await.unwrap_err();
     assert!(sealed.starts_with("the store is busy: it answered 503: Vault is sealed"), "{sealed}");
+}
+
+/// A server at which a token was handed in.
+#[derive(Default)]
+struct Handed {
+    asked: u32,
+    /// What is answered to a renewal: the status, and how long the token then lasts.
+    renewal: (u16, u64),
+    renewable: bool,
+}
+
+fn serve_handed(handed: &mut Handed, request: &Message) -> Played {
+    assert_eq!((request.method(), request.target()), ("POST", "/v1/auth/token/renew-self"));
+    assert_eq!(request.field("x-vault-token"), Some("canary-token"));
+    handed.asked += 1;
+    match handed.renewal {
+        (200, lasts) => answer(200, json!({ "auth": { "lease_duration": lasts, "renewable": handed.renewable } })),
+        (status, _) => answer(status, json!({ "errors": ["lease is not renewable, canary-token"] })),
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_was_handed_in_is_renewed_at_half_of_its_time() {
+    let state = Arc::new(Mutex::new(Handed { renewal: (200, 7200), renewable: true, ..Handed::default() }));
+    let server = play(&state, serve_handed).await;
+    let spec = json!({ "name": "s", "kind": "vault", "address": server.url(), "credential": "c" });
+    let ask = async |renewal, renewable| {
+        *state.lock().unwrap() = Handed { asked: 0, renewal, renewable };
+        let store = opened(spec.clone(), "canary-token");
+        let (first, second) = (store.keep().await, store.keep().await);
+        (first.map_err(|e| e.to_string()), second.map_err(|e| e.to_string()), state.lock().unwrap().asked)
+    };
+    let (first, second, asked) = ask((200, 7200), true).await;
+    let (first, second) = (first.unwrap().unwrap(), second.unwrap().unwrap());
+    assert!(second <= first && first <= Duration::from_secs(3600), "{first:?} {second:?}");
+    assert_eq!(asked, 1, "it is not time yet");
+    // It does not end, or cannot be renewed: once is enough.
+    for (renewal, renewable) in [((200, 0), true), ((200, 7200), false), ((400, 0), true)] {
+        assert_eq!(ask(renewal, renewable).await, (Ok(None), Ok(None), 1), "{renewal:?}");
+    }
+    // Told once, without the token, and not asked again at once.
+    for (status, told) in [(403, "the store refuses: "), (404, "it does not offer"), (503, "the store is busy: ")] {
+        let (first, second, asked) = ask((status, 0), true).await;
+        let error = first.unwrap_err();
+        assert!(error.starts_with(told) && !error.contains("canary"), "{error}");
+        assert!(second.unwrap().is_some() && asked == 1, "{status}");
+    }
+    // Again and again, for as long as it lasts.
+    *state.lock().unwrap() = Handed { asked: 0, renewal: (200, 1), renewable: true };
+    let store = opened(spec.clone(), "canary-token");
+    let renewed = async {
+        while state.lock().unwrap().asked < 3 {
+            let left = store.keep().await.unwrap().unwrap();
+            assert!(left <= Duration::from_millis(500));
+            tokio::time::sleep(left).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), renewed).await.expect("it is renewed three times");
+}
+
+#[tokio::test]
+async fn one_that_was_logged_in_for_needs_no_renewal() {
+    let state = Arc::new(Mutex::new(Vault::default()));
+    let server = play(&state, serve).await;
+    let store = opened(spec(&server.url()), "canary-secret-id");
+    assert_eq!(store.keep().await.map_err(|e| e.to_string()), Ok(None));
+    assert_eq!(state.lock().unwrap().logins, 0);
 }
