@@ -5,8 +5,9 @@ mod walk;
 use crate::row::{self, CHUNK, list, parse_word, values, word};
 use crate::{ChangeKind, Result, Store, StoreError, WriteTx};
 use credentialflow_model::{KeyId, Name, Timestamp, lifecycle::VersionState, resource::Kind};
-use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, AssertSqlSafe, Row};
+use sqlx::any::{AnyArguments, AnyRow};
+use sqlx::query::Query;
+use sqlx::{Any, AnyConnection, AssertSqlSafe, Row};
 
 /// A key's identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -194,27 +195,23 @@ impl WriteTx {
     /// Writes where a key may still be used from after a leak, as JSON; `None` lifts it. `NotFound` when the key is
     /// not there.
     pub async fn quarantine_key(&mut self, key: &KeyRow, quarantine: Option<&str>) -> Result<()> {
-        let done = sqlx::query("UPDATE keys SET quarantine = $1 WHERE id = $2")
-            .bind(quarantine.map(str::to_owned))
-            .bind(key.id.bits() as i64)
-            .execute(self.connection())
-            .await?;
-        if done.rows_affected() == 0 {
-            return Err(StoreError::NotFound(format!("key {}", key.id)));
-        }
-        self.changed(ChangeKind::KeySecrets, key.name.as_str());
-        Ok(())
+        let update = sqlx::query("UPDATE keys SET quarantine = $1 WHERE id = $2");
+        self.write_key(key, update.bind(quarantine.map(str::to_owned)).bind(key.id.bits() as i64)).await
     }
 
     /// Writes a key's application and revocation; id, name, creation and quarantine stay. `NotFound` when it
     /// is not there.
     pub async fn update_key(&mut self, key: &KeyRow) -> Result<()> {
-        let done = sqlx::query("UPDATE keys SET application = $1, revoked_at = $2 WHERE id = $3")
+        let update = sqlx::query("UPDATE keys SET application = $1, revoked_at = $2 WHERE id = $3")
             .bind(key.application.as_str())
             .bind(key.revoked_at.map(Timestamp::micros))
-            .bind(key.id.bits() as i64)
-            .execute(self.connection())
-            .await?;
+            .bind(key.id.bits() as i64);
+        self.write_key(key, update).await
+    }
+
+    /// Does an update of one key's row and tells the feed. `NotFound` when there is no such row.
+    async fn write_key(&mut self, key: &KeyRow, update: Query<'_, Any, AnyArguments>) -> Result<()> {
+        let done = update.execute(self.connection()).await?;
         if done.rows_affected() == 0 {
             return Err(StoreError::NotFound(format!("key {}", key.id)));
         }
