@@ -254,7 +254,7 @@ async fn a_client_that_leaves_does_not_keep_its_change_from_being_enforced() {
     let begun = std::future::poll_fn(|cx| std::task::Poll::Ready(answer.as_mut().poll(cx).is_pending())).await;
     assert!(begun);
     drop(answer);
-    for _ in 0..500 {
+    for _ in 0..6000 {
         if control.dataplane.published.load(SeqCst) == 1 {
             return;
         }
