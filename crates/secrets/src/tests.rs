@@ -232,7 +232,7 @@ async fn ten_thousand_versions_are_kept_and_found() {
     assert_eq!(w.ok(Read, "kv/data/many", json!({"version": 5000})).await["data"], json!({"n": 5000}));
     assert!(matches!(w.call(Read, "kv/data/many", json!({"version": 1})).await, Err(SecretsError::NotFound)));
     assert_eq!(w.ok(Read, "kv/metadata/many", json!({})).await["versions"].as_object().unwrap().len(), 10_000);
-    assert!(started.elapsed() < std::time::Duration::from_secs(10));
+    assert!(started.elapsed() < std::time::Duration::from_secs(120));
     w.ok(Delete, "kv/metadata/many", json!({})).await;
     assert_eq!(w.txn().entries(&space).paths("", "", 10).await.unwrap(), [""; 0]);
 }

@@ -95,10 +95,12 @@ async fn a_new_password_whose_change_was_not_answered_is_kept() {
 
 #[tokio::test]
 async fn a_static_roles_password_changes_by_itself_and_on_demand() {
-    let d = Database::new().await;
+    let _clock = CLOCK.lock().await;
+    AHEAD.store(0, std::sync::atomic::Ordering::SeqCst);
+    let d = Database::over(a_world_with_a_clock().await).await;
     let app = d.a_login("app", "").await;
     d.ok(Write, "db/config/main", json!({"allowed_roles": "*"})).await;
-    let body = json!({"db_name": "main", "username": app, "rotation_period": 5});
+    let body = json!({"db_name": "main", "username": app, "rotation_period": 3600});
     d.ok(Write, "db/static-roles/app", body.clone()).await;
     let first = d.static_password("app").await;
     assert!(d.logs_in(&app, &first).await && !d.logs_in(&app, "first-password").await);
@@ -106,7 +108,7 @@ async fn a_static_roles_password_changes_by_itself_and_on_demand() {
     let second = d.static_password("app").await;
     assert!(d.logs_in(&app, &second).await && !d.logs_in(&app, &first).await);
     assert_eq!(d.leases.work(10).await.unwrap(), 0);
-    tokio::time::sleep(std::time::Duration::from_millis(5100)).await;
+    AHEAD.store(3601, std::sync::atomic::Ordering::SeqCst);
     assert_eq!(d.leases.work(10).await.unwrap(), 1);
     let third = d.static_password("app").await;
     assert!(d.logs_in(&app, &third).await && !d.logs_in(&app, &second).await);
@@ -140,7 +142,6 @@ async fn a_static_roles_password_changes_by_itself_and_on_demand() {
     d.ok(Delete, "db/static-roles/app", json!({})).await;
     assert!(d.logs_in(&app, &third).await, "the login stays as it is");
     assert!(d.call(Read, "db/static-creds/app", json!({})).await.is_err());
-    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     assert!(d.world.store.next_lease_due().await.unwrap().is_none());
 }
 

@@ -4,6 +4,7 @@
 use super::*;
 use credentialflow_store::{Expect, Op, TokenRow};
 use std::time::Duration;
+use tokio::sync::watch;
 
 #[tokio::test]
 async fn a_broker_at_a_private_host_is_asked_only_where_the_operator_named_it() {
@@ -77,17 +78,17 @@ async fn a_stored_password_goes_nowhere_else() {
     assert!(told.contains(":3/") && !told.contains("stored"), "{told}");
 }
 
-/// Makes and ends keys slowly.
-async fn slow(keys: Keys, make: Duration, end: Duration) -> FakeUpstream {
+/// Answers who makes a key while this is open, and ends keys slowly.
+async fn slow(keys: Keys, answers: watch::Receiver<bool>, end: Duration) -> FakeUpstream {
     FakeUpstream::start(move |mut peer| {
-        let keys = keys.clone();
+        let (keys, mut answers) = (keys.clone(), answers.clone());
         async move {
             while let Some(request) = peer.request().await {
                 let (status, body) = if request.method() == "POST" {
                     let asked: Value = serde_json::from_slice(&request.body).unwrap();
                     let name = asked["name"].as_str().unwrap().to_owned();
                     keys.lock().unwrap().insert(name.clone(), name.clone());
-                    tokio::time::sleep(make).await;
+                    let _ = answers.wait_for(|open| *open).await;
                     (201, json!({"id": name, "secret": "s"}))
                 } else {
                     tokio::time::sleep(end).await;
@@ -140,7 +141,7 @@ impl Place {
 }
 
 async fn until(mut reached: impl FnMut() -> bool) {
-    for _ in 0..1000 {
+    for _ in 0..12_000 {
         if reached() {
             return;
         }
@@ -152,7 +153,8 @@ async fn until(mut reached: impl FnMut() -> bool) {
 #[tokio::test]
 async fn a_token_that_ends_while_its_login_is_made_leaves_no_login() {
     let keys = Keys::default();
-    let provider = slow(keys.clone(), Duration::from_millis(400), Duration::ZERO).await;
+    let (answers, asked) = watch::channel(true);
+    let provider = slow(keys.clone(), asked, Duration::ZERO).await;
     let p = Place::with_keys(&provider).await;
     let hash = [7u8; 32];
     let row = TokenRow {
@@ -169,11 +171,12 @@ async fn a_token_that_ends_while_its_login_is_made_leaves_no_login() {
     p.issue(Some(&hash), "a").await.unwrap();
     assert_eq!(keys.lock().unwrap().len(), 1);
     for ended in [false, true] {
+        answers.send_replace(false);
+        let before = keys.lock().unwrap().len();
         let making = tokio::spawn({
             let p = p.clone();
             async move { p.issue(Some(&hash), "a").await }
         });
-        let before = keys.lock().unwrap().len();
         until(|| keys.lock().unwrap().len() > before).await;
         // As one who looked for its leases a moment too early.
         let change = if ended {
@@ -182,6 +185,7 @@ async fn a_token_that_ends_while_its_login_is_made_leaves_no_login() {
             Op::PutToken(row.clone(), Expect::Anything)
         };
         p.op(change).await;
+        answers.send_replace(true);
         let made = making.await.unwrap();
         assert_eq!(made.is_err(), ended, "a token that was renewed is still there");
         if let Err(error) = made {
@@ -197,7 +201,7 @@ async fn a_token_that_ends_while_its_login_is_made_leaves_no_login() {
 #[tokio::test]
 async fn an_engine_that_is_about_to_go_makes_no_logins() {
     let keys = Keys::default();
-    let provider = slow(keys.clone(), Duration::ZERO, Duration::ZERO).await;
+    let provider = slow(keys.clone(), watch::channel(true).1, Duration::ZERO).await;
     let p = Place::with_keys(&provider).await;
     let closed = async |seconds: i64| {
         let mut txn = p.world.txn();
@@ -229,7 +233,7 @@ async fn an_engine_that_is_about_to_go_makes_no_logins() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn leases_of_a_slow_system_are_not_looked_at_over_and_over() {
     let keys = Keys::default();
-    let provider = slow(keys.clone(), Duration::ZERO, Duration::from_secs(6)).await;
+    let provider = slow(keys.clone(), watch::channel(true).1, Duration::from_secs(600)).await;
     let p = Place::with_keys(&provider).await;
     for _ in 0..6 {
         p.issue(None, "brief").await.unwrap();
@@ -246,7 +250,7 @@ async fn a_login_is_taken_away_where_it_was_made() {
     let all: [Keys; 3] = Default::default();
     let mut providers = Vec::new();
     for keys in &all {
-        providers.push(slow(keys.clone(), Duration::ZERO, Duration::ZERO).await);
+        providers.push(slow(keys.clone(), watch::channel(true).1, Duration::ZERO).await);
     }
     let count = || [0, 1, 2].map(|at| all[at].lock().unwrap().len());
     let p = Place::with_keys(&providers[0]).await;
