@@ -88,8 +88,9 @@ mod tests {
 
     #[test]
     fn a_port_is_not_shared_with_another_program() {
-        let other = listener::bind(([127, 0, 0, 1], 0).into()).unwrap();
-        let address = other.local_addr().unwrap();
+        let place = credentialflow_testkit::place::Place::take();
+        let address = place.address();
+        let other = listener::bind(address).unwrap();
         let refused = guard_port("gateway", address).unwrap_err().to_string();
         assert!(refused.contains(&address.to_string()), "{refused}");
         drop(other);

@@ -31,6 +31,7 @@ const AGAIN: Duration = Duration::from_millis(250);
 /// So long after the lease was last prolonged its holder stops. The lease lasts [`LIFETIME`]; what is left between is
 /// more than [`PATIENCE`] and a pause, so that two never hold it.
 const STEP_DOWN: Duration = Duration::from_secs(3);
+const _: () = assert!(STEP_DOWN.as_millis() + PATIENCE.as_millis() + AGAIN.as_millis() < LIFETIME.as_millis());
 /// The longest a change waits for nodes that are there.
 const WAIT: Duration = Duration::from_secs(8);
 /// How often the change feed is looked at: with other nodes there, and alone.

@@ -166,7 +166,6 @@ fn tls(ca: Option<&str>) -> Result<rustls::ClientConfig, String> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use std::net::TcpListener;
 
     fn asked(private: &str, url: &str) -> String {
         drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
@@ -191,7 +190,10 @@ mod tests {
             assert_eq!(asked("10.0.0.1,127.0.0.1", url), plain, "{url}");
         }
         // A port at which nobody listens: named on purpose, it is connected to.
-        let free = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
-        assert_eq!(asked("localhost", &format!("http://localhost:{free}/")), "the other server cannot be reached");
+        let free = credentialflow_testkit::place::Place::take();
+        assert_eq!(
+            asked("localhost", &format!("http://localhost:{}/", free.port())),
+            "the other server cannot be reached"
+        );
     }
 }

@@ -1,9 +1,9 @@
 //! Runs the built binary, with nothing of this process's own settings.
 
+use credentialflow_testkit::place::Place;
 use serde_json::Value;
 use std::{
     io::Write,
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -69,6 +69,7 @@ pub struct Server {
     pub dir: tempfile::TempDir,
     pub gateway: u16,
     pub control: u16,
+    _places: [Place; 2],
     pub token: String,
     child: Option<Child>,
 }
@@ -85,7 +86,9 @@ impl Server {
         args.extend(init);
         let made = run(dir.path(), &args).expect(0).json();
         let token = made["admin_token"].as_str().unwrap().to_owned();
-        let mut server = Self { dir, gateway: free_port(), control: free_port(), token, child: None };
+        let places = [Place::take(), Place::take()];
+        let [gateway, control] = [places[0].port(), places[1].port()];
+        let mut server = Self { dir, gateway, control, _places: places, token, child: None };
         server.spawn(flags);
         server
     }
@@ -105,13 +108,13 @@ impl Server {
         self.dir.path().join("server.log")
     }
 
-    /// Waits for something, at most half a minute.
+    /// Waits for something, at most two minutes.
     #[track_caller]
     pub fn wait(&self, what: &str, mut done: impl FnMut() -> bool) {
         let begun = Instant::now();
         while !done() {
             let log = || std::fs::read_to_string(self.log()).unwrap_or_default();
-            assert!(begun.elapsed() < Duration::from_secs(30), "{what} did not come\n{}", log());
+            assert!(begun.elapsed() < Duration::from_secs(120), "{what} did not come\n{}", log());
             std::thread::sleep(Duration::from_millis(50));
         }
     }
@@ -142,9 +145,4 @@ impl Drop for Server {
             let _ = child.wait();
         }
     }
-}
-
-/// A port nobody listens on at this moment.
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

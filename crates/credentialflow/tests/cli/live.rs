@@ -32,7 +32,7 @@ fn apply(server: &Server, more: &[&str]) -> Ran {
 /// The status of one request through the gateway.
 fn call(server: &Server, key: &str) -> u16 {
     let mut stream = TcpStream::connect(("127.0.0.1", server.gateway)).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
     let request = format!("GET /orders/1 HTTP/1.1\r\nhost: x\r\nx-api-key: {key}\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
@@ -185,7 +185,7 @@ fn over_tls_the_server_must_prove_itself() {
 fn the_call_log_is_followed_as_it_grows() {
     let server = Server::start(&["--development"]);
     server.wait_for_gateway();
-    let mut follow = server.command(&["calls", "--follow", "--output", "json"]);
+    let mut follow = server.command(&["calls", "--follow", "--since", "1h", "--output", "json"]);
     let mut child = follow.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::null()).spawn().unwrap();
     let lines = std::io::BufReader::new(child.stdout.take().unwrap());
     std::thread::sleep(Duration::from_millis(500));

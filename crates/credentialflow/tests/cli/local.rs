@@ -1,6 +1,7 @@
 //! What needs no server.
 
-use crate::binary::{command, finish, free_port, run, with_input};
+use crate::binary::{command, finish, run, with_input};
+use credentialflow_testkit::place::Place;
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 const GOOD: &str = "credentials:
@@ -89,7 +90,8 @@ fn a_token_is_not_sent_in_the_clear_to_another_machine() {
 
 #[test]
 fn nobody_there_says_what_to_start() {
-    let url = format!("http://127.0.0.1:{}", free_port());
+    let nobody = Place::take();
+    let url = format!("http://{}", nobody.address());
     let mut status = command(Path::new("/"), &["status", "--server", &url, "--output", "json"]);
     status.env("CREDENTIALFLOW_TOKEN", "t");
     let told = finish(status).expect(1);
