@@ -1,4 +1,4 @@
-"""Recorded exchanges with an OpenAI-compatible provider: the project's own, and the public ones where they are found.
+"""Recorded exchanges with OpenAI-compatible providers and with Anthropic: the project's own, and the public ones where they are found.
 
 Public ones are looked for at `CREDENTIALFLOW_SUITES`, or at `../shared/suites` beside the repository.
 """
@@ -14,8 +14,20 @@ MOST = 25
 
 
 class Recording:
-    def __init__(self, name, body, response, streamed):
-        self.name, self.body, self.response, self.streamed = name, body, response, streamed
+    def __init__(self, name, path, body, response, streamed):
+        self.name, self.path, self.body, self.response, self.streamed = name, path, body, response, streamed
+
+    def message_usage(self):
+        """The usage of a recorded message, the parts of a stream put together."""
+        if not self.streamed:
+            return json.loads(self.response)["usage"]
+        found = {}
+        for line in self.response.splitlines():
+            if line.startswith(b"data: {"):
+                event = json.loads(line[6:])
+                told = event.get("usage") or event.get("message", {}).get("usage") or {}
+                found.update({name: value for name, value in told.items() if value is not None})
+        return found
 
     def usage(self):
         """The usage object the provider reported last, or None."""
@@ -28,9 +40,9 @@ class Recording:
         return found
 
 
-def _folders():
-    yield ROOT / "crates/llm/tests/fixtures/own/chat"
-    public = pathlib.Path(os.environ.get("CREDENTIALFLOW_SUITES") or ROOT.parent / "shared/suites") / "llm/openai/chat"
+def _folders(own, api):
+    yield ROOT / "crates/llm/tests/fixtures/own" / own
+    public = pathlib.Path(os.environ.get("CREDENTIALFLOW_SUITES") or ROOT.parent / "shared/suites") / "llm" / api
     if public.is_dir():
         yield public
     else:
@@ -43,22 +55,25 @@ def _whole(recording):
         if recording.streamed:
             events = [line[6:] for line in recording.response.splitlines() if line.startswith(b"data: ")]
             chunks = [json.loads(event) for event in events if event != b"[DONE]"]
+            if recording.path == "/messages":
+                return bool(chunks) and chunks[-1].get("type") == "message_stop"
             return bool(chunks) and events[-1] == b"[DONE]" and all(chunk.get("choices") is not None for chunk in chunks)
-        return json.loads(recording.response).get("object") == "chat.completion"
+        whole = json.loads(recording.response)
+        return whole.get("type") == "message" if recording.path == "/messages" else whole.get("object") == "chat.completion"
     except (ValueError, AttributeError):
         return False
 
 
-def load():
-    """Every recording that is replayed."""
+def load(own="chat", api="openai/chat", path="/chat/completions"):
+    """Every recording that is replayed, of one API."""
     found = []
-    for folder in _folders():
+    for folder in _folders(own, api):
         count = {True: 0, False: 0}
         for meta_file in sorted(folder.glob("*.meta.json")):
             meta = json.loads(meta_file.read_text())
             stem = str(meta_file)[: -len(".meta.json")]
-            path = meta.get("path") or "/chat/completions"
-            if not path.endswith("/chat/completions") or meta.get("status") != 200 or meta["kind"] not in ("json", "sse"):
+            asked = meta.get("path") or path
+            if not asked.endswith(path) or meta.get("status") != 200 or meta["kind"] not in ("json", "sse"):
                 continue
             try:
                 body = json.loads(pathlib.Path(stem + ".request").read_bytes())
@@ -68,7 +83,7 @@ def load():
                 continue
             streamed = meta["kind"] == "sse"
             response = pathlib.Path(stem + ".response").read_bytes()
-            recording = Recording(meta_file.name[: -len(".meta.json")], body, response, streamed)
+            recording = Recording(meta_file.name[: -len(".meta.json")], path, body, response, streamed)
             if bool(body.get("stream")) == streamed and count[streamed] < MOST and _whole(recording):
                 count[streamed] += 1
                 found.append(recording)

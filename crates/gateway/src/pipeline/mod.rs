@@ -20,8 +20,8 @@ mod refuse;
 mod route;
 pub(crate) mod scrub;
 mod trace;
-mod translated;
 mod translate;
+mod translated;
 mod upgrade;
 mod upload;
 
