@@ -221,7 +221,7 @@ where
         .initial_connection_window_size(WINDOW)
         .max_header_list_size(32 * 1024)
         .max_pending_accept_reset_streams(32);
-    let stream = TokioIo::new(PacedStream::new(stream, limits.stall));
+    let stream = TokioIo::new(PacedStream::new(stream, limits.stall, running.clone()));
     let connection = builder.serve_connection_with_upgrades(stream, service).into_owned();
     tokio::select! {
         _ = watcher.watch(connection) => {}

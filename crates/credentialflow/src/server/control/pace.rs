@@ -9,7 +9,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     task::{Context, Poll, ready},
     time::Duration,
@@ -24,18 +24,22 @@ pub(super) struct PacedStream<S> {
     inner: S,
     stall: Duration,
     waiting: Option<Pin<Box<Sleep>>>,
+    running: Running,
 }
 
 impl<S> PacedStream<S> {
-    pub fn new(inner: S, stall: Duration) -> Self {
-        Self { inner, stall, waiting: None }
+    /// Tells `running` while the other side has yet to take something.
+    pub fn new(inner: S, stall: Duration, running: Running) -> Self {
+        Self { inner, stall, waiting: None, running }
     }
 
     fn paced<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if result.is_ready() {
             self.waiting = None;
+            self.running.0.untaken.store(false, Relaxed);
             return result;
         }
+        self.running.0.untaken.store(true, Relaxed);
         let stall = self.stall;
         let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + stall)));
         ready!(waiting.as_mut().poll(cx));
@@ -125,25 +129,33 @@ where
     }
 }
 
-/// How many requests of a connection are being answered.
+/// Whether a connection is being used.
 #[derive(Clone, Default)]
-pub(super) struct Running(Arc<AtomicUsize>);
+pub(super) struct Running(Arc<Use>);
 
-/// One of them, until it is dropped.
-pub(super) struct OneRunning(Arc<AtomicUsize>);
+#[derive(Default)]
+struct Use {
+    /// Requests that are being answered. An answer's body is gone once the protocol has it in its own buffer.
+    requests: AtomicUsize,
+    /// The client has yet to take something of that buffer.
+    untaken: AtomicBool,
+}
+
+/// A request that is being answered, until it is dropped.
+pub(super) struct OneRunning(Running);
 
 impl Running {
     pub fn one(&self) -> OneRunning {
-        self.0.fetch_add(1, SeqCst);
-        OneRunning(self.0.clone())
+        self.0.requests.fetch_add(1, Relaxed);
+        OneRunning(self.clone())
     }
 
-    /// Resolves when nothing has been running for about so long.
+    /// Resolves when nothing has been running, and nothing left to take, for about so long.
     pub async fn idle(self, limit: Duration) {
         let mut quiet_since = Instant::now();
         while quiet_since.elapsed() < limit {
             tokio::time::sleep(limit / 8).await;
-            if self.0.load(SeqCst) > 0 {
+            if self.0.requests.load(Relaxed) > 0 || self.0.untaken.load(Relaxed) {
                 quiet_since = Instant::now();
             }
         }
@@ -152,7 +164,7 @@ impl Running {
 
 impl Drop for OneRunning {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, SeqCst);
+        self.0.0.requests.fetch_sub(1, Relaxed);
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::{
     time::timeout,
 };
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 const LARGE: usize = 32 << 20;
 
 struct Server {
@@ -19,7 +19,18 @@ struct Server {
     serving: tokio::task::JoinHandle<()>,
 }
 
-async fn server(connections: usize) -> Server {
+/// Limits that clients of the tests are meant to reach.
+fn quick(connections: usize) -> Limits {
+    let quick = Duration::from_millis(500);
+    Limits { connections, head: quick, body_pause: quick, body: 4 * quick, stall: quick, idle: 2 * quick }
+}
+
+/// Limits that no client of the tests reaches, but for idle connections.
+fn patient(idle: Duration) -> Limits {
+    Limits { connections: 16, head: PATIENCE, body_pause: PATIENCE, body: PATIENCE, stall: PATIENCE, idle }
+}
+
+async fn server(limits: Limits) -> Server {
     let router = Router::new()
         .route("/", get(|| async { "here" }))
         .route("/length", post(|body: axum::body::Bytes| async move { body.len().to_string() }))
@@ -27,8 +38,6 @@ async fn server(connections: usize) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel();
-    let quick = Duration::from_millis(200);
-    let limits = Limits { connections, head: quick, body_pause: quick, body: 4 * quick, stall: quick, idle: 2 * quick };
     let serving = tokio::spawn(serve(listener, None, router, limits, async move { drop(stopped.await) }));
     Server { address, stop, serving }
 }
@@ -63,7 +72,7 @@ const ASK: &str = "GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
 
 #[tokio::test]
 async fn connections_have_a_limit_and_places_become_free() {
-    let server = server(2).await;
+    let server = server(Limits { connections: 2, ..patient(PATIENCE) }).await;
     // Begun, so that they have their places, and quiet.
     let mut held = Vec::new();
     for _ in 0..2 {
@@ -92,7 +101,7 @@ async fn connections_have_a_limit_and_places_become_free() {
 
 #[tokio::test]
 async fn slow_clients_are_cut() {
-    let server = server(16).await;
+    let server = server(quick(16)).await;
     assert!(server.ask(ASK).await.ends_with("here"));
     let post = |length: usize| format!("POST /length HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n");
     assert!(server.ask(&format!("{}connection: close\r\n\r\nhello", post(5))).await.ends_with("\r\n\r\n5"));
@@ -121,14 +130,20 @@ async fn slow_clients_are_cut() {
 }
 
 #[tokio::test]
-async fn a_client_that_takes_nothing_of_its_answer_is_cut_and_one_that_does_gets_all() {
-    let server = server(16).await;
+async fn a_client_that_takes_nothing_of_its_answer_is_cut() {
+    let server = server(quick(16)).await;
     let mut stuck = server.connect().await;
     stuck.write_all(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
-    tokio::time::sleep(Duration::from_millis(800)).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
     let mut got = Vec::new();
     let _ = timeout(PATIENCE, stuck.read_to_end(&mut got)).await.expect("it was cut");
     assert!(got.len() < LARGE, "{} bytes", got.len());
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_client_that_takes_its_answer_slowly_gets_all() {
+    let server = server(patient(Duration::from_millis(400))).await;
     let mut steady = server.connect().await;
     steady.write_all(b"GET /large HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
     let mut got = 0;
@@ -138,8 +153,8 @@ async fn a_client_that_takes_nothing_of_its_answer_is_cut_and_one_that_does_gets
             0 => break,
             n => got += n,
         }
-        // Slower than the limits for a pause, all in all.
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        // All in all for longer than a connection may be idle.
+        tokio::time::sleep(Duration::from_millis(40)).await;
     }
     assert!(got > LARGE, "{got} bytes");
     server.end().await;
@@ -147,7 +162,7 @@ async fn a_client_that_takes_nothing_of_its_answer_is_cut_and_one_that_does_gets
 
 #[tokio::test]
 async fn an_http2_connection_without_requests_ends() {
-    let server = server(16).await;
+    let server = server(patient(Duration::from_secs(2))).await;
     let stream = server.connect().await;
     let (mut sender, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
