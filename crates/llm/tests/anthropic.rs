@@ -170,7 +170,7 @@ fn said(completion: &Value) -> Value {
 fn joined(stream: &str) -> Value {
     let mut all = json!({"choices": [{"message": {"content": "", "reasoning_content": "", "tool_calls": []}}]});
     let chunks = stream.strip_suffix("data: [DONE]\n\n").unwrap();
-    for chunk in chunks.split("\n\n").filter(|c| !c.is_empty()) {
+    for chunk in chunks.split("\n\n").filter(|c| !c.is_empty() && !c.starts_with(':')) {
         let chunk: Value = serde_json::from_str(chunk.strip_prefix("data: ").unwrap()).unwrap();
         (all["id"], all["model"]) = (chunk["id"].clone(), chunk["model"].clone());
         if chunk["usage"].is_object() {

@@ -20,7 +20,7 @@ use crate::{
     upstream::Connection,
     worker::{View, Worker},
 };
-use credentialflow_llm::translate::{ChatAnswer, ChatStream};
+use credentialflow_llm::translate::{ChatAnswer, ChatStream, StreamFailure};
 use credentialflow_model::{OutcomeReason, resource::AnswerEncoding, usage::TokenUsage};
 use std::{future::poll_fn, io::Write as _, task::Poll};
 
@@ -93,6 +93,11 @@ pub(super) async fn relay<C: Caller>(
         return Err(Refused::new(OutcomeReason::UpstreamMalformed)
             .with_detail("the provider compressed its answer although it was asked not to".into()));
     }
+    // A status that has no body of its own would be sent with the body of another.
+    if translation.is_some() && (head.status < 200 || matches!(head.status, 204 | 205 | 300..400)) {
+        return Err(Refused::new(OutcomeReason::UpstreamMalformed)
+            .with_detail(format!("the provider answered the call with status {}", head.status)));
+    }
     let target = request.call.as_ref().map(|c| (c.model, c.target));
     let success = (200..300).contains(&head.status);
     if let Some(call) = &mut request.call {
@@ -133,7 +138,9 @@ pub(super) async fn relay<C: Caller>(
         record.upstream_done(sent);
         record.usage(view, request);
         let (body, kept) = body?;
-        let answered = translated::answer(translation, head.status, &body);
+        // Two parts that are harmless each can be a secret when they are put together.
+        let clean = |body: Vec<u8>| scrub.whole(&body).unwrap_or(body);
+        let answered = translated::answer(translation, head.status, &body).map(clean);
         if head.keeps_alive() && framing != Framing::UntilClose {
             endpoint.keep(connection, worker.pools.most, worker.tick());
         }
@@ -150,6 +157,7 @@ pub(super) async fn relay<C: Caller>(
         kept: worker.budget.nothing(),
     };
     let answer = match framing {
+        _ if passing.translator.is_some() => AnswerFraming::Streamed,
         Framing::None => match head.length {
             Some(n) if head.status != 204 => AnswerFraming::Described(n),
             _ => AnswerFraming::Empty,
@@ -220,16 +228,24 @@ pub(super) async fn relay<C: Caller>(
             });
             caller.end();
             record.bytes_out(bytes_out);
+            let failure = passing.failure();
             record.usage(view, request);
             let sent = flush(control, worker, caller).await;
             if request_complete && head.keeps_alive() && framing != Framing::UntilClose {
                 endpoint.keep(connection, worker.pools.most, worker.tick());
             }
             sent?;
-            record.served();
+            match failure {
+                None => record.served(),
+                Some(reason) => record.outcome(reason),
+            }
             Ok(())
         }
         Err(reason) => {
+            passing.cut(&mut |b| {
+                bytes_out += b.len() as u64;
+                caller.payload(b);
+            });
             record.usage(view, request);
             record.bytes_out(bytes_out);
             // What arrived is passed on; the missing end tells the caller that it is not all.
@@ -351,7 +367,7 @@ impl Passing<'_> {
 
     /// Whether bytes may be taken out, so that an announced length would be wrong.
     fn may_shorten(&self) -> bool {
-        self.translator.is_some() || matches!(self.usage, Some(UsageProbe::Stream(_)))
+        matches!(self.usage, Some(UsageProbe::Stream(_)))
     }
 
     fn feed(&mut self, payload: &[u8], out: &mut impl FnMut(&[u8])) {
@@ -399,6 +415,23 @@ impl Passing<'_> {
                 give(&said, out);
             }
         }
+    }
+
+    /// The body has ended before its end. A stream that is translated says so; anything else just ends there.
+    fn cut(&mut self, out: &mut impl FnMut(&[u8])) {
+        if let Some(translator) = &mut self.translator {
+            let mut said = Vec::new();
+            translator.finish(&mut said);
+            give(&said, out);
+        }
+    }
+
+    /// Why a translated stream was ended with an error, although all of the body came.
+    fn failure(&self) -> Option<OutcomeReason> {
+        Some(match self.translator.as_ref()?.failure()? {
+            StreamFailure::Malformed => OutcomeReason::UpstreamMalformed,
+            StreamFailure::Truncated => OutcomeReason::UpstreamTruncated,
+        })
     }
 }
 

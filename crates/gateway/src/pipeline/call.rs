@@ -118,22 +118,32 @@ pub(super) fn prepare(
     let model = *view.snapshot.models.by_name.get(call.model()).ok_or_else(unknown)?;
     let model_plan = &view.snapshot.models.list[model as usize];
     authorize::authorize_model(worker, view, inbound, matched, principal, (model, &model_plan.name), record)?;
-    let turn = &view.model_turns[model as usize];
-    turn.set(turn.get().wrapping_add(1));
     let kind = matched.plan(view).kind;
-    let target_index = target_of(model_plan, kind, turn.get())?;
+    let turn = &view.model_turns[model as usize];
+    // Counting comes before a call and takes nobody's turn.
+    if kind != RouteKind::CountTokens {
+        turn.set(turn.get().wrapping_add(1));
+    }
+    let mut target_index = target_of(model_plan, kind, turn.get())?;
     let target = &model_plan.targets[target_index as usize];
     let translated = kind == RouteKind::Chat && target.dialect != Dialect::OpenAi;
     // While it is rewritten there are two of it, and a third for texts that are read when it is translated.
     let copies = received.capacity() + received.len() * if translated { 2 } else { 1 };
     held.set(copies as u64).map_err(|_| Refused::new(OutcomeReason::Overloaded))?;
-    let (body, translation) = if translated {
-        let invalid = |e: Untranslatable| Refused::new(OutcomeReason::InvalidModelCall).with_detail(e.to_string());
-        let (body, answer) = translate::request(&received, &target.provider_model, record.time()).map_err(invalid)?;
-        (body, Some(answer))
-    } else {
-        let ask_usage = target.ask_usage && kind == RouteKind::Chat;
-        (call.rewrite(&received, &target.provider_model, ask_usage).into_owned(), None)
+    let mut in_messages = None;
+    if translated {
+        match translate::request(&received, &target.provider_model, record.time()) {
+            Ok(translated) => in_messages = Some(translated),
+            Err(e) => target_index = untranslated(model_plan, turn.get(), &e)?,
+        }
+    }
+    let target = &model_plan.targets[target_index as usize];
+    let (body, translation) = match in_messages {
+        Some((body, answer)) => (body, Some(answer)),
+        None => {
+            let ask_usage = target.ask_usage && kind == RouteKind::Chat;
+            (call.rewrite(&received, &target.provider_model, ask_usage).into_owned(), None)
+        }
     };
     let usage = probe(kind, &call, target);
     drop(received);
@@ -144,7 +154,7 @@ pub(super) fn prepare(
     let (path, query) = match kind {
         RouteKind::CountTokens => ("/messages/count_tokens", true),
         RouteKind::Messages => ("/messages", true),
-        _ if translated => ("/messages", false),
+        _ if translation.is_some() => ("/messages", false),
         _ => ("/chat/completions", false),
     };
     Ok(UpstreamRequest {
@@ -179,6 +189,12 @@ fn target_of(plan: &ModelPlan, kind: RouteKind, turn: u32) -> Result<u32, Refuse
             .ok_or_else(|| refused("no provider of this model speaks the Messages API; call /v1/chat/completions")),
         _ => Ok(plan.target_index(turn)),
     }
+}
+
+/// The target of a call in Chat Completions that cannot be translated: one that takes it as it is.
+fn untranslated(plan: &ModelPlan, turn: u32, why: &Untranslatable) -> Result<u32, Refused> {
+    plan.target_speaking(Dialect::OpenAi, turn)
+        .ok_or_else(|| Refused::new(OutcomeReason::InvalidModelCall).with_detail(why.to_string()))
 }
 
 fn probe(kind: RouteKind, call: &ChatCall, target: &TargetPlan) -> UsageProbe {

@@ -226,6 +226,7 @@ pub(super) fn inject(
             Tag::of(&plain) != Tag::Other || ours(&plain)
         };
         if dropped
+            || (translated && is_lost_in_translation(name))
             || ours(name)
             || inbound.is_connection_option(name)
             || (field.tag == Tag::Other && name.contains(&b'_') && disguised())
@@ -234,7 +235,9 @@ pub(super) fn inject(
         }
         push_field(head, name, value);
     }
-    if call.is_some_and(|call| call.dialect == Dialect::Anthropic) && inbound.header(VERSION_HEADER).is_none() {
+    if call.is_some_and(|call| call.dialect == Dialect::Anthropic)
+        && (translated || inbound.header(VERSION_HEADER).is_none())
+    {
         push_field(head, VERSION_HEADER.as_bytes(), VERSION.as_bytes());
     }
     if identity && !websocket {
@@ -274,6 +277,19 @@ pub(super) fn inject(
     }
     head.extend_from_slice(b"\r\n");
     Ok(out)
+}
+
+/// Whether a field of a call that is translated speaks of the call as it was, or of the answer's bytes. The version of
+/// the API is the one that is translated into.
+fn is_lost_in_translation(name: &[u8]) -> bool {
+    let begins = |with: &[u8]| name.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with));
+    let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
+    begins(b"openai-")
+        || begins(b"openai_")
+        || begins(b"if-")
+        || is(b"range")
+        || is(VERSION_HEADER.as_bytes())
+        || is(b"anthropic_version")
 }
 
 fn push_length(head: &mut Vec<u8>, n: u64) {

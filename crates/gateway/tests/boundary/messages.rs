@@ -80,17 +80,28 @@ async fn provider() -> FakeUpstream {
                     peer.send(answer(429, "content-type: application/json\r\nretry-after: 7\r\n", body)).await;
                 }
                 "html" => peer.send(answer(200, "content-type: text/html\r\n", "<html>")).await,
+                "204" => peer.send("HTTP/1.1 204 X\r\ncontent-type: text/event-stream\r\n\r\n").await,
+                "205" | "302" | "304" => {
+                    peer.send(answer(how.parse().unwrap(), "content-type: text/event-stream\r\n", "")).await;
+                }
+                "split echo" => {
+                    let (one, other) = SECRET.split_at(SECRET.len() / 2);
+                    let blocks = format!(r#"{{"type":"text","text":"your key is {one}"}},{{"type":"text","text":"{other}"}}"#);
+                    peer.send(answer(200, json_type, &MESSAGE.replace(r#"{"type":"text","text":"hi"}"#, &blocks))).await;
+                }
                 "echo" => {
                     let body = MESSAGE.replace("\"hi\"", &format!("\"your key is {SECRET}\""));
                     peer.send(answer(200, json_type, &body)).await;
                 }
-                "cut" | "hang" if call["stream"] == true => {
+                "cut" | "lost" | "garbled" | "hang" if call["stream"] == true => {
                     let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
                     let all = events();
                     let (begun, _) = all.split_once("event: message_delta").unwrap();
                     peer.send(format!("{head}{:x}\r\n{begun}\r\n", begun.len())).await;
                     match how.as_str() {
                         "cut" => peer.send("0\r\n\r\n").await,
+                        "garbled" => peer.send("a\r\ndata: {x}\n\r\n1\r\n\n\r\n0\r\n\r\n").await,
+                        "lost" => return,
                         _ => {
                             peer.wire.drain().await;
                             return;
@@ -285,6 +296,42 @@ async fn messages_go_only_where_they_are_spoken() {
 }
 
 #[tokio::test]
+async fn counting_takes_nobodys_turn() {
+    let upstream = provider().await;
+    let world = setup(&upstream);
+    let mut said = Vec::new();
+    for _ in 0..8 {
+        let fields = format!("x-api-key: {}\r\n", key("k"));
+        let count = post(&world, "/v1/messages/count_tokens", &fields, r#"{"model":"both","messages":[]}"#).await;
+        assert_eq!(count.status(), 200);
+        world.outcome(R::Served).await;
+        chat(&world, &json!({"model": "both", "messages": [{"role": "user", "content": "x"}]})).await;
+        said.push(world.outcome(R::Served).await.model.unwrap().provider.to_string());
+    }
+    said.sort();
+    assert_eq!(said, ["mine", "mine", "other", "other", "other", "other", "other", "other"]);
+    world.done().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_translated_goes_where_it_need_not_be() {
+    let upstream = provider().await;
+    let world = setup(&upstream);
+    let call = json!({"model": "both", "n": 2, "messages": [{"role": "user", "content": "x"}]});
+    for _ in 0..4 {
+        let answer = chat(&world, &call).await;
+        assert_eq!(answer.status(), 200, "{}", answer.text());
+        let seen = upstream.last();
+        assert_eq!(seen.first, "POST /other/chat/completions HTTP/1.1");
+        let sent: Value = serde_json::from_slice(&seen.body).unwrap();
+        assert_eq!((&sent["model"], &sent["n"]), (&json!("gpt-real"), &json!(2)));
+        let model = world.outcome(R::Served).await.model.unwrap();
+        assert_eq!((&*model.provider, &*model.provider_model), ("other", "gpt-real"));
+    }
+    world.done().await;
+}
+
+#[tokio::test]
 async fn chat_completions_reach_a_provider_of_messages() {
     let upstream = provider().await;
     let world = setup(&upstream);
@@ -320,6 +367,20 @@ async fn chat_completions_reach_a_provider_of_messages() {
     assert_eq!(words, "hello", "{text}");
     assert!(text.contains("\"total_tokens\":1050") && text.ends_with("data: [DONE]\n\n"), "{text}");
     check_usage(&world.outcome(R::Served).await, true);
+
+    // What speaks of the call as it was, or asks for another version than is translated into, is left out.
+    let fields = format!(
+        "authorization: Bearer {}\r\nopenai-organization: o\r\nOpenAI-Beta: b\r\nanthropic-version: 1999-01-01\r\n\
+         anthropic_version: 1999-01-01\r\nif-none-match: \"x\"\r\nrange: bytes=1-2\r\nx-other: kept\r\n",
+        key("k")
+    );
+    post(&world, "/v1/chat/completions", &fields, &call("x", false).to_string()).await;
+    let mut names: Vec<_> = upstream.last().fields.into_iter().map(|(name, _)| name).collect();
+    names.retain(|name| ["openai", "anthropic", "if-", "range", "x-other"].iter().any(|n| name.starts_with(n)));
+    names.sort();
+    assert_eq!(names, ["anthropic-version", "x-other"]);
+    assert_eq!(upstream.last().field("anthropic-version"), Some("2023-06-01"));
+    world.outcome(R::Served).await;
     world.done().await;
 }
 
@@ -344,18 +405,33 @@ async fn what_goes_wrong_is_told_in_chat_completions() {
         assert_eq!(body["error"]["code"], "upstream_malformed");
         assert_eq!(world.outcome(R::UpstreamMalformed).await.model.unwrap().cost, Some(Cost::UnknownUsage));
     }
-    let cut = chat(&world, &call("cut", true)).await;
-    let text = cut.text();
-    assert!(text.contains("\"llo\"") && text.contains("\"error\":") && !text.contains("[DONE]"), "{text}");
-    assert_eq!(world.outcome(R::Served).await.model.unwrap().cost, Some(Cost::UnknownUsage));
+    for (how, outcome) in
+        [("cut", R::UpstreamTruncated), ("garbled", R::UpstreamMalformed), ("lost", R::UpstreamTruncated)]
+    {
+        let cut = chat(&world, &call(how, true)).await;
+        let text = cut.text();
+        assert!(text.contains("\"llo\"") && text.contains("\"error\":") && !text.contains("[DONE]"), "{how}: {text}");
+        assert_eq!((cut.status(), cut.complete), (200, how != "lost"), "{how}");
+        assert_eq!(world.outcome(outcome).await.model.unwrap().cost, Some(Cost::UnknownUsage), "{how}");
+    }
+    // Statuses that have no body, or are no answer.
+    for (how, stream) in ["204", "205", "302", "304"].into_iter().flat_map(|how| [(how, false), (how, true)]) {
+        let answer = chat(&world, &call(how, stream)).await;
+        assert_eq!((answer.status(), answer.complete), (502, true), "{how}");
+        let body: Value = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!(body["error"]["code"], "upstream_malformed", "{how}");
+        world.outcome(R::UpstreamMalformed).await;
+    }
 
-    let echo = chat(&world, &call("echo", false)).await;
-    assert!(
-        echo.status() == 200 && !echo.text().contains(SECRET) && echo.text().contains("your key is"),
-        "{}",
-        echo.text()
-    );
-    check_usage(&world.outcome(R::Served).await, false);
+    for how in ["echo", "split echo"] {
+        let echo = chat(&world, &call(how, false)).await;
+        assert!(
+            echo.status() == 200 && !echo.text().contains(SECRET) && echo.text().contains("your key is"),
+            "{}",
+            echo.text()
+        );
+        check_usage(&world.outcome(R::Served).await, false);
+    }
 
     let before = upstream.counts().requests;
     let mut two = call("x", false);

@@ -13,8 +13,12 @@ use crate::{
     sse::{DEFAULT_MAX_EVENT, SseEvent, SsePiece, SseReader},
 };
 use credentialflow_model::usage::TokenUsage;
-use serde::Deserialize;
+use serde::{
+    Deserialize,
+    de::{Deserializer, SeqAccess, Visitor},
+};
 use serde_json::value::RawValue;
+use std::fmt;
 
 /// Finds usage in a stream. Takes nothing out of it.
 #[derive(Debug)]
@@ -111,7 +115,7 @@ fn read_event(event: &SseEvent<'_>, count: &mut Count) -> bool {
     match event.kind.map(RawValue::get) {
         Some("\"message_start\"") => {
             if let Some(raw) = event.message.and_then(|m| serde_json::from_str::<Message<'_>>(m.get()).ok()?.usage) {
-                count.take(raw);
+                count.begin(raw);
             }
             false
         }
@@ -136,7 +140,8 @@ struct Message<'a> {
     usage: Option<&'a RawValue>,
 }
 
-/// What is known so far. A stream tells it in parts, and a later part replaces what it tells of.
+/// What is known so far. A stream tells it in parts. Each is of everything up to then, so the largest counts: a later
+/// part that leaves out or belittles what was told before takes nothing back.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Count {
     fresh: Option<u64>,
@@ -153,6 +158,12 @@ impl Count {
     pub(crate) const NONE: Self =
         Self { fresh: None, read: None, written: None, written_1h: None, output: None, reasoning: None, turns: None };
 
+    /// Takes the usage object in that a stream begins with. What it tells of the output is of none of it.
+    pub(crate) fn begin(&mut self, raw: &RawValue) {
+        self.take(raw);
+        (self.output, self.reasoning) = (None, None);
+    }
+
     /// Takes a usage object in; false when it is none.
     pub(crate) fn take(&mut self, raw: &RawValue) -> bool {
         let Ok(wire) = serde_json::from_str::<Wire>(raw.get()) else { return false };
@@ -165,15 +176,17 @@ impl Count {
             (&mut self.output, output_tokens),
             (&mut self.reasoning, wire.output_tokens_details.0.thinking_tokens),
         ] {
-            *known = told.0.or(*known);
+            *known = (*known).max(told.0);
         }
-        let turns = wire.iterations.0.0;
-        if !turns.is_empty() {
-            let reasoning = self.reasoning;
-            self.turns = turns.iter().filter(|turn| !turn.is_advisor()).map(Turn::usage).reduce(add);
+        let turns = wire.iterations.0;
+        if turns.any {
+            self.turns = turns.sum;
             if let Some(turns) = &mut self.turns {
-                turns.reasoning = reasoning.unwrap_or(0).min(turns.output);
+                turns.reasoning = self.reasoning.unwrap_or(0).min(turns.output);
             }
+        } else if output_tokens.0.is_some() {
+            // What was told of turns was told of less than this.
+            self.turns = None;
         }
         input_tokens.0.is_some() || output_tokens.0.is_some()
     }
@@ -234,8 +247,36 @@ struct OutputDetails {
     thinking_tokens: Tokens,
 }
 
-#[derive(Default, Deserialize)]
-struct Turns(Vec<Turn>);
+/// Turns, added up while they are read: there may be any number of them.
+#[derive(Default)]
+struct Turns {
+    any: bool,
+    sum: Option<TokenUsage>,
+}
+
+impl<'de> Deserialize<'de> for Turns {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct V;
+        impl<'de> Visitor<'de> for V {
+            type Value = Turns;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Turns, A::Error> {
+                let mut turns = Turns::default();
+                while let Some(turn) = seq.next_element::<Turn>()? {
+                    turns.any = true;
+                    if !turn.is_advisor() {
+                        let usage = turn.usage();
+                        turns.sum = Some(turns.sum.map_or(usage, |sum| add(sum, usage)));
+                    }
+                }
+                Ok(turns)
+            }
+        }
+        d.deserialize_seq(V)
+    }
+}
 
 /// One turn of the model within a call.
 #[derive(Default, Deserialize)]

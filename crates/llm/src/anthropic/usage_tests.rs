@@ -76,10 +76,27 @@ fn a_stream_tells_it_in_parts() {
     assert_eq!(stream(&[all.as_bytes()]), Some(usage(12, 3, 2, 2, 15, 0)));
     // Without its end nobody knows how much was written.
     assert_eq!(stream(&[START.as_bytes(), TEXT.as_bytes()]), None);
-    // The end may count anew what the beginning told.
-    let anew = DELTA
-        .replace("{\"output_tokens\":15}", "{\"input_tokens\":1,\"cache_read_input_tokens\":0,\"output_tokens\":2}");
-    assert_eq!(stream(&[START.as_bytes(), anew.as_bytes()]), Some(usage(3, 0, 2, 2, 2, 0)));
+    // The end counts all there was, so what it tells less of was not less.
+    let end = |usage: &str| DELTA.replace("{\"output_tokens\":15}", usage);
+    let told = |ends: &[String]| stream(&[START.as_bytes(), ends.concat().as_bytes()]);
+    for less in [
+        r#"{"input_tokens":0,"cache_read_input_tokens":0,"output_tokens":2}"#,
+        r#"{"input_tokens":-7,"cache_creation_input_tokens":-1,"output_tokens":2}"#,
+        r#"{"input_tokens":null,"output_tokens":2}"#,
+    ] {
+        assert_eq!(told(&[end(less)]), Some(usage(12, 3, 2, 2, 2, 0)), "{less}");
+    }
+    assert_eq!(told(&[end(r#"{"output_tokens":0}"#)]), Some(usage(12, 3, 2, 2, 0, 0)), "it began with 1");
+    let more = end(r#"{"input_tokens":70,"cache_read_input_tokens":9,"output_tokens":2}"#);
+    assert_eq!(told(std::slice::from_ref(&more)), Some(usage(81, 9, 2, 2, 2, 0)));
+    assert_eq!(told(&[more, DELTA.to_owned()]), Some(usage(81, 9, 2, 2, 15, 0)));
+    // Turns hold until something later is told that has none.
+    let turns = end(
+        r#"{"output_tokens":15,"iterations":[{"input_tokens":100,"output_tokens":40},{"input_tokens":7,"output_tokens":15}]}"#,
+    );
+    assert_eq!(told(std::slice::from_ref(&turns)), Some(usage(107, 0, 0, 0, 55, 0)));
+    assert_eq!(told(&[turns.clone(), end(r#"{"input_tokens":7}"#)]), Some(usage(107, 0, 0, 0, 55, 0)));
+    assert_eq!(told(&[turns, end(r#"{"output_tokens":99}"#)]), Some(usage(12, 3, 2, 2, 99, 0)));
     assert_eq!(stream(&[START.as_bytes(), DELTA.trim_end().as_bytes()]), Some(usage(12, 3, 2, 2, 15, 0)));
     let elsewhere = DELTA.replace("message_delta", "other");
     assert_eq!(stream(&[START.as_bytes(), elsewhere.as_bytes()]), None);

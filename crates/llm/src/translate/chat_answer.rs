@@ -4,7 +4,7 @@
 //! `reasoning_content`, as other providers of Chat Completions send it; its signatures, citations and what server
 //! tools did are left out.
 
-use super::read::{Text, present};
+use super::read::{Text, is_empty_object, list, present};
 use crate::{
     anthropic::usage::Count,
     openai::{error::kind, request::write_json_string},
@@ -17,6 +17,10 @@ use std::io::Write as _;
 
 /// Events larger than this end a stream, as nothing can be said of what is in them.
 const MAX_EVENT: usize = 4 << 20;
+/// More blocks than this are in no message.
+const MAX_BLOCKS: usize = 10_000;
+/// Ids and names of models are not longer than this. They stand in every chunk of a stream.
+const MAX_NAME: usize = 256;
 /// More tools than this are not called at the same time.
 const MAX_OPEN: usize = 256;
 
@@ -34,7 +38,7 @@ struct Message<'a> {
     #[serde(borrow, default)]
     model: Option<Text<'a>>,
     #[serde(borrow)]
-    content: Vec<Block<'a>>,
+    content: &'a RawValue,
     #[serde(borrow, default)]
     stop_reason: Option<Text<'a>>,
     #[serde(borrow, default)]
@@ -75,9 +79,14 @@ impl ChatAnswer {
     /// A whole answer. `None` when it is not a message.
     pub fn whole(&self, body: &[u8]) -> Option<Vec<u8>> {
         let message: Message<'_> = serde_json::from_slice(body).ok()?;
+        let content: Vec<Block<'_>> = list(message.content, "", MAX_BLOCKS, "").ok()?;
+        let model = message.model.as_deref().unwrap_or_default();
+        if message.id.len().max(model.len()) > MAX_NAME {
+            return None;
+        }
         let (mut text, mut thinking) = (String::new(), String::new());
         let mut calls = Vec::new();
-        for block in &message.content {
+        for block in &content {
             match &*block.r#type {
                 "text" => text.push_str(block.text.as_deref()?),
                 "thinking" => thinking.push_str(block.thinking.as_deref()?),
@@ -86,7 +95,7 @@ impl ChatAnswer {
             }
         }
         let mut out = Vec::with_capacity(body.len() + 256);
-        self.head(&mut out, &message.id, message.model.as_deref().unwrap_or_default(), "chat.completion");
+        self.head(&mut out, &message.id, model, "chat.completion");
         out.extend_from_slice(b"[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":");
         if text.is_empty() && !calls.is_empty() {
             out.extend_from_slice(b"null");
@@ -144,6 +153,7 @@ impl ChatAnswer {
             open: Vec::new(),
             tools: 0,
             state: State::Waiting,
+            failure: None,
         }
     }
 
@@ -219,6 +229,16 @@ pub struct ChatStream {
     /// Tools called so far.
     tools: u64,
     state: State,
+    failure: Option<StreamFailure>,
+}
+
+/// Why a stream was ended with an error of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamFailure {
+    /// What came is no stream of a message.
+    Malformed,
+    /// It ended before its end.
+    Truncated,
 }
 
 /// A tool whose input is still coming.
@@ -303,25 +323,31 @@ impl ChatStream {
         let mut reader = std::mem::take(&mut self.reader);
         reader.finish(|piece| self.piece(piece, out));
         if self.state != State::Over {
-            self.fail(out);
+            self.fail(StreamFailure::Truncated, out);
         }
+    }
+
+    /// Why the stream was ended with an error. An error that the provider told is none: it was passed on.
+    pub const fn failure(&self) -> Option<StreamFailure> {
+        self.failure
     }
 
     fn piece(&mut self, piece: SsePiece<'_>, out: &mut Vec<u8>) {
         if self.state == State::Over {
             return;
         }
-        let done = match piece {
-            SsePiece::Event(event) => self.event(&event, out),
-            SsePiece::Oversize(_) => Err(Malformed),
+        let (done, complete) = match piece {
+            SsePiece::Event(event) => (self.event(&event, out), event.complete),
+            SsePiece::Oversize(_) => (Err(Malformed), true),
         };
         if done.is_err() {
-            self.fail(out);
+            self.fail(if complete { StreamFailure::Malformed } else { StreamFailure::Truncated }, out);
         }
     }
 
-    fn fail(&mut self, out: &mut Vec<u8>) {
+    fn fail(&mut self, failure: StreamFailure, out: &mut Vec<u8>) {
         self.state = State::Over;
+        self.failure = Some(failure);
         out.extend_from_slice(b"data: ");
         write_error(out, 502, None);
         out.extend_from_slice(b"\n\n");
@@ -333,9 +359,9 @@ impl ChatStream {
         match &*event.r#type {
             "message_start" => {
                 let start: Start<'_> = parse(event.message)?;
-                self.begin(&start);
+                self.begin(&start)?;
                 if let Some(usage) = start.usage {
-                    self.count.take(usage);
+                    self.count.begin(usage);
                 }
                 self.delta(out, |out| {
                     out.extend_from_slice(b"{\"role\":\"assistant\",\"content\":\"\",\"refusal\":null}")
@@ -369,19 +395,23 @@ impl ChatStream {
                 write_error(out, 502, failure.as_ref());
                 out.extend_from_slice(b"\n\n");
             }
-            _ => {} // pings, and what there may be one day
+            // A comment, which keeps the connection alive all the same.
+            "ping" => out.extend_from_slice(b": ping\n\n"),
+            _ => {} // what there may be one day
         }
         Ok(())
     }
 
-    fn begin(&mut self, start: &Start<'_>) {
+    fn begin(&mut self, start: &Start<'_>) -> Result<(), Malformed> {
+        let (id, model) = (start.id.as_deref().unwrap_or_default(), start.model.as_deref().unwrap_or_default());
+        if id.len().max(model.len()) > MAX_NAME {
+            return Err(Malformed);
+        }
         self.state = State::Begun;
         self.head.clear();
         self.head.extend_from_slice(b"data: ");
-        let (id, model) = (start.id.as_deref().unwrap_or_default(), start.model.as_deref().unwrap_or_default());
-        let mut head = std::mem::take(&mut self.head);
-        self.answer.head(&mut head, id, model, "chat.completion.chunk");
-        self.head = head;
+        self.answer.head(&mut self.head, id, model, "chat.completion.chunk");
+        Ok(())
     }
 
     fn block_start(&mut self, index: u64, block: Block<'_>, out: &mut Vec<u8>) -> Result<(), Malformed> {
@@ -495,8 +525,4 @@ impl ChatStream {
 /// A part of an event.
 fn parse<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>) -> Result<T, Malformed> {
     serde_json::from_str(raw.ok_or(Malformed)?.get()).map_err(|_| Malformed)
-}
-
-fn is_empty_object(raw: &RawValue) -> bool {
-    serde_json::from_str::<super::read::Members<'_>>(raw.get()).is_ok_and(|members| members.0.is_empty())
 }

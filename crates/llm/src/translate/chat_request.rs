@@ -3,7 +3,7 @@
 use super::{
     ChatAnswer, Untranslatable,
     content::{Block, Turn, conversation},
-    read::{Members, Text, present, read},
+    read::{Members, Text, is_empty_object, list, members, present, read},
 };
 use crate::openai::request::write_json_string;
 use credentialflow_model::Timestamp;
@@ -15,6 +15,15 @@ use std::borrow::Cow;
 const DEFAULT_MAX_TOKENS: u64 = 4096;
 /// The least that can be set aside for thinking.
 const MIN_BUDGET: u64 = 1024;
+
+/// The least `top_p` that can stand beside thinking.
+const MIN_TOP_P: f64 = 0.95;
+/// More fields of a call than this are refused.
+const MAX_FIELDS: usize = 1000;
+/// More tools than this are refused.
+const MAX_TOOLS: usize = 10_000;
+/// More texts to stop at than this are refused.
+const MAX_STOPS: usize = 1000;
 
 /// Fields that are left out: they have no counterpart, and the answer without them is still a right one.
 const LEFT_OUT: &[&str] = &[
@@ -199,39 +208,50 @@ struct Chat<'a> {
 /// # Errors
 /// [`Untranslatable`] when the call cannot be said in the Messages API.
 pub fn request(body: &[u8], provider_model: &str, created: Timestamp) -> Result<(Vec<u8>, ChatAnswer), Untranslatable> {
-    let Members(members) = serde_json::from_slice(body).map_err(|_| Untranslatable::Form("the body".to_owned()))?;
-    let chat = sort(members)?;
+    let mut chat = sort(members(body, MAX_FIELDS)?)?;
     let all = conversation(chat.messages.ok_or_else(|| Untranslatable::Form("`messages`".to_owned()))?)?;
     let tools: Vec<Tool<'_>> = match chat.tools {
-        Some(raw) => read::<Vec<ChatTool<'_>>>(raw, "`tools`")?.into_iter().map(tool).collect::<Result<_, _>>()?,
+        Some(raw) => {
+            let tools: Vec<ChatTool<'_>> = list(raw, "`tools`", MAX_TOOLS, "tools")?;
+            tools.into_iter().map(tool).collect::<Result<_, _>>()?
+        }
         None => Vec::new(),
     };
     let tool_choice = tool_choice(chat.tool_choice, chat.parallel, !tools.is_empty())?;
     let forced = tool_choice.as_ref().is_some_and(|choice| matches!(choice.r#type, "any" | "tool"));
     let limit = chat.max_completion_tokens.or(chat.max_tokens);
-    // Thinking that came before a tool's result would have to be sent back, which Chat Completions cannot;
-    // and a tool that must be called leaves no room for it.
+    // A tool that must be called leaves no room for thinking.
     let passed = chat.others.iter().any(|(name, _)| &**name == "thinking");
     let budget = match &chat.effort {
-        Some(effort) => budget(effort)?.filter(|_| !all.in_tools && !forced && !passed),
+        Some(effort) => budget(effort)?.filter(|_| all.may_think() && !forced && !passed),
         None => None,
     };
     let max_tokens = limit.unwrap_or_else(|| DEFAULT_MAX_TOKENS + budget.unwrap_or(0));
-    let budget = budget.map(|budget| budget.min(max_tokens.saturating_sub(1))).filter(|budget| *budget >= MIN_BUDGET);
+    // Of a limit that the caller set, at least half is for the answer.
+    let most = limit.map_or(u64::MAX, |limit| limit / 2);
+    let budget = budget.map(|budget| budget.min(most)).filter(|budget| *budget >= MIN_BUDGET);
+    if budget.is_some() {
+        chat.others.retain(|(name, _)| &**name != "top_k");
+    }
+    let temperature = chat.temperature.filter(|_| budget.is_none());
     let messages = Messages {
         model: provider_model,
         max_tokens,
         system: all.system,
         messages: all.turns,
         stream: chat.stream,
-        temperature: match chat.temperature.filter(|_| budget.is_none()) {
-            Some(raw) => Some(temperature(raw)?),
+        temperature: match temperature {
+            Some(raw) => Some(at_most_one(raw)?),
             None => None,
         },
-        top_p: chat.top_p,
+        top_p: match chat.top_p {
+            Some(raw) if budget.is_some() => (read::<f64>(raw, "`top_p`")? >= MIN_TOP_P).then_some(raw),
+            // Newer models refuse both.
+            top_p => top_p.filter(|_| temperature.is_none()),
+        },
         stop_sequences: match chat.stop {
             Some(raw) if raw.get().starts_with('"') => vec![read(raw, "`stop`")?],
-            Some(raw) => read(raw, "`stop`")?,
+            Some(raw) => list(raw, "`stop`", MAX_STOPS, "texts in `stop`")?,
             None => Vec::new(),
         },
         tools,
@@ -262,12 +282,7 @@ pub fn request(body: &[u8], provider_model: &str, created: Timestamp) -> Result<
     Ok((out, ChatAnswer { created, include_usage: chat.stream && chat.include_usage }))
 }
 
-fn sort<'a>(members: Vec<(Text<'a>, &'a RawValue)>) -> Result<Chat<'a>, Untranslatable> {
-    let mut names: Vec<&str> = members.iter().map(|(name, _)| &**name).collect();
-    names.sort_unstable();
-    if names.windows(2).any(|pair| pair[0] == pair[1]) {
-        return Err(Untranslatable::Duplicate);
-    }
+fn sort(members: Members<'_>) -> Result<Chat<'_>, Untranslatable> {
     let mut chat = Chat::default();
     for (name, raw) in members {
         if present(Some(raw)).is_none() {
@@ -296,7 +311,7 @@ fn sort<'a>(members: Vec<(Text<'a>, &'a RawValue)>) -> Result<Chat<'a>, Untransl
             "user" => chat.user = Some(chat.user.take().map_or_else(|| read(raw, &place), Ok)?),
             left_out if LEFT_OUT.contains(&left_out) => {}
             refused if REFUSED.contains(&refused) => {
-                if !asks_for_nothing(refused, raw.get()) {
+                if !asks_for_nothing(refused, raw) {
                     return Err(Untranslatable::NoCounterpart(place));
                 }
             }
@@ -323,13 +338,13 @@ fn is_known(name: &str) -> bool {
 }
 
 /// Whether a refused field asks for what is so anyway.
-fn asks_for_nothing(name: &str, value: &str) -> bool {
+fn asks_for_nothing(name: &str, value: &RawValue) -> bool {
     match name {
-        "n" => value == "1",
-        "logprobs" => value == "false",
-        "top_logprobs" => value == "0",
-        "modalities" => serde_json::from_str::<[Text<'_>; 1]>(value).is_ok_and(|only| &*only[0] == "text"),
-        "logit_bias" => serde_json::from_str::<Members<'_>>(value).is_ok_and(|members| members.0.is_empty()),
+        "n" => value.get() == "1",
+        "logprobs" => value.get() == "false",
+        "top_logprobs" => value.get() == "0",
+        "modalities" => serde_json::from_str::<[Text<'_>; 1]>(value.get()).is_ok_and(|only| &*only[0] == "text"),
+        "logit_bias" => is_empty_object(value),
         _ => false,
     }
 }
@@ -392,7 +407,7 @@ fn budget(effort: &str) -> Result<Option<u64>, Untranslatable> {
 }
 
 /// Chat Completions goes to 2, the Messages API to 1: what is more becomes 1.
-fn temperature(raw_value: &RawValue) -> Result<Cow<'_, RawValue>, Untranslatable> {
+fn at_most_one(raw_value: &RawValue) -> Result<Cow<'_, RawValue>, Untranslatable> {
     let value: f64 = read(raw_value, "`temperature`")?;
     Ok(if value > 1.0 { Cow::Owned(raw("1")?) } else { Cow::Borrowed(raw_value) })
 }

@@ -2,12 +2,17 @@
 
 use super::{
     Untranslatable,
-    read::{Text, present, read},
+    read::{Text, list, present, read},
 };
 use crate::openai::request::Skip;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+
+/// More messages than this are refused, as Anthropic refuses them.
+const MAX_MESSAGES: usize = 100_000;
+/// More parts of messages and tool calls than this, in all, are refused.
+const MAX_PARTS: usize = 100_000;
 
 /// One turn. Neighbours of the same role are one turn, as results of tools must come together.
 #[derive(Serialize)]
@@ -65,6 +70,8 @@ struct Message<'a> {
     tool_calls: Option<&'a RawValue>,
     #[serde(borrow, default)]
     tool_call_id: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    refusal: Option<&'a RawValue>,
     #[serde(borrow, default)]
     function_call: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -125,12 +132,11 @@ pub(super) struct Conversation<'a> {
     /// What system and developer messages say, wherever they stood.
     pub system: Vec<Block<'a>>,
     pub turns: Vec<Turn<'a>>,
-    /// Whether tools were called since the user last spoke.
-    pub in_tools: bool,
 }
 
 pub(super) fn conversation(raw: &RawValue) -> Result<Conversation<'_>, Untranslatable> {
-    let messages: Vec<Message<'_>> = read(raw, "`messages`")?;
+    let messages: Vec<Message<'_>> = list(raw, "`messages`", MAX_MESSAGES, "messages")?;
+    let mut room = MAX_PARTS;
     let mut all = Conversation::default();
     for (i, message) in messages.into_iter().enumerate() {
         let place = format!("`messages[{i}]`");
@@ -141,21 +147,16 @@ pub(super) fn conversation(raw: &RawValue) -> Result<Conversation<'_>, Untransla
         if present(message.audio).is_some() {
             return unknown("`audio`");
         }
-        let said = blocks(message.content, &place)?;
+        let said = blocks(message.content, &place, &mut room)?;
         match &*message.role {
             "system" | "developer" => all.system.extend(said),
-            "user" => {
-                all.in_tools = false;
-                all.push("user", said);
-            }
+            "user" => all.push("user", said),
             "assistant" => {
                 let mut said = said;
-                let calls: Vec<ToolCall<'_>> = match present(message.tool_calls) {
-                    Some(raw) => read(raw, &place)?,
-                    None => Vec::new(),
-                };
-                all.in_tools |= !calls.is_empty();
-                for call in calls {
+                if let Some(raw) = present(message.refusal) {
+                    said.extend(text(read(raw, &place)?, None));
+                }
+                for call in parts::<ToolCall<'_>>(message.tool_calls, &place, &mut room)? {
                     said.push(tool_use(call, &place)?);
                 }
                 all.push("assistant", said);
@@ -172,6 +173,15 @@ pub(super) fn conversation(raw: &RawValue) -> Result<Conversation<'_>, Untransla
 }
 
 impl<'a> Conversation<'a> {
+    /// Whether thinking can begin here. Not where a turn of the assistant's is gone on with that would have to begin
+    /// with its thinking, which Chat Completions does not send back: after a tool it called, and where it spoke last.
+    pub fn may_think(&self) -> bool {
+        let assistant = |turn: &&Turn<'_>| turn.role == "assistant";
+        let called = |turn: &Turn<'_>| turn.content.iter().any(|block| matches!(block, Block::ToolUse { .. }));
+        !self.turns.last().as_ref().is_some_and(assistant)
+            && !self.turns.iter().rev().find(assistant).is_some_and(called)
+    }
+
     fn push(&mut self, role: &'static str, mut said: Vec<Block<'a>>) {
         match self.turns.last_mut() {
             _ if said.is_empty() => {}
@@ -182,20 +192,18 @@ impl<'a> Conversation<'a> {
 }
 
 /// The blocks of a content; empty texts, which the Messages API does not take, are left out.
-fn blocks<'a>(content: Option<&'a RawValue>, place: &str) -> Result<Vec<Block<'a>>, Untranslatable> {
-    let Some(raw) = present(content) else { return Ok(Vec::new()) };
-    let plain = |text: Text<'a>, cache_control| (!text.is_empty()).then_some(Block::Text { text, cache_control });
-    if raw.get().starts_with('"') {
-        return Ok(plain(read(raw, place)?, None).into_iter().collect());
+fn blocks<'a>(content: Option<&'a RawValue>, place: &str, room: &mut usize) -> Result<Vec<Block<'a>>, Untranslatable> {
+    if let Some(raw) = present(content).filter(|raw| raw.get().starts_with('"')) {
+        return Ok(text(read(raw, place)?, None).into_iter().collect());
     }
-    let parts: Vec<Part<'a>> = read(raw, place)?;
+    let parts: Vec<Part<'a>> = parts(content, place, room)?;
     let mut blocks = Vec::with_capacity(parts.len());
     for part in parts {
         let form = || Untranslatable::Form(format!("a part of {place}"));
         let cache_control = present(part.cache_control);
         match &*part.r#type {
-            "text" => blocks.extend(plain(part.text.ok_or_else(form)?, cache_control)),
-            "refusal" => blocks.extend(plain(part.refusal.ok_or_else(form)?, cache_control)),
+            "text" => blocks.extend(text(part.text.ok_or_else(form)?, cache_control)),
+            "refusal" => blocks.extend(text(part.refusal.ok_or_else(form)?, cache_control)),
             "image_url" => {
                 let source = source(part.image_url.ok_or_else(form)?.url).ok_or_else(form)?;
                 blocks.push(Block::Image { source, cache_control });
@@ -210,6 +218,22 @@ fn blocks<'a>(content: Option<&'a RawValue>, place: &str) -> Result<Vec<Block<'a
         }
     }
     Ok(blocks)
+}
+
+fn text<'a>(text: Text<'a>, cache_control: Option<&'a RawValue>) -> Option<Block<'a>> {
+    (!text.is_empty()).then_some(Block::Text { text, cache_control })
+}
+
+/// The parts or tool calls of a message, for which there is still so much room in the call.
+fn parts<'a, T: Deserialize<'a>>(
+    raw: Option<&'a RawValue>,
+    place: &str,
+    room: &mut usize,
+) -> Result<Vec<T>, Untranslatable> {
+    let Some(raw) = present(raw) else { return Ok(Vec::new()) };
+    let parts = list(raw, place, *room, "parts of messages")?;
+    *room -= parts.len();
+    Ok(parts)
 }
 
 /// A `data:` URL with base64 (RFC 2397), or a URL of the web.

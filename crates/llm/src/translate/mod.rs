@@ -12,7 +12,7 @@ mod chat_request;
 mod content;
 mod read;
 
-pub use chat_answer::{ChatAnswer, ChatStream};
+pub use chat_answer::{ChatAnswer, ChatStream, StreamFailure};
 pub use chat_request::request;
 
 /// Why a call cannot be said in the provider's dialect. The texts are safe to show: they hold nothing of the call but
@@ -28,6 +28,9 @@ pub enum Untranslatable {
     /// A field that decides about the call stands more than once.
     #[error("a field of the call stands more than once")]
     Duplicate,
+    /// More of something than is translated.
+    #[error("the call has too many {0}")]
+    TooMany(&'static str),
 }
 
 #[cfg(test)]

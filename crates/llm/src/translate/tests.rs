@@ -28,7 +28,8 @@ fn fields_and_their_counterparts() {
     becomes(json!({"max_tokens": 7}), json!({"max_tokens": 7}));
     becomes(json!({"max_tokens": 7, "max_completion_tokens": 9}), json!({"max_tokens": 9}));
     becomes(json!({"stream": true, "stream_options": {"include_usage": true}}), json!({"stream": true}));
-    becomes(json!({"temperature": 0.25, "top_p": 0.5}), json!({"temperature": 0.25, "top_p": 0.5}));
+    becomes(json!({"temperature": 0.25, "top_p": 0.5}), json!({"temperature": 0.25}));
+    becomes(json!({"temperature": null, "top_p": 0.5}), json!({"top_p": 0.5}));
     becomes(json!({"temperature": 1.7}), json!({"temperature": 1}));
     becomes(json!({"stop": "END"}), json!({"stop_sequences": ["END"]}));
     becomes(json!({"stop": ["a", "b"]}), json!({"stop_sequences": ["a", "b"]}));
@@ -66,19 +67,40 @@ fn reasoning_effort_sets_tokens_aside_for_thinking() {
     );
     becomes(
         json!({"reasoning_effort": "high", "max_completion_tokens": 3000}),
-        json!({"max_tokens": 3000, "thinking": thinking(2999)}),
+        json!({"max_tokens": 3000, "thinking": thinking(1500)}),
     );
     becomes(
-        json!({"reasoning_effort": "high", "max_completion_tokens": 1024, "temperature": 0.2}),
-        json!({"max_tokens": 1024, "temperature": 0.2}),
+        json!({"reasoning_effort": "low", "max_completion_tokens": 9000}),
+        json!({"max_tokens": 9000, "thinking": thinking(2048)}),
+    );
+    becomes(
+        json!({"reasoning_effort": "high", "max_completion_tokens": 2047, "temperature": 0.2}),
+        json!({"max_tokens": 2047, "temperature": 0.2}),
+    );
+    // What cannot stand beside thinking.
+    becomes(
+        json!({"reasoning_effort": "minimal", "temperature": 0.2, "top_p": 0.94, "top_k": 5}),
+        json!({"max_tokens": 5120, "thinking": thinking(1024)}),
+    );
+    becomes(
+        json!({"reasoning_effort": "minimal", "temperature": 0.2, "top_p": 0.95}),
+        json!({"max_tokens": 5120, "top_p": 0.95, "thinking": thinking(1024)}),
     );
     let call = json!({"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}});
-    let after_tool = json!({"model": "m", "reasoning_effort": "high", "messages": [
-        {"role": "user", "content": "a"}, {"role": "assistant", "content": null, "tool_calls": [call]},
-        {"role": "tool", "tool_call_id": "c", "content": "b"},
-    ]});
-    let got = translated(&after_tool).unwrap();
-    assert_eq!((&got["thinking"], &got["max_tokens"]), (&Value::Null, &json!(4096)));
+    let mut chat = json!({"model": "m", "reasoning_effort": "high", "messages": [{"role": "user", "content": "a"}]});
+    for (more, thinks) in [
+        (json!({"role": "assistant", "content": null, "tool_calls": [call]}), false),
+        (json!({"role": "tool", "tool_call_id": "c", "content": "b"}), false),
+        // One turn with the tool's result.
+        (json!({"role": "user", "content": "go on"}), false),
+        (json!({"role": "assistant", "content": "well"}), false),
+        (json!({"role": "user", "content": "and?"}), true),
+    ] {
+        chat["messages"].as_array_mut().unwrap().push(more);
+        let got = translated(&chat).unwrap();
+        assert_eq!(got["thinking"].is_object(), thinks, "{chat}");
+        assert_eq!(got["max_tokens"], if thinks { 20_480 } else { 4096 }, "{chat}");
+    }
 }
 
 #[test]
@@ -132,6 +154,8 @@ fn a_whole_conversation() {
         {"role": "user", "content": "Thanks!"},
         {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]},
         {"role": "system", "content": "Late."},
+        {"role": "user", "content": "Why?"},
+        {"role": "assistant", "content": null, "refusal": "I may not."},
     ]}));
     let text = |text: &str| json!({"type": "text", "text": text});
     let expect = json!({
@@ -155,6 +179,8 @@ fn a_whole_conversation() {
                 text("Thanks!"),
             ]},
             {"role": "assistant", "content": [text("No.")]},
+            {"role": "user", "content": [text("Why?")]},
+            {"role": "assistant", "content": [text("I may not.")]},
         ],
     });
     assert_eq!(got, Ok(expect));
@@ -228,6 +254,59 @@ fn what_cannot_be_said_is_refused() {
     assert_eq!(request(twice, "m", AT).unwrap_err(), Untranslatable::Duplicate);
     assert!(request(br#"{"model":"m"}"#, "m", AT).is_err());
     assert!(request(b"[]", "m", AT).is_err());
+}
+
+#[test]
+fn a_few_bytes_do_not_take_much_memory() {
+    let many = |n: usize, one: &str| vec![one; n].join(",");
+    let call = |messages: &str, more: &str| {
+        let body = format!(r#"{{"model":"m","messages":[{messages}]{more}}}"#);
+        request(body.as_bytes(), "m", AT).map(|_| ())
+    };
+    let said = |parts: &str| format!(r#"{{"role":"user","content":[{parts}]}}"#);
+    let (one, half) = (r#"{"type":"text","text":"a"}"#, said(&many(50_000, r#"{"type":"text","text":"a"}"#)));
+    assert_eq!(call(&[&*half, &*half].join(","), ""), Ok(()));
+    let parts = Err(Untranslatable::TooMany("parts of messages"));
+    assert_eq!(call(&[&*half, &*half, &*said(one)].join(","), ""), parts);
+    let calls = many(50_000, r#"{"id":"i","function":{"name":"f"}}"#);
+    let calls = format!(r#"{{"role":"assistant","tool_calls":[{calls}]}}"#);
+    assert_eq!(call(&[&*half, &*calls].join(","), ""), Ok(()));
+    assert_eq!(call(&[&*half, &*calls, &*said(one)].join(","), ""), parts);
+    // Refused where the first one too many stands, whatever follows.
+    assert_eq!(call(&said(&(many(100_001, one) + ",7")), ""), parts);
+    let messages = many(100_001, r#"{"role":"user"}"#);
+    assert_eq!(call(&messages, ""), Err(Untranslatable::TooMany("messages")));
+    let tools = many(10_001, r#"{"type":"function","function":{"name":"f"}}"#);
+    assert_eq!(call("", &format!(r#","tools":[{tools}]"#)), Err(Untranslatable::TooMany("tools")));
+    assert_eq!(
+        call("", &format!(r#","stop":[{}]"#, many(1001, "\"\""))),
+        Err(Untranslatable::TooMany("texts in `stop`"))
+    );
+    let fields = |n: usize| (0..n).map(|i| format!(r#","f{i}":1"#)).collect::<String>();
+    assert_eq!(call("", &fields(998)), Ok(()));
+    assert_eq!(call("", &fields(999)), Err(Untranslatable::TooMany("fields")));
+    assert_eq!(call("", r#","a":1,"a":2"#), Err(Untranslatable::Duplicate));
+
+    let message = |id: &str, model: &str, blocks: usize| {
+        let content = many(blocks, r#"{"type":""}"#);
+        format!(r#"{{"id":"{id}","model":"{model}","content":[{content}],"stop_reason":"end_turn"}}"#)
+    };
+    let (fits, long) = ("x".repeat(256), "x".repeat(257));
+    for (id, model, blocks, fine) in [
+        (&fits, &fits, 10_000, true),
+        (&fits, &fits, 10_001, false),
+        (&long, &fits, 0, false),
+        (&fits, &long, 0, false),
+    ] {
+        let message = message(id, model, blocks);
+        assert_eq!(answer(false).whole(message.as_bytes()).is_some(), fine);
+        if blocks <= 10_000 {
+            let (mut stream, mut out) = (answer(false).stream(), Vec::new());
+            let start = format!("data: {{\"type\":\"message_start\",\"message\":{message}}}\n\n");
+            stream.feed(start.as_bytes(), &mut out);
+            assert_eq!(stream.failure(), (!fine).then_some(StreamFailure::Malformed));
+        }
+    }
 }
 
 fn answer(include_usage: bool) -> ChatAnswer {
@@ -356,7 +435,7 @@ fn gathered(stream: &str) -> Value {
     let (mut content, mut reasoning, mut calls) = (String::new(), String::new(), Vec::<Value>::new());
     let (mut finish, mut usage, mut first) = (Value::Null, Value::Null, Value::Null);
     let chunks = stream.strip_suffix("data: [DONE]\n\n").expect("the end");
-    for chunk in chunks.split("\n\n").filter(|c| !c.is_empty()) {
+    for chunk in chunks.split("\n\n").filter(|c| !c.is_empty() && !c.starts_with(':')) {
         let chunk: Value = serde_json::from_str(chunk.strip_prefix("data: ").unwrap()).unwrap();
         assert_eq!(chunk["object"], "chat.completion.chunk");
         if first.is_null() {
@@ -421,7 +500,7 @@ fn a_stream_is_translated_as_it_comes() {
     };
     let begun = said(&event(&json!({"type": "message_start", "message": message})));
     assert_eq!(begun, chunk(r#"{"role":"assistant","content":"","refusal":null}"#));
-    assert_eq!(said(&event(&json!({"type": "ping"}))), "");
+    assert_eq!(said(&event(&json!({"type": "ping"}))), ": ping\n\n");
     let tool = json!({"type": "tool_use", "id": "t", "name": "f", "input": {}});
     assert_eq!(
         said(&event(&json!({"type": "content_block_start", "index": 1, "content_block": tool}))),
@@ -444,8 +523,13 @@ fn a_stream_is_translated_as_it_comes() {
 
 #[test]
 fn streams_that_do_not_end_well_end_with_an_error() {
-    let ends_in_error = |stream: &str, message: &str| {
-        let got = relayed(false, &[stream.as_bytes()]);
+    use StreamFailure::{Malformed, Truncated};
+    let ends_in_error = |sent: &str, message: &str, failure: Option<StreamFailure>| {
+        let got = relayed(false, &[sent.as_bytes()]);
+        let (mut stream, mut out) = (answer(false).stream(), Vec::new());
+        stream.feed(sent.as_bytes(), &mut out);
+        stream.finish(&mut out);
+        assert_eq!(stream.failure(), failure, "{sent}");
         let last = got.strip_suffix("\n\n").unwrap().rsplit("\n\n").next().unwrap();
         let last: Value = serde_json::from_str(last.strip_prefix("data: ").unwrap()).unwrap();
         assert_eq!(last["error"]["message"], message, "{got}");
@@ -457,15 +541,20 @@ fn streams_that_do_not_end_well_end_with_an_error() {
     let whole = streamed(&message, 2);
     const UNUSABLE: &str = "The provider's answer cannot be used.";
     let cut = &whole[..whole.len() - 40];
-    assert_eq!(ends_in_error(cut, UNUSABLE), "server_error");
-    ends_in_error("", UNUSABLE);
-    ends_in_error("data: <html>\n\n", UNUSABLE);
-    ends_in_error("event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0}\n\n", UNUSABLE);
+    assert_eq!(ends_in_error(cut, UNUSABLE, Some(Truncated)), "server_error");
+    ends_in_error("", UNUSABLE, Some(Truncated));
+    ends_in_error("data: <html>\n\n", UNUSABLE, Some(Malformed));
+    ends_in_error(
+        "event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0}\n\n",
+        UNUSABLE,
+        Some(Malformed),
+    );
     let told = json!({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}});
     assert_eq!(
         ends_in_error(
             &(cut.split_once("event: content_block_stop").unwrap().0.to_owned() + &event(&told)),
-            "Overloaded"
+            "Overloaded",
+            None
         ),
         "server_error"
     );
