@@ -2,7 +2,7 @@
 
 use super::{
     Inbound, Refused, body,
-    call::UsageProbe,
+    call::{Told, UsageProbe},
     forward::UpstreamResponse,
     record::Recording,
     route::RouteMatch,
@@ -21,7 +21,7 @@ use crate::{
     worker::{View, Worker},
 };
 use credentialflow_llm::translate::{ChatAnswer, ChatStream, StreamFailure};
-use credentialflow_model::{OutcomeReason, resource::AnswerEncoding, usage::TokenUsage};
+use credentialflow_model::{OutcomeReason, resource::AnswerEncoding};
 use std::{future::poll_fn, io::Write as _, task::Poll};
 
 /// A small answer of the gateway's own.
@@ -201,8 +201,8 @@ pub(super) async fn relay<C: Caller>(
         }
         record.bytes_out(bytes_out);
         // Now, not at the end: the caller may leave at any time.
-        if let Some(tokens) = passing.counted() {
-            target.into_iter().for_each(|target| record.tokens(view, target, tokens));
+        if let Some(told) = passing.counted() {
+            target.into_iter().for_each(|target| record.tokens(view, target, told));
         }
         flush(control, worker, caller).await?;
         record.first_byte();
@@ -345,7 +345,7 @@ struct Passing<'a> {
     /// Puts a stream into the caller's dialect.
     translator: Option<ChatStream>,
     /// The tokens that were recorded already.
-    counted: Option<TokenUsage>,
+    counted: Option<Told>,
     /// What is kept of a model's answer to find its usage.
     kept: Charge,
 }
@@ -359,10 +359,10 @@ impl Passing<'_> {
     }
 
     /// The tokens reported so far, of a stream; once.
-    fn counted(&mut self) -> Option<TokenUsage> {
-        let tokens = self.usage.as_ref()?.so_far().filter(|tokens| self.counted != Some(*tokens))?;
-        self.counted = Some(tokens);
-        Some(tokens)
+    fn counted(&mut self) -> Option<Told> {
+        let told = self.usage.as_ref()?.so_far().filter(|told| self.counted != Some(*told))?;
+        self.counted = Some(told);
+        Some(told)
     }
 
     /// Whether bytes may be taken out, so that an announced length would be wrong.

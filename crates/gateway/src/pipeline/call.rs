@@ -46,6 +46,20 @@ pub(crate) struct ModelCall {
     _held: Charge,
 }
 
+/// Tokens that a provider reported.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Told {
+    pub tokens: TokenUsage,
+    /// Whether that is all; else the output is still to be counted.
+    pub all: bool,
+}
+
+impl Told {
+    const fn all(tokens: TokenUsage) -> Self {
+        Self { tokens, all: true }
+    }
+}
+
 /// Reads usage while the answer passes.
 pub(crate) enum UsageProbe {
     /// From a stream.
@@ -84,19 +98,22 @@ impl UsageProbe {
     }
 
     /// What a stream told so far.
-    pub fn so_far(&self) -> Option<TokenUsage> {
+    pub fn so_far(&self) -> Option<Told> {
         match self {
-            Self::Stream(usage) => usage.usage(),
-            Self::MessageStream(usage) => usage.usage(),
+            Self::Stream(usage) => usage.usage().map(Told::all),
+            Self::MessageStream(usage) => {
+                let begun = || usage.begun().map(|tokens| Told { tokens, all: false });
+                usage.usage().map(Told::all).or_else(begun)
+            }
             Self::Answer(_) | Self::Message(_) | Self::Free => None,
         }
     }
 
     /// What was told in all.
-    pub fn total(&mut self) -> Option<TokenUsage> {
+    pub fn total(&mut self) -> Option<Told> {
         match self {
-            Self::Answer(usage) => std::mem::take(usage).finish(),
-            Self::Message(usage) => std::mem::take(usage).finish(),
+            Self::Answer(usage) => std::mem::take(usage).finish().map(Told::all),
+            Self::Message(usage) => std::mem::take(usage).finish().map(Told::all),
             _ => self.so_far(),
         }
     }

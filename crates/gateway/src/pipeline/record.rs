@@ -1,7 +1,12 @@
 //! The record of a request: begun with its first byte, handed over when it is over, also when the
 //! request's future is dropped half-way.
 
-use super::{Inbound, call::UsageProbe, trace, translate::UpstreamRequest};
+use super::{
+    Inbound,
+    call::{Told, UsageProbe},
+    trace,
+    translate::UpstreamRequest,
+};
 use crate::{
     http1::tag::Tag,
     ports::CredentialSlot,
@@ -15,7 +20,7 @@ use credentialflow_llm::provider::Dialect;
 use credentialflow_model::{
     KeyId, OutcomeReason, RequestId, Timestamp, TraceId, UsageRecord,
     mask::masked,
-    usage::{Cost, CredentialUse, ModelUse, TokenUsage},
+    usage::{Cost, CredentialUse, ModelUse},
 };
 use credentialflow_policy::{LimitReport, Principal};
 use std::{net::IpAddr, rc::Rc, sync::atomic::Ordering::Relaxed, time::Instant};
@@ -273,18 +278,19 @@ impl<'w> Recording<'w> {
                     model.cost = Some(Cost::Known(Default::default()));
                 }
             });
-        } else if let Some(tokens) = call.usage.total() {
-            self.tokens(view, (call.model, call.target), tokens);
+        } else if let Some(told) = call.usage.total() {
+            self.tokens(view, (call.model, call.target), told);
         }
     }
-    /// The provider counted these tokens, for a target of a model. The last count is the one that holds.
-    pub fn tokens(&mut self, view: &View, (model, target): (u32, u32), tokens: TokenUsage) {
+    /// The provider counted these tokens, for a target of a model. The last count is the one that holds, and only one
+    /// that is all has a cost.
+    pub fn tokens(&mut self, view: &View, (model, target): (u32, u32), told: Told) {
         let target = &view.snapshot.models.list[model as usize].targets[target as usize];
         let time = self.time();
         self.edit(|r| {
             if let Some(model) = &mut r.model {
-                model.tokens = Some(tokens);
-                model.cost = Some(target.price.cost(time, &tokens));
+                model.tokens = Some(told.tokens);
+                model.cost = told.all.then(|| target.price.cost(time, &told.tokens));
             }
         });
     }

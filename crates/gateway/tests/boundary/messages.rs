@@ -31,6 +31,10 @@ models:
 
 const MESSAGE: &str = r#"{"id":"msg_1", "type":"message","role":"assistant","model":"claude-real","content":[{"type":"text","text":"hi"}],"stop_reason":"end_turn","usage":{"input_tokens":300,"cache_read_input_tokens":400,"cache_creation_input_tokens":300,"cache_creation":{"ephemeral_1h_input_tokens":100},"output_tokens":50}}"#;
 
+/// What is known when a stream begins and never tells what it came to.
+const BEGUN: TokenUsage =
+    TokenUsage { input: 1000, cached_input: 400, cache_write: 300, cache_write_1h: 100, output: 0, reasoning: 0 };
+
 fn events() -> String {
     let start = r#"{"id":"msg_1","type":"message","role":"assistant","model":"claude-real","content":[],"usage":{"input_tokens":300,"cache_read_input_tokens":400,"cache_creation_input_tokens":300,"cache_creation":{"ephemeral_1h_input_tokens":100},"output_tokens":1}}"#;
     [
@@ -201,7 +205,7 @@ async fn streamed_messages_pass_unchanged() {
     let cut = message(&world, r#"{"model":"claude","stream":true,"messages":[{"role":"user","content":"cut"}]}"#).await;
     assert_eq!(cut.status(), 200);
     let model = world.outcome(R::Served).await.model.unwrap();
-    assert_eq!((model.tokens, model.cost), (None, Some(Cost::UnknownUsage)));
+    assert_eq!((model.tokens, model.cost), (Some(BEGUN), Some(Cost::UnknownUsage)));
     world.done().await;
 }
 
@@ -412,7 +416,8 @@ async fn what_goes_wrong_is_told_in_chat_completions() {
         let text = cut.text();
         assert!(text.contains("\"llo\"") && text.contains("\"error\":") && !text.contains("[DONE]"), "{how}: {text}");
         assert_eq!((cut.status(), cut.complete), (200, how != "lost"), "{how}");
-        assert_eq!(world.outcome(outcome).await.model.unwrap().cost, Some(Cost::UnknownUsage), "{how}");
+        let model = world.outcome(outcome).await.model.unwrap();
+        assert_eq!((model.tokens, model.cost), (Some(BEGUN), Some(Cost::UnknownUsage)), "{how}");
     }
     // Statuses that have no body, or are no answer.
     for (how, stream) in ["204", "205", "302", "304"].into_iter().flat_map(|how| [(how, false), (how, true)]) {
@@ -462,7 +467,7 @@ async fn a_caller_that_leaves_a_translated_stream_is_recorded() {
     .await;
     drop(wire);
     let model = world.outcome(R::CallerClosed).await.model.unwrap();
-    assert_eq!((model.tokens, model.cost), (None, Some(Cost::UnknownUsage)));
+    assert_eq!((model.tokens, model.cost), (Some(BEGUN), Some(Cost::UnknownUsage)));
     world.calm().await;
     world.done().await;
 }

@@ -73,6 +73,11 @@ impl StreamUsage {
     pub fn usage(&self) -> Option<TokenUsage> {
         self.count.usage().filter(|_| self.counted)
     }
+
+    /// What the provider reported of the input, as long as its count of the output has not come.
+    pub fn begun(&self) -> Option<TokenUsage> {
+        self.count.usage().filter(|_| !self.counted)
+    }
 }
 
 /// Collects a whole JSON answer, within the bounds of [`usage::AnswerUsage`], and reads its usage at the end.

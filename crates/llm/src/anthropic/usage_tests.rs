@@ -76,6 +76,14 @@ fn a_stream_tells_it_in_parts() {
     assert_eq!(stream(&[all.as_bytes()]), Some(usage(12, 3, 2, 2, 15, 0)));
     // Without its end nobody knows how much was written.
     assert_eq!(stream(&[START.as_bytes(), TEXT.as_bytes()]), None);
+    let mut reader = StreamUsage::new();
+    let mut then = |text: &str| {
+        reader.inspect(text.as_bytes());
+        (reader.begun(), reader.usage())
+    };
+    assert_eq!(then(TEXT), (None, None));
+    assert_eq!(then(START), (Some(usage(12, 3, 2, 2, 0, 0)), None));
+    assert_eq!(then(DELTA), (None, Some(usage(12, 3, 2, 2, 15, 0))));
     // The end counts all there was, so what it tells less of was not less.
     let end = |usage: &str| DELTA.replace("{\"output_tokens\":15}", usage);
     let told = |ends: &[String]| stream(&[START.as_bytes(), ends.concat().as_bytes()]);
