@@ -5,6 +5,7 @@
 use super::{
     Refused,
     answer::{Filled, fill, flush, request_idle},
+    call::UsageProbe,
     record::Recording,
     scrub::Scrub,
     translate::UpstreamRequest,
@@ -19,8 +20,6 @@ use crate::{
 };
 use credentialflow_llm::translate::ChatAnswer;
 use credentialflow_model::OutcomeReason;
-
-use super::call::UsageProbe;
 
 /// Larger answers are not taken: no model writes that much.
 const MOST: usize = 32 << 20;

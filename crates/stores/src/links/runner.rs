@@ -24,8 +24,8 @@ struct Running {
 }
 
 impl Links {
-    /// Keeps every link in step, and what lets us in at the stores from ending, until `shutdown` resolves. What is not done then is done by the next
-    /// one that runs: everything that counts is stored.
+    /// Keeps every link in step, and what lets us in at the stores from ending, until `shutdown` resolves. What is
+    /// not done then is done by the next one that runs: everything that counts is stored.
     pub async fn run(&self, shutdown: impl Future<Output = ()>) {
         let keep = self.keep();
         tokio::pin!(shutdown, keep);
