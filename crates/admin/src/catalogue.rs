@@ -9,7 +9,9 @@
 use crate::error::ApiError;
 use credentialflow_model::{
     ResourceSet,
-    resource::{Application, Credential, Kind, Model, Resource, Route, SecretStore, System, Team, Upstream},
+    resource::{
+        Application, Credential, Kind, LeakResponse, Model, Resource, Route, SecretStore, System, Team, Upstream,
+    },
 };
 use credentialflow_store::{ChangeKind, Store, StoreError};
 use std::{
@@ -111,6 +113,7 @@ async fn reload(
         Kind::Routes => reload_as::<Route>(store, set, names).await,
         Kind::Models => reload_as::<Model>(store, set, names).await,
         Kind::Applications => reload_as::<Application>(store, set, names).await,
+        Kind::LeakResponses => reload_as::<LeakResponse>(store, set, names).await,
         Kind::Keys => Ok(()),
     }
 }

@@ -1,9 +1,11 @@
 //! What is done when a secret of ours is found where it must not be: the words of rules, and of a narrowed key.
 
 use crate::{Name, Period, Timestamp};
-use ipnet::IpNet;
+use ipnet::Ipv6Net;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, net::IpAddr};
+
+pub use ipnet::IpNet;
 
 /// What is done at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -29,10 +31,12 @@ pub struct LeakRule {
     pub rotate: bool,
 }
 
-/// How leaks are answered: the defaults, and what is different for some.
+/// How leaks are answered: the defaults, and what is different for some. There is at most one, named `default`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LeakResponse {
+    /// Always `default`; may be left out.
+    pub name: Name,
     /// For keys we issued: quarantine unless set.
     pub keys: LeakRule,
     /// For credentials we hold: unless set, a rotation and nothing else.
@@ -43,7 +47,7 @@ pub struct LeakResponse {
     /// For these credentials, by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub by_credential: BTreeMap<Name, LeakRule>,
-    /// A quarantine lets in the addresses seen within this time before it; 1d to 30d, 30d unless set.
+    /// A quarantine lets in the addresses seen within this time before it; 1d to 90d, 30d unless set.
     pub seen_within: Period,
     /// Where the keys are found under which GitHub signs its reports (`https://api.github.com/meta/public_keys/secret_scanning`).
     /// Absent: GitHub's reports are not taken.
@@ -54,6 +58,7 @@ pub struct LeakResponse {
 impl Default for LeakResponse {
     fn default() -> Self {
         Self {
+            name: Name::of_constant(Self::NAME),
             keys: LeakRule { action: LeakAction::Quarantine, rotate: false },
             credentials: LeakRule { action: LeakAction::NotifyOnly, rotate: true },
             by_application: BTreeMap::new(),
@@ -65,6 +70,14 @@ impl Default for LeakResponse {
 }
 
 impl LeakResponse {
+    /// The name of the only one.
+    pub const NAME: &'static str = "default";
+    /// The longest time before a quarantine in which clients are looked for, and so how long it is kept from where
+    /// each key was used.
+    pub const LONGEST: Period = Period::from_secs(90 * 86_400);
+    /// The shortest one.
+    pub const SHORTEST: Period = Period::from_secs(86_400);
+
     /// The rule for a key of this application.
     pub fn of_key(&self, application: &Name) -> LeakRule {
         self.by_application.get(application).copied().unwrap_or(self.keys)
@@ -73,26 +86,6 @@ impl LeakResponse {
     /// The rule for this credential.
     pub fn of_credential(&self, name: &Name) -> LeakRule {
         self.by_credential.get(name).copied().unwrap_or(self.credentials)
-    }
-
-    /// What is wrong with it in itself, as the place and a sentence each.
-    pub fn problems(&self) -> Vec<(String, &'static str)> {
-        let mut found = Vec::new();
-        let narrowed = "the value of a credential is accepted by its upstream, where nobody can be kept out from \
-                        here; choose revoke or notify_only";
-        if self.credentials.action == LeakAction::Quarantine {
-            found.push(("credentials.action".to_owned(), narrowed));
-        }
-        for (name, _) in self.by_credential.iter().filter(|(_, rule)| rule.action == LeakAction::Quarantine) {
-            found.push((format!("by_credential.{name}.action"), narrowed));
-        }
-        if !(Period::from_secs(86_400)..=Period::from_secs(30 * 86_400)).contains(&self.seen_within) {
-            found.push(("seen_within".to_owned(), "it is 1d to 30d"));
-        }
-        if self.github_keys.as_ref().is_some_and(|url| url.len() > 2000 || !url.starts_with("http")) {
-            found.push(("github_keys".to_owned(), "it is the address of a server, https unless it is this machine"));
-        }
-        found
     }
 }
 
@@ -137,6 +130,15 @@ impl Quarantine {
     }
 }
 
+/// The network as which a client counts: its IPv4 address, or the /64 of its IPv6 address, within which machines change
+/// theirs.
+pub fn client_network(source: IpAddr) -> IpNet {
+    match source.to_canonical() {
+        four @ IpAddr::V4(_) => four.into(),
+        IpAddr::V6(six) => Ipv6Net::new(six, 64).map_or_else(|_| IpAddr::V6(six).into(), |net| net.trunc().into()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn rules_are_narrowest_first_and_what_cannot_be_is_told() {
+    fn the_narrowest_rule_counts() {
         let revoke = LeakRule { action: LeakAction::Revoke, rotate: true };
         let (a, b): (Name, Name) = ("a".parse().unwrap(), "b".parse().unwrap());
         let mut rules = LeakResponse::default();
@@ -170,14 +172,18 @@ mod tests {
         rules.by_credential.insert(a.clone(), revoke);
         assert_eq!((rules.of_key(&a), rules.of_key(&b)), (revoke, rules.keys));
         assert_eq!((rules.of_credential(&a), rules.of_credential(&b)), (revoke, rules.credentials));
-        assert!(rules.problems().is_empty());
-        let quarantine = LeakRule { action: LeakAction::Quarantine, rotate: false };
-        rules.credentials = quarantine;
-        rules.by_credential.insert(b, quarantine);
-        rules.seen_within = Period::from_secs(60);
-        rules.github_keys = Some("ftp://x".to_owned());
-        let places: Vec<_> = rules.problems().into_iter().map(|(place, _)| place).collect();
-        assert_eq!(places, ["credentials.action", "by_credential.b.action", "seen_within", "github_keys"]);
+        assert_eq!(rules.name, LeakResponse::NAME.parse().unwrap());
+    }
+
+    #[test]
+    fn clients_count_as_networks() {
+        for (source, expected) in [
+            ("10.1.2.3", "10.1.2.3/32"),
+            ("::ffff:10.1.2.3", "10.1.2.3/32"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ] {
+            assert_eq!(client_network(source.parse().unwrap()).to_string(), expected);
+        }
     }
 
     #[test]

@@ -12,6 +12,11 @@ use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
 pub struct Name(Arc<str>);
 
 impl Name {
+    /// A name that stands in this program; a test of whoever uses it reads it.
+    pub(crate) fn of_constant(text: &'static str) -> Self {
+        Self(Arc::from(text))
+    }
+
     /// The text of the name.
     pub fn as_str(&self) -> &str {
         &self.0

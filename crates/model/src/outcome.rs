@@ -44,6 +44,12 @@ macro_rules! outcomes {
                 match self { $(Self::$variant => Fault::$fault),* }
             }
 
+            /// Whether the request got past us: it was served, or the upstream is why not. Of others the caller may
+            /// not even be who they claimed to be.
+            pub const fn let_through(self) -> bool {
+                matches!(self.fault(), Fault::None | Fault::Upstream)
+            }
+
             /// Whether the same request may succeed later, unchanged.
             pub const fn retry_helps(self) -> bool {
                 match self { $(Self::$variant => $retry),* }

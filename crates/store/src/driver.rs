@@ -149,12 +149,18 @@ impl Driver {
 
     /// A migration's text in this database's spelling.
     pub(crate) fn spell(self, sql: &str) -> String {
-        let (blob, rowkey, text) = match self {
+        let (blob, rowkey, text, value_as_text) = match self {
             // INTEGER PRIMARY KEY is the row's own number: no second index. Texts compare by their bytes.
-            Self::Sqlite => ("BLOB", "INTEGER PRIMARY KEY", "TEXT"),
-            Self::Postgres => ("BYTEA", "BIGINT PRIMARY KEY", "TEXT COLLATE \"C\""),
+            Self::Sqlite => ("BLOB", "INTEGER PRIMARY KEY", "TEXT", "CAST(settings.value AS TEXT)"),
+            Self::Postgres => {
+                ("BYTEA", "BIGINT PRIMARY KEY", "TEXT COLLATE \"C\"", "convert_from(settings.value, 'UTF8')")
+            }
         };
-        sql.replace("{blob}", blob).replace("{rowkey}", rowkey).replace("{text}", text)
+        sql.replace("{blob}", blob)
+            .replace("{rowkey}", rowkey)
+            .replace("{text}", text)
+            .replace("{settings.value as text}", value_as_text)
+            .replace("{now}", self.now())
     }
 }
 

@@ -223,7 +223,11 @@ impl WriteTx {
     /// was there.
     pub async fn delete_key(&mut self, id: KeyId) -> Result<bool> {
         let Some(key) = self.key(id).await? else { return Ok(false) };
-        for sql in ["DELETE FROM keys WHERE id = $1", "DELETE FROM key_uses WHERE key_id = $1"] {
+        for sql in [
+            "DELETE FROM keys WHERE id = $1",
+            "DELETE FROM key_uses WHERE key_id = $1",
+            "DELETE FROM key_networks WHERE key_id = $1",
+        ] {
             sqlx::query(sql).bind(id.bits() as i64).execute(self.connection()).await?;
         }
         self.changed(ChangeKind::KeySecrets, key.name.as_str());

@@ -4,6 +4,8 @@
 //! database before it or after it, never within. Nodes that start together take turns. A migration
 //! is never edited once released; a database newer than the program is refused.
 
+mod leak_responses;
+
 use crate::{Result, Store, StoreError};
 use sqlx::{AssertSqlSafe, Connection, Executor, Row};
 
@@ -30,6 +32,8 @@ const MIGRATIONS: &[Migration] = &[
     Migration { number: 14, name: "version handles", sql: include_str!("../migrations/0014_version_handles.sql") },
     Migration { number: 15, name: "stragglers", sql: include_str!("../migrations/0015_stragglers.sql") },
     Migration { number: 16, name: "notifications", sql: include_str!("../migrations/0016_notifications.sql") },
+    Migration { number: 17, name: "leak responses", sql: include_str!("../migrations/0017_leak_responses.sql") },
+    Migration { number: 18, name: "key networks", sql: include_str!("../migrations/0018_key_networks.sql") },
 ];
 
 /// What a call of [`Store::migrate`] did.
@@ -78,6 +82,9 @@ impl Store {
                 .bind(vec![0u8; 32])
                 .execute(&mut *tx)
                 .await?;
+        }
+        if migration.number == 17 {
+            leak_responses::without_dangling_names(&mut tx).await?;
         }
         sqlx::query("INSERT INTO migrations (number, name) VALUES ($1, $2)")
             .bind(migration.number)

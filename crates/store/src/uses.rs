@@ -1,4 +1,5 @@
-//! When, from where and how often keys and credential versions were last used.
+//! When, from where and how often keys and credential versions were last used; `networks` keeps from where keys were
+//! used before.
 //!
 //! The one write outside the audited door: a use is an observation of traffic and changes nothing
 //! that anybody decides. Auditing it would write one event for every few requests and bury the
@@ -6,7 +7,7 @@
 //! costs no write, and a batch lost in a crash costs counts, never a decision.
 
 use crate::row::{CHUNK, unsigned, values};
-use crate::{Result, Store, row};
+use crate::{KeyNetwork, Result, Store, networks, row};
 use credentialflow_model::{KeyId, Timestamp};
 use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Connection, Row};
@@ -14,7 +15,7 @@ use std::collections::BTreeMap;
 
 /// Rows of one statement. SQLite's driver looks each parameter's name up among all of them, so that the cost of a row
 /// grows with the statement.
-const STATEMENT: usize = 16;
+pub(crate) const STATEMENT: usize = 16;
 
 /// How a key was used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +50,8 @@ pub struct Uses {
     pub keys: Vec<KeyUse>,
     /// Of credential versions.
     pub credentials: Vec<CredentialUse>,
+    /// From where keys were used.
+    pub networks: Vec<KeyNetwork>,
 }
 
 impl Store {
@@ -106,7 +109,9 @@ impl Store {
             }
             query.execute(&mut *tx).await?;
         }
+        let crowded = networks::record(&mut tx, &uses.networks).await?;
         tx.commit().await?;
+        networks::crop(&mut connection, &crowded).await;
         Ok(())
     }
 

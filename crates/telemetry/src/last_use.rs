@@ -1,17 +1,28 @@
-//! When keys and credential versions were last used, how often, and whether upstreams took them.
+//! When keys and credential versions were last used, how often, from which networks, and whether upstreams took them.
 //!
 //! Kept in memory by the recorder thread, off the request path; the roof takes the deltas every few seconds and
 //! writes them to the store, so that no request causes a write. Bounded; what does not fit is counted.
 
-use credentialflow_model::{KeyId, Timestamp, UsageRecord};
+mod networks;
+
+pub use networks::KeyNetworkDelta;
+
+use credentialflow_model::{
+    KeyId, Timestamp, UsageRecord,
+    leak::{IpNet, client_network},
+};
+use networks::Networks;
 use std::{
     collections::HashMap,
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
 };
 
 /// Keys between two takes; beyond, uses are only in the call log.
 const MAX_KEYS: usize = 1 << 20;
+/// New networks of one key between two takes; further ones are noted after the next.
+const MAX_NEW_NETWORKS: u8 = 64;
 /// Credential versions remembered.
 const MAX_VERSIONS: usize = 1 << 14;
 
@@ -73,9 +84,19 @@ struct VersionUse {
     total: Answers,
 }
 
+#[derive(Debug)]
+struct KeyUsed {
+    delta: KeyUseDelta,
+    /// The source from which a request was let through last: the next one from there tells nothing new.
+    noted: Option<IpAddr>,
+    /// Networks that were news.
+    news: u8,
+}
+
 #[derive(Debug, Default)]
 struct Inner {
-    keys: HashMap<KeyId, KeyUseDelta>,
+    keys: HashMap<KeyId, KeyUsed>,
+    networks: Networks,
     credentials: HashMap<Arc<str>, Vec<(u32, VersionUse)>>,
     versions: usize,
     overflowed: u64,
@@ -102,7 +123,7 @@ impl LastUse {
     pub fn take_deltas(&self) -> UseDeltas {
         let mut inner = self.lock();
         let mut out = UseDeltas {
-            keys: inner.keys.drain().map(|(_, used)| used).collect(),
+            keys: inner.keys.drain().map(|(_, used)| used.delta).collect(),
             credentials: Vec::new(),
             overflowed: std::mem::take(&mut inner.overflowed),
         };
@@ -132,6 +153,33 @@ impl LastUse {
         out
     }
 
+    /// Networks from which keys were used and that the database may not know, those that have waited longest. Each is
+    /// given once, until it is said what became of it: [`networks_written`](Self::networks_written) or
+    /// [`networks_not_written`](Self::networks_not_written).
+    pub fn take_networks(&self, most: usize) -> Vec<KeyNetworkDelta> {
+        self.lock().networks.take(most, Instant::now())
+    }
+
+    /// The database knows these now.
+    pub fn networks_written(&self, written: &[KeyNetworkDelta]) {
+        self.lock().networks.written(written, Instant::now());
+    }
+
+    /// These are to be written later, after the others.
+    pub fn networks_not_written(&self, taken: &[KeyNetworkDelta]) {
+        self.lock().networks.not_written(taken);
+    }
+
+    /// Networks from which a key was used and that the database may not know yet, with the time of use.
+    pub fn networks_of(&self, key: KeyId) -> Vec<(IpNet, Timestamp)> {
+        self.lock().networks.of(key)
+    }
+
+    /// Networks that found no room since the process began. They are noted when the key is used from there again.
+    pub fn networks_lost(&self) -> u64 {
+        self.lock().networks.lost
+    }
+
     /// How upstreams answered requests with this version since the process began (or since the version was last
     /// forgotten, which happens to unused ones when 16,384 others are in use). The rotation watcher compares two reads.
     pub fn refusals(&self, credential: &str, version: u32) -> Answers {
@@ -149,10 +197,16 @@ impl Inner {
             return;
         }
         let fresh = KeyUseDelta { key, last_time: record.time, last_source: record.source, count: 0 };
-        let used = self.keys.entry(key).or_insert(fresh);
-        used.count += 1;
-        if record.time >= used.last_time {
-            (used.last_time, used.last_source) = (record.time, record.source);
+        let used = self.keys.entry(key).or_insert(KeyUsed { delta: fresh, noted: None, news: 0 });
+        let delta = &mut used.delta;
+        delta.count += 1;
+        if record.time >= delta.last_time {
+            (delta.last_time, delta.last_source) = (record.time, record.source);
+        }
+        // Whoever presents a wrong secret under a key's id is no client of it.
+        if used.noted != Some(record.source) && used.news < MAX_NEW_NETWORKS && record.outcome.let_through() {
+            used.noted = Some(record.source);
+            used.news += u8::from(self.networks.note(key, client_network(record.source), record.time));
         }
     }
 

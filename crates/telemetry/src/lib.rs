@@ -18,7 +18,7 @@ pub mod stats;
 mod testing;
 
 pub use calllog::{CallFilter, CallLog, CallLogError, CallModel, CallRow, LightCall, Page, StatusFilter, Walked};
-pub use last_use::{Answers, CredentialUseDelta, KeyUseDelta, LastUse, UseDeltas};
+pub use last_use::{Answers, CredentialUseDelta, KeyNetworkDelta, KeyUseDelta, LastUse, UseDeltas};
 pub use metrics::Metrics;
 pub use recorder::{RecordSender, Recorder, RecorderSettings, RecorderStatus, Telemetry};
 pub use stats::{Stats, StatsFigures, StatsPoint, StatsTop};

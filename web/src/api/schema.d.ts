@@ -620,6 +620,38 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/leak_responses": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["list_leak_responses"];
+        put?: never;
+        post: operations["create_leak_response"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/leak_responses/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["get_leak_response"];
+        put: operations["replace_leak_response"];
+        post?: never;
+        delete: operations["delete_leak_response"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/leaks": {
         parameters: {
             query?: never;
@@ -690,13 +722,17 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Read how leaks are answered */
-        get: operations["get_leak_response"];
+        /**
+         * Read how leaks are answered
+         * @description The stored `leak_responses/default`, or what holds where there is none.
+         */
+        get: operations["get_leak_rules"];
         /**
          * Replace how leaks are answered
-         * @description What is left out becomes as it is by default. Leaks that were answered stay as they are.
+         * @description Stores them as `leak_responses/default`. What is left out becomes as it is by default. Leaks that were answered stay
+         *     as they are.
          */
-        put: operations["put_leak_response"];
+        put: operations["put_leak_rules"];
         post?: never;
         delete?: never;
         options?: never;
@@ -2418,6 +2454,67 @@ export interface components {
             updated: components["schemas"]["Timestamp"];
         };
         /** @description A declared resource as it is stored. */
+        Item_LeakResponse: {
+            /** @description When it was first stored. */
+            created: components["schemas"]["Timestamp"];
+            /**
+             * Format: int64
+             * @description Grows with each change; the `ETag` is this number in quotes.
+             */
+            revision: number;
+            /** @description How leaks are answered: the defaults, and what is different for some. There is at most one, named `default`. */
+            spec: {
+                /**
+                 * @description For the keys of these applications, by name.
+                 * @default {}
+                 */
+                by_application: {
+                    [key: string]: components["schemas"]["LeakRule"];
+                };
+                /**
+                 * @description For these credentials, by name.
+                 * @default {}
+                 */
+                by_credential: {
+                    [key: string]: components["schemas"]["LeakRule"];
+                };
+                /**
+                 * @description For credentials we hold: unless set, a rotation and nothing else.
+                 * @default {
+                 *       "action": "notify_only",
+                 *       "rotate": true
+                 *     }
+                 */
+                credentials: components["schemas"]["LeakRule"];
+                /**
+                 * @description Where the keys are found under which GitHub signs its reports (`https://api.github.com/meta/public_keys/secret_scanning`).
+                 *     Absent: GitHub's reports are not taken.
+                 * @default null
+                 */
+                github_keys: string | null;
+                /**
+                 * @description For keys we issued: quarantine unless set.
+                 * @default {
+                 *       "action": "quarantine",
+                 *       "rotate": false
+                 *     }
+                 */
+                keys: components["schemas"]["LeakRule"];
+                /**
+                 * @description Always `default`; may be left out.
+                 * @default default
+                 */
+                name: components["schemas"]["Name"];
+                /**
+                 * @description A quarantine lets in the addresses seen within this time before it; 1d to 90d, 30d unless set.
+                 * @default 30d
+                 */
+                seen_within: components["schemas"]["Period"];
+            };
+            /** @description When it was last changed. */
+            updated: components["schemas"]["Timestamp"];
+        };
+        /** @description A declared resource as it is stored. */
         Item_Model: {
             /** @description When it was first stored. */
             created: components["schemas"]["Timestamp"];
@@ -2715,7 +2812,7 @@ export interface components {
          * @description The kinds of resources, by the name of their list.
          * @enum {string}
          */
-        Kind: "teams" | "applications" | "keys" | "credentials" | "upstreams" | "routes" | "models" | "targets" | "stores";
+        Kind: "teams" | "applications" | "keys" | "credentials" | "upstreams" | "routes" | "models" | "targets" | "stores" | "leak_responses";
         /** @description How many of a kind. */
         KindCount: {
             /**
@@ -2821,7 +2918,7 @@ export interface components {
             /** @description Where it was found. Not kept where it repeats what was found. */
             url?: string | null;
         };
-        /** @description How leaks are answered: the defaults, and what is different for some. */
+        /** @description How leaks are answered: the defaults, and what is different for some. There is at most one, named `default`. */
         LeakResponse: {
             /**
              * @description For the keys of these applications, by name.
@@ -2860,7 +2957,12 @@ export interface components {
              */
             keys: components["schemas"]["LeakRule"];
             /**
-             * @description A quarantine lets in the addresses seen within this time before it; 1d to 30d, 30d unless set.
+             * @description Always `default`; may be left out.
+             * @default default
+             */
+            name: components["schemas"]["Name"];
+            /**
+             * @description A quarantine lets in the addresses seen within this time before it; 1d to 90d, 30d unless set.
              * @default 30d
              */
             seen_within: components["schemas"]["Period"];
@@ -3317,6 +3419,72 @@ export interface components {
                     /** @description Unique name. */
                     name: components["schemas"]["Name"];
                     team?: components["schemas"]["Name"] | null;
+                };
+                /** @description When it was last changed. */
+                updated: components["schemas"]["Timestamp"];
+            }[];
+            /** @description Hand this in as `cursor` to get the next page; absent on the last one. */
+            next?: string | null;
+        };
+        /** @description One page of a list. */
+        Page_Item_LeakResponse: {
+            /** @description The things on this page. */
+            items: {
+                /** @description When it was first stored. */
+                created: components["schemas"]["Timestamp"];
+                /**
+                 * Format: int64
+                 * @description Grows with each change; the `ETag` is this number in quotes.
+                 */
+                revision: number;
+                /** @description How leaks are answered: the defaults, and what is different for some. There is at most one, named `default`. */
+                spec: {
+                    /**
+                     * @description For the keys of these applications, by name.
+                     * @default {}
+                     */
+                    by_application: {
+                        [key: string]: components["schemas"]["LeakRule"];
+                    };
+                    /**
+                     * @description For these credentials, by name.
+                     * @default {}
+                     */
+                    by_credential: {
+                        [key: string]: components["schemas"]["LeakRule"];
+                    };
+                    /**
+                     * @description For credentials we hold: unless set, a rotation and nothing else.
+                     * @default {
+                     *       "action": "notify_only",
+                     *       "rotate": true
+                     *     }
+                     */
+                    credentials: components["schemas"]["LeakRule"];
+                    /**
+                     * @description Where the keys are found under which GitHub signs its reports (`https://api.github.com/meta/public_keys/secret_scanning`).
+                     *     Absent: GitHub's reports are not taken.
+                     * @default null
+                     */
+                    github_keys: string | null;
+                    /**
+                     * @description For keys we issued: quarantine unless set.
+                     * @default {
+                     *       "action": "quarantine",
+                     *       "rotate": false
+                     *     }
+                     */
+                    keys: components["schemas"]["LeakRule"];
+                    /**
+                     * @description Always `default`; may be left out.
+                     * @default default
+                     */
+                    name: components["schemas"]["Name"];
+                    /**
+                     * @description A quarantine lets in the addresses seen within this time before it; 1d to 90d, 30d unless set.
+                     * @default 30d
+                     */
+                    seen_within: components["schemas"]["Period"];
                 };
                 /** @description When it was last changed. */
                 updated: components["schemas"]["Timestamp"];
@@ -4174,11 +4342,14 @@ export interface components {
         };
         /** @description From where a key was used before it was put in quarantine. */
         SeenFrom: {
-            /** @description Whether all uses in that time were seen. If not, clients may be kept out: let them in by hand. */
+            /**
+             * @description Whether all uses in that time were seen, but for those of the last seconds at other nodes. If not, clients may be
+             *     kept out: let them in by hand.
+             */
             complete: boolean;
             /** @description The addresses that are let in. */
             networks: string[];
-            /** @description Other nodes whose call logs were not looked at. */
+            /** @description Other nodes of whose uses some may not be known. */
             other_nodes?: string[];
             /** @description Since when was looked. */
             since: components["schemas"]["Timestamp"];
@@ -6083,6 +6254,165 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    list_leak_responses: {
+        parameters: {
+            query?: {
+                /** @description Most items on the page, 1 to 1000. 100 unless set. */
+                limit?: number;
+                /** @description Where the page begins: the `next` of the page before. */
+                cursor?: string;
+                /** @description Only names that contain this text. */
+                q?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description In the order of their names */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Item_LeakResponse"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    create_leak_response: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes the same answer available again for 24 hours */
+                "Idempotency-Key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LeakResponse"];
+                "application/yaml": string;
+            };
+        };
+        responses: {
+            /** @description Stored and enforced by every worker */
+            201: {
+                headers: {
+                    /** @description The revision, in quotes */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Item_LeakResponse"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    get_leak_response: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Its name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As stored; as YAML only what was declared */
+            200: {
+                headers: {
+                    /** @description The revision, in quotes */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Item_LeakResponse"];
+                    "application/yaml": string;
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    replace_leak_response: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Refuse if it is not at this revision any more */
+                "If-Match"?: string | null;
+            };
+            path: {
+                /** @description Its name; the body must have the same */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LeakResponse"];
+                "application/yaml": string;
+            };
+        };
+        responses: {
+            /** @description Stored and enforced by every worker */
+            200: {
+                headers: {
+                    /** @description The revision, in quotes */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Item_LeakResponse"];
+                };
+            };
+            /** @description Created, and enforced by every worker */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Item_LeakResponse"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    delete_leak_response: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Refuse if it is not at this revision any more */
+                "If-Match"?: string | null;
+            };
+            path: {
+                /** @description Its name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Gone from the store and from every worker */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
     list_leaks: {
         parameters: {
             query?: {
@@ -6188,7 +6518,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    get_leak_response: {
+    get_leak_rules: {
         parameters: {
             query?: never;
             header?: never;
@@ -6210,16 +6540,20 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    put_leak_response: {
+    put_leak_rules: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Refuse if they are not at this revision any more */
+                "If-Match"?: string | null;
+            };
             path?: never;
             cookie?: never;
         };
         requestBody: {
             content: {
                 "application/json": components["schemas"]["LeakResponse"];
+                "application/yaml": string;
             };
         };
         responses: {

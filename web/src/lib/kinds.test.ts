@@ -9,6 +9,8 @@ it('tells a resource in one line', () => {
   expect(summary('applications', { team: 'payments', allow: { routes: ['orders'], models: ['chat'] } })).toBe('of payments, may use orders, chat')
   expect(summary('targets', { system: 'mysql', host: 'db', username: 'cf' })).toBe('mysql at db as cf')
   expect(summary('stores', { kind: 'aws', region: 'eu-central-1' })).toBe('aws eu-central-1')
+  expect(summary('leak_responses', { keys: { action: 'revoke', rotate: true }, credentials: { action: 'notify_only', rotate: false }, by_application: { a: {} } }))
+    .toBe('keys: revoke and rotate; credentials: notify only; 1 different')
   expect(summary('applications', {})).toBe('may use nothing yet')
   expect(summary('teams', {})).toBe('')
 })

@@ -56,13 +56,19 @@ export const KINDS: readonly KindWords[] = [
     next: 'Declare a team, then name it as the owner of applications and credentials.',
     template: 'name: payments\ndescription: Who pays and gets paid\n',
   },
+  {
+    kind: 'leak_responses', label: 'Leak response', one: 'leak response',
+    lead: 'What is done when a key or a value of ours is found where it must not be.',
+    next: 'Without one, leaked keys are put in quarantine and leaked values rotated where they are made here.',
+    template: 'name: default\nkeys:\n  action: quarantine\ncredentials:\n  action: notify_only\n  rotate: true\n',
+  },
 ]
 
 export function plainKind(text: string): KindWords | undefined {
   return KINDS.find(({ kind }) => kind === text)
 }
 
-const DECLARED: readonly DeclaredKind[] = ['teams', 'applications', 'keys', 'credentials', 'targets', 'stores', 'upstreams', 'routes', 'models']
+const DECLARED: readonly DeclaredKind[] = ['teams', 'applications', 'keys', 'credentials', 'targets', 'stores', 'upstreams', 'routes', 'models', 'leak_responses']
 
 export function isDeclaredKind(text: string): text is DeclaredKind {
   return DECLARED.some((kind) => kind === text)
@@ -70,7 +76,7 @@ export function isDeclaredKind(text: string): text is DeclaredKind {
 
 /** The word for one of a kind. */
 export function one(kind: DeclaredKind): string {
-  return kind.slice(0, -1)
+  return kind.slice(0, -1).replace('_', ' ')
 }
 
 /** A noun with its indefinite article. */
@@ -100,6 +106,14 @@ export function summary(kind: PlainKind, spec: Spec): string {
     case 'models':
       return (Array.isArray(spec.targets) ? spec.targets : [])
         .map((target) => `${String(part(target).provider ?? '')} ${String(part(target).model ?? '')}`).join(', ')
+    case 'leak_responses': {
+      const rule = (value: unknown) => {
+        const { action, rotate } = part(value)
+        return `${String(action ?? '').replace('_', ' ')}${rotate === true ? ' and rotate' : ''}`
+      }
+      const others = Object.keys(part(spec.by_application)).length + Object.keys(part(spec.by_credential)).length
+      return `keys: ${rule(spec.keys)}; credentials: ${rule(spec.credentials)}${others > 0 ? `; ${others} different` : ''}`
+    }
     case 'applications': {
       const { routes, models } = part(spec.allow)
       const allowed = [...texts(routes), ...texts(models)]

@@ -40,6 +40,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
         (name = "upstreams", description = "Where requests go"),
         (name = "routes", description = "What callers see"),
         (name = "models", description = "Public model names and what serves them"),
+        (name = "leak responses", description = "How leaks are answered"),
         (name = "config", description = "Check, plan, apply and export everything at once"),
         (name = "calls", description = "The call log and what it adds up to"),
         (name = "audit", description = "Who changed what"),

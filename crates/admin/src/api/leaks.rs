@@ -5,7 +5,7 @@ use crate::{
     api::{
         answer::Page,
         keys::IssuedKey,
-        request::{Body, JsonBytes, ListQuery, Query},
+        request::{Body, Document, JsonBytes, ListQuery, Query},
     },
     auth::{Administrator, Source},
     error::ApiError,
@@ -119,9 +119,10 @@ pub struct SeenFrom {
     pub since: Timestamp,
     /// The addresses that are let in.
     pub networks: Vec<String>,
-    /// Whether all uses in that time were seen. If not, clients may be kept out: let them in by hand.
+    /// Whether all uses in that time were seen, but for those of the last seconds at other nodes. If not, clients may be
+    /// kept out: let them in by hand.
     pub complete: bool,
-    /// Other nodes whose call logs were not looked at.
+    /// Other nodes of whose uses some may not be known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub other_nodes: Vec<String>,
 }
@@ -302,23 +303,29 @@ async fn release_leak(
 }
 
 /// Read how leaks are answered
+///
+/// The stored `leak_responses/default`, or what holds where there is none.
 #[utoipa::path(get, path = "/api/v1/leaks/response", tag = "leaks",
     responses((status = 200, description = "The rules", body = LeakResponse)))]
-async fn get_leak_response(State(state): State<AdminState>, _: Administrator) -> Result<Json<LeakResponse>, ApiError> {
+async fn get_leak_rules(State(state): State<AdminState>, _: Administrator) -> Result<Json<LeakResponse>, ApiError> {
     leaks::response::get(&state).await.map(Json)
 }
 
 /// Replace how leaks are answered
 ///
-/// What is left out becomes as it is by default. Leaks that were answered stay as they are.
-#[utoipa::path(put, path = "/api/v1/leaks/response", tag = "leaks", request_body = LeakResponse,
+/// Stores them as `leak_responses/default`. What is left out becomes as it is by default. Leaks that were answered stay
+/// as they are.
+#[utoipa::path(put, path = "/api/v1/leaks/response", tag = "leaks",
+    request_body(content((LeakResponse = "application/json"), (String = "application/yaml"))),
+    params(("If-Match" = Option<String>, Header, description = "Refuse if they are not at this revision any more")),
     responses((status = 200, description = "The rules as they are stored", body = LeakResponse)))]
-async fn put_leak_response(
+async fn put_leak_rules(
     State(state): State<AdminState>,
     Administrator(actor): Administrator,
-    Body(body): Body<LeakResponse>,
+    headers: HeaderMap,
+    body: Document,
 ) -> Result<Json<LeakResponse>, ApiError> {
-    leaks::response::put(&state, &actor, body).await.map(Json)
+    leaks::response::put(&state, &actor, &headers, &body).await.map(Json)
 }
 
 pub(super) fn endpoints() -> OpenApiRouter<AdminState> {
@@ -327,7 +334,7 @@ pub(super) fn endpoints() -> OpenApiRouter<AdminState> {
         .merge(public)
         .routes(routes!(report_from_github))
         .routes(routes!(list_leaks, look_for_leaks))
-        .routes(routes!(get_leak_response, put_leak_response))
+        .routes(routes!(get_leak_rules, put_leak_rules))
         .routes(routes!(get_leak))
         .routes(routes!(fetch_leaked_keys_secret))
         .routes(routes!(release_leak))

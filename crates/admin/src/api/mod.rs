@@ -18,6 +18,7 @@ mod document;
 mod health;
 pub(crate) mod inventory;
 pub(crate) mod keys;
+mod leak_responses;
 pub(crate) mod leaks;
 pub(crate) mod links;
 mod models;
@@ -76,6 +77,7 @@ pub(crate) fn endpoints() -> OpenApiRouter<AdminState> {
         .merge(upstreams::endpoints())
         .merge(routes::endpoints())
         .merge(models::endpoints())
+        .merge(leak_responses::endpoints())
         .merge(config::endpoints())
         .merge(dependents::endpoints())
         .merge(calls::endpoints())

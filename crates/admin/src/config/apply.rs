@@ -22,7 +22,8 @@ use credentialflow_model::{
     config::{Action, Change},
     lifecycle::VersionState,
     resource::{
-        Application, Credential, Engine, Key, Kind, Model, Resource, Route, SecretStore, System, Team, Upstream,
+        Application, Credential, Engine, Key, Kind, LeakResponse, Model, Resource, Route, SecretStore, System, Team,
+        Upstream,
     },
 };
 use credentialflow_store::WriteTx;
@@ -123,6 +124,7 @@ async fn write_resources(tx: &mut WriteTx, set: &ResourceSet, changes: &[Change]
     put::<Route>(set, changes, &mut bodies)?;
     put::<Model>(set, changes, &mut bodies)?;
     put::<Application>(set, changes, &mut bodies)?;
+    put::<LeakResponse>(set, changes, &mut bodies)?;
     put::<Key>(set, changes, &mut bodies)?;
     tx.put_resources(&bodies).await?;
     let gone: Vec<_> = changes

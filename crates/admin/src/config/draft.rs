@@ -54,6 +54,7 @@ impl Draft {
             Kind::Upstreams => self.set.upstreams.len(),
             Kind::Routes => self.set.routes.len(),
             Kind::Models => self.set.models.len(),
+            Kind::LeakResponses => self.set.leak_responses.len(),
         };
         count as u64
     }
@@ -133,7 +134,9 @@ fn keep_undeclared(desired: &mut ResourceSet, current: &ResourceSet) {
         let kept = T::list(current).iter().filter(|resource| !names.contains(resource.name())).cloned();
         T::list_mut(desired).extend(kept);
     }
-    use credentialflow_model::resource::{Application, Model, Route, SecretStore, System, Team, Upstream};
+    use credentialflow_model::resource::{
+        Application, LeakResponse, Model, Route, SecretStore, System, Team, Upstream,
+    };
     keep::<Team>(desired, current);
     keep::<Credential>(desired, current);
     keep::<System>(desired, current);
@@ -142,6 +145,7 @@ fn keep_undeclared(desired: &mut ResourceSet, current: &ResourceSet) {
     keep::<Route>(desired, current);
     keep::<Model>(desired, current);
     keep::<Application>(desired, current);
+    keep::<LeakResponse>(desired, current);
     keep::<Key>(desired, current);
 }
 

@@ -243,7 +243,7 @@ async fn leaked(state: &AdminState, rules: &LeakResponse, hit: &Hit) -> Result<O
             let answered = known.is_some_and(|leak| leak.body.failed.is_none());
             let (networks, seen) = match rule.action {
                 LeakAction::Quarantine if !answered => {
-                    let (networks, seen) = seen::by(state, *id, rules.seen_within).await?;
+                    let (networks, seen) = seen::by(state, &row, rules.seen_within).await?;
                     (networks, Some(seen))
                 }
                 _ => (Vec::new(), None),

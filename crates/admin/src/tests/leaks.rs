@@ -9,7 +9,7 @@ use aws_lc_rs::{
 use axum::{body::Body, extract::ConnectInfo};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use credentialflow_model::{SecretValue, Timestamp};
-use credentialflow_store::{KeyUse, Uses};
+use credentialflow_store::{KeyNetwork, Uses};
 use http::Request;
 use serde_json::{Value, json};
 use std::{net::SocketAddr, sync::Arc, sync::Mutex, time::Duration};
@@ -50,10 +50,11 @@ async fn until(control: &Control, count: usize) -> Vec<Value> {
     panic!("{count} leaks were expected, there are {:?}", leaks(control).await)
 }
 
-async fn used_from(control: &Control, source: &str) {
+/// As a node tells of a use.
+async fn used_from(control: &Control, network: &str, last_time: Timestamp) {
     let record = control.store.key_record("live").await.unwrap().unwrap();
-    let used = KeyUse { key_id: record.key.id, last_time: now(), last_source: source.to_owned(), count: 1 };
-    control.store.record_uses(&Uses { keys: vec![used], credentials: vec![] }).await.unwrap();
+    let seen = KeyNetwork { key_id: record.key.id, network: network.to_owned(), last_time };
+    control.store.record_uses(&Uses { networks: vec![seen], ..Uses::default() }).await.unwrap();
 }
 
 fn now() -> Timestamp {
@@ -68,7 +69,7 @@ async fn events(control: &Control, action: &str) -> Vec<Value> {
 #[tokio::test]
 async fn whoever_reports_is_told_the_same_whatever_it_was_and_a_leaked_key_is_put_in_quarantine() {
     let (control, key) = start(None).await;
-    used_from(&control, "10.0.0.7").await;
+    used_from(&control, "10.0.0.7/32", now()).await;
     let unknown = key.replace("live_", "live_0").replacen("_00", "_0", 1);
     let mut answers = Vec::new();
     for (n, body) in [
@@ -223,6 +224,62 @@ async fn rules_say_what_is_done_and_the_narrowest_counts() {
     control.post("/api/v1/leaks", json!({ "tokens": [key], "url": "git:2" })).await.expect(200);
     assert_eq!(control.get(&format!("/api/v1/leaks/{id}")).await.json()["places"].as_array().unwrap().len(), 2);
     assert_eq!(events(&control, "leak.answer").await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_quarantine_lets_in_whom_every_node_saw_in_time_and_what_is_not_written_yet() {
+    let (control, key) = start(None).await;
+    let days_ago = |days: i64| Timestamp::from_secs(now().secs() - days * 86_400);
+    for (network, days) in [("10.1.0.1/32", 0), ("10.1.0.2/32", 3), ("10.1.0.3/32", 5)] {
+        used_from(&control, network, days_ago(days)).await;
+    }
+    let record = control.store.key_record("live").await.unwrap().unwrap();
+    super::inventory::record(&control, record.key.id, 3, true);
+    control.put("/api/v1/leaks/response", json!({ "seen_within": "4d" })).await.expect(200);
+    let looked = control.post("/api/v1/leaks", json!({ "tokens": [key] })).await.expect(200).json();
+    let seen = &looked["leaks"][0]["seen"];
+    let expected = json!(["10.0.0.0/32", "10.0.0.1/32", "10.0.0.2/32", "10.1.0.1/32", "10.1.0.2/32"]);
+    assert_eq!((&seen["networks"], &seen["complete"]), (&expected, &json!(true)), "{looked}");
+}
+
+#[tokio::test]
+async fn the_rules_are_declared_like_everything_else() {
+    let (control, key) = start(None).await;
+    let rules = "leak_responses:\n  - by_application:\n      checkout: { action: revoke }\n";
+    let text = format!("{FILE}\n{rules}");
+    let wrong = text.replace("checkout: { action: revoke }", "nobody: { action: revoke }");
+    let checked = control.post("/api/v1/config/check", json!({ "documents": [{ "file": "c.yaml", "text": wrong }] }));
+    let problem = &checked.await.expect(200).json()["problems"][0];
+    assert_eq!(
+        (problem["code"].as_str(), problem["path"].as_str()),
+        (Some("unknown_name"), Some("leak_responses[0].by_application.nobody"))
+    );
+    assert!(problem["at"]["line"].as_u64().unwrap() > 1 && problem["hint"].is_string(), "{problem}");
+
+    let applied = control.apply(&text, json!({})).await.expect(200).json();
+    assert_eq!(applied["changes"][0]["kind"], "leak_responses");
+    let told = control.get("/api/v1/leaks/response").await.expect(200).json();
+    assert_eq!(told["by_application"]["checkout"]["action"], "revoke");
+    let item = control.get("/api/v1/leak_responses/default").await.expect(200);
+    assert_eq!(item.json()["spec"], told);
+    assert!(control.apply(&text, json!({})).await.expect(200).json()["changes"].as_array().unwrap().is_empty());
+
+    // What rules name stays, and another revision than the one seen is not replaced.
+    let gone = control.call(http::Method::DELETE, "/api/v1/applications/checkout", None, &[]).await.expect(422);
+    assert!(gone.text.contains("leak_responses/default"), "{}", gone.text);
+    let body = json!({ "keys": { "action": "revoke" } });
+    let stale = control.call(http::Method::PUT, "/api/v1/leaks/response", Some(body.clone()), &[("if-match", "\"1\"")]);
+    stale.await.expect(412);
+    control.put("/api/v1/leaks/response", json!({ "name": "other" })).await.expect(422);
+    control.put("/api/v1/leaks/response", body).await.expect(200);
+    let exported = control.get("/api/v1/config/export").await.expect(200).text;
+    assert!(exported.contains("leak_responses:\n  - name: default\n    keys:\n      action: revoke\n"), "{exported}");
+    assert_eq!(events(&control, "leak_response.update").await[0]["subject"], "leak_responses/default");
+
+    // The usual ones hold again without it.
+    control.call(http::Method::DELETE, "/api/v1/leak_responses/default", None, &[]).await.expect(204);
+    let looked = control.post("/api/v1/leaks", json!({ "tokens": [key] })).await.expect(200).json();
+    assert_eq!(looked["leaks"][0]["steps"], json!(["quarantined"]));
 }
 
 #[tokio::test]

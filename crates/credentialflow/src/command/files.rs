@@ -96,6 +96,7 @@ impl Files {
                     Kind::Routes => set.routes.len(),
                     Kind::Models => set.models.len(),
                     Kind::Applications => set.applications.len(),
+                    Kind::LeakResponses => set.leak_responses.len(),
                     Kind::Keys => set.keys.len(),
                 };
                 (kind.as_str(), count)

@@ -9,7 +9,7 @@ use crate::{
     output::{Output, at, items, shown},
 };
 use anyhow::{Context, bail};
-use credentialflow_model::{SecretValue, leak::LeakResponse};
+use credentialflow_model::{SecretValue, config::read_resource_yaml, leak::LeakResponse};
 use serde_json::{Value, json};
 use std::{
     io::Read,
@@ -72,9 +72,9 @@ enum Verb {
         #[arg(long = "network", value_name = "CIDR")]
         networks: Vec<String>,
     },
-    /// Show how leaks are answered, or replace it
+    /// Show how leaks are answered, or replace it: the declared leak_responses/default
     Response {
-        /// File with the new rules (JSON); - reads standard input
+        /// File with the new rules (YAML or JSON), as they stand under leak_responses; - reads standard input
         #[arg(long, value_name = "FILE")]
         set: Option<PathBuf>,
     },
@@ -134,11 +134,11 @@ pub(super) async fn run(args: LeakArgs, output: Output) -> anyhow::Result<Outcom
             let answer = match set {
                 None => client.get("/api/v1/leaks/response").await?,
                 Some(file) => {
-                    let text = read(&file)?;
                     // Told here with its place; what it names is checked by the server.
-                    serde_json::from_str::<LeakResponse>(&text)
-                        .map_err(|error| Usage(format!("{} is no rules for leaks: {error}", file.display())))?;
-                    client.put("/api/v1/leaks/response", &serde_json::from_str(&text)?).await?
+                    let (rules, _) = read_resource_yaml::<LeakResponse>(&read(&file)?).map_err(|problems| {
+                        Usage(format!("{} is no rules for leaks:\n{}", file.display(), problems.to_string().trim_end()))
+                    })?;
+                    client.put("/api/v1/leaks/response", &serde_json::to_value(&rules)?).await?
                 }
             };
             output.raw(&format!("{}\n", serde_json::to_string_pretty(&answer)?))?;

@@ -6,6 +6,7 @@ use credentialflow_certificates::Watch;
 use credentialflow_gateway::net::tls::Certificate;
 use credentialflow_model::{
     Actor, Period, Timestamp,
+    leak::LeakResponse,
     resource::{Credential, Kind},
 };
 use credentialflow_store::Store;
@@ -17,7 +18,8 @@ use std::{
 };
 
 /// Keeps the local copy short and true. What one node does for all: signs the audit chain's newest place, forgets
-/// answers kept for repeating and nodes long lost, and ends credentials whose time is over.
+/// answers kept for repeating, nodes long lost and from where keys were used long ago, and ends credentials whose time
+/// is over.
 pub(super) async fn housekeeping(store: Store, vault: Vault, plane: Arc<Plane>, nodes: Arc<Nodes>) {
     let for_all = nodes.jobs();
     let mut interval = tokio::time::interval(Duration::from_secs(60));
@@ -43,6 +45,8 @@ pub(super) async fn housekeeping(store: Store, vault: Vault, plane: Arc<Plane>, 
         }
         let month_ago = Timestamp::from(SystemTime::now() - Duration::from_secs(30 * 24 * 3600));
         warn("forgetting old notifications", store.forget_notifications(month_ago).await.map(drop));
+        let longest = Timestamp::from(SystemTime::now() - LeakResponse::LONGEST.as_duration());
+        warn("forgetting from where keys were used", store.forget_key_networks(longest).await.map(drop));
         warn("forgetting lost nodes", nodes.tidy().await);
         match expire(&store, &vault).await {
             Ok(0) => {}

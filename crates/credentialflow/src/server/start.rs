@@ -69,6 +69,12 @@ pub async fn run(settings: ServerSettings) -> anyhow::Result<()> {
         "Uses that no last use tells of, because too many waited",
         move || lost.lost() as i64,
     );
+    let last_use = telemetry.last_use().clone();
+    telemetry.metrics().register_counter(
+        "key_networks_lost",
+        "Networks from which a key was used and that found no room to wait for the database",
+        move || last_use.networks_lost() as i64,
+    );
 
     let seed = random()?;
     let copy = opening::copy(&settings)?;

@@ -9,7 +9,9 @@ use credentialflow_certificates::{MOST_WATCHED, PlaceKind, Watch, Watched};
 use credentialflow_gateway::{Snapshot, net::tls, snapshot};
 use credentialflow_model::{
     KeyId, Name, ResourceSet,
-    resource::{Application, Credential, Kind, Model, Resource, Route, SecretStore, System, Team, Upstream},
+    resource::{
+        Application, Credential, Kind, LeakResponse, Model, Resource, Route, SecretStore, System, Team, Upstream,
+    },
 };
 use credentialflow_policy::{ApiKey, KeyChange, KeyTable, Peppers, RateTable};
 use credentialflow_vault::Vault;
@@ -267,6 +269,7 @@ impl State {
             Kind::Upstreams => put::<Upstream>(&mut self.set, name, body),
             Kind::Routes => put::<Route>(&mut self.set, name, body),
             Kind::Models => put::<Model>(&mut self.set, name, body),
+            Kind::LeakResponses => put::<LeakResponse>(&mut self.set, name, body),
             Kind::Keys => Ok(()),
         }
     }

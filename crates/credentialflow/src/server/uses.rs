@@ -1,10 +1,10 @@
-//! When and how often each key and credential was used, on its way from memory to the database.
+//! When and how often each key and credential was used, and from where each key, on its way from memory to the database.
 //!
 //! A use is an observation: it costs a request no write, and a crash loses what was not written yet (two seconds of
 //! uses, more where so many keys are in use that writing takes turns). The call log tells of each call anyway.
 
 use credentialflow_model::KeyId;
-use credentialflow_store::{CredentialUse, KeyUse, Store, StoreError, Uses};
+use credentialflow_store::{CredentialUse, KeyNetwork, KeyUse, Store, StoreError, Uses};
 use credentialflow_telemetry::{Telemetry, UseDeltas};
 use std::{
     collections::{HashMap, VecDeque},
@@ -80,9 +80,21 @@ impl UseWriter {
     async fn write(&self, budget: Duration) {
         let mut waiting = self.waiting.lock().await;
         self.lost.fetch_add(waiting.take_in(self.telemetry.last_use().take_deltas()), Relaxed);
-        let began = Instant::now();
-        while let Some(batch) = waiting.next() {
+        let (began, last_use) = (Instant::now(), self.telemetry.last_use());
+        loop {
+            let networks = last_use.take_networks(BATCH);
+            let batch = waiting.next();
+            if batch.is_none() && networks.is_empty() {
+                return;
+            }
+            let mut batch = batch.unwrap_or_default();
+            batch.networks.extend(networks.iter().map(|seen| KeyNetwork {
+                key_id: seen.key,
+                network: seen.network.to_string(),
+                last_time: seen.last_time,
+            }));
             if let Err(error) = self.store.record_uses(&batch).await {
+                last_use.networks_not_written(&networks);
                 // Behind the others, so that a batch which can never be written holds up none that can.
                 self.lost.fetch_add(waiting.put_back(batch), Relaxed);
                 match error {
@@ -91,6 +103,7 @@ impl UseWriter {
                 }
                 return;
             }
+            last_use.networks_written(&networks);
             if began.elapsed() >= budget {
                 return;
             }
@@ -141,7 +154,8 @@ impl Waiting {
 
     /// The batch that waited longest.
     fn next(&mut self) -> Option<Uses> {
-        let batch = Uses { keys: self.keys.take(BATCH), credentials: self.credentials.take(BATCH) };
+        let (keys, credentials) = (self.keys.take(BATCH), self.credentials.take(BATCH));
+        let batch = Uses { keys, credentials, networks: Vec::new() };
         (!batch.keys.is_empty() || !batch.credentials.is_empty()).then_some(batch)
     }
 }
@@ -198,7 +212,7 @@ impl Counted for CredentialUse {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use credentialflow_model::Timestamp;
+    use credentialflow_model::{OutcomeReason, RequestId, Timestamp, TraceId, UsageRecord};
 
     fn used(key: u64, time: i64, count: u64) -> KeyUse {
         KeyUse {
@@ -249,5 +263,50 @@ mod tests {
         writer.finish().await;
         assert_eq!(store.key_use(KeyId::from_bits(keys - 1)).await.unwrap(), Some(used(keys - 1, 1, 1)));
         assert_eq!(store.key_use(KeyId::from_bits(0)).await.unwrap().unwrap().count, 1, "written once");
+    }
+
+    #[tokio::test]
+    async fn networks_are_written_with_the_uses_and_wait_for_the_database() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::connect(&format!("sqlite:{}", dir.path().join("s.db").display())).await.unwrap();
+        let settings = credentialflow_telemetry::RecorderSettings::new(dir.path().join("calls"));
+        let recorder = credentialflow_telemetry::Recorder::start(settings).unwrap();
+        let (telemetry, sender) = (recorder.telemetry(), recorder.sender());
+        let writer = UseWriter::new(store.clone(), telemetry.clone());
+        let key = KeyId::from_bits(7);
+        sender.send(vec![UsageRecord {
+            key: Some(key),
+            outcome: OutcomeReason::Served,
+            source: "192.0.2.7".parse().unwrap(),
+            time: Timestamp::from_secs(1_800_000_000),
+            request_id: RequestId(1),
+            trace_id: TraceId(1),
+            application: None,
+            route: None,
+            method: "GET".into(),
+            path: "/".into(),
+            upstream: None,
+            endpoint: None,
+            credential: None,
+            status: 200,
+            upstream_status: 200,
+            attempts: 1,
+            bytes_in: 0,
+            bytes_out: 0,
+            total_us: 1,
+            upstream_us: 1,
+            ttfb_us: 1,
+            model: None,
+        }]);
+        assert!(recorder.flush());
+        // There is no table yet.
+        writer.write(Duration::MAX).await;
+        assert_eq!(telemetry.last_use().networks_of(key).len(), 1);
+        store.migrate().await.unwrap();
+        writer.write(Duration::MAX).await;
+        let stored = store.key_networks(key).await.unwrap().networks;
+        assert_eq!(stored, [("192.0.2.7/32".to_owned(), Timestamp::from_secs(1_800_000_000))]);
+        assert!(telemetry.last_use().networks_of(key).is_empty());
+        assert_eq!(store.key_use(key).await.unwrap().unwrap().count, 1);
     }
 }

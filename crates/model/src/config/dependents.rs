@@ -3,7 +3,9 @@
 use super::{Context, SourceMap, check};
 use crate::{
     Name, Problem, Problems, ResourceSet,
-    resource::{Application, Credential, Key, Kind, Model, Resource, Route, SecretStore, System, Team, Upstream},
+    resource::{
+        Application, Credential, Key, Kind, LeakResponse, Model, Resource, Route, SecretStore, System, Team, Upstream,
+    },
 };
 
 /// A place where one resource names another.
@@ -30,6 +32,7 @@ pub fn without(set: &ResourceSet, kind: Kind, name: &str, context: &Context<'_>)
         Kind::Routes => remove::<Route>(&mut set, name),
         Kind::Models => remove::<Model>(&mut set, name),
         Kind::Applications => remove::<Application>(&mut set, name),
+        Kind::LeakResponses => remove::<LeakResponse>(&mut set, name),
         Kind::Keys => remove::<Key>(&mut set, name),
     }
     let (mut dependents, mut others) = (Vec::new(), Vec::new());
@@ -64,6 +67,7 @@ fn dependent(set: &ResourceSet, problem: &Problem) -> Option<Dependent> {
         Kind::Routes => name_at::<Route>(set, index),
         Kind::Models => name_at::<Model>(set, index),
         Kind::Applications => name_at::<Application>(set, index),
+        Kind::LeakResponses => name_at::<LeakResponse>(set, index),
         Kind::Keys => name_at::<Key>(set, index),
     };
     Some(Dependent { kind, name: name?, path: path.trim_start_matches('.').to_owned() })

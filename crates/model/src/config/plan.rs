@@ -2,7 +2,9 @@
 
 use crate::{
     Name, ResourceSet,
-    resource::{Application, Credential, Key, Kind, Model, Resource, Route, SecretStore, System, Team, Upstream},
+    resource::{
+        Application, Credential, Key, Kind, LeakResponse, Model, Resource, Route, SecretStore, System, Team, Upstream,
+    },
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -84,6 +86,7 @@ pub fn plan(current: &ResourceSet, desired: &ResourceSet, prune: bool) -> Plan {
             Kind::Routes => compare::<Route>(current, desired, &mut plan),
             Kind::Models => compare::<Model>(current, desired, &mut plan),
             Kind::Applications => compare::<Application>(current, desired, &mut plan),
+            Kind::LeakResponses => compare::<LeakResponse>(current, desired, &mut plan),
             Kind::Keys => compare::<Key>(current, desired, &mut plan),
         };
         deletions.extend(found);

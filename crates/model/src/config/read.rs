@@ -10,7 +10,9 @@ use super::{
 };
 use crate::{
     Location, Problems, ResourceSet,
-    resource::{Application, Credential, Key, Kind, Model, Resource, Route, SecretStore, System, Team, Upstream},
+    resource::{
+        Application, Credential, Key, Kind, LeakResponse, Model, Resource, Route, SecretStore, System, Team, Upstream,
+    },
 };
 use std::sync::Arc;
 
@@ -159,6 +161,7 @@ impl Reader {
                 "upstreams" => self.list::<Upstream>(file, &entry.value),
                 "routes" => self.list::<Route>(file, &entry.value),
                 "models" => self.list::<Model>(file, &entry.value),
+                "leak_responses" => self.list::<LeakResponse>(file, &entry.value),
                 other => {
                     let named = shown(other);
                     let path = if named.starts_with('`') { other } else { "?" };

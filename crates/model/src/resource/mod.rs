@@ -13,6 +13,7 @@ mod target;
 mod team;
 mod upstream;
 
+pub use crate::leak::LeakResponse;
 pub use application::{Allow, Application};
 pub use credential::{
     Alphabet, CanaryRule, CertificateRule, CertificateUsage, Credential, DatabaseRule, DeliverRule, Engine,
@@ -64,6 +65,9 @@ pub struct ResourceSet {
     /// Public model names and what serves them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<Model>,
+    /// How leaks are answered: at most one, named `default`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub leak_responses: Vec<LeakResponse>,
 }
 
 /// The kinds of resources, by the name of their list.
@@ -88,12 +92,14 @@ pub enum Kind {
     Targets,
     /// `stores`
     Stores,
+    /// `leak_responses`
+    LeakResponses,
 }
 
 impl Kind {
     /// Every kind, in the order in which one may refer to the ones before; credentials, targets and
     /// stores may refer to one another.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Teams,
         Self::Credentials,
         Self::Targets,
@@ -102,6 +108,7 @@ impl Kind {
         Self::Routes,
         Self::Models,
         Self::Applications,
+        Self::LeakResponses,
         Self::Keys,
     ];
 
@@ -117,6 +124,7 @@ impl Kind {
             Self::Upstreams => "upstreams",
             Self::Routes => "routes",
             Self::Models => "models",
+            Self::LeakResponses => "leak_responses",
         }
     }
 }
@@ -150,9 +158,10 @@ macro_rules! resources {
     (@list Upstreams) => { resources!(@fns upstreams); };
     (@list Routes) => { resources!(@fns routes); };
     (@list Models) => { resources!(@fns models); };
+    (@list LeakResponses) => { resources!(@fns leak_responses); };
     (@fns $field:ident) => {
         fn list(set: &ResourceSet) -> &Vec<Self> { &set.$field }
         fn list_mut(set: &mut ResourceSet) -> &mut Vec<Self> { &mut set.$field }
     };
 }
-resources!(Team in Teams, Application in Applications, Key in Keys, Credential in Credentials, System in Targets, SecretStore in Stores, Upstream in Upstreams, Route in Routes, Model in Models);
+resources!(Team in Teams, Application in Applications, Key in Keys, Credential in Credentials, System in Targets, SecretStore in Stores, Upstream in Upstreams, Route in Routes, Model in Models, LeakResponse in LeakResponses);

@@ -1,11 +1,19 @@
 //! Leaked secrets, and keys held to where they were used.
 
-use crate::{Database, admin, name};
-use credentialflow_model::{KeyId, Timestamp};
-use credentialflow_store::{KeyRow, LeakRow, StoreError};
+use crate::{Database, Fresh, admin, name};
+use credentialflow_model::{
+    KeyId, Period, Timestamp,
+    leak::{LeakAction, LeakResponse},
+    resource::Kind,
+};
+use credentialflow_store::{ChangeKind, Expect, KeyRow, LeakRow, StoreError};
 use serde_json::json;
 
-crate::on_both!(leaks_are_found_by_secret_and_listed_newest_first, a_quarantine_stays_until_it_is_lifted);
+crate::on_both!(
+    leaks_are_found_by_secret_and_listed_newest_first,
+    a_quarantine_stays_until_it_is_lifted,
+    stored_rules_become_a_resource_that_names_what_is_there,
+);
 
 fn leak(id: &str, subject: &str, secs: i64) -> LeakRow {
     let time = Timestamp::from_secs(secs);
@@ -74,4 +82,50 @@ async fn a_quarantine_stays_until_it_is_lifted(on: Database) {
     tx.commit().await.unwrap();
     assert_eq!(fresh.store.key_by_name("k").await.unwrap(), Some(key));
     assert!(fresh.store.latest_change().await.unwrap() > place, "nodes are told of it");
+}
+
+/// The database as it was before the rules were a resource.
+async fn back(fresh: &Fresh) {
+    fresh.raw("DELETE FROM migrations WHERE number >= 17; DROP TABLE key_networks").await;
+    fresh.raw("ALTER TABLE head DROP COLUMN networks_since").await;
+}
+
+async fn stored_rules_become_a_resource_that_names_what_is_there(on: Database) {
+    let fresh = on.fresh().await;
+    let rules = r#"{"keys":{"action":"revoke","rotate":true},"credentials":{"action":"notify_only"},"seen_within":"7d",
+        "by_application":{"here":{"action":"notify_only"},"gone":{"action":"revoke"}},
+        "by_credential":{"gone":{"action":"revoke"}},"github_keys":"https://keys.example/ü"}"#;
+    let mut tx = fresh.store.begin(&admin()).await.unwrap();
+    tx.put_note("leak_response", rules.as_bytes()).await.unwrap();
+    tx.put_resource(Kind::Applications, &name("here"), "{}", Expect::Absent).await.unwrap();
+    tx.audit("leaks.configure", "leaks", json!({}));
+    tx.commit().await.unwrap();
+    back(&fresh).await;
+    let place = fresh.store.latest_change().await.unwrap();
+    assert!(fresh.store.migrate().await.unwrap().applied >= 2);
+
+    let row = fresh.store.resource(Kind::LeakResponses, "default").await.unwrap().unwrap();
+    let read: LeakResponse = serde_json::from_str(&row.body).unwrap();
+    assert_eq!((read.keys.action, read.keys.rotate), (LeakAction::Revoke, true));
+    assert_eq!((read.credentials.rotate, read.seen_within), (false, Period::from_secs(7 * 86_400)));
+    assert_eq!(read.github_keys.as_deref(), Some("https://keys.example/ü"));
+    assert_eq!(read.by_application.keys().map(|n| n.as_str()).collect::<Vec<_>>(), ["here"]);
+    assert!(read.by_credential.is_empty());
+    assert_eq!(fresh.store.setting("leak_response").await.unwrap(), None);
+    let changes = fresh.store.changes_since(place, 9).await.unwrap();
+    let told: Vec<_> = changes.iter().map(|change| (change.seq, change.kind, change.name.as_str())).collect();
+    assert_eq!(told, [(place + 1, ChangeKind::Resource(Kind::LeakResponses), "default")]);
+    assert_eq!(row.revision, place + 1);
+
+    let mut tx = fresh.store.begin(&admin()).await.unwrap();
+    let next = tx.put_resource(Kind::LeakResponses, &row.name, "{}", Expect::Revision(place + 1)).await.unwrap();
+    tx.audit("leak_response.update", "leak_responses/default", json!({}));
+    tx.commit().await.unwrap();
+    assert_eq!(next, place + 2, "the feed goes on behind it");
+
+    let without = on.fresh().await;
+    back(&without).await;
+    without.store.migrate().await.unwrap();
+    assert_eq!(without.store.resource(Kind::LeakResponses, "default").await.unwrap(), None);
+    assert_eq!(without.store.latest_change().await.unwrap(), 0);
 }

@@ -84,7 +84,7 @@ async fn versions_come_back(db: Database) {
         last_time: Timestamp::from_secs(i64::try_from(count).unwrap()),
         count,
     };
-    let uses = Uses { keys: vec![], credentials: vec![used(5), used(2)] };
+    let uses = Uses { credentials: vec![used(5), used(2)], ..Uses::default() };
     f.store.record_uses(&uses).await.unwrap();
     f.store.record_uses(&uses).await.unwrap();
     let read = f.store.credential_uses("orders-token").await.unwrap();

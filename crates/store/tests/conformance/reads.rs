@@ -4,10 +4,10 @@ use crate::{Database, admin, name, on_both};
 use credentialflow_model::lifecycle::VersionState;
 use credentialflow_model::resource::Kind;
 use credentialflow_model::{KeyId, Timestamp};
-use credentialflow_store::{Expect, KeyRow, KeySecretRow, KeyUse, Store, StoreError, Uses};
+use credentialflow_store::{Expect, KeyNetwork, KeyRow, KeySecretRow, KeyUse, MOST_NETWORKS, Store, StoreError, Uses};
 use serde_json::json;
 
-on_both!(keys_come_back, uses_add_up, a_walk_meets_every_key_once);
+on_both!(keys_come_back, uses_add_up, networks_of_a_key_are_the_newest_that_any_node_told, a_walk_meets_every_key_once);
 
 fn key(n: u64) -> KeyRow {
     KeyRow {
@@ -92,7 +92,7 @@ async fn uses_add_up(db: Database) {
         last_source: source.into(),
         count,
     };
-    let batch = |keys| Uses { keys, credentials: vec![] };
+    let batch = |keys| Uses { keys, ..Uses::default() };
     // One key twice in a batch, and more keys than fit one statement, from two nodes at once.
     let mut large: Vec<_> = (0..500).map(|n| used(n, 50, "192.0.2.1", 2)).collect();
     large.push(used(7, 60, "192.0.2.7", 1));
@@ -108,6 +108,48 @@ async fn uses_add_up(db: Database) {
     assert_eq!(f.store.key_uses(&ids).await.unwrap().len(), 500);
     assert_eq!(f.store.key_use(key(999).id).await.unwrap(), None);
     f.store.record_uses(&Uses::default()).await.unwrap();
+}
+
+async fn networks_of_a_key_are_the_newest_that_any_node_told(db: Database) {
+    let f = db.fresh().await;
+    let other = Store::connect(&f.url).await.unwrap();
+    let seen = |n: u64, network: &str, secs: i64| KeyNetwork {
+        key_id: key(n).id,
+        network: network.into(),
+        last_time: Timestamp::from_secs(secs),
+    };
+    let batch = |networks| Uses { networks, ..Uses::default() };
+    let of = async |n: u64| f.store.key_networks(key(n).id).await.unwrap().networks;
+    let here = batch((0..100).map(|n| seen(n, "10.0.0.1/32", 50)).collect());
+    let there = batch((0..100).rev().map(|n| seen(n, "10.0.0.1/32", 60)).collect());
+    let (a, b) = tokio::join!(f.store.record_uses(&here), other.record_uses(&there));
+    a.unwrap();
+    b.unwrap();
+    f.store.record_uses(&batch(vec![seen(7, "10.0.0.1/32", 40), seen(7, "2001:db8::/64", 30)])).await.unwrap();
+    let expected =
+        [("10.0.0.1/32".to_owned(), Timestamp::from_secs(60)), ("2001:db8::/64".to_owned(), Timestamp::from_secs(30))];
+    assert_eq!(of(7).await, expected, "an older use does not move the time");
+
+    let most = MOST_NETWORKS as i64;
+    let crowd = (0..most + 10).map(|n| seen(7, &format!("10.1.0.{n}/32"), 100 + n)).collect();
+    f.store.record_uses(&batch(crowd)).await.unwrap();
+    let kept = of(7).await;
+    assert_eq!((kept[0].0.as_str(), kept.len()), (format!("10.1.0.{}/32", most + 9).as_str(), MOST_NETWORKS));
+    assert_eq!(kept[MOST_NETWORKS - 1], ("10.1.0.10/32".to_owned(), Timestamp::from_secs(110)));
+    assert_eq!(of(8).await.len(), 1, "another key's are left alone");
+
+    let mut tx = f.store.begin(&admin()).await.unwrap();
+    tx.insert_key(&key(8)).await.unwrap();
+    assert!(tx.delete_key(key(8).id).await.unwrap());
+    tx.audit("key.delete", "keys/k8", json!({}));
+    tx.commit().await.unwrap();
+    assert_eq!(of(8).await, []);
+
+    let told = f.store.key_networks(key(9).id).await.unwrap();
+    let age = Timestamp::from(std::time::SystemTime::now()).secs() - told.known_since.secs();
+    assert!(age.abs() < 3600, "told since this database was made: {age}");
+    assert_eq!(f.store.forget_key_networks(Timestamp::from_secs(120)).await.unwrap(), 98 + 10);
+    assert_eq!((of(7).await.len(), of(9).await.len()), (MOST_NETWORKS - 10, 0));
 }
 
 async fn a_walk_meets_every_key_once(db: Database) {

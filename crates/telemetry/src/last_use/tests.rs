@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
 use crate::testing::{bare, plain};
+use credentialflow_model::OutcomeReason;
 
 #[test]
 fn uses_add_up_until_they_are_taken() {
@@ -43,4 +44,30 @@ fn versions_are_bounded_and_unused_ones_make_room() {
     assert_eq!((full.overflowed, full.credentials.len()), (10, 0));
     uses.add(&all[MAX_VERSIONS..]);
     assert_eq!(uses.take_deltas().credentials.len(), 10);
+}
+
+#[test]
+fn networks_are_those_of_requests_that_were_let_through() {
+    let uses = LastUse::default();
+    let from = |source: &str, outcome| UsageRecord { source: source.parse().unwrap(), outcome, ..plain(1) };
+    let (served, refused) = (OutcomeReason::Served, OutcomeReason::Unauthenticated);
+    uses.add(&[from("10.0.0.1", served), from("10.0.0.1", served), from("10.0.0.2", refused), bare(1)]);
+    uses.add(&[from("2001:db8::1", served), from("2001:db8::2", served), from("10.0.0.1", served)]);
+    let key = plain(1).key.unwrap();
+    let networks = |of: Vec<(IpNet, Timestamp)>| {
+        let mut of: Vec<_> = of.iter().map(|(network, _)| network.to_string()).collect();
+        of.sort();
+        of
+    };
+    assert_eq!(networks(uses.networks_of(key)), ["10.0.0.1/32", "2001:db8::/64"]);
+    assert_eq!(uses.take_deltas().keys[0].count, 6);
+    let taken = uses.take_networks(9);
+    assert_eq!((taken.len(), uses.take_networks(9).len()), (2, 0));
+    uses.networks_written(&taken);
+    assert!(uses.networks_of(key).is_empty());
+    uses.add(&[from("10.0.0.1", served), from("10.0.0.3", served)]);
+    assert_eq!(networks(uses.networks_of(key)), ["10.0.0.3/32"], "what is written is not written again so soon");
+    let many: Vec<_> = (0..300).map(|n| from(&format!("10.1.{}.{}", n / 200, n % 200), served)).collect();
+    uses.add(&many);
+    assert!(uses.networks_of(key).len() <= usize::from(MAX_NEW_NETWORKS) + 1, "one key does not fill it all");
 }

@@ -4,6 +4,7 @@
 mod access;
 mod certificate;
 mod credential;
+mod leak;
 mod route;
 mod store;
 mod target;
@@ -50,6 +51,7 @@ pub fn check(set: &ResourceSet, source: &SourceMap, context: &Context<'_>) -> Pr
         checker.unique(&set.upstreams, partial, &mut seen);
         checker.unique(&set.routes, partial, &mut seen);
         checker.unique(&set.models, partial, &mut seen);
+        checker.unique(&set.leak_responses, partial, &mut seen);
         checker.engines.extend(set.credentials.iter().map(|c| (c.name.as_str(), c.engine)));
         let providing = set.upstreams.iter().filter(|u| u.provider.is_some());
         checker.upstream_providers.extend(providing.map(|u| u.name.as_str()));
@@ -83,6 +85,9 @@ pub fn check(set: &ResourceSet, source: &SourceMap, context: &Context<'_>) -> Pr
         }
         for (index, application) in set.applications.iter().enumerate() {
             checker.application(id(Kind::Applications)(index), application);
+        }
+        for (index, rules) in set.leak_responses.iter().enumerate() {
+            checker.leak_response(id(Kind::LeakResponses)(index), rules);
         }
         for (index, key) in set.keys.iter().enumerate() {
             checker.key(id(Kind::Keys)(index), key);

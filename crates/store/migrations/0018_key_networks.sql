@@ -1,0 +1,12 @@
+-- 18: from which networks each key was used, for quarantines; and since when that is written down. No reference to keys:
+-- a use may be written a moment after its key is gone.
+CREATE TABLE key_networks (
+    key_id BIGINT NOT NULL,
+    network {text} NOT NULL,
+    last_time BIGINT NOT NULL,
+    PRIMARY KEY (key_id, network)
+);
+CREATE INDEX key_networks_by_time ON key_networks (last_time);
+
+ALTER TABLE head ADD COLUMN networks_since BIGINT NOT NULL DEFAULT 0;
+UPDATE head SET networks_since = {now}
