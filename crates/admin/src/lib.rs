@@ -34,6 +34,7 @@ mod write;
 pub use api::{PUBLIC, openapi};
 use credentialflow_vault::seal::throttle;
 pub use error::{ApiError, Code, ProblemDetails};
+pub use leaks::{LiveSecret, Sender, secret_sent};
 pub use ports::{
     Dataplane, DataplaneStatus, ImpairedResource, NodeState, NodeStatus, PublishError, Published, UnavailableCredential,
 };

@@ -3,7 +3,7 @@
 use crate::{
     Gauges, Settings, Snapshot,
     net::listener,
-    ports::{CertificateListener, ChallengeSource, GuessListener, RecordSink},
+    ports::{CertificateListener, ChallengeSource, GuessListener, RecordSink, SecretListener},
     worker::{self, Command, Shared, Straggler},
 };
 use credentialflow_model::KeyId;
@@ -35,6 +35,8 @@ pub struct Start {
     pub guesses: Arc<dyn GuessListener>,
     /// Hears of certificates that upstreams present.
     pub certificates: Arc<dyn CertificateListener>,
+    /// Hears of secrets of ours in what callers send.
+    pub secrets: Arc<dyn SecretListener>,
     /// Answers challenges of an ACME server, where certificates are ordered from one.
     pub challenges: Option<Arc<dyn ChallengeSource>>,
     /// TLS, if the listener has it.
@@ -81,6 +83,7 @@ impl Gateway {
             throttle: start.throttle,
             guesses: start.guesses,
             certificates: start.certificates,
+            secrets: start.secrets,
             challenges: start.challenges,
             tls: start.tls,
             started: Instant::now(),

@@ -2,8 +2,10 @@
 //! call log in; nothing here knows them.
 
 use crate::pipeline::Permit;
-use credentialflow_model::{SecretValue, UsageRecord};
+use credentialflow_model::{KeyId, SecretValue, UsageRecord};
+use credentialflow_policy::LiveSecret;
 use rustls_pki_types::CertificateDer;
+use std::{net::IpAddr, sync::Arc};
 
 /// The place of a credential in its source.
 pub type CredentialSlot = u32;
@@ -22,7 +24,7 @@ pub trait CredentialSource: Send + Sync {
     }
 
     /// Name and version of a slot, for records; says nothing secret.
-    fn describe(&self, slot: CredentialSlot) -> Option<(&std::sync::Arc<str>, u32)>;
+    fn describe(&self, slot: CredentialSlot) -> Option<(&Arc<str>, u32)>;
 
     /// The slot of a newer version that gets a share of a slot's requests, and how many of a hundred those
     /// are, 1 to 99.
@@ -67,5 +69,52 @@ pub trait ChallengeSource: Send + Sync {
 /// Hears of things that are not requests: a source or key guessing too often.
 pub trait GuessListener: Send + Sync {
     /// The number of failed attempts from this source or on this key has just passed its limit.
-    fn guessing(&self, source: std::net::IpAddr, key: Option<credentialflow_model::KeyId>);
+    fn guessing(&self, source: IpAddr, key: Option<KeyId>);
+}
+
+/// Hears of live secrets of ours in what callers send.
+pub trait SecretListener: Send + Sync {
+    /// They stood in a request. Told once for each place of a request. Never blocks.
+    fn sent(&self, sent: SentSecrets);
+}
+
+/// Secrets that stood in a request, and whose request it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SentSecrets {
+    /// Which; several only where credentials have the same value.
+    pub secrets: Vec<LiveSecret>,
+    /// Where they stood.
+    pub place: SecretPlace,
+    /// The application that called, if it had a key.
+    pub application: Option<Arc<str>>,
+    /// The key that it called with.
+    pub key: Option<KeyId>,
+    /// The route.
+    pub route: Option<Arc<str>>,
+    /// Where the request came from.
+    pub source: IpAddr,
+    /// Whether the request was refused for it.
+    pub refused: bool,
+}
+
+/// A part of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SecretPlace {
+    /// Path or query.
+    Target,
+    /// The value of a header.
+    Header,
+    /// The body.
+    Body,
+}
+
+impl SecretPlace {
+    /// In words, as in "it stands in …".
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Target => "the path or the query",
+            Self::Header => "a header",
+            Self::Body => "the body",
+        }
+    }
 }

@@ -8,7 +8,7 @@ use crate::{
     budget::Budget,
     net::control::{Controls, TICK},
     pipeline::scrub::Scanners,
-    ports::{CertificateListener, ChallengeSource, CredentialSlot, GuessListener, RecordSink},
+    ports::{CertificateListener, ChallengeSource, CredentialSlot, GuessListener, RecordSink, SecretListener},
     route::RouteIndex,
     snapshot::Snapshot,
     upstream::{Endpoint, Pools},
@@ -73,6 +73,8 @@ pub struct Shared {
     pub guesses: Arc<dyn GuessListener>,
     /// Hears of certificates that upstreams present.
     pub certificates: Arc<dyn CertificateListener>,
+    /// Hears of secrets of ours in what callers send.
+    pub secrets: Arc<dyn SecretListener>,
     /// Answers challenges of an ACME server, if certificates are ordered from one.
     pub challenges: Option<Arc<dyn ChallengeSource>>,
     /// TLS of the listener, if configured.

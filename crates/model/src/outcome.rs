@@ -135,6 +135,8 @@ outcomes! {
     Internal = 28, "internal", 500, Gateway, retry true, "The gateway failed";
     /// The key leaked, and is held to the addresses from which it had been used before.
     Quarantined = 29, "quarantined", 403, Caller, retry false, "The credential is in quarantine";
+    /// A live secret of ours stands in the request: a key we issued, or the value of a credential we hold.
+    SecretInRequest = 30, "secret_in_request", 400, Caller, retry false, "A secret stands in the request";
 }
 
 #[cfg(test)]

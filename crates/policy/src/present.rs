@@ -229,7 +229,7 @@ fn is_same_parameter(raw: &str, name: &str) -> bool {
 }
 
 /// Decodes `%XX` and `+`; a broken escape stays as it is.
-fn percent_decoded(text: &str) -> impl Iterator<Item = u8> {
+pub(crate) fn percent_decoded(text: &str) -> impl Iterator<Item = u8> {
     let mut rest = text.as_bytes();
     let digit = |b: &u8| (*b as char).to_digit(16);
     std::iter::from_fn(move || {

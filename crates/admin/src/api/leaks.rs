@@ -17,7 +17,7 @@ use axum::{
     extract::{DefaultBodyLimit, Path, State},
 };
 use credentialflow_model::{
-    Timestamp,
+    KeyId, Timestamp,
     leak::{LeakAction, LeakResponse, LeakStep},
 };
 use http::{HeaderMap, StatusCode};
@@ -90,6 +90,8 @@ pub enum Via {
     Administrator,
     /// From GitHub's secret scanning.
     Github,
+    /// From the gateway: a caller sent it.
+    Traffic,
 }
 
 /// One place where a secret was found.
@@ -108,6 +110,15 @@ pub struct LeakPlace {
     /// What the reporter adds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// The application that sent it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub application: Option<String>,
+    /// The key with which it was sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<KeyId>,
+    /// The route on which it was sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<String>,
     /// When it was reported.
     pub time: Timestamp,
 }

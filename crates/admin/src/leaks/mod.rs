@@ -12,9 +12,11 @@ mod limit;
 mod record;
 pub(crate) mod response;
 mod seen;
+mod sent;
 
 #[cfg(test)]
 pub(crate) use limit::PER_SOURCE;
+pub use sent::{LiveSecret, Sender, secret_sent};
 
 use crate::{
     AdminState,
@@ -80,6 +82,8 @@ struct Report {
     whole: Vec<SecretValue>,
     /// Cut into pieces first.
     text: Vec<SecretValue>,
+    /// Whose request it stood in, where a caller sent it.
+    sender: Option<Sender>,
 }
 
 /// What is kept of a reporter's words.
@@ -106,7 +110,7 @@ impl Report {
         }
         let whole: Vec<_> = sent.tokens.into_iter().flatten().map(|token| token.0).collect();
         let text = sent.text.into_iter().map(|text| text.0).collect();
-        Ok(Self { via, reporter, url: sent.url, note: sent.note, whole, text })
+        Ok(Self { via, reporter, url: sent.url, note: sent.note, whole, text, sender: None })
     }
 
     /// What the reporter says of it, without what repeats one of these secrets, or any key.

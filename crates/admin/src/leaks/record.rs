@@ -107,7 +107,7 @@ async fn attempt(
         }
     };
     let places = &leak.body.places;
-    let told = places.len() >= PLACES || places.iter().any(|known| known.url == place.url);
+    let told = places.len() >= PLACES || places.iter().any(|known| is_same(known, &place));
     if told && !(to_answer && answer) {
         return Ok(Recorded { leak, changed: false });
     }
@@ -207,8 +207,18 @@ fn new(leaked: &Leaked, tx: &WriteTx) -> Result<LeakView, ApiError> {
     })
 }
 
+/// Whether both are the same place: a caller and its route, or what reporters say.
+fn is_same(one: &LeakPlace, other: &LeakPlace) -> bool {
+    let place = |of: &LeakPlace| (of.via == Via::Traffic, of.url.clone(), of.key, of.route.clone());
+    place(one) == place(other)
+}
+
 fn place(report: &Report, said: &Said, time: credentialflow_model::Timestamp) -> LeakPlace {
+    let sender = report.sender.as_ref();
     LeakPlace {
+        application: sender.and_then(|sender| sender.application.clone()),
+        key: sender.and_then(|sender| sender.key),
+        route: sender.and_then(|sender| sender.route.clone()),
         via: report.via,
         reporter: report.reporter.name.clone(),
         source: report.reporter.source.clone(),
@@ -223,11 +233,14 @@ fn exposed(report: &Report, leaked: &Leaked, leak: &LeakView, place: &LeakPlace)
     let tool = match report.via {
         Via::Report | Via::Administrator => "a report",
         Via::Github => "GitHub",
+        Via::Traffic => "the gateway",
     };
-    let found = place.url.as_ref().map_or_else(|| json!({}), |url| json!({ "file": url }));
+    let route = place.route.as_ref().map(|route| format!("a request on route {route}"));
+    let found = place.url.as_ref().or(route.as_ref()).map_or_else(|| json!({}), |at| json!({ "file": at }));
     json!({
         "version": leaked.version, "tool": tool, "places": [found], "leak": leak.id,
-        "reporter": report.reporter, "note": place.note,
+        "reporter": report.reporter, "note": place.note, "application": place.application, "key_id": place.key,
+        "route": place.route,
     })
 }
 

@@ -1,15 +1,18 @@
 //! Leaks: reports of anybody, of administrators and of GitHub, what they set off, and what they never tell.
 
 use super::{Answer, Control, FILE, value};
-use crate::{leaks::PER_SOURCE, ports::Fetch};
+use crate::{
+    leaks::{LiveSecret, PER_SOURCE, Sender, secret_sent},
+    ports::Fetch,
+};
 use aws_lc_rs::{
     rand::SystemRandom,
     signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair},
 };
 use axum::{body::Body, extract::ConnectInfo};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use credentialflow_model::{SecretValue, Timestamp};
-use credentialflow_store::{KeyNetwork, Uses};
+use credentialflow_model::{KeyId, SecretValue, Timestamp};
+use credentialflow_store::{KeyNetwork, KeyUse, Uses};
 use http::Request;
 use serde_json::{Value, json};
 use std::{net::SocketAddr, sync::Arc, sync::Mutex, time::Duration};
@@ -377,4 +380,51 @@ async fn github_is_heard_where_it_signs() {
             .all(|leak| leak["places"][0]["via"] == "github" && leak["places"][0]["note"] == "found in: commit")
     );
     signed(&control, &pair, "k1", "{}", "{}").await.expect(400);
+}
+
+#[tokio::test]
+async fn what_a_caller_sent_is_recorded_with_who_sent_it_and_answered_by_its_rule() {
+    let (control, _) = start(None).await;
+    used_from(&control, "10.0.0.7").await;
+    let key = control.store.key_record("live").await.unwrap().unwrap().key.id;
+    let sender = |route: &str| Sender {
+        application: Some("checkout".to_owned()),
+        key: Some(KeyId::from_bits(7)),
+        route: Some(route.to_owned()),
+        source: [192, 0, 2, 8].into(),
+        place: "the body",
+        refused: true,
+    };
+    for route in ["orders", "orders", "chat-completions"] {
+        secret_sent(&control.state, LiveSecret::Key(key, 1), sender(route)).await.unwrap();
+    }
+    secret_sent(&control.state, LiveSecret::Credential("made-here".parse().unwrap(), 1), sender("orders"))
+        .await
+        .unwrap();
+    // What is gone meanwhile is nobody's leak.
+    secret_sent(&control.state, LiveSecret::Key(KeyId::from_bits(99), 1), sender("orders")).await.unwrap();
+    let found = leaks(&control).await;
+    let of = |name: &str| found.iter().find(|leak| leak["name"] == name).unwrap();
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert_eq!(of("live")["steps"], json!(["quarantined"]));
+    assert_eq!(of("live")["seen"]["networks"], json!(["10.0.0.7/32"]));
+    assert_eq!(of("made-here")["steps"], json!(["rotation_begun"]));
+    let places = of("live")["places"].as_array().unwrap();
+    assert_eq!(places.len(), 2, "the same again is no new place: {places:?}");
+    let place = &places[0];
+    for (field, expected) in [
+        ("via", "traffic"),
+        ("reporter", "gateway"),
+        ("application", "checkout"),
+        ("key", "000000000007"),
+        ("route", "orders"),
+        ("source", "192.0.2.8"),
+        ("note", "it stood in the body; the request was refused"),
+    ] {
+        assert_eq!(place[field], expected, "{field}");
+    }
+    let event = &events(&control, "key.exposed").await[1];
+    assert_eq!((&event["detail"]["route"], &event["detail"]["tool"]), (&json!("orders"), &json!("the gateway")));
+    let findings = control.get("/api/v1/inventory/findings?finding=hard_coded").await.expect(200).text;
+    assert!(findings.contains("a request on route chat-completions"), "{findings}");
 }

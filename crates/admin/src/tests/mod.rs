@@ -72,6 +72,7 @@ impl Dataplane for FakeDataplane {
 
 /// One control plane in a directory of its own.
 pub(super) struct Control {
+    pub state: crate::AdminState,
     pub router: Router,
     pub token: String,
     pub dataplane: Arc<FakeDataplane>,
@@ -130,8 +131,8 @@ impl Control {
             settings,
         );
         let token = initialized.admin_token.expose_str().unwrap().to_owned();
-        let router = crate::router(state);
-        Self { router, token, dataplane, vault: initialized.vault, store, watch, recorder, dir }
+        let router = crate::router(state.clone());
+        Self { state, router, token, dataplane, vault: initialized.vault, store, watch, recorder, dir }
     }
 
     /// Sends a request as it is.

@@ -236,8 +236,16 @@ fn one(leak: &Value) -> String {
     }
     for place in items(&json!({ "items": leak.get("places") })) {
         let note = place.get("note").and_then(Value::as_str).map(|note| format!(" ({})", shown(note)));
-        let (url, by) = (shown(&at(place, "/url")), shown(&at(place, "/reporter")));
-        line("found", format!("{url}, told by {by} {}{}", at(place, "/time"), note.unwrap_or_default()));
+        let (time, note) = (at(place, "/time"), note.unwrap_or_default());
+        let by = shown(&at(place, "/reporter"));
+        let found = if at(place, "/via") == "traffic" {
+            let part = |name: &str| shown(&at(place, name));
+            let who = format!("application {}, key {}", part("/application"), part("/key"));
+            format!("in a request on route {} from {} ({who})", part("/route"), part("/source"))
+        } else {
+            shown(&at(place, "/url"))
+        };
+        line("found", format!("{found}, told by {by} {time}{note}"));
     }
     text
 }
@@ -251,12 +259,20 @@ mod tests {
         let leak = json!({
             "id": "1", "kind": "key", "name": "k", "version": 2, "application": "a", "team": "t", "steps": ["quarantined"],
             "left": ["x"], "seen": { "networks": ["10.0.0.7/32"], "complete": false },
-            "places": [{ "reporter": "anonymous", "url": "https://p\u{1b}/", "time": "T", "note": "n" }],
+            "places": [
+                { "reporter": "anonymous", "url": "https://p\u{1b}/", "time": "T", "note": "n" },
+                { "via": "traffic", "reporter": "gateway", "route": "r", "application": "b", "key": "i", "source": "s", "time": "T" },
+            ],
         });
         let text = looked(&json!({ "leaks": [leak] }));
-        for part in
-            ["key/k version 2 leaked (leak 1)", "quarantined", "10.0.0.7/32", "not every use", "by anonymous T (n)"]
-        {
+        for part in [
+            "key/k version 2 leaked (leak 1)",
+            "quarantined",
+            "10.0.0.7/32",
+            "not every use",
+            "by anonymous T (n)",
+            "in a request on route r from s (application b, key i), told by gateway T",
+        ] {
             assert!(text.contains(part), "{part}: {text}");
         }
         assert!(!text.contains('\u{1b}'));

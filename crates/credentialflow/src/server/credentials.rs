@@ -1,6 +1,6 @@
 //! The vault's opened values, as the gateway may ask for them.
 
-use super::delta::SealedVersion;
+use super::{delta::SealedVersion, marks::Marks};
 use credentialflow_admin::ports::UnavailableCredential;
 use credentialflow_certificates::Bundle;
 use credentialflow_gateway::{
@@ -11,6 +11,7 @@ use credentialflow_model::{
     Name, SecretValue, Timestamp,
     resource::{Credential, Engine},
 };
+use credentialflow_policy::ValueMarks;
 use credentialflow_vault::{SealContext, Sealed, Vault, VaultError};
 use rustls_pki_types::CertificateDer;
 use std::{
@@ -27,6 +28,8 @@ pub(super) struct Values {
     /// Versions that get a share of the traffic.
     canaries: HashMap<Name, (u32, Arc<SecretValue>)>,
     unopened: BTreeMap<Name, Unopened>,
+    /// What tells the values of all versions that work.
+    marks: Marks,
 }
 
 struct Unopened {
@@ -41,10 +44,14 @@ impl Values {
     pub fn put(&mut self, name: Name, version: Option<SealedVersion>, vault: &Vault) {
         self.opened.remove(&name);
         self.canaries.remove(&name);
+        self.marks.forget(&name);
         let known = self.unopened.remove(&name);
         let Some(sealed) = version else { return };
         match open(&name, &sealed, vault) {
-            Ok(value) => drop(self.opened.insert(name, (sealed.version, Arc::new(value)))),
+            Ok(value) => {
+                self.marks.add(&name, sealed.version, &value);
+                self.opened.insert(name, (sealed.version, Arc::new(value)));
+            }
             Err(error) => {
                 let reason = error.to_string();
                 if known.is_none_or(|k| k.sealed.version != sealed.version || k.reason != reason) {
@@ -64,11 +71,29 @@ impl Values {
     /// gets none: all of the traffic stays with the current version.
     pub fn put_canary(&mut self, name: Name, sealed: SealedVersion, vault: &Vault) {
         match open(&name, &sealed, vault) {
-            Ok(value) => drop(self.canaries.insert(name, (sealed.version, Arc::new(value)))),
+            Ok(value) => {
+                self.marks.add(&name, sealed.version, &value);
+                self.canaries.insert(name, (sealed.version, Arc::new(value)));
+            }
             Err(error) => {
                 tracing::warn!(credential = %name, version = sealed.version, %error, "a new version does not open");
             }
         }
+    }
+
+    /// Takes in a version that was replaced and still works, after the current one. It is only recognised.
+    pub fn put_previous(&mut self, name: Name, sealed: &SealedVersion, vault: &Vault) {
+        match open(&name, sealed, vault) {
+            Ok(value) => self.marks.add(&name, sealed.version, &value),
+            Err(error) => {
+                tracing::debug!(credential = %name, version = sealed.version, %error, "a previous version does not open");
+            }
+        }
+    }
+
+    /// What tells the values of all versions that work.
+    pub fn marks(&self) -> Arc<ValueMarks> {
+        self.marks.made()
     }
 
     /// Tries again what did not open. Answers whether anything does now.
@@ -77,6 +102,7 @@ impl Values {
         for (name, Unopened { sealed, .. }) in self.unopened.iter().map(|(n, u)| (n.clone(), u)).collect::<Vec<_>>() {
             if let Ok(value) = open(&name, sealed, vault) {
                 tracing::info!(credential = %name, version = sealed.version, "the credential opens again");
+                self.marks.add(&name, sealed.version, &value);
                 self.opened.insert(name, (sealed.version, Arc::new(value)));
             }
         }

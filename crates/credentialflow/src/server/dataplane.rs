@@ -160,6 +160,11 @@ impl Plane {
         &self.certificates
     }
 
+    /// What is brought into force.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// This process among the others on its database.
     pub fn nodes(&self) -> &Arc<Nodes> {
         &self.nodes

@@ -32,6 +32,9 @@ pub(super) struct Delta {
     /// A place in the audit chain that is not before any of this, and its hash: by them a database that
     /// was restored and has gone another way since is told apart.
     pub mark: Option<(u64, [u8; 32])>,
+    /// Versions that were replaced and still work, sealed, for the same credentials: no request gets them, and nobody
+    /// else is to see them.
+    pub previous: Vec<(Name, SealedVersion)>,
 }
 
 /// What followed a place in the feed.
@@ -168,6 +171,7 @@ impl Delta {
                     delta.credentials.push((row.credential.clone(), Some(SealedVersion::of(row))));
                 }
                 VersionState::Canary => delta.canaries.push((row.credential.clone(), SealedVersion::of(row))),
+                VersionState::Previous => delta.previous.push((row.credential.clone(), SealedVersion::of(row))),
                 _ => {}
             }
         }
@@ -238,6 +242,7 @@ impl Delta {
                 match version.state {
                     VersionState::Current => current = Some(SealedVersion::of(version)),
                     VersionState::Canary => canary = Some(SealedVersion::of(version)),
+                    VersionState::Previous => delta.previous.push((name(credential)?, SealedVersion::of(version))),
                     _ => {}
                 }
             }

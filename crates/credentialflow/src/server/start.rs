@@ -11,6 +11,7 @@ use super::{
     opening,
     ports::{Guesses, Records, RotationPorts, Stores},
     runtime, sealing,
+    sent::Sent,
     supply::Suppliers,
     traffic,
     uses::UseWriter,
@@ -87,13 +88,17 @@ pub async fn run(settings: ServerSettings) -> anyhow::Result<()> {
     let plane = Plane::new(store.clone(), vault.clone(), telemetry.clone(), copy, nodes.clone(), watch.clone(), seed);
     let plane = Arc::new(plane);
 
+    let control_tls = match settings.role {
+        Role::Gateway => None,
+        _ => server_tls(&settings, Listener::Control, acme.as_ref(), plane.certificates())?,
+    };
+    let admin = admin_state(&settings, &store, &vault, &plane, &recorder, acme.as_ref(), control_tls.is_some());
     let control = if settings.role == Role::Gateway {
         None
     } else {
-        let started = start_control(&settings, &store, &vault, &plane, &recorder, &api, acme.as_ref(), stopped.clone());
-        Some(started.await?)
+        Some(start_control(&settings, admin.clone(), &recorder, &api, control_tls, stopped.clone())?)
     };
-    let serve = start_when_unsealed(&settings, &store, &vault, &plane, &recorder, acme.as_ref(), stopped.clone());
+    let serve = start_when_unsealed(&settings, &vault, &plane, &recorder, &admin, acme.as_ref(), stopped.clone());
     tokio::select! {
         started = serve => started?,
         () = signalled() => {}
@@ -131,14 +136,14 @@ pub async fn run(settings: ServerSettings) -> anyhow::Result<()> {
 /// until the process is told to stop.
 async fn start_when_unsealed(
     settings: &ServerSettings,
-    store: &Store,
     vault: &Vault,
     plane: &Arc<Plane>,
     recorder: &Recorder,
+    admin: &AdminState,
     acme: Option<&Arc<Acme>>,
     stopped: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
-    let (nodes, seed) = (plane.nodes(), random()?);
+    let (nodes, seed, store) = (plane.nodes(), random()?, plane.store());
     let sealing = sealing::measure(vault, &recorder.telemetry());
     sealing::open(opening::unseal_input(settings)?, vault, store).await?;
     if let Some(acme) = acme {
@@ -161,6 +166,7 @@ async fn start_when_unsealed(
             throttle: Arc::new(FailureThrottle::new(plane.rates().clone(), ThrottleSettings::default())),
             guesses: Arc::new(Guesses::start(store.clone(), plane.guesses_lost().clone())),
             certificates: Arc::new(Sightings::start(plane.certificates().clone())),
+            secrets: Arc::new(Sent::start(admin.clone(), recorder.telemetry().metrics())),
             challenges: acme.map(|acme| acme.clone() as Arc<dyn ChallengeSource>),
             tls: server_tls(settings, Listener::Gateway, acme, plane.certificates())?,
             seed,
@@ -338,27 +344,23 @@ fn count_limits(plane: &Arc<Plane>, metrics: &credentialflow_telemetry::Metrics)
     );
 }
 
-#[expect(clippy::too_many_arguments, reason = "the control plane stands on nearly everything")]
-async fn start_control(
+/// What answers the admin API, and leaks that the gateway meets: a node without a control plane does that as well.
+fn admin_state(
     settings: &ServerSettings,
     store: &Store,
     vault: &Vault,
     plane: &Arc<Plane>,
     recorder: &Recorder,
-    api: &VaultApi,
     acme: Option<&Arc<Acme>>,
-    mut stopped: watch::Receiver<bool>,
-) -> anyhow::Result<tokio::task::JoinHandle<()>> {
-    let socket = listener::bind(settings.control).with_context(|| format!("listening on {}", settings.control))?;
-    let listener = TcpListener::from_std(socket)?;
-    let tls = server_tls(settings, Listener::Control, acme, plane.certificates())?;
-    let admin = AdminState::new(
+    tls: bool,
+) -> AdminState {
+    AdminState::new(
         store.clone(),
         vault.clone(),
         recorder.telemetry(),
         Arc::new(Port(plane.clone())),
         AdminSettings {
-            tls: tls.is_some(),
+            tls,
             key_prefix: settings.key_prefix.clone(),
             gateway: settings.role != Role::Control,
             sealed_tables: sealing::TABLES.to_vec(),
@@ -368,7 +370,19 @@ async fn start_control(
             orders: acme.map(|acme| acme.clone() as Arc<dyn CertificateOrders>),
             ..AdminSettings::default()
         },
-    );
+    )
+}
+
+fn start_control(
+    settings: &ServerSettings,
+    admin: AdminState,
+    recorder: &Recorder,
+    api: &VaultApi,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    mut stopped: watch::Receiver<bool>,
+) -> anyhow::Result<tokio::task::JoinHandle<()>> {
+    let socket = listener::bind(settings.control).with_context(|| format!("listening on {}", settings.control))?;
+    let listener = TcpListener::from_std(socket)?;
     let mut router = credentialflow_admin::router(admin);
     if settings.vault_api {
         router = router.nest("/vault", api.router());

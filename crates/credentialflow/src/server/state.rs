@@ -107,6 +107,9 @@ impl State {
         for (name, version) in delta.canaries {
             self.values.put_canary(name, version, vault);
         }
+        for (name, version) in delta.previous {
+            self.values.put_previous(name, &version, vault);
+        }
         if taken.problem.is_none() {
             self.seq = delta.seq;
             self.mark = delta.mark.or(self.mark);
@@ -193,6 +196,7 @@ impl State {
             keys: self.keys.clone(),
             api_key: self.api_key.clone(),
             credentials: Arc::new(Credentials::new(&self.set.credentials, &self.values)),
+            values: self.values.marks(),
             rates: rates.clone(),
             trust: trust.clone(),
             sandbox,

@@ -4,6 +4,7 @@ use super::{
     Inbound, Refused, body,
     call::{Told, UsageProbe},
     forward::UpstreamResponse,
+    guard,
     record::Recording,
     route::RouteMatch,
     scrub::Scrub,
@@ -16,6 +17,7 @@ use crate::{
     conn::{AnswerError, AnswerFraming, Caller},
     http1::{body::Decoder, head::Framing, tag::Tag},
     net::control::Control,
+    ports::SecretPlace,
     text::push_request_id,
     upstream::Connection,
     worker::{View, Worker},
@@ -323,9 +325,11 @@ pub(super) async fn fill<C: Caller>(
         };
         let step = upload.push(cx, caller, &mut connection.stream);
         record.bytes_in(upload.received);
+        upload.tell(record);
         match step {
             Poll::Pending if upload.progress => Poll::Ready(Ok(Filled::Uploading)),
             Poll::Pending => Poll::Pending,
+            Poll::Ready(UploadStep::Secret) => Poll::Ready(Err(guard::refused(SecretPlace::Body))),
             Poll::Ready(UploadStep::TooLarge) => Poll::Ready(Err(Refused::new(OutcomeReason::BodyTooLarge))),
             Poll::Ready(UploadStep::Caller(e)) => Poll::Ready(Err(body::unreadable(e))),
             Poll::Ready(step) => Poll::Ready(Ok(Filled::Uploaded { complete: matches!(step, UploadStep::Complete) })),

@@ -4,6 +4,7 @@
 use super::{
     Inbound, InjectedRequest, Refused, body,
     choose::Chosen,
+    guard::{self, UploadGuard},
     record::Recording,
     scrub::Scrub,
     translate::{Failure, UpstreamBody, UpstreamRequest},
@@ -16,6 +17,7 @@ use crate::{
         control::{Control, Interrupt},
         stream::Stream,
     },
+    ports::SecretPlace,
     upstream::{ConnectError, Connection, Endpoint, Identity},
     worker::{Carrier, UseCount, View, Worker},
 };
@@ -90,7 +92,7 @@ pub(super) async fn forward<C: Caller>(
     view: &View,
     control: &Control,
     inbound: &Inbound<'_>,
-    mut injected: InjectedRequest,
+    (mut injected, guard): (InjectedRequest, Option<UploadGuard>),
     request: &mut UpstreamRequest,
     chosen: &Chosen,
     caller: &mut C,
@@ -119,7 +121,8 @@ pub(super) async fn forward<C: Caller>(
     let sent = Instant::now();
     record.sent(sent);
     control.set_deadline(worker.tick_in(plan.response.max(worker.shared.settings.body_timeout)));
-    let upload = match send(worker, control, &mut injected, request, &mut connection, caller, record).await {
+    let sending = send(worker, control, (&mut injected, guard), request, &mut connection, caller, record);
+    let upload = match sending.await {
         Ok(upload) => upload,
         Err(ended) => return Err(unhealthy(maybe_stale(ended, &connection))),
     };
@@ -180,7 +183,7 @@ async fn connect(
 async fn send<C: Caller>(
     worker: &Worker,
     control: &Control,
-    injected: &mut InjectedRequest,
+    (injected, guard): (&mut InjectedRequest, Option<UploadGuard>),
     request: &mut UpstreamRequest,
     connection: &mut Connection,
     caller: &mut C,
@@ -214,17 +217,19 @@ async fn send<C: Caller>(
         }
         UpstreamBody::Streamed { length, begun } => {
             control.wait(write_head(&mut connection.stream, head)).await.map_err(late)??;
-            let mut upload = Upload::new(worker, length.is_none(), record.max_body());
+            let mut upload = Upload::new(worker, length.is_none(), record.max_body(), guard);
             loop {
                 control.set_deadline(worker.tick_in(worker.shared.settings.body_timeout));
                 let step = control.wait(poll_fn(|cx| upload.poll(cx, caller, connection))).await;
                 record.bytes_in(upload.received);
+                upload.tell(record);
                 *begun |= upload.received > 0;
                 match step {
                     Ok(UploadStep::Progress) => {}
                     Ok(UploadStep::Complete) => break,
                     Ok(UploadStep::Answered) => return Ok(Some(upload)),
                     Ok(UploadStep::UpstreamLost) => return Err(failed(RESET, false)),
+                    Ok(UploadStep::Secret) => return Err(guard::refused(SecretPlace::Body).into()),
                     Ok(UploadStep::TooLarge) => return Err(Refused::new(OutcomeReason::BodyTooLarge).into()),
                     Ok(UploadStep::Caller(e)) => return Err(body::unreadable(e).into()),
                     Err(i) if upload.waiting_for_caller => {

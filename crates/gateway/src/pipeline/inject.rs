@@ -5,6 +5,7 @@ use super::{
     call::ModelCall,
     choose::Chosen,
     forward::InUse,
+    guard::Guard,
     record::Recording,
     route::RouteMatch,
     scrub::Scrub,
@@ -136,6 +137,7 @@ pub(super) fn inject(
     let upstream = request.plan(view);
     let endpoint = chosen.plan(view);
     let plan = request.inject_plan(view);
+    let guard = Guard::of(view, matched, request, record);
     // Opened from the snapshot in force now, not from the one the request began with: once a rotation
     // is confirmed by every worker, no request that is still on its way takes the old value.
     let latest = worker.view();
@@ -182,7 +184,10 @@ pub(super) fn inject(
     head.extend_from_slice(inbound.method().as_bytes());
     head.push(b' ');
     let call = request.call.as_ref();
+    let target = head.len();
     out.secret = push_target(head, matched, route, call, &endpoint.base, way.zip(secret));
+    let own = if out.secret.is_empty() { head.len() } else { out.secret.start };
+    guard.target(&head[target..own], record)?;
     head.extend_from_slice(b" HTTP/1.1\r\nhost: ");
     head.extend_from_slice(endpoint.authority.as_bytes());
     head.extend_from_slice(b"\r\n");
@@ -233,6 +238,7 @@ pub(super) fn inject(
         {
             continue;
         }
+        guard.field(value, record)?;
         push_field(head, name, value);
     }
     if call.is_some_and(|call| call.dialect == Dialect::Anthropic)

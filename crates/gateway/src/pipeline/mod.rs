@@ -12,6 +12,7 @@ mod challenge;
 mod choose;
 mod forward;
 mod frames;
+mod guard;
 mod inbound;
 mod inject;
 mod models;
@@ -80,12 +81,24 @@ async fn handle<C: Caller>(
     }
     let mut request =
         translate::translate(worker, view, control, inbound, &matched, &principal, caller, record).await?;
+    guard::whole_body(view, &matched, &request, record)?;
     let response = loop {
         let endpoint = choose::choose(view, &request, record)?;
         let injected =
             inject::inject(worker, view, &permit, inbound, &matched, &principal, &request, &endpoint, record)?;
-        match forward::forward(worker, view, control, inbound, injected, &mut request, &endpoint, caller, record).await
-        {
+        let guard = guard::UploadGuard::of(view, &matched, &request, record);
+        let forwarded = forward::forward(
+            worker,
+            view,
+            control,
+            inbound,
+            (injected, guard),
+            &mut request,
+            &endpoint,
+            caller,
+            record,
+        );
+        match forwarded.await {
             Ok(response) => break response,
             Err(ended) => request.after(ended, matched.plan(view).attempts, record)?,
         }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     http1::tag::Tag,
-    ports::CredentialSlot,
+    ports::{CredentialSlot, SecretPlace, SentSecrets},
     snapshot::{
         EndpointPlan, RoutePlan, UpstreamPlan,
         models::{ModelPlan, TargetPlan},
@@ -22,7 +22,7 @@ use credentialflow_model::{
     mask::masked,
     usage::{Cost, CredentialUse, ModelUse},
 };
-use credentialflow_policy::{LimitReport, Principal};
+use credentialflow_policy::{LimitReport, LiveSecret, Principal};
 use std::{net::IpAddr, rc::Rc, sync::atomic::Ordering::Relaxed, time::Instant};
 
 /// Paths are cut at this length in records.
@@ -209,6 +209,19 @@ impl<'w> Recording<'w> {
     pub fn credential(&mut self, view: &View, slot: CredentialSlot) {
         let used = view.snapshot.credentials.describe(slot);
         self.edit(|r| r.credential = used.map(|(name, version)| CredentialUse { credential: name.clone(), version }));
+    }
+    /// Live secrets of ours stand in the request; whoever answers leaks is told.
+    pub fn secrets_sent(&self, secrets: Vec<LiveSecret>, place: SecretPlace, refused: bool) {
+        let Some(UsageRecord { application, key, route, source, .. }) = &self.record else { return };
+        self.worker.shared.secrets.sent(SentSecrets {
+            secrets,
+            place,
+            application: application.clone(),
+            key: *key,
+            route: route.clone(),
+            source: *source,
+            refused,
+        });
     }
     /// The `n`-th try begins.
     pub fn attempt(&mut self, n: u8) {

@@ -1,6 +1,6 @@
 //! The caller's body on its way to the upstream, which may begin to answer before it has all of it.
 
-use super::forward::RESPONSE_HEAD;
+use super::{forward::RESPONSE_HEAD, guard::UploadGuard, record::Recording};
 use crate::{
     conn::{BodyError, Caller, Received},
     http1::{
@@ -27,6 +27,7 @@ pub(crate) struct Upload {
     pending: Vec<u8>,
     written: usize,
     raw: Vec<u8>,
+    guard: Option<UploadGuard>,
     ended: bool,
     /// Whether it is the caller who is waited for, and not the upstream.
     pub waiting_for_caller: bool,
@@ -48,19 +49,22 @@ pub(super) enum UploadStep {
     UpstreamLost,
     /// The body is larger than the route allows.
     TooLarge,
+    /// A secret of ours stands in it. What came before the piece in which it ends has gone.
+    Secret,
     /// The caller's body cannot be read.
     Caller(BodyError),
 }
 
 impl Upload {
     /// At its beginning. At most `most` bytes of payload may come.
-    pub fn new(worker: &Worker, chunked: bool, most: u64) -> Self {
+    pub fn new(worker: &Worker, chunked: bool, most: u64, guard: Option<UploadGuard>) -> Self {
         Self {
             chunked,
             left: most,
             pending: worker.take_scratch(),
             written: 0,
             raw: worker.take_scratch(),
+            guard,
             ended: false,
             waiting_for_caller: false,
             progress: false,
@@ -72,6 +76,13 @@ impl Upload {
     pub fn give_back(self, worker: &Worker) {
         worker.give_scratch(self.pending);
         worker.give_scratch(self.raw);
+    }
+
+    /// Tells of a secret that was met, once.
+    pub fn tell(&mut self, record: &Recording<'_>) {
+        if let Some(guard) = &mut self.guard {
+            guard.tell(record);
+        }
     }
 
     /// Moves what can be moved and watches for an answer.
@@ -131,6 +142,9 @@ impl Upload {
                     match self.left.checked_sub(n) {
                         Some(left) => self.left = left,
                         None => return Poll::Ready(UploadStep::TooLarge),
+                    }
+                    if self.guard.as_mut().is_some_and(|guard| guard.stops(&self.raw)) {
+                        return Poll::Ready(UploadStep::Secret);
                     }
                     if self.chunked {
                         push_chunk(&mut self.pending, &self.raw);

@@ -14,11 +14,11 @@ use credentialflow_llm::{
 };
 use credentialflow_model::{
     Name, ResourceSet,
-    resource::{Authenticator, HeaderInject, HeaderRules, Inject, Kind, Match, Retry, Route},
+    resource::{Authenticator, HeaderInject, HeaderRules, Inject, Kind, Match, Retry, Route, SecretsInRequests},
 };
 use credentialflow_policy::{
-    ApiKey, ApplicationRules, CompiledHeaders, KeyTable, ModelSlot, RateTable, RoutePolicies, RouteSlot, Slots, allow,
-    headers::InvalidHeaderRule, registry,
+    ApiKey, ApplicationRules, CompiledHeaders, KeyTable, ModelSlot, RateTable, RoutePolicies, RouteSlot, Slots,
+    ValueMarks, allow, headers::InvalidHeaderRule, registry,
 };
 use hashbrown::HashMap;
 use std::{collections::BTreeMap, sync::Arc};
@@ -31,6 +31,8 @@ pub struct Sources {
     pub api_key: ApiKey,
     /// Upstream credentials.
     pub credentials: Arc<dyn CredentialSource>,
+    /// What tells their values in what callers send.
+    pub values: Arc<ValueMarks>,
     /// Counters of rate limits; the same table for every snapshot of a process.
     pub rates: Arc<RateTable>,
     /// Authorities read from files; the same for every snapshot of a process.
@@ -124,6 +126,7 @@ impl Snapshot {
             impaired,
             keys,
             credentials: sources.credentials,
+            values: sources.values,
             api_key: sources.api_key,
         }
     }
@@ -153,6 +156,7 @@ fn compile_route(
         strip_prefix: route.strip_prefix.as_ref().map_or(0, |p| p.trim_end_matches('/').len()),
         max_body: route.max_body.map_or(DEFAULT_MAX_BODY, |b| b.as_bytes()),
         websocket: route.websocket,
+        secrets: route.secrets_in_requests,
         attempts: route.retry.attempts.max(1),
     }
 }
@@ -173,6 +177,7 @@ fn built_in_route(name: &str, kind: RouteKind, sources: &Sources) -> RoutePlan {
         strip_prefix: None,
         max_body: None,
         websocket: false,
+        secrets_in_requests: SecretsInRequests::Refuse,
         retry: Retry::default(),
     };
     let policies = registry::REGISTRY.iter().filter(|e| e.kind != allow::KIND);

@@ -18,8 +18,8 @@ use crate::{
     route::{Found, Lookup, Router},
 };
 use credentialflow_llm::provider::Dialect;
-use credentialflow_model::resource::{AnswerEncoding, Health, Kind};
-use credentialflow_policy::{ApiKey, ApplicationRules, CompiledHeaders, KeyTable, Policy, RoutePolicies};
+use credentialflow_model::resource::{AnswerEncoding, Health, Kind, SecretsInRequests};
+use credentialflow_policy::{ApiKey, ApplicationRules, CompiledHeaders, KeyTable, Policy, RoutePolicies, ValueMarks};
 use models::ModelPlans;
 use std::{sync::Arc, time::Duration};
 
@@ -38,6 +38,8 @@ pub struct Snapshot {
     /// The keys we issued.
     pub keys: KeyTable,
     pub(crate) credentials: Arc<dyn CredentialSource>,
+    /// What tells values of credentials in what callers send.
+    pub(crate) values: Arc<ValueMarks>,
     pub(crate) api_key: ApiKey,
 }
 
@@ -92,6 +94,7 @@ pub(crate) struct RoutePlan {
     pub strip_prefix: usize,
     pub max_body: u64,
     pub websocket: bool,
+    pub secrets: SecretsInRequests,
     pub attempts: u8,
 }
 

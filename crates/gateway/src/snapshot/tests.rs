@@ -32,6 +32,7 @@ fn compile_with(resources: &Value, trust: &Arc<Trust>) -> (Snapshot, Vec<String>
         keys: KeyTable::empty(),
         api_key: ApiKey::new(Arc::new(Peppers::from_keys([]))),
         credentials: Arc::new(NoCredentials),
+        values: Arc::default(),
         rates: Arc::new(RateTable::new(64, 1)),
         trust: trust.clone(),
         sandbox: None,

@@ -5,13 +5,14 @@ use credentialflow_gateway::{
     gateway::Start,
     ports::{
         CertificateListener, ChallengeSource, CredentialSlot, CredentialSource, CredentialUnavailable, GuessListener,
-        RecordSink,
+        RecordSink, SecretListener, SentSecrets,
     },
     snapshot::Sources,
 };
 use credentialflow_model::{KeyId, KeyToken, OutcomeReason, ResourceSet, SecretValue, UsageRecord, resource::Key};
 use credentialflow_policy::{
-    ApiKey, FailureThrottle, KeyExtras, KeyRecord, KeySecret, KeyTable, Peppers, RateTable, ThrottleSettings,
+    ApiKey, FailureThrottle, KeyExtras, KeyRecord, KeySecret, KeyTable, Peppers, RateTable, ThrottleSettings, ValueKey,
+    ValueMarks,
 };
 pub use credentialflow_testkit::{
     place::Place,
@@ -110,6 +111,16 @@ impl CertificateListener for Presented {
     }
 }
 
+/// Secrets of ours that stood in requests, as told.
+#[derive(Default)]
+pub struct Sent(pub Mutex<Vec<SentSecrets>>);
+
+impl SecretListener for Sent {
+    fn sent(&self, sent: SentSecrets) {
+        self.0.lock().unwrap().push(sent);
+    }
+}
+
 /// How a world differs from the usual one.
 pub struct Setup {
     pub yaml: String,
@@ -184,6 +195,7 @@ pub struct World {
     pub records: Arc<Records>,
     pub guesses: Arc<Guesses>,
     pub presented: Arc<Presented>,
+    pub sent: Arc<Sent>,
     rates: Arc<RateTable>,
     epoch: AtomicUsize,
 }
@@ -199,6 +211,7 @@ impl World {
         let records = Arc::new(Records::default());
         let guesses = Arc::new(Guesses::default());
         let presented = Arc::new(Presented::default());
+        let sent = Arc::new(Sent::default());
         let snapshot = compile(1, &setup.yaml, &setup.credentials, &[], &rates);
         let gateway = Gateway::start(Start {
             address: ([127, 0, 0, 1], 0).into(),
@@ -209,12 +222,13 @@ impl World {
             throttle: Arc::new(FailureThrottle::new(rates.clone(), setup.throttle)),
             guesses: guesses.clone(),
             certificates: presented.clone(),
+            secrets: sent.clone(),
             challenges: setup.challenges,
             tls: setup.tls,
             seed: 42,
         })
         .unwrap();
-        Self { gateway, records, guesses, presented, rates, epoch: AtomicUsize::new(1) }
+        Self { gateway, records, guesses, presented, sent, rates, epoch: AtomicUsize::new(1) }
     }
 
     /// Puts another configuration into force, without the keys named.
@@ -306,7 +320,7 @@ pub fn answer(status: u16, more: &str, body: &str) -> String {
     format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n{more}\r\n{body}", body.len())
 }
 
-fn key_id(name: &str) -> KeyId {
+pub fn key_id(name: &str) -> KeyId {
     KeyId::from_bits(name.bytes().fold(11, |h, b| h * 131 + u64::from(b)) << 20)
 }
 
@@ -353,10 +367,14 @@ fn compile(
     assert!(problems.0.is_empty(), "{problems:?}\n{yaml}");
     let keys = set.keys.iter().filter(|k| !revoked.contains(&k.name.as_str())).map(record_of);
     let value = |v: &str| (!v.is_empty()).then(|| SecretValue::from(v));
+    let marking = Arc::new(ValueKey::new(&[7; 64]));
+    let marks = credentials.iter().filter_map(|(n, v, s)| Some(((*n).into(), *v, marking.mark(s.as_bytes())?)));
+    let values = Arc::new(ValueMarks::new(marking.clone(), marks));
     let sources = Sources {
         keys: KeyTable::from_records(keys),
         api_key: ApiKey::new(Arc::new(peppers())),
         credentials: Arc::new(Credentials(credentials.iter().map(|(n, v, s)| ((*n).into(), *v, value(s))).collect())),
+        values,
         rates: rates.clone(),
         trust: Arc::default(),
         sandbox: None,

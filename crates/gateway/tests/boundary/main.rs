@@ -9,6 +9,7 @@ mod callers;
 mod certificates;
 mod challenges;
 mod change;
+mod guard;
 mod harness;
 mod http2;
 mod memory;

@@ -68,6 +68,7 @@ fn advice(reason: OutcomeReason) -> &'static str {
         OutcomeReason::RateLimited | OutcomeReason::TooManyFailures => {
             "Wait as the Retry-After header says, then try again."
         }
+        OutcomeReason::SecretInRequest => "Take it out, and tell whoever it belongs to that it was sent.",
         OutcomeReason::InvalidModelCall => "Send one JSON object with a `model` and its `messages`.",
         reason if reason.retry_helps() => "Try again later.",
         _ => "Change the request before you try again.",

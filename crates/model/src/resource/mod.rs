@@ -22,7 +22,7 @@ pub use credential::{
 pub use key::Key;
 pub(crate) use key::is_metadata_name;
 pub use model::{Model, PriceEntry, Target};
-pub use route::{Authenticator, HeaderRules, Limit, Match, Retry, Route, RouteHeaders, Scope};
+pub use route::{Authenticator, HeaderRules, Limit, Match, Retry, Route, RouteHeaders, Scope, SecretsInRequests};
 pub use store::{SecretStore, StoreKind, SyncRule};
 pub use target::{ApiCall, ApiList, ApiTake, System, SystemApi, SystemKind, SystemTls};
 pub use team::{NotifyRule, NotifyWebhook, Team};

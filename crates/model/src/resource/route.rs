@@ -36,6 +36,10 @@ pub struct Route {
     /// Whether WebSocket upgrades are passed through.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub websocket: bool,
+    /// What happens to requests in which a live secret of ours stands: a key we issued or the value of a credential, in
+    /// path, query, headers or body. `refuse` unless set. The caller's own key is none where it identifies the caller.
+    #[serde(default, skip_serializing_if = "SecretsInRequests::is_default")]
+    pub secrets_in_requests: SecretsInRequests,
     /// Another try at another endpoint.
     #[serde(default)]
     pub retry: Retry,
@@ -70,6 +74,25 @@ pub enum Authenticator {
     ApiKey,
     /// Nobody is asked; open to anyone.
     None,
+}
+
+/// What happens to requests in which a live secret of ours stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SecretsInRequests {
+    /// They are refused (`secret_in_request`), and the leak is answered by its rule.
+    #[default]
+    Refuse,
+    /// They are served, and the leak is answered by its rule.
+    Report,
+    /// Nothing is looked for.
+    Ignore,
+}
+
+impl SecretsInRequests {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A rate limit (GCRA): an even rate with a burst of as many requests at once.

@@ -1,0 +1,270 @@
+//! Every secret is found wherever a body is cut, and nothing else is.
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::{KeyChange, KeyRecord, Peppers, policy_tests::issue};
+use credentialflow_model::{KeyToken, SecretValue};
+use proptest::prelude::*;
+
+const NOW: Timestamp = Timestamp::from_secs(1_000_000);
+const NONE: [LiveSecret; 0] = [];
+
+struct World {
+    api_key: ApiKey,
+    peppers: Arc<Peppers>,
+    keys: KeyTable,
+    values: ValueMarks,
+}
+
+impl World {
+    /// The values of credentials `v0`, `v1` and so on, each in version 3; and these keys.
+    fn new(values: &[&[u8]], keys: impl IntoIterator<Item = KeyRecord>) -> Self {
+        let key = Arc::new(ValueKey::new(&std::array::from_fn(|i| (i * 37 + 5) as u8)));
+        let marks: Vec<_> = values.iter().enumerate().filter_map(|(i, v)| Some((name(i), 3, key.mark(v)?))).collect();
+        let peppers = peppers();
+        let api_key = ApiKey::new(peppers.clone());
+        Self { api_key, peppers, keys: KeyTable::from_records(keys), values: ValueMarks::new(key, marks) }
+    }
+
+    fn finder(&self) -> Finder<'_> {
+        Finder { api_key: &self.api_key, keys: &self.keys, values: &self.values, now: NOW }
+    }
+
+    fn find(&self, text: impl AsRef<[u8]>) -> Vec<LiveSecret> {
+        self.finder().find(text.as_ref())
+    }
+
+    /// In which piece something is found first, and what.
+    fn passes(&self, pieces: &[&[u8]]) -> Option<(usize, Vec<LiveSecret>)> {
+        let mut passing = Passing::default();
+        pieces.iter().enumerate().find_map(|(i, piece)| {
+            let found = passing.feed(&self.finder(), piece);
+            (!found.is_empty()).then_some((i, found))
+        })
+    }
+}
+
+fn peppers() -> Arc<Peppers> {
+    let (one, two) = (SecretValue::from("pepper one"), SecretValue::from("pepper two"));
+    Arc::new(Peppers::new([(1, &one), (2, &two)]))
+}
+
+fn name(i: usize) -> Arc<str> {
+    format!("v{i}").into()
+}
+
+fn value(i: usize) -> LiveSecret {
+    LiveSecret::Value { credential: name(i), version: 3 }
+}
+
+fn the_key(id: u64) -> LiveSecret {
+    LiveSecret::Key { id: KeyId::from_bits(id), version: 1 }
+}
+
+#[test]
+fn a_live_key_is_found_wherever_it_stands_and_no_other() {
+    let peppers = peppers();
+    let (token, record) = issue(77, 1, &peppers);
+    let (wrong, _) = issue(77, 2, &peppers);
+    let (unknown, _) = issue(78, 1, &peppers);
+    let world = World::new(&[], [record.clone()]);
+    let key = token.expose_str().unwrap();
+    for text in [
+        key.to_owned(),
+        format!("my key is {key}."),
+        format!("{{\"a\":\"line\\n{key}\"}}"),
+        format!("x_y_{key}__"),
+        format!("export KEY={key}more"),
+        format!("{}{key}", wrong.expose_str().unwrap()),
+        format!("{0}{0}{key}", unknown.expose_str().unwrap()),
+        format!("é{key}é"),
+    ] {
+        assert_eq!(world.find(&text), [the_key(77)], "{text}");
+    }
+    let id = &key[..key.len() - 38];
+    for text in [
+        "",
+        &key[..key.len() - 1],
+        &key[1..],
+        id,
+        &key.replace('_', "-"),
+        &key.to_uppercase(),
+        &key.replacen("cfk", "cfj", 1),
+        wrong.expose_str().unwrap(),
+        unknown.expose_str().unwrap(),
+        &"_".repeat(500),
+        &format!("{id}_{}", "x".repeat(38)),
+    ] {
+        assert_eq!(world.find(text), NONE, "{text}");
+    }
+    // Keys that are not accepted any more are nobody's secret.
+    for change in [
+        KeyChange::Remove(record.id),
+        KeyChange::Put(KeyRecord { expires: Some(NOW), ..record.clone() }),
+        KeyChange::Put(KeyRecord { current: crate::KeySecret { retire_at: Some(NOW), ..record.current }, ..record }),
+    ] {
+        let keys = world.keys.with_changes([change]);
+        assert_eq!(Finder { keys: &keys, ..world.finder() }.find(key.as_bytes()), NONE);
+    }
+}
+
+#[test]
+fn any_prefix_and_environment_is_found() {
+    let peppers = peppers();
+    for (prefix, environment) in [("a", "b"), ("acme", "test"), ("abcdefghijk0", "abcdefghijk1")] {
+        let mut n = 0u8;
+        let token = KeyToken::generate(prefix, environment, KeyId::from_bits(9), |b| {
+            n = n.wrapping_add(7);
+            b.fill(n);
+        });
+        let token = token.unwrap();
+        let (_, mut record) = issue(9, 1, &peppers);
+        let secret = KeyToken::parse(token.expose()).unwrap();
+        record.current.hash = peppers.hash(1, secret.expose_secret()).unwrap();
+        let world = World::new(&[], [record]);
+        for around in ["", " ", "zz", "_", "ZZZZZZZZZZZZZZ"] {
+            let text = format!("{around}{}{around}", token.expose_str().unwrap());
+            assert_eq!(world.find(&text), [the_key(9)], "{text}");
+        }
+        assert_eq!(token.len().clamp(keys::SHORTEST, keys::LONGEST), token.len());
+    }
+}
+
+#[test]
+fn values_are_found_whole_and_only_whole() {
+    let (long, longer) = (vec![b'a'; values::LONGEST], vec![b'b'; values::LONGEST + 1]);
+    let known: [&[u8]; 9] = [
+        b"sk-upstream-Zq7+/W4e1r9T=",
+        b"exactly-16-bytes",
+        b"only-15-bytes..",
+        b"another-exactly-16-bytes",
+        b"\x00\xff binary value \x80\x00\x01",
+        b"same-value-twice-over",
+        b"same-value-twice-over",
+        &long,
+        &longer,
+    ];
+    let world = World::new(&known, []);
+    for (i, text) in known.iter().enumerate() {
+        let around = [b"{\"prompt\":\"", *text, b"\"}"].concat();
+        let expected = match i {
+            2 | 8 => vec![],
+            3 => vec![value(1), value(3)],
+            5 | 6 => vec![value(5), value(6)],
+            i => vec![value(i)],
+        };
+        let mut found = world.find(around);
+        found.sort_by_key(|secret| format!("{secret:?}"));
+        assert_eq!(found, expected, "{i}");
+    }
+    // The end alone, as of every text that ends like it, is not the value.
+    assert_eq!(world.find("am-Zq7+/W4e1r9T="), NONE);
+    assert_eq!(world.find("SK-upstream-Zq7+/W4e1r9T="), NONE);
+    assert_eq!(world.values.longest(), values::LONGEST);
+}
+
+#[test]
+fn a_target_is_searched_as_it_is_meant() {
+    let peppers = peppers();
+    let (token, record) = issue(77, 1, &peppers);
+    let world = World::new(&[b"sk-upstream-Zq7+/W4e1r9T="], [record]);
+    let key = token.expose_str().unwrap();
+    let finder = world.finder();
+    for (target, expected) in [
+        (format!("/a/{key}?b=c"), the_key(77)),
+        (format!("/a?k={}", key.replace('_', "%5f")), the_key(77)),
+        ("/a?k=sk-upstream-Zq7%2B%2FW4e1r9T%3D&b=c".to_owned(), value(0)),
+        ("/a?k=sk-upstream-Zq7+/W4e1r9T=".to_owned(), value(0)),
+    ] {
+        assert_eq!(finder.find_in_target(&target), [expected], "{target}");
+    }
+    for target in ["/", "/a?b=%zz%", "/a?k=sk-upstream-Zq7%2B%2FW4e1r9T", &format!("/a/{}", &key[..50])] {
+        assert_eq!(finder.find_in_target(target), NONE, "{target}");
+    }
+}
+
+#[test]
+fn what_is_shorter_than_the_shortest_holds_nothing() {
+    let (_, record) = issue(77, 1, &peppers());
+    assert_eq!(World::new(&[], [record.clone()]).finder().shortest(), keys::SHORTEST);
+    assert_eq!(World::new(&[b"exactly-16-bytes"], [record]).finder().shortest(), 16);
+}
+
+#[test]
+fn look_alikes_do_not_make_it_hash_without_end() {
+    let peppers = peppers();
+    let (_, record) = issue(77, 1, &peppers);
+    let (wrong, _) = issue(77, 2, &peppers);
+    let world = World::new(&[], [record]);
+    let text = format!("{} ", wrong.expose_str().unwrap()).repeat(5000);
+    let mut compared = 0;
+    assert_eq!(world.finder().within(&[], text.as_bytes(), &mut compared), NONE);
+    assert_eq!(compared, MOST_COMPARED);
+}
+
+#[test]
+fn nothing_is_printed() {
+    let world = World::new(&[b"sk-upstream-Zq7+/W4e1r9T="], []);
+    let key = ValueKey::new(&[7; values::KEY_BYTES]);
+    let told = format!("{:?} {key:?} {:?}", world.values, key.mark(b"sk-upstream-Zq7+/W4e1r9T="));
+    assert_eq!(told, "ValueMarks(1 fingerprints) ValueKey(redacted) Some(ValueMark(redacted))");
+    assert!(world.peppers.hash(1, b"x").is_ok());
+}
+
+fn cut<'t>(text: &'t [u8], cuts: &[usize]) -> Vec<&'t [u8]> {
+    let mut places: Vec<usize> = cuts.iter().map(|c| c % (text.len() + 1)).collect();
+    places.extend([0, text.len()]);
+    places.sort_unstable();
+    places.windows(2).map(|w| &text[w[0]..w[1]]).collect()
+}
+
+proptest! {
+    #[test]
+    fn no_cut_hides_a_secret_and_nothing_of_its_last_piece_passes(
+        before in "[a-z_{\": ]{0,200}", after in "[A-Z_ ]{0,200}", which in 0usize..60, cuts in prop::collection::vec(any::<usize>(), 0..12),
+    ) {
+        let peppers = peppers();
+        let issued: Vec<_> = (0..20).map(|i| issue(100 + i, i as u8, &peppers)).collect();
+        let texts: Vec<String> = (0..40).map(|i| format!("value-{i}-{}-{i}", "Zq7+/W4e1r9T=".repeat(1 + i))).collect();
+        let known: Vec<&[u8]> = texts.iter().map(String::as_bytes).collect();
+        let world = World::new(&known, issued.iter().map(|(_, record)| record.clone()));
+        let (secret, expected) = match which {
+            0..20 => (issued[which].0.expose(), the_key(100 + which as u64)),
+            _ => (known[which - 20], value(which - 20)),
+        };
+        let text = [before.as_bytes(), secret, after.as_bytes()].concat();
+        prop_assert_eq!(world.find(&text), vec![expected.clone()]);
+        let pieces = cut(&text, &cuts);
+        let (at, found) = world.passes(&pieces).unwrap();
+        prop_assert_eq!(found, vec![expected]);
+        let end = before.len() + secret.len();
+        let (begin, length): (usize, usize) = (pieces[..at].iter().map(|p| p.len()).sum(), pieces[at].len());
+        prop_assert!(begin < end && end <= begin + length, "{end} is not in {begin}+{length}");
+        // One changed byte anywhere, and it is none.
+        let mut near = text.clone();
+        let place = before.len() + cuts.first().map_or(0, |c| c % secret.len());
+        near[place] = if near[place] == b'a' { b'b' } else { b'a' };
+        prop_assert_eq!(world.find(&near), NONE);
+        prop_assert_eq!(world.passes(&cut(&near, &cuts)), None);
+    }
+
+    #[test]
+    fn finds_what_a_plain_search_finds(
+        values in prop::collection::vec("[ab]{14,20}", 0..6), text in "[ab]{0,120}", cuts in prop::collection::vec(any::<usize>(), 0..40),
+    ) {
+        let known: Vec<&[u8]> = values.iter().map(String::as_bytes).collect();
+        let world = World::new(&known, []);
+        let there = values.iter().any(|v| v.len() >= 16 && text.contains(v.as_str()));
+        prop_assert_eq!(!world.find(&text).is_empty(), there);
+        prop_assert_eq!(world.passes(&cut(text.as_bytes(), &cuts)).is_some(), there);
+    }
+
+    #[test]
+    fn any_bytes_hold_nothing(bytes in prop::collection::vec(any::<u8>(), 0..400), text in "(_|[0-9a-z]){0,300}") {
+        let peppers = peppers();
+        let world = World::new(&[b"sk-upstream-Zq7+/W4e1r9T="], [issue(77, 1, &peppers).1]);
+        prop_assert_eq!(world.find(&bytes), NONE);
+        prop_assert_eq!(world.find(&text), NONE);
+        let _ = world.finder().find_in_target(&text);
+    }
+}

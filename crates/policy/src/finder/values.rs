@@ -1,0 +1,239 @@
+//! Values of credentials, as marks that tell nothing: a fingerprint of the last 16 bytes and a hash of the whole, both
+//! under keys of this process.
+//!
+//! At each place of a text the first eight bytes of the next sixteen are multiplied into a table of bits; where its bit
+//! is set, the fingerprint of the sixteen is looked up; where that is known, the whole value is hashed and compared in
+//! constant time. The table grows with the number of marks, so that a place seldom needs more than the first step.
+//! Since a mark is about a value's end, all of a candidate has been seen when its mark is met, and nothing has to be
+//! waited for.
+
+use super::LiveSecret;
+use aws_lc_rs::{constant_time::verify_slices_are_equal, hmac};
+use hashbrown::HashMap;
+use std::{fmt, sync::Arc};
+
+/// Bytes of a fingerprint; shorter values are not looked for.
+pub const WINDOW: usize = 16;
+/// Longer values are not looked for: as much of an upload is remembered.
+pub const LONGEST: usize = 16 * 1024;
+/// Random bytes that a [`ValueKey`] is made of.
+pub const KEY_BYTES: usize = 64;
+
+/// Bits of the table for each mark, and the least and most bits in all, as powers of two.
+const BITS_EACH: usize = 128;
+const LEAST: u32 = 12;
+const MOST: u32 = 24;
+
+/// What the marks of one process are made under.
+pub struct ValueKey {
+    first: u64,
+    second: u64,
+    factor: u64,
+    hmac: hmac::Key,
+}
+
+impl ValueKey {
+    /// From random bytes, which are used for nothing else.
+    pub fn new(random: &[u8; KEY_BYTES]) -> Self {
+        let word = |at: usize| random[at..at + 8].iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
+        Self {
+            first: word(0),
+            second: word(8),
+            factor: word(16) | 1,
+            hmac: hmac::Key::new(hmac::HMAC_SHA256, &random[24..]),
+        }
+    }
+
+    /// The mark of a value; `None` where it is too short or too long to be looked for.
+    pub fn mark(&self, value: &[u8]) -> Option<ValueMark> {
+        let window = value.last_chunk().filter(|_| value.len() <= LONGEST)?;
+        let mut hash = [0; 32];
+        hash.copy_from_slice(hmac::sign(&self.hmac, value).as_ref());
+        Some(ValueMark {
+            place: (self.place(window) >> 32) as u32,
+            fingerprint: self.fingerprint(window),
+            length: u32::try_from(value.len()).ok()?,
+            hash,
+        })
+    }
+
+    /// What the highest bits of are the place in the table.
+    #[inline]
+    fn place(&self, window: &[u8; WINDOW]) -> u64 {
+        (low(window) ^ self.first).wrapping_mul(self.factor)
+    }
+
+    fn fingerprint(&self, window: &[u8; WINDOW]) -> u64 {
+        let product = u128::from(low(window) ^ self.first) * u128::from(high(window) ^ self.second);
+        (product as u64) ^ (product >> 64) as u64
+    }
+}
+
+#[inline]
+fn low(window: &[u8; WINDOW]) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = *window;
+    u64::from_le_bytes([a, b, c, d, e, f, g, h])
+}
+
+fn high(window: &[u8; WINDOW]) -> u64 {
+    let [.., a, b, c, d, e, f, g, h] = *window;
+    u64::from_le_bytes([a, b, c, d, e, f, g, h])
+}
+
+impl fmt::Debug for ValueKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ValueKey(redacted)")
+    }
+}
+
+/// What is kept of a value, so that it can be recognised.
+#[derive(Clone)]
+pub struct ValueMark {
+    place: u32,
+    fingerprint: u64,
+    length: u32,
+    hash: [u8; 32],
+}
+
+impl fmt::Debug for ValueMark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ValueMark(redacted)")
+    }
+}
+
+struct Marked {
+    credential: Arc<str>,
+    version: u32,
+    mark: ValueMark,
+}
+
+/// The marks of all values that are looked for. Made where snapshots are made, shared by all workers.
+pub struct ValueMarks {
+    key: Arc<ValueKey>,
+    /// A power of two of bits.
+    table: Box<[u64]>,
+    shift: u32,
+    by_fingerprint: HashMap<u64, Vec<Marked>>,
+    longest: usize,
+}
+
+impl ValueMarks {
+    /// With these marks, made under this key: the credential's name, its version, the mark.
+    pub fn new(key: Arc<ValueKey>, marks: impl IntoIterator<Item = (Arc<str>, u32, ValueMark)>) -> Self {
+        let mut by_fingerprint: HashMap<u64, Vec<Marked>> = HashMap::new();
+        let (mut count, mut longest) = (0, 0);
+        for (credential, version, mark) in marks {
+            count += 1;
+            longest = longest.max(mark.length as usize);
+            by_fingerprint.entry(mark.fingerprint).or_default().push(Marked { credential, version, mark });
+        }
+        let bits = (count * BITS_EACH).max(1).next_power_of_two().ilog2().clamp(LEAST, MOST);
+        let mut table = vec![0u64; 1 << (bits - 6)].into_boxed_slice();
+        for marked in by_fingerprint.values().flatten() {
+            let place = marked.mark.place >> (32 - bits);
+            table[place as usize >> 6] |= 1 << (place & 63);
+        }
+        Self { key, table, shift: 64 - bits, by_fingerprint, longest }
+    }
+
+    /// With none.
+    pub fn none() -> Self {
+        Self::new(Arc::new(ValueKey::new(&[0; KEY_BYTES])), [])
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.by_fingerprint.is_empty()
+    }
+
+    /// Bytes of the longest value.
+    pub fn longest(&self) -> usize {
+        self.longest
+    }
+
+    /// The value that ends first in `text`; it may begin in what came `before`.
+    pub(super) fn find(&self, before: &[u8], text: &[u8], compared: &mut u32, most: u32) -> Vec<LiveSecret> {
+        if self.is_empty() {
+            return Vec::new();
+        }
+        let mut met = Vec::new();
+        if !before.is_empty() {
+            let border = before.len().min(WINDOW - 1);
+            let mut joined = before[before.len() - border..].to_vec();
+            joined.extend_from_slice(&text[..text.len().min(WINDOW - 1)]);
+            self.each(&joined, |end, window| {
+                if end > border {
+                    met = self.compare(window, before, &text[..end - border], compared, most);
+                }
+                !met.is_empty()
+            });
+        }
+        if met.is_empty() {
+            self.each(text, |end, window| {
+                met = self.compare(window, before, &text[..end], compared, most);
+                !met.is_empty()
+            });
+        }
+        met
+    }
+
+    /// Tells the end of every window that needs a closer look, until one is taken.
+    #[inline]
+    fn each<'t>(&self, text: &'t [u8], mut take: impl FnMut(usize, &'t [u8; WINDOW]) -> bool) {
+        for (at, window) in text.windows(WINDOW).enumerate() {
+            let Some(window) = window.first_chunk::<WINDOW>() else { continue };
+            let place = (self.key.place(window) >> self.shift) as usize;
+            let word = self.table.get(place >> 6).copied().unwrap_or_default();
+            if word >> (place & 63) & 1 != 0 && take(at + WINDOW, window) {
+                return;
+            }
+        }
+    }
+
+    /// Whose value ends here.
+    #[cold]
+    fn compare(
+        &self,
+        window: &[u8; WINDOW],
+        before: &[u8],
+        text: &[u8],
+        compared: &mut u32,
+        most: u32,
+    ) -> Vec<LiveSecret> {
+        let mut met = Vec::new();
+        let candidates = self.by_fingerprint.get(&self.key.fingerprint(window));
+        let mut hashed: Option<(usize, hmac::Tag)> = None;
+        for Marked { credential, version, mark } in candidates.into_iter().flatten() {
+            let length = mark.length as usize;
+            let earlier = length.saturating_sub(text.len());
+            if earlier > before.len() || *compared >= most {
+                continue;
+            }
+            // Values of one length share the work.
+            if hashed.as_ref().is_none_or(|(of, _)| *of != length) {
+                *compared += 1;
+                let mut context = hmac::Context::with_key(&self.key.hmac);
+                context.update(&before[before.len() - earlier..]);
+                context.update(&text[text.len() - (length - earlier)..]);
+                hashed = Some((length, context.sign()));
+            }
+            let same = |(_, hash): &(usize, hmac::Tag)| verify_slices_are_equal(hash.as_ref(), &mark.hash).is_ok();
+            if hashed.as_ref().is_some_and(same) {
+                met.push(LiveSecret::Value { credential: credential.clone(), version: *version });
+            }
+        }
+        met
+    }
+}
+
+impl Default for ValueMarks {
+    fn default() -> Self {
+        Self::none()
+    }
+}
+
+impl fmt::Debug for ValueMarks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ValueMarks({} fingerprints)", self.by_fingerprint.len())
+    }
+}
