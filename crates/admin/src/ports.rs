@@ -2,7 +2,8 @@
 //! crate knows no gateway.
 
 pub use crate::api::certificates::{CertificateOrder, CertificateOrderState};
-use credentialflow_model::{Actor, Name, Timestamp, resource::Kind};
+pub use credentialflow_governance::EntryVersion;
+use credentialflow_model::{Actor, Name, Period, Timestamp, resource::Kind};
 use serde::{Deserialize, Serialize};
 use std::{future::Future, pin::Pin};
 
@@ -57,6 +58,29 @@ pub struct Straggler {
     /// The node they run on; absent for the answering one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
+}
+
+/// The keys of the run-time API that sign.
+pub trait SigningKeys: Send + Sync + std::fmt::Debug {
+    /// All of them, by name. The error says why they cannot be told.
+    fn signing_keys(&self) -> BoxFuture<'_, Result<Vec<SigningKey>, String>>;
+}
+
+/// A key that signs and is kept by another room. Its value never comes along.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SigningKey {
+    /// Its name, unique among all that sign.
+    pub name: String,
+    /// For people: what it signs.
+    pub description: String,
+    /// How, as in `RS256`.
+    pub algorithm: String,
+    /// How often another version takes over.
+    pub every: Period,
+    /// When that happens next.
+    pub due: Timestamp,
+    /// Its versions, the newest first.
+    pub versions: Vec<EntryVersion>,
 }
 
 /// Public documents that are fetched from outside.

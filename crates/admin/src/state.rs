@@ -3,7 +3,7 @@
 use crate::{
     catalogue::Catalogue,
     inventory, leaks,
-    ports::{CertificateOrders, Dataplane, ExternalStores, Fetch},
+    ports::{CertificateOrders, Dataplane, ExternalStores, Fetch, SigningKeys},
     session::Sessions,
     throttle::Throttle,
 };
@@ -35,6 +35,8 @@ pub struct AdminSettings {
     pub sealed_tables: Vec<SealedTable>,
     /// The external stores; none where nothing reaches them.
     pub stores: Option<Arc<dyn ExternalStores>>,
+    /// The keys of the run-time API that sign; none where there is no such API.
+    pub signing_keys: Option<Arc<dyn SigningKeys>>,
     /// Fetches public documents; none where nothing outside is asked.
     pub fetch: Option<Arc<dyn Fetch>>,
     /// The certificates that pass through.
@@ -55,6 +57,7 @@ impl Default for AdminSettings {
             body_timeout: Duration::from_secs(30),
             sealed_tables: vec![credentialflow_vault::reseal::CREDENTIAL_VERSIONS],
             stores: None,
+            signing_keys: None,
             fetch: None,
             watch: Arc::default(),
             orders: None,

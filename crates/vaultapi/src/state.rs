@@ -1,10 +1,10 @@
 //! What the API stands on: nothing yet, a sealed vault, or an open one.
 
-use crate::{body::Memory, denials::Denials, janitor, serve, turns::Turns};
+use crate::{body::Memory, denials::Denials, id_token, janitor, serve, turns::Turns};
 use axum::Router;
 use credentialflow_egress::PrivateHosts;
 use credentialflow_identity::{
-    Identity,
+    Identity, SigningKey,
     ports::{Boxed, TokenEnd, Web},
 };
 use credentialflow_secrets::{Mounts, engine::cubbyhole, lease::Leases};
@@ -126,6 +126,14 @@ impl VaultApi {
     /// How many refusals of callers without a good token were left out of the audit log, since the start.
     pub fn denials_left_out(&self) -> u64 {
         self.0.denials.left_out()
+    }
+
+    /// The keys that sign identity tokens, without what they sign with; none while there is no vault.
+    pub async fn signing_keys(&self) -> credentialflow_identity::Result<Vec<SigningKey>> {
+        match self.0.ready() {
+            Some(ready) => ready.identity.signing_keys(&id_token::mount()).await,
+            None => Ok(Vec::new()),
+        }
     }
 
     /// The routes, all below `/v1/`; a mount below a prefix takes that prefix away.

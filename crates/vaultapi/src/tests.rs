@@ -118,6 +118,18 @@ async fn sealed_unsealed_and_initialised_once() {
 }
 
 #[tokio::test]
+async fn the_keys_that_sign_are_told_to_the_inventory() {
+    let w = World::new().await;
+    let names =
+        || async { w.api.signing_keys().await.map(|keys| keys.into_iter().map(|k| k.name).collect::<Vec<_>>()) };
+    assert_eq!(names().await.unwrap(), [""; 0]);
+    w.ok("PUT", "identity/oidc/key/ours", json!({"algorithm": "ES256", "rotation_period": "24h"})).await;
+    assert_eq!(names().await.unwrap(), ["ours"]);
+    assert_eq!(w.root("PUT", "sys/seal", json!({})).await.0, 204);
+    assert_eq!(names().await.unwrap_err().status(), 503);
+}
+
+#[tokio::test]
 async fn policies_decide_and_refusals_are_recorded() {
     let w = World::new().await;
     w.ok("POST", "sys/mounts/kv", json!({"type": "kv-v2"})).await;

@@ -1,6 +1,6 @@
 //! From stored rows to what `governance` judges.
 
-use crate::{catalogue, error::ApiError};
+use crate::{catalogue, error::ApiError, ports::SigningKey};
 use credentialflow_certificates::Certificate;
 use credentialflow_governance::{
     CredentialKind, Direction, Entry, EntryState, EntryVersion, Exposure, Facts, Graph, Traffic,
@@ -183,4 +183,21 @@ pub(super) fn of_certificate(listener: &str, certificate: Certificate, now: Time
     entry.expires = Some(certificate.not_after);
     entry.algorithm = Some(certificate.algorithm.clone());
     Facts { since: entry.created, certificate: Some(certificate), ..Facts::new(entry) }
+}
+
+/// Everything about a key of the run-time API that signs.
+pub(super) fn of_signing_key(key: SigningKey, now: Timestamp) -> Facts {
+    let signs = key.versions.iter().find(|v| v.state == VersionState::Current);
+    let since = signs.map(|v| v.created);
+    let state = if signs.is_some() { EntryState::Active } else { EntryState::Pending };
+    let mut entry = Entry::new(CredentialKind::SigningKey, key.name, Direction::Held, state);
+    entry.description = Some(key.description);
+    entry.algorithm = Some(key.algorithm);
+    // Versions that nobody checks with any more are not kept: the oldest that is known is not the first there was.
+    entry.created = key.versions.iter().map(|v| v.created).min();
+    entry.age_seconds = age(since, now);
+    entry.rotation_due = Some(key.due);
+    entry.last_used = key.versions.iter().filter_map(|v| v.last_used).max();
+    entry.versions = key.versions;
+    Facts { since, every: Some(key.every), ..Facts::new(entry) }
 }

@@ -90,7 +90,7 @@ impl Scan {
             let few = match kind {
                 CredentialKind::Credential => self.credentials(state).await?,
                 CredentialKind::Certificate => self.certificates(state),
-                CredentialKind::SigningKey => signing_keys(state),
+                CredentialKind::SigningKey => self.signing_keys(state).await?,
                 CredentialKind::Leases => self.leases(state).await?,
                 CredentialKind::Key | CredentialKind::Tokens => tokens(state).await?,
             };
@@ -130,6 +130,29 @@ impl Scan {
             let ours = watched.place.kind == PlaceKind::Listener;
             ours.then(|| facts::of_certificate(&watched.place.name, watched.certificate.clone(), self.around.now))
         })
+    }
+
+    /// The key that signs checkpoints of the audit log, and those of the run-time API.
+    async fn signing_keys(&self, state: &AdminState) -> Result<Vec<Facts>, ApiError> {
+        let name = "audit-checkpoints";
+        let mut entry = Entry::new(CredentialKind::SigningKey, name, Direction::Held, EntryState::Active);
+        entry.description = Some("signs checkpoints of the audit log".to_owned());
+        entry.algorithm = Some("Ed25519".to_owned());
+        let mut all = vec![Facts::new(entry)];
+        if let Some(others) = &state.settings.signing_keys {
+            if state.vault.is_sealed() {
+                return Err(ApiError::new(
+                    Code::Sealed,
+                    "the keys of the run-time API cannot be told while the vault is sealed",
+                ));
+            }
+            let others = others.signing_keys().await;
+            let others =
+                others.map_err(|why| ApiError::internal("the keys of the run-time API cannot be told", &why))?;
+            all.extend(others.into_iter().map(|key| facts::of_signing_key(key, self.around.now)));
+        }
+        all.sort_by(|a, b| a.entry.name.cmp(&b.entry.name));
+        Ok(all)
     }
 
     async fn leases(&self, state: &AdminState) -> Result<Vec<Facts>, ApiError> {
@@ -209,14 +232,6 @@ fn oldest(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
         (Some(a), Some(b)) => Some(a.min(b)),
         (one, other) => one.or(other),
     }
-}
-
-/// The key that signs checkpoints of the audit log.
-fn signing_keys(_: &AdminState) -> Vec<Facts> {
-    let mut entry = Entry::new(CredentialKind::SigningKey, "audit-checkpoints", Direction::Held, EntryState::Active);
-    entry.description = Some("signs checkpoints of the audit log".to_owned());
-    entry.algorithm = Some("Ed25519".to_owned());
-    vec![Facts::new(entry)]
 }
 
 async fn tokens(state: &AdminState) -> Result<Vec<Facts>, ApiError> {

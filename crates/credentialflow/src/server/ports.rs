@@ -1,8 +1,10 @@
 //! The small adapters between rooms that do not know one another.
 
 use super::{dataplane::Plane, nodes::Nodes};
+use credentialflow_admin::ports::{EntryVersion, SigningKey};
 use credentialflow_gateway::ports::{GuessListener, RecordSink};
-use credentialflow_model::{Actor, KeyId, Name, UsageRecord};
+use credentialflow_identity::Duty;
+use credentialflow_model::{Actor, KeyId, Name, Period, UsageRecord, lifecycle::VersionState};
 use credentialflow_store::Store;
 use credentialflow_stores::Links;
 use credentialflow_targets::Logins;
@@ -11,6 +13,7 @@ use credentialflow_vault::{
     engine::BoxFuture,
     rotation::ports::{Held, MakeOutcome, Publisher, RefusalCounts, SupplyOutcome, Target, Traffic, VerifyOutcome},
 };
+use credentialflow_vaultapi::VaultApi;
 use std::{
     net::IpAddr,
     sync::{
@@ -85,6 +88,44 @@ pub(super) struct Stores(pub Links);
 impl credentialflow_admin::ports::ExternalStores for Stores {
     fn refresh<'a>(&'a self, actor: &'a Actor, credential: &'a Name) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(async move { self.0.refresh(actor, credential).await.map(drop).map_err(|error| error.to_string()) })
+    }
+}
+
+/// The keys that sign identity tokens of the run-time API.
+#[derive(Debug)]
+pub(super) struct TokenKeys(pub VaultApi);
+
+impl credentialflow_admin::ports::SigningKeys for TokenKeys {
+    fn signing_keys(&self) -> BoxFuture<'_, Result<Vec<SigningKey>, String>> {
+        Box::pin(async move {
+            let keys = self.0.signing_keys().await.map_err(|error| error.to_string())?;
+            Ok(keys.into_iter().map(token_key).collect())
+        })
+    }
+}
+
+fn token_key(key: credentialflow_identity::SigningKey) -> SigningKey {
+    let version = |v: credentialflow_identity::SigningKeyVersion| EntryVersion {
+        version: v.number,
+        state: match v.duty {
+            Duty::Checks => VersionState::Previous,
+            Duty::Signs => VersionState::Current,
+            Duty::Next => VersionState::Pending,
+        },
+        created: v.created,
+        last_used: v.last_used,
+        uses: None,
+    };
+    SigningKey {
+        name: format!("identity/oidc/key/{}", key.name),
+        description: match key.roles.as_slice() {
+            [] => "signs identity tokens; no role uses it".to_owned(),
+            roles => format!("signs identity tokens of {}", roles.join(", ")),
+        },
+        algorithm: key.algorithm,
+        every: Period::from_secs(key.rotation_period),
+        due: key.next_rotation,
+        versions: key.versions.into_iter().rev().map(version).collect(),
     }
 }
 

@@ -2,6 +2,7 @@
 //! for longer than public ones may be.
 
 use super::{Facts, Finding, Rule, Severity, Surroundings};
+use crate::CredentialKind;
 use credentialflow_model::Period;
 
 /// A year and a month: the longest a public certificate could be valid until March 2026 (CA/Browser Forum).
@@ -35,7 +36,12 @@ pub(super) fn check(facts: &Facts, around: &Surroundings) -> Option<Finding> {
         }
         None => return None,
     };
-    let hint = format!("credentialflow {} rotate {}", facts.entry.kind, facts.entry.name);
+    let name = &facts.entry.name;
+    let hint = match facts.entry.kind {
+        // It is no resource; its name is its path at the run-time API.
+        CredentialKind::SigningKey => format!("bao write -f {name}/rotate; it should have rotated by itself"),
+        kind => format!("credentialflow {kind} rotate {name}"),
+    };
     Some(Finding { since: Some(since), ..facts.finding(Rule::LongLived, severity, detail, hint) })
 }
 
@@ -54,6 +60,19 @@ mod tests {
         assert_eq!(check(&facts, &surroundings()), None);
         facts.entry.rotation_due = Some(days_ago(1));
         assert!(check(&facts, &surroundings()).is_some());
+    }
+
+    #[test]
+    fn a_signing_key_that_missed_its_rotation_is_told_by_its_path() {
+        let mut facts = credential();
+        (facts.entry.kind, facts.entry.name) = (CredentialKind::SigningKey, "identity/oidc/key/ours".to_owned());
+        // Made one rotation before it signed.
+        (facts.since, facts.every) = (Some(days_ago(2)), Some(Period::from_secs(86_400)));
+        facts.entry.rotation_due = Some(days_ago(-1));
+        assert_eq!(check(&facts, &surroundings()), None);
+        facts.entry.rotation_due = Some(days_ago(1));
+        let found = check(&facts, &surroundings());
+        assert!(found.is_some_and(|f| f.hint.starts_with("bao write -f identity/oidc/key/ours/rotate")));
     }
 
     #[test]
