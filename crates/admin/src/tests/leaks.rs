@@ -12,7 +12,7 @@ use aws_lc_rs::{
 use axum::{body::Body, extract::ConnectInfo};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use credentialflow_model::{KeyId, SecretValue, Timestamp};
-use credentialflow_store::{KeyNetwork, KeyUse, Uses};
+use credentialflow_store::{KeyNetwork, Uses};
 use http::Request;
 use serde_json::{Value, json};
 use std::{net::SocketAddr, sync::Arc, sync::Mutex, time::Duration};
@@ -385,7 +385,7 @@ async fn github_is_heard_where_it_signs() {
 #[tokio::test]
 async fn what_a_caller_sent_is_recorded_with_who_sent_it_and_answered_by_its_rule() {
     let (control, _) = start(None).await;
-    used_from(&control, "10.0.0.7").await;
+    used_from(&control, "10.0.0.7/32", now()).await;
     let key = control.store.key_record("live").await.unwrap().unwrap().key.id;
     let sender = |route: &str| Sender {
         application: Some("checkout".to_owned()),

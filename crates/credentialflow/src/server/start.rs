@@ -92,7 +92,13 @@ pub async fn run(settings: ServerSettings) -> anyhow::Result<()> {
         Role::Gateway => None,
         _ => server_tls(&settings, Listener::Control, acme.as_ref(), plane.certificates())?,
     };
-    let admin = admin_state(&settings, &store, &vault, &plane, &recorder, acme.as_ref(), control_tls.is_some());
+    let faces = AdminSettings {
+        tls: control_tls.is_some(),
+        signing_keys: Some(Arc::new(TokenKeys(api.clone()))),
+        orders: acme.as_ref().map(|acme| acme.clone() as Arc<dyn CertificateOrders>),
+        ..AdminSettings::default()
+    };
+    let admin = admin_state(&settings, &store, &vault, &plane, &recorder, faces);
     let control = if settings.role == Role::Gateway {
         None
     } else {
@@ -351,8 +357,7 @@ fn admin_state(
     vault: &Vault,
     plane: &Arc<Plane>,
     recorder: &Recorder,
-    acme: Option<&Arc<Acme>>,
-    tls: bool,
+    faces: AdminSettings,
 ) -> AdminState {
     AdminState::new(
         store.clone(),
@@ -360,16 +365,13 @@ fn admin_state(
         recorder.telemetry(),
         Arc::new(Port(plane.clone())),
         AdminSettings {
-            tls,
             key_prefix: settings.key_prefix.clone(),
             gateway: settings.role != Role::Control,
             sealed_tables: sealing::TABLES.to_vec(),
             stores: Some(Arc::new(Stores(Links::new(store.clone(), vault.clone(), settings.store_files.clone())))),
-            signing_keys: Some(Arc::new(TokenKeys(api.clone()))),
             fetch: Some(Arc::new(runtime::Outside::new(settings.private_hosts.clone()))),
             watch: plane.certificates().clone(),
-            orders: acme.map(|acme| acme.clone() as Arc<dyn CertificateOrders>),
-            ..AdminSettings::default()
+            ..faces
         },
     )
 }
