@@ -4,6 +4,7 @@ mod compare;
 mod installation;
 mod keys;
 mod load;
+mod revoke;
 mod routes;
 
 use anyhow::Result;
@@ -41,6 +42,8 @@ enum Set {
     /// The cost of a key check with one key and with a million, what a key weighs, and how long a start
     /// walks over them.
     Keys,
+    /// How soon a revoked key is refused on every worker.
+    Revoke,
 }
 
 /// Measures and prints.
@@ -48,6 +51,7 @@ pub fn run(args: &Args) -> Result<()> {
     match args.set {
         Some(Set::Routes) => routes::run(&args.profile, args.secs),
         Some(Set::Keys) => keys::run(&args.profile),
+        Some(Set::Revoke) => revoke::run(&args.profile),
         Some(set) => compare::run(&[harness_name(set)], args),
         None => compare::run(&[Set::Plain, Set::Chat, Set::StreamBurst, Set::StreamPaced].map(harness_name), args),
     }
@@ -59,6 +63,6 @@ const fn harness_name(set: Set) -> &'static str {
         Set::Chat => "chat",
         Set::StreamBurst => "stream-burst",
         Set::StreamPaced => "stream-paced",
-        Set::Routes | Set::Keys => "",
+        Set::Routes | Set::Keys | Set::Revoke => "",
     }
 }
