@@ -115,6 +115,15 @@ impl Driver {
         }
     }
 
+    /// All rows of these columns as one JSON array of arrays. Each row of an answer is handed from thread to thread,
+    /// which for many small ones costs more than to read them.
+    pub(crate) fn as_one(self, columns: &str) -> String {
+        match self {
+            Self::Sqlite => format!("json_group_array(json_array({columns}))"),
+            Self::Postgres => format!("COALESCE(json_agg(json_build_array({columns})), '[]')::text"),
+        }
+    }
+
     /// Reads the chain's head and holds its row until the transaction ends.
     pub(crate) const fn lock_head(self) -> &'static str {
         match self {
@@ -128,6 +137,15 @@ impl Driver {
         match self {
             Self::Sqlite => None,
             Self::Postgres => Some("SELECT pg_advisory_xact_lock(7237952843122131572)"),
+        }
+    }
+
+    /// Ends a `SELECT` of rows about to be deleted, so that no other node's transaction is waited for. SQLite has one
+    /// writer.
+    pub(crate) const fn skip_locked(self) -> &'static str {
+        match self {
+            Self::Sqlite => "",
+            Self::Postgres => "FOR UPDATE SKIP LOCKED",
         }
     }
 

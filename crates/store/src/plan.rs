@@ -6,7 +6,7 @@
 //! nothing here is audited.
 
 use crate::row::{self, CHUNK, values};
-use crate::{Result, Store, WriteTx};
+use crate::{Result, Store, StoreError, WriteTx};
 use credentialflow_model::{Name, Timestamp};
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
 use std::collections::BTreeSet;
@@ -15,6 +15,9 @@ use std::collections::BTreeSet;
 const ANEW: i64 = i64::MIN;
 /// Rows in one statement.
 const STATEMENT: usize = 1000;
+
+/// [`Unplanned`] as the database says it: times in microseconds, and how many rotations are not finished.
+type Found = (String, Option<String>, Option<i64>, Option<i64>, i64);
 
 /// What a plan depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,26 +54,28 @@ impl Store {
         let mut connection = self.writer().await?;
         let mut tx = connection.begin_with(self.driver().begin()).await?;
         sqlx::query(self.driver().lock_head()).fetch_optional(&mut *tx).await?;
-        let rows = sqlx::query(
-            "SELECT p.credential, r.body, v.promoted, v.created,
-                    (SELECT MAX(x.again) FROM rotations x WHERE x.credential = p.credential),
-                    (SELECT COUNT(*) FROM rotations x WHERE x.credential = p.credential AND x.finished = 0)
+        let columns = self.driver().as_one(
+            "p.credential, r.body, COALESCE(v.promoted, v.created),
+             (SELECT MAX(x.again) FROM rotations x WHERE x.credential = p.credential),
+             (SELECT COUNT(*) FROM rotations x WHERE x.credential = p.credential AND x.finished = 0)",
+        );
+        let sql = format!(
+            "SELECT {columns}
              FROM (SELECT credential FROM rotation_plan WHERE due = $1 ORDER BY due, credential LIMIT $2) p
              LEFT JOIN resources r ON r.kind = 'credentials' AND r.name = p.credential
-             LEFT JOIN credential_versions v ON v.credential = p.credential AND v.state = 'current'",
-        )
-        .bind(ANEW)
-        .bind(i64::from(limit))
-        .fetch_all(&mut *tx)
-        .await?;
+             LEFT JOIN credential_versions v ON v.credential = p.credential AND v.state = 'current'"
+        );
+        let all = sqlx::query(AssertSqlSafe(sql)).bind(ANEW).bind(i64::from(limit)).fetch_one(&mut *tx).await?;
+        let all: Vec<Found> = serde_json::from_str(all.try_get(0)?).map_err(|_| StoreError::corrupt("a plan"))?;
         let (mut planned, mut over) = (Vec::new(), Vec::new());
-        for row in &rows {
+        let taken = all.len();
+        for (credential, body, since, again, unfinished) in all {
             let found = Unplanned {
-                credential: row::name(row, 0)?,
-                body: row.try_get(1)?,
-                since: row::optional_time(row, 2)?.or(row::optional_time(row, 3)?),
-                again: row::optional_time(row, 4)?,
-                unfinished: row.try_get::<i64, _>(5)? != 0,
+                credential: credential.parse().map_err(|_| StoreError::corrupt("a name"))?,
+                body,
+                since: since.map(Timestamp::from_micros),
+                again: again.map(Timestamp::from_micros),
+                unfinished: unfinished != 0,
             };
             match next(&found) {
                 Some(due) => planned.push((found.credential, due)),
@@ -98,7 +103,7 @@ impl Store {
             query.execute(&mut *tx).await?;
         }
         tx.commit().await?;
-        Ok(rows.len())
+        Ok(taken)
     }
 
     /// Credentials whose rotations are due, the longest due first, at most `limit`.
