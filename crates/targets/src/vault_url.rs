@@ -40,20 +40,7 @@ pub fn postgresql(
 
 /// MariaDB's and MySQL's settings.
 pub fn mysql(dsn: &str, username: &str, password: SecretValue, ca: Option<String>) -> Result<mysql::Settings> {
-    // The password may hold anything, so it ends at the last @ before the address.
-    let (login, rest) = dsn.rsplit_once('@').unwrap_or(("", dsn));
-    let address = rest.strip_prefix("tcp(").and_then(|r| r.split_once(')'));
-    let (address, path) = address.ok_or_else(|| bad("the address is written as tcp(host:port)"))?;
-    let path = path.strip_prefix('/').ok_or_else(|| bad("the address is followed by a slash"))?;
-    let (database, query) = path.split_once('?').unwrap_or((path, ""));
-    let mut parts = Parts::default();
-    if let Some((user, password)) = login.split_once(':') {
-        parts.add("user", user.to_owned());
-        parts.add("password", password.to_owned());
-    } else if !login.is_empty() {
-        parts.add("user", login.to_owned());
-    }
-    parts.query(query)?;
+    let (parts, address, database) = from_dsn(dsn)?;
     parts.only(&["user", "password", "tls", "parseTime", "timeout", "readTimeout", "writeTimeout", "charset"])?;
     let mode = match parts.get("tls") {
         None | Some("false") if ca.is_none() => TlsMode::Disable,
@@ -66,6 +53,21 @@ pub fn mysql(dsn: &str, username: &str, password: SecretValue, ca: Option<String
     server.tls = Tls { mode, ca, ..Tls::default() };
     let database = Some(database).filter(|d| !d.is_empty()).map(decoded).transpose()?;
     Ok(mysql::Settings { server, database, passwords: PasswordForm::Hashed })
+}
+
+/// Whether a password stands in a connection string of PostgreSQL or MySQL itself, anywhere where it could be taken
+/// from. What cannot be read might hold one.
+pub fn holds_password(text: &str) -> bool {
+    let uri = text.strip_prefix("postgresql://").or_else(|| text.strip_prefix("postgres://"));
+    let parts = match uri {
+        Some(rest) => from_uri(rest),
+        None if text.contains("tcp(") => from_dsn(text).map(|(parts, _, _)| parts),
+        None => from_keywords(text),
+    };
+    let is_one = |(name, value): &(String, zeroize::Zeroizing<String>)| {
+        name == "password" && !value.is_empty() && value.as_str() != "{{password}}"
+    };
+    parts.map_or(true, |parts| parts.0.iter().any(is_one))
 }
 
 /// RabbitMQ's settings: the address of its management API, `https://host:port` or `http://…`, with
@@ -149,6 +151,25 @@ fn from_uri(rest: &str) -> Result<Parts> {
     }
     parts.query(query)?;
     Ok(parts)
+}
+
+/// `user:password@tcp(host:port)/database?name=value`: what it says, the address and the database.
+fn from_dsn(dsn: &str) -> Result<(Parts, &str, &str)> {
+    // The password may hold anything, so it ends at the last @ before the address.
+    let (login, rest) = dsn.rsplit_once('@').unwrap_or(("", dsn));
+    let address = rest.strip_prefix("tcp(").and_then(|r| r.split_once(')'));
+    let (address, path) = address.ok_or_else(|| bad("the address is written as tcp(host:port)"))?;
+    let path = path.strip_prefix('/').ok_or_else(|| bad("the address is followed by a slash"))?;
+    let (database, query) = path.split_once('?').unwrap_or((path, ""));
+    let mut parts = Parts::default();
+    if let Some((user, password)) = login.split_once(':') {
+        parts.add("user", user.to_owned());
+        parts.add("password", password.to_owned());
+    } else if !login.is_empty() {
+        parts.add("user", login.to_owned());
+    }
+    parts.query(query)?;
+    Ok((parts, address, database))
 }
 
 /// `host=… port=…`, values with white space in single quotes.
@@ -242,6 +263,28 @@ mod tests {
         assert_eq!((s.server.host.as_str(), s.server.port, s.server.tls.mode), ("::1", 443, TlsMode::Verify));
         for bad in ["", "amqp://h", "http://", "http://u:p@h", "http://h/api", "http://h?x", "http://h:x"] {
             assert!(matches!(read(bad), Err(TargetError::BadSettings(_))), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_seen_wherever_it_stands() {
+        for (text, holds) in [
+            ("postgresql://{{username}}:{{password}}@db/orders?sslmode=disable", false),
+            ("postgresql://{{username}}@db/orders", false),
+            ("host=db user={{username}} password={{password}}", false),
+            ("{{username}}:{{password}}@tcp(db:3306)/?tls=true", false),
+            ("postgresql://admin:S3cret@db/orders", true),
+            ("postgresql://admin:S3@cret@db/orders", true),
+            ("postgresql://admin@db/orders?password=S3cret", true),
+            ("postgresql://admin:{{password}}@db/orders?password=S3cret", true),
+            ("postgresql://admin:S3cret@db/orders?password={{password}}", true),
+            ("host=db user=a password=S3@cret", true),
+            ("host=db password=S3cret password={{password}}", true),
+            ("admin:S3@cret@tcp(db)/orders", true),
+            ("admin@tcp(db)/orders?password=S3cret", true),
+            ("anything else: S3cret", true),
+        ] {
+            assert_eq!(holds_password(text), holds, "{text}");
         }
     }
 

@@ -9,7 +9,7 @@ use crate::{
 };
 use credentialflow_identity::Authenticated;
 use credentialflow_secrets::{
-    Call, Client, Mount, Operation, Payload,
+    Call, Client, Mount, Operation, Payload, SecretsError,
     engine::{Engine, database::Deed, wipe},
     lease::{Done, Holder},
     mounts::Side,
@@ -35,8 +35,18 @@ pub(crate) async fn answer(ready: &Ready, request: &Request, caller: &Authentica
     let client = Client { accessor: caller.token().accessor.clone(), actor: caller.actor() };
     let call = Call { operation, path, data: &request.data, mount, client: &client, now: txn.now() };
     let exists = if request.verb == Verb::Write && !caller.acl().is_root() {
-        // A malformed path is refused by the policies first, as one where nothing is.
-        engine.exists(&call, &mut txn).await.unwrap_or(false)
+        match engine.exists(&call, &mut txn).await {
+            Ok(exists) => exists,
+            // A malformed path is refused by the policies first, as one where nothing is.
+            Err(
+                SecretsError::Invalid(_)
+                | SecretsError::NotFound
+                | SecretsError::UnknownPath
+                | SecretsError::Unsupported,
+            ) => false,
+            // Not to know is not to know that nothing is there: who may only create must not write over something.
+            Err(error) => return Err(error.into()),
+        }
     } else {
         true
     };

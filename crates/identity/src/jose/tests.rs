@@ -106,11 +106,9 @@ fn times_are_checked_within_the_skew() {
 /// Vectors that only symmetric keys could accept do not concern us; of the rest, what is valid must be
 /// accepted and what is invalid must not.
 #[test]
+#[ignore = "reads json_web_signature_test.json from the folder CREDENTIALFLOW_WYCHEPROOF, which is not part of the project"]
 fn wycheproof_signatures() {
-    let Some(folder) = std::env::var_os("CREDENTIALFLOW_WYCHEPROOF") else {
-        // The data is not part of the project: without it this case has nothing to read.
-        return;
-    };
+    let folder = std::env::var_os("CREDENTIALFLOW_WYCHEPROOF").expect("CREDENTIALFLOW_WYCHEPROOF is set");
     let text = std::fs::read(std::path::Path::new(&folder).join("json_web_signature_test.json")).unwrap();
     let file: Value = serde_json::from_slice(&text).unwrap();
     let mut seen = 0;

@@ -128,6 +128,27 @@ async fn a_login_works_until_its_lease_is_revoked() {
 }
 
 #[tokio::test]
+async fn a_password_in_a_connection_string_is_not_told_back() {
+    let d = Database::new().await;
+    for (plugin, text) in [
+        ("postgresql", "postgresql://admin:S3cret@db/orders"),
+        ("postgresql", "postgresql://admin@db/orders?password=S3cret"),
+        ("postgresql", "postgresql://admin:{{password}}@db/orders?password=p@S3cret"),
+        ("postgresql", "host=db dbname=orders user=a password=pa@S3cret"),
+        ("mysql", "admin:pa@S3cret@tcp(db)/orders"),
+        ("mysql", "admin@tcp(db)/orders?password=S3cret"),
+    ] {
+        let config = json!({"plugin_name": format!("{plugin}-database-plugin"), "connection_url": text, "verify_connection": false});
+        d.ok(Write, "db/config/shown", config).await;
+        let told = d.ok(Read, "db/config/shown", json!({})).await.to_string();
+        assert!(!told.contains("S3cret") && told.contains("db") && told.contains("orders"), "{text}: {told}");
+        d.ok(Operation::Delete, "db/config/shown", json!({})).await;
+    }
+    let told = d.ok(Read, "db/config/main", json!({})).await;
+    assert!(told["connection_details"]["connection_url"].as_str().unwrap().contains("sslmode=disable"), "{told}");
+}
+
+#[tokio::test]
 async fn what_ends_by_itself_is_withdrawn_also_when_its_role_is_gone() {
     let d = Database::new().await;
     let (id, username, password) = d.issue("short").await.unwrap();

@@ -8,7 +8,7 @@ use crate::{
     state::{Inner, VERSION},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use credentialflow_identity::wiped::Buffer;
+use credentialflow_identity::{Auth, wiped::Buffer};
 use credentialflow_model::SecretValue;
 use credentialflow_secrets::fields;
 use credentialflow_vault::{
@@ -129,19 +129,33 @@ async fn init(api: &Inner, request: &Request) -> Result<Answer> {
     let quorum = Quorum { shares: number("secret_shares")?, threshold: number("secret_threshold")? };
     api.store.migrate().await?;
     let made = Vault::init(&api.store, &anonymous(request), NewSeal::Shares(quorum)).await?;
-    api.attach(made.vault.clone()).await?;
-    let ready = api.ready().ok_or_else(ApiError::sealed)?;
-    ready.is_open().await?;
-    let root = ready.identity.create_root_token(anonymous(request)).await?;
+    // From here on the vault is there for good: what follows may fail, but must not take the shares with it.
+    let root = first_token(api, request, &made.vault).await;
     made.vault.seal();
     // Only now may the rest of the server look at it: it would find a vault that is sealed under its hands.
     api.initialized.send_replace(true);
     let mut told = shown(&made.shares);
     told["recovery_keys"] = Value::Null;
     told["recovery_keys_base64"] = Value::Null;
-    told["root_token"] = root.client_token.expose_str().into();
     told["admin_token"] = made.admin_token.expose_str().into();
+    match root {
+        Ok(root) => told["root_token"] = root.client_token.expose_str().into(),
+        Err(error) => {
+            tracing::error!(error = error.text, "the vault was made, but not its first token");
+            told["root_token"] = "".into();
+            told["warnings"] =
+                json!(["The vault was made, but not its first token. Keep these keys, start the server again \
+                                       and make a token with the administrator's."]);
+        }
+    }
     Ok(Answer::raw(told))
+}
+
+async fn first_token(api: &Inner, request: &Request, vault: &Vault) -> Result<Auth> {
+    api.attach(vault.clone()).await?;
+    let ready = api.ready().ok_or_else(ApiError::sealed)?;
+    ready.is_open().await?;
+    Ok(ready.identity.create_root_token(anonymous(request)).await?)
 }
 
 /// Shares as they are shown once: `keys` and `keys_base64`. Moved into the value, not copied.

@@ -149,17 +149,21 @@ impl Config {
         Statements { rotation: self.root_rotation.clone(), ..Statements::default() }
     }
 
-    /// The connection string without a login that is written into it.
+    /// The connection string. Where a password stands in it, what is told is made of its other parts.
     fn shown_url(&self) -> String {
-        let Some((login, rest)) = self.connection_url.rsplit_once('@') else {
-            // `host=… password=…`
-            return if self.connection_url.contains("password") { String::new() } else { self.connection_url.clone() };
-        };
-        if login.contains("{{password}}") {
+        if !vault_url::holds_password(&self.connection_url) {
             return self.connection_url.clone();
         }
-        let scheme = login.split_once("://").map_or("", |(scheme, _)| scheme);
-        if scheme.is_empty() { format!("***@{rest}") } else { format!("{scheme}://***@{rest}") }
+        match self.settings("", &PrivateHosts::default()) {
+            Ok(Settings::Postgresql(s)) => {
+                format!("postgresql://***@{}:{}/{}", s.server.host, s.server.port, s.database)
+            }
+            Ok(Settings::Mysql(s)) => {
+                let database = s.database.as_deref().unwrap_or_default();
+                format!("***@tcp({}:{})/{database}", s.server.host, s.server.port)
+            }
+            _ => String::new(),
+        }
     }
 
     /// What is told back of how it is reached: no password.
