@@ -29,6 +29,33 @@ pub struct LeakRule {
     /// rotation where its engine makes values by itself.
     #[serde(default)]
     pub rotate: bool,
+    /// What is done where a caller sent it in a request: the same, unless set.
+    #[serde(default, skip_serializing_if = "WhenSent::is_answer")]
+    pub when_sent: WhenSent,
+}
+
+impl LeakRule {
+    /// A rule for a secret wherever it was found.
+    pub const fn new(action: LeakAction, rotate: bool) -> Self {
+        Self { action, rotate, when_sent: WhenSent::Answer }
+    }
+}
+
+/// What is done about a secret that was found in what a caller sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenSent {
+    /// As wherever it is found.
+    #[default]
+    Answer,
+    /// It is recorded, the team is told, and it goes on working: its callers know it by right.
+    NotifyOnly,
+}
+
+impl WhenSent {
+    fn is_answer(&self) -> bool {
+        *self == Self::Answer
+    }
 }
 
 /// How leaks are answered: the defaults, and what is different for some. There is at most one, named `default`.
@@ -59,8 +86,8 @@ impl Default for LeakResponse {
     fn default() -> Self {
         Self {
             name: Name::of_constant(Self::NAME),
-            keys: LeakRule { action: LeakAction::Quarantine, rotate: false },
-            credentials: LeakRule { action: LeakAction::NotifyOnly, rotate: true },
+            keys: LeakRule::new(LeakAction::Quarantine, false),
+            credentials: LeakRule::new(LeakAction::NotifyOnly, true),
             by_application: BTreeMap::new(),
             by_credential: BTreeMap::new(),
             seen_within: Period::from_secs(30 * 86_400),
@@ -165,7 +192,7 @@ mod tests {
 
     #[test]
     fn the_narrowest_rule_counts() {
-        let revoke = LeakRule { action: LeakAction::Revoke, rotate: true };
+        let revoke = LeakRule::new(LeakAction::Revoke, true);
         let (a, b): (Name, Name) = ("a".parse().unwrap(), "b".parse().unwrap());
         let mut rules = LeakResponse::default();
         rules.by_application.insert(a.clone(), revoke);
@@ -188,9 +215,10 @@ mod tests {
 
     #[test]
     fn rules_are_written_as_they_are_read() {
-        let text = r#"{"keys":{"action":"revoke"},"by_application":{"a":{"action":"notify_only","rotate":true}}}"#;
+        let text = r#"{"keys":{"action":"revoke"},"by_application":{"a":{"action":"notify_only","rotate":true,"when_sent":"notify_only"}}}"#;
         let rules: LeakResponse = serde_json::from_str(text).unwrap();
-        assert_eq!(rules.keys, LeakRule { action: LeakAction::Revoke, rotate: false });
+        assert_eq!(rules.keys, LeakRule::new(LeakAction::Revoke, false));
+        assert_eq!(rules.by_application.values().next().map(|rule| rule.when_sent), Some(WhenSent::NotifyOnly));
         assert_eq!(rules.seen_within, Period::from_secs(30 * 86_400));
         let again: LeakResponse = serde_json::from_str(&serde_json::to_string(&rules).unwrap()).unwrap();
         assert_eq!(again, rules);

@@ -1,5 +1,5 @@
--- 18: from which networks each key was used, for quarantines; and since when that is written down. No reference to keys:
--- a use may be written a moment after its key is gone.
+-- 18: from which networks each key was used, for quarantines; since when that is written down, and when a node last could
+-- not. No reference to keys: a use may be written a moment after its key is gone.
 CREATE TABLE key_networks (
     key_id BIGINT NOT NULL,
     network {text} NOT NULL,
@@ -8,5 +8,6 @@ CREATE TABLE key_networks (
 );
 CREATE INDEX key_networks_by_time ON key_networks (last_time);
 
+ALTER TABLE head ADD COLUMN networks_lost BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE head ADD COLUMN networks_since BIGINT NOT NULL DEFAULT 0;
 UPDATE head SET networks_since = {now}

@@ -5,9 +5,10 @@
 
 use crate::audit::{Hash, hash_of};
 use crate::row::{self, CHUNK, parse_word, values};
-use crate::{Result, Store, StoreError};
+use crate::{Result, Store, StoreError, former};
 use credentialflow_model::resource::Kind;
-use sqlx::{AnyConnection, AssertSqlSafe, Row};
+use sqlx::{AnyConnection, AssertSqlSafe, Row, any::AnyRow};
+use std::sync::Once;
 
 /// What kind of row changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -20,6 +21,8 @@ pub enum ChangeKind {
     CredentialVersions,
     /// A setting; the change's name is the setting's.
     Settings,
+    /// Something that this version knows nothing of: a node of a newer version wrote it.
+    Unknown,
 }
 
 impl ChangeKind {
@@ -30,15 +33,30 @@ impl ChangeKind {
             Self::KeySecrets => "key_secrets",
             Self::CredentialVersions => "credential_versions",
             Self::Settings => "settings",
+            Self::Unknown => "unknown",
         }
     }
 
-    fn parse(word: &str) -> Result<Self> {
+    /// A kind that is not known is passed over, and logged once: while nodes are updated, those of the former version
+    /// go on beside those of the new one.
+    fn parse(word: &str) -> Self {
         match word {
-            "key_secrets" => Ok(Self::KeySecrets),
-            "credential_versions" => Ok(Self::CredentialVersions),
-            "settings" => Ok(Self::Settings),
-            other => parse_word(other, "kind of change").map(Self::Resource),
+            "key_secrets" => Self::KeySecrets,
+            "credential_versions" => Self::CredentialVersions,
+            "settings" => Self::Settings,
+            other => parse_word(other, "kind of change").map_or_else(
+                |_| {
+                    static TOLD: Once = Once::new();
+                    TOLD.call_once(|| {
+                        tracing::warn!(
+                            kind = other,
+                            "the database tells of changes that this version knows nothing of"
+                        );
+                    });
+                    Self::Unknown
+                },
+                Self::Resource,
+            ),
         }
     }
 }
@@ -82,9 +100,7 @@ impl Store {
             .fetch_all(&mut *self.reader().await?)
             .await?
             .iter()
-            .map(|row| {
-                Ok(Change { seq: row.try_get(0)?, kind: ChangeKind::parse(row.try_get(1)?)?, name: row.try_get(2)? })
-            })
+            .map(|row| read(row, 0))
             .collect()
     }
 
@@ -106,8 +122,8 @@ impl Store {
         let known = first.try_get::<Option<Vec<u8>>, _>(2)?.map(hash_of).transpose()?;
         let mut changes = Vec::new();
         for row in &rows {
-            if let Some(seq) = row.try_get::<Option<i64>, _>(3)? {
-                changes.push(Change { seq, kind: ChangeKind::parse(row.try_get(4)?)?, name: row.try_get(5)? });
+            if row.try_get::<Option<i64>, _>(3)?.is_some() {
+                changes.push(read(row, 3)?);
             }
         }
         Ok(Followed { changes, head, known })
@@ -128,6 +144,12 @@ impl Store {
             .await?
             .try_get(0)?)
     }
+}
+
+/// A change whose columns begin at a place.
+fn read(row: &AnyRow, at: usize) -> Result<Change> {
+    let (kind, name) = former::as_known_here(row.try_get(at + 1)?, row.try_get(at + 2)?);
+    Ok(Change { seq: row.try_get(at)?, kind: ChangeKind::parse(kind), name: name.to_owned() })
 }
 
 pub(crate) async fn insert(c: &mut AnyConnection, changes: &[(i64, &'static str, String)]) -> Result<()> {

@@ -65,6 +65,24 @@ impl WriteTx {
         one(self.connection(), "subject", subject).await
     }
 
+    /// The leaks whose subject begins with a text and about which something changed since then, as this transaction sees
+    /// them. The text ends in a character of ASCII.
+    pub async fn leaks_since(&mut self, subjects: &str, since: Timestamp) -> Result<Vec<LeakRow>> {
+        // Subjects compare by their bytes, so that an index finds them.
+        let mut end = subjects.to_owned();
+        let next = end.pop().filter(char::is_ascii).map(|last| char::from(last as u8 + 1));
+        end.extend(next);
+        sqlx::query(AssertSqlSafe(format!("{SELECT} WHERE subject >= $1 AND subject < $2 AND updated >= $3")))
+            .bind(subjects)
+            .bind(end)
+            .bind(since.micros())
+            .fetch_all(self.connection())
+            .await?
+            .iter()
+            .map(read)
+            .collect()
+    }
+
     /// Writes a leak; of one that is there already when it changed and what is known. `Conflict` when another id has
     /// its subject.
     pub async fn put_leak(&mut self, leak: &LeakRow) -> Result<()> {

@@ -19,6 +19,7 @@ mod changes;
 mod credentials;
 mod driver;
 mod error;
+mod former;
 mod idempotency;
 mod keys;
 mod leaks;

@@ -4,7 +4,7 @@
 //! resource deleted and made again never shows an old revision twice.
 
 use crate::row::{self, CHUNK, parse_word, values};
-use crate::{ChangeKind, Result, Store, StoreError, WriteTx};
+use crate::{ChangeKind, Result, Store, StoreError, WriteTx, former};
 use credentialflow_model::{Name, Timestamp, resource::Kind};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
@@ -125,6 +125,9 @@ impl WriteTx {
                 query = query.bind(revision).bind(now).bind(now);
             }
             query.execute(self.connection()).await?;
+            for (kind, name, body) in chunk {
+                former::keep(self, *kind, name.as_str(), Some(body)).await?;
+            }
         }
         Ok(())
     }
@@ -151,6 +154,7 @@ impl WriteTx {
                 .rows_affected();
             if deleted > 0 {
                 self.changed(ChangeKind::Resource(*kind), name);
+                former::keep(self, *kind, name, None).await?;
             }
             gone += deleted;
         }

@@ -37,10 +37,16 @@ impl WriteTx {
 
     /// Removes a setting; answers whether it was there.
     pub async fn delete_setting(&mut self, name: &str) -> Result<bool> {
-        let gone = sqlx::query("DELETE FROM settings WHERE name = $1").bind(name).execute(self.connection()).await?;
-        if gone.rows_affected() > 0 {
+        let gone = self.delete_note(name).await?;
+        if gone {
             self.changed(ChangeKind::Settings, name);
         }
+        Ok(gone)
+    }
+
+    /// As [`WriteTx::delete_setting`], without telling the change feed.
+    pub(crate) async fn delete_note(&mut self, name: &str) -> Result<bool> {
+        let gone = sqlx::query("DELETE FROM settings WHERE name = $1").bind(name).execute(self.connection()).await?;
         Ok(gone.rows_affected() > 0)
     }
 }

@@ -4,7 +4,7 @@ use crate::audit::{self, Hash, PendingEvent};
 use crate::changes::ChangeKind;
 use crate::driver::{self, Driver, Pools};
 use crate::runtime::{Cache, Group, Touched};
-use crate::{Result, StoreError};
+use crate::{Result, StoreError, former};
 use credentialflow_model::{Actor, Timestamp, resource::Kind};
 use sqlx::pool::PoolConnection;
 use sqlx::{Any, AnyConnection, Row, Transaction};
@@ -235,7 +235,8 @@ impl WriteTx {
             self.plan_anew(name);
         }
         self.change_seq += 1;
-        self.changes.push((self.change_seq, kind.as_str(), name.to_owned()));
+        let (kind, name) = former::as_known_there(kind.as_str(), name);
+        self.changes.push((self.change_seq, kind, name.to_owned()));
         self.change_seq
     }
 

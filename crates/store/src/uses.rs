@@ -111,7 +111,7 @@ impl Store {
         }
         let crowded = networks::record(&mut tx, &uses.networks).await?;
         tx.commit().await?;
-        networks::crop(&mut connection, &crowded).await;
+        networks::crop(&mut connection, self.driver(), &crowded).await;
         Ok(())
     }
 

@@ -175,6 +175,11 @@ impl LastUse {
         self.lock().networks.of(key)
     }
 
+    /// The last use of which there was no room to note from where it was.
+    pub(crate) fn networks_lost_at(&self) -> Option<Timestamp> {
+        self.lock().networks.lost_at
+    }
+
     /// Networks that found no room since the process began. They are noted when the key is used from there again.
     pub fn networks_lost(&self) -> u64 {
         self.lock().networks.lost
@@ -194,6 +199,9 @@ impl Inner {
         let Some(key) = record.key else { return };
         if self.keys.len() >= MAX_KEYS && !self.keys.contains_key(&key) {
             self.overflowed += 1;
+            if record.outcome.let_through() {
+                self.networks.lose(record.time);
+            }
             return;
         }
         let fresh = KeyUseDelta { key, last_time: record.time, last_source: record.source, count: 0 };

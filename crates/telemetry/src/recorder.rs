@@ -21,8 +21,8 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
-        mpsc::{self, SyncSender},
+        atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
+        mpsc::{self, SyncSender, TrySendError},
     },
     thread::{self, JoinHandle, Thread},
     time::Duration,
@@ -65,6 +65,8 @@ pub(crate) struct Counters {
     pub rows: AtomicU64,
     pub dropped: AtomicU64,
     pub write_errors: AtomicU64,
+    /// The time of the last request of a key that the recorder never heard of, in microseconds; 0 when there is none.
+    missed: AtomicI64,
     queued: AtomicU64,
     waiting: AtomicU64,
 }
@@ -110,9 +112,15 @@ impl RecordSender {
         }
         let records = batch.len() as u64;
         let queued = self.counters.queued.fetch_add(1, Relaxed) + 1;
-        if self.queue.try_send(Message::Batch(batch)).is_err() {
+        if let Err(TrySendError::Full(message) | TrySendError::Disconnected(message)) =
+            self.queue.try_send(Message::Batch(batch))
+        {
             self.counters.queued.fetch_sub(1, Relaxed);
             self.counters.dropped.fetch_add(records, Relaxed);
+            if let Message::Batch(batch) = message {
+                let uses = batch.iter().filter(|record| record.key.is_some() && record.outcome.let_through());
+                self.counters.missed.fetch_max(uses.map(|used| used.time.micros()).max().unwrap_or(0), Relaxed);
+            }
         }
         if queued == self.wake_at {
             self.thread.unpark();
@@ -145,6 +153,13 @@ impl Telemetry {
     /// Last use of keys and credential versions.
     pub fn last_use(&self) -> &Arc<LastUse> {
         &self.last_use
+    }
+
+    /// When a key was used last without a note of the network, since the process began: there was no room for it, or for
+    /// the record of the request.
+    pub fn networks_lost_at(&self) -> Option<Timestamp> {
+        let missed = Some(self.counters.missed.load(Relaxed)).filter(|micros| *micros > 0);
+        self.last_use.networks_lost_at().max(missed.map(Timestamp::from_micros))
     }
 
     /// The traffic of the `window` (a minute to a day) before `now`.

@@ -71,6 +71,7 @@ fn a_blocked_writer_blocks_nobody_and_every_drop_is_counted() {
     // A sender that waited for room would drop nothing.
     let dropped = telemetry.status().dropped;
     assert!(dropped > 0 && dropped.is_multiple_of(10), "{dropped}");
+    assert!(telemetry.networks_lost_at().is_some(), "from where keys were used is not all known");
     other.execute_batch("ROLLBACK").unwrap();
     eventually("written again", || recorder.flush());
     let status = telemetry.status();

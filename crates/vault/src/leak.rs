@@ -59,7 +59,7 @@ impl Vault {
             return Ok(done);
         };
         let in_use = leaked.state == VersionState::Current;
-        let LeakRule { action, rotate } = leak.rule;
+        let LeakRule { action, rotate, .. } = leak.rule;
         if action == LeakAction::Quarantine {
             quarantine_in(tx, key, &leak).await?;
             done.steps.push(LeakStep::Quarantined);

@@ -174,8 +174,29 @@ pub struct LeakBody {
     /// Why nothing was done, if the rule could not be followed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<String>,
-    /// Where it was found, oldest first, at most twenty.
+    /// When it was answered last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered: Option<Timestamp>,
+    /// How the report came that was answered then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered_via: Option<Via>,
+    /// Whether its rule is not followed in full, because so far it was only found in what callers sent.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub held_back: bool,
+    /// Where it was found first, oldest first: at most twenty places, ten of them told by who is not known.
     pub places: Vec<LeakPlace>,
+    /// What came after these.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub more: Option<MorePlaces>,
+}
+
+/// Places of a leak that are not kept one by one.
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct MorePlaces {
+    /// How often it was found at other places than those kept; up to ten minutes late.
+    pub count: u64,
+    /// The last place that was written down.
+    pub last: LeakPlace,
 }
 
 /// A leak.

@@ -9,6 +9,7 @@ mod candidates;
 mod github;
 mod known;
 mod limit;
+mod places;
 mod record;
 pub(crate) mod response;
 mod seen;
@@ -38,7 +39,11 @@ use credentialflow_store::LeakRow;
 use http::HeaderMap;
 use ipnet::IpNet;
 use serde::Deserialize;
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    net::IpAddr,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 use tokio::sync::Semaphore;
 
 /// Reports that were answered and not looked at yet; one more is asked to wait.
@@ -56,8 +61,11 @@ pub(crate) struct Intake {
     limit: limit::Limit,
     known: known::Known,
     signers: github::Signers,
+    unkept: places::Unkept,
     places: Arc<Semaphore>,
     turn: Semaphore,
+    /// Something was recorded for a caller's secret that may not be enforced yet.
+    owed: AtomicBool,
 }
 
 impl Default for Intake {
@@ -66,8 +74,10 @@ impl Default for Intake {
             limit: limit::Limit::default(),
             known: known::Known::default(),
             signers: github::Signers::default(),
+            unkept: places::Unkept::default(),
             places: Arc::new(Semaphore::new(WAITING)),
             turn: Semaphore::new(1),
+            owed: AtomicBool::new(false),
         }
     }
 }

@@ -1,15 +1,16 @@
 //! Records a leak and answers it, in one transaction: a crash leaves both or neither.
 
-use super::{Report, Said, known::Hit, response, seen, view};
+use super::{Report, Said, known::Hit, places, response, seen, view};
 use crate::{
     AdminState,
-    api::leaks::{LeakBody, LeakKind, LeakPlace, LeakView, SeenFrom, Via},
+    api::leaks::{LeakBody, LeakKind, LeakPlace, LeakView, MorePlaces, SeenFrom, Via},
     catalogue,
     error::ApiError,
+    inventory::before,
 };
 use credentialflow_model::{
-    Actor, Name,
-    leak::{LeakAction, LeakResponse, LeakRule, LeakStep},
+    Actor, Name, Period,
+    leak::{LeakAction, LeakResponse, LeakRule, LeakStep, WhenSent},
     resource::{Credential, Kind},
 };
 use credentialflow_store::{KeyRow, LeakRow, StoreError, WriteTx};
@@ -20,8 +21,9 @@ use credentialflow_vault::{
 use ipnet::IpNet;
 use serde_json::{Value, json};
 
-/// Most places kept of one leak.
-const PLACES: usize = 20;
+/// A credential is rotated once in this time because callers sent it: where they know it by right, they send the next
+/// value as well.
+const ONE_ROTATION_IN: Period = Period::from_secs(86_400);
 
 pub(super) struct Recorded {
     pub leak: LeakView,
@@ -57,7 +59,7 @@ pub(super) async fn record(
     hit: &Hit,
 ) -> Result<Option<Recorded>, ApiError> {
     let rules = response::get(state).await?;
-    let Some(leaked) = leaked(state, &rules, hit).await? else { return Ok(None) };
+    let Some(leaked) = leaked(state, &rules, hit, report.via).await? else { return Ok(None) };
     let recorded = match attempt(state, (report, said), &leaked, true).await {
         Err(Failed::Answer(why)) => {
             tracing::error!(kind = leaked.kind.as_str(), name = %leaked.name, why, "a leak could not be answered by its rule");
@@ -98,36 +100,56 @@ async fn attempt(
 ) -> Result<Recorded, Failed> {
     let mut tx = state.store.begin(&Actor::system(ACTOR)).await?;
     let place = place(report, said, tx.now());
+    let (rule, held_back) = in_force(&mut tx, report.via, leaked).await?;
     let (mut leak, to_answer) = match tx.leak_of(&leaked.subject).await? {
         None => (new(leaked, &tx)?, true),
         Some(row) => {
             let known = view(row)?;
-            let again = known.body.failed.is_some();
+            let again = known.body.failed.is_some() || (known.body.held_back && held_back.is_none());
             (known, again)
         }
     };
-    let places = &leak.body.places;
-    let told = places.len() >= PLACES || places.iter().any(|known| is_same(known, &place));
-    if told && !(to_answer && answer) {
+    let room = places::room(&leak.body.places, &place);
+    // How many of those that are not kept one by one are written now; others are counted in memory for a while.
+    let more = match room {
+        places::Room::None => state.leaks.unkept.count(&leak, u64::from(answer), tx.now()),
+        _ => None,
+    };
+    if room != places::Room::Free && more.is_none() && !(to_answer && answer) {
         return Ok(Recorded { leak, changed: false });
     }
     if to_answer {
         (leak.body.action, leak.body.rotate) = (leaked.rule.action, leaked.rule.rotate);
     }
     if to_answer && answer {
-        let done = by_rule(state, &mut tx, &leak.id, leaked).await.map_err(|error| match error {
+        let done = by_rule(state, &mut tx, &leak.id, leaked, rule).await.map_err(|error| match error {
             VaultError::Store(error) => error.into(),
             other => Failed::Answer(other.to_string()),
         })?;
-        let held = done.steps.contains(&LeakStep::Quarantined);
-        leak.body.seen = leaked.seen.clone().filter(|_| held);
-        (leak.body.steps, leak.body.left, leak.body.failed) = (done.steps, done.left, None);
-        (leak.body.rotation, leak.body.secret_until) = (done.rotation, done.secret_until);
+        if done.steps.contains(&LeakStep::Quarantined) {
+            leak.body.seen.clone_from(&leaked.seen);
+        }
+        // What was done when it was answered before stays done.
+        for step in done.steps {
+            if !leak.body.steps.contains(&step) {
+                leak.body.steps.push(step);
+            }
+        }
+        (leak.body.left, leak.body.failed) = (done.left, None);
+        leak.body.left.extend(held_back.map(str::to_owned));
+        leak.body.held_back = held_back.is_some();
+        leak.body.rotation = done.rotation.or(leak.body.rotation.take());
+        leak.body.secret_until = done.secret_until.or(leak.body.secret_until);
+        (leak.body.answered, leak.body.answered_via) = (Some(tx.now()), Some(report.via));
     } else if to_answer {
         let why = "it could not be answered by its rule; the server's log says why, and the next report tries it again";
         leak.body.failed = Some(why.to_owned());
     }
-    if !told {
+    if let Some(count) = more {
+        tx.audit("leak.more", &format!("leaks/{}", leak.id), json!({ "places": count, "last": place }));
+        let before = leak.body.more.take().map_or(0, |more| more.count);
+        leak.body.more = Some(MorePlaces { count: before.saturating_add(count), last: place });
+    } else if room == places::Room::Free {
         let noun = leaked.kind.as_str();
         let detail = exposed(report, leaked, &leak, &place);
         tx.audit(&format!("{noun}.exposed"), &format!("{noun}s/{}", leaked.name), detail);
@@ -152,6 +174,9 @@ async fn attempt(
     let (id, subject) = (leak.id.clone(), leaked.subject.clone());
     tx.put_leak(&LeakRow { id, subject, first_seen: leak.first_seen, updated: leak.updated, body }).await?;
     tx.commit().await?;
+    if let Some(count) = more {
+        state.leaks.unkept.written(&leak.id, count);
+    }
     tracing::warn!(
         leak = leak.id,
         kind = leaked.kind.as_str(),
@@ -164,11 +189,47 @@ async fn attempt(
     Ok(Recorded { changed: to_answer && !leak.body.steps.is_empty(), leak })
 }
 
-async fn by_rule(state: &AdminState, tx: &mut WriteTx, id: &str, leaked: &Leaked) -> Result<Answered, VaultError> {
+/// What the rule asks for here, and why that is not all of it, if so: where callers sent the secret, they may know it by
+/// right.
+async fn in_force(tx: &mut WriteTx, via: Via, leaked: &Leaked) -> Result<(LeakRule, Option<&'static str>), StoreError> {
+    let rule = leaked.rule;
+    if via != Via::Traffic {
+        return Ok((rule, None));
+    }
+    if rule.when_sent == WhenSent::NotifyOnly {
+        let why = "only callers sent it, and its rule asks for nothing more then";
+        return Ok((LeakRule::new(LeakAction::NotifyOnly, false), Some(why)));
+    }
+    if rule.rotate && leaked.kind == LeakKind::Credential && rotated_lately(tx, &leaked.name).await? {
+        let why = "it was rotated within the last day because callers had sent it, and is not rotated for that again yet; \
+                   where they know it by right, say so with when_sent: notify_only";
+        return Ok((LeakRule::new(rule.action, false), Some(why)));
+    }
+    Ok((rule, None))
+}
+
+/// Whether a rotation of the credential was begun within the last day because callers had sent it.
+async fn rotated_lately(tx: &mut WriteTx, credential: &Name) -> Result<bool, StoreError> {
+    let since = before(tx.now(), ONE_ROTATION_IN);
+    let leaks = tx.leaks_since(&format!("credential/{credential}/"), since).await?;
+    Ok(leaks.into_iter().filter_map(|row| view(row).ok()).any(|leak| {
+        leak.body.answered.is_some_and(|time| time > since)
+            && leak.body.answered_via == Some(Via::Traffic)
+            && leak.body.steps.contains(&LeakStep::RotationBegun)
+    }))
+}
+
+async fn by_rule(
+    state: &AdminState,
+    tx: &mut WriteTx,
+    id: &str,
+    leaked: &Leaked,
+    rule: LeakRule,
+) -> Result<Answered, VaultError> {
     match &leaked.owner {
         Owner::Key(row, seen) => {
             let prefix = state.settings.key_prefix.as_str();
-            let leak = KeyLeak { leak: id, version: leaked.version, rule: leaked.rule, seen: seen.clone(), prefix };
+            let leak = KeyLeak { leak: id, version: leaked.version, rule, seen: seen.clone(), prefix };
             // As it is now: it may have been revoked since it was recognised.
             match tx.key(row.id).await? {
                 Some(row) => state.vault.answer_key_leak_in(tx, &row, leak).await,
@@ -176,7 +237,7 @@ async fn by_rule(state: &AdminState, tx: &mut WriteTx, id: &str, leaked: &Leaked
             }
         }
         Owner::Credential(credential) => {
-            state.vault.answer_credential_leak_in(tx, credential, leaked.version, leaked.rule).await
+            state.vault.answer_credential_leak_in(tx, credential, leaked.version, rule).await
         }
     }
 }
@@ -202,15 +263,13 @@ fn new(leaked: &Leaked, tx: &WriteTx) -> Result<LeakView, ApiError> {
             rotation: None,
             secret_until: None,
             failed: None,
+            answered: None,
+            answered_via: None,
+            held_back: false,
             places: Vec::new(),
+            more: None,
         },
     })
-}
-
-/// Whether both are the same place: a caller and its route, or what reporters say.
-fn is_same(one: &LeakPlace, other: &LeakPlace) -> bool {
-    let place = |of: &LeakPlace| (of.via == Via::Traffic, of.url.clone(), of.key, of.route.clone());
-    place(one) == place(other)
 }
 
 fn place(report: &Report, said: &Said, time: credentialflow_model::Timestamp) -> LeakPlace {
@@ -245,7 +304,7 @@ fn exposed(report: &Report, leaked: &Leaked, leak: &LeakView, place: &LeakPlace)
 }
 
 /// Everything about the secret's owner that the answer needs; `None` when it is gone.
-async fn leaked(state: &AdminState, rules: &LeakResponse, hit: &Hit) -> Result<Option<Leaked>, ApiError> {
+async fn leaked(state: &AdminState, rules: &LeakResponse, hit: &Hit, via: Via) -> Result<Option<Leaked>, ApiError> {
     let set = state.catalogue.view(&state.store).await?;
     match hit {
         Hit::Key { id, version } => {
@@ -253,9 +312,10 @@ async fn leaked(state: &AdminState, rules: &LeakResponse, hit: &Hit) -> Result<O
             let rule = rules.of_key(&row.application);
             let subject = format!("key/{id}/{version}");
             let known = state.store.leak_of(&subject).await?.map(view).transpose()?;
-            let answered = known.is_some_and(|leak| leak.body.failed.is_none());
+            let answered = known.is_some_and(|leak| leak.body.failed.is_none() && !leak.body.held_back);
+            let only_told = via == Via::Traffic && rule.when_sent == WhenSent::NotifyOnly;
             let (networks, seen) = match rule.action {
-                LeakAction::Quarantine if !answered => {
+                LeakAction::Quarantine if !answered && !only_told => {
                     let (networks, seen) = seen::by(state, &row, rules.seen_within).await?;
                     (networks, Some(seen))
                 }

@@ -1,8 +1,8 @@
 //! From where a key was used lately: who stays let in while it is in quarantine.
 //!
 //! The database is told by every node, some seconds later, from which networks each key was used; this node's own latest
-//! ones are in its memory. Where that is not all, because the database was not told for so long yet or a key has more
-//! networks than it keeps, this node's call log is read as well. Only requests that got past the gateway count: whoever
+//! ones are in its memory. Where that is not all, because the database was not told for so long yet, a node could not keep
+//! some, or a key has more networks than are kept, this node's call log is read as well. Only requests that got past the gateway count: whoever
 //! presented a wrong secret under the key's id is no client of it. IPv6 addresses count as their /64, because machines
 //! change them.
 
@@ -29,15 +29,17 @@ pub(super) async fn by(state: &AdminState, key: &KeyRow, within: Period) -> Resu
     let last_use = state.telemetry.last_use();
     let waiting = last_use.networks_of(key.id);
     let stored = state.store.key_networks(key.id).await?;
-    let all = knows_all(&stored, since.max(key.created));
+    let begun = since.max(key.created);
+    let lost = state.telemetry.networks_lost_at().max(Some(stored.lost)).is_some_and(|last| last >= begun);
+    let all = knows_all(&stored, begun) && waiting.len() < MOST_NETWORKS && !lost;
     let lately = stored.networks.iter().filter(|(_, time)| *time >= since);
     let mut networks: BTreeSet<IpNet> = lately.filter_map(|(network, _)| network.parse().ok()).collect();
     networks.extend(waiting.into_iter().map(|(network, _)| network));
     let (mut from, mut complete) = (since, all);
-    if !all || last_use.networks_lost() > 0 {
-        let logged = by_call_log(state, key, since, &mut networks).await?;
-        // What other nodes did is known from the database alone.
-        (from, complete) = if all { (since, true) } else { (logged.0, logged.1) };
+    if !all {
+        (from, complete) = by_call_log(state, key, since, &mut networks).await?;
+        // What was too much for a node to note was perhaps too much for its call log.
+        complete &= !lost;
     }
     if networks.len() > ADDRESSES {
         networks = networks.into_iter().map(wider).collect();
@@ -121,6 +123,7 @@ mod tests {
         let stored = |known_since, count: usize, oldest| KeyNetworks {
             networks: (0..count).map(|n| (n.to_string(), at(oldest + (count - n) as i64 - 1))).collect(),
             known_since: at(known_since),
+            lost: at(0),
         };
         for (since, stored, expected) in [
             (100, stored(100, 3, 500), true),

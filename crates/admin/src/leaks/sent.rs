@@ -3,7 +3,7 @@
 use super::{Report, Said, known::Hit, record};
 use crate::{AdminState, api::leaks::Via, error::ApiError, write::enforce};
 use credentialflow_model::{Actor, KeyId, Name};
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::atomic::Ordering::Relaxed};
 
 /// A live secret of ours, as the gateway recognised it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,11 +32,15 @@ pub struct Sender {
 }
 
 /// Records that a caller sent a secret, answers it by its rule, and waits until that is enforced. The same secret on the
-/// same route by the same caller again changes nothing.
+/// same route by the same caller again changes nothing. The key that the caller calls with is no leak wherever it stands:
+/// who has it is who sent it.
 ///
 /// # Errors
 /// When it could not be stored, or is not enforced everywhere yet. It may be tried again.
 pub async fn secret_sent(state: &AdminState, secret: LiveSecret, sender: Sender) -> Result<(), ApiError> {
+    if matches!(secret, LiveSecret::Key(id, _) if sender.key == Some(id)) {
+        return Ok(());
+    }
     let end = if sender.refused { "the request was refused" } else { "the request was served" };
     let note = format!("it stood in {}; {end}", sender.place);
     let reporter = Actor { source: Some(sender.source.to_string()), ..Actor::system("gateway") };
@@ -58,7 +62,12 @@ pub async fn secret_sent(state: &AdminState, secret: LiveSecret, sender: Sender)
     let _turn = state.leaks.turn.acquire().await;
     let recorded = record::record(state, &report, &said, &hit).await?;
     if recorded.is_some_and(|recorded| recorded.changed) {
+        state.leaks.owed.store(true, Relaxed);
+    }
+    // Also what an earlier try has recorded.
+    if state.leaks.owed.load(Relaxed) {
         enforce(state).await?;
+        state.leaks.owed.store(false, Relaxed);
     }
     Ok(())
 }

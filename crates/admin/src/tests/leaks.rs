@@ -428,3 +428,136 @@ async fn what_a_caller_sent_is_recorded_with_who_sent_it_and_answered_by_its_rul
     let findings = control.get("/api/v1/inventory/findings?finding=hard_coded").await.expect(200).text;
     assert!(findings.contains("a request on route chat-completions"), "{findings}");
 }
+
+fn sent_by(key: Option<KeyId>, source: [u8; 4], route: &str) -> Sender {
+    Sender {
+        application: key.map(|_| "checkout".to_owned()),
+        key,
+        route: Some(route.to_owned()),
+        source: source.into(),
+        place: "the body",
+        refused: true,
+    }
+}
+
+/// What is known of the only leak of that name and version.
+async fn leak_of(control: &Control, name: &str, version: u32) -> Value {
+    let all = leaks(control).await;
+    let of: Vec<_> = all.iter().filter(|leak| leak["name"] == name && leak["version"] == version).collect();
+    assert_eq!(of.len(), 1, "{all:?}");
+    of[0].clone()
+}
+
+#[tokio::test]
+async fn a_key_that_its_own_caller_sends_is_no_leak() {
+    let (control, _) = start(None).await;
+    let key = control.store.key_record("live").await.unwrap().unwrap().key.id;
+    secret_sent(&control.state, LiveSecret::Key(key, 1), sent_by(Some(key), [192, 0, 2, 8], "orders")).await.unwrap();
+    assert!(leaks(&control).await.is_empty());
+    assert!(control.get("/api/v1/keys/live").await.expect(200).json().get("quarantine").is_none());
+    secret_sent(&control.state, LiveSecret::Key(key, 1), sent_by(None, [192, 0, 2, 8], "orders")).await.unwrap();
+    assert_eq!(leak_of(&control, "live", 1).await["steps"], json!(["quarantined"]));
+}
+
+#[tokio::test]
+async fn what_callers_know_by_right_is_rotated_once_a_day_for_it_at_most() {
+    let (control, _) = start(None).await;
+    let caller = Some(KeyId::from_bits(7));
+    let send = async |version: u32, route: &str| {
+        let secret = LiveSecret::Credential("made-here".parse().unwrap(), version);
+        secret_sent(&control.state, secret, sent_by(caller, [192, 0, 2, 8], route)).await.unwrap();
+    };
+    send(1, "orders").await;
+    let first = leak_of(&control, "made-here", 1).await;
+    assert_eq!((&first["steps"], &first["answered_via"]), (&json!(["rotation_begun"]), &json!("traffic")));
+    // The next value is sent as well: it is recorded, and so is each caller.
+    send(2, "orders").await;
+    send(2, "chat-completions").await;
+    let second = leak_of(&control, "made-here", 2).await;
+    assert_eq!((&second["steps"], &second["held_back"]), (&json!([]), &json!(true)), "{second}");
+    assert_eq!(second["places"].as_array().unwrap().len(), 2);
+    assert!(second["left"].to_string().contains("when_sent"), "{second}");
+    assert_eq!(events(&control, "leak.answer").await.len(), 2);
+
+    // A day later it may be rotated again.
+    let mut tx = control.store.begin(&credentialflow_model::Actor::operator()).await.unwrap();
+    let mut row = tx.leak(first["id"].as_str().unwrap()).await.unwrap().unwrap();
+    let mut body: Value = serde_json::from_str(&row.body).unwrap();
+    body["answered"] = json!(Timestamp::from_secs(now().secs() - 86_401));
+    row.body = body.to_string();
+    tx.put_leak(&row).await.unwrap();
+    tx.audit("test.leak", "leaks/x", json!({}));
+    tx.commit().await.unwrap();
+    send(2, "orders").await;
+    let second = leak_of(&control, "made-here", 2).await;
+    assert_eq!((second.get("held_back"), second["places"].as_array().unwrap().len()), (None, 2), "{second}");
+    assert_eq!(events(&control, "leak.answer").await.len(), 3);
+}
+
+#[tokio::test]
+async fn a_rule_may_leave_it_at_telling_where_callers_sent_it_and_a_report_is_answered_in_full() {
+    let (control, key) = start(None).await;
+    let rules = json!({
+        "by_credential": { "made-here": { "action": "notify_only", "rotate": true, "when_sent": "notify_only" } },
+        "keys": { "action": "revoke", "when_sent": "notify_only" },
+    });
+    control.put("/api/v1/leaks/response", rules).await.expect(200);
+    let id = control.store.key_record("live").await.unwrap().unwrap().key.id;
+    for _ in 0..2 {
+        let sender = sent_by(Some(KeyId::from_bits(7)), [192, 0, 2, 8], "orders");
+        let value = LiveSecret::Credential("made-here".parse().unwrap(), 1);
+        secret_sent(&control.state, value, sender.clone()).await.unwrap();
+        secret_sent(&control.state, LiveSecret::Key(id, 1), sender).await.unwrap();
+    }
+    for name in ["made-here", "live"] {
+        let leak = leak_of(&control, name, 1).await;
+        assert_eq!((&leak["steps"], &leak["held_back"]), (&json!([]), &json!(true)), "{leak}");
+    }
+    let looked = control.post("/api/v1/leaks", json!({ "tokens": [key], "url": "git:1" })).await.expect(200).json();
+    let leak = &looked["leaks"][0];
+    assert_eq!((&leak["steps"], leak.get("held_back")), (&json!(["revoked"]), None), "{leak}");
+    assert_eq!(leak["places"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn places_beyond_those_kept_are_counted_and_strangers_leave_room() {
+    let (control, _) = start(None).await;
+    let key = control.store.key_record("live").await.unwrap().unwrap().key.id;
+    let send = async |sender| secret_sent(&control.state, LiveSecret::Key(key, 1), sender).await.unwrap();
+    for n in 0..10 {
+        send(sent_by(None, [192, 0, 2, n], "orders")).await;
+    }
+    assert_eq!(leak_of(&control, "live", 1).await.get("more"), None);
+    for n in 10..13 {
+        send(sent_by(None, [192, 0, 2, n], "orders")).await;
+    }
+    send(sent_by(Some(KeyId::from_bits(7)), [192, 0, 2, 99], "orders")).await;
+    let leak = leak_of(&control, "live", 1).await;
+    let places = leak["places"].as_array().unwrap();
+    assert_eq!((places.len(), &places[10]["source"]), (11, &json!("192.0.2.99")));
+    // The first is written at once, the others with the next that comes ten minutes later.
+    assert_eq!((&leak["more"]["count"], &leak["more"]["last"]["source"]), (&json!(1), &json!("192.0.2.10")), "{leak}");
+    let mut tx = control.store.begin(&credentialflow_model::Actor::operator()).await.unwrap();
+    let mut row = tx.leak(leak["id"].as_str().unwrap()).await.unwrap().unwrap();
+    let mut body: Value = serde_json::from_str(&row.body).unwrap();
+    body["more"]["last"]["time"] = json!(Timestamp::from_secs(now().secs() - 601));
+    row.body = body.to_string();
+    tx.put_leak(&row).await.unwrap();
+    tx.audit("test.leak", "leaks/x", json!({}));
+    tx.commit().await.unwrap();
+    send(sent_by(None, [192, 0, 2, 13], "orders")).await;
+    let leak = leak_of(&control, "live", 1).await;
+    assert_eq!((&leak["more"]["count"], &leak["more"]["last"]["source"]), (&json!(4), &json!("192.0.2.13")), "{leak}");
+    assert_eq!(events(&control, "leak.more").await.len(), 2);
+    assert_eq!(events(&control, "key.exposed").await.len(), 11);
+}
+
+#[tokio::test]
+async fn where_a_node_could_not_note_networks_a_quarantine_says_so() {
+    let (control, key) = start(None).await;
+    used_from(&control, "10.1.0.1/32", now()).await;
+    control.store.note_lost_networks(now()).await.unwrap();
+    let looked = control.post("/api/v1/leaks", json!({ "tokens": [key] })).await.expect(200).json();
+    let seen = &looked["leaks"][0]["seen"];
+    assert_eq!((&seen["networks"], &seen["complete"]), (&json!(["10.1.0.1/32"]), &json!(false)), "{looked}");
+}

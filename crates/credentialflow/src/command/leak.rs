@@ -247,6 +247,10 @@ fn one(leak: &Value) -> String {
         };
         line("found", format!("{found}, told by {by} {time}{note}"));
     }
+    if leak.get("more").is_some() {
+        let (count, time) = (at(leak, "/more/count"), at(leak, "/more/last/time"));
+        line("", format!("and {count} times at other places, written down last {time}"));
+    }
     text
 }
 
@@ -259,6 +263,7 @@ mod tests {
         let leak = json!({
             "id": "1", "kind": "key", "name": "k", "version": 2, "application": "a", "team": "t", "steps": ["quarantined"],
             "left": ["x"], "seen": { "networks": ["10.0.0.7/32"], "complete": false },
+            "more": { "count": 7, "last": { "time": "L" } },
             "places": [
                 { "reporter": "anonymous", "url": "https://p\u{1b}/", "time": "T", "note": "n" },
                 { "via": "traffic", "reporter": "gateway", "route": "r", "application": "b", "key": "i", "source": "s", "time": "T" },
@@ -272,6 +277,7 @@ mod tests {
             "not every use",
             "by anonymous T (n)",
             "in a request on route r from s (application b, key i), told by gateway T",
+            "and 7 times at other places, written down last L",
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }

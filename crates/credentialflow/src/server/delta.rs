@@ -213,6 +213,7 @@ impl Delta {
                 ChangeKind::Resource(kind) => drop(names[kind as usize].insert(change.name.as_str())),
                 ChangeKind::CredentialVersions => drop(credentials.insert(change.name.as_str())),
                 ChangeKind::Settings => delta.settings = true,
+                ChangeKind::Unknown => {}
             }
         }
         for kind in Kind::ALL.into_iter().filter(|k| *k != Kind::Keys) {

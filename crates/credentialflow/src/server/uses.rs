@@ -3,13 +3,13 @@
 //! A use is an observation: it costs a request no write, and a crash loses what was not written yet (two seconds of
 //! uses, more where so many keys are in use that writing takes turns). The call log tells of each call anyway.
 
-use credentialflow_model::KeyId;
+use credentialflow_model::{KeyId, Timestamp};
 use credentialflow_store::{CredentialUse, KeyNetwork, KeyUse, Store, StoreError, Uses};
 use credentialflow_telemetry::{Telemetry, UseDeltas};
 use std::{
     collections::{HashMap, VecDeque},
     hash::Hash,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
     time::{Duration, Instant},
 };
 use tokio::sync::Mutex;
@@ -29,6 +29,8 @@ pub(super) struct UseWriter {
     telemetry: Telemetry,
     waiting: Mutex<Waiting>,
     lost: AtomicU64,
+    /// What the database was told of networks that were lost, in microseconds.
+    told: AtomicI64,
 }
 
 #[derive(Default)]
@@ -45,7 +47,7 @@ struct Merged<K, V> {
 
 impl UseWriter {
     pub fn new(store: Store, telemetry: Telemetry) -> Self {
-        Self { store, telemetry, waiting: Mutex::default(), lost: AtomicU64::new(0) }
+        Self { store, telemetry, waiting: Mutex::default(), lost: AtomicU64::new(0), told: AtomicI64::new(0) }
     }
 
     /// Uses that no `last used` tells of, because too many waited.
@@ -76,8 +78,20 @@ impl UseWriter {
         }
     }
 
+    /// Tells the database that it will not know of every network from which keys were used.
+    async fn tell_lost(&self) {
+        let lost = self.telemetry.networks_lost_at().map_or(0, Timestamp::micros);
+        if lost > self.told.load(Relaxed) {
+            match self.store.note_lost_networks(Timestamp::from_micros(lost)).await {
+                Ok(()) => drop(self.told.fetch_max(lost, Relaxed)),
+                Err(error) => tracing::debug!(%error, "that networks were lost waits for the database"),
+            }
+        }
+    }
+
     /// Writes for so long at most; at least one batch, where there is one.
     async fn write(&self, budget: Duration) {
+        self.tell_lost().await;
         let mut waiting = self.waiting.lock().await;
         self.lost.fetch_add(waiting.take_in(self.telemetry.last_use().take_deltas()), Relaxed);
         let (began, last_use) = (Instant::now(), self.telemetry.last_use());
@@ -212,7 +226,7 @@ impl Counted for CredentialUse {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use credentialflow_model::{OutcomeReason, RequestId, Timestamp, TraceId, UsageRecord};
+    use credentialflow_model::{OutcomeReason, RequestId, TraceId, UsageRecord};
 
     fn used(key: u64, time: i64, count: u64) -> KeyUse {
         KeyUse {

@@ -6,13 +6,14 @@ use credentialflow_model::{
     leak::{LeakAction, LeakResponse},
     resource::Kind,
 };
-use credentialflow_store::{ChangeKind, Expect, KeyRow, LeakRow, StoreError};
-use serde_json::json;
+use credentialflow_store::{Change, ChangeKind, Expect, KeyRow, LeakRow, StoreError, WriteTx};
+use serde_json::{Value, json};
 
 crate::on_both!(
     leaks_are_found_by_secret_and_listed_newest_first,
     a_quarantine_stays_until_it_is_lifted,
     stored_rules_become_a_resource_that_names_what_is_there,
+    a_change_of_tomorrow_is_passed_over,
 );
 
 fn leak(id: &str, subject: &str, secs: i64) -> LeakRow {
@@ -43,6 +44,15 @@ async fn leaks_are_found_by_secret_and_listed_newest_first(on: Database) {
     assert_eq!(fresh.store.leak("x").await.unwrap(), None);
 
     let mut tx = fresh.store.begin(&admin()).await.unwrap();
+    let since = async |tx: &mut WriteTx, subjects: &str, secs| {
+        let found = tx.leaks_since(subjects, Timestamp::from_secs(secs)).await.unwrap();
+        found.into_iter().map(|row| row.id).collect::<Vec<_>>().concat()
+    };
+    for (subjects, secs, expected) in
+        [("key/1/", 0, 2), ("key/1/", 30, 1), ("key/1/", 31, 0), ("key/", 0, 2), ("key/1", 0, 2), ("key/2", 0, 0)]
+    {
+        assert_eq!(since(&mut tx, subjects, secs).await.len(), expected, "{subjects} {secs}");
+    }
     assert!(matches!(tx.put_leak(&leak("d", "key/1/1", 40)).await, Err(StoreError::Conflict(_))), "one row a secret");
 }
 
@@ -87,7 +97,7 @@ async fn a_quarantine_stays_until_it_is_lifted(on: Database) {
 /// The database as it was before the rules were a resource.
 async fn back(fresh: &Fresh) {
     fresh.raw("DELETE FROM migrations WHERE number >= 17; DROP TABLE key_networks").await;
-    fresh.raw("ALTER TABLE head DROP COLUMN networks_since").await;
+    fresh.raw("ALTER TABLE head DROP COLUMN networks_since; ALTER TABLE head DROP COLUMN networks_lost").await;
 }
 
 async fn stored_rules_become_a_resource_that_names_what_is_there(on: Database) {
@@ -111,21 +121,51 @@ async fn stored_rules_become_a_resource_that_names_what_is_there(on: Database) {
     assert_eq!(read.github_keys.as_deref(), Some("https://keys.example/ü"));
     assert_eq!(read.by_application.keys().map(|n| n.as_str()).collect::<Vec<_>>(), ["here"]);
     assert!(read.by_credential.is_empty());
-    assert_eq!(fresh.store.setting("leak_response").await.unwrap(), None);
+    assert_eq!(fresh.store.setting("leak_response").await.unwrap().unwrap(), rules.as_bytes());
     let changes = fresh.store.changes_since(place, 9).await.unwrap();
     let told: Vec<_> = changes.iter().map(|change| (change.seq, change.kind, change.name.as_str())).collect();
     assert_eq!(told, [(place + 1, ChangeKind::Resource(Kind::LeakResponses), "default")]);
     assert_eq!(row.revision, place + 1);
 
     let mut tx = fresh.store.begin(&admin()).await.unwrap();
-    let next = tx.put_resource(Kind::LeakResponses, &row.name, "{}", Expect::Revision(place + 1)).await.unwrap();
+    let new = r#"{"name":"default","keys":{"action":"revoke","when_sent":"notify_only"},"seen_within":"9d"}"#;
+    let next = tx.put_resource(Kind::LeakResponses, &row.name, new, Expect::Revision(place + 1)).await.unwrap();
     tx.audit("leak_response.update", "leak_responses/default", json!({}));
     tx.commit().await.unwrap();
     assert_eq!(next, place + 2, "the feed goes on behind it");
+    // A node of the former version reads the setting, refuses what it does not know, and stops at changes of no kind.
+    let setting: Value = serde_json::from_slice(&fresh.store.setting("leak_response").await.unwrap().unwrap()).unwrap();
+    assert_eq!(setting, json!({ "keys": { "action": "revoke" }, "seen_within": "9d" }));
+    let mut tx = fresh.store.begin(&admin()).await.unwrap();
+    tx.delete_resource(Kind::LeakResponses, "default", Expect::Present).await.unwrap();
+    tx.audit("leak_response.delete", "leak_responses/default", json!({}));
+    tx.commit().await.unwrap();
+    assert_eq!(fresh.store.setting("leak_response").await.unwrap(), None);
+    let feed = format!("SELECT kind FROM changes WHERE seq > {place}");
+    assert_eq!(fresh.texts(&feed).await, ["settings"; 3]);
+    let told: Vec<_> = fresh.store.changes_since(place, 9).await.unwrap().iter().map(|change| change.kind).collect();
+    assert_eq!(told, [ChangeKind::Resource(Kind::LeakResponses); 3]);
 
     let without = on.fresh().await;
     back(&without).await;
     without.store.migrate().await.unwrap();
     assert_eq!(without.store.resource(Kind::LeakResponses, "default").await.unwrap(), None);
     assert_eq!(without.store.latest_change().await.unwrap(), 0);
+}
+
+async fn a_change_of_tomorrow_is_passed_over(on: Database) {
+    let fresh = on.fresh().await;
+    fresh
+        .raw("INSERT INTO changes (seq, kind, name) VALUES (1, 'of_tomorrow', 'x'); UPDATE head SET change_seq = 1")
+        .await;
+    let mut tx = fresh.store.begin(&admin()).await.unwrap();
+    tx.put_resource(Kind::Teams, &name("a"), "{}", Expect::Absent).await.unwrap();
+    tx.audit("team.create", "teams/a", json!({}));
+    tx.commit().await.unwrap();
+    let expected = [
+        Change { seq: 1, kind: ChangeKind::Unknown, name: "x".to_owned() },
+        Change { seq: 2, kind: ChangeKind::Resource(Kind::Teams), name: "a".to_owned() },
+    ];
+    assert_eq!(fresh.store.changes_since(0, 9).await.unwrap(), expected);
+    assert_eq!(fresh.store.follow_changes(0, 0, 9).await.unwrap().changes, expected);
 }

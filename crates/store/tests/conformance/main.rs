@@ -70,6 +70,17 @@ impl Fresh {
         }
         sqlx::Connection::close(connection).await.unwrap();
     }
+
+    /// The texts of one column, read beside the store.
+    pub(crate) async fn texts(&self, sql: &str) -> Vec<String> {
+        use sqlx::Row;
+        sqlx::any::install_default_drivers();
+        let url = self.url.replace(' ', "%20");
+        let mut connection = <sqlx::AnyConnection as sqlx::Connection>::connect(&url).await.unwrap();
+        let rows = sqlx::query(sqlx::AssertSqlSafe(sql.to_owned())).fetch_all(&mut connection).await.unwrap();
+        sqlx::Connection::close(connection).await.unwrap();
+        rows.iter().map(|row| row.get(0)).collect()
+    }
 }
 
 pub(crate) fn admin() -> Actor {

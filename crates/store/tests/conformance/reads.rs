@@ -131,11 +131,17 @@ async fn networks_of_a_key_are_the_newest_that_any_node_told(db: Database) {
     assert_eq!(of(7).await, expected, "an older use does not move the time");
 
     let most = MOST_NETWORKS as i64;
-    let crowd = (0..most + 10).map(|n| seen(7, &format!("10.1.0.{n}/32"), 100 + n)).collect();
-    f.store.record_uses(&batch(crowd)).await.unwrap();
+    let crowd = |range: std::ops::Range<i64>| range.map(|n| seen(7, &format!("10.1.0.{n}/32"), 100 + n)).collect();
+    let rows = async |of: &str| f.texts(&format!("SELECT network FROM key_networks {of}")).await.len();
+    let seventh = format!("WHERE key_id = {}", key(7).id.bits() as i64);
+    f.store.record_uses(&batch(crowd(0..most + 10))).await.unwrap();
+    assert_eq!(rows(&seventh).await, MOST_NETWORKS + 12, "a few more are left for a while");
+    assert_eq!(of(7).await.len(), MOST_NETWORKS, "and not told of");
+    f.store.record_uses(&batch(crowd(most + 10..most + 14))).await.unwrap();
+    assert_eq!(rows(&seventh).await, MOST_NETWORKS);
     let kept = of(7).await;
-    assert_eq!((kept[0].0.as_str(), kept.len()), (format!("10.1.0.{}/32", most + 9).as_str(), MOST_NETWORKS));
-    assert_eq!(kept[MOST_NETWORKS - 1], ("10.1.0.10/32".to_owned(), Timestamp::from_secs(110)));
+    assert_eq!((kept[0].0.as_str(), kept.len()), (format!("10.1.0.{}/32", most + 13).as_str(), MOST_NETWORKS));
+    assert_eq!(kept[MOST_NETWORKS - 1], ("10.1.0.14/32".to_owned(), Timestamp::from_secs(114)));
     assert_eq!(of(8).await.len(), 1, "another key's are left alone");
 
     let mut tx = f.store.begin(&admin()).await.unwrap();
@@ -148,8 +154,22 @@ async fn networks_of_a_key_are_the_newest_that_any_node_told(db: Database) {
     let told = f.store.key_networks(key(9).id).await.unwrap();
     let age = Timestamp::from(std::time::SystemTime::now()).secs() - told.known_since.secs();
     assert!(age.abs() < 3600, "told since this database was made: {age}");
-    assert_eq!(f.store.forget_key_networks(Timestamp::from_secs(120)).await.unwrap(), 98 + 10);
-    assert_eq!((of(7).await.len(), of(9).await.len()), (MOST_NETWORKS - 10, 0));
+    assert_eq!(f.store.forget_key_networks(Timestamp::from_secs(120)).await.unwrap(), 98 + 6);
+    assert_eq!((of(7).await.len(), of(9).await.len()), (MOST_NETWORKS - 6, 0));
+
+    let many = |n: u64| (0..most + 16).map(move |at| seen(n, &format!("10.2.0.{at}/32"), 200 + at));
+    f.store.record_uses(&batch((200..240).flat_map(many).collect())).await.unwrap();
+    let ids: Vec<_> = (200..240).map(|n| (key(n).id.bits() as i64).to_string()).collect();
+    let crowded = format!("WHERE key_id IN ({})", ids.join(", "));
+    assert_eq!(rows(&crowded).await, 32 * MOST_NETWORKS + 8 * (MOST_NETWORKS + 16), "so many at a time");
+    f.store.record_uses(&batch((200..240).map(|n| seen(n, "10.2.0.1/32", 900)).collect())).await.unwrap();
+    assert_eq!(rows(&crowded).await, 32 * (MOST_NETWORKS + 1) + 8 * MOST_NETWORKS, "the others the next time");
+
+    assert_eq!(told.lost, Timestamp::from_secs(0));
+    for (last, expected) in [(70, 70), (60, 70), (80, 80)] {
+        other.note_lost_networks(Timestamp::from_secs(last)).await.unwrap();
+        assert_eq!(f.store.key_networks(key(9).id).await.unwrap().lost, Timestamp::from_secs(expected));
+    }
 }
 
 async fn a_walk_meets_every_key_once(db: Database) {

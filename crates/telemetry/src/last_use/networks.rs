@@ -38,6 +38,8 @@ pub(super) struct Networks {
     /// When the first of these was written.
     written_since: Option<Instant>,
     pub lost: u64,
+    /// The time of the last use of which that is so.
+    pub lost_at: Option<Timestamp>,
 }
 
 impl Networks {
@@ -52,12 +54,18 @@ impl Networks {
             return false;
         }
         if self.waiting.len() >= MAX_WAITING {
-            self.lost += 1;
+            self.lose(time);
             return false;
         }
         self.waiting.insert(pair, time);
         self.order.push_back(pair);
         true
+    }
+
+    /// Counts a use of which is not noted from where it was.
+    pub fn lose(&mut self, time: Timestamp) {
+        self.lost += 1;
+        self.lost_at = self.lost_at.max(Some(time));
     }
 
     /// What has waited longest.
@@ -145,6 +153,7 @@ mod tests {
             networks.note(KEY, net(n), at(1));
         }
         assert_eq!((networks.lost, networks.of(KEY).len()), (3, MAX_WAITING));
+        assert_eq!(networks.lost_at, Some(at(1)));
         let all = networks.take(usize::MAX, now);
         networks.written(&all, now);
         assert_eq!(networks.written.len(), MAX_WRITTEN);

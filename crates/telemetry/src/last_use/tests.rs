@@ -67,6 +67,7 @@ fn networks_are_those_of_requests_that_were_let_through() {
     assert!(uses.networks_of(key).is_empty());
     uses.add(&[from("10.0.0.1", served), from("10.0.0.3", served)]);
     assert_eq!(networks(uses.networks_of(key)), ["10.0.0.3/32"], "what is written is not written again so soon");
+    assert_eq!(uses.networks_lost_at(), None);
     let many: Vec<_> = (0..300).map(|n| from(&format!("10.1.{}.{}", n / 200, n % 200), served)).collect();
     uses.add(&many);
     assert!(uses.networks_of(key).len() <= usize::from(MAX_NEW_NETWORKS) + 1, "one key does not fill it all");

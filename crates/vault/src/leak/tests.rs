@@ -16,7 +16,7 @@ fn key(name: &str) -> Key {
 }
 
 fn rule(action: LeakAction, rotate: bool) -> LeakRule {
-    LeakRule { action, rotate }
+    LeakRule::new(action, rotate)
 }
 
 fn system() -> Actor {
