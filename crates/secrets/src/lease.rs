@@ -309,6 +309,7 @@ impl Leases {
             token: Some(holder.accessor.clone()),
             entity: holder.entity(),
             application: None,
+            place: String::new(),
             issued: now,
             expires_at: Some(after(now, ttl)),
             state: LeaseState::Pending,

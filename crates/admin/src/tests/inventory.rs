@@ -1,7 +1,7 @@
 //! The inventory: one list of everything, findings, blast radius, biography, scanners' reports.
 
 use super::{Control, value};
-use crate::ports::{BoxFuture, EntryVersion, SigningKey, SigningKeys};
+use crate::ports::{BoxFuture, EntryVersion, RootToken, RunTimeApi, SigningKey};
 use credentialflow_model::{
     Actor, KeyId, OutcomeReason, Period, RequestId, Timestamp, TraceId, UsageRecord, lifecycle::VersionState,
     usage::CredentialUse,
@@ -317,6 +317,7 @@ async fn rows_that_are_no_leases_are_not_in_the_inventory() {
         token: None,
         entity: None,
         application: None,
+        place: String::new(),
         issued: Timestamp::from_secs(1),
         expires_at: None,
         state: LeaseState::Active,
@@ -338,7 +339,7 @@ async fn rows_that_are_no_leases_are_not_in_the_inventory() {
 #[derive(Debug)]
 struct TokenKeys(Timestamp);
 
-impl SigningKeys for TokenKeys {
+impl RunTimeApi for TokenKeys {
     fn signing_keys(&self) -> BoxFuture<'_, Result<Vec<SigningKey>, String>> {
         let hours = |n: i64| Timestamp::from_secs(self.0.secs() + n * 3600);
         let version =
@@ -359,12 +360,16 @@ impl SigningKeys for TokenKeys {
         let keys = vec![key("ours", "RS256", hours(22)), key("late", "ES256", hours(-2))];
         Box::pin(std::future::ready(Ok(keys)))
     }
+
+    fn root_token<'a>(&'a self, _: &'a Actor, _: Period) -> BoxFuture<'a, Result<RootToken, String>> {
+        Box::pin(std::future::ready(Err("not here".to_owned())))
+    }
 }
 
 #[tokio::test]
 async fn keys_that_sign_are_listed_and_judged() {
     let now: Timestamp = SystemTime::now().into();
-    let control = Control::start_with(|settings| settings.signing_keys = Some(Arc::new(TokenKeys(now)))).await;
+    let control = Control::start_with(|settings| settings.run_time = Some(Arc::new(TokenKeys(now)))).await;
     let list = get(&control, "/api/v1/inventory?kind=signing_key").await;
     let [ours, late] = ["ours", "late"].map(|name| format!("identity/oidc/key/{name}"));
     let expected = ["audit-checkpoints".to_owned(), late.clone(), ours.clone()];

@@ -18,6 +18,7 @@ fn lease(accessor: &str) -> LeaseRow {
         token: Some(accessor.to_owned()),
         entity: None,
         application: None,
+        place: String::new(),
         issued: Timestamp::from_secs(1),
         expires_at: None,
         state: LeaseState::Active,

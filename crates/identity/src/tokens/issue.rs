@@ -158,6 +158,7 @@ impl Core {
             parent: token.parent.clone(),
             path: token.path.clone(),
             entity: (!token.entity.is_empty()).then(|| token.entity.clone()),
+            application: None,
             expires_at: expires.map(Timestamp::from_secs),
             sealed: self.vault.seal_blob(&context(&token.accessor), &plain)?.into_bytes(),
             revision: 0,

@@ -41,6 +41,7 @@ impl Leases {
             token: Some(holder.accessor.clone()),
             entity: holder.entity(),
             application: None,
+            place: String::new(),
             issued: txn.now(),
             expires_at: Some(not_after),
             state: LeaseState::Active,

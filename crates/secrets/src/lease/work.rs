@@ -80,7 +80,7 @@ impl Leases {
     /// where it begins many. A database that is slow is not waited for.
     pub async fn work(self: &Arc<Self>, most: u32) -> Result<usize> {
         let actor = Actor::system("leases");
-        let due = self.store.leases_due(self.store.now(), most).await?;
+        let due = self.store.leases_due("", self.store.now(), most).await?;
         let mut found = due.len();
         let (rotations, due): (Vec<_>, Vec<_>) = due.into_iter().partition(|row| row.id.starts_with(HIDDEN));
         let mut running = Vec::new();

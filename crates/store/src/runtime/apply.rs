@@ -283,15 +283,16 @@ async fn write_tokens(c: &mut AnyConnection, tokens: BTreeMap<Vec<u8>, Option<To
     for chunk in chunks(&puts) {
         let sql = format!(
             "INSERT INTO tokens ({}) VALUES {} ON CONFLICT (id_hash) DO UPDATE SET parent = excluded.parent,
-             entity = excluded.entity, expires_at = excluded.expires_at, sealed = excluded.sealed,
-             revision = excluded.revision",
+             entity = excluded.entity, application = excluded.application, expires_at = excluded.expires_at,
+             sealed = excluded.sealed, revision = excluded.revision",
             super::tokens::COLUMNS,
-            values(8, chunk.len())
+            values(9, chunk.len())
         );
         let mut query = sqlx::query(AssertSqlSafe(sql));
         for row in chunk {
             query = query.bind(row.id_hash.clone()).bind(row.accessor.clone()).bind(row.parent.clone());
-            query = query.bind(row.path.clone()).bind(row.entity.clone()).bind(row.expires_at.map(|t| t.micros()));
+            query = query.bind(row.path.clone()).bind(row.entity.clone()).bind(row.application.clone());
+            query = query.bind(row.expires_at.map(|t| t.micros()));
             query = query.bind(row.sealed.clone()).bind(revision);
         }
         query.execute(&mut *c).await?;
@@ -313,16 +314,16 @@ async fn write_leases(c: &mut AnyConnection, leases: BTreeMap<String, Option<Lea
     for chunk in chunks(&puts) {
         let sql = format!(
             "INSERT INTO leases ({}) VALUES {} ON CONFLICT (id) DO UPDATE SET token = excluded.token,
-             entity = excluded.entity, application = excluded.application, expires_at = excluded.expires_at,
-             state = excluded.state, attempts = excluded.attempts, next_attempt = excluded.next_attempt,
-             sealed = excluded.sealed, revision = excluded.revision",
+             entity = excluded.entity, application = excluded.application, place = excluded.place,
+             expires_at = excluded.expires_at, state = excluded.state, attempts = excluded.attempts,
+             next_attempt = excluded.next_attempt, sealed = excluded.sealed, revision = excluded.revision",
             super::leases::COLUMNS,
-            values(12, chunk.len())
+            values(13, chunk.len())
         );
         let mut query = sqlx::query(AssertSqlSafe(sql));
         for row in chunk {
             query = query.bind(row.id.clone()).bind(row.mount.clone()).bind(row.token.clone()).bind(row.entity.clone());
-            query = query.bind(row.application.clone()).bind(row.issued.micros());
+            query = query.bind(row.application.clone()).bind(row.place.clone()).bind(row.issued.micros());
             query = query.bind(row.expires_at.map(|t| t.micros())).bind(row.state.as_str());
             query = query.bind(i64::from(row.attempts)).bind(row.next_attempt.map(|t| t.micros()));
             query = query.bind(row.sealed.clone()).bind(revision);

@@ -48,6 +48,8 @@ pub struct LeaseRow {
     pub entity: Option<String>,
     /// The application it was given to.
     pub application: Option<String>,
+    /// The system that its revocation waits for, in a word that only the engines understand; empty: none, or unknown.
+    pub place: String,
     /// When it was given.
     pub issued: Timestamp,
     /// When it ends; `None`: never.
@@ -82,7 +84,7 @@ impl std::fmt::Debug for LeaseRow {
 }
 
 pub(super) const COLUMNS: &str =
-    "id, mount, token, entity, application, issued, expires_at, state, attempts, next_attempt, sealed, revision";
+    "id, mount, token, entity, application, place, issued, expires_at, state, attempts, next_attempt, sealed, revision";
 
 impl Store {
     /// A lease.
@@ -109,22 +111,50 @@ impl Store {
         self.leases("WHERE token = $1 ORDER BY id", |q| q.bind(accessor.to_owned())).await
     }
 
-    /// The leases given to an entity.
-    pub async fn leases_of_entity(&self, entity: &str) -> Result<Vec<LeaseRow>> {
-        self.leases("WHERE entity = $1 ORDER BY id", |q| q.bind(entity.to_owned())).await
-    }
-
-    /// The leases given to an application.
-    pub async fn leases_of_application(&self, application: &str) -> Result<Vec<LeaseRow>> {
-        self.leases("WHERE application = $1 ORDER BY id", |q| q.bind(application.to_owned())).await
-    }
-
-    /// The leases with something to be done by a moment, the longest due first, at most `limit`.
-    pub async fn leases_due(&self, at: Timestamp, limit: u32) -> Result<Vec<LeaseRow>> {
-        self.leases("WHERE next_attempt <= $1 ORDER BY next_attempt LIMIT $2", |q| {
-            q.bind(at.micros()).bind(i64::from(limit))
+    /// The leases given to an entity, by id after an id, at most `limit`.
+    pub async fn leases_of_entity(&self, entity: &str, after: &str, limit: u32) -> Result<Vec<LeaseRow>> {
+        self.leases("WHERE entity = $1 AND id > $2 ORDER BY id LIMIT $3", |q| {
+            q.bind(entity.to_owned()).bind(after.to_owned()).bind(i64::from(limit))
         })
         .await
+    }
+
+    /// The leases given to an application, by id after an id, at most `limit`.
+    pub async fn leases_of_application(&self, application: &str, after: &str, limit: u32) -> Result<Vec<LeaseRow>> {
+        self.leases("WHERE application = $1 AND id > $2 ORDER BY id LIMIT $3", |q| {
+            q.bind(application.to_owned()).bind(after.to_owned()).bind(i64::from(limit))
+        })
+        .await
+    }
+
+    /// The places with something to be done by a moment. Costs a look into an index for each place there is, however
+    /// many leases it has.
+    pub async fn lease_places_due(&self, at: Timestamp) -> Result<Vec<String>> {
+        let sql = "WITH RECURSIVE places (place) AS (
+                       SELECT MIN(place) FROM leases
+                       UNION ALL
+                       SELECT (SELECT MIN(l.place) FROM leases l WHERE l.place > p.place)
+                       FROM places p WHERE p.place IS NOT NULL)
+                   SELECT p.place FROM places p WHERE p.place IS NOT NULL
+                   AND EXISTS (SELECT 1 FROM leases l WHERE l.place = p.place AND l.next_attempt <= $1)";
+        let rows = sqlx::query(sql).bind(at.micros()).fetch_all(&mut *self.reader().await?).await?;
+        rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+    }
+
+    /// The leases at one place with something to be done by a moment, at most `limit`: first one that has failed most
+    /// often, then the longest due.
+    pub async fn leases_due(&self, place: &str, at: Timestamp, limit: u32) -> Result<Vec<LeaseRow>> {
+        // In these words, so that the index over the few that failed is used.
+        let failed = "WHERE attempts > 0 AND place = $1 AND next_attempt <= $2 ORDER BY attempts DESC, id LIMIT 1";
+        let mut due = self.leases(failed, |q| q.bind(place.to_owned()).bind(at.micros())).await?;
+        let first = due.first().map_or_else(String::new, |row| row.id.clone());
+        let rest = "WHERE place = $1 AND next_attempt <= $2 AND id <> $3 ORDER BY next_attempt LIMIT $4";
+        let left = i64::from(limit) - due.len() as i64;
+        if left > 0 {
+            let rest = self.leases(rest, |q| q.bind(place.to_owned()).bind(at.micros()).bind(first).bind(left));
+            due.extend(rest.await?);
+        }
+        Ok(due)
     }
 
     /// When the next lease is due; `None`: none is.
@@ -169,12 +199,13 @@ fn read(r: &AnyRow) -> Result<LeaseRow> {
         token: r.try_get(2)?,
         entity: r.try_get(3)?,
         application: r.try_get(4)?,
-        issued: time(r, 5)?,
-        expires_at: optional_time(r, 6)?,
-        state: parse_word(r.try_get(7)?, "state of a lease")?,
-        attempts: u32::try_from(unsigned(r, 8)?).unwrap_or(u32::MAX),
-        next_attempt: optional_time(r, 9)?,
-        sealed: r.try_get(10)?,
-        revision: r.try_get(11)?,
+        place: r.try_get(5)?,
+        issued: time(r, 6)?,
+        expires_at: optional_time(r, 7)?,
+        state: parse_word(r.try_get(8)?, "state of a lease")?,
+        attempts: u32::try_from(unsigned(r, 9)?).unwrap_or(u32::MAX),
+        next_attempt: optional_time(r, 10)?,
+        sealed: r.try_get(11)?,
+        revision: r.try_get(12)?,
     })
 }

@@ -23,6 +23,8 @@ pub struct TokenRow {
     pub path: String,
     /// Whom it speaks for.
     pub entity: Option<String>,
+    /// The application it was given to.
+    pub application: Option<String>,
     /// When it ends; `None`: never.
     pub expires_at: Option<Timestamp>,
     /// Everything else, sealed.
@@ -37,7 +39,7 @@ impl std::fmt::Debug for TokenRow {
     }
 }
 
-pub(super) const COLUMNS: &str = "id_hash, accessor, parent, path, entity, expires_at, sealed, revision";
+pub(super) const COLUMNS: &str = "id_hash, accessor, parent, path, entity, application, expires_at, sealed, revision";
 
 impl Store {
     /// A token by its keyed hash, from the cache where it is there.
@@ -81,10 +83,16 @@ impl Store {
         .await
     }
 
-    /// The tokens that speak for an entity.
-    pub async fn tokens_of_entity(&self, entity: &str) -> Result<Vec<TokenRow>> {
-        let sql = format!("SELECT {COLUMNS} FROM tokens WHERE entity = $1 ORDER BY accessor");
-        self.some_tokens(&sql, |q| q.bind(entity.to_owned())).await
+    /// The tokens that speak for an entity, at most `limit`.
+    pub async fn tokens_of_entity(&self, entity: &str, limit: u32) -> Result<Vec<TokenRow>> {
+        let sql = format!("SELECT {COLUMNS} FROM tokens WHERE entity = $1 ORDER BY accessor LIMIT $2");
+        self.some_tokens(&sql, |q| q.bind(entity.to_owned()).bind(i64::from(limit))).await
+    }
+
+    /// The tokens given to an application, at most `limit`.
+    pub async fn tokens_of_application(&self, application: &str, limit: u32) -> Result<Vec<TokenRow>> {
+        let sql = format!("SELECT {COLUMNS} FROM tokens WHERE application = $1 ORDER BY accessor LIMIT $2");
+        self.some_tokens(&sql, |q| q.bind(application.to_owned()).bind(i64::from(limit))).await
     }
 
     /// The tokens whose time was over at a moment, the oldest first, at most `limit`.
@@ -122,8 +130,9 @@ fn read(r: &AnyRow) -> Result<TokenRow> {
         parent: r.try_get(2)?,
         path: r.try_get(3)?,
         entity: r.try_get(4)?,
-        expires_at: crate::row::optional_time(r, 5)?,
-        sealed: r.try_get(6)?,
-        revision: r.try_get(7)?,
+        application: r.try_get(5)?,
+        expires_at: crate::row::optional_time(r, 6)?,
+        sealed: r.try_get(7)?,
+        revision: r.try_get(8)?,
     })
 }

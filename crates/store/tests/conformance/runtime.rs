@@ -19,6 +19,7 @@ on_both!(
     tokens_are_found_by_every_way,
     what_rests_on_a_token_is_not_done_after_it_ended,
     leases_are_found_by_every_way,
+    leases_are_due_place_by_place,
     leases_end_with_their_token_whoever_is_first,
 );
 
@@ -212,6 +213,7 @@ fn token(hash: u8) -> TokenRow {
         parent: (hash > 1).then(|| "accessor-1".to_owned()),
         path: "auth/approle/login".into(),
         entity: Some(format!("entity-{}", hash % 2)),
+        application: (hash > 3).then(|| "checkout".to_owned()),
         expires_at: (hash > 1).then(|| Timestamp::from_secs(i64::from(hash))),
         sealed: vec![hash],
         revision: 0,
@@ -231,7 +233,12 @@ async fn tokens_are_found_by_every_way(db: Database) {
     assert_eq!(s.tokens_by_path("auth/approle2/", 10).await.unwrap().len(), 0);
     assert_eq!(s.tokens_by_path("auth/approle/login", 10).await.unwrap().len(), 5);
     assert_eq!(s.tokens_by_path("auth/approle/log", 10).await.unwrap().len(), 0);
-    assert_eq!(s.tokens_of_entity("entity-0").await.unwrap().len(), 2);
+    assert_eq!(s.tokens_of_entity("entity-0", 10).await.unwrap().len(), 2);
+    assert_eq!(s.tokens_of_entity("entity-0", 1).await.unwrap().len(), 1);
+    let of_checkout = s.tokens_of_application("checkout", 10).await.unwrap();
+    assert_eq!(of_checkout.iter().map(|t| t.id_hash[0]).collect::<Vec<_>>(), [4, 5]);
+    assert_eq!(s.tokens_of_application("checkout", 1).await.unwrap().len(), 1);
+    assert!(s.tokens_of_application("check", 10).await.unwrap().is_empty());
     assert_eq!(s.tokens_page("accessor-3", 10).await.unwrap().len(), 2);
     let expired = s.tokens_expired(Timestamp::from_secs(4), 2).await.unwrap();
     assert_eq!(expired.iter().map(|t| t.id_hash[0]).collect::<Vec<_>>(), [2, 3]);
@@ -281,6 +288,7 @@ fn lease(id: &str, due: i64) -> LeaseRow {
         token: Some("accessor-1".into()),
         entity: Some("entity-1".into()),
         application: Some("checkout".into()),
+        place: "here".into(),
         issued: Timestamp::from_secs(1),
         expires_at: Some(Timestamp::from_secs(due)),
         state: LeaseState::Active,
@@ -303,12 +311,15 @@ async fn leases_are_found_by_every_way(db: Database) {
     assert_eq!(of(s.leases_by_prefix("database/", ids[0], 10).await.unwrap()), ids[1..3]);
     assert_eq!(s.lease_children("database/creds/", "", 10).await.unwrap(), ["a/", "b/"]);
     assert_eq!(s.lease_children("", "", 10).await.unwrap(), ["database/", "rabbitmq/"]);
-    assert_eq!(of(s.leases_due(Timestamp::from_secs(20), 10).await.unwrap()), [ids[2], ids[1]]);
+    assert_eq!(of(s.leases_due("here", Timestamp::from_secs(20), 10).await.unwrap()), [ids[2], ids[1]]);
+    assert_eq!(of(s.leases_due("here", Timestamp::from_secs(20), 1).await.unwrap()), [ids[2]]);
     assert_eq!(s.next_lease_due().await.unwrap(), Some(Timestamp::from_secs(10)));
-    for found in [s.leases_of_token("accessor-1").await, s.leases_of_entity("entity-1").await] {
-        assert_eq!(found.unwrap().len(), 4);
-    }
-    assert_eq!(s.leases_of_application("checkout").await.unwrap().len(), 4);
+    assert_eq!(s.leases_of_token("accessor-1").await.unwrap().len(), 4);
+    assert_eq!(of(s.leases_of_entity("entity-1", "", 10).await.unwrap()), ids);
+    assert_eq!(of(s.leases_of_entity("entity-1", ids[0], 2).await.unwrap()), ids[1..3]);
+    assert_eq!(of(s.leases_of_application("checkout", "", 10).await.unwrap()), ids);
+    assert_eq!(of(s.leases_of_application("checkout", ids[0], 2).await.unwrap()), ids[1..3]);
+    assert!(s.leases_of_application("billing", "", 10).await.unwrap().is_empty());
     let failed = LeaseRow { state: LeaseState::Revoking, attempts: 3, next_attempt: None, ..lease(ids[0], 30) };
     s.submit(unit(vec![Op::PutLease(failed.clone(), Expect::Revision(revision))])).await.unwrap();
     let read = s.lease(ids[0]).await.unwrap().unwrap();
@@ -329,6 +340,41 @@ async fn leases_are_found_by_every_way(db: Database) {
     assert_eq!(s.lease(ids[0]).await.unwrap(), None);
     let told = s.audit_events(0, 10, &AuditFilter::default()).await.unwrap();
     assert!(told.iter().all(|e| e.actor == Actor { ..admin() }));
+}
+
+async fn leases_are_due_place_by_place(db: Database) {
+    let f = db.fresh().await;
+    let s = &f.store;
+    let at = Timestamp::from_secs(100);
+    assert!(s.lease_places_due(at).await.unwrap().is_empty());
+    let due = |place: &str, name: &str, due: i64| LeaseRow { place: place.into(), ..lease(&format!("{place}/{name}"), due) };
+    // What nobody knows the place of, and one whose due moment is not there yet.
+    let mut rows = vec![due("", "old", 90), due("later", "1", 101), due("quick", "1", 99)];
+    let idle = LeaseRow { next_attempt: None, ..due("idle", "1", 1) };
+    rows.push(idle);
+    rows.extend((0..300).map(|i| due("slow", &format!("{i:03}"), i % 50)));
+    s.submit(unit(rows.into_iter().map(|row| Op::PutLease(row, Expect::Absent)).collect())).await.unwrap();
+    assert_eq!(s.lease_places_due(at).await.unwrap(), ["", "quick", "slow"]);
+    assert_eq!(s.lease_places_due(Timestamp::from_secs(101)).await.unwrap(), ["", "later", "quick", "slow"]);
+    let of = |rows: Vec<LeaseRow>| rows.into_iter().map(|r| r.id).collect::<Vec<_>>();
+    assert_eq!(of(s.leases_due("quick", at, 10).await.unwrap()), ["quick/1"]);
+    assert_eq!(of(s.leases_due("", at, 10).await.unwrap()), ["/old"]);
+    assert!(s.leases_due("later", at, 10).await.unwrap().is_empty());
+    let first = s.leases_due("slow", at, 20).await.unwrap();
+    assert_eq!(first.len(), 20);
+    assert!(first.windows(2).all(|pair| pair[0].next_attempt <= pair[1].next_attempt));
+    // One that has failed goes first: it finds out, and it is the one that a person is asked for in the end.
+    let mut failed = [due("slow", "007", 60), due("slow", "008", 60), due("slow", "009", 200)];
+    for (row, attempts) in failed.iter_mut().zip([2, 5, 9]) {
+        row.attempts = attempts;
+    }
+    s.submit(unit(failed.map(|row| Op::PutLease(row, Expect::Present)).into())).await.unwrap();
+    let first = of(s.leases_due("slow", at, 3).await.unwrap());
+    assert_eq!(first[0], "slow/008");
+    assert_eq!(first.len(), 3);
+    assert!(!first[1..].contains(&first[0]));
+    assert_eq!(of(s.leases_due("slow", at, 1).await.unwrap()), ["slow/008"]);
+    assert_eq!(s.leases_due("slow", at, 1000).await.unwrap().len(), 299, "one is not due yet");
 }
 
 async fn leases_end_with_their_token_whoever_is_first(db: Database) {

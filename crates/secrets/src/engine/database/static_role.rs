@@ -343,6 +343,7 @@ impl Leases {
             token: None,
             entity: None,
             application: None,
+            place: String::new(),
             issued: self.store.now(),
             expires_at: None,
             state: LeaseState::Active,

@@ -163,6 +163,7 @@ async fn a_token_that_ends_while_its_login_is_made_leaves_no_login() {
         parent: None,
         path: "auth/token/create".into(),
         entity: None,
+        application: None,
         expires_at: None,
         sealed: vec![1],
         revision: 0,
