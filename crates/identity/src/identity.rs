@@ -145,7 +145,7 @@ impl Identity {
 
     /// Ends every token that speaks for an entity, with its branch and leases; answers how many.
     pub async fn revoke_entity(&self, actor: &Actor, entity: &str) -> Result<usize> {
-        let rows = self.0.store.tokens_of_entity(entity).await?;
+        let rows = self.0.store.tokens_of_entity(entity, u32::MAX).await?;
         Ok(if rows.is_empty() { 0 } else { self.0.end_branches(actor, "token.revoke", rows).await?.tokens })
     }
 
