@@ -347,7 +347,8 @@ async fn leases_are_due_place_by_place(db: Database) {
     let s = &f.store;
     let at = Timestamp::from_secs(100);
     assert!(s.lease_places_due(at).await.unwrap().is_empty());
-    let due = |place: &str, name: &str, due: i64| LeaseRow { place: place.into(), ..lease(&format!("{place}/{name}"), due) };
+    let due =
+        |place: &str, name: &str, due: i64| LeaseRow { place: place.into(), ..lease(&format!("{place}/{name}"), due) };
     // What nobody knows the place of, and one whose due moment is not there yet.
     let mut rows = vec![due("", "old", 90), due("later", "1", 101), due("quick", "1", 99)];
     let idle = LeaseRow { next_attempt: None, ..due("idle", "1", 1) };
