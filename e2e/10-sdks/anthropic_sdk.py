@@ -36,6 +36,11 @@ def run(command):
         body.pop("stream", None)
         stream = sdk.messages.create(model=model, messages=messages, max_tokens=most, stream=True, extra_body=body)
         return {"events": [event.model_dump(mode="json") for event in stream]}
+    if what == "gather":
+        # The SDK itself puts the events together.
+        body.pop("stream", None)
+        with sdk.messages.stream(model=model, messages=messages, max_tokens=most, extra_body=body) as stream:
+            return {"answer": stream.get_final_message().model_dump(mode="json")}
     raise ValueError(what)
 
 

@@ -1,22 +1,38 @@
-//! Any bytes as a call in Chat Completions and as an Anthropic provider's answer: no panic, what is written is JSON,
-//! and where a stream is cut changes nothing.
+//! Any bytes as a call in each dialect and as a provider's answer in each: no panic, what is written is JSON, what is
+//! written in a dialect can be read in it, and where a stream is cut changes nothing.
 #![no_main]
 
-use credentialflow_llm::{ChatCall, anthropic::usage, translate};
-use credentialflow_model::Timestamp;
+use credentialflow_llm::{
+    ChatCall, StreamUsage,
+    anthropic::usage,
+    provider::{Dialect, LimitField},
+    translate::{self, Translation},
+};
+use credentialflow_model::{Timestamp, usage::TokenUsage};
 
-const CALL: &[u8] = br#"{"model":"m","stream":true,"stream_options":{"include_usage":true},"messages":[]}"#;
+const BOTH: [Dialect; 2] = [Dialect::OpenAi, Dialect::Anthropic];
+/// A right call in either dialect.
+const CALL: &[u8] = br#"{"model":"m","max_tokens":9,"stream":true,"messages":[{"role":"user","content":"x"}]}"#;
 
-fn relay(pieces: &[&[u8]]) -> (Vec<u8>, Option<credentialflow_model::usage::TokenUsage>) {
-    let Ok((_, answer)) = translate::request(CALL, "m", Timestamp::from_secs(0)) else { unreachable!("a right call") };
-    let (mut stream, mut usage, mut out) = (answer.stream(), usage::StreamUsage::new(), Vec::new());
+/// From a caller's dialect into the other.
+fn request(body: &[u8], from: Dialect) -> Option<(Vec<u8>, Translation)> {
+    let dialect = if from == Dialect::OpenAi { Dialect::Anthropic } else { Dialect::OpenAi };
+    let to = translate::To { dialect, model: "other", limit: LimitField::MaxTokens, ask_usage: true };
+    translate::request(body, from, &to, Timestamp::from_secs(0)).ok()
+}
+
+fn relay(pieces: &[&[u8]], answer: Translation) -> (Vec<u8>, Option<TokenUsage>, Option<TokenUsage>) {
+    let (mut stream, mut out) = (answer.stream(), Vec::new());
+    let (mut messages, mut chat) = (usage::StreamUsage::new(), StreamUsage::new(false));
     for piece in pieces {
         stream.feed(piece, &mut out);
-        usage.inspect(piece);
+        messages.inspect(piece);
+        chat.inspect(piece);
     }
     stream.finish(&mut out);
-    usage.finish();
-    (out, usage.usage())
+    messages.finish();
+    chat.finish(&mut Vec::new());
+    (out, messages.usage(), chat.usage())
 }
 
 fn is_json(bytes: &[u8]) -> bool {
@@ -25,16 +41,7 @@ fn is_json(bytes: &[u8]) -> bool {
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     // Deeper than a call may be is refused before it is translated.
-    if ChatCall::parse(bytes).is_ok()
-        && let Ok((body, _)) = translate::request(bytes, "other", Timestamp::from_secs(0))
-    {
-        assert!(serde_json::from_slice::<&serde_json::value::RawValue>(&body).is_ok());
-    }
-    if let Ok((_, answer)) = translate::request(CALL, "m", Timestamp::from_secs(0)) {
-        assert!(answer.whole(bytes).is_none_or(|body| is_json(&body)));
-        assert!(is_json(&answer.error(500, bytes)));
-    }
-
+    let is_call = ChatCall::parse(bytes).is_ok();
     let (cuts, stream) = bytes.split_at(bytes.len().min(8));
     let (mut pieces, mut rest) = (Vec::new(), stream);
     for cut in cuts {
@@ -43,9 +50,28 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         rest = after;
     }
     pieces.push(rest);
-    let at_once = relay(&[stream]);
-    assert_eq!(relay(&pieces), at_once);
-    for event in at_once.0.split(|b| *b == b'\n').filter_map(|line| line.strip_prefix(b"data: ")) {
-        assert!(event == b"[DONE]" || is_json(event));
+
+    for from in BOTH {
+        if is_call && let Some((body, _)) = request(bytes, from) {
+            assert!(serde_json::from_slice::<&serde_json::value::RawValue>(&body).is_ok());
+        }
+        let Some((_, answer)) = request(CALL, from) else { unreachable!("a right call") };
+        assert!(answer.whole(bytes).is_none_or(|body| is_json(&body)));
+        assert!(is_json(&answer.error(500, bytes)));
+
+        let at_once = relay(&[stream], answer);
+        assert_eq!(relay(&pieces, answer), at_once);
+        for event in at_once.0.split(|b| *b == b'\n').filter_map(|line| line.strip_prefix(b"data: ")) {
+            assert!(event == b"[DONE]" || is_json(event));
+        }
+        // What is written as Messages can be read as Messages. Chats can have parts of calls in each other's midst, which
+        // Messages cannot say.
+        if from == Dialect::Anthropic
+            && let Some((_, back)) = request(CALL, Dialect::OpenAi)
+        {
+            let (mut again, mut out) = (back.stream(), Vec::new());
+            again.feed(&at_once.0, &mut out);
+            assert_eq!(again.failure(), None);
+        }
     }
 });

@@ -191,7 +191,14 @@ pub(crate) struct View {
     /// Parallel to its upstreams: whose turn it is.
     pub turns: Vec<Cell<u32>>,
     /// Parallel to its models.
-    pub model_turns: Vec<Cell<u32>>,
+    pub model_turns: Vec<ModelTurns>,
+}
+
+/// Whose turn it is among a model's targets. Counted for each dialect of callers, so that none takes always the same
+/// part of the turns of another.
+pub(crate) struct ModelTurns {
+    pub chat: Cell<u32>,
+    pub messages: Cell<u32>,
 }
 
 impl View {
@@ -295,7 +302,9 @@ impl Worker {
         let view = View {
             shares: vec![Cell::new(turn % 100); snapshot.credentials.len()],
             turns: (0..snapshot.upstreams.len()).map(|_| Cell::new(turn)).collect(),
-            model_turns: (0..snapshot.models.list.len()).map(|_| Cell::new(turn)).collect(),
+            model_turns: (0..snapshot.models.list.len())
+                .map(|_| ModelTurns { chat: Cell::new(turn), messages: Cell::new(turn) })
+                .collect(),
             snapshot,
             endpoints,
             uses,

@@ -6,7 +6,7 @@
 //! - [`openai`]: the OpenAI dialect: reading and rewriting requests, counting usage, errors, model lists.
 //! - [`anthropic`]: the Anthropic dialect: counting usage, errors, model lists.
 //! - [`sse`]: server-sent events, for any dialect that streams.
-//! - [`translate`]: Chat Completions in front of a provider that speaks Anthropic's Messages.
+//! - [`translate`]: from a caller's dialect into its provider's, and back.
 //! - [`price`]: what tokens cost, by date.
 //! - [`provider`]: the built-in providers, one explicit list.
 //! - [`sandbox`]: a deterministic provider and REST service for quickstart, try-outs and tests.

@@ -4,7 +4,12 @@
 #![allow(clippy::unwrap_used)]
 #![expect(clippy::print_stdout, reason = "says what was read, and when the recordings are absent")]
 
-use credentialflow_llm::{ChatCall, anthropic::usage, translate};
+use credentialflow_llm::{
+    ChatCall,
+    anthropic::usage,
+    provider::{Dialect, LimitField},
+    translate,
+};
 use credentialflow_model::{Timestamp, usage::TokenUsage};
 use serde_json::{Value, json};
 use std::{
@@ -200,9 +205,15 @@ fn joined(stream: &str) -> Value {
     all
 }
 
-fn answer() -> translate::ChatAnswer {
-    let body = br#"{"model":"m","stream":true,"stream_options":{"include_usage":true},"messages":[]}"#;
-    translate::request(body, "m", Timestamp::from_secs(1_790_000_000)).unwrap().1
+/// A call in Chat Completions, for a provider of Messages.
+fn in_messages(body: &[u8]) -> Result<(Vec<u8>, translate::Translation), translate::Untranslatable> {
+    let to =
+        translate::To { dialect: Dialect::Anthropic, model: "claude", limit: LimitField::MaxTokens, ask_usage: false };
+    translate::request(body, Dialect::OpenAi, &to, Timestamp::from_secs(1_790_000_000))
+}
+
+fn answer() -> translate::Translation {
+    in_messages(br#"{"model":"m","stream":true,"stream_options":{"include_usage":true},"messages":[]}"#).unwrap().1
 }
 
 fn sizes(length: usize) -> [usize; 6] {
@@ -288,7 +299,7 @@ fn recorded_chats_say_the_same_in_messages() {
         if !chat["messages"].is_array() || ChatCall::parse(&body).is_err() {
             continue;
         }
-        let Ok((out, _)) = translate::request(&body, "claude", Timestamp::from_secs(0)) else {
+        let Ok((out, _)) = in_messages(&body) else {
             refused += 1;
             continue;
         };

@@ -22,7 +22,7 @@ use crate::{
     upstream::Connection,
     worker::{View, Worker},
 };
-use credentialflow_llm::translate::{ChatAnswer, ChatStream, StreamFailure};
+use credentialflow_llm::translate::{StreamFailure, Translation, Translator};
 use credentialflow_model::{OutcomeReason, resource::AnswerEncoding};
 use std::{future::poll_fn, io::Write as _, task::Poll};
 
@@ -155,7 +155,7 @@ pub(super) async fn relay<C: Caller>(
         scrub,
         usage: request.call.as_mut().map(|c| &mut c.usage).filter(|_| success && !encoded),
         counted: None,
-        translator: translation.map(ChatAnswer::stream),
+        translator: translation.map(Translation::stream),
         kept: worker.budget.nothing(),
     };
     let answer = match framing {
@@ -347,7 +347,7 @@ struct Passing<'a> {
     scrub: Scrub,
     usage: Option<&'a mut UsageProbe>,
     /// Puts a stream into the caller's dialect.
-    translator: Option<ChatStream>,
+    translator: Option<Translator>,
     /// The tokens that were recorded already.
     counted: Option<Told>,
     /// What is kept of a model's answer to find its usage.
@@ -358,7 +358,7 @@ impl Passing<'_> {
     /// Whether there is memory for what is kept.
     fn fits(&mut self) -> bool {
         let held = self.usage.as_ref().map_or(0, |usage| usage.held());
-        let translating = self.translator.as_ref().map_or(0, ChatStream::held);
+        let translating = self.translator.as_ref().map_or(0, Translator::held);
         self.usage.is_none() || self.kept.set((held + translating) as u64).is_ok()
     }
 
@@ -405,7 +405,10 @@ impl Passing<'_> {
             Some(UsageProbe::Stream(usage)) => {
                 let mut rest = Vec::new();
                 usage.finish(&mut rest);
-                scrub.feed(&rest, out);
+                // What is translated was looked at only: nothing is held back from it.
+                if translator.is_none() {
+                    scrub.feed(&rest, out);
+                }
             }
             Some(UsageProbe::MessageStream(usage)) => usage.finish(),
             _ => {}
@@ -425,7 +428,7 @@ impl Passing<'_> {
     fn cut(&mut self, out: &mut impl FnMut(&[u8])) {
         if let Some(translator) = &mut self.translator {
             let mut said = Vec::new();
-            translator.finish(&mut said);
+            translator.cut(&mut said);
             give(&said, out);
         }
     }

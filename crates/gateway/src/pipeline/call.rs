@@ -21,7 +21,7 @@ use credentialflow_llm::{
     ChatCall, anthropic,
     openai::usage::{AnswerUsage, StreamUsage},
     provider::Dialect,
-    translate::{self, ChatAnswer, Untranslatable},
+    translate::{self, Translation, Untranslatable},
 };
 use credentialflow_model::{OutcomeReason, usage::TokenUsage};
 use credentialflow_policy::Principal;
@@ -41,7 +41,7 @@ pub(crate) struct ModelCall {
     /// Finds usage in the answer.
     pub usage: UsageProbe,
     /// Puts the answer into the caller's dialect, where the target speaks another.
-    pub translation: Option<ChatAnswer>,
+    pub translation: Option<Translation>,
     /// The memory of the body, which is kept until the answer is over.
     _held: Charge,
 }
@@ -136,44 +136,46 @@ pub(super) fn prepare(
     let model_plan = &view.snapshot.models.list[model as usize];
     authorize::authorize_model(worker, view, inbound, matched, principal, (model, &model_plan.name), record)?;
     let kind = matched.plan(view).kind;
-    let turn = &view.model_turns[model as usize];
+    let turns = &view.model_turns[model as usize];
+    let speaks = kind.dialect().unwrap_or(Dialect::OpenAi);
+    let turn = if speaks == Dialect::Anthropic { &turns.messages } else { &turns.chat };
     // Counting comes before a call and takes nobody's turn.
     if kind != RouteKind::CountTokens {
         turn.set(turn.get().wrapping_add(1));
     }
     let mut target_index = target_of(model_plan, kind, turn.get())?;
     let target = &model_plan.targets[target_index as usize];
-    let translated = kind == RouteKind::Chat && target.dialect != Dialect::OpenAi;
+    let foreign = target.dialect != speaks;
     // While it is rewritten there are two of it, and a third for texts that are read when it is translated.
-    let copies = received.capacity() + received.len() * if translated { 2 } else { 1 };
+    let copies = received.capacity() + received.len() * if foreign { 2 } else { 1 };
     held.set(copies as u64).map_err(|_| Refused::new(OutcomeReason::Overloaded))?;
-    let mut in_messages = None;
-    if translated {
-        match translate::request(&received, &target.provider_model, record.time()) {
-            Ok(translated) => in_messages = Some(translated),
-            Err(e) => target_index = untranslated(model_plan, turn.get(), &e)?,
+    let mut translated = None;
+    if foreign {
+        match translate::request(&received, speaks, &recipient(target), record.time()) {
+            Ok(done) => translated = Some(done),
+            Err(e) => target_index = untranslated(model_plan, speaks, turn.get(), &e)?,
         }
     }
     let target = &model_plan.targets[target_index as usize];
-    let (body, translation) = match in_messages {
+    let (body, translation) = match translated {
         Some((body, answer)) => (body, Some(answer)),
         None => {
             let ask_usage = target.ask_usage && kind == RouteKind::Chat;
             (call.rewrite(&received, &target.provider_model, ask_usage).into_owned(), None)
         }
     };
-    let usage = probe(kind, &call, target);
+    let usage = probe(kind, &call, target, translation.is_some());
     drop(received);
     // Hardly ever more than before; and what is there is there.
     let _ = held.set(body.capacity() as u64);
     record.upstream(&view.snapshot.upstreams[target.upstream as usize]);
     record.model(model_plan, target, call.stream());
-    let (path, query) = match kind {
-        RouteKind::CountTokens => ("/messages/count_tokens", true),
-        RouteKind::Messages => ("/messages", true),
-        _ if translation.is_some() => ("/messages", false),
-        _ => ("/chat/completions", false),
+    let path = match (kind, target.dialect) {
+        (RouteKind::CountTokens, _) => "/messages/count_tokens",
+        (_, Dialect::Anthropic) => "/messages",
+        (_, Dialect::OpenAi) => "/chat/completions",
     };
+    let query = speaks == Dialect::Anthropic && translation.is_none();
     Ok(UpstreamRequest {
         upstream: target.upstream,
         body: UpstreamBody::Buffered(body),
@@ -196,30 +198,35 @@ pub(super) fn prepare(
 
 /// The target of the `turn`-th call.
 fn target_of(plan: &ModelPlan, kind: RouteKind, turn: u32) -> Result<u32, Refused> {
-    let refused = |detail: &str| Refused::new(OutcomeReason::InvalidModelCall).with_detail(detail.into());
     match kind {
-        RouteKind::CountTokens => plan
-            .target_speaking(Dialect::Anthropic, turn)
-            .ok_or_else(|| refused("no provider of this model counts tokens beforehand")),
-        RouteKind::Messages => plan
-            .target_speaking(Dialect::Anthropic, turn)
-            .ok_or_else(|| refused("no provider of this model speaks the Messages API; call /v1/chat/completions")),
+        RouteKind::CountTokens => plan.target_speaking(Dialect::Anthropic, turn).ok_or_else(|| {
+            Refused::new(OutcomeReason::InvalidModelCall)
+                .with_detail("no provider of this model counts tokens beforehand".into())
+        }),
         _ => Ok(plan.target_index(turn)),
     }
 }
 
-/// The target of a call in Chat Completions that cannot be translated: one that takes it as it is.
-fn untranslated(plan: &ModelPlan, turn: u32, why: &Untranslatable) -> Result<u32, Refused> {
-    plan.target_speaking(Dialect::OpenAi, turn)
+/// Whom a call is translated for.
+fn recipient(target: &TargetPlan) -> translate::To<'_> {
+    let TargetPlan { dialect, provider_model, limit, ask_usage, .. } = target;
+    translate::To { dialect: *dialect, model: provider_model, limit: *limit, ask_usage: *ask_usage }
+}
+
+/// The target of a call that cannot be translated: one that takes it as it is.
+fn untranslated(plan: &ModelPlan, speaks: Dialect, turn: u32, why: &Untranslatable) -> Result<u32, Refused> {
+    plan.target_speaking(speaks, turn)
         .ok_or_else(|| Refused::new(OutcomeReason::InvalidModelCall).with_detail(why.to_string()))
 }
 
-fn probe(kind: RouteKind, call: &ChatCall, target: &TargetPlan) -> UsageProbe {
+fn probe(kind: RouteKind, call: &ChatCall, target: &TargetPlan, translated: bool) -> UsageProbe {
     match (kind, target.dialect) {
         (RouteKind::CountTokens, _) => UsageProbe::Free,
         (_, Dialect::Anthropic) if call.stream() => UsageProbe::MessageStream(anthropic::usage::StreamUsage::new()),
         (_, Dialect::Anthropic) => UsageProbe::Message(anthropic::usage::AnswerUsage::new()),
-        (_, Dialect::OpenAi) if call.stream() => UsageProbe::Stream(StreamUsage::new(call.will_ask(target.ask_usage))),
+        (_, Dialect::OpenAi) if call.stream() => {
+            UsageProbe::Stream(StreamUsage::new(!translated && call.will_ask(target.ask_usage)))
+        }
         (_, Dialect::OpenAi) => UsageProbe::Answer(AnswerUsage::new()),
     }
 }

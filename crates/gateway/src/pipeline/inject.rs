@@ -231,7 +231,7 @@ pub(super) fn inject(
             Tag::of(&plain) != Tag::Other || ours(&plain)
         };
         if dropped
-            || (translated && is_lost_in_translation(name))
+            || (translated && is_lost_in_translation(name, call.is_some_and(|c| c.dialect == Dialect::OpenAi)))
             || ours(name)
             || inbound.is_connection_option(name)
             || (field.tag == Tag::Other && name.contains(&b'_') && disguised())
@@ -286,8 +286,8 @@ pub(super) fn inject(
 }
 
 /// Whether a field of a call that is translated speaks of the call as it was, or of the answer's bytes. The version of
-/// the API is the one that is translated into.
-fn is_lost_in_translation(name: &[u8]) -> bool {
+/// the API is the one that is translated into, and what else Anthropic's callers say in headers nobody else reads.
+fn is_lost_in_translation(name: &[u8], into_chat: bool) -> bool {
     let begins = |with: &[u8]| name.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with));
     let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
     begins(b"openai-")
@@ -296,6 +296,7 @@ fn is_lost_in_translation(name: &[u8]) -> bool {
         || is(b"range")
         || is(VERSION_HEADER.as_bytes())
         || is(b"anthropic_version")
+        || (into_chat && (begins(b"anthropic-") || begins(b"anthropic_")))
 }
 
 fn push_length(head: &mut Vec<u8>, n: u64) {

@@ -18,7 +18,7 @@ use crate::{
     upstream::Connection,
     worker::{View, Worker},
 };
-use credentialflow_llm::translate::ChatAnswer;
+use credentialflow_llm::translate::Translation;
 use credentialflow_model::OutcomeReason;
 
 /// Larger answers are not taken: no model writes that much.
@@ -46,8 +46,10 @@ pub(super) async fn collect<C: Caller>(
             let step =
                 decoder.step(connection.buffer.filled()).map_err(|_| Refused::new(OutcomeReason::UpstreamMalformed))?;
             let payload = &connection.buffer.filled()[step.payload];
-            if let Some(UsageProbe::Message(usage)) = request.call.as_mut().map(|c| &mut c.usage) {
-                usage.feed(payload);
+            match request.call.as_mut().map(|c| &mut c.usage) {
+                Some(UsageProbe::Answer(usage)) => usage.feed(payload),
+                Some(UsageProbe::Message(usage)) => usage.feed(payload),
+                _ => {}
             }
             scrub.feed(payload, &mut |b: &[u8]| body.extend_from_slice(b));
             connection.buffer.consume(step.consumed);
@@ -75,12 +77,12 @@ pub(super) async fn collect<C: Caller>(
 }
 
 /// The answer in the caller's dialect.
-pub(super) fn answer(translation: ChatAnswer, status: u16, body: &[u8]) -> Result<Vec<u8>, Refused> {
+pub(super) fn answer(translation: Translation, status: u16, body: &[u8]) -> Result<Vec<u8>, Refused> {
     if !(200..300).contains(&status) {
         return Ok(translation.error(status, body));
     }
     let unusable = || {
-        let detail = "the provider answered with something that is no message".to_owned();
+        let detail = "the provider answered with something that is no answer of a model".to_owned();
         Refused::new(OutcomeReason::UpstreamMalformed).with_detail(detail)
     };
     translation.whole(body).ok_or_else(unusable)

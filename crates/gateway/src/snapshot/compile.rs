@@ -10,7 +10,7 @@ use super::{
 use crate::{ports::CredentialSource, route::Router};
 use credentialflow_llm::{
     price::PriceTable,
-    provider::{self, DefaultInjector, Dialect, Provider},
+    provider::{self, DefaultInjector, Dialect, LimitField, Provider},
 };
 use credentialflow_model::{
     Name, ResourceSet,
@@ -242,6 +242,7 @@ fn compile_models(set: &ResourceSet, upstreams: &mut Upstreams<'_>) -> ModelPlan
                 weight: target.weight.max(1),
                 dialect: kind.map_or(Dialect::OpenAi, |p| p.dialect),
                 ask_usage: kind.is_none_or(|p| p.ask_usage),
+                limit: kind.map_or(LimitField::MaxTokens, |p| p.limit),
                 price: prices.resolve(target.provider.as_str(), &target.model),
             });
         }

@@ -1,7 +1,10 @@
 //! Public models and what serves them, compiled.
 
 use super::InjectPlan;
-use credentialflow_llm::{price::PriceHandle, provider::Dialect};
+use credentialflow_llm::{
+    price::PriceHandle,
+    provider::{Dialect, LimitField},
+};
 use hashbrown::HashMap;
 use std::sync::Arc;
 
@@ -30,6 +33,8 @@ pub(crate) struct TargetPlan {
     /// What its provider speaks.
     pub dialect: Dialect,
     pub ask_usage: bool,
+    /// Its field for the limit of an answer, in OpenAI's dialect.
+    pub limit: LimitField,
     pub price: PriceHandle,
 }
 

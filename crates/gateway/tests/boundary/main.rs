@@ -14,6 +14,7 @@ mod harness;
 mod http2;
 mod memory;
 mod messages;
+mod messages_to_chat;
 mod models;
 mod routing;
 mod secrets;

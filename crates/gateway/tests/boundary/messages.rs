@@ -241,8 +241,8 @@ async fn refusals_in_anthropics_shape() {
     };
     check(message(&world, r#"{"model":"nothing"}"#).await, 404, "not_found_error", R::ModelNotFound).await;
     check(message(&world, "{").await, 400, "invalid_request_error", R::InvalidModelCall).await;
-    check(message(&world, r#"{"model":"gpt","messages":[]}"#).await, 400, "invalid_request_error", R::InvalidModelCall)
-        .await;
+    let foreign = r#"{"model":"gpt","max_tokens":9,"container":"c","messages":[]}"#;
+    check(message(&world, foreign).await, 400, "invalid_request_error", R::InvalidModelCall).await;
     let none = post(&world, "/v1/messages", "anthropic-version: 2023-06-01\r\n", "{}").await;
     check(none, 401, "authentication_error", R::Unauthenticated).await;
     let fields = format!("x-api-key: {}\r\n", key("k"));
@@ -279,41 +279,30 @@ async fn the_list_in_anthropics_shape() {
 }
 
 #[tokio::test]
-async fn messages_go_only_where_they_are_spoken() {
+async fn each_dialect_takes_turns_of_its_own() {
     let upstream = provider().await;
     let world = setup(&upstream);
-    for _ in 0..4 {
-        let answer = message(&world, r#"{"model":"both","messages":[{"role":"user","content":"x"}]}"#).await;
-        assert_eq!((answer.status(), answer.text().as_str()), (200, MESSAGE));
-        assert_eq!(world.outcome(R::Served).await.model.unwrap().provider.as_ref(), "mine");
-    }
-    let mut said = Vec::new();
+    let (mut chats, mut messages) = (Vec::new(), Vec::new());
     for _ in 0..8 {
         let answer = chat(&world, &json!({"model": "both", "messages": [{"role": "user", "content": "x"}]})).await;
         let body: Value = serde_json::from_slice(&answer.body).unwrap();
-        said.push(body["choices"][0]["message"]["content"].as_str().unwrap().to_owned());
+        chats.push(body["choices"][0]["message"]["content"].as_str().unwrap().to_owned());
         world.outcome(R::Served).await;
-    }
-    said.sort();
-    assert_eq!(said, ["gpt", "gpt", "gpt", "gpt", "gpt", "gpt", "hi", "hi"]);
-    world.done().await;
-}
-
-#[tokio::test]
-async fn counting_takes_nobodys_turn() {
-    let upstream = provider().await;
-    let world = setup(&upstream);
-    let mut said = Vec::new();
-    for _ in 0..8 {
+        // Counting takes nobody's turn.
         let fields = format!("x-api-key: {}\r\n", key("k"));
         let count = post(&world, "/v1/messages/count_tokens", &fields, r#"{"model":"both","messages":[]}"#).await;
         assert_eq!(count.status(), 200);
         world.outcome(R::Served).await;
-        chat(&world, &json!({"model": "both", "messages": [{"role": "user", "content": "x"}]})).await;
-        said.push(world.outcome(R::Served).await.model.unwrap().provider.to_string());
+        let call = r#"{"model":"both","max_tokens":9,"messages":[{"role":"user","content":"x"}]}"#;
+        let answer = message(&world, call).await;
+        let body: Value = serde_json::from_slice(&answer.body).unwrap();
+        messages.push(body["content"][0]["text"].as_str().unwrap().to_owned());
+        world.outcome(R::Served).await;
     }
-    said.sort();
-    assert_eq!(said, ["mine", "mine", "other", "other", "other", "other", "other", "other"]);
+    for mut said in [chats, messages] {
+        said.sort();
+        assert_eq!(said, ["gpt", "gpt", "gpt", "gpt", "gpt", "gpt", "hi", "hi"]);
+    }
     world.done().await;
 }
 
@@ -331,6 +320,12 @@ async fn what_cannot_be_translated_goes_where_it_need_not_be() {
         assert_eq!((&sent["model"], &sent["n"]), (&json!("gpt-real"), &json!(2)));
         let model = world.outcome(R::Served).await.model.unwrap();
         assert_eq!((&*model.provider, &*model.provider_model), ("other", "gpt-real"));
+        // And the other way round.
+        let call = r#"{"model":"both","max_tokens":9,"container":"c","messages":[{"role":"user","content":"x"}]}"#;
+        let answer = message(&world, call).await;
+        assert_eq!((answer.status(), answer.text().as_str()), (200, MESSAGE));
+        assert_eq!(upstream.last().first, "POST /v1/messages HTTP/1.1");
+        assert_eq!(world.outcome(R::Served).await.model.unwrap().provider.as_ref(), "mine");
     }
     world.done().await;
 }

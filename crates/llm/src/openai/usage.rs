@@ -220,6 +220,11 @@ impl AnswerUsage {
 /// Reads a usage object.
 pub(crate) type Count = fn(&RawValue) -> Option<TokenUsage>;
 
+/// The usage that an answer or an event, which is one JSON object, reports.
+pub(crate) fn of(json: &[u8]) -> Option<TokenUsage> {
+    read(json, count)
+}
+
 /// Reads the usage of a whole JSON object.
 fn read(json: &[u8], count: Count) -> Option<TokenUsage> {
     let envelope: Envelope<'_> = serde_json::from_slice(json).ok()?;
@@ -243,7 +248,7 @@ fn read_tail(tail: &[u8], count: Count) -> Option<TokenUsage> {
     None
 }
 
-/// The tokens of one usage object, made consistent: cached never above input, reasoning never above output.
+/// The tokens of one usage object, made consistent: cached and written never above input, reasoning never above output.
 fn count(raw: &RawValue) -> Option<TokenUsage> {
     let wire: Wire = serde_json::from_str(raw.get()).ok()?;
     if wire.prompt_tokens.0.is_none() && wire.completion_tokens.0.is_none() {
@@ -253,11 +258,12 @@ fn count(raw: &RawValue) -> Option<TokenUsage> {
     let input = of(wire.prompt_tokens);
     let cached = [wire.prompt_tokens_details.0.cached_tokens, wire.prompt_cache_hit_tokens, wire.cached_tokens];
     let cached_input = cached.into_iter().find_map(|n| n.0).unwrap_or(0).min(input);
+    let cache_write = of(wire.prompt_tokens_details.0.cache_write_tokens).min(input - cached_input);
     // Some providers (xAI, Gemini's compatible API) leave reasoning out of completion_tokens but bill it
     // as output; it shows as what the total has more.
     let output = of(wire.completion_tokens).max(of(wire.total_tokens).saturating_sub(input));
     let reasoning = of(wire.completion_tokens_details.0.reasoning_tokens).min(output);
-    Some(TokenUsage { input, cached_input, output, reasoning, ..TokenUsage::default() })
+    Some(TokenUsage { input, cached_input, cache_write, cache_write_1h: 0, output, reasoning })
 }
 
 #[derive(Deserialize)]
@@ -301,6 +307,8 @@ struct Wire {
 #[serde(default)]
 struct InputDetails {
     cached_tokens: Tokens,
+    /// OpenRouter's.
+    cache_write_tokens: Tokens,
 }
 
 #[derive(Clone, Copy, Default, Deserialize)]

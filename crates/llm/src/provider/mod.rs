@@ -32,6 +32,16 @@ pub enum Base {
     Sandbox,
 }
 
+/// The field of Chat Completions that limits an answer's tokens. OpenAI's newer models refuse the older one, many
+/// compatible servers do not know the newer one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LimitField {
+    /// `max_tokens`.
+    MaxTokens,
+    /// `max_completion_tokens`.
+    MaxCompletionTokens,
+}
+
 /// One built-in provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Provider {
@@ -45,6 +55,8 @@ pub struct Provider {
     pub injector: DefaultInjector,
     /// Whether it must be asked (`stream_options.include_usage`) to report usage in streams.
     pub ask_usage: bool,
+    /// What a call that is translated for it limits the answer with, in OpenAI's dialect.
+    pub limit: LimitField,
 }
 
 impl Provider {

@@ -1,37 +1,159 @@
-//! From one dialect into another: Chat Completions in front of a provider that speaks Anthropic's Messages.
+//! From one dialect into another: a caller speaks one, the provider of its model another.
+//!
+//! Each dialect is a folder that reads and writes calls, answers and streams; between the two stand forms that belong
+//! to none, [`call`] and [`answer`]. So a further dialect is a folder more, not one for each pair.
 //!
 //! What has a counterpart is carried over, what has none is refused or left out by the rules of
-//! `docs/guides/models.md`, and fields that Chat Completions does not know pass as they are. Parts that are JSON by
+//! `docs/guides/models.md`, and fields that the caller's dialect does not know pass as they are. Parts that are JSON by
 //! themselves (schemas, a tool's input and arguments) keep their bytes and so the order of their members. A stream
 //! is translated event by event; nothing of it is kept but the event that is not yet complete.
 //!
-//! The other direction is not here, nor is any other dialect.
+//! Dialects here: Chat Completions and Messages. Neither counting tokens nor a call whose dialects are the same needs
+//! any of this.
 
-mod chat_answer;
-mod chat_request;
-mod content;
+mod answer;
+mod call;
+mod chat;
+mod messages;
 mod read;
+mod stream;
+mod write;
 
-pub use chat_answer::{ChatAnswer, ChatStream, StreamFailure};
-pub use chat_request::request;
+pub use stream::{StreamFailure, Translator};
 
-/// Why a call cannot be said in the provider's dialect. The texts are safe to show: they hold nothing of the call but
+use crate::provider::{Dialect, LimitField};
+use credentialflow_model::Timestamp;
+use std::fmt;
+
+/// The provider that a call is for.
+#[derive(Clone, Copy, Debug)]
+pub struct To<'a> {
+    /// What it speaks.
+    pub dialect: Dialect,
+    /// Its name for the model.
+    pub model: &'a str,
+    /// Its field for the limit of an answer, in Chat Completions.
+    pub limit: LimitField,
+    /// Whether it must be asked to report usage in streams.
+    pub ask_usage: bool,
+}
+
+/// The body for a provider, and what translates its answer. `body` is one that [`ChatCall`](crate::ChatCall) has read,
+/// `from` is what its caller speaks; `created` is what the answer will say of when it was made.
+///
+/// # Errors
+/// [`Untranslatable`] when the call cannot be said in the provider's dialect.
+pub fn request(
+    body: &[u8],
+    from: Dialect,
+    to: &To<'_>,
+    created: Timestamp,
+) -> Result<(Vec<u8>, Translation), Untranslatable> {
+    let untranslatable = |why| Untranslatable { why, from, to: to.dialect };
+    let call = match from {
+        Dialect::OpenAi => chat::read_call::call(body),
+        Dialect::Anthropic => messages::read_call::call(body),
+    };
+    let call = call.map_err(untranslatable)?;
+    let mut out = Vec::with_capacity(body.len() + 256);
+    match to.dialect {
+        Dialect::OpenAi => chat::write_call::call(&call, to, &mut out),
+        Dialect::Anthropic => messages::write_call::call(&call, to.model, &mut out),
+    }
+    .map_err(untranslatable)?;
+    Ok((out, Translation { from: to.dialect, to: from, created, include_usage: call.include_usage }))
+}
+
+/// How to translate the answer of one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Translation {
+    /// What the provider speaks.
+    from: Dialect,
+    /// What the caller speaks.
+    to: Dialect,
+    created: Timestamp,
+    include_usage: bool,
+}
+
+impl Translation {
+    /// A whole answer. `None` when it is no answer.
+    pub fn whole(&self, body: &[u8]) -> Option<Vec<u8>> {
+        let answer = match self.from {
+            Dialect::OpenAi => chat::read_answer::answer(body),
+            Dialect::Anthropic => messages::read_answer::answer(body),
+        };
+        let answer = answer.filter(answer::Answer::is_named)?;
+        Some(match self.to {
+            Dialect::OpenAi => chat::write_answer::answer(&answer, self.created),
+            Dialect::Anthropic => messages::write_answer::answer(&answer),
+        })
+    }
+
+    /// An error of the provider's, whatever it sent.
+    pub fn error(&self, status: u16, body: &[u8]) -> Vec<u8> {
+        let failure = match self.from {
+            Dialect::OpenAi => chat::read_answer::error(body),
+            Dialect::Anthropic => messages::read_answer::error(body),
+        };
+        let mut out = Vec::with_capacity(256);
+        match self.to {
+            Dialect::OpenAi => chat::write_answer::error(&mut out, status, &failure),
+            Dialect::Anthropic => messages::write_answer::error(&mut out, status, &failure),
+        }
+        out
+    }
+
+    /// A streamed answer.
+    pub fn stream(self) -> Translator {
+        Translator::new(self)
+    }
+}
+
+/// Why a call cannot be said in the provider's dialect. The text is safe to show: it holds nothing of the call but
 /// places in it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Untranslatable {
-    /// Not what the Chat Completions API describes.
-    #[error("{0} is not what the Chat Completions API describes")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Untranslatable {
+    /// The problem.
+    pub why: Why,
+    /// What the caller speaks.
+    from: Dialect,
+    /// What the provider speaks.
+    to: Dialect,
+}
+
+/// A problem of a call with another dialect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// Something is not what the caller's dialect describes.
     Form(String),
     /// There is no counterpart.
-    #[error("{0} has no counterpart in the Messages API, which this model's provider speaks")]
     NoCounterpart(String),
     /// A field that decides about the call stands more than once.
-    #[error("a field of the call stands more than once")]
     Duplicate,
     /// More of something than is translated.
-    #[error("the call has too many {0}")]
     TooMany(&'static str),
 }
 
+impl fmt::Display for Untranslatable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let api = |dialect| match dialect {
+            Dialect::OpenAi => "Chat Completions API",
+            Dialect::Anthropic => "Messages API",
+        };
+        match &self.why {
+            Why::Form(place) => write!(f, "{place} is not what the {} describes", api(self.from)),
+            Why::NoCounterpart(place) => {
+                write!(f, "{place} has no counterpart in the {}, which this model's provider speaks", api(self.to))
+            }
+            Why::Duplicate => f.write_str("a field of the call stands more than once"),
+            Why::TooMany(what) => write!(f, "the call has too many {what}"),
+        }
+    }
+}
+
+impl std::error::Error for Untranslatable {}
+
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_to_chat;

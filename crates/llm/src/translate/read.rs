@@ -1,7 +1,7 @@
 //! Reading JSON without a tree: texts that are borrowed where they can be, objects as their members in order, and no
 //! more elements of anything than there is memory for.
 
-use super::Untranslatable;
+use super::Why;
 use serde::{
     Deserialize, Serialize,
     de::{self, Deserializer, MapAccess, SeqAccess, Visitor},
@@ -44,8 +44,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
 pub(super) type Members<'a> = Vec<(Text<'a>, &'a RawValue)>;
 
 /// Reads the members of a body that is one object, of which each may stand once.
-pub(super) fn members(body: &[u8], most: usize) -> Result<Members<'_>, Untranslatable> {
-    struct V<'p>(usize, &'p mut Option<Untranslatable>);
+pub(super) fn members(body: &[u8], most: usize) -> Result<Members<'_>, Why> {
+    struct V<'p>(usize, &'p mut Option<Why>);
     impl<'de> Visitor<'de> for V<'_> {
         type Value = Members<'de>;
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -56,9 +56,9 @@ pub(super) fn members(body: &[u8], most: usize) -> Result<Members<'_>, Untransla
             let (mut members, mut names) = (Members::new(), BTreeSet::new());
             while let Some((name, raw)) = map.next_entry::<Text<'de>, &'de RawValue>()? {
                 if members.len() == most {
-                    *problem = Some(Untranslatable::TooMany("fields"));
+                    *problem = Some(Why::TooMany("fields"));
                 } else if !names.insert(name.0.clone()) {
-                    *problem = Some(Untranslatable::Duplicate);
+                    *problem = Some(Why::Duplicate);
                 }
                 if problem.is_some() {
                     return Err(de::Error::custom("told apart"));
@@ -70,7 +70,7 @@ pub(super) fn members(body: &[u8], most: usize) -> Result<Members<'_>, Untransla
     }
     let (mut problem, mut de) = (None, serde_json::Deserializer::from_slice(body));
     let members = de.deserialize_map(V(most, &mut problem)).and_then(|members| de.end().map(|()| members));
-    members.map_err(|_| problem.unwrap_or_else(|| Untranslatable::Form("the body".to_owned())))
+    members.map_err(|_| problem.unwrap_or_else(|| Why::Form("the body".to_owned())))
 }
 
 /// Reads an array of at most so many elements; `what` they are, in the plural. Elements take many times the memory of
@@ -80,7 +80,7 @@ pub(super) fn list<'a, T: Deserialize<'a>>(
     place: &str,
     most: usize,
     what: &'static str,
-) -> Result<Vec<T>, Untranslatable> {
+) -> Result<Vec<T>, Why> {
     struct V<'p, T>(usize, &'p mut bool, PhantomData<T>);
     impl<'de, T: Deserialize<'de>> Visitor<'de> for V<'_, T> {
         type Value = Vec<T>;
@@ -101,8 +101,8 @@ pub(super) fn list<'a, T: Deserialize<'a>>(
     }
     let (mut over, mut de) = (false, serde_json::Deserializer::from_str(raw.get()));
     de.deserialize_seq(V(most, &mut over, PhantomData)).map_err(|_| match over {
-        true => Untranslatable::TooMany(what),
-        false => Untranslatable::Form(place.to_owned()),
+        true => Why::TooMany(what),
+        false => Why::Form(place.to_owned()),
     })
 }
 
@@ -112,8 +112,8 @@ pub(super) fn is_empty_object(raw: &RawValue) -> bool {
 }
 
 /// Reads a value; `place` is where it stands.
-pub(super) fn read<'a, T: Deserialize<'a>>(raw: &'a RawValue, place: &str) -> Result<T, Untranslatable> {
-    serde_json::from_str(raw.get()).map_err(|_| Untranslatable::Form(place.to_owned()))
+pub(super) fn read<'a, T: Deserialize<'a>>(raw: &'a RawValue, place: &str) -> Result<T, Why> {
+    serde_json::from_str(raw.get()).map_err(|_| Why::Form(place.to_owned()))
 }
 
 /// A value that is there: neither absent nor null.

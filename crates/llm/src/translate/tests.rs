@@ -1,10 +1,17 @@
 #![allow(clippy::unwrap_used)]
-use super::*;
+use super::{StreamFailure, To, Translation, Untranslatable, Why};
+use crate::provider::{Dialect, LimitField};
 use credentialflow_model::Timestamp;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 const AT: Timestamp = Timestamp::from_secs(1_790_000_000);
+
+/// A call in Chat Completions, for a provider of Messages.
+fn request(body: &[u8], model: &str, created: Timestamp) -> Result<(Vec<u8>, Translation), Untranslatable> {
+    let to = To { dialect: Dialect::Anthropic, model, limit: LimitField::MaxTokens, ask_usage: false };
+    super::request(body, Dialect::OpenAi, &to, created)
+}
 
 fn translated(chat: &Value) -> Result<Value, Untranslatable> {
     let (body, _) = request(chat.to_string().as_bytes(), "claude-x", AT)?;
@@ -251,7 +258,7 @@ fn what_cannot_be_said_is_refused() {
     let schema = json!({"type": "json_schema", "json_schema": {"schema": {}}});
     refused(json!({"response_format": schema, "output_config": {}}), "more than once");
     let twice = br#"{"model":"m","messages":[],"temperature":1,"temp\u0065rature":0}"#;
-    assert_eq!(request(twice, "m", AT).unwrap_err(), Untranslatable::Duplicate);
+    assert_eq!(request(twice, "m", AT).unwrap_err().why, Why::Duplicate);
     assert!(request(br#"{"model":"m"}"#, "m", AT).is_err());
     assert!(request(b"[]", "m", AT).is_err());
 }
@@ -261,12 +268,12 @@ fn a_few_bytes_do_not_take_much_memory() {
     let many = |n: usize, one: &str| vec![one; n].join(",");
     let call = |messages: &str, more: &str| {
         let body = format!(r#"{{"model":"m","messages":[{messages}]{more}}}"#);
-        request(body.as_bytes(), "m", AT).map(|_| ())
+        request(body.as_bytes(), "m", AT).map(|_| ()).map_err(|e| e.why)
     };
     let said = |parts: &str| format!(r#"{{"role":"user","content":[{parts}]}}"#);
     let (one, half) = (r#"{"type":"text","text":"a"}"#, said(&many(50_000, r#"{"type":"text","text":"a"}"#)));
     assert_eq!(call(&[&*half, &*half].join(","), ""), Ok(()));
-    let parts = Err(Untranslatable::TooMany("parts of messages"));
+    let parts = Err(Why::TooMany("parts of messages"));
     assert_eq!(call(&[&*half, &*half, &*said(one)].join(","), ""), parts);
     let calls = many(50_000, r#"{"id":"i","function":{"name":"f"}}"#);
     let calls = format!(r#"{{"role":"assistant","tool_calls":[{calls}]}}"#);
@@ -275,17 +282,14 @@ fn a_few_bytes_do_not_take_much_memory() {
     // Refused where the first one too many stands, whatever follows.
     assert_eq!(call(&said(&(many(100_001, one) + ",7")), ""), parts);
     let messages = many(100_001, r#"{"role":"user"}"#);
-    assert_eq!(call(&messages, ""), Err(Untranslatable::TooMany("messages")));
+    assert_eq!(call(&messages, ""), Err(Why::TooMany("messages")));
     let tools = many(10_001, r#"{"type":"function","function":{"name":"f"}}"#);
-    assert_eq!(call("", &format!(r#","tools":[{tools}]"#)), Err(Untranslatable::TooMany("tools")));
-    assert_eq!(
-        call("", &format!(r#","stop":[{}]"#, many(1001, "\"\""))),
-        Err(Untranslatable::TooMany("texts in `stop`"))
-    );
+    assert_eq!(call("", &format!(r#","tools":[{tools}]"#)), Err(Why::TooMany("tools")));
+    assert_eq!(call("", &format!(r#","stop":[{}]"#, many(1001, "\"\""))), Err(Why::TooMany("texts in `stop`")));
     let fields = |n: usize| (0..n).map(|i| format!(r#","f{i}":1"#)).collect::<String>();
     assert_eq!(call("", &fields(998)), Ok(()));
-    assert_eq!(call("", &fields(999)), Err(Untranslatable::TooMany("fields")));
-    assert_eq!(call("", r#","a":1,"a":2"#), Err(Untranslatable::Duplicate));
+    assert_eq!(call("", &fields(999)), Err(Why::TooMany("fields")));
+    assert_eq!(call("", r#","a":1,"a":2"#), Err(Why::Duplicate));
 
     let message = |id: &str, model: &str, blocks: usize| {
         let content = many(blocks, r#"{"type":""}"#);
@@ -309,7 +313,7 @@ fn a_few_bytes_do_not_take_much_memory() {
     }
 }
 
-fn answer(include_usage: bool) -> ChatAnswer {
+fn answer(include_usage: bool) -> Translation {
     let chat =
         json!({"model": "m", "stream": true, "messages": [], "stream_options": {"include_usage": include_usage}});
     request(chat.to_string().as_bytes(), "m", AT).unwrap().1

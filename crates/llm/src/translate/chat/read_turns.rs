@@ -1,64 +1,14 @@
-//! The messages of a chat as turns of the Messages API: who says what, in blocks.
+//! The messages of a chat as turns: who says what, in blocks.
 
-use super::{
-    Untranslatable,
+use super::super::{
+    Why,
+    call::{Block, MAX_MESSAGES, MAX_PARTS, Role, Source, Turns},
     read::{Text, list, present, read},
 };
 use crate::openai::request::Skip;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
-
-/// More messages than this are refused, as Anthropic refuses them.
-const MAX_MESSAGES: usize = 100_000;
-/// More parts of messages and tool calls than this, in all, are refused.
-const MAX_PARTS: usize = 100_000;
-
-/// One turn. Neighbours of the same role are one turn, as results of tools must come together.
-#[derive(Serialize)]
-pub(super) struct Turn<'a> {
-    pub role: &'static str,
-    pub content: Vec<Block<'a>>,
-}
-
-#[derive(Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-pub(super) enum Block<'a> {
-    Text {
-        text: Text<'a>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        cache_control: Option<&'a RawValue>,
-    },
-    Image {
-        source: Source<'a>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        cache_control: Option<&'a RawValue>,
-    },
-    Document {
-        source: Source<'a>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        title: Option<Text<'a>>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        cache_control: Option<&'a RawValue>,
-    },
-    ToolUse {
-        id: Text<'a>,
-        name: Text<'a>,
-        input: Cow<'a, RawValue>,
-    },
-    ToolResult {
-        tool_use_id: Text<'a>,
-        #[serde(skip_serializing_if = "Vec::is_empty")]
-        content: Vec<Block<'a>>,
-    },
-}
-
-#[derive(Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-pub(super) enum Source<'a> {
-    Base64 { media_type: String, data: String },
-    Url { url: Text<'a> },
-}
 
 #[derive(Deserialize)]
 struct Message<'a> {
@@ -126,80 +76,53 @@ struct Function<'a> {
     arguments: Option<Text<'a>>,
 }
 
-/// What a chat's messages become.
-#[derive(Default)]
-pub(super) struct Conversation<'a> {
-    /// What system and developer messages say, wherever they stood.
-    pub system: Vec<Block<'a>>,
-    pub turns: Vec<Turn<'a>>,
-}
-
-pub(super) fn conversation(raw: &RawValue) -> Result<Conversation<'_>, Untranslatable> {
+/// What system and developer messages say, wherever they stood, and the turns of the others.
+pub(super) fn turns(raw: &RawValue) -> Result<(Vec<Block<'_>>, Turns<'_>), Why> {
     let messages: Vec<Message<'_>> = list(raw, "`messages`", MAX_MESSAGES, "messages")?;
     let mut room = MAX_PARTS;
-    let mut all = Conversation::default();
+    let (mut system, mut turns) = (Vec::new(), Turns::default());
     for (i, message) in messages.into_iter().enumerate() {
         let place = format!("`messages[{i}]`");
-        let unknown = |what: &str| Err(Untranslatable::NoCounterpart(format!("{what} of {place}")));
+        let unknown = |what: &str| Err(Why::NoCounterpart(format!("{what} of {place}")));
         if present(message.function_call).is_some() {
             return unknown("`function_call`");
         }
         if present(message.audio).is_some() {
             return unknown("`audio`");
         }
-        let said = blocks(message.content, &place, &mut room)?;
+        let mut said = blocks(message.content, &place, &mut room)?;
         match &*message.role {
-            "system" | "developer" => all.system.extend(said),
-            "user" => all.push("user", said),
+            "system" | "developer" => system.extend(said),
+            "user" => turns.push(Role::User, said),
             "assistant" => {
-                let mut said = said;
                 if let Some(raw) = present(message.refusal) {
                     said.extend(text(read(raw, &place)?, None));
                 }
                 for call in parts::<ToolCall<'_>>(message.tool_calls, &place, &mut room)? {
                     said.push(tool_use(call, &place)?);
                 }
-                all.push("assistant", said);
+                turns.push(Role::Assistant, said);
             }
             "tool" => {
-                let id = message.tool_call_id.ok_or_else(|| Untranslatable::Form(place.clone()))?;
-                all.push("user", vec![Block::ToolResult { tool_use_id: id, content: said }]);
+                let id = message.tool_call_id.ok_or_else(|| Why::Form(place.clone()))?;
+                turns.push(Role::User, vec![Block::ToolResult { id, content: said, is_error: false }]);
             }
             "function" => return unknown("the role"),
-            _ => return Err(Untranslatable::Form(format!("the role of {place}"))),
+            _ => return Err(Why::Form(format!("the role of {place}"))),
         }
     }
-    Ok(all)
-}
-
-impl<'a> Conversation<'a> {
-    /// Whether thinking can begin here. Not where a turn of the assistant's is gone on with that would have to begin
-    /// with its thinking, which Chat Completions does not send back: after a tool it called, and where it spoke last.
-    pub fn may_think(&self) -> bool {
-        let assistant = |turn: &&Turn<'_>| turn.role == "assistant";
-        let called = |turn: &Turn<'_>| turn.content.iter().any(|block| matches!(block, Block::ToolUse { .. }));
-        !self.turns.last().as_ref().is_some_and(assistant)
-            && !self.turns.iter().rev().find(assistant).is_some_and(called)
-    }
-
-    fn push(&mut self, role: &'static str, mut said: Vec<Block<'a>>) {
-        match self.turns.last_mut() {
-            _ if said.is_empty() => {}
-            Some(last) if last.role == role => last.content.append(&mut said),
-            _ => self.turns.push(Turn { role, content: said }),
-        }
-    }
+    Ok((system, turns))
 }
 
 /// The blocks of a content; empty texts, which the Messages API does not take, are left out.
-fn blocks<'a>(content: Option<&'a RawValue>, place: &str, room: &mut usize) -> Result<Vec<Block<'a>>, Untranslatable> {
+fn blocks<'a>(content: Option<&'a RawValue>, place: &str, room: &mut usize) -> Result<Vec<Block<'a>>, Why> {
     if let Some(raw) = present(content).filter(|raw| raw.get().starts_with('"')) {
         return Ok(text(read(raw, place)?, None).into_iter().collect());
     }
     let parts: Vec<Part<'a>> = parts(content, place, room)?;
     let mut blocks = Vec::with_capacity(parts.len());
     for part in parts {
-        let form = || Untranslatable::Form(format!("a part of {place}"));
+        let form = || Why::Form(format!("a part of {place}"));
         let cache_control = present(part.cache_control);
         match &*part.r#type {
             "text" => blocks.extend(text(part.text.ok_or_else(form)?, cache_control)),
@@ -210,11 +133,11 @@ fn blocks<'a>(content: Option<&'a RawValue>, place: &str, room: &mut usize) -> R
             }
             "file" => {
                 let file = part.file.ok_or_else(form)?;
-                let by_id = || Untranslatable::NoCounterpart(format!("a file of {place} that is not sent along"));
+                let by_id = || Why::NoCounterpart(format!("a file of {place} that is not sent along"));
                 let source = source(file.file_data.ok_or_else(by_id)?).ok_or_else(form)?;
                 blocks.push(Block::Document { source, title: file.filename, cache_control });
             }
-            _ => return Err(Untranslatable::NoCounterpart(format!("a part of {place}"))),
+            _ => return Err(Why::NoCounterpart(format!("a part of {place}"))),
         }
     }
     Ok(blocks)
@@ -225,11 +148,7 @@ fn text<'a>(text: Text<'a>, cache_control: Option<&'a RawValue>) -> Option<Block
 }
 
 /// The parts or tool calls of a message, for which there is still so much room in the call.
-fn parts<'a, T: Deserialize<'a>>(
-    raw: Option<&'a RawValue>,
-    place: &str,
-    room: &mut usize,
-) -> Result<Vec<T>, Untranslatable> {
+fn parts<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>, place: &str, room: &mut usize) -> Result<Vec<T>, Why> {
     let Some(raw) = present(raw) else { return Ok(Vec::new()) };
     let parts = list(raw, place, *room, "parts of messages")?;
     *room -= parts.len();
@@ -242,18 +161,18 @@ fn source(url: Text<'_>) -> Option<Source<'_>> {
         let (head, data) = rest.split_once(',')?;
         let media_type = head.strip_suffix(";base64")?.split(';').next()?;
         return (!media_type.is_empty())
-            .then(|| Source::Base64 { media_type: media_type.to_owned(), data: data.to_owned() });
+            .then(|| Source::Base64 { media_type: media_type.to_owned().into(), data: data.to_owned().into() });
     }
     let web = ["https://", "http://"].iter().any(|scheme| url.starts_with(scheme));
-    web.then_some(Source::Url { url })
+    web.then_some(Source::Url(url))
 }
 
-fn tool_use<'a>(call: ToolCall<'a>, place: &str) -> Result<Block<'a>, Untranslatable> {
+fn tool_use<'a>(call: ToolCall<'a>, place: &str) -> Result<Block<'a>, Why> {
     let place = || format!("a tool call of {place}");
     if call.r#type.is_some_and(|kind| &*kind != "function") {
-        return Err(Untranslatable::NoCounterpart(place()));
+        return Err(Why::NoCounterpart(place()));
     }
-    let form = || Untranslatable::Form(place());
+    let form = || Why::Form(place());
     let function = call.function.ok_or_else(form)?;
     // A text that holds JSON becomes that JSON, byte for byte.
     let arguments = function.arguments.map_or(Cow::Borrowed("{}"), |a| a.0);

@@ -1,0 +1,107 @@
+//! A model's answer in no dialect: whole, as the pieces of a stream, or as an error.
+
+use super::read::Text;
+use credentialflow_model::usage::TokenUsage;
+use std::borrow::Cow;
+
+/// Events larger than this end a stream, as nothing can be said of what is in them.
+pub(super) const MAX_EVENT: usize = 4 << 20;
+/// More blocks than this are in no answer.
+pub(super) const MAX_BLOCKS: usize = 10_000;
+/// Ids and names of models are not longer than this. They stand in every chunk of a stream of Chat Completions.
+pub(super) const MAX_NAME: usize = 256;
+
+/// A whole answer.
+pub(super) struct Answer<'a> {
+    pub id: Text<'a>,
+    pub model: Text<'a>,
+    pub pieces: Vec<Piece<'a>>,
+    pub stop: Stop,
+    pub usage: Option<TokenUsage>,
+}
+
+impl Answer<'_> {
+    /// Whether its id and its model can be names.
+    pub fn is_named(&self) -> bool {
+        are_names(&self.id, &self.model)
+    }
+}
+
+pub(super) const fn are_names(id: &str, model: &str) -> bool {
+    id.len() <= MAX_NAME && model.len() <= MAX_NAME
+}
+
+/// A part of a whole answer.
+pub(super) enum Piece<'a> {
+    Text(Text<'a>),
+    Thinking(Text<'a>),
+    /// A tool is called; `input` is JSON, its bytes as they stood.
+    Call {
+        id: Cow<'a, str>,
+        name: Text<'a>,
+        input: Cow<'a, str>,
+    },
+}
+
+/// What a stream says next.
+pub(super) enum Said<'a> {
+    Begin {
+        id: &'a str,
+        model: &'a str,
+    },
+    /// More text. Never empty.
+    Text(&'a str),
+    /// More thinking. Never empty.
+    Thinking(&'a str),
+    /// The `tool`-th tool is called, from 0.
+    Call {
+        tool: u64,
+        id: &'a str,
+        name: &'a str,
+    },
+    /// More of the input of the `tool`-th tool. All of its parts together are JSON, as far as the provider wrote it.
+    Input {
+        tool: u64,
+        part: &'a str,
+    },
+    /// Why it stopped.
+    Stop(Stop),
+    /// Nothing: the provider is still there.
+    Ping,
+    /// An error, and no more.
+    Failed(Failure<'a>),
+    /// That was all.
+    End(Option<TokenUsage>),
+}
+
+/// Why a model stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// Of itself, or for a reason that has no word here.
+    Done,
+    /// As it may write no more.
+    Limit,
+    /// To have tools called.
+    Tools,
+    /// As it will not answer.
+    Refusal,
+}
+
+/// What a provider said went wrong.
+#[derive(Default)]
+pub(super) struct Failure<'a> {
+    /// Its word for it.
+    pub kind: Option<Text<'a>>,
+    /// Its status, where it is told within a stream.
+    pub status: Option<u16>,
+    pub message: Option<Text<'a>>,
+}
+
+/// What came is no answer.
+#[derive(Debug)]
+pub(super) struct Malformed;
+
+impl Failure<'_> {
+    /// What is said of an answer that says nothing itself.
+    pub const UNUSABLE: &'static str = "The provider's answer cannot be used.";
+}

@@ -1,0 +1,127 @@
+//! A model call in no dialect: what a caller wants, between the one who reads it and the one who writes it.
+//!
+//! It holds what at least two dialects can say. What only its reader knows is refused or left out there; what its
+//! writer cannot say, there. Fields that the reader does not know are carried as they are.
+
+use super::read::{Members, Text};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+/// More turns than this are refused, as Anthropic refuses them.
+pub(super) const MAX_MESSAGES: usize = 100_000;
+/// More blocks of turns than this, in all, are refused.
+pub(super) const MAX_PARTS: usize = 100_000;
+/// More fields of a call than this are refused.
+pub(super) const MAX_FIELDS: usize = 1000;
+/// More tools than this are refused.
+pub(super) const MAX_TOOLS: usize = 10_000;
+/// More texts to stop at than this are refused.
+pub(super) const MAX_STOPS: usize = 1000;
+
+#[derive(Default)]
+pub(super) struct Call<'a> {
+    /// Text blocks that say how to behave.
+    pub system: Vec<Block<'a>>,
+    pub turns: Turns<'a>,
+    /// The most tokens the answer may have.
+    pub limit: Option<u64>,
+    pub stream: bool,
+    /// The caller of a stream wants to be told what it took.
+    pub include_usage: bool,
+    pub temperature: Option<&'a RawValue>,
+    pub top_p: Option<&'a RawValue>,
+    /// Texts to stop at.
+    pub stop: Vec<Text<'a>>,
+    pub tools: Vec<Tool<'a>>,
+    pub choice: Option<Choice<'a>>,
+    /// No two tools may be called at the same time.
+    pub one_tool: bool,
+    /// The JSON Schema that the answer must fit.
+    pub schema: Option<&'a RawValue>,
+    pub effort: Option<Effort>,
+    /// Whom the call is made for.
+    pub user: Option<Text<'a>>,
+    /// What the reader does not know.
+    pub others: Members<'a>,
+}
+
+impl Call<'_> {
+    /// Whether a field that the reader does not know is there.
+    pub fn has_other(&self, name: &str) -> bool {
+        self.others.iter().any(|(other, _)| &**other == name)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    User,
+    Assistant,
+}
+
+/// One turn.
+pub(super) struct Turn<'a> {
+    pub role: Role,
+    pub content: Vec<Block<'a>>,
+}
+
+/// The turns of a conversation. Neighbours of the same role are one turn, as results of tools must come together.
+#[derive(Default)]
+pub(super) struct Turns<'a>(pub Vec<Turn<'a>>);
+
+impl<'a> Turns<'a> {
+    pub fn push(&mut self, role: Role, mut said: Vec<Block<'a>>) {
+        match self.0.last_mut() {
+            _ if said.is_empty() => {}
+            Some(last) if last.role == role => last.content.append(&mut said),
+            _ => self.0.push(Turn { role, content: said }),
+        }
+    }
+}
+
+/// A part of a turn. `cache_control` is a mark of the Messages API that some providers of Chat Completions know too.
+pub(super) enum Block<'a> {
+    Text { text: Text<'a>, cache_control: Option<&'a RawValue> },
+    Image { source: Source<'a>, cache_control: Option<&'a RawValue> },
+    Document { source: Source<'a>, title: Option<Text<'a>>, cache_control: Option<&'a RawValue> },
+    ToolUse { id: Text<'a>, name: Text<'a>, input: Cow<'a, RawValue> },
+    ToolResult { id: Text<'a>, content: Vec<Block<'a>>, is_error: bool },
+}
+
+/// Where an image or a document is.
+pub(super) enum Source<'a> {
+    /// Here, in base64.
+    Base64 { media_type: Cow<'a, str>, data: Cow<'a, str> },
+    /// In the web.
+    Url(Text<'a>),
+}
+
+/// A function that the model may call.
+pub(super) struct Tool<'a> {
+    pub name: Text<'a>,
+    pub description: Option<Text<'a>>,
+    /// The JSON Schema of its input; none for a function without.
+    pub schema: Option<&'a RawValue>,
+    pub strict: bool,
+    pub cache_control: Option<&'a RawValue>,
+}
+
+/// Whether the model calls a tool.
+pub(super) enum Choice<'a> {
+    Auto,
+    Never,
+    /// One of them, whichever.
+    Any,
+    /// The one of this name.
+    One(Text<'a>),
+}
+
+/// How much the model may think before it answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Effort {
+    None,
+    Minimal,
+    Low,
+    Medium,
+    High,
+    XHigh,
+}

@@ -1,0 +1,10 @@
+//! Chat Completions: reads and writes calls, answers and streams.
+//! Reference: <https://platform.openai.com/docs/api-reference/chat>.
+
+pub(super) mod read_answer;
+pub(super) mod read_call;
+pub(super) mod read_stream;
+mod read_turns;
+pub(super) mod write_answer;
+pub(super) mod write_call;
+pub(super) mod write_stream;

@@ -1,0 +1,227 @@
+//! A chat completion as an answer: whole, or an error.
+//!
+//! Providers put thinking into `reasoning_content`, into `reasoning` or into a part of the content. Citations, log
+//! probabilities and sound are left out, and so is every choice but the first.
+
+use super::super::{
+    answer::{Answer, Failure, MAX_BLOCKS, Piece, Stop},
+    read::{Text, list, present},
+};
+use crate::openai::{request::Skip, usage};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+#[derive(Deserialize)]
+struct Completion<'a> {
+    #[serde(borrow, default)]
+    id: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    model: Option<Text<'a>>,
+    #[serde(borrow)]
+    choices: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Choice<'a> {
+    #[serde(default)]
+    index: Option<u64>,
+    /// Of a whole answer.
+    #[serde(borrow, default)]
+    message: Option<Message<'a>>,
+    /// Of a stream.
+    #[serde(borrow, default)]
+    pub delta: Option<Message<'a>>,
+    #[serde(borrow, default)]
+    pub finish_reason: Option<Text<'a>>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Message<'a> {
+    #[serde(borrow, default)]
+    content: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    reasoning_content: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    reasoning: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    refusal: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub tool_calls: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Part<'a> {
+    #[serde(borrow)]
+    r#type: Text<'a>,
+    #[serde(borrow, default)]
+    text: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    thinking: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct ToolCall<'a> {
+    #[serde(default)]
+    pub index: Option<u64>,
+    #[serde(borrow, default)]
+    pub id: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    pub function: Option<Function<'a>>,
+}
+
+#[derive(Default, Deserialize)]
+pub(super) struct Function<'a> {
+    #[serde(borrow, default)]
+    pub name: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    pub arguments: Option<Text<'a>>,
+}
+
+/// A whole answer. `None` when it is not a chat completion.
+pub(in crate::translate) fn answer(body: &[u8]) -> Option<Answer<'_>> {
+    let completion: Completion<'_> = serde_json::from_slice(body).ok()?;
+    let choices: Vec<Choice<'_>> = list(completion.choices, "", MAX_BLOCKS, "").ok()?;
+    let choice = first(choices)?;
+    let message = choice.message?;
+    let (answer_id, mut pieces) = (completion.id.unwrap_or_default(), Vec::new());
+    let refused = texts(&message, &mut |piece| pieces.push(piece))?;
+    let calls: Vec<ToolCall<'_>> = match present(message.tool_calls) {
+        Some(raw) => list(raw, "", MAX_BLOCKS, "").ok()?,
+        None => Vec::new(),
+    };
+    let called = !calls.is_empty();
+    for (i, call) in calls.into_iter().enumerate() {
+        let function = call.function?;
+        let id = call.id.filter(|id| !id.is_empty()).map_or_else(|| nameless(&answer_id, i as u64).into(), |id| id.0);
+        pieces.push(Piece::Call { id, name: function.name?, input: input(function.arguments)? });
+    }
+    Some(Answer {
+        id: answer_id,
+        model: completion.model.unwrap_or_default(),
+        pieces,
+        stop: stop(choice.finish_reason.as_deref(), called, refused)?,
+        usage: usage::of(body),
+    })
+}
+
+/// The choice that counts.
+pub(super) fn first(choices: Vec<Choice<'_>>) -> Option<Choice<'_>> {
+    choices.into_iter().find(|choice| choice.index.unwrap_or(0) == 0)
+}
+
+/// What a message says in words; whether it refuses.
+pub(super) fn texts<'a>(message: &Message<'a>, say: &mut impl FnMut(Piece<'a>)) -> Option<bool> {
+    let string = |raw: Option<&'a RawValue>| match present(raw) {
+        Some(raw) => serde_json::from_str::<Text<'a>>(raw.get()).ok().map(Some),
+        None => Some(None),
+    };
+    let some = |text: &Text<'_>| !text.is_empty();
+    let thinking = match string(message.reasoning_content)?.filter(some) {
+        None => string(message.reasoning).flatten().filter(some),
+        thinking => thinking,
+    };
+    thinking.into_iter().for_each(|text| say(Piece::Thinking(text)));
+    match present(message.content) {
+        Some(raw) if raw.get().starts_with('[') => parts(raw, say)?,
+        raw => string(raw)?.filter(some).into_iter().for_each(|text| say(Piece::Text(text))),
+    }
+    let refusal = string(message.refusal)?.filter(some);
+    let refused = refusal.is_some();
+    refusal.into_iter().for_each(|text| say(Piece::Text(text)));
+    Some(refused)
+}
+
+/// A content in parts, of which some may be thinking in parts of its own.
+fn parts<'a>(raw: &'a RawValue, say: &mut impl FnMut(Piece<'a>)) -> Option<()> {
+    for part in list::<Part<'a>>(raw, "", MAX_BLOCKS, "").ok()? {
+        match (&*part.r#type, part.text, part.thinking) {
+            ("text", Some(text), _) if !text.is_empty() => say(Piece::Text(text)),
+            ("thinking", _, Some(raw)) => {
+                for part in list::<Part<'a>>(raw, "", MAX_BLOCKS, "").ok()? {
+                    part.text.filter(|text| !text.is_empty()).into_iter().for_each(|text| say(Piece::Thinking(text)));
+                }
+            }
+            _ => {}
+        }
+    }
+    Some(())
+}
+
+/// The arguments of a call: a text that holds a JSON object, which they become byte for byte.
+fn input(arguments: Option<Text<'_>>) -> Option<Cow<'_, str>> {
+    let arguments = match arguments.map_or(Cow::Borrowed(""), |text| text.0) {
+        Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
+        Cow::Owned(text) => Cow::Owned(text.trim().to_owned()),
+    };
+    if arguments.is_empty() {
+        return Some("{}".into());
+    }
+    // Held to what a body is held to.
+    (arguments.starts_with('{') && serde_json::from_str::<Skip>(&arguments).is_ok()).then_some(arguments)
+}
+
+/// The id of a call that has none: some providers send none, and nobody could answer the call without. Made of the
+/// answer's, so that it is another in each turn.
+pub(super) fn nameless(answer: &str, tool: u64) -> String {
+    let kept = answer.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
+    format!("call_{}_{tool}", kept.collect::<String>())
+}
+
+/// Why a model stopped. Some providers say `stop` although they call tools. `None` where it failed.
+pub(super) fn stop(reason: Option<&str>, called: bool, refused: bool) -> Option<Stop> {
+    Some(match reason {
+        Some("length") => Stop::Limit,
+        Some("content_filter") => Stop::Refusal,
+        Some("error") => return None,
+        _ if refused => Stop::Refusal,
+        _ if called => Stop::Tools,
+        _ => Stop::Done,
+    })
+}
+
+#[derive(Deserialize)]
+struct ErrorBody<'a> {
+    #[serde(borrow, default)]
+    error: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    message: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    detail: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct ErrorObject<'a> {
+    #[serde(borrow, default)]
+    r#type: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    code: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    message: Option<&'a RawValue>,
+}
+
+/// An error of the provider's, whatever it sent.
+pub(in crate::translate) fn error(body: &[u8]) -> Failure<'_> {
+    let Ok(ErrorBody { error, message, detail }) = serde_json::from_slice(body) else { return Failure::default() };
+    if let Some(raw) = error {
+        return failure(raw);
+    }
+    // Some providers tell it without an object of its own.
+    Failure { message: string(message).or_else(|| string(detail)), ..Failure::default() }
+}
+
+/// The value of `error`: an object, or a text.
+pub(super) fn failure(raw: &RawValue) -> Failure<'_> {
+    match serde_json::from_str::<ErrorObject<'_>>(raw.get()) {
+        Ok(ErrorObject { r#type, code, message }) => Failure {
+            kind: string(r#type).or_else(|| string(code)),
+            status: code.and_then(|code| code.get().parse().ok()),
+            message: string(message),
+        },
+        Err(_) => Failure { message: string(Some(raw)), ..Failure::default() },
+    }
+}
+
+fn string(raw: Option<&RawValue>) -> Option<Text<'_>> {
+    serde_json::from_str(raw?.get()).ok()
+}

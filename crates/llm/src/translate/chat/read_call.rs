@@ -1,0 +1,225 @@
+//! A Chat Completions request as a call.
+
+use super::{
+    super::{
+        Why,
+        call::{Call, Choice, Effort, MAX_FIELDS, MAX_STOPS, MAX_TOOLS, Tool},
+        read::{Text, is_empty_object, list, members, present, read},
+    },
+    read_turns,
+};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// Fields that are left out: no other dialect has them, and the answer without them is still a right one.
+const LEFT_OUT: &[&str] = &[
+    "frequency_penalty",
+    "presence_penalty",
+    "seed",
+    "store",
+    "metadata",
+    "service_tier",
+    "prediction",
+    "verbosity",
+    "prompt_cache_key",
+    "prompt_cache_retention",
+];
+
+/// Fields that would change what the answer is: refused unless they ask for what is so anyway.
+const REFUSED: &[&str] = &[
+    "audio",
+    "functions",
+    "function_call",
+    "logit_bias",
+    "logprobs",
+    "modalities",
+    "n",
+    "top_logprobs",
+    "web_search_options",
+];
+
+#[derive(Deserialize)]
+struct ChatTool<'a> {
+    #[serde(borrow)]
+    r#type: Text<'a>,
+    #[serde(borrow, default)]
+    function: Option<ChatFunction<'a>>,
+    #[serde(borrow, default)]
+    cache_control: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct ChatFunction<'a> {
+    #[serde(borrow)]
+    name: Text<'a>,
+    #[serde(borrow, default)]
+    description: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    parameters: Option<&'a RawValue>,
+    #[serde(default)]
+    strict: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct NamedChoice<'a> {
+    #[serde(borrow)]
+    r#type: Text<'a>,
+    #[serde(borrow, default)]
+    function: Option<FunctionName<'a>>,
+}
+
+#[derive(Deserialize)]
+struct FunctionName<'a> {
+    #[serde(borrow)]
+    name: Text<'a>,
+}
+
+#[derive(Deserialize)]
+struct ResponseFormat<'a> {
+    #[serde(borrow)]
+    r#type: Text<'a>,
+    #[serde(borrow, default)]
+    json_schema: Option<JsonSchema<'a>>,
+}
+
+#[derive(Deserialize)]
+struct JsonSchema<'a> {
+    #[serde(borrow)]
+    schema: &'a RawValue,
+}
+
+#[derive(Default, Deserialize)]
+struct StreamOptions {
+    #[serde(default)]
+    include_usage: Option<bool>,
+}
+
+/// Reads a body that [`ChatCall`](crate::ChatCall) has read.
+pub(in crate::translate) fn call(body: &[u8]) -> Result<Call<'_>, Why> {
+    let mut call = Call::default();
+    let mut messages = None;
+    let (mut limit, mut safety) = (None, None);
+    for (name, raw) in members(body, MAX_FIELDS)? {
+        if present(Some(raw)).is_none() {
+            continue; // null is what absent is
+        }
+        let place = format!("`{}`", if is_known(&name) { &*name } else { "a field" });
+        match &*name {
+            "model" => {}
+            "messages" => messages = Some(raw),
+            "max_tokens" => limit = Some(read(raw, &place)?),
+            "max_completion_tokens" => call.limit = Some(read(raw, &place)?),
+            "stream" => call.stream = read(raw, &place)?,
+            "stream_options" => {
+                call.include_usage = read::<StreamOptions>(raw, &place)?.include_usage.unwrap_or(false);
+            }
+            "temperature" => call.temperature = Some(raw),
+            "top_p" => call.top_p = Some(raw),
+            "stop" if raw.get().starts_with('"') => call.stop = vec![read(raw, &place)?],
+            "stop" => call.stop = list(raw, &place, MAX_STOPS, "texts in `stop`")?,
+            "tools" => {
+                let tools: Vec<ChatTool<'_>> = list(raw, &place, MAX_TOOLS, "tools")?;
+                call.tools = tools.into_iter().map(tool).collect::<Result<_, _>>()?;
+            }
+            "tool_choice" => call.choice = Some(choice(raw)?),
+            "parallel_tool_calls" => call.one_tool = !read::<bool>(raw, &place)?,
+            "response_format" => call.schema = schema(raw)?,
+            "reasoning_effort" => call.effort = Some(effort(&read::<Text<'_>>(raw, &place)?)?),
+            // The newer name of the same.
+            "safety_identifier" => safety = Some(read(raw, &place)?),
+            "user" => call.user = Some(read(raw, &place)?),
+            left_out if LEFT_OUT.contains(&left_out) => {}
+            refused if REFUSED.contains(&refused) => {
+                if !asks_for_nothing(refused, raw) {
+                    return Err(Why::NoCounterpart(place));
+                }
+            }
+            _ => call.others.push((name, raw)),
+        }
+    }
+    call.limit = call.limit.or(limit);
+    call.user = safety.or(call.user);
+    call.include_usage &= call.stream;
+    (call.system, call.turns) = read_turns::turns(messages.ok_or_else(|| Why::Form("`messages`".to_owned()))?)?;
+    Ok(call)
+}
+
+/// Whether a name is one of ours, so that it may be shown.
+fn is_known(name: &str) -> bool {
+    const READ: &[&str] = &[
+        "max_tokens",
+        "max_completion_tokens",
+        "stream",
+        "stream_options",
+        "stop",
+        "tools",
+        "parallel_tool_calls",
+        "reasoning_effort",
+        "safety_identifier",
+        "user",
+    ];
+    [READ, REFUSED].iter().any(|list| list.contains(&name))
+}
+
+/// Whether a refused field asks for what is so anyway.
+fn asks_for_nothing(name: &str, value: &RawValue) -> bool {
+    match name {
+        "n" => value.get() == "1",
+        "logprobs" => value.get() == "false",
+        "top_logprobs" => value.get() == "0",
+        "modalities" => serde_json::from_str::<[Text<'_>; 1]>(value.get()).is_ok_and(|only| &*only[0] == "text"),
+        "logit_bias" => is_empty_object(value),
+        _ => false,
+    }
+}
+
+fn tool(tool: ChatTool<'_>) -> Result<Tool<'_>, Why> {
+    let function = match tool.function {
+        Some(function) if &*tool.r#type == "function" => function,
+        _ => return Err(Why::NoCounterpart("a tool that is no function".to_owned())),
+    };
+    Ok(Tool {
+        name: function.name,
+        description: function.description,
+        schema: present(function.parameters),
+        strict: function.strict.unwrap_or(false),
+        cache_control: present(tool.cache_control),
+    })
+}
+
+fn choice(raw: &RawValue) -> Result<Choice<'_>, Why> {
+    Ok(match raw.get() {
+        "\"auto\"" => Choice::Auto,
+        "\"required\"" => Choice::Any,
+        "\"none\"" => Choice::Never,
+        _ => {
+            let named: NamedChoice<'_> = read(raw, "`tool_choice`")?;
+            match named.function {
+                Some(function) if &*named.r#type == "function" => Choice::One(function.name),
+                _ => return Err(Why::NoCounterpart("`tool_choice`".to_owned())),
+            }
+        }
+    })
+}
+
+fn effort(word: &str) -> Result<Effort, Why> {
+    Ok(match word {
+        "none" => Effort::None,
+        "minimal" => Effort::Minimal,
+        "low" => Effort::Low,
+        "medium" => Effort::Medium,
+        "high" => Effort::High,
+        "xhigh" => Effort::XHigh,
+        _ => return Err(Why::Form("`reasoning_effort`".to_owned())),
+    })
+}
+
+fn schema(raw: &RawValue) -> Result<Option<&RawValue>, Why> {
+    let format: ResponseFormat<'_> = read(raw, "`response_format`")?;
+    match (&*format.r#type, format.json_schema) {
+        ("text", _) => Ok(None),
+        ("json_schema", Some(JsonSchema { schema })) => Ok(Some(schema)),
+        ("json_object", _) => Err(Why::NoCounterpart("`response_format` without a schema (`json_object`)".to_owned())),
+        _ => Err(Why::Form("`response_format`".to_owned())),
+    }
+}

@@ -1,0 +1,177 @@
+//! The chunks of a chat completion, as what they say.
+
+use super::{
+    super::{
+        answer::{MAX_NAME, Malformed, Piece, Said, Stop, are_names},
+        read::{Text, list, present},
+    },
+    read_answer::{Choice, Function, ToolCall, failure, first, nameless, stop, texts},
+};
+use crate::openai::usage;
+use credentialflow_model::usage::TokenUsage;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// More of anything than this is in no chunk.
+const MAX_PARTS: usize = 1000;
+/// More tools than this are not called in one answer.
+const MAX_TOOLS: u64 = 10_000;
+
+/// Holds what is known of the tool being called, and of tokens.
+#[derive(Debug)]
+pub(in crate::translate) struct StreamReader {
+    /// The answer's id, once it has begun.
+    id: Option<String>,
+    usage: Option<TokenUsage>,
+    /// Tools called so far.
+    tools: u64,
+    open: Option<Open>,
+    refused: bool,
+    /// Why it stopped, which comes before its usage.
+    stop: Option<Stop>,
+}
+
+/// A tool whose arguments are still coming.
+#[derive(Debug)]
+struct Open {
+    index: Option<u64>,
+    id: String,
+    /// Whether any of its arguments have come.
+    begun: bool,
+}
+
+#[derive(Deserialize)]
+struct Chunk<'a> {
+    #[serde(borrow, default)]
+    id: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    model: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    choices: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    error: Option<&'a RawValue>,
+}
+
+impl StreamReader {
+    pub const fn new() -> Self {
+        Self { id: None, usage: None, tools: 0, open: None, refused: false, stop: None }
+    }
+
+    /// Bytes of memory in use.
+    pub const fn held(&self) -> usize {
+        let open = match &self.open {
+            Some(open) => open.id.capacity(),
+            None => 0,
+        };
+        match &self.id {
+            Some(id) => open + id.capacity(),
+            None => open,
+        }
+    }
+
+    /// Reads the data of one event.
+    pub fn event(&mut self, data: &[u8], say: &mut impl FnMut(Said<'_>)) -> Result<(), Malformed> {
+        if data.trim_ascii() == b"[DONE]" {
+            return if self.id.is_some() { self.end(say) } else { Err(Malformed) };
+        }
+        let chunk: Chunk<'_> = serde_json::from_slice(data).map_err(|_| Malformed)?;
+        if let Some(raw) = present(chunk.error) {
+            say(Said::Failed(failure(raw)));
+            return Ok(());
+        }
+        if usage::has_usage_object(data) {
+            self.usage = usage::of(data).or(self.usage);
+        }
+        let choices: Vec<Choice<'_>> = match present(chunk.choices) {
+            Some(raw) => list(raw, "", MAX_PARTS, "").map_err(|_| Malformed)?,
+            None => return Ok(()), // what there may be one day
+        };
+        let Some(choice) = first(choices) else { return Ok(()) };
+        if self.id.is_none() {
+            let (id, model) = (chunk.id.unwrap_or_default(), chunk.model.unwrap_or_default());
+            if !are_names(&id, &model) {
+                return Err(Malformed);
+            }
+            say(Said::Begin { id: &id, model: &model });
+            self.id = Some(id.0.into_owned());
+        }
+        if let Some(delta) = choice.delta {
+            let mut pieces = Vec::new();
+            self.refused |= texts(&delta, &mut |piece| pieces.push(piece)).ok_or(Malformed)?;
+            for piece in &pieces {
+                self.close(say);
+                match piece {
+                    Piece::Text(text) => say(Said::Text(text)),
+                    Piece::Thinking(text) => say(Said::Thinking(text)),
+                    Piece::Call { .. } => {}
+                }
+            }
+            if let Some(raw) = present(delta.tool_calls) {
+                for call in list::<ToolCall<'_>>(raw, "", MAX_PARTS, "").map_err(|_| Malformed)? {
+                    self.call(call, say)?;
+                }
+            }
+        }
+        if let Some(reason) = choice.finish_reason {
+            let reason = stop(Some(&reason), self.tools > 0, self.refused).ok_or(Malformed)?;
+            self.close(say);
+            self.stop = Some(reason);
+            say(Said::Stop(reason));
+        }
+        Ok(())
+    }
+
+    /// The stream has ended. Not all providers say so in the end: that it stopped is enough.
+    pub fn finish(&mut self, say: &mut impl FnMut(Said<'_>)) {
+        if self.stop.is_some() {
+            say(Said::End(self.usage));
+        }
+    }
+
+    fn end(&mut self, say: &mut impl FnMut(Said<'_>)) -> Result<(), Malformed> {
+        self.close(say);
+        if self.stop.is_none() {
+            let reason = stop(None, self.tools > 0, self.refused).ok_or(Malformed)?;
+            say(Said::Stop(reason));
+        }
+        say(Said::End(self.usage));
+        Ok(())
+    }
+
+    /// A part of a call. One with another id is another call, even in the same place.
+    fn call(&mut self, call: ToolCall<'_>, say: &mut impl FnMut(Said<'_>)) -> Result<(), Malformed> {
+        let ToolCall { index, id, function } = call;
+        let Function { name, arguments } = function.unwrap_or_default();
+        let (id, part) = (id.as_deref().unwrap_or_default(), arguments.as_deref().unwrap_or_default());
+        let goes_on = self.open.as_ref().is_some_and(|open| {
+            let same_place = index.is_none() || index == open.index;
+            if id.is_empty() { same_place && (index.is_some() || name.is_none()) } else { *open.id == *id }
+        });
+        if !goes_on {
+            // Without a name it is more of a call that is closed: its place in the answer is past.
+            let Some(name) = name else { return if part.is_empty() { Ok(()) } else { Err(Malformed) } };
+            if self.tools == MAX_TOOLS || id.len() > MAX_NAME {
+                return Err(Malformed);
+            }
+            self.close(say);
+            let answer = self.id.as_deref().unwrap_or_default();
+            let id = if id.is_empty() { nameless(answer, self.tools) } else { id.to_owned() };
+            say(Said::Call { tool: self.tools, id: &id, name: &name });
+            self.tools += 1;
+            self.open = Some(Open { index, id, begun: false });
+        }
+        if let Some(open) = self.open.as_mut().filter(|_| !part.is_empty()) {
+            open.begun = true;
+            say(Said::Input { tool: self.tools - 1, part });
+        }
+        Ok(())
+    }
+
+    /// No more arguments come.
+    fn close(&mut self, say: &mut impl FnMut(Said<'_>)) {
+        if self.open.take().is_some_and(|open| !open.begun) {
+            // A call without arguments: they are an object all the same.
+            say(Said::Input { tool: self.tools - 1, part: "{}" });
+        }
+    }
+}

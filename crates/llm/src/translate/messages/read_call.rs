@@ -1,0 +1,192 @@
+//! A Messages request as a call.
+
+use super::{
+    super::{
+        Why,
+        call::{Call, Choice, Effort, MAX_FIELDS, MAX_STOPS, MAX_TOOLS, Tool},
+        read::{Text, list, members, present, read},
+    },
+    read_turns,
+};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// Fields that are left out: no other dialect has them, and the answer without them is still a right one.
+const LEFT_OUT: &[&str] = &["cache_control", "context_management", "service_tier", "speed", "top_k"];
+
+/// Fields that would change what the answer is, or where it comes from.
+const REFUSED: &[&str] = &["container", "inference_geo", "mcp_servers"];
+
+/// The least budget for thinking that is `medium`, and the least that is `high`.
+const MEDIUM: u64 = 8192;
+const HIGH: u64 = 16_384;
+
+#[derive(Deserialize)]
+struct MessagesTool<'a> {
+    #[serde(borrow, default)]
+    r#type: Option<Text<'a>>,
+    #[serde(borrow)]
+    name: Text<'a>,
+    #[serde(borrow, default)]
+    description: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    input_schema: Option<&'a RawValue>,
+    #[serde(default)]
+    strict: Option<bool>,
+    #[serde(borrow, default)]
+    cache_control: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct ToolChoice<'a> {
+    #[serde(borrow)]
+    r#type: Text<'a>,
+    #[serde(borrow, default)]
+    name: Option<Text<'a>>,
+    #[serde(default)]
+    disable_parallel_tool_use: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct Thinking<'a> {
+    #[serde(borrow)]
+    r#type: Text<'a>,
+    #[serde(default)]
+    budget_tokens: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct OutputConfig<'a> {
+    #[serde(borrow, default)]
+    effort: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    format: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Format<'a> {
+    #[serde(borrow)]
+    r#type: Text<'a>,
+    #[serde(borrow, default)]
+    schema: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Metadata<'a> {
+    #[serde(borrow, default)]
+    user_id: Option<Text<'a>>,
+}
+
+/// Reads a body that [`ChatCall`](crate::ChatCall) has read.
+pub(in crate::translate) fn call(body: &[u8]) -> Result<Call<'_>, Why> {
+    // What a stream took is always told.
+    let mut call = Call { include_usage: true, ..Call::default() };
+    let (mut system, mut messages, mut thinking, mut effort) = (None, None, None, None);
+    for (name, raw) in members(body, MAX_FIELDS)? {
+        if present(Some(raw)).is_none() {
+            continue; // null is what absent is
+        }
+        let place = format!("`{}`", if is_known(&name) { &*name } else { "a field" });
+        match &*name {
+            "model" => {}
+            "system" => system = Some(raw),
+            "messages" => messages = Some(raw),
+            "max_tokens" => call.limit = Some(read(raw, &place)?),
+            "stream" => call.stream = read(raw, &place)?,
+            "temperature" => call.temperature = Some(raw),
+            "top_p" => call.top_p = Some(raw),
+            "stop_sequences" => call.stop = list(raw, &place, MAX_STOPS, "texts in `stop_sequences`")?,
+            "tools" => {
+                let tools: Vec<MessagesTool<'_>> = list(raw, &place, MAX_TOOLS, "tools")?;
+                call.tools = tools.into_iter().map(tool).collect::<Result<_, _>>()?;
+            }
+            "tool_choice" => {
+                let told: ToolChoice<'_> = read(raw, &place)?;
+                call.one_tool = told.disable_parallel_tool_use.unwrap_or(false);
+                call.choice = Some(choice(told)?);
+            }
+            "thinking" => thinking = budget(&read(raw, &place)?)?,
+            "output_config" => {
+                let config: OutputConfig<'_> = read(raw, &place)?;
+                effort = config.effort.map(|word| self::effort(&word)).transpose()?;
+                if let Some(format) = present(config.format) {
+                    call.schema = Some(schema(format)?);
+                }
+            }
+            "metadata" => call.user = read::<Metadata<'_>>(raw, &place)?.user_id,
+            left_out if LEFT_OUT.contains(&left_out) => {}
+            refused if REFUSED.contains(&refused) => return Err(Why::NoCounterpart(place)),
+            _ => call.others.push((name, raw)),
+        }
+    }
+    if call.limit.is_none() {
+        return Err(Why::Form("a call without `max_tokens`".to_owned()));
+    }
+    call.effort = effort.or(thinking);
+    let mut room = read_turns::room();
+    call.system = read_turns::system(system, &mut room)?;
+    call.turns = read_turns::turns(messages.ok_or_else(|| Why::Form("`messages`".to_owned()))?, &mut room)?;
+    Ok(call)
+}
+
+/// Whether a name is one of ours, so that it may be shown.
+fn is_known(name: &str) -> bool {
+    const READ: &[&str] =
+        &["max_tokens", "stream", "stop_sequences", "tools", "tool_choice", "thinking", "output_config", "metadata"];
+    [READ, REFUSED].iter().any(|list| list.contains(&name))
+}
+
+fn tool(tool: MessagesTool<'_>) -> Result<Tool<'_>, Why> {
+    if tool.r#type.is_some_and(|kind| &*kind != "custom") {
+        return Err(Why::NoCounterpart("a tool of the provider's".to_owned()));
+    }
+    let schema = present(tool.input_schema).ok_or_else(|| Why::Form("a tool without `input_schema`".to_owned()))?;
+    Ok(Tool {
+        name: tool.name,
+        description: tool.description,
+        schema: Some(schema),
+        strict: tool.strict.unwrap_or(false),
+        cache_control: present(tool.cache_control),
+    })
+}
+
+fn choice(choice: ToolChoice<'_>) -> Result<Choice<'_>, Why> {
+    Ok(match (&*choice.r#type, choice.name) {
+        ("auto", _) => Choice::Auto,
+        ("any", _) => Choice::Any,
+        ("none", _) => Choice::Never,
+        ("tool", Some(name)) => Choice::One(name),
+        _ => return Err(Why::Form("`tool_choice`".to_owned())),
+    })
+}
+
+/// How much thinking a budget is. What every model that thinks can do, none of the words at the ends.
+fn budget(thinking: &Thinking<'_>) -> Result<Option<Effort>, Why> {
+    Ok(match (&*thinking.r#type, thinking.budget_tokens) {
+        ("enabled", Some(tokens)) if tokens >= HIGH => Some(Effort::High),
+        ("enabled", Some(tokens)) if tokens >= MEDIUM => Some(Effort::Medium),
+        ("enabled", Some(_)) => Some(Effort::Low),
+        // As much as the model likes.
+        ("adaptive" | "disabled", _) => None,
+        _ => return Err(Why::Form("`thinking`".to_owned())),
+    })
+}
+
+fn effort(word: &str) -> Result<Effort, Why> {
+    Ok(match word {
+        "low" => Effort::Low,
+        "medium" => Effort::Medium,
+        "high" => Effort::High,
+        "xhigh" | "max" => Effort::XHigh,
+        _ => return Err(Why::Form("`output_config`".to_owned())),
+    })
+}
+
+fn schema(raw: &RawValue) -> Result<&RawValue, Why> {
+    let form = || Why::Form("`output_config`".to_owned());
+    let format: Format<'_> = read(raw, "`output_config`")?;
+    match &*format.r#type {
+        "json_schema" => format.schema.ok_or_else(form),
+        _ => Err(form()),
+    }
+}

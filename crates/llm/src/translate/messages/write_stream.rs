@@ -1,0 +1,155 @@
+//! What a stream says, as the events of a message of Anthropic's.
+
+use super::{
+    super::{
+        answer::{Failure, Said, Stop},
+        write::Object,
+    },
+    write_answer::{error, head, stop_reason, usage},
+};
+use credentialflow_model::usage::TokenUsage;
+
+/// Holds which block is open: one at a time.
+#[derive(Debug)]
+pub(in crate::translate) struct StreamWriter {
+    begun: bool,
+    /// The block that is open, if any.
+    open: Option<Kind>,
+    /// Its number; without one, that of the next.
+    index: u64,
+    stop: Stop,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Thinking,
+    Tool(u64),
+}
+
+impl StreamWriter {
+    pub const fn new() -> Self {
+        Self { begun: false, open: None, index: 0, stop: Stop::Done }
+    }
+
+    pub fn say(&mut self, said: &Said<'_>, out: &mut Vec<u8>) {
+        match said {
+            Said::Begin { id, model } => self.begin(id, model, out),
+            Said::Text(text) => {
+                self.open(Kind::Text, out, |block| block.json("text", "\"\""));
+                self.delta("text_delta", "text", text, out);
+            }
+            Said::Thinking(text) => {
+                self.open(Kind::Thinking, out, |block| {
+                    block.json("thinking", "\"\"");
+                    // Only Anthropic signs thinking.
+                    block.json("signature", "\"\"");
+                });
+                self.delta("thinking_delta", "thinking", text, out);
+            }
+            Said::Call { tool, id, name } => self.open(Kind::Tool(*tool), out, |block| {
+                block.text("id", id);
+                block.text("name", name);
+                block.json("input", "{}");
+            }),
+            // A call whose block is closed gets no more input: no reader says so.
+            Said::Input { tool, part } if self.open == Some(Kind::Tool(*tool)) => {
+                self.delta("input_json_delta", "partial_json", part, out);
+            }
+            Said::Input { .. } => {}
+            Said::Stop(stop) => {
+                self.close(out);
+                self.stop = *stop;
+            }
+            // Clients expect the first event to be the message's.
+            Said::Ping if !self.begun => out.extend_from_slice(b": ping\n\n"),
+            Said::Ping => event(out, "ping", |_| {}),
+            Said::Failed(failure) => fail(failure, out),
+            Said::End(told) => {
+                self.close(out);
+                event(out, "message_delta", |event| {
+                    let mut delta = event.object("delta");
+                    delta.text("stop_reason", stop_reason(self.stop));
+                    delta.json("stop_sequence", "null");
+                    delta.end();
+                    usage(event, told.unwrap_or_default(), told.is_some());
+                });
+                event(out, "message_stop", |_| {});
+            }
+        }
+    }
+
+    fn begin(&mut self, id: &str, model: &str, out: &mut Vec<u8>) {
+        self.begun = true;
+        event(out, "message_start", |event| {
+            let mut message = event.object("message");
+            head(&mut message, id, model);
+            message.json("content", "[]");
+            message.json("stop_reason", "null");
+            message.json("stop_sequence", "null");
+            // The provider tells it in the end.
+            usage(&mut message, TokenUsage::default(), true);
+            message.end();
+        });
+    }
+
+    /// Opens a block, unless it is open.
+    fn open(&mut self, kind: Kind, out: &mut Vec<u8>, fill: impl FnOnce(&mut Object<'_>)) {
+        if self.open == Some(kind) {
+            return;
+        }
+        self.close(out);
+        self.open = Some(kind);
+        event(out, "content_block_start", |event| {
+            event.number("index", self.index);
+            let mut block = event.object("content_block");
+            block.json(
+                "type",
+                match kind {
+                    Kind::Text => "\"text\"",
+                    Kind::Thinking => "\"thinking\"",
+                    Kind::Tool(_) => "\"tool_use\"",
+                },
+            );
+            fill(&mut block);
+            block.end();
+        });
+    }
+
+    fn delta(&self, kind: &str, field: &str, text: &str, out: &mut Vec<u8>) {
+        event(out, "content_block_delta", |event| {
+            event.number("index", self.index);
+            let mut delta = event.object("delta");
+            delta.text("type", kind);
+            delta.text(field, text);
+            delta.end();
+        });
+    }
+
+    fn close(&mut self, out: &mut Vec<u8>) {
+        if self.open.take().is_some() {
+            event(out, "content_block_stop", |event| event.number("index", self.index));
+            self.index += 1;
+        }
+    }
+}
+
+/// One event of this type.
+fn event(out: &mut Vec<u8>, kind: &str, fill: impl FnOnce(&mut Object<'_>)) {
+    out.extend_from_slice(b"event: ");
+    out.extend_from_slice(kind.as_bytes());
+    out.extend_from_slice(b"\ndata: ");
+    let mut event = Object::new(out);
+    event.text("type", kind);
+    fill(&mut event);
+    event.end();
+    out.extend_from_slice(b"\n\n");
+}
+
+/// Ends the stream with an error.
+fn fail(failure: &Failure<'_>, out: &mut Vec<u8>) {
+    let status = failure.status.filter(|status| (400..600).contains(status)).unwrap_or(502);
+    out.extend_from_slice(b"event: error\ndata: ");
+    error(out, status, failure);
+    out.extend_from_slice(b"\n\n");
+}
