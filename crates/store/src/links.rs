@@ -27,7 +27,7 @@ pub struct LinkRow {
     pub direction: LinkDirection,
     /// The place in the store, as in `team-vault/apps/orders#token`.
     pub place: String,
-    /// The credential's version that was last made from there, or written there.
+    /// The credential's version that was last made from there, or sent there.
     pub version: Option<u32>,
     /// What the store calls what it held then.
     pub remote: Option<String>,

@@ -1,5 +1,5 @@
 //! Kind `google`: Google Secret Manager (REST API v1), let in by a service account's key: a signed JWT is
-//! exchanged for an access token (RFC 7523).
+//! exchanged for an access token (RFC 7523), at the place that the key file names, or at the store's `login`.
 //!
 //! The path is a secret's id; its newest version is read, and each write adds one. With a field, the
 //! secret is a JSON object. A secret that does not exist is made, replicated as Google chooses.
@@ -38,6 +38,8 @@ struct SecretManager {
     base: String,
     project: String,
     account: Account,
+    /// Where tokens are asked for.
+    tokens: String,
     bearer: Bearer,
 }
 
@@ -46,6 +48,7 @@ struct Account {
     email: String,
     key_id: Option<String>,
     key: RsaKeyPair,
+    /// Whom its assertions are for.
     token_uri: String,
 }
 
@@ -53,15 +56,23 @@ struct Account {
 pub(crate) fn open(declared: &Declared) -> Result<Arc<dyn ExternalStore>> {
     let spec = &declared.spec;
     let project = spec.project.as_deref().ok_or_else(|| unusable("the store has no project"))?;
-    let account = Account::read(&declared.access()?, spec.plaintext)?;
+    let account = Account::read(&declared.access()?)?;
+    let login = spec.login.as_deref().map(|login| base(login, spec.plaintext)).transpose()?;
     let base = base(spec.address.as_deref().unwrap_or(API), spec.plaintext)?;
-    let http = Http::new(declared.authorities.as_deref(), &[&base, &account.token_uri])?;
-    Ok(Arc::new(SecretManager { http, base, project: segment(project), account, bearer: Bearer::default() }))
+    // What a credential's value names is asked like any stranger; only what is declared may be at a private address.
+    let private: Vec<&str> = [Some(base.as_str()), login.as_deref()].into_iter().flatten().collect();
+    let http = Http::new(declared.authorities.as_deref(), &private)?;
+    let tokens = match login {
+        Some(login) => login,
+        None if account.token_uri.starts_with("https://") => account.token_uri.clone(),
+        None => return Err(unusable("the key file's token_uri is not https://; `login` of the store names another")),
+    };
+    Ok(Arc::new(SecretManager { http, base, project: segment(project), account, tokens, bearer: Bearer::default() }))
 }
 
 impl Account {
     /// Reads the JSON file that Google gives out for a service account's key.
-    fn read(file: &SecretValue, plaintext: bool) -> Result<Self> {
+    fn read(file: &SecretValue) -> Result<Self> {
         let broken = || unusable("the credential is no key file of a service account");
         let mut file = Wiped::parse(file.expose()).ok_or_else(broken)?;
         let text = |name: &str, file: &Wiped| file.text(name).map(str::to_owned);
@@ -73,7 +84,7 @@ impl Account {
             email: text("/client_email", &file).ok_or_else(broken)?,
             key_id: text("/private_key_id", &file),
             key,
-            token_uri: base(&token_uri, plaintext)?,
+            token_uri: base(&token_uri, true)?,
         })
     }
 
@@ -99,8 +110,7 @@ impl SecretManager {
         let assertion = Zeroizing::new(self.account.assertion(now)?);
         let grant = segment("urn:ietf:params:oauth:grant-type:jwt-bearer");
         let form = Zeroizing::new(format!("grant_type={grant}&assertion={}", assertion.as_str()));
-        let request =
-            Request::post(&self.account.token_uri).header("content-type", "application/x-www-form-urlencoded");
+        let request = Request::post(&self.tokens).header("content-type", "application/x-www-form-urlencoded");
         let answer = self.http.send(request, form.as_bytes()).await?;
         if !answer.status.is_success() {
             let words = answer.json().text("/error_description").unwrap_or_default().to_owned();

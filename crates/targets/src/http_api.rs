@@ -14,22 +14,32 @@
 
 mod description;
 mod fill;
+mod pages;
 
 pub use description::{Call, Description, ListCall, Take};
 
 use crate::{
     BoxFuture, Created, Kind, Login, NewLogin, Result, Revoked, Statements, Target, TargetError, Tls, Verdict,
     error::sanitized,
+    http_api::pages::Page,
     http_client::{Answer, HttpClient},
 };
+use bytes::Bytes;
 use credentialflow_egress::{Guard, PrivateHosts};
 use credentialflow_model::{SecretValue, Timestamp};
 use fill::Facts;
-use http::Uri;
+use http::{Request, Uri};
+use http_body_util::Full;
 use std::{
+    collections::BTreeSet,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
+
+/// The most pages of a list that are read. One that goes on is an error, never a list.
+const MOST_PAGES: usize = 100;
+/// The longest a whole list may take; each page has the time of one operation.
+const LISTING: Duration = Duration::from_secs(45);
 
 /// How the API is reached and what it is told.
 #[derive(Debug)]
@@ -98,10 +108,13 @@ impl HttpApi {
         tokio::time::timeout(self.timeout, operation).await.unwrap_or(Err(TargetError::Timeout))
     }
 
-    async fn call(&self, call: &Call, facts: &Facts<'_>) -> Result<Answer> {
+    fn request(&self, call: &Call, facts: &Facts<'_>) -> Result<Request<Full<Bytes>>> {
         let admin = self.password.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let request = fill::request(&self.description, call, facts, &self.username, &admin)?;
-        self.client.send(request).await
+        fill::request(&self.description, call, facts, &self.username, &admin)
+    }
+
+    async fn call(&self, call: &Call, facts: &Facts<'_>) -> Result<Answer> {
+        self.client.send(self.request(call, facts)?).await
     }
 
     /// An answer that is not the expected one, as an error without secrets.
@@ -196,29 +209,33 @@ impl HttpApi {
         let Some(list) = &self.description.list else {
             return Err(TargetError::BadTemplate("the description has no `list`".to_owned()));
         };
-        let answer = self.call(&list.call, &Facts { name: mark, ..Facts::default() }).await?;
-        if !list.call.expects(answer.status) {
-            return Err(self.unexpected(&answer, &[]));
+        let facts = Facts { name: mark, ..Facts::default() };
+        let (mut found, mut asked) = (Vec::new(), BTreeSet::new());
+        let mut page: Option<Uri> = None;
+        for _ in 0..MOST_PAGES {
+            let mut request = self.request(&list.call, &facts)?;
+            if let Some(page) = page {
+                *request.uri_mut() = page;
+            }
+            let here = request.uri().clone();
+            asked.insert(here.to_string());
+            let answer = self.within(self.client.send(request)).await?;
+            if !list.call.expects(answer.status) {
+                return Err(self.unexpected(&answer, &[]));
+            }
+            let Page { logins, next } = pages::read(list, mark, &answer, &here)?;
+            found.extend(logins);
+            let Some(next) = next else {
+                found.sort();
+                found.dedup();
+                return Ok(found);
+            };
+            if asked.contains(&next.to_string()) {
+                return Err(TargetError::Refused("the API's list comes back to a page that it had".to_owned()));
+            }
+            page = Some(next);
         }
-        let json = answer.json();
-        let items = json.as_ref().and_then(|j| j.pointer(&list.items)).and_then(|i| i.as_array());
-        let items =
-            items.ok_or_else(|| TargetError::Refused(format!("the API's answer has no list at {}", list.items)))?;
-        let text = |item: &serde_json::Value, pointer: &str| match item.pointer(pointer) {
-            Some(serde_json::Value::String(text)) => Some(text.clone()),
-            Some(serde_json::Value::Number(number)) => Some(number.to_string()),
-            _ => None,
-        };
-        let mut found: Vec<Login> = items
-            .iter()
-            .filter_map(|item| {
-                let name = text(item, &list.name).filter(|n| n.starts_with(mark))?;
-                let handle = list.handle.as_deref().map_or(Some(name.clone()), |p| text(item, p))?;
-                Some(Login { name, handle })
-            })
-            .collect();
-        found.sort();
-        Ok(found)
+        Err(TargetError::Refused(format!("the API's list does not end within {MOST_PAGES} pages")))
     }
 
     async fn version(&self) -> Result<String> {
@@ -261,7 +278,8 @@ impl Target for HttpApi {
         Box::pin(async { Ok(None) })
     }
     fn list<'a>(&'a self, mark: &'a str) -> BoxFuture<'a, Result<Vec<Login>>> {
-        Box::pin(self.within(self.names(mark)))
+        let all = tokio::time::timeout(LISTING.max(self.timeout), self.names(mark));
+        Box::pin(async { all.await.unwrap_or(Err(TargetError::Timeout)) })
     }
     fn administrator(&self) -> &str {
         &self.username

@@ -4,7 +4,7 @@
 use crate::{Result, TargetError, Tls, TlsMode};
 use bytes::Bytes;
 use credentialflow_egress::{Connector, Guard, Refused};
-use http::{Request, StatusCode};
+use http::{Request, StatusCode, header::LINK};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
@@ -21,6 +21,8 @@ const LARGEST: usize = 8 << 20;
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) body: Zeroizing<Vec<u8>>,
+    /// Where the header `Link` says that more follows (RFC 8288, `rel="next"`).
+    pub(crate) next: Option<String>,
 }
 
 impl Answer {
@@ -57,8 +59,44 @@ impl HttpClient {
             TargetError::Unreachable(words.to_owned())
         })?;
         let status = answer.status();
+        let next = answer.headers().get_all(LINK).iter().filter_map(|value| next_link(value.to_str().ok()?)).next();
         let body = Limited::new(answer.into_body(), LARGEST).collect().await;
         let body = body.map_err(|_| TargetError::Unreachable("the answer broke off or is too large".to_owned()))?;
-        Ok(Answer { status, body: Zeroizing::new(body.to_bytes().to_vec()) })
+        Ok(Answer { status, body: Zeroizing::new(body.to_bytes().to_vec()), next })
+    }
+}
+
+/// The target of the first link whose relation is `next`.
+fn next_link(value: &str) -> Option<String> {
+    let mut rest = value;
+    while let Some((_, link)) = rest.split_once('<') {
+        let (target, parameters) = link.split_once('>')?;
+        let end = parameters.find('<').unwrap_or(parameters.len());
+        let is_next =
+            parameters[..end].split([';', ',']).filter_map(|part| part.split_once('=')).any(|(name, value)| {
+                let mut words = value.trim().trim_matches('"').split_ascii_whitespace();
+                name.trim().eq_ignore_ascii_case("rel") && words.any(|word| word.eq_ignore_ascii_case("next"))
+            });
+        if is_next {
+            return Some(target.trim().to_owned());
+        }
+        rest = &parameters[end..];
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::next_link;
+
+    #[test]
+    fn the_next_page_is_found_among_links() {
+        let next = |value| next_link(value);
+        let both = r#"<https://a/keys?page=1>; rel="prev", <https://a/keys?page=3>; title="x"; rel="last next""#;
+        assert_eq!(next(both).as_deref(), Some("https://a/keys?page=3"));
+        assert_eq!(next("</keys?page=2>;REL=next").as_deref(), Some("/keys?page=2"));
+        for none in ["", "<https://a/keys>; rel=\"prev\"", "<https://a/keys", "<a>; title=\"rel\"", "next"] {
+            assert_eq!(next(none), None, "{none}");
+        }
     }
 }

@@ -140,6 +140,8 @@ pub(crate) fn settings(
             items: list.items.clone(),
             name: list.name.clone(),
             handle: list.handle.clone(),
+            next: list.next.clone(),
+            cursor: list.cursor.clone(),
         }),
         check: None,
     };

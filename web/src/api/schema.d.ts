@@ -1380,7 +1380,7 @@ export interface components {
             form?: {
                 [key: string]: string;
             };
-            /** @description Headers of this call. */
+            /** @description Headers of this call, over those of every call; an empty one takes that away. */
             headers?: {
                 [key: string]: string;
             };
@@ -1393,12 +1393,19 @@ export interface components {
         };
         /** @description A call whose answer lists keys. */
         ApiList: {
+            /** @description The query parameter that takes the cursor found at `next`. Absent, an address is found there. */
+            cursor?: string | null;
             /** @description Where an item's id stands; the name when absent. */
             handle?: string | null;
             /** @description Where the list stands in the answer; the answer itself when absent. */
             items?: string;
             /** @description Where an item's name stands. */
             name: string;
+            /**
+             * @description Where the answer says how the list goes on, for an API that answers page by page: with the address
+             *     of the next page, or with a cursor. Absent, the header `Link` (RFC 8288) may say it.
+             */
+            next?: string | null;
             /** @description Path and query of a `GET`. */
             path: string;
         };
@@ -4320,7 +4327,8 @@ export interface components {
             kind: components["schemas"]["StoreKind"];
             /**
              * @description `vault`: the mount of the AppRole method, `approle` when absent. `azure`: the authority, when it
-             *     is not `https://login.microsoftonline.com`.
+             *     is not `https://login.microsoftonline.com`. `google`: where tokens are asked for, when that is not
+             *     the key file's `token_uri` at a public address.
              */
             login?: string | null;
             /** @description `vault`: the mount of the key-value engine (version 2), `secret` when absent. */

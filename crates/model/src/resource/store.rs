@@ -27,7 +27,8 @@ pub struct SecretStore {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<String>,
     /// `vault`: the mount of the AppRole method, `approle` when absent. `azure`: the authority, when it
-    /// is not `https://login.microsoftonline.com`.
+    /// is not `https://login.microsoftonline.com`. `google`: where tokens are asked for, when that is not
+    /// the key file's `token_uri` at a public address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub login: Option<String>,
     /// `azure`: the tenant, by its id or domain.

@@ -106,7 +106,7 @@ pub struct ApiCall {
     pub method: String,
     /// Path and query.
     pub path: String,
-    /// Headers of this call.
+    /// Headers of this call, over those of every call; an empty one takes that away.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
     /// A JSON body, written as text, as in `'{"name": "{{name}}"}'`.
@@ -146,6 +146,13 @@ pub struct ApiList {
     /// Where an item's id stands; the name when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handle: Option<String>,
+    /// Where the answer says how the list goes on, for an API that answers page by page: with the address
+    /// of the next page, or with a cursor. Absent, the header `Link` (RFC 8288) may say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+    /// The query parameter that takes the cursor found at `next`. Absent, an address is found there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
 }
 
 /// TLS towards a system: its certificate is checked, chain and name.

@@ -4,7 +4,7 @@
 //! A database that was restored to an older state has the same numbers for other changes. The audit chain
 //! tells it apart (`Followed::continues`), and everything is read anew.
 
-use super::{Link, Links, declared, open::away, work::row_of};
+use super::{Link, Links, declared, open::away, work::row_of, write::held};
 use crate::{Result, error::unusable};
 use credentialflow_model::{
     Name, Timestamp,
@@ -46,10 +46,8 @@ impl Linked {
         match link.direction {
             LinkDirection::Read => Some(when),
             LinkDirection::Write => {
-                // Nobody knows what an attempt that failed left there, so it is written until that succeeds.
-                let failed = row.is_some_and(|row| row.attempts > 0);
-                let held = row.and_then(|row| row.version);
-                self.current.filter(|current| failed || held != Some(*current)).map(|_| when)
+                let held = row.and_then(held);
+                self.current.filter(|current| held != Some(*current)).map(|_| when)
             }
         }
     }

@@ -11,6 +11,7 @@ mod keep;
 mod open;
 mod runner;
 mod work;
+mod write;
 
 use credentialflow_model::{Name, SecretPlace, resource::Credential};
 use credentialflow_store::{LinkDirection, Store};

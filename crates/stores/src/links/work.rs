@@ -1,6 +1,10 @@
 //! One attempt at one link: what is done outside, and what is stored of it.
 
-use super::{Link, LinkReport, Links, declared, open::away};
+use super::{
+    Link, LinkReport, Links, declared,
+    open::away,
+    write::{declares, held},
+};
 use crate::{ExternalError, Result, error::unusable};
 use credentialflow_model::{
     Actor, Name, Period, SecretValue, Timestamp,
@@ -20,15 +24,24 @@ const SOON: Period = Period::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// What an attempt brought.
-struct Done {
-    /// The credential's version that the place and the credential share now, if they do.
-    version: Option<u32>,
+pub(super) struct Done {
+    /// The credential's version that is at the place now, if one is.
+    pub(super) version: Option<u32>,
     /// What the store calls it.
-    remote: Option<String>,
+    pub(super) remote: Option<String>,
     /// What happened, in a word, for the audit log.
-    outcome: &'static str,
+    pub(super) outcome: &'static str,
     /// When it is to be looked at again.
-    again: Option<Timestamp>,
+    pub(super) again: Option<Timestamp>,
+}
+
+impl Done {
+    /// The event of it.
+    pub(super) fn audit(&self, tx: &mut WriteTx, link: &Link) {
+        let (place, outcome) = (link.place.to_string(), self.outcome);
+        let detail = json!({ "place": place, "version": self.version, "at_store": self.remote, "outcome": outcome });
+        tx.audit(action(link), &format!("credentials/{}", link.credential), detail);
+    }
 }
 
 impl Links {
@@ -69,7 +82,7 @@ impl Links {
             Ok(rows) => rows,
             Err(error) => return ours(&away(error)),
         };
-        let holds = |link: &Link| row_of(&rows, link).is_some_and(|row| row.version == Some(version));
+        let holds = |link: &Link| row_of(&rows, link).and_then(held) == Some(version);
         let lacking = declared.iter().filter(|link| link.direction == LinkDirection::Write && !holds(link));
         lacking
             .map(|link| match row_of(&rows, link).and_then(|row| row.error.as_deref()) {
@@ -95,8 +108,7 @@ impl Links {
                 LinkDirection::Write => self.write(actor, link, fully).await,
             }
         };
-        let late = |_| Err(ExternalError::Unreachable("it was not done within a minute".to_owned()));
-        let outcome = tokio::time::timeout(LIMIT, outside).await.unwrap_or_else(late);
+        let outcome = tokio::time::timeout(LIMIT, outside).await.unwrap_or_else(|_| Err(late()));
         let Err(error) = outcome else { return Ok(()) };
         if matches!(error, ExternalError::Refused(_)) {
             self.0.open.close(&link.place.store);
@@ -119,11 +131,13 @@ impl Links {
         let (spec, store) = self.0.open.get(&link.place.store).await?;
         let found = store.read(&link.place).await?;
         let mut tx = self.0.store.begin(actor).await.map_err(away)?;
-        // Declared otherwise meanwhile: then this is of no use any more.
-        let Some(credential) = stored(&mut tx, &link.credential).await? else { return Ok(()) };
-        if credential.source() != Some(&link.place) {
+        let credential = stored(&mut tx, &link.credential).await?;
+        let Some(credential) = credential.filter(|credential| credential.source() == Some(&link.place)) else {
+            // Declared otherwise meanwhile: then this is of no use any more, but it was read.
+            Done { version: None, remote: found.version, outcome: "undeclared", again: None }.audit(&mut tx, link);
+            tx.commit().await.map_err(away)?;
             return Ok(());
-        }
+        };
         self.refuse_what_is_over(&mut tx, &credential.name, &found.value, fully).await?;
         let now = tx.now();
         let rows = tx.links_of(link.credential.as_str()).await.map_err(away)?;
@@ -194,32 +208,7 @@ impl Links {
         }
     }
 
-    /// Writes the version in use to a destination.
-    async fn write(&self, actor: &Actor, link: &Link, fully: bool) -> Result<()> {
-        let versions = self.0.store.credential_versions(link.credential.as_str()).await.map_err(away)?;
-        let Some(current) = versions.iter().find(|v| v.state == VersionState::Current) else { return Ok(()) };
-        let rows = self.0.store.links_of(link.credential.as_str()).await.map_err(away)?;
-        let held = row_of(&rows, link).filter(|row| row.attempts == 0).and_then(|row| row.version);
-        if !fully && held == Some(current.version) {
-            return Ok(());
-        }
-        let value = self.0.vault.open_version(current);
-        let value = value.map_err(|e| unusable(format!("version {} does not open: {e}", current.version)))?;
-        let (_, store) = self.0.open.get(&link.place.store).await?;
-        let written = store.write(&link.place, &value).await?;
-        drop(value);
-        let mut tx = self.0.store.begin(actor).await.map_err(away)?;
-        let credential = stored(&mut tx, &link.credential).await?;
-        if !credential.is_some_and(|c| declared(&c).contains(link)) {
-            return Ok(());
-        }
-        // Should another version be in use by now, this one differs from it and is written over next.
-        let outcome = if written.changed { "written" } else { "unchanged" };
-        let done = Done { version: Some(current.version), remote: written.version, outcome, again: None };
-        self.note(tx, link, done).await
-    }
-
-    async fn note(&self, mut tx: WriteTx, link: &Link, done: Done) -> Result<()> {
+    pub(super) async fn note(&self, mut tx: WriteTx, link: &Link, done: Done) -> Result<()> {
         let row = LinkRow {
             version: done.version,
             remote: done.remote.clone(),
@@ -228,27 +217,27 @@ impl Links {
             ..empty(link)
         };
         tx.put_link(&row).await.map_err(away)?;
-        let detail = json!({
-            "place": link.place.to_string(), "version": done.version, "at_store": done.remote, "outcome": done.outcome,
-        });
-        tx.audit(action(link), &format!("credentials/{}", link.credential), detail);
+        done.audit(&mut tx, link);
         tx.commit().await.map_err(away)?;
         Ok(())
     }
 
     async fn note_failure(&self, actor: &Actor, link: &Link, error: &ExternalError) -> Result<()> {
         let mut tx = self.0.store.begin(actor).await.map_err(away)?;
-        let credential = stored(&mut tx, &link.credential).await?;
-        if !credential.is_some_and(|c| declared(&c).contains(link)) {
-            return Ok(());
-        }
+        let is_declared = declares(&mut tx, link).await?;
         let rows = tx.links_of(link.credential.as_str()).await.map_err(away)?;
         let mut row = row_of(&rows, link).cloned().unwrap_or_else(|| empty(link));
         row.attempts = row.attempts.saturating_add(1);
         row.error = Some(error.to_string());
         row.next_attempt = Some(tx.now().plus(period(pause(row.attempts).max(error.again().unwrap_or_default()))));
-        tx.put_link(&row).await.map_err(away)?;
-        let detail = json!({ "place": row.place, "outcome": "failed", "attempts": row.attempts, "error": row.error });
+        // One that is declared no more is not brought back, but what was tried is told.
+        if is_declared {
+            tx.put_link(&row).await.map_err(away)?;
+        }
+        let detail = json!({
+            "place": row.place, "version": row.version, "outcome": "failed", "attempts": row.attempts,
+            "error": row.error,
+        });
         tx.audit(action(link), &format!("credentials/{}", link.credential), detail);
         tx.commit().await.map_err(away)?;
         Ok(())
@@ -268,14 +257,14 @@ impl Links {
     }
 }
 
-const fn action(link: &Link) -> &'static str {
+pub(super) const fn action(link: &Link) -> &'static str {
     match link.direction {
         LinkDirection::Read => "credential.read_source",
         LinkDirection::Write => "credential.sync",
     }
 }
 
-fn empty(link: &Link) -> LinkRow {
+pub(super) fn empty(link: &Link) -> LinkRow {
     LinkRow {
         credential: link.credential.clone(),
         direction: link.direction,
@@ -294,10 +283,14 @@ pub(super) fn row_of<'a>(rows: &'a [LinkRow], link: &Link) -> Option<&'a LinkRow
     rows.iter().find(|row| row.direction == link.direction && row.place == place)
 }
 
-async fn stored(tx: &mut WriteTx, name: &Name) -> Result<Option<Credential>> {
+pub(super) async fn stored(tx: &mut WriteTx, name: &Name) -> Result<Option<Credential>> {
     let row = tx.resource(Kind::Credentials, name.as_str()).await.map_err(away)?;
     let read = row.map(|row| serde_json::from_str(&row.body)).transpose();
     read.map_err(|_| unusable(format!("credentials/{name} is stored in a way that does not read")))
+}
+
+pub(super) fn late() -> ExternalError {
+    ExternalError::Unreachable("it was not done within a minute".to_owned())
 }
 
 /// After so many failures in a row.

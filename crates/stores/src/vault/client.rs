@@ -1,7 +1,7 @@
-//! A client of Vault's HTTP API that lets itself in with a token or through AppRole.
+//! A client of Vault's HTTP API that lets itself in with a token, through AppRole, or with another issuer's JWT.
 //!
-//! A token of AppRole is kept until shortly before it ends, and asked for anew when the server refuses it. One that was
-//! handed in is renewed when half of its time is over ([`Client::keep`]), for as long as the server allows.
+//! A token that is logged in for is kept until shortly before it ends, and asked for anew when the server refuses it.
+//! One that was handed in is renewed when half of its time is over ([`Client::keep`]), for as long as the server allows.
 
 use crate::{
     Answer, ExternalError, Http, Result, Wiped,
@@ -11,7 +11,7 @@ use crate::{
 };
 use credentialflow_model::SecretValue;
 use http::{HeaderValue, Method, Request, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -30,6 +30,15 @@ pub enum Access {
         role_id: String,
         /// The role's secret.
         secret_id: SecretValue,
+    },
+    /// A JWT of another issuer, as CI systems give one to each job (`auth/<mount>/login`).
+    Jwt {
+        /// Where the method is mounted; `jwt` usually.
+        mount: String,
+        /// Which role; the mount's default one when absent.
+        role: Option<String>,
+        /// The signed token.
+        jwt: SecretValue,
     },
 }
 
@@ -93,8 +102,8 @@ impl Client {
     /// The words of an answer that is no success.
     pub fn words(answer: &Answer) -> String {
         let body = answer.json();
-        let errors = body.0.get("errors").and_then(serde_json::Value::as_array).into_iter().flatten();
-        errors.filter_map(serde_json::Value::as_str).collect::<Vec<_>>().join("; ")
+        let errors = body.0.get("errors").and_then(Value::as_array).into_iter().flatten();
+        errors.filter_map(Value::as_str).collect::<Vec<_>>().join("; ")
     }
 
     /// The token to send: the one given, or one that is logged in for.
@@ -102,7 +111,10 @@ impl Client {
         match &self.access {
             Access::Token(token) => Ok(Arc::new(token.duplicate())),
             Access::AppRole { mount, role_id, secret_id } => {
-                self.bearer.get(self.login(mount, role_id, secret_id)).await
+                self.bearer.get(self.login(mount, ("role_id", Some(role_id)), ("secret_id", secret_id))).await
+            }
+            Access::Jwt { mount, role, jwt } => {
+                self.bearer.get(self.login(mount, ("role", role.as_ref()), ("jwt", jwt))).await
             }
         }
     }
@@ -142,8 +154,8 @@ impl Client {
             return Err(failure);
         }
         let body = answer.success()?;
-        let lasts = body.0.pointer("/auth/lease_duration").and_then(serde_json::Value::as_u64).unwrap_or(0);
-        if lasts == 0 || body.0.pointer("/auth/renewable") == Some(&serde_json::Value::Bool(false)) {
+        let lasts = body.0.pointer("/auth/lease_duration").and_then(Value::as_u64).unwrap_or(0);
+        if lasts == 0 || body.0.pointer("/auth/renewable") == Some(&Value::Bool(false)) {
             *renewal = Renewal::Never;
             return Ok(None);
         }
@@ -152,18 +164,27 @@ impl Client {
         Ok(Some(half.saturating_sub(asked.elapsed())))
     }
 
-    async fn login(&self, mount: &str, role_id: &str, secret_id: &SecretValue) -> Result<(SecretValue, Duration)> {
-        let body = Wiped(json!({ "role_id": role_id, "secret_id": crate::json::text(secret_id)? }));
+    /// Who is asked in for, where that is to be said, and what proves it: each the name of a field and what it holds.
+    async fn login(
+        &self,
+        mount: &str,
+        (role, name): (&str, Option<&String>),
+        (proof, secret): (&str, &SecretValue),
+    ) -> Result<(SecretValue, Duration)> {
+        let mut body = Wiped(json!({ proof: crate::json::text(secret)? }));
+        if let (Some(name), Some(fields)) = (name, body.object()) {
+            fields.insert(role.to_owned(), json!(name));
+        }
         let path = format!("auth/{}/login", segments(mount));
         let answer = self.send(&Method::POST, &path, Some(&body), None).await?;
         if !answer.status.is_success() {
-            return Err(match answer.failure(&Self::words(&answer), &[secret_id]) {
+            return Err(match answer.failure(&Self::words(&answer), &[secret]) {
                 ExternalError::NotFound => unusable(format!("there is no login at auth/{mount}")),
                 other => other,
             });
         }
         let mut body = answer.success()?;
-        let lasts = body.0.pointer("/auth/lease_duration").and_then(serde_json::Value::as_u64).unwrap_or(0);
+        let lasts = body.0.pointer("/auth/lease_duration").and_then(Value::as_u64).unwrap_or(0);
         // 0 is a token that does not end.
         let lasts = if lasts == 0 { Duration::from_secs(3600) } else { Duration::from_secs(lasts) };
         let token = body.take("/auth/client_token").ok_or_else(|| unusable("its login gives no token"))?;

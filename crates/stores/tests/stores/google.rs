@@ -10,6 +10,8 @@ use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
+use credentialflow_model::SecretValue;
+use credentialflow_stores::{Declared, open};
 use credentialflow_testkit::wire::Message;
 use serde_json::{Value, json};
 use std::{
@@ -133,7 +135,8 @@ fn key_file(pair: &RsaKeyPair, token_uri: &str) -> String {
 }
 
 fn spec(url: &str) -> Value {
-    json!({ "name": "s", "kind": "google", "address": url, "project": "project-1", "credential": "c" })
+    json!({ "name": "s", "kind": "google", "address": url, "project": "project-1", "credential": "c",
+            "login": format!("{url}/token") })
 }
 
 #[tokio::test]
@@ -174,4 +177,30 @@ async fn another_accounts_key_does_not_let_in() {
     let store = opened(spec(&server.url()), &key_file(&other, &format!("{}/token", server.url())));
     let refused = read(&store, "orders").await.unwrap_err();
     assert!(refused.contains("logging in: Invalid JWT Signature."), "{refused}");
+}
+
+#[tokio::test]
+async fn what_a_key_file_names_is_asked_only_at_public_addresses() {
+    let (state, server, file) = start().await;
+    let mut undeclared = spec("https://127.0.0.1:1");
+    undeclared.as_object_mut().unwrap().remove("login");
+    let with = |token_uri: &str| {
+        let mut file: Value = serde_json::from_str(&file).unwrap();
+        file["token_uri"] = json!(token_uri);
+        SecretValue::from(file.to_string())
+    };
+    let opening = |token_uri: &str, plaintext: bool| {
+        let mut spec = undeclared.clone();
+        spec["plaintext"] = json!(plaintext);
+        let spec = serde_json::from_value(spec).unwrap();
+        open(&Declared { spec, access: Some(with(token_uri)), authorities: None, files: None })
+    };
+    for (clear, plaintext) in [(server.url(), false), ("http://tokens.example".to_owned(), true)] {
+        let refused = opening(&clear, plaintext).map(|_| ()).unwrap_err().to_string();
+        assert!(refused.contains("is not https://"), "{refused}");
+    }
+    let inside = opening("https://10.1.2.3/token", false).unwrap();
+    let refused = read(&inside, "orders").await.unwrap_err();
+    assert!(refused.contains("private"), "{refused}");
+    assert_eq!(state.lock().unwrap().logins, 0);
 }

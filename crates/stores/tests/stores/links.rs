@@ -8,7 +8,7 @@ use credentialflow_model::{
 };
 use credentialflow_store::{AuditFilter, Expect, LinkDirection, Store};
 use credentialflow_stores::Links;
-use credentialflow_testkit::wire::Message;
+use credentialflow_testkit::{upstream::FakeUpstream, wire::Message};
 use credentialflow_vault::{SealInput, Vault};
 use serde_json::{Value, json};
 use std::{
@@ -17,6 +17,7 @@ use std::{
     time::Duration,
 };
 use tempfile::TempDir;
+use tokio::sync::Notify;
 
 struct World {
     dir: TempDir,
@@ -365,4 +366,107 @@ async fn a_file_of_authorities_without_an_end_is_refused() {
     world.declare(Kind::Credentials, json!({ "name": "orders", "engine": "static", "value": "${store:bao/a}" })).await;
     let reports = world.links.refresh(&Actor::operator(), &name("orders")).await.unwrap();
     assert_eq!(reports[0].error.as_deref(), Some("the file with the authorities is no regular file"));
+}
+
+/// A key-value store whose writes arrive, and are answered when they are let.
+struct Held {
+    server: FakeUpstream,
+    arrived: Arc<Notify>,
+    go: Arc<Notify>,
+    value: Arc<Mutex<Option<String>>>,
+}
+
+async fn held() -> Held {
+    let (arrived, go, value) = (Arc::new(Notify::new()), Arc::new(Notify::new()), Arc::new(Mutex::new(None)));
+    let (here, wait, stored) = (arrived.clone(), go.clone(), value.clone());
+    let server = FakeUpstream::start(move |mut peer| {
+        let (here, wait, stored) = (here.clone(), wait.clone(), stored.clone());
+        async move {
+            while let Some(request) = peer.request().await {
+                let (status, body) = match request.method() {
+                    "GET" => (404, json!({ "errors": [] })),
+                    _ if request.target().ends_with("renew-self") => (400, json!({ "errors": ["not renewable"] })),
+                    _ => {
+                        here.notify_one();
+                        wait.notified().await;
+                        *stored.lock().unwrap() = json_of(&request)["data"]["value"].as_str().map(str::to_owned);
+                        (200, json!({ "data": { "version": 1 } }))
+                    }
+                };
+                let body = body.to_string();
+                peer.send(format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n{body}", body.len())).await;
+            }
+        }
+    })
+    .await;
+    Held { server, arrived, go, value }
+}
+
+/// A world with a destination there, and the write of the first version under way.
+async fn sending() -> (World, Held, tokio::task::JoinHandle<()>) {
+    let (world, held) = (World::new().await, held().await);
+    world.credential(json!({ "name": "token", "engine": "static" }), "a-token").await;
+    let spec = json!({ "name": "bao", "kind": "vault", "address": held.server.url(), "credential": "token" });
+    world.declare(Kind::Stores, spec).await;
+    world.credential(synced(&["bao/apps/orders"]), "one").await;
+    let links = world.links.clone();
+    let writing = tokio::spawn(async move {
+        links.refresh(&Actor::operator(), &name("orders")).await.unwrap();
+    });
+    held.arrived.notified().await;
+    (world, held, writing)
+}
+
+fn sync(outcome: &str) -> (String, String) {
+    ("credential.sync".to_owned(), outcome.to_owned())
+}
+
+#[tokio::test]
+async fn what_is_revoked_while_it_is_written_is_told_as_outdated() {
+    let (world, held, writing) = sending().await;
+    // Told before it can have arrived.
+    assert_eq!(world.actions("orders").await, [sync("begun")]);
+    assert_eq!(world.error("orders").await.unwrap(), "version 1 was sent; whether it arrived is not known yet");
+    assert_eq!(world.links.lacking(&name("orders"), 1).await.len(), 1);
+    world.vault.revoke_credential(&Actor::operator(), &name("orders"), None).await.unwrap();
+    held.go.notify_one();
+    writing.await.unwrap();
+    assert_eq!(world.actions("orders").await, [sync("begun"), sync("outdated")]);
+    let row = &world.store.links_of("orders").await.unwrap()[0];
+    assert_eq!((row.version, row.remote.as_deref(), row.error.as_deref()), (Some(1), Some("1"), None));
+    assert_eq!(held.value.lock().unwrap().as_deref(), Some("one"));
+    // The next one in use is written over it.
+    world.give(synced(&["bao/apps/orders"]), "two").await;
+    held.go.notify_one();
+    world.until("not written over", || async { world.links.lacking(&name("orders"), 2).await.is_empty() }).await;
+    assert_eq!(held.value.lock().unwrap().as_deref(), Some("two"));
+}
+
+#[tokio::test]
+async fn a_write_that_is_cut_off_leaves_its_version_behind_and_is_done_again() {
+    let (world, held, writing) = sending().await;
+    writing.abort();
+    assert!(writing.await.unwrap_err().is_cancelled());
+    let row = &world.store.links_of("orders").await.unwrap()[0];
+    assert_eq!((row.version, row.attempts, row.succeeded), (Some(1), 0, None));
+    assert!(row.error.as_deref().unwrap().starts_with("version 1 was sent"), "{row:?}");
+    assert_eq!(world.links.lacking(&name("orders"), 1).await.len(), 1);
+    held.go.notify_one();
+    held.go.notify_one();
+    world
+        .until("not written again", || async {
+            held.go.notify_one();
+            world.links.lacking(&name("orders"), 1).await.is_empty()
+        })
+        .await;
+    assert_eq!(world.error("orders").await, None);
+}
+
+#[tokio::test]
+async fn a_write_to_a_place_that_is_declared_no_more_is_told() {
+    let (world, held, writing) = sending().await;
+    world.declare(Kind::Credentials, synced(&["disk/orders"])).await;
+    held.go.notify_one();
+    writing.await.unwrap();
+    assert!(world.actions("orders").await.contains(&sync("undeclared")));
 }

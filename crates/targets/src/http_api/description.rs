@@ -48,7 +48,7 @@ pub struct Call {
     pub method: String,
     /// Path and query, behind the base URL. Takes no secrets.
     pub path: String,
-    /// Headers of this call.
+    /// Headers of this call, over those of every call; an empty one takes that away.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
     /// A JSON body; placeholders in its texts.
@@ -74,7 +74,7 @@ pub struct Take {
     pub password: Option<String>,
 }
 
-/// A call whose answer lists credentials.
+/// A call whose answer lists credentials, all of them or page by page.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListCall {
@@ -89,6 +89,13 @@ pub struct ListCall {
     /// Where an item's id stands; the name when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handle: Option<String>,
+    /// Where the answer says how the list goes on, for an API that answers page by page: with the address of the
+    /// next page, which is of the same server, or with a cursor. Absent, the header `Link` (RFC 8288) may say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+    /// The query parameter that takes the cursor found at `next`. Absent, an address is found there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
 }
 
 impl Call {
@@ -141,6 +148,14 @@ impl Description {
             }
             if let Some(json) = &call.json {
                 texts(json, &mut |text| known(text, &[&PUBLIC[..], &SECRET].concat()))?;
+            }
+        }
+        if let Some(ListCall { next, cursor, .. }) = &self.list {
+            if next.as_ref().is_some_and(|next| !next.starts_with('/')) {
+                return Err(bad("`next` of the list is no JSON pointer, as in /next_page_token".to_owned()));
+            }
+            if cursor.as_ref().is_some_and(|cursor| cursor.is_empty() || next.is_none()) {
+                return Err(bad("`cursor` of the list names a query parameter, and needs `next`".to_owned()));
             }
         }
         Ok(())

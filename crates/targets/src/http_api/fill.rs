@@ -68,6 +68,10 @@ pub(super) fn request(
     for (name, template) in description.headers.iter().chain(&call.headers) {
         let text = Zeroizing::new(pieces(template, value)?);
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad("a header's name is none"))?;
+        if template.is_empty() {
+            headers.remove(name);
+            continue;
+        }
         let mut value = HeaderValue::from_str(&text).map_err(|_| bad("a value cannot stand in a header"))?;
         value.set_sensitive(true);
         headers.insert(name, value);
@@ -156,6 +160,10 @@ mod tests {
         assert_eq!(delete.uri().path(), "/v1/keys/..%2F..%2Fadmin%3Fx");
         let renew = made(description.renew.as_ref().unwrap(), &facts).unwrap();
         assert_eq!(body(renew).await, "a%20b=a%2Fb%22%7D%26x%3D1%261970-01-01T00%3A00%3A00Z");
+        // A call can do without a header of all calls.
+        let mut call = description.delete.clone();
+        call.headers.insert("authorization".into(), String::new());
+        assert!(!made(&call, &facts).unwrap().headers().contains_key("authorization"));
         // Control characters cannot begin another header.
         let mut call = description.delete.clone();
         call.headers.insert("x-name".into(), "{{name}}".into());

@@ -187,3 +187,93 @@ fn addresses_that_are_no_targets_are_refused() {
         assert!(matches!(open(Settings::Http(Box::new(settings))), Err(TargetError::BadSettings(_))), "{base}");
     }
 }
+
+/// Lists two keys at a time out of five, and says in its own way where it goes on.
+async fn paged(goes_on: fn(usize) -> (String, Value)) -> FakeUpstream {
+    FakeUpstream::start(move |mut peer| async move {
+        while let Some(request) = peer.request().await {
+            assert_eq!(request.field("authorization"), Some("Bearer root-secret-token"));
+            let from = request.target().rsplit_once("page=").map_or(0, |(_, page)| page.parse().unwrap());
+            let items: Vec<Value> =
+                (from..5).take(2).map(|n| json!({ "id": format!("id/{n}"), "name": format!("v-{n}") })).collect();
+            let (header, mut body) = goes_on(from + 2);
+            body["items"] = json!(items);
+            let body = body.to_string();
+            peer.send(format!("HTTP/1.1 200 X\r\n{header}content-length: {}\r\n\r\n{body}", body.len())).await;
+        }
+    })
+    .await
+}
+
+fn lister(base: &str, more: Value) -> Arc<dyn Target> {
+    let admin = json!({ "authorization": "Bearer {{admin}}" });
+    let mut list = json!({ "method": "GET", "path": "/keys", "headers": admin, "items": "/items", "name": "/name",
+        "handle": "/id" });
+    list.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let call = json!({ "method": "POST", "path": "/keys" });
+    let described = json!({ "base_url": format!("{base}/v1"), "create": call, "delete": call, "list": list });
+    let description: Description = serde_json::from_value(described).unwrap();
+    let mut settings = ApiSettings::new(description, "", SecretValue::from("root-secret-token"));
+    settings.private_hosts = "127.0.0.1".parse().unwrap();
+    open(Settings::Http(Box::new(settings))).unwrap()
+}
+
+#[tokio::test]
+async fn a_list_is_read_to_its_last_page() {
+    let cursor = paged(|next| {
+        let body = if next < 5 { json!({ "next": next, "has_more": true }) } else { json!({ "has_more": false }) };
+        (String::new(), body)
+    })
+    .await;
+    let address = paged(|next| {
+        let next = (next < 5).then(|| format!("/v1/keys?page={next}"));
+        (String::new(), json!({ "links": { "next": next } }))
+    })
+    .await;
+    let header = paged(|next| {
+        let link = format!("link: </v1/keys?page={next}>; rel=\"next\"\r\n");
+        (if next < 5 { link } else { String::new() }, json!({}))
+    })
+    .await;
+    for (provider, more) in [
+        (&cursor, json!({ "next": "/next", "cursor": "page" })),
+        (&address, json!({ "next": "/links/next" })),
+        (&header, json!({})),
+    ] {
+        let target = lister(&provider.url(), more.clone());
+        let all: Vec<String> = target.list("v-").await.unwrap().into_iter().map(|login| login.handle).collect();
+        assert_eq!(all, ["id/0", "id/1", "id/2", "id/3", "id/4"], "{more}");
+        // On the last page, and so not gone.
+        assert_eq!(target.list("v-4").await.unwrap().len(), 1, "{more}");
+        assert!(target.list("v-5").await.unwrap().is_empty(), "{more}");
+    }
+    // What is not described is no end of the list.
+    let error = lister(&cursor.url(), json!({})).list("v-4").await.unwrap_err();
+    assert!(matches!(&error, TargetError::Refused(why) if why.contains("describe `next`")), "{error}");
+}
+
+#[tokio::test]
+async fn a_list_without_an_end_or_at_another_place_is_an_error() {
+    let round = paged(|_| (String::new(), json!({ "next": 2 }))).await;
+    let endless = paged(|next| (String::new(), json!({ "next": next }))).await;
+    let elsewhere = paged(|_| (String::new(), json!({ "next": "http://127.0.0.2:9/keys?page=2" }))).await;
+    let cursor = json!({ "next": "/next", "cursor": "page" });
+    for (provider, more, why) in [
+        (&round, cursor.clone(), "comes back"),
+        (&endless, cursor, "within 100 pages"),
+        (&elsewhere, json!({ "next": "/next" }), "another server"),
+    ] {
+        let error = lister(&provider.url(), more).list("v-").await.unwrap_err();
+        assert!(matches!(&error, TargetError::Refused(told) if told.contains(why)), "{error}");
+    }
+    assert_eq!(endless.counts().requests, 100);
+    for bad in [json!({ "cursor": "page" }), json!({ "next": "next" }), json!({ "next": "/next", "cursor": "" })] {
+        let mut list = json!({ "method": "GET", "path": "/keys", "name": "/name" });
+        list.as_object_mut().unwrap().extend(bad.as_object().unwrap().clone());
+        let call = json!({ "method": "POST", "path": "/keys" });
+        let described = json!({ "base_url": "https://api.example.com", "create": call, "delete": call, "list": list });
+        let description: Description = serde_json::from_value(described).unwrap();
+        let settings = ApiSettings::new(description, "", SecretValue::from("x"));
+        assert!(matches!(open(Settings::Http(Box::new(settings))), Err(TargetError::BadTemplate(_))), "{bad}");
+    }
+}

@@ -25,7 +25,7 @@ const FIELDS: &[(StoreKind, &[(&str, bool)])] = &[
         StoreKind::Azure,
         &[("address", true), ("credential", true), ("identity", true), ("login", false), ("tenant", true)],
     ),
-    (StoreKind::Google, &[("address", false), ("credential", true), ("project", true)]),
+    (StoreKind::Google, &[("address", false), ("credential", true), ("login", false), ("project", true)]),
     (StoreKind::Kubernetes, &[("address", false), ("credential", false), ("namespace", false)]),
     (StoreKind::Files, &[("address", true)]),
 ];
@@ -43,13 +43,20 @@ impl Checker<'_> {
         if let Some(credential) = &store.credential {
             self.injects(id, "credential", credential);
         }
-        if store.kind == StoreKind::Azure
+        let authority = match store.kind {
+            StoreKind::Azure => {
+                Some(("the client secret is sent to this authority", "https://login.microsoftonline.us"))
+            }
+            StoreKind::Google => Some(("tokens are asked for at this address", "https://oauth2.googleapis.com/token")),
+            _ => None,
+        };
+        if let Some((detail, example)) = authority
             && let Some(login) = &store.login
             && !login.starts_with("https://")
             && !is_here(login)
+            && !(store.plaintext && store.kind == StoreKind::Google)
         {
-            let hint = "as in https://login.microsoftonline.us";
-            self.problem(id, "login", "insecure", "the client secret is sent to this authority", hint);
+            self.problem(id, "login", "insecure", detail, &format!("as in {example}"));
         }
         if let Some(refresh) = store.refresh {
             if refresh.as_millis() < 1000 {

@@ -112,12 +112,27 @@ impl Checker<'_> {
         }
         if let Some(list) = &api.list {
             self.call_path(id, "api.list.path", &list.path);
-            for (field, pointer) in
-                [("items", Some(&list.items)), ("name", Some(&list.name)), ("handle", list.handle.as_ref())]
-            {
+            for (field, pointer) in [
+                ("items", Some(&list.items)),
+                ("name", Some(&list.name)),
+                ("handle", list.handle.as_ref()),
+                ("next", list.next.as_ref()),
+            ] {
                 if let Some(pointer) = pointer {
                     self.pointer(id, &format!("api.list.{field}"), pointer);
                 }
+            }
+        }
+        if let Some(list) = &api.list
+            && let Some(cursor) = &list.cursor
+        {
+            if list.next.is_none() {
+                let detail = "without `next` nothing says where the cursor stands in the answer";
+                self.problem(id, "api.list.next", "missing", detail, "as in /next_page_token");
+            }
+            if cursor.is_empty() || cursor.len() > 64 || !cursor.bytes().all(|b| b.is_ascii_graphic()) {
+                let hint = "as in page_token";
+                self.problem(id, "api.list.cursor", "invalid_value", "this is no name of a query parameter", hint);
             }
         }
         for (field, pointer) in [("handle", &api.take.handle), ("password", &api.take.password)] {

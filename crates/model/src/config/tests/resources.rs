@@ -286,6 +286,14 @@ fn providers_and_what_their_targets_say() {
     let good = with("handle: /id, password: /value", "/keys/{{handle}}", list);
     let provider = "engine: provider, provider: { target: openai }, rotate: { canary: { percent: 5 } }";
     assert_eq!(found(&set(&good, provider)), [""; 0]);
+    let paged = |more: &str| {
+        let list = format!(", list: {{ path: /keys, items: /data, name: /name, handle: /id, {more} }}");
+        found(&set(&with("handle: /id, password: /value", "/keys/{{handle}}", &list), provider))
+    };
+    assert_eq!(paged("next: /last_id, cursor: after"), [""; 0]);
+    assert_eq!(paged("next: last_id"), ["invalid_value targets[0].api.list.next"]);
+    assert_eq!(paged("cursor: after"), ["missing targets[0].api.list.next"]);
+    assert_eq!(paged("next: /last_id, cursor: 'a b'"), ["invalid_value targets[0].api.list.cursor"]);
     assert_eq!(found(&set("", provider)), ["missing targets[0].api"]);
     assert_eq!(found(&set(&good, "engine: provider")), ["missing credentials[1].provider"]);
     let elsewhere = found(&set(&good, "engine: generated, provider: { target: nowhere }"));
