@@ -263,6 +263,28 @@ class Drive:
         near = self.plant_key("near", first.rsplit("_", 1)[0] + "_" + randomness.token_hex(19))
         odd = self.plant("odd bearer", secret("odd"))
         each(self.guess, (self.keys["expired"], stranger, near, odd, first), odd)
+        each(self.values_in_paths, ("bearer", "header"))
+
+    def values_in_paths(self, way):
+        """A credential's value in a path, where nothing but the value itself tells that it is a secret: on routes that are
+        there and on others, of callers that are known and of others."""
+        value = self.values[way]
+        quoted = urllib.parse.quote(value, safe="")
+        for caller in (self.one.with_key(self.keys["first"]), self.one.gateway):
+            for path in (
+                f"/absent/{quoted}",
+                f"/{quoted}",
+                f"/bearer/{quoted}/plain",
+                f"/bearer/x/{quoted}-x/" + "y" * 300,
+                "/bearer/" + "y" * (245 - len("/bearer/")) + quoted,
+                f"/bearer/{value}",
+                f"/bearer/x-{value.replace('%', '%25')}",
+                f"/not-mine/{quoted}",
+                f"/v1/models/{quoted}",
+                f"/bearer/plain?x={quoted}",
+                f"http://user:{quoted}@127.0.0.1/bearer/plain",
+            ):
+                quietly(caller.send, "GET", path)
 
     def guess(self, key, odd):
         """One key in every place where a key can stand, and in places where none belongs."""

@@ -74,14 +74,16 @@ pub trait GuessListener: Send + Sync {
 
 /// Hears of live secrets of ours in what callers send.
 pub trait SecretListener: Send + Sync {
-    /// They stood in a request. Told once for each place of a request. Never blocks.
+    /// They stood in a request. Told once for each place of a request, of an upload for each piece in which one ended.
+    /// Never blocks.
     fn sent(&self, sent: SentSecrets);
 }
 
 /// Secrets that stood in a request, and whose request it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SentSecrets {
-    /// Which; several only where credentials have the same value.
+    /// Which; of a request that is refused the first, and others that have the same value, else up to 16. None where the
+    /// caller's own key alone stood there: that is refused or served like others, and nobody is told.
     pub secrets: Vec<LiveSecret>,
     /// Where they stood.
     pub place: SecretPlace,

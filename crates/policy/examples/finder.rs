@@ -49,11 +49,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let finder = Finder { api_key: &api_key, keys: &keys, values: &values, now: Timestamp::from_secs(1_000_000) };
         for (name, text) in [("prompt", &prompt), ("base64url", &dense)] {
             let [small, large, whole] = [1 << 10, 64 << 10, 1 << 20]
-                .map(|n: usize| best(|| assert!(finder.find(black_box(&text[..n])).is_empty())) * 1e9);
+                .map(|n: usize| best(|| assert!(finder.find(1, black_box(&text[..n])).is_empty())) * 1e9);
             let pieces = best(|| {
                 let mut passing = Passing::default();
                 for piece in text.chunks(64 << 10) {
-                    assert!(passing.feed(&finder, black_box(piece)).is_empty());
+                    assert!(passing.feed(&finder, 1, black_box(piece)).is_empty());
                 }
             }) * 1e9;
             let each = |ns: f64, bytes: usize| format!("{:.2} ns/byte", ns / bytes as f64);

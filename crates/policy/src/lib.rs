@@ -43,4 +43,4 @@ pub use present::{
 };
 pub use principal::{KeyPrincipal, Principal};
 pub use registry::{Phase, RoutePolicies};
-pub use throttle::{FailureThrottle, FailureVerdict, ThrottleSettings};
+pub use throttle::{Counted, FailureThrottle, FailureVerdict, ThrottleSettings};

@@ -213,7 +213,7 @@ fn from_parameter(value: &str) -> Value<'_> {
         Value::Unacceptable
     } else if value.contains(['%', '+']) {
         let mut decoded = Vec::with_capacity(value.len());
-        decoded.extend(percent_decoded(value));
+        decoded.extend(percent_decoded(value, b' '));
         if decoded.len() > MAX_TOKEN_LEN { Value::Unacceptable } else { Value::Decoded(SecretValue::new(decoded), 0) }
     } else {
         bounded(value.as_bytes())
@@ -225,11 +225,11 @@ fn parameters(query: &str) -> impl Iterator<Item = (&str, &str)> {
 }
 
 fn is_same_parameter(raw: &str, name: &str) -> bool {
-    raw.len() >= name.len() && percent_decoded(raw).eq(name.bytes())
+    raw.len() >= name.len() && percent_decoded(raw, b' ').eq(name.bytes())
 }
 
-/// Decodes `%XX` and `+`; a broken escape stays as it is.
-pub(crate) fn percent_decoded(text: &str) -> impl Iterator<Item = u8> {
+/// Decodes `%XX`, and `+` into this; a broken escape stays as it is.
+pub(crate) fn percent_decoded(text: &str, plus: u8) -> impl Iterator<Item = u8> {
     let mut rest = text.as_bytes();
     let digit = |b: &u8| (*b as char).to_digit(16);
     std::iter::from_fn(move || {
@@ -239,7 +239,7 @@ pub(crate) fn percent_decoded(text: &str) -> impl Iterator<Item = u8> {
             return Some((high << 4 | low) as u8);
         }
         rest = tail;
-        Some(if *first == b'+' { b' ' } else { *first })
+        Some(if *first == b'+' { plus } else { *first })
     })
 }
 

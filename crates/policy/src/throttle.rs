@@ -3,12 +3,12 @@
 //!
 //! Asked only after an authentication has failed, so a valid key is never affected, whoever else fails
 //! from the same address. Key ids count whether or not such a key exists, so that the answer reveals
-//! nothing. Counts live in the same table as the rate limits, in the part of what anyone can make up:
+//! nothing. A live secret of somebody else's in a request counts as a failure too, as it may have been guessed. Counts live in the same table as the rate limits, in the part of what anyone can make up:
 //! however many sources fail with however many key ids, the state of no limit is lost to it. A source
 //! that is over its own limit counts against no key id any more.
 
 use crate::{AuthFailure, CompiledLimit, RateKey, RateTable, Refusal, rate_limit::source_key};
-use credentialflow_model::OutcomeReason;
+use credentialflow_model::{KeyId, OutcomeReason};
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 /// How many failures are answered as such.
@@ -31,6 +31,17 @@ impl Default for ThrottleSettings {
 pub struct FailureVerdict {
     /// `unauthenticated`, or `too_many_failures` with the time to wait.
     pub refusal: Refusal,
+    /// The source has just become too many; true once in ten minutes, for one audit event.
+    pub source_crossed: bool,
+    /// The key id has just become too many; true once in ten minutes, for one audit event.
+    pub key_crossed: bool,
+}
+
+/// What counting a failure told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// How long to wait, where there were too many.
+    pub wait: Option<Duration>,
     /// The source has just become too many; true once in ten minutes, for one audit event.
     pub source_crossed: bool,
     /// The key id has just become too many; true once in ten minutes, for one audit event.
@@ -62,16 +73,22 @@ impl FailureThrottle {
 
     /// Counts a failure and says how to answer it. `now_ns` is the clock of the rate limits.
     pub fn failed(&self, source: IpAddr, failure: &AuthFailure, now_ns: u64) -> FailureVerdict {
-        let source = RateKey::named("failure", "source").with(source_key(source));
-        let key = failure.claimed().map(|id| RateKey::named("failure", "key").with(RateKey::of_key(id)).made_up());
-        let (source_wait, source_crossed) = self.count(source, &self.per_source, now_ns);
-        let key = key.filter(|_| source_wait.is_none());
-        let (key_wait, key_crossed) = key.map_or((None, false), |key| self.count(key, &self.per_key, now_ns));
-        let refusal = match source_wait.max(key_wait) {
+        let Counted { wait, source_crossed, key_crossed } = self.count_failure(source, failure.claimed(), now_ns);
+        let refusal = match wait {
             None => Refusal::new(failure.reason()),
             wait => Refusal { reason: OutcomeReason::TooManyFailures, retry_after: wait, limit: None },
         };
         FailureVerdict { refusal, source_crossed, key_crossed }
+    }
+
+    /// Counts something that is as good as a failure, of this key.
+    pub fn count_failure(&self, source: IpAddr, key: Option<KeyId>, now_ns: u64) -> Counted {
+        let source = RateKey::named("failure", "source").with(source_key(source));
+        let key = key.map(|id| RateKey::named("failure", "key").with(RateKey::of_key(id)).made_up());
+        let (source_wait, source_crossed) = self.count(source, &self.per_source, now_ns);
+        let key = key.filter(|_| source_wait.is_none());
+        let (key_wait, key_crossed) = key.map_or((None, false), |key| self.count(key, &self.per_key, now_ns));
+        Counted { wait: source_wait.max(key_wait), source_crossed, key_crossed }
     }
 
     fn count(&self, who: RateKey, limit: &CompiledLimit, now_ns: u64) -> (Option<Duration>, bool) {
@@ -86,7 +103,7 @@ impl FailureThrottle {
 mod tests {
     use super::*;
     use crate::{ApiKey, KeyTable, Peppers, RateKey};
-    use credentialflow_model::{KeyId, KeyToken, Timestamp};
+    use credentialflow_model::{KeyToken, Timestamp};
     use proptest::prelude::*;
 
     fn failure(id: Option<u64>) -> AuthFailure {

@@ -91,9 +91,9 @@ impl Values {
         }
     }
 
-    /// What tells the values of all versions that work.
-    pub fn marks(&self) -> Arc<ValueMarks> {
-        self.marks.made()
+    /// What tells the values of all versions that work, of credentials that are looked for.
+    pub fn marks(&self, declared: &[Credential]) -> Arc<ValueMarks> {
+        self.marks.made(declared.iter().filter(|c| !c.find_in_requests).map(|c| &c.name))
     }
 
     /// Tries again what did not open. Answers whether anything does now.

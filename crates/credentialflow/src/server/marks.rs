@@ -1,24 +1,34 @@
 //! What tells values of credentials in what callers send: marks of every version that works, made when it is opened.
 //!
-//! Of a login the password counts as well, of a private key in PEM one line from its middle: that line stands also in a
-//! text in which the others end in `\n`. Marks are under a key of this process; no value is kept here.
+//! Of a login the password counts as well. Of a private key in PEM one line from its middle counts and nothing else: all
+//! such values end alike, and the line stands also in a text in which the others end in `\n`. Values that are more likely
+//! an ordinary text than a secret, of few different bytes, get no mark, nor do credentials that are not looked for. Marks
+//! are under a key of this process; no value is kept here.
 
 use aws_lc_rs::rand;
 use credentialflow_model::{Name, SecretValue};
 use credentialflow_policy::{ValueKey, ValueMark, ValueMarks, finder::values::KEY_BYTES};
 use serde::Deserialize;
 use std::{
-    collections::HashMap,
-    sync::{Arc, OnceLock},
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 /// The marks of all credentials.
 pub(super) struct Marks {
     key: Option<Arc<ValueKey>>,
     by_name: HashMap<Name, Vec<(u32, ValueMark)>>,
-    /// As workers use them, until one changes.
-    made: OnceLock<Arc<ValueMarks>>,
+    /// As workers use them, until one changes, and whose were left out.
+    made: Mutex<Option<Made>>,
 }
+
+struct Made {
+    without: Vec<Name>,
+    marks: Arc<ValueMarks>,
+}
+
+/// Values with fewer different bytes, as in a row of zeros, stand in texts for other reasons.
+const FEWEST_DIFFERENT: usize = 6;
 
 impl Default for Marks {
     fn default() -> Self {
@@ -27,7 +37,7 @@ impl Default for Marks {
         if key.is_none() {
             tracing::error!("the system has no randomness: values of credentials are not looked for in requests");
         }
-        Self { key, by_name: HashMap::new(), made: OnceLock::new() }
+        Self { key, by_name: HashMap::new(), made: Mutex::default() }
     }
 }
 
@@ -35,7 +45,7 @@ impl Marks {
     /// Forgets every version of a credential.
     pub fn forget(&mut self, name: &Name) {
         if self.by_name.remove(name).is_some() {
-            self.made.take();
+            self.changed();
         }
     }
 
@@ -43,33 +53,44 @@ impl Marks {
     pub fn add(&mut self, name: &Name, version: u32, value: &SecretValue) {
         let Some(key) = &self.key else { return };
         let mut add = |piece: &[u8]| {
-            if let Some(mark) = key.mark(piece) {
+            if let Some(mark) = key.mark(piece).filter(|_| !is_ordinary(piece)) {
                 self.by_name.entry(name.clone()).or_default().push((version, mark));
-                self.made.take();
             }
         };
         let value = value.expose().trim_ascii();
-        add(value);
+        add(telling_line(value).unwrap_or(value));
         if let Some(password) = password(value) {
             add(password.expose());
         }
-        if let Some(line) = private_line(value) {
-            add(line);
-        }
+        self.changed();
     }
 
-    /// As workers use them.
-    pub fn made(&self) -> Arc<ValueMarks> {
-        let made = self.made.get_or_init(|| {
-            let Some(key) = &self.key else { return Arc::default() };
-            let all = self
-                .by_name
-                .iter()
-                .flat_map(|(name, marks)| marks.iter().map(|(version, mark)| (name.shared(), *version, mark.clone())));
-            Arc::new(ValueMarks::new(key.clone(), all))
-        });
-        made.clone()
+    fn changed(&mut self) {
+        *self.made.get_mut().unwrap_or_else(PoisonError::into_inner) = None;
     }
+
+    /// As workers use them, without those of these credentials.
+    pub fn made<'a>(&self, without: impl IntoIterator<Item = &'a Name>) -> Arc<ValueMarks> {
+        let without: Vec<Name> = without.into_iter().cloned().collect();
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(made) = made.as_ref().filter(|made| made.without == without) {
+            return made.marks.clone();
+        }
+        let Some(key) = &self.key else { return Arc::default() };
+        let left_out: HashSet<&Name> = without.iter().collect();
+        let all = self
+            .by_name
+            .iter()
+            .filter(|(name, _)| !left_out.contains(name))
+            .flat_map(|(name, marks)| marks.iter().map(|(version, mark)| (name.shared(), *version, mark.clone())));
+        let marks = Arc::new(ValueMarks::new(key.clone(), all));
+        *made = Some(Made { without, marks: marks.clone() });
+        marks
+    }
+}
+
+fn is_ordinary(value: &[u8]) -> bool {
+    value.iter().collect::<HashSet<_>>().len() < FEWEST_DIFFERENT
 }
 
 /// The password in a value of the engine `database`.
@@ -84,13 +105,20 @@ fn password(value: &[u8]) -> Option<SecretValue> {
     Some(SecretValue::from(login.password))
 }
 
-/// A line from the middle of a private key in PEM (RFC 7468); the first ones tell no more than what kind of key it is.
-fn private_line(value: &[u8]) -> Option<&[u8]> {
-    let text = std::str::from_utf8(value).ok()?;
-    let (_, rest) = text.split_once("PRIVATE KEY-----")?;
-    let (body, _) = rest.split_once("-----END")?;
-    let lines: Vec<&str> = body.lines().map(str::trim).filter(|line| line.len() >= 32).collect();
-    lines.get(lines.len() / 2).map(|line| line.as_bytes())
+/// What tells a value in PEM (RFC 7468, and what looks like it): a line from the middle of its private key, since the first
+/// ones tell no more than what kind of key it is. Empty where nothing in it is secret or long enough; `None`: it is none.
+fn telling_line(value: &[u8]) -> Option<&[u8]> {
+    let blocks = std::str::from_utf8(value).ok()?.split("-----BEGIN ").skip(1);
+    let blocks: Vec<(&str, &str)> = blocks.filter_map(|block| block.split_once("-----")).collect();
+    let public = |label: &str| label.contains("CERTIFICATE") || label.contains("PUBLIC KEY");
+    let private = blocks.iter().find(|(label, _)| label.contains("PRIVATE KEY"));
+    let (_, block) =
+        private.or(blocks.last().filter(|(label, _)| !public(label))).or(blocks.last().map(|_| &("", "")))?;
+    let body = block.split_once("-----END").map_or(*block, |(body, _)| body);
+    // In JSON, lines end in an escape.
+    let lines = body.split(['\n', '\r']).flat_map(|line| line.split("\\n")).map(str::trim);
+    let lines: Vec<&str> = lines.filter(|line| line.len() >= 32).collect();
+    Some(lines.get(lines.len() / 2).map_or(&[][..], |line| line.as_bytes()))
 }
 
 #[cfg(test)]
@@ -101,10 +129,11 @@ mod tests {
     use credentialflow_policy::{ApiKey, Finder, KeyTable, LiveSecret, Peppers};
 
     fn find(marks: &Marks, text: &str) -> Vec<LiveSecret> {
-        let (api_key, keys, values) = (ApiKey::new(Arc::new(Peppers::from_keys([]))), KeyTable::empty(), marks.made());
+        let (api_key, keys, values) =
+            (ApiKey::new(Arc::new(Peppers::from_keys([]))), KeyTable::empty(), marks.made([]));
         assert!(!keys.contains(KeyId::from_bits(1)));
         let now = Timestamp::from_secs(1);
-        Finder { api_key: &api_key, keys: &keys, values: &values, now }.find(text.as_bytes())
+        Finder { api_key: &api_key, keys: &keys, values: &values, now }.find(16, text.as_bytes())
     }
 
     fn value(credential: &str, version: u32) -> LiveSecret {
@@ -144,5 +173,62 @@ mod tests {
             marks.add(&"odd".parse().unwrap(), 1, &SecretValue::from(odd));
         }
         assert!(find(&marks, "username").is_empty());
+    }
+
+    #[test]
+    fn keys_in_pem_share_no_mark() {
+        let body = |n: usize| -> Vec<String> {
+            (0..6).map(|line| format!("{:A>44}", format!("{n:05}-{line}/Zq7W4e1r9T"))).collect()
+        };
+        let pem = |label: &str, n: usize, end: &str| {
+            format!("-----BEGIN {label}-----{end}{}{end}-----END {label}-----", body(n).join(end))
+        };
+        let mut marks = Marks::default();
+        let add =
+            |marks: &mut Marks, name: &str, text: &str| marks.add(&name.parse().unwrap(), 1, &SecretValue::from(text));
+        let values = [
+            pem("PRIVATE KEY", 0, "\n"),
+            pem("RSA PRIVATE KEY", 1, "\r\n"),
+            pem("OPENSSH PRIVATE KEY", 2, "\n"),
+            pem("PGP PRIVATE KEY BLOCK", 3, "\n"),
+            pem("OpenVPN Static key V1", 4, "\n"),
+            format!(
+                "{{\"private_key\": \"{}\\n\", \"universe_domain\": \"googleapis.com\"}}",
+                pem("PRIVATE KEY", 5, "\\n")
+            ),
+        ];
+        for (n, text) in values.iter().enumerate() {
+            add(&mut marks, &format!("v{n}"), text);
+        }
+        assert_eq!(format!("{:?}", marks.made([])), "ValueMarks(6 fingerprints)");
+        for (n, text) in values.iter().enumerate() {
+            for text in [text.clone(), text.replace("\r\n", "\n").replace('\n', "\\n"), body(n).join("\n")] {
+                assert_eq!(find(&marks, &text), [value(&format!("v{n}"), 1)], "{text}");
+            }
+        }
+        assert!(find(&marks, &pem("PRIVATE KEY", 9, "\n")).is_empty());
+        assert!(find(&marks, "\"universe_domain\": \"googleapis.com\"}").is_empty());
+        // What is public gets none.
+        let before = marks.made([]);
+        add(&mut marks, "public", &pem("CERTIFICATE", 7, "\n"));
+        add(&mut marks, "public", &pem("PUBLIC KEY", 8, "\n"));
+        assert_eq!(format!("{:?}", marks.made([])), format!("{before:?}"));
+    }
+
+    #[test]
+    fn ordinary_values_and_those_that_are_left_out_are_not_looked_for() {
+        let mut marks = Marks::default();
+        let (zeros, token): (Name, Name) = ("zeros".parse().unwrap(), "token".parse().unwrap());
+        for ordinary in
+            ["0000000000000000", "xxxxxxxxxxxxxxxxxxxxxxxx", "abcabcabcabcabcabc", "------------------------"]
+        {
+            marks.add(&zeros, 1, &SecretValue::from(ordinary));
+            assert!(find(&marks, ordinary).is_empty(), "{ordinary}");
+        }
+        marks.add(&token, 1, &SecretValue::from("a-value-that-is-looked-for"));
+        assert_eq!(find(&marks, "a-value-that-is-looked-for"), [value("token", 1)]);
+        assert!(marks.made([&token]).is_empty() && marks.made([&token]).is_empty());
+        assert!(!marks.made([&zeros]).is_empty());
+        assert!(Arc::ptr_eq(&marks.made([]), &marks.made([])), "made once");
     }
 }

@@ -1,31 +1,41 @@
 //! Live secrets of ours that callers sent: counted, and handed to whoever answers leaks, never on a gateway thread.
 //!
-//! The same secret sent again by the same caller on the same route is told once in ten minutes; what does not fit into
-//! the queue is counted.
+//! The same secret sent again by the same caller on the same route, in the same part of the request, is told once an hour:
+//! that is seen before it waits, so that one caller that repeats itself takes no place from another. Callers without a key
+//! wait apart, and are told of after all others. What cannot be told goes behind what waits and is tried again; what does
+//! not fit is counted, and told the next time. When the process ends, what waits is told first.
 
 use credentialflow_admin::{AdminState, LiveSecret as Leaked, Sender, secret_sent};
 use credentialflow_gateway::ports::{SecretListener, SentSecrets};
-use credentialflow_model::KeyId;
+use credentialflow_model::leak::client_network;
 use credentialflow_policy::LiveSecret;
 use credentialflow_telemetry::Metrics;
 use std::{
-    collections::HashMap,
+    collections::VecDeque,
+    hash::{BuildHasher, RandomState},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
-use tokio::sync::mpsc;
+use tokio::{
+    sync::{Mutex, mpsc},
+    task::JoinHandle,
+};
 
-/// Requests that wait to be told of.
-const WAITING: usize = 256;
+/// Requests that wait to be told of: those of callers with a key, those of others.
+const WAITING: (usize, usize) = (256, 64);
+/// Secrets that could not be told and wait for another try.
+const FAILED: usize = 512;
 /// How long one that was told of is not told of again, and how many are remembered.
-const QUIET: Duration = Duration::from_secs(600);
-const REMEMBERED: usize = 4096;
+const QUIET: Duration = Duration::from_secs(3600);
+const REMEMBERED: usize = 1 << 14;
 /// Telling is tried so often, and so much later again: the database may be away for a while.
 const TRIES: u32 = 60;
 const AGAIN: Duration = Duration::from_secs(2);
+/// When the process ends, what waits is told for so long.
+const AT_THE_END: Duration = Duration::from_secs(5);
 
 /// How often, since the start.
 #[derive(Default)]
@@ -37,103 +47,360 @@ struct Counts {
 
 /// Hears of them.
 pub(super) struct Sent {
-    waiting: mpsc::Sender<SentSecrets>,
+    known: mpsc::Sender<Waiting>,
+    strangers: mpsc::Sender<Waiting>,
     counts: Arc<Counts>,
+    heard: Arc<Heard>,
+    began: Instant,
+    telling: Mutex<Option<(JoinHandle<()>, mpsc::Sender<()>)>>,
 }
 
 impl Sent {
     /// Starts telling.
-    pub fn start(admin: AdminState, metrics: &Metrics) -> Self {
-        let counts = Arc::<Counts>::default();
-        let (refused, let_pass, lost) = (counts.clone(), counts.clone(), counts.clone());
+    pub fn start(admin: AdminState, metrics: &Metrics) -> Arc<Self> {
+        let sent = Self::telling(AGAIN, move |leaked, sender| {
+            let admin = admin.clone();
+            async move { secret_sent(&admin, leaked, sender).await.map_err(|error| format!("{error:?}")) }
+        });
+        let count = |of: fn(&Counts) -> &AtomicU64| {
+            let counts = sent.counts.clone();
+            move || of(&counts).load(Relaxed) as i64
+        };
         metrics.register_counter(
             "requests_with_secrets_refused",
             "Requests that were refused because a live secret of ours stood in them",
-            move || refused.refused.load(Relaxed) as i64,
+            count(|counts| &counts.refused),
         );
         metrics.register_counter(
             "requests_with_secrets_served",
             "How often a live secret of ours stood in a request of a route that only reports them",
-            move || let_pass.let_pass.load(Relaxed) as i64,
+            count(|counts| &counts.let_pass),
         );
         metrics.register_counter(
             "sent_secrets_lost",
             "Secrets in requests that no leak tells of, because too many waited or the database was away",
-            move || lost.lost.load(Relaxed) as i64,
+            count(|counts| &counts.lost),
         );
-        let (waiting, receiver) = mpsc::channel(WAITING);
-        tokio::spawn(tell(admin, receiver, counts.clone()));
-        Self { waiting, counts }
+        sent
+    }
+
+    /// Tells by `tell`, which says why it could not.
+    fn telling<F>(again: Duration, tell: impl Fn(Leaked, Sender) -> F + Send + Sync + 'static) -> Arc<Self>
+    where
+        F: Future<Output = Result<(), String>> + Send + 'static,
+    {
+        let (known, strangers) = (mpsc::channel(WAITING.0), mpsc::channel(WAITING.1));
+        let (stop, stopped) = mpsc::channel(1);
+        let (counts, heard) = (Arc::<Counts>::default(), Arc::<Heard>::default());
+        let teller =
+            Teller { known: known.1, strangers: strangers.1, stopped, failed: VecDeque::new(), again, counts, heard };
+        let (counts, heard) = (teller.counts.clone(), teller.heard.clone());
+        let telling = Mutex::new(Some((tokio::spawn(teller.run(tell)), stop)));
+        Arc::new(Self { known: known.0, strangers: strangers.0, counts, heard, began: Instant::now(), telling })
+    }
+
+    /// Tells what waits, and no more after that. For when the gateway has ended.
+    pub async fn finish(&self) {
+        let Some((telling, stop)) = self.telling.lock().await.take() else { return };
+        drop(stop);
+        let end = telling.abort_handle();
+        if tokio::time::timeout(AT_THE_END, telling).await.is_err() {
+            end.abort();
+            tracing::warn!("secrets in requests could not all be recorded as leaks before the end");
+        }
     }
 }
 
 impl SecretListener for Sent {
-    fn sent(&self, sent: SentSecrets) {
+    fn sent(&self, mut sent: SentSecrets) {
         let counter = if sent.refused { &self.counts.refused } else { &self.counts.let_pass };
         counter.fetch_add(1, Relaxed);
-        if self.waiting.try_send(sent).is_err() {
+        let (secrets, now) = (std::mem::take(&mut sent.secrets), self.began.elapsed());
+        let marked = secrets.into_iter().map(|secret| (self.heard.mark(&secret, &sent, now), secret));
+        let new: Vec<_> = marked.filter(|(mark, _)| self.heard.is_new(*mark)).collect();
+        if new.is_empty() {
+            return;
+        }
+        let waiting = if sent.key.is_some() { &self.known } else { &self.strangers };
+        if let Err(error) = waiting.try_send(Waiting { secrets: new, sent }) {
+            for (mark, _) in error.into_inner().secrets {
+                self.heard.forget(mark);
+                self.counts.lost.fetch_add(1, Relaxed);
+            }
+        }
+    }
+}
+
+/// Secrets of one request that were not told of yet, each with its mark, and the request.
+struct Waiting {
+    secrets: Vec<(u64, LiveSecret)>,
+    sent: SentSecrets,
+}
+
+/// What was heard of lately, as marks of 64 bits: where two need the same place, one is told of twice, which changes nothing.
+struct Heard {
+    marks: Box<[AtomicU64]>,
+    hasher: RandomState,
+}
+
+impl Default for Heard {
+    fn default() -> Self {
+        Self { marks: (0..REMEMBERED).map(|_| AtomicU64::new(0)).collect(), hasher: RandomState::new() }
+    }
+}
+
+impl Heard {
+    /// Of who sent what where in this hour.
+    fn mark(&self, secret: &LiveSecret, sent: &SentSecrets, now: Duration) -> u64 {
+        let stranger = sent.key.is_none().then(|| client_network(sent.source));
+        let hour = now.as_secs() / QUIET.as_secs();
+        self.hasher.hash_one((secret, sent.key, stranger, &sent.route, sent.place, hour)) | 1
+    }
+
+    fn place(&self, mark: u64) -> &AtomicU64 {
+        &self.marks[(mark >> 32) as usize % REMEMBERED]
+    }
+
+    /// Whether it was not heard of; now it is.
+    fn is_new(&self, mark: u64) -> bool {
+        self.place(mark).swap(mark, Relaxed) != mark
+    }
+
+    /// It may be told again.
+    fn forget(&self, mark: u64) {
+        let _ = self.place(mark).compare_exchange(mark, 0, Relaxed, Relaxed);
+    }
+}
+
+/// Tells what was heard, one after the other.
+struct Teller {
+    known: mpsc::Receiver<Waiting>,
+    strangers: mpsc::Receiver<Waiting>,
+    stopped: mpsc::Receiver<()>,
+    /// The next to be tried again first.
+    failed: VecDeque<Failed>,
+    again: Duration,
+    counts: Arc<Counts>,
+    heard: Arc<Heard>,
+}
+
+struct Failed {
+    mark: u64,
+    leaked: Leaked,
+    sender: Sender,
+    tried: u32,
+    due: tokio::time::Instant,
+}
+
+impl Teller {
+    async fn run<F: Future<Output = Result<(), String>>>(mut self, tell: impl Fn(Leaked, Sender) -> F) {
+        loop {
+            let due = self.failed.front().map(|failed| failed.due);
+            let waiting = tokio::select! {
+                biased;
+                Some(waiting) = self.known.recv() => waiting,
+                Some(waiting) = self.strangers.recv() => waiting,
+                () = until(due) => {
+                    if let Some(failed) = self.failed.pop_front() {
+                        self.tell(failed, &tell).await;
+                    }
+                    continue;
+                }
+                _ = self.stopped.recv() => break,
+            };
+            self.all_of(waiting, &tell).await;
+        }
+        // Nobody waits for another try any more: what fails now is lost.
+        while let Some(failed) = self.failed.pop_front() {
+            self.tell(Failed { tried: TRIES, ..failed }, &tell).await;
+        }
+    }
+
+    async fn all_of<F: Future<Output = Result<(), String>>>(
+        &mut self,
+        Waiting { secrets, sent }: Waiting,
+        tell: &impl Fn(Leaked, Sender) -> F,
+    ) {
+        for (mark, secret) in secrets {
+            let leaked = match secret {
+                LiveSecret::Key { id, version } => Leaked::Key(id, version),
+                LiveSecret::Value { credential, version } => match credential.parse() {
+                    Ok(name) => Leaked::Credential(name, version),
+                    Err(_) => {
+                        self.counts.lost.fetch_add(1, Relaxed);
+                        continue;
+                    }
+                },
+            };
+            let sender = Sender {
+                application: sent.application.as_deref().map(str::to_owned),
+                key: sent.key,
+                route: sent.route.as_deref().map(str::to_owned),
+                source: sent.source,
+                place: sent.place.as_str(),
+                refused: sent.refused,
+            };
+            self.tell(Failed { mark, leaked, sender, tried: 0, due: tokio::time::Instant::now() }, tell).await;
+        }
+    }
+
+    async fn tell<F: Future<Output = Result<(), String>>>(
+        &mut self,
+        mut told: Failed,
+        tell: &impl Fn(Leaked, Sender) -> F,
+    ) {
+        told.tried += 1;
+        let Err(error) = tell(told.leaked.clone(), told.sender.clone()).await else { return };
+        if told.tried >= TRIES || self.failed.len() >= FAILED {
+            tracing::error!(error, "a secret in a request could not be recorded as a leak");
+            self.heard.forget(told.mark);
             self.counts.lost.fetch_add(1, Relaxed);
+            return;
         }
+        if told.tried == 1 {
+            tracing::warn!(error, "a secret in a request is recorded as soon as that is possible");
+        }
+        told.due = tokio::time::Instant::now() + self.again;
+        self.failed.push_back(told);
     }
 }
 
-/// Who sent what on which route.
-type Told = (LiveSecret, Option<KeyId>, Option<Arc<str>>);
-
-async fn tell(admin: AdminState, mut receiver: mpsc::Receiver<SentSecrets>, counts: Arc<Counts>) {
-    let mut told: HashMap<Told, Instant> = HashMap::new();
-    while let Some(sent) = receiver.recv().await {
-        for secret in &sent.secrets {
-            let same = (secret.clone(), sent.key, sent.route.clone());
-            if told.get(&same).is_some_and(|at| at.elapsed() < QUIET) {
-                continue;
-            }
-            if !told_of(&admin, secret, &sent).await {
-                counts.lost.fetch_add(1, Relaxed);
-                continue;
-            }
-            if told.len() >= REMEMBERED {
-                told.retain(|_, at| at.elapsed() < QUIET);
-                // So many different ones in ten minutes: some are told of twice, which changes nothing.
-                if told.len() >= REMEMBERED {
-                    told.clear();
-                }
-            }
-            told.insert(same, Instant::now());
-        }
+async fn until(due: Option<tokio::time::Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
     }
 }
 
-async fn told_of(admin: &AdminState, secret: &LiveSecret, sent: &SentSecrets) -> bool {
-    let leaked = match secret {
-        LiveSecret::Key { id, version } => Leaked::Key(*id, *version),
-        LiveSecret::Value { credential, version } => match credential.parse() {
-            Ok(name) => Leaked::Credential(name, *version),
-            Err(_) => return false,
-        },
-    };
-    let sender = Sender {
-        application: sent.application.as_deref().map(str::to_owned),
-        key: sent.key,
-        route: sent.route.as_deref().map(str::to_owned),
-        source: sent.source,
-        place: sent.place.as_str(),
-        refused: sent.refused,
-    };
-    for tried in 1..=TRIES {
-        let done = secret_sent(admin, leaked.clone(), sender.clone()).await;
-        match done {
-            Ok(()) => return true,
-            Err(error) if tried == TRIES => {
-                tracing::error!(?error, "a secret in a request could not be recorded as a leak");
-            }
-            Err(error) => {
-                if tried == 1 {
-                    tracing::warn!(?error, "a secret in a request is recorded as soon as that is possible");
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use credentialflow_gateway::ports::SecretPlace;
+    use credentialflow_model::KeyId;
+    use std::{collections::HashSet, sync};
+
+    /// What was told, in order; secrets in it cannot be told.
+    #[derive(Clone, Default)]
+    struct Told(Arc<sync::Mutex<(Vec<(Leaked, Sender)>, HashSet<u64>)>>);
+
+    impl Told {
+        fn sent(&self) -> Arc<Sent> {
+            let told = self.clone();
+            Sent::telling(Duration::from_millis(5), move |leaked, sender| {
+                let told = told.clone();
+                async move {
+                    let mut told = told.0.lock().unwrap();
+                    match &leaked {
+                        Leaked::Key(id, _) if told.1.contains(&id.bits()) => Err("not now".to_owned()),
+                        _ => Ok(told.0.push((leaked, sender))),
+                    }
                 }
-                tokio::time::sleep(AGAIN).await;
-            }
+            })
+        }
+
+        fn keys(&self) -> Vec<u64> {
+            let id = |(leaked, _): &(Leaked, Sender)| match leaked {
+                Leaked::Key(id, _) => id.bits(),
+                Leaked::Credential(..) => 0,
+            };
+            self.0.lock().unwrap().0.iter().map(id).collect()
+        }
+
+        fn fail(&self, ids: impl IntoIterator<Item = u64>) {
+            self.0.lock().unwrap().1 = ids.into_iter().collect();
         }
     }
-    false
+
+    fn of(secrets: &[u64], key: Option<u64>) -> SentSecrets {
+        let secrets = secrets.iter().map(|id| LiveSecret::Key { id: KeyId::from_bits(*id), version: 1 });
+        SentSecrets {
+            secrets: secrets.collect(),
+            place: SecretPlace::Body,
+            application: key.map(|_| "app".into()),
+            key: key.map(KeyId::from_bits),
+            route: Some("r".into()),
+            source: [192, 0, 2, 1].into(),
+            refused: true,
+        }
+    }
+
+    fn lost(sent: &Sent) -> u64 {
+        sent.counts.lost.load(Relaxed)
+    }
+
+    #[tokio::test]
+    async fn what_a_caller_repeats_is_told_once_and_takes_no_place_from_others() {
+        let told = Told::default();
+        let sent = told.sent();
+        // Nothing is told before this test waits.
+        for _ in 0..10_000 {
+            sent.sent(of(&[1], Some(9)));
+        }
+        sent.sent(of(&[1, 2, 3], Some(9)));
+        sent.sent(of(&[], Some(9)));
+        sent.sent(of(&[1], Some(8)));
+        sent.sent(SentSecrets { place: SecretPlace::Header, ..of(&[1], Some(9)) });
+        sent.sent(SentSecrets { route: None, ..of(&[1], Some(9)) });
+        sent.finish().await;
+        assert_eq!((told.keys(), lost(&sent)), (vec![1, 2, 3, 1, 1, 1], 0));
+        assert_eq!(sent.counts.refused.load(Relaxed), 10_005);
+    }
+
+    #[tokio::test]
+    async fn strangers_wait_apart_and_come_last() {
+        let told = Told::default();
+        let sent = told.sent();
+        for n in 0..1000u16 {
+            let source = [198, 51, (n >> 8) as u8, n as u8].into();
+            sent.sent(SentSecrets { source, ..of(&[7], None) });
+        }
+        for n in 0..200 {
+            sent.sent(of(&[n], Some(9)));
+        }
+        sent.finish().await;
+        let expected: Vec<u64> = (0..200).chain([7; WAITING.1]).collect();
+        assert_eq!(told.keys(), expected);
+        assert_eq!(lost(&sent), 1000 - WAITING.1 as u64);
+        // What was lost is told the next time it is sent.
+        let sent = told.sent();
+        for n in 0..=WAITING.1 as u64 {
+            sent.sent(of(&[n], None));
+        }
+        let last = WAITING.1 as u64;
+        while told.keys().len() < expected.len() + WAITING.1 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        sent.sent(of(&[last], None));
+        sent.finish().await;
+        assert_eq!((told.keys().last(), lost(&sent)), (Some(&last), 1));
+    }
+
+    #[tokio::test]
+    async fn what_fails_is_tried_again_behind_what_waits_and_once_more_at_the_end() {
+        let told = Told::default();
+        told.fail([1, 2]);
+        let sent = told.sent();
+        for n in 1..=5 {
+            sent.sent(of(&[n], Some(9)));
+        }
+        while told.keys() != [3, 4, 5] {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        told.fail([2]);
+        while told.keys() != [3, 4, 5, 1] {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        sent.finish().await;
+        assert_eq!((told.keys(), lost(&sent)), (vec![3, 4, 5, 1], 1));
+    }
+
+    #[test]
+    fn the_same_is_new_again_in_the_next_hour_and_when_it_is_forgotten() {
+        let (heard, request) = (Heard::default(), of(&[1], None));
+        let mark = |seconds| heard.mark(&request.secrets[0], &request, Duration::from_secs(seconds));
+        assert!(heard.is_new(mark(0)) && !heard.is_new(mark(3599)) && heard.is_new(mark(3600)));
+        heard.forget(mark(3600));
+        assert!(heard.is_new(mark(3600)));
+    }
 }

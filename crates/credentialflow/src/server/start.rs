@@ -104,7 +104,8 @@ pub async fn run(settings: ServerSettings) -> anyhow::Result<()> {
     } else {
         Some(start_control(&settings, admin.clone(), &recorder, &api, control_tls, stopped.clone())?)
     };
-    let serve = start_when_unsealed(&settings, &vault, &plane, &recorder, &admin, acme.as_ref(), stopped.clone());
+    let sent = Sent::start(admin, recorder.telemetry().metrics());
+    let serve = start_when_unsealed(&settings, &vault, &plane, &recorder, &sent, acme.as_ref(), stopped.clone());
     tokio::select! {
         started = serve => started?,
         () = signalled() => {}
@@ -114,6 +115,7 @@ pub async fn run(settings: ServerSettings) -> anyhow::Result<()> {
     if let Some(gateway) = plane.detach().await {
         drain(gateway).await;
     }
+    sent.finish().await;
     if let Some(control) = control {
         let _ = control.await;
     }
@@ -145,7 +147,7 @@ async fn start_when_unsealed(
     vault: &Vault,
     plane: &Arc<Plane>,
     recorder: &Recorder,
-    admin: &AdminState,
+    sent: &Arc<Sent>,
     acme: Option<&Arc<Acme>>,
     stopped: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
@@ -172,7 +174,7 @@ async fn start_when_unsealed(
             throttle: Arc::new(FailureThrottle::new(plane.rates().clone(), ThrottleSettings::default())),
             guesses: Arc::new(Guesses::start(store.clone(), plane.guesses_lost().clone())),
             certificates: Arc::new(Sightings::start(plane.certificates().clone())),
-            secrets: Arc::new(Sent::start(admin.clone(), recorder.telemetry().metrics())),
+            secrets: sent.clone(),
             challenges: acme.map(|acme| acme.clone() as Arc<dyn ChallengeSource>),
             tls: server_tls(settings, Listener::Gateway, acme, plane.certificates())?,
             seed,

@@ -196,7 +196,7 @@ impl State {
             keys: self.keys.clone(),
             api_key: self.api_key.clone(),
             credentials: Arc::new(Credentials::new(&self.set.credentials, &self.values)),
-            values: self.values.marks(),
+            values: self.values.marks(&self.set.credentials),
             rates: rates.clone(),
             trust: trust.clone(),
             sandbox,

@@ -4,7 +4,6 @@ use super::{
     Inbound, Refused, body,
     call::{Told, UsageProbe},
     forward::UpstreamResponse,
-    guard,
     record::Recording,
     route::RouteMatch,
     scrub::Scrub,
@@ -17,7 +16,6 @@ use crate::{
     conn::{AnswerError, AnswerFraming, Caller},
     http1::{body::Decoder, head::Framing, tag::Tag},
     net::control::Control,
-    ports::SecretPlace,
     text::push_request_id,
     upstream::Connection,
     worker::{View, Worker},
@@ -325,11 +323,13 @@ pub(super) async fn fill<C: Caller>(
         };
         let step = upload.push(cx, caller, &mut connection.stream);
         record.bytes_in(upload.received);
-        upload.tell(record);
+        let refused = upload.tell(record);
         match step {
             Poll::Pending if upload.progress => Poll::Ready(Ok(Filled::Uploading)),
             Poll::Pending => Poll::Pending,
-            Poll::Ready(UploadStep::Secret) => Poll::Ready(Err(guard::refused(SecretPlace::Body))),
+            Poll::Ready(UploadStep::Secret) => {
+                Poll::Ready(Err(refused.unwrap_or(Refused::new(OutcomeReason::SecretInRequest))))
+            }
             Poll::Ready(UploadStep::TooLarge) => Poll::Ready(Err(Refused::new(OutcomeReason::BodyTooLarge))),
             Poll::Ready(UploadStep::Caller(e)) => Poll::Ready(Err(body::unreadable(e))),
             Poll::Ready(step) => Poll::Ready(Ok(Filled::Uploaded { complete: matches!(step, UploadStep::Complete) })),

@@ -4,7 +4,7 @@
 use super::{
     Inbound, InjectedRequest, Refused, body,
     choose::Chosen,
-    guard::{self, UploadGuard},
+    guard::UploadGuard,
     record::Recording,
     scrub::Scrub,
     translate::{Failure, UpstreamBody, UpstreamRequest},
@@ -17,7 +17,6 @@ use crate::{
         control::{Control, Interrupt},
         stream::Stream,
     },
-    ports::SecretPlace,
     upstream::{ConnectError, Connection, Endpoint, Identity},
     worker::{Carrier, UseCount, View, Worker},
 };
@@ -222,14 +221,16 @@ async fn send<C: Caller>(
                 control.set_deadline(worker.tick_in(worker.shared.settings.body_timeout));
                 let step = control.wait(poll_fn(|cx| upload.poll(cx, caller, connection))).await;
                 record.bytes_in(upload.received);
-                upload.tell(record);
+                let refused = upload.tell(record);
                 *begun |= upload.received > 0;
                 match step {
                     Ok(UploadStep::Progress) => {}
                     Ok(UploadStep::Complete) => break,
                     Ok(UploadStep::Answered) => return Ok(Some(upload)),
                     Ok(UploadStep::UpstreamLost) => return Err(failed(RESET, false)),
-                    Ok(UploadStep::Secret) => return Err(guard::refused(SecretPlace::Body).into()),
+                    Ok(UploadStep::Secret) => {
+                        return Err(refused.unwrap_or(Refused::new(OutcomeReason::SecretInRequest)).into());
+                    }
                     Ok(UploadStep::TooLarge) => return Err(Refused::new(OutcomeReason::BodyTooLarge).into()),
                     Ok(UploadStep::Caller(e)) => return Err(body::unreadable(e).into()),
                     Err(i) if upload.waiting_for_caller => {

@@ -1,8 +1,12 @@
 //! Live secrets of ours in what callers send: refused, or only told of, before they reach an upstream.
 //!
-//! Looked at is what goes on: path and query, header values, and the body; so the caller's own key is none of it where it
-//! identified the caller. A body that is held whole is looked at whole, one that is passed on as it passes: what of it
-//! has gone before the secret was met has gone. Not looked at are messages of WebSockets.
+//! Looked at is what goes on: path and query, header values, host, and the body; so the caller's own key is none of it
+//! where it identified the caller. What is taken out on the way because it is a key is looked at for keys of others. A body
+//! that is held whole is looked at whole, one that is passed on as it passes: what of it has gone before the secret was met
+//! has gone. Not looked at are messages of WebSockets.
+//!
+//! A caller that sends its own key where it does not belong is refused or served as others are, but that is no leak to
+//! answer: its key went to nobody but us, and whoever follows a link would lose it.
 
 use super::{
     Refused,
@@ -12,16 +16,59 @@ use super::{
 };
 use crate::{ports::SecretPlace, snapshot::Snapshot, worker::View};
 use credentialflow_model::{OutcomeReason, Timestamp, resource::SecretsInRequests};
-use credentialflow_policy::{Finder, LiveSecret, finder::Passing};
-use std::rc::Rc;
+use credentialflow_policy::{Finder, LiveSecret, Refusal, finder::Passing};
+use std::{borrow::Cow, rc::Rc};
+
+/// So many secrets of one request are told of where it is served all the same.
+const MOST_TOLD: usize = 16;
 
 fn finder(snapshot: &Snapshot, now: Timestamp) -> Finder<'_> {
     Finder { api_key: &snapshot.api_key, keys: &snapshot.keys, values: &snapshot.values, now }
 }
 
-/// What a request is refused with. Says where the secret stands, never which one it is.
-pub(super) fn refused(place: SecretPlace) -> Refused {
-    Refused::new(OutcomeReason::SecretInRequest).with_detail(format!("it stands in {}", place.as_str()))
+/// What happens to requests like this one: what the model says, on model routes, else what the route says.
+fn mode(view: &View, matched: &RouteMatch<'_>, request: &UpstreamRequest) -> SecretsInRequests {
+    match &request.call {
+        Some(call) => view.snapshot.models.list[call.model as usize].secrets,
+        None => matched.plan(view).secrets,
+    }
+}
+
+/// A request that is refused needs one secret as its reason.
+fn most(mode: SecretsInRequests) -> usize {
+    if mode == SecretsInRequests::Report { MOST_TOLD } else { 1 }
+}
+
+/// Tells of what was found. An answer that refuses says where it stands, never which one it is; so that nobody tries
+/// values without end, it says after too many that these were too many.
+fn met(found: Vec<LiveSecret>, place: SecretPlace, refuse: bool, record: &Recording<'_>) -> Option<Refused> {
+    let others = record.secrets_sent(found, place, refuse);
+    if !refuse {
+        return None;
+    }
+    let detail = match others {
+        true => format!("it stands in {}", place.as_str()),
+        false => {
+            format!("it is your own key, which stands in {}: present it only where it identifies you", place.as_str())
+        }
+    };
+    match others.then(|| record.count_guess()).flatten() {
+        None => Some(Refused::new(OutcomeReason::SecretInRequest).with_detail(detail)),
+        wait => Some(Refusal { reason: OutcomeReason::TooManyFailures, retry_after: wait, limit: None }.into()),
+    }
+}
+
+/// A path as it may be recorded: segments without values of credentials; without any segment where one reaches into the
+/// next. Keys that stand in it are masked by whoever records it.
+pub(super) fn recorded_path<'p>(snapshot: &Snapshot, path: &'p str, now: Timestamp) -> Cow<'p, str> {
+    let finder = finder(snapshot, now);
+    if !finder.value_in_target(path) {
+        return Cow::Borrowed(path);
+    }
+    let masked = |segment| if finder.value_in_target(segment) { "***" } else { segment };
+    let segments: Vec<&str> = path.split('/').map(masked).collect();
+    let path = segments.join("/");
+    Cow::Owned(if finder.value_in_target(&path) { "/***".to_owned() } else { path })
 }
 
 /// Looks at a body that is held whole.
@@ -33,7 +80,8 @@ pub(super) fn whole_body(
 ) -> Result<(), Refused> {
     match &request.body {
         UpstreamBody::Buffered(body) => {
-            Guard::of(view, matched, request, record).look(SecretPlace::Body, record, |finder| finder.find(body))
+            Guard::of(view, matched, request, record)
+                .look(SecretPlace::Body, record, |finder, most| finder.find(most, body))
         }
         UpstreamBody::Empty | UpstreamBody::Streamed { .. } => Ok(()),
     }
@@ -51,18 +99,28 @@ impl<'v> Guard<'v> {
     /// For this request. It looks at the first try only: the next ones send the same.
     pub fn of(view: &'v View, matched: &RouteMatch<'_>, request: &UpstreamRequest, record: &Recording<'_>) -> Self {
         let finder = finder(&view.snapshot, record.time());
-        let mode = if request.attempts == 0 { matched.plan(view).secrets } else { SecretsInRequests::Ignore };
+        let mode = if request.attempts == 0 { mode(view, matched, request) } else { SecretsInRequests::Ignore };
         let shortest = if mode == SecretsInRequests::Ignore { usize::MAX } else { finder.shortest() };
         Self { finder, mode, shortest }
     }
 
-    /// Path and query, as they go on.
-    pub fn target(&self, target: &[u8], record: &Recording<'_>) -> Result<(), Refused> {
-        if target.len() < self.shortest {
+    /// Path and query as they go on, and the query as it came: keys are taken out of it, and those of others are looked for.
+    pub fn target(&self, target: &[u8], came: Option<&str>, record: &Recording<'_>) -> Result<(), Refused> {
+        let came = came.filter(|query| query.len() >= self.shortest).zip(record.key());
+        if target.len() < self.shortest && came.is_none() {
             return Ok(());
         }
         let target = std::str::from_utf8(target).unwrap_or_default();
-        self.look(SecretPlace::Target, record, |finder| finder.find_in_target(target))
+        self.look(SecretPlace::Target, record, |finder, most| {
+            let mut found = finder.find_in_target(most, target);
+            let taken_out = came.map(|(query, own)| finder.keys_but(own, most, query)).unwrap_or_default();
+            for key in taken_out {
+                if found.len() < most && !found.contains(&key) {
+                    found.push(key);
+                }
+            }
+            found
+        })
     }
 
     /// The value of a header that goes on.
@@ -70,35 +128,48 @@ impl<'v> Guard<'v> {
         if value.len() < self.shortest {
             return Ok(());
         }
-        self.look(SecretPlace::Header, record, |finder| finder.find(value))
+        self.look(SecretPlace::Header, record, |finder, most| finder.find(most, value))
+    }
+
+    /// A credential header that does not go on. Of those that are read, all hold the key that identified the caller, or
+    /// none was accepted; another scheme may hold anything.
+    pub fn credential(&self, value: &[u8], record: &Recording<'_>) -> Result<(), Refused> {
+        let scheme = |name: &[u8]| value.get(..name.len()).is_some_and(|v| v.eq_ignore_ascii_case(name));
+        if value.len() < self.shortest || scheme(b"bearer ") || scheme(b"basic ") {
+            return Ok(());
+        }
+        let value = std::str::from_utf8(value).unwrap_or_default();
+        // Without a caller that is known, a key may be the caller's own.
+        match record.key() {
+            Some(own) => self.look(SecretPlace::Header, record, |finder, most| finder.keys_but(own, most, value)),
+            None => Ok(()),
+        }
     }
 
     fn look(
         &self,
         place: SecretPlace,
         record: &Recording<'_>,
-        find: impl FnOnce(&Finder<'_>) -> Vec<LiveSecret>,
+        find: impl FnOnce(&Finder<'_>, usize) -> Vec<LiveSecret>,
     ) -> Result<(), Refused> {
         if self.mode == SecretsInRequests::Ignore {
             return Ok(());
         }
-        let found = find(&self.finder);
+        let found = find(&self.finder, most(self.mode));
         if found.is_empty() {
             return Ok(());
         }
-        let refuse = self.mode == SecretsInRequests::Refuse;
-        record.secrets_sent(found, place, refuse);
-        if refuse { Err(refused(place)) } else { Ok(()) }
+        met(found, place, self.mode == SecretsInRequests::Refuse, record).map_or(Ok(()), Err)
     }
 }
 
-/// Looks at a body while it passes, until something is met.
+/// Looks at a body while it passes, until something is met that stops it, or enough.
 pub(crate) struct UploadGuard {
     view: Rc<View>,
     now: Timestamp,
     passing: Passing,
-    refuse: bool,
-    met: bool,
+    mode: SecretsInRequests,
+    met: Vec<LiveSecret>,
     untold: Vec<LiveSecret>,
 }
 
@@ -110,7 +181,7 @@ impl UploadGuard {
         request: &UpstreamRequest,
         record: &Recording<'_>,
     ) -> Option<Self> {
-        let mode = matched.plan(view).secrets;
+        let mode = mode(view, matched, request);
         if mode == SecretsInRequests::Ignore || !matches!(request.body, UpstreamBody::Streamed { .. }) {
             return None;
         }
@@ -118,26 +189,34 @@ impl UploadGuard {
             view: view.clone(),
             now: record.time(),
             passing: Passing::default(),
-            refuse: mode == SecretsInRequests::Refuse,
-            met: false,
+            mode,
+            met: Vec::new(),
             untold: Vec::new(),
         })
     }
 
     /// Looks at the next piece. True: it must not go on.
     pub fn stops(&mut self, piece: &[u8]) -> bool {
-        if self.met {
+        let most = most(self.mode);
+        if self.met.len() >= most {
             return false;
         }
-        self.untold = self.passing.feed(&finder(&self.view.snapshot, self.now), piece);
-        self.met = !self.untold.is_empty();
-        self.met && self.refuse
+        let found = self.passing.feed(&finder(&self.view.snapshot, self.now), most, piece);
+        for secret in found {
+            if !self.met.contains(&secret) {
+                self.met.push(secret.clone());
+                self.untold.push(secret);
+            }
+        }
+        self.mode == SecretsInRequests::Refuse && !self.met.is_empty()
     }
 
-    /// Tells of what was met, once.
-    pub fn tell(&mut self, record: &Recording<'_>) {
-        if !self.untold.is_empty() {
-            record.secrets_sent(std::mem::take(&mut self.untold), SecretPlace::Body, self.refuse);
+    /// Tells of what was met, once, and what the request is refused with.
+    pub fn tell(&mut self, record: &Recording<'_>) -> Option<Refused> {
+        if self.untold.is_empty() {
+            return None;
         }
+        let refuse = self.mode == SecretsInRequests::Refuse;
+        met(std::mem::take(&mut self.untold), SecretPlace::Body, refuse, record)
     }
 }

@@ -187,7 +187,7 @@ pub(super) fn inject(
     let target = head.len();
     out.secret = push_target(head, matched, route, call, &endpoint.base, way.zip(secret));
     let own = if out.secret.is_empty() { head.len() } else { out.secret.start };
-    guard.target(&head[target..own], record)?;
+    guard.target(&head[target..own], matched.query, record)?;
     head.extend_from_slice(b" HTTP/1.1\r\nhost: ");
     head.extend_from_slice(endpoint.authority.as_bytes());
     head.extend_from_slice(b"\r\n");
@@ -236,6 +236,9 @@ pub(super) fn inject(
             || inbound.is_connection_option(name)
             || (field.tag == Tag::Other && name.contains(&b'_') && disguised())
         {
+            if field.tag == Tag::Authorization {
+                guard.credential(value, record)?;
+            }
             continue;
         }
         guard.field(value, record)?;
@@ -252,6 +255,7 @@ pub(super) fn inject(
     if websocket {
         head.extend_from_slice(b"connection: upgrade\r\nupgrade: websocket\r\n");
     }
+    guard.field(inbound.head.host.of(inbound.bytes), record)?;
     push_forwarded(head, inbound);
     trace::push(head, inbound, record);
     head.extend_from_slice(b"x-request-id: ");

@@ -48,7 +48,7 @@ pub(crate) async fn serve<C: Caller>(
     caller: &mut C,
 ) -> bool {
     let view = worker.view();
-    let mut record = Recording::begin(worker, &inbound);
+    let mut record = Recording::begin(worker, &view, &inbound);
     let outcome = handle(worker, &view, control, &inbound, caller, &mut record).await;
     control.set_key(None);
     control.clear_deadline();

@@ -4,7 +4,7 @@
 use super::{
     Inbound,
     call::{Told, UsageProbe},
-    trace,
+    guard, trace,
     translate::UpstreamRequest,
 };
 use crate::{
@@ -23,7 +23,12 @@ use credentialflow_model::{
     usage::{Cost, CredentialUse, ModelUse},
 };
 use credentialflow_policy::{LimitReport, LiveSecret, Principal};
-use std::{net::IpAddr, rc::Rc, sync::atomic::Ordering::Relaxed, time::Instant};
+use std::{
+    net::IpAddr,
+    rc::Rc,
+    sync::atomic::Ordering::Relaxed,
+    time::{Duration, Instant},
+};
 
 /// Paths are cut at this length in records.
 const MAX_PATH: usize = 256;
@@ -47,13 +52,15 @@ pub(crate) struct Recording<'w> {
 
 impl<'w> Recording<'w> {
     /// Begins with a request whose head was read.
-    pub fn begin(worker: &'w Rc<Worker>, inbound: &Inbound<'_>) -> Self {
+    pub fn begin(worker: &'w Rc<Worker>, view: &View, inbound: &Inbound<'_>) -> Self {
         let mut recording = Self::unread(worker, inbound.source, inbound.began);
         let (path, _) = inbound.path_and_query();
         recording.head = inbound.method() == "HEAD";
         if let Some(record) = &mut recording.record {
             record.method = worker.method(inbound.method());
-            // Paths are ASCII, so any place is a character boundary. Keys that people put into one are left out.
+            // Keys and values of credentials that people put into a path are left out. Paths are ASCII, so any place is a
+            // character boundary.
+            let path = guard::recorded_path(&view.snapshot, path, record.time);
             record.path = masked(&path[..path.len().min(MAX_PATH)]).into();
             if let Some((trace, _)) = inbound.field(Tag::Traceparent).and_then(trace::incoming) {
                 record.trace_id = trace;
@@ -210,9 +217,12 @@ impl<'w> Recording<'w> {
         let used = view.snapshot.credentials.describe(slot);
         self.edit(|r| r.credential = used.map(|(name, version)| CredentialUse { credential: name.clone(), version }));
     }
-    /// Live secrets of ours stand in the request; whoever answers leaks is told.
-    pub fn secrets_sent(&self, secrets: Vec<LiveSecret>, place: SecretPlace, refused: bool) {
-        let Some(UsageRecord { application, key, route, source, .. }) = &self.record else { return };
+    /// Live secrets of ours stand in the request; whoever answers leaks is told of all but the caller's own key. Whether
+    /// there is any other.
+    pub fn secrets_sent(&self, mut secrets: Vec<LiveSecret>, place: SecretPlace, refused: bool) -> bool {
+        let Some(UsageRecord { application, key, route, source, .. }) = &self.record else { return false };
+        secrets.retain(|secret| !matches!(secret, LiveSecret::Key { id, .. } if Some(*id) == *key));
+        let others = !secrets.is_empty();
         self.worker.shared.secrets.sent(SentSecrets {
             secrets,
             place,
@@ -222,6 +232,18 @@ impl<'w> Recording<'w> {
             source: *source,
             refused,
         });
+        others
+    }
+    /// A secret that the request may have guessed counts as a failed authentication of its caller. How long that has to
+    /// wait, where there were too many.
+    pub fn count_guess(&self) -> Option<Duration> {
+        let UsageRecord { key, source, .. } = self.record.as_ref()?;
+        let shared = &self.worker.shared;
+        let counted = shared.throttle.count_failure(*source, *key, self.worker.monotonic_ns(self.began));
+        if counted.source_crossed || counted.key_crossed {
+            shared.guesses.guessing(*source, key.filter(|_| counted.key_crossed));
+        }
+        counted.wait
     }
     /// The `n`-th try begins.
     pub fn attempt(&mut self, n: u8) {

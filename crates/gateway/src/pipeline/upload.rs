@@ -1,6 +1,6 @@
 //! The caller's body on its way to the upstream, which may begin to answer before it has all of it.
 
-use super::{forward::RESPONSE_HEAD, guard::UploadGuard, record::Recording};
+use super::{Refused, forward::RESPONSE_HEAD, guard::UploadGuard, record::Recording};
 use crate::{
     conn::{BodyError, Caller, Received},
     http1::{
@@ -78,11 +78,9 @@ impl Upload {
         worker.give_scratch(self.raw);
     }
 
-    /// Tells of a secret that was met, once.
-    pub fn tell(&mut self, record: &Recording<'_>) {
-        if let Some(guard) = &mut self.guard {
-            guard.tell(record);
-        }
+    /// Tells of secrets that were met, once, and what the request is refused with.
+    pub fn tell(&mut self, record: &Recording<'_>) -> Option<Refused> {
+        self.guard.as_mut().and_then(|guard| guard.tell(record))
     }
 
     /// Moves what can be moved and watches for an answer.

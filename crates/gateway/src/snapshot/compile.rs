@@ -249,7 +249,7 @@ fn compile_models(set: &ResourceSet, upstreams: &mut Upstreams<'_>) -> ModelPlan
         let name = model.name.shared();
         plans.by_name.insert(name.clone(), plans.list.len() as u32);
         let total_weight = targets.iter().map(|t| t.weight).sum();
-        plans.list.push(ModelPlan { name, targets, total_weight });
+        plans.list.push(ModelPlan { name, targets, total_weight, secrets: model.secrets_in_requests });
     }
     plans
 }

@@ -5,6 +5,7 @@ use credentialflow_llm::{
     price::PriceHandle,
     provider::{Dialect, LimitField},
 };
+use credentialflow_model::resource::SecretsInRequests;
 use hashbrown::HashMap;
 use std::sync::Arc;
 
@@ -20,6 +21,8 @@ pub(crate) struct ModelPlan {
     pub name: Arc<str>,
     pub targets: Vec<TargetPlan>,
     pub total_weight: u32,
+    /// What happens to calls with live secrets of ours.
+    pub secrets: SecretsInRequests,
 }
 
 /// One way to serve it.

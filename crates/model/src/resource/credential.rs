@@ -46,6 +46,18 @@ pub struct Credential {
     /// How a new version is tried at its target before it is used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verify: Option<VerifyRule>,
+    /// Whether its values are looked for in what callers send (`secrets_in_requests`). Yes unless set; no is for a value
+    /// that callers know by right, or that is an ordinary word.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub find_in_requests: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn is_yes(yes: &bool) -> bool {
+    *yes
 }
 
 impl Credential {

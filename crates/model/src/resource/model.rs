@@ -1,3 +1,4 @@
+use super::SecretsInRequests;
 use crate::{Name, Price, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +13,10 @@ pub struct Model {
     pub description: Option<String>,
     /// What serves it; a call goes to one of them by weight.
     pub targets: Vec<Target>,
+    /// What happens to calls in which a live secret of ours stands: a key we issued or the value of a credential. `refuse`
+    /// unless set.
+    #[serde(default, skip_serializing_if = "SecretsInRequests::is_default")]
+    pub secrets_in_requests: SecretsInRequests,
 }
 
 /// One way to serve a model.

@@ -90,7 +90,7 @@ pub enum SecretsInRequests {
 }
 
 impl SecretsInRequests {
-    fn is_default(&self) -> bool {
+    pub(super) fn is_default(&self) -> bool {
         *self == Self::default()
     }
 }

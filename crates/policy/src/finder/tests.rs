@@ -31,14 +31,14 @@ impl World {
     }
 
     fn find(&self, text: impl AsRef<[u8]>) -> Vec<LiveSecret> {
-        self.finder().find(text.as_ref())
+        self.finder().find(1, text.as_ref())
     }
 
     /// In which piece something is found first, and what.
     fn passes(&self, pieces: &[&[u8]]) -> Option<(usize, Vec<LiveSecret>)> {
         let mut passing = Passing::default();
         pieces.iter().enumerate().find_map(|(i, piece)| {
-            let found = passing.feed(&self.finder(), piece);
+            let found = passing.feed(&self.finder(), 1, piece);
             (!found.is_empty()).then_some((i, found))
         })
     }
@@ -104,7 +104,7 @@ fn a_live_key_is_found_wherever_it_stands_and_no_other() {
         KeyChange::Put(KeyRecord { current: crate::KeySecret { retire_at: Some(NOW), ..record.current }, ..record }),
     ] {
         let keys = world.keys.with_changes([change]);
-        assert_eq!(Finder { keys: &keys, ..world.finder() }.find(key.as_bytes()), NONE);
+        assert_eq!(Finder { keys: &keys, ..world.finder() }.find(1, key.as_bytes()), NONE);
     }
 }
 
@@ -167,7 +167,7 @@ fn values_are_found_whole_and_only_whole() {
 fn a_target_is_searched_as_it_is_meant() {
     let peppers = peppers();
     let (token, record) = issue(77, 1, &peppers);
-    let world = World::new(&[b"sk-upstream-Zq7+/W4e1r9T="], [record]);
+    let world = World::new(&[b"sk-upstream-Zq7+/W4e1r9T=", b"a value with spaces 17"], [record]);
     let key = token.expose_str().unwrap();
     let finder = world.finder();
     for (target, expected) in [
@@ -175,11 +175,16 @@ fn a_target_is_searched_as_it_is_meant() {
         (format!("/a?k={}", key.replace('_', "%5f")), the_key(77)),
         ("/a?k=sk-upstream-Zq7%2B%2FW4e1r9T%3D&b=c".to_owned(), value(0)),
         ("/a?k=sk-upstream-Zq7+/W4e1r9T=".to_owned(), value(0)),
+        ("/a?k=sk-upstream-Zq7+%2FW4e1r9T%3D".to_owned(), value(0)),
+        ("/a?k=a+value+with+spaces+17".to_owned(), value(1)),
+        ("/a?k=a+value%20with+spaces%2017".to_owned(), value(1)),
     ] {
-        assert_eq!(finder.find_in_target(&target), [expected], "{target}");
+        assert_eq!(finder.find_in_target(1, &target), std::slice::from_ref(&expected), "{target}");
+        assert_eq!(finder.value_in_target(&target), expected != the_key(77), "{target}");
     }
     for target in ["/", "/a?b=%zz%", "/a?k=sk-upstream-Zq7%2B%2FW4e1r9T", &format!("/a/{}", &key[..50])] {
-        assert_eq!(finder.find_in_target(target), NONE, "{target}");
+        assert_eq!(finder.find_in_target(1, target), NONE, "{target}");
+        assert!(!finder.value_in_target(target), "{target}");
     }
 }
 
@@ -197,9 +202,72 @@ fn look_alikes_do_not_make_it_hash_without_end() {
     let (wrong, _) = issue(77, 2, &peppers);
     let world = World::new(&[], [record]);
     let text = format!("{} ", wrong.expose_str().unwrap()).repeat(5000);
-    let mut compared = 0;
-    assert_eq!(world.finder().within(&[], text.as_bytes(), &mut compared), NONE);
-    assert_eq!(compared, MOST_COMPARED);
+    let (mut spent, mut found) = (Spent::default(), Vec::new());
+    world.finder().within(&[], text.as_bytes(), &mut spent, 1, &mut found);
+    assert_eq!((found.as_slice(), spent.keys), (NONE.as_slice(), MOST_COMPARED));
+}
+
+#[test]
+fn values_that_end_alike_are_told_apart_and_look_alikes_of_them_hide_no_other() {
+    let texts: Vec<String> =
+        (0..3000).map(|i| format!("postgres://u{i:04}:p-{i:04}@db.internal:5432/orders")).collect();
+    let known: Vec<&[u8]> = texts.iter().map(String::as_bytes).collect();
+    let mut all = known.clone();
+    all.push(b"another-value-of-ours");
+    let world = World::new(&all, []);
+    for i in [0, 1, 1500, 2999] {
+        assert_eq!(world.find(format!("db: {}\n", texts[i])), [value(i)]);
+    }
+    // What only ends like them costs no hash.
+    let like = "postgres://nobody@db.internal:5432/orders ".repeat(10);
+    assert_eq!(world.find(format!("{like} another-value-of-ours")), [value(3000)]);
+    let (mut spent, mut found) = (Spent::default(), Vec::new());
+    world.finder().within(&[], like.repeat(1000).as_bytes(), &mut spent, 1, &mut found);
+    assert!(found.is_empty() && spent.values.is_over(), "{:?}", spent.values);
+}
+
+#[test]
+fn keys_that_are_none_use_up_nothing_of_what_values_may_cost() {
+    let peppers = peppers();
+    let (_, record) = issue(77, 1, &peppers);
+    let (wrong, _) = issue(77, 2, &peppers);
+    let world = World::new(&[b"sk-upstream-Zq7+/W4e1r9T="], [record]);
+    let text = format!("{} ", wrong.expose_str().unwrap()).repeat(2000) + "sk-upstream-Zq7+/W4e1r9T=";
+    assert_eq!(world.find(text), [value(0)]);
+}
+
+#[test]
+fn many_are_told_once_each_up_to_a_number_wherever_the_text_is_cut() {
+    let peppers = peppers();
+    let issued: Vec<_> = (0..10).map(|i| issue(100 + i, i as u8, &peppers)).collect();
+    let texts: Vec<String> = (0..10).map(|i| format!("a-value-of-ours-{i}-and-its-end-{i}")).collect();
+    let known: Vec<&[u8]> = texts.iter().map(String::as_bytes).collect();
+    let world = World::new(&known, issued.iter().map(|(_, record)| record.clone()));
+    let all = issued.iter().map(|(token, _)| token.expose_str().unwrap()).chain(texts.iter().map(String::as_str));
+    let text = all.collect::<Vec<_>>().join(", ").repeat(2);
+    let expected: Vec<_> = (0..10).map(|i| the_key(100 + i)).chain((0..10).map(value)).collect();
+    for most in [1, 3, 10, 16, 20, 100] {
+        assert_eq!(world.finder().find(most, text.as_bytes()), expected[..most.min(20)]);
+    }
+    for size in [1, 7, 64, 1000] {
+        let (mut passing, mut found) = (Passing::default(), Vec::new());
+        for piece in text.as_bytes().chunks(size) {
+            passing.feed(&world.finder(), 20, piece).into_iter().for_each(|secret| add(&mut found, secret));
+        }
+        assert_eq!((found.len(), expected.iter().all(|secret| found.contains(secret))), (20, true), "{size}");
+    }
+}
+
+#[test]
+fn other_keys_are_found_beside_the_callers_own() {
+    let peppers = peppers();
+    let [(own, mine), (other, theirs)] = [issue(77, 1, &peppers), issue(78, 2, &peppers)];
+    let world = World::new(&[], [mine, theirs]);
+    let (own, other) = (own.expose_str().unwrap(), other.expose_str().unwrap());
+    let but = |text: &str| world.finder().keys_but(KeyId::from_bits(77), 16, text);
+    assert_eq!(but(own), NONE);
+    assert_eq!(but(&format!("k={own}&a={}", other.replace('_', "%5F"))), [the_key(78)]);
+    assert_eq!(but(&format!("Token {other}")), [the_key(78)]);
 }
 
 #[test]
@@ -265,6 +333,6 @@ proptest! {
         let world = World::new(&[b"sk-upstream-Zq7+/W4e1r9T="], [issue(77, 1, &peppers).1]);
         prop_assert_eq!(world.find(&bytes), NONE);
         prop_assert_eq!(world.find(&text), NONE);
-        let _ = world.finder().find_in_target(&text);
+        let _ = world.finder().find_in_target(1, &text);
     }
 }

@@ -1,13 +1,14 @@
-//! Values of credentials, as marks that tell nothing: a fingerprint of the last 16 bytes and a hash of the whole, both
-//! under keys of this process.
+//! Values of credentials, as marks that tell nothing: fingerprints of the last and of the first 16 bytes and a hash of the
+//! whole, all under keys of this process.
 //!
 //! At each place of a text the first eight bytes of the next sixteen are multiplied into a table of bits; where its bit
-//! is set, the fingerprint of the sixteen is looked up; where that is known, the whole value is hashed and compared in
-//! constant time. The table grows with the number of marks, so that a place seldom needs more than the first step.
+//! is set, the fingerprint of the sixteen is looked up; where that is the end of a value, the fingerprint of where that
+//! would begin is compared, since many values may end alike; then the whole value is hashed and compared in constant
+//! time. The table grows with the number of marks, so that a place seldom needs more than the first step.
 //! Since a mark is about a value's end, all of a candidate has been seen when its mark is met, and nothing has to be
 //! waited for.
 
-use super::LiveSecret;
+use super::{LiveSecret, add};
 use aws_lc_rs::{constant_time::verify_slices_are_equal, hmac};
 use hashbrown::HashMap;
 use std::{fmt, sync::Arc};
@@ -18,6 +19,10 @@ pub const WINDOW: usize = 16;
 pub const LONGEST: usize = 16 * 1024;
 /// Random bytes that a [`ValueKey`] is made of.
 pub const KEY_BYTES: usize = 64;
+
+/// Hashes for one request at most, and candidates that are looked at. Beyond that no more values are looked for in it.
+const MOST_HASHED: u32 = 1000;
+const MOST_VISITED: u32 = 50_000;
 
 /// Bits of the table for each mark, and the least and most bits in all, as powers of two.
 const BITS_EACH: usize = 128;
@@ -47,11 +52,13 @@ impl ValueKey {
     /// The mark of a value; `None` where it is too short or too long to be looked for.
     pub fn mark(&self, value: &[u8]) -> Option<ValueMark> {
         let window = value.last_chunk().filter(|_| value.len() <= LONGEST)?;
+        let begin = self.fingerprint(value.first_chunk()?);
         let mut hash = [0; 32];
         hash.copy_from_slice(hmac::sign(&self.hmac, value).as_ref());
         Some(ValueMark {
             place: (self.place(window) >> 32) as u32,
             fingerprint: self.fingerprint(window),
+            begin,
             length: u32::try_from(value.len()).ok()?,
             hash,
         })
@@ -91,6 +98,7 @@ impl fmt::Debug for ValueKey {
 pub struct ValueMark {
     place: u32,
     fingerprint: u64,
+    begin: u64,
     length: u32,
     hash: [u8; 32],
 }
@@ -99,6 +107,13 @@ impl fmt::Debug for ValueMark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ValueMark(redacted)")
     }
+}
+
+/// What has been spent on one request.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Spent {
+    hashed: u32,
+    visited: u32,
 }
 
 struct Marked {
@@ -127,6 +142,8 @@ impl ValueMarks {
             longest = longest.max(mark.length as usize);
             by_fingerprint.entry(mark.fingerprint).or_default().push(Marked { credential, version, mark });
         }
+        // Those of one length share the work of hashing.
+        by_fingerprint.values_mut().for_each(|same| same.sort_by_key(|marked| marked.mark.length));
         let bits = (count * BITS_EACH).max(1).next_power_of_two().ilog2().clamp(LEAST, MOST);
         let mut table = vec![0u64; 1 << (bits - 6)].into_boxed_slice();
         for marked in by_fingerprint.values().flatten() {
@@ -151,30 +168,29 @@ impl ValueMarks {
         self.longest
     }
 
-    /// The value that ends first in `text`; it may begin in what came `before`.
-    pub(super) fn find(&self, before: &[u8], text: &[u8], compared: &mut u32, most: u32) -> Vec<LiveSecret> {
-        if self.is_empty() {
-            return Vec::new();
+    /// Adds the values that end in `text`, which may begin in what came `before`, until there are `most`.
+    pub(super) fn find(&self, before: &[u8], text: &[u8], spent: &mut Spent, most: usize, found: &mut Vec<LiveSecret>) {
+        if self.is_empty() || found.len() >= most {
+            return;
         }
-        let mut met = Vec::new();
+        let mut take = |window: &[u8; WINDOW], ended: &[u8]| {
+            self.compare(window, before, ended, spent, found);
+            found.len() >= most || spent.is_over()
+        };
         if !before.is_empty() {
             let border = before.len().min(WINDOW - 1);
             let mut joined = before[before.len() - border..].to_vec();
             joined.extend_from_slice(&text[..text.len().min(WINDOW - 1)]);
+            let mut enough = false;
             self.each(&joined, |end, window| {
-                if end > border {
-                    met = self.compare(window, before, &text[..end - border], compared, most);
-                }
-                !met.is_empty()
+                enough = end > border && take(window, &text[..end - border]);
+                enough
             });
+            if enough {
+                return;
+            }
         }
-        if met.is_empty() {
-            self.each(text, |end, window| {
-                met = self.compare(window, before, &text[..end], compared, most);
-                !met.is_empty()
-            });
-        }
-        met
+        self.each(text, |end, window| take(window, &text[..end]));
     }
 
     /// Tells the end of every window that needs a closer look, until one is taken.
@@ -190,39 +206,59 @@ impl ValueMarks {
         }
     }
 
-    /// Whose value ends here.
+    /// Adds those whose value ends where `text` does.
     #[cold]
     fn compare(
         &self,
         window: &[u8; WINDOW],
         before: &[u8],
         text: &[u8],
-        compared: &mut u32,
-        most: u32,
-    ) -> Vec<LiveSecret> {
-        let mut met = Vec::new();
+        spent: &mut Spent,
+        found: &mut Vec<LiveSecret>,
+    ) {
         let candidates = self.by_fingerprint.get(&self.key.fingerprint(window));
         let mut hashed: Option<(usize, hmac::Tag)> = None;
         for Marked { credential, version, mark } in candidates.into_iter().flatten() {
+            if spent.is_over() {
+                return;
+            }
+            spent.visited += 1;
             let length = mark.length as usize;
             let earlier = length.saturating_sub(text.len());
-            if earlier > before.len() || *compared >= most {
+            if earlier > before.len() {
                 continue;
             }
-            // Values of one length share the work.
+            let (first, rest) = (&before[before.len() - earlier..], &text[text.len() - (length - earlier)..]);
+            if self.key.fingerprint(&beginning(first, rest)) != mark.begin {
+                continue;
+            }
             if hashed.as_ref().is_none_or(|(of, _)| *of != length) {
-                *compared += 1;
+                spent.hashed += 1;
                 let mut context = hmac::Context::with_key(&self.key.hmac);
-                context.update(&before[before.len() - earlier..]);
-                context.update(&text[text.len() - (length - earlier)..]);
+                context.update(first);
+                context.update(rest);
                 hashed = Some((length, context.sign()));
             }
             let same = |(_, hash): &(usize, hmac::Tag)| verify_slices_are_equal(hash.as_ref(), &mark.hash).is_ok();
             if hashed.as_ref().is_some_and(same) {
-                met.push(LiveSecret::Value { credential: credential.clone(), version: *version });
+                add(found, LiveSecret::Value { credential: credential.clone(), version: *version });
             }
         }
-        met
+    }
+}
+
+/// The first bytes of both together, which have as many.
+fn beginning(first: &[u8], rest: &[u8]) -> [u8; WINDOW] {
+    let mut window = [0; WINDOW];
+    for (to, from) in window.iter_mut().zip(first.iter().chain(rest)) {
+        *to = *from;
+    }
+    window
+}
+
+impl Spent {
+    pub(super) fn is_over(&self) -> bool {
+        self.hashed >= MOST_HASHED || self.visited >= MOST_VISITED
     }
 }
 

@@ -141,6 +141,7 @@ pub(crate) fn credential(engine: Kind) -> Credential {
         rotate: None,
         sync: Vec::new(),
         verify: None,
+        find_in_requests: true,
     }
 }
 
