@@ -70,7 +70,7 @@ impl Translator {
     }
 
     /// Bytes of memory in use.
-    pub const fn held(&self) -> usize {
+    pub fn held(&self) -> usize {
         let reader = match &self.reader {
             Reader::Chat(reader) => reader.held(),
             Reader::Messages(reader) => reader.held(),

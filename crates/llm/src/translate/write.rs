@@ -15,35 +15,53 @@ impl<'o> Object<'o> {
         Self { out, first: true }
     }
 
-    /// Writes a member's name; its value is to follow.
-    pub fn member(&mut self, name: &str) -> &mut Vec<u8> {
-        if !std::mem::replace(&mut self.first, false) {
-            self.out.push(b',');
-        }
-        write_json_string(self.out, name);
-        self.out.push(b':');
+    /// Writes a member's name, one of ours, in which nothing is to be escaped; its value is to follow.
+    pub fn member(&mut self, name: &'static str) -> &mut Vec<u8> {
+        self.separate();
+        self.out.push(b'"');
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(b"\":");
         self.out
     }
 
-    pub fn text(&mut self, name: &str, text: &str) {
+    /// A member that somebody else named, whose value is JSON already.
+    pub fn other(&mut self, name: &str, json: &str) {
+        self.separate();
+        write_json_string(self.out, name);
+        self.out.push(b':');
+        self.out.extend_from_slice(json.as_bytes());
+    }
+
+    fn separate(&mut self) {
+        if !std::mem::replace(&mut self.first, false) {
+            self.out.push(b',');
+        }
+    }
+
+    pub fn text(&mut self, name: &'static str, text: &str) {
         write_json_string(self.member(name), text);
     }
 
     /// A member whose value is JSON already.
-    pub fn json(&mut self, name: &str, json: &str) {
+    pub fn json(&mut self, name: &'static str, json: &str) {
         self.member(name).extend_from_slice(json.as_bytes());
     }
 
-    pub fn number(&mut self, name: &str, n: u64) {
+    pub fn number(&mut self, name: &'static str, n: u64) {
         let _ = write!(self.member(name), "{n}");
     }
 
-    pub fn object(&mut self, name: &str) -> Object<'_> {
+    pub fn object(&mut self, name: &'static str) -> Object<'_> {
         Object::new(self.member(name))
     }
 
     /// An array with one element for each item.
-    pub fn array<T>(&mut self, name: &str, items: impl IntoIterator<Item = T>, each: impl FnMut(&mut Vec<u8>, T)) {
+    pub fn array<T>(
+        &mut self,
+        name: &'static str,
+        items: impl IntoIterator<Item = T>,
+        each: impl FnMut(&mut Vec<u8>, T),
+    ) {
         array(self.member(name), items, each);
     }
 

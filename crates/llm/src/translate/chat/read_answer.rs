@@ -134,18 +134,25 @@ pub(super) fn texts<'a>(message: &Message<'a>, say: &mut impl FnMut(Piece<'a>)) 
 
 /// A content in parts, of which some may be thinking in parts of its own.
 fn parts<'a>(raw: &'a RawValue, say: &mut impl FnMut(Piece<'a>)) -> Option<()> {
-    for part in list::<Part<'a>>(raw, "", MAX_BLOCKS, "").ok()? {
+    let mut room = MAX_BLOCKS;
+    for part in some_parts(raw, &mut room)? {
         match (&*part.r#type, part.text, part.thinking) {
             ("text", Some(text), _) if !text.is_empty() => say(Piece::Text(text)),
             ("thinking", _, Some(raw)) => {
-                for part in list::<Part<'a>>(raw, "", MAX_BLOCKS, "").ok()? {
-                    part.text.filter(|text| !text.is_empty()).into_iter().for_each(|text| say(Piece::Thinking(text)));
-                }
+                let thought = some_parts(raw, &mut room)?.into_iter().filter_map(|part| part.text);
+                thought.filter(|text| !text.is_empty()).for_each(|text| say(Piece::Thinking(text)));
             }
             _ => {}
         }
     }
     Some(())
+}
+
+/// The parts of a content for which there is still so much room in the answer.
+fn some_parts<'a>(raw: &'a RawValue, room: &mut usize) -> Option<Vec<Part<'a>>> {
+    let parts: Vec<Part<'a>> = list(raw, "", *room, "").ok()?;
+    *room -= parts.len();
+    Some(parts)
 }
 
 /// The arguments of a call: a text that holds a JSON object, which they become byte for byte.

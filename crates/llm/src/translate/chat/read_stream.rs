@@ -11,6 +11,10 @@ use crate::openai::usage;
 use credentialflow_model::usage::TokenUsage;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use std::{
+    collections::BTreeSet,
+    hash::{DefaultHasher, Hash, Hasher},
+};
 
 /// More of anything than this is in no chunk.
 const MAX_PARTS: usize = 1000;
@@ -26,6 +30,8 @@ pub(in crate::translate) struct StreamReader {
     /// Tools called so far.
     tools: u64,
     open: Option<Open>,
+    /// The ids of tools called so far, hashed.
+    called: BTreeSet<u64>,
     refused: bool,
     /// Why it stopped, which comes before its usage.
     stop: Option<Stop>,
@@ -54,19 +60,20 @@ struct Chunk<'a> {
 
 impl StreamReader {
     pub const fn new() -> Self {
-        Self { id: None, usage: None, tools: 0, open: None, refused: false, stop: None }
+        Self { id: None, usage: None, tools: 0, open: None, called: BTreeSet::new(), refused: false, stop: None }
     }
 
     /// Bytes of memory in use.
-    pub const fn held(&self) -> usize {
+    pub fn held(&self) -> usize {
         let open = match &self.open {
             Some(open) => open.id.capacity(),
             None => 0,
         };
-        match &self.id {
-            Some(id) => open + id.capacity(),
-            None => open,
-        }
+        let id = match &self.id {
+            Some(id) => id.capacity(),
+            None => 0,
+        };
+        open + id + self.called.len() * 2 * size_of::<u64>()
     }
 
     /// Reads the data of one event.
@@ -150,7 +157,9 @@ impl StreamReader {
         if !goes_on {
             // Without a name it is more of a call that is closed: its place in the answer is past.
             let Some(name) = name else { return if part.is_empty() { Ok(()) } else { Err(Malformed) } };
-            if self.tools == MAX_TOOLS || id.len() > MAX_NAME {
+            // Nor is one that was called before, by its id, called again.
+            let again = !id.is_empty() && !self.called.insert(hashed(id));
+            if again || self.tools == MAX_TOOLS || id.len() > MAX_NAME {
                 return Err(Malformed);
             }
             self.close(say);
@@ -174,4 +183,10 @@ impl StreamReader {
             say(Said::Input { tool: self.tools - 1, part: "{}" });
         }
     }
+}
+
+fn hashed(id: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    hasher.finish()
 }

@@ -90,7 +90,7 @@ pub(in crate::translate) fn call(call: &Call<'_>, to: &To<'_>, out: &mut Vec<u8>
         body.text("user", user);
     }
     for (name, raw) in &call.others {
-        body.json(name, raw.get());
+        body.other(name, raw.get());
     }
     body.end();
     Ok(())

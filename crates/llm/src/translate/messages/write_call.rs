@@ -82,7 +82,7 @@ pub(in crate::translate) fn call(call: &Call<'_>, model: &str, out: &mut Vec<u8>
     }
     for (name, raw) in &call.others {
         if budget.is_none() || &**name != "top_k" {
-            body.json(name, raw.get());
+            body.other(name, raw.get());
         }
     }
     body.end();

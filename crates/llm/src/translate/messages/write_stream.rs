@@ -116,7 +116,7 @@ impl StreamWriter {
         });
     }
 
-    fn delta(&self, kind: &str, field: &str, text: &str, out: &mut Vec<u8>) {
+    fn delta(&self, kind: &'static str, field: &'static str, text: &str, out: &mut Vec<u8>) {
         event(out, "content_block_delta", |event| {
             event.number("index", self.index);
             let mut delta = event.object("delta");
