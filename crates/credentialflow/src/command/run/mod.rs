@@ -1,17 +1,18 @@
 //! `credentialflow run -- CMD`: runs a program with secrets in its environment.
 //!
 //! The secrets are fetched through the run-time API (Vault's), as any application would: with the token in
-//! VAULT_TOKEN, or by AppRole with VAULT_ROLE_ID and VAULT_SECRET_ID. They are in the program's environment
+//! VAULT_TOKEN, by AppRole with VAULT_ROLE_ID and VAULT_SECRET_ID, or with a token that a CI system gave to its job, in
+//! VAULT_JWT or VAULT_JWT_FILE. They are in the program's environment
 //! and in this process's memory, in no file and in no argument. While the program runs, leases are renewed;
 //! when it has ended, they are revoked. What lets us in is not handed on.
 
+mod access;
 mod child;
 mod fetch;
 mod wanted;
 
 use super::{Outcome, Usage};
 use anyhow::Context;
-use credentialflow_model::SecretValue;
 use credentialflow_stores::{
     read_authorities,
     vault::{Access, Client},
@@ -21,8 +22,9 @@ use wanted::Wanted;
 
 /// Run a program with secrets in its environment
 ///
-/// VAULT_ADDR says where the run-time API is, VAULT_TOKEN (or VAULT_ROLE_ID and VAULT_SECRET_ID) who asks,
-/// VAULT_CACERT which authorities are believed. The program's exit code is passed on.
+/// VAULT_ADDR says where the run-time API is, VAULT_TOKEN (or VAULT_ROLE_ID and VAULT_SECRET_ID, or VAULT_JWT or
+/// VAULT_JWT_FILE with VAULT_ROLE) who asks, VAULT_CACERT which authorities are believed. The program's exit code is
+/// passed on.
 #[derive(clap::Args)]
 pub struct RunArgs {
     /// A variable and the secret it holds: NAME=MOUNT/PATH#FIELD
@@ -39,16 +41,6 @@ pub struct RunArgs {
     command: Vec<std::ffi::OsString>,
 }
 
-/// Variables that let us in. The program has no use for them.
-const ACCESS: [&str; 6] = [
-    "VAULT_TOKEN",
-    "BAO_TOKEN",
-    "VAULT_ROLE_ID",
-    "VAULT_SECRET_ID",
-    "CREDENTIALFLOW_TOKEN",
-    "CREDENTIALFLOW_TOKEN_FILE",
-];
-
 pub(super) async fn run(args: RunArgs) -> anyhow::Result<Outcome> {
     let wanted = wanted(&args)?;
     // Listened for from here on: a signal that comes before the program runs ends us in order, with
@@ -58,7 +50,9 @@ pub(super) async fn run(args: RunArgs) -> anyhow::Result<Outcome> {
     let mut fetched = fetch::Fetched::read(client, &wanted).await?;
     let outcome = match (signals.try_recv(), fetched.environment(&wanted)) {
         (Ok(signal), _) => Ok(child::ended_by(signal)),
-        (Err(_), Ok(environment)) => child::run(&args.command, environment, &ACCESS, &mut fetched, &mut signals).await,
+        (Err(_), Ok(environment)) => {
+            child::run(&args.command, environment, &access::VARIABLES, &mut fetched, &mut signals).await
+        }
         (Err(_), Err(error)) => Err(error),
     };
     fetched.give_back().await;
@@ -94,16 +88,12 @@ async fn client(plaintext: bool) -> anyhow::Result<(Client, bool)> {
     let authorities = authorities.map(|path| read_authorities(Path::new(&path))).transpose()?;
     let namespace = get("VAULT_NAMESPACE");
     let open = |access| Client::new(&address, plaintext, authorities.as_deref(), namespace.clone(), access);
-    if let Some(token) = get("VAULT_TOKEN").or_else(|| get("BAO_TOKEN")) {
-        return Ok((open(Access::Token(SecretValue::from(token)))?, false));
+    let access = access::access(get)?;
+    if matches!(access, Access::Token(_)) {
+        return Ok((open(access)?, false));
     }
-    let (Some(role_id), Some(secret_id)) = (get("VAULT_ROLE_ID"), get("VAULT_SECRET_ID")) else {
-        let words = "nothing lets us in: set VAULT_TOKEN, or VAULT_ROLE_ID and VAULT_SECRET_ID";
-        return Err(Usage(words.to_owned()).into());
-    };
-    let mount = get("VAULT_APPROLE_MOUNT").unwrap_or_else(|| "approle".to_owned());
-    let login = open(Access::AppRole { mount, role_id, secret_id: SecretValue::from(secret_id) })?;
+    let by = access::word(&access);
     // Logged in for once: leases belong to the token, so it is renewed and never exchanged.
-    let token = login.log_in().await.context("logging in by AppRole")?;
+    let token = open(access)?.log_in().await.with_context(|| format!("logging in {by}"))?;
     Ok((open(Access::Token(token.duplicate()))?, true))
 }
