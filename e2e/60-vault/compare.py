@@ -1,12 +1,16 @@
-"""The same questions to the built binary and to the real OpenBao server: statuses and shapes must agree.
+"""The same questions to the built binary and to the real OpenBao server: whole answers must agree.
 
-Values differ by nature (ids, times), so what is compared is the status, the names at the top of the answer, the names
-in `data` and `auth`, and the values of fields that are not theirs to choose.
+Status, every name at every level and every value are compared, also the words of refusals. Some values are the server's
+to choose: of an id it is compared whether there is one, of a moment whether it is about the same one, of seconds that are
+left whether they are about as many. Where we answer otherwise on purpose, the question says how and why, and is held to
+exactly that.
 """
 
+import datetime
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import urllib.error
@@ -19,12 +23,52 @@ HERE = pathlib.Path(__file__).resolve().parent
 KV = {"data": {"user": "web", "nested": {"a": 1}}}
 POLICY = 'path "kv/data/own/*" { capabilities = ["create", "read"] }'
 
-# method, path, body; `{…}` is filled from an earlier answer.
+
+class Ours:
+    """A value that is ours here, and not theirs."""
+
+    def __init__(self, value, why):
+        self.value, self.why = value, why
+
+
+class Newer:
+    """Something that OpenBao added to the Vault API whose version is followed here: not in our answer."""
+
+
+class AsMany:
+    """A list of ids: as many here as there."""
+
+
+class Absent:
+    """No such name in the answer."""
+
+    def __repr__(self):
+        return "nothing"
+
+
+NEWER, AS_MANY, ABSENT = Newer(), AsMany(), Absent()
+META = {"data.current_metadata_version": NEWER, "data.metadata_cas_required": NEWER}
+CONFIG = {"data.metadata_cas_required": NEWER}
+WORDS = "our own words"
+ROOT = "their root token is one that was made with a name"
+
+# Names of values that are the server's to choose.
+IDS = {
+    "request_id", "client_token", "accessor", "id", "entity_id", "role_id", "secret_id", "secret_id_accessor", "uuid",
+    "migration_id",
+}
+MOMENTS = {"created_time", "updated_time", "deletion_time", "issue_time", "expire_time"}
+SECONDS = {"ttl", "creation_time"}
+
+#: Seconds by which moments and what is left of a time may differ: the two are not asked at once.
+NEAR = 60
+
+# Method, path, body, and what is answered otherwise; `{…}` is filled from an earlier answer.
 QUESTIONS = [
     ("POST", "sys/mounts/kv", {"type": "kv", "options": {"version": "2"}}),
     ("POST", "sys/mounts/kv", {"type": "kv"}),
     ("POST", "sys/mounts/one", {"type": "kv"}),
-    ("POST", "sys/mounts/bad", {"type": "telepathy"}),
+    ("POST", "sys/mounts/bad", {"type": "telepathy"}, {"errors": Ours(['unknown backend type: "telepathy"'], WORDS)}),
     ("POST", "kv/data/a/b", KV),
     ("POST", "kv/data/a/b", {**KV, "options": {"cas": 1}}),
     ("POST", "kv/data/a/b", {**KV, "options": {"cas": 1}}),
@@ -38,20 +82,26 @@ QUESTIONS = [
     ("LIST", "kv/metadata/a", None),
     ("LIST", "kv/metadata/none", None),
     ("GET", "kv/metadata/a?list=true", None),
-    ("GET", "kv/metadata/a/b", None),
+    ("GET", "kv/metadata/a?list=True", None),
+    ("GET", "kv/metadata/a?list=yes", None, {"errors": Ours(["list is true or false"], "they say nothing")}),
+    ("GET", "kv/metadata/a/b", None, META),
     ("POST", "kv/metadata/a/b", {"max_versions": 3, "custom_metadata": {"owner": "web"}, "delete_version_after": "1h"}),
-    ("GET", "kv/metadata/a/b", None),
+    ("GET", "kv/metadata/a/b", None, META),
     ("DELETE", "kv/data/a/b", None),
     ("GET", "kv/data/a/b", None),
     ("POST", "kv/undelete/a/b", {"versions": [2]}),
     ("GET", "kv/data/a/b", None),
     ("POST", "kv/delete/a/b", {"versions": [1]}),
-    ("POST", "kv/delete/a/b", {}),
+    ("POST", "kv/delete/a/b", {}, {"errors": Ours(["no version number provided"], WORDS)}),
     ("POST", "kv/destroy/a/b", {"versions": [1]}),
     ("GET", "kv/data/a/b?version=1", None),
-    ("GET", "kv/config", None),
-    ("POST", "kv/config", {"max_versions": 5}),
-    ("GET", "kv/config", None),
+    ("GET", "kv/config", None, CONFIG),
+    ("POST", "kv/config", {"max_versions": 2}),
+    ("GET", "kv/config", None, CONFIG),
+    ("POST", "kv/data/a/b", KV),
+    ("GET", "kv/metadata/a/b", None, {**META, "data.oldest_version": Ours(0, "no version was let go of yet")}),
+    ("POST", "kv/data/a/b", KV),
+    ("GET", "kv/metadata/a/b", None, META),
     ("DELETE", "kv/metadata/a/b", None),
     ("GET", "kv/metadata/a/b", None),
     ("POST", "one/x", {"k": "v", "n": 1}),
@@ -68,8 +118,13 @@ QUESTIONS = [
     ("GET", "sys/mounts/one/tune", None),
     ("POST", "sys/mounts/one/tune", {"default_lease_ttl": "1h"}),
     ("PUT", "sys/policies/acl/own", {"policy": POLICY}),
-    ("PUT", "sys/policies/acl/bad", {"policy": 'path "x" { capabilities = ["fly"] }'}),
-    ("GET", "sys/policies/acl/own", None),
+    ("PUT", "sys/policies/acl/bad", {"policy": 'path "x" { capabilities = ["fly"] }'}, {
+        "errors": Ours(['failed to parse policy: line 1: path "x": invalid capability "fly"'], WORDS),
+    }),
+    ("GET", "sys/policies/acl/own", None, {
+        "data.allow_slashes_in_identity_templates": NEWER, "data.allow_wildcards_in_identity_templates": NEWER,
+        "data.cas_required": NEWER, "data.modified": NEWER, "data.version": NEWER,
+    }),
     ("GET", "sys/policies/acl/none", None),
     ("LIST", "sys/policies/acl", None),
     ("DELETE", "sys/policies/acl/root", None),
@@ -77,13 +132,15 @@ QUESTIONS = [
     ("POST", "auth/token/lookup", {"token": "{client_token}"}),
     ("POST", "sys/capabilities", {"token": "{client_token}", "paths": ["kv/data/own/x"]}),
     ("POST", "auth/token/lookup", {"token": "nobody"}),
-    ("GET", "auth/token/lookup-self", None),
+    ("GET", "auth/token/lookup-self", None, {
+        "data.display_name": Ours("root", ROOT), "data.path": Ours("auth/token/root", ROOT),
+    }),
     ("POST", "auth/token/renew", {"token": "{client_token}"}),
     ("POST", "auth/token/revoke", {"token": "{client_token}"}),
-    ("LIST", "auth/token/accessors", None),
+    ("LIST", "auth/token/accessors", None, {"data.keys": AS_MANY}),
     ("POST", "sys/auth/approle", {"type": "approle"}),
     ("POST", "auth/approle/role/web", {"token_policies": ["own"], "token_ttl": "5m"}),
-    ("GET", "auth/approle/role/web", None),
+    ("GET", "auth/approle/role/web", None, {"data.secret_id_bound_cidrs": Ours([], "a list, also of nothing")}),
     ("GET", "auth/approle/role/none", None),
     ("GET", "auth/approle/role/web/role-id", None),
     ("POST", "auth/approle/role/web/secret-id", {}),
@@ -93,19 +150,14 @@ QUESTIONS = [
     ("POST", "sys/wrapping/unwrap", {"token": "nobody"}),
     ("POST", "sys/leases/lookup", {"lease_id": "nothing/x"}),
     ("LIST", "sys/leases/lookup/nothing", None),
-    ("POST", "sys/remount", {"from": "one", "to": "two"}),
+    ("POST", "sys/remount", {"from": "one", "to": "two"}, {"warnings": Ours(None, "it is moved at once")}),
     ("GET", "two/x", None),
     ("GET", "nowhere/x", None),
     ("DELETE", "sys/mounts/two", None),
-    ("GET", "sys/internal/ui/mounts/kv/x", None),
+    ("GET", "sys/internal/ui/mounts/kv/x", None, {
+        "data.deprecation_status": NEWER, "data.running_plugin_version": Ours("", "engines have no versions of their own"),
+    }),
 ]
-
-# Names that OpenBao added to answers of the Vault API whose version is followed here.
-ADDED = {
-    "current_metadata_version", "metadata_cas_required", "deprecation_status", "cas_required", "modified", "version",
-    "allow_slashes_in_identity_templates", "allow_wildcards_in_identity_templates",
-}
-
 
 class Server:
     """One server of the API, unsealed, with a token that may do everything."""
@@ -163,29 +215,60 @@ def theirs(bao, folder):
     return Server(command, f"http://{address}", "root", {"HOME": str(folder)})
 
 
-def shape(status, body):
-    """What must agree of an answer."""
-    told = {"status": status}
-    if isinstance(body, dict) and status < 400:
-        for part in ("data", "auth"):
-            if isinstance(body.get(part), dict):
-                told[part] = sorted(body[part])
-    return told
+def moment(text):
+    """Seconds since 1970 of a moment in RFC 3339, or None."""
+    try:
+        return datetime.datetime.fromisoformat(re.sub(r"\.\d+", "", text).replace("Z", "+00:00")).timestamp()
+    except (TypeError, ValueError):
+        return None
 
 
-def agree(ours, theirs):
-    """Whether two answers have one shape, but for what was added to one later."""
-    if ours.keys() != theirs.keys() or ours["status"] != theirs["status"]:
-        return False
-    parts = [(set(ours[part]), set(theirs[part])) for part in ours if part != "status"]
-    return all(not mine - other and other - mine <= ADDED for mine, other in parts)
+def same(path, mine, other):
+    """Whether two values agree, as far as they are not the server's to choose."""
+    name = path.rsplit(".", 1)[-1]
+    if name in IDS and isinstance(mine, str) and isinstance(other, str):
+        return bool(mine) == bool(other)
+    if name in MOMENTS and mine != other:
+        one, two = moment(mine), moment(other)
+        return one is not None and two is not None and abs(one - two) <= NEAR
+    if name in SECONDS and isinstance(mine, int) and isinstance(other, int):
+        return abs(mine - other) <= NEAR and bool(mine) == bool(other)
+    return type(mine) is type(other) and mine == other
+
+
+def flat(path, value):
+    """The values of an answer by their paths; an empty object or list is a value."""
+    if isinstance(value, dict) and value:
+        return {p: v for name, inner in value.items() for p, v in flat(f"{path}.{name}" if path else name, inner).items()}
+    return {path: value}
+
+
+def unlike(mine, other, otherwise):
+    """In what two answers, each status and body, do not agree as they should."""
+    (one, mine), (two, other) = mine, other
+    found = [f"status: here {one}, there {two}"] if one != two else []
+    mine, other = flat("", mine), flat("", other)
+    for path in sorted(mine.keys() | other.keys() | otherwise.keys()):
+        here, there = mine.get(path, ABSENT), other.get(path, ABSENT)
+        expected = otherwise.get(path)
+        if isinstance(expected, Newer):
+            good = here is ABSENT and there is not ABSENT
+        elif isinstance(expected, Ours):
+            good = here == expected.value and here != there
+        elif isinstance(expected, AsMany):
+            good = isinstance(here, list) and isinstance(there, list) and len(here) == len(there)
+        else:
+            good = same(path, here, there)
+        if not good:
+            found.append(f"{path}: here {here!r}, there {there!r}")
+    return found
 
 
 def compare(one, other):
-    """Answers the questions on both; gives (question, agreement, both shapes)."""
+    """Answers the questions on both; gives the question and in what the answers do not agree."""
     filled = [{}, {}]
-    for method, path, body in QUESTIONS:
-        shapes = []
+    for method, path, body, *otherwise in QUESTIONS:
+        answers = []
         for server, known in zip((one, other), filled):
             text = json.dumps(body)
             for name, value in known.items():
@@ -196,5 +279,5 @@ def compare(one, other):
                     value = ((told or {}).get(part) or {}).get(name)
                     if isinstance(value, str):
                         known[name] = value
-            shapes.append(shape(status, told))
-        yield f"{method} {path}", agree(*shapes), shapes
+            answers.append((status, told))
+        yield f"{method} {path}", unlike(*answers, *otherwise or [{}])
