@@ -28,6 +28,7 @@ class Product:
     def __init__(self):
         self.dir = folder()
         ports = [free_port() for _ in range(3)]
+        self.control = f"http://127.0.0.1:{ports[1]}"
         self.address = f"http://127.0.0.1:{ports[2]}"
         self.command = [
             binary(), "server", "--data-dir", str(self.dir / "data"), "--gateway", f"127.0.0.1:{ports[0]}",
@@ -37,7 +38,7 @@ class Product:
         self.token, self.key, self.bao = "", "", openbao()
         self.start()
         made = self.ask("PUT", "sys/init", {"secret_shares": 1, "secret_threshold": 1})[1]
-        self.token, self.key = made["root_token"], made["keys"][0]
+        self.token, self.key, self.administrator = made["root_token"], made["keys"][0], made["admin_token"]
         self.unseal()
 
     def start(self):
@@ -64,9 +65,9 @@ class Product:
         self.process.kill()
         self.process.wait(60)
 
-    def ask(self, method, path, body=None):
+    def ask(self, method, path, body=None, token=None):
         data = json.dumps(body).encode() if body is not None else None
-        headers = {"X-Vault-Token": self.token, "Content-Type": "application/json"}
+        headers = {"X-Vault-Token": token or self.token, "Content-Type": "application/json"}
         request = urllib.request.Request(f"{self.address}/v1/{path}", method=method, data=data, headers=headers)
         try:
             with urllib.request.urlopen(request, timeout=60) as answer:
@@ -74,6 +75,17 @@ class Product:
         except urllib.error.HTTPError as refused:
             status, text = refused.code, refused.read()
         return status, json.loads(text) if text.strip() else None
+
+    def own(self, *words, code=0):
+        """What our own command line answers."""
+        environment = {
+            **os.environ, "CREDENTIALFLOW_SERVER": self.control, "CREDENTIALFLOW_TOKEN": self.administrator,
+        }
+        ran = subprocess.run(
+            [binary(), *words, "--output", "json"], env=environment, capture_output=True, text=True, timeout=180,
+        )
+        assert ran.returncode == code, f"{' '.join(words)}: {ran.returncode} {(ran.stdout + ran.stderr)[-400:]}"
+        return json.loads(ran.stdout or ran.stderr)
 
     def call(self, *words, token=None, fails=False):
         """What the `bao` command line prints."""

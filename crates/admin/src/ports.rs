@@ -2,6 +2,7 @@
 //! crate knows no gateway.
 
 pub use crate::api::certificates::{CertificateOrder, CertificateOrderState};
+pub use crate::api::leases::RevokedLeases;
 pub use credentialflow_governance::EntryVersion;
 use credentialflow_model::{Actor, Name, Period, Timestamp, resource::Kind};
 use serde::{Deserialize, Serialize};
@@ -95,6 +96,36 @@ pub trait CertificateOrders: Send + Sync + std::fmt::Debug {
     /// How it stands.
     fn order(&self) -> CertificateOrder;
 }
+/// The leases of the run-time API.
+pub trait Leases: Send + Sync + std::fmt::Debug {
+    /// Ends everything that somebody holds. When it answers, all of it is written down as ended.
+    fn revoke<'a>(&'a self, actor: &'a Actor, held: &'a Held) -> BoxFuture<'a, Result<RevokedLeases, NotRevoked>>;
+}
+
+/// Whose leases and tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// An application's.
+    Application(String),
+    /// An entity's.
+    Entity(String),
+    /// Those whose path begins so.
+    Prefix(String),
+}
+
+/// Why not everything is written down as ended. Asking again does the rest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotRevoked {
+    /// The vault is sealed.
+    Sealed,
+    /// The database is away.
+    Unavailable,
+    /// It cannot be done as asked; says why.
+    Invalid(String),
+    /// By a fault of ours, which is in the log.
+    Failed,
+}
+
 
 /// Proof that every worker of every live node enforces the stored state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]

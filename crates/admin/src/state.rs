@@ -3,7 +3,7 @@
 use crate::{
     catalogue::Catalogue,
     inventory, leaks,
-    ports::{CertificateOrders, Dataplane, ExternalStores, Fetch, SigningKeys},
+    ports::{CertificateOrders, Dataplane, ExternalStores, Fetch, Leases, SigningKeys},
     session::Sessions,
     throttle::Throttle,
 };
@@ -37,6 +37,8 @@ pub struct AdminSettings {
     pub stores: Option<Arc<dyn ExternalStores>>,
     /// The keys of the run-time API that sign; none where there is no such API.
     pub signing_keys: Option<Arc<dyn SigningKeys>>,
+    /// The leases of the run-time API; none where there is no such API.
+    pub leases: Option<Arc<dyn Leases>>,
     /// Fetches public documents; none where nothing outside is asked.
     pub fetch: Option<Arc<dyn Fetch>>,
     /// The certificates that pass through.
@@ -58,6 +60,7 @@ impl Default for AdminSettings {
             sealed_tables: vec![credentialflow_vault::reseal::CREDENTIAL_VERSIONS],
             stores: None,
             signing_keys: None,
+            leases: None,
             fetch: None,
             watch: Arc::default(),
             orders: None,

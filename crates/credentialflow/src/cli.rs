@@ -73,6 +73,8 @@ pub enum Command {
     Inventory(command::inventory::InventoryArgs),
     /// Secrets of ours that were found where they must not be
     Leak(command::leak::LeakArgs),
+    /// Logins and certificates that the run-time API handed out
+    Lease(command::lease::LeaseArgs),
     /// The call log
     Calls(Box<command::calls::CallsArgs>),
     /// The audit log

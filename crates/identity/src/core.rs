@@ -1,13 +1,13 @@
 //! What every part of this room works with: store, vault, clock, and the caches above them.
 
 use crate::{
-    Authenticated, Clock, Mount, Result, Shelf,
+    Authenticated, Clock, IdentityError, Mount, Result, Shelf,
     method::{jwt::KeyCache, userpass::Guard},
     policies::AclCache,
     ports::{TokenEnd, Web},
     tokens::Sessions,
 };
-use credentialflow_model::Timestamp;
+use credentialflow_model::{Timestamp, resource::Kind};
 use credentialflow_store::{AuditFilter, Expect, Op, Store, Unit};
 use credentialflow_vault::{Pepper, Vault};
 use std::{fmt, sync::Arc};
@@ -84,6 +84,14 @@ impl Core {
             Expect::Present => revision.is_some(),
             Expect::Revision(expected) => revision == Some(*expected),
         })
+    }
+
+    /// Refuses the name of an application that there is none of; empty: none is named.
+    pub(crate) async fn known_application(&self, name: &str) -> Result<()> {
+        if name.is_empty() || self.store.resource(Kind::Applications, name).await?.is_some() {
+            return Ok(());
+        }
+        Err(IdentityError::invalid(format!("there is no application named {name:?}")))
     }
 
     /// Whether the caller's token is still there; also where there is no caller, or one whose token is not stored.

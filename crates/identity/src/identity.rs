@@ -143,10 +143,23 @@ impl Identity {
         issuer::signing_keys(&self.0, mount).await
     }
 
-    /// Ends every token that speaks for an entity, with its branch and leases; answers how many.
+    /// Ends every token that speaks for an entity, with its branch and leases; answers how many. Batch tokens end by
+    /// their time alone.
     pub async fn revoke_entity(&self, actor: &Actor, entity: &str) -> Result<usize> {
-        let rows = self.0.store.tokens_of_entity(entity, u32::MAX).await?;
-        Ok(if rows.is_empty() { 0 } else { self.0.end_branches(actor, "token.revoke", rows).await?.tokens })
+        let page = || self.0.store.tokens_of_entity(entity, tokens::PAGE);
+        Ok(self.0.end_pages(actor, page).await?.tokens)
+    }
+
+    /// Ends every token given to an application, with its branch and leases; answers how many. Batch tokens end by
+    /// their time alone.
+    pub async fn revoke_application(&self, actor: &Actor, application: &str) -> Result<usize> {
+        let page = || self.0.store.tokens_of_application(application, tokens::PAGE);
+        Ok(self.0.end_pages(actor, page).await?.tokens)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn core(&self) -> &Core {
+        &self.0
     }
 
     /// Answers `sys/policies/acl/NAME`; the call's path is the name.

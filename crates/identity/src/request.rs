@@ -178,6 +178,8 @@ pub struct Response {
     pub raw: Option<Value>,
     /// What the caller should know although it worked.
     pub warnings: Vec<String>,
+    /// Whether a change was asked for and there was nothing to change: nobody has recorded it yet.
+    pub unchanged: bool,
 }
 
 impl fmt::Debug for Response {
@@ -190,6 +192,11 @@ impl Response {
     /// Nothing to tell: status 204.
     pub fn empty() -> Self {
         Self::default()
+    }
+
+    /// Nothing to tell, and nothing was there to be changed.
+    pub fn unchanged() -> Self {
+        Self { unchanged: true, ..Self::default() }
     }
 
     /// With data, given as a JSON object.

@@ -9,12 +9,13 @@
 //! making that login any more, whoever made it takes it away as soon as it sees that the lease is
 //! over, and where that one is gone, it is taken away at that time.
 //!
-//! `withdraw.rs` is how a login is taken away, `work.rs` how many are, `certificate.rs` what is other for certificates; static roles and administrators are in
-//! [`crate::engine::database`].
+//! `withdraw.rs` is how a login is taken away, `work.rs` how many are, `held.rs` how all of somebody's are,
+//! `certificate.rs` what is other for certificates; static roles and administrators are in [`crate::engine::database`].
 
 mod certificate;
 #[cfg(test)]
 mod fault;
+mod held;
 mod withdraw;
 mod work;
 
@@ -29,6 +30,7 @@ use credentialflow_model::{Actor, SecretValue, Timestamp};
 use credentialflow_store::{Expect, LeaseRow, LeaseState, Op, Store};
 use credentialflow_targets::{Login, NewLogin, Statements, password};
 use credentialflow_vault::{Sealed, Vault};
+pub use held::{Ended, Held};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
@@ -49,6 +51,8 @@ const STUCK: u32 = 8;
 /// Logins one caller gets at once, and then per second.
 const BURST: f64 = 300.0;
 const PACE: f64 = 30.0;
+/// Names told in one list at most.
+const LISTED: usize = 100_000;
 /// Length of the passwords made.
 const PASSWORD: usize = 32;
 
@@ -102,6 +106,16 @@ const fn yes() -> bool {
     true
 }
 
+impl Body {
+    /// Where its login is taken away.
+    fn at(&self) -> work::Place {
+        // One place that is away holds up no other of the same name.
+        let database =
+            if self.place.is_empty() { self.database.clone() } else { format!("{}, {}", self.database, self.place) };
+        (self.space.clone(), database)
+    }
+}
+
 /// What somebody who asks is told of a lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Told {
@@ -145,14 +159,19 @@ pub struct Holder {
     pub token: Option<Vec<u8>>,
     /// Whom the token speaks for, the same after every login; empty: nobody logged in.
     pub entity: String,
+    /// The application that the token was given to; empty: none.
+    pub application: String,
+    /// The accessor of the token that this one was made by, or by one that it made; its own where nobody made it.
+    pub origin: String,
     /// For the login's name.
     pub display_name: String,
 }
 
 impl Holder {
-    /// Names the caller where floods are counted. Another login does not make another caller.
+    /// Names the caller where floods are counted. Another login does not make another caller, and neither does a token
+    /// that the caller makes.
     pub(crate) fn caller(&self) -> String {
-        for name in [&self.entity, &self.accessor] {
+        for name in [&self.entity, &self.origin, &self.accessor] {
             if !name.is_empty() {
                 return name.clone();
             }
@@ -163,6 +182,11 @@ impl Holder {
     /// As it is written to a lease.
     pub(crate) fn entity(&self) -> Option<String> {
         Some(self.entity.clone()).filter(|entity| !entity.is_empty())
+    }
+
+    /// As it is written to a lease.
+    pub(crate) fn application(&self) -> Option<String> {
+        Some(self.application.clone()).filter(|application| !application.is_empty())
     }
 }
 
@@ -213,8 +237,57 @@ impl Leases {
     }
 
     /// Does what is asked of a database; `data` are the request's fields, `told` is for the audit log.
-    /// Must not be dropped half-way: run it in a task of its own.
+    /// Must not be dropped half-way: run it in a task of its own. What is refused is recorded, too.
     pub async fn perform(
+        &self,
+        holder: &Holder,
+        mount: &Mount,
+        deed: &Deed,
+        data: &Map<String, Value>,
+        told: &Value,
+    ) -> Result<Done> {
+        let done = self.done(holder, mount, deed, data, told).await;
+        if let Err(error) = &done {
+            self.refused(&holder.actor, mount, deed, error, told).await?;
+        }
+        done
+    }
+
+    /// Records that something was not done. Not where the request is run again, and not what is no answer to it.
+    async fn refused(
+        &self,
+        actor: &Actor,
+        mount: &Mount,
+        deed: &Deed,
+        error: &SecretsError,
+        told: &Value,
+    ) -> Result<()> {
+        let reason = match error {
+            SecretsError::Invalid(_) => "invalid",
+            SecretsError::Denied(_) => "denied",
+            SecretsError::NotFound | SecretsError::UnknownPath | SecretsError::Unsupported => "unknown",
+            SecretsError::Busy(_) => "busy",
+            SecretsError::Raced | SecretsError::Sealed | SecretsError::Unavailable | SecretsError::Internal(_) => {
+                return Ok(());
+            }
+        };
+        let (action, path) = match deed {
+            Deed::Login(role) => ("lease.refuse", format!("creds/{role}")),
+            Deed::Certificate(role) => ("lease.refuse", format!("issue/{role}")),
+            Deed::Configure(name) => ("database.refuse", format!("config/{name}")),
+            Deed::WriteStatic(role) => ("database.refuse", format!("static-roles/{role}")),
+            Deed::RotateStatic(role) => ("database.refuse", format!("rotate-role/{role}")),
+            Deed::RotateRoot(name) => ("database.refuse", format!("rotate-root/{name}")),
+            Deed::Reset(name) => ("database.refuse", format!("reset/{name}")),
+        };
+        let mut detail = if told.is_object() { told.clone() } else { json!({}) };
+        detail["reason"] = reason.into();
+        let mut txn = self.txn(actor.clone());
+        txn.audit(action, &format!("vault/{}{path}", mount.path), detail);
+        txn.commit().await.map(drop)
+    }
+
+    async fn done(
         &self,
         holder: &Holder,
         mount: &Mount,
@@ -273,6 +346,9 @@ impl Leases {
 
     /// Makes a login by a role of a mount. Must not be dropped half-way: run it in a task of its own.
     pub async fn issue(&self, holder: &Holder, mount: &Mount, role_name: &str) -> Result<Issued> {
+        if holder.accessor.is_empty() {
+            return Err(SecretsError::invalid("a batch token cannot hold leases"));
+        }
         self.within_pace(&holder.caller())?;
         let mut txn = self.txn(holder.actor.clone());
         let now = txn.now();
@@ -308,8 +384,8 @@ impl Leases {
             mount: mount.path.clone(),
             token: Some(holder.accessor.clone()),
             entity: holder.entity(),
-            application: None,
-            place: String::new(),
+            application: holder.application(),
+            place: work::word(&body.at()),
             issued: now,
             expires_at: Some(after(now, ttl)),
             state: LeaseState::Pending,
@@ -343,7 +419,10 @@ impl Leases {
         let done = async {
             let sealed = self.sealed(&id, &body)?;
             let active = LeaseRow { state: LeaseState::Active, next_attempt: row.expires_at, sealed, ..row.clone() };
-            let told = json!({ "role": role_name, "login": name, "ttl": ttl });
+            let mut told = json!({ "role": role_name, "login": name, "ttl": ttl });
+            if let Some(application) = &row.application {
+                told["application"] = application.as_str().into();
+            }
             for _ in 0..RACES {
                 let mut txn = self.txn(holder.actor.clone());
                 self.rests_on_token(&mut txn, holder).await?;
@@ -412,12 +491,19 @@ impl Leases {
         Ok(row.filter(|r| r.state == LeaseState::Active && r.expires_at.is_none_or(|end| end > now)))
     }
 
-    /// The names one level below a prefix of the ids.
-    pub async fn list(&self, prefix: &str) -> Result<Vec<String>> {
+    /// The names one level below a prefix of the ids, the first 100,000, and whether there are more.
+    pub async fn list(&self, prefix: &str) -> Result<(Vec<String>, bool)> {
+        self.list_at_most(prefix, LISTED).await
+    }
+
+    pub(crate) async fn list_at_most(&self, prefix: &str, most: usize) -> Result<(Vec<String>, bool)> {
         let prefix = if prefix.is_empty() || prefix.ends_with('/') { prefix.to_owned() } else { format!("{prefix}/") };
-        let mut names = self.store.lease_children(&prefix, "", 100_000).await?;
+        // The rows that are no leases are below one name.
+        let mut names = self.store.lease_children(&prefix, "", most + 2).await?;
         names.retain(|name| !name.starts_with(HIDDEN));
-        Ok(names)
+        let more = names.len() > most;
+        names.truncate(most);
+        Ok((names, more))
     }
 
     /// Lets a lease live on for `increment` seconds from now (0: as long as it was given), no longer than

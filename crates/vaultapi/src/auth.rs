@@ -4,11 +4,12 @@ use crate::{
     answer::Answer,
     error::{ApiError, Result},
     request::{Request, Verb},
-    serve::{anonymous, authorize, looked},
+    serve::{anonymous, asked, authorize},
     state::Ready,
 };
 use credentialflow_identity::{self as identity, Authenticated, Call, method};
 use credentialflow_secrets::{Mount, Table, mounts::Side};
+use serde_json::Value;
 use std::sync::Arc;
 
 /// Whether the path is one for callers who are nobody yet.
@@ -53,25 +54,42 @@ pub(crate) async fn answer(ready: &Ready, request: &Request, caller: &Authentica
     };
     let mount = seen(found);
     let is_token = found.kind == "token";
-    let asked = call(request, &mount, path, Some(caller), true);
+    let question = call(request, &mount, path, Some(caller), true);
     let exists = if is_token || request.verb != Verb::Write {
         true
     } else {
-        ready.identity.exists(&found.kind, &asked).await?.unwrap_or(true)
+        ready.identity.exists(&found.kind, &question).await?.unwrap_or(true)
     };
     let sudo = is_token && matches!(path.trim_end_matches('/'), "accessors" | "create-orphan" | "revoke-orphan");
     authorize(request, caller, exists, sudo)?;
     let call = call(request, &mount, path, Some(caller), exists);
     let response = if is_token {
-        ready.identity.token(&call).await?
+        ready.identity.token(&call).await
     } else {
-        ready.identity.login_method(&found.kind, &call).await?
+        ready.identity.login_method(&found.kind, &call).await
     };
     // What changes something is recorded by the room that changes it, in the same transaction.
-    if matches!(request.verb, Verb::Read | Verb::List) {
-        looked(ready, request, caller, "auth.read").await?;
+    if matches!(request.verb, Verb::Read | Verb::List) || is_question(&found.kind, path) {
+        let data = response.as_ref().ok().and_then(|response| response.data.as_ref());
+        let accessor = data.and_then(|data| data.get("accessor")).and_then(Value::as_str);
+        let about = accessor.map(|accessor| ("accessor", accessor.to_owned()));
+        return Ok(asked(ready, request, caller, "auth.read", about, response.map_err(ApiError::from)).await?.into());
+    }
+    let response = response?;
+    if response.unchanged {
+        return Ok(asked(ready, request, caller, "auth.write", None, Ok(response)).await?.into());
     }
     Ok(response.into())
+}
+
+/// Whether a path only tells something, although clients ask it with POST.
+fn is_question(kind: &str, path: &str) -> bool {
+    let words: Vec<&str> = path.trim_end_matches('/').split('/').collect();
+    matches!(
+        (kind, words.as_slice()),
+        ("token", ["lookup" | "lookup-accessor" | "lookup-self", ..])
+            | ("approle", ["role", _, "secret-id" | "secret-id-accessor", "lookup"])
+    )
 }
 
 fn call<'a>(

@@ -5,7 +5,7 @@ use crate::{
     answer::Answer,
     error::{ApiError, Result},
     request::{Request, Verb},
-    serve::{authorize, looked},
+    serve::{asked, authorize},
     state::Ready,
 };
 use credentialflow_identity::{Authenticated, Call, Identity, Mount};
@@ -33,10 +33,15 @@ pub(crate) async fn answer(ready: &Ready, request: &Request, caller: &Authentica
     authorize(request, caller, true, false)?;
     let path = request.path.strip_prefix(PREFIX).ok_or_else(|| ApiError::no_handler(&request.path))?;
     let mount = mount();
-    let response = ready.identity.id_tokens(&call(request, &mount, path, Some(caller))).await?;
+    let response = ready.identity.id_tokens(&call(request, &mount, path, Some(caller))).await.map_err(ApiError::from);
     // A token made is recorded where it is made.
-    if matches!(request.verb, Verb::Read | Verb::List) && !path.starts_with("token/") {
-        looked(ready, request, caller, "identity.read").await?;
+    let reads = matches!(request.verb, Verb::Read | Verb::List) && !path.starts_with("token/");
+    if reads || path.trim_end_matches('/') == "introspect" {
+        return Ok(asked(ready, request, caller, "identity.read", None, response).await?.into());
+    }
+    let response = response?;
+    if response.unchanged {
+        return Ok(asked(ready, request, caller, "identity.write", None, Ok(response)).await?.into());
     }
     Ok(response.into())
 }

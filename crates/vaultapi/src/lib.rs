@@ -14,6 +14,7 @@ mod auth;
 mod body;
 mod denials;
 mod error;
+mod held;
 mod id_token;
 mod janitor;
 mod origin;
@@ -29,4 +30,6 @@ mod tests;
 mod turns;
 mod wrap;
 
+pub use credentialflow_secrets::lease::Held;
+pub use held::{NotRevoked, Revoked};
 pub use state::VaultApi;

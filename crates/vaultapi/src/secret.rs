@@ -81,14 +81,13 @@ async fn perform(
     deed: Deed,
 ) -> Result<Answer> {
     let token = caller.token();
-    if token.accessor.is_empty() && matches!(deed, Deed::Login(_)) {
-        return Err(ApiError::invalid("a batch token cannot hold leases"));
-    }
     let holder = Holder {
         actor: caller.actor(),
         accessor: token.accessor.clone(),
         token: caller.id_hash().map(|hash| hash.to_vec()),
         entity: token.entity.clone(),
+        application: token.application.clone(),
+        origin: token.origin().to_owned(),
         display_name: token.display_name.clone(),
     };
     let (leases, mount, told) = (ready.leases.clone(), mount.clone(), detail(request));

@@ -207,12 +207,26 @@ pub(crate) fn detail(request: &Request) -> Value {
     json!({ "request_id": request.id, "operation": request.verb.as_str() })
 }
 
-/// Records that something was only looked at.
-pub(crate) async fn looked(ready: &Ready, request: &Request, caller: &Authenticated, action: &str) -> Result<()> {
-    let mut txn = txn(ready, caller);
-    txn.audit(action, &subject(request), detail(request));
-    txn.commit().await?;
-    Ok(())
+/// Records a question that was answered, also where the answer is that nothing is there: somebody got it. `about` names
+/// what was asked about, where the path does not.
+pub(crate) async fn asked<T>(
+    ready: &Ready,
+    request: &Request,
+    caller: &Authenticated,
+    action: &str,
+    about: Option<(&str, String)>,
+    answer: Result<T>,
+) -> Result<T> {
+    if answer.as_ref().err().is_none_or(|error| matches!(error.status, 400 | 404)) {
+        let mut detail = detail(request);
+        if let Some((name, value)) = about {
+            detail[name] = value.into();
+        }
+        let mut txn = txn(ready, caller);
+        txn.audit(action, &subject(request), detail);
+        txn.commit().await?;
+    }
+    answer
 }
 
 /// Records a refusal of a caller whose token is good. A request is refused also where that cannot be written, then with that reason.

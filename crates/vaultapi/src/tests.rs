@@ -3,8 +3,10 @@
 mod bounds;
 mod certificates;
 mod guards;
+mod held;
 mod leases;
 mod races;
+mod recorded;
 
 use crate::VaultApi;
 use axum::body::Body;

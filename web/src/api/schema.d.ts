@@ -794,6 +794,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/leases/revoke": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Take away everything that an application or an entity holds
+         * @description Ends its tokens in the run-time API and every login and certificate leased to them. All of it is written down as
+         *     ended before the first login is withdrawn; a system that is away holds up no other. Whoever may still log in can
+         *     do so again: take that away first.
+         */
+        post: operations["revoke_leases"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/models": {
         parameters: {
             query?: never;
@@ -4091,6 +4113,15 @@ export interface components {
              */
             version?: number | null;
         };
+        /** @description Whose leases are to end: exactly one of the three. */
+        RevokeLeases: {
+            /** @description Those of an application, with its tokens. Roles and users of auth methods name it. */
+            application?: string | null;
+            /** @description Those of an entity, with its tokens: the `entity_id` that a login tells. */
+            entity?: string | null;
+            /** @description Those below a path, as in `database/creds/orders`; below `auth/` the tokens made there. */
+            prefix?: string | null;
+        };
         /** @description What was revoked. */
         RevokedCredential: {
             /** @description Who confirmed it, and which nodes are lost. */
@@ -4102,6 +4133,26 @@ export interface components {
         RevokedKey: components["schemas"]["KeyItem"] & {
             /** @description Who confirmed it, and which nodes are lost. */
             published: components["schemas"]["Published"];
+        };
+        /** @description What ended. */
+        RevokedLeases: {
+            /**
+             * Format: int64
+             * @description Leases. Their logins are withdrawn.
+             */
+            leases: number;
+            /**
+             * Format: int64
+             * @description Of these leases, those whose login is not withdrawn yet. It is tried again until it is.
+             */
+            left: number;
+            /** @description Why, where it is known. */
+            problem?: string | null;
+            /**
+             * Format: int64
+             * @description Tokens, with all that they had made. They are not accepted any more, on any node.
+             */
+            tokens: number;
         };
         /** @description One encryption key, without the key. */
         RingKeyView: {
@@ -6651,6 +6702,32 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["IssuedKey"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    revoke_leases: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RevokeLeases"];
+            };
+        };
+        responses: {
+            /** @description All of it has ended; `left` logins are still to be withdrawn */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RevokedLeases"];
                 };
             };
             401: components["responses"]["Problem"];

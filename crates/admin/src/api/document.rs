@@ -47,6 +47,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
         (name = "inventory", description = "Every credential, what is wrong with it, and what hangs on it"),
         (name = "leaks", description = "Secrets of ours that were found where they must not be"),
         (name = "health", description = "For probes and scrapers; no sign-in"),
+        (name = "leases", description = "Logins and certificates that the run-time API handed out"),
         (name = "document", description = "This document")
     )
 )]

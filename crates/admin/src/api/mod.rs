@@ -20,6 +20,7 @@ pub(crate) mod inventory;
 pub(crate) mod keys;
 mod leak_responses;
 pub(crate) mod leaks;
+pub(crate) mod leases;
 pub(crate) mod links;
 mod models;
 mod rekey;
@@ -87,6 +88,7 @@ pub(crate) fn endpoints() -> OpenApiRouter<AdminState> {
         .merge(leaks::endpoints())
         .merge(health::endpoints())
         .merge(document::endpoints())
+        .merge(leases::endpoints())
 }
 
 /// The OpenAPI 3.1 document of everything above.

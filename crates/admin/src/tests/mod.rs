@@ -8,6 +8,7 @@ mod documents;
 mod guard;
 mod inventory;
 mod leaks;
+mod leases;
 mod resources;
 mod seal;
 mod secrets;

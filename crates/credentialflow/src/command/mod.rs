@@ -14,6 +14,7 @@ pub mod init;
 pub mod inventory;
 pub mod key;
 pub mod leak;
+pub mod lease;
 pub mod migrate;
 pub mod openapi;
 pub mod operator;
@@ -109,6 +110,7 @@ async fn dispatch(command: Command, output: Output) -> anyhow::Result<Outcome> {
         Command::Run(args) => run::run(args).await,
         Command::Inventory(args) => inventory::run(args, output).await,
         Command::Leak(args) => leak::run(args, output).await,
+        Command::Lease(args) => lease::run(args, output).await,
         Command::Calls(args) => calls::run(*args, output).await,
         Command::Audit(args) => audit::run(args, output).await,
         Command::Migrate(args) => migrate::run(args, output).await,

@@ -1,7 +1,7 @@
 //! The small adapters between rooms that do not know one another.
 
 use super::{dataplane::Plane, nodes::Nodes};
-use credentialflow_admin::ports::{EntryVersion, SigningKey};
+use credentialflow_admin::ports::{EntryVersion, Held as Holdings, NotRevoked, RevokedLeases, SigningKey};
 use credentialflow_gateway::ports::{GuessListener, RecordSink};
 use credentialflow_identity::Duty;
 use credentialflow_model::{Actor, KeyId, Name, Period, UsageRecord, lifecycle::VersionState};
@@ -100,6 +100,35 @@ impl credentialflow_admin::ports::SigningKeys for TokenKeys {
         Box::pin(async move {
             let keys = self.0.signing_keys().await.map_err(|error| error.to_string())?;
             Ok(keys.into_iter().map(token_key).collect())
+        })
+    }
+}
+
+/// The leases of the run-time API, for the admin API.
+#[derive(Debug)]
+pub(super) struct RunTimeLeases(pub VaultApi);
+
+impl credentialflow_admin::ports::Leases for RunTimeLeases {
+    fn revoke<'a>(&'a self, actor: &'a Actor, held: &'a Holdings) -> BoxFuture<'a, Result<RevokedLeases, NotRevoked>> {
+        use credentialflow_vaultapi::{Held as Of, NotRevoked as Why};
+        Box::pin(async move {
+            let of = match held.clone() {
+                Holdings::Application(name) => Of::Application(name),
+                Holdings::Entity(name) => Of::Entity(name),
+                Holdings::Prefix(prefix) => Of::Prefix(prefix),
+            };
+            let revoked = self.0.revoke_held(actor, &of).await.map_err(|why| match why {
+                Why::Sealed => NotRevoked::Sealed,
+                Why::Unavailable => NotRevoked::Unavailable,
+                Why::Invalid(text) => NotRevoked::Invalid(text),
+                Why::Failed => NotRevoked::Failed,
+            })?;
+            Ok(RevokedLeases {
+                tokens: revoked.tokens as u64,
+                leases: revoked.leases as u64,
+                left: revoked.left as u64,
+                problem: revoked.problem,
+            })
         })
     }
 }

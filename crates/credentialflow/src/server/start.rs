@@ -9,7 +9,7 @@ use super::{
     nodes::{Identity, Nodes},
     notices::Notices,
     opening,
-    ports::{Guesses, Records, RotationPorts, Stores, TokenKeys},
+    ports::{Guesses, Records, RotationPorts, RunTimeLeases, Stores, TokenKeys},
     runtime, sealing,
     sent::Sent,
     supply::Suppliers,
@@ -95,6 +95,7 @@ pub async fn run(settings: ServerSettings) -> anyhow::Result<()> {
     let faces = AdminSettings {
         tls: control_tls.is_some(),
         signing_keys: Some(Arc::new(TokenKeys(api.clone()))),
+        leases: Some(Arc::new(RunTimeLeases(api.clone()))),
         orders: acme.as_ref().map(|acme| acme.clone() as Arc<dyn CertificateOrders>),
         ..AdminSettings::default()
     };

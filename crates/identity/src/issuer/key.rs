@@ -204,8 +204,9 @@ pub(super) async fn handle(core: &Core, call: &Call<'_>, name: &str) -> Result<R
                 unit.audit("oidc.key.delete", subject, json!({}));
                 shelf.delete(&mut unit, &place(name)?, Expect::Anything);
                 core.submit(unit).await?;
+                return Ok(Response::empty());
             }
-            Ok(Response::empty())
+            Ok(Response::unchanged())
         }
         Operation::List => Err(IdentityError::Unsupported),
     }

@@ -1,6 +1,7 @@
 //! The room as a whole over a real SQLite store: what policies, tokens and methods promise together.
 #![allow(clippy::unwrap_used)]
 
+mod applications;
 mod approle;
 mod issuer;
 mod jwt;

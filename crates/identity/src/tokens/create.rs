@@ -83,6 +83,11 @@ pub(super) async fn handle(core: &Core, call: &Call<'_>, role: Option<&str>, orp
         (Some(name), Some(role)) => format!("auth/{}create/{name}/{}", call.mount.path, role.path_suffix),
         _ => call.full_path(),
     };
+    let application = role.as_ref().map(|r| &r.application).filter(|name| !name.is_empty());
+    let application = application.unwrap_or(&maker.application).clone();
+    core.known_application(&application).await?;
+    // Whoever may do everything makes others; so does an operator who makes orphans.
+    let apart = maker.is_root() || (orphan && role.is_none());
     let mut unit = call.unit();
     let meta = fields.texts("meta")?.or(fields.texts("metadata")?).unwrap_or_default();
     let auth = core.issue(
@@ -103,14 +108,19 @@ pub(super) async fn handle(core: &Core, call: &Call<'_>, role: Option<&str>, orp
             role: role_name,
             bound_cidrs: role.map(|r| r.bound_cidrs).unwrap_or_default(),
             entity: maker.entity.clone(),
+            application: application.clone(),
+            origin: if apart { String::new() } else { maker.origin().to_owned() },
             bounds: Some(Bounds { default_ttl: call.mount.default_ttl, max_ttl: call.mount.max_ttl }),
             ..NewToken::default()
         },
     )?;
     let subject =
         if auth.accessor.is_empty() { "tokens/batch".to_owned() } else { format!("tokens/{}", auth.accessor) };
-    let detail = json!({ "policies": auth.policies, "ttl": auth.lease_duration, "type": auth.token_type,
+    let mut detail = json!({ "policies": auth.policies, "ttl": auth.lease_duration, "type": auth.token_type,
         "orphan": auth.orphan, "num_uses": auth.num_uses, "metadata": auth.metadata, "path": call.full_path() });
+    if !application.is_empty() {
+        detail["application"] = application.into();
+    }
     unit.audit("token.create", subject, detail);
     core.submit(unit).await?;
     Ok(Response::auth(auth).with_warnings(warnings))

@@ -19,7 +19,7 @@ pub(crate) async fn handle(core: &Core, call: &Call<'_>) -> Result<Response> {
         ("create", op) if op.is_write() => create::handle(core, call, (!rest.is_empty()).then_some(rest), false).await,
         ("create-orphan", op) if op.is_write() && rest.is_empty() => create::handle(core, call, None, true).await,
         ("roles", _) => roles::handle(core, call, rest).await,
-        ("accessors", Operation::List) => accessors(core).await,
+        ("accessors", Operation::List) => accessors(core, MOST_ACCESSORS).await,
         ("lookup-self", Operation::Read | Operation::Update | Operation::Create) => lookup_self(core, call),
         ("lookup", Operation::Read | Operation::Update | Operation::Create) => {
             let token = given(&fields, rest)?;
@@ -61,7 +61,7 @@ pub(crate) async fn handle(core: &Core, call: &Call<'_>) -> Result<Response> {
                 // What is gone already is as gone as it was asked to be.
                 Err(IdentityError::Invalid(text)) if text == UNKNOWN_ACCESSOR => {
                     let warning = "No token found with this accessor".to_owned();
-                    return Ok(Response::empty().with_warnings(vec![warning]));
+                    return Ok(Response::unchanged().with_warnings(vec![warning]));
                 }
                 found => found?,
             };
@@ -88,7 +88,7 @@ pub(crate) async fn handle(core: &Core, call: &Call<'_>) -> Result<Response> {
                 }
             }
             let warning = format!("tidy operation finished: {ended} tokens removed");
-            Ok(Response::empty().with_warnings(vec![warning]))
+            Ok(Response { unchanged: ended == 0, ..Response::empty().with_warnings(vec![warning]) })
         }
         (
             "create" | "create-orphan" | "accessors" | "lookup-self" | "lookup" | "lookup-accessor" | "renew"
@@ -151,11 +151,12 @@ async fn revoke(core: &Core, call: &Call<'_>, found: Option<(Arc<TokenRow>, [u8;
     // What is gone already is as gone as it was asked to be.
     if let Some((row, _)) = found {
         core.end_branches(&call.actor(), "token.revoke", vec![(*row).clone()]).await?;
+        return Ok(Response::empty());
     }
-    Ok(Response::empty())
+    Ok(Response::unchanged())
 }
 
-async fn accessors(core: &Core) -> Result<Response> {
+pub(crate) async fn accessors(core: &Core, most: usize) -> Result<Response> {
     let mut all: Vec<String> = Vec::new();
     let mut after = String::new();
     let now = core.clock.now();
@@ -166,7 +167,12 @@ async fn accessors(core: &Core) -> Result<Response> {
             after.clone_from(&last.accessor);
         }
         all.extend(page.into_iter().filter(|row| row.expires_at.is_none_or(|end| end > now)).map(|row| row.accessor));
-        if !full || all.len() >= MOST_ACCESSORS {
+        if all.len() > most {
+            all.truncate(most);
+            let warning = format!("there are more: these are the first {most}");
+            return Ok(Response::keys(all)?.with_warnings(vec![warning]));
+        }
+        if !full {
             return Response::keys(all);
         }
     }

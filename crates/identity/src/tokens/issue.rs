@@ -50,6 +50,10 @@ pub struct NewToken {
     pub internal: BTreeMap<String, String>,
     /// Whom it speaks for; empty: nobody in particular.
     pub entity: String,
+    /// The application it is given to; empty: none.
+    pub application: String,
+    /// The accessor of the token it comes from; empty: from none.
+    pub origin: String,
     /// What the mount says about lifetimes, kept for renewals.
     pub bounds: Option<Bounds>,
 }
@@ -113,6 +117,8 @@ impl Core {
             mount: new.mount,
             internal,
             entity: new.entity,
+            application: new.application,
+            origin: new.origin,
             last_renewal: None,
         };
         let client_token = if token.kind == TokenKind::Batch {
@@ -158,7 +164,7 @@ impl Core {
             parent: token.parent.clone(),
             path: token.path.clone(),
             entity: (!token.entity.is_empty()).then(|| token.entity.clone()),
-            application: None,
+            application: (!token.application.is_empty()).then(|| token.application.clone()),
             expires_at: expires.map(Timestamp::from_secs),
             sealed: self.vault.seal_blob(&context(&token.accessor), &plain)?.into_bytes(),
             revision: 0,
@@ -184,6 +190,8 @@ impl Core {
         if !within(&params.bound_cidrs, call.source) || !within(&networks, call.source) {
             return Err(IdentityError::denied());
         }
+        // It may have been deleted since the role named it.
+        self.known_application(&params.application).await?;
         if params.strictly_bind_ip {
             let own = call.source.and_then(|ip| Cidr::parse(&ip.to_string()));
             networks = vec![own.ok_or_else(IdentityError::denied)?];
@@ -226,11 +234,15 @@ impl Core {
                 internal: login.internal,
                 bounds: Some(bounds),
                 entity: entity(&call.mount.id, &login.alias),
+                application: params.application.clone(),
                 ..NewToken::default()
             },
         )?;
-        let detail =
+        let mut detail =
             json!({ "accessor": auth.accessor, "policies": auth.policies, "metadata": auth.metadata, "ttl": ttl });
+        if !params.application.is_empty() {
+            detail["application"] = params.application.as_str().into();
+        }
         unit.actor = Actor { kind: ActorKind::Client, name: who, source: call.source.map(|ip| ip.to_string()) };
         unit.audit("auth.login", call.full_path(), detail);
         unit.ops.extend(call.rests_on.cloned());

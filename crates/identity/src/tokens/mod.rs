@@ -17,12 +17,15 @@ mod sessions;
 mod token;
 
 pub(crate) use create::wildcard;
+#[cfg(test)]
+pub(crate) use handler::accessors;
 pub(crate) use handler::handle;
 pub(crate) use id::random_text;
 pub use id::{BATCH_PREFIX, SERVICE_PREFIX, is_service_token};
 pub(crate) use issue::Login;
 pub use issue::{NewToken, token_place};
 pub(crate) use params::{TokenParams, with_default};
+pub(crate) use revoke::PAGE;
 pub use sessions::Authenticated;
 pub(crate) use sessions::Sessions;
 pub use token::{Token, TokenKind};

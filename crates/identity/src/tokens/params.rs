@@ -23,6 +23,9 @@ pub(crate) struct TokenParams {
     /// `default`, `service`, `batch`, `default-service`, `default-batch`.
     pub(crate) kind: String,
     pub(crate) strictly_bind_ip: bool,
+    /// The application that the tokens are given to; empty: none. Whoever takes it from a request asks
+    /// [`Core::known_application`](crate::Core) before it is written.
+    pub(crate) application: String,
 }
 
 const KINDS: [&str; 5] = ["default", "service", "batch", "default-service", "default-batch"];
@@ -52,6 +55,9 @@ impl TokenParams {
         }
         if let Some(networks) = fields.networks("token_bound_cidrs")? {
             self.bound_cidrs = networks;
+        }
+        if let Some(application) = fields.text("application")? {
+            self.application = application;
         }
         if let Some(kind) = fields.text("token_type")? {
             let kind = if kind.is_empty() { "default" } else { kind.as_str() };
@@ -103,6 +109,10 @@ impl TokenParams {
             return;
         };
         into.extend(all);
+        // Vault has no such field: it is told where it is used.
+        if !self.application.is_empty() {
+            into.insert("application".to_owned(), self.application.as_str().into());
+        }
     }
 
     /// Takes the settings a renewal goes by over to the token.

@@ -6,14 +6,14 @@ use crate::{
     shelf::{RACES, lost_race},
 };
 use credentialflow_model::Actor;
-use credentialflow_store::{Expect, LeaseState, Op, TokenRow, Unit};
+use credentialflow_store::{Expect, LeaseState, Op, StoreError, TokenRow, Unit};
 use serde_json::json;
 use std::collections::HashSet;
 
 /// Tokens ended in one transaction; a larger branch is ended from its leaves, several transactions long.
 const AT_ONCE: usize = 500;
 /// Tokens looked up at a time by path or by their end.
-const PAGE: u32 = 500;
+pub(crate) const PAGE: u32 = 500;
 
 /// What ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -113,9 +113,17 @@ impl Core {
 
     /// Ends every token made at a path that begins so, as when an auth method is unmounted.
     pub(crate) async fn end_by_path(&self, actor: &Actor, prefix: &str) -> Result<Ended> {
+        self.end_pages(actor, || self.store.tokens_by_path(prefix, PAGE)).await
+    }
+
+    /// Ends pages of tokens until there are no more. Who logs in again all the while is ended again.
+    pub(crate) async fn end_pages<F>(&self, actor: &Actor, page: impl Fn() -> F) -> Result<Ended>
+    where
+        F: Future<Output = Result<Vec<TokenRow>, StoreError>>,
+    {
         let mut sum = Ended::default();
         loop {
-            let page = self.store.tokens_by_path(prefix, PAGE).await?;
+            let page = page().await?;
             if page.is_empty() {
                 return Ok(sum);
             }

@@ -27,6 +27,8 @@ pub(crate) struct Role {
     pub(crate) token_type: String,
     pub(crate) num_uses: i64,
     pub(crate) no_default_policy: bool,
+    /// The application that the tokens are given to; empty: their maker's.
+    pub(crate) application: String,
 }
 
 impl Default for Role {
@@ -45,6 +47,7 @@ impl Default for Role {
             token_type: "default-service".to_owned(),
             num_uses: 0,
             no_default_policy: false,
+            application: String::new(),
         }
     }
 }
@@ -100,6 +103,9 @@ impl Role {
             }
             self.num_uses = uses;
         }
+        if let Some(application) = fields.text("application")? {
+            self.application = application;
+        }
         if let Some(kind) = fields.text("token_type")? {
             if !KINDS.contains(&kind.as_str()) {
                 return Err(IdentityError::invalid("invalid 'token_type' value"));
@@ -118,7 +124,7 @@ impl Role {
     }
 
     fn describe(&self, name: &str) -> serde_json::Value {
-        json!({
+        let mut data = json!({
             "name": name,
             "allowed_policies": self.allowed_policies,
             "disallowed_policies": self.disallowed_policies,
@@ -136,7 +142,11 @@ impl Role {
             "token_type": self.token_type,
             "token_num_uses": self.num_uses,
             "token_no_default_policy": self.no_default_policy,
-        })
+        });
+        if !self.application.is_empty() {
+            data["application"] = self.application.as_str().into();
+        }
+        data
     }
 }
 
@@ -172,6 +182,7 @@ pub(crate) async fn handle(core: &Core, call: &Call<'_>, name: &str) -> Result<R
             let expect = known.as_ref().map_or(Expect::Absent, Kept::unchanged);
             let mut role = known.map(|k| k.value).unwrap_or_default();
             role.update(Fields(call.data))?;
+            core.known_application(&role.application).await?;
             let mut unit = call.unit();
             unit.audit("token_role.set", subject, role.describe(name));
             shelf.put(&mut unit, &path, &role, expect)?;
@@ -184,8 +195,9 @@ pub(crate) async fn handle(core: &Core, call: &Call<'_>, name: &str) -> Result<R
                 unit.audit("token_role.delete", subject, json!({}));
                 shelf.delete(&mut unit, &path, Expect::Anything);
                 core.submit(unit).await?;
+                return Ok(Response::empty());
             }
-            Ok(Response::empty())
+            Ok(Response::unchanged())
         }
         Operation::List => Err(IdentityError::Unsupported),
     }

@@ -73,6 +73,13 @@ pub struct Token {
     /// makes; empty where no method was asked.
     #[serde(default)]
     pub entity: String,
+    /// The application it was given to; inherited by what it makes; empty: none.
+    #[serde(default)]
+    pub application: String,
+    /// The accessor of the token that it comes from, through however many: floods are counted by it. Empty for tokens
+    /// of before.
+    #[serde(default)]
+    pub origin: String,
     /// When it was renewed last.
     pub last_renewal: Option<i64>,
 }
@@ -81,6 +88,11 @@ impl Token {
     /// Whether everything is allowed to it.
     pub fn is_root(&self) -> bool {
         self.policies.iter().any(|p| p == "root")
+    }
+
+    /// The accessor of the token that it comes from; its own where it comes from none.
+    pub fn origin(&self) -> &str {
+        if self.origin.is_empty() { &self.accessor } else { &self.origin }
     }
 
     /// Seconds it has left; 0 when it does not end.
@@ -119,6 +131,9 @@ impl Token {
             let mut add = |name: &str, value: Value| drop(map.insert(name.to_owned(), value));
             if self.period > 0 {
                 add("period", self.period.into());
+            }
+            if !self.application.is_empty() {
+                add("application", self.application.as_str().into());
             }
             if let Some(role) = &self.role {
                 add("role", role.as_str().into());

@@ -1,7 +1,7 @@
 //! Leases of certificates of ours: they end when the certificate does, and withdraw it when they end before. Nobody else
 //! is asked, so many are ended in one transaction with one signature.
 
-use super::{Body, Holder, Leased, Leases, RACES};
+use super::{Body, Holder, Leased, Leases, RACES, work::word};
 use crate::engine::pki;
 use crate::{Mount, Result, SecretsError, Txn, identifier};
 use credentialflow_model::{Actor, Timestamp};
@@ -40,8 +40,8 @@ impl Leases {
             mount: mount.path.clone(),
             token: Some(holder.accessor.clone()),
             entity: holder.entity(),
-            application: None,
-            place: String::new(),
+            application: holder.application(),
+            place: word(&body.at()),
             issued: txn.now(),
             expires_at: Some(not_after),
             state: LeaseState::Active,

@@ -1,7 +1,6 @@
 //! How a login is taken away: written down, done, and written down again where it failed; also one
 //! that is not handed out after all.
 
-use super::work::Tally;
 use super::{Body, CLAIM, HIDDEN, Leased, Leases, PENDING, RACES, STUCK, after, backoff};
 use crate::{Result, SecretsError};
 use credentialflow_model::{Actor, Timestamp};
@@ -9,8 +8,6 @@ use credentialflow_store::{Expect, LeaseRow, LeaseState, Op};
 use credentialflow_targets::{Target, TargetError};
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use tokio::task::JoinSet;
 
 /// A lease whose login could not be withdrawn although it was tried often; a person should look.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,89 +47,6 @@ impl Leases {
             }
         }
         Err(SecretsError::Busy("others were first again and again; try again".into()))
-    }
-
-    /// Withdraws every login whose lease's id begins so; tells how many. All of them are written down as ended before
-    /// the first is withdrawn. One that fails does not keep the others waiting, and is tried again by itself; a caller
-    /// who does not wait for the end changes nothing.
-    pub async fn revoke_prefix(self: &Arc<Self>, actor: &Actor, prefix: &str) -> Result<usize> {
-        let (leases, actor, prefix) = (self.clone(), actor.clone(), prefix.to_owned());
-        let all = tokio::spawn(async move {
-            leases.end_prefix(&actor, &prefix).await?;
-            leases.withdraw_prefix(&actor, &prefix).await
-        });
-        all.await.map_err(|e| SecretsError::Internal(Box::new(e)))?
-    }
-
-    /// Writes down that these leases have ended. Where the process dies now, their logins are withdrawn later.
-    async fn end_prefix(&self, actor: &Actor, prefix: &str) -> Result<()> {
-        let mut after = String::new();
-        loop {
-            let page = self.store.leases_by_prefix(prefix, &after, 200).await?;
-            let Some(last) = page.last() else { return Ok(()) };
-            after.clone_from(&last.id);
-            match self.end_all(actor, page.clone(), prefix).await {
-                Err(SecretsError::Raced) => {}
-                done => {
-                    done?;
-                    continue;
-                }
-            }
-            for LeaseRow { id, .. } in page {
-                for tries in 1.. {
-                    let Some(row) = self.store.lease(&id).await? else { break };
-                    match self.end_all(actor, vec![row], prefix).await {
-                        Err(SecretsError::Raced) if tries < RACES => {}
-                        done => {
-                            done?;
-                            break;
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    /// Ends those that live, and takes them for a while: the withdrawal of all is about to begin.
-    async fn end_all(&self, actor: &Actor, rows: Vec<LeaseRow>, prefix: &str) -> Result<()> {
-        let mut txn = self.txn(actor.clone());
-        let next = Some(after(txn.now(), CLAIM));
-        let mut count = 0;
-        for row in rows {
-            if matches!(row.state, LeaseState::Revoking | LeaseState::Stuck) || row.id.starts_with(HIDDEN) {
-                continue;
-            }
-            let expect = Expect::Revision(row.revision);
-            txn.op(Op::PutLease(LeaseRow { state: LeaseState::Revoking, next_attempt: next, ..row }, expect));
-            count += 1;
-        }
-        if count == 0 {
-            return Ok(());
-        }
-        txn.audit("lease.end_prefix", &format!("leases/{prefix}"), json!({ "count": count }));
-        txn.commit().await.map(drop)
-    }
-
-    async fn withdraw_prefix(self: &Arc<Self>, actor: &Actor, prefix: &str) -> Result<usize> {
-        let (mut after, mut sum) = (String::new(), Tally::default());
-        loop {
-            let page = self.store.leases_by_prefix(prefix, &after, 200).await?;
-            let Some(last) = page.last() else { break };
-            after.clone_from(&last.id);
-            let mut running = JoinSet::new();
-            for (place, rows) in self.by_place(page)? {
-                let (leases, actor) = (self.clone(), actor.clone());
-                running.spawn(async move { leases.withdraw_all(&actor, &place, rows).await });
-            }
-            for tally in running.join_all().await {
-                sum.done += tally.done;
-                sum.failed = tally.failed.or(sum.failed);
-            }
-            if matches!(sum.failed, Some(SecretsError::Sealed)) {
-                break;
-            }
-        }
-        sum.failed.map_or(Ok(sum.done), Err)
     }
 
     /// Forgets leases without withdrawing their logins, for databases that are gone. Certificates are withdrawn,

@@ -49,6 +49,8 @@ impl Pki {
             accessor: "accessor-1".into(),
             token: None,
             entity: String::new(),
+            application: String::new(),
+            origin: String::new(),
             display_name: "token-web".into(),
         };
         Ok(match self.leases.perform(&holder, &mount, &deed, &data, &json!({})).await? {
@@ -239,11 +241,11 @@ async fn a_lease_withdraws_its_certificate() {
     assert!(!told.renewable && (3400..=3600).contains(&told.ttl), "{told:?}");
     let refused = pki.leases.renew(&actor(), &id, 60).await.unwrap_err();
     assert_eq!(refused.to_string(), "lease is not renewable");
-    assert_eq!(pki.leases.list("pki").await.unwrap(), ["issue/"]);
+    assert_eq!(pki.leases.list("pki").await.unwrap().0, ["issue/"]);
     assert!(pki.leases.revoke(&actor(), &id).await.unwrap());
     assert!(pki.withdrawn(&serial).await && pki.listed_serials(&[&serial]).await);
     assert_eq!(pki.leases.lookup(&id).await.unwrap(), None);
-    assert!(pki.leases.list("pki").await.unwrap().is_empty());
+    assert!(pki.leases.list("pki").await.unwrap().0.is_empty());
 
     // Many at once are one signature.
     let mut all = vec![serial];

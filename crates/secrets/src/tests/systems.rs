@@ -3,6 +3,7 @@
 //! found again by their names. The systems themselves are asked in the suite `e2e/66-leases`.
 
 mod guarded;
+mod held;
 
 use super::*;
 use crate::lease::{Done, Fault, Holder, Leases};
@@ -11,6 +12,18 @@ use credentialflow_testkit::upstream::FakeUpstream;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+
+fn holder(accessor: &str) -> Holder {
+    Holder {
+        actor: actor(),
+        accessor: accessor.into(),
+        token: None,
+        entity: String::new(),
+        application: String::new(),
+        origin: String::new(),
+        display_name: "token-web".into(),
+    }
+}
 
 struct Place {
     world: World,
@@ -33,13 +46,7 @@ impl Place {
             return self.world.call(operation, &format!("at/{path}"), data).await;
         };
         let Value::Object(data) = data else { panic!("an object") };
-        let holder = Holder {
-            actor: actor(),
-            accessor: "accessor-1".into(),
-            token: None,
-            entity: String::new(),
-            display_name: "token-web".into(),
-        };
+        let holder = holder("accessor-1");
         match self.leases.perform(&holder, &mount, &deed, &data, &json!({})).await? {
             Done::Issued(issued) => {
                 let mut told: Value = serde_json::from_slice(issued.data.expose()).unwrap();

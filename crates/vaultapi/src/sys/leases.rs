@@ -6,6 +6,7 @@ use crate::{
     error::{ApiError, Result},
     request::Verb,
     serve::{detail, subject, txn},
+    state::Ready,
 };
 use credentialflow_secrets::fields;
 use credentialflow_secrets::mounts::Side;
@@ -21,16 +22,17 @@ pub(super) async fn answer(cx: &Context<'_>, path: &str) -> Result<Answer> {
         ("", Verb::Read) => irrevocable(cx).await,
         ("count", Verb::Read) => count(cx).await,
         ("tidy", Verb::Write) => tidy(cx).await,
-        ("lookup", Verb::List) => Answer::keys(cx.ready.leases.list(rest).await?),
+        ("lookup", Verb::List) => list(cx, rest).await,
         ("lookup", Verb::Write) => lookup(cx, rest).await,
         ("renew", Verb::Write) => renew(cx, rest).await,
         ("revoke", Verb::Write) => revoke(cx, rest).await,
         ("revoke-prefix", Verb::Write) => {
-            revoke_prefix(cx, whole(rest)?).await?;
+            let below = below(cx.ready, whole(rest)?).await?;
+            revoke_prefix(cx, &below).await?;
             recorded(cx, "lease.revoke_prefix").await
         }
         ("revoke-force", Verb::Write) => {
-            let below = below(cx, whole(rest)?).await?;
+            let below = below(cx.ready, whole(rest)?).await?;
             cx.ready.leases.forget(&cx.caller.actor(), &below).await?;
             recorded(cx, "lease.revoke_force").await
         }
@@ -39,6 +41,12 @@ pub(super) async fn answer(cx: &Context<'_>, path: &str) -> Result<Answer> {
         }
         _ => Err(ApiError::unsupported_path()),
     }
+}
+
+async fn list(cx: &Context<'_>, prefix: &str) -> Result<Answer> {
+    let (names, more) = cx.ready.leases.list(prefix).await?;
+    let warning = more.then(|| format!("there are more: these are the first {}; ask for one of them", names.len()));
+    Ok(Answer { warnings: warning.into_iter().collect(), ..Answer::keys(names)? })
 }
 
 /// Leases that could not be revoked although it was tried often, and why.
@@ -101,19 +109,18 @@ fn whole(prefix: &str) -> Result<&str> {
 
 /// What a prefix stands for: one lease where it is the whole id of one, otherwise what is below it. `creds/app` has
 /// nothing to do with `creds/app2`.
-async fn below(cx: &Context<'_>, prefix: &str) -> Result<String> {
-    let one = cx.ready.store.lease(prefix).await?.is_some();
+pub(crate) async fn below(ready: &Ready, prefix: &str) -> Result<String> {
+    let one = ready.store.lease(prefix).await?.is_some();
     Ok(if one { prefix.to_owned() } else { format!("{}/", prefix.trim_end_matches('/')) })
 }
 
 /// Logins below `auth/` are the tokens they gave.
-async fn revoke_prefix(cx: &Context<'_>, prefix: &str) -> Result<()> {
-    let below = below(cx, prefix).await?;
+async fn revoke_prefix(cx: &Context<'_>, below: &str) -> Result<()> {
     let actor = cx.caller.actor();
     if below.starts_with("auth/") {
-        cx.ready.identity.revoke_prefix(&actor, &below).await?;
+        cx.ready.identity.revoke_prefix(&actor, below).await?;
     } else {
-        cx.ready.leases.revoke_prefix(&actor, &below).await?;
+        cx.ready.leases.revoke_prefix(&actor, below).await?;
     }
     Ok(())
 }
@@ -147,8 +154,10 @@ async fn renew(cx: &Context<'_>, rest: &str) -> Result<Answer> {
 
 async fn revoke(cx: &Context<'_>, rest: &str) -> Result<Answer> {
     // A lease that is not there is revoked already.
-    cx.ready.leases.revoke(&cx.caller.actor(), &id(cx, rest)?).await?;
-    Ok(Answer::empty())
+    if cx.ready.leases.revoke(&cx.caller.actor(), &id(cx, rest)?).await? {
+        return Ok(Answer::empty());
+    }
+    recorded(cx, "lease.revoke").await
 }
 
 /// That it was asked for, also where nothing was found.

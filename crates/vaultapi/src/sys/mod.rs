@@ -1,7 +1,7 @@
 //! Paths below `sys/`. One file each kind; this list is all there is.
 
 mod capabilities;
-mod leases;
+pub(crate) mod leases;
 mod mounts;
 pub(crate) mod open;
 mod policies;
@@ -12,7 +12,7 @@ use crate::{
     answer::{Answer, text_of},
     error::{ApiError, Result},
     request::{Request, Verb},
-    serve::{authorize, looked},
+    serve::{asked, authorize},
     state::Ready,
     wrap,
 };
@@ -26,6 +26,9 @@ pub(crate) struct Context<'a> {
     pub request: &'a Request,
     pub caller: &'a Authenticated,
 }
+
+/// Characters of a name that are recorded.
+const LONGEST_NAME: usize = 512;
 
 /// Paths for operators: the capability `sudo` is needed too.
 fn is_for_operators(path: &str) -> bool {
@@ -50,19 +53,32 @@ pub(crate) async fn answer(ready: &Ready, request: &Request, caller: &Authentica
     let path = request.path.strip_prefix("sys/").unwrap_or_default().trim_end_matches('/');
     let cx = Context { ready, request, caller };
     // Says itself what the caller may see.
-    if let Some(asked) = path.strip_prefix("internal/ui/mounts/") {
-        return mounts::preflight(&cx, asked).await;
+    if let Some(wanted) = path.strip_prefix("internal/ui/mounts/") {
+        return asked(ready, request, caller, "sys.read", None, mounts::preflight(&cx, wanted).await).await;
     }
     // Listing what is mounted is harmless, changing it is for operators; with leases it is the other way round.
     let harmless =
         (path == "auth" && request.verb == Verb::Read) || (path == "leases/lookup" && request.verb != Verb::List);
     let sudo = is_for_operators(path) && !harmless;
     authorize(request, caller, true, sudo)?;
-    let answer = dispatch(&cx, path).await?;
-    if matches!(request.verb, Verb::Read | Verb::List) {
-        looked(ready, request, caller, "sys.read").await?;
+    let answer = dispatch(&cx, path).await;
+    if matches!(request.verb, Verb::Read | Verb::List) || is_question(path) {
+        let about = ["lease_id", "accessor"].into_iter().find_map(|name| Some((name, given(request, name)?)));
+        return asked(ready, request, caller, "sys.read", about, answer).await;
     }
-    Ok(answer)
+    answer
+}
+
+/// Whether a path only tells something, although clients ask it with POST.
+fn is_question(path: &str) -> bool {
+    matches!(path, "capabilities" | "capabilities-self" | "capabilities-accessor" | "leases/lookup")
+        || path.starts_with("leases/lookup/")
+}
+
+/// A field of a request that names something and is no secret.
+fn given(request: &Request, name: &str) -> Option<String> {
+    let text = request.data.get(name)?.as_str()?;
+    Some(text.chars().take(LONGEST_NAME).collect())
 }
 
 async fn dispatch(cx: &Context<'_>, path: &str) -> Result<Answer> {

@@ -140,6 +140,7 @@ const PATHS: [(&str, &[&str]); 13] = [
             "role/web/token-ttl",
             "role/web/token-max-ttl",
             "role/web/token-explicit-max-ttl",
+            "role/web/application",
         ],
     ),
     ("auth/userpass/", &["users", "users/bob", "users/bob/password", "users/bob/policies", "login"]),
@@ -238,7 +239,7 @@ fn names(source: &str, before: &str) -> BTreeSet<String> {
     found.into_iter().filter(is_path).filter(|name| !NO_PATHS.contains(&name.as_str())).collect()
 }
 
-fn all_paths() -> Vec<String> {
+pub(super) fn all_paths() -> Vec<String> {
     PATHS.iter().flat_map(|(root, all)| all.iter().map(move |path| format!("{root}{path}"))).collect()
 }
 
@@ -257,9 +258,8 @@ fn no_path_is_forgotten() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn callers_without_a_token_or_without_a_policy_are_refused_everywhere() {
-    let w = World::new().await;
+/// Something of every kind.
+pub(super) async fn furnish(w: &World) {
     for (path, kind) in [("kv", "kv"), ("kv2", "kv-v2"), ("database", "database"), ("pki", "pki")] {
         w.ok("POST", &format!("sys/mounts/{path}"), json!({ "type": kind })).await;
     }
@@ -272,6 +272,12 @@ async fn callers_without_a_token_or_without_a_policy_are_refused_everywhere() {
     w.ok("POST", "kv/x", json!({"k": "canary-guard"})).await;
     w.ok("POST", "kv2/data/x", json!({"data": {"k": "canary-guard"}})).await;
     w.ok("POST", "identity/oidc/key/x", json!({})).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn callers_without_a_token_or_without_a_policy_are_refused_everywhere() {
+    let w = World::new().await;
+    furnish(&w).await;
     // A child of root without any policy has those of its maker: one of its own that allows nothing.
     w.ok("PUT", "sys/policies/acl/nothing", json!({"policy": "path \"none/here\" { capabilities = [\"read\"] }"}))
         .await;

@@ -13,7 +13,7 @@ struct Property {
     reset: Option<fn(&mut Role)>,
 }
 
-const PROPERTIES: [Property; 16] = [
+const PROPERTIES: [Property; 17] = [
     Property { path: "role-id", field: "role_id", read: |r| json!(r.role_id), reset: None },
     Property {
         path: "policies",
@@ -94,6 +94,12 @@ const PROPERTIES: [Property; 16] = [
         field: "token_explicit_max_ttl",
         read: |r| json!(r.token.explicit_max_ttl),
         reset: Some(|r| r.token.explicit_max_ttl = 0),
+    },
+    Property {
+        path: "application",
+        field: "application",
+        read: |r| json!(r.token.application),
+        reset: Some(|r| r.token.application.clear()),
     },
 ];
 

@@ -149,6 +149,7 @@ async fn remove_index(core: &Core, shelf: &Shelf, unit: &mut Unit, role: &Role) 
 /// Writes a role, and what leads from its role id to it.
 pub(super) async fn write(core: &Core, call: &Call<'_>, known: Option<Kept<Role>>, role: &Role) -> Result<()> {
     let shelf = core.shelf(call.mount);
+    core.known_application(&role.token.application).await?;
     let mut unit = call.unit();
     let path = place(&role.name)?;
     let expect = known.as_ref().map_or(Expect::Absent, Kept::unchanged);
@@ -206,8 +207,9 @@ pub(super) async fn handle(core: &Core, call: &Call<'_>, name: &str) -> Result<R
                     unit.ops.push(Op::DeleteEntries { space: shelf.space().to_owned(), prefix });
                 }
                 core.submit(unit).await?;
+                return Ok(Response::empty());
             }
-            Ok(Response::empty())
+            Ok(Response::unchanged())
         }
         Operation::List => Err(IdentityError::Unsupported),
     }

@@ -223,8 +223,9 @@ pub(super) async fn destroy(core: &Core, call: &Call<'_>, name: &str, by: By) ->
         let detail = json!({ "accessor": secret.value.accessor });
         unit.audit("approle.secret_id.destroy", call.subject(&format!("role/{}", role.name)), detail);
         core.submit(unit).await?;
+        return Ok(Response::empty());
     }
-    Ok(Response::empty())
+    Ok(Response::unchanged())
 }
 
 /// `tidy/secret-id`: removes what has expired. Expired ones are refused anyway.
@@ -250,7 +251,8 @@ pub(super) async fn tidy(core: &Core, call: &Call<'_>) -> Result<Response> {
             core.submit(unit).await?;
         }
     }
-    Ok(Response::empty().with_warnings(vec![format!("tidy operation finished: {removed} secret ids removed")]))
+    let done = Response { unchanged: removed == 0, ..Response::empty() };
+    Ok(done.with_warnings(vec![format!("tidy operation finished: {removed} secret ids removed")]))
 }
 
 /// The token settings a secret id adds to its role's.

@@ -183,6 +183,7 @@ pub(super) async fn handle(core: &Core, call: &Call<'_>, name: &str) -> Result<R
             let expect = known.as_ref().map_or(Expect::Absent, Kept::unchanged);
             let mut role = known.map(|k| k.value).unwrap_or_default();
             role.update(Fields(call.data))?;
+            core.known_application(&role.token.application).await?;
             let mut unit = call.unit();
             unit.audit("jwt.role.set", call.subject(&place(name)?), role.describe());
             shelf.put(&mut unit, &place(name)?, &role, expect)?;
@@ -198,8 +199,9 @@ pub(super) async fn handle(core: &Core, call: &Call<'_>, name: &str) -> Result<R
                 unit.audit("jwt.role.delete", call.subject(&place(name)?), json!({}));
                 shelf.delete(&mut unit, &place(name)?, Expect::Anything);
                 core.submit(unit).await?;
+                return Ok(Response::empty());
             }
-            Ok(Response::empty())
+            Ok(Response::unchanged())
         }
         Operation::List => Err(IdentityError::Unsupported),
     }

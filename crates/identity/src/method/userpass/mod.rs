@@ -141,8 +141,9 @@ async fn user(core: &Core, call: &Call<'_>, name: &str) -> Result<Response> {
                 unit.audit("userpass.user.delete", call.subject(&place(name)?), json!({}));
                 shelf.delete(&mut unit, &place(name)?, Expect::Anything);
                 core.submit(unit).await?;
+                return Ok(Response::empty());
             }
-            Ok(Response::empty())
+            Ok(Response::unchanged())
         }
         Operation::List => Err(IdentityError::Unsupported),
     }
@@ -156,6 +157,7 @@ async fn write(
     expect: Expect,
     action: &str,
 ) -> Result<Response> {
+    core.known_application(&user.token.application).await?;
     let mut unit = call.unit();
     let mut detail = Map::new();
     user.token.describe(&mut detail);

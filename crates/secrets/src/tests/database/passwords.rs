@@ -113,8 +113,9 @@ async fn a_static_roles_password_changes_by_itself_and_on_demand() {
     let third = d.static_password("app").await;
     assert!(d.logs_in(&app, &third).await && !d.logs_in(&app, &second).await);
     // What belongs to it is no lease.
-    assert!(d.leases.list("").await.unwrap().is_empty());
-    let row = d.world.store.leases_due("", Timestamp::from_secs(i64::MAX / 2_000_000), 10).await.unwrap().pop().unwrap();
+    assert!(d.leases.list("").await.unwrap().0.is_empty());
+    let row =
+        d.world.store.leases_due("", Timestamp::from_secs(i64::MAX / 2_000_000), 10).await.unwrap().pop().unwrap();
     assert!(d.leases.lookup(&row.id).await.unwrap().is_none());
     assert!(!d.leases.revoke(&actor(), &row.id).await.unwrap());
 

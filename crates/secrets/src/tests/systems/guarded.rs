@@ -2,7 +2,7 @@
 //! that outlives its token, others' leases waiting for a slow system.
 
 use super::*;
-use credentialflow_store::{Expect, Op, TokenRow};
+use credentialflow_store::{Expect, LeaseState, Op, TokenRow};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -79,7 +79,7 @@ async fn a_stored_password_goes_nowhere_else() {
 }
 
 /// Answers who makes a key while this is open, and ends keys slowly.
-async fn slow(keys: Keys, answers: watch::Receiver<bool>, end: Duration) -> FakeUpstream {
+pub(super) async fn slow(keys: Keys, answers: watch::Receiver<bool>, end: Duration) -> FakeUpstream {
     FakeUpstream::start(move |mut peer| {
         let (keys, mut answers) = (keys.clone(), answers.clone());
         async move {
@@ -104,7 +104,7 @@ async fn slow(keys: Keys, answers: watch::Receiver<bool>, end: Duration) -> Fake
 }
 
 impl Place {
-    async fn with_keys(provider: &FakeUpstream) -> Arc<Self> {
+    pub(super) async fn with_keys(provider: &FakeUpstream) -> Arc<Self> {
         let p = Self::new("database", "127.0.0.1").await;
         let description = json!({
             "base_url": provider.url(),
@@ -123,13 +123,7 @@ impl Place {
     async fn issue(&self, token: Option<&[u8]>, role: &str) -> Result<crate::lease::Issued> {
         let mount = self.world.mounts.table(&mut self.world.txn()).await?.secret["at/"].clone();
         let token = token.map(<[u8]>::to_vec);
-        let holder = Holder {
-            actor: actor(),
-            accessor: "accessor-1".into(),
-            token,
-            entity: String::new(),
-            display_name: "token-web".into(),
-        };
+        let holder = Holder { token, ..holder("accessor-1") };
         self.leases.issue(&holder, &mount, role).await
     }
 
@@ -140,7 +134,7 @@ impl Place {
     }
 }
 
-async fn until(mut reached: impl FnMut() -> bool) {
+pub(super) async fn until(mut reached: impl FnMut() -> bool) {
     for _ in 0..12_000 {
         if reached() {
             return;
@@ -192,7 +186,7 @@ async fn a_token_that_ends_while_its_login_is_made_leaves_no_login() {
         if let Err(error) = made {
             assert!(error.to_string().contains("token was revoked while"), "{error}");
         }
-        let held = p.leases.list("at/creds/a").await.unwrap().len();
+        let held = p.leases.list("at/creds/a").await.unwrap().0.len();
         assert_eq!((keys.lock().unwrap().len(), held), (2, 2));
     }
     assert!(p.issue(Some(&hash), "a").await.is_err());
@@ -223,8 +217,7 @@ async fn an_engine_that_is_about_to_go_makes_no_logins() {
     p.world.mounts.remount(&mut txn, Side::Secret, "at", "there").await.unwrap();
     let moved = p.world.mounts.table(&mut p.world.txn()).await.unwrap().secret["at/"].clone();
     txn.commit().await.unwrap();
-    let holder =
-        Holder { actor: actor(), accessor: "a".into(), token: None, entity: String::new(), display_name: "d".into() };
+    let holder = holder("a");
     let refused = p.leases.issue(&holder, &moved, "a").await.unwrap_err();
     assert!(refused.to_string().contains("being unmounted or moved"), "who found it under its old name: {refused}");
     let moved = p.world.mounts.table(&mut p.world.txn()).await.unwrap().secret["there/"].clone();
@@ -244,6 +237,85 @@ async fn leases_of_a_slow_system_are_not_looked_at_over_and_over() {
     assert_eq!(p.leases.work(2).await.unwrap(), 0, "these wait for them");
     assert_eq!(p.leases.work(2).await.unwrap(), 0);
     assert_eq!(keys.lock().unwrap().len(), 6);
+}
+
+impl Place {
+    /// Another system beside the one of [`Place::with_keys`], with a role of the same name.
+    async fn add(&self, name: &str, provider: &FakeUpstream) {
+        let told = self.ok(Read, "config/api", json!({})).await;
+        let mut description = told["connection_details"]["description"].clone();
+        description["base_url"] = provider.url().into();
+        let config = json!({"plugin_name": "http-database-plugin", "description": description, "password": "x",
+            "allowed_roles": "*", "verify_connection": false, "username_template": "k{{random 20}}"});
+        self.ok(Write, &format!("config/{name}"), config).await;
+        self.ok(Write, &format!("roles/{name}"), json!({"db_name": name, "default_ttl": "1s"})).await;
+    }
+
+    /// So many logins, each for a caller of its own.
+    async fn many(self: &Arc<Self>, role: &'static str, count: usize) {
+        let mut left = count;
+        while left > 0 {
+            let mut making = tokio::task::JoinSet::new();
+            for at in 0..left.min(50) {
+                let p = self.clone();
+                making.spawn(async move {
+                    let mount = p.world.mounts.table(&mut p.world.txn()).await.unwrap().secret["at/"].clone();
+                    p.leases.issue(&holder(&format!("{role}-{left}-{at}")), &mount, role).await.map(drop)
+                });
+            }
+            left -= making.len();
+            making.join_all().await.into_iter().for_each(|made| made.unwrap());
+        }
+    }
+
+    /// How many leases have failed at least once.
+    async fn failing(&self) -> u64 {
+        self.world.store.leases_failing().await.unwrap().iter().map(|f| f.count).sum()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_leases_of_a_slow_system_hold_up_no_quick_one() {
+    let (slow_keys, quick_keys) = (Keys::default(), Keys::default());
+    let sluggish = slow(slow_keys.clone(), watch::channel(true).1, Duration::from_secs(600)).await;
+    let quick = slow(quick_keys.clone(), watch::channel(true).1, Duration::ZERO).await;
+    let p = Place::with_keys(&sluggish).await;
+    p.add("quick", &quick).await;
+    // Those of the slow one are longer due.
+    p.many("brief", 1000).await;
+    p.many("quick", 5).await;
+    assert_eq!((slow_keys.lock().unwrap().len(), quick_keys.lock().unwrap().len()), (1000, 5));
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    // Two looks, as the janitor has them.
+    assert!(p.leases.work(200).await.unwrap() > 5);
+    let _ = p.leases.work(200).await.unwrap();
+    until(|| quick_keys.lock().unwrap().is_empty()).await;
+    assert_eq!(slow_keys.lock().unwrap().len(), 1000);
+    // Nobody writes to those that wait.
+    let waiting = p.world.store.leases_by_prefix("at/creds/brief/", "", 2000).await.unwrap();
+    assert_eq!(waiting.iter().filter(|row| row.state == LeaseState::Active).count(), 999, "one is under way");
+    p.many("quick", 3).await;
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    assert_eq!(p.leases.work(200).await.unwrap(), 3, "the slow one is not even looked at");
+    until(|| quick_keys.lock().unwrap().is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leases_that_nobody_tried_to_withdraw_have_not_failed() {
+    let keys = Keys::default();
+    let provider = slow(keys.clone(), watch::channel(true).1, Duration::ZERO).await;
+    let p = Place::with_keys(&provider).await;
+    p.many("brief", 20).await;
+    drop(provider);
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    assert_eq!(p.leases.work(200).await.unwrap(), 20);
+    for _ in 0..12_000 {
+        if p.failing().await > 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(p.failing().await, 1, "one found out");
 }
 
 #[tokio::test]
