@@ -126,7 +126,7 @@ async fn version_2_keeps_versions() {
     assert_eq!(w.ok(Read, "kv/data/a/b", json!({"version": 2})).await["gone"]["metadata"]["destroyed"], true);
     w.ok(Write, "kv/delete/a/b", json!({"versions": "1"})).await;
     let meta = w.ok(Read, "kv/metadata/a/b", json!({})).await;
-    assert_eq!((&meta["current_version"], &meta["oldest_version"]), (&json!(3), &json!(1)));
+    assert_eq!((&meta["current_version"], &meta["oldest_version"]), (&json!(3), &json!(0)));
     assert_ne!(meta["versions"]["1"]["deletion_time"], "");
     assert_eq!(w.ok(List, "kv/metadata/", json!({})).await, json!({"keys": ["a/"]}));
     assert_eq!(w.ok(List, "kv/metadata/a", json!({})).await, json!({"keys": ["b"]}));
@@ -153,6 +153,7 @@ async fn version_2_patches_limits_and_requires() {
     w.ok(Patch, "kv/metadata/a", json!({"custom_metadata": {"tier": "1", "owner": null}})).await;
     w.ok(Write, "kv/data/a", json!({"data": {"last": true}})).await;
     let meta = w.ok(Read, "kv/metadata/a", json!({})).await;
+    assert_eq!(meta["oldest_version"], 2);
     assert_eq!(meta["versions"].as_object().unwrap().keys().collect::<Vec<_>>(), ["2", "3"]);
     assert_eq!(meta["custom_metadata"], json!({"tier": "1"}));
     assert!(matches!(w.call(Read, "kv/data/a", json!({"version": 1})).await, Err(SecretsError::NotFound)));
@@ -160,6 +161,12 @@ async fn version_2_patches_limits_and_requires() {
     assert!(w.call(Write, "kv/data/b", json!({"data": {}})).await.is_err());
     let written = w.ok(Write, "kv/data/b", json!({"data": {}, "options": {"cas": "0"}})).await;
     assert_ne!(written["deletion_time"], "");
+    // What was to end by itself still does when it was deleted and brought back.
+    w.ok(Delete, "kv/data/b", json!({})).await;
+    w.ok(Write, "kv/undelete/b", json!({"versions": [1]})).await;
+    let back = w.ok(Read, "kv/data/b", json!({})).await;
+    assert_eq!(back["data"], json!({}));
+    assert_ne!(back["metadata"]["deletion_time"], "");
     assert_eq!(w.ok(Read, "kv/config", json!({})).await["delete_version_after"], "1h0m0s");
     for body in [json!({}), json!({"data": "text"}), json!({"data": {}, "options": 1})] {
         assert!(matches!(w.call(Write, "kv/data/c", body).await, Err(SecretsError::Invalid(_))));

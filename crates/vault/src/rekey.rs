@@ -209,6 +209,24 @@ impl Vault {
         Ok(RekeyAnswer { status: None, shares: Vec::new() })
     }
 
+    /// Begins the trial of the new seal anew, with what was handed in for it forgotten and another nonce:
+    /// whoever knows only the earlier one takes no part in it. The rekey itself and its shares stay.
+    pub async fn restart_verification(&self, actor: &Actor) -> Result<RekeyStatus> {
+        let mut stored = self.stored_rekey().await?.ok_or(VaultError::NoRekey)?;
+        if !stored.proven {
+            return Err(VaultError::RekeyStep);
+        }
+        let before = to_json(&stored)?;
+        stored.nonce = collect::nonce()?;
+        let mut tx = self.store()?.begin(actor).await?;
+        unchanged(&mut tx, &before).await?;
+        tx.put_setting(settings::REKEY, &to_json(&stored)?).await?;
+        tx.audit("rekey.restart_verification", "settings/vault", stored.told());
+        tx.commit().await?;
+        self.forget_collected();
+        self.status_of(&stored)
+    }
+
     /// Gives a rekey up, whatever its stage; the present seal stays. Answers whether there was one.
     pub async fn cancel_rekey(&self, actor: &Actor) -> Result<bool> {
         let mut tx = self.store()?.begin(actor).await?;

@@ -148,6 +148,7 @@ impl From<VaultError> for ApiError {
             | VaultError::SealSettings
             | VaultError::RekeyRunning
             | VaultError::RekeyStep
+            | VaultError::NoRekey
             | VaultError::AlreadyInitialized) => Self::invalid(told.to_string()),
             other => Self::internal(&other),
         }

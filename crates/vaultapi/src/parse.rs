@@ -46,7 +46,7 @@ const MALFORMED: Unreadable = Unreadable::Invalid("the address is malformed");
 
 pub(crate) fn verb(method: &str, query: &Map<String, Value>) -> Result<Verb> {
     Ok(match method {
-        "GET" if query.get("list").is_some_and(|v| matches!(v.as_str(), Some("true" | "1"))) => Verb::List,
+        "GET" if asks_for_list(query)? => Verb::List,
         "GET" | "HEAD" => Verb::Read,
         "LIST" => Verb::List,
         "POST" | "PUT" => Verb::Write,
@@ -54,6 +54,16 @@ pub(crate) fn verb(method: &str, query: &Map<String, Value>) -> Result<Verb> {
         "DELETE" => Verb::Delete,
         _ => return Err(Unreadable::Method),
     })
+}
+
+/// Whether `list` in the query says that a GET stands for LIST: in every spelling that Vault reads, since
+/// clients write it as their language does (`True` in Python).
+fn asks_for_list(query: &Map<String, Value>) -> Result<bool> {
+    match query.get("list").and_then(Value::as_str) {
+        Some("1" | "t" | "T" | "true" | "True" | "TRUE") => Ok(true),
+        None | Some("" | "0" | "f" | "F" | "false" | "False" | "FALSE") => Ok(false),
+        Some(_) => Err(Unreadable::Invalid("list is true or false")),
+    }
 }
 
 /// The presented token: `X-Vault-Token`, or `Authorization: Bearer`.
@@ -232,5 +242,16 @@ mod tests {
         assert_eq!((&all["a"], &all["b"], &all["c"]), (&"2".into(), &"  ".into(), &"".into()));
         assert_eq!(verb("GET", &all), Ok(Verb::Read));
         assert_eq!(verb("TRACE", &all), Err(Unreadable::Method));
+        for (given, expected) in [
+            ("list=true", Ok(Verb::List)),
+            ("list=True", Ok(Verb::List)),
+            ("list=1", Ok(Verb::List)),
+            ("list=t", Ok(Verb::List)),
+            ("list=False", Ok(Verb::Read)),
+            ("list=", Ok(Verb::Read)),
+            ("list=yes", Err(Unreadable::Invalid("list is true or false"))),
+        ] {
+            assert_eq!(verb("GET", &query(given).unwrap_or_default()), expected, "{given}");
+        }
     }
 }

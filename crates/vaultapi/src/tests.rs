@@ -330,3 +330,30 @@ async fn shares_are_replaced_when_the_present_ones_agree() {
     assert_eq!(w.send("PUT", "sys/unseal", With::default(), json!({"key": old[0]})).await.0, 400);
     w.unseal().await;
 }
+
+#[tokio::test]
+async fn a_verification_begins_anew_with_another_nonce() {
+    let mut w = World::new().await;
+    let none = w.root("DELETE", "sys/rekey/verify", json!({})).await;
+    assert_eq!(none, (400, json!({"errors": ["no rekey verification in progress"]})));
+    let wish = json!({"secret_shares": 2, "secret_threshold": 2, "require_verification": true});
+    let nonce = w.ok("PUT", "sys/rekey/init", wish).await["nonce"].clone();
+    w.ok("PUT", "sys/rekey/update", json!({"key": w.keys[0], "nonce": nonce})).await;
+    let done = w.ok("PUT", "sys/rekey/update", json!({"key": w.keys[1], "nonce": nonce})).await;
+    let new: Vec<String> = done["keys"].as_array().unwrap().iter().map(|k| k.as_str().unwrap().to_owned()).collect();
+    let first = done["verification_nonce"].clone();
+    assert_eq!(w.ok("PUT", "sys/rekey/verify", json!({"key": new[0], "nonce": first})).await["progress"], 1);
+    let again = w.ok("DELETE", "sys/rekey/verify", json!({})).await;
+    assert_eq!((&again["started"], &again["progress"]), (&json!(true), &json!(0)));
+    let second = again["nonce"].clone();
+    assert_ne!(first, second);
+    assert_eq!(w.ok("GET", "sys/rekey/verify", json!({})).await["nonce"], second);
+    let late = w.root("PUT", "sys/rekey/verify", json!({"key": new[1], "nonce": first})).await;
+    assert_eq!(late.0, 400, "{late:?}");
+    w.ok("PUT", "sys/rekey/verify", json!({"key": new[0], "nonce": second})).await;
+    let done = w.ok("PUT", "sys/rekey/verify", json!({"key": new[1], "nonce": second})).await;
+    assert_eq!(done["complete"], true);
+    w.keys = new;
+    w.ok("PUT", "sys/seal", json!({})).await;
+    w.unseal().await;
+}

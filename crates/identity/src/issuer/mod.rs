@@ -79,7 +79,8 @@ async fn config(core: &Core, call: &Call<'_>) -> Result<Response> {
             shelf.put(&mut unit, CONFIG, &Config { issuer: issuer.to_owned() }, Expect::Anything)?;
             core.submit(unit).await?;
             let warning = "tokens issued before may be refused by those who check the issuer".to_owned();
-            Ok(Response::empty().with_warnings(vec![warning]))
+            let warnings = if issuer.is_empty() { Vec::new() } else { vec![warning] };
+            Ok(Response::empty().with_warnings(warnings))
         }
         _ => Err(IdentityError::Unsupported),
     }

@@ -40,7 +40,10 @@ async fn a_caller_gets_a_token_that_others_can_check() {
     let entity = first.auth.as_ref().unwrap().entity_id.clone();
     assert!(!entity.is_empty() && second.auth.as_ref().unwrap().entity_id == entity);
     let bob = client_token(&first);
-    write(&world, "config", json!({"issuer": "https://us.example:8200"})).await.unwrap();
+    // Nothing to say, so status 204, where no issuer is set; clients look at that.
+    assert!(write(&world, "config", json!({"issuer": ""})).await.unwrap().warnings.is_empty());
+    let set = write(&world, "config", json!({"issuer": "https://us.example:8200"})).await.unwrap();
+    assert_eq!(set.warnings.len(), 1);
     for algorithm in ["RS256", "ES256", "ES384", "EdDSA"] {
         let key = format!("key/{algorithm}");
         write(&world, &key, json!({"algorithm": algorithm, "rotation_period": "1h", "verification_ttl": "1h"}))

@@ -120,6 +120,7 @@ async fn a_rekey_takes_the_quorum_and_the_new_shares_before_anything_changes() {
     assert!(matches!(stranger, Err(VaultError::NoRekey)));
     let early = vault.verify_rekey(&actor(), nonce, shares(&old[..1])).await;
     assert!(matches!(early, Err(VaultError::RekeyStep)));
+    assert!(matches!(vault.restart_verification(&actor()).await, Err(VaultError::RekeyStep)));
     for text in &old[..2] {
         let answer = vault.prove_rekey(&actor(), nonce, shares(std::slice::from_ref(text))).await.unwrap();
         assert!(answer.shares.is_empty());
@@ -137,6 +138,14 @@ async fn a_rekey_takes_the_quorum_and_the_new_shares_before_anything_changes() {
     assert!(matches!(wrong, Err(VaultError::Share(ShareError::OtherSet { .. }))));
     let one = vault.verify_rekey(&actor(), nonce, shares(&new[2..])).await.unwrap();
     assert_eq!(one.status.unwrap().progress, 1);
+    // The trial begins anew: nothing of what was handed in counts, and the earlier nonce names nothing.
+    let again = vault.restart_verification(&actor()).await.unwrap();
+    assert_eq!((again.stage, again.progress, again.required), (RekeyStage::Verify, 0, 2));
+    let late = vault.verify_rekey(&actor(), nonce, shares(&new[..1])).await;
+    assert!(matches!(late, Err(VaultError::NoRekey)));
+    let nonce = again.nonce.as_str();
+    let one = vault.verify_rekey(&actor(), nonce, shares(&new[2..])).await.unwrap();
+    assert_eq!(one.status.unwrap().progress, 1);
     let done = vault.verify_rekey(&actor(), nonce, shares(&new[..1])).await.unwrap();
     assert!(done.status.is_none() && vault.rekey_status().await.unwrap().is_none());
 
@@ -146,7 +155,7 @@ async fn a_rekey_takes_the_quorum_and_the_new_shares_before_anything_changes() {
     assert!(matches!(lost, Err(VaultError::Share(ShareError::OtherSet { number: 1, .. }))));
     sealed.unseal(shares(&new[..2])).await.unwrap();
     let told = actions(&store).await;
-    for action in ["rekey.begin", "rekey.prove", "rekey.finish"] {
+    for action in ["rekey.begin", "rekey.prove", "rekey.restart_verification", "rekey.finish"] {
         assert_eq!(told.iter().filter(|a| *a == action).count(), 1, "{told:?}");
     }
 }

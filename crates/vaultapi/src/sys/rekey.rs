@@ -26,14 +26,23 @@ pub(super) async fn answer(cx: &Context<'_>, path: &str) -> Result<Answer> {
         ("update", Verb::Write) => hand_in(cx, RekeyStage::Prove).await,
         ("verify", Verb::Read) => {
             let running = vault.rekey_status().await?.filter(|s| s.stage == RekeyStage::Verify);
-            let running = running.ok_or_else(|| ApiError::invalid("no rekey verification in progress"))?;
+            let running = running.ok_or_else(no_verification)?;
             Ok(Answer::raw(verification(&running)))
         }
         ("verify", Verb::Write) => hand_in(cx, RekeyStage::Verify).await,
+        ("verify", Verb::Delete) => {
+            let running = vault.rekey_status().await?.filter(|s| s.stage == RekeyStage::Verify);
+            running.ok_or_else(no_verification)?;
+            Ok(Answer::raw(verification(&vault.restart_verification(&cx.caller.actor()).await?)))
+        }
         ("backup", Verb::Read) => Err(ApiError::invalid("no backed-up keys found")),
         ("init" | "update" | "verify" | "backup", _) => Err(ApiError::unsupported_operation()),
         _ => Err(ApiError::unsupported_path()),
     }
+}
+
+fn no_verification() -> ApiError {
+    ApiError::invalid("no rekey verification in progress")
 }
 
 async fn begin(cx: &Context<'_>) -> Result<Answer> {

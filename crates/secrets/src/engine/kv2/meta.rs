@@ -71,14 +71,12 @@ impl Meta {
         self.versions.get_mut(index)
     }
 
-    /// How many versions are kept.
+    /// How many versions are kept: the mount's number or the path's own, whichever is more.
     pub(super) fn keep(&self, mount: &Settings) -> usize {
         let most = match (self.max_versions, mount.max_versions) {
             (0, 0) => settings::DEFAULT_VERSIONS,
-            (0, mount) => mount,
-            (own, 0) => own,
-            // The path's own word may be narrower than the mount's, never wider.
-            (own, mount) => own.min(mount),
+            // As in Vault: the path's own word can keep more than the mount's, never less.
+            (own, mount) => own.max(mount),
         };
         most as usize
     }
@@ -128,7 +126,8 @@ pub(super) async fn read(call: &Call<'_>, txn: &mut Txn, path: &str) -> Result<R
         "custom_metadata": meta.custom,
         "delete_version_after": go_duration(meta.delete_version_after.max(0)),
         "max_versions": meta.max_versions,
-        "oldest_version": if meta.versions.is_empty() { 0 } else { meta.oldest },
+        // 0 until the first version was let go of, as in Vault.
+        "oldest_version": if meta.oldest <= 1 { 0 } else { meta.oldest },
         "updated_time": time(meta.updated),
         "versions": versions,
     })))
@@ -214,11 +213,11 @@ mod tests {
     }
 
     #[test]
-    fn the_narrower_word_counts() {
+    fn the_longer_history_and_the_shorter_life_count() {
         let mount = Settings { max_versions: 5, delete_version_after: 60, ..Settings::default() };
         let meta = |max_versions, delete_version_after| Meta { max_versions, delete_version_after, ..Meta::default() };
         assert_eq!(meta(0, 0).keep(&Settings::default()), 10);
-        assert_eq!([0, 3, 9].map(|own| meta(own, 0).keep(&mount)), [5, 3, 5]);
+        assert_eq!([0, 3, 9].map(|own| meta(own, 0).keep(&mount)), [5, 5, 9]);
         let at = Timestamp::from_secs(100);
         assert_eq!([0, 30, 90, -1].map(|own| meta(0, own).ends(&mount, at) / 1_000_000), [160, 130, 160, 0]);
         assert_eq!(meta(0, 0).ends(&Settings::default(), at), 0);

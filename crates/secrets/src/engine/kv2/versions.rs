@@ -1,6 +1,6 @@
 //! Deleting versions softly, bringing them back, destroying them.
 
-use super::{load, place, store};
+use super::{load, place, settings, store};
 use crate::fields::integers;
 use crate::{Call, Reply, Result, SecretsError, Txn};
 
@@ -29,11 +29,13 @@ pub(super) async fn change(call: &Call<'_>, txn: &mut Txn, path: &str, what: &st
     let Some(mut meta) = load(call, txn, path).await? else {
         return if what == "destroy" || what == "undelete" { Err(SecretsError::NotFound) } else { Ok(Reply::empty()) };
     };
+    // A version brought back ends by itself as one written now would: it was to end some day, and still is.
+    let ends = if what == "undelete" { meta.ends(&settings::load(call, txn).await?, call.now) } else { 0 };
     for number in versions.into_iter().filter_map(|n| u64::try_from(n).ok()) {
         let Some(version) = meta.version_mut(number).filter(|v| !v.2) else { continue };
         match what {
             "delete" if version.is_readable(call.now) => version.1 = call.now.micros(),
-            "undelete" => version.1 = 0,
+            "undelete" => version.1 = ends,
             "destroy" => {
                 version.2 = true;
                 txn.entries(call.space()).delete(&place(path, number));
