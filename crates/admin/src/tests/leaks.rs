@@ -15,7 +15,11 @@ use credentialflow_model::{KeyId, SecretValue, Timestamp};
 use credentialflow_store::{KeyNetwork, Uses};
 use http::Request;
 use serde_json::{Value, json};
-use std::{net::SocketAddr, sync::Arc, sync::Mutex, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, atomic::Ordering::SeqCst},
+    time::Duration,
+};
 
 const VALUE: &str = "orders-upstream-value-1";
 
@@ -438,6 +442,26 @@ fn sent_by(key: Option<KeyId>, source: [u8; 4], route: &str) -> Sender {
         place: "the body",
         refused: true,
     }
+}
+
+#[tokio::test]
+async fn what_was_recorded_and_is_not_enforced_is_enforced_by_the_next_try() {
+    let (control, _) = start(None).await;
+    let key = control.store.key_record("live").await.unwrap().unwrap().key.id;
+    let send = async || {
+        let sender = sent_by(Some(KeyId::from_bits(7)), [192, 0, 2, 8], "orders");
+        secret_sent(&control.state, LiveSecret::Key(key, 1), sender).await
+    };
+    let published = || control.dataplane.published.load(SeqCst);
+    control.dataplane.stuck.store(true, SeqCst);
+    assert!(send().await.is_err() && send().await.is_err());
+    assert_eq!(leak_of(&control, "live", 1).await["steps"], json!(["quarantined"]), "it is recorded");
+    control.dataplane.stuck.store(false, SeqCst);
+    let before = published();
+    send().await.unwrap();
+    assert_eq!(published(), before + 1);
+    send().await.unwrap();
+    assert_eq!(published(), before + 1, "nothing is owed any more");
 }
 
 /// What is known of the only leak of that name and version.
