@@ -46,6 +46,7 @@ fn view(watched: &Watched, now: Timestamp) -> CertificateView {
             PlaceKind::Listener => CertificatePlace::Listener,
             PlaceKind::Credential => CertificatePlace::Credential,
             PlaceKind::Upstream => CertificatePlace::Upstream,
+            PlaceKind::Authority => CertificatePlace::Authority,
         },
         name: watched.place.name.clone(),
         version: watched.version,

@@ -4,7 +4,7 @@
 pub use crate::api::certificates::{CertificateOrder, CertificateOrderState};
 pub use crate::api::leases::RevokedLeases;
 pub use credentialflow_governance::EntryVersion;
-use credentialflow_model::{Actor, Name, Period, Timestamp, resource::Kind};
+use credentialflow_model::{Actor, Name, Period, SecretValue, Timestamp, resource::Kind};
 use serde::{Deserialize, Serialize};
 use std::{future::Future, pin::Pin};
 
@@ -61,10 +61,22 @@ pub struct Straggler {
     pub node: Option<String>,
 }
 
-/// The keys of the run-time API that sign.
-pub trait SigningKeys: Send + Sync + std::fmt::Debug {
-    /// All of them, by name. The error says why they cannot be told.
+/// The run-time API, as far as the admin API needs it.
+pub trait RunTimeApi: Send + Sync + std::fmt::Debug {
+    /// The keys that sign there, by name. The error says why they cannot be told.
     fn signing_keys(&self) -> BoxFuture<'_, Result<Vec<SigningKey>, String>>;
+
+    /// Makes a token that may do everything there, for so long. The error says why there is none.
+    fn root_token<'a>(&'a self, actor: &'a Actor, ttl: Period) -> BoxFuture<'a, Result<RootToken, String>>;
+}
+
+/// A token of the run-time API that may do everything there.
+#[derive(Debug)]
+pub struct RootToken {
+    /// What clients present.
+    pub token: SecretValue,
+    /// Names it without being it.
+    pub accessor: String,
 }
 
 /// A key that signs and is kept by another room. Its value never comes along.
@@ -84,18 +96,6 @@ pub struct SigningKey {
     pub versions: Vec<EntryVersion>,
 }
 
-/// Public documents that are fetched from outside.
-pub trait Fetch: Send + Sync + std::fmt::Debug {
-    /// What stands at this address, at most `largest` bytes: over https, or from this machine. The error says why not,
-    /// in words that name no address.
-    fn get<'a>(&'a self, url: &'a str, largest: usize) -> BoxFuture<'a, Result<Vec<u8>, String>>;
-}
-
-/// Who orders the certificate of our own listeners.
-pub trait CertificateOrders: Send + Sync + std::fmt::Debug {
-    /// How it stands.
-    fn order(&self) -> CertificateOrder;
-}
 /// The leases of the run-time API.
 pub trait Leases: Send + Sync + std::fmt::Debug {
     /// Ends everything that somebody holds. When it answers, all of it is written down as ended.
@@ -126,6 +126,18 @@ pub enum NotRevoked {
     Failed,
 }
 
+/// Public documents that are fetched from outside.
+pub trait Fetch: Send + Sync + std::fmt::Debug {
+    /// What stands at this address, at most `largest` bytes: over https, or from this machine. The error says why not,
+    /// in words that name no address.
+    fn get<'a>(&'a self, url: &'a str, largest: usize) -> BoxFuture<'a, Result<Vec<u8>, String>>;
+}
+
+/// Who orders the certificate of our own listeners.
+pub trait CertificateOrders: Send + Sync + std::fmt::Debug {
+    /// How it stands.
+    fn order(&self) -> CertificateOrder;
+}
 
 /// Proof that every worker of every live node enforces the stored state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]

@@ -3,7 +3,7 @@
 use crate::{
     catalogue::Catalogue,
     inventory, leaks,
-    ports::{CertificateOrders, Dataplane, ExternalStores, Fetch, Leases, SigningKeys},
+    ports::{CertificateOrders, Dataplane, ExternalStores, Fetch, Leases, RunTimeApi},
     session::Sessions,
     throttle::Throttle,
 };
@@ -35,8 +35,8 @@ pub struct AdminSettings {
     pub sealed_tables: Vec<SealedTable>,
     /// The external stores; none where nothing reaches them.
     pub stores: Option<Arc<dyn ExternalStores>>,
-    /// The keys of the run-time API that sign; none where there is no such API.
-    pub signing_keys: Option<Arc<dyn SigningKeys>>,
+    /// The run-time API; none where there is no such API.
+    pub run_time: Option<Arc<dyn RunTimeApi>>,
     /// The leases of the run-time API; none where there is no such API.
     pub leases: Option<Arc<dyn Leases>>,
     /// Fetches public documents; none where nothing outside is asked.
@@ -59,7 +59,7 @@ impl Default for AdminSettings {
             body_timeout: Duration::from_secs(30),
             sealed_tables: vec![credentialflow_vault::reseal::CREDENTIAL_VERSIONS],
             stores: None,
-            signing_keys: None,
+            run_time: None,
             leases: None,
             fetch: None,
             watch: Arc::default(),

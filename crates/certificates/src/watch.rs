@@ -23,6 +23,8 @@ pub enum PlaceKind {
     Credential,
     /// A server that we connect to presents it.
     Upstream,
+    /// An authority of ours signs with it.
+    Authority,
 }
 
 impl PlaceKind {
@@ -32,6 +34,7 @@ impl PlaceKind {
             Self::Listener => "listener",
             Self::Credential => "credential",
             Self::Upstream => "upstream",
+            Self::Authority => "authority",
         }
     }
 }
@@ -41,7 +44,7 @@ impl PlaceKind {
 pub struct Place {
     /// What sort of place.
     pub kind: PlaceKind,
-    /// Which listener, which credential, or which `host:port`.
+    /// Which listener, which credential, which `host:port`, or which mount of the run-time API.
     pub name: String,
 }
 

@@ -127,7 +127,8 @@ pub struct BlastRadius {
     pub state: EntryState,
     /// The answer in a sentence.
     pub verdict: String,
-    /// Whether nothing that was looked at would break.
+    /// Whether nothing would break, and everything was looked at: never where calls were left out, or other nodes have
+    /// call logs of their own.
     pub quiet: bool,
     /// Requests that carry it at this moment; absent for keys.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -364,7 +365,14 @@ mod tests {
     }
 
     fn observed() -> Observed {
-        Observed { since: days_ago(1), until: days_ago(0), requests: 0, complete: true, other_nodes: Vec::new() }
+        Observed {
+            since: days_ago(1),
+            until: days_ago(0),
+            requests: 0,
+            complete: true,
+            begins: None,
+            other_nodes: Vec::new(),
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::{fmt, str::FromStr};
 pub enum CredentialKind {
     /// Held for upstreams: sealed here, injected into requests or set at a target.
     Credential,
-    /// The certificate of one of our own listeners.
+    /// The certificate of one of our own listeners, or of an authority of the run-time API.
     Certificate,
     /// A key with which Credentialflow signs.
     SigningKey,
@@ -122,6 +122,9 @@ pub struct Observed {
     pub requests: u64,
     /// Whether all of them were looked at. If not, the oldest are missing, and `since` says how far back it went.
     pub complete: bool,
+    /// When the call log begins, where that is later than what was asked for: older requests are not in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub begins: Option<Timestamp>,
     /// Other nodes, whose call logs lie with them and were not looked at.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub other_nodes: Vec<String>,

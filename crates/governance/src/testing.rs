@@ -77,6 +77,7 @@ pub(crate) fn surroundings() -> Surroundings {
             until: days_ago(0),
             requests: 1000,
             complete: true,
+            begins: None,
             other_nodes: Vec::new(),
         },
     }

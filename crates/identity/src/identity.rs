@@ -8,7 +8,7 @@ use crate::{
     shelf::RACES,
     tokens,
 };
-use credentialflow_model::{Actor, SecretValue};
+use credentialflow_model::{Actor, Period, SecretValue};
 use credentialflow_store::{Store, Unit};
 use credentialflow_vault::Vault;
 use serde_json::json;
@@ -47,9 +47,9 @@ impl Identity {
         self.0.write_default_policy(Actor::system("identity")).await
     }
 
-    /// Makes a token that may do everything and does not end. For the first start, and for operators who
-    /// proved themselves by other means.
-    pub async fn create_root_token(&self, actor: Actor) -> Result<Auth> {
+    /// Makes a token that may do everything; without a lifetime it does not end. For the first start, and for operators
+    /// who proved themselves by other means.
+    pub async fn create_root_token(&self, actor: Actor, ttl: Option<Period>) -> Result<Auth> {
         let mut unit = Unit::new(actor);
         let auth = self.0.issue(
             &mut unit,
@@ -57,6 +57,7 @@ impl Identity {
                 path: "auth/token/root".to_owned(),
                 display_name: "root".to_owned(),
                 policies: vec![policies::ROOT.to_owned()],
+                ttl: ttl.map_or(0, |ttl| ttl.as_duration().as_secs().max(1).try_into().unwrap_or(i64::MAX)),
                 ..NewToken::default()
             },
         )?;

@@ -9,7 +9,7 @@ mod work;
 
 use crate::{
     CallLog, LastUse, Metrics, Stats,
-    calllog::{segment, upkeep::Upkeep},
+    calllog::{begin, segment, upkeep::Upkeep},
     intern::Interner,
     rollup::Rollups,
 };
@@ -206,6 +206,9 @@ impl Recorder {
             counters,
             last_error: Arc::default(),
         };
+        if let Err(error) = begin::note(&settings.dir, std::time::SystemTime::now().into()) {
+            tracing::warn!(%error, "it cannot be written down when the call log begins");
+        }
         let upkeep = Upkeep {
             dir: settings.dir.clone(),
             retention_days: settings.retention_days,

@@ -11,6 +11,7 @@
 
 mod answer;
 mod auth;
+mod authorities;
 mod body;
 mod denials;
 mod error;
@@ -30,6 +31,7 @@ mod tests;
 mod turns;
 mod wrap;
 
+pub use authorities::Authority;
 pub use credentialflow_secrets::lease::Held;
 pub use held::{NotRevoked, Revoked};
 pub use state::VaultApi;

@@ -4,9 +4,10 @@ use crate::{body::Memory, denials::Denials, id_token, janitor, serve, turns::Tur
 use axum::Router;
 use credentialflow_egress::PrivateHosts;
 use credentialflow_identity::{
-    Identity, SigningKey,
+    Auth, Identity, IdentityError, SigningKey,
     ports::{Boxed, TokenEnd, Web},
 };
+use credentialflow_model::{Actor, Period};
 use credentialflow_secrets::{Mounts, engine::cubbyhole, lease::Leases};
 use credentialflow_store::{Op, Store};
 use credentialflow_vault::Vault;
@@ -133,6 +134,17 @@ impl VaultApi {
         match self.0.ready() {
             Some(ready) => ready.identity.signing_keys(&id_token::mount()).await,
             None => Ok(Vec::new()),
+        }
+    }
+
+    /// A token that may do everything here, for who administers the installation. Ends by itself.
+    ///
+    /// # Errors
+    /// While there is no vault or it is sealed, and when it cannot be stored.
+    pub async fn root_token(&self, actor: Actor, ttl: Period) -> credentialflow_identity::Result<Auth> {
+        match self.0.ready() {
+            Some(ready) => ready.identity.create_root_token(actor, Some(ttl)).await,
+            None => Err(IdentityError::Sealed),
         }
     }
 

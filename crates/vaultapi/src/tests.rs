@@ -11,6 +11,7 @@ mod recorded;
 use crate::VaultApi;
 use axum::body::Body;
 use credentialflow_identity::ports::NoWeb;
+use credentialflow_model::{Actor, Period};
 use credentialflow_store::{AuditFilter, Store, audit};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
@@ -129,6 +130,33 @@ async fn the_keys_that_sign_are_told_to_the_inventory() {
     assert_eq!(names().await.unwrap(), ["ours"]);
     assert_eq!(w.root("PUT", "sys/seal", json!({})).await.0, 204);
     assert_eq!(names().await.unwrap_err().status(), 503);
+}
+
+#[tokio::test]
+async fn authorities_are_told_to_who_watches_their_end() {
+    let w = World::new().await;
+    assert_eq!(w.api.authorities().await.unwrap(), []);
+    w.ok("POST", "sys/mounts/house/ca", json!({"type": "pki"})).await;
+    assert_eq!(w.api.authorities().await.unwrap(), [], "it has no authority yet");
+    w.ok("POST", "house/ca/root/generate/internal", json!({"common_name": "house", "ttl": "48h"})).await;
+    let [only] = &w.api.authorities().await.unwrap()[..] else { panic!("one authority") };
+    assert_eq!((only.mount.as_str(), only.certificate.first()), ("house/ca/", Some(&0x30)));
+    w.ok("PUT", "sys/seal", json!({})).await;
+    assert!(w.api.authorities().await.is_none());
+}
+
+#[tokio::test]
+async fn who_administers_gets_a_root_token_that_ends() {
+    let w = World::new().await;
+    let made = w.api.root_token(Actor::operator(), Period::from_secs(900)).await.unwrap();
+    let with = With { token: made.client_token.expose_str().unwrap(), ..With::default() };
+    let (status, told) = w.send("GET", "auth/token/lookup-self", with, json!({})).await;
+    assert_eq!((status, &told["data"]["policies"]), (200, &json!(["root"])));
+    let left = told["data"]["ttl"].as_i64().unwrap();
+    assert!((1..=900).contains(&left), "{told}");
+    assert_eq!(w.audited("token.create_root").await.len(), 2, "the first one, and this");
+    w.ok("PUT", "sys/seal", json!({})).await;
+    assert!(w.api.root_token(Actor::operator(), Period::from_secs(900)).await.is_err());
 }
 
 #[tokio::test]

@@ -969,6 +969,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/run-time/root-tokens": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Make a root token of the run-time API
+         * @description For what nobody has a token for yet: mounts, policies, auth methods. It ends by itself.
+         */
+        post: operations["create_root_token"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/seal": {
         parameters: {
             query?: never;
@@ -1564,7 +1584,10 @@ export interface components {
             name: string;
             /** @description What it opens. */
             opens: components["schemas"]["Reach"];
-            /** @description Whether nothing that was looked at would break. */
+            /**
+             * @description Whether nothing would break, and everything was looked at: never where calls were left out, or other nodes have
+             *     call logs of their own.
+             */
             quiet: boolean;
             /** @description What recent traffic says. */
             replay: components["schemas"]["Replayed"];
@@ -1778,7 +1801,7 @@ export interface components {
          * @description What sort of place a certificate was seen at.
          * @enum {string}
          */
-        CertificatePlace: "listener" | "credential" | "upstream";
+        CertificatePlace: "listener" | "credential" | "upstream" | "authority";
         /** @description What a certificate says. */
         CertificateRule: {
             /** @default null */
@@ -1830,7 +1853,7 @@ export interface components {
             issuer: string;
             /** @description When it was last seen there, to the hour. */
             last_seen: components["schemas"]["Timestamp"];
-            /** @description The listener's or credential's name, or the upstream's `host:port`. */
+            /** @description The listener's or credential's name, the upstream's `host:port`, or the authority's mount. */
             name: string;
             /** @description Host names, addresses and URIs it is for; at most 32. */
             names: string[];
@@ -1927,6 +1950,11 @@ export interface components {
             /** @description What makes its values. */
             engine: components["schemas"]["Engine"];
             expires?: components["schemas"]["Timestamp"] | null;
+            /**
+             * @description Whether its values are looked for in what callers send (`secrets_in_requests`). Yes unless set; no is for a value
+             *     that callers know by right, or that is an ordinary word.
+             */
+            find_in_requests?: boolean;
             generate?: components["schemas"]["GenerateRule"] | null;
             /** @description Unique name. */
             name: components["schemas"]["Name"];
@@ -2450,6 +2478,15 @@ export interface components {
              */
             secret: string;
         };
+        /** @description A token that may do everything in the run-time API, in the only answer that ever contains it. */
+        IssuedRootToken: {
+            /** @description Names it without being it; revokes it with `auth/token/revoke-accessor`. */
+            accessor: string;
+            /** @description When it ends. */
+            expires: components["schemas"]["Timestamp"];
+            /** @description What clients present: `X-Vault-Token`, or `VAULT_TOKEN` of `bao`, `vault` and hvac. */
+            token: string;
+        };
         /** @description Who made a credential, as the audit log tells. */
         Issuer: {
             /** @description What kind of party. */
@@ -2558,6 +2595,11 @@ export interface components {
                 description?: string | null;
                 /** @description The name callers use. */
                 name: components["schemas"]["Name"];
+                /**
+                 * @description What happens to calls in which a live secret of ours stands: a key we issued or the value of a credential. `refuse`
+                 *     unless set.
+                 */
+                secrets_in_requests?: components["schemas"]["SecretsInRequests"];
                 /** @description What serves it; a call goes to one of them by weight. */
                 targets: components["schemas"]["Target"][];
             };
@@ -2590,6 +2632,11 @@ export interface components {
                 name: components["schemas"]["Name"];
                 /** @description Another try at another endpoint. */
                 retry?: components["schemas"]["Retry"];
+                /**
+                 * @description What happens to requests in which a live secret of ours stands: a key we issued or the value of a credential, in
+                 *     path, query, headers or body. `refuse` unless set. The caller's own key is none where it identifies the caller.
+                 */
+                secrets_in_requests?: components["schemas"]["SecretsInRequests"];
                 /** @description Cut this prefix off the path before forwarding; it must begin the route's path. */
                 strip_prefix?: string | null;
                 /** @description Where they go. */
@@ -2628,7 +2675,8 @@ export interface components {
                 kind: components["schemas"]["StoreKind"];
                 /**
                  * @description `vault`: the mount of the AppRole method, `approle` when absent. `azure`: the authority, when it
-                 *     is not `https://login.microsoftonline.com`.
+                 *     is not `https://login.microsoftonline.com`. `google`: where tokens are asked for, when that is not
+                 *     the key file's `token_uri` at a public address.
                  */
                 login?: string | null;
                 /** @description `vault`: the mount of the key-value engine (version 2), `secret` when absent. */
@@ -2888,17 +2936,22 @@ export interface components {
         LeakBody: {
             /** @description What the rule said. */
             action: components["schemas"]["LeakAction"];
+            answered?: components["schemas"]["Timestamp"] | null;
+            answered_via?: components["schemas"]["Via"] | null;
             /** @description The application a key was issued to. */
             application?: string | null;
             /** @description Why nothing was done, if the rule could not be followed. */
             failed?: string | null;
+            /** @description Whether its rule is not followed in full, because so far it was only found in what callers sent. */
+            held_back?: boolean;
             /** @description What leaked. */
             kind: components["schemas"]["LeakKind"];
             /** @description What is left for people. */
             left?: string[];
+            more?: components["schemas"]["MorePlaces"] | null;
             /** @description The name of the key or credential. */
             name: string;
-            /** @description Where it was found, oldest first, at most twenty. */
+            /** @description Where it was found first, oldest first: at most twenty places, ten of them told by who is not known. */
             places: components["schemas"]["LeakPlace"][];
             /** @description Whether the rule wanted a new secret. */
             rotate: boolean;
@@ -2923,10 +2976,15 @@ export interface components {
         LeakKind: "key" | "credential";
         /** @description One place where a secret was found. */
         LeakPlace: {
+            /** @description The application that sent it. */
+            application?: string | null;
+            key?: components["schemas"]["KeyId"] | null;
             /** @description What the reporter adds. */
             note?: string | null;
             /** @description Who reported. */
             reporter: string;
+            /** @description The route on which it was sent. */
+            route?: string | null;
             /** @description The address from which it was reported. */
             source?: string | null;
             /** @description When it was reported. */
@@ -3005,6 +3063,8 @@ export interface components {
              *     rotation where its engine makes values by itself.
              */
             rotate?: boolean;
+            /** @description What is done where a caller sent it in a request: the same, unless set. */
+            when_sent?: components["schemas"]["WhenSent"];
         };
         /**
          * @description Something that was done about a leak.
@@ -3159,6 +3219,11 @@ export interface components {
             description?: string | null;
             /** @description The name callers use. */
             name: components["schemas"]["Name"];
+            /**
+             * @description What happens to calls in which a live secret of ours stands: a key we issued or the value of a credential. `refuse`
+             *     unless set.
+             */
+            secrets_in_requests?: components["schemas"]["SecretsInRequests"];
             /** @description What serves it; a call goes to one of them by weight. */
             targets: components["schemas"]["Target"][];
         };
@@ -3189,6 +3254,16 @@ export interface components {
             /** @description What sort of moment. */
             what: components["schemas"]["Told"];
         };
+        /** @description Places of a leak that are not kept one by one. */
+        MorePlaces: {
+            /**
+             * Format: int64
+             * @description How often it was found at other places than those kept; up to ten minutes late.
+             */
+            count: number;
+            /** @description The last place that was written down. */
+            last: components["schemas"]["LeakPlace"];
+        };
         /**
          * @description The name of a resource: what people write in files, URLs and commands.
          *
@@ -3205,6 +3280,11 @@ export interface components {
             /** @description What makes its values. */
             engine: components["schemas"]["Engine"];
             expires?: components["schemas"]["Timestamp"] | null;
+            /**
+             * @description Whether its values are looked for in what callers send (`secrets_in_requests`). Yes unless set; no is for a value
+             *     that callers know by right, or that is an ordinary word.
+             */
+            find_in_requests?: boolean;
             generate?: components["schemas"]["GenerateRule"] | null;
             /** @description Unique name. */
             name: components["schemas"]["Name"];
@@ -3219,6 +3299,10 @@ export interface components {
             tags?: string[];
             value?: components["schemas"]["SecretReference"] | null;
             verify?: components["schemas"]["VerifyRule"] | null;
+        };
+        /** @description A root token to be made. */
+        NewRootToken: {
+            ttl?: components["schemas"]["Period"] | null;
         };
         /**
          * @description How a node stands to the others.
@@ -3274,6 +3358,7 @@ export interface components {
         };
         /** @description Which part of the call log was looked at. */
         Observed: {
+            begins?: components["schemas"]["Timestamp"] | null;
             /** @description Whether all of them were looked at. If not, the oldest are missing, and `since` says how far back it went. */
             complete: boolean;
             /** @description Other nodes, whose call logs lie with them and were not looked at. */
@@ -3292,7 +3377,7 @@ export interface components {
          * @description The closed list of outcomes. The `code` is public and stable: clients and dashboards match on it.
          * @enum {string}
          */
-        OutcomeReason: "served" | "malformed_request" | "uri_too_long" | "headers_too_large" | "body_too_large" | "request_timeout" | "no_route" | "method_not_allowed" | "unauthenticated" | "forbidden" | "source_not_allowed" | "rate_limited" | "too_many_failures" | "invalid_model_call" | "model_not_found" | "caller_closed" | "revoked" | "credential_unavailable" | "no_healthy_endpoint" | "upstream_connect_failed" | "upstream_connect_timeout" | "upstream_tls_failed" | "upstream_timeout" | "upstream_reset" | "upstream_malformed" | "upstream_stalled" | "upstream_truncated" | "overloaded" | "internal" | "quarantined";
+        OutcomeReason: "served" | "malformed_request" | "uri_too_long" | "headers_too_large" | "body_too_large" | "request_timeout" | "no_route" | "method_not_allowed" | "unauthenticated" | "forbidden" | "source_not_allowed" | "rate_limited" | "too_many_failures" | "invalid_model_call" | "model_not_found" | "caller_closed" | "revoked" | "credential_unavailable" | "no_healthy_endpoint" | "upstream_connect_failed" | "upstream_connect_timeout" | "upstream_tls_failed" | "upstream_timeout" | "upstream_reset" | "upstream_malformed" | "upstream_stalled" | "upstream_truncated" | "overloaded" | "internal" | "quarantined" | "secret_in_request";
         /** @example until-drained */
         Overlap: string;
         /** @description One page of a list. */
@@ -3538,6 +3623,11 @@ export interface components {
                     description?: string | null;
                     /** @description The name callers use. */
                     name: components["schemas"]["Name"];
+                    /**
+                     * @description What happens to calls in which a live secret of ours stands: a key we issued or the value of a credential. `refuse`
+                     *     unless set.
+                     */
+                    secrets_in_requests?: components["schemas"]["SecretsInRequests"];
                     /** @description What serves it; a call goes to one of them by weight. */
                     targets: components["schemas"]["Target"][];
                 };
@@ -3575,6 +3665,11 @@ export interface components {
                     name: components["schemas"]["Name"];
                     /** @description Another try at another endpoint. */
                     retry?: components["schemas"]["Retry"];
+                    /**
+                     * @description What happens to requests in which a live secret of ours stands: a key we issued or the value of a credential, in
+                     *     path, query, headers or body. `refuse` unless set. The caller's own key is none where it identifies the caller.
+                     */
+                    secrets_in_requests?: components["schemas"]["SecretsInRequests"];
                     /** @description Cut this prefix off the path before forwarding; it must begin the route's path. */
                     strip_prefix?: string | null;
                     /** @description Where they go. */
@@ -3618,7 +3713,8 @@ export interface components {
                     kind: components["schemas"]["StoreKind"];
                     /**
                      * @description `vault`: the mount of the AppRole method, `approle` when absent. `azure`: the authority, when it
-                     *     is not `https://login.microsoftonline.com`.
+                     *     is not `https://login.microsoftonline.com`. `google`: where tokens are asked for, when that is not
+                     *     the key file's `token_uri` at a public address.
                      */
                     login?: string | null;
                     /** @description `vault`: the mount of the key-value engine (version 2), `secret` when absent. */
@@ -4313,6 +4409,11 @@ export interface components {
             name: components["schemas"]["Name"];
             /** @description Another try at another endpoint. */
             retry?: components["schemas"]["Retry"];
+            /**
+             * @description What happens to requests in which a live secret of ours stands: a key we issued or the value of a credential, in
+             *     path, query, headers or body. `refuse` unless set. The caller's own key is none where it identifies the caller.
+             */
+            secrets_in_requests?: components["schemas"]["SecretsInRequests"];
             /** @description Cut this prefix off the path before forwarding; it must begin the route's path. */
             strip_prefix?: string | null;
             /** @description Where they go. */
@@ -4399,6 +4500,11 @@ export interface components {
             tenant?: string | null;
             tls?: components["schemas"]["SystemTls"] | null;
         };
+        /**
+         * @description What happens to requests in which a live secret of ours stands.
+         * @enum {string}
+         */
+        SecretsInRequests: "refuse" | "report" | "ignore";
         /** @description From where a key was used before it was put in quarantine. */
         SeenFrom: {
             /**
@@ -5018,7 +5124,7 @@ export interface components {
          * @description How a report came.
          * @enum {string}
          */
-        Via: "report" | "administrator" | "github";
+        Via: "report" | "administrator" | "github" | "traffic";
         /**
          * @description What a rotation waits for.
          * @enum {string}
@@ -5029,6 +5135,11 @@ export interface components {
          * @enum {string}
          */
         Weekday: "mon" | "tue" | "wed" | "thu" | "fri" | "sat" | "sun";
+        /**
+         * @description What is done about a secret that was found in what a caller sent.
+         * @enum {string}
+         */
+        WhenSent: "answer" | "notify_only";
     };
     responses: {
         /** @description A refusal, as problem details (RFC 9457) */
@@ -7174,6 +7285,32 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    create_root_token: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewRootToken"];
+            };
+        };
+        responses: {
+            /** @description The token, shown this once */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["IssuedRootToken"];
+                };
             };
             401: components["responses"]["Problem"];
             default: components["responses"]["Problem"];

@@ -19,7 +19,7 @@ it('says what the traffic that was looked at does not cover', () => {
   const observed: Observed = { since: '2026-11-01T00:00:00Z', until: '2026-11-02T00:00:00Z', requests: 1, complete: true }
   expect(gaps(observed)).toBeUndefined()
   expect(gaps({ ...observed, complete: false, other_nodes: ['b'] }))
-    .toBe('older requests were left out because there are very many; the call logs of b were not looked at')
+    .toBe('requests were left out because there are very many, or lost; the call logs of b were not looked at')
 })
 
 it('knows which kinds have a life', () => {

@@ -75,7 +75,8 @@ export function sorted(findings: Finding[]): Finding[] {
 /** What the traffic that was looked at does not cover; nothing when it is whole. */
 export function gaps(observed: Observed): string | undefined {
   const parts = []
-  if (!observed.complete) parts.push('older requests were left out because there are very many')
+  if (!observed.complete) parts.push('requests were left out because there are very many, or lost')
+  if (observed.begins) parts.push(`the call log begins ${observed.begins}`)
   if (observed.other_nodes?.length) parts.push(`the call logs of ${observed.other_nodes.join(', ')} were not looked at`)
   return parts.length ? parts.join('; ') : undefined
 }

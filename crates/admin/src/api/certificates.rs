@@ -19,6 +19,8 @@ pub enum CertificatePlace {
     Credential,
     /// An upstream presents it.
     Upstream,
+    /// An authority of the run-time API (`pki`) signs with it.
+    Authority,
 }
 
 /// How near its end a certificate is.
@@ -38,7 +40,7 @@ pub enum CertificateState {
 pub struct CertificateView {
     /// What sort of place.
     pub place: CertificatePlace,
-    /// The listener's or credential's name, or the upstream's `host:port`.
+    /// The listener's or credential's name, the upstream's `host:port`, or the authority's mount.
     pub name: String,
     /// The version of the credential.
     #[serde(skip_serializing_if = "Option::is_none")]

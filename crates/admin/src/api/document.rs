@@ -29,6 +29,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
     tags(
         (name = "session", description = "Sign in for the console"),
         (name = "seal", description = "Open and close the vault"),
+        (name = "run-time", description = "The way into the API that Vault's clients speak"),
         (name = "status", description = "How the installation is doing"),
         (name = "teams", description = "Who owns applications and credentials"),
         (name = "applications", description = "Parties that call"),
@@ -46,8 +47,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
         (name = "audit", description = "Who changed what"),
         (name = "inventory", description = "Every credential, what is wrong with it, and what hangs on it"),
         (name = "leaks", description = "Secrets of ours that were found where they must not be"),
-        (name = "health", description = "For probes and scrapers; no sign-in"),
         (name = "leases", description = "Logins and certificates that the run-time API handed out"),
+        (name = "health", description = "For probes and scrapers; no sign-in"),
         (name = "document", description = "This document")
     )
 )]

@@ -27,6 +27,7 @@ mod rekey;
 pub(crate) mod request;
 pub(crate) mod rotations;
 mod routes;
+mod run_time;
 mod seal;
 mod seal_keys;
 mod session;
@@ -65,6 +66,7 @@ pub(crate) fn endpoints() -> OpenApiRouter<AdminState> {
         .merge(seal::endpoints())
         .merge(rekey::endpoints())
         .merge(seal_keys::endpoints())
+        .merge(run_time::endpoints())
         .merge(status::endpoints())
         .merge(teams::endpoints())
         .merge(applications::endpoints())
@@ -86,9 +88,9 @@ pub(crate) fn endpoints() -> OpenApiRouter<AdminState> {
         .merge(audit::endpoints())
         .merge(inventory::endpoints())
         .merge(leaks::endpoints())
+        .merge(leases::endpoints())
         .merge(health::endpoints())
         .merge(document::endpoints())
-        .merge(leases::endpoints())
 }
 
 /// The OpenAPI 3.1 document of everything above.

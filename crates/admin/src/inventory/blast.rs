@@ -55,7 +55,10 @@ async fn replay(
 }
 
 fn finished(mut radius: BlastRadius, window: Period) -> BlastRadius {
-    radius.quiet = radius.replay.breaks == 0 && radius.consequences.is_empty() && radius.in_flight.unwrap_or(0) == 0;
+    let observed = &radius.replay.observed;
+    let looked = observed.complete && observed.other_nodes.is_empty();
+    radius.quiet =
+        looked && radius.replay.breaks == 0 && radius.consequences.is_empty() && radius.in_flight.unwrap_or(0) == 0;
     radius.verdict = radius.verdict(&window.to_string());
     radius
 }

@@ -166,8 +166,8 @@ pub(super) fn of_key(
     Ok(Some(Facts { since, missing, granted, key: Some(spec), traffic, exposures, ..Facts::new(entry) }))
 }
 
-/// Everything about the certificate of a listener.
-pub(super) fn of_certificate(listener: &str, certificate: Certificate, now: Timestamp) -> Facts {
+/// Everything about the certificate of a listener, or of an authority.
+pub(super) fn of_certificate(place: &str, certificate: Certificate, now: Timestamp) -> Facts {
     let state = if certificate.not_after <= now {
         EntryState::Expired
     } else if certificate.not_before > now {
@@ -175,7 +175,7 @@ pub(super) fn of_certificate(listener: &str, certificate: Certificate, now: Time
     } else {
         EntryState::Active
     };
-    let mut entry = Entry::new(CredentialKind::Certificate, listener, Direction::Held, state);
+    let mut entry = Entry::new(CredentialKind::Certificate, place, Direction::Held, state);
     let names = certificate.names.join(", ");
     entry.description = Some(format!("{} for {names}; issued by {}", certificate.subject, certificate.issuer));
     entry.created = Some(certificate.not_before);

@@ -61,11 +61,14 @@ pub(super) fn deadline() -> Instant {
 pub(super) fn observed(state: &AdminState, since: Timestamp, until: Timestamp, walked: &Walked) -> Observed {
     let nodes = state.dataplane.status().nodes;
     let others = nodes.into_iter().filter(|node| !node.answering && node.state == NodeState::Live && node.workers > 0);
+    let telemetry = state.telemetry.status();
+    let begins = state.telemetry.calls().begins().unwrap_or(until);
     Observed {
-        since: walked.since.unwrap_or(since),
+        since: walked.since.unwrap_or(since).max(begins.min(until)),
         until,
         requests: walked.calls,
-        complete: walked.complete,
+        complete: walked.complete && telemetry.dropped == 0,
+        begins: Some(begins).filter(|begins| *begins > since),
         other_nodes: others.map(|node| node.name).collect(),
     }
 }

@@ -124,11 +124,13 @@ impl Scan {
         Ok(facts.collect())
     }
 
-    /// The certificates of our listeners, as they present them.
+    /// The certificates of our listeners, as they present them, and of authorities of the run-time API.
     fn certificates(&self, state: &AdminState) -> Vec<Facts> {
         state.settings.watch.select(|watched| {
-            let ours = watched.place.kind == PlaceKind::Listener;
-            ours.then(|| facts::of_certificate(&watched.place.name, watched.certificate.clone(), self.around.now))
+            let ours = matches!(watched.place.kind, PlaceKind::Listener | PlaceKind::Authority);
+            let facts =
+                ours.then(|| facts::of_certificate(&watched.place.name, watched.certificate.clone(), self.around.now))?;
+            Some(Facts { signs: watched.place.kind == PlaceKind::Authority, ..facts })
         })
     }
 
@@ -139,7 +141,7 @@ impl Scan {
         entry.description = Some("signs checkpoints of the audit log".to_owned());
         entry.algorithm = Some("Ed25519".to_owned());
         let mut all = vec![Facts::new(entry)];
-        if let Some(others) = &state.settings.signing_keys {
+        if let Some(others) = &state.settings.run_time {
             if state.vault.is_sealed() {
                 return Err(ApiError::new(
                     Code::Sealed,

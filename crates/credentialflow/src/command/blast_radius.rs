@@ -34,9 +34,13 @@ pub async fn show(client: &Client, kind: &str, args: &WindowArgs, output: Output
 /// Which part of the call log an answer is about.
 pub fn looked_at(observed: &Value) -> String {
     let complete = observed.get("complete").and_then(Value::as_bool).unwrap_or(true);
-    let more = if complete { "" } else { "; older ones were left out" };
+    let more = if complete { "" } else { "; others were left out" };
     let mut text =
         format!("\nLooked at {} requests since {}{more}.\n", at(observed, "/requests"), at(observed, "/since"));
+    let begins = at(observed, "/begins");
+    if begins != "-" {
+        text.push_str(&format!("The call log begins {begins}.\n"));
+    }
     let others = at(observed, "/other_nodes");
     if others != "-" {
         text.push_str(&shown(&format!("The call logs of other nodes were not looked at: {others}.")));
@@ -100,7 +104,7 @@ mod tests {
         assert_eq!(
             text(&radius),
             "2 requests would be refused.\n\nOpens\n  routes: orders\n\nWho may use it\n  application  team  keys  would break\n  \
-             checkout     -     1     2\n\nLooked at 2 requests since t; older ones were left out.\n"
+             checkout     -     1     2\n\nLooked at 2 requests since t; others were left out.\n"
         );
     }
 }

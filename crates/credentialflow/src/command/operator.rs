@@ -11,7 +11,7 @@ use crate::{
 use anyhow::Context;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use clap::{Subcommand, ValueEnum};
-use credentialflow_model::SecretValue;
+use credentialflow_model::{Period, SecretValue};
 use credentialflow_vault::seal::share::Share;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -35,6 +35,12 @@ enum OperatorCommand {
         /// (begins a rekey that keeps the seal)
         #[arg(value_enum)]
         key: Exchanged,
+    },
+    /// Make a root token of the run-time API (VAULT_TOKEN); shown once, ends by itself
+    RootToken {
+        /// How long it lives, at most 32d
+        #[arg(long, value_name = "DURATION", default_value = "1h")]
+        ttl: Period,
     },
     /// Another way to unseal: begin, prove that one can unseal now, verify the new one
     #[command(subcommand)]
@@ -135,6 +141,10 @@ pub(super) async fn run(args: OperatorArgs, output: Output) -> anyhow::Result<Ou
             let keys = Client::new(connection)?.post("/api/v1/seal/keys/rotate", &json!({ "key": key })).await?;
             output.result(&keys, keys_text)?;
         }
+        OperatorCommand::RootToken { ttl } => {
+            let made = Client::new(connection)?.post("/api/v1/run-time/root-tokens", &json!({ "ttl": ttl })).await?;
+            output.result(&made, root_token_text)?;
+        }
         OperatorCommand::Rekey(RekeyCommand::Start(start)) => {
             let begun = Client::new(connection)?.post("/api/v1/seal/rekey", &start.body()?).await?;
             output.result(&begun, status_text)?;
@@ -156,6 +166,11 @@ pub(super) async fn run(args: OperatorArgs, output: Output) -> anyhow::Result<Ou
         }
     }
     Ok(Outcome::Done)
+}
+
+fn root_token_text(made: &Value) -> String {
+    let text = |name: &str| made[name].as_str().unwrap_or_default();
+    format!("{}\n\nShown this once; ends {}. Its accessor: {}\n", text("token"), text("expires"), text("accessor"))
 }
 
 async fn prove(connection: &Connection, hand_in: HandInArgs, output: Output) -> anyhow::Result<()> {

@@ -11,6 +11,7 @@ use credentialflow_gateway::{net::tls::Certificate, ports::CertificateListener};
 use credentialflow_model::{Period, Timestamp};
 use credentialflow_store::{CertificateSeen, Store};
 use credentialflow_telemetry::Metrics;
+use credentialflow_vaultapi::{Authority, VaultApi};
 use std::{
     sync::Arc,
     time::{Duration, SystemTime},
@@ -19,6 +20,8 @@ use tokio::sync::mpsc;
 
 /// How often warnings are due, and the database is compared.
 const ROUND: Duration = Duration::from_secs(60);
+/// How often the authorities of the run-time API are looked at.
+const AUTHORITIES: Duration = Duration::from_secs(10);
 /// An upstream's certificate that was not seen for so long is forgotten.
 const KEPT_SECONDS: i64 = 90 * 86_400;
 
@@ -92,6 +95,27 @@ pub(super) async fn keep(watch: Arc<Watch>, store: Store, nodes: Arc<Nodes>) {
             warn(&watched, stage, now);
         }
     }
+}
+
+/// Watches the authorities of the run-time API.
+pub(super) async fn follow_authorities(watch: Arc<Watch>, api: VaultApi) {
+    let mut interval = tokio::time::interval(AUTHORITIES);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        if let Some(authorities) = api.authorities().await {
+            signs(&watch, &authorities);
+        }
+    }
+}
+
+/// These authorities sign, and no others.
+fn signs(watch: &Watch, authorities: &[Authority]) {
+    for authority in authorities {
+        see(watch, PlaceKind::Authority, &authority.mount, &authority.certificate);
+    }
+    let is_there = |w: &Watched| authorities.iter().any(|authority| authority.mount == w.place.name);
+    watch.retain(|w| w.place.kind != PlaceKind::Authority || is_there(w));
 }
 
 async fn share(watch: &Watch, store: &Store, tidy: bool) -> anyhow::Result<()> {

@@ -1,7 +1,7 @@
 //! The small adapters between rooms that do not know one another.
 
 use super::{dataplane::Plane, nodes::Nodes};
-use credentialflow_admin::ports::{EntryVersion, Held as Holdings, NotRevoked, RevokedLeases, SigningKey};
+use credentialflow_admin::ports::{EntryVersion, Held as Holdings, NotRevoked, RevokedLeases, RootToken, SigningKey};
 use credentialflow_gateway::ports::{GuessListener, RecordSink};
 use credentialflow_identity::Duty;
 use credentialflow_model::{Actor, KeyId, Name, Period, UsageRecord, lifecycle::VersionState};
@@ -91,15 +91,22 @@ impl credentialflow_admin::ports::ExternalStores for Stores {
     }
 }
 
-/// The keys that sign identity tokens of the run-time API.
+/// The run-time API, for the admin API.
 #[derive(Debug)]
-pub(super) struct TokenKeys(pub VaultApi);
+pub(super) struct RunTime(pub VaultApi);
 
-impl credentialflow_admin::ports::SigningKeys for TokenKeys {
+impl credentialflow_admin::ports::RunTimeApi for RunTime {
     fn signing_keys(&self) -> BoxFuture<'_, Result<Vec<SigningKey>, String>> {
         Box::pin(async move {
             let keys = self.0.signing_keys().await.map_err(|error| error.to_string())?;
             Ok(keys.into_iter().map(token_key).collect())
+        })
+    }
+
+    fn root_token<'a>(&'a self, actor: &'a Actor, ttl: Period) -> BoxFuture<'a, Result<RootToken, String>> {
+        Box::pin(async move {
+            let made = self.0.root_token(actor.clone(), ttl).await.map_err(|error| error.to_string())?;
+            Ok(RootToken { token: made.client_token, accessor: made.accessor })
         })
     }
 }

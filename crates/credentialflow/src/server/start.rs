@@ -9,7 +9,7 @@ use super::{
     nodes::{Identity, Nodes},
     notices::Notices,
     opening,
-    ports::{Guesses, Records, RotationPorts, RunTimeLeases, Stores, TokenKeys},
+    ports::{Guesses, Records, RotationPorts, RunTime, RunTimeLeases, Stores},
     runtime, sealing,
     sent::Sent,
     supply::Suppliers,
@@ -94,12 +94,15 @@ pub async fn run(settings: ServerSettings) -> anyhow::Result<()> {
     };
     let faces = AdminSettings {
         tls: control_tls.is_some(),
-        signing_keys: Some(Arc::new(TokenKeys(api.clone()))),
+        run_time: Some(Arc::new(RunTime(api.clone()))),
         leases: Some(Arc::new(RunTimeLeases(api.clone()))),
         orders: acme.as_ref().map(|acme| acme.clone() as Arc<dyn CertificateOrders>),
         ..AdminSettings::default()
     };
     let admin = admin_state(&settings, &store, &vault, &plane, &recorder, faces);
+    if settings.role != Role::Gateway {
+        tokio::spawn(certificates::follow_authorities(plane.certificates().clone(), api.clone()));
+    }
     let control = if settings.role == Role::Gateway {
         None
     } else {

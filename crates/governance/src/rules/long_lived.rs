@@ -12,15 +12,16 @@ const CERTIFICATE: Period = Period::from_secs(398 * 86_400);
 const LATE: Period = Period::from_secs(3600);
 
 pub(super) fn check(facts: &Facts, around: &Surroundings) -> Option<Finding> {
+    // An authority's certificate outlives all that it signs.
+    if facts.signs {
+        return None;
+    }
     if let Some(certificate) = &facts.certificate {
         let days = (certificate.not_after.secs() - certificate.not_before.secs()) / 86_400;
         let too_long = u64::try_from(days).is_ok_and(|days| days * 86_400_000 > CERTIFICATE.as_millis());
         let detail = format!("it is valid for {days} days");
         let hint = "have one made that is valid for 90 days or less, and renew it by itself";
         return too_long.then(|| facts.finding(Rule::LongLived, Severity::Low, detail, hint));
-    }
-    if facts.signs {
-        return None;
     }
     let since = facts.since?;
     let age = around.since(since);

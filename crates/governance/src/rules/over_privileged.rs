@@ -2,7 +2,8 @@
 //!
 //! Granted minus exercised, over the traffic looked at. The finding brings the narrower grant as a resource: the same
 //! key with an `allow` of what it really used. Nothing is said about keys that were not used at all (`never_used`,
-//! `stale`), about new ones, and while the traffic looked at is incomplete.
+//! `stale`), about new ones, and while not all of the key's traffic was looked at: calls were left out or lost, other
+//! nodes have call logs of their own, or this one begins after the key.
 
 use super::{Facts, Finding, Grant, Rule, Severity, Surroundings};
 use credentialflow_model::{
@@ -14,7 +15,10 @@ use std::collections::HashMap;
 
 pub(super) fn check(facts: &Facts, around: &Surroundings) -> Option<Finding> {
     let (key, traffic) = (facts.key.as_ref()?, facts.traffic.as_ref()?);
-    if traffic.total.served == 0 || !around.observed.complete || !facts.is_settled(around) {
+    let observed = &around.observed;
+    let covered = observed.begins.is_none_or(|begins| facts.entry.created.is_some_and(|created| created >= begins));
+    let whole = observed.complete && observed.other_nodes.is_empty() && covered;
+    if traffic.total.served == 0 || !whole || !facts.is_settled(around) {
         return None;
     }
     let (routes, idle_routes) = split(&facts.granted.routes, &traffic.routes);
@@ -96,6 +100,17 @@ mod tests {
         let mut incomplete = surroundings();
         incomplete.observed.complete = false;
         assert_eq!(check(&facts(used(&[("orders", 3)])), &incomplete), None);
+        let mut elsewhere = surroundings();
+        elsewhere.observed.other_nodes = vec!["b".into()];
+        assert_eq!(check(&facts(used(&[("orders", 3)])), &elsewhere), None);
+        let used_one = facts(used(&[("orders", 3)]));
+        let created = used_one.entry.created.unwrap();
+        let hour = credentialflow_model::Period::from_secs(3600);
+        let mut late = surroundings();
+        late.observed.begins = Some(created.plus(hour));
+        assert_eq!(check(&used_one, &late), None);
+        late.observed.begins = Some(created);
+        assert!(check(&used_one, &late).is_some());
         let mut young = facts(used(&[("orders", 3)]));
         young.entry.created = Some(days_ago(1));
         assert_eq!(check(&young, &surroundings()), None);

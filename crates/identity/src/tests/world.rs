@@ -89,7 +89,7 @@ impl World {
         let web = Arc::new(Pages::default());
         let identity = Identity::with_clock(store.clone(), vault.clone(), clock, web.clone(), Vec::new());
         identity.prepare().await.unwrap();
-        let auth = identity.create_root_token(Actor::operator()).await.unwrap();
+        let auth = identity.create_root_token(Actor::operator(), None).await.unwrap();
         let root = auth.client_token.expose_str().unwrap().to_owned();
         Self { dir, store, vault, identity, web, wall, steady, root }
     }

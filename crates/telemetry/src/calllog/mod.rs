@@ -5,6 +5,7 @@
 //! over all values that can be searched for) is written beside them, so a search reads only the blocks that may
 //! hold a match, and nothing has to be built later. All functions here block; they never write.
 
+pub(crate) mod begin;
 mod filter;
 mod query;
 mod row;
@@ -153,6 +154,12 @@ impl CallLog {
             }
         }
         Ok(None)
+    }
+
+    /// From when on every call that was recorded is here: when the log was begun, or the first day that is still kept.
+    /// `None` where that is not known.
+    pub fn begins(&self) -> Option<credentialflow_model::Timestamp> {
+        begin::read(&self.dir)
     }
 
     fn segments(&self) -> Result<Vec<SegmentName>, CallLogError> {

@@ -4,7 +4,7 @@
 //! directory: a segment somebody still has open cannot be sealed, and SQLite says so.
 
 use super::{
-    query,
+    begin, query,
     segment::{self, SegmentName, day_text},
     writer::Writer,
 };
@@ -48,9 +48,12 @@ pub(crate) fn seal_leftovers(dir: &Path, segments: &[SegmentName]) -> usize {
 
 /// Deletes the segments of days more than `days` before today. Gives how many were deleted.
 pub(crate) fn delete_old(dir: &Path, days: u32, now: Timestamp) -> std::io::Result<usize> {
-    let first_kept = day_text(now.secs().div_euclid(86_400) - i64::from(days));
+    let kept = now.secs().div_euclid(86_400) - i64::from(days);
+    let first_kept = day_text(kept);
     let mut deleted = 0;
     for name in segment::list(dir)?.into_iter().filter(|name| name.day() < first_kept.as_str()) {
+        // Told before it is gone: the log must never seem to go back further than it does.
+        begin::moved(dir, kept)?;
         segment::delete(dir, &name)?;
         deleted += 1;
     }

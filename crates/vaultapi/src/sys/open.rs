@@ -155,7 +155,7 @@ async fn first_token(api: &Inner, request: &Request, vault: &Vault) -> Result<Au
     api.attach(vault.clone()).await?;
     let ready = api.ready().ok_or_else(ApiError::sealed)?;
     ready.is_open().await?;
-    Ok(ready.identity.create_root_token(anonymous(request)).await?)
+    Ok(ready.identity.create_root_token(anonymous(request), None).await?)
 }
 
 /// Shares as they are shown once: `keys` and `keys_base64`. Moved into the value, not copied.
