@@ -64,7 +64,7 @@ pub(super) fn observed(state: &AdminState, since: Timestamp, until: Timestamp, w
     let telemetry = state.telemetry.status();
     let begins = state.telemetry.calls().begins().unwrap_or(until);
     Observed {
-        since: walked.since.unwrap_or(since).max(begins.min(until)),
+        since: walked.since.unwrap_or(since),
         until,
         requests: walked.calls,
         complete: walked.complete && telemetry.dropped == 0,
