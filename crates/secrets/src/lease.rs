@@ -253,7 +253,8 @@ impl Leases {
         done
     }
 
-    /// Records that something was not done. Not where the request is run again, and not what is no answer to it.
+    /// Records that something was not done. Not where the request is run again, not what is no answer to
+    /// it, and not what was too much.
     async fn refused(
         &self,
         actor: &Actor,
@@ -266,10 +267,12 @@ impl Leases {
             SecretsError::Invalid(_) => "invalid",
             SecretsError::Denied(_) => "denied",
             SecretsError::NotFound | SecretsError::UnknownPath | SecretsError::Unsupported => "unknown",
-            SecretsError::Busy(_) => "busy",
-            SecretsError::Raced | SecretsError::Sealed | SecretsError::Unavailable | SecretsError::Internal(_) => {
-                return Ok(());
-            }
+            // What bounds a flood must not write for each of its calls.
+            SecretsError::Busy(_)
+            | SecretsError::Raced
+            | SecretsError::Sealed
+            | SecretsError::Unavailable
+            | SecretsError::Internal(_) => return Ok(()),
         };
         let (action, path) = match deed {
             Deed::Login(role) => ("lease.refuse", format!("creds/{role}")),

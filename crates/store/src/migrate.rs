@@ -34,7 +34,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { number: 16, name: "notifications", sql: include_str!("../migrations/0016_notifications.sql") },
     Migration { number: 17, name: "leak responses", sql: include_str!("../migrations/0017_leak_responses.sql") },
     Migration { number: 18, name: "key networks", sql: include_str!("../migrations/0018_key_networks.sql") },
-    Migration { number: 20, name: "places of leases", sql: include_str!("../migrations/0020_places_of_leases.sql") },
+    Migration { number: 19, name: "places of leases", sql: include_str!("../migrations/0019_places_of_leases.sql") },
 ];
 
 /// What a call of [`Store::migrate`] did.

@@ -38,8 +38,9 @@ use std::{
 
 /// The most pages of a list that are read. One that goes on is an error, never a list.
 const MOST_PAGES: usize = 100;
-/// The longest a whole list may take; each page has the time of one operation.
-const LISTING: Duration = Duration::from_secs(45);
+/// The longest a whole list may take; each page has the time of one operation. With what is done after it, it ends
+/// before a lease that is being worked at may be taken by another node.
+const LISTING: Duration = Duration::from_secs(25);
 
 /// How the API is reached and what it is told.
 #[derive(Debug)]

@@ -60,6 +60,9 @@ async fn create_root_token(
     }
     let api = state.settings.run_time.as_ref();
     let api = api.ok_or_else(|| ApiError::new(Code::NotFound, "this node has no run-time API"))?;
+    if state.vault.is_sealed() {
+        return Err(ApiError::new(Code::Sealed, "the vault is sealed"));
+    }
     let expires = state.now().plus(ttl);
     let made = api.root_token(&actor, ttl).await;
     let made = made.map_err(|why| ApiError::internal("no root token could be made", &why))?;

@@ -59,15 +59,14 @@ pub async fn secret_sent(state: &AdminState, secret: LiveSecret, sender: Sender)
     };
     let said = Said { url: None, note: Some(note) };
     // One report at a time, as all of them.
-    let _turn = state.leaks.turn.acquire().await;
+    let turn = state.leaks.turn.acquire().await;
     let recorded = record::record(state, &report, &said, &hit).await?;
-    if recorded.is_some_and(|recorded| recorded.changed) {
-        state.leaks.owed.store(true, Relaxed);
-    }
+    let changed = recorded.is_some_and(|recorded| recorded.changed);
+    // Whoever reports a leak does not wait behind nodes that are slow to confirm this one.
+    drop(turn);
     // Also what an earlier try has recorded.
-    if state.leaks.owed.load(Relaxed) {
-        enforce(state).await?;
-        state.leaks.owed.store(false, Relaxed);
+    if state.leaks.owed.swap(false, Relaxed) || changed {
+        enforce(state).await.inspect_err(|_| state.leaks.owed.store(true, Relaxed))?;
     }
     Ok(())
 }

@@ -280,6 +280,16 @@ mod tests {
     use credentialflow_model::KeyId;
     use std::{collections::HashSet, sync};
 
+    async fn eventually(is: impl Fn() -> bool) {
+        for _ in 0..60_000 {
+            if is() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        panic!("it does not come");
+    }
+
     /// What was told, in order, and the keys that cannot be told now.
     #[derive(Clone, Default)]
     struct Told(Arc<sync::Mutex<(Vec<Leaked>, HashSet<u64>)>>);
@@ -369,9 +379,7 @@ mod tests {
             sent.sent(of(&[n], None));
         }
         let last = WAITING.1 as u64;
-        while told.keys().len() < expected.len() + WAITING.1 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        eventually(|| told.keys().len() >= expected.len() + WAITING.1).await;
         sent.sent(of(&[last], None));
         sent.finish().await;
         assert_eq!((told.keys().last(), lost(&sent)), (Some(&last), 1));
@@ -385,13 +393,9 @@ mod tests {
         for n in 1..=5 {
             sent.sent(of(&[n], Some(9)));
         }
-        while told.keys() != [3, 4, 5] {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        eventually(|| told.keys() == [3, 4, 5]).await;
         told.fail([2]);
-        while told.keys() != [3, 4, 5, 1] {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        eventually(|| told.keys() == [3, 4, 5, 1]).await;
         sent.finish().await;
         assert_eq!((told.keys(), lost(&sent)), (vec![3, 4, 5, 1], 1));
     }

@@ -90,6 +90,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// A place where work is under way, until this is dropped, however the work ends.
+struct WorkedAt {
+    leases: Arc<Leases>,
+    place: Place,
+}
+
+impl Drop for WorkedAt {
+    fn drop(&mut self) {
+        lock(&self.leases.places.busy).remove(&self.place);
+    }
+}
+
 /// What withdrawing logins came to.
 #[derive(Default)]
 pub(super) struct Tally {
@@ -115,25 +127,32 @@ impl Leases {
         }
         let mut found = due.len();
         let (rotations, due): (Vec<_>, Vec<_>) = due.into_iter().partition(|row| row.id.starts_with(HIDDEN));
+        // What fails here must cut off nothing that is under way.
+        let mut failed = None;
         let mut running = JoinSet::new();
         for (place, rows) in self.by_place(due)? {
             let held = lock(&self.places.busy).insert(place.clone());
             if !held {
                 // Leases of before, whose place is not written down.
                 found -= rows.len();
-                self.postpone(&actor, rows).await?;
+                failed = self.postpone(&actor, rows).await.err().or(failed);
                 continue;
             }
-            let (leases, actor) = (self.clone(), actor.clone());
+            let worked_at = WorkedAt { leases: self.clone(), place };
+            let actor = actor.clone();
             running.spawn(async move {
-                let tally = leases.withdraw_all(&actor, &place, rows).await;
-                lock(&leases.places.busy).remove(&place);
+                let WorkedAt { leases, place } = &worked_at;
+                let tally = leases.withdraw_all(&actor, place, rows).await;
                 if let Some(error) = tally.failed {
                     tracing::warn!(database = %place.1, %error, "logins could not be withdrawn; it is tried again");
                 }
             });
         }
-        for row in self.claim_rotations(&actor, rotations).await? {
+        let rotations = self.claim_rotations(&actor, rotations).await.unwrap_or_else(|error| {
+            failed = Some(error);
+            Vec::new()
+        });
+        for row in rotations {
             let (leases, actor) = (self.clone(), actor.clone());
             running.spawn(async move {
                 let Ok(_permit) = leases.places.rotations.clone().acquire_owned().await else { return };
@@ -148,7 +167,7 @@ impl Leases {
             until = last.min(tokio::time::Instant::now() + GRACE);
         }
         running.detach_all();
-        Ok(found)
+        failed.map_or(Ok(found), Err)
     }
 
     /// Takes rows that are no leases for a while, so that they do not come again at once.

@@ -98,6 +98,8 @@ async fn a_quarantine_stays_until_it_is_lifted(on: Database) {
 async fn back(fresh: &Fresh) {
     fresh.raw("DELETE FROM migrations WHERE number >= 17; DROP TABLE key_networks").await;
     fresh.raw("ALTER TABLE head DROP COLUMN networks_since; ALTER TABLE head DROP COLUMN networks_lost").await;
+    fresh.raw("DROP INDEX leases_by_place; ALTER TABLE leases DROP COLUMN place").await;
+    fresh.raw("DROP INDEX tokens_by_application; ALTER TABLE tokens DROP COLUMN application").await;
 }
 
 async fn stored_rules_become_a_resource_that_names_what_is_there(on: Database) {

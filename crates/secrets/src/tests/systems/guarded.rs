@@ -286,6 +286,9 @@ async fn a_thousand_leases_of_a_slow_system_hold_up_no_quick_one() {
     p.many("quick", 5).await;
     assert_eq!((slow_keys.lock().unwrap().len(), quick_keys.lock().unwrap().len()), (1000, 5));
     tokio::time::sleep(Duration::from_millis(1200)).await;
+    let began = std::time::Instant::now();
+    // The slow one is under way until its operation is given up, after 20 s.
+    let still = || began.elapsed() < Duration::from_secs(18);
     // Two looks, as the janitor has them.
     assert!(p.leases.work(200).await.unwrap() > 5);
     let _ = p.leases.work(200).await.unwrap();
@@ -293,10 +296,12 @@ async fn a_thousand_leases_of_a_slow_system_hold_up_no_quick_one() {
     assert_eq!(slow_keys.lock().unwrap().len(), 1000);
     // Nobody writes to those that wait.
     let waiting = p.world.store.leases_by_prefix("at/creds/brief/", "", 2000).await.unwrap();
-    assert_eq!(waiting.iter().filter(|row| row.state == LeaseState::Active).count(), 999, "one is under way");
+    let active = waiting.iter().filter(|row| row.state == LeaseState::Active).count();
+    assert!(active == 999 || !still(), "one is under way, {active} wait");
     p.many("quick", 3).await;
     tokio::time::sleep(Duration::from_millis(1200)).await;
-    assert_eq!(p.leases.work(200).await.unwrap(), 3, "the slow one is not even looked at");
+    let found = p.leases.work(200).await.unwrap();
+    assert!(found == 3 || !still(), "the slow one is not even looked at, but {found} were found");
     until(|| quick_keys.lock().unwrap().is_empty()).await;
 }
 

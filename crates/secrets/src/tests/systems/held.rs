@@ -60,7 +60,7 @@ async fn what_one_application_holds_ends_and_nothing_else() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_takes_long_is_written_down_told_and_goes_on() {
     let keys = Keys::default();
-    let provider = slow(keys.clone(), watch::channel(true).1, Duration::from_secs(3)).await;
+    let provider = slow(keys.clone(), watch::channel(true).1, Duration::from_secs(12)).await;
     let p = Place::with_keys(&provider).await;
     p.login("checkout", "e1", "a").await;
     p.login("checkout", "e1", "a").await;
