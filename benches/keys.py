@@ -23,7 +23,8 @@ import zlib
 sys.dont_write_bytecode = True
 sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent.parent / "e2e/lib")]
 
-from installation import Installation, folder, free_port, with_parent
+import fixed
+from installation import Installation
 
 ID = "0123456789abcdefghjkmnpqrstvwxyz"
 BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -139,16 +140,7 @@ parser.add_argument("--rounds", type=int, default=10)
 parser.add_argument("--seconds", type=int, default=3)
 arguments = parser.parse_args()
 
-place = folder()
-port = free_port()
-(place / "nginx.conf").write_text(
-    f"daemon off; pid {place}/pid; error_log {place}/error; worker_processes 1; events {{ worker_connections 1024; }}\n"
-    f"http {{ access_log off; keepalive_requests 1000000000; server {{ listen 127.0.0.1:{port} reuseport;"
-    f" location / {{ return 200 '{'x' * 1024}'; }} }} }}\n"
-)
-upstream = subprocess.Popen(
-    ["nginx", "-c", place / "nginx.conf", "-p", place], preexec_fn=with_parent, stderr=subprocess.DEVNULL
-)
+upstream, port = fixed.start()
 servers = [server("one", port, 1), server("many", port, arguments.keys)]
 # The allocator gives back what the start has freed a second or a few later.
 time.sleep(6)

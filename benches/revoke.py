@@ -2,23 +2,22 @@
 """How soon a revoked key is refused: on every connection, and so on every worker, from the moment it is asked for.
 
 One loop drives the gateway's connections and the admin API, so that all times are of one clock: every connection sends
-the key again `--pause` milliseconds after its answer came, and the key is revoked meanwhile. `cargo xtask bench revoke` runs this with
-the shipped binary. `--keys N --workers N --connections N
---pause N`. Needs nginx.
+the key again `--pause` milliseconds after its answer came, and the key is revoked meanwhile. `cargo xtask bench revoke`
+runs this with the shipped binary. `--keys N --workers N --connections N --pause N`. Needs nginx.
 """
 
 import argparse
 import pathlib
 import select
 import socket
-import subprocess
 import sys
 import time
 
 sys.dont_write_bytecode = True
 sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent.parent / "e2e/lib")]
 
-from installation import Installation, folder, free_port, with_parent
+import fixed
+from installation import Installation
 
 CONFIGURATION = """
 credentials: [{{ name: token, engine: generated }}]
@@ -114,16 +113,7 @@ parser.add_argument("--connections", type=int, default=16)
 parser.add_argument("--pause", type=float, default=1)
 arguments = parser.parse_args()
 
-place = folder()
-port = free_port()
-(place / "nginx.conf").write_text(
-    f"daemon off; pid {place}/pid; error_log {place}/error; worker_processes 1; events {{ worker_connections 1024; }}\n"
-    f"http {{ access_log off; keepalive_requests 1000000000; server {{ listen 127.0.0.1:{port} reuseport;"
-    f" location / {{ return 200 '{'x' * 1024}'; }} }} }}\n"
-)
-upstream = subprocess.Popen(
-    ["nginx", "-c", place / "nginx.conf", "-p", place], preexec_fn=with_parent, stderr=subprocess.DEVNULL
-)
+upstream, port = fixed.start()
 made = Installation("revoke").init().start("--workers", str(arguments.workers), log="error")
 made.api.apply(CONFIGURATION.format(port=port), {})
 keys = [(f"key-{n}", made.api.issue(f"key-{n}", "app")[1]) for n in range(arguments.keys)]

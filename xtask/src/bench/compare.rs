@@ -35,7 +35,7 @@ models:
 
 /// Runs these sets one after the other, against one server.
 pub fn run(sets: &[&str], args: &Args) -> Result<()> {
-    let harness = harness()?;
+    let harness = harness("bench.py")?;
     need::all(need::BENCH)?;
     product::build(&args.profile)?;
     let configuration = installation::head("bench", "mock-model") + CONFIGURATION;
@@ -64,15 +64,16 @@ pub fn run(sets: &[&str], args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn harness() -> Result<PathBuf> {
+/// A script of the comparison harness.
+pub fn harness(script: &str) -> Result<PathBuf> {
     let folder = match env::var_os("CREDENTIALFLOW_BENCH") {
         Some(folder) => PathBuf::from(folder),
         None => repo::root().join("../shared/bench"),
     };
-    folder.join("bench.py").canonicalize().with_context(|| {
+    folder.join(script).canonicalize().with_context(|| {
         format!(
-            "the comparison harness bench.py is not in {}; name its folder in CREDENTIALFLOW_BENCH. \
-             `cargo xtask bench routes` and `cargo xtask bench keys` need no harness",
+            "the comparison harness {script} is not in {}; name its folder in CREDENTIALFLOW_BENCH. \
+             `cargo xtask bench routes`, `keys` and `revoke` need no harness",
             folder.display()
         )
     })

@@ -1,25 +1,15 @@
 //! What a key costs: checked with one key and with a million and walked over at a start, measured inside the crates;
 //! and a whole request with one key and with a million, from outside.
 
-use crate::{need, product, repo};
+use super::script;
+use crate::repo;
 use anyhow::{Context as _, Result, bail};
 use std::process::{Command, Stdio};
 
 /// Runs the crates' own measurements.
 pub fn run(profile: &str) -> Result<()> {
-    need::all(need::BENCH)?;
-    product::build(profile)?;
     for active in ["1000", "1000000"] {
-        let status = Command::new("python3")
-            .args(["benches/keys.py", "--active", active])
-            .env("CREDENTIALFLOW_BIN", repo::binary(profile))
-            .current_dir(repo::root())
-            .stdin(Stdio::null())
-            .status()
-            .context("cannot start python3")?;
-        if !status.success() {
-            bail!("the measurement from outside failed ({status})");
-        }
+        script::run("keys", &["--active", active], profile)?;
     }
     for package in ["credentialflow-policy", "credentialflow-store"] {
         let status = Command::new("cargo")

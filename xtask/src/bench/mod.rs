@@ -4,8 +4,8 @@ mod compare;
 mod installation;
 mod keys;
 mod load;
-mod revoke;
 mod routes;
+mod script;
 
 use anyhow::Result;
 
@@ -44,6 +44,8 @@ enum Set {
     Keys,
     /// How soon a revoked key is refused on every worker.
     Revoke,
+    /// The run-time API beside the real OpenBao server: reading and writing secrets, logging in.
+    Vault,
 }
 
 /// Measures and prints.
@@ -51,7 +53,12 @@ pub fn run(args: &Args) -> Result<()> {
     match args.set {
         Some(Set::Routes) => routes::run(&args.profile, args.secs),
         Some(Set::Keys) => keys::run(&args.profile),
-        Some(Set::Revoke) => revoke::run(&args.profile),
+        Some(Set::Revoke) => script::run::<&str>("revoke", &[], &args.profile),
+        Some(Set::Vault) => {
+            let harness = compare::harness("vault.py")?;
+            let rounds = ["--rounds".into(), args.rounds.to_string(), "--secs".into(), args.secs.to_string()];
+            script::run("vault", &[vec![harness.display().to_string()], rounds.to_vec()].concat(), &args.profile)
+        }
         Some(set) => compare::run(&[harness_name(set)], args),
         None => compare::run(&[Set::Plain, Set::Chat, Set::StreamBurst, Set::StreamPaced].map(harness_name), args),
     }
@@ -63,6 +70,6 @@ const fn harness_name(set: Set) -> &'static str {
         Set::Chat => "chat",
         Set::StreamBurst => "stream-burst",
         Set::StreamPaced => "stream-paced",
-        Set::Routes | Set::Keys | Set::Revoke => "",
+        Set::Routes | Set::Keys | Set::Revoke | Set::Vault => "",
     }
 }

@@ -164,8 +164,11 @@ pub(super) async fn run(args: InitArgs, output: Output) -> anyhow::Result<Outcom
             Some(path) => format!("Administrator's token: written to {}\n", path.display()),
             None => format!("Administrator's token (shown this once): {}\n", at(result, "/admin_token")),
         };
+        // Without it the server would begin sealed.
+        let key_file = args.seal.key_file.as_ref().map(|file| format!(" --key-file {}", file.display()));
+        let key_file = key_file.unwrap_or_default();
         format!(
-            "Initialised {}\nUnsealed by: {by}\n{token}{shares}Next: credentialflow server --data-dir {}\n",
+            "Initialised {}\nUnsealed by: {by}\n{token}{shares}Next: credentialflow server --data-dir {}{key_file}\n",
             at(result, "/data_dir"),
             at(result, "/data_dir"),
         )
