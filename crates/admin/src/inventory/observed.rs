@@ -2,7 +2,7 @@
 //! request at a time, within a budget; what was read serves the requests of the next seconds too.
 
 use super::before;
-use crate::{AdminState, calls, error::ApiError, ports::NodeState};
+use crate::{AdminState, calls, error::ApiError};
 use credentialflow_governance::{Observed, Seen, Traffic};
 use credentialflow_model::{Fault, Period, Timestamp};
 use credentialflow_telemetry::{CallFilter, LightCall, Walked};
@@ -60,7 +60,8 @@ pub(super) fn deadline() -> Instant {
 /// What a walk looked at.
 pub(super) fn observed(state: &AdminState, since: Timestamp, until: Timestamp, walked: &Walked) -> Observed {
     let nodes = state.dataplane.status().nodes;
-    let others = nodes.into_iter().filter(|node| !node.answering && node.state == NodeState::Live && node.workers > 0);
+    // A lost one may have served in the window, and may serve on.
+    let others = nodes.into_iter().filter(|node| !node.answering && node.workers > 0);
     let telemetry = state.telemetry.status();
     let begins = state.telemetry.calls().begins().unwrap_or(until);
     Observed {
