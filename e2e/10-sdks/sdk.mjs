@@ -30,6 +30,23 @@ async function run(command) {
       for await (const event of await sdk.chat.completions.create({ ...command.body, stream: true })) events.push(event);
       return { events };
     }
+    case "respond":
+      return { answer: await sdk.responses.create(command.body) };
+    case "respond_stream": {
+      // The SDK itself puts the events together.
+      const { stream: _, ...body } = command.body;
+      const stream = sdk.responses.stream(body);
+      const events = [];
+      for await (const event of stream) events.push(event.type);
+      return { events, answer: await stream.finalResponse() };
+    }
+    case "respond_events": {
+      const events = [];
+      for await (const event of await sdk.responses.create({ ...command.body, stream: true })) events.push(event);
+      return { events };
+    }
+    case "kept":
+      return { answer: await sdk.responses.retrieve(command.body.id) };
     default:
       throw new Error(command.do);
   }

@@ -22,6 +22,24 @@ def run(command):
     if what == "retrieve":
         return {"model": sdk.models.retrieve(command["model"]).model_dump()}
     body = dict(command["body"])
+    if what == "respond":
+        model, said = body.pop("model"), body.pop("input")
+        return {"answer": sdk.responses.create(model=model, input=said, extra_body=body).model_dump(mode="json")}
+    if what == "respond_stream":
+        # The SDK itself puts the events together.
+        model, said = body.pop("model"), body.pop("input")
+        body.pop("stream", None)
+        with sdk.responses.stream(model=model, input=said, extra_body=body) as stream:
+            events = list(stream)
+        # `get_final_response` knows of completed ones alone.
+        return {"events": [event.type for event in events], "answer": events[-1].response.model_dump(mode="json")}
+    if what == "respond_events":
+        model, said = body.pop("model"), body.pop("input")
+        body.pop("stream", None)
+        stream = sdk.responses.create(model=model, input=said, stream=True, extra_body=body)
+        return {"events": [event.model_dump(mode="json") for event in stream]}
+    if what == "kept":
+        return {"answer": sdk.responses.retrieve(body["id"]).model_dump(mode="json")}
     model, messages = body.pop("model"), body.pop("messages")
     if what == "chat":
         return {"answer": sdk.chat.completions.create(model=model, messages=messages, extra_body=body).model_dump()}

@@ -9,6 +9,7 @@ import secrets
 import threading
 import urllib.parse
 
+from holds import Gate
 from upstream import Upstream, answer
 
 CLIENT = "orders"
@@ -18,7 +19,7 @@ MOST = 2
 class Authorization(Upstream):
     def __init__(self, admin):
         self.admin, self.secrets, self.made, self.too_many, self.most = admin, {}, 0, 0, 0
-        self.guard = threading.Lock()
+        self.guard, self.gate = threading.Lock(), Gate()
         super().__init__(self.behave)
 
     def behave(self, request, wire):
@@ -26,8 +27,14 @@ class Authorization(Upstream):
             return wire.send(self.token(request))
         if request.header("authorization") != f"Bearer {self.admin}":
             return wire.send(answer(401, {}))
+        if request.method == "DELETE":
+            self.gate.through("delete")
         with self.guard:
-            wire.send(self.manage(request))
+            told = self.manage(request)
+        if request.method == "POST":
+            # Made already: who dies now has not heard of it.
+            self.gate.through("make")
+        wire.send(told)
 
     def token(self, request):
         """The client's id and secret stand in the form, or as HTTP basic authentication; not in both (RFC 6749, 2.3)."""
@@ -37,6 +44,8 @@ class Authorization(Upstream):
             if secret or not shown.startswith("Basic "):
                 return answer(400, {"error": "invalid_request"})
             client, _, secret = base64.b64decode(shown.removeprefix("Basic ")).decode().partition(":")
+        else:
+            self.gate.through("test")
         with self.guard:
             good = client == CLIENT and any(known["secret"] == secret for known in self.secrets.values())
         if not good:

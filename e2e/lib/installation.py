@@ -28,7 +28,7 @@ _DEATH_SIGNAL = 1
 
 def binary():
     """The binary under test: `CREDENTIALFLOW_BIN`, or built here."""
-    given = os.environ.get("CREDENTIALFLOW_BIN")
+    given = os.environ.get("CREDENTIALFLOW_BIN") and os.path.abspath(os.environ["CREDENTIALFLOW_BIN"])
     if given:
         return given
     command = ["cargo", "build", "--quiet", "--profile", "quick", "-p", "credentialflow"]
@@ -140,6 +140,8 @@ class Installation:
             self.passphrase_file.write_text(passphrase + "\n")
             self.passphrase_file.chmod(0o600)
         self.process = None
+        #: A command that runs the server, as a program's first words.
+        self.within = []
         self.token = None
         self.starts = 0
         self.commands = 0
@@ -192,7 +194,7 @@ class Installation:
     def start(self, *args, log="info", env=None, wait=True, limit=30):
         """Starts the server and waits until it is ready."""
         self.starts += 1
-        command = [binary(), "server", *self.local(), *self.unsealing(), "--log", log]
+        command = [*self.within, binary(), "server", *self.local(), *self.unsealing(), "--log", log]
         command += ["--gateway", "%s:%d" % self.gateway_address, "--control", "%s:%d" % self.control_address]
         if self.tls:
             certificate, key = self.tls

@@ -139,10 +139,11 @@ class OpenLoad:
 
 
 def told(report):
-    """A report in one line."""
-    latency = report["latency_ms"]
+    """A report in one line. Latency is without what a request itself had its upstream wait."""
+    latency, refused = report["latency_ms"], report["refused_ms"]
+    told = f"; refusals p50 {refused['p50']:.2f}, p99 {refused['p99']:.2f}" if refused["max"] else ""
     return (
         f"{report['sent']} requests in {report['seconds']:.1f} s ({report['rate']:.0f}/s), {report['failed']} failed"
         f" {report['reasons'] or ''}; latency ms p50 {latency['p50']:.2f}, p99 {latency['p99']:.2f},"
-        f" p99.9 {latency['p999']:.2f}, max {latency['max']:.1f}; {report['connects']} connections"
+        f" p99.9 {latency['p999']:.2f}, max {latency['max']:.1f}{told}; {report['connects']} connections"
     )

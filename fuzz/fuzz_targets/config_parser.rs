@@ -1,11 +1,13 @@
 //! Any bytes as configuration: no panic, and what reads cleanly survives export and reading again.
 #![no_main]
 
+use credentialflow_llm::{guardrail, provider::OWN_ADDRESS};
 use credentialflow_model::config::{self, Context, MAX_PROBLEMS, SourceMap};
 use credentialflow_model::resource::{Credential, Route};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    let context = Context { providers: &["openai", "sandbox"] };
+    let context =
+        Context { providers: &["openai", "sandbox"], own_address: OWN_ADDRESS, guardrail: Some(guardrail::check) };
     let (set, source, problems) = config::read_bytes("fuzz", bytes);
     let checked = config::check(&set, &source, &context);
     assert!(problems.0.len() <= MAX_PROBLEMS + 1 && checked.0.len() <= MAX_PROBLEMS + 1);

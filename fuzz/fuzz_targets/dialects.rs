@@ -1,38 +1,67 @@
-//! Any bytes as a call in each dialect and as a provider's answer in each: no panic, what is written is JSON, what is
-//! written in a dialect can be read in it, and where a stream is cut changes nothing.
+//! Any bytes as a call in each dialect and as a provider's answer in each, for each of the others: no panic, what is
+//! written is JSON, what is written in a dialect can be read in it, and where a stream is cut changes nothing.
 #![no_main]
 
 use credentialflow_llm::{
     ChatCall, StreamUsage,
     anthropic::usage,
+    gemini::{
+        request::{Frames, GeminiCall},
+        usage as gemini_usage,
+    },
+    openai::responses,
     provider::{Dialect, LimitField},
     translate::{self, Translation},
 };
 use credentialflow_model::{Timestamp, usage::TokenUsage};
 
-const BOTH: [Dialect; 2] = [Dialect::OpenAi, Dialect::Anthropic];
-/// A right call in either dialect.
+const ALL: [Dialect; 4] = [Dialect::OpenAi, Dialect::Responses, Dialect::Anthropic, Dialect::Gemini];
+/// A right call in the two dialects that have messages.
 const CALL: &[u8] = br#"{"model":"m","max_tokens":9,"stream":true,"messages":[{"role":"user","content":"x"}]}"#;
+/// A right call in Gemini's dialect.
+const CONTENT: &[u8] = br#"{"contents":[{"parts":[{"text":"x"}]}]}"#;
 
-/// From a caller's dialect into the other.
-fn request(body: &[u8], from: Dialect) -> Option<(Vec<u8>, Translation)> {
-    let dialect = if from == Dialect::OpenAi { Dialect::Anthropic } else { Dialect::OpenAi };
+/// A right call in Responses.
+const RESPONSES_CALL: &[u8] = br#"{"model":"m","stream":true,"input":"x"}"#;
+
+/// From a caller's dialect into another.
+fn request(body: &[u8], from: Dialect, dialect: Dialect) -> Option<(Vec<u8>, Translation)> {
     let to = translate::To { dialect, model: "other", limit: LimitField::MaxTokens, ask_usage: true };
-    translate::request(body, from, &to, Timestamp::from_secs(0)).ok()
+    let at = Timestamp::from_secs(0);
+    match from {
+        Dialect::Gemini => translate::gemini_request(body, Some(Frames::Array), &to, at).ok(),
+        _ => translate::request(body, from, &to, at).ok(),
+    }
 }
 
-fn relay(pieces: &[&[u8]], answer: Translation) -> (Vec<u8>, Option<TokenUsage>, Option<TokenUsage>) {
-    let (mut stream, mut out) = (answer.stream(), Vec::new());
+/// How the answers to a right call come back.
+fn answer(from: Dialect, dialect: Dialect) -> Translation {
+    let call = match from {
+        Dialect::Responses => RESPONSES_CALL,
+        Dialect::Gemini => CONTENT,
+        Dialect::OpenAi | Dialect::Anthropic => CALL,
+    };
+    let Some((_, answer)) = request(call, from, dialect) else { unreachable!("a right call") };
+    answer
+}
+
+fn relay(pieces: &[&[u8]], answer: &Translation) -> (Vec<u8>, [Option<TokenUsage>; 4]) {
+    let (mut stream, mut out) = (answer.clone().stream(), Vec::new());
     let (mut messages, mut chat) = (usage::StreamUsage::new(), StreamUsage::new(false));
+    let (mut responses, mut gemini) = (responses::usage::StreamUsage::new(), gemini_usage::StreamUsage::new());
     for piece in pieces {
         stream.feed(piece, &mut out);
         messages.inspect(piece);
         chat.inspect(piece);
+        responses.inspect(piece);
+        gemini.inspect(piece);
     }
     stream.finish(&mut out);
     messages.finish();
     chat.finish(&mut Vec::new());
-    (out, messages.usage(), chat.usage())
+    responses.finish();
+    gemini.finish();
+    (out, [messages.usage(), chat.usage(), responses.usage(), gemini.usage()])
 }
 
 fn is_json(bytes: &[u8]) -> bool {
@@ -41,7 +70,7 @@ fn is_json(bytes: &[u8]) -> bool {
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     // Deeper than a call may be is refused before it is translated.
-    let is_call = ChatCall::parse(bytes).is_ok();
+    let (is_call, is_content) = (ChatCall::parse(bytes).is_ok(), GeminiCall::parse(bytes, "m").is_ok());
     let (cuts, stream) = bytes.split_at(bytes.len().min(8));
     let (mut pieces, mut rest) = (Vec::new(), stream);
     for cut in cuts {
@@ -51,27 +80,37 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     }
     pieces.push(rest);
 
-    for from in BOTH {
-        if is_call && let Some((body, _)) = request(bytes, from) {
+    let pairs =
+        ALL.into_iter().flat_map(|from| ALL.into_iter().filter(move |to| *to != from).map(move |to| (from, to)));
+    for (from, to) in pairs {
+        let is_one = if from == Dialect::Gemini { is_content } else { is_call };
+        if is_one && let Some((body, _)) = request(bytes, from, to) {
             assert!(serde_json::from_slice::<&serde_json::value::RawValue>(&body).is_ok());
         }
-        let Some((_, answer)) = request(CALL, from) else { unreachable!("a right call") };
+        let answer = answer(from, to);
         assert!(answer.whole(bytes).is_none_or(|body| is_json(&body)));
         assert!(is_json(&answer.error(500, bytes)));
 
-        let at_once = relay(&[stream], answer);
-        assert_eq!(relay(&pieces, answer), at_once);
+        let at_once = relay(&[stream], &answer);
+        assert_eq!(relay(&pieces, &answer), at_once);
+        if from == Dialect::Gemini {
+            // However it ended, the array is whole.
+            assert!(is_json(&at_once.0));
+            continue;
+        }
         for event in at_once.0.split(|b| *b == b'\n').filter_map(|line| line.strip_prefix(b"data: ")) {
             assert!(event == b"[DONE]" || is_json(event));
         }
-        // What is written as Messages can be read as Messages. Chats can have parts of calls in each other's midst, which
-        // Messages cannot say.
-        if from == Dialect::Anthropic
-            && let Some((_, back)) = request(CALL, Dialect::OpenAi)
+        // What is written in a dialect can be read in it. Chats and responses can have parts of calls in each other's midst,
+        // which Messages cannot say, and so do those that were Messages.
+        if from == Dialect::Anthropic || (from == Dialect::Responses && matches!(to, Dialect::OpenAi | Dialect::Gemini))
         {
-            let (mut again, mut out) = (back.stream(), Vec::new());
+            let (mut again, mut out) = (self::answer(to, from).stream(), Vec::new());
             again.feed(&at_once.0, &mut out);
             assert_eq!(again.failure(), None);
         }
     }
+    let mut whole = gemini_usage::AnswerUsage::new();
+    whole.feed(bytes);
+    whole.finish();
 });

@@ -6,6 +6,7 @@
 
 mod bench;
 mod guard;
+mod guardrails;
 mod http;
 mod need;
 mod openapi;
@@ -34,6 +35,8 @@ enum Command {
     Test(test::Args),
     /// Measure the product, most of it beside nginx in the same run.
     Bench(bench::Args),
+    /// Measure the guardrails on public corpora.
+    Guardrails(guardrails::Args),
     /// Build the web console into web/dist.
     Web(web::Args),
     /// Write openapi/ and the web console's client again from the code.
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Command::Quickstart(args) => quickstart::run(&args).map(|()| true),
         Command::Test(args) => test::run(&args),
         Command::Bench(args) => bench::run(&args).map(|()| true),
+        Command::Guardrails(args) => guardrails::run(&args),
         Command::Web(args) => web::run(&args).map(|()| true),
         Command::Openapi(args) => openapi::run(&args),
     };

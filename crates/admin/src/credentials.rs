@@ -20,7 +20,7 @@ use axum::response::{IntoResponse, Response};
 use credentialflow_model::{
     Actor, Name, SecretValue,
     lifecycle::VersionState,
-    resource::{Credential, Kind},
+    resource::{Credential, Engine, Kind},
     schedule::next_rotation,
 };
 use credentialflow_store::{CredentialUse, CredentialVersionRow, Expect, ResourceRow, RotationRow};
@@ -66,7 +66,7 @@ async fn shown(
     let current = versions.iter().find(|v| v.state == VersionState::Current);
     let next = |v: &CredentialVersionRow| next_rotation(&spec.rotation()?, &spec.name, v.promoted.unwrap_or(v.created));
     let view = match rotation {
-        Some(rotation) => Some(rotations::view(state, rotation, uses).await),
+        Some(rotation) => Some(rotations::view(state, rotation, uses).await?),
         None => None,
     };
     Ok(CredentialItem {
@@ -135,6 +135,10 @@ pub(crate) async fn create(
     Ok(answer.into_response())
 }
 
+/// Who may show which secret of a key follows the credential's versions, and no other engine's do so.
+pub(crate) const ENGINE_STAYS: &str = "the engine of a credential does not change from `key`, and not to `key`";
+pub(crate) const ENGINE_HINT: &str = "delete the credential, and declare it anew";
+
 pub(crate) async fn replace(
     state: &AdminState,
     actor: &Actor,
@@ -144,6 +148,12 @@ pub(crate) async fn replace(
 ) -> Result<CredentialItem, ApiError> {
     let hint = "create it with POST, so that it gets a value";
     let replacement = resources::replacement_of_stored::<Credential>(state, actor, name, headers, body, hint).await?;
+    if let Some(row) = &replacement.stored {
+        let before = catalogue::parse::<Credential>(&row.body)?.engine;
+        if before != replacement.resource.engine && [before, replacement.resource.engine].contains(&Engine::Key) {
+            return Err(ApiError::new(Code::Conflict, ENGINE_STAYS).hint(ENGINE_HINT));
+        }
+    }
     let mine = replacement.finish(state).await?;
     let mut item = get(state, name).await?;
     (item.spec, item.revision, item.updated) = (mine.spec, mine.revision, mine.updated);

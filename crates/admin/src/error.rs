@@ -239,6 +239,7 @@ impl From<VaultError> for ApiError {
                 .hint("wait until it is finished; one that waits is approved or declined"),
             E::RotationNotWaiting(_) => Self::new(Code::Conflict, text).hint("look where its rotation stands"),
             E::NoCurrentVersion(_) => Self::new(Code::Conflict, text).hint("give it a value by rotating it"),
+            E::KeyHeld(_) => Self::new(Code::Conflict, text).hint("POST /api/v1/credentials/NAME/rotate"),
             E::KeyRevoked(_) => Self::new(Code::Conflict, text).hint("issue a new key"),
             E::Transition(_) => Self::new(Code::Conflict, text),
             E::Engine(EngineError::Randomness) => Self::internal("the vault failed", &text),

@@ -8,7 +8,7 @@ use crate::{
         request::{Document, ListQuery, idempotency_key},
     },
     catalogue,
-    error::ApiError,
+    error::{ApiError, Code},
     idempotency::{Answer, Wish},
     resources::{self, page, read, revision, taken, to_body},
     secret::ShownOnce,
@@ -18,7 +18,7 @@ use axum::response::{IntoResponse, Response};
 use credentialflow_model::{
     Actor, Name, Period,
     leak::Quarantine,
-    resource::{Key, Kind},
+    resource::{Credential, Engine, Key, Kind},
 };
 use credentialflow_store::{Expect, KeyRow, KeySecretRow, KeyUse, ResourceRow, WriteTx};
 use http::{HeaderMap, StatusCode};
@@ -155,6 +155,12 @@ pub(crate) async fn replace(
 
 /// Takes a key away with its secrets, as part of a transaction; its resource is removed apart.
 pub(crate) async fn delete_in(tx: &mut WriteTx, name: &str) -> Result<(), ApiError> {
+    if let Some(held) = tx.resource(Kind::Credentials, name).await?
+        && catalogue::parse::<Credential>(&held.body)?.engine == Engine::Key
+    {
+        let detail = format!("the secret of key {name} is held by credentials/{name}");
+        return Err(ApiError::new(Code::Conflict, detail).hint("delete that credential first"));
+    }
     if let Some(key) = tx.key_by_name(name).await? {
         tx.delete_key(key.id).await?;
         tx.audit("key.delete", &format!("keys/{name}"), json!({ "key_id": key.id }));

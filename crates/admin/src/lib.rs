@@ -7,6 +7,7 @@
 mod api;
 mod audit;
 mod auth;
+mod budgets;
 mod calls;
 mod catalogue;
 mod certificates;
@@ -17,6 +18,7 @@ mod idempotency;
 mod inventory;
 mod keys;
 mod leaks;
+mod leases;
 mod links;
 pub mod ports;
 mod resources;
@@ -34,7 +36,7 @@ mod write;
 pub use api::{PUBLIC, openapi};
 use credentialflow_vault::seal::throttle;
 pub use error::{ApiError, Code, ProblemDetails};
-pub use leaks::{LiveSecret, Sender, secret_sent};
+pub use leaks::{LiveSecret, Met, Sender, secret_logged, secret_sent};
 pub use ports::{
     Dataplane, DataplaneStatus, ImpairedResource, NodeState, NodeStatus, PublishError, Published, UnavailableCredential,
 };

@@ -3,8 +3,10 @@
 
 pub use crate::api::certificates::{CertificateOrder, CertificateOrderState};
 pub use crate::api::leases::RevokedLeases;
-pub use credentialflow_governance::EntryVersion;
+pub use crate::api::model_routes::{CallDialect, CoolingView, ModelCredentialView, ModelRouteView, ModelTargetView};
+pub use credentialflow_governance::{CredentialKind, EntryVersion, Rights};
 use credentialflow_model::{Actor, Name, Period, SecretValue, Timestamp, resource::Kind};
+use credentialflow_store::LeaseRow;
 use serde::{Deserialize, Serialize};
 use std::{future::Future, pin::Pin};
 
@@ -33,6 +35,17 @@ pub trait Dataplane: Send + Sync + 'static {
     /// others as far as they told, which they do for versions that are being rotated away.
     fn in_flight<'a>(&'a self, credential: &'a str, version: u32) -> BoxFuture<'a, u64>;
 
+    /// Every place of a text where a live secret of ours stands, as this node enforces them, and whether all of it was
+    /// searched. A data plane that cannot tell finds nothing.
+    fn secrets_in(&self, _text: &[u8]) -> (Vec<(crate::LiveSecret, std::ops::Range<usize>)>, bool) {
+        (Vec::new(), true)
+    }
+
+    /// Which targets the next calls to a model in this dialect would take on this node. `None`: it serves none.
+    fn model_route<'a>(&'a self, _model: &'a str, _speaks: CallDialect) -> BoxFuture<'a, Option<ModelRouteView>> {
+        Box::pin(std::future::ready(None))
+    }
+
     /// Whose requests those are, as far as the nodes told.
     fn stragglers<'a>(&'a self, credential: &'a str, version: u32) -> BoxFuture<'a, Vec<Straggler>>;
 }
@@ -54,11 +67,14 @@ pub struct Straggler {
     pub route: String,
     /// Where the requests came from.
     pub source: String,
-    /// How many there are.
+    /// How many there are; of callers that still use the old secret of a key, how many there were.
     pub requests: u64,
     /// The node they run on; absent for the answering one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
+    /// When the last of them ended; of callers that still use the old secret of a key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<Timestamp>,
 }
 
 /// The run-time API, as far as the admin API needs it.
@@ -66,8 +82,92 @@ pub trait RunTimeApi: Send + Sync + std::fmt::Debug {
     /// The keys that sign there, by name. The error says why they cannot be told.
     fn signing_keys(&self) -> BoxFuture<'_, Result<Vec<SigningKey>, String>>;
 
+    /// Of one kind what it keeps or let in, in the order of the names and after one; about `most` are looked at.
+    /// They come page by page, `Secrets` all at once; of kinds that are not its own it has none.
+    fn credentials<'a>(
+        &'a self,
+        kind: CredentialKind,
+        after: &'a str,
+        most: u32,
+    ) -> BoxFuture<'a, Result<RunTimeCredentials, NotTold>>;
+
+    /// What a lease is of.
+    fn describe<'a>(&'a self, lease: &'a LeaseRow) -> BoxFuture<'a, Result<LeasedLogin, NotTold>>;
+
     /// Makes a token that may do everything there, for so long. The error says why there is none.
     fn root_token<'a>(&'a self, actor: &'a Actor, ttl: Period) -> BoxFuture<'a, Result<RootToken, String>>;
+}
+
+/// Why the run-time API tells nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotTold {
+    /// The vault is sealed.
+    Sealed,
+    /// It could not be read; says why.
+    Failed(String),
+}
+
+/// A page of what the run-time API keeps or let in.
+#[derive(Debug, Default)]
+pub struct RunTimeCredentials {
+    /// In the order of their names.
+    pub items: Vec<RunTimeCredential>,
+    /// After which name to go on; absent: that was all.
+    pub next: Option<String>,
+}
+
+/// Something that the run-time API keeps or let in. Its value never comes along.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunTimeCredential {
+    /// Its name, unique within the kind: mostly its path.
+    pub name: String,
+    /// For people.
+    pub description: String,
+    /// The application that answers for it.
+    pub application: Option<String>,
+    /// The policies that say what it opens.
+    pub policies: Vec<String>,
+    /// When it was made.
+    pub made: Option<Timestamp>,
+    /// Who made it, where that is kept with it; otherwise the audit log is asked.
+    pub made_by: Option<String>,
+    /// When its value in use was made.
+    pub since: Option<Timestamp>,
+    /// How often its value changes by itself.
+    pub every: Option<Period>,
+    /// When that happens next.
+    pub due: Option<Timestamp>,
+    /// When it ends; absent: never.
+    pub expires: Option<Timestamp>,
+    /// When it was last used.
+    pub last_used: Option<Timestamp>,
+    /// Whether it is known how it is used, or that it is not.
+    pub counted: bool,
+    /// Whether it has no value yet.
+    pub pending: bool,
+    /// How many there are, of what is only counted.
+    pub count: Option<u64>,
+    /// What its policies grant that was not used, where that is known.
+    pub rights: Option<Rights>,
+}
+
+/// What a lease is of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeasedLogin {
+    /// The role it was made by.
+    pub role: String,
+    /// The login's name; of a certificate its serial number.
+    pub login: String,
+    /// Whether it is a certificate.
+    pub certificate: bool,
+    /// The system the login is at; empty for certificates.
+    pub system: String,
+    /// When it was last renewed.
+    pub renewed: Option<Timestamp>,
+    /// However often it is renewed, it ends then.
+    pub last_moment: Timestamp,
+    /// Why the last try to withdraw it failed.
+    pub problem: Option<String>,
 }
 
 /// A token of the run-time API that may do everything there.

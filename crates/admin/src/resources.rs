@@ -41,11 +41,16 @@ pub(crate) async fn page<T: Resource>(
     let mut rows = state.store.resources_page(T::KIND, after.as_deref(), query.q.as_deref(), limit + 1).await?;
     let more = rows.len() > limit as usize;
     rows.truncate(limit as usize);
-    let next = rows.last().filter(|_| more).map(|row| URL_SAFE_NO_PAD.encode(row.name.as_str()));
+    let next = rows.last().filter(|_| more).map(|row| cursor(row.name.as_str()));
     Ok((rows, next))
 }
 
-fn read_cursor(cursor: &str) -> Result<String, ApiError> {
+/// The cursor of a page that begins after a name.
+pub(crate) fn cursor(name: &str) -> String {
+    URL_SAFE_NO_PAD.encode(name)
+}
+
+pub(crate) fn read_cursor(cursor: &str) -> Result<String, ApiError> {
     URL_SAFE_NO_PAD
         .decode(cursor)
         .ok()

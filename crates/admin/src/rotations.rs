@@ -4,11 +4,17 @@ use crate::{
     AdminState,
     api::rotations::{RotationView, Rotations, RotationsPage, UnfinishedQuery, WaitsFor},
     error::{ApiError, Code},
+    ports::Straggler,
 };
 use credentialflow_model::{Actor, Timestamp, lifecycle::RotationStep, resource::Kind};
-use credentialflow_store::{CredentialUse, RotationRow};
+use credentialflow_store::{CredentialUse, KeySecretUse, RotationRow};
+use credentialflow_vault::rotation::Progress;
 
-pub(crate) async fn view(state: &AdminState, row: &RotationRow, uses: &[CredentialUse]) -> RotationView {
+pub(crate) async fn view(
+    state: &AdminState,
+    row: &RotationRow,
+    uses: &[CredentialUse],
+) -> Result<RotationView, ApiError> {
     let credential = row.credential.as_str();
     let in_flight = match row.from_version {
         Some(version) if !row.step.is_finished() => state.dataplane.in_flight(credential, version).await,
@@ -20,8 +26,10 @@ pub(crate) async fn view(state: &AdminState, row: &RotationRow, uses: &[Credenti
         }
         _ => Vec::new(),
     };
-    let used = uses.iter().find(|used| Some(used.version) == row.from_version);
-    RotationView {
+    let used = uses.iter().find(|used| Some(used.version) == row.from_version).map(|used| used.last_time);
+    let (callers, shown) = callers(state, row).await?;
+    let stragglers = if callers.is_empty() { stragglers } else { callers };
+    Ok(RotationView {
         id: row.id.clone(),
         credential: credential.to_owned(),
         from_version: row.from_version,
@@ -33,7 +41,7 @@ pub(crate) async fn view(state: &AdminState, row: &RotationRow, uses: &[Credenti
         deadline: row.deadline,
         in_flight,
         stragglers,
-        old_version_last_used: used.map(|used| used.last_time),
+        old_version_last_used: used.max(shown),
         waiting_for: match row.step {
             RotationStep::Approve => Some(WaitsFor::Approval),
             RotationStep::Deliver => Some(WaitsFor::Value),
@@ -41,7 +49,32 @@ pub(crate) async fn view(state: &AdminState, row: &RotationRow, uses: &[Credenti
         },
         approved_by: row.detail.get("approved_by").and_then(|by| by.as_str()).map(str::to_owned),
         message: message(row, in_flight),
-    }
+    })
+}
+
+/// Callers shown of one rotation, those seen last.
+const CALLERS: u32 = 100;
+
+/// Who still shows the old secret of a key of ours, and when it was shown last, as all nodes saw it. Nobody where the
+/// rotation is of something else.
+async fn callers(state: &AdminState, row: &RotationRow) -> Result<(Vec<Straggler>, Option<Timestamp>), ApiError> {
+    let nobody = (Vec::new(), None);
+    let Some(quiet) = Progress::read(row)?.quiet.filter(|_| !row.step.is_finished()) else { return Ok(nobody) };
+    let Some(key) = state.store.key_by_name(row.credential.as_str()).await? else { return Ok(nobody) };
+    let old = state.store.key_secret_uses(key.id, row.to_version.unwrap_or_default(), CALLERS).await?;
+    let last = old.first().map(|used| used.last_time);
+    // Whoever was not seen for longer has moved, as far as anybody can tell.
+    let old = old.iter();
+    let there = old.filter(|used| row.step == RotationStep::Drain && state.now() < used.last_time.plus(quiet));
+    let straggler = |used: &KeySecretUse| Straggler {
+        application: Some(key.application.to_string()),
+        route: used.route.clone(),
+        source: used.source.clone(),
+        requests: used.count,
+        node: None,
+        last: Some(used.last_time),
+    };
+    Ok((there.map(straggler).collect(), last))
 }
 
 fn message(row: &RotationRow, in_flight: u64) -> String {
@@ -53,6 +86,9 @@ fn message(row: &RotationRow, in_flight: u64) -> String {
         RotationStep::Canary => "a share of the traffic uses the new version; refusals are watched".to_owned(),
         RotationStep::Promote => "the new version is being brought to every worker".to_owned(),
         RotationStep::Watch => "traffic uses the new version; refusals are watched".to_owned(),
+        RotationStep::Drain if row.detail.get("quiet").is_some() => {
+            "waiting for callers to leave the old secret".to_owned()
+        }
         RotationStep::Drain => format!("waiting for traffic to leave the old version; {in_flight} requests use it now"),
         RotationStep::Destroy => "the old version is being destroyed".to_owned(),
         RotationStep::Done => "the new version is in use, the old one is gone".to_owned(),
@@ -70,7 +106,7 @@ fn message(row: &RotationRow, in_flight: u64) -> String {
 pub(crate) async fn get(state: &AdminState, id: &str) -> Result<RotationView, ApiError> {
     let row = state.store.rotation(id).await?.ok_or_else(|| ApiError::not_found("rotations", id))?;
     let uses = state.store.credential_uses(row.credential.as_str()).await?;
-    Ok(view(state, &row, &uses).await)
+    view(state, &row, &uses).await
 }
 
 pub(crate) async fn of_credential(state: &AdminState, name: &str, limit: u32) -> Result<Rotations, ApiError> {
@@ -81,7 +117,7 @@ pub(crate) async fn of_credential(state: &AdminState, name: &str, limit: u32) ->
     let uses = state.store.credential_uses(name).await?;
     let mut items = Vec::with_capacity(rows.len());
     for row in &rows {
-        items.push(view(state, row, &uses).await);
+        items.push(view(state, row, &uses).await?);
     }
     Ok(Rotations { items })
 }
@@ -105,7 +141,7 @@ pub(crate) async fn unfinished(state: &AdminState, query: &UnfinishedQuery) -> R
     let mut items = Vec::with_capacity(rows.len());
     for row in &rows {
         let uses = state.store.credential_uses(row.credential.as_str()).await?;
-        items.push(view(state, row, &uses).await);
+        items.push(view(state, row, &uses).await?);
     }
     Ok(RotationsPage { items, next, running, waiting, due })
 }

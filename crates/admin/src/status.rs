@@ -22,7 +22,7 @@ pub(crate) async fn status(state: &AdminState) -> Result<Status, ApiError> {
     let mut views = Vec::new();
     for row in state.store.unfinished_rotations_after(None, 100).await? {
         let uses = state.store.credential_uses(row.credential.as_str()).await?;
-        views.push(rotations::view(state, &row, &uses).await);
+        views.push(rotations::view(state, &row, &uses).await?);
     }
     let seq = u64::try_from(state.store.latest_change().await?).unwrap_or_default();
     let dataplane = state.dataplane.status();

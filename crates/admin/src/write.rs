@@ -35,7 +35,11 @@ pub(crate) async fn begin(state: &AdminState, actor: &Actor) -> Result<Draft, Ap
 }
 
 /// What the check knows besides the set.
-pub(crate) const CONTEXT: Context<'static> = Context { providers: credentialflow_llm::provider::NAMES };
+pub(crate) const CONTEXT: Context<'static> = Context {
+    providers: credentialflow_llm::provider::NAMES,
+    own_address: credentialflow_llm::provider::OWN_ADDRESS,
+    guardrail: Some(credentialflow_llm::guardrail::check),
+};
 
 /// Checks the whole set as it would be with this resource in it; every problem is answered.
 pub(crate) async fn check_with<T: Resource + Send + 'static>(

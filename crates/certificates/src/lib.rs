@@ -10,6 +10,8 @@ mod bundle;
 mod certificate;
 pub mod issue;
 mod key_form;
+#[cfg(test)]
+mod vectors;
 mod watch;
 
 pub use bundle::Bundle;

@@ -51,6 +51,8 @@ pub enum Command {
     Key(command::key::KeyArgs),
     /// Credentials held for upstreams
     Credential(command::credential::CredentialArgs),
+    /// Budgets: what may be spent on models, and what is
+    Budget(command::budget::BudgetArgs),
     /// Certificates: those that pass through, and those of our own authorities
     Certificate(command::certificate::CertificateArgs),
     /// Routes: what callers see
@@ -64,7 +66,7 @@ pub enum Command {
     /// Stores: external stores of secrets to read from and write to
     Store(command::resource::ResourceArgs),
     /// Models: public names and what serves them
-    Model(command::resource::ResourceArgs),
+    Model(command::model::ModelArgs),
     /// Teams: who owns things
     Team(command::resource::ResourceArgs),
     /// Run a program with secrets in its environment

@@ -6,6 +6,7 @@ mod cli;
 mod client;
 mod command;
 mod input;
+mod log;
 mod output;
 mod reference;
 mod server;

@@ -3,9 +3,11 @@
 use crate::{
     Gauges, Settings, Snapshot,
     net::listener,
-    ports::{CertificateListener, ChallengeSource, GuessListener, RecordSink, SecretListener},
+    ports::{CertificateListener, ChallengeSource, GuessListener, Lender, RecordSink, SecretListener},
+    preview::ModelRoute,
     worker::{self, Command, Shared, Straggler},
 };
+use credentialflow_llm::provider::Dialect;
 use credentialflow_model::KeyId;
 use credentialflow_policy::FailureThrottle;
 use std::{
@@ -37,6 +39,8 @@ pub struct Start {
     pub certificates: Arc<dyn CertificateListener>,
     /// Hears of secrets of ours in what callers send.
     pub secrets: Arc<dyn SecretListener>,
+    /// Lends more of budgets.
+    pub lender: Arc<dyn Lender>,
     /// Answers challenges of an ACME server, where certificates are ordered from one.
     pub challenges: Option<Arc<dyn ChallengeSource>>,
     /// TLS, if the listener has it.
@@ -84,6 +88,7 @@ impl Gateway {
             guesses: start.guesses,
             certificates: start.certificates,
             secrets: start.secrets,
+            lender: start.lender,
             challenges: start.challenges,
             tls: start.tls,
             started: Instant::now(),
@@ -165,6 +170,19 @@ impl Gateway {
             }
         }
         all
+    }
+
+    /// Which targets the next calls to a model in this dialect would take; `None` without such a model. A worker that does
+    /// not answer is left out.
+    pub async fn preview(&self, model: &str, speaks: Dialect) -> Option<ModelRoute> {
+        let model: Arc<str> = model.into();
+        let mut told = Vec::with_capacity(self.workers.len());
+        for worker in &self.workers {
+            let (answer, found) = oneshot::channel();
+            let _ = worker.commands.send(Command::Preview { model: model.clone(), speaks, answer });
+            told.extend(tokio::time::timeout(CONFIRM, found).await.ok().and_then(Result::ok).flatten());
+        }
+        ModelRoute::of(told)
     }
 
     /// Open connections and running requests of all workers.

@@ -5,11 +5,13 @@
 
 mod budget;
 mod conn;
+mod cooling;
 pub mod gateway;
 pub mod http1;
 pub mod net;
 mod pipeline;
 pub mod ports;
+pub mod preview;
 pub mod route;
 pub mod snapshot;
 mod text;

@@ -3,9 +3,9 @@
 
 use crate::pipeline::Permit;
 use credentialflow_model::{KeyId, SecretValue, UsageRecord};
-use credentialflow_policy::LiveSecret;
+use credentialflow_policy::{Account, LiveSecret};
 use rustls_pki_types::CertificateDer;
-use std::{net::IpAddr, sync::Arc};
+use std::{future::Future, net::IpAddr, pin::Pin, sync::Arc};
 
 /// The place of a credential in its source.
 pub type CredentialSlot = u32;
@@ -66,20 +66,30 @@ pub trait ChallengeSource: Send + Sync {
     fn answer(&self, token: &str) -> Option<Vec<u8>>;
 }
 
+/// Lends more of budgets to this node.
+pub trait Lender: Send + Sync {
+    /// Asks the budget for more, for a call that needs so much. True once it was asked, whatever it gave: the account
+    /// tells. False when it cannot be asked now.
+    fn borrow(&self, account: &Arc<Account>, amount: i64) -> Pin<Box<dyn Future<Output = bool> + Send>>;
+
+    /// Little is left of an account: more is to be borrowed before anybody waits for it. Never blocks.
+    fn running_low(&self);
+}
+
 /// Hears of things that are not requests: a source or key guessing too often.
 pub trait GuessListener: Send + Sync {
     /// The number of failed attempts from this source or on this key has just passed its limit.
     fn guessing(&self, source: IpAddr, key: Option<KeyId>);
 }
 
-/// Hears of live secrets of ours in what callers send.
+/// Hears of live secrets of ours in what callers send, and in what they are answered.
 pub trait SecretListener: Send + Sync {
-    /// They stood in a request. Told once for each place of a request, of an upload for each piece in which one ended.
-    /// Never blocks.
+    /// They stood in a request or its answer. Told once for each place, of a body that passes for each piece in which one
+    /// ended. Never blocks.
     fn sent(&self, sent: SentSecrets);
 }
 
-/// Secrets that stood in a request, and whose request it was.
+/// Secrets that stood in a request or in its answer, and whose request it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SentSecrets {
     /// Which; of a request that is refused the first, and others that have the same value, else up to 16. None where the
@@ -95,11 +105,15 @@ pub struct SentSecrets {
     pub route: Option<Arc<str>>,
     /// Where the request came from.
     pub source: IpAddr,
-    /// Whether the request was refused for it.
+    /// The upstream that answered, where they stood in the answer.
+    pub upstream: Option<Arc<str>>,
+    /// Whether it was stopped: the request was refused, or the secrets were blanked in the answer.
     pub refused: bool,
+    /// Whether the search ended early: too much only looked like secrets of ours.
+    pub gave_up: bool,
 }
 
-/// A part of a request.
+/// A part of a request, or of its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SecretPlace {
     /// Path or query.
@@ -108,6 +122,10 @@ pub enum SecretPlace {
     Header,
     /// The body.
     Body,
+    /// An answer, head or body.
+    Answer,
+    /// An answer in which the upstream repeats the credential it was sent.
+    Echo,
 }
 
 impl SecretPlace {
@@ -117,6 +135,13 @@ impl SecretPlace {
             Self::Target => "the path or the query",
             Self::Header => "a header",
             Self::Body => "the body",
+            Self::Answer => "the answer",
+            Self::Echo => "the answer, in which the upstream repeats what it was sent",
         }
+    }
+
+    /// Whether it is one of the answer.
+    pub const fn is_answer(self) -> bool {
+        matches!(self, Self::Answer | Self::Echo)
     }
 }

@@ -1,6 +1,7 @@
 //! Connections to upstreams: kept per worker and endpoint, with passive health.
 
 use crate::{
+    cooling::Cooling,
     net::{
         buffer::Buffer,
         control::TICK,
@@ -54,9 +55,7 @@ struct Shown {
 #[derive(Default)]
 pub(crate) struct Endpoint {
     idle: RefCell<Vec<Connection>>,
-    failures: Cell<u32>,
-    failed_at: Cell<Option<Instant>>,
-    cooling_until: Cell<Option<Instant>>,
+    cooling: Cooling,
     /// The client certificate in force, made ready once for each of its versions.
     shown: RefCell<Option<Shown>>,
     /// The certificate that the endpoint presented last, hashed, and when that was told.
@@ -106,28 +105,22 @@ impl Endpoint {
 
     /// When a request last failed here; `None` comes before every moment.
     pub fn failed_at(&self) -> Option<Instant> {
-        self.failed_at.get()
+        self.cooling.failed_at()
     }
 
     /// Whether requests may go here now, while there are other endpoints.
     pub fn is_healthy(&self) -> bool {
-        self.cooling_until.get().is_none_or(|until| until <= Instant::now())
+        self.cooling.is_open(Instant::now())
     }
 
     /// The endpoint answered.
     pub fn succeeded(&self) {
-        self.failures.set(0);
-        self.cooling_until.set(None);
+        self.cooling.succeeded();
     }
 
     /// The endpoint failed; after `most` failures in a row it is left alone for `cooldown`.
     pub fn failed(&self, most: u32, cooldown: Duration) {
-        let failures = self.failures.get().saturating_add(1);
-        let now = Instant::now();
-        self.failures.set(failures);
-        self.failed_at.set(Some(now));
-        if failures >= most {
-            self.cooling_until.set(Some(now + cooldown));
+        if self.cooling.failed(most, cooldown) {
             self.idle.borrow_mut().clear();
         }
     }
@@ -209,13 +202,14 @@ async fn connect_tcp(host: &str, port: u16) -> Option<TcpStream> {
 /// All endpoints a worker knows.
 pub(crate) struct Pools {
     endpoints: RefCell<HashMap<Arc<str>, Rc<Endpoint>>>,
+    coolings: RefCell<HashMap<Arc<str>, Rc<Cooling>>>,
     /// Idle connections kept for each endpoint.
     pub most: usize,
 }
 
 impl Pools {
     pub fn new(most: usize) -> Self {
-        Self { endpoints: RefCell::default(), most }
+        Self { endpoints: RefCell::default(), coolings: RefCell::default(), most }
     }
 
     /// The endpoint of this identity.
@@ -223,8 +217,14 @@ impl Pools {
         self.endpoints.borrow_mut().entry(identity.clone()).or_default().clone()
     }
 
-    /// Forgets endpoints no snapshot uses any more, with their idle connections.
+    /// What is remembered of the failures of a model's target, or of one of its credentials.
+    pub fn cooling(&self, identity: &Arc<str>) -> Rc<Cooling> {
+        self.coolings.borrow_mut().entry(identity.clone()).or_default().clone()
+    }
+
+    /// Forgets endpoints no snapshot uses any more, with their idle connections, and targets.
     pub fn forget_unused(&self) {
+        self.coolings.borrow_mut().retain(|_, cooling| Rc::strong_count(cooling) > 1);
         self.endpoints.borrow_mut().retain(|_, e| Rc::strong_count(e) > 1);
     }
 

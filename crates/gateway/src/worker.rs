@@ -6,13 +6,16 @@ pub(crate) use run::run;
 
 use crate::{
     budget::Budget,
+    cooling::Cooling,
     net::control::{Controls, TICK},
     pipeline::scrub::Scanners,
-    ports::{CertificateListener, ChallengeSource, CredentialSlot, GuessListener, RecordSink, SecretListener},
+    ports::{CertificateListener, ChallengeSource, CredentialSlot, GuessListener, Lender, RecordSink, SecretListener},
+    preview::ModelRoute,
     route::RouteIndex,
     snapshot::Snapshot,
     upstream::{Endpoint, Pools},
 };
+use credentialflow_llm::provider::Dialect;
 use credentialflow_model::{KeyId, Timestamp, UsageRecord};
 use credentialflow_policy::FailureThrottle;
 use std::{
@@ -75,6 +78,8 @@ pub struct Shared {
     pub certificates: Arc<dyn CertificateListener>,
     /// Hears of secrets of ours in what callers send.
     pub secrets: Arc<dyn SecretListener>,
+    /// Lends more of budgets.
+    pub lender: Arc<dyn Lender>,
     /// Answers challenges of an ACME server, if certificates are ordered from one.
     pub challenges: Option<Arc<dyn ChallengeSource>>,
     /// TLS of the listener, if configured.
@@ -106,6 +111,8 @@ pub(crate) enum Command {
     InFlight { credential: Arc<str>, version: u32, answer: oneshot::Sender<u64> },
     /// Which running requests were injected with this version of a credential?
     Stragglers { credential: Arc<str>, version: u32, answer: oneshot::Sender<Vec<Straggler>> },
+    /// Which target would the next call to this model take?
+    Preview { model: Arc<str>, speaks: Dialect, answer: oneshot::Sender<Option<ModelRoute>> },
     /// Stop accepting, let running requests finish, then answer.
     Shutdown { done: oneshot::Sender<()> },
 }
@@ -192,13 +199,29 @@ pub(crate) struct View {
     pub turns: Vec<Cell<u32>>,
     /// Parallel to its models.
     pub model_turns: Vec<ModelTurns>,
+    /// Parallel to what failures are remembered of.
+    pub coolings: Vec<Rc<Cooling>>,
 }
 
 /// Whose turn it is among a model's targets. Counted for each dialect of callers, so that none takes always the same
 /// part of the turns of another.
 pub(crate) struct ModelTurns {
     pub chat: Cell<u32>,
+    pub responses: Cell<u32>,
     pub messages: Cell<u32>,
+    pub gemini: Cell<u32>,
+}
+
+impl ModelTurns {
+    /// That of callers who speak this dialect.
+    pub const fn of(&self, speaks: Dialect) -> &Cell<u32> {
+        match speaks {
+            Dialect::OpenAi => &self.chat,
+            Dialect::Responses => &self.responses,
+            Dialect::Anthropic => &self.messages,
+            Dialect::Gemini => &self.gemini,
+        }
+    }
 }
 
 impl View {
@@ -253,6 +276,7 @@ impl Worker {
             shares: vec![],
             turns: vec![],
             model_turns: vec![],
+            coolings: vec![],
         });
         let worker = Rc::new(Self {
             pools: Pools::new(shared.settings.pool_size),
@@ -282,6 +306,7 @@ impl Worker {
 
     fn install(&self, snapshot: Arc<Snapshot>) {
         let endpoints = snapshot.endpoints.iter().map(|e| self.pools.endpoint(&e.identity)).collect();
+        let coolings = snapshot.models.coolings.iter().map(|identity| self.pools.cooling(identity)).collect();
         let mut known = self.uses.borrow_mut();
         known.retain(|_, count| Rc::strong_count(count) > 1);
         let uses = (0..snapshot.credentials.len() as u32)
@@ -303,12 +328,18 @@ impl Worker {
             shares: vec![Cell::new(turn % 100); snapshot.credentials.len()],
             turns: (0..snapshot.upstreams.len()).map(|_| Cell::new(turn)).collect(),
             model_turns: (0..snapshot.models.list.len())
-                .map(|_| ModelTurns { chat: Cell::new(turn), messages: Cell::new(turn) })
+                .map(|_| ModelTurns {
+                    chat: Cell::new(turn),
+                    responses: Cell::new(turn),
+                    messages: Cell::new(turn),
+                    gemini: Cell::new(turn),
+                })
                 .collect(),
             snapshot,
             endpoints,
             uses,
             scanners,
+            coolings,
         };
         let view = Rc::new(view);
         let mut views = self.views.borrow_mut();

@@ -11,30 +11,60 @@ use std::{fmt, str::FromStr};
 pub enum CredentialKind {
     /// Held for upstreams: sealed here, injected into requests or set at a target.
     Credential,
+    /// A login whose password the run-time API keeps: of a static role, or of the administrator of a database.
+    Login,
     /// The certificate of one of our own listeners, or of an authority of the run-time API.
     Certificate,
     /// A key with which Credentialflow signs.
     SigningKey,
     /// A key issued to an application.
     Key,
+    /// A role of the run-time API by which somebody logs in there: of AppRole, JWT or OIDC.
+    Role,
+    /// A secret id with which an AppRole role logs in at run time.
+    SecretId,
+    /// A user of the run-time API who logs in with a password.
+    User,
+    /// A token of the run-time API that is there for long.
+    Token,
+    /// Key-value secrets of the run-time API, counted for each mount.
+    Secrets,
     /// Logins handed out at run time, counted for each mount.
     Leases,
-    /// Tokens of the run-time API, counted.
+    /// All tokens of the run-time API, counted.
     Tokens,
 }
 
 impl CredentialKind {
     /// Every kind, in the order of the inventory.
-    pub const ALL: [Self; 6] =
-        [Self::Credential, Self::Certificate, Self::SigningKey, Self::Key, Self::Leases, Self::Tokens];
+    pub const ALL: [Self; 12] = [
+        Self::Credential,
+        Self::Login,
+        Self::Certificate,
+        Self::SigningKey,
+        Self::Key,
+        Self::Role,
+        Self::SecretId,
+        Self::User,
+        Self::Token,
+        Self::Secrets,
+        Self::Leases,
+        Self::Tokens,
+    ];
 
     /// The word for it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Credential => "credential",
+            Self::Login => "login",
             Self::Certificate => "certificate",
             Self::SigningKey => "signing_key",
             Self::Key => "key",
+            Self::Role => "role",
+            Self::SecretId => "secret_id",
+            Self::User => "user",
+            Self::Token => "token",
+            Self::Secrets => "secrets",
             Self::Leases => "leases",
             Self::Tokens => "tokens",
         }
@@ -49,7 +79,9 @@ impl fmt::Display for CredentialKind {
 
 /// Why a text is no [`CredentialKind`].
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("a kind is credential, certificate, signing_key, key, leases or tokens")]
+#[error(
+    "a kind is credential, login, certificate, signing_key, key, role, secret_id, user, token, secrets, leases or tokens"
+)]
 pub struct InvalidKind;
 
 impl FromStr for CredentialKind {
@@ -239,13 +271,18 @@ impl Entry {
         }
     }
 
-    /// The subject audit events have, as in `keys/checkout-live`; none for kinds that are only counted.
-    pub fn subject(&self) -> Option<String> {
-        match self.kind {
-            CredentialKind::Credential => Some(format!("credentials/{}", self.name)),
-            CredentialKind::Key => Some(format!("keys/{}", self.name)),
-            _ => None,
-        }
+    /// The audit event that tells who made it, as action and subject: the newest such event counts. None for kinds
+    /// that nobody makes by one deed.
+    pub fn made_by(&self) -> Option<(&'static str, String)> {
+        let name = &self.name;
+        Some(match self.kind {
+            CredentialKind::Credential => ("credential.create", format!("credentials/{name}")),
+            CredentialKind::Key => ("key.create", format!("keys/{name}")),
+            CredentialKind::Login => ("secret.write", format!("vault/{name}")),
+            CredentialKind::User => ("userpass.user.set", name.clone()),
+            CredentialKind::Token => ("token.create", format!("tokens/{name}")),
+            _ => return None,
+        })
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Read from what is declared and from nothing else, so it answers what *can* be used; what *is* used stands in the
 //! call log. Secrets that applications fetch at run time are no part of it: a mount keeps its own login and names no
-//! credential.
+//! credential, and what opens one is told by the policies of whoever asks.
 
 use credentialflow_model::{
     Name, ResourceSet, SecretReference,
@@ -40,6 +40,9 @@ pub struct Reach {
     /// copies of its value, certificates it signs, and for a key those that are injected for it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub credentials: Vec<String>,
+    /// Policies of the run-time API that say what it opens there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<String>,
 }
 
 impl Reach {
@@ -96,7 +99,7 @@ impl<'s> Graph<'s> {
         let declared: Vec<_> = leads.map(|u| u.name.as_str()).collect();
         let routes = self.set.routes.iter().filter(|r| declared.contains(&r.upstream.as_str()));
         let routes: Vec<&Route> = routes.collect();
-        let serving = |t: &&Target| self.credential_of(t).is_some_and(|c| c.as_str() == name);
+        let serving = |t: &&Target| self.credentials_of(t).any(|c| c.as_str() == name);
         let mut upstreams: BTreeSet<&str> = declared.iter().copied().collect();
         let mut models = BTreeSet::new();
         for model in &self.set.models {
@@ -147,6 +150,7 @@ impl<'s> Graph<'s> {
             targets: sorted(targets),
             stores: sorted(stores),
             credentials: sorted(behind),
+            policies: Vec::new(),
         }
     }
 
@@ -178,7 +182,7 @@ impl<'s> Graph<'s> {
         for model in self.set.models.iter().filter(|m| granted.models.contains(&m.name)) {
             for target in &model.targets {
                 upstreams.insert(target.provider.as_str());
-                credentials.extend(self.credential_of(target).map(Name::as_str));
+                credentials.extend(self.credentials_of(target).map(Name::as_str));
             }
         }
         Reach {
@@ -190,6 +194,7 @@ impl<'s> Graph<'s> {
             credentials: sorted(credentials),
             targets: Vec::new(),
             stores: Vec::new(),
+            policies: Vec::new(),
         }
     }
 
@@ -199,7 +204,7 @@ impl<'s> Graph<'s> {
             let Some(model) = self.set.models.iter().find(|m| m.name.as_str() == model) else {
                 return Err("its model is no longer declared");
             };
-            let mine = |t: &Target| self.credential_of(t).is_some_and(|c| c.as_str() == credential);
+            let mine = |t: &Target| self.credentials_of(t).any(|c| c.as_str() == credential);
             return if model.targets.iter().any(mine) { Ok(()) } else { Err("its model uses another credential now") };
         }
         let Some(route) = route.and_then(|name| self.routes.get(name)) else {
@@ -216,10 +221,12 @@ impl<'s> Graph<'s> {
         self.routes.get(route).is_some_and(|route| is_open(route))
     }
 
-    /// The credential that a model's target uses: its own, or its upstream's.
-    fn credential_of(&self, target: &'s Target) -> Option<&'s Name> {
+    /// The credentials that a model's target uses: its own, or its upstream's.
+    fn credentials_of(&self, target: &'s Target) -> impl Iterator<Item = &'s Name> {
         let declared = || self.set.upstreams.iter().find(|u| u.provider.is_some() && u.name == target.provider);
-        target.credential.as_ref().or_else(|| declared()?.inject.as_ref()?.credential())
+        let own = target.own_credentials().next().is_some();
+        let of_upstream = if own { None } else { declared().and_then(|u| u.inject.as_ref()?.credential()) };
+        target.own_credentials().chain(of_upstream)
     }
 }
 
@@ -236,7 +243,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::testing::world;
-    use credentialflow_model::resource::{CertificateRule, Engine, UpstreamTls};
+    use credentialflow_model::resource::{CertificateRule, Engine, PooledCredential, UpstreamTls};
 
     #[test]
     fn a_credential_leads_to_everything_that_uses_it() {
@@ -258,6 +265,19 @@ mod tests {
         let local = graph.of_credential("local-token");
         assert_eq!((local.models, local.upstreams), (vec!["small".to_owned()], vec!["local".to_owned()]));
         assert_eq!(graph.of_credential("openai-primary").applications, ["checkout"]);
+    }
+
+    #[test]
+    fn each_key_of_a_pool_leads_to_its_models() {
+        let mut set = world();
+        let pooled = |name: &str| PooledCredential { name: name.parse().unwrap(), weight: 1 };
+        let target = set.models.iter_mut().flat_map(|m| &mut m.targets).find(|t| t.credential.is_some()).unwrap();
+        target.credential = None;
+        target.credentials = vec![pooled("orders-token"), pooled("orders-copy")];
+        let graph = Graph::new(&set);
+        for name in ["orders-token", "orders-copy"] {
+            assert_eq!(graph.of_credential(name).models.len(), 1, "{name}");
+        }
     }
 
     #[test]

@@ -20,5 +20,7 @@ pub use biography::{Biography, DayOfUse, Moment, Told, VersionFacts, biography};
 pub use blast::{BlastRadius, Caller, Consequence, Holder, Replay, Replayed, Share, Surviving};
 pub use entry::{CredentialKind, Direction, Entry, EntryState, EntryVersion, Issuer, Observed, Used};
 pub use graph::{Graph, Reach};
-pub use rules::{Exposure, Facts, Finding, Grant, Rule, Severity, Surroundings, Thresholds, findings};
+pub use rules::{
+    Exposure, Facts, Finding, Grant, NarrowerPolicy, Rights, Rule, Severity, Surroundings, Thresholds, findings,
+};
 pub use traffic::{Seen, Tally, Traffic, TrafficOf};

@@ -1,9 +1,10 @@
 //! The handle to this room.
 
 use crate::{
-    Auth, Authenticated, Call, Clock, Core, IdentityError, Mount, NewToken, Response, Result, SigningKey,
+    Auth, Authenticated, Call, Clock, Core, IdentityError, Mount, NewToken, Response, Result, SigningKey, Sort,
+    Standings,
     acl::Acl,
-    core, issuer, method, policies,
+    core, issuer, listed, method, policies,
     ports::{TokenEnd, Web},
     shelf::RACES,
     tokens,
@@ -142,6 +143,12 @@ impl Identity {
     /// The keys that sign identity tokens, without what they sign with.
     pub async fn signing_keys(&self, mount: &Mount) -> Result<Vec<SigningKey>> {
         issuer::signing_keys(&self.0, mount).await
+    }
+
+    /// What lets somebody in, page by page: of one sort and after a name about `most` are looked at. `mounts` are all
+    /// auth mounts with their kinds, by path.
+    pub async fn standings(&self, sort: Sort, mounts: &[(String, Mount)], after: &str, most: u32) -> Result<Standings> {
+        listed::page(&self.0, sort, mounts, after, most).await
     }
 
     /// Ends every token that speaks for an entity, with its branch and leases; answers how many. Batch tokens end by

@@ -20,10 +20,12 @@ mod identity;
 mod issuer;
 pub mod jose;
 pub mod lifetime;
+mod listed;
 pub mod method;
 mod policies;
 pub mod ports;
 mod request;
+mod rights;
 mod shelf;
 #[cfg(test)]
 mod tests;
@@ -36,7 +38,9 @@ pub use error::{IdentityError, Result};
 pub use fields::Cidr;
 pub use identity::Identity;
 pub use issuer::{Duty, SigningKey, SigningKeyVersion};
+pub use listed::{Sort, Standing, Standings};
 pub use request::{Auth, Call, Mount, Operation, Response};
+pub use rights::Rights;
 pub use shelf::{Shelf, entry_place};
 pub use tokens::{
     Authenticated, BATCH_PREFIX, NewToken, SERVICE_PREFIX, Token, TokenKind, is_service_token, token_place,

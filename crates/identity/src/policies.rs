@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Everything is allowed; cannot be changed.
 pub(crate) const ROOT: &str = "root";
 /// Given to every token that does not decline it; can be changed, not removed.
-const DEFAULT: &str = "default";
+pub(crate) const DEFAULT: &str = "default";
 const SPACE: &str = "policies";
 const MARK_SPACE: &str = "policies-mark";
 const MARK: &str = "mark";
@@ -99,15 +99,7 @@ impl Core {
         }
         let mut policies = Vec::with_capacity(names.len());
         for name in names {
-            if let Some(document) = self.policies().get::<Document>(name).await? {
-                // It was checked when it was written; one that does not read allows nothing.
-                match Policy::parse(&document.value.text) {
-                    Ok(policy) => policies.push(policy),
-                    Err(error) => {
-                        tracing::error!(policy = %name, %error, "a stored policy cannot be read and allows nothing")
-                    }
-                }
-            }
+            policies.extend(self.policy(name).await?);
         }
         let acl = Arc::new(Acl::new(&policies));
         let mut cache = self.acls.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -116,6 +108,16 @@ impl Core {
         }
         cache.by_policies.insert(names.to_vec(), acl.clone());
         Ok((acl, revision))
+    }
+
+    /// A policy. One that does not read is as if it were not there, and allows nothing: it was checked when written.
+    pub(crate) async fn policy(&self, name: &str) -> Result<Option<Policy>> {
+        let Some(document) = self.policies().get::<Document>(name).await? else { return Ok(None) };
+        let policy = Policy::parse(&document.value.text);
+        if let Err(error) = &policy {
+            tracing::error!(policy = %name, %error, "a stored policy cannot be read and allows nothing");
+        }
+        Ok(policy.ok())
     }
 
     /// Writes the policy `default` where there is none yet.

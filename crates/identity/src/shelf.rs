@@ -62,6 +62,23 @@ impl Shelf {
         Ok(Some(Kept { value, revision: row.revision }))
     }
 
+    /// What lies below a prefix and after a path, in the order of the paths, at most `most`: for who walks over all.
+    pub(crate) async fn page<T: DeserializeOwned>(
+        &self,
+        prefix: &str,
+        after: &str,
+        most: u32,
+    ) -> Result<Vec<(String, T)>> {
+        let rows = self.store.entries_below(&self.space, prefix, after, most).await?;
+        let read = rows.into_iter().map(|(path, row)| {
+            let sealed = Sealed::from_bytes(row.sealed.to_vec())?;
+            let plain = self.vault.open_blob(&self.context(&path), &sealed)?;
+            let value = serde_json::from_slice(plain.expose()).map_err(|e| IdentityError::Internal(Box::new(e)))?;
+            Ok((path, value))
+        });
+        read.collect()
+    }
+
     /// Whether something lies at a path.
     pub async fn has(&self, path: &str) -> Result<bool> {
         Ok(self.store.entry(&self.space, path).await?.is_some())

@@ -5,15 +5,27 @@
 //!
 //! - [`openai`]: the OpenAI dialect: reading and rewriting requests, counting usage, errors, model lists.
 //! - [`anthropic`]: the Anthropic dialect: counting usage, errors, model lists.
+//! - [`gemini`]: the Gemini dialect: what a path asks for, counting usage, errors, model lists.
+//! - [`guardrail`]: what is looked for in the texts of calls and answers, and taken out of them.
 //! - [`sse`]: server-sent events, for any dialect that streams.
+//! - [`first`]: when a stream has begun.
 //! - [`translate`]: from a caller's dialect into its provider's, and back.
+//! - [`bound`]: how much a call may cost at most.
+//! - [`produced`]: what was produced when nobody counted.
 //! - [`price`]: what tokens cost, by date.
+//! - [`catalogue`]: the models that providers offer, with sizes, capabilities and prices, one file per provider.
 //! - [`provider`]: the built-in providers, one explicit list.
 //! - [`sandbox`]: a deterministic provider and REST service for quickstart, try-outs and tests.
 
 pub mod anthropic;
+pub mod bound;
+pub mod catalogue;
+pub mod first;
+pub mod gemini;
+pub mod guardrail;
 pub mod openai;
 pub mod price;
+pub mod produced;
 pub mod provider;
 pub mod sandbox;
 pub mod sse;

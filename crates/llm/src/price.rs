@@ -1,22 +1,22 @@
 //! What tokens cost: exact decimal prices with effective dates.
 //!
 //! The table is built once per configuration; the request path holds a [`PriceHandle`] and looks nothing up
-//! by name. It reads no clock and knows no budget. A price nobody stated is [`Cost::UnknownPrice`], never zero.
+//! by name. What providers usually ask stands in the [catalogue](crate::catalogue). It reads no clock and knows no budget. A price nobody stated is [`Cost::UnknownPrice`], never zero.
 
-mod built_in;
-
+use crate::catalogue;
 use credentialflow_model::{
     Price, Timestamp,
-    resource::{PriceEntry, Target},
+    resource::{LongContext, PriceEntry, Target},
     usage::{Cost, TokenUsage},
 };
 use rust_decimal::Decimal;
 use std::{collections::HashMap, sync::Arc};
 
-/// Prices by provider and the provider's model name.
+/// The prices of a configuration, by provider and the provider's model name, beside those of the
+/// [catalogue](crate::catalogue).
 #[derive(Clone, Debug, Default)]
 pub struct PriceTable {
-    entries: HashMap<Box<str>, HashMap<Box<str>, PriceHandle>>,
+    configured: HashMap<Box<str>, HashMap<Box<str>, Vec<PriceEntry>>>,
 }
 
 /// The prices of one model, oldest first. Cheap to clone; empty when none are known.
@@ -24,46 +24,33 @@ pub struct PriceTable {
 pub struct PriceHandle(Option<Arc<[PriceEntry]>>);
 
 impl PriceTable {
-    /// The built-in prices, corrected and extended by those of the targets. A target's prices rule from
-    /// its first entry on: built-in entries that begin then or later are set aside. Targets of the same
-    /// provider and model share their prices; where two begin at the same moment, the later target's count.
+    /// The prices of the targets. Targets of the same provider and model share theirs; where two begin at the same
+    /// moment, the later target's count.
     pub fn new<'a>(targets: impl IntoIterator<Item = &'a Target>) -> Self {
-        let mut configured: HashMap<(&str, &str), Vec<PriceEntry>> = HashMap::new();
+        let mut configured: HashMap<Box<str>, HashMap<Box<str>, Vec<PriceEntry>>> = HashMap::new();
         for target in targets {
             if !target.prices.is_empty() {
-                configured.entry((target.provider.as_str(), &target.model)).or_default().extend(&target.prices);
+                let models = configured.entry(target.provider.as_str().into()).or_default();
+                models.entry(target.model.as_str().into()).or_default().extend(&target.prices);
             }
         }
-        let mut table = Self::default();
-        for (provider, model, entries) in built_in::entries() {
-            table.insert(provider, model, entries);
+        for entries in configured.values_mut().flat_map(HashMap::values_mut) {
+            entries.reverse(); // of equal dates the last given comes first, and the stable sort keeps it there
+            entries.sort_by_key(|e| e.from);
+            entries.dedup_by_key(|e| e.from);
         }
-        for ((provider, model), mut own) in configured {
-            own.reverse(); // of equal dates the last given comes first, and the stable sort keeps it there
-            own.sort_by_key(|e| e.from);
-            own.dedup_by_key(|e| e.from);
-            let first = own[0].from;
-            let before = table.resolve(provider, model);
-            let mut all: Vec<_> = before.entries().iter().filter(|e| e.from < first).copied().collect();
-            all.append(&mut own);
-            table.insert(provider, model, all);
-        }
-        table
+        Self { configured }
     }
 
-    /// The prices of a provider's model. Done once per target, not per request.
-    pub fn resolve(&self, provider: &str, model: &str) -> PriceHandle {
-        self.entries.get(provider).and_then(|models| models.get(model)).cloned().unwrap_or_default()
-    }
-
-    /// What these tokens cost at this moment; [`PriceHandle::cost`] by name.
-    pub fn cost(&self, provider: &str, model: &str, at: Timestamp, usage: &TokenUsage) -> Cost {
-        self.resolve(provider, model).cost(at, usage)
-    }
-
-    fn insert(&mut self, provider: &str, model: &str, entries: Vec<PriceEntry>) {
-        let handle = PriceHandle(Some(entries.into()));
-        self.entries.entry(provider.into()).or_default().insert(model.into(), handle);
+    /// The prices of a provider's model. `home` is the built-in provider at whose own address it is reached: what the
+    /// catalogue knows counts there and nowhere else, until the first of the configured prices does. Done once per
+    /// target, not per request.
+    pub fn resolve(&self, provider: &str, home: Option<&str>, model: &str) -> PriceHandle {
+        let own = self.configured.get(provider).and_then(|models| models.get(model)).map_or(&[][..], Vec::as_slice);
+        let known = home.and_then(|home| catalogue::find(home, model)).into_iter().flat_map(|known| known.entries());
+        let mut all: Vec<_> = known.filter(|e| own.first().is_none_or(|first| e.from < first.from)).collect();
+        all.extend(own);
+        PriceHandle((!all.is_empty()).then(|| all.into()))
     }
 }
 
@@ -85,20 +72,71 @@ impl PriceHandle {
     }
 }
 
+impl PriceHandle {
+    /// The most that so many tokens can cost at this moment: each input token at the dearest of the prices for input.
+    /// `None` where no price is known.
+    pub fn most(&self, at: Timestamp, input: u64, output: u64) -> Option<Decimal> {
+        let price = self.at(at)?;
+        let usual = Rates::from(price);
+        let long = price.long_context.as_ref().filter(|long| input > long.above).map(Rates::from);
+        // The prompt may turn out shorter than it can be at most, and then the usual prices count.
+        let dearest = |of: fn(&Rates) -> Decimal| long.iter().map(of).fold(of(&usual), Ord::max);
+        let read = Decimal::from(input).checked_mul(dearest(Rates::dearest_input))?;
+        let written = Decimal::from(output).checked_mul(dearest(|rates| rates.output))?;
+        Some(read.checked_add(written)?.checked_mul(Decimal::new(1, 6))?.normalize())
+    }
+}
+
+/// What each kind of token costs, in US dollars per million.
+struct Rates {
+    input: Decimal,
+    cached: Decimal,
+    write: Decimal,
+    write_1h: Decimal,
+    output: Decimal,
+}
+
+impl Rates {
+    fn of(input: Price, cached: Option<Price>, write: Option<Price>, write_1h: Option<Price>, output: Price) -> Self {
+        let usd = Price::usd_per_million;
+        let input = usd(input);
+        let write = write.map_or(input, usd);
+        let (cached, write_1h) = (cached.map_or(input, usd), write_1h.map_or(write, usd));
+        Self { input, cached, write, write_1h, output: usd(output) }
+    }
+
+    fn dearest_input(&self) -> Decimal {
+        self.input.max(self.cached).max(self.write).max(self.write_1h)
+    }
+}
+
+impl From<&PriceEntry> for Rates {
+    fn from(p: &PriceEntry) -> Self {
+        Self::of(p.input, p.cached_input, p.cache_write, p.cache_write_1h, p.output)
+    }
+}
+
+impl From<&LongContext> for Rates {
+    fn from(p: &LongContext) -> Self {
+        Self::of(p.input, p.cached_input, p.cache_write, p.cache_write_1h, p.output)
+    }
+}
+
 /// `None` only when the amount is too large for a decimal.
 fn amount(price: &PriceEntry, usage: &TokenUsage) -> Option<Decimal> {
     let cached = usage.cached_input.min(usage.input);
     let written = usage.cache_write.min(usage.input - cached);
     let long = usage.cache_write_1h.min(written);
-    let input = price.input.usd_per_million();
-    let or = |price: Option<Price>, other| price.map_or(other, Price::usd_per_million);
-    let write = or(price.cache_write, input);
+    let rates = match &price.long_context {
+        Some(long) if usage.input > long.above => Rates::from(long),
+        _ => Rates::from(price),
+    };
     let parts = [
-        (usage.input - cached - written, input),
-        (cached, or(price.cached_input, input)),
-        (written - long, write),
-        (long, or(price.cache_write_1h, write)),
-        (usage.output, price.output.usd_per_million()),
+        (usage.input - cached - written, rates.input),
+        (cached, rates.cached),
+        (written - long, rates.write),
+        (long, rates.write_1h),
+        (usage.output, rates.output),
     ];
     let mut per_million = Decimal::ZERO;
     for (tokens, price) in parts {

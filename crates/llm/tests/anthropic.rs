@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used)]
 #![expect(clippy::print_stdout, reason = "says what was read, and when the recordings are absent")]
 
+mod exchange;
+
 use credentialflow_llm::{
     ChatCall,
     anthropic::usage,
@@ -11,58 +13,18 @@ use credentialflow_llm::{
     translate,
 };
 use credentialflow_model::{Timestamp, usage::TokenUsage};
+use exchange::Exchange;
 use serde_json::{Value, json};
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
 
-struct Exchange {
-    name: String,
-    path: Option<String>,
-    request: Option<Vec<u8>>,
-    response: Vec<u8>,
-    sse: bool,
-    status: u64,
-}
-
-/// The folder that holds `PROVIDER/API/ID.{meta.json,request,response}`.
-fn folder() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let suites = std::env::var_os("CREDENTIALFLOW_SUITES").map(PathBuf::from);
-    let suites = suites.unwrap_or_else(|| here.join("../../../shared/suites")).join("llm");
-    if suites.is_dir() {
-        return suites;
-    }
-    println!("anthropic: no {} here; reading the fixtures in crates/llm/tests/fixtures only", suites.display());
-    here.join("tests/fixtures/own")
-}
-
-/// The exchanges of a folder, the public recordings or our own.
-fn exchanges(api: &str, own: &str) -> Vec<Exchange> {
-    let public = folder().join(api);
-    let folder = if public.is_dir() { public } else { folder().join(own) };
-    let mut found = Vec::new();
-    for entry in fs::read_dir(&folder).unwrap().map(Result::unwrap) {
-        let Some(stem) = entry.path().to_str().unwrap().strip_suffix(".meta.json").map(str::to_owned) else { continue };
-        let meta: Value = serde_json::from_slice(&fs::read(entry.path()).unwrap()).unwrap();
-        found.push(Exchange {
-            name: stem.rsplit('/').next().unwrap().to_owned(),
-            path: meta["path"].as_str().map(str::to_owned),
-            request: fs::read(format!("{stem}.request")).ok(),
-            response: fs::read(format!("{stem}.response")).unwrap(),
-            sse: meta["kind"] == "sse",
-            status: meta["status"].as_u64().unwrap(),
-        });
-    }
-    found.sort_by(|a, b| a.name.cmp(&b.name));
-    println!("anthropic: {} exchanges from {}", found.len(), folder.display());
+fn exchanges_with(provider: &str, api: &str) -> Vec<Exchange> {
+    let mut found = exchange::exchanges(api);
+    found.retain(|e| e.is_with(provider));
     assert!(found.len() >= 2);
     found
 }
 
 fn messages() -> Vec<Exchange> {
-    let mut all = exchanges("anthropic/messages", "messages");
+    let mut all = exchanges_with("anthropic", "messages");
     all.retain(|e| e.status == 200 && e.path.as_deref().is_none_or(|path| path == "/v1/messages"));
     all
 }
@@ -293,7 +255,7 @@ fn texts(content: &Value) -> Vec<String> {
 #[test]
 fn recorded_chats_say_the_same_in_messages() {
     let (mut translated, mut refused) = (0, 0);
-    for e in exchanges("openai/chat", "chat") {
+    for e in exchanges_with("openai", "chat") {
         let Some(body) = e.request else { continue };
         let Ok(chat) = serde_json::from_slice::<Value>(&body) else { continue };
         if !chat["messages"].is_array() || ChatCall::parse(&body).is_err() {

@@ -5,62 +5,16 @@
 #![allow(clippy::unwrap_used)]
 #![expect(clippy::print_stdout, reason = "says what was read, and when the recordings are absent")]
 
+mod exchange;
+
 use credentialflow_llm::{AnswerUsage, ChatCall, StreamUsage};
 use credentialflow_model::usage::TokenUsage;
+use exchange::Exchange;
 use serde_json::Value;
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
 
-struct Exchange {
-    name: String,
-    request: Option<Vec<u8>>,
-    response: Vec<u8>,
-    sse: bool,
-}
-
-/// The folder that holds `PROVIDER/API/ID.{meta.json,request,response}`, and the least it must hold.
-fn folder() -> (PathBuf, usize) {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let suites = std::env::var_os("CREDENTIALFLOW_SUITES").map(PathBuf::from);
-    let suites = suites.unwrap_or_else(|| here.join("../../../shared/suites")).join("llm");
-    if suites.is_dir() {
-        return (suites, 250);
-    }
-    println!("recordings: no {} here; reading the fixtures in crates/llm/tests/fixtures only", suites.display());
-    (here.join("tests/fixtures"), 4)
-}
-
-/// Every exchange whose answer is a chat completion of OpenAI's form, by what the recording says and holds.
+/// Every exchange whose answer is a chat completion of OpenAI's form.
 fn exchanges() -> Vec<Exchange> {
-    let (root, least) = folder();
-    let mut found = Vec::new();
-    let mut folders = vec![root.clone()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).unwrap().map(Result::unwrap) {
-            let path = entry.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if let Some(stem) = path.to_str().unwrap().strip_suffix(".meta.json") {
-                let meta: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-                let chat = folder.file_name().is_some_and(|n| n == "chat") && !folder.ends_with("cohere/chat");
-                let by_path = meta["path"].as_str().is_none_or(|p| p.ends_with("/chat/completions"));
-                if chat && by_path {
-                    found.push(Exchange {
-                        name: stem.strip_prefix(root.to_str().unwrap()).unwrap().to_owned(),
-                        request: fs::read(format!("{stem}.request")).ok(),
-                        response: fs::read(format!("{stem}.response")).unwrap(),
-                        sse: meta["kind"] == "sse",
-                    });
-                }
-            }
-        }
-    }
-    assert!(found.len() >= least, "only {} exchanges in {}", found.len(), root.display());
-    println!("recordings: {} exchanges from {}", found.len(), root.display());
-    found.sort_by(|a, b| a.name.cmp(&b.name));
-    found
+    exchange::at_least("chat", "/chat/completions", 250)
 }
 
 /// What a usage object says, read with serde_json's tree: the independent expectation.

@@ -5,66 +5,16 @@
 #![allow(clippy::unwrap_used)]
 #![expect(clippy::print_stdout, reason = "says what was read, and when the recordings are absent")]
 
+mod exchange;
+
 use credentialflow_llm::{
     ChatCall,
     provider::{Dialect, LimitField},
     translate::{self, StreamFailure},
 };
 use credentialflow_model::Timestamp;
+use exchange::exchanges_at;
 use serde_json::{Value, json};
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
-
-struct Exchange {
-    name: String,
-    request: Option<Vec<u8>>,
-    response: Vec<u8>,
-    sse: bool,
-    status: u16,
-}
-
-/// The folder that holds `PROVIDER/API/ID.{meta.json,request,response}`.
-fn root() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let suites = std::env::var_os("CREDENTIALFLOW_SUITES").map(PathBuf::from);
-    let suites = suites.unwrap_or_else(|| here.join("../../../shared/suites")).join("llm");
-    if suites.is_dir() {
-        return suites;
-    }
-    println!("to_messages: no {} here; reading the fixtures in crates/llm/tests/fixtures only", suites.display());
-    here.join("tests/fixtures")
-}
-
-/// The exchanges of every provider with this API, at a path that ends so.
-fn exchanges(api: &str, path_ends: &str) -> Vec<Exchange> {
-    let mut found = Vec::new();
-    for provider in fs::read_dir(root()).unwrap().map(Result::unwrap) {
-        let folder = provider.path().join(api);
-        if !folder.is_dir() || folder.ends_with("cohere/chat") || folder.ends_with("openai/messages") {
-            continue;
-        }
-        for entry in fs::read_dir(&folder).unwrap().map(Result::unwrap) {
-            let path = entry.path();
-            let Some(stem) = path.to_str().unwrap().strip_suffix(".meta.json") else { continue };
-            let meta: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-            if meta["path"].as_str().is_none_or(|path| path.ends_with(path_ends)) {
-                found.push(Exchange {
-                    name: stem.strip_prefix(root().to_str().unwrap()).unwrap().to_owned(),
-                    request: fs::read(format!("{stem}.request")).ok(),
-                    response: fs::read(format!("{stem}.response")).unwrap(),
-                    sse: meta["kind"] == "sse",
-                    status: meta["status"].as_u64().unwrap_or(200) as u16,
-                });
-            }
-        }
-    }
-    found.sort_by(|a, b| a.name.cmp(&b.name));
-    println!("to_messages: {} exchanges of {api}", found.len());
-    assert!(found.len() >= 2);
-    found
-}
 
 /// A call in Messages, for a provider of Chat Completions.
 fn in_chat(body: &[u8]) -> Result<(Vec<u8>, translate::Translation), translate::Untranslatable> {
@@ -224,7 +174,7 @@ fn joined(stream: &str) -> Value {
 #[test]
 fn streams_say_the_same_in_messages() {
     let (mut streams, mut tools, mut thinking, mut errors) = (0, 0, 0, 0);
-    for e in exchanges("chat", "/chat/completions").iter().filter(|e| e.sse) {
+    for e in exchanges_at("chat", "/chat/completions").iter().filter(|e| e.sse) {
         let chunks = events(&e.response);
         let all = gathered(&chunks);
         let told = chunks.iter().any(|chunk| chunk["error"].is_object());
@@ -261,7 +211,7 @@ fn streams_say_the_same_in_messages() {
 #[test]
 fn answers_say_the_same_in_messages() {
     let (mut answers, mut tools, mut errors, mut others) = (0, 0, 0, 0);
-    for e in exchanges("chat", "/chat/completions").iter().filter(|e| !e.sse) {
+    for e in exchanges_at("chat", "/chat/completions").iter().filter(|e| !e.sse) {
         let body: Value = serde_json::from_slice(&e.response).unwrap_or_default();
         if e.status != 200 {
             let got: Value = serde_json::from_slice(&answer().error(e.status, &e.response)).unwrap();
@@ -295,7 +245,7 @@ fn texts(content: &Value) -> Vec<String> {
 #[test]
 fn recorded_calls_say_the_same_in_chat_completions() {
     let (mut translated, mut refused) = (0, 0);
-    for e in exchanges("messages", "/v1/messages") {
+    for e in exchanges_at("messages", "/v1/messages") {
         let Some(body) = e.request else { continue };
         let Ok(mut call) = serde_json::from_slice::<Value>(&body) else { continue };
         if !call["messages"].is_array() || ChatCall::parse(&body).is_err() {

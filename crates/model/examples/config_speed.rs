@@ -20,7 +20,7 @@ fn main() {
         let begin = Instant::now();
         let (set, source, problems) = config::read("many.yaml", &text);
         let read = begin.elapsed();
-        let checked = config::check(&set, &source, &Context { providers: &[] });
+        let checked = config::check(&set, &source, &Context::default());
         let check = begin.elapsed() - read;
         assert!(problems.0.is_empty() && checked.0.is_empty(), "{problems}{checked}");
         let mut changed = set.clone();

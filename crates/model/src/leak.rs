@@ -32,12 +32,15 @@ pub struct LeakRule {
     /// What is done where a caller sent it in a request: the same, unless set.
     #[serde(default, skip_serializing_if = "WhenSent::is_answer")]
     pub when_sent: WhenSent,
+    /// What is done where an upstream answered with it: nothing more than telling, unless set.
+    #[serde(default, skip_serializing_if = "WhenAnswered::is_notify_only")]
+    pub when_answered: WhenAnswered,
 }
 
 impl LeakRule {
     /// A rule for a secret wherever it was found.
     pub const fn new(action: LeakAction, rotate: bool) -> Self {
-        Self { action, rotate, when_sent: WhenSent::Answer }
+        Self { action, rotate, when_sent: WhenSent::Answer, when_answered: WhenAnswered::NotifyOnly }
     }
 }
 
@@ -55,6 +58,24 @@ pub enum WhenSent {
 impl WhenSent {
     fn is_answer(&self) -> bool {
         *self == Self::Answer
+    }
+}
+
+/// What is done about a secret that was found in what an upstream answered. One that an upstream was sent with the very
+/// request, and repeats, is only told of whatever this says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenAnswered {
+    /// It is recorded, the team is told, and it goes on working: an upstream may hand out what it keeps.
+    #[default]
+    NotifyOnly,
+    /// As wherever it is found.
+    Answer,
+}
+
+impl WhenAnswered {
+    fn is_notify_only(&self) -> bool {
+        *self == Self::NotifyOnly
     }
 }
 

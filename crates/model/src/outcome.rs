@@ -137,6 +137,15 @@ outcomes! {
     Quarantined = 29, "quarantined", 403, Caller, retry false, "The credential is in quarantine";
     /// A live secret of ours stands in the request: a key we issued, or the value of a credential we hold.
     SecretInRequest = 30, "secret_in_request", 400, Caller, retry false, "A secret stands in the request";
+    /// A hard budget cannot pay for the call.
+    BudgetExceeded = 31, "budget_exceeded", 429, Caller, retry true, "The budget is used up";
+    /// Nobody can tell now whether a hard budget can pay for the call: what this node had been given of it is used up,
+    /// and the database is away.
+    BudgetUnavailable = 32, "budget_unavailable", 503, Gateway, retry true, "The budget cannot be asked now";
+    /// A hard budget is to pay for the call, and the price of the model is not known.
+    PriceUnknown = 33, "price_unknown", 503, Gateway, retry false, "The price of the model is not known";
+    /// A guardrail of the model does not let the prompt through.
+    PromptBlocked = 34, "prompt_blocked", 400, Caller, retry false, "A guardrail does not let the prompt through";
 }
 
 #[cfg(test)]

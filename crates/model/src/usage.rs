@@ -79,6 +79,8 @@ pub struct TokenUsage {
 pub enum Cost {
     /// Exact cost in US dollars.
     Known(Decimal),
+    /// What a budget was charged, in US dollars, for a call whose count of tokens did not arrive.
+    Estimated(Decimal),
     /// There were tokens, but the price table has no price for them. Never counted as zero.
     UnknownPrice,
     /// The provider served the call and its count of tokens did not arrive: it sent none, or the caller
@@ -101,6 +103,68 @@ pub struct ModelUse {
     pub tokens: Option<TokenUsage>,
     /// Cost; `None` when the provider served nothing.
     pub cost: Option<Cost>,
+    /// The windows of budgets that the cost is charged to, as in `applications/checkout/month@1793491200`: the budget
+    /// and when its window began, in seconds since 1970; several with a space between them.
+    pub budgets: Option<Arc<str>>,
+    /// Where the call was tried before, in order; the rest of the record is about the target that was tried last.
+    pub tried: Vec<Tried>,
+    /// What guardrails found, as in `personal_data/redact`: the detector and what happened; several with a space between
+    /// them.
+    pub guardrails: Option<Arc<str>>,
+}
+
+/// A target of a model at which a call was tried and failed, so that another one was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tried {
+    /// Its provider.
+    pub provider: Arc<str>,
+    /// The provider's own model name.
+    pub provider_model: Arc<str>,
+    /// The credential that was injected there.
+    pub credential: Option<CredentialUse>,
+    /// How it ended.
+    pub end: TriedEnd,
+}
+
+/// How a call ended at a target, before another one was tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TriedEnd {
+    /// The provider answered with this status.
+    Status(u16),
+    /// The stream began with an error.
+    StreamError,
+    /// There was no answer, or no usable one.
+    Outcome(OutcomeReason),
+}
+
+impl TriedEnd {
+    /// The status that the provider answered with; 0 when it did not answer.
+    pub const fn status(self) -> u16 {
+        match self {
+            Self::Status(status) => status,
+            Self::StreamError => 200,
+            Self::Outcome(_) => 0,
+        }
+    }
+}
+
+impl fmt::Display for TriedEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(status) => write!(f, "{status}"),
+            Self::StreamError => f.write_str("stream_error"),
+            Self::Outcome(reason) => f.write_str(reason.code()),
+        }
+    }
+}
+
+/// Which of a key's two secrets a caller showed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SecretShown {
+    /// Its version.
+    pub version: u32,
+    /// Whether it is the older one, which is to go.
+    pub is_older: bool,
 }
 
 /// One finished request. Every request ends in exactly one.
@@ -118,6 +182,8 @@ pub struct UsageRecord {
     pub application: Option<Arc<str>>,
     /// The key it presented, if well-formed and known.
     pub key: Option<KeyId>,
+    /// Which of the key's secrets, while a rotation waits for callers to leave the older one. Not in the call log.
+    pub secret: Option<SecretShown>,
     /// The route, if one matched.
     pub route: Option<Arc<str>>,
     /// Method, as sent (upper case for all standard ones).
@@ -150,4 +216,59 @@ pub struct UsageRecord {
     pub ttfb_us: u64,
     /// Present on model routes.
     pub model: Option<Box<ModelUse>>,
+}
+
+/// What each of the windows of budgets that a record names is charged of its cost, in units of 10^-12 US dollars.
+///
+/// A window is charged with all of it, as a rule. Where a call was tried at several providers that have budgets of their
+/// own, each of those is charged with its share only, which is written behind the window: `upstreams/a/month@0=17`.
+pub fn charges(budgets: &str, cost: i64) -> impl Iterator<Item = (&str, i64)> {
+    budgets.split_whitespace().map(move |window| match window.split_once('=') {
+        Some((window, share)) => (window, share.parse().unwrap_or(cost)),
+        None => (window, cost),
+    })
+}
+
+/// The windows that several tries of one call are charged to, as records name them, and what they cost together.
+pub fn charged_together<'a>(tries: impl IntoIterator<Item = (i64, &'a str)>) -> (i64, String) {
+    let (mut total, mut windows) = (0i64, Vec::<(&str, i64)>::new());
+    for (cost, of) in tries {
+        total = total.saturating_add(cost);
+        for (window, share) in charges(of, cost) {
+            match windows.iter_mut().find(|(known, _)| *known == window) {
+                Some((_, sum)) => *sum = sum.saturating_add(share),
+                None => windows.push((window, share)),
+            }
+        }
+    }
+    let text = windows.iter().map(|(window, sum)| match *sum == total {
+        true => (*window).to_owned(),
+        false => format!("{window}={sum}"),
+    });
+    (total, text.collect::<Vec<_>>().join(" "))
+}
+
+#[cfg(test)]
+mod charge_tests {
+    use super::*;
+
+    #[test]
+    fn each_window_is_charged_with_what_its_tries_cost() {
+        let (all, a, b) = ("keys/k/1d@0 models/m/day@7", "upstreams/a/month@9", "upstreams/b/1d@0");
+        let one = [(5, all), (3, all)];
+        assert_eq!(charged_together(one), (8, all.to_owned()), "tries at one provider");
+        let (of_a, of_b) = (format!("{all} {a}"), format!("{all} {b}"));
+        let (cost, text) = charged_together([(5, of_a.as_str()), (0, of_b.as_str()), (3, of_b.as_str())]);
+        assert_eq!((cost, text.as_str()), (8, "keys/k/1d@0 models/m/day@7 upstreams/a/month@9=5 upstreams/b/1d@0=3"));
+        let each: Vec<_> = charges(&text, cost).collect();
+        assert_eq!(
+            each,
+            [("keys/k/1d@0", 8), ("models/m/day@7", 8), ("upstreams/a/month@9", 5), ("upstreams/b/1d@0", 3)]
+        );
+        let again = charged_together([(cost, text.as_str()), (1, a), (2, "")]);
+        let shares = "keys/k/1d@0=8 models/m/day@7=8 upstreams/a/month@9=6 upstreams/b/1d@0=3";
+        assert_eq!(again, (11, shares.to_owned()), "what was put together once");
+        assert_eq!(charges("", 8).count(), 0);
+        assert_eq!(charged_together([]), (0, String::new()));
+    }
 }

@@ -1,11 +1,13 @@
-//! What it costs to look for secrets of ours in what callers send: prompts of 1 KiB and 64 KiB, an upload in pieces.
+//! What it costs to look for secrets of ours in what passes: prompts of 1 KiB and 64 KiB, an upload in pieces, an answer in
+//! the pieces of a stream, and the same where secrets are blanked.
 //!
 //! `cargo run --profile quick -p credentialflow-policy --example finder`
 #![expect(clippy::print_stdout, reason = "its output is what it is for")]
 
 use credentialflow_model::{KeyId, KeyToken, SecretValue, Timestamp};
 use credentialflow_policy::{
-    ApiKey, Finder, KeyRecord, KeySecret, KeyTable, Peppers, ValueKey, ValueMarks, finder::Passing,
+    ApiKey, Finder, KeyRecord, KeySecret, KeyTable, Peppers, ValueKey, ValueMarks,
+    finder::{Blanking, Passing},
 };
 use std::{hint::black_box, sync::Arc, time::Instant};
 
@@ -35,8 +37,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let dense: Vec<u8> =
         (0..1 << 20).map(|_| b"ABCDEFGHIJKLMNOPabcdefghijklmnop0123456789-_"[random.next() as usize % 44]).collect();
     println!(
-        "{:>11} {:>9} {:>14} {:>14} {:>18} {:>18}",
-        "credentials", "text", "1 KiB", "64 KiB", "1 MiB, whole", "1 MiB, in pieces"
+        "{:>11} {:>9} {:>14} {:>14} {:>18} {:>18} {:>18} {:>18}",
+        "credentials",
+        "text",
+        "1 KiB",
+        "64 KiB",
+        "1 MiB, whole",
+        "1 MiB, in pieces",
+        "in 200 bytes",
+        "blanked, in 16 KiB"
     );
     for count in [0usize, 1, 100, 10_000] {
         let key = Arc::new(ValueKey::new(&std::array::from_fn(|_| random.next() as u8)));
@@ -49,20 +58,36 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let finder = Finder { api_key: &api_key, keys: &keys, values: &values, now: Timestamp::from_secs(1_000_000) };
         for (name, text) in [("prompt", &prompt), ("base64url", &dense)] {
             let [small, large, whole] = [1 << 10, 64 << 10, 1 << 20]
-                .map(|n: usize| best(|| assert!(finder.find(1, black_box(&text[..n])).is_empty())) * 1e9);
+                .map(|n: usize| best(|| assert!(finder.find(1, black_box(&text[..n])).is_nothing())) * 1e9);
             let pieces = best(|| {
                 let mut passing = Passing::default();
                 for piece in text.chunks(64 << 10) {
-                    assert!(passing.feed(&finder, 1, black_box(piece)).is_empty());
+                    assert!(passing.feed(&finder, 1, black_box(piece)).is_nothing());
                 }
+            }) * 1e9;
+            let stream = best(|| {
+                let mut passing = Passing::endless();
+                for piece in text.chunks(200) {
+                    assert!(passing.feed(&finder, 16, black_box(piece)).is_nothing());
+                }
+            }) * 1e9;
+            let blanked = best(|| {
+                let (mut blanking, mut length) = (Blanking::endless(None), 0);
+                for piece in text.chunks(16 << 10) {
+                    assert!(blanking.feed(&finder, black_box(piece), &mut |b| length += b.len()).is_nothing());
+                }
+                blanking.finish(&mut |b| length += b.len());
+                assert_eq!(length, text.len());
             }) * 1e9;
             let each = |ns: f64, bytes: usize| format!("{:.2} ns/byte", ns / bytes as f64);
             println!(
-                "{count:>11} {name:>9} {:>11.2} µs {:>11.1} µs {:>18} {:>18}",
+                "{count:>11} {name:>9} {:>11.2} µs {:>11.1} µs {:>18} {:>18} {:>18} {:>18}",
                 small / 1e3,
                 large / 1e3,
                 each(whole, 1 << 20),
-                each(pieces, 1 << 20)
+                each(pieces, 1 << 20),
+                each(stream, 1 << 20),
+                each(blanked, 1 << 20)
             );
         }
     }

@@ -17,7 +17,7 @@ use crate::{
     keys::{Entry, StoredSecret},
 };
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use credentialflow_model::{KeyId, KeyToken, OutcomeReason, Timestamp};
+use credentialflow_model::{KeyId, KeyToken, OutcomeReason, Timestamp, usage::SecretShown};
 use std::sync::Arc;
 
 /// The authenticator's name.
@@ -97,11 +97,15 @@ impl ApiKey {
             Some(previous) if !by_current => previous.version,
             _ => current.version,
         };
+        // An older secret without an end is one that a rotation waits for.
+        let waited_for = previous.filter(|secret| secret.retire_at == 0);
+        let shown = waited_for.map(|older| SecretShown { version, is_older: version == older.version });
         Ok(Principal::Key(KeyPrincipal {
             application: entry.application,
             application_name,
             key,
             version,
+            shown,
             extras: entry.extras.clone(),
         }))
     }

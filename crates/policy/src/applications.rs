@@ -3,8 +3,12 @@
 //! Names become numbers here, once; a request then costs one array look-up and one bit test however
 //! many routes there are. Rules are addressed by the key table's application numbers.
 
-use crate::{CompiledLimit, KeyTable, ModelSlot, RateKey, RouteSlot};
-use credentialflow_model::{Name, resource::Application};
+use crate::{Book, CompiledLimit, KeyTable, LiveBudget, ModelSlot, RateKey, RouteSlot};
+use credentialflow_model::{
+    Name,
+    resource::{Application, Budgets, Kind, Team},
+};
+use std::{collections::HashMap, sync::Arc};
 
 /// The snapshot's numbers for names. A name it does not know is allowed to nobody.
 pub trait Slots {
@@ -24,26 +28,37 @@ pub struct ApplicationRule {
     routes: SlotSet,
     models: SlotSet,
     limit: Option<(RateKey, CompiledLimit)>,
+    budgets: Box<[Arc<LiveBudget>]>,
 }
 
 impl ApplicationRules {
     /// Compiles the rules. Applications without a number in `table` are left out, so intern them
     /// first ([`KeyTable::with_applications`]); a key whose application has no rule may use nothing.
+    /// Budgets, also those of their teams, are entered into `book`.
     pub fn compile<'a>(
         applications: impl IntoIterator<Item = &'a Application>,
+        teams: &[Team],
         table: &KeyTable,
         slots: &impl Slots,
+        book: &Arc<Book>,
     ) -> Self {
+        let teams: HashMap<&str, &Team> = teams.iter().map(|team| (team.name.as_str(), team)).collect();
         let mut rules = Vec::new();
         rules.resize_with(table.applications().len(), || None);
         for application in applications {
             let Some(slot) = table.applications().slot(application.name.as_str()) else { continue };
+            let own = Budgets::of(application.budget.as_ref());
+            let own = book.live_budgets(Kind::Applications, application.name.as_str(), own);
+            let team = application.team.as_ref().and_then(|team| teams.get(team.as_str()));
+            let shared = team.map(|team| (team.name.as_str(), Budgets::of(team.budget.as_ref())));
+            let shared = shared.into_iter().flat_map(|(team, of)| book.live_budgets(Kind::Teams, team, of));
             let rule = ApplicationRule {
                 routes: application.allow.routes.iter().filter_map(|n| slots.route(n)).map(|s| s.0).collect(),
                 models: application.allow.models.iter().filter_map(|n| slots.model(n)).map(|s| s.0).collect(),
                 limit: application
                     .limit
                     .map(|limit| (RateKey::named("application", application.name.as_str()), (&limit).into())),
+                budgets: own.chain(shared).collect(),
             };
             if let Some(place) = rules.get_mut(slot as usize) {
                 *place = Some(rule);
@@ -81,6 +96,10 @@ impl ApplicationRule {
     /// Its rate limit over all keys.
     pub fn limit(&self) -> Option<&(RateKey, CompiledLimit)> {
         self.limit.as_ref()
+    }
+    /// The budgets that its model calls are charged to beside those of the key: its own, then its team's.
+    pub fn budgets(&self) -> &[Arc<LiveBudget>] {
+        &self.budgets
     }
 }
 

@@ -11,6 +11,7 @@
 pub mod allow;
 pub mod api_key;
 pub mod applications;
+pub mod budget;
 pub mod decision;
 pub mod facts;
 pub mod finder;
@@ -30,9 +31,10 @@ mod policy_tests;
 
 pub use api_key::{ApiKey, AuthFailure};
 pub use applications::{ApplicationRules, Slots};
+pub use budget::{Account, Book, LiveBudget, Reservation, Short, Standing};
 pub use decision::{LimitReport, LimitState, Refusal};
 pub use facts::{ModelSlot, RequestFacts, RouteSlot};
-pub use finder::{Finder, LiveSecret, ValueKey, ValueMark, ValueMarks};
+pub use finder::{Finder, Found, LiveSecret, ValueKey, ValueMark, ValueMarks};
 pub use gcra::{CompiledLimit, Decision, RateKey, RateTable};
 pub use headers::CompiledHeaders;
 pub use keys::{KeyChange, KeyExtras, KeyRecord, KeySecret, KeyTable, Peppers};

@@ -88,7 +88,7 @@ impl World {
         }
         let table = KeyTable::empty().with_applications([&"earlier".parse().unwrap(), &application.name]);
         Self {
-            rules: ApplicationRules::compile([&application], &table, &Numbers),
+            rules: ApplicationRules::compile([&application], &[], &table, &Numbers, &Arc::default()),
             table: RefCell::new(table),
             peppers: Arc::new(Peppers::new([(1, &SecretValue::from("pepper"))])),
             rates: Arc::new(RateTable::new(4096, 42)),
@@ -117,7 +117,7 @@ impl World {
         change(&mut key);
         let mut table = self.table.borrow_mut();
         let (token, mut record) = issue(table.len() as u64 + 1, 5, &self.peppers);
-        record.extras = KeyExtras::of(&key);
+        record.extras = KeyExtras::of(&key, &Default::default());
         *table = table.with_changes([KeyChange::Put(record)]);
         ApiKey::new(self.peppers.clone()).authenticate(token.expose(), &table, Timestamp::from_secs(1)).unwrap()
     }
@@ -129,7 +129,7 @@ impl World {
         change(&mut key);
         let mut table = self.table.borrow_mut();
         let (token, mut record) = issue(table.len() as u64 + 1, 5, &self.peppers);
-        record.extras = Some(KeyExtras::quarantined(Some(&key), quarantine));
+        record.extras = Some(KeyExtras::quarantined(Some(&key), &Default::default(), quarantine));
         *table = table.with_changes([KeyChange::Put(record)]);
         ApiKey::new(self.peppers.clone()).authenticate(token.expose(), &table, Timestamp::from_secs(1)).unwrap()
     }

@@ -1,7 +1,7 @@
 //! Who is calling in this request.
 
 use crate::KeyExtras;
-use credentialflow_model::KeyId;
+use credentialflow_model::{KeyId, usage::SecretShown};
 use std::sync::Arc;
 
 /// The authenticated caller, or nobody.
@@ -20,6 +20,7 @@ pub struct KeyPrincipal {
     pub(crate) application_name: Arc<str>,
     pub(crate) key: KeyId,
     pub(crate) version: u32,
+    pub(crate) shown: Option<SecretShown>,
     pub(crate) extras: Option<Arc<KeyExtras>>,
 }
 
@@ -39,6 +40,10 @@ impl KeyPrincipal {
     /// Which of the key's secrets was presented.
     pub fn version(&self) -> u32 {
         self.version
+    }
+    /// Which of two secrets it was, where the older one works until callers have left it.
+    pub fn shown(&self) -> Option<SecretShown> {
+        self.shown
     }
     /// Narrowing, networks, limit and metadata of the key, if it has any.
     pub fn extras(&self) -> Option<&KeyExtras> {

@@ -13,8 +13,11 @@
 //! `certificate.rs` what is other for certificates; static roles and administrators are in [`crate::engine::database`].
 
 mod certificate;
+mod described;
 #[cfg(test)]
 mod fault;
+#[cfg(test)]
+mod fill;
 mod held;
 mod withdraw;
 mod work;
@@ -30,6 +33,7 @@ use credentialflow_model::{Actor, SecretValue, Timestamp};
 use credentialflow_store::{Expect, LeaseRow, LeaseState, Op, Store};
 use credentialflow_targets::{Login, NewLogin, Statements, password};
 use credentialflow_vault::{Sealed, Vault};
+pub use described::Described;
 pub use held::{Ended, Held};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};

@@ -13,6 +13,7 @@ pub mod engine;
 mod error;
 pub mod fields;
 pub mod lease;
+pub mod listed;
 pub mod mounts;
 mod random;
 #[cfg(test)]

@@ -54,8 +54,7 @@ const POSTGRES: &[&str] = &[
 /// it is needed, so that a node can start while it is away.
 pub(crate) async fn open(url: &str) -> Result<Pools> {
     install_default_drivers();
-    if let Some(path) = url.strip_prefix("sqlite:") {
-        let path = path.strip_prefix("//").unwrap_or(path);
+    if let Some(path) = sqlite_path(url) {
         if path.is_empty() || path.starts_with(':') {
             return Err(StoreError::Other("sqlite: needs the path of a file".into()));
         }
@@ -65,10 +64,11 @@ pub(crate) async fn open(url: &str) -> Result<Pools> {
         for statement in SQLITE_WRITE {
             first.execute(*statement).await?;
         }
-        sqlx::Connection::close(first).await?;
         // A file does not go away between two statements: no question whether it is still there before each use.
         let write = pool(1, IN_LINE, SQLITE_WRITE).test_before_acquire(false).connect(&url).await?;
         let read = pool(4, IN_LINE, SQLITE_READ).test_before_acquire(false).connect(&url).await?;
+        // Not before: with the last connection SQLite takes the log away, and the room that was made for it.
+        sqlx::Connection::close(first).await?;
         Ok(Pools { driver: Driver::Sqlite, read, notes: write.clone(), write })
     } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
         let write = pool(3, REACH, POSTGRES).connect_lazy(url)?;
@@ -79,6 +79,11 @@ pub(crate) async fn open(url: &str) -> Result<Pools> {
         // The URL itself may hold a password: it is not repeated.
         Err(StoreError::Other("a database URL begins with sqlite: or postgres://".into()))
     }
+}
+
+/// The file of a SQLite database.
+pub(crate) fn sqlite_path(url: &str) -> Option<&str> {
+    url.strip_prefix("sqlite:").map(|path| path.strip_prefix("//").unwrap_or(path))
 }
 
 fn pool(connections: u32, acquire: Duration, setup: &'static [&'static str]) -> AnyPoolOptions {
@@ -115,12 +120,36 @@ impl Driver {
         }
     }
 
-    /// All rows of these columns as one JSON array of arrays. Each row of an answer is handed from thread to thread,
-    /// which for many small ones costs more than to read them.
-    pub(crate) fn as_one(self, columns: &str) -> String {
+    /// All rows of these columns, texts and then whole numbers, as one text that [`Packed`](crate::row::Packed) reads: of
+    /// a text its length in bytes, a colon and itself, of a number its digits and a colon; `-:` for NULL. Each row of an
+    /// answer is handed from thread to thread, which for many small ones costs more than to read them, and a long text
+    /// costs less so than as JSON within JSON.
+    pub(crate) fn packed(self, texts: &[&str], numbers: &[&str]) -> String {
+        let texts = texts.iter().map(|text| format!("COALESCE(octet_length({text}) || ':' || {text}, '-:')"));
+        let numbers = numbers.iter().map(|number| format!("COALESCE(CAST({number} AS TEXT), '-') || ':'"));
+        let row = texts.chain(numbers).collect::<Vec<_>>().join(" || ");
         match self {
-            Self::Sqlite => format!("json_group_array(json_array({columns}))"),
-            Self::Postgres => format!("COALESCE(json_agg(json_build_array({columns})), '[]')::text"),
+            Self::Sqlite => format!("COALESCE(group_concat({row}, ''), '')"),
+            Self::Postgres => format!("COALESCE(string_agg({row}, ''), '')"),
+        }
+    }
+
+    /// The rows of one parameter, a JSON array of arrays of a text and a number: columns `name` and `number`. One
+    /// parameter costs the same however many rows there are; SQLite looks each of many up among all of them.
+    pub(crate) const fn pairs(self) -> &'static str {
+        match self {
+            Self::Sqlite => "SELECT value ->> 0 AS name, value ->> 1 AS number FROM json_each($1)",
+            Self::Postgres => {
+                "SELECT value ->> 0 AS name, CAST(value ->> 1 AS BIGINT) AS number FROM json_array_elements(CAST($1 AS JSON))"
+            }
+        }
+    }
+
+    /// The rows of one parameter, a JSON array of texts: column `name`.
+    pub(crate) const fn names(self) -> &'static str {
+        match self {
+            Self::Sqlite => "SELECT value AS name FROM json_each($1)",
+            Self::Postgres => "SELECT value AS name FROM json_array_elements_text(CAST($1 AS JSON))",
         }
     }
 

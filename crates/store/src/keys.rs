@@ -88,9 +88,22 @@ impl Store {
     /// A key by its name, with its resource and secrets.
     pub async fn key_record(&self, name: &str) -> Result<Option<KeyRecord>> {
         let Some(key) = self.key_by_name(name).await? else { return Ok(None) };
-        let body = self.resource(Kind::Keys, name).await?.map(|r| r.body);
+        self.record_of(key).await.map(Some)
+    }
+
+    /// As [`Store::key_record`], in one look where the key is revoked: nothing but the key itself comes with it then.
+    pub async fn key_record_in_force(&self, name: &str) -> Result<Option<KeyRecord>> {
+        match self.key_by_name(name).await? {
+            Some(key) if key.revoked_at.is_some() => Ok(Some(KeyRecord { key, body: None, secrets: Vec::new() })),
+            Some(key) => self.record_of(key).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn record_of(&self, key: KeyRow) -> Result<KeyRecord> {
+        let body = self.resource(Kind::Keys, key.name.as_str()).await?.map(|r| r.body);
         let secrets = self.key_secrets(key.id).await?;
-        Ok(Some(KeyRecord { key, body, secrets }))
+        Ok(KeyRecord { key, body, secrets })
     }
 
     /// Hands every key to a function, in the order of their ids, in bounded memory: pages of
@@ -227,6 +240,7 @@ impl WriteTx {
             "DELETE FROM keys WHERE id = $1",
             "DELETE FROM key_uses WHERE key_id = $1",
             "DELETE FROM key_networks WHERE key_id = $1",
+            "DELETE FROM key_secret_uses WHERE key_id = $1",
         ] {
             sqlx::query(sql).bind(id.bits() as i64).execute(self.connection()).await?;
         }

@@ -5,8 +5,8 @@
 //! transaction. Writers stand in line at one locked row, which keeps the audit chain whole and makes
 //! the order of the change feed the order of the commits. What applications do at run time goes through
 //! [`Store::submit`], which passes the same door for many callers at once. The exceptions are
-//! observations, which change nothing that anybody decides: [`Store::record_uses`],
-//! [`Store::record_certificates`], and what processes tell of themselves ([`Store::report_node`] and its neighbours).
+//! observations, which change nothing that anybody decides: [`Store::record_uses`], [`Store::record_rule_uses`],
+//! [`Store::record_certificates`], what budgets spend ([`Store::budget_turn`]), and what processes tell of themselves ([`Store::report_node`] and its neighbours).
 //!
 //! SQL is written once in the dialect both databases share; every branch between them is in
 //! `driver.rs`. This crate knows nothing about sealing, HTTP or the gateway, and holds no clear secret:
@@ -14,6 +14,7 @@
 
 mod acme;
 pub mod audit;
+mod budgets;
 mod certificates;
 mod changes;
 mod credentials;
@@ -29,9 +30,11 @@ mod networks;
 mod nodes;
 mod notifications;
 mod plan;
+mod reserve;
 mod resources;
 mod rotations;
 mod row;
+mod rule_uses;
 mod runtime;
 pub mod sealed;
 mod settings;
@@ -40,6 +43,7 @@ mod uses;
 
 pub use acme::AcmeRow;
 pub use audit::{AuditFilter, AuditReport, BrokenAt, Checkpoint, VerifyError};
+pub use budgets::{BudgetEnd, BudgetItem, BudgetNode, BudgetNodeState, BudgetSettled, BudgetState, BudgetWindowRow};
 pub use certificates::CertificateSeen;
 pub use changes::{Change, ChangeKind, Followed};
 pub use credentials::CredentialVersionRow;
@@ -53,11 +57,13 @@ pub use networks::{KeyNetwork, KeyNetworks, MOST_NETWORKS};
 pub use nodes::{NodeReport, NodeRow, NodeTraffic};
 pub use notifications::{Notification, NotificationState};
 pub use plan::Unplanned;
+pub use reserve::reserve_log;
 pub use resources::{Expect, ResourceRow};
 pub use rotations::RotationRow;
+pub use rule_uses::{FORGOTTEN, RuleUse};
 pub use runtime::{EntryRow, Event, FailingLeases, LeaseCount, LeaseRow, LeaseState, Op, TokenRow, Unit};
 pub use store::{Store, WriteTx};
-pub use uses::{CredentialUse, KeyUse, Uses};
+pub use uses::{CredentialUse, KeySecretUse, KeyUse, MOST_PLACES, Uses};
 
 /// What every function here answers with.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;

@@ -35,6 +35,12 @@ const MIGRATIONS: &[Migration] = &[
     Migration { number: 17, name: "leak responses", sql: include_str!("../migrations/0017_leak_responses.sql") },
     Migration { number: 18, name: "key networks", sql: include_str!("../migrations/0018_key_networks.sql") },
     Migration { number: 19, name: "places of leases", sql: include_str!("../migrations/0019_places_of_leases.sql") },
+    Migration { number: 20, name: "budgets", sql: include_str!("../migrations/0020_budgets.sql") },
+    Migration { number: 21, name: "leases by holder", sql: include_str!("../migrations/0021_leases_by_holder.sql") },
+    Migration { number: 22, name: "key secret uses", sql: include_str!("../migrations/0022_key_secret_uses.sql") },
+    Migration { number: 23, name: "rotations again", sql: include_str!("../migrations/0023_rotations_again.sql") },
+    Migration { number: 24, name: "budget slots", sql: include_str!("../migrations/0024_budget_slots.sql") },
+    Migration { number: 25, name: "rule uses", sql: include_str!("../migrations/0025_rule_uses.sql") },
 ];
 
 /// What a call of [`Store::migrate`] did.

@@ -5,19 +5,18 @@
 //! reads from an index what is due. All of it follows from other tables and could be made again, so
 //! nothing here is audited.
 
-use crate::row::{self, CHUNK, values};
+use crate::row::{self, CHUNK, Packed, values};
 use crate::{Result, Store, StoreError, WriteTx};
 use credentialflow_model::{Name, Timestamp};
+use serde::Serialize;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
 use std::collections::BTreeSet;
 
 /// Credentials to be planned anew come before all others.
 const ANEW: i64 = i64::MIN;
-/// Rows in one statement.
-const STATEMENT: usize = 1000;
 
-/// [`Unplanned`] as the database says it: times in microseconds, and how many rotations are not finished.
-type Found = (String, Option<String>, Option<i64>, Option<i64>, i64);
+/// Those that are planned next.
+const FIRST: &str = "SELECT credential FROM rotation_plan WHERE due = $1 ORDER BY due, credential LIMIT $2";
 
 /// What a plan depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,53 +53,44 @@ impl Store {
         let mut connection = self.writer().await?;
         let mut tx = connection.begin_with(self.driver().begin()).await?;
         sqlx::query(self.driver().lock_head()).fetch_optional(&mut *tx).await?;
-        let columns = self.driver().as_one(
-            "p.credential, r.body, COALESCE(v.promoted, v.created),
-             (SELECT MAX(x.again) FROM rotations x WHERE x.credential = p.credential),
-             (SELECT COUNT(*) FROM rotations x WHERE x.credential = p.credential AND x.finished = 0)",
+        // In these words, so that the indices over the few rows that count are used.
+        let columns = self.driver().packed(
+            &["p.credential", "r.body"],
+            &[
+                "COALESCE(v.promoted, v.created)",
+                "(SELECT MAX(x.again) FROM rotations x WHERE x.credential = p.credential AND x.again IS NOT NULL)",
+                "(SELECT COUNT(*) FROM rotations x WHERE x.credential = p.credential AND x.finished = 0)",
+            ],
         );
         let sql = format!(
             "SELECT {columns}
-             FROM (SELECT credential FROM rotation_plan WHERE due = $1 ORDER BY due, credential LIMIT $2) p
+             FROM ({FIRST}) p
              LEFT JOIN resources r ON r.kind = 'credentials' AND r.name = p.credential
              LEFT JOIN credential_versions v ON v.credential = p.credential AND v.state = 'current'"
         );
         let all = sqlx::query(AssertSqlSafe(sql)).bind(ANEW).bind(i64::from(limit)).fetch_one(&mut *tx).await?;
-        let all: Vec<Found> = serde_json::from_str(all.try_get(0)?).map_err(|_| StoreError::corrupt("a plan"))?;
-        let (mut planned, mut over) = (Vec::new(), Vec::new());
-        let taken = all.len();
-        for (credential, body, since, again, unfinished) in all {
-            let found = Unplanned {
-                credential: credential.parse().map_err(|_| StoreError::corrupt("a name"))?,
-                body,
-                since: since.map(Timestamp::from_micros),
-                again: again.map(Timestamp::from_micros),
-                unfinished: unfinished != 0,
-            };
+        let (mut planned, mut others) = (Vec::new(), Vec::new());
+        let mut rows = Packed(all.try_get(0)?);
+        while !rows.is_over() {
+            let found = unplanned(&mut rows).ok_or_else(|| StoreError::corrupt("a plan"))?;
             match next(&found) {
-                Some(due) => planned.push((found.credential, due)),
-                None => over.push(found.credential),
+                Some(due) => planned.push((found.credential, due.micros())),
+                None => others.push(found.credential),
             }
         }
-        for chunk in planned.chunks(STATEMENT) {
+        let taken = planned.len() + others.len();
+        if !planned.is_empty() {
+            // Only the index by time gets a row elsewhere: neighbours there are written together.
+            planned.sort_unstable_by_key(|(_, due)| *due);
             let sql = format!(
-                "INSERT INTO rotation_plan (credential, due) VALUES {}
-                 ON CONFLICT (credential) DO UPDATE SET due = excluded.due",
-                values(2, chunk.len())
+                "UPDATE rotation_plan SET due = f.number FROM ({}) f WHERE rotation_plan.credential = f.name",
+                self.driver().pairs()
             );
-            let mut query = sqlx::query(AssertSqlSafe(sql));
-            for (credential, due) in chunk {
-                query = query.bind(credential.as_str()).bind(due.micros());
-            }
-            query.execute(&mut *tx).await?;
+            sqlx::query(AssertSqlSafe(sql)).bind(list(&planned)?).execute(&mut *tx).await?;
         }
-        for chunk in over.chunks(STATEMENT) {
-            let sql = format!("DELETE FROM rotation_plan WHERE credential IN ({})", row::list(1, chunk.len()));
-            let mut query = sqlx::query(AssertSqlSafe(sql));
-            for credential in chunk {
-                query = query.bind(credential.as_str());
-            }
-            query.execute(&mut *tx).await?;
+        if !others.is_empty() {
+            let sql = format!("DELETE FROM rotation_plan WHERE credential IN ({})", self.driver().names());
+            sqlx::query(AssertSqlSafe(sql)).bind(list(&others)?).execute(&mut *tx).await?;
         }
         tx.commit().await?;
         Ok(taken)
@@ -182,4 +172,19 @@ pub(crate) async fn anew(c: &mut AnyConnection, credentials: &BTreeSet<String>) 
         query.execute(&mut *c).await?;
     }
     Ok(())
+}
+
+/// The next row; `None` where it does not read.
+fn unplanned(rows: &mut Packed<'_>) -> Option<Unplanned> {
+    Some(Unplanned {
+        credential: rows.text()??.parse().ok()?,
+        body: rows.text()?.map(str::to_owned),
+        since: rows.number()?.map(Timestamp::from_micros),
+        again: rows.number()?.map(Timestamp::from_micros),
+        unfinished: rows.number()?? != 0,
+    })
+}
+
+fn list(all: &impl Serialize) -> Result<String> {
+    serde_json::to_string(all).map_err(|_| StoreError::Other("a list that cannot be written".into()))
 }

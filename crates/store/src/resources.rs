@@ -72,6 +72,21 @@ impl Store {
         self.list(&sql, kind, Some(page)).await
     }
 
+    /// The resources of a kind whose name comes after a cursor and that may have a budget, by name. Others that write the
+    /// word as the name of something may be among them.
+    pub async fn resources_with_budgets(
+        &self,
+        kind: Kind,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<ResourceRow>> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM resources WHERE kind = $1 AND name > $2 AND body LIKE $3 ORDER BY name LIMIT $4"
+        );
+        let page = (after.unwrap_or_default().to_owned(), "%\"budget\":%".to_owned(), i64::from(limit));
+        self.list(&sql, kind, Some(page)).await
+    }
+
     /// How many resources of a kind there are.
     pub async fn count_resources(&self, kind: Kind) -> Result<u64> {
         let found = sqlx::query("SELECT COUNT(*) FROM resources WHERE kind = $1")

@@ -69,8 +69,45 @@ pub(crate) fn list(first: usize, count: usize) -> String {
     (first..first + count).map(|i| format!("${i}")).collect::<Vec<_>>().join(", ")
 }
 
+/// What is left of an answer that [`Driver::packed`](crate::driver::Driver::packed) made. Reading a field answers `None`
+/// where there is none, and `Some(None)` for NULL.
+pub(crate) struct Packed<'t>(pub(crate) &'t str);
+
+impl<'t> Packed<'t> {
+    /// Whether that was all.
+    pub(crate) const fn is_over(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn text(&mut self) -> Option<Option<&'t str>> {
+        let Some(length) = self.number()? else { return Some(None) };
+        let (text, rest) = self.0.split_at_checked(usize::try_from(length).ok()?)?;
+        self.0 = rest;
+        Some(Some(text))
+    }
+
+    pub(crate) fn number(&mut self) -> Option<Option<i64>> {
+        let (digits, rest) = self.0.split_once(':')?;
+        self.0 = rest;
+        if digits == "-" { Some(None) } else { Some(Some(digits.parse().ok()?)) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn packed_fields_are_read_as_they_were_written() {
+        let mut all = super::Packed("1:a-:3:b:-0:3:ä1-7:-:");
+        assert_eq!([all.text(), all.text(), all.text()], [Some(Some("a")), Some(None), Some(Some("b:-"))]);
+        assert_eq!([all.text(), all.text()], [Some(Some("")), Some(Some("ä1"))]);
+        assert!(!all.is_over());
+        assert_eq!([all.number(), all.number(), all.number()], [Some(Some(-7)), Some(None), None]);
+        assert!(all.is_over());
+        for broken in ["", "1", "x:a", "2:a", "-1:a", "1:ä"] {
+            assert_eq!(super::Packed(broken).text(), None, "{broken}");
+        }
+    }
+
     #[test]
     fn placeholders_count_on() {
         assert_eq!(super::values(2, 2), "($1, $2), ($3, $4)");

@@ -264,4 +264,8 @@ impl WriteTx {
     pub(crate) fn connection(&mut self) -> &mut AnyConnection {
         &mut self.tx
     }
+
+    pub(crate) fn driver(&self) -> Driver {
+        self.store.driver()
+    }
 }

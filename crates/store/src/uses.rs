@@ -7,15 +7,18 @@
 //! costs no write, and a batch lost in a crash costs counts, never a decision.
 
 use crate::row::{CHUNK, unsigned, values};
-use crate::{KeyNetwork, Result, Store, networks, row};
+use crate::{KeyNetwork, Result, Store, WriteTx, networks, row};
 use credentialflow_model::{KeyId, Timestamp};
 use sqlx::any::AnyRow;
-use sqlx::{AssertSqlSafe, Connection, Row};
-use std::collections::BTreeMap;
+use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Rows of one statement. SQLite's driver looks each parameter's name up among all of them, so that the cost of a row
 /// grows with the statement.
 pub(crate) const STATEMENT: usize = 16;
+
+/// Routes and networks kept of the secrets of one key; two nodes that write at once may keep some more.
+pub const MOST_PLACES: usize = 1000;
 
 /// How a key was used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +46,23 @@ pub struct CredentialUse {
     pub count: u64,
 }
 
+/// How a secret of a key was used while a rotation waits for callers to leave the older one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeySecretUse {
+    /// Whose.
+    pub key_id: KeyId,
+    /// Which of its secrets.
+    pub version: u32,
+    /// On which route; empty where none matched, or where that is not told apart.
+    pub route: String,
+    /// From which network, as in `192.0.2.7/32`; empty where that is not told apart.
+    pub source: String,
+    /// When last: when the last request ended.
+    pub last_time: Timestamp,
+    /// How often: in a batch the uses since the last one, when read the uses since the rotation began.
+    pub count: u64,
+}
+
 /// One batch of observations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Uses {
@@ -52,6 +72,8 @@ pub struct Uses {
     pub credentials: Vec<CredentialUse>,
     /// From where keys were used.
     pub networks: Vec<KeyNetwork>,
+    /// Of keys' secrets, of which one is to go.
+    pub secrets: Vec<KeySecretUse>,
 }
 
 impl Store {
@@ -109,6 +131,7 @@ impl Store {
             }
             query.execute(&mut *tx).await?;
         }
+        record_secrets(&mut tx, &uses.secrets).await?;
         let crowded = networks::record(&mut tx, &uses.networks).await?;
         tx.commit().await?;
         networks::crop(&mut connection, self.driver(), &crowded).await;
@@ -166,6 +189,129 @@ impl Store {
             .map(read_credential_use)
             .collect()
     }
+}
+
+impl Store {
+    /// When each secret of a key was last used since its rotation began, by version; those never used are absent.
+    pub async fn last_key_secret_uses(&self, id: KeyId) -> Result<Vec<(u32, Timestamp)>> {
+        sqlx::query(
+            "SELECT version, MAX(last_time) FROM key_secret_uses WHERE key_id = $1 GROUP BY version ORDER BY version",
+        )
+        .bind(id.bits() as i64)
+        .fetch_all(&mut *self.reader().await?)
+        .await?
+        .iter()
+        .map(|r| Ok((row::version(r, 0)?, row::time(r, 1)?)))
+        .collect()
+    }
+
+    /// Who used secrets of a key besides one version since its rotation began, the newest use first, `limit` at most.
+    pub async fn key_secret_uses(&self, id: KeyId, besides: u32, limit: u32) -> Result<Vec<KeySecretUse>> {
+        sqlx::query(
+            "SELECT key_id, version, route, source, last_time, count FROM key_secret_uses
+             WHERE key_id = $1 AND version <> $2 ORDER BY last_time DESC, version, route, source LIMIT $3",
+        )
+        .bind(id.bits() as i64)
+        .bind(i64::from(besides))
+        .bind(i64::from(limit))
+        .fetch_all(&mut *self.reader().await?)
+        .await?
+        .iter()
+        .map(|r| {
+            Ok(KeySecretUse {
+                key_id: KeyId::from_bits(unsigned(r, 0)?),
+                version: row::version(r, 1)?,
+                route: r.try_get(2)?,
+                source: r.try_get(3)?,
+                last_time: row::time(r, 4)?,
+                count: unsigned(r, 5)?,
+            })
+        })
+        .collect()
+    }
+}
+
+impl WriteTx {
+    /// Forgets who used which secret of a key: its rotation is over, or begins.
+    pub async fn forget_key_secret_uses(&mut self, id: KeyId) -> Result<()> {
+        let forget = sqlx::query("DELETE FROM key_secret_uses WHERE key_id = $1").bind(id.bits() as i64);
+        forget.execute(self.connection()).await?;
+        Ok(())
+    }
+}
+
+async fn record_secrets(c: &mut AnyConnection, uses: &[KeySecretUse]) -> Result<()> {
+    // One row once in a statement, and the same order on every node.
+    let mut sums = Places::new();
+    for u in uses {
+        add(&mut sums, (u.key_id.bits(), u.version, &u.route, &u.source), (u.last_time.micros(), u.count));
+    }
+    let sums: Vec<_> = without_new_places(c, sums).await?.into_iter().collect();
+    for chunk in sums.chunks(STATEMENT) {
+        let sql = format!(
+            "INSERT INTO key_secret_uses (key_id, version, route, source, last_time, count) VALUES {}
+             ON CONFLICT (key_id, version, route, source) DO UPDATE SET
+             last_time = CASE WHEN excluded.last_time >= key_secret_uses.last_time
+                         THEN excluded.last_time ELSE key_secret_uses.last_time END,
+             count = key_secret_uses.count + excluded.count",
+            values(6, chunk.len())
+        );
+        let mut query = sqlx::query(AssertSqlSafe(sql));
+        for ((id, version, route, source), (time, count)) in chunk {
+            query = query.bind(*id as i64).bind(i64::from(*version)).bind(*route).bind(*source);
+            query = query.bind(*time).bind(to_i64(*count));
+        }
+        query.execute(&mut *c).await?;
+    }
+    Ok(())
+}
+
+/// Uses of keys' secrets, by key, version, route and network: when last, and how often.
+type Places<'u> = BTreeMap<(u64, u32, &'u str, &'u str), (i64, u64)>;
+
+fn add<'u>(sums: &mut Places<'u>, place: (u64, u32, &'u str, &'u str), (time, count): (i64, u64)) {
+    let sum = sums.entry(place).or_insert((i64::MIN, 0));
+    *sum = (sum.0.max(time), sum.1.saturating_add(count));
+}
+
+/// Places of keys that are used from more than [`MOST_PLACES`] become one for each version, without route and network;
+/// those that have a row keep it.
+async fn without_new_places<'u>(c: &mut AnyConnection, sums: Places<'u>) -> Result<Places<'u>> {
+    let mut new = BTreeMap::<u64, usize>::new();
+    for (id, ..) in sums.keys() {
+        *new.entry(*id).or_default() += 1;
+    }
+    let mut known = BTreeMap::<u64, BTreeSet<(u32, String, String)>>::new();
+    for (id, new) in new {
+        let count = sqlx::query("SELECT COUNT(*) FROM key_secret_uses WHERE key_id = $1").bind(id as i64);
+        if unsigned(&count.fetch_one(&mut *c).await?, 0)? + new as u64 <= MOST_PLACES as u64 {
+            continue;
+        }
+        let rows = sqlx::query("SELECT version, route, source FROM key_secret_uses WHERE key_id = $1").bind(id as i64);
+        let rows = rows.fetch_all(&mut *c).await?;
+        let rows = rows.iter().map(|r| Ok((row::version(r, 0)?, r.try_get(1)?, r.try_get(2)?)));
+        known.insert(id, rows.collect::<Result<_>>()?);
+    }
+    if known.is_empty() {
+        return Ok(sums);
+    }
+    let mut kept = Places::new();
+    for ((id, version, route, source), sum) in sums {
+        let place = match known.get_mut(&id) {
+            None => (id, version, route, source),
+            Some(known) => {
+                let this = (version, route.to_owned(), source.to_owned());
+                if known.contains(&this) || known.len() < MOST_PLACES {
+                    known.insert(this);
+                    (id, version, route, source)
+                } else {
+                    (id, version, "", "")
+                }
+            }
+        };
+        add(&mut kept, place, sum);
+    }
+    Ok(kept)
 }
 
 fn to_i64(count: u64) -> i64 {

@@ -2,7 +2,8 @@
 //! Microsoft Entra ID (OAuth 2.0, RFC 6749 section 4.4).
 //!
 //! The path is a secret's name: letters, digits and `-`. Values are text. With a field, the secret is a
-//! JSON object.
+//! JSON object. A new version keeps the content type, the tags and the moments of validity of the one before.
+//! The API knows no precondition: of two who write fields of one secret at the same time, one may lose.
 
 use crate::{
     Answer, BoxFuture, Declared, ExternalError, ExternalStore, Found, Http, Result, Wiped, Written,
@@ -13,8 +14,11 @@ use crate::{
 };
 use credentialflow_model::{SecretPlace, SecretValue};
 use http::{Method, Request, StatusCode, Uri};
-use serde_json::{Value, json};
-use std::{sync::Arc, time::Duration};
+use serde_json::{Map, Value};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 use zeroize::Zeroizing;
 
 const AUTHORITY: &str = "https://login.microsoftonline.com";
@@ -78,7 +82,8 @@ impl KeyVault {
         Ok((token, Duration::from_secs(lasts)))
     }
 
-    async fn call(&self, method: Method, place: &SecretPlace, body: &Wiped, secrets: &[&SecretValue]) -> Result<Wiped> {
+    /// One answer, whatever it says, after logging in anew where the token is refused.
+    async fn ask(&self, method: Method, place: &SecretPlace, body: &Wiped) -> Result<Answer> {
         let name_like = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
         if place.path.is_empty() || place.path.len() > 127 || !place.path.bytes().all(name_like) {
             return Err(unusable("a secret's name has 1 to 127 letters, digits and `-` there"));
@@ -88,41 +93,100 @@ impl KeyVault {
         let mut again = true;
         loop {
             let token = self.bearer.get(self.log_in()).await?;
-            let request = Request::builder().method(&method).uri(&url).header("authorization", bearer(&token)?);
-            let answer = self.http.send(request.header("content-type", "application/json"), &body).await?;
+            let mut request = Request::builder().method(&method).uri(&url).header("authorization", bearer(&token)?);
+            request = request.header("accept", "application/json");
+            if !body.is_empty() {
+                request = request.header("content-type", "application/json");
+            }
+            let answer = self.http.send(request, &body).await?;
             if answer.status == StatusCode::UNAUTHORIZED && std::mem::take(&mut again) {
                 self.bearer.forget(&token).await;
                 continue;
             }
-            return if answer.status.is_success() { answer.success() } else { Err(failure(&answer, secrets)) };
+            return Ok(answer);
         }
     }
 
-    async fn stored(&self, place: &SecretPlace) -> Result<(SecretValue, Option<String>)> {
-        let mut answer = self.call(Method::GET, place, &Wiped::default(), &[]).await?;
+    async fn stored(&self, place: &SecretPlace) -> Result<There> {
+        let answer = self.ask(Method::GET, place, &Wiped::default()).await?;
+        if !answer.status.is_success() {
+            let disabled = answer.status == StatusCode::FORBIDDEN
+                && answer.json().text("/error/innererror/code") == Some("SecretDisabled");
+            return match failure(&answer, &[]) {
+                ExternalError::NotFound => Ok(There::Nothing),
+                error if disabled => Ok(There::Disabled(error)),
+                error => Err(error),
+            };
+        }
+        let mut answer = answer.success()?;
         let version = version(&answer);
         let value = answer.take("/value").ok_or_else(|| unusable("its answer holds no secret"))?;
-        Ok((value, version))
+        Ok(There::Secret { value, version, beside: beside(&answer, now()) })
     }
 
     async fn read_place(&self, place: &SecretPlace) -> Result<Found> {
-        let (value, version) = self.stored(place).await?;
-        Ok(Found { value: pick(value, place.field.as_deref())?, version })
+        match self.stored(place).await? {
+            There::Secret { value, version, .. } => Ok(Found { value: pick(value, place.field.as_deref())?, version }),
+            There::Nothing => Err(ExternalError::NotFound),
+            There::Disabled(error) => Err(error),
+        }
     }
 
     async fn write_place(&self, place: &SecretPlace, value: &SecretValue) -> Result<Written> {
-        let (there, version_there) = match self.stored(place).await {
-            Ok((value, version)) => (Some(value), version),
-            Err(ExternalError::NotFound) => (None, None),
-            Err(other) => return Err(other),
+        let (there, version_there, beside) = match self.stored(place).await? {
+            There::Secret { value, version, beside } => (Some(value), version, beside),
+            There::Nothing => (None, None, Map::new()),
+            // The fields beside ours cannot be known, so they could not stay.
+            There::Disabled(error) if place.field.is_some() => return Err(error),
+            There::Disabled(_) => (None, None, Map::new()),
         };
         let Some(whole) = put(there, place.field.as_deref(), value)? else {
             return Ok(Written { version: version_there, changed: false });
         };
-        let body = Wiped(json!({ "value": text(&whole)? }));
-        let answer = self.call(Method::PUT, place, &body, &[value, &whole]).await?;
-        Ok(Written { version: version(&answer), changed: true })
+        let mut body = Wiped(Value::Object(beside));
+        body.0["value"] = text(&whole)?.into();
+        let answer = self.ask(Method::PUT, place, &body).await?;
+        if !answer.status.is_success() {
+            return Err(failure(&answer, &[value, &whole]));
+        }
+        Ok(Written { version: version(&answer.success()?), changed: true })
     }
+}
+
+/// What a secret's newest version is.
+enum There {
+    Secret {
+        value: SecretValue,
+        version: Option<String>,
+        /// What the next version is to have as well.
+        beside: Map<String, Value>,
+    },
+    Nothing,
+    /// Somebody disabled it, so that nobody can read it; a next version can be written.
+    Disabled(ExternalError),
+}
+
+/// What belongs to the secret and not to its value: a new version has only what is sent with it. A moment of
+/// expiry that is over was the old value's.
+fn beside(bundle: &Wiped, now: u64) -> Map<String, Value> {
+    let mut kept = Map::new();
+    for name in ["contentType", "tags"] {
+        if let Some(part) = bundle.0.get(name).filter(|part| !part.is_null()) {
+            kept.insert(name.to_owned(), part.clone());
+        }
+    }
+    let moment = |name: &str| Some((name.to_owned(), bundle.0.pointer(&format!("/attributes/{name}"))?.as_u64()?));
+    let moments = [moment("nbf"), moment("exp").filter(|(_, end)| *end > now)];
+    let moments: Map<String, Value> = moments.into_iter().flatten().map(|(name, at)| (name, at.into())).collect();
+    if !moments.is_empty() {
+        kept.insert("attributes".to_owned(), Value::Object(moments));
+    }
+    kept
+}
+
+/// Seconds since 1970.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// The last part of `id`.
@@ -148,6 +212,26 @@ impl ExternalStore for KeyVault {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_new_version_keeps_what_is_not_the_values() {
+        let bundle = |attributes: Value| {
+            let tags = json!({ "team": "web" });
+            Wiped(
+                json!({ "value": "v", "id": "i", "contentType": "text/plain", "tags": tags, "attributes": attributes }),
+            )
+        };
+        let attributes = json!({ "enabled": true, "nbf": 5, "exp": 2000, "created": 1, "recoveryLevel": "Purgeable" });
+        let kept =
+            json!({ "contentType": "text/plain", "tags": { "team": "web" }, "attributes": { "nbf": 5, "exp": 2000 } });
+        assert_eq!(Value::Object(beside(&bundle(attributes.clone()), 1999)), kept);
+        let over = Value::Object(beside(&bundle(attributes), 2000));
+        assert_eq!(over["attributes"], json!({ "nbf": 5 }), "a next value is not born expired");
+        assert!(beside(&Wiped(json!({ "value": "v", "attributes": { "enabled": true } })), 0).is_empty());
+    }
+
     #[test]
     fn a_vaults_address_tells_its_cloud() {
         for (address, cloud) in [
@@ -155,7 +239,7 @@ mod tests {
             ("https://team.vault.usgovcloudapi.net", "vault.usgovcloudapi.net"),
             ("http://127.0.0.1:1", "vault.azure.net"),
         ] {
-            assert_eq!(super::cloud(address), cloud);
+            assert_eq!(super::cloud(address), cloud, "{address}");
         }
     }
 }

@@ -2,14 +2,16 @@
 //! exchanged for an access token (RFC 7523), at the place that the key file names, or at the store's `login`.
 //!
 //! The path is a secret's id; its newest version is read, and each write adds one. With a field, the
-//! secret is a JSON object. A secret that does not exist is made, replicated as Google chooses.
+//! secret is a JSON object. A secret that does not exist is made, replicated as Google chooses. The API knows
+//! no precondition: a version that somebody else adds between our reading and our writing is seen by its
+//! number, and its other fields are written once more. Values travel with their checksum.
 
 use crate::{
     Answer, BoxFuture, Declared, ExternalError, ExternalStore, Found, Http, Result, Wiped, Written,
     bearer::Bearer,
     error::unusable,
     http_client::{base, bearer, segment},
-    json::{pick, put},
+    json::{pick, put, same},
 };
 use aws_lc_rs::{
     rand::SystemRandom,
@@ -32,6 +34,8 @@ use zeroize::Zeroizing;
 const API: &str = "https://secretmanager.googleapis.com";
 const TOKENS: &str = "https://oauth2.googleapis.com/token";
 const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
+/// How often a field is written anew because somebody added a version in between.
+const ATTEMPTS: usize = 4;
 
 struct SecretManager {
     http: Http,
@@ -125,20 +129,27 @@ impl SecretManager {
         Ok((token, Duration::from_secs(lasts)))
     }
 
-    async fn call(&self, method: Method, path: &str, body: &Wiped, secrets: &[&SecretValue]) -> Result<Wiped> {
+    /// One answer, whatever it says, after logging in anew where the token is refused.
+    async fn ask(&self, method: Method, path: &str, body: &Wiped) -> Result<Answer> {
         let url = format!("{}/v1/projects/{}/{path}", self.base, self.project);
         let body = if body.0.is_null() { Zeroizing::default() } else { body.to_bytes() };
         let mut again = true;
         loop {
             let token = self.bearer.get(self.log_in()).await?;
             let request = Request::builder().method(&method).uri(&url).header("authorization", bearer(&token)?);
-            let answer = self.http.send(request.header("content-type", "application/json"), &body).await?;
+            let request = request.header("accept", "application/json").header("content-type", "application/json");
+            let answer = self.http.send(request, &body).await?;
             if answer.status == StatusCode::UNAUTHORIZED && std::mem::take(&mut again) {
                 self.bearer.forget(&token).await;
                 continue;
             }
-            return if answer.status.is_success() { answer.success() } else { Err(failure(&answer, secrets)) };
+            return Ok(answer);
         }
+    }
+
+    async fn call(&self, path: &str, body: &Wiped, secrets: &[&SecretValue]) -> Result<Wiped> {
+        let answer = self.ask(Method::POST, path, body).await?;
+        if answer.status.is_success() { answer.success() } else { Err(failure(&answer, secrets)) }
     }
 
     fn id(place: &SecretPlace) -> Result<&str> {
@@ -149,52 +160,110 @@ impl SecretManager {
         Ok(&place.path)
     }
 
-    async fn stored(&self, place: &SecretPlace) -> Result<(SecretValue, Option<String>)> {
-        let path = format!("secrets/{}/versions/latest:access", Self::id(place)?);
-        let answer = self.call(Method::GET, &path, &Wiped::default(), &[]).await?;
+    /// A version by its number, or the newest as `latest`.
+    async fn stored(&self, id: &str, version: &str) -> Result<There> {
+        let path = format!("secrets/{id}/versions/{version}:access");
+        let answer = self.ask(Method::GET, &path, &Wiped::default()).await?;
+        if !answer.status.is_success() {
+            let closed = answer.json().text("/error/status") == Some("FAILED_PRECONDITION");
+            return match failure(&answer, &[]) {
+                ExternalError::NotFound => Ok(There::Nothing),
+                error if closed => Ok(There::Closed(error)),
+                error => Err(error),
+            };
+        }
+        let answer = answer.success()?;
         let bytes = answer.text("/payload/data").and_then(|data| STANDARD.decode(data).ok());
         let value = SecretValue::new(bytes.ok_or_else(|| unusable("its answer holds no secret"))?);
-        Ok((value, version(&answer)))
+        let sum = answer.text("/payload/dataCrc32c").and_then(|sum| sum.parse().ok());
+        if sum.is_some_and(|sum: u64| sum != u64::from(crc32c(value.expose()))) {
+            return Err(ExternalError::Unreachable("the value arrived damaged: its checksum is another".to_owned()));
+        }
+        Ok(There::Version(value, number(&answer)))
     }
 
     async fn read_place(&self, place: &SecretPlace) -> Result<Found> {
-        let (value, version) = self.stored(place).await?;
-        Ok(Found { value: pick(value, place.field.as_deref())?, version })
+        match self.stored(Self::id(place)?, "latest").await? {
+            There::Version(value, version) => {
+                Ok(Found { value: pick(value, place.field.as_deref())?, version: version.map(|n| n.to_string()) })
+            }
+            There::Nothing => Err(ExternalError::NotFound),
+            There::Closed(error) => Err(error),
+        }
     }
 
     async fn write_place(&self, place: &SecretPlace, value: &SecretValue) -> Result<Written> {
-        let id = Self::id(place)?;
-        let (there, version_there) = match self.stored(place).await {
-            Ok((value, version)) => (Some(value), version),
-            Err(ExternalError::NotFound) => (None, None),
-            Err(other) => return Err(other),
+        let (id, field) = (Self::id(place)?, place.field.as_deref());
+        let (there, mut newest) = match self.stored(id, "latest").await? {
+            There::Version(value, version) => (Some(value), version),
+            There::Nothing => (None, None),
+            // The fields beside ours cannot be known, so they could not stay.
+            There::Closed(error) if field.is_some() => return Err(error),
+            There::Closed(_) => (None, None),
         };
-        let Some(whole) = put(there, place.field.as_deref(), value)? else {
-            return Ok(Written { version: version_there, changed: false });
-        };
-        let body = Wiped(json!({ "payload": { "data": STANDARD.encode(whole.expose()) } }));
-        let add = format!("secrets/{id}:addVersion");
-        let answer = match self.call(Method::POST, &add, &body, &[value, &whole]).await {
+        let written = |version: Option<u64>, changed| Written { version: version.map(|n| n.to_string()), changed };
+        let Some(mut whole) = put(there, field, value)? else { return Ok(written(newest, false)) };
+        for _ in 0..ATTEMPTS {
+            let added = self.add(id, &whole, value).await?;
+            // Versions are counted one by one, and nothing else tells that somebody added one meanwhile.
+            let between = added.and_then(|n| n.checked_sub(1)).filter(|n| *n > newest.unwrap_or_default());
+            let (Some(between), Some(_)) = (between, field) else { return Ok(written(added, true)) };
+            let There::Version(theirs, _) = self.stored(id, &between.to_string()).await? else {
+                return Ok(written(added, true));
+            };
+            let merged = put(Some(theirs.duplicate()), field, value)?.unwrap_or(theirs);
+            if same(merged.expose(), whole.expose()) {
+                return Ok(written(added, true));
+            }
+            (whole, newest) = (merged, added);
+        }
+        Err(ExternalError::Busy { words: "others write the secret all the time".to_owned(), again: None })
+    }
+
+    /// Adds a version and answers its number. Makes the secret where there is none.
+    async fn add(&self, id: &str, whole: &SecretValue, value: &SecretValue) -> Result<Option<u64>> {
+        let data = Zeroizing::new(STANDARD.encode(whole.expose()));
+        let sum = crc32c(whole.expose()).to_string();
+        let body = Wiped(json!({ "payload": { "data": data.as_str(), "dataCrc32c": sum } }));
+        let path = format!("secrets/{id}:addVersion");
+        let answer = match self.call(&path, &body, &[value, whole]).await {
             // There is not only no version, but no secret.
             Err(ExternalError::NotFound) => {
                 let made = Wiped(json!({ "replication": { "automatic": {} } }));
-                self.call(Method::POST, &format!("secrets?secretId={id}"), &made, &[]).await.map_err(|error| {
-                    match error {
-                        ExternalError::NotFound => ExternalError::Refused("there is no such project".to_owned()),
-                        other => other,
+                match self.call(&format!("secrets?secretId={id}"), &made, &[]).await {
+                    // Somebody else has just made it.
+                    Ok(_) | Err(ExternalError::Conflict(_)) => {}
+                    Err(ExternalError::NotFound) => {
+                        return Err(ExternalError::Refused("there is no such project".to_owned()));
                     }
-                })?;
-                self.call(Method::POST, &add, &body, &[value, &whole]).await?
+                    Err(other) => return Err(other),
+                }
+                self.call(&path, &body, &[value, whole]).await?
             }
             other => other?,
         };
-        Ok(Written { version: version(&answer), changed: true })
+        Ok(number(&answer))
     }
 }
 
-/// The last part of `name`.
-fn version(answer: &Wiped) -> Option<String> {
-    answer.text("/name").and_then(|name| name.rsplit('/').next()).map(str::to_owned)
+/// What a version of a secret is.
+enum There {
+    Version(SecretValue, Option<u64>),
+    Nothing,
+    /// It is disabled or destroyed, so that nobody can read it; a next version can be added.
+    Closed(ExternalError),
+}
+
+/// The checksum that goes with a value: CRC-32C (RFC 3720, appendix B.4), bit by bit, as values are small.
+fn crc32c(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(u32::MAX, |sum, byte| {
+        (0..8).fold(sum ^ u32::from(*byte), |sum, _| if sum & 1 == 1 { (sum >> 1) ^ 0x82F6_3B78 } else { sum >> 1 })
+    })
+}
+
+/// The last part of `name`: versions are counted from 1.
+fn number(answer: &Wiped) -> Option<u64> {
+    answer.text("/name").and_then(|name| name.rsplit('/').next()).and_then(|number| number.parse().ok())
 }
 
 fn failure(answer: &Answer, secrets: &[&SecretValue]) -> ExternalError {
@@ -210,5 +279,15 @@ impl ExternalStore for SecretManager {
 
     fn write<'a>(&'a self, place: &'a SecretPlace, value: &'a SecretValue) -> BoxFuture<'a, Result<Written>> {
         Box::pin(self.write_place(place, value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_checksum_is_the_one_of_the_standard() {
+        for (bytes, sum) in [(&b"123456789"[..], 0xE306_9283), (&[0; 32], 0x8A91_36AA), (&[0xFF; 32], 0x62A8_AB43)] {
+            assert_eq!(super::crc32c(bytes), sum, "{bytes:?}");
+        }
     }
 }

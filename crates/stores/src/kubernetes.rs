@@ -95,6 +95,7 @@ impl Secrets {
             }
         };
         let request = Request::builder().method(method).uri(url).header("authorization", bearer(&token)?);
+        let request = request.header("accept", "application/json");
         let body = if body.0.is_null() { Zeroizing::default() } else { body.to_bytes() };
         let answer = self.http.send(request.header("content-type", kind), &body).await?;
         if answer.status.is_success() { answer.success() } else { Err(failure(&answer, secrets)) }

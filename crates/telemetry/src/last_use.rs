@@ -4,14 +4,18 @@
 //! writes them to the store, so that no request causes a write. Bounded; what does not fit is counted.
 
 mod networks;
+mod secrets;
 
 pub use networks::KeyNetworkDelta;
+pub use secrets::KeySecretDelta;
 
 use credentialflow_model::{
     KeyId, Timestamp, UsageRecord,
     leak::{IpNet, client_network},
+    usage::CredentialUse,
 };
 use networks::Networks;
+use secrets::Secrets;
 use std::{
     collections::HashMap,
     net::IpAddr,
@@ -70,6 +74,8 @@ pub struct UseDeltas {
     pub keys: Vec<KeyUseDelta>,
     /// By credential version, in no order.
     pub credentials: Vec<CredentialUseDelta>,
+    /// By secret of keys of which one is to go, in no order.
+    pub secrets: Vec<KeySecretDelta>,
     /// Uses not in the lists, because there was no room.
     pub overflowed: u64,
 }
@@ -97,6 +103,7 @@ struct KeyUsed {
 struct Inner {
     keys: HashMap<KeyId, KeyUsed>,
     networks: Networks,
+    secrets: Secrets,
     credentials: HashMap<Arc<str>, Vec<(u32, VersionUse)>>,
     versions: usize,
     overflowed: u64,
@@ -116,6 +123,7 @@ impl LastUse {
         for record in batch {
             inner.add_key(record);
             inner.add_credential(record);
+            inner.secrets.add(record);
         }
     }
 
@@ -125,6 +133,7 @@ impl LastUse {
         let mut out = UseDeltas {
             keys: inner.keys.drain().map(|(_, used)| used.delta).collect(),
             credentials: Vec::new(),
+            secrets: inner.secrets.take(),
             overflowed: std::mem::take(&mut inner.overflowed),
         };
         // Room for as many again, not for the most there ever were.
@@ -219,7 +228,19 @@ impl Inner {
     }
 
     fn add_credential(&mut self, record: &UsageRecord) {
-        let Some(carried) = &record.credential else { return };
+        if let Some(carried) = &record.credential {
+            self.add_use(carried, record.time, record.upstream_status);
+        }
+        // What a provider refused counts also where another target served the call then.
+        for tried in record.model.iter().flat_map(|model| &model.tried) {
+            if let Some(carried) = &tried.credential {
+                self.add_use(carried, record.time, tried.end.status());
+            }
+        }
+    }
+
+    /// A request carried it and was answered with this status; 0 for no answer.
+    fn add_use(&mut self, carried: &CredentialUse, time: Timestamp, status: u16) {
         let known = self.credentials.get_mut(&carried.credential);
         let at = known.as_ref().and_then(|all| all.iter().position(|(v, _)| *v == carried.version));
         let used = match (known, at) {
@@ -237,9 +258,9 @@ impl Inner {
             }
         };
         used.count += 1;
-        used.last_time = used.last_time.max(record.time);
+        used.last_time = used.last_time.max(time);
         for answers in [&mut used.fresh, &mut used.total] {
-            match record.upstream_status {
+            match status {
                 0 => {}
                 401 | 403 => answers.refused += 1,
                 _ => answers.served += 1,

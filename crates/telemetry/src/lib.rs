@@ -6,6 +6,7 @@
 //! that could carry one.
 
 pub mod calllog;
+pub mod charges;
 mod histogram;
 mod intern;
 pub mod last_use;
@@ -18,7 +19,8 @@ pub mod stats;
 mod testing;
 
 pub use calllog::{CallFilter, CallLog, CallLogError, CallModel, CallRow, LightCall, Page, StatusFilter, Walked};
-pub use last_use::{Answers, CredentialUseDelta, KeyNetworkDelta, KeyUseDelta, LastUse, UseDeltas};
+pub use charges::{ChargeListener, Charges};
+pub use last_use::{Answers, CredentialUseDelta, KeyNetworkDelta, KeySecretDelta, KeyUseDelta, LastUse, UseDeltas};
 pub use metrics::Metrics;
 pub use recorder::{RecordSender, Recorder, RecorderSettings, RecorderStatus, Telemetry};
 pub use stats::{Stats, StatsFigures, StatsPoint, StatsTop};

@@ -245,7 +245,7 @@ impl Tables {
                 *sum = sum.saturating_add(n);
             }
             match used.cost {
-                Some(Cost::Known(usd)) => figures.cost_pico += i128::from(pico(usd)),
+                Some(Cost::Known(usd) | Cost::Estimated(usd)) => figures.cost_pico += i128::from(pico(usd)),
                 Some(Cost::UnknownPrice | Cost::UnknownUsage) => figures.unpriced += 1,
                 None => {}
             }

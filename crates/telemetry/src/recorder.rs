@@ -10,6 +10,7 @@ mod work;
 use crate::{
     CallLog, LastUse, Metrics, Stats,
     calllog::{begin, segment, upkeep::Upkeep},
+    charges::{ChargeListener, Listener},
     intern::Interner,
     rollup::Rollups,
 };
@@ -17,6 +18,7 @@ use credentialflow_model::{Timestamp, UsageRecord};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::VecDeque,
+    hash::{BuildHasher, RandomState},
     io,
     path::PathBuf,
     sync::{
@@ -102,6 +104,7 @@ pub struct RecordSender {
     counters: Arc<Counters>,
     thread: Thread,
     wake_at: u64,
+    charges: Listener,
 }
 
 impl RecordSender {
@@ -118,6 +121,7 @@ impl RecordSender {
             self.counters.queued.fetch_sub(1, Relaxed);
             self.counters.dropped.fetch_add(records, Relaxed);
             if let Message::Batch(batch) = message {
+                self.charges.unlogged(batch.iter());
                 let uses = batch.iter().filter(|record| record.key.is_some() && record.outcome.let_through());
                 self.counters.missed.fetch_max(uses.map(|used| used.time.micros()).max().unwrap_or(0), Relaxed);
             }
@@ -137,9 +141,15 @@ pub struct Telemetry {
     rollups: Arc<Mutex<Rollups>>,
     counters: Arc<Counters>,
     last_error: Arc<Mutex<Option<String>>>,
+    writer: u32,
 }
 
 impl Telemetry {
+    /// The number under which this process writes the call log; drawn when the recorder starts.
+    pub fn writer(&self) -> u32 {
+        self.writer
+    }
+
     /// The call log. Its functions block.
     pub fn calls(&self) -> &CallLog {
         &self.calls
@@ -187,6 +197,7 @@ pub struct Recorder {
     queue: SyncSender<Message>,
     telemetry: Telemetry,
     wake_at: u64,
+    charges: Listener,
     thread: Option<JoinHandle<()>>,
     upkeep: Option<JoinHandle<()>>,
 }
@@ -195,6 +206,12 @@ impl Recorder {
     /// Starts recording. A directory that cannot be written is no error here: it is retried, and shows in
     /// [`Telemetry::status`]. Fails only when no thread can be started.
     pub fn start(settings: RecorderSettings) -> io::Result<Self> {
+        Self::start_with(settings, None)
+    }
+
+    /// As [`Recorder::start`], with somebody who hears what calls cost.
+    pub fn start_with(settings: RecorderSettings, charges: Option<Arc<dyn ChargeListener>>) -> io::Result<Self> {
+        let charges = Listener(charges);
         let (queue, messages) = mpsc::sync_channel(settings.queue_batches.max(1));
         let (ended, ended_segments) = mpsc::channel();
         let counters = Arc::<Counters>::default();
@@ -205,6 +222,8 @@ impl Recorder {
             rollups: Arc::default(),
             counters,
             last_error: Arc::default(),
+            // Keys of hash maps are random.
+            writer: (RandomState::new().hash_one(()) >> 32) as u32,
         };
         if let Err(error) = begin::note(&settings.dir, std::time::SystemTime::now().into()) {
             tracing::warn!(%error, "it cannot be written down when the call log begins");
@@ -228,17 +247,24 @@ impl Recorder {
             waiting_records: 0,
             minutes: Vec::new(),
             retry_at: None,
+            charges: charges.clone(),
         };
         let upkeep = thread::Builder::new().name("call-log-upkeep".into()).spawn(|| upkeep.run())?;
         let thread = thread::Builder::new().name("recorder".into()).spawn(|| work.run())?;
-        Ok(Self { queue, telemetry, wake_at, thread: Some(thread), upkeep: Some(upkeep) })
+        Ok(Self { queue, telemetry, wake_at, charges, thread: Some(thread), upkeep: Some(upkeep) })
     }
 
     /// A handle for a worker to send records with.
     pub fn sender(&self) -> RecordSender {
         let thread = self.thread.as_ref().map_or_else(thread::current, |t| t.thread().clone());
         let counters = Arc::clone(&self.telemetry.counters);
-        RecordSender { queue: self.queue.clone(), counters, thread, wake_at: self.wake_at }
+        RecordSender {
+            queue: self.queue.clone(),
+            counters,
+            thread,
+            wake_at: self.wake_at,
+            charges: self.charges.clone(),
+        }
     }
 
     /// A handle for readers.

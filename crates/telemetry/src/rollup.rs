@@ -76,7 +76,7 @@ impl Sample {
             tokens_in: tokens.input,
             tokens_out: tokens.output,
             cost_pico: match cost {
-                Some(Cost::Known(usd)) => pico(usd),
+                Some(Cost::Known(usd) | Cost::Estimated(usd)) => pico(usd),
                 _ => 0,
             },
             unpriced: matches!(cost, Some(Cost::UnknownPrice | Cost::UnknownUsage)),

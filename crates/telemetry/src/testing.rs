@@ -19,6 +19,7 @@ pub(crate) fn plain(n: u64) -> UsageRecord {
         source: Ipv4Addr::new(127, 0, 0, 1).into(),
         application: Some("checkout".into()),
         key: Some(KeyId::from_bits(77)),
+        secret: None,
         route: Some("orders".into()),
         method: "GET".into(),
         path: "/orders/1".into(),
@@ -67,6 +68,9 @@ pub(crate) fn model(n: u64, cost: Option<Cost>) -> UsageRecord {
         streamed: true,
         tokens: cost.map(|_| tokens),
         cost,
+        budgets: None,
+        tried: Vec::new(),
+        guardrails: None,
     };
     UsageRecord { model: Some(Box::new(used)), method: "POST".into(), ..plain(n) }
 }

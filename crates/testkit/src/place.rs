@@ -51,13 +51,26 @@ mod tests {
     use std::{
         io::ErrorKind,
         net::{TcpListener, TcpStream},
+        thread,
+        time::{Duration, Instant},
     };
+
+    /// Waits until nobody listens at the address: a process that another test is just starting holds every socket of
+    /// this one, a listener too, from its fork to its exec.
+    fn refused(address: SocketAddr) {
+        let limit = Instant::now() + Duration::from_secs(60);
+        while let Ok(stream) = TcpStream::connect(address) {
+            assert!(Instant::now() < limit, "still listening: {stream:?}");
+            thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(TcpStream::connect(address).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    }
 
     #[test]
     fn a_place_refuses_connections_until_somebody_listens_there_and_again_afterwards() {
         let place = Place::take();
         for _ in 0..3 {
-            assert_eq!(TcpStream::connect(place.address()).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+            refused(place.address());
             let listener = TcpListener::bind(place.address()).unwrap();
             TcpStream::connect(place.address()).unwrap();
             drop(listener);

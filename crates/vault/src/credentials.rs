@@ -7,7 +7,7 @@
 use crate::{
     Result, SealContext, Sealed, Vault, VaultError,
     engine::{self, EngineError, ProcessLookup, Revocation},
-    rotation,
+    held_key, rotation,
 };
 use credentialflow_model::{
     Actor, Name, SecretReference, SecretValue, Timestamp,
@@ -68,7 +68,7 @@ impl Vault {
         if in_use || tx.unfinished_rotation(credential.name.as_str()).await?.is_some() {
             return Err(VaultError::Exists { kind: "credential", name: credential.name.to_string() });
         }
-        if matches!(credential.engine, Engine::Database | Engine::Provider) {
+        if matches!(credential.engine, Engine::Database | Engine::Provider | Engine::Key) {
             return Ok(rotation::start_in(self, tx, credential, received, None).await?.to_version);
         }
         let received = self.engine_input_in(tx, credential, received).await?;
@@ -80,18 +80,21 @@ impl Vault {
         Ok(row.version)
     }
 
-    /// What an engine works with: the value that was handed in, or for a certificate its authority's.
+    /// What an engine works with: the value that was handed in, for a certificate its authority's, for a key its beginning.
     pub(crate) async fn engine_input_in(
         &self,
         tx: &mut WriteTx,
         credential: &Credential,
         received: Option<SecretValue>,
     ) -> Result<Option<SecretValue>> {
-        if credential.engine != Engine::Certificate {
+        if !matches!(credential.engine, Engine::Certificate | Engine::Key) {
             return Ok(received);
         }
         if received.is_some() {
             return Err(EngineError::ValueUnexpected(credential.name.clone()).into());
+        }
+        if credential.engine == Engine::Key {
+            return Ok(Some(self.key_head_in(tx, &credential.name).await?));
         }
         let authority = credential.certificate.as_ref().and_then(|rule| rule.authority.as_ref());
         let authority = authority.ok_or_else(|| EngineError::AuthorityMissing(credential.name.clone()))?;
@@ -157,7 +160,7 @@ impl Vault {
     /// Withdraws one version, or every version, at once. Answers the versions that were live or
     /// pending before. A running rotation notices and ends by itself. What can be done where the value
     /// is accepted is [`Vault::revoke_at_target`]'s; for a `database` credential in use a rotation begins
-    /// in the same transaction, which takes the revoked password away at the target.
+    /// in the same transaction, which takes the revoked password away at the target; for a key's as well, which is over at once.
     pub async fn revoke_credential(&self, actor: &Actor, name: &Name, version: Option<u32>) -> Result<Vec<u32>> {
         let mut tx = self.store()?.begin(actor).await?;
         let revoked = self.revoke_credential_in(&mut tx, name, version).await?;
@@ -176,11 +179,17 @@ impl Vault {
         if versions.is_empty() {
             return Err(VaultError::NotFound { kind: "credential", name: name.to_string() });
         }
+        let declared = tx.resource(Kind::Credentials, name.as_str()).await?;
+        let declared = declared.and_then(|row| serde_json::from_str::<Credential>(&row.body).ok());
+        let is_key = declared.as_ref().is_some_and(|credential| credential.engine == Engine::Key);
         let mut revoked = Vec::new();
         for mut row in versions.into_iter().filter(|v| version.is_none_or(|wanted| v.version == wanted)) {
             if row.state.is_live() || row.state == VersionState::Pending {
                 change(&mut row, VersionEvent::Revoke, tx.now())?;
                 tx.update_credential_version(&row).await?;
+                if is_key {
+                    held_key::revoke_in(tx, name, row.version).await?;
+                }
                 revoked.push(row.version);
             }
         }
@@ -188,11 +197,18 @@ impl Vault {
         if !revoked.is_empty() {
             rotation::decide::give_way_in(tx, name.as_str(), "the credential was revoked").await?;
         }
+        if is_key && !revoked.is_empty() {
+            // Its rotation has nothing to bring and nothing to go back to, and would keep the next one from beginning.
+            rotation::decide::end_without_versions_in(tx, name, "the credential was revoked").await?;
+        }
         if !revoked.is_empty() && tx.unfinished_rotation(name.as_str()).await?.is_none() {
-            let declared = tx.resource(Kind::Credentials, name.as_str()).await?;
-            let declared = declared.and_then(|row| serde_json::from_str::<Credential>(&row.body).ok());
-            if let Some(credential) = declared.filter(|c| c.database.is_some() || c.provider.is_some()) {
-                rotation::start_in(self, tx, &credential, None, None).await?;
+            let is_remade = |c: &Credential| c.database.is_some() || c.provider.is_some() || is_key;
+            if let Some(credential) = declared.filter(is_remade) {
+                match rotation::start_in(self, tx, &credential, None, None).await {
+                    // Nobody is to have another secret; what was revoked stays so.
+                    Err(VaultError::KeyRevoked(_) | VaultError::NotFound { .. }) if is_key => {}
+                    begun => drop(begun?),
+                }
             }
         }
         Ok(revoked)
@@ -212,7 +228,9 @@ impl Vault {
         rotation::decide::give_way_in(tx, name.as_str(), "the credential was removed").await?;
         // What a provider made stays there: its own names of it are told, for whoever tidies up.
         let mut handles = Vec::new();
-        for mut row in tx.credential_versions(name.as_str()).await? {
+        let versions = tx.credential_versions(name.as_str()).await?;
+        self.let_go_of_key_in(tx, name, &versions).await?;
+        for mut row in versions {
             if row.state == VersionState::Destroyed {
                 continue;
             }
@@ -287,6 +305,17 @@ impl Vault {
             handle: None,
         })
     }
+}
+
+/// Revokes every version whose key is revoked. No rotation follows: nobody is to have another secret.
+pub(crate) async fn withdraw_in(tx: &mut WriteTx, name: &Name) -> Result<()> {
+    for mut row in tx.credential_versions(name.as_str()).await? {
+        if row.state.is_live() || row.state == VersionState::Pending {
+            change(&mut row, VersionEvent::Revoke, tx.now())?;
+            tx.update_credential_version(&row).await?;
+        }
+    }
+    rotation::decide::give_way_in(tx, name.as_str(), "the key was revoked").await
 }
 
 /// Moves a version through its life and keeps its dates.

@@ -169,10 +169,14 @@ impl SealingKey {
     /// Opens what `seal` made for the same context.
     pub(crate) fn open(&self, context: &[u8], sealed: &Sealed) -> Result<SecretValue> {
         let (header, body) = sealed.0.split_at(HEADER_LEN);
-        let nonce = Nonce::try_assume_unique_for_key(&header[HEADER_LEN - NONCE_LEN..])?;
-        let aad = associated(&[header, context]);
+        self.open_bytes(&header[HEADER_LEN - NONCE_LEN..], &associated(&[header, context]), body)
+    }
+
+    /// Opens ciphertext with its tag.
+    pub(crate) fn open_bytes(&self, nonce: &[u8], aad: &[u8], body: &[u8]) -> Result<SecretValue> {
+        let nonce = Nonce::try_assume_unique_for_key(nonce)?;
         let mut buffer = Zeroizing::new(body.to_vec());
-        let plain = self.0.open_in_place(nonce, Aad::from(&aad), &mut buffer).map_err(|_| VaultError::Tampered)?;
+        let plain = self.0.open_in_place(nonce, Aad::from(aad), &mut buffer).map_err(|_| VaultError::Tampered)?;
         Ok(SecretValue::new(plain.to_vec()))
     }
 }

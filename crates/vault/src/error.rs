@@ -117,6 +117,9 @@ pub enum VaultError {
     /// The key was revoked; nothing can be issued for it any more.
     #[error("key {0} is revoked")]
     KeyRevoked(Name),
+    /// The key's secret is held by the credential of its name, whose rotations are planned.
+    #[error("the secret of key {0} is held by the credential {0}: rotate that one")]
+    KeyHeld(Name),
     /// The life of a version does not allow it.
     #[error(transparent)]
     Transition(#[from] InvalidTransition),

@@ -182,9 +182,13 @@ impl RingKey {
     fn data_key(&self, tenant: &str) -> Result<SealingKey> {
         let prk = hkdf::Prk::new_less_safe(hkdf::HKDF_SHA256, &*self.material);
         let info = [b"credentialflow data key 1\0".as_slice(), tenant.as_bytes()];
-        let okm = prk.expand(&info, &AES_256_GCM)?;
-        Ok(SealingKey::from_unbound(UnboundKey::from(okm)))
+        expand(&prk, &info)
     }
+}
+
+/// The sealing key of a purpose (HKDF-Expand, RFC 5869).
+pub(crate) fn expand(prk: &hkdf::Prk, info: &[&[u8]]) -> Result<SealingKey> {
+    Ok(SealingKey::from_unbound(UnboundKey::from(prk.expand(info, &AES_256_GCM)?)))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! transaction each. A lost answer can be fetched again for 24 hours with the same
 //! `Idempotency-Key`: the answer is kept sealed, in the transaction that made the key.
 
-use crate::{Result, Sealed, Vault, VaultError};
+use crate::{Result, Sealed, Vault, VaultError, credentials, held_key};
 use credentialflow_model::{
     Actor, KeyId, KeyToken, Name, Period, SecretValue,
     lifecycle::{VersionEvent, VersionState},
@@ -90,7 +90,7 @@ impl Vault {
     }
 
     /// Gives a key a new secret. The one in use stays valid for `overlap`; an older one still in its
-    /// overlap ends now, so that never more than two are valid.
+    /// overlap ends now, so that never more than two are valid. [`VaultError::KeyHeld`] where a credential holds it.
     pub async fn rotate_key(
         &self,
         actor: &Actor,
@@ -122,6 +122,9 @@ impl Vault {
         let row = key_row(tx, name).await?;
         if row.revoked_at.is_some() {
             return Err(VaultError::KeyRevoked(name.clone()));
+        }
+        if held_key::holder_in(tx, name).await?.is_some() {
+            return Err(VaultError::KeyHeld(name.clone()));
         }
         let resource = tx.resource(Kind::Keys, name.as_str()).await?.ok_or_else(|| not_found(name))?;
         let key: Key = serde_json::from_str(&resource.body).map_err(|_| VaultError::Corrupt("key"))?;
@@ -162,6 +165,9 @@ impl Vault {
         if row.revoked_at.is_none() {
             row.revoked_at = Some(tx.now());
             tx.update_key(&row).await?;
+        }
+        if held_key::holder_in(tx, name).await?.is_some() {
+            credentials::withdraw_in(tx, name).await?;
         }
         tx.audit("key.revoke", &subject(name), json!({ "key_id": row.id }));
         Ok(row.id)
@@ -266,11 +272,11 @@ fn kept_context(actor: &str, key: &str) -> String {
     format!("idempotency/{}/{actor}/{key}", actor.len())
 }
 
-async fn key_row(tx: &mut WriteTx, name: &Name) -> Result<KeyRow> {
+pub(crate) async fn key_row(tx: &mut WriteTx, name: &Name) -> Result<KeyRow> {
     tx.key_by_name(name.as_str()).await?.ok_or_else(|| not_found(name))
 }
 
-fn not_found(name: &Name) -> VaultError {
+pub(crate) fn not_found(name: &Name) -> VaultError {
     VaultError::NotFound { kind: "key", name: name.to_string() }
 }
 

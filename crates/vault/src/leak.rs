@@ -4,7 +4,7 @@
 //! time finds nothing left to do: what is no longer accepted is not revoked again, and what was replaced is not
 //! replaced again.
 
-use crate::{Idempotency, IssuedKey, Result, Vault, VaultError, rotation, tell};
+use crate::{Idempotency, IssuedKey, Result, Vault, VaultError, held_key, rotation, tell};
 use credentialflow_model::{
     Actor, Name, Period, Timestamp,
     leak::{LeakAction, LeakRule, LeakStep, Quarantine},
@@ -58,6 +58,16 @@ impl Vault {
             done.left.push("the leaked secret was not accepted any more".to_owned());
             return Ok(done);
         };
+        if let Some(holder) = held_key::holder_in(tx, &key.name).await?
+            && tx.credential_version(key.name.as_str(), leak.version).await?.is_some()
+        {
+            let mut done = self.answer_credential_leak_in(tx, &holder, leak.version, leak.rule).await?;
+            if leak.rule.action == LeakAction::Quarantine {
+                quarantine_in(tx, key, &leak).await?;
+                done.steps.insert(0, LeakStep::Quarantined);
+            }
+            return Ok(done);
+        }
         let in_use = leaked.state == VersionState::Current;
         let LeakRule { action, rotate, .. } = leak.rule;
         if action == LeakAction::Quarantine {

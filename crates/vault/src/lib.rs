@@ -12,6 +12,7 @@ mod credentials;
 pub mod engine;
 pub mod envelope;
 mod error;
+mod held_key;
 pub mod keyring;
 mod keys;
 pub mod leak;
@@ -28,6 +29,8 @@ mod tests;
 mod unseal;
 mod unsealed;
 mod vault;
+#[cfg(test)]
+mod vectors;
 
 pub use admin_token::PREFIX as ADMIN_TOKEN_PREFIX;
 pub use credentials::{Guarded, Put};

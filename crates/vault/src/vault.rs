@@ -33,6 +33,8 @@ pub(crate) struct Inner {
     pub(crate) unsealed: RwLock<Option<Arc<Unsealed>>>,
     /// One at a time reserves seals, or changes what is above them.
     pub(crate) reserving: tokio::sync::Mutex<()>,
+    /// Begins the keys that are made here.
+    key_prefix: RwLock<Arc<str>>,
     pub(crate) key_service: RwLock<Option<Arc<dyn KeyService>>>,
     /// Shares handed in to unseal.
     pub(crate) unsealing: Mutex<Collected>,
@@ -165,12 +167,23 @@ impl Vault {
             settings: RwLock::new(Arc::new(settings)),
             unsealed: RwLock::new(unsealed.map(Arc::new)),
             reserving: tokio::sync::Mutex::new(()),
+            key_prefix: RwLock::new(Arc::from("cfk")),
             key_service: RwLock::new(None),
             unsealing: Mutex::default(),
             proving: Mutex::default(),
             verifying: Mutex::default(),
             attempts: Default::default(),
         }))
+    }
+
+    /// Says what the secrets of keys that rotations make begin with; `cfk` unless said. Checked by the caller: 1 to 12
+    /// characters of `a-z 0-9`.
+    pub fn set_key_prefix(&self, prefix: &str) {
+        *self.0.key_prefix.write().unwrap_or_else(PoisonError::into_inner) = Arc::from(prefix);
+    }
+
+    pub(crate) fn key_prefix(&self) -> Arc<str> {
+        self.0.key_prefix.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Seals a credential's value for its place.

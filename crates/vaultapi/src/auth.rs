@@ -49,7 +49,7 @@ pub(crate) async fn answer(ready: &Ready, request: &Request, caller: &Authentica
     let below = request.path.strip_prefix("auth/").unwrap_or_default();
     let table = table(ready, request).await?;
     let Some((found, path)) = table.find(Side::Auth, below) else {
-        authorize(request, caller, true, false)?;
+        authorize(ready, request, caller, true, false)?;
         return Err(ApiError::no_handler(&request.path));
     };
     let mount = seen(found);
@@ -61,7 +61,7 @@ pub(crate) async fn answer(ready: &Ready, request: &Request, caller: &Authentica
         ready.identity.exists(&found.kind, &question).await?.unwrap_or(true)
     };
     let sudo = is_token && matches!(path.trim_end_matches('/'), "accessors" | "create-orphan" | "revoke-orphan");
-    authorize(request, caller, exists, sudo)?;
+    authorize(ready, request, caller, exists, sudo)?;
     let call = call(request, &mount, path, Some(caller), exists);
     let response = if is_token {
         ready.identity.token(&call).await

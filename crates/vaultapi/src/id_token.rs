@@ -30,7 +30,7 @@ pub(crate) async fn open(ready: &Ready, request: &Request) -> Option<Result<Answ
 }
 
 pub(crate) async fn answer(ready: &Ready, request: &Request, caller: &Authenticated) -> Result<Answer> {
-    authorize(request, caller, true, false)?;
+    authorize(ready, request, caller, true, false)?;
     let path = request.path.strip_prefix(PREFIX).ok_or_else(|| ApiError::no_handler(&request.path))?;
     let mount = mount();
     let response = ready.identity.id_tokens(&call(request, &mount, path, Some(caller))).await.map_err(ApiError::from);

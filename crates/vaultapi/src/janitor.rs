@@ -1,5 +1,5 @@
 //! What happens by itself: tokens and leases whose time is over end, wrapped answers nobody took are forgotten, the
-//! keys of identity tokens are rotated.
+//! keys of identity tokens are rotated, what callers used of their policies is written down.
 
 use crate::{
     id_token,
@@ -20,9 +20,14 @@ const TOKENS: u32 = 200;
 
 /// Between two looks at the keys of identity tokens.
 const KEYS: Duration = Duration::from_secs(60);
+/// Between two times that what callers used of their policies is written down: a crash costs no more of it.
+const USES: Duration = Duration::from_secs(10);
+/// Between two times that what was not used for very long is forgotten.
+const FORGETTING: Duration = Duration::from_secs(24 * 3600);
 
 pub(crate) async fn run(api: &Inner) {
-    let mut looked: Option<Instant> = None;
+    let is_time = |last: Option<Instant>, pause: Duration| last.is_none_or(|at| at.elapsed() >= pause);
+    let (mut looked, mut wrote, mut forgot): (Option<Instant>, Option<Instant>, Option<Instant>) = (None, None, None);
     loop {
         tokio::time::sleep(PAUSE).await;
         let Some(ready) = api.ready().filter(|r| !r.vault.is_sealed()) else { continue };
@@ -47,10 +52,22 @@ pub(crate) async fn run(api: &Inner) {
                 }
             }
         }
-        if looked.is_none_or(|at| at.elapsed() >= KEYS) {
+        if is_time(looked, KEYS) {
             looked = Some(Instant::now());
             if let Err(error) = ready.identity.rotate_signing_keys(&id_token::mount()).await {
                 tracing::warn!(%error, "the keys of identity tokens could not be looked at; it is tried again");
+            }
+        }
+        if is_time(wrote, USES) {
+            wrote = Some(Instant::now());
+            if let Err(error) = ready.uses.write(&ready.store).await {
+                tracing::debug!(%error, "uses of policies could not be written down; it is tried again");
+            }
+        }
+        if is_time(forgot, FORGETTING) {
+            forgot = Some(Instant::now());
+            if let Err(error) = ready.store.forget_rule_uses().await {
+                tracing::debug!(%error, "old uses of policies could not be forgotten; it is tried again");
             }
         }
         if let Err(error) = sweep(&ready).await {

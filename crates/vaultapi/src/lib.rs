@@ -17,6 +17,7 @@ mod denials;
 mod error;
 mod held;
 mod id_token;
+mod inventory;
 mod janitor;
 mod origin;
 mod parse;
@@ -29,9 +30,15 @@ mod sys;
 #[cfg(test)]
 mod tests;
 mod turns;
+mod uses;
 mod wrap;
 
 pub use authorities::Authority;
-pub use credentialflow_secrets::lease::Held;
+pub use credentialflow_identity::{Rights, Sort, Standing, Standings};
+pub use credentialflow_secrets::{
+    lease::{Described, Held},
+    listed::{KeptLogin, KeptLogins, KeptSecrets},
+};
 pub use held::{NotRevoked, Revoked};
+pub use inventory::NotTold;
 pub use state::VaultApi;

@@ -22,7 +22,7 @@ pub(crate) async fn answer(ready: &Ready, request: &Request, caller: &Authentica
     let found = table.find(Side::Secret, &request.path);
     let Some((mount, path, engine)) = found.and_then(|(mount, path)| Some((mount, path, Engine::of(mount)?))) else {
         // Who may not use a path is not told whether something is mounted there.
-        authorize(request, caller, true, false)?;
+        authorize(ready, request, caller, true, false)?;
         return Err(ApiError::no_handler(&request.path));
     };
     let operation = match request.verb {
@@ -50,7 +50,7 @@ pub(crate) async fn answer(ready: &Ready, request: &Request, caller: &Authentica
     } else {
         true
     };
-    authorize(request, caller, exists, engine.is_for_operators(path))?;
+    authorize(ready, request, caller, exists, engine.is_for_operators(path))?;
     if let Some(deed) = engine.deed(operation, path) {
         return perform(ready, request, caller, mount, deed).await;
     }

@@ -13,7 +13,7 @@ use crate::{
     sys, wrap,
 };
 use axum::{body::Body, extract::State};
-use credentialflow_identity::Authenticated;
+use credentialflow_identity::{Authenticated, acl::Capability};
 use credentialflow_model::{Actor, ActorKind};
 use credentialflow_secrets::Txn;
 use http::Response;
@@ -176,8 +176,14 @@ async fn authenticate(api: &Inner, ready: &Arc<Ready>, request: &Request) -> Res
 }
 
 /// Asks the policies, also whether the answer has to be wrapped: afterwards it would be too late. `exists` tells create
-/// from update; `sudo` says that the path is for operators.
-pub(crate) fn authorize(request: &Request, caller: &Authenticated, exists: bool, sudo: bool) -> Result<()> {
+/// from update; `sudo` says that the path is for operators. Which rule let it happen is kept, for the inventory.
+pub(crate) fn authorize(
+    ready: &Ready,
+    request: &Request,
+    caller: &Authenticated,
+    exists: bool,
+    sudo: bool,
+) -> Result<()> {
     let listed;
     let path = if request.verb == Verb::List && !request.path.ends_with('/') {
         listed = format!("{}/", request.path);
@@ -188,9 +194,16 @@ pub(crate) fn authorize(request: &Request, caller: &Authenticated, exists: bool,
     // A question about what is there has no fields that a rule could be about.
     let none = Map::new();
     let data = if matches!(request.verb, Verb::Write | Verb::Patch) { &request.data } else { &none };
-    let decision = caller.acl().decide(request.verb.operation(exists), path, data);
+    let operation = request.verb.operation(exists);
+    let (decision, rule) = caller.acl().decide_by(operation, path, data);
     let allowed = decision.allowed && (decision.sudo || !sudo) && decision.permits_wrapping(request.wrap_ttl);
-    if allowed { Ok(()) } else { Err(ApiError::denied()) }
+    if !allowed {
+        return Err(ApiError::denied());
+    }
+    if let Some(rule) = rule {
+        ready.uses.note(caller, rule, Capability::needed_for(operation), sudo, ready.identity.clock().secs());
+    }
+    Ok(())
 }
 
 /// A transaction in the caller's name that fails when the token was ended meanwhile.

@@ -1,6 +1,6 @@
 //! What the API stands on: nothing yet, a sealed vault, or an open one.
 
-use crate::{body::Memory, denials::Denials, id_token, janitor, serve, turns::Turns};
+use crate::{body::Memory, denials::Denials, id_token, janitor, serve, turns::Turns, uses::RuleUses};
 use axum::Router;
 use credentialflow_egress::PrivateHosts;
 use credentialflow_identity::{
@@ -8,7 +8,7 @@ use credentialflow_identity::{
     ports::{Boxed, TokenEnd, Web},
 };
 use credentialflow_model::{Actor, Period};
-use credentialflow_secrets::{Mounts, engine::cubbyhole, lease::Leases};
+use credentialflow_secrets::{Mounts, engine::cubbyhole, lease::Leases, listed::Ages};
 use credentialflow_store::{Op, Store};
 use credentialflow_vault::Vault;
 use std::{
@@ -59,6 +59,10 @@ pub(crate) struct Ready {
     pub(crate) identity: Identity,
     pub(crate) mounts: Mounts,
     pub(crate) leases: Arc<Leases>,
+    /// Of key-value secrets, for the inventory.
+    pub(crate) ages: Ages,
+    /// What callers use of their policies, for the inventory.
+    pub(crate) uses: RuleUses,
     /// Whether what an installation begins with was written since the vault was unsealed.
     prepared: AtomicBool,
 }
@@ -153,11 +157,17 @@ impl VaultApi {
         Router::new().fallback(serve::handle).with_state(self.clone())
     }
 
-    /// Ends tokens whose time is over and forgets wrapped answers nobody took, until `stop` resolves.
+    /// Ends tokens whose time is over, forgets wrapped answers nobody took and writes down what was used of policies,
+    /// until `stop` resolves.
     pub async fn keep_tidy(&self, stop: impl Future<Output = ()>) {
         tokio::select! {
             () = janitor::run(&self.0) => {}
             () = stop => {}
+        }
+        if let Some(ready) = self.0.ready()
+            && let Err(error) = ready.uses.write(&ready.store).await
+        {
+            tracing::debug!(%error, "uses of policies could not be written down");
         }
     }
 }
@@ -180,6 +190,8 @@ impl Inner {
             store: self.store.clone(),
             identity,
             mounts: Mounts::default(),
+            ages: Ages::default(),
+            uses: RuleUses::default(),
             prepared: AtomicBool::new(false),
         };
         // The first stays: whoever comes later takes that one.

@@ -7,6 +7,7 @@ mod held;
 mod leases;
 mod races;
 mod recorded;
+mod uses;
 
 use crate::VaultApi;
 use axum::body::Body;

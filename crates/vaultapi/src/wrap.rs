@@ -7,7 +7,7 @@ use crate::{
     serve::{anonymous, detail, subject},
     state::Ready,
 };
-use credentialflow_identity::wiped::Buffer;
+use credentialflow_identity::{acl::Capability, wiped::Buffer};
 use credentialflow_model::{Actor, SecretValue};
 use credentialflow_secrets::{
     fields,
@@ -104,10 +104,14 @@ async fn opened(ready: &Ready, request: &Request, what: &str) -> Result<Answer> 
             // Looking on is harmless, and whoever holds the token could present it alone.
             let actor = match ready.identity.authenticate(own, request.source).await {
                 Ok(caller) => {
-                    let decision =
-                        caller.acl().decide(credentialflow_identity::Operation::Update, &request.path, &request.data);
+                    let operation = credentialflow_identity::Operation::Update;
+                    let (decision, rule) = caller.acl().decide_by(operation, &request.path, &request.data);
                     if !decision.allowed {
                         return Err(ApiError::denied());
+                    }
+                    if let Some(rule) = rule {
+                        let now = ready.identity.clock().secs();
+                        ready.uses.note(&caller, rule, Capability::needed_for(operation), false, now);
                     }
                     caller.actor()
                 }

@@ -13,6 +13,7 @@ export type Rule = Schemas['Rule']
 export type Severity = Schemas['Severity']
 export type Summary = Schemas['InventorySummary']
 export type EntryKind = Schemas['CredentialKind']
+export type Lease = Schemas['LeaseEntry']
 export type InventoryQuery = NonNullable<paths['/api/v1/inventory']['get']['parameters']['query']>
 
 /** Kinds that have a life of their own. */
@@ -29,6 +30,12 @@ export const inventory = {
     queryOptions({
       queryKey: ['inventory', 'summary'],
       queryFn: () => ask(api.GET('/api/v1/inventory/summary', { params: { query: {} } })),
+      refetchInterval: CALM,
+    }),
+  leases: () =>
+    queryOptions({
+      queryKey: ['inventory', 'leases'],
+      queryFn: () => ask(api.GET('/api/v1/leases', { params: { query: { limit: INVENTORY_LIMIT } } })),
       refetchInterval: CALM,
     }),
   list: (query: InventoryQuery) =>

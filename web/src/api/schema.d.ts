@@ -53,6 +53,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/budgets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List budgets */
+        get: operations["list_budgets"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/calls": {
         parameters: {
             query?: never;
@@ -79,6 +96,23 @@ export interface paths {
         };
         /** Read one call */
         get: operations["get_call"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/catalogue/models": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the models that built-in providers offer */
+        get: operations["list_known_models"];
         put?: never;
         post?: never;
         delete?: never;
@@ -430,8 +464,9 @@ export interface paths {
         };
         /**
          * List every credential
-         * @description Keys we issued, credentials we hold, certificates of our listeners, keys with which we sign; logins and tokens of
-         *     the run-time API as counts.
+         * @description Keys we issued, credentials we hold, certificates of our listeners, keys with which we sign; of the run-time API the
+         *     logins whose passwords it keeps, secret ids, users and tokens that are there for long; its secrets, leases and all
+         *     tokens as counts. `GET /api/v1/leases` lists leases one by one.
          */
         get: operations["list_inventory"];
         put?: never;
@@ -740,6 +775,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/leaks/scan": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Search a piece of a log for secrets of ours
+         * @description Says where each stands. What is found is recorded and answered by its rule before this answers, unless `dry_run` is set.
+         */
+        post: operations["scan_for_leaks"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/leaks/{id}": {
         parameters: {
             query?: never;
@@ -788,6 +843,47 @@ export interface paths {
          * @description Where the rule made one. It can be fetched for 24 hours; each time is written to the audit log.
          */
         post: operations["fetch_leaked_keys_secret"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/leases": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List leases
+         * @description All, or those that an application or an entity holds, or those below a path.
+         */
+        get: operations["list_leases"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/leases/lookup": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read a lease's life
+         * @description Who fetched it and when, what it opens, what ends when it is revoked, and what happened to it. Also of one that is
+         *     over, as long as the audit log tells of it.
+         */
+        get: operations["look_up_lease"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -843,6 +939,23 @@ export interface paths {
         put: operations["replace_model"];
         post?: never;
         delete: operations["delete_model"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/models/{name}/route": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Say which target a call to a model would take */
+        get: operations["get_model_route"];
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -1462,6 +1575,7 @@ export interface components {
         Application: {
             /** @description What it may use. Nothing, unless written out. */
             allow?: components["schemas"]["Allow"];
+            budget?: components["schemas"]["Budgets"] | null;
             /** @description For people. */
             description?: string | null;
             limit?: components["schemas"]["Limit"] | null;
@@ -1535,6 +1649,13 @@ export interface components {
             /** @description User name; no colon. */
             username: string;
         };
+        /** @description Prices in batches, in US dollars per million tokens. */
+        BatchPriceView: {
+            /** @description For input tokens. */
+            input: components["schemas"]["Price"];
+            /** @description For output tokens. */
+            output: components["schemas"]["Price"];
+        };
         /**
          * @description How the vault is to be unsealed from now on: one of these. None of them keeps the seal, which makes
          *     sense with `root`.
@@ -1596,11 +1717,106 @@ export interface components {
             /** @description The answer in a sentence. */
             verdict: string;
         };
+        /** @description How much may be spent in each window of time. */
+        Budget: {
+            /** @description Whether calls that it cannot pay are refused. Otherwise they go on, and the overrun is told of. */
+            hard?: boolean;
+            /**
+             * @description The window, which begins with each full hour, midnight, Monday or first of a month; or a duration, as in `24h`: then
+             *     no window so long, wherever it begins, has more.
+             * @example month
+             * @example 24h
+             */
+            per: string;
+            /**
+             * @description The time zone whose days, weeks and months count, by its IANA name, as in `Europe/Berlin`. UTC unless set; a window
+             *     that rolls has none.
+             */
+            time_zone?: string | null;
+            /** @description US dollars for each window, above zero and at most 4,000,000. */
+            usd: components["schemas"]["Usd"];
+            /**
+             * Format: int32
+             * @description From so many percent on it is told that the budget is running out, 1 to 99. 80 unless set.
+             */
+            warn_at?: number | null;
+        };
+        /**
+         * @description What has budgets.
+         * @enum {string}
+         */
+        BudgetKind: "applications" | "keys" | "models" | "teams" | "upstreams";
+        /** @description What a node holds of a budget. */
+        BudgetShare: {
+            /** @description The node's name. */
+            node: string;
+            /**
+             * @description What its running calls reserved and what it borrowed ahead, in US dollars.
+             * @example 0.25
+             */
+            reserved_usd: string;
+        };
+        /** @description A budget in its current window. Amounts are exact decimals in US dollars. */
+        BudgetView: {
+            /**
+             * @description Its name, as calls in the call log name it.
+             * @example applications/checkout/month
+             */
+            budget: string;
+            ends?: components["schemas"]["Timestamp"] | null;
+            /** @description Whether calls that it cannot pay are refused. */
+            hard: boolean;
+            /** @description What kind of thing has it. */
+            kind: components["schemas"]["BudgetKind"];
+            /** @description What is neither spent nor reserved nor lost; never below zero. */
+            left_usd: string;
+            /** @description The limit of each window. */
+            limit_usd: components["schemas"]["Usd"];
+            /** @description What nodes that ended without an account had borrowed: it may have been spent, and does not come back. */
+            lost_usd: string;
+            /** @description Its name. */
+            name: string;
+            /** @description Who holds what is reserved, by name. */
+            nodes: components["schemas"]["BudgetShare"][];
+            /**
+             * @description The windows; a duration where they roll.
+             * @example month
+             * @example 1d
+             */
+            per: string;
+            /**
+             * Format: int32
+             * @description How much of the limit is spent or lost, in whole percent, rounded down.
+             */
+            percent: number;
+            /** @description What running calls have reserved, and what nodes have borrowed ahead of need. */
+            reserved_usd: string;
+            /** @description What finished calls cost: the sum of their costs in the call log, and `unlogged_usd`. A moment behind. */
+            spent_usd: string;
+            /** @description When the current window began; where it rolls, so long ago. */
+            started: components["schemas"]["Timestamp"];
+            /** @description The time zone whose days, weeks and months count; none where windows roll. */
+            time_zone?: string | null;
+            /** @description Of what is spent, what found no place in the call log. */
+            unlogged_usd: string;
+            /**
+             * Format: int32
+             * @description From so many percent on it is told that it runs out.
+             */
+            warn_at: number;
+        };
+        /** @description The budgets of one thing: one, or a list of several, of which each has other windows. All of them pay. */
+        Budgets: components["schemas"]["Budget"] | components["schemas"]["Budget"][];
         /**
          * @description A number of bytes: a whole number and one unit of `B KB MB GB KiB MiB GiB`.
          * @example 10MiB
          */
         ByteSize: string;
+        /**
+         * @description What callers speak.
+         * @enum {string}
+         */
+        CallDialect: "chat" | "responses" | "messages" | "gemini";
         /** @description The writer of the call log. */
         CallLogStatus: {
             /**
@@ -1626,6 +1842,10 @@ export interface components {
         };
         /** @description The model part of a call. */
         CallModel: {
+            /** @description The windows of budgets that the cost was charged to: the budget, and when its window began, in seconds since 1970. */
+            budgets?: string[];
+            /** @description The provider's count of tokens did not arrive, and the cost is what budgets were charged instead. */
+            cost_estimated?: boolean;
             /**
              * @description The cost is not known, and not zero: the price table has no price for the tokens or, when `tokens` is absent,
              *     the provider's count of them did not arrive.
@@ -1636,6 +1856,8 @@ export interface components {
              * @example 0.000135
              */
             cost_usd?: string | null;
+            /** @description What guardrails found in the prompt, and what happened: the detector and the action. */
+            guardrails?: string[];
             /** @description The public model name the caller asked for. */
             model: string;
             /** @description The provider that served it. */
@@ -1645,6 +1867,8 @@ export interface components {
             /** @description Whether the answer was streamed. */
             streamed: boolean;
             tokens?: components["schemas"]["TokenUsage"] | null;
+            /** @description Where the call was tried before, in order; the rest of the call is about the target that was tried last. */
+            tried?: components["schemas"]["CallTried"][];
         };
         /** @description One finished request, as recorded. */
         CallRow: {
@@ -1724,6 +1948,26 @@ export interface components {
              * @description From sending upstream to the end of its answer, in microseconds.
              */
             upstream_us: number;
+        };
+        /** @description A target of a model at which a call was tried and failed, so that another one was. */
+        CallTried: {
+            /** @description The credential that was injected there. */
+            credential?: string | null;
+            /**
+             * Format: int32
+             * @description Its version.
+             */
+            credential_version?: number | null;
+            /**
+             * @description How it ended: the status that the provider answered with, `stream_error` for a stream that began with an error, or an
+             *     outcome such as `upstream_timeout`.
+             * @example 503
+             */
+            end: string;
+            /** @description Its provider. */
+            provider: string;
+            /** @description The provider's own model name. */
+            provider_model: string;
         };
         /** @description A call, and what is declared of its key. */
         CallView: components["schemas"]["CallRow"] & {
@@ -1941,6 +2185,24 @@ export interface components {
             /** @description What happens. */
             what: string;
         };
+        /** @description That something is left alone after failures. */
+        CoolingView: {
+            /**
+             * @description What happened there last: the status that the provider answered with, `stream_error` for a stream that began with an
+             *     error, or an outcome such as `upstream_timeout`.
+             */
+            after?: string | null;
+            /**
+             * Format: int64
+             * @description For how long at most, in milliseconds.
+             */
+            left_ms: number;
+            /**
+             * Format: int32
+             * @description How many workers of this node do so.
+             */
+            workers: number;
+        };
         /** @description A credential held for upstreams: sealed in the vault, injected for permitted requests. */
         Credential: {
             certificate?: components["schemas"]["CertificateRule"] | null;
@@ -1996,7 +2258,7 @@ export interface components {
          * @description What kind of credential.
          * @enum {string}
          */
-        CredentialKind: "credential" | "certificate" | "signing_key" | "key" | "leases" | "tokens";
+        CredentialKind: "credential" | "login" | "certificate" | "signing_key" | "key" | "role" | "secret_id" | "user" | "token" | "secrets" | "leases" | "tokens";
         /** @description Which login of which target a credential is. */
         DatabaseRule: {
             /**
@@ -2129,6 +2391,11 @@ export interface components {
             more: boolean;
         };
         /**
+         * @description What a guardrail looks for.
+         * @enum {string}
+         */
+        Detect: "personal_data" | "secrets" | "jailbreak" | "words" | "pattern" | "size";
+        /**
          * @description Which way a credential works.
          * @enum {string}
          */
@@ -2144,7 +2411,7 @@ export interface components {
          * @description What makes a credential's values.
          * @enum {string}
          */
-        Engine: "static" | "generated" | "database" | "provider" | "certificate" | "certificate_authority";
+        Engine: "static" | "generated" | "database" | "provider" | "certificate" | "certificate_authority" | "key";
         /** @description One line of the inventory. */
         Entry: {
             /**
@@ -2274,6 +2541,7 @@ export interface components {
             name: string;
             /** @description Who answers for it. */
             owner?: string | null;
+            policy?: components["schemas"]["NarrowerPolicy"] | null;
             /** @description Credentials that have the same value. */
             same_value_as?: string[];
             /** @description How urgent it is. */
@@ -2298,6 +2566,37 @@ export interface components {
             finding: components["schemas"]["Rule"];
             /** @description How urgent the most urgent one is. */
             severity: components["schemas"]["Severity"];
+        };
+        /** @description A place where a secret of ours stands. Never the secret. */
+        FoundSecret: {
+            /** @description The application a key was issued to. */
+            application?: string | null;
+            /** @description What it is. */
+            kind: components["schemas"]["LeakKind"];
+            /** @description The leak as which it is recorded. */
+            leak?: string | null;
+            /**
+             * Format: int64
+             * @description How many bytes it has.
+             */
+            length: number;
+            /**
+             * Format: int64
+             * @description The line it begins in, counted from 1.
+             */
+            line: number;
+            /** @description The name of the key or credential. */
+            name: string;
+            /**
+             * Format: int64
+             * @description Where it begins in the whole text, in bytes.
+             */
+            offset: number;
+            /**
+             * Format: int32
+             * @description Which of its secrets.
+             */
+            version: number;
         };
         /** @description The rule for a generated value. */
         GenerateRule: {
@@ -2334,6 +2633,30 @@ export interface components {
             /** @description The same as a file for `credentialflow apply`. */
             yaml: string;
         };
+        /** @description One rule: what is looked for, and what happens where it is found. */
+        Guardrail: {
+            /** @description What happens where it is found. */
+            action: components["schemas"]["GuardrailAction"];
+            /** @description What is looked for. */
+            detect: components["schemas"]["Detect"];
+            /** @description Which personal data, for `personal_data`; all of them unless set. */
+            kinds?: components["schemas"]["PersonalData"][];
+            /**
+             * Format: int64
+             * @description How many characters all texts may have together, for `size`.
+             */
+            most_characters?: number | null;
+            /** @description A regular expression, for `pattern`, in the syntax of Rust's `regex`. */
+            pattern?: string | null;
+            sensitivity?: components["schemas"]["Sensitivity"] | null;
+            /** @description Words and phrases, for `words`: found in any case, as whole words. */
+            words?: string[];
+        };
+        /**
+         * @description What happens where a guardrail finds something.
+         * @enum {string}
+         */
+        GuardrailAction: "block" | "redact" | "flag";
         /** @description What unseals now, or will: with the nonce of the rekey it is for. */
         HandedIn: {
             /** @description The content of the key file, in base64 (RFC 4648). */
@@ -2509,6 +2832,7 @@ export interface components {
             spec: {
                 /** @description What it may use. Nothing, unless written out. */
                 allow?: components["schemas"]["Allow"];
+                budget?: components["schemas"]["Budgets"] | null;
                 /** @description For people. */
                 description?: string | null;
                 limit?: components["schemas"]["Limit"] | null;
@@ -2591,16 +2915,25 @@ export interface components {
             revision: number;
             /** @description A public model name and what serves it. */
             spec: {
+                budget?: components["schemas"]["Budgets"] | null;
+                deadline?: components["schemas"]["Period"] | null;
                 /** @description For people. */
                 description?: string | null;
+                /** @description What is looked for in what is said to it, and what happens where it is found; at most 32 rules. */
+                guardrails?: components["schemas"]["Guardrail"][];
                 /** @description The name callers use. */
                 name: components["schemas"]["Name"];
+                /** @description What happens to its answers in which a live secret of ours stands. `report` unless set. */
+                secrets_in_answers?: components["schemas"]["SecretsInAnswers"];
                 /**
                  * @description What happens to calls in which a live secret of ours stands: a key we issued or the value of a credential. `refuse`
                  *     unless set.
                  */
                 secrets_in_requests?: components["schemas"]["SecretsInRequests"];
-                /** @description What serves it; a call goes to one of them by weight. */
+                /**
+                 * @description What serves it. A call goes to one of the lowest `priority` by weight; where that one fails before its answer
+                 *     begins, to the next.
+                 */
                 targets: components["schemas"]["Target"][];
             };
             /** @description When it was last changed. */
@@ -2632,6 +2965,12 @@ export interface components {
                 name: components["schemas"]["Name"];
                 /** @description Another try at another endpoint. */
                 retry?: components["schemas"]["Retry"];
+                /**
+                 * @description What happens to answers in which a live secret of ours stands: a key we issued or the value of a credential, in
+                 *     header or body. `report` unless set. The caller's own key is none there, and the credential that was injected is
+                 *     blanked whatever this says.
+                 */
+                secrets_in_answers?: components["schemas"]["SecretsInAnswers"];
                 /**
                  * @description What happens to requests in which a live secret of ours stands: a key we issued or the value of a credential, in
                  *     path, query, headers or body. `refuse` unless set. The caller's own key is none where it identifies the caller.
@@ -2755,6 +3094,7 @@ export interface components {
             revision: number;
             /** @description People who own applications and credentials together. */
             spec: {
+                budget?: components["schemas"]["Budgets"] | null;
                 /** @description For people. */
                 description?: string | null;
                 /** @description Unique name. */
@@ -2775,6 +3115,7 @@ export interface components {
             revision: number;
             /** @description Where requests go. */
             spec: {
+                budget?: components["schemas"]["Budgets"] | null;
                 /** @description For people. */
                 description?: string | null;
                 /** @description What to do about compressed answers, in which an echoed secret could not be seen. */
@@ -2820,6 +3161,7 @@ export interface components {
             allow?: components["schemas"]["Allow"] | null;
             /** @description The application it speaks for. */
             application: components["schemas"]["Name"];
+            budget?: components["schemas"]["Budgets"] | null;
             /** @description For people. */
             description?: string | null;
             /** @description The environment written into the key, as in `live` or `test`; 1 to 12 of `a-z 0-9`. */
@@ -2910,6 +3252,50 @@ export interface components {
              */
             with_findings: number;
         };
+        /** @description A model that a built-in provider offers. */
+        KnownModelView: {
+            /** @description The provider's other names of the same. */
+            also?: string[];
+            /**
+             * @description What it can do: `vision`, `tools`, `structured_output`, `reasoning`, `audio_input`, `embeddings`. What is not
+             *     here is not known.
+             */
+            capabilities: string[];
+            /**
+             * Format: int32
+             * @description How many tokens prompt and answer may have together. Absent where it is not known.
+             */
+            context?: number | null;
+            /**
+             * Format: int32
+             * @description How many tokens its answer may have. Absent where it is not known or there is no limit of its own.
+             */
+            max_output?: number | null;
+            /**
+             * @description The provider's name of the model, as `model:` of a target names it.
+             * @example gpt-5-mini
+             */
+            model: string;
+            /** @description What one should know of these figures. */
+            note?: string | null;
+            /** @description What it costs, oldest first; empty where no price is known. */
+            prices: components["schemas"]["KnownPriceView"][];
+            /**
+             * @description The provider, as `provider:` of a target names it.
+             * @example openai
+             */
+            provider: string;
+            /** @description Where sizes and capabilities stand. */
+            source: components["schemas"]["SourceView"];
+        };
+        /** @description Prices from a day on, with where they stand. */
+        KnownPriceView: {
+            batch?: components["schemas"]["BatchPriceView"] | null;
+            /** @description The prices, as `prices` of a target take them. */
+            price: components["schemas"]["PriceEntry"];
+            /** @description Where they stand. */
+            source: components["schemas"]["SourceView"];
+        };
         /**
          * @description What a secret of GitHub's report was, in the words of the partner programme.
          * @enum {string}
@@ -2942,7 +3328,10 @@ export interface components {
             application?: string | null;
             /** @description Why nothing was done, if the rule could not be followed. */
             failed?: string | null;
-            /** @description Whether its rule is not followed in full, because so far it was only found in what callers sent. */
+            /**
+             * @description Whether its rule is not followed in full, because of where it was found so far: in what callers sent or were
+             *     answered, or in our own log.
+             */
             held_back?: boolean;
             /** @description What leaked. */
             kind: components["schemas"]["LeakKind"];
@@ -2976,19 +3365,21 @@ export interface components {
         LeakKind: "key" | "credential";
         /** @description One place where a secret was found. */
         LeakPlace: {
-            /** @description The application that sent it. */
+            /** @description The application that sent it, or was answered. */
             application?: string | null;
             key?: components["schemas"]["KeyId"] | null;
             /** @description What the reporter adds. */
             note?: string | null;
             /** @description Who reported. */
             reporter: string;
-            /** @description The route on which it was sent. */
+            /** @description The route on which it was sent, or answered. */
             route?: string | null;
             /** @description The address from which it was reported. */
             source?: string | null;
             /** @description When it was reported. */
             time: components["schemas"]["Timestamp"];
+            /** @description The upstream that answered with it. */
+            upstream?: string | null;
             /** @description Where it stood, as the reporter says. */
             url?: string | null;
             /** @description How the report came. */
@@ -3063,8 +3454,37 @@ export interface components {
              *     rotation where its engine makes values by itself.
              */
             rotate?: boolean;
+            /** @description What is done where an upstream answered with it: nothing more than telling, unless set. */
+            when_answered?: components["schemas"]["WhenAnswered"];
             /** @description What is done where a caller sent it in a request: the same, unless set. */
             when_sent?: components["schemas"]["WhenSent"];
+        };
+        /** @description A piece of a text that is searched, a log above all. */
+        LeakScan: {
+            /** @description Only look: nothing is recorded and no rule followed. */
+            dry_run?: boolean;
+            /**
+             * Format: int64
+             * @description The line of the whole text that it begins in, counted from 1.
+             */
+            line?: number;
+            /** @description Something for people, in one line. Not kept where it repeats what was found. */
+            note?: string | null;
+            /**
+             * Format: int64
+             * @description How many bytes of the whole text come before it.
+             */
+            offset?: number;
+            /**
+             * Format: int64
+             * @description So many bytes at its beginning were searched before, and come again so that nothing that is cut in two is missed:
+             *     what ends in them is not told again.
+             */
+            seen?: number;
+            /** @description The piece, at most 256 KiB. */
+            text: string;
+            /** @description Where it was found. Not kept where it repeats what was found. */
+            url?: string | null;
         };
         /**
          * @description Something that was done about a leak.
@@ -3080,6 +3500,72 @@ export interface components {
             /** @description When something about it changed last. */
             updated: components["schemas"]["Timestamp"];
         };
+        /** @description A lease: a login or certificate that somebody was given for a time. */
+        LeaseEntry: {
+            /** @description The application that holds it. */
+            application?: string | null;
+            /**
+             * Format: int32
+             * @description How often its login could not be withdrawn.
+             */
+            attempts: number;
+            /** @description The entity that holds it. */
+            entity?: string | null;
+            expires?: components["schemas"]["Timestamp"] | null;
+            /** @description Its id: the path it was asked for at, then a part of its own. */
+            id: string;
+            /** @description When it was given. */
+            issued: components["schemas"]["Timestamp"];
+            /** @description How far it is. */
+            state: components["schemas"]["LeaseStage"];
+            /** @description The accessor of the token that it was given to and ends with. */
+            token?: string | null;
+        };
+        /** @description Everything about one lease: who has it, what it opens, what ends when it is revoked, and what happened to it. */
+        LeaseLife: {
+            /** @description What ends when it is revoked, in sentences; nothing when it is over. */
+            ends: string[];
+            fetched_by?: components["schemas"]["LeaseMoment"] | null;
+            lease?: components["schemas"]["LeaseEntry"] | null;
+            /** @description What happened to it, oldest first. */
+            moments: components["schemas"]["LeaseMoment"][];
+            opens?: components["schemas"]["LeaseOpens"] | null;
+        };
+        /** @description One moment of a lease. */
+        LeaseMoment: {
+            /** @description Who did it. */
+            actor: components["schemas"]["Actor"];
+            /**
+             * Format: int64
+             * @description Place in the audit chain.
+             */
+            seq: number;
+            /** @description What happened, in a sentence. */
+            text: string;
+            /** @description When. */
+            time: components["schemas"]["Timestamp"];
+        };
+        /** @description What a lease opens. */
+        LeaseOpens: {
+            /** @description Whether it is a certificate. */
+            certificate: boolean;
+            /** @description However often it is renewed, it ends then. */
+            last_moment: components["schemas"]["Timestamp"];
+            /** @description The login's name at its system; of a certificate its serial number. */
+            login: string;
+            /** @description Why the last try to withdraw it failed. */
+            problem?: string | null;
+            renewed?: components["schemas"]["Timestamp"] | null;
+            /** @description The role that says what the login may do. */
+            role: string;
+            /** @description The system, as in `postgresql at db:5432/orders`; absent for certificates. */
+            system?: string | null;
+        };
+        /**
+         * @description How far a lease is.
+         * @enum {string}
+         */
+        LeaseStage: "pending" | "active" | "revoking" | "stuck";
         /**
          * @description Logins handed out at run time that could not be withdrawn when they should have been. Each is tried
          *     again by itself, at most an hour later.
@@ -3161,6 +3647,22 @@ export interface components {
              */
             line: number;
         };
+        /** @description Prices for every token of a call with a long prompt, in US dollars per million tokens. */
+        LongContext: {
+            /**
+             * Format: int64
+             * @description They count for calls whose input has more tokens than this, cached ones among them.
+             * @example 200000
+             */
+            above: number;
+            cache_write?: components["schemas"]["Price"] | null;
+            cache_write_1h?: components["schemas"]["Price"] | null;
+            cached_input?: components["schemas"]["Price"] | null;
+            /** @description For input tokens that were not cached. */
+            input: components["schemas"]["Price"];
+            /** @description For output tokens. */
+            output: components["schemas"]["Price"];
+        };
         /** @description What was found in a report. */
         Looked: {
             /** @description Leaks that it is about, new ones and known ones. */
@@ -3215,17 +3717,80 @@ export interface components {
         };
         /** @description A public model name and what serves it. */
         Model: {
+            budget?: components["schemas"]["Budgets"] | null;
+            deadline?: components["schemas"]["Period"] | null;
             /** @description For people. */
             description?: string | null;
+            /** @description What is looked for in what is said to it, and what happens where it is found; at most 32 rules. */
+            guardrails?: components["schemas"]["Guardrail"][];
             /** @description The name callers use. */
             name: components["schemas"]["Name"];
+            /** @description What happens to its answers in which a live secret of ours stands. `report` unless set. */
+            secrets_in_answers?: components["schemas"]["SecretsInAnswers"];
             /**
              * @description What happens to calls in which a live secret of ours stands: a key we issued or the value of a credential. `refuse`
              *     unless set.
              */
             secrets_in_requests?: components["schemas"]["SecretsInRequests"];
-            /** @description What serves it; a call goes to one of them by weight. */
+            /**
+             * @description What serves it. A call goes to one of the lowest `priority` by weight; where that one fails before its answer
+             *     begins, to the next.
+             */
             targets: components["schemas"]["Target"][];
+        };
+        /** @description One of a target's credentials. */
+        ModelCredentialView: {
+            cooling?: components["schemas"]["CoolingView"] | null;
+            /** @description The credential; absent where there is none of the name configured. */
+            name?: string | null;
+            /**
+             * Format: int32
+             * @description Its share among the target's credentials.
+             */
+            weight: number;
+        };
+        /** @description The targets of a model as the next call finds them on the node that answers. */
+        ModelRouteView: {
+            /** @description The dialect of the caller that was asked about. */
+            dialect: components["schemas"]["CallDialect"];
+            /** @description The model. */
+            model: string;
+            /** @description In the order of the configuration. */
+            targets: components["schemas"]["ModelTargetView"][];
+            /**
+             * Format: int32
+             * @description The workers of this node that told. Each remembers failures of its own.
+             */
+            workers: number;
+        };
+        /** @description A target as the next call finds it. */
+        ModelTargetView: {
+            cooling?: components["schemas"]["CoolingView"] | null;
+            /** @description The credentials that it names itself. */
+            credentials: components["schemas"]["ModelCredentialView"][];
+            /** @description The provider's own model name. */
+            model: string;
+            /**
+             * Format: double
+             * @description Of a hundred calls, so many begin there now.
+             */
+            percent: number;
+            /**
+             * Format: int32
+             * @description Lower ones come first.
+             */
+            priority: number;
+            /** @description Its provider. */
+            provider: string;
+            /** @description Whether calls in the caller's dialect are translated for it. */
+            translated: boolean;
+            /**
+             * Format: int32
+             * @description Its share among the targets of its priority.
+             */
+            weight: number;
+            /** @description Why that is so. */
+            why: string;
         };
         /** @description One moment of a credential's life. */
         Moment: {
@@ -3271,6 +3836,19 @@ export interface components {
          * @example orders
          */
         Name: string;
+        /** @description A narrower policy of the run-time API, ready to be written. */
+        NarrowerPolicy: {
+            /** @description The commands that put it in the place of the policies that are held now. */
+            commands: string[];
+            /** @description A name for it. */
+            name: string;
+            /** @description The policy (HCL), as `sys/policies/acl/NAME` takes it. */
+            policy: string;
+            /** @description What it takes away: patterns of paths, with the capabilities where only some go. */
+            removes: string[];
+            /** @description Since when every use of the policies is known; what was done only before is not in it. */
+            since: components["schemas"]["Timestamp"];
+        };
         /** @description A credential held for upstreams: sealed in the vault, injected for permitted requests. */
         NewCredential: {
             certificate?: components["schemas"]["CertificateRule"] | null;
@@ -3377,9 +3955,63 @@ export interface components {
          * @description The closed list of outcomes. The `code` is public and stable: clients and dashboards match on it.
          * @enum {string}
          */
-        OutcomeReason: "served" | "malformed_request" | "uri_too_long" | "headers_too_large" | "body_too_large" | "request_timeout" | "no_route" | "method_not_allowed" | "unauthenticated" | "forbidden" | "source_not_allowed" | "rate_limited" | "too_many_failures" | "invalid_model_call" | "model_not_found" | "caller_closed" | "revoked" | "credential_unavailable" | "no_healthy_endpoint" | "upstream_connect_failed" | "upstream_connect_timeout" | "upstream_tls_failed" | "upstream_timeout" | "upstream_reset" | "upstream_malformed" | "upstream_stalled" | "upstream_truncated" | "overloaded" | "internal" | "quarantined" | "secret_in_request";
+        OutcomeReason: "served" | "malformed_request" | "uri_too_long" | "headers_too_large" | "body_too_large" | "request_timeout" | "no_route" | "method_not_allowed" | "unauthenticated" | "forbidden" | "source_not_allowed" | "rate_limited" | "too_many_failures" | "invalid_model_call" | "model_not_found" | "caller_closed" | "revoked" | "credential_unavailable" | "no_healthy_endpoint" | "upstream_connect_failed" | "upstream_connect_timeout" | "upstream_tls_failed" | "upstream_timeout" | "upstream_reset" | "upstream_malformed" | "upstream_stalled" | "upstream_truncated" | "overloaded" | "internal" | "quarantined" | "secret_in_request" | "budget_exceeded" | "budget_unavailable" | "price_unknown" | "prompt_blocked";
         /** @example until-drained */
         Overlap: string;
+        /** @description One page of a list. */
+        Page_BudgetView: {
+            /** @description The things on this page. */
+            items: {
+                /**
+                 * @description Its name, as calls in the call log name it.
+                 * @example applications/checkout/month
+                 */
+                budget: string;
+                ends?: components["schemas"]["Timestamp"] | null;
+                /** @description Whether calls that it cannot pay are refused. */
+                hard: boolean;
+                /** @description What kind of thing has it. */
+                kind: components["schemas"]["BudgetKind"];
+                /** @description What is neither spent nor reserved nor lost; never below zero. */
+                left_usd: string;
+                /** @description The limit of each window. */
+                limit_usd: components["schemas"]["Usd"];
+                /** @description What nodes that ended without an account had borrowed: it may have been spent, and does not come back. */
+                lost_usd: string;
+                /** @description Its name. */
+                name: string;
+                /** @description Who holds what is reserved, by name. */
+                nodes: components["schemas"]["BudgetShare"][];
+                /**
+                 * @description The windows; a duration where they roll.
+                 * @example month
+                 * @example 1d
+                 */
+                per: string;
+                /**
+                 * Format: int32
+                 * @description How much of the limit is spent or lost, in whole percent, rounded down.
+                 */
+                percent: number;
+                /** @description What running calls have reserved, and what nodes have borrowed ahead of need. */
+                reserved_usd: string;
+                /** @description What finished calls cost: the sum of their costs in the call log, and `unlogged_usd`. A moment behind. */
+                spent_usd: string;
+                /** @description When the current window began; where it rolls, so long ago. */
+                started: components["schemas"]["Timestamp"];
+                /** @description The time zone whose days, weeks and months count; none where windows roll. */
+                time_zone?: string | null;
+                /** @description Of what is spent, what found no place in the call log. */
+                unlogged_usd: string;
+                /**
+                 * Format: int32
+                 * @description From so many percent on it is told that it runs out.
+                 */
+                warn_at: number;
+            }[];
+            /** @description Hand this in as `cursor` to get the next page; absent on the last one. */
+            next?: string | null;
+        };
         /** @description One page of a list. */
         Page_CallView: {
             /** @description The things on this page. */
@@ -3496,6 +4128,7 @@ export interface components {
                 name: string;
                 /** @description Who answers for it. */
                 owner?: string | null;
+                policy?: components["schemas"]["NarrowerPolicy"] | null;
                 /** @description Credentials that have the same value. */
                 same_value_as?: string[];
                 /** @description How urgent it is. */
@@ -3527,6 +4160,7 @@ export interface components {
                 spec: {
                     /** @description What it may use. Nothing, unless written out. */
                     allow?: components["schemas"]["Allow"];
+                    budget?: components["schemas"]["Budgets"] | null;
                     /** @description For people. */
                     description?: string | null;
                     limit?: components["schemas"]["Limit"] | null;
@@ -3619,16 +4253,25 @@ export interface components {
                 revision: number;
                 /** @description A public model name and what serves it. */
                 spec: {
+                    budget?: components["schemas"]["Budgets"] | null;
+                    deadline?: components["schemas"]["Period"] | null;
                     /** @description For people. */
                     description?: string | null;
+                    /** @description What is looked for in what is said to it, and what happens where it is found; at most 32 rules. */
+                    guardrails?: components["schemas"]["Guardrail"][];
                     /** @description The name callers use. */
                     name: components["schemas"]["Name"];
+                    /** @description What happens to its answers in which a live secret of ours stands. `report` unless set. */
+                    secrets_in_answers?: components["schemas"]["SecretsInAnswers"];
                     /**
                      * @description What happens to calls in which a live secret of ours stands: a key we issued or the value of a credential. `refuse`
                      *     unless set.
                      */
                     secrets_in_requests?: components["schemas"]["SecretsInRequests"];
-                    /** @description What serves it; a call goes to one of them by weight. */
+                    /**
+                     * @description What serves it. A call goes to one of the lowest `priority` by weight; where that one fails before its answer
+                     *     begins, to the next.
+                     */
                     targets: components["schemas"]["Target"][];
                 };
                 /** @description When it was last changed. */
@@ -3665,6 +4308,12 @@ export interface components {
                     name: components["schemas"]["Name"];
                     /** @description Another try at another endpoint. */
                     retry?: components["schemas"]["Retry"];
+                    /**
+                     * @description What happens to answers in which a live secret of ours stands: a key we issued or the value of a credential, in
+                     *     header or body. `report` unless set. The caller's own key is none there, and the credential that was injected is
+                     *     blanked whatever this says.
+                     */
+                    secrets_in_answers?: components["schemas"]["SecretsInAnswers"];
                     /**
                      * @description What happens to requests in which a live secret of ours stands: a key we issued or the value of a credential, in
                      *     path, query, headers or body. `refuse` unless set. The caller's own key is none where it identifies the caller.
@@ -3803,6 +4452,7 @@ export interface components {
                 revision: number;
                 /** @description People who own applications and credentials together. */
                 spec: {
+                    budget?: components["schemas"]["Budgets"] | null;
                     /** @description For people. */
                     description?: string | null;
                     /** @description Unique name. */
@@ -3828,6 +4478,7 @@ export interface components {
                 revision: number;
                 /** @description Where requests go. */
                 spec: {
+                    budget?: components["schemas"]["Budgets"] | null;
                     /** @description For people. */
                     description?: string | null;
                     /** @description What to do about compressed answers, in which an echoed secret could not be seen. */
@@ -3880,6 +4531,47 @@ export interface components {
             next?: string | null;
         };
         /** @description One page of a list. */
+        Page_KnownModelView: {
+            /** @description The things on this page. */
+            items: {
+                /** @description The provider's other names of the same. */
+                also?: string[];
+                /**
+                 * @description What it can do: `vision`, `tools`, `structured_output`, `reasoning`, `audio_input`, `embeddings`. What is not
+                 *     here is not known.
+                 */
+                capabilities: string[];
+                /**
+                 * Format: int32
+                 * @description How many tokens prompt and answer may have together. Absent where it is not known.
+                 */
+                context?: number | null;
+                /**
+                 * Format: int32
+                 * @description How many tokens its answer may have. Absent where it is not known or there is no limit of its own.
+                 */
+                max_output?: number | null;
+                /**
+                 * @description The provider's name of the model, as `model:` of a target names it.
+                 * @example gpt-5-mini
+                 */
+                model: string;
+                /** @description What one should know of these figures. */
+                note?: string | null;
+                /** @description What it costs, oldest first; empty where no price is known. */
+                prices: components["schemas"]["KnownPriceView"][];
+                /**
+                 * @description The provider, as `provider:` of a target names it.
+                 * @example openai
+                 */
+                provider: string;
+                /** @description Where sizes and capabilities stand. */
+                source: components["schemas"]["SourceView"];
+            }[];
+            /** @description Hand this in as `cursor` to get the next page; absent on the last one. */
+            next?: string | null;
+        };
+        /** @description One page of a list. */
         Page_LeakView: {
             /** @description The things on this page. */
             items: (components["schemas"]["LeakBody"] & {
@@ -3890,6 +4582,32 @@ export interface components {
                 /** @description When something about it changed last. */
                 updated: components["schemas"]["Timestamp"];
             })[];
+            /** @description Hand this in as `cursor` to get the next page; absent on the last one. */
+            next?: string | null;
+        };
+        /** @description One page of a list. */
+        Page_LeaseEntry: {
+            /** @description The things on this page. */
+            items: {
+                /** @description The application that holds it. */
+                application?: string | null;
+                /**
+                 * Format: int32
+                 * @description How often its login could not be withdrawn.
+                 */
+                attempts: number;
+                /** @description The entity that holds it. */
+                entity?: string | null;
+                expires?: components["schemas"]["Timestamp"] | null;
+                /** @description Its id: the path it was asked for at, then a part of its own. */
+                id: string;
+                /** @description When it was given. */
+                issued: components["schemas"]["Timestamp"];
+                /** @description How far it is. */
+                state: components["schemas"]["LeaseStage"];
+                /** @description The accessor of the token that it was given to and ends with. */
+                token?: string | null;
+            }[];
             /** @description Hand this in as `cursor` to get the next page; absent on the last one. */
             next?: string | null;
         };
@@ -3914,6 +4632,11 @@ export interface components {
          * @example 90d
          */
         Period: string;
+        /**
+         * @description Personal data that is told by its form.
+         * @enum {string}
+         */
+        PersonalData: "email" | "card" | "iban" | "phone" | "national_id" | "ip_address";
         /** @description What an apply would do. */
         PlanView: {
             /** @description The differences; empty when everything is as declared. */
@@ -3925,6 +4648,16 @@ export interface components {
              * @description How many resources stay as they are.
              */
             unchanged: number;
+        };
+        /** @description One of a target's credentials. */
+        PooledCredential: {
+            /** @description The credential. */
+            name: components["schemas"]["Name"];
+            /**
+             * Format: int32
+             * @description Share of calls relative to the others, 1 to 1000. 1 unless set.
+             */
+            weight?: number;
         };
         /**
          * @description US dollars per million tokens: an exact decimal, never negative, written as a string.
@@ -3940,6 +4673,7 @@ export interface components {
             from: components["schemas"]["Timestamp"];
             /** @description For input tokens that were not cached. */
             input: components["schemas"]["Price"];
+            long_context?: components["schemas"]["LongContext"] | null;
             /** @description For output tokens. */
             output: components["schemas"]["Price"];
         };
@@ -4052,6 +4786,11 @@ export interface components {
              * @default []
              */
             open_routes: string[];
+            /**
+             * @description Policies of the run-time API that say what it opens there.
+             * @default []
+             */
+            policies: string[];
             /**
              * @description Routes that lead there.
              * @default []
@@ -4307,6 +5046,7 @@ export interface components {
             limit?: components["schemas"]["Period"] | null;
             /** @description How long the old version stays valid. */
             overlap?: components["schemas"]["Overlap"];
+            quiet?: components["schemas"]["Period"] | null;
             window?: components["schemas"]["RotateWindow"] | null;
         };
         /** @description A time of the day, on some days of the week, at which rotations may begin. */
@@ -4354,7 +5094,7 @@ export interface components {
             started: components["schemas"]["Timestamp"];
             /** @description Where it stands. */
             step: components["schemas"]["RotationStep"];
-            /** @description While it drains: whose requests those are. */
+            /** @description While it drains: whose requests those are; of a key of ours, who used the old secret lately. */
             stragglers?: components["schemas"]["Straggler"][];
             /**
              * Format: int32
@@ -4410,6 +5150,12 @@ export interface components {
             /** @description Another try at another endpoint. */
             retry?: components["schemas"]["Retry"];
             /**
+             * @description What happens to answers in which a live secret of ours stands: a key we issued or the value of a credential, in
+             *     header or body. `report` unless set. The caller's own key is none there, and the credential that was injected is
+             *     blanked whatever this says.
+             */
+            secrets_in_answers?: components["schemas"]["SecretsInAnswers"];
+            /**
              * @description What happens to requests in which a live secret of ours stands: a key we issued or the value of a credential, in
              *     path, query, headers or body. `refuse` unless set. The caller's own key is none where it identifies the caller.
              */
@@ -4439,6 +5185,13 @@ export interface components {
          * @enum {string}
          */
         Rule: "hard_coded" | "shared" | "orphaned" | "over_privileged" | "stale" | "never_used" | "long_lived" | "weak";
+        /** @description What stands in a piece of a text. */
+        Scanned: {
+            /** @description Whether all of the piece was searched, and every place is told. */
+            complete: boolean;
+            /** @description Every place where a secret of ours stands, in order; at most 1000. */
+            found: components["schemas"]["FoundSecret"][];
+        };
         /** @description A scanner's report. */
         ScannerReport: {
             /** @description The report as the scanner wrote it: gitleaks' JSON or trufflehog's JSON lines; write-only. */
@@ -4501,6 +5254,11 @@ export interface components {
             tls?: components["schemas"]["SystemTls"] | null;
         };
         /**
+         * @description What happens to answers in which a live secret of ours stands.
+         * @enum {string}
+         */
+        SecretsInAnswers: "blank" | "report" | "ignore";
+        /**
          * @description What happens to requests in which a live secret of ours stands.
          * @enum {string}
          */
@@ -4519,6 +5277,11 @@ export interface components {
             /** @description Since when was looked. */
             since: components["schemas"]["Timestamp"];
         };
+        /**
+         * @description How easily signs are taken for what they hint at.
+         * @enum {string}
+         */
+        Sensitivity: "low" | "medium" | "high";
         /** @description Who is signed in. */
         SessionView: {
             /** @description Who. */
@@ -4577,6 +5340,21 @@ export interface components {
         SignIn: {
             /** @description The administrator's token. */
             token: string;
+        };
+        /** @description Where figures stand. */
+        SourceView: {
+            /**
+             * @description Who read them there: `page` (we, in a copy of it), `tables` (at least two public tables that name it and say
+             *     the same), `ours` (they are our own).
+             */
+            by: string;
+            /**
+             * @description The day on which they were read.
+             * @example 2026-11-23
+             */
+            read: string;
+            /** @description The page. */
+            url: string;
         };
         /**
          * @description What a rekey waits for.
@@ -4748,11 +5526,12 @@ export interface components {
         Straggler: {
             /** @description The application, where the requests came with a key. */
             application?: string | null;
+            last?: components["schemas"]["Timestamp"] | null;
             /** @description The node they run on; absent for the answering one. */
             node?: string | null;
             /**
              * Format: int64
-             * @description How many there are.
+             * @description How many there are; of callers that still use the old secret of a key, how many there were.
              */
             requests: number;
             /** @description The route. */
@@ -4859,20 +5638,32 @@ export interface components {
         /** @description One way to serve a model. */
         Target: {
             credential?: components["schemas"]["Name"] | null;
+            /**
+             * @description Several credentials, one of which is injected: by weight, and the next one where the provider refuses one or has
+             *     had enough of it. In place of `credential`.
+             */
+            credentials?: components["schemas"]["PooledCredential"][];
             /** @description The provider's own name of the model. */
             model: string;
-            /** @description Prices from certain dates on; corrects or extends the built-in table. */
+            /** @description Prices from certain dates on; correct or extend those of the catalogue. */
             prices?: components["schemas"]["PriceEntry"][];
-            /** @description A built-in provider (`openai`, `sandbox`, …) or an upstream with a `provider` of its own. */
-            provider: components["schemas"]["Name"];
             /**
              * Format: int32
-             * @description Share of calls relative to the other targets, 1 to 1000. 1 unless set.
+             * @description Lower ones come first; those of a higher one serve only while all lower ones fail. 0 to 100, 0 unless set.
+             */
+            priority?: number;
+            /** @description A built-in provider (`openai`, `sandbox`, …) or an upstream with a `provider` of its own. */
+            provider: components["schemas"]["Name"];
+            timeout?: components["schemas"]["Period"] | null;
+            /**
+             * Format: int32
+             * @description Share of calls relative to the other targets of its priority, 1 to 1000. 1 unless set.
              */
             weight?: number;
         };
         /** @description People who own applications and credentials together. */
         Team: {
+            budget?: components["schemas"]["Budgets"] | null;
             /** @description For people. */
             description?: string | null;
             /** @description Unique name. */
@@ -4994,6 +5785,7 @@ export interface components {
         };
         /** @description Where requests go. */
         Upstream: {
+            budget?: components["schemas"]["Budgets"] | null;
             /** @description For people. */
             description?: string | null;
             /** @description What to do about compressed answers, in which an echoed secret could not be seen. */
@@ -5031,6 +5823,11 @@ export interface components {
              */
             server_name: string | null;
         };
+        /**
+         * @description An amount of US dollars: an exact decimal, never negative. Written as text; whole dollars may be a plain number.
+         * @example 50
+         */
+        Usd: string;
         /** @description Where a credential was used, by the call log. */
         Used: {
             /** @description Applications, busiest first. */
@@ -5124,7 +5921,7 @@ export interface components {
          * @description How a report came.
          * @enum {string}
          */
-        Via: "report" | "administrator" | "github" | "traffic";
+        Via: "report" | "administrator" | "github" | "traffic" | "answer" | "log";
         /**
          * @description What a rotation waits for.
          * @enum {string}
@@ -5135,6 +5932,12 @@ export interface components {
          * @enum {string}
          */
         Weekday: "mon" | "tue" | "wed" | "thu" | "fri" | "sat" | "sun";
+        /**
+         * @description What is done about a secret that was found in what an upstream answered. One that an upstream was sent with the very
+         *     request, and repeats, is only told of whatever this says.
+         * @enum {string}
+         */
+        WhenAnswered: "notify_only" | "answer";
         /**
          * @description What is done about a secret that was found in what a caller sent.
          * @enum {string}
@@ -5351,6 +6154,39 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    list_budgets: {
+        parameters: {
+            query?: {
+                /** @description Only of this kind: `applications`, `keys`, `models`, `teams` or `upstreams`. */
+                kind?: components["schemas"]["BudgetKind"];
+                /** @description Only of what has this name. */
+                name?: string;
+                /** @description Only those of which at least so many percent are spent. */
+                min_percent?: number;
+                /** @description Most items on the page, 1 to 1000. 100 unless set. */
+                limit?: number;
+                /** @description Where the page begins: the `next` of the page before. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description By kind, then by name, then as they are written */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_BudgetView"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
     list_calls: {
         parameters: {
             query?: {
@@ -5423,6 +6259,37 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["CallView"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    list_known_models: {
+        parameters: {
+            query?: {
+                /** @description Only of this provider. */
+                provider?: string;
+                /** @description Only those with a name that contains this text. */
+                q?: string;
+                /** @description Most items on the page, 1 to 1000. 100 unless set. */
+                limit?: number;
+                /** @description Where the page begins: the `next` of the page before. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description By provider, the newest of each first */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_KnownModelView"];
                 };
             };
             401: components["responses"]["Problem"];
@@ -5991,7 +6858,10 @@ export interface operations {
                 severity?: components["schemas"]["Severity"];
                 /** @description Only in this state. */
                 state?: components["schemas"]["EntryState"];
-                /** @description Only keys and credentials that are older than this moment and were not used since. */
+                /**
+                 * @description Only keys and credentials that are older than this moment and were not used since, and of other kinds what is
+                 *     known to have been used last before it.
+                 */
                 unused_since?: components["schemas"]["Timestamp"];
                 /** @description Only names that contain this text. */
                 q?: string;
@@ -6016,7 +6886,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Kind by kind: credentials by name, keys by id */
+            /** @description Kind by kind: by name, keys by id */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -6044,7 +6914,10 @@ export interface operations {
                 severity?: components["schemas"]["Severity"];
                 /** @description Only in this state. */
                 state?: components["schemas"]["EntryState"];
-                /** @description Only keys and credentials that are older than this moment and were not used since. */
+                /**
+                 * @description Only keys and credentials that are older than this moment and were not used since, and of other kinds what is
+                 *     known to have been used last before it.
+                 */
                 unused_since?: components["schemas"]["Timestamp"];
                 /** @description Only names that contain this text. */
                 q?: string;
@@ -6123,7 +6996,10 @@ export interface operations {
                 severity?: components["schemas"]["Severity"];
                 /** @description Only in this state. */
                 state?: components["schemas"]["EntryState"];
-                /** @description Only keys and credentials that are older than this moment and were not used since. */
+                /**
+                 * @description Only keys and credentials that are older than this moment and were not used since, and of other kinds what is
+                 *     known to have been used last before it.
+                 */
                 unused_since?: components["schemas"]["Timestamp"];
                 /** @description Only names that contain this text. */
                 q?: string;
@@ -6740,6 +7616,32 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    scan_for_leaks: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LeakScan"];
+            };
+        };
+        responses: {
+            /** @description Searched; every worker enforces the answers */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Scanned"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
     get_leak: {
         parameters: {
             query?: never;
@@ -6813,6 +7715,64 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["IssuedKey"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    list_leases: {
+        parameters: {
+            query?: {
+                /** @description Only those of an application. */
+                application?: string;
+                /** @description Only those of an entity: the `entity_id` that a login tells. */
+                entity?: string;
+                /** @description Only those below a path: of a mount, as in `database/`, or of a role, as in `database/creds/orders`. */
+                prefix?: string;
+                /** @description Most items on the page, 1 to 1000. 100 unless set. */
+                limit?: number;
+                /** @description Where the page begins: the `next` of the page before. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description By id */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_LeaseEntry"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    look_up_lease: {
+        parameters: {
+            query: {
+                /** @description Its id, as in `database/creds/orders/x8…`. */
+                id: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Nothing is changed */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LeaseLife"];
                 };
             };
             401: components["responses"]["Problem"];
@@ -6999,6 +7959,34 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    get_model_route: {
+        parameters: {
+            query?: {
+                /** @description The dialect of the caller. `chat` unless set. */
+                dialect?: components["schemas"]["CallDialect"];
+            };
+            header?: never;
+            path: {
+                /** @description The model's name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As this node would route it at this moment; nothing is sent */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ModelRouteView"];
+                };
             };
             401: components["responses"]["Problem"];
             default: components["responses"]["Problem"];

@@ -103,6 +103,7 @@ function ModelFacts({ model }: { model: NonNullable<CallRow['model']> }) {
       <Facts rows={[
         ['Model', <>{model.model} {model.streamed && <Tag>streamed</Tag>}</>],
         ['Served by', `${model.provider}, ${model.provider_model}`],
+        ['Tried before', model.tried?.map(one => `${one.provider}, ${one.provider_model}: ${words(one.end)}`).join('; ')],
         ['Tokens in', tokens && `${count(tokens.input)}${tokens.cached_input ? `, of those ${count(tokens.cached_input)} cached` : ''}${tokens.cache_write ? `, ${count(tokens.cache_write)} written to the cache` : ''}`],
         ['Tokens out', tokens && `${count(tokens.output)}${tokens.reasoning ? `, of those ${count(tokens.reasoning)} for reasoning` : ''}`],
         ['Cost', model.cost_unknown ? 'unknown' : model.cost_usd && usd(model.cost_usd)],

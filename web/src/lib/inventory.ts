@@ -3,7 +3,8 @@ import type { Biography, Entry, EntryKind, Finding, InventoryQuery, LivingKind, 
 import type { Tone } from './state'
 
 export const KINDS: Record<EntryKind, string> = {
-  credential: 'Credentials held', certificate: 'Certificates', signing_key: 'Signing keys', key: 'Keys issued', leases: 'Leases', tokens: 'Run-time tokens',
+  credential: 'Credentials held', login: 'Logins kept', certificate: 'Certificates', signing_key: 'Signing keys', key: 'Keys issued',
+  role: 'Run-time roles', secret_id: 'AppRole secret ids', user: 'Run-time users', token: 'Lasting tokens', secrets: 'Key-value secrets', leases: 'Leases', tokens: 'Run-time tokens',
 }
 
 export const RULES: Record<Rule, string> = {

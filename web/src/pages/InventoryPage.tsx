@@ -3,7 +3,7 @@ import { Button, Group, SegmentedControl, Select, Stack, Text } from '@mantine/c
 import { useQuery } from '@tanstack/react-query'
 import { Link, useNavigate, useSearch } from '@tanstack/react-router'
 import { createColumnHelper } from '@tanstack/react-table'
-import { inventory, type Entry, type Finding, type Summary } from '@/api/inventory'
+import { inventory, type Entry, type Finding, type Lease, type Summary } from '@/api/inventory'
 import { Command, CopyButton } from '@/components/Copy'
 import { DataTable } from '@/components/DataTable'
 import { Banner, Empty, Failure, Rows } from '@/components/Feedback'
@@ -13,6 +13,7 @@ import { Card, Page } from '@/components/Page'
 import { Pill, Tag } from '@/components/Pill'
 import { SearchBox } from '@/components/SearchBox'
 import { compact, count, sentence, title } from '@/lib/format'
+import type { Tone } from '@/lib/state'
 import { asked, entryTone, gaps, isLiving, KINDS, RULES, severityTone, sorted, type InventorySearch } from '@/lib/inventory'
 
 const options = (words: Record<string, string>) => Object.entries(words).map(([value, label]) => ({ value, label }))
@@ -48,6 +49,7 @@ export function InventoryPage() {
         )}
       </Group>
       {search.view === 'findings' ? <Findings search={search} /> : <Entries search={search} />}
+      {search.view !== 'findings' && search.kind === 'leases' && <Leases />}
     </Page>
   )
 }
@@ -63,7 +65,7 @@ function Figures({ summary: { kinds, findings } }: { summary: Summary }) {
       <Tile name="Keys issued" value={compact(keys?.count ?? 0)} note={`${count(keys?.active ?? 0)} work now`} />
       <Tile name="Credentials held" value={compact(held?.count ?? 0)} note={`${count(held?.active ?? 0)} work now`} />
       <Tile name="Findings" value={compact(all)} note={urgent ? `${count(urgent)} urgent` : 'none urgent'} />
-      <Tile name="At run time" value={compact(runtime)} note="leases and tokens, only counted" />
+      <Tile name="At run time" value={compact(runtime)} note="leases and tokens" />
     </div>
   )
 }
@@ -99,6 +101,37 @@ function Entries({ search }: { search: InventorySearch }) {
   )
 }
 
+const STAGES: Record<Lease['state'], Tone> = { pending: 'info', active: 'good', revoking: 'warn', stuck: 'bad' }
+
+const leaseColumn = createColumnHelper<Lease>()
+const leaseColumns = [
+  leaseColumn.accessor('id', { header: 'Lease', cell: ({ getValue }) => <span className="mono">{getValue()}</span> }),
+  leaseColumn.accessor('state', { header: 'State', cell: ({ getValue }) => <Pill tone={STAGES[getValue()]}>{title(getValue())}</Pill> }),
+  leaseColumn.display({
+    id: 'holder',
+    header: 'Held by',
+    cell: ({ row: { original: { application, entity } } }) => application ?? entity ?? <span className="quiet">Nobody named</span>,
+  }),
+  leaseColumn.accessor('issued', { header: 'Issued', meta: { from: 'lg' }, cell: ({ getValue }) => <Moment time={getValue()} /> }),
+  leaseColumn.accessor('expires', { header: 'Ends', cell: ({ getValue }) => <Moment time={getValue()} /> }),
+]
+
+/** The leases one by one: there may be a million, so only the first are shown. */
+function Leases() {
+  const { data, error, refetch } = useQuery(inventory.leases())
+  return (
+    <>
+      {error && <Failure error={error} retry={() => void refetch()} />}
+      {data && data.items.length > 0 && (
+        <Card pad={false}>
+          <DataTable label="Leases" columns={leaseColumns} rows={data.items} rowId={({ id }) => id} />
+        </Card>
+      )}
+      {data?.next && <Text size="sm" c="dimmed">There are more than shown; `credentialflow lease list --application NAME` lists those of one holder.</Text>}
+    </>
+  )
+}
+
 function Life({ kind, name }: Pick<Entry, 'kind' | 'name'>) {
   return isLiving(kind) ? <Link to="/inventory/$kind/$name" params={{ kind, name }}>{name}</Link> : <>{name}</>
 }
@@ -119,7 +152,7 @@ const entryColumns = [
     id: 'used',
     header: 'Last used',
     cell: ({ row: { original: { count: n, last_used: last, uses } } }) =>
-      n != null ? <span className="quiet">{count(n)} in all</span> : uses == null ? <span className="quiet">–</span> : <Moment time={last} />,
+      n != null ? <span className="quiet">{count(n)} in all</span> : uses == null && !last ? <span className="quiet">–</span> : <Moment time={last} />,
   }),
   column.display({ id: 'uses', header: 'Uses', meta: { from: 'lg', end: true }, cell: ({ row: { original: { uses } } }) => (uses == null ? '–' : compact(uses)) }),
   column.display({ id: 'expires', header: 'Expires', meta: { from: 'xl' }, cell: ({ row: { original } }) => <Moment time={original.expires} /> }),
@@ -152,7 +185,7 @@ function Findings({ search }: { search: InventorySearch }) {
 }
 
 function One({ finding }: { finding: Finding }) {
-  const { kind, name, severity, detail, hint, exposures, grant } = finding
+  const { kind, name, severity, detail, hint, exposures, grant, policy } = finding
   return (
     <li className="card card-body">
       <Group gap="md" align="baseline">
@@ -177,6 +210,14 @@ function One({ finding }: { finding: Finding }) {
           <Group justify="space-between"><Text size="sm" fw={500}>The narrower grant</Text><CopyButton text={grant.yaml} label="Copy the narrower grant" /></Group>
           <pre className="mono" tabIndex={0} aria-label="The narrower grant" style={{ overflow: 'auto', margin: '4px 0 8px' }}>{grant.yaml}</pre>
           <Command text={`credentialflow inventory findings --finding over-privileged --q ${name} --grants > narrower.yaml`} />
+        </div>
+      )}
+      {policy && (
+        <div style={{ marginTop: 10 }}>
+          <Group justify="space-between"><Text size="sm" fw={500}>The narrower policy</Text><CopyButton text={policy.policy} label="Copy the narrower policy" /></Group>
+          <pre className="mono" tabIndex={0} aria-label="The narrower policy" style={{ overflow: 'auto', margin: '4px 0 8px' }}>{policy.policy}</pre>
+          <Text size="sm" c="dimmed">What was done only before {policy.since} is not in it.</Text>
+          {policy.commands.map((command) => <Command key={command} text={command} />)}
         </div>
       )}
     </li>

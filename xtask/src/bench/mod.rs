@@ -7,6 +7,7 @@ mod load;
 mod routes;
 mod script;
 
+use crate::need;
 use anyhow::Result;
 
 /// What is measured.
@@ -44,8 +45,13 @@ enum Set {
     Keys,
     /// How soon a revoked key is refused on every worker.
     Revoke,
+    /// A million live leases: the start, memory, one deed of each kind, ten thousand that end at once.
+    Leases,
     /// The run-time API beside the real OpenBao server: reading and writing secrets, logging in.
     Vault,
+    /// Model calls with everything on, beside LiteLLM, Portkey and nginx: whole, streamed, translated; what is added to
+    /// the time of a call; the memory of ten thousand open streams.
+    Models,
 }
 
 /// Measures and prints.
@@ -54,14 +60,23 @@ pub fn run(args: &Args) -> Result<()> {
         Some(Set::Routes) => routes::run(&args.profile, args.secs),
         Some(Set::Keys) => keys::run(&args.profile),
         Some(Set::Revoke) => script::run::<&str>("revoke", &[], &args.profile),
-        Some(Set::Vault) => {
-            let harness = compare::harness("vault.py")?;
-            let rounds = ["--rounds".into(), args.rounds.to_string(), "--secs".into(), args.secs.to_string()];
-            script::run("vault", &[vec![harness.display().to_string()], rounds.to_vec()].concat(), &args.profile)
+        Some(Set::Leases) => script::run("leases", &["--profile", &args.profile], &args.profile),
+        Some(Set::Vault) => beside("vault", "vault.py", args),
+        Some(Set::Models) => {
+            need::node()?;
+            need::all(&[need::PYTHON_VENV])?;
+            beside("models", "bench.py", args)
         }
         Some(set) => compare::run(&[harness_name(set)], args),
         None => compare::run(&[Set::Plain, Set::Chat, Set::StreamBurst, Set::StreamPaced].map(harness_name), args),
     }
+}
+
+/// Runs a measurement that uses a script of the comparison harness.
+fn beside(name: &str, script: &str, args: &Args) -> Result<()> {
+    let harness = compare::harness(script)?.display().to_string();
+    let (rounds, secs) = (args.rounds.to_string(), args.secs.to_string());
+    script::run(name, &[harness, "--rounds".into(), rounds, "--secs".into(), secs], &args.profile)
 }
 
 const fn harness_name(set: Set) -> &'static str {
@@ -70,6 +85,6 @@ const fn harness_name(set: Set) -> &'static str {
         Set::Chat => "chat",
         Set::StreamBurst => "stream-burst",
         Set::StreamPaced => "stream-paced",
-        Set::Routes | Set::Keys | Set::Revoke | Set::Vault => "",
+        Set::Routes | Set::Keys | Set::Revoke | Set::Leases | Set::Vault | Set::Models => "",
     }
 }

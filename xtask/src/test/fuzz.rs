@@ -79,8 +79,11 @@ fn target(context: &Context, program: &std::path::Path, name: &str) -> Result<bo
     let log = folder.join("log");
     let output = File::create(&log)?;
     let mut command = context.command(&program.to_string_lossy(), &[]);
+    // What is written by hand comes after the folder that is written to.
+    let seeds = repo::root().join("fuzz/seeds").join(name);
     command
         .arg(&corpus)
+        .args(seeds.is_dir().then_some(seeds))
         .arg(format!("-max_total_time={}", context.fuzz_seconds))
         .arg(format!("-rss_limit_mb={MEMORY}"))
         .arg("-timeout=10")

@@ -41,7 +41,8 @@ pub struct InventoryQuery {
     pub severity: Option<Severity>,
     /// Only in this state.
     pub state: Option<EntryState>,
-    /// Only keys and credentials that are older than this moment and were not used since.
+    /// Only keys and credentials that are older than this moment and were not used since, and of other kinds what is
+    /// known to have been used last before it.
     pub unused_since: Option<Timestamp>,
     /// Only names that contain this text.
     pub q: Option<String>,
@@ -157,10 +158,11 @@ pub struct WindowQuery {
 
 /// List every credential
 ///
-/// Keys we issued, credentials we hold, certificates of our listeners, keys with which we sign; logins and tokens of
-/// the run-time API as counts.
+/// Keys we issued, credentials we hold, certificates of our listeners, keys with which we sign; of the run-time API the
+/// logins whose passwords it keeps, secret ids, users and tokens that are there for long; its secrets, leases and all
+/// tokens as counts. `GET /api/v1/leases` lists leases one by one.
 #[utoipa::path(get, path = "/api/v1/inventory", tag = "inventory", params(InventoryQuery),
-    responses((status = 200, description = "Kind by kind: credentials by name, keys by id", body = Page<Entry>)))]
+    responses((status = 200, description = "Kind by kind: by name, keys by id", body = Page<Entry>)))]
 async fn list_inventory(
     State(state): State<AdminState>,
     _: Administrator,

@@ -60,6 +60,68 @@ pub struct Looked {
     pub leaks: Vec<LeakView>,
 }
 
+/// A piece of a text that is searched, a log above all.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LeakScan {
+    /// The piece, at most 256 KiB.
+    #[schema(value_type = String)]
+    pub text: SecretText,
+    /// How many bytes of the whole text come before it.
+    #[serde(default)]
+    pub offset: u64,
+    /// The line of the whole text that it begins in, counted from 1.
+    #[serde(default = "first")]
+    pub line: u64,
+    /// So many bytes at its beginning were searched before, and come again so that nothing that is cut in two is missed:
+    /// what ends in them is not told again.
+    #[serde(default)]
+    pub seen: u64,
+    /// Only look: nothing is recorded and no rule followed.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Where it was found. Not kept where it repeats what was found.
+    pub url: Option<String>,
+    /// Something for people, in one line. Not kept where it repeats what was found.
+    pub note: Option<String>,
+}
+
+fn first() -> u64 {
+    1
+}
+
+/// What stands in a piece of a text.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct Scanned {
+    /// Every place where a secret of ours stands, in order; at most 1000.
+    pub found: Vec<FoundSecret>,
+    /// Whether all of the piece was searched, and every place is told.
+    pub complete: bool,
+}
+
+/// A place where a secret of ours stands. Never the secret.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct FoundSecret {
+    /// What it is.
+    pub kind: LeakKind,
+    /// The name of the key or credential.
+    pub name: String,
+    /// Which of its secrets.
+    pub version: u32,
+    /// The application a key was issued to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub application: Option<String>,
+    /// Where it begins in the whole text, in bytes.
+    pub offset: u64,
+    /// How many bytes it has.
+    pub length: u64,
+    /// The line it begins in, counted from 1.
+    pub line: u64,
+    /// The leak as which it is recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leak: Option<String>,
+}
+
 /// What leaked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -92,6 +154,10 @@ pub enum Via {
     Github,
     /// From the gateway: a caller sent it.
     Traffic,
+    /// From the gateway: an upstream answered with it.
+    Answer,
+    /// From our own log, in which it was blanked.
+    Log,
 }
 
 /// One place where a secret was found.
@@ -110,15 +176,18 @@ pub struct LeakPlace {
     /// What the reporter adds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
-    /// The application that sent it.
+    /// The application that sent it, or was answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub application: Option<String>,
-    /// The key with which it was sent.
+    /// The key of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<KeyId>,
-    /// The route on which it was sent.
+    /// The route on which it was sent, or answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route: Option<String>,
+    /// The upstream that answered with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<String>,
     /// When it was reported.
     pub time: Timestamp,
 }
@@ -180,7 +249,8 @@ pub struct LeakBody {
     /// How the report came that was answered then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answered_via: Option<Via>,
-    /// Whether its rule is not followed in full, because so far it was only found in what callers sent.
+    /// Whether its rule is not followed in full, because of where it was found so far: in what callers sent or were
+    /// answered, or in our own log.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub held_back: bool,
     /// Where it was found first, oldest first: at most twenty places, ten of them told by who is not known.
@@ -297,6 +367,19 @@ async fn look_for_leaks(
     leaks::report(&state, actor, body).await.map(Json)
 }
 
+/// Search a piece of a log for secrets of ours
+///
+/// Says where each stands. What is found is recorded and answered by its rule before this answers, unless `dry_run` is set.
+#[utoipa::path(post, path = "/api/v1/leaks/scan", tag = "leaks", request_body = LeakScan,
+    responses((status = 200, description = "Searched; every worker enforces the answers", body = Scanned)))]
+async fn scan_for_leaks(
+    State(state): State<AdminState>,
+    Administrator(actor): Administrator,
+    Body(body): Body<LeakScan>,
+) -> Result<Json<Scanned>, ApiError> {
+    leaks::scan::scan(&state, actor, body).await.map(Json)
+}
+
 /// Read a leak
 #[utoipa::path(get, path = "/api/v1/leaks/{id}", tag = "leaks", params(("id" = String, Path, description = "Its id")),
     responses((status = 200, description = "What is known of it", body = LeakView)))]
@@ -367,6 +450,7 @@ pub(super) fn endpoints() -> OpenApiRouter<AdminState> {
         .routes(routes!(report_from_github))
         .routes(routes!(list_leaks, look_for_leaks))
         .routes(routes!(get_leak_rules, put_leak_rules))
+        .routes(routes!(scan_for_leaks))
         .routes(routes!(get_leak))
         .routes(routes!(fetch_leaked_keys_secret))
         .routes(routes!(release_leak))

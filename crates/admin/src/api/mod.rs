@@ -9,6 +9,7 @@ mod plain;
 pub(crate) mod answer;
 mod applications;
 pub(crate) mod audit;
+pub(crate) mod budgets;
 pub(crate) mod calls;
 pub(crate) mod certificates;
 pub(crate) mod config;
@@ -18,10 +19,12 @@ mod document;
 mod health;
 pub(crate) mod inventory;
 pub(crate) mod keys;
+mod known_models;
 mod leak_responses;
 pub(crate) mod leaks;
 pub(crate) mod leases;
 pub(crate) mod links;
+pub(crate) mod model_routes;
 mod models;
 mod rekey;
 pub(crate) mod request;
@@ -80,11 +83,14 @@ pub(crate) fn endpoints() -> OpenApiRouter<AdminState> {
         .merge(upstreams::endpoints())
         .merge(routes::endpoints())
         .merge(models::endpoints())
+        .merge(model_routes::endpoints())
+        .merge(known_models::endpoints())
         .merge(leak_responses::endpoints())
         .merge(config::endpoints())
         .merge(dependents::endpoints())
         .merge(calls::endpoints())
         .merge(stats::endpoints())
+        .merge(budgets::endpoints())
         .merge(audit::endpoints())
         .merge(inventory::endpoints())
         .merge(leaks::endpoints())

@@ -42,10 +42,10 @@ pub struct RotationView {
     pub deadline: Option<Timestamp>,
     /// Requests that use the old version at this moment, over all workers.
     pub in_flight: u64,
-    /// While it drains: whose requests those are.
+    /// While it drains: whose requests those are; of a key of ours, who used the old secret lately.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stragglers: Vec<Straggler>,
-    /// When the old version was last injected.
+    /// When the old version was last injected; of a key of ours, when a caller last showed it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub old_version_last_used: Option<Timestamp>,
     /// What somebody has to do before it goes on.

@@ -66,7 +66,7 @@ pub(crate) async fn apply(
         Applied { changes, unchanged, kept: draft.kept, keys: issued, rotations: Vec::new(), published: None };
     for id in &started.rotations {
         if let Some(row) = tx.rotation(id).await? {
-            let view: RotationView = rotations::view(state, &row, &[]).await;
+            let view: RotationView = rotations::view(state, &row, &[]).await?;
             applied.rotations.push(view);
         }
     }

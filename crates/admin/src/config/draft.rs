@@ -4,6 +4,7 @@ use crate::{
     AdminState,
     api::config::{Configuration, KeptValue},
     catalogue,
+    credentials::{ENGINE_HINT, ENGINE_STAYS},
     error::ApiError,
     write::{CA_FILE, CONTEXT, check_files, file_problem},
 };
@@ -102,6 +103,22 @@ pub(super) async fn compare(
             at: found.map(|(_, at)| at).unwrap_or_default(),
             ..file_problem(format!("{}[{index}].{CA_FILE}", kind.as_str()), detail)
         });
+    }
+    for (index, credential) in set.credentials.iter().enumerate() {
+        let change = plan.changes.iter().find(|c| c.kind == Kind::Credentials && c.name == credential.name);
+        let mut fields = change.map(|change| change.fields.as_slice()).unwrap_or_default().iter();
+        let of_key = |value: &Option<serde_json::Value>| value.as_ref().is_some_and(|value| value == "key");
+        if fields.any(|field| field.path == "engine" && (of_key(&field.before) || of_key(&field.after))) {
+            let found = source.locate(Kind::Credentials, index, "engine");
+            problems.0.push(Problem {
+                file: found.map(|(file, _)| file.to_owned()),
+                at: found.map(|(_, at)| at).unwrap_or_default(),
+                path: format!("credentials[{index}].engine"),
+                code: "engine_stays".to_owned(),
+                detail: ENGINE_STAYS.to_owned(),
+                hint: Some(ENGINE_HINT.to_owned()),
+            });
+        }
     }
     let Given { rotated, kept } = check_values(state, tx, &set, &source, &values, &mut problems).await?;
     for kept in &kept {

@@ -92,6 +92,12 @@ pub(crate) async fn of_credential(
             "the password is taken away there too: others that log in with it fail",
         );
     }
+    if spec.engine == Engine::Key {
+        tell(
+            format!("keys/{name}"),
+            "callers that show this secret are refused; the next one is in the stores under `sync`",
+        );
+    }
     for target in set.targets.iter().filter(|t| t.credential.as_str() == name) {
         tell(format!("targets/{}", target.name), "nobody can change its logins any more");
     }

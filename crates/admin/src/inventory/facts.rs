@@ -1,12 +1,16 @@
 //! From stored rows to what `governance` judges.
 
-use crate::{catalogue, error::ApiError, ports::SigningKey};
+use crate::{
+    catalogue,
+    error::ApiError,
+    ports::{RunTimeCredential, SigningKey},
+};
 use credentialflow_certificates::Certificate;
 use credentialflow_governance::{
-    CredentialKind, Direction, Entry, EntryState, EntryVersion, Exposure, Facts, Graph, Traffic,
+    CredentialKind, Direction, Entry, EntryState, EntryVersion, Exposure, Facts, Graph, Issuer, Traffic,
 };
 use credentialflow_model::{
-    Timestamp,
+    ActorKind, Timestamp,
     lifecycle::VersionState,
     resource::{Credential, Engine, Key},
     schedule::next_rotation,
@@ -82,7 +86,8 @@ pub(super) fn of_credential(
     let used = traffic.credential(name);
     let last = used.and_then(|traffic| traffic.total.last);
     entry.last_used = uses.iter().map(|u| u.last_time).max().max(last);
-    entry.uses = Some(uses.iter().map(|u| u.count).sum());
+    // How callers show the secret of a key of ours is told at the key.
+    entry.uses = (spec.engine != Engine::Key).then(|| uses.iter().map(|u| u.count).sum());
     entry.versions = versions
         .iter()
         .rev()
@@ -183,6 +188,39 @@ pub(super) fn of_certificate(place: &str, certificate: Certificate, now: Timesta
     entry.expires = Some(certificate.not_after);
     entry.algorithm = Some(certificate.algorithm.clone());
     Facts { since: entry.created, certificate: Some(certificate), ..Facts::new(entry) }
+}
+
+/// Everything about what the run-time API keeps or let in.
+pub(super) fn of_run_time(kind: CredentialKind, of: RunTimeCredential, graph: &Graph<'_>, now: Timestamp) -> Facts {
+    let state = if of.expires.is_some_and(|end| end <= now) {
+        EntryState::Expired
+    } else if of.pending {
+        EntryState::Pending
+    } else {
+        EntryState::Active
+    };
+    let held = matches!(kind, CredentialKind::Login | CredentialKind::Secrets);
+    let direction = if held { Direction::Held } else { Direction::Issued };
+    let application = of.application.as_deref().and_then(|name| graph.application(name));
+    let mut missing = Vec::new();
+    if let (Some(name), None) = (&of.application, application) {
+        missing.push(format!("application {name}"));
+    }
+    let mut entry = Entry::new(kind, of.name, direction, state);
+    entry.team = application.and_then(|a| a.team.as_ref()).map(ToString::to_string);
+    missing.extend(entry.team.iter().filter(|team| !graph.has_team(team)).map(|team| format!("team {team}")));
+    entry.description = Some(of.description).filter(|text| !text.is_empty());
+    entry.created = of.made;
+    entry.age_seconds = age(of.since, now);
+    entry.expires = of.expires;
+    entry.rotation_due = of.due;
+    entry.last_used = of.last_used;
+    entry.count = of.count;
+    entry.issued_by = of.made_by.zip(of.made).map(|(name, time)| Issuer { kind: ActorKind::Client, name, time });
+    entry.reach.policies = of.policies;
+    entry.reach.applications = of.application.iter().cloned().collect();
+    entry.owner = of.application;
+    Facts { since: of.since, every: of.every, missing, unseen: !of.counted, rights: of.rights, ..Facts::new(entry) }
 }
 
 /// Everything about a key of the run-time API that signs.

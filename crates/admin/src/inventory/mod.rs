@@ -1,7 +1,8 @@
 //! The inventory: everything known about every credential, brought together for `governance` to judge.
 //!
 //! Facts come from what is declared, from what is stored about versions and uses, from the audit log and from the
-//! call log of this node. Keys may be a million and are walked page by page; leases and tokens are only counted.
+//! call log of this node. Keys may be a million and are walked page by page, as is what the run-time API let in; leases
+//! and tokens are only counted.
 
 pub(crate) mod biography;
 pub(crate) mod blast;
@@ -27,6 +28,7 @@ use credentialflow_governance::{
 };
 use credentialflow_model::{Period, Timestamp};
 use credentialflow_store::AuditFilter;
+pub(crate) use scan::not_told;
 use scan::{Cursor, Scan};
 use std::{
     collections::BTreeMap,
@@ -117,10 +119,12 @@ impl Wanted {
     /// Whether a line can be among those asked for, findings aside.
     fn takes(&self, entry: &Entry) -> bool {
         let is = |wanted: &Option<String>, has: &Option<String>| wanted.is_none() || wanted == has;
-        let unused = |since: Timestamp| {
-            matches!(entry.kind, CredentialKind::Key | CredentialKind::Credential)
-                && entry.last_used.is_none_or(|last| last < since)
-                && entry.created.is_none_or(|created| created < since)
+        // Of what the run-time API let in it is not always known whether it was used.
+        let unused = |since: Timestamp| match entry.kind {
+            CredentialKind::Key | CredentialKind::Credential => {
+                entry.last_used.is_none_or(|last| last < since) && entry.created.is_none_or(|created| created < since)
+            }
+            _ => entry.last_used.is_some_and(|last| last < since),
         };
         is(&self.owner, &entry.owner)
             && is(&self.team, &entry.team)
@@ -238,10 +242,13 @@ async fn count(state: &AdminState, query: &InventoryQuery) -> Result<InventorySu
     })
 }
 
-/// Who made a credential, by the audit log's first event on it.
+/// Who made a credential, by the audit log where it does not say so itself.
 async fn issuer(state: &AdminState, entry: &Entry) -> Result<Option<Issuer>, ApiError> {
-    let Some(subject) = entry.subject() else { return Ok(None) };
-    let filter = AuditFilter { action: Some(format!("{}.create", entry.kind)), subject: Some(subject) };
+    if entry.issued_by.is_some() {
+        return Ok(entry.issued_by.clone());
+    }
+    let Some((action, subject)) = entry.made_by() else { return Ok(None) };
+    let filter = AuditFilter { action: Some(action.to_owned()), subject: Some(subject) };
     let event = state.store.audit_events_before(0, 1, &filter).await?.pop();
     Ok(event.map(|event| Issuer { kind: event.actor.kind, name: event.actor.name, time: event.time }))
 }

@@ -1,12 +1,13 @@
 //! Walks over every credential in a fixed order: kind by kind, credentials by name, keys by id.
 //!
-//! Keys may be a million, so they are read page by page, and a walk that has seen very many of them without filling a
+//! Keys may be a million, so they are read page by page (what the run-time API let in likewise), and a walk that has seen very many of them without filling a
 //! page of the answer ends early with a place to go on.
 
 use super::{Wanted, exposures, facts, held::Held, observed, values};
 use crate::{
     AdminState,
     error::{ApiError, Code},
+    ports::{NotTold, RunTimeApi},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use credentialflow_certificates::PlaceKind;
@@ -80,19 +81,25 @@ impl Scan {
         let kinds = CredentialKind::ALL.into_iter().filter(|kind| *kind >= begin);
         for kind in kinds.filter(|kind| self.kind.is_none_or(|wanted| wanted == *kind)) {
             let after = from.as_ref().filter(|cursor| cursor.kind == kind).map(|cursor| cursor.after.as_str());
-            if kind == CredentialKind::Key {
-                let stopped = self.keys(state, after, most, &mut see).await?;
-                if let Some(after) = stopped {
-                    return Ok(Some(Cursor { kind, after }));
+            use CredentialKind::{Login, Role, SecretId, Secrets, Token, User};
+            let stopped = match kind {
+                CredentialKind::Key => Some(self.keys(state, after, most, &mut see).await?),
+                Login | Role | SecretId | User | Token | Secrets => {
+                    Some(self.run_time(state, kind, after, most, &mut see).await?)
                 }
-                continue;
+                _ => None,
+            };
+            match stopped {
+                Some(Some(after)) => return Ok(Some(Cursor { kind, after })),
+                Some(None) => continue,
+                None => {}
             }
             let few = match kind {
                 CredentialKind::Credential => self.credentials(state).await?,
                 CredentialKind::Certificate => self.certificates(state),
                 CredentialKind::SigningKey => self.signing_keys(state).await?,
                 CredentialKind::Leases => self.leases(state).await?,
-                CredentialKind::Key | CredentialKind::Tokens => tokens(state).await?,
+                _ => tokens(state).await?,
             };
             for facts in few {
                 if after.is_some_and(|after| facts.entry.name.as_str() <= after) {
@@ -141,13 +148,7 @@ impl Scan {
         entry.description = Some("signs checkpoints of the audit log".to_owned());
         entry.algorithm = Some("Ed25519".to_owned());
         let mut all = vec![Facts::new(entry)];
-        if let Some(others) = &state.settings.run_time {
-            if state.vault.is_sealed() {
-                return Err(ApiError::new(
-                    Code::Sealed,
-                    "the keys of the run-time API cannot be told while the vault is sealed",
-                ));
-            }
+        if let Some(others) = run_time(state)? {
             let others = others.signing_keys().await;
             let others =
                 others.map_err(|why| ApiError::internal("the keys of the run-time API cannot be told", &why))?;
@@ -155,6 +156,35 @@ impl Scan {
         }
         all.sort_by(|a, b| a.entry.name.cmp(&b.entry.name));
         Ok(all)
+    }
+
+    /// Answers the name after which to go on, if the walk was stopped.
+    async fn run_time(
+        &self,
+        state: &AdminState,
+        kind: CredentialKind,
+        after: Option<&str>,
+        most: Option<usize>,
+        see: &mut (impl FnMut(Facts, &Surroundings) -> bool + Send),
+    ) -> Result<Option<String>, ApiError> {
+        let Some(api) = run_time(state)? else { return Ok(None) };
+        let graph = Graph::new(&self.set);
+        let (mut after, mut looked) = (after.unwrap_or_default().to_owned(), 0);
+        loop {
+            let page = api.credentials(kind, &after, KEYS).await.map_err(not_told)?;
+            for of in page.items.into_iter().filter(|of| of.name > after) {
+                let name = of.name.clone();
+                if !see(facts::of_run_time(kind, of, &graph, self.around.now), &self.around) {
+                    return Ok(Some(name));
+                }
+            }
+            let Some(next) = page.next else { return Ok(None) };
+            looked += KEYS as usize;
+            after = next;
+            if most.is_some_and(|most| looked >= most) {
+                return Ok(Some(after));
+            }
+        }
     }
 
     async fn leases(&self, state: &AdminState) -> Result<Vec<Facts>, ApiError> {
@@ -226,6 +256,23 @@ impl Scan {
 
     fn exposures_of(&self, subject: &str) -> Vec<Exposure> {
         self.exposures.get(subject).cloned().unwrap_or_default()
+    }
+}
+
+/// The run-time API, where this node has one.
+fn run_time(state: &AdminState) -> Result<Option<&Arc<dyn RunTimeApi>>, ApiError> {
+    match &state.settings.run_time {
+        Some(_) if state.vault.is_sealed() => Err(not_told(NotTold::Sealed)),
+        api => Ok(api.as_ref()),
+    }
+}
+
+pub(crate) fn not_told(why: NotTold) -> ApiError {
+    match why {
+        NotTold::Sealed => {
+            ApiError::new(Code::Sealed, "what the run-time API keeps cannot be told while the vault is sealed")
+        }
+        NotTold::Failed(why) => ApiError::internal("what the run-time API keeps cannot be told", &why),
     }
 }
 

@@ -74,6 +74,8 @@ impl Marks {
             rand::fill(&mut *secret).ok()?;
             let key = hmac::Key::new(hmac::HMAC_SHA256, &*secret);
             let mut marks = Self { key, by_mark: HashMap::with_capacity(rows.len()) };
+            // The secret of a key is told as that of a key, whoever holds it.
+            let rows = rows.into_iter().filter(|row| engines.get(&row.credential) != Some(&Engine::Key));
             for row in rows {
                 // One that does not open is told of elsewhere, and is nobody's equal.
                 let Ok(value) = vault.open_version(&row) else { continue };

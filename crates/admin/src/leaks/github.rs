@@ -72,7 +72,7 @@ impl Signers {
             return Err(refused());
         }
         let point = self.key(state, url, id).await?.ok_or_else(refused)?;
-        UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point).verify(body, &signature).map_err(|_| refused())
+        if signed(&point, body, &signature) { Ok(()) } else { Err(refused()) }
     }
 
     async fn key(&self, state: &AdminState, url: &str, id: &str) -> Result<Option<Vec<u8>>, ApiError> {
@@ -100,6 +100,11 @@ impl Signers {
         }
         Ok(known.keys.get(id).cloned())
     }
+}
+
+/// Whether the key of this point has signed these bytes (ECDSA with SHA-256, the signature in ASN.1).
+fn signed(point: &[u8], body: &[u8], signature: &[u8]) -> bool {
+    UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point).verify(body, signature).is_ok()
 }
 
 fn refused() -> ApiError {
@@ -150,5 +155,23 @@ mod tests {
             assert!(read(document(&wrong).as_bytes()).is_none(), "{wrong}");
         }
         assert!(read(b"[]").is_none() && read(b"").is_none());
+    }
+
+    /// The vectors of the Wycheproof project, by keys read from the PEM texts that come with them.
+    #[test]
+    fn signatures_are_ecdsa_with_sha_256() {
+        use wycheproof::{TestResult, ecdsa};
+        let set = ecdsa::TestSet::load(ecdsa::TestName::EcdsaSecp256r1Sha256).unwrap();
+        let mut seen = 0;
+        for group in set.test_groups {
+            let point = point(&group.pem).unwrap();
+            for test in group.tests {
+                seen += 1;
+                let accepted = signed(&point, &test.msg, &test.sig);
+                let right = test.result == TestResult::Acceptable || accepted == (test.result == TestResult::Valid);
+                assert!(right, "{} {}: accepted {accepted}", test.tc_id, test.comment);
+            }
+        }
+        assert!(seen > 300, "only {seen} vectors were there");
     }
 }

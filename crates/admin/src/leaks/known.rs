@@ -3,7 +3,7 @@
 //! The hashes of all live values are made when the first report comes and kept until something is stored that may
 //! have changed them, or the vault is sealed.
 
-use super::sealed;
+use super::{LiveSecret, sealed};
 use crate::{AdminState, error::ApiError, inventory::values::Marks};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use credentialflow_model::{KeyId, KeyToken, Name};
@@ -61,6 +61,15 @@ pub(super) enum Hit {
     Key { id: KeyId, version: u32 },
     /// A credential's value that is in use.
     Value { credential: Name, version: u32 },
+}
+
+impl From<LiveSecret> for Hit {
+    fn from(secret: LiveSecret) -> Self {
+        match secret {
+            LiveSecret::Key(id, version) => Self::Key { id, version },
+            LiveSecret::Credential(credential, version) => Self::Value { credential, version },
+        }
+    }
 }
 
 /// Whose secret a text is.

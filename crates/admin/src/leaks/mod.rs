@@ -12,12 +12,13 @@ mod limit;
 mod places;
 mod record;
 pub(crate) mod response;
+pub(crate) mod scan;
 mod seen;
 mod sent;
 
 #[cfg(test)]
 pub(crate) use limit::PER_SOURCE;
-pub use sent::{LiveSecret, Sender, secret_sent};
+pub use sent::{LiveSecret, Met, Sender, secret_logged, secret_sent};
 
 use crate::{
     AdminState,
@@ -107,6 +108,11 @@ fn contains(text: &[u8], part: &[u8]) -> bool {
 }
 
 impl Report {
+    /// Of what the gateway met, or the log.
+    fn met(via: Via, reporter: Actor, sender: Option<Sender>) -> Self {
+        Self { via, reporter, url: None, note: None, whole: Vec::new(), text: Vec::new(), sender }
+    }
+
     fn read(via: Via, reporter: Actor, sent: LeakReport) -> Result<Self, ApiError> {
         let bad = |what: &str| Err(ApiError::new(Code::InvalidRequest, what));
         let line = |text: &Option<String>, most: usize| {

@@ -40,15 +40,22 @@ fn is_of_stranger(place: &LeakPlace) -> bool {
     place.via == Via::Report || (place.via == Via::Traffic && place.key.is_none())
 }
 
-/// Whether both are the same place: a caller and its route, or what reporters say. A caller without a key is where it
-/// calls from.
+/// Whether both are the same place: a caller and its route, an upstream and the route on which it answered, our own log,
+/// or what reporters say. A caller without a key is where it calls from.
 fn is_same(one: &LeakPlace, other: &LeakPlace) -> bool {
+    let way = |of: &LeakPlace| match of.via {
+        Via::Report | Via::Administrator | Via::Github => None,
+        met => Some(met),
+    };
     let sent = |of: &LeakPlace| of.via == Via::Traffic;
     let caller = |of: &LeakPlace| {
         let source = of.source.as_ref().filter(|_| sent(of) && of.key.is_none());
         source.map(|source| source.parse::<IpAddr>().map(client_network).map_err(|_| source.clone()))
     };
-    let place = |of: &LeakPlace| (sent(of), of.url.clone(), of.key, of.route.clone(), caller(of));
+    let place = |of: &LeakPlace| {
+        let key = of.key.filter(|_| sent(of));
+        (way(of), of.url.clone(), key, of.route.clone(), of.upstream.clone(), caller(of))
+    };
     place(one) == place(other)
 }
 
@@ -97,6 +104,7 @@ mod tests {
             application: None,
             key: key.map(KeyId::from_bits),
             route: Some("r".to_owned()),
+            upstream: None,
             time: Timestamp::from_secs(1),
         }
     }
@@ -115,6 +123,25 @@ mod tests {
         let kept = [place(Via::Traffic, "192.0.2.1", Some(7)), place(Via::Report, "192.0.2.1", None)];
         assert_eq!(room(&kept, &place(Via::Traffic, "192.0.2.9", Some(7))), Room::Known, "a key is one caller");
         assert_eq!(room(&kept, &place(Via::Report, "192.0.2.9", None)), Room::Known, "a report is what it says");
+    }
+
+    #[test]
+    fn answers_are_told_by_upstream_and_route_whoever_asked() {
+        let answer = |upstream: &str, key| LeakPlace {
+            upstream: Some(upstream.to_owned()),
+            ..place(Via::Answer, "192.0.2.1", key)
+        };
+        let kept = [answer("u", Some(7)), place(Via::Log, "", None)];
+        for (other, expected) in [
+            (answer("u", Some(8)), Room::Known),
+            (answer("u", None), Room::Known),
+            (answer("v", Some(7)), Room::Free),
+            (LeakPlace { route: None, ..answer("u", Some(7)) }, Room::Free),
+            (place(Via::Traffic, "192.0.2.1", Some(7)), Room::Free),
+            (place(Via::Log, "", None), Room::Known),
+        ] {
+            assert_eq!(room(&kept, &other), expected, "{other:?}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Records a leak and answers it, in one transaction: a crash leaves both or neither.
 
-use super::{Report, Said, known::Hit, places, response, seen, view};
+use super::{Met, Report, Said, known::Hit, places, response, seen, view};
 use crate::{
     AdminState,
     api::leaks::{LeakBody, LeakKind, LeakPlace, LeakView, MorePlaces, SeenFrom, Via},
@@ -10,7 +10,7 @@ use crate::{
 };
 use credentialflow_model::{
     Actor, Name, Period,
-    leak::{LeakAction, LeakResponse, LeakRule, LeakStep, WhenSent},
+    leak::{LeakAction, LeakResponse, LeakRule, LeakStep, WhenAnswered, WhenSent},
     resource::{Credential, Kind},
 };
 use credentialflow_store::{KeyRow, LeakRow, StoreError, WriteTx};
@@ -59,7 +59,7 @@ pub(super) async fn record(
     hit: &Hit,
 ) -> Result<Option<Recorded>, ApiError> {
     let rules = response::get(state).await?;
-    let Some(leaked) = leaked(state, &rules, hit, report.via).await? else { return Ok(None) };
+    let Some(leaked) = leaked(state, &rules, hit, report).await? else { return Ok(None) };
     let recorded = match attempt(state, (report, said), &leaked, true).await {
         Err(Failed::Answer(why)) => {
             tracing::error!(kind = leaked.kind.as_str(), name = %leaked.name, why, "a leak could not be answered by its rule");
@@ -100,7 +100,7 @@ async fn attempt(
 ) -> Result<Recorded, Failed> {
     let mut tx = state.store.begin(&Actor::system(ACTOR)).await?;
     let place = place(report, said, tx.now());
-    let (rule, held_back) = in_force(&mut tx, report.via, leaked).await?;
+    let (rule, held_back) = in_force(&mut tx, report, leaked).await?;
     let (mut leak, to_answer) = match tx.leak_of(&leaked.subject).await? {
         None => (new(leaked, &tx)?, true),
         Some(row) => {
@@ -189,32 +189,53 @@ async fn attempt(
     Ok(Recorded { changed: to_answer && !leak.body.steps.is_empty(), leak })
 }
 
-/// What the rule asks for here, and why that is not all of it, if so: where callers sent the secret, they may know it by
-/// right.
-async fn in_force(tx: &mut WriteTx, via: Via, leaked: &Leaked) -> Result<(LeakRule, Option<&'static str>), StoreError> {
+/// What the rule asks for here, and why that is not all of it, if so: where callers sent the secret or were answered with
+/// it, they or the upstream may know it by right.
+async fn in_force(
+    tx: &mut WriteTx,
+    report: &Report,
+    leaked: &Leaked,
+) -> Result<(LeakRule, Option<&'static str>), StoreError> {
     let rule = leaked.rule;
-    if via != Via::Traffic {
-        return Ok((rule, None));
-    }
-    if rule.when_sent == WhenSent::NotifyOnly {
-        let why = "only callers sent it, and its rule asks for nothing more then";
+    if let Some(why) = only_told(report, rule) {
         return Ok((LeakRule::new(LeakAction::NotifyOnly, false), Some(why)));
     }
-    if rule.rotate && leaked.kind == LeakKind::Credential && rotated_lately(tx, &leaked.name).await? {
-        let why = "it was rotated within the last day because callers had sent it, and is not rotated for that again yet; \
-                   where they know it by right, say so with when_sent: notify_only";
+    let met = matches!(report.via, Via::Traffic | Via::Answer);
+    if met && rule.rotate && leaked.kind == LeakKind::Credential && rotated_lately(tx, &leaked.name).await? {
+        let why = "it was rotated within the last day because callers had sent it or were answered with it, and is not \
+                   rotated for that again yet; where they know it by right, say so with when_sent: notify_only";
         return Ok((LeakRule::new(rule.action, false), Some(why)));
     }
     Ok((rule, None))
 }
 
-/// Whether a rotation of the credential was begun within the last day because callers had sent it.
+/// Why a secret that was found so is told of and nothing more, if it is.
+fn only_told(report: &Report, rule: LeakRule) -> Option<&'static str> {
+    match (report.via, report.sender.as_ref().map(|sender| sender.met)) {
+        (Via::Traffic, _) if rule.when_sent == WhenSent::NotifyOnly => {
+            Some("only callers sent it, and its rule asks for nothing more then")
+        }
+        (Via::Answer, Some(Met::Echo)) => {
+            Some("only the upstream that is sent it repeated it, and callers got it blanked, so nothing more is done")
+        }
+        (Via::Answer, _) if rule.when_answered == WhenAnswered::NotifyOnly => Some(
+            "only an upstream answered with it, which may hand out what it keeps; where more is to be done then, say so \
+             with when_answered: answer",
+        ),
+        (Via::Log, _) => {
+            Some("only our own log would have held it, and was written without it, so nothing more is done")
+        }
+        _ => None,
+    }
+}
+
+/// Whether a rotation of the credential was begun within the last day because callers had sent it or were answered with it.
 async fn rotated_lately(tx: &mut WriteTx, credential: &Name) -> Result<bool, StoreError> {
     let since = before(tx.now(), ONE_ROTATION_IN);
     let leaks = tx.leaks_since(&format!("credential/{credential}/"), since).await?;
     Ok(leaks.into_iter().filter_map(|row| view(row).ok()).any(|leak| {
         leak.body.answered.is_some_and(|time| time > since)
-            && leak.body.answered_via == Some(Via::Traffic)
+            && matches!(leak.body.answered_via, Some(Via::Traffic | Via::Answer))
             && leak.body.steps.contains(&LeakStep::RotationBegun)
     }))
 }
@@ -278,6 +299,7 @@ fn place(report: &Report, said: &Said, time: credentialflow_model::Timestamp) ->
         application: sender.and_then(|sender| sender.application.clone()),
         key: sender.and_then(|sender| sender.key),
         route: sender.and_then(|sender| sender.route.clone()),
+        upstream: sender.and_then(|sender| sender.upstream.clone()),
         via: report.via,
         reporter: report.reporter.name.clone(),
         source: report.reporter.source.clone(),
@@ -292,19 +314,28 @@ fn exposed(report: &Report, leaked: &Leaked, leak: &LeakView, place: &LeakPlace)
     let tool = match report.via {
         Via::Report | Via::Administrator => "a report",
         Via::Github => "GitHub",
-        Via::Traffic => "the gateway",
+        Via::Traffic | Via::Answer => "the gateway",
+        Via::Log => "our own log",
     };
-    let route = place.route.as_ref().map(|route| format!("a request on route {route}"));
-    let found = place.url.as_ref().or(route.as_ref()).map_or_else(|| json!({}), |at| json!({ "file": at }));
+    let noun = if report.via == Via::Answer { "an answer" } else { "a request" };
+    let route = place.route.as_ref().map(|route| format!("{noun} on route {route}"));
+    let log = (report.via == Via::Log).then(|| "our own log".to_owned());
+    let at = place.url.clone().or(route).or(log);
+    let found = at.map_or_else(|| json!({}), |at| json!({ "file": at }));
     json!({
         "version": leaked.version, "tool": tool, "places": [found], "leak": leak.id,
         "reporter": report.reporter, "note": place.note, "application": place.application, "key_id": place.key,
-        "route": place.route,
+        "route": place.route, "upstream": place.upstream,
     })
 }
 
 /// Everything about the secret's owner that the answer needs; `None` when it is gone.
-async fn leaked(state: &AdminState, rules: &LeakResponse, hit: &Hit, via: Via) -> Result<Option<Leaked>, ApiError> {
+async fn leaked(
+    state: &AdminState,
+    rules: &LeakResponse,
+    hit: &Hit,
+    report: &Report,
+) -> Result<Option<Leaked>, ApiError> {
     let set = state.catalogue.view(&state.store).await?;
     match hit {
         Hit::Key { id, version } => {
@@ -313,7 +344,7 @@ async fn leaked(state: &AdminState, rules: &LeakResponse, hit: &Hit, via: Via) -
             let subject = format!("key/{id}/{version}");
             let known = state.store.leak_of(&subject).await?.map(view).transpose()?;
             let answered = known.is_some_and(|leak| leak.body.failed.is_none() && !leak.body.held_back);
-            let only_told = via == Via::Traffic && rule.when_sent == WhenSent::NotifyOnly;
+            let only_told = only_told(report, rule).is_some();
             let (networks, seen) = match rule.action {
                 LeakAction::Quarantine if !answered && !only_told => {
                     let (networks, seen) = seen::by(state, &row, rules.seen_within).await?;

@@ -1,14 +1,14 @@
 //! The inventory: one list of everything, findings, blast radius, biography, scanners' reports.
 
+mod run_time;
+
 use super::{Control, value};
-use crate::ports::{BoxFuture, EntryVersion, RootToken, RunTimeApi, SigningKey};
 use credentialflow_model::{
-    Actor, KeyId, OutcomeReason, Period, RequestId, Timestamp, TraceId, UsageRecord, lifecycle::VersionState,
-    usage::CredentialUse,
+    Actor, KeyId, OutcomeReason, RequestId, Timestamp, TraceId, UsageRecord, usage::CredentialUse,
 };
 use credentialflow_store::{Expect, LeaseRow, LeaseState, Op, Unit};
 use serde_json::{Value, json};
-use std::{collections::BTreeSet, net::Ipv4Addr, sync::Arc, time::SystemTime};
+use std::{collections::BTreeSet, net::Ipv4Addr, time::SystemTime};
 
 const WORLD: &str = r#"
 teams:
@@ -75,6 +75,7 @@ pub(super) fn record(control: &Control, key: KeyId, count: u64, served: bool) {
         source: Ipv4Addr::new(10, 0, 0, (n % 3) as u8).into(),
         application: Some("checkout".into()),
         key: Some(key),
+        secret: None,
         route: Some("orders".into()),
         method: "GET".into(),
         path: "/orders/1".into(),
@@ -333,72 +334,4 @@ async fn rows_that_are_no_leases_are_not_in_the_inventory() {
     }
     control.store.submit(unit).await.unwrap();
     assert_eq!(names(&get(&control, "/api/v1/inventory?kind=leases").await), ["leases database/"]);
-}
-
-/// Keys that sign, as another room tells of them.
-#[derive(Debug)]
-struct TokenKeys(Timestamp);
-
-impl RunTimeApi for TokenKeys {
-    fn signing_keys(&self) -> BoxFuture<'_, Result<Vec<SigningKey>, String>> {
-        let hours = |n: i64| Timestamp::from_secs(self.0.secs() + n * 3600);
-        let version =
-            |version, state, created, last_used| EntryVersion { version, state, created, last_used, uses: None };
-        let key = |name: &str, algorithm: &str, due| SigningKey {
-            name: format!("identity/oidc/key/{name}"),
-            description: "signs identity tokens of web".into(),
-            algorithm: algorithm.into(),
-            every: Period::from_secs(24 * 3600),
-            due,
-            versions: vec![
-                version(3, VersionState::Pending, hours(-2), None),
-                version(2, VersionState::Current, hours(-26), Some(hours(-1))),
-                version(1, VersionState::Previous, hours(-50), None),
-            ],
-        };
-        // The second should have rotated two hours ago.
-        let keys = vec![key("ours", "RS256", hours(22)), key("late", "ES256", hours(-2))];
-        Box::pin(std::future::ready(Ok(keys)))
-    }
-
-    fn root_token<'a>(&'a self, _: &'a Actor, _: Period) -> BoxFuture<'a, Result<RootToken, String>> {
-        Box::pin(std::future::ready(Err("not here".to_owned())))
-    }
-}
-
-#[tokio::test]
-async fn keys_that_sign_are_listed_and_judged() {
-    let now: Timestamp = SystemTime::now().into();
-    let control = Control::start_with(|settings| settings.run_time = Some(Arc::new(TokenKeys(now)))).await;
-    let list = get(&control, "/api/v1/inventory?kind=signing_key").await;
-    let [ours, late] = ["ours", "late"].map(|name| format!("identity/oidc/key/{name}"));
-    let expected = ["audit-checkpoints".to_owned(), late.clone(), ours.clone()];
-    assert_eq!(names(&list), expected.map(|name| format!("signing_key {name}")));
-    let told = &list["items"][2];
-    assert_eq!(
-        (&told["algorithm"], &told["state"], &told["direction"]),
-        (&json!("RS256"), &json!("active"), &json!("held"))
-    );
-    let age = told["age_seconds"].as_u64().unwrap();
-    assert!((26 * 3600..27 * 3600).contains(&age), "{age}");
-    let states: Vec<_> = told["versions"].as_array().unwrap().iter().map(|v| (&v["version"], &v["state"])).collect();
-    assert_eq!(
-        states,
-        [(&json!(3), &json!("pending")), (&json!(2), &json!("current")), (&json!(1), &json!("previous"))]
-    );
-    assert_eq!(told["last_used"], told["versions"][1]["last_used"]);
-    assert!(told["last_used"].is_string() && told["rotation_due"].is_string());
-    let found = found(&control, "?kind=signing_key").await;
-    let (late, ours) = (late.as_str(), ours.as_str());
-    let all = [("audit-checkpoints", "weak"), (late, "long_lived"), (late, "weak"), (ours, "weak")];
-    assert_eq!(found, all.map(|(name, finding)| format!("{name}: {finding}")).into());
-    // Pages of one line each show every one of them once.
-    let (mut seen, mut cursor) = (Vec::new(), String::new());
-    loop {
-        let page = get(&control, &format!("/api/v1/inventory?kind=signing_key&limit=1{cursor}")).await;
-        seen.extend(names(&page));
-        let Some(next) = page["next"].as_str() else { break };
-        cursor = format!("&cursor={next}");
-    }
-    assert_eq!(seen, names(&list));
 }

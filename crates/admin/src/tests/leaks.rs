@@ -2,7 +2,7 @@
 
 use super::{Answer, Control, FILE, value};
 use crate::{
-    leaks::{LiveSecret, PER_SOURCE, Sender, secret_sent},
+    leaks::{LiveSecret, Met, PER_SOURCE, Sender, secret_logged, secret_sent},
     ports::Fetch,
 };
 use aws_lc_rs::{
@@ -395,7 +395,9 @@ async fn what_a_caller_sent_is_recorded_with_who_sent_it_and_answered_by_its_rul
         application: Some("checkout".to_owned()),
         key: Some(KeyId::from_bits(7)),
         route: Some(route.to_owned()),
+        upstream: None,
         source: [192, 0, 2, 8].into(),
+        met: Met::Request,
         place: "the body",
         refused: true,
     };
@@ -438,7 +440,9 @@ fn sent_by(key: Option<KeyId>, source: [u8; 4], route: &str) -> Sender {
         application: key.map(|_| "checkout".to_owned()),
         key,
         route: Some(route.to_owned()),
+        upstream: None,
         source: source.into(),
+        met: Met::Request,
         place: "the body",
         refused: true,
     }
@@ -584,4 +588,122 @@ async fn where_a_node_could_not_note_networks_a_quarantine_says_so() {
     let looked = control.post("/api/v1/leaks", json!({ "tokens": [key] })).await.expect(200).json();
     let seen = &looked["leaks"][0]["seen"];
     assert_eq!((&seen["networks"], &seen["complete"]), (&json!(["10.1.0.1/32"]), &json!(false)), "{looked}");
+}
+
+fn answered(met: Met, upstream: &str, refused: bool) -> Sender {
+    let place = if met == Met::Echo { "the answer, repeated" } else { "the answer" };
+    let sender = sent_by(Some(KeyId::from_bits(7)), [192, 0, 2, 8], "orders");
+    Sender { upstream: Some(upstream.to_owned()), met, place, refused, ..sender }
+}
+
+#[tokio::test]
+async fn what_an_upstream_answers_with_is_told_and_an_echo_never_rotates_anything() {
+    let (control, key) = start(None).await;
+    let made_here = || LiveSecret::Credential("made-here".parse().unwrap(), 1);
+    let tell = async |met, upstream: &str| {
+        secret_sent(&control.state, made_here(), answered(met, upstream, met == Met::Echo)).await.unwrap();
+        leak_of(&control, "made-here", 1).await
+    };
+    let leak = tell(Met::Echo, "u").await;
+    assert_eq!(
+        (&leak["steps"], &leak["held_back"], &leak["answered_via"]),
+        (&json!([]), &json!(true), &json!("answer"))
+    );
+    let place = &leak["places"][0];
+    for (field, expected) in [
+        ("via", "answer"),
+        ("upstream", "u"),
+        ("route", "orders"),
+        ("application", "checkout"),
+        ("note", "it stood in the answer, repeated; the caller got it blanked"),
+    ] {
+        assert_eq!(place[field], expected, "{field}");
+    }
+    // Again and again it changes nothing, whatever the rule asks for.
+    let rules = json!({ "credentials": { "action": "notify_only", "rotate": true, "when_answered": "answer" } });
+    control.put("/api/v1/leaks/response", rules).await.expect(200);
+    for _ in 0..3 {
+        let again = tell(Met::Echo, "u").await;
+        assert_eq!((&again["steps"], again["places"].as_array().unwrap().len()), (&json!([]), 1));
+    }
+    assert_eq!(events(&control, "leak.answer").await.len(), 1);
+    // Where the rule says so, what another upstream answers with is answered in full, once a day.
+    let leak = tell(Met::Answer, "v").await;
+    assert_eq!((&leak["steps"], leak.get("held_back")), (&json!(["rotation_begun"]), None), "{leak}");
+    let next = LiveSecret::Credential("made-here".parse().unwrap(), 2);
+    secret_sent(&control.state, next, answered(Met::Answer, "v", false)).await.unwrap();
+    let next = leak_of(&control, "made-here", 2).await;
+    assert_eq!((&next["steps"], &next["held_back"]), (&json!([]), &json!(true)), "{next}");
+
+    // Unless it says so a key in an answer works on; a report of it is answered in full.
+    let id = control.store.key_record("live").await.unwrap().unwrap().key.id;
+    secret_sent(&control.state, LiveSecret::Key(id, 1), answered(Met::Answer, "v", false)).await.unwrap();
+    let leak = leak_of(&control, "live", 1).await;
+    assert_eq!((&leak["steps"], &leak["held_back"]), (&json!([]), &json!(true)));
+    assert!(leak["left"].to_string().contains("when_answered"), "{leak}");
+    let looked = control.post("/api/v1/leaks", json!({ "tokens": [key] })).await.expect(200).json();
+    assert_eq!((&looked["leaks"][0]["steps"], looked["leaks"][0].get("held_back")), (&json!(["quarantined"]), None));
+}
+
+#[tokio::test]
+async fn what_was_blanked_in_our_own_log_is_told_once() {
+    let (control, _) = start(None).await;
+    for _ in 0..2 {
+        secret_logged(&control.state, LiveSecret::Credential("made-here".parse().unwrap(), 1)).await.unwrap();
+    }
+    let leak = leak_of(&control, "made-here", 1).await;
+    let place = &leak["places"][0];
+    assert_eq!((&place["via"], &place["reporter"], place.get("source")), (&json!("log"), &json!("log"), None));
+    assert_eq!((leak["places"].as_array().unwrap().len(), &leak["steps"]), (1, &json!([])));
+    let findings = control.get("/api/v1/inventory/findings?finding=hard_coded").await.expect(200).text;
+    assert!(findings.contains("our own log"), "{findings}");
+}
+
+#[tokio::test]
+async fn a_piece_of_a_log_is_searched_and_every_place_told() {
+    let (control, key) = start(None).await;
+    let scan = async |body: Value| control.post("/api/v1/leaks/scan", body).await;
+    let text = format!("first\nGET /?t={VALUE} 200\n{{\"key\":\"{key}\"}}\nagain {VALUE}\n");
+    let at = |what: &str, n: usize| text.match_indices(what).nth(n).unwrap().0 as u64;
+    let dry = scan(json!({ "text": text, "dry_run": true, "offset": 1000, "line": 11 })).await.expect(200);
+    assert!(!dry.text.contains(VALUE) && !dry.text.contains(&key), "{}", dry.text);
+    let found = dry.json()["found"].as_array().unwrap().clone();
+    let told: Vec<_> = found
+        .iter()
+        .map(|one| {
+            (one["name"].as_str().unwrap().to_owned(), one["offset"].as_u64().unwrap(), one["line"].as_u64().unwrap())
+        })
+        .collect();
+    let name = found[0]["name"].as_str().unwrap().to_owned();
+    let expected = [
+        (name.clone(), 1000 + at(VALUE, 0), 12),
+        ("live".to_owned(), 1000 + at(&key, 0), 13),
+        (name.clone(), 1000 + at(VALUE, 1), 14),
+    ];
+    assert_eq!((told.as_slice(), &dry.json()["complete"]), (expected.as_slice(), &json!(true)));
+    assert_eq!(found[1]["application"], "checkout");
+    assert!(leaks(&control).await.is_empty(), "nothing is recorded");
+    // What was searched before is not told again.
+    let seen = at(&key, 0) + key.len() as u64;
+    let rest = scan(json!({ "text": text, "dry_run": true, "seen": seen })).await.expect(200).json();
+    assert_eq!((rest["found"].as_array().unwrap().len(), &rest["found"][0]["line"]), (1, &json!(4)));
+    let rest = scan(json!({ "text": text, "dry_run": true, "seen": seen - 1 })).await.expect(200).json();
+    assert_eq!(rest["found"].as_array().unwrap().len(), 2);
+
+    let done = scan(json!({ "text": text, "url": "app.log" })).await.expect(200).json();
+    let leak = leak_of(&control, "live", 1).await;
+    assert_eq!((&done["found"][1]["leak"], &leak["steps"]), (&leak["id"], &json!(["quarantined"])));
+    let place = &leak["places"][0];
+    assert_eq!((&place["url"], &place["via"]), (&json!("app.log"), &json!("administrator")));
+    assert_eq!(place["note"], format!("in line 3, at byte {}", at(&key, 0)));
+    assert_eq!(done["found"][0]["leak"], done["found"][2]["leak"]);
+    assert_eq!(scan(json!({ "text": "nothing\n" })).await.expect(200).json(), json!({ "found": [], "complete": true }));
+    scan(json!({ "text": "x".repeat(300 << 10) })).await.expect(400);
+    scan(json!({ "text": "x", "url": "a\nb" })).await.expect(400);
+    let anonymous = Request::post("/api/v1/leaks/scan")
+        .header("content-type", "application/json")
+        .extension(ConnectInfo(SocketAddr::from(([192, 0, 2, 1], 9))))
+        .body(Body::from(json!({ "text": "x" }).to_string()))
+        .unwrap();
+    control.send(anonymous).await.expect(401);
 }

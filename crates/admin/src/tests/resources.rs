@@ -43,6 +43,136 @@ async fn a_resource_is_created_read_changed_listed_and_deleted() {
 }
 
 #[tokio::test]
+async fn budgets_are_listed_with_what_is_spent_of_them() {
+    use credentialflow_model::{Timestamp, ledger::Turn, resource::Budget};
+    let control = Control::start().await;
+    let budget = json!({ "usd": "2.5", "per": "month", "hard": true });
+    for n in 0..3 {
+        let name = format!("a{n}");
+        let body = json!({ "name": name, "budget": if n == 1 { Value::Null } else { budget.clone() } });
+        control.put(&format!("/api/v1/applications/{name}"), body).await.expect(201);
+    }
+    control.put("/api/v1/teams/t", json!({ "name": "t", "budget": budget.clone() })).await.expect(201);
+    let spent: Budget = serde_json::from_value(budget).unwrap();
+    let window = spent.window(Timestamp::from(std::time::SystemTime::now()));
+    let turn = Turn { limit: Some(spent.pico()), charge: 1_250_000_000_001, need: 10_000_000_000, ..Turn::default() };
+    let (started, ends) = (window.start, window.end);
+    let item = credentialflow_store::BudgetItem {
+        budget: "applications/a2/month".into(),
+        started,
+        ends,
+        turn,
+        unlogged: 1_000_000,
+    };
+    control.store.enter_budget_node("n1", "one", 1, "0.0").await.unwrap();
+    control.store.budget_turn("n1", 1, None, &[item]).await.unwrap();
+    let listed = control.get("/api/v1/budgets").await.expect(200).json();
+    let names: Vec<_> = listed["items"].as_array().unwrap().iter().map(|b| b["budget"].clone()).collect();
+    assert_eq!(names, ["applications/a0/month", "applications/a2/month", "teams/t/month"]);
+    let of = &listed["items"][1];
+    for (field, value) in [
+        ("limit_usd", json!("2.5")),
+        ("spent_usd", json!("1.250000000001")),
+        ("reserved_usd", json!("0.01")),
+        ("left_usd", json!("1.239999999999")),
+        ("unlogged_usd", json!("0.000001")),
+        ("lost_usd", json!("0")),
+        ("percent", json!(50)),
+        ("warn_at", json!(80)),
+        ("time_zone", json!("UTC")),
+        ("nodes", json!([{ "node": "one", "reserved_usd": "0.01" }])),
+    ] {
+        assert_eq!(of[field], value, "{field}");
+    }
+    assert_eq!(listed["items"][0]["left_usd"], "2.5");
+    let page = control.get("/api/v1/budgets?limit=1").await.expect(200).json();
+    let next = page["next"].as_str().unwrap();
+    let rest = control.get(&format!("/api/v1/budgets?limit=1&cursor={next}")).await.expect(200).json();
+    assert_eq!(rest["items"][0]["name"], "a2");
+    let next = rest["next"].as_str().unwrap();
+    let rest = control.get(&format!("/api/v1/budgets?limit=1&cursor={next}")).await.expect(200).json();
+    assert_eq!((&rest["items"][0]["kind"], rest.get("next")), (&json!("teams"), None));
+    for (query, count) in [
+        ("min_percent=50", 1),
+        ("min_percent=51", 0),
+        ("name=a0", 1),
+        ("name=a", 0),
+        ("kind=teams", 1),
+        ("kind=models", 0),
+    ] {
+        let found = control.get(&format!("/api/v1/budgets?{query}")).await.expect(200).json();
+        assert_eq!(found["items"].as_array().unwrap().len(), count, "{query}");
+    }
+    for bad in ["limit=0", "cursor=%21", "min_percent=-1", "kind=routes"] {
+        assert_eq!(control.get(&format!("/api/v1/budgets?{bad}")).await.expect(400).code(), "invalid_request");
+    }
+}
+
+#[tokio::test]
+async fn several_budgets_of_keys_and_providers_are_listed_page_by_page() {
+    use credentialflow_model::{Timestamp, ledger::Turn, resource::budget::BudgetWindow};
+    let control = Control::start().await;
+    let both = json!([{ "usd": "5", "per": "24h", "hard": true }, { "usd": "50", "per": "month" }]);
+    control.put("/api/v1/applications/a", json!({ "name": "a", "budget": both.clone() })).await.expect(201);
+    assert_eq!(control.get("/api/v1/applications/a").await.expect(200).json()["spec"]["budget"][0]["per"], "1d");
+    let key = json!({ "name": "k", "application": "a", "budget": { "usd": 1, "per": "week" } });
+    control.call(Method::POST, "/api/v1/keys", Some(key), &[]).await.expect(201);
+    let plain = json!({ "name": "l", "application": "a", "metadata": { "budget": "none" } });
+    control.call(Method::POST, "/api/v1/keys", Some(plain), &[]).await.expect(201);
+    let mine = json!({ "name": "mine", "endpoints": ["http://127.0.0.1:1"], "provider": "openai", "budget": both });
+    control.put("/api/v1/upstreams/mine", mine).await.expect(201);
+    let all = ["applications/a/1d", "applications/a/month", "keys/k/week", "upstreams/mine/1d", "upstreams/mine/month"];
+    for limit in 1..=6 {
+        let (mut told, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page = control.get(&format!("/api/v1/budgets?limit={limit}{cursor}")).await.expect(200).json();
+            let items = page["items"].as_array().unwrap();
+            assert!(!items.is_empty() && items.len() <= limit, "{page}");
+            told.extend(items.iter().map(|b| b["budget"].as_str().unwrap().to_owned()));
+            match page["next"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => break,
+            }
+        }
+        assert_eq!(told, all, "{limit} on a page");
+    }
+    for (query, count) in [("kind=keys", 1), ("kind=upstreams", 2), ("name=a", 2), ("name=a&limit=1", 1)] {
+        let found = control.get(&format!("/api/v1/budgets?{query}")).await.expect(200).json();
+        assert_eq!(found["items"].as_array().unwrap().len(), count, "{query}");
+    }
+    // What rolls tells from when on more is there, once anything counts.
+    let rolling =
+        async || control.get("/api/v1/budgets?kind=applications&limit=1").await.expect(200).json()["items"][0].clone();
+    let before = rolling().await;
+    assert_eq!((&before["per"], before.get("ends"), before.get("time_zone")), (&json!("1d"), None, None));
+    let BudgetWindow { start: started, end: ends } = BudgetWindow::ALWAYS;
+    let turn =
+        Turn { limit: Some(5_000_000_000_000), charge: 1_250_000_000_000, need: 10_000_000_000, ..Turn::default() };
+    let item = credentialflow_store::BudgetItem {
+        budget: "applications/a/1d".into(),
+        started,
+        ends,
+        turn,
+        unlogged: 1_000_000,
+    };
+    control.store.enter_budget_node("n1", "one", 1, "0.0").await.unwrap();
+    control.store.budget_turn("n1", 1, None, &[item]).await.unwrap();
+    let of = rolling().await;
+    for (field, value) in [
+        ("spent_usd", "1.25"),
+        ("reserved_usd", "0.01"),
+        ("left_usd", "3.74"),
+        ("unlogged_usd", "0.000001"),
+        ("lost_usd", "0"),
+    ] {
+        assert_eq!(of[field], value, "{field}");
+    }
+    let ends: Timestamp = of["ends"].as_str().unwrap().parse().unwrap();
+    let hours = (ends.secs() - Timestamp::from(std::time::SystemTime::now()).secs()) / 3600;
+    assert!((22..=26).contains(&hours), "a day and at most an hour from then: {hours}");
+}
+
+#[tokio::test]
 async fn of_concurrent_edits_with_if_match_exactly_one_wins() {
     let control = Control::start().await;
     let etag = control.post("/api/v1/teams", team("0")).await.headers["etag"].to_str().unwrap().to_owned();
@@ -261,4 +391,50 @@ async fn a_client_that_leaves_does_not_keep_its_change_from_being_enforced() {
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
     panic!("the change was not published");
+}
+
+#[tokio::test]
+async fn the_catalogue_tells_what_is_known_of_models() {
+    let control = Control::start().await;
+    let of = async |query: &str| control.get(&format!("/api/v1/catalogue/models{query}")).await.expect(200).json();
+    let found = of("?provider=openai-responses&q=gpt-5-mini-2025").await;
+    assert_eq!(found["items"].as_array().unwrap().len(), 1);
+    let model = &found["items"][0];
+    for (path, value) in [
+        ("/provider", json!("openai")),
+        ("/model", json!("gpt-5-mini")),
+        ("/also/0", json!("gpt-5-mini-2025-08-07")),
+        ("/context", json!(400_000)),
+        ("/capabilities/0", json!("vision")),
+        ("/prices/0/price/from", json!("2025-08-07T00:00:00Z")),
+        ("/prices/0/price/cached_input", json!("0.025")),
+        ("/prices/0/batch/output", json!("1")),
+        ("/prices/0/source/by", json!("tables")),
+    ] {
+        assert_eq!(model.pointer(path), Some(&value), "{path}");
+    }
+    // What is told of a price is what a target takes.
+    let long = of("?provider=gemini&q=3.1-pro").await;
+    let price = &long["items"][0]["prices"][0]["price"];
+    assert_eq!(price["long_context"]["above"], 200_000);
+    let target = json!({ "provider": "gemini", "model": "gemini-3.1-pro-preview", "prices": [price] });
+    control.put("/api/v1/models/m", json!({ "name": "m", "targets": [target] })).await.expect(201);
+
+    let all = of("?limit=1000").await;
+    assert!(all["items"].as_array().unwrap().len() > 100 && all.get("next").is_none());
+    let (mut paged, mut next) = (Vec::new(), String::new());
+    loop {
+        let page = of(&format!("?limit=60{next}")).await;
+        paged.extend(page["items"].as_array().unwrap().clone());
+        match page["next"].as_str() {
+            Some(cursor) => next = format!("&cursor={cursor}"),
+            None => break,
+        }
+    }
+    assert_eq!(Value::Array(paged), all["items"]);
+    assert!(of("?provider=nobody").await["items"].as_array().unwrap().is_empty());
+    for bad in ["limit=0", "cursor=%21", "cursor=bm90aGluZw", "models=1"] {
+        let refused = control.get(&format!("/api/v1/catalogue/models?{bad}")).await;
+        assert_eq!(refused.expect(400).code(), "invalid_request", "{bad}");
+    }
 }

@@ -63,3 +63,29 @@ async fn a_password_cannot_be_handed_in() {
     let refused = control.apply(LOGINS, json!({ "orders-db": "handed-in" })).await.expect(422);
     assert!(refused.text.contains("value_not_taken") && !refused.text.contains("handed-in"));
 }
+
+#[tokio::test]
+async fn whether_a_credential_holds_a_key_does_not_change() {
+    let control = Control::start().await;
+    let text = |live: &str, other: &str| {
+        format!(
+            "teams: [{{ name: payments }}]\napplications: [{{ name: checkout, team: payments }}]\n\
+             keys: [{{ name: live, application: checkout }}, {{ name: other, application: checkout }}]\n\
+             stores: [{{ name: bao, kind: vault, address: \"http://127.0.0.1:1\", credential: token }}]\n\
+             credentials:\n- {{ name: token, engine: generated }}\n\
+             - {{ name: live, engine: {live}, sync: [{{ store: bao, path: live, field: key }}] }}\n\
+             - {{ name: other, engine: {other}, sync: [{{ store: bao, path: other, field: key }}] }}\n"
+        )
+    };
+    control.apply(&text("key", "generated"), json!({})).await.expect(200);
+    for (live, other, at) in [("generated", "generated", 1), ("key", "key", 2)] {
+        let refused = control.apply(&text(live, other), json!({})).await.expect(422);
+        assert!(refused.text.contains("engine_stays"), "{}", refused.text);
+        assert!(refused.text.contains(&format!("credentials[{at}].engine")), "{}", refused.text);
+    }
+    let sync = |path: &str| json!([{ "store": "bao", "path": path, "field": "key" }]);
+    let named = |name: &str, engine: &str| json!({ "name": name, "engine": engine, "sync": sync(name) });
+    control.put("/api/v1/credentials/live", named("live", "generated")).await.expect(409);
+    control.put("/api/v1/credentials/other", named("other", "key")).await.expect(409);
+    control.put("/api/v1/credentials/live", named("live", "key")).await.expect(200);
+}

@@ -54,7 +54,11 @@ impl Files {
 
     /// Checks the files by themselves: every name must lead to something in them.
     pub fn check(&mut self) {
-        let context = config::Context { providers: credentialflow_llm::provider::NAMES };
+        let context = config::Context {
+            providers: credentialflow_llm::provider::NAMES,
+            own_address: credentialflow_llm::provider::OWN_ADDRESS,
+            guardrail: Some(credentialflow_llm::guardrail::check),
+        };
         self.problems.0.extend(config::check(&self.set, &self.source, &context).0);
         self.sort();
     }

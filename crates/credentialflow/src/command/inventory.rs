@@ -1,6 +1,6 @@
 //! `credentialflow inventory`: every credential in both directions, and what is wrong with them.
 
-use super::{Outcome, Usage, resource};
+use super::{Outcome, Usage, lease, resource};
 use crate::{
     cli::Connection,
     client::{Client, with_query},
@@ -25,7 +25,7 @@ pub struct InventoryArgs {
 
 #[derive(clap::Subcommand)]
 enum Verb {
-    /// List every credential: issued keys, held credentials, certificates, signing keys, run-time logins as counts
+    /// List every credential: issued keys, held credentials, certificates, signing keys, and what the run-time API keeps
     List(Box<Filter>),
     /// Count credentials and findings
     Summary(Box<Filter>),
@@ -34,9 +34,15 @@ enum Verb {
         #[command(flatten)]
         filter: Box<Filter>,
         /// Print only the narrower grants of over-privileged keys, as a file for `credentialflow apply`
-        #[arg(long)]
+        #[arg(long, conflicts_with = "policies")]
         grants: bool,
+        /// Print only the narrower policies of over-privileged roles, users and tokens of the run-time API (HCL), each after
+        /// the commands that put it into force
+        #[arg(long)]
+        policies: bool,
     },
+    /// List leases one by one: all, or those of an application, an entity or a mount; the same as `lease list`
+    Leases(lease::Listed),
     /// Compare a gitleaks or trufflehog report (JSON) with our own values; only the places of matches are kept
     ImportFindings {
         /// The report; - reads standard input
@@ -46,7 +52,7 @@ enum Verb {
 
 #[derive(clap::Args)]
 struct Filter {
-    /// Only this kind: credential, certificate, signing_key, key, leases or tokens
+    /// Only this kind: credential, login, certificate, signing_key, key, role, secret_id, user, token, secrets, leases or tokens
     #[arg(long, value_name = "KIND")]
     kind: Option<String>,
     /// Only of this owner: the team a credential names, the application a key was issued to
@@ -133,15 +139,18 @@ pub(super) async fn run(args: InventoryArgs, output: Output) -> anyhow::Result<O
             let answer = Client::new(&args.connection)?.get(&path).await?;
             output.result(&answer, summary)?;
         }
-        Verb::Findings { filter, grants } => {
+        Verb::Findings { filter, grants, policies } => {
             let path = filter.path("/api/v1/inventory/findings", now)?;
             let answer = Client::new(&args.connection)?.get(&path).await?;
             if grants {
                 output.raw(&narrower(&answer))?;
+            } else if policies {
+                output.raw(&narrower_policies(&answer))?;
             } else {
                 output.result(&answer, findings)?;
             }
         }
+        Verb::Leases(listed) => return lease::list(&Client::new(&args.connection)?, &listed, output).await,
         Verb::ImportFindings { file } => {
             let report = read(&file)?;
             let text = report.expose_str().context("the report is not UTF-8 text")?;
@@ -248,6 +257,25 @@ fn narrower(answer: &Value) -> String {
     if begun { text } else { "# No key is over-privileged.\n".to_owned() }
 }
 
+/// All narrower policies, one after the other. One alone is a policy as it stands: what is for people is a comment.
+fn narrower_policies(answer: &Value) -> String {
+    let mut text = String::new();
+    for found in items(answer).iter().filter(|found| found.get("policy").is_some()) {
+        let (kind, name) = (at(found, "/kind"), at(found, "/name"));
+        text.push_str(&format!("# {}\n", shown(&format!("{kind}/{name}: {}", at(found, "/detail")))));
+        let commands = found.pointer("/policy/commands").and_then(Value::as_array);
+        for command in commands.into_iter().flatten().filter_map(Value::as_str) {
+            text.push_str(&format!("#   {}\n", shown(command)));
+        }
+        text.push_str(&at(found, "/policy/policy"));
+        text.push('\n');
+    }
+    if let Some(next) = answer.get("next").and_then(Value::as_str) {
+        text.push_str(&format!("# More: --cursor {}\n", shown(next)));
+    }
+    if text.is_empty() { "# No role, user or token is known to be over-privileged.\n".to_owned() } else { text }
+}
+
 fn imported(answer: &Value) -> String {
     let mut text = format!(
         "Findings of {}: {}; no value of ours: {}; blanked already: {}.\n",
@@ -295,6 +323,17 @@ mod tests {
         assert!(problems.0.is_empty(), "{problems:?}\n{text}");
         assert_eq!(set.keys.iter().map(|k| k.name.as_str()).collect::<Vec<_>>(), ["one", "two"]);
         assert!(narrower(&json!({ "items": [] })).starts_with("# No key"));
+    }
+
+    #[test]
+    fn narrower_policies_stand_after_what_puts_them_into_force() {
+        let found = json!({ "kind": "role", "name": "auth/approle/role/web", "detail": "of 3\nrules", "policy": {
+            "name": "n", "policy": "path \"a\" {\n  capabilities = [\"read\"]\n}\n", "commands": ["bao policy write n FILE", "x"] } });
+        let text = narrower_policies(&json!({ "items": [json!({}), found], "next": "c" }));
+        let expected = "# role/auth/approle/role/web: of 3\u{fffd}rules\n#   bao policy write n FILE\n#   x\n\
+                        path \"a\" {\n  capabilities = [\"read\"]\n}\n\n# More: --cursor c\n";
+        assert_eq!(text, expected);
+        assert!(narrower_policies(&json!({ "items": [] })).starts_with("# No role"));
     }
 
     #[test]

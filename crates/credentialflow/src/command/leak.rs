@@ -1,6 +1,7 @@
 //! `credentialflow leak`: secrets of ours that were found where they must not be.
 
 mod rules;
+mod scan;
 
 use super::{Outcome, Usage, resource};
 use crate::{
@@ -41,6 +42,24 @@ enum Verb {
         /// Report as anybody may, without the administrator's token: the server then does not say what it found
         #[arg(long)]
         anonymous: bool,
+    },
+    /// Search logs for secrets of ours, from files or standard input, and say where each stands; what is found is recorded and
+    /// answered by its rule. A log that is still written is searched as it grows: tail -f app.log | credentialflow leak scan.
+    /// The exit code is 0 where nothing was found, 1 where something was, 2 where nothing was found and not all could be
+    /// searched
+    Scan {
+        /// Logs; standard input where there is none, or for -
+        #[arg(value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// Only look: nothing is recorded and no rule followed
+        #[arg(long)]
+        dry_run: bool,
+        /// Where the log is found; the file's name unless set
+        #[arg(long, value_name = "URL")]
+        url: Option<String>,
+        /// Something for people, in one line; line and byte unless set
+        #[arg(long, value_name = "TEXT")]
+        note: Option<String>,
     },
     /// List leaks, the newest first
     List {
@@ -105,6 +124,22 @@ pub(super) async fn run(args: LeakArgs, output: Output) -> anyhow::Result<Outcom
             output.result(&answer, looked)?;
             let found = answer.get("leaks").and_then(Value::as_array).is_some_and(|leaks| !leaks.is_empty());
             return Ok(if found { Outcome::Refused } else { Outcome::Done });
+        }
+        Verb::Scan { files, dry_run, url, note } => {
+            // Without an address or a token nothing is searched either.
+            let client = match Client::new(connection) {
+                Ok(client) => client,
+                Err(error) => {
+                    super::tell_failure(&error, output);
+                    return Ok(Outcome::Code(2));
+                }
+            };
+            let searched = scan::all(&client, output, &files, &scan::Told { dry_run, url, note }).await;
+            return Ok(match (searched.found, searched.whole) {
+                (true, _) => Outcome::Refused,
+                (false, true) => Outcome::Done,
+                (false, false) => Outcome::Code(2),
+            });
         }
         Verb::List { q, limit, cursor } => {
             let parameters = [("q", q), ("limit", limit.map(|n| n.to_string())), ("cursor", cursor)];
@@ -242,6 +277,17 @@ fn one(leak: &Value) -> String {
             let part = |name: &str| shown(&at(place, name));
             let who = format!("application {}, key {}", part("/application"), part("/key"));
             format!("in a request on route {} from {} ({who})", part("/route"), part("/source"))
+        } else if at(place, "/via") == "answer" {
+            let part = |name: &str| shown(&at(place, name));
+            let who = format!("application {}, key {}", part("/application"), part("/key"));
+            format!(
+                "in an answer of upstream {} on route {} to {} ({who})",
+                part("/upstream"),
+                part("/route"),
+                part("/source")
+            )
+        } else if at(place, "/via") == "log" {
+            "in our own log".to_owned()
         } else {
             shown(&at(place, "/url"))
         };
@@ -267,6 +313,8 @@ mod tests {
             "places": [
                 { "reporter": "anonymous", "url": "https://p\u{1b}/", "time": "T", "note": "n" },
                 { "via": "traffic", "reporter": "gateway", "route": "r", "application": "b", "key": "i", "source": "s", "time": "T" },
+                { "via": "answer", "reporter": "gateway", "route": "r", "upstream": "u", "application": "b", "key": "i", "source": "s", "time": "T" },
+                { "via": "log", "reporter": "log", "time": "T" },
             ],
         });
         let text = looked(&json!({ "leaks": [leak] }));
@@ -277,6 +325,8 @@ mod tests {
             "not every use",
             "by anonymous T (n)",
             "in a request on route r from s (application b, key i), told by gateway T",
+            "in an answer of upstream u on route r to s (application b, key i), told by gateway T",
+            "in our own log, told by log T",
             "and 7 times at other places, written down last L",
         ] {
             assert!(text.contains(part), "{part}: {text}");

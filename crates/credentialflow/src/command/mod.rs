@@ -4,6 +4,7 @@ pub mod apply;
 pub mod audit;
 mod biography;
 mod blast_radius;
+pub mod budget;
 pub mod calls;
 pub mod certificate;
 pub mod check;
@@ -16,6 +17,8 @@ pub mod key;
 pub mod leak;
 pub mod lease;
 pub mod migrate;
+pub mod model;
+mod model_route;
 pub mod openapi;
 pub mod operator;
 pub mod plan;
@@ -78,8 +81,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Ok(Outcome::Refused) => ExitCode::from(1),
         Ok(Outcome::Code(code)) => ExitCode::from(code),
         Err(error) => {
-            let (value, text) = told(&error);
-            output.failure(&value, &text);
+            tell_failure(&error, output);
             let wrong_usage = error.is::<Usage>() || error.is::<SettingsError>();
             ExitCode::from(if wrong_usage { 2 } else { 1 })
         }
@@ -99,13 +101,14 @@ async fn dispatch(command: Command, output: Output) -> anyhow::Result<Outcome> {
         Command::Export(args) => export::run(args, output).await,
         Command::Key(args) => key::run(args, output).await,
         Command::Credential(args) => credential::run(args, output).await,
+        Command::Budget(args) => budget::run(args, output).await,
         Command::Certificate(args) => certificate::run(args, output).await,
         Command::Route(args) => resource::run(args, &resource::ROUTES, output).await,
         Command::Application(args) => resource::run(args, &resource::APPLICATIONS, output).await,
         Command::Upstream(args) => resource::run(args, &resource::UPSTREAMS, output).await,
         Command::Target(args) => resource::run(args, &resource::TARGETS, output).await,
         Command::Store(args) => resource::run(args, &resource::STORES, output).await,
-        Command::Model(args) => resource::run(args, &resource::MODELS, output).await,
+        Command::Model(args) => model::run(args, output).await,
         Command::Team(args) => resource::run(args, &resource::TEAMS, output).await,
         Command::Run(args) => run::run(args).await,
         Command::Inventory(args) => inventory::run(args, output).await,
@@ -119,6 +122,12 @@ async fn dispatch(command: Command, output: Output) -> anyhow::Result<Outcome> {
         Command::Version => version::run(output),
         Command::Reference(args) => reference::run(&args, output),
     }
+}
+
+/// Tells a failure where failures are told.
+fn tell_failure(error: &anyhow::Error, output: Output) {
+    let (value, text) = told(error);
+    output.failure(&value, &text);
 }
 
 /// A failure as problem details and as text: what happened, what to do, and every problem at its place.

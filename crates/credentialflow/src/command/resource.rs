@@ -1,4 +1,4 @@
-//! `credentialflow route|application|upstream|model|team`: looking at plain resources and deleting
+//! `credentialflow route|application|upstream|target|store|model|team`: looking at plain resources and deleting
 //! them. They are made and changed by `apply`.
 
 use super::Outcome;
@@ -18,8 +18,9 @@ pub struct ResourceArgs {
     verb: Verb,
 }
 
+/// What can be done with plain resources.
 #[derive(clap::Subcommand)]
-enum Verb {
+pub enum Verb {
     /// List them in the order of their names
     List(ListArgs),
     /// Show one
@@ -138,12 +139,17 @@ pub const TEAMS: Listing =
 
 pub(super) async fn run(args: ResourceArgs, listing: &Listing, output: Output) -> anyhow::Result<Outcome> {
     let client = Client::new(&args.connection)?;
-    match args.verb {
-        Verb::List(page) => list(&client, &page, listing, output).await?,
-        Verb::Show { name } => show(&client, listing.kind, &name, output).await?,
-        Verb::Delete { name } => delete(&client, listing.kind, &name, output).await?,
-    }
+    perform(&client, args.verb, listing, output).await?;
     Ok(Outcome::Done)
+}
+
+/// Does it.
+pub(super) async fn perform(client: &Client, verb: Verb, listing: &Listing, output: Output) -> anyhow::Result<()> {
+    match verb {
+        Verb::List(page) => list(client, &page, listing, output).await,
+        Verb::Show { name } => show(client, listing.kind, &name, output).await,
+        Verb::Delete { name } => delete(client, listing.kind, &name, output).await,
+    }
 }
 
 /// Lists a page of a kind.

@@ -93,7 +93,9 @@ impl Values {
 
     /// What tells the values of all versions that work, of credentials that are looked for.
     pub fn marks(&self, declared: &[Credential]) -> Arc<ValueMarks> {
-        self.marks.made(declared.iter().filter(|c| !c.find_in_requests).map(|c| &c.name))
+        // A key of ours is told by its form, and callers show it by right.
+        let left_out = |c: &&Credential| !c.find_in_requests || c.engine == Engine::Key;
+        self.marks.made(declared.iter().filter(left_out).map(|c| &c.name))
     }
 
     /// Tries again what did not open. Answers whether anything does now.
@@ -170,8 +172,8 @@ impl Credentials {
     /// Every declared credential, with its current value if it has one.
     pub fn new(declared: &[Credential], values: &Values) -> Self {
         let slot = |c: &Credential| {
-            // What signs certificates never goes into a request.
-            let injected = c.engine != Engine::CertificateAuthority;
+            // What signs certificates never goes into a request, nor does what callers show us.
+            let injected = !matches!(c.engine, Engine::CertificateAuthority | Engine::Key);
             let value = values.opened.get(&c.name).filter(|_| injected).map(|(_, value)| value.clone());
             let version = values.version(c.name.as_str()).unwrap_or(0);
             Slot { name: c.name.shared(), version, value, expires: c.expires, canary: None }

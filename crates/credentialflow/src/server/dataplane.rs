@@ -2,6 +2,7 @@
 //! What others ask of it, and what the admin API sees of it, is in `questions`.
 
 mod history;
+mod preview;
 mod questions;
 
 pub(super) use history::Mark;
@@ -14,6 +15,7 @@ use super::{
     sandbox::Sandbox,
     state::{State, Taken},
 };
+use crate::log::LogGuard;
 use anyhow::Context;
 use arc_swap::ArcSwapOption;
 use credentialflow_admin::ports::{ImpairedResource, PublishError, Published, UnavailableCredential};
@@ -23,7 +25,7 @@ use credentialflow_gateway::{
     snapshot::{Impaired, Trust},
 };
 use credentialflow_model::{KeyId, Timestamp};
-use credentialflow_policy::RateTable;
+use credentialflow_policy::{Book, RateTable};
 use credentialflow_store::Store;
 use credentialflow_telemetry::Telemetry;
 use credentialflow_vault::Vault;
@@ -41,6 +43,7 @@ pub(super) struct Plane {
     vault: Vault,
     telemetry: Telemetry,
     rates: Arc<RateTable>,
+    budgets: Arc<Book>,
     trust: Arc<Trust>,
     sandbox: Sandbox,
     nodes: Arc<Nodes>,
@@ -52,6 +55,10 @@ pub(super) struct Plane {
     facts: Mutex<Facts>,
     guesses_lost: Arc<AtomicU64>,
     certificates: Arc<Watch>,
+    /// Keeps secrets out of the log.
+    log: Arc<LogGuard>,
+    /// What is in force.
+    snapshot: ArcSwapOption<Snapshot>,
 }
 
 struct Inner {
@@ -118,7 +125,7 @@ impl Plane {
         telemetry: Telemetry,
         copy: LocalCopy,
         nodes: Arc<Nodes>,
-        certificates: Arc<Watch>,
+        (certificates, budgets, log): (Arc<Watch>, Arc<Book>, Arc<LogGuard>),
         seed: u64,
     ) -> Self {
         Self {
@@ -127,6 +134,7 @@ impl Plane {
             vault,
             telemetry,
             rates: Arc::new(RateTable::new(RATE_SLOTS, seed)),
+            budgets,
             trust: Arc::default(),
             sandbox: Sandbox::default(),
             gateway: ArcSwapOption::empty(),
@@ -147,6 +155,8 @@ impl Plane {
             facts: Mutex::default(),
             guesses_lost: Arc::default(),
             certificates,
+            log,
+            snapshot: ArcSwapOption::empty(),
         }
     }
 
@@ -201,7 +211,7 @@ impl Plane {
         let mut state = match (latest, copied) {
             (Ok(_), Ok(state)) => state,
             (Ok(_), Err(_)) => {
-                let mut state = State::empty(&self.vault)?;
+                let mut state = State::empty(&self.vault, &self.budgets)?;
                 Delta::read_whole(&self.store, |delta| {
                     inner.copy.write(&delta, &self.vault).context("writing the local copy")?;
                     whole(state.apply(delta, &self.vault))
@@ -239,7 +249,7 @@ impl Plane {
     }
 
     fn copied_state(&self, copy: &mut LocalCopy) -> anyhow::Result<State> {
-        let mut state = State::empty(&self.vault)?;
+        let mut state = State::empty(&self.vault, &self.budgets)?;
         copy.read(&self.vault, |delta| whole(state.apply(delta, &self.vault)))?;
         anyhow::ensure!(state.seq > 0, "the local copy was not finished");
         Ok(state)
@@ -384,13 +394,18 @@ impl Plane {
                 tracing::error!(error = format!("{error:#}"), "the local copy cannot be written and is given up");
                 inner.copy.give_up();
             }
-            let seq = delta.seq;
+            let (seq, more) = (delta.seq, delta.more);
             let taken = state.apply(delta, &self.vault);
             inner.dirty |= !again;
             inner.pending.extend(taken.revoked);
             if taken.problem.is_some() {
                 inner.failed = seq;
                 problem = taken.problem;
+                break;
+            }
+            // What was committed since is brought into force by whoever committed it: nobody's revocation waits for
+            // one more look.
+            if !more {
                 break;
             }
         }
@@ -440,7 +455,9 @@ impl Plane {
         started.inspect_err(|error| tracing::error!(error = format!("{error:#}"), "the sandbox cannot start")).ok()
     }
 
-    fn note(&self, snapshot: &Snapshot, state: &State, workers: u32) {
+    fn note(&self, snapshot: &Arc<Snapshot>, state: &State, workers: u32) {
+        self.log.look_for(snapshot.clone());
+        self.snapshot.store(Some(snapshot.clone()));
         state.show_certificates(&self.certificates);
         let mut facts = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
         tell_impaired(&facts.impaired, &snapshot.impaired);

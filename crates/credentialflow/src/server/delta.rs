@@ -6,10 +6,10 @@ use credentialflow_model::{
     lifecycle::VersionState,
     resource::{Key, Kind},
 };
-use credentialflow_policy::{KeyExtras, KeyRecord, KeySecret};
+use credentialflow_policy::{Book, KeyExtras, KeyRecord, KeySecret};
 use credentialflow_store::{ChangeKind, CredentialVersionRow, KeySecretRow, Store, StoreError};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 /// Everything that changed up to a place in the change feed. The whole state is one as well.
 #[derive(Default, Serialize, Deserialize)]
@@ -35,6 +35,16 @@ pub(super) struct Delta {
     /// Versions that were replaced and still work, sealed, for the same credentials: no request gets them, and nobody
     /// else is to see them.
     pub previous: Vec<(Name, SealedVersion)>,
+    /// Secrets of these keys that were revoked, now or before: what runs with one is cut. Not in the local copy, as
+    /// nothing runs yet when that is read.
+    #[serde(skip)]
+    pub withdrawn: Vec<(KeyId, u32)>,
+    /// Keys that are revoked, whether any of their secrets was still accepted or not: the same holds for them.
+    #[serde(skip)]
+    pub revoked: Vec<KeyId>,
+    /// Whether more may follow that was there when this was read.
+    #[serde(skip)]
+    pub more: bool,
 }
 
 /// What followed a place in the feed.
@@ -83,6 +93,8 @@ impl SealedVersion {
 
 /// Above so many changes of one kind, the kind is read whole.
 const MANY: usize = 256;
+/// Changes read at once.
+const CHANGES: u32 = 20_000;
 /// Keys read at once.
 const PAGE: u32 = 10_000;
 /// Keys in one piece of a whole state.
@@ -103,8 +115,16 @@ impl KeyData {
         (!data.secrets.is_empty()).then_some(data)
     }
 
-    /// The form the gateway's table takes.
-    pub fn into_record(self) -> Option<KeyRecord> {
+    /// One with these secrets.
+    #[cfg(test)]
+    pub fn of_test(id: KeyId, application: Name, versions: &[u32]) -> Self {
+        let secret = |version: &u32| SecretData { version: *version, hash: [0; 32], pepper: 1, retire_at: None };
+        let secrets = versions.iter().map(secret).collect();
+        Self { id: id.bits(), application, declared: None, secrets, quarantine: None }
+    }
+
+    /// The form the gateway's table takes; its budgets are entered into `book`.
+    pub fn into_record(self, book: &Arc<Book>) -> Option<KeyRecord> {
         let declared: Option<Key> = self.declared.as_deref().and_then(|body| serde_json::from_str(body).ok());
         let mut secrets = self.secrets;
         secrets.sort_by_key(|s| s.version);
@@ -117,11 +137,11 @@ impl KeyData {
             expires: declared.as_ref().and_then(|k| k.expires),
             not_before: declared.as_ref().and_then(|k| k.not_before),
             extras: match self.quarantine {
-                None => declared.as_ref().and_then(KeyExtras::of),
+                None => declared.as_ref().and_then(|key| KeyExtras::of(key, book)),
                 // One that cannot be read lets nobody in.
                 Some(text) => {
                     let quarantine = serde_json::from_str(&text).unwrap_or_else(|_| Quarantine::closed());
-                    Some(KeyExtras::quarantined(declared.as_ref(), quarantine))
+                    Some(KeyExtras::quarantined(declared.as_ref(), book, quarantine))
                 }
             },
         })
@@ -130,12 +150,13 @@ impl KeyData {
 
 /// Whether a declaration tells the gateway nothing besides the application.
 fn is_plain(key: &Key) -> bool {
-    let Key { expires, not_before, allow, networks, limit, metadata, .. } = key;
+    let Key { expires, not_before, allow, networks, limit, budget, metadata, .. } = key;
     expires.is_none()
         && not_before.is_none()
         && allow.is_none()
         && networks.is_empty()
         && limit.is_none()
+        && budget.is_none()
         && metadata.is_empty()
 }
 
@@ -197,13 +218,13 @@ impl Delta {
 
     /// Reads what changed after a place in the feed, which belongs to the history of `mark`.
     pub async fn read_since(store: &Store, seq: i64, mark: Option<(u64, [u8; 32])>) -> Result<Since, StoreError> {
-        let followed = store.follow_changes(seq, mark.map_or(0, |(event, _)| event), 20_000).await?;
+        let followed = store.follow_changes(seq, mark.map_or(0, |(event, _)| event), CHANGES).await?;
         if !followed.continues(mark) {
             return Ok(Since::OtherHistory);
         }
         let changes = followed.changes;
         let Some(last) = changes.last() else { return Ok(Since::Nothing) };
-        let mut delta = Self { seq: last.seq, ..Self::default() };
+        let mut delta = Self { seq: last.seq, more: changes.len() >= CHANGES as usize, ..Self::default() };
         let mut names = [const { BTreeSet::<&str>::new() }; Kind::ALL.len()];
         let mut credentials = BTreeSet::new();
         let mut keys = BTreeSet::new();
@@ -233,8 +254,13 @@ impl Delta {
             }
         }
         for key in keys {
-            let data = store.key_record(key).await?.and_then(KeyData::read);
-            delta.keys.push((name(key)?, data));
+            let record = store.key_record_in_force(key).await?;
+            if let Some(record) = &record {
+                let revoked = record.secrets.iter().filter(|secret| secret.state == VersionState::Revoked);
+                delta.withdrawn.extend(revoked.map(|secret| (secret.key_id, secret.version)));
+                delta.revoked.extend(record.key.revoked_at.map(|_| record.key.id));
+            }
+            delta.keys.push((name(key)?, record.and_then(KeyData::read)));
         }
         for credential in credentials {
             let versions = store.credential_versions(credential).await?;

@@ -1,6 +1,6 @@
 //! What happens by itself, again and again.
 
-use super::{certificates, dataplane::Plane, nodes::Nodes};
+use super::{budgets::Budgets, certificates, dataplane::Plane, nodes::Nodes};
 use crate::settings::TlsFiles;
 use credentialflow_certificates::Watch;
 use credentialflow_gateway::net::tls::Certificate;
@@ -18,9 +18,15 @@ use std::{
 };
 
 /// Keeps the local copy short and true. What one node does for all: signs the audit chain's newest place, forgets
-/// answers kept for repeating, nodes long lost and from where keys were used long ago, and ends credentials whose time
+/// answers kept for repeating, windows of budgets long over, nodes long lost and from where keys were used long ago, and ends credentials whose time
 /// is over.
-pub(super) async fn housekeeping(store: Store, vault: Vault, plane: Arc<Plane>, nodes: Arc<Nodes>) {
+pub(super) async fn housekeeping(
+    store: Store,
+    vault: Vault,
+    plane: Arc<Plane>,
+    nodes: Arc<Nodes>,
+    budgets: Arc<Budgets>,
+) {
     let for_all = nodes.jobs();
     let mut interval = tokio::time::interval(Duration::from_secs(60));
     let (mut shortened, mut signed) = (None, None);
@@ -46,6 +52,9 @@ pub(super) async fn housekeeping(store: Store, vault: Vault, plane: Arc<Plane>, 
         let month_ago = Timestamp::from(SystemTime::now() - Duration::from_secs(30 * 24 * 3600));
         warn("forgetting old notifications", store.forget_notifications(month_ago).await.map(drop));
         let longest = Timestamp::from(SystemTime::now() - LeakResponse::LONGEST.as_duration());
+        let quarter_ago = Timestamp::from(SystemTime::now() - Duration::from_secs(100 * 24 * 3600));
+        warn("forgetting old windows of budgets", store.forget_budget_windows(quarter_ago).await.map(drop));
+        warn("giving up processes that borrowed of budgets", budgets.give_up_silent().await);
         warn("forgetting from where keys were used", store.forget_key_networks(longest).await.map(drop));
         warn("forgetting lost nodes", nodes.tidy().await);
         match expire(&store, &vault).await {

@@ -133,7 +133,7 @@ mod tests {
             (ApiKey::new(Arc::new(Peppers::from_keys([]))), KeyTable::empty(), marks.made([]));
         assert!(!keys.contains(KeyId::from_bits(1)));
         let now = Timestamp::from_secs(1);
-        Finder { api_key: &api_key, keys: &keys, values: &values, now }.find(16, text.as_bytes())
+        Finder { api_key: &api_key, keys: &keys, values: &values, now }.find(16, text.as_bytes()).secrets
     }
 
     fn value(credential: &str, version: u32) -> LiveSecret {

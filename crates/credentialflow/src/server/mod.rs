@@ -1,6 +1,7 @@
 //! The composition root: the only place where control plane and data plane meet.
 
 mod acme;
+mod budgets;
 mod certificates;
 mod control;
 mod copy;
@@ -14,6 +15,7 @@ mod nodes;
 mod notices;
 mod opening;
 mod ports;
+mod run_time;
 mod runtime;
 mod sandbox;
 mod sealing;

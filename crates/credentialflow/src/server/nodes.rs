@@ -358,6 +358,13 @@ impl Nodes {
         Ok(holders.iter().filter(|(row, held)| *held > 0 && !is_live(row)).map(|(row, _)| name(row)).collect())
     }
 
+    /// Names of other nodes that may serve on and that nobody hears.
+    pub async fn unheard(&self) -> Result<Vec<String>, StoreError> {
+        let rows = self.ask().await?;
+        let lost = rows.iter().filter(|r| self.is_other(r) && r.report.serves && !is_live(r));
+        Ok(lost.map(name).collect())
+    }
+
     /// The other nodes that serve, and how many running requests carry a version there.
     async fn holders(&self, credential: &str, version: u32) -> Result<Vec<(NodeRow, u64)>, StoreError> {
         let mut others = self.ask().await?;

@@ -1,11 +1,14 @@
 //! The small adapters between rooms that do not know one another.
 
-use super::{dataplane::Plane, nodes::Nodes};
-use credentialflow_admin::ports::{EntryVersion, Held as Holdings, NotRevoked, RevokedLeases, RootToken, SigningKey};
+use super::{dataplane::Plane, nodes::Nodes, run_time};
+use credentialflow_admin::ports::{
+    CredentialKind, EntryVersion, Held as Holdings, LeasedLogin, NotRevoked, NotTold, RevokedLeases, RootToken,
+    RunTimeCredentials, SigningKey,
+};
 use credentialflow_gateway::ports::{GuessListener, RecordSink};
 use credentialflow_identity::Duty;
 use credentialflow_model::{Actor, KeyId, Name, Period, UsageRecord, lifecycle::VersionState};
-use credentialflow_store::Store;
+use credentialflow_store::{LeaseRow, Store};
 use credentialflow_stores::Links;
 use credentialflow_targets::Logins;
 use credentialflow_telemetry::{RecordSender, Telemetry};
@@ -103,6 +106,19 @@ impl credentialflow_admin::ports::RunTimeApi for RunTime {
         })
     }
 
+    fn credentials<'a>(
+        &'a self,
+        kind: CredentialKind,
+        after: &'a str,
+        most: u32,
+    ) -> BoxFuture<'a, Result<RunTimeCredentials, NotTold>> {
+        Box::pin(run_time::credentials(&self.0, kind, after, most))
+    }
+
+    fn describe<'a>(&'a self, lease: &'a LeaseRow) -> BoxFuture<'a, Result<LeasedLogin, NotTold>> {
+        Box::pin(run_time::describe(&self.0, lease))
+    }
+
     fn root_token<'a>(&'a self, actor: &'a Actor, ttl: Period) -> BoxFuture<'a, Result<RootToken, String>> {
         Box::pin(async move {
             let made = self.0.root_token(actor.clone(), ttl).await.map_err(|error| error.to_string())?;
@@ -193,6 +209,15 @@ impl Traffic for RotationPorts {
 
     fn lost_holders<'a>(&'a self, credential: &'a Name, version: u32) -> BoxFuture<'a, Vec<String>> {
         Box::pin(async move { self.nodes.lost_holders(credential.as_str(), version).await.unwrap_or_default() })
+    }
+
+    fn unheard(&self) -> BoxFuture<'_, Vec<String>> {
+        Box::pin(async {
+            match self.nodes.unheard().await {
+                Ok(names) => names,
+                Err(error) => vec![format!("the nodes cannot be asked for: {error}")],
+            }
+        })
     }
 
     fn sessions<'a>(&'a self, credential: &'a Name, version: u32) -> BoxFuture<'a, u64> {

@@ -1,12 +1,15 @@
-//! Live secrets of ours that callers sent: counted, and handed to whoever answers leaks, never on a gateway thread.
+//! Live secrets of ours that callers sent or were answered, or that were blanked in our own log: counted, and handed to
+//! whoever answers leaks, never on a gateway thread.
 //!
-//! The same secret sent again by the same caller on the same route, in the same part of the request, is told once an hour:
-//! that is seen before it waits, so that one caller that repeats itself takes no place from another. Callers without a key
+//! The same secret sent again by the same caller on the same route, in the same part of the request, is told once an hour,
+//! and so is one in answers of the same upstream on the same route, and one in our log: that is seen before it waits, so
+//! that one caller that repeats itself takes no place from another. Callers without a key
 //! wait apart, and are told of after all others. What cannot be told goes behind what waits and is tried again; what does
 //! not fit is counted, and told the next time. When the process ends, what waits is told first.
 
-use credentialflow_admin::{AdminState, LiveSecret as Leaked, Sender, secret_sent};
-use credentialflow_gateway::ports::{SecretListener, SentSecrets};
+use crate::log::LogGuard;
+use credentialflow_admin::{AdminState, LiveSecret as Leaked, Met, Sender, secret_logged, secret_sent};
+use credentialflow_gateway::ports::{SecretListener, SecretPlace, SentSecrets};
 use credentialflow_model::leak::client_network;
 use credentialflow_policy::LiveSecret;
 use credentialflow_telemetry::Metrics;
@@ -42,6 +45,10 @@ const AT_THE_END: Duration = Duration::from_secs(5);
 struct Counts {
     refused: AtomicU64,
     let_pass: AtomicU64,
+    echoed: AtomicU64,
+    blanked: AtomicU64,
+    answered: AtomicU64,
+    gave_up: AtomicU64,
     lost: AtomicU64,
 }
 
@@ -57,11 +64,29 @@ pub(super) struct Sent {
 
 impl Sent {
     /// Starts telling.
-    pub fn start(admin: AdminState, metrics: &Metrics) -> Arc<Self> {
+    pub fn start(admin: AdminState, metrics: &Metrics, log: &Arc<LogGuard>) -> Arc<Self> {
         let sent = Self::telling(AGAIN, move |leaked, sender| {
             let admin = admin.clone();
-            async move { secret_sent(&admin, leaked, sender).await.map_err(|error| format!("{error:?}")) }
+            async move {
+                let told = match sender {
+                    Some(sender) => secret_sent(&admin, leaked, sender).await,
+                    None => secret_logged(&admin, leaked).await,
+                };
+                told.map_err(|error| format!("{error:?}"))
+            }
         });
+        let heard = Arc::downgrade(&sent);
+        log.tell(move |secrets| {
+            if let Some(sent) = heard.upgrade() {
+                sent.logged(secrets);
+            }
+        });
+        let lines = log.clone();
+        metrics.register_counter(
+            "log_lines_with_secrets",
+            "Lines of our own log in which a live secret of ours was blanked",
+            move || lines.blanked() as i64,
+        );
         let count = |of: fn(&Counts) -> &AtomicU64| {
             let counts = sent.counts.clone();
             move || of(&counts).load(Relaxed) as i64
@@ -77,15 +102,35 @@ impl Sent {
             count(|counts| &counts.let_pass),
         );
         metrics.register_counter(
+            "credentials_echoed",
+            "How often an upstream repeated the credential it was sent, which was blanked",
+            count(|counts| &counts.echoed),
+        );
+        metrics.register_counter(
+            "answers_with_secrets_blanked",
+            "How often another live secret of ours was blanked in an answer",
+            count(|counts| &counts.blanked),
+        );
+        metrics.register_counter(
+            "answers_with_secrets_passed",
+            "How often another live secret of ours stood in an answer of a route that only reports them",
+            count(|counts| &counts.answered),
+        );
+        metrics.register_counter(
+            "secret_searches_given_up",
+            "How often more of a request or an answer looked like live secrets of ours than is compared",
+            count(|counts| &counts.gave_up),
+        );
+        metrics.register_counter(
             "sent_secrets_lost",
-            "Secrets in requests that no leak tells of, because too many waited or the database was away",
+            "Secrets in requests, answers or our log that no leak tells of, because too many waited or the database was away",
             count(|counts| &counts.lost),
         );
         sent
     }
 
     /// Tells by `tell`, which says why it could not.
-    fn telling<F>(again: Duration, tell: impl Fn(Leaked, Sender) -> F + Send + Sync + 'static) -> Arc<Self>
+    fn telling<F>(again: Duration, tell: impl Fn(Leaked, Option<Sender>) -> F + Send + Sync + 'static) -> Arc<Self>
     where
         F: Future<Output = Result<(), String>> + Send + 'static,
     {
@@ -106,22 +151,46 @@ impl Sent {
         let end = telling.abort_handle();
         if tokio::time::timeout(AT_THE_END, telling).await.is_err() {
             end.abort();
-            tracing::warn!("secrets in requests could not all be recorded as leaks before the end");
+            tracing::warn!("secrets that were met could not all be recorded as leaks before the end");
         }
     }
 }
 
 impl SecretListener for Sent {
     fn sent(&self, mut sent: SentSecrets) {
-        let counter = if sent.refused { &self.counts.refused } else { &self.counts.let_pass };
-        counter.fetch_add(1, Relaxed);
-        let (secrets, now) = (std::mem::take(&mut sent.secrets), self.began.elapsed());
-        let marked = secrets.into_iter().map(|secret| (self.heard.mark(&secret, &sent, now), secret));
+        let counts = &self.counts;
+        counts.gave_up.fetch_add(u64::from(sent.gave_up), Relaxed);
+        let counter = match (sent.place, sent.refused) {
+            (SecretPlace::Echo, _) => &counts.echoed,
+            (SecretPlace::Answer, true) => &counts.blanked,
+            (SecretPlace::Answer, false) => &counts.answered,
+            (_, true) => &counts.refused,
+            (_, false) => &counts.let_pass,
+        };
+        // A search that found nothing before it was given up is counted as that.
+        let met = !sent.gave_up || sent.refused && !sent.place.is_answer() || !sent.secrets.is_empty();
+        counter.fetch_add(u64::from(met), Relaxed);
+        let secrets = std::mem::take(&mut sent.secrets);
+        self.wait(secrets, Some(sent));
+    }
+}
+
+impl Sent {
+    /// These stood in a line of our own log.
+    fn logged(&self, secrets: Vec<LiveSecret>) {
+        self.wait(secrets, None);
+    }
+
+    /// What is new waits until it is told.
+    fn wait(&self, secrets: Vec<LiveSecret>, sent: Option<SentSecrets>) {
+        let now = self.began.elapsed();
+        let marked = secrets.into_iter().map(|secret| (self.heard.mark(&secret, sent.as_ref(), now), secret));
         let new: Vec<_> = marked.filter(|(mark, _)| self.heard.is_new(*mark)).collect();
         if new.is_empty() {
             return;
         }
-        let waiting = if sent.key.is_some() { &self.known } else { &self.strangers };
+        let known = sent.as_ref().is_none_or(|sent| sent.key.is_some());
+        let waiting = if known { &self.known } else { &self.strangers };
         if let Err(error) = waiting.try_send(Waiting { secrets: new, sent }) {
             for (mark, _) in error.into_inner().secrets {
                 self.heard.forget(mark);
@@ -131,10 +200,11 @@ impl SecretListener for Sent {
     }
 }
 
-/// Secrets of one request that were not told of yet, each with its mark, and the request.
+/// Secrets of one request, of its answer or of a line of our log that were not told of yet, each with its mark, and the
+/// request.
 struct Waiting {
     secrets: Vec<(u64, LiveSecret)>,
-    sent: SentSecrets,
+    sent: Option<SentSecrets>,
 }
 
 /// What was heard of lately, as marks of 64 bits: where two need the same place, one is told of twice, which changes nothing.
@@ -151,10 +221,15 @@ impl Default for Heard {
 
 impl Heard {
     /// Of who sent what where in this hour.
-    fn mark(&self, secret: &LiveSecret, sent: &SentSecrets, now: Duration) -> u64 {
-        let stranger = sent.key.is_none().then(|| client_network(sent.source));
+    fn mark(&self, secret: &LiveSecret, sent: Option<&SentSecrets>, now: Duration) -> u64 {
         let hour = now.as_secs() / QUIET.as_secs();
-        self.hasher.hash_one((secret, sent.key, stranger, &sent.route, sent.place, hour)) | 1
+        let place = sent.map(|sent| {
+            // An answer is the upstream's, whoever asked for it.
+            let caller = Some(sent).filter(|sent| !sent.place.is_answer());
+            let stranger = caller.filter(|sent| sent.key.is_none()).map(|sent| client_network(sent.source));
+            (caller.and_then(|sent| sent.key), stranger, &sent.route, &sent.upstream, sent.place)
+        });
+        self.hasher.hash_one((secret, place, hour)) | 1
     }
 
     fn place(&self, mark: u64) -> &AtomicU64 {
@@ -187,13 +262,13 @@ struct Teller {
 struct Failed {
     mark: u64,
     leaked: Leaked,
-    sender: Sender,
+    sender: Option<Sender>,
     tried: u32,
     due: tokio::time::Instant,
 }
 
 impl Teller {
-    async fn run<F: Future<Output = Result<(), String>>>(mut self, tell: impl Fn(Leaked, Sender) -> F) {
+    async fn run<F: Future<Output = Result<(), String>>>(mut self, tell: impl Fn(Leaked, Option<Sender>) -> F) {
         loop {
             let due = self.failed.front().map(|failed| failed.due);
             let waiting = tokio::select! {
@@ -219,27 +294,28 @@ impl Teller {
     async fn all_of<F: Future<Output = Result<(), String>>>(
         &mut self,
         Waiting { secrets, sent }: Waiting,
-        tell: &impl Fn(Leaked, Sender) -> F,
+        tell: &impl Fn(Leaked, Option<Sender>) -> F,
     ) {
         for (mark, secret) in secrets {
-            let leaked = match secret {
-                LiveSecret::Key { id, version } => Leaked::Key(id, version),
-                LiveSecret::Value { credential, version } => match credential.parse() {
-                    Ok(name) => Leaked::Credential(name, version),
-                    Err(_) => {
-                        self.counts.lost.fetch_add(1, Relaxed);
-                        continue;
-                    }
-                },
+            let Some(leaked) = leaked(secret) else {
+                self.counts.lost.fetch_add(1, Relaxed);
+                continue;
             };
-            let sender = Sender {
-                application: sent.application.as_deref().map(str::to_owned),
+            let owned = |name: &Option<Arc<str>>| name.as_deref().map(str::to_owned);
+            let sender = sent.as_ref().map(|sent| Sender {
+                application: owned(&sent.application),
                 key: sent.key,
-                route: sent.route.as_deref().map(str::to_owned),
+                route: owned(&sent.route),
+                upstream: owned(&sent.upstream),
                 source: sent.source,
+                met: match sent.place {
+                    SecretPlace::Echo => Met::Echo,
+                    SecretPlace::Answer => Met::Answer,
+                    SecretPlace::Target | SecretPlace::Header | SecretPlace::Body => Met::Request,
+                },
                 place: sent.place.as_str(),
                 refused: sent.refused,
-            };
+            });
             self.tell(Failed { mark, leaked, sender, tried: 0, due: tokio::time::Instant::now() }, tell).await;
         }
     }
@@ -247,22 +323,30 @@ impl Teller {
     async fn tell<F: Future<Output = Result<(), String>>>(
         &mut self,
         mut told: Failed,
-        tell: &impl Fn(Leaked, Sender) -> F,
+        tell: &impl Fn(Leaked, Option<Sender>) -> F,
     ) {
         told.tried += 1;
         let Err(error) = tell(told.leaked.clone(), told.sender.clone()).await else { return };
         if told.tried >= TRIES || self.failed.len() >= FAILED {
-            tracing::error!(error, "a secret in a request could not be recorded as a leak");
+            tracing::error!(error, "a secret that was met could not be recorded as a leak");
             self.heard.forget(told.mark);
             self.counts.lost.fetch_add(1, Relaxed);
             return;
         }
         if told.tried == 1 {
-            tracing::warn!(error, "a secret in a request is recorded as soon as that is possible");
+            tracing::warn!(error, "a secret that was met is recorded as soon as that is possible");
         }
         told.due = tokio::time::Instant::now() + self.again;
         self.failed.push_back(told);
     }
+}
+
+/// As the control plane names it.
+pub(super) fn leaked(secret: LiveSecret) -> Option<Leaked> {
+    Some(match secret {
+        LiveSecret::Key { id, version } => Leaked::Key(id, version),
+        LiveSecret::Value { credential, version } => Leaked::Credential(credential.parse().ok()?, version),
+    })
 }
 
 async fn until(due: Option<tokio::time::Instant>) {
@@ -332,7 +416,9 @@ mod tests {
             key: key.map(KeyId::from_bits),
             route: Some("r".into()),
             source: [192, 0, 2, 1].into(),
+            upstream: None,
             refused: true,
+            gave_up: false,
         }
     }
 
@@ -400,10 +486,38 @@ mod tests {
         assert_eq!((told.keys(), lost(&sent)), (vec![3, 4, 5, 1], 1));
     }
 
+    #[tokio::test]
+    async fn an_answer_is_told_once_whoever_asked_and_so_is_a_line_of_our_log() {
+        let told = Told::default();
+        let sent = told.sent();
+        let answer = |id, upstream: &str, place, key| SentSecrets {
+            upstream: Some(upstream.into()),
+            place,
+            refused: place == SecretPlace::Echo,
+            ..of(&[id], key)
+        };
+        for key in [Some(9), Some(8), None] {
+            sent.sent(answer(1, "u", SecretPlace::Echo, key));
+            sent.sent(answer(1, "v", SecretPlace::Answer, key));
+        }
+        sent.sent(SentSecrets { route: None, ..answer(2, "u", SecretPlace::Echo, Some(9)) });
+        sent.sent(SentSecrets { gave_up: true, ..answer(3, "u", SecretPlace::Answer, Some(9)) });
+        sent.sent(SentSecrets { gave_up: true, refused: false, ..of(&[], Some(9)) });
+        for _ in 0..3 {
+            sent.logged(of(&[4], None).secrets);
+        }
+        sent.finish().await;
+        assert_eq!((told.keys(), lost(&sent)), (vec![1, 1, 2, 3, 4], 0));
+        let counts = &sent.counts;
+        let counted =
+            [&counts.echoed, &counts.answered, &counts.blanked, &counts.gave_up, &counts.refused, &counts.let_pass];
+        assert_eq!(counted.map(|count| count.load(Relaxed)), [4, 4, 0, 2, 0, 0]);
+    }
+
     #[test]
     fn the_same_is_new_again_in_the_next_hour_and_when_it_is_forgotten() {
         let (heard, request) = (Heard::default(), of(&[1], None));
-        let mark = |seconds| heard.mark(&request.secrets[0], &request, Duration::from_secs(seconds));
+        let mark = |seconds| heard.mark(&request.secrets[0], Some(&request), Duration::from_secs(seconds));
         assert!(heard.is_new(mark(0)) && !heard.is_new(mark(3599)) && heard.is_new(mark(3600)));
         heard.forget(mark(3600));
         assert!(heard.is_new(mark(3600)));

@@ -2,6 +2,10 @@
 
 use super::{
     acme::Acme,
+    budgets::{
+        Budgets, Charged, Spender,
+        processes::{Process, Processes},
+    },
     certificates::{self, Sightings},
     control,
     dataplane::{Plane, Port},
@@ -16,7 +20,10 @@ use super::{
     traffic,
     uses::UseWriter,
 };
-use crate::settings::{Listener, Role, ServerSettings};
+use crate::{
+    log::LogGuard,
+    settings::{Listener, Role, ServerSettings},
+};
 use anyhow::Context;
 use credentialflow_admin::{AdminSettings, AdminState, ports::CertificateOrders};
 use credentialflow_certificates::Watch;
@@ -43,8 +50,9 @@ use std::{
 use tokio::{net::TcpListener, sync::watch};
 
 /// Runs the server until it is told to stop and has drained.
-pub async fn run(settings: ServerSettings) -> anyhow::Result<()> {
+pub async fn run(settings: ServerSettings, log: Arc<LogGuard>) -> anyhow::Result<()> {
     let _held = guards::pass(&settings)?;
+    credentialflow_store::reserve_log(&settings.database);
     let store = Store::connect(&settings.database).await.context("opening the database")?;
     let (stop, stopped) = watch::channel(false);
     let api = runtime::api(&settings, &store);
@@ -56,11 +64,13 @@ pub async fn run(settings: ServerSettings) -> anyhow::Result<()> {
         vault = opening::vault(&settings, &store, &api) => vault?,
         () = signalled() => return Ok(()),
     };
+    vault.set_key_prefix(&settings.key_prefix);
     runtime::attach(&api, &vault, stopped.clone());
     let acme = acme.map(|acme| acme.attach(&settings, &vault, stopped.clone())).transpose()?;
     let mut recorder_settings = RecorderSettings::new(settings.data_dir.join("calls"));
     recorder_settings.retention_days = settings.call_log_days;
-    let recorder = Recorder::start(recorder_settings).context("starting the recorder")?;
+    let charged = Arc::new(Charged::default());
+    let recorder = Recorder::start_with(recorder_settings, Some(charged.clone())).context("starting the recorder")?;
     let telemetry = recorder.telemetry();
     let uses = Arc::new(UseWriter::new(store.clone(), telemetry.clone()));
     let (writer, lost) = (uses.clone(), uses.clone());
@@ -79,13 +89,33 @@ pub async fn run(settings: ServerSettings) -> anyhow::Result<()> {
 
     let seed = random()?;
     let copy = opening::copy(&settings)?;
-    let nodes = Arc::new(Nodes::new(store.clone(), identity(&settings), random()?));
-    remember_node(&settings, nodes.id());
+    let processes = Processes::of(&settings.data_dir);
+    // This process has the data directory for itself, so those before it have ended.
+    let earlier = if settings.take_over { vec![] } else { processes.list() };
+    let identity = identity(&settings, &earlier);
+    let name = identity.name.clone();
+    let nodes = Arc::new(Nodes::new(store.clone(), identity, random()?));
+    let (calls, writer) = (telemetry.calls().clone(), telemetry.writer());
+    let spender = Spender { node: nodes.id().to_owned(), name, calls, writer, processes, earlier };
+    let budgets = Budgets::new(store.clone(), charged, spender);
+    budgets.measure(telemetry.metrics());
+    if let Err(error) = budgets.note().await {
+        tracing::warn!(%error, "this process cannot be noted in the data directory; until it can, it borrows nothing of budgets");
+    }
     certificates::measure(&watch, telemetry.metrics());
     if let Some(acme) = &acme {
         acme.measure(telemetry.metrics());
     }
-    let plane = Plane::new(store.clone(), vault.clone(), telemetry.clone(), copy, nodes.clone(), watch.clone(), seed);
+    let plane = Plane::new(
+        store.clone(),
+        vault.clone(),
+        telemetry.clone(),
+        copy,
+        nodes.clone(),
+        (watch.clone(), budgets.book().clone(), log.clone()),
+        seed,
+    );
+    tokio::spawn(budgets.clone().run());
     let plane = Arc::new(plane);
 
     let control_tls = match settings.role {
@@ -108,8 +138,16 @@ pub async fn run(settings: ServerSettings) -> anyhow::Result<()> {
     } else {
         Some(start_control(&settings, admin.clone(), &recorder, &api, control_tls, stopped.clone())?)
     };
-    let sent = Sent::start(admin, recorder.telemetry().metrics());
-    let serve = start_when_unsealed(&settings, &vault, &plane, &recorder, &sent, acme.as_ref(), stopped.clone());
+    let sent = Sent::start(admin, recorder.telemetry().metrics(), &log);
+    let serve = start_when_unsealed(
+        &settings,
+        &vault,
+        &plane,
+        &recorder,
+        (&sent, budgets.clone()),
+        acme.as_ref(),
+        stopped.clone(),
+    );
     tokio::select! {
         started = serve => started?,
         () = signalled() => {}
@@ -129,6 +167,7 @@ pub async fn run(settings: ServerSettings) -> anyhow::Result<()> {
     tokio::task::spawn_blocking(move || recorder.shutdown()).await?;
     match store.ping().await {
         Ok(()) => {
+            budgets.finish().await;
             uses.finish().await;
             if !vault.is_sealed()
                 && let Err(error) = vault.checkpoint_audit().await
@@ -136,11 +175,14 @@ pub async fn run(settings: ServerSettings) -> anyhow::Result<()> {
                 tracing::warn!(%error, "the audit log could not be signed at the end");
             }
         }
-        Err(error) => tracing::warn!(%error, "the last uses could not be written; the call log has them"),
+        Err(error) => {
+            tracing::warn!(%error, "the last uses could not be written and budgets not be settled; the call log has them")
+        }
     }
     nodes.end().await;
     store.close().await;
     tracing::info!("ended");
+    log.forget();
     Ok(())
 }
 
@@ -151,7 +193,7 @@ async fn start_when_unsealed(
     vault: &Vault,
     plane: &Arc<Plane>,
     recorder: &Recorder,
-    sent: &Arc<Sent>,
+    (sent, lender): (&Arc<Sent>, Arc<Budgets>),
     acme: Option<&Arc<Acme>>,
     stopped: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
@@ -179,6 +221,7 @@ async fn start_when_unsealed(
             guesses: Arc::new(Guesses::start(store.clone(), plane.guesses_lost().clone())),
             certificates: Arc::new(Sightings::start(plane.certificates().clone())),
             secrets: sent.clone(),
+            lender: lender.clone(),
             challenges: acme.map(|acme| acme.clone() as Arc<dyn ChallengeSource>),
             tls: server_tls(settings, Listener::Gateway, acme, plane.certificates())?,
             seed,
@@ -208,7 +251,7 @@ async fn start_when_unsealed(
         count_limits(plane, metrics.metrics());
     }
     tokio::spawn(certificates::keep(plane.certificates().clone(), store.clone(), nodes.clone()));
-    tokio::spawn(jobs::housekeeping(store.clone(), vault.clone(), plane.clone(), nodes.clone()));
+    tokio::spawn(jobs::housekeeping(store.clone(), vault.clone(), plane.clone(), nodes.clone(), lender.clone()));
     let follower = plane.clone();
     tokio::spawn(async move { follower.follow().await });
     if settings.role != Role::Gateway {
@@ -296,35 +339,13 @@ fn count_nodes(nodes: &Arc<Nodes>, recorder: &Recorder) {
 }
 
 /// What this process is among others on its database.
-fn identity(settings: &ServerSettings) -> Identity {
+fn identity(settings: &ServerSettings, earlier: &[Process]) -> Identity {
     let serves = settings.role != Role::Control;
     let port = if serves { settings.gateway.port() } else { settings.control.port() };
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let name = settings.node_name.clone().unwrap_or_else(|| format!("{host}:{port}"));
-    // This process has the data directory for itself, so those before it have ended.
-    let ended = if settings.take_over { vec![] } else { earlier_nodes(settings) };
+    let ended = earlier.iter().map(|process| process.id.clone()).collect();
     Identity { name, serves, controls: settings.role != Role::Gateway, ended }
-}
-
-/// Name of the file in the data directory that tells the ids of the newest processes on it, one in a line.
-const NODE_FILE: &str = "node";
-/// So many ids are kept: a process that ends while it starts leaves the places of those before it to the next.
-const NODES_KEPT: usize = 16;
-
-/// Ids of the newest processes on this data directory, oldest first.
-fn earlier_nodes(settings: &ServerSettings) -> Vec<String> {
-    let kept = std::fs::read_to_string(settings.data_dir.join(NODE_FILE)).unwrap_or_default();
-    kept.lines().map(str::trim).filter(|id| !id.is_empty()).map(str::to_owned).collect()
-}
-
-/// Lets the next process on this data directory know which nodes have ended. Without it others wait a few seconds longer.
-fn remember_node(settings: &ServerSettings, id: &str) {
-    let mut ids = earlier_nodes(settings);
-    ids.push(id.to_owned());
-    let newest = ids.split_off(ids.len().saturating_sub(NODES_KEPT)).join("\n");
-    if let Err(error) = std::fs::write(settings.data_dir.join(NODE_FILE), newest) {
-        tracing::warn!(%error, "the id of this process could not be noted in the data directory");
-    }
 }
 
 /// What was held, refused or lost because it would have had no end.

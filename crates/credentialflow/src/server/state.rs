@@ -13,7 +13,7 @@ use credentialflow_model::{
         Application, Credential, Kind, LeakResponse, Model, Resource, Route, SecretStore, System, Team, Upstream,
     },
 };
-use credentialflow_policy::{ApiKey, KeyChange, KeyTable, Peppers, RateTable};
+use credentialflow_policy::{ApiKey, Book, KeyChange, KeyTable, Peppers, RateTable};
 use credentialflow_vault::Vault;
 use rustls::ClientConfig;
 use std::{
@@ -28,6 +28,8 @@ pub(super) struct State {
     pub seq: i64,
     set: ResourceSet,
     keys: KeyTable,
+    /// The budgets of this process; those of keys are entered here.
+    budgets: Arc<Book>,
     /// Key ids by a hash of the key's name: a key that is gone is known only by its name.
     ids: HashMap<u64, KeyId>,
     values: Values,
@@ -63,11 +65,12 @@ const MAX_MODEL_BODY: u64 = 32 << 20;
 
 impl State {
     /// Nothing yet.
-    pub fn empty(vault: &Vault) -> anyhow::Result<Self> {
+    pub fn empty(vault: &Vault, budgets: &Arc<Book>) -> anyhow::Result<Self> {
         Ok(Self {
             seq: 0,
             set: ResourceSet::default(),
             keys: KeyTable::empty(),
+            budgets: budgets.clone(),
             ids: HashMap::new(),
             values: Values::default(),
             api_key: api_key(vault)?,
@@ -85,12 +88,19 @@ impl State {
             return Taken::default();
         }
         if delta.whole {
-            match Self::empty(vault) {
+            match Self::empty(vault, &self.budgets) {
                 Ok(empty) => *self = empty,
                 Err(error) => return Taken { problem: Some(error), ..Taken::default() },
             }
         }
-        let mut taken = Taken { revoked: self.put_keys(delta.keys), problem: None };
+        // Of a key that goes on with another secret, whatever runs is cut: which secret let it in is not kept.
+        let withdrawn = delta.withdrawn.iter().filter(|(id, version)| self.keys.has_version(*id, *version));
+        let mut revoked: Vec<KeyId> = withdrawn.map(|(id, _)| *id).collect();
+        revoked.extend(delta.revoked);
+        revoked.extend(self.put_keys(delta.keys));
+        revoked.sort_unstable();
+        revoked.dedup();
+        let mut taken = Taken { revoked, problem: None };
         if delta.settings {
             self.settings_due = true;
             self.renew(vault);
@@ -162,7 +172,7 @@ impl State {
         let mut changes = Vec::with_capacity(keys.len());
         for (name, data) in keys {
             let hash = hashed(&name);
-            match data.and_then(KeyData::into_record) {
+            match data.and_then(|data| data.into_record(&self.budgets)) {
                 Some(record) => {
                     if let Some(old) = self.ids.insert(hash, record.id).filter(|old| *old != record.id) {
                         changes.push(KeyChange::Remove(old));
@@ -198,6 +208,7 @@ impl State {
             credentials: Arc::new(Credentials::new(&self.set.credentials, &self.values)),
             values: self.values.marks(&self.set.credentials),
             rates: rates.clone(),
+            budgets: self.budgets.clone(),
             trust: trust.clone(),
             sandbox,
             max_model_body: MAX_MODEL_BODY,
@@ -328,7 +339,7 @@ mod tests {
     async fn a_value_that_does_not_open_makes_its_credential_unavailable_and_nothing_else() {
         let dir = tempfile::tempdir().unwrap();
         let vault = vault(dir.path()).await;
-        let mut state = State::empty(&vault).unwrap();
+        let mut state = State::empty(&vault, &Arc::default()).unwrap();
         let name = |text: &str| text.parse::<Name>().unwrap();
         let mut unknown_key = sealed(&vault, "unknown-key", 1).unwrap();
         unknown_key.sealed[2..6].fill(9);
@@ -358,7 +369,7 @@ mod tests {
     async fn what_a_sealed_vault_cannot_open_opens_after_it_was_unsealed() {
         let dir = tempfile::tempdir().unwrap();
         let vault = vault(dir.path()).await;
-        let mut state = State::empty(&vault).unwrap();
+        let mut state = State::empty(&vault, &Arc::default()).unwrap();
         let credentials = vec![("token".parse().unwrap(), sealed(&vault, "token", 1))];
         vault.seal();
         let delta = Delta { seq: 5, settings: true, credentials, ..Delta::default() };
@@ -369,10 +380,34 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_runs_with_a_revoked_secret_is_cut_and_an_ended_one_cuts_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let vault = vault(dir.path()).await;
+        let mut state = State::empty(&vault, &Arc::default()).unwrap();
+        let id = KeyId::from_bits(77);
+        let name: Name = "checkout-key".parse().unwrap();
+        let with = |seq, versions: &[u32], withdrawn: &[u32]| Delta {
+            seq,
+            keys: vec![(name.clone(), Some(KeyData::of_test(id, name.clone(), versions)))],
+            withdrawn: withdrawn.iter().map(|version| (id, *version)).collect(),
+            ..Delta::default()
+        };
+        assert_eq!(state.apply(with(1, &[1, 2], &[]), &vault).revoked, []);
+        assert_eq!(state.apply(with(2, &[2], &[]), &vault).revoked, [], "the overlap was over");
+        assert_eq!(state.apply(with(3, &[2, 3], &[]), &vault).revoked, []);
+        assert_eq!(state.apply(with(4, &[3], &[2]), &vault).revoked, [id]);
+        assert_eq!(state.apply(with(5, &[3, 4], &[2]), &vault).revoked, [], "once");
+        let ended = Delta { seq: 6, keys: vec![(name.clone(), None)], ..Delta::default() };
+        assert_eq!(state.apply(ended, &vault).revoked, [id]);
+        let revoked = Delta { seq: 7, keys: vec![(name, None)], revoked: vec![id], ..Delta::default() };
+        assert_eq!(state.apply(revoked, &vault).revoked, [id], "what it let in before its secrets ended");
+    }
+
+    #[tokio::test]
     async fn what_cannot_be_taken_in_is_not_passed_over_and_keys_come_first() {
         let dir = tempfile::tempdir().unwrap();
         let vault = vault(dir.path()).await;
-        let mut state = State::empty(&vault).unwrap();
+        let mut state = State::empty(&vault, &Arc::default()).unwrap();
         let key: KeyId = KeyId::from_bits(77);
         let name: Name = "checkout-key".parse().unwrap();
         state.ids.insert(hashed(&name), key);

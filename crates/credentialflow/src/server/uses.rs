@@ -4,7 +4,7 @@
 //! uses, more where so many keys are in use that writing takes turns). The call log tells of each call anyway.
 
 use credentialflow_model::{KeyId, Timestamp};
-use credentialflow_store::{CredentialUse, KeyNetwork, KeyUse, Store, StoreError, Uses};
+use credentialflow_store::{CredentialUse, KeyNetwork, KeySecretUse, KeyUse, Store, StoreError, Uses};
 use credentialflow_telemetry::{Telemetry, UseDeltas};
 use std::{
     collections::{HashMap, VecDeque},
@@ -37,7 +37,11 @@ pub(super) struct UseWriter {
 struct Waiting {
     keys: Merged<KeyId, KeyUse>,
     credentials: Merged<(String, u32), CredentialUse>,
+    secrets: Merged<SecretPlace, KeySecretUse>,
 }
+
+/// Key, version, route, network.
+type SecretPlace = (KeyId, u32, String, String);
 
 /// One entry for each key, in the order in which they came.
 struct Merged<K, V> {
@@ -69,7 +73,7 @@ impl UseWriter {
     pub async fn finish(&self) {
         self.write(Duration::MAX).await;
         let waiting = self.waiting.lock().await;
-        let left = waiting.keys.order.len() + waiting.credentials.order.len();
+        let left = waiting.keys.order.len() + waiting.credentials.order.len() + waiting.secrets.order.len();
         if left > 0 {
             tracing::warn!(
                 left,
@@ -118,7 +122,8 @@ impl UseWriter {
                 return;
             }
             last_use.networks_written(&networks);
-            if began.elapsed() >= budget {
+            // What tells that a secret is still needed does not wait for a next round.
+            if began.elapsed() >= budget && waiting.secrets.order.is_empty() {
                 return;
             }
         }
@@ -140,11 +145,32 @@ impl Waiting {
             last_time: d.last_time,
             count: d.count,
         });
-        deltas.overflowed + self.add(keys, credentials)
+        let secrets = deltas.secrets.into_iter().map(|d| KeySecretUse {
+            key_id: d.key,
+            version: d.version,
+            route: d.route.to_string(),
+            source: d.source,
+            last_time: d.last_time,
+            count: d.count,
+        });
+        let lost = self.add_secrets(secrets);
+        deltas.overflowed + lost + self.add(keys, credentials)
     }
 
     fn put_back(&mut self, batch: Uses) -> u64 {
-        self.add(batch.keys.into_iter(), batch.credentials.into_iter())
+        let lost = self.add_secrets(batch.secrets.into_iter());
+        lost + self.add(batch.keys.into_iter(), batch.credentials.into_iter())
+    }
+
+    fn add_secrets(&mut self, secrets: impl Iterator<Item = KeySecretUse>) -> u64 {
+        let place = |used: &KeySecretUse| (used.key_id, used.version, used.route.clone(), used.source.clone());
+        let add = |used: KeySecretUse| {
+            self.secrets.add(place(&used), used, |known, more| {
+                known.count = known.count.saturating_add(more.count);
+                known.last_time = known.last_time.max(more.last_time);
+            })
+        };
+        secrets.map(add).sum()
     }
 
     fn add(&mut self, keys: impl Iterator<Item = KeyUse>, credentials: impl Iterator<Item = CredentialUse>) -> u64 {
@@ -169,8 +195,9 @@ impl Waiting {
     /// The batch that waited longest.
     fn next(&mut self) -> Option<Uses> {
         let (keys, credentials) = (self.keys.take(BATCH), self.credentials.take(BATCH));
-        let batch = Uses { keys, credentials, networks: Vec::new() };
-        (!batch.keys.is_empty() || !batch.credentials.is_empty()).then_some(batch)
+        let batch = Uses { keys, credentials, networks: Vec::new(), secrets: self.secrets.take(BATCH) };
+        let empty = batch.keys.is_empty() && batch.credentials.is_empty() && batch.secrets.is_empty();
+        (!empty).then_some(batch)
     }
 }
 
@@ -212,6 +239,12 @@ trait Counted {
 }
 
 impl Counted for KeyUse {
+    fn count(&self) -> u64 {
+        self.count
+    }
+}
+
+impl Counted for KeySecretUse {
     fn count(&self) -> u64 {
         self.count
     }
@@ -290,6 +323,7 @@ mod tests {
         let key = KeyId::from_bits(7);
         sender.send(vec![UsageRecord {
             key: Some(key),
+            secret: None,
             outcome: OutcomeReason::Served,
             source: "192.0.2.7".parse().unwrap(),
             time: Timestamp::from_secs(1_800_000_000),

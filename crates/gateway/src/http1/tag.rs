@@ -45,6 +45,7 @@ tags! {
     ContentType = "content-type",
     Traceparent = "traceparent",
     XRequestId = "x-request-id",
+    XCredentialflowBudget = "x-credentialflow-budget",
     XForwardedFor = "x-forwarded-for",
     XForwardedProto = "x-forwarded-proto",
     XForwardedHost = "x-forwarded-host",

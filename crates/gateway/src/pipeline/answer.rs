@@ -4,6 +4,7 @@ use super::{
     Inbound, Refused, body,
     call::{Told, UsageProbe},
     forward::UpstreamResponse,
+    guard::answered::{AnswerGuard, is_text},
     record::Recording,
     route::RouteMatch,
     scrub::Scrub,
@@ -69,16 +70,21 @@ pub(super) async fn relay<C: Caller>(
     caller: &mut C,
     record: &mut Recording<'_>,
 ) -> Result<(), Refused> {
-    let UpstreamResponse { head, bytes, mut connection, endpoint, mut scrub, mut upload, sent, _in_use } = response;
+    let UpstreamResponse { head, mut bytes, mut connection, endpoint, mut scrub, mut upload, sent, _in_use } = response;
     let mut request_complete = upload.is_none();
     let framing = head.framing(inbound.method() == "HEAD");
     let encoded = head
         .fields
         .iter()
         .any(|f| f.tag == Tag::ContentEncoding && !f.value.of(&bytes).eq_ignore_ascii_case(b"identity"));
+    if encoded {
+        record.unreadable();
+    }
+    let readable = !encoded && framing != Framing::None && is_text(&head, &bytes);
+    let mut guard = AnswerGuard::of(view, matched, request, readable, record);
     if encoded
         && framing != Framing::None
-        && !scrub.is_idle()
+        && (!scrub.is_idle() || guard.blanks())
         && request.plan(view).encoding == AnswerEncoding::Identity
     {
         return Err(Refused::new(OutcomeReason::UpstreamMalformed)
@@ -88,7 +94,7 @@ pub(super) async fn relay<C: Caller>(
         f.tag == Tag::ContentType
             && f.value.of(&bytes).get(..17).is_some_and(|t| t.eq_ignore_ascii_case(b"text/event-stream"))
     });
-    let translation = request.call.as_ref().and_then(|c| c.translation);
+    let translation = request.call.as_ref().and_then(|c| c.translation.clone());
     if translation.is_some() && encoded {
         return Err(Refused::new(OutcomeReason::UpstreamMalformed)
             .with_detail("the provider compressed its answer although it was asked not to".into()));
@@ -98,6 +104,9 @@ pub(super) async fn relay<C: Caller>(
         return Err(Refused::new(OutcomeReason::UpstreamMalformed)
             .with_detail(format!("the provider answered the call with status {}", head.status)));
     }
+    let passes = guard.head(&mut bytes, record);
+    guard.tell(&scrub, record);
+    passes?;
     let target = request.call.as_ref().map(|c| (c.model, c.target));
     let success = (200..300).contains(&head.status);
     if let Some(call) = &mut request.call {
@@ -107,14 +116,17 @@ pub(super) async fn relay<C: Caller>(
         }
     }
     let rules = matched.plan(view).headers.as_ref().map(|h| &h.response);
-    let whole = translation.filter(|_| !(success && is_stream));
+    let whole = translation.clone().filter(|_| !(success && is_stream));
+    // Events that become the elements of an array.
+    let is_array = whole.is_none() && translation.as_ref().is_some_and(|translation| !translation.streams_events());
     let mut fields = worker.take_scratch();
     for field in &head.fields {
         let name = field.name.of(&bytes);
         let dropped = field.tag == Tag::ContentLength
-            || (whole.is_some() && field.tag == Tag::ContentType)
+            || ((whole.is_some() || is_array) && field.tag == Tag::ContentType)
             || field.tag.is_hop_by_hop()
             || field.tag == Tag::XRequestId
+            || field.tag == Tag::XCredentialflowBudget
             || (head.connection.names && names_connection(&head, &bytes, name))
             || rules.is_some_and(|r| r.drops(name));
         if !dropped {
@@ -131,6 +143,9 @@ pub(super) async fn relay<C: Caller>(
         fields.extend_from_slice(b"\r\n");
     }
     push_own_fields(&mut fields, record);
+    if is_array {
+        fields.extend_from_slice(b"content-type: application/json\r\n");
+    }
     if let Some(translation) = whole {
         let body =
             translated::collect(worker, view, control, request, framing, &mut connection, &mut scrub, caller, record);
@@ -138,9 +153,11 @@ pub(super) async fn relay<C: Caller>(
         record.upstream_done(sent);
         record.usage(view, request);
         let (body, kept) = body?;
+        record.produced(&body);
         // Two parts that are harmless each can be a secret when they are put together.
-        let clean = |body: Vec<u8>| scrub.whole(&body).unwrap_or(body);
-        let answered = translated::answer(translation, head.status, &body).map(clean);
+        let clean = |body: Vec<u8>| guard.whole(scrub.whole(&body).unwrap_or(body));
+        let answered = translated::answer(&translation, head.status, &body).map(clean);
+        guard.tell(&scrub, record);
         if head.keeps_alive() && framing != Framing::UntilClose {
             endpoint.keep(connection, worker.pools.most, worker.tick());
         }
@@ -151,6 +168,7 @@ pub(super) async fn relay<C: Caller>(
     }
     let mut passing = Passing {
         scrub,
+        guard,
         usage: request.call.as_mut().map(|c| &mut c.usage).filter(|_| success && !encoded),
         counted: None,
         translator: translation.map(Translation::stream),
@@ -184,12 +202,14 @@ pub(super) async fn relay<C: Caller>(
                 break;
             };
             let payload = &connection.buffer.filled()[step.payload];
+            record.produced(payload);
             passing.feed(payload, &mut |b| {
                 bytes_out += b.len() as u64;
                 caller.payload(b);
             });
             connection.buffer.consume(step.consumed);
         }
+        passing.guard.tell(&passing.scrub, record);
         if failure.is_none() && !passing.fits() {
             failure = Some(OutcomeReason::Overloaded);
         }
@@ -226,6 +246,7 @@ pub(super) async fn relay<C: Caller>(
                 bytes_out += b.len() as u64;
                 caller.payload(b);
             });
+            passing.guard.tell(&passing.scrub, record);
             caller.end();
             record.bytes_out(bytes_out);
             let failure = passing.failure();
@@ -279,6 +300,7 @@ pub(super) fn push_own_fields(fields: &mut Vec<u8>, record: &Recording<'_>) {
         limits.push_rate_limit_policy(fields);
         fields.extend_from_slice(b"\r\n");
     }
+    record.push_budgets(fields);
 }
 
 /// Sends what was added; a caller that does not read is given up after a while.
@@ -345,6 +367,8 @@ pub(super) async fn fill<C: Caller>(
 /// What a body passes through.
 struct Passing<'a> {
     scrub: Scrub,
+    /// Looks for other secrets of ours.
+    guard: AnswerGuard<'a>,
     usage: Option<&'a mut UsageProbe>,
     /// Puts a stream into the caller's dialect.
     translator: Option<Translator>,
@@ -375,49 +399,61 @@ impl Passing<'_> {
     }
 
     fn feed(&mut self, payload: &[u8], out: &mut impl FnMut(&[u8])) {
-        let Self { scrub, usage, translator, .. } = self;
+        let Self { scrub, guard, usage, translator, .. } = self;
         match usage {
             Some(UsageProbe::Stream(usage)) if usage.drops() => {
                 let mut kept = Vec::with_capacity(payload.len() + 256);
                 usage.feed(payload, &mut kept);
-                scrub.feed(&kept, out);
+                scrub.feed(&kept, &mut |b: &[u8]| guard.feed(b, out));
                 return;
             }
             Some(UsageProbe::Stream(usage)) => usage.inspect(payload),
             Some(UsageProbe::MessageStream(usage)) => usage.inspect(payload),
+            Some(UsageProbe::ResponseStream(usage)) => usage.inspect(payload),
             Some(UsageProbe::Answer(usage)) => usage.feed(payload),
             Some(UsageProbe::Message(usage)) => usage.feed(payload),
+            Some(UsageProbe::Response(usage)) => usage.feed(payload),
+            Some(UsageProbe::GeminiStream(usage)) => usage.inspect(payload),
+            Some(UsageProbe::Gemini(usage)) => usage.feed(payload),
             Some(UsageProbe::Free) | None => {}
         }
         match translator {
-            None => scrub.feed(payload, out),
+            None => scrub.feed(payload, &mut |b: &[u8]| guard.feed(b, out)),
             Some(translator) => {
                 let mut said = Vec::with_capacity(payload.len());
-                scrub.feed(payload, &mut |b: &[u8]| translator.feed(b, &mut said));
+                let mut translate = |b: &[u8]| translator.feed(b, &mut said);
+                scrub.feed(payload, &mut |b: &[u8]| guard.feed(b, &mut translate));
                 give(&said, out);
             }
         }
     }
 
     fn finish(&mut self, out: &mut impl FnMut(&[u8])) {
-        let Self { scrub, usage, translator, .. } = self;
+        let Self { scrub, guard, usage, translator, .. } = self;
         match usage {
             Some(UsageProbe::Stream(usage)) => {
                 let mut rest = Vec::new();
                 usage.finish(&mut rest);
                 // What is translated was looked at only: nothing is held back from it.
                 if translator.is_none() {
-                    scrub.feed(&rest, out);
+                    scrub.feed(&rest, &mut |b: &[u8]| guard.feed(b, out));
                 }
             }
             Some(UsageProbe::MessageStream(usage)) => usage.finish(),
+            Some(UsageProbe::ResponseStream(usage)) => usage.finish(),
+            Some(UsageProbe::GeminiStream(usage)) => usage.finish(),
             _ => {}
         }
         match translator {
-            None => scrub.finish(out),
+            None => {
+                scrub.finish(&mut |b: &[u8]| guard.feed(b, out));
+                guard.finish(out);
+            }
             Some(translator) => {
                 let mut said = Vec::new();
-                scrub.finish(&mut |b: &[u8]| translator.feed(b, &mut said));
+                let mut translate = |b: &[u8]| translator.feed(b, &mut said);
+                scrub.finish(&mut |b: &[u8]| guard.feed(b, &mut translate));
+                guard.finish(&mut translate);
                 translator.finish(&mut said);
                 give(&said, out);
             }

@@ -5,8 +5,11 @@
 
 use super::{
     Inbound, Refused, authorize,
+    fallback::Elsewhere,
+    guard, guardrail,
     record::Recording,
     route::RouteMatch,
+    select::{self, bit},
     translate::{UpstreamBody, UpstreamRequest},
 };
 use crate::{
@@ -19,12 +22,23 @@ use crate::{
 };
 use credentialflow_llm::{
     ChatCall, anthropic,
-    openai::usage::{AnswerUsage, StreamUsage},
+    gemini::{
+        self,
+        request::{Action, Asked, Frames, GeminiCall},
+    },
+    openai::{
+        responses::{self, Kept},
+        usage::{AnswerUsage, StreamUsage},
+    },
     provider::Dialect,
     translate::{self, Translation, Untranslatable},
 };
-use credentialflow_model::{OutcomeReason, usage::TokenUsage};
+use credentialflow_model::{
+    OutcomeReason,
+    usage::{TokenUsage, TriedEnd},
+};
 use credentialflow_policy::Principal;
+use std::borrow::Cow;
 
 /// A model call on its way.
 pub(crate) struct ModelCall {
@@ -32,18 +46,31 @@ pub(crate) struct ModelCall {
     pub model: u32,
     /// Its target.
     pub target: u32,
-    /// What the target speaks.
+    /// Which of the target's own credentials, if it has any.
+    pub key: u32,
+    /// What the call that goes there is in.
     pub dialect: Dialect,
     /// Where it goes below the endpoint's base.
-    pub path: &'static str,
+    pub path: Cow<'static, str>,
     /// Whether the caller's query goes along.
     pub query: bool,
+    /// The query that goes along else.
+    pub own_query: Option<&'static str>,
     /// Finds usage in the answer.
     pub usage: UsageProbe,
     /// Puts the answer into the caller's dialect, where the target speaks another.
     pub translation: Option<Translation>,
+    /// What another target needs, where there is one.
+    pub elsewhere: Option<Box<Elsewhere>>,
     /// The memory of the body, which is kept until the answer is over.
-    _held: Charge,
+    held: Charge,
+}
+
+impl ModelCall {
+    /// Its target's plan.
+    pub fn plan<'v>(&self, view: &'v View) -> &'v TargetPlan {
+        &view.snapshot.models.list[self.model as usize].targets[self.target as usize]
+    }
 }
 
 /// Tokens that a provider reported.
@@ -70,6 +97,14 @@ pub(crate) enum UsageProbe {
     MessageStream(anthropic::usage::StreamUsage),
     /// From a whole answer in Anthropic's dialect.
     Message(anthropic::usage::AnswerUsage),
+    /// From a stream of Responses.
+    ResponseStream(responses::usage::StreamUsage),
+    /// From a whole answer of Responses.
+    Response(responses::usage::AnswerUsage),
+    /// From a stream in Gemini's dialect.
+    GeminiStream(gemini::usage::StreamUsage),
+    /// From a whole answer in Gemini's dialect, or from a stream that comes as an array.
+    Gemini(gemini::usage::AnswerUsage),
     /// The call costs nothing.
     Free,
 }
@@ -82,6 +117,10 @@ impl UsageProbe {
             Self::Answer(_) if is_stream => *self = Self::Stream(StreamUsage::new(false)),
             Self::MessageStream(_) if !is_stream => *self = Self::Message(anthropic::usage::AnswerUsage::new()),
             Self::Message(_) if is_stream => *self = Self::MessageStream(anthropic::usage::StreamUsage::new()),
+            Self::ResponseStream(_) if !is_stream => *self = Self::Response(responses::usage::AnswerUsage::new()),
+            Self::Response(_) if is_stream => *self = Self::ResponseStream(responses::usage::StreamUsage::new()),
+            Self::GeminiStream(_) if !is_stream => *self = Self::Gemini(gemini::usage::AnswerUsage::new()),
+            Self::Gemini(_) if is_stream => *self = Self::GeminiStream(gemini::usage::StreamUsage::new()),
             _ => {}
         }
     }
@@ -93,6 +132,10 @@ impl UsageProbe {
             Self::Answer(usage) => usage.held(),
             Self::MessageStream(usage) => usage.held(),
             Self::Message(usage) => usage.held(),
+            Self::ResponseStream(usage) => usage.held(),
+            Self::Response(usage) => usage.held(),
+            Self::GeminiStream(usage) => usage.held(),
+            Self::Gemini(usage) => usage.held(),
             Self::Free => 0,
         }
     }
@@ -105,7 +148,12 @@ impl UsageProbe {
                 let begun = || usage.begun().map(|tokens| Told { tokens, all: false });
                 usage.usage().map(Told::all).or_else(begun)
             }
-            Self::Answer(_) | Self::Message(_) | Self::Free => None,
+            Self::ResponseStream(usage) => usage.usage().map(Told::all),
+            Self::GeminiStream(usage) => {
+                let begun = || usage.begun().map(|tokens| Told { tokens, all: false });
+                usage.usage().map(Told::all).or_else(begun)
+            }
+            Self::Answer(_) | Self::Message(_) | Self::Response(_) | Self::Gemini(_) | Self::Free => None,
         }
     }
 
@@ -114,9 +162,140 @@ impl UsageProbe {
         match self {
             Self::Answer(usage) => std::mem::take(usage).finish().map(Told::all),
             Self::Message(usage) => std::mem::take(usage).finish().map(Told::all),
+            Self::Response(usage) => std::mem::take(usage).finish().map(Told::all),
+            Self::Gemini(usage) => std::mem::take(usage).finish().map(Told::all),
             _ => self.so_far(),
         }
     }
+}
+
+/// A call as its caller said it.
+enum Spoken<'p> {
+    /// One that names its model in its body.
+    Named(ChatCall),
+    /// One that names it in its path.
+    Placed { asked: Asked<'p>, frames: Frames, call: GeminiCall },
+}
+
+impl<'p> Spoken<'p> {
+    fn read(kind: RouteKind, matched: &'p RouteMatch<'_>, body: &[u8]) -> Result<Self, Refused> {
+        let refused = |why: String| Refused::new(OutcomeReason::InvalidModelCall).with_detail(why);
+        if kind != RouteKind::Gemini {
+            return ChatCall::parse(body).map(Self::Named).map_err(|e| refused(e.to_string()));
+        }
+        let asked = matched.path.rsplit('/').next().and_then(Asked::parse).ok_or_else(|| {
+            refused("the path asks for neither `generateContent`, `streamGenerateContent` nor `countTokens`".to_owned())
+        })?;
+        let call = GeminiCall::parse(body, asked.model).map_err(|e| refused(e.to_string()))?;
+        Ok(Self::Placed { asked, frames: Frames::of_query(matched.query), call })
+    }
+
+    fn model(&self) -> &str {
+        match self {
+            Self::Named(call) => call.model(),
+            Self::Placed { asked, .. } => asked.model,
+        }
+    }
+
+    fn streams(&self) -> bool {
+        match self {
+            Self::Named(call) => call.stream(),
+            Self::Placed { asked, .. } => asked.action == Action::Stream,
+        }
+    }
+
+    fn counts(&self, kind: RouteKind) -> bool {
+        match self {
+            Self::Named(_) => kind == RouteKind::CountTokens,
+            Self::Placed { asked, .. } => asked.action == Action::CountTokens,
+        }
+    }
+
+    fn translated(
+        &self,
+        body: &[u8],
+        speaks: Dialect,
+        target: &TargetPlan,
+        record: &Recording<'_>,
+    ) -> Result<(Vec<u8>, Translation), Untranslatable> {
+        match self {
+            Self::Named(_) => translate::request(body, speaks, &recipient(target), record.time()),
+            Self::Placed { frames, .. } => {
+                let frames = self.streams().then_some(*frames);
+                translate::gemini_request(body, frames, &recipient(target), record.time())
+            }
+        }
+    }
+
+    /// The body for a target that speaks as the caller does.
+    fn rewritten(&self, body: &[u8], kind: RouteKind, target: &TargetPlan) -> Vec<u8> {
+        match self {
+            Self::Named(call) => {
+                let ask_usage = target.ask_usage && kind == RouteKind::Chat;
+                call.rewrite(body, &target.provider_model, ask_usage).into_owned()
+            }
+            Self::Placed { call, .. } => call.rewrite(body, &target.provider_model).into_owned(),
+        }
+    }
+
+    /// Whether a usage event that the caller did not ask for is to be taken out.
+    fn drops_usage(&self, target: &TargetPlan) -> bool {
+        match self {
+            Self::Named(call) => call.will_ask(target.ask_usage),
+            Self::Placed { .. } => false,
+        }
+    }
+}
+
+/// What goes to a target.
+struct Built {
+    body: Vec<u8>,
+    dialect: Dialect,
+    path: Cow<'static, str>,
+    own_query: Option<&'static str>,
+    /// Whether the caller's query goes along.
+    query: bool,
+    usage: UsageProbe,
+    translation: Option<Translation>,
+}
+
+/// Writes the call for a target.
+fn build(
+    call: &Spoken<'_>,
+    received: &[u8],
+    (kind, speaks): (RouteKind, Dialect),
+    target: &TargetPlan,
+    record: &Recording<'_>,
+) -> Result<Built, Untranslatable> {
+    let counts = call.counts(kind);
+    let (body, translation) = match target.speaks(speaks) {
+        true => (call.rewritten(received, kind, target), None),
+        false => {
+            let (body, answer) = call.translated(received, speaks, target, record)?;
+            (body, Some(answer))
+        }
+    };
+    let translates = translation.is_some();
+    let dialect = if translates { target.dialect } else { speaks };
+    let usage = match counts {
+        true => UsageProbe::Free,
+        false => probe(dialect, call.streams(), !translates && call.drops_usage(target)),
+    };
+    let (path, own_query) = place(call, counts, (target, dialect), translates);
+    let query = speaks == Dialect::Anthropic && !translates;
+    Ok(Built { body, dialect, path, own_query, query, usage, translation })
+}
+
+/// What is held while a call of so many bytes is written: of what came, and of what is made of it. While it is rewritten
+/// there are two of it, and a third for texts that are read when it is translated; schemas of Google's are written anew
+/// before that.
+fn copies(received: &Vec<u8>, speaks: Dialect, target: &TargetPlan) -> u64 {
+    let copies = match (target.speaks(speaks), speaks) {
+        (true, _) => 1,
+        (false, Dialect::Gemini) => 3,
+        (false, _) => 2,
+    };
+    (received.capacity() + received.len() * copies) as u64
 }
 
 /// Reads a call and prepares what goes upstream.
@@ -129,81 +308,218 @@ pub(super) fn prepare(
     (received, mut held): (Vec<u8>, Charge),
     record: &mut Recording<'_>,
 ) -> Result<UpstreamRequest, Refused> {
-    let call = ChatCall::parse(&received)
-        .map_err(|e| Refused::new(OutcomeReason::InvalidModelCall).with_detail(e.to_string()))?;
+    let kind = matched.plan(view).kind;
+    let call = Spoken::read(kind, matched, &received)?;
     let unknown = || Refused::new(OutcomeReason::ModelNotFound);
     let model = *view.snapshot.models.by_name.get(call.model()).ok_or_else(unknown)?;
-    let model_plan = &view.snapshot.models.list[model as usize];
-    authorize::authorize_model(worker, view, inbound, matched, principal, (model, &model_plan.name), record)?;
-    let kind = matched.plan(view).kind;
-    let turns = &view.model_turns[model as usize];
+    let plan = &view.snapshot.models.list[model as usize];
+    authorize::authorize_model(worker, view, inbound, matched, principal, (model, &plan.name), record)?;
+    guard::received::body(view, plan, &received, record)?;
+    if kind == RouteKind::Responses {
+        keeps_nothing_here(plan, &received)?;
+    }
+    if plan.guardrails.is_some() {
+        // What is looked at is read into texts of its own, and may be written anew.
+        held.set(received.capacity() as u64 * 3).map_err(|_| Refused::new(OutcomeReason::Overloaded))?;
+    }
+    let (received, call) = match guardrail::prompt(plan, &received, call.streams(), record)? {
+        None => (received, call),
+        Some(changed) => {
+            let call = Spoken::read(kind, matched, &changed)?;
+            (changed, call)
+        }
+    };
     let speaks = kind.dialect().unwrap_or(Dialect::OpenAi);
-    let turn = if speaks == Dialect::Anthropic { &turns.messages } else { &turns.chat };
+    let turn = view.model_turns[model as usize].of(speaks);
     // Counting comes before a call and takes nobody's turn.
-    if kind != RouteKind::CountTokens {
+    let counts = call.counts(kind);
+    if !counts {
         turn.set(turn.get().wrapping_add(1));
     }
-    let mut target_index = target_of(model_plan, kind, turn.get())?;
-    let target = &model_plan.targets[target_index as usize];
-    let foreign = target.dialect != speaks;
-    // While it is rewritten there are two of it, and a third for texts that are read when it is translated.
-    let copies = received.capacity() + received.len() * if foreign { 2 } else { 1 };
-    held.set(copies as u64).map_err(|_| Refused::new(OutcomeReason::Overloaded))?;
-    let mut translated = None;
-    if foreign {
-        match translate::request(&received, speaks, &recipient(target), record.time()) {
-            Ok(done) => translated = Some(done),
-            Err(e) => target_index = untranslated(model_plan, speaks, turn.get(), &e)?,
+    let turn = turn.get();
+    let (mut targets, mut untranslatable) = (0, None);
+    let (index, built) = loop {
+        let alike = counts || untranslatable.is_some();
+        let admits = |target: &TargetPlan| !alike || target.speaks(speaks);
+        let index = select::target(view, plan, turn, (targets, true), admits).ok_or_else(|| nobody(&untranslatable))?;
+        let target = &plan.targets[index as usize];
+        held.set(copies(&received, speaks, target)).map_err(|_| Refused::new(OutcomeReason::Overloaded))?;
+        match build(&call, &received, (kind, speaks), target, record) {
+            Ok(built) => break (index, built),
+            Err(why) => untranslatable = Some(why),
         }
+        targets |= bit(index);
+    };
+    let target = &plan.targets[index as usize];
+    let streams = call.streams();
+    let (mut key, mut elsewhere, mut until) = (0, None, u64::MAX);
+    let mut kept = 0;
+    if plan.has_choice() {
+        key = select::key(view, target, (0, true)).unwrap_or(0);
+        select::used(view, target, key);
+        let received = if plan.targets.len() > 1 { received } else { Vec::new() };
+        kept = received.capacity();
+        elsewhere = Some(Box::new(Elsewhere { received, speaks, counts, turn, targets, keys: 0 }));
+    } else {
+        drop(received);
     }
-    let target = &model_plan.targets[target_index as usize];
-    let (body, translation) = match translated {
-        Some((body, answer)) => (body, Some(answer)),
-        None => {
-            let ask_usage = target.ask_usage && kind == RouteKind::Chat;
-            (call.rewrite(&received, &target.provider_model, ask_usage).into_owned(), None)
-        }
-    };
-    let usage = probe(kind, &call, target, translation.is_some());
-    drop(received);
+    if let Some(deadline) = plan.deadline {
+        until = worker.tick_in(deadline);
+    }
+    let Built { body, dialect, path, own_query, query, usage, translation } = built;
     // Hardly ever more than before; and what is there is there.
-    let _ = held.set(body.capacity() as u64);
+    let _ = held.set((body.capacity() + kept) as u64);
     record.upstream(&view.snapshot.upstreams[target.upstream as usize]);
-    record.model(model_plan, target, call.stream());
-    let path = match (kind, target.dialect) {
-        (RouteKind::CountTokens, _) => "/messages/count_tokens",
-        (_, Dialect::Anthropic) => "/messages",
-        (_, Dialect::OpenAi) => "/chat/completions",
-    };
-    let query = speaks == Dialect::Anthropic && translation.is_none();
+    record.model(plan, target, streams);
     Ok(UpstreamRequest {
         upstream: target.upstream,
         body: UpstreamBody::Buffered(body),
         attempts: 0,
+        before: 0,
+        written: 0,
+        until,
         last: None,
         call: Some(ModelCall {
             model,
-            target: target_index,
-            dialect: target.dialect,
+            target: index,
+            key,
+            dialect,
             path,
             query,
+            own_query,
             usage,
             translation,
-            _held: held,
+            elsewhere,
+            held,
         }),
         idempotent: inbound.is_idempotent(),
         fresh: false,
     })
 }
 
-/// The target of the `turn`-th call.
-fn target_of(plan: &ModelPlan, kind: RouteKind, turn: u32) -> Result<u32, Refused> {
-    match kind {
-        RouteKind::CountTokens => plan.target_speaking(Dialect::Anthropic, turn).ok_or_else(|| {
-            Refused::new(OutcomeReason::InvalidModelCall)
-                .with_detail("no provider of this model counts tokens beforehand".into())
-        }),
-        _ => Ok(plan.target_index(turn)),
+/// Why no target takes a call.
+fn nobody(untranslatable: &Option<Untranslatable>) -> Refused {
+    let why = match untranslatable {
+        Some(why) => why.to_string(),
+        None => "no provider of this model counts tokens beforehand".into(),
+    };
+    Refused::new(OutcomeReason::InvalidModelCall).with_detail(why)
+}
+
+/// Makes a request whose target failed one for the next target, written anew from what the caller said. False: there is
+/// none that could take it, and nothing has changed.
+pub(super) fn move_on(
+    view: &View,
+    matched: &RouteMatch<'_>,
+    request: &mut UpstreamRequest,
+    elsewhere: &mut Elsewhere,
+    end: TriedEnd,
+    record: &mut Recording<'_>,
+) -> bool {
+    let Some(call) = &mut request.call else { return false };
+    let Elsewhere { received, speaks, turn, targets, .. } = &*elsewhere;
+    let (kind, speaks, turn, mut targets) = (matched.plan(view).kind, *speaks, *turn, targets | bit(call.target));
+    // It was read before.
+    let Ok(spoken) = Spoken::read(kind, matched, received) else { return false };
+    let plan = &view.snapshot.models.list[call.model as usize];
+    let sent = match &request.body {
+        UpstreamBody::Buffered(body) => body.capacity() as u64,
+        _ => 0,
+    };
+    if may_be_working(end) {
+        let failed = plan.targets[call.target as usize].upstream;
+        let same = |target: &TargetPlan| view.snapshot.is_same_place(target.upstream, failed);
+        targets |= plan.targets.iter().zip(0..).filter(|(target, _)| same(target)).fold(0, |all, (_, i)| all | bit(i));
+    }
+    let found = loop {
+        let admits = |target: &TargetPlan| elsewhere.admits(target);
+        let Some(index) = select::target(view, plan, turn, (targets, false), admits) else { break None };
+        targets |= bit(index);
+        let target = &plan.targets[index as usize];
+        let Some(key) = select::key(view, target, (0, false)) else { continue };
+        if call.held.set(sent + copies(received, speaks, target)).is_err() {
+            break None;
+        }
+        if let Ok(built) = build(&spoken, received, (kind, speaks), target, record) {
+            break Some((index, key, built));
+        }
+    };
+    let Some((index, key, built)) = found else {
+        let _ = call.held.set(sent + received.capacity() as u64);
+        return false;
+    };
+    let target = &plan.targets[index as usize];
+    record.tried(end, true);
+    select::used(view, target, key);
+    let Built { body, dialect, path, own_query, query, usage, translation } = built;
+    let _ = call.held.set((body.capacity() + received.capacity()) as u64);
+    (elsewhere.targets, elsewhere.keys) = (targets, 0);
+    (call.target, call.key) = (index, key);
+    (call.dialect, call.path, call.query, call.own_query) = (dialect, path, query, own_query);
+    (call.usage, call.translation) = (usage, translation);
+    request.body = UpstreamBody::Buffered(body);
+    request.written = request.attempts;
+    request.upstream = target.upstream;
+    record.upstream(&view.snapshot.upstreams[target.upstream as usize]);
+    record.model(plan, target, spoken.streams());
+    true
+}
+
+/// Whether a provider may be at work on a call whose try ended so: it had the call, and did not answer with an error.
+const fn may_be_working(end: TriedEnd) -> bool {
+    matches!(
+        end,
+        TriedEnd::Outcome(
+            OutcomeReason::UpstreamTimeout
+                | OutcomeReason::UpstreamReset
+                | OutcomeReason::UpstreamTruncated
+                | OutcomeReason::UpstreamMalformed
+        )
+    )
+}
+
+/// Where a call goes below the endpoint's base, and the query it takes along unless the caller's goes.
+fn place(
+    call: &Spoken<'_>,
+    counts: bool,
+    (target, dialect): (&TargetPlan, Dialect),
+    translated: bool,
+) -> (Cow<'static, str>, Option<&'static str>) {
+    let path = match dialect {
+        Dialect::Anthropic if counts => "/messages/count_tokens",
+        Dialect::Anthropic => "/messages",
+        Dialect::OpenAi => "/chat/completions",
+        Dialect::Responses => "/responses",
+        Dialect::Gemini => {
+            let action = match (counts, call.streams()) {
+                (true, _) => Action::CountTokens,
+                (false, true) => Action::Stream,
+                (false, false) => Action::Generate,
+            };
+            // A stream is translated from events, whatever the caller gets.
+            let events = translated || matches!(call, Spoken::Placed { frames: Frames::Events, .. });
+            let query = (action == Action::Stream && events).then_some("alt=sse");
+            return (action.path(&target.provider_model).into(), query);
+        }
+    };
+    (path.into(), None)
+}
+
+/// Refuses a call of Responses that would be answered later, as nobody could fetch the answer; and one that goes on from
+/// an answer that is kept somewhere, where the model has providers that do not know of each other.
+fn keeps_nothing_here(plan: &ModelPlan, body: &[u8]) -> Result<(), Refused> {
+    let refused = |detail: String| Err(Refused::new(OutcomeReason::InvalidModelCall).with_detail(detail));
+    let kept = Kept::of(body).map_err(|e| Refused::new(OutcomeReason::InvalidModelCall).with_detail(e.to_string()))?;
+    if kept.background {
+        return refused("answers are awaited here: `background` has no counterpart".into());
+    }
+    let mut keeping = plan.targets.iter().filter(|target| target.speaks(Dialect::Responses)).map(|t| t.upstream);
+    let first = keeping.next();
+    match kept.continues {
+        Some(field) if keeping.any(|other| Some(other) != first) => refused(format!(
+            "`{field}` names what one provider keeps, and this model has several; send the whole conversation"
+        )),
+        _ => Ok(()),
     }
 }
 
@@ -213,20 +529,15 @@ fn recipient(target: &TargetPlan) -> translate::To<'_> {
     translate::To { dialect: *dialect, model: provider_model, limit: *limit, ask_usage: *ask_usage }
 }
 
-/// The target of a call that cannot be translated: one that takes it as it is.
-fn untranslated(plan: &ModelPlan, speaks: Dialect, turn: u32, why: &Untranslatable) -> Result<u32, Refused> {
-    plan.target_speaking(speaks, turn)
-        .ok_or_else(|| Refused::new(OutcomeReason::InvalidModelCall).with_detail(why.to_string()))
-}
-
-fn probe(kind: RouteKind, call: &ChatCall, target: &TargetPlan, translated: bool) -> UsageProbe {
-    match (kind, target.dialect) {
-        (RouteKind::CountTokens, _) => UsageProbe::Free,
-        (_, Dialect::Anthropic) if call.stream() => UsageProbe::MessageStream(anthropic::usage::StreamUsage::new()),
-        (_, Dialect::Anthropic) => UsageProbe::Message(anthropic::usage::AnswerUsage::new()),
-        (_, Dialect::OpenAi) if call.stream() => {
-            UsageProbe::Stream(StreamUsage::new(!translated && call.will_ask(target.ask_usage)))
-        }
-        (_, Dialect::OpenAi) => UsageProbe::Answer(AnswerUsage::new()),
+fn probe(dialect: Dialect, streams: bool, drops_usage: bool) -> UsageProbe {
+    match (dialect, streams) {
+        (Dialect::Anthropic, true) => UsageProbe::MessageStream(anthropic::usage::StreamUsage::new()),
+        (Dialect::Anthropic, false) => UsageProbe::Message(anthropic::usage::AnswerUsage::new()),
+        (Dialect::Responses, true) => UsageProbe::ResponseStream(responses::usage::StreamUsage::new()),
+        (Dialect::Responses, false) => UsageProbe::Response(responses::usage::AnswerUsage::new()),
+        (Dialect::Gemini, true) => UsageProbe::GeminiStream(gemini::usage::StreamUsage::new()),
+        (Dialect::Gemini, false) => UsageProbe::Gemini(gemini::usage::AnswerUsage::new()),
+        (Dialect::OpenAi, true) => UsageProbe::Stream(StreamUsage::new(drops_usage)),
+        (Dialect::OpenAi, false) => UsageProbe::Answer(AnswerUsage::new()),
     }
 }

@@ -21,7 +21,13 @@ use crate::{
     worker::{Carrier, UseCount, View, Worker},
 };
 use credentialflow_model::OutcomeReason;
-use std::{future::poll_fn, pin::Pin, rc::Rc, task::Poll, time::Instant};
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    rc::Rc,
+    task::Poll,
+    time::{Duration, Instant},
+};
 use tokio::io::AsyncWrite;
 
 /// An answer whose head was read and whose body was not.
@@ -84,6 +90,10 @@ pub(super) const RESPONSE_HEAD: HeadLimits = HeadLimits { bytes: 64 * 1024, targ
 /// Interim answers (RFC 9110, 15.2) passed over before one counts as garbage.
 const MAX_INTERIM: usize = 8;
 
+/// A kept connection that its peer had closed is found out so soon after a request went into it. What is reset later may
+/// have been worked on.
+const STALE: Duration = Duration::from_secs(2);
+
 /// One try.
 #[expect(clippy::too_many_arguments, reason = "a stage sees what the stages before it made")]
 pub(super) async fn forward<C: Caller>(
@@ -97,7 +107,7 @@ pub(super) async fn forward<C: Caller>(
     caller: &mut C,
     record: &mut Recording<'_>,
 ) -> Result<UpstreamResponse, Ended> {
-    request.attempts += 1;
+    request.attempts = request.attempts.saturating_add(1);
     request.last = Some(chosen.index);
     record.attempt(request.attempts);
     let (in_use, shown) = (injected.take_in_use(), injected.take_shown());
@@ -115,23 +125,34 @@ pub(super) async fn forward<C: Caller>(
     let kept = if request.fresh { None } else { chosen.endpoint.take(!request.idempotent, worker.tick()) };
     let mut connection = match kept {
         Some(connection) => connection,
-        None => connect(worker, view, control, chosen, identity.as_ref(), plan.connect).await.map_err(unhealthy)?,
+        None => {
+            let until = request.tick_in(worker, plan.connect);
+            connect(worker, view, control, chosen, identity.as_ref(), until).await.map_err(unhealthy)?
+        }
     };
     let sent = Instant::now();
     record.sent(sent);
-    control.set_deadline(worker.tick_in(plan.response.max(worker.shared.settings.body_timeout)));
+    let patience = request.patience(view);
+    control.set_deadline(request.tick_in(worker, patience.max(worker.shared.settings.body_timeout)));
     let sending = send(worker, control, (&mut injected, guard), request, &mut connection, caller, record);
     let upload = match sending.await {
         Ok(upload) => upload,
         Err(ended) => return Err(unhealthy(maybe_stale(ended, &connection))),
     };
-    let plan = request.plan(view);
-    control.set_deadline(worker.tick_in(plan.response));
+    control.set_deadline(request.tick_in(worker, patience));
     let mut scrub = injected.take_scrub();
     drop(injected);
     let (head, bytes) = match read_head(control, inbound, &mut connection, caller, &scrub).await {
         Ok(read) => read,
-        Err(ended) => return Err(unhealthy(maybe_stale(ended, &connection))),
+        Err(ended) => {
+            let ended = maybe_stale(ended, &connection);
+            if let Ended::Failed(failure) = &ended
+                && !(failure.stale && sent.elapsed() < STALE)
+            {
+                record.may_be_working();
+            }
+            return Err(unhealthy(ended));
+        }
     };
     control.clear_deadline();
     chosen.endpoint.succeeded();
@@ -164,9 +185,9 @@ async fn connect(
     control: &Control,
     chosen: &Chosen,
     identity: Option<&Identity>,
-    limit: std::time::Duration,
+    until: u64,
 ) -> Result<Connection, Ended> {
-    control.set_deadline(worker.tick_in(limit));
+    control.set_deadline(until);
     let connecting = chosen.endpoint.connect(chosen.plan(view), identity, worker.tick(), &*worker.shared.certificates);
     let connected = control.wait(connecting).await;
     match connected {

@@ -1,5 +1,6 @@
 //! WebSocket frames on their way to the caller (RFC 6455, 5.2): secrets are taken out of messages, also
-//! when one is spread over several frames.
+//! when one is spread over several frames. Behind the step that takes out the injected credential messages are looked at
+//! for other live secrets of ours, as answers are; control frames are not.
 //!
 //! Frames keep their lengths, so their heads pass as they are. What may be the beginning of a secret
 //! waits for the rest of its message, and with it the heads and control frames that come after it; a
@@ -13,6 +14,18 @@ use std::collections::VecDeque;
 const MOST_WAITING: usize = 256;
 /// Payload of a control frame (RFC 6455, 5.5).
 const LONGEST_CONTROL: u64 = 125;
+
+/// Who looks at messages once the injected credential is out of them.
+pub(super) trait Looks {
+    /// Whether anything is looked for.
+    fn looks(&self) -> bool;
+
+    /// Passes a piece of a message on to `out`, in the end as long as it came.
+    fn pass(&mut self, piece: &[u8], out: &mut impl FnMut(&[u8]));
+
+    /// The message is over: what waited passes.
+    fn end(&mut self, out: &mut impl FnMut(&[u8]));
+}
 
 /// The frames of one connection.
 pub(super) struct Frames {
@@ -64,9 +77,14 @@ impl Frames {
         }
     }
 
+    /// What took secrets out.
+    pub fn scrubs(&self) -> [&Scrub; 2] {
+        [&self.scrub, &self.control]
+    }
+
     /// Passes bytes on to `out`.
-    pub fn feed(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Broken> {
-        if self.scrub.is_idle() {
+    pub fn feed(&mut self, mut bytes: &[u8], guard: &mut impl Looks, out: &mut Vec<u8>) -> Result<(), Broken> {
+        if self.scrub.is_idle() && !guard.looks() {
             out.extend_from_slice(bytes);
             return Ok(());
         }
@@ -75,22 +93,22 @@ impl Frames {
                 self.head.push(*first);
                 bytes = &bytes[1..];
                 if let Some(length) = payload_length(&self.head) {
-                    self.begin(length, out)?;
+                    self.begin(length, guard, out)?;
                 }
                 continue;
             }
             let n = usize::try_from(self.frame.left).unwrap_or(usize::MAX).min(bytes.len());
             let (payload, rest) = bytes.split_at(n);
             self.frame.left -= n as u64;
-            self.payload(payload, out);
+            self.payload(payload, guard, out);
             bytes = rest;
         }
         Ok(())
     }
 
     /// Nothing more comes; what waited is passed on.
-    pub fn finish(&mut self, out: &mut Vec<u8>) {
-        self.end_message(out);
+    pub fn finish(&mut self, guard: &mut impl Looks, out: &mut Vec<u8>) {
+        self.end_message(guard, out);
         self.end_control(out);
         for left in self.waiting.drain(..) {
             let (Waiting::Payload { head, .. } | Waiting::Control(head)) = left;
@@ -99,7 +117,7 @@ impl Frames {
         out.append(&mut self.head);
     }
 
-    fn begin(&mut self, length: u64, out: &mut Vec<u8>) -> Result<(), Broken> {
+    fn begin(&mut self, length: u64, guard: &mut impl Looks, out: &mut Vec<u8>) -> Result<(), Broken> {
         let head = std::mem::take(&mut self.head);
         let opcode = head[0] & 0x0f;
         self.frame = Frame { left: length, is_control: opcode >= 8, ends_message: head[0] & 0x80 != 0 };
@@ -123,29 +141,29 @@ impl Frames {
             self.waiting.push_back(Waiting::Payload { head, left: length });
         }
         if length == 0 {
-            self.end_frame(out);
+            self.end_frame(guard, out);
         }
         Ok(())
     }
 
-    fn payload(&mut self, payload: &[u8], out: &mut Vec<u8>) {
+    fn payload(&mut self, payload: &[u8], guard: &mut impl Looks, out: &mut Vec<u8>) {
         if self.frame.is_control {
             let to = last_control(&mut self.waiting).unwrap_or(out);
             self.control.feed(payload, &mut |b| to.extend_from_slice(b));
         } else {
             let waiting = &mut self.waiting;
-            self.scrub.feed(payload, &mut |b| release(waiting, b, out));
+            self.scrub.feed(payload, &mut |b| guard.pass(b, &mut |b| release(waiting, b, out)));
         }
         if self.frame.left == 0 {
-            self.end_frame(out);
+            self.end_frame(guard, out);
         }
     }
 
-    fn end_frame(&mut self, out: &mut Vec<u8>) {
+    fn end_frame(&mut self, guard: &mut impl Looks, out: &mut Vec<u8>) {
         if self.frame.is_control {
             self.end_control(out);
         } else if self.frame.ends_message {
-            self.end_message(out);
+            self.end_message(guard, out);
         }
     }
 
@@ -154,9 +172,10 @@ impl Frames {
         self.control.finish(&mut |b| to.extend_from_slice(b));
     }
 
-    fn end_message(&mut self, out: &mut Vec<u8>) {
+    fn end_message(&mut self, guard: &mut impl Looks, out: &mut Vec<u8>) {
         let waiting = &mut self.waiting;
-        self.scrub.finish(&mut |b| release(waiting, b, out));
+        self.scrub.finish(&mut |b| guard.pass(b, &mut |b| release(waiting, b, out)));
+        guard.end(&mut |b| release(waiting, b, out));
         release(waiting, &[], out);
     }
 }
@@ -191,7 +210,7 @@ fn release(waiting: &mut VecDeque<Waiting>, mut payload: &[u8], out: &mut Vec<u8
 }
 
 /// The length of the payload, once the head is complete.
-fn payload_length(head: &[u8]) -> Option<u64> {
+pub(super) fn payload_length(head: &[u8]) -> Option<u64> {
     let second = head.get(1)?;
     let short = second & 0x7f;
     let long = match short {
@@ -214,6 +233,20 @@ mod tests {
 
     const SECRET: &[u8] = b"hunter22";
 
+    struct Nobody;
+
+    impl Looks for Nobody {
+        fn looks(&self) -> bool {
+            false
+        }
+
+        fn pass(&mut self, piece: &[u8], out: &mut impl FnMut(&[u8])) {
+            out(piece);
+        }
+
+        fn end(&mut self, _: &mut impl FnMut(&[u8])) {}
+    }
+
     fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
         let mut frame = vec![first];
         match payload.len() {
@@ -233,7 +266,7 @@ mod tests {
         let mut frames = Frames::new(Scrub::new(SECRET));
         let mut out = Vec::new();
         for piece in pieces {
-            frames.feed(piece, &mut out).unwrap();
+            frames.feed(piece, &mut Nobody, &mut out).unwrap();
         }
         out
     }
@@ -274,14 +307,14 @@ mod tests {
         let mut frames = Frames::new(Scrub::new(SECRET));
         let mut out = Vec::new();
         let began = [frame(1, b"hunter"), frame(0x89, b"p"), vec![0, 5]].concat();
-        frames.feed(&began, &mut out).unwrap();
+        frames.feed(&began, &mut Nobody, &mut out).unwrap();
         assert_eq!(out, [1, 6]);
-        frames.finish(&mut out);
+        frames.finish(&mut Nobody, &mut out);
         assert_eq!(out, began);
         let mut frames = Frames::new(Scrub::new(SECRET));
-        frames.feed(&frame(1, b"h"), &mut out).unwrap();
+        frames.feed(&frame(1, b"h"), &mut Nobody, &mut out).unwrap();
         let pings = frame(0x89, b"").repeat(1000);
-        assert_eq!(frames.feed(&pings, &mut out), Err(Broken::TooManyWaiting));
+        assert_eq!(frames.feed(&pings, &mut Nobody, &mut out), Err(Broken::TooManyWaiting));
     }
 
     #[test]
@@ -290,14 +323,14 @@ mod tests {
         for bad in [long(0x89, 1 << 40), long(0x8a, 126), long(0x88, 1 << 63), frame(0x09, b"ping"), frame(0x09, b"")] {
             let mut frames = Frames::new(Scrub::new(SECRET));
             let mut out = Vec::new();
-            frames.feed(&frame(1, b"<h"), &mut out).unwrap();
+            frames.feed(&frame(1, b"<h"), &mut Nobody, &mut out).unwrap();
             let told = out.len();
-            assert_eq!(frames.feed(&bad, &mut out), Err(Broken::ControlFrame), "{bad:?}");
+            assert_eq!(frames.feed(&bad, &mut Nobody, &mut out), Err(Broken::ControlFrame), "{bad:?}");
             assert_eq!(out.len(), told);
             // Where nothing waits it passes as it comes, and nothing is kept.
             let mut frames = Frames::new(Scrub::new(SECRET));
             let mut out = Vec::new();
-            frames.feed(&[&bad[..], &[7; 64]].concat(), &mut out).unwrap();
+            frames.feed(&[&bad[..], &[7; 64]].concat(), &mut Nobody, &mut out).unwrap();
             assert!(out.len() > bad.len() && frames.waiting.len() <= 1);
         }
         check(&frame(0x89, &[7; 125]), &frame(0x89, &[7; 125]));

@@ -199,7 +199,8 @@ pub(super) fn inject(
     };
     let websocket = route.websocket && inbound.asks_websocket();
     let translated = call.is_some_and(|call| call.translation.is_some());
-    let identity = translated || upstream.encoding == AnswerEncoding::Identity;
+    // Nobody reads the usage in a compressed answer, and what it cost would be a guess.
+    let identity = call.is_some() || upstream.encoding == AnswerEncoding::Identity;
     for (field, name, value) in inbound.fields() {
         let dropped = match field.tag {
             Tag::Other => false,
@@ -231,7 +232,8 @@ pub(super) fn inject(
             Tag::of(&plain) != Tag::Other || ours(&plain)
         };
         if dropped
-            || (translated && is_lost_in_translation(name, call.is_some_and(|c| c.dialect == Dialect::OpenAi)))
+            || (call.is_some_and(|c| c.dialect == Dialect::Gemini) && would_change_the_answer(name))
+            || (translated && is_lost_in_translation(name, call.is_some_and(|c| c.dialect == Dialect::Anthropic)))
             || ours(name)
             || inbound.is_connection_option(name)
             || (field.tag == Tag::Other && name.contains(&b'_') && disguised())
@@ -290,17 +292,25 @@ pub(super) fn inject(
 }
 
 /// Whether a field of a call that is translated speaks of the call as it was, or of the answer's bytes. The version of
-/// the API is the one that is translated into, and what else Anthropic's callers say in headers nobody else reads.
-fn is_lost_in_translation(name: &[u8], into_chat: bool) -> bool {
+/// the API is the one that is translated into, and what else callers of Anthropic and of Google say in headers nobody
+/// else reads.
+fn is_lost_in_translation(name: &[u8], into_messages: bool) -> bool {
     let begins = |with: &[u8]| name.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with));
     let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
     begins(b"openai-")
+        || begins(b"x-goog-")
+        || begins(b"x_goog_")
         || begins(b"openai_")
         || begins(b"if-")
         || is(b"range")
         || is(VERSION_HEADER.as_bytes())
         || is(b"anthropic_version")
-        || (into_chat && (begins(b"anthropic-") || begins(b"anthropic_")))
+        || (!into_messages && (begins(b"anthropic-") || begins(b"anthropic_")))
+}
+
+/// Whether a field asks Google's servers for another method, or for an answer without its usage.
+fn would_change_the_answer(name: &[u8]) -> bool {
+    [b"x-goog-fieldmask".as_slice(), b"x-http-method-override"].iter().any(|other| name.eq_ignore_ascii_case(other))
 }
 
 fn push_length(head: &mut Vec<u8>, n: u64) {
@@ -338,7 +348,7 @@ fn push_target(
         }
     }
     let mut query: Option<Cow<'_, str>> = match call {
-        Some(call) if !call.query => None,
+        Some(call) if !call.query => call.own_query.map(Cow::Borrowed),
         _ => matched.query.map(Cow::Borrowed),
     };
     let injected = match credential {

@@ -7,12 +7,15 @@ mod answer;
 mod authenticate;
 mod authorize;
 mod body;
+mod budget;
 mod call;
 mod challenge;
 mod choose;
+mod fallback;
 mod forward;
 mod frames;
 mod guard;
+mod guardrail;
 mod inbound;
 mod inject;
 mod models;
@@ -20,6 +23,7 @@ mod record;
 mod refuse;
 mod route;
 pub(crate) mod scrub;
+mod select;
 mod trace;
 mod translate;
 mod translated;
@@ -37,6 +41,7 @@ use crate::{
     worker::{View, Worker},
 };
 use credentialflow_model::OutcomeReason;
+use credentialflow_policy::Principal;
 use record::Recording;
 use std::{net::IpAddr, rc::Rc, time::Instant};
 
@@ -82,33 +87,67 @@ async fn handle<C: Caller>(
     let mut request =
         translate::translate(worker, view, control, inbound, &matched, &principal, caller, record).await?;
     guard::whole_body(view, &matched, &request, record)?;
+    budget::reserve(worker, view, control, &principal, &request, record).await?;
     let response = loop {
-        let endpoint = choose::choose(view, &request, record)?;
-        let injected =
-            inject::inject(worker, view, &permit, inbound, &matched, &principal, &request, &endpoint, record)?;
-        let guard = guard::UploadGuard::of(view, &matched, &request, record);
-        let forwarded = forward::forward(
-            worker,
-            view,
-            control,
-            inbound,
-            (injected, guard),
-            &mut request,
-            &endpoint,
-            caller,
-            record,
-        );
-        match forwarded.await {
-            Ok(response) => break response,
-            Err(ended) => request.after(ended, matched.plan(view).attempts, record)?,
+        let tried =
+            attempt(worker, view, control, inbound, (&matched, &principal, &permit), &mut request, caller, record);
+        let (fault, failed) = match tried.await {
+            Ok(mut response) => {
+                match fallback::look(worker, view, control, &request, &mut response, caller, record).await? {
+                    None => break response,
+                    Some(fault) => (fault, Ok(response)),
+                }
+            }
+            Err(ended) => {
+                let most = fallback::tries(view, &request, matched.plan(view).attempts);
+                match request.after(ended, most, record) {
+                    Ok(()) => continue,
+                    Err(refused) => match fallback::Fault::of(&refused) {
+                        None => return Err(refused),
+                        Some(fault) => (fault, Err(refused)),
+                    },
+                }
+            }
+        };
+        match fallback::next(worker, view, &matched, &mut request, &fault, record) {
+            fallback::Next::Credential => {}
+            fallback::Next::Target => {
+                drop(failed);
+                guard::whole_body(view, &matched, &request, record)?;
+                budget::reserve(worker, view, control, &principal, &request, record).await?;
+            }
+            fallback::Next::Nobody if fault.is_late(worker, &request) => {
+                return Err(Refused::new(OutcomeReason::UpstreamTimeout));
+            }
+            fallback::Next::Nobody => break failed?,
         }
     };
     if response.head.status == 101 {
-        return upgrade::relay(worker, control, caller, response, record).await.map(|()| true);
+        let said = guard::UploadGuard::of_messages(view, &matched, &request, record);
+        let answered = guard::answered::AnswerGuard::of(view, &matched, &request, true, record);
+        return upgrade::relay(worker, control, caller, response, (said, answered), record).await.map(|()| true);
     }
     answer::relay(worker, view, control, inbound, &matched, &mut request, response, caller, record)
         .await
         .map(|()| false)
+}
+
+/// One try: an endpoint, the credential, the request, and the head of the answer.
+#[expect(clippy::too_many_arguments, reason = "a stage sees what the stages before it made")]
+async fn attempt<C: Caller>(
+    worker: &Worker,
+    view: &Rc<View>,
+    control: &Control,
+    inbound: &Inbound<'_>,
+    (matched, principal, permit): (&route::RouteMatch<'_>, &Principal, &Permit),
+    request: &mut translate::UpstreamRequest,
+    caller: &mut C,
+    record: &mut Recording<'_>,
+) -> Result<forward::UpstreamResponse, forward::Ended> {
+    let endpoint = choose::choose(view, request, record)?;
+    let injected = inject::inject(worker, view, permit, inbound, matched, principal, request, &endpoint, record)?;
+    let guard = guard::UploadGuard::of(view, matched, request, record);
+    forward::forward(worker, view, control, inbound, (injected, guard), request, &endpoint, caller, record).await
 }
 
 /// Answers a connection whose request could not even be read.

@@ -1,8 +1,9 @@
-//! `GET /v1/models` and `GET /v1/models/{id}`: the models this caller may use, and no others, in the caller's dialect.
+//! `GET /v1/models` and `GET /v1/models/{id}`, and below `/v1beta` in Gemini's dialect: the models this caller may use,
+//! and no others, in the caller's dialect.
 
 use super::{Refused, answer::LocalAnswer, route::RouteMatch};
 use crate::{snapshot::RouteKind, worker::View};
-use credentialflow_llm::{anthropic, openai, provider::Dialect};
+use credentialflow_llm::{anthropic, gemini, openai, provider::Dialect};
 use credentialflow_model::{OutcomeReason, Timestamp};
 use credentialflow_policy::{ModelSlot, Principal, allow};
 
@@ -13,7 +14,7 @@ pub(super) fn list(
     principal: &Principal,
     dialect: Option<Dialect>,
 ) -> Option<Result<LocalAnswer, Refused>> {
-    if matched.plan(view).kind != RouteKind::ModelList {
+    if !matches!(matched.plan(view).kind, RouteKind::ModelList | RouteKind::GeminiModelList) {
         return None;
     }
     let plans = &view.snapshot.models;
@@ -22,15 +23,18 @@ pub(super) fn list(
             allow::may_use_model(&view.snapshot.applications, principal, ModelSlot(*i as u32), &m.name)
         });
     let mut names = visible.map(|(_, m)| &*m.name);
-    let wanted = matched.path.strip_prefix("/v1/models/");
-    let anthropic = dialect == Some(Dialect::Anthropic);
+    let wanted = ["/v1/models/", "/v1beta/models/"].iter().find_map(|folder| matched.path.strip_prefix(folder));
     let body = match wanted {
-        None if anthropic => anthropic::models::list(names, CREATED),
-        None => openai::models::list(names, CREATED),
-        Some(wanted) => match names.find(|n| *n == wanted) {
-            Some(name) if anthropic => anthropic::models::one(name, CREATED),
-            Some(name) => openai::models::one(name, CREATED),
-            None => return Some(Err(Refused::new(OutcomeReason::ModelNotFound))),
+        None => match dialect {
+            Some(Dialect::Anthropic) => anthropic::models::list(names, CREATED),
+            Some(Dialect::Gemini) => gemini::models::list(names),
+            Some(Dialect::OpenAi | Dialect::Responses) | None => openai::models::list(names, CREATED),
+        },
+        Some(wanted) => match (names.find(|n| *n == wanted), dialect) {
+            (Some(name), Some(Dialect::Anthropic)) => anthropic::models::one(name, CREATED),
+            (Some(name), Some(Dialect::Gemini)) => gemini::models::one(name),
+            (Some(name), Some(Dialect::OpenAi | Dialect::Responses) | None) => openai::models::one(name, CREATED),
+            (None, _) => return Some(Err(Refused::new(OutcomeReason::ModelNotFound))),
         },
     };
     Some(Ok(LocalAnswer { status: 200, content_type: "application/json", body }))

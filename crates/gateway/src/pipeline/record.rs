@@ -3,6 +3,7 @@
 
 use super::{
     Inbound,
+    budget::Paying,
     call::{Told, UsageProbe},
     guard, trace,
     translate::UpstreamRequest,
@@ -20,13 +21,15 @@ use credentialflow_llm::provider::Dialect;
 use credentialflow_model::{
     KeyId, OutcomeReason, RequestId, Timestamp, TraceId, UsageRecord,
     mask::masked,
-    usage::{Cost, CredentialUse, ModelUse},
+    resource::budget::{pico, usd},
+    usage::{Cost, CredentialUse, ModelUse, Tried, TriedEnd, charged_together},
 };
-use credentialflow_policy::{LimitReport, LiveSecret, Principal};
+use credentialflow_policy::{Found, LimitReport, LiveSecret, Principal};
 use std::{
+    cell::RefCell,
     net::IpAddr,
     rc::Rc,
-    sync::atomic::Ordering::Relaxed,
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -47,6 +50,12 @@ pub(crate) struct Recording<'w> {
     /// When the answer was served whole; spares a look at the clock.
     ended: Option<Instant>,
     head: bool,
+    /// What pays for a model call.
+    paying: Option<Paying>,
+    /// What budgets were charged for targets that failed, in units of 10^-12 US dollars, and their windows.
+    lost: Option<(i64, Arc<str>)>,
+    /// Live secrets of the body that were told of.
+    told: RefCell<Found>,
     record: Option<UsageRecord>,
 }
 
@@ -83,6 +92,7 @@ impl<'w> Recording<'w> {
             source,
             application: None,
             key: None,
+            secret: None,
             route: None,
             method: worker.method(""),
             path: Box::default(),
@@ -113,6 +123,9 @@ impl<'w> Recording<'w> {
             first_byte: false,
             ended: None,
             head: false,
+            paying: None,
+            lost: None,
+            told: RefCell::default(),
             record: Some(record),
         }
     }
@@ -179,6 +192,7 @@ impl<'w> Recording<'w> {
         if let Some(key) = principal.key() {
             self.edit(|r| {
                 r.key = Some(key.key());
+                r.secret = key.shown();
                 r.application = Some(key.application_name().clone());
             });
         }
@@ -198,6 +212,8 @@ impl<'w> Recording<'w> {
     /// A model and its target were chosen.
     pub fn model(&mut self, model: &ModelPlan, target: &TargetPlan, streamed: bool) {
         self.edit(|r| {
+            let (tried, guardrails) =
+                r.model.take().map_or_else(Default::default, |model| (model.tried, model.guardrails));
             r.model = Some(Box::new(ModelUse {
                 model: model.name.clone(),
                 provider: target.provider.clone(),
@@ -205,8 +221,76 @@ impl<'w> Recording<'w> {
                 streamed,
                 tokens: None,
                 cost: None,
+                budgets: None,
+                tried,
+                guardrails,
             }));
         });
+    }
+    /// Guardrails of a model found something in a call. Where no target is chosen yet, it is told as one for the first.
+    pub fn guardrails(&mut self, model: &ModelPlan, streamed: bool, found: String) {
+        if let Some(target) = model.targets.first() {
+            self.model(model, target, streamed);
+        }
+        self.edit(|r| {
+            if let Some(model) = &mut r.model {
+                model.guardrails = Some(found.into());
+            }
+        });
+    }
+    /// A target failed, or the credential there, and another one is tried. Of a target what it may have cost is charged.
+    pub fn tried(&mut self, end: TriedEnd, target: bool) {
+        let reached = self.sent.is_some();
+        let Some(record) = &mut self.record else { return };
+        if target
+            && let Some(paying) = self.paying.take()
+            && let TriedEnd::Outcome(reason) = end
+        {
+            let stands = std::mem::replace(&mut record.outcome, reason);
+            let (before, more) = (self.lost.take(), paying.settle_try(record, reached));
+            self.lost = match (before, more) {
+                // Providers may have budgets of their own.
+                (Some((lost, of)), Some((more, windows))) => {
+                    let (sum, windows) = charged_together([(lost, &*of), (more, &*windows)]);
+                    Some((sum, windows.into()))
+                }
+                (before, more) => before.or(more),
+            };
+            record.outcome = stands;
+        }
+        if let Some(model) = &mut record.model {
+            (model.tokens, model.cost, model.budgets) = (None, None, None);
+            model.tried.push(Tried {
+                provider: model.provider.clone(),
+                provider_model: model.provider_model.clone(),
+                credential: record.credential.take(),
+                end,
+            });
+        }
+        record.endpoint = None;
+        self.retried();
+    }
+    /// Whether another version of a credential than the one in this slot was opened for the request.
+    pub fn credential_differs(&self, view: &View, slot: CredentialSlot) -> bool {
+        let used = self.record.as_ref().and_then(|r| r.credential.as_ref());
+        let usual = view.snapshot.credentials.describe(slot);
+        used.zip(usual).is_none_or(|(used, (name, version))| used.credential != *name || used.version != version)
+    }
+    /// A budget pays for the model call.
+    pub fn pays(&mut self, paying: Paying) {
+        self.paying = Some(paying);
+    }
+    /// Writes how far the budgets that pay are used.
+    pub fn push_budgets(&self, fields: &mut Vec<u8>) {
+        if let Some(paying) = &self.paying {
+            paying.push_field(self.worker.now(), fields);
+        }
+    }
+    /// These bytes of an answer came from the upstream.
+    pub fn produced(&mut self, bytes: &[u8]) {
+        if let Some(paying) = &mut self.paying {
+            paying.produced.feed(bytes);
+        }
     }
     /// An endpoint was chosen.
     pub fn endpoint(&mut self, plan: &EndpointPlan) {
@@ -217,12 +301,25 @@ impl<'w> Recording<'w> {
         let used = view.snapshot.credentials.describe(slot);
         self.edit(|r| r.credential = used.map(|(name, version)| CredentialUse { credential: name.clone(), version }));
     }
-    /// Live secrets of ours stand in the request; whoever answers leaks is told of all but the caller's own key. Whether
-    /// there is any other.
-    pub fn secrets_sent(&self, mut secrets: Vec<LiveSecret>, place: SecretPlace, refused: bool) -> bool {
-        let Some(UsageRecord { application, key, route, source, .. }) = &self.record else { return false };
+    /// What of this nobody was told of yet. A body is looked at more than once, as it came and as it goes on.
+    pub fn untold(&self, mut found: Found) -> Found {
+        let mut told = self.told.borrow_mut();
+        found.secrets.retain(|secret| !told.secrets.contains(secret));
+        found.gave_up &= !told.gave_up;
+        told.secrets.extend_from_slice(&found.secrets);
+        told.gave_up |= found.gave_up;
+        found
+    }
+    /// Live secrets of ours stand in the request or its answer; whoever answers leaks is told of all but the caller's own
+    /// key. Whether there is any other.
+    pub fn secrets_met(&self, found: Found, place: SecretPlace, refused: bool) -> bool {
+        let Some(UsageRecord { application, key, route, source, upstream, .. }) = &self.record else { return false };
+        let Found { mut secrets, gave_up } = found;
         secrets.retain(|secret| !matches!(secret, LiveSecret::Key { id, .. } if Some(*id) == *key));
         let others = !secrets.is_empty();
+        if place == SecretPlace::Answer && !others && !gave_up {
+            return false;
+        }
         self.worker.shared.secrets.sent(SentSecrets {
             secrets,
             place,
@@ -230,9 +327,19 @@ impl<'w> Recording<'w> {
             key: *key,
             route: route.clone(),
             source: *source,
+            upstream: upstream.clone().filter(|_| place.is_answer()),
             refused,
+            gave_up,
         });
         others
+    }
+    /// The upstream repeated the credential it was sent, which was blanked. `known`: it is one that is looked for.
+    pub fn echoed(&self, known: bool) {
+        let used = self.record.as_ref().and_then(|r| r.credential.as_ref()).filter(|_| known);
+        let value =
+            |used: &CredentialUse| LiveSecret::Value { credential: used.credential.clone(), version: used.version };
+        let found = Found { secrets: used.map(value).into_iter().collect(), gave_up: false };
+        self.secrets_met(found, SecretPlace::Echo, true);
     }
     /// A secret that the request may have guessed counts as a failed authentication of its caller. How long that has to
     /// wait, where there were too many.
@@ -253,8 +360,21 @@ impl<'w> Recording<'w> {
     pub fn sent(&mut self, at: Instant) {
         self.sent = Some(at);
     }
+    /// The provider has the whole request, and how far it got with it is not known.
+    pub fn may_be_working(&mut self) {
+        if let Some(paying) = &mut self.paying {
+            paying.may_be_working();
+        }
+    }
+    /// The answer is compressed: nothing in it is counted.
+    pub fn unreadable(&mut self) {
+        if let Some(paying) = &mut self.paying {
+            paying.unreadable();
+        }
+    }
     /// A try failed and another follows.
     pub fn retried(&mut self) {
+        self.sent = None;
         self.edit(|r| r.upstream_status = 0);
     }
     /// The upstream answered.
@@ -346,6 +466,22 @@ impl Drop for Recording<'_> {
             record.total_us = micros(self.began, end);
             if let Some(sent) = self.sent {
                 record.upstream_us = micros(sent, end);
+            }
+            if let Some(paying) = self.paying.take() {
+                // A try that was sent, and whose answer is not over.
+                let reached = self.sent.is_some();
+                paying.settle(&mut record, reached);
+            }
+            if let Some((lost, windows)) = self.lost.take()
+                && let Some(model) = &mut record.model
+            {
+                let served = match model.cost {
+                    Some(Cost::Known(cost) | Cost::Estimated(cost)) => pico(cost),
+                    _ => 0,
+                };
+                let of_served = model.budgets.take().unwrap_or_default();
+                let (sum, windows) = charged_together([(lost, &*windows), (served, &*of_served)]);
+                (model.cost, model.budgets) = (Some(Cost::Estimated(usd(sum))), Some(windows.into()));
             }
             // What a provider served costs something, also when nobody could read how much.
             if (200..300).contains(&record.upstream_status)

@@ -6,7 +6,7 @@ use crate::{
     net::control::Control,
     worker::Worker,
 };
-use credentialflow_llm::{anthropic, openai, provider::Dialect};
+use credentialflow_llm::{anthropic, gemini, openai, provider::Dialect};
 use credentialflow_model::OutcomeReason;
 use credentialflow_policy::{LimitReport, Refusal};
 use std::{io::Write as _, time::Duration};
@@ -31,6 +31,12 @@ impl Refused {
     /// With a sentence for this occurrence.
     pub fn with_detail(mut self, detail: String) -> Self {
         self.detail = Some(detail);
+        self
+    }
+
+    /// With the time after which another try makes sense.
+    pub const fn with_retry_after(mut self, after: Duration) -> Self {
+        self.retry_after = Some(after);
         self
     }
 
@@ -89,8 +95,9 @@ pub(super) async fn rescue<C: Caller>(
     }
     let (id, detail) = (record.request_id(), refused.detail.as_deref());
     let (content_type, body) = match record.dialect() {
-        Some(Dialect::OpenAi) => ("application/json", openai::error::body(reason, id, detail)),
+        Some(Dialect::OpenAi | Dialect::Responses) => ("application/json", openai::error::body(reason, id, detail)),
         Some(Dialect::Anthropic) => ("application/json", anthropic::error::body(reason, id, detail)),
+        Some(Dialect::Gemini) => ("application/json", gemini::error::body(reason, id, detail)),
         None => ("application/problem+json", problem(&refused, record)),
     };
     let mut fields = Vec::with_capacity(512);

@@ -6,7 +6,7 @@ use crate::{
     snapshot::{RouteKind, RoutePlan},
     worker::View,
 };
-use credentialflow_llm::{anthropic::VERSION_HEADER, provider::Dialect};
+use credentialflow_llm::{anthropic::VERSION_HEADER, gemini, provider::Dialect};
 use credentialflow_model::OutcomeReason;
 use std::borrow::Cow;
 
@@ -41,9 +41,13 @@ pub(super) fn find<'a>(
         Found::Route(route) => {
             let plan = &view.snapshot.routes[route as usize];
             record.route(plan);
-            // Both dialects list models at the same path.
-            if plan.kind == RouteKind::ModelList && inbound.header(VERSION_HEADER).is_some() {
-                record.speaks(Dialect::Anthropic);
+            // All dialects list models at the same path.
+            if plan.kind == RouteKind::ModelList {
+                if inbound.header(VERSION_HEADER).is_some() {
+                    record.speaks(Dialect::Anthropic);
+                } else if inbound.header(gemini::KEY_HEADER).is_some() {
+                    record.speaks(Dialect::Gemini);
+                }
             }
             Ok(RouteMatch { route, path, query })
         }

@@ -10,7 +10,7 @@ mod scanner;
 use crate::{ports::CredentialSlot, worker::View};
 use credentialflow_model::SecretValue;
 use scanner::Scanner;
-use std::rc::Rc;
+use std::{cell::Cell, rc::Rc};
 
 /// The scanners of a view's credentials, each made when its credential is first used.
 pub(crate) type Scanners = Vec<std::cell::RefCell<Option<Rc<Scanner>>>>;
@@ -20,6 +20,7 @@ pub(crate) type Scanners = Vec<std::cell::RefCell<Option<Rc<Scanner>>>>;
 pub(crate) struct Scrub {
     scanner: Option<Rc<Scanner>>,
     held: Vec<u8>,
+    found: Cell<bool>,
 }
 
 impl Scrub {
@@ -32,17 +33,27 @@ impl Scrub {
             Some(scanner) if scanner.is_for(value.expose()) => {}
             _ => *kept = Scanner::new(value.expose()).map(Rc::new),
         }
-        Self { scanner: kept.clone(), held: Vec::new() }
+        Self { scanner: kept.clone(), ..Self::default() }
     }
 
     /// With a scanner of its own.
     pub fn new(value: &[u8]) -> Self {
-        Self { scanner: Scanner::new(value).map(Rc::new), held: Vec::new() }
+        Self { scanner: Scanner::new(value).map(Rc::new), ..Self::default() }
     }
 
     /// For another stream of bytes and the same credential.
     pub fn another(&self) -> Self {
-        Self { scanner: self.scanner.clone(), held: Vec::new() }
+        Self { scanner: self.scanner.clone(), ..Self::default() }
+    }
+
+    /// Whether it has found any occurrence.
+    pub fn has_found(&self) -> bool {
+        self.found.get()
+    }
+
+    /// Whether what it looks for is such a secret.
+    pub fn is_of(&self, kind: impl FnOnce(&[u8]) -> bool) -> bool {
+        self.scanner.as_ref().is_some_and(|scanner| kind(scanner.secret()))
     }
 
     /// Whether there is nothing to look for.
@@ -55,6 +66,9 @@ impl Scrub {
         let mut copy: Option<Vec<u8>> = None;
         if let Some(scanner) = &self.scanner {
             scanner.each(bytes, &mut |found| copy.get_or_insert_with(|| bytes.to_vec())[found].fill(b'*'));
+            if copy.is_some() {
+                self.found.set(true);
+            }
         }
         copy
     }

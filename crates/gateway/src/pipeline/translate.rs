@@ -14,6 +14,7 @@ use crate::{
 };
 use credentialflow_model::OutcomeReason;
 use credentialflow_policy::Principal;
+use std::time::Duration;
 
 /// What goes upstream, apart from credential and endpoint.
 pub(crate) struct UpstreamRequest {
@@ -23,6 +24,12 @@ pub(crate) struct UpstreamRequest {
     pub body: UpstreamBody,
     /// Tries so far.
     pub attempts: u8,
+    /// Those of them that were at other targets, or with another credential.
+    pub before: u8,
+    /// Tries when it was written, for this target.
+    pub written: u8,
+    /// The tick at which a model call has waited long enough for its answer to begin.
+    pub until: u64,
     /// The endpoint of the last try, which is avoided next.
     pub last: Option<u32>,
     /// Present on model calls.
@@ -67,11 +74,25 @@ impl UpstreamRequest {
 
     /// How the credential is put in: the target's way before the upstream's.
     pub fn inject_plan<'v>(&self, view: &'v View) -> Option<&'v InjectPlan> {
-        let target = self
-            .call
-            .as_ref()
-            .and_then(|c| view.snapshot.models.list[c.model as usize].targets[c.target as usize].inject.as_ref());
-        target.or(self.plan(view).inject.as_ref())
+        let own = self.call.as_ref().and_then(|c| c.plan(view).keys.get(c.key as usize)).map(|key| &key.inject);
+        own.or(self.plan(view).inject.as_ref())
+    }
+
+    /// The tick until which something may take so long.
+    pub fn tick_in(&self, worker: &Worker, most: Duration) -> u64 {
+        worker.tick_in(most).min(self.until)
+    }
+
+    /// How long the answer may take to begin.
+    pub fn patience(&self, view: &View) -> Duration {
+        self.call.as_ref().and_then(|c| c.plan(view).timeout).unwrap_or(self.plan(view).response)
+    }
+
+    /// What comes is a first try, with another credential or at another target.
+    pub fn again(&mut self) {
+        self.before = self.attempts;
+        self.last = None;
+        self.fresh = false;
     }
 
     /// Lets another try happen, or gives the failure up. Retried are failures before the upstream can
@@ -81,7 +102,7 @@ impl UpstreamRequest {
         let repeatable = failure.untouched || (self.idempotent && is_connection_failure(failure.reason));
         let body_left = !matches!(self.body, UpstreamBody::Streamed { begun: true, .. });
         let most = if self.fresh || failure.stale { most.saturating_add(1) } else { most };
-        if !repeatable || !body_left || self.attempts >= most {
+        if !repeatable || !body_left || self.attempts - self.before >= most {
             return Err(Refused::new(failure.reason));
         }
         self.fresh |= failure.stale;
@@ -117,10 +138,26 @@ pub(super) async fn translate<C: Caller>(
                 length => UpstreamBody::Streamed { length, begun: false },
             };
             record.upstream(&view.snapshot.upstreams[upstream as usize]);
-            Ok(UpstreamRequest { upstream, body, attempts: 0, last: None, call: None, idempotent, fresh: false })
+            let (attempts, before, written, until) = (0, 0, 0, u64::MAX);
+            Ok(UpstreamRequest {
+                upstream,
+                body,
+                attempts,
+                before,
+                written,
+                until,
+                last: None,
+                call: None,
+                idempotent,
+                fresh: false,
+            })
         }
-        RouteKind::ModelList => Err(Refused::new(OutcomeReason::Internal)),
-        RouteKind::Chat | RouteKind::Messages | RouteKind::CountTokens => {
+        RouteKind::ModelList | RouteKind::GeminiModelList => Err(Refused::new(OutcomeReason::Internal)),
+        RouteKind::KeptResponse => Err(Refused::new(OutcomeReason::InvalidModelCall).with_detail(
+            "answers are not kept here, and which provider may keep one is not known; send the whole conversation"
+                .into(),
+        )),
+        RouteKind::Chat | RouteKind::Responses | RouteKind::Messages | RouteKind::CountTokens | RouteKind::Gemini => {
             let body = body::collect(worker, control, caller, plan.max_body, length, record).await?;
             call::prepare(worker, view, inbound, matched, principal, body, record)
         }

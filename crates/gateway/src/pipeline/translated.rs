@@ -49,6 +49,8 @@ pub(super) async fn collect<C: Caller>(
             match request.call.as_mut().map(|c| &mut c.usage) {
                 Some(UsageProbe::Answer(usage)) => usage.feed(payload),
                 Some(UsageProbe::Message(usage)) => usage.feed(payload),
+                Some(UsageProbe::Response(usage)) => usage.feed(payload),
+                Some(UsageProbe::Gemini(usage)) => usage.feed(payload),
                 _ => {}
             }
             scrub.feed(payload, &mut |b: &[u8]| body.extend_from_slice(b));
@@ -77,7 +79,7 @@ pub(super) async fn collect<C: Caller>(
 }
 
 /// The answer in the caller's dialect.
-pub(super) fn answer(translation: Translation, status: u16, body: &[u8]) -> Result<Vec<u8>, Refused> {
+pub(super) fn answer(translation: &Translation, status: u16, body: &[u8]) -> Result<Vec<u8>, Refused> {
     if !(200..300).contains(&status) {
         return Ok(translation.error(status, body));
     }

@@ -3,7 +3,13 @@
 //! A side that says no more may still be told something: what it had said is passed on whole, then the
 //! other side is told that there is no more, and its bytes go on passing until it ends as well.
 
-use super::{Refused, answer, body, forward::UpstreamResponse, frames::Frames, record::Recording};
+use super::{
+    Refused, answer, body,
+    forward::UpstreamResponse,
+    frames::Frames,
+    guard::{UploadGuard, answered::AnswerGuard, messages::CallerMessages},
+    record::Recording,
+};
 use crate::{
     conn::{AnswerFraming, Caller},
     http1::tag::Tag,
@@ -34,9 +40,15 @@ pub(super) async fn relay<C: Caller>(
     control: &Control,
     caller: &mut C,
     response: UpstreamResponse,
+    (said, mut guard): (Option<UploadGuard>, AnswerGuard<'_>),
     record: &mut Recording<'_>,
 ) -> Result<(), Refused> {
-    let UpstreamResponse { head, bytes, mut connection, scrub, sent, _in_use, .. } = response;
+    let UpstreamResponse { head, mut bytes, mut connection, scrub, sent, _in_use, .. } = response;
+    let passes = guard.head(&mut bytes, record);
+    if passes.is_err() {
+        guard.tell(&scrub, record);
+    }
+    passes?;
     let mut fields = Vec::with_capacity(256);
     fields.extend_from_slice(b"connection: upgrade\r\nupgrade: websocket\r\n");
     for field in head.fields.iter().filter(|f| !f.tag.is_hop_by_hop() && f.tag != Tag::ContentLength) {
@@ -53,8 +65,8 @@ pub(super) async fn relay<C: Caller>(
     let Some((stream, buffer)) = caller.upgraded() else {
         return Err(Refused::new(OutcomeReason::Internal));
     };
-    let mut up = Direction::new(None);
-    let mut down = Direction::new(Some(Frames::new(scrub)));
+    let (mut said, mut frames) = (said.map(CallerMessages::new), Frames::new(scrub));
+    let (mut up, mut down) = (Direction::default(), Direction::default());
     let ended = loop {
         if up.is_over() && down.is_over() {
             break Ok(());
@@ -62,17 +74,28 @@ pub(super) async fn relay<C: Caller>(
         let half_closed = up.has_ended() || down.has_ended();
         control.set_deadline(worker.tick_in(if half_closed { IDLE_HALF_CLOSED } else { IDLE }));
         let step = control.wait(poll_fn(|cx| {
-            let a = up.poll(cx, stream, buffer, &mut connection.stream);
-            let b = down.poll(cx, &mut connection.stream, &mut connection.buffer, stream);
+            let look = &mut FromCaller(&mut said);
+            let a = up.poll(cx, stream, buffer, look, &mut connection.stream);
+            let look = &mut FromUpstream(&mut frames, &mut guard);
+            let b = down.poll(cx, &mut connection.stream, &mut connection.buffer, look, stream);
             if a.is_ready() || b.is_ready() { Poll::Ready(()) } else { Poll::Pending }
         }));
-        match step.await {
-            Ok(()) if down.broken => break Err(Refused::new(OutcomeReason::UpstreamMalformed)),
+        let step = step.await;
+        let refused = said.as_mut().and_then(|said| said.guard().tell(record));
+        guard.tell_met(record);
+        match step {
+            Ok(()) if up.stopped => {
+                break Err(refused.unwrap_or_else(|| Refused::new(OutcomeReason::SecretInRequest)));
+            }
+            Ok(()) if down.stopped => break Err(Refused::new(OutcomeReason::UpstreamMalformed)),
             Ok(()) => {}
             Err(Interrupt::Deadline) => break Ok(()),
             Err(i) => break Err(body::interrupted(i, OutcomeReason::UpstreamStalled)),
         }
     };
+    for scrub in frames.scrubs() {
+        guard.tell(scrub, record);
+    }
     record.bytes_in(up.moved);
     record.bytes_out(down.moved);
     record.upstream_done(sent);
@@ -80,9 +103,10 @@ pub(super) async fn relay<C: Caller>(
 }
 
 /// How far one direction has come.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum State {
     /// More may come.
+    #[default]
     Open,
     /// Nothing more comes; what is left is written, then the other side is told.
     Ending,
@@ -90,22 +114,54 @@ enum State {
     Over,
 }
 
+/// What happens to bytes before they go on.
+trait Look {
+    /// Passes bytes on to `out`. False: they must not go on, and nothing does any more.
+    fn feed(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> bool;
+
+    /// Nothing more comes; what waited is passed on.
+    fn finish(&mut self, out: &mut Vec<u8>);
+}
+
+/// Live secrets of ours are looked for, where there is somebody who looks.
+struct FromCaller<'a>(&'a mut Option<CallerMessages>);
+
+impl Look for FromCaller<'_> {
+    fn feed(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> bool {
+        let passes = !self.0.as_mut().is_some_and(|said| said.stops(bytes));
+        if passes {
+            out.extend_from_slice(bytes);
+        }
+        passes
+    }
+
+    fn finish(&mut self, _: &mut Vec<u8>) {}
+}
+
+/// The injected credential is taken out, then live secrets of ours are looked for.
+struct FromUpstream<'a, 'v>(&'a mut Frames, &'a mut AnswerGuard<'v>);
+
+impl Look for FromUpstream<'_, '_> {
+    fn feed(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> bool {
+        self.0.feed(bytes, self.1, out).is_ok()
+    }
+
+    fn finish(&mut self, out: &mut Vec<u8>) {
+        self.0.finish(self.1, out);
+    }
+}
+
+#[derive(Default)]
 struct Direction {
     state: State,
     pending: Vec<u8>,
     written: usize,
     moved: u64,
-    /// Towards the caller: takes secrets out.
-    frames: Option<Frames>,
-    /// The frames cannot be followed any more.
-    broken: bool,
+    /// What came must not go on.
+    stopped: bool,
 }
 
 impl Direction {
-    fn new(frames: Option<Frames>) -> Self {
-        Self { state: State::Open, pending: Vec::new(), written: 0, moved: 0, frames, broken: false }
-    }
-
     fn has_ended(&self) -> bool {
         self.state != State::Open
     }
@@ -115,7 +171,14 @@ impl Direction {
     }
 
     /// Moves what can be moved. Ready when something has, or the direction is a step closer to its end.
-    fn poll(&mut self, cx: &mut Context<'_>, from: &mut Stream, buffer: &mut Buffer, to: &mut Stream) -> Poll<()> {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Stream,
+        buffer: &mut Buffer,
+        look: &mut impl Look,
+        to: &mut Stream,
+    ) -> Poll<()> {
         let mut progress = false;
         while self.state != State::Over {
             if self.written < self.pending.len() {
@@ -149,9 +212,7 @@ impl Direction {
                 match from.poll_fill(cx, buffer) {
                     Poll::Ready(Ok(n)) if n > 0 => {}
                     Poll::Ready(_) => {
-                        if let Some(frames) = &mut self.frames {
-                            frames.finish(&mut self.pending);
-                        }
+                        look.finish(&mut self.pending);
                         self.state = State::Ending;
                         progress = true;
                         continue;
@@ -159,15 +220,10 @@ impl Direction {
                     Poll::Pending => break,
                 }
             }
-            match &mut self.frames {
-                None => self.pending.extend_from_slice(buffer.filled()),
-                Some(frames) => {
-                    if frames.feed(buffer.filled(), &mut self.pending).is_err() {
-                        self.broken = true;
-                        self.state = State::Over;
-                        return Poll::Ready(());
-                    }
-                }
+            if !look.feed(buffer.filled(), &mut self.pending) {
+                self.stopped = true;
+                self.state = State::Over;
+                return Poll::Ready(());
             }
             let n = buffer.filled().len();
             buffer.consume(n);

@@ -2,22 +2,27 @@
 //! refuses its own requests and is told of, and keys, revocations and everything else are in force.
 
 use super::{
-    CompiledRouteHeaders, PolicyList, RouteKind, RoutePlan, Snapshot,
-    models::{ModelPlan, ModelPlans, TargetPlan},
+    CompiledRouteHeaders, PolicyList, RouteKind, RoutePlan, Snapshot, guardrails,
+    models::{KeyPlan, ModelPlan, ModelPlans, TargetPlan},
     trust::Trust,
     upstreams::{NO_CREDENTIAL, Upstreams},
 };
 use crate::{ports::CredentialSource, route::Router};
 use credentialflow_llm::{
+    bound::{Keeps, longest},
+    catalogue,
     price::PriceTable,
     provider::{self, DefaultInjector, Dialect, LimitField, Provider},
 };
 use credentialflow_model::{
-    Name, ResourceSet,
-    resource::{Authenticator, HeaderInject, HeaderRules, Inject, Kind, Match, Retry, Route, SecretsInRequests},
+    Name, Period, ResourceSet,
+    resource::{
+        Authenticator, Budgets, HeaderInject, HeaderRules, Inject, Kind, Match, Model, Retry, Route, SecretsInAnswers,
+        SecretsInRequests,
+    },
 };
 use credentialflow_policy::{
-    ApiKey, ApplicationRules, CompiledHeaders, KeyTable, ModelSlot, RateTable, RoutePolicies, RouteSlot, Slots,
+    ApiKey, ApplicationRules, Book, CompiledHeaders, KeyTable, ModelSlot, RateTable, RoutePolicies, RouteSlot, Slots,
     ValueMarks, allow, headers::InvalidHeaderRule, registry,
 };
 use hashbrown::HashMap;
@@ -35,6 +40,8 @@ pub struct Sources {
     pub values: Arc<ValueMarks>,
     /// Counters of rate limits; the same table for every snapshot of a process.
     pub rates: Arc<RateTable>,
+    /// The budgets and what this node has of them; the same for every snapshot of a process.
+    pub budgets: Arc<Book>,
     /// Authorities read from files; the same for every snapshot of a process.
     pub trust: Arc<Trust>,
     /// Where the built-in sandbox listens, as `host:port`.
@@ -69,7 +76,7 @@ impl Snapshot {
         for upstream in &set.upstreams {
             upstreams.add(upstream);
         }
-        let mut routes = Vec::with_capacity(sorted.len() + 5);
+        let mut routes = Vec::with_capacity(sorted.len() + 14);
         for route in &sorted {
             let declared = upstreams.by_name.get(route.upstream.as_str()).copied();
             let headers = compile_headers(route);
@@ -87,15 +94,24 @@ impl Snapshot {
             };
             routes.push(compile_route(route, RouteKind::Proxy { upstream }, headers.unwrap_or(None), &sources.rates));
         }
-        let models = compile_models(set, &mut upstreams);
+        let models = compile_models(set, &mut upstreams, &sources.budgets);
         let mut matches: Vec<(u32, Match)> = Vec::new();
         if !models.list.is_empty() {
             for (name, path, method, kind) in [
                 ("chat-completions", "/v1/chat/completions", "POST", RouteKind::Chat),
+                ("responses", "/v1/responses", "POST", RouteKind::Responses),
+                ("response", "/v1/responses/{id}", "GET", RouteKind::KeptResponse),
+                ("response-delete", "/v1/responses/{id}", "DELETE", RouteKind::KeptResponse),
+                ("response-cancel", "/v1/responses/{id}/cancel", "POST", RouteKind::KeptResponse),
+                ("response-input-items", "/v1/responses/{id}/input_items", "GET", RouteKind::KeptResponse),
                 ("anthropic-messages", "/v1/messages", "POST", RouteKind::Messages),
                 ("anthropic-count-tokens", "/v1/messages/count_tokens", "POST", RouteKind::CountTokens),
                 ("models", "/v1/models", "GET", RouteKind::ModelList),
                 ("model", "/v1/models/{id}", "GET", RouteKind::ModelList),
+                ("gemini-generate", "/v1beta/models/{id}", "POST", RouteKind::Gemini),
+                ("gemini-generate-v1", "/v1/models/{id}", "POST", RouteKind::Gemini),
+                ("gemini-models", "/v1beta/models", "GET", RouteKind::GeminiModelList),
+                ("gemini-model", "/v1beta/models/{id}", "GET", RouteKind::GeminiModelList),
             ] {
                 let m =
                     Match { hosts: vec![], path: path.into(), methods: vec![method.into()], headers: BTreeMap::new() };
@@ -108,7 +124,8 @@ impl Snapshot {
             models: models.list.iter().enumerate().map(|(i, m)| (&*m.name, i as u32)).collect(),
         };
         let keys = sources.keys.with_applications(set.applications.iter().map(|a| &a.name));
-        let applications = ApplicationRules::compile(&set.applications, &keys, &names);
+        let applications = ApplicationRules::compile(&set.applications, &set.teams, &keys, &names, &sources.budgets);
+        sources.budgets.tidy();
         let router = Router::compile(
             sorted.iter().enumerate().map(|(i, r)| (i as u32, &r.matches)).chain(matches.iter().map(|(i, m)| (*i, m))),
         );
@@ -157,6 +174,7 @@ fn compile_route(
         max_body: route.max_body.map_or(DEFAULT_MAX_BODY, |b| b.as_bytes()),
         websocket: route.websocket,
         secrets: route.secrets_in_requests,
+        secrets_back: route.secrets_in_answers,
         attempts: route.retry.attempts.max(1),
     }
 }
@@ -178,6 +196,7 @@ fn built_in_route(name: &str, kind: RouteKind, sources: &Sources) -> RoutePlan {
         max_body: None,
         websocket: false,
         secrets_in_requests: SecretsInRequests::Refuse,
+        secrets_in_answers: SecretsInAnswers::Report,
         retry: Retry::default(),
     };
     let policies = registry::REGISTRY.iter().filter(|e| e.kind != allow::KIND);
@@ -200,7 +219,12 @@ fn usual_inject(provider: Option<&Provider>, credential: &Name) -> Inject {
     }
 }
 
-fn compile_models(set: &ResourceSet, upstreams: &mut Upstreams<'_>) -> ModelPlans {
+/// Whether an endpoint is a provider's own address.
+fn is_at(endpoint: &str, base: Option<&str>) -> bool {
+    base.is_some_and(|base| endpoint.trim_end_matches('/').eq_ignore_ascii_case(base))
+}
+
+fn compile_models(set: &ResourceSet, upstreams: &mut Upstreams<'_>, budgets: &Arc<Book>) -> ModelPlans {
     let prices = PriceTable::new(set.models.iter().flat_map(|m| &m.targets));
     let mut plans = ModelPlans::default();
     for model in &set.models {
@@ -211,45 +235,73 @@ fn compile_models(set: &ResourceSet, upstreams: &mut Upstreams<'_>) -> ModelPlan
                 upstreams.impaired(Kind::Models, &model.name, problem, model.targets.len() > 1);
                 upstreams.nothing(&target.provider)
             });
-            let dialect = set
-                .upstreams
-                .iter()
-                .find(|u| u.provider.is_some() && u.name == target.provider)
-                .and_then(|u| u.provider.as_ref());
+            let declared = set.upstreams.iter().find(|u| u.provider.is_some() && u.name == target.provider);
+            let dialect = declared.and_then(|u| u.provider.as_ref());
             let kind = provider::find(dialect.unwrap_or(&target.provider).as_str());
-            let inject = target.credential.as_ref().map(|name| {
+            // `openai` stands for any compatible server: what the provider itself keeps says nothing of another one.
+            let own = |p: &&Provider| declared.is_none_or(|u| u.endpoints.iter().all(|at| is_at(at, p.base_url())));
+            let at_home = kind.filter(own);
+            let keeps = at_home.map_or(Keeps::MaxTokens, |p| p.limit.into());
+            let keeps_of_responses = at_home.map_or(Keeps::Nothing, |_| Keeps::MaxOutputTokens);
+            let mut own = |name: &Name| {
                 let mut plan = upstreams.inject(&usual_inject(kind, name));
                 if plan.credential == NO_CREDENTIAL {
                     let problem = format!("there is no credential {name}");
                     upstreams.impaired(Kind::Models, &model.name, problem, model.targets.len() > 1);
                 }
                 // The target names the credential, its upstream the way of injection.
-                let declared = set
-                    .upstreams
-                    .iter()
-                    .find(|u| u.provider.is_some() && u.name == target.provider)
-                    .and_then(|u| u.inject.as_ref());
-                if let Some(inject) = declared {
+                if let Some(inject) = declared.and_then(|u| u.inject.as_ref()) {
                     plan.way = upstreams.inject(inject).way;
                 }
                 plan
+            };
+            let one = target.credential.iter().map(|name| (name, 1));
+            let pooled = target.credentials.iter().map(|pooled| (&pooled.name, pooled.weight.max(1)));
+            let keys: Box<[KeyPlan]> =
+                one.chain(pooled).map(|(name, weight)| KeyPlan { inject: own(name), weight }).collect();
+            let cooling = plans.coolings.len() as u32;
+            let identity = upstreams.identity(upstream, &target.model);
+            plans.coolings.push(match keys.is_empty() {
+                true => upstreams.injecting_identity(upstream, &identity),
+                false => identity.as_str().into(),
             });
+            plans.coolings.extend(keys.iter().map(|key| upstreams.key_identity(&identity, key.inject.credential)));
             targets.push(TargetPlan {
                 provider: target.provider.shared(),
                 provider_model: target.model.as_str().into(),
                 upstream,
-                inject,
+                keys,
                 weight: target.weight.max(1),
+                priority: target.priority,
+                timeout: target.timeout.map(Period::as_duration),
+                cooling,
                 dialect: kind.map_or(Dialect::OpenAi, |p| p.dialect),
+                responses: kind.is_some_and(|p| p.responses),
                 ask_usage: kind.is_none_or(|p| p.ask_usage),
                 limit: kind.map_or(LimitField::MaxTokens, |p| p.limit),
-                price: prices.resolve(target.provider.as_str(), &target.model),
+                keeps,
+                keeps_of_responses,
+                longest: longest(at_home.and_then(|p| catalogue::find(p.name, &target.model))),
+                price: prices.resolve(target.provider.as_str(), at_home.map(|p| p.name), &target.model),
+                budgets: declared.map_or_else(Box::default, |upstream| {
+                    let of = Budgets::of(upstream.budget.as_ref());
+                    budgets.live_budgets(Kind::Upstreams, upstream.name.as_str(), of).collect()
+                }),
             });
         }
         let name = model.name.shared();
         plans.by_name.insert(name.clone(), plans.list.len() as u32);
-        let total_weight = targets.iter().map(|t| t.weight).sum();
-        plans.list.push(ModelPlan { name, targets, total_weight, secrets: model.secrets_in_requests });
+        let own = Budgets::of(model.budget.as_ref());
+        let own = budgets.live_budgets(Kind::Models, model.name.as_str(), own).collect();
+        let (secrets, secrets_back) = (model.secrets_in_requests, model.secrets_in_answers);
+        let guardrails = (!model.guardrails.is_empty()).then(|| guardrails::built(&model.guardrails));
+        if let Some(Err(problem)) = &guardrails {
+            upstreams.impaired(Kind::Models, &model.name, problem.clone(), false);
+        }
+        let mut plan = ModelPlan { name, targets, deadline: None, budgets: own, secrets, secrets_back, guardrails };
+        let usual = plan.has_choice().then_some(Model::DEADLINE);
+        plan.deadline = model.deadline.or(usual).map(Period::as_duration);
+        plans.list.push(plan);
     }
     plans
 }

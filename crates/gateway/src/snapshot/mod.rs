@@ -2,6 +2,7 @@
 
 mod compile;
 mod endpoint;
+mod guardrails;
 pub mod models;
 mod trust;
 mod upstreams;
@@ -18,8 +19,13 @@ use crate::{
     route::{Found, Lookup, Router},
 };
 use credentialflow_llm::provider::Dialect;
-use credentialflow_model::resource::{AnswerEncoding, Health, Kind, SecretsInRequests};
-use credentialflow_policy::{ApiKey, ApplicationRules, CompiledHeaders, KeyTable, Policy, RoutePolicies, ValueMarks};
+use credentialflow_model::{
+    Timestamp,
+    resource::{AnswerEncoding, Health, Kind, SecretsInAnswers, SecretsInRequests},
+};
+use credentialflow_policy::{
+    ApiKey, ApplicationRules, CompiledHeaders, Finder, KeyTable, Policy, RoutePolicies, ValueMarks,
+};
 use models::ModelPlans;
 use std::{sync::Arc, time::Duration};
 
@@ -63,12 +69,20 @@ pub(crate) enum RouteKind {
     Proxy { upstream: u32 },
     /// `POST /v1/chat/completions`
     Chat,
+    /// `POST /v1/responses`
+    Responses,
+    /// Everything below `/v1/responses/{id}`: answers that are kept for later
+    KeptResponse,
     /// `POST /v1/messages`
     Messages,
     /// `POST /v1/messages/count_tokens`
     CountTokens,
     /// `GET /v1/models` and `GET /v1/models/{id}`
     ModelList,
+    /// `POST /v1beta/models/{model}:generateContent`, `:streamGenerateContent` and `:countTokens`, and below `/v1`
+    Gemini,
+    /// `GET /v1beta/models` and `GET /v1beta/models/{id}`
+    GeminiModelList,
 }
 
 impl RouteKind {
@@ -77,7 +91,9 @@ impl RouteKind {
         match self {
             Self::Proxy { .. } => None,
             Self::Chat | Self::ModelList => Some(Dialect::OpenAi),
+            Self::Responses | Self::KeptResponse => Some(Dialect::Responses),
             Self::Messages | Self::CountTokens => Some(Dialect::Anthropic),
+            Self::Gemini | Self::GeminiModelList => Some(Dialect::Gemini),
         }
     }
 }
@@ -95,6 +111,7 @@ pub(crate) struct RoutePlan {
     pub max_body: u64,
     pub websocket: bool,
     pub secrets: SecretsInRequests,
+    pub secrets_back: SecretsInAnswers,
     pub attempts: u8,
 }
 
@@ -140,6 +157,16 @@ pub(crate) enum InjectWay {
 }
 
 impl Snapshot {
+    /// Whether two upstreams are one, or lead to one place: an endpoint at the same address and base.
+    pub(crate) fn is_same_place(&self, one: u32, other: u32) -> bool {
+        let of = |upstream: u32| {
+            let range = &self.upstreams[upstream as usize].endpoints;
+            self.endpoints[range.start as usize..range.end as usize].iter()
+        };
+        let at = |a: &EndpointPlan, b: &EndpointPlan| a.port == b.port && a.host == b.host && a.base == b.base;
+        one == other || of(one).any(|a| of(other).any(|b| at(a, b)))
+    }
+
     /// The route of a request.
     pub(crate) fn find(&self, lookup: &Lookup<'_>) -> Found {
         self.router.find(lookup)
@@ -148,6 +175,11 @@ impl Snapshot {
     /// How many routes there are, built-in ones included.
     pub fn route_count(&self) -> usize {
         self.routes.len()
+    }
+
+    /// Finds live secrets of ours, as they are in force with this snapshot.
+    pub fn finder(&self, now: Timestamp) -> Finder<'_> {
+        Finder { api_key: &self.api_key, keys: &self.keys, values: &self.values, now }
     }
 
     /// How many keys there are.

@@ -26,13 +26,18 @@ impl CredentialSource for NoCredentials {
 
 fn compile_with(resources: &Value, trust: &Arc<Trust>) -> (Snapshot, Vec<String>) {
     let (set, source, mut problems) = config::read("test.yaml", &resources.to_string());
-    let context = config::Context { providers: credentialflow_llm::provider::NAMES };
+    let context = config::Context {
+        providers: credentialflow_llm::provider::NAMES,
+        own_address: credentialflow_llm::provider::OWN_ADDRESS,
+        guardrail: Some(credentialflow_llm::guardrail::check),
+    };
     problems.0.extend(config::check(&set, &source, &context).0);
     let sources = Sources {
         keys: KeyTable::empty(),
         api_key: ApiKey::new(Arc::new(Peppers::from_keys([]))),
         credentials: Arc::new(NoCredentials),
         values: Arc::default(),
+        budgets: Arc::default(),
         rates: Arc::new(RateTable::new(64, 1)),
         trust: trust.clone(),
         sandbox: None,
@@ -199,7 +204,7 @@ fn what_cannot_be_used_holds_nothing_else_up() {
     assert_eq!((of("bad-host").endpoints.len(), of("half").endpoints.len(), of("no-file").endpoints.len()), (0, 1, 0));
     // Never sent without the credential: its slot opens nowhere.
     assert_eq!(of("no-credential").inject.as_ref().unwrap().credential, upstreams::NO_CREDENTIAL);
-    assert_eq!(snapshot.models.list[0].targets[1].inject.as_ref().unwrap().credential, upstreams::NO_CREDENTIAL);
+    assert_eq!(snapshot.models.list[0].targets[1].keys[0].inject.credential, upstreams::NO_CREDENTIAL);
     let reason = &snapshot.impaired.iter().find(|i| &*i.name == "no-file").unwrap().reason;
     assert!(reason.contains("/nowhere/ca.pem"), "{reason}");
 }
@@ -237,4 +242,35 @@ fn authorities_that_were_read_outlive_their_file() {
     compile_with(&one(json!({ "endpoints": [PLAIN] }), Value::Null), &trust);
     std::fs::remove_file(&file).unwrap();
     assert_eq!(told(&next()), [("upstreams", "u", false)]);
+}
+
+/// What providers usually ask counts at their own addresses, by whatever name, and nowhere else.
+#[test]
+fn prices_of_the_catalogue_count_at_the_provider_itself() {
+    let target = |provider: &str, model: &str| json!({ "provider": provider, "model": model, "credential": "token" });
+    let model = |name: &str, target: Value| json!({ "name": name, "targets": [target] });
+    let (snapshot, problems) = compile(&json!({
+        "credentials": [{ "name": "token", "engine": "static" }],
+        "upstreams": [
+            { "name": "ours", "endpoints": ["https://api.openai.com/v1/"], "provider": "openai" },
+            { "name": "groq", "endpoints": [PLAIN], "provider": "openai" },
+            { "name": "azure", "endpoints": ["https://r.example/openai/v1"], "provider": "azure-openai" },
+        ],
+        "models": [
+            model("a", target("openai", "gpt-5-mini")),
+            model("b", target("ours", "gpt-5-mini")),
+            model("c", target("groq", "openai/gpt-oss-20b")),
+            model("d", target("azure", "gpt-5-mini")),
+            model("e", target("openai", "gpt-of-nobody")),
+        ],
+    }));
+    assert_eq!(problems, [""; 0]);
+    let targets: Vec<_> = snapshot.models.list.iter().map(|model| &model.targets[0]).collect();
+    let known: Vec<_> = targets.iter().map(|target| !target.price.entries().is_empty()).collect();
+    assert_eq!(known, [true, true, false, false, false]);
+    assert_eq!(targets[0].price, targets[1].price);
+    // So is how much a model is known to write.
+    let longest: Vec<_> = targets.iter().map(|target| target.longest).collect();
+    assert_eq!(longest, [128_000, 128_000, 32_768, 32_768, 32_768]);
+    assert!(targets[3].responses && targets[3].dialect == Dialect::OpenAi);
 }

@@ -194,6 +194,30 @@ impl<'a> Upstreams<'a> {
         InjectPlan { credential: credential.unwrap_or(NO_CREDENTIAL), way }
     }
 
+    /// What tells a target's failures from those of others: where its upstream is, and the provider's name of the model.
+    pub fn identity(&self, upstream: u32, model: &str) -> String {
+        let plan = &self.plans[upstream as usize];
+        let endpoints = &self.endpoints[plan.endpoints.start as usize..plan.endpoints.end as usize];
+        let at: Vec<&str> = endpoints.iter().map(|endpoint| &*endpoint.identity).collect();
+        format!("{}|{model}|{}", plan.name, at.join("|"))
+    }
+
+    /// The same where all credentials of the target are its upstream's: what was refused was that version.
+    pub fn injecting_identity(&self, upstream: u32, target: &str) -> Arc<str> {
+        match &self.plans[upstream as usize].inject {
+            Some(plan) => self.key_identity(target, plan.credential),
+            None => target.into(),
+        }
+    }
+
+    /// The same of a credential there: a new version of it has not failed yet.
+    pub fn key_identity(&self, target: &str, slot: CredentialSlot) -> Arc<str> {
+        match self.sources.credentials.describe(slot) {
+            Some((name, version)) => format!("{target}|{name}|{version}").into(),
+            None => format!("{target}||").into(),
+        }
+    }
+
     /// The upstream of a target: one of the configuration, or a built-in provider's own. `None`: there is neither.
     pub fn of_provider(&mut self, name: &Name) -> Option<u32> {
         let internal = format!("provider:{name}");
@@ -201,14 +225,15 @@ impl<'a> Upstreams<'a> {
         if let Some(index) = declared {
             return Some(*index);
         }
-        let built_in = provider::find(name.as_str())?;
+        let address = provider::find(name.as_str())?.base_url()?;
         // An upstream of the same name that serves no models stays what its own routes reach.
         let plain = self.by_name.get(name.as_str()).copied();
         let index = self.add(&Upstream {
             name: name.clone(),
             description: None,
-            endpoints: vec![built_in.base_url().to_owned()],
+            endpoints: vec![address.to_owned()],
             provider: Some(name.clone()),
+            budget: None,
             inject: None,
             timeouts: Timeouts { response: credentialflow_model::Period::from_secs(600), ..Timeouts::default() },
             health: Health::default(),

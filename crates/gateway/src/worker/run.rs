@@ -71,6 +71,9 @@ async fn serve(worker: Rc<Worker>, listener: tokio::net::TcpListener, mut comman
                 Some(Command::Stragglers { credential, version, answer }) => {
                     let _ = answer.send(worker.stragglers(credential, version));
                 }
+                Some(Command::Preview { model, speaks, answer }) => {
+                    let _ = answer.send(worker.preview(&model, speaks));
+                }
                 Some(Command::Shutdown { done }) => {
                     accept_waiting(&worker, &listener, &acceptor);
                     drop(listener);

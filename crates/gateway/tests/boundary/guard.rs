@@ -42,7 +42,9 @@ fn expected(secrets: impl IntoIterator<Item = LiveSecret>, place: SecretPlace, r
         key: Some(key_id("k")),
         route: Some("r".into()),
         source: [127, 0, 0, 1].into(),
+        upstream: None,
         refused,
+        gave_up: false,
     }
 }
 

@@ -5,14 +5,14 @@ use credentialflow_gateway::{
     gateway::Start,
     ports::{
         CertificateListener, ChallengeSource, CredentialSlot, CredentialSource, CredentialUnavailable, GuessListener,
-        RecordSink, SecretListener, SentSecrets,
+        Lender, RecordSink, SecretListener, SentSecrets,
     },
     snapshot::Sources,
 };
 use credentialflow_model::{KeyId, KeyToken, OutcomeReason, ResourceSet, SecretValue, UsageRecord, resource::Key};
 use credentialflow_policy::{
-    ApiKey, FailureThrottle, KeyExtras, KeyRecord, KeySecret, KeyTable, Peppers, RateTable, ThrottleSettings, ValueKey,
-    ValueMarks,
+    Account, ApiKey, Book, FailureThrottle, KeyExtras, KeyRecord, KeySecret, KeyTable, Peppers, RateTable,
+    ThrottleSettings, ValueKey, ValueMarks,
 };
 pub use credentialflow_testkit::{
     place::Place,
@@ -24,6 +24,7 @@ use std::{
     collections::VecDeque,
     future::Future,
     net::IpAddr,
+    pin::Pin,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -121,6 +122,16 @@ impl SecretListener for Sent {
     }
 }
 
+/// Lends nothing.
+pub struct Nobody;
+
+impl Lender for Nobody {
+    fn borrow(&self, _: &Arc<Account>, _: i64) -> Pin<Box<dyn Future<Output = bool> + Send>> {
+        Box::pin(std::future::ready(false))
+    }
+    fn running_low(&self) {}
+}
+
 /// How a world differs from the usual one.
 pub struct Setup {
     pub yaml: String,
@@ -131,6 +142,7 @@ pub struct Setup {
     pub tls: Option<Arc<rustls::ServerConfig>>,
     pub challenges: Option<Arc<dyn ChallengeSource>>,
     pub workers: usize,
+    pub lender: Arc<dyn Lender>,
 }
 
 impl Setup {
@@ -148,6 +160,7 @@ impl Setup {
             tls: None,
             challenges: None,
             workers: 2,
+            lender: Arc::new(Nobody),
         }
     }
 
@@ -196,6 +209,7 @@ pub struct World {
     pub guesses: Arc<Guesses>,
     pub presented: Arc<Presented>,
     pub sent: Arc<Sent>,
+    pub book: Arc<Book>,
     rates: Arc<RateTable>,
     epoch: AtomicUsize,
 }
@@ -212,7 +226,8 @@ impl World {
         let guesses = Arc::new(Guesses::default());
         let presented = Arc::new(Presented::default());
         let sent = Arc::new(Sent::default());
-        let snapshot = compile(1, &setup.yaml, &setup.credentials, &[], &rates);
+        let book = Arc::<Book>::default();
+        let snapshot = compile(1, &setup.yaml, &setup.credentials, &[], (&rates, &book));
         let gateway = Gateway::start(Start {
             address: ([127, 0, 0, 1], 0).into(),
             workers: setup.workers,
@@ -223,18 +238,19 @@ impl World {
             guesses: guesses.clone(),
             certificates: presented.clone(),
             secrets: sent.clone(),
+            lender: setup.lender,
             challenges: setup.challenges,
             tls: setup.tls,
             seed: 42,
         })
         .unwrap();
-        Self { gateway, records, guesses, presented, sent, rates, epoch: AtomicUsize::new(1) }
+        Self { gateway, records, guesses, presented, sent, book, rates, epoch: AtomicUsize::new(1) }
     }
 
     /// Puts another configuration into force, without the keys named.
     pub async fn install(&self, yaml: &str, credentials: &[(&'static str, u32, &'static str)], revoked: &[&str]) {
         let epoch = self.epoch.fetch_add(1, Relaxed) as u64 + 1;
-        let snapshot = compile(epoch, yaml, credentials, revoked, &self.rates);
+        let snapshot = compile(epoch, yaml, credentials, revoked, (&self.rates, &self.book));
         let revoked = revoked.iter().map(|name| key_id(name)).collect();
         self.gateway.install(Arc::new(snapshot), revoked).await.unwrap();
     }
@@ -340,7 +356,7 @@ fn peppers() -> Peppers {
     Peppers::new([(1, &SecretValue::from("a pepper of tests"))])
 }
 
-fn record_of(declared: &Key) -> KeyRecord {
+fn record_of(declared: &Key, book: &Arc<Book>) -> KeyRecord {
     let name = declared.name.as_str();
     let text = key(name);
     let token = KeyToken::parse(text.as_bytes()).unwrap();
@@ -352,7 +368,7 @@ fn record_of(declared: &Key) -> KeyRecord {
         previous: None,
         expires: declared.expires,
         not_before: declared.not_before,
-        extras: KeyExtras::of(declared),
+        extras: KeyExtras::of(declared, book),
     }
 }
 
@@ -361,11 +377,11 @@ fn compile(
     yaml: &str,
     credentials: &[(&'static str, u32, &'static str)],
     revoked: &[&str],
-    rates: &Arc<RateTable>,
+    (rates, book): (&Arc<RateTable>, &Arc<Book>),
 ) -> Snapshot {
     let (set, _, problems): (ResourceSet, _, _) = credentialflow_model::config::read("test.yaml", yaml);
     assert!(problems.0.is_empty(), "{problems:?}\n{yaml}");
-    let keys = set.keys.iter().filter(|k| !revoked.contains(&k.name.as_str())).map(record_of);
+    let keys = set.keys.iter().filter(|k| !revoked.contains(&k.name.as_str())).map(|key| record_of(key, book));
     let value = |v: &str| (!v.is_empty()).then(|| SecretValue::from(v));
     let marking = Arc::new(ValueKey::new(&[7; 64]));
     let marks = credentials.iter().filter_map(|(n, v, s)| Some(((*n).into(), *v, marking.mark(s.as_bytes())?)));
@@ -376,6 +392,7 @@ fn compile(
         credentials: Arc::new(Credentials(credentials.iter().map(|(n, v, s)| ((*n).into(), *v, value(s))).collect())),
         values,
         rates: rates.clone(),
+        budgets: book.clone(),
         trust: Arc::default(),
         sandbox: None,
         max_model_body: 1 << 20,

@@ -3,19 +3,25 @@
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
+mod answers;
 mod authentication;
 mod bodies;
+mod budgets;
 mod callers;
 mod certificates;
 mod challenges;
 mod change;
+mod fallback;
+mod gemini;
 mod guard;
+mod guardrails;
 mod harness;
 mod http2;
 mod memory;
 mod messages;
 mod messages_to_chat;
 mod models;
+mod responses;
 mod routing;
 mod secrets;
 mod tls;

@@ -1,7 +1,9 @@
 //! WebSocket: only where the route and the upstream agree, scrubbed, and cut when the key is revoked.
 
 use crate::harness::*;
+use credentialflow_gateway::ports::SecretPlace;
 use credentialflow_model::OutcomeReason as R;
+use credentialflow_policy::LiveSecret;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const UPGRADE: &str = "connection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
@@ -244,4 +246,96 @@ async fn what_one_side_had_said_arrives_after_it_or_the_other_has_ended() {
     assert_eq!((record.bytes_in, record.bytes_out), (MUCH as u64, (10 + 10 + MUCH + 7) as u64));
     upstream.until(|c| c.open == 0).await;
     world.done().await;
+}
+
+/// A frame whose payload is masked, as callers' are (RFC 6455, 5.3).
+fn masked(first: u8, mask: [u8; 4], payload: &[u8]) -> Vec<u8> {
+    let mut frame = frame(first, payload);
+    frame[1] |= 0x80;
+    frame.truncate(frame.len() - payload.len());
+    frame.extend(mask);
+    frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    frame
+}
+
+#[tokio::test]
+async fn live_secrets_in_messages_of_callers_are_refused_or_told_of() {
+    let upstream = echo().await;
+    let other = key("k2");
+    let (one, two) = other.split_at(30);
+    let said = [
+        masked(0x01, [1, 2, 3, 4], format!("is {one}").as_bytes()),
+        masked(0x89, [9, 9, 9, 9], b""),
+        masked(0x80, [5, 6, 7, 8], format!("{two} good?").as_bytes()),
+    ];
+    for mode in ["", ", secrets_in_requests: report", ", secrets_in_requests: ignore"] {
+        let world = Setup::new(usual(&[upstream.url()], "", &format!(", websocket: true{mode}"))).start();
+        let mut wire = world.connect().await;
+        wire.send(get("/ws", UPGRADE)).await.unwrap();
+        assert_eq!(within(wire.head()).await.unwrap().status(), 101);
+        let mut back = Vec::new();
+        // Each alone, so that what is refused comes behind what has passed.
+        for frame in &said {
+            wire.send(frame).await.unwrap();
+            tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+        }
+        if mode.is_empty() {
+            while within(wire.take(1, &mut back)).await {}
+            assert!(back.len() <= said[0].len() + said[1].len(), "what holds the secret's end did not go on");
+            world.outcome(R::SecretInRequest).await;
+        } else {
+            assert!(within(wire.take(said.concat().len(), &mut back)).await, "{mode}");
+            assert_eq!(back, said.concat());
+            drop(wire);
+            world.outcome(R::Served).await;
+        }
+        let told = std::mem::take(&mut *world.sent.0.lock().unwrap());
+        let met: Vec<_> = told.iter().map(|told| (told.secrets.clone(), told.place, told.refused)).collect();
+        let key = vec![LiveSecret::Key { id: key_id("k2"), version: 1 }];
+        let expected = if mode.contains("ignore") { vec![] } else { vec![(key, SecretPlace::Body, mode.is_empty())] };
+        assert_eq!(met, expected, "{mode}");
+        world.done().await;
+    }
+}
+
+#[tokio::test]
+async fn live_secrets_in_messages_of_upstreams_are_told_of_or_blanked() {
+    const OTHER: &str = "the-other-secret";
+    let upstream = FakeUpstream::start(|mut peer| async move {
+        let Some(_) = peer.head().await else { return };
+        peer.send(AGREED).await;
+        peer.send(frame(0x01, b"<the-other")).await;
+        peer.send(frame(0x89, b"ping")).await;
+        peer.send(frame(0x80, b"-secret>")).await;
+        peer.send(frame(0x81, b"<the-other")).await;
+    })
+    .await;
+    for (mode, blanked) in [("", false), (", secrets_in_answers: blank", true), (", secrets_in_answers: ignore", false)]
+    {
+        let mut setup = Setup::new(usual(&[upstream.url()], "", &format!(", websocket: true{mode}")));
+        setup.credentials = vec![("c", 1, SECRET), ("d", 4, OTHER)];
+        let world = setup.start();
+        let mut wire = world.connect().await;
+        wire.send(get("/ws", UPGRADE)).await.unwrap();
+        assert_eq!(within(wire.head()).await.unwrap().status(), 101);
+        let mut back = Vec::new();
+        let (one, two) = if blanked { ("<*********", "*******>") } else { ("<the-other", "-secret>") };
+        let expect = [
+            frame(0x01, one.as_bytes()),
+            frame(0x89, b"ping"),
+            frame(0x80, two.as_bytes()),
+            frame(0x81, b"<the-other"),
+        ]
+        .concat();
+        assert!(within(wire.take(expect.len(), &mut back)).await, "{mode}");
+        assert_eq!(String::from_utf8_lossy(&back), String::from_utf8_lossy(&expect), "{mode}");
+        drop(wire);
+        world.outcome(R::Served).await;
+        let told = std::mem::take(&mut *world.sent.0.lock().unwrap());
+        let met: Vec<_> = told.iter().map(|told| (told.secrets.clone(), told.place, told.refused)).collect();
+        let value = vec![LiveSecret::Value { credential: "d".into(), version: 4 }];
+        let expected = if mode.contains("ignore") { vec![] } else { vec![(value, SecretPlace::Answer, blanked)] };
+        assert_eq!(met, expected, "{mode}");
+        world.done().await;
+    }
 }

@@ -33,7 +33,12 @@ pub(super) fn check(facts: &Facts, around: &Surroundings) -> Option<Finding> {
         Some(_) => return None,
         None if age >= around.thresholds.long_lived_after => {
             let ends = if facts.entry.expires.is_some() { "" } else { " and does not expire" };
-            (Severity::Medium, format!("its value is {} old{ends}", around.told(since)))
+            let what = match (facts.entry.kind, facts.entry.count) {
+                (CredentialKind::Secrets, Some(count)) => format!("the oldest of its {count} secrets"),
+                (CredentialKind::Token, _) => "it".to_owned(),
+                _ => "its value".to_owned(),
+            };
+            (Severity::Medium, format!("{what} is {} old{ends}", around.told(since)))
         }
         None => return None,
     };
@@ -41,6 +46,19 @@ pub(super) fn check(facts: &Facts, around: &Surroundings) -> Option<Finding> {
     let hint = match facts.entry.kind {
         // It is no resource; its name is its path at the run-time API.
         CredentialKind::SigningKey => format!("bao write -f {name}/rotate; it should have rotated by itself"),
+        CredentialKind::Login => match name.rsplit_once("/static-roles/").or(name.rsplit_once("/config/")) {
+            Some((mount, role)) if facts.every.is_some() => {
+                format!("bao write -f {mount}/rotate-role/{role}; it should have changed by itself")
+            }
+            Some((mount, database)) => format!("bao write -f {mount}/rotate-root/{database}"),
+            None => "give it a new password".to_owned(),
+        },
+        CredentialKind::SecretId => {
+            format!("make another that ends (`secret_id_ttl` of the role), then: {}", facts.revoke())
+        }
+        CredentialKind::User => format!("bao write {name}/password password=-"),
+        CredentialKind::Token => format!("let its holder log in for tokens that end, then: {}", facts.revoke()),
+        CredentialKind::Secrets => "write new values; `bao kv metadata get` tells how old each is".to_owned(),
         kind => format!("credentialflow {kind} rotate {name}"),
     };
     Some(Finding { since: Some(since), ..facts.finding(Rule::LongLived, severity, detail, hint) })
@@ -74,6 +92,28 @@ mod tests {
         facts.entry.rotation_due = Some(days_ago(1));
         let found = check(&facts, &surroundings());
         assert!(found.is_some_and(|f| f.hint.starts_with("bao write -f identity/oidc/key/ours/rotate")));
+    }
+
+    #[test]
+    fn what_the_run_time_api_keeps_is_changed_there() {
+        let hint = |kind, name: &str, every: Option<u64>| {
+            let mut facts = credential();
+            (facts.entry.kind, facts.entry.name) = (kind, name.to_owned());
+            (facts.since, facts.every) = (Some(days_ago(400)), every.map(|days| Period::from_secs(days * 86_400)));
+            facts.entry.count = Some(3);
+            check(&facts, &surroundings()).map(|found| (found.detail, found.hint)).unwrap_or_default()
+        };
+        let (_, role) = hint(CredentialKind::Login, "team/db/static-roles/config", Some(1));
+        assert!(role.starts_with("bao write -f team/db/rotate-role/config;"), "{role}");
+        let (_, root) = hint(CredentialKind::Login, "database/config/orders", None);
+        assert_eq!(root, "bao write -f database/rotate-root/orders");
+        let (_, id) = hint(CredentialKind::SecretId, "auth/approle/role/web/secret-id/a-1", None);
+        let destroy = "bao write auth/approle/role/web/secret-id-accessor/destroy secret_id_accessor=a-1";
+        assert!(id.ends_with(destroy), "{id}");
+        let (token, _) = hint(CredentialKind::Token, "acc", None);
+        assert_eq!(token, "it is 400 days old and does not expire");
+        let (secrets, _) = hint(CredentialKind::Secrets, "secret/", None);
+        assert_eq!(secrets, "the oldest of its 3 secrets is 400 days old and does not expire");
     }
 
     #[test]

@@ -169,12 +169,16 @@ pub struct Facts {
     pub key: Option<Key>,
     /// What a key may use in all.
     pub granted: Allow,
+    /// What the policies of a role, user or token of the run-time API grant, and what of that was not used.
+    pub rights: Option<Rights>,
     /// How it was used in the time looked at; absent when not at all.
     pub traffic: Option<TrafficOf>,
     /// Where scanners found its value.
     pub exposures: Vec<Exposure>,
     /// A certificate's content.
     pub certificate: Option<Certificate>,
+    /// Whether it is not known when it was last used, although things of its kind mostly tell.
+    pub unseen: bool,
     /// Whether it signs certificates: that is a use of which no request tells, and its own certificate bounds its life.
     pub signs: bool,
 }
@@ -191,9 +195,11 @@ impl Facts {
             missing: Vec::new(),
             key: None,
             granted: Allow::default(),
+            rights: None,
             traffic: None,
             exposures: Vec::new(),
             certificate: None,
+            unseen: false,
             signs: false,
         }
     }
@@ -214,17 +220,30 @@ impl Facts {
             same_value_as: Vec::new(),
             exposures: Vec::new(),
             grant: None,
+            policy: None,
         }
     }
 
     /// The command that withdraws it.
     fn revoke(&self) -> String {
-        format!("credentialflow {} revoke {}", self.entry.kind, self.entry.name)
+        let name = &self.entry.name;
+        match self.entry.kind {
+            CredentialKind::SecretId => match name.rsplit_once("/secret-id/") {
+                Some((role, accessor)) => {
+                    format!("bao write {role}/secret-id-accessor/destroy secret_id_accessor={accessor}")
+                }
+                None => format!("bao delete {name}"),
+            },
+            CredentialKind::User | CredentialKind::Login | CredentialKind::Role => format!("bao delete {name}"),
+            CredentialKind::Token => format!("bao token revoke -accessor {name}"),
+            kind => format!("credentialflow {kind} revoke {name}"),
+        }
     }
 
-    /// Whether its uses are counted at all.
+    /// Whether it is known how it is used, or that it is not.
     const fn is_counted(&self) -> bool {
-        matches!(self.entry.kind, CredentialKind::Key | CredentialKind::Credential)
+        use CredentialKind::{Credential, Key, Login, SecretId, User};
+        matches!(self.entry.kind, Key | Credential | Login | SecretId | User) && !self.unseen
     }
 
     /// Whether it is old enough to say what it does not do.
@@ -255,6 +274,34 @@ pub struct Exposure {
     /// When the report was handed in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reported: Option<Timestamp>,
+}
+
+/// What policies of the run-time API grant to one holder, and what of that was not used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rights {
+    /// How many rules allow something.
+    pub rules: usize,
+    /// What was not used: patterns of paths, with the capabilities where only some were not.
+    pub unused: Vec<String>,
+    /// One policy (HCL) with what was used.
+    pub policy: String,
+    /// Since when every use is known.
+    pub since: Timestamp,
+}
+
+/// A narrower policy of the run-time API, ready to be written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct NarrowerPolicy {
+    /// A name for it.
+    pub name: String,
+    /// The policy (HCL), as `sys/policies/acl/NAME` takes it.
+    pub policy: String,
+    /// What it takes away: patterns of paths, with the capabilities where only some go.
+    pub removes: Vec<String>,
+    /// Since when every use of the policies is known; what was done only before is not in it.
+    pub since: Timestamp,
+    /// The commands that put it in the place of the policies that are held now.
+    pub commands: Vec<String>,
 }
 
 /// A narrower grant, ready to be applied.
@@ -307,6 +354,9 @@ pub struct Finding {
     /// The narrower grant.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grant: Option<Grant>,
+    /// The narrower policy, of what the run-time API lets in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<NarrowerPolicy>,
 }
 
 /// Everything that is wrong with a credential, in the order of the list of rules.

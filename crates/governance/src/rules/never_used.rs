@@ -38,6 +38,21 @@ mod tests {
     }
 
     #[test]
+    fn of_what_nobody_watched_nothing_is_said() {
+        let check = |kind, unseen, expect: bool| {
+            let mut facts = key();
+            (facts.entry.last_used, facts.entry.uses, facts.entry.created) = (None, None, Some(days_ago(30)));
+            (facts.entry.kind, facts.unseen) = (kind, unseen);
+            assert_eq!(super::check(&facts, &surroundings()).is_some(), expect, "{kind} {unseen}");
+        };
+        for kind in [CredentialKind::SecretId, CredentialKind::User, CredentialKind::Login] {
+            check(kind, false, true);
+            check(kind, true, false);
+        }
+        check(CredentialKind::Token, false, false);
+    }
+
+    #[test]
     fn what_signs_is_used_without_requests() {
         let mut facts = key();
         (facts.entry.last_used, facts.entry.uses, facts.entry.created) = (None, Some(0), Some(days_ago(30)));

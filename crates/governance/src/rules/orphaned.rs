@@ -16,6 +16,10 @@ pub(super) fn check(facts: &Facts, _: &Surroundings) -> Option<Finding> {
             format!("its application {} belongs to no team", entry.owner.as_deref().unwrap_or_default()),
             "write `team: TEAM` into the application's declaration",
         ),
+        CredentialKind::SecretId if entry.owner.is_none() => (
+            "its role names no application".to_owned(),
+            "write `application=NAME` to the role, so that its tokens and logins have somebody who answers for them",
+        ),
         _ => return None,
     };
     Some(facts.finding(Rule::Orphaned, Severity::Medium, detail, hint))
@@ -35,6 +39,11 @@ mod tests {
         let mut facts = key();
         facts.missing = vec!["team payments".into()];
         assert_eq!(check(&facts, &surroundings()).unwrap().detail, "it belongs to team payments, which is gone");
+        let mut facts = key();
+        facts.entry.kind = CredentialKind::SecretId;
+        assert_eq!(check(&facts, &surroundings()), None);
+        facts.entry.owner = None;
+        assert_eq!(check(&facts, &surroundings()).unwrap().detail, "its role names no application");
         let mut facts = key();
         facts.entry.team = None;
         assert_eq!(check(&facts, &surroundings()).unwrap().detail, "its application checkout belongs to no team");

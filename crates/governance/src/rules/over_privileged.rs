@@ -1,11 +1,16 @@
-//! `over_privileged`: a key that may use routes or models which it does not use.
+//! `over_privileged`: a key that may use routes or models which it does not use, and a role, user or token of the run-time
+//! API whose policies grant what it does not use.
 //!
 //! Granted minus exercised, over the traffic looked at. The finding brings the narrower grant as a resource: the same
 //! key with an `allow` of what it really used. Nothing is said about keys that were not used at all (`never_used`,
 //! `stale`), about new ones, and while not all of the key's traffic was looked at: calls were left out or lost, other
 //! nodes have call logs of their own, or this one begins after the key.
+//!
+//! Of policies every use is kept by holder and rule, since a moment that is known: nothing is said before that is long
+//! enough ago, nor about holders that used nothing at all. The finding brings one policy with what was used.
 
-use super::{Facts, Finding, Grant, Rule, Severity, Surroundings};
+use super::{Facts, Finding, Grant, NarrowerPolicy, Rights, Rule, Severity, Surroundings};
+use crate::CredentialKind;
 use credentialflow_model::{
     Name, ResourceSet,
     config::export,
@@ -14,6 +19,56 @@ use credentialflow_model::{
 use std::collections::HashMap;
 
 pub(super) fn check(facts: &Facts, around: &Surroundings) -> Option<Finding> {
+    match &facts.rights {
+        Some(rights) => policies(facts, rights, around),
+        None => key(facts, around),
+    }
+}
+
+fn policies(facts: &Facts, rights: &Rights, around: &Surroundings) -> Option<Finding> {
+    if around.since(rights.since) < around.thresholds.settle || rights.unused.is_empty() {
+        return None;
+    }
+    let name = &facts.entry.name;
+    let (idle, more) = few(rights.unused.iter().map(String::as_str));
+    let detail = format!(
+        "of the {} rules of its policies it did not use {}, or not all of them, in the {} for which uses are known: {idle}{more}",
+        rights.rules,
+        rights.unused.len(),
+        around.told(rights.since),
+    );
+    let (policy, commands) = match facts.entry.kind {
+        CredentialKind::Token => {
+            let policy = format!("token-{name}-narrower");
+            let make = format!("bao token create -orphan -policy={policy}");
+            // The policies of a token stay as they were made.
+            (policy.clone(), vec![format!("bao policy write {policy} FILE"), make, facts.revoke()])
+        }
+        _ => {
+            let policy = format!("{}-narrower", name.trim_start_matches("auth/").replace('/', "-"));
+            let give = format!("bao write {name} token_policies={policy}");
+            (policy.clone(), vec![format!("bao policy write {policy} FILE"), give])
+        }
+    };
+    let narrower = NarrowerPolicy {
+        name: policy,
+        policy: rights.policy.clone(),
+        removes: rights.unused.clone(),
+        since: rights.since,
+        commands,
+    };
+    let hint = "write the narrower policy that comes with this finding, and give it that one instead";
+    Some(Finding { policy: Some(narrower), ..facts.finding(Rule::OverPrivileged, Severity::Medium, detail, hint) })
+}
+
+/// The first five, and how many there are besides.
+fn few<'a>(all: impl Iterator<Item = &'a str>) -> (String, String) {
+    let all: Vec<_> = all.collect();
+    let more = if all.len() > 5 { format!(" and {} more", all.len() - 5) } else { String::new() };
+    (all.iter().take(5).copied().collect::<Vec<_>>().join(", "), more)
+}
+
+fn key(facts: &Facts, around: &Surroundings) -> Option<Finding> {
     let (key, traffic) = (facts.key.as_ref()?, facts.traffic.as_ref()?);
     let observed = &around.observed;
     let covered = observed.begins.is_none_or(|begins| facts.entry.created.is_some_and(|created| created >= begins));
@@ -30,8 +85,7 @@ pub(super) fn check(facts: &Facts, around: &Surroundings) -> Option<Finding> {
     let granted = facts.granted.routes.len() + facts.granted.models.len();
     let mut narrower = key.clone();
     narrower.allow = Some(Allow { routes, models });
-    let names = idle_routes.iter().chain(&idle_models).map(Name::as_str).take(5).collect::<Vec<_>>().join(", ");
-    let more = if idle > 5 { format!(" and {} more", idle - 5) } else { String::new() };
+    let (names, more) = few(idle_routes.iter().chain(&idle_models).map(Name::as_str));
     let detail = format!(
         "it may use {granted} routes and models, and in the last {} did not use {idle}: {names}{more}",
         around.told(around.observed.since)
@@ -117,5 +171,33 @@ mod tests {
         let mut all = facts(used(&[("orders", 3), ("refunds", 1)]));
         all.granted.models.clear();
         assert_eq!(check(&all, &surroundings()), None);
+    }
+    #[test]
+    fn what_policies_grant_and_nobody_used_is_told_once_it_is_known_for_long_enough() {
+        let mut facts = key();
+        (facts.entry.kind, facts.entry.name) = (CredentialKind::Role, "auth/approle/role/web".into());
+        facts.rights = Some(Rights {
+            rules: 3,
+            unused: vec!["db/creds/a".into(), "kv/data/* (delete)".into()],
+            policy: "path \"kv/data/*\" {}".into(),
+            since: days_ago(20),
+        });
+        let found = check(&facts, &surroundings()).unwrap();
+        assert_eq!(
+            found.detail,
+            "of the 3 rules of its policies it did not use 2, or not all of them, in the 20 days for which uses are known: \
+             db/creds/a, kv/data/* (delete)"
+        );
+        let narrower = found.policy.unwrap();
+        assert_eq!((narrower.name.as_str(), narrower.since), ("approle-role-web-narrower", days_ago(20)));
+        assert_eq!(narrower.commands[1], "bao write auth/approle/role/web token_policies=approle-role-web-narrower");
+        (facts.entry.kind, facts.entry.name) = (CredentialKind::Token, "acc".into());
+        let commands = check(&facts, &surroundings()).unwrap().policy.unwrap().commands;
+        assert_eq!(
+            commands[1..],
+            ["bao token create -orphan -policy=token-acc-narrower", "bao token revoke -accessor acc"]
+        );
+        facts.rights.as_mut().unwrap().since = days_ago(6);
+        assert_eq!(check(&facts, &surroundings()), None);
     }
 }

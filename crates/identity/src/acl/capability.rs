@@ -89,6 +89,28 @@ impl Capabilities {
         self
     }
 
+    /// One bit for each, for keeping.
+    pub const fn bits(self) -> u16 {
+        self.0
+    }
+
+    /// Those of `kept` bits; bits that mean nothing are left out.
+    pub fn from_bits(kept: u32) -> Self {
+        Capability::ALL.into_iter().filter(|c| kept & *c as u32 != 0).collect()
+    }
+
+    /// Those that are in it and not in the other.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// Those that are in both.
+    #[must_use]
+    pub const fn common(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
     /// Whether this one is in it.
     pub const fn has(self, capability: Capability) -> bool {
         self.0 & capability as u16 != 0

@@ -100,10 +100,16 @@ impl Acl {
     /// Whether a request may happen. `path` is the whole path without a leading slash; `data` are the
     /// fields of its body.
     pub fn decide(&self, operation: Operation, path: &str, data: &Map<String, Value>) -> Decision {
+        self.decide_by(operation, path, data).0
+    }
+
+    /// As [`Acl::decide`], with the pattern of the rule that decided, as policies write it; `None`: there is none, or
+    /// everything is allowed.
+    pub fn decide_by(&self, operation: Operation, path: &str, data: &Map<String, Value>) -> (Decision, Option<&str>) {
         if self.root {
-            return Decision { allowed: true, sudo: true, ..REFUSED };
+            return (Decision { allowed: true, sudo: true, ..REFUSED }, None);
         }
-        let Some(rule) = self.rule_for(path, operation == Operation::List) else { return REFUSED };
+        let Some(rule) = self.rule_for(path, operation == Operation::List) else { return (REFUSED, None) };
         let has = |c| rule.capabilities.has(c);
         let allowed = !has(Capability::Deny)
             && has(Capability::needed_for(operation))
@@ -113,12 +119,13 @@ impl Acl {
                 }
                 Operation::Read | Operation::Delete | Operation::List => true,
             };
-        Decision {
+        let decision = Decision {
             allowed,
             sudo: has(Capability::Sudo),
             min_wrapping_ttl: rule.min_wrapping_ttl,
             max_wrapping_ttl: rule.max_wrapping_ttl,
-        }
+        };
+        (decision, Some(&rule.rank.path))
     }
 
     /// What is allowed on a path, as `sys/capabilities` tells it: `root`, `deny`, or the words.
@@ -260,8 +267,12 @@ impl Compiled {
         if !rule.parameters.is_empty() {
             self.parameters.get_or_insert_default().merge(&rule.parameters);
         }
-        let lower = |a: i64, b: i64| [a, b].into_iter().filter(|ttl| *ttl != 0).min().unwrap_or(0);
         self.min_wrapping_ttl = lower(self.min_wrapping_ttl, rule.min_wrapping_ttl);
         self.max_wrapping_ttl = lower(self.max_wrapping_ttl, rule.max_wrapping_ttl);
     }
+}
+
+/// The lower of two limits in seconds, of which 0 is none.
+pub(super) fn lower(a: i64, b: i64) -> i64 {
+    [a, b].into_iter().filter(|ttl| *ttl != 0).min().unwrap_or(0)
 }

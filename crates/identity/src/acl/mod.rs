@@ -8,6 +8,7 @@
 mod capability;
 mod compile;
 mod hcl;
+mod narrow;
 mod parameters;
 mod policy;
 #[cfg(test)]
@@ -15,5 +16,6 @@ mod tests;
 
 pub use capability::{Capabilities, Capability};
 pub use compile::{Acl, Decision};
+pub use narrow::{Narrowed, narrowed};
 pub use parameters::Parameters;
 pub use policy::{Policy, PolicyError, Rule};

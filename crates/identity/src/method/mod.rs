@@ -46,7 +46,7 @@ pub fn find(kind: &str) -> Result<&'static dyn Method> {
 /// A fact kept with a token: which kind of method made it.
 const KIND: &str = "method";
 /// A fact kept with a token: the role or user it was made for.
-const ROLE: &str = "role";
+pub(crate) const ROLE: &str = "role";
 
 /// What a token must carry so that its method can renew it.
 fn facts(kind: &str, role: &str) -> BTreeMap<String, String> {

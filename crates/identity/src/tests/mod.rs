@@ -6,6 +6,7 @@ mod approle;
 mod issuer;
 mod jwt;
 mod leases;
+mod listed;
 mod policies;
 mod secrets_stay;
 mod tokens;

@@ -110,6 +110,7 @@ pub(super) async fn handle(core: &Core, call: &Call<'_>, role: Option<&str>, orp
             entity: maker.entity.clone(),
             application: application.clone(),
             origin: if apart { String::new() } else { maker.origin().to_owned() },
+            holder: if apart { String::new() } else { maker.holder() },
             bounds: Some(Bounds { default_ttl: call.mount.default_ttl, max_ttl: call.mount.max_ttl }),
             ..NewToken::default()
         },

@@ -54,6 +54,8 @@ pub struct NewToken {
     pub application: String,
     /// The accessor of the token it comes from; empty: from none.
     pub origin: String,
+    /// Whose grants it uses; empty: its own, or those of the role that logs in.
+    pub holder: String,
     /// What the mount says about lifetimes, kept for renewals.
     pub bounds: Option<Bounds>,
 }
@@ -119,6 +121,7 @@ impl Core {
             entity: new.entity,
             application: new.application,
             origin: new.origin,
+            holder: new.holder,
             last_renewal: None,
         };
         let client_token = if token.kind == TokenKind::Batch {

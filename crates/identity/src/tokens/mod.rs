@@ -28,4 +28,5 @@ pub(crate) use params::{TokenParams, with_default};
 pub(crate) use revoke::PAGE;
 pub use sessions::Authenticated;
 pub(crate) use sessions::Sessions;
+pub(crate) use token::holder_of;
 pub use token::{Token, TokenKind};

@@ -87,6 +87,11 @@ impl TokenParams {
         Ok(())
     }
 
+    /// The policies of the tokens it makes, besides those that a login brings along.
+    pub(crate) fn given_policies(&self) -> Vec<String> {
+        with_default(self.policies.clone(), !self.no_default_policy)
+    }
+
     /// The kind of the tokens it makes.
     pub(crate) fn token_kind(&self) -> TokenKind {
         if matches!(self.kind.as_str(), "batch" | "default-batch") { TokenKind::Batch } else { TokenKind::Service }

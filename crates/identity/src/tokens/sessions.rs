@@ -43,6 +43,7 @@ struct Session {
     /// The count of ended branches when its makers were looked at.
     branches: u64,
     actor: Actor,
+    holder: String,
 }
 
 impl Authenticated {
@@ -64,6 +65,11 @@ impl Authenticated {
     /// Who it is in the audit log: display name and accessor.
     pub fn actor(&self) -> Actor {
         Actor { source: self.source.map(|ip| ip.to_string()), ..self.session.actor.clone() }
+    }
+
+    /// Whose grants it uses, for who keeps what was used of them; empty: nobody's in particular. See [`Token::holder`].
+    pub fn holder(&self) -> &str {
+        &self.session.holder
     }
 
     /// Whether this was its last use: the caller then ends it with
@@ -210,7 +216,8 @@ impl Core {
             format!("{} {}", token.display_name, token.accessor)
         };
         let actor = Actor { kind: ActorKind::Client, name, source: None };
-        Ok(Arc::new(Session { token, acl, acl_revision, id_hash, revision, valid_until, branches, actor }))
+        let holder = token.holder();
+        Ok(Arc::new(Session { token, acl, acl_revision, id_hash, revision, valid_until, branches, actor, holder }))
     }
 
     /// Until when a token and all its makers live; `None` when one of them is gone.

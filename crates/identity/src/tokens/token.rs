@@ -80,6 +80,9 @@ pub struct Token {
     /// of before.
     #[serde(default)]
     pub origin: String,
+    /// Whose grants it uses where its maker's are used: see [`Token::holder`]; empty where it says so itself.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub holder: String,
     /// When it was renewed last.
     pub last_renewal: Option<i64>,
 }
@@ -93,6 +96,19 @@ impl Token {
     /// The accessor of the token that it comes from; its own where it comes from none.
     pub fn origin(&self) -> &str {
         if self.origin.is_empty() { &self.accessor } else { &self.origin }
+    }
+
+    /// Whose grants it uses: those of the role or user that logged in, also through tokens made by its tokens; otherwise
+    /// those of the token that it comes from. Empty for batch tokens of nobody.
+    pub fn holder(&self) -> String {
+        if !self.holder.is_empty() {
+            return self.holder.clone();
+        }
+        match (&self.mount, self.internal.get(crate::method::ROLE)) {
+            (Some(mount), Some(role)) => holder_of(mount, &role.to_lowercase()),
+            _ if self.origin().is_empty() => String::new(),
+            _ => holder_of("token", self.origin()),
+        }
     }
 
     /// Seconds it has left; 0 when it does not end.
@@ -152,4 +168,9 @@ impl Token {
     pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, VaultError> {
         serde_json::from_slice(bytes).map_err(|_| VaultError::Corrupt("token"))
     }
+}
+
+/// Who holds grants: a role or user of a mount (by its id), or a first token (`token`, by its accessor).
+pub(crate) fn holder_of(mount: &str, name: &str) -> String {
+    format!("{mount}/{name}")
 }

@@ -1,4 +1,4 @@
-//! The OpenAI dialect: the wire format of `/v1/chat/completions` and `/v1/models`.
+//! OpenAI's dialects: the wire format of `/v1/chat/completions`, `/v1/responses` and `/v1/models`.
 //!
 //! Bodies are never rebuilt: a request is forwarded with at most a few bytes spliced, an answer byte
 //! for byte. Other dialects and translation between them are not here.
@@ -7,4 +7,5 @@
 pub mod error;
 pub mod models;
 pub mod request;
+pub mod responses;
 pub mod usage;

@@ -28,6 +28,9 @@ pub enum InvalidCall {
     /// There is no `model`.
     #[error("the field `model` is missing")]
     ModelMissing,
+    /// The body names another model than the path.
+    #[error("the body names another model than the path")]
+    AnotherModel,
     /// `model` is not a string, or empty.
     #[error("the field `model` is not a name")]
     ModelNotAName,

@@ -199,6 +199,11 @@ impl AnswerUsage {
         self.kept.extend_from_slice(payload);
     }
 
+    /// What was kept, and whether it is all of the answer.
+    pub(crate) fn into_kept(self) -> (Vec<u8>, bool) {
+        (self.kept, !self.tail_only)
+    }
+
     /// The usage the answer reports.
     pub fn finish(self) -> Option<TokenUsage> {
         self.finish_with(count)

@@ -14,6 +14,10 @@ fn known(text: &str) -> Cost {
     Cost::Known(text.parse().unwrap())
 }
 
+fn cost(table: &PriceTable, provider: &str, model: &str, now: &str, usage: &TokenUsage) -> Cost {
+    table.resolve(provider, None, model).cost(at(now), usage)
+}
+
 const USAGE: TokenUsage =
     TokenUsage { input: 1000, cached_input: 400, cache_write: 0, cache_write_1h: 0, output: 50, reasoning: 20 };
 
@@ -23,13 +27,13 @@ fn the_newest_valid_entry_counts() {
         r#"[{"from":"2026-06-01T00:00:00Z","input":"1","output":"2"},
             {"from":"2026-01-01T00:00:00Z","input":"0.1","cached_input":"0.01","output":"0.3"}]"#,
     )]);
-    let handle = table.resolve("openai", "m");
+    let handle = table.resolve("openai", None, "m");
     assert_eq!(handle.cost(at("2025-12-31T23:59:59Z"), &USAGE), Cost::UnknownPrice);
     assert_eq!(handle.cost(at("2026-01-01T00:00:00Z"), &USAGE), known("0.000079"));
     assert_eq!(handle.cost(at("2026-05-31T23:59:59Z"), &USAGE), known("0.000079"));
     assert_eq!(handle.cost(at("2026-06-01T00:00:00Z"), &USAGE), known("0.0011"));
-    assert_eq!(table.cost("openai", "other", at("2026-06-01T00:00:00Z"), &USAGE), Cost::UnknownPrice);
-    assert_eq!(table.cost("azure", "m", at("2026-06-01T00:00:00Z"), &USAGE), Cost::UnknownPrice);
+    assert_eq!(cost(&table, "openai", "other", "2026-06-01T00:00:00Z", &USAGE), Cost::UnknownPrice);
+    assert_eq!(cost(&table, "azure", "m", "2026-06-01T00:00:00Z", &USAGE), Cost::UnknownPrice);
 }
 
 #[test]
@@ -37,20 +41,68 @@ fn configuration_rules_from_its_first_entry_on() {
     let mut own = target(r#"[{"from":"2024-01-01T00:00:00Z","input":"7","output":"7"}]"#);
     own.provider = "sandbox".parse().unwrap();
     own.model = "sandbox-chat".into();
-    let now = at("2026-06-01T00:00:00Z");
-    assert_eq!(PriceTable::new(&[]).cost("sandbox", "sandbox-chat", now, &USAGE), known("0.00026"));
-    assert_eq!(PriceTable::new(&[own.clone()]).cost("sandbox", "sandbox-chat", now, &USAGE), known("0.00735"));
+    let cost = |targets: &[Target], now: &str| {
+        PriceTable::new(targets).resolve("sandbox", Some("sandbox"), "sandbox-chat").cost(at(now), &USAGE)
+    };
+    assert_eq!(cost(&[], "2026-06-01T00:00:00Z"), known("0.00026"));
+    assert_eq!(cost(std::slice::from_ref(&own), "2026-06-01T00:00:00Z"), known("0.00735"));
     own.prices[0].from = at("2026-01-01T00:00:00Z");
-    let table = PriceTable::new(&[own]);
-    assert_eq!(table.cost("sandbox", "sandbox-chat", at("2025-06-01T00:00:00Z"), &USAGE), known("0.00026"));
-    assert_eq!(table.cost("sandbox", "sandbox-chat", now, &USAGE), known("0.00735"));
+    assert_eq!(cost(std::slice::from_ref(&own), "2025-06-01T00:00:00Z"), known("0.00026"));
+    assert_eq!(cost(&[own], "2026-06-01T00:00:00Z"), known("0.00735"));
+}
+
+#[test]
+fn the_catalogue_counts_at_the_provider_itself_and_by_every_name() {
+    let table = PriceTable::new(&[]);
+    let now = at("2026-12-24T00:00:00Z");
+    let own = table.resolve("openai", Some("openai"), "gpt-5-mini");
+    assert_eq!(own.cost(now, &USAGE), known("0.00026")); // 600 × 0.25 + 400 × 0.025 + 50 × 2, per million
+    assert_eq!(table.resolve("openai", Some("openai"), "gpt-5-mini-2025-08-07"), own);
+    assert_eq!(table.resolve("openai-responses", Some("openai-responses"), "gpt-5-mini"), own);
+    assert_eq!(table.resolve("ours", Some("openai"), "gpt-5-mini"), own);
+    for (home, model) in [(None, "gpt-5-mini"), (Some("groq"), "gpt-5-mini"), (Some("openai"), "gpt-5-mini-of-ours")] {
+        assert_eq!(table.resolve("openai", home, model).cost(now, &USAGE), Cost::UnknownPrice);
+    }
+}
+
+#[test]
+fn what_was_announced_counts_from_its_day_on() {
+    let handle = PriceTable::new(&[]).resolve("gemini", Some("gemini"), "gemini-3.8-flash");
+    assert_eq!(handle.cost(at("2026-12-31T23:59:59Z"), &USAGE), known("0.0006675"));
+    assert_eq!(handle.cost(at("2027-01-01T00:00:00Z"), &USAGE), known("0.001335"));
+}
+
+#[test]
+fn a_long_prompt_has_its_own_prices() {
+    let table = PriceTable::new(&[target(
+        r#"[{"from":"2026-01-01T00:00:00Z","input":"2","cached_input":"0.2","output":"10",
+             "long_context":{"above":1000,"input":"4","cached_input":"0.4","cache_write":"5","output":"15"}}]"#,
+    )]);
+    let handle = table.resolve("openai", None, "m");
+    let now = at("2026-02-01T00:00:00Z");
+    // 600 × 2 + 400 × 0.2 + 50 × 10, and of one token more 301 × 4 + 400 × 0.4 + 300 × 5 + 50 × 15, per million.
+    assert_eq!(handle.cost(now, &USAGE), known("0.00178"));
+    let long = TokenUsage { input: 1001, cache_write: 300, ..USAGE };
+    assert_eq!(handle.cost(now, &long), known("0.003614"));
+    // At most: every token of the prompt written into the cache.
+    assert_eq!(handle.most(now, 1000, 50), Some("0.0025".parse().unwrap()));
+    assert_eq!(handle.most(now, 1001, 50), Some("0.005755".parse().unwrap()));
+}
+
+#[test]
+fn a_prompt_that_may_be_long_costs_at_most_the_dearer_prices() {
+    let table = PriceTable::new(&[target(
+        r#"[{"from":"2026-01-01T00:00:00Z","input":"2","output":"10",
+             "long_context":{"above":1000,"input":"1","output":"20"}}]"#,
+    )]);
+    let most = table.resolve("openai", None, "m").most(at("2026-02-01T00:00:00Z"), 2000, 100);
+    assert_eq!(most, Some("0.006".parse().unwrap()));
 }
 
 #[test]
 fn what_is_written_into_a_cache_has_its_own_price() {
     let usage = TokenUsage { cache_write: 300, cache_write_1h: 100, ..USAGE };
-    let cost =
-        |prices: &str| PriceTable::new(&[target(prices)]).cost("openai", "m", at("2026-02-01T00:00:00Z"), &usage);
+    let cost = |prices: &str| cost(&PriceTable::new(&[target(prices)]), "openai", "m", "2026-02-01T00:00:00Z", &usage);
     // 300 × 4 + 400 × 0.4 + 200 × 5 + 100 × 8 + 50 × 20, per million.
     let all = r#"[{"from":"2026-01-01T00:00:00Z","input":"4","cached_input":"0.4","cache_write":"5","cache_write_1h":"8","output":"20"}]"#;
     assert_eq!(cost(all), known("0.00416"));
@@ -64,7 +116,7 @@ fn what_is_written_into_a_cache_has_its_own_price() {
 fn the_later_target_wins_a_tie() {
     let a = target(r#"[{"from":"2026-01-01T00:00:00Z","input":"1","output":"1"}]"#);
     let b = target(r#"[{"from":"2026-01-01T00:00:00Z","input":"2","output":"2"}]"#);
-    assert_eq!(PriceTable::new(&[a, b]).cost("openai", "m", at("2026-02-01T00:00:00Z"), &USAGE), known("0.0021"));
+    assert_eq!(cost(&PriceTable::new(&[a, b]), "openai", "m", "2026-02-01T00:00:00Z", &USAGE), known("0.0021"));
 }
 
 proptest! {
@@ -72,11 +124,30 @@ proptest! {
     fn never_negative_and_never_cheaper_with_more_tokens(input: u64, cached: u64, written: u64, long: u64, output in 0..u64::MAX) {
         let table = PriceTable::new(&[target(
             r#"[{"from":"2026-01-01T00:00:00Z","input":"1000000","cached_input":"0.000001","output":"1000000"}]"#)]);
-        let now = at("2026-02-01T00:00:00Z");
+        let now = "2026-02-01T00:00:00Z";
         let usage = TokenUsage { input, cached_input: cached, cache_write: written, cache_write_1h: long, output, reasoning: 0 };
         let more = TokenUsage { output: output + 1, ..usage };
-        let (Cost::Known(less), Cost::Known(more)) = (table.cost("openai", "m", now, &usage), table.cost("openai", "m", now, &more))
+        let (Cost::Known(less), Cost::Known(more)) = (cost(&table, "openai", "m", now, &usage), cost(&table, "openai", "m", now, &more))
             else { panic!("a known price") };
         prop_assert!(less >= Decimal::ZERO && more > less);
+    }
+
+    /// What is held back before a call is enough for it, however long the prompt turns out and whatever a cache did.
+    #[test]
+    fn nothing_costs_more_than_the_most(
+        model in 0..crate::catalogue::models("openai").len(),
+        bound in 0..2_000_000u64,
+        part in 0.0..=1.0f64,
+        cached in 0..2_000_000u64,
+        written in 0..2_000_000u64,
+        output in 0..200_000u64,
+    ) {
+        let name = crate::catalogue::models("openai")[model].name;
+        let handle = PriceTable::default().resolve("openai", Some("openai"), name);
+        let now = at("2026-11-23T00:00:00Z");
+        let input = (bound as f64 * part) as u64;
+        let usage = TokenUsage { input, cached_input: cached, cache_write: written, cache_write_1h: 0, output, reasoning: 0 };
+        let Cost::Known(cost) = handle.cost(now, &usage) else { panic!("a known price") };
+        prop_assert!(cost <= handle.most(now, bound, output).unwrap());
     }
 }

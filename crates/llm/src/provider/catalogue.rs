@@ -3,6 +3,8 @@
 //! | Provider | Where the base URL is written |
 //! | --- | --- |
 //! | anthropic | <https://platform.claude.com/docs/en/api/overview> |
+//! | azure-openai | <https://learn.microsoft.com/en-us/azure/foundry/openai/api-version-lifecycle>: `/openai/v1` below each resource's own address |
+//! | cohere | <https://docs.cohere.com/docs/compatibility-api> |
 //! | deepinfra | <https://deepinfra.com/docs/advanced/openai_api> |
 //! | deepseek | <https://api-docs.deepseek.com/>; `/v1` behind it is an older form that is still taken |
 //! | perplexity | <https://docs.perplexity.ai/docs/sonar/openai-compatibility>: no `/v1` for chat completions |
@@ -11,6 +13,8 @@
 //! | moonshot | <https://www.promptfoo.dev/docs/providers/moonshot/>; keys from China need `api.moonshot.cn` |
 //! | cerebras, fireworks, sambanova | <https://docs.pipecat.ai/api-reference/server/services/llm/cerebras> and its neighbours |
 //! | huggingface | <https://pkg.go.dev/github.com/Tangerg/scope/models/huggingface> |
+//! | gemini | <https://ai.google.dev/api> |
+//! | openai-chat, openai-responses | as openai: for servers that speak only the one or the other |
 //! | gemini-openai, groq, lmstudio, mistral, nvidia, ollama, xai | <https://developer.4d.com/docs/21-R3/aikit/compatible-openai> |
 //! | openai, openrouter | <https://www.mintlify.com/BoundaryML/baml/reference/providers/openai-compatible> |
 //! | vllm | the port its server listens on unless told otherwise |
@@ -18,7 +22,9 @@
 //! Where only another project's documentation could be read, it stands in for the provider's own.
 //!
 //! `asks` is chosen by what recorded streams show and the providers document: most follow OpenAI and report
-//! usage only when asked; where usage comes unasked, requests stay untouched.
+//! usage only when asked; where usage comes unasked, requests stay untouched. Cohere refuses to be asked
+//! (<https://strandsagents.com/docs/user-guide/concepts/model-providers/cohere/>). `also_responses` are those of which
+//! exchanges at `/responses` below the same base are recorded.
 
 use super::{Base, DefaultInjector, Dialect, LimitField, Provider};
 
@@ -27,6 +33,7 @@ const fn compatible(name: &'static str, url: &'static str, ask_usage: bool) -> P
         name,
         base: Base::Url(url),
         dialect: Dialect::OpenAi,
+        responses: false,
         injector: DefaultInjector::Bearer,
         ask_usage,
         limit: LimitField::MaxTokens,
@@ -38,15 +45,26 @@ const fn newer(provider: Provider) -> Provider {
     Provider { limit: LimitField::MaxCompletionTokens, ..provider }
 }
 
+/// One that speaks Responses beside Chat Completions.
+const fn also_responses(provider: Provider) -> Provider {
+    Provider { responses: true, ..provider }
+}
+
 const ASKS: bool = true;
 const UNASKED: bool = false;
 
 pub(super) const PROVIDERS: &[Provider] = &[
-    newer(compatible("openai", "https://api.openai.com/v1", ASKS)),
+    also_responses(newer(compatible("openai", "https://api.openai.com/v1", ASKS))),
+    compatible("openai-chat", "https://api.openai.com/v1", ASKS),
+    Provider {
+        dialect: Dialect::Responses,
+        ..compatible("openai-responses", "https://api.openai.com/v1", UNASKED) // always
+    },
     Provider {
         name: "sandbox",
         base: Base::Sandbox,
         dialect: Dialect::OpenAi,
+        responses: true,
         injector: DefaultInjector::Bearer,
         ask_usage: ASKS,
         limit: LimitField::MaxCompletionTokens,
@@ -55,14 +73,30 @@ pub(super) const PROVIDERS: &[Provider] = &[
         name: "anthropic",
         base: Base::Url("https://api.anthropic.com/v1"),
         dialect: Dialect::Anthropic,
+        responses: false,
         injector: DefaultInjector::Header("x-api-key"),
         ask_usage: UNASKED, // always in streams
         limit: LimitField::MaxTokens,
     },
+    also_responses(Provider {
+        base: Base::Own,
+        injector: DefaultInjector::Header("api-key"),
+        ..newer(compatible("azure-openai", "", ASKS))
+    }),
     newer(compatible("cerebras", "https://api.cerebras.ai/v1", ASKS)),
+    compatible("cohere", "https://api.cohere.ai/compatibility/v1", UNASKED), // `stream_options` is refused
     compatible("deepinfra", "https://api.deepinfra.com/v1/openai", ASKS),
-    compatible("deepseek", "https://api.deepseek.com", ASKS),
+    also_responses(compatible("deepseek", "https://api.deepseek.com", ASKS)),
     compatible("fireworks", "https://api.fireworks.ai/inference/v1", ASKS),
+    Provider {
+        name: "gemini",
+        base: Base::Url("https://generativelanguage.googleapis.com/v1beta"),
+        dialect: Dialect::Gemini,
+        responses: false,
+        injector: DefaultInjector::Header(crate::gemini::KEY_HEADER),
+        ask_usage: UNASKED, // in every event
+        limit: LimitField::MaxTokens,
+    },
     compatible("gemini-openai", "https://generativelanguage.googleapis.com/v1beta/openai", ASKS),
     newer(compatible("groq", "https://api.groq.com/openai/v1", ASKS)), // newer models report in x_groq unasked, not all do
     compatible("huggingface", "https://router.huggingface.co/v1", ASKS),
@@ -71,11 +105,11 @@ pub(super) const PROVIDERS: &[Provider] = &[
     compatible("moonshot", "https://api.moonshot.ai/v1", ASKS),
     compatible("nvidia", "https://integrate.api.nvidia.com/v1", ASKS),
     compatible("ollama", "http://127.0.0.1:11434/v1", ASKS),
-    compatible("openrouter", "https://openrouter.ai/api/v1", ASKS),
+    also_responses(compatible("openrouter", "https://openrouter.ai/api/v1", ASKS)),
     compatible("perplexity", "https://api.perplexity.ai", UNASKED), // in every event
     compatible("sambanova", "https://api.sambanova.ai/v1", ASKS),
     compatible("together", "https://api.together.ai/v1", ASKS),
     compatible("vllm", "http://127.0.0.1:8000/v1", ASKS),
-    newer(compatible("xai", "https://api.x.ai/v1", ASKS)),
+    also_responses(newer(compatible("xai", "https://api.x.ai/v1", ASKS))),
     compatible("zai", "https://api.z.ai/api/paas/v4", ASKS),
 ];

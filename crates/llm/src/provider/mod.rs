@@ -10,8 +10,12 @@ mod catalogue;
 pub enum Dialect {
     /// OpenAI's chat completions.
     OpenAi,
+    /// OpenAI's responses.
+    Responses,
     /// Anthropic's messages.
     Anthropic,
+    /// Google's Gemini, `generateContent`.
+    Gemini,
 }
 
 /// How a provider wants its credential when configuration does not say.
@@ -26,10 +30,13 @@ pub enum DefaultInjector {
 /// Where a provider is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Base {
-    /// A base URL; `/chat/completions`, or `/messages` in Anthropic's dialect, follows it.
+    /// A base URL; `/chat/completions`, `/responses` or, in Anthropic's dialect, `/messages`, or `/models/` and the model
+    /// in Gemini's, follows it.
     Url(&'static str),
     /// The gateway itself answers, with [`crate::sandbox`].
     Sandbox,
+    /// Each customer has an address of their own, which only an upstream of the configuration can tell.
+    Own,
 }
 
 /// The field of Chat Completions that limits an answer's tokens. OpenAI's newer models refuse the older one, many
@@ -51,6 +58,8 @@ pub struct Provider {
     pub base: Base,
     /// Its wire format.
     pub dialect: Dialect,
+    /// Whether it speaks [`Dialect::Responses`] beside that.
+    pub responses: bool,
     /// How its credential is put into requests.
     pub injector: DefaultInjector,
     /// Whether it must be asked (`stream_options.include_usage`) to report usage in streams.
@@ -60,11 +69,12 @@ pub struct Provider {
 }
 
 impl Provider {
-    /// The base URL; for the sandbox, the name by which upstreams choose it.
-    pub const fn base_url(&self) -> &'static str {
+    /// The base URL; for the sandbox, the name by which upstreams choose it. `None`: only an upstream can tell.
+    pub const fn base_url(&self) -> Option<&'static str> {
         match self.base {
-            Base::Url(url) => url,
-            Base::Sandbox => "sandbox://models",
+            Base::Url(url) => Some(url),
+            Base::Sandbox => Some("sandbox://models"),
+            Base::Own => None,
         }
     }
 }
@@ -88,6 +98,9 @@ pub const NAMES: &[&str] = &{
     names
 };
 
+/// The names of those that need an upstream which tells their address.
+pub const OWN_ADDRESS: &[&str] = &["azure-openai"];
+
 /// Every name, in the order of the list; [`NAMES`] as an iterator.
 pub fn names() -> impl Iterator<Item = &'static str> {
     NAMES.iter().copied()
@@ -110,9 +123,14 @@ mod tests {
     #[test]
     fn base_urls_are_https_or_loopback_and_take_a_path() {
         for p in BUILT_IN.iter().filter(|p| p.base != Base::Sandbox) {
-            let url = p.base_url();
+            let Some(url) = p.base_url() else {
+                assert!(OWN_ADDRESS.contains(&p.name), "{}", p.name);
+                continue;
+            };
             assert!(url.starts_with("https://") || url.starts_with("http://127.0.0.1:"), "{url}");
-            assert!(!url.ends_with('/'), "{url}");
+            assert!(!url.ends_with('/') && !OWN_ADDRESS.contains(&p.name), "{url}");
         }
+        assert!(OWN_ADDRESS.iter().all(|name| find(name).is_some()));
+        assert_eq!(find("azure-openai").map(|p| p.injector), Some(DefaultInjector::Header("api-key")));
     }
 }

@@ -36,7 +36,7 @@ struct StreamOptions {
     include_usage: Option<bool>,
 }
 
-/// A message of a caller, in either dialect.
+/// A message of a caller, in any dialect.
 #[derive(Deserialize)]
 pub(super) struct Message {
     #[serde(default)]
@@ -49,6 +49,11 @@ impl Message {
     /// A system prompt that does not stand among the messages.
     pub(super) fn system(content: Value) -> Self {
         Self { role: "system".to_owned(), content }
+    }
+
+    /// What somebody says; the parts of it may stand under another name.
+    pub(super) fn of(role: String, content: Value) -> Self {
+        Self { role, content }
     }
 
     /// Its texts: the content itself, or the text parts of it.

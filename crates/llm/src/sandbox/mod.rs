@@ -3,8 +3,8 @@
 //! Sans-I/O: it says which bytes to send after which delay, and never waits, listens or looks at a clock.
 //! The same request gives the same answer. It keeps no state and is no mock of any one provider's quirks.
 //!
-//! Serves [`/v1/chat/completions` and `/v1/models`](chat), [`/v1/messages`](messages) and [a small REST
-//! service](rest). These request headers change how any answer is given, each within bounds; a value that cannot be read is answered with 400:
+//! Serves [`/v1/chat/completions` and `/v1/models`](chat), [`/v1/responses`](responses), [`/v1/messages`](messages),
+//! [`/v1beta/models/{model}:generateContent`](gemini) and [a small REST service](rest). These request headers change how any answer is given, each within bounds; a value that cannot be read is answered with 400:
 //!
 //! | Header | Means |
 //! | --- | --- |
@@ -14,7 +14,9 @@
 //! | `x-sandbox-chunk-delay: 2ms` | wait between pieces, at most 5 s |
 
 mod chat;
+mod gemini;
 mod messages;
+mod responses;
 mod rest;
 #[cfg(test)]
 mod tests;
@@ -117,12 +119,19 @@ pub fn answer(request: &SandboxRequest<'_>) -> SandboxAnswer {
         Some(status) if request.path.starts_with(messages::PATH) => {
             messages::error(status, "The status asked for by x-sandbox-status.")
         }
+        Some(status) if gemini::asked(request.path).is_some() => {
+            gemini::error(status, "The status asked for by x-sandbox-status.")
+        }
         Some(status) => {
             SandboxAnswer::error(status, "sandbox_error", "sandbox_status", "The status asked for by x-sandbox-status.")
         }
         None if request.path.starts_with(messages::PATH) => messages::answer(request, &wishes),
-        None if request.path.starts_with("/v1/") => chat::answer(request, &wishes),
-        None => rest::answer(request),
+        None if request.path == responses::PATH => responses::answer(request, &wishes),
+        None => match gemini::asked(request.path) {
+            Some(asked) => gemini::answer(request, asked, &wishes),
+            None if request.path.starts_with("/v1/") => chat::answer(request, &wishes),
+            None => rest::answer(request),
+        },
     };
     if !answer.streamed
         && let Some(chunks) = wishes.chunks
@@ -209,7 +218,7 @@ impl<'a> SandboxRequest<'a> {
     }
 
     /// The credential in any of the places an injector puts one: bearer, basic password, `x-api-key`,
-    /// `api-key`, or the query's `key` or `api_key`.
+    /// `api-key`, `x-goog-api-key`, or the query's `key` or `api_key`.
     fn presented(&self) -> Presented<'a> {
         let value = self.credential();
         let matched = self.expects.map(|expected| value.as_deref().is_some_and(expected));
@@ -228,7 +237,7 @@ impl<'a> SandboxRequest<'a> {
                 _ => Cow::Borrowed(value),
             });
         }
-        if let Some(value) = ["x-api-key", "api-key"].iter().find_map(|name| self.header(name)) {
+        if let Some(value) = ["x-api-key", "api-key", "x-goog-api-key"].iter().find_map(|name| self.header(name)) {
             return Some(Cow::Borrowed(value));
         }
         let mut parts = self.query.split('&');

@@ -114,6 +114,110 @@ fn messages_say_and_count_the_same_as_chats() {
 }
 
 #[test]
+fn gemini_says_and_counts_the_same_as_chats() {
+    let body = |more: &str| {
+        format!(
+            r#"{{"systemInstruction":{{"parts":[{{"text":"Be brief."}}]}},"contents":[{{"role":"user","parts":[{{"text":"Hello"}},{{"text":"there"}}]}}]{more}}}"#
+        )
+    };
+    let same =
+        r#"{"model":"m","messages":[{"role":"system","content":"Be brief."},{"role":"user","content":"Hello there"}]}"#;
+    let same = json_of(&answer(&request("POST", "/v1/chat/completions", &[], same.as_bytes())));
+    let post = |path: &str, more: &str, headers: &[(&str, &[u8])]| {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        answer(&SandboxRequest { query, ..request("POST", path, headers, body(more).as_bytes()) })
+    };
+    for base in ["/v1/models/m", "/v1beta/models/m"] {
+        let plain = json_of(&post(&format!("{base}:generateContent"), "", &[]));
+        let text = &plain["candidates"][0]["content"]["parts"][0]["text"];
+        assert_eq!(text, &same["choices"][0]["message"]["content"]);
+        assert_eq!((&plain["candidates"][0]["finishReason"], &plain["modelVersion"]), (&json!("STOP"), &json!("m")));
+        let told = (&plain["usageMetadata"]["promptTokenCount"], &plain["usageMetadata"]["candidatesTokenCount"]);
+        assert_eq!(told, (&same["usage"]["prompt_tokens"], &same["usage"]["completion_tokens"]));
+        assert_eq!(&json_of(&post(&format!("{base}:countTokens"), "", &[]))["totalTokens"], told.0);
+        for chunks in [b"1".as_slice(), b"7", b"40"] {
+            let headers = [("x-sandbox-chunks", chunks)];
+            let array = post(&format!("{base}:streamGenerateContent"), "", &headers).body();
+            let parts: Vec<Value> = serde_json::from_slice(&array).unwrap();
+            let events = post(&format!("{base}:streamGenerateContent?alt=sse"), "", &headers).body();
+            let events = String::from_utf8(events).unwrap();
+            let of_events: Vec<Value> =
+                events.split_terminator("\r\n\r\n").map(|event| serde_json::from_str(&event[6..]).unwrap()).collect();
+            assert_eq!(parts, of_events);
+            let said: String = parts
+                .iter()
+                .map(|part| part["candidates"][0]["content"]["parts"][0]["text"].as_str().unwrap())
+                .collect();
+            assert!(said.starts_with(text.as_str().unwrap()), "{said}");
+            let mut usage = crate::gemini::usage::StreamUsage::new();
+            usage.inspect(events.as_bytes());
+            let usage = usage.usage().unwrap();
+            assert_eq!((&json!(usage.input), said.split_whitespace().count() as u64), (told.0, usage.output));
+        }
+    }
+    let limit = r#","generationConfig":{"maxOutputTokens":4}"#;
+    let cut = json_of(&post("/v1/models/m:generateContent", limit, &[]));
+    assert_eq!(cut["candidates"][0]["finishReason"], "MAX_TOKENS");
+    assert_eq!(cut["usageMetadata"]["candidatesTokenCount"], 4);
+    let path = "/v1/models/m:generateContent";
+    for (got, status, word) in [
+        (post(path, "]", &[]), 400, "INVALID_ARGUMENT"),
+        (get(path), 405, "INVALID_ARGUMENT"),
+        (post(path, "", &[("x-sandbox-status", b"503")]), 503, "UNAVAILABLE"),
+    ] {
+        let body = json_of(&got);
+        assert_eq!(
+            (got.status, &body["error"]["code"], &body["error"]["status"]),
+            (status, &json!(status), &json!(word))
+        );
+    }
+    let expected = |value: &[u8]| value == b"right";
+    let ask = |value: &'static [u8]| {
+        let headers: &[(&str, &[u8])] = &[("x-goog-api-key", value)];
+        answer(&SandboxRequest { expects: Some(&expected), ..request("POST", path, headers, body("").as_bytes()) })
+            .status
+    };
+    assert_eq!((ask(b"wrong"), ask(b"right")), (401, 200));
+}
+
+#[test]
+fn responses_say_and_count_the_same_as_chats() {
+    let post = |rest: &str, headers: &[(&str, &[u8])]| {
+        let body = format!(
+            r#"{{"model":"sandbox-chat","instructions":"Be brief.","input":[{{"role":"user","content":[{{"type":"input_text","text":"How are you?"}}]}}]{rest}}}"#
+        );
+        answer(&request("POST", "/v1/responses", headers, body.as_bytes()))
+    };
+    let (same, plain) = (json_of(&chat("", &[])), json_of(&post(r#","metadata":{"a":"b"}"#, &[])));
+    let text = &same["choices"][0]["message"]["content"];
+    assert_eq!((&plain["object"], &plain["status"]), (&json!("response"), &json!("completed")));
+    assert_eq!((&plain["output"][0]["content"][0]["text"], &plain["metadata"]), (text, &json!({"a": "b"})));
+    assert_eq!(plain["usage"]["input_tokens"], same["usage"]["prompt_tokens"]);
+    assert_eq!(plain["usage"]["output_tokens"], same["usage"]["completion_tokens"]);
+    for chunks in [b"1".as_slice(), b"7"] {
+        let streamed = post(r#","metadata":{"a":"b"},"stream":true"#, &[("x-sandbox-chunks", chunks)]);
+        let mut usage = crate::openai::responses::usage::StreamUsage::new();
+        let (mut said, mut last) = (String::new(), Value::Null);
+        for (i, piece) in streamed.pieces.iter().enumerate() {
+            usage.inspect(&piece.bytes);
+            let event = String::from_utf8(piece.bytes.to_vec()).unwrap();
+            let (kind, data) = event.split_once('\n').unwrap();
+            last = serde_json::from_str(data.trim().strip_prefix("data: ").unwrap()).unwrap();
+            assert_eq!((last["type"].as_str(), &last["sequence_number"]), (kind.strip_prefix("event: "), &json!(i)));
+            said += last["delta"].as_str().unwrap_or_default();
+        }
+        usage.finish();
+        assert_eq!((json!(said), &last["response"]), (text.clone(), &plain));
+        assert_eq!(usage.usage().map(|usage| json!(usage.output)), Some(plain["usage"]["output_tokens"].clone()));
+    }
+    let cut = json_of(&post(r#","max_output_tokens":4"#, &[]));
+    assert_eq!((&cut["status"], &cut["usage"]["output_tokens"]), (&json!("incomplete"), &json!(4)));
+    assert_eq!(cut["incomplete_details"], json!({"reason": "max_output_tokens"}));
+    assert_eq!(post(r#","previous_response_id":"resp_1""#, &[]).status, 400);
+    assert_eq!((post("]", &[]).status, get("/v1/responses").status), (400, 405));
+}
+
+#[test]
 fn usage_is_streamed_only_when_asked_for() {
     let body = String::from_utf8(chat(r#","stream":true"#, &[]).body()).unwrap();
     assert!(!body.contains("usage") && body.ends_with("data: [DONE]\n\n"));
@@ -228,7 +332,7 @@ proptest! {
     #[test]
     fn never_panics_and_is_deterministic(
         method in prop::sample::select(vec!["GET", "POST", "X"]),
-        path in "/(v1/(chat/completions|models|messages)?|items|anything|stream|bytes)?(/[0-9a-z%]{0,5})?",
+        path in "/(v1/(chat/completions|models|messages|responses)?|items|anything|stream|bytes)?(/[0-9a-z%]{0,5})?",
         query in "(key=)?[%a-f0-9&=é]{0,8}",
         body in prop_oneof![".{0,20}", Just(format!("{CHAT},\"max_tokens\":0,\"stream\":true}}")), Just(format!("{CHAT},\"max_tokens\":0}}"))],
         authorization in "(Basic |Bearer )?.{0,8}",

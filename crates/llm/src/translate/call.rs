@@ -36,13 +36,19 @@ pub(super) struct Call<'a> {
     pub choice: Option<Choice<'a>>,
     /// No two tools may be called at the same time.
     pub one_tool: bool,
-    /// The JSON Schema that the answer must fit.
-    pub schema: Option<&'a RawValue>,
+    /// How tokens are chosen, beside what every dialect says of it.
+    pub sampling: Sampling<'a>,
+    /// The form that the answer must have.
+    pub format: Option<Format<'a>>,
     pub effort: Option<Effort>,
     /// Whom the call is made for.
     pub user: Option<Text<'a>>,
+    /// Fields that both of OpenAI's dialects have and no other, as they are: `metadata`, `prompt_cache_key` and the like.
+    pub openai: Members<'a>,
     /// What the reader does not know.
     pub others: Members<'a>,
+    /// Members of an answer that repeat what the call says, as callers of Responses expect them.
+    pub echo: Vec<(&'static str, &'a RawValue)>,
 }
 
 impl Call<'_> {
@@ -50,6 +56,15 @@ impl Call<'_> {
     pub fn has_other(&self, name: &str) -> bool {
         self.others.iter().any(|(other, _)| &**other == name)
     }
+}
+
+/// What some dialects say of how tokens are chosen. An answer without is still a right one.
+#[derive(Default)]
+pub(super) struct Sampling<'a> {
+    pub top_k: Option<&'a RawValue>,
+    pub seed: Option<&'a RawValue>,
+    pub presence_penalty: Option<&'a RawValue>,
+    pub frequency_penalty: Option<&'a RawValue>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +120,14 @@ pub(super) struct Tool<'a> {
     pub cache_control: Option<&'a RawValue>,
 }
 
+/// The form of an answer.
+pub(super) enum Format<'a> {
+    /// JSON of any form.
+    Json,
+    /// JSON that fits a JSON Schema. Messages and Gemini have neither its name nor its description.
+    Schema { schema: &'a RawValue, name: Option<Text<'a>>, description: Option<Text<'a>>, strict: Option<bool> },
+}
+
 /// Whether the model calls a tool.
 pub(super) enum Choice<'a> {
     Auto,
@@ -124,4 +147,31 @@ pub(super) enum Effort {
     Medium,
     High,
     XHigh,
+}
+
+impl Effort {
+    /// Of OpenAI's word for it.
+    pub fn of(word: &str) -> Option<Self> {
+        Some(match word {
+            "none" => Self::None,
+            "minimal" => Self::Minimal,
+            "low" => Self::Low,
+            "medium" => Self::Medium,
+            "high" => Self::High,
+            "xhigh" => Self::XHigh,
+            _ => return None,
+        })
+    }
+
+    /// OpenAI's word for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Minimal => "minimal",
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::XHigh => "xhigh",
+        }
+    }
 }

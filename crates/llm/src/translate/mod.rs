@@ -8,20 +8,25 @@
 //! themselves (schemas, a tool's input and arguments) keep their bytes and so the order of their members. A stream
 //! is translated event by event; nothing of it is kept but the event that is not yet complete.
 //!
-//! Dialects here: Chat Completions and Messages. Neither counting tokens nor a call whose dialects are the same needs
-//! any of this.
+//! Dialects here: Chat Completions, Responses, Messages and Gemini. Neither counting tokens nor a call whose dialects are
+//! the same needs any of this.
 
 mod answer;
 mod call;
 mod chat;
+mod gemini;
 mod messages;
 mod read;
+mod responses;
 mod stream;
 mod write;
 
 pub use stream::{StreamFailure, Translator};
 
-use crate::provider::{Dialect, LimitField};
+use crate::{
+    gemini::request::Frames,
+    provider::{Dialect, LimitField},
+};
 use credentialflow_model::Timestamp;
 use std::fmt;
 
@@ -39,7 +44,8 @@ pub struct To<'a> {
 }
 
 /// The body for a provider, and what translates its answer. `body` is one that [`ChatCall`](crate::ChatCall) has read,
-/// `from` is what its caller speaks; `created` is what the answer will say of when it was made.
+/// `from` is what its caller speaks; `created` is what the answer will say of when it was made. A call in Gemini's
+/// dialect is one for a whole answer: what its path says is told to [`gemini_request`].
 ///
 /// # Errors
 /// [`Untranslatable`] when the call cannot be said in the provider's dialect.
@@ -49,30 +55,66 @@ pub fn request(
     to: &To<'_>,
     created: Timestamp,
 ) -> Result<(Vec<u8>, Translation), Untranslatable> {
+    said(body, from, None, to, created)
+}
+
+/// [`request`] for a caller who speaks Gemini; `stream` is how the answer is to be streamed, where it is.
+///
+/// # Errors
+/// [`Untranslatable`] when the call cannot be said in the provider's dialect.
+pub fn gemini_request(
+    body: &[u8],
+    stream: Option<Frames>,
+    to: &To<'_>,
+    created: Timestamp,
+) -> Result<(Vec<u8>, Translation), Untranslatable> {
+    said(body, Dialect::Gemini, stream, to, created)
+}
+
+fn said(
+    body: &[u8],
+    from: Dialect,
+    frames: Option<Frames>,
+    to: &To<'_>,
+    created: Timestamp,
+) -> Result<(Vec<u8>, Translation), Untranslatable> {
     let untranslatable = |why| Untranslatable { why, from, to: to.dialect };
+    let schemas = match from {
+        Dialect::Gemini => gemini::schema::schemas(body).map_err(untranslatable)?,
+        _ => gemini::schema::Schemas::default(),
+    };
     let call = match from {
         Dialect::OpenAi => chat::read_call::call(body),
         Dialect::Anthropic => messages::read_call::call(body),
+        Dialect::Responses => responses::read_call::call(body),
+        Dialect::Gemini => gemini::read_call::call(body, &schemas, frames.is_some()),
     };
     let call = call.map_err(untranslatable)?;
     let mut out = Vec::with_capacity(body.len() + 256);
     match to.dialect {
         Dialect::OpenAi => chat::write_call::call(&call, to, &mut out),
         Dialect::Anthropic => messages::write_call::call(&call, to.model, &mut out),
+        Dialect::Responses => responses::write_call::call(&call, to.model, &mut out),
+        Dialect::Gemini => gemini::write_call::call(&call, to, &mut out),
     }
     .map_err(untranslatable)?;
-    Ok((out, Translation { from: to.dialect, to: from, created, include_usage: call.include_usage }))
+    let frames = frames.unwrap_or(Frames::Events);
+    let echo = call.echo.iter().map(|(name, raw)| (*name, raw.get().into())).collect();
+    let frame = responses::Frame { created, echo };
+    Ok((out, Translation { from: to.dialect, to: from, frame, include_usage: call.include_usage, frames }))
 }
 
 /// How to translate the answer of one call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Translation {
     /// What the provider speaks.
     from: Dialect,
     /// What the caller speaks.
     to: Dialect,
-    created: Timestamp,
+    frame: responses::Frame,
     include_usage: bool,
+    /// How a stream comes to a caller who speaks Gemini.
+    frames: Frames,
 }
 
 impl Translation {
@@ -81,26 +123,38 @@ impl Translation {
         let answer = match self.from {
             Dialect::OpenAi => chat::read_answer::answer(body),
             Dialect::Anthropic => messages::read_answer::answer(body),
+            Dialect::Responses => responses::read_answer::answer(body),
+            Dialect::Gemini => gemini::read_answer::answer(body),
         };
         let answer = answer.filter(answer::Answer::is_named)?;
         Some(match self.to {
-            Dialect::OpenAi => chat::write_answer::answer(&answer, self.created),
+            Dialect::OpenAi => chat::write_answer::answer(&answer, self.frame.created),
             Dialect::Anthropic => messages::write_answer::answer(&answer),
+            Dialect::Responses => responses::write_answer::answer(&answer, &self.frame),
+            Dialect::Gemini => gemini::write_answer::answer(&answer),
         })
     }
 
     /// An error of the provider's, whatever it sent.
     pub fn error(&self, status: u16, body: &[u8]) -> Vec<u8> {
         let failure = match self.from {
-            Dialect::OpenAi => chat::read_answer::error(body),
+            // Both have the same form.
+            Dialect::OpenAi | Dialect::Responses => chat::read_answer::error(body),
             Dialect::Anthropic => messages::read_answer::error(body),
+            Dialect::Gemini => gemini::read_answer::error(body),
         };
         let mut out = Vec::with_capacity(256);
         match self.to {
-            Dialect::OpenAi => chat::write_answer::error(&mut out, status, &failure),
+            Dialect::OpenAi | Dialect::Responses => chat::write_answer::error(&mut out, status, &failure),
             Dialect::Anthropic => messages::write_answer::error(&mut out, status, &failure),
+            Dialect::Gemini => gemini::write_answer::error(&mut out, status, &failure),
         }
         out
+    }
+
+    /// Whether a streamed answer comes to the caller as events; else as one JSON array.
+    pub fn streams_events(&self) -> bool {
+        self.to != Dialect::Gemini || self.frames == Frames::Events
     }
 
     /// A streamed answer.
@@ -139,6 +193,8 @@ impl fmt::Display for Untranslatable {
         let api = |dialect| match dialect {
             Dialect::OpenAi => "Chat Completions API",
             Dialect::Anthropic => "Messages API",
+            Dialect::Responses => "Responses API",
+            Dialect::Gemini => "Gemini API",
         };
         match &self.why {
             Why::Form(place) => write!(f, "{place} is not what the {} describes", api(self.from)),
@@ -155,5 +211,9 @@ impl std::error::Error for Untranslatable {}
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_gemini;
+#[cfg(test)]
+mod tests_responses;
 #[cfg(test)]
 mod tests_to_chat;

@@ -3,7 +3,7 @@
 use super::{
     Translation,
     answer::{Failure, MAX_EVENT, Malformed, Said},
-    chat, messages,
+    chat, gemini, messages, responses,
 };
 use crate::{
     provider::Dialect,
@@ -34,12 +34,16 @@ pub enum StreamFailure {
 enum Reader {
     Chat(chat::read_stream::StreamReader),
     Messages(messages::read_stream::StreamReader),
+    Responses(responses::read_stream::StreamReader),
+    Gemini(gemini::read_stream::StreamReader),
 }
 
 #[derive(Debug)]
 enum Writer {
     Chat(chat::write_stream::StreamWriter),
     Messages(messages::write_stream::StreamWriter),
+    Responses(responses::write_stream::StreamWriter),
+    Gemini(gemini::write_stream::StreamWriter),
 }
 
 impl Writer {
@@ -47,22 +51,28 @@ impl Writer {
         match self {
             Self::Chat(writer) => writer.say(said, out),
             Self::Messages(writer) => writer.say(said, out),
+            Self::Responses(writer) => writer.say(said, out),
+            Self::Gemini(writer) => writer.say(said, out),
         }
     }
 }
 
 impl Translator {
     pub(super) fn new(translation: Translation) -> Self {
-        let Translation { from, to, created, include_usage } = translation;
+        let Translation { from, to, frame, include_usage, frames } = translation;
         Self {
             events: SseReader::new(MAX_EVENT),
             reader: match from {
                 Dialect::OpenAi => Reader::Chat(chat::read_stream::StreamReader::new()),
                 Dialect::Anthropic => Reader::Messages(messages::read_stream::StreamReader::new()),
+                Dialect::Responses => Reader::Responses(responses::read_stream::StreamReader::new()),
+                Dialect::Gemini => Reader::Gemini(gemini::read_stream::StreamReader::new()),
             },
             writer: match to {
-                Dialect::OpenAi => Writer::Chat(chat::write_stream::StreamWriter::new(created, include_usage)),
+                Dialect::OpenAi => Writer::Chat(chat::write_stream::StreamWriter::new(frame.created, include_usage)),
                 Dialect::Anthropic => Writer::Messages(messages::write_stream::StreamWriter::new()),
+                Dialect::Responses => Writer::Responses(responses::write_stream::StreamWriter::new(frame)),
+                Dialect::Gemini => Writer::Gemini(gemini::write_stream::StreamWriter::new(frames)),
             },
             over: false,
             failure: None,
@@ -74,10 +84,14 @@ impl Translator {
         let reader = match &self.reader {
             Reader::Chat(reader) => reader.held(),
             Reader::Messages(reader) => reader.held(),
+            Reader::Responses(_) => 0,
+            Reader::Gemini(reader) => reader.held(),
         };
         let writer = match &self.writer {
             Writer::Chat(writer) => writer.held(),
             Writer::Messages(_) => 0,
+            Writer::Responses(writer) => writer.held(),
+            Writer::Gemini(writer) => writer.held(),
         };
         self.events.held() + reader + writer
     }
@@ -93,11 +107,16 @@ impl Translator {
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         self.rest(out);
         let Self { reader, writer, over, .. } = self;
-        if let (Reader::Chat(reader), false) = (reader, *over) {
-            reader.finish(&mut |said| {
-                *over = true;
+        if !*over {
+            let mut say = |said: Said<'_>| {
+                *over |= matches!(said, Said::End(_));
                 writer.say(&said, out);
-            });
+            };
+            match reader {
+                Reader::Chat(reader) => reader.finish(&mut say),
+                Reader::Gemini(reader) => reader.finish(&mut say),
+                Reader::Messages(_) | Reader::Responses(_) => {}
+            }
         }
         if !self.over {
             self.fail(StreamFailure::Truncated, out);
@@ -131,7 +150,8 @@ impl Translator {
             SsePiece::Event(event) => (self.event(&event, out), event.complete),
             SsePiece::Oversize(_) => (Err(Malformed), true),
         };
-        if done.is_err() {
+        let full = matches!(&self.writer, Writer::Responses(writer) if writer.is_full());
+        if done.is_err() || (full && !self.over) {
             self.fail(if complete { StreamFailure::Malformed } else { StreamFailure::Truncated }, out);
         }
     }
@@ -148,8 +168,10 @@ impl Translator {
         match (reader, event.data()) {
             (Reader::Chat(reader), Some(data)) => reader.event(&data, &mut say),
             (Reader::Messages(reader), Some(data)) => reader.event(&data, &mut say),
+            (Reader::Responses(reader), Some(data)) => reader.event(&data, &mut say),
+            (Reader::Gemini(reader), Some(data)) => reader.event(&data, &mut say),
             // A comment, by which such providers tell that they are still there.
-            (Reader::Chat(_), None) if event.raw.starts_with(b":") => {
+            (Reader::Chat(_) | Reader::Responses(_), None) if event.raw.starts_with(b":") => {
                 say(Said::Ping);
                 Ok(())
             }

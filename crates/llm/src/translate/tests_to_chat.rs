@@ -438,18 +438,18 @@ fn errors_keep_what_they_say() {
 }
 
 /// A chunk with this delta.
-fn chunk(delta: &Value) -> String {
+pub(super) fn chunk(delta: &Value) -> String {
     let choice = json!({"index": 0, "delta": delta, "finish_reason": null});
     format!("data: {}\n\n", json!({"id": "chatcmpl-1", "model": "gpt-x-1", "choices": [choice], "usage": null}))
 }
 
-fn finished(reason: &str) -> String {
+pub(super) fn finished(reason: &str) -> String {
     let choice = json!({"index": 0, "delta": {}, "finish_reason": reason});
     format!("data: {}\n\n", json!({"id": "chatcmpl-1", "choices": [choice]}))
 }
 
 const USAGE: &str = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":12,\"completion_tokens\":5,\"prompt_tokens_details\":{\"cached_tokens\":4}}}\n\n";
-const DONE: &str = "data: [DONE]\n\n";
+pub(super) const DONE: &str = "data: [DONE]\n\n";
 
 fn relayed(pieces: &[&[u8]]) -> String {
     let (mut stream, mut out) = (answer().stream(), Vec::new());
@@ -731,7 +731,7 @@ fn assistant(thinks: bool) -> impl Strategy<Value = Value> {
 }
 
 /// A chat in the form in which it comes back: one message for neighbours, one text as a text.
-fn chats() -> impl Strategy<Value = Value> {
+pub(super) fn chats() -> impl Strategy<Value = Value> {
     let parts = prop_oneof![
         2 => texts().prop_map(|text| json!({"type": "text", "text": text})),
         1 => Just(json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}})),
@@ -792,7 +792,7 @@ fn chats() -> impl Strategy<Value = Value> {
 }
 
 /// A whole answer of one choice.
-fn completions() -> impl Strategy<Value = Value> {
+pub(super) fn completions() -> impl Strategy<Value = Value> {
     let stops = prop::sample::select(vec!["stop", "length", "content_filter"]);
     (assistant(true), stops, 0..1000u64, 0..1000u64, 0..9u64).prop_map(|(mut message, stop, input, output, cached)| {
         message["refusal"] = Value::Null;
@@ -806,7 +806,7 @@ fn completions() -> impl Strategy<Value = Value> {
 }
 
 /// The stream of a completion, its texts and arguments in pieces of this many characters.
-fn streamed(completion: &Value, piece: usize) -> String {
+pub(super) fn streamed(completion: &Value, piece: usize) -> String {
     let (choice, message) = (&completion["choices"][0], &completion["choices"][0]["message"]);
     let pieces = |text: &str| -> Vec<String> {
         text.chars().collect::<Vec<_>>().chunks(piece).map(|part| part.iter().collect()).collect()

@@ -1,4 +1,4 @@
-use super::Limit;
+use super::{Budgets, Limit};
 use crate::Name;
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +20,10 @@ pub struct Application {
     /// Rate limit over all its keys together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<Limit>,
+    /// How much its model calls may cost. Its keys, its team, the model and the provider may have budgets as well; all of
+    /// them pay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budgets>,
 }
 
 /// An allow-list. An empty list allows nothing.

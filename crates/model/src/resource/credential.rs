@@ -95,6 +95,9 @@ pub enum Engine {
     Certificate,
     /// A certificate and its private key that sign other certificates. Never injected.
     CertificateAuthority,
+    /// The secret of the key of the same name, which we issue to one of our own applications. It is written
+    /// to the places under `sync`, where the application finds it; never injected.
+    Key,
 }
 
 /// Which provider makes a credential's keys.
@@ -289,6 +292,10 @@ pub struct RotateRule {
     /// The longest a drain may take before the old version is retired all the same; 24 hours unless set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<Period>,
+    /// `key` only: the old secret is drained when the new one is in use and nobody has used the old one for
+    /// this long; one hour unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quiet: Option<Period>,
 }
 
 /// Who is asked for a credential's next value: a webhook of its owner.

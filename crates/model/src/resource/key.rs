@@ -1,4 +1,4 @@
-use super::{Allow, Limit};
+use super::{Allow, Budgets, Limit};
 use crate::{Name, Timestamp};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,9 @@ pub struct Key {
     /// Rate limit of this key alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<Limit>,
+    /// How much the model calls with this key may cost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budgets>,
     /// Facts about the key, which header rules may tell upstreams.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,

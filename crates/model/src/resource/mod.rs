@@ -4,7 +4,9 @@
 //! that one reader (`config`) can find every problem with its place in the text.
 
 mod application;
+pub mod budget;
 mod credential;
+mod guardrail;
 mod key;
 mod model;
 mod route;
@@ -15,14 +17,18 @@ mod upstream;
 
 pub use crate::leak::LeakResponse;
 pub use application::{Allow, Application};
+pub use budget::{Budget, BudgetPeriod, Budgets};
 pub use credential::{
     Alphabet, CanaryRule, CertificateRule, CertificateUsage, Credential, DatabaseRule, DeliverRule, Engine,
     GenerateRule, Overlap, ProviderRule, RotateRule, RotateWindow, TimeOfDay, VerifyRule, Weekday,
 };
+pub use guardrail::{Detect, Guardrail, GuardrailAction, PersonalData, Sensitivity};
 pub use key::Key;
 pub(crate) use key::is_metadata_name;
-pub use model::{Model, PriceEntry, Target};
-pub use route::{Authenticator, HeaderRules, Limit, Match, Retry, Route, RouteHeaders, Scope, SecretsInRequests};
+pub use model::{LongContext, Model, PooledCredential, PriceEntry, Target};
+pub use route::{
+    Authenticator, HeaderRules, Limit, Match, Retry, Route, RouteHeaders, Scope, SecretsInAnswers, SecretsInRequests,
+};
 pub use store::{SecretStore, StoreKind, SyncRule};
 pub use target::{ApiCall, ApiList, ApiTake, System, SystemApi, SystemKind, SystemTls};
 pub use team::{NotifyRule, NotifyWebhook, Team};

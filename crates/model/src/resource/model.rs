@@ -1,5 +1,5 @@
-use super::SecretsInRequests;
-use crate::{Name, Price, Timestamp};
+use super::{Budgets, Guardrail, SecretsInAnswers, SecretsInRequests};
+use crate::{Name, Period, Price, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// A public model name and what serves it.
@@ -11,12 +11,25 @@ pub struct Model {
     /// For people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// What serves it; a call goes to one of them by weight.
+    /// What serves it. A call goes to one of the lowest `priority` by weight; where that one fails before its answer
+    /// begins, to the next.
     pub targets: Vec<Target>,
+    /// How long a call may wait until its answer begins, all its targets together. 10 m unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Period>,
+    /// How much the calls of all applications to it together may cost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budgets>,
     /// What happens to calls in which a live secret of ours stands: a key we issued or the value of a credential. `refuse`
     /// unless set.
     #[serde(default, skip_serializing_if = "SecretsInRequests::is_default")]
     pub secrets_in_requests: SecretsInRequests,
+    /// What happens to its answers in which a live secret of ours stands. `report` unless set.
+    #[serde(default, skip_serializing_if = "SecretsInAnswers::is_default")]
+    pub secrets_in_answers: SecretsInAnswers,
+    /// What is looked for in what is said to it, and what happens where it is found; at most 32 rules.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub guardrails: Vec<Guardrail>,
 }
 
 /// One way to serve a model.
@@ -30,16 +43,56 @@ pub struct Target {
     /// The credential to inject; may be absent where the upstream names one or needs none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential: Option<Name>,
-    /// Share of calls relative to the other targets, 1 to 1000. 1 unless set.
+    /// Several credentials, one of which is injected: by weight, and the next one where the provider refuses one or has
+    /// had enough of it. In place of `credential`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub credentials: Vec<PooledCredential>,
+    /// Share of calls relative to the other targets of its priority, 1 to 1000. 1 unless set.
     #[serde(default = "one")]
     pub weight: u32,
-    /// Prices from certain dates on; corrects or extends the built-in table.
+    /// Lower ones come first; those of a higher one serve only while all lower ones fail. 0 to 100, 0 unless set.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub priority: u32,
+    /// How long its answer may take to begin (of a stream, its first token) before the next target is tried. That of its
+    /// upstream's `timeouts.response` unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Period>,
+    /// Prices from certain dates on; correct or extend those of the catalogue.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub prices: Vec<PriceEntry>,
 }
 
+/// One of a target's credentials.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PooledCredential {
+    /// The credential.
+    pub name: Name,
+    /// Share of calls relative to the others, 1 to 1000. 1 unless set.
+    #[serde(default = "one")]
+    pub weight: u32,
+}
+
+impl Model {
+    /// Targets of a model, and credentials of a target, at most.
+    pub const MOST_TARGETS: usize = 64;
+    /// The deadline of a call unless another one is set.
+    pub const DEADLINE: Period = Period::from_secs(600);
+}
+
+impl Target {
+    /// The credentials it names, in order.
+    pub fn own_credentials(&self) -> impl Iterator<Item = &Name> {
+        self.credential.iter().chain(self.credentials.iter().map(|pooled| &pooled.name))
+    }
+}
+
 fn one() -> u32 {
     1
+}
+
+fn is_zero(n: &u32) -> bool {
+    *n == 0
 }
 
 /// Prices from a date on, in US dollars per million tokens.
@@ -57,6 +110,31 @@ pub struct PriceEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache_write: Option<Price>,
     /// For those of them that are kept for an hour; the price of `cache_write` unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_write_1h: Option<Price>,
+    /// For output tokens.
+    pub output: Price,
+    /// Instead of all these, for calls with a long prompt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub long_context: Option<LongContext>,
+}
+
+/// Prices for every token of a call with a long prompt, in US dollars per million tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LongContext {
+    /// They count for calls whose input has more tokens than this, cached ones among them.
+    #[schema(examples(200_000))]
+    pub above: u64,
+    /// For input tokens that were not cached.
+    pub input: Price,
+    /// For input tokens read from the provider's prompt cache; the input price here unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cached_input: Option<Price>,
+    /// For input tokens written into the provider's prompt cache; the input price here unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_write: Option<Price>,
+    /// For those of them that are kept for an hour; the price of `cache_write` here unless set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache_write_1h: Option<Price>,
     /// For output tokens.

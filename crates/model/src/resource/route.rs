@@ -40,6 +40,11 @@ pub struct Route {
     /// path, query, headers or body. `refuse` unless set. The caller's own key is none where it identifies the caller.
     #[serde(default, skip_serializing_if = "SecretsInRequests::is_default")]
     pub secrets_in_requests: SecretsInRequests,
+    /// What happens to answers in which a live secret of ours stands: a key we issued or the value of a credential, in
+    /// header or body. `report` unless set. The caller's own key is none there, and the credential that was injected is
+    /// blanked whatever this says.
+    #[serde(default, skip_serializing_if = "SecretsInAnswers::is_default")]
+    pub secrets_in_answers: SecretsInAnswers,
     /// Another try at another endpoint.
     #[serde(default)]
     pub retry: Retry,
@@ -90,6 +95,25 @@ pub enum SecretsInRequests {
 }
 
 impl SecretsInRequests {
+    pub(super) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What happens to answers in which a live secret of ours stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SecretsInAnswers {
+    /// It is blanked: asterisks stand in its place, and the leak is recorded.
+    Blank,
+    /// They pass as they are, and the leak is recorded.
+    #[default]
+    Report,
+    /// Nothing is looked for, and nothing recorded.
+    Ignore,
+}
+
+impl SecretsInAnswers {
     pub(super) fn is_default(&self) -> bool {
         *self == Self::default()
     }

@@ -1,3 +1,4 @@
+use super::Budgets;
 use crate::Name;
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +14,9 @@ pub struct Team {
     /// Who is told what happens to the credentials it answers for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notify: Option<NotifyRule>,
+    /// How much the model calls of all its applications together may cost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budgets>,
 }
 
 /// Where a team is told that a rotation waits, failed, was taken back or is finished, and that a

@@ -1,3 +1,4 @@
+use super::Budgets;
 use crate::{Name, Period};
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,9 @@ pub struct Upstream {
     /// OpenAI-compatible server. Absent for plain APIs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider: Option<Name>,
+    /// How much the model calls of all applications that it serves may cost together. Only with `provider`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budgets>,
     /// How its credential is put into requests; absent means none is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inject: Option<Inject>,

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 const ID: usize = 12;
 /// The secret and its checksum.
-const TAIL: usize = 38;
+pub(super) const TAIL: usize = 38;
 const LABEL: usize = 12;
 /// No key is longer.
 pub(super) const LONGEST: usize = LABEL + 1 + LABEL + 1 + ID + 1 + TAIL;
@@ -49,6 +49,14 @@ fn around(text: &[u8], underscore: usize) -> Option<Shape> {
     let prefix = label_before(text, prefix_end);
     let id = std::str::from_utf8(&text[id..id + ID]).ok()?.parse().ok()?;
     (prefix > 0).then_some(Shape { id, begins: prefix_end - prefix..prefix_end, end })
+}
+
+/// The id of the key that a text may end in the secret of, and where that secret begins: so far it may be empty.
+pub(super) fn at_the_end(text: &[u8]) -> Option<(KeyId, usize)> {
+    let begun = text.iter().rev().take(TAIL).take_while(|b| b.is_ascii_alphanumeric()).count();
+    let secret = text.len() - begun;
+    let id = secret.checked_sub(ID + 2).filter(|at| begun < TAIL && text[*at] == b'_' && text[secret - 1] == b'_')? + 1;
+    Some((std::str::from_utf8(&text[id..id + ID]).ok()?.parse().ok()?, secret))
 }
 
 /// How many characters of a label stand before a place, as far as one may be long.

@@ -1,7 +1,11 @@
-//! What only some keys have: narrowing, networks, a limit, metadata, a quarantine.
+//! What only some keys have: narrowing, networks, a limit, budgets, metadata, a quarantine.
 
-use crate::CompiledLimit;
-use credentialflow_model::{Name, leak::Quarantine, resource::Key};
+use crate::{Book, CompiledLimit, LiveBudget};
+use credentialflow_model::{
+    Name,
+    leak::Quarantine,
+    resource::{Budgets, Key, Kind},
+};
 use ipnet::IpNet;
 use std::{net::IpAddr, sync::Arc};
 
@@ -11,6 +15,7 @@ pub struct KeyExtras {
     allow: Option<Narrowing>,
     networks: Box<[IpNet]>,
     limit: Option<CompiledLimit>,
+    budgets: Box<[Arc<LiveBudget>]>,
     metadata: Box<[(Box<str>, Box<str>)]>,
     quarantine: Option<Box<Quarantine>>,
 }
@@ -22,9 +27,11 @@ struct Narrowing {
 }
 
 impl KeyExtras {
-    /// The extras of a declared key; `None` when it has none.
-    pub fn of(key: &Key) -> Option<Arc<Self>> {
-        if key.allow.is_none() && key.networks.is_empty() && key.limit.is_none() && key.metadata.is_empty() {
+    /// The extras of a declared key, whose budgets are entered into `book`; `None` when it has none.
+    pub fn of(key: &Key, book: &Arc<Book>) -> Option<Arc<Self>> {
+        let budgets = Budgets::of(key.budget.as_ref());
+        let plain = key.allow.is_none() && key.networks.is_empty() && key.limit.is_none() && key.metadata.is_empty();
+        if plain && budgets.is_empty() {
             return None;
         }
         let allow =
@@ -33,16 +40,23 @@ impl KeyExtras {
             allow,
             networks: key.networks.clone().into_boxed_slice(),
             limit: key.limit.as_ref().map(CompiledLimit::from),
+            budgets: book.live_budgets(Kind::Keys, key.name.as_str(), budgets).collect(),
             metadata: key.metadata.iter().map(|(k, v)| (k.as_str().into(), v.as_str().into())).collect(),
             quarantine: None,
         }))
     }
 
     /// The extras of a key that leaked: what it declares, if anything, and where it may still be used from.
-    pub fn quarantined(key: Option<&Key>, quarantine: Quarantine) -> Arc<Self> {
-        let declared = key.and_then(Self::of).and_then(Arc::into_inner);
-        let nothing =
-            || Self { allow: None, networks: Box::default(), limit: None, metadata: Box::default(), quarantine: None };
+    pub fn quarantined(key: Option<&Key>, book: &Arc<Book>, quarantine: Quarantine) -> Arc<Self> {
+        let declared = key.and_then(|key| Self::of(key, book)).and_then(Arc::into_inner);
+        let nothing = || Self {
+            allow: None,
+            networks: Box::default(),
+            limit: None,
+            budgets: Box::default(),
+            metadata: Box::default(),
+            quarantine: None,
+        };
         Arc::new(Self { quarantine: Some(Box::new(quarantine)), ..declared.unwrap_or_else(nothing) })
     }
 
@@ -67,6 +81,10 @@ impl KeyExtras {
     pub fn limit(&self) -> Option<&CompiledLimit> {
         self.limit.as_ref()
     }
+    /// The budgets that model calls with it are charged to first.
+    pub fn budgets(&self) -> &[Arc<LiveBudget>] {
+        &self.budgets
+    }
     /// One of its facts, for header rules.
     pub fn metadata(&self, name: &str) -> Option<&str> {
         let at = self.metadata.binary_search_by(|(key, _)| (**key).cmp(name)).ok()?;
@@ -81,6 +99,7 @@ impl KeyExtras {
             + 16
             + names
             + size_of_val(&*self.networks)
+            + size_of_val(&*self.budgets)
             + size_of_val(&*self.metadata)
             + facts
             + quarantine

@@ -19,7 +19,7 @@ pub struct KeyRecord {
     pub expires: Option<Timestamp>,
     /// Refused before this moment.
     pub not_before: Option<Timestamp>,
-    /// Narrowing, networks, limit, metadata ([`KeyExtras::of`]).
+    /// Narrowing, networks, limit, budgets, metadata ([`KeyExtras::of`]).
     pub extras: Option<Arc<KeyExtras>>,
 }
 

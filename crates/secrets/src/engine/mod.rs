@@ -16,7 +16,7 @@
 pub mod cubbyhole;
 pub mod database;
 mod kv1;
-mod kv2;
+pub(crate) mod kv2;
 pub(crate) mod pki;
 pub mod rabbitmq;
 

@@ -50,6 +50,8 @@ impl Leases {
             sealed: self.sealed(&id, &body)?,
             revision: 0,
         };
+        let told = json!({ "role": role, "login": serial, "ttl": body.ttl });
+        txn.audit("lease.issue", &format!("leases/{id}"), told);
         txn.op(Op::PutLease(row, Expect::Absent));
         Ok(id)
     }

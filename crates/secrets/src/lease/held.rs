@@ -13,8 +13,11 @@ use tokio::task::JoinSet;
 
 /// Leases looked at in one go.
 const PAGE: u32 = 200;
-/// Between two looks whether something is left.
+/// Between two looks whether something is left: at first, and after [`SOON`].
 const PAUSE: Duration = Duration::from_millis(50);
+const LONG_PAUSE: Duration = Duration::from_millis(500);
+/// What others are at is done within that, mostly.
+const SOON: Duration = Duration::from_secs(1);
 
 /// Whose leases.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,8 +83,9 @@ impl Leases {
             },
         };
         // Others are at some of them: whoever looks for what is due.
+        let waited = Instant::now();
         while problem.is_none() && begun.elapsed() < patience && !self.page(held, "", 1).await?.is_empty() {
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(if waited.elapsed() < SOON { PAUSE } else { LONG_PAUSE }).await;
         }
         let left = self.count(held).await?;
         Ok(Ended { leases: ended, left, problem: problem.filter(|_| left > 0) })

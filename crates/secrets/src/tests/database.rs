@@ -1,5 +1,7 @@
 //! Logins at a real PostgreSQL: made, used, renewed, withdrawn; withdrawn also where something failed.
 
+mod clock;
+mod listed;
 mod passwords;
 
 use super::*;

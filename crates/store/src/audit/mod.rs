@@ -14,11 +14,11 @@ pub use verify::{AuditReport, BrokenAt, Verifier, VerifyError, verify, verify_li
 
 use crate::row::{self, parse_word, values};
 use crate::{Result, Store, StoreError};
-use credentialflow_model::{Actor, AuditEvent};
+use credentialflow_model::{Actor, AuditEvent, Timestamp};
 use serde::{Deserialize, Serialize};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
-use std::io::Write;
+use std::{collections::HashMap, io::Write};
 
 /// A statement that the chain had this hash at this event, signed by the installation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +62,31 @@ impl Store {
         let sql =
             format!("SELECT {COLUMNS} FROM audit WHERE seq < $1{} ORDER BY seq DESC LIMIT $2", conditions(filter));
         self.select_audit(&sql, before, limit, filter).await?.into_iter().map(Fields::into_event).collect()
+    }
+
+    /// When an action was last done to each of these subjects; those to which it never was are left out.
+    pub async fn last_done(&self, action: &str, subjects: &[String]) -> Result<HashMap<String, Timestamp>> {
+        let mut all = HashMap::new();
+        for chunk in crate::runtime::chunks(subjects) {
+            // The newest event of each is found over its own index, however many there are.
+            let sql = format!(
+                "WITH wanted (subject) AS (VALUES {})
+                 SELECT wanted.subject, (SELECT a.time FROM audit a WHERE a.subject = wanted.subject
+                  AND a.action || '' = ${} ORDER BY a.seq DESC LIMIT 1) FROM wanted",
+                values(1, chunk.len()),
+                chunk.len() + 1,
+            );
+            let mut query = sqlx::query(AssertSqlSafe(sql));
+            for subject in chunk {
+                query = query.bind(subject.clone());
+            }
+            for row in query.bind(action.to_owned()).fetch_all(&mut *self.reader().await?).await? {
+                if let Some(time) = row.try_get::<Option<i64>, _>(1)? {
+                    all.insert(row.try_get(0)?, Timestamp::from_micros(time));
+                }
+            }
+        }
+        Ok(all)
     }
 
     pub(crate) async fn audit_fields(&self, after: u64, limit: u32, filter: &AuditFilter) -> Result<Vec<Fields>> {
@@ -168,7 +193,8 @@ fn conditions(filter: &AuditFilter) -> &'static str {
         (false, false) => "",
         (true, false) => " AND action = $3",
         (false, true) => " AND subject = $3",
-        (true, true) => " AND action = $3 AND subject = $4",
+        // A subject has few events, an action may have millions (each login is one): the index over subjects is used.
+        (true, true) => " AND action || '' = $3 AND subject = $4",
     }
 }
 

@@ -1,6 +1,7 @@
 //! How many leases and tokens there are: for inventories, which never list a million of them.
 
 use super::LeaseState;
+use super::entries::LAST;
 use crate::row::{optional_time, parse_word, unsigned};
 use crate::{Result, Store};
 use credentialflow_model::Timestamp;
@@ -36,6 +37,21 @@ impl Store {
                 })
             })
             .collect()
+    }
+
+    /// How many leases the token with this accessor was given.
+    pub async fn lease_count_of_token(&self, accessor: &str) -> Result<u64> {
+        let counted = sqlx::query("SELECT COUNT(*) FROM leases WHERE token = $1").bind(accessor);
+        unsigned(&counted.fetch_one(&mut *self.reader().await?).await?, 0)
+    }
+
+    /// How many entries of a space have a path that begins so.
+    pub async fn entry_count(&self, space: &str, prefix: &str) -> Result<u64> {
+        let counted = sqlx::query("SELECT COUNT(*) FROM entries WHERE space = $1 AND path >= $2 AND path < $3")
+            .bind(space)
+            .bind(prefix)
+            .bind(format!("{prefix}{LAST}"));
+        unsigned(&counted.fetch_one(&mut *self.reader().await?).await?, 0)
     }
 
     /// How many tokens of the run-time API there are, and how many of them never expire.

@@ -106,6 +106,34 @@ impl Store {
         rows.iter().map(|r| Ok(r.try_get(0)?)).collect()
     }
 
+    /// Entries of a space whose path begins so and comes after a path, in the order of their paths, at most `limit`.
+    /// They pass the cache by: who walks over all of them must not push out what is in use.
+    pub async fn entries_below(
+        &self,
+        space: &str,
+        prefix: &str,
+        after: &str,
+        limit: u32,
+    ) -> Result<Vec<(String, EntryRow)>> {
+        let rows = sqlx::query(
+            "SELECT path, sealed, revision FROM entries
+             WHERE space = $1 AND path >= $2 AND path > $3 AND path < $4 ORDER BY path LIMIT $5",
+        )
+        .bind(space)
+        .bind(prefix)
+        .bind(after)
+        .bind(format!("{prefix}{LAST}"))
+        .bind(i64::from(limit))
+        .fetch_all(&mut *self.reader().await?)
+        .await?;
+        rows.iter()
+            .map(|r| {
+                let sealed: Vec<u8> = r.try_get(1)?;
+                Ok((r.try_get(0)?, EntryRow { sealed: sealed.into(), revision: r.try_get(2)? }))
+            })
+            .collect()
+    }
+
     /// Entries after a place (space and path), in order, at most `limit`: for sealing them anew.
     pub async fn entries_after(&self, space: &str, path: &str, limit: u32) -> Result<Vec<(String, String, EntryRow)>> {
         let rows = sqlx::query(

@@ -6,7 +6,7 @@ use credentialflow_store::audit::{self, verify_lines};
 use credentialflow_store::{AuditFilter, VerifyError};
 use proptest::prelude::*;
 use serde_json::json;
-use std::sync::OnceLock;
+use std::{collections::HashMap, sync::OnceLock};
 
 on_both!(
     every_changed_field_is_found,
@@ -162,6 +162,19 @@ async fn events_are_found_by_action_and_subject(db: Database) {
     let newest = f.store.audit_events_before(0, 2, &by(None, None)).await.unwrap();
     assert_eq!(newest.iter().map(|e| e.seq).collect::<Vec<_>>(), [5, 4]);
     assert_eq!(f.store.audit_events_before(2, 9, &by(None, None)).await.unwrap()[0].seq, 1);
+    // The last of each of many, in one look.
+    let mut tx = f.store.begin(&admin()).await.unwrap();
+    tx.audit("key.revoke", "keys/k1", json!({}));
+    tx.audit("key.create", "keys/k2", json!({}));
+    tx.commit().await.unwrap();
+    let times: Vec<_> = f.store.audit_events(0, 10, &by(None, None)).await.unwrap().iter().map(|e| e.time).collect();
+    let subjects: Vec<String> = (0..300).map(|i| format!("keys/k{i}")).collect();
+    let last = f.store.last_done("key.create", &subjects).await.unwrap();
+    let expected: HashMap<String, Timestamp> = [(1, 1), (2, 7), (3, 3), (4, 4), (5, 5)]
+        .map(|(key, seq): (usize, usize)| (format!("keys/k{key}"), times[seq - 1]))
+        .into();
+    assert_eq!(last, expected);
+    assert_eq!(f.store.last_done("key.create", &[]).await.unwrap(), HashMap::new());
 }
 
 fn copy() -> &'static (Vec<u8>, Vec<u64>) {

@@ -97,6 +97,9 @@ async fn a_quarantine_stays_until_it_is_lifted(on: Database) {
 /// The database as it was before the rules were a resource.
 async fn back(fresh: &Fresh) {
     fresh.raw("DELETE FROM migrations WHERE number >= 17; DROP TABLE key_networks").await;
+    fresh.raw("DROP TABLE key_secret_uses; DROP INDEX rotations_again").await;
+    fresh.raw("DROP TABLE budget_leases; DROP TABLE budget_nodes; DROP TABLE budget_windows").await;
+    fresh.raw("DROP TABLE budget_slots; DROP TABLE rule_uses").await;
     fresh.raw("ALTER TABLE head DROP COLUMN networks_since; ALTER TABLE head DROP COLUMN networks_lost").await;
     fresh.raw("DROP INDEX leases_by_place; ALTER TABLE leases DROP COLUMN place").await;
     fresh.raw("DROP INDEX tokens_by_application; ALTER TABLE tokens DROP COLUMN application").await;

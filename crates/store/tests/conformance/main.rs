@@ -6,6 +6,7 @@
 mod acme;
 mod audit;
 mod away;
+mod budgets;
 mod certificates;
 mod crash;
 mod leaks;
@@ -13,6 +14,7 @@ mod life;
 mod links;
 mod nodes;
 mod reads;
+mod rule_uses;
 mod runtime;
 mod sealed;
 mod writes;

@@ -4,10 +4,18 @@ use crate::{Database, admin, name, on_both};
 use credentialflow_model::lifecycle::VersionState;
 use credentialflow_model::resource::Kind;
 use credentialflow_model::{KeyId, Timestamp};
-use credentialflow_store::{Expect, KeyNetwork, KeyRow, KeySecretRow, KeyUse, MOST_NETWORKS, Store, StoreError, Uses};
+use credentialflow_store::{
+    Expect, KeyNetwork, KeyRow, KeySecretRow, KeySecretUse, KeyUse, MOST_NETWORKS, MOST_PLACES, Store, StoreError, Uses,
+};
 use serde_json::json;
 
-on_both!(keys_come_back, uses_add_up, networks_of_a_key_are_the_newest_that_any_node_told, a_walk_meets_every_key_once);
+on_both!(
+    keys_come_back,
+    uses_add_up,
+    uses_of_a_keys_secrets_add_up_and_are_forgotten,
+    networks_of_a_key_are_the_newest_that_any_node_told,
+    a_walk_meets_every_key_once
+);
 
 fn key(n: u64) -> KeyRow {
     KeyRow {
@@ -57,6 +65,10 @@ async fn keys_come_back(db: Database) {
     assert!(matches!(tx.insert_key_secret(&secret(&key(77), 1)).await, Err(StoreError::Conflict(_))), "no such key");
     drop(tx);
 
+    let record = f.store.key_record("k1").await.unwrap();
+    assert_eq!(record.as_ref().map(|record| &record.key), Some(&one));
+    assert_eq!(f.store.key_record_in_force("k1").await.unwrap(), record);
+
     let mut tx = f.store.begin(&admin()).await.unwrap();
     old.state = VersionState::Previous;
     old.retire_at = Some(Timestamp::from_secs(1_793_600_000));
@@ -72,6 +84,9 @@ async fn keys_come_back(db: Database) {
     assert_eq!(record.key, one);
     assert_eq!(record.secrets, [old, secret(&one, 2)]);
     assert_eq!(record.body.as_deref(), Some(r#"{"name":"k1"}"#));
+    let revoked = f.store.key_record_in_force("k1").await.unwrap().unwrap();
+    assert_eq!((revoked.key, revoked.body, revoked.secrets), (one.clone(), None, Vec::new()), "nothing but the key");
+    assert_eq!(f.store.key_record_in_force("k2").await.unwrap(), None, "there is none");
     assert_eq!(f.store.key(one.id).await.unwrap(), Some(one.clone()));
     assert!(f.store.changes_since(0, 99).await.unwrap().iter().all(|c| c.name == "k1"));
 
@@ -108,6 +123,56 @@ async fn uses_add_up(db: Database) {
     assert_eq!(f.store.key_uses(&ids).await.unwrap().len(), 500);
     assert_eq!(f.store.key_use(key(999).id).await.unwrap(), None);
     f.store.record_uses(&Uses::default()).await.unwrap();
+}
+
+async fn uses_of_a_keys_secrets_add_up_and_are_forgotten(db: Database) {
+    let f = db.fresh().await;
+    let other = Store::connect(&f.url).await.unwrap();
+    let used = |version: u32, source: &str, secs: i64, count: u64| KeySecretUse {
+        key_id: key(7).id,
+        version,
+        route: "orders".into(),
+        source: source.into(),
+        last_time: Timestamp::from_secs(secs),
+        count,
+    };
+    let batch = |secrets| Uses { secrets, ..Uses::default() };
+    // One place twice in a batch, and more places than fit one statement, from two nodes at once.
+    let mut large: Vec<_> = (0..100).map(|n| used(1, &format!("10.0.0.{n}/32"), 50, 2)).collect();
+    large.push(used(1, "10.0.0.7/32", 60, 1));
+    let reversed: Vec<_> = large.iter().rev().cloned().collect();
+    let (large, reversed) = (batch(large), batch(reversed));
+    let (a, b) = tokio::join!(f.store.record_uses(&large), other.record_uses(&reversed));
+    a.unwrap();
+    b.unwrap();
+    f.store.record_uses(&batch(vec![used(1, "10.0.0.7/32", 40, 1), used(2, "", 55, 1)])).await.unwrap();
+    let uses = f.store.key_secret_uses(key(7).id, 0, 200).await.unwrap();
+    assert_eq!(uses.len(), 101);
+    assert_eq!(uses[..2], [used(1, "10.0.0.7/32", 60, 7), used(2, "", 55, 1)], "the newest first");
+    assert_eq!(f.store.key_secret_uses(key(7).id, 2, 200).await.unwrap().len(), 100, "of the others");
+    assert_eq!(f.store.key_secret_uses(key(7).id, 1, 200).await.unwrap(), [used(2, "", 55, 1)]);
+    assert_eq!(f.store.key_secret_uses(key(7).id, 0, 2).await.unwrap(), uses[..2]);
+    assert_eq!(f.store.key_secret_uses(key(8).id, 0, 200).await.unwrap(), []);
+    let last = f.store.last_key_secret_uses(key(7).id).await.unwrap();
+    assert_eq!(last, [(1, Timestamp::from_secs(60)), (2, Timestamp::from_secs(55))]);
+    assert_eq!(f.store.last_key_secret_uses(key(8).id).await.unwrap(), []);
+    // From ever new places: those that are known are told apart, the others are counted together.
+    for round in 0..2 {
+        let many = (0..MOST_PLACES).map(|n| used(1, &format!("10.{}.{}.1/32", n / 250, n % 250), 70 + round, 1));
+        f.store.record_uses(&batch(many.collect())).await.unwrap();
+    }
+    f.store.record_uses(&batch(vec![used(1, "10.0.0.7/32", 80, 1)])).await.unwrap();
+    let uses = f.store.key_secret_uses(key(7).id, 0, 5000).await.unwrap();
+    assert_eq!(uses[0], used(1, "10.0.0.7/32", 80, 8));
+    assert_eq!(uses.len(), MOST_PLACES + 1);
+    let together: Vec<_> = uses.iter().filter(|used| used.route.is_empty()).collect();
+    assert_eq!(together.len(), 1);
+    assert_eq!((together[0].version, together[0].source.as_str(), together[0].count), (1, "", 200));
+    let mut tx = f.store.begin(&admin()).await.unwrap();
+    tx.forget_key_secret_uses(key(7).id).await.unwrap();
+    tx.audit("test", "test", json!({}));
+    tx.commit().await.unwrap();
+    assert_eq!(f.store.key_secret_uses(key(7).id, 0, 200).await.unwrap(), []);
 }
 
 async fn networks_of_a_key_are_the_newest_that_any_node_told(db: Database) {

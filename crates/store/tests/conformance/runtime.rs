@@ -56,6 +56,19 @@ async fn what_is_put_is_read_and_listed_by_level(db: Database) {
         assert_eq!(store.entry_paths("s", "b/", "b/c", 100).await.unwrap(), ["b/d/e"]);
     }
     assert_eq!(f.store.entries_after("s", "bb", 9).await.unwrap().len(), 2);
+    let below = async |prefix: &str, after: &str, limit| -> Vec<String> {
+        let rows = f.store.entries_below("s", prefix, after, limit).await.unwrap();
+        rows.into_iter().map(|(path, row)| if *row.sealed == *path.as_bytes() { path } else { String::new() }).collect()
+    };
+    assert_eq!(below("", "", 9).await, ["a", "b", "b/c", "b/d/e", "b0", "bb", "ä/ö"]);
+    assert_eq!(below("b/", "", 9).await, ["b/c", "b/d/e"]);
+    assert_eq!(below("b/", "b/c", 9).await, ["b/d/e"]);
+    assert_eq!(below("", "b/d/e", 2).await, ["b0", "bb"]);
+    let mut counts = Vec::new();
+    for prefix in ["", "b", "b/", "ä/", "nothing/"] {
+        counts.push(f.store.entry_count("s", prefix).await.unwrap());
+    }
+    assert_eq!(counts, [7, 5, 2, 1, 0]);
 }
 
 async fn a_deep_folder_is_skipped_and_names_come_by_pages(db: Database) {
@@ -319,6 +332,8 @@ async fn leases_are_found_by_every_way(db: Database) {
     assert_eq!(of(s.leases_of_entity("entity-1", ids[0], 2).await.unwrap()), ids[1..3]);
     assert_eq!(of(s.leases_of_application("checkout", "", 10).await.unwrap()), ids);
     assert_eq!(of(s.leases_of_application("checkout", ids[0], 2).await.unwrap()), ids[1..3]);
+    let counts = (s.lease_count_of_token("accessor-1").await, s.lease_count_of_token("nobody").await);
+    assert_eq!((counts.0.unwrap(), counts.1.unwrap()), (4, 0));
     assert!(s.leases_of_application("billing", "", 10).await.unwrap().is_empty());
     let failed = LeaseRow { state: LeaseState::Revoking, attempts: 3, next_attempt: None, ..lease(ids[0], 30) };
     s.submit(unit(vec![Op::PutLease(failed.clone(), Expect::Revision(revision))])).await.unwrap();

@@ -33,6 +33,7 @@ struct Inner {
     /// How often in a row a source's newer value had to wait for a rotation. Lost with the process: then the wait
     /// is told once more.
     waiting: Mutex<HashMap<Link, u32>>,
+    turns: write::Turns,
 }
 
 impl std::fmt::Debug for Links {
@@ -65,7 +66,7 @@ impl Links {
     /// the directory in which stores of the kind `files` may lie.
     pub fn new(store: Store, vault: Vault, files: Option<PathBuf>) -> Self {
         let open = open::OpenStores::new(store.clone(), vault.clone(), files);
-        Self(Arc::new(Inner { store, vault, open, waiting: Mutex::default() }))
+        Self(Arc::new(Inner { store, vault, open, waiting: Mutex::default(), turns: write::Turns::default() }))
     }
 }
 

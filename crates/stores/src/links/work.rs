@@ -17,7 +17,7 @@ use serde_json::json;
 use std::{sync::PoisonError, time::Duration};
 
 /// The longest one attempt may take.
-const LIMIT: Duration = Duration::from_secs(60);
+pub(super) const LIMIT: Duration = Duration::from_secs(60);
 /// When a value is looked at again that could not be taken because another one is on its way.
 const SOON: Period = Period::from_secs(5);
 /// The longest pause between two attempts that fail.

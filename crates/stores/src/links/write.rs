@@ -3,20 +3,49 @@
 //! Nothing is sent before the audit log and the link say so. A process that dies in between therefore leaves the place
 //! and the version behind, and the write is done again. A version that went out of use while it was sent, as when it was
 //! revoked, counts as outdated: the link names it as what the place holds, and the version in use is written over it.
+//!
+//! Fields of one secret are written one after the other: most stores know only whole secrets, so of two writings at the
+//! same time each would put back what the other one has just replaced.
 
 use super::{
     Link, Links,
     open::away,
-    work::{Done, action, empty, late, row_of, stored},
+    work::{Done, LIMIT, action, empty, late, row_of, stored},
 };
 use crate::{Result, Written, error::unusable};
-use credentialflow_model::{Actor, SecretValue, lifecycle::VersionState};
+use credentialflow_model::{Actor, Name, SecretPlace, SecretValue, lifecycle::VersionState};
 use credentialflow_store::{LinkRow, WriteTx};
 use serde_json::json;
-use std::time::Duration;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::{Duration, Instant},
+};
 
-/// The longest sending may take. What remains of an attempt's minute is for storing how it went.
+/// The longest sending may take.
 const SENDING: Duration = Duration::from_secs(45);
+/// What remains of an attempt for storing how the sending went, however long opening the store and waiting for a turn took.
+const STORING: Duration = Duration::from_secs(10);
+
+/// Who writes to a secret, and who waits to.
+#[derive(Default)]
+pub(super) struct Turns(Mutex<HashMap<(Name, String), Weak<Turn>>>);
+
+type Turn = tokio::sync::Mutex<()>;
+
+impl Turns {
+    /// The turns at the secret of a place. Forgotten when nobody waits for them any more.
+    fn of(&self, place: &SecretPlace) -> Arc<Turn> {
+        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.retain(|_, turn| turn.strong_count() > 0);
+        let turn = turns.entry((place.store.clone(), place.path.clone())).or_default();
+        turn.upgrade().unwrap_or_else(|| {
+            let new = Arc::default();
+            *turn = Arc::downgrade(&new);
+            new
+        })
+    }
+}
 
 impl Links {
     /// Writes the version in use to a destination.
@@ -25,10 +54,19 @@ impl Links {
         if !versions.iter().any(|v| v.state == VersionState::Current) {
             return Ok(());
         }
-        // May take its time, so what is to be sent is looked up after it.
+        let begun = Instant::now();
+        // Both may take their time, so what is to be sent is looked up after them.
         let (_, store) = self.0.open.get(&link.place.store).await?;
+        let turn = self.0.turns.of(&link.place);
+        let _turn = turn.lock().await;
+        let left = LIMIT.saturating_sub(begun.elapsed()).saturating_sub(STORING);
+        // Where no time is left, nothing is announced that would not be sent.
+        if left.is_zero() {
+            return Err(late());
+        }
         let Some((version, value)) = self.announce(actor, link, fully).await? else { return Ok(()) };
-        let sent = tokio::time::timeout(SENDING, store.write(&link.place, &value)).await;
+        let left = LIMIT.saturating_sub(begun.elapsed()).saturating_sub(STORING);
+        let sent = tokio::time::timeout(left.min(SENDING), store.write(&link.place, &value)).await;
         drop(value);
         self.sent(actor, link, version, sent.unwrap_or_else(|_| Err(late()))?).await
     }
@@ -104,4 +142,21 @@ pub(super) fn held(row: &LinkRow) -> Option<u32> {
 pub(super) async fn declares(tx: &mut WriteTx, link: &Link) -> Result<bool> {
     let credential = stored(tx, &link.credential).await?;
     Ok(credential.is_some_and(|credential| super::declared(&credential).contains(link)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_of_one_secret_have_one_turn_and_secrets_their_own() {
+        let turns = Turns::default();
+        let of = |place: &str| turns.of(&place.parse().unwrap());
+        let (one, other) = (of("s/app#a"), of("s/app#b"));
+        assert!(Arc::ptr_eq(&one, &other));
+        assert!(!Arc::ptr_eq(&one, &of("s/other#a")) && !Arc::ptr_eq(&one, &of("t/app#a")));
+        drop((one, other));
+        of("s/last");
+        assert_eq!(turns.0.lock().unwrap().len(), 1, "nothing is kept of what is over");
+    }
 }

@@ -1,5 +1,6 @@
 //! Stores as their documented APIs behave, played by servers on loopback: logins and their end, what is
-//! not there, refusals, being asked to wait, versions. The real OpenBao and an AWS are in `e2e/75-stores`.
+//! not there, refusals, being asked to wait, versions. The real OpenBao and an AWS are in `e2e/75-stores`, the other
+//! services, as their official clients know them, in `e2e/76-cloud-stores`.
 #![allow(clippy::unwrap_used)]
 
 mod azure;

@@ -48,7 +48,8 @@ fn next(list: &ListCall, json: &Value, answer: &Answer, here: &Uri) -> Result<Op
     }
     let says = |field: &&str| match json.get(*field) {
         Some(Value::String(text)) => !text.is_empty(),
-        Some(Value::Number(_) | Value::Object(_)) => true,
+        Some(Value::Number(number)) => number.as_f64() != Some(0.0),
+        Some(Value::Object(fields)) => !fields.is_empty(),
         _ => false,
     };
     if more == Some(true) || SIGNS.iter().any(says) {
@@ -181,9 +182,17 @@ mod tests {
         // Described at the wrong place.
         let wrong = json!({ "next": "/nowhere" });
         assert!(page(wrong, json!({ "next_cursor": "x" }), None).is_err());
-        for last in [json!({ "next": null }), json!({ "nextPageToken": "" }), json!({ "has_more": false, "next": "x" })]
-        {
+        for last in [
+            json!({ "next": null }),
+            json!({ "nextPageToken": "" }),
+            json!({ "has_more": false, "next": "x" }),
+            json!({ "next_page": 0 }),
+            json!({ "next": {} }),
+        ] {
             assert_eq!(next(json!({}), last, None), None);
+        }
+        for more in [json!({ "next_page": 2 }), json!({ "next": { "href": "/keys?p=2" } })] {
+            assert!(page(json!({}), more.clone(), None).is_err(), "{more}");
         }
     }
 }

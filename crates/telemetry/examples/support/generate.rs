@@ -62,6 +62,9 @@ impl Generator {
                 streamed: true,
                 tokens: Some(TokenUsage { input: 900, output: random >> 16 & 511, ..TokenUsage::default() }),
                 cost: Some(Cost::Known(Decimal::new((random >> 20 & 0xffff) as i64, 9))),
+                budgets: None,
+                tried: Vec::new(),
+                guardrails: None,
             })
         });
         UsageRecord {
@@ -71,6 +74,7 @@ impl Generator {
             source: Ipv4Addr::from(0x0a00_0000 | (random >> 24 & 0xff) as u32).into(),
             application: Some(names[0].clone()),
             key: Some(KeyId::from_bits(((random >> 30) % self.keys).wrapping_mul(0x9e37_79b9_7f4a_7c15))),
+            secret: None,
             route: Some(names[1].clone()),
             method: self.method.clone(),
             path: "/orders/12345/lines".into(),

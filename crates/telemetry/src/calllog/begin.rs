@@ -63,7 +63,7 @@ mod tests {
     #[test]
     fn a_log_of_an_earlier_version_begins_with_its_oldest_segment() {
         let dir = tempfile::tempdir().unwrap();
-        let name = segment::SegmentName::new(11);
+        let name = segment::SegmentName::new(dir.path(), 11, 1).unwrap();
         drop(segment::create(dir.path(), &name).unwrap());
         note(dir.path(), Timestamp::from_secs(40 * DAY)).unwrap();
         assert_eq!(read(dir.path()), Some(Timestamp::from_secs(11 * DAY)));

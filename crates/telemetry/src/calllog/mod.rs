@@ -21,6 +21,7 @@ pub use row::{CallModel, CallRow, Page};
 use filter::Cursor;
 use segment::SegmentName;
 use std::{
+    collections::HashMap,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -154,6 +155,51 @@ impl CallLog {
             }
         }
         Ok(None)
+    }
+
+    /// Where the log ends now: what is written later, by any process, is after it.
+    pub fn end(&self) -> Result<String, CallLogError> {
+        let newest = self.segments()?.into_iter().max_by_key(SegmentName::made);
+        let segment = newest.map_or("0".to_owned(), |name| name.id().to_owned());
+        Ok(Cursor { segment, row: i64::MAX }.to_string())
+    }
+
+    /// A place before everything in it.
+    pub fn beginning() -> String {
+        Cursor { segment: "0".to_owned(), row: i64::MAX }.to_string()
+    }
+
+    /// What calls of one writer were charged to budgets after a place, and up to another one if there is one, in units of
+    /// 10^-12 US dollars by the windows as calls name them.
+    ///
+    /// A place is after another one when its segment was made later, whatever day the segments are of: after midnight a
+    /// segment may begin with a call of the day before.
+    pub fn charges_between(
+        &self,
+        after: &str,
+        up_to: Option<&str>,
+        writer: u32,
+    ) -> Result<HashMap<String, i64>, CallLogError> {
+        let place = |text: &str| {
+            let cursor: Cursor = text.parse()?;
+            Ok::<_, CallLogError>((segment::made(&cursor.segment).map_or(0, |(made, _)| made), cursor))
+        };
+        let (first, from) = place(after)?;
+        let to = up_to.map(place).transpose()?;
+        let mut sums = HashMap::new();
+        for name in self.segments()? {
+            let Some((made, _)) = name.made().filter(|(made, by)| *by == writer && *made >= first) else { continue };
+            let above = if name.id() == from.segment { from.row } else { 0 };
+            let last = match &to {
+                Some((_, to)) if name.id() == to.segment => to.row,
+                Some((last, _)) if made > *last => continue,
+                _ => i64::MAX,
+            };
+            if let Some(reader) = query::Reader::open(&self.dir, &name)? {
+                reader.charges_in(above, last, &mut sums)?;
+            }
+        }
+        Ok(sums)
     }
 
     /// From when on every call that was recorded is here: when the log was begun, or the first day that is still kept.

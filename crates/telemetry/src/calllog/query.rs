@@ -10,7 +10,11 @@ use super::{
     segment::{self, SegmentName},
     summary::{self, Column, hash, request_value},
 };
-use credentialflow_model::{KeyId, OutcomeReason, RequestId, Timestamp, TraceId, usage::TokenUsage};
+use credentialflow_model::{
+    KeyId, OutcomeReason, RequestId, Timestamp, TraceId,
+    resource::budget::pico,
+    usage::{TokenUsage, charges},
+};
 use rusqlite::{Connection, Row, params_from_iter, types::Value, types::ValueRef};
 use rust_decimal::Decimal;
 use std::{
@@ -27,7 +31,7 @@ const STEP_ROWS: i64 = 16 * summary::BLOCK_ROWS;
 const COLUMNS: &str = "row, time, outcome, status, total_us, application, route, upstream, credential, model, key, \
     source, path, method, request_hi, request_lo, trace_hi, trace_lo, endpoint, credential_version, upstream_status, \
     attempts, bytes_in, bytes_out, upstream_us, ttfb_us, provider, provider_model, streamed, input, cached_input, \
-    output, reasoning, cost, cache_write, cache_write_1h";
+    output, reasoning, cost, cache_write, cache_write_1h, budgets, tried, guardrails";
 
 /// One segment, open for reading.
 pub(super) struct Reader {
@@ -130,6 +134,28 @@ impl Reader {
             see(row.get_ref(1)?.as_str().unwrap_or_default());
         }
         Ok(last)
+    }
+
+    /// Adds up what calls above a row, up to another one, were charged to budgets, in units of 10^-12 US dollars.
+    pub fn charges_in(&self, above: i64, last: i64, sums: &mut HashMap<String, i64>) -> Result<(), CallLogError> {
+        let mut stmt = self.db.prepare(
+            "SELECT budgets, cost FROM calls WHERE row > ? AND row <= ? AND budgets IS NOT NULL ORDER BY row",
+        )?;
+        let mut rows = stmt.query([above, last])?;
+        while let Some(row) = rows.next()? {
+            let usd = usd_of(row.get_ref(1)?).and_then(|usd| usd.parse().ok());
+            if let (Some(budgets), Some(usd)) = (self.name(row.get_ref(0)?)?, usd) {
+                let mut add = |windows: &str, amount: i64| match sums.get_mut(windows) {
+                    Some(sum) => *sum = sum.saturating_add(amount),
+                    None => drop(sums.insert(windows.to_owned(), amount)),
+                };
+                match budgets.contains('=') {
+                    true => charges(&budgets, pico(usd)).for_each(|(window, share)| add(window, share)),
+                    false => add(&budgets, pico(usd)),
+                }
+            }
+        }
+        Ok(())
     }
 
     fn ranges(&self, filter: &CallFilter, first: i64, last: i64) -> Result<Vec<(i64, i64)>, CallLogError> {
@@ -293,12 +319,15 @@ impl Reader {
         let model = match name(9)? {
             None => None,
             Some(model) => {
-                let (cost_usd, cost_unknown) = match r.get_ref(33)? {
-                    ValueRef::Integer(nano) => (Some(Decimal::new(nano, 9).normalize().to_string()), false),
-                    ValueRef::Text(b"?") => (None, true),
-                    ValueRef::Text(usd) => (Some(String::from_utf8_lossy(usd).into_owned()), false),
-                    _ => (None, false),
-                };
+                let cost = r.get_ref(33)?;
+                let cost_usd = usd_of(cost);
+                let is = |begin: u8| matches!(cost, ValueRef::Text([first, ..]) if *first == begin);
+                let (cost_unknown, cost_estimated) = (is(b'?'), is(b'~'));
+                let budgets = charges(&name(36)?.unwrap_or_default(), 0).map(|(window, _)| window.to_owned()).collect();
+                let tried: Option<String> = r.get(37)?;
+                let tried = tried.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+                let guardrails: Option<String> = r.get(38)?;
+                let guardrails = guardrails.unwrap_or_default().split_whitespace().map(str::to_owned).collect();
                 let tokens = match r.get_ref(29)? {
                     ValueRef::Null => None,
                     _ => Some(TokenUsage {
@@ -318,6 +347,10 @@ impl Reader {
                     tokens,
                     cost_usd,
                     cost_unknown,
+                    cost_estimated,
+                    budgets,
+                    tried,
+                    guardrails,
                 })
             }
         };
@@ -352,5 +385,15 @@ impl Reader {
             ttfb_us: int(25)?,
             model,
         })
+    }
+}
+
+/// A cost as stored, in US dollars; nothing where it is not known or there was none.
+fn usd_of(cost: ValueRef<'_>) -> Option<String> {
+    match cost {
+        ValueRef::Integer(nano) => Some(Decimal::new(nano, 9).normalize().to_string()),
+        ValueRef::Text(b"?") => None,
+        ValueRef::Text(usd) => Some(String::from_utf8_lossy(usd.strip_prefix(b"~").unwrap_or(usd)).into_owned()),
+        _ => None,
     }
 }

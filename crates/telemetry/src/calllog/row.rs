@@ -3,7 +3,10 @@
 //! No field can carry a secret by construction: there are ids, names, counts and times. The path is kept
 //! without its query, because a query may hold a key; headers and bodies are never kept.
 
-use credentialflow_model::{Fault, KeyId, OutcomeReason, Timestamp, usage::TokenUsage};
+use credentialflow_model::{
+    Fault, KeyId, OutcomeReason, Timestamp,
+    usage::{TokenUsage, Tried},
+};
 use serde::{Deserialize, Serialize};
 
 /// One finished request, as recorded.
@@ -79,6 +82,51 @@ pub struct CallModel {
     /// The cost is not known, and not zero: the price table has no price for the tokens or, when `tokens` is absent,
     /// the provider's count of them did not arrive.
     pub cost_unknown: bool,
+    /// The provider's count of tokens did not arrive, and the cost is what budgets were charged instead.
+    #[serde(default)]
+    pub cost_estimated: bool,
+    /// The windows of budgets that the cost was charged to: the budget, and when its window began, in seconds since 1970.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(examples(json!(["applications/checkout/month@1793491200"])))]
+    pub budgets: Vec<String>,
+    /// Where the call was tried before, in order; the rest of the call is about the target that was tried last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tried: Vec<CallTried>,
+    /// What guardrails found in the prompt, and what happened: the detector and the action.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(examples(json!(["personal_data/redact"])))]
+    pub guardrails: Vec<String>,
+}
+
+/// A target of a model at which a call was tried and failed, so that another one was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct CallTried {
+    /// Its provider.
+    pub provider: String,
+    /// The provider's own model name.
+    pub provider_model: String,
+    /// The credential that was injected there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<String>,
+    /// Its version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential_version: Option<u32>,
+    /// How it ended: the status that the provider answered with, `stream_error` for a stream that began with an error, or an
+    /// outcome such as `upstream_timeout`.
+    #[schema(examples("503"))]
+    pub end: String,
+}
+
+impl From<&Tried> for CallTried {
+    fn from(tried: &Tried) -> Self {
+        Self {
+            provider: tried.provider.to_string(),
+            provider_model: tried.provider_model.to_string(),
+            credential: tried.credential.as_ref().map(|used| used.credential.to_string()),
+            credential_version: tried.credential.as_ref().map(|used| used.version),
+            end: tried.end.to_string(),
+        }
+    }
 }
 
 /// One page of a list: newest first, or oldest first from [`super::CallLog::tail`].

@@ -1,7 +1,9 @@
 //! A segment's name, its schema and how it is opened.
 //!
-//! Names are `calls-YYYYMMDD-<created, µs, hexadecimal>-<process id, hexadecimal>.db`: they sort by age, tell the
-//! day without opening the file, and no two writers share one.
+//! Names are `calls-YYYYMMDD-<made, µs, hexadecimal>-<writer, hexadecimal>.db`: they sort by the day of their first call,
+//! tell it without opening the file, and no two writers share one. When a segment was made is later than of every one
+//! that was there, also after the clock was set back. The writer is a number that each process draws: in a container
+//! every process has the same id.
 
 use rusqlite::{Connection, OpenFlags};
 use std::{
@@ -13,32 +15,45 @@ use std::{
 /// One table of rows, the names they refer to, the block summaries and the minutes.
 ///
 /// Columns that hold a name hold its id in `strings`, or the text itself when the writer's table of names was
-/// full. `cost` is null (nothing to price), an integer (10^-9 US dollars), a text (US dollars, when finer) or `?`
-/// (cost unknown). Columns that are searched stand first, so that a scan decodes little.
+/// full. `tried` is a text (JSON), or null where there was but one target; `guardrails` a text, or null where none found anything. `cost` is null (nothing to price), an integer (10^-9 US dollars), a text (US dollars, when finer), `~` with
+/// US dollars (estimated) or `?` (cost unknown). Columns that are searched stand first, so that a scan decodes little.
 const SCHEMA: &str = "
 CREATE TABLE calls (
   row INTEGER PRIMARY KEY, time, outcome, status, total_us, application, route, upstream, credential, model,
   key, source, path, method, request_hi, request_lo, trace_hi, trace_lo, endpoint, credential_version,
   upstream_status, attempts, bytes_in, bytes_out, upstream_us, ttfb_us,
-  provider, provider_model, streamed, input, cached_input, output, reasoning, cost, cache_write, cache_write_1h);
+  provider, provider_model, streamed, input, cached_input, output, reasoning, cost, cache_write, cache_write_1h,
+  budgets, tried, guardrails);
 CREATE TABLE strings (id INTEGER PRIMARY KEY, text TEXT NOT NULL);
 CREATE TABLE blocks (first_row INTEGER PRIMARY KEY, last_row, min_time, max_time, max_total_us, filter BLOB);
 CREATE TABLE minutes (last_row INTEGER NOT NULL, body TEXT NOT NULL);
-PRAGMA user_version = 2;
+PRAGMA user_version = 4;
 ";
 
 /// Makes rows of the first form, before writes into a prompt cache were counted, look like those of today.
-const FIRST_FORM: &str = "CREATE TEMP VIEW calls AS SELECT *, 0 AS cache_write, 0 AS cache_write_1h FROM main.calls;";
+const FIRST_FORM: &str = "CREATE TEMP VIEW calls AS
+    SELECT *, 0 AS cache_write, 0 AS cache_write_1h, NULL AS budgets, NULL AS tried, NULL AS guardrails FROM main.calls;";
+/// The same for the second, before there were budgets.
+const SECOND_FORM: &str =
+    "CREATE TEMP VIEW calls AS SELECT *, NULL AS budgets, NULL AS tried, NULL AS guardrails FROM main.calls;";
+/// The same for the third, before calls were tried at several targets.
+const THIRD_FORM: &str = "CREATE TEMP VIEW calls AS SELECT *, NULL AS tried, NULL AS guardrails FROM main.calls;";
 
 /// The name of a segment's file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct SegmentName(String);
 
 impl SegmentName {
-    /// A new name for a day (days since 1970).
-    pub fn new(day: i64) -> Self {
-        let created = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
-        Self(format!("{}-{created:014x}-{:x}", day_text(day), std::process::id()))
+    /// A new name for a day (days since 1970), newer than every one in a directory.
+    pub fn new(dir: &Path, day: i64, writer: u32) -> io::Result<Self> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
+        let newest = list(dir)?.iter().filter_map(SegmentName::made).map(|(made, _)| made).max();
+        let made = i64::try_from(now).unwrap_or(i64::MAX).max(newest.map_or(0, |made| made.saturating_add(1)));
+        Ok(Self::made_at(day, made, writer))
+    }
+
+    pub(crate) fn made_at(day: i64, made: i64, writer: u32) -> Self {
+        Self(format!("{}-{made:014x}-{writer:x}", day_text(day)))
     }
 
     fn parse(file: &str) -> Option<Self> {
@@ -60,9 +75,21 @@ impl SegmentName {
         &self.0[..8]
     }
 
+    /// When it was made, in microseconds since 1970, and who writes it.
+    pub fn made(&self) -> Option<(i64, u32)> {
+        made(&self.0)
+    }
+
     pub fn path(&self, dir: &Path) -> PathBuf {
         dir.join(format!("calls-{}.db", self.0))
     }
+}
+
+/// When the segment of an id was made, and who writes it.
+pub(crate) fn made(id: &str) -> Option<(i64, u32)> {
+    let mut parts = id.split('-').skip(1);
+    let (made, writer) = (parts.next()?, parts.next()?);
+    Some((i64::from_str_radix(made, 16).ok()?, u32::from_str_radix(writer, 16).ok()?))
 }
 
 /// A day since 1970 as `YYYYMMDD`.
@@ -110,14 +137,26 @@ pub(crate) fn open(dir: &Path, name: &SegmentName) -> rusqlite::Result<Option<Co
         // No memory mapping: a failing disk would then end the process instead of the query.
         db.execute_batch("PRAGMA cache_size = -8192;")?;
         let version: i64 = db.query_row("PRAGMA user_version", [], |r| r.get(0))?;
-        if version == 1 {
-            db.execute_batch(FIRST_FORM)?;
+        match version {
+            1 => db.execute_batch(FIRST_FORM)?,
+            2 => db.execute_batch(SECOND_FORM)?,
+            3 => db.execute_batch(THIRD_FORM)?,
+            _ => {}
         }
-        Ok((1..=2).contains(&version).then_some(db))
+        Ok((1..=4).contains(&version).then_some(db))
     };
     match ready() {
         // Deleted by retention, or created a moment ago.
         Err(rusqlite::Error::SqliteFailure(e, _)) if e.code == rusqlite::ErrorCode::CannotOpen => Ok(None),
+        // Its writer was killed while it made or sealed it: that is taken back, which a reader may not.
+        Err(rusqlite::Error::SqliteFailure(e, _)) if e.code == rusqlite::ErrorCode::ReadOnly => {
+            let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            let db = Connection::open_with_flags(name.path(dir), flags)?;
+            db.busy_timeout(Duration::from_secs(5))?;
+            db.query_row("SELECT COUNT(*) FROM sqlite_master", [], |_| Ok(()))?;
+            drop(db);
+            ready()
+        }
         other => other,
     }
 }
@@ -144,7 +183,7 @@ mod tests {
         calllog::{CallFilter, CallLog},
         testing::{model, plain},
     };
-    use credentialflow_model::usage::Cost;
+    use credentialflow_model::usage::{Cost, CredentialUse, Tried, TriedEnd};
     use std::time::Instant;
 
     #[test]
@@ -152,7 +191,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let recorder =
             Recorder::start(RecorderSettings { retention_days: 100_000, ..RecorderSettings::new(dir.path()) }).unwrap();
-        recorder.sender().send(vec![plain(1), model(2, Some(Cost::UnknownPrice)), plain(3)]);
+        let mut second = model(2, Some(Cost::UnknownPrice));
+        second.model.as_mut().unwrap().tried = vec![Tried {
+            provider: "first".into(),
+            provider_model: "m; \"x\"".into(),
+            credential: Some(CredentialUse { credential: "key-a".into(), version: 7 }),
+            end: TriedEnd::Status(503),
+        }];
+        recorder.sender().send(vec![plain(1), second, plain(3)]);
         assert!(recorder.flush());
         recorder.shutdown();
         let read = || {
@@ -161,12 +207,30 @@ mod tests {
         };
         let mut expect = read();
         assert_eq!(expect.len(), 3);
+        let tried = std::mem::take(&mut expect[1].model.as_mut().unwrap().tried);
+        let [tried] = &tried[..] else { panic!("{tried:?}") };
+        assert_eq!((&*tried.provider, &*tried.provider_model, &*tried.end), ("first", "m; \"x\"", "503"));
+        assert_eq!((tried.credential.as_deref(), tried.credential_version), (Some("key-a"), Some(7)));
         let tokens = expect[1].model.as_mut().unwrap().tokens.as_mut().unwrap();
         assert_eq!((tokens.cache_write, tokens.cache_write_1h), (30, 10));
         (tokens.cache_write, tokens.cache_write_1h) = (0, 0);
 
         let names = list(dir.path()).unwrap();
         assert_eq!(names.len(), 1);
+        let db = Connection::open(names[0].path(dir.path())).unwrap();
+        db.execute_batch(
+            "ALTER TABLE calls DROP COLUMN tried; ALTER TABLE calls DROP COLUMN guardrails; PRAGMA user_version = 3;",
+        )
+        .unwrap();
+        drop(db);
+        let untried = read();
+        assert_eq!(untried[1].model.as_ref().unwrap().tokens.unwrap().cache_write, 30, "only `tried` is new");
+        let db = Connection::open(names[0].path(dir.path())).unwrap();
+        db.execute_batch("ALTER TABLE calls DROP COLUMN budgets; PRAGMA user_version = 2;").unwrap();
+        drop(db);
+        let counted = read();
+        let of_second = counted[1].model.as_ref().unwrap();
+        assert_eq!(of_second.tokens.unwrap().cache_write, 30, "the second form counted writes into caches");
         let db = Connection::open(names[0].path(dir.path())).unwrap();
         db.execute_batch(
             "ALTER TABLE calls DROP COLUMN cache_write; ALTER TABLE calls DROP COLUMN cache_write_1h;
@@ -179,12 +243,36 @@ mod tests {
 
     #[test]
     fn names_carry_the_day_and_sort_by_age() {
-        let (a, b) = (SegmentName::new(20_000), SegmentName::new(20_001));
+        let dir = tempfile::tempdir().unwrap();
+        let new = |day| SegmentName::new(dir.path(), day, 77).unwrap();
+        let (a, b) = (new(20_000), new(20_001));
         assert_eq!(a.day(), "20241004");
         assert!(a < b);
+        let (made, writer) = a.made().unwrap();
+        assert!(made > 1_700_000_000_000_000 && writer == 77, "{a:?}");
+        // The clock was set back since the newest one was made.
+        let ahead = SegmentName::made_at(20_000, made + 86_400_000_000, 5);
+        drop(create(dir.path(), &ahead).unwrap());
+        assert_eq!(new(20_000).made(), Some((made + 86_400_000_001, 77)));
         assert_eq!(SegmentName::parse(&format!("calls-{}.db", a.id())), Some(a));
         for other in ["calls-1.db", "calls-20241004-xyz-1.db", "calls-20241004-1f-1.db-wal", "store.db"] {
             assert_eq!(SegmentName::parse(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn a_segment_whose_writer_was_killed_while_it_made_it_holds_nothing_and_hinders_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let name = SegmentName::new(dir.path(), 20_000, 7).unwrap();
+        // The first page without the rest, and the journal that takes it back.
+        std::fs::write(name.path(dir.path()), [0; 16_384]).unwrap();
+        let mut journal = vec![0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
+        journal.extend([0, 0, 0, 0, 0xb7, 0x4f, 0xf0, 0xe7, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0x40, 0]);
+        journal.resize(512, 0);
+        std::fs::write(name.path(dir.path()).with_extension("db-journal"), journal).unwrap();
+        assert!(open(dir.path(), &name).unwrap().is_none());
+        assert!(!name.path(dir.path()).with_extension("db-journal").exists());
+        let log = crate::CallLog::new(dir.path());
+        assert_eq!(log.charges_between(&crate::CallLog::beginning(), None, 7).unwrap().len(), 0);
     }
 }

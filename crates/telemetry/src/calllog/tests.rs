@@ -248,7 +248,7 @@ fn the_tail_follows_across_segments_without_gaps() {
 fn names_beyond_the_table_are_written_as_text() {
     let dir = tempfile::tempdir().unwrap();
     let mut names = crate::intern::Interner::with_max(3);
-    let mut writer = writer::Writer::create(dir.path(), NOON).unwrap();
+    let mut writer = writer::Writer::create(dir.path(), NOON, 1).unwrap();
     let records: Vec<_> =
         (0..9000).map(|n| UsageRecord { route: Some(format!("r{}", n % 5000).into()), ..plain(n) }).collect();
     assert_eq!(writer.write(records.iter(), &[], &mut names).unwrap(), 9000);
@@ -320,7 +320,7 @@ fn ended_segments_are_sealed_summarised_and_deleted_when_old() {
 fn what_a_killed_process_left_is_sealed_but_not_what_is_in_use() {
     let dir = tempfile::tempdir().unwrap();
     let mut names = crate::intern::Interner::new();
-    let mut writer = writer::Writer::create(dir.path(), NOON).unwrap();
+    let mut writer = writer::Writer::create(dir.path(), NOON, 1).unwrap();
     writer.write([plain(1)].iter(), &[], &mut names).unwrap();
     let segments = segment::list(dir.path()).unwrap();
     assert_eq!(upkeep::seal_leftovers(dir.path(), &segments), 0, "another process writes it");

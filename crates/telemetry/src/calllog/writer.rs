@@ -4,6 +4,8 @@
 //! summary hold can then not disagree.
 
 use super::{
+    filter::Cursor,
+    row::CallTried,
     segment::{self, SegmentName},
     summary::{BLOCK_ROWS, Column, Summary, hash, request_value, source_value},
 };
@@ -11,7 +13,10 @@ use crate::{
     intern::{Interner, NameId, stable_hash},
     rollup::Minute,
 };
-use credentialflow_model::{UsageRecord, usage::Cost};
+use credentialflow_model::{
+    UsageRecord,
+    usage::{Cost, Tried},
+};
 use rusqlite::{Connection, Statement, types::Value};
 use rust_decimal::{Decimal, prelude::ToPrimitive};
 use std::{net::IpAddr, path::Path, sync::Arc};
@@ -24,8 +29,8 @@ const INSERT_PLAIN: &str = "INSERT INTO calls (time, outcome, status, total_us, 
 const INSERT_MODEL: &str = "INSERT INTO calls (time, outcome, status, total_us, application, route, upstream, \
     credential, key, source, path, method, request_hi, request_lo, trace_hi, trace_lo, endpoint, credential_version, \
     upstream_status, attempts, bytes_in, bytes_out, upstream_us, ttfb_us, \
-    model, provider, provider_model, streamed, input, cached_input, output, reasoning, cost, cache_write, cache_write_1h) \
-    VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
+    model, provider, provider_model, streamed, input, cached_input, output, reasoning, cost, cache_write, cache_write_1h, \
+    budgets, tried, guardrails) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
 
 /// The segment being written by this process.
 pub(crate) struct Writer {
@@ -41,11 +46,11 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Begins a segment for the day of a record.
-    pub fn create(dir: &Path, time_us: i64) -> Result<Self, super::CallLogError> {
+    /// Begins a segment for the day of a record; `writer` is who does.
+    pub fn create(dir: &Path, time_us: i64, writer: u32) -> Result<Self, super::CallLogError> {
         std::fs::create_dir_all(dir)?;
         let day = time_us.div_euclid(DAY_US);
-        let name = SegmentName::new(day);
+        let name = SegmentName::new(dir, day, writer)?;
         let db = segment::create(dir, &name).inspect_err(|_| {
             // A file without a schema would be read by nobody and deleted late.
             let _ = segment::delete(dir, &name);
@@ -56,6 +61,11 @@ impl Writer {
     /// Rows written so far.
     pub fn rows(&self) -> i64 {
         self.row
+    }
+
+    /// The place after the last row, as a cursor.
+    pub fn place(&self) -> String {
+        Cursor { segment: self.name.id().to_owned(), row: self.row }.to_string()
     }
 
     /// Whether a record of this time belongs into a newer segment. A clock that goes back does not.
@@ -147,7 +157,7 @@ impl Insert<'_> {
         if let Some(key) = r.key {
             self.summary.add(hash(Column::Key, key.bits()));
         }
-        let mut names = [Bound::Null; 9];
+        let mut names = [Bound::Null; 10];
         let fields = [
             (Some(Column::Application), r.application.as_ref()),
             (Some(Column::Route), r.route.as_ref()),
@@ -158,6 +168,7 @@ impl Insert<'_> {
             (Some(Column::Model), r.model.as_ref().map(|m| &m.model)),
             (None, r.model.as_ref().map(|m| &m.provider)),
             (None, r.model.as_ref().map(|m| &m.provider_model)),
+            (None, r.model.as_ref().and_then(|m| m.budgets.as_ref())),
         ];
         for (bound, (column, name)) in names.iter_mut().zip(fields) {
             if let Some(name) = name {
@@ -203,6 +214,9 @@ impl Insert<'_> {
             b.bind(cost_value(m.cost))?;
             b.opt(m.tokens.map(|t| t.cache_write as i64))?;
             b.opt(m.tokens.map(|t| t.cache_write_1h as i64))?;
+            b.name(names[9])?;
+            b.bind(tried(&m.tried))?;
+            b.bind(m.guardrails.as_deref())?;
         }
         stmt.raw_execute()?;
         Ok(db.last_insert_rowid())
@@ -229,6 +243,15 @@ impl Insert<'_> {
         }
         Ok(Bound::Id(id))
     }
+}
+
+/// The targets that failed before; most calls have none.
+fn tried(tried: &[Tried]) -> Option<String> {
+    // Plain numbers and strings: serializing does not fail.
+    (!tried.is_empty()).then(|| {
+        let rows: Vec<CallTried> = tried.iter().map(CallTried::from).collect();
+        serde_json::to_string(&rows).unwrap_or_default()
+    })
 }
 
 #[derive(Clone, Copy)]
@@ -277,6 +300,7 @@ fn cost_value(cost: Option<Cost>) -> Value {
     match cost {
         None => Value::Null,
         Some(Cost::UnknownPrice | Cost::UnknownUsage) => Value::Text("?".into()),
+        Some(Cost::Estimated(usd)) => Value::Text(format!("~{}", usd.normalize())),
         Some(Cost::Known(usd)) => {
             let nano = usd.checked_mul(Decimal::from(1_000_000_000u32));
             match nano.filter(Decimal::is_integer).and_then(|n| n.to_i64()) {

@@ -1,7 +1,10 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
 use crate::testing::{bare, plain};
-use credentialflow_model::OutcomeReason;
+use credentialflow_model::{
+    OutcomeReason,
+    usage::{CredentialUse, Tried, TriedEnd},
+};
 
 #[test]
 fn uses_add_up_until_they_are_taken() {
@@ -26,6 +29,31 @@ fn uses_add_up_until_they_are_taken() {
     uses.add(&[plain(70)]);
     assert_eq!(uses.take_deltas().credentials[0].count, 1);
     assert_eq!(uses.refusals("orders-token", 3).served, 3);
+}
+
+#[test]
+fn what_one_provider_refused_counts_where_another_one_served() {
+    let uses = LastUse::default();
+    let mut record = crate::testing::model(1, None);
+    let carried = |name: &str| CredentialUse { credential: name.into(), version: 2 };
+    let tried = |name: &str, end| Tried {
+        provider: "p".into(),
+        provider_model: "m".into(),
+        credential: Some(carried(name)),
+        end,
+    };
+    record.credential = Some(carried("serving"));
+    record.model.as_mut().unwrap().tried = vec![
+        tried("refused", TriedEnd::Status(401)),
+        tried("busy", TriedEnd::Status(503)),
+        tried("silent", TriedEnd::Outcome(OutcomeReason::UpstreamTimeout)),
+    ];
+    uses.add(&[record]);
+    let of = |name| uses.refusals(name, 2);
+    assert_eq!(of("refused"), Answers { served: 0, refused: 1 });
+    assert_eq!((of("busy"), of("serving")), (Answers { served: 1, refused: 0 }, Answers { served: 1, refused: 0 }));
+    assert_eq!(of("silent"), Answers::default());
+    assert_eq!(uses.take_deltas().credentials.len(), 4, "all of them were used");
 }
 
 #[test]

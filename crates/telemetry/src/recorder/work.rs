@@ -3,6 +3,7 @@
 use super::{Message, RecorderSettings, Telemetry, lock};
 use crate::{
     calllog::{segment, upkeep::now, writer::Writer},
+    charges::Listener,
     intern::Interner,
     rollup::{Minute, Sample, ended_us},
 };
@@ -37,6 +38,7 @@ pub(super) struct Work {
     pub(super) waiting_records: usize,
     pub(super) minutes: Vec<Minute>,
     pub(super) retry_at: Option<Instant>,
+    pub(super) charges: Listener,
 }
 
 impl Work {
@@ -72,6 +74,7 @@ impl Work {
         self.count(&batch);
         if self.waiting_records + batch.len() > self.settings.waiting_records {
             self.telemetry.counters.dropped.fetch_add(batch.len() as u64, Relaxed);
+            self.charges.unlogged(batch.iter());
             return;
         }
         self.waiting_records += batch.len();
@@ -108,6 +111,7 @@ impl Work {
         match self.try_write() {
             Ok(rows) => {
                 self.telemetry.counters.rows.fetch_add(rows, Relaxed);
+                self.tell_charges();
                 self.waiting.clear();
                 self.waiting_records = 0;
                 self.minutes.clear();
@@ -132,6 +136,12 @@ impl Work {
         }
     }
 
+    /// Tells what the calls cost that were just written.
+    fn tell_charges(&self) {
+        let place = || self.writer.as_ref().map(Writer::place);
+        self.charges.logged(self.waiting.iter().flatten(), place);
+    }
+
     fn try_write(&mut self) -> Result<u64, WriteError> {
         let time = self.waiting.front().and_then(|batch| batch.first()).map_or_else(now, |r| r.time);
         if self.writer.as_ref().is_some_and(|w| !w.is_reachable()) {
@@ -139,7 +149,7 @@ impl Work {
         }
         let writer = match &mut self.writer {
             Some(writer) => writer,
-            none => none.insert(Writer::create(&self.settings.dir, time.micros())?),
+            none => none.insert(Writer::create(&self.settings.dir, time.micros(), self.telemetry.writer)?),
         };
         // Workers hand batches over one by one; what is written together stands in the order of its ends.
         let mut records: Vec<&UsageRecord> = self.waiting.iter().flatten().collect();
@@ -166,6 +176,7 @@ impl Work {
         if (!self.waiting.is_empty() || !self.minutes.is_empty()) && self.writer.is_some() {
             if let Ok(rows) = self.try_write() {
                 self.telemetry.counters.rows.fetch_add(rows, Relaxed);
+                self.tell_charges();
                 self.waiting.clear();
                 self.waiting_records = 0;
                 self.minutes.clear();
@@ -205,6 +216,7 @@ impl Work {
         if !self.waiting.is_empty() {
             tracing::error!(records = self.waiting_records, "records are lost: the call log cannot be written");
             self.telemetry.counters.dropped.fetch_add(self.waiting_records as u64, Relaxed);
+            self.charges.unlogged(self.waiting.iter().flatten());
         }
         if let Some(writer) = self.writer.take() {
             writer.seal();

@@ -2,8 +2,10 @@
 //!
 //! Requests fall due at a fixed rate whether or not earlier ones were answered, and latency counts
 //! from the moment a request was due, so that a pause of the server is not hidden by a client that
-//! waits (coordinated omission). Nothing is ever retried. The report is one JSON object on standard
-//! output; SIGTERM ends the load early and the report is written all the same.
+//! waits (coordinated omission). What a request itself asks its upstream to wait (`?delay=MILLISECONDS`,
+//! as `upstream` understands it) is taken off: what remains is everybody else's doing. Refusals are
+//! measured apart. Nothing is ever retried. The report is one JSON object on standard output; SIGTERM
+//! ends the load early and the report is written all the same.
 
 use clap::Parser;
 use credentialflow_testkit::{upstream::connect, wire::Wire};
@@ -57,6 +59,8 @@ struct Arguments {
 struct Template {
     line: String,
     body: usize,
+    /// What it asks its upstream to wait.
+    delay: Duration,
 }
 
 /// A request that is due.
@@ -81,6 +85,7 @@ struct Tally {
     connects: u64,
     closed_while_idle: u64,
     latencies_us: Vec<u32>,
+    refusals_us: Vec<u32>,
     reasons: BTreeMap<String, u64>,
     keys: Vec<KeyCount>,
     failures: Vec<Value>,
@@ -119,7 +124,8 @@ fn template(text: &str) -> anyhow::Result<Template> {
     let (method, path) = (words.next(), words.next());
     let (Some(method), Some(path)) = (method, path) else { anyhow::bail!("a request is METHOD PATH [BYTES]: {text}") };
     let body = words.next().map(str::parse).transpose()?.unwrap_or(0);
-    Ok(Template { line: format!("{method} {path} HTTP/1.1"), body })
+    let delay = path.split("delay=").nth(1).and_then(|d| d.split('&').next()?.parse().ok()).unwrap_or(0);
+    Ok(Template { line: format!("{method} {path} HTTP/1.1"), body, delay: Duration::from_millis(delay) })
 }
 
 async fn run(arguments: Arguments, templates: Vec<Template>, keys: Vec<String>) -> anyhow::Result<Value> {
@@ -268,15 +274,20 @@ impl Tally {
         let key = run.key(job);
         let mut unkeyed = KeyCount::default();
         let count = key.and_then(|k| self.keys.get_mut(k)).unwrap_or(&mut unkeyed);
+        let micros = |took: Duration| u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
         let (reason, status) = match answer {
             Answer::Ok { .. } => {
                 self.ok += 1;
                 count.ok += 1;
                 count.last_ok_sent_us = count.last_ok_sent_us.max(sent_us);
-                self.latencies_us.push(job.due.elapsed().as_micros().try_into().unwrap_or(u32::MAX));
+                self.latencies_us.push(micros(job.due.elapsed().saturating_sub(run.template(job).delay)));
                 return;
             }
-            Answer::Status { status, code, .. } => (format!("status {status} {code}"), status),
+            Answer::Status { status, code, .. } => {
+                // Who is refused at the door was never made to wait.
+                self.refusals_us.push(micros(job.due.elapsed()));
+                (format!("status {status} {code}"), status)
+            }
             Answer::Failed(why) => (why.to_owned(), 0),
         };
         self.failed += 1;
@@ -295,12 +306,6 @@ impl Tally {
 }
 
 fn report(tally: &Tally, begun_us: u64, lasted: Duration) -> Value {
-    let mut sorted = tally.latencies_us.clone();
-    sorted.sort_unstable();
-    let at = |share: f64| {
-        let place = ((sorted.len() as f64 * share) as usize).min(sorted.len().saturating_sub(1));
-        f64::from(sorted.get(place).copied().unwrap_or(0)) / 1000.0
-    };
     let keys: Vec<Value> = tally.keys.iter().map(|k| {
         json!({"ok": k.ok, "failed": k.failed, "last_ok_sent_us": k.last_ok_sent_us, "first_failed_sent_us": k.first_failed_sent_us})
     }).collect();
@@ -313,11 +318,23 @@ fn report(tally: &Tally, begun_us: u64, lasted: Duration) -> Value {
         "rate": tally.sent as f64 / lasted.as_secs_f64(),
         "connects": tally.connects,
         "closed_while_idle": tally.closed_while_idle,
-        "latency_ms": {"p50": at(0.5), "p90": at(0.9), "p99": at(0.99), "p999": at(0.999), "max": at(1.0)},
+        "latency_ms": quantiles(&tally.latencies_us),
+        "refused_ms": quantiles(&tally.refusals_us),
         "reasons": tally.reasons,
         "keys": keys,
         "failures": tally.failures,
     })
+}
+
+/// Of times in microseconds, in milliseconds; all 0 where there is none.
+fn quantiles(times_us: &[u32]) -> Value {
+    let mut sorted = times_us.to_vec();
+    sorted.sort_unstable();
+    let at = |share: f64| {
+        let place = ((sorted.len() as f64 * share) as usize).min(sorted.len().saturating_sub(1));
+        f64::from(sorted.get(place).copied().unwrap_or(0)) / 1000.0
+    };
+    json!({"p50": at(0.5), "p90": at(0.9), "p99": at(0.99), "p999": at(0.999), "max": at(1.0)})
 }
 
 fn unix_us() -> u64 {

@@ -6,12 +6,14 @@
 mod certificate;
 mod database;
 mod generated;
+mod key;
 mod provider;
 mod static_value;
 
 pub use certificate::{Authority, Certificate};
 pub use database::{Database, DatabaseLogin};
 pub use generated::Generated;
+pub use key::Key;
 pub use provider::Provider;
 pub use static_value::{Lookup, MAX_FILE_BYTES, ProcessLookup, Static, resolve};
 
@@ -30,7 +32,7 @@ pub trait Engine: Send + Sync {
     /// Which credentials it is for.
     fn kind(&self) -> Kind;
 
-    /// Makes a new value. `received` is a value handed in or resolved by the caller; for a certificate its authority's.
+    /// Makes a new value. `received` is a value handed in or resolved by the caller; for a certificate its authority's, for a key its visible beginning.
     fn generate(&self, credential: &Credential, received: Option<SecretValue>) -> Result<SecretValue, EngineError>;
 
     /// Makes the value that replaces `current`, the value in use. Most engines do not look at that.
@@ -79,6 +81,9 @@ pub enum EngineError {
     /// A certificate whose authority is not known.
     #[error("certificate {0} does not say which authority signs it")]
     AuthorityMissing(Name),
+    /// A credential that is to hold the secret of a key, without such a key.
+    #[error("credential {0} holds the secret of the key of the same name, and there is none")]
+    KeyMissing(Name),
     /// A certificate could not be made.
     #[error("certificate {0}: {1}")]
     NotIssued(Name, NotIssued),
@@ -110,7 +115,7 @@ pub enum EngineError {
 }
 
 /// Every engine, readable top to bottom.
-pub const ENGINES: &[&dyn Engine] = &[&Static, &Generated, &Database, &Provider, &Certificate, &Authority];
+pub const ENGINES: &[&dyn Engine] = &[&Static, &Generated, &Database, &Provider, &Certificate, &Authority, &Key];
 
 /// The engine of a kind.
 pub fn engine(kind: Kind) -> &'static dyn Engine {
@@ -121,6 +126,7 @@ pub fn engine(kind: Kind) -> &'static dyn Engine {
         Kind::Provider => &Provider,
         Kind::Certificate => &Certificate,
         Kind::CertificateAuthority => &Authority,
+        Kind::Key => &Key,
     }
 }
 
@@ -154,6 +160,6 @@ mod tests {
         for listed in ENGINES {
             assert_eq!(engine(listed.kind()).kind(), listed.kind());
         }
-        assert_eq!(ENGINES.len(), 6);
+        assert_eq!(ENGINES.len(), 7);
     }
 }

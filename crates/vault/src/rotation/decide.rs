@@ -4,10 +4,10 @@ use super::{
     progress::Progress,
     start::{Begun, is_asked_for, is_delivered, make_in},
 };
-use crate::{Result, Vault, VaultError, credentials::subject, tell};
+use crate::{Result, Vault, VaultError, credentials::subject, held_key, tell};
 use credentialflow_model::{
-    Actor, Period, SecretValue, Timestamp,
-    lifecycle::RotationStep,
+    Actor, Name, Period, SecretValue, Timestamp,
+    lifecycle::{RotationStep, VersionState},
     resource::{Credential, Kind},
 };
 use credentialflow_store::{RotationRow, WriteTx};
@@ -108,6 +108,20 @@ pub(crate) async fn give_way_in(tx: &mut WriteTx, credential: &str, why: &str) -
         }
         _ => Ok(()),
     }
+}
+
+/// Ends the rotation of a key's credential of which no version is left, neither in use nor pending. A secret of the key
+/// that was given out by hand is what callers have again.
+pub(crate) async fn end_without_versions_in(tx: &mut WriteTx, credential: &Name, why: &str) -> Result<()> {
+    let Some(row) = tx.unfinished_rotation(credential.as_str()).await? else { return Ok(()) };
+    let versions = tx.credential_versions(credential.as_str()).await?;
+    if versions.iter().any(|version| version.state.is_live() || version.state == VersionState::Pending) {
+        return Ok(());
+    }
+    if let Some(to) = row.to_version {
+        held_key::take_back_in(tx, credential, to).await?;
+    }
+    end_in(tx, row, why.to_owned(), None, "rotation.rolled_back").await
 }
 
 async fn end_in(

@@ -15,6 +15,9 @@
 //! version, *destroy* first makes it refuse the old one, and taking back makes it accept the old
 //! version again.
 //!
+//! A key that we issue to callers of our own lives at our workers: *verify* waits until each of them accepts the new
+//! secret, *drain* until callers are seen to have left the old one.
+//!
 //! Each step is stored before it is taken and is safe to repeat, so a rotation can be interrupted
 //! anywhere and is resumed by the next runner. Rotations do not wait for one another. A failed
 //! publish is tried again, never skipped: the next step begins only when every worker enforces the
@@ -32,7 +35,7 @@ mod tests;
 mod watch;
 
 pub use ports::{Held, MakeOutcome, Publisher, RefusalCounts, SupplyOutcome, Target, Traffic, VerifyOutcome};
-pub use progress::{DEFAULT_DRAIN_LIMIT, Progress};
+pub use progress::{DEFAULT_DRAIN_LIMIT, DEFAULT_QUIET, Progress};
 pub use runner::{Advanced, RotationRunner, RunnerRules};
 pub use start::{Begun, start_in};
 pub use watch::{Known, Verdict, WatchRules};

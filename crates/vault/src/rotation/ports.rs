@@ -108,6 +108,12 @@ pub trait Traffic: Send + Sync {
         Box::pin(std::future::ready(Vec::new()))
     }
 
+    /// Names of processes that may serve and that nobody hears now: what their callers use is not known. Where even that
+    /// cannot be told, it is to be said in the same place.
+    fn unheard(&self) -> BoxFuture<'_, Vec<String>> {
+        Box::pin(std::future::ready(Vec::new()))
+    }
+
     /// Sessions that were opened at the target with this version. They are among those in flight.
     fn sessions<'a>(&'a self, _: &'a Name, _: u32) -> BoxFuture<'a, u64> {
         Box::pin(std::future::ready(0))

@@ -3,13 +3,16 @@
 use crate::{Result, VaultError};
 use credentialflow_model::{
     Period, Timestamp,
-    resource::{CanaryRule, Overlap, RotateRule},
+    resource::{CanaryRule, Credential, Engine, Overlap, RotateRule},
 };
 use credentialflow_store::RotationRow;
 use serde::{Deserialize, Serialize};
 
 /// The longest a drain may take unless the credential says otherwise.
 pub const DEFAULT_DRAIN_LIMIT: Period = Period::from_secs(24 * 60 * 60);
+
+/// A key's old secret is drained when nobody has used it for so long, unless its credential says otherwise.
+pub const DEFAULT_QUIET: Period = Period::from_secs(60 * 60);
 
 /// The memory of a rotation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,6 +49,9 @@ pub struct Progress {
     /// Who approved the rotation, where it had to wait for that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approved_by: Option<String>,
+    /// Of a key's secret only: for how long nobody may have used the old one before it is drained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quiet: Option<Period>,
 }
 
 impl Progress {
@@ -55,6 +61,7 @@ impl Progress {
         Self {
             every: rule.every,
             approved_by: None,
+            quiet: None,
             canary: rule.canary,
             shared: None,
             went_on: None,
@@ -65,6 +72,13 @@ impl Progress {
             taken_back: None,
             message: None,
         }
+    }
+
+    /// The memory of a rotation of this credential that begins.
+    pub fn of(credential: &Credential, overlap: Option<Overlap>) -> Self {
+        let rule = credential.rotate.as_ref();
+        let quiet = rule.and_then(|rule| rule.quiet).unwrap_or(DEFAULT_QUIET);
+        Self { quiet: (credential.engine == Engine::Key).then_some(quiet), ..Self::begin(rule, overlap) }
     }
 
     /// The memory of a stored rotation.

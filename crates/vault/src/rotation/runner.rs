@@ -64,6 +64,36 @@ pub(super) struct Inner {
     pub(super) rules: RunnerRules,
     pauses: Mutex<HashMap<String, Backoff>>,
     active: Mutex<HashSet<String>>,
+    /// Rotations of keys whose callers are looked at.
+    looks: Mutex<HashMap<String, Looks>>,
+}
+
+/// Looks at who uses a secret that follow one another closely enough to have missed nobody.
+struct Looks {
+    first: Timestamp,
+    last: Timestamp,
+}
+
+/// Between two looks; after a longer pause one is the first again. A runner that waits looks once a second.
+const LOOKS_APART: Period = Period::from_secs(10);
+
+impl Inner {
+    /// Looks at the callers of a rotation's secrets; answers since when they have been looked at without a pause. Kept
+    /// in memory only: nobody looks while the process does not run.
+    pub(super) fn looked_since(&self, id: &str, now: Timestamp) -> Timestamp {
+        let mut looks = lock(&self.looks);
+        let looks = looks.entry(id.to_owned()).or_insert(Looks { first: now, last: now });
+        if now > looks.last.plus(LOOKS_APART) || now < looks.first {
+            looks.first = now;
+        }
+        looks.last = now;
+        looks.first
+    }
+
+    /// Callers may have gone unseen until now.
+    pub(super) fn forget_looks(&self, id: &str) {
+        lock(&self.looks).remove(id);
+    }
 }
 
 impl RotationRunner {
@@ -75,8 +105,8 @@ impl RotationRunner {
         publisher: Arc<dyn Publisher>,
         rules: RunnerRules,
     ) -> Self {
-        let (pauses, active) = Default::default();
-        Self(Arc::new(Inner { vault, target, traffic, publisher, rules, pauses, active }))
+        let (pauses, active, looks) = Default::default();
+        Self(Arc::new(Inner { vault, target, traffic, publisher, rules, pauses, active, looks }))
     }
 
     /// Advances every unfinished rotation as far as it can go at `now`, all at the same time, and
@@ -200,6 +230,15 @@ impl RotationRunner {
 
     /// Takes steps until the rotation waits or is finished.
     pub(super) async fn advance(&self, id: &str, now: Timestamp) -> Result<RotationStep> {
+        let step = self.advance_once(id, now).await;
+        // Where the store fails, what callers do may not reach it either.
+        if step.as_ref().map_or(true, |step| step.is_finished()) {
+            self.0.forget_looks(id);
+        }
+        step
+    }
+
+    async fn advance_once(&self, id: &str, now: Timestamp) -> Result<RotationStep> {
         loop {
             let row = self.0.vault.store()?.rotation(id).await?;
             let Some(row) = row else { return Ok(RotationStep::Done) };

@@ -17,7 +17,7 @@ use credentialflow_store::Unplanned;
 use serde::Deserialize;
 
 /// Credentials planned in one transaction; writers wait no longer than for these.
-const BATCH: u32 = 2000;
+const BATCH: u32 = 8000;
 /// Rotations that are begun by themselves and busy at the same time.
 const BUSY: usize = 64;
 /// Those that drain or are stuck count only towards this.

@@ -6,7 +6,7 @@ use super::{decide, progress::Progress};
 use crate::{
     Result, Vault, VaultError,
     credentials::{next_version, subject},
-    engine, tell,
+    engine, held_key, tell,
 };
 use credentialflow_model::{
     Actor, SecretValue, Timestamp,
@@ -64,7 +64,7 @@ pub async fn start_in(
             _ => Err(VaultError::RotationUnfinished(name.clone())),
         };
     }
-    let mut row = fresh(tx, credential, Progress::begin(credential.rotate.as_ref(), overlap))?;
+    let mut row = fresh(tx, credential, Progress::of(credential, overlap))?;
     let made = make_in(vault, tx, credential, new_value, &mut row).await?;
     tx.insert_rotation(&row).await?;
     let detail = json!({ "rotation": row.id, "from": row.from_version, "to": made });
@@ -86,7 +86,7 @@ pub(super) async fn start_due_in(
     }
     let versions = tx.credential_versions(name.as_str()).await?;
     let Some(current) = in_use(&versions) else { return Ok(None) };
-    let mut row = fresh(tx, credential, Progress::begin(credential.rotate.as_ref(), None))?;
+    let mut row = fresh(tx, credential, Progress::of(credential, None))?;
     row.from_version = Some(current.version);
     let mut to_version = next_version(&versions);
     let approval = credential.rotate.as_ref().is_some_and(|rule| rule.approval);
@@ -150,7 +150,7 @@ pub(super) async fn make_in(
     let versions = tx.credential_versions(name.as_str()).await?;
     let current = in_use(&versions);
     row.from_version = current.map(|v| v.version);
-    let to_version = next_version(&versions);
+    let mut to_version = next_version(&versions);
     if credential.engine == Engine::Provider {
         return match new_value {
             Some(_) => Err(engine::EngineError::ValueUnexpected(name.clone()).into()),
@@ -162,8 +162,14 @@ pub(super) async fn make_in(
         _ => None,
     };
     let new_value = vault.engine_input_in(tx, credential, new_value).await?;
+    if credential.engine == Engine::Key {
+        to_version = to_version.max(held_key::next_number_in(tx, name).await?);
+    }
     let value = engine::engine(credential.engine).generate_after(credential, new_value, value_in_use.as_ref())?;
     tx.insert_credential_version(&vault.sealed_row(name, to_version, &value, tx.now())?).await?;
+    if credential.engine == Engine::Key {
+        vault.accept_key_in(tx, name, to_version, &value).await?;
+    }
     row.to_version = Some(to_version);
     Ok(to_version)
 }

@@ -5,6 +5,7 @@
 //! transaction that first looks whether somebody else has moved the rotation meanwhile. What is
 //! stored already is not done twice; what is done outside may be done again.
 
+mod callers;
 mod stored;
 mod take_back;
 
@@ -18,7 +19,9 @@ use super::{
 use crate::{
     Result, VaultError,
     credentials::{change, destroy, missing, next_version},
+    held_key,
 };
+use callers::Callers;
 use credentialflow_model::{
     SecretValue, Timestamp,
     lifecycle::{RotationStep, VersionEvent, VersionState},
@@ -56,7 +59,7 @@ impl<'a> Step<'a> {
         Ok(Self { inner, row, progress, to, now })
     }
 
-    pub(super) async fn take(self) -> Result<Moved> {
+    pub(super) async fn take(mut self) -> Result<Moved> {
         if self.row.to_version.is_none() {
             return self.without_version().await;
         }
@@ -64,6 +67,7 @@ impl<'a> Step<'a> {
         if self.inner.vault.store()?.credential_version(name, self.to).await?.is_none() {
             return self.abandon().await;
         }
+        self.recall_key().await?;
         if self.progress.taken_back.is_some() {
             return self.finish_taking_back().await;
         }
@@ -182,6 +186,14 @@ impl<'a> Step<'a> {
         let to = self.version(self.to).await?;
         if to.state != VersionState::Pending {
             return self.take_back(not_usable(&to)).await;
+        }
+        if self.is_key() {
+            // Our own workers are the target. Nobody is told of the new secret before each of them accepts it.
+            if let Err(why) = self.publish().await {
+                return self.tell(why).await;
+            }
+            self.progress.verified = true;
+            return self.go_on().await;
         }
         let value = self.inner.vault.open_version(&to)?;
         let (target, name) = (&self.inner.target, &self.row.credential);
@@ -306,10 +318,20 @@ impl<'a> Step<'a> {
     }
 
     async fn drain(self) -> Result<Moved> {
-        let Some(from) = self.row.from_version else { return self.go_on().await };
-        let old = self.version(from).await?;
-        if old.state != VersionState::Previous {
+        let from = match self.row.from_version {
+            Some(from) if self.version(from).await?.state == VersionState::Previous => Some(from),
+            _ => None,
+        };
+        // A key may have a secret that was given to somebody by hand, and that no version holds.
+        if from.is_none() && !self.ends_secrets().await? {
             return self.go_on().await;
+        }
+        if self.is_key() && from.is_some() {
+            // Without the new secret the old one is all that callers have.
+            let to = self.version(self.to).await?;
+            if to.state == VersionState::Revoked {
+                return self.take_back(not_usable(&to)).await;
+            }
         }
         // The old version is still there, so a new one that turns out bad can still be taken back.
         let seen = self.in_time(self.inner.traffic.refused_since(&self.row.credential, self.to)).await;
@@ -331,14 +353,23 @@ impl<'a> Step<'a> {
             Overlap::For(period) => self.progress.promoted.is_none_or(|t| self.now >= t.plus(period)),
             Overlap::UntilDrained if self.row.deadline.is_some_and(|end| self.now >= end) => true,
             Overlap::UntilDrained | Overlap::OnlyWhenDrained => {
+                if let Some(why) = self.callers_on_the_old_secret().await? {
+                    return match why {
+                        Callers::Told(who) => self.tell(who).await.map(|_| Moved::Waits),
+                        Callers::Seen => Ok(Moved::Waits),
+                    };
+                }
+                let Some(from) = from else { return self.go_on().await };
                 let held = self.in_time(self.inner.traffic.in_flight(&self.row.credential, from)).await;
                 let Some(held) = held else { return Ok(Moved::Failed) };
                 if held > 0 && self.progress.message.is_none() {
                     let lost = self.in_time(self.inner.traffic.lost_holders(&self.row.credential, from)).await;
                     if let Some(lost) = lost.filter(|lost| !lost.is_empty()) {
+                        let or = if limited { " or the limit is over" } else { "" };
                         let message = format!(
-                            "lost nodes may still serve with the old version, which is kept until they are heard or the limit is over: {}",
-                            lost.join(", ")
+                            "lost nodes may still serve with the old version, which is kept until they are heard{or}: {}{}",
+                            lost.join(", "),
+                            self.if_they_never_return()
                         );
                         return self.tell(message).await.map(|_| Moved::Waits);
                     }
@@ -354,23 +385,37 @@ impl<'a> Step<'a> {
         if over { self.go_on().await } else { Ok(Moved::Waits) }
     }
 
+    /// What ends the wait for nodes that are gone for good, where nothing else does.
+    fn if_they_never_return(&self) -> String {
+        match (self.progress.overlap, self.row.from_version) {
+            (Overlap::OnlyWhenDrained, Some(from)) => format!(
+                "; if they never return: credentialflow credential revoke {} --version {from}",
+                self.row.credential
+            ),
+            _ => String::new(),
+        }
+    }
+
     async fn destroy(mut self) -> Result<Moved> {
         if let Some(why) = self.retire_old().await? {
             return self.tell(why).await;
         }
         let Some(mut tx) = self.begin().await? else { return Ok(Moved::On) };
-        match self.row.from_version {
-            Some(from) => {
-                let mut old = version_in(&mut tx, &self.row, from).await?;
-                if old.state == VersionState::Destroyed {
-                    drop(tx);
-                } else {
-                    destroy(&mut old, self.now)?;
-                    tx.update_credential_version(&old).await?;
-                    self.store(tx, "rotation.destroy").await?;
-                }
+        let mut ends = false;
+        if self.is_key() && version_in(&mut tx, &self.row, self.to).await?.state != VersionState::Destroyed {
+            ends = held_key::end_others_in(&mut tx, &self.row.credential, self.to).await? > 0;
+        }
+        if let Some(from) = self.row.from_version {
+            let mut old = version_in(&mut tx, &self.row, from).await?;
+            if old.state != VersionState::Destroyed {
+                destroy(&mut old, self.now)?;
+                tx.update_credential_version(&old).await?;
+                ends = true;
             }
-            None => drop(tx),
+        }
+        match ends {
+            true => self.store(tx, "rotation.destroy").await?,
+            false => drop(tx),
         }
         match self.publish().await {
             Ok(()) => self.go_on().await,

@@ -60,7 +60,7 @@ pub(crate) async fn answer(ready: &Ready, request: &Request, caller: &Authentica
     let harmless =
         (path == "auth" && request.verb == Verb::Read) || (path == "leases/lookup" && request.verb != Verb::List);
     let sudo = is_for_operators(path) && !harmless;
-    authorize(request, caller, true, sudo)?;
+    authorize(ready, request, caller, true, sudo)?;
     let answer = dispatch(&cx, path).await;
     if matches!(request.verb, Verb::Read | Verb::List) || is_question(path) {
         let about = ["lease_id", "accessor"].into_iter().find_map(|name| Some((name, given(request, name)?)));
@@ -69,10 +69,10 @@ pub(crate) async fn answer(ready: &Ready, request: &Request, caller: &Authentica
     answer
 }
 
-/// Whether a path only tells something, although clients ask it with POST.
+/// Whether a path only tells something, although clients ask it with POST, or with DELETE as they do for audit devices.
 fn is_question(path: &str) -> bool {
     matches!(path, "capabilities" | "capabilities-self" | "capabilities-accessor" | "leases/lookup")
-        || path.starts_with("leases/lookup/")
+        || ["leases/lookup/", "audit/", "audit-hash/"].iter().any(|first| path.starts_with(first))
 }
 
 /// A field of a request that names something and is no secret.
@@ -104,7 +104,8 @@ async fn dispatch(cx: &Context<'_>, path: &str) -> Result<Answer> {
         ("leases", rest) => leases::answer(cx, rest).await,
         ("renew" | "revoke" | "revoke-prefix" | "revoke-force", _) => leases::answer(cx, path).await,
         ("rekey", rest) => rekey::answer(cx, rest).await,
-        ("audit", "") => audit(cx),
+        ("audit", name) => audit(cx, name),
+        ("audit-hash", name) if !name.is_empty() => audit_hash(cx, name),
         _ => Err(ApiError::unsupported_path()),
     }
 }
@@ -125,14 +126,38 @@ async fn wrap_data(cx: &Context<'_>) -> Result<Answer> {
     wrap::keep(cx.ready, cx.request, cx.caller.actor(), ttl, &cx.request.path, answer).await
 }
 
-/// The audit log is one, in the database, and cannot be switched off.
-fn audit(cx: &Context<'_>) -> Result<Answer> {
-    cx.only(&[Verb::Read])?;
-    Ok(Answer::flat(json!({ "credentialflow/": {
-        "type": "database",
-        "path": "credentialflow/",
-        "description": "the hash-chained audit log; always on",
-        "local": false,
-        "options": {},
-    }})))
+/// What the audit log is called where clients look for devices.
+const AUDIT_LOG: &str = "credentialflow";
+
+/// The audit log is one, in the database, and cannot be switched off. Other names are of no device: none can be
+/// enabled, and disabling one changes nothing.
+fn audit(cx: &Context<'_>, name: &str) -> Result<Answer> {
+    match (name, cx.request.verb) {
+        ("", Verb::Read) => Ok(Answer::flat(json!({ format!("{AUDIT_LOG}/"): {
+            "type": "database",
+            "path": format!("{AUDIT_LOG}/"),
+            "description": "the hash-chained audit log; always on",
+            "local": false,
+            "options": {},
+        }}))),
+        ("", _) => Err(ApiError::unsupported_operation()),
+        (AUDIT_LOG, Verb::Delete) => Err(ApiError::invalid("the audit log cannot be switched off")),
+        (_, Verb::Delete) => Ok(Answer::empty()),
+        (_, Verb::Write) => {
+            Err(ApiError::invalid("there is one audit log, always on; audit devices cannot be enabled"))
+        }
+        _ => Err(ApiError::unsupported_operation()),
+    }
+}
+
+/// Audit devices tell how they hash a value; ours holds no value, hashed or not.
+fn audit_hash(cx: &Context<'_>, name: &str) -> Result<Answer> {
+    cx.only(&[Verb::Write])?;
+    if given(cx.request, "input").is_none_or(|input| input.is_empty()) {
+        return Err(ApiError::invalid("the \"input\" parameter is empty"));
+    }
+    Err(match name {
+        AUDIT_LOG => ApiError::invalid("the audit log holds no values, so it hashes none"),
+        other => ApiError::invalid(format!("unknown audit backend \"{other}/\"")),
+    })
 }

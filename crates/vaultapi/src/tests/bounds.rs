@@ -148,3 +148,52 @@ async fn the_prefix_is_the_mounts() {
         assert_eq!(send(&api, Request::get(path), 1, Body::empty()).await.0, 404, "{path}");
     }
 }
+
+#[tokio::test]
+async fn ten_thousand_versions_are_asked_for_as_clients_ask() {
+    const MANY: u64 = 10_000;
+    let w = World::new().await;
+    w.ok("POST", "sys/mounts/kv", json!({"type": "kv", "options": {"version": "2"}})).await;
+    let path = "kv/data/dir/%C3%A4%20b";
+    w.ok("POST", "kv/metadata/dir/%C3%A4%20b", json!({"max_versions": MANY})).await;
+    // Ten thousand commits would take a while: all but the last versions are written at once.
+    let ready = w.api.0.ready().unwrap();
+    let mut txn = ready.txn(Actor::system("test"));
+    let space = ready.mounts.table(&mut txn).await.unwrap().secret["kv/"].uuid.clone();
+    let mut entries = txn.entries(&space);
+    let mut meta: Value = entries.get_json("m/dir/ä b").await.unwrap().unwrap();
+    meta["versions"] = (1..MANY).map(|n| json!([n, 0, false])).collect();
+    meta["oldest"] = json!(1);
+    entries.put_json("m/dir/ä b", &meta).unwrap();
+    for n in 1..MANY {
+        entries.put_json(&format!("v/dir/ä b//{n}"), &json!({ "n": n })).unwrap();
+    }
+    txn.audit("test.write", "vault/kv", json!({}));
+    txn.commit().await.unwrap();
+
+    assert_eq!(w.ok("POST", path, json!({"data": {"n": MANY}})).await["data"]["version"], MANY);
+    for n in [1, MANY / 2, MANY] {
+        let read = w.ok("GET", &format!("{path}?version={n}"), json!({})).await;
+        assert_eq!((&read["data"]["data"]["n"], &read["data"]["metadata"]["version"]), (&json!(n), &json!(n)));
+    }
+    let told = w.ok("GET", "kv/metadata/dir/%C3%A4%20b", json!({})).await;
+    assert_eq!(told["data"]["versions"].as_object().unwrap().len() as u64, MANY);
+    // One more, and the first is let go of.
+    assert_eq!(w.ok("POST", path, json!({"data": {"n": 0}})).await["data"]["version"], MANY + 1);
+    let ask = async |version: u64| {
+        let with = With { token: &w.root, wrap: "" };
+        w.send("GET", &format!("{path}?version={version}"), with, json!({})).await.0
+    };
+    assert_eq!((ask(1).await, ask(2).await), (404, 200));
+    // All of them in one request, and one too many.
+    let every: Vec<u64> = (2..MANY + 2).collect();
+    w.ok("POST", "kv/delete/dir/%C3%A4%20b", json!({ "versions": every })).await;
+    assert_eq!((ask(2).await, ask(MANY + 1).await), (404, 404));
+    w.ok("POST", "kv/undelete/dir/%C3%A4%20b", json!({ "versions": [2, MANY + 1] })).await;
+    assert_eq!((ask(2).await, ask(3).await, ask(MANY + 1).await), (200, 404, 200));
+    let too_many: Vec<u64> = (1..MANY + 2).collect();
+    let with = With { token: &w.root, wrap: "" };
+    assert_eq!(w.send("POST", "kv/destroy/dir/%C3%A4%20b", with, json!({ "versions": too_many })).await.0, 400);
+    w.ok("DELETE", "kv/metadata/dir/%C3%A4%20b", json!({})).await;
+    assert_eq!(ask(2).await, 404);
+}

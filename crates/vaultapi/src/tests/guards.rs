@@ -84,6 +84,8 @@ const PATHS: [(&str, &[&str]); 13] = [
             "rekey/verify",
             "rekey/backup",
             "audit",
+            "audit/x",
+            "audit-hash/x",
             "nothing",
         ],
     ),

@@ -82,3 +82,19 @@ async fn an_applications_tokens_and_leases_end_with_one_recorded_word() {
     let sealed = w.api.revoke_held(&actor, &Held::Application("billing".into())).await.unwrap_err();
     assert_eq!(sealed, NotRevoked::Sealed);
 }
+
+#[tokio::test]
+async fn of_a_sealed_vault_nothing_is_told() {
+    use crate::{NotTold, Sort};
+    let w = World::new().await;
+    w.ok("POST", "sys/auth/userpass", json!({"type": "userpass"})).await;
+    w.logged_in("ada", "").await;
+    let users = w.api.standings(Sort::Users, "", 10).await.unwrap();
+    let [ada] = &users.items[..] else { panic!("{users:?}") };
+    assert!(ada.name == "auth/userpass/users/ada" && ada.last_used.is_some(), "{ada:?}");
+    assert!(w.api.kept_secrets().await.unwrap().iter().all(|mount| mount.count == 0));
+    w.ok("PUT", "sys/seal", json!({})).await;
+    assert_eq!(w.api.standings(Sort::Users, "", 10).await, Err(NotTold::Sealed));
+    assert_eq!(w.api.kept_logins("", 1).await, Err(NotTold::Sealed));
+    assert_eq!(w.api.kept_secrets().await, Err(NotTold::Sealed));
+}

@@ -48,7 +48,7 @@ impl Plane {
         }
         tracing::warn!("the database tells another history than the one in force: everything is read from it anew");
         self.vault.reload().await?;
-        let mut fresh = State::empty(&self.vault)?;
+        let mut fresh = State::empty(&self.vault, &self.budgets)?;
         Delta::read_whole(&self.store, |delta| whole(fresh.apply(delta, &self.vault))).await?;
         let mut inner = self.inner.lock().await;
         if inner.ending {

@@ -1,13 +1,21 @@
 //! What others ask of what is in force: rotations, the metrics, and the admin API. Nothing here changes anything;
 //! [`Port`] hands the one change, publishing, on.
 
-use super::{super::state::VerifyAt, Plane, told};
-use credentialflow_admin::ports::{BoxFuture, Dataplane, DataplaneStatus, PublishError, Published, Straggler};
+use super::{
+    super::{sent::leaked, state::VerifyAt},
+    Plane, told,
+};
+use credentialflow_admin::LiveSecret;
+use credentialflow_admin::ports::{
+    BoxFuture, CallDialect, Dataplane, DataplaneStatus, ModelRouteView, PublishError, Published, Straggler,
+};
 use credentialflow_gateway::net::tls::authorities;
 use credentialflow_model::{Name, resource::Kind};
 use std::{
+    ops::Range,
     path::Path,
     sync::{Arc, PoisonError, atomic::Ordering::Relaxed},
+    time::SystemTime,
 };
 
 impl Plane {
@@ -51,6 +59,7 @@ impl Plane {
             source: s.source.to_string(),
             requests: s.requests,
             node: None,
+            last: None,
         };
         found.into_iter().map(told).collect()
     }
@@ -102,11 +111,23 @@ impl Dataplane for Port {
         reads.then(|| authorities(Path::new(path)).err()).flatten().map(|error| error.to_string())
     }
 
+    fn secrets_in(&self, text: &[u8]) -> (Vec<(LiveSecret, Range<usize>)>, bool) {
+        let snapshot = self.0.snapshot.load();
+        let Some(snapshot) = snapshot.as_ref() else { return (Vec::new(), true) };
+        let (places, gave_up) = snapshot.finder(SystemTime::now().into()).places(text);
+        let found = places.into_iter().filter_map(|place| Some((leaked(place.secret)?, place.range)));
+        (found.collect(), !gave_up)
+    }
+
     fn in_flight<'a>(&'a self, credential: &'a str, version: u32) -> BoxFuture<'a, u64> {
         Box::pin(async move {
             let mine = self.0.count_in_flight(credential, version).await.unwrap_or(0);
             mine.saturating_add(self.0.nodes.others_told(credential, Some(version)).await.0)
         })
+    }
+
+    fn model_route<'a>(&'a self, model: &'a str, speaks: CallDialect) -> BoxFuture<'a, Option<ModelRouteView>> {
+        Box::pin(self.0.model_route(model, speaks))
     }
 
     fn stragglers<'a>(&'a self, credential: &'a str, version: u32) -> BoxFuture<'a, Vec<Straggler>> {

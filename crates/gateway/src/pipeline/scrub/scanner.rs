@@ -140,6 +140,11 @@ impl Scanner {
         own.len() == secret.len() && own.iter().zip(secret).fold(0, |d, (a, b)| d | (a ^ b)) == 0
     }
 
+    /// What it was made for.
+    pub fn secret(&self) -> &[u8] {
+        self.patterns.first().map_or(&[], |pattern| pattern.text.expose())
+    }
+
     /// Tells where the secret stands; occurrences may overlap.
     pub fn each(&self, bytes: &[u8], found: &mut impl FnMut(Range<usize>)) {
         self.unescaped(bytes, found);

@@ -1,6 +1,9 @@
 //! `login`: role id and secret id become a token, in one transaction with the count of the secret id.
 
-use super::{role, secret_id};
+use super::{
+    role,
+    secret_id::{self, SecretId},
+};
 use crate::{
     Call, Core, IdentityError, Response, Result,
     fields::{Fields, within},
@@ -64,12 +67,17 @@ async fn once(core: &Core, call: &Call<'_>, role_id: &str, secret: &str) -> Resu
             ));
         }
         match kept.value.num_uses {
+            0 if kept.value.is_news(core.secs()) => {
+                let seen = SecretId { last_used: Some(core.secs()), ..kept.value.clone() };
+                shelf.put(&mut unit, &place, &seen, kept.unchanged())?;
+            }
             0 => shelf.rests_on(&mut unit, &place, &kept),
             1 => secret_id::remove(&shelf, &mut unit, &role, &place, &kept),
             more => {
                 let mut counted = kept.value.clone();
                 counted.num_uses = more - 1;
                 counted.updated = core.secs();
+                counted.last_used = Some(core.secs());
                 shelf.put(&mut unit, &place, &counted, kept.unchanged())?;
             }
         }

@@ -10,7 +10,10 @@ mod role;
 mod secret_id;
 
 use super::Method;
-use crate::{Call, Core, IdentityError, Operation, Response, Result, Shelf, ports::Boxed, tokens::Token};
+use crate::{
+    Call, Core, IdentityError, Mount, Operation, Response, Result, Shelf, Standings, listed, ports::Boxed,
+    tokens::Token,
+};
 
 /// The method.
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +80,19 @@ async fn handle(core: &Core, call: &Call<'_>) -> Result<Response> {
         ["login" | "role"] | ["role", ..] | ["tidy", "secret-id"] => Err(IdentityError::Unsupported),
         _ => Err(IdentityError::missing()),
     }
+}
+
+/// The secret ids of a mount after one, a page of them; see [`crate::Identity::standings`].
+pub(crate) async fn standings(core: &Core, mount: &Mount, after: &str, most: u32) -> Result<Standings> {
+    secret_id::standings(core, mount, after, most).await
+}
+
+/// The roles of a mount after one (`role/NAME`).
+pub(crate) async fn roles(core: &Core, mount: &Mount, after: &str, most: u32) -> Result<Standings> {
+    listed::roles(core, mount, after, most, ("logs in with a role id", "approle.role.set"), |role: &role::Role| {
+        &role.token
+    })
+    .await
 }
 
 fn ends(operation: Operation) -> bool {

@@ -2,7 +2,7 @@
 
 use super::role::{self, Role};
 use crate::{
-    Call, Core, IdentityError, Response, Result, Shelf,
+    Call, Core, IdentityError, Mount, Response, Result, Shelf, Standing, Standings,
     fields::{Cidr, Fields},
     shelf::Kept,
     tokens::TokenParams,
@@ -26,7 +26,19 @@ pub(super) struct SecretId {
     pub(super) metadata: BTreeMap<String, String>,
     pub(super) cidr_list: Vec<Cidr>,
     pub(super) token_bound_cidrs: Vec<Cidr>,
+    /// Who made it, as the audit log names them; empty for those of before that was noted.
+    #[serde(default)]
+    pub(super) made_by: String,
+    /// When it last let somebody in, to within [`PRECISION`].
+    #[serde(default)]
+    pub(super) last_used: Option<i64>,
+    /// Whether that was noted from the beginning.
+    #[serde(default)]
+    pub(super) counted: bool,
 }
+
+/// How exactly the last login is known, seconds: a flood of logins writes it down once in that time.
+const PRECISION: i64 = 3600;
 
 /// What leads from an accessor to its secret id.
 #[derive(Serialize, Deserialize)]
@@ -54,6 +66,11 @@ impl SecretId {
 
     pub(super) fn is_over(&self, now: i64) -> bool {
         self.expires.is_some_and(|end| end <= now)
+    }
+
+    /// Whether a login now is to be written down as the last one. Also after the clock was set back.
+    pub(super) fn is_news(&self, now: i64) -> bool {
+        self.last_used.is_none_or(|last| now.abs_diff(last) >= PRECISION.unsigned_abs())
     }
 }
 
@@ -135,6 +152,9 @@ pub(super) async fn create(core: &Core, call: &Call<'_>, name: &str, custom: boo
         metadata: fields.texts("metadata")?.unwrap_or_default(),
         cidr_list,
         token_bound_cidrs,
+        made_by: call.actor().name,
+        last_used: None,
+        counted: true,
     };
     let place = place(&role, &core.hash(KIND, secret.expose())?);
     // A secret id brought along may come again: it then replaces itself, with a new accessor.
@@ -226,6 +246,54 @@ pub(super) async fn destroy(core: &Core, call: &Call<'_>, name: &str, by: By) ->
         return Ok(Response::empty());
     }
     Ok(Response::unchanged())
+}
+
+/// The secret ids of a mount after one (`role/NAME/secret-id/ACCESSOR`), by role and accessor.
+pub(super) async fn standings(core: &Core, mount: &Mount, after: &str, most: u32) -> Result<Standings> {
+    let shelf = core.shelf(mount);
+    // One place for each accessor, in the same order as the names.
+    let after = after.strip_prefix("role/").and_then(|rest| rest.split_once("/secret-id/"));
+    let after = after.map_or_else(String::new, |(role, accessor)| format!("accessor/{role}/{accessor}"));
+    let page: Vec<(String, Index)> = shelf.page("accessor/", &after, most).await?;
+    let full = u32::try_from(page.len()).is_ok_and(|count| count >= most);
+    let name = |place: &str| -> Option<(String, String)> {
+        let (role, accessor) = place.strip_prefix("accessor/")?.split_once('/')?;
+        Some((role.to_owned(), format!("auth/{}role/{role}/secret-id/{accessor}", mount.path)))
+    };
+    let next = page.last().filter(|_| full).and_then(|(place, _)| name(place)).map(|(_, name)| name);
+    let mut known: Option<Role> = None;
+    let mut items = Vec::with_capacity(page.len());
+    for (place, index) in page {
+        let Some((of, name)) = name(&place) else { continue };
+        if known.as_ref().is_none_or(|role| role.name != of) {
+            known = role::get(&shelf, &of).await?.map(|kept| kept.value);
+        }
+        let Some(role) = &known else { continue };
+        let secret: Option<Kept<SecretId>> = shelf.get(&index.place).await?;
+        let Some(secret) = secret.map(|kept| kept.value).filter(|secret| !secret.is_over(core.secs())) else {
+            continue;
+        };
+        let left = match secret.num_uses {
+            0 => String::new(),
+            1 => ", for one more login".to_owned(),
+            more => format!(", for {more} more logins"),
+        };
+        let time = |secs: i64| Timestamp::from_secs(secs);
+        items.push(Standing {
+            name,
+            description: format!("lets in as the role {of}{left}"),
+            application: Some(role.token.application.clone()).filter(|name| !name.is_empty()),
+            policies: role.token.given_policies(),
+            made: Some(time(secret.created)),
+            made_by: Some(secret.made_by).filter(|name| !name.is_empty()),
+            since: Some(time(secret.created)),
+            expires: secret.expires.map(time),
+            last_used: secret.last_used.map(time),
+            counted: secret.counted,
+            ..Standing::default()
+        });
+    }
+    Ok(Standings { items, next })
 }
 
 /// `tidy/secret-id`: removes what has expired. Expired ones are refused anyway.

@@ -12,7 +12,10 @@ mod oidc;
 mod role;
 
 use super::Method;
-use crate::{Call, Core, IdentityError, Operation, Response, Result, Shelf, ports::Boxed, tokens::Token};
+use crate::{
+    Call, Core, IdentityError, Mount, Operation, Response, Result, Shelf, Standings, listed, ports::Boxed,
+    tokens::Token,
+};
 pub(crate) use keys::KeyCache;
 
 /// The method, under one of its two names.
@@ -70,4 +73,17 @@ async fn handle(kind: &'static str, core: &Core, call: &Call<'_>) -> Result<Resp
         ["role" | "login"] | ["oidc", "auth_url"] => Err(IdentityError::Unsupported),
         _ => Err(IdentityError::missing()),
     }
+}
+
+/// The roles of a mount after one (`role/NAME`).
+pub(crate) async fn roles(core: &Core, mount: &Mount, after: &str, most: u32) -> Result<Standings> {
+    listed::roles(
+        core,
+        mount,
+        after,
+        most,
+        ("logs in with a token of an identity provider", "jwt.role.set"),
+        |role: &role::Role| &role.token,
+    )
+    .await
 }

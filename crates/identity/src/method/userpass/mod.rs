@@ -9,13 +9,14 @@ mod password;
 
 use super::Method;
 use crate::{
-    Call, Core, IdentityError, Operation, Response, Result, Shelf,
+    Call, Core, IdentityError, Mount, Operation, Response, Result, Shelf, Standing, Standings,
     fields::Fields,
     ports::Boxed,
     shelf::Kept,
-    tokens::{Login, Token, TokenParams},
+    tokens::{Login, Token, TokenParams, holder_of},
 };
-use credentialflow_store::Expect;
+use credentialflow_model::Timestamp;
+use credentialflow_store::{AuditFilter, Expect};
 pub(crate) use guard::{Attempt, Guard, Proof};
 use password::Hashed;
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,12 @@ pub struct Userpass;
 struct User {
     password: Hashed,
     token: TokenParams,
+    /// When it was made, seconds since 1970; `None` for those of before that was noted.
+    #[serde(default)]
+    made: Option<i64>,
+    /// When its password was set, likewise.
+    #[serde(default)]
+    password_set: Option<i64>,
 }
 
 impl Method for Userpass {
@@ -75,13 +82,18 @@ async fn handle(core: &Core, call: &Call<'_>) -> Result<Response> {
     let shelf = core.shelf(call.mount);
     let path = call.path.trim_end_matches('/');
     match path.split('/').collect::<Vec<_>>().as_slice() {
-        ["login", name] if call.operation.is_write() => login(core, call, &name.to_lowercase()).await,
+        ["login", name] if call.operation.is_write() => {
+            // However it is spelled, it is one user: in the audit log and where tokens are ended by their path, too.
+            let name = name.to_lowercase();
+            login(core, &Call { path: &format!("login/{name}"), ..*call }, &name).await
+        }
         ["users"] if call.operation == Operation::List => Response::keys(shelf.list("users/").await?),
         ["users", name] => user(core, call, name).await,
         ["users", name, "password"] if call.operation.is_write() => {
             let mut known =
                 get(&shelf, name).await?.ok_or_else(|| IdentityError::invalid("username does not exist"))?;
             known.value.password = password::hash(Fields(call.data).secret("password")?).await?;
+            known.value.password_set = Some(core.secs());
             write(core, call, name, &known.value, known.unchanged(), "userpass.password.set").await
         }
         ["users", name, "policies"] if call.operation.is_write() => {
@@ -122,8 +134,14 @@ async fn user(core: &Core, call: &Call<'_>, name: &str) -> Result<Response> {
             let expect = known.as_ref().map_or(Expect::Absent, Kept::unchanged);
             let mut user = match (known, given) {
                 (Some(known), None) => known.value,
-                (Some(known), Some(secret)) => User { password: password::hash(secret).await?, ..known.value },
-                (None, Some(secret)) => User { password: password::hash(secret).await?, token: TokenParams::default() },
+                (Some(known), Some(secret)) => {
+                    let password = password::hash(secret).await?;
+                    User { password, password_set: Some(core.secs()), ..known.value }
+                }
+                (None, Some(secret)) => {
+                    let (password, now) = (password::hash(secret).await?, Some(core.secs()));
+                    User { password, token: TokenParams::default(), made: now, password_set: now }
+                }
                 (None, None) => return Err(IdentityError::invalid("missing password")),
             };
             for (name, seconds) in [("ttl", &mut user.token.ttl), ("max_ttl", &mut user.token.max_ttl)] {
@@ -165,6 +183,39 @@ async fn write(
     core.shelf(call.mount).put(&mut unit, &place(name)?, user, expect)?;
     core.submit(unit).await?;
     Ok(Response::empty())
+}
+
+/// The users of a mount after one (`users/NAME`), by name; when they last logged in is told by the audit log.
+pub(crate) async fn standings(core: &Core, mount: &Mount, after: &str, most: u32) -> Result<Standings> {
+    let page: Vec<(String, User)> = core.shelf(mount).page("users/", after, most).await?;
+    let full = u32::try_from(page.len()).is_ok_and(|count| count >= most);
+    let next = page.last().filter(|_| full).map(|(place, _)| format!("auth/{}{place}", mount.path));
+    let mut items = Vec::with_capacity(page.len());
+    for (place, user) in page {
+        let name = place.strip_prefix("users/").unwrap_or_default();
+        let logins = AuditFilter {
+            action: Some("auth.login".to_owned()),
+            subject: Some(format!("auth/{}login/{name}", mount.path)),
+        };
+        let last = core.store.audit_events_before(0, 1, &logins).await?.pop();
+        let time = |secs: Option<i64>| secs.map(Timestamp::from_secs);
+        items.push(Standing {
+            name: format!("auth/{}{place}", mount.path),
+            description: "logs in with a password".to_owned(),
+            policies: user.token.given_policies(),
+            application: Some(user.token.application).filter(|name| !name.is_empty()),
+            made: time(user.made),
+            made_by: None,
+            since: time(user.password_set),
+            expires: None,
+            last_used: last.map(|event| event.time),
+            counted: true,
+            holder: holder_of(&mount.id, name),
+            set_by: "userpass.user.set",
+            rights: None,
+        });
+    }
+    Ok(Standings { items, next })
 }
 
 async fn login(core: &Core, call: &Call<'_>, name: &str) -> Result<Response> {

@@ -156,7 +156,7 @@ fn some_parts<'a>(raw: &'a RawValue, room: &mut usize) -> Option<Vec<Part<'a>>> 
 }
 
 /// The arguments of a call: a text that holds a JSON object, which they become byte for byte.
-fn input(arguments: Option<Text<'_>>) -> Option<Cow<'_, str>> {
+pub(in crate::translate) fn input(arguments: Option<Text<'_>>) -> Option<Cow<'_, str>> {
     let arguments = match arguments.map_or(Cow::Borrowed(""), |text| text.0) {
         Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
         Cow::Owned(text) => Cow::Owned(text.trim().to_owned()),
@@ -218,7 +218,7 @@ pub(in crate::translate) fn error(body: &[u8]) -> Failure<'_> {
 }
 
 /// The value of `error`: an object, or a text.
-pub(super) fn failure(raw: &RawValue) -> Failure<'_> {
+pub(in crate::translate) fn failure(raw: &RawValue) -> Failure<'_> {
     match serde_json::from_str::<ErrorObject<'_>>(raw.get()) {
         Ok(ErrorObject { r#type, code, message }) => Failure {
             kind: string(r#type).or_else(|| string(code)),

@@ -3,7 +3,7 @@
 use super::{
     super::{
         Why,
-        call::{Call, Choice, Effort, MAX_FIELDS, MAX_STOPS, MAX_TOOLS, Tool},
+        call::{Call, Choice, Effort, Format, MAX_FIELDS, MAX_STOPS, MAX_TOOLS, Tool},
         read::{Text, is_empty_object, list, members, present, read},
     },
     read_turns,
@@ -12,18 +12,11 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 /// Fields that are left out: no other dialect has them, and the answer without them is still a right one.
-const LEFT_OUT: &[&str] = &[
-    "frequency_penalty",
-    "presence_penalty",
-    "seed",
-    "store",
-    "metadata",
-    "service_tier",
-    "prediction",
-    "verbosity",
-    "prompt_cache_key",
-    "prompt_cache_retention",
-];
+const LEFT_OUT: &[&str] = &["prediction"];
+
+/// Fields that OpenAI's other dialect has too; the answer without them is still a right one.
+const OPENAI: &[&str] =
+    &["store", "metadata", "service_tier", "verbosity", "prompt_cache_key", "prompt_cache_retention"];
 
 /// Fields that would change what the answer is: refused unless they ask for what is so anyway.
 const REFUSED: &[&str] = &[
@@ -86,6 +79,12 @@ struct ResponseFormat<'a> {
 struct JsonSchema<'a> {
     #[serde(borrow)]
     schema: &'a RawValue,
+    #[serde(borrow, default)]
+    name: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    description: Option<Text<'a>>,
+    #[serde(default)]
+    strict: Option<bool>,
 }
 
 #[derive(Default, Deserialize)]
@@ -123,12 +122,16 @@ pub(in crate::translate) fn call(body: &[u8]) -> Result<Call<'_>, Why> {
             }
             "tool_choice" => call.choice = Some(choice(raw)?),
             "parallel_tool_calls" => call.one_tool = !read::<bool>(raw, &place)?,
-            "response_format" => call.schema = schema(raw)?,
+            "frequency_penalty" => call.sampling.frequency_penalty = Some(raw),
+            "presence_penalty" => call.sampling.presence_penalty = Some(raw),
+            "seed" => call.sampling.seed = Some(raw),
+            "response_format" => call.format = format(raw)?,
             "reasoning_effort" => call.effort = Some(effort(&read::<Text<'_>>(raw, &place)?)?),
             // The newer name of the same.
             "safety_identifier" => safety = Some(read(raw, &place)?),
             "user" => call.user = Some(read(raw, &place)?),
             left_out if LEFT_OUT.contains(&left_out) => {}
+            openai if OPENAI.contains(&openai) => call.openai.push((name, raw)),
             refused if REFUSED.contains(&refused) => {
                 if !asks_for_nothing(refused, raw) {
                     return Err(Why::NoCounterpart(place));
@@ -203,23 +206,17 @@ fn choice(raw: &RawValue) -> Result<Choice<'_>, Why> {
 }
 
 fn effort(word: &str) -> Result<Effort, Why> {
-    Ok(match word {
-        "none" => Effort::None,
-        "minimal" => Effort::Minimal,
-        "low" => Effort::Low,
-        "medium" => Effort::Medium,
-        "high" => Effort::High,
-        "xhigh" => Effort::XHigh,
-        _ => return Err(Why::Form("`reasoning_effort`".to_owned())),
-    })
+    Effort::of(word).ok_or_else(|| Why::Form("`reasoning_effort`".to_owned()))
 }
 
-fn schema(raw: &RawValue) -> Result<Option<&RawValue>, Why> {
+fn format(raw: &RawValue) -> Result<Option<Format<'_>>, Why> {
     let format: ResponseFormat<'_> = read(raw, "`response_format`")?;
     match (&*format.r#type, format.json_schema) {
         ("text", _) => Ok(None),
-        ("json_schema", Some(JsonSchema { schema })) => Ok(Some(schema)),
-        ("json_object", _) => Err(Why::NoCounterpart("`response_format` without a schema (`json_object`)".to_owned())),
+        ("json_schema", Some(JsonSchema { schema, name, description, strict })) => {
+            Ok(Some(Format::Schema { schema, name, description, strict: Some(strict.unwrap_or(false)) }))
+        }
+        ("json_object", _) => Ok(Some(Format::Json)),
         _ => Err(Why::Form("`response_format`".to_owned())),
     }
 }

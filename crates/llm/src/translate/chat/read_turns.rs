@@ -143,7 +143,7 @@ fn blocks<'a>(content: Option<&'a RawValue>, place: &str, room: &mut usize) -> R
     Ok(blocks)
 }
 
-fn text<'a>(text: Text<'a>, cache_control: Option<&'a RawValue>) -> Option<Block<'a>> {
+pub(in crate::translate) fn text<'a>(text: Text<'a>, cache_control: Option<&'a RawValue>) -> Option<Block<'a>> {
     (!text.is_empty()).then_some(Block::Text { text, cache_control })
 }
 
@@ -156,7 +156,7 @@ fn parts<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>, place: &str, room: &
 }
 
 /// A `data:` URL with base64 (RFC 2397), or a URL of the web.
-fn source(url: Text<'_>) -> Option<Source<'_>> {
+pub(in crate::translate) fn source(url: Text<'_>) -> Option<Source<'_>> {
     if let Some(rest) = url.strip_prefix("data:") {
         let (head, data) = rest.split_once(',')?;
         let media_type = head.strip_suffix(";base64")?.split(';').next()?;
@@ -174,14 +174,15 @@ fn tool_use<'a>(call: ToolCall<'a>, place: &str) -> Result<Block<'a>, Why> {
     }
     let form = || Why::Form(place());
     let function = call.function.ok_or_else(form)?;
-    // A text that holds JSON becomes that JSON, byte for byte.
-    let arguments = function.arguments.map_or(Cow::Borrowed("{}"), |a| a.0);
-    let arguments = if arguments.trim().is_empty() { "{}" } else { arguments.trim() };
-    // Held to what a body is held to.
-    serde_json::from_str::<Skip>(arguments).map_err(|_| form())?;
-    let input = RawValue::from_string(arguments.to_owned()).map_err(|_| form())?;
-    if !input.get().starts_with('{') {
-        return Err(form());
-    }
+    let input = arguments(function.arguments).ok_or_else(form)?;
     Ok(Block::ToolUse { id: call.id, name: function.name, input: Cow::Owned(input) })
+}
+
+/// The arguments of a call: a text that holds a JSON object, which they become byte for byte.
+pub(in crate::translate) fn arguments(text: Option<Text<'_>>) -> Option<Box<RawValue>> {
+    let text = text.map_or(Cow::Borrowed("{}"), |text| text.0);
+    let text = if text.trim().is_empty() { "{}" } else { text.trim() };
+    // Held to what a body is held to.
+    serde_json::from_str::<Skip>(text).ok()?;
+    RawValue::from_string(text.to_owned()).ok().filter(|input| input.get().starts_with('{'))
 }

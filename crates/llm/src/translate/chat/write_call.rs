@@ -2,15 +2,27 @@
 
 use super::super::{
     To, Why,
-    call::{Block, Call, Choice, Effort, Role, Source, Tool, Turn},
+    call::{Block, Call, Choice, Format, Role, Source, Tool, Turn},
     write::{Object, array},
 };
 use crate::{openai::request::write_json_string, provider::LimitField};
 use serde_json::value::RawValue;
 
 /// Fields that are written here, and so cannot be passed by a caller of another dialect.
-const WRITTEN: &[&str] =
-    &["max_completion_tokens", "parallel_tool_calls", "response_format", "stop", "stream_options", "user"];
+const WRITTEN: &[&str] = &[
+    "max_completion_tokens",
+    "max_tokens",
+    "messages",
+    "parallel_tool_calls",
+    "response_format",
+    "stop",
+    "stream",
+    "stream_options",
+    "temperature",
+    "tool_choice",
+    "top_p",
+    "user",
+];
 /// Fields of Chat Completions whose answer could not be said in another dialect.
 const REFUSED: &[&str] = &["audio", "function_call", "functions", "logprobs", "modalities", "n", "top_logprobs"];
 /// The longest name of a user that is taken.
@@ -72,19 +84,21 @@ pub(in crate::translate) fn call(call: &Call<'_>, to: &To<'_>, out: &mut Vec<u8>
     if call.one_tool && !call.tools.is_empty() {
         body.json("parallel_tool_calls", "false");
     }
-    if let Some(schema) = call.schema {
-        // What must fit the schema in one dialect must in the other.
-        let mut format = body.object("response_format");
-        format.json("type", "\"json_schema\"");
-        let mut named = format.object("json_schema");
-        named.json("name", "\"answer\"");
-        named.json("strict", "true");
-        named.json("schema", schema.get());
-        named.end();
-        format.end();
+    if let Some(format) = &call.format {
+        response_format(&mut body, format);
+    }
+    let sampling = &call.sampling;
+    for (name, raw) in [
+        ("seed", sampling.seed),
+        ("presence_penalty", sampling.presence_penalty),
+        ("frequency_penalty", sampling.frequency_penalty),
+    ] {
+        if let Some(raw) = raw.filter(|_| !call.has_other(name)) {
+            body.json(name, raw.get());
+        }
     }
     if let Some(effort) = call.effort.filter(|_| !call.has_other("reasoning_effort")) {
-        body.text("reasoning_effort", word(effort));
+        body.text("reasoning_effort", effort.word());
     }
     if let Some(user) = call.user.as_ref().filter(|user| user.chars().count() <= MAX_USER) {
         body.text("user", user);
@@ -96,15 +110,24 @@ pub(in crate::translate) fn call(call: &Call<'_>, to: &To<'_>, out: &mut Vec<u8>
     Ok(())
 }
 
-const fn word(effort: Effort) -> &'static str {
-    match effort {
-        Effort::None => "none",
-        Effort::Minimal => "minimal",
-        Effort::Low => "low",
-        Effort::Medium => "medium",
-        Effort::High => "high",
-        Effort::XHigh => "xhigh",
+fn response_format(body: &mut Object<'_>, format: &Format<'_>) {
+    let mut to = body.object("response_format");
+    match format {
+        Format::Json => to.json("type", "\"json_object\""),
+        Format::Schema { schema, name, description, strict } => {
+            to.json("type", "\"json_schema\"");
+            let mut named = to.object("json_schema");
+            named.text("name", name.as_deref().unwrap_or("answer"));
+            if let Some(description) = description {
+                named.text("description", description);
+            }
+            // What must fit the schema in Messages must here.
+            named.json("strict", if strict.unwrap_or(true) { "true" } else { "false" });
+            named.json("schema", schema.get());
+            named.end();
+        }
     }
+    to.end();
 }
 
 fn messages(call: &Call<'_>, out: &mut Vec<u8>) -> Result<(), Why> {
@@ -281,7 +304,7 @@ fn part(out: &mut Vec<u8>, part: &Part<'_, '_>) -> Result<(), Why> {
 }
 
 /// A `data:` URL with base64 (RFC 2397), as a JSON string.
-fn data_url(out: &mut Vec<u8>, media_type: &str, data: &str) {
+pub(in crate::translate) fn data_url(out: &mut Vec<u8>, media_type: &str, data: &str) {
     // Writing to a Vec has no way to fail.
     let _ = serde_json::to_writer(out, &format_args!("data:{media_type};base64,{data}"));
 }

@@ -69,8 +69,9 @@ impl StreamWriter {
 
     /// Ends the stream with an error.
     pub fn fail(&self, failure: &Failure<'_>, out: &mut Vec<u8>) {
+        let status = failure.status.filter(|status| (400..600).contains(status)).unwrap_or(502);
         out.extend_from_slice(b"data: ");
-        error(out, 502, failure);
+        error(out, status, failure);
         out.extend_from_slice(b"\n\n");
     }
 

@@ -3,7 +3,7 @@
 use super::{
     super::{
         Why,
-        call::{Call, Choice, Effort, MAX_FIELDS, MAX_STOPS, MAX_TOOLS, Tool},
+        call::{Call, Choice, Effort, Format, MAX_FIELDS, MAX_STOPS, MAX_TOOLS, Tool},
         read::{Text, list, members, present, read},
     },
     read_turns,
@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 /// Fields that are left out: no other dialect has them, and the answer without them is still a right one.
-const LEFT_OUT: &[&str] = &["cache_control", "context_management", "service_tier", "speed", "top_k"];
+const LEFT_OUT: &[&str] = &["cache_control", "context_management", "service_tier", "speed"];
 
 /// Fields that would change what the answer is, or where it comes from.
 const REFUSED: &[&str] = &["container", "inference_geo", "mcp_servers"];
@@ -64,7 +64,7 @@ struct OutputConfig<'a> {
 }
 
 #[derive(Deserialize)]
-struct Format<'a> {
+struct OutputFormat<'a> {
     #[serde(borrow)]
     r#type: Text<'a>,
     #[serde(borrow, default)]
@@ -95,6 +95,7 @@ pub(in crate::translate) fn call(body: &[u8]) -> Result<Call<'_>, Why> {
             "stream" => call.stream = read(raw, &place)?,
             "temperature" => call.temperature = Some(raw),
             "top_p" => call.top_p = Some(raw),
+            "top_k" => call.sampling.top_k = Some(raw),
             "stop_sequences" => call.stop = list(raw, &place, MAX_STOPS, "texts in `stop_sequences`")?,
             "tools" => {
                 let tools: Vec<MessagesTool<'_>> = list(raw, &place, MAX_TOOLS, "tools")?;
@@ -110,7 +111,7 @@ pub(in crate::translate) fn call(body: &[u8]) -> Result<Call<'_>, Why> {
                 let config: OutputConfig<'_> = read(raw, &place)?;
                 effort = config.effort.map(|word| self::effort(&word)).transpose()?;
                 if let Some(format) = present(config.format) {
-                    call.schema = Some(schema(format)?);
+                    call.format = Some(self::format(format)?);
                 }
             }
             "metadata" => call.user = read::<Metadata<'_>>(raw, &place)?.user_id,
@@ -182,11 +183,9 @@ fn effort(word: &str) -> Result<Effort, Why> {
     })
 }
 
-fn schema(raw: &RawValue) -> Result<&RawValue, Why> {
+fn format(raw: &RawValue) -> Result<Format<'_>, Why> {
     let form = || Why::Form("`output_config`".to_owned());
-    let format: Format<'_> = read(raw, "`output_config`")?;
-    match &*format.r#type {
-        "json_schema" => format.schema.ok_or_else(form),
-        _ => Err(form()),
-    }
+    let format: OutputFormat<'_> = read(raw, "`output_config`")?;
+    let schema = format.schema.filter(|_| &*format.r#type == "json_schema").ok_or_else(form)?;
+    Ok(Format::Schema { schema, name: None, description: None, strict: None })
 }

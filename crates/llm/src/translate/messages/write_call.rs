@@ -2,7 +2,7 @@
 
 use super::super::{
     Why,
-    call::{Block, Call, Choice, Effort, Role, Source, Tool, Turns},
+    call::{Block, Call, Choice, Effort, Format, Role, Source, Tool, Turns},
     read::read,
     write::{Object, array},
 };
@@ -16,16 +16,22 @@ const MIN_BUDGET: u64 = 1024;
 const MIN_TOP_P: f64 = 0.95;
 
 /// Fields that are written here, and so cannot be passed by a caller of another dialect.
-const WRITTEN: &[&str] = &["system", "stop_sequences"];
+const WRITTEN: &[&str] =
+    &["max_tokens", "messages", "stop_sequences", "stream", "system", "temperature", "tool_choice", "top_p"];
 
 /// The body for the provider's `/messages`.
 pub(in crate::translate) fn call(call: &Call<'_>, model: &str, out: &mut Vec<u8>) -> Result<(), Why> {
     if let Some(written) = WRITTEN.iter().find(|name| call.has_other(name)) {
         return Err(Why::Form(format!("`{written}`")));
     }
-    if call.schema.is_some() && call.has_other("output_config") {
-        return Err(Why::Duplicate);
-    }
+    let schema = match &call.format {
+        Some(_) if call.has_other("output_config") => return Err(Why::Duplicate),
+        Some(Format::Json) => {
+            return Err(Why::NoCounterpart("an answer that is JSON without a schema (`json_object`)".to_owned()));
+        }
+        Some(Format::Schema { schema, .. }) => Some(schema),
+        None => None,
+    };
     let (budget, max_tokens) = tokens(call);
     let temperature = call.temperature.filter(|_| budget.is_none());
     let mut body = Object::new(out);
@@ -67,7 +73,7 @@ pub(in crate::translate) fn call(call: &Call<'_>, model: &str, out: &mut Vec<u8>
         thinking.number("budget_tokens", budget);
         thinking.end();
     }
-    if let Some(schema) = call.schema {
+    if let Some(schema) = schema {
         let mut config = body.object("output_config");
         let mut format = config.object("format");
         format.json("type", "\"json_schema\"");
@@ -79,6 +85,9 @@ pub(in crate::translate) fn call(call: &Call<'_>, model: &str, out: &mut Vec<u8>
         let mut metadata = body.object("metadata");
         metadata.text("user_id", user);
         metadata.end();
+    }
+    if let Some(raw) = call.sampling.top_k.filter(|_| budget.is_none() && !call.has_other("top_k")) {
+        body.json("top_k", raw.get());
     }
     for (name, raw) in &call.others {
         if budget.is_none() || &**name != "top_k" {

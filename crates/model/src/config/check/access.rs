@@ -2,10 +2,13 @@
 
 use super::Checker;
 use crate::{
+    Period,
     config::{report::nearest, report::shown, source::ItemId},
     key::is_label,
-    resource::{Allow, Application, Key, Kind, Model, Target},
+    resource::{Allow, Application, Budget, BudgetPeriod, Budgets, Key, Kind, Model, Target},
 };
+use jiff::tz::TimeZone;
+use rust_decimal::Decimal;
 
 impl Checker<'_> {
     pub(super) fn application(&mut self, id: ItemId, application: &Application) {
@@ -15,6 +18,7 @@ impl Checker<'_> {
         }
         self.allow(id, &application.allow);
         self.limit(id, application.limit.as_ref());
+        self.budgets(id, application.budget.as_ref());
     }
 
     pub(super) fn key(&mut self, id: ItemId, key: &Key) {
@@ -34,6 +38,7 @@ impl Checker<'_> {
             self.allow(id, allow);
         }
         self.limit(id, key.limit.as_ref());
+        self.budgets(id, key.budget.as_ref());
         self.metadata(id, &key.metadata);
     }
 
@@ -46,11 +51,81 @@ impl Checker<'_> {
         }
     }
 
+    pub(super) fn budgets(&mut self, id: ItemId, budgets: Option<&Budgets>) {
+        match budgets {
+            None => {}
+            Some(Budgets::One(budget)) => self.budget(id, "budget", budget),
+            Some(Budgets::Several(budgets)) => {
+                if budgets.len() > Budgets::MOST {
+                    let detail = format!("a list has at most {} budgets", Budgets::MOST);
+                    self.problem(id, "budget", "out_of_bounds", detail, "each asks to be paid of, call by call");
+                }
+                for (index, budget) in budgets.iter().enumerate() {
+                    let path = format!("budget[{index}]");
+                    if budgets[..index].iter().any(|before| before.per == budget.per) {
+                        let detail = format!("there is a budget per {} already", budget.per);
+                        let hint = "give it another window; of one window the smaller amount is what counts";
+                        self.problem(id, &format!("{path}.per"), "duplicate", detail, hint);
+                    }
+                    self.budget(id, &path, budget);
+                }
+            }
+        }
+    }
+
+    fn budget(&mut self, id: ItemId, at: &str, budget: &Budget) {
+        let usd = budget.usd.amount();
+        if usd.is_zero() || usd > Decimal::from(Budget::MOST_USD) {
+            let detail = "a budget is above zero and at most 4000000 US dollars";
+            let hint = "to allow no model, take it out of `allow.models`";
+            self.problem(id, &format!("{at}.usd"), "out_of_bounds", detail, hint);
+        }
+        if let Some(length) = budget.per.rolling()
+            && !(BudgetPeriod::SHORTEST..=BudgetPeriod::LONGEST).contains(&length)
+        {
+            let detail = "a window that rolls is a minute to 90 days long";
+            let hint = "write a duration, as in 24h, or hour, day, week or month";
+            self.problem(id, &format!("{at}.per"), "out_of_bounds", detail, hint);
+        }
+        if let Some(zone) = &budget.time_zone {
+            let path = format!("{at}.time_zone");
+            if TimeZone::get(zone).is_err() {
+                let detail = format!("{} is no time zone", shown(zone));
+                self.problem(id, &path, "invalid_value", detail, "write its IANA name, as in Europe/Berlin");
+            } else if budget.per.rolling().is_some() {
+                let detail = "a window that rolls begins at no hour of any clock";
+                self.problem(
+                    id,
+                    &path,
+                    "contradiction",
+                    detail,
+                    "leave the time zone out, or write day, week or month",
+                );
+            }
+        }
+        if let Some(percent) = budget.warn_at
+            && !(1..=99).contains(&percent)
+        {
+            let detail = "a warning comes at 1 to 99 percent";
+            let hint = "at 100 percent there is always one";
+            self.problem(id, &format!("{at}.warn_at"), "out_of_bounds", detail, hint);
+        }
+    }
+
     pub(super) fn model(&mut self, id: ItemId, model: &Model) {
         self.description(id, model.description.as_deref());
+        self.budgets(id, model.budget.as_ref());
+        self.guardrails(id, &model.guardrails);
         if model.targets.is_empty() {
             let hint = "write at least one `- { provider: …, model: … }`";
             self.problem(id, "targets", "empty", "a model needs a target", hint);
+        }
+        if model.targets.len() > Model::MOST_TARGETS {
+            let detail = format!("a model has at most {} targets", Model::MOST_TARGETS);
+            self.problem(id, "targets", "out_of_bounds", detail, "an upstream may have several endpoints");
+        }
+        if let Some(deadline) = model.deadline {
+            self.waits(id, "deadline", deadline);
         }
         for (index, target) in model.targets.iter().enumerate() {
             self.target(id, &format!("targets[{index}]"), target);
@@ -59,10 +134,12 @@ impl Checker<'_> {
 
     fn target(&mut self, id: ItemId, path: &str, target: &Target) {
         let provider = target.provider.as_str();
-        if !self.source.incomplete
-            && !self.context.providers.contains(&provider)
-            && !self.upstream_providers.contains(provider)
-        {
+        let declared = self.source.incomplete || self.upstream_providers.contains(provider);
+        if !declared && self.context.own_address.contains(&provider) {
+            let detail = format!("{provider} has no address of its own");
+            let hint = format!("declare an upstream with `provider: {provider}` and its endpoint, and name that");
+            self.problem(id, &format!("{path}.provider"), "missing", detail, &hint);
+        } else if !declared && !self.context.providers.contains(&provider) {
             let known = self.context.providers.iter().chain(&self.upstream_providers).copied();
             let hint = match nearest(provider, known) {
                 Some(meant) => format!("did you mean `{meant}`?"),
@@ -76,6 +153,7 @@ impl Checker<'_> {
         if let Some(credential) = &target.credential {
             self.injects(id, &format!("{path}.credential"), credential);
         }
+        self.pool(id, path, target);
         if target.model.is_empty() || target.model.len() > 256 || target.model.chars().any(char::is_control) {
             let detail = "the provider's name of the model has 1 to 256 characters";
             self.problem(id, &format!("{path}.model"), "invalid_value", detail, "as the provider writes it");
@@ -84,12 +162,51 @@ impl Checker<'_> {
             let hint = "remove the target to give it no calls";
             self.problem(id, &format!("{path}.weight"), "out_of_bounds", "a weight is 1 to 1000", hint);
         }
+        if target.priority > 100 {
+            let hint = "0 comes first";
+            self.problem(id, &format!("{path}.priority"), "out_of_bounds", "a priority is 0 to 100", hint);
+        }
+        if let Some(timeout) = target.timeout {
+            self.waits(id, &format!("{path}.timeout"), timeout);
+        }
         for (index, pair) in target.prices.windows(2).enumerate() {
             if pair[0].from >= pair[1].from {
                 let path = format!("{path}.prices[{}].from", index + 1);
                 let detail = "prices are listed from the earliest date to the latest, each date once";
                 self.problem(id, &path, "unsorted", detail, "sort the entries by `from`");
             }
+        }
+    }
+
+    /// The credentials that a target takes turns with.
+    fn pool(&mut self, id: ItemId, path: &str, target: &Target) {
+        if target.credential.is_some() && !target.credentials.is_empty() {
+            let detail = "a target has one `credential` or several `credentials`, not both";
+            self.problem(id, &format!("{path}.credentials"), "conflict", detail, "write them all in `credentials`");
+        }
+        if target.credentials.len() > Model::MOST_TARGETS {
+            let detail = format!("a target has at most {} credentials", Model::MOST_TARGETS);
+            self.problem(id, &format!("{path}.credentials"), "out_of_bounds", detail, "declare another target");
+        }
+        for (index, pooled) in target.credentials.iter().enumerate() {
+            let path = format!("{path}.credentials[{index}]");
+            self.injects(id, &format!("{path}.name"), &pooled.name);
+            if target.credentials[..index].iter().any(|other| other.name == pooled.name) {
+                let detail = format!("{} stands here twice", shown(pooled.name.as_str()));
+                self.problem(id, &format!("{path}.name"), "duplicate", detail, "give it a larger `weight` instead");
+            }
+            if !(1..=1000).contains(&pooled.weight) {
+                let hint = "remove the credential to give it no calls";
+                self.problem(id, &format!("{path}.weight"), "out_of_bounds", "a weight is 1 to 1000", hint);
+            }
+        }
+    }
+
+    /// A time that callers wait for an answer.
+    fn waits(&mut self, id: ItemId, path: &str, period: Period) {
+        if !(100..=3_600_000).contains(&period.as_millis()) {
+            let detail = "the time is 100 ms to 1 h";
+            self.problem(id, path, "out_of_bounds", detail, "callers do not wait longer than that");
         }
     }
 }

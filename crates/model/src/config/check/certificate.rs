@@ -152,5 +152,6 @@ const fn word(engine: Engine) -> &'static str {
         Engine::Certificate => "certificate",
         Engine::CertificateAuthority => "certificate_authority",
         Engine::Provider => "provider",
+        Engine::Key => "key",
     }
 }

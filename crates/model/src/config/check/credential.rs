@@ -28,7 +28,8 @@ impl Checker<'_> {
             | Engine::Database
             | Engine::Provider
             | Engine::Certificate
-            | Engine::CertificateAuthority => {
+            | Engine::CertificateAuthority
+            | Engine::Key => {
                 if credential.value.is_some() {
                     let hint = "write engine: static, or remove it";
                     self.problem(id, "value", "not_here", "`value` is for static credentials", hint);
@@ -36,6 +37,7 @@ impl Checker<'_> {
                 let detail = match credential.engine {
                     Engine::Database => "a database credential's password is 32 letters and digits",
                     Engine::Provider => "a provider makes its keys itself",
+                    Engine::Key => "a key's secret is 190 random bits",
                     _ => "a certificate's key is always ECDSA on P-256",
                 };
                 if credential.engine != Engine::Generated && credential.generate.is_some() {
@@ -47,6 +49,7 @@ impl Checker<'_> {
         self.provider(id, credential);
         self.certificate(id, credential);
         self.places(id, credential);
+        self.held_key(id, credential);
         if let Some(SecretReference::Credential(name)) = &credential.value {
             self.injects(id, "value", name);
         }
@@ -83,6 +86,37 @@ impl Checker<'_> {
             if !plain || verify.path.len() > 2048 {
                 let hint = "as in /v1/models or /me?fields=id";
                 self.problem(id, "verify.path", "invalid_path", "this is no path with query", hint);
+            }
+        }
+    }
+
+    /// A key whose secret is held here: the application must find it somewhere, and only callers show it.
+    fn held_key(&mut self, id: ItemId, credential: &Credential) {
+        if credential.engine != Engine::Key {
+            if credential.rotate.as_ref().is_some_and(|rule| rule.quiet.is_some()) {
+                let detail = "only callers of ours can be seen to be quiet: this is for keys";
+                self.problem(id, "rotate.quiet", "not_here", detail, "remove it");
+            }
+            return;
+        }
+        if credential.sync.is_empty() {
+            let detail = "nobody could fetch the next secret, and the old one would end";
+            self.problem(id, "sync", "missing", detail, "name the store in which the application finds its key");
+        }
+        let rule = credential.rotate.clone().unwrap_or_default();
+        let choose = "callers choose which of a key's secrets they show";
+        let given = [
+            (credential.verify.is_some(), "verify", "every worker accepts a new secret before anybody is told of it"),
+            (credential.expires.is_some(), "expires", "the key itself says when it ends"),
+            (rule.canary.is_some(), "rotate.canary", choose),
+        ];
+        for (_, field, detail) in given.into_iter().filter(|(given, ..)| *given) {
+            self.problem(id, field, "not_here", detail, "remove it");
+        }
+        if let Some(quiet) = rule.quiet {
+            self.at_most(id, "rotate.quiet", quiet, 30 * DAY, "30 days");
+            if quiet.as_millis() < 10_000 {
+                self.problem(id, "rotate.quiet", "out_of_bounds", "this is at least 10s", "one hour is usual");
             }
         }
     }

@@ -4,6 +4,7 @@
 mod access;
 mod certificate;
 mod credential;
+mod guardrail;
 mod leak;
 mod route;
 mod store;
@@ -18,15 +19,22 @@ use super::{
 };
 use crate::{
     Name, Problems, ResourceSet,
-    resource::{Engine, Kind, Limit, Resource},
+    resource::{Engine, Guardrail, Kind, Limit, Resource},
 };
 use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// Builds a guardrail, or says why it cannot be built.
+pub type BuildGuardrail = fn(&Guardrail) -> Result<(), String>;
 
 /// What the check cannot find in the set itself.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Context<'a> {
     /// Names of the built-in model providers, as in `openai` and `sandbox`.
     pub providers: &'a [&'a str],
+    /// Those of them that each customer has at another address, which an upstream must tell.
+    pub own_address: &'a [&'a str],
+    /// Tries whether a guardrail can be built; none is tried unless set.
+    pub guardrail: Option<BuildGuardrail>,
 }
 
 /// Checks a whole set. `source` is what reading it gave, or the default for sets from elsewhere.
@@ -59,11 +67,13 @@ pub fn check(set: &ResourceSet, source: &SourceMap, context: &Context<'_>) -> Pr
     checker.names.extend(seen.into_keys());
     checker.names.extend(source.unreadable.iter().map(|(kind, name)| (*kind, name.as_str())));
     let mut matches = route::Matches::default();
+    let mut expressions = HashSet::new();
     for (set, partial) in [(set, false), (&source.partial, true)] {
         let id = |kind| move |index| ItemId { kind, index, partial };
         for (index, team) in set.teams.iter().enumerate() {
             checker.description(id(Kind::Teams)(index), team.description.as_deref());
             checker.notify(id(Kind::Teams)(index), team);
+            checker.budgets(id(Kind::Teams)(index), team.budget.as_ref());
         }
         for (index, credential) in set.credentials.iter().enumerate() {
             checker.credential(id(Kind::Credentials)(index), credential);
@@ -82,6 +92,7 @@ pub fn check(set: &ResourceSet, source: &SourceMap, context: &Context<'_>) -> Pr
         }
         for (index, model) in set.models.iter().enumerate() {
             checker.model(id(Kind::Models)(index), model);
+            checker.expressions(id(Kind::Models)(index), &model.guardrails, &mut expressions);
         }
         for (index, application) in set.applications.iter().enumerate() {
             checker.application(id(Kind::Applications)(index), application);

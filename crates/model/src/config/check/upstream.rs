@@ -30,6 +30,11 @@ impl Checker<'_> {
             let hint = known_words(provider.as_str(), self.context.providers);
             self.problem(id, "provider", "unknown_name", "no built-in provider speaks this wire format", &hint);
         }
+        if upstream.budget.is_some() && upstream.provider.is_none() {
+            let hint = "a budget counts what model calls cost: say what its models speak, as in `provider: openai`";
+            self.problem(id, "budget", "contradiction", "an upstream without `provider` serves no models", hint);
+        }
+        self.budgets(id, upstream.budget.as_ref());
         self.inject(id, upstream);
         self.at_most(id, "timeouts.connect", upstream.timeouts.connect, HOUR, "an hour");
         self.at_most(id, "timeouts.response", upstream.timeouts.response, 24 * HOUR, "24 hours");

@@ -8,6 +8,7 @@ use super::{
     address, join,
     stand_in::StandIn,
 };
+use crate::resource::budget::ONE_OR_SEVERAL;
 use serde::de::{Deserializer, Visitor, value::StrDeserializer};
 
 /// A value about to be decoded.
@@ -213,6 +214,7 @@ impl<'de> Deserializer<'de> for At<'_> {
         or_stand_in!(self, deserialize_struct(name, fields, visitor));
         match &self.node.value {
             Value::Mapping(entries) => visitor.visit_map(Fields::new(self, entries, fields)),
+            Value::Sequence(_) if name == ONE_OR_SEVERAL => self.deserialize_seq(visitor),
             _ => {
                 let hint = format!("write a mapping with the fields {}", fields.join(", "));
                 Err(self.wrong("a mapping", Some(&hint)))

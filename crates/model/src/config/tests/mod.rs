@@ -1,6 +1,7 @@
 //! Each way in which a configuration can be wrong, with the place it is told for.
 #![allow(clippy::unwrap_used)]
 
+mod guardrails;
 mod leaks;
 mod reading;
 mod resources;
@@ -10,7 +11,11 @@ mod stores;
 use super::*;
 use crate::ResourceSet;
 
-const CONTEXT: Context<'static> = Context { providers: &["openai", "anthropic", "sandbox"] };
+const CONTEXT: Context<'static> = Context {
+    providers: &["openai", "anthropic", "azure-openai", "sandbox"],
+    own_address: &["azure-openai"],
+    guardrail: None,
+};
 
 fn problems(text: &str) -> crate::Problems {
     let (set, source, mut problems) = read("c.yaml", text);

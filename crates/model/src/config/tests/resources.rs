@@ -1,7 +1,7 @@
 //! Resources that read well and still cannot be: names that lead nowhere, contradictions, bounds.
 
 use super::*;
-use crate::resource::Credential;
+use crate::resource::{Budgets, Credential};
 
 #[test]
 fn duplicates_and_dangling_names() {
@@ -312,6 +312,28 @@ fn providers_and_what_their_targets_say() {
 }
 
 #[test]
+fn a_key_that_rotates_says_where_its_secret_is_found() {
+    let set = |rest: &str| {
+        let stores = "stores: [{ name: disk, kind: files, address: apps }]\nupstreams: [{ name: u, endpoints: ['http://127.0.0.1:1'] }]";
+        format!("{stores}\ncredentials: [{{ name: checkout-live, engine: key, {rest} }}]\n")
+    };
+    let sync = "sync: [{ store: disk, path: checkout }]";
+    assert_eq!(found(&set(&format!("{sync}, rotate: {{ every: 90d, quiet: 1h, limit: 7d }}"))), [""; 0]);
+    assert_eq!(found(&set("rotate: { every: 90d }")), ["missing credentials[0].sync"]);
+    let elsewhere = found(&set(&format!("{sync}, generate: {{ length: 40 }}, verify: {{ upstream: u, path: /x }}")));
+    assert_eq!(elsewhere, ["not_here credentials[0].generate", "not_here credentials[0].verify"]);
+    let rule = |rule: &str| found(&set(&format!("{sync}, rotate: {{ {rule} }}")));
+    assert_eq!(rule("canary: { percent: 5 }"), ["not_here credentials[0].rotate.canary"]);
+    assert_eq!(rule("quiet: 9s"), ["out_of_bounds credentials[0].rotate.quiet"]);
+    assert_eq!(rule("quiet: 31d"), ["out_of_bounds credentials[0].rotate.quiet"]);
+    let injected = "upstreams: [{ name: u, endpoints: ['http://127.0.0.1:1'], inject: { bearer: k } }]\nstores: [{ name: disk, kind: files, address: apps }]\n";
+    let injected = format!("{injected}credentials: [{{ name: k, engine: key, {sync} }}]\n");
+    assert_eq!(found(&injected), ["wrong_engine upstreams[0].inject.bearer"]);
+    let other = "credentials: [{ name: t, engine: generated, rotate: { quiet: 1h } }]\n";
+    assert_eq!(found(other), ["not_here credentials[0].rotate.quiet"]);
+}
+
+#[test]
 fn who_is_told_and_who_is_asked() {
     let team = |rule: &str| {
         format!("teams: [{{ name: t, notify: {{ {rule} }} }}]\ncredentials: [{{ name: s, engine: static }}]\n")
@@ -391,6 +413,128 @@ models:
             "10:36 invalid_value models[1].targets[0].model",
             "10:48 out_of_bounds models[1].targets[0].weight",
             "10:125 unsorted models[1].targets[0].prices[1].from",
+        ],
+    );
+}
+
+#[test]
+fn targets_of_a_model() {
+    let set = clean(
+        "credentials: [{ name: a, engine: static }, { name: b, engine: static }]
+models:
+  - name: m
+    deadline: 2m
+    targets:
+      - { provider: openai, model: x, credentials: [{ name: a, weight: 3 }, { name: b }], timeout: 20s }
+      - { provider: openai, model: y, credential: a, priority: 1 }
+",
+    );
+    let [first, second] = &set.models[0].targets[..] else { panic!("two targets") };
+    let names: Vec<_> = first.own_credentials().map(|name| name.as_str()).collect();
+    assert_eq!((names, first.credentials[1].weight, first.priority), (vec!["a", "b"], 1, 0));
+    assert_eq!((second.own_credentials().count(), second.priority), (1, 1));
+    expect(
+        "credentials: [{ name: a, engine: static }, { name: p, engine: certificate_authority }]
+models:
+  - name: m
+    deadline: 2h
+    targets:
+      - { provider: openai, model: x, credential: a, credentials: [{ name: a }] }
+      - { provider: openai, model: x, credentials: [{ name: a }, { name: a, weight: 0 }, { name: nobody }] }
+      - { provider: openai, model: x, priority: 101, timeout: 5ms }
+",
+        &[
+            "4:15 out_of_bounds models[0].deadline",
+            "6:67 conflict models[0].targets[0].credentials",
+            "7:74 duplicate models[0].targets[1].credentials[1].name",
+            "7:85 out_of_bounds models[0].targets[1].credentials[1].weight",
+            "7:98 unknown_name models[0].targets[1].credentials[2].name",
+            "8:49 out_of_bounds models[0].targets[2].priority",
+            "8:63 out_of_bounds models[0].targets[2].timeout",
+        ],
+    );
+}
+
+#[test]
+fn budgets() {
+    let set = clean(
+        "applications:
+  - { name: a, budget: { usd: 50, per: month, hard: true } }
+  - { name: b, budget: { usd: \"0.5\", per: day, time_zone: Europe/Berlin, warn_at: 90 } }
+",
+    );
+    let [budget] = Budgets::of(set.applications[0].budget.as_ref()) else { panic!("one budget") };
+    assert_eq!((budget.usd.to_string().as_str(), budget.hard, budget.warn_at), ("50", true, None));
+    expect(
+        "applications:
+  - { name: a, budget: { usd: 0, per: month } }
+  - { name: b, budget: { usd: 4000001, per: month, warn_at: 100 } }
+  - { name: c, budget: { usd: 0.5, per: month } }
+  - { name: d, budget: { usd: -5, per: month } }
+  - { name: e, budget: { usd: five, per: fortnight, time_zone: Europe/Atlantis } }
+  - { name: f, budget: { per: month, hart: true } }
+teams: [{ name: t, budget: { usd: 0, per: day } }]
+models: [{ name: m, targets: [], budget: { usd: 1, per: day, time_zone: x } }]
+",
+        &[
+            "2:31 out_of_bounds applications[0].budget.usd",
+            "3:31 out_of_bounds applications[1].budget.usd",
+            "3:61 out_of_bounds applications[1].budget.warn_at",
+            "4:31 invalid_value applications[2].budget.usd",
+            "5:31 invalid_value applications[3].budget.usd",
+            "6:31 invalid_value applications[4].budget.usd",
+            "6:42 unknown_word applications[4].budget.per",
+            "6:64 invalid_value applications[4].budget.time_zone",
+            "7:24 missing_field applications[5].budget.usd",
+            "7:38 unknown_field applications[5].budget.hart",
+            "8:35 out_of_bounds teams[0].budget.usd",
+            "9:30 empty models[0].targets",
+            "9:73 invalid_value models[0].budget.time_zone",
+        ],
+    );
+}
+
+#[test]
+fn several_budgets_of_one_thing() {
+    let set = clean(
+        "applications:
+  - { name: a, budget: [{ usd: 50, per: month, hard: true }, { usd: 5, per: day }, { usd: 1, per: 90m }] }
+keys:
+  - { name: k, application: a, budget: { usd: 1, per: week } }
+upstreams:
+  - { name: mine, endpoints: [\"http://127.0.0.1:1\"], provider: openai, budget: { usd: 1, per: 24h } }
+",
+    );
+    let of =
+        |budgets: &Option<Budgets>| Budgets::of(budgets.as_ref()).iter().map(|b| b.per.to_string()).collect::<Vec<_>>();
+    assert_eq!(of(&set.applications[0].budget), ["month", "day", "90m"]);
+    assert_eq!((of(&set.keys[0].budget), of(&set.upstreams[0].budget)), (vec!["week".into()], vec!["1d".into()]));
+    expect(
+        "applications:
+  - { name: a, budget: [{ usd: 5, per: day }, { usd: 50, per: day, hard: true }, { usd: 1, per: 1440m }, { usd: 1, per: 24h }] }
+  - { name: b, budget: { usd: 5, per: 30s } }
+  - { name: c, budget: { usd: 5, per: 91d, time_zone: Europe/Berlin } }
+  - { name: d, budget: [{ usd: 0, per: 0h }, { per: day }, { usd: 1, per: day, hart: true }] }
+  - { name: e, budget: 5 }
+  - { name: f, budget: { usd: 1, per: 24 } }
+upstreams:
+  - { name: plain, endpoints: [\"http://127.0.0.1:1\"], budget: [{ usd: 0, per: week }] }
+",
+        &[
+            "2:63 duplicate applications[0].budget[1].per",
+            "2:121 duplicate applications[0].budget[3].per",
+            "3:39 out_of_bounds applications[1].budget.per",
+            "4:39 out_of_bounds applications[2].budget.per",
+            "4:55 contradiction applications[2].budget.time_zone",
+            "5:32 out_of_bounds applications[3].budget[0].usd",
+            "5:40 invalid_value applications[3].budget[0].per",
+            "5:46 missing_field applications[3].budget[1].usd",
+            "5:75 duplicate applications[3].budget[2].per",
+            "5:80 unknown_field applications[3].budget[2].hart",
+            "6:24 wrong_type applications[4].budget",
+            "7:39 invalid_value applications[5].budget.per",
+            "9:63 contradiction upstreams[0].budget",
+            "9:71 out_of_bounds upstreams[0].budget[0].usd",
         ],
     );
 }
@@ -485,4 +629,42 @@ upstreams:
             "8:111 wrong_engine upstreams[0].tls.client_certificate",
         ],
     );
+}
+
+#[test]
+fn a_provider_at_an_address_of_each_customers_own_is_an_upstream() {
+    let model = |provider: &str| format!("models: [{{ name: m, targets: [{{ provider: {provider}, model: m }}] }}]\n");
+    expect(&model("azure-openai"), &["1:43 missing models[0].targets[0].provider"]);
+    let upstream = "upstreams: [{ name: azure, endpoints: ['https://r.example/openai/v1'], provider: azure-openai }]";
+    clean(&(model("azure") + upstream));
+    // One that has the provider's name is as good.
+    clean(&(model("azure-openai") + &upstream.replace("name: azure,", "name: azure-openai,")));
+}
+
+#[test]
+fn prices_of_long_prompts() {
+    let set = |long: &str| {
+        format!(
+            "models:
+  - name: m
+    targets:
+      - provider: openai
+        model: m
+        prices:
+          - from: 2026-01-01T00:00:00Z
+            input: '2'
+            output: '10'
+            long_context: {{ {long} }}
+"
+        )
+    };
+    let good = clean(&set("above: 272000, input: '4', cached_input: '0.4', output: '15'"));
+    let long = good.models[0].targets[0].prices[0].long_context.unwrap();
+    assert_eq!((long.above, long.output.to_string(), long.cache_write), (272_000, "15".to_owned(), None));
+    assert_eq!(clean(&export(&good)), good);
+    for bad in ["above: 272000, input: '4'", "above: -1, input: '4', output: '15'", "input: '4', output: '15'"] {
+        let found = problems(&set(bad));
+        assert!(!found.0.is_empty(), "{bad}");
+        assert!(found.0.iter().all(|p| p.path.starts_with("models[0].targets[0].prices[0].long_context")), "{found}");
+    }
 }

@@ -103,6 +103,8 @@ proptest! {
         set.routes[1].headers.as_mut().unwrap().request.set = metadata.clone();
         set.models[0].targets[0].model = words[4].clone();
         set.models[0].targets[0].weight = number;
+        set.models[0].targets[0].priority = number % 101;
+        set.models[0].deadline = Some(crate::Period::from_millis(millis.clamp(100, 3_600_000)));
         set.keys[0].metadata = metadata;
         set.keys[0].environment = words[5].clone();
         let text = export(&set);

@@ -37,6 +37,9 @@ pub(crate) struct Config {
     /// so that after a crash one of the two is the right one.
     #[serde(default)]
     pub pending: Option<String>,
+    /// When the password was set here, or given; `None` for those of before that was noted.
+    #[serde(default)]
+    pub password_since: Option<Timestamp>,
     /// When somebody last began to set it.
     #[serde(default)]
     pub pending_since: Option<Timestamp>,
@@ -203,6 +206,17 @@ impl Config {
         self.place().is_ok_and(|own| own == place)
     }
 
+    /// Whether there is a password at all by which the administrator is let in.
+    pub(crate) fn has_password(&self) -> bool {
+        !self.password.is_empty() || vault_url::holds_password(&self.connection_url)
+    }
+
+    /// Whether another configuration lets the administrator in by another password.
+    fn has_other_password(&self, other: &Self) -> bool {
+        let holds = vault_url::holds_password(&other.connection_url);
+        self.password != other.password || (holds && self.connection_url != other.connection_url)
+    }
+
     /// Where and how the administrator's password is sent.
     fn way(&self) -> impl PartialEq + use<> {
         let place = (self.plugin_name.clone(), self.connection_url.clone(), self.host.clone(), self.port);
@@ -344,6 +358,9 @@ pub(crate) async fn write(
         target.check().await.map_err(|e| SecretsError::invalid(format!("error verifying connection: {e}")))?;
     }
     let before: Option<Config> = txn.entries(space).get_json(&path).await?;
+    if before.as_ref().is_none_or(|before| before.has_other_password(&config)) {
+        config.password_since = Some(txn.now());
+    }
     let taken_along = fields::boolean(data, "logins_moved")?.unwrap_or(false);
     super::databases::moved(txn, space, name, before, &mut config, taken_along).await?;
     txn.entries(space).put_json(&path, &config)

@@ -215,6 +215,7 @@ impl Config {
         if let (Some(pending), true) = (self.pending.take(), set) {
             zeroize::Zeroize::zeroize(&mut self.password);
             self.password = pending;
+            self.password_since = self.pending_since;
         }
         self.pending_since = None;
     }

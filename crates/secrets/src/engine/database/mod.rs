@@ -29,7 +29,7 @@ pub(crate) use config::{Config, write as write_config};
 pub use databases::Databases;
 pub(crate) use databases::NoTarget;
 pub(crate) use role::Role;
-pub(crate) use static_role::HIDDEN;
+pub(crate) use static_role::{HIDDEN, known};
 
 use super::{check_path, list};
 use crate::{Call, Operation, Reply, Result, SecretsError, Txn};

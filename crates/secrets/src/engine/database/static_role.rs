@@ -78,6 +78,30 @@ async fn load(txn: &mut Txn, space: &str, name: &str) -> Result<Option<StaticRol
     txn.entries(space).get_json(&entry(name)).await
 }
 
+/// What is known of a static role, without its passwords.
+pub(crate) struct Known {
+    pub database: String,
+    pub username: String,
+    /// Seconds between two changes.
+    pub period: i64,
+    /// When the password that is told was set.
+    pub last: Option<Timestamp>,
+    pub due: Option<Timestamp>,
+    pub problem: Option<String>,
+}
+
+/// The static role of a name, if there is one.
+pub(crate) async fn known(txn: &mut Txn, space: &str, name: &str) -> Result<Option<Known>> {
+    Ok(load(txn, space, name).await?.map(|role| Known {
+        database: role.db_name.clone(),
+        username: role.username.clone(),
+        period: role.period,
+        last: role.last,
+        due: role.last.map(|last| after(last, role.period)),
+        problem: role.problem.clone(),
+    }))
+}
+
 pub(super) async fn read(call: &Call<'_>, txn: &mut Txn, name: &str) -> Result<Reply> {
     let role = load(txn, call.space(), name).await?.ok_or(SecretsError::NotFound)?;
     let mut data = json!({

@@ -18,10 +18,13 @@ mod settings;
 mod versions;
 
 use super::{check_path, list};
-use crate::{Call, Operation, Reply, Result, SecretsError, Txn};
+use crate::{Call, Operation, Reply, Result, SecretsError, Txn, entry_place};
+use credentialflow_model::Timestamp;
+use credentialflow_vault::Sealed;
 pub use data::wipe;
 use meta::Meta;
 use settings::Settings;
+use std::time::Instant;
 
 pub(super) async fn handle(call: &Call<'_>, txn: &mut Txn) -> Result<Reply> {
     use Operation::{Delete, List, Patch, Read, Write};
@@ -62,6 +65,59 @@ pub(super) async fn exists(call: &Call<'_>, txn: &mut Txn) -> Result<bool> {
         }
         _ => Ok(true),
     }
+}
+
+/// Of no more secrets each is looked at to find the oldest.
+const LOOKED_AT: u64 = 10_000;
+/// Secrets read in one go.
+const PAGE: u32 = 500;
+
+/// How many secrets a mount's storage has.
+pub(crate) async fn count(txn: &Txn, space: &str) -> Result<u64> {
+    Ok(txn.store().entry_count(space, "m/").await?)
+}
+
+/// What is known of the ages of a mount's secrets.
+pub(crate) enum Age {
+    /// When the one that is longest as it is was written; absent where none can be read.
+    Known(Option<Timestamp>),
+    /// There are too many to look at each.
+    TooMany,
+    /// There was no time to look at each.
+    NoTime,
+}
+
+/// When the one that is longest as it is was written. One that does not read is passed over.
+pub(crate) async fn oldest(txn: &Txn, space: &str, count: u64, until: Instant) -> Result<Age> {
+    if count > LOOKED_AT {
+        return Ok(Age::TooMany);
+    }
+    let (mut oldest, mut after) = (None, String::new());
+    loop {
+        if Instant::now() >= until {
+            return Ok(Age::NoTime);
+        }
+        let page = txn.store().entries_below(space, "m/", &after, PAGE).await?;
+        for (path, row) in &page {
+            let written = match written(txn, space, path, &row.sealed) {
+                Err(SecretsError::Internal(_)) => None,
+                other => other?,
+            };
+            oldest = [oldest, written].into_iter().flatten().min();
+        }
+        match page.into_iter().next_back() {
+            Some((last, _)) => after = last,
+            None => return Ok(Age::Known(oldest.map(Timestamp::from_micros))),
+        }
+    }
+}
+
+/// When what can be read of a secret now was written.
+fn written(txn: &Txn, space: &str, path: &str, sealed: &[u8]) -> Result<Option<i64>> {
+    let sealed = Sealed::from_bytes(sealed.to_vec())?;
+    let plain = txn.vault().open_blob(&entry_place(space, path), &sealed)?;
+    let meta: Meta = serde_json::from_slice(plain.expose()).map_err(|_| SecretsError::corrupt("entry"))?;
+    Ok(meta.versions.last().filter(|version| version.is_readable(txn.now())).map(|version| version.0))
 }
 
 /// What is known about a path.

@@ -4,14 +4,14 @@ use super::*;
 
 impl Database {
     /// A login of the cluster that is used as an administrator, or by an application.
-    async fn a_login(&self, name: &str, rights: &str) -> String {
+    pub(super) async fn a_login(&self, name: &str, rights: &str) -> String {
         let name = format!("{name}-{}", self.url.rsplit('/').next().unwrap().split('?').next().unwrap());
         self.sql(&format!("CREATE ROLE \"{name}\" LOGIN {rights} PASSWORD 'first-password'"));
         name
     }
 
     /// A configuration whose administrator is one of its own.
-    async fn with_administrator(&self) -> String {
+    pub(super) async fn with_administrator(&self) -> String {
         let admin = self.a_login("admin", "SUPERUSER").await;
         let (_, rest) = self.here().rsplit_once('@').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
         let url = format!("postgresql://{{{{username}}}}:{{{{password}}}}@{rest}");

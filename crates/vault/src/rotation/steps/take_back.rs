@@ -1,7 +1,7 @@
 //! The way back: a new version that failed is given up, and the old one is in use again, here and at its target.
 
 use super::{Moved, Step, held, version_in};
-use crate::{Result, credentials::change, rotation::ports::VerifyOutcome};
+use crate::{Result, credentials::change, held_key, rotation::ports::VerifyOutcome};
 use credentialflow_model::{
     Period,
     lifecycle::{RotationStep, VersionEvent, VersionState},
@@ -28,6 +28,9 @@ impl Step<'_> {
         if let Some(mut old) = old.filter(|v| none_current && v.state == VersionState::Previous) {
             change(&mut old, VersionEvent::Restore, self.now)?;
             tx.update_credential_version(&old).await?;
+        }
+        if self.is_key() && self.row.to_version.is_some() {
+            held_key::take_back_in(&mut tx, &self.row.credential, self.to).await?;
         }
         tracing::warn!(credential = %self.row.credential, version = self.to, reason = %why, "rotation is taken back");
         self.row.error = Some(why.clone());

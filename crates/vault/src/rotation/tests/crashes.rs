@@ -39,15 +39,21 @@ async fn at_every_call_to_the_outside() {
 async fn at_every_point_where_the_runner_waits() {
     for upstream in [Upstream::Serves, Upstream::Refuses] {
         let mut points = 0;
-        // The number of polls a step takes varies a little, so the points are not always the same.
-        for polls in (1..).step_by(2) {
-            let (plan, end) = plan_for(upstream);
-            let world = World::new(Plan { held: 0, ..plan }).await;
-            let died = world.run_and_die(polls, world.start).await;
-            world.check_always().await;
-            world.check_end(end).await;
-            points += 1;
-            if !died {
+        // The number of polls a step takes varies, and is small where the store answers before it is polled: the points
+        // are not always the same, and it is gone through again until there were enough.
+        for first in [1, 2].into_iter().cycle().take(40) {
+            for polls in (first..).step_by(2) {
+                let (plan, end) = plan_for(upstream);
+                let world = World::new(Plan { held: 0, ..plan }).await;
+                let died = world.run_and_die(polls, world.start).await;
+                world.check_always().await;
+                world.check_end(end).await;
+                if !died {
+                    break;
+                }
+                points += 1;
+            }
+            if points > 10 {
                 break;
             }
         }

@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod canary;
+mod commands;
 mod crashes;
+mod keys;
 mod logins;
 mod providers;
 mod schedule;

@@ -8,14 +8,14 @@ use crate::{
         Held, MakeOutcome, Progress, Publisher, RefusalCounts, RotationRunner, RunnerRules, SupplyOutcome, Target,
         Traffic, VerifyOutcome, WatchRules,
     },
-    tests::{credential, seal_input, vault},
+    tests::{credential, key, seal_input, store, vault},
 };
 use credentialflow_model::{
     Actor, Name, Period, SecretValue, Timestamp,
     lifecycle::{RotationStep, VersionState},
-    resource::{Credential, DatabaseRule, Engine, Kind, ProviderRule},
+    resource::{Credential, DatabaseRule, Engine, Key, Kind, ProviderRule, RotateRule},
 };
-use credentialflow_store::{CredentialVersionRow, Expect, RotationRow, Store};
+use credentialflow_store::{CredentialVersionRow, Expect, KeySecretUse, RotationRow, Store, Uses};
 use std::{
     collections::BTreeMap,
     future::{Future, poll_fn},
@@ -48,6 +48,10 @@ pub(super) struct Plan {
     pub(super) stuck: Option<Name>,
     /// Places outside that lack the new version.
     pub(super) lacking: Vec<String>,
+    /// Nodes that nobody hears.
+    pub(super) unheard: Vec<String>,
+    /// Nodes that nobody hears and that may serve with the old version.
+    pub(super) lost: Vec<String>,
 }
 
 pub(super) struct Outside {
@@ -172,6 +176,14 @@ impl Traffic for Outside {
         })
     }
 
+    fn lost_holders<'a>(&'a self, _: &'a Name, _: u32) -> BoxFuture<'a, Vec<String>> {
+        Box::pin(async { self.plan.lock().unwrap().lost.clone() })
+    }
+
+    fn unheard(&self) -> BoxFuture<'_, Vec<String>> {
+        Box::pin(async { self.plan.lock().unwrap().unheard.clone() })
+    }
+
     fn refused_since<'a>(&'a self, _credential: &'a Name, _version: u32) -> BoxFuture<'a, RefusalCounts> {
         Box::pin(async move {
             self.call(false);
@@ -236,6 +248,8 @@ pub(super) fn plan() -> Plan {
         supplies: None,
         stuck: None,
         lacking: Vec::new(),
+        unheard: Vec::new(),
+        lost: Vec::new(),
     }
 }
 
@@ -255,7 +269,12 @@ impl World {
     }
 
     pub(super) async fn with(plan: Plan, credential: Credential) -> Self {
-        let (dir, store, vault, _token) = vault().await;
+        Self::on(store().await, plan, credential).await
+    }
+
+    /// On a store without a vault yet.
+    pub(super) async fn on((dir, store): (TempDir, Store), plan: Plan, credential: Credential) -> Self {
+        let vault = Vault::init(&store, &Actor::operator(), seal_input()).await.unwrap().vault;
         let value = |text: &str| (credential.engine == Engine::Static).then(|| SecretValue::from(text));
         let mut tx = store.begin(&Actor::operator()).await.unwrap();
         vault.create_credential_in(&mut tx, &credential, value("old-value")).await.unwrap();
@@ -324,6 +343,61 @@ impl World {
         *world.outside.plan.lock().unwrap() = plan;
         world.outside.seen.lock().unwrap().calls = 0;
         world
+    }
+
+    /// A vault with a key that was given out by hand in version 1, whose secret a credential holds since: version 2, by
+    /// a first rotation, and a rotation to version 3 that has begun.
+    pub(super) async fn of_key(plan: Plan) -> Self {
+        let rotate = RotateRule {
+            quiet: Some(Period::from_secs(30)),
+            limit: Some(Period::from_secs(300)),
+            ..RotateRule::default()
+        };
+        let credential = Credential { rotate: Some(rotate), ..credential("orders-token", Engine::Key) };
+        let (dir, store, vault, _token) = vault().await;
+        let key = Key { name: credential.name.clone(), ..key("any") };
+        let mut tx = store.begin(&Actor::operator()).await.unwrap();
+        let body = serde_json::to_string(&key).unwrap();
+        tx.put_resource(Kind::Keys, &key.name, &body, Expect::Absent).await.unwrap();
+        vault.issue_key_in(&mut tx, &key, "cfk").await.unwrap();
+        let body = serde_json::to_string(&credential).unwrap();
+        tx.put_resource(Kind::Credentials, &credential.name, &body, Expect::Absent).await.unwrap();
+        assert_eq!(vault.create_credential_in(&mut tx, &credential, None).await.unwrap(), 2);
+        tx.commit().await.unwrap();
+        let first = store.running_rotations().await.unwrap().remove(0).id;
+        let outside =
+            Arc::new(Outside { store: store.clone(), plan: Mutex::new(self::plan()), seen: Mutex::default() });
+        let start = store.now();
+        let mut world = Self { store, vault, outside, credential, rotation: first, start, _dir: dir };
+        assert_eq!(world.finish().await.step, RotationStep::Done);
+        assert_eq!(world.accepted().await, [2], "the secret that was given out by hand is over");
+        let begun = world.vault.start_rotation(&Actor::operator(), &world.credential, None, None).await.unwrap();
+        assert_eq!((begun.from_version, begun.to_version), (Some(2), 3));
+        world.rotation = begun.id;
+        world.start = world.store.now();
+        *world.outside.plan.lock().unwrap() = plan;
+        world.outside.seen.lock().unwrap().calls = 0;
+        world
+    }
+
+    /// The secrets of the key that callers may show, by version.
+    pub(super) async fn accepted(&self) -> Vec<u32> {
+        let id = self.store.key_by_name("orders-token").await.unwrap().unwrap().id;
+        let secrets = self.store.key_secrets(id).await.unwrap().into_iter();
+        secrets.filter(|s| s.state.is_live() && s.retire_at.is_none()).map(|s| s.version).collect()
+    }
+
+    /// A caller shows a secret of the key, so many seconds after the rotation began.
+    pub(super) async fn used(&self, version: u32, after: u64) {
+        let used = KeySecretUse {
+            key_id: self.store.key_by_name("orders-token").await.unwrap().unwrap().id,
+            version,
+            route: "orders".to_owned(),
+            source: "10.0.0.7/32".to_owned(),
+            last_time: self.start.plus(Period::from_secs(after)),
+            count: 1,
+        };
+        self.store.record_uses(&Uses { secrets: vec![used], ..Uses::default() }).await.unwrap();
     }
 
     /// Which login the version in use is for, and whether the target accepts its password.

@@ -1,0 +1,126 @@
+//! Tells once that a budget runs out, once that it is used up, and what was lost of it: in the audit log, whichever node
+//! sees it first.
+
+use credentialflow_model::{
+    Actor, Timestamp,
+    resource::budget::{Budget, BudgetPeriod, usd},
+};
+use credentialflow_policy::{LiveBudget, Standing};
+use credentialflow_store::{BudgetSettled, BudgetState, Store, StoreError};
+use serde_json::{Value, json};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// What is to be told.
+#[derive(Debug, PartialEq)]
+pub(super) struct Warning {
+    budget: String,
+    started: Timestamp,
+    /// How much is used; nothing where something was lost.
+    percent: Option<u8>,
+    detail: Value,
+}
+
+impl Warning {
+    /// What a turn shows, unless it was told before.
+    pub fn due(budget: &LiveBudget, started: Timestamp, at: &BudgetState) -> Option<Self> {
+        let percent = level(budget.definition(), at).filter(|percent| *percent > at.warned)?;
+        let id = budget.id().to_string();
+        let detail = json!({
+            "budget": id, "window": window_of(&id, started), "percent": percent, "hard": budget.is_hard(),
+            "limit_usd": budget.definition().usd.to_string(), "spent_usd": usd(at.totals.spent).to_string(),
+        });
+        Some(Self { budget: id, started, percent: Some(percent), detail })
+    }
+
+    /// What a process of this name had borrowed and left no account of.
+    pub fn lost(settled: &BudgetSettled, node: &str) -> Self {
+        let BudgetSettled { budget, started, lost, .. } = settled;
+        let detail = json!({
+            "budget": budget, "window": window_of(budget, *started), "node": node, "lost_usd": usd(*lost).to_string(),
+        });
+        Self { budget: budget.clone(), started: *started, percent: None, detail }
+    }
+}
+
+/// When a window began, or how long one is that rolls.
+fn window_of(budget: &str, started: Timestamp) -> String {
+    match BudgetPeriod::of_budget(budget).and_then(BudgetPeriod::rolling) {
+        Some(length) => length.to_string(),
+        None => started.to_string(),
+    }
+}
+
+/// How much is used, for callers.
+pub(super) fn standing(budget: &LiveBudget, at: &BudgetState) -> Standing {
+    let (used, limit) = used(budget.definition(), at);
+    let percent = u16::try_from(used * 100 / limit.max(1)).unwrap_or(u16::MAX);
+    Standing { percent, warns: level(budget.definition(), at).is_some() }
+}
+
+fn used(budget: &Budget, at: &BudgetState) -> (i128, i128) {
+    (i128::from(at.totals.spent) + i128::from(at.totals.lost), i128::from(budget.pico()))
+}
+
+/// The percentage that is reached and to be told of.
+fn level(budget: &Budget, at: &BudgetState) -> Option<u8> {
+    let (used, limit) = used(budget, at);
+    let reached = |percent: u8| used * 100 >= limit * i128::from(percent);
+    [100, budget.warn_at.unwrap_or(Budget::WARN_AT)].into_iter().find(|percent| reached(*percent))
+}
+
+/// Keeps what is to be told, each percentage of a window once.
+pub(super) fn keep(untold: &mut Vec<Warning>, warnings: Vec<Warning>) {
+    for warning in warnings {
+        let same = |kept: &Warning| {
+            let of = |w: &Warning| (w.budget.clone(), w.started, w.percent);
+            warning.percent.is_some() && of(kept) == of(&warning)
+        };
+        if !untold.iter().any(same) {
+            untold.push(warning);
+        }
+    }
+}
+
+/// Tells each once among all nodes. Answers what cannot be told now.
+pub(super) async fn tell(store: &Store, warned: &AtomicU64, warnings: Vec<Warning>) -> Vec<Warning> {
+    let mut untold = Vec::new();
+    for warning in warnings {
+        let budget = warning.budget.as_str();
+        match tell_one(store, &warning).await {
+            Ok(false) => {}
+            Ok(true) => match warning.percent {
+                Some(percent) => {
+                    warned.fetch_add(1, Relaxed);
+                    let what = if percent >= 100 { "a budget is used up" } else { "a budget runs out" };
+                    tracing::warn!(budget, percent, "{what}");
+                }
+                None => tracing::warn!(
+                    budget, window = %warning.started, usd = %warning.detail["lost_usd"],
+                    "a process ended without an account of all it had borrowed of a budget; that much counts as lost"
+                ),
+            },
+            Err(error) => {
+                tracing::warn!(%error, budget, "how a budget stands could not be told; it is tried again");
+                untold.push(warning);
+            }
+        }
+    }
+    untold
+}
+
+async fn tell_one(store: &Store, warning: &Warning) -> Result<bool, StoreError> {
+    let mut tx = store.begin(&Actor::system("budgets")).await?;
+    let action = match warning.percent {
+        None => "budget.lose",
+        Some(percent) => {
+            if !tx.warn_of_budget(&warning.budget, warning.started, percent).await? {
+                return Ok(false);
+            }
+            if percent >= 100 { "budget.exceed" } else { "budget.warn" }
+        }
+    };
+    let subject = warning.budget.rsplit_once('/').map_or(warning.budget.as_str(), |(subject, _)| subject);
+    tx.audit(action, subject, warning.detail.clone());
+    tx.commit().await?;
+    Ok(true)
+}

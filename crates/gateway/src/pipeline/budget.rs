@@ -1,0 +1,351 @@
+//! Money: reserves an upper bound of a model call's cost before it is sent, and settles when its record ends.
+//!
+//! What is reserved: as many input tokens as the body has bytes, at the dearest price for input, and the answers' longest
+//! length ([`Bound`]) at the price for output. What is settled: what the provider counted, to the last token; where its
+//! count did not arrive, an estimate that is never above the reservation and never nothing ([`Paying::settle`]).
+
+use super::{
+    Refused, body,
+    call::UsageProbe,
+    record::Recording,
+    translate::{UpstreamBody, UpstreamRequest},
+};
+use crate::{
+    net::control::{Control, Interrupt},
+    worker::{View, Worker},
+};
+use credentialflow_llm::{
+    PriceHandle,
+    bound::{Bound, Keeps},
+    gemini::kept,
+    openai::responses,
+    produced::{Produced, estimated_tokens},
+    provider::Dialect,
+};
+use credentialflow_model::{
+    OutcomeReason, Timestamp, UsageRecord,
+    resource::{
+        Kind,
+        budget::{BudgetWindow, pico, usd},
+    },
+    usage::{Cost, ModelUse, TokenUsage},
+};
+use credentialflow_policy::{Account, LiveBudget, Principal, Reservation, Short, budget::MOST_COST};
+use std::{sync::Arc, time::Duration};
+
+/// The longest a call waits until more is borrowed, of all its budgets together.
+const WAIT: Duration = Duration::from_secs(3);
+/// How often a call asks, where others take what came.
+const ROUNDS: usize = 64;
+
+/// A call that a budget pays for.
+pub(crate) struct Paying {
+    reservations: Vec<Reservation>,
+    /// The most that it was to cost.
+    most: i64,
+    /// Whether the provider has the whole request, and how far it got with it is not known.
+    working: bool,
+    /// Whether the answer is compressed.
+    unreadable: bool,
+    price: PriceHandle,
+    /// Bytes of the body that was sent.
+    sent: u64,
+    /// What the model wrote, as far as it came.
+    pub produced: Produced,
+}
+
+/// Reserves what the call may cost, waiting for more of the budget where that is needed; or refuses the call.
+pub(super) async fn reserve(
+    worker: &Worker,
+    view: &View,
+    control: &Control,
+    principal: &Principal,
+    request: &UpstreamRequest,
+    record: &mut Recording<'_>,
+) -> Result<(), Refused> {
+    let (Some(call), UpstreamBody::Buffered(sent)) = (&request.call, &request.body) else { return Ok(()) };
+    let key = principal.key();
+    let of_key = key.and_then(|key| key.extras()).map_or(&[][..], |extras| extras.budgets());
+    let rule = key.and_then(|key| view.snapshot.applications.get(key.application()));
+    let of_application = rule.map_or(&[][..], |rule| rule.budgets());
+    let model = &view.snapshot.models.list[call.model as usize];
+    let target = &model.targets[call.target as usize];
+    // The narrowest first, so that one that has nothing holds back nothing of what others share.
+    let budgets = || of_key.iter().chain(of_application).chain(&model.budgets).chain(&target.budgets);
+    if budgets().next().is_none() || matches!(call.usage, UsageProbe::Free) {
+        return Ok(());
+    }
+    let price = target.price.clone();
+    let hard = budgets().find(|budget| budget.is_hard());
+    let reads_along = || match call.dialect {
+        Dialect::Responses => responses::reads_along(sent),
+        Dialect::Gemini | Dialect::OpenAi => kept::reads_along(sent),
+        Dialect::Anthropic => None,
+    };
+    if let Some(budget) = hard
+        && let Some(field) = reads_along()
+    {
+        return Err(not_bounded(field, budget));
+    }
+    let keeps = match call.dialect {
+        Dialect::Responses => target.keeps_of_responses,
+        Dialect::Gemini => Keeps::GenerationConfig,
+        Dialect::OpenAi | Dialect::Anthropic => target.keeps,
+    };
+    let bound = Bound::of(sent, keeps, target.longest);
+    let most = price.most(record.time(), bound.input, bound.output).map(pico);
+    if most.is_none() && hard.is_some() {
+        return Err(Refused::new(OutcomeReason::PriceUnknown));
+    }
+    let most = most.unwrap_or(0);
+    // One for all, however many have to be waited for.
+    if hard.is_some() {
+        control.set_deadline(worker.tick_in(WAIT));
+    }
+    let reservations = of_each(worker, control, budgets(), record.time(), most).await;
+    if hard.is_some() {
+        control.clear_deadline();
+    }
+    let reservations = reservations?;
+    record.pays(Paying {
+        reservations,
+        most,
+        working: false,
+        unreadable: false,
+        price,
+        sent: sent.len() as u64,
+        produced: Produced::default(),
+    });
+    Ok(())
+}
+
+/// Reserves of each budget in turn.
+async fn of_each(
+    worker: &Worker,
+    control: &Control,
+    budgets: impl Iterator<Item = &Arc<LiveBudget>>,
+    at: Timestamp,
+    most: i64,
+) -> Result<Vec<Reservation>, Refused> {
+    // Dropped when a later one refuses: nothing stays held.
+    let mut reservations = Vec::new();
+    for budget in budgets {
+        let account = budget.account(at);
+        reservations.push(match budget.is_hard() {
+            true => borrow(worker, control, budget, &account, most).await?,
+            false => account.watch(most),
+        });
+        if budget.is_hard() && account.is_low() {
+            worker.shared.lender.running_low();
+        }
+    }
+    Ok(reservations)
+}
+
+/// Reserves of a hard budget, until the deadline.
+async fn borrow(
+    worker: &Worker,
+    control: &Control,
+    budget: &LiveBudget,
+    account: &Arc<Account>,
+    amount: i64,
+) -> Result<Reservation, Refused> {
+    let unavailable = || Refused::new(OutcomeReason::BudgetUnavailable).with_retry_after(Duration::from_secs(1));
+    let refused = |for_good| exceeded(budget, account, for_good, worker.now());
+    // More than the budget ever has: nobody needs to be asked.
+    if amount > budget.limit() {
+        return Err(refused(true));
+    }
+    let mut asked = false;
+    for _ in 0..ROUNDS {
+        match account.reserve(amount) {
+            Ok(reservation) => return Ok(reservation),
+            Err(Short::Denied { for_good }) => return Err(refused(for_good)),
+            Err(Short::Borrow) => match control.wait(worker.shared.lender.borrow(account, amount)).await {
+                Ok(true) => asked = true,
+                Ok(false) => return Err(unavailable()),
+                // The budget was asked and others took what it gave: it is there, and short.
+                Err(Interrupt::Deadline) if asked => return Err(refused(false)),
+                Err(why) => return Err(body::interrupted(why, OutcomeReason::BudgetUnavailable)),
+            },
+        }
+    }
+    Err(refused(false))
+}
+
+/// Says which budget, and when it may have more; nothing about amounts.
+fn exceeded(budget: &LiveBudget, account: &Account, for_good: bool, now: Timestamp) -> Refused {
+    let whose = whose(budget);
+    let until =
+        |end: Timestamp| Duration::from_micros(u64::try_from(end.micros().saturating_sub(now.micros())).unwrap_or(0));
+    let (detail, after) = match (for_good, budget.definition().per.rolling()) {
+        (true, None) => {
+            let end = account.window().end;
+            (format!("{whose} cannot pay for this call; the next one begins at {end}"), until(end))
+        }
+        (true, Some(length)) => {
+            // When the first of what it counts is free again, which nobody can say of a call that is too large for it.
+            let frees = until(account.frees()).min(length.as_duration());
+            (format!("{whose} cannot pay for this call"), frees)
+        }
+        (false, _) => (format!("calls that are running hold what is left of {whose}"), Duration::from_secs(1)),
+    };
+    Refused::new(OutcomeReason::BudgetExceeded).with_detail(detail).with_retry_after(after.max(Duration::from_secs(1)))
+}
+
+/// What a call of a few bytes can make its provider read by naming it has no bound that could be held back.
+fn not_bounded(field: &str, budget: &LiveBudget) -> Refused {
+    let detail = format!(
+        "`{field}` names what the provider keeps, so what the call may cost cannot be known, and {} is a hard limit; send \
+         the whole conversation",
+        whose(budget)
+    );
+    Refused::new(OutcomeReason::InvalidModelCall).with_detail(detail)
+}
+
+/// A budget as a caller may know it.
+fn whose(budget: &LiveBudget) -> String {
+    let of = owner(budget.kind());
+    match budget.definition().per.rolling() {
+        Some(length) => format!("the {of}'s budget for any {length}"),
+        None => format!("the {of}'s budget for this {}", budget.definition().per),
+    }
+}
+
+/// Whose budget, as callers are told.
+const fn owner(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Keys => "key",
+        Kind::Teams => "team",
+        Kind::Models => "model",
+        Kind::Upstreams => "provider",
+        _ => "application",
+    }
+}
+
+impl Paying {
+    /// Writes the field that tells how far budgets are used, as in `"application/month";r=17;t=691200;warn`: of each, as
+    /// far as it is known, its owner and window, what is left of it in percent, in how many seconds it has more, and
+    /// whether it runs out. Nothing about amounts, which others may have spent.
+    pub fn push_field(&self, now: Timestamp, fields: &mut Vec<u8>) {
+        let mut first = true;
+        for reservation in &self.reservations {
+            let account = reservation.account();
+            let words = (account.budget().split_once('/'), account.budget().rsplit_once('/'));
+            let (Some(standing), (Some((kind, _)), Some((_, per)))) = (account.standing(), words) else { continue };
+            let kind = Kind::ALL.into_iter().find(|known| known.as_str() == kind).unwrap_or(Kind::Applications);
+            let frees = u64::try_from(account.frees().micros().saturating_sub(now.micros())).unwrap_or(0);
+            fields.extend_from_slice(if first { b"x-credentialflow-budget: \"" } else { b", \"" });
+            first = false;
+            for part in [owner(kind), "/", per, "\";r="] {
+                fields.extend_from_slice(part.as_bytes());
+            }
+            let mut number = itoa::Buffer::new();
+            fields.extend_from_slice(number.format(100u16.saturating_sub(standing.percent)).as_bytes());
+            // Where nobody knows when there is more, nothing is used.
+            if account.frees() < BudgetWindow::ALWAYS.end {
+                fields.extend_from_slice(b";t=");
+                fields.extend_from_slice(number.format(frees.div_ceil(1_000_000)).as_bytes());
+            }
+            if standing.warns {
+                fields.extend_from_slice(b";warn");
+            }
+        }
+        if !first {
+            fields.extend_from_slice(b"\r\n");
+        }
+    }
+
+    /// The provider has the whole request of this try, and how far it got with it is not known.
+    pub fn may_be_working(&mut self) {
+        self.working = true;
+    }
+
+    /// The answer is compressed: nothing in it can be counted.
+    pub fn unreadable(&mut self) {
+        self.unreadable = true;
+    }
+
+    /// Settles with what the call cost, and writes what was charged into the record.
+    ///
+    /// Where the provider's count did not arrive: of a stream that had begun, the input and the text that came, three
+    /// bytes a token; of a call whose answer never came although the provider may have worked on it (the caller left, the
+    /// key was revoked, the answer took too long, the connection was reset after the request had gone), of a whole answer
+    /// that was cut, and of one that is compressed, all that was reserved. An answer that is an error, or none because the
+    /// provider cannot be reached, costs nothing. (A try that the provider may have worked on is never repeated.)
+    pub fn settle(self, record: &mut UsageRecord, reached: bool) {
+        let Some(told) = self.cost(record, reached) else { return };
+        let Some(model) = &mut record.model else { return };
+        let cost = told.min(MOST_COST);
+        if cost != told {
+            // Nothing costs that much: its provider counts wrong.
+            model.cost = Some(Cost::Estimated(usd(cost)));
+        }
+        if matches!(model.cost, Some(Cost::Known(_) | Cost::Estimated(_))) {
+            model.budgets = Some(windows(&self.reservations));
+        }
+        self.reservations.into_iter().for_each(|reservation| reservation.settle(cost));
+    }
+
+    /// Settles a try after which another target is tried, by the same rule. What it may have cost, and the windows that are
+    /// charged with it, where that is anything.
+    pub fn settle_try(self, record: &mut UsageRecord, reached: bool) -> Option<(i64, Arc<str>)> {
+        let cost = self.cost(record, reached)?.min(MOST_COST);
+        let windows = windows(&self.reservations);
+        self.reservations.into_iter().for_each(|reservation| reservation.settle(cost));
+        (cost > 0).then_some((cost, windows))
+    }
+
+    /// What the call cost, which is in the record then; `None` where there is nothing to charge.
+    fn cost(&self, record: &mut UsageRecord, reached: bool) -> Option<i64> {
+        let Self { most, price, sent, produced, .. } = self;
+        let (time, outcome, status) = (record.time, record.outcome, record.upstream_status);
+        let model = record.model.as_mut()?;
+        let success = (200..300).contains(&status);
+        Some(match model.cost {
+            Some(Cost::Known(cost) | Cost::Estimated(cost)) => pico(cost),
+            Some(Cost::UnknownPrice) => 0,
+            _ if success && !self.unreadable && (model.streamed || outcome == OutcomeReason::Served) => {
+                let estimate = price.cost(time, &estimated(model, *sent, produced));
+                match estimate {
+                    Cost::Known(cost) => estimate_of(model, pico(cost).min(*most)),
+                    other => {
+                        model.cost = Some(other);
+                        0
+                    }
+                }
+            }
+            _ if success => estimate_of(model, *most),
+            _ if status == 0 && reached && (self.working || may_be_working(outcome)) => estimate_of(model, *most),
+            _ => return None,
+        })
+    }
+}
+
+/// The windows that are charged, as records name them.
+fn windows(reservations: &[Reservation]) -> Arc<str> {
+    match reservations {
+        [one] => one.account().key().clone(),
+        several => several.iter().map(|one| &**one.account().key()).collect::<Vec<_>>().join(" ").into(),
+    }
+}
+
+fn estimate_of(model: &mut ModelUse, amount: i64) -> i64 {
+    // Without a price nothing was reserved, and what is not known is no estimate.
+    if amount > 0 {
+        model.cost = Some(Cost::Estimated(usd(amount)));
+    }
+    amount
+}
+
+/// What was read and written where nobody counted it all: what the provider told at the beginning of a stream counts.
+fn estimated(model: &ModelUse, sent: u64, produced: &Produced) -> TokenUsage {
+    let told = model.tokens.unwrap_or_else(|| TokenUsage { input: estimated_tokens(sent), ..TokenUsage::default() });
+    TokenUsage { output: told.output.max(produced.tokens()), ..told }
+}
+
+/// Whether the provider may have worked on a call although nothing of its answer came.
+const fn may_be_working(outcome: OutcomeReason) -> bool {
+    use OutcomeReason as R;
+    matches!(outcome, R::CallerClosed | R::Revoked | R::Overloaded | R::UpstreamTimeout | R::Internal)
+}

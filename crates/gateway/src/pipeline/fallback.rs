@@ -1,0 +1,323 @@
+//! Another target for a model call whose target failed before its answer began.
+//!
+//! Nothing has gone to the caller then. What the provider answered with an error costs nothing; what it may have worked
+//! on is charged to budgets by their rule for calls without an answer, and is never sent to the same provider again.
+
+use super::{
+    Refused,
+    answer::{Filled, fill},
+    call::{self, ModelCall},
+    forward::UpstreamResponse,
+    record::Recording,
+    route::RouteMatch,
+    select::{self, bit},
+    translate::UpstreamRequest,
+};
+use crate::{
+    conn::Caller,
+    http1::{body::Decoder, tag::Tag},
+    net::control::Control,
+    snapshot::models::TargetPlan,
+    worker::{View, Worker},
+};
+use credentialflow_llm::{
+    first::{Begun, FirstToken},
+    provider::Dialect,
+};
+use credentialflow_model::{OutcomeReason, Timestamp, usage::TriedEnd};
+use std::time::Duration;
+
+/// What is kept of a call so that it can go elsewhere.
+pub(crate) struct Elsewhere {
+    /// The call as it came, where there are several targets.
+    pub received: Vec<u8>,
+    /// The caller's dialect.
+    pub speaks: Dialect,
+    /// Whether it counts tokens, which only targets of that dialect do.
+    pub counts: bool,
+    /// Whose turn it is.
+    pub turn: u32,
+    /// The targets that were tried.
+    pub targets: u64,
+    /// The credentials of the present one that were tried.
+    pub keys: u64,
+}
+
+/// A failure that another target may not share.
+pub(super) struct Fault {
+    end: TriedEnd,
+    /// How long the provider asks to be left alone.
+    retry_after: Option<Duration>,
+}
+
+/// Where a call goes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// To nobody: its failure is its end.
+    Nobody,
+    /// To the same target with another credential.
+    Credential,
+    /// To another target.
+    Target,
+}
+
+/// The most of a stream that is held back until its first token.
+const MOST_HELD: usize = 256 * 1024;
+/// Tries of one call, all targets and credentials together.
+const MOST_TRIES: u8 = 128;
+/// A provider is not left alone longer than this at a time, whatever it asks for.
+const LONGEST: Duration = Duration::from_secs(3600);
+/// How long a credential that was refused is left alone at the least.
+const REFUSED: Duration = Duration::from_secs(60);
+
+impl Fault {
+    /// Of a try that ended with a refusal of ours, if that says something of the target alone.
+    pub fn of(refused: &Refused) -> Option<Self> {
+        use OutcomeReason as R;
+        let of_target = matches!(
+            refused.reason,
+            R::UpstreamConnectFailed
+                | R::UpstreamConnectTimeout
+                | R::UpstreamTlsFailed
+                | R::UpstreamReset
+                | R::UpstreamTimeout
+                | R::UpstreamMalformed
+                | R::CredentialUnavailable
+                | R::NoHealthyEndpoint
+        );
+        of_target.then_some(Self::ended(refused.reason))
+    }
+
+    const fn ended(reason: OutcomeReason) -> Self {
+        Self { end: TriedEnd::Outcome(reason), retry_after: None }
+    }
+
+    /// Of an answer whose status is one that another target, or another credential, may not give.
+    fn answered(response: &UpstreamResponse, injected: bool, now: Timestamp) -> Option<Self> {
+        let status = response.head.status;
+        let fault = match status {
+            401 | 403 => injected,
+            408 | 429 | 500.. => true,
+            _ => false,
+        };
+        let waits = || {
+            let named = |name: &[u8]| name.eq_ignore_ascii_case(b"retry-after");
+            let field =
+                response.head.fields.iter().find(|f| f.tag == Tag::Other && named(f.name.of(&response.bytes)))?;
+            retry_after(field.value.of(&response.bytes), now)
+        };
+        fault.then(|| Self { end: TriedEnd::Status(status), retry_after: waits() })
+    }
+
+    /// Whether another credential of the same target may do better.
+    const fn is_of_credential(&self) -> bool {
+        matches!(self.end, TriedEnd::Status(401 | 403 | 429) | TriedEnd::Outcome(OutcomeReason::CredentialUnavailable))
+    }
+
+    /// Whether the time for all tries is over.
+    pub fn is_late(&self, worker: &Worker, request: &UpstreamRequest) -> bool {
+        self.end == TriedEnd::Outcome(OutcomeReason::UpstreamTimeout) && worker.tick() >= request.until
+    }
+}
+
+/// How long `Retry-After` asks to wait: seconds, or until a date (RFC 9110, 10.2.3).
+fn retry_after(value: &[u8], now: Timestamp) -> Option<Duration> {
+    let text = std::str::from_utf8(value).ok()?.trim();
+    let wait = match text.parse::<f64>() {
+        Ok(seconds) if seconds.is_finite() && seconds >= 0.0 => {
+            Duration::from_secs_f64(seconds.min(LONGEST.as_secs_f64()))
+        }
+        Ok(_) => return None,
+        Err(_) => {
+            let at = jiff::fmt::rfc2822::parse(text).ok()?.timestamp().as_microsecond();
+            Duration::from_micros(u64::try_from(at.saturating_sub(now.micros())).unwrap_or(0))
+        }
+    };
+    Some(wait.min(LONGEST)).filter(|wait| !wait.is_zero())
+}
+
+/// Looks at an answer that has begun: whether it is one that another target may not give. Of a stream, what comes before
+/// its first token is awaited, while there is another target.
+pub(super) async fn look<C: Caller>(
+    worker: &Worker,
+    view: &View,
+    control: &Control,
+    request: &UpstreamRequest,
+    response: &mut UpstreamResponse,
+    caller: &mut C,
+    record: &mut Recording<'_>,
+) -> Result<Option<Fault>, Refused> {
+    let Some((call, elsewhere)) = request.call.as_ref().and_then(|c| Some((c, c.elsewhere.as_deref()?))) else {
+        return Ok(None);
+    };
+    let injected = request.inject_plan(view).is_some();
+    let mut fault = Fault::answered(response, injected, worker.now());
+    if fault.is_none() && is_stream(response) && has_other(view, call, elsewhere) {
+        // Boxed, as it would make the future of every request larger.
+        fault = Box::pin(first_token(worker, view, control, request, response, caller, record)).await?;
+    }
+    if fault.is_none() {
+        let target = call.plan(view);
+        view.coolings[target.cooling as usize].served_since(response.sent);
+        if !target.keys.is_empty() {
+            view.coolings[target.of_key(call.key) as usize].served_since(response.sent);
+        }
+    }
+    Ok(fault)
+}
+
+/// Whether the answer is a stream that can be read.
+fn is_stream(response: &UpstreamResponse) -> bool {
+    let UpstreamResponse { head, bytes, .. } = response;
+    let value = |tag: Tag| head.fields.iter().find(|f| f.tag == tag).map(|f| f.value.of(bytes));
+    let begins = |text: &[u8]| text.get(..17).is_some_and(|t| t.eq_ignore_ascii_case(b"text/event-stream"));
+    (200..300).contains(&head.status)
+        && value(Tag::ContentType).is_some_and(begins)
+        && value(Tag::ContentEncoding).is_none_or(|encoding| encoding.eq_ignore_ascii_case(b"identity"))
+}
+
+/// Reads until the first token or an error in its place. Nothing is taken from the connection's buffer: whoever relays
+/// the answer finds it as it came.
+async fn first_token<C: Caller>(
+    worker: &Worker,
+    view: &View,
+    control: &Control,
+    request: &UpstreamRequest,
+    response: &mut UpstreamResponse,
+    caller: &mut C,
+    record: &mut Recording<'_>,
+) -> Result<Option<Fault>, Refused> {
+    let Some(call) = &request.call else { return Ok(None) };
+    let mut decoder = Decoder::new(response.head.framing(false));
+    let mut first = FirstToken::new(call.dialect);
+    let mut scanned = 0;
+    let truncated = || Ok(Some(Fault::ended(OutcomeReason::UpstreamTruncated)));
+    loop {
+        loop {
+            let rest = response.connection.buffer.filled().get(scanned..).unwrap_or_default();
+            let Ok(step) = decoder.step(rest) else { return Ok(Some(Fault::ended(OutcomeReason::UpstreamMalformed))) };
+            match first.feed(&rest[step.payload]) {
+                Some(Begun::Answer) => {
+                    control.clear_deadline();
+                    return Ok(None);
+                }
+                Some(Begun::Error) => return Ok(Some(Fault { end: TriedEnd::StreamError, retry_after: None })),
+                None if step.consumed == 0 => break,
+                None => scanned += step.consumed,
+            }
+        }
+        if decoder.is_done() {
+            return truncated();
+        }
+        if scanned > MOST_HELD {
+            control.clear_deadline();
+            return Ok(None);
+        }
+        let idle = request.plan(view).idle;
+        let wait = call.plan(view).timeout.map_or(idle, |most| most.saturating_sub(response.sent.elapsed()));
+        control.set_deadline(worker.tick_in(wait).min(request.until));
+        match fill(control, &mut response.connection, caller, &mut response.upload, record).await? {
+            Filled::Bytes(0) => return truncated(),
+            Filled::Nothing => return Ok(Some(Fault::ended(OutcomeReason::UpstreamTimeout))),
+            Filled::Bytes(_) | Filled::Uploading | Filled::Uploaded { .. } => {}
+        }
+    }
+}
+
+/// Whether there is another target that does not cool down.
+fn has_other(view: &View, call: &ModelCall, elsewhere: &Elsewhere) -> bool {
+    let plan = &view.snapshot.models.list[call.model as usize];
+    let tried = elsewhere.targets | bit(call.target);
+    select::target(view, plan, elsewhere.turn, (tried, false), |target| elsewhere.admits(target)).is_some()
+}
+
+impl Elsewhere {
+    /// Whether a target may be asked at all.
+    pub fn admits(&self, target: &TargetPlan) -> bool {
+        !self.counts || target.speaks(self.speaks)
+    }
+}
+
+/// Tries at the same target before another one is: one, where there is nobody but the endpoint that has just failed.
+pub(super) fn tries(view: &View, request: &UpstreamRequest, most: u8) -> u8 {
+    let elsewhere = request.call.as_ref().and_then(|call| Some((call, call.elsewhere.as_deref()?)));
+    let moves_on = elsewhere.is_some_and(|(call, elsewhere)| has_other(view, call, elsewhere));
+    if moves_on && request.plan(view).endpoints.len() < 2 { 1 } else { most }
+}
+
+/// Makes the request one for the next credential or target, if there is any; then what has failed is in the record and
+/// what it may have cost is charged. What failed is remembered in any case.
+pub(super) fn next(
+    worker: &Worker,
+    view: &View,
+    matched: &RouteMatch<'_>,
+    request: &mut UpstreamRequest,
+    fault: &Fault,
+    record: &mut Recording<'_>,
+) -> Next {
+    let Some(call) = &mut request.call else { return Next::Nobody };
+    let Some(mut elsewhere) = call.elsewhere.take() else { return Next::Nobody };
+    let target = call.plan(view);
+    remember(view, target, call.key, fault, record);
+    elsewhere.keys |= bit(call.key);
+    let mut next = Next::Nobody;
+    if worker.tick() < request.until && request.attempts < MOST_TRIES {
+        if fault.is_of_credential()
+            && let Some(key) = select::key(view, target, (elsewhere.keys, false))
+        {
+            record.tried(fault.end, false);
+            select::used(view, target, key);
+            call.key = key;
+            next = Next::Credential;
+        } else if call::move_on(view, matched, request, &mut elsewhere, fault.end, record) {
+            next = Next::Target;
+        }
+    }
+    if let Some(call) = &mut request.call {
+        call.elsewhere = Some(elsewhere);
+    }
+    if next != Next::Nobody {
+        request.again();
+    }
+    next
+}
+
+/// Remembers a failure: of the credential where that is what was refused, else of the target.
+fn remember(view: &View, target: &TargetPlan, key: u32, fault: &Fault, record: &Recording<'_>) {
+    let health = view.snapshot.upstreams[target.upstream as usize].health;
+    let cooldown = health.cooldown.as_duration();
+    let at_once = match fault.end {
+        // Ours to say, at no cost.
+        TriedEnd::Outcome(OutcomeReason::CredentialUnavailable) => return,
+        // 403 is also said of what a call asks for: once says nothing of those of others.
+        TriedEnd::Status(401) => Some(fault.retry_after.unwrap_or(cooldown.max(REFUSED))),
+        TriedEnd::Status(429) => Some(fault.retry_after.unwrap_or(cooldown)),
+        _ => fault.retry_after,
+    };
+    let own = target.keys.get(key as usize).filter(|_| fault.is_of_credential());
+    let injected = own.map(|key| &key.inject).or(view.snapshot.upstreams[target.upstream as usize].inject.as_ref());
+    // Another version of it was tried than the one in force: that says nothing of this one.
+    if fault.is_of_credential() && injected.is_some_and(|plan| record.credential_differs(view, plan.credential)) {
+        return;
+    }
+    let at = if own.is_some() { target.of_key(key) } else { target.cooling };
+    view.coolings[at as usize].ended(fault.end, at_once, (health.failures, cooldown));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_provider_says_how_long_to_wait() {
+        let now: Timestamp = "2026-11-23T02:00:00Z".parse().unwrap();
+        let of = |text: &str| retry_after(text.as_bytes(), now);
+        assert_eq!(of("7"), Some(Duration::from_secs(7)));
+        assert_eq!(of(" 1.5 "), Some(Duration::from_millis(1500)));
+        assert_eq!(of("Mon, 23 Nov 2026 02:00:30 GMT"), Some(Duration::from_secs(30)));
+        assert_eq!(of("99999999999"), Some(LONGEST));
+        for nothing in ["0", "-3", "soon", "NaN", "inf", "", "Mon, 23 Nov 2026 01:00:00 GMT"] {
+            assert_eq!(of(nothing), None, "{nothing}");
+        }
+    }
+}

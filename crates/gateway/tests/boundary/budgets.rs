@@ -1,0 +1,506 @@
+//! Money: what a call may cost is held before it is sent, and what it cost is settled however it ends.
+
+use crate::harness::*;
+use credentialflow_gateway::ports::Lender;
+use credentialflow_model::{OutcomeReason as R, Timestamp, UsageRecord, resource::budget::usd, usage::Cost};
+use credentialflow_policy::{Account, Standing};
+use serde_json::{Value, json};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering::Relaxed},
+    },
+};
+
+const MICRO: i64 = 1_000_000;
+
+/// Lends from one purse exactly what is asked for, or says that there is no more.
+struct Purse(AtomicI64);
+
+impl Purse {
+    fn of(amount: i64) -> Arc<dyn Lender> {
+        Arc::new(Self(AtomicI64::new(amount)))
+    }
+}
+
+impl Lender for Purse {
+    fn borrow(&self, account: &Arc<Account>, amount: i64) -> Pin<Box<dyn Future<Output = bool> + Send>> {
+        account.want(amount);
+        let (need, _) = account.wanted();
+        match self.0.fetch_update(Relaxed, Relaxed, |left| (left >= need).then(|| left - need)) {
+            Ok(_) => account.lend(need, 0),
+            Err(left) => {
+                let always = std::time::Duration::from_secs(3600);
+                account.tell_left(left, always);
+                account.deny(left, always);
+            }
+        }
+        Box::pin(std::future::ready(true))
+    }
+    fn running_low(&self) {}
+}
+
+/// Is asked, and never has anything for this caller: others were faster.
+struct Taken;
+
+impl Lender for Taken {
+    fn borrow(&self, _: &Arc<Account>, _: i64) -> Pin<Box<dyn Future<Output = bool> + Send>> {
+        Box::pin(std::future::ready(true))
+    }
+    fn running_low(&self) {}
+}
+
+/// Answers as the call's `how` says. A token read costs a millionth of a dollar, one written ten.
+async fn provider() -> FakeUpstream {
+    FakeUpstream::start(|mut peer| async move {
+        while let Some(request) = peer.request().await {
+            let call: Value = serde_json::from_slice(&request.body).unwrap();
+            let usage = json!({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15});
+            let json_type = "content-type: application/json\r\n";
+            match call["how"].as_str().unwrap_or("plain") {
+                "plain" => {
+                    let body = json!({"choices": [], "usage": usage}).to_string();
+                    peer.send(answer(200, json_type, &body)).await;
+                }
+                "untold" => {
+                    let body = json!({"choices": [{"message": {"content": "seven b"}}]}).to_string();
+                    peer.send(answer(200, json_type, &body)).await;
+                }
+                "more" => {
+                    let body = json!({"usage": {"prompt_tokens": 10, "completion_tokens": 500}}).to_string();
+                    peer.send(answer(200, json_type, &body)).await;
+                }
+                // Says what only we say.
+                "told" => {
+                    let head = format!("{json_type}x-credentialflow-budget: \"application/month\";r=1\r\n");
+                    peer.send(answer(200, &head, &json!({"usage": usage}).to_string())).await;
+                }
+                "error" => peer.send(answer(500, json_type, "{}")).await,
+                // As if it were compressed; what the caller asked for stands in its place.
+                "packed" => {
+                    let asked = request.field("accept-encoding").unwrap_or("nothing").to_owned();
+                    let head = format!("{json_type}content-encoding: gzip\r\nx-asked: {asked}\r\n");
+                    peer.send(answer(200, &head, "\u{1f}none of it is counted")).await;
+                }
+                "absurd" => {
+                    let body = json!({"usage": {"prompt_tokens": u64::MAX, "completion_tokens": u64::MAX}}).to_string();
+                    peer.send(answer(200, json_type, &body)).await;
+                }
+                "garbage" => {
+                    peer.send("this is no answer\r\n\r\n").await;
+                    return;
+                }
+                "cut" => {
+                    peer.send("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{\"choices\":").await;
+                    return;
+                }
+                _ => return,
+            }
+        }
+    })
+    .await
+}
+
+fn world(upstream: &FakeUpstream, hard: bool, lender: Arc<dyn Lender>) -> World {
+    world_with(upstream, hard, "identity", lender)
+}
+
+/// Callers may ask for compressed answers.
+fn packed_world(upstream: &FakeUpstream) -> World {
+    world_with(upstream, true, "passthrough", Purse::of(5_000_000 * MICRO))
+}
+
+fn world_with(upstream: &FakeUpstream, hard: bool, encoding: &str, lender: Arc<dyn Lender>) -> World {
+    let mut setup = Setup::new(format!(
+        "applications:
+  - {{ name: app, allow: {{ models: [chat, gem, unpriced] }}, budget: {{ usd: 5, per: month, hard: {hard} }} }}
+keys:
+  - {{ name: k, application: app }}
+upstreams:
+  - {{ name: mine, endpoints: [\"{0}/v1\"], provider: openai, encoding: {encoding}, timeouts: {{ response: 60s, idle: 60s }} }}
+  - {{ name: google, endpoints: [\"{0}/v1beta\"], provider: gemini }}
+models:
+  - {{ name: gem, targets: [{{ provider: google, model: m, prices: [{{ from: 2020-01-01T00:00:00Z, input: '1', output: '10' }}] }}] }}
+  - {{ name: chat, targets: [{{ provider: mine, model: m, prices: [{{ from: 2020-01-01T00:00:00Z, input: '1', output: '10' }}] }}] }}
+  - {{ name: unpriced, targets: [{{ provider: mine, model: nobody-knows }}] }}
+",
+        upstream.url()
+    ));
+    setup.lender = lender;
+    setup.start()
+}
+
+async fn call(world: &World, how: &str, more: Value) -> Message {
+    let mut body = json!({"model": "chat", "how": how, "max_tokens": 20, "messages": []});
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    world.ask(post("/v1/chat/completions", "", &body.to_string())).await
+}
+
+fn account(world: &World) -> Arc<Account> {
+    world.book.live()[0].account(std::time::SystemTime::now().into())
+}
+
+fn cost(record: &UsageRecord) -> Option<Cost> {
+    let model = record.model.as_ref().unwrap();
+    let charged = model.budgets.as_deref().is_some_and(|b| b.starts_with("applications/app/month@"));
+    assert_eq!(charged, matches!(model.cost, Some(Cost::Known(_) | Cost::Estimated(_))), "{model:?}");
+    model.cost
+}
+
+#[tokio::test]
+async fn what_a_call_may_cost_is_held_and_what_it_cost_is_settled() {
+    let upstream = provider().await;
+    let world = world(&upstream, true, Purse::of(5_000_000 * MICRO));
+    assert_eq!(call(&world, "plain", json!({})).await.status(), 200);
+    let record = world.outcome(R::Served).await;
+    let reserved = |record: &UsageRecord| {
+        // The body as it was sent names the provider's model.
+        (record.bytes_in as i64 - 3 + 20 * 10) * MICRO
+    };
+    assert_eq!(cost(&record), Some(Cost::Known(usd(60 * MICRO))));
+    let borrowed = reserved(&record);
+    assert_eq!((account(&world).free(), account(&world).held()), (borrowed - 60 * MICRO, 0));
+    // An error of the provider costs nothing.
+    let free = account(&world).free();
+    assert_eq!(call(&world, "error", json!({})).await.status(), 500);
+    assert_eq!(cost(&world.outcome(R::Served).await), None);
+    assert_eq!(account(&world).held(), 0);
+    assert!(account(&world).free() >= free);
+    // No count: what was sent and what came, three bytes a token, never more than was reserved.
+    assert_eq!(call(&world, "untold", json!({})).await.status(), 200);
+    let record = world.outcome(R::Served).await;
+    let sent = record.bytes_in as i64 - 3;
+    let estimate = (sent.unsigned_abs().div_ceil(3) + 3 * 10) as i64;
+    assert_eq!(cost(&record), Some(Cost::Estimated(usd(estimate * MICRO))));
+    // An answer that was cut: the provider had worked on all of it.
+    call(&world, "cut", json!({})).await;
+    let record = world.outcome(R::UpstreamTruncated).await;
+    assert_eq!(cost(&record), Some(Cost::Estimated(usd(reserved(&record)))));
+    // More than was asked for: charged all the same.
+    let free = account(&world).free();
+    assert_eq!(call(&world, "more", json!({"max_tokens": 1})).await.status(), 200);
+    assert_eq!(cost(&world.outcome(R::Served).await), Some(Cost::Known(usd(5010 * MICRO))));
+    assert_eq!(account(&world).held(), 0);
+    assert!(account(&world).free() < free - 4000 * MICRO);
+    world.done().await;
+}
+
+#[tokio::test]
+async fn what_the_provider_had_whole_and_never_answered_costs_what_was_reserved() {
+    for (how, outcome) in [("reset", R::UpstreamReset), ("garbage", R::UpstreamMalformed)] {
+        let upstream = provider().await;
+        let world = world(&upstream, true, Purse::of(5_000_000 * MICRO));
+        assert_eq!(call(&world, how, json!({})).await.status(), 502, "{how}");
+        let record = world.outcome(outcome).await;
+        let most = (record.bytes_in as i64 - 3 + 20 * 10) * MICRO;
+        assert_eq!(cost(&record), Some(Cost::Estimated(usd(most))), "{how}");
+        assert_eq!((account(&world).free(), account(&world).held()), (0, 0), "{how}");
+        world.done().await;
+    }
+}
+
+#[tokio::test]
+async fn a_compressed_answer_is_not_asked_for_and_never_cheap() {
+    let upstream = provider().await;
+    let world = packed_world(&upstream);
+    let body = json!({"model": "chat", "how": "packed", "max_tokens": 20, "messages": []}).to_string();
+    let told = world.ask(post("/v1/chat/completions", "accept-encoding: gzip\r\n", &body)).await;
+    assert_eq!((told.status(), told.field("x-asked")), (200, Some("identity")));
+    let record = world.outcome(R::Served).await;
+    let most = (record.bytes_in as i64 - 3 + 20 * 10) * MICRO;
+    assert_eq!(cost(&record), Some(Cost::Estimated(usd(most))), "as much as was reserved");
+    world.done().await;
+}
+
+#[tokio::test]
+async fn a_count_that_lies_costs_no_more_than_can_be_added_up() {
+    let upstream = provider().await;
+    let world = world(&upstream, false, Purse::of(0));
+    for _ in 0..3 {
+        assert_eq!(call(&world, "absurd", json!({})).await.status(), 200);
+        let told = cost(&world.outcome(R::Served).await);
+        assert_eq!(told, Some(Cost::Estimated(usd(credentialflow_policy::budget::MOST_COST))));
+    }
+    assert_eq!((account(&world).free(), account(&world).held()), (i64::MIN, 0));
+    world.done().await;
+}
+
+#[tokio::test]
+async fn a_budget_that_others_are_faster_to_use_is_short_and_not_away() {
+    let upstream = provider().await;
+    let world = world(&upstream, true, Arc::new(Taken));
+    let told = call(&world, "plain", json!({})).await;
+    assert_eq!((told.status(), told.field("retry-after")), (429, Some("1")));
+    world.outcome(R::BudgetExceeded).await;
+    assert!(upstream.requests().is_empty());
+    world.done().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_paid_is_refused_and_never_sent() {
+    let upstream = provider().await;
+    let world = world(&upstream, true, Purse::of(1000 * MICRO));
+    for (more, status, reason) in [
+        (json!({"max_tokens": 100}), 429, R::BudgetExceeded),
+        (json!({"max_tokens": null}), 429, R::BudgetExceeded),
+        (json!({"max_tokens": -1}), 429, R::BudgetExceeded),
+        (json!({"max_tokens": null, "max_output_tokens": 1}), 429, R::BudgetExceeded),
+        // Nobody knows whether that server keeps the newer field.
+        (json!({"max_tokens": null, "max_completion_tokens": 1}), 429, R::BudgetExceeded),
+        // More than the whole budget: refused in the same words, until the window is over.
+        (json!({"max_tokens": 1_000_000}), 429, R::BudgetExceeded),
+        (json!({"max_tokens": 5, "n": 100}), 429, R::BudgetExceeded),
+        (json!({"model": "unpriced"}), 503, R::PriceUnknown),
+    ] {
+        let told = call(&world, "plain", more.clone()).await;
+        assert_eq!(told.status(), status, "{more}");
+        let error: Value = serde_json::from_slice(&told.body).unwrap();
+        assert_eq!(error["error"]["code"], reason.code());
+        if reason == R::BudgetExceeded {
+            let after: u64 = told.field("retry-after").unwrap().parse().unwrap();
+            assert!((1..=31 * 86_400).contains(&after), "{after}");
+            assert!(error["error"]["message"].as_str().unwrap().contains("month"), "{error}");
+        }
+        assert_eq!(cost(&world.outcome(reason).await), None);
+    }
+    assert!(upstream.requests().is_empty(), "nothing was sent");
+    assert_eq!(account(&world).held(), 0);
+    world.done().await;
+}
+
+#[tokio::test]
+async fn of_gemini_the_limit_within_counts_and_counting_is_free() {
+    let upstream = provider().await;
+    let world = world(&upstream, true, Purse::of(1000 * MICRO));
+    let ask = async |asked: &str, body: Value| {
+        world.ask(post(&format!("/v1beta/models/gem:{asked}"), "", &body.to_string())).await
+    };
+    for body in [
+        json!({"contents": []}),
+        json!({"contents": [], "generationConfig": {"maxOutputTokens": 100}}),
+        json!({"contents": [], "generationConfig": {"maxOutputTokens": 5, "candidateCount": 20}}),
+        json!({"contents": [], "generationConfig": {"maxOutputTokens": "5"}}),
+        json!({"contents": [], "max_tokens": 5}),
+    ] {
+        let told = ask("generateContent", body.clone()).await;
+        assert_eq!(told.status(), 429, "{body}");
+        let error: Value = serde_json::from_slice(&told.body).unwrap();
+        assert_eq!(error["error"]["details"][0]["reason"], R::BudgetExceeded.code());
+        assert_eq!(cost(&world.outcome(R::BudgetExceeded).await), None);
+    }
+    assert!(upstream.requests().is_empty(), "nothing was sent");
+    assert_eq!(ask("countTokens", json!({"contents": []})).await.status(), 200);
+    world.outcome(R::Served).await;
+    assert_eq!(account(&world).held(), 0);
+    // Nothing counts in this answer: what was sent and what came, three bytes a token.
+    let told = ask("generateContent", json!({"contents": [], "generationConfig": {"maxOutputTokens": 20}})).await;
+    assert_eq!(told.status(), 200);
+    let record = world.outcome(R::Served).await;
+    let Some(Cost::Estimated(_)) = cost(&record) else { panic!("{record:?}") };
+    assert_eq!(account(&world).held(), 0);
+    world.done().await;
+}
+
+#[tokio::test]
+async fn cached_content_that_a_call_names_has_no_bound() {
+    let upstream = provider().await;
+    let cached = "cachedContents/abc";
+    let limit = json!({"maxOutputTokens": 20});
+    let calls = [
+        (
+            "cachedContent",
+            "/v1beta/models/gem:generateContent",
+            json!({"contents": [], "cachedContent": cached, "generationConfig": limit}),
+        ),
+        (
+            "cached_content",
+            "/v1beta/models/gem:streamGenerateContent?alt=sse",
+            json!({"contents": [], "cached_content": cached, "generationConfig": limit}),
+        ),
+        (
+            "cached_content",
+            "/v1/chat/completions",
+            json!({"model": "chat", "messages": [], "max_tokens": 20,
+                "extra_body": {"google": {"cached_content": cached}}}),
+        ),
+    ];
+    let rich = world(&upstream, true, Purse::of(5_000_000 * MICRO));
+    for (field, path, body) in &calls {
+        let told = rich.ask(post(path, "", &body.to_string())).await;
+        let error: Value = serde_json::from_slice(&told.body).unwrap();
+        let message = error["error"]["message"].as_str().unwrap();
+        assert_eq!(told.status(), 400, "{error}");
+        assert!(message.contains(&format!("`{field}`")) && message.contains("the application's budget"), "{message}");
+        assert_eq!(cost(&rich.outcome(R::InvalidModelCall).await), None);
+    }
+    assert!(upstream.requests().is_empty());
+    rich.done().await;
+    let watched = world(&upstream, false, Purse::of(0));
+    for (_, path, body) in &calls {
+        assert_eq!(watched.ask(post(path, "", &body.to_string())).await.status(), 200, "only watched");
+        watched.outcome(R::Served).await;
+    }
+    watched.done().await;
+}
+
+#[tokio::test]
+async fn what_a_call_of_responses_names_at_its_provider_has_no_bound_and_its_limit_counts_only_there() {
+    let upstream = provider().await;
+    let respond = async |world: &World, more: Value| {
+        let mut body = json!({"model": "chat", "input": "x", "max_output_tokens": 20});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        world.ask(post("/v1/responses", "", &body.to_string())).await
+    };
+    let along = [
+        ("previous_response_id", json!({"previous_response_id": "resp_1"})),
+        ("conversation", json!({"conversation": {"id": "conv_1"}})),
+        ("prompt", json!({"prompt": {"id": "pmpt_1"}})),
+        ("item_reference", json!({"input": [{"type": "item_reference", "id": "msg_1"}]})),
+    ];
+    let rich = world(&upstream, true, Purse::of(5_000_000 * MICRO));
+    for (field, more) in along.clone() {
+        let told = respond(&rich, more).await;
+        let error: Value = serde_json::from_slice(&told.body).unwrap();
+        let message = error["error"]["message"].as_str().unwrap();
+        assert_eq!((told.status(), &error["error"]["code"]), (400, &json!("invalid_model_call")), "{error}");
+        assert!(message.contains(field) && message.contains("the application's budget"), "{message}");
+        assert_eq!(cost(&rich.outcome(R::InvalidModelCall).await), None);
+    }
+    assert!(upstream.requests().is_empty());
+    assert_eq!(respond(&rich, json!({})).await.status(), 200);
+    rich.outcome(R::Served).await;
+    rich.done().await;
+    // Whether a server of one's own keeps the limit is not known: twenty tokens are not all that it may write.
+    let poor = world(&upstream, true, Purse::of(1000 * MICRO));
+    assert_eq!(respond(&poor, json!({})).await.status(), 429);
+    poor.outcome(R::BudgetExceeded).await;
+    poor.done().await;
+    let watched = world(&upstream, false, Purse::of(0));
+    for (_, more) in along {
+        assert_eq!(respond(&watched, more).await.status(), 200, "only watched");
+        watched.outcome(R::Served).await;
+    }
+    watched.done().await;
+}
+
+#[tokio::test]
+async fn all_that_have_a_budget_pay_and_one_that_refuses_holds_nothing_of_the_others() {
+    let upstream = provider().await;
+    let mut setup = Setup::new(format!(
+        "teams:
+  - {{ name: t, budget: {{ usd: \"0.001\", per: day, hard: true }} }}
+applications:
+  - {{ name: app, team: t, allow: {{ models: [chat] }}, budget: {{ usd: 5, per: month, hard: true }} }}
+keys:
+  - {{ name: k, application: app }}
+upstreams:
+  - {{ name: mine, endpoints: [\"{}/v1\"], provider: openai }}
+models:
+  - name: chat
+    budget: {{ usd: 1, per: hour }}
+    targets: [{{ provider: mine, model: m, prices: [{{ from: 2020-01-01T00:00:00Z, input: '1', output: '10' }}] }}]
+",
+        upstream.url()
+    ));
+    setup.lender = Purse::of(100_000 * MICRO);
+    let world = setup.start();
+    assert_eq!(call(&world, "plain", json!({})).await.status(), 200);
+    let model = world.outcome(R::Served).await.model.unwrap();
+    let charged: Vec<_> = model.budgets.as_deref().unwrap().split(' ').map(|b| b.split('@').next().unwrap()).collect();
+    assert_eq!(charged, ["applications/app/month", "teams/t/day", "models/chat/hour"]);
+    // The team's whole budget is less than the call may cost.
+    let told = call(&world, "plain", json!({"max_tokens": 200})).await;
+    assert_eq!(told.status(), 429);
+    assert!(told.text().contains("the team's budget for this day"), "{}", told.text());
+    world.outcome(R::BudgetExceeded).await;
+    assert!(world.book.accounts().iter().all(|(account, _)| account.held() == 0));
+    assert_eq!(world.book.live().len(), 3);
+    world.done().await;
+}
+
+#[tokio::test]
+async fn keys_and_providers_pay_too_each_of_several_windows_and_callers_see_how_they_stand() {
+    let upstream = provider().await;
+    let mut setup = Setup::new(format!(
+        "applications:
+  - {{ name: app, allow: {{ models: [chat, free] }}, budget: [{{ usd: 5, per: month, hard: true }}, {{ usd: 1, per: 24h }}] }}
+keys:
+  - {{ name: k, application: app, budget: {{ usd: \"0.001\", per: 90m, hard: true }} }}
+upstreams:
+  - {{ name: mine, endpoints: [\"{0}/v1\"], provider: openai, budget: {{ usd: 9, per: week, hard: true }} }}
+  - {{ name: other, endpoints: [\"{0}/v1\"], provider: openai }}
+models:
+  - name: chat
+    targets: [{{ provider: mine, model: m, prices: [{{ from: 2020-01-01T00:00:00Z, input: '1', output: '10' }}] }}]
+  - name: free
+    targets: [{{ provider: other, model: m, prices: [{{ from: 2020-01-01T00:00:00Z, input: '1', output: '10' }}] }}]
+",
+        upstream.url()
+    ));
+    setup.lender = Purse::of(100_000 * MICRO);
+    let world = setup.start();
+    let told = call(&world, "told", json!({})).await;
+    assert_eq!((told.status(), told.field("x-credentialflow-budget")), (200, None), "nobody told this node yet");
+    let charged = |record: UsageRecord| {
+        let model = record.model.unwrap();
+        model
+            .budgets
+            .as_deref()
+            .unwrap()
+            .split(' ')
+            .map(|b| b.split('@').next().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let of_all = ["keys/k/90m", "applications/app/month", "applications/app/1d", "upstreams/mine/week"];
+    assert_eq!(charged(world.outcome(R::Served).await), of_all);
+    assert_eq!(call(&world, "plain", json!({"model": "free"})).await.status(), 200);
+    assert_eq!(charged(world.outcome(R::Served).await), of_all[..3], "another provider");
+    // How they stand, as turns at the database tell.
+    let now = Timestamp::from(std::time::SystemTime::now());
+    for (account, _) in world.book.accounts() {
+        let key = account.budget().starts_with("keys/");
+        account.tell_standing(Standing { percent: if key { 83 } else { 7 }, warns: key });
+        if key {
+            account.tell_frees(now.plus(credentialflow_model::Period::from_secs(600)));
+        }
+    }
+    let told = call(&world, "told", json!({})).await;
+    let field = told.field("x-credentialflow-budget").unwrap();
+    let items: Vec<_> = field.split(", ").collect();
+    assert!(items[0].starts_with("\"key/90m\";r=17;t=") && items[0].ends_with(";warn"), "{field}");
+    assert!(items[1].starts_with("\"application/month\";r=93;t=") && !items[1].contains("warn"), "{field}");
+    assert_eq!(items[2], "\"application/1d\";r=93", "nothing of it is known to come back");
+    assert!(items[3].starts_with("\"provider/week\";r=93;t="), "{field}");
+    world.outcome(R::Served).await;
+    // The key's whole budget is less than the call may cost.
+    let told = call(&world, "plain", json!({"max_tokens": 200})).await;
+    assert_eq!(told.status(), 429);
+    assert!(told.text().contains("the key's budget for any 90m cannot pay for this call"), "{}", told.text());
+    let after: u64 = told.field("retry-after").unwrap().parse().unwrap();
+    assert!((1..=600).contains(&after), "when the first of it is free again: {after}");
+    world.outcome(R::BudgetExceeded).await;
+    assert!(world.book.accounts().iter().all(|(account, _)| account.held() == 0));
+    world.done().await;
+}
+
+#[tokio::test]
+async fn where_the_budget_cannot_be_asked_hard_ones_refuse_and_watched_ones_go_on() {
+    let upstream = provider().await;
+    for hard in [true, false] {
+        let world = world(&upstream, hard, Arc::new(Nobody));
+        let told = call(&world, "plain", json!({})).await;
+        if hard {
+            assert_eq!((told.status(), told.field("retry-after")), (503, Some("1")));
+            world.outcome(R::BudgetUnavailable).await;
+        } else {
+            assert_eq!(told.status(), 200);
+            assert_eq!(cost(&world.outcome(R::Served).await), Some(Cost::Known(usd(60 * MICRO))));
+            assert_eq!((account(&world).free(), account(&world).held()), (-60 * MICRO, 0));
+            assert_eq!(call(&world, "plain", json!({"model": "unpriced"})).await.status(), 200);
+            assert_eq!(cost(&world.outcome(R::Served).await), Some(Cost::UnknownPrice));
+        }
+        world.done().await;
+    }
+}

@@ -1,0 +1,270 @@
+//! The models that built-in providers offer, as far as we know them: how much fits into them, what they can do and
+//! what they cost.
+//!
+//! One file per provider, registered in [`PROVIDERS`]. Nothing here is fetched while the server runs, and nothing is
+//! needed to use a model: one that is not listed works all the same, and costs what its target's `prices` say.
+//!
+//! Each figure tells where it stands and when it was read there: on the provider's own [page](Read::Page), or
+//! in at least two public [tables](Read::Tables) that name that page and say the same: the one LiteLLM publishes,
+//! pydantic's genai-prices, wakamex's model-prices and models.dev. Where they differ, the figure is left out: a size or
+//! a capability that is not here is not known, and a model without prices has none on which they agree.
+//!
+//! Prices are the usual ones of the provider, for text, in US dollars: no rebates, no surcharge for faster service
+//! or for a region, no fees for searches. Their dates are those from which on a price is known to count.
+
+mod anthropic;
+mod cerebras;
+mod cohere;
+mod deepseek;
+mod fireworks;
+mod gemini;
+mod groq;
+mod mistral;
+mod moonshot;
+mod openai;
+mod perplexity;
+mod sandbox;
+mod together;
+mod xai;
+mod zai;
+
+use credentialflow_model::{
+    Price, Timestamp,
+    resource::{LongContext, PriceEntry},
+};
+
+/// The providers and their models, in the order of their names.
+pub const PROVIDERS: &[(&str, &[KnownModel])] = &[
+    ("anthropic", anthropic::MODELS),
+    ("cerebras", cerebras::MODELS),
+    ("cohere", cohere::MODELS),
+    ("deepseek", deepseek::MODELS),
+    ("fireworks", fireworks::MODELS),
+    ("gemini", gemini::MODELS),
+    ("groq", groq::MODELS),
+    ("mistral", mistral::MODELS),
+    ("moonshot", moonshot::MODELS),
+    ("openai", openai::MODELS),
+    ("perplexity", perplexity::MODELS),
+    ("sandbox", sandbox::MODELS),
+    ("together", together::MODELS),
+    ("xai", xai::MODELS),
+    ("zai", zai::MODELS),
+];
+
+/// Providers that are another one, spoken to in another dialect.
+const TWINS: &[(&str, &str)] =
+    &[("gemini-openai", "gemini"), ("openai-chat", "openai"), ("openai-responses", "openai")];
+
+/// A model that a provider offers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownModel {
+    /// The provider's name of it.
+    pub name: &'static str,
+    /// The provider's other names of the same, such as those with a date.
+    pub also: &'static [&'static str],
+    /// How many tokens prompt and answer may have together, or the prompt of a model for embeddings. `None`: not known.
+    pub context: Option<u32>,
+    /// How many tokens its answer may have. `None`: not known, or no limit of its own.
+    pub max_output: Option<u32>,
+    /// What it can do.
+    pub can: &'static [Capability],
+    /// Where its sizes and capabilities stand.
+    pub source: Source,
+    /// What it costs, oldest first. Empty: no price is known.
+    pub prices: &'static [KnownPrice],
+    /// What one should know of these figures.
+    pub note: Option<&'static str>,
+}
+
+/// What a model can do beside reading and writing text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Capability {
+    /// Images in the prompt.
+    Vision,
+    /// Calling tools.
+    Tools,
+    /// Answers that follow a JSON Schema.
+    StructuredOutput,
+    /// Thinking before it answers.
+    Reasoning,
+    /// Audio in the prompt.
+    AudioInput,
+    /// Embeddings, and nothing else.
+    Embeddings,
+}
+
+impl Capability {
+    /// As it is written in the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Vision => "vision",
+            Self::Tools => "tools",
+            Self::StructuredOutput => "structured_output",
+            Self::Reasoning => "reasoning",
+            Self::AudioInput => "audio_input",
+            Self::Embeddings => "embeddings",
+        }
+    }
+}
+
+/// Where a figure stands, and how we know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The page on which it stands.
+    pub url: &'static str,
+    /// The day on which it was read.
+    pub read: &'static str,
+    /// Who read it there.
+    pub by: Read,
+}
+
+/// Who read a figure on the provider's page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// We, in a copy of the page.
+    Page,
+    /// At least two public tables that name the page and say the same.
+    Tables,
+    /// Nobody: it is our own.
+    Ours,
+}
+
+impl Read {
+    /// As it is written in the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Page => "page",
+            Self::Tables => "tables",
+            Self::Ours => "ours",
+        }
+    }
+}
+
+impl Source {
+    const fn page(url: &'static str, read: &'static str) -> Self {
+        Self { url, read, by: Read::Page }
+    }
+
+    const fn tables(url: &'static str, read: &'static str) -> Self {
+        Self { url, read, by: Read::Tables }
+    }
+
+    const fn ours(url: &'static str, read: &'static str) -> Self {
+        Self { url, read, by: Read::Ours }
+    }
+}
+
+/// Prices from a day on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownPrice {
+    /// The day, in UTC.
+    pub from: &'static str,
+    /// The prices.
+    pub rates: Rates,
+    /// Those instead for every token of a call whose prompt has more tokens than this.
+    pub long: Option<(u64, Rates)>,
+    /// Those of input and output in the provider's batches.
+    pub batch: Option<(&'static str, &'static str)>,
+    /// Where they stand.
+    pub source: Source,
+}
+
+/// US dollars per million tokens, as decimals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rates {
+    /// For input tokens that were not cached.
+    pub input: &'static str,
+    /// For those read from a cache.
+    pub cached_input: Option<&'static str>,
+    /// For those written into a cache.
+    pub cache_write: Option<&'static str>,
+    /// For those of them that are kept for an hour.
+    pub cache_write_1h: Option<&'static str>,
+    /// For output tokens.
+    pub output: &'static str,
+}
+
+/// What rows of a provider's file start from.
+const fn offered(source: Source) -> KnownModel {
+    KnownModel { name: "", also: &[], context: None, max_output: None, can: &[], source, prices: &[], note: None }
+}
+
+const fn rates(input: &'static str, output: &'static str) -> Rates {
+    Rates { input, cached_input: None, cache_write: None, cache_write_1h: None, output }
+}
+
+const fn price(from: &'static str, rates: Rates, source: Source) -> KnownPrice {
+    KnownPrice { from, rates, long: None, batch: None, source }
+}
+
+impl Rates {
+    const fn cached(self, price: &'static str) -> Self {
+        Self { cached_input: Some(price), ..self }
+    }
+
+    const fn written(self, price: &'static str) -> Self {
+        Self { cache_write: Some(price), ..self }
+    }
+
+    const fn written_1h(self, price: &'static str) -> Self {
+        Self { cache_write_1h: Some(price), ..self }
+    }
+}
+
+impl KnownPrice {
+    const fn long(self, above: u64, rates: Rates) -> Self {
+        Self { long: Some((above, rates)), ..self }
+    }
+
+    const fn batch(self, input: &'static str, output: &'static str) -> Self {
+        Self { batch: Some((input, output)), ..self }
+    }
+
+    /// As a configuration would say it. `None` where a date or a number does not parse, which no row's does.
+    pub fn entry(&self) -> Option<PriceEntry> {
+        let price = |text: &str| text.parse::<Price>().ok();
+        let some = |text: Option<&str>| text.map_or(Some(None), |text| price(text).map(Some));
+        let long_context = match &self.long {
+            None => None,
+            Some((above, rates)) => Some(LongContext {
+                above: *above,
+                input: price(rates.input)?,
+                cached_input: some(rates.cached_input)?,
+                cache_write: some(rates.cache_write)?,
+                cache_write_1h: some(rates.cache_write_1h)?,
+                output: price(rates.output)?,
+            }),
+        };
+        Some(PriceEntry {
+            from: format!("{}T00:00:00Z", self.from).parse::<Timestamp>().ok()?,
+            input: price(self.rates.input)?,
+            cached_input: some(self.rates.cached_input)?,
+            cache_write: some(self.rates.cache_write)?,
+            cache_write_1h: some(self.rates.cache_write_1h)?,
+            output: price(self.rates.output)?,
+            long_context,
+        })
+    }
+}
+
+impl KnownModel {
+    /// Its prices as a configuration would say them, oldest first.
+    pub fn entries(&self) -> impl Iterator<Item = PriceEntry> {
+        self.prices.iter().filter_map(KnownPrice::entry)
+    }
+}
+
+/// The models of a built-in provider; those of the same provider in another dialect are its own.
+pub fn models(provider: &str) -> &'static [KnownModel] {
+    let provider = TWINS.iter().find(|(twin, _)| *twin == provider).map_or(provider, |(_, offers)| offers);
+    PROVIDERS.iter().find(|(name, _)| *name == provider).map_or(&[], |(_, models)| models)
+}
+
+/// What is known of a provider's model, by any of its names.
+pub fn find(provider: &str, model: &str) -> Option<&'static KnownModel> {
+    models(provider).iter().find(|known| known.name == model || known.also.contains(&model))
+}
+
+#[cfg(test)]
+mod tests;

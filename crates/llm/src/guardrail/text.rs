@@ -1,0 +1,514 @@
+//! The texts in a model call, in any dialect, and how they are written anew.
+//!
+//! A walk over the JSON: every text is seen but those that are no content, so a field that is not known here is looked at.
+//! What is left out: media (`data:` addresses and base64, where media stand), names, ids and signatures, definitions of
+//! tools and of the answer's form. Texts that are sent in base64 are looked at as they are read. It knows nothing about what
+//! is looked for.
+
+mod base64_text;
+mod string;
+
+#[cfg(test)]
+mod tests;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use base64_text::{address, from_base64};
+use serde::de::IgnoredAny;
+use std::{borrow::Cow, ops::Range};
+use string::{decoded, end_of_text};
+
+/// Who says a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Whoever calls: what no other origin is known of.
+    Caller,
+    /// A tool.
+    Tool,
+    /// The model.
+    Model,
+    /// The application, in what it tells the model to be.
+    Application,
+}
+
+/// A text in a body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Text<'b> {
+    /// As people read it.
+    pub text: Cow<'b, str>,
+    /// Who says it.
+    pub origin: Origin,
+    range: Range<usize>,
+    form: Form,
+}
+
+/// How a text stands in the JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Text,
+    Number,
+    /// JSON of its own.
+    Nested,
+    /// In base64, after so many bytes of an address.
+    Base64(usize),
+}
+
+/// So many texts of a body are looked at.
+pub const MOST_TEXTS: usize = 100_000;
+/// So many bytes all texts of a body may have together.
+pub const MOST_BYTES: usize = 4 << 20;
+
+/// Why a body cannot be looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    /// It is no JSON, or nested too deeply.
+    #[error("the body is not valid JSON, or nested too deeply")]
+    Json,
+    /// It has more texts than are looked at.
+    #[error("this model's guardrails look at {MOST_TEXTS} texts and {} MiB of text at most", MOST_BYTES >> 20)]
+    TooMuch,
+    /// What calls itself a text is none.
+    #[error("a text that is sent in base64 is not UTF-8")]
+    Encoding,
+    /// More is to be taken out than can be.
+    #[error("this model's guardrails found more than they can take out: {} findings at most", super::MOST_FOUND)]
+    TooMany,
+}
+
+/// How much more is looked at.
+struct Left {
+    texts: usize,
+    bytes: usize,
+}
+
+impl Left {
+    const fn all() -> Self {
+        Self { texts: MOST_TEXTS, bytes: MOST_BYTES }
+    }
+
+    fn take(&mut self, texts: usize, bytes: usize) -> Result<(), Unreadable> {
+        let left = |left: usize, taken| left.checked_sub(taken).ok_or(Unreadable::TooMuch);
+        (self.texts, self.bytes) = (left(self.texts, texts)?, left(self.bytes, bytes)?);
+        Ok(())
+    }
+}
+
+/// What is no content at the top of a call.
+const NO_CONTENT_OF_CALLS: &[&str] = &[
+    "model",
+    "tools",
+    "tool_choice",
+    "functions",
+    "function_call",
+    "response_format",
+    "text",
+    "mcp_servers",
+    "container",
+    "include",
+    "stop",
+    "stop_sequences",
+    "generationConfig",
+    "generation_config",
+    "safetySettings",
+    "safety_settings",
+    "toolConfig",
+    "tool_config",
+    "cachedContent",
+    "cached_content",
+    "previous_response_id",
+    "conversation",
+    "prompt_cache_key",
+    "service_tier",
+    "modalities",
+    "audio",
+    "stream_options",
+    "reasoning",
+    "thinking",
+    "output_config",
+    "output_format",
+    "context_management",
+];
+/// Fields of messages and their parts that are no content.
+const NO_CONTENT: &[&str] = &[
+    "role",
+    "type",
+    "id",
+    "tool_call_id",
+    "call_id",
+    "tool_use_id",
+    "name",
+    "media_type",
+    "mime_type",
+    "mimeType",
+    "signature",
+    "thoughtSignature",
+    "thought_signature",
+    "encrypted_content",
+    "encrypted_index",
+    "file_id",
+    "status",
+    "detail",
+    "format",
+    "ttl",
+    "finish_reason",
+    "finishReason",
+    "cache_control",
+];
+/// Fields that hold what the model and its tools say to each other, in a form of their own.
+const FREE: &[&str] = &["input", "args", "arguments", "response", "output"];
+/// Fields of a call in which the application tells the model what to be.
+const APPLICATION: &[&str] = &["system", "systemInstruction", "system_instruction", "instructions"];
+/// Fields that hold media.
+const MEDIA: &[&str] = &["data", "file_data", "url", "image_url", "result", "b64_json"];
+
+struct Frame<'b> {
+    object: bool,
+    key: &'b str,
+    /// Whether its members are those of the whole call.
+    top: bool,
+    /// Whether all below it is content.
+    free: bool,
+    /// Whether nothing below it is.
+    skip: bool,
+    origin: Option<Origin>,
+    first: usize,
+    /// Whether the member's value is content in a form of its own, and whether it may be JSON, however the name is written.
+    own_form: bool,
+    json: bool,
+    /// Texts of which only the whole object tells whether they are content.
+    later: Vec<(Later, Range<usize>)>,
+    told: Told,
+}
+
+/// What a text waits for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Later {
+    /// What kind of media the object holds.
+    Media,
+    /// Whether the object is a message.
+    Name,
+}
+
+/// What an object says of itself.
+#[derive(Clone, Copy, Default)]
+struct Told {
+    /// It is a message of somebody who is no tool.
+    person: bool,
+    /// Its data are a text.
+    text: bool,
+    /// Its data are a text where they are in base64 at all.
+    source: bool,
+    base64: bool,
+}
+
+impl Told {
+    fn hear(&mut self, key: &str, value: &str) {
+        let text = || value.trim_start().get(..5).is_some_and(|start| start.eq_ignore_ascii_case("text/"));
+        match key {
+            "role" => self.person = !matches!(value, "tool" | "function"),
+            "mimeType" | "mime_type" => self.text |= text(),
+            "media_type" => self.source |= text(),
+            "type" => self.base64 |= value == "base64",
+            _ => {}
+        }
+    }
+
+    const fn holds_text(self) -> bool {
+        self.text || (self.source && self.base64)
+    }
+}
+
+/// The texts of a body.
+///
+/// # Errors
+/// It cannot be read, or there are too many.
+pub fn texts(body: &[u8]) -> Result<Vec<Text<'_>>, Unreadable> {
+    let body = readable(body)?;
+    walk(body, false, &mut Left::all())
+}
+
+/// Valid, and not deeper than what reads it can go.
+fn readable(body: &[u8]) -> Result<&str, Unreadable> {
+    serde_json::from_slice::<IgnoredAny>(body).map_err(|_| Unreadable::Json)?;
+    std::str::from_utf8(body).map_err(|_| Unreadable::Json)
+}
+
+/// The texts found so far, each with whether it is known who says it.
+struct Walk<'b, 'l> {
+    body: &'b str,
+    free: bool,
+    found: Vec<(Text<'b>, bool)>,
+    /// Whether they stand in the order of the body.
+    sorted: bool,
+    left: &'l mut Left,
+}
+
+impl<'b> Walk<'b, '_> {
+    fn push(&mut self, text: Cow<'b, str>, range: Range<usize>, form: Form, known: bool) -> Result<(), Unreadable> {
+        if text.is_empty() {
+            return Ok(());
+        }
+        // What stands in JSON within is counted where that is walked over.
+        let bytes = if form == Form::Nested && !self.free { 0 } else { text.len() };
+        self.left.take(1, bytes)?;
+        let origin = if known { Origin::Application } else { Origin::Caller };
+        self.found.push((Text { text, origin, range, form }, known));
+        Ok(())
+    }
+
+    /// What stands between the quotes of a place.
+    fn raw(&self, range: &Range<usize>) -> &'b str {
+        &self.body[range.start + 1..range.end - 1]
+    }
+
+    /// Takes what waited for the end of an object.
+    fn close(&mut self, frame: &Frame<'b>) -> Result<(), Unreadable> {
+        for (what, range) in &frame.later {
+            let text = decoded(self.raw(range));
+            let (text, form) = match what {
+                Later::Name if frame.told.person => (text, Form::Text),
+                Later::Name => continue,
+                Later::Media => match medium(text, frame.told)? {
+                    None => continue,
+                    Some(read) => read,
+                },
+            };
+            self.push(text, range.clone(), form, false)?;
+            self.sorted = false;
+        }
+        if let Some(origin) = frame.origin {
+            for (text, known) in self.found[frame.first..].iter_mut().filter(|(_, known)| !known) {
+                (text.origin, *known) = (origin, true);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Walks over JSON that is valid.
+fn walk<'b>(body: &'b str, free: bool, left: &mut Left) -> Result<Vec<Text<'b>>, Unreadable> {
+    let bytes = body.as_bytes();
+    let mut walk = Walk { body, free, found: Vec::new(), sorted: true, left };
+    let mut stack: Vec<Frame<'_>> = Vec::new();
+    let mut key_next = false;
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        match byte {
+            b'{' | b'[' => {
+                stack.push(frame(stack.last(), byte == b'{', walk.found.len(), free));
+                key_next = byte == b'{';
+                at += 1;
+            }
+            b'}' | b']' => {
+                if let Some(frame) = stack.pop() {
+                    walk.close(&frame)?;
+                }
+                at += 1;
+            }
+            b',' => {
+                key_next = stack.last().is_some_and(|frame| frame.object);
+                at += 1;
+            }
+            b'"' => {
+                let range = at..end_of_text(bytes, at);
+                at = range.end;
+                let raw = walk.raw(&range);
+                let is_key = std::mem::take(&mut key_next);
+                let looked_at = match stack.last_mut() {
+                    Some(frame) if is_key => {
+                        frame.take_key(raw);
+                        frame.free && !frame.skip
+                    }
+                    Some(frame) => {
+                        if frame.object && !frame.free {
+                            frame.origin = origin_of(frame.key, raw).or(frame.origin);
+                            frame.told.hear(frame.key, &decoded(raw));
+                        }
+                        let later = frame.later();
+                        if let Some(later) = later {
+                            walk.left.take(1, 0)?;
+                            frame.later.push((later, range.clone()));
+                        }
+                        later.is_none() && !frame.skip && is_content(frame)
+                    }
+                    None => true,
+                };
+                if looked_at {
+                    let nested = !is_key && stack.last().is_some_and(|frame| frame.json);
+                    let text = decoded(raw);
+                    let application = stack.last().is_some_and(|frame| frame.top && APPLICATION.contains(&frame.key));
+                    let json = || text.trim_start().starts_with(['{', '[', '"']) && readable(text.as_bytes()).is_ok();
+                    let form = if nested && json() { Form::Nested } else { Form::Text };
+                    walk.push(text, range, form, application)?;
+                }
+            }
+            b'-' | b'0'..=b'9' => {
+                let is_part = |b: &u8| matches!(b, b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9');
+                let end = at + bytes[at..].iter().take_while(|b| is_part(b)).count();
+                if stack.last().is_some_and(|frame| frame.free && !frame.skip) {
+                    walk.push(Cow::Borrowed(&body[at..end]), at..end, Form::Number, false)?;
+                }
+                at = end;
+            }
+            _ => at += 1,
+        }
+    }
+    let mut found = walk.found;
+    if !walk.sorted {
+        found.sort_by_key(|(text, _)| text.range.start);
+    }
+    Ok(found.into_iter().map(|(text, _)| text).collect())
+}
+
+fn frame<'b>(parent: Option<&Frame<'b>>, object: bool, first: usize, free: bool) -> Frame<'b> {
+    let new = Frame {
+        object,
+        key: "",
+        top: !free,
+        free,
+        skip: false,
+        origin: None,
+        first,
+        own_form: false,
+        json: false,
+        later: Vec::new(),
+        told: Told::default(),
+    };
+    let Some(parent) = parent else { return new };
+    let key = parent.key;
+    let origin = match key {
+        "functionResponse" | "function_response" => Some(Origin::Tool),
+        "functionCall" | "function_call" => Some(Origin::Model),
+        _ if parent.top && APPLICATION.contains(&key) => Some(Origin::Application),
+        _ => None,
+    };
+    Frame {
+        key,
+        // Gemini counts a call that stands in another.
+        top: parent.top && object && key == "generateContentRequest",
+        free: parent.free || (object && parent.object && !parent.top && parent.own_form),
+        skip: parent.skip || (!parent.free && !is_content_of(parent)),
+        origin,
+        json: parent.json,
+        ..new
+    }
+}
+
+impl<'b> Frame<'b> {
+    fn take_key(&mut self, raw: &'b str) {
+        self.key = raw;
+        let name = decoded(raw);
+        (self.own_form, self.json) = (FREE.contains(&&*name), name == "arguments");
+    }
+
+    /// What the text that it is at waits for.
+    fn later(&self) -> Option<Later> {
+        match self.key {
+            _ if self.free || self.skip || !self.object => None,
+            key if MEDIA.contains(&key) => Some(Later::Media),
+            "name" => Some(Later::Name),
+            _ => None,
+        }
+    }
+}
+
+/// Whether the member that a frame is at may hold content.
+fn is_content_of(frame: &Frame<'_>) -> bool {
+    let not = if frame.top { NO_CONTENT_OF_CALLS } else { NO_CONTENT };
+    !not.contains(&frame.key)
+}
+
+fn is_content(frame: &Frame<'_>) -> bool {
+    // What a model thought is signed: changed, its provider does not take it back.
+    frame.free || (is_content_of(frame) && frame.key != "thinking")
+}
+
+/// What is to be read of a text where media stand, and how it stands there; `None` where it is media.
+fn medium(text: Cow<'_, str>, told: Told) -> Result<Option<(Cow<'_, str>, Form)>, Unreadable> {
+    let (start, is_text) = match address(&text) {
+        Some((start, is_text)) => (start, is_text),
+        None => (0, told.holds_text()),
+    };
+    if is_text && let Some(bytes) = from_base64(&text[start..]) {
+        let read = String::from_utf8(bytes).map_err(|_| Unreadable::Encoding)?;
+        return Ok(Some((Cow::Owned(read), Form::Base64(start))));
+    }
+    let base64 = text[start..].bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'='));
+    let media = base64 && !is_text && !told.source && (start > 0 || text.len() >= 32);
+    Ok((!media).then_some((text, Form::Text)))
+}
+
+fn origin_of(key: &str, value: &str) -> Option<Origin> {
+    match (key, value) {
+        ("role", "system" | "developer") => Some(Origin::Application),
+        ("role", "assistant" | "model") => Some(Origin::Model),
+        ("role", "tool" | "function") => Some(Origin::Tool),
+        ("type", "function_call" | "custom_tool_call" | "tool_use") => Some(Origin::Model),
+        ("type", kind) if kind.ends_with("tool_result") || kind.ends_with("call_output") => Some(Origin::Tool),
+        _ => None,
+    }
+}
+
+/// All texts that are to be looked at, those inside of nested JSON as well.
+pub(super) fn flattened<'t>(texts: &'t [Text<'_>]) -> Result<Vec<Text<'t>>, Unreadable> {
+    let mut all = Vec::with_capacity(texts.len());
+    let mut left = Left::all();
+    for text in texts {
+        match text.form {
+            Form::Nested => {
+                let inner = walk(&text.text, true, &mut left)?;
+                all.extend(inner.into_iter().map(|inner| Text { origin: text.origin, ..inner }));
+            }
+            _ => {
+                left.take(1, text.text.len())?;
+                all.push(Text { text: Cow::Borrowed(&text.text), ..text.clone_head() });
+            }
+        }
+    }
+    Ok(all)
+}
+
+impl Text<'_> {
+    /// All but the text itself.
+    fn clone_head<'o>(&self) -> Text<'o> {
+        Text { text: Cow::Borrowed(""), origin: self.origin, range: self.range.clone(), form: self.form }
+    }
+}
+
+/// The body with other texts; `change` gives the new one of a text that is to be another.
+pub(super) fn rewritten(
+    body: &[u8],
+    texts: &[Text<'_>],
+    change: &mut dyn FnMut(&Text<'_>) -> Option<String>,
+) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(body.len() + 64);
+    let mut copied = 0;
+    for text in texts {
+        let new = match text.form {
+            Form::Nested => {
+                // It was walked over before.
+                let inner = walk(&text.text, true, &mut Left::all()).unwrap_or_default();
+                let mut change = |inner: &Text<'_>| {
+                    change(&Text { text: Cow::Borrowed(&inner.text), origin: text.origin, ..inner.clone_head() })
+                };
+                rewritten(text.text.as_bytes(), &inner, &mut change).and_then(|new| String::from_utf8(new).ok())
+            }
+            Form::Text | Form::Number => change(text),
+            Form::Base64(start) => change(text).map(|new| {
+                let whole = std::str::from_utf8(&body[text.range.start + 1..text.range.end - 1]).unwrap_or_default();
+                let address = decoded(whole).get(..start).unwrap_or_default().to_owned();
+                address + &STANDARD.encode(new)
+            }),
+        };
+        if let Some(new) = new {
+            out.extend_from_slice(&body[copied..text.range.start]);
+            let new = serde_json::Value::String(new).to_string();
+            out.extend_from_slice(new.as_bytes());
+            copied = text.range.end;
+        }
+    }
+    if copied == 0 {
+        return None;
+    }
+    out.extend_from_slice(&body[copied..]);
+    Some(out)
+}

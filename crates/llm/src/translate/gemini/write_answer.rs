@@ -1,0 +1,116 @@
+//! An answer as a Gemini answer: whole, or an error.
+
+use super::super::{
+    answer::{Answer, Failure, Piece, Stop},
+    write::{Object, array},
+};
+use crate::gemini::error;
+use credentialflow_model::usage::TokenUsage;
+
+pub(in crate::translate) fn answer(answer: &Answer<'_>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(1024);
+    let mut to = Object::new(&mut out);
+    candidate(&mut to, Some(finish_reason(answer.stop)), |out| array(out, joined(&answer.pieces), part));
+    tail(&mut to, answer.usage.as_ref(), &answer.model, &answer.id);
+    to.end();
+    out
+}
+
+/// A part of an answer, as it is written.
+pub(super) enum Shown<'a> {
+    Text(String),
+    Thinking(String),
+    Call { id: &'a str, name: &'a str, input: &'a str },
+}
+
+/// The parts of an answer: neighbours that are text are one part, and so is thinking.
+fn joined<'a>(pieces: &'a [Piece<'_>]) -> Vec<Shown<'a>> {
+    let mut parts: Vec<Shown<'a>> = Vec::with_capacity(pieces.len());
+    for piece in pieces {
+        match (piece, parts.last_mut()) {
+            (Piece::Text(text), Some(Shown::Text(last))) | (Piece::Thinking(text), Some(Shown::Thinking(last))) => {
+                last.push_str(text);
+            }
+            (Piece::Text(text), _) => parts.push(Shown::Text((**text).to_owned())),
+            (Piece::Thinking(text), _) => parts.push(Shown::Thinking((**text).to_owned())),
+            (Piece::Call { id, name, input }, _) => parts.push(Shown::Call { id, name, input }),
+        }
+    }
+    parts
+}
+
+pub(super) fn part(out: &mut Vec<u8>, shown: Shown<'_>) {
+    let mut to = Object::new(out);
+    match shown {
+        Shown::Text(text) => to.text("text", &text),
+        Shown::Thinking(text) => {
+            to.text("text", &text);
+            to.json("thought", "true");
+        }
+        Shown::Call { id, name, input } => {
+            let mut call = to.object("functionCall");
+            call.text("id", id);
+            call.text("name", name);
+            call.json("args", input);
+            call.end();
+        }
+    }
+    to.end();
+}
+
+/// The one candidate; its parts are written by `fill`.
+pub(super) fn candidate(to: &mut Object<'_>, reason: Option<&str>, fill: impl FnOnce(&mut Vec<u8>)) {
+    let mut fill = Some(fill);
+    to.array("candidates", [()], |out, ()| {
+        let mut candidate = Object::new(out);
+        let mut content = candidate.object("content");
+        let parts = content.member("parts");
+        fill.take().into_iter().for_each(|fill| fill(&mut *parts));
+        content.json("role", "\"model\"");
+        content.end();
+        if let Some(reason) = reason {
+            candidate.text("finishReason", reason);
+        }
+        candidate.number("index", 0);
+        candidate.end();
+    });
+}
+
+/// What every part of an answer ends with.
+pub(super) fn tail(to: &mut Object<'_>, usage: Option<&TokenUsage>, model: &str, id: &str) {
+    if let Some(TokenUsage { input, cached_input, output, reasoning, .. }) = usage {
+        let mut usage = to.object("usageMetadata");
+        usage.number("promptTokenCount", *input);
+        if *cached_input > 0 {
+            usage.number("cachedContentTokenCount", *cached_input);
+        }
+        usage.number("candidatesTokenCount", output.saturating_sub(*reasoning));
+        if *reasoning > 0 {
+            usage.number("thoughtsTokenCount", *reasoning);
+        }
+        usage.number("totalTokenCount", input.saturating_add(*output));
+        usage.end();
+    }
+    to.text("modelVersion", model);
+    to.text("responseId", id);
+}
+
+/// Why a model stopped, in Google's words.
+pub(super) const fn finish_reason(stop: Stop) -> &'static str {
+    match stop {
+        Stop::Done | Stop::Tools => "STOP",
+        Stop::Limit => "MAX_TOKENS",
+        Stop::Refusal => "SAFETY",
+    }
+}
+
+/// An error with this status.
+pub(in crate::translate) fn error(out: &mut Vec<u8>, status: u16, failure: &Failure<'_>) {
+    error::head(out, status, failure.message.as_deref().unwrap_or(Failure::UNUSABLE));
+    if let Some(told) = &failure.kind {
+        out.extend_from_slice(b",\"details\":[{\"@type\":\"type.googleapis.com/google.rpc.ErrorInfo\",\"reason\":");
+        crate::openai::request::write_json_string(out, told);
+        out.extend_from_slice(b",\"domain\":\"provider\"}]");
+    }
+    out.extend_from_slice(b"}}");
+}

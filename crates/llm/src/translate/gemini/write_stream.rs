@@ -1,0 +1,156 @@
+//! What a stream says, as the parts of a Gemini answer: events, or the elements of one array.
+//!
+//! A function is called in one piece, so the calls of an answer are kept until it stops.
+
+use super::{
+    super::answer::{Failure, Said, Stop},
+    write_answer::{Shown, candidate, error, finish_reason, part, tail},
+};
+use crate::{
+    gemini::request::Frames,
+    openai::request::Skip,
+    translate::write::{Object, array},
+};
+use credentialflow_model::usage::TokenUsage;
+
+/// More than this of calls is not kept.
+const MAX_KEPT: usize = 4 << 20;
+
+/// Holds the answer's names, and the calls of functions.
+#[derive(Debug)]
+pub(in crate::translate) struct StreamWriter {
+    frames: Frames,
+    /// Anything was written.
+    begun: bool,
+    id: String,
+    model: String,
+    calls: Vec<Call>,
+    kept: usize,
+    stop: Stop,
+}
+
+#[derive(Debug)]
+struct Call {
+    tool: u64,
+    id: String,
+    name: String,
+    input: String,
+}
+
+impl StreamWriter {
+    pub const fn new(frames: Frames) -> Self {
+        Self {
+            frames,
+            begun: false,
+            id: String::new(),
+            model: String::new(),
+            calls: Vec::new(),
+            kept: 0,
+            stop: Stop::Done,
+        }
+    }
+
+    /// Bytes of memory in use.
+    pub const fn held(&self) -> usize {
+        self.id.capacity() + self.model.capacity() + self.kept
+    }
+
+    pub fn say(&mut self, said: &Said<'_>, out: &mut Vec<u8>) {
+        match said {
+            Said::Begin { id, model } => {
+                (*id).clone_into(&mut self.id);
+                (*model).clone_into(&mut self.model);
+            }
+            Said::Text(text) => self.part(Shown::Text((*text).to_owned()), out),
+            Said::Thinking(text) => self.part(Shown::Thinking((*text).to_owned()), out),
+            Said::Call { tool, id, name } => {
+                if self.room(id.len() + name.len() + size_of::<Call>()) {
+                    let (id, name) = ((*id).to_owned(), (*name).to_owned());
+                    self.calls.push(Call { tool: *tool, id, name, input: String::new() });
+                }
+            }
+            Said::Input { tool, part } => {
+                // The one that is being written is nearly always the last.
+                if self.room(part.len())
+                    && let Some(call) = self.calls.iter_mut().rev().find(|call| call.tool == *tool)
+                {
+                    call.input.push_str(part);
+                }
+            }
+            Said::Stop(stop) => self.stop = *stop,
+            // Google's clients take every line for a part of the answer.
+            Said::Ping => {}
+            Said::Failed(failure) => self.fail(failure, out),
+            Said::End(told) => self.end(told.as_ref(), out),
+        }
+    }
+
+    /// Whether there is room for so much more of calls.
+    const fn room(&mut self, more: usize) -> bool {
+        self.kept = self.kept.saturating_add(more);
+        self.kept <= MAX_KEPT
+    }
+
+    fn part(&mut self, shown: Shown<'_>, out: &mut Vec<u8>) {
+        self.begin(out);
+        let mut to = Object::new(out);
+        candidate(&mut to, None, |out| array(out, [shown], part));
+        tail(&mut to, None, &self.model, &self.id);
+        to.end();
+        self.close(out);
+    }
+
+    /// The last part: the calls, why the model stopped, and what it took.
+    fn end(&mut self, told: Option<&TokenUsage>, out: &mut Vec<u8>) {
+        self.begin(out);
+        let whole = |call: &Call| call.input.starts_with('{') && serde_json::from_str::<Skip>(&call.input).is_ok();
+        let calls = std::mem::take(&mut self.calls);
+        let broken = self.kept > MAX_KEPT || !calls.iter().all(whole);
+        let reason = match self.stop {
+            // One that was cut off by its limit is nobody's fault.
+            Stop::Done | Stop::Tools if broken => "MALFORMED_FUNCTION_CALL",
+            stop => finish_reason(stop),
+        };
+        let mut shown: Vec<Shown<'_>> = calls
+            .iter()
+            .filter(|call| self.kept <= MAX_KEPT && whole(call))
+            .map(|Call { id, name, input, .. }| Shown::Call { id, name, input })
+            .collect();
+        if shown.is_empty() {
+            shown.push(Shown::Text(String::new()));
+        }
+        let mut to = Object::new(out);
+        candidate(&mut to, Some(reason), |out| array(out, shown, part));
+        tail(&mut to, told, &self.model, &self.id);
+        to.end();
+        self.close(out);
+        if self.frames == Frames::Array {
+            out.push(b']');
+        }
+    }
+
+    fn fail(&mut self, failure: &Failure<'_>, out: &mut Vec<u8>) {
+        self.begin(out);
+        let status = failure.status.filter(|status| (400..600).contains(status)).unwrap_or(502);
+        error(out, status, failure);
+        self.close(out);
+        if self.frames == Frames::Array {
+            out.push(b']');
+        }
+    }
+
+    fn begin(&mut self, out: &mut Vec<u8>) {
+        let first = !std::mem::replace(&mut self.begun, true);
+        out.extend_from_slice(match (self.frames, first) {
+            (Frames::Events, _) => b"data: ",
+            (Frames::Array, true) => b"[",
+            (Frames::Array, false) => b",\r\n",
+        });
+    }
+
+    fn close(&self, out: &mut Vec<u8>) {
+        if self.frames == Frames::Events {
+            out.extend_from_slice(b"\r\n\r\n");
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! OpenAI's Responses: reads and writes calls, answers and streams.
+//! Reference: <https://platform.openai.com/docs/api-reference/responses>.
+
+pub(super) mod read_answer;
+pub(super) mod read_call;
+mod read_input;
+pub(super) mod read_stream;
+pub(super) mod write_answer;
+pub(super) mod write_call;
+mod write_item;
+pub(super) mod write_stream;
+
+pub(super) use write_answer::Frame;
