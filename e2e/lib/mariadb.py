@@ -30,11 +30,15 @@ class Mariadb:
         user = ["--user=root"] if os.geteuid() == 0 else []
         make = ["mariadb-install-db", "--no-defaults", f"--datadir={self.dir / 'data'}", *user]
         make += ["--auth-root-authentication-method=normal", "--skip-test-db"]
-        subprocess.run(make, check=True, capture_output=True)
+        # A starting server removes the temporary tables of every other one that shares the directory.
+        temporary = self.dir / "tmp"
+        temporary.mkdir()
+        subprocess.run(make, check=True, capture_output=True, env={**os.environ, "TMPDIR": str(temporary)})
         command = [shutil.which("mariadbd") or "/usr/sbin/mariadbd", "--no-defaults", *user]
         command += ["--bind-address=127.0.0.1", "--skip-name-resolve", "--skip-log-bin", "--performance-schema=OFF"]
         command += ["--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=16M", f"--port={self.port}"]
         command += [f"--datadir={self.dir / 'data'}", f"--socket={self.socket}", f"--pid-file={self.dir / 'pid'}"]
+        command += [f"--tmpdir={temporary}"]
         with open(self.dir / "log", "wb") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=with_parent)
         end = time.monotonic() + 30 * PATIENCE

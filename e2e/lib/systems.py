@@ -75,8 +75,13 @@ class Mariadb(Server):
         super().__init__("mariadb")
         self.port = free_port()
         user = ["--user=root"] if os.geteuid() == 0 else []
+        # A starting server removes the temporary tables of every other one that shares the directory.
+        self.temporary = self.dir / "tmp"
+        self.temporary.mkdir()
         made = ["mariadb-install-db", "--no-defaults", f"--datadir={self.dir / 'data'}", "--skip-test-db", *user]
-        assert done(*made, "--auth-root-authentication-method=normal") is not None, "mariadb-server is not installed"
+        made += ["--auth-root-authentication-method=normal"]
+        where = {"TMPDIR": str(self.temporary)}
+        assert done(*made, environment=where) is not None, "mariadb-install-db failed; it comes with mariadb-server"
         self.start()
         self.as_root(
             f"CREATE USER admin@'%' IDENTIFIED BY '{ADMINISTRATOR}'; "
@@ -88,7 +93,7 @@ class Mariadb(Server):
         self.run(
             "mariadbd", "--no-defaults", *user, f"--datadir={self.dir / 'data'}", f"--socket={self.dir / 'socket'}",
             f"--pid-file={self.dir / 'pid'}", f"--port={self.port}", "--bind-address=127.0.0.1", "--skip-name-resolve",
-            "--skip-log-bin", "--innodb-buffer-pool-size=16M", "--performance-schema=OFF",
+            "--skip-log-bin", "--innodb-buffer-pool-size=16M", "--performance-schema=OFF", f"--tmpdir={self.temporary}",
         )
         self.ready(lambda: self.as_root("SELECT 1") is not None)
 

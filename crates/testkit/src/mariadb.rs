@@ -22,6 +22,9 @@ impl Mariadb {
     pub fn start() -> Result<Self> {
         let dir = Guarded::dir("mariadb")?;
         let data = dir.path().join("data");
+        // A starting server removes the temporary tables of every other one that shares the directory.
+        let temporary = dir.path().join("tmp");
+        std::fs::create_dir(&temporary).context("a directory for MariaDB's temporary tables")?;
         let user = if std::fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0) {
             "--user=root"
         } else {
@@ -29,6 +32,7 @@ impl Mariadb {
         };
         output(
             Command::new("mariadb-install-db")
+                .env("TMPDIR", &temporary)
                 .arg("--no-defaults")
                 .arg(format!("--datadir={}", data.display()))
                 .args(["--auth-root-authentication-method=normal", "--skip-test-db", user]),
@@ -45,7 +49,9 @@ impl Mariadb {
                 ])
                 .map(Into::into)
                 .collect();
-        for (name, path) in [("datadir", data), ("socket", socket.clone()), ("pid-file", dir.path().join("pid"))] {
+        for (name, path) in
+            [("datadir", data), ("socket", socket.clone()), ("pid-file", dir.path().join("pid")), ("tmpdir", temporary)]
+        {
             args.push(format!("--{name}={}", path.display()).into());
         }
         args.push(format!("--port={}", place.port()).into());
