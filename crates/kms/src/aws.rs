@@ -6,11 +6,11 @@
 use crate::{
     http::{Answer, Http},
     settings::AwsSettings,
-    sigv4::{ToSign, authorization},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use credentialflow_model::SecretValue;
+use credentialflow_sigv4::{Payload, ToSign, authorization};
 use credentialflow_vault::seal::external::KeyServiceError;
 use http::{Request, StatusCode, Uri};
 use http_body_util::Full;
@@ -81,9 +81,18 @@ async fn call(
             headers.push(("x-amz-security-token", token.expose_str().unwrap_or_default()));
         }
         headers.push(("x-amz-target", &target));
-        let signed =
-            ToSign { method: "POST", service: "kms", region, time: &time, headers: &headers, body: body.as_bytes() };
-        let mut request = Request::post(uri.clone()).header("authorization", authorization(settings, &signed));
+        let signed = ToSign {
+            method: "POST",
+            path: "/",
+            query: "",
+            service: "kms",
+            region,
+            time: &time,
+            headers: &headers,
+            payload: Payload::Bytes(body.as_bytes()),
+        };
+        let proof = authorization(&settings.access_key_id, &settings.secret_access_key, &signed);
+        let mut request = Request::post(uri.clone()).header("authorization", proof);
         for (name, value) in headers {
             request = request.header(name, value);
         }

@@ -10,7 +10,6 @@
 mod aws;
 mod http;
 mod settings;
-pub mod sigv4;
 mod transit;
 
 pub use settings::{AwsSettings, KeyServiceSettings, SettingsError, TransitSettings};

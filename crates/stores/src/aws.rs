@@ -11,11 +11,9 @@ use crate::{
     json::{pick, put},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use credentialflow_kms::{
-    AwsSettings,
-    sigv4::{ToSign, authorization},
-};
+use credentialflow_kms::AwsSettings;
 use credentialflow_model::{SecretPlace, SecretValue};
+use credentialflow_sigv4::{Payload, ToSign, authorization};
 use http::{Request, Uri};
 use serde_json::{Value, json};
 use std::{sync::Arc, time::SystemTime};
@@ -95,13 +93,17 @@ impl SecretsManager {
         headers.push(("x-amz-target", &target));
         let signed = ToSign {
             method: "POST",
+            path: "/",
+            query: "",
             service: "secretsmanager",
             region: &self.region,
             time: &time,
             headers: &headers,
-            body: &body,
+            payload: Payload::Bytes(&body),
         };
-        let mut request = Request::post(self.uri.clone()).header("authorization", authorization(&self.access, &signed));
+        let AwsSettings { access_key_id, secret_access_key, .. } = &self.access;
+        let proof = authorization(access_key_id, secret_access_key, &signed);
+        let mut request = Request::post(self.uri.clone()).header("authorization", proof);
         for (name, value) in headers {
             request = request.header(name, value);
         }

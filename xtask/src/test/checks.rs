@@ -69,6 +69,7 @@ const WALLS: &[(&str, &[&[&str]])] = &[
     ("credentialflow-stores", &[DATA, &["credentialflow-admin", "credentialflow-identity", "credentialflow"]]),
     ("credentialflow-vaultapi", &[DATA, &["credentialflow-admin", "credentialflow"]]),
     ("credentialflow-egress", &[DATA, CONTROL, CERTIFICATES, &["credentialflow"]]),
+    ("credentialflow-sigv4", &[DATA, CONTROL, CERTIFICATES, MACHINERY, &["credentialflow"]]),
     ("credentialflow-notify", &[DATA, CONTROL, CERTIFICATES, &["credentialflow"]]),
     ("credentialflow-governance", &[CONTROL, DATA, MACHINERY, &["credentialflow-telemetry", "credentialflow"]]),
     ("credentialflow-model", &[MACHINERY]),
