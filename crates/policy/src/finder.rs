@@ -11,6 +11,7 @@ mod blanking;
 mod keys;
 mod passing;
 pub mod values;
+mod windows;
 
 pub use blanking::Blanking;
 pub use passing::Passing;

@@ -1,20 +1,22 @@
 //! Values of credentials, as marks that tell nothing: fingerprints of the last and of the first 16 bytes and a hash of the
 //! whole, all under keys of this process.
 //!
-//! At each place of a text the first eight bytes of the next sixteen are multiplied into a table of bits; where its bit
-//! is set, the fingerprint of the sixteen is looked up; where that is the end of a value, the fingerprint of where that
-//! would begin is compared, since many values may end alike; then the whole value is hashed and compared in constant
-//! time. The table grows with the number of marks, so that a place seldom needs more than the first step.
+//! Where sixteen bytes may be the end of a value is told by [`windows`]; there the fingerprint of the sixteen is looked up;
+//! where that is the end of a value, the fingerprint of where that would begin is compared, since many values may end
+//! alike; then the whole value is hashed and compared in constant time.
 //! Since a mark is about a value's end, all of a candidate has been seen when its mark is met, and nothing has to be
 //! waited for.
 
-use super::{Alike, Hits, LiveSecret, Span};
+use super::{
+    Alike, Hits, LiveSecret, Span,
+    windows::{Places, Spread, Windows},
+};
 use aws_lc_rs::{constant_time::verify_slices_are_equal, hmac};
 use hashbrown::HashMap;
 use std::{fmt, sync::Arc};
 
 /// Bytes of a fingerprint; shorter values are not looked for.
-pub const WINDOW: usize = 16;
+pub const WINDOW: usize = super::windows::WINDOW;
 /// Longer values are not looked for: as much of an upload is remembered.
 pub const LONGEST: usize = 16 * 1024;
 /// Random bytes that a [`ValueKey`] is made of.
@@ -30,16 +32,11 @@ pub(super) const LEAD: usize = 4;
 /// Bits of the table of these, as a power of two.
 const LEADS: u32 = 16;
 
-/// Bits of the table for each mark, and the least and most bits in all, as powers of two.
-const BITS_EACH: usize = 128;
-const LEAST: u32 = 12;
-const MOST: u32 = 24;
-
 /// What the marks of one process are made under.
 pub struct ValueKey {
+    spread: Spread,
     first: u64,
     second: u64,
-    factor: u64,
     hmac: hmac::Key,
 }
 
@@ -48,9 +45,9 @@ impl ValueKey {
     pub fn new(random: &[u8; KEY_BYTES]) -> Self {
         let word = |at: usize| random[at..at + 8].iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
         Self {
+            spread: Spread::new(word(0), word(16)),
             first: word(0),
             second: word(8),
-            factor: word(16) | 1,
             hmac: hmac::Key::new(hmac::HMAC_SHA256, &random[24..]),
         }
     }
@@ -63,10 +60,10 @@ impl ValueKey {
         let mut hash = [0; 32];
         hash.copy_from_slice(hmac::sign(&self.hmac, value).as_ref());
         Some(ValueMark {
-            place: (self.place(window) >> 32) as u32,
+            places: self.spread.places(window),
             fingerprint: self.fingerprint(window),
             begin,
-            begin_place: (self.place(first) >> 32) as u32,
+            begin_places: self.spread.places(first),
             lead: self.lead(value.first_chunk()?),
             breaks: first.contains(&b'\n'),
             length: u32::try_from(value.len()).ok()?,
@@ -76,14 +73,8 @@ impl ValueKey {
 
     /// The place of a value's first bytes in the table of these.
     fn lead(&self, first: &[u8; LEAD]) -> u16 {
-        let word = (u64::from(u32::from_le_bytes(*first)) ^ self.second).wrapping_mul(self.factor);
+        let word = self.spread.of(u64::from(u32::from_le_bytes(*first)) ^ self.second);
         (word >> (64 - LEADS)) as u16
-    }
-
-    /// What the highest bits of are the place in the table.
-    #[inline]
-    fn place(&self, window: &[u8; WINDOW]) -> u64 {
-        (low(window) ^ self.first).wrapping_mul(self.factor)
     }
 
     fn fingerprint(&self, window: &[u8; WINDOW]) -> u64 {
@@ -92,7 +83,6 @@ impl ValueKey {
     }
 }
 
-#[inline]
 fn low(window: &[u8; WINDOW]) -> u64 {
     let [a, b, c, d, e, f, g, h, ..] = *window;
     u64::from_le_bytes([a, b, c, d, e, f, g, h])
@@ -112,10 +102,10 @@ impl fmt::Debug for ValueKey {
 /// What is kept of a value, so that it can be recognised.
 #[derive(Clone)]
 pub struct ValueMark {
-    place: u32,
+    places: Places,
     fingerprint: u64,
     begin: u64,
-    begin_place: u32,
+    begin_places: Places,
     lead: u16,
     /// Whether a line ends within its first bytes.
     breaks: bool,
@@ -145,9 +135,7 @@ struct Marked {
 /// The marks of all values that are looked for. Made where snapshots are made, shared by all workers.
 pub struct ValueMarks {
     key: Arc<ValueKey>,
-    /// A power of two of bits.
-    table: Box<[u64]>,
-    shift: u32,
+    ends: Windows,
     by_fingerprint: HashMap<u64, Vec<Marked>>,
     longest: usize,
     begins: Begins,
@@ -155,8 +143,7 @@ pub struct ValueMarks {
 
 /// How values begin: what must wait of a text in which they are blanked.
 struct Begins {
-    /// As large as that of the ends.
-    table: Box<[u64]>,
+    windows: Windows,
     /// Bytes of the longest value that begins so.
     longest: HashMap<u64, usize>,
     leads: Box<[u64]>,
@@ -167,28 +154,28 @@ impl ValueMarks {
     /// With these marks, made under this key: the credential's name, its version, the mark.
     pub fn new(key: Arc<ValueKey>, marks: impl IntoIterator<Item = (Arc<str>, u32, ValueMark)>) -> Self {
         let mut by_fingerprint: HashMap<u64, Vec<Marked>> = HashMap::new();
-        let (mut count, mut longest) = (0, 0);
+        let mut longest = 0;
         for (credential, version, mark) in marks {
-            count += 1;
             longest = longest.max(mark.length as usize);
             by_fingerprint.entry(mark.fingerprint).or_default().push(Marked { credential, version, mark });
         }
         // Those of one length share the work of hashing.
         by_fingerprint.values_mut().for_each(|same| same.sort_by_key(|marked| marked.mark.length));
-        let bits = (count * BITS_EACH).max(1).next_power_of_two().ilog2().clamp(LEAST, MOST);
-        let empty = |bits: u32| vec![0u64; 1 << (bits - 6)].into_boxed_slice();
-        let set = |table: &mut [u64], place: u32| table[place as usize >> 6] |= 1 << (place & 63);
-        let mut table = empty(bits);
-        let mut begins = Begins { table: empty(bits), longest: HashMap::new(), leads: empty(LEADS), breaks: false };
-        for Marked { mark, .. } in by_fingerprint.values().flatten() {
-            set(&mut table, mark.place >> (32 - bits));
-            set(&mut begins.table, mark.begin_place >> (32 - bits));
-            set(&mut begins.leads, mark.lead.into());
+        let all: Vec<_> = by_fingerprint.values().flatten().map(|marked| &marked.mark).collect();
+        let mut begins = Begins {
+            windows: Windows::of(all.iter().map(|mark| &mark.begin_places)),
+            longest: HashMap::new(),
+            leads: vec![0u64; 1 << (LEADS - 6)].into_boxed_slice(),
+            breaks: false,
+        };
+        for mark in &all {
+            begins.leads[usize::from(mark.lead >> 6)] |= 1 << (mark.lead & 63);
             begins.breaks |= mark.breaks;
             let longest = begins.longest.entry(mark.begin).or_default();
             *longest = (*longest).max(mark.length as usize);
         }
-        Self { key, table, shift: 64 - bits, by_fingerprint, longest, begins }
+        let ends = Windows::of(all.iter().map(|mark| &mark.places));
+        Self { key, ends, by_fingerprint, longest, begins }
     }
 
     /// With none.
@@ -230,7 +217,7 @@ impl ValueMarks {
             joined[..border].copy_from_slice(&before[before.len() - border..]);
             joined[border..border + behind].copy_from_slice(&text[..behind]);
             let mut enough = false;
-            self.each(&self.table, &joined[..border + behind], |end, window| {
+            self.ends.each(self.key.spread, &joined[..border + behind], |end, window| {
                 enough = end > border && take(window, &text[..end - border]);
                 enough
             });
@@ -238,7 +225,7 @@ impl ValueMarks {
                 return;
             }
         }
-        self.each(&self.table, text, |end, window| take(window, &text[..end]));
+        self.ends.each(self.key.spread, text, |end, window| take(window, &text[..end]));
     }
 
     /// Tells where values may begin in a text, and how long they are at most.
@@ -246,7 +233,7 @@ impl ValueMarks {
         if self.is_empty() {
             return;
         }
-        self.each(&self.begins.table, text, |end, window| {
+        self.begins.windows.each(self.key.spread, text, |end, window| {
             if let Some(longest) = self.begins.longest.get(&self.key.fingerprint(window)) {
                 tell(end - WINDOW, *longest);
             }
@@ -259,19 +246,6 @@ impl ValueMarks {
         let Some(lead) = end.first_chunk().map(|first| self.key.lead(first)) else { return false };
         let known = self.begins.leads[usize::from(lead >> 6)] >> (lead & 63) & 1 != 0;
         known && !self.is_empty() && (self.begins.breaks || !end.contains(&b'\n'))
-    }
-
-    /// Tells the end of every window that needs a closer look by this table, until one is taken.
-    #[inline]
-    fn each<'t>(&self, table: &[u64], text: &'t [u8], mut take: impl FnMut(usize, &'t [u8; WINDOW]) -> bool) {
-        for (at, window) in text.windows(WINDOW).enumerate() {
-            let Some(window) = window.first_chunk::<WINDOW>() else { continue };
-            let place = (self.key.place(window) >> self.shift) as usize;
-            let word = table.get(place >> 6).copied().unwrap_or_default();
-            if word >> (place & 63) & 1 != 0 && take(at + WINDOW, window) {
-                return;
-            }
-        }
     }
 
     /// Adds those whose value ends where `text` does.
