@@ -2,10 +2,14 @@
 //!
 //! A rule and not a count, made to be documented: where a count is missing, three bytes of text are a token.
 
-use memchr::{memchr, memchr2};
+mod counter;
+mod run;
+
+use counter::{Counter, Place};
+use run::{Followed, Run};
 
 /// Bytes of text that are a token where nobody counted.
-const BYTES_OF_TOKEN: u64 = 3;
+pub(crate) const BYTES_OF_TOKEN: u64 = 3;
 
 /// The tokens of so much text where nobody counted.
 pub const fn estimated_tokens(bytes: u64) -> u64 {
@@ -13,109 +17,92 @@ pub const fn estimated_tokens(bytes: u64) -> u64 {
 }
 
 /// Counts the text of an answer as its bytes pass, in pieces of any size: the strings under the names that carry what a
-/// model wrote, in any dialect, streamed or whole. No tree is built, nothing is kept but the last name.
+/// model wrote, in any dialect, streamed or whole.
+///
+/// The events of a stream differ in little but the text. What stood around the text of the event before is therefore only
+/// compared with what comes, and read byte by byte from where it differs on. That changes nothing of what is counted: both
+/// begin where nothing matters of what came before, so the same bytes lead to the same place.
 #[derive(Debug, Default)]
 pub struct Produced {
-    bytes: u64,
-    place: Place,
-    /// Whether the byte before was a backslash within a string.
-    escaped: bool,
-    /// The string that ended last, as far as it can be one of the names; empty when it is longer.
-    last: Vec<u8>,
-    too_long: bool,
+    counter: Counter,
+    /// What stands before the first text of an event, and behind a text up to the next or to the event's end.
+    before: Run,
+    behind: Run,
+    course: Course,
 }
 
+/// What the next bytes belong to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Place {
-    /// Between strings; no name was read that its colon could follow.
+enum Course {
+    /// The run before a text.
     #[default]
-    Outside,
-    /// In a string that may turn out to be a name.
-    Name,
-    /// After such a string.
-    Named,
-    /// After the colon of a name that carries text.
-    Colon,
-    /// In a text of the model.
+    Before,
+    /// A text.
     Text,
+    /// The run behind it.
+    Behind,
 }
-
-const LONGEST: usize = 17;
-const NAMES: [&[u8]; 9] = [
-    b"content",
-    b"text",
-    b"delta",
-    b"arguments",
-    b"reasoning",
-    b"reasoning_content",
-    b"thinking",
-    b"partial_json",
-    b"refusal",
-];
 
 impl Produced {
     /// Takes the next bytes.
     pub fn feed(&mut self, mut bytes: &[u8]) {
-        while let Some(&first) = bytes.first() {
-            match self.place {
-                Place::Name | Place::Text => {
-                    if std::mem::take(&mut self.escaped) {
-                        self.string(&bytes[..1]);
-                        bytes = &bytes[1..];
-                        continue;
+        while !bytes.is_empty() {
+            let taken = match self.course {
+                Course::Text => self.text(bytes),
+                Course::Before | Course::Behind => self.around(bytes),
+            };
+            bytes = &bytes[taken..];
+        }
+    }
+
+    /// Takes some bytes of a text. How many.
+    fn text(&mut self, bytes: &[u8]) -> usize {
+        let taken = self.counter.step(bytes);
+        if self.counter.place() != Place::Text {
+            self.course = Course::Behind;
+            self.behind.begin();
+        }
+        taken
+    }
+
+    /// Takes some bytes of what stands around texts. How many.
+    fn around(&mut self, bytes: &[u8]) -> usize {
+        let Self { counter, before, behind, course } = self;
+        let run = if *course == Course::Before { before } else { behind };
+        let (taken, end) = match run.follow(bytes) {
+            Followed::Some(taken) => return taken,
+            Followed::All(taken, end) => {
+                counter.go_to(end);
+                (taken, end)
+            }
+            Followed::Not => {
+                if let Some(again) = run.differs() {
+                    counter.go_to(Place::Outside);
+                    let mut again = &again[..];
+                    while !again.is_empty() {
+                        again = &again[counter.step(again)..];
                     }
-                    let end = memchr2(b'"', b'\\', bytes).unwrap_or(bytes.len());
-                    self.string(&bytes[..end]);
-                    match bytes.get(end) {
-                        Some(b'\\') => self.escaped = true,
-                        Some(_) if self.place == Place::Name => self.place = Place::Named,
-                        Some(_) => self.place = Place::Outside,
-                        None => {}
-                    }
-                    bytes = bytes.get(end + 1..).unwrap_or_default();
                 }
-                Place::Outside => match memchr(b'"', bytes) {
-                    Some(at) => {
-                        self.begin(Place::Name);
-                        bytes = &bytes[at + 1..];
-                    }
-                    None => return,
-                },
-                Place::Named | Place::Colon => {
-                    let named = self.place == Place::Named;
-                    match first {
-                        b' ' | b'\t' | b'\r' | b'\n' => {}
-                        b':' if named && !self.too_long && NAMES.contains(&self.last.as_slice()) => {
-                            self.place = Place::Colon;
-                        }
-                        b'"' => self.begin(if named { Place::Name } else { Place::Text }),
-                        _ => self.place = Place::Outside,
-                    }
-                    bytes = &bytes[1..];
+                let taken = counter.step(bytes);
+                match run.read(&bytes[..taken], counter.place()) {
+                    Some(end) => (taken, end),
+                    None => return taken,
                 }
             }
+        };
+        match end {
+            Place::Text => *course = Course::Text,
+            _ => {
+                *course = Course::Before;
+                self.before.begin();
+            }
         }
-    }
-
-    fn begin(&mut self, place: Place) {
-        self.place = place;
-        self.too_long = false;
-        self.last.clear();
-    }
-
-    fn string(&mut self, part: &[u8]) {
-        if self.place == Place::Text {
-            self.bytes += part.len() as u64;
-        } else if self.last.len() + part.len() > LONGEST {
-            self.too_long = true;
-        } else {
-            self.last.extend_from_slice(part);
-        }
+        taken
     }
 
     /// The tokens of what came so far: at least one.
     pub fn tokens(&self) -> u64 {
-        estimated_tokens(self.bytes).max(1)
+        estimated_tokens(self.counter.bytes).max(1)
     }
 }
 
@@ -134,7 +121,16 @@ mod tests {
     fn counted<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (u64, u64) {
         let mut produced = Produced::default();
         pieces.into_iter().for_each(|piece| produced.feed(piece));
-        (produced.bytes, produced.tokens())
+        (produced.counter.bytes, produced.tokens())
+    }
+
+    /// The same without anything that is remembered.
+    fn plainly(mut bytes: &[u8]) -> u64 {
+        let mut counter = Counter::default();
+        while !bytes.is_empty() {
+            bytes = &bytes[counter.step(bytes)..];
+        }
+        counter.bytes
     }
 
     #[test]
@@ -151,7 +147,97 @@ mod tests {
         assert_eq!(counted([event.as_bytes()]).0, 5);
     }
 
+    #[test]
+    fn events_that_differ_anywhere_are_counted_as_they_stand() {
+        let chat = |i: usize| {
+            let (text, noise) = ("word ".repeat(i % 3), "x".repeat(i % 7));
+            format!(
+                "data: {{\"id\":\"c\",\"choices\":[{{\"delta\":{{\"content\":\"{text}\"}}}}],\"obfuscation\":\"{noise}\"}}\n\n"
+            )
+        };
+        let response = |i: usize| {
+            let kind = if i.is_multiple_of(5) { "response.output_item.added" } else { "response.output_text.delta" };
+            format!(
+                "event: {kind}\r\ndata: {{\"type\":\"{kind}\",\"sequence_number\":{i},\"delta\":\"abc\",\"logprobs\":[]}}\r\n\r\n"
+            )
+        };
+        let two = |i: usize| {
+            let more = if i % 4 == 1 { ",\"content\"" } else { "" };
+            format!("data: [{{\"delta\":\"one\"}},{{\"x\":[\"text\"{more}],\"text\":\"{i}\"}}]\n\n")
+        };
+        let long = |i: usize| {
+            let ids = "\"id\":1,".repeat(if i % 3 == 0 { 90 } else { 40 });
+            format!("data: {{{ids}\"text\":\"abc\",{ids}\"content\":\"d\\\"e\"}}\n\n")
+        };
+        let texts = |of: &dyn Fn(usize) -> String| (0..40).map(of).collect::<String>();
+        for (text, bytes) in [
+            (texts(&chat), Some(39 * 5)),
+            (texts(&response), Some(40 * 3)),
+            (texts(&two), Some(40 * 3 + 10 + 2 * 30)),
+            (texts(&long), Some(40 * 6)),
+            (texts(&|i| [chat(i), response(i), two(i), long(i)].concat()), None),
+        ] {
+            let expected = plainly(text.as_bytes());
+            assert!(bytes.is_none_or(|bytes| bytes == expected), "{expected}: {text}");
+            for size in [1, 2, 3, 7, 50, 185, 1000, text.len()] {
+                assert_eq!(counted(text.as_bytes().chunks(size)).0, expected, "in pieces of {size}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_stands_around_texts_is_only_compared() {
+        let mut produced = Produced::default();
+        produced.feed(STREAM.as_bytes());
+        let event = b"data: {\"choices\":[{\"delta\":{\"content\":\"Hello\"}}]}\n\n";
+        // What differs is learned from the event after.
+        produced.feed(&event.repeat(2));
+        let end = event.len() - b"Hello\"}}]}\n\n".len();
+        // Whatever comes of it comes in as many steps as there are texts, and what stands between them.
+        assert_eq!(produced.around(event), end);
+        assert_eq!(produced.course, Course::Text);
+        assert_eq!(produced.text(&event[end..]), 6);
+        assert_eq!(produced.around(&event[end + 6..]), event.len() - end - 6);
+        assert_eq!(produced.course, Course::Before);
+    }
+
+    /// Streams of events that are nearly alike, and whatever else.
+    fn streams() -> impl Strategy<Value = Vec<u8>> {
+        let part = prop::sample::select(vec![
+            "data: {\"id\":1,\"delta\":{\"content\":\"",
+            "data: {\"id\":2,\"delta\":{\"content\":\"",
+            "\"}}\n\n",
+            "\"}}\r\n\r\n",
+            "\"}}\n",
+            "\n",
+            "\r",
+            "\"",
+            "\\",
+            "\\\"",
+            "a",
+            "text",
+            ",\"text\":\"",
+            ",\"x\":\"",
+            "\"text\"",
+            " : ",
+            ":",
+            ",",
+            "event: x\n",
+        ]);
+        let tokens = prop::collection::vec(part, 0..60).prop_map(|parts| parts.concat().into_bytes());
+        (tokens, 1usize..4).prop_map(|(text, times)| text.repeat(times))
+    }
+
     proptest! {
+        #[test]
+        fn what_is_remembered_changes_no_count(text in streams(), mut cuts in prop::collection::vec(any::<usize>(), 0..10)) {
+            cuts.iter_mut().for_each(|cut| *cut %= text.len() + 1);
+            cuts.extend([0, text.len()]);
+            cuts.sort_unstable();
+            let pieces = cuts.windows(2).map(|cut| &text[cut[0]..cut[1]]);
+            prop_assert_eq!(counted(pieces).0, plainly(&text));
+        }
+
         #[test]
         fn how_bytes_are_cut_changes_nothing(size in 1usize..40) {
             prop_assert_eq!(counted(STREAM.as_bytes().chunks(size)), counted([STREAM.as_bytes()]));

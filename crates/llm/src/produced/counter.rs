@@ -1,0 +1,118 @@
+//! Tells the texts of a model in JSON from all that stands around them, byte by byte.
+
+use memchr::memchr2;
+
+/// Counts the strings under the names that carry what a model wrote. No tree is built, nothing is kept but the last name.
+#[derive(Debug, Default)]
+pub(super) struct Counter {
+    /// Bytes of text so far.
+    pub bytes: u64,
+    place: Place,
+    /// Whether the byte before was a backslash within a string.
+    escaped: bool,
+    /// The string that ended last, as far as it can be one of the names; empty when it is longer.
+    last: Vec<u8>,
+    too_long: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Between strings; no name was read that its colon could follow. Nothing of what came before matters here.
+    #[default]
+    Outside,
+    /// In a string that may turn out to be a name.
+    Name,
+    /// After such a string.
+    Named,
+    /// After the colon of a name that carries text.
+    Colon,
+    /// In a text of the model. Nothing of what came before matters at its beginning.
+    Text,
+}
+
+const LONGEST: usize = 17;
+const NAMES: [&[u8]; 10] = [
+    b"content",
+    b"text",
+    b"delta",
+    b"arguments",
+    b"reasoning",
+    b"reasoning_content",
+    b"thinking",
+    b"partial_json",
+    b"input",
+    b"refusal",
+];
+
+impl Counter {
+    /// Where it is.
+    pub const fn place(&self) -> Place {
+        self.place
+    }
+
+    /// Goes on from a place that does not depend on what came before.
+    pub const fn go_to(&mut self, place: Place) {
+        self.place = place;
+        self.escaped = false;
+    }
+
+    /// Takes some of the next bytes, of which there are any: at most up to where the place changes, or a line ends between
+    /// strings. How many.
+    pub fn step(&mut self, bytes: &[u8]) -> usize {
+        let Some(&first) = bytes.first() else { return 0 };
+        match self.place {
+            Place::Name | Place::Text => {
+                if std::mem::take(&mut self.escaped) {
+                    self.string(&bytes[..1]);
+                    return 1;
+                }
+                let end = memchr2(b'"', b'\\', bytes).unwrap_or(bytes.len());
+                self.string(&bytes[..end]);
+                match bytes.get(end) {
+                    Some(b'\\') => self.escaped = true,
+                    Some(_) if self.place == Place::Name => self.place = Place::Named,
+                    Some(_) => self.place = Place::Outside,
+                    None => return end,
+                }
+                end + 1
+            }
+            Place::Outside => match memchr2(b'"', b'\n', bytes) {
+                Some(at) => {
+                    if bytes[at] == b'"' {
+                        self.begin(Place::Name);
+                    }
+                    at + 1
+                }
+                None => bytes.len(),
+            },
+            Place::Named | Place::Colon => {
+                let named = self.place == Place::Named;
+                match first {
+                    b' ' | b'\t' | b'\r' | b'\n' => {}
+                    b':' if named && !self.too_long && NAMES.contains(&self.last.as_slice()) => {
+                        self.place = Place::Colon
+                    }
+                    b'"' => self.begin(if named { Place::Name } else { Place::Text }),
+                    _ => self.place = Place::Outside,
+                }
+                1
+            }
+        }
+    }
+
+    fn begin(&mut self, place: Place) {
+        self.place = place;
+        self.too_long = false;
+        self.last.clear();
+    }
+
+    fn string(&mut self, part: &[u8]) {
+        if self.place == Place::Text {
+            self.bytes += part.len() as u64;
+        } else if self.last.len() + part.len() > LONGEST {
+            self.too_long = true;
+        } else {
+            self.last.extend_from_slice(part);
+        }
+    }
+}
