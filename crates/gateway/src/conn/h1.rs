@@ -17,7 +17,6 @@ use crate::{
 };
 use credentialflow_model::OutcomeReason;
 use std::{
-    io::Write,
     net::SocketAddr,
     pin::Pin,
     rc::Rc,
@@ -198,10 +197,11 @@ struct H1Caller {
 impl H1Caller {
     fn close_chunk(&mut self) {
         if let Some(at) = self.chunk_at.take() {
-            let len = self.out.len() - at - CHUNK_HEADER.len();
-            let mut header = &mut self.out[at..at + 8];
             // Eight digits always fit: flushing happens long before four GiB.
-            let _ = write!(header, "{len:08x}");
+            let len = self.out.len() - at - CHUNK_HEADER.len();
+            for (i, digit) in self.out[at..at + 8].iter_mut().enumerate() {
+                *digit = b"0123456789abcdef"[len >> (28 - 4 * i) & 15];
+            }
             self.out.extend_from_slice(b"\r\n");
         }
     }

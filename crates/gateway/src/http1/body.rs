@@ -86,6 +86,15 @@ impl Decoder {
                     self.state = if left == 0 { State::ChunkCr } else { State::Chunk(left) };
                     return Ok(Step { consumed: at + take, payload: at..at + take });
                 }
+                // What stands between nearly all chunks, at once.
+                State::ChunkCr if input[at..].starts_with(b"\r\n") => {
+                    at += 2;
+                    (self.line, self.state) = (0, State::ChunkSize { value: 0, digits: 0 });
+                }
+                State::ChunkSize { value: 0, digits: 0 } if let Some((value, used)) = size_line(&input[at..]) => {
+                    at += used;
+                    (self.line, self.state) = (0, State::Chunk(value));
+                }
                 _ => {
                     self.framing_byte(input[at])?;
                     at += 1;
@@ -93,6 +102,29 @@ impl Decoder {
             }
         }
         Ok(Step { consumed: at, payload: at..at })
+    }
+
+    /// Looks at all of `input` and moves the payload in it together, over the framing that stood between. What came before
+    /// a framing that is broken is told as well.
+    pub fn gather(&mut self, input: &mut [u8]) -> (Step, Result<(), BadFraming>) {
+        let mut gathered = Step { consumed: 0, payload: 0..0 };
+        while gathered.consumed < input.len() && !self.is_done() {
+            let from = gathered.consumed;
+            let step = match self.step(&input[from..]) {
+                Ok(step) => step,
+                Err(bad) => return (gathered, Err(bad)),
+            };
+            let piece = from + step.payload.start..from + step.payload.end;
+            if gathered.payload.is_empty() {
+                gathered.payload = piece;
+            } else {
+                let end = gathered.payload.end;
+                gathered.payload.end += piece.len();
+                input.copy_within(piece, end);
+            }
+            gathered.consumed += step.consumed;
+        }
+        (gathered, Ok(()))
     }
 
     fn framing_byte(&mut self, b: u8) -> Result<(), BadFraming> {
@@ -137,6 +169,17 @@ impl Decoder {
         };
         Ok(())
     }
+}
+
+/// The size of a chunk and the length of its line, where that is the size and nothing else, and not the last.
+fn size_line(input: &[u8]) -> Option<(u64, usize)> {
+    const MOST: usize = 8;
+    let digits = input.iter().take(MOST).take_while(|b| b.is_ascii_hexdigit()).count();
+    let value = input[..digits]
+        .iter()
+        .filter_map(|b| (*b as char).to_digit(16))
+        .fold(0, |value, digit| value << 4 | u64::from(digit));
+    (value > 0 && input[digits..].starts_with(b"\r\n")).then_some((value, digits + 2))
 }
 
 /// Appends one chunk (RFC 9112, 7.1). Empty payload appends nothing: an empty chunk would end the body.
@@ -184,6 +227,35 @@ mod tests {
         Ok((out, used, decoder.is_done()))
     }
 
+    /// What is gathered of the same.
+    fn gathered(framing: Framing, input: &[u8], cuts: &[usize]) -> (Vec<u8>, usize, Result<bool, BadFraming>) {
+        let (mut decoder, mut out, mut used, mut kept) = (Decoder::new(framing), Vec::new(), 0, Vec::new());
+        let mut cuts: Vec<usize> = cuts.iter().map(|c| c % (input.len() + 1)).collect();
+        cuts.extend([0, input.len()]);
+        cuts.sort_unstable();
+        for cut in cuts.windows(2) {
+            kept.extend_from_slice(&input[cut[0]..cut[1]]);
+            let (step, framed) = decoder.gather(&mut kept);
+            out.extend_from_slice(&kept[step.payload]);
+            kept.drain(..step.consumed);
+            used += step.consumed;
+            if let Err(bad) = framed {
+                return (out, used, Err(bad));
+            }
+            assert_eq!(&kept, &input[used..cut[1]]);
+        }
+        (out, used, Ok(decoder.is_done()))
+    }
+
+    #[test]
+    fn what_came_before_a_broken_chunk_is_gathered() {
+        let input = b"5\r\nhello\r\n2\r\n, \r\n5\r\nworldX";
+        assert_eq!(
+            gathered(Framing::Chunked, input, &[]),
+            (b"hello, world".to_vec(), input.len() - 1, Err(BadFraming))
+        );
+    }
+
     #[test]
     fn chunked_with_extensions_and_trailers() {
         let input = b"5;a=b\r\nhello\r\n1\r\n!\r\n0\r\nX: y\r\n\r\nGET /";
@@ -218,11 +290,17 @@ mod tests {
             }
             framed.extend_from_slice(LAST_CHUNK);
             prop_assert_eq!(decode(Framing::Chunked, &framed, &cuts), Ok((chunks.concat(), framed.len(), true)));
+            framed.extend_from_slice(b"HTTP/1.1 200");
+            let expected = (chunks.concat(), framed.len() - 12, Ok(true));
+            prop_assert_eq!(gathered(Framing::Chunked, &framed, &cuts), expected);
         }
 
         #[test]
         fn any_bytes_never_panic(input in prop::collection::vec(any::<u8>(), 0..100), cuts in prop::collection::vec(any::<usize>(), 0..8)) {
-            let _ = decode(Framing::Chunked, &input, &cuts);
+            match (decode(Framing::Chunked, &input, &cuts), gathered(Framing::Chunked, &input, &cuts)) {
+                (Ok(decoded), (out, used, Ok(done))) => prop_assert_eq!(decoded, (out, used, done)),
+                (one, (_, _, other)) => prop_assert_eq!(one.is_err(), other.is_err()),
+            }
         }
 
         #[test]

@@ -17,6 +17,11 @@ impl Buffer {
         &self.data[self.start..self.end]
     }
 
+    /// The same, to be changed.
+    pub fn filled_mut(&mut self) -> &mut [u8] {
+        &mut self.data[self.start..self.end]
+    }
+
     /// Marks bytes as used.
     pub fn consume(&mut self, n: usize) {
         self.start = (self.start + n).min(self.end);
