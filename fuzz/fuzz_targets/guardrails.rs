@@ -3,13 +3,15 @@
 #![no_main]
 
 use credentialflow_llm::guardrail::{Found, Guardrails, registry, without};
-use credentialflow_model::resource::{Detect, Guardrail, GuardrailAction};
+use credentialflow_model::resource::{Detect, Guardrail, GuardrailAction, GuardrailOn};
 use std::sync::OnceLock;
 
 fn rule(detect: Detect, action: GuardrailAction) -> Guardrail {
     let words = if detect == Detect::Words { vec!["project falcon".into(), "aurora".into()] } else { Vec::new() };
     let pattern = (detect == Detect::Pattern).then(|| r"PRJ-\d{4}".into());
-    Guardrail { detect, action, kinds: Vec::new(), sensitivity: None, words, pattern, most_characters: None }
+    let (on, hold, kinds) = (GuardrailOn::Both, false, Vec::new());
+    let (sensitivity, most_characters, schema) = (None, None, None);
+    Guardrail { detect, action, on, kinds, sensitivity, words, pattern, most_characters, schema, hold }
 }
 
 fn rules() -> &'static [Guardrail] {

@@ -19,6 +19,7 @@
 
 pub mod anthropic;
 pub mod bound;
+//! - [`refusal`]: how a streamed answer that has begun ends where it may not go on.
 pub mod catalogue;
 pub mod first;
 pub mod gemini;
@@ -34,3 +35,4 @@ pub mod translate;
 pub use openai::request::{ChatCall, InvalidCall};
 pub use openai::usage::{AnswerUsage, StreamUsage};
 pub use price::{PriceHandle, PriceTable};
+pub mod refusal;

@@ -146,6 +146,8 @@ outcomes! {
     PriceUnknown = 33, "price_unknown", 503, Gateway, retry false, "The price of the model is not known";
     /// A guardrail of the model does not let the prompt through.
     PromptBlocked = 34, "prompt_blocked", 400, Caller, retry false, "A guardrail does not let the prompt through";
+    /// A guardrail of the model does not let the answer through.
+    AnswerBlocked = 35, "answer_blocked", 400, Upstream, retry false, "A guardrail does not let the answer through";
 }
 
 #[cfg(test)]

@@ -108,8 +108,8 @@ pub struct ModelUse {
     pub budgets: Option<Arc<str>>,
     /// Where the call was tried before, in order; the rest of the record is about the target that was tried last.
     pub tried: Vec<Tried>,
-    /// What guardrails found, as in `personal_data/redact`: the detector and what happened; several with a space between
-    /// them.
+    /// What guardrails found, as in `personal_data/redact:2` or `answer/secrets/block`: the detector, what happened, and how
+    /// often where that was counted; several with a space between them.
     pub guardrails: Option<Arc<str>>,
 }
 

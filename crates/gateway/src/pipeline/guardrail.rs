@@ -1,25 +1,42 @@
-//! Guardrails on prompts: what stands in a call is judged before anything is made of it, in the caller's own dialect.
+//! Guardrails: what stands in a call is judged before anything is made of it, and its answer as the caller gets it, in the
+//! caller's own dialect.
 //!
-//! A call that is refused is told which detector was the reason, never what it found. A call without findings stays byte for
-//! byte as it is. Answers are not looked at.
+//! Who is refused is told which detector was the reason, never what it found. What nothing is found in stays byte for byte
+//! as it is. What was masked in a call is known to its answer alone, and wiped with it.
 
 use super::{Refused, record::Recording};
 use crate::snapshot::models::ModelPlan;
-use credentialflow_llm::guardrail::text::Unreadable;
-use credentialflow_model::{
-    OutcomeReason,
-    resource::{Detect, GuardrailAction},
+use credentialflow_llm::{
+    guardrail::{
+        Masks, Met,
+        answer::{Answer, Frames, Stop, Stream},
+        text::Unreadable,
+    },
+    provider::Dialect,
+    refusal,
 };
+use credentialflow_model::{OutcomeReason, resource::Detect};
 
-/// Judges a call to a model. The body to take in its place, where something was taken out of it.
+/// What became of a call.
+#[derive(Default)]
+pub(super) struct Prompt {
+    /// The body to take in its place, where something was taken out of it.
+    pub body: Option<Vec<u8>>,
+    /// What was found that only internal targets may have.
+    pub routed: Option<Detect>,
+    /// What was masked in it.
+    pub masks: Option<Masks>,
+}
+
+/// Judges a call to a model.
 pub(super) fn prompt(
     plan: &ModelPlan,
     body: &[u8],
     streams: bool,
     record: &mut Recording<'_>,
-) -> Result<Option<Vec<u8>>, Refused> {
+) -> Result<Prompt, Refused> {
     let guardrails = match &plan.guardrails {
-        None => return Ok(None),
+        None => return Ok(Prompt::default()),
         // Said where the configuration was compiled.
         Some(Err(_)) => return Err(Refused::new(OutcomeReason::NoHealthyEndpoint)),
         Some(Ok(guardrails)) => guardrails,
@@ -28,28 +45,126 @@ pub(super) fn prompt(
         .judge(body)
         .map_err(|e: Unreadable| Refused::new(OutcomeReason::InvalidModelCall).with_detail(e.to_string()))?;
     if judged.met.is_empty() {
-        return Ok(None);
+        return Ok(Prompt::default());
     }
-    record.guardrails(plan, streams, told(&judged.met));
+    record.guardrails(plan, streams, told(&judged.met, ""));
     match judged.blocked {
-        Some(detect) => Err(Refused::new(OutcomeReason::PromptBlocked).with_detail(why(detect))),
-        None => Ok(judged.body),
+        Some(detect) => Err(Refused::new(OutcomeReason::PromptBlocked).with_detail(why(detect).into())),
+        None => Ok(Prompt { routed: judged.routed(), body: judged.body, masks: judged.masks }),
     }
 }
 
+/// How the answer of a call is judged; `None` where nothing is looked for in it.
+pub(super) fn of_answer(plan: &ModelPlan, masks: Option<Masks>) -> Option<Answer> {
+    Answer::of(plan.guardrails.as_ref().and_then(|built| built.as_ref().ok()), masks)
+}
+
+/// Judges an answer that came whole.
+pub(super) fn whole(answer: &mut Answer, body: Vec<u8>, record: &mut Recording<'_>) -> Result<Vec<u8>, Refused> {
+    let judged = answer.whole(body);
+    tell(answer, record);
+    judged.map_err(|stop| {
+        let (reason, detail) = stopped(stop);
+        Refused::new(reason).with_detail(detail)
+    })
+}
+
+/// Judges a streamed answer.
+pub(super) struct Judging {
+    stream: Stream,
+    frames: Frames,
+}
+
+impl Judging {
+    /// For a stream that comes to its caller as events, or as an array.
+    pub fn of(answer: Answer, is_array: bool) -> Self {
+        let frames = if is_array { Frames::Array } else { Frames::Events };
+        Self { stream: Stream::new(answer, frames), frames }
+    }
+
+    /// Takes more of it; `out` gets what may go.
+    pub fn feed(&mut self, bytes: &[u8], out: &mut impl FnMut(&[u8])) {
+        let mut goes = Vec::with_capacity(bytes.len());
+        self.stream.feed(bytes, &mut goes);
+        if !goes.is_empty() {
+            out(&goes);
+        }
+    }
+
+    /// It is over: what waited goes, or is what stops it.
+    pub fn finish(&mut self, out: &mut impl FnMut(&[u8])) {
+        let mut goes = Vec::new();
+        self.stream.finish(&mut goes);
+        if !goes.is_empty() {
+            out(&goes);
+        }
+    }
+
+    /// Whether nothing more of it goes.
+    pub fn is_stopped(&self) -> bool {
+        self.stream.stopped().is_some()
+    }
+
+    /// Tells what was found since the last time.
+    pub fn tell(&mut self, record: &mut Recording<'_>) {
+        tell(self.stream.answer(), record);
+    }
+
+    /// Ends a stream that was stopped with an error. Why it was.
+    pub fn refuse(&self, record: &Recording<'_>, out: &mut impl FnMut(&[u8])) -> Option<OutcomeReason> {
+        let (reason, detail) = stopped(self.stream.stopped()?);
+        let dialect = record.dialect().unwrap_or(Dialect::OpenAi);
+        let mut event = Vec::with_capacity(512);
+        let gone = self.stream.gone();
+        refusal::event((dialect, self.frames), reason, record.request_id(), Some(&detail), gone, &mut event);
+        out(&event);
+        Some(reason)
+    }
+
+    /// Bytes of memory in use.
+    pub fn held(&self) -> usize {
+        self.stream.held()
+    }
+}
+
+fn tell(answer: &mut Answer, record: &mut Recording<'_>) {
+    if let Some(met) = answer.news() {
+        record.guardrails_of_answer(&told(met, ANSWER));
+    }
+}
+
+/// What stands before what was found in an answer.
+pub(super) const ANSWER: &str = "answer/";
+
 /// What was found and what happened, as the record says it.
-fn told(met: &[(Detect, GuardrailAction)]) -> String {
-    let one = |(detect, action): &(Detect, GuardrailAction)| format!("{}/{}", detect.as_str(), action.as_str());
+fn told(met: &[Met], place: &str) -> String {
+    let one = |Met { detect, action, count }: &Met| {
+        let times = if *count > 1 { format!(":{count}") } else { String::new() };
+        format!("{place}{}/{}{times}", detect.as_str(), action.as_str())
+    };
     met.iter().map(one).collect::<Vec<_>>().join(" ")
 }
 
-fn why(detect: Detect) -> String {
+/// Why an answer does not go on, as its caller is told.
+fn stopped(stop: Stop) -> (OutcomeReason, String) {
+    match stop {
+        Stop::Blocked(detect) => (OutcomeReason::AnswerBlocked, why(detect).into()),
+        Stop::Unreadable(why @ (Unreadable::Json | Unreadable::Encoding)) => {
+            let detail = format!("this model's guardrails cannot look at the provider's answer: {why}");
+            (OutcomeReason::UpstreamMalformed, detail)
+        }
+        Stop::Unreadable(why) => (OutcomeReason::AnswerBlocked, why.to_string()),
+    }
+}
+
+const fn why(detect: Detect) -> &'static str {
     match detect {
-        Detect::PersonalData => "it holds personal data".into(),
-        Detect::Secrets => "it holds a secret".into(),
-        Detect::Jailbreak => "it looks like an attempt to talk the model out of its rules".into(),
-        Detect::Words => "it holds a word that is not allowed".into(),
-        Detect::Pattern => "it holds something that is not allowed".into(),
-        Detect::Size => "it is too long".into(),
+        Detect::PersonalData => "it holds personal data",
+        Detect::Secrets => "it holds a secret",
+        Detect::Jailbreak => "it looks like an attempt to talk the model out of its rules",
+        Detect::Words => "it holds a word that is not allowed",
+        Detect::Pattern => "it holds something that is not allowed",
+        Detect::Size => "it is too long",
+        Detect::JsonSchema => "it is not JSON of the form that is asked for",
     }
 }

@@ -77,7 +77,7 @@ async fn what_is_found_is_taken_out_and_nothing_else_changes() {
     let sent = || String::from_utf8(upstream.last().body.to_vec()).unwrap().replace("\"real\"", "\"guarded\"");
     for (text, expect, told) in [
         ("hello \\u00e4", "hello \\u00e4", None),
-        ("I am anna@example.com, 4111 1111 1111 1111.", "I am [EMAIL], [CARD].", Some("personal_data/redact")),
+        ("I am anna@example.com, 4111 1111 1111 1111.", "I am [EMAIL], [CARD].", Some("personal_data/redact:2")),
         (ATTEMPT, ATTEMPT, Some("jailbreak/flag")),
     ] {
         assert_eq!(post(&world, "/v1/chat/completions", &body(text)).await.status(), 200);

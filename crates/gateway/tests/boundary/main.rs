@@ -15,6 +15,7 @@ mod fallback;
 mod gemini;
 mod guard;
 mod guardrails;
+mod guarded_answers;
 mod harness;
 mod http2;
 mod memory;

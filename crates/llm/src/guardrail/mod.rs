@@ -1,11 +1,15 @@
-//! Guardrails: what is looked for in the texts of model calls, and what becomes of them.
+//! Guardrails: what is looked for in the texts of model calls and answers, and what becomes of them.
 //!
 //! Bytes in, bytes out: the rules of a model are built once ([`Guardrails::build`]) and judge the body of a call in whatever
-//! dialect it is ([`Guardrails::judge`]). Every detector is a file of its own, says there what it is good for, and is one
+//! dialect it is ([`Guardrails::judge`]), and its answer, whole or as it is streamed ([`answer`]). Every detector is a file of its own, says there what it is good for, and is one
 //! line in [`registry`]; its figures are in the guide on guardrails. How much is looked at and taken out has a bound, and what
 //! is past it is refused, so that no call takes a thread for long.
 
+pub mod answer;
+mod cut;
 pub mod jailbreak;
+mod json_schema;
+mod mask;
 pub mod personal;
 pub mod registry;
 mod secrets;
@@ -16,8 +20,12 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-use credentialflow_model::resource::{Detect, Guardrail, GuardrailAction};
-use std::ops::Range;
+pub use cut::without;
+pub use mask::Masks;
+
+use credentialflow_model::resource::{Detect, Guardrail, GuardrailAction, GuardrailOn};
+use cut::{Cut, Place};
+use std::{borrow::Cow, ops::Range};
 use text::{Origin, Text, Unreadable};
 
 /// So many findings are taken out of a body.
@@ -32,6 +40,22 @@ pub struct Found {
     pub placeholder: &'static str,
 }
 
+/// How much of a streamed text waits until it is known whether something is found in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reach {
+    /// So many bytes in any case: no finding with blanks in it is longer, with what follows it and decides about it.
+    pub bytes: usize,
+    /// What has no blanks in it waits to its end, but not more bytes than this.
+    pub row: usize,
+}
+
+impl Reach {
+    /// What waits for both.
+    fn with(self, other: Self) -> Self {
+        Self { bytes: self.bytes.max(other.bytes), row: self.row.max(other.row) }
+    }
+}
+
 /// Finds one kind of thing in texts.
 pub trait Detector: Send + Sync {
     /// Whether it looks at what comes from there.
@@ -41,6 +65,16 @@ pub trait Detector: Send + Sync {
 
     /// What is in a text, in any order; places may overlap.
     fn find(&self, text: &str, found: &mut Vec<Found>);
+
+    /// How much of a streamed text waits for it.
+    fn reach(&self) -> Reach {
+        Reach { bytes: 96, row: 2048 }
+    }
+
+    /// How many characters all texts together may have, where that is what it looks at.
+    fn most_characters(&self) -> Option<u64> {
+        None
+    }
 
     /// Whether it is in all texts together. Asked instead of [`Self::find`] where no place is meant.
     fn is_in(&self, texts: &[Text<'_>]) -> bool {
@@ -60,7 +94,30 @@ pub struct Guardrails {
 struct Rule {
     detect: Detect,
     action: GuardrailAction,
+    on: GuardrailOn,
+    hold: bool,
     detector: Box<dyn Detector>,
+}
+
+/// Something that was found, and what happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Met {
+    /// What.
+    pub detect: Detect,
+    /// What happened.
+    pub action: GuardrailAction,
+    /// How often it was found, where that was counted; else 0.
+    pub count: u32,
+}
+
+impl Met {
+    /// Counts more of it among what was met before.
+    fn add(self, met: &mut Vec<Self>) {
+        match met.iter_mut().find(|one| (one.detect, one.action) == (self.detect, self.action)) {
+            Some(one) => one.count = one.count.saturating_add(self.count),
+            None => met.push(self),
+        }
+    }
 }
 
 /// Whether a rule can be built.
@@ -72,14 +129,23 @@ pub fn check(rule: &Guardrail) -> Result<(), String> {
 }
 
 /// What became of a body.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Judged {
     /// What it is refused for.
     pub blocked: Option<Detect>,
     /// The body to take instead.
     pub body: Option<Vec<u8>>,
     /// What was found, and what happened; each once, in the order of the rules.
-    pub met: Vec<(Detect, GuardrailAction)>,
+    pub met: Vec<Met>,
+    /// What was masked, and is put back into the answer.
+    pub masks: Option<Masks>,
+}
+
+impl Judged {
+    /// What it was found for that goes to internal targets only.
+    pub fn routed(&self) -> Option<Detect> {
+        self.met.iter().find(|met| met.action == GuardrailAction::Route).map(|met| met.detect)
+    }
 }
 
 impl Guardrails {
@@ -90,9 +156,20 @@ impl Guardrails {
     pub fn build(rules: &[Guardrail]) -> Result<Self, String> {
         let rule = |rule: &Guardrail| {
             let detector = registry::build(rule)?;
-            Ok(Rule { detect: rule.detect, action: rule.action, detector })
+            let Guardrail { detect, action, on, hold, .. } = rule;
+            Ok(Rule { detect: *detect, action: *action, on: *on, hold: *hold, detector })
         };
         rules.iter().map(rule).collect::<Result<_, String>>().map(|rules| Self { rules })
+    }
+
+    /// Whether any rule masks what callers send.
+    pub fn masks(&self) -> bool {
+        self.rules.iter().any(|rule| rule.action == GuardrailAction::Mask)
+    }
+
+    /// Whether any rule looks at answers.
+    pub fn reads_answers(&self) -> bool {
+        self.rules.iter().any(|rule| rule.on.answers())
     }
 
     /// Judges the body of a call.
@@ -100,79 +177,99 @@ impl Guardrails {
     /// # Errors
     /// The body cannot be read, or it is more than is looked at or taken out.
     pub fn judge(&self, body: &[u8]) -> Result<Judged, Unreadable> {
+        let rules: Vec<&Rule> = self.rules.iter().filter(|rule| rule.on.prompts()).collect();
+        if rules.is_empty() {
+            return Ok(Judged::default());
+        }
         let mut judged = Judged::default();
         let texts = text::texts(body)?;
         let flat = text::flattened(&texts)?;
-        for rule in &self.rules {
+        for rule in &rules {
             if rule.detector.is_in(&flat) {
-                if !judged.met.contains(&(rule.detect, rule.action)) {
-                    judged.met.push((rule.detect, rule.action));
-                }
+                Met { detect: rule.detect, action: rule.action, count: 0 }.add(&mut judged.met);
                 if rule.action == GuardrailAction::Block {
                     judged.blocked = Some(rule.detect);
                     return Ok(judged);
                 }
             }
         }
-        if judged.met.iter().any(|(_, action)| *action == GuardrailAction::Redact) {
-            let mut taking = Taking { left: Some(MOST_FOUND), took: vec![false; self.rules.len()] };
-            judged.body = text::rewritten(body, &texts, &mut |text| self.redacted(text, &mut taking));
+        if judged.met.iter().any(|met| takes_out(met.action)) {
+            let masks = rules.iter().any(|rule| rule.action == GuardrailAction::Mask).then(|| Masks::beside(&flat));
+            let (left, took) = (Some(MOST_FOUND), vec![0; rules.len()]);
+            let mut taking = Taking { rules: &rules, left, took, masks, restore: None };
+            judged.body = text::rewritten(body, &texts, &mut |text| taking.changed(text));
             // What was found and did not go must not pass either.
-            let stays = self
-                .rules
+            let stays = rules
                 .iter()
                 .zip(&taking.took)
-                .any(|(rule, took)| rule.action == GuardrailAction::Redact && !took && rule.detector.is_in(&flat));
+                .any(|(rule, took)| takes_out(rule.action) && *took == 0 && rule.detector.is_in(&flat));
             if taking.left.is_none() || stays {
                 return Err(Unreadable::TooMany);
             }
+            for (rule, count) in rules.iter().zip(taking.took).filter(|(_, count)| *count > 0) {
+                Met { detect: rule.detect, action: rule.action, count }.add(&mut judged.met);
+            }
+            judged.met.retain(|met| !takes_out(met.action) || met.count > 0);
+            judged.masks = taking.masks.filter(|masks| !masks.is_empty());
         }
         Ok(judged)
     }
+}
 
-    /// A text without what is to be taken out; `None` where nothing is.
-    fn redacted(&self, text: &Text<'_>, taking: &mut Taking) -> Option<String> {
-        let mut found = Vec::new();
-        for (rule, took) in self.rules.iter().zip(&mut taking.took) {
-            let before = found.len();
-            if rule.action == GuardrailAction::Redact && rule.detector.reads(text.origin) && taking.left.is_some() {
-                rule.detector.find(&text.text, &mut found);
-                *took |= found.len() > before;
-                taking.left = taking.left.and_then(|left| left.checked_sub(found.len() - before));
-            }
-        }
-        taking.left.and_then(|_| without(&text.text, found))
-    }
+/// Whether something else stands in the place of what was found.
+const fn takes_out(action: GuardrailAction) -> bool {
+    matches!(action, GuardrailAction::Redact | GuardrailAction::Mask)
 }
 
 /// What is taken out of a body.
-struct Taking {
+struct Taking<'r> {
+    rules: &'r [&'r Rule],
     /// How much more may be; `None` where it was too much.
     left: Option<usize>,
-    /// Which rules took something.
-    took: Vec<bool>,
+    /// How much each rule took.
+    took: Vec<u32>,
+    /// The names of what is masked.
+    masks: Option<Masks>,
+    /// The names of what was masked, which become what they stand for.
+    restore: Option<&'r Masks>,
 }
 
-/// A text with placeholders for what was found; what overlaps becomes one.
-pub fn without(text: &str, mut found: Vec<Found>) -> Option<String> {
-    if found.is_empty() {
-        return None;
-    }
-    found.sort_by_key(|one| (one.range.start, std::cmp::Reverse(one.range.end)));
-    let mut out = String::with_capacity(text.len());
-    let mut copied = 0;
-    for Found { range, placeholder } in found {
-        if range.end <= copied {
-            continue;
+impl Taking<'_> {
+    /// A text without what is to be taken out; `None` where nothing is.
+    fn changed(&mut self, text: &Text<'_>) -> Option<String> {
+        let mut places = Vec::new();
+        let mut found = Vec::new();
+        for (rule, took) in self.rules.iter().zip(&mut self.took) {
+            if !takes_out(rule.action) || !rule.detector.reads(text.origin) || self.left.is_none() {
+                continue;
+            }
+            rule.detector.find(&text.text, &mut found);
+            *took = took.saturating_add(u32::try_from(found.len()).unwrap_or(u32::MAX));
+            self.left = self.left.and_then(|left| left.checked_sub(found.len()));
+            let masks = rule.action == GuardrailAction::Mask;
+            places.extend(found.drain(..).map(|Found { range, placeholder }| match masks {
+                true => Place { range, cut: Cut::Mask(placeholder) },
+                false => Place { range, cut: Cut::Redact(placeholder) },
+            }));
         }
-        if range.start >= copied {
-            out.push_str(&text[copied..range.start]);
-            out.push_str(placeholder);
+        self.left?;
+        // A thought that is signed is changed where it must be, and else goes back as it came.
+        if let Some(masks) = self.restore.filter(|_| !text.part.signed) {
+            masks.find(&text.text, |range, name| places.push(Place { range, cut: Cut::Restore(name) }));
         }
-        copied = range.end;
+        let Self { masks, left, restore, .. } = self;
+        cut::changed(&text.text, cut::merged(places), |place, text| match place {
+            Cut::Mask(placeholder) => match masks.as_mut().and_then(|masks| masks.name(placeholder, text)) {
+                Some(name) => Cow::Owned(name),
+                None => {
+                    *left = None;
+                    Cow::Borrowed("")
+                }
+            },
+            Cut::Redact(placeholder) => Cow::Borrowed(*placeholder),
+            Cut::Restore(name) => Cow::Borrowed(restore.map_or("", |masks| masks.value(*name))),
+        })
     }
-    out.push_str(&text[copied..]);
-    Some(out)
 }
 
 /// The last place up to here where a character begins.

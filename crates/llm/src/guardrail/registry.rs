@@ -1,6 +1,6 @@
 //! The detectors: one line each.
 
-use super::{Detector, jailbreak::Jailbreak, personal::Personal, secrets::Secrets, size::Size, words};
+use super::{Detector, jailbreak::Jailbreak, json_schema, personal::Personal, secrets::Secrets, size::Size, words};
 use credentialflow_model::resource::{Detect, Guardrail};
 
 /// Builds the detector of a rule.
@@ -15,5 +15,6 @@ pub fn build(rule: &Guardrail) -> Result<Box<dyn Detector>, String> {
         Detect::Words => Box::new(words::of_list(&rule.words)?),
         Detect::Pattern => Box::new(words::of_pattern(rule.pattern.as_deref().unwrap_or_default())?),
         Detect::Size => Box::new(Size { most: rule.most_characters.unwrap_or(u64::MAX) }),
+        Detect::JsonSchema => Box::new(json_schema::of(rule.schema.as_ref())?),
     })
 }

@@ -4,7 +4,7 @@
 //! Forms with a prefix of their own are certain. A password is found only where it is called one and looks like none that a
 //! person reads: short or plain ones pass. Secrets that we keep ourselves are found exactly, elsewhere and always.
 
-use super::{Detector, Found, boundary};
+use super::{Detector, Found, Reach, boundary};
 
 /// Finds them.
 pub(super) struct Secrets;
@@ -99,6 +99,11 @@ impl Detector for Secrets {
         private_keys(text, found);
         in_addresses(text, found);
         named(text, found);
+    }
+
+    // Signed tokens are long, and a private key is held from its first line on.
+    fn reach(&self) -> Reach {
+        Reach { bytes: 128, row: MOST_KEY }
     }
 }
 

@@ -1,6 +1,6 @@
 //! More text than is wanted: the characters of all texts together. Exact; media do not count.
 
-use super::{Detector, Found, text::Text};
+use super::{Detector, Found, Reach, text::Text};
 
 /// Finds what is too long.
 pub(super) struct Size {
@@ -17,5 +17,13 @@ impl Detector for Size {
 
     fn is_in(&self, texts: &[Text<'_>]) -> bool {
         texts.iter().map(|text| text.text.chars().count() as u64).sum::<u64>() > self.most
+    }
+
+    fn reach(&self) -> Reach {
+        Reach { bytes: 0, row: 0 }
+    }
+
+    fn most_characters(&self) -> Option<u64> {
+        Some(self.most)
     }
 }

@@ -1,4 +1,4 @@
-//! The texts in a model call, in any dialect, and how they are written anew.
+//! The texts in a model call or an answer, in any dialect, and how they are written anew.
 //!
 //! A walk over the JSON: every text is seen but those that are no content, so a field that is not known here is looked at.
 //! What is left out: media (`data:` addresses and base64, where media stand), names, ids and signatures, definitions of
@@ -6,6 +6,7 @@
 //! is looked for.
 
 mod base64_text;
+mod fields;
 mod string;
 
 #[cfg(test)]
@@ -13,8 +14,13 @@ mod tests;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use base64_text::{address, from_base64};
+use fields::{APPLICATION, FREE, INDEXES, MEDIA, NO_CONTENT, NO_CONTENT_OF_ANSWERS, NO_CONTENT_OF_CALLS, TOKENS};
 use serde::de::IgnoredAny;
-use std::{borrow::Cow, ops::Range};
+use std::{
+    borrow::Cow,
+    hash::{DefaultHasher, Hash, Hasher},
+    ops::Range,
+};
 use string::{decoded, end_of_text};
 
 /// Who says a text.
@@ -37,8 +43,39 @@ pub struct Text<'b> {
     pub text: Cow<'b, str>,
     /// Who says it.
     pub origin: Origin,
-    range: Range<usize>,
+    /// Where it stands, its quotes included.
+    pub(super) range: Range<usize>,
     form: Form,
+    /// Of which part of an answer it is.
+    pub(super) part: Part,
+}
+
+/// Which part of an answer a text is of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Part {
+    /// Tells parts of a streamed answer apart: the same for all pieces of one.
+    pub id: u64,
+    /// The choice or the block that it is in, where that has a number.
+    pub index: Option<u64>,
+    /// Whether it is a piece of a streamed text, which goes on in other events.
+    pub piece: bool,
+    /// Whether it is a piece of JSON.
+    pub json: bool,
+    /// Whether it is what the model answers in words: neither what it thinks nor anything beside it.
+    pub words: bool,
+    /// Whether it is a thought that its provider signed.
+    pub signed: bool,
+}
+
+/// What is walked over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Of {
+    /// A call.
+    Call,
+    /// An answer, or an event of a streamed one.
+    Answer,
+    /// JSON in which all is content.
+    Json,
 }
 
 /// How a text stands in the JSON.
@@ -92,77 +129,10 @@ impl Left {
     }
 }
 
-/// What is no content at the top of a call.
-const NO_CONTENT_OF_CALLS: &[&str] = &[
-    "model",
-    "tools",
-    "tool_choice",
-    "functions",
-    "function_call",
-    "response_format",
-    "text",
-    "mcp_servers",
-    "container",
-    "include",
-    "stop",
-    "stop_sequences",
-    "generationConfig",
-    "generation_config",
-    "safetySettings",
-    "safety_settings",
-    "toolConfig",
-    "tool_config",
-    "cachedContent",
-    "cached_content",
-    "previous_response_id",
-    "conversation",
-    "prompt_cache_key",
-    "service_tier",
-    "modalities",
-    "audio",
-    "stream_options",
-    "reasoning",
-    "thinking",
-    "output_config",
-    "output_format",
-    "context_management",
-];
-/// Fields of messages and their parts that are no content.
-const NO_CONTENT: &[&str] = &[
-    "role",
-    "type",
-    "id",
-    "tool_call_id",
-    "call_id",
-    "tool_use_id",
-    "name",
-    "media_type",
-    "mime_type",
-    "mimeType",
-    "signature",
-    "thoughtSignature",
-    "thought_signature",
-    "encrypted_content",
-    "encrypted_index",
-    "file_id",
-    "status",
-    "detail",
-    "format",
-    "ttl",
-    "finish_reason",
-    "finishReason",
-    "cache_control",
-];
-/// Fields that hold what the model and its tools say to each other, in a form of their own.
-const FREE: &[&str] = &["input", "args", "arguments", "response", "output"];
-/// Fields of a call in which the application tells the model what to be.
-const APPLICATION: &[&str] = &["system", "systemInstruction", "system_instruction", "instructions"];
-/// Fields that hold media.
-const MEDIA: &[&str] = &["data", "file_data", "url", "image_url", "result", "b64_json"];
-
 struct Frame<'b> {
     object: bool,
     key: &'b str,
+    of: Of,
     /// Whether its members are those of the whole call.
     top: bool,
     /// Whether all below it is content.
@@ -177,6 +147,11 @@ struct Frame<'b> {
     /// Texts of which only the whole object tells whether they are content.
     later: Vec<(Later, Range<usize>)>,
     told: Told,
+    /// Of an answer: what tells it apart from others of its kind, and its number.
+    mark: u64,
+    index: Option<u64>,
+    /// Where it begins, if it is what is told of tokens.
+    tokens: Option<usize>,
 }
 
 /// What a text waits for.
@@ -198,6 +173,12 @@ struct Told {
     /// Its data are a text where they are in base64 at all.
     source: bool,
     base64: bool,
+    /// It is a thought, a refusal or the like.
+    aside: bool,
+    /// It is a piece of what a tool is called with.
+    arguments: bool,
+    /// It is a piece of the answer's words.
+    words: bool,
 }
 
 impl Told {
@@ -207,7 +188,12 @@ impl Told {
             "role" => self.person = !matches!(value, "tool" | "function"),
             "mimeType" | "mime_type" => self.text |= text(),
             "media_type" => self.source |= text(),
-            "type" => self.base64 |= value == "base64",
+            "type" => {
+                self.base64 |= value == "base64";
+                self.aside |= ["reason", "summary", "think", "refusal"].iter().any(|word| value.contains(word));
+                self.arguments |= value.contains("arguments");
+                self.words |= value.contains("output_text");
+            }
             _ => {}
         }
     }
@@ -222,8 +208,16 @@ impl Told {
 /// # Errors
 /// It cannot be read, or there are too many.
 pub fn texts(body: &[u8]) -> Result<Vec<Text<'_>>, Unreadable> {
+    texts_of(body, Of::Call).map(|(texts, _)| texts)
+}
+
+/// The texts of a call, of an answer, or of any JSON; and where the lists and objects stand that tell of an answer's tokens.
+///
+/// # Errors
+/// It cannot be read, or there are too many.
+pub(super) fn texts_of(body: &[u8], of: Of) -> Result<(Vec<Text<'_>>, Vec<Range<usize>>), Unreadable> {
     let body = readable(body)?;
-    walk(body, false, &mut Left::all())
+    walk(body, of, &mut Left::all())
 }
 
 /// Valid, and not deeper than what reads it can go.
@@ -235,10 +229,12 @@ fn readable(body: &[u8]) -> Result<&str, Unreadable> {
 /// The texts found so far, each with whether it is known who says it.
 struct Walk<'b, 'l> {
     body: &'b str,
-    free: bool,
+    of: Of,
     found: Vec<(Text<'b>, bool)>,
     /// Whether they stand in the order of the body.
     sorted: bool,
+    /// What is told of tokens.
+    tokens: Vec<Range<usize>>,
     left: &'l mut Left,
 }
 
@@ -248,10 +244,14 @@ impl<'b> Walk<'b, '_> {
             return Ok(());
         }
         // What stands in JSON within is counted where that is walked over.
-        let bytes = if form == Form::Nested && !self.free { 0 } else { text.len() };
+        let bytes = if form == Form::Nested && self.of != Of::Json { 0 } else { text.len() };
         self.left.take(1, bytes)?;
-        let origin = if known { Origin::Application } else { Origin::Caller };
-        self.found.push((Text { text, origin, range, form }, known));
+        let origin = match (known, self.of) {
+            (true, _) => Origin::Application,
+            (false, Of::Answer) => Origin::Model,
+            (false, _) => Origin::Caller,
+        };
+        self.found.push((Text { text, origin, range, form, part: Part::default() }, known));
         Ok(())
     }
 
@@ -275,6 +275,9 @@ impl<'b> Walk<'b, '_> {
             self.push(text, range.clone(), form, false)?;
             self.sorted = false;
         }
+        if self.of == Of::Answer {
+            self.found[frame.first..].iter_mut().for_each(|(text, _)| frame.part(&mut text.part));
+        }
         if let Some(origin) = frame.origin {
             for (text, known) in self.found[frame.first..].iter_mut().filter(|(_, known)| !known) {
                 (text.origin, *known) = (origin, true);
@@ -285,24 +288,25 @@ impl<'b> Walk<'b, '_> {
 }
 
 /// Walks over JSON that is valid.
-fn walk<'b>(body: &'b str, free: bool, left: &mut Left) -> Result<Vec<Text<'b>>, Unreadable> {
+fn walk<'b>(body: &'b str, of: Of, left: &mut Left) -> Result<(Vec<Text<'b>>, Vec<Range<usize>>), Unreadable> {
     let bytes = body.as_bytes();
-    let mut walk = Walk { body, free, found: Vec::new(), sorted: true, left };
+    let mut walk = Walk { body, of, found: Vec::new(), sorted: true, tokens: Vec::new(), left };
     let mut stack: Vec<Frame<'_>> = Vec::new();
     let mut key_next = false;
     let mut at = 0;
     while let Some(&byte) = bytes.get(at) {
         match byte {
             b'{' | b'[' => {
-                stack.push(frame(stack.last(), byte == b'{', walk.found.len(), free));
+                stack.push(frame(stack.last(), (at, byte == b'{'), walk.found.len(), of));
                 key_next = byte == b'{';
                 at += 1;
             }
             b'}' | b']' => {
+                at += 1;
                 if let Some(frame) = stack.pop() {
+                    walk.tokens.extend(frame.tokens.map(|start| start..at));
                     walk.close(&frame)?;
                 }
-                at += 1;
             }
             b',' => {
                 key_next = stack.last().is_some_and(|frame| frame.object);
@@ -335,19 +339,36 @@ fn walk<'b>(body: &'b str, free: bool, left: &mut Left) -> Result<Vec<Text<'b>>,
                 if looked_at {
                     let nested = !is_key && stack.last().is_some_and(|frame| frame.json);
                     let text = decoded(raw);
-                    let application = stack.last().is_some_and(|frame| frame.top && APPLICATION.contains(&frame.key));
+                    let application = of == Of::Call
+                        && stack.last().is_some_and(|frame| frame.top && APPLICATION.contains(&frame.key));
                     let json = || text.trim_start().starts_with(['{', '[', '"']) && readable(text.as_bytes()).is_ok();
                     let form = if nested && json() { Form::Nested } else { Form::Text };
+                    let before = walk.found.len();
                     walk.push(text, range, form, application)?;
+                    if of == Of::Answer
+                        && let Some((text, _)) = walk.found.get_mut(before)
+                    {
+                        text.part = part(&stack);
+                    }
                 }
             }
             b'-' | b'0'..=b'9' => {
                 let is_part = |b: &u8| matches!(b, b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9');
                 let end = at + bytes[at..].iter().take_while(|b| is_part(b)).count();
-                if stack.last().is_some_and(|frame| frame.free && !frame.skip) {
-                    walk.push(Cow::Borrowed(&body[at..end]), at..end, Form::Number, false)?;
+                match stack.last_mut() {
+                    Some(frame) if frame.free && !frame.skip => {
+                        walk.push(Cow::Borrowed(&body[at..end]), at..end, Form::Number, false)?;
+                    }
+                    Some(frame) if of == Of::Answer => frame.number(&body[at..end]),
+                    _ => {}
                 }
                 at = end;
+            }
+            b't' => {
+                if let Some(frame) = stack.last_mut().filter(|frame| of == Of::Answer && frame.key == "thought") {
+                    (frame.told.aside, frame.mark) = (true, hash((frame.mark, "thought")));
+                }
+                at += 4;
             }
             _ => at += 1,
         }
@@ -356,13 +377,42 @@ fn walk<'b>(body: &'b str, free: bool, left: &mut Left) -> Result<Vec<Text<'b>>,
     if !walk.sorted {
         found.sort_by_key(|(text, _)| text.range.start);
     }
-    Ok(found.into_iter().map(|(text, _)| text).collect())
+    Ok((found.into_iter().map(|(text, _)| text).collect(), walk.tokens))
 }
 
-fn frame<'b>(parent: Option<&Frame<'b>>, object: bool, first: usize, free: bool) -> Frame<'b> {
+/// Of which part of an answer the text is that these objects lead to.
+fn part(stack: &[Frame<'_>]) -> Part {
+    let mut hasher = DefaultHasher::new();
+    let mut part = Part::default();
+    for frame in stack {
+        // The beginning of a block is its first piece.
+        let key = if frame.key == "content_block" { "delta" } else { frame.key };
+        part.piece |= key == "delta";
+        if frame.object {
+            key.hash(&mut hasher);
+        }
+    }
+    let key = stack.last().map_or("", |frame| frame.key);
+    part.piece |= key == "text" && stack.iter().any(|frame| frame.key == "parts");
+    part.json = matches!(key, "arguments" | "partial_json");
+    part.words = matches!(key, "content" | "text");
+    part.signed = key == "thinking";
+    part.id = hasher.finish();
+    part
+}
+
+fn hash(of: impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    of.hash(&mut hasher);
+    hasher.finish()
+}
+
+fn frame<'b>(parent: Option<&Frame<'b>>, (at, object): (usize, bool), first: usize, of: Of) -> Frame<'b> {
+    let free = of == Of::Json;
     let new = Frame {
         object,
         key: "",
+        of,
         top: !free,
         free,
         skip: false,
@@ -372,13 +422,16 @@ fn frame<'b>(parent: Option<&Frame<'b>>, object: bool, first: usize, free: bool)
         json: false,
         later: Vec::new(),
         told: Told::default(),
+        mark: 0,
+        index: None,
+        tokens: None,
     };
     let Some(parent) = parent else { return new };
     let key = parent.key;
     let origin = match key {
         "functionResponse" | "function_response" => Some(Origin::Tool),
         "functionCall" | "function_call" => Some(Origin::Model),
-        _ if parent.top && APPLICATION.contains(&key) => Some(Origin::Application),
+        _ if of == Of::Call && parent.top && APPLICATION.contains(&key) => Some(Origin::Application),
         _ => None,
     };
     Frame {
@@ -386,9 +439,10 @@ fn frame<'b>(parent: Option<&Frame<'b>>, object: bool, first: usize, free: bool)
         // Gemini counts a call that stands in another.
         top: parent.top && object && key == "generateContentRequest",
         free: parent.free || (object && parent.object && !parent.top && parent.own_form),
-        skip: parent.skip || (!parent.free && !is_content_of(parent)),
+        skip: parent.skip || (!parent.free && (!is_content_of(parent) || (object && is_format(parent)))),
         origin,
         json: parent.json,
+        tokens: (of == Of::Answer && !parent.skip && TOKENS.contains(&key)).then_some(at),
         ..new
     }
 }
@@ -398,6 +452,29 @@ impl<'b> Frame<'b> {
         self.key = raw;
         let name = decoded(raw);
         (self.own_form, self.json) = (FREE.contains(&&*name), name == "arguments");
+    }
+
+    /// Takes a number of an answer.
+    fn number(&mut self, number: &str) {
+        if let Some(place) = INDEXES.iter().position(|index| *index == self.key)
+            && let Ok(number) = number.parse::<u64>()
+        {
+            self.mark = hash((self.mark, place, number));
+            if place < 2 {
+                self.index = Some(number);
+            }
+        }
+    }
+
+    /// What it adds to a text of an answer that stands in it.
+    fn part(&self, part: &mut Part) {
+        if self.mark != 0 {
+            part.id = hash((part.id, self.mark));
+        }
+        part.index = self.index.or(part.index);
+        part.words |= self.told.words && part.piece;
+        part.words &= !self.told.aside;
+        part.json |= self.told.arguments && part.piece;
     }
 
     /// What the text that it is at waits for.
@@ -413,13 +490,21 @@ impl<'b> Frame<'b> {
 
 /// Whether the member that a frame is at may hold content.
 fn is_content_of(frame: &Frame<'_>) -> bool {
-    let not = if frame.top { NO_CONTENT_OF_CALLS } else { NO_CONTENT };
-    !not.contains(&frame.key)
+    match frame.of {
+        Of::Answer => !NO_CONTENT.contains(&frame.key) && !NO_CONTENT_OF_ANSWERS.contains(&frame.key),
+        _ if frame.top => !NO_CONTENT_OF_CALLS.contains(&frame.key),
+        _ => !NO_CONTENT.contains(&frame.key),
+    }
+}
+
+/// Whether an object at this member is the form that the call wants the answer to have, which an answer repeats.
+fn is_format(frame: &Frame<'_>) -> bool {
+    frame.of == Of::Answer && frame.object && frame.key == "text"
 }
 
 fn is_content(frame: &Frame<'_>) -> bool {
     // What a model thought is signed: changed, its provider does not take it back.
-    frame.free || (is_content_of(frame) && frame.key != "thinking")
+    frame.free || (is_content_of(frame) && (frame.of == Of::Answer || frame.key != "thinking"))
 }
 
 /// What is to be read of a text where media stand, and how it stands there; `None` where it is media.
@@ -455,7 +540,7 @@ pub(super) fn flattened<'t>(texts: &'t [Text<'_>]) -> Result<Vec<Text<'t>>, Unre
     for text in texts {
         match text.form {
             Form::Nested => {
-                let inner = walk(&text.text, true, &mut left)?;
+                let (inner, _) = walk(&text.text, Of::Json, &mut left)?;
                 all.extend(inner.into_iter().map(|inner| Text { origin: text.origin, ..inner }));
             }
             _ => {
@@ -470,7 +555,8 @@ pub(super) fn flattened<'t>(texts: &'t [Text<'_>]) -> Result<Vec<Text<'t>>, Unre
 impl Text<'_> {
     /// All but the text itself.
     fn clone_head<'o>(&self) -> Text<'o> {
-        Text { text: Cow::Borrowed(""), origin: self.origin, range: self.range.clone(), form: self.form }
+        let Self { origin, range, form, part, .. } = self;
+        Text { text: Cow::Borrowed(""), origin: *origin, range: range.clone(), form: *form, part: *part }
     }
 }
 
@@ -480,15 +566,25 @@ pub(super) fn rewritten(
     texts: &[Text<'_>],
     change: &mut dyn FnMut(&Text<'_>) -> Option<String>,
 ) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(body.len() + 64);
-    let mut copied = 0;
+    let edits = edits(body, texts, change);
+    (!edits.is_empty()).then(|| edited(body, &edits))
+}
+
+/// What is to stand in a body, and where, so that its texts are others: JSON, in the order of the texts.
+pub(super) fn edits(
+    body: &[u8],
+    texts: &[Text<'_>],
+    change: &mut dyn FnMut(&Text<'_>) -> Option<String>,
+) -> Vec<(Range<usize>, String)> {
+    let mut edits = Vec::new();
     for text in texts {
         let new = match text.form {
             Form::Nested => {
                 // It was walked over before.
-                let inner = walk(&text.text, true, &mut Left::all()).unwrap_or_default();
+                let (inner, _) = walk(&text.text, Of::Json, &mut Left::all()).unwrap_or_default();
                 let mut change = |inner: &Text<'_>| {
-                    change(&Text { text: Cow::Borrowed(&inner.text), origin: text.origin, ..inner.clone_head() })
+                    let head = inner.clone_head();
+                    change(&Text { text: Cow::Borrowed(&inner.text), origin: text.origin, part: text.part, ..head })
                 };
                 rewritten(text.text.as_bytes(), &inner, &mut change).and_then(|new| String::from_utf8(new).ok())
             }
@@ -500,15 +596,21 @@ pub(super) fn rewritten(
             }),
         };
         if let Some(new) = new {
-            out.extend_from_slice(&body[copied..text.range.start]);
-            let new = serde_json::Value::String(new).to_string();
-            out.extend_from_slice(new.as_bytes());
-            copied = text.range.end;
+            edits.push((text.range.clone(), serde_json::Value::String(new).to_string()));
         }
     }
-    if copied == 0 {
-        return None;
+    edits
+}
+
+/// The body with something else at each of these places, which follow each other.
+pub(super) fn edited(body: &[u8], edits: &[(Range<usize>, String)]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(body.len() + 64);
+    let mut copied = 0;
+    for (range, new) in edits {
+        out.extend_from_slice(&body[copied..range.start]);
+        out.extend_from_slice(new.as_bytes());
+        copied = range.end;
     }
     out.extend_from_slice(&body[copied..]);
-    Some(out)
+    out
 }

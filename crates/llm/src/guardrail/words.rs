@@ -5,7 +5,7 @@
 //! bounds on their size and matched without going back: one match takes time in proportion to the text. Where matches are to
 //! be taken out, each is looked for in a stretch of the text, as all of them together take the square of it else.
 
-use super::{Detector, Found, MOST_FOUND, after, boundary, text::Text};
+use super::{Detector, Found, MOST_FOUND, Reach, after, boundary, text::Text};
 use regex::{Regex, RegexBuilder};
 use std::fmt::Write as _;
 
@@ -15,8 +15,16 @@ const MOST: usize = 2 << 20;
 /// A match of so many bytes is found whole; of a longer one perhaps only a part, where a part of it is a match as well.
 const REACH: usize = 16 << 10;
 
+/// So much of a streamed answer waits for a pattern whose matches have no longest one, and for any other at the most.
+const REACH_OF_ENDLESS: usize = 1024;
+const MOST_REACH: usize = 4096;
+
 /// Finds what an expression matches.
-pub(super) struct Expression(Regex);
+pub(super) struct Expression {
+    regex: Regex,
+    /// No match is longer, as far as streamed answers are looked at.
+    longest: usize,
+}
 
 /// Finds words and phrases.
 pub(super) fn of_list(words: &[String]) -> Result<Expression, String> {
@@ -36,7 +44,9 @@ pub(super) fn of_list(words: &[String]) -> Result<Expression, String> {
         let _ = write!(pattern, "{start}{}{end}", inner.join(r"\s+"));
     }
     pattern.push(')');
-    expression(&pattern)
+    // A letter and its counterpart may have other lengths, and between words there may be more than one blank.
+    let longest = words.first().map_or(0, |word| 3 * word.len() + 64);
+    expression(&pattern, longest)
 }
 
 /// Finds what a pattern matches.
@@ -44,20 +54,20 @@ pub(super) fn of_pattern(pattern: &str) -> Result<Expression, String> {
     if pattern.is_empty() || pattern.len() > 4096 {
         return Err("a pattern has 1 to 4096 bytes".into());
     }
-    let expression = expression(pattern)?;
-    if expression.0.is_match("") {
+    let longest = regex_syntax::parse(pattern).ok().and_then(|parsed| parsed.properties().maximum_len());
+    let expression = expression(pattern, longest.map_or(REACH_OF_ENDLESS, |longest| longest.min(MOST_REACH)))?;
+    if expression.regex.is_match("") {
         return Err("the pattern matches where nothing is".into());
     }
     Ok(expression)
 }
 
-fn expression(pattern: &str) -> Result<Expression, String> {
-    RegexBuilder::new(pattern).size_limit(MOST).dfa_size_limit(MOST).nest_limit(64).build().map(Expression).map_err(
-        |e| match e {
-            regex::Error::CompiledTooBig(_) => "the pattern is too large".into(),
-            other => other.to_string().lines().next_back().unwrap_or_default().trim().to_owned(),
-        },
-    )
+fn expression(pattern: &str, longest: usize) -> Result<Expression, String> {
+    let built = RegexBuilder::new(pattern).size_limit(MOST).dfa_size_limit(MOST).nest_limit(64).build();
+    built.map(|regex| Expression { regex, longest }).map_err(|e| match e {
+        regex::Error::CompiledTooBig(_) => "the pattern is too large".into(),
+        other => other.to_string().lines().next_back().unwrap_or_default().trim().to_owned(),
+    })
 }
 
 /// Whether words of this script are parted, so that a word within another is told.
@@ -70,14 +80,14 @@ impl Detector for Expression {
         let (mut from, mut searches) = (0, 0);
         while from <= text.len() && searches <= MOST_FOUND {
             let end = boundary(text, from.saturating_add(2 * REACH));
-            let place = match self.0.find_at(&text[..end], from) {
+            let place = match self.regex.find_at(&text[..end], from) {
                 // It may go on behind the stretch.
                 Some(place) if end < text.len() && place.start() >= from + REACH => {
                     from = place.start();
                     continue;
                 }
                 // The next ends behind the stretch, or there is none.
-                None if end < text.len() => self.0.find_at(text, from),
+                None if end < text.len() => self.regex.find_at(text, from),
                 place => place,
             };
             let Some(place) = place else { break };
@@ -96,7 +106,12 @@ impl Detector for Expression {
     }
 
     fn is_in(&self, texts: &[Text<'_>]) -> bool {
-        texts.iter().any(|text| self.0.is_match(&text.text))
+        texts.iter().any(|text| self.regex.is_match(&text.text))
+    }
+
+    // With the character that follows, which may be part of no word.
+    fn reach(&self) -> Reach {
+        Reach { bytes: self.longest + 4, row: 0 }
     }
 }
 
@@ -132,7 +147,7 @@ mod tests {
         let mut found = Vec::new();
         detector.find(&text, &mut found);
         let found: Vec<_> = found.into_iter().map(|one| one.range).collect();
-        let expect: Vec<_> = detector.0.find_iter(&text).map(|one| one.range()).collect();
+        let expect: Vec<_> = detector.regex.find_iter(&text).map(|one| one.range()).collect();
         assert!(expect.len() < MOST_FOUND && found == expect);
     }
 

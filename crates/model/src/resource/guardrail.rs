@@ -1,4 +1,5 @@
-//! Guardrails of models: what is looked for in what is said to a model, and what happens where it is found.
+//! Guardrails of models: what is looked for in what is said to a model and in what it says, and what happens where it is
+//! found.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +11,9 @@ pub struct Guardrail {
     pub detect: Detect,
     /// What happens where it is found.
     pub action: GuardrailAction,
+    /// Where it is looked for. `prompt` unless set.
+    #[serde(default, skip_serializing_if = "GuardrailOn::is_default")]
+    pub on: GuardrailOn,
     /// Which personal data, for `personal_data`; all of them unless set.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kinds: Vec<PersonalData>,
@@ -25,6 +29,13 @@ pub struct Guardrail {
     /// How many characters all texts may have together, for `size`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub most_characters: Option<u64>,
+    /// A JSON Schema, for `json_schema`; one that needs nothing from elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub schema: Option<serde_json::Value>,
+    /// Nothing of a streamed answer goes to the caller before all of it was judged.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hold: bool,
 }
 
 /// What a guardrail looks for.
@@ -44,6 +55,8 @@ pub enum Detect {
     Pattern,
     /// More text than is wanted.
     Size,
+    /// An answer whose text is no JSON, or none that a JSON Schema allows.
+    JsonSchema,
 }
 
 impl Detect {
@@ -56,12 +69,13 @@ impl Detect {
             Self::Words => "words",
             Self::Pattern => "pattern",
             Self::Size => "size",
+            Self::JsonSchema => "json_schema",
         }
     }
 
     /// Whether it tells which characters it is about, so that these can be taken out.
     pub const fn finds_places(self) -> bool {
-        !matches!(self, Self::Jailbreak | Self::Size)
+        !matches!(self, Self::Jailbreak | Self::Size | Self::JsonSchema)
     }
 }
 
@@ -69,12 +83,17 @@ impl Detect {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GuardrailAction {
-    /// The call is refused.
+    /// The call is refused; an answer ends with an error.
     Block,
-    /// A placeholder such as `[EMAIL]` is sent in its place.
+    /// A placeholder such as `[EMAIL]` stands in its place.
     Redact,
-    /// The call goes on as it is; the call log says what was found.
+    /// A placeholder such as `<EMAIL_1>` is sent in its place, and becomes what the caller had sent again where it stands in
+    /// the answer. On prompts.
+    Mask,
+    /// It goes on as it is; the call log says what was found.
     Flag,
+    /// The call goes to `internal` targets of the model only.
+    Route,
 }
 
 impl GuardrailAction {
@@ -83,8 +102,40 @@ impl GuardrailAction {
         match self {
             Self::Block => "block",
             Self::Redact => "redact",
+            Self::Mask => "mask",
             Self::Flag => "flag",
+            Self::Route => "route",
         }
+    }
+}
+
+/// Where a guardrail looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum GuardrailOn {
+    /// At what is sent to the model.
+    #[default]
+    Prompt,
+    /// At what the model answers.
+    Answer,
+    /// At both.
+    Both,
+}
+
+impl GuardrailOn {
+    /// Whether it is what holds where nothing is said.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether prompts are looked at.
+    pub const fn prompts(self) -> bool {
+        matches!(self, Self::Prompt | Self::Both)
+    }
+
+    /// Whether answers are looked at.
+    pub const fn answers(self) -> bool {
+        matches!(self, Self::Answer | Self::Both)
     }
 }
 

@@ -22,7 +22,7 @@ pub use credential::{
     Alphabet, CanaryRule, CertificateRule, CertificateUsage, Credential, DatabaseRule, DeliverRule, Engine,
     GenerateRule, Overlap, ProviderRule, RotateRule, RotateWindow, TimeOfDay, VerifyRule, Weekday,
 };
-pub use guardrail::{Detect, Guardrail, GuardrailAction, PersonalData, Sensitivity};
+pub use guardrail::{Detect, Guardrail, GuardrailAction, GuardrailOn, PersonalData, Sensitivity};
 pub use key::Key;
 pub(crate) use key::is_metadata_name;
 pub use model::{LongContext, Model, PooledCredential, PriceEntry, Target};

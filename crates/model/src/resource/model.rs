@@ -27,7 +27,7 @@ pub struct Model {
     /// What happens to its answers in which a live secret of ours stands. `report` unless set.
     #[serde(default, skip_serializing_if = "SecretsInAnswers::is_default")]
     pub secrets_in_answers: SecretsInAnswers,
-    /// What is looked for in what is said to it, and what happens where it is found; at most 32 rules.
+    /// What is looked for in what is said to it and in its answers, and what happens where it is found; at most 32 rules.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub guardrails: Vec<Guardrail>,
 }

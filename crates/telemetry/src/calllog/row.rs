@@ -92,9 +92,10 @@ pub struct CallModel {
     /// Where the call was tried before, in order; the rest of the call is about the target that was tried last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tried: Vec<CallTried>,
-    /// What guardrails found in the prompt, and what happened: the detector and the action.
+    /// What guardrails found in the prompt, and behind `answer/` in the answer, and what happened: the detector, the action,
+    /// and how often where that was counted and more than once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schema(examples(json!(["personal_data/redact"])))]
+    #[schema(examples(json!(["personal_data/redact:2", "answer/secrets/redact"])))]
     pub guardrails: Vec<String>,
 }
 

@@ -45,17 +45,45 @@ impl Checker<'_> {
         }
     }
 
-    fn guardrail(&mut self, id: ItemId, path: &str, rule: &Guardrail) {
-        if rule.action == GuardrailAction::Redact && !rule.detect.finds_places() {
-            let detail = format!("`{}` tells that something is there, not where", rule.detect.as_str());
-            self.problem(id, &format!("{path}.action"), "invalid_value", detail, "write block or flag");
+    /// Whether what is done about a finding, and where, fit what is looked for.
+    fn guardrail_fits(&mut self, id: ItemId, path: &str, rule: &Guardrail) {
+        use GuardrailAction as Action;
+        let Guardrail { detect, action, on, hold, .. } = rule;
+        let mut wrong = |field: &str, detail: String, hint: &str| {
+            self.problem(id, &format!("{path}.{field}"), "invalid_value", detail, hint);
+        };
+        if matches!(action, Action::Redact | Action::Mask) && !detect.finds_places() {
+            let detail = format!("`{}` tells that something is there, not where", detect.as_str());
+            wrong("action", detail, "write block or flag");
+        } else if matches!(action, Action::Mask | Action::Route) && on.answers() {
+            let detail = format!("`action: {}` is for prompts", action.as_str());
+            let hint = "remove `on`; what was masked is put back into the answer by itself";
+            wrong("on", detail, if *action == Action::Mask { hint } else { "remove `on`" });
         }
+        match detect {
+            Detect::JsonSchema if on.prompts() => {
+                wrong("on", "`detect: json_schema` looks at answers".into(), "write on: answer");
+            }
+            Detect::Jailbreak if on.answers() => {
+                wrong("on", "`detect: jailbreak` looks at what users and tools say".into(), "remove `on`");
+            }
+            _ => {}
+        }
+        if *hold && !(on.answers() && matches!(action, Action::Block | Action::Redact)) {
+            let detail = "`hold` is for answers that are blocked or redacted".into();
+            wrong("hold", detail, "remove it, or write on: answer");
+        }
+    }
+
+    fn guardrail(&mut self, id: ItemId, path: &str, rule: &Guardrail) {
+        self.guardrail_fits(id, path, rule);
         let settings = [
             ("kinds", !rule.kinds.is_empty(), Detect::PersonalData, false),
             ("sensitivity", rule.sensitivity.is_some(), Detect::Jailbreak, false),
             ("words", !rule.words.is_empty(), Detect::Words, true),
             ("pattern", rule.pattern.is_some(), Detect::Pattern, true),
             ("most_characters", rule.most_characters.is_some(), Detect::Size, true),
+            ("schema", rule.schema.is_some(), Detect::JsonSchema, true),
         ];
         let mut complete = true;
         for (field, given, detect, needed) in settings {
@@ -82,8 +110,11 @@ impl Checker<'_> {
             let hint = "to refuse all calls, take the model away";
             self.problem(id, &format!("{path}.most_characters"), "out_of_bounds", "this is at least 1", hint);
         } else if complete && let Some(Err(why)) = self.context.guardrail.map(|build| build(rule)) {
-            let field = if rule.detect == Detect::Pattern { ".pattern" } else { "" };
-            let hint = "see the syntax of Rust's `regex`; it looks neither ahead nor back";
+            let (field, hint) = match rule.detect {
+                Detect::Pattern => (".pattern", "see the syntax of Rust's `regex`; it looks neither ahead nor back"),
+                Detect::JsonSchema => (".schema", "a schema stands for itself: nothing is fetched for it"),
+                _ => ("", "see the guide on guardrails"),
+            };
             self.problem(id, &format!("{path}{field}"), "invalid_value", why, hint);
         }
     }

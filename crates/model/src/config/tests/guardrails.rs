@@ -41,6 +41,53 @@ fn guardrails() {
 }
 
 #[test]
+fn guardrails_on_answers() {
+    let set = clean(
+        "models:
+  - name: m
+    targets: [{ provider: openai, model: x }]
+    guardrails:
+      - { detect: personal_data, action: mask }
+      - { detect: personal_data, action: redact, on: answer, hold: true }
+      - { detect: size, action: block, on: both, most_characters: 20000 }
+      - { detect: json_schema, action: flag, on: answer, schema: { type: object, required: [city] } }
+",
+    );
+    let rules = &set.models[0].guardrails;
+    assert_eq!(rules[3].schema, Some(serde_json::json!({"type": "object", "required": ["city"]})));
+    let written = serde_json::to_value(rules).unwrap();
+    assert_eq!(written[0], serde_json::json!({"detect": "personal_data", "action": "mask"}));
+    assert_eq!(serde_json::from_value::<Vec<crate::resource::Guardrail>>(written).unwrap(), *rules);
+    expect(
+        "models:
+  - name: m
+    targets: [{ provider: openai, model: x }]
+    guardrails:
+      - { detect: personal_data, action: mask, on: both }
+      - { detect: size, action: mask, most_characters: 9 }
+      - { detect: jailbreak, action: flag, on: answer }
+      - { detect: json_schema, action: block, schema: {} }
+      - { detect: json_schema, action: block, on: answer }
+      - { detect: secrets, action: flag, on: answer, hold: true }
+      - { detect: secrets, action: block, hold: true }
+      - { detect: secrets, action: block, on: answers }
+      - { detect: secrets, action: block, on: answer, schema: true }
+",
+        &[
+            "5:52 invalid_value models[0].guardrails[0].on",
+            "6:31 invalid_value models[0].guardrails[1].action",
+            "7:46 invalid_value models[0].guardrails[2].on",
+            "8:9 invalid_value models[0].guardrails[3].on",
+            "9:9 missing_field models[0].guardrails[4]",
+            "10:60 invalid_value models[0].guardrails[5].hold",
+            "11:48 invalid_value models[0].guardrails[6].hold",
+            "12:46 unknown_word models[0].guardrails[7].on",
+            "13:62 invalid_value models[0].guardrails[8].schema",
+        ],
+    );
+}
+
+#[test]
 fn models_together_have_a_bounded_number_of_expressions() {
     let rule = |n: usize| match n % 2 {
         0 => format!("{{ detect: pattern, action: flag, pattern: a{n} }}"),
