@@ -1,7 +1,7 @@
 //! Any bytes as an event stream, cut anywhere: no panic, no byte lost, and the cuts change nothing.
 #![no_main]
 
-use credentialflow_llm::{AnswerUsage, StreamUsage, sse::SseReader};
+use credentialflow_llm::{AnswerUsage, StreamUsage, produced::Produced, sse::SseReader};
 
 /// The stream in pieces whose lengths the first bytes of the input choose.
 fn pieces<'a>(cuts: &'a [u8], mut rest: &'a [u8]) -> Vec<&'a [u8]> {
@@ -17,8 +17,8 @@ fn pieces<'a>(cuts: &'a [u8], mut rest: &'a [u8]) -> Vec<&'a [u8]> {
 
 fn relay(drop: bool, pieces: &[&[u8]]) -> (Vec<u8>, impl PartialEq + std::fmt::Debug + use<>) {
     let (mut usage, mut out) = (StreamUsage::new(drop), Vec::new());
-    pieces.iter().for_each(|piece| usage.feed(piece, &mut out));
-    usage.finish(&mut out);
+    pieces.iter().for_each(|piece| usage.feed(piece, &mut |bytes| out.extend_from_slice(bytes)));
+    usage.finish(&mut |bytes| out.extend_from_slice(bytes));
     (out, usage.usage())
 }
 
@@ -45,4 +45,9 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     whole.feed(stream);
     cut.iter().for_each(|piece| parts.feed(piece));
     assert_eq!(whole.finish(), parts.finish());
+
+    let (mut whole, mut parts) = (Produced::default(), Produced::default());
+    whole.feed(stream);
+    cut.iter().for_each(|piece| parts.feed(piece));
+    assert_eq!(whole.tokens(), parts.tokens());
 });

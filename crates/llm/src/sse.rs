@@ -6,7 +6,7 @@
 //! hands out an event the stream ends in without a blank line, marked as incomplete. It never connects,
 //! reconnects or keeps `id` and `retry`.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::Range};
 
 /// Events larger than this are passed but not inspected, unless set otherwise.
 pub const DEFAULT_MAX_EVENT: usize = 1 << 20;
@@ -136,13 +136,29 @@ impl SseReader {
         self.pending.capacity()
     }
 
+    /// Whether the next byte begins an event.
+    const fn is_between(&self) -> bool {
+        self.pending.is_empty() && self.line_empty && !self.after_cr && !self.closed && !self.oversize
+    }
+
     /// Passes over a chunk of whole events without looking at them. Does nothing and says false when
     /// the chunk does not both begin and (as far as seen without reading it) end between events.
     pub fn skip(&mut self, chunk: &[u8]) -> bool {
-        let between = self.pending.is_empty() && self.line_empty && !self.after_cr && !self.closed && !self.oversize;
-        let skipped = between && (chunk.ends_with(b"\n\n") || chunk.ends_with(b"\r\n\r\n"));
+        let skipped = self.is_between() && (chunk.ends_with(b"\n\n") || chunk.ends_with(b"\r\n\r\n"));
         self.first &= !skipped;
         skipped
+    }
+
+    /// Which of the next bytes are whole events that end before `until`, so that they may be skipped once what comes
+    /// before them was fed.
+    pub fn whole_events(&self, chunk: &[u8], until: usize) -> Range<usize> {
+        let is_blank = |end: &usize| chunk[..*end].ends_with(b"\n\n") || chunk[..*end].ends_with(b"\r\n\r\n");
+        let begin = match self.is_between() {
+            true => 0,
+            false => memchr::memchr_iter(b'\n', chunk).map(|at| at + 1).find(is_blank).unwrap_or(chunk.len()),
+        };
+        let end = memchr::memrchr_iter(b'\n', &chunk[..until]).map(|at| at + 1).find(is_blank).unwrap_or(0);
+        begin..end.max(begin)
     }
 
     /// Takes the next bytes of the stream and hands out what they complete.

@@ -91,6 +91,19 @@ fn skipping_leaves_the_reader_between_events() {
     assert_eq!(seen, 1);
 }
 
+#[test]
+fn whole_events_are_those_between_what_began_before_and_what_is_looked_for() {
+    let mut reader = SseReader::default();
+    let chunk = b"data: 1\n\ndata: 2\r\n\r\ndata: 3\n\ndata: 4";
+    assert_eq!(reader.whole_events(chunk, chunk.len()), 0..29);
+    assert_eq!(reader.whole_events(chunk, 28), 0..20);
+    assert_eq!(reader.whole_events(chunk, 8), 0..0);
+    reader.feed(b"data: 0", |_| panic!("no event yet"));
+    assert_eq!(reader.whole_events(chunk, chunk.len()), 9..29);
+    assert_eq!(reader.whole_events(chunk, 12), 9..9);
+    assert_eq!(reader.whole_events(b"\n", 1), 1..1);
+}
+
 /// A line-by-line reading after the standard's text, as the oracle.
 fn oracle(stream: &[u8]) -> Vec<Vec<u8>> {
     let text = stream.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(stream);

@@ -50,9 +50,9 @@ fn events(stream: &[u8]) -> Vec<(String, Value)> {
 fn relayed(drop: bool, response: &[u8], size: usize) -> (Vec<u8>, Option<TokenUsage>) {
     let (mut usage, mut out) = (StreamUsage::new(drop), Vec::new());
     for chunk in response.chunks(size.max(1)) {
-        usage.feed(chunk, &mut out);
+        usage.feed(chunk, &mut |bytes| out.extend_from_slice(bytes));
     }
-    usage.finish(&mut out);
+    usage.finish(&mut |bytes| out.extend_from_slice(bytes));
     (out, usage.usage())
 }
 

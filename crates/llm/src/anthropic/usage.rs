@@ -9,7 +9,7 @@
 //! What server tools cost by use, such as a web search, is not in the tokens and so not in the cost.
 
 use crate::{
-    openai::usage::{self, Lenient, Tokens, has_usage_object},
+    openai::usage::{self, Lenient, Tokens, feed_from_usage, has_usage_object},
     sse::{DEFAULT_MAX_EVENT, SseEvent, SsePiece, SseReader},
 };
 use credentialflow_model::usage::TokenUsage;
@@ -48,11 +48,8 @@ impl StreamUsage {
 
     /// Takes the next bytes of a payload that somebody else forwards.
     pub fn inspect(&mut self, payload: &[u8]) {
-        if !has_usage_object(payload) && self.reader.skip(payload) {
-            return;
-        }
         let Self { reader, count, counted } = self;
-        reader.feed(payload, |piece| {
+        feed_from_usage(reader, payload, |piece| {
             if let SsePiece::Event(event) = piece {
                 *counted |= read_event(&event, count);
             }

@@ -10,6 +10,7 @@ use credentialflow_model::usage::TokenUsage;
 use memchr::memmem;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
+use std::{ops::Range, sync::LazyLock};
 
 /// Whole answers up to this size are kept until their end.
 const ANSWER_LIMIT: usize = 4 << 20;
@@ -21,6 +22,8 @@ const TAIL_TRIES: usize = 16;
 const EAGER: usize = 4 << 10;
 /// What every usage object begins with; an escaped quote inside a text cannot look like it.
 const MARK: &[u8] = b"\"usage\"";
+/// Made once: it is looked for in every piece of every stream.
+static FINDER: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(MARK));
 
 /// Finds usage in a stream, and removes the usage event the caller did not ask for.
 #[derive(Debug)]
@@ -51,17 +54,28 @@ impl StreamUsage {
         self.drop_usage_event
     }
 
-    /// Takes the next bytes of the payload and appends to `out` what may go to the caller now. Without
+    /// Takes the next bytes of the payload and gives to `out` what may go to the caller now. Without
     /// dropping that is all of them; with it, the beginning of an event that may turn out to be the
     /// usage event is held back until that is known.
-    pub fn feed(&mut self, payload: &[u8], out: &mut Vec<u8>) {
+    pub fn feed(&mut self, payload: &[u8], out: &mut impl FnMut(&[u8])) {
         if !self.drop_usage_event {
-            out.extend_from_slice(payload);
+            out(payload);
             self.inspect(payload);
             return;
         }
-        if !has_usage_object(payload) && self.reader.skip(payload) {
-            out.extend_from_slice(payload);
+        let quiet = before_usage(&self.reader, payload);
+        self.relay(&payload[..quiet.start], out);
+        if self.reader.skip(&payload[quiet.clone()]) {
+            out(&payload[quiet.clone()]);
+        } else {
+            self.relay(&payload[quiet.clone()], out);
+        }
+        self.relay(&payload[quiet.end..], out);
+    }
+
+    /// The same for what must be looked at.
+    fn relay(&mut self, payload: &[u8], out: &mut impl FnMut(&[u8])) {
+        if payload.is_empty() {
             return;
         }
         let Self { reader, usage, released, searched, .. } = self;
@@ -76,7 +90,7 @@ impl StreamUsage {
             *searched = pending.len();
         }
         if *released > 0 || (search && cannot_be_dropped(pending)) {
-            out.extend_from_slice(&pending[*released..]);
+            give(&pending[*released..], out);
             *released = pending.len();
         }
     }
@@ -85,19 +99,16 @@ impl StreamUsage {
     /// nothing is dropped; saves the copy of [`Self::feed`].
     pub fn inspect(&mut self, payload: &[u8]) {
         debug_assert!(!self.drop_usage_event, "dropping needs feed");
-        if !has_usage_object(payload) && self.reader.skip(payload) {
-            return;
-        }
         let usage = &mut self.usage;
-        self.reader.feed(payload, |piece| {
+        feed_from_usage(&mut self.reader, payload, |piece| {
             if let SsePiece::Event(event) = piece {
                 read_event(&event, usage);
             }
         });
     }
 
-    /// Ends the stream: appends to `out` what was held back.
-    pub fn finish(&mut self, out: &mut Vec<u8>) {
+    /// Ends the stream: gives to `out` what was held back.
+    pub fn finish(&mut self, out: &mut impl FnMut(&[u8])) {
         let Self { reader, usage, released, drop_usage_event, .. } = self;
         reader.finish(|piece| {
             if *drop_usage_event {
@@ -114,7 +125,7 @@ impl StreamUsage {
     }
 }
 
-fn relay(piece: SsePiece<'_>, usage: &mut Option<TokenUsage>, released: &mut usize, out: &mut Vec<u8>) {
+fn relay(piece: SsePiece<'_>, usage: &mut Option<TokenUsage>, released: &mut usize, out: &mut impl FnMut(&[u8])) {
     let drop = match piece {
         SsePiece::Event(event) => read_event(&event, usage),
         SsePiece::Oversize(_) => false,
@@ -123,8 +134,29 @@ fn relay(piece: SsePiece<'_>, usage: &mut Option<TokenUsage>, released: &mut usi
     let already = (*released).min(raw.len());
     *released -= already;
     if !drop {
-        out.extend_from_slice(&raw[already..]);
+        give(&raw[already..], out);
     }
+}
+
+fn give(bytes: &[u8], out: &mut impl FnMut(&[u8])) {
+    if !bytes.is_empty() {
+        out(bytes);
+    }
+}
+
+/// Feeds a reader, which passes over whole events as long as no usage stands in them.
+pub(crate) fn feed_from_usage(reader: &mut SseReader, payload: &[u8], mut each: impl FnMut(SsePiece<'_>)) {
+    let quiet = before_usage(reader, payload);
+    reader.feed(&payload[..quiet.start], &mut each);
+    if !reader.skip(&payload[quiet.clone()]) {
+        reader.feed(&payload[quiet.clone()], &mut each);
+    }
+    reader.feed(&payload[quiet.end..], each);
+}
+
+/// The whole events before the first usage.
+fn before_usage(reader: &SseReader, payload: &[u8]) -> Range<usize> {
+    reader.whole_events(payload, usage_objects(payload).next().unwrap_or(payload.len()))
 }
 
 /// Reads the usage of one event and says whether it is a usage event: one that carries nothing else.
@@ -142,12 +174,13 @@ fn read_event(event: &SseEvent<'_>, usage: &mut Option<TokenUsage>) -> bool {
 /// Whether a `"usage"` stands here with an object as its value; `"usage":null` in every event is common.
 /// A value cut off by the end of the bytes counts as one.
 pub(crate) fn has_usage_object(bytes: &[u8]) -> bool {
-    usage_members(bytes).any(|after| after.first().is_none_or(|b| *b == b'{'))
+    usage_objects(bytes).next().is_some()
 }
 
-/// What follows each `"usage":`, without the white space between.
-fn usage_members(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
-    memmem::find_iter(bytes, MARK).filter_map(move |at| after_colon(&bytes[at + MARK.len()..]))
+/// Where they stand.
+fn usage_objects(bytes: &[u8]) -> impl Iterator<Item = usize> {
+    let is_object = |after: &[u8]| after.first().is_none_or(|b| *b == b'{');
+    FINDER.find_iter(bytes).filter(move |at| after_colon(&bytes[at + MARK.len()..]).is_some_and(is_object))
 }
 
 /// What follows a colon and white space; empty when the bytes end before; `None` when there is no colon.

@@ -15,9 +15,9 @@ fn answer(body: &str) -> Option<TokenUsage> {
 fn stream(drop: bool, chunks: &[&[u8]]) -> (Vec<u8>, Option<TokenUsage>) {
     let (mut reader, mut out) = (StreamUsage::new(drop), Vec::new());
     for chunk in chunks {
-        reader.feed(chunk, &mut out);
+        reader.feed(chunk, &mut |b| out.extend_from_slice(b));
     }
-    reader.finish(&mut out);
+    reader.finish(&mut |b| out.extend_from_slice(b));
     (out, reader.usage())
 }
 
@@ -111,19 +111,19 @@ fn events_that_carry_more_are_kept() {
 #[test]
 fn holds_back_only_what_may_be_dropped() {
     let (mut reader, mut out) = (StreamUsage::new(true), Vec::new());
-    reader.feed(b"data: {\"choices\":", &mut out);
+    reader.feed(b"data: {\"choices\":", &mut |b| out.extend_from_slice(b));
     assert_eq!(out, b"", "may still be the usage event");
-    reader.feed(b"[{\"delta\"", &mut out);
+    reader.feed(b"[{\"delta\"", &mut |b| out.extend_from_slice(b));
     assert_eq!(out, b"data: {\"choices\":[{\"delta\"", "a choice: it is not");
-    reader.feed(b":1}]}", &mut out);
+    reader.feed(b":1}]}", &mut |b| out.extend_from_slice(b));
     assert_eq!(out, b"data: {\"choices\":[{\"delta\":1}]}");
-    reader.feed(b"\n\ndata: {", &mut out);
+    reader.feed(b"\n\ndata: {", &mut |b| out.extend_from_slice(b));
     assert_eq!(out, b"data: {\"choices\":[{\"delta\":1}]}\n\n");
-    reader.finish(&mut out);
+    reader.finish(&mut |b| out.extend_from_slice(b));
     assert_eq!(out, b"data: {\"choices\":[{\"delta\":1}]}\n\ndata: {");
 
     let (mut reader, mut out) = (StreamUsage::new(false), Vec::new());
-    reader.feed(b"data: {\"cho", &mut out);
+    reader.feed(b"data: {\"cho", &mut |b| out.extend_from_slice(b));
     assert_eq!(out, b"data: {\"cho", "without dropping nothing waits");
 }
 

@@ -47,7 +47,7 @@ fn streamed_and_plain_say_and_count_the_same() {
         let streamed =
             chat(r#","stream":true,"stream_options":{"include_usage":true}"#, &[("x-sandbox-chunks", chunks)]);
         let (mut text, mut usage) = (String::new(), crate::StreamUsage::new(false));
-        let (mut reader, mut out) = (crate::sse::SseReader::default(), Vec::new());
+        let mut reader = crate::sse::SseReader::default();
         reader.feed(&streamed.body(), |piece| {
             let crate::sse::SsePiece::Event(event) = piece else { panic!() };
             if let Ok(chunk) = serde_json::from_slice::<Value>(&event.data().unwrap()) {
@@ -55,7 +55,7 @@ fn streamed_and_plain_say_and_count_the_same() {
                 text += chunk["choices"][0]["delta"]["content"].as_str().unwrap_or_default();
             }
         });
-        usage.feed(&streamed.body(), &mut out);
+        usage.inspect(&streamed.body());
         assert_eq!(plain["choices"][0]["message"]["content"], text);
         assert_eq!(usage.usage().unwrap().output, plain["usage"]["completion_tokens"]);
         assert_eq!(usage.usage().unwrap().input, plain["usage"]["prompt_tokens"]);

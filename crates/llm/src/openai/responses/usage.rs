@@ -5,7 +5,7 @@
 //! provider cost by use, such as a web search, is not in the tokens and so not in the cost.
 
 use crate::{
-    openai::usage::{self, Lenient, Tokens, has_usage_object},
+    openai::usage::{self, Lenient, Tokens, feed_from_usage, has_usage_object},
     sse::{DEFAULT_MAX_EVENT, SseEvent, SsePiece, SseReader},
 };
 use credentialflow_model::usage::TokenUsage;
@@ -52,11 +52,8 @@ impl StreamUsage {
 
     /// Takes the next bytes of a payload that somebody else forwards.
     pub fn inspect(&mut self, payload: &[u8]) {
-        if !has_usage_object(payload) && self.reader.skip(payload) {
-            return;
-        }
         let Self { reader, found } = self;
-        reader.feed(payload, |piece| found.piece(&piece));
+        feed_from_usage(reader, payload, |piece| found.piece(&piece));
     }
 
     /// Ends the stream.
