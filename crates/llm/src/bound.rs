@@ -241,7 +241,7 @@ impl<'de> Deserialize<'de> for Config {
 
 /// A count as the most generous provider reads it: a fraction is the next whole number, and a number in quotes is one.
 /// Nothing where something else stands, or less than nothing.
-fn count(value: &serde_json::Value) -> Option<u64> {
+pub(crate) fn count(value: &serde_json::Value) -> Option<u64> {
     match value {
         // Casting saturates.
         serde_json::Value::Number(n) => n.as_u64().or_else(|| n.as_f64().filter(|n| *n > 0.0).map(|n| n.ceil() as u64)),

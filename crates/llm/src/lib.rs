@@ -9,6 +9,7 @@
 //! - [`guardrail`]: what is looked for in the texts of calls and answers, and taken out of them.
 //! - [`sse`]: server-sent events, for any dialect that streams.
 //! - [`first`]: when a stream has begun.
+//! - [`task`]: what is asked of models beside a conversation: embeddings, images, speech, transcripts, ranking.
 //! - [`translate`]: from a caller's dialect into its provider's, and back.
 //! - [`bound`]: how much a call may cost at most.
 //! - [`produced`]: what was produced when nobody counted.
@@ -36,3 +37,4 @@ pub use openai::request::{ChatCall, InvalidCall};
 pub use openai::usage::{AnswerUsage, StreamUsage};
 pub use price::{PriceHandle, PriceTable};
 pub mod refusal;
+pub mod task;

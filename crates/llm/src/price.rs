@@ -3,7 +3,7 @@
 //! The table is built once per configuration; the request path holds a [`PriceHandle`] and looks nothing up
 //! by name. What providers usually ask stands in the [catalogue](crate::catalogue). It reads no clock and knows no budget. A price nobody stated is [`Cost::UnknownPrice`], never zero.
 
-use crate::catalogue;
+use crate::{bound::Bound, catalogue, task::units::Units};
 use credentialflow_model::{
     Price, Timestamp,
     resource::{LongContext, PriceEntry, Target},
@@ -73,6 +73,38 @@ impl PriceHandle {
 }
 
 impl PriceHandle {
+    /// What a call cost at this moment: its tokens, where they were told, and what else has a price of its own. What was
+    /// told neither in tokens nor in anything that has a price is [`Cost::UnknownUsage`].
+    pub fn cost_of(&self, at: Timestamp, tokens: Option<&TokenUsage>, units: &Units) -> Cost {
+        let Some(price) = self.at(at) else { return Cost::UnknownPrice };
+        let none = TokenUsage::default();
+        match (tokens, of_units(price, units)) {
+            (None, Some((false, _))) if !is_free(price) => Cost::UnknownUsage,
+            (tokens, Some((_, more))) => {
+                let read = amount(price, tokens.unwrap_or(&none));
+                read.and_then(|cost| cost.checked_add(more)).map_or(Cost::UnknownPrice, |cost| Cost::Known(cost.normalize()))
+            }
+            (_, None) => Cost::UnknownPrice,
+        }
+    }
+
+    /// The most that a call can cost at this moment, as [`Self::most`].
+    pub fn most_of(&self, at: Timestamp, bound: &Bound, units: &Units) -> Option<Decimal> {
+        let most = self.most(at, bound.input, bound.output)?;
+        let price = self.at(at)?;
+        // Tokens that may turn out to be none of an image make nothing cheaper.
+        let dearer = |own: Option<Price>, tokens| {
+            if own.is_some_and(|own| own.usd_per_million() > price.input.usd_per_million()) { tokens } else { 0 }
+        };
+        let units = Units {
+            image_tokens: dearer(price.image_input, units.image_tokens),
+            audio_tokens: dearer(price.audio_input, units.audio_tokens),
+            ..*units
+        };
+        let (_, more) = of_units(price, &units)?;
+        Some(most.checked_add(more)?.normalize())
+    }
+
     /// The most that so many tokens can cost at this moment: each input token at the dearest of the prices for input.
     /// `None` where no price is known.
     pub fn most(&self, at: Timestamp, input: u64, output: u64) -> Option<Decimal> {
@@ -120,6 +152,46 @@ impl From<&LongContext> for Rates {
     fn from(p: &LongContext) -> Self {
         Self::of(p.input, p.cached_input, p.cache_write, p.cache_write_1h, p.output)
     }
+}
+
+/// Whether calls cost nothing, however they are counted.
+fn is_free(price: &PriceEntry) -> bool {
+    let rates = Rates::from(price);
+    let others = [price.image_input, price.audio_input, price.per_image, price.per_second, price.per_search];
+    let others = others.into_iter().chain([price.per_million_characters, price.cached_input]).flatten();
+    price.long_context.is_none()
+        && others.map(Price::usd_per_million).chain([rates.dearest_input(), rates.output]).all(|price| price.is_zero())
+}
+
+/// What is not paid by the token, and what tokens of images and sound cost more than text; and whether anything of it has a
+/// price. `None` only when the amount is too large for a decimal.
+fn of_units(price: &PriceEntry, units: &Units) -> Option<(bool, Decimal)> {
+    let million = Decimal::from(1_000_000);
+    let input = price.input.usd_per_million();
+    let mut total = Decimal::ZERO;
+    // Those are input tokens as well, which have their price already.
+    for (tokens, own) in [(units.image_tokens, price.image_input), (units.audio_tokens, price.audio_input)] {
+        if let Some(own) = own {
+            let more = own.usd_per_million().checked_sub(input)?;
+            total = total.checked_add(Decimal::from(tokens).checked_mul(more)?)?;
+        }
+    }
+    let mut priced = false;
+    let each = |price: Option<Price>| price.map(|price| price.usd_per_million().checked_mul(million));
+    for (count, price) in [
+        (units.images, each(price.per_image)),
+        (units.seconds, each(price.per_second)),
+        (units.searches, each(price.per_search)),
+        (units.characters, price.per_million_characters.map(|price| Some(price.usd_per_million()))),
+    ] {
+        if let Some(price) = price
+            && count > 0
+        {
+            priced = true;
+            total = total.checked_add(Decimal::from(count).checked_mul(price?)?)?;
+        }
+    }
+    Some((priced, total.checked_mul(Decimal::new(1, 6))?))
 }
 
 /// `None` only when the amount is too large for a decimal.

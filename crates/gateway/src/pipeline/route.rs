@@ -18,6 +18,8 @@ pub(crate) struct RouteMatch<'a> {
     pub path: Cow<'a, str>,
     /// The query as sent.
     pub query: Option<&'a str>,
+    /// What the body calls itself, where that decides how it is read.
+    pub content_type: Option<&'a [u8]>,
 }
 
 impl RouteMatch<'_> {
@@ -49,7 +51,11 @@ pub(super) fn find<'a>(
                     record.speaks(Dialect::Gemini);
                 }
             }
-            Ok(RouteMatch { route, path, query })
+            let content_type = match plan.kind {
+                RouteKind::Task(_) => inbound.header("content-type"),
+                _ => None,
+            };
+            Ok(RouteMatch { route, path, query, content_type })
         }
         Found::Nothing => Err(Refused::new(OutcomeReason::NoRoute)),
         Found::OtherMethod => {

@@ -18,7 +18,7 @@ use crate::{
     ports::{CredentialSlot, CredentialSource},
     route::{Found, Lookup, Router},
 };
-use credentialflow_llm::provider::Dialect;
+use credentialflow_llm::{provider::Dialect, task::Task};
 use credentialflow_model::{
     Timestamp,
     resource::{AnswerEncoding, Health, Kind, SecretsInAnswers, SecretsInRequests},
@@ -77,6 +77,8 @@ pub(crate) enum RouteKind {
     Messages,
     /// `POST /v1/messages/count_tokens`
     CountTokens,
+    /// `POST /v1/embeddings` and what else can be asked of models beside a conversation
+    Task(Task),
     /// `GET /v1/models` and `GET /v1/models/{id}`
     ModelList,
     /// `POST /v1beta/models/{model}:generateContent`, `:streamGenerateContent` and `:countTokens`, and below `/v1`
@@ -90,7 +92,7 @@ impl RouteKind {
     pub(crate) const fn dialect(self) -> Option<Dialect> {
         match self {
             Self::Proxy { .. } => None,
-            Self::Chat | Self::ModelList => Some(Dialect::OpenAi),
+            Self::Chat | Self::Task(_) | Self::ModelList => Some(Dialect::OpenAi),
             Self::Responses | Self::KeptResponse => Some(Dialect::Responses),
             Self::Messages | Self::CountTokens => Some(Dialect::Anthropic),
             Self::Gemini | Self::GeminiModelList => Some(Dialect::Gemini),

@@ -25,6 +25,7 @@ mod models;
 mod responses;
 mod routing;
 mod secrets;
+mod tasks;
 mod tls;
 mod upstreams;
 mod websocket;

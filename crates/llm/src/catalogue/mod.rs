@@ -187,11 +187,41 @@ pub struct Rates {
 
 /// What rows of a provider's file start from.
 const fn offered(source: Source) -> KnownModel {
+    /// What is paid in another way.
+    pub other: Other,
+}
+
+/// Prices of what is no token of a text, as decimals.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Other {
+    /// For input tokens of images, in US dollars per million.
+    pub image_input: Option<&'static str>,
+    /// For input tokens of sound, in US dollars per million.
+    pub audio_input: Option<&'static str>,
+    /// For each image that is made, in US dollars.
+    pub per_image: Option<&'static str>,
+    /// For each second of sound that is heard, in US dollars.
+    pub per_second: Option<&'static str>,
+    /// For each search, in US dollars.
+    pub per_search: Option<&'static str>,
+    /// For a million characters that are spoken, in US dollars.
+    pub per_million_characters: Option<&'static str>,
+}
+
+impl Other {
+    const NONE: Self = Self {
+        image_input: None,
+        audio_input: None,
+        per_image: None,
+        per_second: None,
+        per_search: None,
+        per_million_characters: None,
+    };
     KnownModel { name: "", also: &[], context: None, max_output: None, can: &[], source, prices: &[], note: None }
 }
 
 const fn rates(input: &'static str, output: &'static str) -> Rates {
-    Rates { input, cached_input: None, cache_write: None, cache_write_1h: None, output }
+    Rates { input, cached_input: None, cache_write: None, cache_write_1h: None, output, other: Other::NONE }
 }
 
 const fn price(from: &'static str, rates: Rates, source: Source) -> KnownPrice {
@@ -216,6 +246,13 @@ impl KnownPrice {
     const fn long(self, above: u64, rates: Rates) -> Self {
         Self { long: Some((above, rates)), ..self }
     }
+impl Rates {
+    /// What costs nothing by the token.
+    const fn other(other: Other) -> Self {
+        Self { other, ..rates("0", "0") }
+    }
+}
+
 
     const fn batch(self, input: &'static str, output: &'static str) -> Self {
         Self { batch: Some((input, output)), ..self }
@@ -247,6 +284,12 @@ impl KnownPrice {
         })
     }
 }
+            image_input: some(self.rates.other.image_input)?,
+            audio_input: some(self.rates.other.audio_input)?,
+            per_image: some(self.rates.other.per_image)?,
+            per_second: some(self.rates.other.per_second)?,
+            per_search: some(self.rates.other.per_search)?,
+            per_million_characters: some(self.rates.other.per_million_characters)?,
 
 impl KnownModel {
     /// Its prices as a configuration would say them, oldest first.

@@ -1,13 +1,17 @@
 //! The models of OpenAI.
 
 use super::{
-    Capability::{Embeddings, Reasoning, StructuredOutput, Tools, Vision},
-    KnownModel, Source, offered, price, rates,
+    Capability::{AudioInput, Embeddings, Reasoning, StructuredOutput, Tools, Vision},
+    KnownModel, Other, Rates, Source, offered, price, rates,
 };
 
 const SIZES: Source = Source::tables("https://developers.openai.com/api/docs/models", "2026-11-23");
 const PRICES: Source = Source::tables("https://developers.openai.com/api/docs/pricing", "2026-11-23");
 const OFFERED: KnownModel = offered(SIZES);
+const TRANSCRIBE: Source = Source::page("https://developers.openai.com/api/docs/models/gpt-4o-transcribe.md", "2026-11-23");
+const TRANSCRIBE_MINI: Source =
+    Source::page("https://developers.openai.com/api/docs/models/compare?model=gpt-4o-mini-transcribe", "2026-11-23");
+const WHISPER: Source = Source::page("https://developers.openai.com/api/docs/models/whisper-1.md", "2026-11-23");
 
 pub(super) const MODELS: &[KnownModel] = &[
     KnownModel {
@@ -306,5 +310,27 @@ pub(super) const MODELS: &[KnownModel] = &[
         can: &[Embeddings],
         prices: &[price("2022-12-15", rates("0.1", "0"), PRICES)],
         ..OFFERED
+    },
+    KnownModel {
+        name: "gpt-4o-transcribe",
+        context: Some(16_000),
+        max_output: Some(2_000),
+        can: &[AudioInput],
+        prices: &[price("2026-11-23", rates("2.5", "10"), TRANSCRIBE)],
+        ..offered(TRANSCRIBE)
+    },
+    KnownModel {
+        name: "gpt-4o-mini-transcribe",
+        context: Some(16_000),
+        max_output: Some(2_000),
+        can: &[AudioInput],
+        prices: &[price("2026-11-23", rates("1.25", "5"), TRANSCRIBE_MINI)],
+        ..offered(TRANSCRIBE_MINI)
+    },
+    KnownModel {
+        name: "whisper-1",
+        can: &[AudioInput],
+        prices: &[price("2026-11-23", Rates::other(Other { per_second: Some("0.0001"), ..Other::NONE }), WHISPER)],
+        ..offered(WHISPER)
     },
 ];

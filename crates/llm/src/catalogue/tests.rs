@@ -53,6 +53,12 @@ fn figures_are_possible() {
                 assert_eq!(long.cache_write_1h.is_some(), entry.cache_write_1h.is_some(), "{at}");
                 steps.push((long.input, long.cached_input, long.cache_write, long.cache_write_1h, long.output));
             }
+            if known.rates.other != Other::NONE {
+                let other = known.rates.other;
+                let each = [other.per_image, other.per_second, other.per_search, other.per_million_characters];
+                assert!(each.into_iter().flatten().all(|price| price.parse::<Price>().is_ok_and(|p| usd(p) > Decimal::ZERO)));
+                continue;
+            }
             for (input, cached, write, write_1h, output) in steps {
                 assert!(usd(input) > Decimal::ZERO, "{at}: nothing is free");
                 assert!(cached.is_none_or(|cached| usd(cached) > Decimal::ZERO && cached < input), "{at}");
@@ -120,5 +126,19 @@ fn line(rates: &Rates) -> String {
             write!(text, ", {name} {price}").unwrap();
         }
     }
-    text + " -> " + rates.output
+    text = text + " -> " + rates.output;
+    let other = &rates.other;
+    for (name, price) in [
+        ("image input", other.image_input),
+        ("audio input", other.audio_input),
+        ("an image", other.per_image),
+        ("a second", other.per_second),
+        ("a search", other.per_search),
+        ("a million characters", other.per_million_characters),
+    ] {
+        if let Some(price) = price {
+            write!(text, ", {name} {price}").unwrap();
+        }
+    }
+    text
 }

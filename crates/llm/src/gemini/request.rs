@@ -3,7 +3,13 @@
 //! A body has no need to name the model, but may (`model`, and `generateContentRequest.model` when tokens are
 //! counted). What it names must be what the path names, which is what a caller's rights were checked for.
 
-use crate::openai::request::{InvalidCall, Skip, write_json_string};
+use crate::{
+    openai::{
+        request::{InvalidCall, Skip, write_json_string},
+        responses::Each,
+    },
+    task::Task,
+};
 use serde::{
     Deserialize,
     de::{self, Deserializer, MapAccess, Visitor},
@@ -24,6 +30,10 @@ pub enum Action {
     Stream,
     /// How many tokens the call would have: `countTokens`.
     CountTokens,
+    /// The embedding of one content: `embedContent`.
+    Embed,
+    /// Those of several: `batchEmbedContents`.
+    BatchEmbed,
 }
 
 /// How a streamed answer comes.
@@ -53,6 +63,8 @@ impl<'p> Asked<'p> {
             "generateContent" => Action::Generate,
             "streamGenerateContent" => Action::Stream,
             "countTokens" => Action::CountTokens,
+            "embedContent" => Action::Embed,
+            "batchEmbedContents" => Action::BatchEmbed,
             _ => return None,
         };
         (!model.is_empty()).then_some(Self { model, action })
@@ -76,8 +88,18 @@ impl Action {
             Self::Generate => ":generateContent",
             Self::Stream => ":streamGenerateContent",
             Self::CountTokens => ":countTokens",
+            Self::Embed => ":embedContent",
+            Self::BatchEmbed => ":batchEmbedContents",
         });
         path
+    }
+
+    /// What that is.
+    pub const fn task(self) -> Task {
+        match self {
+            Self::Generate | Self::Stream | Self::CountTokens => Task::Chat,
+            Self::Embed | Self::BatchEmbed => Task::Embeddings,
+        }
     }
 }
 
@@ -126,8 +148,12 @@ impl GeminiCall {
             }
             _ => None,
         };
+        let mut within = Vec::new();
+        if let Some(raw) = top.requests {
+            within = models_of(raw)?;
+        }
         let mut names = Vec::new();
-        for raw in [top.model, inner].into_iter().flatten() {
+        for raw in [top.model, inner].into_iter().flatten().chain(within) {
             let named: Cow<'_, str> = serde_json::from_str(raw.get()).map_err(|_| InvalidCall::ModelNotAName)?;
             if named.strip_prefix("models/").unwrap_or(&named) != model {
                 return Err(InvalidCall::AnotherModel);
@@ -159,10 +185,33 @@ impl GeminiCall {
     }
 }
 
+/// The models that the calls of a batch name.
+fn models_of(requests: &RawValue) -> Result<Vec<&RawValue>, InvalidCall> {
+    let (mut named, mut wrong) = (Vec::new(), None);
+    let mut de = serde_json::Deserializer::from_str(requests.get());
+    let read = de.deserialize_seq(Each(|_: &str, one| match serde_json::from_str::<Top<'_>>(RawValue::get(one)) {
+        _ if wrong.is_some() => {}
+        Ok(Top { duplicate: Some(field), .. }) => wrong = Some(InvalidCall::Duplicate(field)),
+        Ok(Top { model, .. }) => named.extend(model),
+        Err(_) => wrong = Some(InvalidCall::NotAnObject),
+    }));
+    match wrong {
+        Some(why) => Err(why),
+        // The provider's to refuse.
+        None if read.is_err() => Ok(Vec::new()),
+        None if named.len() > MOST_CALLS => Err(InvalidCall::TooMany),
+        None => Ok(named),
+    }
+}
+
+/// So many calls of a batch may name the model.
+const MOST_CALLS: usize = 1000;
+
 #[derive(Default)]
 struct Top<'a> {
     model: Option<&'a RawValue>,
     request: Option<&'a RawValue>,
+    requests: Option<&'a RawValue>,
     duplicate: Option<&'static str>,
 }
 
@@ -180,6 +229,7 @@ impl<'de> Deserialize<'de> for Top<'de> {
                     let (name, slot) = match field {
                         Field::Model => ("model", &mut top.model),
                         Field::Request => ("generateContentRequest", &mut top.request),
+                        Field::Requests => ("requests", &mut top.requests),
                         Field::Other => {
                             map.next_value::<Skip>()?;
                             continue;
@@ -199,6 +249,7 @@ impl<'de> Deserialize<'de> for Top<'de> {
 enum Field {
     Model,
     Request,
+    Requests,
     Other,
 }
 
@@ -214,6 +265,7 @@ impl<'de> Deserialize<'de> for Field {
                 Ok(match name {
                     "model" => Field::Model,
                     "generateContentRequest" | "generate_content_request" => Field::Request,
+                    "requests" => Field::Requests,
                     _ => Field::Other,
                 })
             }
@@ -233,7 +285,9 @@ mod tests {
         assert_eq!(of("gemini-2.5-pro:generateContent"), Some(("gemini-2.5-pro", Action::Generate)));
         assert_eq!(of("a:b:streamGenerateContent"), Some(("a:b", Action::Stream)));
         assert_eq!(of("m%3AcountTokens"), Some(("m", Action::CountTokens)));
-        for other in ["m", "m:", ":generateContent", "m:embedContent", "m:generateContent2", ""] {
+        assert_eq!(of("m:embedContent"), Some(("m", Action::Embed)));
+        assert_eq!(of("m:batchEmbedContents"), Some(("m", Action::BatchEmbed)));
+        for other in ["m", "m:", ":generateContent", "m:embedContents", "m:generateContent2", ""] {
             assert_eq!(of(other), None, "{other}");
         }
     }
@@ -274,7 +328,17 @@ mod tests {
             sent(r#"{"generateContentRequest":{"model":"models/m","contents":[]},"model":"m"}"#),
             r#"{"generateContentRequest":{"model":"models/g\"2","contents":[]},"model":"models/g\"2"}"#
         );
+        assert_eq!(
+            sent(r#"{"requests":[{"model":"models/m","content":{}},{"content":{}},{"model":"m"}]}"#),
+            r#"{"requests":[{"model":"models/g\"2","content":{}},{"content":{}},{"model":"models/g\"2"}]}"#
+        );
+        assert_eq!(sent(r#"{"requests":7}"#), r#"{"requests":7}"#);
+        let many = format!(r#"{{"requests":[{}]}}"#, vec![r#"{"model":"m"}"#; MOST_CALLS + 1].join(","));
+        assert_eq!(parse(&many), Err(InvalidCall::TooMany));
         for (body, why) in [
+            (r#"{"requests":[{"model":"m"},{"model":"other"}]}"#, InvalidCall::AnotherModel),
+            (r#"{"requests":[{"model":"m","model":"m"}]}"#, InvalidCall::Duplicate("model")),
+            (r#"{"requests":[7]}"#, InvalidCall::NotAnObject),
             (r#"{"model":"other"}"#, InvalidCall::AnotherModel),
             (r#"{"m\u006fdel":"models/other"}"#, InvalidCall::AnotherModel),
             (r#"{"generate_content_request":{"model":"other"}}"#, InvalidCall::AnotherModel),

@@ -31,6 +31,9 @@ pub enum InvalidCall {
     /// The body names another model than the path.
     #[error("the body names another model than the path")]
     AnotherModel,
+    /// A batch has too many calls.
+    #[error("the batch has more than 1000 calls")]
+    TooMany,
     /// `model` is not a string, or empty.
     #[error("the field `model` is not a name")]
     ModelNotAName,

@@ -5,6 +5,8 @@
 
 mod catalogue;
 
+use crate::task::Tasks;
+
 /// The wire format a provider speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
@@ -30,8 +32,8 @@ pub enum DefaultInjector {
 /// Where a provider is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Base {
-    /// A base URL; `/chat/completions`, `/responses` or, in Anthropic's dialect, `/messages`, or `/models/` and the model
-    /// in Gemini's, follows it.
+    /// A base URL; `/chat/completions`, `/responses`, the path of another [`Task`](crate::task::Task) or, in Anthropic's
+    /// dialect, `/messages`, or `/models/` and the model in Gemini's, follows it.
     Url(&'static str),
     /// The gateway itself answers, with [`crate::sandbox`].
     Sandbox,
@@ -62,6 +64,8 @@ pub struct Provider {
     pub responses: bool,
     /// How its credential is put into requests.
     pub injector: DefaultInjector,
+    /// What can be asked of it.
+    pub tasks: Tasks,
     /// Whether it must be asked (`stream_options.include_usage`) to report usage in streams.
     pub ask_usage: bool,
     /// What a call that is translated for it limits the answer with, in OpenAI's dialect.

@@ -6,6 +6,7 @@
 use super::{
     Piece, SandboxAnswer, SandboxRequest, Wishes,
     chat::{Message, identity, input_tokens, text},
+    embeddings,
 };
 use crate::gemini::{
     error::kind,
@@ -54,6 +55,9 @@ pub(super) fn answer(request: &SandboxRequest<'_>, asked: Asked<'_>, wishes: &Wi
     if request.method != "POST" {
         return error(405, "The sandbox does not take this method here.");
     }
+    if matches!(asked.action, Action::Embed | Action::BatchEmbed) {
+        return embeddings::generated(request, asked);
+    }
     let Ok(call) = serde_json::from_slice::<Call>(request.body) else {
         return error(400, "The body is not a request for content: it needs `contents`.");
     };
@@ -62,7 +66,9 @@ pub(super) fn answer(request: &SandboxRequest<'_>, asked: Asked<'_>, wishes: &Wi
     let limit = call.generation_config.and_then(|config| config.max_output_tokens);
     match asked.action {
         Action::CountTokens => SandboxAnswer::json(200, &json!({"totalTokens": input_tokens(&messages)})),
-        Action::Generate => generated(&messages, limit, asked.model, None, wishes),
+        Action::Generate | Action::Embed | Action::BatchEmbed => {
+            generated(&messages, limit, asked.model, None, wishes)
+        }
         Action::Stream => generated(&messages, limit, asked.model, Some(Frames::of_query(Some(request.query))), wishes),
     }
 }

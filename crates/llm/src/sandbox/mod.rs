@@ -4,7 +4,7 @@
 //! The same request gives the same answer. It keeps no state and is no mock of any one provider's quirks.
 //!
 //! Serves [`/v1/chat/completions` and `/v1/models`](chat), [`/v1/responses`](responses), [`/v1/messages`](messages),
-//! [`/v1beta/models/{model}:generateContent`](gemini) and [a small REST service](rest). These request headers change how any answer is given, each within bounds; a value that cannot be read is answered with 400:
+//! [`/v1beta/models/{model}:generateContent`](gemini), [`/v1/embeddings` and what Gemini calls so](embeddings) and [a small REST service](rest). These request headers change how any answer is given, each within bounds; a value that cannot be read is answered with 400:
 //!
 //! | Header | Means |
 //! | --- | --- |
@@ -14,6 +14,7 @@
 //! | `x-sandbox-chunk-delay: 2ms` | wait between pieces, at most 5 s |
 
 mod chat;
+mod embeddings;
 mod gemini;
 mod messages;
 mod responses;
@@ -127,6 +128,7 @@ pub fn answer(request: &SandboxRequest<'_>) -> SandboxAnswer {
         }
         None if request.path.starts_with(messages::PATH) => messages::answer(request, &wishes),
         None if request.path == responses::PATH => responses::answer(request, &wishes),
+        None if request.path == embeddings::PATH => embeddings::answer(request),
         None => match gemini::asked(request.path) {
             Some(asked) => gemini::answer(request, asked, &wishes),
             None if request.path.starts_with("/v1/") => chat::answer(request, &wishes),

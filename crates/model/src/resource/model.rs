@@ -95,7 +95,7 @@ fn is_zero(n: &u32) -> bool {
     *n == 0
 }
 
-/// Prices from a date on, in US dollars per million tokens.
+/// Prices from a date on, in US dollars per million tokens but where it says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PriceEntry {
@@ -114,7 +114,25 @@ pub struct PriceEntry {
     pub cache_write_1h: Option<Price>,
     /// For output tokens.
     pub output: Price,
-    /// Instead of all these, for calls with a long prompt.
+    /// For input tokens of images; the input price unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_input: Option<Price>,
+    /// For input tokens of sound; the input price unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audio_input: Option<Price>,
+    /// For each image that is made, in US dollars.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_image: Option<Price>,
+    /// For each second of sound that is heard, in US dollars.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_second: Option<Price>,
+    /// For each search of a model that ranks, in US dollars.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_search: Option<Price>,
+    /// For a million characters that are spoken, in US dollars.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_million_characters: Option<Price>,
+    /// Instead of those for tokens, for calls with a long prompt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub long_context: Option<LongContext>,
 }
