@@ -58,7 +58,7 @@ fn relay(pieces: &[&[u8]], answer: &Translation) -> (Vec<u8>, [Option<TokenUsage
     }
     stream.finish(&mut out);
     messages.finish();
-    chat.finish(&mut Vec::new());
+    chat.finish(&mut |_| {});
     responses.finish();
     gemini.finish();
     (out, [messages.usage(), chat.usage(), responses.usage(), gemini.usage()])

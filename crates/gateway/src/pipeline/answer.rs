@@ -195,20 +195,16 @@ pub(super) async fn relay<C: Caller>(
     let mut bytes_out = 0u64;
     let idle = request_idle(view, request.upstream);
     let outcome = loop {
-        let mut failure = None;
-        while !connection.buffer.is_empty() && !decoder.is_done() {
-            let Ok(step) = decoder.step(connection.buffer.filled()) else {
-                failure = Some(OutcomeReason::UpstreamMalformed);
-                break;
-            };
-            let payload = &connection.buffer.filled()[step.payload];
-            record.produced(payload);
-            passing.feed(payload, &mut |b| {
-                bytes_out += b.len() as u64;
-                caller.payload(b);
-            });
-            connection.buffer.consume(step.consumed);
-        }
+        // All that came, in one piece: what is done with a piece costs more than its bytes.
+        let (step, framed) = decoder.gather(connection.buffer.filled_mut());
+        let payload = &connection.buffer.filled()[step.payload];
+        record.produced(payload);
+        passing.feed(payload, &mut |b| {
+            bytes_out += b.len() as u64;
+            caller.payload(b);
+        });
+        connection.buffer.consume(step.consumed);
+        let mut failure = framed.is_err().then_some(OutcomeReason::UpstreamMalformed);
         passing.guard.tell(&passing.scrub, record);
         if failure.is_none() && !passing.fits() {
             failure = Some(OutcomeReason::Overloaded);
@@ -399,13 +395,13 @@ impl Passing<'_> {
     }
 
     fn feed(&mut self, payload: &[u8], out: &mut impl FnMut(&[u8])) {
+        if payload.is_empty() {
+            return;
+        }
         let Self { scrub, guard, usage, translator, .. } = self;
         match usage {
             Some(UsageProbe::Stream(usage)) if usage.drops() => {
-                let mut kept = Vec::with_capacity(payload.len() + 256);
-                usage.feed(payload, &mut kept);
-                scrub.feed(&kept, &mut |b: &[u8]| guard.feed(b, out));
-                return;
+                return usage.feed(payload, &mut |b| scrub.feed(b, &mut |b: &[u8]| guard.feed(b, out)));
             }
             Some(UsageProbe::Stream(usage)) => usage.inspect(payload),
             Some(UsageProbe::MessageStream(usage)) => usage.inspect(payload),
@@ -432,12 +428,13 @@ impl Passing<'_> {
         let Self { scrub, guard, usage, translator, .. } = self;
         match usage {
             Some(UsageProbe::Stream(usage)) => {
-                let mut rest = Vec::new();
-                usage.finish(&mut rest);
                 // What is translated was looked at only: nothing is held back from it.
-                if translator.is_none() {
-                    scrub.feed(&rest, &mut |b: &[u8]| guard.feed(b, out));
-                }
+                let passes = translator.is_none();
+                usage.finish(&mut |b| {
+                    if passes {
+                        scrub.feed(b, &mut |b: &[u8]| guard.feed(b, out));
+                    }
+                });
             }
             Some(UsageProbe::MessageStream(usage)) => usage.finish(),
             Some(UsageProbe::ResponseStream(usage)) => usage.finish(),
