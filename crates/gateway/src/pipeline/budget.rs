@@ -22,6 +22,7 @@ use credentialflow_llm::{
     produced::{Produced, estimated_tokens},
     provider::Dialect,
 };
+    task::{Task, units::Units},
 use credentialflow_model::{
     OutcomeReason, Timestamp, UsageRecord,
     resource::{
@@ -45,7 +46,7 @@ pub(crate) struct Paying {
     most: i64,
     /// Whether the provider has the whole request, and how far it got with it is not known.
     working: bool,
-    /// Whether the answer is compressed.
+    /// Whether nothing in the answer can be counted: it is compressed, or no text.
     unreadable: bool,
     price: PriceHandle,
     /// Bytes of the body that was sent.
@@ -92,8 +93,11 @@ pub(super) async fn reserve(
         Dialect::Gemini => Keeps::GenerationConfig,
         Dialect::OpenAi | Dialect::Anthropic => target.keeps,
     };
-    let bound = Bound::of(sent, keeps, target.longest);
-    let most = price.most(record.time(), bound.input, bound.output).map(pico);
+    let (bound, units) = match call.task {
+        Task::Chat => (Bound::of(sent, keeps, target.longest), Units::default()),
+        task => call.size.most(task, sent.len() as u64),
+    };
+    let most = price.most_of(record.time(), &bound, &units).map(pico);
     if most.is_none() && hard.is_some() {
         return Err(Refused::new(OutcomeReason::PriceUnknown));
     }
@@ -111,7 +115,8 @@ pub(super) async fn reserve(
         reservations,
         most,
         working: false,
-        unreadable: false,
+        // What is no text cannot be estimated from what passes.
+        unreadable: !call.task.is_of_text(),
         price,
         sent: sent.len() as u64,
         produced: Produced::default(),

@@ -437,15 +437,15 @@ impl<'w> Recording<'w> {
             self.tokens(view, (call.model, call.target), told);
         }
     }
-    /// The provider counted these tokens, for a target of a model. The last count is the one that holds, and only one
-    /// that is all has a cost.
+    /// The provider counted this, for a target of a model. The last count is the one that holds, and only one that is all
+    /// has a cost.
     pub fn tokens(&mut self, view: &View, (model, target): (u32, u32), told: Told) {
         let target = &view.snapshot.models.list[model as usize].targets[target as usize];
         let time = self.time();
         self.edit(|r| {
             if let Some(model) = &mut r.model {
-                model.tokens = Some(told.tokens);
-                model.cost = told.all.then(|| target.price.cost(time, &told.tokens));
+                model.tokens = told.tokens;
+                model.cost = told.all.then(|| target.price.cost_of(time, told.tokens.as_ref(), &told.units));
             }
         });
     }

@@ -157,7 +157,12 @@ pub(super) async fn translate<C: Caller>(
             "answers are not kept here, and which provider may keep one is not known; send the whole conversation"
                 .into(),
         )),
-        RouteKind::Chat | RouteKind::Responses | RouteKind::Messages | RouteKind::CountTokens | RouteKind::Gemini => {
+        RouteKind::Chat
+        | RouteKind::Responses
+        | RouteKind::Messages
+        | RouteKind::CountTokens
+        | RouteKind::Gemini
+        | RouteKind::Task(_) => {
             let body = body::collect(worker, control, caller, plan.max_body, length, record).await?;
             call::prepare(worker, view, inbound, matched, principal, body, record)
         }

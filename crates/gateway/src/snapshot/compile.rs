@@ -15,6 +15,7 @@ use credentialflow_llm::{
     provider::{self, DefaultInjector, Dialect, LimitField, Provider},
 };
 use credentialflow_model::{
+    task::{Task, Tasks},
     Name, Period, ResourceSet,
     resource::{
         Authenticator, Budgets, HeaderInject, HeaderRules, Inject, Kind, Match, Model, Retry, Route, SecretsInAnswers,
@@ -76,7 +77,7 @@ impl Snapshot {
         for upstream in &set.upstreams {
             upstreams.add(upstream);
         }
-        let mut routes = Vec::with_capacity(sorted.len() + 14);
+        let mut routes = Vec::with_capacity(sorted.len() + 23);
         for route in &sorted {
             let declared = upstreams.by_name.get(route.upstream.as_str()).copied();
             let headers = compile_headers(route);
@@ -111,6 +112,16 @@ impl Snapshot {
                 ("gemini-generate", "/v1beta/models/{id}", "POST", RouteKind::Gemini),
                 ("gemini-generate-v1", "/v1/models/{id}", "POST", RouteKind::Gemini),
                 ("gemini-models", "/v1beta/models", "GET", RouteKind::GeminiModelList),
+                ("embeddings", "/v1/embeddings", "POST", RouteKind::Task(Task::Embeddings)),
+                ("moderations", "/v1/moderations", "POST", RouteKind::Task(Task::Moderations)),
+                ("image-generations", "/v1/images/generations", "POST", RouteKind::Task(Task::ImageGenerations)),
+                ("image-edits", "/v1/images/edits", "POST", RouteKind::Task(Task::ImageEdits)),
+                ("speech", "/v1/audio/speech", "POST", RouteKind::Task(Task::Speech)),
+                ("transcriptions", "/v1/audio/transcriptions", "POST", RouteKind::Task(Task::Transcriptions)),
+                ("translations", "/v1/audio/translations", "POST", RouteKind::Task(Task::Translations)),
+                ("rerank", "/v1/rerank", "POST", RouteKind::Task(Task::Rerank)),
+                // Where Cohere's SDKs ask for it.
+                ("rerank-v2", "/v2/rerank", "POST", RouteKind::Task(Task::Rerank)),
                 ("gemini-model", "/v1beta/models/{id}", "GET", RouteKind::GeminiModelList),
             ] {
                 let m =
@@ -295,6 +306,11 @@ fn compile_models(set: &ResourceSet, upstreams: &mut Upstreams<'_>, budgets: &Ar
         let own = budgets.live_budgets(Kind::Models, model.name.as_str(), own).collect();
         let (secrets, secrets_back) = (model.secrets_in_requests, model.secrets_in_answers);
         let guardrails = (!model.guardrails.is_empty()).then(|| guardrails::built(&model.guardrails));
+                // `openai` stands for any compatible server: what it offers, only its owner knows.
+                tasks: match kind.map_or(Tasks::ALL, |p| p.tasks) {
+                    Tasks::OPENAI if at_home.is_none() => Tasks::ALL,
+                    tasks => tasks,
+                },
         if let Some(Err(problem)) = &guardrails {
             upstreams.impaired(Kind::Models, &model.name, problem.clone(), false);
         }

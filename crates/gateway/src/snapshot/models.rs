@@ -7,6 +7,7 @@ use credentialflow_llm::{
     price::PriceHandle,
     provider::{Dialect, LimitField},
 };
+    task::{Task, Tasks},
 use credentialflow_model::resource::{SecretsInAnswers, SecretsInRequests};
 use credentialflow_policy::LiveBudget;
 use hashbrown::HashMap;
@@ -70,6 +71,8 @@ pub(crate) struct TargetPlan {
 }
 
 /// One of a target's own credentials.
+    /// What can be asked of it.
+    pub tasks: Tasks,
 pub(crate) struct KeyPlan {
     pub inject: InjectPlan,
     pub weight: u32,
@@ -98,6 +101,18 @@ impl ModelPlan {
     pub fn pick(&self, n: u32, admits: impl Fn(u32, &TargetPlan) -> bool) -> Option<u32> {
         let admitted = || (0u32..).zip(&self.targets).filter(|(i, target)| admits(*i, target));
         let first = admitted().map(|(_, target)| target.priority).min()?;
+    /// Whether this can be asked of it by a caller of this dialect. A conversation is translated; of the rest, embeddings
+    /// are, for providers of Gemini.
+    pub fn offers(&self, task: Task, speaks: Dialect) -> bool {
+        let form = match (task, speaks) {
+            (Task::Chat, _) => true,
+            (Task::Embeddings, Dialect::OpenAi) => true,
+            (_, Dialect::Gemini) => self.dialect == Dialect::Gemini,
+            _ => !matches!(self.dialect, Dialect::Gemini | Dialect::Bedrock),
+        };
+        form && self.tasks.has(task)
+    }
+
         let equal = || admitted().filter(|(_, target)| target.priority == first);
         let total: u32 = equal().map(|(_, target)| target.weight).sum();
         let mut at = n.checked_rem(total)?;
