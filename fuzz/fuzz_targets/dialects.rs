@@ -69,6 +69,10 @@ fn is_json(bytes: &[u8]) -> bool {
 }
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    for from in ALL {
+        // Whom a call is for, or nobody.
+        let _ = credentialflow_llm::end_user::of_call(from, bytes);
+    }
     // Deeper than a call may be is refused before it is translated.
     let (is_call, is_content) = (ChatCall::parse(bytes).is_ok(), GeminiCall::parse(bytes, "m").is_ok());
     let (cuts, stream) = bytes.split_at(bytes.len().min(8));

@@ -26,7 +26,7 @@ for (const colorScheme of ['light', 'dark'] as const) {
     expect(await statusWith(request, url, 'wrong')).toBe(401)
 
     for (const path of ['/', '/?window=24h', '/calls', '/calls?outcome=revoked', '/credentials', `/credentials/${credential}`, '/credentials?q=no-such', '/keys', `/keys/${name}`, '/keys/no-such-key', '/no-such-page',
-      '/inventory', '/inventory?view=findings', '/inventory?q=no-such', `/inventory/credential/${credential}`, `/inventory/key/${name}`, '/inventory/leases/x',
+      '/spend', '/inventory', '/inventory?view=findings', '/inventory?q=no-such', `/inventory/credential/${credential}`, `/inventory/key/${name}`, '/inventory/leases/x',
       '/config/routes', '/config/teams?q=no-such', '/config/models', `/config/routes/${route}`, `/config/credentials/${credential}`, '/declare/upstreams', '/config/sessions']) {
       await page.goto(path)
       await expect(page.getByRole('heading', { level: 1 })).toBeVisible()

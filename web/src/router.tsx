@@ -7,6 +7,7 @@ import { Page } from './components/Page'
 import { Shell } from './components/Shell'
 import { readSearch } from './lib/filters'
 import { readInventory } from './lib/inventory'
+import { readSpend } from './lib/spend'
 import { isWindow } from './lib/windows'
 
 const root = createRootRoute({ component: Outlet })
@@ -40,6 +41,12 @@ const calls = createRoute({
   path: '/calls',
   validateSearch: readSearch,
   component: lazyRouteComponent(() => import('./pages/CallsPage'), 'CallsPage'),
+})
+const spend = createRoute({
+  getParentRoute: () => inside,
+  path: '/spend',
+  validateSearch: readSpend,
+  component: lazyRouteComponent(() => import('./pages/SpendPage'), 'SpendPage'),
 })
 const search = (found: Record<string, unknown>): { q?: string } => (typeof found.q === 'string' && found.q ? { q: found.q } : {})
 const credentials = createRoute({
@@ -108,7 +115,7 @@ const unknown = createRoute({
 })
 
 export const router = createRouter({
-  routeTree: root.addChildren([signIn, inside.addChildren([overview, calls, credentials, credential, keys, key, inventory, story, config, kind, document, declare, unknown])]),
+  routeTree: root.addChildren([signIn, inside.addChildren([overview, calls, spend, credentials, credential, keys, key, inventory, story, config, kind, document, declare, unknown])]),
   defaultPreload: 'intent',
   defaultErrorComponent: ({ error }) => (
     <Page title="Something went wrong">

@@ -12,10 +12,10 @@ use crate::{
     resources::{cursor, read_cursor},
 };
 use credentialflow_model::{
-    Timestamp,
+    ResourceSet, Timestamp,
     resource::{
-        Application, Budget, Budgets, Key, Kind, Model, Team, Upstream,
-        budget::{BudgetWindow, budget_id, usd},
+        Application, Budget, BudgetPeriod, Budgets, Key, Kind, Model, Team, Upstream,
+        budget::{BudgetWindow, OF_USERS, budget_id, usd, user_of_budget},
     },
 };
 use credentialflow_store::{BudgetWindowRow, ResourceRow};
@@ -35,6 +35,9 @@ const KINDS: [(BudgetKind, Kind); 5] = [
 /// One page of budgets, by kind and name.
 pub(crate) async fn list(state: &AdminState, query: &BudgetQuery) -> Result<Page<BudgetView>, ApiError> {
     let limit = limited(query.limit)? as usize;
+    if query.kind == Some(BudgetKind::Users) {
+        return list_users(state, query, limit).await;
+    }
     // The last budget of the page before.
     let last = query.cursor.as_deref().map(read_cursor).transpose()?.unwrap_or_default();
     let (from_kind, rest) = last.split_once('/').unwrap_or_default();
@@ -103,6 +106,44 @@ pub(crate) async fn list(state: &AdminState, query: &BudgetQuery) -> Result<Page
     Ok(Page { items, next: None })
 }
 
+/// One page of what end users spent, by application and user.
+async fn list_users(state: &AdminState, query: &BudgetQuery, limit: usize) -> Result<Page<BudgetView>, ApiError> {
+    let mut after = query.cursor.as_deref().map(read_cursor).transpose()?.unwrap_or_default();
+    let begins = query.name.as_ref().map_or(format!("{OF_USERS}/"), |name| format!("{OF_USERS}/{name}/"));
+    let set = state.catalogue.view(&state.store).await?;
+    let (now, mut items) = (state.now(), Vec::<BudgetView>::new());
+    loop {
+        let windows = state.store.user_budget_windows(now, &begins, &after, LOOK).await?;
+        for window in &windows {
+            // Of budgets that are configured no more there is nothing to tell.
+            let Some(view) = user_view(&set, window, now) else { continue };
+            if view.percent < query.min_percent.unwrap_or(0) {
+                continue;
+            }
+            if items.len() == limit {
+                let next = items.last().map(|last| cursor(&last.budget));
+                return Ok(Page { items, next });
+            }
+            items.push(view);
+        }
+        match windows.last() {
+            Some(last) if windows.len() == LOOK as usize => after = last.budget.clone(),
+            _ => return Ok(Page { items, next: None }),
+        }
+    }
+}
+
+fn user_view(set: &ResourceSet, window: &BudgetWindowRow, now: Timestamp) -> Option<BudgetView> {
+    let (application, user) = user_of_budget(&window.budget)?;
+    let declared = set.applications.iter().find(|a| a.name.as_str() == application)?.users.as_ref()?;
+    let per = BudgetPeriod::of_budget(&window.budget)?;
+    let budget = Budgets::of(declared.budget.as_ref()).iter().find(|budget| budget.per == per)?;
+    // Windows of a former time zone are not charged any more.
+    let current = per.rolling().is_some() || budget.window(now).start == window.started;
+    let view = view((BudgetKind::Users, Kind::Applications), application, budget, now, Some(window));
+    current.then(|| BudgetView { budget: window.budget.clone(), user: Some(user), ..view })
+}
+
 fn budgets_of(kind: Kind, row: &ResourceRow) -> Result<Option<Budgets>, ApiError> {
     Ok(match kind {
         Kind::Keys => catalogue::parse::<Key>(&row.body)?.budget,
@@ -138,6 +179,7 @@ fn view(
         budget: budget_id(kind, name, budget),
         kind: word,
         name: name.to_owned(),
+        user: None,
         limit_usd: budget.usd,
         per: budget.per,
         time_zone: match budget.per.rolling() {
@@ -146,6 +188,7 @@ fn view(
         },
         hard: budget.hard,
         warn_at: budget.warn_at.unwrap_or(Budget::WARN_AT),
+        model_when_used_up: budget.when_used_up.as_ref().map(|then| then.model.to_string()),
         started,
         ends,
         spent_usd: usd(totals.spent).to_string(),

@@ -27,6 +27,7 @@ mod router;
 mod seal;
 mod secret;
 mod session;
+mod spend;
 mod state;
 mod status;
 #[cfg(test)]

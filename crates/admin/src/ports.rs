@@ -3,7 +3,7 @@
 
 pub use crate::api::certificates::{CertificateOrder, CertificateOrderState};
 pub use crate::api::leases::RevokedLeases;
-pub use crate::api::model_routes::{CallDialect, CoolingView, ModelCredentialView, ModelRouteView, ModelTargetView};
+pub use crate::api::model_routes::{AskedCall, CallDialect, CoolingView, ModelCredentialView, ModelRouteView, ModelTargetView};
 pub use credentialflow_governance::{CredentialKind, EntryVersion, Rights};
 use credentialflow_model::{Actor, Name, Period, SecretValue, Timestamp, resource::Kind};
 use credentialflow_store::LeaseRow;
@@ -42,7 +42,7 @@ pub trait Dataplane: Send + Sync + 'static {
     }
 
     /// Which targets the next calls to a model in this dialect would take on this node. `None`: it serves none.
-    fn model_route<'a>(&'a self, _model: &'a str, _speaks: CallDialect) -> BoxFuture<'a, Option<ModelRouteView>> {
+    fn model_route<'a>(&'a self, _model: &'a str, _call: AskedCall) -> BoxFuture<'a, Option<ModelRouteView>> {
         Box::pin(std::future::ready(None))
     }
 
@@ -56,6 +56,15 @@ pub trait ExternalStores: Send + Sync + std::fmt::Debug {
     /// says why not even that could be tried.
     fn refresh<'a>(&'a self, actor: &'a Actor, credential: &'a Name) -> BoxFuture<'a, Result<(), String>>;
 }
+/// What this node's model calls cost, on its way from its call log to the sums that all nodes share.
+pub trait SpendLog: Send + Sync + std::fmt::Debug {
+    /// What people call this node.
+    fn node(&self) -> &str;
+
+    /// Adds what the call log tells until now. The error says why it could not be.
+    fn catch_up(&self) -> BoxFuture<'_, Result<(), String>>;
+}
+
 
 /// Running requests of one caller that still carry a version which is being rotated away.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]

@@ -3,7 +3,7 @@
 use crate::{
     catalogue::Catalogue,
     inventory, leaks,
-    ports::{CertificateOrders, Dataplane, ExternalStores, Fetch, Leases, RunTimeApi},
+    ports::{CertificateOrders, Dataplane, ExternalStores, Fetch, Leases, RunTimeApi, SpendLog},
     session::Sessions,
     throttle::Throttle,
 };
@@ -39,6 +39,8 @@ pub struct AdminSettings {
     pub run_time: Option<Arc<dyn RunTimeApi>>,
     /// The leases of the run-time API; none where there is no such API.
     pub leases: Option<Arc<dyn Leases>>,
+    /// Adds this node's calls to what is spent; none where nobody does.
+    pub spend: Option<Arc<dyn SpendLog>>,
     /// Fetches public documents; none where nothing outside is asked.
     pub fetch: Option<Arc<dyn Fetch>>,
     /// The certificates that pass through.
@@ -61,6 +63,7 @@ impl Default for AdminSettings {
             stores: None,
             run_time: None,
             leases: None,
+            spend: None,
             fetch: None,
             watch: Arc::default(),
             orders: None,

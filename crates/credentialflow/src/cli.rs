@@ -53,6 +53,8 @@ pub enum Command {
     Credential(command::credential::CredentialArgs),
     /// Budgets: what may be spent on models, and what is
     Budget(command::budget::BudgetArgs),
+    /// What model calls cost, by who called what and when
+    Spend(Box<command::spend::SpendArgs>),
     /// Certificates: those that pass through, and those of our own authorities
     Certificate(command::certificate::CertificateArgs),
     /// Routes: what callers see

@@ -4,10 +4,9 @@ use crate::{
     Gauges, Settings, Snapshot,
     net::listener,
     ports::{CertificateListener, ChallengeSource, GuessListener, Lender, RecordSink, SecretListener},
-    preview::ModelRoute,
+    preview::{AskedCall, ModelRoute},
     worker::{self, Command, Shared, Straggler},
 };
-use credentialflow_llm::provider::Dialect;
 use credentialflow_model::KeyId;
 use credentialflow_policy::FailureThrottle;
 use std::{
@@ -172,14 +171,14 @@ impl Gateway {
         all
     }
 
-    /// Which targets the next calls to a model in this dialect would take; `None` without such a model. A worker that does
+    /// Which targets the next calls of this kind to a model would take; `None` without such a model. A worker that does
     /// not answer is left out.
-    pub async fn preview(&self, model: &str, speaks: Dialect) -> Option<ModelRoute> {
+    pub async fn preview(&self, model: &str, call: AskedCall) -> Option<ModelRoute> {
         let model: Arc<str> = model.into();
         let mut told = Vec::with_capacity(self.workers.len());
         for worker in &self.workers {
             let (answer, found) = oneshot::channel();
-            let _ = worker.commands.send(Command::Preview { model: model.clone(), speaks, answer });
+            let _ = worker.commands.send(Command::Preview { model: model.clone(), call, answer });
             told.extend(tokio::time::timeout(CONFIRM, found).await.ok().and_then(Result::ok).flatten());
         }
         ModelRoute::of(told)

@@ -6,6 +6,7 @@
 mod budget;
 mod conn;
 mod cooling;
+mod latency;
 pub mod gateway;
 pub mod http1;
 pub mod net;

@@ -2,21 +2,53 @@
 
 use crate::{
     cooling::Cooling,
+    pipeline::{select, wanted::Wanted},
     snapshot::models::TargetPlan,
     worker::{View, Worker},
 };
-use credentialflow_llm::provider::Dialect;
-use credentialflow_model::usage::TriedEnd;
+use credentialflow_llm::{
+    needs::{Capabilities, Fit, Needs},
+    provider::Dialect,
+    task::Task,
+};
+use credentialflow_model::{
+    resource::RouteBy,
+    usage::{Cost, TriedEnd},
+};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+
+/// A call that is only asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AskedCall {
+    /// What its caller speaks.
+    pub speaks: Dialect,
+    /// What it asks.
+    pub task: Task,
+    /// Whether its answer is to be a stream.
+    pub streams: bool,
+    /// What it needs of its model.
+    pub needs: Needs,
+    /// Whether only internal targets may have it.
+    pub internal: bool,
+}
+
+impl From<Dialect> for AskedCall {
+    /// A short one without needs.
+    fn from(speaks: Dialect) -> Self {
+        Self { speaks, task: Task::Chat, streams: false, needs: Needs::default(), internal: false }
+    }
+}
 
 /// A model's targets as a call finds them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelRoute {
     /// Workers that told.
     pub workers: u32,
+    /// What decides among targets of the same priority.
+    pub route_by: RouteBy,
     /// In the order of the configuration.
     pub targets: Vec<TargetState>,
 }
@@ -34,6 +66,22 @@ pub struct TargetState {
     pub weight: u32,
     /// Whether calls in the dialect asked about are translated for it.
     pub translates: bool,
+    /// Whether it may have what guardrails keep from others.
+    pub internal: bool,
+    /// Whether its provider offers what the call asks.
+    pub offers: bool,
+    /// Whether it may have the call at all.
+    pub admitted: bool,
+    /// How well it is fit for the call.
+    pub fit: Fit,
+    /// What the call needs and it cannot do for certain.
+    pub lacks: Capabilities,
+    /// How many tokens fit into it.
+    pub context: Option<u64>,
+    /// What the call is expected to cost there.
+    pub cost: Option<Cost>,
+    /// How soon it begins to answer lately, the mean of the workers that know.
+    pub latency: Option<Duration>,
     /// How many of a hundred calls begin there now, of all workers together.
     pub percent: f64,
     /// Workers that leave it alone, for how long at most, and how it ended there last.
@@ -54,7 +102,7 @@ pub struct CredentialState {
 }
 
 /// That something is left alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rest {
     /// By so many workers.
     pub workers: u32,
@@ -62,18 +110,25 @@ pub struct Rest {
     pub left: Duration,
     /// What happened there last.
     pub end: Option<TriedEnd>,
+    /// The application whose calls alone leave it alone, as no other one's failed.
+    pub whose: Option<Arc<str>>,
 }
 
 impl Rest {
     fn of(cooling: &Cooling, now: Instant) -> Option<Self> {
-        cooling.rests(now).map(|(left, end)| Self { workers: 1, left, end })
+        cooling.rests(now).map(|(left, end)| Self { workers: 1, left, end, whose: cooling.whose() })
     }
 
     /// What two told of the same.
     fn both(one: Option<Self>, other: Option<Self>) -> Option<Self> {
-        let (Some(one), Some(other)) = (one, other) else { return one.or(other) };
+        let (one, other) = match (one, other) {
+            (Some(one), Some(other)) => (one, other),
+            (one, other) => return one.or(other),
+        };
+        let workers = one.workers + other.workers;
+        let whose = one.whose.clone().filter(|whose| other.whose.as_ref() == Some(whose));
         let longer = if other.left > one.left { other } else { one };
-        Some(Self { workers: one.workers + other.workers, ..longer })
+        Some(Self { workers, whose, ..longer })
     }
 }
 
@@ -88,11 +143,17 @@ impl ModelRoute {
                 continue;
             }
             all.workers += one.workers;
+            let workers = all.workers;
             for (all, one) in all.targets.iter_mut().zip(one.targets) {
                 all.percent += one.percent;
-                all.rest = Rest::both(all.rest, one.rest);
+                all.rest = Rest::both(all.rest.take(), one.rest);
+                all.latency = match (all.latency, one.latency) {
+                    // Each worker counts as one.
+                    (Some(known), Some(more)) => Some((known * (workers - 1) + more) / workers),
+                    (known, more) => known.or(more),
+                };
                 for (all, one) in all.credentials.iter_mut().zip(one.credentials) {
-                    all.rest = Rest::both(all.rest, one.rest);
+                    all.rest = Rest::both(all.rest.take(), one.rest);
                 }
             }
         }
@@ -102,35 +163,31 @@ impl ModelRoute {
 }
 
 impl Worker {
-    /// What calls to a model in this dialect find here; `None` without such a model.
-    pub(crate) fn preview(&self, model: &str, speaks: Dialect) -> Option<ModelRoute> {
+    /// What such calls to a model find here; `None` without such a model.
+    pub(crate) fn preview(&self, model: &str, call: &AskedCall) -> Option<ModelRoute> {
         let (view, now) = (self.view(), Instant::now());
         let plan = &view.snapshot.models.list[*view.snapshot.models.by_name.get(model)? as usize];
-        let states: Vec<TargetState> = plan.targets.iter().map(|target| state(&view, target, speaks, now)).collect();
-        let open = |i: u32| {
-            let TargetState { rest, credentials, .. } = &states[i as usize];
-            rest.is_none() && (credentials.is_empty() || credentials.iter().any(|c| c.rest.is_none()))
+        let wanted = Wanted::asked(call, self.now());
+        let mut targets: Vec<TargetState> =
+            plan.targets.iter().map(|target| state(&view, target, &wanted, now)).collect();
+        let rests = |i: u32| {
+            let TargetState { rest, credentials, .. } = &targets[i as usize];
+            rest.is_some() || (!credentials.is_empty() && credentials.iter().all(|c| c.rest.is_some()))
         };
         // As a call is: whoever is open, or the one whose failure is longest ago.
-        let any = (0..states.len() as u32).any(open);
-        let failed = |target: &TargetPlan| view.coolings[target.cooling as usize].failed_at();
-        let last = (0u32..).zip(&plan.targets).min_by_key(|(_, target)| failed(target)).map(|(i, _)| i);
-        let takes = |i: u32, target: &TargetPlan| if any { open(i) } else { Some(i) == last && target.weight > 0 };
-        let first = (0u32..).zip(&plan.targets).filter(|(i, t)| takes(*i, t)).map(|(_, t)| t.priority).min();
-        let equal = |i: u32, target: &TargetPlan| takes(i, target) && Some(target.priority) == first;
-        let total: u32 = (0u32..).zip(&plan.targets).filter(|(i, t)| equal(*i, t)).map(|(_, t)| t.weight).sum();
-        let percents = (0u32..).zip(&plan.targets).map(|(i, target)| match equal(i, target) {
-            true => f64::from(target.weight) * 100.0 / f64::from(total.max(1)),
-            false => 0.0,
-        });
-        let percents: Vec<f64> = percents.collect();
-        let targets =
-            states.into_iter().zip(percents).map(|(state, percent)| TargetState { percent, ..state }).collect();
-        Some(ModelRoute { workers: 1, targets })
+        let mut percents = select::shares(&view, plan, &wanted, |i| !rests(i));
+        if percents.iter().all(|percent| *percent == 0.0) {
+            let able = |(_, t): &(usize, &TargetPlan)| wanted.admits(t) && wanted.fit(t) != Fit::Unfit;
+            let failed = |target: &TargetPlan| view.coolings[target.cooling as usize].failed_at();
+            let last = plan.targets.iter().enumerate().filter(able).min_by_key(|(_, target)| failed(target));
+            last.into_iter().for_each(|(i, _)| percents[i] = 100.0);
+        }
+        targets.iter_mut().zip(percents).for_each(|(target, percent)| target.percent = percent);
+        Some(ModelRoute { workers: 1, route_by: plan.route_by, targets })
     }
 }
 
-fn state(view: &View, target: &TargetPlan, speaks: Dialect, now: Instant) -> TargetState {
+fn state(view: &View, target: &TargetPlan, wanted: &Wanted, now: Instant) -> TargetState {
     let rest = |at: u32| Rest::of(&view.coolings[at as usize], now);
     let credentials = (0u32..).zip(&target.keys).map(|(i, key)| CredentialState {
         name: view.snapshot.credentials.describe(key.inject.credential).map(|(name, _)| name.clone()),
@@ -142,7 +199,18 @@ fn state(view: &View, target: &TargetPlan, speaks: Dialect, now: Instant) -> Tar
         provider_model: target.provider_model.clone(),
         priority: target.priority,
         weight: target.weight,
-        translates: !target.speaks(speaks),
+        translates: match wanted.task {
+            Task::Chat => !target.speaks(wanted.speaks),
+            _ => target.dialect == Dialect::Gemini && wanted.speaks != Dialect::Gemini,
+        },
+        internal: target.internal,
+        offers: target.offers(wanted.task, wanted.speaks),
+        admitted: wanted.admits(target),
+        fit: wanted.fit(target),
+        lacks: target.abilities.lacks(&wanted.needs),
+        context: target.abilities.context,
+        cost: wanted.expected.as_ref().map(|(at, usage)| target.price.cost(*at, usage)),
+        latency: select::pace(view, target, wanted.streams).mean(),
         percent: 0.0,
         rest: rest(target.cooling),
         credentials: credentials.collect(),

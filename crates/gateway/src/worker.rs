@@ -10,7 +10,7 @@ use crate::{
     net::control::{Controls, TICK},
     pipeline::scrub::Scanners,
     ports::{CertificateListener, ChallengeSource, CredentialSlot, GuessListener, Lender, RecordSink, SecretListener},
-    preview::ModelRoute,
+    preview::{AskedCall, ModelRoute},
     route::RouteIndex,
     snapshot::Snapshot,
     upstream::{Endpoint, Pools},
@@ -111,8 +111,8 @@ pub(crate) enum Command {
     InFlight { credential: Arc<str>, version: u32, answer: oneshot::Sender<u64> },
     /// Which running requests were injected with this version of a credential?
     Stragglers { credential: Arc<str>, version: u32, answer: oneshot::Sender<Vec<Straggler>> },
-    /// Which target would the next call to this model take?
-    Preview { model: Arc<str>, speaks: Dialect, answer: oneshot::Sender<Option<ModelRoute>> },
+    /// Which target would the next call of this kind to this model take?
+    Preview { model: Arc<str>, call: AskedCall, answer: oneshot::Sender<Option<ModelRoute>> },
     /// Stop accepting, let running requests finish, then answer.
     Shutdown { done: oneshot::Sender<()> },
 }

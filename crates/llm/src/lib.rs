@@ -13,6 +13,8 @@
 //! - [`translate`]: from a caller's dialect into its provider's, and back.
 //! - [`bound`]: how much a call may cost at most.
 //! - [`produced`]: what was produced when nobody counted.
+//! - [`needs`]: what a call needs of a model: images, tools and the like, and room for its prompt.
+//! - [`affinity`]: what calls have in common that should go to the same place.
 //! - [`price`]: what tokens cost, by date.
 //! - [`catalogue`]: the models that providers offer, with sizes, capabilities and prices, one file per provider.
 //! - [`provider`]: the built-in providers, one explicit list.
@@ -20,14 +22,17 @@
 
 pub mod anthropic;
 pub mod bound;
+pub mod affinity;
 //! - [`refusal`]: how a streamed answer that has begun ends where it may not go on.
 pub mod catalogue;
 pub mod first;
 pub mod gemini;
+pub mod end_user;
 pub mod guardrail;
 pub mod openai;
 pub mod price;
 pub mod produced;
+pub mod needs;
 pub mod provider;
 pub mod sandbox;
 pub mod sse;

@@ -5,6 +5,7 @@
 //! It knows nothing about sockets, databases, clocks, randomness or HTTP servers.
 
 pub mod audit;
+pub mod calendar;
 pub mod config;
 pub mod http;
 pub mod key;

@@ -91,7 +91,7 @@ pub enum Cost {
 /// The model part of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelUse {
-    /// The public model name the caller asked for.
+    /// The public model name the caller asked for, or that of the model that served instead.
     pub model: Arc<str>,
     /// The provider that served it.
     pub provider: Arc<str>,
@@ -111,6 +111,10 @@ pub struct ModelUse {
     /// What guardrails found, as in `personal_data/redact:2` or `answer/secrets/block`: the detector, what happened, and how
     /// often where that was counted; several with a space between them.
     pub guardrails: Option<Arc<str>>,
+    /// The end user that the call was for, as the caller says, where the application has calls told apart by that.
+    pub user: Option<Arc<str>>,
+    /// The public model name the caller asked for, where a budget that is used up had [`ModelUse::model`] serve instead.
+    pub asked: Option<Arc<str>>,
 }
 
 /// A target of a model at which a call was tried and failed, so that another one was.
@@ -139,11 +143,13 @@ pub enum TriedEnd {
 
 impl TriedEnd {
     /// The status that the provider answered with; 0 when it did not answer.
+    /// Another target that was asked beside it began to answer first.
+    Overtaken,
     pub const fn status(self) -> u16 {
         match self {
             Self::Status(status) => status,
             Self::StreamError => 200,
-            Self::Outcome(_) => 0,
+            Self::Outcome(_) | Self::Overtaken => 0,
         }
     }
 }
@@ -158,6 +164,7 @@ impl fmt::Display for TriedEnd {
     }
 }
 
+            Self::Overtaken => f.write_str("overtaken"),
 /// Which of a key's two secrets a caller showed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SecretShown {

@@ -6,7 +6,7 @@
 use crate::{Book, CompiledLimit, KeyTable, LiveBudget, ModelSlot, RateKey, RouteSlot};
 use credentialflow_model::{
     Name,
-    resource::{Application, Budgets, Kind, Team},
+    resource::{Application, Budget, Budgets, Kind, Team},
 };
 use std::{collections::HashMap, sync::Arc};
 
@@ -29,6 +29,33 @@ pub struct ApplicationRule {
     models: SlotSet,
     limit: Option<(RateKey, CompiledLimit)>,
     budgets: Box<[Arc<LiveBudget>]>,
+    users: Option<Box<UserRule>>,
+}
+
+/// How an application's calls name the end users that they are for, and what each of those may spend.
+#[derive(Debug)]
+pub struct UserRule {
+    application: Box<str>,
+    header: Option<Box<str>>,
+    budgets: Box<[Budget]>,
+    book: Arc<Book>,
+}
+
+impl UserRule {
+    /// The header that names the end user, in lower case; the call itself where there is none.
+    pub fn header(&self) -> Option<&str> {
+        self.header.as_deref()
+    }
+
+    /// What each of them may spend.
+    pub fn definitions(&self) -> &[Budget] {
+        &self.budgets
+    }
+
+    /// The budgets of an end user; `None` where there are too many of them. Takes a lock: whoever asks keeps the answer.
+    pub fn budgets_of(&self, user: &str) -> Option<Arc<[Arc<LiveBudget>]>> {
+        self.book.user_budgets(&self.application, user, &self.budgets)
+    }
 }
 
 impl ApplicationRules {
@@ -59,6 +86,14 @@ impl ApplicationRules {
                     .limit
                     .map(|limit| (RateKey::named("application", application.name.as_str()), (&limit).into())),
                 budgets: own.chain(shared).collect(),
+                users: application.users.as_ref().map(|users| {
+                    Box::new(UserRule {
+                        application: application.name.as_str().into(),
+                        header: users.header.as_ref().map(|header| header.to_ascii_lowercase().into()),
+                        budgets: Budgets::of(users.budget.as_ref()).into(),
+                        book: book.clone(),
+                    })
+                }),
             };
             if let Some(place) = rules.get_mut(slot as usize) {
                 *place = Some(rule);
@@ -100,6 +135,10 @@ impl ApplicationRule {
     /// The budgets that its model calls are charged to beside those of the key: its own, then its team's.
     pub fn budgets(&self) -> &[Arc<LiveBudget>] {
         &self.budgets
+    }
+    /// How its end users are told apart, if they are.
+    pub fn users(&self) -> Option<&UserRule> {
+        self.users.as_deref()
     }
 }
 

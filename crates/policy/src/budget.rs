@@ -13,7 +13,7 @@ use credentialflow_model::{
     Timestamp,
     resource::{
         Budget, Kind,
-        budget::{BudgetWindow, budget_id},
+        budget::{BudgetWindow, OF_USERS, budget_id, user_budget_id},
     },
 };
 use std::{
@@ -72,6 +72,10 @@ pub struct Reservation {
 pub const MOST_COST: i64 = Budget::MOST_USD as i64 * 1_000_000_000_000;
 /// What one call counts for at most where a budget is only watched: 100 US dollars. Nothing is lent for it.
 const MOST_WATCHED: i64 = 100_000_000_000_000;
+
+/// End users whose budgets a process holds at most. Of those who call now; others are forgotten, and what they spent is in
+/// the database.
+pub const MOST_USERS: usize = 50_000;
 
 /// How much of a budget is used, over all nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -231,6 +235,21 @@ impl Account {
         (told != 0 && u128::from(age) < STANDS.as_micros()).then_some(told_of)
     }
 
+    /// Whether it was used up when that was told last; `None` where nobody told. What is used of a window of the calendar
+    /// never becomes less, that of one that rolls does, so there it is known for a minute.
+    pub fn is_used_up(&self) -> Option<bool> {
+        if self.window == BudgetWindow::ALWAYS {
+            return self.standing().map(|standing| standing.percent >= 100);
+        }
+        let told = self.standing.load(Relaxed);
+        (told != 0).then_some(told & 0x7fff >= 100)
+    }
+
+    /// Whether it is that of an end user, of whom there may be many.
+    pub fn is_of_user(&self) -> bool {
+        is_of_user(&self.budget)
+    }
+
     /// How much is used.
     pub fn tell_standing(&self, Standing { percent, warns }: Standing) {
         let now = u64::try_from(self.after(Duration::ZERO)).unwrap_or(0).saturating_add(1);
@@ -257,6 +276,10 @@ impl Account {
         let keep = keep.max(0);
         self.free.fetch_update(Relaxed, Relaxed, |free| (free > keep).then_some(keep)).map_or(0, |free| free - keep)
     }
+}
+
+fn is_of_user(budget: &str) -> bool {
+    budget.strip_prefix(OF_USERS).is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// Adds, and stays at the ends of what can be counted: a sum that wrapped would be money out of nothing.
@@ -365,6 +388,9 @@ struct Pages {
     live: HashMap<Arc<str>, Vec<Arc<LiveBudget>>>,
     /// By their budgets, of which each has few windows.
     accounts: HashMap<Arc<str>, Vec<Arc<Account>>>,
+    /// How many of `live` and of `accounts` are those of end users.
+    users: usize,
+    user_accounts: usize,
 }
 
 impl Pages {
@@ -387,7 +413,30 @@ impl Book {
 
     /// The budget of something as it is configured now.
     pub fn live_budget(self: &Arc<Self>, kind: Kind, name: &str, definition: &Budget) -> Arc<LiveBudget> {
-        let id = budget_id(kind, name, definition);
+        self.enter(kind, budget_id(kind, name, definition), definition)
+    }
+
+    /// The budgets of an end user of an application; `None` where this process holds those of [`MOST_USERS`] already.
+    pub fn user_budgets(
+        self: &Arc<Self>,
+        application: &str,
+        user: &str,
+        definitions: &[Budget],
+    ) -> Option<Arc<[Arc<LiveBudget>]>> {
+        let full = |pages: &Pages| pages.users.max(pages.user_accounts) >= MOST_USERS;
+        if full(&self.pages()) {
+            self.tidy();
+            if full(&self.pages()) {
+                return None;
+            }
+        }
+        let live = |definition: &Budget| {
+            self.enter(Kind::Applications, user_budget_id(application, user, definition), definition)
+        };
+        Some(definitions.iter().map(live).collect())
+    }
+
+    fn enter(self: &Arc<Self>, kind: Kind, id: String, definition: &Budget) -> Arc<LiveBudget> {
         let mut pages = self.pages();
         if let Some(known) = pages.live.get_mut(id.as_str())
             && let Some(at) = known.iter().position(|known| known.definition == *definition)
@@ -410,16 +459,21 @@ impl Book {
             current: ArcSwapOption::empty(),
             book: self.clone(),
         });
+        pages.users += usize::from(is_of_user(&id));
         pages.live.entry(id).or_default().push(budget.clone());
         budget
     }
 
     /// Forgets budgets that no snapshot has any more. Their accounts stay until they are settled.
     pub fn tidy(&self) {
-        self.pages().live.retain(|_, budgets| {
+        let pages = &mut *self.pages();
+        let mut users = 0;
+        pages.live.retain(|id, budgets| {
             budgets.retain(|budget| Arc::strong_count(budget) > 1);
+            users += if is_of_user(id) { budgets.len() } else { 0 };
             !budgets.is_empty()
         });
+        pages.users = users;
     }
 
     /// All accounts, each with its budget where that is still configured.
@@ -444,11 +498,16 @@ impl Book {
 
     /// Forgets an account that nobody uses any more and whose window is over.
     pub fn forget(&self, gone: &Arc<Account>) {
-        let mut pages = self.pages();
+        let pages = &mut *self.pages();
         let Some(accounts) = pages.accounts.get_mut(&gone.budget) else { return };
+        let before = accounts.len();
         accounts.retain(|account| !Arc::ptr_eq(account, gone));
+        let fewer = before - accounts.len();
         if accounts.is_empty() {
             pages.accounts.remove(&gone.budget);
+        }
+        if gone.is_of_user() {
+            pages.user_accounts -= fewer;
         }
         // Should the clock go back into that window, it gets an account that turns look at.
         for budget in pages.live.get(&gone.budget).into_iter().flatten() {
@@ -458,13 +517,14 @@ impl Book {
 
     fn account(&self, budget: &Arc<str>, window: BudgetWindow) -> Arc<Account> {
         let account = Account::new(budget, window);
-        let mut pages = self.pages();
+        let pages = &mut *self.pages();
         let accounts = pages.accounts.entry(budget.clone()).or_default();
         if let Some(known) = accounts.iter().find(|known| known.key == account.key) {
             return known.clone();
         }
         let account = Arc::new(account);
         accounts.push(account.clone());
+        pages.user_accounts += usize::from(account.is_of_user());
         account
     }
 

@@ -30,7 +30,7 @@ pub mod throttle;
 mod policy_tests;
 
 pub use api_key::{ApiKey, AuthFailure};
-pub use applications::{ApplicationRules, Slots};
+pub use applications::{ApplicationRules, Slots, UserRule};
 pub use budget::{Account, Book, LiveBudget, Reservation, Short, Standing};
 pub use decision::{LimitReport, LimitState, Refusal};
 pub use facts::{ModelSlot, RequestFacts, RouteSlot};

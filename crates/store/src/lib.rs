@@ -6,7 +6,7 @@
 //! the order of the change feed the order of the commits. What applications do at run time goes through
 //! [`Store::submit`], which passes the same door for many callers at once. The exceptions are
 //! observations, which change nothing that anybody decides: [`Store::record_uses`], [`Store::record_rule_uses`],
-//! [`Store::record_certificates`], what budgets spend ([`Store::budget_turn`]), and what processes tell of themselves ([`Store::report_node`] and its neighbours).
+//! [`Store::record_certificates`], what budgets spend ([`Store::budget_turn`]), what calls cost ([`Store::add_spend`]), and what processes tell of themselves ([`Store::report_node`] and its neighbours).
 //!
 //! SQL is written once in the dialect both databases share; every branch between them is in
 //! `driver.rs`. This crate knows nothing about sealing, HTTP or the gateway, and holds no clear secret:
@@ -38,6 +38,7 @@ mod rule_uses;
 mod runtime;
 pub mod sealed;
 mod settings;
+mod spend;
 mod store;
 mod uses;
 
@@ -62,6 +63,7 @@ pub use resources::{Expect, ResourceRow};
 pub use rotations::RotationRow;
 pub use rule_uses::{FORGOTTEN, RuleUse};
 pub use runtime::{EntryRow, Event, FailingLeases, LeaseCount, LeaseRow, LeaseState, Op, TokenRow, Unit};
+pub use spend::{SpendColumn, SpendCounts, SpendNode, SpendRow};
 pub use store::{Store, WriteTx};
 pub use uses::{CredentialUse, KeySecretUse, KeyUse, MOST_PLACES, Uses};
 

@@ -41,6 +41,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { number: 23, name: "rotations again", sql: include_str!("../migrations/0023_rotations_again.sql") },
     Migration { number: 24, name: "budget slots", sql: include_str!("../migrations/0024_budget_slots.sql") },
     Migration { number: 25, name: "rule uses", sql: include_str!("../migrations/0025_rule_uses.sql") },
+    Migration { number: 26, name: "spend", sql: include_str!("../migrations/0026_spend.sql") },
 ];
 
 /// What a call of [`Store::migrate`] did.

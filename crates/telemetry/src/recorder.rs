@@ -65,6 +65,8 @@ impl RecorderSettings {
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub rows: AtomicU64,
+    /// Of these, model calls.
+    pub model_rows: AtomicU64,
     pub dropped: AtomicU64,
     pub write_errors: AtomicU64,
     /// The time of the last request of a key that the recorder never heard of, in microseconds; 0 when there is none.
@@ -148,6 +150,11 @@ impl Telemetry {
     /// The number under which this process writes the call log; drawn when the recorder starts.
     pub fn writer(&self) -> u32 {
         self.writer
+    }
+
+    /// Model calls written to the call log since the process began.
+    pub fn model_calls(&self) -> u64 {
+        self.counters.model_rows.load(Relaxed)
     }
 
     /// The call log. Its functions block.

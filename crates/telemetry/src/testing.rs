@@ -71,6 +71,8 @@ pub(crate) fn model(n: u64, cost: Option<Cost>) -> UsageRecord {
         budgets: None,
         tried: Vec::new(),
         guardrails: None,
+        user: None,
+        asked: None,
     };
     UsageRecord { model: Some(Box::new(used)), method: "POST".into(), ..plain(n) }
 }

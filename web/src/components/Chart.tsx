@@ -23,9 +23,11 @@ interface ChartProps {
   series: Series[]
   format: (value: number) => string
   height?: number
+  /** Each value is of a day, and not of a moment. */
+  daily?: boolean
 }
 
-export function Chart({ label, times, series, format, height = 190 }: ChartProps) {
+export function Chart({ label, times, series, format, height = 190, daily = false }: ChartProps) {
   const { ref, width } = useElementSize()
   const target = useRef<HTMLDivElement>(null)
   const plot = useRef<uPlot | null>(null)
@@ -38,14 +40,14 @@ export function Chart({ label, times, series, format, height = 190 }: ChartProps
 
   useEffect(() => {
     if (!target.current || width === 0) return
-    const made = new uPlot(options(width, height, shape, format, setPointed), latest.current, target.current)
+    const made = new uPlot(options(width, height, shape, format, daily, setPointed), latest.current, target.current)
     plot.current = made
     return () => {
       made.destroy()
       plot.current = null
     }
     // The scheme changes the colours the canvas was drawn with.
-  }, [width, height, shape, format, scheme])
+  }, [width, height, shape, format, daily, scheme])
 
   useEffect(() => plot.current?.setData(data), [data])
 
@@ -64,7 +66,7 @@ export function Chart({ label, times, series, format, height = 190 }: ChartProps
           )
         })}
         <em className="quiet num" style={{ fontStyle: 'normal', marginLeft: 'auto' }}>
-          {pointed !== null && time ? new Date(time * 1000).toLocaleTimeString('en-GB', { hour: '2-digit', minute: '2-digit' }) : ''}
+          {pointed !== null && time ? told(time, daily) : ''}
         </em>
       </figcaption>
       <div ref={ref} className="chart" style={{ height }} aria-hidden="true">
@@ -74,7 +76,12 @@ export function Chart({ label, times, series, format, height = 190 }: ChartProps
   )
 }
 
-function options(width: number, height: number, shape: string, format: (value: number) => string, onPoint: (index: number | null) => void): uPlot.Options {
+function told(time: number, daily: boolean): string {
+  const at = new Date(time * 1000)
+  return daily ? at.toLocaleDateString('en-GB', { day: 'numeric', month: 'short' }) : at.toLocaleTimeString('en-GB', { hour: '2-digit', minute: '2-digit' })
+}
+
+function options(width: number, height: number, shape: string, format: (value: number) => string, daily: boolean, onPoint: (index: number | null) => void): uPlot.Options {
   const style = getComputedStyle(document.documentElement)
   const resolve = (name: string) => style.getPropertyValue(name).trim()
   const axis: uPlot.Axis = {
@@ -92,7 +99,7 @@ function options(width: number, height: number, shape: string, format: (value: n
     hooks: { setCursor: [({ cursor }) => onPoint(cursor.idx ?? null)] },
     scales: { y: { range: (_, __, max) => [0, max > 0 ? max * 1.12 : 1] } },
     axes: [
-      { ...axis, grid: { show: false }, size: 26, space: 70, values: '{HH}:{mm}' },
+      { ...axis, grid: { show: false }, size: 26, space: 70, values: daily ? '{D} {MMM}' : '{HH}:{mm}' },
       { ...axis, size: 62, space: 38, values: (_, ticks) => ticks.map(format) },
     ],
     series: [

@@ -20,9 +20,9 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct BudgetQuery {
-    /// Only of this kind: `applications`, `keys`, `models`, `teams` or `upstreams`.
+    /// Only of this kind: `applications`, `keys`, `models`, `teams`, `upstreams`, or `users`, which are listed only so.
     pub kind: Option<BudgetKind>,
-    /// Only of what has this name.
+    /// Only of what has this name; of end users, the name of their application.
     pub name: Option<String>,
     /// Only those of which at least so many percent are spent.
     #[param(minimum = 0, maximum = 1000)]
@@ -48,6 +48,8 @@ pub enum BudgetKind {
     Teams,
     /// An upstream for the model calls that it serves.
     Upstreams,
+    /// Each end user of an application for the calls that are for it; those that were ever charged.
+    Users,
 }
 
 /// What a node holds of a budget.
@@ -68,8 +70,11 @@ pub struct BudgetView {
     pub budget: String,
     /// What kind of thing has it.
     pub kind: BudgetKind,
-    /// Its name.
+    /// Its name; of an end user, that of the application.
     pub name: String,
+    /// The end user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
     /// The limit of each window.
     pub limit_usd: Usd,
     /// The windows; a duration where they roll.
@@ -82,6 +87,9 @@ pub struct BudgetView {
     pub hard: bool,
     /// From so many percent on it is told that it runs out.
     pub warn_at: u8,
+    /// The model that serves once it is used up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model_when_used_up: Option<String>,
     /// When the current window began; where it rolls, so long ago.
     pub started: Timestamp,
     /// When it ends; where it rolls, when the first that it counts is free again, if anything is spent or lost.

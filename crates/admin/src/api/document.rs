@@ -45,6 +45,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
         (name = "config", description = "Check, plan, apply and export everything at once"),
         (name = "calls", description = "The call log and what it adds up to"),
         (name = "budgets", description = "What may be spent on models, and what is"),
+        (name = "spend", description = "What model calls cost"),
         (name = "audit", description = "Who changed what"),
         (name = "inventory", description = "Every credential, what is wrong with it, and what hangs on it"),
         (name = "leaks", description = "Secrets of ours that were found where they must not be"),

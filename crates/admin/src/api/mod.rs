@@ -34,6 +34,7 @@ mod run_time;
 mod seal;
 mod seal_keys;
 mod session;
+pub(crate) mod spend;
 mod stats;
 pub(crate) mod status;
 mod stores;
@@ -91,6 +92,7 @@ pub(crate) fn endpoints() -> OpenApiRouter<AdminState> {
         .merge(calls::endpoints())
         .merge(stats::endpoints())
         .merge(budgets::endpoints())
+        .merge(spend::endpoints())
         .merge(audit::endpoints())
         .merge(inventory::endpoints())
         .merge(leaks::endpoints())

@@ -12,6 +12,7 @@ mod leases;
 mod resources;
 mod seal;
 mod secrets;
+mod spend;
 mod stores;
 mod targets;
 

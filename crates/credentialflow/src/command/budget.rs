@@ -21,10 +21,10 @@ pub struct BudgetArgs {
 enum Verb {
     /// List budgets in their current windows, by kind and name
     List {
-        /// Only of this kind
-        #[arg(long, value_name = "KIND", value_parser = ["applications", "keys", "models", "teams", "upstreams"])]
+        /// Only of this kind; end users are listed only so
+        #[arg(long, value_name = "KIND", value_parser = ["applications", "keys", "models", "teams", "upstreams", "users"])]
         kind: Option<String>,
-        /// Only of what has this name
+        /// Only of what has this name; of end users, that of their application
         #[arg(long, value_name = "NAME")]
         name: Option<String>,
         /// Only those of which at least so many percent are spent
@@ -67,7 +67,7 @@ fn listed(answer: &Value) -> String {
         let of = |path: &str| at(item, path);
         vec![
             of("/kind"),
-            of("/name"),
+            if item["user"].is_string() { format!("{} {}", of("/name"), of("/user")) } else { of("/name") },
             of("/per"),
             kind.to_owned(),
             of("/limit_usd"),

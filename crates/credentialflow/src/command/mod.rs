@@ -28,6 +28,7 @@ mod rotation;
 pub mod run;
 pub mod seal;
 pub mod server;
+pub mod spend;
 pub mod status;
 pub mod unseal;
 pub mod version;
@@ -102,6 +103,7 @@ async fn dispatch(command: Command, output: Output) -> anyhow::Result<Outcome> {
         Command::Key(args) => key::run(args, output).await,
         Command::Credential(args) => credential::run(args, output).await,
         Command::Budget(args) => budget::run(args, output).await,
+        Command::Spend(args) => spend::run(*args, output).await,
         Command::Certificate(args) => certificate::run(args, output).await,
         Command::Route(args) => resource::run(args, &resource::ROUTES, output).await,
         Command::Application(args) => resource::run(args, &resource::APPLICATIONS, output).await,

@@ -47,13 +47,35 @@ enum Verb {
         cursor: Option<String>,
     },
 }
+        /// What the call needs beside reading and writing text, as in `vision,tools`
+        #[arg(long, value_name = "CAPABILITIES")]
+        needs: Option<String>,
+        /// How many tokens its prompt has, about
+        #[arg(long, value_name = "NUMBER")]
+        tokens: Option<u64>,
+        /// Its answer is to be a stream
+        #[arg(long)]
+        stream: bool,
+        /// A guardrail with the action `route` has found something in it
+        #[arg(long)]
+        internal: bool,
 
 /// Runs the command.
 pub async fn run(args: ModelArgs, output: Output) -> anyhow::Result<Outcome> {
     let client = Client::new(&args.connection)?;
     match args.verb {
         Verb::Declared(verb) => resource::perform(&client, verb, &MODELS, output).await?,
-        Verb::Route { name, dialect } => model_route::show(&client, &name, dialect, output).await?,
+        Verb::Route { name, dialect, needs, tokens, stream, internal } => {
+            let yes = |set: bool| set.then(|| "true".to_owned());
+            let call = [
+                ("dialect", Some(dialect)),
+                ("needs", needs),
+                ("tokens", tokens.map(|n| n.to_string())),
+                ("stream", yes(stream)),
+                ("internal", yes(internal)),
+            ];
+            model_route::show(&client, &name, &call, output).await?;
+        }
         Verb::Catalogue { provider, q, limit, cursor } => {
             let parameters = [("provider", provider), ("q", q), ("limit", Some(limit.to_string())), ("cursor", cursor)];
             let answer = client.get(&with_query("/api/v1/catalogue/models", &parameters)).await?;

@@ -7,8 +7,13 @@ use crate::{
 use serde_json::Value;
 
 /// Asks and shows.
-pub(super) async fn show(client: &Client, name: &str, dialect: String, output: Output) -> anyhow::Result<()> {
-    let path = with_query(&format!("/api/v1/models/{}/route", escape(name)), &[("dialect", Some(dialect))]);
+pub(super) async fn show(
+    client: &Client,
+    name: &str,
+    call: &[(&str, Option<String>)],
+    output: Output,
+) -> anyhow::Result<()> {
+    let path = with_query(&format!("/api/v1/models/{}/route", escape(name)), call);
     let answer = client.get(&path).await?;
     Ok(output.result(&answer, told)?)
 }
@@ -18,6 +23,9 @@ fn told(answer: &Value) -> String {
     let mut rows = Vec::new();
     for target in answer["targets"].as_array().into_iter().flatten() {
         let mut why = at(target, "/why");
+        if target["internal"] == true {
+            why += "; internal";
+        }
         if target["translated"] == true {
             why += "; calls are translated";
         }
@@ -54,7 +62,8 @@ fn told(answer: &Value) -> String {
 fn cooling(of: &Value) -> Option<String> {
     let cooling = of.get("cooling").filter(|cooling| !cooling.is_null())?;
     let seconds = cooling["left_ms"].as_u64().unwrap_or(0).div_ceil(1000);
-    Some(format!("{seconds}s after {} (workers: {})", at(cooling, "/after"), at(cooling, "/workers")))
+    let whose = cooling["application"].as_str().map_or(String::new(), |name| format!(", by calls of {name} alone"));
+    Some(format!("{seconds}s after {} (workers: {}{whose})", at(cooling, "/after"), at(cooling, "/workers")))
 }
 
 #[cfg(test)]
@@ -68,16 +77,16 @@ mod tests {
             { "provider": "openai", "model": "gpt-5", "priority": 0, "weight": 1, "percent": 0.0, "translated": false,
               "why": "all its credentials are left alone after failures", "credentials": [
                 { "name": "key-a", "weight": 3, "cooling": { "workers": 2, "left_ms": 8100, "after": "429" } },
-                { "name": "key-b", "weight": 1, "cooling": { "workers": 2, "left_ms": 59000, "after": "401" } }] },
-            { "provider": "anthropic", "model": "claude", "priority": 1, "weight": 1, "percent": 100.0, "translated": true,
+                { "name": "key-b", "weight": 1, "cooling": { "workers": 2, "left_ms": 59000, "after": "401", "application": "shop" } }] },
+            { "provider": "anthropic", "model": "claude", "priority": 1, "weight": 1, "percent": 100.0, "translated": true, "internal": true,
               "why": "of the lowest priority that serves, by weight", "credentials": [] },
         ]}));
         let lines: Vec<_> = told.lines().collect();
         assert_eq!(lines.len(), 4, "{told}");
         for (line, parts) in [
             (1, ["openai", "key-a (3)", "9s after 429 (workers: 2)", "all its credentials"]),
-            (2, ["key-b (1)", "59s after 401", "", ""]),
-            (3, ["anthropic", "100.0 %", "by weight; calls are translated", ""]),
+            (2, ["key-b (1)", "59s after 401", "by calls of shop alone", ""]),
+            (3, ["anthropic", "100.0 %", "by weight; internal; calls are translated", ""]),
         ] {
             for part in parts {
                 assert!(lines[line].contains(part), "{part} is not in {}", lines[line]);

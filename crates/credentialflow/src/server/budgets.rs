@@ -52,6 +52,10 @@ const DENIED: Duration = Duration::from_millis(200);
 const KNOWN: Duration = Duration::from_secs(1);
 /// An account is forgotten so long after its window, when its last calls are over.
 const KEPT: Duration = Duration::from_secs(3600);
+/// That of an end user so long after its last call.
+const USER_KEPT: Duration = Duration::from_secs(60);
+/// How often budgets are looked through.
+const TIDY: Duration = Duration::from_secs(1);
 /// No window is longer.
 const LONGEST_WINDOW: Period = Period::from_secs(32 * 86_400);
 
@@ -172,6 +176,8 @@ struct State {
     late: u32,
     /// When it was told last that turns fail.
     told: Option<Instant>,
+    /// When budgets were looked through last.
+    tidied: Option<Instant>,
     /// What is to be told, who tells it, and when it could not be told.
     untold: Vec<Warning>,
     telling: Option<JoinHandle<Vec<Warning>>>,
@@ -377,16 +383,21 @@ impl Budgets {
         let Waiting { mut sums, place } = std::mem::take(&mut *self.charged.lock());
         let charges = sums.clone();
         let mut items = Vec::new();
+        self.look_at_models(state);
         for (account, budget) in self.book.accounts() {
             let key = account.key().clone();
             let known = state.leases.entry(key.clone()).or_insert_with(|| Known::new(&account));
             let sum = sums.remove(&key).unwrap_or_default();
             let turn = turn_of(&account, budget.as_deref(), known, sum.charge, last);
             let idle = Turn { limit: None, ..turn } == Turn::default();
-            if idle && sum.unlogged == 0 {
+            // Where calls go depends on how it stands.
+            let names_model = budget.as_ref().is_some_and(|budget| budget.definition().when_used_up.is_some());
+            let untold = names_model && !last && account.is_used_up().is_none();
+            if idle && sum.unlogged == 0 && !untold {
                 let over = SystemTime::now() - KEPT;
-                // One that rolls is over when its budget is gone.
+                // One that rolls is over when its budget is gone. End users are many: each is forgotten after a while.
                 let over = match account.window() == BudgetWindow::ALWAYS {
+                    _ if account.is_of_user() => known.used.elapsed() >= USER_KEPT,
                     true => budget.is_none(),
                     false => account.window().end < over.into(),
                 };
@@ -418,6 +429,19 @@ impl Budgets {
             state.number += 1;
             state.open = Some(OpenTurn { place, items, sums: charges });
         }
+    }
+
+    /// Budgets that name a model for when they are used up have accounts before anybody calls, so that a process knows how
+    /// they stand. And from time to time what no snapshot and no worker has any more is forgotten.
+    fn look_at_models(&self, state: &mut State) {
+        if state.tidied.is_some_and(|at| at.elapsed() < TIDY) {
+            return;
+        }
+        state.tidied = Some(Instant::now());
+        self.book.tidy();
+        let now = SystemTime::now().into();
+        let named = |budget: &Arc<LiveBudget>| budget.definition().when_used_up.is_some();
+        self.book.live().iter().filter(|budget| named(budget)).for_each(|budget| drop(budget.account(now)));
     }
 
     /// Takes the open turn, or asks what became of it.

@@ -1,6 +1,6 @@
 //! What happens by itself, again and again.
 
-use super::{budgets::Budgets, certificates, dataplane::Plane, nodes::Nodes};
+use super::{budgets::Budgets, certificates, dataplane::Plane, nodes::Nodes, spend::KEPT};
 use crate::settings::TlsFiles;
 use credentialflow_certificates::Watch;
 use credentialflow_gateway::net::tls::Certificate;
@@ -47,6 +47,9 @@ pub(super) async fn housekeeping(
         if hour_over(signed) {
             signed = Some(Instant::now());
             warn("a checkpoint of the audit log", vault.checkpoint_audit().await.map(drop));
+            let kept = i64::try_from(KEPT.as_duration().as_micros()).unwrap_or(i64::MAX);
+            let spent = Timestamp::from_micros(Timestamp::from(SystemTime::now()).micros().saturating_sub(kept));
+            warn("forgetting what was spent long ago", store.forget_spend(spent).await.map(drop));
             warn("forgetting old answers", store.purge_idempotency().await.map(drop));
         }
         let month_ago = Timestamp::from(SystemTime::now() - Duration::from_secs(30 * 24 * 3600));

@@ -20,6 +20,7 @@ mod runtime;
 mod sandbox;
 mod sealing;
 mod sent;
+mod spend;
 mod start;
 mod state;
 mod supply;

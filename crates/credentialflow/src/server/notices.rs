@@ -184,10 +184,16 @@ fn letter(body: &Value) -> (String, String) {
         ("rotation.rolled_back", _) => ("its rotation was taken back", String::new()),
         ("rotation.finished", _) => ("its rotation is finished", String::new()),
         ("credential.expiring", _) => ("it expires soon", String::new()),
+        ("budget.running_out", _) => ("it runs out", String::new()),
+        ("budget.used_up", _) => ("it is used up", String::new()),
         ("secret.leaked", _) => ("its secret leaked", format!("credentialflow leak show {}", data("leak"))),
         _ => ("something happened", String::new()),
     };
-    let noun = if data("kind") == "key" { "Key" } else { "Credential" };
+    let (credential, noun) = match (data("budget"), data("kind").as_str()) {
+        (budget, _) if !budget.is_empty() => (budget, "Budget"),
+        (_, "key") => (credential, "Key"),
+        _ => (credential, "Credential"),
+    };
     let mut text = format!("{noun} {credential}: {what}.\n");
     for (name, field) in [
         ("Reason", "reason"),
@@ -196,6 +202,10 @@ fn letter(body: &Value) -> (String, String) {
         ("Old version", "from_version"),
         ("New version", "to_version"),
         ("Rotation", "rotation"),
+        ("Window", "window"),
+        ("Percent", "percent"),
+        ("Spent (US dollars)", "spent_usd"),
+        ("Of", "limit_usd"),
     ] {
         let value = data(field);
         if !value.is_empty() {
@@ -224,6 +234,11 @@ mod tests {
         let body = json!({ "type": "secret.leaked", "data": { "kind": "key", "credential": "live", "leak": "1f" } });
         let (subject, text) = letter(&body);
         assert_eq!(subject, "live: its secret leaked");
+        let body = json!({ "type": "budget.used_up", "data": { "budget": "teams/payments/month", "percent": 100,
+            "spent_usd": "201.5", "limit_usd": "200", "window": "2026-11-01T00:00:00Z" } });
+        let (used_up, told) = letter(&body);
+        assert_eq!(used_up, "teams/payments/month: it is used up");
+        assert!(told.starts_with("Budget teams/payments/month: it is used up.\n") && told.contains("201.5"), "{told}");
         assert!(text.starts_with("Key live") && text.contains("credentialflow leak show 1f"), "{text}");
     }
 }

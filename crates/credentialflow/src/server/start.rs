@@ -16,6 +16,7 @@ use super::{
     ports::{Guesses, Records, RotationPorts, RunTime, RunTimeLeases, Stores},
     runtime, sealing,
     sent::Sent,
+    spend::SpendWriter,
     supply::Suppliers,
     traffic,
     uses::UseWriter,
@@ -97,6 +98,8 @@ pub async fn run(settings: ServerSettings, log: Arc<LogGuard>) -> anyhow::Result
     let nodes = Arc::new(Nodes::new(store.clone(), identity, random()?));
     let (calls, writer) = (telemetry.calls().clone(), telemetry.writer());
     let spender = Spender { node: nodes.id().to_owned(), name, calls, writer, processes, earlier };
+    let spend = SpendWriter::new(store.clone(), telemetry.clone(), name.clone());
+    tokio::spawn(spend.clone().run());
     let budgets = Budgets::new(store.clone(), charged, spender);
     budgets.measure(telemetry.metrics());
     if let Err(error) = budgets.note().await {
@@ -127,6 +130,7 @@ pub async fn run(settings: ServerSettings, log: Arc<LogGuard>) -> anyhow::Result
         run_time: Some(Arc::new(RunTime(api.clone()))),
         leases: Some(Arc::new(RunTimeLeases(api.clone()))),
         orders: acme.as_ref().map(|acme| acme.clone() as Arc<dyn CertificateOrders>),
+        spend: Some(spend.clone()),
         ..AdminSettings::default()
     };
     let admin = admin_state(&settings, &store, &vault, &plane, &recorder, faces);
@@ -170,6 +174,7 @@ pub async fn run(settings: ServerSettings, log: Arc<LogGuard>) -> anyhow::Result
             budgets.finish().await;
             uses.finish().await;
             if !vault.is_sealed()
+            spend.add().await;
                 && let Err(error) = vault.checkpoint_audit().await
             {
                 tracing::warn!(%error, "the audit log could not be signed at the end");

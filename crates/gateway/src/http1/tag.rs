@@ -46,6 +46,7 @@ tags! {
     Traceparent = "traceparent",
     XRequestId = "x-request-id",
     XCredentialflowBudget = "x-credentialflow-budget",
+    XCredentialflowModel = "x-credentialflow-model",
     XForwardedFor = "x-forwarded-for",
     XForwardedProto = "x-forwarded-proto",
     XForwardedHost = "x-forwarded-host",

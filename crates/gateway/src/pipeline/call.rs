@@ -5,12 +5,15 @@
 
 use super::{
     Inbound, Refused, authorize,
-    fallback::Elsewhere,
-    guard, guardrail,
+    fallback::{Elsewhere, Said},
+    guard,
+    guardrail::{self, Prompt},
+    instead,
     record::Recording,
     route::RouteMatch,
     select::{self, bit},
     translate::{UpstreamBody, UpstreamRequest},
+    wanted::{self, Wanted},
 };
 use crate::{
     budget::Charge,
@@ -38,7 +41,7 @@ use credentialflow_model::{
     usage::{TokenUsage, TriedEnd},
 };
 use credentialflow_policy::Principal;
-use std::borrow::Cow;
+use std::{borrow::Cow, rc::Rc};
 
 /// A model call on its way.
 pub(crate) struct ModelCall {
@@ -62,7 +65,7 @@ pub(crate) struct ModelCall {
     pub translation: Option<Translation>,
     /// What another target needs, where there is one.
     pub elsewhere: Option<Box<Elsewhere>>,
-    /// The memory of the body, which is kept until the answer is over.
+    /// The memory of the body, which is kept until the answer begins.
     held: Charge,
 }
 
@@ -80,6 +83,18 @@ pub(crate) struct Told {
     /// Whether that is all; else the output is still to be counted.
     pub all: bool,
 }
+    /// Its answer has begun: neither it nor what was kept for another target is sent again.
+    pub fn answered(&mut self) {
+        self.elsewhere = None;
+        // Less than before is always there.
+        let _ = self.held.set(0);
+    }
+
+    /// The targets that were tried, the present one among them.
+    pub fn tried(&self) -> Option<u64> {
+        self.elsewhere.as_ref().map(|elsewhere| elsewhere.targets | bit(self.target))
+    }
+
 
 impl Told {
     const fn all(tokens: TokenUsage) -> Self {
@@ -336,12 +351,13 @@ pub(super) fn prepare(
     if !counts {
         turn.set(turn.get().wrapping_add(1));
     }
-    let turn = turn.get();
+    let said = wanted::Kind { speaks, task, counts, streams: call.streams(), routed };
+    let wanted = Wanted::of(worker, plan, (said, turn.get()), &received, (inbound, principal), record.time())?;
     let (mut targets, mut untranslatable) = (0, None);
     let (index, built) = loop {
-        let alike = counts || untranslatable.is_some();
-        let admits = |target: &TargetPlan| !alike || target.speaks(speaks);
-        let index = select::target(view, plan, turn, (targets, true), admits).ok_or_else(|| nobody(&untranslatable))?;
+        let alike = untranslatable.is_some();
+        let admits = |target: &TargetPlan| !alike || call.passes(speaks, target);
+        let index = select::target(view, plan, &wanted, (targets, true), admits).ok_or_else(|| nobody((task, counts), &untranslatable))?;
         let target = &plan.targets[index as usize];
         held.set(copies(&received, speaks, target)).map_err(|_| Refused::new(OutcomeReason::Overloaded))?;
         match build(&call, &received, (kind, speaks), target, record) {
@@ -355,11 +371,12 @@ pub(super) fn prepare(
     let (mut key, mut elsewhere, mut until) = (0, None, u64::MAX);
     let mut kept = 0;
     if plan.has_choice() {
-        key = select::key(view, target, (0, true)).unwrap_or(0);
-        select::used(view, target, key);
+        key = select::key(view, target, &wanted, (0, true)).unwrap_or(0);
+        select::used(view, target, key, &wanted);
         let received = if plan.targets.len() > 1 { received } else { Vec::new() };
         kept = received.capacity();
-        elsewhere = Some(Box::new(Elsewhere { received, speaks, counts, turn, targets, keys: 0 }));
+        let said = Rc::new(Said { received, wanted });
+        elsewhere = Some(Box::new(Elsewhere { said, targets, keys: 0, hedged: false }));
     } else {
         drop(received);
     }
@@ -417,42 +434,27 @@ pub(super) fn move_on(
     record: &mut Recording<'_>,
 ) -> bool {
     let Some(call) = &mut request.call else { return false };
-    let Elsewhere { received, speaks, turn, targets, .. } = &*elsewhere;
-    let (kind, speaks, turn, mut targets) = (matched.plan(view).kind, *speaks, *turn, targets | bit(call.target));
+    let said = elsewhere.said.clone();
+    let (kind, mut targets) = (matched.plan(view).kind, elsewhere.targets | bit(call.target));
     // It was read before.
-    let Ok(spoken) = Spoken::read(kind, matched, received) else { return false };
+    let Ok(spoken) = Spoken::read(kind, matched, &said.received) else { return false };
     let plan = &view.snapshot.models.list[call.model as usize];
     let sent = match &request.body {
         UpstreamBody::Buffered(body) => body.capacity() as u64,
         _ => 0,
     };
     if may_be_working(end) {
-        let failed = plan.targets[call.target as usize].upstream;
-        let same = |target: &TargetPlan| view.snapshot.is_same_place(target.upstream, failed);
-        targets |= plan.targets.iter().zip(0..).filter(|(target, _)| same(target)).fold(0, |all, (_, i)| all | bit(i));
+        targets |= at_place_of(view, plan, plan.targets[call.target as usize].upstream);
     }
-    let found = loop {
-        let admits = |target: &TargetPlan| elsewhere.admits(target);
-        let Some(index) = select::target(view, plan, turn, (targets, false), admits) else { break None };
-        targets |= bit(index);
-        let target = &plan.targets[index as usize];
-        let Some(key) = select::key(view, target, (0, false)) else { continue };
-        if call.held.set(sent + copies(received, speaks, target)).is_err() {
-            break None;
-        }
-        if let Ok(built) = build(&spoken, received, (kind, speaks), target, record) {
-            break Some((index, key, built));
-        }
-    };
-    let Some((index, key, built)) = found else {
-        let _ = call.held.set(sent + received.capacity() as u64);
+    let Some(taker) = taker(view, (kind, &spoken), plan, (&said, targets), (&mut call.held, sent), record) else {
+        let _ = call.held.set(sent + said.received.capacity() as u64);
         return false;
     };
     let target = &plan.targets[index as usize];
     record.tried(end, true);
-    select::used(view, target, key);
+    select::used(view, target, key, &said.wanted);
     let Built { body, dialect, path, own_query, query, usage, translation } = built;
-    let _ = call.held.set((body.capacity() + received.capacity()) as u64);
+    let _ = call.held.set((body.capacity() + said.received.capacity()) as u64);
     (elsewhere.targets, elsewhere.keys) = (targets, 0);
     (call.target, call.key) = (index, key);
     (call.dialect, call.path, call.query, call.own_query) = (dialect, path, query, own_query);
@@ -541,3 +543,117 @@ fn probe(dialect: Dialect, streams: bool, drops_usage: bool) -> UsageProbe {
         (Dialect::OpenAi, false) => UsageProbe::Answer(AnswerUsage::new()),
     }
 }
+    let Taker { index, key, targets, built } = taker;
+/// The targets of a model that lead to the place of an upstream.
+fn at_place_of(view: &View, plan: &ModelPlan, upstream: u32) -> u64 {
+    let same = |target: &TargetPlan| view.snapshot.is_same_place(target.upstream, upstream);
+    plan.targets.iter().zip(0..).filter(|(target, _)| same(target)).fold(0, |all, (_, i)| all | bit(i))
+}
+
+/// A target that takes a call next, and what is sent there.
+struct Taker {
+    index: u32,
+    key: u32,
+    /// Those that were tried or passed over before, and itself.
+    targets: u64,
+    built: Built,
+}
+
+/// The target that takes a call next, of those that are not in a set; what is sent there counts beside what is held.
+fn taker(
+    view: &View,
+    (kind, spoken): (RouteKind, &Spoken<'_>),
+    plan: &ModelPlan,
+    (said, mut targets): (&Said, u64),
+    (held, sent): (&mut Charge, u64),
+    record: &Recording<'_>,
+) -> Option<Taker> {
+    let Said { received, wanted } = said;
+    loop {
+        let index = select::target(view, plan, wanted, (targets, false), |_| true)?;
+        targets |= bit(index);
+        let target = &plan.targets[index as usize];
+        let Some(key) = select::key(view, target, wanted, (0, false)) else { continue };
+        held.set(sent + copies(received, wanted.speaks, target)).ok()?;
+        if let Ok(built) = build(spoken, received, (kind, wanted.speaks), target, record) {
+            return Some(Taker { index, key, targets, built });
+        }
+    }
+}
+
+/// What it takes to ask another target beside the one that a request is tried at.
+pub(super) struct Beside {
+    model: u32,
+    said: Rc<Said>,
+    /// The targets that were tried.
+    targets: u64,
+    /// Where the other try is.
+    upstream: u32,
+    until: u64,
+}
+
+impl Beside {
+    /// Of a request that is about to be tried. From here on it waits for the first token of a stream.
+    pub fn of(request: &mut UpstreamRequest) -> Option<Self> {
+        let call = request.call.as_mut()?;
+        let targets = call.tried()?;
+        let elsewhere = call.elsewhere.as_mut()?;
+        elsewhere.hedged = true;
+        let (upstream, until) = (request.upstream, request.until);
+        Some(Self { model: call.model, said: elsewhere.said.clone(), targets, upstream, until })
+    }
+
+    /// The request for another target, which is at no place where the call is already; `None` where there is none.
+    pub fn request(
+        &self,
+        worker: &Worker,
+        view: &View,
+        matched: &RouteMatch<'_>,
+        aside: &mut Recording<'_>,
+    ) -> Option<UpstreamRequest> {
+        let kind = matched.plan(view).kind;
+        let spoken = Spoken::read(kind, matched, &self.said.received).ok()?;
+        let plan = &view.snapshot.models.list[self.model as usize];
+        let targets = self.targets | at_place_of(view, plan, self.upstream);
+        let mut held = worker.budget.nothing();
+        let taker = taker(view, (kind, &spoken), plan, (&self.said, targets), (&mut held, 0), aside)?;
+        let Taker { index, key, targets, built } = taker;
+        let Built { body, dialect, path, own_query, query, usage, translation } = built;
+        let _ = held.set(body.capacity() as u64);
+        let target = &plan.targets[index as usize];
+        select::used(view, target, key, &self.said.wanted);
+        aside.upstream(&view.snapshot.upstreams[target.upstream as usize]);
+        aside.model(plan, target, spoken.streams());
+        let elsewhere = Elsewhere { said: self.said.clone(), targets, keys: 0, hedged: true };
+        Some(UpstreamRequest {
+            upstream: target.upstream,
+            body: UpstreamBody::Buffered(body),
+            attempts: 0,
+            before: 0,
+            written: 0,
+            until: self.until,
+            last: None,
+            call: Some(ModelCall {
+                model: self.model,
+                target: index,
+                key,
+                task: spoken.task(),
+                size: spoken.size(),
+                dialect,
+                path,
+                query,
+                own_query,
+                usage,
+                translation,
+                // That of the other one, when this one goes on in its place.
+                answer: None,
+                elsewhere: Some(Box::new(elsewhere)),
+                held,
+            }),
+            idempotent: false,
+            fresh: false,
+            _held: None,
+        })
+    }
+}
+

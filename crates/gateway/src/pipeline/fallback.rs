@@ -4,14 +4,15 @@
 //! on is charged to budgets by their rule for calls without an answer, and is never sent to the same provider again.
 
 use super::{
-    Refused,
-    answer::{Filled, fill},
+    Refused, Tried,
+    answer::{self, Filled, fill},
     call::{self, ModelCall},
     forward::UpstreamResponse,
     record::Recording,
     route::RouteMatch,
     select::{self, bit},
     translate::UpstreamRequest,
+    wanted::Wanted,
 };
 use crate::{
     conn::Caller,
@@ -25,27 +26,34 @@ use credentialflow_llm::{
     provider::Dialect,
 };
 use credentialflow_model::{OutcomeReason, Timestamp, usage::TriedEnd};
-use std::time::Duration;
+use std::{
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 /// What is kept of a call so that it can go elsewhere.
 pub(crate) struct Elsewhere {
-    /// The call as it came, where there are several targets.
-    pub received: Vec<u8>,
-    /// The caller's dialect.
-    pub speaks: Dialect,
-    /// Whether it counts tokens, which only targets of that dialect do.
-    pub counts: bool,
-    /// Whose turn it is.
-    pub turn: u32,
+    /// The call, which a second try beside this one shares.
+    pub said: Rc<Said>,
     /// The targets that were tried.
     pub targets: u64,
     /// The credentials of the present one that were tried.
     pub keys: u64,
 }
+    /// Whether another target is asked beside the present one, or was.
+    pub hedged: bool,
+}
+
+/// A call as it came.
+pub(crate) struct Said {
+    /// Its body, where there are several targets.
+    pub received: Vec<u8>,
+    /// What it wants of a target.
+    pub wanted: Wanted,
 
 /// A failure that another target may not share.
 pub(super) struct Fault {
-    end: TriedEnd,
+    pub end: TriedEnd,
     /// How long the provider asks to be left alone.
     retry_after: Option<Duration>,
 }
@@ -158,9 +166,11 @@ pub(super) async fn look<C: Caller>(
     }
     if fault.is_none() {
         let target = call.plan(view);
-        view.coolings[target.cooling as usize].served_since(response.sent);
+        let Wanted { application, streams, .. } = &elsewhere.said.wanted;
+        select::pace(view, target, *streams).took(Instant::now(), response.sent.elapsed());
+        view.coolings[target.cooling as usize].served_since(response.sent, application.as_ref());
         if !target.keys.is_empty() {
-            view.coolings[target.of_key(call.key) as usize].served_since(response.sent);
+            view.coolings[target.of_key(call.key) as usize].served_since(response.sent, application.as_ref());
         }
     }
     Ok(fault)
@@ -228,14 +238,7 @@ async fn first_token<C: Caller>(
 fn has_other(view: &View, call: &ModelCall, elsewhere: &Elsewhere) -> bool {
     let plan = &view.snapshot.models.list[call.model as usize];
     let tried = elsewhere.targets | bit(call.target);
-    select::target(view, plan, elsewhere.turn, (tried, false), |target| elsewhere.admits(target)).is_some()
-}
-
-impl Elsewhere {
-    /// Whether a target may be asked at all.
-    pub fn admits(&self, target: &TargetPlan) -> bool {
-        !self.counts || target.speaks(self.speaks)
-    }
+    select::target(view, plan, &elsewhere.said.wanted, (tried, false), |_| true).is_some()
 }
 
 /// Tries at the same target before another one is: one, where there is nobody but the endpoint that has just failed.
@@ -258,15 +261,15 @@ pub(super) fn next(
     let Some(call) = &mut request.call else { return Next::Nobody };
     let Some(mut elsewhere) = call.elsewhere.take() else { return Next::Nobody };
     let target = call.plan(view);
-    remember(view, target, call.key, fault, record);
+    remember(view, target, call.key, fault, &elsewhere.said.wanted, record);
     elsewhere.keys |= bit(call.key);
     let mut next = Next::Nobody;
     if worker.tick() < request.until && request.attempts < MOST_TRIES {
         if fault.is_of_credential()
-            && let Some(key) = select::key(view, target, (elsewhere.keys, false))
+            && let Some(key) = select::key(view, target, &elsewhere.said.wanted, (elsewhere.keys, false))
         {
             record.tried(fault.end, false);
-            select::used(view, target, key);
+            select::used(view, target, key, &elsewhere.said.wanted);
             call.key = key;
             next = Next::Credential;
         } else if call::move_on(view, matched, request, &mut elsewhere, fault.end, record) {
@@ -283,8 +286,46 @@ pub(super) fn next(
 }
 
 /// Remembers a failure: of the credential where that is what was refused, else of the target.
-fn remember(view: &View, target: &TargetPlan, key: u32, fault: &Fault, record: &Recording<'_>) {
+fn remember(view: &View, target: &TargetPlan, key: u32, fault: &Fault, wanted: &Wanted, record: &Recording<'_>) {
     let health = view.snapshot.upstreams[target.upstream as usize].health;
+/// Makes the request one for the next target where a budget cannot pay for it at this one: the next may cost less, or
+/// another budget may pay there. Says nothing against the target.
+pub(super) fn unpaid(
+    worker: &Worker,
+    view: &View,
+    matched: &RouteMatch<'_>,
+    request: &mut UpstreamRequest,
+    refused: &Refused,
+    record: &mut Recording<'_>,
+) -> bool {
+    use OutcomeReason as R;
+    let Some(call) = &mut request.call else { return false };
+    if !matches!(refused.reason, R::BudgetExceeded | R::PriceUnknown) || worker.tick() >= request.until {
+        return false;
+    }
+    let Some(mut elsewhere) = call.elsewhere.take() else { return false };
+    let end = TriedEnd::Outcome(refused.reason);
+    let moved = call::move_on(view, matched, request, &mut elsewhere, end, record);
+    if let Some(call) = &mut request.call {
+        call.elsewhere = Some(elsewhere);
+    }
+    if moved {
+        request.again();
+    }
+    moved
+}
+
+/// Remembers of a try that lost against one beside it how it ended, or that it had not begun by then.
+pub(super) fn beaten(view: &View, request: &UpstreamRequest, ended: Option<&Result<Tried, Refused>>, record: &Recording<'_>) {
+    let Some((call, elsewhere)) = request.call.as_ref().and_then(|c| Some((c, c.elsewhere.as_deref()?))) else { return };
+    let (target, wanted) = (call.plan(view), &elsewhere.said.wanted);
+    match ended {
+        Some(Ok(Tried::Failed(fault, _))) => remember(view, target, call.key, fault, wanted, record),
+        Some(_) => {}
+        None => select::pace(view, target, wanted.streams).took(Instant::now(), record.waited()),
+    }
+}
+
     let cooldown = health.cooldown.as_duration();
     let at_once = match fault.end {
         // Ours to say, at no cost.
@@ -297,11 +338,12 @@ fn remember(view: &View, target: &TargetPlan, key: u32, fault: &Fault, record: &
     let own = target.keys.get(key as usize).filter(|_| fault.is_of_credential());
     let injected = own.map(|key| &key.inject).or(view.snapshot.upstreams[target.upstream as usize].inject.as_ref());
     // Another version of it was tried than the one in force: that says nothing of this one.
+    select::pace(view, target, wanted.streams).failed(Instant::now(), record.waited());
     if fault.is_of_credential() && injected.is_some_and(|plan| record.credential_differs(view, plan.credential)) {
         return;
     }
     let at = if own.is_some() { target.of_key(key) } else { target.cooling };
-    view.coolings[at as usize].ended(fault.end, at_once, (health.failures, cooldown));
+    view.coolings[at as usize].ended(fault.end, at_once, (health.failures, cooldown), wanted.application.as_ref());
 }
 
 #[cfg(test)]

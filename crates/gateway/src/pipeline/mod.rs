@@ -16,6 +16,7 @@ mod forward;
 mod frames;
 mod guard;
 mod guardrail;
+mod hedge;
 mod inbound;
 mod inject;
 mod models;
@@ -23,13 +24,16 @@ mod record;
 mod refuse;
 mod route;
 pub(crate) mod scrub;
-mod select;
+pub(crate) mod select;
+mod sigv4;
 mod trace;
 mod translate;
 mod translated;
 mod upgrade;
 mod upload;
 
+pub(crate) mod users;
+pub(crate) mod wanted;
 pub use authorize::Permit;
 pub(crate) use inbound::Inbound;
 pub use inject::InjectedRequest;
@@ -86,35 +90,26 @@ async fn handle<C: Caller>(
     }
     let mut request =
         translate::translate(worker, view, control, inbound, &matched, &principal, caller, record).await?;
-    guard::whole_body(view, &matched, &request, record)?;
-    budget::reserve(worker, view, control, &principal, &request, record).await?;
+    afford(worker, view, control, (&matched, &principal), &mut request, record).await?;
+    let parts = (&matched, &principal, &permit);
     let response = loop {
-        let tried =
-            attempt(worker, view, control, inbound, (&matched, &principal, &permit), &mut request, caller, record);
-        let (fault, failed) = match tried.await {
-            Ok(mut response) => {
-                match fallback::look(worker, view, control, &request, &mut response, caller, record).await? {
-                    None => break response,
-                    Some(fault) => (fault, Ok(response)),
-                }
-            }
-            Err(ended) => {
-                let most = fallback::tries(view, &request, matched.plan(view).attempts);
-                match request.after(ended, most, record) {
-                    Ok(()) => continue,
-                    Err(refused) => match fallback::Fault::of(&refused) {
-                        None => return Err(refused),
-                        Some(fault) => (fault, Err(refused)),
-                    },
-                }
+        let tried = match hedge::after(view, &request) {
+            None => try_target(worker, view, control, inbound, parts, &mut request, caller, record).await?,
+            // Boxed, as it would make the future of every request larger.
+            Some(after) => {
+                let both = (&mut request, after);
+                Box::pin(hedge::race(worker, view, control, inbound, parts, both, caller, record)).await?
             }
         };
         match fallback::next(worker, view, &matched, &mut request, &fault, record) {
+        let (fault, failed) = match tried {
+            Tried::Began(response) => break response,
+            Tried::Failed(fault, failed) => (fault, failed),
+        };
             fallback::Next::Credential => {}
             fallback::Next::Target => {
                 drop(failed);
-                guard::whole_body(view, &matched, &request, record)?;
-                budget::reserve(worker, view, control, &principal, &request, record).await?;
+                afford(worker, view, control, (&matched, &principal), &mut request, record).await?;
             }
             fallback::Next::Nobody if fault.is_late(worker, &request) => {
                 return Err(Refused::new(OutcomeReason::UpstreamTimeout));
@@ -123,6 +118,7 @@ async fn handle<C: Caller>(
         }
     };
     if response.head.status == 101 {
+    request.answered();
         let said = guard::UploadGuard::of_messages(view, &matched, &request, record);
         let answered = guard::answered::AnswerGuard::of(view, &matched, &request, true, record);
         return upgrade::relay(worker, control, caller, response, (said, answered), record).await.map(|()| true);
@@ -133,13 +129,77 @@ async fn handle<C: Caller>(
 }
 
 /// One try: an endpoint, the credential, the request, and the head of the answer.
+/// Looks at what goes to the target, and reserves what the call may cost there; where a budget cannot pay for it, at the
+/// next target.
+async fn afford(
+    worker: &Worker,
+    view: &View,
+    control: &Control,
+    (matched, principal): (&route::RouteMatch<'_>, &Principal),
+    request: &mut translate::UpstreamRequest,
+    record: &mut Recording<'_>,
+) -> Result<(), Refused> {
+    loop {
+        guard::whole_body(view, matched, request, record)?;
+        match budget::reserve(worker, view, control, principal, request, record).await {
+            Err(refused) if fallback::unpaid(worker, view, matched, request, &refused, record) => {}
+            done => return done,
+        }
+    }
+}
+
+/// What a stage after the first ones knows of a request.
+type Parts<'a, 'r> = (&'a route::RouteMatch<'r>, &'a Principal, &'a Permit);
+
+/// How it went at one target.
+enum Tried {
+    /// The answer has begun.
+    Began(forward::UpstreamResponse),
+    /// It failed in a way that another target may not share; what the caller gets where there is none.
+    Failed(fallback::Fault, Result<forward::UpstreamResponse, Refused>),
+}
+
+/// Tries the present target, as often as that is of use.
+#[expect(clippy::too_many_arguments, reason = "a stage sees what the stages before it made")]
+async fn try_target<C: Caller>(
+    worker: &Worker,
+    view: &Rc<View>,
+    control: &Control,
+    inbound: &Inbound<'_>,
+    parts: Parts<'_, '_>,
+    request: &mut translate::UpstreamRequest,
+    caller: &mut C,
+    record: &mut Recording<'_>,
+) -> Result<Tried, Refused> {
+    loop {
+        match attempt(worker, view, control, inbound, parts, request, caller, record).await {
+            Ok(mut response) => {
+                let fault = fallback::look(worker, view, control, request, &mut response, caller, record).await?;
+                return Ok(match fault {
+                    None => Tried::Began(response),
+                    Some(fault) => Tried::Failed(fault, Ok(response)),
+                });
+            }
+            Err(ended) => {
+                let most = fallback::tries(view, request, parts.0.plan(view).attempts);
+                if let Err(refused) = request.after(ended, most, record) {
+                    return match fallback::Fault::of(&refused) {
+                        None => Err(refused),
+                        Some(fault) => Ok(Tried::Failed(fault, Err(refused))),
+                    };
+                }
+            }
+        }
+    }
+}
+
 #[expect(clippy::too_many_arguments, reason = "a stage sees what the stages before it made")]
 async fn attempt<C: Caller>(
     worker: &Worker,
     view: &Rc<View>,
     control: &Control,
     inbound: &Inbound<'_>,
-    (matched, principal, permit): (&route::RouteMatch<'_>, &Principal, &Permit),
+    (matched, principal, permit): Parts<'_, '_>,
     request: &mut translate::UpstreamRequest,
     caller: &mut C,
     record: &mut Recording<'_>,

@@ -26,7 +26,7 @@ use credentialflow_model::{
 };
 use credentialflow_policy::{Found, LimitReport, LiveSecret, Principal};
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     net::IpAddr,
     rc::Rc,
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -35,6 +35,9 @@ use std::{
 
 /// Paths are cut at this length in records.
 const MAX_PATH: usize = 256;
+
+/// What budgets were charged, in units of 10^-12 US dollars, and their windows.
+type Lost = (i64, Arc<str>);
 
 /// A record in the making.
 pub(crate) struct Recording<'w> {
@@ -53,7 +56,11 @@ pub(crate) struct Recording<'w> {
     /// What pays for a model call.
     paying: Option<Paying>,
     /// What budgets were charged for targets that failed, in units of 10^-12 US dollars, and their windows.
-    lost: Option<(i64, Arc<str>)>,
+    lost: Option<Lost>,
+    /// Where a second try beside this one puts what it cost when both are given up.
+    beside: Option<Rc<Cell<Option<Lost>>>>,
+    /// Whether it is that of such a try, and a part of another one.
+    is_aside: bool,
     /// Live secrets of the body that were told of.
     told: RefCell<Found>,
     record: Option<UsageRecord>,
@@ -131,6 +138,8 @@ impl<'w> Recording<'w> {
     }
 
     fn edit(&mut self, change: impl FnOnce(&mut UsageRecord)) {
+            beside: None,
+            is_aside: false,
         if let Some(record) = &mut self.record {
             change(record);
         }
@@ -244,18 +253,10 @@ impl<'w> Recording<'w> {
         let Some(record) = &mut self.record else { return };
         if target
             && let Some(paying) = self.paying.take()
-            && let TriedEnd::Outcome(reason) = end
+            && let Some(reason) = reason
         {
             let stands = std::mem::replace(&mut record.outcome, reason);
-            let (before, more) = (self.lost.take(), paying.settle_try(record, reached));
-            self.lost = match (before, more) {
-                // Providers may have budgets of their own.
-                (Some((lost, of)), Some((more, windows))) => {
-                    let (sum, windows) = charged_together([(lost, &*of), (more, &*windows)]);
-                    Some((sum, windows.into()))
-                }
-                (before, more) => before.or(more),
-            };
+            let more = paying.settle_try(record, reached);
             record.outcome = stands;
         }
         if let Some(model) = &mut record.model {
@@ -283,6 +284,12 @@ impl<'w> Recording<'w> {
     /// Writes how far the budgets that pay are used.
     pub fn push_budgets(&self, fields: &mut Vec<u8>) {
         if let Some(paying) = &self.paying {
+        let reason = match end {
+            TriedEnd::Outcome(reason) => Some(reason),
+            // As if its caller had left it.
+            TriedEnd::Overtaken => Some(OutcomeReason::CallerClosed),
+            TriedEnd::Status(_) | TriedEnd::StreamError => None,
+        };
             paying.push_field(self.worker.now(), fields);
         }
     }
@@ -298,7 +305,9 @@ impl<'w> Recording<'w> {
     }
     /// A credential was opened for the request.
     pub fn credential(&mut self, view: &View, slot: CredentialSlot) {
+            self.lose(more);
         let used = view.snapshot.credentials.describe(slot);
+        let Some(record) = &mut self.record else { return };
         self.edit(|r| r.credential = used.map(|(name, version)| CredentialUse { credential: name.clone(), version }));
     }
     /// What of this nobody was told of yet. A body is looked at more than once, as it came and as it goes on.
@@ -311,6 +320,67 @@ impl<'w> Recording<'w> {
         found
     }
     /// Live secrets of ours stand in the request or its answer; whoever answers leaks is told of all but the caller's own
+    /// Adds to what budgets were charged for targets that did not serve.
+    fn lose(&mut self, more: Option<Lost>) {
+        self.lost = match (self.lost.take(), more) {
+            // Providers may have budgets of their own.
+            (Some((lost, of)), Some((more, windows))) => {
+                let (sum, windows) = charged_together([(lost, &*of), (more, &*windows)]);
+                Some((sum, windows.into()))
+            }
+            (before, more) => before.or(more),
+        };
+    }
+    /// The record of a try beside the one that this is the record of. It ends with [`Self::adopt`] or [`Self::beaten`].
+    pub fn aside(&mut self) -> Self {
+        let beside = self.beside.get_or_insert_default().clone();
+        Self {
+            worker: self.worker,
+            began: self.began,
+            sent: None,
+            span: self.span,
+            limits: LimitReport::default(),
+            max_body: self.max_body,
+            dialect: self.dialect,
+            answered: false,
+            first_byte: false,
+            ended: None,
+            head: self.head,
+            user: self.user.clone(),
+            asked: self.asked.clone(),
+            paying: None,
+            lost: None,
+            beside: Some(beside),
+            is_aside: true,
+            told: self.told.clone(),
+            record: self.record.as_ref().map(|record| UsageRecord { model: None, credential: None, ..record.clone() }),
+        }
+    }
+    /// The try beside this one goes on in its place; how this one ended was told before.
+    pub fn adopt(&mut self, mut aside: Self) {
+        let (Some(mine), Some(theirs)) = (&mut self.record, aside.record.take()) else { return };
+        mine.upstream = theirs.upstream;
+        mine.endpoint = theirs.endpoint;
+        mine.credential = theirs.credential;
+        mine.upstream_status = theirs.upstream_status;
+        if let (Some(mine), Some(mut theirs)) = (&mut mine.model, theirs.model) {
+            theirs.guardrails = mine.guardrails.take();
+            theirs.tried.splice(0..0, std::mem::take(&mut mine.tried));
+            *mine = theirs;
+        }
+        (self.sent, self.paying) = (aside.sent.take(), aside.paying.take());
+        self.told = std::mem::take(&mut aside.told);
+        self.lose(aside.lost.take());
+    }
+    /// The try beside this one ended so, and this one goes on.
+    pub fn beaten(&mut self, mut aside: Self, end: TriedEnd) {
+        aside.tried(end, true);
+        self.lose(aside.lost.take());
+        let theirs = aside.record.take().and_then(|record| record.model);
+        if let (Some(mine), Some(theirs)) = (self.record.as_mut().and_then(|record| record.model.as_mut()), theirs) {
+            mine.tried.extend(theirs.tried);
+        }
+    }
     /// key. Whether there is any other.
     pub fn secrets_met(&self, found: Found, place: SecretPlace, refused: bool) -> bool {
         let Some(UsageRecord { application, key, route, source, upstream, .. }) = &self.record else { return false };
@@ -401,6 +471,10 @@ impl<'w> Recording<'w> {
     }
     /// Bytes of the answer have gone out.
     pub fn first_byte(&mut self) {
+    /// How long the present try has waited for its answer.
+    pub fn waited(&self) -> Duration {
+        self.sent.map_or(Duration::ZERO, |sent| sent.elapsed())
+    }
         if !self.first_byte {
             self.first_byte_at(Instant::now());
         }
@@ -494,3 +568,15 @@ impl Drop for Recording<'_> {
         }
     }
 }
+        if self.is_aside {
+            // Given up together with the one that it is beside, which tells of it.
+            if let (Some(mut record), Some(paying), Some(beside)) =
+                (self.record.take(), self.paying.take(), &self.beside)
+            {
+                beside.set(paying.settle_try(&mut record, self.sent.is_some()));
+            }
+            return;
+        }
+            if let Some(beside) = self.beside.take() {
+                self.lose(beside.take());
+            }

@@ -100,6 +100,41 @@ impl UpstreamRequest {
     /// the body has gone. A kept connection found closed does not use up a try, but happens only once.
     pub fn retry_after(&mut self, failure: Failure, most: u8, record: &mut Recording<'_>) -> Result<(), Refused> {
         let repeatable = failure.untouched || (self.idempotent && is_connection_failure(failure.reason));
+    /// The request beside this one goes on in its place.
+    pub fn go_on_as(&mut self, mut other: Self) {
+        if let (Some(mine), Some(theirs)) = (&mut self.call, &mut other.call) {
+            theirs.answer = mine.answer.take();
+        }
+        other.attempts = other.attempts.saturating_add(self.attempts);
+        other.before = other.attempts;
+        *self = other;
+    }
+
+    /// Another target was tried beside this one, which is not asked again.
+    pub fn tried_beside(&mut self, other: &Self) {
+        let tried = other.call.as_ref().and_then(ModelCall::tried);
+        if let Some(elsewhere) = self.call.as_mut().and_then(|call| call.elsewhere.as_mut()) {
+            elsewhere.targets |= tried.unwrap_or_default();
+        }
+    }
+
+    /// No other target was asked beside this one, and may be still.
+    pub fn not_hedged(&mut self) {
+        if let Some(elsewhere) = self.call.as_mut().and_then(|call| call.elsewhere.as_mut()) {
+            elsewhere.hedged = false;
+        }
+    }
+
+    /// Its answer has begun: what only another try would need is let go while it passes.
+    pub fn answered(&mut self) {
+        if let Some(call) = &mut self.call {
+            call.answered();
+            if matches!(self.body, UpstreamBody::Buffered(_)) {
+                self.body = UpstreamBody::Empty;
+            }
+        }
+    }
+
         let body_left = !matches!(self.body, UpstreamBody::Streamed { begun: true, .. });
         let most = if self.fresh || failure.stale { most.saturating_add(1) } else { most };
         if !repeatable || !body_left || self.attempts - self.before >= most {

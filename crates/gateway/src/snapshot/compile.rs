@@ -9,8 +9,10 @@ use super::{
 };
 use crate::{ports::CredentialSource, route::Router};
 use credentialflow_llm::{
+    affinity,
     bound::{Keeps, longest},
     catalogue,
+    needs::Abilities,
     price::PriceTable,
     provider::{self, DefaultInjector, Dialect, LimitField, Provider},
 };
@@ -19,7 +21,7 @@ use credentialflow_model::{
     Name, Period, ResourceSet,
     resource::{
         Authenticator, Budgets, HeaderInject, HeaderRules, Inject, Kind, Match, Model, Retry, Route, SecretsInAnswers,
-        SecretsInRequests,
+        SecretsInRequests, Target,
     },
 };
 use credentialflow_policy::{
@@ -230,9 +232,14 @@ fn usual_inject(provider: Option<&Provider>, credential: &Name) -> Inject {
     }
 }
 
-/// Whether an endpoint is a provider's own address.
-fn is_at(endpoint: &str, base: Option<&str>) -> bool {
-    base.is_some_and(|base| endpoint.trim_end_matches('/').eq_ignore_ascii_case(base))
+/// What tells a target from the others of its model, whatever their order and the versions of credentials.
+fn place(target: &Target) -> u64 {
+    let mut text = format!("{}\n{}", target.provider, target.model);
+    target.own_credentials().for_each(|name| {
+        text.push('\n');
+        text.push_str(name.as_str());
+    });
+    affinity::of(text.as_bytes())
 }
 
 fn compile_models(set: &ResourceSet, upstreams: &mut Upstreams<'_>, budgets: &Arc<Book>) -> ModelPlans {
@@ -259,6 +266,7 @@ fn compile_models(set: &ResourceSet, upstreams: &mut Upstreams<'_>, budgets: &Ar
                 if plan.credential == NO_CREDENTIAL {
                     let problem = format!("there is no credential {name}");
                     upstreams.impaired(Kind::Models, &model.name, problem, model.targets.len() > 1);
+            let known = at_home.and_then(|p| catalogue::find(p.name, &target.model));
                 }
                 // The target names the credential, its upstream the way of injection.
                 if let Some(inject) = declared.and_then(|u| u.inject.as_ref()) {
@@ -269,7 +277,7 @@ fn compile_models(set: &ResourceSet, upstreams: &mut Upstreams<'_>, budgets: &Ar
             let one = target.credential.iter().map(|name| (name, 1));
             let pooled = target.credentials.iter().map(|pooled| (&pooled.name, pooled.weight.max(1)));
             let keys: Box<[KeyPlan]> =
-                one.chain(pooled).map(|(name, weight)| KeyPlan { inject: own(name), weight }).collect();
+                one.chain(pooled).map(|(name, weight)| KeyPlan { inject: own(name), weight, place: affinity::of(name.as_str().as_bytes()) }).collect();
             let cooling = plans.coolings.len() as u32;
             let identity = upstreams.identity(upstream, &target.model);
             plans.coolings.push(match keys.is_empty() {
@@ -291,8 +299,11 @@ fn compile_models(set: &ResourceSet, upstreams: &mut Upstreams<'_>, budgets: &Ar
                 ask_usage: kind.is_none_or(|p| p.ask_usage),
                 limit: kind.map_or(LimitField::MaxTokens, |p| p.limit),
                 keeps,
+                place: place(target),
+                internal: target.internal,
+                abilities: Abilities::new(known, target.capabilities.as_deref(), target.context),
                 keeps_of_responses,
-                longest: longest(at_home.and_then(|p| catalogue::find(p.name, &target.model))),
+                longest: longest(known),
                 price: prices.resolve(target.provider.as_str(), at_home.map(|p| p.name), &target.model),
                 budgets: declared.map_or_else(Box::default, |upstream| {
                     let of = Budgets::of(upstream.budget.as_ref());
@@ -314,7 +325,22 @@ fn compile_models(set: &ResourceSet, upstreams: &mut Upstreams<'_>, budgets: &Ar
         if let Some(Err(problem)) = &guardrails {
             upstreams.impaired(Kind::Models, &model.name, problem.clone(), false);
         }
-        let mut plan = ModelPlan { name, targets, deadline: None, budgets: own, secrets, secrets_back, guardrails };
+        let declares = |t: &Target| t.capabilities.is_some() || t.context.is_some();
+        let knows = targets.len() > 1 && targets.iter().any(|target| !target.abilities.is_nothing());
+        let asks = knows || model.targets.iter().any(declares);
+        let mut plan = ModelPlan {
+            name,
+            targets,
+            route_by: model.route_by,
+            sticky: model.sticky.clone(),
+            hedge: model.hedge.map(|hedge| hedge.after.as_duration()),
+            asks,
+            deadline: None,
+            budgets: own,
+            secrets,
+            secrets_back,
+            guardrails,
+        };
         let usual = plan.has_choice().then_some(Model::DEADLINE);
         plan.deadline = model.deadline.or(usual).map(Period::as_duration);
         plans.list.push(plan);

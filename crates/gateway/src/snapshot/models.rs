@@ -4,11 +4,12 @@ use super::InjectPlan;
 use credentialflow_llm::{
     bound::Keeps,
     guardrail::Guardrails,
+    needs::Abilities,
     price::PriceHandle,
     provider::{Dialect, LimitField},
-};
     task::{Task, Tasks},
-use credentialflow_model::resource::{SecretsInAnswers, SecretsInRequests};
+};
+use credentialflow_model::resource::{RouteBy, SecretsInAnswers, SecretsInRequests, Sticky};
 use credentialflow_policy::LiveBudget;
 use hashbrown::HashMap;
 use std::{sync::Arc, time::Duration};
@@ -26,6 +27,14 @@ pub(crate) struct ModelPlans {
 pub(crate) struct ModelPlan {
     pub name: Arc<str>,
     pub targets: Vec<TargetPlan>,
+    /// What decides among targets of the same priority.
+    pub route_by: RouteBy,
+    /// Which calls go to the same target.
+    pub sticky: Option<Sticky>,
+    /// After how long without an answer another target is asked as well.
+    pub hedge: Option<Duration>,
+    /// Whether it matters what a call needs.
+    pub asks: bool,
     /// How long a call may wait until its answer begins, all its targets together.
     pub deadline: Option<Duration>,
     /// What the calls to it may cost.
@@ -48,6 +57,12 @@ pub(crate) struct TargetPlan {
     pub weight: u32,
     /// Lower ones first.
     pub priority: u32,
+    /// What tells it from others, whatever the order and the version of its credentials.
+    pub place: u64,
+    /// Whether it may have what guardrails keep from others.
+    pub internal: bool,
+    /// What its model can do.
+    pub abilities: Abilities,
     /// How long its answer may take to begin; what its upstream says where it is not set.
     pub timeout: Option<Duration>,
     /// Its place in [`ModelPlans::coolings`]; those of its credentials follow.
@@ -56,6 +71,8 @@ pub(crate) struct TargetPlan {
     pub dialect: Dialect,
     /// Whether it speaks OpenAI's Responses beside that.
     pub responses: bool,
+    /// What can be asked of it.
+    pub tasks: Tasks,
     pub ask_usage: bool,
     /// Its field for the limit of an answer, in OpenAI's dialect.
     pub limit: LimitField,
@@ -71,11 +88,11 @@ pub(crate) struct TargetPlan {
 }
 
 /// One of a target's own credentials.
-    /// What can be asked of it.
-    pub tasks: Tasks,
 pub(crate) struct KeyPlan {
     pub inject: InjectPlan,
     pub weight: u32,
+    /// What tells it from others, whatever its version.
+    pub place: u64,
 }
 
 impl TargetPlan {
@@ -84,23 +101,6 @@ impl TargetPlan {
         self.cooling + 1 + key
     }
 
-    /// Whether calls in this dialect go there as they are.
-    pub fn speaks(&self, dialect: Dialect) -> bool {
-        self.dialect == dialect || (self.responses && dialect == Dialect::Responses)
-    }
-}
-
-impl ModelPlan {
-    /// Whether a call that fails may go elsewhere: to another target, or there with another credential.
-    pub fn has_choice(&self) -> bool {
-        self.targets.len() > 1 || self.targets.first().is_some_and(|target| target.keys.len() > 1)
-    }
-
-    /// Which target serves the `n`-th call among those that are admitted: of the lowest priority, in turn, each as often as
-    /// its weight says. `None` where none is.
-    pub fn pick(&self, n: u32, admits: impl Fn(u32, &TargetPlan) -> bool) -> Option<u32> {
-        let admitted = || (0u32..).zip(&self.targets).filter(|(i, target)| admits(*i, target));
-        let first = admitted().map(|(_, target)| target.priority).min()?;
     /// Whether this can be asked of it by a caller of this dialect. A conversation is translated; of the rest, embeddings
     /// are, for providers of Gemini.
     pub fn offers(&self, task: Task, speaks: Dialect) -> bool {
@@ -113,15 +113,15 @@ impl ModelPlan {
         form && self.tasks.has(task)
     }
 
-        let equal = || admitted().filter(|(_, target)| target.priority == first);
-        let total: u32 = equal().map(|(_, target)| target.weight).sum();
-        let mut at = n.checked_rem(total)?;
-        for (i, target) in equal() {
-            if at < target.weight {
-                return Some(i);
-            }
-            at -= target.weight;
-        }
-        None
+    /// Whether calls in this dialect go there as they are.
+    pub fn speaks(&self, dialect: Dialect) -> bool {
+        self.dialect == dialect || (self.responses && dialect == Dialect::Responses)
+    }
+}
+
+impl ModelPlan {
+    /// Whether a call that fails may go elsewhere: to another target, or there with another credential.
+    pub fn has_choice(&self) -> bool {
+        self.targets.len() > 1 || self.targets.first().is_some_and(|target| target.keys.len() > 1)
     }
 }

@@ -71,8 +71,8 @@ async fn serve(worker: Rc<Worker>, listener: tokio::net::TcpListener, mut comman
                 Some(Command::Stragglers { credential, version, answer }) => {
                     let _ = answer.send(worker.stragglers(credential, version));
                 }
-                Some(Command::Preview { model, speaks, answer }) => {
-                    let _ = answer.send(worker.preview(&model, speaks));
+                Some(Command::Preview { model, call, answer }) => {
+                    let _ = answer.send(worker.preview(&model, &call));
                 }
                 Some(Command::Shutdown { done }) => {
                     accept_waiting(&worker, &listener, &acceptor);

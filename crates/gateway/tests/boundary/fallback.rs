@@ -16,8 +16,8 @@ use std::{
 };
 
 /// Providers on one address, told apart by the first part of their paths; `ant` speaks Messages, `goo` Gemini.
-struct Vendors {
-    upstream: FakeUpstream,
+pub struct Vendors {
+    pub upstream: FakeUpstream,
     /// What each does, or what it does for one of its keys (`a with K1`); nothing but serve unless told.
     how: Arc<Mutex<BTreeMap<String, String>>>,
 }
@@ -25,7 +25,7 @@ struct Vendors {
 const EVENTS: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
 const OVERLOADED: &str = r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#;
 
-fn greeting(vendor: &str) -> String {
+pub fn greeting(vendor: &str) -> String {
     match vendor {
         "ant" => {
             let message = json!({"id": "m", "type": "message", "role": "assistant", "model": "m", "content": [],
@@ -40,7 +40,7 @@ fn greeting(vendor: &str) -> String {
     }
 }
 
-fn words(vendor: &str) -> String {
+pub fn words(vendor: &str) -> String {
     match vendor {
         "ant" => [
             json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}),
@@ -61,7 +61,7 @@ fn words(vendor: &str) -> String {
     }
 }
 
-fn whole(vendor: &str) -> String {
+pub fn whole(vendor: &str) -> String {
     let text = format!("hi from {vendor}");
     match vendor {
         "ant" => json!({"id": "m", "type": "message", "role": "assistant", "model": "m", "stop_reason": "end_turn",
@@ -78,7 +78,7 @@ fn whole(vendor: &str) -> String {
 }
 
 impl Vendors {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         let how: Arc<Mutex<BTreeMap<String, String>>> = Arc::default();
         let told = how.clone();
         let upstream = FakeUpstream::start(move |mut peer| {
@@ -124,6 +124,25 @@ impl Vendors {
                             }
                             return;
                         }
+                        ("slow-503", ms) => {
+                            tokio::time::sleep(std::time::Duration::from_millis(ms.parse().unwrap())).await;
+                            peer.send(answer(503, json_type, r#"{"error":{"message":"no"}}"#)).await;
+                        }
+                        ("slow", ms) => {
+                            let body = match streams {
+                                true => greeting(&vendor) + &words(&vendor),
+                                false => whole(&vendor),
+                            };
+                            if streams {
+                                peer.send(EVENTS).await;
+                            }
+                            tokio::time::sleep(std::time::Duration::from_millis(ms.parse().unwrap())).await;
+                            let framed = if streams { body } else { answer(200, json_type, &body) };
+                            peer.send(framed).await;
+                            if streams {
+                                return;
+                            }
+                        }
                         ("", _) if streams => {
                             // In pieces, as they come in the world.
                             peer.send(EVENTS).await;
@@ -146,23 +165,28 @@ impl Vendors {
         Self { upstream, how }
     }
 
-    fn set(&self, vendor: &str, how: &str) {
+    pub fn set(&self, vendor: &str, how: &str) {
         self.how.lock().unwrap().insert(vendor.to_owned(), how.to_owned());
     }
 
     /// The vendors that were asked, in order, since the last time.
-    fn asked(&self, from: usize) -> Vec<String> {
+    pub fn asked(&self, from: usize) -> Vec<String> {
         let seen = self.upstream.requests();
         seen[from..].iter().map(|r| r.target().split('/').nth(1).unwrap().to_owned()).collect()
     }
 }
 
 /// A model with these targets, in YAML; `more` stands in the model.
-async fn world_of(vendors: &Vendors, targets: &str, more: &str, health: &str) -> World {
+pub async fn world_of(vendors: &Vendors, targets: &str, more: &str, health: &str) -> World {
     world_with(vendors, targets, more, health, "").await
 }
 
 async fn world_with(vendors: &Vendors, targets: &str, more: &str, health: &str, budget: &str) -> World {
+    setup_of(vendors, targets, more, health, budget).start()
+}
+
+/// The same before it is started.
+pub fn setup_of(vendors: &Vendors, targets: &str, more: &str, health: &str, budget: &str) -> Setup {
     let url = vendors.upstream.url();
     let upstream = |name: &str, provider: &str, inject: &str| {
         format!(
@@ -178,7 +202,9 @@ async fn world_with(vendors: &Vendors, targets: &str, more: &str, health: &str, 
     let mut setup = Setup::new(format!(
         "applications:
   - {{ name: app, allow: {{ models: [m] }}{budget} }}
+  - {{ name: other, allow: {{ models: [m] }} }}
 keys:
+  - {{ name: k3, application: other }}
   - {{ name: k, application: app }}
   - {{ name: k2, application: app }}
 credentials:
@@ -203,16 +229,16 @@ models:
     ];
     // What fails is remembered by each worker.
     setup.workers = 1;
-    setup.start()
+    setup
 }
 
 const TWO: &str = "[{ provider: a, model: real-a }, { provider: b, model: real-b, priority: 1 }]";
 /// Failures that count are too few to be left alone for.
-const LENIENT: &str = "health: { failures: 1000, cooldown: 1h },";
+pub const LENIENT: &str = "health: { failures: 1000, cooldown: 1h },";
 /// One failure is enough, and for long.
-const STRICT: &str = "health: { failures: 1, cooldown: 1h },";
+pub const STRICT: &str = "health: { failures: 1, cooldown: 1h },";
 
-fn chat(stream: bool) -> String {
+pub fn chat(stream: bool) -> String {
     let mut body = json!({"model": "m", "stream": stream, "messages": [{"role": "user", "content": "hello"}]});
     if stream {
         body["stream_options"] = json!({"include_usage": true});
@@ -221,11 +247,11 @@ fn chat(stream: bool) -> String {
 }
 
 /// The vendors and ends of the tries before the last.
-fn tried(record: &UsageRecord) -> Vec<(&str, TriedEnd)> {
+pub fn tried(record: &UsageRecord) -> Vec<(&str, TriedEnd)> {
     record.model.as_ref().unwrap().tried.iter().map(|t| (&*t.provider, t.end)).collect()
 }
 
-fn served_by(record: &UsageRecord) -> (&str, &str, u8) {
+pub fn served_by(record: &UsageRecord) -> (&str, &str, u8) {
     let model = record.model.as_ref().unwrap();
     (&model.provider, &model.provider_model, record.attempts)
 }
@@ -662,7 +688,7 @@ async fn a_dry_run_says_where_calls_go_and_what_is_left_alone() {
         { provider: x, model: m }, { provider: ant, model: m, priority: 1 }]";
     let vendors = Vendors::start().await;
     let world = world_of(&vendors, targets, "", STRICT).await;
-    let route = || async { world.gateway.preview("m", Dialect::OpenAi).await.unwrap() };
+    let route = || async { world.gateway.preview("m", Dialect::OpenAi.into()).await.unwrap() };
     let shares = |route: &ModelRoute| route.targets.iter().map(|t| t.percent.round() as u32).collect::<Vec<_>>();
     let found = route().await;
     assert_eq!((found.workers, shares(&found)), (1, vec![67, 33, 0]));
@@ -674,8 +700,8 @@ async fn a_dry_run_says_where_calls_go_and_what_is_left_alone() {
     }
     let found = route().await;
     let [first, second] = &found.targets[0].credentials[..] else { panic!("two credentials") };
-    assert_eq!((first.name.as_deref(), first.rest.unwrap().end), (Some("k1"), Some(TriedEnd::Status(401))));
-    assert_eq!((second.name.as_deref(), second.rest), (Some("k2"), None));
+    assert_eq!((first.name.as_deref(), first.rest.as_ref().unwrap().end), (Some("k1"), Some(TriedEnd::Status(401))));
+    assert_eq!((second.name.as_deref(), &second.rest), (Some("k2"), &None));
     assert_eq!(shares(&found), [67, 33, 0], "the other one is left");
     vendors.set("a with K2-of-the-pool", "429 3600");
     vendors.set("x", "500");
@@ -684,9 +710,9 @@ async fn a_dry_run_says_where_calls_go_and_what_is_left_alone() {
     }
     let found = route().await;
     assert_eq!(shares(&found), [0, 0, 100]);
-    let rest = found.targets[1].rest.unwrap();
+    let rest = found.targets[1].rest.as_ref().unwrap();
     assert_eq!((rest.workers, rest.end), (1, Some(TriedEnd::Status(500))));
-    assert!(world.gateway.preview("nobody", Dialect::OpenAi).await.is_none());
+    assert!(world.gateway.preview("nobody", Dialect::OpenAi.into()).await.is_none());
     world.served(12).await;
     world.done().await;
 }

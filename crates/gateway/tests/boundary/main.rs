@@ -26,6 +26,8 @@ mod responses;
 mod routing;
 mod secrets;
 mod tasks;
+mod targets;
 mod tls;
 mod upstreams;
 mod websocket;
+mod users;

@@ -24,6 +24,22 @@ pub struct Application {
     /// them pay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Budgets>,
+    /// Has its model calls told apart by the end users that they are for. Only where it can be trusted to say so truly.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub users: Option<EndUsers>,
+}
+
+/// The end users of an application, as its calls name them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct EndUsers {
+    /// The request's header that names the end user. Without it that is what the call itself says: `safety_identifier` or
+    /// else `user` in OpenAI's dialects, `metadata.user_id` in Anthropic's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub header: Option<String>,
+    /// How much the calls for each end user may cost. A call that names none is refused where it is hard.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budgets>,
 }
 
 /// An allow-list. An empty list allows nothing.

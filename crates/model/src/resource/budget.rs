@@ -8,12 +8,12 @@ mod period;
 mod usd;
 
 use super::Kind;
-use crate::Timestamp;
+use crate::{Name, Timestamp};
 use jiff::tz::TimeZone;
 pub use period::{BudgetPeriod, BudgetWindow};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use std::fmt;
-pub use usd::{InvalidUsd, Usd, pico, usd};
+pub use usd::{InvalidUsd, Usd, pico, usd, usd_of_sum};
 
 /// How much may be spent in each window of time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -35,6 +35,17 @@ pub struct Budget {
     /// From so many percent on it is told that the budget is running out, 1 to 99. 80 unless set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warn_at: Option<u8>,
+    /// What happens to calls once it is used up. Not for a hard budget, which refuses them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when_used_up: Option<WhenUsedUp>,
+}
+
+/// What happens to calls that a budget pays for once it is used up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WhenUsedUp {
+    /// The model, by its public name, that serves them instead of the one that they ask for.
+    pub model: Name,
 }
 
 impl Budget {
@@ -105,7 +116,7 @@ impl<'de> Deserialize<'de> for Budgets {
                 Ok(Budgets::Several(budgets))
             }
         }
-        d.deserialize_struct(ONE_OR_SEVERAL, &["usd", "per", "time_zone", "hard", "warn_at"], OneOrSeveral)
+        d.deserialize_struct(ONE_OR_SEVERAL, &["usd", "per", "time_zone", "hard", "warn_at", "when_used_up"], OneOrSeveral)
     }
 }
 
@@ -115,12 +126,45 @@ pub fn budget_id(kind: Kind, name: &str, budget: &Budget) -> String {
     format!("{}/{name}/{}", kind.as_str(), budget.per)
 }
 
+/// Begins the names of budgets that end users of applications have, each one of its own.
+pub const OF_USERS: &str = "users";
+
+/// Names the budget of an end user of an application, as in `users/checkout/ada%40example.com/month`. What a user is called
+/// is up to callers, so every sign that has a meaning in such names is written `%XX`.
+pub fn user_budget_id(application: &str, user: &str, budget: &Budget) -> String {
+    let mut id = format!("{OF_USERS}/{application}/");
+    for byte in user.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'_' | b'-' => id.push(char::from(byte)),
+            _ => id.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    format!("{id}/{}", budget.per)
+}
+
+/// Whose budget a name from [`user_budget_id`] is: the application and the end user.
+pub fn user_of_budget(id: &str) -> Option<(&str, String)> {
+    let (application, rest) = id.strip_prefix(OF_USERS)?.strip_prefix('/')?.split_once('/')?;
+    let (written, _) = rest.rsplit_once('/')?;
+    let (mut bytes, mut left) = (Vec::with_capacity(written.len()), written.bytes());
+    while let Some(byte) = left.next() {
+        bytes.push(match byte {
+            b'%' => {
+                let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
+                u8::try_from(digit(left.next())? * 16 + digit(left.next())?).ok()?
+            }
+            plain => plain,
+        });
+    }
+    Some((application, String::from_utf8(bytes).ok()?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn budget(per: BudgetPeriod, zone: Option<&str>) -> Budget {
-        Budget { usd: "50".parse().unwrap(), per, time_zone: zone.map(str::to_owned), hard: true, warn_at: None }
+        Budget { usd: "50".parse().unwrap(), per, time_zone: zone.map(str::to_owned), hard: true, warn_at: None, when_used_up: None }
     }
 
     fn window(per: BudgetPeriod, zone: Option<&str>, at: &str) -> (String, String) {
@@ -177,6 +221,22 @@ mod tests {
         for (bad, why) in [("fortnight", "unknown variant"), ("24", "a duration is"), ("0h", "a duration is")] {
             let error = read(bad).unwrap_err().to_string();
             assert!(error.contains(why), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_user_has_a_budget_of_a_name_that_nobody_else_has() {
+        let month = budget(BudgetPeriod::Month, None);
+        let of = |user: &str| user_budget_id("checkout", user, &month);
+        assert_eq!(of("ada@example.com"), "users/checkout/ada%40example.com/month");
+        assert_eq!(BudgetPeriod::of_budget(&of("a/b")), Some(BudgetPeriod::Month));
+        for user in ["ada", "a b", "a=1 b@2/c", "%41", "A", "über\u{1F600}", "x/day", "."] {
+            let id = of(user);
+            assert!(!id.contains([' ', '=', '@']), "{id}");
+            assert_eq!(user_of_budget(&id), Some(("checkout", user.to_owned())), "{id}");
+        }
+        for none in ["applications/checkout/month", "users/checkout", "users/checkout/month", "users/a/%4/month", "users/a/%FF/day"] {
+            assert_eq!(user_of_budget(none), None, "{none}");
         }
     }
 

@@ -10,14 +10,15 @@ mod guardrail;
 mod key;
 mod model;
 mod route;
+mod routing;
 mod store;
 mod target;
 mod team;
 mod upstream;
 
 pub use crate::leak::LeakResponse;
-pub use application::{Allow, Application};
-pub use budget::{Budget, BudgetPeriod, Budgets};
+pub use application::{Allow, Application, EndUsers};
+pub use budget::{Budget, BudgetPeriod, Budgets, WhenUsedUp};
 pub use credential::{
     Alphabet, CanaryRule, CertificateRule, CertificateUsage, Credential, DatabaseRule, DeliverRule, Engine,
     GenerateRule, Overlap, ProviderRule, RotateRule, RotateWindow, TimeOfDay, VerifyRule, Weekday,
@@ -30,6 +31,7 @@ pub use route::{
     Authenticator, HeaderRules, Limit, Match, Retry, Route, RouteHeaders, Scope, SecretsInAnswers, SecretsInRequests,
 };
 pub use store::{SecretStore, StoreKind, SyncRule};
+pub use routing::{Hedge, ModelCapability, RouteBy, Sticky, StickyBy};
 pub use target::{ApiCall, ApiList, ApiTake, System, SystemApi, SystemKind, SystemTls};
 pub use team::{NotifyRule, NotifyWebhook, Team};
 pub use upstream::{

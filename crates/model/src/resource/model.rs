@@ -1,4 +1,7 @@
-use super::{Budgets, Guardrail, SecretsInAnswers, SecretsInRequests};
+use super::{
+    Budgets, Guardrail, SecretsInAnswers, SecretsInRequests,
+    routing::{Hedge, ModelCapability, RouteBy, Sticky},
+};
 use crate::{Name, Period, Price, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -11,9 +14,19 @@ pub struct Model {
     /// For people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// What serves it. A call goes to one of the lowest `priority` by weight; where that one fails before its answer
-    /// begins, to the next.
+    /// What serves it. A call goes to one of the lowest `priority` by weight, or as `route_by` says; where that one fails
+    /// before its answer begins, to the next.
     pub targets: Vec<Target>,
+    /// What decides among targets of the same priority. `weight` unless set.
+    #[serde(default, skip_serializing_if = "RouteBy::is_default")]
+    pub route_by: RouteBy,
+    /// Calls that have this in common go to the same target, with the same credential of its pool, while it is well: so what
+    /// its provider keeps of their prompts is found there again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sticky: Option<Sticky>,
+    /// Ask a second target as well where the first takes long, and take the answer that begins first. Both may cost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hedge: Option<Hedge>,
     /// How long a call may wait until its answer begins, all its targets together. 10 m unless set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Period>,
@@ -57,6 +70,16 @@ pub struct Target {
     /// upstream's `timeouts.response` unless set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Period>,
+    /// Whether it may have what guardrails with the action `route` find: one that is yours, or bound by your contract.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub internal: bool,
+    /// All that its model can do beside reading and writing text; in place of what the catalogue says. What is not named
+    /// it cannot do, and calls that need it go elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capabilities: Option<Vec<ModelCapability>>,
+    /// How many tokens fit into its model; in place of what the catalogue says. 1 to 100000000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context: Option<u64>,
     /// Prices from certain dates on; correct or extend those of the catalogue.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub prices: Vec<PriceEntry>,

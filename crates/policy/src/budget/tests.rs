@@ -394,3 +394,51 @@ proptest! {
         prop_assert_eq!(slots.totals(leased), Totals::default());
     }
 }
+
+#[test]
+fn each_end_user_has_a_budget_that_is_forgotten_with_its_calls() {
+    let book = Arc::<Book>::default();
+    let month = serde_json::json!({ "usd": 1, "per": "month", "hard": true });
+    let definitions = [serde_json::from_value(month).unwrap()];
+    let of = |user: &str| book.user_budgets("checkout", user, &definitions).unwrap();
+    let (ada, grace) = (of("ada"), of("a/d a@"));
+    assert_eq!((&**ada[0].id(), &**grace[0].id()), ("users/checkout/ada/month", "users/checkout/a%2Fd%20a%40/month"));
+    assert!(Arc::ptr_eq(&ada[0], &of("ada")[0]), "one for all workers");
+    let account = ada[0].account(NOW);
+    assert!(account.is_of_user() && !live(&book, "1", true).account(NOW).is_of_user());
+    book.forget(&account);
+    assert!(!Arc::ptr_eq(&account, &ada[0].account(NOW)), "the next call gets one that turns look at");
+    drop((ada, grace));
+    book.tidy();
+    assert!(book.live().iter().all(|budget| !budget.id().starts_with("users/")));
+}
+
+#[test]
+fn users_are_bounded_and_those_of_old_make_room() {
+    let book = Arc::<Book>::default();
+    let definitions = [serde_json::from_value(serde_json::json!({ "usd": 1, "per": "day" })).unwrap()];
+    let of = |n: usize| book.user_budgets("checkout", &n.to_string(), &definitions);
+    let held: Vec<_> = (0..MOST_USERS).map(|n| of(n).unwrap()).collect();
+    assert!(of(MOST_USERS).is_none(), "one more than there is room for");
+    drop(held);
+    let one = of(MOST_USERS).unwrap();
+    // Accounts stay until they are settled, and count as well.
+    let accounts: Vec<_> = (0..MOST_USERS).map(|n| of(n).unwrap()[0].account(NOW)).collect();
+    assert!(of(MOST_USERS + 1).is_none());
+    book.forget(&accounts[7]);
+    assert!(of(MOST_USERS + 1).is_some());
+    drop(one);
+}
+
+#[test]
+fn what_is_used_up_stays_so_until_the_window_ends() {
+    let book = Arc::<Book>::default();
+    let account = live(&book, "1", false).account(NOW);
+    assert_eq!(account.is_used_up(), None, "nobody told");
+    account.tell_standing(Standing { percent: 99, warns: true });
+    assert_eq!(account.is_used_up(), Some(false));
+    account.tell_standing(Standing { percent: 1000, warns: true });
+    assert_eq!(account.is_used_up(), Some(true));
+    let tomorrow = live(&book, "1", false).account(account.window().end);
+    assert_eq!(tomorrow.is_used_up(), None);
+}

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{Result, Store, row};
 use credentialflow_model::{Timestamp, ledger::Totals};
-use sqlx::{Connection, Row, any::AnyRow};
+use sqlx::{AssertSqlSafe, Connection, Row, any::AnyRow};
 use std::collections::BTreeMap;
 
 impl BudgetWindowRow {
@@ -16,17 +16,46 @@ impl BudgetWindowRow {
 }
 
 impl Store {
-    /// The windows that hold a moment, of every budget that was ever charged, by name. Of those that roll, what counts at
-    /// that moment.
+    /// The windows that hold a moment, of every budget that was ever charged but those of end users, by name. Of those that
+    /// roll, what counts at that moment.
     pub async fn budget_windows(&self, at: Timestamp) -> Result<Vec<BudgetWindowRow>> {
+        // A slash is followed by a nought: between both are the names that begin so.
+        let others = (String::new(), i64::MAX, "budget < $2 OR budget >= 'users0'");
+        self.windows_where(at, "users/".to_owned(), others).await
+    }
+
+    /// The same of end users, of names that come after one and begin with a text, and at most so many.
+    pub async fn user_budget_windows(
+        &self,
+        at: Timestamp,
+        begins: &str,
+        after: &str,
+        limit: u32,
+    ) -> Result<Vec<BudgetWindowRow>> {
+        let ends = format!("{}0", begins.strip_suffix('/').unwrap_or(begins));
+        let first = if after < begins { begins } else { after };
+        let these = (ends, i64::from(limit), "budget > $2 AND budget < $3");
+        self.windows_where(at, first.to_owned(), these).await
+    }
+
+    async fn windows_where(
+        &self,
+        at: Timestamp,
+        first: String,
+        (last, limit, which): (String, i64, &str),
+    ) -> Result<Vec<BudgetWindowRow>> {
         let mut connection = self.reader().await?;
-        let rows = sqlx::query(
+        let sql = format!(
             "SELECT budget, started, ends, spent, leased, lost, unlogged FROM budget_windows
-             WHERE started <= $1 AND ends > $1 ORDER BY budget, started",
-        )
-        .bind(at.micros())
-        .fetch_all(&mut *connection)
-        .await?;
+             WHERE started <= $1 AND ends > $1 AND ({which}) AND $3 = $3 ORDER BY budget, started LIMIT $4"
+        );
+        let rows = sqlx::query(AssertSqlSafe(sql))
+            .bind(at.micros())
+            .bind(first)
+            .bind(last)
+            .bind(limit)
+            .fetch_all(&mut *connection)
+            .await?;
         let mut leases = BTreeMap::<Key, Vec<(String, i64)>>::new();
         for lease in sqlx::query(
             "SELECT l.budget, l.started, n.name, l.amount FROM budget_leases l

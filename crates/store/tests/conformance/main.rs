@@ -17,6 +17,7 @@ mod reads;
 mod rule_uses;
 mod runtime;
 mod sealed;
+mod spend;
 mod writes;
 
 use credentialflow_model::{Actor, ActorKind, Name};

@@ -65,6 +65,8 @@ impl Generator {
                 budgets: None,
                 tried: Vec::new(),
                 guardrails: None,
+                user: None,
+                asked: None,
             })
         });
         UsageRecord {

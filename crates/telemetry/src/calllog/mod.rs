@@ -10,6 +10,7 @@ mod filter;
 mod query;
 mod row;
 pub(crate) mod segment;
+mod spend;
 mod summary;
 pub(crate) mod upkeep;
 pub(crate) mod writer;
@@ -17,6 +18,7 @@ pub(crate) mod writer;
 pub use filter::{CallFilter, InvalidStatusFilter, StatusFilter};
 pub use query::{LightCall, Walked};
 pub use row::{CallModel, CallRow, Page};
+pub use spend::{QUARTER, SpendPiece, SpendSeries, SpendSums};
 
 use filter::Cursor;
 use segment::SegmentName;

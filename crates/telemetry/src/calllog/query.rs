@@ -31,7 +31,7 @@ const STEP_ROWS: i64 = 16 * summary::BLOCK_ROWS;
 const COLUMNS: &str = "row, time, outcome, status, total_us, application, route, upstream, credential, model, key, \
     source, path, method, request_hi, request_lo, trace_hi, trace_lo, endpoint, credential_version, upstream_status, \
     attempts, bytes_in, bytes_out, upstream_us, ttfb_us, provider, provider_model, streamed, input, cached_input, \
-    output, reasoning, cost, cache_write, cache_write_1h, budgets, tried, guardrails";
+    output, reasoning, cost, cache_write, cache_write_1h, budgets, tried, guardrails, end_user, asked";
 
 /// One segment, open for reading.
 pub(super) struct Reader {
@@ -50,6 +50,11 @@ impl Reader {
     pub fn open(dir: &Path, name: &SegmentName) -> Result<Option<Self>, CallLogError> {
         let db = segment::open(dir, name)?;
         Ok(db.map(|db| Self { db, id: name.id().to_owned(), names: RefCell::default() }))
+    }
+
+    /// The segment's database.
+    pub(super) const fn connection(&self) -> &Connection {
+        &self.db
     }
 
     pub fn last_row(&self) -> Result<i64, CallLogError> {
@@ -163,7 +168,7 @@ impl Reader {
     }
 
     /// The ranges of rows that may match, in order, each at most [`STEP_ROWS`] long.
-    fn candidates(
+    pub(super) fn candidates(
         &self,
         needed: &[u64],
         filter: &CallFilter,
@@ -351,6 +356,8 @@ impl Reader {
                     budgets,
                     tried,
                     guardrails,
+                    user: r.get(39)?,
+                    asked: name(40)?,
                 })
             }
         };
@@ -389,7 +396,7 @@ impl Reader {
 }
 
 /// A cost as stored, in US dollars; nothing where it is not known or there was none.
-fn usd_of(cost: ValueRef<'_>) -> Option<String> {
+pub(super) fn usd_of(cost: ValueRef<'_>) -> Option<String> {
     match cost {
         ValueRef::Integer(nano) => Some(Decimal::new(nano, 9).normalize().to_string()),
         ValueRef::Text(b"?") => None,

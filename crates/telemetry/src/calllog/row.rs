@@ -66,7 +66,7 @@ pub struct CallRow {
 /// The model part of a call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct CallModel {
-    /// The public model name the caller asked for.
+    /// The public model name the caller asked for, or that of the model that served instead.
     pub model: String,
     /// The provider that served it.
     pub provider: String,
@@ -97,6 +97,12 @@ pub struct CallModel {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(examples(json!(["personal_data/redact:2", "answer/secrets/redact"])))]
     pub guardrails: Vec<String>,
+    /// The end user that the call was for, as the caller says, where the application has calls told apart by that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The public model name the caller asked for, where a budget that is used up had `model` serve instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<String>,
 }
 
 /// A target of a model at which a call was tried and failed, so that another one was.

@@ -23,21 +23,26 @@ CREATE TABLE calls (
   key, source, path, method, request_hi, request_lo, trace_hi, trace_lo, endpoint, credential_version,
   upstream_status, attempts, bytes_in, bytes_out, upstream_us, ttfb_us,
   provider, provider_model, streamed, input, cached_input, output, reasoning, cost, cache_write, cache_write_1h,
-  budgets, tried, guardrails);
+  budgets, tried, guardrails, end_user, asked);
 CREATE TABLE strings (id INTEGER PRIMARY KEY, text TEXT NOT NULL);
 CREATE TABLE blocks (first_row INTEGER PRIMARY KEY, last_row, min_time, max_time, max_total_us, filter BLOB);
 CREATE TABLE minutes (last_row INTEGER NOT NULL, body TEXT NOT NULL);
-PRAGMA user_version = 4;
+PRAGMA user_version = 5;
 ";
 
 /// Makes rows of the first form, before writes into a prompt cache were counted, look like those of today.
 const FIRST_FORM: &str = "CREATE TEMP VIEW calls AS
-    SELECT *, 0 AS cache_write, 0 AS cache_write_1h, NULL AS budgets, NULL AS tried, NULL AS guardrails FROM main.calls;";
+    SELECT *, 0 AS cache_write, 0 AS cache_write_1h, NULL AS budgets, NULL AS tried, NULL AS guardrails,
+        NULL AS end_user, NULL AS asked FROM main.calls;";
 /// The same for the second, before there were budgets.
 const SECOND_FORM: &str =
-    "CREATE TEMP VIEW calls AS SELECT *, NULL AS budgets, NULL AS tried, NULL AS guardrails FROM main.calls;";
+    "CREATE TEMP VIEW calls AS SELECT *, NULL AS budgets, NULL AS tried, NULL AS guardrails, NULL AS end_user,
+        NULL AS asked FROM main.calls;";
 /// The same for the third, before calls were tried at several targets.
-const THIRD_FORM: &str = "CREATE TEMP VIEW calls AS SELECT *, NULL AS tried, NULL AS guardrails FROM main.calls;";
+const THIRD_FORM: &str = "CREATE TEMP VIEW calls AS SELECT *, NULL AS tried, NULL AS guardrails, NULL AS end_user,
+        NULL AS asked FROM main.calls;";
+/// The same for the fourth, before calls told of end users and of models that were asked for.
+const FOURTH_FORM: &str = "CREATE TEMP VIEW calls AS SELECT *, NULL AS end_user, NULL AS asked FROM main.calls;";
 
 /// The name of a segment's file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -141,9 +146,10 @@ pub(crate) fn open(dir: &Path, name: &SegmentName) -> rusqlite::Result<Option<Co
             1 => db.execute_batch(FIRST_FORM)?,
             2 => db.execute_batch(SECOND_FORM)?,
             3 => db.execute_batch(THIRD_FORM)?,
+            4 => db.execute_batch(FOURTH_FORM)?,
             _ => {}
         }
-        Ok((1..=4).contains(&version).then_some(db))
+        Ok((1..=5).contains(&version).then_some(db))
     };
     match ready() {
         // Deleted by retention, or created a moment ago.
@@ -159,6 +165,13 @@ pub(crate) fn open(dir: &Path, name: &SegmentName) -> rusqlite::Result<Option<Co
         }
         other => other,
     }
+}
+
+/// Whether nobody writes to a segment any more.
+pub(crate) fn is_sealed(dir: &Path, name: &SegmentName) -> bool {
+    let mut wal = name.path(dir).into_os_string();
+    wal.push("-wal");
+    !Path::new(&wal).exists()
 }
 
 /// Deletes a segment and what SQLite keeps beside it.
@@ -192,6 +205,8 @@ mod tests {
         let recorder =
             Recorder::start(RecorderSettings { retention_days: 100_000, ..RecorderSettings::new(dir.path()) }).unwrap();
         let mut second = model(2, Some(Cost::UnknownPrice));
+        let used = second.model.as_mut().unwrap();
+        (used.user, used.asked) = (Some("ada".into()), Some("chat-large".into()));
         second.model.as_mut().unwrap().tried = vec![Tried {
             provider: "first".into(),
             provider_model: "m; \"x\"".into(),
@@ -214,10 +229,17 @@ mod tests {
         let tokens = expect[1].model.as_mut().unwrap().tokens.as_mut().unwrap();
         assert_eq!((tokens.cache_write, tokens.cache_write_1h), (30, 10));
         (tokens.cache_write, tokens.cache_write_1h) = (0, 0);
+        let told = expect[1].model.as_mut().unwrap();
+        assert_eq!((told.user.take().as_deref(), told.asked.take().as_deref()), (Some("ada"), Some("chat-large")));
 
         let names = list(dir.path()).unwrap();
         assert_eq!(names.len(), 1);
         let db = Connection::open(names[0].path(dir.path())).unwrap();
+        db.execute_batch(
+            "ALTER TABLE calls DROP COLUMN end_user; ALTER TABLE calls DROP COLUMN asked; PRAGMA user_version = 4;",
+        )
+        .unwrap();
+        assert_eq!(read()[1].model.as_ref().unwrap().tried.len(), 1, "only users and what was asked for are new");
         db.execute_batch(
             "ALTER TABLE calls DROP COLUMN tried; ALTER TABLE calls DROP COLUMN guardrails; PRAGMA user_version = 3;",
         )

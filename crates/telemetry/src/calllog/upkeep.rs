@@ -34,11 +34,7 @@ pub(crate) fn seal(db: &Connection) -> rusqlite::Result<()> {
 
 /// Seals what earlier processes left behind; skips what is in use. Gives how many were sealed.
 pub(crate) fn seal_leftovers(dir: &Path, segments: &[SegmentName]) -> usize {
-    let left = segments.iter().filter(|name| {
-        let mut wal = name.path(dir).into_os_string();
-        wal.push("-wal");
-        Path::new(&wal).exists()
-    });
+    let left = segments.iter().filter(|name| !segment::is_sealed(dir, name));
     left.filter(|name| {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         Connection::open_with_flags(name.path(dir), flags).and_then(|db| seal(&db)).is_ok()

@@ -138,6 +138,8 @@ impl Work {
 
     /// Tells what the calls cost that were just written.
     fn tell_charges(&self) {
+        let models = self.waiting.iter().flatten().filter(|record| record.model.is_some()).count();
+        self.telemetry.counters.model_rows.fetch_add(models as u64, Relaxed);
         let place = || self.writer.as_ref().map(Writer::place);
         self.charges.logged(self.waiting.iter().flatten(), place);
     }

@@ -135,6 +135,8 @@ fn record(window: &Arc<str>, cost: i64) -> UsageRecord {
         budgets: Some(window.clone()),
         tried: Vec::new(),
         guardrails: None,
+        user: None,
+        asked: None,
     };
     UsageRecord {
         time: now(),

@@ -1,12 +1,15 @@
 //! Tells once that a budget runs out, once that it is used up, and what was lost of it: in the audit log, whichever node
-//! sees it first.
+//! sees it first; and the team whose money it is.
 
 use credentialflow_model::{
-    Actor, Timestamp,
-    resource::budget::{Budget, BudgetPeriod, usd},
+    Actor, Name, Timestamp,
+    resource::{
+        Application, Key, Kind,
+        budget::{Budget, BudgetPeriod, OF_USERS, usd, user_of_budget},
+    },
 };
 use credentialflow_policy::{LiveBudget, Standing};
-use credentialflow_store::{BudgetSettled, BudgetState, Store, StoreError};
+use credentialflow_store::{BudgetSettled, BudgetState, Notification, NotificationState, Store, StoreError, WriteTx};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -108,6 +111,54 @@ pub(super) async fn tell(store: &Store, warned: &AtomicU64, warnings: Vec<Warnin
     untold
 }
 
+/// Stores what is to be told to the team whose money it is, if there is one.
+async fn tell_team(tx: &mut WriteTx, budget: &str, event: &str, mut data: Value) -> Result<(), StoreError> {
+    let Some(team) = team_of(tx, budget).await? else { return Ok(()) };
+    data["owner"] = json!(team);
+    if let Some((_, user)) = user_of_budget(budget) {
+        data["user"] = json!(user);
+    }
+    let mut bits = [0u8; 16];
+    let random = aws_lc_rs::rand::fill(&mut bits);
+    random.map_err(|_| StoreError::Other("the system gives no random numbers".into()))?;
+    let now = tx.now();
+    tx.add_notification(&Notification {
+        id: format!("msg_{:032x}", u128::from_be_bytes(bits)),
+        same: None,
+        created: now,
+        owner: team.to_string(),
+        body: json!({ "type": event, "timestamp": now, "data": data }).to_string(),
+        channel: None,
+        state: NotificationState::Waiting,
+        attempts: 0,
+        next_attempt: now,
+        error: None,
+    })
+    .await
+}
+
+/// The team that a budget is of, or whose application it is of.
+async fn team_of(tx: &mut WriteTx, budget: &str) -> Result<Option<Name>, StoreError> {
+    let Some((kind, rest)) = budget.split_once('/') else { return Ok(None) };
+    let name = match kind {
+        OF_USERS => rest.split('/').next(),
+        _ => rest.rsplit_once('/').map(|(name, _)| name),
+    };
+    let Some(mut name) = name.map(str::to_owned) else { return Ok(None) };
+    if kind == Kind::Teams.as_str() {
+        return Ok(name.parse().ok());
+    }
+    if kind == Kind::Keys.as_str() {
+        let stored = tx.resource(Kind::Keys, &name).await?;
+        let Some(key) = stored.and_then(|row| serde_json::from_str::<Key>(&row.body).ok()) else { return Ok(None) };
+        name = key.application.to_string();
+    } else if kind != Kind::Applications.as_str() && kind != OF_USERS {
+        return Ok(None);
+    }
+    let stored = tx.resource(Kind::Applications, &name).await?;
+    Ok(stored.and_then(|row| serde_json::from_str::<Application>(&row.body).ok()).and_then(|found| found.team))
+}
+
 async fn tell_one(store: &Store, warning: &Warning) -> Result<bool, StoreError> {
     let mut tx = store.begin(&Actor::system("budgets")).await?;
     let action = match warning.percent {
@@ -120,6 +171,10 @@ async fn tell_one(store: &Store, warning: &Warning) -> Result<bool, StoreError> 
         }
     };
     let subject = warning.budget.rsplit_once('/').map_or(warning.budget.as_str(), |(subject, _)| subject);
+    if let Some(percent) = warning.percent {
+        let event = if percent >= 100 { "budget.used_up" } else { "budget.running_out" };
+        tell_team(&mut tx, &warning.budget, event, warning.detail.clone()).await?;
+    }
     tx.audit(action, subject, warning.detail.clone());
     tx.commit().await?;
     Ok(true)

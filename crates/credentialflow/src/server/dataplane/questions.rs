@@ -7,7 +7,7 @@ use super::{
 };
 use credentialflow_admin::LiveSecret;
 use credentialflow_admin::ports::{
-    BoxFuture, CallDialect, Dataplane, DataplaneStatus, ModelRouteView, PublishError, Published, Straggler,
+    AccessTokenView, AskedCall, BoxFuture, Dataplane, DataplaneStatus, ModelRouteView, PublishError, Published, Straggler,
 };
 use credentialflow_gateway::net::tls::authorities;
 use credentialflow_model::{Name, resource::Kind};
@@ -126,8 +126,12 @@ impl Dataplane for Port {
         })
     }
 
-    fn model_route<'a>(&'a self, model: &'a str, speaks: CallDialect) -> BoxFuture<'a, Option<ModelRouteView>> {
-        Box::pin(self.0.model_route(model, speaks))
+    fn access_token(&self, credential: &str) -> Option<AccessTokenView> {
+        self.0.tokens().of(credential)
+    }
+
+    fn model_route<'a>(&'a self, model: &'a str, call: AskedCall) -> BoxFuture<'a, Option<ModelRouteView>> {
+        Box::pin(self.0.model_route(model, call))
     }
 
     fn stragglers<'a>(&'a self, credential: &'a str, version: u32) -> BoxFuture<'a, Vec<Straggler>> {

@@ -10,6 +10,10 @@ use crate::{
 use jiff::tz::TimeZone;
 use rust_decimal::Decimal;
 
+/// Headers whose values are secrets.
+const CREDENTIAL_HEADERS: [&str; 6] =
+    ["authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie", "x-amz-security-token"];
+
 impl Checker<'_> {
     pub(super) fn application(&mut self, id: ItemId, application: &Application) {
         self.description(id, application.description.as_deref());
@@ -19,6 +23,16 @@ impl Checker<'_> {
         self.allow(id, &application.allow);
         self.limit(id, application.limit.as_ref());
         self.budgets(id, application.budget.as_ref());
+        if let Some(users) = &application.users {
+            if let Some(header) = &users.header {
+                self.header_name(id, "users.header", header);
+                if CREDENTIAL_HEADERS.iter().any(|known| header.eq_ignore_ascii_case(known)) {
+                    let detail = "this header holds credentials, and the call log shows users";
+                    self.problem(id, "users.header", "invalid_header", detail, "name one of its own, as in x-end-user");
+                }
+            }
+            self.budgets_at(id, "users.budget", users.budget.as_ref());
+        }
     }
 
     pub(super) fn key(&mut self, id: ItemId, key: &Key) {
@@ -52,16 +66,20 @@ impl Checker<'_> {
     }
 
     pub(super) fn budgets(&mut self, id: ItemId, budgets: Option<&Budgets>) {
+        self.budgets_at(id, "budget", budgets);
+    }
+
+    fn budgets_at(&mut self, id: ItemId, at: &str, budgets: Option<&Budgets>) {
         match budgets {
             None => {}
-            Some(Budgets::One(budget)) => self.budget(id, "budget", budget),
+            Some(Budgets::One(budget)) => self.budget(id, at, budget),
             Some(Budgets::Several(budgets)) => {
                 if budgets.len() > Budgets::MOST {
                     let detail = format!("a list has at most {} budgets", Budgets::MOST);
-                    self.problem(id, "budget", "out_of_bounds", detail, "each asks to be paid of, call by call");
+                    self.problem(id, at, "out_of_bounds", detail, "each asks to be paid of, call by call");
                 }
                 for (index, budget) in budgets.iter().enumerate() {
-                    let path = format!("budget[{index}]");
+                    let path = format!("{at}[{index}]");
                     if budgets[..index].iter().any(|before| before.per == budget.per) {
                         let detail = format!("there is a budget per {} already", budget.per);
                         let hint = "give it another window; of one window the smaller amount is what counts";
@@ -110,6 +128,19 @@ impl Checker<'_> {
             let hint = "at 100 percent there is always one";
             self.problem(id, &format!("{at}.warn_at"), "out_of_bounds", detail, hint);
         }
+        if let Some(then) = &budget.when_used_up {
+            let path = format!("{at}.when_used_up");
+            self.refers(id, &format!("{path}.model"), Kind::Models, &then.model);
+            if budget.hard {
+                let detail = "a hard budget refuses calls when it is used up";
+                self.problem(id, &path, "contradiction", detail, "leave one of `hard` and `when_used_up` out");
+            }
+            if id.kind == Kind::Upstreams {
+                let detail = "the budget of a provider is known to pay only when a call goes there";
+                let hint = "write it at the model, the application, the team or the key";
+                self.problem(id, &path, "contradiction", detail, hint);
+            }
+        }
     }
 
     pub(super) fn model(&mut self, id: ItemId, model: &Model) {
@@ -147,6 +178,7 @@ impl Checker<'_> {
                     format!("built in: {}; or declare an upstream with `provider`", self.context.providers.join(", "))
                 }
             };
+        self.routing(id, model);
             let detail = format!("{} is no built-in provider and no upstream with a provider", shown(provider));
             self.problem(id, &format!("{path}.provider"), "unknown_name", detail, &hint);
         }

@@ -7,6 +7,7 @@ mod credential;
 mod guardrail;
 mod leak;
 mod route;
+mod routing;
 mod store;
 mod target;
 mod upstream;

@@ -6,6 +6,7 @@ mod leaks;
 mod reading;
 mod resources;
 mod round_trip;
+mod routing;
 mod stores;
 
 use super::*;

@@ -500,6 +500,44 @@ fn several_budgets_of_one_thing() {
         "applications:
   - { name: a, budget: [{ usd: 50, per: month, hard: true }, { usd: 5, per: day }, { usd: 1, per: 90m }] }
 keys:
+#[test]
+fn users_of_an_application_and_models_that_serve_instead() {
+    let set = clean(
+        "applications:
+  - { name: a, users: {} }
+  - { name: b, users: { header: X-End-User, budget: [{ usd: 5, per: month, hard: true }, { usd: 1, per: 1h }] } }
+  - { name: c, budget: { usd: 5, per: day, when_used_up: { model: small } } }
+models: [{ name: small, targets: [{ provider: sandbox, model: sandbox-chat }] }]
+",
+    );
+    assert_eq!(set.applications[0].users, Some(crate::resource::EndUsers::default()));
+    let users = set.applications[1].users.as_ref().unwrap();
+    assert_eq!((users.header.as_deref(), Budgets::of(users.budget.as_ref()).len()), (Some("X-End-User"), 2));
+    let [budget] = Budgets::of(set.applications[2].budget.as_ref()) else { panic!("one budget") };
+    assert_eq!(budget.when_used_up.as_ref().unwrap().model.as_str(), "small");
+    expect(
+        "applications:
+  - { name: a, users: { header: Authorization } }
+  - { name: b, users: { header: \"a b\", budget: { usd: 0, per: day } } }
+  - { name: c, users: { from: body } }
+  - { name: d, budget: { usd: 5, per: day, when_used_up: { model: none } } }
+  - { name: e, budget: { usd: 5, per: day, hard: true, when_used_up: { model: small } } }
+models: [{ name: small, targets: [{ provider: sandbox, model: sandbox-chat }] }]
+upstreams:
+  - { name: mine, endpoints: [\"http://127.0.0.1:1\"], provider: openai, budget: { usd: 1, per: day, when_used_up: { model: small } } }
+",
+        &[
+            "2:32 invalid_header applications[0].users.header",
+            "3:32 invalid_header applications[1].users.header",
+            "3:56 out_of_bounds applications[1].users.budget.usd",
+            "4:24 unknown_field applications[2].users.from",
+            "5:67 unknown_name applications[3].budget.when_used_up.model",
+            "6:72 contradiction applications[4].budget.when_used_up",
+            "9:110 contradiction upstreams[0].budget.when_used_up",
+        ],
+    );
+}
+
   - { name: k, application: a, budget: { usd: 1, per: week } }
 upstreams:
   - { name: mine, endpoints: [\"http://127.0.0.1:1\"], provider: openai, budget: { usd: 1, per: 24h } }

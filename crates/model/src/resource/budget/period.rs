@@ -39,7 +39,7 @@ impl BudgetPeriod {
         id.rsplit_once('/')?.1.parse().ok()
     }
 
-    pub(super) fn window(self, at: Timestamp, zone: &TimeZone) -> Option<BudgetWindow> {
+    pub(crate) fn window(self, at: Timestamp, zone: &TimeZone) -> Option<BudgetWindow> {
         let now = jiff::Timestamp::from_microsecond(at.micros()).ok()?.to_zoned(zone.clone());
         let (start, end) = match self {
             Self::Rolling(_) => return Some(BudgetWindow::ALWAYS),

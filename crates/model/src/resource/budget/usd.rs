@@ -18,6 +18,13 @@ pub fn usd(pico: i64) -> Decimal {
     Decimal::from_i128_with_scale(i128::from(pico), 12).normalize()
 }
 
+/// The same of a sum of many.
+pub fn usd_of_sum(pico: i128) -> Decimal {
+    // There is not so much money.
+    let most = if pico < 0 { Decimal::MIN } else { Decimal::MAX };
+    Decimal::try_from_i128_with_scale(pico, 12).map_or(most, |usd| usd.normalize())
+}
+
 /// An amount of US dollars: an exact decimal, never negative. Written as text; whole dollars may be a plain number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, utoipa::ToSchema)]
 #[serde(into = "String")]

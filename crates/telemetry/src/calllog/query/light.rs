@@ -126,7 +126,8 @@ impl Reader {
         Ok(true)
     }
 
-    fn shared(&self, value: ValueRef<'_>) -> Result<Option<Arc<str>>, CallLogError> {
+    /// A name, shared with others of the same.
+    pub(in super::super) fn shared(&self, value: ValueRef<'_>) -> Result<Option<Arc<str>>, CallLogError> {
         if let ValueRef::Integer(id) = value
             && let Some(name) = self.names.borrow().get(&id)
         {

@@ -1,0 +1,203 @@
+//! What model calls cost: added up by who called what and when, and compared with the call log.
+
+use crate::{
+    AdminState,
+    api::request::Query,
+    auth::Administrator,
+    error::ApiError,
+    spend::{self, Dimension},
+};
+use axum::{Json, extract::State};
+use credentialflow_model::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+/// Which calls, and what they are told apart by. All conditions must hold.
+#[derive(Clone, Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct SpendQuery {
+    /// What calls are told apart by, with commas between: at most one of `hour`, `day`, `week` and `month`, and any of
+    /// `team`, `application`, `key`, `user`, `model`, `provider`, `provider_model`, `credential`, `route` and `node`. All
+    /// together unless set.
+    #[param(example = "month,application,model")]
+    pub by: Option<String>,
+    /// Calls that began at this moment or later: a time on a quarter of an hour, or a date, which means its midnight.
+    /// The first of this month unless set.
+    #[param(example = "2026-11-01")]
+    pub from: Option<String>,
+    /// Calls that began before this moment, written in the same way. Now unless set.
+    #[param(example = "2026-12-01")]
+    pub to: Option<String>,
+    /// The time zone of dates, days, weeks and months, by its IANA name. UTC unless set.
+    #[param(example = "Europe/Berlin")]
+    pub time_zone: Option<String>,
+    /// Only of this team's applications.
+    pub team: Option<String>,
+    /// Only of this application.
+    pub application: Option<String>,
+    /// Only with the key of this id.
+    pub key: Option<String>,
+    /// Only for this end user.
+    pub user: Option<String>,
+    /// Only to the model of this public name.
+    pub model: Option<String>,
+    /// Only to this provider.
+    pub provider: Option<String>,
+    /// Only to what the provider calls so.
+    pub provider_model: Option<String>,
+    /// Only with this credential.
+    pub credential: Option<String>,
+    /// Only over this route.
+    pub route: Option<String>,
+    /// Only those that this node recorded.
+    pub node: Option<String>,
+    /// Most items on the page, 1 to 1000. 100 unless set.
+    #[param(minimum = 1, maximum = 1000)]
+    pub limit: Option<u32>,
+    /// Where the page begins: the `next` of the page before.
+    pub cursor: Option<String>,
+}
+
+/// What calls add up to. Amounts are exact decimals in US dollars.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct SpendFigures {
+    /// Model calls that were recorded, also those that were refused or failed.
+    pub calls: i64,
+    /// Of these, those whose cost is not known; they are in no sum of costs.
+    pub calls_of_unknown_cost: i64,
+    /// Of these, those whose cost is what budgets were charged, as no count of tokens arrived.
+    pub calls_of_estimated_cost: i64,
+    /// Tokens read by the models, cached ones included.
+    pub input_tokens: i64,
+    /// Of those, read from prompt caches.
+    pub cached_input_tokens: i64,
+    /// Of the input, written into prompt caches.
+    pub cache_write_tokens: i64,
+    /// Tokens written by the models, reasoning included.
+    pub output_tokens: i64,
+    /// Of those, spent on reasoning.
+    pub reasoning_tokens: i64,
+    /// What the calls cost.
+    #[schema(examples("12.30448"))]
+    pub cost_usd: String,
+}
+
+/// What the calls cost that have something in common.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct SpendItem {
+    /// When the hour, day, week or month begins, or the whole window.
+    pub from: Timestamp,
+    /// When it ends.
+    pub to: Timestamp,
+    /// What they have in common, by the words of `by`; null where such calls have none.
+    #[schema(value_type = BTreeMap<String, Option<String>>, example = json!({ "application": "checkout", "user": null }))]
+    pub group: BTreeMap<Dimension, Option<String>>,
+    /// The key's name, where calls are told apart by keys and it is there still.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_name: Option<String>,
+    /// What they add up to.
+    #[serde(flatten)]
+    pub figures: SpendFigures,
+}
+
+/// A node whose calls are in a report.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct SpendNodeView {
+    /// The node.
+    pub node: String,
+    /// When it last told of calls; absent where it never did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub told: Option<Timestamp>,
+    /// Whether it is there. A node that is there tells of its calls within five seconds, and the one that answers did so
+    /// now; calls that one which is gone has not told of are added when its data directory is back.
+    pub live: bool,
+}
+
+/// One page of a report.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct SpendReport {
+    /// Calls that began at this moment or later.
+    pub from: Timestamp,
+    /// And before this one.
+    pub to: Timestamp,
+    /// The time zone of its days.
+    pub time_zone: String,
+    /// By time, and within it the dearest first.
+    pub items: Vec<SpendItem>,
+    /// All items of all pages together.
+    pub total: SpendFigures,
+    /// Whose calls are in it.
+    pub nodes: Vec<SpendNodeView>,
+    /// Hand this in as `cursor` to get the next page; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// Over which time.
+#[derive(Clone, Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct SpendCheckQuery {
+    /// Calls that began at this moment or later, as in reports. Where the call log begins, unless set.
+    pub from: Option<String>,
+    /// Calls that began before this moment. Now unless set.
+    pub to: Option<String>,
+    /// The time zone of dates, by its IANA name. UTC unless set.
+    pub time_zone: Option<String>,
+}
+
+/// The calls of one node, added up twice.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct SpendCheck {
+    /// The node whose calls these are: the one that answers.
+    pub node: String,
+    /// Calls that began at this moment or later.
+    pub from: Timestamp,
+    /// And before this one.
+    pub to: Timestamp,
+    /// Its call log, call by call.
+    pub call_log: SpendFigures,
+    /// What reports say of it.
+    pub report: SpendFigures,
+    /// The cost that reports say, less that of the call log.
+    #[schema(examples("0"))]
+    pub difference_usd: String,
+    /// Whether both are the same, in every figure.
+    pub agrees: bool,
+    /// Whether the call log was read to its end. What it does not go back to, or could not be read of it in time, is missing
+    /// from `call_log`.
+    pub complete: bool,
+}
+
+/// Report what was spent
+///
+/// What the call logs of all nodes tell, added up; a call belongs to the moment in which it began.
+#[utoipa::path(get, path = "/api/v1/spend", tag = "spend", params(SpendQuery),
+    responses((status = 200, description = "By time, and within it the dearest first", body = SpendReport)))]
+async fn report_spend(
+    State(state): State<AdminState>,
+    _: Administrator,
+    Query(query): Query<SpendQuery>,
+) -> Result<Json<SpendReport>, ApiError> {
+    spend::report(&state, &query).await.map(Json)
+}
+
+/// Compare what was spent with the call log
+///
+/// Adds up the call log of the node that answers, call by call, and compares that with what reports say of this node.
+#[utoipa::path(get, path = "/api/v1/spend/check", tag = "spend", params(SpendCheckQuery),
+    responses((status = 200, description = "Both sums", body = SpendCheck)))]
+async fn check_spend(
+    State(state): State<AdminState>,
+    _: Administrator,
+    Query(query): Query<SpendCheckQuery>,
+) -> Result<Json<SpendCheck>, ApiError> {
+    spend::check(&state, &query).await.map(Json)
+}
+
+/// Everything about what was spent.
+pub(crate) fn endpoints() -> OpenApiRouter<AdminState> {
+    OpenApiRouter::new().routes(routes!(report_spend)).routes(routes!(check_spend))
+}

@@ -1,0 +1,445 @@
+//! Adds up what model calls cost, from the sums that all nodes share.
+
+use crate::{
+    AdminState,
+    api::{
+        request::limited,
+        spend::{SpendCheck, SpendCheckQuery, SpendFigures, SpendItem, SpendNodeView, SpendQuery, SpendReport},
+    },
+    calls,
+    error::{ApiError, Code},
+    ports::{NodeState, SpendLog},
+    resources::{cursor, read_cursor},
+};
+use credentialflow_model::{
+    KeyId, Timestamp,
+    calendar::Calendar,
+    resource::{
+        Key,
+        budget::{BudgetPeriod, BudgetWindow, usd_of_sum},
+    },
+};
+use credentialflow_store::{SpendColumn, SpendCounts, SpendRow};
+use credentialflow_telemetry::{SpendSums, calllog::QUARTER};
+use serde::Serialize;
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
+
+/// Hours, days, weeks or months of one report at most.
+const MOST_PIECES: usize = 1_000;
+/// Groups of one report at most, over all pages.
+const MOST_GROUPS: usize = 50_000;
+/// The longest that a call log is read to compare it.
+const READ_IN: Duration = Duration::from_secs(60);
+/// How often that is tried while calls go on.
+const TRIES: usize = 5;
+
+/// What calls are told apart by, besides time: as [`SpendColumn`] says, and the team to which the application belongs now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Dimension {
+    Team,
+    Application,
+    Key,
+    User,
+    Model,
+    Provider,
+    ProviderModel,
+    Credential,
+    Route,
+    Node,
+}
+
+impl Dimension {
+    /// The column of the sums, where they have one.
+    const fn stored(self) -> Option<SpendColumn> {
+        Some(match self {
+            Self::Team => return None,
+            Self::Application => SpendColumn::Application,
+            Self::Key => SpendColumn::Key,
+            Self::User => SpendColumn::User,
+            Self::Model => SpendColumn::Model,
+            Self::Provider => SpendColumn::Provider,
+            Self::ProviderModel => SpendColumn::ProviderModel,
+            Self::Credential => SpendColumn::Credential,
+            Self::Route => SpendColumn::Route,
+            Self::Node => SpendColumn::Node,
+        })
+    }
+}
+
+/// The words of `by`.
+const WORDS: [(&str, Dimension); 10] = [
+    ("team", Dimension::Team),
+    ("application", Dimension::Application),
+    ("key", Dimension::Key),
+    ("user", Dimension::User),
+    ("model", Dimension::Model),
+    ("provider", Dimension::Provider),
+    ("provider_model", Dimension::ProviderModel),
+    ("credential", Dimension::Credential),
+    ("route", Dimension::Route),
+    ("node", Dimension::Node),
+];
+const PERIODS: [(&str, BudgetPeriod); 4] = [
+    ("hour", BudgetPeriod::Hour),
+    ("day", BudgetPeriod::Day),
+    ("week", BudgetPeriod::Week),
+    ("month", BudgetPeriod::Month),
+];
+
+/// What is asked for, read.
+struct Asked {
+    from: Timestamp,
+    to: Timestamp,
+    pieces: Vec<BudgetWindow>,
+    dimensions: Vec<Dimension>,
+    /// What the database tells apart.
+    columns: Vec<SpendColumn>,
+    only: Vec<(SpendColumn, String)>,
+    team: Option<String>,
+}
+
+fn invalid(detail: impl Into<String>) -> ApiError {
+    ApiError::new(Code::InvalidRequest, detail)
+}
+
+/// What a text of `from` or `to` means.
+fn moment(calendar: &Calendar, name: &str, text: &str) -> Result<Timestamp, ApiError> {
+    let unread = || invalid(format!("`{name}` is a date or a time, as in 2026-11-01 or 2026-11-01T12:00:00Z"));
+    let at = calendar.moment(text).ok_or_else(unread)?;
+    match at.micros() % (QUARTER * 1_000_000) {
+        0 => Ok(at),
+        _ => Err(invalid(format!("`{name}` is on a quarter of an hour, as in 2026-11-01T12:15:00Z"))),
+    }
+}
+
+fn calendar(zone: Option<&str>) -> Result<Calendar, ApiError> {
+    let unknown = || invalid("`time_zone` is the IANA name of a time zone, as in Europe/Berlin");
+    Calendar::of(zone).ok_or_else(unknown)
+}
+
+/// The end of the quarter of an hour that a moment is in.
+fn next_quarter(at: Timestamp) -> Timestamp {
+    Timestamp::from_secs((at.secs().div_euclid(QUARTER) + 1) * QUARTER)
+}
+
+impl Asked {
+    fn read(query: &SpendQuery, now: Timestamp) -> Result<Self, ApiError> {
+        let calendar = calendar(query.time_zone.as_deref())?;
+        let (mut period, mut dimensions) = (None, Vec::new());
+        for word in query.by.as_deref().unwrap_or_default().split(',').map(str::trim).filter(|word| !word.is_empty()) {
+            if let Some((_, found)) = PERIODS.iter().find(|(known, _)| *known == word) {
+                if period.replace(*found).is_some() {
+                    return Err(invalid("`by` has one of hour, day, week and month at most"));
+                }
+                continue;
+            }
+            let Some((_, found)) = WORDS.into_iter().find(|(known, _)| *known == word) else {
+                let words: Vec<_> = PERIODS.iter().map(|(w, _)| *w).chain(WORDS.iter().map(|(w, _)| *w)).collect();
+                return Err(invalid(format!("`by` is a list of {}", words.join(", "))));
+            };
+            if !dimensions.contains(&found) {
+                dimensions.push(found);
+            }
+        }
+        let month = || calendar.window(BudgetPeriod::Month, now).map_or(now, |window| window.start);
+        let from = query.from.as_deref().map(|text| moment(&calendar, "from", text)).transpose()?;
+        let from = from.unwrap_or_else(month);
+        let to = query.to.as_deref().map(|text| moment(&calendar, "to", text)).transpose()?;
+        let to = to.unwrap_or_else(|| next_quarter(now));
+        if from >= to {
+            return Err(invalid("`from` is before `to`"));
+        }
+        let pieces = match period {
+            None => vec![BudgetWindow { start: from, end: to }],
+            Some(per) => calendar.cut(per, (from, to), MOST_PIECES).ok_or_else(|| {
+                invalid(format!("a report has at most {MOST_PIECES} hours, days, weeks or months: ask for less time"))
+            })?,
+        };
+        let of_team = dimensions.contains(&Dimension::Team) || query.team.is_some();
+        let mut columns: Vec<_> = dimensions
+            .iter()
+            .filter_map(|dimension| dimension.stored())
+            .collect();
+        if of_team && !columns.contains(&SpendColumn::Application) {
+            columns.push(SpendColumn::Application);
+        }
+        let only = [
+            (SpendColumn::Application, &query.application),
+            (SpendColumn::Key, &query.key),
+            (SpendColumn::User, &query.user),
+            (SpendColumn::Model, &query.model),
+            (SpendColumn::Provider, &query.provider),
+            (SpendColumn::ProviderModel, &query.provider_model),
+            (SpendColumn::Credential, &query.credential),
+            (SpendColumn::Route, &query.route),
+            (SpendColumn::Node, &query.node),
+        ];
+        let only = only.into_iter().filter_map(|(column, wanted)| Some((column, wanted.clone()?))).collect();
+        Ok(Self { from, to, pieces, dimensions, columns, only, team: query.team.clone() })
+    }
+}
+
+/// One page of a report.
+pub(crate) async fn report(state: &AdminState, query: &SpendQuery) -> Result<SpendReport, ApiError> {
+    let limit = limited(query.limit)? as usize;
+    let skip: usize = match query.cursor.as_deref().map(read_cursor).transpose()? {
+        None => 0,
+        Some(place) => place.parse().map_err(|_| invalid("the cursor is not valid; begin again without one"))?,
+    };
+    let asked = Asked::read(query, state.now())?;
+    // What this node recorded a moment ago is in it; where that cannot be, its node tells since when.
+    if let Some(log) = &state.settings.spend
+        && let Err(error) = log.catch_up().await
+    {
+        tracing::warn!(error, "what calls cost could not be added up for a report");
+    }
+    let teams = match asked.columns.contains(&SpendColumn::Application) {
+        true => teams(state).await?,
+        false => HashMap::new(),
+    };
+    let (mut all, mut total) = (Vec::new(), Sum::default());
+    for piece in &asked.pieces {
+        let left = MOST_GROUPS - all.len();
+        let rows = state.store.spend((piece.start, piece.end), &asked.columns, &asked.only, left as u32 + 1).await?;
+        if rows.len() > left {
+            return Err(invalid(format!(
+                "the report has more than {MOST_GROUPS} lines: ask for less time, or tell calls apart by less"
+            )));
+        }
+        let mut groups: Vec<_> = grouped(&asked, rows, &teams).into_iter().collect();
+        groups.sort_by(|(a, x), (b, y)| y.cost.cmp(&x.cost).then_with(|| a.cmp(b)));
+        groups.iter().for_each(|(_, sum)| total.add(&sum.counts, sum.cost));
+        all.extend(groups.into_iter().map(|(names, sum)| (*piece, names, sum)));
+    }
+    let next = (all.len() > skip.saturating_add(limit)).then(|| cursor(&(skip + limit).to_string()));
+    let items = all.into_iter().skip(skip).take(limit);
+    let mut items: Vec<_> = items.map(|(piece, names, sum)| item(&asked, piece, names, &sum)).collect();
+    name_keys(state, &mut items).await?;
+    Ok(SpendReport {
+        from: asked.from,
+        to: asked.to,
+        time_zone: query.time_zone.clone().unwrap_or_else(|| "UTC".to_owned()),
+        items,
+        total: total.figures(),
+        nodes: nodes(state).await?,
+        next,
+    })
+}
+
+/// Whose team each application is in now.
+async fn teams(state: &AdminState) -> Result<HashMap<String, String>, ApiError> {
+    let set = state.catalogue.view(&state.store).await?;
+    let of = |a: &credentialflow_model::resource::Application| Some((a.name.to_string(), a.team.as_ref()?.to_string()));
+    Ok(set.applications.iter().filter_map(of).collect())
+}
+
+/// The rows by what was asked for, without those of other teams.
+fn grouped(asked: &Asked, rows: Vec<SpendRow>, teams: &HashMap<String, String>) -> BTreeMap<Vec<String>, Sum> {
+    let mut groups = BTreeMap::<Vec<String>, Sum>::new();
+    let place = |column| asked.columns.iter().position(|known| *known == column);
+    for row in rows {
+        let of = |column| place(column).and_then(|at| row.names.get(at)).cloned().unwrap_or_default();
+        let team = || teams.get(&of(SpendColumn::Application)).cloned().unwrap_or_default();
+        if asked.team.as_ref().is_some_and(|wanted| *wanted != team()) {
+            continue;
+        }
+        let names = asked.dimensions.iter().map(|dimension| dimension.stored().map_or_else(team, of));
+        groups.entry(names.collect()).or_default().add(&row.counts, row.cost);
+    }
+    groups
+}
+
+fn item(asked: &Asked, piece: BudgetWindow, names: Vec<String>, sum: &Sum) -> SpendItem {
+    let named = names.into_iter().map(|name| Some(name).filter(|name| !name.is_empty()));
+    SpendItem {
+        from: piece.start,
+        to: piece.end,
+        group: asked.dimensions.iter().copied().zip(named).collect(),
+        key_name: None,
+        figures: sum.figures(),
+    }
+}
+
+async fn name_keys(state: &AdminState, items: &mut [SpendItem]) -> Result<(), ApiError> {
+    let id = |item: &SpendItem| item.group.get(&Dimension::Key)?.as_deref()?.parse::<KeyId>().ok();
+    let mut ids: Vec<KeyId> = items.iter().filter_map(id).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let bodies = state.store.key_bodies(&ids).await?;
+    let named = |(id, body): (KeyId, String)| Some((id, serde_json::from_str::<Key>(&body).ok()?.name.to_string()));
+    let names: HashMap<KeyId, String> = bodies.into_iter().filter_map(named).collect();
+    for item in items {
+        item.key_name = id(item).and_then(|id| names.get(&id)).cloned();
+    }
+    Ok(())
+}
+
+/// Whose calls are in reports, and which nodes there are of which none is yet.
+async fn nodes(state: &AdminState) -> Result<Vec<SpendNodeView>, ApiError> {
+    let there = state.dataplane.status().nodes;
+    let live = |name: &str| there.iter().any(|node| node.name == name && node.state == NodeState::Live);
+    let told = state.store.spend_nodes().await?;
+    let mut nodes: Vec<_> = told
+        .into_iter()
+        .map(|told| SpendNodeView { live: live(&told.node), told: Some(told.told), node: told.node })
+        .collect();
+    for node in there.iter().filter(|node| node.workers > 0) {
+        if !nodes.iter().any(|known| known.node == node.name) {
+            nodes.push(SpendNodeView { node: node.name.clone(), told: None, live: node.state == NodeState::Live });
+        }
+    }
+    nodes.sort_by(|a, b| a.node.cmp(&b.node));
+    Ok(nodes)
+}
+
+/// Adds up this node's call log once more, and compares.
+pub(crate) async fn check(state: &AdminState, query: &SpendCheckQuery) -> Result<SpendCheck, ApiError> {
+    let log = state.settings.spend.clone().ok_or_else(|| ApiError::not_found("spend", "check"))?;
+    let calendar = calendar(query.time_zone.as_deref())?;
+    let begins = state.telemetry.calls().begins().unwrap_or(state.now());
+    let from = query.from.as_deref().map(|text| moment(&calendar, "from", text)).transpose()?;
+    let from = from.unwrap_or_else(|| match begins.secs() % QUARTER {
+        0 => begins,
+        // The calls of its first quarter that are there at all are in the log.
+        rest => Timestamp::from_secs(begins.secs() - rest),
+    });
+    let to = query.to.as_deref().map(|text| moment(&calendar, "to", text)).transpose()?;
+    let to = to.unwrap_or_else(|| next_quarter(state.now()));
+    if from >= to {
+        return Err(invalid("`from` is before `to`"));
+    }
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let before = sums(state, &*log, (from, to)).await?;
+        let (read, complete) = calls::read(state, move |log| log.spend_between(from, to, READ_IN)).await?;
+        let after = sums(state, &*log, (from, to)).await?;
+        // Calls that ended meanwhile are in one of both: that is no difference.
+        let quiet = before == after;
+        let found = Sum::of(&read);
+        if (quiet && found == after) || tries == TRIES || !complete {
+            return Ok(SpendCheck {
+                node: log.node().to_owned(),
+                from,
+                to,
+                difference_usd: usd(after.cost - found.cost),
+                agrees: found == after,
+                call_log: found.figures(),
+                report: after.figures(),
+                complete: complete && begins.secs() < from.secs() + QUARTER,
+            });
+        }
+    }
+}
+
+/// What reports say of this node.
+async fn sums(state: &AdminState, log: &dyn SpendLog, window: (Timestamp, Timestamp)) -> Result<Sum, ApiError> {
+    let unread = |error: String| ApiError::internal("what calls cost could not be added up", &error);
+    log.catch_up().await.map_err(unread)?;
+    let only = [(SpendColumn::Node, log.node().to_owned())];
+    let mut sum = Sum::default();
+    state.store.spend(window, &[], &only, 1).await?.iter().for_each(|row| sum.add(&row.counts, row.cost));
+    Ok(sum)
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Sum {
+    counts: SpendCounts,
+    cost: i128,
+}
+
+impl Sum {
+    fn of(sums: &SpendSums) -> Self {
+        let SpendSums { calls, unknown, estimated, input, cached_input, cache_write, output, reasoning, cost } = *sums;
+        Self { counts: [calls, unknown, estimated, input, cached_input, cache_write, output, reasoning], cost }
+    }
+
+    fn add(&mut self, counts: &SpendCounts, cost: i128) {
+        self.counts.iter_mut().zip(counts).for_each(|(sum, more)| *sum = sum.saturating_add(*more));
+        self.cost = self.cost.saturating_add(cost);
+    }
+
+    fn figures(&self) -> SpendFigures {
+        let [calls, unknown, estimated, input, cached_input, cache_write, output, reasoning] = self.counts;
+        SpendFigures {
+            calls,
+            calls_of_unknown_cost: unknown,
+            calls_of_estimated_cost: estimated,
+            input_tokens: input,
+            cached_input_tokens: cached_input,
+            cache_write_tokens: cache_write,
+            output_tokens: output,
+            reasoning_tokens: reasoning,
+            cost_usd: usd(self.cost),
+        }
+    }
+}
+
+/// Units of 10^-12 US dollars as a decimal.
+fn usd(units: i128) -> String {
+    usd_of_sum(units).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn asked(change: impl FnOnce(&mut SpendQuery)) -> Result<Asked, String> {
+        let mut query = SpendQuery::default();
+        change(&mut query);
+        let now = "2026-11-23T05:42:10Z".parse().unwrap();
+        Asked::read(&query, now).map_err(|error| format!("{error:?}"))
+    }
+
+    #[test]
+    fn a_report_is_of_this_month_unless_asked_otherwise() {
+        let read = asked(|_| {}).unwrap();
+        assert_eq!((read.from.to_string().as_str(), read.to.to_string().as_str()), ("2026-11-01T00:00:00Z", "2026-11-23T05:45:00Z"));
+        assert_eq!((read.pieces.len(), read.columns.len()), (1, 0));
+        let read = asked(|q| {
+            q.by = Some("week, team ,model,model".into());
+            (q.from, q.to) = (Some("2026-11-01".into()), Some("2026-11-15T12:30:00Z".into()));
+            q.time_zone = Some("Europe/Berlin".into());
+            q.user = Some("ada".into());
+        })
+        .unwrap();
+        assert_eq!(read.from.to_string(), "2026-10-31T23:00:00Z");
+        assert_eq!(read.pieces.len(), 3, "a Sunday, a week, and six days and a half");
+        assert_eq!(read.columns, [SpendColumn::Model, SpendColumn::Application], "teams have applications");
+        assert_eq!(read.dimensions.len(), 2);
+        assert_eq!(read.only, [(SpendColumn::User, "ada".to_owned())]);
+    }
+
+    #[test]
+    fn what_cannot_be_asked_is_told() {
+        let told = |change: fn(&mut SpendQuery)| asked(change).err().unwrap_or_default();
+        for (error, why) in [
+            (told(|q| q.by = Some("colour".into())), "is a list of hour, day"),
+            (told(|q| q.by = Some("day,month".into())), "one of hour"),
+            (told(|q| q.from = Some("soon".into())), "a date or a time"),
+            (told(|q| q.from = Some("2026-11-01T12:01:00Z".into())), "quarter of an hour"),
+            (told(|q| q.to = Some("2026-10-01".into())), "`from` is before"),
+            (told(|q| q.time_zone = Some("Europe/Atlantis".into())), "IANA"),
+            (told(|q| (q.by, q.from) = (Some("hour".into()), Some("2025-01-01".into()))), "at most 1000 hours"),
+        ] {
+            assert!(error.contains(why), "{why}: {error}");
+        }
+    }
+
+    #[test]
+    fn amounts_are_exact() {
+        assert_eq!(usd(1), "0.000000000001");
+        assert_eq!(usd(12_304_480_000_000), "12.30448");
+        assert_eq!(usd(0), "0");
+        assert_eq!(usd(-5), "-0.000000000005");
+        assert_eq!(usd(i128::from(i64::MAX) * 1000), "9223372036.854775807");
+    }
+}

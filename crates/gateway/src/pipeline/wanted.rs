@@ -1,0 +1,205 @@
+//! What a call wants of the target that serves it: read once, and the same for every target that is tried.
+
+use super::{Inbound, Refused};
+use crate::{
+    preview::AskedCall,
+    snapshot::models::{ModelPlan, TargetPlan},
+    worker::Worker,
+};
+use credentialflow_llm::{
+    affinity,
+    bound::{Bound, Keeps},
+    needs::{Capabilities, Fit, Needs},
+    provider::Dialect,
+    task::Task,
+};
+use credentialflow_model::{
+    OutcomeReason, Timestamp,
+    resource::{Detect, RouteBy, StickyBy},
+    usage::TokenUsage,
+};
+use credentialflow_policy::Principal;
+use std::sync::Arc;
+
+/// What decides where a call may go, and where it goes first.
+pub(crate) struct Wanted {
+    /// The caller's dialect.
+    pub speaks: Dialect,
+    /// What is asked.
+    pub task: Task,
+    /// Whether it counts tokens, which only targets of that dialect do.
+    pub counts: bool,
+    /// Whether the answer is to be a stream.
+    pub streams: bool,
+    /// Whose turn it is.
+    pub turn: u32,
+    /// Chance.
+    pub roll: u64,
+    /// Whether only internal targets may have it.
+    pub internal: bool,
+    /// What it has in common with calls that go to the same target.
+    pub sticky: Option<u64>,
+    /// What it needs.
+    pub needs: Needs,
+    /// What it is expected to use, and when, where targets are chosen by cost.
+    pub expected: Option<(Timestamp, TokenUsage)>,
+    /// Who calls.
+    pub application: Option<Arc<str>>,
+}
+
+/// The output that is expected of a call that allows more or sets no limit.
+const USUAL_OUTPUT: u64 = 1000;
+
+/// What a call is.
+pub(crate) struct Kind {
+    pub speaks: Dialect,
+    pub task: Task,
+    pub counts: bool,
+    pub streams: bool,
+    /// What was found in it that only internal targets may have.
+    pub routed: Option<Detect>,
+}
+
+impl Wanted {
+    /// What a call to a model wants, or why no target of the model may have it.
+    pub fn of(
+        worker: &Worker,
+        plan: &ModelPlan,
+        (kind, turn): (Kind, u32),
+        body: &[u8],
+        (inbound, principal): (&Inbound<'_>, &Principal),
+        at: Timestamp,
+    ) -> Result<Self, Refused> {
+        let Kind { speaks, task, counts, streams, routed } = kind;
+        // Who counts tokens needs nothing of the model, and what else is asked is not told by the catalogue.
+        let needs = if plan.asks && !counts && task == Task::Chat { Needs::of(body) } else { Needs::default() };
+        let sticky = plan.sticky.as_ref().and_then(|sticky| match sticky.by {
+            StickyBy::Key => principal.key().map(|key| affinity::of(&key.key().bits().to_le_bytes())),
+            StickyBy::User => affinity::user(body),
+            StickyBy::Conversation => affinity::conversation(body),
+            StickyBy::Header => inbound.header(sticky.header.as_deref()?).map(affinity::of),
+        });
+        let chooses = plan.has_choice();
+        let expected = (chooses && plan.route_by == RouteBy::Cost).then(|| {
+            let output = Bound::of(body, keeps(speaks), USUAL_OUTPUT).output.min(USUAL_OUTPUT);
+            let input = if plan.asks && !counts && task == Task::Chat { needs } else { Needs::of(body) }.tokens();
+            (at, TokenUsage { input, output, ..TokenUsage::default() })
+        });
+        let wanted = Self {
+            speaks,
+            task,
+            counts,
+            streams,
+            turn,
+            roll: if plan.route_by == RouteBy::Latency { worker.bits() } else { 0 },
+            internal: routed.is_some(),
+            sticky,
+            needs,
+            expected,
+            application: principal.key().filter(|_| chooses).map(|key| key.application_name().clone()),
+        };
+        match wanted.nobody(plan) {
+            None => Ok(wanted),
+            Some(Nobody::Internal) => {
+                let found = routed.map_or("something", found);
+                let why = format!("it holds {found}, which only internal targets may have, and this model has none");
+                Err(Refused::new(OutcomeReason::PromptBlocked).with_detail(why))
+            }
+            Some(Nobody::Fit(why)) => match routed.map(found) {
+                None => Err(Refused::new(OutcomeReason::InvalidModelCall).with_detail(why)),
+                Some(found) => {
+                    let why = format!("it holds {found}, which only internal targets may have; of these, {why}");
+                    Err(Refused::new(OutcomeReason::PromptBlocked).with_detail(why))
+                }
+            },
+        }
+    }
+
+    /// What a call that is only asked about would want.
+    pub fn asked(call: &AskedCall, at: Timestamp) -> Self {
+        let usage = TokenUsage { input: call.needs.tokens(), output: USUAL_OUTPUT, ..TokenUsage::default() };
+        Self {
+            speaks: call.speaks,
+            task: call.task,
+            counts: false,
+            streams: call.streams,
+            turn: 0,
+            roll: 1,
+            internal: call.internal,
+            sticky: None,
+            needs: call.needs,
+            expected: Some((at, usage)),
+            application: None,
+        }
+    }
+
+    /// Whether a target may be asked at all.
+    pub fn admits(&self, target: &TargetPlan) -> bool {
+        target.offers(self.task, self.speaks)
+            && (!self.internal || target.internal)
+            && (!self.counts || target.speaks(self.speaks))
+    }
+
+    /// How well a target is fit.
+    pub fn fit(&self, target: &TargetPlan) -> Fit {
+        target.abilities.fit(&self.needs)
+    }
+
+    /// Why no target of a model may have the call, where that is so.
+    fn nobody(&self, plan: &ModelPlan) -> Option<Nobody> {
+        let all = || plan.targets.iter().filter(|target| !self.internal || target.internal);
+        if all().any(|target| self.fit(target) != Fit::Unfit) {
+            return None;
+        }
+        if all().next().is_none() {
+            return Some(Nobody::Internal);
+        }
+        let lacks = |target: &TargetPlan| target.abilities.lacks(&self.needs);
+        // What is missing everywhere; where that is nothing, what is missing here and there.
+        let everywhere = all().map(lacks).reduce(Capabilities::and).unwrap_or_default();
+        let anywhere = all().map(lacks).fold(Capabilities::default(), Capabilities::or);
+        let missing = if everywhere.is_empty() { anywhere } else { everywhere };
+        let largest =
+            all().filter(|target| lacks(target).is_empty()).filter_map(|target| target.abilities.context).max();
+        Some(Nobody::Fit(match (missing.is_empty(), largest) {
+            (false, None) => format!("no target of this model can do what the call asks for: {}", missing.words()),
+            (false, Some(most)) => format!(
+                "no target of this model can do what the call asks for and holds its prompt: {}, and more than {most} tokens",
+                missing.words()
+            ),
+            (true, most) => {
+                format!("the prompt does not fit into any target of this model: {} tokens at most", most.unwrap_or(0))
+            }
+        }))
+    }
+}
+
+/// Why nobody may have a call.
+enum Nobody {
+    /// There is no internal target.
+    Internal,
+    /// None is fit.
+    Fit(String),
+}
+
+/// The field for the limit of an answer in a caller's dialect.
+const fn keeps(speaks: Dialect) -> Keeps {
+    match speaks {
+        Dialect::OpenAi => Keeps::MaxCompletionTokens,
+        Dialect::Responses => Keeps::MaxOutputTokens,
+        Dialect::Anthropic => Keeps::MaxTokens,
+        Dialect::Gemini => Keeps::GenerationConfig,
+        Dialect::Bedrock => Keeps::InferenceConfig,
+    }
+}
+
+/// What was found, in words for whoever calls.
+const fn found(detect: Detect) -> &'static str {
+    match detect {
+        Detect::PersonalData => "personal data",
+        Detect::Secrets => "a secret",
+        Detect::Jailbreak => "signs of an attempt to talk the model out of its rules",
+        Detect::Words | Detect::Pattern | Detect::JsonSchema => "something",
+        Detect::Size => "much text",
+    }
+}

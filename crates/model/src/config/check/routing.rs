@@ -1,0 +1,85 @@
+//! Checks of how the calls to a model are shared out among its targets.
+
+use super::Checker;
+use crate::{
+    config::source::ItemId,
+    resource::{GuardrailAction, Hedge, Model, RouteBy, Sticky, StickyBy, Target},
+};
+
+/// Tokens that fit into a model.
+const MOST_CONTEXT: u64 = 100_000_000;
+
+impl Checker<'_> {
+    pub(super) fn routing(&mut self, id: ItemId, model: &Model) {
+        if let Some(sticky) = &model.sticky {
+            self.sticky(id, sticky, model.route_by);
+        }
+        if let Some(hedge) = model.hedge {
+            self.hedge(id, hedge, model);
+        }
+        for (index, target) in model.targets.iter().enumerate() {
+            self.abilities(id, &format!("targets[{index}]"), target);
+        }
+        let routes = |action| action == GuardrailAction::Route;
+        if let Some(index) = model.guardrails.iter().position(|rule| routes(rule.action))
+            && !model.targets.iter().any(|target| target.internal)
+        {
+            let detail =
+                "no target of this model is internal, so every call in which something is found would be refused";
+            let hint = "write `internal: true` at the targets that may have it, or the action block";
+            self.problem(id, &format!("guardrails[{index}].action"), "missing", detail, hint);
+        }
+    }
+
+    fn sticky(&mut self, id: ItemId, sticky: &Sticky, route_by: RouteBy) {
+        if route_by == RouteBy::Latency {
+            let detail = "calls that stay where they are cannot go where it is fastest";
+            self.problem(id, "sticky", "contradiction", detail, "remove `sticky`, or route by weight or cost");
+        }
+        match (sticky.by, &sticky.header) {
+            (StickyBy::Header, None) => {
+                let hint = "as in { by: header, header: x-session-id }";
+                self.problem(id, "sticky", "missing_field", "`by: header` needs `header`", hint);
+            }
+            (StickyBy::Header, Some(name)) => {
+                let is_part = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+                if name.is_empty() || name.len() > 128 || !name.bytes().all(is_part) {
+                    let hint = "as in x-session-id";
+                    self.problem(id, "sticky.header", "invalid_value", "this is no name of a header", hint);
+                }
+            }
+            (_, Some(_)) => {
+                let detail = "`header` belongs to `by: header`";
+                self.problem(id, "sticky.header", "invalid_value", detail, "remove it, or write by: header");
+            }
+            (_, None) => {}
+        }
+    }
+
+    fn hedge(&mut self, id: ItemId, hedge: Hedge, model: &Model) {
+        if !(100..=600_000).contains(&hedge.after.as_millis()) {
+            let hint = "a little longer than most calls take to begin";
+            self.problem(id, "hedge.after", "out_of_bounds", "the time is 100 ms to 10 m", hint);
+        }
+        if model.targets.len() == 1 {
+            let hint = "add a target at another provider, or remove `hedge`";
+            self.problem(id, "hedge", "contradiction", "there is no other target that could be asked", hint);
+        }
+    }
+
+    fn abilities(&mut self, id: ItemId, path: &str, target: &Target) {
+        if let Some(context) = target.context
+            && !(1..=MOST_CONTEXT).contains(&context)
+        {
+            let detail = format!("a context is 1 to {MOST_CONTEXT} tokens");
+            self.problem(id, &format!("{path}.context"), "out_of_bounds", detail, "leave it out where it is not known");
+        }
+        let capabilities = target.capabilities.as_deref().unwrap_or_default();
+        for (index, capability) in capabilities.iter().enumerate() {
+            if capabilities[..index].contains(capability) {
+                let detail = format!("{} stands here twice", capability.as_str());
+                self.problem(id, &format!("{path}.capabilities[{index}]"), "duplicate", detail, "remove one of them");
+            }
+        }
+    }
+}

@@ -1,0 +1,36 @@
+// What model calls cost, as the spend page asks for it.
+import { queryOptions } from '@tanstack/react-query'
+import { api, ask } from './client'
+import type { components, paths } from './schema'
+
+type Schemas = components['schemas']
+export type SpendItem = Schemas['SpendItem']
+export type SpendReport = Schemas['SpendReport']
+type SpendQuery = NonNullable<paths['/api/v1/spend']['get']['parameters']['query']>
+
+const CALM = 10_000
+/** Lines of the table; the rest is in the file. */
+export const SPEND_LIMIT = 200
+
+const get = (query: SpendQuery) => ask(api.GET('/api/v1/spend', { params: { query } }))
+
+export const spend = {
+  report: (query: SpendQuery) =>
+    queryOptions({
+      queryKey: ['spend', query],
+      queryFn: () => get(query),
+      refetchInterval: CALM,
+      placeholderData: (previous: SpendReport | undefined) => previous,
+    }),
+}
+
+/** All lines of a report, page by page. */
+export async function allSpend(query: SpendQuery): Promise<SpendItem[]> {
+  const items: SpendItem[] = []
+  for (let cursor: string | null | undefined; ;) {
+    const page = await get({ ...query, limit: 1000, cursor: cursor ?? undefined })
+    items.push(...page.items)
+    cursor = page.next
+    if (!cursor) return items
+  }
+}
