@@ -82,7 +82,8 @@ impl PriceHandle {
             (None, Some((false, _))) if !is_free(price) => Cost::UnknownUsage,
             (tokens, Some((_, more))) => {
                 let read = amount(price, tokens.unwrap_or(&none));
-                read.and_then(|cost| cost.checked_add(more)).map_or(Cost::UnknownPrice, |cost| Cost::Known(cost.normalize()))
+                read.and_then(|cost| cost.checked_add(more))
+                    .map_or(Cost::UnknownPrice, |cost| Cost::Known(cost.normalize()))
             }
             (_, None) => Cost::UnknownPrice,
         }

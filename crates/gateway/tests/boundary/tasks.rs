@@ -9,15 +9,16 @@ use serde_json::{Value, json};
 use std::{future::Future, pin::Pin, sync::Arc};
 
 fn yaml(upstream: &FakeUpstream, more: &str) -> String {
-    let per_token = "prices: [{ from: 2020-01-01T00:00:00Z, input: '2', output: '10', audio_input: '6', image_input: '8' }]";
+    let per_token =
+        "prices: [{ from: 2020-01-01T00:00:00Z, input: '2', output: '10', audio_input: '6', image_input: '8' }]";
     let paid = |what: &str| format!("prices: [{{ from: 2020-01-01T00:00:00Z, input: '0', output: '0', {what} }}]");
     let models = [
-        ("tokens", format!("provider: mine, model: real, {per_token}")),
-        ("second", format!("provider: mine, model: real, {}", paid("per_second: '0.0001'"))),
-        ("image", format!("provider: mine, model: real, {}", paid("per_image: '0.04'"))),
-        ("search", format!("provider: ranks, model: real, {}", paid("per_search: '0.002'"))),
-        ("spoken", format!("provider: mine, model: real, {}", paid("per_million_characters: '15'"))),
-        ("free", format!("provider: mine, model: real, {}", paid(""))),
+        ("tokens", format!("provider: mine, model: real-tokens, {per_token}")),
+        ("second", format!("provider: mine, model: real-second, {}", paid("per_second: '0.0001'"))),
+        ("image", format!("provider: mine, model: real-image, {}", paid("per_image: '0.04'"))),
+        ("search", format!("provider: ranks, model: real-search, {}", paid("per_search: '0.002'"))),
+        ("spoken", format!("provider: mine, model: real-spoken, {}", paid("per_million_characters: '15'"))),
+        ("free", format!("provider: mine, model: real-free, {}", paid(""))),
         ("claude", "provider: messages, model: real".to_owned()),
         ("chat", "provider: chats, model: real".to_owned()),
         ("google", format!("provider: google, model: gem-real, {per_token}")),
@@ -130,7 +131,9 @@ fn form(parts: &[(&str, &str)]) -> String {
         } else {
             ""
         };
-        format!("------WebKitFormBoundary7MA4\r\nContent-Disposition: form-data; name=\"{name}\"{file}\r\n\r\n{content}\r\n")
+        format!(
+            "------WebKitFormBoundary7MA4\r\nContent-Disposition: form-data; name=\"{name}\"{file}\r\n\r\n{content}\r\n"
+        )
     };
     parts.iter().map(part).collect::<String>() + "------WebKitFormBoundary7MA4--\r\n"
 }
@@ -166,21 +169,31 @@ async fn json_passes_but_for_the_model_and_is_paid_by_what_the_answer_counts() {
     let seen = upstream.last();
     assert_eq!(seen.first, "POST /v1/embeddings HTTP/1.1");
     assert_eq!(seen.field("authorization"), Some(format!("Bearer {SECRET}").as_str()));
-    assert_eq!(String::from_utf8(seen.body).unwrap(), body.replace("tokens", "real"));
+    assert_eq!(String::from_utf8(seen.body).unwrap(), body.replace("tokens", "real-tokens"));
     assert_eq!(used(&world).await, known(Some((8, 0)), "0.000016"));
 
     let text = "x".repeat(1000);
     for (path, body, to, expect) in [
         ("/v1/moderations", json!({"model": "tokens", "input": "x"}), "/v1/moderations", (None, None)),
         ("/v1/moderations", json!({"model": "free", "input": "x"}), "/v1/moderations", known(None, "0")),
-        ("/v1/images/generations", json!({"model": "image", "prompt": "x", "n": 3}), "/v1/images/generations", known(None, "0.12")),
+        (
+            "/v1/images/generations",
+            json!({"model": "image", "prompt": "x", "n": 3}),
+            "/v1/images/generations",
+            known(None, "0.12"),
+        ),
         (
             "/v1/images/generations",
             json!({"model": "tokens", "prompt": "x", "stream": true}),
             "/v1/images/generations",
             known(Some((5, 100)), "0.00101"),
         ),
-        ("/v1/audio/speech", json!({"model": "spoken", "input": text, "voice": "a"}), "/v1/audio/speech", known(None, "0.015")),
+        (
+            "/v1/audio/speech",
+            json!({"model": "spoken", "input": text, "voice": "a"}),
+            "/v1/audio/speech",
+            known(None, "0.015"),
+        ),
         ("/v1/audio/speech", json!({"model": "tokens", "input": text, "voice": "a"}), "/v1/audio/speech", (None, None)),
         (
             "/v1/audio/speech",
@@ -188,15 +201,31 @@ async fn json_passes_but_for_the_model_and_is_paid_by_what_the_answer_counts() {
             "/v1/audio/speech",
             known(Some((5, 9)), "0.0001"),
         ),
-        ("/v1/rerank", json!({"model": "tokens", "query": "q", "documents": ["a"]}), "/v1/rerank", known(Some((15, 0)), "0.00003")),
-        ("/v1/rerank", json!({"model": "search", "query": "q", "documents": ["a"]}), "/v2/rerank", known(None, "0.006")),
-        ("/v2/rerank", json!({"model": "search", "query": "q", "documents": ["a"]}), "/v2/rerank", known(None, "0.006")),
+        (
+            "/v1/rerank",
+            json!({"model": "tokens", "query": "q", "documents": ["a"]}),
+            "/v1/rerank",
+            known(Some((15, 0)), "0.00003"),
+        ),
+        (
+            "/v1/rerank",
+            json!({"model": "search", "query": "q", "documents": ["a"]}),
+            "/v2/rerank",
+            known(None, "0.006"),
+        ),
+        (
+            "/v2/rerank",
+            json!({"model": "search", "query": "q", "documents": ["a"]}),
+            "/v2/rerank",
+            known(None, "0.006"),
+        ),
     ] {
         let answer = ask(&world, path, body.clone()).await;
         assert_eq!(answer.status(), 200, "{body}");
         let seen = upstream.last();
         assert_eq!(seen.first, format!("POST {to} HTTP/1.1"));
-        assert_eq!(serde_json::from_slice::<Value>(&seen.body).unwrap()["model"], "real");
+        let sent: Value = serde_json::from_slice(&seen.body).unwrap();
+        assert_eq!(sent["model"], format!("real-{}", body["model"].as_str().unwrap()));
         assert_eq!(used(&world).await, expect, "{body}");
         if answer.field("content-type") == Some("audio/mpeg") {
             assert_eq!(answer.body, SOUND.as_bytes());
@@ -216,12 +245,12 @@ async fn a_form_passes_but_for_the_model() {
         ("/v1/audio/translations", "second", &[][..], known(None, "0.0009")),
         ("/v1/images/edits", "tokens", &[("image[]", "\u{1}PNG"), ("n", "2")][..], known(Some((50, 100)), "0.00134")),
     ] {
-        let with = |model| form(&[&[("file", "RIFF\u{0}\r\n\r\nmodel"), ("model", model)][..], parts].concat());
+        let with = |model: &str| form(&[&[("file", "RIFF\u{0}\r\n\r\nmodel"), ("model", model)][..], parts].concat());
         let answer = send(&world, path, FORM, with(model)).await;
         assert_eq!(answer.status(), 200, "{path}");
         let seen = upstream.last();
         assert_eq!((seen.field("content-type"), seen.target()), (Some(FORM), path));
-        assert_eq!(String::from_utf8(seen.body).unwrap(), with("real"));
+        assert_eq!(String::from_utf8(seen.body).unwrap(), with(&format!("real-{model}")));
         assert_eq!(used(&world).await, expect, "{path} {parts:?}");
     }
     world.done().await;
@@ -242,12 +271,24 @@ async fn what_cannot_be_served_is_refused_in_openais_form() {
         ("/v1/embeddings", "text/plain", embed("tokens"), R::InvalidModelCall, "as `application/json`"),
         ("/v1/embeddings", FORM, file.clone(), R::InvalidModelCall, "as `application/json`"),
         ("/v1/audio/transcriptions", "audio/wav", file.clone(), R::InvalidModelCall, "as `multipart/form-data`"),
-        ("/v1/audio/transcriptions", FORM, file.replace("tokens", "claude"), R::InvalidModelCall, "offers transcriptions"),
+        (
+            "/v1/audio/transcriptions",
+            FORM,
+            file.replace("tokens", "claude"),
+            R::InvalidModelCall,
+            "offers transcriptions",
+        ),
         ("/v1/audio/transcriptions", FORM, file.replace("4--\r\n", "4\r\n"), R::InvalidModelCall, "cut off"),
         ("/v1/audio/transcriptions", "multipart/form-data", file.clone(), R::InvalidModelCall, "no boundary"),
         ("/v1/audio/transcriptions", FORM, form(&[("file", "x")]), R::InvalidModelCall, "`model` is missing"),
         ("/v1/embeddings", "application/json", "[]".into(), R::InvalidModelCall, "not a JSON object"),
-        ("/v1/chat/completions", "application/json", json!({"model": "search", "messages": []}).to_string(), R::InvalidModelCall, "offers chat"),
+        (
+            "/v1/chat/completions",
+            "application/json",
+            json!({"model": "search", "messages": []}).to_string(),
+            R::InvalidModelCall,
+            "offers chat",
+        ),
     ] {
         let answer = send(&world, path, kind, &body).await;
         assert_eq!(answer.status(), reason.status(), "{path} {body}");
@@ -302,7 +343,8 @@ async fn guardrails_look_at_texts_in_json_and_in_forms() {
     assert!(!sent().contains("ada@") && sent().contains("\"x\""), "{}", sent());
     let record = world.outcome(R::Served).await;
     assert_eq!(record.model.unwrap().guardrails.as_deref(), Some("personal_data/redact"));
-    let parts = [("file", "ada@example.org"), ("model", "guarded"), ("prompt", "by ada@example.org"), ("language", "en")];
+    let parts =
+        [("file", "ada@example.org"), ("model", "guarded"), ("prompt", "by ada@example.org"), ("language", "en")];
     send(&world, "/v1/audio/transcriptions", FORM, form(&parts)).await;
     let passed = sent();
     assert!(passed.contains("\r\n\r\nada@example.org\r\n") && !passed.contains("by ada@"), "{passed}");
@@ -402,7 +444,7 @@ async fn budgets_hold_what_a_call_may_cost_and_are_charged_what_it_did() {
     let model = world.outcome(R::Served).await.model.unwrap();
     let Some(Cost::Estimated(cost)) = model.cost else { panic!("{:?}", model.cost) };
     // The body is held as it was sent, with the name of the provider's model.
-    assert_eq!(pico(cost), (length - 2) * (2 + 80) * 1_000_000);
+    assert_eq!(pico(cost), (length + 5) * (2 + 80) * 1_000_000);
     // Thirty images are dearer than the budget ever is; a model without a price is not tried.
     let refused = ask(&world, "/v1/images/generations", json!({"model": "image", "prompt": "x", "n": 30})).await;
     assert_eq!(parsed(&refused)["error"]["code"], "budget_exceeded");

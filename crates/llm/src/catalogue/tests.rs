@@ -56,7 +56,11 @@ fn figures_are_possible() {
             if known.rates.other != Other::NONE {
                 let other = known.rates.other;
                 let each = [other.per_image, other.per_second, other.per_search, other.per_million_characters];
-                assert!(each.into_iter().flatten().all(|price| price.parse::<Price>().is_ok_and(|p| usd(p) > Decimal::ZERO)));
+                assert!(
+                    each.into_iter()
+                        .flatten()
+                        .all(|price| price.parse::<Price>().is_ok_and(|p| usd(p) > Decimal::ZERO))
+                );
                 continue;
             }
             for (input, cached, write, write_1h, output) in steps {

@@ -193,7 +193,8 @@ mod tests {
         let answer = json!({"embeddings": [{"values": [0.5, -1.25]}, {"values": [3.0]}],
             "usageMetadata": {"promptTokenCount": 4}});
         let back = |format: &str| -> Value {
-            let (_, translation) = asked(&json!({"model": "m", "input": ["a", "b"], "encoding_format": format})).unwrap();
+            let (_, translation) =
+                asked(&json!({"model": "m", "input": ["a", "b"], "encoding_format": format})).unwrap();
             serde_json::from_slice(&translation.whole(answer.to_string().as_bytes()).unwrap()).unwrap()
         };
         let told = back("float");
