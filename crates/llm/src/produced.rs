@@ -76,9 +76,8 @@ impl Produced {
                 (taken, end)
             }
             Followed::Not => {
-                if let Some(again) = run.differs() {
+                if let Some(mut again) = run.differs() {
                     counter.go_to(Place::Outside);
-                    let mut again = &again[..];
                     while !again.is_empty() {
                         again = &again[counter.step(again)..];
                     }
@@ -166,7 +165,7 @@ mod tests {
             format!("data: [{{\"delta\":\"one\"}},{{\"x\":[\"text\"{more}],\"text\":\"{i}\"}}]\n\n")
         };
         let long = |i: usize| {
-            let ids = "\"id\":1,".repeat(if i % 3 == 0 { 90 } else { 40 });
+            let ids = "\"id\":1,".repeat(if i.is_multiple_of(3) { 90 } else { 40 });
             format!("data: {{{ids}\"text\":\"abc\",{ids}\"content\":\"d\\\"e\"}}\n\n")
         };
         let texts = |of: &dyn Fn(usize) -> String| (0..40).map(of).collect::<String>();

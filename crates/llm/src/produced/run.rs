@@ -110,6 +110,8 @@ impl Run {
     fn learn(&mut self, bytes: &[u8], place: Place) {
         self.full |= self.bytes.len() + bytes.len() > MOST;
         if !self.full {
+            // Nearly all are as short, and grow once.
+            self.bytes.reserve(if self.bytes.is_empty() { MOST / 2 } else { 0 });
             self.bytes.extend_from_slice(bytes);
             if place == Place::Outside && self.places.len() < MOST_PLACES {
                 self.places.push(self.bytes.len() as u16);
