@@ -41,6 +41,8 @@ pub enum Keeps {
     Nothing,
     /// `maxOutputTokens` in `generationConfig`, of Gemini.
     GenerationConfig,
+    /// `maxTokens` in `inferenceConfig`, of Bedrock.
+    InferenceConfig,
 }
 
 impl From<LimitField> for Keeps {
@@ -62,15 +64,16 @@ impl Bound {
     /// for no limit, counts as `longest`; of several numbers the largest counts.
     pub fn of(body: &[u8], keeps: Keeps, longest: u64) -> Self {
         let asked: Asked = serde_json::from_slice(body).unwrap_or_default();
-        let all = [asked.plain, asked.newer, asked.responses, asked.configured, asked.others]
+        let all = [asked.plain, asked.newer, asked.responses, asked.configured, asked.inference, asked.others]
             .map(|limit| limit.tokens(longest));
-        let [plain, newer, responses, configured, _] = all;
+        let [plain, newer, responses, configured, inference, _] = all;
         let kept = match keeps {
             Keeps::MaxTokens => plain,
             Keeps::MaxCompletionTokens => plain.max(newer),
             Keeps::MaxOutputTokens => responses,
             Keeps::Nothing => None,
             Keeps::GenerationConfig => configured,
+            Keeps::InferenceConfig => inference,
         };
         let output = all.into_iter().flatten().fold(kept.unwrap_or(longest), u64::max);
         let choices = asked.choices.unwrap_or(1).clamp(1, MOST_CHOICES);
@@ -91,6 +94,8 @@ struct Asked {
     /// `maxOutputTokens` in `generationConfig`.
     configured: Limit,
     has_config: bool,
+    /// `maxTokens` in `inferenceConfig`, which we write ourselves.
+    inference: Limit,
     /// What only some servers know.
     others: Limit,
     choices: Option<u64>,
@@ -153,6 +158,12 @@ impl<'de> Deserialize<'de> for Asked {
                         Field::Responses => asked.responses.add(&map.next_value()?),
                         Field::Others => asked.others.add(&map.next_value()?),
                         Field::Config => asked.configured(&Config::of(map.next_value()?)),
+                        Field::Inference => {
+                            let config: serde_json::Value = map.next_value()?;
+                            if let Some(limit) = config.get("maxTokens") {
+                                asked.inference.add(limit);
+                            }
+                        }
                         Field::Choices => asked.choices = asked.choices.max(count(&map.next_value()?)),
                         Field::Unknown => drop(map.next_value::<IgnoredAny>()?),
                     }
@@ -172,6 +183,8 @@ enum Field {
     Choices,
     /// `generationConfig`, an object that says more of it.
     Config,
+    /// `inferenceConfig`, another.
+    Inference,
     Unknown,
 }
 
@@ -191,6 +204,7 @@ impl<'de> Deserialize<'de> for Field {
                     "max_new_tokens" | "n_predict" | "num_predict" => Field::Others,
                     "n" | "best_of" => Field::Choices,
                     "generationConfig" | "generation_config" => Field::Config,
+                    "inferenceConfig" => Field::Inference,
                     _ => Field::Unknown,
                 })
             }
@@ -328,6 +342,9 @@ mod tests {
             (r#"{"generationConfig":{"maxOutputTokens":7},"max_tokens":true}"#, 65_536),
         ] {
             assert_eq!(limit(body), expect, "{body}");
+        }
+        for (body, expect) in [(r#"{"inferenceConfig":{"maxTokens":70}}"#, 70), (r#"{"inferenceConfig":{}}"#, DEFAULT_OUTPUT)] {
+            assert_eq!(output(body, Keeps::InferenceConfig), expect, "{body}");
         }
     }
 

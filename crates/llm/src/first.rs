@@ -21,7 +21,8 @@ pub enum Begun {
     Error,
 }
 
-/// Looks at the beginning of a stream in the dialect of its provider.
+/// Looks at the beginning of a stream of server-sent events in the dialect of its provider; one in other frames has been
+/// made such a stream before ([`crate::bedrock::events::Unframed`]).
 #[derive(Debug)]
 pub struct FirstToken {
     dialect: Dialect,
@@ -73,6 +74,12 @@ fn of_event(dialect: Dialect, event: &SseEvent<'_>) -> Option<Begun> {
             "response.created" | "response.in_progress" | "response.queued" => true,
             "response.output_item.added" => is_bare(&data["item"], &["message", "reasoning"]),
             "response.content_part.added" | "response.reasoning_summary_part.added" => true,
+            _ => false,
+        },
+        Dialect::Bedrock => match event.event_type() {
+            Some(b"messageStart") => true,
+            Some(b"contentBlockStart") => is_empty(&data["start"]),
+            Some(b"contentBlockDelta") => data["delta"].as_object().is_some_and(|delta| delta.values().all(is_empty)),
             _ => false,
         },
         Dialect::Gemini => data.is_object() && data["candidates"].is_null() && data["promptFeedback"].is_null(),
@@ -149,6 +156,13 @@ mod tests {
                 ]),
             ),
             (Dialect::Gemini, data(&[r#"{"usageMetadata":{"promptTokenCount":3}}"#])),
+            (
+                Dialect::Bedrock,
+                "event: messageStart\ndata: {\"role\":\"assistant\",\"p\":\"abc\"}\n\n\
+                 event: contentBlockStart\ndata: {\"contentBlockIndex\":0,\"start\":{}}\n\n\
+                 event: contentBlockDelta\ndata: {\"contentBlockIndex\":0,\"delta\":{\"text\":\"\"}}\n\n"
+                    .to_owned(),
+            ),
         ] {
             assert_eq!(begins(dialect, &events), None, "{dialect:?}");
             let error = data(&[r#"{"error":{"message":"Overloaded"},"type":"error"}"#]);
@@ -157,6 +171,16 @@ mod tests {
         }
         assert_eq!(begins(Dialect::Responses, &data(&[r#"{"type":"response.failed"}"#])), Some(Begun::Error));
         assert_eq!(begins(Dialect::Anthropic, "event: error\ndata: oh\n\n"), Some(Begun::Error));
+        let thrown = "event: error\ndata: {\"exception\":\"throttlingException\",\"detail\":{}}\n\n";
+        assert_eq!(begins(Dialect::Bedrock, thrown), Some(Begun::Error));
+        for event in [
+            "contentBlockStart\ndata: {\"start\":{\"toolUse\":{\"name\":\"f\"}}}",
+            "contentBlockDelta\ndata: {\"delta\":{\"text\":\"a\"}}",
+            "contentBlockDelta\ndata: {\"delta\":{\"reasoningContent\":{\"text\":\"a\"}}}",
+            "messageStop\ndata: {\"stopReason\":\"end_turn\"}",
+        ] {
+            assert_eq!(begins(Dialect::Bedrock, &format!("event: {event}\n\n")), Some(Begun::Answer), "{event}");
+        }
     }
 
     #[test]

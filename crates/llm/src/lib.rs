@@ -6,6 +6,7 @@
 //! - [`openai`]: the OpenAI dialect: reading and rewriting requests, counting usage, errors, model lists.
 //! - [`anthropic`]: the Anthropic dialect: counting usage, errors, model lists.
 //! - [`gemini`]: the Gemini dialect: what a path asks for, counting usage, errors, model lists.
+//! - [`bedrock`]: AWS Bedrock's Converse: its event stream, counting usage.
 //! - [`guardrail`]: what is looked for in the texts of calls and answers, and taken out of them.
 //! - [`sse`]: server-sent events, for any dialect that streams.
 //! - [`first`]: when a stream has begun.
@@ -21,6 +22,7 @@
 //! - [`sandbox`]: a deterministic provider and REST service for quickstart, try-outs and tests.
 
 pub mod anthropic;
+pub mod bedrock;
 pub mod bound;
 pub mod affinity;
 //! - [`refusal`]: how a streamed answer that has begun ends where it may not go on.

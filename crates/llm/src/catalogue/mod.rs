@@ -13,6 +13,7 @@
 //! or for a region, no fees for searches. Their dates are those from which on a price is known to count.
 
 mod anthropic;
+mod bedrock;
 mod cerebras;
 mod cohere;
 mod deepseek;
@@ -36,6 +37,7 @@ use credentialflow_model::{
 /// The providers and their models, in the order of their names.
 pub const PROVIDERS: &[(&str, &[KnownModel])] = &[
     ("anthropic", anthropic::MODELS),
+    ("bedrock", bedrock::MODELS),
     ("cerebras", cerebras::MODELS),
     ("cohere", cohere::MODELS),
     ("deepseek", deepseek::MODELS),

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | anthropic | <https://platform.claude.com/docs/en/api/overview> |
 //! | azure-openai | <https://learn.microsoft.com/en-us/azure/foundry/openai/api-version-lifecycle>: `/openai/v1` below each resource's own address |
+//! | bedrock | <https://docs.aws.amazon.com/general/latest/gr/bedrock.html>: `bedrock-runtime` at each region's own address |
 //! | cohere | <https://docs.cohere.com/docs/compatibility-api> |
 //! | deepinfra | <https://deepinfra.com/docs/advanced/openai_api> |
 //! | deepseek | <https://api-docs.deepseek.com/>; `/v1` behind it is an older form that is still taken |
@@ -78,11 +79,19 @@ pub(super) const PROVIDERS: &[Provider] = &[
         ask_usage: UNASKED, // always in streams
         limit: LimitField::MaxTokens,
     },
-    also_responses(Provider {
+    also(
+        &[Embeddings, ImageGenerations, ImageEdits, Speech, Transcriptions, Translations],
+        also_responses(Provider {
+            base: Base::Own,
+            injector: DefaultInjector::Header("api-key"),
+            ..newer(compatible("azure-openai", "", ASKS))
+        }),
+    ),
+    Provider {
+        dialect: Dialect::Bedrock,
         base: Base::Own,
-        injector: DefaultInjector::Header("api-key"),
-        ..newer(compatible("azure-openai", "", ASKS))
-    }),
+        ..compatible("bedrock", "", UNASKED) // at the end of streams
+    },
     newer(compatible("cerebras", "https://api.cerebras.ai/v1", ASKS)),
     compatible("cohere", "https://api.cohere.ai/compatibility/v1", UNASKED), // `stream_options` is refused
     compatible("deepinfra", "https://api.deepinfra.com/v1/openai", ASKS),

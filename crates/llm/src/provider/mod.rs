@@ -5,7 +5,7 @@
 
 mod catalogue;
 
-use crate::task::Tasks;
+use crate::{bedrock, task::Tasks};
 
 /// The wire format a provider speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub enum Dialect {
     Anthropic,
     /// Google's Gemini, `generateContent`.
     Gemini,
+    /// AWS Bedrock's Converse, which no caller speaks.
+    Bedrock,
 }
 
 /// How a provider wants its credential when configuration does not say.
@@ -81,6 +83,19 @@ impl Provider {
             Base::Own => None,
         }
     }
+
+    /// Whether an endpoint is the provider's own, where the catalogue's prices count.
+    pub fn is_at(&self, endpoint: &str) -> bool {
+        let endpoint = endpoint.trim_end_matches('/').to_ascii_lowercase();
+        let mut beginnings = USUAL_PRICES_AT.iter().filter(|(name, _)| *name == self.name);
+        self.base_url().is_some_and(|base| endpoint == base.to_ascii_lowercase())
+            || beginnings.any(|(_, beginning)| endpoint.starts_with(beginning))
+    }
+
+    /// Whether the catalogue's prices count for a model there: at Bedrock they differ by region.
+    pub fn has_known_prices(&self, endpoint: &str, model: &str) -> bool {
+        self.is_at(endpoint) || (self.dialect == Dialect::Bedrock && bedrock::has_known_price(endpoint, model))
+    }
 }
 
 /// Every built-in provider. `openai` also stands for any OpenAI-compatible upstream of a configuration.
@@ -103,7 +118,7 @@ pub const NAMES: &[&str] = &{
 };
 
 /// The names of those that need an upstream which tells their address.
-pub const OWN_ADDRESS: &[&str] = &["azure-openai"];
+pub const OWN_ADDRESS: &[&str] = &["azure-openai", "bedrock", "vertex"];
 
 /// Every name, in the order of the list; [`NAMES`] as an iterator.
 pub fn names() -> impl Iterator<Item = &'static str> {

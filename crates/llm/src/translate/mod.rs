@@ -8,12 +8,14 @@
 //! themselves (schemas, a tool's input and arguments) keep their bytes and so the order of their members. A stream
 //! is translated event by event; nothing of it is kept but the event that is not yet complete.
 //!
-//! Dialects here: Chat Completions, Responses, Messages and Gemini. Neither counting tokens nor a call whose dialects are
-//! the same needs any of this.
+//! Dialects here: Chat Completions, Responses, Messages and Gemini, and Converse, which providers speak and no caller does.
+//! Neither counting tokens nor a call whose dialects are the same needs any of this.
 
 mod answer;
+mod bedrock;
 mod call;
 mod chat;
+pub mod embeddings;
 mod gemini;
 mod messages;
 mod read;
@@ -79,15 +81,16 @@ fn said(
     created: Timestamp,
 ) -> Result<(Vec<u8>, Translation), Untranslatable> {
     let untranslatable = |why| Untranslatable { why, from, to: to.dialect };
+    let caller = Caller::of(from).ok_or_else(|| untranslatable(Why::Form("the dialect".to_owned())))?;
     let schemas = match from {
         Dialect::Gemini => gemini::schema::schemas(body).map_err(untranslatable)?,
         _ => gemini::schema::Schemas::default(),
     };
-    let call = match from {
-        Dialect::OpenAi => chat::read_call::call(body),
-        Dialect::Anthropic => messages::read_call::call(body),
-        Dialect::Responses => responses::read_call::call(body),
-        Dialect::Gemini => gemini::read_call::call(body, &schemas, frames.is_some()),
+    let call = match caller {
+        Caller::Chat => chat::read_call::call(body),
+        Caller::Messages => messages::read_call::call(body),
+        Caller::Responses => responses::read_call::call(body),
+        Caller::Gemini => gemini::read_call::call(body, &schemas, frames.is_some()),
     };
     let call = call.map_err(untranslatable)?;
     let mut out = Vec::with_capacity(body.len() + 256);
@@ -96,12 +99,54 @@ fn said(
         Dialect::Anthropic => messages::write_call::call(&call, to.model, &mut out),
         Dialect::Responses => responses::write_call::call(&call, to.model, &mut out),
         Dialect::Gemini => gemini::write_call::call(&call, to, &mut out),
+        Dialect::Bedrock => bedrock::write_call::call(&call, to.model, &mut out),
     }
     .map_err(untranslatable)?;
     let frames = frames.unwrap_or(Frames::Events);
     let echo = call.echo.iter().map(|(name, raw)| (*name, raw.get().into())).collect();
     let frame = responses::Frame { created, echo };
-    Ok((out, Translation { from: to.dialect, to: from, frame, include_usage: call.include_usage, frames }))
+    let named = match to.dialect {
+        Dialect::Bedrock => Named::of(body, to.model, created),
+        _ => Named::default(),
+    };
+    let include_usage = call.include_usage;
+    Ok((out, Translation { from: to.dialect, to: caller, frame, include_usage, frames, named, embeddings: None }))
+}
+
+/// What callers speak: one of the dialects that are read here as calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Caller {
+    Chat,
+    Messages,
+    Responses,
+    Gemini,
+}
+
+impl Caller {
+    const fn of(dialect: Dialect) -> Option<Self> {
+        Some(match dialect {
+            Dialect::OpenAi => Self::Chat,
+            Dialect::Anthropic => Self::Messages,
+            Dialect::Responses => Self::Responses,
+            Dialect::Gemini => Self::Gemini,
+            Dialect::Bedrock => return None,
+        })
+    }
+}
+
+/// What an answer and its model are called, where the provider does not say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Named {
+    id: Box<str>,
+    model: Box<str>,
+}
+
+impl Named {
+    /// The id is made of the time of the call and a checksum of what it says.
+    fn of(body: &[u8], model: &str, created: Timestamp) -> Self {
+        let id = format!("bedrock-{:x}{:08x}", created.micros(), crc32fast::hash(body));
+        Self { id: id.into(), model: model.into() }
+    }
 }
 
 /// How to translate the answer of one call.
@@ -110,51 +155,64 @@ pub struct Translation {
     /// What the provider speaks.
     from: Dialect,
     /// What the caller speaks.
-    to: Dialect,
+    to: Caller,
     frame: responses::Frame,
     include_usage: bool,
     /// How a stream comes to a caller who speaks Gemini.
     frames: Frames,
+    named: Named,
+    /// The answer is vectors.
+    embeddings: Option<embeddings::Embeddings>,
 }
 
 impl Translation {
     /// A whole answer. `None` when it is no answer.
     pub fn whole(&self, body: &[u8]) -> Option<Vec<u8>> {
+        if let Some(embeddings) = &self.embeddings {
+            return embeddings.answer(body);
+        }
         let answer = match self.from {
             Dialect::OpenAi => chat::read_answer::answer(body),
             Dialect::Anthropic => messages::read_answer::answer(body),
             Dialect::Responses => responses::read_answer::answer(body),
             Dialect::Gemini => gemini::read_answer::answer(body),
+            Dialect::Bedrock => bedrock::read_answer::answer(body, &self.named.id, &self.named.model),
         };
         let answer = answer.filter(answer::Answer::is_named)?;
         Some(match self.to {
-            Dialect::OpenAi => chat::write_answer::answer(&answer, self.frame.created),
-            Dialect::Anthropic => messages::write_answer::answer(&answer),
-            Dialect::Responses => responses::write_answer::answer(&answer, &self.frame),
-            Dialect::Gemini => gemini::write_answer::answer(&answer),
+            Caller::Chat => chat::write_answer::answer(&answer, self.frame.created),
+            Caller::Messages => messages::write_answer::answer(&answer),
+            Caller::Responses => responses::write_answer::answer(&answer, &self.frame),
+            Caller::Gemini => gemini::write_answer::answer(&answer),
         })
     }
 
     /// An error of the provider's, whatever it sent.
     pub fn error(&self, status: u16, body: &[u8]) -> Vec<u8> {
+        self.named_error(status, None, body)
+    }
+
+    /// An error that its head names too, as Bedrock does ([`crate::bedrock::ERROR_HEADER`]).
+    pub fn named_error(&self, status: u16, name: Option<&str>, body: &[u8]) -> Vec<u8> {
         let failure = match self.from {
             // Both have the same form.
             Dialect::OpenAi | Dialect::Responses => chat::read_answer::error(body),
             Dialect::Anthropic => messages::read_answer::error(body),
             Dialect::Gemini => gemini::read_answer::error(body),
+            Dialect::Bedrock => bedrock::read_answer::error(name, body),
         };
         let mut out = Vec::with_capacity(256);
         match self.to {
-            Dialect::OpenAi | Dialect::Responses => chat::write_answer::error(&mut out, status, &failure),
-            Dialect::Anthropic => messages::write_answer::error(&mut out, status, &failure),
-            Dialect::Gemini => gemini::write_answer::error(&mut out, status, &failure),
+            Caller::Chat | Caller::Responses => chat::write_answer::error(&mut out, status, &failure),
+            Caller::Messages => messages::write_answer::error(&mut out, status, &failure),
+            Caller::Gemini => gemini::write_answer::error(&mut out, status, &failure),
         }
         out
     }
 
     /// Whether a streamed answer comes to the caller as events; else as one JSON array.
     pub fn streams_events(&self) -> bool {
-        self.to != Dialect::Gemini || self.frames == Frames::Events
+        self.to != Caller::Gemini || self.frames == Frames::Events
     }
 
     /// A streamed answer.
@@ -195,6 +253,7 @@ impl fmt::Display for Untranslatable {
             Dialect::Anthropic => "Messages API",
             Dialect::Responses => "Responses API",
             Dialect::Gemini => "Gemini API",
+            Dialect::Bedrock => "Converse API",
         };
         match &self.why {
             Why::Form(place) => write!(f, "{place} is not what the {} describes", api(self.from)),
@@ -211,6 +270,8 @@ impl std::error::Error for Untranslatable {}
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_bedrock;
 #[cfg(test)]
 mod tests_gemini;
 #[cfg(test)]

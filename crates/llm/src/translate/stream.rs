@@ -1,16 +1,17 @@
 //! A stream in one dialect as one in another: each event is read, and what it says is written.
 
 use super::{
-    Translation,
+    Caller, Translation,
     answer::{Failure, MAX_EVENT, Malformed, Said},
-    chat, gemini, messages, responses,
+    bedrock, chat, gemini, messages, responses,
 };
 use crate::{
     provider::Dialect,
     sse::{SseEvent, SsePiece, SseReader},
 };
 
-/// Translates a stream. Holds the event that is not yet complete and what is known of tools being called.
+/// Translates a stream of server-sent events, which those of other frames are made before
+/// ([`crate::bedrock::events::Unframed`]). Holds the event that is not yet complete and what is known of tools being called.
 #[derive(Debug)]
 pub struct Translator {
     events: SseReader,
@@ -36,6 +37,7 @@ enum Reader {
     Messages(messages::read_stream::StreamReader),
     Responses(responses::read_stream::StreamReader),
     Gemini(gemini::read_stream::StreamReader),
+    Bedrock(bedrock::read_stream::StreamReader),
 }
 
 #[derive(Debug)]
@@ -59,7 +61,7 @@ impl Writer {
 
 impl Translator {
     pub(super) fn new(translation: Translation) -> Self {
-        let Translation { from, to, frame, include_usage, frames } = translation;
+        let Translation { from, to, frame, include_usage, frames, named, embeddings: _ } = translation;
         Self {
             events: SseReader::new(MAX_EVENT),
             reader: match from {
@@ -67,12 +69,13 @@ impl Translator {
                 Dialect::Anthropic => Reader::Messages(messages::read_stream::StreamReader::new()),
                 Dialect::Responses => Reader::Responses(responses::read_stream::StreamReader::new()),
                 Dialect::Gemini => Reader::Gemini(gemini::read_stream::StreamReader::new()),
+                Dialect::Bedrock => Reader::Bedrock(bedrock::read_stream::StreamReader::new(&named.id, &named.model)),
             },
             writer: match to {
-                Dialect::OpenAi => Writer::Chat(chat::write_stream::StreamWriter::new(frame.created, include_usage)),
-                Dialect::Anthropic => Writer::Messages(messages::write_stream::StreamWriter::new()),
-                Dialect::Responses => Writer::Responses(responses::write_stream::StreamWriter::new(frame)),
-                Dialect::Gemini => Writer::Gemini(gemini::write_stream::StreamWriter::new(frames)),
+                Caller::Chat => Writer::Chat(chat::write_stream::StreamWriter::new(frame.created, include_usage)),
+                Caller::Messages => Writer::Messages(messages::write_stream::StreamWriter::new()),
+                Caller::Responses => Writer::Responses(responses::write_stream::StreamWriter::new(frame)),
+                Caller::Gemini => Writer::Gemini(gemini::write_stream::StreamWriter::new(frames)),
             },
             over: false,
             failure: None,
@@ -86,6 +89,7 @@ impl Translator {
             Reader::Messages(reader) => reader.held(),
             Reader::Responses(_) => 0,
             Reader::Gemini(reader) => reader.held(),
+            Reader::Bedrock(reader) => reader.held(),
         };
         let writer = match &self.writer {
             Writer::Chat(writer) => writer.held(),
@@ -115,6 +119,7 @@ impl Translator {
             match reader {
                 Reader::Chat(reader) => reader.finish(&mut say),
                 Reader::Gemini(reader) => reader.finish(&mut say),
+                Reader::Bedrock(reader) => reader.finish(&mut say),
                 Reader::Messages(_) | Reader::Responses(_) => {}
             }
         }
@@ -170,6 +175,9 @@ impl Translator {
             (Reader::Messages(reader), Some(data)) => reader.event(&data, &mut say),
             (Reader::Responses(reader), Some(data)) => reader.event(&data, &mut say),
             (Reader::Gemini(reader), Some(data)) => reader.event(&data, &mut say),
+            (Reader::Bedrock(reader), Some(data)) => {
+                reader.event(event.event_type().unwrap_or_default(), &data, &mut say)
+            }
             // A comment, by which such providers tell that they are still there.
             (Reader::Chat(_) | Reader::Responses(_), None) if event.raw.starts_with(b":") => {
                 say(Said::Ping);

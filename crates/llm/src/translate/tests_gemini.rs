@@ -530,6 +530,7 @@ fn answering(provider: Dialect, caller: Dialect, frames: Option<Frames>) -> Tran
         ),
         Dialect::Responses => request(br#"{"input":"x","stream":true}"#, Dialect::Responses, &of, AT),
         Dialect::Anthropic => request(br#"{"messages":[],"max_tokens":1,"stream":true}"#, Dialect::Anthropic, &of, AT),
+        Dialect::Bedrock => unreachable!("nobody calls in it"),
     }
     .unwrap()
     .1

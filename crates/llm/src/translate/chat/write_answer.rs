@@ -97,8 +97,10 @@ pub(in crate::translate) fn error(out: &mut Vec<u8>, status: u16, failure: &Fail
             | "rate_limit_error"),
         ) => told,
         Some("request_too_large") => "invalid_request_error",
-        // Google's words follow the status.
-        Some(told) if told.bytes().all(|b| b.is_ascii_uppercase() || b == b'_') => kind(status),
+        // Google's words and AWS's follow the status.
+        Some(told) if told.bytes().all(|b| b.is_ascii_uppercase() || b == b'_') || told.ends_with("Exception") => {
+            kind(status)
+        }
         Some(_) => "server_error",
         None => kind(status),
     };

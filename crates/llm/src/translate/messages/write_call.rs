@@ -99,7 +99,7 @@ pub(in crate::translate) fn call(call: &Call<'_>, model: &str, out: &mut Vec<u8>
 }
 
 /// What is set aside for thinking, and the limit of all that is written.
-fn tokens(call: &Call<'_>) -> (Option<u64>, u64) {
+pub(in crate::translate) fn tokens(call: &Call<'_>) -> (Option<u64>, u64) {
     // A tool that must be called leaves no room for thinking.
     let forced = matches!(call.choice, Some(Choice::Any | Choice::One(_)));
     let budget = call.effort.and_then(budget).filter(|_| may_think(&call.turns) && !forced);
@@ -131,7 +131,7 @@ fn may_think(turns: &Turns<'_>) -> bool {
 }
 
 /// Other dialects go to 2, the Messages API to 1: what is more becomes 1.
-fn at_most_one(raw: &RawValue) -> Result<&str, Why> {
+pub(in crate::translate) fn at_most_one(raw: &RawValue) -> Result<&str, Why> {
     let value: f64 = read(raw, "`temperature`")?;
     Ok(if value > 1.0 { "1" } else { raw.get() })
 }

@@ -1,0 +1,155 @@
+//! A stream of Bedrock's as server-sent events, which is what everything that looks at streams reads.
+//!
+//! Each message becomes one event of its type, with its payload as data; an exception becomes the event `error` with
+//! `{"exception": …, "detail": …}`.
+
+use super::frames::{Frame, FrameReader, MalformedFrame};
+use crate::{openai::request::write_json_string, provider::Dialect};
+use std::borrow::Cow;
+
+/// Larger messages end a stream.
+const MAX_MESSAGE: usize = 4 << 20;
+/// Longer names of events are none.
+const MAX_NAME: usize = 64;
+
+/// A provider's stream out of the frames it comes in, where it comes in any.
+#[derive(Debug)]
+pub struct Unframed(Option<FrameReader>);
+
+impl Unframed {
+    /// Of a provider that speaks this dialect.
+    pub const fn of(dialect: Dialect) -> Self {
+        Self(match dialect {
+            Dialect::Bedrock => Some(FrameReader::new(MAX_MESSAGE)),
+            Dialect::OpenAi | Dialect::Responses | Dialect::Anthropic | Dialect::Gemini => None,
+        })
+    }
+
+    /// Of something that is passed on as it is.
+    pub const fn plain() -> Self {
+        Self(None)
+    }
+
+    /// Bytes of memory in use.
+    pub const fn held(&self) -> usize {
+        match &self.0 {
+            Some(frames) => frames.held(),
+            None => 0,
+        }
+    }
+
+    /// The next bytes as server-sent events. What the end of the stream cuts off is of no use and left out.
+    ///
+    /// # Errors
+    /// [`MalformedFrame`] when they are not framed as they should be.
+    pub fn open<'p>(&mut self, payload: &'p [u8]) -> Result<Cow<'p, [u8]>, MalformedFrame> {
+        let Some(frames) = &mut self.0 else { return Ok(Cow::Borrowed(payload)) };
+        let mut events = Vec::with_capacity(payload.len());
+        frames.feed(payload, |frame| event(&frame, &mut events))?;
+        Ok(Cow::Owned(events))
+    }
+}
+
+/// Writes a message as an event.
+fn event(frame: &Frame<'_>, out: &mut Vec<u8>) -> Result<(), MalformedFrame> {
+    let name = |header: &str| {
+        let is_name = |name: &&str| {
+            !name.is_empty() && name.len() <= MAX_NAME && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        };
+        frame.text(header).filter(is_name).ok_or(MalformedFrame)
+    };
+    let failed = |out: &mut Vec<u8>, exception: &str| {
+        out.extend_from_slice(b"event: error\ndata: {\"exception\":");
+        write_json_string(out, exception);
+        out.extend_from_slice(b",\"detail\":");
+    };
+    match frame.text(":message-type") {
+        Some("event") => {
+            out.extend_from_slice(b"event: ");
+            out.extend_from_slice(name(":event-type")?.as_bytes());
+            out.extend_from_slice(b"\ndata: ");
+            one_line(frame.payload, out);
+        }
+        Some("exception") => {
+            failed(out, name(":exception-type")?);
+            one_line(frame.payload, out);
+            out.push(b'}');
+        }
+        Some("error") => {
+            failed(out, name(":error-code")?);
+            out.extend_from_slice(b"{\"message\":");
+            write_json_string(out, frame.text(":error-message").unwrap_or_default());
+            out.extend_from_slice(b"}}");
+        }
+        _ => return Err(MalformedFrame),
+    }
+    out.extend_from_slice(b"\n\n");
+    Ok(())
+}
+
+/// JSON has line ends only where a space is as good.
+fn one_line(json: &[u8], out: &mut Vec<u8>) {
+    if json.is_empty() {
+        return out.extend_from_slice(b"{}");
+    }
+    out.extend(json.iter().map(|b| if matches!(b, b'\n' | b'\r') { b' ' } else { *b }));
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::{super::frames::tests::message, *};
+
+    fn opened(messages: &[Vec<u8>]) -> Result<String, MalformedFrame> {
+        let mut unframed = Unframed::of(Dialect::Bedrock);
+        let mut out = Vec::new();
+        for piece in messages.concat().chunks(5) {
+            out.extend_from_slice(&unframed.open(piece)?);
+        }
+        Ok(String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn messages_become_events() {
+        let start = message(&[(":message-type", "event"), (":event-type", "messageStart")], b"{\n\"role\":\r\n1}");
+        let thrown = message(
+            &[(":message-type", "exception"), (":exception-type", "throttlingException")],
+            br#"{"message":"Too many"}"#,
+        );
+        let error = message(
+            &[(":message-type", "error"), (":error-code", "InternalError"), (":error-message", "Oh \"no\"\n")],
+            b"",
+        );
+        let bare = message(&[(":message-type", "event"), (":event-type", "contentBlockStop")], b"");
+        assert_eq!(
+            opened(&[start, thrown, error, bare]).unwrap(),
+            concat!(
+                "event: messageStart\ndata: { \"role\":  1}\n\n",
+                "event: error\ndata: {\"exception\":\"throttlingException\",\"detail\":{\"message\":\"Too many\"}}\n\n",
+                "event: error\ndata: {\"exception\":\"InternalError\",\"detail\":{\"message\":\"Oh \\\"no\\\"\\n\"}}\n\n",
+                "event: contentBlockStop\ndata: {}\n\n",
+            )
+        );
+    }
+
+    #[test]
+    fn what_could_forge_an_event_is_none() {
+        for headers in [
+            &[(":message-type", "event")][..],
+            &[(":event-type", "messageStart")],
+            &[(":message-type", "event"), (":event-type", "a\ndata: x")],
+            &[(":message-type", "event"), (":event-type", "")],
+            &[(":message-type", "exception"), (":event-type", "a")],
+            &[(":message-type", "initial-response"), (":event-type", "a")],
+        ] {
+            assert_eq!(opened(&[message(headers, b"{}")]), Err(MalformedFrame), "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_frames_passes() {
+        let mut unframed = Unframed::of(Dialect::OpenAi);
+        assert!(matches!(unframed.open(b"data: x"), Ok(Cow::Borrowed(b"data: x"))));
+        assert_eq!((Unframed::plain().held(), unframed.held()), (0, 0));
+    }
+}
