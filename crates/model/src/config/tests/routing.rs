@@ -42,7 +42,7 @@ fn how_calls_are_shared_out() {
             "5:13 missing_field models[0].sticky",
             "6:12 contradiction models[0].hedge",
             "6:21 out_of_bounds models[0].hedge.after",
-            "7:69 missing models[0].guardrails[1].action",
+            "7:80 missing models[0].guardrails[1].action",
             "10:15 unknown_word models[1].route_by",
             "11:32 invalid_value models[1].sticky.header",
             "14:35 invalid_value models[2].sticky.header",
