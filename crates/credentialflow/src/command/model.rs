@@ -20,6 +20,22 @@ pub struct ModelArgs {
     verb: Verb,
 }
 
+const ENDPOINTS: [&str; 13] = [
+    "chat",
+    "responses",
+    "messages",
+    "gemini",
+    "embeddings",
+    "gemini_embeddings",
+    "moderations",
+    "image_generations",
+    "image_edits",
+    "speech",
+    "transcriptions",
+    "translations",
+    "rerank",
+];
+
 #[derive(clap::Subcommand)]
 enum Verb {
     #[command(flatten)]
@@ -28,9 +44,21 @@ enum Verb {
     Route {
         /// Its name
         name: String,
-        /// What the caller speaks
-        #[arg(long, value_name = "DIALECT", default_value = "chat", value_parser = ["chat", "responses", "messages", "gemini"])]
+        /// What the caller speaks, or what it asks beside a conversation, as in `embeddings`
+        #[arg(long, value_name = "DIALECT", default_value = "chat", value_parser = ENDPOINTS)]
         dialect: String,
+        /// What the call needs beside reading and writing text, as in `vision,tools`
+        #[arg(long, value_name = "CAPABILITIES")]
+        needs: Option<String>,
+        /// How many tokens its prompt has, about
+        #[arg(long, value_name = "NUMBER")]
+        tokens: Option<u64>,
+        /// Its answer is to be a stream
+        #[arg(long)]
+        stream: bool,
+        /// A guardrail with the action `route` has found something in it
+        #[arg(long)]
+        internal: bool,
     },
     /// List the models that built-in providers offer, with what is known of each
     Catalogue {
@@ -47,18 +75,6 @@ enum Verb {
         cursor: Option<String>,
     },
 }
-        /// What the call needs beside reading and writing text, as in `vision,tools`
-        #[arg(long, value_name = "CAPABILITIES")]
-        needs: Option<String>,
-        /// How many tokens its prompt has, about
-        #[arg(long, value_name = "NUMBER")]
-        tokens: Option<u64>,
-        /// Its answer is to be a stream
-        #[arg(long)]
-        stream: bool,
-        /// A guardrail with the action `route` has found something in it
-        #[arg(long)]
-        internal: bool,
 
 /// Runs the command.
 pub async fn run(args: ModelArgs, output: Output) -> anyhow::Result<Outcome> {
