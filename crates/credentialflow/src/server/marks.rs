@@ -8,6 +8,8 @@
 use aws_lc_rs::rand;
 use credentialflow_model::{Name, SecretValue};
 use credentialflow_policy::{ValueKey, ValueMark, ValueMarks, finder::values::KEY_BYTES};
+use credentialflow_vault::access_token::AccessToken;
+use credentialflow_sigv4::AccessKey;
 use serde::Deserialize;
 use std::{
     collections::{HashMap, HashSet},

@@ -15,13 +15,21 @@ use super::{
 use crate::{
     budget::Charge,
     conn::{AnswerError, AnswerFraming, Caller},
-    http1::{body::Decoder, head::Framing, tag::Tag},
+    http1::{
+        body::Decoder,
+        head::{Framing, ResponseHead},
+        tag::Tag,
+    },
     net::control::Control,
     text::push_request_id,
     upstream::Connection,
     worker::{View, Worker},
 };
-use credentialflow_llm::translate::{StreamFailure, Translation, Translator};
+use credentialflow_llm::{
+    bedrock::{self, events::Unframed},
+    provider::Dialect,
+    translate::{StreamFailure, Translation, Translator},
+};
 use credentialflow_model::{OutcomeReason, resource::AnswerEncoding};
 use std::{future::poll_fn, io::Write as _, task::Poll};
 
@@ -119,11 +127,15 @@ pub(super) async fn relay<C: Caller>(
     let whole = translation.clone().filter(|_| !(success && is_stream));
     // Events that become the elements of an array.
     let is_array = whole.is_none() && translation.as_ref().is_some_and(|translation| !translation.streams_events());
+    // What is sent when all of it is there.
+    let is_collected = whole.is_some() || (judge.is_some() && !is_stream);
+    // Events that come in other frames than the caller gets.
+    let is_framed = whole.is_none() && translation.is_some() && dialect == Some(Dialect::Bedrock);
     let mut fields = worker.take_scratch();
     for field in &head.fields {
         let name = field.name.of(&bytes);
         let dropped = field.tag == Tag::ContentLength
-            || ((whole.is_some() || is_array) && field.tag == Tag::ContentType)
+            || ((is_collected || is_array || is_framed) && field.tag == Tag::ContentType)
             || field.tag.is_hop_by_hop()
             || field.tag == Tag::XRequestId
             || field.tag == Tag::XCredentialflowBudget
@@ -145,6 +157,8 @@ pub(super) async fn relay<C: Caller>(
     push_own_fields(&mut fields, record);
     if is_array {
         fields.extend_from_slice(b"content-type: application/json\r\n");
+    } else if is_framed {
+        fields.extend_from_slice(b"content-type: text/event-stream\r\n");
     }
     if let Some(translation) = whole {
         let body =
@@ -156,7 +170,11 @@ pub(super) async fn relay<C: Caller>(
         record.produced(&body);
         // Two parts that are harmless each can be a secret when they are put together.
         let clean = |body: Vec<u8>| guard.whole(scrub.whole(&body).unwrap_or(body));
-        let answered = translated::answer(&translation, head.status, &body).map(clean);
+        let answered = match &whole {
+            Some(translation) => translated::answer(translation, head.status, error_name(&head, &bytes), &body),
+            None => Ok(std::mem::take(&mut body)),
+        };
+        let answered = answered.map(clean);
         guard.tell(&scrub, record);
         if head.keeps_alive() && framing != Framing::UntilClose {
             endpoint.keep(connection, worker.pools.most, worker.tick());
@@ -171,6 +189,7 @@ pub(super) async fn relay<C: Caller>(
         guard,
         usage: request.call.as_mut().map(|c| &mut c.usage).filter(|_| success && !encoded),
         counted: None,
+        unframed: if is_framed { Unframed::of(Dialect::Bedrock) } else { Unframed::plain() },
         translator: translation.map(Translation::stream),
         kept: worker.budget.nothing(),
     };
@@ -198,8 +217,11 @@ pub(super) async fn relay<C: Caller>(
         // All that came, in one piece: what is done with a piece costs more than its bytes.
         let (step, framed) = decoder.gather(connection.buffer.filled_mut());
         let payload = &connection.buffer.filled()[step.payload];
-        record.produced(payload);
-        passing.feed(payload, &mut |b| {
+        let opened = passing.unframed.open(payload);
+        let malformed = framed.is_err() || opened.is_err();
+        let payload = opened.unwrap_or_default();
+        record.produced(&payload);
+        passing.feed(&payload, &mut |b| {
             bytes_out += b.len() as u64;
             caller.payload(b);
         });
@@ -272,11 +294,27 @@ pub(super) async fn relay<C: Caller>(
     }
 }
 
+/// Whether an answer is a stream of events, as a provider of this dialect sends them.
+pub(super) fn is_stream(head: &ResponseHead, bytes: &[u8], dialect: Option<Dialect>) -> bool {
+    let wanted = if dialect == Some(Dialect::Bedrock) { bedrock::STREAM_TYPE } else { "text/event-stream" };
+    head.fields.iter().any(|f| {
+        let begins = |value: &[u8]| value.get(..wanted.len()).is_some_and(|t| t.eq_ignore_ascii_case(wanted.as_bytes()));
+        f.tag == Tag::ContentType && begins(f.value.of(bytes))
+    })
+}
+
+/// What the head of an error calls it.
+fn error_name<'b>(head: &ResponseHead, bytes: &'b [u8]) -> Option<&'b str> {
+    let named = |name: &[u8]| name.eq_ignore_ascii_case(bedrock::ERROR_HEADER.as_bytes());
+    let field = head.fields.iter().find(|f| f.tag == Tag::Other && named(f.name.of(bytes)))?;
+    std::str::from_utf8(field.value.of(bytes)).ok()
+}
+
 pub(super) fn request_idle(view: &View, upstream: u32) -> std::time::Duration {
     view.snapshot.upstreams[upstream as usize].idle
 }
 
-fn names_connection(head: &crate::http1::head::ResponseHead, bytes: &[u8], name: &[u8]) -> bool {
+fn names_connection(head: &ResponseHead, bytes: &[u8], name: &[u8]) -> bool {
     head.fields
         .iter()
         .filter(|f| f.tag == Tag::Connection)
@@ -366,6 +404,8 @@ struct Passing<'a> {
     /// Looks for other secrets of ours.
     guard: AnswerGuard<'a>,
     usage: Option<&'a mut UsageProbe>,
+    /// Takes a stream out of its frames.
+    unframed: Unframed,
     /// Puts a stream into the caller's dialect.
     translator: Option<Translator>,
     /// The tokens that were recorded already.
@@ -378,7 +418,8 @@ impl Passing<'_> {
     /// Whether there is memory for what is kept.
     fn fits(&mut self) -> bool {
         let held = self.usage.as_ref().map_or(0, |usage| usage.held());
-        let translating = self.translator.as_ref().map_or(0, Translator::held);
+        let translating = self.translator.as_ref().map_or(0, Translator::held) + self.unframed.held();
+        let translating = translating + self.judge.as_ref().map_or(0, Judging::held);
         self.usage.is_none() || self.kept.set((held + translating) as u64).is_ok()
     }
 
@@ -411,6 +452,9 @@ impl Passing<'_> {
             Some(UsageProbe::Response(usage)) => usage.feed(payload),
             Some(UsageProbe::GeminiStream(usage)) => usage.inspect(payload),
             Some(UsageProbe::Gemini(usage)) => usage.feed(payload),
+            Some(UsageProbe::ConverseStream(usage)) => usage.inspect(payload),
+            Some(UsageProbe::Converse(usage)) => usage.feed(payload),
+            Some(UsageProbe::Task(usage)) => usage.feed(payload),
             Some(UsageProbe::Free) | None => {}
         }
         match translator {
@@ -439,6 +483,8 @@ impl Passing<'_> {
             Some(UsageProbe::MessageStream(usage)) => usage.finish(),
             Some(UsageProbe::ResponseStream(usage)) => usage.finish(),
             Some(UsageProbe::GeminiStream(usage)) => usage.finish(),
+            Some(UsageProbe::ConverseStream(usage)) => usage.finish(),
+            Some(UsageProbe::Task(usage)) => usage.finish(),
             _ => {}
         }
         match translator {

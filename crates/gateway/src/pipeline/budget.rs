@@ -81,7 +81,7 @@ pub(super) async fn reserve(
     let reads_along = || match call.dialect {
         Dialect::Responses => responses::reads_along(sent),
         Dialect::Gemini | Dialect::OpenAi => kept::reads_along(sent),
-        Dialect::Anthropic => None,
+        Dialect::Anthropic | Dialect::Bedrock => None,
     };
     if let Some(budget) = hard
         && let Some(field) = reads_along()
@@ -91,6 +91,7 @@ pub(super) async fn reserve(
     let keeps = match call.dialect {
         Dialect::Responses => target.keeps_of_responses,
         Dialect::Gemini => Keeps::GenerationConfig,
+        Dialect::Bedrock => Keeps::InferenceConfig,
         Dialect::OpenAi | Dialect::Anthropic => target.keeps,
     };
     let (bound, units) = match call.task {

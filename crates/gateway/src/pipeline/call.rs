@@ -24,7 +24,7 @@ use crate::{
     worker::{View, Worker},
 };
 use credentialflow_llm::{
-    ChatCall, anthropic,
+    ChatCall, anthropic, bedrock,
     gemini::{
         self,
         request::{Action, Asked, Frames, GeminiCall},
@@ -120,6 +120,12 @@ pub(crate) enum UsageProbe {
     GeminiStream(gemini::usage::StreamUsage),
     /// From a whole answer in Gemini's dialect, or from a stream that comes as an array.
     Gemini(gemini::usage::AnswerUsage),
+    /// From a stream of Bedrock's, out of its frames.
+    ConverseStream(bedrock::usage::StreamUsage),
+    /// From a whole answer of Bedrock's.
+    Converse(bedrock::usage::AnswerUsage),
+    /// From any answer to what is no conversation.
+    Task(TaskUsage),
     /// The call costs nothing.
     Free,
 }
@@ -136,6 +142,9 @@ impl UsageProbe {
             Self::Response(_) if is_stream => *self = Self::ResponseStream(responses::usage::StreamUsage::new()),
             Self::GeminiStream(_) if !is_stream => *self = Self::Gemini(gemini::usage::AnswerUsage::new()),
             Self::Gemini(_) if is_stream => *self = Self::GeminiStream(gemini::usage::StreamUsage::new()),
+            Self::ConverseStream(_) if !is_stream => *self = Self::Converse(bedrock::usage::AnswerUsage::new()),
+            Self::Converse(_) if is_stream => *self = Self::ConverseStream(bedrock::usage::StreamUsage::new()),
+            Self::Task(usage) => usage.fit(is_stream),
             _ => {}
         }
     }
@@ -151,6 +160,9 @@ impl UsageProbe {
             Self::Response(usage) => usage.held(),
             Self::GeminiStream(usage) => usage.held(),
             Self::Gemini(usage) => usage.held(),
+            Self::ConverseStream(usage) => usage.held(),
+            Self::Converse(usage) => usage.held(),
+            Self::Task(usage) => usage.held(),
             Self::Free => 0,
         }
     }
@@ -164,11 +176,18 @@ impl UsageProbe {
                 usage.usage().map(Told::all).or_else(begun)
             }
             Self::ResponseStream(usage) => usage.usage().map(Told::all),
+            Self::ConverseStream(usage) => usage.usage().map(Told::all),
             Self::GeminiStream(usage) => {
                 let begun = || usage.begun().map(|tokens| Told { tokens, all: false });
                 usage.usage().map(Told::all).or_else(begun)
             }
-            Self::Answer(_) | Self::Message(_) | Self::Response(_) | Self::Gemini(_) | Self::Free => None,
+            Self::Task(usage) => usage.so_far().map(Told::used),
+            Self::Answer(_)
+            | Self::Message(_)
+            | Self::Response(_)
+            | Self::Gemini(_)
+            | Self::Converse(_)
+            | Self::Free => None,
         }
     }
 
@@ -179,6 +198,8 @@ impl UsageProbe {
             Self::Message(usage) => std::mem::take(usage).finish().map(Told::all),
             Self::Response(usage) => std::mem::take(usage).finish().map(Told::all),
             Self::Gemini(usage) => std::mem::take(usage).finish().map(Told::all),
+            Self::Converse(usage) => std::mem::take(usage).finish().map(Told::all),
+            Self::Task(usage) => Some(Told::used(usage.total())),
             _ => self.so_far(),
         }
     }
@@ -411,6 +432,7 @@ pub(super) fn prepare(
         }),
         idempotent: inbound.is_idempotent(),
         fresh: false,
+        _held: None,
     })
 }
 
@@ -657,3 +679,93 @@ impl Beside {
     }
 }
 
+/// Whether a provider may be at work on a call whose try ended so: it had the call, and did not answer with an error.
+const fn may_be_working(end: TriedEnd) -> bool {
+    matches!(
+        end,
+        TriedEnd::Outcome(
+            OutcomeReason::UpstreamTimeout
+                | OutcomeReason::UpstreamReset
+                | OutcomeReason::UpstreamTruncated
+                | OutcomeReason::UpstreamMalformed
+        )
+    )
+}
+
+/// Where a call goes below the endpoint's base, and the query it takes along unless the caller's goes.
+fn place(
+    call: &Spoken<'_>,
+    counts: bool,
+    (target, dialect): (&TargetPlan, Dialect),
+    translated: bool,
+) -> (Cow<'static, str>, Option<&'static str>) {
+    let path = match dialect {
+        Dialect::OpenAi | Dialect::Responses | Dialect::Anthropic if call.task() != Task::Chat => call.task().path(),
+        Dialect::Anthropic if counts => "/messages/count_tokens",
+        Dialect::Anthropic => "/messages",
+        Dialect::OpenAi => "/chat/completions",
+        Dialect::Responses => "/responses",
+        Dialect::Bedrock => return (bedrock::path(&target.provider_model, call.streams()).into(), None),
+        Dialect::Gemini => {
+            let action = match (call, counts, call.streams()) {
+                (Spoken::Placed { asked, .. }, ..) => asked.action,
+                (Spoken::Task { .. }, ..) => Action::BatchEmbed,
+                (Spoken::Named(_), true, _) => Action::CountTokens,
+                (Spoken::Named(_), false, true) => Action::Stream,
+                (Spoken::Named(_), false, false) => Action::Generate,
+            };
+            // A stream is translated from events, whatever the caller gets.
+            let events = translated || matches!(call, Spoken::Placed { frames: Frames::Events, .. });
+            let query = (action == Action::Stream && events).then_some("alt=sse");
+            return (action.path(&target.provider_model).into(), query);
+        }
+    };
+    (path.into(), None)
+}
+
+/// Refuses a call of Responses that would be answered later, as nobody could fetch the answer; and one that goes on from
+/// an answer that is kept somewhere, where the model has providers that do not know of each other.
+fn keeps_nothing_here(plan: &ModelPlan, body: &[u8]) -> Result<(), Refused> {
+    let refused = |detail: String| Err(Refused::new(OutcomeReason::InvalidModelCall).with_detail(detail));
+    let kept = Kept::of(body).map_err(|e| Refused::new(OutcomeReason::InvalidModelCall).with_detail(e.to_string()))?;
+    if kept.background {
+        return refused("answers are awaited here: `background` has no counterpart".into());
+    }
+    let masks = plan.guardrails.as_ref().and_then(|built| built.as_ref().ok()).is_some_and(|built| built.masks());
+    if let Some(field) = kept.continues
+        && masks
+    {
+        return refused(format!(
+            "`{field}` goes on from a call whose masked values are not known any more; send the whole conversation"
+        ));
+    }
+    let mut keeping = plan.targets.iter().filter(|target| target.speaks(Dialect::Responses)).map(|t| t.upstream);
+    let first = keeping.next();
+    match kept.continues {
+        Some(field) if keeping.any(|other| Some(other) != first) => refused(format!(
+            "`{field}` names what one provider keeps, and this model has several; send the whole conversation"
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Whom a call is translated for.
+fn recipient(target: &TargetPlan) -> translate::To<'_> {
+    let TargetPlan { dialect, provider_model, limit, ask_usage, .. } = target;
+    translate::To { dialect: *dialect, model: provider_model, limit: *limit, ask_usage: *ask_usage }
+}
+
+fn probe(dialect: Dialect, streams: bool, drops_usage: bool) -> UsageProbe {
+    match (dialect, streams) {
+        (Dialect::Anthropic, true) => UsageProbe::MessageStream(anthropic::usage::StreamUsage::new()),
+        (Dialect::Anthropic, false) => UsageProbe::Message(anthropic::usage::AnswerUsage::new()),
+        (Dialect::Responses, true) => UsageProbe::ResponseStream(responses::usage::StreamUsage::new()),
+        (Dialect::Responses, false) => UsageProbe::Response(responses::usage::AnswerUsage::new()),
+        (Dialect::Gemini, true) => UsageProbe::GeminiStream(gemini::usage::StreamUsage::new()),
+        (Dialect::Gemini, false) => UsageProbe::Gemini(gemini::usage::AnswerUsage::new()),
+        (Dialect::Bedrock, true) => UsageProbe::ConverseStream(bedrock::usage::StreamUsage::new()),
+        (Dialect::Bedrock, false) => UsageProbe::Converse(bedrock::usage::AnswerUsage::new()),
+        (Dialect::OpenAi, true) => UsageProbe::Stream(StreamUsage::new(drops_usage)),
+        (Dialect::OpenAi, false) => UsageProbe::Answer(AnswerUsage::new()),
+    }
+}

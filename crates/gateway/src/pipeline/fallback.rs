@@ -22,6 +22,7 @@ use crate::{
     worker::{View, Worker},
 };
 use credentialflow_llm::{
+    bedrock::events::Unframed,
     first::{Begun, FirstToken},
     provider::Dialect,
 };
@@ -199,14 +200,17 @@ async fn first_token<C: Caller>(
 ) -> Result<Option<Fault>, Refused> {
     let Some(call) = &request.call else { return Ok(None) };
     let mut decoder = Decoder::new(response.head.framing(false));
-    let mut first = FirstToken::new(call.dialect);
+    let (mut unframed, mut first) = (Unframed::of(call.dialect), FirstToken::new(call.dialect));
     let mut scanned = 0;
     let truncated = || Ok(Some(Fault::ended(OutcomeReason::UpstreamTruncated)));
     loop {
         loop {
             let rest = response.connection.buffer.filled().get(scanned..).unwrap_or_default();
             let Ok(step) = decoder.step(rest) else { return Ok(Some(Fault::ended(OutcomeReason::UpstreamMalformed))) };
-            match first.feed(&rest[step.payload]) {
+            let Ok(events) = unframed.open(&rest[step.payload]) else {
+                return Ok(Some(Fault::ended(OutcomeReason::UpstreamMalformed)));
+            };
+            match first.feed(&events) {
                 Some(Begun::Answer) => {
                     control.clear_deadline();
                     return Ok(None);

@@ -9,7 +9,7 @@ use super::{
     record::Recording,
     route::RouteMatch,
     scrub::Scrub,
-    trace,
+    sigv4, trace,
     translate::{UpstreamBody, UpstreamRequest},
 };
 use crate::{
@@ -150,7 +150,11 @@ pub(super) fn inject(
             let slot = latest.shared_slot(current_slot(view, &latest, plan.credential).ok_or_else(unavailable)?);
             let value = latest.snapshot.credentials.open(permit, slot).map_err(|_| unavailable())?;
             record.credential(&latest, slot);
-            Some((value, InUse::of(&latest, slot, carrier), Scrub::of(&latest, slot, value)))
+            let signer = sigv4::Signer::of(&plan.way, value)?;
+            // Of an access key nothing else is sent, if anything.
+            let echoed = signer.as_ref().map_or(value, sigv4::Signer::told);
+            let scrub = Scrub::of(&latest, slot, echoed);
+            Some((value, InUse::of(&latest, slot, carrier), scrub, signer))
         }
     };
     let shown = match upstream.client_certificate {
@@ -160,9 +164,9 @@ pub(super) fn inject(
             Some(identity(view, &latest, permit, slot, chosen, carrier, alone)?)
         }
     };
-    let (secret, in_use, scrub) = match opened {
-        Some((secret, in_use, scrub)) => (Some(secret), in_use, scrub),
-        None => (None, None, Scrub::default()),
+    let (secret, in_use, scrub, signer) = match opened {
+        Some((secret, in_use, scrub, signer)) => (Some(secret), in_use, scrub, signer),
+        None => (None, None, Scrub::default(), None),
     };
     let way = plan.map(|p| &p.way);
 
@@ -193,12 +197,13 @@ pub(super) fn inject(
     head.extend_from_slice(b"\r\n");
 
     let injected_name = match way {
-        Some(InjectWay::Bearer | InjectWay::Basic { .. }) => Some("authorization"),
+        Some(InjectWay::Bearer | InjectWay::Basic { .. } | InjectWay::AwsSigv4 { .. }) => Some("authorization"),
         Some(InjectWay::Header { name, .. }) => Some(&**name),
         Some(InjectWay::Query { .. }) | None => None,
     };
     let websocket = route.websocket && inbound.asks_websocket();
     let translated = call.is_some_and(|call| call.translation.is_some());
+    let of_bedrock = call.is_some_and(|call| call.dialect == Dialect::Bedrock);
     // Nobody reads the usage in a compressed answer, and what it cost would be a guess.
     let identity = call.is_some() || upstream.encoding == AnswerEncoding::Identity;
     for (field, name, value) in inbound.fields() {
@@ -223,6 +228,7 @@ pub(super) fn inject(
         };
         let ours = |name: &[u8]| {
             injected_name.is_some_and(|n| name.eq_ignore_ascii_case(n.as_bytes()))
+                || (signer.is_some() && sigv4::is_ours(name))
                 || rules.is_some_and(|r| r.drops(name))
         };
         // Many servers read `x_forwarded_for` as `x-forwarded-for`: a field that is ours to write cannot
@@ -233,6 +239,7 @@ pub(super) fn inject(
         };
         if dropped
             || (call.is_some_and(|c| c.dialect == Dialect::Gemini) && would_change_the_answer(name))
+            || (of_bedrock && sigv4::speaks_to_aws(name))
             || (translated && is_lost_in_translation(name, call.is_some_and(|c| c.dialect == Dialect::Anthropic)))
             || ours(name)
             || inbound.is_connection_option(name)
@@ -282,7 +289,10 @@ pub(super) fn inject(
     }
     if let Some((way, secret)) = way.zip(secret) {
         let start = head.len();
-        push_credential(head, way, secret)?;
+        match &signer {
+            Some(signer) => signer.sign(head, &request.body, worker.now())?,
+            None => push_credential(head, way, secret)?,
+        }
         if head.len() > start {
             out.secret = start..head.len();
         }
@@ -433,7 +443,7 @@ fn push_credential(head: &mut Vec<u8>, way: &InjectWay, secret: &SecretValue) ->
             head.extend_from_slice(value);
             head.extend_from_slice(b"\r\n");
         }
-        InjectWay::Query { .. } => {}
+        InjectWay::Query { .. } | InjectWay::AwsSigv4 { .. } => {}
         InjectWay::Basic { username } => {
             let mut plain = Vec::with_capacity(username.len() + 1 + value.len());
             plain.extend_from_slice(username.as_bytes());

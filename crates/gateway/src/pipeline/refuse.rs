@@ -95,7 +95,9 @@ pub(super) async fn rescue<C: Caller>(
     }
     let (id, detail) = (record.request_id(), refused.detail.as_deref());
     let (content_type, body) = match record.dialect() {
-        Some(Dialect::OpenAi | Dialect::Responses) => ("application/json", openai::error::body(reason, id, detail)),
+        Some(Dialect::OpenAi | Dialect::Responses | Dialect::Bedrock) => {
+            ("application/json", openai::error::body(reason, id, detail))
+        }
         Some(Dialect::Anthropic) => ("application/json", anthropic::error::body(reason, id, detail)),
         Some(Dialect::Gemini) => ("application/json", gemini::error::body(reason, id, detail)),
         None => ("application/problem+json", problem(&refused, record)),

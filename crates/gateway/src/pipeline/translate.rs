@@ -5,8 +5,10 @@ use super::{
     call::{self, ModelCall},
     record::Recording,
     route::RouteMatch,
+    sigv4, users,
 };
 use crate::{
+    budget::Charge,
     conn::Caller,
     net::control::Control,
     snapshot::{InjectPlan, RouteKind, UpstreamPlan},
@@ -38,6 +40,8 @@ pub(crate) struct UpstreamRequest {
     pub idempotent: bool,
     /// Whether only a new connection will do, because a kept one was found closed.
     pub fresh: bool,
+    /// The memory of a body that is held for its signature; that of a model call has its own.
+    pub _held: Option<Charge>,
 }
 
 /// A body on its way to the upstream.
@@ -168,8 +172,15 @@ pub(super) async fn translate<C: Caller>(
     let idempotent = inbound.is_idempotent();
     match plan.kind {
         RouteKind::Proxy { upstream } => {
+            let inject = view.snapshot.upstreams[upstream as usize].inject.as_ref();
+            let mut held = None;
             let body = match length {
                 Some(0) => UpstreamBody::Empty,
+                length if inject.is_some_and(|plan| sigv4::holds_body(&plan.way)) => {
+                    let (body, charge) = body::collect(worker, control, caller, plan.max_body, length, record).await?;
+                    held = Some(charge);
+                    UpstreamBody::Buffered(body)
+                }
                 length => UpstreamBody::Streamed { length, begun: false },
             };
             record.upstream(&view.snapshot.upstreams[upstream as usize]);
@@ -185,6 +196,7 @@ pub(super) async fn translate<C: Caller>(
                 call: None,
                 idempotent,
                 fresh: false,
+                _held: held,
             })
         }
         RouteKind::ModelList | RouteKind::GeminiModelList => Err(Refused::new(OutcomeReason::Internal)),

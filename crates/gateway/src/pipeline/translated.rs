@@ -51,6 +51,7 @@ pub(super) async fn collect<C: Caller>(
                 Some(UsageProbe::Message(usage)) => usage.feed(payload),
                 Some(UsageProbe::Response(usage)) => usage.feed(payload),
                 Some(UsageProbe::Gemini(usage)) => usage.feed(payload),
+                Some(UsageProbe::Converse(usage)) => usage.feed(payload),
                 _ => {}
             }
             scrub.feed(payload, &mut |b: &[u8]| body.extend_from_slice(b));
@@ -78,10 +79,15 @@ pub(super) async fn collect<C: Caller>(
     Ok((body, kept))
 }
 
-/// The answer in the caller's dialect.
-pub(super) fn answer(translation: &Translation, status: u16, body: &[u8]) -> Result<Vec<u8>, Refused> {
+/// The answer in the caller's dialect. `name` is what the head of an error calls it, where it does.
+pub(super) fn answer(
+    translation: &Translation,
+    status: u16,
+    name: Option<&str>,
+    body: &[u8],
+) -> Result<Vec<u8>, Refused> {
     if !(200..300).contains(&status) {
-        return Ok(translation.error(status, body));
+        return Ok(translation.named_error(status, name, body));
     }
     let unusable = || {
         let detail = "the provider answered with something that is no answer of a model".to_owned();

@@ -257,7 +257,7 @@ fn compile_models(set: &ResourceSet, upstreams: &mut Upstreams<'_>, budgets: &Ar
             let dialect = declared.and_then(|u| u.provider.as_ref());
             let kind = provider::find(dialect.unwrap_or(&target.provider).as_str());
             // `openai` stands for any compatible server: what the provider itself keeps says nothing of another one.
-            let own = |p: &&Provider| declared.is_none_or(|u| u.endpoints.iter().all(|at| is_at(at, p.base_url())));
+            let own = |p: &&Provider| declared.is_none_or(|u| u.endpoints.iter().all(|at| p.has_known_prices(at, &target.model)));
             let at_home = kind.filter(own);
             let keeps = at_home.map_or(Keeps::MaxTokens, |p| p.limit.into());
             let keeps_of_responses = at_home.map_or(Keeps::Nothing, |_| Keeps::MaxOutputTokens);

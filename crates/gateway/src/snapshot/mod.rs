@@ -156,6 +156,7 @@ pub(crate) enum InjectWay {
     Header { name: Box<str>, prefix: Box<str> },
     Query { name: Box<str> },
     Basic { username: Box<str> },
+    AwsSigv4 { region: Box<str>, service: Box<str> },
 }
 
 impl Snapshot {

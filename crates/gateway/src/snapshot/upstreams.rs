@@ -188,6 +188,8 @@ impl<'a> Upstreams<'a> {
             InjectWay::Query { name: query.name.as_str().into() }
         } else if let Some(basic) = &inject.basic {
             InjectWay::Basic { username: basic.username.as_str().into() }
+        } else if let Some(sigv4) = &inject.aws_sigv4 {
+            InjectWay::AwsSigv4 { region: sigv4.region.as_str().into(), service: sigv4.service.as_str().into() }
         } else {
             InjectWay::Bearer
         };

@@ -5,6 +5,7 @@
 
 mod answers;
 mod authentication;
+mod bedrock;
 mod bodies;
 mod budgets;
 mod callers;

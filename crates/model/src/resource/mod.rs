@@ -35,7 +35,7 @@ pub use routing::{Hedge, ModelCapability, RouteBy, Sticky, StickyBy};
 pub use target::{ApiCall, ApiList, ApiTake, System, SystemApi, SystemKind, SystemTls};
 pub use team::{NotifyRule, NotifyWebhook, Team};
 pub use upstream::{
-    AnswerEncoding, BasicInject, HeaderInject, Health, Inject, QueryInject, Timeouts, Upstream, UpstreamTls,
+    AnswerEncoding, AwsSigv4Inject, BasicInject, HeaderInject, Health, Inject, QueryInject, Timeouts, Upstream, UpstreamTls,
 };
 
 use crate::Name;

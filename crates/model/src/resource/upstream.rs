@@ -54,6 +54,9 @@ pub struct Inject {
     /// `Authorization: Basic` (RFC 7617).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub basic: Option<BasicInject>,
+    /// A signature of AWS's (Signature Version 4).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aws_sigv4: Option<AwsSigv4Inject>,
 }
 
 impl Inject {
@@ -64,6 +67,7 @@ impl Inject {
             self.header.as_ref().map(|h| &h.credential),
             self.query.as_ref().map(|q| &q.credential),
             self.basic.as_ref().map(|b| &b.credential),
+            self.aws_sigv4.as_ref().map(|s| &s.credential),
         ];
         let mut given = all.into_iter().flatten();
         given.next().filter(|_| given.next().is_none())
@@ -101,6 +105,19 @@ pub struct BasicInject {
     pub username: String,
     /// The credential that is the password.
     pub credential: Name,
+}
+
+/// Injection as a signature of AWS's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AwsSigv4Inject {
+    /// The access key: `ID:SECRET`, `ID:SECRET:SESSION_TOKEN`, or the JSON object that `aws configure
+    /// export-credentials` prints. Its secret is never sent.
+    pub credential: Name,
+    /// The region it is for, as in `eu-central-1`.
+    pub region: String,
+    /// The service's name in signatures, as in `bedrock` or `s3`.
+    pub service: String,
 }
 
 /// How long to wait for an upstream.

@@ -55,11 +55,17 @@ impl Checker<'_> {
 
     fn inject(&mut self, id: ItemId, upstream: &Upstream) {
         let Some(inject) = &upstream.inject else { return };
-        let ways = [inject.bearer.is_some(), inject.header.is_some(), inject.query.is_some(), inject.basic.is_some()];
+        let ways = [
+            inject.bearer.is_some(),
+            inject.header.is_some(),
+            inject.query.is_some(),
+            inject.basic.is_some(),
+            inject.aws_sigv4.is_some(),
+        ];
         let given = ways.iter().filter(|w| **w).count();
         if given != 1 {
             let detail = format!("exactly one way of injecting is needed, {given} are given");
-            self.problem(id, "inject", "not_one", detail, "keep one of bearer, header, query, basic");
+            self.problem(id, "inject", "not_one", detail, "keep one of bearer, header, query, basic, aws_sigv4");
         }
         if let Some(credential) = &inject.bearer {
             self.injects(id, "inject.bearer", credential);
@@ -83,6 +89,21 @@ impl Checker<'_> {
             if name.contains(':') || name.chars().any(char::is_control) || name.len() > 256 {
                 let detail = "a user name has no colon, no control characters and at most 256 bytes";
                 self.problem(id, "inject.basic.username", "invalid_value", detail, "see RFC 7617");
+            }
+        }
+        if let Some(sigv4) = &inject.aws_sigv4 {
+            self.injects(id, "inject.aws_sigv4.credential", &sigv4.credential);
+            let plain = |text: &str| {
+                let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+                (1..=64).contains(&text.len()) && text.bytes().all(allowed)
+            };
+            for (path, value, detail, hint) in [
+                ("inject.aws_sigv4.region", &sigv4.region, "this is no region of AWS", "as in eu-central-1"),
+                ("inject.aws_sigv4.service", &sigv4.service, "this is no name of a service", "as in bedrock or s3"),
+            ] {
+                if !plain(value) {
+                    self.problem(id, path, "invalid_value", detail, hint);
+                }
             }
         }
     }

@@ -200,6 +200,12 @@ fn upstreams() {
         &["5:34 invalid_value upstreams[0].inject.basic.username"],
     );
     expect(
+        &upstream(&format!(
+            "{ENDPOINT}    inject: {{ aws_sigv4: {{ credential: c, region: 'EU west', service: bedrock }} }}"
+        )),
+        &["5:53 invalid_value upstreams[0].inject.aws_sigv4.region"],
+    );
+    expect(
         &upstream(&format!("{ENDPOINT}    inject: {{ query: {{ name: 'a&b', credential: c }} }}")),
         &["5:30 invalid_value upstreams[0].inject.query.name"],
     );
