@@ -1,6 +1,6 @@
 //! What tells values of credentials in what callers send: marks of every version that works, made when it is opened.
 //!
-//! Of a login the password counts as well. Of a private key in PEM one line from its middle counts and nothing else: all
+//! Of a login the password counts as well, of an access key of AWS its secret and its session's token. Of a private key in PEM one line from its middle counts and nothing else: all
 //! such values end alike, and the line stands also in a text in which the others end in `\n`. Values that are more likely
 //! an ordinary text than a secret, of few different bytes, get no mark, nor do credentials that are not looked for. Marks
 //! are under a key of this process; no value is kept here.
@@ -64,6 +64,10 @@ impl Marks {
         if let Some(password) = password(value) {
             add(password.expose());
         }
+        if let Some(AccessKey { secret, session_token, .. }) = access_key(value) {
+            add(secret.expose());
+            session_token.iter().for_each(|token| add(token.expose()));
+        }
         self.changed();
     }
 
@@ -105,6 +109,12 @@ fn password(value: &[u8]) -> Option<SecretValue> {
     }
     let login = value.starts_with(b"{").then(|| serde_json::from_slice::<Login>(value).ok()).flatten()?;
     Some(SecretValue::from(login.password))
+}
+
+/// An access key of AWS, which its id tells from other values with a colon.
+fn access_key(value: &[u8]) -> Option<AccessKey> {
+    let key = AccessKey::parse(&SecretValue::new(value.to_vec()))?;
+    ["AKIA", "ASIA"].iter().any(|kind| key.id.starts_with(kind)).then_some(key)
 }
 
 /// What tells a value in PEM (RFC 7468, and what looks like it): a line from the middle of its private key, since the first
