@@ -5,6 +5,7 @@ use super::{
     call::{Told, UsageProbe},
     forward::UpstreamResponse,
     guard::answered::{AnswerGuard, is_text},
+    guardrail::{self, Judging},
     record::Recording,
     route::RouteMatch,
     scrub::Scrub,
@@ -98,10 +99,8 @@ pub(super) async fn relay<C: Caller>(
         return Err(Refused::new(OutcomeReason::UpstreamMalformed)
             .with_detail("the upstream compressed its answer although it was asked not to".into()));
     }
-    let is_stream = head.fields.iter().any(|f| {
-        f.tag == Tag::ContentType
-            && f.value.of(&bytes).get(..17).is_some_and(|t| t.eq_ignore_ascii_case(b"text/event-stream"))
-    });
+    let dialect = request.call.as_ref().map(|call| call.dialect);
+    let is_stream = is_stream(&head, &bytes, dialect);
     let translation = request.call.as_ref().and_then(|c| c.translation.clone());
     if translation.is_some() && encoded {
         return Err(Refused::new(OutcomeReason::UpstreamMalformed)
@@ -123,6 +122,11 @@ pub(super) async fn relay<C: Caller>(
             false => call.usage = UsageProbe::Free,
         }
     }
+    let mut judge = request.call.as_mut().and_then(|call| call.answer.take()).filter(|_| success);
+    if judge.is_some() && encoded {
+        return Err(Refused::new(OutcomeReason::UpstreamMalformed)
+            .with_detail("the provider compressed its answer, and this model's guardrails look at it".into()));
+    }
     let rules = matched.plan(view).headers.as_ref().map(|h| &h.response);
     let whole = translation.clone().filter(|_| !(success && is_stream));
     // Events that become the elements of an array.
@@ -138,7 +142,7 @@ pub(super) async fn relay<C: Caller>(
             || ((is_collected || is_array || is_framed) && field.tag == Tag::ContentType)
             || field.tag.is_hop_by_hop()
             || field.tag == Tag::XRequestId
-            || field.tag == Tag::XCredentialflowBudget
+            || matches!(field.tag, Tag::XCredentialflowBudget | Tag::XCredentialflowModel)
             || (head.connection.names && names_connection(&head, &bytes, name))
             || rules.is_some_and(|r| r.drops(name));
         if !dropped {
@@ -160,13 +164,13 @@ pub(super) async fn relay<C: Caller>(
     } else if is_framed {
         fields.extend_from_slice(b"content-type: text/event-stream\r\n");
     }
-    if let Some(translation) = whole {
+    if is_collected {
         let body =
             translated::collect(worker, view, control, request, framing, &mut connection, &mut scrub, caller, record);
         let body = body.await;
         record.upstream_done(sent);
         record.usage(view, request);
-        let (body, kept) = body?;
+        let (mut body, kept) = body?;
         record.produced(&body);
         // Two parts that are harmless each can be a secret when they are put together.
         let clean = |body: Vec<u8>| guard.whole(scrub.whole(&body).unwrap_or(body));
@@ -176,6 +180,10 @@ pub(super) async fn relay<C: Caller>(
         };
         let answered = answered.map(clean);
         guard.tell(&scrub, record);
+        let answered = match &mut judge {
+            Some(judge) => answered.and_then(|answered| guardrail::whole(judge, answered, record)),
+            None => answered,
+        };
         if head.keeps_alive() && framing != Framing::UntilClose {
             endpoint.keep(connection, worker.pools.most, worker.tick());
         }
@@ -191,10 +199,11 @@ pub(super) async fn relay<C: Caller>(
         counted: None,
         unframed: if is_framed { Unframed::of(Dialect::Bedrock) } else { Unframed::plain() },
         translator: translation.map(Translation::stream),
+        judge: judge.map(|answer| Judging::of(*answer, is_array)),
         kept: worker.budget.nothing(),
     };
     let answer = match framing {
-        _ if passing.translator.is_some() => AnswerFraming::Streamed,
+        _ if passing.translator.is_some() || passing.judge.is_some() => AnswerFraming::Streamed,
         Framing::None => match head.length {
             Some(n) if head.status != 204 => AnswerFraming::Described(n),
             _ => AnswerFraming::Empty,
@@ -226,15 +235,15 @@ pub(super) async fn relay<C: Caller>(
             caller.payload(b);
         });
         connection.buffer.consume(step.consumed);
-        let mut failure = framed.is_err().then_some(OutcomeReason::UpstreamMalformed);
-        passing.guard.tell(&passing.scrub, record);
+        let mut failure = malformed.then_some(OutcomeReason::UpstreamMalformed);
+        passing.tell(record);
         if failure.is_none() && !passing.fits() {
             failure = Some(OutcomeReason::Overloaded);
         }
         if let Some(reason) = failure {
             break Err(reason);
         }
-        if decoder.is_done() {
+        if decoder.is_done() || passing.is_stopped() {
             break Ok(());
         }
         record.bytes_out(bytes_out);
@@ -260,17 +269,21 @@ pub(super) async fn relay<C: Caller>(
     record.upstream_done(sent);
     match outcome {
         Ok(()) => {
-            passing.finish(&mut |b| {
+            // What was cut off in the middle is no connection to keep.
+            let is_over = decoder.is_done() || !passing.is_stopped();
+            let mut out = |b: &[u8]| {
                 bytes_out += b.len() as u64;
                 caller.payload(b);
-            });
-            passing.guard.tell(&passing.scrub, record);
+            };
+            passing.finish(&mut out);
+            passing.tell(record);
+            let refused = passing.judge.as_ref().and_then(|judge| judge.refuse(record, &mut out));
             caller.end();
             record.bytes_out(bytes_out);
-            let failure = passing.failure();
+            let failure = refused.or(passing.failure());
             record.usage(view, request);
             let sent = flush(control, worker, caller).await;
-            if request_complete && head.keeps_alive() && framing != Framing::UntilClose {
+            if request_complete && is_over && head.keeps_alive() && framing != Framing::UntilClose {
                 endpoint.keep(connection, worker.pools.most, worker.tick());
             }
             sent?;
@@ -335,6 +348,7 @@ pub(super) fn push_own_fields(fields: &mut Vec<u8>, record: &Recording<'_>) {
         fields.extend_from_slice(b"\r\n");
     }
     record.push_budgets(fields);
+    record.push_instead(fields);
 }
 
 /// Sends what was added; a caller that does not read is given up after a while.
@@ -408,6 +422,8 @@ struct Passing<'a> {
     unframed: Unframed,
     /// Puts a stream into the caller's dialect.
     translator: Option<Translator>,
+    /// Judges a stream, as its caller gets it.
+    judge: Option<Judging>,
     /// The tokens that were recorded already.
     counted: Option<Told>,
     /// What is kept of a model's answer to find its usage.
@@ -435,7 +451,41 @@ impl Passing<'_> {
         matches!(self.usage, Some(UsageProbe::Stream(_)))
     }
 
+    /// Tells what was found in it since the last time.
+    fn tell(&mut self, record: &mut Recording<'_>) {
+        self.guard.tell(&self.scrub, record);
+        if let Some(judge) = &mut self.judge {
+            judge.tell(record);
+        }
+    }
+
+    /// Whether nothing more of it goes.
+    fn is_stopped(&self) -> bool {
+        self.judge.as_ref().is_some_and(Judging::is_stopped)
+    }
+
     fn feed(&mut self, payload: &[u8], out: &mut impl FnMut(&[u8])) {
+        match self.judge.take() {
+            None => self.pass(payload, out),
+            Some(mut judge) => {
+                self.pass(payload, &mut |b: &[u8]| judge.feed(b, out));
+                self.judge = Some(judge);
+            }
+        }
+    }
+
+    fn finish(&mut self, out: &mut impl FnMut(&[u8])) {
+        match self.judge.take() {
+            None => self.end(out),
+            Some(mut judge) => {
+                self.end(&mut |b: &[u8]| judge.feed(b, out));
+                judge.finish(out);
+                self.judge = Some(judge);
+            }
+        }
+    }
+
+    fn pass(&mut self, payload: &[u8], out: &mut impl FnMut(&[u8])) {
         if payload.is_empty() {
             return;
         }
@@ -468,7 +518,7 @@ impl Passing<'_> {
         }
     }
 
-    fn finish(&mut self, out: &mut impl FnMut(&[u8])) {
+    fn end(&mut self, out: &mut impl FnMut(&[u8])) {
         let Self { scrub, guard, usage, translator, .. } = self;
         match usage {
             Some(UsageProbe::Stream(usage)) => {
@@ -505,6 +555,9 @@ impl Passing<'_> {
 
     /// The body has ended before its end. A stream that is translated says so; anything else just ends there.
     fn cut(&mut self, out: &mut impl FnMut(&[u8])) {
+        if let Some(judge) = &mut self.judge {
+            judge.finish(out);
+        }
         if let Some(translator) = &mut self.translator {
             let mut said = Vec::new();
             translator.cut(&mut said);

@@ -9,6 +9,7 @@ use super::{
     call::UsageProbe,
     record::Recording,
     translate::{UpstreamBody, UpstreamRequest},
+    users,
 };
 use crate::{
     net::control::{Control, Interrupt},
@@ -21,14 +22,11 @@ use credentialflow_llm::{
     openai::responses,
     produced::{Produced, estimated_tokens},
     provider::Dialect,
-};
     task::{Task, units::Units},
+};
 use credentialflow_model::{
     OutcomeReason, Timestamp, UsageRecord,
-    resource::{
-        Kind,
-        budget::{BudgetWindow, pico, usd},
-    },
+    resource::budget::{BudgetWindow, OF_USERS, pico, usd},
     usage::{Cost, ModelUse, TokenUsage},
 };
 use credentialflow_policy::{Account, LiveBudget, Principal, Reservation, Short, budget::MOST_COST};
@@ -71,9 +69,14 @@ pub(super) async fn reserve(
     let of_application = rule.map_or(&[][..], |rule| rule.budgets());
     let model = &view.snapshot.models.list[call.model as usize];
     let target = &model.targets[call.target as usize];
+    if matches!(call.usage, UsageProbe::Free) {
+        return Ok(());
+    }
+    let of_user = users::budgets(view, principal, record)?;
     // The narrowest first, so that one that has nothing holds back nothing of what others share.
-    let budgets = || of_key.iter().chain(of_application).chain(&model.budgets).chain(&target.budgets);
-    if budgets().next().is_none() || matches!(call.usage, UsageProbe::Free) {
+    let budgets =
+        || of_user.iter().chain(of_key).chain(of_application).chain(&model.budgets).chain(&target.budgets);
+    if budgets().next().is_none() {
         return Ok(());
     }
     let price = target.price.clone();
@@ -136,14 +139,14 @@ async fn of_each(
     // Dropped when a later one refuses: nothing stays held.
     let mut reservations = Vec::new();
     for budget in budgets {
-        let account = budget.account(at);
-        reservations.push(match budget.is_hard() {
-            true => borrow(worker, control, budget, &account, most).await?,
-            false => account.watch(most),
-        });
-        if budget.is_hard() && account.is_low() {
+        let reservation = match budget.is_hard() {
+            true => borrow(worker, control, budget, at, most).await?,
+            false => budget.account(at).watch(most),
+        };
+        if budget.is_hard() && reservation.account().is_low() {
             worker.shared.lender.running_low();
         }
+        reservations.push(reservation);
     }
     Ok(reservations)
 }
@@ -153,21 +156,23 @@ async fn borrow(
     worker: &Worker,
     control: &Control,
     budget: &LiveBudget,
-    account: &Arc<Account>,
+    at: Timestamp,
     amount: i64,
 ) -> Result<Reservation, Refused> {
     let unavailable = || Refused::new(OutcomeReason::BudgetUnavailable).with_retry_after(Duration::from_secs(1));
-    let refused = |for_good| exceeded(budget, account, for_good, worker.now());
+    let refused = |for_good| exceeded(budget, &budget.account(at), for_good, worker.now());
     // More than the budget ever has: nobody needs to be asked.
     if amount > budget.limit() {
         return Err(refused(true));
     }
     let mut asked = false;
     for _ in 0..ROUNDS {
+        // Each time: that of an end user who was idle may be forgotten at this moment.
+        let account = budget.account(at);
         match account.reserve(amount) {
             Ok(reservation) => return Ok(reservation),
             Err(Short::Denied { for_good }) => return Err(refused(for_good)),
-            Err(Short::Borrow) => match control.wait(worker.shared.lender.borrow(account, amount)).await {
+            Err(Short::Borrow) => match control.wait(worker.shared.lender.borrow(&account, amount)).await {
                 Ok(true) => asked = true,
                 Ok(false) => return Err(unavailable()),
                 // The budget was asked and others took what it gave: it is there, and short.
@@ -211,7 +216,7 @@ fn not_bounded(field: &str, budget: &LiveBudget) -> Refused {
 
 /// A budget as a caller may know it.
 fn whose(budget: &LiveBudget) -> String {
-    let of = owner(budget.kind());
+    let of = owner(budget.id().split('/').next().unwrap_or_default());
     match budget.definition().per.rolling() {
         Some(length) => format!("the {of}'s budget for any {length}"),
         None => format!("the {of}'s budget for this {}", budget.definition().per),
@@ -219,12 +224,13 @@ fn whose(budget: &LiveBudget) -> String {
 }
 
 /// Whose budget, as callers are told.
-const fn owner(kind: Kind) -> &'static str {
+fn owner(kind: &str) -> &'static str {
     match kind {
-        Kind::Keys => "key",
-        Kind::Teams => "team",
-        Kind::Models => "model",
-        Kind::Upstreams => "provider",
+        OF_USERS => "user",
+        "keys" => "key",
+        "teams" => "team",
+        "models" => "model",
+        "upstreams" => "provider",
         _ => "application",
     }
 }
@@ -239,7 +245,6 @@ impl Paying {
             let account = reservation.account();
             let words = (account.budget().split_once('/'), account.budget().rsplit_once('/'));
             let (Some(standing), (Some((kind, _)), Some((_, per)))) = (account.standing(), words) else { continue };
-            let kind = Kind::ALL.into_iter().find(|known| known.as_str() == kind).unwrap_or(Kind::Applications);
             let frees = u64::try_from(account.frees().micros().saturating_sub(now.micros())).unwrap_or(0);
             fields.extend_from_slice(if first { b"x-credentialflow-budget: \"" } else { b", \"" });
             first = false;

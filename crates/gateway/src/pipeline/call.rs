@@ -29,11 +29,18 @@ use credentialflow_llm::{
         self,
         request::{Action, Asked, Frames, GeminiCall},
     },
+    guardrail::answer::Answer,
     openai::{
         responses::{self, Kept},
         usage::{AnswerUsage, StreamUsage},
     },
     provider::Dialect,
+    task::{
+        Task,
+        call::TaskCall,
+        units::{Size, Units},
+        usage::{TaskUsage, Used},
+    },
     translate::{self, Translation, Untranslatable},
 };
 use credentialflow_model::{
@@ -51,6 +58,10 @@ pub(crate) struct ModelCall {
     pub target: u32,
     /// Which of the target's own credentials, if it has any.
     pub key: u32,
+    /// What is asked.
+    pub task: Task,
+    /// How much of it, where it is no conversation.
+    pub size: Size,
     /// What the call that goes there is in.
     pub dialect: Dialect,
     /// Where it goes below the endpoint's base.
@@ -63,6 +74,8 @@ pub(crate) struct ModelCall {
     pub usage: UsageProbe,
     /// Puts the answer into the caller's dialect, where the target speaks another.
     pub translation: Option<Translation>,
+    /// Judges the answer, where anything is looked for in it.
+    pub answer: Option<Box<Answer>>,
     /// What another target needs, where there is one.
     pub elsewhere: Option<Box<Elsewhere>>,
     /// The memory of the body, which is kept until the answer begins.
@@ -70,19 +83,6 @@ pub(crate) struct ModelCall {
 }
 
 impl ModelCall {
-    /// Its target's plan.
-    pub fn plan<'v>(&self, view: &'v View) -> &'v TargetPlan {
-        &view.snapshot.models.list[self.model as usize].targets[self.target as usize]
-    }
-}
-
-/// Tokens that a provider reported.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Told {
-    pub tokens: TokenUsage,
-    /// Whether that is all; else the output is still to be counted.
-    pub all: bool,
-}
     /// Its answer has begun: neither it nor what was kept for another target is sent again.
     pub fn answered(&mut self) {
         self.elsewhere = None;
@@ -95,10 +95,34 @@ pub(crate) struct Told {
         self.elsewhere.as_ref().map(|elsewhere| elsewhere.targets | bit(self.target))
     }
 
+    /// Its target's plan.
+    pub fn plan<'v>(&self, view: &'v View) -> &'v TargetPlan {
+        &view.snapshot.models.list[self.model as usize].targets[self.target as usize]
+    }
+}
+
+/// What a provider reported.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// `None` when it counts no tokens.
+    pub tokens: Option<TokenUsage>,
+    /// What it counts beside them.
+    pub units: Units,
+    /// Whether that is all; else the output is still to be counted.
+    pub all: bool,
+}
 
 impl Told {
-    const fn all(tokens: TokenUsage) -> Self {
-        Self { tokens, all: true }
+    fn all(tokens: TokenUsage) -> Self {
+        Self::used(Used { tokens: Some(tokens), units: Units::default() })
+    }
+
+    fn begun(tokens: TokenUsage) -> Self {
+        Self { all: false, ..Self::all(tokens) }
+    }
+
+    const fn used(used: Used) -> Self {
+        Self { tokens: used.tokens, units: used.units, all: true }
     }
 }
 
@@ -172,14 +196,12 @@ impl UsageProbe {
         match self {
             Self::Stream(usage) => usage.usage().map(Told::all),
             Self::MessageStream(usage) => {
-                let begun = || usage.begun().map(|tokens| Told { tokens, all: false });
-                usage.usage().map(Told::all).or_else(begun)
+                usage.usage().map(Told::all).or_else(|| usage.begun().map(Told::begun))
             }
             Self::ResponseStream(usage) => usage.usage().map(Told::all),
             Self::ConverseStream(usage) => usage.usage().map(Told::all),
             Self::GeminiStream(usage) => {
-                let begun = || usage.begun().map(|tokens| Told { tokens, all: false });
-                usage.usage().map(Told::all).or_else(begun)
+                usage.usage().map(Told::all).or_else(|| usage.begun().map(Told::begun))
             }
             Self::Task(usage) => usage.so_far().map(Told::used),
             Self::Answer(_)
@@ -211,16 +233,23 @@ enum Spoken<'p> {
     Named(ChatCall),
     /// One that names it in its path.
     Placed { asked: Asked<'p>, frames: Frames, call: GeminiCall },
+    /// One that is no conversation.
+    Task { task: Task, call: TaskCall },
 }
 
 impl<'p> Spoken<'p> {
     fn read(kind: RouteKind, matched: &'p RouteMatch<'_>, body: &[u8]) -> Result<Self, Refused> {
         let refused = |why: String| Refused::new(OutcomeReason::InvalidModelCall).with_detail(why);
+        if let RouteKind::Task(task) = kind {
+            let call = TaskCall::parse(task, matched.content_type, body).map_err(|e| refused(e.to_string()))?;
+            return Ok(Self::Task { task, call });
+        }
         if kind != RouteKind::Gemini {
             return ChatCall::parse(body).map(Self::Named).map_err(|e| refused(e.to_string()));
         }
         let asked = matched.path.rsplit('/').next().and_then(Asked::parse).ok_or_else(|| {
-            refused("the path asks for neither `generateContent`, `streamGenerateContent` nor `countTokens`".to_owned())
+            let actions = "`generateContent`, `streamGenerateContent`, `countTokens`, `embedContent`, `batchEmbedContents`";
+            refused(format!("the path asks for none of {actions}"))
         })?;
         let call = GeminiCall::parse(body, asked.model).map_err(|e| refused(e.to_string()))?;
         Ok(Self::Placed { asked, frames: Frames::of_query(matched.query), call })
@@ -230,6 +259,22 @@ impl<'p> Spoken<'p> {
         match self {
             Self::Named(call) => call.model(),
             Self::Placed { asked, .. } => asked.model,
+            Self::Task { call, .. } => call.model(),
+        }
+    }
+
+    const fn task(&self) -> Task {
+        match self {
+            Self::Named(_) => Task::Chat,
+            Self::Placed { asked, .. } => asked.action.task(),
+            Self::Task { task, .. } => *task,
+        }
+    }
+
+    fn size(&self) -> Size {
+        match self {
+            Self::Named(_) | Self::Placed { .. } => Size::default(),
+            Self::Task { call, .. } => call.size(),
         }
     }
 
@@ -237,6 +282,7 @@ impl<'p> Spoken<'p> {
         match self {
             Self::Named(call) => call.stream(),
             Self::Placed { asked, .. } => asked.action == Action::Stream,
+            Self::Task { call, .. } => call.streams(),
         }
     }
 
@@ -244,6 +290,7 @@ impl<'p> Spoken<'p> {
         match self {
             Self::Named(_) => kind == RouteKind::CountTokens,
             Self::Placed { asked, .. } => asked.action == Action::CountTokens,
+            Self::Task { .. } => false,
         }
     }
 
@@ -260,6 +307,7 @@ impl<'p> Spoken<'p> {
                 let frames = self.streams().then_some(*frames);
                 translate::gemini_request(body, frames, &recipient(target), record.time())
             }
+            Self::Task { .. } => translate::embeddings::request(body, &recipient(target)),
         }
     }
 
@@ -271,6 +319,7 @@ impl<'p> Spoken<'p> {
                 call.rewrite(body, &target.provider_model, ask_usage).into_owned()
             }
             Self::Placed { call, .. } => call.rewrite(body, &target.provider_model).into_owned(),
+            Self::Task { call, .. } => call.rewrite(body, &target.provider_model).into_owned(),
         }
     }
 
@@ -278,8 +327,36 @@ impl<'p> Spoken<'p> {
     fn drops_usage(&self, target: &TargetPlan) -> bool {
         match self {
             Self::Named(call) => call.will_ask(target.ask_usage),
-            Self::Placed { .. } => false,
+            Self::Placed { .. } | Self::Task { .. } => false,
         }
+    }
+
+    /// Whether it goes to this target, which offers what it asks, as it is.
+    fn passes(&self, speaks: Dialect, target: &TargetPlan) -> bool {
+        match self {
+            Self::Named(_) | Self::Placed { .. } => target.speaks(speaks),
+            Self::Task { .. } => target.dialect != Dialect::Gemini,
+        }
+    }
+
+    /// What the model's guardrails make of its texts, as [`guardrail::prompt`].
+    fn judged(
+        &self,
+        plan: &ModelPlan,
+        body: &[u8],
+        record: &mut Recording<'_>,
+    ) -> Result<Prompt, Refused> {
+        let Self::Task { call, .. } = self else { return guardrail::prompt(plan, body, self.streams(), record) };
+        if plan.guardrails.is_some() && call.is_of_tokens() {
+            return Err(Refused::new(OutcomeReason::InvalidModelCall)
+                .with_detail("this model's guardrails look at texts, not at the numbers of tokens; send texts".into()));
+        }
+        let Some(texts) = call.texts(body) else { return guardrail::prompt(plan, body, call.streams(), record) };
+        let mut judged = guardrail::prompt(plan, &texts, call.streams(), record)?;
+        if let Some(changed) = judged.body {
+            judged.body = Some(call.with_texts(body, &changed).ok_or(Refused::new(OutcomeReason::Internal))?);
+        }
+        Ok(judged)
     }
 }
 
@@ -304,7 +381,7 @@ fn build(
     record: &Recording<'_>,
 ) -> Result<Built, Untranslatable> {
     let counts = call.counts(kind);
-    let (body, translation) = match target.speaks(speaks) {
+    let (body, translation) = match call.passes(speaks, target) {
         true => (call.rewritten(received, kind, target), None),
         false => {
             let (body, answer) = call.translated(received, speaks, target, record)?;
@@ -313,9 +390,10 @@ fn build(
     };
     let translates = translation.is_some();
     let dialect = if translates { target.dialect } else { speaks };
-    let usage = match counts {
-        true => UsageProbe::Free,
-        false => probe(dialect, call.streams(), !translates && call.drops_usage(target)),
+    let usage = match call {
+        _ if counts => UsageProbe::Free,
+        Spoken::Task { task, call } if !translates => UsageProbe::Task(TaskUsage::new(*task, call.size())),
+        _ => probe(dialect, call.streams(), !translates && call.drops_usage(target)),
     };
     let (path, own_query) = place(call, counts, (target, dialect), translates);
     let query = speaks == Dialect::Anthropic && !translates;
@@ -347,9 +425,17 @@ pub(super) fn prepare(
     let kind = matched.plan(view).kind;
     let call = Spoken::read(kind, matched, &received)?;
     let unknown = || Refused::new(OutcomeReason::ModelNotFound);
-    let model = *view.snapshot.models.by_name.get(call.model()).ok_or_else(unknown)?;
-    let plan = &view.snapshot.models.list[model as usize];
+    let mut model = *view.snapshot.models.by_name.get(call.model()).ok_or_else(unknown)?;
+    let mut plan = &view.snapshot.models.list[model as usize];
     authorize::authorize_model(worker, view, inbound, matched, principal, (model, &plan.name), record)?;
+    if call.task() == Task::Chat
+        && !call.counts(kind)
+        && let Some(instead) = instead::of(view, principal, plan, record)
+    {
+        record.asked(plan.name.clone());
+        (model, plan) = (instead, &view.snapshot.models.list[instead as usize]);
+        authorize::authorize_model(worker, view, inbound, matched, principal, (model, &plan.name), record)?;
+    }
     guard::received::body(view, plan, &received, record)?;
     if kind == RouteKind::Responses {
         keeps_nothing_here(plan, &received)?;
@@ -358,7 +444,8 @@ pub(super) fn prepare(
         // What is looked at is read into texts of its own, and may be written anew.
         held.set(received.capacity() as u64 * 3).map_err(|_| Refused::new(OutcomeReason::Overloaded))?;
     }
-    let (received, call) = match guardrail::prompt(plan, &received, call.streams(), record)? {
+    let Prompt { body: changed, routed, masks } = call.judged(plan, &received, record)?;
+    let (received, call) = match changed {
         None => (received, call),
         Some(changed) => {
             let call = Spoken::read(kind, matched, &changed)?;
@@ -366,9 +453,14 @@ pub(super) fn prepare(
         }
     };
     let speaks = kind.dialect().unwrap_or(Dialect::OpenAi);
+    let task = call.task();
     let turn = view.model_turns[model as usize].of(speaks);
     // Counting comes before a call and takes nobody's turn.
     let counts = call.counts(kind);
+    let answer = match (task, counts) {
+        (Task::Chat, false) => guardrail::of_answer(plan, masks).map(Box::new),
+        _ => None,
+    };
     if !counts {
         turn.set(turn.get().wrapping_add(1));
     }
@@ -388,7 +480,7 @@ pub(super) fn prepare(
         targets |= bit(index);
     };
     let target = &plan.targets[index as usize];
-    let streams = call.streams();
+    let (streams, size) = (call.streams(), call.size());
     let (mut key, mut elsewhere, mut until) = (0, None, u64::MAX);
     let mut kept = 0;
     if plan.has_choice() {
@@ -421,12 +513,15 @@ pub(super) fn prepare(
             model,
             target: index,
             key,
+            task,
+            size,
             dialect,
             path,
             query,
             own_query,
             usage,
             translation,
+            answer,
             elsewhere,
             held,
         }),
@@ -437,10 +532,11 @@ pub(super) fn prepare(
 }
 
 /// Why no target takes a call.
-fn nobody(untranslatable: &Option<Untranslatable>) -> Refused {
+fn nobody((task, counts): (Task, bool), untranslatable: &Option<Untranslatable>) -> Refused {
     let why = match untranslatable {
         Some(why) => why.to_string(),
-        None => "no provider of this model counts tokens beforehand".into(),
+        None if counts => "no provider of this model counts tokens beforehand".into(),
+        None => format!("no provider of this model offers {task} in this form"),
     };
     Refused::new(OutcomeReason::InvalidModelCall).with_detail(why)
 }
@@ -472,6 +568,7 @@ pub(super) fn move_on(
         let _ = call.held.set(sent + said.received.capacity() as u64);
         return false;
     };
+    let Taker { index, key, targets, built } = taker;
     let target = &plan.targets[index as usize];
     record.tried(end, true);
     select::used(view, target, key, &said.wanted);
@@ -489,83 +586,6 @@ pub(super) fn move_on(
     true
 }
 
-/// Whether a provider may be at work on a call whose try ended so: it had the call, and did not answer with an error.
-const fn may_be_working(end: TriedEnd) -> bool {
-    matches!(
-        end,
-        TriedEnd::Outcome(
-            OutcomeReason::UpstreamTimeout
-                | OutcomeReason::UpstreamReset
-                | OutcomeReason::UpstreamTruncated
-                | OutcomeReason::UpstreamMalformed
-        )
-    )
-}
-
-/// Where a call goes below the endpoint's base, and the query it takes along unless the caller's goes.
-fn place(
-    call: &Spoken<'_>,
-    counts: bool,
-    (target, dialect): (&TargetPlan, Dialect),
-    translated: bool,
-) -> (Cow<'static, str>, Option<&'static str>) {
-    let path = match dialect {
-        Dialect::Anthropic if counts => "/messages/count_tokens",
-        Dialect::Anthropic => "/messages",
-        Dialect::OpenAi => "/chat/completions",
-        Dialect::Responses => "/responses",
-        Dialect::Gemini => {
-            let action = match (counts, call.streams()) {
-                (true, _) => Action::CountTokens,
-                (false, true) => Action::Stream,
-                (false, false) => Action::Generate,
-            };
-            // A stream is translated from events, whatever the caller gets.
-            let events = translated || matches!(call, Spoken::Placed { frames: Frames::Events, .. });
-            let query = (action == Action::Stream && events).then_some("alt=sse");
-            return (action.path(&target.provider_model).into(), query);
-        }
-    };
-    (path.into(), None)
-}
-
-/// Refuses a call of Responses that would be answered later, as nobody could fetch the answer; and one that goes on from
-/// an answer that is kept somewhere, where the model has providers that do not know of each other.
-fn keeps_nothing_here(plan: &ModelPlan, body: &[u8]) -> Result<(), Refused> {
-    let refused = |detail: String| Err(Refused::new(OutcomeReason::InvalidModelCall).with_detail(detail));
-    let kept = Kept::of(body).map_err(|e| Refused::new(OutcomeReason::InvalidModelCall).with_detail(e.to_string()))?;
-    if kept.background {
-        return refused("answers are awaited here: `background` has no counterpart".into());
-    }
-    let mut keeping = plan.targets.iter().filter(|target| target.speaks(Dialect::Responses)).map(|t| t.upstream);
-    let first = keeping.next();
-    match kept.continues {
-        Some(field) if keeping.any(|other| Some(other) != first) => refused(format!(
-            "`{field}` names what one provider keeps, and this model has several; send the whole conversation"
-        )),
-        _ => Ok(()),
-    }
-}
-
-/// Whom a call is translated for.
-fn recipient(target: &TargetPlan) -> translate::To<'_> {
-    let TargetPlan { dialect, provider_model, limit, ask_usage, .. } = target;
-    translate::To { dialect: *dialect, model: provider_model, limit: *limit, ask_usage: *ask_usage }
-}
-
-fn probe(dialect: Dialect, streams: bool, drops_usage: bool) -> UsageProbe {
-    match (dialect, streams) {
-        (Dialect::Anthropic, true) => UsageProbe::MessageStream(anthropic::usage::StreamUsage::new()),
-        (Dialect::Anthropic, false) => UsageProbe::Message(anthropic::usage::AnswerUsage::new()),
-        (Dialect::Responses, true) => UsageProbe::ResponseStream(responses::usage::StreamUsage::new()),
-        (Dialect::Responses, false) => UsageProbe::Response(responses::usage::AnswerUsage::new()),
-        (Dialect::Gemini, true) => UsageProbe::GeminiStream(gemini::usage::StreamUsage::new()),
-        (Dialect::Gemini, false) => UsageProbe::Gemini(gemini::usage::AnswerUsage::new()),
-        (Dialect::OpenAi, true) => UsageProbe::Stream(StreamUsage::new(drops_usage)),
-        (Dialect::OpenAi, false) => UsageProbe::Answer(AnswerUsage::new()),
-    }
-}
-    let Taker { index, key, targets, built } = taker;
 /// The targets of a model that lead to the place of an upstream.
 fn at_place_of(view: &View, plan: &ModelPlan, upstream: u32) -> u64 {
     let same = |target: &TargetPlan| view.snapshot.is_same_place(target.upstream, upstream);

@@ -5,7 +5,7 @@ use super::{
     Inbound,
     budget::Paying,
     call::{Told, UsageProbe},
-    guard, trace,
+    guard, guardrail, trace,
     translate::UpstreamRequest,
 };
 use crate::{
@@ -53,6 +53,10 @@ pub(crate) struct Recording<'w> {
     /// When the answer was served whole; spares a look at the clock.
     ended: Option<Instant>,
     head: bool,
+    /// The end user of a model call, where calls are told apart by that.
+    user: Option<Arc<str>>,
+    /// The model that was asked for, where another one serves.
+    asked: Option<Arc<str>>,
     /// What pays for a model call.
     paying: Option<Paying>,
     /// What budgets were charged for targets that failed, in units of 10^-12 US dollars, and their windows.
@@ -130,16 +134,18 @@ impl<'w> Recording<'w> {
             first_byte: false,
             ended: None,
             head: false,
+            user: None,
+            asked: None,
             paying: None,
             lost: None,
+            beside: None,
+            is_aside: false,
             told: RefCell::default(),
             record: Some(record),
         }
     }
 
     fn edit(&mut self, change: impl FnOnce(&mut UsageRecord)) {
-            beside: None,
-            is_aside: false,
         if let Some(record) = &mut self.record {
             change(record);
         }
@@ -218,8 +224,30 @@ impl<'w> Recording<'w> {
     pub fn upstream(&mut self, plan: &UpstreamPlan) {
         self.edit(|r| r.upstream = Some(plan.name.clone()));
     }
+    /// The call is for this end user.
+    pub fn user(&mut self, user: Arc<str>) {
+        self.user = Some(user);
+    }
+    /// The end user that the call is for.
+    pub fn end_user(&self) -> Option<&Arc<str>> {
+        self.user.as_ref()
+    }
+    /// Another model serves than this one, which was asked for.
+    pub fn asked(&mut self, model: Arc<str>) {
+        self.asked = Some(model);
+    }
+    /// Writes which model serves instead of the one that was asked for.
+    pub fn push_instead(&self, fields: &mut Vec<u8>) {
+        let served = self.record.as_ref().and_then(|r| r.model.as_ref());
+        if let (Some(_), Some(served)) = (&self.asked, served) {
+            fields.extend_from_slice(b"x-credentialflow-model: ");
+            fields.extend_from_slice(served.model.as_bytes());
+            fields.extend_from_slice(b"\r\n");
+        }
+    }
     /// A model and its target were chosen.
     pub fn model(&mut self, model: &ModelPlan, target: &TargetPlan, streamed: bool) {
+        let (user, asked) = (self.user.clone(), self.asked.clone());
         self.edit(|r| {
             let (tried, guardrails) =
                 r.model.take().map_or_else(Default::default, |model| (model.tried, model.guardrails));
@@ -233,6 +261,8 @@ impl<'w> Recording<'w> {
                 budgets: None,
                 tried,
                 guardrails,
+                user,
+                asked,
             }));
         });
     }
@@ -247,10 +277,27 @@ impl<'w> Recording<'w> {
             }
         });
     }
+    /// Guardrails of a model found all this in its answer so far.
+    pub fn guardrails_of_answer(&mut self, found: &str) {
+        self.edit(|r| {
+            if let Some(model) = &mut r.model {
+                let before = model.guardrails.take().unwrap_or_default();
+                let of_prompt = before.split_whitespace().filter(|one| !one.starts_with(guardrail::ANSWER));
+                let all: Vec<&str> = of_prompt.chain([found]).collect();
+                model.guardrails = Some(all.join(" ").into());
+            }
+        });
+    }
     /// A target failed, or the credential there, and another one is tried. Of a target what it may have cost is charged.
     pub fn tried(&mut self, end: TriedEnd, target: bool) {
         let reached = self.sent.is_some();
         let Some(record) = &mut self.record else { return };
+        let reason = match end {
+            TriedEnd::Outcome(reason) => Some(reason),
+            // As if its caller had left it.
+            TriedEnd::Overtaken => Some(OutcomeReason::CallerClosed),
+            TriedEnd::Status(_) | TriedEnd::StreamError => None,
+        };
         if target
             && let Some(paying) = self.paying.take()
             && let Some(reason) = reason
@@ -258,7 +305,9 @@ impl<'w> Recording<'w> {
             let stands = std::mem::replace(&mut record.outcome, reason);
             let more = paying.settle_try(record, reached);
             record.outcome = stands;
+            self.lose(more);
         }
+        let Some(record) = &mut self.record else { return };
         if let Some(model) = &mut record.model {
             (model.tokens, model.cost, model.budgets) = (None, None, None);
             model.tried.push(Tried {
@@ -271,55 +320,6 @@ impl<'w> Recording<'w> {
         record.endpoint = None;
         self.retried();
     }
-    /// Whether another version of a credential than the one in this slot was opened for the request.
-    pub fn credential_differs(&self, view: &View, slot: CredentialSlot) -> bool {
-        let used = self.record.as_ref().and_then(|r| r.credential.as_ref());
-        let usual = view.snapshot.credentials.describe(slot);
-        used.zip(usual).is_none_or(|(used, (name, version))| used.credential != *name || used.version != version)
-    }
-    /// A budget pays for the model call.
-    pub fn pays(&mut self, paying: Paying) {
-        self.paying = Some(paying);
-    }
-    /// Writes how far the budgets that pay are used.
-    pub fn push_budgets(&self, fields: &mut Vec<u8>) {
-        if let Some(paying) = &self.paying {
-        let reason = match end {
-            TriedEnd::Outcome(reason) => Some(reason),
-            // As if its caller had left it.
-            TriedEnd::Overtaken => Some(OutcomeReason::CallerClosed),
-            TriedEnd::Status(_) | TriedEnd::StreamError => None,
-        };
-            paying.push_field(self.worker.now(), fields);
-        }
-    }
-    /// These bytes of an answer came from the upstream.
-    pub fn produced(&mut self, bytes: &[u8]) {
-        if let Some(paying) = &mut self.paying {
-            paying.produced.feed(bytes);
-        }
-    }
-    /// An endpoint was chosen.
-    pub fn endpoint(&mut self, plan: &EndpointPlan) {
-        self.edit(|r| r.endpoint = Some(plan.authority.clone()));
-    }
-    /// A credential was opened for the request.
-    pub fn credential(&mut self, view: &View, slot: CredentialSlot) {
-            self.lose(more);
-        let used = view.snapshot.credentials.describe(slot);
-        let Some(record) = &mut self.record else { return };
-        self.edit(|r| r.credential = used.map(|(name, version)| CredentialUse { credential: name.clone(), version }));
-    }
-    /// What of this nobody was told of yet. A body is looked at more than once, as it came and as it goes on.
-    pub fn untold(&self, mut found: Found) -> Found {
-        let mut told = self.told.borrow_mut();
-        found.secrets.retain(|secret| !told.secrets.contains(secret));
-        found.gave_up &= !told.gave_up;
-        told.secrets.extend_from_slice(&found.secrets);
-        told.gave_up |= found.gave_up;
-        found
-    }
-    /// Live secrets of ours stand in the request or its answer; whoever answers leaks is told of all but the caller's own
     /// Adds to what budgets were charged for targets that did not serve.
     fn lose(&mut self, more: Option<Lost>) {
         self.lost = match (self.lost.take(), more) {
@@ -381,6 +381,47 @@ impl<'w> Recording<'w> {
             mine.tried.extend(theirs.tried);
         }
     }
+    /// Whether another version of a credential than the one in this slot was opened for the request.
+    pub fn credential_differs(&self, view: &View, slot: CredentialSlot) -> bool {
+        let used = self.record.as_ref().and_then(|r| r.credential.as_ref());
+        let usual = view.snapshot.credentials.describe(slot);
+        used.zip(usual).is_none_or(|(used, (name, version))| used.credential != *name || used.version != version)
+    }
+    /// A budget pays for the model call.
+    pub fn pays(&mut self, paying: Paying) {
+        self.paying = Some(paying);
+    }
+    /// Writes how far the budgets that pay are used.
+    pub fn push_budgets(&self, fields: &mut Vec<u8>) {
+        if let Some(paying) = &self.paying {
+            paying.push_field(self.worker.now(), fields);
+        }
+    }
+    /// These bytes of an answer came from the upstream.
+    pub fn produced(&mut self, bytes: &[u8]) {
+        if let Some(paying) = &mut self.paying {
+            paying.produced.feed(bytes);
+        }
+    }
+    /// An endpoint was chosen.
+    pub fn endpoint(&mut self, plan: &EndpointPlan) {
+        self.edit(|r| r.endpoint = Some(plan.authority.clone()));
+    }
+    /// A credential was opened for the request.
+    pub fn credential(&mut self, view: &View, slot: CredentialSlot) {
+        let used = view.snapshot.credentials.describe(slot);
+        self.edit(|r| r.credential = used.map(|(name, version)| CredentialUse { credential: name.clone(), version }));
+    }
+    /// What of this nobody was told of yet. A body is looked at more than once, as it came and as it goes on.
+    pub fn untold(&self, mut found: Found) -> Found {
+        let mut told = self.told.borrow_mut();
+        found.secrets.retain(|secret| !told.secrets.contains(secret));
+        found.gave_up &= !told.gave_up;
+        told.secrets.extend_from_slice(&found.secrets);
+        told.gave_up |= found.gave_up;
+        found
+    }
+    /// Live secrets of ours stand in the request or its answer; whoever answers leaks is told of all but the caller's own
     /// key. Whether there is any other.
     pub fn secrets_met(&self, found: Found, place: SecretPlace, refused: bool) -> bool {
         let Some(UsageRecord { application, key, route, source, upstream, .. }) = &self.record else { return false };
@@ -430,6 +471,10 @@ impl<'w> Recording<'w> {
     pub fn sent(&mut self, at: Instant) {
         self.sent = Some(at);
     }
+    /// How long the present try has waited for its answer.
+    pub fn waited(&self) -> Duration {
+        self.sent.map_or(Duration::ZERO, |sent| sent.elapsed())
+    }
     /// The provider has the whole request, and how far it got with it is not known.
     pub fn may_be_working(&mut self) {
         if let Some(paying) = &mut self.paying {
@@ -471,10 +516,6 @@ impl<'w> Recording<'w> {
     }
     /// Bytes of the answer have gone out.
     pub fn first_byte(&mut self) {
-    /// How long the present try has waited for its answer.
-    pub fn waited(&self) -> Duration {
-        self.sent.map_or(Duration::ZERO, |sent| sent.elapsed())
-    }
         if !self.first_byte {
             self.first_byte_at(Instant::now());
         }
@@ -531,6 +572,15 @@ fn micros(from: Instant, to: Instant) -> u64 {
 
 impl Drop for Recording<'_> {
     fn drop(&mut self) {
+        if self.is_aside {
+            // Given up together with the one that it is beside, which tells of it.
+            if let (Some(mut record), Some(paying), Some(beside)) =
+                (self.record.take(), self.paying.take(), &self.beside)
+            {
+                beside.set(paying.settle_try(&mut record, self.sent.is_some()));
+            }
+            return;
+        }
         self.worker.gauges.in_flight.fetch_sub(1, Relaxed);
         if let Some(mut record) = self.record.take() {
             if std::thread::panicking() {
@@ -545,6 +595,9 @@ impl Drop for Recording<'_> {
                 // A try that was sent, and whose answer is not over.
                 let reached = self.sent.is_some();
                 paying.settle(&mut record, reached);
+            }
+            if let Some(beside) = self.beside.take() {
+                self.lose(beside.take());
             }
             if let Some((lost, windows)) = self.lost.take()
                 && let Some(model) = &mut record.model
@@ -568,15 +621,3 @@ impl Drop for Recording<'_> {
         }
     }
 }
-        if self.is_aside {
-            // Given up together with the one that it is beside, which tells of it.
-            if let (Some(mut record), Some(paying), Some(beside)) =
-                (self.record.take(), self.paying.take(), &self.beside)
-            {
-                beside.set(paying.settle_try(&mut record, self.sent.is_some()));
-            }
-            return;
-        }
-            if let Some(beside) = self.beside.take() {
-                self.lose(beside.take());
-            }

@@ -3,6 +3,7 @@
 use super::{
     Inbound, Refused, body,
     call::{self, ModelCall},
+    instead,
     record::Recording,
     route::RouteMatch,
     sigv4, users,
@@ -99,11 +100,6 @@ impl UpstreamRequest {
         self.fresh = false;
     }
 
-    /// Lets another try happen, or gives the failure up. Retried are failures before the upstream can
-    /// have acted, and, for methods that may be repeated, those before it answered; never once part of
-    /// the body has gone. A kept connection found closed does not use up a try, but happens only once.
-    pub fn retry_after(&mut self, failure: Failure, most: u8, record: &mut Recording<'_>) -> Result<(), Refused> {
-        let repeatable = failure.untouched || (self.idempotent && is_connection_failure(failure.reason));
     /// The request beside this one goes on in its place.
     pub fn go_on_as(&mut self, mut other: Self) {
         if let (Some(mine), Some(theirs)) = (&mut self.call, &mut other.call) {
@@ -139,6 +135,11 @@ impl UpstreamRequest {
         }
     }
 
+    /// Lets another try happen, or gives the failure up. Retried are failures before the upstream can
+    /// have acted, and, for methods that may be repeated, those before it answered; never once part of
+    /// the body has gone. A kept connection found closed does not use up a try, but happens only once.
+    pub fn retry_after(&mut self, failure: Failure, most: u8, record: &mut Recording<'_>) -> Result<(), Refused> {
+        let repeatable = failure.untouched || (self.idempotent && is_connection_failure(failure.reason));
         let body_left = !matches!(self.body, UpstreamBody::Streamed { begun: true, .. });
         let most = if self.fresh || failure.stale { most.saturating_add(1) } else { most };
         if !repeatable || !body_left || self.attempts - self.before >= most {
@@ -211,6 +212,8 @@ pub(super) async fn translate<C: Caller>(
         | RouteKind::Gemini
         | RouteKind::Task(_) => {
             let body = body::collect(worker, control, caller, plan.max_body, length, record).await?;
+            users::name(view, inbound, matched, principal, &body.0, record);
+            instead::hear(worker, view, control, principal, record).await;
             call::prepare(worker, view, inbound, matched, principal, body, record)
         }
     }
