@@ -118,8 +118,8 @@ pub struct CallTried {
     /// Its version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential_version: Option<u32>,
-    /// How it ended: the status that the provider answered with, `stream_error` for a stream that began with an error, or an
-    /// outcome such as `upstream_timeout`.
+    /// How it ended: the status that the provider answered with, `stream_error` for a stream that began with an error,
+    /// `overtaken` where a target that was asked beside it began first, or an outcome such as `upstream_timeout`.
     #[schema(examples("503"))]
     pub end: String,
 }
