@@ -15,6 +15,9 @@
 //! | cerebras, fireworks, sambanova | <https://docs.pipecat.ai/api-reference/server/services/llm/cerebras> and its neighbours |
 //! | huggingface | <https://pkg.go.dev/github.com/Tangerg/scope/models/huggingface> |
 //! | gemini | <https://ai.google.dev/api> |
+//! | cohere-rerank | <https://docs.cohere.com/reference/rerank> |
+//! | jina | <https://jina.ai/embeddings/>, <https://jina.ai/reranker/> |
+//! | voyage | <https://docs.voyageai.com/reference/embeddings-api>, <https://docs.voyageai.com/reference/reranker-api> |
 //! | openai-chat, openai-responses | as openai: for servers that speak only the one or the other |
 //! | gemini-openai, groq, lmstudio, mistral, nvidia, ollama, xai | <https://developer.4d.com/docs/21-R3/aikit/compatible-openai> |
 //! | openai, openrouter | <https://www.mintlify.com/BoundaryML/baml/reference/providers/openai-compatible> |
@@ -25,9 +28,14 @@
 //! `asks` is chosen by what recorded streams show and the providers document: most follow OpenAI and report
 //! usage only when asked; where usage comes unasked, requests stay untouched. Cohere refuses to be asked
 //! (<https://strandsagents.com/docs/user-guide/concepts/model-providers/cohere/>). `also_responses` are those of which
-//! exchanges at `/responses` below the same base are recorded.
+//! exchanges at `/responses` below the same base are recorded. What can be asked of a provider beside that is what its
+//! documentation describes below the same base, in OpenAI's form (ranking in Cohere's).
 
 use super::{Base, DefaultInjector, Dialect, LimitField, Provider};
+use crate::task::{
+    Task::{self, Embeddings, ImageEdits, ImageGenerations, Moderations, Rerank, Speech, Transcriptions, Translations},
+    Tasks,
+};
 
 const fn compatible(name: &'static str, url: &'static str, ask_usage: bool) -> Provider {
     Provider {
@@ -35,6 +43,7 @@ const fn compatible(name: &'static str, url: &'static str, ask_usage: bool) -> P
         base: Base::Url(url),
         dialect: Dialect::OpenAi,
         responses: false,
+        tasks: Tasks::CHAT,
         injector: DefaultInjector::Bearer,
         ask_usage,
         limit: LimitField::MaxTokens,
@@ -51,21 +60,37 @@ const fn also_responses(provider: Provider) -> Provider {
     Provider { responses: true, ..provider }
 }
 
+/// One that offers what OpenAI does.
+const fn as_openai(provider: Provider) -> Provider {
+    Provider { tasks: Tasks::OPENAI, ..provider }
+}
+
+/// One of which this can be asked as well.
+const fn also(tasks: &[Task], provider: Provider) -> Provider {
+    Provider { tasks: provider.tasks.and(tasks), ..provider }
+}
+
+/// One of which this can be asked, and no conversation.
+const fn only(tasks: &[Task], provider: Provider) -> Provider {
+    Provider { tasks: Tasks::of(tasks), ..provider }
+}
+
 const ASKS: bool = true;
 const UNASKED: bool = false;
 
 pub(super) const PROVIDERS: &[Provider] = &[
-    also_responses(newer(compatible("openai", "https://api.openai.com/v1", ASKS))),
-    compatible("openai-chat", "https://api.openai.com/v1", ASKS),
-    Provider {
+    as_openai(also_responses(newer(compatible("openai", "https://api.openai.com/v1", ASKS)))),
+    as_openai(compatible("openai-chat", "https://api.openai.com/v1", ASKS)),
+    as_openai(Provider {
         dialect: Dialect::Responses,
         ..compatible("openai-responses", "https://api.openai.com/v1", UNASKED) // always
-    },
+    }),
     Provider {
         name: "sandbox",
         base: Base::Sandbox,
         dialect: Dialect::OpenAi,
         responses: true,
+        tasks: Tasks::CHAT.and(&[Embeddings]),
         injector: DefaultInjector::Bearer,
         ask_usage: ASKS,
         limit: LimitField::MaxCompletionTokens,
@@ -75,6 +100,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         base: Base::Url("https://api.anthropic.com/v1"),
         dialect: Dialect::Anthropic,
         responses: false,
+        tasks: Tasks::CHAT,
         injector: DefaultInjector::Header("x-api-key"),
         ask_usage: UNASKED, // always in streams
         limit: LimitField::MaxTokens,
@@ -93,32 +119,45 @@ pub(super) const PROVIDERS: &[Provider] = &[
         ..compatible("bedrock", "", UNASKED) // at the end of streams
     },
     newer(compatible("cerebras", "https://api.cerebras.ai/v1", ASKS)),
-    compatible("cohere", "https://api.cohere.ai/compatibility/v1", UNASKED), // `stream_options` is refused
-    compatible("deepinfra", "https://api.deepinfra.com/v1/openai", ASKS),
+    also(&[Embeddings], compatible("cohere", "https://api.cohere.ai/compatibility/v1", UNASKED)), // `stream_options` is refused
+    only(&[Rerank], compatible("cohere-rerank", "https://api.cohere.com/v2", UNASKED)), // not a part of the other
+    also(
+        &[Embeddings, ImageGenerations, Speech, Transcriptions, Translations],
+        compatible("deepinfra", "https://api.deepinfra.com/v1/openai", ASKS),
+    ),
     also_responses(compatible("deepseek", "https://api.deepseek.com", ASKS)),
-    compatible("fireworks", "https://api.fireworks.ai/inference/v1", ASKS),
+    also(&[Embeddings, Rerank], compatible("fireworks", "https://api.fireworks.ai/inference/v1", ASKS)),
     Provider {
         name: "gemini",
         base: Base::Url("https://generativelanguage.googleapis.com/v1beta"),
         dialect: Dialect::Gemini,
         responses: false,
+        tasks: Tasks::CHAT.and(&[Embeddings]),
         injector: DefaultInjector::Header(crate::gemini::KEY_HEADER),
         ask_usage: UNASKED, // in every event
         limit: LimitField::MaxTokens,
     },
-    compatible("gemini-openai", "https://generativelanguage.googleapis.com/v1beta/openai", ASKS),
-    newer(compatible("groq", "https://api.groq.com/openai/v1", ASKS)), // newer models report in x_groq unasked, not all do
+    also(
+        &[Embeddings, ImageGenerations],
+        compatible("gemini-openai", "https://generativelanguage.googleapis.com/v1beta/openai", ASKS),
+    ),
+    also(&[Speech, Transcriptions, Translations], newer(compatible("groq", "https://api.groq.com/openai/v1", ASKS))), // newer models report in x_groq unasked, not all do
     compatible("huggingface", "https://router.huggingface.co/v1", ASKS),
-    compatible("lmstudio", "http://127.0.0.1:1234/v1", ASKS),
-    compatible("mistral", "https://api.mistral.ai/v1", UNASKED), // in the last event
+    only(&[Embeddings, Rerank], compatible("jina", "https://api.jina.ai/v1", UNASKED)),
+    also(&[Embeddings], compatible("lmstudio", "http://127.0.0.1:1234/v1", ASKS)),
+    also(&[Embeddings, Moderations, Transcriptions], compatible("mistral", "https://api.mistral.ai/v1", UNASKED)), // in the last event
     compatible("moonshot", "https://api.moonshot.ai/v1", ASKS),
-    compatible("nvidia", "https://integrate.api.nvidia.com/v1", ASKS),
-    compatible("ollama", "http://127.0.0.1:11434/v1", ASKS),
-    also_responses(compatible("openrouter", "https://openrouter.ai/api/v1", ASKS)),
+    also(&[Embeddings], compatible("nvidia", "https://integrate.api.nvidia.com/v1", ASKS)),
+    also(&[Embeddings], compatible("ollama", "http://127.0.0.1:11434/v1", ASKS)),
+    also(&[Embeddings], also_responses(compatible("openrouter", "https://openrouter.ai/api/v1", ASKS))),
     compatible("perplexity", "https://api.perplexity.ai", UNASKED), // in every event
-    compatible("sambanova", "https://api.sambanova.ai/v1", ASKS),
-    compatible("together", "https://api.together.ai/v1", ASKS),
-    compatible("vllm", "http://127.0.0.1:8000/v1", ASKS),
-    also_responses(newer(compatible("xai", "https://api.x.ai/v1", ASKS))),
-    compatible("zai", "https://api.z.ai/api/paas/v4", ASKS),
+    also(&[Embeddings, Transcriptions], compatible("sambanova", "https://api.sambanova.ai/v1", ASKS)),
+    also(
+        &[Embeddings, ImageGenerations, Speech, Transcriptions, Translations, Rerank],
+        compatible("together", "https://api.together.ai/v1", ASKS),
+    ),
+    also(&[Embeddings, Transcriptions, Translations, Rerank], compatible("vllm", "http://127.0.0.1:8000/v1", ASKS)),
+    only(&[Embeddings, Rerank], compatible("voyage", "https://api.voyageai.com/v1", UNASKED)),
+    also(&[ImageGenerations], also_responses(newer(compatible("xai", "https://api.x.ai/v1", ASKS)))),
+    also(&[ImageGenerations], compatible("zai", "https://api.z.ai/api/paas/v4", ASKS)),
 ];
