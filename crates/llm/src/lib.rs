@@ -9,39 +9,39 @@
 //! - [`bedrock`]: AWS Bedrock's Converse: its event stream, counting usage.
 //! - [`guardrail`]: what is looked for in the texts of calls and answers, and taken out of them.
 //! - [`sse`]: server-sent events, for any dialect that streams.
-//! - [`first`]: when a stream has begun.
 //! - [`task`]: what is asked of models beside a conversation: embeddings, images, speech, transcripts, ranking.
+//! - [`first`]: when a stream has begun.
 //! - [`translate`]: from a caller's dialect into its provider's, and back.
 //! - [`bound`]: how much a call may cost at most.
-//! - [`produced`]: what was produced when nobody counted.
 //! - [`needs`]: what a call needs of a model: images, tools and the like, and room for its prompt.
 //! - [`affinity`]: what calls have in common that should go to the same place.
+//! - [`produced`]: what was produced when nobody counted.
 //! - [`price`]: what tokens cost, by date.
 //! - [`catalogue`]: the models that providers offer, with sizes, capabilities and prices, one file per provider.
 //! - [`provider`]: the built-in providers, one explicit list.
+//! - [`refusal`]: how a streamed answer that has begun ends where it may not go on.
 //! - [`sandbox`]: a deterministic provider and REST service for quickstart, try-outs and tests.
 
+pub mod affinity;
 pub mod anthropic;
 pub mod bedrock;
 pub mod bound;
-pub mod affinity;
-//! - [`refusal`]: how a streamed answer that has begun ends where it may not go on.
 pub mod catalogue;
+pub mod end_user;
 pub mod first;
 pub mod gemini;
-pub mod end_user;
 pub mod guardrail;
+pub mod needs;
 pub mod openai;
 pub mod price;
 pub mod produced;
-pub mod needs;
 pub mod provider;
+pub mod refusal;
 pub mod sandbox;
 pub mod sse;
+pub mod task;
 pub mod translate;
 
 pub use openai::request::{ChatCall, InvalidCall};
 pub use openai::usage::{AnswerUsage, StreamUsage};
 pub use price::{PriceHandle, PriceTable};
-pub mod refusal;
-pub mod task;

@@ -64,10 +64,10 @@ pub struct Provider {
     pub dialect: Dialect,
     /// Whether it speaks [`Dialect::Responses`] beside that.
     pub responses: bool,
-    /// How its credential is put into requests.
-    pub injector: DefaultInjector,
     /// What can be asked of it.
     pub tasks: Tasks,
+    /// How its credential is put into requests.
+    pub injector: DefaultInjector,
     /// Whether it must be asked (`stream_options.include_usage`) to report usage in streams.
     pub ask_usage: bool,
     /// What a call that is translated for it limits the answer with, in OpenAI's dialect.
@@ -97,6 +97,9 @@ impl Provider {
         self.is_at(endpoint) || (self.dialect == Dialect::Bedrock && bedrock::has_known_price(endpoint, model))
     }
 }
+
+/// What the addresses begin with at which a provider without an address for everybody asks the prices of the catalogue.
+const USUAL_PRICES_AT: &[(&str, &str)] = &[("vertex", "https://aiplatform.googleapis.com/")];
 
 /// Every built-in provider. `openai` also stands for any OpenAI-compatible upstream of a configuration.
 pub const BUILT_IN: &[Provider] = catalogue::PROVIDERS;
@@ -150,6 +153,13 @@ mod tests {
             assert!(!url.ends_with('/') && !OWN_ADDRESS.contains(&p.name), "{url}");
         }
         assert!(OWN_ADDRESS.iter().all(|name| find(name).is_some()));
+        let vertex = |host: &str| {
+            let path = "v1/projects/p/locations/global/publishers/google";
+            find("vertex").is_some_and(|provider| provider.is_at(&format!("https://{host}/{path}")))
+        };
+        assert!(vertex("aiplatform.googleapis.com") && !vertex("europe-west4-aiplatform.googleapis.com"));
+        assert!(!vertex("aiplatform.googleapis.com.example") && !vertex("127.0.0.1:8080"));
+        assert!(find("openai").is_some_and(|p| p.is_at("https://API.openai.com/v1/") && !p.is_at("https://a/v1")));
         assert_eq!(find("azure-openai").map(|p| p.injector), Some(DefaultInjector::Header("api-key")));
     }
 }
