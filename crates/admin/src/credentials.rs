@@ -78,6 +78,7 @@ async fn shown(
         current_version: current.map(|v| v.version),
         last_used: uses.iter().map(|u| u.last_time).max(),
         rotation: view,
+        access_token: state.dataplane.access_token(row.name.as_str()),
         links,
     })
 }
@@ -135,8 +136,15 @@ pub(crate) async fn create(
     Ok(answer.into_response())
 }
 
-/// Who may show which secret of a key follows the credential's versions, and no other engine's do so.
-pub(crate) const ENGINE_STAYS: &str = "the engine of a credential does not change from `key`, and not to `key`";
+/// Who may show which secret of a key follows the credential's versions, and no other engine's do so. What tokens are
+/// fetched with is never sent to an upstream, which another engine would do with the same versions.
+pub(crate) const ENGINE_STAYS: &str =
+    "the engine of a credential does not change from or to `key`, `oauth_token` or `google_service_account`";
+/// Whether another engine cannot take such a credential's versions over.
+pub(crate) const fn stays(engine: Engine) -> bool {
+    engine.fetches_tokens() || matches!(engine, Engine::Key)
+}
+
 pub(crate) const ENGINE_HINT: &str = "delete the credential, and declare it anew";
 
 pub(crate) async fn replace(
@@ -150,7 +158,8 @@ pub(crate) async fn replace(
     let replacement = resources::replacement_of_stored::<Credential>(state, actor, name, headers, body, hint).await?;
     if let Some(row) = &replacement.stored {
         let before = catalogue::parse::<Credential>(&row.body)?.engine;
-        if before != replacement.resource.engine && [before, replacement.resource.engine].contains(&Engine::Key) {
+        let after = replacement.resource.engine;
+        if before != after && [before, after].into_iter().any(stays) {
             return Err(ApiError::new(Code::Conflict, ENGINE_STAYS).hint(ENGINE_HINT));
         }
     }

@@ -2,6 +2,7 @@
 //! crate knows no gateway.
 
 pub use crate::api::certificates::{CertificateOrder, CertificateOrderState};
+pub use crate::api::credentials::AccessTokenView;
 pub use crate::api::leases::RevokedLeases;
 pub use crate::api::model_routes::{AskedCall, CallDialect, CoolingView, ModelCredentialView, ModelRouteView, ModelTargetView};
 pub use credentialflow_governance::{CredentialKind, EntryVersion, Rights};
@@ -41,6 +42,11 @@ pub trait Dataplane: Send + Sync + 'static {
         (Vec::new(), true)
     }
 
+    /// How the access token of a credential stands on this node. `None`: it keeps none for it.
+    fn access_token(&self, _credential: &str) -> Option<AccessTokenView> {
+        None
+    }
+
     /// Which targets the next calls to a model in this dialect would take on this node. `None`: it serves none.
     fn model_route<'a>(&'a self, _model: &'a str, _call: AskedCall) -> BoxFuture<'a, Option<ModelRouteView>> {
         Box::pin(std::future::ready(None))
@@ -50,12 +56,6 @@ pub trait Dataplane: Send + Sync + 'static {
     fn stragglers<'a>(&'a self, credential: &'a str, version: u32) -> BoxFuture<'a, Vec<Straggler>>;
 }
 
-/// The stores that credentials take their values from and are written to.
-pub trait ExternalStores: Send + Sync + std::fmt::Debug {
-    /// Reads a credential's source and writes its destinations now. How each went is stored; the error
-    /// says why not even that could be tried.
-    fn refresh<'a>(&'a self, actor: &'a Actor, credential: &'a Name) -> BoxFuture<'a, Result<(), String>>;
-}
 /// What this node's model calls cost, on its way from its call log to the sums that all nodes share.
 pub trait SpendLog: Send + Sync + std::fmt::Debug {
     /// What people call this node.
@@ -65,6 +65,12 @@ pub trait SpendLog: Send + Sync + std::fmt::Debug {
     fn catch_up(&self) -> BoxFuture<'_, Result<(), String>>;
 }
 
+/// The stores that credentials take their values from and are written to.
+pub trait ExternalStores: Send + Sync + std::fmt::Debug {
+    /// Reads a credential's source and writes its destinations now. How each went is stored; the error
+    /// says why not even that could be tried.
+    fn refresh<'a>(&'a self, actor: &'a Actor, credential: &'a Name) -> BoxFuture<'a, Result<(), String>>;
+}
 
 /// Running requests of one caller that still carry a version which is being rotated away.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]

@@ -26,6 +26,12 @@ pub trait CredentialSource: Send + Sync {
     /// Name and version of a slot, for records; says nothing secret.
     fn describe(&self, slot: CredentialSlot) -> Option<(&Arc<str>, u32)>;
 
+    /// Tells values of one version apart: that of a slot which carries an access token is another number when the token
+    /// was renewed. 0 for all others.
+    fn renewal(&self, _slot: CredentialSlot) -> i64 {
+        0
+    }
+
     /// The slot of a newer version that gets a share of a slot's requests, and how many of a hundred those
     /// are, 1 to 99.
     fn canary(&self, _slot: CredentialSlot) -> Option<(CredentialSlot, u8)> {

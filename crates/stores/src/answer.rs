@@ -16,6 +16,11 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// The body.
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
     /// The body as JSON; null where it is none.
     pub fn json(&self) -> Wiped {
         Wiped::parse(&self.body).unwrap_or_default()

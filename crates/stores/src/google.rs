@@ -11,29 +11,20 @@ use crate::{
     bearer::Bearer,
     error::unusable,
     http_client::{base, bearer, segment},
-    json::{pick, put, same},
+    json::{pick, put, same, text},
 };
-use aws_lc_rs::{
-    rand::SystemRandom,
-    signature::{RSA_PKCS1_SHA256, RsaKeyPair},
-};
-use base64::{
-    Engine as _,
-    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
-};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use credentialflow_model::{SecretPlace, SecretValue};
+use credentialflow_vault::access_token::ServiceAccount;
 use http::{Method, Request, StatusCode};
-use rustls_pki_types::{PrivatePkcs8KeyDer, pem::PemObject};
 use serde_json::{Value, json};
 use std::{
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime},
 };
 use zeroize::Zeroizing;
 
 const API: &str = "https://secretmanager.googleapis.com";
-const TOKENS: &str = "https://oauth2.googleapis.com/token";
-const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
 /// How often a field is written anew because somebody added a version in between.
 const ATTEMPTS: usize = 4;
 
@@ -41,26 +32,18 @@ struct SecretManager {
     http: Http,
     base: String,
     project: String,
-    account: Account,
+    account: ServiceAccount,
     /// Where tokens are asked for.
     tokens: String,
     bearer: Bearer,
-}
-
-/// A service account's key.
-struct Account {
-    email: String,
-    key_id: Option<String>,
-    key: RsaKeyPair,
-    /// Whom its assertions are for.
-    token_uri: String,
 }
 
 /// Opens a declared store.
 pub(crate) fn open(declared: &Declared) -> Result<Arc<dyn ExternalStore>> {
     let spec = &declared.spec;
     let project = spec.project.as_deref().ok_or_else(|| unusable("the store has no project"))?;
-    let account = Account::read(&declared.access()?)?;
+    let account = ServiceAccount::read(&declared.access()?)
+        .ok_or_else(|| unusable("the credential is no key file of a service account"))?;
     let login = spec.login.as_deref().map(|login| base(login, spec.plaintext)).transpose()?;
     let base = base(spec.address.as_deref().unwrap_or(API), spec.plaintext)?;
     // What a credential's value names is asked like any stranger; only what is declared may be at a private address.
@@ -68,52 +51,18 @@ pub(crate) fn open(declared: &Declared) -> Result<Arc<dyn ExternalStore>> {
     let http = Http::new(declared.authorities.as_deref(), &private)?;
     let tokens = match login {
         Some(login) => login,
-        None if account.token_uri.starts_with("https://") => account.token_uri.clone(),
+        None if account.token_uri().starts_with("https://") => account.token_uri().to_owned(),
         None => return Err(unusable("the key file's token_uri is not https://; `login` of the store names another")),
     };
     Ok(Arc::new(SecretManager { http, base, project: segment(project), account, tokens, bearer: Bearer::default() }))
 }
 
-impl Account {
-    /// Reads the JSON file that Google gives out for a service account's key.
-    fn read(file: &SecretValue) -> Result<Self> {
-        let broken = || unusable("the credential is no key file of a service account");
-        let mut file = Wiped::parse(file.expose()).ok_or_else(broken)?;
-        let text = |name: &str, file: &Wiped| file.text(name).map(str::to_owned);
-        let pem = file.take("/private_key").ok_or_else(broken)?;
-        let der = PrivatePkcs8KeyDer::from_pem_slice(pem.expose()).map_err(|_| broken())?;
-        let key = RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()).map_err(|_| broken())?;
-        let token_uri = text("/token_uri", &file).unwrap_or_else(|| TOKENS.to_owned());
-        Ok(Self {
-            email: text("/client_email", &file).ok_or_else(broken)?,
-            key_id: text("/private_key_id", &file),
-            key,
-            token_uri: base(&token_uri, true)?,
-        })
-    }
-
-    /// A JWT that says who asks, valid for an hour.
-    fn assertion(&self, now: u64) -> Result<String> {
-        let header = json!({ "alg": "RS256", "typ": "JWT", "kid": self.key_id });
-        let claims = json!({
-            "iss": self.email, "scope": SCOPE, "aud": self.token_uri, "iat": now, "exp": now + 3600
-        });
-        let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let signed = format!("{}.{}", part(&header), part(&claims));
-        let mut signature = vec![0; self.key.public_modulus_len()];
-        self.key
-            .sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), signed.as_bytes(), &mut signature)
-            .map_err(|_| unusable("the service account's key does not sign"))?;
-        Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
-    }
-}
-
 impl SecretManager {
     async fn log_in(&self) -> Result<(SecretValue, Duration)> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let assertion = Zeroizing::new(self.account.assertion(now)?);
+        let assertion = self.account.assertion(ServiceAccount::SCOPE, SystemTime::now().into());
+        let assertion = assertion.ok_or_else(|| unusable("the service account's key does not sign"))?;
         let grant = segment("urn:ietf:params:oauth:grant-type:jwt-bearer");
-        let form = Zeroizing::new(format!("grant_type={grant}&assertion={}", assertion.as_str()));
+        let form = Zeroizing::new(format!("grant_type={grant}&assertion={}", text(&assertion)?));
         let request = Request::post(&self.tokens).header("content-type", "application/x-www-form-urlencoded");
         let answer = self.http.send(request, form.as_bytes()).await?;
         if !answer.status.is_success() {

@@ -221,7 +221,7 @@ fn by_hand(credential: &Credential) -> Option<&'static str> {
         return Some("its value comes from a store: change it there");
     }
     match credential.engine {
-        Engine::Static => Some("its next value has to be delivered by somebody"),
+        engine if engine.is_received() => Some("its next value has to be delivered by somebody"),
         Engine::CertificateAuthority => Some("an authority is replaced by hand: what it signed is trusted elsewhere"),
         _ if credential.rotation().is_some_and(|rule| rule.approval) => {
             Some("its rule wants an approval: begin the rotation by hand")

@@ -7,6 +7,7 @@
 //! This crate knows nothing about HTTP, routes or upstreams. What a rotation needs from the gateway
 //! it names in [`rotation::ports`].
 
+pub mod access_token;
 mod admin_token;
 mod credentials;
 pub mod engine;

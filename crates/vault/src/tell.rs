@@ -52,6 +52,17 @@ pub(crate) async fn team_in(
 }
 
 impl Vault {
+    /// Writes what happens to the access tokens of a credential, on one node, to the audit log, and tells its owner. The
+    /// owner is told the same of several nodes once an hour.
+    pub async fn tell_token(&self, credential: &Name, event: &str, detail: Value) -> Result<()> {
+        let mut tx = self.store()?.begin(&Actor::system("tokens")).await?;
+        let same = format!("{event}:{credential}:{}", tx.now().secs() / 3600);
+        owner_in(&mut tx, credential, event, Some(same), detail.clone()).await?;
+        tx.audit(event, &subject(credential), detail);
+        tx.commit().await?;
+        Ok(())
+    }
+
     /// Tells the owner once that a credential expires soon.
     pub async fn tell_expiring(&self, credential: &Credential, expires: Timestamp) -> Result<()> {
         let same = format!("expiring:{}:{}", credential.name, expires.micros());

@@ -58,9 +58,34 @@ pub struct CredentialItem {
     /// The rotation that is not finished yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rotation: Option<RotationView>,
+    /// The access token that is fetched with it, where its engine fetches one and the answering node serves traffic.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access_token: Option<AccessTokenView>,
     /// The places outside that its values come from and go to, and how each stands.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub links: Vec<LinkView>,
+}
+
+/// The access token that requests carry, without its value, as it stands on the node that answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct AccessTokenView {
+    /// The version of the credential it was fetched with.
+    pub version: u32,
+    /// When it was fetched; absent while there is none yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub obtained: Option<Timestamp>,
+    /// When it ends; absent while there is none yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Timestamp>,
+    /// When the next one is fetched; absent for a version that is replaced and only serves on until the next one has a
+    /// token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_try: Option<Timestamp>,
+    /// How many tries have failed since the last one that did not.
+    pub failures: u32,
+    /// Why the last try failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 /// One version of a credential, without its value.

@@ -200,12 +200,12 @@ async fn write_values(
     // Authorities first: they sign the others.
     created.sort_by_key(|credential| credential.engine == Engine::Certificate);
     for credential in created {
-        if credential.engine != Engine::Static {
+        if !credential.engine.is_received() {
             state.vault.create_credential_in(tx, credential, None).await?;
             started.touched = true;
         }
     }
-    let given = |credential: &&Credential| credential.engine == Engine::Static;
+    let given = |credential: &&Credential| credential.engine.is_received();
     let (copies, others): (Vec<_>, Vec<_>) = set
         .credentials
         .iter()

@@ -4,7 +4,7 @@ use crate::{
     AdminState,
     api::config::{Configuration, KeptValue},
     catalogue,
-    credentials::{ENGINE_HINT, ENGINE_STAYS},
+    credentials::{ENGINE_HINT, ENGINE_STAYS, stays},
     error::ApiError,
     write::{CA_FILE, CONTEXT, check_files, file_problem},
 };
@@ -12,7 +12,7 @@ use credentialflow_model::{
     Location, Name, Problem, Problems, ResourceSet, SecretReference, SecretValue,
     config::{Plan, SourceMap, check, plan, read_many},
     lifecycle::VersionState,
-    resource::{Credential, Engine, Key, Kind, Resource},
+    resource::{Credential, Key, Kind, Resource},
 };
 use credentialflow_store::{CredentialVersionRow, WriteTx};
 use std::collections::{BTreeMap, HashSet};
@@ -107,8 +107,10 @@ pub(super) async fn compare(
     for (index, credential) in set.credentials.iter().enumerate() {
         let change = plan.changes.iter().find(|c| c.kind == Kind::Credentials && c.name == credential.name);
         let mut fields = change.map(|change| change.fields.as_slice()).unwrap_or_default().iter();
-        let of_key = |value: &Option<serde_json::Value>| value.as_ref().is_some_and(|value| value == "key");
-        if fields.any(|field| field.path == "engine" && (of_key(&field.before) || of_key(&field.after))) {
+        let stays_so = |value: &Option<serde_json::Value>| {
+            value.clone().is_some_and(|value| serde_json::from_value(value).is_ok_and(stays))
+        };
+        if fields.any(|field| field.path == "engine" && (stays_so(&field.before) || stays_so(&field.after))) {
             let found = source.locate(Kind::Credentials, index, "engine");
             problems.0.push(Problem {
                 file: found.map(|(file, _)| file.to_owned()),
@@ -230,10 +232,10 @@ async fn check_values(
         let versions = tx.credential_versions(credential.name.as_str()).await?;
         let current = versions.iter().find(|version| version.state == VersionState::Current);
         let (code, path, detail, hint) = match value {
-            Some(_) if credential.engine != Engine::Static => (
+            Some(_) if !credential.engine.is_received() => (
                 "value_not_taken",
                 "engine",
-                "only a static credential takes a value".to_owned(),
+                "only a credential whose values are received takes one".to_owned(),
                 "leave the value out".to_owned(),
             ),
             Some(_) if credential.source().is_some() => (

@@ -14,6 +14,7 @@ use super::{
     nodes::Nodes,
     sandbox::Sandbox,
     state::{State, Taken},
+    tokens::{self, Board, Fetched, InForce},
 };
 use crate::log::LogGuard;
 use anyhow::Context;
@@ -52,6 +53,9 @@ pub(super) struct Plane {
     /// Held while everything is read anew.
     anew: tokio::sync::Mutex<()>,
     copy_due: tokio::sync::Notify,
+    /// How access tokens stand, and that other ones may be wanted.
+    tokens: Arc<Board>,
+    tokens_due: tokio::sync::Notify,
     facts: Mutex<Facts>,
     guesses_lost: Arc<AtomicU64>,
     certificates: Arc<Watch>,
@@ -152,6 +156,8 @@ impl Plane {
             }),
             anew: tokio::sync::Mutex::default(),
             copy_due: tokio::sync::Notify::new(),
+            tokens: Arc::default(),
+            tokens_due: tokio::sync::Notify::new(),
             facts: Mutex::default(),
             guesses_lost: Arc::default(),
             certificates,
@@ -237,6 +243,10 @@ impl Plane {
             whole(state.apply(*delta, &self.vault))?;
         }
         inner.epoch = 1;
+        if self.nodes.serves() {
+            let fetched = tokens::first(state.tokens()).await;
+            state.put_tokens(fetched);
+        }
         let sandbox = self.sandbox_for(&state).await;
         let snapshot = Arc::new(state.compile(1, &self.rates, &self.trust, sandbox));
         inner.compiled = Instant::now();
@@ -337,8 +347,17 @@ impl Plane {
             return Err(PublishError::Unreadable("the gateway has not started: the vault is sealed".into()).into());
         }
         let problem = self.take_in(inner).await?;
+        let enforced = self.enforce(inner).await?;
+        match problem {
+            None => Ok(enforced),
+            Some(problem) => Err(unreadable(problem).into()),
+        }
+    }
+
+    /// Compiles what was taken in, if anything was, and waits until every worker has confirmed it.
+    async fn enforce(&self, inner: &mut Inner) -> Result<Enforced, PublishError> {
         let Inner { state: Some(state), dirty, pending, epoch, compiled, .. } = inner else {
-            return Err(PublishError::Unreadable("the gateway has not started".into()).into());
+            return Err(PublishError::Unreadable("the gateway has not started".into()));
         };
         let gateway = self.gateway.load_full();
         let workers = gateway.as_ref().map_or(0, |g| g.workers() as u32);
@@ -363,10 +382,32 @@ impl Plane {
             self.facts.lock().unwrap_or_else(PoisonError::into_inner).seq = state.seq as u64;
             self.nodes.enforces(state.seq, state.mark, workers);
         }
-        match problem {
-            None => Ok(Enforced { epoch: *epoch, workers, seq: state.seq }),
-            Some(problem) => Err(unreadable(problem).into()),
-        }
+        Ok(Enforced { epoch: *epoch, workers, seq: state.seq })
+    }
+
+    /// Which access tokens are in force in this process, and which are wanted.
+    pub async fn tokens_in_force(&self) -> InForce {
+        self.inner.lock().await.state.as_ref().map(State::tokens).unwrap_or_default()
+    }
+
+    /// Returns when other access tokens may be wanted than before.
+    pub async fn tokens_due(&self) {
+        self.tokens_due.notified().await;
+    }
+
+    /// How access tokens stand.
+    pub fn tokens(&self) -> &Arc<Board> {
+        &self.tokens
+    }
+
+    /// Brings access tokens into force in this process. The database is not asked.
+    pub async fn put_tokens(&self, fetched: Vec<Fetched>) -> Result<(), PublishError> {
+        let mut inner = self.inner.lock().await;
+        let inner = &mut *inner;
+        let Some(state) = inner.state.as_mut().filter(|_| !inner.ending) else { return Ok(()) };
+        state.put_tokens(fetched);
+        inner.dirty = true;
+        self.enforce(inner).await.map(drop)
     }
 
     /// Takes what is new into the state, and answers what could not be taken in. That does not hold up the rest: what
@@ -458,6 +499,7 @@ impl Plane {
     fn note(&self, snapshot: &Arc<Snapshot>, state: &State, workers: u32) {
         self.log.look_for(snapshot.clone());
         self.snapshot.store(Some(snapshot.clone()));
+        self.tokens_due.notify_one();
         state.show_certificates(&self.certificates);
         let mut facts = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
         tell_impaired(&facts.impaired, &snapshot.impaired);

@@ -1,12 +1,13 @@
 //! What tells values of credentials in what callers send: marks of every version that works, made when it is opened.
 //!
-//! Of a login the password counts as well, of an access key of AWS its secret and its session's token. Of a private key in PEM one line from its middle counts and nothing else: all
-//! such values end alike, and the line stands also in a text in which the others end in `\n`. Values that are more likely
-//! an ordinary text than a secret, of few different bytes, get no mark, nor do credentials that are not looked for. Marks
-//! are under a key of this process; no value is kept here.
+//! Of a login the password counts as well, of an access key of AWS its secret and its session's token. Of a private key
+//! in PEM one line from its middle counts and nothing else: all such values end alike, and the line stands also in a
+//! text in which the others end in `\n`. Values that are more likely an ordinary text than a secret, of few different
+//! bytes, get no mark, nor do credentials that are not looked for. Marks are under a key of this process; no value is
+//! kept here.
 
 use aws_lc_rs::rand;
-use credentialflow_model::{Name, SecretValue};
+use credentialflow_model::{Name, SecretValue, Timestamp};
 use credentialflow_policy::{ValueKey, ValueMark, ValueMarks, finder::values::KEY_BYTES};
 use credentialflow_vault::access_token::AccessToken;
 use credentialflow_sigv4::AccessKey;
@@ -20,6 +21,8 @@ use std::{
 pub(super) struct Marks {
     key: Option<Arc<ValueKey>>,
     by_name: HashMap<Name, Vec<(u32, ValueMark)>>,
+    /// Those of access tokens, until these end.
+    tokens: HashMap<Name, Vec<(u32, ValueMark, Timestamp)>>,
     /// As workers use them, until one changes, and whose were left out.
     made: Mutex<Option<Made>>,
 }
@@ -39,7 +42,7 @@ impl Default for Marks {
         if key.is_none() {
             tracing::error!("the system has no randomness: values of credentials are not looked for in requests");
         }
-        Self { key, by_name: HashMap::new(), made: Mutex::default() }
+        Self { key, by_name: HashMap::new(), tokens: HashMap::new(), made: Mutex::default() }
     }
 }
 
@@ -71,6 +74,28 @@ impl Marks {
         self.changed();
     }
 
+    /// An access token that was fetched with a version is in force; those before it work until they end.
+    pub fn add_token(&mut self, name: &Name, version: u32, token: &AccessToken, now: Timestamp) {
+        let Some(mark) = self.key.as_ref().and_then(|key| key.mark(token.value.expose())) else { return };
+        let of_name = self.tokens.entry(name.clone()).or_default();
+        of_name.retain(|(_, _, end)| *end > now);
+        of_name.push((version, mark, token.expires));
+        self.changed();
+    }
+
+    /// Forgets access tokens of versions that work no more.
+    pub fn keep_tokens(&mut self, keep: impl Fn(&Name, u32) -> bool) {
+        let count = |all: &HashMap<_, Vec<_>>| all.values().map(Vec::len).sum::<usize>();
+        let before = count(&self.tokens);
+        for (name, tokens) in &mut self.tokens {
+            tokens.retain(|(version, ..)| keep(name, *version));
+        }
+        self.tokens.retain(|_, tokens| !tokens.is_empty());
+        if count(&self.tokens) != before {
+            self.changed();
+        }
+    }
+
     fn changed(&mut self) {
         *self.made.get_mut().unwrap_or_else(PoisonError::into_inner) = None;
     }
@@ -89,7 +114,12 @@ impl Marks {
             .iter()
             .filter(|(name, _)| !left_out.contains(name))
             .flat_map(|(name, marks)| marks.iter().map(|(version, mark)| (name.shared(), *version, mark.clone())));
-        let marks = Arc::new(ValueMarks::new(key.clone(), all));
+        let tokens = self
+            .tokens
+            .iter()
+            .filter(|(name, _)| !left_out.contains(name))
+            .flat_map(|(name, marks)| marks.iter().map(|(version, mark, _)| (name.shared(), *version, mark.clone())));
+        let marks = Arc::new(ValueMarks::new(key.clone(), all.chain(tokens)));
         *made = Some(Made { without, marks: marks.clone() });
         marks
     }
@@ -163,6 +193,27 @@ mod tests {
         assert!(find(&marks, "too-short").is_empty());
         marks.forget(&token);
         assert!(find(&marks, "is it the-first-value-of-it?").is_empty());
+    }
+
+    #[test]
+    fn access_tokens_are_known_until_they_end_or_their_version_does() {
+        let (mut marks, name) = (Marks::default(), "entra".parse().unwrap());
+        let token = |text: &str, end| AccessToken {
+            value: Arc::new(SecretValue::from(text)),
+            obtained: Timestamp::from_secs(0),
+            expires: Timestamp::from_secs(end),
+        };
+        marks.add(&name, 3, &SecretValue::from("the-secret-of-the-client"));
+        marks.add_token(&name, 3, &token("the-first-access-token", 100), Timestamp::from_secs(1));
+        marks.add_token(&name, 3, &token("the-second-access-token", 200), Timestamp::from_secs(80));
+        for text in ["Bearer the-first-access-token", "Bearer the-second-access-token", "the-secret-of-the-client"] {
+            assert_eq!(find(&marks, text), [value("entra", 3)], "{text}");
+        }
+        marks.add_token(&name, 4, &token("the-third-access-token", 300), Timestamp::from_secs(180));
+        assert!(find(&marks, "the-first-access-token").is_empty(), "it has ended");
+        marks.keep_tokens(|_, version| version == 4);
+        assert!(find(&marks, "the-second-access-token").is_empty(), "its version works no more");
+        assert_eq!(find(&marks, "the-third-access-token"), [value("entra", 4)]);
     }
 
     #[test]

@@ -24,6 +24,7 @@ mod spend;
 mod start;
 mod state;
 mod supply;
+mod tokens;
 mod traffic;
 mod uses;
 mod verify;

@@ -441,6 +441,11 @@ impl Nodes {
         self.identity.serves
     }
 
+    /// What this process is called.
+    pub fn name(&self) -> &str {
+        &self.identity.name
+    }
+
     /// This process's id among the nodes.
     pub fn id(&self) -> &str {
         &self.id

@@ -1,6 +1,6 @@
 //! The small adapters between rooms that do not know one another.
 
-use super::{dataplane::Plane, nodes::Nodes, run_time};
+use super::{dataplane::Plane, nodes::Nodes, run_time, tokens};
 use credentialflow_admin::ports::{
     CredentialKind, EntryVersion, Held as Holdings, LeasedLogin, NotRevoked, NotTold, RevokedLeases, RootToken,
     RunTimeCredentials, SigningKey,
@@ -196,6 +196,9 @@ impl Traffic for RotationPorts {
         Box::pin(async move {
             let mine = self.plane.held_here(credential.as_str(), version).await;
             let mine = mine.saturating_add(self.logins.sessions(credential, version).await);
+            // Where the next version has no access token yet, requests go on with the one of this version.
+            let in_force = self.plane.version_in_force(credential.as_str()).await == Some(Some(version));
+            let mine = mine.saturating_add(u64::from(in_force));
             match self.nodes.others_in_flight(credential.as_str(), version).await {
                 Ok(others) => mine.saturating_add(others),
                 // Nobody knows; the old version is kept.
@@ -284,9 +287,22 @@ impl Target for RotationPorts {
             if at_target != VerifyOutcome::NotConfigured {
                 return at_target;
             }
-            match self.plane.verify_rule(credential).await {
-                None => VerifyOutcome::NotConfigured,
-                Some(at) => super::verify::ask(&at, held.value, self.plane.sandbox()).await,
+            let fetches = self.plane.declared(credential).await.filter(|declared| declared.engine.fetches_tokens());
+            let token = match fetches {
+                None => None,
+                Some(declared) => match tokens::fetch(&declared, held.value).await {
+                    Ok(token) => Some(token),
+                    Err(failure) if failure.refused => return VerifyOutcome::Refused(failure.reason),
+                    Err(failure) => return VerifyOutcome::Unreachable(failure.reason),
+                },
+            };
+            match (self.plane.verify_rule(credential).await, token) {
+                (None, None) => VerifyOutcome::NotConfigured,
+                (None, Some(_)) => VerifyOutcome::Accepted,
+                (Some(at), token) => {
+                    let value = token.as_ref().map_or(held.value, |token| &token.value);
+                    super::verify::ask(&at, value, self.plane.sandbox()).await
+                }
             }
         })
     }

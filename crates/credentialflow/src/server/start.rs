@@ -18,6 +18,7 @@ use super::{
     sent::Sent,
     spend::SpendWriter,
     supply::Suppliers,
+    tokens::Tokens,
     traffic,
     uses::UseWriter,
 };
@@ -97,9 +98,9 @@ pub async fn run(settings: ServerSettings, log: Arc<LogGuard>) -> anyhow::Result
     let name = identity.name.clone();
     let nodes = Arc::new(Nodes::new(store.clone(), identity, random()?));
     let (calls, writer) = (telemetry.calls().clone(), telemetry.writer());
-    let spender = Spender { node: nodes.id().to_owned(), name, calls, writer, processes, earlier };
     let spend = SpendWriter::new(store.clone(), telemetry.clone(), name.clone());
     tokio::spawn(spend.clone().run());
+    let spender = Spender { node: nodes.id().to_owned(), name, calls, writer, processes, earlier };
     let budgets = Budgets::new(store.clone(), charged, spender);
     budgets.measure(telemetry.metrics());
     if let Err(error) = budgets.note().await {
@@ -129,8 +130,8 @@ pub async fn run(settings: ServerSettings, log: Arc<LogGuard>) -> anyhow::Result
         tls: control_tls.is_some(),
         run_time: Some(Arc::new(RunTime(api.clone()))),
         leases: Some(Arc::new(RunTimeLeases(api.clone()))),
-        orders: acme.as_ref().map(|acme| acme.clone() as Arc<dyn CertificateOrders>),
         spend: Some(spend.clone()),
+        orders: acme.as_ref().map(|acme| acme.clone() as Arc<dyn CertificateOrders>),
         ..AdminSettings::default()
     };
     let admin = admin_state(&settings, &store, &vault, &plane, &recorder, faces);
@@ -173,8 +174,8 @@ pub async fn run(settings: ServerSettings, log: Arc<LogGuard>) -> anyhow::Result
         Ok(()) => {
             budgets.finish().await;
             uses.finish().await;
-            if !vault.is_sealed()
             spend.add().await;
+            if !vault.is_sealed()
                 && let Err(error) = vault.checkpoint_audit().await
             {
                 tracing::warn!(%error, "the audit log could not be signed at the end");
@@ -254,6 +255,12 @@ async fn start_when_unsealed(
         metrics.metrics().register_gauge("connections", "Open connections of callers", move || a.load().0 as i64);
         metrics.metrics().register_gauge("requests_in_flight", "Requests being served", move || b.load().1 as i64);
         count_limits(plane, metrics.metrics());
+    }
+    if settings.role != Role::Control {
+        let telemetry = recorder.telemetry();
+        plane.tokens().measure(telemetry.metrics());
+        let (vault, node) = (vault.clone(), nodes.name().to_owned());
+        tokio::spawn(Tokens { plane: plane.clone(), vault, telemetry, node }.run(stopped.clone()));
     }
     tokio::spawn(certificates::keep(plane.certificates().clone(), store.clone(), nodes.clone()));
     tokio::spawn(jobs::housekeeping(store.clone(), vault.clone(), plane.clone(), nodes.clone(), lender.clone()));

@@ -3,6 +3,7 @@
 use super::{
     credentials::{Credentials, Values},
     delta::{Delta, KeyData},
+    tokens::{Fetched, InForce},
 };
 use credentialflow_admin::ports::UnavailableCredential;
 use credentialflow_certificates::{MOST_WATCHED, PlaceKind, Watch, Watched};
@@ -120,6 +121,7 @@ impl State {
         for (name, version) in delta.previous {
             self.values.put_previous(name, &version, vault);
         }
+        self.values.end_tokens();
         if taken.problem.is_none() {
             self.seq = delta.seq;
             self.mark = delta.mark.or(self.mark);
@@ -156,9 +158,24 @@ impl State {
         self.values.unavailable()
     }
 
-    /// The version of a credential that is in force.
+    /// The version of a credential that is in force. Of one with which access tokens are fetched: whose token is.
     pub fn version_in_force(&self, credential: &str) -> Option<u32> {
-        self.values.version(credential)
+        self.values.version_carried(credential)
+    }
+
+    /// Which access tokens are in force, and which are wanted.
+    pub fn tokens(&self) -> InForce {
+        self.values.tokens(&self.set.credentials)
+    }
+
+    /// Takes in access tokens.
+    pub fn put_tokens(&mut self, fetched: Vec<Fetched>) {
+        self.values.put_tokens(fetched);
+    }
+
+    /// A credential as it is declared.
+    pub fn declared(&self, credential: &Name) -> Option<&Credential> {
+        self.set.credentials.iter().find(|c| c.name == *credential)
     }
 
     /// Keys that another state no longer has.
@@ -224,7 +241,7 @@ impl State {
 
     /// Where and how a new version of a credential is tried.
     pub fn verify_rule(&self, credential: &Name) -> Option<VerifyAt> {
-        let rule = self.set.credentials.iter().find(|c| c.name == *credential)?.verify.as_ref()?;
+        let rule = self.declared(credential)?.verify.as_ref()?;
         let upstream = self.set.upstreams.iter().find(|u| u.name == rule.upstream)?;
         let tls = self.tls_towards(upstream);
         Some(VerifyAt { upstream: upstream.clone(), path: rule.path.clone(), tls })

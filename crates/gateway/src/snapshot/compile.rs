@@ -15,9 +15,9 @@ use credentialflow_llm::{
     needs::Abilities,
     price::PriceTable,
     provider::{self, DefaultInjector, Dialect, LimitField, Provider},
+    task::{Task, Tasks},
 };
 use credentialflow_model::{
-    task::{Task, Tasks},
     Name, Period, ResourceSet,
     resource::{
         Authenticator, Budgets, HeaderInject, HeaderRules, Inject, Kind, Match, Model, Retry, Route, SecretsInAnswers,
@@ -29,7 +29,10 @@ use credentialflow_policy::{
     ValueMarks, allow, headers::InvalidHeaderRule, registry,
 };
 use hashbrown::HashMap;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 /// What a snapshot is made of, besides the resources.
 pub struct Sources {
@@ -109,11 +112,6 @@ impl Snapshot {
                 ("response-input-items", "/v1/responses/{id}/input_items", "GET", RouteKind::KeptResponse),
                 ("anthropic-messages", "/v1/messages", "POST", RouteKind::Messages),
                 ("anthropic-count-tokens", "/v1/messages/count_tokens", "POST", RouteKind::CountTokens),
-                ("models", "/v1/models", "GET", RouteKind::ModelList),
-                ("model", "/v1/models/{id}", "GET", RouteKind::ModelList),
-                ("gemini-generate", "/v1beta/models/{id}", "POST", RouteKind::Gemini),
-                ("gemini-generate-v1", "/v1/models/{id}", "POST", RouteKind::Gemini),
-                ("gemini-models", "/v1beta/models", "GET", RouteKind::GeminiModelList),
                 ("embeddings", "/v1/embeddings", "POST", RouteKind::Task(Task::Embeddings)),
                 ("moderations", "/v1/moderations", "POST", RouteKind::Task(Task::Moderations)),
                 ("image-generations", "/v1/images/generations", "POST", RouteKind::Task(Task::ImageGenerations)),
@@ -124,6 +122,11 @@ impl Snapshot {
                 ("rerank", "/v1/rerank", "POST", RouteKind::Task(Task::Rerank)),
                 // Where Cohere's SDKs ask for it.
                 ("rerank-v2", "/v2/rerank", "POST", RouteKind::Task(Task::Rerank)),
+                ("models", "/v1/models", "GET", RouteKind::ModelList),
+                ("model", "/v1/models/{id}", "GET", RouteKind::ModelList),
+                ("gemini-generate", "/v1beta/models/{id}", "POST", RouteKind::Gemini),
+                ("gemini-generate-v1", "/v1/models/{id}", "POST", RouteKind::Gemini),
+                ("gemini-models", "/v1beta/models", "GET", RouteKind::GeminiModelList),
                 ("gemini-model", "/v1beta/models/{id}", "GET", RouteKind::GeminiModelList),
             ] {
                 let m =
@@ -221,9 +224,11 @@ fn built_in_route(name: &str, kind: RouteKind, sources: &Sources) -> RoutePlan {
     }
 }
 
-/// How a provider wants its credential where the configuration does not say.
-fn usual_inject(provider: Option<&Provider>, credential: &Name) -> Inject {
-    match provider.map_or(DefaultInjector::Bearer, |p| p.injector) {
+/// How a provider wants its credential where the configuration does not say. An access token is a bearer's with every
+/// provider (RFC 6750).
+fn usual_inject(provider: Option<&Provider>, credential: &Name, token: bool) -> Inject {
+    let usual = provider.map_or(DefaultInjector::Bearer, |p| p.injector);
+    match if token { DefaultInjector::Bearer } else { usual } {
         DefaultInjector::Bearer => Inject { bearer: Some(credential.clone()), ..Inject::default() },
         DefaultInjector::Header(name) => {
             let header = HeaderInject { name: name.into(), credential: credential.clone(), prefix: String::new() };
@@ -243,6 +248,8 @@ fn place(target: &Target) -> u64 {
 }
 
 fn compile_models(set: &ResourceSet, upstreams: &mut Upstreams<'_>, budgets: &Arc<Book>) -> ModelPlans {
+    let tokens: HashSet<&Name> =
+        set.credentials.iter().filter(|c| c.engine.fetches_tokens()).map(|c| &c.name).collect();
     let prices = PriceTable::new(set.models.iter().flat_map(|m| &m.targets));
     let mut plans = ModelPlans::default();
     for model in &set.models {
@@ -259,14 +266,14 @@ fn compile_models(set: &ResourceSet, upstreams: &mut Upstreams<'_>, budgets: &Ar
             // `openai` stands for any compatible server: what the provider itself keeps says nothing of another one.
             let own = |p: &&Provider| declared.is_none_or(|u| u.endpoints.iter().all(|at| p.has_known_prices(at, &target.model)));
             let at_home = kind.filter(own);
+            let known = at_home.and_then(|p| catalogue::find(p.name, &target.model));
             let keeps = at_home.map_or(Keeps::MaxTokens, |p| p.limit.into());
             let keeps_of_responses = at_home.map_or(Keeps::Nothing, |_| Keeps::MaxOutputTokens);
             let mut own = |name: &Name| {
-                let mut plan = upstreams.inject(&usual_inject(kind, name));
+                let mut plan = upstreams.inject(&usual_inject(kind, name, tokens.contains(name)));
                 if plan.credential == NO_CREDENTIAL {
                     let problem = format!("there is no credential {name}");
                     upstreams.impaired(Kind::Models, &model.name, problem, model.targets.len() > 1);
-            let known = at_home.and_then(|p| catalogue::find(p.name, &target.model));
                 }
                 // The target names the credential, its upstream the way of injection.
                 if let Some(inject) = declared.and_then(|u| u.inject.as_ref()) {
@@ -292,16 +299,21 @@ fn compile_models(set: &ResourceSet, upstreams: &mut Upstreams<'_>, budgets: &Ar
                 keys,
                 weight: target.weight.max(1),
                 priority: target.priority,
+                place: place(target),
+                internal: target.internal,
+                abilities: Abilities::new(known, target.capabilities.as_deref(), target.context),
                 timeout: target.timeout.map(Period::as_duration),
                 cooling,
                 dialect: kind.map_or(Dialect::OpenAi, |p| p.dialect),
                 responses: kind.is_some_and(|p| p.responses),
+                // `openai` stands for any compatible server: what it offers, only its owner knows.
+                tasks: match kind.map_or(Tasks::ALL, |p| p.tasks) {
+                    Tasks::OPENAI if at_home.is_none() => Tasks::ALL,
+                    tasks => tasks,
+                },
                 ask_usage: kind.is_none_or(|p| p.ask_usage),
                 limit: kind.map_or(LimitField::MaxTokens, |p| p.limit),
                 keeps,
-                place: place(target),
-                internal: target.internal,
-                abilities: Abilities::new(known, target.capabilities.as_deref(), target.context),
                 keeps_of_responses,
                 longest: longest(known),
                 price: prices.resolve(target.provider.as_str(), at_home.map(|p| p.name), &target.model),
@@ -317,11 +329,6 @@ fn compile_models(set: &ResourceSet, upstreams: &mut Upstreams<'_>, budgets: &Ar
         let own = budgets.live_budgets(Kind::Models, model.name.as_str(), own).collect();
         let (secrets, secrets_back) = (model.secrets_in_requests, model.secrets_in_answers);
         let guardrails = (!model.guardrails.is_empty()).then(|| guardrails::built(&model.guardrails));
-                // `openai` stands for any compatible server: what it offers, only its owner knows.
-                tasks: match kind.map_or(Tasks::ALL, |p| p.tasks) {
-                    Tasks::OPENAI if at_home.is_none() => Tasks::ALL,
-                    tasks => tasks,
-                },
         if let Some(Err(problem)) = &guardrails {
             upstreams.impaired(Kind::Models, &model.name, problem.clone(), false);
         }

@@ -212,10 +212,13 @@ impl<'a> Upstreams<'a> {
         }
     }
 
-    /// The same of a credential there: a new version of it has not failed yet.
+    /// The same of a credential there: a new version of it has not failed yet, nor has a renewed access token.
     pub fn key_identity(&self, target: &str, slot: CredentialSlot) -> Arc<str> {
         match self.sources.credentials.describe(slot) {
-            Some((name, version)) => format!("{target}|{name}|{version}").into(),
+            Some((name, version)) => {
+                let renewal = self.sources.credentials.renewal(slot);
+                format!("{target}|{name}|{version}|{renewal}").into()
+            }
             None => format!("{target}||").into(),
         }
     }

@@ -26,6 +26,7 @@ mod openai;
 mod perplexity;
 mod sandbox;
 mod together;
+mod vertex;
 mod xai;
 mod zai;
 
@@ -50,6 +51,7 @@ pub const PROVIDERS: &[(&str, &[KnownModel])] = &[
     ("perplexity", perplexity::MODELS),
     ("sandbox", sandbox::MODELS),
     ("together", together::MODELS),
+    ("vertex", vertex::MODELS),
     ("xai", xai::MODELS),
     ("zai", zai::MODELS),
 ];
@@ -185,10 +187,6 @@ pub struct Rates {
     pub cache_write_1h: Option<&'static str>,
     /// For output tokens.
     pub output: &'static str,
-}
-
-/// What rows of a provider's file start from.
-const fn offered(source: Source) -> KnownModel {
     /// What is paid in another way.
     pub other: Other,
 }
@@ -219,6 +217,10 @@ impl Other {
         per_search: None,
         per_million_characters: None,
     };
+}
+
+/// What rows of a provider's file start from.
+const fn offered(source: Source) -> KnownModel {
     KnownModel { name: "", also: &[], context: None, max_output: None, can: &[], source, prices: &[], note: None }
 }
 
@@ -244,10 +246,6 @@ impl Rates {
     }
 }
 
-impl KnownPrice {
-    const fn long(self, above: u64, rates: Rates) -> Self {
-        Self { long: Some((above, rates)), ..self }
-    }
 impl Rates {
     /// What costs nothing by the token.
     const fn other(other: Other) -> Self {
@@ -255,6 +253,10 @@ impl Rates {
     }
 }
 
+impl KnownPrice {
+    const fn long(self, above: u64, rates: Rates) -> Self {
+        Self { long: Some((above, rates)), ..self }
+    }
 
     const fn batch(self, input: &'static str, output: &'static str) -> Self {
         Self { batch: Some((input, output)), ..self }
@@ -282,16 +284,16 @@ impl Rates {
             cache_write: some(self.rates.cache_write)?,
             cache_write_1h: some(self.rates.cache_write_1h)?,
             output: price(self.rates.output)?,
-            long_context,
-        })
-    }
-}
             image_input: some(self.rates.other.image_input)?,
             audio_input: some(self.rates.other.audio_input)?,
             per_image: some(self.rates.other.per_image)?,
             per_second: some(self.rates.other.per_second)?,
             per_search: some(self.rates.other.per_search)?,
             per_million_characters: some(self.rates.other.per_million_characters)?,
+            long_context,
+        })
+    }
+}
 
 impl KnownModel {
     /// Its prices as a configuration would say them, oldest first.

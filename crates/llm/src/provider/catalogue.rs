@@ -21,6 +21,7 @@
 //! | openai-chat, openai-responses | as openai: for servers that speak only the one or the other |
 //! | gemini-openai, groq, lmstudio, mistral, nvidia, ollama, xai | <https://developer.4d.com/docs/21-R3/aikit/compatible-openai> |
 //! | openai, openrouter | <https://www.mintlify.com/BoundaryML/baml/reference/providers/openai-compatible> |
+//! | vertex | <https://docs.cloud.google.com/vertex-ai/generative-ai/docs/model-reference/inference>: below each project and location, at the location's own address |
 //! | vllm | the port its server listens on unless told otherwise |
 //!
 //! Where only another project's documentation could be read, it stands in for the provider's own.
@@ -156,6 +157,11 @@ pub(super) const PROVIDERS: &[Provider] = &[
         &[Embeddings, ImageGenerations, Speech, Transcriptions, Translations, Rerank],
         compatible("together", "https://api.together.ai/v1", ASKS),
     ),
+    Provider {
+        dialect: Dialect::Gemini,
+        base: Base::Own,
+        ..compatible("vertex", "", UNASKED) // in every event
+    },
     also(&[Embeddings, Transcriptions, Translations, Rerank], compatible("vllm", "http://127.0.0.1:8000/v1", ASKS)),
     only(&[Embeddings, Rerank], compatible("voyage", "https://api.voyageai.com/v1", UNASKED)),
     also(&[ImageGenerations], also_responses(newer(compatible("xai", "https://api.x.ai/v1", ASKS)))),

@@ -1,4 +1,4 @@
-use super::SyncRule;
+use super::{SyncRule, TokenRule};
 use crate::{Name, Period, SecretPlace, SecretReference, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +19,8 @@ pub struct Credential {
     pub tags: Vec<String>,
     /// What makes its values.
     pub engine: Engine,
-    /// `static` only: where the value comes from. Absent when it is handed in over the API.
+    /// `static`, `oauth_token` and `google_service_account` only: where the value comes from. Absent when it is handed
+    /// in over the API.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<SecretReference>,
     /// `generated` only: how values are made.
@@ -34,6 +35,9 @@ pub struct Credential {
     /// `certificate` and `certificate_authority` only: what the certificate says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<CertificateRule>,
+    /// `oauth_token` and `google_service_account` only: where and how access tokens are fetched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<TokenRule>,
     /// Not injected from this moment on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<Timestamp>,
@@ -98,6 +102,12 @@ pub enum Engine {
     /// The secret of the key of the same name, which we issue to one of our own applications. It is written
     /// to the places under `sync`, where the application finds it; never injected.
     Key,
+    /// The secret or private key of a client of an OAuth 2.0 server (RFC 6749, 4.4), received as a `static` value is.
+    /// Upstreams are sent access tokens that are fetched with it and renewed by themselves; never the value itself.
+    OauthToken,
+    /// The JSON key of a Google service account, received as a `static` value is. Upstreams are sent access tokens
+    /// that are fetched with it (RFC 7523) and renewed by themselves; never the value itself.
+    GoogleServiceAccount,
 }
 
 /// Which provider makes a credential's keys.
@@ -109,6 +119,16 @@ pub struct ProviderRule {
 }
 
 impl Engine {
+    /// Whether its values are issued by somebody else, who hands them in or lets them be read.
+    pub const fn is_received(self) -> bool {
+        matches!(self, Self::Static | Self::OauthToken | Self::GoogleServiceAccount)
+    }
+
+    /// Whether upstreams are sent access tokens that are fetched with its values.
+    pub const fn fetches_tokens(self) -> bool {
+        matches!(self, Self::OauthToken | Self::GoogleServiceAccount)
+    }
+
     /// Whether its values are certificates.
     pub const fn is_certificate(self) -> bool {
         matches!(self, Self::Certificate | Self::CertificateAuthority)

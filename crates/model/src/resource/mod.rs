@@ -14,6 +14,7 @@ mod routing;
 mod store;
 mod target;
 mod team;
+mod token;
 mod upstream;
 
 pub use crate::leak::LeakResponse;
@@ -30,10 +31,11 @@ pub use model::{LongContext, Model, PooledCredential, PriceEntry, Target};
 pub use route::{
     Authenticator, HeaderRules, Limit, Match, Retry, Route, RouteHeaders, Scope, SecretsInAnswers, SecretsInRequests,
 };
-pub use store::{SecretStore, StoreKind, SyncRule};
 pub use routing::{Hedge, ModelCapability, RouteBy, Sticky, StickyBy};
+pub use store::{SecretStore, StoreKind, SyncRule};
 pub use target::{ApiCall, ApiList, ApiTake, System, SystemApi, SystemKind, SystemTls};
 pub use team::{NotifyRule, NotifyWebhook, Team};
+pub use token::{ClientAuthentication, TokenRule};
 pub use upstream::{
     AnswerEncoding, AwsSigv4Inject, BasicInject, HeaderInject, Health, Inject, QueryInject, Timeouts, Upstream, UpstreamTls,
 };

@@ -6,20 +6,25 @@
 mod certificate;
 mod database;
 mod generated;
+mod google_service_account;
 mod key;
+mod oauth_token;
 mod provider;
 mod static_value;
 
 pub use certificate::{Authority, Certificate};
 pub use database::{Database, DatabaseLogin};
 pub use generated::Generated;
+pub use google_service_account::GoogleServiceAccount;
 pub use key::Key;
+pub use oauth_token::OauthToken;
 pub use provider::Provider;
 pub use static_value::{Lookup, MAX_FILE_BYTES, ProcessLookup, Static, resolve};
 
+use crate::access_token::TokenRequest;
 use credentialflow_certificates::issue::NotIssued;
 use credentialflow_model::{
-    Name, SecretValue,
+    Name, SecretValue, Timestamp,
     resource::{Credential, Engine as Kind},
 };
 use std::{future::Future, pin::Pin};
@@ -43,6 +48,27 @@ pub trait Engine: Send + Sync {
         _current: Option<&SecretValue>,
     ) -> Result<SecretValue, EngineError> {
         self.generate(credential, received)
+    }
+
+    /// How an access token is asked for with a value. `None`: its values are themselves what upstreams take.
+    fn ask_token(
+        &self,
+        _credential: &Credential,
+        _value: &SecretValue,
+        _now: Timestamp,
+    ) -> Option<Result<TokenRequest, EngineError>> {
+        None
+    }
+
+    /// How a token that was fetched with a value is given back (RFC 7009). `None`: nobody takes it back.
+    fn return_token(
+        &self,
+        _credential: &Credential,
+        _value: &SecretValue,
+        _token: &SecretValue,
+        _now: Timestamp,
+    ) -> Option<Result<TokenRequest, EngineError>> {
+        None
     }
 
     /// Revokes a value where it is accepted, and says what could be done there. The vault has
@@ -84,6 +110,12 @@ pub enum EngineError {
     /// A credential that is to hold the secret of a key, without such a key.
     #[error("credential {0} holds the secret of the key of the same name, and there is none")]
     KeyMissing(Name),
+    /// A credential that fetches tokens and does not say where.
+    #[error("credential {0} does not say where and as whom its tokens are fetched")]
+    TokenRuleMissing(Name),
+    /// A value that is not what its engine works with.
+    #[error("the value of credential {0} is no {1}")]
+    NotAKey(Name, &'static str),
     /// A certificate could not be made.
     #[error("certificate {0}: {1}")]
     NotIssued(Name, NotIssued),
@@ -115,7 +147,9 @@ pub enum EngineError {
 }
 
 /// Every engine, readable top to bottom.
-pub const ENGINES: &[&dyn Engine] = &[&Static, &Generated, &Database, &Provider, &Certificate, &Authority, &Key];
+pub const ENGINES: &[&dyn Engine] = &[
+    &Static, &Generated, &Database, &Provider, &Certificate, &Authority, &Key, &OauthToken, &GoogleServiceAccount,
+];
 
 /// The engine of a kind.
 pub fn engine(kind: Kind) -> &'static dyn Engine {
@@ -127,6 +161,8 @@ pub fn engine(kind: Kind) -> &'static dyn Engine {
         Kind::Certificate => &Certificate,
         Kind::CertificateAuthority => &Authority,
         Kind::Key => &Key,
+        Kind::OauthToken => &OauthToken,
+        Kind::GoogleServiceAccount => &GoogleServiceAccount,
     }
 }
 
@@ -143,6 +179,7 @@ pub(crate) fn credential(engine: Kind) -> Credential {
         database: None,
         provider: None,
         certificate: None,
+        token: None,
         expires: None,
         rotate: None,
         sync: Vec::new(),
@@ -160,6 +197,6 @@ mod tests {
         for listed in ENGINES {
             assert_eq!(engine(listed.kind()).kind(), listed.kind());
         }
-        assert_eq!(ENGINES.len(), 7);
+        assert_eq!(ENGINES.len(), 9);
     }
 }

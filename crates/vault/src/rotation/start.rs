@@ -107,7 +107,7 @@ pub(super) async fn start_due_in(
 
 /// Whether a credential's values come from somebody else.
 pub(super) fn is_delivered(credential: &Credential) -> bool {
-    credential.engine == Engine::Static
+    credential.engine.is_received()
 }
 
 /// Whether somebody is asked for the next value by a webhook.

@@ -5,7 +5,7 @@
 //! looked at in the same read as the feed, so that nothing of another history is ever taken for what follows.
 
 use super::{
-    super::{delta::Delta, state::State},
+    super::{delta::Delta, state::State, tokens},
     Plane, whole,
 };
 use credentialflow_store::StoreError;
@@ -50,6 +50,10 @@ impl Plane {
         self.vault.reload().await?;
         let mut fresh = State::empty(&self.vault, &self.budgets)?;
         Delta::read_whole(&self.store, |delta| whole(fresh.apply(delta, &self.vault))).await?;
+        if self.nodes.serves() {
+            let fetched = tokens::first(fresh.tokens()).await;
+            fresh.put_tokens(fetched);
+        }
         let mut inner = self.inner.lock().await;
         if inner.ending {
             return Ok(false);

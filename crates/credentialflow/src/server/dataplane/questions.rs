@@ -10,7 +10,10 @@ use credentialflow_admin::ports::{
     AccessTokenView, AskedCall, BoxFuture, Dataplane, DataplaneStatus, ModelRouteView, PublishError, Published, Straggler,
 };
 use credentialflow_gateway::net::tls::authorities;
-use credentialflow_model::{Name, resource::Kind};
+use credentialflow_model::{
+    Name,
+    resource::{Credential, Kind},
+};
 use std::{
     ops::Range,
     path::Path,
@@ -22,6 +25,11 @@ impl Plane {
     /// Where a credential's new version is tried.
     pub async fn verify_rule(&self, credential: &Name) -> Option<VerifyAt> {
         self.inner.lock().await.state.as_ref()?.verify_rule(credential)
+    }
+
+    /// A credential as it is declared.
+    pub async fn declared(&self, credential: &Name) -> Option<Credential> {
+        self.inner.lock().await.state.as_ref()?.declared(credential).cloned()
     }
 
     /// The sandbox's address, if it runs.

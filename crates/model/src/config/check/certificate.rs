@@ -127,10 +127,17 @@ impl Checker<'_> {
         }
     }
 
-    /// A credential that is used as a password or token: it is there, and no private key.
+    /// A credential whose value is used as a password or token: it is there, and no private key.
+    pub(super) fn opens(&mut self, id: ItemId, path: &str, credential: &Name) {
+        self.refers(id, path, Kind::Credentials, credential);
+        self.engine_of(id, path, credential, PASSWORDS);
+    }
+
+    /// A credential that is put into requests: the same, and those with which access tokens are fetched.
     pub(super) fn injects(&mut self, id: ItemId, path: &str, credential: &Name) {
         self.refers(id, path, Kind::Credentials, credential);
-        self.engine_of(id, path, credential, &[Engine::Static, Engine::Generated, Engine::Database, Engine::Provider]);
+        let wanted = [PASSWORDS, &[Engine::OauthToken, Engine::GoogleServiceAccount]].concat();
+        self.engine_of(id, path, credential, &wanted);
     }
 
     /// A credential must be of one of these engines.
@@ -144,6 +151,9 @@ impl Checker<'_> {
     }
 }
 
+/// Engines whose values are passwords or tokens.
+const PASSWORDS: &[Engine] = &[Engine::Static, Engine::Generated, Engine::Database, Engine::Provider];
+
 const fn word(engine: Engine) -> &'static str {
     match engine {
         Engine::Static => "static",
@@ -153,5 +163,7 @@ const fn word(engine: Engine) -> &'static str {
         Engine::CertificateAuthority => "certificate_authority",
         Engine::Provider => "provider",
         Engine::Key => "key",
+        Engine::OauthToken => "oauth_token",
+        Engine::GoogleServiceAccount => "google_service_account",
     }
 }

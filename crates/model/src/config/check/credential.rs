@@ -18,7 +18,7 @@ impl Checker<'_> {
         }
         self.tags(id, &credential.tags);
         match credential.engine {
-            Engine::Static => {
+            Engine::Static | Engine::OauthToken | Engine::GoogleServiceAccount => {
                 if credential.generate.is_some() {
                     let hint = "write engine: generated, or remove it";
                     self.problem(id, "generate", "not_here", "`generate` is for generated credentials", hint);
@@ -47,11 +47,12 @@ impl Checker<'_> {
         }
         self.database(id, credential);
         self.provider(id, credential);
+        self.token(id, credential);
         self.certificate(id, credential);
         self.places(id, credential);
         self.held_key(id, credential);
         if let Some(SecretReference::Credential(name)) = &credential.value {
-            self.injects(id, "value", name);
+            self.opens(id, "value", name);
         }
         if let Some(rule) = &credential.generate {
             self.generate(id, rule);
@@ -68,7 +69,7 @@ impl Checker<'_> {
                 self.problem(id, "rotate.canary", "not_here", detail, "remove it");
             }
             if let Some(deliver) = &rule.deliver {
-                if credential.engine != Engine::Static || credential.source().is_some() {
+                if !credential.engine.is_received() || credential.source().is_some() {
                     let detail = "this is for values that somebody else issues";
                     self.problem(id, "rotate.deliver", "not_here", detail, "remove it");
                 }

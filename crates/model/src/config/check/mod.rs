@@ -10,6 +10,7 @@ mod route;
 mod routing;
 mod store;
 mod target;
+mod token;
 mod upstream;
 
 use super::{

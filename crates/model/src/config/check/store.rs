@@ -41,7 +41,7 @@ impl Checker<'_> {
             }
         }
         if let Some(credential) = &store.credential {
-            self.injects(id, "credential", credential);
+            self.opens(id, "credential", credential);
         }
         let authority = match store.kind {
             StoreKind::Azure => {

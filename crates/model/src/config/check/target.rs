@@ -45,7 +45,7 @@ impl Checker<'_> {
         }
         self.api(id, target);
         self.login(id, "username", &target.username);
-        self.injects(id, "credential", &target.credential);
+        self.opens(id, "credential", &target.credential);
     }
 
     /// What the engine `database` needs, and what only it may have.

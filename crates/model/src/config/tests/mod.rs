@@ -8,6 +8,7 @@ mod resources;
 mod round_trip;
 mod routing;
 mod stores;
+mod tokens;
 
 use super::*;
 use crate::ResourceSet;
