@@ -40,8 +40,8 @@ models:
       - {{ provider: aws, model: amazon.nova-lite-v1 }}
       - {{ provider: chats, model: other, credential: api-key, priority: 1 }}
 routes:
-  - {{ name: api, match: {{ path: /api }}, upstream: api, authenticate: [none], max_body: 4 KiB }}
-  - {{ name: buckets, match: {{ path: /buckets }}, upstream: buckets, authenticate: [none] }}
+  - {{ name: api, match: {{ path: /api/* }}, upstream: api, authenticate: [none], max_body: 4 KiB }}
+  - {{ name: buckets, match: {{ path: /buckets/* }}, upstream: buckets, authenticate: [none] }}
 "
     )
 }
