@@ -23,7 +23,7 @@ fn yaml(upstream: &FakeUpstream) -> String {
     let allowed = all().map(|(name, ..)| name).collect::<Vec<_>>().join(", ");
     format!(
         "applications:
-  - {{ name: app, allow: {{ models: [{allowed}] }}, budget: {{ usd: \"100\", per: month, hard: true }} }}
+  - {{ name: app, allow: {{ models: [{allowed}] }}, budget: {{ usd: \"100\", per: month }} }}
 keys:
   - {{ name: k, application: app }}
 upstreams:

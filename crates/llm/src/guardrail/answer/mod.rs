@@ -70,7 +70,7 @@ impl Answer {
         if body.trim_ascii_start().starts_with(b"[") {
             return stream::array(self, &body);
         }
-        let body = self.without_tokens(body)?;
+        let body = self.without_tokens(&body)?.unwrap_or(body);
         let (texts, _) = text::texts_of(&body, Of::Answer)?;
         self.size(text::flattened(&texts)?.iter().map(|text| text.text.chars().count() as u64).sum())?;
         let mut said: BTreeMap<Option<u64>, String> = BTreeMap::new();
@@ -188,21 +188,21 @@ impl Answer {
         Ok(edits)
     }
 
-    /// An answer without what tells of each of its tokens what it is, where texts may be taken out of it.
-    fn without_tokens(&self, body: Vec<u8>) -> Result<Vec<u8>, Unreadable> {
-        if !self.rules().any(|rule| rule.action != GuardrailAction::Flag) {
-            return Ok(body);
+    /// An answer without what tells of each of its tokens what it is, where texts may be taken out of it; `None` where
+    /// nothing does.
+    fn without_tokens(&self, body: &[u8]) -> Result<Option<Vec<u8>>, Unreadable> {
+        let takes_out = self.rules().any(|rule| rule.action != GuardrailAction::Flag);
+        // What the names of such fields have in common.
+        if !takes_out || memchr::memmem::find(body, b"logprobs").is_none() {
+            return Ok(None);
         }
-        let (_, tokens) = text::texts_of(&body, Of::Answer)?;
-        if tokens.is_empty() {
-            return Ok(body);
-        }
+        let (_, tokens) = text::texts_of(body, Of::Answer)?;
         let empty = |range: Range<usize>| {
             let new = if body[range.start] == b'[' { "[]" } else { "null" };
             (range, new.to_owned())
         };
         let edits: Vec<_> = tokens.into_iter().map(empty).collect();
-        Ok(text::edited(&body, &edits))
+        Ok((!edits.is_empty()).then(|| text::edited(body, &edits)))
     }
 }
 

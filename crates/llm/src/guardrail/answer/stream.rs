@@ -191,8 +191,7 @@ impl Lane {
     /// Takes an event with these data.
     fn data(&mut self, raw: &[u8], data: &Cow<'_, [u8]>, answer: &mut Answer) -> Result<(), Stop> {
         let mut event = Event::new(raw, data);
-        let bare = answer.without_tokens(data.to_vec())?;
-        if bare != **data {
+        if let Some(bare) = answer.without_tokens(data)? {
             event.replace(bare);
         }
         let (texts, _) = text::texts_of(event.data(), Of::Answer)?;

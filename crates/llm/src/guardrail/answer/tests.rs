@@ -458,7 +458,7 @@ fn redacted_whole(text: &str) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
     /// However a stream is cut, its caller reads what the whole text would have become.
     #[test]

@@ -75,14 +75,14 @@ fn guardrails_on_answers() {
 ",
         &[
             "5:52 invalid_value models[0].guardrails[0].on",
-            "6:31 invalid_value models[0].guardrails[1].action",
-            "7:46 invalid_value models[0].guardrails[2].on",
+            "6:33 invalid_value models[0].guardrails[1].action",
+            "7:48 invalid_value models[0].guardrails[2].on",
             "8:9 invalid_value models[0].guardrails[3].on",
             "9:9 missing_field models[0].guardrails[4]",
             "10:60 invalid_value models[0].guardrails[5].hold",
-            "11:48 invalid_value models[0].guardrails[6].hold",
-            "12:46 unknown_word models[0].guardrails[7].on",
-            "13:62 invalid_value models[0].guardrails[8].schema",
+            "11:49 invalid_value models[0].guardrails[6].hold",
+            "12:47 unknown_word models[0].guardrails[7].on",
+            "13:63 invalid_value models[0].guardrails[8].schema",
         ],
     );
 }
