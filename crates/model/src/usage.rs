@@ -139,12 +139,12 @@ pub enum TriedEnd {
     StreamError,
     /// There was no answer, or no usable one.
     Outcome(OutcomeReason),
+    /// Another target that was asked beside it began to answer first.
+    Overtaken,
 }
 
 impl TriedEnd {
     /// The status that the provider answered with; 0 when it did not answer.
-    /// Another target that was asked beside it began to answer first.
-    Overtaken,
     pub const fn status(self) -> u16 {
         match self {
             Self::Status(status) => status,
@@ -160,11 +160,11 @@ impl fmt::Display for TriedEnd {
             Self::Status(status) => write!(f, "{status}"),
             Self::StreamError => f.write_str("stream_error"),
             Self::Outcome(reason) => f.write_str(reason.code()),
+            Self::Overtaken => f.write_str("overtaken"),
         }
     }
 }
 
-            Self::Overtaken => f.write_str("overtaken"),
 /// Which of a key's two secrets a caller showed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SecretShown {
