@@ -40,7 +40,6 @@ pub(crate) struct Elsewhere {
     pub targets: u64,
     /// The credentials of the present one that were tried.
     pub keys: u64,
-}
     /// Whether another target is asked beside the present one, or was.
     pub hedged: bool,
 }
@@ -51,6 +50,7 @@ pub(crate) struct Said {
     pub received: Vec<u8>,
     /// What it wants of a target.
     pub wanted: Wanted,
+}
 
 /// A failure that another target may not share.
 pub(super) struct Fault {
@@ -161,7 +161,7 @@ pub(super) async fn look<C: Caller>(
     };
     let injected = request.inject_plan(view).is_some();
     let mut fault = Fault::answered(response, injected, worker.now());
-    if fault.is_none() && is_stream(response) && has_other(view, call, elsewhere) {
+    if fault.is_none() && is_stream(response, call.dialect) && (elsewhere.hedged || has_other(view, call, elsewhere)) {
         // Boxed, as it would make the future of every request larger.
         fault = Box::pin(first_token(worker, view, control, request, response, caller, record)).await?;
     }
@@ -178,12 +178,11 @@ pub(super) async fn look<C: Caller>(
 }
 
 /// Whether the answer is a stream that can be read.
-fn is_stream(response: &UpstreamResponse) -> bool {
+fn is_stream(response: &UpstreamResponse, dialect: Dialect) -> bool {
     let UpstreamResponse { head, bytes, .. } = response;
     let value = |tag: Tag| head.fields.iter().find(|f| f.tag == tag).map(|f| f.value.of(bytes));
-    let begins = |text: &[u8]| text.get(..17).is_some_and(|t| t.eq_ignore_ascii_case(b"text/event-stream"));
     (200..300).contains(&head.status)
-        && value(Tag::ContentType).is_some_and(begins)
+        && answer::is_stream(head, bytes, Some(dialect))
         && value(Tag::ContentEncoding).is_none_or(|encoding| encoding.eq_ignore_ascii_case(b"identity"))
 }
 
@@ -289,9 +288,6 @@ pub(super) fn next(
     next
 }
 
-/// Remembers a failure: of the credential where that is what was refused, else of the target.
-fn remember(view: &View, target: &TargetPlan, key: u32, fault: &Fault, wanted: &Wanted, record: &Recording<'_>) {
-    let health = view.snapshot.upstreams[target.upstream as usize].health;
 /// Makes the request one for the next target where a budget cannot pay for it at this one: the next may cost less, or
 /// another budget may pay there. Says nothing against the target.
 pub(super) fn unpaid(
@@ -330,6 +326,9 @@ pub(super) fn beaten(view: &View, request: &UpstreamRequest, ended: Option<&Resu
     }
 }
 
+/// Remembers a failure: of the credential where that is what was refused, else of the target.
+fn remember(view: &View, target: &TargetPlan, key: u32, fault: &Fault, wanted: &Wanted, record: &Recording<'_>) {
+    let health = view.snapshot.upstreams[target.upstream as usize].health;
     let cooldown = health.cooldown.as_duration();
     let at_once = match fault.end {
         // Ours to say, at no cost.
@@ -339,10 +338,10 @@ pub(super) fn beaten(view: &View, request: &UpstreamRequest, ended: Option<&Resu
         TriedEnd::Status(429) => Some(fault.retry_after.unwrap_or(cooldown)),
         _ => fault.retry_after,
     };
+    select::pace(view, target, wanted.streams).failed(Instant::now(), record.waited());
     let own = target.keys.get(key as usize).filter(|_| fault.is_of_credential());
     let injected = own.map(|key| &key.inject).or(view.snapshot.upstreams[target.upstream as usize].inject.as_ref());
     // Another version of it was tried than the one in force: that says nothing of this one.
-    select::pace(view, target, wanted.streams).failed(Instant::now(), record.waited());
     if fault.is_of_credential() && injected.is_some_and(|plan| record.credential_differs(view, plan.credential)) {
         return;
     }
