@@ -8,7 +8,7 @@ use crate::{
     budget::Budget,
     cooling::Cooling,
     net::control::{Controls, TICK},
-    pipeline::scrub::Scanners,
+    pipeline::{scrub::Scanners, users::KnownUsers},
     ports::{CertificateListener, ChallengeSource, CredentialSlot, GuessListener, Lender, RecordSink, SecretListener},
     preview::{AskedCall, ModelRoute},
     route::RouteIndex,
@@ -201,6 +201,8 @@ pub(crate) struct View {
     pub model_turns: Vec<ModelTurns>,
     /// Parallel to what failures are remembered of.
     pub coolings: Vec<Rc<Cooling>>,
+    /// The end users that were met.
+    pub users: KnownUsers,
 }
 
 /// Whose turn it is among a model's targets. Counted for each dialect of callers, so that none takes always the same
@@ -278,6 +280,7 @@ impl Worker {
             turns: vec![],
             model_turns: vec![],
             coolings: vec![],
+            users: KnownUsers::default(),
         });
         let worker = Rc::new(Self {
             pools: Pools::new(shared.settings.pool_size),
@@ -341,6 +344,7 @@ impl Worker {
             uses,
             scanners,
             coolings,
+            users: KnownUsers::default(),
         };
         let view = Rc::new(view);
         let mut views = self.views.borrow_mut();

@@ -19,6 +19,7 @@ mod guardrail;
 mod hedge;
 mod inbound;
 mod inject;
+mod instead;
 mod models;
 mod record;
 mod refuse;
@@ -31,9 +32,9 @@ mod translate;
 mod translated;
 mod upgrade;
 mod upload;
-
 pub(crate) mod users;
 pub(crate) mod wanted;
+
 pub use authorize::Permit;
 pub(crate) use inbound::Inbound;
 pub use inject::InjectedRequest;
@@ -101,11 +102,11 @@ async fn handle<C: Caller>(
                 Box::pin(hedge::race(worker, view, control, inbound, parts, both, caller, record)).await?
             }
         };
-        match fallback::next(worker, view, &matched, &mut request, &fault, record) {
         let (fault, failed) = match tried {
             Tried::Began(response) => break response,
             Tried::Failed(fault, failed) => (fault, failed),
         };
+        match fallback::next(worker, view, &matched, &mut request, &fault, record) {
             fallback::Next::Credential => {}
             fallback::Next::Target => {
                 drop(failed);
@@ -117,8 +118,8 @@ async fn handle<C: Caller>(
             fallback::Next::Nobody => break failed?,
         }
     };
-    if response.head.status == 101 {
     request.answered();
+    if response.head.status == 101 {
         let said = guard::UploadGuard::of_messages(view, &matched, &request, record);
         let answered = guard::answered::AnswerGuard::of(view, &matched, &request, true, record);
         return upgrade::relay(worker, control, caller, response, (said, answered), record).await.map(|()| true);
@@ -128,7 +129,6 @@ async fn handle<C: Caller>(
         .map(|()| false)
 }
 
-/// One try: an endpoint, the credential, the request, and the head of the answer.
 /// Looks at what goes to the target, and reserves what the call may cost there; where a budget cannot pay for it, at the
 /// next target.
 async fn afford(
@@ -193,6 +193,7 @@ async fn try_target<C: Caller>(
     }
 }
 
+/// One try: an endpoint, the credential, the request, and the head of the answer.
 #[expect(clippy::too_many_arguments, reason = "a stage sees what the stages before it made")]
 async fn attempt<C: Caller>(
     worker: &Worker,

@@ -147,6 +147,7 @@ impl Checker<'_> {
         self.description(id, model.description.as_deref());
         self.budgets(id, model.budget.as_ref());
         self.guardrails(id, &model.guardrails);
+        self.routing(id, model);
         if model.targets.is_empty() {
             let hint = "write at least one `- { provider: …, model: … }`";
             self.problem(id, "targets", "empty", "a model needs a target", hint);
@@ -178,7 +179,6 @@ impl Checker<'_> {
                     format!("built in: {}; or declare an upstream with `provider`", self.context.providers.join(", "))
                 }
             };
-        self.routing(id, model);
             let detail = format!("{} is no built-in provider and no upstream with a provider", shown(provider));
             self.problem(id, &format!("{path}.provider"), "unknown_name", detail, &hint);
         }

@@ -501,12 +501,6 @@ models: [{ name: m, targets: [], budget: { usd: 1, per: day, time_zone: x } }]
 }
 
 #[test]
-fn several_budgets_of_one_thing() {
-    let set = clean(
-        "applications:
-  - { name: a, budget: [{ usd: 50, per: month, hard: true }, { usd: 5, per: day }, { usd: 1, per: 90m }] }
-keys:
-#[test]
 fn users_of_an_application_and_models_that_serve_instead() {
     let set = clean(
         "applications:
@@ -544,6 +538,12 @@ upstreams:
     );
 }
 
+#[test]
+fn several_budgets_of_one_thing() {
+    let set = clean(
+        "applications:
+  - { name: a, budget: [{ usd: 50, per: month, hard: true }, { usd: 5, per: day }, { usd: 1, per: 90m }] }
+keys:
   - { name: k, application: a, budget: { usd: 1, per: week } }
 upstreams:
   - { name: mine, endpoints: [\"http://127.0.0.1:1\"], provider: openai, budget: { usd: 1, per: 24h } }
