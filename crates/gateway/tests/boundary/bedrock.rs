@@ -40,7 +40,7 @@ models:
       - {{ provider: aws, model: amazon.nova-lite-v1 }}
       - {{ provider: chats, model: other, credential: api-key, priority: 1 }}
 routes:
-  - {{ name: api, match: {{ path: /api/* }}, upstream: api, authenticate: [none], max_body: 4 KiB }}
+  - {{ name: api, match: {{ path: /api/* }}, upstream: api, authenticate: [none], max_body: 4KiB }}
   - {{ name: buckets, match: {{ path: /buckets/* }}, upstream: buckets, authenticate: [none] }}
 "
     )

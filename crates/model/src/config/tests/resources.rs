@@ -203,7 +203,7 @@ fn upstreams() {
         &upstream(&format!(
             "{ENDPOINT}    inject: {{ aws_sigv4: {{ credential: c, region: 'EU west', service: bedrock }} }}"
         )),
-        &["5:53 invalid_value upstreams[0].inject.aws_sigv4.region"],
+        &["5:51 invalid_value upstreams[0].inject.aws_sigv4.region"],
     );
     expect(
         &upstream(&format!("{ENDPOINT}    inject: {{ query: {{ name: 'a&b', credential: c }} }}")),
