@@ -343,7 +343,9 @@ mod tests {
         ] {
             assert_eq!(limit(body), expect, "{body}");
         }
-        for (body, expect) in [(r#"{"inferenceConfig":{"maxTokens":70}}"#, 70), (r#"{"inferenceConfig":{}}"#, DEFAULT_OUTPUT)] {
+        for (body, expect) in
+            [(r#"{"inferenceConfig":{"maxTokens":70}}"#, 70), (r#"{"inferenceConfig":{}}"#, DEFAULT_OUTPUT)]
+        {
             assert_eq!(output(body, Keeps::InferenceConfig), expect, "{body}");
         }
     }

@@ -9,8 +9,8 @@
 use aws_lc_rs::rand;
 use credentialflow_model::{Name, SecretValue, Timestamp};
 use credentialflow_policy::{ValueKey, ValueMark, ValueMarks, finder::values::KEY_BYTES};
-use credentialflow_vault::access_token::AccessToken;
 use credentialflow_sigv4::AccessKey;
+use credentialflow_vault::access_token::AccessToken;
 use serde::Deserialize;
 use std::{
     collections::{HashMap, HashSet},
@@ -114,11 +114,10 @@ impl Marks {
             .iter()
             .filter(|(name, _)| !left_out.contains(name))
             .flat_map(|(name, marks)| marks.iter().map(|(version, mark)| (name.shared(), *version, mark.clone())));
-        let tokens = self
-            .tokens
-            .iter()
-            .filter(|(name, _)| !left_out.contains(name))
-            .flat_map(|(name, marks)| marks.iter().map(|(version, mark, _)| (name.shared(), *version, mark.clone())));
+        let tokens =
+            self.tokens.iter().filter(|(name, _)| !left_out.contains(name)).flat_map(|(name, marks)| {
+                marks.iter().map(|(version, mark, _)| (name.shared(), *version, mark.clone()))
+            });
         let marks = Arc::new(ValueMarks::new(key.clone(), all.chain(tokens)));
         *made = Some(Made { without, marks: marks.clone() });
         marks

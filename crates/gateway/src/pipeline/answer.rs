@@ -311,7 +311,8 @@ pub(super) async fn relay<C: Caller>(
 pub(super) fn is_stream(head: &ResponseHead, bytes: &[u8], dialect: Option<Dialect>) -> bool {
     let wanted = if dialect == Some(Dialect::Bedrock) { bedrock::STREAM_TYPE } else { "text/event-stream" };
     head.fields.iter().any(|f| {
-        let begins = |value: &[u8]| value.get(..wanted.len()).is_some_and(|t| t.eq_ignore_ascii_case(wanted.as_bytes()));
+        let begins =
+            |value: &[u8]| value.get(..wanted.len()).is_some_and(|t| t.eq_ignore_ascii_case(wanted.as_bytes()));
         f.tag == Tag::ContentType && begins(f.value.of(bytes))
     })
 }

@@ -316,8 +316,15 @@ pub(super) fn unpaid(
 }
 
 /// Remembers of a try that lost against one beside it how it ended, or that it had not begun by then.
-pub(super) fn beaten(view: &View, request: &UpstreamRequest, ended: Option<&Result<Tried, Refused>>, record: &Recording<'_>) {
-    let Some((call, elsewhere)) = request.call.as_ref().and_then(|c| Some((c, c.elsewhere.as_deref()?))) else { return };
+pub(super) fn beaten(
+    view: &View,
+    request: &UpstreamRequest,
+    ended: Option<&Result<Tried, Refused>>,
+    record: &Recording<'_>,
+) {
+    let Some((call, elsewhere)) = request.call.as_ref().and_then(|c| Some((c, c.elsewhere.as_deref()?))) else {
+        return;
+    };
     let (target, wanted) = (call.plan(view), &elsewhere.said.wanted);
     match ended {
         Some(Ok(Tried::Failed(fault, _))) => remember(view, target, call.key, fault, wanted, record),

@@ -264,7 +264,9 @@ fn compile_models(set: &ResourceSet, upstreams: &mut Upstreams<'_>, budgets: &Ar
             let dialect = declared.and_then(|u| u.provider.as_ref());
             let kind = provider::find(dialect.unwrap_or(&target.provider).as_str());
             // `openai` stands for any compatible server: what the provider itself keeps says nothing of another one.
-            let own = |p: &&Provider| declared.is_none_or(|u| u.endpoints.iter().all(|at| p.has_known_prices(at, &target.model)));
+            let own = |p: &&Provider| {
+                declared.is_none_or(|u| u.endpoints.iter().all(|at| p.has_known_prices(at, &target.model)))
+            };
             let at_home = kind.filter(own);
             let known = at_home.and_then(|p| catalogue::find(p.name, &target.model));
             let keeps = at_home.map_or(Keeps::MaxTokens, |p| p.limit.into());
@@ -283,8 +285,14 @@ fn compile_models(set: &ResourceSet, upstreams: &mut Upstreams<'_>, budgets: &Ar
             };
             let one = target.credential.iter().map(|name| (name, 1));
             let pooled = target.credentials.iter().map(|pooled| (&pooled.name, pooled.weight.max(1)));
-            let keys: Box<[KeyPlan]> =
-                one.chain(pooled).map(|(name, weight)| KeyPlan { inject: own(name), weight, place: affinity::of(name.as_str().as_bytes()) }).collect();
+            let keys: Box<[KeyPlan]> = one
+                .chain(pooled)
+                .map(|(name, weight)| KeyPlan {
+                    inject: own(name),
+                    weight,
+                    place: affinity::of(name.as_str().as_bytes()),
+                })
+                .collect();
             let cooling = plans.coolings.len() as u32;
             let identity = upstreams.identity(upstream, &target.model);
             plans.coolings.push(match keys.is_empty() {

@@ -44,7 +44,8 @@ pub(crate) fn maker(model: &str) -> Option<&'static str> {
 pub(crate) fn has_known_price(endpoint: &str, model: &str) -> bool {
     let host = endpoint.trim_end_matches('/').strip_prefix("https://bedrock-runtime.");
     let Some(region) = host.and_then(|host| host.strip_suffix(".amazonaws.com")) else { return false };
-    let is_region = !region.is_empty() && region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    let is_region =
+        !region.is_empty() && region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
     let (in_states, in_europe) = (["us-east-1", "us-east-2", "us-west-2"].contains(&region), region.starts_with("eu-"));
     match model.split('.').next() {
         Some("global") => is_region && !region.starts_with("us-gov-"),
