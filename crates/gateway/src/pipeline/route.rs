@@ -2,6 +2,7 @@
 
 use super::{Inbound, Refused, record::Recording};
 use crate::{
+    http1::tag::Tag,
     route::{Found, Lookup, RouteIndex, path},
     snapshot::{RouteKind, RoutePlan},
     worker::View,
@@ -29,6 +30,14 @@ impl RouteMatch<'_> {
     }
 }
 
+/// What the body calls itself; nothing that can be read where it calls itself more than one thing, as nobody knows which of
+/// them its provider reads.
+fn content_type<'a>(inbound: &Inbound<'a>) -> Option<&'a [u8]> {
+    let mut told = inbound.fields().filter(|(field, ..)| field.tag == Tag::ContentType).map(|(.., value)| value);
+    let first = told.next();
+    if told.next().is_some() { Some(b"") } else { first }
+}
+
 /// Finds the route.
 pub(super) fn find<'a>(
     view: &View,
@@ -52,7 +61,7 @@ pub(super) fn find<'a>(
                 }
             }
             let content_type = match plan.kind {
-                RouteKind::Task(_) => inbound.header("content-type"),
+                RouteKind::Task(_) => content_type(inbound),
                 _ => None,
             };
             Ok(RouteMatch { route, path, query, content_type })

@@ -297,6 +297,11 @@ async fn what_cannot_be_served_is_refused_in_openais_form() {
         assert!(error["message"].as_str().unwrap().contains(why), "{error}");
         world.outcome(reason).await;
     }
+    // Whichever of two content types the provider reads, it is not sent.
+    let twice = format!("application/json\r\ncontent-type: {FORM}");
+    let refused = send(&world, "/v1/images/edits", &twice, embed("tokens")).await;
+    assert!(refused.text().contains("as `multipart/form-data` or `application/json`"), "{}", refused.text());
+    world.outcome(R::InvalidModelCall).await;
     let refused = world.get("/v1/embeddings", "").await;
     assert_eq!((refused.status(), refused.field("allow")), (405, Some("POST")));
     world.outcome(R::MethodNotAllowed).await;

@@ -146,7 +146,7 @@ fn described(header: &[u8]) -> Result<(&str, bool), InvalidForm> {
     while let Some(parameter) = rest.strip_prefix(';') {
         let (name, value) = parameter.split_once('=').ok_or(InvalidForm::Header)?;
         let (value, after) = quoted(value).ok_or(InvalidForm::Header)?;
-        match name.trim() {
+        match name.trim_start() {
             "name" if field.is_none() && !value.contains(['\\', '%', '"']) => field = Some(value),
             "filename" if !file => file = true,
             // A name in other letters for those who read it, beside the plain one.
@@ -250,6 +250,8 @@ mod tests {
             (one("Content-Disposition: form-data; name=\"m\\n\"", "x"), InvalidForm::Header),
             (one("Content-Disposition: form-data; name=\"m%22\"", "x"), InvalidForm::Header),
             (one("Content-Disposition: form-data; name=\"m", "x"), InvalidForm::Header),
+            (one("Content-Disposition: form-data; name =\"m\"", "x"), InvalidForm::Header),
+            (one("Content-Disposition: form-data; name= \"m\"", "x"), InvalidForm::Header),
             (one(&format!("{plain}\r\nX: {}", "a".repeat(MOST_HEADER)), "x"), InvalidForm::Header),
         ] {
             assert_eq!(form(&body), Err(why), "{body}");
