@@ -1,6 +1,6 @@
 //! Reports of what was spent, over what all nodes added up.
 
-use super::{Control, value};
+use super::Control;
 use credentialflow_model::Timestamp;
 use credentialflow_store::SpendRow;
 use serde_json::{Value, json};
@@ -21,7 +21,7 @@ applications:
   - { name: shop, team: payments }
   - { name: desk }
 ";
-    control.apply(declared, value("x")).await.expect(200);
+    control.apply(declared, json!({})).await.expect(200);
     let rows = [
         row(1, ["shop", "ada", "large"], 2, 500),
         row(1, ["shop", "grace", "small"], 1, 20),

@@ -181,5 +181,6 @@ async fn the_allow_list_holds_for_the_model_that_serves_instead() {
     world.outcome(R::ModelNotFound).await;
     let told = call(&world, "", json!({"user": "grace"})).await;
     assert_eq!((told.status(), told.field("x-credentialflow-model")), (200, None), "that of another user is not used up");
+    world.outcome(R::Served).await;
     world.done().await;
 }
