@@ -199,7 +199,7 @@ async fn a_blocked_answer_is_an_error_in_the_dialect() {
         }
     }
     // Nobody waits for a provider that goes on.
-    let hanging = format!("{said} hang");
+    let hanging = format!("{said} {} hang", "It goes on. ".repeat(30));
     let got = ask(&world, "chat", "chats-block", &hanging, true).await;
     assert!(read("chat", &got, true).1.is_some());
     world.outcome(R::AnswerBlocked).await;
