@@ -222,7 +222,7 @@ async fn refusals_and_the_list_in_googles_shape() {
         ("gem:generateContent", "{"),
         ("gem:generateContent", r#"{"model":"hidden"}"#),
         ("gem:generateContent", r#"{"model":"models/hidden","contents":[]}"#),
-        ("gem:embedContent", "{}"),
+        ("gem:predict", "{}"),
         ("gem", "{}"),
         ("gpt:countTokens", "{}"),
         ("gpt:generateContent", r#"{"contents":[],"cachedContent":"cachedContents/a"}"#),
