@@ -6,12 +6,14 @@
 
 use super::apply::{check, touched_since};
 use super::cache::{Cached, Mark};
+use super::company::Company;
 use super::{Op, Unit};
 use crate::{Expect, Result, Store, StoreError, WriteTx};
 use credentialflow_model::Actor;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::oneshot;
+use std::time::{Duration, Instant};
+use tokio::sync::{Notify, oneshot};
 
 /// Units in one transaction: bounds how long one waits for the others.
 const MOST: usize = 256;
@@ -20,24 +22,33 @@ const WAITING: usize = 20_000;
 
 /// How often at most others are let go first before a commit begins.
 const ROUNDS: usize = 8;
+/// How long at most a commit waits for those that it expects.
+const PATIENCE: Duration = Duration::from_millis(1);
 
 type Answer = oneshot::Sender<Result<i64>>;
 
 /// What waits, and what this node's cache has followed.
 #[derive(Default)]
-pub(crate) struct Group(Mutex<State>);
+pub(crate) struct Group {
+    state: Mutex<State>,
+    /// Told when as many wait as are waited for.
+    gathered: Notify,
+}
 
 #[derive(Default)]
 struct State {
     waiting: VecDeque<(Unit, Answer)>,
     running: bool,
+    company: Company,
+    /// How many a commit waits for at this moment; 0 while none does.
+    awaited: usize,
     /// The newest commit whose touched rows the cache has forgotten; `None`: nothing is known yet.
     followed: Option<i64>,
 }
 
 impl Group {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -69,6 +80,9 @@ impl Store {
                 return Err(StoreError::Unavailable("too many writes are waiting".into()));
             }
             state.waiting.push_back((unit, answer));
+            if state.waiting.len() == state.awaited {
+                self.group().gathered.notify_one();
+            }
             !std::mem::replace(&mut state.running, true)
         };
         if start {
@@ -92,6 +106,7 @@ async fn run(store: Store) {
             state.waiting.drain(..count).collect()
         };
         let (units, answers): (Vec<Unit>, Vec<Answer>) = batch.into_iter().unzip();
+        let count = units.len();
         let results = if units.len() == 1 {
             vec![one(&store, &units).await]
         } else {
@@ -108,6 +123,11 @@ async fn run(store: Store) {
                 }
             }
         };
+        {
+            let mut state = store.group().state();
+            let waiting = state.waiting.len();
+            state.company.committed(count, waiting, Instant::now());
+        }
         for (answer, result) in answers.into_iter().zip(results) {
             let _ = answer.send(result);
         }
@@ -116,17 +136,30 @@ async fn run(store: Store) {
 }
 
 /// Lets everybody who is ready to run go first: whoever has a unit to submit then shares this commit instead of
-/// waiting for the next. Costs nothing where nobody is; never waits for time to pass.
+/// waiting for the next, and costs nothing where nobody is. Waits a little for those who came back lately.
 async fn gather(store: &Store) {
     let mut before = 0;
     for _ in 0..ROUNDS {
         let waiting = store.group().state().waiting.len();
         if waiting == before || waiting >= MOST {
-            return;
+            break;
         }
         before = waiting;
         tokio::task::yield_now().await;
     }
+    {
+        let mut state = store.group().state();
+        let expected = state.company.expected(Instant::now()).min(MOST);
+        // Where nothing waits, the committer ends and the next unit starts another.
+        if state.waiting.is_empty() || state.waiting.len() >= expected {
+            return;
+        }
+        state.awaited = expected;
+    }
+    let came = tokio::time::timeout(PATIENCE, store.group().gathered.notified()).await.is_ok();
+    let mut state = store.group().state();
+    state.awaited = 0;
+    state.company.waited(came);
 }
 
 async fn one(store: &Store, unit: &[Unit]) -> Result<i64> {

@@ -13,6 +13,7 @@
 
 mod apply;
 mod cache;
+mod company;
 mod counts;
 mod entries;
 mod group;
