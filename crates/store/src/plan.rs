@@ -53,6 +53,9 @@ impl Store {
         let mut connection = self.writer().await?;
         let mut tx = connection.begin_with(self.driver().begin()).await?;
         sqlx::query(self.driver().lock_head()).fetch_optional(&mut *tx).await?;
+        if let Some(by_index) = self.driver().by_index() {
+            sqlx::query(by_index).fetch_one(&mut *tx).await?;
+        }
         // In these words, so that the indices over the few rows that count are used.
         let columns = self.driver().packed(
             &["p.credential", "r.body"],
