@@ -4,12 +4,12 @@
 use credentialflow_egress::load_authorities;
 use credentialflow_model::{
     SecretValue, Timestamp,
-    resource::{Credential, TokenRule},
+    resource::{ClientAuthentication, Credential, Engine, TokenRule},
 };
 use credentialflow_stores::{Answer, ExternalError, Http};
 use credentialflow_vault::{
     access_token::{AccessToken, TokenRequest},
-    engine::{Engine, engine},
+    engine::engine,
 };
 use http::{HeaderValue, Request, header};
 use std::time::{Duration, SystemTime};
@@ -57,8 +57,7 @@ pub(super) async fn give_back(
 /// Whether somebody is to be given tokens back.
 pub(super) fn is_given_back(credential: &Credential) -> bool {
     let nothing = SecretValue::from("");
-    let engine: &dyn Engine = engine(credential.engine);
-    engine.return_token(credential, &nothing, &nothing, Timestamp::default()).is_some()
+    engine(credential.engine).return_token(credential, &nothing, &nothing, Timestamp::default()).is_some()
 }
 
 async fn send(credential: &Credential, request: &TokenRequest, value: &SecretValue) -> Result<Answer, Failure> {
@@ -89,7 +88,10 @@ async fn send(credential: &Credential, request: &TokenRequest, value: &SecretVal
     // RFC 6749, 5.2
     let part = |name: &str| body.text(name).unwrap_or_default().to_owned();
     let words = [part("/error"), part("/error_description")].join(" ");
-    Err(failure(answer.failure(words.trim(), &[value])))
+    // A private key only signs: nobody there can repeat it.
+    let sent = credential.engine == Engine::OauthToken && rule.authentication != ClientAuthentication::PrivateKeyJwt;
+    let secrets = if sent { vec![value] } else { Vec::new() };
+    Err(failure(answer.failure(words.trim(), &secrets)))
 }
 
 fn failure(error: ExternalError) -> Failure {

@@ -44,7 +44,7 @@ fn clients_say_where_and_as_whom_tokens_are_fetched() {
         (client(", parameters: { client_secret: x }"), "not_here credentials[0].token.parameters.client_secret"),
         (client(", parameters: { 'a b': x }"), "invalid_value credentials[0].token.parameters.a b"),
         (client(", secret: x"), "unknown_field credentials[0].token.secret"),
-        (client("") + ", generate: { length: 8 }", "not_here credentials[0].generate"),
+        (client("") + ", generate: { length: 32 }", "not_here credentials[0].generate"),
         ("engine: static, token: { url: 'https://l/t', client_id: g }".to_owned(), "not_here credentials[0].token"),
         ("engine: google_service_account, token: { client_id: g }".to_owned(), "not_here credentials[0].token.client_id"),
         (
