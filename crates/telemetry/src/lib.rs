@@ -18,7 +18,10 @@ pub mod stats;
 #[cfg(test)]
 mod testing;
 
-pub use calllog::{CallFilter, CallLog, CallLogError, CallModel, CallRow, LightCall, Page, SpendPiece, SpendSeries, SpendSums, StatusFilter, Walked};
+pub use calllog::{
+    CallFilter, CallLog, CallLogError, CallModel, CallRow, LightCall, Page, SpendPiece, SpendSeries, SpendSums,
+    StatusFilter, Walked,
+};
 pub use charges::{ChargeListener, Charges};
 pub use last_use::{Answers, CredentialUseDelta, KeyNetworkDelta, KeySecretDelta, KeyUseDelta, LastUse, UseDeltas};
 pub use metrics::Metrics;

@@ -1273,6 +1273,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/spend": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Report what was spent
+         * @description What the call logs of all nodes tell, added up; a call belongs to the moment in which it began.
+         */
+        get: operations["report_spend"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/spend/check": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Compare what was spent with the call log
+         * @description Adds up the call log of the node that answers, call by call, and compares that with what reports say of this node.
+         */
+        get: operations["check_spend"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/stats": {
         parameters: {
             query?: never;
@@ -1490,6 +1530,24 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** @description The access token that requests carry, without its value, as it stands on the node that answers. */
+        AccessTokenView: {
+            expires?: components["schemas"]["Timestamp"] | null;
+            /**
+             * Format: int32
+             * @description How many tries have failed since the last one that did not.
+             */
+            failures: number;
+            next_try?: components["schemas"]["Timestamp"] | null;
+            obtained?: components["schemas"]["Timestamp"] | null;
+            /** @description Why the last try failed. */
+            problem?: string | null;
+            /**
+             * Format: int32
+             * @description The version of the credential it was fetched with.
+             */
+            version: number;
+        };
         /** @description Who changes something. No write happens without one. */
         Actor: {
             /** @description What kind of party. */
@@ -1582,6 +1640,7 @@ export interface components {
             /** @description Unique name. */
             name: components["schemas"]["Name"];
             team?: components["schemas"]["Name"] | null;
+            users?: components["schemas"]["EndUsers"] | null;
         };
         /** @description What an apply did. */
         Applied: {
@@ -1641,6 +1700,18 @@ export interface components {
             key_id: string;
             /** @description The AWS region, as in `eu-central-1`. */
             region: string;
+        };
+        /** @description Injection as a signature of AWS's. */
+        AwsSigv4Inject: {
+            /**
+             * @description The access key: `ID:SECRET`, `ID:SECRET:SESSION_TOKEN`, or the JSON object that `aws configure
+             *     export-credentials` prints. Its secret is never sent.
+             */
+            credential: components["schemas"]["Name"];
+            /** @description The region it is for, as in `eu-central-1`. */
+            region: string;
+            /** @description The service's name in signatures, as in `bedrock` or `s3`. */
+            service: string;
         };
         /** @description Injection as basic authentication. */
         BasicInject: {
@@ -1740,12 +1811,13 @@ export interface components {
              * @description From so many percent on it is told that the budget is running out, 1 to 99. 80 unless set.
              */
             warn_at?: number | null;
+            when_used_up?: components["schemas"]["WhenUsedUp"] | null;
         };
         /**
          * @description What has budgets.
          * @enum {string}
          */
-        BudgetKind: "applications" | "keys" | "models" | "teams" | "upstreams";
+        BudgetKind: "applications" | "keys" | "models" | "teams" | "upstreams" | "users";
         /** @description What a node holds of a budget. */
         BudgetShare: {
             /** @description The node's name. */
@@ -1774,7 +1846,9 @@ export interface components {
             limit_usd: components["schemas"]["Usd"];
             /** @description What nodes that ended without an account had borrowed: it may have been spent, and does not come back. */
             lost_usd: string;
-            /** @description Its name. */
+            /** @description The model that serves once it is used up. */
+            model_when_used_up?: string | null;
+            /** @description Its name; of an end user, that of the application. */
             name: string;
             /** @description Who holds what is reserved, by name. */
             nodes: components["schemas"]["BudgetShare"][];
@@ -1799,6 +1873,8 @@ export interface components {
             time_zone?: string | null;
             /** @description Of what is spent, what found no place in the call log. */
             unlogged_usd: string;
+            /** @description The end user. */
+            user?: string | null;
             /**
              * Format: int32
              * @description From so many percent on it is told that it runs out.
@@ -1813,10 +1889,10 @@ export interface components {
          */
         ByteSize: string;
         /**
-         * @description What callers speak.
+         * @description What callers speak in a conversation, or what else they ask.
          * @enum {string}
          */
-        CallDialect: "chat" | "responses" | "messages" | "gemini";
+        CallDialect: "chat" | "responses" | "messages" | "gemini" | "embeddings" | "gemini_embeddings" | "moderations" | "image_generations" | "image_edits" | "speech" | "transcriptions" | "translations" | "rerank";
         /** @description The writer of the call log. */
         CallLogStatus: {
             /**
@@ -1842,6 +1918,8 @@ export interface components {
         };
         /** @description The model part of a call. */
         CallModel: {
+            /** @description The public model name the caller asked for, where a budget that is used up had `model` serve instead. */
+            asked?: string | null;
             /** @description The windows of budgets that the cost was charged to: the budget, and when its window began, in seconds since 1970. */
             budgets?: string[];
             /** @description The provider's count of tokens did not arrive, and the cost is what budgets were charged instead. */
@@ -1856,9 +1934,12 @@ export interface components {
              * @example 0.000135
              */
             cost_usd?: string | null;
-            /** @description What guardrails found in the prompt, and what happened: the detector and the action. */
+            /**
+             * @description What guardrails found in the prompt, and behind `answer/` in the answer, and what happened: the detector, the action,
+             *     and how often where that was counted and more than once.
+             */
             guardrails?: string[];
-            /** @description The public model name the caller asked for. */
+            /** @description The public model name the caller asked for, or that of the model that served instead. */
             model: string;
             /** @description The provider that served it. */
             provider: string;
@@ -1869,6 +1950,8 @@ export interface components {
             tokens?: components["schemas"]["TokenUsage"] | null;
             /** @description Where the call was tried before, in order; the rest of the call is about the target that was tried last. */
             tried?: components["schemas"]["CallTried"][];
+            /** @description The end user that the call was for, as the caller says, where the application has calls told apart by that. */
+            user?: string | null;
         };
         /** @description One finished request, as recorded. */
         CallRow: {
@@ -1959,8 +2042,8 @@ export interface components {
              */
             credential_version?: number | null;
             /**
-             * @description How it ended: the status that the provider answered with, `stream_error` for a stream that began with an error, or an
-             *     outcome such as `upstream_timeout`.
+             * @description How it ended: the status that the provider answered with, `stream_error` for a stream that began with an error,
+             *     `overtaken` where a target that was asked beside it began first, or an outcome such as `upstream_timeout`.
              * @example 503
              */
             end: string;
@@ -2160,6 +2243,11 @@ export interface components {
             valid: boolean;
         };
         /**
+         * @description How a client of an OAuth 2.0 server proves who it is (OpenID Connect Core, section 9).
+         * @enum {string}
+         */
+        ClientAuthentication: "client_secret_post" | "client_secret_basic" | "private_key_jwt";
+        /**
          * @description The closed list of codes. Public and stable.
          * @enum {string}
          */
@@ -2192,6 +2280,8 @@ export interface components {
              *     error, or an outcome such as `upstream_timeout`.
              */
             after?: string | null;
+            /** @description The application whose calls alone leave it alone, as only its own failed there. */
+            application?: string | null;
             /**
              * Format: int64
              * @description For how long at most, in milliseconds.
@@ -2227,11 +2317,13 @@ export interface components {
             sync?: components["schemas"]["SyncRule"][];
             /** @description Words to find it by. */
             tags?: string[];
+            token?: components["schemas"]["TokenRule"] | null;
             value?: components["schemas"]["SecretReference"] | null;
             verify?: components["schemas"]["VerifyRule"] | null;
         };
         /** @description A credential as it is stored, without any value. */
         CredentialItem: {
+            access_token?: components["schemas"]["AccessTokenView"] | null;
             /** @description When it was first stored. */
             created: components["schemas"]["Timestamp"];
             /**
@@ -2394,7 +2486,7 @@ export interface components {
          * @description What a guardrail looks for.
          * @enum {string}
          */
-        Detect: "personal_data" | "secrets" | "jailbreak" | "words" | "pattern" | "size";
+        Detect: "personal_data" | "secrets" | "jailbreak" | "words" | "pattern" | "size" | "json_schema";
         /**
          * @description Which way a credential works.
          * @enum {string}
@@ -2407,11 +2499,22 @@ export interface components {
             /** @description YAML or JSON. */
             text: string;
         };
+        /** @description The end users of an application, as its calls name them. */
+        EndUsers: {
+            /** @default null */
+            budget: components["schemas"]["Budgets"] | null;
+            /**
+             * @description The request's header that names the end user. Without it that is what the call itself says: `safety_identifier` or
+             *     else `user` in OpenAI's dialects, `metadata.user_id` in Anthropic's.
+             * @default null
+             */
+            header: string | null;
+        };
         /**
          * @description What makes a credential's values.
          * @enum {string}
          */
-        Engine: "static" | "generated" | "database" | "provider" | "certificate" | "certificate_authority" | "key";
+        Engine: "static" | "generated" | "database" | "provider" | "certificate" | "certificate_authority" | "key" | "oauth_token" | "google_service_account";
         /** @description One line of the inventory. */
         Entry: {
             /**
@@ -2639,6 +2742,8 @@ export interface components {
             action: components["schemas"]["GuardrailAction"];
             /** @description What is looked for. */
             detect: components["schemas"]["Detect"];
+            /** @description Nothing of a streamed answer goes to the caller before all of it was judged. */
+            hold?: boolean;
             /** @description Which personal data, for `personal_data`; all of them unless set. */
             kinds?: components["schemas"]["PersonalData"][];
             /**
@@ -2646,8 +2751,12 @@ export interface components {
              * @description How many characters all texts may have together, for `size`.
              */
             most_characters?: number | null;
+            /** @description Where it is looked for. `prompt` unless set. */
+            on?: components["schemas"]["GuardrailOn"];
             /** @description A regular expression, for `pattern`, in the syntax of Rust's `regex`. */
             pattern?: string | null;
+            /** @description A JSON Schema, for `json_schema`; one that needs nothing from elsewhere. */
+            schema?: Record<string, never> | null;
             sensitivity?: components["schemas"]["Sensitivity"] | null;
             /** @description Words and phrases, for `words`: found in any case, as whole words. */
             words?: string[];
@@ -2656,7 +2765,12 @@ export interface components {
          * @description What happens where a guardrail finds something.
          * @enum {string}
          */
-        GuardrailAction: "block" | "redact" | "flag";
+        GuardrailAction: "block" | "redact" | "mask" | "flag" | "route";
+        /**
+         * @description Where a guardrail looks.
+         * @enum {string}
+         */
+        GuardrailOn: "prompt" | "answer" | "both";
         /** @description What unseals now, or will: with the nonce of the rekey it is for. */
         HandedIn: {
             /** @description The content of the key file, in base64 (RFC 4648). */
@@ -2706,6 +2820,11 @@ export interface components {
              * @default 3
              */
             failures: number;
+        };
+        /** @description That the next target is asked as well where one takes long. */
+        Hedge: {
+            /** @description After so long without an answer, or of a stream without its first token. */
+            after: components["schemas"]["Period"];
         };
         /** @description An application that may use the credential, whether it does or not. */
         Holder: {
@@ -2769,6 +2888,8 @@ export interface components {
         };
         /** @description How an upstream's credential is put into a request: exactly one of these. */
         Inject: {
+            /** @default null */
+            aws_sigv4: components["schemas"]["AwsSigv4Inject"] | null;
             /** @default null */
             basic: components["schemas"]["BasicInject"] | null;
             /** @default null */
@@ -2839,6 +2960,7 @@ export interface components {
                 /** @description Unique name. */
                 name: components["schemas"]["Name"];
                 team?: components["schemas"]["Name"] | null;
+                users?: components["schemas"]["EndUsers"] | null;
             };
             /** @description When it was last changed. */
             updated: components["schemas"]["Timestamp"];
@@ -2919,10 +3041,13 @@ export interface components {
                 deadline?: components["schemas"]["Period"] | null;
                 /** @description For people. */
                 description?: string | null;
-                /** @description What is looked for in what is said to it, and what happens where it is found; at most 32 rules. */
+                /** @description What is looked for in what is said to it and in its answers, and what happens where it is found; at most 32 rules. */
                 guardrails?: components["schemas"]["Guardrail"][];
+                hedge?: components["schemas"]["Hedge"] | null;
                 /** @description The name callers use. */
                 name: components["schemas"]["Name"];
+                /** @description What decides among targets of the same priority. `weight` unless set. */
+                route_by?: components["schemas"]["RouteBy"];
                 /** @description What happens to its answers in which a live secret of ours stands. `report` unless set. */
                 secrets_in_answers?: components["schemas"]["SecretsInAnswers"];
                 /**
@@ -2930,9 +3055,10 @@ export interface components {
                  *     unless set.
                  */
                 secrets_in_requests?: components["schemas"]["SecretsInRequests"];
+                sticky?: components["schemas"]["Sticky"] | null;
                 /**
-                 * @description What serves it. A call goes to one of the lowest `priority` by weight; where that one fails before its answer
-                 *     begins, to the next.
+                 * @description What serves it. A call goes to one of the lowest `priority` by weight, or as `route_by` says; where that one fails
+                 *     before its answer begins, to the next.
                  */
                 targets: components["schemas"]["Target"][];
             };
@@ -3721,10 +3847,13 @@ export interface components {
             deadline?: components["schemas"]["Period"] | null;
             /** @description For people. */
             description?: string | null;
-            /** @description What is looked for in what is said to it, and what happens where it is found; at most 32 rules. */
+            /** @description What is looked for in what is said to it and in its answers, and what happens where it is found; at most 32 rules. */
             guardrails?: components["schemas"]["Guardrail"][];
+            hedge?: components["schemas"]["Hedge"] | null;
             /** @description The name callers use. */
             name: components["schemas"]["Name"];
+            /** @description What decides among targets of the same priority. `weight` unless set. */
+            route_by?: components["schemas"]["RouteBy"];
             /** @description What happens to its answers in which a live secret of ours stands. `report` unless set. */
             secrets_in_answers?: components["schemas"]["SecretsInAnswers"];
             /**
@@ -3732,12 +3861,18 @@ export interface components {
              *     unless set.
              */
             secrets_in_requests?: components["schemas"]["SecretsInRequests"];
+            sticky?: components["schemas"]["Sticky"] | null;
             /**
-             * @description What serves it. A call goes to one of the lowest `priority` by weight; where that one fails before its answer
-             *     begins, to the next.
+             * @description What serves it. A call goes to one of the lowest `priority` by weight, or as `route_by` says; where that one fails
+             *     before its answer begins, to the next.
              */
             targets: components["schemas"]["Target"][];
         };
+        /**
+         * @description What a model can do beside reading and writing text, as a target says it.
+         * @enum {string}
+         */
+        ModelCapability: "vision" | "documents" | "audio_input" | "tools" | "structured_output" | "reasoning";
         /** @description One of a target's credentials. */
         ModelCredentialView: {
             cooling?: components["schemas"]["CoolingView"] | null;
@@ -3755,6 +3890,8 @@ export interface components {
             dialect: components["schemas"]["CallDialect"];
             /** @description The model. */
             model: string;
+            /** @description What decides among targets of the same priority. */
+            route_by?: components["schemas"]["RouteBy"];
             /** @description In the order of the configuration. */
             targets: components["schemas"]["ModelTargetView"][];
             /**
@@ -3768,6 +3905,15 @@ export interface components {
             cooling?: components["schemas"]["CoolingView"] | null;
             /** @description The credentials that it names itself. */
             credentials: components["schemas"]["ModelCredentialView"][];
+            /** @description What the call is expected to cost there, in US dollars; absent where the price is not known. */
+            expected_usd?: string | null;
+            /** @description Whether guardrails with the action `route` let calls go there. */
+            internal?: boolean;
+            /**
+             * Format: int64
+             * @description How soon it begins to answer lately, in milliseconds; absent before its first answer.
+             */
+            latency_ms?: number | null;
             /** @description The provider's own model name. */
             model: string;
             /**
@@ -3875,6 +4021,7 @@ export interface components {
             sync?: components["schemas"]["SyncRule"][];
             /** @description Words to find it by. */
             tags?: string[];
+            token?: components["schemas"]["TokenRule"] | null;
             value?: components["schemas"]["SecretReference"] | null;
             verify?: components["schemas"]["VerifyRule"] | null;
         };
@@ -3955,7 +4102,7 @@ export interface components {
          * @description The closed list of outcomes. The `code` is public and stable: clients and dashboards match on it.
          * @enum {string}
          */
-        OutcomeReason: "served" | "malformed_request" | "uri_too_long" | "headers_too_large" | "body_too_large" | "request_timeout" | "no_route" | "method_not_allowed" | "unauthenticated" | "forbidden" | "source_not_allowed" | "rate_limited" | "too_many_failures" | "invalid_model_call" | "model_not_found" | "caller_closed" | "revoked" | "credential_unavailable" | "no_healthy_endpoint" | "upstream_connect_failed" | "upstream_connect_timeout" | "upstream_tls_failed" | "upstream_timeout" | "upstream_reset" | "upstream_malformed" | "upstream_stalled" | "upstream_truncated" | "overloaded" | "internal" | "quarantined" | "secret_in_request" | "budget_exceeded" | "budget_unavailable" | "price_unknown" | "prompt_blocked";
+        OutcomeReason: "served" | "malformed_request" | "uri_too_long" | "headers_too_large" | "body_too_large" | "request_timeout" | "no_route" | "method_not_allowed" | "unauthenticated" | "forbidden" | "source_not_allowed" | "rate_limited" | "too_many_failures" | "invalid_model_call" | "model_not_found" | "caller_closed" | "revoked" | "credential_unavailable" | "no_healthy_endpoint" | "upstream_connect_failed" | "upstream_connect_timeout" | "upstream_tls_failed" | "upstream_timeout" | "upstream_reset" | "upstream_malformed" | "upstream_stalled" | "upstream_truncated" | "overloaded" | "internal" | "quarantined" | "secret_in_request" | "budget_exceeded" | "budget_unavailable" | "price_unknown" | "prompt_blocked" | "answer_blocked";
         /** @example until-drained */
         Overlap: string;
         /** @description One page of a list. */
@@ -3978,7 +4125,9 @@ export interface components {
                 limit_usd: components["schemas"]["Usd"];
                 /** @description What nodes that ended without an account had borrowed: it may have been spent, and does not come back. */
                 lost_usd: string;
-                /** @description Its name. */
+                /** @description The model that serves once it is used up. */
+                model_when_used_up?: string | null;
+                /** @description Its name; of an end user, that of the application. */
                 name: string;
                 /** @description Who holds what is reserved, by name. */
                 nodes: components["schemas"]["BudgetShare"][];
@@ -4003,6 +4152,8 @@ export interface components {
                 time_zone?: string | null;
                 /** @description Of what is spent, what found no place in the call log. */
                 unlogged_usd: string;
+                /** @description The end user. */
+                user?: string | null;
                 /**
                  * Format: int32
                  * @description From so many percent on it is told that it runs out.
@@ -4031,6 +4182,7 @@ export interface components {
         Page_CredentialItem: {
             /** @description The things on this page. */
             items: {
+                access_token?: components["schemas"]["AccessTokenView"] | null;
                 /** @description When it was first stored. */
                 created: components["schemas"]["Timestamp"];
                 /**
@@ -4167,6 +4319,7 @@ export interface components {
                     /** @description Unique name. */
                     name: components["schemas"]["Name"];
                     team?: components["schemas"]["Name"] | null;
+                    users?: components["schemas"]["EndUsers"] | null;
                 };
                 /** @description When it was last changed. */
                 updated: components["schemas"]["Timestamp"];
@@ -4257,10 +4410,13 @@ export interface components {
                     deadline?: components["schemas"]["Period"] | null;
                     /** @description For people. */
                     description?: string | null;
-                    /** @description What is looked for in what is said to it, and what happens where it is found; at most 32 rules. */
+                    /** @description What is looked for in what is said to it and in its answers, and what happens where it is found; at most 32 rules. */
                     guardrails?: components["schemas"]["Guardrail"][];
+                    hedge?: components["schemas"]["Hedge"] | null;
                     /** @description The name callers use. */
                     name: components["schemas"]["Name"];
+                    /** @description What decides among targets of the same priority. `weight` unless set. */
+                    route_by?: components["schemas"]["RouteBy"];
                     /** @description What happens to its answers in which a live secret of ours stands. `report` unless set. */
                     secrets_in_answers?: components["schemas"]["SecretsInAnswers"];
                     /**
@@ -4268,9 +4424,10 @@ export interface components {
                      *     unless set.
                      */
                     secrets_in_requests?: components["schemas"]["SecretsInRequests"];
+                    sticky?: components["schemas"]["Sticky"] | null;
                     /**
-                     * @description What serves it. A call goes to one of the lowest `priority` by weight; where that one fails before its answer
-                     *     begins, to the next.
+                     * @description What serves it. A call goes to one of the lowest `priority` by weight, or as `route_by` says; where that one fails
+                     *     before its answer begins, to the next.
                      */
                     targets: components["schemas"]["Target"][];
                 };
@@ -4664,18 +4821,24 @@ export interface components {
          * @example 0.25
          */
         Price: string;
-        /** @description Prices from a date on, in US dollars per million tokens. */
+        /** @description Prices from a date on, in US dollars per million tokens but where it says otherwise. */
         PriceEntry: {
+            audio_input?: components["schemas"]["Price"] | null;
             cache_write?: components["schemas"]["Price"] | null;
             cache_write_1h?: components["schemas"]["Price"] | null;
             cached_input?: components["schemas"]["Price"] | null;
             /** @description Valid from this moment until the next entry. */
             from: components["schemas"]["Timestamp"];
+            image_input?: components["schemas"]["Price"] | null;
             /** @description For input tokens that were not cached. */
             input: components["schemas"]["Price"];
             long_context?: components["schemas"]["LongContext"] | null;
             /** @description For output tokens. */
             output: components["schemas"]["Price"];
+            per_image?: components["schemas"]["Price"] | null;
+            per_million_characters?: components["schemas"]["Price"] | null;
+            per_search?: components["schemas"]["Price"] | null;
+            per_second?: components["schemas"]["Price"] | null;
         };
         /** @description One problem: where, what, and what to do about it. Never contains a secret. */
         Problem: {
@@ -5167,6 +5330,11 @@ export interface components {
             /** @description Whether WebSocket upgrades are passed through. */
             websocket?: boolean;
         };
+        /**
+         * @description What decides among targets of the same priority.
+         * @enum {string}
+         */
+        RouteBy: "weight" | "cost" | "latency";
         /** @description Header rules of a route. */
         RouteHeaders: {
             /**
@@ -5356,6 +5524,126 @@ export interface components {
             /** @description The page. */
             url: string;
         };
+        /** @description The calls of one node, added up twice. */
+        SpendCheck: {
+            /** @description Whether both are the same, in every figure. */
+            agrees: boolean;
+            /** @description Its call log, call by call. */
+            call_log: components["schemas"]["SpendFigures"];
+            /**
+             * @description Whether the call log was read to its end. What it does not go back to, or could not be read of it in time, is missing
+             *     from `call_log`.
+             */
+            complete: boolean;
+            /**
+             * @description The cost that reports say, less that of the call log.
+             * @example 0
+             */
+            difference_usd: string;
+            /** @description Calls that began at this moment or later. */
+            from: components["schemas"]["Timestamp"];
+            /** @description The node whose calls these are: the one that answers. */
+            node: string;
+            /** @description What reports say of it. */
+            report: components["schemas"]["SpendFigures"];
+            /** @description And before this one. */
+            to: components["schemas"]["Timestamp"];
+        };
+        /** @description What calls add up to. Amounts are exact decimals in US dollars. */
+        SpendFigures: {
+            /**
+             * Format: int64
+             * @description Of the input, written into prompt caches.
+             */
+            cache_write_tokens: number;
+            /**
+             * Format: int64
+             * @description Of those, read from prompt caches.
+             */
+            cached_input_tokens: number;
+            /**
+             * Format: int64
+             * @description Model calls that were recorded, also those that were refused or failed.
+             */
+            calls: number;
+            /**
+             * Format: int64
+             * @description Of these, those whose cost is what budgets were charged, as no count of tokens arrived.
+             */
+            calls_of_estimated_cost: number;
+            /**
+             * Format: int64
+             * @description Of these, those whose cost is not known; they are in no sum of costs.
+             */
+            calls_of_unknown_cost: number;
+            /**
+             * @description What the calls cost.
+             * @example 12.30448
+             */
+            cost_usd: string;
+            /**
+             * Format: int64
+             * @description Tokens read by the models, cached ones included.
+             */
+            input_tokens: number;
+            /**
+             * Format: int64
+             * @description Tokens written by the models, reasoning included.
+             */
+            output_tokens: number;
+            /**
+             * Format: int64
+             * @description Of those, spent on reasoning.
+             */
+            reasoning_tokens: number;
+        };
+        /** @description What the calls cost that have something in common. */
+        SpendItem: components["schemas"]["SpendFigures"] & {
+            /** @description When the hour, day, week or month begins, or the whole window. */
+            from: components["schemas"]["Timestamp"];
+            /**
+             * @description What they have in common, by the words of `by`; null where such calls have none.
+             * @example {
+             *       "application": "checkout",
+             *       "user": null
+             *     }
+             */
+            group: {
+                [key: string]: string | null;
+            };
+            /** @description The key's name, where calls are told apart by keys and it is there still. */
+            key_name?: string | null;
+            /** @description When it ends. */
+            to: components["schemas"]["Timestamp"];
+        };
+        /** @description A node whose calls are in a report. */
+        SpendNodeView: {
+            /**
+             * @description Whether it is there. A node that is there tells of its calls within five seconds, and the one that answers did so
+             *     now; calls that one which is gone has not told of are added when its data directory is back.
+             */
+            live: boolean;
+            /** @description The node. */
+            node: string;
+            told?: components["schemas"]["Timestamp"] | null;
+        };
+        /** @description One page of a report. */
+        SpendReport: {
+            /** @description Calls that began at this moment or later. */
+            from: components["schemas"]["Timestamp"];
+            /** @description By time, and within it the dearest first. */
+            items: components["schemas"]["SpendItem"][];
+            /** @description Hand this in as `cursor` to get the next page; absent on the last one. */
+            next?: string | null;
+            /** @description Whose calls are in it. */
+            nodes: components["schemas"]["SpendNodeView"][];
+            /** @description The time zone of its days. */
+            time_zone: string;
+            /** @description And before this one. */
+            to: components["schemas"]["Timestamp"];
+            /** @description All items of all pages together. */
+            total: components["schemas"]["SpendFigures"];
+        };
         /**
          * @description What a rekey waits for.
          * @enum {string}
@@ -5517,6 +5805,21 @@ export interface components {
             /** @description Version of Credentialflow. */
             version: string;
         };
+        /** @description Which calls go to the same target, and there with the same credential, as long as it is well. */
+        Sticky: {
+            /** @description What they have in common. */
+            by: components["schemas"]["StickyBy"];
+            /**
+             * @description The header, for `by: header`.
+             * @example x-session-id
+             */
+            header?: string | null;
+        };
+        /**
+         * @description What calls that go to the same target have in common.
+         * @enum {string}
+         */
+        StickyBy: "key" | "user" | "conversation" | "header";
         /**
          * @description A kind of store that is not ours.
          * @enum {string}
@@ -5637,12 +5940,24 @@ export interface components {
         };
         /** @description One way to serve a model. */
         Target: {
+            /**
+             * @description All that its model can do beside reading and writing text; in place of what the catalogue says. What is not named
+             *     it cannot do, and calls that need it go elsewhere.
+             */
+            capabilities?: components["schemas"]["ModelCapability"][] | null;
+            /**
+             * Format: int64
+             * @description How many tokens fit into its model; in place of what the catalogue says. 1 to 100000000.
+             */
+            context?: number | null;
             credential?: components["schemas"]["Name"] | null;
             /**
              * @description Several credentials, one of which is injected: by weight, and the next one where the provider refuses one or has
              *     had enough of it. In place of `credential`.
              */
             credentials?: components["schemas"]["PooledCredential"][];
+            /** @description Whether it may have what guardrails with the action `route` find: one that is yours, or bound by your contract. */
+            internal?: boolean;
             /** @description The provider's own name of the model. */
             model: string;
             /** @description Prices from certain dates on; correct or extend those of the catalogue. */
@@ -5710,6 +6025,54 @@ export interface components {
          * @example 2026-11-01T12:00:00Z
          */
         Timestamp: string;
+        /** @description Where and how access tokens are fetched with a credential's value. */
+        TokenRule: {
+            /**
+             * @description `oauth_token` only: how the client proves who it is.
+             * @default client_secret_post
+             */
+            authentication: components["schemas"]["ClientAuthentication"];
+            /**
+             * @description A file of authorities (PEM) that the certificates of these places are believed by, instead of the public ones.
+             * @default null
+             */
+            ca_file: string | null;
+            /**
+             * @description `oauth_token` only: the client's id.
+             * @default null
+             */
+            client_id: string | null;
+            /**
+             * @description `private_key_jwt` only: the name by which the token endpoint knows the key (`kid`).
+             * @default null
+             */
+            key_id: string | null;
+            /**
+             * @description What else is sent to the token endpoint, as in `resource` or `audience`. No secrets: they are shown to everybody
+             *     who may read the configuration.
+             * @default {}
+             */
+            parameters: {
+                [key: string]: string;
+            };
+            /**
+             * @description Where a token is given back (RFC 7009) when its credential is revoked.
+             * @default null
+             */
+            revoke_url: string | null;
+            /**
+             * @description What the token is to be good for: scopes with a space between them. For `google_service_account`
+             *     `https://www.googleapis.com/auth/cloud-platform` unless set.
+             * @default null
+             */
+            scope: string | null;
+            /**
+             * @description The token endpoint, `https://…`, or `http://` on this machine. `oauth_token` needs it; a
+             *     `google_service_account` is asked for at the place that its key names unless this is set.
+             * @default null
+             */
+            url: string | null;
+        };
         /** @description Tokens of a model call, as the provider counted them. */
         TokenUsage: {
             /**
@@ -5943,6 +6306,11 @@ export interface components {
          * @enum {string}
          */
         WhenSent: "answer" | "notify_only";
+        /** @description What happens to calls that a budget pays for once it is used up. */
+        WhenUsedUp: {
+            /** @description The model, by its public name, that serves them instead of the one that they ask for. */
+            model: components["schemas"]["Name"];
+        };
     };
     responses: {
         /** @description A refusal, as problem details (RFC 9457) */
@@ -6157,9 +6525,9 @@ export interface operations {
     list_budgets: {
         parameters: {
             query?: {
-                /** @description Only of this kind: `applications`, `keys`, `models`, `teams` or `upstreams`. */
+                /** @description Only of this kind: `applications`, `keys`, `models`, `teams`, `upstreams`, or `users`, which are listed only so. */
                 kind?: components["schemas"]["BudgetKind"];
-                /** @description Only of what has this name. */
+                /** @description Only of what has this name; of end users, the name of their application. */
                 name?: string;
                 /** @description Only those of which at least so many percent are spent. */
                 min_percent?: number;
@@ -7967,8 +8335,19 @@ export interface operations {
     get_model_route: {
         parameters: {
             query?: {
-                /** @description The dialect of the caller. `chat` unless set. */
+                /** @description The dialect of the caller, or what it asks beside a conversation. `chat` unless set. */
                 dialect?: components["schemas"]["CallDialect"];
+                /**
+                 * @description What it needs of a model beside reading and writing text, separated by commas, as in `vision,tools`.
+                 * @example vision,tools
+                 */
+                needs?: string;
+                /** @description How many tokens its prompt has, about. */
+                tokens?: number;
+                /** @description Whether its answer is to be a stream. */
+                stream?: boolean;
+                /** @description Whether a guardrail with the action `route` has found something in it. */
+                internal?: boolean;
             };
             header?: never;
             path: {
@@ -8602,6 +8981,105 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    report_spend: {
+        parameters: {
+            query?: {
+                /**
+                 * @description What calls are told apart by, with commas between: at most one of `hour`, `day`, `week` and `month`, and any of
+                 *     `team`, `application`, `key`, `user`, `model`, `provider`, `provider_model`, `credential`, `route` and `node`. All
+                 *     together unless set.
+                 * @example month,application,model
+                 */
+                by?: string;
+                /**
+                 * @description Calls that began at this moment or later: a time on a quarter of an hour, or a date, which means its midnight.
+                 *     The first of this month unless set.
+                 * @example 2026-11-01
+                 */
+                from?: string;
+                /**
+                 * @description Calls that began before this moment, written in the same way. Now unless set.
+                 * @example 2026-12-01
+                 */
+                to?: string;
+                /**
+                 * @description The time zone of dates, days, weeks and months, by its IANA name. UTC unless set.
+                 * @example Europe/Berlin
+                 */
+                time_zone?: string;
+                /** @description Only of this team's applications. */
+                team?: string;
+                /** @description Only of this application. */
+                application?: string;
+                /** @description Only with the key of this id. */
+                key?: string;
+                /** @description Only for this end user. */
+                user?: string;
+                /** @description Only to the model of this public name. */
+                model?: string;
+                /** @description Only to this provider. */
+                provider?: string;
+                /** @description Only to what the provider calls so. */
+                provider_model?: string;
+                /** @description Only with this credential. */
+                credential?: string;
+                /** @description Only over this route. */
+                route?: string;
+                /** @description Only those that this node recorded. */
+                node?: string;
+                /** @description Most items on the page, 1 to 1000. 100 unless set. */
+                limit?: number;
+                /** @description Where the page begins: the `next` of the page before. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description By time, and within it the dearest first */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SpendReport"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    check_spend: {
+        parameters: {
+            query?: {
+                /** @description Calls that began at this moment or later, as in reports. Where the call log begins, unless set. */
+                from?: string;
+                /** @description Calls that began before this moment. Now unless set. */
+                to?: string;
+                /** @description The time zone of dates, by its IANA name. UTC unless set. */
+                time_zone?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Both sums */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SpendCheck"];
+                };
             };
             401: components["responses"]["Problem"];
             default: components["responses"]["Problem"];

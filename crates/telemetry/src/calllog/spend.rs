@@ -7,13 +7,9 @@
 use super::{
     CallFilter, CallLog, CallLogError,
     query::{Reader, usd_of},
-    segment,
-    summary,
+    segment, summary,
 };
-use credentialflow_model::{
-    KeyId, Timestamp,
-    resource::budget::pico,
-};
+use credentialflow_model::{KeyId, Timestamp, resource::budget::pico};
 use rusqlite::{Row, types::ValueRef};
 use rust_decimal::Decimal;
 use std::{
@@ -204,8 +200,9 @@ impl Reader {
 }
 
 fn sums_of(row: &Row<'_>) -> Result<SpendSums, CallLogError> {
-    let tokens =
-        |at: usize| -> Result<i64, CallLogError> { Ok(row.get::<_, Option<i64>>(at)?.unwrap_or(0).clamp(0, MOST_TOKENS)) };
+    let tokens = |at: usize| -> Result<i64, CallLogError> {
+        Ok(row.get::<_, Option<i64>>(at)?.unwrap_or(0).clamp(0, MOST_TOKENS))
+    };
     let cost = row.get_ref(15)?;
     let is = |begin: u8| i64::from(matches!(cost, ValueRef::Text([first, ..]) if *first == begin));
     let usd: Option<Decimal> = usd_of(cost).and_then(|usd| usd.parse().ok());
@@ -296,14 +293,20 @@ mod tests {
         assert_eq!(found, expect);
         let series = &sums.keys().next().unwrap().1;
         assert_eq!((series.application.as_deref(), series.key), (Some("checkout"), Some(KeyId::from_bits(77))));
-        assert_eq!((&*series.model, &*series.provider, &*series.provider_model), ("chat-default", "openai", "gpt-5-mini"));
+        assert_eq!(
+            (&*series.model, &*series.provider, &*series.provider_model),
+            ("chat-default", "openai", "gpt-5-mini")
+        );
         assert_eq!((series.credential.as_deref(), series.route.as_deref()), (Some("orders-token"), Some("orders")));
 
         let at = |secs: i64| Timestamp::from_secs(secs);
         let long = Duration::from_secs(60);
         let (first, complete) = log.spend_between(at(noon), at(noon + QUARTER), long).unwrap();
         assert_eq!((first.calls, first.cost, complete), (5, 500_000_001_002, true));
-        assert_eq!(log.spend_between(at(noon + QUARTER), at(noon + 2 * QUARTER), long).unwrap().0.cost, 2_000_000_000_000);
+        assert_eq!(
+            log.spend_between(at(noon + QUARTER), at(noon + 2 * QUARTER), long).unwrap().0.cost,
+            2_000_000_000_000
+        );
         assert_eq!(log.spend_between(at(0), at(noon), long).unwrap().0, SpendSums::default());
         assert!(log.spend_above("20200101-00-0", 0).unwrap().is_none(), "a segment that is gone");
     }
@@ -317,7 +320,10 @@ mod tests {
             let piece = log.spend_above(&segment, above).unwrap().unwrap();
             (piece.sums.values().map(|sums| sums.cost / 1_000_000_000_000).sum::<i128>(), piece.last, piece.more)
         };
-        assert_eq!([of(0), of(1), of(2), of(3), of(4)], [(3, 4, false), (2, 4, false), (2, 4, false), (0, 4, false), (0, 4, false)]);
+        assert_eq!(
+            [of(0), of(1), of(2), of(3), of(4)],
+            [(3, 4, false), (2, 4, false), (2, 4, false), (0, 4, false), (0, 4, false)]
+        );
         assert_eq!(of(9), (0, 9, false), "a place beyond its end stays");
         assert!(log.spend_above(&segment, 0).unwrap().unwrap().sealed, "its writer has ended");
     }

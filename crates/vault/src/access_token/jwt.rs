@@ -88,10 +88,8 @@ mod tests {
     fn keys_of_both_kinds_sign_and_say_how() {
         let rsa = RsaKeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048).unwrap();
         let ec = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
-        let (rsa_pem, ec_pem) = (
-            pem("PRIVATE KEY", rsa.as_der().unwrap().as_ref()),
-            pem("PRIVATE KEY", ec.to_pkcs8v1().unwrap().as_ref()),
-        );
+        let (rsa_pem, ec_pem) =
+            (pem("PRIVATE KEY", rsa.as_der().unwrap().as_ref()), pem("PRIVATE KEY", ec.to_pkcs8v1().unwrap().as_ref()));
         let signed = |text: &str| {
             let jwt = Signer::read(&SecretValue::from(text)).unwrap().sign(Some("k1"), &json!({ "iss": "a" })).unwrap();
             let jwt = jwt.expose_str().unwrap().to_owned();

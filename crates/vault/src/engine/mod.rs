@@ -147,9 +147,8 @@ pub enum EngineError {
 }
 
 /// Every engine, readable top to bottom.
-pub const ENGINES: &[&dyn Engine] = &[
-    &Static, &Generated, &Database, &Provider, &Certificate, &Authority, &Key, &OauthToken, &GoogleServiceAccount,
-];
+pub const ENGINES: &[&dyn Engine] =
+    &[&Static, &Generated, &Database, &Provider, &Certificate, &Authority, &Key, &OauthToken, &GoogleServiceAccount];
 
 /// The engine of a kind.
 pub fn engine(kind: Kind) -> &'static dyn Engine {

@@ -97,7 +97,8 @@ fn request(
     let client = rule.client_id.as_deref().unwrap_or_default();
     match rule.authentication {
         ClientAuthentication::ClientSecretPost => {
-            let of_the_client: [(&str, &[u8]); 2] = [("client_id", client.as_bytes()), ("client_secret", value.expose())];
+            let of_the_client: [(&str, &[u8]); 2] =
+                [("client_id", client.as_bytes()), ("client_secret", value.expose())];
             Ok(TokenRequest::new(url, &[pairs.as_slice(), &of_the_client].concat()))
         }
         ClientAuthentication::ClientSecretBasic => {
