@@ -527,13 +527,13 @@ upstreams:
   - { name: mine, endpoints: [\"http://127.0.0.1:1\"], provider: openai, budget: { usd: 1, per: day, when_used_up: { model: small } } }
 ",
         &[
-            "2:32 invalid_header applications[0].users.header",
-            "3:32 invalid_header applications[1].users.header",
-            "3:56 out_of_bounds applications[1].users.budget.usd",
-            "4:24 unknown_field applications[2].users.from",
+            "2:33 invalid_header applications[0].users.header",
+            "3:33 invalid_header applications[1].users.header",
+            "3:55 out_of_bounds applications[1].users.budget.usd",
+            "4:25 unknown_field applications[2].users.from",
             "5:67 unknown_name applications[3].budget.when_used_up.model",
-            "6:72 contradiction applications[4].budget.when_used_up",
-            "9:110 contradiction upstreams[0].budget.when_used_up",
+            "6:70 contradiction applications[4].budget.when_used_up",
+            "9:114 contradiction upstreams[0].budget.when_used_up",
         ],
     );
 }
