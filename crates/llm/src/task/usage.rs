@@ -141,9 +141,7 @@ fn read_piece(piece: &SsePiece<'_>, used: &mut Option<Used>) {
 }
 
 fn read_event(event: &SseEvent<'_>) -> Option<Used> {
-    if memmem::find(event.raw, MARK).is_none() {
-        return None;
-    }
+    memmem::find(event.raw, MARK)?;
     read(&event.data()?)
 }
 

@@ -157,7 +157,8 @@ impl Block {
             Cut::Redact(placeholder) | Cut::Mask(placeholder) => Cow::Borrowed(*placeholder),
             Cut::Restore(name) => Cow::Borrowed(answer.masks.as_ref().map_or("", |masks| masks.value(*name))),
         };
-        let mut places = places.iter().map(|place| (place.range.start - off..place.range.end - off, &place.cut)).peekable();
+        let mut places =
+            places.iter().map(|place| (place.range.start - off..place.range.end - off, &place.cut)).peekable();
         let mut at = 0;
         while at < text.len() {
             let Some((place, left)) = self.pieces.front_mut() else { return };
@@ -217,7 +218,9 @@ mod tests {
     #[test]
     fn what_waits() {
         let reach = Reach { bytes: 4, row: 12 };
-        for (text, at) in [("", 0), ("abc", 0), ("ab cdefgh", 3), ("ab cde gh", 3), ("ab cd  fgh", 6), ("这是。机密", 9)] {
+        for (text, at) in
+            [("", 0), ("abc", 0), ("ab cdefgh", 3), ("ab cde gh", 3), ("ab cd  fgh", 6), ("这是。机密", 9)]
+        {
             assert_eq!(waits_from(text, reach), at, "{text}");
         }
         assert_eq!(waits_from(&"a".repeat(50), reach), 38);

@@ -60,14 +60,14 @@ pub(super) struct Ends {
 
 impl Event {
     /// An event with these data.
-    pub fn new(raw: &[u8], data: &Cow<'_, [u8]>) -> Self {
-        let at = match data {
+    pub fn new(raw: &[u8], data: Cow<'_, [u8]>) -> Self {
+        let at = match &data {
             // They are a part of its bytes.
             Cow::Borrowed(data) => data.as_ptr().addr().checked_sub(raw.as_ptr().addr()),
             Cow::Owned(_) => None,
         };
-        let at = at.map(|start| start..start + data.len()).filter(|at| raw.get(at.clone()) == Some(&**data));
-        let data = at.map_or_else(|| Data::Apart(data.to_vec()), Data::At);
+        let at = at.map(|start| start..start + data.len()).filter(|at| raw.get(at.clone()) == Some(&data[..]));
+        let data = at.map_or_else(|| Data::Apart(data.into_owned()), Data::At);
         Self { raw: raw.to_vec(), data, pieces: Vec::new(), edits: Vec::new() }
     }
 

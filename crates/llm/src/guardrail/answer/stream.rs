@@ -132,7 +132,7 @@ impl Stream {
 pub(super) fn array(answer: &mut Answer, body: &[u8]) -> Result<Vec<u8>, Stop> {
     let mut lane = Lane::of(answer);
     for element in elements(body)? {
-        lane.data(element.get().as_bytes(), &Cow::Borrowed(element.get().as_bytes()), answer)?;
+        lane.data(element.get().as_bytes(), Cow::Borrowed(element.get().as_bytes()), answer)?;
     }
     lane.finish(answer)?;
     let mut out = vec![b'['];
@@ -177,7 +177,7 @@ impl Lane {
     fn piece(&mut self, piece: &SsePiece<'_>, answer: &mut Answer) -> Result<(), Stop> {
         let SsePiece::Event(event) = piece else { return Err(Unreadable::TooMuch.into()) };
         match (is_mark(event), event.data()) {
-            (None, Some(data)) => self.data(event.raw, &data, answer)?,
+            (None, Some(data)) => self.data(event.raw, data, answer)?,
             (ends, _) => {
                 if ends == Some(true) {
                     self.finish(answer)?;
@@ -189,16 +189,18 @@ impl Lane {
     }
 
     /// Takes an event with these data.
-    fn data(&mut self, raw: &[u8], data: &Cow<'_, [u8]>, answer: &mut Answer) -> Result<(), Stop> {
+    fn data(&mut self, raw: &[u8], data: Cow<'_, [u8]>, answer: &mut Answer) -> Result<(), Stop> {
+        let bare = answer.without_tokens(&data)?;
         let mut event = Event::new(raw, data);
-        if let Some(bare) = answer.without_tokens(data)? {
+        if let Some(bare) = bare {
             event.replace(bare);
         }
         let (texts, _) = text::texts_of(event.data(), Of::Answer)?;
         let ended = ends(event.data());
         let (pieces, whole): (Vec<Text<'_>>, Vec<Text<'_>>) = texts.into_iter().partition(|text| text.part.piece);
         let edits = answer.texts(event.data(), &whole, !ended.repeats)?;
-        let waiting = pieces.iter().filter(|_| self.changes).map(|text| Piece::new(text.range.clone(), text.text.len()));
+        let waiting =
+            pieces.iter().filter(|_| self.changes).map(|text| Piece::new(text.range.clone(), text.text.len()));
         let waiting = waiting.collect();
         let pieces: Vec<(Part, String)> = pieces.into_iter().map(|text| (text.part, text.text.into_owned())).collect();
         (event.pieces, event.edits) = (waiting, edits);

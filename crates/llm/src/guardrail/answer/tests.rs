@@ -53,7 +53,8 @@ fn stream(speaks: Speaks, pieces: &[(usize, String)]) -> Vec<String> {
     if speaks == Messages {
         events.push(data(json!({"type": "message_start", "message": {"id": "m", "content": [], "model": "x"}})));
         for block in 0..blocks {
-            let start = json!({"type": "content_block_start", "index": block, "content_block": {"type": "text", "text": ""}});
+            let start =
+                json!({"type": "content_block_start", "index": block, "content_block": {"type": "text", "text": ""}});
             events.push(data(start));
         }
     }
@@ -79,7 +80,9 @@ fn stream(speaks: Speaks, pieces: &[(usize, String)]) -> Vec<String> {
         Responses => {
             let item = |block| json!({"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": whole(block)}]});
             let output: Vec<_> = (0..blocks).map(item).collect();
-            events.push(data(json!({"type": "response.completed", "response": {"created_at": 1700000000, "output": output}})));
+            events.push(data(
+                json!({"type": "response.completed", "response": {"created_at": 1700000000, "output": output}}),
+            ));
         }
         Gemini => {}
     }
@@ -181,7 +184,8 @@ fn a_stream_in_which_nothing_is_found_keeps_its_bytes() {
 #[test]
 fn what_is_blocked_ends_the_stream() {
     let rules = rules(json!([{"detect": "personal_data", "action": "block", "on": "answer"}]));
-    let text = format!("{} write to anna.lee@example.com, now. {}", "A long story. ".repeat(40), "It goes on. ".repeat(40));
+    let text =
+        format!("{} write to anna.lee@example.com, now. {}", "A long story. ".repeat(40), "It goes on. ".repeat(40));
     for speaks in [Chat, Responses, Messages, Gemini] {
         for piece in [1, 5, 2000] {
             let events = stream(speaks, &pieces_of(&text, piece));
@@ -240,15 +244,21 @@ fn only_what_may_be_a_name_waits() {
 /// What a tool is called with is JSON in pieces.
 #[test]
 fn arguments_of_tools_are_judged_whole() {
-    let arguments = json!({"to": "<EMAIL_1>", "cc": ["bo@example.de", 4_111_111_111_111_111_u64], "text": "\"<MASKED_1>\""}).to_string();
+    let arguments =
+        json!({"to": "<EMAIL_1>", "cc": ["bo@example.de", 4_111_111_111_111_111_u64], "text": "\"<MASKED_1>\""})
+            .to_string();
     let expect = json!({"to": "anna@example.com", "cc": ["[EMAIL]", "[CARD]"], "text": "\"Anna Lee\""});
     for (n, size) in [(0, 1), (1, 3), (2, 7), (3, 500)] {
         let chars: Vec<char> = arguments.chars().collect();
         let pieces: Vec<String> = chars.chunks(size).map(|piece| piece.iter().collect()).collect();
         let event = |value: Value| format!("data: {value}\n\n");
         let delta = |piece: &String| match n % 3 {
-            0 => json!({"choices": [{"index": 0, "delta": {"tool_calls": [{"index": 1, "function": {"arguments": piece}}]}}]}),
-            1 => json!({"type": "content_block_delta", "index": 2, "delta": {"type": "input_json_delta", "partial_json": piece}}),
+            0 => {
+                json!({"choices": [{"index": 0, "delta": {"tool_calls": [{"index": 1, "function": {"arguments": piece}}]}}]})
+            }
+            1 => {
+                json!({"type": "content_block_delta", "index": 2, "delta": {"type": "input_json_delta", "partial_json": piece}})
+            }
             _ => json!({"type": "response.function_call_arguments.delta", "output_index": 3, "delta": piece}),
         };
         let mut events: Vec<String> = pieces.iter().map(delta).map(event).collect();
@@ -278,12 +288,14 @@ fn arguments_of_tools_are_judged_whole() {
 #[test]
 fn a_thought_that_is_signed_keeps_its_names() {
     let event = |kind: &str, field: &str| {
-        let delta = json!({"type": "content_block_delta", "index": 0, "delta": {"type": kind, field: "<EMAIL_1>, PRJ-0042."}});
+        let delta =
+            json!({"type": "content_block_delta", "index": 0, "delta": {"type": kind, field: "<EMAIL_1>, PRJ-0042."}});
         vec![format!("data: {delta}\n\n"), "data: {\"type\":\"content_block_stop\",\"index\":0}\n\n".to_owned()]
     };
-    for (kind, field, expect) in
-        [("thinking_delta", "thinking", "<EMAIL_1>, [REDACTED]."), ("text_delta", "text", "anna@example.com, [REDACTED].")]
-    {
+    for (kind, field, expect) in [
+        ("thinking_delta", "thinking", "<EMAIL_1>, [REDACTED]."),
+        ("text_delta", "text", "anna@example.com, [REDACTED]."),
+    ] {
         let (out, _) = judged(Answer::of(Some(&redacting()), Some(masks())), &event(kind, field), 10);
         assert!(String::from_utf8(out).unwrap().contains(expect), "{kind}");
     }
@@ -354,12 +366,14 @@ fn an_answer_fits_its_schema() {
     // Several answers are each their own; one that calls tools only says nothing that could fit.
     let choice = |said: &str| json!({"index": 0, "message": {"role": "assistant", "content": said}});
     let body = json!({"choices": [choice(r#"{"city":1}"#), {"index": 1, "message": {"content": r#"{"city":2}"#}}]});
-    let whole = |body: &Value| Answer::of(Some(&rule("block", false)), None).unwrap().whole(body.to_string().into_bytes());
+    let whole =
+        |body: &Value| Answer::of(Some(&rule("block", false)), None).unwrap().whole(body.to_string().into_bytes());
     assert!(whole(&body).is_ok());
     assert_eq!(whole(&json!({"choices": [choice("no")]})), Err(Stop::Blocked(Detect::JsonSchema)));
     let called = json!({"choices": [{"index": 0, "message": {"content": null, "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}}]});
     assert!(whole(&called).is_ok());
-    let thought = json!({"content": [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "{\"city\":1}"}]});
+    let thought =
+        json!({"content": [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "{\"city\":1}"}]});
     assert!(whole(&thought).is_ok());
     let reasoned = json!({"output": [
         {"type": "reasoning", "summary": [{"type": "summary_text", "text": "hm"}]},
@@ -436,7 +450,9 @@ fn what_cannot_be_looked_at_does_not_pass() {
 /// Events whose data stand in several lines, or that are named, keep what they say.
 #[test]
 fn events_of_any_form_are_written_anew() {
-    let events = ["id: 7\nevent: x\ndata: {\"choices\":[{\"index\":0,\ndata: \"delta\":{\"content\":\"bo@example.de \"}}]}\n\n".to_owned()];
+    let events =
+        ["id: 7\nevent: x\ndata: {\"choices\":[{\"index\":0,\ndata: \"delta\":{\"content\":\"bo@example.de \"}}]}\n\n"
+            .to_owned()];
     let (out, _) = judged(Answer::of(Some(&redacting()), None), &events, 9);
     let told = String::from_utf8(out).unwrap();
     assert_eq!(told, "id: 7\nevent: x\ndata: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"[EMAIL] \"}}]}\n\n");
@@ -444,9 +460,36 @@ fn events_of_any_form_are_written_anew() {
 
 /// Sentences of what is found and what is not.
 const WORDS: &[&str] = &[
-    "anna.lee@example.com", "bo@example.de", "4111 1111 1111 1111", "DE89 3704 0044 0532 0130 00", "054-28-6917", "203.0.113.77",
-    "+46 8 928 571 38", "(415) 555-2671", "Project Falcon", "project", "falcon", "PRJ-0042", "PRJ-12", "hello", "call", "the", "1234",
-    "ä", "\"", "\\", "\n", ".", ",", "这是。", "😀", "<EMAIL_1>", "<", "EMAIL_1>", "password: Xk7#pQ2m9vT1", "postgres://app:hunter2x@db/x",
+    "anna.lee@example.com",
+    "bo@example.de",
+    "4111 1111 1111 1111",
+    "DE89 3704 0044 0532 0130 00",
+    "054-28-6917",
+    "203.0.113.77",
+    "+46 8 928 571 38",
+    "(415) 555-2671",
+    "Project Falcon",
+    "project",
+    "falcon",
+    "PRJ-0042",
+    "PRJ-12",
+    "hello",
+    "call",
+    "the",
+    "1234",
+    "ä",
+    "\"",
+    "\\",
+    "\n",
+    ".",
+    ",",
+    "这是。",
+    "😀",
+    "<EMAIL_1>",
+    "<",
+    "EMAIL_1>",
+    "password: Xk7#pQ2m9vT1",
+    "postgres://app:hunter2x@db/x",
 ];
 
 /// A text without what is found in it, and the values of its names.
