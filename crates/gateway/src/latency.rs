@@ -53,6 +53,12 @@ impl Pace {
         self.mean.set(Some((now, mean)));
     }
 
+    /// None had begun after so long, when nobody waited any longer: it is as slow as that at least, and no faster than it
+    /// was known to be.
+    pub fn overtaken(&self, now: Instant, time: Duration) {
+        self.took(now, self.mean().map_or(time, |mean| mean.max(time)));
+    }
+
     /// There was none after so long: it counts as slow.
     pub fn failed(&self, now: Instant, time: Duration) {
         self.took(now, time.max(FAILED));
@@ -74,6 +80,17 @@ mod tests {
     use super::*;
 
     const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn who_is_overtaken_becomes_no_faster() {
+        let (pace, now) = (Pace::default(), Instant::now());
+        pace.overtaken(now, 200 * MS);
+        assert_eq!(pace.mean(), Some(200 * MS));
+        pace.overtaken(now, MS);
+        assert_eq!(pace.mean(), Some(200 * MS));
+        pace.overtaken(now, 700 * MS);
+        assert_eq!(pace.mean(), Some(300 * MS));
+    }
 
     #[test]
     fn newer_answers_count_more_and_failures_are_slow() {

@@ -315,11 +315,14 @@ pub(super) fn unpaid(
     moved
 }
 
-/// Remembers of a try that lost against one beside it how it ended, or that it had not begun by then.
+/// Remembers of a try that lost against one beside it how it ended, or that no answer had begun so long after the try did,
+/// the connecting included. In less than the time after which another target is asked, that says nothing; who could not
+/// even be connected to by then counts as one that failed.
 pub(super) fn beaten(
     view: &View,
     request: &UpstreamRequest,
     ended: Option<&Result<Tried, Refused>>,
+    (took, after): (Duration, Duration),
     record: &Recording<'_>,
 ) {
     let Some((call, elsewhere)) = request.call.as_ref().and_then(|c| Some((c, c.elsewhere.as_deref()?))) else {
@@ -329,7 +332,11 @@ pub(super) fn beaten(
     match ended {
         Some(Ok(Tried::Failed(fault, _))) => remember(view, target, call.key, fault, wanted, record),
         Some(_) => {}
-        None => select::pace(view, target, wanted.streams).took(Instant::now(), record.waited()),
+        None if took < after => {}
+        None => {
+            let (pace, now) = (select::pace(view, target, wanted.streams), Instant::now());
+            if record.is_sent() { pace.overtaken(now, took) } else { pace.failed(now, took) }
+        }
     }
 }
 

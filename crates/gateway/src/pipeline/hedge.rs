@@ -26,7 +26,7 @@ use std::{
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 type Ended = Result<Tried, Refused>;
@@ -60,6 +60,7 @@ pub(super) async fn race<C: Caller>(
     let (mine, theirs) = (worker.controls.register(), worker.controls.register());
     let (mut here, mut there) = (Absent, Absent);
     let mut first: Leg<'_> = Box::pin(try_target(worker, view, &mine, inbound, parts, request, &mut here, record));
+    let began = Instant::now();
     control.set_deadline(worker.tick_in(after));
     let soon = wait(control, caller, |cx| first.as_mut().poll(cx)).await?;
     control.clear_deadline();
@@ -76,6 +77,7 @@ pub(super) async fn race<C: Caller>(
         afford(worker, view, &theirs, (parts.0, parts.1), &mut other, &mut aside).await?;
         try_target(worker, view, &theirs, inbound, parts, &mut other, &mut there, &mut aside).await
     });
+    let began_beside = Instant::now();
     let (mut one, mut two) = (None, None);
     let waited = wait(control, caller, |cx| {
         poll_unless(&mut one, &mut first, cx);
@@ -97,12 +99,12 @@ pub(super) async fn race<C: Caller>(
         (_, two) => matches!(two, Some(Ok(_))),
     };
     if !second_goes_on {
-        fallback::beaten(view, &other, two.as_ref(), &aside);
+        fallback::beaten(view, &other, two.as_ref(), (began_beside.elapsed(), after), &aside);
         record.beaten(aside, end(two.as_ref()));
         request.tried_beside(&other);
         return one.unwrap_or_else(nobody);
     }
-    fallback::beaten(view, request, one.as_ref(), record);
+    fallback::beaten(view, request, one.as_ref(), (began.elapsed(), after), record);
     record.tried(end(one.as_ref()), true);
     record.adopt(aside);
     request.go_on_as(other);

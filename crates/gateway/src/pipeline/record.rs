@@ -471,6 +471,10 @@ impl<'w> Recording<'w> {
     pub fn sent(&mut self, at: Instant) {
         self.sent = Some(at);
     }
+    /// Whether the present try reached its upstream.
+    pub const fn is_sent(&self) -> bool {
+        self.sent.is_some()
+    }
     /// How long the present try has waited for its answer.
     pub fn waited(&self) -> Duration {
         self.sent.map_or(Duration::ZERO, |sent| sent.elapsed())

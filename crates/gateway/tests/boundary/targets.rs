@@ -457,6 +457,30 @@ async fn where_the_first_takes_long_the_one_that_begins_first_answers() {
 }
 
 #[tokio::test]
+async fn who_cannot_even_be_connected_to_is_not_the_fastest() {
+    let vendors = Vendors::start().await;
+    // It takes connections and never says a word of TLS.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let targets = "[{ provider: away, model: m }, { provider: b, model: m }]";
+    let mut setup = setup_of(&vendors, targets, &format!("{HEDGED}, route_by: latency"), LENIENT, "");
+    let away = format!("https://{}", silent.local_addr().unwrap());
+    setup.yaml = setup.yaml.replace("http://127.0.0.1:1", &away);
+    let world = setup.start();
+    let mut overtaken = 0;
+    for _ in 0..30 {
+        assert_eq!(world.ask(chat(false)).await.text(), whole("b"));
+        let record = world.outcome(R::Served).await;
+        overtaken += usize::from(tried(&record) == [("away", TriedEnd::Overtaken)]);
+    }
+    assert!((1..=8).contains(&overtaken), "asked {overtaken} times of 30");
+    let told = world.gateway.preview("m", AskedCall::from(Dialect::OpenAi)).await.unwrap();
+    let [away, b] = &told.targets[..] else { panic!("two targets") };
+    assert!(away.latency > Some(std::time::Duration::from_secs(1)) && b.latency < away.latency, "{told:?}");
+    assert_eq!((away.percent, b.percent), (2.5, 97.5));
+    world.done().await;
+}
+
+#[tokio::test]
 async fn a_hedged_call_that_fails_twice_goes_on_behind_both_and_nobody_is_asked_twice() {
     let targets = "[{ provider: a, model: m }, { provider: a, model: again, priority: 1 }, { provider: b, model: m, priority: 2 }, { provider: x, model: m, priority: 3 }]";
     let vendors = Vendors::start().await;
