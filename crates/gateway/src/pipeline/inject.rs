@@ -169,6 +169,10 @@ pub(super) fn inject(
         None => (None, None, Scrub::default(), None),
     };
     let way = plan.map(|p| &p.way);
+    if signer.is_some() && inbound.fields().any(|(_, name, value)| sigv4::comes_in_chunks(name, value)) {
+        let why = "its body comes in AWS's signed chunks, which cannot be signed again; send it whole";
+        return Err(Refused::new(OutcomeReason::MalformedRequest).with_detail(why.into()));
+    }
 
     let rules = route.headers.as_ref().map(|h| &h.request);
     let extras = principal.key().and_then(KeyPrincipal::extras);

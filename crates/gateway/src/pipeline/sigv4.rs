@@ -119,6 +119,16 @@ pub(super) fn is_ours(name: &[u8]) -> bool {
     [&b"x-amz-date"[..], b"x-amz-content-sha256", b"x-amz-security-token"].iter().any(|n| name.eq_ignore_ascii_case(n))
 }
 
+/// Whether a field says that the body comes in chunks that are signed one by one or carry a checksum behind them, as AWS's
+/// SDKs send it to S3. The first is the caller's signature, without which the body would be stored with its marks.
+pub(super) fn comes_in_chunks(name: &[u8], value: &[u8]) -> bool {
+    if name.eq_ignore_ascii_case(b"x-amz-content-sha256") {
+        return value.trim_ascii().get(..10).is_some_and(|start| start.eq_ignore_ascii_case(b"STREAMING-"));
+    }
+    let is_aws = |coding: &[u8]| coding.trim_ascii().eq_ignore_ascii_case(b"aws-chunked");
+    name.eq_ignore_ascii_case(b"content-encoding") && value.split(|b| *b == b',').any(is_aws)
+}
+
 /// Whether a field of a caller of another dialect would tell AWS something, or ask for another form of answer.
 pub(super) fn speaks_to_aws(name: &[u8]) -> bool {
     let begins = |with: &[u8]| name.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with));
@@ -180,6 +190,26 @@ mod tests {
         assert!(made.contains("SignedHeaders=host;x-amz-content-sha256;x-amz-date,"), "{made}");
         let way = |service: &str| InjectWay::AwsSigv4 { region: "r".into(), service: service.into() };
         assert!(holds_body(&way("bedrock")) && !holds_body(&way("s3")) && !holds_body(&InjectWay::Bearer));
+    }
+
+    #[test]
+    fn a_body_in_chunks_is_told() {
+        for (name, value) in [
+            ("x-amz-content-sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER"),
+            ("X-Amz-Content-Sha256", " streaming-AWS4-HMAC-SHA256-PAYLOAD"),
+            ("Content-Encoding", "aws-chunked"),
+            ("content-encoding", "gzip , AWS-chunked"),
+        ] {
+            assert!(comes_in_chunks(name.as_bytes(), value.as_bytes()), "{name}: {value}");
+        }
+        for (name, value) in [
+            ("x-amz-content-sha256", "UNSIGNED-PAYLOAD"),
+            ("x-amz-content-sha256", ""),
+            ("content-encoding", "gzip"),
+            ("x-amz-meta-a", "aws-chunked"),
+        ] {
+            assert!(!comes_in_chunks(name.as_bytes(), value.as_bytes()), "{name}: {value}");
+        }
     }
 
     #[test]

@@ -281,6 +281,18 @@ async fn other_apis_of_aws_are_signed_behind_routes() {
     assert_eq!(sent.field("x-amz-content-sha256"), Some("UNSIGNED-PAYLOAD"));
     assert_eq!(sent.field("authorization").unwrap(), signed(&sent, "s3", Payload::Unsigned));
     world.outcome(R::Served).await;
+    // Chunks of AWS's own would be stored with their marks.
+    let before = upstream.requests().len();
+    for field in [
+        "x-amz-content-sha256: STREAMING-UNSIGNED-PAYLOAD-TRAILER\r\nx-amz-trailer: x-amz-checksum-crc32\r\n",
+        "content-encoding: aws-chunked\r\n",
+    ] {
+        let answered = world.ask(post("/buckets/a/b.txt", field, "4\r\nabcd\r\n0\r\n\r\n")).await;
+        assert_eq!(answered.status(), 400, "{field}");
+        assert!(answered.text().contains("signed chunks"), "{}", answered.text());
+        world.outcome(R::MalformedRequest).await;
+    }
+    assert_eq!(upstream.requests().len(), before);
     // What is held has an end.
     assert_eq!(world.ask(post("/api/x", "", &"x".repeat(5000))).await.status(), 413);
     world.outcome(R::BodyTooLarge).await;
