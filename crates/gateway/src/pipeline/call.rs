@@ -661,7 +661,8 @@ impl Beside {
         let taker = taker(view, (kind, &spoken), plan, (&self.said, targets), (&mut held, 0), aside)?;
         let Taker { index, key, targets, built } = taker;
         let Built { body, dialect, path, own_query, query, usage, translation } = built;
-        let _ = held.set(body.capacity() as u64);
+        // When it goes on alone, it is this one that keeps what the caller said.
+        let _ = held.set((body.capacity() + self.said.received.capacity()) as u64);
         let target = &plan.targets[index as usize];
         select::used(view, target, key, &self.said.wanted);
         aside.upstream(&view.snapshot.upstreams[target.upstream as usize]);
