@@ -1,5 +1,5 @@
 -- 26: what model calls cost, added up from the call logs of all nodes: by quarter of an hour and by who called what.
--- A series is who called what; a text that is not there is ''. A log's row tells how many rows of a segment of a call log
+-- A series is who called what, with the newest beginning of its sums; a text that is not there is ''. A log's row tells how many rows of a segment of a call log
 -- are in the sums, and moves in the transaction that adds them.
 CREATE TABLE spend_series (
     series {text} NOT NULL PRIMARY KEY,
@@ -11,8 +11,10 @@ CREATE TABLE spend_series (
     provider {text} NOT NULL,
     provider_model {text} NOT NULL,
     credential {text} NOT NULL,
-    route {text} NOT NULL
+    route {text} NOT NULL,
+    newest BIGINT NOT NULL
 );
+CREATE INDEX spend_series_newest ON spend_series (newest);
 CREATE TABLE spend (
     started BIGINT NOT NULL,
     series {text} NOT NULL,

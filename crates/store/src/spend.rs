@@ -12,7 +12,10 @@ use crate::{Result, Store, StoreError};
 use aws_lc_rs::digest::{SHA256, digest};
 use credentialflow_model::Timestamp;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 /// What calls are told apart by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -92,6 +95,10 @@ pub struct SpendNode {
 }
 
 const MILLION: i128 = 1_000_000;
+/// Rows deleted in one transaction.
+const FORGOTTEN_AT_ONCE: i64 = 2_000;
+/// Between two of these.
+const BETWEEN: Duration = Duration::from_millis(20);
 const COUNTS: [&str; 8] =
     ["calls", "unknown_cost", "estimated_cost", "input", "cached_input", "cache_write", "output", "reasoning"];
 
@@ -134,8 +141,7 @@ impl Store {
             "UPDATE spend_logs SET read_to = $3, told = {now} WHERE segment = $1 AND read_to = $2",
             now = self.driver().now()
         );
-        let moved =
-            sqlx::query(AssertSqlSafe(sql)).bind(segment).bind(above).bind(last).execute(&mut *tx).await?;
+        let moved = sqlx::query(AssertSqlSafe(sql)).bind(segment).bind(above).bind(last).execute(&mut *tx).await?;
         if moved.rows_affected() == 0 {
             return Err(StoreError::Conflict("the segment is read further already".into()));
         }
@@ -193,21 +199,34 @@ impl Store {
     }
 
     /// Forgets what was spent before a moment, and how far call logs are read that were read last before it. Answers how
-    /// many rows of sums.
+    /// many rows of sums. It goes in small transactions, so that others get their turn at the database.
     pub async fn forget_spend(&self, before: Timestamp) -> Result<u64> {
+        let sums = "DELETE FROM spend WHERE (started, series) IN
+            (SELECT started, series FROM spend WHERE started < $1 ORDER BY started, series LIMIT $2)";
+        let gone = self.forget_in_pieces(sums, before).await?;
+        // Whose newest sums are that old has no others. Whoever adds newer ones meanwhile has moved `newest` before.
+        let series = "DELETE FROM spend_series WHERE newest < $1 AND series IN
+            (SELECT series FROM spend_series WHERE newest < $1 ORDER BY newest LIMIT $2)";
+        self.forget_in_pieces(series, before).await?;
         let mut connection = self.notes().await?;
-        let mut tx = connection.begin_with(self.driver().begin()).await?;
-        let gone = sqlx::query("DELETE FROM spend WHERE started < $1").bind(before.micros()).execute(&mut *tx).await?;
-        if gone.rows_affected() > 0 {
-            sqlx::query(
-                "DELETE FROM spend_series WHERE NOT EXISTS (SELECT 1 FROM spend s WHERE s.series = spend_series.series)",
-            )
-            .execute(&mut *tx)
-            .await?;
+        let logs = sqlx::query("DELETE FROM spend_logs WHERE told < $1").bind(before.micros());
+        logs.execute(&mut *connection).await?;
+        Ok(gone)
+    }
+
+    async fn forget_in_pieces(&self, sql: &'static str, before: Timestamp) -> Result<u64> {
+        let mut gone = 0;
+        loop {
+            let mut connection = self.notes().await?;
+            let delete = sqlx::query(sql).bind(before.micros()).bind(FORGOTTEN_AT_ONCE);
+            let piece = delete.execute(&mut *connection).await?.rows_affected();
+            drop(connection);
+            gone += piece;
+            if piece < FORGOTTEN_AT_ONCE as u64 {
+                return Ok(gone);
+            }
+            tokio::time::sleep(BETWEEN).await;
         }
-        sqlx::query("DELETE FROM spend_logs WHERE told < $1").bind(before.micros()).execute(&mut *tx).await?;
-        tx.commit().await?;
-        Ok(gone.rows_affected())
     }
 }
 
@@ -222,21 +241,24 @@ async fn add_rows(tx: &mut AnyConnection, node: &str, rows: &[(Timestamp, SpendR
         let names: Vec<&str> = std::iter::once(node).chain(row.names.iter().map(String::as_str)).collect();
         let id = id_of(&names);
         sums.insert((started.micros(), id.clone()), row);
-        series.insert(id, names);
+        let (_, newest) = series.entry(id).or_insert((names, started.micros()));
+        *newest = started.micros().max(*newest);
     }
     let series: Vec<_> = series.into_iter().collect();
     let columns = SpendColumn::ALL.map(SpendColumn::name).join(", ");
     for chunk in series.chunks(CHUNK) {
         let sql = format!(
-            "INSERT INTO spend_series (series, {columns}) VALUES {} ON CONFLICT (series) DO NOTHING",
-            values(10, chunk.len())
+            "INSERT INTO spend_series (series, {columns}, newest) VALUES {} ON CONFLICT (series) DO UPDATE
+             SET newest = excluded.newest WHERE spend_series.newest < excluded.newest",
+            values(11, chunk.len())
         );
         let mut insert = sqlx::query(AssertSqlSafe(sql));
-        for (id, names) in chunk {
+        for (id, (names, newest)) in chunk {
             insert = insert.bind(id.as_str());
             for name in names {
                 insert = insert.bind(*name);
             }
+            insert = insert.bind(*newest);
         }
         insert.execute(&mut *tx).await?;
     }

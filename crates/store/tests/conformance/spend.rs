@@ -4,7 +4,13 @@ use crate::{Database, on_both};
 use credentialflow_model::Timestamp;
 use credentialflow_store::{SpendColumn, SpendRow, StoreError};
 
-on_both!(a_piece_is_added_once, sums_are_read_apart, sums_stay_exact_where_they_are_large, old_sums_are_forgotten);
+on_both!(
+    a_piece_is_added_once,
+    sums_are_read_apart,
+    sums_stay_exact_where_they_are_large,
+    old_sums_are_forgotten,
+    much_is_forgotten_in_pieces_and_a_series_in_use_stays,
+);
 
 const QUARTER: i64 = 900;
 
@@ -89,4 +95,22 @@ async fn old_sums_are_forgotten(db: Database) {
     assert_eq!(f.store.spend_read(&["s-1".into()]).await.unwrap().len(), 1, "it was read a moment ago");
     assert_eq!(f.store.forget_spend(Timestamp::from_micros(i64::MAX)).await.unwrap(), 1);
     assert_eq!(f.store.spend_read(&["s-1".into()]).await.unwrap().len(), 0);
+}
+
+async fn much_is_forgotten_in_pieces_and_a_series_in_use_stays(db: Database) {
+    let f = db.fresh().await;
+    // More than one piece of sums and one of series.
+    let user = |n: i64| format!("user {n}");
+    let rows: Vec<_> = (0..4_500).map(|n| (at(n % 3), row(["shop", &user(n), "m"], 1, 1))).collect();
+    f.store.add_spend("a", ("s-1", 0, 1), &rows).await.unwrap();
+    // One of them called again; what is older arrives later, and its newest sums stay the newest.
+    f.store.add_spend("a", ("s-1", 1, 2), &[(at(9), row(["shop", &user(7), "m"], 1, 30))]).await.unwrap();
+    f.store.add_spend("a", ("s-1", 2, 3), &[(at(2), row(["shop", &user(7), "m"], 1, 30))]).await.unwrap();
+    assert_eq!(f.store.forget_spend(at(9)).await.unwrap(), 4_501);
+    let left = f.store.spend((at(0), at(99)), &[SpendColumn::User], &[], 9).await.unwrap();
+    assert_eq!(left, [told(&["user 7"], [1, 0, 1, 10, 2, 3, 20, 4], 30)]);
+    // A series that was forgotten is one again.
+    f.store.add_spend("a", ("s-1", 3, 4), &[(at(10), row(["shop", &user(8), "m"], 1, 2))]).await.unwrap();
+    assert_eq!(f.store.spend((at(10), at(99)), &[SpendColumn::User], &[], 9).await.unwrap()[0].names, ["user 8"]);
+    assert_eq!(f.store.forget_spend(at(99)).await.unwrap(), 2);
 }
