@@ -7,7 +7,7 @@ use super::super::{
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 /// Longer names of documents are cut off.
 const MAX_NAME: usize = 200;
@@ -22,9 +22,10 @@ impl Marks {
     }
 }
 
-/// The names of a call's documents, of which no two may be the same.
+/// The names of a call's documents, of which no two may be the same, each with the number that follows it when it comes
+/// again: a call may have very many of one name.
 #[derive(Default)]
-pub(super) struct Names(HashSet<String>);
+pub(super) struct Names(HashMap<String, u32>);
 
 impl Names {
     /// A name that may stand there: letters, digits, single spaces, `-`, `(`, `)`, `[` and `]`.
@@ -33,16 +34,23 @@ impl Names {
         let words = title.unwrap_or_default().split(|c| !allowed(c)).filter(|word| !word.is_empty());
         let mut name = words.collect::<Vec<_>>().join(" ");
         name.truncate(MAX_NAME - 8);
-        if name.trim().is_empty() {
+        name.truncate(name.trim_end().len());
+        if name.is_empty() {
             "document".clone_into(&mut name);
         }
-        let mut free = name.clone();
-        let mut number = 2;
-        while self.0.contains(&free) {
-            free = format!("{} {number}", name.trim_end());
+        let Some(mut number) = self.0.get(&name).copied() else {
+            self.0.insert(name.clone(), 2);
+            return name;
+        };
+        let free = loop {
+            let numbered = format!("{name} {number}");
             number += 1;
-        }
-        self.0.insert(free.clone());
+            if !self.0.contains_key(&numbered) {
+                break numbered;
+            }
+        };
+        self.0.insert(name, number);
+        self.0.insert(free.clone(), 2);
         free
     }
 }
@@ -189,4 +197,30 @@ fn bytes(to: &mut Object<'_>, data: &str) {
     let mut source = to.object("source");
     source.text("bytes", data);
     source.end();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn no_two_documents_have_one_name() {
+        let mut names = Names::default();
+        let titles = [None, Some("a"), Some("a 2"), Some("a"), Some("a"), Some("a 2"), Some("../"), Some("a.pdf")];
+        let given = titles.map(|title| names.next(title));
+        assert_eq!(given, ["document", "a", "a 2", "a 3", "a 4", "a 2 2", "document 2", "a pdf"]);
+        let long = "a ".repeat(300);
+        let (one, two) = (names.next(Some(&long)), names.next(Some(&long)));
+        assert!(one != two && two.len() <= MAX_NAME, "{one} {two}");
+    }
+
+    #[test]
+    fn very_many_documents_of_one_name_take_no_time() {
+        let (mut names, began) = (Names::default(), Instant::now());
+        let last = (0..100_000).map(|_| names.next(None)).last();
+        assert_eq!(last.as_deref(), Some("document 100000"));
+        // One after the other from 2 on it would be hours without optimisation.
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    }
 }
