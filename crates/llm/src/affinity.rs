@@ -2,7 +2,6 @@
 //! made for, or the conversation they go on with. Read from the body in any dialect; numbers come out, no text is kept.
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::Value;
 use std::{
     borrow::Cow,
     fmt,
@@ -18,21 +17,15 @@ pub fn of(bytes: &[u8]) -> u64 {
 
 /// Whom a call is made for: `safety_identifier`, `user`, or `user_id` in `metadata`.
 pub fn user(body: &[u8]) -> Option<u64> {
-    #[derive(serde::Deserialize)]
-    struct Call<'a> {
-        #[serde(borrow, default)]
-        safety_identifier: Option<Cow<'a, str>>,
-        #[serde(borrow, default)]
-        user: Option<Cow<'a, str>>,
-        #[serde(default)]
-        metadata: Option<Value>,
+    #[derive(Default, serde::Deserialize)]
+    #[serde(default)]
+    struct Call {
+        safety_identifier: Said,
+        user: Said,
+        metadata: Said,
     }
-    let call: Call<'_> = serde_json::from_slice(body).ok()?;
-    let given = |text: Option<Cow<'_, str>>| text.filter(|text| !text.is_empty()).map(|text| of(text.as_bytes()));
-    let of_metadata = || call.metadata.as_ref()?.get("user_id")?.as_str();
-    given(call.safety_identifier)
-        .or(given(call.user))
-        .or_else(|| of_metadata().filter(|text| !text.is_empty()).map(|text| of(text.as_bytes())))
+    let call: Call = serde_json::from_slice(body).ok()?;
+    call.safety_identifier.itself.or(call.user.itself).or(call.metadata.user_id)
 }
 
 /// The conversation that a call goes on with: its `prompt_cache_key`, else its system prompt and what the user said first,
@@ -42,17 +35,15 @@ pub fn conversation(body: &[u8]) -> Option<u64> {
     if let Some(key) = beginning.cache_key {
         return Some(key);
     }
-    let mut hasher = DefaultHasher::new();
-    (&beginning.system, beginning.first?).hash(&mut hasher);
-    Some(hasher.finish())
+    Some(of_all((beginning.system, beginning.first?)))
 }
 
 /// How a conversation begins, as numbers.
 #[derive(Default)]
 struct Beginning {
     cache_key: Option<u64>,
-    /// Of each text of the system prompt, wherever it stands.
-    system: Vec<u64>,
+    /// Of the texts of the system prompt, wherever they stand.
+    system: u64,
     /// Of what the user said first.
     first: Option<u64>,
 }
@@ -69,23 +60,19 @@ impl<'de> Deserialize<'de> for Beginning {
                 let mut all = Beginning::default();
                 while let Some(key) = map.next_key::<Cow<'de, str>>()? {
                     match &*key {
-                        "prompt_cache_key" => {
-                            let key: Value = map.next_value()?;
-                            all.cache_key = key.as_str().filter(|key| !key.is_empty()).map(|key| of(key.as_bytes()));
-                        }
+                        "prompt_cache_key" => all.cache_key = map.next_value::<Said>()?.itself,
                         "system" | "instructions" | "systemInstruction" | "system_instruction" => {
-                            all.system.push(map.next_value::<Texts>()?.0);
+                            all.system = all.system.wrapping_add(map.next_value::<Said>()?.texts);
                         }
                         "messages" | "input" | "contents" => {
                             let Turns { system, first } = map.next_value()?;
-                            all.system.extend(system);
+                            // Members stand in any order.
+                            all.system = all.system.wrapping_add(system);
                             all.first = all.first.or(first);
                         }
                         _ => _ = map.next_value::<IgnoredAny>()?,
                     }
                 }
-                // Members stand in any order.
-                all.system.sort_unstable();
                 Ok(all)
             }
         }
@@ -93,10 +80,10 @@ impl<'de> Deserialize<'de> for Beginning {
     }
 }
 
-/// The first turns: those of the system, and the first of a user.
+/// The first turns: those of the system, added up, and the first of a user.
 #[derive(Default)]
 struct Turns {
-    system: Vec<u64>,
+    system: u64,
     first: Option<u64>,
 }
 
@@ -109,19 +96,21 @@ impl<'de> Deserialize<'de> for Turns {
                 f.write_str("turns")
             }
             fn visit_str<E>(self, text: &str) -> Result<Turns, E> {
-                Ok(Turns { system: vec![], first: Some(of_texts([text])) })
+                Ok(Turns { system: 0, first: Some(Said::text(text).texts) })
             }
             fn visit_unit<E>(self) -> Result<Turns, E> {
                 Ok(Turns::default())
             }
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Turns, A::Error> {
+                let (system, developer, user) = (of(b"system"), of(b"developer"), of(b"user"));
                 let mut turns = Turns::default();
                 while turns.first.is_none() {
-                    let Some(turn) = seq.next_element::<Value>()? else { return Ok(turns) };
-                    let said = of_value(turn.get("content").or(turn.get("parts")).unwrap_or(&Value::Null));
-                    match turn.get("role").and_then(Value::as_str).unwrap_or("user") {
-                        "system" | "developer" => turns.system.push(said),
-                        "user" => turns.first = Some(said),
+                    let Some(turn) = seq.next_element::<Said>()? else { return Ok(turns) };
+                    match turn.role.unwrap_or(user) {
+                        role if role == system || role == developer => {
+                            turns.system = turns.system.wrapping_add(turn.texts);
+                        }
+                        role if role == user => turns.first = Some(turn.texts),
                         _ => {}
                     }
                 }
@@ -134,39 +123,94 @@ impl<'de> Deserialize<'de> for Turns {
     }
 }
 
-/// The texts of a value, as a number.
-struct Texts(u64);
+/// What any value says, as numbers: made while it is read, as a tree would be many times as large as what came.
+#[derive(Clone, Copy, Default)]
+struct Said {
+    /// Of a text that is not empty.
+    itself: Option<u64>,
+    /// Of the texts in it, in whichever form a message's content is written. Marks for a cache do not count: they move while
+    /// a conversation goes on.
+    texts: u64,
+    /// Of the texts that these members are.
+    text: Option<u64>,
+    role: Option<u64>,
+    user_id: Option<u64>,
+}
 
-impl<'de> Deserialize<'de> for Texts {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        Value::deserialize(d).map(|value| Self(of_value(&value)))
+impl Said {
+    fn text(text: &str) -> Self {
+        let itself = Some(of(text.as_bytes())).filter(|_| !text.is_empty());
+        Self { itself, texts: of_all(itself), ..Self::default() }
     }
 }
 
-/// The texts of a message's content, in whichever form it is written: marks for a cache move while a conversation goes on.
-fn of_value(value: &Value) -> u64 {
-    let part = |part: &Value| part.get("text").and_then(Value::as_str).map(str::to_owned);
-    match value {
-        Value::String(text) => of_texts([text.as_str()]),
-        Value::Array(parts) => of_texts(parts.iter().filter_map(part)),
-        Value::Object(whole) => match whole.get("parts").or(whole.get("content")) {
-            Some(inner) => of_value(inner),
-            None => of_texts(part(value)),
-        },
-        _ => 0,
-    }
-}
-
-fn of_texts<T: AsRef<str>>(texts: impl IntoIterator<Item = T>) -> u64 {
+fn of_all(all: impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
-    texts.into_iter().for_each(|text| text.as_ref().hash(&mut hasher));
+    all.hash(&mut hasher);
     hasher.finish()
+}
+
+impl<'de> Deserialize<'de> for Said {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct Read;
+        impl<'de> Visitor<'de> for Read {
+            type Value = Said;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("any value")
+            }
+            fn visit_bool<E>(self, _: bool) -> Result<Said, E> {
+                Ok(Said::default())
+            }
+            fn visit_i64<E>(self, _: i64) -> Result<Said, E> {
+                Ok(Said::default())
+            }
+            fn visit_u64<E>(self, _: u64) -> Result<Said, E> {
+                Ok(Said::default())
+            }
+            fn visit_f64<E>(self, _: f64) -> Result<Said, E> {
+                Ok(Said::default())
+            }
+            fn visit_unit<E>(self) -> Result<Said, E> {
+                Ok(Said::default())
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Said, E> {
+                Ok(Said::text(text))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Said, A::Error> {
+                let mut texts = None;
+                while let Some(part) = seq.next_element::<Said>()? {
+                    // One alone is as if it stood there without a list.
+                    texts = match (texts, part.text) {
+                        (Some(before), Some(text)) => Some(of_all((before, text))),
+                        (before, text) => before.or(text),
+                    };
+                }
+                Ok(Said { texts: of_all(texts), ..Said::default() })
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Said, A::Error> {
+                let (mut all, mut parts, mut content) = (Said::default(), None, None);
+                while let Some(key) = map.next_key::<Cow<'de, str>>()? {
+                    match &*key {
+                        "text" => all.text = map.next_value::<Said>()?.itself,
+                        "role" => all.role = map.next_value::<Said>()?.itself,
+                        "user_id" => all.user_id = map.next_value::<Said>()?.itself,
+                        "parts" => parts = Some(map.next_value::<Said>()?.texts),
+                        "content" => content = Some(map.next_value::<Said>()?.texts),
+                        _ => _ = map.next_value::<IgnoredAny>()?,
+                    }
+                }
+                all.texts = parts.or(content).unwrap_or_else(|| of_all(all.text));
+                Ok(all)
+            }
+        }
+        d.deserialize_any(Read)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn of_call(call: Value) -> Option<u64> {
         conversation(call.to_string().as_bytes())
@@ -215,6 +259,17 @@ mod tests {
     }
 
     #[test]
+    fn texts_in_several_parts_differ_from_others() {
+        let of = |parts: Value| of_call(json!({"messages": [{"role": "user", "content": parts}]}));
+        let text = |text: &str| json!({"type": "text", "text": text});
+        let (ab, ba) = (json!([text("a"), text("b")]), json!([text("b"), text("a")]));
+        assert_ne!(of(ab.clone()), of(ba));
+        assert_ne!(of(ab.clone()), of(json!([text("a")])));
+        assert_eq!(of(ab.clone()), of(json!([text("a"), {"type": "image", "data": [1, {"text": "x"}]}, text("b")])));
+        assert_eq!(of(json!([text("a")])), of(json!("a")));
+    }
+
+    #[test]
     fn a_user_is_told_by_any_of_its_names() {
         let of_call = |call: Value| user(call.to_string().as_bytes());
         let anna = Some(of(b"anna"));
@@ -222,6 +277,8 @@ mod tests {
             json!({"user": "anna"}),
             json!({"safety_identifier": "anna", "user": "somebody"}),
             json!({"metadata": {"user_id": "anna"}}),
+            json!({"user": "anna", "metadata": {"user_id": 7}}),
+            json!({"user": "anna", "metadata": [1, {"user_id": "x"}]}),
         ] {
             assert_eq!(of_call(call.clone()), anna, "{call}");
         }

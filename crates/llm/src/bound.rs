@@ -122,8 +122,9 @@ struct Limit {
 }
 
 impl Limit {
-    fn add(&mut self, value: &serde_json::Value) {
-        let tokens = match value {
+    fn add(&mut self, raw: &RawValue) {
+        let value = scalar(raw);
+        let tokens = match &value {
             serde_json::Value::Null => {
                 self.doubtful = true;
                 return;
@@ -153,18 +154,19 @@ impl<'de> Deserialize<'de> for Asked {
                 let mut asked = Asked::default();
                 while let Some(field) = map.next_key::<Field>()? {
                     match field {
-                        Field::Plain => asked.plain.add(&map.next_value()?),
-                        Field::Newer => asked.newer.add(&map.next_value()?),
-                        Field::Responses => asked.responses.add(&map.next_value()?),
-                        Field::Others => asked.others.add(&map.next_value()?),
+                        Field::Plain => asked.plain.add(map.next_value()?),
+                        Field::Newer => asked.newer.add(map.next_value()?),
+                        Field::Responses => asked.responses.add(map.next_value()?),
+                        Field::Others => asked.others.add(map.next_value()?),
                         Field::Config => asked.configured(&Config::of(map.next_value()?)),
                         Field::Inference => {
-                            let config: serde_json::Value = map.next_value()?;
-                            if let Some(limit) = config.get("maxTokens") {
-                                asked.inference.add(limit);
-                            }
+                            let Limit { tokens, doubtful } = Config::of(map.next_value()?).inference;
+                            asked.inference.tokens = asked.inference.tokens.max(tokens);
+                            asked.inference.doubtful |= doubtful;
                         }
-                        Field::Choices => asked.choices = asked.choices.max(count(&map.next_value()?)),
+                        Field::Choices => {
+                            asked.choices = asked.choices.max(count(&scalar(map.next_value()?)));
+                        }
                         Field::Unknown => drop(map.next_value::<IgnoredAny>()?),
                     }
                 }
@@ -213,10 +215,12 @@ impl<'de> Deserialize<'de> for Field {
     }
 }
 
-/// What `generationConfig` says. Google's servers read names in camel case and in snake case.
+/// What `generationConfig` says, or `inferenceConfig`. Google's servers read names in camel case and in snake case.
 #[derive(Default)]
 struct Config {
     limit: Limit,
+    /// `maxTokens`, in `inferenceConfig`.
+    inference: Limit,
     choices: Option<u64>,
 }
 
@@ -239,9 +243,10 @@ impl<'de> Deserialize<'de> for Config {
                 let mut config = Config::default();
                 while let Some(name) = map.next_key::<Cow<'de, str>>()? {
                     match &*name {
-                        "maxOutputTokens" | "max_output_tokens" => config.limit.add(&map.next_value()?),
+                        "maxOutputTokens" | "max_output_tokens" => config.limit.add(map.next_value()?),
+                        "maxTokens" => config.inference.add(map.next_value()?),
                         "candidateCount" | "candidate_count" => {
-                            config.choices = config.choices.max(count(&map.next_value()?));
+                            config.choices = config.choices.max(count(&scalar(map.next_value()?)));
                         }
                         _ => drop(map.next_value::<IgnoredAny>()?),
                     }
@@ -251,6 +256,12 @@ impl<'de> Deserialize<'de> for Config {
         }
         d.deserialize_map(Fields)
     }
+}
+
+/// A value that is no list and no object, whose tree would be many times as large as what came; `true` for those.
+fn scalar(raw: &RawValue) -> serde_json::Value {
+    let other = serde_json::Value::Bool(true);
+    if raw.get().starts_with(['[', '{']) { other } else { serde_json::from_str(raw.get()).unwrap_or(other) }
 }
 
 /// A count as the most generous provider reads it: a fraction is the next whole number, and a number in quotes is one.
@@ -343,9 +354,13 @@ mod tests {
         ] {
             assert_eq!(limit(body), expect, "{body}");
         }
-        for (body, expect) in
-            [(r#"{"inferenceConfig":{"maxTokens":70}}"#, 70), (r#"{"inferenceConfig":{}}"#, DEFAULT_OUTPUT)]
-        {
+        for (body, expect) in [
+            (r#"{"inferenceConfig":{"maxTokens":70}}"#, 70),
+            (r#"{"inferenceConfig":{}}"#, DEFAULT_OUTPUT),
+            (r#"{"inferenceConfig":[1]}"#, DEFAULT_OUTPUT),
+            (r#"{"inferenceConfig":{"stop":[1,{"maxTokens":1}],"maxTokens":7,"maxTokens":8}}"#, 8),
+            (r#"{"inferenceConfig":{"maxTokens":[7]}}"#, DEFAULT_OUTPUT),
+        ] {
             assert_eq!(output(body, Keeps::InferenceConfig), expect, "{body}");
         }
     }
