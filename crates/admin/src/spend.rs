@@ -2,10 +2,7 @@
 
 use crate::{
     AdminState,
-    api::{
-        request::limited,
-        spend::{SpendCheck, SpendCheckQuery, SpendFigures, SpendItem, SpendNodeView, SpendQuery, SpendReport},
-    },
+    api::spend::{SpendCheck, SpendCheckQuery, SpendFigures, SpendItem, SpendNodeView, SpendQuery, SpendReport},
     calls,
     error::{ApiError, Code},
     ports::{NodeState, SpendLog},
@@ -31,6 +28,8 @@ use std::{
 const MOST_PIECES: usize = 1_000;
 /// Groups of one report at most, over all pages.
 const MOST_GROUPS: usize = 50_000;
+/// Groups on a page unless asked otherwise.
+const LINES: usize = 100;
 /// The longest that a call log is read to compare it.
 const READ_IN: Duration = Duration::from_secs(60);
 /// How often that is tried while calls go on.
@@ -160,10 +159,7 @@ impl Asked {
             })?,
         };
         let of_team = dimensions.contains(&Dimension::Team) || query.team.is_some();
-        let mut columns: Vec<_> = dimensions
-            .iter()
-            .filter_map(|dimension| dimension.stored())
-            .collect();
+        let mut columns: Vec<_> = dimensions.iter().filter_map(|dimension| dimension.stored()).collect();
         if of_team && !columns.contains(&SpendColumn::Application) {
             columns.push(SpendColumn::Application);
         }
@@ -183,14 +179,27 @@ impl Asked {
     }
 }
 
+/// How many lines come before a page, and when the first page was asked for: its window is that of all.
+fn place_of(text: &str, now: Timestamp) -> Result<(usize, Timestamp), ApiError> {
+    let read = || {
+        let (skip, began) = text.split_once(' ')?;
+        let began = Timestamp::from_secs(began.parse().ok().filter(|secs| (0..=now.secs()).contains(secs))?);
+        Some((skip.parse().ok()?, began))
+    };
+    read().ok_or_else(|| invalid("the cursor is not valid; begin again without one"))
+}
+
 /// One page of a report.
 pub(crate) async fn report(state: &AdminState, query: &SpendQuery) -> Result<SpendReport, ApiError> {
-    let limit = limited(query.limit)? as usize;
-    let skip: usize = match query.cursor.as_deref().map(read_cursor).transpose()? {
-        None => 0,
-        Some(place) => place.parse().map_err(|_| invalid("the cursor is not valid; begin again without one"))?,
+    let limit = query.limit.map_or(LINES, |limit| limit as usize);
+    if !(1..=MOST_GROUPS).contains(&limit) {
+        return Err(invalid(format!("limit must be 1 to {MOST_GROUPS}")));
+    }
+    let (skip, began) = match query.cursor.as_deref().map(read_cursor).transpose()? {
+        None => (0, state.now()),
+        Some(place) => place_of(&place, state.now())?,
     };
-    let asked = Asked::read(query, state.now())?;
+    let asked = Asked::read(query, began)?;
     // What this node recorded a moment ago is in it; where that cannot be, its node tells since when.
     if let Some(log) = &state.settings.spend
         && let Err(error) = log.catch_up().await
@@ -215,7 +224,8 @@ pub(crate) async fn report(state: &AdminState, query: &SpendQuery) -> Result<Spe
         groups.iter().for_each(|(_, sum)| total.add(&sum.counts, sum.cost));
         all.extend(groups.into_iter().map(|(names, sum)| (*piece, names, sum)));
     }
-    let next = (all.len() > skip.saturating_add(limit)).then(|| cursor(&(skip + limit).to_string()));
+    let more = all.len() > skip.saturating_add(limit);
+    let next = more.then(|| cursor(&format!("{} {}", skip + limit, began.secs())));
     let items = all.into_iter().skip(skip).take(limit);
     let mut items: Vec<_> = items.map(|(piece, names, sum)| item(&asked, piece, names, &sum)).collect();
     name_keys(state, &mut items).await?;
@@ -402,7 +412,10 @@ mod tests {
     #[test]
     fn a_report_is_of_this_month_unless_asked_otherwise() {
         let read = asked(|_| {}).unwrap();
-        assert_eq!((read.from.to_string().as_str(), read.to.to_string().as_str()), ("2026-11-01T00:00:00Z", "2026-11-23T05:45:00Z"));
+        assert_eq!(
+            (read.from.to_string().as_str(), read.to.to_string().as_str()),
+            ("2026-11-01T00:00:00Z", "2026-11-23T05:45:00Z")
+        );
         assert_eq!((read.pieces.len(), read.columns.len()), (1, 0));
         let read = asked(|q| {
             q.by = Some("week, team ,model,model".into());
@@ -431,6 +444,15 @@ mod tests {
             (told(|q| (q.by, q.from) = (Some("hour".into()), Some("2025-01-01".into()))), "at most 1000 hours"),
         ] {
             assert!(error.contains(why), "{why}: {error}");
+        }
+    }
+
+    #[test]
+    fn all_pages_are_of_the_window_of_the_first() {
+        let now = Timestamp::from_secs(1_000_000);
+        assert_eq!(place_of("200 900", now).unwrap(), (200, Timestamp::from_secs(900)));
+        for wrong in ["200", "x 900", "200 x", "200 1000001", "200 -1", "-1 900", "200 900 1"] {
+            assert!(place_of(wrong, now).is_err(), "{wrong}");
         }
     }
 

@@ -9032,9 +9032,9 @@ export interface operations {
                 route?: string;
                 /** @description Only those that this node recorded. */
                 node?: string;
-                /** @description Most items on the page, 1 to 1000. 100 unless set. */
+                /** @description Most items on the page, 1 to 50000, which is the whole report. 100 unless set. */
                 limit?: number;
-                /** @description Where the page begins: the `next` of the page before. */
+                /** @description Where the page begins: the `next` of the page before. While calls go on, lines may move between pages. */
                 cursor?: string;
             };
             header?: never;

@@ -53,10 +53,10 @@ pub struct SpendQuery {
     pub route: Option<String>,
     /// Only those that this node recorded.
     pub node: Option<String>,
-    /// Most items on the page, 1 to 1000. 100 unless set.
-    #[param(minimum = 1, maximum = 1000)]
+    /// Most items on the page, 1 to 50000, which is the whole report. 100 unless set.
+    #[param(minimum = 1, maximum = 50000)]
     pub limit: Option<u32>,
-    /// Where the page begins: the `next` of the page before.
+    /// Where the page begins: the `next` of the page before. While calls go on, lines may move between pages.
     pub cursor: Option<String>,
 }
 

@@ -51,21 +51,31 @@ async fn calls_are_told_apart_by_what_is_asked() {
     let all = report(&control, "").await;
     assert_eq!(lines(&all), [of(json!({}), "0.001777")]);
     let item = &all["items"][0];
-    assert_eq!((&item["calls"], &item["input_tokens"], &item["cached_input_tokens"]), (&json!(9), &json!(90), &json!(9)));
+    assert_eq!(
+        (&item["calls"], &item["input_tokens"], &item["cached_input_tokens"]),
+        (&json!(9), &json!(90), &json!(9))
+    );
     assert_eq!(all["total"]["cost_usd"], "0.001777");
     let by = report(&control, "by=team").await;
     let none = json!({ "team": null });
     assert_eq!(lines(&by), [of(none, "0.001007"), of(json!({ "team": "payments" }), "0.00077")], "the dearest first");
     let by = report(&control, "by=day,application&application=shop").await;
     assert_eq!(lines(&by).len(), 2);
-    assert_eq!((&by["items"][0]["from"], &by["items"][0]["cost_usd"]), (&json!("2026-10-01T00:00:00Z"), &json!("0.00052")));
-    assert_eq!((&by["items"][1]["to"], &by["items"][1]["cost_usd"]), (&json!("2026-10-03T00:00:00Z"), &json!("0.00025")));
+    assert_eq!(
+        (&by["items"][0]["from"], &by["items"][0]["cost_usd"]),
+        (&json!("2026-10-01T00:00:00Z"), &json!("0.00052"))
+    );
+    assert_eq!(
+        (&by["items"][1]["to"], &by["items"][1]["cost_usd"]),
+        (&json!("2026-10-03T00:00:00Z"), &json!("0.00025"))
+    );
     let by = report(&control, "by=user,model&team=payments").await;
     let (ada, grace) = (json!({ "user": "ada", "model": "large" }), json!({ "user": "grace", "model": "small" }));
     assert_eq!(lines(&by), [of(ada, "0.00075"), of(grace, "0.00002")]);
     let by = report(&control, "by=node").await;
     assert_eq!(lines(&by), [of(json!({ "node": "b" }), "0.001"), of(json!({ "node": "a" }), "0.000777")]);
-    let nodes: Vec<_> = by["nodes"].as_array().unwrap().iter().map(|n| (n["node"].clone(), n["live"].clone())).collect();
+    let nodes: Vec<_> =
+        by["nodes"].as_array().unwrap().iter().map(|n| (n["node"].clone(), n["live"].clone())).collect();
     assert_eq!(nodes, [(json!("a"), json!(false)), (json!("b"), json!(false))], "neither of them is there");
     assert_eq!(lines(&report(&control, "by=user&user=nobody").await), []);
 }
@@ -86,12 +96,23 @@ async fn a_report_comes_in_pages_with_one_total() {
     }
     assert_eq!(found, lines(&report(&control, "by=day,application,user").await));
     assert_eq!(found.len(), 5);
+    assert_eq!(lines(&report(&control, "by=day,application,user&limit=50000").await).len(), 5);
 }
 
 #[tokio::test]
 async fn what_cannot_be_asked_is_refused() {
     let control = spent().await;
-    for wrong in ["by=colour", "by=day,week", "from=soon", "from=2026-10-01T00:01:00Z", "time_zone=Atlantis", "limit=0", "cursor=eA", "colour=red"] {
+    for wrong in [
+        "by=colour",
+        "by=day,week",
+        "from=soon",
+        "from=2026-10-01T00:01:00Z",
+        "time_zone=Atlantis",
+        "limit=0",
+        "limit=50001",
+        "cursor=eA",
+        "colour=red",
+    ] {
         let told = control.get(&format!("/api/v1/spend?{wrong}")).await.expect(400);
         assert_eq!(told.code(), "invalid_request", "{wrong}");
     }
