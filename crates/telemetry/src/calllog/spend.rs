@@ -109,9 +109,11 @@ impl CallLog {
     /// What the model calls of a segment cost that stand above a row. `None`: the segment is gone.
     pub fn spend_above(&self, segment: &str, above: i64) -> Result<Option<SpendPiece>, CallLogError> {
         let Some(name) = self.segments()?.into_iter().find(|name| name.id() == segment) else { return Ok(None) };
-        // Looked at first: what is sealed while it is read may have got rows before.
+        // Looked at first: what is sealed while it is read may have got rows before. And once it can be read: one that is
+        // being made has nothing beside it yet, and is complete by then.
         let sealed = segment::is_sealed(&self.dir, &name);
         let Some(reader) = Reader::open(&self.dir, &name)? else { return Ok(None) };
+        let sealed = sealed && segment::is_sealed(&self.dir, &name);
         Ok(Some(SpendPiece { sealed, ..reader.spend_above(above)? }))
     }
 
