@@ -78,7 +78,7 @@ export function Chart({ label, times, series, format, height = 190, daily = fals
 
 function told(time: number, daily: boolean): string {
   const at = new Date(time * 1000)
-  return daily ? at.toLocaleDateString('en-GB', { day: 'numeric', month: 'short' }) : at.toLocaleTimeString('en-GB', { hour: '2-digit', minute: '2-digit' })
+  return daily ? at.toLocaleDateString('en-GB', { day: 'numeric', month: 'short', timeZone: 'UTC' }) : at.toLocaleTimeString('en-GB', { hour: '2-digit', minute: '2-digit' })
 }
 
 function options(width: number, height: number, shape: string, format: (value: number) => string, daily: boolean, onPoint: (index: number | null) => void): uPlot.Options {
@@ -93,6 +93,8 @@ function options(width: number, height: number, shape: string, format: (value: n
   return {
     width,
     height,
+    // Days are those of UTC, as their figures are.
+    ...(daily && { tzDate: (time: number) => uPlot.tzDate(new Date(time * 1000), 'Etc/UTC') }),
     padding: [10, 18, 0, 0],
     legend: { show: false },
     cursor: { y: false, points: { size: 7 }, drag: { x: false, y: false }, sync: { key: 'overview' } },
