@@ -91,6 +91,11 @@ pub(super) async fn reserve(
     {
         return Err(not_bounded(field, budget));
     }
+    if let Some(budget) = hard
+        && call.size.is_unbounded(call.task)
+    {
+        return Err(not_in_the_body(budget));
+    }
     let keeps = match call.dialect {
         Dialect::Responses => target.keeps_of_responses,
         Dialect::Gemini => Keeps::GenerationConfig,
@@ -209,6 +214,16 @@ fn not_bounded(field: &str, budget: &LiveBudget) -> Refused {
     let detail = format!(
         "`{field}` names what the provider keeps, so what the call may cost cannot be known, and {} is a hard limit; send \
          the whole conversation",
+        whose(budget)
+    );
+    Refused::new(OutcomeReason::InvalidModelCall).with_detail(detail)
+}
+
+/// How long sound is that the provider fetches itself is known to nobody before it did.
+fn not_in_the_body(budget: &LiveBudget) -> Refused {
+    let detail = format!(
+        "how long the sound is cannot be known where the call does not bring it as the file of a form, and {} is a hard limit; \
+         send the file",
         whose(budget)
     );
     Refused::new(OutcomeReason::InvalidModelCall).with_detail(detail)

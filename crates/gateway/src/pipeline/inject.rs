@@ -24,6 +24,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use credentialflow_llm::{
     anthropic::{VERSION, VERSION_HEADER},
     provider::Dialect,
+    task,
 };
 use credentialflow_model::{OutcomeReason, SecretValue, resource::AnswerEncoding};
 use credentialflow_policy::{KeyPrincipal, Principal, header_carries_key, query_without, query_without_keys};
@@ -223,6 +224,7 @@ pub(super) fn inject(
             | Tag::XForwardedHost
             | Tag::Forwarded => true,
             Tag::AcceptEncoding => identity,
+            Tag::ContentType => call.is_some(),
             // A compressed WebSocket would hide an echoed secret.
             Tag::SecWebsocketExtensions => identity,
             tag if tag.may_carry_key() => {
@@ -261,6 +263,14 @@ pub(super) fn inject(
         && (translated || inbound.header(VERSION_HEADER).is_none())
     {
         push_field(head, VERSION_HEADER.as_bytes(), VERSION.as_bytes());
+    }
+    if let Some(call) = call
+        && !rules.is_some_and(|r| r.drops(b"content-type"))
+    {
+        // Ours, so that the provider reads the body as it was read here, whatever else the caller's says of it.
+        let kind = task::call::content_type(call.task, matched.content_type);
+        guard.field(kind.as_bytes(), record)?;
+        push_field(head, b"content-type", kind.as_bytes());
     }
     if identity && !websocket {
         head.extend_from_slice(b"accept-encoding: identity\r\n");

@@ -257,11 +257,36 @@ async fn a_form_passes_but_for_the_model() {
 }
 
 #[tokio::test]
+async fn bodies_are_sent_as_what_they_were_read_as() {
+    let upstream = provider().await;
+    let world = setup(&upstream);
+    let file = form(&[("file", "x"), ("model", "tokens")]);
+    for told in [FORM.replace("=", "=\"") + "\"; charset=utf-8", FORM.replace("; ", ";Charset=\"UTF-8\" ;")] {
+        assert_eq!(send(&world, "/v1/audio/transcriptions", &told, &file).await.status(), 200, "{told}");
+        let seen = upstream.last();
+        assert_eq!((seen.field("content-type"), seen.count("content-type")), (Some(FORM), 1), "{told}");
+        world.outcome(R::Served).await;
+    }
+    let json = json!({"model": "tokens", "input": "x", "messages": []}).to_string();
+    for path in ["/v1/embeddings", "/v1/chat/completions"] {
+        for told in ["application/json; charset=utf-7", "application/json\r\ncontent_type: text/plain"] {
+            send(&world, path, told, &json).await;
+            let seen = upstream.last();
+            assert_eq!((seen.target(), seen.field("content-type")), (path, Some("application/json")), "{told}");
+            assert_eq!((seen.count("content-type"), seen.count("content_type")), (1, 0), "{told}");
+            world.outcome(R::Served).await;
+        }
+    }
+    world.done().await;
+}
+
+#[tokio::test]
 async fn what_cannot_be_served_is_refused_in_openais_form() {
     let upstream = provider().await;
     let world = setup(&upstream);
     let embed = |model: &str| json!({"model": model, "input": "x"}).to_string();
     let file = form(&[("file", "x"), ("model", "tokens")]);
+    let more = |more: &str| format!("{FORM}; {more}");
     for (path, kind, body, reason, why) in [
         ("/v1/embeddings", "application/json", embed("claude"), R::InvalidModelCall, "offers embeddings"),
         ("/v1/embeddings", "application/json", embed("chat"), R::InvalidModelCall, "offers embeddings"),
@@ -280,6 +305,17 @@ async fn what_cannot_be_served_is_refused_in_openais_form() {
         ),
         ("/v1/audio/transcriptions", FORM, file.replace("4--\r\n", "4\r\n"), R::InvalidModelCall, "cut off"),
         ("/v1/audio/transcriptions", "multipart/form-data", file.clone(), R::InvalidModelCall, "no boundary"),
+        ("/v1/audio/transcriptions", &more("boundary*=utf-8''x"), file.clone(), R::InvalidModelCall, "at the most"),
+        ("/v1/audio/transcriptions", &more("charset=utf-7"), file.clone(), R::InvalidModelCall, "at the most"),
+        (
+            "/v1/audio/transcriptions",
+            FORM,
+            form(&[("file", "x"), ("prompt", "y"), ("model", "tokens")])
+                .replace("\"prompt\"", "\"prompt\"; filename*=utf-8''x"),
+            R::InvalidModelCall,
+            "in two ways",
+        ),
+        ("/v1/images/edits", FORM, form(&[("model", "tokens"), ("n", "3.5")]), R::InvalidModelCall, "whole number"),
         ("/v1/audio/transcriptions", FORM, form(&[("file", "x")]), R::InvalidModelCall, "`model` is missing"),
         ("/v1/embeddings", "application/json", "[]".into(), R::InvalidModelCall, "not a JSON object"),
         (
@@ -450,6 +486,12 @@ async fn budgets_hold_what_a_call_may_cost_and_are_charged_what_it_did() {
     let Some(Cost::Estimated(cost)) = model.cost else { panic!("{:?}", model.cost) };
     // The body is held as it was sent, with the name of the provider's model.
     assert_eq!(pico(cost), (length + 5) * (2 + 80) * 1_000_000);
+    // Nobody knows how long sound is that the provider fetches.
+    let elsewhere = form(&[("url", "https://a.example/long.wav"), ("model", "tokens")]);
+    let refused = send(&world, "/v1/audio/transcriptions", FORM, elsewhere).await;
+    assert_eq!(parsed(&refused)["error"]["code"], "invalid_model_call");
+    assert!(refused.text().contains("is a hard limit; send the file"), "{}", refused.text());
+    world.outcome(R::InvalidModelCall).await;
     // Thirty images are dearer than the budget ever is; a model without a price is not tried.
     let refused = ask(&world, "/v1/images/generations", json!({"model": "image", "prompt": "x", "n": 30})).await;
     assert_eq!(parsed(&refused)["error"]["code"], "budget_exceeded");

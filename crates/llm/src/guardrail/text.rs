@@ -139,11 +139,15 @@ struct Frame<'b> {
     free: bool,
     /// Whether nothing below it is.
     skip: bool,
+    /// Whether it is in documents, whose members have any names: every text is content but media.
+    all: bool,
     origin: Option<Origin>,
     first: usize,
     /// Whether the member's value is content in a form of its own, and whether it may be JSON, however the name is written.
     own_form: bool,
     json: bool,
+    /// Whether the member's value is documents that the call brings.
+    documents: bool,
     /// Texts of which only the whole object tells whether they are content.
     later: Vec<(Later, Range<usize>)>,
     told: Told,
@@ -324,7 +328,7 @@ fn walk<'b>(body: &'b str, of: Of, left: &mut Left) -> Result<(Vec<Text<'b>>, Ve
                     }
                     Some(frame) => {
                         if frame.object && !frame.free {
-                            frame.origin = origin_of(frame.key, raw).or(frame.origin);
+                            frame.origin = origin_of(frame.key, raw).filter(|_| !frame.all).or(frame.origin);
                             frame.told.hear(frame.key, &decoded(raw));
                         }
                         let later = frame.later();
@@ -416,10 +420,12 @@ fn frame<'b>(parent: Option<&Frame<'b>>, (at, object): (usize, bool), first: usi
         top: !free,
         free,
         skip: false,
+        all: false,
         origin: None,
         first,
         own_form: false,
         json: false,
+        documents: false,
         later: Vec::new(),
         told: Told::default(),
         mark: 0,
@@ -440,6 +446,7 @@ fn frame<'b>(parent: Option<&Frame<'b>>, (at, object): (usize, bool), first: usi
         top: parent.top && object && key == "generateContentRequest",
         free: parent.free || (object && parent.object && !parent.top && parent.own_form),
         skip: parent.skip || (!parent.free && (!is_content_of(parent) || (object && is_format(parent)))),
+        all: parent.all || parent.documents,
         origin,
         json: parent.json,
         tokens: (of == Of::Answer && !parent.skip && TOKENS.contains(&key)).then_some(at),
@@ -452,6 +459,7 @@ impl<'b> Frame<'b> {
         self.key = raw;
         let name = decoded(raw);
         (self.own_form, self.json) = (FREE.contains(&&*name), name == "arguments");
+        self.documents = self.of == Of::Call && self.top && name == "documents";
     }
 
     /// Takes a number of an answer.
@@ -482,7 +490,7 @@ impl<'b> Frame<'b> {
         match self.key {
             _ if self.free || self.skip || !self.object => None,
             key if MEDIA.contains(&key) => Some(Later::Media),
-            "name" => Some(Later::Name),
+            "name" if !self.all => Some(Later::Name),
             _ => None,
         }
     }
@@ -491,6 +499,7 @@ impl<'b> Frame<'b> {
 /// Whether the member that a frame is at may hold content.
 fn is_content_of(frame: &Frame<'_>) -> bool {
     match frame.of {
+        _ if frame.all => true,
         Of::Answer => !NO_CONTENT.contains(&frame.key) && !NO_CONTENT_OF_ANSWERS.contains(&frame.key),
         _ if frame.top => !NO_CONTENT_OF_CALLS.contains(&frame.key),
         _ => !NO_CONTENT.contains(&frame.key),
@@ -504,7 +513,7 @@ fn is_format(frame: &Frame<'_>) -> bool {
 
 fn is_content(frame: &Frame<'_>) -> bool {
     // What a model thought is signed: changed, its provider does not take it back.
-    frame.free || (is_content_of(frame) && (frame.of == Of::Answer || frame.key != "thinking"))
+    frame.free || (is_content_of(frame) && (frame.of == Of::Answer || frame.all || frame.key != "thinking"))
 }
 
 /// What is to be read of a text where media stand, and how it stands there; `None` where it is media.

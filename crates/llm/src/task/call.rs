@@ -5,15 +5,12 @@
 
 use super::{
     Task,
-    multipart::{Form, InvalidForm, Part, boundary},
+    multipart::{self, Form, InvalidForm, Part, boundary},
     units::Size,
 };
-use crate::{
-    bound::count,
-    openai::{
-        request::{ChatCall, InvalidCall},
-        responses::Each,
-    },
+use crate::openai::{
+    request::{ChatCall, InvalidCall},
+    responses::Each,
 };
 use serde::de::Deserializer;
 use serde_json::value::RawValue;
@@ -28,6 +25,9 @@ pub enum InvalidTask {
     /// The content type is none in which it can be asked, and a form is.
     #[error("{0} is asked for as `multipart/form-data` or `application/json`")]
     NotFormType(Task),
+    /// How many answers are to be made cannot be read, or can be read in two ways.
+    #[error("`n` must be a whole number")]
+    Count,
     /// As JSON it is no call.
     #[error(transparent)]
     Json(#[from] InvalidCall),
@@ -52,6 +52,23 @@ enum Body {
     Form { model: Box<str>, model_at: Range<usize>, texts: Vec<Range<usize>> },
 }
 
+/// The content type of what goes to a provider, of a call that was read: its body's, and nothing of the caller's by which
+/// the body could be read differently.
+pub fn content_type(task: Task, told: Option<&[u8]>) -> Cow<'static, str> {
+    match form_boundary(task, told) {
+        Ok(Some(boundary)) => multipart::content_type(boundary).into(),
+        _ => "application/json".into(),
+    }
+}
+
+/// The boundary, where the body is a form.
+fn form_boundary(task: Task, told: Option<&[u8]>) -> Result<Option<&str>, InvalidForm> {
+    match told.map(std::str::from_utf8) {
+        Some(Ok(told)) if task.may_be_form() => boundary(told),
+        _ => Ok(None),
+    }
+}
+
 impl TaskCall {
     /// Reads the body of a call.
     ///
@@ -59,9 +76,7 @@ impl TaskCall {
     /// [`InvalidTask`] when it is neither one JSON object nor a form with one `model`.
     pub fn parse(task: Task, content_type: Option<&[u8]>, body: &[u8]) -> Result<Self, InvalidTask> {
         let kind = content_type.map_or(Ok("application/json"), std::str::from_utf8).unwrap_or_default();
-        if task.may_be_form()
-            && let Some(boundary) = boundary(kind)?
-        {
+        if let Some(boundary) = form_boundary(task, content_type)? {
             return Self::of_form(Form::parse(body, boundary)?, body);
         }
         let plain = kind.split(';').next().unwrap_or_default().trim();
@@ -74,6 +89,9 @@ impl TaskCall {
         }
         let call = ChatCall::parse(body)?;
         let asked = Asked::of(body)?;
+        if asked.odd_count {
+            return Err(InvalidTask::Count);
+        }
         let streams = call.stream() || asked.events;
         Ok(Self { size: asked.size(), streams, tokens: asked.tokens, body: Body::Json(call) })
     }
@@ -91,15 +109,19 @@ impl TaskCall {
                     }
                 }
                 "n" => {
-                    if n.replace(text(part).trim().parse().unwrap_or(1)).is_some() {
+                    if n.replace(whole(text(part).trim()).ok_or(InvalidTask::Count)?).is_some() {
                         return duplicate("n");
                     }
                 }
                 "stream" => streams |= text(part).trim().eq_ignore_ascii_case("true"),
-                _ if !part.file => texts.push(part.content.clone()),
+                _ if !part.file => {
+                    size.elsewhere |= ["file", "url", "file_url", "audio_url", "file_id"].contains(&&*part.name);
+                    texts.push(part.content.clone());
+                }
                 _ => {}
             }
         }
+        size.elsewhere |= size.files == 0;
         let model = model.ok_or(InvalidTask::Json(InvalidCall::ModelMissing))?;
         let named = text(model);
         // White space around it is read by some and dropped by others.
@@ -176,6 +198,7 @@ impl TaskCall {
 #[derive(Default)]
 struct Asked {
     n: Option<u64>,
+    odd_count: bool,
     characters: u64,
     tokens: bool,
     query: u64,
@@ -204,7 +227,10 @@ impl Asked {
                 twice = Some(name);
             }
             match name {
-                "n" => asked.n = serde_json::from_str(value.get()).ok().and_then(|value| count(&value)),
+                "n" => {
+                    asked.n = whole(value.get().trim_matches('"'));
+                    asked.odd_count = asked.n.is_none() && value.get() != "null";
+                }
                 "input" => {
                     asked.characters = text(value).map_or(0, |text| text.chars().count() as u64);
                     asked.tokens = holds_numbers(value);
@@ -227,8 +253,17 @@ impl Asked {
 
     fn size(&self) -> Size {
         let Self { n, characters, query, documents, files, .. } = *self;
-        Size { n: n.unwrap_or(1).max(1), characters, query, documents, files, texts: 0 }
+        // Of sound, JSON tells where it is, or brings it under a name that nobody agrees on.
+        Size { n: n.unwrap_or(1).max(1), characters, query, documents, files, texts: 0, elsewhere: true }
     }
+}
+
+/// A whole number, however it is written: `3`, or `3.0` as many servers take it.
+fn whole(number: &str) -> Option<u64> {
+    let (number, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    let is_number =
+        number.bytes().all(|b| b.is_ascii_digit()) && !fraction.is_empty() && fraction.bytes().all(|b| b == b'0');
+    if is_number { number.parse().ok() } else { None }
 }
 
 fn text(value: &RawValue) -> Option<Cow<'_, str>> {
@@ -246,13 +281,19 @@ fn items(value: &RawValue) -> u64 {
     items
 }
 
-/// Whether an array, or one within it, holds a number.
+/// Whether an array, or one within it, holds a number. What is nested more deeply than any text is taken for numbers, and
+/// not read again for each level.
 fn holds_numbers(value: &RawValue) -> bool {
+    let begins_with = |item: &RawValue, what: fn(char) -> bool| item.get().starts_with(what);
+    let is_number = |item: &RawValue| begins_with(item, |c| c == '-' || c.is_ascii_digit());
+    let is_array = |item: &RawValue| begins_with(item, |c| c == '[');
+    holds(value, |item| is_number(item) || (is_array(item) && holds(item, |item| is_number(item) || is_array(item))))
+}
+
+/// Whether that is so of any item of an array; of none where it is no array.
+fn holds(value: &RawValue, is: impl Fn(&RawValue) -> bool) -> bool {
     let mut found = false;
-    let is_number = |item: &RawValue| item.get().starts_with(|c: char| c == '-' || c.is_ascii_digit());
-    let each = |_: &str, item: &RawValue| {
-        found |= is_number(item) || (item.get().starts_with('[') && !found && holds_numbers(item));
-    };
+    let each = |_: &str, item: &RawValue| found = found || is(item);
     let _ = serde_json::Deserializer::from_str(value.get()).deserialize_seq(Each(each));
     found
 }

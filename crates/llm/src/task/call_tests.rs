@@ -39,16 +39,70 @@ fn a_form_passes_but_for_the_models_name() {
 fn how_much_is_asked_for() {
     let of = |body: &str| TaskCall::parse(Task::Rerank, JSON, body.as_bytes()).unwrap();
     let call =
-        of(r#"{"model":"m","query":"1234","documents":["a",{"text":"b"}],"n":2.5,"images":["a","b"],"mask":"c"}"#);
-    assert_eq!(call.size(), Size { n: 3, characters: 0, query: 6, documents: 2, files: 3, texts: 0 });
-    let call = of(r#"{"model":"m","input":"h\u00e9 \"y\"","stream_format":"sse","n":-4}"#);
+        of(r#"{"model":"m","query":"1234","documents":["a",{"text":"b"}],"n":3.0,"images":["a","b"],"mask":"c"}"#);
+    assert_eq!(call.size(), Size { n: 3, characters: 0, query: 6, documents: 2, files: 3, texts: 0, elsewhere: true });
+    let call = of(r#"{"model":"m","input":"h\u00e9 \"y\"","stream_format":"sse","n":null}"#);
     assert_eq!((call.size().characters, call.size().n, call.streams()), (6, 1, true));
-    for (input, tokens) in [("\"1\"", false), ("[\"1\"]", false), ("[1]", true), ("[[],[2,3]]", true), ("{}", false)] {
+    for (input, tokens) in [
+        ("\"1\"", false),
+        ("[\"1\"]", false),
+        ("[1]", true),
+        ("[[],[2,3]]", true),
+        ("{}", false),
+        ("[[\"1\"],{}]", false),
+        ("[[[\"1\"]]]", true),
+    ] {
         assert_eq!(of(&format!(r#"{{"model":"m","input":{input}}}"#)).is_of_tokens(), tokens, "{input}");
+    }
+    for (n, expect) in [("1", Some(1)), ("\"7\"", Some(7)), ("2.00", Some(2)), ("null", Some(1)), ("0", Some(1))]
+        .into_iter()
+        .chain(["2.5", "-4", "1e1", "true", "\"\"", "\"x\"", "[2]", "{}", "99999999999999999999"].map(|n| (n, None)))
+    {
+        let call = TaskCall::parse(Task::ImageGenerations, JSON, format!(r#"{{"model":"m","n":{n}}}"#).as_bytes());
+        assert_eq!(call.map(|call| call.size().n), expect.ok_or(InvalidTask::Count), "{n}");
+        let body = form(&[("model", "m"), ("n", n.trim_matches('"'))]);
+        let call = TaskCall::parse(Task::ImageEdits, FORM, body.as_bytes()).map(|call| call.size().n);
+        let expect = expect.filter(|_| n != "null");
+        assert_eq!(call, expect.ok_or(InvalidTask::Count), "{n}");
     }
     let body = form(&[("image[]", "x"), ("image[]", "y"), ("n", " 4 "), ("model", "m"), ("stream", "True")]);
     let call = TaskCall::parse(Task::ImageEdits, FORM, body.as_bytes()).unwrap();
     assert_eq!((call.size().n, call.size().files, call.streams()), (4, 2, true));
+}
+
+#[test]
+fn deep_arrays_are_not_read_once_for_every_level() {
+    let deep = |levels: usize| {
+        let body =
+            format!(r#"{{"model":"m","input":{}"{}"{}}}"#, "[".repeat(levels), "x".repeat(4 << 20), "]".repeat(levels));
+        let begun = std::time::Instant::now();
+        assert!(TaskCall::parse(Task::Embeddings, JSON, body.as_bytes()).unwrap().is_of_tokens());
+        begun.elapsed()
+    };
+    let (few, many) = (deep(3), deep(120));
+    assert!(many < few * 8, "{many:?} for 120 levels, {few:?} for 3");
+}
+
+#[test]
+fn sound_that_is_not_in_the_body_has_no_bound() {
+    let of = |kind, body: &str| TaskCall::parse(Task::Transcriptions, kind, body.as_bytes()).unwrap().size();
+    let is_unbounded = |parts| of(FORM, &form(parts)).is_unbounded(Task::Transcriptions);
+    assert!(!is_unbounded(&[("model", "m"), ("file", "RIFF"), ("prompt", "x")]));
+    assert!(is_unbounded(&[("model", "m"), ("prompt", "x")]));
+    assert!(is_unbounded(&[("model", "m"), ("url", "https://a.example/long.wav")]));
+    assert!(is_unbounded(&[("model", "m"), ("file", "RIFF"), ("file_id", "f")]));
+    assert!(of(JSON, r#"{"model":"m","file_url":"https://a.example/long.wav"}"#).is_unbounded(Task::Transcriptions));
+    assert!(!of(JSON, r#"{"model":"m","input":"x"}"#).is_unbounded(Task::Speech));
+}
+
+#[test]
+fn what_is_sent_calls_itself_what_it_is() {
+    let of = |task, told: &str| content_type(task, Some(told.as_bytes())).into_owned();
+    let told = "Multipart/Form-Data; charset=utf-8; boundary=\"b\"";
+    assert_eq!(of(Task::ImageEdits, told), "multipart/form-data; boundary=b");
+    assert_eq!(of(Task::ImageEdits, "application/json; charset=utf-7"), "application/json");
+    assert_eq!(of(Task::Chat, told), "application/json");
+    assert_eq!(content_type(Task::Speech, None), "application/json");
 }
 
 #[test]
@@ -66,6 +120,8 @@ fn what_a_provider_might_read_differently_is_refused() {
     let bare: Option<&[u8]> = Some(b"multipart/form-data");
     assert_eq!(why(Task::ImageEdits, bare, right), InvalidForm::Boundary.into());
     assert_eq!(why(Task::ImageEdits, FORM, right), InvalidForm::Delimiters.into());
+    let two: Option<&[u8]> = Some(b"multipart/form-data; boundary=b; boundary*=utf-8''c");
+    assert_eq!(why(Task::ImageEdits, two, right), InvalidForm::Parameters.into());
     for (body, expect) in [
         (r#"{"model":"m","n":1,"n":9}"#, C::Duplicate("n")),
         (r#"{"model":"m","input":"","inp\u0075t":"longer"}"#, C::Duplicate("input")),

@@ -18,6 +18,9 @@ pub enum InvalidForm {
     /// The content type names no boundary that can be used.
     #[error("the content type names no boundary")]
     Boundary,
+    /// The content type says more, by which a form could be read differently.
+    #[error("the content type of a form says its `boundary`, and `charset=utf-8` at the most")]
+    Parameters,
     /// The delimiters are not where they must be.
     #[error("the form is cut off, or its delimiters are not in order")]
     Delimiters,
@@ -50,7 +53,9 @@ pub struct Part {
 /// The boundary that a content type names; `None` when it is not one of forms.
 ///
 /// # Errors
-/// [`InvalidForm::Boundary`] when it is one, and names none or several, or one that is not allowed.
+/// [`InvalidForm::Boundary`] when it is one, and names none or several, or one that is not allowed;
+/// [`InvalidForm::Parameters`] when it says anything else by which somebody reads another form (`boundary*`), or its names
+/// and texts in other letters (`charset`).
 pub fn boundary(content_type: &str) -> Result<Option<&str>, InvalidForm> {
     let (kind, parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
     if !kind.trim().eq_ignore_ascii_case("multipart/form-data") {
@@ -59,8 +64,12 @@ pub fn boundary(content_type: &str) -> Result<Option<&str>, InvalidForm> {
     let mut found = None;
     for parameter in parameters.split(';').map(str::trim).filter(|parameter| !parameter.is_empty()) {
         let (name, value) = parameter.split_once('=').ok_or(InvalidForm::Boundary)?;
-        if name.trim_end().eq_ignore_ascii_case("boundary") && found.replace(value).is_some() {
-            return Err(InvalidForm::Boundary);
+        if name.eq_ignore_ascii_case("boundary") {
+            if found.replace(value).is_some() {
+                return Err(InvalidForm::Boundary);
+            }
+        } else if !name.eq_ignore_ascii_case("charset") || !is_one_of(value, &["utf-8", "utf8"]) {
+            return Err(InvalidForm::Parameters);
         }
     }
     let value = found.ok_or(InvalidForm::Boundary)?;
@@ -71,6 +80,19 @@ pub fn boundary(content_type: &str) -> Result<Option<&str>, InvalidForm> {
         true => Ok(Some(value)),
         false => Err(InvalidForm::Boundary),
     }
+}
+
+/// The content type of a form with a boundary that [`boundary`] gave, and nothing else in it.
+pub fn content_type(boundary: &str) -> String {
+    let is_token = |b: u8| b.is_ascii_alphanumeric() || b"'+_-.".contains(&b);
+    let quote = if boundary.bytes().all(is_token) { "" } else { "\"" };
+    format!("multipart/form-data; boundary={quote}{boundary}{quote}")
+}
+
+/// Whether the value of a parameter, with quotes or without, is one of these.
+fn is_one_of(value: &str, values: &[&str]) -> bool {
+    let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
+    values.iter().any(|one| value.eq_ignore_ascii_case(one))
 }
 
 impl Form {
@@ -98,7 +120,7 @@ impl Form {
             }
             let header =
                 memmem::find(&whole[..whole.len().min(MOST_HEADER)], b"\r\n\r\n").ok_or(InvalidForm::Header)?;
-            let (name, file) = described(&whole[..header])?;
+            let (name, file) = described(&whole[..header], &whole[header + 4..])?;
             let start = at + 2 + header + 4;
             parts.push(Part { name: name.into(), file, content: start..at + 2 + whole.len() });
             rest = &part[length + mark.len()..];
@@ -120,7 +142,7 @@ impl Form {
 }
 
 /// The name of a part and whether it is a file, from its header.
-fn described(header: &[u8]) -> Result<(&str, bool), InvalidForm> {
+fn described<'h>(header: &'h [u8], content: &[u8]) -> Result<(&'h str, bool), InvalidForm> {
     let header = std::str::from_utf8(header).map_err(|_| InvalidForm::Header)?;
     let mut disposition = None;
     for line in header.split("\r\n") {
@@ -137,28 +159,45 @@ fn described(header: &[u8]) -> Result<(&str, bool), InvalidForm> {
             && !["binary", "8bit", "7bit"].iter().any(|plain| value.trim().eq_ignore_ascii_case(plain))
         {
             return Err(InvalidForm::Header);
+        } else if name.eq_ignore_ascii_case("content-type") && !is_read_as_utf8(value, content) {
+            return Err(InvalidForm::Header);
         }
     }
     let mut rest = disposition.ok_or(InvalidForm::Header)?;
     let kind = rest.get(..9).filter(|kind| kind.eq_ignore_ascii_case("form-data")).ok_or(InvalidForm::Header)?;
     rest = rest[kind.len()..].trim_start();
-    let (mut field, mut file) = (None, false);
+    let (mut field, mut file, mut other) = (None, false, false);
     while let Some(parameter) = rest.strip_prefix(';') {
         let (name, value) = parameter.split_once('=').ok_or(InvalidForm::Header)?;
         let (value, after) = quoted(value).ok_or(InvalidForm::Header)?;
         match name.trim_start() {
-            "name" if field.is_none() && !value.contains(['\\', '%', '"']) => field = Some(value),
-            "filename" if !file => file = true,
-            // A name in other letters for those who read it, beside the plain one.
-            "filename*" => file = true,
+            // A part `_charset_` tells some in which letters the others are.
+            "name" if field.is_none() && !value.contains(['\\', '%', '"']) && value != "_charset_" => {
+                field = Some(value)
+            }
+            // Without a name it is a text to some.
+            "filename" if !file && !value.is_empty() => file = true,
+            // The name in other letters, for those who read it.
+            "filename*" => other = true,
             _ => return Err(InvalidForm::Header),
         }
         rest = after.trim_start();
     }
     match (field, rest.is_empty()) {
-        (Some(field), true) => Ok((field, file)),
+        // To whoever does not read `filename*`, a part with nothing else is no file but a text.
+        (Some(field), true) if file || !other => Ok((field, file)),
         _ => Err(InvalidForm::Header),
     }
+}
+
+/// Whether a part of this content type is UTF-8 to everybody: some read it in the letters that its type names.
+fn is_read_as_utf8(content_type: &str, content: &[u8]) -> bool {
+    let charset =
+        |parameter: &&str| parameter.trim_start().get(..7).is_some_and(|name| name.eq_ignore_ascii_case("charset"));
+    content_type.split(';').skip(1).filter(charset).all(|parameter| {
+        let value = parameter.split_once('=').map_or("", |(_, value)| value.trim());
+        is_one_of(value, &["utf-8", "utf8", "us-ascii"]) || (is_one_of(value, &["iso-8859-1"]) && content.is_ascii())
+    })
 }
 
 /// The value at the beginning of a text, a token or between quotes, and what follows it. A backslash before a quote may
@@ -208,6 +247,29 @@ mod tests {
         ] {
             assert_eq!(boundary(none), Err(InvalidForm::Boundary), "{none}");
         }
+        for more in [
+            "boundary*=utf-8''b",
+            "boundary*0=b",
+            "charset=utf-7",
+            "charset=",
+            "charset*=utf-8''utf-7",
+            "x=y",
+            "boundary =b",
+        ] {
+            for kind in [format!("boundary=a; {more}"), format!("{more}; boundary=a")] {
+                assert_eq!(boundary(&format!("multipart/form-data; {kind}")), Err(InvalidForm::Parameters), "{kind}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_content_type_is_written_as_it_was_read() {
+        for (told, written) in [("a-b_c.d'+1", "a-b_c.d'+1"), ("\"a\"", "a"), ("a:b=(1)/2?", "\"a:b=(1)/2?\"")] {
+            let read = format!("multipart/form-data; charset=\"UTF-8\"; boundary={told}");
+            let sent = content_type(boundary(&read).unwrap().unwrap());
+            assert_eq!(sent, format!("multipart/form-data; boundary={written}"));
+            assert_eq!(boundary(&sent), boundary(&read));
+        }
     }
 
     #[test]
@@ -243,6 +305,12 @@ mod tests {
             (one(&format!("{plain}; name=\"n\""), "x"), InvalidForm::Header),
             (one(&format!("{plain};\r\n filename=x"), "x"), InvalidForm::Header),
             (one(&format!("{plain}; name*=utf-8''n"), "x"), InvalidForm::Header),
+            (one(&format!("{plain}; filename*=utf-8''x"), "x"), InvalidForm::Header),
+            (one(&format!("{plain}; filename=\"\""), "x"), InvalidForm::Header),
+            (one("Content-Disposition: form-data; name=\"_charset_\"", "utf-7"), InvalidForm::Header),
+            (one(&format!("{plain}\r\nContent-Type: text/plain; charset=utf-7"), "x"), InvalidForm::Header),
+            (one(&format!("{plain}\r\nContent-Type: text/plain;Charset*=''utf-8"), "x"), InvalidForm::Header),
+            (one(&format!("{plain}\r\nContent-Type: text/plain; charset=ISO-8859-1"), "\u{e4}"), InvalidForm::Header),
             (one(&format!("{plain}; filename=\"a\\\"; name=\"n\""), "x"), InvalidForm::Header),
             (one(&format!("{plain}\r\nContent-Transfer-Encoding: base64"), "x"), InvalidForm::Header),
             (one(&format!("{plain}\r\nX: a\nContent-Type: b"), "x"), InvalidForm::Header),
@@ -255,6 +323,19 @@ mod tests {
             (one(&format!("{plain}\r\nX: {}", "a".repeat(MOST_HEADER)), "x"), InvalidForm::Header),
         ] {
             assert_eq!(form(&body), Err(why), "{body}");
+        }
+        for read in ["filename=\"x\"; filename*=utf-8''y", "filename*=utf-8''y; filename=\"x\""] {
+            assert_eq!(
+                form(&one(&format!("{plain}; {read}"), "x")),
+                Ok(vec![("m".into(), true, "x".into())]),
+                "{read}"
+            );
+        }
+        for charset in ["UTF-8", "\"utf-8\"", "us-ascii", "iso-8859-1"] {
+            assert!(
+                form(&one(&format!("{plain}\r\nContent-Type: text/plain; charset={charset}"), "x")).is_ok(),
+                "{charset}"
+            );
         }
         let many: String = (0..=MOST_PARTS).map(|_| format!("--b\r\n{plain}\r\n\r\nx\r\n")).collect();
         assert_eq!(form(&format!("{many}--b--")), Err(InvalidForm::TooMany));

@@ -49,11 +49,13 @@ pub struct Size {
     pub files: u64,
     /// Bytes of the texts beside a file.
     pub texts: u64,
+    /// Whether the sound to hear may lie elsewhere, so that the body says nothing of its length.
+    pub elsewhere: bool,
 }
 
 impl Default for Size {
     fn default() -> Self {
-        Self { n: 1, characters: 0, query: 0, documents: 0, files: 0, texts: 0 }
+        Self { n: 1, characters: 0, query: 0, documents: 0, files: 0, texts: 0, elsewhere: false }
     }
 }
 
@@ -68,7 +70,12 @@ impl Size {
         }
     }
 
-    /// The most that a call of so many bytes may use: a token has at least one byte of text, and what is no text is taken
+    /// Whether nobody can say how much such a call may use: what is heard is not in its body.
+    pub const fn is_unbounded(&self, task: Task) -> bool {
+        matches!(task, Task::Transcriptions | Task::Translations) && self.elsewhere
+    }
+
+    /// The most that a call of so many bytes may use, unless that [cannot be said](Self::is_unbounded): a token has at least one byte of text, and what is no text is taken
     /// as large as this module says.
     pub fn most(&self, task: Task, bytes: u64) -> (Bound, Units) {
         let usual = self.units(task);
@@ -105,7 +112,7 @@ mod tests {
 
     #[test]
     fn the_most_that_a_call_may_use() {
-        let size = Size { n: 3, characters: 40, query: 10, documents: 150, files: 2, texts: 5 };
+        let size = Size { n: 3, characters: 40, query: 10, documents: 150, files: 2, texts: 5, elsewhere: false };
         let most = |task| size.most(task, 1000);
         assert_eq!(most(Task::Embeddings), (Bound { input: 1000, output: 0 }, Units::default()));
         let (bound, units) = most(Task::Rerank);
@@ -121,8 +128,10 @@ mod tests {
         assert_eq!(Size::default().most(Task::Rerank, 0).1.searches, 1);
         // Nothing runs over.
         let most = u64::MAX;
-        let huge = Size { n: most, characters: most, query: most, documents: most, files: most, texts: most };
+        let huge =
+            Size { n: most, characters: most, query: most, documents: most, files: most, texts: most, elsewhere: true };
         for task in Task::ALL {
+            assert_eq!(huge.is_unbounded(task), matches!(task, Task::Transcriptions | Task::Translations));
             huge.most(task, u64::MAX);
         }
     }

@@ -89,6 +89,19 @@ fn only_media_are_passed_over() {
 }
 
 #[test]
+fn documents_have_members_of_any_name() {
+    use Origin::Caller as C;
+    let body = json!({"model": "m", "query": "q", "documents": ["a", {"id": "b", "type": "c", "role": "system", "name": "d",
+        "detail": {"format": "e", "status": ["f"]}, "thinking": "g"}, {"url": "data:image/png;base64,iVBORw0KGgo="}]});
+    let all = ["q", "a", "b", "c", "system", "d", "e", "f", "g"].map(|text| (text, C));
+    check(&body, &all);
+    // However the name is written, and nowhere but at the top.
+    let escaped = body.to_string().replace("\"documents\"", "\"d\\u006fcuments\"");
+    assert_eq!(texts(escaped.as_bytes()).unwrap().len(), all.len());
+    check(&json!({"messages": [{"role": "user", "documents": [{"id": "b"}]}]}), &[]);
+}
+
+#[test]
 fn texts_in_base64_are_read() {
     let said = "I am anna@example.com, ä";
     let data = STANDARD.encode(said);
