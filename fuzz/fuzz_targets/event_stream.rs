@@ -60,13 +60,16 @@ fn relay(pieces: &[&[u8]]) -> (Vec<u8>, bool) {
     let (mut unframed, mut stream, mut out) = (Unframed::of(Dialect::Bedrock), answer.stream(), Vec::new());
     let (mut usage, mut events) = (StreamUsage::new(), SseReader::new(1 << 20));
     for piece in pieces {
-        let Ok(opened) = unframed.open(piece) else { return (out, false) };
+        let (opened, framed) = unframed.open(piece);
         usage.inspect(&opened);
         events.feed(&opened, |piece| match piece {
             SsePiece::Event(event) => assert!(event.complete && event.data().is_some() && event.event_type().is_some()),
             SsePiece::Oversize(_) => {}
         });
         stream.feed(&opened, &mut out);
+        if framed.is_err() {
+            return (out, false);
+        }
     }
     assert!(events.pending().is_empty(), "events come whole");
     stream.finish(&mut out);

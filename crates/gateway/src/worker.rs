@@ -252,6 +252,8 @@ pub(crate) struct Worker {
     pub controls: Controls,
     pub pools: Pools,
     pub draining: Cell<bool>,
+    /// Until this tick nobody asks how budgets stand: nobody answered a moment ago.
+    pub unheard_until: Cell<u64>,
     view: RefCell<Rc<View>>,
     uses: RefCell<HashMap<(Arc<str>, u32), UseCount>>,
     /// The views that running requests may still have begun with.
@@ -289,6 +291,7 @@ impl Worker {
             gauges,
             controls: Controls::default(),
             draining: Cell::new(false),
+            unheard_until: Cell::new(0),
             view: RefCell::new(empty),
             uses: RefCell::default(),
             views: RefCell::default(),
@@ -352,6 +355,8 @@ impl Worker {
         views.push(Rc::downgrade(&view));
         drop(views);
         *self.view.borrow_mut() = view;
+        // Long requests keep the old view.
+        old.users.clear();
         drop(old);
         self.pools.forget_unused();
     }

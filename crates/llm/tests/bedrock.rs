@@ -106,7 +106,8 @@ fn streams_are_read_whole_however_they_are_cut() {
                 let (mut unframed, mut usage) = (Unframed::of(Dialect::Bedrock), usage::StreamUsage::new());
                 let (mut stream, mut out) = (translation.clone().stream(), Vec::new());
                 for piece in e.response.chunks(size) {
-                    let events = unframed.open(piece).unwrap();
+                    let (events, framed) = unframed.open(piece);
+                    assert_eq!(framed, Ok(()), "{}", e.name);
                     usage.inspect(&events);
                     stream.feed(&events, &mut out);
                 }
@@ -127,7 +128,7 @@ fn streams_are_read_whole_however_they_are_cut() {
         // One that ends early says so, wherever that is.
         let (mut unframed, mut stream) = (Unframed::of(Dialect::Bedrock), translations().remove(0).1.stream());
         let mut out = Vec::new();
-        stream.feed(&unframed.open(&e.response[..e.response.len() / 2]).unwrap(), &mut out);
+        stream.feed(&unframed.open(&e.response[..e.response.len() / 2]).0, &mut out);
         stream.finish(&mut out);
         assert_eq!(stream.failure(), Some(StreamFailure::Truncated), "{}", e.name);
         streams += 1;

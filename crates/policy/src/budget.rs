@@ -73,9 +73,9 @@ pub const MOST_COST: i64 = Budget::MOST_USD as i64 * 1_000_000_000_000;
 /// What one call counts for at most where a budget is only watched: 100 US dollars. Nothing is lent for it.
 const MOST_WATCHED: i64 = 100_000_000_000_000;
 
-/// End users whose budgets a process holds at most. Of those who call now; others are forgotten, and what they spent is in
-/// the database.
-pub const MOST_USERS: usize = 50_000;
+/// Budgets of an application's end users that a process holds at most. Of those who call now; others are forgotten, and
+/// what they spent is in the database. One application that makes up names takes no room from another.
+pub const MOST_OF_USERS: usize = 50_000;
 
 /// How much of a budget is used, over all nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -247,7 +247,7 @@ impl Account {
 
     /// Whether it is that of an end user, of whom there may be many.
     pub fn is_of_user(&self) -> bool {
-        is_of_user(&self.budget)
+        application_of_user(&self.budget).is_some()
     }
 
     /// How much is used.
@@ -278,8 +278,9 @@ impl Account {
     }
 }
 
-fn is_of_user(budget: &str) -> bool {
-    budget.strip_prefix(OF_USERS).is_some_and(|rest| rest.starts_with('/'))
+/// The application whose end user it is the budget of, if it is one's.
+fn application_of_user(budget: &str) -> Option<&str> {
+    Some(budget.strip_prefix(OF_USERS)?.strip_prefix('/')?.split_once('/')?.0)
 }
 
 /// Adds, and stays at the ends of what can be counted: a sum that wrapped would be money out of nothing.
@@ -388,12 +389,33 @@ struct Pages {
     live: HashMap<Arc<str>, Vec<Arc<LiveBudget>>>,
     /// By their budgets, of which each has few windows.
     accounts: HashMap<Arc<str>, Vec<Arc<Account>>>,
-    /// How many of `live` and of `accounts` are those of end users.
-    users: usize,
-    user_accounts: usize,
+    /// How many of them are those of end users, by application.
+    users: HashMap<Box<str>, OfUsers>,
+}
+
+/// How many budgets and accounts of end users there are.
+#[derive(Debug, Default)]
+struct OfUsers {
+    budgets: usize,
+    accounts: usize,
 }
 
 impl Pages {
+    /// The count that a budget or an account belongs to, where it is an end user's.
+    fn of_users(&mut self, budget: &str) -> Option<&mut OfUsers> {
+        let application = application_of_user(budget)?;
+        if !self.users.contains_key(application) {
+            self.users.insert(application.into(), OfUsers::default());
+        }
+        self.users.get_mut(application)
+    }
+
+    /// Whether so many more budgets of end users of an application have room.
+    fn has_room(&self, application: &str, more: usize) -> bool {
+        let held = self.users.get(application).map_or(0, |of| of.budgets.max(of.accounts));
+        held + more <= MOST_OF_USERS
+    }
+
     /// What was heard of another limit holds no call up.
     fn forget_denials(&self, budget: &str) {
         self.accounts.get(budget).into_iter().flatten().for_each(|account| account.forget_denials());
@@ -413,31 +435,28 @@ impl Book {
 
     /// The budget of something as it is configured now.
     pub fn live_budget(self: &Arc<Self>, kind: Kind, name: &str, definition: &Budget) -> Arc<LiveBudget> {
-        self.enter(kind, budget_id(kind, name, definition), definition)
+        self.enter(&mut self.pages(), kind, budget_id(kind, name, definition), definition)
     }
 
-    /// The budgets of an end user of an application; `None` where this process holds those of [`MOST_USERS`] already.
+    /// The budgets of an end user of an application; `None` where this process holds [`MOST_OF_USERS`] of others. Room is
+    /// made by [`Book::tidy`], which looks at all budgets and so is no part of a call.
     pub fn user_budgets(
         self: &Arc<Self>,
         application: &str,
         user: &str,
         definitions: &[Budget],
     ) -> Option<Arc<[Arc<LiveBudget>]>> {
-        let full = |pages: &Pages| pages.users.max(pages.user_accounts) >= MOST_USERS;
-        if full(&self.pages()) {
-            self.tidy();
-            if full(&self.pages()) {
-                return None;
-            }
+        let ids: Vec<_> = definitions.iter().map(|definition| user_budget_id(application, user, definition)).collect();
+        let mut pages = self.pages();
+        let new = ids.iter().filter(|id| !pages.live.contains_key(id.as_str())).count();
+        if new > 0 && !pages.has_room(application, new) {
+            return None;
         }
-        let live = |definition: &Budget| {
-            self.enter(Kind::Applications, user_budget_id(application, user, definition), definition)
-        };
-        Some(definitions.iter().map(live).collect())
+        let enter = |(id, definition)| self.enter(&mut pages, Kind::Applications, id, definition);
+        Some(ids.into_iter().zip(definitions).map(enter).collect())
     }
 
-    fn enter(self: &Arc<Self>, kind: Kind, id: String, definition: &Budget) -> Arc<LiveBudget> {
-        let mut pages = self.pages();
+    fn enter(self: &Arc<Self>, pages: &mut Pages, kind: Kind, id: String, definition: &Budget) -> Arc<LiveBudget> {
         if let Some(known) = pages.live.get_mut(id.as_str())
             && let Some(at) = known.iter().position(|known| known.definition == *definition)
         {
@@ -459,21 +478,29 @@ impl Book {
             current: ArcSwapOption::empty(),
             book: self.clone(),
         });
-        pages.users += usize::from(is_of_user(&id));
+        pages.of_users(&id).into_iter().for_each(|of| of.budgets += 1);
         pages.live.entry(id).or_default().push(budget.clone());
         budget
     }
 
-    /// Forgets budgets that no snapshot has any more. Their accounts stay until they are settled.
+    /// Forgets budgets that no snapshot and no worker has any more. Their accounts stay until they are settled, and those
+    /// of end users have their budget until then: a call may take longer than a worker remembers whom it is for.
     pub fn tidy(&self) {
-        let pages = &mut *self.pages();
-        let mut users = 0;
-        pages.live.retain(|id, budgets| {
-            budgets.retain(|budget| Arc::strong_count(budget) > 1);
-            users += if is_of_user(id) { budgets.len() } else { 0 };
+        let Pages { live, accounts, users } = &mut *self.pages();
+        users.values_mut().for_each(|of| of.budgets = 0);
+        live.retain(|id, budgets| {
+            let application = application_of_user(id);
+            let newest = budgets.last().filter(|_| application.is_some() && accounts.contains_key(id)).cloned();
+            budgets.retain(|budget| {
+                let is_newest = newest.as_ref().is_some_and(|newest| Arc::ptr_eq(newest, budget));
+                is_newest || Arc::strong_count(budget) > 1
+            });
+            if let Some(of) = application.and_then(|application| users.get_mut(application)) {
+                of.budgets += budgets.len();
+            }
             !budgets.is_empty()
         });
-        pages.users = users;
+        users.retain(|_, of| of.budgets > 0 || of.accounts > 0);
     }
 
     /// All accounts, each with its budget where that is still configured.
@@ -506,9 +533,7 @@ impl Book {
         if accounts.is_empty() {
             pages.accounts.remove(&gone.budget);
         }
-        if gone.is_of_user() {
-            pages.user_accounts -= fewer;
-        }
+        pages.of_users(&gone.budget).into_iter().for_each(|of| of.accounts -= fewer);
         // Should the clock go back into that window, it gets an account that turns look at.
         for budget in pages.live.get(&gone.budget).into_iter().flatten() {
             budget.current.rcu(|current| current.clone().filter(|current| !Arc::ptr_eq(current, gone)));
@@ -524,7 +549,7 @@ impl Book {
         }
         let account = Arc::new(account);
         accounts.push(account.clone());
-        pages.user_accounts += usize::from(account.is_of_user());
+        pages.of_users(budget).into_iter().for_each(|of| of.accounts += 1);
         account
     }
 

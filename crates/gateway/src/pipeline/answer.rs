@@ -226,9 +226,8 @@ pub(super) async fn relay<C: Caller>(
         // All that came, in one piece: what is done with a piece costs more than its bytes.
         let (step, framed) = decoder.gather(connection.buffer.filled_mut());
         let payload = &connection.buffer.filled()[step.payload];
-        let opened = passing.unframed.open(payload);
+        let (payload, opened) = passing.unframed.open(payload);
         let malformed = framed.is_err() || opened.is_err();
-        let payload = opened.unwrap_or_default();
         record.produced(&payload);
         passing.feed(&payload, &mut |b| {
             bytes_out += b.len() as u64;
@@ -437,7 +436,7 @@ impl Passing<'_> {
         let held = self.usage.as_ref().map_or(0, |usage| usage.held());
         let translating = self.translator.as_ref().map_or(0, Translator::held) + self.unframed.held();
         let translating = translating + self.judge.as_ref().map_or(0, Judging::held);
-        self.usage.is_none() || self.kept.set((held + translating) as u64).is_ok()
+        self.kept.set((held + translating) as u64).is_ok()
     }
 
     /// The tokens reported so far, of a stream; once.

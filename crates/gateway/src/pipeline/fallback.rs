@@ -206,9 +206,10 @@ async fn first_token<C: Caller>(
         loop {
             let rest = response.connection.buffer.filled().get(scanned..).unwrap_or_default();
             let Ok(step) = decoder.step(rest) else { return Ok(Some(Fault::ended(OutcomeReason::UpstreamMalformed))) };
-            let Ok(events) = unframed.open(&rest[step.payload]) else {
+            let (events, framed) = unframed.open(&rest[step.payload]);
+            if framed.is_err() {
                 return Ok(Some(Fault::ended(OutcomeReason::UpstreamMalformed)));
-            };
+            }
             match first.feed(&events) {
                 Some(Begun::Answer) => {
                     control.clear_deadline();

@@ -5,7 +5,7 @@
 
 use super::{record::Recording, users};
 use crate::{
-    net::control::Control,
+    net::control::{Control, Interrupt},
     snapshot::models::ModelPlan,
     worker::{View, Worker},
 };
@@ -15,6 +15,8 @@ use std::{sync::Arc, time::Duration};
 
 /// The longest a call waits to hear how a budget stands.
 const WAIT: Duration = Duration::from_secs(1);
+/// So long no call of a worker waits after one that heard nothing: a database that hangs holds up few.
+const UNHEARD: Duration = Duration::from_secs(10);
 
 /// The budgets of the caller that name a model, the narrowest first.
 fn of_caller<'v>(
@@ -38,13 +40,21 @@ pub(super) async fn hear(
     principal: &Principal,
     record: &Recording<'_>,
 ) {
+    if worker.tick() < worker.unheard_until.get() {
+        return;
+    }
     let users = users::budgets(view, principal, record).unwrap_or_default();
     let unknown = |budget: &&Arc<LiveBudget>| budget.account(record.time()).is_used_up().is_none();
     let Some(budget) = of_caller(view, principal, &users).find(unknown) else { return };
     let account = budget.account(record.time());
     control.set_deadline(worker.tick_in(WAIT));
     // The next turn tells of all of them.
-    let _ = control.wait(worker.shared.lender.borrow(&account, 0)).await;
+    match control.wait(worker.shared.lender.borrow(&account, 0)).await {
+        Ok(true) => {}
+        Ok(false) | Err(Interrupt::Deadline) => worker.unheard_until.set(worker.tick_in(UNHEARD)),
+        // The call ends where it waits next.
+        Err(_) => {}
+    }
     control.clear_deadline();
 }
 

@@ -213,7 +213,10 @@ pub(super) async fn translate<C: Caller>(
         | RouteKind::Task(_) => {
             let body = body::collect(worker, control, caller, plan.max_body, length, record).await?;
             users::name(view, inbound, matched, principal, &body.0, record);
-            instead::hear(worker, view, control, principal, record).await;
+            // Only what is a conversation is served by another model.
+            if !matches!(plan.kind, RouteKind::CountTokens | RouteKind::Task(_)) {
+                instead::hear(worker, view, control, principal, record).await;
+            }
             call::prepare(worker, view, inbound, matched, principal, body, record)
         }
     }

@@ -10,29 +10,59 @@ use std::{cell::RefCell, collections::HashMap, sync::Arc};
 
 /// Bytes of a name; what is longer names nobody.
 const MOST_BYTES: usize = 256;
-/// End users whose budgets a worker remembers.
-const MOST_KNOWN: usize = 4096;
+/// End users of an application whose budgets a worker remembers, twice.
+const MOST_KNOWN: usize = 2048;
 
-/// The budgets of end users that a worker has met with a snapshot, by application and user. So only the first call of a
-/// user asks what all workers share.
+/// The budgets of end users that a worker has met with a snapshot lately, by application and user. So only the first call
+/// of a user asks what all workers share.
 #[derive(Default)]
-pub(crate) struct KnownUsers(RefCell<HashMap<u32, HashMap<Arc<str>, Arc<[Arc<LiveBudget>]>>>>);
+pub(crate) struct KnownUsers(RefCell<HashMap<u32, Met>>);
+
+/// Those of one application. What is not met again until the turn after the next is forgotten.
+#[derive(Default)]
+struct Met {
+    lately: Users,
+    before: Users,
+}
+
+type Users = HashMap<Arc<str>, Arc<[Arc<LiveBudget>]>>;
 
 impl KnownUsers {
     /// The budgets of an end user; `None` where nobody can hold any more of them.
     fn budgets(&self, application: u32, rule: &UserRule, user: &Arc<str>) -> Option<Arc<[Arc<LiveBudget>]>> {
         let mut known = self.0.borrow_mut();
-        let users = known.entry(application).or_default();
-        if let Some(budgets) = users.get(user) {
+        let met = known.entry(application).or_default();
+        if let Some(budgets) = met.lately.get(user) {
             return Some(budgets.clone());
         }
-        let budgets = rule.budgets_of(user)?;
-        // Most of many are of calls long ago; those that are not come back at once.
-        if users.len() >= MOST_KNOWN {
-            users.clear();
+        let budgets = match met.before.remove(user) {
+            Some(budgets) => budgets,
+            None => rule.budgets_of(user)?,
+        };
+        if met.lately.len() >= MOST_KNOWN {
+            met.turn();
         }
-        users.insert(user.clone(), budgets.clone());
+        met.lately.insert(user.clone(), budgets.clone());
         Some(budgets)
+    }
+
+    /// Lets go of those that were not met since the last turn: what workers hold has no room for others.
+    pub fn turn(&self) {
+        self.0.borrow_mut().retain(|_, met| {
+            met.turn();
+            !met.before.is_empty()
+        });
+    }
+
+    /// Lets go of all.
+    pub fn clear(&self) {
+        self.0.borrow_mut().clear();
+    }
+}
+
+impl Met {
+    fn turn(&mut self) {
+        self.before = std::mem::take(&mut self.lately);
     }
 }
 

@@ -34,6 +34,9 @@ pub(crate) fn run(
     Ok(())
 }
 
+/// Ticks after which end users that were not met again begin to be forgotten: a minute.
+const USERS_TURN: u64 = 60_000 / TICK.as_millis() as u64;
+
 async fn sweep(worker: Rc<Worker>) {
     let mut interval = tokio::time::interval(TICK);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -45,6 +48,9 @@ async fn sweep(worker: Rc<Worker>) {
         worker.flush_records();
         if tick.is_multiple_of(50) {
             worker.pools.close_stale(tick);
+        }
+        if tick.is_multiple_of(USERS_TURN) {
+            worker.view().users.turn();
         }
     }
 }

@@ -43,7 +43,7 @@ async fn provider() -> FakeUpstream {
     .await
 }
 
-fn world(upstream: &FakeUpstream, application: &str, lender: Arc<Rich>) -> World {
+fn world(upstream: &FakeUpstream, application: &str, lender: Arc<dyn Lender>) -> World {
     let price = "prices: [{ from: 2020-01-01T00:00:00Z, input: '1', output: '10' }]";
     let mut setup = Setup::new(format!(
         "applications:
@@ -81,12 +81,12 @@ fn charged(record: &UsageRecord) -> Vec<String> {
 #[tokio::test]
 async fn a_call_names_its_user_only_where_the_application_has_that_read() {
     let upstream = provider().await;
-    let plain = world(&upstream, "description: none", Arc::default());
+    let plain = world(&upstream, "description: none", Arc::<Rich>::default());
     assert_eq!(call(&plain, "", json!({"user": "ada"})).await.status(), 200);
     assert_eq!(user(&plain.outcome(R::Served).await), None);
     plain.done().await;
 
-    let told = world(&upstream, "users: {}", Arc::default());
+    let told = world(&upstream, "users: {}", Arc::<Rich>::default());
     for (more, expect) in [
         (json!({"user": " ada "}), Some("ada")),
         (json!({"user": "ada", "safety_identifier": "s-1"}), Some("s-1")),
@@ -100,7 +100,7 @@ async fn a_call_names_its_user_only_where_the_application_has_that_read() {
     }
     told.done().await;
 
-    let by_header = world(&upstream, "users: { header: X-End-User }", Arc::default());
+    let by_header = world(&upstream, "users: { header: X-End-User }", Arc::<Rich>::default());
     assert_eq!(call(&by_header, "x-end-user: grace\r\n", json!({"user": "ada"})).await.status(), 200);
     assert_eq!(user(&by_header.outcome(R::Served).await), Some("grace"));
     assert_eq!(call(&by_header, "", json!({"user": "ada"})).await.status(), 200);
@@ -113,7 +113,7 @@ async fn each_user_pays_from_a_budget_of_its_own() {
     let upstream = provider().await;
     let of_app = "budget: { usd: 9, per: day, hard: true }";
     let users = "users: { budget: { usd: \"0.001\", per: month, hard: true } }";
-    let world = world(&upstream, &format!("{of_app}, {users}"), Arc::default());
+    let world = world(&upstream, &format!("{of_app}, {users}"), Arc::<Rich>::default());
     for name in ["ada", "grace@example.com", "ada"] {
         let told = call(&world, "", json!({"user": name})).await;
         assert_eq!(told.status(), 200, "{}", told.text());
@@ -136,7 +136,7 @@ async fn each_user_pays_from_a_budget_of_its_own() {
 #[tokio::test]
 async fn where_users_are_only_watched_nobody_has_to_be_named() {
     let upstream = provider().await;
-    let world = world(&upstream, "users: { budget: { usd: 1, per: 24h } }", Arc::default());
+    let world = world(&upstream, "users: { budget: { usd: 1, per: 24h } }", Arc::<Rich>::default());
     assert_eq!(call(&world, "", json!({})).await.status(), 200);
     assert_eq!(charged(&world.outcome(R::Served).await), Vec::<String>::new());
     assert_eq!(call(&world, "", json!({"user": "ada"})).await.status(), 200);
@@ -172,7 +172,7 @@ async fn a_budget_that_is_used_up_has_the_other_model_serve() {
 async fn the_allow_list_holds_for_the_model_that_serves_instead() {
     let upstream = provider().await;
     let users = "users: { budget: { usd: 5, per: month, when_used_up: { model: secret } } }";
-    let world = world(&upstream, users, Arc::default());
+    let world = world(&upstream, users, Arc::<Rich>::default());
     assert_eq!(call(&world, "", json!({"user": "ada"})).await.status(), 200);
     world.outcome(R::Served).await;
     let account = world.book.live()[0].account(std::time::SystemTime::now().into());
@@ -180,7 +180,42 @@ async fn the_allow_list_holds_for_the_model_that_serves_instead() {
     assert_eq!(call(&world, "", json!({"user": "ada"})).await.status(), 404);
     world.outcome(R::ModelNotFound).await;
     let told = call(&world, "", json!({"user": "grace"})).await;
-    assert_eq!((told.status(), told.field("x-credentialflow-model")), (200, None), "that of another user is not used up");
+    assert_eq!(
+        (told.status(), told.field("x-credentialflow-model")),
+        (200, None),
+        "that of another user is not used up"
+    );
     world.outcome(R::Served).await;
+    world.done().await;
+}
+
+/// Is asked, and never answers.
+#[derive(Default)]
+struct Silent(AtomicUsize);
+
+impl Lender for Silent {
+    fn borrow(&self, _: &Arc<Account>, _: i64) -> Pin<Box<dyn Future<Output = bool> + Send>> {
+        self.0.fetch_add(1, Relaxed);
+        Box::pin(std::future::pending())
+    }
+    fn running_low(&self) {}
+}
+
+#[tokio::test]
+async fn a_database_that_hangs_holds_up_one_call() {
+    let upstream = provider().await;
+    let lender = Arc::<Silent>::default();
+    let users = "users: { budget: { usd: 5, per: month, when_used_up: { model: small } } }";
+    let world = world(&upstream, users, lender.clone());
+    let body = json!({"model": "large", "input": "x", "user": "ada"}).to_string();
+    assert_eq!(world.ask(post("/v1/embeddings", "", &body)).await.status(), 200);
+    world.outcome(R::Served).await;
+    assert_eq!(lender.0.load(Relaxed), 0, "no other model serves that");
+    for name in ["ada", "ada", "grace"] {
+        let told = call(&world, "", json!({"user": name})).await;
+        assert_eq!((told.status(), told.field("x-credentialflow-model")), (200, None));
+        world.outcome(R::Served).await;
+        assert_eq!(lender.0.load(Relaxed), 1, "who comes after the first does not wait, for whomever it is");
+    }
     world.done().await;
 }

@@ -38,15 +38,16 @@ impl Unframed {
         }
     }
 
-    /// The next bytes as server-sent events. What the end of the stream cuts off is of no use and left out.
-    ///
-    /// # Errors
-    /// [`MalformedFrame`] when they are not framed as they should be.
-    pub fn open<'p>(&mut self, payload: &'p [u8]) -> Result<Cow<'p, [u8]>, MalformedFrame> {
-        let Some(frames) = &mut self.0 else { return Ok(Cow::Borrowed(payload)) };
+    /// The next bytes as server-sent events, and whether they are framed as they should be: what came before a frame that
+    /// is broken is told as well. What the end of the stream cuts off is of no use and left out.
+    pub fn open<'p>(&mut self, payload: &'p [u8]) -> (Cow<'p, [u8]>, Result<(), MalformedFrame>) {
+        let Some(frames) = &mut self.0 else { return (Cow::Borrowed(payload), Ok(())) };
         let mut events = Vec::with_capacity(payload.len());
-        frames.feed(payload, |frame| event(&frame, &mut events))?;
-        Ok(Cow::Owned(events))
+        let framed = frames.feed(payload, |frame| {
+            let before = events.len();
+            event(&frame, &mut events).inspect_err(|_| events.truncate(before))
+        });
+        (Cow::Owned(events), framed)
     }
 }
 
@@ -104,7 +105,9 @@ mod tests {
         let mut unframed = Unframed::of(Dialect::Bedrock);
         let mut out = Vec::new();
         for piece in messages.concat().chunks(5) {
-            out.extend_from_slice(&unframed.open(piece)?);
+            let (events, framed) = unframed.open(piece);
+            framed?;
+            out.extend_from_slice(&events);
         }
         Ok(String::from_utf8(out).unwrap())
     }
@@ -147,9 +150,26 @@ mod tests {
     }
 
     #[test]
+    fn what_came_before_a_broken_message_is_told() {
+        let good = message(&[(":message-type", "event"), (":event-type", "messageStart")], b"{}");
+        let nameless = message(&[(":message-type", "event"), (":event-type", "")], b"{}");
+        let mut cut = good.clone();
+        *cut.last_mut().unwrap() ^= 1;
+        for bad in [nameless, cut] {
+            let mut unframed = Unframed::of(Dialect::Bedrock);
+            let all = [&good[..], &good, &bad, &good].concat();
+            let (events, framed) = unframed.open(&all);
+            assert_eq!(framed, Err(MalformedFrame));
+            assert_eq!(String::from_utf8_lossy(&events), "event: messageStart\ndata: {}\n\n".repeat(2));
+            let (events, framed) = unframed.open(&good);
+            assert_eq!((events.len(), framed), (0, Err(MalformedFrame)), "nothing is read behind it");
+        }
+    }
+
+    #[test]
     fn what_has_no_frames_passes() {
         let mut unframed = Unframed::of(Dialect::OpenAi);
-        assert!(matches!(unframed.open(b"data: x"), Ok(Cow::Borrowed(b"data: x"))));
+        assert!(matches!(unframed.open(b"data: x"), (Cow::Borrowed(b"data: x"), Ok(()))));
         assert_eq!((Unframed::plain().held(), unframed.held()), (0, 0));
     }
 }

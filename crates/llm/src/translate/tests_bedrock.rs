@@ -358,7 +358,9 @@ fn relay(bytes: &[u8], size: usize, answer: &Translation) -> (String, Option<Str
     let (mut unframed, mut stream) = (Unframed::of(Dialect::Bedrock), answer.clone().stream());
     let mut out = Vec::new();
     for piece in bytes.chunks(size.max(1)) {
-        stream.feed(&unframed.open(piece).unwrap(), &mut out);
+        let (events, framed) = unframed.open(piece);
+        assert_eq!(framed, Ok(()));
+        stream.feed(&events, &mut out);
     }
     stream.finish(&mut out);
     (String::from_utf8(out).unwrap(), stream.failure())

@@ -407,27 +407,50 @@ fn each_end_user_has_a_budget_that_is_forgotten_with_its_calls() {
     let account = ada[0].account(NOW);
     assert!(account.is_of_user() && !live(&book, "1", true).account(NOW).is_of_user());
     book.forget(&account);
-    assert!(!Arc::ptr_eq(&account, &ada[0].account(NOW)), "the next call gets one that turns look at");
+    let next = ada[0].account(NOW);
+    assert!(!Arc::ptr_eq(&account, &next), "the next call gets one that turns look at");
     drop((ada, grace));
+    book.tidy();
+    let left: Vec<_> = book.live().iter().map(|budget| budget.id().to_string()).collect();
+    assert_eq!(left, ["users/checkout/ada/month"], "what is not settled is still known for what it is");
+    book.forget(&next);
     book.tidy();
     assert!(book.live().iter().all(|budget| !budget.id().starts_with("users/")));
 }
 
 #[test]
-fn users_are_bounded_and_those_of_old_make_room() {
+fn users_are_bounded_for_each_application_and_those_of_old_make_room() {
     let book = Arc::<Book>::default();
-    let definitions = [serde_json::from_value(serde_json::json!({ "usd": 1, "per": "day" })).unwrap()];
+    let of_day = |usd: u32| serde_json::from_value(serde_json::json!({ "usd": usd, "per": "day" })).unwrap();
+    let definitions = [of_day(1)];
     let of = |n: usize| book.user_budgets("checkout", &n.to_string(), &definitions);
-    let held: Vec<_> = (0..MOST_USERS).map(|n| of(n).unwrap()).collect();
-    assert!(of(MOST_USERS).is_none(), "one more than there is room for");
+    let held: Vec<_> = (0..MOST_OF_USERS).map(|n| of(n).unwrap()).collect();
+    assert!(of(MOST_OF_USERS).is_none(), "one more than there is room for");
+    assert!(of(7).is_some(), "one that is known has its budget");
+    assert!(book.user_budgets("search", "1", &definitions).is_some(), "another application has room of its own");
     drop(held);
-    let one = of(MOST_USERS).unwrap();
+    assert!(of(MOST_OF_USERS).is_none(), "a call makes no room");
+    book.tidy();
+    let one = of(MOST_OF_USERS).unwrap();
     // Accounts stay until they are settled, and count as well.
-    let accounts: Vec<_> = (0..MOST_USERS).map(|n| of(n).unwrap()[0].account(NOW)).collect();
-    assert!(of(MOST_USERS + 1).is_none());
+    let accounts: Vec<_> = (1..MOST_OF_USERS).map(|n| of(n).unwrap()[0].account(NOW)).collect();
+    assert!(of(0).is_none());
+    book.tidy();
+    assert!(of(0).is_none());
     book.forget(&accounts[7]);
-    assert!(of(MOST_USERS + 1).is_some());
+    book.tidy();
+    assert!(of(0).is_some());
     drop(one);
+}
+
+#[test]
+fn each_budget_of_a_user_takes_room() {
+    let book = Arc::<Book>::default();
+    let definitions =
+        ["day", "month", "1h"].map(|per| serde_json::from_value(serde_json::json!({ "usd": 1, "per": per })).unwrap());
+    let of = |n: usize| book.user_budgets("checkout", &n.to_string(), &definitions);
+    let held: Vec<_> = (0..).map_while(of).collect();
+    assert_eq!(held.len(), MOST_OF_USERS / 3);
 }
 
 #[test]
