@@ -83,8 +83,18 @@ pub enum Fit {
     Known,
     /// Something the call needs is not known of it.
     Unknown,
+    /// It can, but the prompt seems too large for it. That is estimated, so it is asked when nobody else is there.
+    TooLarge,
     /// It cannot.
     Unfit,
+}
+
+impl Fit {
+    /// Where one with this priority stands among others, the lowest first: a priority is what somebody wrote, and only for
+    /// one for whom the prompt seems too large others come first.
+    pub fn rank(self, priority: u32) -> (bool, u32, Self) {
+        (self >= Self::TooLarge, priority, self)
+    }
 }
 
 impl Abilities {
@@ -121,12 +131,15 @@ impl Abilities {
         needs.capabilities.and(self.cannot)
     }
 
-    /// How well it is fit for these needs. A prompt is too large for certain where it would be at eight bytes a token, and
+    /// How well it is fit for these needs. A prompt seems too large where it would be at eight bytes a token, and
     /// fits where it would at three, as budgets estimate them.
     pub fn fit(&self, needs: &Needs) -> Fit {
         let context = self.context.unwrap_or(u64::MAX);
-        if !self.lacks(needs).is_empty() || needs.text / MOST_BYTES_OF_A_TOKEN > context {
+        if !self.lacks(needs).is_empty() {
             return Fit::Unfit;
+        }
+        if needs.text / MOST_BYTES_OF_A_TOKEN > context {
+            return Fit::TooLarge;
         }
         let known = needs.capabilities.without(self.can).is_empty() && needs.tokens() <= context;
         if known { Fit::Known } else { Fit::Unknown }
@@ -141,14 +154,14 @@ const MOST_BYTES_OF_A_TOKEN: u64 = 8;
 pub struct Needs {
     /// What the model must be able to do.
     pub capabilities: Capabilities,
-    /// Bytes of the call without its media.
+    /// Bytes of the call without its media, with characters that are written as `\u` and four digits as in UTF-8.
     pub text: u64,
 }
 
 impl Needs {
     /// Of a body in any dialect. Of one that cannot be read, its length.
     pub fn of(body: &[u8]) -> Self {
-        let mut needs = Self { text: body.len() as u64, ..Self::default() };
+        let mut needs = Self { text: (body.len() - saved_by_utf8(body)) as u64, ..Self::default() };
         if let Ok(Whole { needs: found, media }) = serde_json::from_slice(body) {
             needs.capabilities = found;
             needs.text = needs.text.saturating_sub(media);
@@ -165,6 +178,18 @@ impl Needs {
     pub fn tokens(&self) -> u64 {
         estimated_tokens(self.text)
     }
+}
+
+/// How many bytes fewer a body would have, about, were no character in it written as an escape of six bytes: many programs
+/// write all but English so.
+fn saved_by_utf8(body: &[u8]) -> usize {
+    let (mut rest, mut saved) = (body, 0);
+    while let Some(at) = memchr::memchr(b'\\', rest) {
+        let is_character = rest.get(at + 1..at + 6).is_some_and(|escape| escape[0] == b'u');
+        saved += if is_character { 4 } else { 0 };
+        rest = rest.get(at + if is_character { 6 } else { 2 }..).unwrap_or_default();
+    }
+    saved
 }
 
 /// A call, or a part of one: what it needs, and the bytes of media in it.
@@ -478,6 +503,30 @@ mod tests {
     }
 
     #[test]
+    fn an_escape_is_a_character() {
+        let text = |body: &str| Needs::of(body.as_bytes()).text;
+        let (plain, escaped) = (r#"{"input":"да"}"#, r#"{"input":"\u0434\u0430"}"#);
+        assert_eq!((text(plain), text(escaped)), (plain.len() as u64, plain.len() as u64));
+        for not_one in [r#"{"input":"\\u0434\n\"u"}"#, "\\u04", "\\"] {
+            assert_eq!(text(not_one), not_one.len() as u64, "{not_one}");
+        }
+        assert_eq!(text(&"\\u".repeat(9)), 6, "no more is saved than is there");
+        // Ten thousand letters, of which four are a token: 45 % of the context and not more than all of it.
+        let prompt = json!({"messages": [{"role": "user", "content": "д".repeat(10_000)}]}).to_string();
+        let ascii = prompt.replace('д', "\\u0434");
+        let target = Abilities::new(None, None, Some(7_000));
+        assert_eq!(target.fit(&Needs::of(ascii.as_bytes())), target.fit(&Needs::of(prompt.as_bytes())));
+        assert_eq!(target.fit(&Needs::of(ascii.as_bytes())), Fit::Known);
+    }
+
+    #[test]
+    fn what_is_written_comes_before_what_is_guessed() {
+        let mut all = [(Fit::TooLarge, 0), (Fit::Unknown, 1), (Fit::Known, 1), (Fit::Known, 2), (Fit::Unknown, 0)];
+        all.sort_by_key(|(fit, priority)| fit.rank(*priority));
+        assert_eq!(all, [(Fit::Unknown, 0), (Fit::Known, 1), (Fit::Unknown, 1), (Fit::Known, 2), (Fit::TooLarge, 0)]);
+    }
+
+    #[test]
     fn a_target_is_fit_unknown_or_unfit() {
         let declared = Abilities::new(None, Some(&[C::Tools]), Some(1000));
         let of =
@@ -485,7 +534,8 @@ mod tests {
         assert_eq!(declared.fit(&of(&[], 10)), Fit::Known);
         assert_eq!(declared.fit(&of(&[C::Tools], 3000)), Fit::Known);
         assert_eq!(declared.fit(&of(&[C::Tools], 3010)), Fit::Unknown, "it may be too large");
-        assert_eq!(declared.fit(&of(&[], 8010)), Fit::Unfit, "it is too large");
+        assert_eq!(declared.fit(&of(&[], 8010)), Fit::TooLarge, "it seems to be");
+        assert_eq!(declared.fit(&of(&[C::Vision], 8010)), Fit::Unfit);
         assert_eq!(declared.fit(&of(&[C::Tools, C::Vision], 10)), Fit::Unfit);
         let nothing = Abilities::new(None, None, None);
         assert!(nothing.is_nothing());
@@ -495,7 +545,7 @@ mod tests {
         let known = Abilities::new(Some(known), None, None);
         assert_eq!(known.fit(&of(&[C::Vision, C::Tools], 10)), Fit::Known);
         assert_eq!(known.fit(&of(&[C::Documents], 10)), Fit::Unknown, "the catalogue does not tell of documents");
-        assert_eq!(known.fit(&of(&[], 2_000_000)), Fit::Unfit);
+        assert_eq!(known.fit(&of(&[], 2_000_000)), Fit::TooLarge);
         assert_eq!(Capabilities::of([C::Tools, C::Vision]).words(), "images in the prompt, calling tools");
     }
 }

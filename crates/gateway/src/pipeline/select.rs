@@ -1,5 +1,6 @@
-//! Which of a model's targets, and with which of its credentials: those that can do what the call needs, the lowest
-//! priority first, among equals as the model says, and what cools down last of all.
+//! Which of a model's targets, and with which of its credentials: the lowest priority first, of one priority those that are
+//! known to be able to do what the call needs, among equals as the model says, and what cools down last of all. What cannot
+//! do it is never asked.
 
 use super::wanted::Wanted;
 use crate::{
@@ -44,7 +45,7 @@ pub(super) fn target(
     let all = || (0..u64::BITS).zip(&plan.targets).map(|(i, target)| (i, target, wanted.fit(target)));
     let fit = || all().filter(|(i, target, fit)| *fit != Fit::Unfit && free(*i, target));
     let open = fit().filter(|(_, target, _)| is_open(view, target, now, wanted.application.as_ref()));
-    let equals = lowest(open.map(|(i, target, fit)| (i, (fit, target.priority))));
+    let equals = lowest(open.map(|(i, target, fit)| (i, fit.rank(target.priority))));
     if equals == 0 && first {
         let longest_ago = fit().min_by_key(|(_, target, _)| view.coolings[target.cooling as usize].failed_at());
         return longest_ago.map(|(i, ..)| i);
@@ -81,7 +82,7 @@ fn best(view: &View, plan: &ModelPlan, wanted: &Wanted, equals: u64) -> u64 {
 pub(crate) fn shares(view: &View, plan: &ModelPlan, wanted: &Wanted, open: impl Fn(u32) -> bool) -> Vec<f64> {
     let able = |(i, target): &(u32, &TargetPlan)| open(*i) && wanted.admits(target) && wanted.fit(target) != Fit::Unfit;
     let all = (0..u64::BITS).zip(&plan.targets).filter(able);
-    let equals = lowest(all.map(|(i, target)| (i, (wanted.fit(target), target.priority))));
+    let equals = lowest(all.map(|(i, target)| (i, wanted.fit(target).rank(target.priority))));
     let explored = if plan.route_by == RouteBy::Latency { 1.0 / EXPLORES as f64 } else { 0.0 };
     let part = |set: u64, i: u32, target: &TargetPlan| {
         let total: u32 = members(plan, set).map(|(_, target)| target.weight).sum();
@@ -231,7 +232,6 @@ mod tests {
     fn the_lowest_rank_comes_first() {
         assert_eq!(lowest([(0, 2), (1, 1), (3, 1), (4, 7)].into_iter()), bit(1) | bit(3));
         assert_eq!(lowest(std::iter::empty::<(u32, u32)>()), 0);
-        assert!(Fit::Known < Fit::Unknown && Fit::Unknown < Fit::Unfit);
     }
 
     #[test]

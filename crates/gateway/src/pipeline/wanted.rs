@@ -159,18 +159,8 @@ impl Wanted {
         let everywhere = all().map(lacks).reduce(Capabilities::and).unwrap_or_default();
         let anywhere = all().map(lacks).fold(Capabilities::default(), Capabilities::or);
         let missing = if everywhere.is_empty() { anywhere } else { everywhere };
-        let largest =
-            all().filter(|target| lacks(target).is_empty()).filter_map(|target| target.abilities.context).max();
-        Some(Nobody::Fit(match (missing.is_empty(), largest) {
-            (false, None) => format!("no target of this model can do what the call asks for: {}", missing.words()),
-            (false, Some(most)) => format!(
-                "no target of this model can do what the call asks for and holds its prompt: {}, and more than {most} tokens",
-                missing.words()
-            ),
-            (true, most) => {
-                format!("the prompt does not fit into any target of this model: {} tokens at most", most.unwrap_or(0))
-            }
-        }))
+        let words = missing.words();
+        Some(Nobody::Fit(format!("no target of this model can do what the call asks for: {words}")))
     }
 }
 

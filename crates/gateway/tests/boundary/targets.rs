@@ -119,8 +119,8 @@ async fn a_call_goes_to_who_can_do_what_it_needs() {
     let vendors = Vendors::start().await;
     let world = world_of(&vendors, targets, "", LENIENT).await;
     let tool = json!({"tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]});
-    // Known before unknown, and never one that cannot, also when all others fail.
-    for (more, first) in [(image(), "b"), (tool, "ant")] {
+    // By priority, of one priority known before unknown, and never one that cannot, also when all others fail.
+    for (more, first) in [(image(), "b"), (tool, "x")] {
         let before = vendors.upstream.requests().len();
         for vendor in ["b", "ant", "x"] {
             vendors.set(vendor, "");
@@ -135,7 +135,7 @@ async fn a_call_goes_to_who_can_do_what_it_needs() {
         let before = vendors.upstream.requests().len();
         assert_eq!(world.ask(call(more.clone())).await.status(), 503);
         let asked = vendors.asked(before);
-        let expect: &[&str] = if first == "b" { &["b", "ant", "x"] } else { &["ant", "x"] };
+        let expect: &[&str] = if first == "b" { &["b", "x", "ant"] } else { &["x", "ant"] };
         assert_eq!(asked, expect, "{more}");
         world.served(5).await;
     }
@@ -164,12 +164,7 @@ async fn what_nobody_can_do_is_refused_with_what_is_missing() {
     let targets = "[{ provider: a, model: m, capabilities: [tools], context: 1000 }, { provider: b, model: m, capabilities: [tools], context: 500 }]";
     let vendors = Vendors::start().await;
     let world = world_of(&vendors, targets, "", LENIENT).await;
-    let large = says(&"word ".repeat(4000));
-    for (more, missing) in [
-        (image(), "images in the prompt"),
-        (json!({"reasoning_effort": "high"}), "thinking"),
-        (large, "1000 tokens at most"),
-    ] {
+    for (more, missing) in [(image(), "images in the prompt"), (json!({"reasoning_effort": "high"}), "thinking")] {
         let told = world.ask(call(more)).await;
         assert!(told.status() == 400 && told.text().contains(missing), "{missing}: {}", told.text());
         assert!(world.outcome(R::InvalidModelCall).await.model.is_none());
@@ -180,6 +175,9 @@ async fn what_nobody_can_do_is_refused_with_what_is_missing() {
     }
     world.served(3).await;
     assert_eq!(vendors.asked(0), ["a"; 3]);
+    // One that seems too large for both is tried all the same: that is estimated.
+    assert_eq!(world.ask(call(says(&"word ".repeat(4000)))).await.status(), 200);
+    world.served(1).await;
     // The only target that says what it can is held to it as well.
     world.done().await;
     let world = world_of(&vendors, "[{ provider: a, model: m, capabilities: [] }]", "", LENIENT).await;

@@ -112,25 +112,34 @@ fn why(target: &TargetState, found: &ModelRoute) -> String {
 
 /// What it cannot do that the call needs.
 fn unfit(target: &TargetState) -> String {
-    match (target.lacks.is_empty(), target.context) {
-        (true, Some(context)) => format!("the prompt is too large for its {context} tokens"),
-        _ => format!("it cannot do what the call needs: {}", target.lacks.words()),
-    }
+    format!("it cannot do what the call needs: {}", target.lacks.words())
 }
 
 /// The rank of those that are taken.
-fn first(found: &ModelRoute) -> Option<(Fit, u32)> {
-    let ranks = found.targets.iter().filter(|t| t.percent > 0.0).map(|t| (t.fit, t.priority));
-    ranks.reduce(|one, other| if other < one { other } else { one })
+fn first(found: &ModelRoute) -> Option<(bool, u32, Fit)> {
+    found.targets.iter().filter(|t| t.percent > 0.0).map(rank).min()
+}
+
+fn rank(target: &TargetState) -> (bool, u32, Fit) {
+    target.fit.rank(target.priority)
+}
+
+/// That the prompt seems too large for a target.
+fn too_large(target: &TargetState) -> String {
+    format!("the prompt seems too large for its {} tokens", target.context.unwrap_or(0))
 }
 
 fn taken(target: &TargetState, found: &ModelRoute) -> String {
-    if first(found).is_some_and(|first| first < (target.fit, target.priority)) {
+    if first(found).is_some_and(|first| first < rank(target)) {
         return "on some workers those of a lower priority are left alone".to_owned();
     }
-    let equal = |other: &&TargetState| (other.fit, other.priority) == (target.fit, target.priority);
+    let equal = |other: &&TargetState| rank(other) == rank(target);
     let most = found.targets.iter().filter(equal).map(|other| other.percent).fold(0.0, f64::max);
-    let doubt = if target.fit == Fit::Unknown { "; whether it can do what the call needs is not known" } else { "" };
+    let doubt = match target.fit {
+        Fit::Unknown => "; whether it can do what the call needs is not known".to_owned(),
+        Fit::TooLarge => format!("; {}, as for every other target that is left", too_large(target)),
+        Fit::Known | Fit::Unfit => String::new(),
+    };
     let why = match found.route_by {
         RouteBy::Weight => "of the lowest priority that serves, by weight",
         RouteBy::Cost => "it costs least of the lowest priority that serves, among equals by weight",
@@ -144,9 +153,10 @@ fn taken(target: &TargetState, found: &ModelRoute) -> String {
 }
 
 fn passed_over(target: &TargetState, found: &ModelRoute) -> String {
-    let rank = (target.fit, target.priority);
+    let rank = rank(target);
     match first(found) {
-        Some((Fit::Known, _)) if target.fit == Fit::Unknown => {
+        Some((false, ..)) if target.fit == Fit::TooLarge => format!("{}, so others come first", too_large(target)),
+        Some((_, priority, Fit::Known)) if target.fit == Fit::Unknown && priority == target.priority => {
             "whether it can do what the call needs is not known; others are known to".to_owned()
         }
         Some(first) if first == rank && found.route_by == RouteBy::Cost => match target.cost {
@@ -204,13 +214,20 @@ mod tests {
             (Weight, vec![target(0, 100.0, 2), target(1, 0.0, 2)], "longest ago"),
             (Weight, vec![TargetState { admitted: false, ..target(0, 0.0, 0) }], "not internal"),
             (Weight, vec![TargetState { offers: false, ..target(0, 0.0, 0) }], "does not offer this"),
-            (Weight, vec![unknown(target(0, 0.0, 0)), target(1, 100.0, 0)], "others are known to"),
+            (Weight, vec![unknown(target(0, 0.0, 0)), target(0, 100.0, 0)], "others are known to"),
+            (Weight, vec![target(1, 0.0, 0), unknown(target(0, 100.0, 0))], "when those of a lower priority fail"),
             (Weight, vec![unknown(target(0, 100.0, 0)), unknown(target(1, 0.0, 0))], "is not known"),
             (
                 Weight,
-                vec![TargetState { fit: Fit::Unfit, context: Some(9000), ..target(0, 0.0, 0) }],
-                "too large for its 9000 tokens",
+                vec![TargetState { fit: Fit::TooLarge, context: Some(9000), ..target(0, 0.0, 0) }, target(1, 100.0, 0)],
+                "too large for its 9000 tokens, so others",
             ),
+            (
+                Weight,
+                vec![TargetState { fit: Fit::TooLarge, context: Some(9000), ..target(0, 100.0, 0) }, target(1, 0.0, 2)],
+                "too large for its 9000 tokens, as for",
+            ),
+            (Weight, vec![TargetState { fit: Fit::Unfit, ..target(0, 0.0, 0) }], "it cannot do"),
             (ByCost, vec![TargetState { cost: cost("2"), ..target(0, 0.0, 0) }, target(0, 100.0, 0)], "costs less"),
             (ByCost, vec![target(0, 0.0, 0), TargetState { cost: cost("2"), ..target(0, 100.0, 0) }], "is not known"),
             (ByCost, vec![target(0, 100.0, 0), target(0, 0.0, 0)], "costs least"),
