@@ -137,21 +137,22 @@ impl ModelRoute {
     pub(crate) fn of(told: Vec<Self>) -> Option<Self> {
         let mut told = told.into_iter();
         let mut all = told.next()?;
+        let mut measured: Vec<u32> = all.targets.iter().map(|target| u32::from(target.latency.is_some())).collect();
         for one in told {
             // A worker that has another configuration by now is not asked again.
             if one.targets.len() != all.targets.len() {
                 continue;
             }
             all.workers += one.workers;
-            let workers = all.workers;
-            for (all, one) in all.targets.iter_mut().zip(one.targets) {
+            for ((all, one), measured) in all.targets.iter_mut().zip(one.targets).zip(&mut measured) {
                 all.percent += one.percent;
                 all.rest = Rest::both(all.rest.take(), one.rest);
                 all.latency = match (all.latency, one.latency) {
-                    // Each worker counts as one.
-                    (Some(known), Some(more)) => Some((known * (workers - 1) + more) / workers),
+                    // Each worker that knows of any counts as one.
+                    (Some(known), Some(more)) => Some((known * *measured + more) / (*measured + 1)),
                     (known, more) => known.or(more),
                 };
+                *measured += u32::from(one.latency.is_some());
                 for (all, one) in all.credentials.iter_mut().zip(one.credentials) {
                     all.rest = Rest::both(all.rest.take(), one.rest);
                 }
@@ -214,5 +215,48 @@ fn state(view: &View, target: &TargetPlan, wanted: &Wanted, now: Instant) -> Tar
         percent: 0.0,
         rest: rest(target.cooling),
         credentials: credentials.collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mean_of_the_workers_that_know_does_not_hang_on_their_order() {
+        let of = |latencies: [Option<u64>; 4]| {
+            let told = latencies.map(|latency| {
+                let target = TargetState {
+                    provider: "p".into(),
+                    provider_model: "m".into(),
+                    priority: 0,
+                    weight: 1,
+                    translates: false,
+                    internal: false,
+                    offers: true,
+                    admitted: true,
+                    fit: Fit::Known,
+                    lacks: Capabilities::default(),
+                    context: None,
+                    cost: None,
+                    latency: latency.map(Duration::from_millis),
+                    percent: 100.0,
+                    rest: None,
+                    credentials: vec![],
+                };
+                ModelRoute { workers: 1, route_by: RouteBy::Latency, targets: vec![target] }
+            });
+            ModelRoute::of(told.into()).map(|all| (all.workers, all.targets[0].latency, all.targets[0].percent))
+        };
+        let mean = Some((4, Some(Duration::from_millis(200)), 100.0));
+        for latencies in [
+            [Some(100), None, Some(300), None],
+            [None, None, Some(100), Some(300)],
+            [Some(300), Some(100), None, None],
+            [None, Some(200), None, None],
+        ] {
+            assert_eq!(of(latencies), mean, "{latencies:?}");
+        }
+        assert_eq!(of([None; 4]), Some((4, None, 100.0)));
     }
 }
