@@ -6,10 +6,11 @@
 use credentialflow_admin::ports::{BoxFuture, SpendLog};
 use credentialflow_model::{Period, Timestamp};
 use credentialflow_store::{SpendRow, Store, StoreError};
-use credentialflow_telemetry::{CallLogError, SpendPiece, SpendSeries, SpendSums, Telemetry};
+use credentialflow_telemetry::{CallLogError, SpendPiece, SpendSeries, SpendSums, Telemetry, calllog::QUARTER};
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     fmt,
+    hash::{BuildHasher, RandomState},
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -21,6 +22,14 @@ const EVERY: Duration = Duration::from_secs(5);
 const BETWEEN: Duration = Duration::from_millis(20);
 /// So long it is kept what was spent.
 pub(super) const KEPT: Period = Period::from_secs(400 * 86_400);
+
+/// Users are whom callers name: of those of one application so many stand in the sums of a quarter of an hour as
+/// themselves, and the others together.
+const USERS: usize = 1_000;
+/// What the others are called.
+const OTHERS: &str = "(others)";
+/// Calls end so long after they began, nearly all.
+const LATE: i64 = 4 * QUARTER;
 
 /// Adds what this node's call log tells.
 pub(super) struct SpendWriter {
@@ -40,7 +49,40 @@ struct State {
     added: Option<u64>,
     /// Whether all segments are to be looked at again.
     again: bool,
+    users: Users,
 }
+
+/// Whose sums there are, by quarter of an hour and application.
+#[derive(Default)]
+struct Users {
+    known: BTreeMap<i64, HashMap<Arc<str>, HashSet<u64>>>,
+    hashes: RandomState,
+}
+
+impl Users {
+    /// The same sums, those of users beyond [`USERS`] added up as of [`OTHERS`].
+    fn bounded(&mut self, sums: Sums) -> Sums {
+        let mut bounded = Sums::new();
+        for ((quarter, mut series), more) in sums {
+            if let (Some(user), Some(application)) = (&series.user, &series.application) {
+                let known = self.known.entry(quarter).or_default().entry(application.clone()).or_default();
+                let user = self.hashes.hash_one(user);
+                if known.len() < USERS {
+                    known.insert(user);
+                } else if !known.contains(&user) {
+                    series.user = Some(OTHERS.into());
+                }
+            }
+            bounded.entry((quarter, series)).or_default().add(&more);
+        }
+        if let Some(newest) = self.known.keys().next_back().copied() {
+            self.known = self.known.split_off(&(newest - LATE));
+        }
+        bounded
+    }
+}
+
+type Sums = BTreeMap<(i64, SpendSeries), SpendSums>;
 
 /// How far a segment is read, and up to where it is stored that it is.
 #[derive(Clone, Copy, Default)]
@@ -125,7 +167,7 @@ impl SpendWriter {
             let keep = !piece.sums.is_empty() || (complete && last > place.stored);
             let mut at = Place { read: last, ..place };
             if keep {
-                let rows: Vec<_> = piece.sums.into_iter().map(row).collect();
+                let rows: Vec<_> = state.users.bounded(piece.sums).into_iter().map(row).collect();
                 match self.store.add_spend(&self.node, (name, place.stored, last), &rows).await {
                     Ok(()) => at.stored = last,
                     // Another process on this data directory was first.
@@ -207,4 +249,44 @@ fn row(((quarter, series), sums): ((i64, SpendSeries), SpendSums)) -> (Timestamp
 /// No database takes a text with a zero.
 fn plain(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sums(quarter: i64, application: &str, users: std::ops::Range<usize>) -> Sums {
+        let series = |n: usize| SpendSeries {
+            application: Some(application.into()),
+            user: Some(format!("user {n}").into()),
+            ..SpendSeries::default()
+        };
+        let one = SpendSums { calls: 1, cost: 3, ..SpendSums::default() };
+        users.map(|n| ((quarter, series(n)), one)).collect()
+    }
+
+    fn others(sums: &Sums) -> Option<(i64, i128)> {
+        let others = sums.iter().find(|((_, series), _)| series.user.as_deref() == Some(OTHERS))?;
+        Some((others.1.calls, others.1.cost))
+    }
+
+    #[test]
+    fn made_up_users_are_bounded_and_nothing_is_lost() {
+        let mut users = Users::default();
+        let first = users.bounded(sums(0, "shop", 0..USERS - 1));
+        assert_eq!((first.len(), others(&first)), (USERS - 1, None));
+        // The next pieces of the same quarter: who is known stays, one more is, the others are added up.
+        let next = users.bounded(sums(0, "shop", USERS - 9..USERS + 40));
+        assert_eq!((next.len(), others(&next)), (8 + 1 + 1, Some((40, 120))));
+        let next = users.bounded(sums(0, "shop", 0..2 * USERS));
+        assert_eq!((next.len(), others(&next)), (USERS + 1, Some((USERS as i64, 3 * USERS as i128))));
+        // Others are not concerned, nor is the next quarter.
+        assert_eq!(others(&users.bounded(sums(0, "desk", 0..USERS))), None);
+        assert_eq!(others(&users.bounded(sums(QUARTER, "shop", USERS..2 * USERS))), None);
+        // Nobody is known for ever.
+        users.bounded(sums(LATE + 2 * QUARTER, "shop", 0..1));
+        assert_eq!(users.known.len(), 1);
+        let nobody = BTreeMap::from([((0, SpendSeries::default()), SpendSums::default())]);
+        assert_eq!(users.bounded(nobody.clone()), nobody);
+    }
 }
