@@ -79,13 +79,16 @@ struct ReportArgs {
     /// Write all lines as CSV
     #[arg(long, conflicts_with_all = ["limit", "cursor"])]
     csv: bool,
-    /// Most lines, 1 to 1000
-    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    /// Most lines, 1 to 50000; 100 unless set
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_LINES)))]
     limit: Option<u32>,
     /// Where the page begins: the `next` of the page before
     #[arg(long, value_name = "CURSOR")]
     cursor: Option<String>,
 }
+
+/// Lines of a report at most.
+const MOST_LINES: u32 = 50_000;
 
 /// Figures of a line, with the headings of tables.
 const FIGURES: [(&str, &str); 9] = [
@@ -172,7 +175,10 @@ fn reported(answer: &Value) -> String {
     let mut text = table(&columns, &lines);
     for node in answer["nodes"].as_array().into_iter().flatten().filter(|node| node["live"] != true) {
         let told = at(node, "/told");
-        text += &format!("Node {} is not there; its calls are in as far as it told of them, last at {told}.\n", shown(&at(node, "/node")));
+        text += &format!(
+            "Node {} is not there; its calls are in as far as it told of them, last at {told}.\n",
+            shown(&at(node, "/node"))
+        );
     }
     if let Some(next) = answer.get("next").and_then(Value::as_str) {
         text += &format!("More: --cursor {}\n", shown(next));
@@ -181,12 +187,8 @@ fn reported(answer: &Value) -> String {
 }
 
 fn checked(answer: &Value) -> String {
-    let mut text = format!(
-        "Node {}, calls from {} to {}\n",
-        shown(&at(answer, "/node")),
-        at(answer, "/from"),
-        at(answer, "/to")
-    );
+    let mut text =
+        format!("Node {}, calls from {} to {}\n", shown(&at(answer, "/node")), at(answer, "/from"), at(answer, "/to"));
     let line = |name: &str, path: &str| {
         let figures = FIGURES.map(|(field, _)| at(answer, &format!("/{path}/{field}")));
         [name.to_owned()].into_iter().chain(figures).collect::<Vec<_>>()
@@ -201,33 +203,19 @@ fn checked(answer: &Value) -> String {
     text
 }
 
-/// All pages, as lines of comma-separated values (RFC 4180).
+/// All lines, as comma-separated values (RFC 4180). They come in one answer: between pages lines change their places.
 async fn csv(client: &Client, args: ReportArgs) -> anyhow::Result<String> {
-    let first = path(ReportArgs { limit: Some(1000), ..args });
-    let (mut text, mut columns, mut cursor) = (String::new(), None, None);
-    loop {
-        let query = match &cursor {
-            None => first.clone(),
-            Some(next) => format!("{first}&cursor={next}"),
-        };
-        let answer = client.get(&query).await?;
-        let groups = columns.get_or_insert_with(|| {
-            let groups = groups(&answer);
-            let names = groups.iter().map(String::as_str).chain(FIGURES.iter().map(|(field, _)| *field));
-            text += &record(["from", "to"].into_iter().chain(names).map(str::to_owned));
-            groups
-        });
-        for item in items(&answer) {
-            let of = |pointer: String| item.pointer(&pointer).map(cell).unwrap_or_default();
-            let names = groups.iter().map(|group| of(format!("/group/{group}")));
-            let figures = FIGURES.iter().map(|(field, _)| of(format!("/{field}")));
-            text += &record([of("/from".into()), of("/to".into())].into_iter().chain(names).chain(figures));
-        }
-        match answer.get("next").and_then(Value::as_str) {
-            Some(next) => cursor = Some(next.to_owned()),
-            None => return Ok(text),
-        }
+    let answer = client.get(&path(ReportArgs { limit: Some(MOST_LINES), ..args })).await?;
+    let groups = groups(&answer);
+    let names = groups.iter().map(String::as_str).chain(FIGURES.iter().map(|(field, _)| *field));
+    let mut text = record(["from", "to"].into_iter().chain(names).map(str::to_owned));
+    for item in items(&answer) {
+        let of = |pointer: String| item.pointer(&pointer).map(cell).unwrap_or_default();
+        let names = groups.iter().map(|group| of(format!("/group/{group}")));
+        let figures = FIGURES.iter().map(|(field, _)| of(format!("/{field}")));
+        text += &record([of("/from".into()), of("/to".into())].into_iter().chain(names).chain(figures));
     }
+    Ok(text)
 }
 
 fn cell(value: &Value) -> String {
