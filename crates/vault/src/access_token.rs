@@ -28,11 +28,30 @@ pub struct TokenRequest {
     pub authorization: Option<SecretValue>,
     /// The body, `application/x-www-form-urlencoded`.
     pub form: SecretValue,
+    /// What stands in it that nobody may read in an error: secrets, statements signed with them, tokens, each as it is
+    /// and as it is written.
+    pub secrets: Vec<SecretValue>,
 }
+
+/// The fields of a form that hold a secret, or what is as good as one for a while.
+const SECRET_FIELDS: [&str; 4] = ["assertion", "client_assertion", "client_secret", "token"];
 
 impl TokenRequest {
     pub(crate) fn new(url: &str, pairs: &[(&str, &[u8])]) -> Self {
-        Self { url: url.to_owned(), authorization: None, form: form(pairs) }
+        let mut secrets = Vec::new();
+        for (_, value) in pairs.iter().filter(|(name, _)| SECRET_FIELDS.contains(name)) {
+            secrets.extend(as_written(value));
+        }
+        Self { url: url.to_owned(), authorization: None, form: form(pairs), secrets }
+    }
+
+    /// With an `Authorization`, which says this secret.
+    pub(crate) fn authorized(mut self, authorization: SecretValue, secret: &SecretValue) -> Self {
+        let encoded = authorization.expose().strip_prefix(b"Basic ").unwrap_or(authorization.expose());
+        self.secrets.push(SecretValue::new(encoded.to_vec()));
+        self.secrets.extend(as_written(secret.expose()));
+        self.authorization = Some(authorization);
+        self
     }
 }
 
@@ -127,6 +146,13 @@ pub(crate) fn unique() -> Option<String> {
     let mut bits = [0u8; 16];
     rand::fill(&mut bits).ok()?;
     Some(format!("{:032x}", u128::from_be_bytes(bits)))
+}
+
+/// A secret as it is, and as it is escaped.
+fn as_written(secret: &[u8]) -> [SecretValue; 2] {
+    let mut escaped = Vec::with_capacity(secret.len() * 3);
+    escape(secret, &mut escaped);
+    [SecretValue::new(secret.to_vec()), SecretValue::new(escaped)]
 }
 
 /// Names and values as `application/x-www-form-urlencoded`; everything but unreserved characters is escaped.

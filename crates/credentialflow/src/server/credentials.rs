@@ -112,6 +112,31 @@ impl Values {
         }
     }
 
+    /// Takes over the access tokens of these credentials from what was in force before, where they were fetched with the
+    /// same value and end no sooner than what is here.
+    pub fn keep_tokens_of(&mut self, old: &Self, names: &[Name]) {
+        let mut kept = Vec::new();
+        for (name, version, token) in names
+            .iter()
+            .filter_map(|name| old.tokens.get_key_value(name))
+            .flat_map(|(name, of_name)| of_name.iter().map(move |(version, token)| (name, *version, token)))
+        {
+            let same = old.value_of(name, version).zip(self.value_of(name, version));
+            let here = self.tokens.get(name).and_then(|of_name| of_name.get(&version));
+            let newer = here.is_none_or(|here| here.expires < token.expires);
+            if newer && same.is_some_and(|(before, now)| before.expose() == now.expose()) {
+                kept.push((name.clone(), version, token.clone()));
+            }
+        }
+        self.put_tokens(kept);
+    }
+
+    /// The value of a version that is in use or gets a share.
+    fn value_of(&self, name: &Name, version: u32) -> Option<&SecretValue> {
+        let all = [self.opened.get(name), self.canaries.get(name)];
+        all.into_iter().flatten().find(|(of, _)| *of == version).map(|(_, value)| &**value)
+    }
+
     /// Forgets the access tokens of versions that work no more. To be called when versions were taken in.
     pub fn end_tokens(&mut self) {
         let mut tokens = std::mem::take(&mut self.tokens);
@@ -394,6 +419,33 @@ mod tests {
         assert_eq!(carried(&values), (0, None));
         let in_force = values.tokens(&declared());
         assert!(in_force.wanted.is_empty() && in_force.held.is_empty());
+    }
+
+    #[tokio::test]
+    async fn another_history_keeps_the_tokens_of_values_that_are_the_same_in_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let vault = vault(dir.path()).await;
+        let mut old = Values::default();
+        old.put(name(), Some(sealed(&vault, 1)), &vault);
+        old.put_tokens(vec![(name(), 1, token("good", 60))]);
+        let mut fresh = Values::default();
+        fresh.put(name(), Some(sealed(&vault, 1)), &vault);
+        fresh.keep_tokens_of(&old, &[]);
+        assert_eq!(carried(&fresh), (1, None), "it is declared otherwise");
+        fresh.keep_tokens_of(&old, &[name()]);
+        assert_eq!(carried(&fresh), (1, Some("good".into())));
+        fresh.put_tokens(vec![(name(), 1, token("newer", 90))]);
+        fresh.keep_tokens_of(&old, &[name()]);
+        assert_eq!(carried(&fresh), (1, Some("newer".into())));
+        // The same number for another value, and a version that is not there.
+        let value = vault.seal_value(&SealContext::new(&name(), 1), &SecretValue::from("another")).unwrap();
+        let mut other = Values::default();
+        other.put(name(), Some(SealedVersion { version: 1, sealed: value.into_bytes() }), &vault);
+        other.keep_tokens_of(&old, &[name()]);
+        assert_eq!(carried(&other), (1, None));
+        other.put(name(), Some(sealed(&vault, 2)), &vault);
+        other.keep_tokens_of(&old, &[name()]);
+        assert_eq!(carried(&other), (2, None));
     }
 
     #[tokio::test]

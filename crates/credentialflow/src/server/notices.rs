@@ -184,6 +184,11 @@ fn letter(body: &Value) -> (String, String) {
         ("rotation.rolled_back", _) => ("its rotation was taken back", String::new()),
         ("rotation.finished", _) => ("its rotation is finished", String::new()),
         ("credential.expiring", _) => ("it expires soon", String::new()),
+        ("credential.token_failing", _) => ("no access token can be fetched with it", String::new()),
+        ("credential.token_ended", _) => ("its access token has ended, and there is no other", String::new()),
+        ("credential.token_renewed", _) => ("access tokens are fetched with it again", String::new()),
+        ("credential.token_returned", _) => ("its access token was given back", String::new()),
+        ("credential.token_not_returned", _) => ("its access token could not be given back", String::new()),
         ("budget.running_out", _) => ("it runs out", String::new()),
         ("budget.used_up", _) => ("it is used up", String::new()),
         ("secret.leaked", _) => ("its secret leaked", format!("credentialflow leak show {}", data("leak"))),
@@ -197,6 +202,8 @@ fn letter(body: &Value) -> (String, String) {
     let mut text = format!("{noun} {credential}: {what}.\n");
     for (name, field) in [
         ("Reason", "reason"),
+        ("Problem", "problem"),
+        ("Node", "node"),
         ("Found at", "url"),
         ("Expires", "expires"),
         ("Old version", "from_version"),
@@ -224,6 +231,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_kind_of_message_says_what_happened() {
+        let guide = include_str!("../../../../docs/guides/rotate-a-credential.md");
+        let told = guide.split("| `type` | When |").nth(1).unwrap().split("\n\n").next().unwrap();
+        let kinds: Vec<&str> = told.lines().filter_map(|line| line.strip_prefix("| `")?.split(" | ").next()).collect();
+        let kinds: Vec<&str> =
+            kinds.iter().flat_map(|cell| cell.split(", ")).map(|kind| kind.trim_matches('`')).collect();
+        assert!(kinds.len() >= 12 && kinds.contains(&"credential.token_not_returned"), "{kinds:?}");
+        for kind in kinds.into_iter().chain(["budget.running_out", "budget.used_up"]) {
+            let (subject, _) = letter(&json!({ "type": kind, "data": { "credential": "entra" } }));
+            assert!(!subject.contains("something happened"), "{kind}");
+        }
+    }
+
+    #[test]
     fn a_letter_says_what_happened_and_what_to_do() {
         let body = json!({ "type": "rotation.waiting", "data": {
             "credential": "orders-token", "step": "approve", "rotation": "abc", "from_version": 3, "reason": null } });
@@ -239,6 +260,11 @@ mod tests {
         let (used_up, told) = letter(&body);
         assert_eq!(used_up, "teams/payments/month: it is used up");
         assert!(told.starts_with("Budget teams/payments/month: it is used up.\n") && told.contains("201.5"), "{told}");
+        let body = json!({ "type": "credential.token_ended", "data": { "credential": "entra", "version": 2, "node": "n1",
+            "problem": "the token endpoint cannot be reached: timed out", "expires": "2026-11-01T00:00:00Z" } });
+        let (ended, told) = letter(&body);
+        assert_eq!(ended, "entra: its access token has ended, and there is no other");
+        assert!(told.contains("\nProblem: the token endpoint cannot be reached: timed out\nNode: n1\n"), "{told}");
         assert!(text.starts_with("Key live") && text.contains("credentialflow leak show 1f"), "{text}");
     }
 }

@@ -168,6 +168,22 @@ impl State {
         self.values.tokens(&self.set.credentials)
     }
 
+    /// Takes over the access tokens of a state of another history, of what is the same in both: that they work is not
+    /// in the database, and what was not revoked in this history is not to stand without.
+    pub fn keep_tokens_of(&mut self, old: &Self) {
+        let same: Vec<Name> = self
+            .set
+            .credentials
+            .iter()
+            .filter(|fresh| {
+                let before = old.declared(&fresh.name);
+                before.is_some_and(|before| before.engine == fresh.engine && before.token == fresh.token)
+            })
+            .map(|fresh| fresh.name.clone())
+            .collect();
+        self.values.keep_tokens_of(&old.values, &same);
+    }
+
     /// Takes in access tokens.
     pub fn put_tokens(&mut self, fetched: Vec<Fetched>) {
         self.values.put_tokens(fetched);

@@ -24,7 +24,10 @@ use std::{
     },
     time::{Duration, SystemTime},
 };
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    sync::{Semaphore, watch},
+    task::JoinSet,
+};
 
 /// A credential's version, and the token that was fetched with it.
 pub(super) type Fetched = (Name, u32, Arc<AccessToken>);
@@ -50,6 +53,13 @@ pub(super) struct InForce {
 const LOOK: Duration = Duration::from_millis(200);
 /// Token endpoints that are asked at once.
 const AT_ONCE: usize = 16;
+/// Of those, at most so many at one place: one that hangs keeps no other waiting.
+const AT_ONE_PLACE: usize = 4;
+/// A token is not renewed sooner than this after it was asked for, however soon it ends.
+const LEAST: Duration = Duration::from_secs(2);
+/// Renewed tokens are brought into force together, so often at most, unless one ends before: workers take all of the
+/// state anew.
+const GATHER: Duration = Duration::from_secs(1);
 /// First and longest wait after a failure.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// After a token was refused by its upstream it is renewed early, and not again before this.
@@ -100,11 +110,15 @@ impl Board {
     }
 }
 
-/// Fetches what is wanted and not there, all at once. What takes longer than a start may wait comes later.
+/// Fetches what is wanted and not there, some at once at each place. What takes longer than a start may wait comes later.
 pub(super) async fn first(in_force: InForce) -> Vec<Fetched> {
     let mut running = JoinSet::new();
+    let mut places: HashMap<String, Arc<Semaphore>> = HashMap::new();
     for wanted in in_force.wanted.into_iter().filter(|wanted| wanted.token.is_none()) {
+        let place = places.entry(fetch::place(&wanted.credential, &wanted.value));
+        let place = place.or_insert_with(|| Arc::new(Semaphore::new(AT_ONCE))).clone();
         running.spawn(async move {
+            let _one = place.acquire_owned().await;
             let token = fetch(&wanted.credential, &wanted.value).await;
             (wanted.credential.name, wanted.version, token)
         });
@@ -137,8 +151,12 @@ pub(super) struct Tokens {
 /// One version and its token.
 struct Entry {
     wanted: Wanted,
-    /// Replaced, and perhaps still good.
-    former: Option<Arc<AccessToken>>,
+    /// The credential as it was declared when the token was fetched.
+    fetched_as: Credential,
+    /// Replaced, and perhaps still good, and as what it was fetched.
+    former: Option<(Credential, Arc<AccessToken>)>,
+    /// Where it is fetched.
+    place: String,
     /// When it is to be fetched next.
     due: Timestamp,
     running: bool,
@@ -153,7 +171,8 @@ struct Entry {
 }
 
 type Key = (Name, u32);
-type Done = (Key, Option<credentialflow_model::resource::TokenRule>, Result<AccessToken, Failure>);
+/// What came of asking, and with which declaration and value.
+type Done = (Key, Credential, Arc<SecretValue>, Result<AccessToken, Failure>);
 
 fn now() -> Timestamp {
     SystemTime::now().into()
@@ -170,6 +189,11 @@ fn random() -> u8 {
     byte[0]
 }
 
+/// When a token is to be renewed.
+fn renewal(token: &AccessToken) -> Timestamp {
+    token.renew_at(random()).max(after(token.obtained, LEAST))
+}
+
 /// The wait after so many failures in a row, while `left` of the token's life is left: never so long that the token ends
 /// untried.
 fn pause(failures: u32, again: Option<Duration>, left: Option<Duration>) -> Duration {
@@ -183,9 +207,47 @@ fn pause(failures: u32, again: Option<Duration>, left: Option<Duration>) -> Dura
 
 impl Entry {
     fn new(wanted: Wanted, refused: u64) -> Self {
-        let due = wanted.token.as_ref().map_or_else(now, |token| token.renew_at(random()));
+        let due = wanted.token.as_deref().map_or_else(now, renewal);
         let (former, running, told) = (None, false, (false, false));
-        Self { wanted, former, due, running, failures: 0, problem: None, told, refused, early: None }
+        let (fetched_as, place) = (wanted.credential.clone(), fetch::place(&wanted.credential, &wanted.value));
+        Self { wanted, fetched_as, former, place, due, running, failures: 0, problem: None, told, refused, early: None }
+    }
+
+    /// Takes in what is in force and wanted now.
+    fn compare(&mut self, one: Wanted) {
+        let before = &self.wanted;
+        let other_value = before.value.expose() != one.value.expose();
+        let other_rule = before.credential.token != one.credential.token;
+        // Another history, or a state that was made anew, may not have the token that was put into force.
+        let same_token = before.token.as_ref().map(Arc::as_ptr) == one.token.as_ref().map(Arc::as_ptr);
+        let due = one.token.as_deref().map_or_else(now, renewal);
+        // Declared anew: what was fetched as before may be good for something else.
+        if other_rule || other_value {
+            self.due = now();
+        } else if self.due == NEVER {
+            self.due = due;
+        } else if !same_token {
+            self.due = self.due.min(due);
+        }
+        if other_rule || other_value {
+            self.place = fetch::place(&one.credential, &one.value);
+        }
+        self.wanted = one;
+    }
+
+    /// Takes in what came of asking; whether it is a token to be brought into force. What was asked for otherwise than
+    /// now is of no use.
+    fn is_answered(&mut self, credential: &Credential, value: &SecretValue) -> bool {
+        self.running = false;
+        self.wanted.credential.token == credential.token && self.wanted.value.expose() == value.expose()
+    }
+
+    /// What is to be known of its token: why there is no other, and that it is one of a declaration that is over.
+    fn problem(&self) -> Option<String> {
+        let outlived = self.wanted.token.is_some() && self.fetched_as.token != self.wanted.credential.token;
+        let outlived = outlived.then(|| "requests carry a token that was fetched as declared before".to_owned());
+        let told: Vec<String> = outlived.into_iter().chain(self.problem.clone()).collect();
+        (!told.is_empty()).then(|| told.join("; "))
     }
 
     fn key(&self) -> Key {
@@ -203,7 +265,7 @@ impl Entry {
             expires: self.wanted.token.as_ref().map(|token| token.expires),
             next_try: Some(self.due).filter(|due| *due != NEVER),
             failures: self.failures,
-            problem: self.problem.clone(),
+            problem: self.problem(),
         }
     }
 
@@ -225,6 +287,8 @@ impl Tokens {
         let mut entries: BTreeMap<Key, Entry> = BTreeMap::new();
         let mut running: JoinSet<Done> = JoinSet::new();
         let board = self.plane.tokens().clone();
+        let mut fetched: Vec<Fetched> = Vec::new();
+        let mut put = Timestamp::default();
         self.compare(&mut entries).await;
         loop {
             let (mut done, mut others) = (Vec::new(), false);
@@ -234,27 +298,34 @@ impl Tokens {
                 Some(one) = running.join_next(), if !running.is_empty() => done.extend(one.ok()),
                 () = tokio::time::sleep(LOOK) => {}
             }
-            if others {
-                self.compare(&mut entries).await;
-            }
             while let Some(one) = running.try_join_next() {
                 done.extend(one.ok());
             }
-            self.take(&mut entries, done, &board).await;
+            fetched.extend(self.take(&mut entries, done, &board));
             let now = now();
+            // What is compared is what is in force.
+            if !fetched.is_empty() && (others || is_urgent(&entries, &fetched, now) || now >= after(put, GATHER)) {
+                put = now;
+                if let Err(error) = self.plane.put_tokens(std::mem::take(&mut fetched)).await {
+                    tracing::warn!(%error, "renewed access tokens are not in force on every worker yet");
+                }
+            }
+            if others {
+                self.compare(&mut entries).await;
+            }
             for (key, entry) in &mut entries {
                 let seen = self.telemetry.last_use().refusals(key.0.as_str(), key.1).refused;
                 entry.notice_refusals(seen, now);
-                if entry.due <= now && !entry.running && running.len() < AT_ONCE {
-                    entry.running = true;
-                    let (key, credential, value) =
-                        (key.clone(), entry.wanted.credential.clone(), entry.wanted.value.clone());
-                    running.spawn(async move {
-                        let token = fetch(&credential, &value).await;
-                        (key, credential.token, token)
-                    });
-                }
                 self.tell_end(entry, now);
+            }
+            for key in next(&entries, now) {
+                let Some(entry) = entries.get_mut(&key) else { continue };
+                entry.running = true;
+                let (credential, value) = (entry.wanted.credential.clone(), entry.wanted.value.clone());
+                running.spawn(async move {
+                    let token = fetch(&credential, &value).await;
+                    (key, credential, value, token)
+                });
             }
             // Neither a version that only gets a share nor one that drains stands for the one in use.
             let (used, over): (Vec<_>, Vec<_>) = entries.iter().partition(|(_, entry)| entry.due != NEVER);
@@ -274,15 +345,7 @@ impl Tokens {
             let key = (one.credential.name.clone(), one.version);
             wanted.insert(key.clone());
             match entries.get_mut(&key) {
-                Some(entry) => {
-                    // Declared anew: what was fetched as before may be good for something else.
-                    if entry.wanted.credential.token != one.credential.token {
-                        entry.due = now();
-                    } else if entry.due == NEVER {
-                        entry.due = one.token.as_ref().map_or_else(now, |token| token.renew_at(random()));
-                    }
-                    entry.wanted = one;
-                }
+                Some(entry) => entry.compare(one),
                 None => {
                     let seen = self.telemetry.last_use().refusals(key.0.as_str(), key.1).refused;
                     entries.insert(key, Entry::new(one, seen));
@@ -305,22 +368,22 @@ impl Tokens {
         }
     }
 
-    /// Takes in what came of requests to token endpoints.
-    async fn take(&self, entries: &mut BTreeMap<Key, Entry>, done: Vec<Done>, board: &Board) {
+    /// Takes in what came of requests to token endpoints; the tokens that are to be brought into force.
+    fn take(&self, entries: &mut BTreeMap<Key, Entry>, done: Vec<Done>, board: &Board) -> Vec<Fetched> {
         let mut fetched = Vec::new();
         let now = now();
-        for (key, rule, result) in done {
+        for (key, credential, value, result) in done {
             let Some(entry) = entries.get_mut(&key) else { continue };
-            entry.running = false;
-            if entry.wanted.credential.token != rule {
+            if !entry.is_answered(&credential, &value) {
                 continue;
             }
             match result {
                 Ok(token) => {
                     board.renewals.fetch_add(1, Relaxed);
                     let token = Arc::new(token);
-                    entry.former = entry.wanted.token.replace(token.clone());
-                    entry.due = token.renew_at(random());
+                    let fetched_as = std::mem::replace(&mut entry.fetched_as, credential);
+                    entry.former = entry.wanted.token.replace(token.clone()).map(|former| (fetched_as, former));
+                    entry.due = renewal(&token);
                     (entry.failures, entry.problem) = (0, None);
                     if std::mem::take(&mut entry.told) != (false, false) {
                         self.tell(entry, "credential.token_renewed");
@@ -345,11 +408,7 @@ impl Tokens {
                 }
             }
         }
-        if !fetched.is_empty()
-            && let Err(error) = self.plane.put_tokens(fetched).await
-        {
-            tracing::warn!(%error, "renewed access tokens are not in force on every worker yet");
-        }
+        fetched
     }
 
     /// Tells once that a token has really ended although another was asked for.
@@ -364,8 +423,7 @@ impl Tokens {
     fn tell(&self, entry: &Entry, event: &'static str) {
         let (vault, (name, version)) = (self.vault.clone(), entry.key());
         let expires = entry.wanted.token.as_ref().map(|token| token.expires);
-        let detail =
-            json!({ "version": version, "node": self.node, "problem": entry.problem, "expires": expires });
+        let detail = json!({ "version": version, "node": self.node, "problem": entry.problem, "expires": expires });
         tokio::spawn(async move {
             if let Err(error) = vault.tell_token(&name, event, detail).await {
                 tracing::warn!(credential = %name, event, %error, "what happens to access tokens could not be written to the audit log");
@@ -375,15 +433,19 @@ impl Tokens {
 
     /// The version works no more: its tokens are given back where they were issued, if that is declared.
     fn end(&self, entry: Entry) {
-        if !fetch::is_given_back(&entry.wanted.credential) {
+        let Wanted { version, value, token, .. } = entry.wanted;
+        // Each where it was issued: what was declared since is no place for an older one.
+        let tokens = token.map(|token| (entry.fetched_as, token)).into_iter().chain(entry.former);
+        let tokens: Vec<_> = tokens.filter(|(declared, _)| fetch::is_given_back(declared)).collect();
+        if tokens.is_empty() {
             return;
         }
         let (vault, node) = (self.vault.clone(), self.node.clone());
         tokio::spawn(async move {
-            let Wanted { credential, version, value, token } = entry.wanted;
-            for token in [token, entry.former].into_iter().flatten().filter(|token| token.expires > now()) {
+            for (credential, token) in tokens.into_iter().filter(|(_, token)| token.expires > now()) {
                 let problem = give_back(&credential, &value, &token.value).await.err().map(|failure| failure.reason);
-                let event = if problem.is_none() { "credential.token_returned" } else { "credential.token_not_returned" };
+                let event =
+                    if problem.is_none() { "credential.token_returned" } else { "credential.token_not_returned" };
                 let detail = json!({ "version": version, "node": node, "problem": problem, "expires": token.expires });
                 if let Err(error) = vault.tell_token(&credential.name, event, detail).await {
                     tracing::warn!(credential = %credential.name, event, %error, "it could not be written to the audit log");
@@ -391,6 +453,35 @@ impl Tokens {
             }
         });
     }
+}
+
+/// What is to be fetched now: what is due longest first, and not too much at one place.
+fn next(entries: &BTreeMap<Key, Entry>, now: Timestamp) -> Vec<Key> {
+    let mut asked: HashMap<&str, usize> = HashMap::new();
+    for entry in entries.values().filter(|entry| entry.running) {
+        *asked.entry(&entry.place).or_default() += 1;
+    }
+    let mut free = AT_ONCE.saturating_sub(asked.values().sum());
+    let mut due: Vec<_> = entries.iter().filter(|(_, entry)| entry.due <= now && !entry.running).collect();
+    due.sort_by_key(|(_, entry)| entry.due);
+    let mut next = Vec::new();
+    for (key, entry) in due {
+        let here = asked.entry(&entry.place).or_default();
+        if free > 0 && *here < AT_ONE_PLACE {
+            (free, *here) = (free - 1, *here + 1);
+            next.push(key.clone());
+        }
+    }
+    next
+}
+
+/// Whether requests would be left without a token if these came into force later.
+fn is_urgent(entries: &BTreeMap<Key, Entry>, fetched: &[Fetched], now: Timestamp) -> bool {
+    let soon = after(now, GATHER);
+    fetched.iter().any(|(name, version, _)| {
+        let former = entries.get(&(name.clone(), *version)).and_then(|entry| entry.former.as_ref());
+        former.is_none_or(|(_, token)| token.expires <= soon)
+    })
 }
 
 /// Tries a few times.

@@ -5,12 +5,19 @@
 
 use super::state::VerifyAt;
 use credentialflow_egress::{Connector, Guard, Refused};
-use credentialflow_model::{SecretValue, resource::Inject};
+use credentialflow_model::{
+    SecretValue, Timestamp,
+    resource::{AwsSigv4Inject, Inject},
+};
+use credentialflow_sigv4::{AccessKey, Payload, ToSign, authorization, is_s3, payload_hash};
 use credentialflow_vault::rotation::ports::VerifyOutcome;
-use http::{HeaderName, HeaderValue, Request, StatusCode, header};
+use http::{HeaderName, HeaderValue, Request, StatusCode, Uri, header, request::Builder};
 use http_body_util::Empty;
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
-use std::time::Duration;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
 
 /// How long the upstream may take.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -39,7 +46,8 @@ pub(super) async fn ask(at: &VerifyAt, value: &SecretValue, sandbox: Option<Stri
 }
 
 async fn ask_one(at: &VerifyAt, base: &str, value: &SecretValue) -> VerifyOutcome {
-    let Some(request) = request(at.upstream.inject.as_ref(), &format!("{base}{}", at.path), value) else {
+    let inject = at.upstream.inject.as_ref();
+    let Some(request) = request(inject, &format!("{base}{}", at.path), value, SystemTime::now().into()) else {
         return VerifyOutcome::Refused("the value cannot be put into a request as its upstream says".into());
     };
     let guard = Guard::naming(request.uri().host().unwrap_or_default());
@@ -55,6 +63,10 @@ async fn ask_one(at: &VerifyAt, base: &str, value: &SecretValue) -> VerifyOutcom
         Ok(response) => match response.status() {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 VerifyOutcome::Refused(format!("the upstream answered {}", response.status().as_u16()))
+            }
+            // Of a key that they do not know, many services of AWS say no more than this.
+            StatusCode::BAD_REQUEST if inject.is_some_and(|inject| inject.aws_sigv4.is_some()) => {
+                VerifyOutcome::Refused("the upstream answered 400".into())
             }
             status if status.is_server_error() => {
                 VerifyOutcome::Unreachable(format!("the upstream answered {}", status.as_u16()))
@@ -73,7 +85,12 @@ fn tls(
     Ok(builder)
 }
 
-fn request(inject: Option<&Inject>, url: &str, value: &SecretValue) -> Option<Request<Empty<bytes::Bytes>>> {
+fn request(
+    inject: Option<&Inject>,
+    url: &str,
+    value: &SecretValue,
+    now: Timestamp,
+) -> Option<Request<Empty<bytes::Bytes>>> {
     use base64::{Engine, prelude::BASE64_STANDARD};
     let builder = Request::get(url).header(header::USER_AGENT, "credentialflow-verify");
     let secret = |prefix: &str, text: &[u8]| {
@@ -97,9 +114,50 @@ fn request(inject: Option<&Inject>, url: &str, value: &SecretValue) -> Option<Re
             let encoded: String = value.expose().iter().map(|b| format!("%{b:02X}")).collect();
             Request::get(format!("{url}{separator}{}={encoded}", q.name))
         }
-        Some(_) => builder.header(header::AUTHORIZATION, secret("Bearer ", value.expose())?),
+        Some(Inject { bearer: Some(_), .. }) => {
+            builder.header(header::AUTHORIZATION, secret("Bearer ", value.expose())?)
+        }
+        Some(Inject { aws_sigv4: Some(rule), .. }) => signed(builder, rule, url, value, now)?,
+        // Never a value in a way that nobody declared.
+        Some(Inject { bearer: None, header: None, query: None, basic: None, aws_sigv4: None }) => return None,
     };
     request.body(Empty::new()).ok()
+}
+
+/// Signed as requests are (Signature Version 4): of the access key its id and its session's token are sent.
+fn signed(builder: Builder, rule: &AwsSigv4Inject, url: &str, value: &SecretValue, now: Timestamp) -> Option<Builder> {
+    let key = AccessKey::parse(value)?;
+    let uri: Uri = url.parse().ok()?;
+    let (payload, time) = (Payload::Bytes(b""), credentialflow_sigv4::time(now));
+    let hash = payload_hash(payload);
+    let mut fields = BTreeMap::from([("host", uri.authority()?.as_str()), ("x-amz-date", time.as_str())]);
+    if is_s3(&rule.service) {
+        fields.insert("x-amz-content-sha256", &hash);
+    }
+    if let Some(token) = &key.session_token {
+        fields.insert("x-amz-security-token", token.expose_str()?);
+    }
+    let headers: Vec<(&str, &str)> = fields.into_iter().collect();
+    let signature = authorization(
+        &key.id,
+        &key.secret,
+        &ToSign {
+            method: "GET",
+            path: uri.path(),
+            query: uri.query().unwrap_or_default(),
+            service: &rule.service,
+            region: &rule.region,
+            time: &time,
+            headers: &headers,
+            payload,
+        },
+    );
+    let fields = headers.iter().copied().chain([("authorization", signature.as_str())]);
+    fields.map(|(name, value)| Some((name, HeaderValue::from_str(value).ok()?))).try_fold(builder, |builder, field| {
+        let (name, mut value) = field?;
+        value.set_sensitive(matches!(name, "authorization" | "x-amz-security-token"));
+        Some(builder.header(name, value))
+    })
 }
 
 #[cfg(test)]
@@ -148,6 +206,34 @@ mod tests {
         let outcome = tried(&format!("http://localhost:{port}")).await;
         assert!(matches!(outcome, VerifyOutcome::Accepted), "{outcome:?}");
         assert_eq!(asked.load(SeqCst), 1);
+    }
+
+    #[test]
+    fn an_access_key_signs_and_its_secret_is_not_sent() {
+        let made = |inject: serde_json::Value, value: &str| {
+            let (inject, value) = (serde_json::from_value::<Inject>(inject).unwrap(), SecretValue::from(value));
+            let url = "https://bedrock.us-east-1.amazonaws.com/foundation-models?byProvider=amazon";
+            request(Some(&inject), url, &value, "2015-08-30T12:36:00Z".parse().unwrap())
+        };
+        let rule = |service: &str| serde_json::json!({ "aws_sigv4": { "credential": "aws", "region": "us-east-1", "service": service } });
+        let text = |request: &Request<_>| {
+            let field = |(name, value): (&HeaderName, &HeaderValue)| format!("{name}: {}\n", value.to_str().unwrap());
+            request.headers().iter().map(field).collect::<String>() + &request.uri().to_string()
+        };
+        const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
+        let plain = text(&made(rule("bedrock"), &format!("AKIDEXAMPLE:{SECRET}")).unwrap());
+        assert!(plain.contains("authorization: AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/bedrock/"));
+        assert!(plain.contains("SignedHeaders=host;x-amz-date, Signature=1340739ba1e0cc7d29dc4a34491600f420e464a28d967774e1ca1a9da28e7ea8"), "{plain}");
+        assert!(plain.contains("host: bedrock.us-east-1.amazonaws.com\n"), "{plain}");
+        let json = format!(r#"{{"AccessKeyId":"ASIA1","SecretAccessKey":"{SECRET}","SessionToken":"tok"}}"#);
+        let session = text(&made(rule("s3"), &json).unwrap());
+        assert!(session.contains("=host;x-amz-content-sha256;x-amz-date;x-amz-security-token,"), "{session}");
+        assert!(session.contains("x-amz-security-token: tok\n"), "{session}");
+        for sent in [plain, session] {
+            assert!(!sent.contains("wJalr") && !sent.contains("Bearer"), "{sent}");
+        }
+        assert!(made(rule("bedrock"), "no access key").is_none(), "what cannot sign is not sent");
+        assert!(made(serde_json::json!({}), "value").is_none(), "nor is what has no way");
     }
 
     #[tokio::test]

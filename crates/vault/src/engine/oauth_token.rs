@@ -102,8 +102,7 @@ fn request(
             Ok(TokenRequest::new(url, &[pairs.as_slice(), &of_the_client].concat()))
         }
         ClientAuthentication::ClientSecretBasic => {
-            let authorization = Some(basic(client, value));
-            Ok(TokenRequest { authorization, ..TokenRequest::new(url, &pairs) })
+            Ok(TokenRequest::new(url, &pairs).authorized(basic(client, value), value))
         }
         ClientAuthentication::PrivateKeyJwt => {
             let (now, id) = (now.secs(), unique().ok_or(EngineError::Randomness)?);
@@ -170,6 +169,22 @@ mod tests {
         assert_eq!(basic.form.expose_str().unwrap(), common);
         let expected = format!("Basic {}", BASE64_STANDARD.encode("gate%20way:s%26cret"));
         assert_eq!(basic.authorization.unwrap().expose_str().unwrap(), expected);
+    }
+
+    #[test]
+    fn what_proves_something_is_not_to_be_repeated() {
+        let holds = |request: &TokenRequest, text: &str| request.secrets.iter().any(|s| s.expose() == text.as_bytes());
+        let post = asked(ClientAuthentication::ClientSecretPost, "s&cret");
+        assert!(holds(&post, "s&cret") && holds(&post, "s%26cret"));
+        let basic = asked(ClientAuthentication::ClientSecretBasic, "s&cret");
+        assert!(holds(&basic, "s&cret") && holds(&basic, &BASE64_STANDARD.encode("gate%20way:s%26cret")));
+        let credential = client(ClientAuthentication::ClientSecretBasic);
+        let (value, token) = (SecretValue::from("s&cret"), SecretValue::from("tok"));
+        let back = OauthToken.return_token(&credential, &value, &token, NOW).unwrap().unwrap();
+        assert!(holds(&back, "tok") && holds(&back, "s&cret"));
+        let statement = TokenRequest::new("https://a", &[("client_assertion", b"a.b.c"), ("scope", b"all")]);
+        assert!(holds(&statement, "a.b.c") && !holds(&statement, "all"));
+        assert!(holds(&TokenRequest::new("https://a", &[("assertion", b"d.e.f")]), "d.e.f"));
     }
 
     #[test]

@@ -51,10 +51,17 @@ impl Plane {
         let mut fresh = State::empty(&self.vault, &self.budgets)?;
         Delta::read_whole(&self.store, |delta| whole(fresh.apply(delta, &self.vault))).await?;
         if self.nodes.serves() {
+            if let Some(state) = &self.inner.lock().await.state {
+                fresh.keep_tokens_of(state);
+            }
             let fetched = tokens::first(fresh.tokens()).await;
             fresh.put_tokens(fetched);
         }
         let mut inner = self.inner.lock().await;
+        if let Some(state) = inner.state.as_ref().filter(|_| self.nodes.serves()) {
+            // Some may have been renewed meanwhile.
+            fresh.keep_tokens_of(state);
+        }
         if inner.ending {
             return Ok(false);
         }

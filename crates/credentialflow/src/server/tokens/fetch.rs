@@ -4,14 +4,14 @@
 use credentialflow_egress::load_authorities;
 use credentialflow_model::{
     SecretValue, Timestamp,
-    resource::{ClientAuthentication, Credential, Engine, TokenRule},
+    resource::{Credential, Engine, TokenRule},
 };
 use credentialflow_stores::{Answer, ExternalError, Http};
 use credentialflow_vault::{
-    access_token::{AccessToken, TokenRequest},
+    access_token::{AccessToken, ServiceAccount, TokenRequest},
     engine::engine,
 };
-use http::{HeaderValue, Request, header};
+use http::{HeaderValue, Request, Uri, header};
 use std::time::{Duration, SystemTime};
 
 /// Why no token came. Never holds a secret.
@@ -37,8 +37,20 @@ pub(in crate::server) async fn fetch(credential: &Credential, value: &SecretValu
     let request = engine(credential.engine).ask_token(credential, value, asked);
     let request = request.ok_or_else(|| Failure::refused("no tokens are fetched with it"))?;
     let request = request.map_err(|error| Failure::refused(error.to_string()))?;
-    let answer = send(credential, &request, value).await?;
+    let answer = send(credential, &request).await?;
     AccessToken::read(answer.body(), asked).map_err(|why| Failure::refused(why.to_string()))
+}
+
+/// Which endpoint is asked: host and port, or what cannot be told.
+pub(super) fn place(credential: &Credential, value: &SecretValue) -> String {
+    let declared = credential.token.as_ref().and_then(|rule| rule.url.clone());
+    let named = || ServiceAccount::read(value).map(|account| account.token_uri().to_owned());
+    let url = match credential.engine {
+        Engine::GoogleServiceAccount => declared.or_else(named),
+        _ => declared,
+    };
+    let authority = url.and_then(|url| Some(url.parse::<Uri>().ok()?.authority()?.as_str().to_ascii_lowercase()));
+    authority.unwrap_or_default()
 }
 
 /// Gives a token back where it was issued. `None`: nobody takes it.
@@ -49,7 +61,7 @@ pub(super) async fn give_back(
 ) -> Option<Result<(), Failure>> {
     let request = engine(credential.engine).return_token(credential, value, token, SystemTime::now().into())?;
     Some(match request {
-        Ok(request) => send(credential, &request, value).await.map(drop),
+        Ok(request) => send(credential, &request).await.map(drop),
         Err(error) => Err(Failure::refused(error.to_string())),
     })
 }
@@ -60,7 +72,7 @@ pub(super) fn is_given_back(credential: &Credential) -> bool {
     engine(credential.engine).return_token(credential, &nothing, &nothing, Timestamp::default()).is_some()
 }
 
-async fn send(credential: &Credential, request: &TokenRequest, value: &SecretValue) -> Result<Answer, Failure> {
+async fn send(credential: &Credential, request: &TokenRequest) -> Result<Answer, Failure> {
     let default = TokenRule::default();
     let rule = credential.token.as_ref().unwrap_or(&default);
     let authorities = match &rule.ca_file {
@@ -88,9 +100,7 @@ async fn send(credential: &Credential, request: &TokenRequest, value: &SecretVal
     // RFC 6749, 5.2
     let part = |name: &str| body.text(name).unwrap_or_default().to_owned();
     let words = [part("/error"), part("/error_description")].join(" ");
-    // A private key only signs: nobody there can repeat it.
-    let sent = credential.engine == Engine::OauthToken && rule.authentication != ClientAuthentication::PrivateKeyJwt;
-    let secrets = if sent { vec![value] } else { Vec::new() };
+    let secrets: Vec<&SecretValue> = request.secrets.iter().collect();
     Err(failure(answer.failure(words.trim(), &secrets)))
 }
 
@@ -173,8 +183,13 @@ mod tests {
         .await;
         let why = echo.map(|_| ()).unwrap_err();
         assert!(why.refused && !why.reason.contains("horse"), "{why:?}");
-        let (busy, _) =
-            fetched("HTTP/1.1 503 X\r\nretry-after: 7\r\ncontent-length: 0\r\n\r\n").await;
+        let (written, _) = fetched(
+            "HTTP/1.1 400 X\r\ncontent-length: 83\r\n\r\n{\"error\":\"x\",\"error_description\":\"form client_id=gw&client_secret=correct-horse..\"}",
+        )
+        .await;
+        let why = written.map(|_| ()).unwrap_err();
+        assert!(!why.reason.contains("horse") && why.reason.contains("left out"), "{why:?}");
+        let (busy, _) = fetched("HTTP/1.1 503 X\r\nretry-after: 7\r\ncontent-length: 0\r\n\r\n").await;
         let why = busy.map(|_| ()).unwrap_err();
         assert_eq!((why.refused, why.again), (false, Some(Duration::from_secs(7))));
     }

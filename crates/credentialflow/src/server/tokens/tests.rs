@@ -56,3 +56,88 @@ fn without_a_token_there_is_nothing_to_renew_early() {
     entry.notice_refusals(9, Timestamp::from_secs(10));
     assert_eq!(entry.due, Timestamp::from_secs(50));
 }
+
+fn wanted_now(entry: &Entry, token: Option<Arc<AccessToken>>) -> Wanted {
+    let Wanted { credential, version, value, .. } = &entry.wanted;
+    Wanted { credential: credential.clone(), version: *version, value: value.clone(), token }
+}
+
+#[test]
+fn a_token_that_is_no_longer_in_force_is_fetched_at_once() {
+    let now_secs = now().secs();
+    let mut entry = entry(Some((now_secs, now_secs + 3600)));
+    let (due, token) = (entry.due, entry.wanted.token.clone());
+    assert!(due > now());
+    entry.compare(wanted_now(&entry, token));
+    assert_eq!(entry.due, due, "it is the one in force");
+    // The state was read anew, with an older token or without any.
+    let older = self::entry(Some((now_secs - 1800, now_secs + 600))).wanted.token;
+    entry.compare(wanted_now(&entry, older));
+    assert!(entry.due < due);
+    entry.compare(wanted_now(&entry, None));
+    assert!(entry.due <= now(), "nothing is in force");
+}
+
+#[test]
+fn what_was_fetched_with_another_value_or_declaration_is_not_taken() {
+    let mut entry = entry(None);
+    let (credential, value) = (entry.wanted.credential.clone(), entry.wanted.value.clone());
+    assert!(entry.is_answered(&credential, &value));
+    assert!(!entry.is_answered(&credential, &SecretValue::from("of another history")));
+    let mut other = credential.clone();
+    other.token.as_mut().unwrap().scope = Some("all".into());
+    assert!(!entry.is_answered(&other, &value));
+}
+
+#[test]
+fn a_token_of_a_former_declaration_is_told_and_replaced() {
+    let now_secs = now().secs();
+    let mut entry = entry(Some((now_secs, now_secs + 3600)));
+    assert_eq!(entry.view().problem, None);
+    let mut narrower = wanted_now(&entry, entry.wanted.token.clone());
+    narrower.credential.token.as_mut().unwrap().url = Some("https://B:7/token".into());
+    entry.compare(narrower);
+    assert!(entry.due <= now() && entry.place == "b:7");
+    assert!(entry.view().problem.unwrap().contains("as declared before"));
+    entry.problem = Some("the token endpoint is busy".into());
+    assert!(entry.view().problem.unwrap().ends_with("before; the token endpoint is busy"));
+}
+
+#[test]
+fn what_is_due_longest_is_fetched_first_and_one_place_gets_few() {
+    let mut entries = BTreeMap::new();
+    let mut add = |name: String, place: &str, due: i64, running: bool| {
+        let mut entry = entry(None);
+        (entry.place, entry.due, entry.running) = (place.to_owned(), Timestamp::from_secs(due), running);
+        entry.wanted.credential.name = name.parse().unwrap();
+        entries.insert(entry.key(), entry);
+    };
+    (0..80).for_each(|i| add(format!("hangs-{i}"), "hangs", 10 + i, i < 3));
+    (0..30).for_each(|i| add(format!("well-{i}"), &format!("well-{i}"), 100 - i, false));
+    add("z".into(), "hangs", 1, false);
+    add("later".into(), "well", 2000, false);
+    let next: Vec<String> = next(&entries, Timestamp::from_secs(1000)).iter().map(|key| key.0.to_string()).collect();
+    assert_eq!(next.len(), AT_ONCE - 3);
+    assert_eq!((&*next[0], &*next[1], &*next[12]), ("z", "well-29", "well-18"), "{next:?}");
+}
+
+#[test]
+fn tokens_that_end_at_once_are_not_asked_for_all_the_time() {
+    for (life, least) in [(1, 2), (2, 2), (3, 2), (100, 69)] {
+        let token = entry(Some((1000, 1000 + life))).wanted.token.unwrap();
+        assert!(renewal(&token) >= Timestamp::from_secs(1000 + least), "{life}");
+    }
+}
+
+#[test]
+fn renewed_tokens_wait_for_each_other_only_while_the_former_is_good() {
+    let token = |end: i64| entry(Some((1000, end))).wanted.token.unwrap();
+    let urgent = |former: Option<i64>| {
+        let mut entry = entry(Some((1000, 4600)));
+        entry.former = former.map(|end| (entry.wanted.credential.clone(), token(end)));
+        let fetched = [(entry.key().0, 1, token(4600))];
+        is_urgent(&BTreeMap::from([(entry.key(), entry)]), &fetched, Timestamp::from_secs(2000))
+    };
+    assert!(urgent(None) && urgent(Some(1990)) && urgent(Some(2001)));
+    assert!(!urgent(Some(2010)));
+}
