@@ -56,11 +56,15 @@ impl Store {
             .bind(limit)
             .fetch_all(&mut *connection)
             .await?;
+        let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Ok(Vec::new()) };
+        let (first, last): (String, String) = (first.try_get(0)?, last.try_get(0)?);
         let mut leases = BTreeMap::<Key, Vec<(String, i64)>>::new();
         for lease in sqlx::query(
             "SELECT l.budget, l.started, n.name, l.amount FROM budget_leases l
-             JOIN budget_nodes n ON n.node = l.node ORDER BY n.name, n.node",
+             JOIN budget_nodes n ON n.node = l.node WHERE l.budget >= $1 AND l.budget <= $2 ORDER BY n.name, n.node",
         )
+        .bind(first)
+        .bind(last)
         .fetch_all(&mut *connection)
         .await?
         {
