@@ -29,7 +29,7 @@ use tokio::{
     sync::{Notify, watch},
     task::JoinHandle,
 };
-use warn::Warning;
+use warn::{Told, Warning};
 
 /// How often there is a turn when nobody waits.
 const EVERY: Duration = Duration::from_millis(250);
@@ -152,7 +152,7 @@ pub(super) struct Budgets {
     rounds: watch::Sender<Rounds>,
     state: tokio::sync::Mutex<State>,
     failed: AtomicU64,
-    warned: Arc<AtomicU64>,
+    told: Arc<Told>,
     /// Millionths of US dollars that processes which this one settled left no account of.
     lost: AtomicU64,
 }
@@ -243,7 +243,7 @@ impl Budgets {
             wake: Notify::new(),
             rounds: watch::Sender::new(Rounds::default()),
             failed: AtomicU64::new(0),
-            warned: Arc::default(),
+            told: Arc::default(),
             lost: AtomicU64::new(0),
         })
     }
@@ -269,14 +269,14 @@ impl Budgets {
 
     /// Registers what Prometheus sees of it.
     pub fn measure(self: &Arc<Self>, metrics: &Metrics) {
-        let (failed, warned, held, lost) = (self.clone(), self.clone(), self.clone(), self.clone());
+        let (failed, told, held, lost) = (self.clone(), self.clone(), self.clone(), self.clone());
         metrics.register_counter(
             "budget_turns_failed",
             "Turns at the budgets that did not reach the database",
             move || failed.failed.load(Relaxed) as i64,
         );
         metrics.register_counter("budget_warnings", "Warnings that a budget runs out or is used up", move || {
-            warned.warned.load(Relaxed) as i64
+            told.told.warnings.load(Relaxed) as i64
         });
         metrics.register_gauge(
             "budget_reserved_microdollars",
@@ -313,12 +313,12 @@ impl Budgets {
         if let Some(telling) = state.telling.take() {
             warn::keep(&mut state.untold, telling.await.unwrap_or_default());
         }
-        warn::tell(&self.store, &self.warned, std::mem::take(&mut state.untold)).await;
+        warn::tell(&self.store, &self.told, std::mem::take(&mut state.untold)).await;
         for _ in 0..4 {
             // A turn that is open first, then the last one.
             if state.open.is_some() {
                 if let Ok(warnings) = self.take_turn(&mut state).await {
-                    warn::tell(&self.store, &self.warned, warnings).await;
+                    warn::tell(&self.store, &self.told, warnings).await;
                 }
                 continue;
             }
@@ -371,9 +371,8 @@ impl Budgets {
         }
         let again = state.not_told.is_none_or(|at| at.elapsed() >= PATIENCE);
         if !state.untold.is_empty() && state.telling.is_none() && again {
-            let (store, warned, warnings) =
-                (self.store.clone(), self.warned.clone(), std::mem::take(&mut state.untold));
-            state.telling = Some(tokio::spawn(async move { warn::tell(&store, &warned, warnings).await }));
+            let (store, told, warnings) = (self.store.clone(), self.told.clone(), std::mem::take(&mut state.untold));
+            state.telling = Some(tokio::spawn(async move { warn::tell(&store, &told, warnings).await }));
         }
         true
     }

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
 use credentialflow_model::{
-    OutcomeReason, RequestId, Timestamp, TraceId, UsageRecord,
+    Actor, OutcomeReason, RequestId, Timestamp, TraceId, UsageRecord,
     ledger::Totals,
     resource::{Budget, Kind},
     usage::{Cost, ModelUse},
@@ -522,4 +522,37 @@ async fn a_log_that_cannot_be_read_holds_up_no_call() {
     std::fs::write(&log, rest).unwrap();
     assert!(next.budgets.settle_earlier().await);
     assert_eq!(next.window(&store).await.totals.spent, DOLLAR / 2);
+}
+
+#[tokio::test]
+async fn budgets_of_made_up_users_drown_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path()).await;
+    let mut tx = store.begin(&Actor::system("test")).await.unwrap();
+    let declared = r#"{ "name": "checkout", "team": "payments" }"#;
+    tx.put_resources(&[(Kind::Applications, "checkout".parse().unwrap(), declared.to_owned())]).await.unwrap();
+    tx.audit("application.create", "applications/checkout", serde_json::json!({}));
+    tx.commit().await.unwrap();
+    let one = Process::start(&store, &dir.path().join("calls"), "n1", &[], &dollars("1", false));
+    let mine = [dollars("1", false)];
+    let spend = |account: &Arc<Account>| {
+        let (held, record) = (account.watch(DOLLAR), record(account.key(), DOLLAR));
+        held.settle(DOLLAR);
+        one.sender.send(vec![record]);
+    };
+    for n in 0..80 {
+        let of_user = one.budgets.book().user_budgets("checkout", &format!("user {n:02}"), &mine).unwrap();
+        spend(&of_user[0].account(one.at));
+    }
+    spend(&one.account());
+    assert!(one.recorder.flush());
+    one.budgets.round().await;
+    one.told(&store).await;
+    let events = store.audit_events(0, 1000, &Default::default()).await.unwrap();
+    let subjects: Vec<_> = events.iter().filter(|e| e.action == "budget.exceed").map(|e| e.subject.clone()).collect();
+    assert_eq!(subjects.len(), 51, "50 of users in an hour");
+    assert!(!subjects[0].starts_with("users/"), "the application's own first: {}", subjects[0]);
+    let letters = store.due_notifications(now(), 1000).await.unwrap();
+    let of_users = letters.iter().filter(|letter| letter.body.contains("\"user\":")).count();
+    assert_eq!((letters.len(), of_users), (2, 1), "one of an hour");
 }

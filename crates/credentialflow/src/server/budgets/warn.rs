@@ -11,7 +11,45 @@ use credentialflow_model::{
 use credentialflow_policy::{LiveBudget, Standing};
 use credentialflow_store::{BudgetSettled, BudgetState, Notification, NotificationState, Store, StoreError, WriteTx};
 use serde_json::{Value, json};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::{
+    collections::HashMap,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::SystemTime,
+};
+
+/// Users are whom callers name: of each application's so many are told of in an hour, by each process. The others' budgets
+/// stand in the list of budgets.
+const USERS_AN_HOUR: u32 = 50;
+/// Warnings of users that wait to be told at most; who is left out is due again when it spends again.
+const USERS_WAITING: usize = 200;
+
+/// What was told.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// How many warnings.
+    pub warnings: AtomicU64,
+    /// Of how many users' budgets in this hour since 1970, by application.
+    users: Mutex<(i64, HashMap<String, u32>)>,
+}
+
+impl Told {
+    /// Looks at, or changes, how often it was told of users of this application in this hour.
+    fn of_users<T>(&self, application: &str, change: impl FnOnce(&mut u32) -> T) -> T {
+        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        let hour = hour_of(Timestamp::from(SystemTime::now()));
+        if users.0 != hour {
+            *users = (hour, HashMap::new());
+        }
+        change(users.1.entry(application.to_owned()).or_default())
+    }
+}
+
+fn hour_of(at: Timestamp) -> i64 {
+    at.secs().div_euclid(3600)
+}
 
 /// What is to be told.
 #[derive(Debug, PartialEq)]
@@ -43,6 +81,12 @@ impl Warning {
         });
         Self { budget: budget.clone(), started: *started, percent: None, detail }
     }
+
+    /// The application, where it is of one of its users that a budget runs out.
+    fn of_user(&self) -> Option<&str> {
+        self.percent?;
+        Some(user_of_budget(&self.budget)?.0)
+    }
 }
 
 /// When a window began, or how long one is that rolls.
@@ -73,27 +117,43 @@ fn level(budget: &Budget, at: &BudgetState) -> Option<u8> {
 
 /// Keeps what is to be told, each percentage of a window once.
 pub(super) fn keep(untold: &mut Vec<Warning>, warnings: Vec<Warning>) {
+    let mut users = untold.iter().filter(|kept| kept.of_user().is_some()).count();
     for warning in warnings {
+        let of_user = warning.of_user().is_some();
+        if of_user && users >= USERS_WAITING {
+            continue;
+        }
         let same = |kept: &Warning| {
-            let of = |w: &Warning| (w.budget.clone(), w.started, w.percent);
+            fn of(w: &Warning) -> (&str, Timestamp, Option<u8>) {
+                (&w.budget, w.started, w.percent)
+            }
             warning.percent.is_some() && of(kept) == of(&warning)
         };
         if !untold.iter().any(same) {
+            users += usize::from(of_user);
             untold.push(warning);
         }
     }
 }
 
-/// Tells each once among all nodes. Answers what cannot be told now.
-pub(super) async fn tell(store: &Store, warned: &AtomicU64, warnings: Vec<Warning>) -> Vec<Warning> {
+/// Tells each once among all nodes, those of users last and no more of them than [`USERS_AN_HOUR`]. Answers what cannot be
+/// told now.
+pub(super) async fn tell(store: &Store, told: &Told, mut warnings: Vec<Warning>) -> Vec<Warning> {
+    warnings.sort_by_key(|warning| warning.of_user().is_some());
     let mut untold = Vec::new();
     for warning in warnings {
-        let budget = warning.budget.as_str();
+        let (budget, of_user) = (warning.budget.as_str(), warning.of_user());
+        if of_user.is_some_and(|application| told.of_users(application, |so_far| *so_far >= USERS_AN_HOUR)) {
+            continue;
+        }
         match tell_one(store, &warning).await {
             Ok(false) => {}
             Ok(true) => match warning.percent {
                 Some(percent) => {
-                    warned.fetch_add(1, Relaxed);
+                    told.warnings.fetch_add(1, Relaxed);
+                    if let Some(application) = of_user {
+                        told.of_users(application, |so_far| *so_far += 1);
+                    }
                     let what = if percent >= 100 { "a budget is used up" } else { "a budget runs out" };
                     tracing::warn!(budget, percent, "{what}");
                 }
@@ -111,20 +171,23 @@ pub(super) async fn tell(store: &Store, warned: &AtomicU64, warnings: Vec<Warnin
     untold
 }
 
-/// Stores what is to be told to the team whose money it is, if there is one.
+/// Stores what is to be told to the team whose money it is, if there is one; of the users of an application the first of an
+/// hour.
 async fn tell_team(tx: &mut WriteTx, budget: &str, event: &str, mut data: Value) -> Result<(), StoreError> {
     let Some(team) = team_of(tx, budget).await? else { return Ok(()) };
     data["owner"] = json!(team);
-    if let Some((_, user)) = user_of_budget(budget) {
+    let now = tx.now();
+    let mut same = None;
+    if let Some((application, user)) = user_of_budget(budget) {
         data["user"] = json!(user);
+        same = Some(format!("{event}:{application}:{}", hour_of(now)));
     }
     let mut bits = [0u8; 16];
     let random = aws_lc_rs::rand::fill(&mut bits);
     random.map_err(|_| StoreError::Other("the system gives no random numbers".into()))?;
-    let now = tx.now();
     tx.add_notification(&Notification {
         id: format!("msg_{:032x}", u128::from_be_bytes(bits)),
-        same: None,
+        same,
         created: now,
         owner: team.to_string(),
         body: json!({ "type": event, "timestamp": now, "data": data }).to_string(),
