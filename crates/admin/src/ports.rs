@@ -4,7 +4,9 @@
 pub use crate::api::certificates::{CertificateOrder, CertificateOrderState};
 pub use crate::api::credentials::AccessTokenView;
 pub use crate::api::leases::RevokedLeases;
-pub use crate::api::model_routes::{AskedCall, CallDialect, CoolingView, ModelCredentialView, ModelRouteView, ModelTargetView};
+pub use crate::api::model_routes::{
+    AskedCall, CallDialect, CoolingView, ModelCredentialView, ModelRouteView, ModelTargetView,
+};
 pub use credentialflow_governance::{CredentialKind, EntryVersion, Rights};
 use credentialflow_model::{Actor, Name, Period, SecretValue, Timestamp, resource::Kind};
 use credentialflow_store::LeaseRow;

@@ -210,7 +210,8 @@ async fn keys_that_name(state: &AdminState, kind: Kind, name: &str) -> Result<(V
                 (Kind::Models, Some(allow)) => place("models", &allow.models),
                 _ => None,
             };
-            let instead = |budget: &Budget| budget.when_used_up.as_ref().is_some_and(|then| then.model.as_str() == name);
+            let instead =
+                |budget: &Budget| budget.when_used_up.as_ref().is_some_and(|then| then.model.as_str() == name);
             let path = path.or_else(|| {
                 let serves = kind == Kind::Models && Budgets::of(key.budget.as_ref()).iter().any(instead);
                 serves.then(|| "budget.when_used_up.model".to_owned())

@@ -6,9 +6,9 @@
 mod budget;
 mod conn;
 mod cooling;
-mod latency;
 pub mod gateway;
 pub mod http1;
+mod latency;
 pub mod net;
 mod pipeline;
 pub mod ports;

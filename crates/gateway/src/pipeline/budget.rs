@@ -74,8 +74,7 @@ pub(super) async fn reserve(
     }
     let of_user = users::budgets(view, principal, record)?;
     // The narrowest first, so that one that has nothing holds back nothing of what others share.
-    let budgets =
-        || of_user.iter().chain(of_key).chain(of_application).chain(&model.budgets).chain(&target.budgets);
+    let budgets = || of_user.iter().chain(of_key).chain(of_application).chain(&model.budgets).chain(&target.budgets);
     if budgets().next().is_none() {
         return Ok(());
     }

@@ -195,14 +195,10 @@ impl UsageProbe {
     pub fn so_far(&self) -> Option<Told> {
         match self {
             Self::Stream(usage) => usage.usage().map(Told::all),
-            Self::MessageStream(usage) => {
-                usage.usage().map(Told::all).or_else(|| usage.begun().map(Told::begun))
-            }
+            Self::MessageStream(usage) => usage.usage().map(Told::all).or_else(|| usage.begun().map(Told::begun)),
             Self::ResponseStream(usage) => usage.usage().map(Told::all),
             Self::ConverseStream(usage) => usage.usage().map(Told::all),
-            Self::GeminiStream(usage) => {
-                usage.usage().map(Told::all).or_else(|| usage.begun().map(Told::begun))
-            }
+            Self::GeminiStream(usage) => usage.usage().map(Told::all).or_else(|| usage.begun().map(Told::begun)),
             Self::Task(usage) => usage.so_far().map(Told::used),
             Self::Answer(_)
             | Self::Message(_)
@@ -248,7 +244,8 @@ impl<'p> Spoken<'p> {
             return ChatCall::parse(body).map(Self::Named).map_err(|e| refused(e.to_string()));
         }
         let asked = matched.path.rsplit('/').next().and_then(Asked::parse).ok_or_else(|| {
-            let actions = "`generateContent`, `streamGenerateContent`, `countTokens`, `embedContent`, `batchEmbedContents`";
+            let actions =
+                "`generateContent`, `streamGenerateContent`, `countTokens`, `embedContent`, `batchEmbedContents`";
             refused(format!("the path asks for none of {actions}"))
         })?;
         let call = GeminiCall::parse(body, asked.model).map_err(|e| refused(e.to_string()))?;
@@ -340,16 +337,12 @@ impl<'p> Spoken<'p> {
     }
 
     /// What the model's guardrails make of its texts, as [`guardrail::prompt`].
-    fn judged(
-        &self,
-        plan: &ModelPlan,
-        body: &[u8],
-        record: &mut Recording<'_>,
-    ) -> Result<Prompt, Refused> {
+    fn judged(&self, plan: &ModelPlan, body: &[u8], record: &mut Recording<'_>) -> Result<Prompt, Refused> {
         let Self::Task { call, .. } = self else { return guardrail::prompt(plan, body, self.streams(), record) };
         if plan.guardrails.is_some() && call.is_of_tokens() {
-            return Err(Refused::new(OutcomeReason::InvalidModelCall)
-                .with_detail("this model's guardrails look at texts, not at the numbers of tokens; send texts".into()));
+            return Err(Refused::new(OutcomeReason::InvalidModelCall).with_detail(
+                "this model's guardrails look at texts, not at the numbers of tokens; send texts".into(),
+            ));
         }
         let Some(texts) = call.texts(body) else { return guardrail::prompt(plan, body, call.streams(), record) };
         let mut judged = guardrail::prompt(plan, &texts, call.streams(), record)?;
@@ -470,7 +463,8 @@ pub(super) fn prepare(
     let (index, built) = loop {
         let alike = untranslatable.is_some();
         let admits = |target: &TargetPlan| !alike || call.passes(speaks, target);
-        let index = select::target(view, plan, &wanted, (targets, true), admits).ok_or_else(|| nobody((task, counts), &untranslatable))?;
+        let index = select::target(view, plan, &wanted, (targets, true), admits)
+            .ok_or_else(|| nobody((task, counts), &untranslatable))?;
         let target = &plan.targets[index as usize];
         held.set(copies(&received, speaks, target)).map_err(|_| Refused::new(OutcomeReason::Overloaded))?;
         match build(&call, &received, (kind, speaks), target, record) {

@@ -15,10 +15,15 @@ fn yaml(upstream: &FakeUpstream) -> String {
     let redact = "{ detect: personal_data, action: redact, on: answer }, { detect: words, action: flag, on: both, words: [weather] }";
     let block = "{ detect: personal_data, action: block, on: answer }";
     let mask = "{ detect: personal_data, action: mask }, { detect: words, action: mask, words: [Anna Lee] }";
-    let schema = "{ detect: json_schema, action: block, on: answer, hold: true, schema: { type: object, required: [city] } }";
+    let schema =
+        "{ detect: json_schema, action: block, on: answer, hold: true, schema: { type: object, required: [city] } }";
     let rules = [("redact", redact), ("block", block), ("mask", mask), ("schema", schema)];
     let providers = ["chats", "messages"];
-    let all = || providers.iter().flat_map(|provider| rules.iter().map(move |(name, rules)| (format!("{provider}-{name}"), *provider, *rules)));
+    let all = || {
+        providers.iter().flat_map(|provider| {
+            rules.iter().map(move |(name, rules)| (format!("{provider}-{name}"), *provider, *rules))
+        })
+    };
     let models: String = all().map(|(name, provider, rules)| model(&name, provider, rules)).collect();
     let allowed = all().map(|(name, ..)| name).collect::<Vec<_>>().join(", ");
     format!(
@@ -104,12 +109,21 @@ const CALLERS: [&str; 4] = ["chat", "responses", "messages", "gemini"];
 
 async fn ask(world: &World, caller: &str, model: &str, text: &str, streams: bool) -> Message {
     let (path, body) = match caller {
-        "chat" => ("/v1/chat/completions".to_owned(), json!({"model": model, "stream": streams, "messages": [{"role": "user", "content": text}]})),
+        "chat" => (
+            "/v1/chat/completions".to_owned(),
+            json!({"model": model, "stream": streams, "messages": [{"role": "user", "content": text}]}),
+        ),
         "responses" => ("/v1/responses".to_owned(), json!({"model": model, "stream": streams, "input": text})),
-        "messages" => ("/v1/messages".to_owned(), json!({"model": model, "stream": streams, "max_tokens": 99, "messages": [{"role": "user", "content": text}]})),
+        "messages" => (
+            "/v1/messages".to_owned(),
+            json!({"model": model, "stream": streams, "max_tokens": 99, "messages": [{"role": "user", "content": text}]}),
+        ),
         _ => {
             let action = if streams { "streamGenerateContent?alt=sse" } else { "generateContent" };
-            (format!("/v1beta/models/{model}:{action}"), json!({"contents": [{"role": "user", "parts": [{"text": text}]}]}))
+            (
+                format!("/v1beta/models/{model}:{action}"),
+                json!({"contents": [{"role": "user", "parts": [{"text": text}]}]}),
+            )
         }
     };
     let body = body.to_string();
@@ -121,7 +135,12 @@ async fn ask(world: &World, caller: &str, model: &str, text: &str, streams: bool
 fn read(caller: &str, message: &Message, streams: bool) -> (String, Option<Value>) {
     let text = message.text();
     let datas: Vec<Value> = match streams && message.status() == 200 {
-        true => text.lines().filter_map(|line| line.strip_prefix("data: ")).filter(|data| *data != "[DONE]").map(|data| serde_json::from_str(data).unwrap()).collect(),
+        true => text
+            .lines()
+            .filter_map(|line| line.strip_prefix("data: "))
+            .filter(|data| *data != "[DONE]")
+            .map(|data| serde_json::from_str(data).unwrap())
+            .collect(),
         false => vec![serde_json::from_str(&text).unwrap()],
     };
     let (mut words, mut error) = (String::new(), None);
@@ -258,12 +277,22 @@ async fn what_cannot_be_looked_at_does_not_pass() {
             let call: Value = serde_json::from_slice(&request.body).unwrap();
             match call["messages"][0]["content"].as_str().unwrap() {
                 "compressed" => {
-                    peer.send(answer(200, "content-type: application/json\r\ncontent-encoding: gzip\r\n", "anna@example.com")).await;
+                    peer.send(answer(
+                        200,
+                        "content-type: application/json\r\ncontent-encoding: gzip\r\n",
+                        "anna@example.com",
+                    ))
+                    .await;
                 }
                 "html" => peer.send(answer(200, "content-type: text/html\r\n", "<p>anna@example.com")).await,
-                "events" => peer.send(answer(200, "content-type: text/event-stream\r\n", "data: anna@example.com\n\n")).await,
+                "events" => {
+                    peer.send(answer(200, "content-type: text/event-stream\r\n", "data: anna@example.com\n\n")).await
+                }
                 // What the provider says went wrong is no answer of a model.
-                _ => peer.send(answer(429, "content-type: application/json\r\n", r#"{"error":{"message":"slow down"}}"#)).await,
+                _ => {
+                    peer.send(answer(429, "content-type: application/json\r\n", r#"{"error":{"message":"slow down"}}"#))
+                        .await
+                }
             }
         }
     })

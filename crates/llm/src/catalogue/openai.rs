@@ -8,7 +8,8 @@ use super::{
 const SIZES: Source = Source::tables("https://developers.openai.com/api/docs/models", "2026-11-23");
 const PRICES: Source = Source::tables("https://developers.openai.com/api/docs/pricing", "2026-11-23");
 const OFFERED: KnownModel = offered(SIZES);
-const TRANSCRIBE: Source = Source::page("https://developers.openai.com/api/docs/models/gpt-4o-transcribe.md", "2026-11-23");
+const TRANSCRIBE: Source =
+    Source::page("https://developers.openai.com/api/docs/models/gpt-4o-transcribe.md", "2026-11-23");
 const TRANSCRIBE_MINI: Source =
     Source::page("https://developers.openai.com/api/docs/models/compare?model=gpt-4o-mini-transcribe", "2026-11-23");
 const WHISPER: Source = Source::page("https://developers.openai.com/api/docs/models/whisper-1.md", "2026-11-23");

@@ -78,8 +78,9 @@ pub(super) const MODELS: &[KnownModel] = &[
         context: Some(1_048_576),
         max_output: Some(65_536),
         can: &[Vision, Tools, StructuredOutput, Reasoning, AudioInput],
-        prices: &[price("2026-11-23", rates("2", "12").cached("0.2"), PRICES)
-            .long(200_000, rates("4", "18").cached("0.4"))],
+        prices: &[
+            price("2026-11-23", rates("2", "12").cached("0.2"), PRICES).long(200_000, rates("4", "18").cached("0.4"))
+        ],
         ..OFFERED
     },
     KnownModel {

@@ -64,7 +64,9 @@ mod tests {
         for right in [r#"{"city":"Lisbon"}"#, " {\n \"city\": \"Lisbon\", \"zip\": \"01234\" } "] {
             assert!(fits(&schema, right), "{right}");
         }
-        for wrong in [r#"{"city":""}"#, r#"{"city":"x","zip":"1"}"#, r#"{"town":"x"}"#, "Lisbon", "", "{} {}", "```json\n{}```"] {
+        for wrong in
+            [r#"{"city":""}"#, r#"{"city":"x","zip":"1"}"#, r#"{"town":"x"}"#, "Lisbon", "", "{} {}", "```json\n{}```"]
+        {
             assert!(!fits(&schema, wrong), "{wrong}");
         }
         assert!(fits(&json!(true), "1") && !fits(&json!(true), "no"));

@@ -69,7 +69,9 @@ fn advice(reason: OutcomeReason) -> &'static str {
             "Wait as the Retry-After header says, then try again."
         }
         OutcomeReason::SecretInRequest => "Take it out, and tell whoever it belongs to that it was sent.",
-        OutcomeReason::InvalidModelCall => "Send a `model` and what this endpoint takes beside it, as its reference says.",
+        OutcomeReason::InvalidModelCall => {
+            "Send a `model` and what this endpoint takes beside it, as its reference says."
+        }
         reason if reason.retry_helps() => "Try again later.",
         _ => "Change the request before you try again.",
     }

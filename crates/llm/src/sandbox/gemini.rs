@@ -66,9 +66,7 @@ pub(super) fn answer(request: &SandboxRequest<'_>, asked: Asked<'_>, wishes: &Wi
     let limit = call.generation_config.and_then(|config| config.max_output_tokens);
     match asked.action {
         Action::CountTokens => SandboxAnswer::json(200, &json!({"totalTokens": input_tokens(&messages)})),
-        Action::Generate | Action::Embed | Action::BatchEmbed => {
-            generated(&messages, limit, asked.model, None, wishes)
-        }
+        Action::Generate | Action::Embed | Action::BatchEmbed => generated(&messages, limit, asked.model, None, wishes),
         Action::Stream => generated(&messages, limit, asked.model, Some(Frames::of_query(Some(request.query))), wishes),
     }
 }

@@ -75,9 +75,13 @@ fn deep_arrays_are_not_read_once_for_every_level() {
     let deep = |levels: usize| {
         let body =
             format!(r#"{{"model":"m","input":{}"{}"{}}}"#, "[".repeat(levels), "x".repeat(4 << 20), "]".repeat(levels));
-        let begun = std::time::Instant::now();
-        assert!(TaskCall::parse(Task::Embeddings, JSON, body.as_bytes()).unwrap().is_of_tokens());
-        begun.elapsed()
+        // The quickest of some tries: a busy machine only ever adds to them.
+        let took = (0..5).map(|_| {
+            let begun = std::time::Instant::now();
+            assert!(TaskCall::parse(Task::Embeddings, JSON, body.as_bytes()).unwrap().is_of_tokens());
+            begun.elapsed()
+        });
+        took.min().unwrap()
     };
     let (few, many) = (deep(3), deep(120));
     assert!(many < few * 8, "{many:?} for 120 levels, {few:?} for 3");

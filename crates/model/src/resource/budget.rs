@@ -116,7 +116,11 @@ impl<'de> Deserialize<'de> for Budgets {
                 Ok(Budgets::Several(budgets))
             }
         }
-        d.deserialize_struct(ONE_OR_SEVERAL, &["usd", "per", "time_zone", "hard", "warn_at", "when_used_up"], OneOrSeveral)
+        d.deserialize_struct(
+            ONE_OR_SEVERAL,
+            &["usd", "per", "time_zone", "hard", "warn_at", "when_used_up"],
+            OneOrSeveral,
+        )
     }
 }
 
@@ -164,7 +168,14 @@ mod tests {
     use super::*;
 
     fn budget(per: BudgetPeriod, zone: Option<&str>) -> Budget {
-        Budget { usd: "50".parse().unwrap(), per, time_zone: zone.map(str::to_owned), hard: true, warn_at: None, when_used_up: None }
+        Budget {
+            usd: "50".parse().unwrap(),
+            per,
+            time_zone: zone.map(str::to_owned),
+            hard: true,
+            warn_at: None,
+            when_used_up: None,
+        }
     }
 
     fn window(per: BudgetPeriod, zone: Option<&str>, at: &str) -> (String, String) {
@@ -235,7 +246,13 @@ mod tests {
             assert!(!id.contains([' ', '=', '@']), "{id}");
             assert_eq!(user_of_budget(&id), Some(("checkout", user.to_owned())), "{id}");
         }
-        for none in ["applications/checkout/month", "users/checkout", "users/checkout/month", "users/a/%4/month", "users/a/%FF/day"] {
+        for none in [
+            "applications/checkout/month",
+            "users/checkout",
+            "users/checkout/month",
+            "users/a/%4/month",
+            "users/a/%FF/day",
+        ] {
             assert_eq!(user_of_budget(none), None, "{none}");
         }
     }

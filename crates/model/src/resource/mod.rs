@@ -37,7 +37,8 @@ pub use target::{ApiCall, ApiList, ApiTake, System, SystemApi, SystemKind, Syste
 pub use team::{NotifyRule, NotifyWebhook, Team};
 pub use token::{ClientAuthentication, TokenRule};
 pub use upstream::{
-    AnswerEncoding, AwsSigv4Inject, BasicInject, HeaderInject, Health, Inject, QueryInject, Timeouts, Upstream, UpstreamTls,
+    AnswerEncoding, AwsSigv4Inject, BasicInject, HeaderInject, Health, Inject, QueryInject, Timeouts, Upstream,
+    UpstreamTls,
 };
 
 use crate::Name;

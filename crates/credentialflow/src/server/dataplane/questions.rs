@@ -7,7 +7,8 @@ use super::{
 };
 use credentialflow_admin::LiveSecret;
 use credentialflow_admin::ports::{
-    AccessTokenView, AskedCall, BoxFuture, Dataplane, DataplaneStatus, ModelRouteView, PublishError, Published, Straggler,
+    AccessTokenView, AskedCall, BoxFuture, Dataplane, DataplaneStatus, ModelRouteView, PublishError, Published,
+    Straggler,
 };
 use credentialflow_gateway::net::tls::authorities;
 use credentialflow_model::{

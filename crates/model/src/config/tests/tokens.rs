@@ -30,7 +30,10 @@ fn clients_say_where_and_as_whom_tokens_are_fetched() {
         ("engine: oauth_token".to_owned(), "missing credentials[0].token"),
         ("engine: oauth_token, token: { client_id: g }".to_owned(), "missing credentials[0].token.url"),
         ("engine: oauth_token, token: { url: 'https://l/t' }".to_owned(), "missing credentials[0].token.client_id"),
-        ("engine: oauth_token, token: { url: 'http://l/t', client_id: g }".to_owned(), "insecure credentials[0].token.url"),
+        (
+            "engine: oauth_token, token: { url: 'http://l/t', client_id: g }".to_owned(),
+            "insecure credentials[0].token.url",
+        ),
         ("engine: oauth_token, token: { url: 'l/t', client_id: g }".to_owned(), "invalid_url credentials[0].token.url"),
         (
             "engine: oauth_token, token: { url: 'https://u:p@l/t', client_id: g }".to_owned(),
@@ -46,7 +49,10 @@ fn clients_say_where_and_as_whom_tokens_are_fetched() {
         (client(", secret: x"), "unknown_field credentials[0].token.secret"),
         (client("") + ", generate: { length: 32 }", "not_here credentials[0].generate"),
         ("engine: static, token: { url: 'https://l/t', client_id: g }".to_owned(), "not_here credentials[0].token"),
-        ("engine: google_service_account, token: { client_id: g }".to_owned(), "not_here credentials[0].token.client_id"),
+        (
+            "engine: google_service_account, token: { client_id: g }".to_owned(),
+            "not_here credentials[0].token.client_id",
+        ),
         (
             "engine: google_service_account, token: { authentication: client_secret_basic }".to_owned(),
             "not_here credentials[0].token.authentication",
@@ -59,9 +65,7 @@ fn clients_say_where_and_as_whom_tokens_are_fetched() {
 #[test]
 fn tokens_go_into_requests_and_nowhere_else() {
     let with = |rest: &str| {
-        format!(
-            "credentials:\n  - {{ name: t, engine: google_service_account }}\n  - {{ name: c, engine: static{rest}"
-        )
+        format!("credentials:\n  - {{ name: t, engine: google_service_account }}\n  - {{ name: c, engine: static{rest}")
     };
     let upstream = " }\nupstreams:\n  - { name: u, endpoints: ['https://h'], inject: { bearer: t } }";
     assert!(problems(&with(upstream)).0.is_empty());
@@ -69,8 +73,7 @@ fn tokens_go_into_requests_and_nowhere_else() {
         (", value: '${credential:t}' }", "credentials[1].value"),
         (" }\nstores:\n  - { name: s, kind: google, project: p, credential: t }", "stores[0].credential"),
     ] {
-        let found: Vec<String> =
-            problems(&with(rest)).0.iter().map(|p| format!("{} {}", p.code, p.path)).collect();
+        let found: Vec<String> = problems(&with(rest)).0.iter().map(|p| format!("{} {}", p.code, p.path)).collect();
         assert_eq!(found, [format!("wrong_engine {path}")]);
     }
 }
