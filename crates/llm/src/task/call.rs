@@ -101,18 +101,12 @@ impl TaskCall {
         let mut size = Size { files: form.parts.iter().filter(|part| part.file).count() as u64, ..Size::default() };
         let (mut model, mut n, mut streams, mut texts) = (None, None, false, Vec::new());
         for part in &form.parts {
-            let duplicate = |field| Err(InvalidTask::Json(InvalidCall::Duplicate(field)));
+            let once = |twice: bool, field| {
+                if twice { Err(InvalidTask::Json(InvalidCall::Duplicate(field))) } else { Ok(()) }
+            };
             match &*part.name {
-                "model" => {
-                    if model.replace(part).is_some() {
-                        return duplicate("model");
-                    }
-                }
-                "n" => {
-                    if n.replace(whole(text(part).trim()).ok_or(InvalidTask::Count)?).is_some() {
-                        return duplicate("n");
-                    }
-                }
+                "model" => once(model.replace(part).is_some(), "model")?,
+                "n" => once(n.replace(whole(text(part).trim()).ok_or(InvalidTask::Count)?).is_some(), "n")?,
                 "stream" => streams |= text(part).trim().eq_ignore_ascii_case("true"),
                 _ if !part.file => {
                     size.elsewhere |= ["file", "url", "file_url", "audio_url", "file_id"].contains(&&*part.name);

@@ -151,15 +151,14 @@ fn described<'h>(header: &'h [u8], content: &[u8]) -> Result<(&'h str, bool), In
         if !is_token || value.bytes().any(|b| matches!(b, b'\r' | b'\n' | 0)) {
             return Err(InvalidForm::Header);
         }
-        if name.eq_ignore_ascii_case("content-disposition") {
-            if disposition.replace(value.trim()).is_some() {
-                return Err(InvalidForm::Header);
-            }
-        } else if name.eq_ignore_ascii_case("content-transfer-encoding")
-            && !["binary", "8bit", "7bit"].iter().any(|plain| value.trim().eq_ignore_ascii_case(plain))
-        {
-            return Err(InvalidForm::Header);
-        } else if name.eq_ignore_ascii_case("content-type") && !is_read_as_utf8(value, content) {
+        let value_is_plain = |plain: &[&str]| plain.iter().any(|plain| value.trim().eq_ignore_ascii_case(plain));
+        let holds = match &*name.to_ascii_lowercase() {
+            "content-disposition" => disposition.replace(value.trim()).is_none(),
+            "content-transfer-encoding" => value_is_plain(&["binary", "8bit", "7bit"]),
+            "content-type" => is_read_as_utf8(value, content),
+            _ => true,
+        };
+        if !holds {
             return Err(InvalidForm::Header);
         }
     }
