@@ -185,7 +185,9 @@ impl Needs {
 fn saved_by_utf8(body: &[u8]) -> usize {
     let (mut rest, mut saved) = (body, 0);
     while let Some(at) = memchr::memchr(b'\\', rest) {
-        let is_character = rest.get(at + 1..at + 6).is_some_and(|escape| escape[0] == b'u');
+        let is_character = rest
+            .get(at + 1..at + 6)
+            .is_some_and(|escape| escape[0] == b'u' && escape[1..].iter().all(u8::is_ascii_hexdigit));
         saved += if is_character { 4 } else { 0 };
         rest = rest.get(at + if is_character { 6 } else { 2 }..).unwrap_or_default();
     }
@@ -510,7 +512,8 @@ mod tests {
         for not_one in [r#"{"input":"\\u0434\n\"u"}"#, "\\u04", "\\"] {
             assert_eq!(text(not_one), not_one.len() as u64, "{not_one}");
         }
-        assert_eq!(text(&"\\u".repeat(9)), 6, "no more is saved than is there");
+        assert_eq!(text(&"\\u".repeat(9)), 18, "what is no character saves nothing");
+        assert_eq!(text(&"\\u0000".repeat(3)), 6, "no more is saved than is there");
         // Ten thousand letters, of which four are a token: 45 % of the context and not more than all of it.
         let prompt = json!({"messages": [{"role": "user", "content": "д".repeat(10_000)}]}).to_string();
         let ascii = prompt.replace('д', "\\u0434");
