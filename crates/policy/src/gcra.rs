@@ -33,9 +33,12 @@ const SLOTS: usize = 7;
 /// The time of a slot that is changing hands.
 const MOVING: u64 = u64::MAX;
 /// Bounds on every loop; reaching one refuses the request, so that no count is ever skipped.
-const ROUNDS: usize = 64;
 const SWAPS: usize = 1024;
-const SPINS: u32 = 1024;
+const ROUNDS: u32 = 256;
+/// From here on a round lets other threads run, and from the second on it sleeps: whoever is in the middle of a change
+/// may have lost its processor to somebody else, for milliseconds. All rounds together are some 25 of them.
+const YIELDING: u32 = 8;
+const SLEEPING: u32 = 32;
 
 /// The states of all limits. Share one among all workers and snapshots of a process.
 pub struct RateTable {
@@ -71,7 +74,7 @@ impl RateTable {
         let (place, tag) = key.spread(limit, self.seed);
         let part = if key.is_made_up() { &self.made_up } else { &self.configured };
         let bucket = &part.buckets[place as usize & (part.buckets.len() - 1)];
-        for _ in 0..ROUNDS {
+        for round in 0..ROUNDS {
             let taken = match find(bucket, tag) {
                 Some(slot) => take(bucket, slot, tag, limit, now_ns),
                 None => part.claim(bucket, tag, limit, now_ns),
@@ -79,6 +82,7 @@ impl RateTable {
             if let Taken::Decided(decision) = taken {
                 return decision;
             }
+            wait(round);
         }
         limit.refused(limit.capacity_ns())
     }
@@ -102,13 +106,8 @@ impl RateTable {
 impl Part {
     /// A first request: takes over the slot closest to idle while holding the bucket's claim.
     fn claim(&self, bucket: &Bucket, tag: u64, limit: &CompiledLimit, now: u64) -> Taken {
-        let mut spins = 0;
-        while bucket[0].compare_exchange_weak(0, 1, Acquire, Relaxed).is_err() {
-            spins += 1;
-            if spins == SPINS {
-                return Taken::Moved;
-            }
-            if spins % 64 == 0 { std::thread::yield_now() } else { std::hint::spin_loop() }
+        if bucket[0].compare_exchange(0, 1, Acquire, Relaxed).is_err() {
+            return Taken::Moved;
         }
         let taken = if find(bucket, tag).is_some() { Taken::Moved } else { self.take_over(bucket, tag, limit, now) };
         bucket[0].store(0, Release);
@@ -117,7 +116,7 @@ impl Part {
 
     fn take_over(&self, bucket: &Bucket, tag: u64, limit: &CompiledLimit, now: u64) -> Taken {
         let Some(first) = limit.next(0, now) else { return Taken::Decided(limit.refused(0)) };
-        for _ in 0..ROUNDS {
+        for _ in 0..SWAPS {
             let (slot, time) = (0..SLOTS)
                 .map(|slot| (slot, bucket[3 + 2 * slot].load(Acquire)))
                 .min_by_key(|(_, time)| *time)
@@ -141,6 +140,15 @@ impl std::fmt::Debug for RateTable {
     }
 }
 
+/// Until somebody else is done with the bucket.
+fn wait(round: u32) {
+    match round {
+        ..YIELDING => std::hint::spin_loop(),
+        YIELDING..SLEEPING => std::thread::yield_now(),
+        _ => std::thread::sleep(std::time::Duration::from_micros(50)),
+    }
+}
+
 fn find(bucket: &Bucket, tag: u64) -> Option<usize> {
     (0..SLOTS).find(|slot| bucket[2 + 2 * slot].load(Acquire) == tag)
 }
@@ -150,7 +158,6 @@ fn take(bucket: &Bucket, slot: usize, tag: u64, limit: &CompiledLimit, now: u64)
         let time = bucket[3 + 2 * slot].load(Acquire);
         // The tag is read after the time: see the module's first paragraphs.
         if time == MOVING || bucket[2 + 2 * slot].load(Acquire) != tag {
-            std::hint::spin_loop();
             return Taken::Moved;
         }
         let Some(next) = limit.next(time, now) else {

@@ -145,3 +145,34 @@ fn a_full_bucket_refuses_nobody_wrongly() {
     assert_eq!(table.evictions(), 93);
     assert!(!table.check(heavy, &limit, 0).allowed, "the heaviest user is the last to be forgotten");
 }
+
+/// Whoever is in the middle of a change may lose its processor for milliseconds: that refuses nobody.
+#[test]
+fn a_change_that_takes_long_is_waited_for() {
+    let limit = CompiledLimit::new(3, Duration::from_secs(3));
+    let long = Duration::from_millis(5);
+    let claimed = RateTable::new(1, 7);
+    claimed.configured.buckets[0][0].store(1, Release);
+    let moving = RateTable::new(1, 7);
+    moving.check(RateKey::new(1, 1), &limit, 1);
+    let time = moving.configured.buckets[0][3].swap(MOVING, AcqRel);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(long);
+            claimed.configured.buckets[0][0].store(0, Release);
+            moving.configured.buckets[0][3].store(time, Release);
+        });
+        for table in [&claimed, &moving] {
+            assert!(table.check(RateKey::new(1, 1), &limit, 1).allowed);
+        }
+    });
+}
+
+/// One that never ends refuses, and does so in the end.
+#[test]
+fn a_change_that_never_ends_refuses() {
+    let limit = CompiledLimit::new(3, Duration::from_secs(3));
+    let table = RateTable::new(1, 7);
+    table.configured.buckets[0][0].store(1, Release);
+    assert!(!table.check(RateKey::new(1, 1), &limit, 1).allowed);
+}
