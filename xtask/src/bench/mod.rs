@@ -52,6 +52,8 @@ enum Set {
     /// Model calls with everything on, beside LiteLLM, Portkey and nginx: whole, streamed, translated; what is added to
     /// the time of a call; the memory of ten thousand open streams.
     Models,
+    /// Whether memory grows while streams run for an hour.
+    Soak,
 }
 
 /// Measures and prints.
@@ -60,6 +62,7 @@ pub fn run(args: &Args) -> Result<()> {
         Some(Set::Routes) => routes::run(&args.profile, args.secs),
         Some(Set::Keys) => keys::run(&args.profile),
         Some(Set::Revoke) => script::run::<&str>("revoke", &[], &args.profile),
+        Some(Set::Soak) => script::run::<&str>("soak", &[], &args.profile),
         Some(Set::Leases) => script::run("leases", &["--profile", &args.profile], &args.profile),
         Some(Set::Vault) => beside("vault", "vault.py", args),
         Some(Set::Models) => {
@@ -85,6 +88,6 @@ const fn harness_name(set: Set) -> &'static str {
         Set::Chat => "chat",
         Set::StreamBurst => "stream-burst",
         Set::StreamPaced => "stream-paced",
-        Set::Routes | Set::Keys | Set::Revoke | Set::Leases | Set::Vault | Set::Models => "",
+        Set::Routes | Set::Keys | Set::Revoke | Set::Leases | Set::Vault | Set::Models | Set::Soak => "",
     }
 }
