@@ -4,9 +4,10 @@ use crate::{
     AdminState,
     api::{
         answer::Page,
-        calls::{CallView, CallsQuery},
+        calls::{CallDelegation, CallView, CallsQuery},
         request::limited,
     },
+    delegation,
     error::{ApiError, Code},
 };
 use credentialflow_model::{Period, RequestId, resource::Key};
@@ -57,15 +58,18 @@ async fn with_metadata(state: &AdminState, calls: Vec<CallRow>) -> Vec<CallView>
     let mut ids: Vec<_> = calls.iter().filter_map(|call| call.key).collect();
     ids.sort_unstable();
     ids.dedup();
-    let asked = tokio::time::timeout(DECLARED_IN, state.store.key_bodies(&ids)).await;
-    let bodies = asked.ok().and_then(Result::ok).unwrap_or_default();
+    let asked = async { tokio::try_join!(state.store.key_bodies(&ids), state.store.delegations(&ids)) };
+    let asked = tokio::time::timeout(DECLARED_IN, asked).await;
+    let (bodies, delegations) = asked.ok().and_then(Result::ok).unwrap_or_default();
+    let delegations = delegation::by_key(delegations);
     let declared: HashMap<_, _> = bodies
         .into_iter()
         .filter_map(|(id, body)| Some((id, serde_json::from_str::<Key>(&body).ok()?.metadata)))
         .collect();
     let view = |call: CallRow| {
         let key_metadata = call.key.and_then(|id| declared.get(&id)).cloned().unwrap_or_default();
-        CallView { call, key_metadata }
+        let delegated = call.key.and_then(|id| delegations.get(&id)).map(CallDelegation::of);
+        CallView { call, key_metadata, delegated }
     };
     calls.into_iter().map(view).collect()
 }

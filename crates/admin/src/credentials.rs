@@ -117,7 +117,7 @@ pub(crate) async fn create(
     if draft.tx.resource(Kind::Credentials, name.as_str()).await?.is_some() {
         return Err(taken(credential));
     }
-    check_with(&draft.set, &declared).await?;
+    check_with(state, &draft.set, &declared).await?;
     let mut tx = draft.tx;
     tx.put_resource(Kind::Credentials, &name, &to_body(credential)?, Expect::Absent).await?;
     match credential.source() {

@@ -7,7 +7,7 @@ use crate::{
         keys::{IssuedKey, KeyItem, KeySecretView, LastUse, RevokedKey},
         request::{Document, ListQuery, idempotency_key},
     },
-    catalogue,
+    catalogue, delegation,
     error::{ApiError, Code},
     idempotency::{Answer, Wish},
     resources::{self, page, read, revision, taken, to_body},
@@ -47,6 +47,7 @@ fn shown(
             .quarantine
             .as_deref()
             .map(|text| serde_json::from_str(text).unwrap_or_else(|_| Quarantine::closed())),
+        delegation: None,
         secrets: secrets.collect(),
         last_use: used.map(|used| LastUse {
             time: used.last_time,
@@ -87,7 +88,9 @@ pub(crate) async fn get(state: &AdminState, name: &str) -> Result<KeyItem, ApiEr
     let row = state.store.resource(Kind::Keys, name).await?.ok_or_else(missing)?;
     let record = state.store.key_record(name).await?.ok_or_else(missing)?;
     let used = state.store.key_use(record.key.id).await?;
-    shown(&row, &record.key, &record.secrets, used.as_ref())
+    let mut item = shown(&row, &record.key, &record.secrets, used.as_ref())?;
+    item.delegation = delegation::view(state, record.key.id, &item.spec).await?;
+    Ok(item)
 }
 
 pub(crate) async fn create(
@@ -110,7 +113,7 @@ pub(crate) async fn create(
     if draft.tx.resource(Kind::Keys, key.name.as_str()).await?.is_some() {
         return Err(taken(key));
     }
-    check_with(&draft.set, &declared).await?;
+    check_with(state, &draft.set, &declared).await?;
     let mut tx = draft.tx;
     tx.put_resource(Kind::Keys, &key.name, &to_body(key)?, Expect::Absent).await?;
     let issued = state.vault.issue_key_in(&mut tx, key, &state.settings.key_prefix).await?;
@@ -126,11 +129,12 @@ pub(crate) async fn create(
 
 /// Writes a key's declaration. The application it speaks for is also part of its identity.
 pub(crate) async fn update_in(tx: &mut WriteTx, key: &Key) -> Result<(), ApiError> {
-    if let Some(mut row) = tx.key_by_name(key.name.as_str()).await?
-        && row.application != key.application
-    {
-        row.application = key.application.clone();
-        tx.update_key(&row).await?;
+    if let Some(mut row) = tx.key_by_name(key.name.as_str()).await? {
+        delegation::stays_in(tx, row.id, (&row.application, key)).await?;
+        if row.application != key.application {
+            row.application = key.application.clone();
+            tx.update_key(&row).await?;
+        }
     }
     Ok(())
 }
@@ -153,8 +157,18 @@ pub(crate) async fn replace(
     Ok(item)
 }
 
-/// Takes a key away with its secrets, as part of a transaction; its resource is removed apart.
+/// Takes a key away with its secrets and with the keys that come from it, as part of a transaction; its own resource is
+/// removed apart.
 pub(crate) async fn delete_in(tx: &mut WriteTx, name: &str) -> Result<(), ApiError> {
+    let Some(key) = tx.key_by_name(name).await? else { return delete_one_in(tx, name).await };
+    for below in tx.all_keys_below(key.id).await?.iter().rev() {
+        delete_one_in(tx, below.name.as_str()).await?;
+        tx.delete_resources(&[(Kind::Keys, below.name.to_string())]).await?;
+    }
+    delete_one_in(tx, name).await
+}
+
+async fn delete_one_in(tx: &mut WriteTx, name: &str) -> Result<(), ApiError> {
     if let Some(held) = tx.resource(Kind::Credentials, name).await?
         && catalogue::parse::<Credential>(&held.body)?.engine == Engine::Key
     {
@@ -163,6 +177,7 @@ pub(crate) async fn delete_in(tx: &mut WriteTx, name: &str) -> Result<(), ApiErr
     }
     if let Some(key) = tx.key_by_name(name).await? {
         tx.delete_key(key.id).await?;
+        tx.end_delegation(key.id).await?;
         tx.audit("key.delete", &format!("keys/{name}"), json!({ "key_id": key.id }));
     }
     Ok(())

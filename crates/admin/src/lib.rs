@@ -13,6 +13,7 @@ mod catalogue;
 mod certificates;
 mod config;
 mod credentials;
+mod delegation;
 mod error;
 mod idempotency;
 mod inventory;

@@ -137,7 +137,7 @@ pub(crate) async fn create<T: Resource + Send + Sync + 'static>(
     if draft.tx.resource(T::KIND, resource.name().as_str()).await?.is_some() {
         return Err(taken(resource));
     }
-    check_with(&draft.set, &declared).await?;
+    check_with(state, &draft.set, &declared).await?;
     check_files_of(state, &draft.set, &declared).await?;
     let item = put(&mut draft.tx, resource, "create").await?;
     let answer = Answer::new(StatusCode::CREATED, Some(item.revision), &item)?;
@@ -211,7 +211,7 @@ pub(crate) async fn replacement<T: Resource + Send + Sync + 'static>(
         }
         None => {}
     }
-    check_with(&draft.set, &declared).await?;
+    check_with(state, &draft.set, &declared).await?;
     check_files_of(state, &draft.set, &declared).await?;
     Ok(Replacement { tx: draft.tx, resource: declared.resource, stored })
 }

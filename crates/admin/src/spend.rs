@@ -3,7 +3,7 @@
 use crate::{
     AdminState,
     api::spend::{SpendCheck, SpendCheckQuery, SpendFigures, SpendItem, SpendNodeView, SpendQuery, SpendReport},
-    calls,
+    calls, delegation,
     error::{ApiError, Code},
     ports::{NodeState, SpendLog},
     resources::{cursor, read_cursor},
@@ -16,7 +16,7 @@ use credentialflow_model::{
         budget::{BudgetPeriod, BudgetWindow, usd_of_sum},
     },
 };
-use credentialflow_store::{SpendColumn, SpendCounts, SpendRow};
+use credentialflow_store::{DelegationRow, SpendColumn, SpendCounts, SpendRow};
 use credentialflow_telemetry::{SpendSums, calllog::QUARTER};
 use serde::Serialize;
 use std::{
@@ -35,13 +35,16 @@ const READ_IN: Duration = Duration::from_secs(60);
 /// How often that is tried while calls go on.
 const TRIES: usize = 5;
 
-/// What calls are told apart by, besides time: as [`SpendColumn`] says, and the team to which the application belongs now.
+/// What calls are told apart by, besides time: as [`SpendColumn`] says, the team to which the application belongs now, and
+/// where the key comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Dimension {
     Team,
     Application,
     Key,
+    RootKey,
+    Agent,
     User,
     Model,
     Provider,
@@ -55,7 +58,7 @@ impl Dimension {
     /// The column of the sums, where they have one.
     const fn stored(self) -> Option<SpendColumn> {
         Some(match self {
-            Self::Team => return None,
+            Self::Team | Self::RootKey | Self::Agent => return None,
             Self::Application => SpendColumn::Application,
             Self::Key => SpendColumn::Key,
             Self::User => SpendColumn::User,
@@ -70,10 +73,12 @@ impl Dimension {
 }
 
 /// The words of `by`.
-const WORDS: [(&str, Dimension); 10] = [
+const WORDS: [(&str, Dimension); 12] = [
     ("team", Dimension::Team),
     ("application", Dimension::Application),
     ("key", Dimension::Key),
+    ("root_key", Dimension::RootKey),
+    ("agent", Dimension::Agent),
     ("user", Dimension::User),
     ("model", Dimension::Model),
     ("provider", Dimension::Provider),
@@ -163,6 +168,10 @@ impl Asked {
         if of_team && !columns.contains(&SpendColumn::Application) {
             columns.push(SpendColumn::Application);
         }
+        let of_key = dimensions.iter().any(|of| matches!(of, Dimension::RootKey | Dimension::Agent));
+        if of_key && !columns.contains(&SpendColumn::Key) {
+            columns.push(SpendColumn::Key);
+        }
         let only = [
             (SpendColumn::Application, &query.application),
             (SpendColumn::Key, &query.key),
@@ -219,7 +228,8 @@ pub(crate) async fn report(state: &AdminState, query: &SpendQuery) -> Result<Spe
                 "the report has more than {MOST_GROUPS} lines: ask for less time, or tell calls apart by less"
             )));
         }
-        let mut groups: Vec<_> = grouped(&asked, rows, &teams).into_iter().collect();
+        let delegations = delegations(state, &asked, &rows).await?;
+        let mut groups: Vec<_> = grouped(&asked, rows, (&teams, &delegations)).into_iter().collect();
         groups.sort_by(|(a, x), (b, y)| y.cost.cmp(&x.cost).then_with(|| a.cmp(b)));
         groups.iter().for_each(|(_, sum)| total.add(&sum.counts, sum.cost));
         all.extend(groups.into_iter().map(|(names, sum)| (*piece, names, sum)));
@@ -248,7 +258,11 @@ async fn teams(state: &AdminState) -> Result<HashMap<String, String>, ApiError> 
 }
 
 /// The rows by what was asked for, without those of other teams.
-fn grouped(asked: &Asked, rows: Vec<SpendRow>, teams: &HashMap<String, String>) -> BTreeMap<Vec<String>, Sum> {
+fn grouped(
+    asked: &Asked,
+    rows: Vec<SpendRow>,
+    (teams, delegations): (&HashMap<String, String>, &HashMap<KeyId, DelegationRow>),
+) -> BTreeMap<Vec<String>, Sum> {
     let mut groups = BTreeMap::<Vec<String>, Sum>::new();
     let place = |column| asked.columns.iter().position(|known| *known == column);
     for row in rows {
@@ -257,10 +271,34 @@ fn grouped(asked: &Asked, rows: Vec<SpendRow>, teams: &HashMap<String, String>) 
         if asked.team.as_ref().is_some_and(|wanted| *wanted != team()) {
             continue;
         }
-        let names = asked.dimensions.iter().map(|dimension| dimension.stored().map_or_else(team, of));
+        let delegation = || delegations.get(&of(SpendColumn::Key).parse::<KeyId>().ok()?);
+        let names = asked.dimensions.iter().map(|dimension| match (dimension, dimension.stored()) {
+            (_, Some(column)) => of(column),
+            // The first of a chain is its own root.
+            (Dimension::RootKey, None) => delegation().map_or_else(|| of(SpendColumn::Key), |of| of.root.to_string()),
+            (Dimension::Agent, None) => delegation().map_or_else(String::new, |of| of.actor.clone()),
+            (_, None) => team(),
+        });
         groups.entry(names.collect()).or_default().add(&row.counts, row.cost);
     }
     groups
+}
+
+/// Where the keys of these rows come from, where that is asked for.
+async fn delegations(
+    state: &AdminState,
+    asked: &Asked,
+    rows: &[SpendRow],
+) -> Result<HashMap<KeyId, DelegationRow>, ApiError> {
+    if !asked.dimensions.iter().any(|of| matches!(of, Dimension::RootKey | Dimension::Agent)) {
+        return Ok(HashMap::new());
+    }
+    let place = asked.columns.iter().position(|known| *known == SpendColumn::Key);
+    let key = |row: &SpendRow| row.names.get(place?)?.parse::<KeyId>().ok();
+    let mut keys: Vec<KeyId> = rows.iter().filter_map(key).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    Ok(delegation::by_key(state.store.delegations(&keys).await?))
 }
 
 fn item(asked: &Asked, piece: BudgetWindow, names: Vec<String>, sum: &Sum) -> SpendItem {

@@ -3,6 +3,7 @@
 use crate::{
     AdminState,
     api::dependents::{DependentView, Dependents},
+    delegation,
     error::{ApiError, Code},
     ports::Published,
     resources::Declared,
@@ -39,10 +40,12 @@ pub(crate) const CONTEXT: Context<'static> = Context {
     providers: credentialflow_llm::provider::NAMES,
     own_address: credentialflow_llm::provider::OWN_ADDRESS,
     guardrail: Some(credentialflow_llm::guardrail::check),
+    keys: &[],
 };
 
 /// Checks the whole set as it would be with this resource in it; every problem is answered.
 pub(crate) async fn check_with<T: Resource + Send + 'static>(
+    state: &AdminState,
     set: &ResourceSet,
     declared: &Declared<T>,
 ) -> Result<(), ApiError> {
@@ -59,7 +62,8 @@ pub(crate) async fn check_with<T: Resource + Send + 'static>(
             list.len() - 1
         }
     };
-    let mut problems = check_whole(set).await?;
+    let ancestors = delegation::ancestors(state, &set.keys).await?;
+    let mut problems = check_whole(set, ancestors).await?;
     // The client sent one resource: its problems are told by their place in that resource.
     let prefix = format!("{}[{index}].", T::KIND.as_str());
     for problem in &mut problems.0 {
@@ -182,8 +186,9 @@ async fn leaving(
     Ok((Dependents { items, more }, problems))
 }
 
-async fn check_whole(set: ResourceSet) -> Result<Problems, ApiError> {
-    tokio::task::spawn_blocking(move || check(&set, &SourceMap::default(), &CONTEXT))
+async fn check_whole(set: ResourceSet, ancestors: Vec<Key>) -> Result<Problems, ApiError> {
+    let checked = move || check(&set, &SourceMap::default(), &Context { keys: &ancestors, ..CONTEXT });
+    tokio::task::spawn_blocking(checked)
         .await
         .map_err(|error| ApiError::internal("the check was not finished", &error))
 }
@@ -199,7 +204,9 @@ async fn keys_that_name(state: &AdminState, kind: Kind, name: &str) -> Result<(V
     state
         .store
         .for_each_key(KEY_PAGE, |record: KeyRecord| -> Result<(), ApiError> {
-            let Some(body) = record.body.filter(|body| !more && body.contains(&quoted)) else { return Ok(()) };
+            // What a key issued itself names what its parent names, and goes by itself.
+            let declared = !record.is_exchanged() && !more;
+            let Some(body) = record.body.filter(|body| declared && body.contains(&quoted)) else { return Ok(()) };
             let key: Key = crate::catalogue::parse(&body)?;
             let place = |list: &str, names: &[Name]| {
                 names.iter().position(|other| other.as_str() == name).map(|index| format!("allow.{list}[{index}]"))

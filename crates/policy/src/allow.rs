@@ -45,8 +45,7 @@ impl Policy for Allow {
         let key = principal.key().ok_or(Refusal::new(OutcomeReason::Unauthenticated))?;
         let by_application =
             request.applications.get(key.application()).is_some_and(|rule| rule.allows_route(request.route));
-        let by_key = key.extras().is_none_or(|extras| extras.allows_route(request.route_name));
-        if !(by_application && by_key) {
+        if !(by_application && key.allows_route(request.route_name)) {
             return Err(Refusal::new(OutcomeReason::Forbidden));
         }
         check_model(request, principal)
@@ -70,7 +69,7 @@ pub fn check_model(request: &RequestFacts<'_>, principal: &Principal) -> Result<
 pub fn may_use_model(applications: &ApplicationRules, principal: &Principal, model: ModelSlot, name: &str) -> bool {
     principal.key().is_none_or(|key| {
         applications.get(key.application()).is_some_and(|rule| rule.allows_model(model))
-            && key.extras().is_none_or(|extras| extras.allows_model(name))
+            && key.allows_model(name)
     })
 }
 
@@ -103,6 +102,21 @@ mod tests {
         let models = world.key(|key| key.allow = Some(crate::policy_tests::allow(&["chat"], &["large"])));
         assert_eq!(world.check("chat", Some("small"), &models), Err(ModelNotFound));
         assert_eq!(world.check("chat", Some("large"), &models), Err(ModelNotFound));
+    }
+
+    #[test]
+    fn a_key_has_what_those_that_it_comes_from_have_too() {
+        let world = World::new("checkout: routes orders chat, models small large");
+        let parent = world.key(|key| key.allow = Some(crate::policy_tests::allow(&["orders", "chat"], &["small"])));
+        let plain = world.below(&parent, |_| {});
+        assert_eq!(world.check("chat", Some("small"), &plain), Ok(()));
+        assert_eq!(world.check("chat", Some("large"), &plain), Err(ModelNotFound));
+        let wide = world.below(&parent, |key| key.allow = Some(crate::policy_tests::allow(&["chat"], &["small", "large"])));
+        assert_eq!(world.check("chat", Some("large"), &wide), Err(ModelNotFound), "whatever it was declared with");
+        assert_eq!(world.check("orders", None, &wide), Err(Forbidden));
+        let last = world.below(&wide, |_| {});
+        assert_eq!(world.check("chat", Some("small"), &last), Ok(()));
+        assert_eq!(world.check("orders", None, &last), Err(Forbidden));
     }
 
     #[test]

@@ -10,7 +10,8 @@
 //! refused with one answer and equal work: one HMAC-SHA-256 and two constant-time comparisons, against
 //! a dummy where there is nothing to compare with. (A key whose two secrets stand under different
 //! peppers costs a second HMAC until the older one is retired.) The hash and its length are fixed by
-//! us; nothing in the presented text chooses them.
+//! us; nothing in the presented text chooses them. A key that comes from other keys is refused in the same way
+//! where one of those is not in force.
 
 use crate::{
     KeyPrincipal, KeyTable, Peppers, Principal,
@@ -92,6 +93,7 @@ impl ApiKey {
         let valid = well_formed & found.is_some() & entry.is_timely(now) & (by_current | by_previous);
         let failure = AuthFailure { claimed, known: well_formed & found.is_some() };
         let (Some(key), true) = (claimed, valid) else { return Err(failure) };
+        let ancestors = table.ancestors(entry, now).ok_or(failure)?;
         let application_name = table.applications().name(entry.application).ok_or(failure)?.clone();
         let version = match previous {
             Some(previous) if !by_current => previous.version,
@@ -107,6 +109,7 @@ impl ApiKey {
             version,
             shown,
             extras: entry.extras.clone(),
+            ancestors,
         }))
     }
 }

@@ -1,6 +1,6 @@
 //! Header rules, checked and lower-cased once, for the gateway to apply.
 
-use crate::KeyExtras;
+use crate::KeyPrincipal;
 use credentialflow_model::{http::is_framing, resource::HeaderRules};
 use http::{HeaderName, HeaderValue};
 
@@ -59,7 +59,7 @@ impl CompiledHeaders {
 
     /// Names, lower case, and the entries of the key's metadata to put in place of whatever is there, as far as the key
     /// has them and a header can carry them.
-    pub fn told<'a>(&'a self, key: Option<&'a KeyExtras>) -> impl Iterator<Item = (&'a HeaderName, &'a str)> {
+    pub fn told<'a>(&'a self, key: Option<&'a KeyPrincipal>) -> impl Iterator<Item = (&'a HeaderName, &'a str)> {
         let fact = move |name: &str| key?.metadata(name).filter(|value| HeaderValue::from_str(value).is_ok());
         self.told.iter().filter_map(move |(name, metadata)| Some((name, fact(metadata)?)))
     }

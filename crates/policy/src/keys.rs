@@ -14,13 +14,14 @@ mod record;
 mod shard;
 
 pub use applications::Applications;
-pub use extras::KeyExtras;
+pub use extras::{KeyExtras, ParentKey};
 pub use pepper::{Peppers, UnknownPepper};
 pub use record::{KeyChange, KeyRecord, KeySecret};
 
 pub(crate) use record::{Entry, StoredSecret};
 
-use credentialflow_model::{KeyId, Name};
+use crate::principal::Ancestor;
+use credentialflow_model::{KeyId, Name, resource::Key};
 use shard::{Delta, Shard};
 use std::sync::Arc;
 
@@ -110,6 +111,23 @@ impl KeyTable {
     /// Whether there is such a key (revoked ones are not here; expired ones are).
     pub fn contains(&self, id: KeyId) -> bool {
         self.entry(id).is_some()
+    }
+
+    /// The keys that one comes from, the nearest first; `None` where one of them is not in force any more, so that it is
+    /// not either. Looks up as many as there are, which are few; a key that comes from no other costs nothing.
+    pub(crate) fn ancestors(&self, entry: &Entry, now: i64) -> Option<Vec<Ancestor>> {
+        let parent_of = |entry: &Entry| entry.extras.as_ref().and_then(|extras| extras.parent());
+        let (mut found, mut next) = (Vec::new(), parent_of(entry));
+        while let Some(ParentKey { key, version }) = next {
+            let above = self.entry(key)?;
+            let in_force = above.is_timely(now) && above.secrets().any(|secret| secret.is_timely(now));
+            if found.len() == Key::MOST_ANCESTORS || !in_force || above.application != entry.application {
+                return None;
+            }
+            found.push(Ancestor { key, version, extras: above.extras.clone() });
+            next = parent_of(above);
+        }
+        Some(found)
     }
 
     /// The application a key speaks for.

@@ -37,7 +37,7 @@ pub use facts::{ModelSlot, RequestFacts, RouteSlot};
 pub use finder::{Finder, Found, LiveSecret, ValueKey, ValueMark, ValueMarks};
 pub use gcra::{CompiledLimit, Decision, RateKey, RateTable};
 pub use headers::CompiledHeaders;
-pub use keys::{KeyChange, KeyExtras, KeyRecord, KeySecret, KeyTable, Peppers};
+pub use keys::{KeyChange, KeyExtras, KeyRecord, KeySecret, KeyTable, ParentKey, Peppers};
 pub use policy::Policy;
 pub use present::{
     CREDENTIAL_HEADERS, Carriers, Presented, header_carries_key, is_credential_header, present, query_without,

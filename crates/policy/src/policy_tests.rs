@@ -122,6 +122,19 @@ impl World {
         ApiKey::new(self.peppers.clone()).authenticate(token.expose(), &table, Timestamp::from_secs(1)).unwrap()
     }
 
+    /// The same for a key that comes from another one.
+    pub fn below(&self, parent: &Principal, change: impl FnOnce(&mut Key)) -> Principal {
+        let mut key: Key =
+            serde_json::from_value(serde_json::json!({ "name": "k", "application": "checkout" })).unwrap();
+        change(&mut key);
+        let mut table = self.table.borrow_mut();
+        let (token, mut record) = issue(table.len() as u64 + 1, 5, &self.peppers);
+        let parent = parent.key().map(|key| ParentKey { key: key.key(), version: key.version() }).unwrap();
+        record.extras = Some(KeyExtras::delegated(KeyExtras::of(&key, &Default::default()), parent));
+        *table = table.with_changes([KeyChange::Put(record)]);
+        ApiKey::new(self.peppers.clone()).authenticate(token.expose(), &table, Timestamp::from_secs(1)).unwrap()
+    }
+
     /// The same for a key whose secret leaked.
     pub fn quarantined(&self, change: impl FnOnce(&mut Key), quarantine: Quarantine) -> Principal {
         let mut key: Key =

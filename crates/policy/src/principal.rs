@@ -1,8 +1,8 @@
 //! Who is calling in this request.
 
-use crate::KeyExtras;
+use crate::{KeyExtras, LiveBudget};
 use credentialflow_model::{KeyId, usage::SecretShown};
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 /// The authenticated caller, or nobody.
 #[derive(Clone, Debug)]
@@ -22,6 +22,17 @@ pub struct KeyPrincipal {
     pub(crate) version: u32,
     pub(crate) shown: Option<SecretShown>,
     pub(crate) extras: Option<Arc<KeyExtras>>,
+    /// The keys that it comes from, the nearest first.
+    pub(crate) ancestors: Vec<Ancestor>,
+}
+
+/// A key that the presented one comes from.
+#[derive(Clone, Debug)]
+pub(crate) struct Ancestor {
+    pub key: KeyId,
+    /// Its secret that was in use, or was shown, when the key below it was issued.
+    pub version: u32,
+    pub extras: Option<Arc<KeyExtras>>,
 }
 
 impl KeyPrincipal {
@@ -45,9 +56,52 @@ impl KeyPrincipal {
     pub fn shown(&self) -> Option<SecretShown> {
         self.shown
     }
-    /// Narrowing, networks, limit and metadata of the key, if it has any.
+    /// The keys that it comes from, the nearest first.
+    pub fn ancestors(&self) -> impl Iterator<Item = KeyId> {
+        self.ancestors.iter().map(|above| above.key)
+    }
+
+    /// Narrowing, networks, limit and metadata of the key itself, if it has any.
     pub fn extras(&self) -> Option<&KeyExtras> {
         self.extras.as_deref()
+    }
+
+    /// What the key itself and those that it comes from have, the key itself first, with whose it is and which secret of
+    /// theirs counts. All of them narrow.
+    pub(crate) fn all_extras(&self) -> impl Iterator<Item = (KeyId, u32, &KeyExtras)> {
+        let own = self.extras.as_deref().map(|extras| (self.key, self.version, extras));
+        let above = self.ancestors.iter().filter_map(|of| Some((of.key, of.version, of.extras.as_deref()?)));
+        own.into_iter().chain(above)
+    }
+
+    /// Whether the key and those that it comes from allow this route; its application must allow it too.
+    pub fn allows_route(&self, name: &str) -> bool {
+        self.all_extras().all(|(_, _, extras)| extras.allows_route(name))
+    }
+
+    /// Whether the key and those that it comes from allow this model; its application must allow it too.
+    pub fn allows_model(&self, name: &str) -> bool {
+        self.all_extras().all(|(_, _, extras)| extras.allows_model(name))
+    }
+
+    /// Whether it may be used from this address.
+    pub fn allows_source(&self, source: IpAddr) -> bool {
+        self.all_extras().all(|(_, _, extras)| extras.allows_source(source))
+    }
+
+    /// Whether a secret that leaked let it in, or one that it comes from, and may not be used from this address any more.
+    pub fn is_held_back(&self, source: IpAddr) -> bool {
+        self.all_extras().any(|(_, version, extras)| extras.is_held_back(version, source))
+    }
+
+    /// The budgets that its model calls are charged to first: its own, then those of the keys that it comes from.
+    pub fn budgets(&self) -> impl Iterator<Item = &Arc<LiveBudget>> {
+        self.all_extras().flat_map(|(_, _, extras)| extras.budgets())
+    }
+
+    /// A fact for header rules: its own, or of the nearest key that it comes from.
+    pub fn metadata(&self, name: &str) -> Option<&str> {
+        self.all_extras().find_map(|(_, _, extras)| extras.metadata(name))
     }
 }
 

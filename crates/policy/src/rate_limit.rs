@@ -68,10 +68,13 @@ impl Policy for KeyRateLimit {
         limits: &mut LimitReport,
     ) -> Result<(), Refusal> {
         let Some(key) = principal.key() else { return Ok(()) };
-        match key.extras().and_then(|extras| extras.limit()) {
-            Some(limit) => count(&self.0, "key", RateKey::of_key(key.key()), limit, request, limits),
-            None => Ok(()),
+        // Of keys that it comes from as well: the narrowest first, so that it uses up nothing of theirs when it is over its own.
+        for (id, _, extras) in key.all_extras() {
+            if let Some(limit) = extras.limit() {
+                count(&self.0, "key", RateKey::of_key(id), limit, request, limits)?;
+            }
         }
+        Ok(())
     }
 }
 
@@ -170,6 +173,17 @@ mod tests {
         assert_eq!(world.check("orders", None, &b), Err(RateLimited));
         world.monotonic_ns += 60_000_000_000;
         assert_eq!(passes(&world, &b, 10), 5);
+    }
+
+    #[test]
+    fn the_limits_of_all_keys_of_a_chain_count() {
+        let world = World::new("checkout: routes orders");
+        let parent = world.key(|key| key.limit = Some(limit(5, 60)));
+        let first = world.below(&parent, |key| key.limit = Some(limit(2, 60)));
+        let second = world.below(&parent, |_| {});
+        assert_eq!(passes(&world, &first, 9), 2, "its own");
+        assert_eq!(passes(&world, &second, 9), 3, "what is left of its parent's");
+        assert_eq!(passes(&world, &parent, 9), 0);
     }
 
     #[test]

@@ -12,7 +12,8 @@
 //! Posture: refuses when the source is in none of the ranges. The source is the address the gateway
 //! determined (the peer, unless a trusted proxy in front says otherwise); an IPv4 address mapped
 //! into IPv6 counts as IPv4. A secret that leaked may be in quarantine: it is then refused, with a reason
-//! of its own, from every address from which its key had not been used before.
+//! of its own, from every address from which its key had not been used before. Both hold as well for the keys that a
+//! key comes from.
 
 use crate::{LimitReport, Policy, Principal, RateTable, Refusal, RequestFacts};
 use credentialflow_model::{OutcomeReason, resource::Route};
@@ -33,11 +34,11 @@ impl Policy for SourceNetwork {
     }
 
     fn check(&self, request: &RequestFacts<'_>, principal: &Principal, _: &mut LimitReport) -> Result<(), Refusal> {
-        let Some((key, extras)) = principal.key().and_then(|key| Some((key, key.extras()?))) else { return Ok(()) };
-        if !extras.allows_source(request.source) {
+        let Some(key) = principal.key() else { return Ok(()) };
+        if !key.allows_source(request.source) {
             return Err(Refusal::new(OutcomeReason::SourceNotAllowed));
         }
-        if extras.is_held_back(key.version(), request.source) {
+        if key.is_held_back(request.source) {
             return Err(Refusal::new(OutcomeReason::Quarantined));
         }
         Ok(())
@@ -70,6 +71,26 @@ mod tests {
             let expected = if inside { Ok(()) } else { Err(SourceNotAllowed) };
             assert_eq!(world.check("orders", None, &key), expected, "{source}");
             assert_eq!(world.check("orders", None, &anywhere), Ok(()), "{source}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_used_from_where_those_that_it_comes_from_are() {
+        let mut world = World::new("checkout: routes orders");
+        let parent = world.key(|key| key.networks = vec!["10.0.0.0/8".parse().unwrap()]);
+        let below = world.below(&parent, |key| key.networks = vec!["10.1.0.0/16".parse().unwrap()]);
+        let anywhere = world.below(&parent, |_| {});
+        let networks = vec!["10.0.0.7/32".parse().unwrap()];
+        let leaked = world.quarantined(|_| {}, Quarantine { through_version: 1, networks, ..Quarantine::closed() });
+        let of_leaked = world.below(&leaked, |_| {});
+        for (source, expected) in [
+            ("10.1.0.1", [Ok(()), Ok(()), Err(Quarantined)]),
+            ("10.0.0.7", [Err(SourceNotAllowed), Ok(()), Ok(())]),
+            ("192.0.2.1", [Err(SourceNotAllowed), Err(SourceNotAllowed), Err(Quarantined)]),
+        ] {
+            world.source = source.parse().unwrap();
+            let found = [&below, &anywhere, &of_leaked].map(|key| world.check("orders", None, key));
+            assert_eq!(found, expected, "{source}");
         }
     }
 

@@ -3,7 +3,7 @@
 mod walk;
 
 use crate::row::{self, CHUNK, list, parse_word, values, word};
-use crate::{ChangeKind, Result, Store, StoreError, WriteTx};
+use crate::{ChangeKind, Parent, Result, Store, StoreError, WriteTx};
 use credentialflow_model::{KeyId, Name, Timestamp, lifecycle::VersionState, resource::Kind};
 use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::query::Query;
@@ -64,6 +64,20 @@ pub struct KeyRecord {
     pub body: Option<String>,
     /// All its secrets, oldest first.
     pub secrets: Vec<KeySecretRow>,
+    /// The key that it comes from, if it comes from one.
+    pub parent: Option<Parent>,
+}
+
+impl KeyRecord {
+    /// Whether its parent issued it at the token endpoint, so that nobody declared it.
+    pub fn is_exchanged(&self) -> bool {
+        self.parent.is_some_and(|parent| parent.exchanged)
+    }
+}
+
+/// Whether a declaration names a parent: then, and only then, it is worth looking where the key comes from.
+fn names_parent(body: Option<&str>) -> bool {
+    body.is_some_and(|body| body.contains("\"parent\":"))
 }
 
 const KEY: &str = "SELECT k.id, k.name, k.application, k.created, k.revoked_at, k.quarantine FROM keys k";
@@ -94,7 +108,7 @@ impl Store {
     /// As [`Store::key_record`], in one look where the key is revoked: nothing but the key itself comes with it then.
     pub async fn key_record_in_force(&self, name: &str) -> Result<Option<KeyRecord>> {
         match self.key_by_name(name).await? {
-            Some(key) if key.revoked_at.is_some() => Ok(Some(KeyRecord { key, body: None, secrets: Vec::new() })),
+            Some(key) if key.revoked_at.is_some() => Ok(Some(KeyRecord { key, body: None, secrets: Vec::new(), parent: None })),
             Some(key) => self.record_of(key).await.map(Some),
             None => Ok(None),
         }
@@ -103,7 +117,15 @@ impl Store {
     async fn record_of(&self, key: KeyRow) -> Result<KeyRecord> {
         let body = self.resource(Kind::Keys, key.name.as_str()).await?.map(|r| r.body);
         let secrets = self.key_secrets(key.id).await?;
-        Ok(KeyRecord { key, body, secrets })
+        let parent = match names_parent(body.as_deref()) {
+            true => self.delegation(key.id).await?.map(|d| Parent {
+                key: d.parent,
+                version: d.parent_version,
+                exchanged: d.exchanged,
+            }),
+            false => None,
+        };
+        Ok(KeyRecord { key, body, secrets, parent })
     }
 
     /// Hands every key to a function, in the order of their ids, in bounded memory: pages of
@@ -149,7 +171,7 @@ impl Store {
     /// The keys whose ids come after one, in the order of their ids. A page shorter than `limit` is the last.
     pub async fn keys_after(&self, after: Option<KeyId>, limit: u32) -> Result<Vec<KeyRecord>> {
         let after = after.map_or(-1, |id| id.bits() as i64);
-        let (keys, secrets) = walk::page(self, after, limit.max(1)).await?;
+        let (keys, secrets, parents) = walk::page(self, after, limit.max(1)).await?;
         let mut secrets = secrets.into_iter().peekable();
         let with_secrets = keys.into_iter().map(|(key, body)| {
             let mut own = Vec::with_capacity(1);
@@ -158,7 +180,8 @@ impl Store {
             while let Some(secret) = secrets.next_if(|s| s.key_id == key.id) {
                 own.push(secret);
             }
-            KeyRecord { key, body, secrets: own }
+            let parent = parents.get(&key.id).copied();
+            KeyRecord { key, body, secrets: own, parent }
         });
         Ok(with_secrets.collect())
     }

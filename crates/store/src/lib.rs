@@ -18,6 +18,7 @@ mod budgets;
 mod certificates;
 mod changes;
 mod credentials;
+mod delegations;
 mod driver;
 mod error;
 mod former;
@@ -48,6 +49,7 @@ pub use budgets::{BudgetEnd, BudgetItem, BudgetNode, BudgetNodeState, BudgetSett
 pub use certificates::CertificateSeen;
 pub use changes::{Change, ChangeKind, Followed};
 pub use credentials::CredentialVersionRow;
+pub use delegations::{DelegationRow, Parent};
 pub use error::StoreError;
 pub use idempotency::{IDEMPOTENCY_LIFETIME, IdempotencyRow};
 pub use keys::{KeyRecord, KeyRow, KeySecretRow};

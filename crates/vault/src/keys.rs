@@ -4,7 +4,11 @@
 //! transaction each. A lost answer can be fetched again for 24 hours with the same
 //! `Idempotency-Key`: the answer is kept sealed, in the transaction that made the key.
 
-use crate::{Result, Sealed, Vault, VaultError, credentials, held_key};
+use crate::{
+    Result, Sealed, Vault, VaultError, credentials,
+    delegation::{Above, parent_in},
+    held_key,
+};
 use credentialflow_model::{
     Actor, KeyId, KeyToken, Name, Period, SecretValue,
     lifecycle::{VersionEvent, VersionState},
@@ -80,12 +84,29 @@ impl Vault {
         if tx.key_by_name(key.name.as_str()).await?.is_some() {
             return Err(VaultError::Exists { kind: "key", name: key.name.to_string() });
         }
-        let id = self.free_id(tx).await?;
+        let (id, parent) = (self.free_id(tx).await?, parent_in(tx, key).await?);
+        let above = parent.as_ref().map(|(row, version)| Above { row, version: *version, exchanged: false });
+        self.issue_as_in(tx, key, (id, above), prefix).await
+    }
+
+    /// Issues a first secret for a key of this id, which comes from another one or from none.
+    pub(crate) async fn issue_as_in(
+        &self,
+        tx: &mut WriteTx,
+        key: &Key,
+        (id, above): (KeyId, Option<Above<'_>>),
+        prefix: &str,
+    ) -> Result<IssuedKey> {
         let (application, created) = (key.application.clone(), tx.now());
         tx.insert_key(&KeyRow { id, name: key.name.clone(), application, created, revoked_at: None, quarantine: None })
             .await?;
         let issued = self.add_secret(tx, id, 1, prefix, &key.environment).await?;
-        tx.audit("key.create", &subject(&key.name), json!({ "key_id": id, "application": key.application }));
+        let mut detail = json!({ "key_id": id, "application": key.application });
+        if let Some(above) = above {
+            above.note_in(tx, key, id).await?;
+            detail["parent"] = json!(above.row.name);
+        }
+        tx.audit("key.create", &subject(&key.name), detail);
         Ok(issued)
     }
 
@@ -157,7 +178,16 @@ impl Vault {
 
     /// As [`Vault::revoke_key`], as part of the caller's transaction.
     pub async fn revoke_key_in(&self, tx: &mut WriteTx, name: &Name) -> Result<KeyId> {
-        let mut row = key_row(tx, name).await?;
+        let row = key_row(tx, name).await?;
+        let id = row.id;
+        self.end_below_in(tx, &row).await?;
+        self.end_key_in(tx, row, None).await?;
+        Ok(id)
+    }
+
+    /// Withdraws one key with all its secrets, with the key that it comes from where that is named.
+    pub(crate) async fn end_key_in(&self, tx: &mut WriteTx, mut row: KeyRow, with: Option<&Name>) -> Result<()> {
+        let name = row.name.clone();
         for mut secret in tx.key_secrets(row.id).await?.into_iter().filter(|s| s.state.is_live()) {
             secret.state = secret.state.after(VersionEvent::Revoke)?;
             tx.update_key_secret(&secret).await?;
@@ -166,14 +196,19 @@ impl Vault {
             row.revoked_at = Some(tx.now());
             tx.update_key(&row).await?;
         }
-        if held_key::holder_in(tx, name).await?.is_some() {
-            credentials::withdraw_in(tx, name).await?;
+        tx.end_delegation(row.id).await?;
+        if held_key::holder_in(tx, &name).await?.is_some() {
+            credentials::withdraw_in(tx, &name).await?;
         }
-        tx.audit("key.revoke", &subject(name), json!({ "key_id": row.id }));
-        Ok(row.id)
+        let detail = match with {
+            Some(parent) => json!({ "key_id": row.id, "with": parent }),
+            None => json!({ "key_id": row.id }),
+        };
+        tx.audit("key.revoke", &subject(&name), detail);
+        Ok(())
     }
 
-    async fn free_id(&self, tx: &mut WriteTx) -> Result<KeyId> {
+    pub(crate) async fn free_id(&self, tx: &mut WriteTx) -> Result<KeyId> {
         for _ in 0..ID_ATTEMPTS {
             let mut bits = [0u8; 8];
             aws_lc_rs::rand::fill(&mut bits)?;
@@ -280,6 +315,6 @@ pub(crate) fn not_found(name: &Name) -> VaultError {
     VaultError::NotFound { kind: "key", name: name.to_string() }
 }
 
-fn subject(name: &Name) -> String {
+pub(crate) fn subject(name: &Name) -> String {
     format!("keys/{name}")
 }

@@ -64,6 +64,7 @@ impl Vault {
             let mut done = self.answer_credential_leak_in(tx, &holder, leak.version, leak.rule).await?;
             if leak.rule.action == LeakAction::Quarantine {
                 quarantine_in(tx, key, &leak).await?;
+                self.end_issued_with_in(tx, key, leak.version).await?;
                 done.steps.insert(0, LeakStep::Quarantined);
             }
             return Ok(done);
@@ -72,6 +73,7 @@ impl Vault {
         let LeakRule { action, rotate, .. } = leak.rule;
         if action == LeakAction::Quarantine {
             quarantine_in(tx, key, &leak).await?;
+            self.end_issued_with_in(tx, key, leak.version).await?;
             done.steps.push(LeakStep::Quarantined);
         }
         if rotate && in_use {
@@ -88,6 +90,7 @@ impl Vault {
             }
             LeakAction::Revoke => {
                 end_secret_in(tx, key, &leak).await?;
+                self.end_issued_with_in(tx, key, leak.version).await?;
                 done.steps.push(LeakStep::Revoked);
             }
             LeakAction::Quarantine | LeakAction::NotifyOnly => {}

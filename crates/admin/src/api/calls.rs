@@ -12,6 +12,7 @@ use axum::{
     extract::{Path, State},
 };
 use credentialflow_model::{KeyId, OutcomeReason, Timestamp};
+use credentialflow_store::DelegationRow;
 use credentialflow_telemetry::CallRow;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, net::IpAddr};
@@ -28,6 +29,30 @@ pub struct CallView {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[schema(required = false)]
     pub key_metadata: BTreeMap<String, String>,
+    /// Where its key comes from; absent where that comes from no other, or the database is away.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delegated: Option<CallDelegation>,
+}
+
+/// Where the key of a call comes from, also when it is gone.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct CallDelegation {
+    /// The key's name.
+    pub name: String,
+    /// Who used it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub actor: Option<String>,
+    /// The id of the key that it comes from.
+    pub parent: KeyId,
+    /// The id of the first key of its chain.
+    pub root: KeyId,
+}
+
+impl CallDelegation {
+    pub(crate) fn of(row: &DelegationRow) -> Self {
+        let actor = Some(row.actor.clone()).filter(|actor| !actor.is_empty());
+        Self { name: row.name.to_string(), actor, parent: row.parent, root: row.root }
+    }
 }
 
 /// Which calls. All conditions must hold.

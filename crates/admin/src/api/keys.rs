@@ -16,7 +16,12 @@ use axum::{
     extract::{Path, State},
     response::Response,
 };
-use credentialflow_model::{KeyId, Period, Timestamp, leak::Quarantine, lifecycle::VersionState, resource::Key};
+use credentialflow_model::{
+    KeyId, Period, Timestamp,
+    leak::Quarantine,
+    lifecycle::VersionState,
+    resource::{Act, Key},
+};
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -40,11 +45,54 @@ pub struct KeyItem {
     /// Where its secrets may still be used from, after one of them leaked; absent while none is held back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quarantine: Option<Quarantine>,
+    /// Where it comes from, for whom it acts, and which keys come from it; absent in lists, and where nothing of it is so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delegation: Option<DelegationView>,
     /// Its secrets: one, or two while a rotation overlaps.
     pub secrets: Vec<KeySecretView>,
     /// When, from where and how often it was used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_use: Option<LastUse>,
+}
+
+/// Where a key comes from, for whom it acts, and which keys come from it.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct DelegationView {
+    /// Whom its calls are for: what it declares, or the nearest key that it comes from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// Who acts, from the one who acts now to the one who acted first (RFC 8693, 4.1).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub act: Option<Act>,
+    /// The keys that it comes from, the nearest first.
+    pub ancestors: Vec<String>,
+    /// Whether its parent issued it at the token endpoint, so that nobody declared it.
+    pub exchanged: bool,
+    /// How many keys come from it, over all generations, and are in force: all of them end with it.
+    pub keys_below: u64,
+    /// The first hundred of them, the nearest first.
+    pub below: Vec<DelegatedKeyView>,
+}
+
+/// A key that comes from another one.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct DelegatedKeyView {
+    /// Its name.
+    pub name: String,
+    /// Its public half.
+    pub id: KeyId,
+    /// That of the key that it comes from.
+    pub parent: KeyId,
+    /// Who uses it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub actor: Option<String>,
+    /// Whether its parent issued it at the token endpoint.
+    pub exchanged: bool,
+    /// When it was issued.
+    pub created: Timestamp,
+    /// When it ends by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Timestamp>,
 }
 
 /// A key that was revoked.
@@ -167,7 +215,7 @@ async fn replace_key(
 
 /// Delete a key
 ///
-/// It is refused by every worker when this answers.
+/// It is refused by every worker when this answers, and so are all keys that come from it, which are deleted with it.
 #[utoipa::path(delete, path = "/api/v1/keys/{name}", tag = "keys",
     params(("name" = String, Path, description = "Its name"),
         ("If-Match" = Option<String>, Header, description = "Refuse if it is not at this revision any more")),
@@ -200,7 +248,7 @@ async fn rotate_key(
 
 /// Revoke a key
 ///
-/// Answers when every worker refuses it.
+/// Answers when every worker refuses it and all keys that come from it.
 #[utoipa::path(post, path = "/api/v1/keys/{name}/revoke", tag = "keys", params(("name" = String, Path, description = "Its name")),
     responses((status = 200, description = "Refused by every worker of every live node", body = RevokedKey)))]
 async fn revoke_key(

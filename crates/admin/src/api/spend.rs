@@ -19,7 +19,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 #[into_params(parameter_in = Query)]
 pub struct SpendQuery {
     /// What calls are told apart by, with commas between: at most one of `hour`, `day`, `week` and `month`, and any of
-    /// `team`, `application`, `key`, `user`, `model`, `provider`, `provider_model`, `credential`, `route` and `node`. All
+    /// `team`, `application`, `key`, `root_key` (the first of the chain of keys that it comes from), `agent` (who uses the
+    /// key), `user`, `model`, `provider`, `provider_model`, `credential`, `route` and `node`. All
     /// together unless set.
     #[param(example = "month,application,model")]
     pub by: Option<String>,

@@ -169,7 +169,10 @@ async fn write_keys(
     changes: &[Change],
 ) -> Result<Vec<IssuedKey>, ApiError> {
     let mut issued = Vec::new();
-    for key in changed::<Key>(set, changes, &[Action::Create]) {
+    let mut created = changed::<Key>(set, changes, &[Action::Create]);
+    // Those that others come from first. A chain without a beginning did not pass the check.
+    created.sort_by_cached_key(|key| depth(set, key));
+    for key in created {
         let secret = state.vault.issue_key_in(tx, key, &state.settings.key_prefix).await?.secret;
         issued.push(IssuedKey { key: keys::item_in(tx, &key.name).await?, secret: ShownOnce(secret) });
     }
@@ -180,6 +183,15 @@ async fn write_keys(
         keys::delete_in(tx, name.as_str()).await?;
     }
     Ok(issued)
+}
+
+/// How many declared keys a key comes from.
+fn depth(set: &ResourceSet, key: &Key) -> usize {
+    let parent = |key: &Key| set.keys.iter().find(|other| Some(&other.name) == key.parent.as_ref());
+    match &key.parent {
+        Some(_) => std::iter::successors(parent(key), |above| parent(above)).take(Key::MOST_ANCESTORS).count(),
+        None => 0,
+    }
 }
 
 /// What giving values did.

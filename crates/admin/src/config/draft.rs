@@ -5,12 +5,13 @@ use crate::{
     api::config::{Configuration, KeptValue},
     catalogue,
     credentials::{ENGINE_HINT, ENGINE_STAYS, stays},
+    delegation::{PARENT_HINT, PARENT_STAYS, ancestors},
     error::ApiError,
     write::{CA_FILE, CONTEXT, check_files, file_problem},
 };
 use credentialflow_model::{
     Location, Name, Problem, Problems, ResourceSet, SecretReference, SecretValue,
-    config::{Plan, SourceMap, check, plan, read_many},
+    config::{Action, Context, Plan, SourceMap, check, plan, read_many},
     lifecycle::VersionState,
     resource::{Credential, Key, Kind, Resource},
 };
@@ -88,8 +89,10 @@ pub(super) async fn compare(
     if !prune {
         keep_undeclared(&mut desired, &current);
     }
+    // Where what is not declared is deleted, nothing comes from it.
+    let above = if prune { Vec::new() } else { ancestors(state, &set.keys).await? };
     let (source, checked, plan) = tokio::task::spawn_blocking(move || {
-        let checked = check(&desired, &source, &CONTEXT);
+        let checked = check(&desired, &source, &Context { keys: &above, ..CONTEXT });
         let plan = plan(&current, &desired, prune);
         (source, checked, plan)
     })
@@ -122,6 +125,20 @@ pub(super) async fn compare(
             });
         }
     }
+    for (index, key) in set.keys.iter().enumerate() {
+        let change = plan.changes.iter().find(|c| c.kind == Kind::Keys && c.name == key.name && c.action == Action::Update);
+        if change.is_some_and(|change| change.fields.iter().any(|field| field.path == "parent")) {
+            let found = source.locate(Kind::Keys, index, "parent");
+            problems.0.push(Problem {
+                file: found.map(|(file, _)| file.to_owned()),
+                at: found.map(|(_, at)| at).unwrap_or_default(),
+                path: format!("keys[{index}].parent"),
+                code: "parent_stays".to_owned(),
+                detail: PARENT_STAYS.to_owned(),
+                hint: Some(PARENT_HINT.to_owned()),
+            });
+        }
+    }
     let Given { rotated, kept } = check_values(state, tx, &set, &source, &values, &mut problems).await?;
     for kept in &kept {
         values.remove(kept.credential.as_str());
@@ -134,7 +151,10 @@ async fn stored_keys(state: &AdminState, declared: &ResourceSet, prune: bool) ->
     if prune || declared.keys.len() > KEYS_ONE_BY_ONE {
         let names: HashSet<&str> = declared.keys.iter().map(|key| key.name.as_str()).collect();
         let rows = state.store.resources(Kind::Keys).await?;
-        let rows = rows.iter().filter(|row| prune || names.contains(row.name.as_str()));
+        // Keys that other keys issued are no part of what is declared: they go with those, or by themselves.
+        let exchanged: HashSet<String> = state.store.exchanged_keys().await?.into_iter().collect();
+        let wanted = |name: &str| names.contains(name) || (prune && !exchanged.contains(name));
+        let rows = rows.iter().filter(|row| wanted(row.name.as_str()));
         return rows.map(|row| catalogue::parse(&row.body)).collect();
     }
     let mut keys = Vec::new();

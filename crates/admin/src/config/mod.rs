@@ -19,6 +19,7 @@ use credentialflow_model::{
     resource::{Key, Kind},
 };
 use draft::Draft;
+use std::collections::HashSet;
 
 /// Looks at what is stored without holding up writers: a transaction that is dropped again. It makes
 /// the answer one consistent picture.
@@ -75,7 +76,9 @@ fn views(draft: &Draft) -> Vec<ChangeView> {
 /// Everything declared, as YAML. Memory grows with the number of keys.
 pub(crate) async fn export(state: &AdminState) -> Result<String, ApiError> {
     let mut set: ResourceSet = (*state.catalogue.view(&state.store).await?).clone();
-    for row in state.store.resources(Kind::Keys).await? {
+    let exchanged: HashSet<String> = state.store.exchanged_keys().await?.into_iter().collect();
+    // Keys that other keys issued are declared nowhere.
+    for row in state.store.resources(Kind::Keys).await?.iter().filter(|row| !exchanged.contains(row.name.as_str())) {
         set.keys.push(catalogue::parse::<Key>(&row.body)?);
     }
     tokio::task::spawn_blocking(move || model::export(&set))

@@ -9,7 +9,7 @@ use credentialflow_model::{
     Period, ResourceSet, SecretReference,
     resource::{Allow, Engine, Key},
 };
-use credentialflow_store::KeyRecord;
+use credentialflow_store::{DelegationRow, KeyRecord};
 use credentialflow_telemetry::CallFilter;
 use std::{collections::HashMap, sync::Arc};
 
@@ -196,6 +196,12 @@ pub(crate) async fn of_key(state: &AdminState, name: &str, asked: Option<Period>
         key_names: vec![name.to_owned()],
         requests: told.replayed.breaks,
     };
+    let below = state.store.keys_below(record.key.id).await?;
+    let mut consequences: Vec<_> = below.iter().take(NAMED).map(ends_with_it).collect();
+    if below.len() > NAMED {
+        let what = format!("{} further keys that come from it end with it", below.len() - NAMED);
+        consequences.push(Consequence { subject: format!("keys/{name}"), what });
+    }
     let radius = BlastRadius {
         kind: CredentialKind::Key,
         name: name.to_owned(),
@@ -207,7 +213,15 @@ pub(crate) async fn of_key(state: &AdminState, name: &str, asked: Option<Period>
         opens,
         holders: vec![holder],
         replay: told.replayed,
-        consequences: Vec::new(),
+        consequences,
     };
     Ok(finished(radius, window))
+}
+
+fn ends_with_it(below: &DelegationRow) -> Consequence {
+    let what = match below.actor.as_str() {
+        "" => "it comes from this key and ends with it".to_owned(),
+        actor => format!("it comes from this key and ends with it; {actor} uses it"),
+    };
+    Consequence { subject: format!("keys/{}", below.name), what }
 }

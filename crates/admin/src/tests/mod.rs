@@ -4,6 +4,7 @@
 mod certificates;
 mod config;
 mod contract;
+mod delegation;
 mod documents;
 mod guard;
 mod inventory;

@@ -58,6 +58,7 @@ impl Files {
             providers: credentialflow_llm::provider::NAMES,
             own_address: credentialflow_llm::provider::OWN_ADDRESS,
             guardrail: Some(credentialflow_llm::guardrail::check),
+            keys: &[],
         };
         self.problems.0.extend(config::check(&self.set, &self.source, &context).0);
         self.sort();

@@ -6,7 +6,7 @@ use crate::{
     client::{Client, escape},
     output::{Output, at},
 };
-use credentialflow_model::{Name, Period, Timestamp};
+use credentialflow_model::{Name, Period, Timestamp, resource::Delegate};
 use serde_json::{Map, Value, json};
 use std::time::SystemTime;
 
@@ -92,6 +92,27 @@ struct CreateArgs {
     /// A fact about the key, which header rules may tell upstreams; may be repeated
     #[arg(long = "metadata", value_name = "NAME=VALUE")]
     metadata: Vec<String>,
+    /// The key that it comes from: it has no more than that one has, and ends with it
+    #[arg(long, value_name = "KEY")]
+    parent: Option<Name>,
+    /// Who uses it, as in researcher
+    #[arg(long, value_name = "NAME")]
+    actor: Option<String>,
+    /// What the actor is to do
+    #[arg(long, value_name = "TEXT", requires = "actor")]
+    purpose: Option<String>,
+    /// Whom its calls are for, as in alice@example.com
+    #[arg(long, value_name = "NAME")]
+    subject: Option<String>,
+    /// It may issue keys itself at the token endpoint, which live at most so long, as in 1h
+    #[arg(long, value_name = "DURATION")]
+    delegate: Option<Period>,
+    /// How many of those may be in force at once; 100 unless given
+    #[arg(long, value_name = "NUMBER", requires = "delegate")]
+    delegate_keys: Option<u32>,
+    /// How many generations of them there may be; 1 unless given
+    #[arg(long, value_name = "NUMBER", requires = "delegate")]
+    delegate_depth: Option<u8>,
     /// Brings the same answer again within 24 hours; random unless given
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
@@ -102,6 +123,7 @@ const KEYS: resource::Listing = resource::Listing {
     columns: &[
         ("name", "/spec/name"),
         ("application", "/spec/application"),
+        ("parent", "/spec/parent"),
         ("id", "/id"),
         ("expires", "/spec/expires"),
         ("revoked", "/revoked"),
@@ -141,7 +163,7 @@ pub(super) async fn run(args: KeyArgs, output: Output) -> anyhow::Result<Outcome
             })?;
         }
         Verb::Revoke { name } => {
-            let told = |_: &Value| format!("Revoked {name}; every worker refuses it.");
+            let told = |_: &Value| format!("Revoked {name}; every worker refuses it and the keys that come from it.");
             resource::revoke(&client, ("keys", &name), &json!({}), output, told).await?;
         }
         Verb::Delete { name } => resource::delete(&client, "keys", &name, output).await?,
@@ -182,6 +204,21 @@ fn body(args: &CreateArgs, now: Timestamp) -> Result<Value, Usage> {
     }
     if !args.routes.is_empty() || !args.models.is_empty() {
         put("allow", json!({ "routes": args.routes, "models": args.models }));
+    }
+    if let Some(parent) = &args.parent {
+        put("parent", json!(parent));
+    }
+    if let Some(name) = &args.actor {
+        put("actor", json!({ "name": name, "purpose": args.purpose }));
+    }
+    if let Some(subject) = &args.subject {
+        put("subject", json!(subject));
+    }
+    if let Some(lifetime) = &args.delegate {
+        let usual = Delegate::default();
+        let keys = args.delegate_keys.unwrap_or(usual.keys);
+        let depth = args.delegate_depth.unwrap_or(usual.depth);
+        put("delegate", json!({ "lifetime": lifetime, "keys": keys, "depth": depth }));
     }
     if !args.metadata.is_empty() {
         let mut metadata = Map::new();
@@ -228,7 +265,7 @@ mod tests {
     #[test]
     fn flags_become_the_declaration_the_server_reads() {
         let body = declared(
-            "k --application a --expires 90d --network 10.0.0.0/8 --limit 100/1m --route r --metadata tier=gold",
+            "k --application a --expires 90d --network 10.0.0.0/8 --limit 100/1m --route r --metadata tier=gold --parent p --actor bot --subject alice --delegate 15m --delegate-keys 5",
         )
         .unwrap();
         let key: credentialflow_model::resource::Key = serde_json::from_value(body).unwrap();
@@ -236,6 +273,10 @@ mod tests {
         assert_eq!((key.limit.unwrap().requests, key.networks.len()), (100, 1));
         assert_eq!(key.allow.unwrap().routes[0].as_str(), "r");
         assert_eq!(key.metadata["tier"], "gold");
+        assert_eq!(key.parent.unwrap().as_str(), "p");
+        assert_eq!((key.actor.unwrap().purpose, key.subject.as_deref()), (None, Some("alice")));
+        let delegate = key.delegate.unwrap();
+        assert_eq!((delegate.lifetime, delegate.keys, delegate.depth), (Period::from_secs(900), 5, 1));
     }
 
     #[test]

@@ -42,8 +42,8 @@ struct WindowArgs {
 struct ReportArgs {
     #[command(flatten)]
     window: WindowArgs,
-    /// What calls are told apart by: one of hour, day, week and month, and any of team, application, key, user, model,
-    /// provider, provider_model, credential, route and node, with commas between
+    /// What calls are told apart by: one of hour, day, week and month, and any of team, application, key, root_key, agent, user,
+    /// model, provider, provider_model, credential, route and node, with commas between
     #[arg(long, value_name = "LIST")]
     by: Option<String>,
     /// Only of this team's applications

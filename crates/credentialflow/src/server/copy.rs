@@ -15,7 +15,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const CONTEXT: &str = "gateway-copy";
+/// With the number of the form: a copy of another form does not open, and is made anew.
+const CONTEXT: &str = "gateway-copy-2";
 /// Above so many deltas the file is to be written anew.
 const MOST_DELTAS: u32 = 5000;
 /// No single sealed delta is larger; a length beyond it is damage.

@@ -6,7 +6,7 @@ use credentialflow_model::{
     lifecycle::VersionState,
     resource::{Key, Kind},
 };
-use credentialflow_policy::{Book, KeyExtras, KeyRecord, KeySecret};
+use credentialflow_policy::{Book, KeyExtras, KeyRecord, KeySecret, ParentKey};
 use credentialflow_store::{ChangeKind, CredentialVersionRow, KeySecretRow, Store, StoreError};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, sync::Arc};
@@ -67,6 +67,8 @@ pub(super) struct KeyData {
     secrets: Vec<SecretData>,
     /// Where it may still be used from after a leak, as JSON.
     quarantine: Option<String>,
+    /// The id of the key that it comes from, and which secret of that.
+    parent: Option<(u64, u32)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -108,19 +110,26 @@ impl KeyData {
         }
         let live = |s: &KeySecretRow| matches!(s.state, VersionState::Current | VersionState::Previous);
         let secrets: Vec<SecretData> = record.secrets.iter().filter(|s| live(s)).map(SecretData::of).collect();
-        let declared = record.body.filter(|body| serde_json::from_str(body).is_ok_and(|key| !is_plain(&key)));
+        let body: Option<(Key, String)> = record.body.and_then(|body| Some((serde_json::from_str(&body).ok()?, body)));
+        let parent = record.parent.map(|parent| (parent.key.bits(), parent.version));
+        // One that says it comes from another key, which nobody knows, would have more than it is to have.
+        if parent.is_none() && body.as_ref().is_some_and(|(key, _)| key.parent.is_some()) {
+            return None;
+        }
+        let declared = body.filter(|(key, _)| !is_plain(key)).map(|(_, body)| body);
         let quarantine = record.key.quarantine;
-        let data =
-            Self { id: record.key.id.bits(), application: record.key.application, declared, secrets, quarantine };
+        let (id, application) = (record.key.id.bits(), record.key.application);
+        let data = Self { id, application, declared, secrets, quarantine, parent };
         (!data.secrets.is_empty()).then_some(data)
     }
 
     /// One with these secrets.
     #[cfg(test)]
-    pub fn of_test(id: KeyId, application: Name, versions: &[u32]) -> Self {
+    pub fn of_test(id: KeyId, application: Name, versions: &[u32], parent: Option<KeyId>) -> Self {
         let secret = |version: &u32| SecretData { version: *version, hash: [0; 32], pepper: 1, retire_at: None };
         let secrets = versions.iter().map(secret).collect();
-        Self { id: id.bits(), application, declared: None, secrets, quarantine: None }
+        let parent = parent.map(|parent| (parent.bits(), 1));
+        Self { id: id.bits(), application, declared: None, secrets, quarantine: None, parent }
     }
 
     /// The form the gateway's table takes; its budgets are entered into `book`.
@@ -129,6 +138,15 @@ impl KeyData {
         let mut secrets = self.secrets;
         secrets.sort_by_key(|s| s.version);
         let current = secrets.pop()?.into_secret();
+        let extras = match self.quarantine {
+            None => declared.as_ref().and_then(|key| KeyExtras::of(key, book)),
+            // One that cannot be read lets nobody in.
+            Some(text) => {
+                let quarantine = serde_json::from_str(&text).unwrap_or_else(|_| Quarantine::closed());
+                Some(KeyExtras::quarantined(declared.as_ref(), book, quarantine))
+            }
+        };
+        let parent = self.parent.map(|(key, version)| ParentKey { key: KeyId::from_bits(key), version });
         Some(KeyRecord {
             id: KeyId::from_bits(self.id),
             application: self.application,
@@ -136,13 +154,9 @@ impl KeyData {
             previous: secrets.pop().map(SecretData::into_secret),
             expires: declared.as_ref().and_then(|k| k.expires),
             not_before: declared.as_ref().and_then(|k| k.not_before),
-            extras: match self.quarantine {
-                None => declared.as_ref().and_then(|key| KeyExtras::of(key, book)),
-                // One that cannot be read lets nobody in.
-                Some(text) => {
-                    let quarantine = serde_json::from_str(&text).unwrap_or_else(|_| Quarantine::closed());
-                    Some(KeyExtras::quarantined(declared.as_ref(), book, quarantine))
-                }
+            extras: match parent {
+                Some(parent) => Some(KeyExtras::delegated(extras, parent)),
+                None => extras,
             },
         })
     }

@@ -50,6 +50,7 @@ pub(super) async fn housekeeping(
             let kept = i64::try_from(KEPT.as_duration().as_micros()).unwrap_or(i64::MAX);
             let spent = Timestamp::from_micros(Timestamp::from(SystemTime::now()).micros().saturating_sub(kept));
             warn("forgetting what was spent long ago", store.forget_spend(spent).await.map(drop));
+            warn("forgetting where keys came from", store.forget_delegations(spent).await.map(drop));
             warn("forgetting old answers", store.purge_idempotency().await.map(drop));
         }
         let month_ago = Timestamp::from(SystemTime::now() - Duration::from_secs(30 * 24 * 3600));
@@ -60,6 +61,12 @@ pub(super) async fn housekeeping(
         warn("giving up processes that borrowed of budgets", budgets.give_up_silent().await);
         warn("forgetting from where keys were used", store.forget_key_networks(longest).await.map(drop));
         warn("forgetting lost nodes", nodes.tidy().await);
+        let hour_ago = Timestamp::from(SystemTime::now() - Duration::from_secs(3600));
+        match vault.forget_delegated_keys(&Actor::system("expiry"), hour_ago, MOST_FORGOTTEN).await {
+            Ok(0) => {}
+            Ok(_) => drop(plane.publish().await),
+            Err(error) => tracing::warn!(%error, "keys that agents had could not be deleted; it is tried again"),
+        }
         match expire(&store, &vault).await {
             Ok(0) => {}
             Ok(_) => drop(plane.publish().await),
@@ -67,6 +74,9 @@ pub(super) async fn housekeeping(
         }
     }
 }
+
+/// Keys of agents that are deleted in one transaction.
+const MOST_FORGOTTEN: u32 = 1000;
 
 fn warn<E: std::fmt::Display>(what: &str, result: Result<(), E>) {
     if let Err(error) = result {

@@ -13,6 +13,7 @@ mod jobs;
 mod marks;
 mod nodes;
 mod notices;
+mod oauth;
 mod opening;
 mod ports;
 mod run_time;

@@ -5,7 +5,7 @@
 
 mod pinned;
 
-use super::control;
+use super::{control, oauth::TokenEndpoint};
 use crate::settings::ServerSettings;
 use anyhow::Context;
 use bytes::Bytes;
@@ -33,7 +33,7 @@ pub(super) fn api(settings: &ServerSettings, store: &Store) -> VaultApi {
 /// Opens the listener at which only this API is found.
 pub(super) fn listen(
     settings: &ServerSettings,
-    api: &VaultApi,
+    (api, tokens): (&VaultApi, &TokenEndpoint),
     tls: Option<Arc<rustls::ServerConfig>>,
     mut stopped: watch::Receiver<bool>,
 ) -> anyhow::Result<Option<JoinHandle<()>>> {
@@ -43,7 +43,7 @@ pub(super) fn listen(
     tracing::info!(address = %listener.local_addr()?, "the run-time API is served");
     let limits = control::Limits::new(settings.control_connections);
     let stop = async move { drop(stopped.wait_for(|s| *s).await) };
-    Ok(Some(tokio::spawn(control::serve(listener, tls, api.router(), limits, stop))))
+    Ok(Some(tokio::spawn(control::serve(listener, tls, tokens.router().fallback_service(api.router()), limits, stop))))
 }
 
 /// Gives the API its vault, as soon as the database can be read, and keeps its tokens tidy.
@@ -143,7 +143,7 @@ async fn ask(guard: &Guard, request: WebRequest, limit: usize) -> Result<Vec<u8>
 }
 
 /// A secret's own bytes, wiped when the last who sends them is done.
-fn secret(value: SecretValue) -> Bytes {
+pub(super) fn secret(value: SecretValue) -> Bytes {
     struct Owned(SecretValue);
     impl AsRef<[u8]> for Owned {
         fn as_ref(&self) -> &[u8] {

@@ -12,6 +12,7 @@ use super::{
     guards, jobs,
     nodes::{Identity, Nodes},
     notices::Notices,
+    oauth::TokenEndpoint,
     opening,
     ports::{Guesses, Records, RotationPorts, RunTime, RunTimeLeases, Stores},
     runtime, sealing,
@@ -61,7 +62,8 @@ pub async fn run(settings: ServerSettings, log: Arc<LogGuard>) -> anyhow::Result
     let watch = Arc::new(Watch::default());
     let acme = Acme::new(&settings, &store, &watch)?;
     let vault_tls = server_tls(&settings, Listener::Vault, acme.as_ref(), &watch)?;
-    let served = runtime::listen(&settings, &api, vault_tls, stopped.clone())?;
+    let tokens = TokenEndpoint::default();
+    let served = runtime::listen(&settings, (&api, &tokens), vault_tls, stopped.clone())?;
     let vault = tokio::select! {
         vault = opening::vault(&settings, &store, &api) => vault?,
         () = signalled() => return Ok(()),
@@ -121,6 +123,7 @@ pub async fn run(settings: ServerSettings, log: Arc<LogGuard>) -> anyhow::Result
     );
     tokio::spawn(budgets.clone().run());
     let plane = Arc::new(plane);
+    tokens.attach(plane.clone(), vault.clone(), settings.key_prefix.clone(), random()?);
 
     let control_tls = match settings.role {
         Role::Gateway => None,
@@ -141,7 +144,7 @@ pub async fn run(settings: ServerSettings, log: Arc<LogGuard>) -> anyhow::Result
     let control = if settings.role == Role::Gateway {
         None
     } else {
-        Some(start_control(&settings, admin.clone(), &recorder, &api, control_tls, stopped.clone())?)
+        Some(start_control(&settings, admin.clone(), &recorder, (&api, &tokens), control_tls, stopped.clone())?)
     };
     let sent = Sent::start(admin, recorder.telemetry().metrics(), &log);
     let serve = start_when_unsealed(
@@ -419,13 +422,13 @@ fn start_control(
     settings: &ServerSettings,
     admin: AdminState,
     recorder: &Recorder,
-    api: &VaultApi,
+    (api, tokens): (&VaultApi, &TokenEndpoint),
     tls: Option<Arc<rustls::ServerConfig>>,
     mut stopped: watch::Receiver<bool>,
 ) -> anyhow::Result<tokio::task::JoinHandle<()>> {
     let socket = listener::bind(settings.control).with_context(|| format!("listening on {}", settings.control))?;
     let listener = TcpListener::from_std(socket)?;
-    let mut router = credentialflow_admin::router(admin);
+    let mut router = credentialflow_admin::router(admin).merge(tokens.router());
     if settings.vault_api {
         router = router.nest("/vault", api.router());
     }

@@ -11,7 +11,7 @@ use credentialflow_gateway::{Snapshot, net::tls, snapshot};
 use credentialflow_model::{
     KeyId, Name, ResourceSet,
     resource::{
-        Application, Credential, Kind, LeakResponse, Model, Resource, Route, SecretStore, System, Team, Upstream,
+        Application, Credential, Key, Kind, LeakResponse, Model, Resource, Route, SecretStore, System, Team, Upstream,
     },
 };
 use credentialflow_policy::{ApiKey, Book, KeyChange, KeyTable, Peppers, RateTable};
@@ -33,6 +33,8 @@ pub(super) struct State {
     budgets: Arc<Book>,
     /// Key ids by a hash of the key's name: a key that is gone is known only by its name.
     ids: HashMap<u64, KeyId>,
+    /// Of keys that come from others: which.
+    parents: HashMap<KeyId, KeyId>,
     values: Values,
     api_key: ApiKey,
     /// Whether the vault's settings changed and could not be taken in yet.
@@ -73,6 +75,7 @@ impl State {
             keys: KeyTable::empty(),
             budgets: budgets.clone(),
             ids: HashMap::new(),
+            parents: HashMap::new(),
             values: Values::default(),
             api_key: api_key(vault)?,
             settings_due: false,
@@ -99,6 +102,7 @@ impl State {
         let mut revoked: Vec<KeyId> = withdrawn.map(|(id, _)| *id).collect();
         revoked.extend(delta.revoked);
         revoked.extend(self.put_keys(delta.keys));
+        revoked.extend(self.below(&revoked));
         revoked.sort_unstable();
         revoked.dedup();
         let mut taken = Taken { revoked, problem: None };
@@ -209,12 +213,18 @@ impl State {
                 Some(record) => {
                     if let Some(old) = self.ids.insert(hash, record.id).filter(|old| *old != record.id) {
                         changes.push(KeyChange::Remove(old));
+                        self.parents.remove(&old);
                         revoked.push(old);
+                    }
+                    match record.extras.as_ref().and_then(|extras| extras.parent()) {
+                        Some(parent) => drop(self.parents.insert(record.id, parent.key)),
+                        None => drop(self.parents.remove(&record.id)),
                     }
                     changes.push(KeyChange::Put(record));
                 }
                 None => {
                     if let Some(id) = self.ids.remove(&hash) {
+                        self.parents.remove(&id);
                         changes.push(KeyChange::Remove(id));
                         revoked.push(id);
                     }
@@ -225,6 +235,19 @@ impl State {
             self.keys = self.keys.with_changes(changes);
         }
         revoked
+    }
+
+    /// Keys that come from one of these that are gone: whatever runs with them is cut as well.
+    fn below(&self, revoked: &[KeyId]) -> Vec<KeyId> {
+        let gone: HashSet<KeyId> = revoked.iter().copied().filter(|id| !self.keys.contains(*id)).collect();
+        if gone.is_empty() {
+            return Vec::new();
+        }
+        let above = |key: &KeyId| {
+            let chain = std::iter::successors(self.parents.get(key), |above| self.parents.get(*above));
+            chain.take(Key::MOST_ANCESTORS).any(|above| gone.contains(above))
+        };
+        self.parents.keys().copied().filter(above).collect()
     }
 
     /// The running form of this state.
@@ -421,7 +444,7 @@ mod tests {
         let name: Name = "checkout-key".parse().unwrap();
         let with = |seq, versions: &[u32], withdrawn: &[u32]| Delta {
             seq,
-            keys: vec![(name.clone(), Some(KeyData::of_test(id, name.clone(), versions)))],
+            keys: vec![(name.clone(), Some(KeyData::of_test(id, name.clone(), versions, None)))],
             withdrawn: withdrawn.iter().map(|version| (id, *version)).collect(),
             ..Delta::default()
         };
@@ -434,6 +457,26 @@ mod tests {
         assert_eq!(state.apply(ended, &vault).revoked, [id]);
         let revoked = Delta { seq: 7, keys: vec![(name, None)], revoked: vec![id], ..Delta::default() };
         assert_eq!(state.apply(revoked, &vault).revoked, [id], "what it let in before its secrets ended");
+    }
+
+    #[tokio::test]
+    async fn what_runs_with_keys_below_one_that_is_gone_is_cut() {
+        let dir = tempfile::tempdir().unwrap();
+        let vault = vault(dir.path()).await;
+        let mut state = State::empty(&vault, &Arc::default()).unwrap();
+        let id = KeyId::from_bits;
+        let name = |n: u64| format!("key-{n}").parse::<Name>().unwrap();
+        let put = |n: u64, parent: Option<u64>| {
+            (name(n), Some(KeyData::of_test(id(n), name(0), &[1], parent.map(id))))
+        };
+        // The youngest first: in a page of keys a parent may come after its children.
+        let keys = vec![put(4, Some(3)), put(3, Some(1)), put(2, Some(1)), put(1, None), put(9, None)];
+        assert_eq!(state.apply(Delta { seq: 1, keys, ..Delta::default() }, &vault).revoked, []);
+        let goes_on = Delta { seq: 2, withdrawn: vec![(id(1), 7)], ..Delta::default() };
+        assert_eq!(state.apply(goes_on, &vault).revoked, []);
+        let ended = |seq, n| Delta { seq, keys: vec![(name(n), None)], revoked: vec![id(n)], ..Delta::default() };
+        assert_eq!(state.apply(ended(3, 3), &vault).revoked, [id(3), id(4)]);
+        assert_eq!(state.apply(ended(4, 1), &vault).revoked, [id(1), id(2)], "4 came from 3, which is gone already");
     }
 
     #[tokio::test]

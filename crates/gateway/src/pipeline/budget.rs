@@ -64,7 +64,7 @@ pub(super) async fn reserve(
 ) -> Result<(), Refused> {
     let (Some(call), UpstreamBody::Buffered(sent)) = (&request.call, &request.body) else { return Ok(()) };
     let key = principal.key();
-    let of_key = key.and_then(|key| key.extras()).map_or(&[][..], |extras| extras.budgets());
+    let of_keys = || key.into_iter().flat_map(|key| key.budgets());
     let rule = key.and_then(|key| view.snapshot.applications.get(key.application()));
     let of_application = rule.map_or(&[][..], |rule| rule.budgets());
     let model = &view.snapshot.models.list[call.model as usize];
@@ -74,7 +74,7 @@ pub(super) async fn reserve(
     }
     let of_user = users::budgets(view, principal, record)?;
     // The narrowest first, so that one that has nothing holds back nothing of what others share.
-    let budgets = || of_user.iter().chain(of_key).chain(of_application).chain(&model.budgets).chain(&target.budgets);
+    let budgets = || of_user.iter().chain(of_keys()).chain(of_application).chain(&model.budgets).chain(&target.budgets);
     if budgets().next().is_none() {
         return Ok(());
     }

@@ -27,7 +27,7 @@ use credentialflow_llm::{
     task,
 };
 use credentialflow_model::{OutcomeReason, SecretValue, resource::AnswerEncoding};
-use credentialflow_policy::{KeyPrincipal, Principal, header_carries_key, query_without, query_without_keys};
+use credentialflow_policy::{Principal, header_carries_key, query_without, query_without_keys};
 use std::borrow::Cow;
 use zeroize::Zeroize;
 
@@ -176,8 +176,7 @@ pub(super) fn inject(
     }
 
     let rules = route.headers.as_ref().map(|h| &h.request);
-    let extras = principal.key().and_then(KeyPrincipal::extras);
-    let told = || rules.into_iter().flat_map(|r| r.told(extras)).map(|(n, v)| (n, v.as_bytes()));
+    let told = || rules.into_iter().flat_map(|r| r.told(principal.key())).map(|(n, v)| (n, v.as_bytes()));
     let added = || rules.into_iter().flat_map(|r| r.set()).map(|(n, v)| (n, v.as_bytes())).chain(told());
     let added_len: usize = added().map(|(n, v)| n.as_str().len() + v.len() + 4).sum();
     // Large enough that it does not move while it is written: a moved buffer would leave its secret behind.

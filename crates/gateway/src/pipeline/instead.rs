@@ -25,9 +25,9 @@ fn of_caller<'v>(
     users: &'v [Arc<LiveBudget>],
 ) -> impl Iterator<Item = &'v Arc<LiveBudget>> {
     let key = principal.key();
-    let of_key = key.and_then(|key| key.extras()).map_or(&[][..], |extras| extras.budgets());
+    let of_keys = key.into_iter().flat_map(|key| key.budgets());
     let rule = key.and_then(|key| view.snapshot.applications.get(key.application()));
-    let all = users.iter().chain(of_key).chain(rule.map_or(&[][..], |rule| rule.budgets()));
+    let all = users.iter().chain(of_keys).chain(rule.map_or(&[][..], |rule| rule.budgets()));
     all.filter(|budget| budget.definition().when_used_up.is_some())
 }
 

@@ -24,7 +24,7 @@ use credentialflow_model::{
     resource::{AnswerEncoding, Health, Kind, SecretsInAnswers, SecretsInRequests},
 };
 use credentialflow_policy::{
-    ApiKey, ApplicationRules, CompiledHeaders, Finder, KeyTable, Policy, RoutePolicies, ValueMarks,
+    ApiKey, ApplicationRules, AuthFailure, CompiledHeaders, Finder, KeyTable, Policy, Principal, RoutePolicies, ValueMarks,
 };
 use models::ModelPlans;
 use std::{sync::Arc, time::Duration};
@@ -183,6 +183,11 @@ impl Snapshot {
     /// Finds live secrets of ours, as they are in force with this snapshot.
     pub fn finder(&self, now: Timestamp) -> Finder<'_> {
         Finder { api_key: &self.api_key, keys: &self.keys, values: &self.values, now }
+    }
+
+    /// Whose key this is, as requests are authenticated.
+    pub fn authenticate(&self, presented: &[u8], now: Timestamp) -> Result<Principal, AuthFailure> {
+        self.api_key.authenticate(presented, &self.keys, now)
     }
 
     /// How many keys there are.

@@ -30,6 +30,7 @@ fn compile_with(resources: &Value, trust: &Arc<Trust>) -> (Snapshot, Vec<String>
         providers: credentialflow_llm::provider::NAMES,
         own_address: credentialflow_llm::provider::OWN_ADDRESS,
         guardrail: Some(credentialflow_llm::guardrail::check),
+        keys: &[],
     };
     problems.0.extend(config::check(&set, &source, &context).0);
     let sources = Sources {

@@ -421,6 +421,40 @@ models:
 }
 
 #[tokio::test]
+async fn all_keys_of_a_chain_pay_and_any_of_them_refuses() {
+    let upstream = provider().await;
+    let of_key = |name: &str, parent: &str, usd: &str| {
+        let parent = if parent.is_empty() { String::new() } else { format!(", parent: {parent}") };
+        format!("  - {{ name: {name}, application: app{parent}, budget: {{ usd: '{usd}', per: 24h, hard: true }} }}\n")
+    };
+    let keys = [of_key("root", "", "0.001"), of_key("k", "root", "0.5"), of_key("j", "k", "0.5")].concat();
+    let mut setup = Setup::new(format!(
+        "applications:
+  - {{ name: app, allow: {{ models: [chat] }} }}
+keys:
+{keys}upstreams:
+  - {{ name: mine, endpoints: [\"{0}/v1\"], provider: openai }}
+models:
+  - {{ name: chat, targets: [{{ provider: mine, model: m, prices: [{{ from: 2020-01-01T00:00:00Z, input: '1', output: '10' }}] }}] }}
+",
+        upstream.url()
+    ));
+    setup.lender = Purse::of(5_000_000 * MICRO);
+    let world = setup.start();
+    assert_eq!(call(&world, "plain", json!({})).await.status(), 200);
+    let record = world.outcome(R::Served).await;
+    let model = record.model.unwrap();
+    let windows: Vec<_> = model.budgets.as_deref().unwrap().split(' ').map(|w| w.split('@').next().unwrap()).collect();
+    assert_eq!(windows, ["keys/k/1d", "keys/root/1d"], "its own and its parent's, and nobody's below it");
+    // The first key's whole budget is less than the call may cost.
+    let told = call(&world, "plain", json!({"max_tokens": 200})).await;
+    assert_eq!((told.status(), told.text().contains("the key's budget")), (429, true), "{}", told.text());
+    world.outcome(R::BudgetExceeded).await;
+    assert!(world.book.accounts().iter().all(|(account, _)| account.held() == 0));
+    world.done().await;
+}
+
+#[tokio::test]
 async fn keys_and_providers_pay_too_each_of_several_windows_and_callers_see_how_they_stand() {
     let upstream = provider().await;
     let mut setup = Setup::new(format!(

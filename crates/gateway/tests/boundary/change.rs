@@ -37,6 +37,21 @@ async fn begin_stream(world: &World, name: &str) -> Wire {
 }
 
 #[tokio::test]
+async fn a_key_whose_parent_is_gone_is_refused() {
+    let upstream = streaming().await;
+    let yaml = usual(&[upstream.url()], "", "");
+    let below = yaml.replace("name: k,", "name: k, parent: k2,");
+    assert_ne!(below, yaml);
+    let world = Setup::new(below.clone()).start();
+    assert_eq!(world.get("/", "").await.status(), 200);
+    world.served(1).await;
+    world.install(&below, &[("c", 1, SECRET)], &["k2"]).await;
+    assert_eq!(world.get("/", "").await.status(), 401);
+    world.outcome(R::Unauthenticated).await;
+    world.done().await;
+}
+
+#[tokio::test]
 async fn a_revoked_key_is_cut_off_and_no_other() {
     let upstream = streaming().await;
     let yaml = usual(&[upstream.url()], "", "");

@@ -11,7 +11,7 @@ use credentialflow_gateway::{
 };
 use credentialflow_model::{KeyId, KeyToken, OutcomeReason, ResourceSet, SecretValue, UsageRecord, resource::Key};
 use credentialflow_policy::{
-    Account, ApiKey, Book, FailureThrottle, KeyExtras, KeyRecord, KeySecret, KeyTable, Peppers, RateTable,
+    Account, ApiKey, Book, FailureThrottle, KeyExtras, KeyRecord, KeySecret, KeyTable, ParentKey, Peppers, RateTable,
     ThrottleSettings, ValueKey, ValueMarks,
 };
 pub use credentialflow_testkit::{
@@ -368,7 +368,13 @@ fn record_of(declared: &Key, book: &Arc<Book>) -> KeyRecord {
         previous: None,
         expires: declared.expires,
         not_before: declared.not_before,
-        extras: KeyExtras::of(declared, book),
+        extras: match &declared.parent {
+            Some(parent) => {
+                let parent = ParentKey { key: key_id(parent.as_str()), version: 1 };
+                Some(KeyExtras::delegated(KeyExtras::of(declared, book), parent))
+            }
+            None => KeyExtras::of(declared, book),
+        },
     }
 }
 

@@ -1,4 +1,4 @@
-use super::{Allow, Budgets, Limit};
+use super::{Allow, Budgets, Delegate, KeyActor, Limit};
 use crate::{Name, Timestamp};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -41,6 +41,19 @@ pub struct Key {
     /// Facts about the key, which header rules may tell upstreams.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
+    /// The key that it comes from, of the same application: it has no more than that one has, its calls are paid by both,
+    /// and it ends with it. Never changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Name>,
+    /// Who uses it, and what for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<KeyActor>,
+    /// Whom its calls are for, as in `alice@example.com`: 1 to 256 characters. Keys that come from it act for the same one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// Which keys it may issue itself, at the token endpoint; none unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delegate: Option<Delegate>,
 }
 
 /// Whether this can name an entry of metadata: 1 to 64 letters, digits and `. _ -`.

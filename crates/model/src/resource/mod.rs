@@ -6,6 +6,7 @@
 mod application;
 pub mod budget;
 mod credential;
+mod delegation;
 mod guardrail;
 mod key;
 mod model;
@@ -24,6 +25,7 @@ pub use credential::{
     Alphabet, CanaryRule, CertificateRule, CertificateUsage, Credential, DatabaseRule, DeliverRule, Engine,
     GenerateRule, Overlap, ProviderRule, RotateRule, RotateWindow, TimeOfDay, VerifyRule, Weekday,
 };
+pub use delegation::{Act, Delegate, KeyActor, Wider};
 pub use guardrail::{Detect, Guardrail, GuardrailAction, GuardrailOn, PersonalData, Sensitivity};
 pub use key::Key;
 pub(crate) use key::is_metadata_name;

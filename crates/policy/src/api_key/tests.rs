@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::{KeyChange, KeySecret, policy_tests::issue};
+use crate::{KeyChange, KeyExtras, KeyRecord, KeySecret, ParentKey, policy_tests::issue};
 use credentialflow_model::SecretValue;
 use proptest::prelude::*;
 
@@ -110,5 +110,60 @@ proptest! {
         prop_assume!(changed[at] != to);
         changed[at] = to;
         prop_assert!(api_key.authenticate(&changed, &table, NOW).is_err());
+    }
+}
+
+/// A key that comes from the one with this id.
+fn below(mut record: KeyRecord, parent: u64) -> KeyRecord {
+    let parent = ParentKey { key: KeyId::from_bits(parent), version: 1 };
+    record.extras = Some(KeyExtras::delegated(None, parent));
+    record
+}
+
+#[test]
+fn a_key_is_refused_where_one_that_it_comes_from_is_not_in_force() {
+    let (api_key, peppers) = authenticator();
+    let (token, record) = issue(3, 1, &peppers);
+    let (root, parent, child) = (issue(1, 1, &peppers).1, below(issue(2, 1, &peppers).1, 1), below(record, 2));
+    let accepted = |change: &dyn Fn(&mut Vec<KeyRecord>), now| {
+        let mut records = vec![root.clone(), parent.clone(), child.clone()];
+        change(&mut records);
+        api_key.authenticate(token.expose(), &KeyTable::from_records(records), now).is_ok()
+    };
+    assert!(accepted(&|_| {}, NOW));
+    for above in 0..2 {
+        assert!(!accepted(&|keys| drop(keys.remove(above)), NOW), "{above} is gone");
+        assert!(!accepted(&|keys| keys[above].expires = at(1_000_000), NOW), "{above} is over");
+        assert!(!accepted(&|keys| keys[above].not_before = at(1_000_001), NOW), "{above} is not yet in force");
+        assert!(!accepted(&|keys| keys[above].current.retire_at = at(1_000_000), NOW), "{above} has no secret");
+        assert!(!accepted(&|keys| keys[above].application = "other".parse().unwrap(), NOW));
+        assert!(accepted(&|keys| keys[above].expires = at(1_000_001), NOW));
+    }
+    assert!(!accepted(&|keys| keys[0] = below(keys[0].clone(), 3), NOW), "a circle has no end");
+    let failure = {
+        let table = KeyTable::from_records([parent.clone(), child.clone()]);
+        api_key.authenticate(token.expose(), &table, NOW).unwrap_err()
+    };
+    assert_eq!(failure.reason(), OutcomeReason::Unauthenticated);
+}
+
+proptest! {
+    #[test]
+    fn chains_have_an_end(length in 1usize..9) {
+        let (api_key, peppers) = authenticator();
+        let records: Vec<_> = (1..=length as u64)
+            .map(|id| issue(id, 1, &peppers).1)
+            .map(|record| match record.id.bits() { 1 => record, id => below(record, id - 1) })
+            .collect();
+        let token = issue(length as u64, 1, &peppers).0;
+        let found = api_key.authenticate(token.expose(), &KeyTable::from_records(records), NOW);
+        match found {
+            Ok(principal) => {
+                let above: Vec<u64> = principal.key().unwrap().ancestors().map(KeyId::bits).collect();
+                prop_assert_eq!(above, (1..length as u64).rev().collect::<Vec<_>>());
+                prop_assert!(length <= credentialflow_model::resource::Key::MOST_ANCESTORS + 1);
+            }
+            Err(_) => prop_assert!(length > credentialflow_model::resource::Key::MOST_ANCESTORS + 1),
+        }
     }
 }

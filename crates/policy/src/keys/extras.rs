@@ -1,8 +1,8 @@
-//! What only some keys have: narrowing, networks, a limit, budgets, metadata, a quarantine.
+//! What only some keys have: narrowing, networks, a limit, budgets, metadata, a quarantine, a parent.
 
 use crate::{Book, CompiledLimit, LiveBudget};
 use credentialflow_model::{
-    Name,
+    KeyId, Name,
     leak::Quarantine,
     resource::{Budgets, Key, Kind},
 };
@@ -18,6 +18,16 @@ pub struct KeyExtras {
     budgets: Box<[Arc<LiveBudget>]>,
     metadata: Box<[(Box<str>, Box<str>)]>,
     quarantine: Option<Box<Quarantine>>,
+    parent: Option<ParentKey>,
+}
+
+/// The key that one comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ParentKey {
+    /// Its public half.
+    pub key: KeyId,
+    /// The secret of it that was in use, or was shown, when the other one was issued.
+    pub version: u32,
 }
 
 #[derive(Debug)]
@@ -42,22 +52,32 @@ impl KeyExtras {
             limit: key.limit.as_ref().map(CompiledLimit::from),
             budgets: book.live_budgets(Kind::Keys, key.name.as_str(), budgets).collect(),
             metadata: key.metadata.iter().map(|(k, v)| (k.as_str().into(), v.as_str().into())).collect(),
-            quarantine: None,
+            ..Self::nothing()
         }))
     }
 
-    /// The extras of a key that leaked: what it declares, if anything, and where it may still be used from.
-    pub fn quarantined(key: Option<&Key>, book: &Arc<Book>, quarantine: Quarantine) -> Arc<Self> {
-        let declared = key.and_then(|key| Self::of(key, book)).and_then(Arc::into_inner);
-        let nothing = || Self {
+    fn nothing() -> Self {
+        Self {
             allow: None,
             networks: Box::default(),
             limit: None,
             budgets: Box::default(),
             metadata: Box::default(),
             quarantine: None,
-        };
-        Arc::new(Self { quarantine: Some(Box::new(quarantine)), ..declared.unwrap_or_else(nothing) })
+            parent: None,
+        }
+    }
+
+    /// These extras, if any, of a key that comes from another one.
+    pub fn delegated(extras: Option<Arc<Self>>, parent: ParentKey) -> Arc<Self> {
+        let own = extras.and_then(Arc::into_inner).unwrap_or_else(Self::nothing);
+        Arc::new(Self { parent: Some(parent), ..own })
+    }
+
+    /// The extras of a key that leaked: what it declares, if anything, and where it may still be used from.
+    pub fn quarantined(key: Option<&Key>, book: &Arc<Book>, quarantine: Quarantine) -> Arc<Self> {
+        let declared = key.and_then(|key| Self::of(key, book)).and_then(Arc::into_inner);
+        Arc::new(Self { quarantine: Some(Box::new(quarantine)), ..declared.unwrap_or_else(Self::nothing) })
     }
 
     /// Whether the key itself allows this route; its application must allow it too.
@@ -76,6 +96,10 @@ impl KeyExtras {
     /// Whether this secret of the key leaked and may not be used from this address any more.
     pub fn is_held_back(&self, version: u32, source: IpAddr) -> bool {
         self.quarantine.as_ref().is_some_and(|quarantine| !quarantine.allows(version, source))
+    }
+    /// The key that it comes from.
+    pub fn parent(&self) -> Option<ParentKey> {
+        self.parent
     }
     /// Its own rate limit.
     pub fn limit(&self) -> Option<&CompiledLimit> {

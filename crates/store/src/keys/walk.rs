@@ -6,16 +6,20 @@
 
 use super::{KeyRow, KeySecretRow};
 use crate::row::parse_word;
-use crate::{Result, Store, StoreError};
+use crate::{Parent, Result, Store, StoreError};
 use credentialflow_model::{KeyId, Timestamp};
 use sqlx::{AssertSqlSafe, Row};
-use std::str::{FromStr, Split};
+use std::{
+    collections::HashMap,
+    str::{FromStr, Split},
+};
 
 const FIELD: char = '\u{1f}';
 const ROW: char = '\u{1e}';
 
-/// A page's keys with their resources' bodies, and their secrets, each in the order of the ids.
-pub(super) type Page = (Vec<(KeyRow, Option<String>)>, Vec<KeySecretRow>);
+/// A page's keys with their resources' bodies, and their secrets, each in the order of the ids; and where those come from
+/// that come from others.
+pub(super) type Page = (Vec<(KeyRow, Option<String>)>, Vec<KeySecretRow>, HashMap<KeyId, Parent>);
 
 pub(super) async fn page(store: &Store, after: i64, limit: u32) -> Result<Page> {
     let mut connection = store.reader().await?;
@@ -47,7 +51,7 @@ pub(super) async fn page(store: &Store, after: i64, limit: u32) -> Result<Page> 
         Ok((key, (!body.is_empty()).then(|| body.to_owned())))
     })?;
     keys.sort_unstable_by_key(|(key, _)| key.id);
-    let Some((last, _)) = keys.last() else { return Ok((keys, Vec::new())) };
+    let Some((last, _)) = keys.last() else { return Ok((keys, Vec::new(), HashMap::new())) };
 
     let sql = joined(
         &[
@@ -76,7 +80,18 @@ pub(super) async fn page(store: &Store, after: i64, limit: u32) -> Result<Page> 
         })
     })?;
     secrets.sort_unstable_by_key(|s| (s.key_id, s.version));
-    Ok((keys, secrets))
+
+    let sql = joined(
+        &["CAST(key_id AS TEXT)", "CAST(parent AS TEXT)", "CAST(parent_version AS TEXT)", "CAST(exchanged AS TEXT)"],
+        "SELECT key_id, parent, parent_version, exchanged FROM delegations WHERE key_id > $1 AND key_id <= $2",
+    );
+    let found =
+        sqlx::query(AssertSqlSafe(sql)).bind(after).bind(last.id.bits() as i64).fetch_one(&mut *connection).await?;
+    let parents = read(found.try_get(0)?, |fields| {
+        let (key, parent) = (key_id(fields)?, key_id(fields)?);
+        Ok((key, Parent { key: parent, version: parsed(fields)?, exchanged: next(fields)? != "0" }))
+    })?;
+    Ok((keys, secrets, parents.into_iter().collect()))
 }
 
 fn joined(fields: &[&str], rows: &str) -> String {

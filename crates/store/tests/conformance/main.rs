@@ -9,6 +9,7 @@ mod away;
 mod budgets;
 mod certificates;
 mod crash;
+mod delegations;
 mod leaks;
 mod life;
 mod links;

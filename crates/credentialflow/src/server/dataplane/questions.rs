@@ -10,7 +10,7 @@ use credentialflow_admin::ports::{
     AccessTokenView, AskedCall, BoxFuture, Dataplane, DataplaneStatus, ModelRouteView, PublishError, Published,
     Straggler,
 };
-use credentialflow_gateway::net::tls::authorities;
+use credentialflow_gateway::{Snapshot, net::tls::authorities};
 use credentialflow_model::{
     Name,
     resource::{Credential, Kind},
@@ -31,6 +31,11 @@ impl Plane {
     /// A credential as it is declared.
     pub async fn declared(&self, credential: &Name) -> Option<Credential> {
         self.inner.lock().await.state.as_ref()?.declared(credential).cloned()
+    }
+
+    /// What every worker of this process is to serve with.
+    pub fn in_force(&self) -> Option<Arc<Snapshot>> {
+        self.snapshot.load_full()
     }
 
     /// The sandbox's address, if it runs.

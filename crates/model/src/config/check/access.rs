@@ -54,6 +54,7 @@ impl Checker<'_> {
         self.limit(id, key.limit.as_ref());
         self.budgets(id, key.budget.as_ref());
         self.metadata(id, &key.metadata);
+        self.delegation(id, key);
     }
 
     fn allow(&mut self, id: ItemId, allow: &Allow) {

@@ -4,6 +4,7 @@
 mod access;
 mod certificate;
 mod credential;
+mod delegation;
 mod guardrail;
 mod leak;
 mod route;
@@ -21,7 +22,7 @@ use super::{
 };
 use crate::{
     Name, Problems, ResourceSet,
-    resource::{Engine, Guardrail, Kind, Limit, Resource},
+    resource::{Engine, Guardrail, Key, Kind, Limit, Resource},
 };
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -37,6 +38,8 @@ pub struct Context<'a> {
     pub own_address: &'a [&'a str],
     /// Tries whether a guardrail can be built; none is tried unless set.
     pub guardrail: Option<BuildGuardrail>,
+    /// Keys that keys of the set come from and that are not in the set themselves.
+    pub keys: &'a [Key],
 }
 
 /// Checks a whole set. `source` is what reading it gave, or the default for sets from elsewhere.
@@ -48,6 +51,7 @@ pub fn check(set: &ResourceSet, source: &SourceMap, context: &Context<'_>) -> Pr
         names: HashSet::new(),
         upstream_providers: HashSet::new(),
         engines: HashMap::new(),
+        keys: HashMap::new(),
         report: Report::default(),
     };
     let mut seen = HashMap::new();
@@ -65,6 +69,10 @@ pub fn check(set: &ResourceSet, source: &SourceMap, context: &Context<'_>) -> Pr
         checker.engines.extend(set.credentials.iter().map(|c| (c.name.as_str(), c.engine)));
         let providing = set.upstreams.iter().filter(|u| u.provider.is_some());
         checker.upstream_providers.extend(providing.map(|u| u.name.as_str()));
+    }
+    for key in context.keys.iter().chain(&source.partial.keys).chain(&set.keys) {
+        checker.keys.insert(key.name.as_str(), key);
+        seen.entry((Kind::Keys, key.name.as_str())).or_insert(ItemId { kind: Kind::Keys, index: 0, partial: false });
     }
     checker.names.extend(seen.into_keys());
     checker.names.extend(source.unreadable.iter().map(|(kind, name)| (*kind, name.as_str())));
@@ -118,6 +126,8 @@ struct Checker<'a> {
     upstream_providers: HashSet<&'a str>,
     /// What makes each credential's values.
     engines: HashMap<&'a str, Engine>,
+    /// Keys by name, also those that are not in the set.
+    keys: HashMap<&'a str, &'a Key>,
     report: Report,
 }
 

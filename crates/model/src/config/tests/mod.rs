@@ -17,6 +17,7 @@ const CONTEXT: Context<'static> = Context {
     providers: &["openai", "anthropic", "azure-openai", "sandbox"],
     own_address: &["azure-openai"],
     guardrail: None,
+    keys: &[],
 };
 
 fn problems(text: &str) -> crate::Problems {
