@@ -322,7 +322,10 @@ async fn name_keys(state: &AdminState, items: &mut [SpendItem]) -> Result<(), Ap
     }
     let bodies = state.store.key_bodies(&ids).await?;
     let named = |(id, body): (KeyId, String)| Some((id, serde_json::from_str::<Key>(&body).ok()?.name.to_string()));
-    let names: HashMap<KeyId, String> = bodies.into_iter().filter_map(named).collect();
+    let mut names: HashMap<KeyId, String> = bodies.into_iter().filter_map(named).collect();
+    // Keys of agents are gone soon; what they were called stays.
+    let gone: Vec<KeyId> = ids.into_iter().filter(|id| !names.contains_key(id)).collect();
+    names.extend(state.store.delegations(&gone).await?.into_iter().map(|of| (of.key, of.name.to_string())));
     for item in items {
         item.key_name = id(item).and_then(|id| names.get(&id)).cloned();
     }

@@ -188,9 +188,7 @@ async fn leaving(
 
 async fn check_whole(set: ResourceSet, ancestors: Vec<Key>) -> Result<Problems, ApiError> {
     let checked = move || check(&set, &SourceMap::default(), &Context { keys: &ancestors, ..CONTEXT });
-    tokio::task::spawn_blocking(checked)
-        .await
-        .map_err(|error| ApiError::internal("the check was not finished", &error))
+    tokio::task::spawn_blocking(checked).await.map_err(|error| ApiError::internal("the check was not finished", &error))
 }
 
 /// The keys that name this application, route or model, and whether there are more than are listed.

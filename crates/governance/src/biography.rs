@@ -162,7 +162,18 @@ fn told(event: &AuditEvent, subject: &str) -> Option<Moment> {
     let version = number("version").or_else(|| number("to"));
     let verb = event.action.rsplit_once('.').map_or("", |(_, verb)| verb);
     let (what, text) = match event.action.as_str() {
-        "key.create" => (Told::Issued, format!("issued to the application {}", word("application"))),
+        "key.create" => {
+            let from = match word("parent").as_str() {
+                "" => String::new(),
+                parent => format!(", from the key {parent}"),
+            };
+            (Told::Issued, format!("issued to the application {}{from}", word("application")))
+        }
+        "key.delegate" => {
+            let actor = detail.pointer("/actor/name").and_then(Value::as_str);
+            let actor = actor.map(|actor| format!(" for {actor}")).unwrap_or_default();
+            (Told::Noticed, format!("it issued the key {}{actor}", word("key")))
+        }
         "credential.create" => (Told::Issued, format!("version {} was made", version.unwrap_or(1))),
         "key.rotate" => {
             let until = word("old_valid_until");
@@ -187,7 +198,10 @@ fn told(event: &AuditEvent, subject: &str) -> Option<Moment> {
         "credential.read_source" => (Told::Issued, format!("read from {}: {}", word("place"), word("outcome"))),
         "credential.sync" => (Told::Noticed, format!("written to {}: {}", word("place"), word("outcome"))),
         "credential.unlink" => (Told::Declared, format!("no longer bound to {}", word("place"))),
-        "credential.revoke" | "key.revoke" => (Told::Ended, "revoked".to_owned()),
+        "credential.revoke" | "key.revoke" => match word("with").as_str() {
+            "" => (Told::Ended, "revoked".to_owned()),
+            parent => (Told::Ended, format!("revoked with the key {parent}, which it came from")),
+        },
         "credential.expire" => (Told::Ended, "expired".to_owned()),
         "credential.destroy" => (Told::Ended, "every value was destroyed".to_owned()),
         "credential.delete" | "key.delete" => (Told::Ended, "deleted".to_owned()),
@@ -316,6 +330,23 @@ mod tests {
         assert_eq!(life.issued_by.map(|by| by.name).as_deref(), Some("admin"));
         assert_eq!(life.moments.iter().filter(|m| m.rotation.as_deref() == Some("r1")).count(), 4);
         assert_eq!(life.moments.iter().filter(|m| m.what == Told::Used).map(|m| m.seq).collect::<Vec<_>>(), [None]);
+    }
+
+    #[test]
+    fn a_key_that_came_from_another_one_is_told_with_it() {
+        let at_child = [
+            event(1, "key.create", "keys/c", json!({ "application": "checkout", "parent": "p" })),
+            event(3, "key.revoke", "keys/c", json!({ "with": "p" })),
+        ];
+        let texts = |name: &str, events: &[AuditEvent]| -> Vec<String> {
+            let told = biography((CredentialKind::Key, name, false), events, Vec::new(), &[]);
+            told.moments.into_iter().map(|moment| moment.text).collect()
+        };
+        let expected =
+            ["issued to the application checkout, from the key p", "revoked with the key p, which it came from"];
+        assert_eq!(texts("c", &at_child), expected);
+        let issued = event(2, "key.delegate", "keys/p", json!({ "key": "c", "actor": { "name": "planner" } }));
+        assert_eq!(texts("p", &[issued]), ["it issued the key c for planner"]);
     }
 
     #[test]

@@ -68,8 +68,7 @@ pub fn check_model(request: &RequestFacts<'_>, principal: &Principal) -> Result<
 /// exists only on open routes, where every model may be used.
 pub fn may_use_model(applications: &ApplicationRules, principal: &Principal, model: ModelSlot, name: &str) -> bool {
     principal.key().is_none_or(|key| {
-        applications.get(key.application()).is_some_and(|rule| rule.allows_model(model))
-            && key.allows_model(name)
+        applications.get(key.application()).is_some_and(|rule| rule.allows_model(model)) && key.allows_model(name)
     })
 }
 
@@ -111,7 +110,8 @@ mod tests {
         let plain = world.below(&parent, |_| {});
         assert_eq!(world.check("chat", Some("small"), &plain), Ok(()));
         assert_eq!(world.check("chat", Some("large"), &plain), Err(ModelNotFound));
-        let wide = world.below(&parent, |key| key.allow = Some(crate::policy_tests::allow(&["chat"], &["small", "large"])));
+        let wide =
+            world.below(&parent, |key| key.allow = Some(crate::policy_tests::allow(&["chat"], &["small", "large"])));
         assert_eq!(world.check("chat", Some("large"), &wide), Err(ModelNotFound), "whatever it was declared with");
         assert_eq!(world.check("orders", None, &wide), Err(Forbidden));
         let last = world.below(&wide, |_| {});

@@ -1,7 +1,10 @@
 //! Header rules, checked and lower-cased once, for the gateway to apply.
 
 use crate::KeyPrincipal;
-use credentialflow_model::{http::is_framing, resource::HeaderRules};
+use credentialflow_model::{
+    http::is_framing,
+    resource::{HeaderRules, KeyFact},
+};
 use http::{HeaderName, HeaderValue};
 
 /// What happens to headers in one direction: first remove, then set.
@@ -9,7 +12,35 @@ use http::{HeaderName, HeaderValue};
 pub struct CompiledHeaders {
     remove: Box<[HeaderName]>,
     set: Box<[(HeaderName, HeaderValue)]>,
-    told: Box<[(HeaderName, Box<str>)]>,
+    told: Box<[(HeaderName, Fact)]>,
+}
+
+/// Something about the key in use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Fact {
+    Metadata(Box<str>),
+    Actor,
+    Subject,
+}
+
+impl Fact {
+    fn of<'k>(&self, key: &'k KeyPrincipal) -> Option<&'k str> {
+        match self {
+            Self::Metadata(name) => key.metadata(name),
+            Self::Actor => key.actor(),
+            Self::Subject => key.subject(),
+        }
+    }
+}
+
+impl From<KeyFact<'_>> for Fact {
+    fn from(fact: KeyFact<'_>) -> Self {
+        match fact {
+            KeyFact::Metadata(name) => Self::Metadata(name.into()),
+            KeyFact::Actor => Self::Actor,
+            KeyFact::Subject => Self::Subject,
+        }
+    }
 }
 
 /// Why a header rule is refused. Never repeats a value, which may be a secret.
@@ -30,14 +61,14 @@ impl CompiledHeaders {
     /// Checks and compiles rules.
     pub fn compile(rules: &HeaderRules) -> Result<Self, InvalidHeaderRule> {
         let remove = rules.remove.iter().map(|n| name(n)).collect::<Result<_, _>>()?;
-        let metadata = HeaderRules::key_metadata;
+        let fact = HeaderRules::key_fact;
         let set = rules
             .set
             .iter()
-            .filter(|(_, v)| metadata(v).is_none())
+            .filter(|(_, v)| fact(v).is_none())
             .map(|(n, v)| Ok((name(n)?, HeaderValue::from_str(v).map_err(|_| InvalidHeaderRule::Value(n.clone()))?)))
             .collect::<Result<_, _>>()?;
-        let told = rules.set.iter().filter_map(|(n, v)| Some((n, metadata(v)?)));
+        let told = rules.set.iter().filter_map(|(n, v)| Some((n, fact(v)?)));
         let told = told.map(|(n, fact)| Ok((name(n)?, fact.into()))).collect::<Result<_, _>>()?;
         Ok(Self { remove, set, told })
     }
@@ -57,11 +88,11 @@ impl CompiledHeaders {
         &self.set
     }
 
-    /// Names, lower case, and the entries of the key's metadata to put in place of whatever is there, as far as the key
+    /// Names, lower case, and the facts about the key to put in place of whatever is there, as far as the key
     /// has them and a header can carry them.
     pub fn told<'a>(&'a self, key: Option<&'a KeyPrincipal>) -> impl Iterator<Item = (&'a HeaderName, &'a str)> {
-        let fact = move |name: &str| key?.metadata(name).filter(|value| HeaderValue::from_str(value).is_ok());
-        self.told.iter().filter_map(move |(name, metadata)| Some((name, fact(metadata)?)))
+        let fact = move |fact: &Fact| fact.of(key?).filter(|value| HeaderValue::from_str(value).is_ok());
+        self.told.iter().filter_map(move |(name, of)| Some((name, fact(of)?)))
     }
 
     /// Whether a header (in any case) does not survive: it is removed or replaced.

@@ -99,6 +99,16 @@ impl KeyPrincipal {
         self.all_extras().flat_map(|(_, _, extras)| extras.budgets())
     }
 
+    /// Who uses it: its actor, or its own name where it comes from another key and names none.
+    pub fn actor(&self) -> Option<&str> {
+        self.extras.as_ref()?.actor()
+    }
+
+    /// Whom its calls are for: as it says, or the nearest key that it comes from.
+    pub fn subject(&self) -> Option<&str> {
+        self.all_extras().find_map(|(_, _, extras)| extras.subject())
+    }
+
     /// A fact for header rules: its own, or of the nearest key that it comes from.
     pub fn metadata(&self, name: &str) -> Option<&str> {
         self.all_extras().find_map(|(_, _, extras)| extras.metadata(name))

@@ -46,7 +46,8 @@ pub struct Parent {
     pub exchanged: bool,
 }
 
-const ROW: &str = "SELECT key_id, name, parent, root, anchor, depth, parent_version, exchanged, actor, created, expires, ended
+const ROW: &str =
+    "SELECT key_id, name, parent, root, anchor, depth, parent_version, exchanged, actor, created, expires, ended
      FROM delegations";
 
 const IN_FORCE: &str = "ended IS NULL";
@@ -110,7 +111,8 @@ impl WriteTx {
     /// How many keys below a declared key were issued at the token endpoint and are in force now.
     pub async fn count_exchanged(&mut self, anchor: KeyId) -> Result<u64> {
         let now = self.now().micros();
-        let sql = "SELECT COUNT(*) FROM delegations WHERE anchor = $1 AND ended IS NULL AND exchanged = 1 AND expires > $2";
+        let sql =
+            "SELECT COUNT(*) FROM delegations WHERE anchor = $1 AND ended IS NULL AND exchanged = 1 AND expires > $2";
         let found = sqlx::query(sql).bind(anchor.bits() as i64).bind(now).fetch_one(self.connection()).await?;
         row::unsigned(&found, 0)
     }

@@ -108,7 +108,9 @@ impl Store {
     /// As [`Store::key_record`], in one look where the key is revoked: nothing but the key itself comes with it then.
     pub async fn key_record_in_force(&self, name: &str) -> Result<Option<KeyRecord>> {
         match self.key_by_name(name).await? {
-            Some(key) if key.revoked_at.is_some() => Ok(Some(KeyRecord { key, body: None, secrets: Vec::new(), parent: None })),
+            Some(key) if key.revoked_at.is_some() => {
+                Ok(Some(KeyRecord { key, body: None, secrets: Vec::new(), parent: None }))
+            }
             Some(key) => self.record_of(key).await.map(Some),
             None => Ok(None),
         }

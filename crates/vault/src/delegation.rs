@@ -90,7 +90,8 @@ impl Vault {
             return Err(NotDelegated::NotValid);
         }
         let generation = chain.iter().take_while(|of| of.exchanged).count();
-        let rule = chain.get(generation).and_then(|anchor| anchor.key.delegate.as_ref().map(|rule| (anchor.row.id, rule)));
+        let rule =
+            chain.get(generation).and_then(|anchor| anchor.key.delegate.as_ref().map(|rule| (anchor.row.id, rule)));
         let Some((anchor, rule)) = rule else {
             return Err(NotDelegated::NotAllowed("this key may issue no keys".to_owned()));
         };

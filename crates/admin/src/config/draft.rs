@@ -126,7 +126,8 @@ pub(super) async fn compare(
         }
     }
     for (index, key) in set.keys.iter().enumerate() {
-        let change = plan.changes.iter().find(|c| c.kind == Kind::Keys && c.name == key.name && c.action == Action::Update);
+        let change =
+            plan.changes.iter().find(|c| c.kind == Kind::Keys && c.name == key.name && c.action == Action::Update);
         if change.is_some_and(|change| change.fields.iter().any(|field| field.path == "parent")) {
             let found = source.locate(Kind::Keys, index, "parent");
             problems.0.push(Problem {

@@ -76,7 +76,8 @@ async fn nothing_wider_than_its_parent_is_taken_and_parents_stay() {
     let wider = FAMILY.replace("parent: child }", "parent: child, allow: { routes: [orders, stock] } }");
     let refused = control.apply(&wider, json!({})).await.expect(422).json();
     assert_eq!(paths(&refused), ["keys[0].allow.routes[1]"]);
-    let circle = FAMILY.replace("name: root, application: checkout,", "name: root, application: checkout, parent: grandchild,");
+    let circle =
+        FAMILY.replace("name: root, application: checkout,", "name: root, application: checkout, parent: grandchild,");
     assert_eq!(paths(&control.apply(&circle, json!({})).await.expect(422).json()).len(), 3);
     control.apply(FAMILY, json!({})).await.expect(200);
 
@@ -100,7 +101,10 @@ async fn nothing_wider_than_its_parent_is_taken_and_parents_stay() {
     control.post("/api/v1/keys", key(json!({}))).await.expect(201);
 
     // A parent may be narrowed whatever its children declare; their own declarations are judged when they change.
-    control.put("/api/v1/keys/root", json!({ "name": "root", "application": "checkout", "allow": {} })).await.expect(200);
+    control
+        .put("/api/v1/keys/root", json!({ "name": "root", "application": "checkout", "allow": {} }))
+        .await
+        .expect(200);
     let moved = json!({ "name": "root", "application": "other", "allow": {} });
     assert_eq!(control.put("/api/v1/keys/root", moved).await.expect(409).code(), "conflict");
     let orphan = json!({ "name": "child", "application": "checkout", "allow": {} });
@@ -111,6 +115,7 @@ async fn nothing_wider_than_its_parent_is_taken_and_parents_stay() {
     let declared = control.get(&format!("/api/v1/keys/{agent}")).await.expect(200).json()["spec"].clone();
     control.put(&format!("/api/v1/keys/{agent}"), declared).await.expect(200);
     control.post("/api/v1/keys/root/revoke", json!({})).await.expect(200);
-    let late = control.post("/api/v1/keys", json!({ "name": "late", "application": "checkout", "parent": "root" })).await;
+    let late =
+        control.post("/api/v1/keys", json!({ "name": "late", "application": "checkout", "parent": "root" })).await;
     assert!(late.status.is_client_error(), "{}", late.text);
 }

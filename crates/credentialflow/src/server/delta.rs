@@ -164,7 +164,7 @@ impl KeyData {
 
 /// Whether a declaration tells the gateway nothing besides the application.
 fn is_plain(key: &Key) -> bool {
-    let Key { expires, not_before, allow, networks, limit, budget, metadata, .. } = key;
+    let Key { expires, not_before, allow, networks, limit, budget, metadata, parent, actor, subject, .. } = key;
     expires.is_none()
         && not_before.is_none()
         && allow.is_none()
@@ -172,6 +172,9 @@ fn is_plain(key: &Key) -> bool {
         && limit.is_none()
         && budget.is_none()
         && metadata.is_empty()
+        && parent.is_none()
+        && actor.is_none()
+        && subject.is_none()
 }
 
 impl SecretData {

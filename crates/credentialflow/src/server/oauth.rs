@@ -200,7 +200,8 @@ impl Asked {
             None => return Err(Refused::request("`grant_type` is missing")),
             Some(_) => return Err(Refused::new("unsupported_grant_type", format!("the grant type is {EXCHANGE}"))),
         }
-        let subject = form.take_token("subject_token")?.ok_or_else(|| Refused::request("`subject_token` is missing"))?;
+        let subject =
+            form.take_token("subject_token")?.ok_or_else(|| Refused::request("`subject_token` is missing"))?;
         let actor = form.take_token("actor_token")?;
         if form.take("requested_token_type")?.is_some_and(|kind| kind != ACCESS_TOKEN) {
             return Err(Refused::request(format!("the tokens issued here are of the type {ACCESS_TOKEN}")));
@@ -341,7 +342,8 @@ async fn revoke(
         Err(refused) if refused.status == StatusCode::BAD_REQUEST => return Ok(answered(StatusCode::OK, "{}".into())),
         Err(refused) => return Err(refused),
     };
-    let of = issuer.plane.store().delegation(key.key()).await.map_err(|error| refused(VaultError::from(error).into()))?;
+    let of =
+        issuer.plane.store().delegation(key.key()).await.map_err(|error| refused(VaultError::from(error).into()))?;
     let Some(of) = of.filter(|of| of.exchanged) else {
         return Err(Refused::new("unsupported_token_type", "only keys that were issued here are ended here"));
     };

@@ -466,9 +466,7 @@ mod tests {
         let mut state = State::empty(&vault, &Arc::default()).unwrap();
         let id = KeyId::from_bits;
         let name = |n: u64| format!("key-{n}").parse::<Name>().unwrap();
-        let put = |n: u64, parent: Option<u64>| {
-            (name(n), Some(KeyData::of_test(id(n), name(0), &[1], parent.map(id))))
-        };
+        let put = |n: u64, parent: Option<u64>| (name(n), Some(KeyData::of_test(id(n), name(0), &[1], parent.map(id))));
         // The youngest first: in a page of keys a parent may come after its children.
         let keys = vec![put(4, Some(3)), put(3, Some(1)), put(2, Some(1)), put(1, None), put(9, None)];
         assert_eq!(state.apply(Delta { seq: 1, keys, ..Delta::default() }, &vault).revoked, []);

@@ -24,7 +24,8 @@ use credentialflow_model::{
     resource::{AnswerEncoding, Health, Kind, SecretsInAnswers, SecretsInRequests},
 };
 use credentialflow_policy::{
-    ApiKey, ApplicationRules, AuthFailure, CompiledHeaders, Finder, KeyTable, Policy, Principal, RoutePolicies, ValueMarks,
+    ApiKey, ApplicationRules, AuthFailure, CompiledHeaders, Finder, KeyTable, Policy, Principal, RoutePolicies,
+    ValueMarks,
 };
 use models::ModelPlans;
 use std::{sync::Arc, time::Duration};

@@ -123,6 +123,34 @@ async fn upstreams_are_told_of_the_keys_metadata() {
 }
 
 #[tokio::test]
+async fn upstreams_are_told_who_acts_for_whom() {
+    let upstream = FakeUpstream::answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+    let rules = ", headers: { request: { set: { x-actor: '${key.actor}', x-subject: '${key.subject}', x-tier: '${key.metadata.tier}' } } }";
+    let mut yaml = usual(&[upstream.url()], "", rules);
+    for (name, more) in
+        [("k", "subject: alice, metadata: { tier: gold }"), ("k2", "parent: k, actor: { name: planner }")]
+    {
+        yaml = yaml.replace(&format!("name: {name},"), &format!("name: {name}, {more},"));
+    }
+    yaml = yaml.replace("keys:\n", "keys:\n  - { name: k3, application: app, parent: k2 }\n");
+    let world = Setup::new(yaml).start();
+    for (name, actor) in [("k", None), ("k2", Some("planner")), ("k3", Some("k3"))] {
+        let request = format!(
+            "GET / HTTP/1.1\r\nhost: gw\r\nx-api-key: {}\r\nx-actor: mine\r\nx-subject: mine\r\n\r\n",
+            key(name)
+        );
+        assert_eq!(world.ask(request).await.status(), 200);
+        let seen = upstream.last();
+        assert_eq!(
+            (seen.field("x-actor"), seen.field("x-subject"), seen.field("x-tier")),
+            (actor, Some("alice"), Some("gold"))
+        );
+        world.served(1).await;
+    }
+    world.done().await;
+}
+
+#[tokio::test]
 async fn headers_on_the_way() {
     let upstream =
         FakeUpstream::answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\nserver: x\r\nx-keep: 1\r\nconnection: x-hop\r\nx-hop: 1\r\nx-request-id: theirs\r\n\r\nok").await;

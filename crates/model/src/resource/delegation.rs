@@ -178,12 +178,16 @@ mod tests {
         );
         assert_eq!(paths(&within, &chain), [] as [&str; 0]);
         assert_eq!(paths(&key(r#"{"name":"k","application":"a","parent":"parent"}"#), &chain), [] as [&str; 0]);
-        let beyond = key(
-            r#"{"name":"k","application":"b","parent":"parent","expires":"2027-01-02T00:00:00Z",
-                "allow":{"routes":["r","s","t"],"models":["m"]},"networks":["10.1.0.0/16","0.0.0.0/0"],"subject":"bob"}"#,
-        );
+        let beyond = key(r#"{"name":"k","application":"b","parent":"parent","expires":"2027-01-02T00:00:00Z",
+                "allow":{"routes":["r","s","t"],"models":["m"]},"networks":["10.1.0.0/16","0.0.0.0/0"],"subject":"bob"}"#);
         let expected = [
-            "application", "allow.routes[1]", "allow.routes[2]", "allow.models[0]", "expires", "networks[1]", "subject",
+            "application",
+            "allow.routes[1]",
+            "allow.routes[2]",
+            "allow.models[0]",
+            "expires",
+            "networks[1]",
+            "subject",
         ];
         assert_eq!(paths(&beyond, &chain), expected);
         assert_eq!(paths(&within, &[&root; 5]), ["parent"]);
@@ -192,7 +196,8 @@ mod tests {
     #[test]
     fn who_acts_is_told_from_the_one_who_acts_now() {
         let root = key(r#"{"name":"root","application":"a"}"#);
-        let first = key(r#"{"name":"one","application":"a","parent":"root","actor":{"name":"planner"},"subject":"alice"}"#);
+        let first =
+            key(r#"{"name":"one","application":"a","parent":"root","actor":{"name":"planner"},"subject":"alice"}"#);
         let second = key(r#"{"name":"two","application":"a","parent":"one"}"#);
         let told = serde_json::to_string(&Act::of([&second, &first, &root].into_iter())).unwrap();
         assert_eq!(told, r#"{"sub":"two","act":{"sub":"planner"}}"#);

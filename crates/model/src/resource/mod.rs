@@ -31,7 +31,8 @@ pub use key::Key;
 pub(crate) use key::is_metadata_name;
 pub use model::{LongContext, Model, PooledCredential, PriceEntry, Target};
 pub use route::{
-    Authenticator, HeaderRules, Limit, Match, Retry, Route, RouteHeaders, Scope, SecretsInAnswers, SecretsInRequests,
+    Authenticator, HeaderRules, KeyFact, Limit, Match, Retry, Route, RouteHeaders, Scope, SecretsInAnswers,
+    SecretsInRequests,
 };
 pub use routing::{Hedge, ModelCapability, RouteBy, Sticky, StickyBy};
 pub use store::{SecretStore, StoreKind, SyncRule};

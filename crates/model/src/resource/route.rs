@@ -161,7 +161,8 @@ pub struct RouteHeaders {
 #[serde(deny_unknown_fields, default)]
 pub struct HeaderRules {
     /// Replaced or added. Towards the upstream, `${key.metadata.NAME}` as the whole value stands for that entry of the
-    /// metadata of the key in use; where there is none, or a header cannot carry it, the header is left out.
+    /// metadata of the key in use, `${key.actor}` for who uses it, and `${key.subject}` for whom; where there is none, or a
+    /// header cannot carry it, the header is left out.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub set: BTreeMap<String, String>,
     /// Removed.
@@ -170,11 +171,27 @@ pub struct HeaderRules {
 }
 
 impl HeaderRules {
-    /// The name of the key's metadata that a value stands for: `cost-center` of `${key.metadata.cost-center}`.
-    pub fn key_metadata(value: &str) -> Option<&str> {
-        let name = value.strip_prefix("${key.metadata.")?.strip_suffix('}')?;
-        super::is_metadata_name(name).then_some(name)
+    /// The fact about the key that a value stands for: its entry `cost-center` of `${key.metadata.cost-center}`.
+    pub fn key_fact(value: &str) -> Option<KeyFact<'_>> {
+        match value.strip_prefix("${key.")?.strip_suffix('}')? {
+            "actor" => Some(KeyFact::Actor),
+            "subject" => Some(KeyFact::Subject),
+            other => {
+                other.strip_prefix("metadata.").filter(|name| super::is_metadata_name(name)).map(KeyFact::Metadata)
+            }
+        }
     }
+}
+
+/// Something about the key in use that a header can tell an upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyFact<'a> {
+    /// An entry of its metadata.
+    Metadata(&'a str),
+    /// Who uses it.
+    Actor,
+    /// Whom its calls are for.
+    Subject,
 }
 
 /// Retries. Only failures before the upstream can have acted are retried for every method; other

@@ -19,6 +19,8 @@ pub struct KeyExtras {
     metadata: Box<[(Box<str>, Box<str>)]>,
     quarantine: Option<Box<Quarantine>>,
     parent: Option<ParentKey>,
+    actor: Option<Box<str>>,
+    subject: Option<Box<str>>,
 }
 
 /// The key that one comes from.
@@ -41,7 +43,9 @@ impl KeyExtras {
     pub fn of(key: &Key, book: &Arc<Book>) -> Option<Arc<Self>> {
         let budgets = Budgets::of(key.budget.as_ref());
         let plain = key.allow.is_none() && key.networks.is_empty() && key.limit.is_none() && key.metadata.is_empty();
-        if plain && budgets.is_empty() {
+        let actor = key.actor.as_ref().map(|actor| actor.name.as_str());
+        let actor = actor.or(key.parent.as_ref().map(|_| key.name.as_str()));
+        if plain && budgets.is_empty() && actor.is_none() && key.subject.is_none() {
             return None;
         }
         let allow =
@@ -52,6 +56,8 @@ impl KeyExtras {
             limit: key.limit.as_ref().map(CompiledLimit::from),
             budgets: book.live_budgets(Kind::Keys, key.name.as_str(), budgets).collect(),
             metadata: key.metadata.iter().map(|(k, v)| (k.as_str().into(), v.as_str().into())).collect(),
+            actor: actor.map(Into::into),
+            subject: key.subject.as_deref().map(Into::into),
             ..Self::nothing()
         }))
     }
@@ -65,6 +71,8 @@ impl KeyExtras {
             metadata: Box::default(),
             quarantine: None,
             parent: None,
+            actor: None,
+            subject: None,
         }
     }
 
@@ -101,6 +109,14 @@ impl KeyExtras {
     pub fn parent(&self) -> Option<ParentKey> {
         self.parent
     }
+    /// Who uses it.
+    pub fn actor(&self) -> Option<&str> {
+        self.actor.as_deref()
+    }
+    /// Whom its calls are for, where it says so itself.
+    pub fn subject(&self) -> Option<&str> {
+        self.subject.as_deref()
+    }
     /// Its own rate limit.
     pub fn limit(&self) -> Option<&CompiledLimit> {
         self.limit.as_ref()
@@ -119,8 +135,10 @@ impl KeyExtras {
         let names = self.allow.as_ref().map_or(0, |allow| size_of_val(&*allow.routes) + size_of_val(&*allow.models));
         let facts: usize = self.metadata.iter().map(|(k, v)| k.len() + v.len()).sum();
         let quarantine = self.quarantine.as_ref().map_or(0, |q| size_of_val(&**q) + size_of_val(&*q.networks));
+        let people = [&self.actor, &self.subject].into_iter().flatten().map(|text| text.len()).sum::<usize>();
         size_of::<Self>()
             + 16
+            + people
             + names
             + size_of_val(&*self.networks)
             + size_of_val(&*self.budgets)

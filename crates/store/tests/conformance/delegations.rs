@@ -5,7 +5,11 @@ use credentialflow_model::{KeyId, Timestamp, lifecycle::VersionState, resource::
 use credentialflow_store::{DelegationRow, Expect, KeyRow, KeySecretRow, Parent, StoreError};
 use serde_json::json;
 
-on_both!(keys_are_read_with_where_they_come_from, what_is_below_a_key_is_found_by_generations, what_ended_is_known_and_forgotten,);
+on_both!(
+    keys_are_read_with_where_they_come_from,
+    what_is_below_a_key_is_found_by_generations,
+    what_ended_is_known_and_forgotten,
+);
 
 const FAR: Timestamp = Timestamp::from_secs(4_000_000_000);
 
@@ -40,7 +44,9 @@ async fn put(fresh: &Fresh, n: u64, of: Option<DelegationRow>) {
     };
     tx.put_resource(Kind::Keys, &key, &body.to_string(), Expect::Absent).await.unwrap();
     let application = name("a");
-    tx.insert_key(&KeyRow { id: id(n), name: key, application, created, revoked_at: None, quarantine: None }).await.unwrap();
+    tx.insert_key(&KeyRow { id: id(n), name: key, application, created, revoked_at: None, quarantine: None })
+        .await
+        .unwrap();
     let (state, hash) = (VersionState::Current, [7; 32]);
     let secret = KeySecretRow { key_id: id(n), version: 1, state, hash, pepper_id: 1, created, retire_at: None };
     tx.insert_key_secret(&secret).await.unwrap();
@@ -83,9 +89,13 @@ async fn what_is_below_a_key_is_found_by_generations(on: Database) {
     let fresh = on.fresh().await;
     put(&fresh, 1, None).await;
     let over = Some(Timestamp::from_secs(9));
-    for (n, parent, exchanged, expires) in
-        [(2, 1, false, None), (3, 1, true, Some(FAR)), (4, 3, true, Some(FAR)), (5, 2, true, over), (6, 4, true, Some(FAR))]
-    {
+    for (n, parent, exchanged, expires) in [
+        (2, 1, false, None),
+        (3, 1, true, Some(FAR)),
+        (4, 3, true, Some(FAR)),
+        (5, 2, true, over),
+        (6, 4, true, Some(FAR)),
+    ] {
         put(&fresh, n, Some(row(n, parent, exchanged, expires))).await;
     }
     let numbers = |rows: Vec<DelegationRow>| rows.iter().map(|of| of.key.bits() >> 40).collect::<Vec<_>>();

@@ -68,7 +68,10 @@ async fn a_key_issues_narrower_ones_as_it_was_allowed_to() {
     };
     let first = exchange(&vault, root, wanted).await.unwrap();
     assert_eq!((first.lives, &first.granted), (Period::from_secs(3600), &allow(&["orders"], &[])));
-    assert_eq!(first.key.budget, Some(serde_json::from_value(json!({ "usd": "0.5", "per": "1h", "hard": true })).unwrap()));
+    assert_eq!(
+        first.key.budget,
+        Some(serde_json::from_value(json!({ "usd": "0.5", "per": "1h", "hard": true })).unwrap())
+    );
     assert_eq!((first.act.unwrap().sub.as_str(), first.subject.as_deref()), ("researcher", Some("alice")));
     let of = store.delegation(first.issued.id).await.unwrap().unwrap();
     assert_eq!((of.parent, of.root, of.anchor, of.depth, of.parent_version), (root, root, root, 1, 1));
@@ -127,7 +130,8 @@ async fn the_leak_of_a_secret_ends_what_was_issued_with_it_and_nothing_else() {
     let below = exchange(&vault, with_first, WantedKey::default()).await.unwrap().issued.id;
     vault.rotate_key(&Actor::operator(), &"root".parse().unwrap(), "cfk", None, None).await.unwrap();
     let shown = (root, 2);
-    let with_second = vault.delegate_key(&Actor::operator(), shown, WantedKey::default(), "cfk").await.unwrap().issued.id;
+    let with_second =
+        vault.delegate_key(&Actor::operator(), shown, WantedKey::default(), "cfk").await.unwrap().issued.id;
     for id in [declared, with_first, below, with_second] {
         assert!(in_force(&store, id).await, "keys belong to the key, not to its secret");
     }
@@ -197,9 +201,7 @@ async fn trees(steps: Vec<Step>) {
     application(&store, json!({ "routes": ["orders"] })).await;
     let delegate = Some(Delegate { depth: 2, keys: 1000, ..Delegate::default() });
     let mut known: Vec<Known> = Vec::new();
-    let depth = |known: &[Known], at: usize| {
-        std::iter::successors(Some(at), |at| known[*at].parent).count()
-    };
+    let depth = |known: &[Known], at: usize| std::iter::successors(Some(at), |at| known[*at].parent).count();
     for (n, step) in steps.into_iter().enumerate() {
         let pick = |among: usize| if known.is_empty() { None } else { Some(among % known.len()) };
         match step {
@@ -210,7 +212,8 @@ async fn trees(steps: Vec<Step>) {
             }
             Step::Declare(of) => {
                 let Some(of) = pick(of).filter(|of| depth(&known, *of) <= Key::MOST_ANCESTORS) else { continue };
-                let key = Key { parent: Some(known[of].name.clone()), ..parent(&format!("child-{n}"), delegate.clone()) };
+                let key =
+                    Key { parent: Some(known[of].name.clone()), ..parent(&format!("child-{n}"), delegate.clone()) };
                 match issue(&vault, &key).await {
                     Ok(id) => {
                         assert!(!known[of].ended && !known[of].exchanged);

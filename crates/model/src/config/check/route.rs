@@ -138,7 +138,7 @@ impl Checker<'_> {
                 continue;
             }
             let path = format!("headers.{direction}.set.{name}");
-            if HeaderRules::key_metadata(value).is_none() {
+            if HeaderRules::key_fact(value).is_none() {
                 let hint = "as in ${key.metadata.cost-center}, with nothing before or after it";
                 self.problem(id, &path, "invalid_header", "this is not the form of a key's metadata", hint);
             } else if *direction == "response" {

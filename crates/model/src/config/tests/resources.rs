@@ -110,7 +110,7 @@ fn what_routes_match_and_change() {
     );
     expect(
         &route(
-            "    match: { path: /a }\n    authenticate: [api_key]\n    headers: { request: { set: { x-a: \"${key.metadata.a}\" } } }",
+            "    match: { path: /a }\n    authenticate: [api_key]\n    headers: { request: { set: { x-a: \"${key.metadata.a}\", x-b: \"${key.actor}\", x-c: \"${key.subject}\" } } }",
         ),
         &[],
     );
