@@ -1,0 +1,207 @@
+//! What a caller says in a session: looked at as the body of a call is, before it goes on.
+//!
+//! A model that is named must be the session's own, or one that the caller may use to write down what is heard. What
+//! cannot pass is answered with an event, and the session goes on; where a secret of ours or sound that nobody can judge
+//! is sent, it ends.
+
+use super::{End, Session, State, Transcriber};
+use crate::{
+    net::control::Control,
+    pipeline::{Refused, authorize, budget, guardrail, record::Recording},
+    snapshot::models::ModelPlan,
+    ws::{self, Message},
+};
+use credentialflow_llm::{
+    realtime::{
+        error,
+        said::{Kind, Named, Names, Said},
+    },
+    task::Task,
+};
+use credentialflow_model::{OutcomeReason, resource::GuardrailAction};
+use std::borrow::Cow;
+
+/// Kinds of things that guardrails found which a record tells.
+const MOST_FOUND: usize = 32;
+
+/// Whether a model may be talked to in a session at all: what its guardrails are to find must be findable there.
+pub(super) fn admits(plan: &ModelPlan) -> Result<(), Refused> {
+    let guardrails = match &plan.guardrails {
+        None => return Ok(()),
+        Some(Err(_)) => return Err(Refused::new(OutcomeReason::NoHealthyEndpoint)),
+        Some(Ok(guardrails)) => guardrails,
+    };
+    let why = match plan.unjudged_realtime {
+        true => return Ok(()),
+        false if guardrails.reads_answers() || guardrails.asks_about_answers() => "look at answers",
+        false if !guardrails.remotes().is_empty() => "ask others about each call",
+        false if guardrails.masks() => "put names in the place of what they find",
+        false => return Ok(()),
+    };
+    let detail = format!("this model's guardrails {why}, which cannot be done in a session");
+    Err(Refused::new(OutcomeReason::InvalidModelCall).with_detail(detail))
+}
+
+impl Session<'_> {
+    /// Takes a message of the caller.
+    pub(super) async fn hear(
+        &self,
+        control: &Control,
+        message: Message<'_>,
+        state: &mut State<'_>,
+        record: &mut Recording<'_>,
+    ) -> Result<(), End> {
+        let text = match message {
+            Message::Text(text) => text,
+            Message::Close(payload) => return Err(End::Closed(payload.to_vec())),
+            Message::Binary(_) => {
+                let detail = "an event is a text of JSON".to_owned();
+                return Err(End::Refused(Refused::new(OutcomeReason::InvalidModelCall).with_detail(detail)));
+            }
+            Message::Ping(_) | Message::Pong(_) => {
+                ws::write(&message, Some(self.mask()), &mut state.up.bytes);
+                return Ok(());
+            }
+        };
+        if let Some(guard) = &mut state.said {
+            let stops = guard.stops(text.as_bytes());
+            let refused = guard.tell(record);
+            if stops {
+                let refused = refused.unwrap_or_else(|| Refused::new(OutcomeReason::SecretInRequest));
+                return Err(End::Refused(refused));
+            }
+        }
+        let said = match Said::read(text) {
+            Ok(said) => said,
+            Err(why) => {
+                let refused = Refused::new(OutcomeReason::InvalidModelCall).with_detail(why.to_string());
+                self.object(&refused, None, state, record);
+                return Ok(());
+            }
+        };
+        match self.judged(&said, text, state, record) {
+            Ok(text) => {
+                if said.kind == Kind::Response && !state.turns.ask(said.event_id.clone()) {
+                    let detail = "so many answers run or are asked for already; wait for one of them".to_owned();
+                    let refused = Refused::new(OutcomeReason::InvalidModelCall).with_detail(detail);
+                    self.object(&refused, said.event_id.as_deref(), state, record);
+                    return Ok(());
+                }
+                state.turns.said(said.tokens);
+                state.turns.hold(self.worker, control).await?;
+                ws::write(&Message::Text(&text), Some(self.mask()), &mut state.up.bytes);
+                Ok(())
+            }
+            Err(refused) if said.kind == Kind::Sound => Err(End::Refused(refused)),
+            Err(refused) => {
+                self.object(&refused, said.event_id.as_deref(), state, record);
+                Ok(())
+            }
+        }
+    }
+
+    /// Tells the caller that something of what it said does not go on.
+    fn object(&self, refused: &Refused, about: Option<&str>, state: &mut State<'_>, record: &Recording<'_>) {
+        let text = error(refused.reason, record.request_id(), refused.detail(), about);
+        ws::write(&Message::Text(&text), None, &mut state.down.bytes);
+    }
+
+    /// What goes on of an event, if it may.
+    fn judged<'t>(
+        &self,
+        said: &Said,
+        text: &'t str,
+        state: &mut State<'_>,
+        record: &mut Recording<'_>,
+    ) -> Result<Cow<'t, str>, Refused> {
+        let refused = |why: &str| Refused::new(OutcomeReason::InvalidModelCall).with_detail(why.into());
+        if said.nameless {
+            return Err(refused("name the `model` that is to write down what is heard"));
+        }
+        if said.kept.is_some() && state.turns.is_hard() {
+            return Err(refused(
+                "`prompt` names what the provider keeps, so what a session may cost cannot be known, and a budget is a hard \
+                 limit; send `instructions`",
+            ));
+        }
+        let names = said.named.iter().map(|named| self.model(named, state, record)).collect::<Result<Vec<_>, _>>()?;
+        let text = said.renamed(text, &names);
+        self.guarded(said, text, state, record)
+    }
+
+    /// The provider's name of a model that an event names.
+    fn model(
+        &self,
+        named: &Named,
+        state: &mut State<'_>,
+        record: &mut Recording<'_>,
+    ) -> Result<Cow<'static, str>, Refused> {
+        let own = || Cow::Owned(self.target.provider_model.to_string());
+        if named.names == Names::Session {
+            if *named.model == *self.plan.name || *named.model == *self.target.provider_model {
+                return Ok(own());
+            }
+            let detail = "a session stays with the model that it was started for".to_owned();
+            return Err(Refused::new(OutcomeReason::InvalidModelCall).with_detail(detail));
+        }
+        let unknown = || Refused::new(OutcomeReason::ModelNotFound);
+        let models = &self.view.snapshot.models;
+        let model = *models.by_name.get(named.model.as_str()).ok_or_else(unknown)?;
+        let plan = &models.list[model as usize];
+        let facts = (model, &*plan.name);
+        authorize::authorize_model(self.worker, self.view, self.inbound, self.matched, self.principal, facts, record)?;
+        let hears = |target: &&crate::snapshot::models::TargetPlan| {
+            target.upstream == self.upstream
+                && (target.tasks.has(Task::Transcriptions) || target.tasks.has(Task::Realtime))
+        };
+        let Some((index, target)) = (0u32..).zip(&plan.targets).find(|(_, target)| hears(target)) else {
+            let detail = "the provider of this session does not serve the model that is to write down what is heard";
+            return Err(Refused::new(OutcomeReason::InvalidModelCall).with_detail(detail.into()));
+        };
+        let budgets = budget::payers(self.view, self.principal, (plan, target), record)?;
+        if budgets.iter().any(|budget| budget.is_hard()) && target.price.at(self.worker.now()).is_none() {
+            return Err(Refused::new(OutcomeReason::PriceUnknown));
+        }
+        state.transcriber = Some(Transcriber { model: plan.name.clone(), target: (model, index), budgets });
+        Ok(Cow::Owned(target.provider_model.to_string()))
+    }
+
+    /// What the model's guardrails leave of an event.
+    fn guarded<'t>(
+        &self,
+        said: &Said,
+        text: Cow<'t, str>,
+        state: &mut State<'_>,
+        record: &mut Recording<'_>,
+    ) -> Result<Cow<'t, str>, Refused> {
+        let Some(Ok(guardrails)) = &self.plan.guardrails else { return Ok(text) };
+        if !said.is_text || said.kept.is_some() {
+            if self.plan.unjudged_realtime {
+                return Ok(text);
+            }
+            let detail = "this model's guardrails cannot look at sound, images or what the provider keeps; send texts";
+            return Err(Refused::new(OutcomeReason::PromptBlocked).with_detail(detail.into()));
+        }
+        let judged = guardrails
+            .judge(text.as_bytes())
+            .map_err(|e| Refused::new(OutcomeReason::InvalidModelCall).with_detail(e.to_string()))?;
+        if judged.met.is_empty() {
+            return Ok(text);
+        }
+        for one in guardrail::told(&judged.met, "").split_whitespace() {
+            if state.found.len() < MOST_FOUND && !state.found.iter().any(|found| found == one) {
+                state.found.push(one.to_owned());
+            }
+        }
+        record.guardrails_of_session(&state.found);
+        let routed = judged.met.iter().find(|met| met.action == GuardrailAction::Route && !self.target.internal);
+        if let Some(detect) = judged.blocked.or(routed.map(|met| met.detect)) {
+            return Err(Refused::new(OutcomeReason::PromptBlocked).with_detail(guardrail::why(detect).into()));
+        }
+        match judged.body.map(String::from_utf8) {
+            None => Ok(text),
+            Some(Ok(changed)) => Ok(Cow::Owned(changed)),
+            Some(Err(_)) => Err(Refused::new(OutcomeReason::Internal)),
+        }
+    }
+}

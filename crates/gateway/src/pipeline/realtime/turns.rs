@@ -1,0 +1,284 @@
+//! What a session may cost, and what it does cost: answer by answer, each with a record of its own.
+//!
+//! The provider may begin an answer at any time, as soon as somebody stops speaking. So there is always one more
+//! reservation than answers that run or were asked for. Each is for the most that an answer can cost: all that the model
+//! may have to read, at the price of sound, and the longest answer, spoken. What the model may have to read is what its
+//! last answer read and wrote, and what was said since; never more than fits into it.
+
+use crate::{
+    net::control::Control,
+    pipeline::{Refused, budget, record::Recording},
+    snapshot::models::TargetPlan,
+    worker::Worker,
+};
+use credentialflow_llm::{
+    PriceHandle,
+    bound::Bound,
+    task::{units::Units, usage::Used},
+};
+use credentialflow_model::{
+    OutcomeReason, Timestamp, UsageRecord,
+    resource::budget::{pico, usd},
+    usage::{Cost, TokenUsage},
+};
+use credentialflow_policy::{LiveBudget, Reservation, budget::MOST_COST};
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// Answers that run or are asked for at most.
+const MOST_OPEN: usize = 16;
+/// What a provider puts before a conversation of its own accord, and what was on its way when it counted.
+const BASE_TOKENS: u64 = 2048;
+/// So much more than is known is reserved for, so that not every event needs another look.
+const AHEAD: u64 = 2048;
+/// An answer that was asked for and has not begun after this long will not begin.
+const NEVER: Duration = Duration::from_secs(30);
+
+/// The answers of a session.
+pub(super) struct Turns {
+    budgets: Vec<Arc<LiveBudget>>,
+    price: PriceHandle,
+    /// What fits into the model, where that is known.
+    context: Option<u64>,
+    /// Output tokens of an answer, at the most.
+    longest: u64,
+    /// Tokens that the model may have to read now.
+    known: u64,
+    /// For how many of them is reserved.
+    covered: u64,
+    /// Tokens that were said in all.
+    said: u64,
+    asked: VecDeque<Asked>,
+    open: Vec<Open>,
+    held: Vec<Held>,
+}
+
+/// An answer that was asked for and has not begun.
+struct Asked {
+    event: Option<String>,
+    at: Instant,
+    said: u64,
+}
+
+/// An answer that runs.
+struct Open {
+    id: String,
+    time: Timestamp,
+    began: Instant,
+    /// What had been said when it was asked for.
+    said: u64,
+}
+
+/// What is held back for one answer.
+struct Held {
+    of: Vec<Reservation>,
+    /// More of the same, as what the model reads grew.
+    more: Vec<Reservation>,
+    /// Of each budget.
+    amount: i64,
+}
+
+impl Turns {
+    /// Of a session at this target, which these budgets pay for.
+    pub fn new(target: &TargetPlan, budgets: Vec<Arc<LiveBudget>>) -> Self {
+        Self {
+            budgets,
+            price: target.price.clone(),
+            context: target.abilities.context,
+            longest: target.most_output,
+            known: BASE_TOKENS,
+            covered: 0,
+            said: 0,
+            asked: VecDeque::new(),
+            open: Vec::new(),
+            held: Vec::new(),
+        }
+    }
+
+    /// Whether a budget pays that refuses what it cannot pay.
+    pub fn is_hard(&self) -> bool {
+        self.budgets.iter().any(|budget| budget.is_hard())
+    }
+
+    /// The model may have to read so much more.
+    pub fn said(&mut self, tokens: u64) {
+        self.said = self.said.saturating_add(tokens);
+        self.known = self.known.saturating_add(tokens);
+    }
+
+    /// An answer is asked for. False: too many are already.
+    pub fn ask(&mut self, event: Option<String>) -> bool {
+        self.asked.retain(|asked| asked.at.elapsed() < NEVER);
+        let fits = self.asked.len() + self.open.len() < MOST_OPEN;
+        if fits {
+            self.asked.push_back(Asked { event, at: Instant::now(), said: self.said });
+        }
+        fits
+    }
+
+    /// The provider refused what was said with this id.
+    pub fn refused(&mut self, about: Option<&str>) {
+        if let Some(about) = about {
+            self.asked.retain(|asked| asked.event.as_deref() != Some(about));
+        }
+    }
+
+    /// An answer has begun. False: more run than anybody could have asked for.
+    pub fn began(&mut self, id: String, now: Timestamp) -> bool {
+        let said = self.asked.pop_front().map_or(self.said, |asked| asked.said);
+        self.open.push(Open { id, time: now, began: Instant::now(), said });
+        self.open.len() <= 2 * MOST_OPEN
+    }
+
+    /// The answers that run.
+    pub fn running(&self) -> impl Iterator<Item = &str> {
+        self.open.iter().map(|open| open.id.as_str())
+    }
+
+    /// Reserves what is missing, waiting for more of a budget where that is needed.
+    pub async fn hold(&mut self, worker: &Worker, control: &Control) -> Result<(), Refused> {
+        if self.budgets.is_empty() {
+            return Ok(());
+        }
+        self.asked.retain(|asked| asked.at.elapsed() < NEVER);
+        let wanted = self.asked.len() + self.open.len() + 1;
+        let reads = self.reads(self.known);
+        self.held.truncate(wanted);
+        if self.held.len() >= wanted && reads <= self.covered {
+            return Ok(());
+        }
+        let now = worker.now();
+        let covered = self.reads(self.known.saturating_add(AHEAD));
+        let units = Units { audio_tokens: covered, audio_output_tokens: self.longest, ..Units::default() };
+        let bound = Bound { input: covered, output: self.longest };
+        let amount = match self.price.most_of(now, &bound, &units) {
+            Some(most) => pico(most),
+            None if self.is_hard() => return Err(Refused::new(OutcomeReason::PriceUnknown)),
+            None => 0,
+        };
+        for i in 0..wanted {
+            match self.held.get(i).map(|held| held.amount) {
+                None => {
+                    let of = budget::of_each(worker, control, &self.budgets, now, amount).await?;
+                    self.held.push(Held { of, more: Vec::new(), amount });
+                }
+                Some(before) if before < amount => {
+                    let more = budget::of_each(worker, control, &self.budgets, now, amount - before).await?;
+                    if let Some(held) = self.held.get_mut(i) {
+                        held.more.extend(more);
+                        held.amount = amount;
+                    }
+                }
+                Some(_) => {}
+            }
+        }
+        self.covered = covered;
+        Ok(())
+    }
+
+    fn reads(&self, tokens: u64) -> u64 {
+        self.context.map_or(tokens, |context| tokens.min(context))
+    }
+
+    /// An answer is over. Its record, where it is one that had begun.
+    pub fn done(
+        &mut self,
+        (id, used): (&str, Option<Used>),
+        (in_conversation, failed): (bool, bool),
+        record: &Recording<'_>,
+    ) -> Option<UsageRecord> {
+        let at = self.open.iter().position(|open| open.id == id)?;
+        let open = self.open.swap_remove(at);
+        let told = used.and_then(|used| used.tokens);
+        match told {
+            Some(told) if in_conversation => {
+                let since = self.said.saturating_sub(open.said);
+                let read = told.input.saturating_add(told.output);
+                self.known = read.saturating_add(since).saturating_add(BASE_TOKENS);
+            }
+            Some(_) => {}
+            None => self.known = self.known.saturating_add(self.longest),
+        }
+        let held = self.held.pop();
+        self.end(open, held, (used, failed), OutcomeReason::Served, record)
+    }
+
+    /// Ends the answers that are not over: what was held back for them is what they cost, as nobody knows better.
+    pub fn give_up(&mut self, why: OutcomeReason, record: &Recording<'_>) -> Vec<UsageRecord> {
+        let open = std::mem::take(&mut self.open);
+        let end = |open| {
+            let held = self.held.pop();
+            self.end(open, held, (None, false), why, record)
+        };
+        open.into_iter().filter_map(end).collect()
+    }
+
+    fn end(
+        &self,
+        open: Open,
+        held: Option<Held>,
+        (used, failed): (Option<Used>, bool),
+        outcome: OutcomeReason,
+        record: &Recording<'_>,
+    ) -> Option<UsageRecord> {
+        let mut turn = record.turn(open.time, open.began.elapsed())?;
+        turn.outcome = outcome;
+        let most = held.as_ref().map_or(0, |held| held.amount);
+        let tokens = used.and_then(|used| used.tokens);
+        let cost = match used {
+            Some(used) => self.price.cost_of(open.time, tokens.as_ref(), &used.units),
+            None if failed => Cost::Known(Default::default()),
+            None => Cost::UnknownUsage,
+        };
+        let reservations = held.map_or_else(Vec::new, |held| held.of);
+        settle(&mut turn, (cost, tokens), most, reservations);
+        Some(turn)
+    }
+}
+
+/// What was heard was written down, and cost so much of these budgets.
+pub(super) fn transcribed(
+    used: Option<Used>,
+    target: &TargetPlan,
+    budgets: &[Arc<LiveBudget>],
+    now: Timestamp,
+    mut turn: UsageRecord,
+) -> UsageRecord {
+    if let Some(model) = &mut turn.model {
+        (model.provider, model.provider_model) = (target.provider.clone(), target.provider_model.clone());
+    }
+    let tokens = used.and_then(|used| used.tokens);
+    let cost = match used {
+        Some(used) => target.price.cost_of(now, tokens.as_ref(), &used.units),
+        None => Cost::UnknownUsage,
+    };
+    let reservations = budgets.iter().map(|budget| budget.account(now).watch(0)).collect();
+    settle(&mut turn, (cost, tokens), 0, reservations);
+    turn
+}
+
+/// Writes what something cost into its record, and charges it. Where nobody knows, that is `most`.
+fn settle(
+    turn: &mut UsageRecord,
+    (cost, tokens): (Cost, Option<TokenUsage>),
+    most: i64,
+    reservations: Vec<Reservation>,
+) {
+    let Some(model) = &mut turn.model else { return };
+    let (cost, charged) = match cost {
+        Cost::Known(amount) if pico(amount) > MOST_COST => (Cost::Estimated(usd(MOST_COST)), Some(MOST_COST)),
+        Cost::Known(amount) => (cost, Some(pico(amount))),
+        Cost::UnknownUsage if most > 0 => (Cost::Estimated(usd(most)), Some(most)),
+        other => (other, None),
+    };
+    (model.tokens, model.cost) = (tokens, Some(cost));
+    if let Some(charged) = charged
+        && !reservations.is_empty()
+    {
+        model.budgets = Some(budget::windows(&reservations));
+        reservations.into_iter().for_each(|reservation| reservation.settle(charged));
+    }
+}
