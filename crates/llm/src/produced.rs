@@ -29,6 +29,8 @@ pub struct Produced {
     before: Run,
     behind: Run,
     course: Course,
+    /// An event has ended: another may be like it. The first is often unlike the others, and a whole answer is the only one.
+    streams: bool,
 }
 
 /// What the next bytes belong to.
@@ -60,14 +62,14 @@ impl Produced {
         let taken = self.counter.step(bytes);
         if self.counter.place() != Place::Text {
             self.course = Course::Behind;
-            self.behind.begin();
+            self.behind.begin(self.streams);
         }
         taken
     }
 
     /// Takes some bytes of what stands around texts. How many.
     fn around(&mut self, bytes: &[u8]) -> usize {
-        let Self { counter, before, behind, course } = self;
+        let Self { counter, before, behind, course, streams } = self;
         let run = if *course == Course::Before { before } else { behind };
         let (taken, end) = match run.follow(bytes) {
             Followed::Some(taken) => return taken,
@@ -93,7 +95,8 @@ impl Produced {
             Place::Text => *course = Course::Text,
             _ => {
                 *course = Course::Before;
-                self.before.begin();
+                *streams = true;
+                self.before.begin(true);
             }
         }
         taken

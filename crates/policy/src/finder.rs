@@ -216,7 +216,7 @@ impl Finder<'_> {
 
     /// What stands in `text`, or begins in what came `before` it and ends in it.
     fn within(&self, before: &[u8], text: &[u8], spent: &mut Spent, hits: &mut Hits) {
-        if !before.is_empty() && !hits.enough() {
+        if !before.is_empty() && !hits.enough() && keys::may_cross(before, text) {
             const MOST: usize = keys::LONGEST - 1;
             let (border, behind) = (before.len().min(MOST), text.len().min(MOST));
             let mut joined = [0; 2 * MOST];

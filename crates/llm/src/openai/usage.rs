@@ -10,7 +10,7 @@ use credentialflow_model::usage::TokenUsage;
 use memchr::memmem;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
-use std::{ops::Range, sync::LazyLock};
+use std::sync::LazyLock;
 
 /// Whole answers up to this size are kept until their end.
 const ANSWER_LIMIT: usize = 4 << 20;
@@ -63,7 +63,12 @@ impl StreamUsage {
             self.inspect(payload);
             return;
         }
-        let quiet = before_usage(&self.reader, payload);
+        let usage = usage_objects(payload).next();
+        // Nearly always: whole events without any.
+        if usage.is_none() && self.reader.skip(payload) {
+            return out(payload);
+        }
+        let quiet = self.reader.whole_events(payload, usage.unwrap_or(payload.len()));
         self.relay(&payload[..quiet.start], out);
         if self.reader.skip(&payload[quiet.clone()]) {
             out(&payload[quiet.clone()]);
@@ -146,17 +151,16 @@ fn give(bytes: &[u8], out: &mut impl FnMut(&[u8])) {
 
 /// Feeds a reader, which passes over whole events as long as no usage stands in them.
 pub(crate) fn feed_from_usage(reader: &mut SseReader, payload: &[u8], mut each: impl FnMut(SsePiece<'_>)) {
-    let quiet = before_usage(reader, payload);
+    let usage = usage_objects(payload).next();
+    if usage.is_none() && reader.skip(payload) {
+        return;
+    }
+    let quiet = reader.whole_events(payload, usage.unwrap_or(payload.len()));
     reader.feed(&payload[..quiet.start], &mut each);
     if !reader.skip(&payload[quiet.clone()]) {
         reader.feed(&payload[quiet.clone()], &mut each);
     }
     reader.feed(&payload[quiet.end..], each);
-}
-
-/// The whole events before the first usage.
-fn before_usage(reader: &SseReader, payload: &[u8]) -> Range<usize> {
-    reader.whole_events(payload, usage_objects(payload).next().unwrap_or(payload.len()))
 }
 
 /// Reads the usage of one event and says whether it is a usage event: one that carries nothing else.

@@ -44,6 +44,14 @@ const NAMES: [&[u8]; 10] = [
     b"refusal",
 ];
 
+/// The first of two bytes, which is seldom far: names are short, and so is what stands between strings.
+fn near(one: u8, other: u8, bytes: &[u8]) -> Option<usize> {
+    const NEAR: usize = 16;
+    let (first, rest) = bytes.split_at(bytes.len().min(NEAR));
+    let place = first.iter().position(|b| *b == one || *b == other);
+    place.or_else(|| memchr2(one, other, rest).map(|at| first.len() + at))
+}
+
 impl Counter {
     /// Where it is.
     pub const fn place(&self) -> Place {
@@ -66,7 +74,7 @@ impl Counter {
                     self.string(&bytes[..1]);
                     return 1;
                 }
-                let end = memchr2(b'"', b'\\', bytes).unwrap_or(bytes.len());
+                let end = near(b'"', b'\\', bytes).unwrap_or(bytes.len());
                 self.string(&bytes[..end]);
                 match bytes.get(end) {
                     Some(b'\\') => self.escaped = true,
@@ -76,7 +84,7 @@ impl Counter {
                 }
                 end + 1
             }
-            Place::Outside => match memchr2(b'"', b'\n', bytes) {
+            Place::Outside => match near(b'"', b'\n', bytes) {
                 Some(at) => {
                     if bytes[at] == b'"' {
                         self.begin(Place::Name);

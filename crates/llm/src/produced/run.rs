@@ -30,15 +30,20 @@ pub(super) struct Run {
     misses: u8,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
     /// What comes is compared, since the counter was at `from`.
     Following { from: usize },
     /// Other bytes came. It is compared again behind the place `on`, once the counter is outside.
     Apart { on: Option<usize> },
     /// What comes is remembered.
-    #[default]
     Learning,
+}
+
+impl Default for Mode {
+    fn default() -> Self {
+        Self::Apart { on: None }
+    }
 }
 
 /// How bytes compare with a run.
@@ -52,10 +57,14 @@ pub(super) enum Followed {
 }
 
 impl Run {
-    /// From its beginning.
-    pub fn begin(&mut self) {
+    /// From its beginning. `again`: what comes is worth remembering, as it may come again.
+    pub fn begin(&mut self, again: bool) {
         (self.at, self.newline) = (0, false);
-        self.mode = if self.bytes.is_empty() { Mode::Learning } else { Mode::Following { from: 0 } };
+        self.mode = match self.bytes.is_empty() {
+            false => Mode::Following { from: 0 },
+            true if again => Mode::Learning,
+            true => Mode::default(),
+        };
     }
 
     /// Compares the next bytes, of which there are any.
@@ -122,7 +131,7 @@ impl Run {
     fn end(&mut self, place: Place) {
         if self.mode == Mode::Learning {
             self.end = Some(place).filter(|_| !self.full);
-        } else if self.misses < MOST_MISSES {
+        } else if self.misses < MOST_MISSES && !self.bytes.is_empty() {
             // Its end did not come again: what comes next is learned instead.
             self.misses += 1;
             self.bytes.clear();

@@ -1,7 +1,7 @@
 //! Texts that have the shape of a key, with any prefix: `<prefix>_<environment>_<key id>_<38 characters>`.
 //!
-//! Found from the underscore before the key id, as all that follows has a fixed length; from one underscore to the next
-//! the search goes by SIMD. A text without any costs next to nothing.
+//! Found from the underscore before the key id, as all that follows has a fixed length. A text in which no two underscores
+//! stand as those around a key id do costs next to nothing.
 
 use credentialflow_model::{KeyId, KeyToken};
 use std::ops::Range;
@@ -25,6 +25,9 @@ pub(super) struct Shape {
 
 /// Tells every shape, in order, until one is taken.
 pub(super) fn each(text: &[u8], mut take: impl FnMut(Shape) -> bool) {
+    if !may_hold(text) {
+        return;
+    }
     for at in memchr::memchr_iter(b'_', text) {
         if let Some(shape) = around(text, at)
             && take(shape)
@@ -32,6 +35,34 @@ pub(super) fn each(text: &[u8], mut take: impl FnMut(Shape) -> bool) {
             return;
         }
     }
+}
+
+/// Whether a text may hold the end of a key that begins in what came before it.
+pub(super) fn may_cross(before: &[u8], text: &[u8]) -> bool {
+    // Before the text as far as the underscore before an id may stand, behind it that of a key with nothing but labels
+    // before, and as far as the one behind the id.
+    const BEHIND: usize = 2 * (LABEL + 1) + ID + 1;
+    let mut joined = [0; BEFORE + BEHIND];
+    match (before.last_chunk::<BEFORE>(), text.first_chunk::<BEHIND>()) {
+        (Some(before), Some(text)) => {
+            joined[..BEFORE].copy_from_slice(before);
+            joined[BEFORE..].copy_from_slice(text);
+        }
+        // Short ones are joined anyway.
+        _ => return true,
+    }
+    may_hold(&joined)
+}
+
+/// A key that ends behind a border has the underscore before its id not further before it.
+const BEFORE: usize = ID + 1 + TAIL;
+
+/// Whether two underscores stand as far apart as those around a key id. Looks at many places at once, so it costs less than
+/// to go from one underscore to the next.
+fn may_hold(text: &[u8]) -> bool {
+    let behind = text.get(ID + 1..).unwrap_or_default();
+    let both = |(a, b): (&u8, &u8)| u8::from(*a == b'_') & u8::from(*b == b'_');
+    text.iter().zip(behind).map(both).fold(0, |met, pair| met | pair) != 0
 }
 
 /// The shape whose key id begins behind this underscore.

@@ -429,6 +429,25 @@ fn behind_a_flood_of_look_alikes_nothing_of_ours_passes_unblanked() {
     assert!(blanking.feed(&world.finder(), keys.as_bytes(), &mut |_| {}).gave_up);
 }
 
+#[test]
+fn a_secret_is_found_wherever_a_long_text_is_cut() {
+    let (token, record) = issue(77, 7, &peppers());
+    let world = World::new(&[b"value-Zq7+/W4e1r9T="], [record]);
+    let around = "{\"finish_reason\":null,\"object\":\"chat.completion.chunk\"}\n".repeat(3);
+    for (secret, expected) in [(token.expose(), the_key(77)), (&b"value-Zq7+/W4e1r9T="[..], value(0))] {
+        let text = [around.as_bytes(), secret, around.as_bytes()].concat();
+        let end = around.len() + secret.len();
+        for at in 1..text.len() {
+            let (first, rest) = text.split_at(at);
+            assert_eq!(world.passes(&[first, rest]), Some((usize::from(at < end), vec![expected.clone()])), "{at}");
+            // Where it is cut once more.
+            let (rest, last) = rest.split_at(rest.len().min(40));
+            let piece = usize::from(at < end) + usize::from(at + rest.len() < end);
+            assert_eq!(world.passes(&[first, rest, last]), Some((piece, vec![expected.clone()])), "{at}");
+        }
+    }
+}
+
 fn cut<'t>(text: &'t [u8], cuts: &[usize]) -> Vec<&'t [u8]> {
     let mut places: Vec<usize> = cuts.iter().map(|c| c % (text.len() + 1)).collect();
     places.extend([0, text.len()]);

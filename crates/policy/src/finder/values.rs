@@ -214,8 +214,17 @@ impl ValueMarks {
             const MOST: usize = WINDOW - 1;
             let (border, behind) = (before.len().min(MOST), text.len().min(MOST));
             let mut joined = [0; 2 * MOST];
-            joined[..border].copy_from_slice(&before[before.len() - border..]);
-            joined[border..border + behind].copy_from_slice(&text[..behind]);
+            match (before.last_chunk::<MOST>(), text.first_chunk::<MOST>()) {
+                // Nearly always, and cheaper than so many as there are.
+                (Some(before), Some(text)) => {
+                    joined[..MOST].copy_from_slice(before);
+                    joined[MOST..].copy_from_slice(text);
+                }
+                _ => {
+                    joined[..border].copy_from_slice(&before[before.len() - border..]);
+                    joined[border..border + behind].copy_from_slice(&text[..behind]);
+                }
+            }
             let mut enough = false;
             self.ends.each(self.key.spread, &joined[..border + behind], |end, window| {
                 enough = end > border && take(window, &text[..end - border]);

@@ -71,15 +71,22 @@ impl Windows {
     /// Tells the end of every window of a text that needs a closer look, in order, until one is taken.
     #[inline]
     pub fn each<'t>(&self, spread: Spread, text: &'t [u8], mut take: impl FnMut(usize, &'t [u8; WINDOW]) -> bool) {
-        let (lines, _) = text.as_chunks::<LINE>();
+        let (lines, rest) = text.as_chunks::<LINE>();
         for (n, line) in lines.iter().enumerate() {
-            let (samples, _) = line.as_chunks();
-            let met = samples.iter().fold(0, |met, sample| met | self.sampled.bit(spread.sample(sample)));
-            if met != 0 && self.around(spread, text, n * LINE..(n + 1) * LINE, &mut take) {
+            if self.meets(spread, line) && self.around(spread, text, n * LINE..(n + 1) * LINE, &mut take) {
                 return;
             }
         }
-        self.around(spread, text, lines.len() * LINE..text.len(), &mut take);
+        if self.meets(spread, rest) {
+            self.around(spread, text, lines.len() * LINE..text.len(), &mut take);
+        }
+    }
+
+    /// Whether a sample of these bytes is one of those that are met.
+    #[inline]
+    fn meets(&self, spread: Spread, bytes: &[u8]) -> bool {
+        let (samples, _) = bytes.as_chunks();
+        samples.iter().fold(0, |met, sample| met | self.sampled.bit(spread.sample(sample))) != 0
     }
 
     /// Tells the windows that hold one of the samples at these places. Whether one was taken.
