@@ -10,6 +10,7 @@
 //! - [`guardrail`]: what is looked for in the texts of calls and answers, and taken out of them.
 //! - [`sse`]: server-sent events, for any dialect that streams.
 //! - [`task`]: what is asked of models beside a conversation: embeddings, images, speech, transcripts, ranking.
+//! - [`realtime`]: conversations of events over a WebSocket, in text and sound.
 //! - [`first`]: when a stream has begun.
 //! - [`translate`]: from a caller's dialect into its provider's, and back.
 //! - [`bound`]: how much a call may cost at most.
@@ -36,6 +37,7 @@ pub mod openai;
 pub mod price;
 pub mod produced;
 pub mod provider;
+pub mod realtime;
 pub mod refusal;
 pub mod sandbox;
 pub mod sse;

@@ -97,9 +97,11 @@ impl PriceHandle {
         let dearer = |own: Option<Price>, tokens| {
             if own.is_some_and(|own| own.usd_per_million() > price.input.usd_per_million()) { tokens } else { 0 }
         };
+        let more = price.audio_output.is_some_and(|own| own.usd_per_million() > price.output.usd_per_million());
         let units = Units {
             image_tokens: dearer(price.image_input, units.image_tokens),
             audio_tokens: dearer(price.audio_input, units.audio_tokens),
+            audio_output_tokens: if more { units.audio_output_tokens } else { 0 },
             ..*units
         };
         let (_, more) = of_units(price, &units)?;
@@ -159,7 +161,8 @@ impl From<&LongContext> for Rates {
 fn is_free(price: &PriceEntry) -> bool {
     let rates = Rates::from(price);
     let others = [price.image_input, price.audio_input, price.per_image, price.per_second, price.per_search];
-    let others = others.into_iter().chain([price.per_million_characters, price.cached_input]).flatten();
+    let of_tokens = [price.cached_input, price.audio_output, price.cached_image_input, price.cached_audio_input];
+    let others = others.into_iter().chain([price.per_million_characters]).chain(of_tokens).flatten();
     price.long_context.is_none()
         && others.map(Price::usd_per_million).chain([rates.dearest_input(), rates.output]).all(|price| price.is_zero())
 }
@@ -168,12 +171,17 @@ fn is_free(price: &PriceEntry) -> bool {
 /// price. `None` only when the amount is too large for a decimal.
 fn of_units(price: &PriceEntry, units: &Units) -> Option<(bool, Decimal)> {
     let million = Decimal::from(1_000_000);
-    let input = price.input.usd_per_million();
-    let mut total = Decimal::ZERO;
-    // Those are input tokens as well, which have their price already.
-    for (tokens, own) in [(units.image_tokens, price.image_input), (units.audio_tokens, price.audio_input)] {
+    let (usual, mut total) = (Rates::from(price), Decimal::ZERO);
+    // Those are tokens as well, which have their price already.
+    for (tokens, own, usual) in [
+        (units.image_tokens, price.image_input, usual.input),
+        (units.audio_tokens, price.audio_input, usual.input),
+        (units.cached_image_tokens, price.cached_image_input, usual.cached),
+        (units.cached_audio_tokens, price.cached_audio_input, usual.cached),
+        (units.audio_output_tokens, price.audio_output, usual.output),
+    ] {
         if let Some(own) = own {
-            let more = own.usd_per_million().checked_sub(input)?;
+            let more = own.usd_per_million().checked_sub(usual)?;
             total = total.checked_add(Decimal::from(tokens).checked_mul(more)?)?;
         }
     }

@@ -198,6 +198,12 @@ pub struct Other {
     pub image_input: Option<&'static str>,
     /// For input tokens of sound, in US dollars per million.
     pub audio_input: Option<&'static str>,
+    /// For those of images that were read from a cache.
+    pub cached_image_input: Option<&'static str>,
+    /// For those of sound that were read from a cache.
+    pub cached_audio_input: Option<&'static str>,
+    /// For output tokens of sound, in US dollars per million.
+    pub audio_output: Option<&'static str>,
     /// For each image that is made, in US dollars.
     pub per_image: Option<&'static str>,
     /// For each second of sound that is heard, in US dollars.
@@ -212,6 +218,9 @@ impl Other {
     const NONE: Self = Self {
         image_input: None,
         audio_input: None,
+        cached_image_input: None,
+        cached_audio_input: None,
+        audio_output: None,
         per_image: None,
         per_second: None,
         per_search: None,
@@ -239,6 +248,10 @@ impl Rates {
 
     const fn written(self, price: &'static str) -> Self {
         Self { cache_write: Some(price), ..self }
+    }
+
+    const fn and(self, other: Other) -> Self {
+        Self { other, ..self }
     }
 
     const fn written_1h(self, price: &'static str) -> Self {
@@ -286,6 +299,9 @@ impl KnownPrice {
             output: price(self.rates.output)?,
             image_input: some(self.rates.other.image_input)?,
             audio_input: some(self.rates.other.audio_input)?,
+            cached_image_input: some(self.rates.other.cached_image_input)?,
+            cached_audio_input: some(self.rates.other.cached_audio_input)?,
+            audio_output: some(self.rates.other.audio_output)?,
             per_image: some(self.rates.other.per_image)?,
             per_second: some(self.rates.other.per_second)?,
             per_search: some(self.rates.other.per_search)?,

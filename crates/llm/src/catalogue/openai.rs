@@ -13,6 +13,14 @@ const TRANSCRIBE: Source =
 const TRANSCRIBE_MINI: Source =
     Source::page("https://developers.openai.com/api/docs/models/compare?model=gpt-4o-mini-transcribe", "2026-11-23");
 const WHISPER: Source = Source::page("https://developers.openai.com/api/docs/models/whisper-1.md", "2026-11-23");
+const REALTIME_1_5: Source = Source::page("https://developers.openai.com/api/docs/models/gpt-realtime-1.5.md", "2026-11-23");
+const REALTIME_2: Source = Source::page("https://developers.openai.com/api/docs/models/gpt-realtime-2.md", "2026-11-23");
+const REALTIME_2_1: Source = Source::page("https://developers.openai.com/api/docs/models/gpt-realtime-2.1", "2026-11-23");
+const REALTIME_2_1_MINI: Source = Source::page("https://developers.openai.com/api/docs/models/gpt-realtime-2.1-mini.md", "2026-11-23");
+/// What sound and images cost the larger models of Realtime.
+const SPOKEN: Other = Other { image_input: Some("5"), cached_image_input: Some("0.5"), audio_input: Some("32"), cached_audio_input: Some("0.4"), audio_output: Some("64"), ..Other::NONE };
+/// What they cost the smaller one.
+const SPOKEN_MINI: Other = Other { image_input: Some("0.8"), cached_image_input: Some("0.08"), audio_input: Some("10"), cached_audio_input: Some("0.3"), audio_output: Some("20"), ..Other::NONE };
 
 pub(super) const MODELS: &[KnownModel] = &[
     KnownModel {
@@ -311,6 +319,38 @@ pub(super) const MODELS: &[KnownModel] = &[
         can: &[Embeddings],
         prices: &[price("2022-12-15", rates("0.1", "0"), PRICES)],
         ..OFFERED
+    },
+    KnownModel {
+        name: "gpt-realtime-2.1",
+        context: Some(128_000),
+        max_output: Some(32_000),
+        can: &[Vision, Tools, Reasoning, AudioInput],
+        prices: &[price("2026-11-23", rates("4", "24").cached("0.4").and(SPOKEN), REALTIME_2_1)],
+        ..offered(REALTIME_2_1)
+    },
+    KnownModel {
+        name: "gpt-realtime-2.1-mini",
+        context: Some(128_000),
+        max_output: Some(32_000),
+        can: &[Vision, Tools, Reasoning, AudioInput],
+        prices: &[price("2026-11-23", rates("0.6", "2.4").cached("0.06").and(SPOKEN_MINI), REALTIME_2_1_MINI)],
+        ..offered(REALTIME_2_1_MINI)
+    },
+    KnownModel {
+        name: "gpt-realtime-2",
+        context: Some(128_000),
+        max_output: Some(32_000),
+        can: &[Vision, Tools, Reasoning, AudioInput],
+        prices: &[price("2026-11-23", rates("4", "24").cached("0.4").and(SPOKEN), REALTIME_2)],
+        ..offered(REALTIME_2)
+    },
+    KnownModel {
+        name: "gpt-realtime-1.5",
+        context: Some(32_000),
+        max_output: Some(4_096),
+        can: &[Vision, Tools, AudioInput],
+        prices: &[price("2026-11-23", rates("4", "16").cached("0.4").and(SPOKEN), REALTIME_1_5)],
+        ..offered(REALTIME_1_5)
     },
     KnownModel {
         name: "gpt-4o-transcribe",

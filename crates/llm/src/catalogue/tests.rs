@@ -53,8 +53,12 @@ fn figures_are_possible() {
                 assert_eq!(long.cache_write_1h.is_some(), entry.cache_write_1h.is_some(), "{at}");
                 steps.push((long.input, long.cached_input, long.cache_write, long.cache_write_1h, long.output));
             }
-            if known.rates.other != Other::NONE {
-                let other = known.rates.other;
+            let other = known.rates.other;
+            for dearer in [other.audio_input, other.audio_output, other.image_input].into_iter().flatten() {
+                assert!(dearer.parse::<Price>().is_ok_and(|p| p > entry.input), "{at}: sound and images are dearer");
+            }
+            // What is paid in another way than by the token.
+            if known.rates.input == "0" {
                 let each = [other.per_image, other.per_second, other.per_search, other.per_million_characters];
                 assert!(
                     each.into_iter()
@@ -135,6 +139,9 @@ fn line(rates: &Rates) -> String {
     for (name, price) in [
         ("image input", other.image_input),
         ("audio input", other.audio_input),
+        ("cached image input", other.cached_image_input),
+        ("cached audio input", other.cached_audio_input),
+        ("audio output", other.audio_output),
         ("an image", other.per_image),
         ("a second", other.per_second),
         ("a search", other.per_search),

@@ -161,7 +161,7 @@ pub(crate) fn write_json_string(out: &mut Vec<u8>, text: &str) {
 }
 
 /// Where `part`, borrowed from `body`, lies in it.
-fn place(body: &[u8], part: &str) -> Range<usize> {
+pub(crate) fn place(body: &[u8], part: &str) -> Range<usize> {
     let start = part.as_ptr() as usize - body.as_ptr() as usize;
     start..start + part.len()
 }

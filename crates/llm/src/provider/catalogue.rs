@@ -34,7 +34,10 @@
 
 use super::{Base, DefaultInjector, Dialect, LimitField, Provider};
 use crate::task::{
-    Task::{self, Embeddings, ImageEdits, ImageGenerations, Moderations, Rerank, Speech, Transcriptions, Translations},
+    Task::{
+        self, Embeddings, ImageEdits, ImageGenerations, Moderations, Realtime, Rerank, Speech, Transcriptions,
+        Translations,
+    },
     Tasks,
 };
 
@@ -107,7 +110,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         limit: LimitField::MaxTokens,
     },
     also(
-        &[Embeddings, ImageGenerations, ImageEdits, Speech, Transcriptions, Translations],
+        &[Embeddings, ImageGenerations, ImageEdits, Speech, Transcriptions, Translations, Realtime],
         also_responses(Provider {
             base: Base::Own,
             injector: DefaultInjector::Header("api-key"),

@@ -32,11 +32,13 @@ pub enum Task {
     Translations,
     /// `/rerank`
     Rerank,
+    /// `/realtime`, a session over a WebSocket
+    Realtime,
 }
 
 impl Task {
     /// Every task, in the order in which they are told.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Chat,
         Self::Embeddings,
         Self::Moderations,
@@ -46,6 +48,7 @@ impl Task {
         Self::Transcriptions,
         Self::Translations,
         Self::Rerank,
+        Self::Realtime,
     ];
 
     /// As people read it.
@@ -60,6 +63,7 @@ impl Task {
             Self::Transcriptions => "transcriptions",
             Self::Translations => "translations",
             Self::Rerank => "rerank",
+            Self::Realtime => "realtime",
         }
     }
 
@@ -75,6 +79,7 @@ impl Task {
             Self::Transcriptions => "/audio/transcriptions",
             Self::Translations => "/audio/translations",
             Self::Rerank => "/rerank",
+            Self::Realtime => "/realtime",
         }
     }
 
@@ -112,6 +117,7 @@ impl Tasks {
         Task::Speech,
         Task::Transcriptions,
         Task::Translations,
+        Task::Realtime,
     ]);
 
     /// All there are.

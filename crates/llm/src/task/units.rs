@@ -20,10 +20,16 @@ const TOKENS_OF_DOCUMENT: u64 = 500;
 /// What has a price of its own beside tokens, or among them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Units {
-    /// Of the input tokens, those of images.
+    /// Of the input tokens, those of images that come from no cache.
     pub image_tokens: u64,
-    /// Of the input tokens, those of sound.
+    /// Of the input tokens, those of sound that come from no cache.
     pub audio_tokens: u64,
+    /// Of the input tokens, those of images out of a cache.
+    pub cached_image_tokens: u64,
+    /// Of the input tokens, those of sound out of a cache.
+    pub cached_audio_tokens: u64,
+    /// Of the output tokens, those of sound.
+    pub audio_output_tokens: u64,
     /// Images that are made.
     pub images: u64,
     /// Seconds of sound that are heard, begun ones as whole.
@@ -62,7 +68,17 @@ impl Default for Size {
 impl Size {
     /// What is known before the answer.
     pub const fn units(&self, task: Task) -> Units {
-        let none = Units { image_tokens: 0, audio_tokens: 0, images: 0, seconds: 0, characters: 0, searches: 0 };
+        let none = Units {
+            image_tokens: 0,
+            audio_tokens: 0,
+            cached_image_tokens: 0,
+            cached_audio_tokens: 0,
+            audio_output_tokens: 0,
+            images: 0,
+            seconds: 0,
+            characters: 0,
+            searches: 0,
+        };
         match task {
             Task::ImageGenerations | Task::ImageEdits => Units { images: self.n, ..none },
             Task::Speech => Units { characters: self.characters, ..none },
@@ -82,7 +98,7 @@ impl Size {
         let images = |count: u64| count.saturating_mul(IMAGE_TOKENS);
         let heard = bytes.div_ceil(BYTES_OF_SECOND);
         match task {
-            Task::Chat | Task::Embeddings | Task::Moderations => (Bound { input: bytes, output: 0 }, usual),
+            Task::Chat | Task::Embeddings | Task::Moderations | Task::Realtime => (Bound { input: bytes, output: 0 }, usual),
             Task::Rerank => {
                 // The query is read with each document.
                 let input = bytes.saturating_add(self.query.saturating_mul(self.documents));

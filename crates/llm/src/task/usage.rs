@@ -174,7 +174,7 @@ fn read_tail(tail: &[u8]) -> Option<Used> {
 }
 
 /// The counts of one usage object, made consistent.
-fn count(raw: &RawValue) -> Option<Used> {
+pub(crate) fn count(raw: &RawValue) -> Option<Used> {
     let wire: Wire = serde_json::from_str(raw.get()).ok()?;
     let told = |names: [Tokens; 2]| names.into_iter().find_map(|n| n.0);
     let (input, output) =
@@ -187,6 +187,10 @@ fn count(raw: &RawValue) -> Option<Used> {
     let cached = detail(|d| d.cached_tokens).min(read);
     let image_tokens = detail(|d| d.image_tokens).min(read);
     let audio_tokens = detail(|d| d.audio_tokens).min(read - image_tokens);
+    let from_cache = details.iter().find_map(|one| one.cached_tokens_details.0).unwrap_or_default();
+    let cached_image_tokens = from_cache.image_tokens.0.unwrap_or(0).min(image_tokens).min(cached);
+    let cached_audio_tokens = from_cache.audio_tokens.0.unwrap_or(0).min(audio_tokens).min(cached - cached_image_tokens);
+    let audio_output_tokens = wire.output_token_details.0.audio_tokens.0.unwrap_or(0).min(written);
     let seconds = seconds(wire.seconds).max(seconds(wire.prompt_audio_seconds));
     let tokens = [input, output, total].iter().any(Option::is_some).then(|| TokenUsage {
         input: read,
@@ -194,7 +198,16 @@ fn count(raw: &RawValue) -> Option<Used> {
         output: written,
         ..TokenUsage::default()
     });
-    let used = Used { tokens, units: Units { image_tokens, audio_tokens, seconds, ..Units::default() } };
+    let units = Units {
+        image_tokens: image_tokens - cached_image_tokens,
+        audio_tokens: audio_tokens - cached_audio_tokens,
+        cached_image_tokens,
+        cached_audio_tokens,
+        audio_output_tokens,
+        seconds,
+        ..Units::default()
+    };
+    let used = Used { tokens, units };
     (used != Used::default()).then_some(used)
 }
 
@@ -245,6 +258,7 @@ struct Wire {
     input_tokens_details: Lenient<Details>,
     input_token_details: Lenient<Details>,
     prompt_tokens_details: Lenient<Details>,
+    output_token_details: Lenient<OfKinds>,
     seconds: Tokens,
     prompt_audio_seconds: Tokens,
 }
@@ -255,6 +269,15 @@ struct Details {
     image_tokens: Tokens,
     audio_tokens: Tokens,
     cached_tokens: Tokens,
+    cached_tokens_details: Lenient<Option<OfKinds>>,
+}
+
+/// Tokens by what they are of.
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(default)]
+struct OfKinds {
+    image_tokens: Tokens,
+    audio_tokens: Tokens,
 }
 
 #[cfg(test)]

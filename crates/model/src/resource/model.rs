@@ -143,6 +143,15 @@ pub struct PriceEntry {
     /// For input tokens of sound; the input price unless set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audio_input: Option<Price>,
+    /// For input tokens of images read from the provider's prompt cache; the price of `cached_input` unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cached_image_input: Option<Price>,
+    /// For input tokens of sound read from the provider's prompt cache; the price of `cached_input` unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cached_audio_input: Option<Price>,
+    /// For output tokens of sound; the output price unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audio_output: Option<Price>,
     /// For each image that is made, in US dollars.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub per_image: Option<Price>,
