@@ -114,7 +114,9 @@ async fn provider() -> FakeUpstream {
                 "response.create" => {
                     n += 1;
                     let id = format!("resp_{n}");
-                    tell.push(json!({"type": "response.created", "response": {"id": id}}));
+                    if event["how"] != "bare" {
+                        tell.push(json!({"type": "response.created", "response": {"id": id}}));
+                    }
                     if event["how"] != "hang" {
                         tell.push(json!({"type": "response.output_text.delta", "delta": format!("said {SECRET}")}));
                         tell.push(done(&id, "completed"));
@@ -335,6 +337,10 @@ async fn a_session_falls_back_before_it_begins_and_stays_with_its_model() {
     // It goes on all the same.
     let same = json!({"type": "session.update", "session": {"model": "real/1", "instructions": "be brief"}});
     assert_eq!(heard(&mut side, same.clone()).await, same);
+    // Not every server tells that an answer begins.
+    side.say(Sender::Client, &json!({"type": "response.create", "how": "bare"})).await;
+    while side.next().await.unwrap()["type"] != "response.done" {}
+    assert_eq!(cost(&world.outcome(R::Served).await), COST);
     drop(wire);
     let session = world.outcome(R::Served).await;
     assert_eq!(session.model.as_ref().unwrap().tried.len(), 1);

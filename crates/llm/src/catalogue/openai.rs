@@ -13,14 +13,32 @@ const TRANSCRIBE: Source =
 const TRANSCRIBE_MINI: Source =
     Source::page("https://developers.openai.com/api/docs/models/compare?model=gpt-4o-mini-transcribe", "2026-11-23");
 const WHISPER: Source = Source::page("https://developers.openai.com/api/docs/models/whisper-1.md", "2026-11-23");
-const REALTIME_1_5: Source = Source::page("https://developers.openai.com/api/docs/models/gpt-realtime-1.5.md", "2026-11-23");
-const REALTIME_2: Source = Source::page("https://developers.openai.com/api/docs/models/gpt-realtime-2.md", "2026-11-23");
-const REALTIME_2_1: Source = Source::page("https://developers.openai.com/api/docs/models/gpt-realtime-2.1", "2026-11-23");
-const REALTIME_2_1_MINI: Source = Source::page("https://developers.openai.com/api/docs/models/gpt-realtime-2.1-mini.md", "2026-11-23");
+const REALTIME_1_5: Source =
+    Source::page("https://developers.openai.com/api/docs/models/gpt-realtime-1.5.md", "2026-11-23");
+const REALTIME_2: Source =
+    Source::page("https://developers.openai.com/api/docs/models/gpt-realtime-2.md", "2026-11-23");
+const REALTIME_2_1: Source =
+    Source::page("https://developers.openai.com/api/docs/models/gpt-realtime-2.1", "2026-11-23");
+const REALTIME_2_1_MINI: Source =
+    Source::page("https://developers.openai.com/api/docs/models/gpt-realtime-2.1-mini.md", "2026-11-23");
 /// What sound and images cost the larger models of Realtime.
-const SPOKEN: Other = Other { image_input: Some("5"), cached_image_input: Some("0.5"), audio_input: Some("32"), cached_audio_input: Some("0.4"), audio_output: Some("64"), ..Other::NONE };
+const SPOKEN: Other = Other {
+    image_input: Some("5"),
+    cached_image_input: Some("0.5"),
+    audio_input: Some("32"),
+    cached_audio_input: Some("0.4"),
+    audio_output: Some("64"),
+    ..Other::NONE
+};
 /// What they cost the smaller one.
-const SPOKEN_MINI: Other = Other { image_input: Some("0.8"), cached_image_input: Some("0.08"), audio_input: Some("10"), cached_audio_input: Some("0.3"), audio_output: Some("20"), ..Other::NONE };
+const SPOKEN_MINI: Other = Other {
+    image_input: Some("0.8"),
+    cached_image_input: Some("0.08"),
+    audio_input: Some("10"),
+    cached_audio_input: Some("0.3"),
+    audio_output: Some("20"),
+    ..Other::NONE
+};
 
 pub(super) const MODELS: &[KnownModel] = &[
     KnownModel {

@@ -189,7 +189,8 @@ pub(crate) fn count(raw: &RawValue) -> Option<Used> {
     let audio_tokens = detail(|d| d.audio_tokens).min(read - image_tokens);
     let from_cache = details.iter().find_map(|one| one.cached_tokens_details.0).unwrap_or_default();
     let cached_image_tokens = from_cache.image_tokens.0.unwrap_or(0).min(image_tokens).min(cached);
-    let cached_audio_tokens = from_cache.audio_tokens.0.unwrap_or(0).min(audio_tokens).min(cached - cached_image_tokens);
+    let cached_audio_tokens =
+        from_cache.audio_tokens.0.unwrap_or(0).min(audio_tokens).min(cached - cached_image_tokens);
     let audio_output_tokens = wire.output_token_details.0.audio_tokens.0.unwrap_or(0).min(written);
     let seconds = seconds(wire.seconds).max(seconds(wire.prompt_audio_seconds));
     let tokens = [input, output, total].iter().any(Option::is_some).then(|| TokenUsage {

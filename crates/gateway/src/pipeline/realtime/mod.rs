@@ -51,6 +51,8 @@ const IDLE: Duration = Duration::from_secs(600);
 const LONGEST: Duration = Duration::from_secs(3600);
 /// A message at most; providers take no larger ones.
 const MOST_MESSAGE: usize = 16 << 20;
+/// Bytes that wait for a caller to read them, above which nothing more of what it says is answered.
+const MOST_WAITING: usize = 64 * 1024;
 /// How long an answer that was cancelled may take to say what it cost.
 const FAREWELL: Duration = Duration::from_secs(3);
 /// How long the other side may take to read that a session is over.
@@ -252,7 +254,7 @@ impl Sides<'_> {
             }
         }
         for (reads, (from, buffer), gone) in [
-            (state.up.is_empty(), &mut self.caller, Step::CallerGone),
+            (state.listens(), &mut self.caller, Step::CallerGone),
             (state.down.is_empty(), &mut self.upstream, Step::UpstreamGone),
         ] {
             if reads {
@@ -295,7 +297,7 @@ impl Session<'_> {
         let mut from_caller = Reader::new(Sender::Client, MOST_MESSAGE);
         let until = self.worker.tick_in(LONGEST);
         loop {
-            while state.up.is_empty() && !sides.caller.1.is_empty() {
+            while state.listens() && !sides.caller.1.is_empty() {
                 match from_caller.read(sides.caller.1.filled()) {
                     Err(broken) => return End::Broken(broken, OutcomeReason::MalformedRequest),
                     Ok((n, message)) => {
@@ -379,22 +381,18 @@ impl Session<'_> {
                 }
             }
             Told::Done { response, used, in_conversation, failed } => {
-                let turn = state.turns.done((&response, used), (in_conversation, failed), record);
+                let now = self.worker.now();
+                let turn = state.turns.done((&response, used), (in_conversation, failed), now, record);
                 turn.into_iter().for_each(|turn| self.worker.record(turn));
             }
             Told::Transcribed { used } => {
                 let now = self.worker.now();
-                let Some(mut turn) = record.turn(now, Duration::ZERO) else { return Ok(()) };
-                if let Some(by) = &state.transcriber {
+                let Some(turn) = record.turn(now, Duration::ZERO) else { return Ok(()) };
+                let by = state.transcriber.as_ref().map(|by| {
                     let target = &self.view.snapshot.models.list[by.target.0 as usize].targets[by.target.1 as usize];
-                    if let Some(model) = &mut turn.model {
-                        model.model = by.model.clone();
-                    }
-                    self.worker.record(turns::transcribed(used, target, &by.budgets, now, turn));
-                } else {
-                    let none: &[Arc<LiveBudget>] = &[];
-                    self.worker.record(turns::transcribed(used, self.target, none, now, turn));
-                }
+                    (&by.model, target, &*by.budgets)
+                });
+                self.worker.record(turns::transcribed(used, by, now, turn));
             }
             Told::Refused { about } => state.turns.refused(about.as_deref()),
         }
@@ -493,6 +491,11 @@ impl Session<'_> {
 }
 
 impl State<'_> {
+    /// Whether there is room for what becomes of more that the caller says: it goes on, or is answered here.
+    fn listens(&self) -> bool {
+        self.up.is_empty() && self.down.bytes.len() <= MOST_WAITING
+    }
+
     /// Bytes of the provider without the injected credential, and looked at for other secrets of ours.
     fn clean(&mut self, raw: &[u8], record: &Recording<'_>) -> Vec<u8> {
         let scrubbed = self.scrub.whole(raw);

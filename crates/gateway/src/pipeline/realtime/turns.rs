@@ -34,6 +34,8 @@ const MOST_OPEN: usize = 16;
 const BASE_TOKENS: u64 = 2048;
 /// So much more than is known is reserved for, so that not every event needs another look.
 const AHEAD: u64 = 2048;
+/// Bytes of the id of an answer.
+const LONGEST_ID: usize = 512;
 /// An answer that was asked for and has not begun after this long will not begin.
 const NEVER: Duration = Duration::from_secs(30);
 
@@ -126,11 +128,14 @@ impl Turns {
         }
     }
 
-    /// An answer has begun. False: more run than anybody could have asked for.
+    /// An answer has begun. False: more run than anybody could have asked for, or its id is none.
     pub fn began(&mut self, id: String, now: Timestamp) -> bool {
         let said = self.asked.pop_front().map_or(self.said, |asked| asked.said);
-        self.open.push(Open { id, time: now, began: Instant::now(), said });
-        self.open.len() <= 2 * MOST_OPEN
+        let is_one = id.len() <= LONGEST_ID && self.open.len() < 2 * MOST_OPEN;
+        if is_one {
+            self.open.push(Open { id, time: now, began: Instant::now(), said });
+        }
+        is_one
     }
 
     /// The answers that run.
@@ -154,6 +159,9 @@ impl Turns {
         let covered = self.reads(self.known.saturating_add(AHEAD));
         let units = Units { audio_tokens: covered, audio_output_tokens: self.longest, ..Units::default() };
         let bound = Bound { input: covered, output: self.longest };
+        if self.is_hard() {
+            control.set_deadline(worker.tick_in(budget::WAIT));
+        }
         let amount = match self.price.most_of(now, &bound, &units) {
             Some(most) => pico(most),
             None if self.is_hard() => return Err(Refused::new(OutcomeReason::PriceUnknown)),
@@ -175,6 +183,7 @@ impl Turns {
                 Some(_) => {}
             }
         }
+        control.clear_deadline();
         self.covered = covered;
         Ok(())
     }
@@ -183,15 +192,21 @@ impl Turns {
         self.context.map_or(tokens, |context| tokens.min(context))
     }
 
-    /// An answer is over. Its record, where it is one that had begun.
+    /// An answer is over: its record. One of which nobody told that it had begun has begun now.
     pub fn done(
         &mut self,
         (id, used): (&str, Option<Used>),
         (in_conversation, failed): (bool, bool),
+        now: Timestamp,
         record: &Recording<'_>,
     ) -> Option<UsageRecord> {
-        let at = self.open.iter().position(|open| open.id == id)?;
-        let open = self.open.swap_remove(at);
+        let open = match self.open.iter().position(|open| open.id == id) {
+            Some(at) => self.open.swap_remove(at),
+            None => {
+                let said = self.asked.pop_front().map_or(self.said, |asked| asked.said);
+                Open { id: String::new(), time: now, began: Instant::now(), said }
+            }
+        };
         let told = used.and_then(|used| used.tokens);
         match told {
             Some(told) if in_conversation => {
@@ -239,22 +254,25 @@ impl Turns {
     }
 }
 
-/// What was heard was written down, and cost so much of these budgets.
+/// What was heard was written down by this model, which cost so much of these budgets. Where it is not known which one it
+/// was, its price is not known either.
 pub(super) fn transcribed(
     used: Option<Used>,
-    target: &TargetPlan,
-    budgets: &[Arc<LiveBudget>],
+    by: Option<(&Arc<str>, &TargetPlan, &[Arc<LiveBudget>])>,
     now: Timestamp,
     mut turn: UsageRecord,
 ) -> UsageRecord {
-    if let Some(model) = &mut turn.model {
+    if let (Some(model), Some((name, target, _))) = (&mut turn.model, by) {
+        model.model = name.clone();
         (model.provider, model.provider_model) = (target.provider.clone(), target.provider_model.clone());
     }
     let tokens = used.and_then(|used| used.tokens);
-    let cost = match used {
-        Some(used) => target.price.cost_of(now, tokens.as_ref(), &used.units),
-        None => Cost::UnknownUsage,
+    let cost = match (used, by) {
+        (Some(used), Some((_, target, _))) => target.price.cost_of(now, tokens.as_ref(), &used.units),
+        (Some(_), None) => Cost::UnknownPrice,
+        (None, _) => Cost::UnknownUsage,
     };
+    let budgets = by.map_or(&[][..], |(.., budgets)| budgets);
     let reservations = budgets.iter().map(|budget| budget.account(now).watch(0)).collect();
     settle(&mut turn, (cost, tokens), 0, reservations);
     turn
