@@ -197,6 +197,9 @@ pub struct Entry {
     /// Who answers for it: the owner a credential names, the application a key was issued to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
+    /// The key that it comes from and ends with, for keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<String>,
     /// The team behind the owner.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub team: Option<String>,
@@ -253,6 +256,7 @@ impl Entry {
             state,
             description: None,
             owner: None,
+            parent: None,
             team: None,
             created: None,
             age_seconds: None,

@@ -12,7 +12,7 @@ use credentialflow_governance::{
 use credentialflow_model::{
     ActorKind, Timestamp,
     lifecycle::VersionState,
-    resource::{Credential, Engine, Key},
+    resource::{Credential, Engine, Key, KeyActor},
     schedule::next_rotation,
 };
 use credentialflow_store::{CredentialUse, CredentialVersionRow, KeyRecord, KeySecretRow, KeyUse};
@@ -141,8 +141,13 @@ pub(super) fn of_key(
     let since = current.map(|s| s.created);
     let application = graph.application(spec.application.as_str());
     let mut entry = Entry::new(CredentialKind::Key, spec.name.as_str(), Direction::Issued, state);
-    entry.description = spec.description.clone();
+    let used_by = |actor: &KeyActor| match &actor.purpose {
+        Some(purpose) => format!("{}: {purpose}", actor.name),
+        None => actor.name.clone(),
+    };
+    entry.description = spec.description.clone().or_else(|| spec.actor.as_ref().map(used_by));
     entry.owner = Some(spec.application.to_string());
+    entry.parent = spec.parent.as_ref().map(ToString::to_string);
     entry.team = application.and_then(|a| a.team.as_ref()).map(ToString::to_string);
     entry.created = Some(record.key.created);
     entry.age_seconds = age(since, now);

@@ -49,6 +49,10 @@ async fn a_family_is_applied_shown_and_ended() {
     let subjects: Vec<_> = radius["consequences"].as_array().unwrap().iter().map(|c| c["subject"].clone()).collect();
     assert!(subjects.contains(&json!(format!("keys/{agent}"))) && subjects.len() == 3, "{radius}");
 
+    let listed = control.get("/api/v1/inventory?kind=key").await.expect(200).json();
+    let child = listed["items"].as_array().unwrap().iter().find(|entry| entry["name"] == "child").unwrap();
+    assert_eq!((&child["parent"], &child["description"]), (&json!("root"), &json!("planner")));
+
     // What a key issued is declared nowhere, and nothing that is applied takes it away.
     let exported = control.get("/api/v1/config/export").await.expect(200).text;
     assert!(exported.contains("parent: child") && !exported.contains(&agent), "{exported}");
