@@ -231,7 +231,7 @@ pub(crate) async fn report(state: &AdminState, query: &SpendQuery) -> Result<Spe
         let delegations = delegations(state, &asked, &rows).await?;
         let mut groups: Vec<_> = grouped(&asked, rows, (&teams, &delegations)).into_iter().collect();
         groups.sort_by(|(a, x), (b, y)| y.cost.cmp(&x.cost).then_with(|| a.cmp(b)));
-        groups.iter().for_each(|(_, sum)| total.add(&sum.counts, sum.cost));
+        groups.iter().for_each(|(_, sum)| total.add(&sum.counts, sum.cost, sum.saved));
         all.extend(groups.into_iter().map(|(names, sum)| (*piece, names, sum)));
     }
     let more = all.len() > skip.saturating_add(limit);
@@ -279,7 +279,7 @@ fn grouped(
             (Dimension::Agent, None) => delegation().map_or_else(String::new, |of| of.actor.clone()),
             (_, None) => team(),
         });
-        groups.entry(names.collect()).or_default().add(&row.counts, row.cost);
+        groups.entry(names.collect()).or_default().add(&row.counts, row.cost, row.saved);
     }
     groups
 }
@@ -396,7 +396,7 @@ async fn sums(state: &AdminState, log: &dyn SpendLog, window: (Timestamp, Timest
     log.catch_up().await.map_err(unread)?;
     let only = [(SpendColumn::Node, log.node().to_owned())];
     let mut sum = Sum::default();
-    state.store.spend(window, &[], &only, 1).await?.iter().for_each(|row| sum.add(&row.counts, row.cost));
+    state.store.spend(window, &[], &only, 1).await?.iter().for_each(|row| sum.add(&row.counts, row.cost, row.saved));
     Ok(sum)
 }
 
@@ -404,21 +404,22 @@ async fn sums(state: &AdminState, log: &dyn SpendLog, window: (Timestamp, Timest
 struct Sum {
     counts: SpendCounts,
     cost: i128,
+    saved: i128,
 }
 
 impl Sum {
     fn of(sums: &SpendSums) -> Self {
-        let SpendSums { calls, unknown, estimated, input, cached_input, cache_write, output, reasoning, cost } = *sums;
-        Self { counts: [calls, unknown, estimated, input, cached_input, cache_write, output, reasoning], cost }
+        Self { counts: sums.counts(), cost: sums.cost, saved: sums.saved }
     }
 
-    fn add(&mut self, counts: &SpendCounts, cost: i128) {
+    fn add(&mut self, counts: &SpendCounts, cost: i128, saved: i128) {
         self.counts.iter_mut().zip(counts).for_each(|(sum, more)| *sum = sum.saturating_add(*more));
         self.cost = self.cost.saturating_add(cost);
+        self.saved = self.saved.saturating_add(saved);
     }
 
     fn figures(&self) -> SpendFigures {
-        let [calls, unknown, estimated, input, cached_input, cache_write, output, reasoning] = self.counts;
+        let [calls, unknown, estimated, input, cached_input, cache_write, output, reasoning, cached] = self.counts;
         SpendFigures {
             calls,
             calls_of_unknown_cost: unknown,
@@ -429,6 +430,8 @@ impl Sum {
             output_tokens: output,
             reasoning_tokens: reasoning,
             cost_usd: usd(self.cost),
+            calls_from_cache: cached,
+            saved_usd: usd(self.saved),
         }
     }
 }

@@ -198,6 +198,7 @@ mod tests {
             trust: Arc::default(),
             sandbox: None,
             max_model_body: 1 << 20,
+            models_written: Default::default(),
         };
         Arc::new(Snapshot::compile(1, &ResourceSet::default(), sources))
     }

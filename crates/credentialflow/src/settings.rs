@@ -82,6 +82,8 @@ pub struct ServerSettings {
     pub workers: Option<usize>,
     /// Bytes that HTTP/2 requests and buffered model bodies may make one worker hold.
     pub worker_memory: u64,
+    /// Bytes that answers of models take at most which are kept to be given again.
+    pub answer_cache: u64,
     /// Connections the control listener holds at most.
     pub control_connections: usize,
     /// File with the unseal passphrase (first line), if the vault is sealed with one.
@@ -221,6 +223,9 @@ settings! {
     /// Memory that HTTP/2 requests and buffered model bodies may take of one worker, as in 512MiB; what does not fit is refused as overloaded
     #[arg(value_name = "SIZE")]
     worker_memory: ByteSize = "CREDENTIALFLOW_WORKER_MEMORY", "512MiB";
+    /// Memory that the answers of models may take which are kept for models that have a cache, as in 256MiB; 0B keeps none
+    #[arg(value_name = "SIZE")]
+    answer_cache: ByteSize = "CREDENTIALFLOW_ANSWER_CACHE", "64MiB";
     /// Most connections of the control listener at one time; further ones are closed at once
     #[arg(value_name = "NUMBER")]
     control_connections: usize = "CREDENTIALFLOW_CONTROL_CONNECTIONS", "512";
@@ -301,6 +306,10 @@ impl Settings {
         if !((128 << 20)..=(1 << 40)).contains(&worker_memory) {
             return Err(invalid("worker_memory must be 128MiB to 1024GiB"));
         }
+        let answer_cache = given.answer_cache.map_or(64 << 20, ByteSize::as_bytes);
+        if answer_cache > 1 << 40 {
+            return Err(invalid("answer_cache must be at most 1024GiB"));
+        }
         let control_connections = given.control_connections.unwrap_or(512);
         if !(1..=65_536).contains(&control_connections) {
             return Err(invalid("control_connections must be 1 to 65536"));
@@ -348,6 +357,7 @@ impl Settings {
             take_over: given.take_over.unwrap_or(false),
             workers: given.workers,
             worker_memory,
+            answer_cache,
             control_connections,
             passphrase_file: given.passphrase_file,
             key_file,

@@ -1,6 +1,7 @@
 //! All workers of a process, as the control plane sees them.
 
 use crate::{
+    cache::AnswerCache,
     Gauges, Settings, Snapshot,
     net::listener,
     ports::{CertificateListener, ChallengeSource, GuessListener, Lender, RecordSink, SecretListener},
@@ -52,6 +53,7 @@ pub struct Start {
 pub struct Gateway {
     address: SocketAddr,
     workers: Vec<Handle>,
+    cache: AnswerCache,
 }
 
 struct Handle {
@@ -80,7 +82,9 @@ impl Gateway {
     pub fn start(start: Start) -> io::Result<Self> {
         let sockets = listener::bind_all(start.address, start.workers.max(1))?;
         let address = sockets[0].local_addr()?;
+        let cache = AnswerCache::start(start.settings.answer_cache, &start.snapshot)?;
         let shared = Arc::new(Shared {
+            cache: cache.clone(),
             settings: start.settings,
             records: start.records,
             throttle: start.throttle,
@@ -103,7 +107,7 @@ impl Gateway {
                 .spawn(move || worker::run(shared, counted, snapshot, socket, receiver, seed))?;
             workers.push(Handle { commands, gauges, thread: Some(thread) });
         }
-        Ok(Self { address, workers })
+        Ok(Self { address, workers, cache })
     }
 
     /// Where it listens.
@@ -120,6 +124,8 @@ impl Gateway {
     /// worker has confirmed that requests which begin from now on are served with it.
     pub async fn install(&self, snapshot: Arc<Snapshot>, revoked: Vec<KeyId>) -> Result<(), NotConfirmed> {
         let revoked: Arc<[KeyId]> = revoked.into();
+        // Before any worker asks under it.
+        self.cache.in_force(&snapshot);
         let mut waiting = Vec::with_capacity(self.workers.len());
         for worker in &self.workers {
             let (done, confirmed) = oneshot::channel();
@@ -194,6 +200,11 @@ impl Gateway {
     pub fn memory(&self) -> (u64, u64) {
         let sum = |f: fn(&Gauges) -> u64| self.workers.iter().map(|w| f(&w.gauges)).sum();
         (sum(|g| g.held_bytes.load(Relaxed)), sum(|g| g.over_budget.load(Relaxed)))
+    }
+
+    /// How many answers of models are kept to be given again, and the bytes that they take.
+    pub fn answers_kept(&self) -> (u64, u64) {
+        self.cache.load()
     }
 
     /// Stops accepting, lets running requests finish, and returns when all workers have ended.

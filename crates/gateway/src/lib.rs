@@ -4,6 +4,7 @@
 //! admin API. What it needs from them it names in [`ports`], and the binary plugs them in.
 
 mod budget;
+mod cache;
 mod conn;
 mod cooling;
 pub mod gateway;

@@ -6,6 +6,7 @@ pub(crate) use run::run;
 
 use crate::{
     budget::Budget,
+    cache::AnswerCache,
     cooling::Cooling,
     net::control::{Controls, TICK},
     pipeline::{scrub::Scanners, users::KnownUsers},
@@ -45,6 +46,8 @@ pub struct Settings {
     pub pool_size: usize,
     /// Bytes that HTTP/2 requests and buffered model bodies may make one worker hold.
     pub memory: u64,
+    /// Bytes that answers of models may take which are kept to be given again, on this node.
+    pub answer_cache: u64,
     /// How long running requests may go on after shutdown began.
     pub drain: Duration,
 }
@@ -59,6 +62,7 @@ impl Default for Settings {
             max_connections: 16 * 1024,
             pool_size: 256,
             memory: 512 << 20,
+            answer_cache: 64 << 20,
             drain: Duration::from_secs(30),
         }
     }
@@ -80,6 +84,8 @@ pub struct Shared {
     pub secrets: Arc<dyn SecretListener>,
     /// Lends more of budgets.
     pub lender: Arc<dyn Lender>,
+    /// Keeps answers of models.
+    pub cache: AnswerCache,
     /// Answers challenges of an ACME server, if certificates are ordered from one.
     pub challenges: Option<Arc<dyn ChallengeSource>>,
     /// TLS of the listener, if configured.

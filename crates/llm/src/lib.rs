@@ -14,6 +14,7 @@
 //! - [`first`]: when a stream has begun.
 //! - [`translate`]: from a caller's dialect into its provider's, and back.
 //! - [`bound`]: how much a call may cost at most.
+//! - [`cache`]: which calls ask the same, and which answers may be given again.
 //! - [`needs`]: what a call needs of a model: images, tools and the like, and room for its prompt.
 //! - [`affinity`]: what calls have in common that should go to the same place.
 //! - [`produced`]: what was produced when nobody counted.
@@ -27,6 +28,7 @@ pub mod affinity;
 pub mod anthropic;
 pub mod bedrock;
 pub mod bound;
+pub mod cache;
 pub mod catalogue;
 pub mod end_user;
 pub mod first;

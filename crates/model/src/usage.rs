@@ -115,6 +115,52 @@ pub struct ModelUse {
     pub user: Option<Arc<str>>,
     /// The public model name the caller asked for, where a budget that is used up had [`ModelUse::model`] serve instead.
     pub asked: Option<Arc<str>>,
+    /// What the model's cache did; `None` where it has none.
+    pub cache: Option<CacheUse>,
+    /// What the answer would have cost, in US dollars, where it came from the cache and its price is known.
+    pub saved: Option<Decimal>,
+}
+
+/// What the cache of a model did with a call. The numbers are stored: none is used again for something else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CacheUse {
+    /// It answered: the same call was answered before.
+    Hit = 1,
+    /// It answered: a call that asks nearly the same was answered before.
+    Similar = 2,
+    /// It was asked and had no answer.
+    Miss = 3,
+    /// The caller wanted a new answer, which is kept.
+    Refresh = 4,
+    /// It was not asked, and keeps nothing: the caller did not want it, or the call is one that is never kept.
+    Bypass = 5,
+}
+
+impl CacheUse {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Hit, Self::Similar, Self::Miss, Self::Refresh, Self::Bypass];
+
+    /// The word that is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Similar => "similar",
+            Self::Miss => "miss",
+            Self::Refresh => "refresh",
+            Self::Bypass => "bypass",
+        }
+    }
+
+    /// The one of this number.
+    pub fn from_number(number: i64) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| *one as i64 == number)
+    }
+
+    /// Whether the answer came from it.
+    pub const fn answered(self) -> bool {
+        matches!(self, Self::Hit | Self::Similar)
+    }
 }
 
 /// A target of a model at which a call was tried and failed, so that another one was.

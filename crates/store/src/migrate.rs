@@ -42,6 +42,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { number: 24, name: "budget slots", sql: include_str!("../migrations/0024_budget_slots.sql") },
     Migration { number: 25, name: "rule uses", sql: include_str!("../migrations/0025_rule_uses.sql") },
     Migration { number: 26, name: "spend", sql: include_str!("../migrations/0026_spend.sql") },
+    Migration { number: 27, name: "spend cached", sql: include_str!("../migrations/0027_spend_cached.sql") },
     Migration { number: 28, name: "delegations", sql: include_str!("../migrations/0028_delegations.sql") },
 ];
 

@@ -70,8 +70,8 @@ impl SpendColumn {
 }
 
 /// Sums of calls: how many, of unknown and of estimated cost, tokens read, of those cached and written into caches, tokens
-/// written, of those for reasoning.
-pub type SpendCounts = [i64; 8];
+/// written, of those for reasoning; calls that caches answered.
+pub type SpendCounts = [i64; 9];
 
 /// A row of sums.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -83,6 +83,8 @@ pub struct SpendRow {
     pub counts: SpendCounts,
     /// What they cost, in units of 10^-12 US dollars.
     pub cost: i128,
+    /// What caches saved, in the same units.
+    pub saved: i128,
 }
 
 /// How far a call log is in the sums.
@@ -99,8 +101,10 @@ const MILLION: i128 = 1_000_000;
 const FORGOTTEN_AT_ONCE: i64 = 2_000;
 /// Between two of these.
 const BETWEEN: Duration = Duration::from_millis(20);
-const COUNTS: [&str; 8] =
-    ["calls", "unknown_cost", "estimated_cost", "input", "cached_input", "cache_write", "output", "reasoning"];
+const COUNTS: [&str; 9] =
+    ["calls", "unknown_cost", "estimated_cost", "input", "cached_input", "cache_write", "output", "reasoning", "cached"];
+/// Amounts: millionths of dollars and a rest each.
+const AMOUNTS: [&str; 4] = ["micros", "rest", "saved_micros", "saved_rest"];
 
 impl Store {
     /// Up to which row these segments of call logs are in the sums; those of which nothing is are left out.
@@ -161,7 +165,7 @@ impl Store {
     ) -> Result<Vec<SpendRow>> {
         let names: Vec<_> = columns.iter().map(|column| format!("k.{}", column.name())).collect();
         let sums: Vec<_> =
-            COUNTS.iter().chain(&["micros", "rest"]).map(|sum| format!("CAST(SUM(s.{sum}) AS BIGINT)")).collect();
+            COUNTS.iter().chain(&AMOUNTS).map(|sum| format!("CAST(SUM(s.{sum}) AS BIGINT)")).collect();
         let mut sql = format!("SELECT {} FROM spend s", [&names[..], &sums[..]].concat().join(", "));
         if !columns.is_empty() || !only.is_empty() {
             sql += " JOIN spend_series k ON k.series = s.series";
@@ -185,8 +189,12 @@ impl Store {
             for (n, count) in counts.iter_mut().enumerate() {
                 *count = r.try_get(columns.len() + n)?;
             }
-            let (micros, rest): (i64, i64) = (r.try_get(columns.len() + 8)?, r.try_get(columns.len() + 9)?);
-            Ok(SpendRow { names, counts, cost: i128::from(micros) * MILLION + i128::from(rest) })
+            let amount = |at: usize| -> Result<i128> {
+                let (micros, rest): (i64, i64) = (r.try_get(at)?, r.try_get(at + 1)?);
+                Ok(i128::from(micros) * MILLION + i128::from(rest))
+            };
+            let at = columns.len() + COUNTS.len();
+            Ok(SpendRow { names, counts, cost: amount(at)?, saved: amount(at + 2)? })
         };
         query.fetch_all(&mut *self.reader().await?).await?.into_iter().map(read).collect()
     }
@@ -263,13 +271,13 @@ async fn add_rows(tx: &mut AnyConnection, node: &str, rows: &[(Timestamp, SpendR
         insert.execute(&mut *tx).await?;
     }
     let sums: Vec<_> = sums.into_iter().collect();
-    let all = [&COUNTS[..], &["micros", "rest"]].concat();
+    let all = [&COUNTS[..], &AMOUNTS].concat();
     let added: Vec<_> = all.iter().map(|sum| format!("{sum} = spend.{sum} + excluded.{sum}")).collect();
     for chunk in sums.chunks(CHUNK) {
         let sql = format!(
             "INSERT INTO spend (started, series, {}) VALUES {} ON CONFLICT (started, series) DO UPDATE SET {}",
             all.join(", "),
-            values(12, chunk.len()),
+            values(15, chunk.len()),
             added.join(", ")
         );
         let mut insert = sqlx::query(AssertSqlSafe(sql));
@@ -278,8 +286,10 @@ async fn add_rows(tx: &mut AnyConnection, node: &str, rows: &[(Timestamp, SpendR
             for count in row.counts {
                 insert = insert.bind(count);
             }
-            let micros = i64::try_from(row.cost.div_euclid(MILLION)).unwrap_or(i64::MAX / 1000);
-            insert = insert.bind(micros).bind(row.cost.rem_euclid(MILLION) as i64);
+            for amount in [row.cost, row.saved] {
+                let micros = i64::try_from(amount.div_euclid(MILLION)).unwrap_or(i64::MAX / 1000);
+                insert = insert.bind(micros).bind(amount.rem_euclid(MILLION) as i64);
+            }
         }
         insert.execute(&mut *tx).await?;
     }

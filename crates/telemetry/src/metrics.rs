@@ -10,7 +10,10 @@ use crate::{
     rollup::{pico, status_class},
     slots::Slots,
 };
-use credentialflow_model::{OutcomeReason, UsageRecord, usage::Cost};
+use credentialflow_model::{
+    OutcomeReason, UsageRecord,
+    usage::{CacheUse, Cost},
+};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, NoLabelSet, text},
@@ -175,6 +178,10 @@ struct ModelFigures {
     /// In 10^-12 US dollars.
     cost_pico: i128,
     unpriced: u64,
+    /// As in [`CacheUse::ALL`]: what the model's cache did.
+    cache: [u64; CacheUse::ALL.len()],
+    /// What it saved, in 10^-12 US dollars.
+    saved_pico: i128,
 }
 
 /// The numbers behind the metrics that come from records.
@@ -224,7 +231,7 @@ impl Tables {
             self.upstreams.get(id, names).add(r.upstream_us);
         }
         if let (Some(id), Some(used)) = (model, &r.model)
-            && (used.tokens.is_some() || used.cost.is_some())
+            && (used.tokens.is_some() || used.cost.is_some() || used.cache.is_some())
         {
             let providers = self.models.get(id, names);
             let at = match providers.iter().position(|(p, _)| *p == used.provider) {
@@ -249,6 +256,10 @@ impl Tables {
                 Some(Cost::UnknownPrice | Cost::UnknownUsage) => figures.unpriced += 1,
                 None => {}
             }
+            if let Some(n) = CacheUse::ALL.iter().position(|one| used.cache == Some(*one)) {
+                figures.cache[n] += 1;
+            }
+            figures.saved_pico += used.saved.map_or(0, |usd| i128::from(pico(usd)));
         }
     }
 
@@ -372,6 +383,20 @@ fn encode_tables(tables: &Tables, e: &mut DescriptorEncoder<'_>) -> fmt::Result 
     let mut m = e.encode_descriptor("llm_unpriced_calls", help, None, MetricType::Counter)?;
     for (labels, figures) in tables.models() {
         m.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&figures.unpriced, None)?;
+    }
+    let help = "Calls to models that have a cache, by what it did; after hit and similar the provider was not asked";
+    let mut m = e.encode_descriptor("llm_cache_calls", help, None, MetricType::Counter)?;
+    for (labels, figures) in tables.models() {
+        for (one, n) in CacheUse::ALL.iter().zip(&figures.cache).filter(|(_, n)| **n > 0) {
+            let labels = [labels[0], labels[1], ("result", one.as_str())];
+            m.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(n, None)?;
+        }
+    }
+    let help = "What the calls that caches of models answered would have cost in US dollars, as far as it is known";
+    let mut m = e.encode_descriptor("llm_saved_usd", help, None, MetricType::Counter)?;
+    for (labels, figures) in tables.models().filter(|(_, figures)| figures.cache.iter().any(|n| *n > 0)) {
+        let usd = figures.saved_pico as f64 / 1e12;
+        m.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&usd, None)?;
     }
     Ok(())
 }

@@ -73,6 +73,8 @@ pub(crate) fn model(n: u64, cost: Option<Cost>) -> UsageRecord {
         guardrails: None,
         user: None,
         asked: None,
+        cache: None,
+        saved: None,
     };
     UsageRecord { model: Some(Box::new(used)), method: "POST".into(), ..plain(n) }
 }

@@ -24,6 +24,7 @@ mod leak_responses;
 pub(crate) mod leaks;
 pub(crate) mod leases;
 pub(crate) mod links;
+mod model_cache;
 pub(crate) mod model_routes;
 mod models;
 mod rekey;
@@ -85,6 +86,7 @@ pub(crate) fn endpoints() -> OpenApiRouter<AdminState> {
         .merge(routes::endpoints())
         .merge(models::endpoints())
         .merge(model_routes::endpoints())
+        .merge(model_cache::endpoints())
         .merge(known_models::endpoints())
         .merge(leak_responses::endpoints())
         .merge(config::endpoints())

@@ -83,6 +83,11 @@ pub struct SpendFigures {
     /// What the calls cost.
     #[schema(examples("12.30448"))]
     pub cost_usd: String,
+    /// Calls that the caches of models answered; they cost nothing.
+    pub calls_from_cache: i64,
+    /// What these would have cost, as far as prices are known.
+    #[schema(examples("3.1"))]
+    pub saved_usd: String,
 }
 
 /// What the calls cost that have something in common.

@@ -10,6 +10,7 @@ mod guard;
 mod inventory;
 mod leaks;
 mod leases;
+mod model_cache;
 mod resources;
 mod seal;
 mod secrets;

@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 /// What calls of an application for a user to a model cost, in millionths of dollars, on a day of October 2026.
 fn row(day: i64, [application, user, model]: [&str; 3], calls: i64, micros: i128) -> (Timestamp, SpendRow) {
     let names = [application, "", user, model, "openai", "m-1", "", "models"].map(str::to_owned).to_vec();
-    let counts = [calls, 0, 0, 10 * calls, calls, 0, 5 * calls, 0];
+    let counts = [calls, 0, 0, 10 * calls, calls, 0, 5 * calls, 0, 1];
     // Midnight of the first is 1790812800.
     let started = Timestamp::from_secs(1_790_812_800 + (day - 1) * 86_400 + 12 * 3600);
-    (started, SpendRow { names, counts, cost: micros * 1_000_000 })
+    (started, SpendRow { names, counts, cost: micros * 1_000_000, saved: 2_000_000 })
 }
 
 async fn spent() -> Control {
@@ -56,6 +56,8 @@ async fn calls_are_told_apart_by_what_is_asked() {
         (&json!(9), &json!(90), &json!(9))
     );
     assert_eq!(all["total"]["cost_usd"], "0.001777");
+    let saved: f64 = all["total"]["saved_usd"].as_str().unwrap().parse().unwrap();
+    assert_eq!((saved * 1e6).round(), 2.0 * all["total"]["calls_from_cache"].as_f64().unwrap());
     let by = report(&control, "by=team").await;
     let none = json!({ "team": null });
     assert_eq!(lines(&by), [of(none, "0.001007"), of(json!({ "team": "payments" }), "0.00077")], "the dearest first");

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     cli::Connection,
-    client::{Client, with_query},
+    client::{Client, escape, with_query},
     output::{Output, at, items, shown, table},
 };
 use serde_json::Value;
@@ -60,6 +60,9 @@ enum Verb {
         #[arg(long)]
         internal: bool,
     },
+    /// The answers that it keeps to give them again
+    #[command(subcommand)]
+    Cache(CacheVerb),
     /// List the models that built-in providers offer, with what is known of each
     Catalogue {
         /// Only of this provider, as in `openai`
@@ -73,6 +76,15 @@ enum Verb {
         /// Where the page begins: the `next` of the page before
         #[arg(long, value_name = "CURSOR")]
         cursor: Option<String>,
+    },
+}
+
+#[derive(clap::Subcommand)]
+enum CacheVerb {
+    /// Let go of all answers to calls of this model, on every node
+    Clear {
+        /// Its name
+        name: String,
     },
 }
 
@@ -91,6 +103,11 @@ pub async fn run(args: ModelArgs, output: Output) -> anyhow::Result<Outcome> {
                 ("internal", yes(internal)),
             ];
             model_route::show(&client, &name, &call, output).await?;
+        }
+        Verb::Cache(CacheVerb::Clear { name }) => {
+            client.delete(&format!("/api/v1/models/{}/cache", escape(&name))).await?;
+            let told = serde_json::json!({ "model": name, "cleared": true });
+            output.result(&told, |told| format!("The cache of {} is empty on every node.\n", shown(&at(told, "/model"))))?;
         }
         Verb::Catalogue { provider, q, limit, cursor } => {
             let parameters = [("provider", provider), ("q", q), ("limit", Some(limit.to_string())), ("cursor", cursor)];

@@ -91,7 +91,7 @@ struct ReportArgs {
 const MOST_LINES: u32 = 50_000;
 
 /// Figures of a line, with the headings of tables.
-const FIGURES: [(&str, &str); 9] = [
+const FIGURES: [(&str, &str); 11] = [
     ("calls", "calls"),
     ("calls_of_unknown_cost", "unknown"),
     ("calls_of_estimated_cost", "estimated"),
@@ -101,6 +101,8 @@ const FIGURES: [(&str, &str); 9] = [
     ("output_tokens", "output"),
     ("reasoning_tokens", "reasoning"),
     ("cost_usd", "usd"),
+    ("calls_from_cache", "from cache"),
+    ("saved_usd", "saved"),
 ];
 
 /// Runs the command.
@@ -250,7 +252,7 @@ mod tests {
     fn answer() -> Value {
         let figures = json!({ "calls": 3, "calls_of_unknown_cost": 1, "calls_of_estimated_cost": 0, "input_tokens": 100,
             "cached_input_tokens": 20, "cache_write_tokens": 0, "output_tokens": 50, "reasoning_tokens": 5,
-            "cost_usd": "0.000135" });
+            "cost_usd": "0.000135", "calls_from_cache": 2, "saved_usd": "0.00027" });
         let mut item = json!({ "from": "2026-11-01T00:00:00Z", "to": "2026-12-01T00:00:00Z",
             "group": { "application": "checkout", "key": "0123", "user": null }, "key_name": "checkout-live" });
         item.as_object_mut().unwrap().extend(figures.as_object().unwrap().clone());

@@ -241,9 +241,9 @@ fn row(((quarter, series), sums): ((i64, SpendSeries), SpendSums)) -> (Timestamp
         text(credential),
         text(route),
     ];
-    let SpendSums { calls, unknown, estimated, input, cached_input, cache_write, output, reasoning, cost } = sums;
-    let counts = [calls, unknown, estimated, input, cached_input, cache_write, output, reasoning];
-    (Timestamp::from_secs(quarter), SpendRow { names, counts, cost })
+    let SpendSums { cost, saved, .. } = sums;
+    let counts = sums.counts();
+    (Timestamp::from_secs(quarter), SpendRow { names, counts, cost, saved })
 }
 
 /// No database takes a text with a zero.

@@ -222,6 +222,7 @@ async fn start_when_unsealed(
             settings: credentialflow_gateway::Settings {
                 drain: settings.drain,
                 memory: settings.worker_memory,
+                answer_cache: settings.answer_cache,
                 ..Default::default()
             },
             snapshot,
@@ -371,6 +372,13 @@ fn count_limits(plane: &Arc<Plane>, metrics: &credentialflow_telemetry::Metrics)
         "Bytes that HTTP/2 requests and buffered model bodies hold of the workers' memory budgets",
         move || held.memory().0 as i64,
     );
+    let (answers, bytes) = (plane.clone(), plane.clone());
+    metrics.register_gauge("llm_cache_answers", "Answers of models that this node keeps to give them again", move || {
+        answers.answers_kept().0 as i64
+    });
+    metrics.register_gauge("llm_cache_bytes", "Bytes of memory that these answers take", move || {
+        bytes.answers_kept().1 as i64
+    });
     metrics.register_counter("memory_refusals", "How often something did not fit into a memory budget", move || {
         over.memory().1 as i64
     });

@@ -39,6 +39,8 @@ pub(super) struct State {
     api_key: ApiKey,
     /// Whether the vault's settings changed and could not be taken in yet.
     settings_due: bool,
+    /// How often each model was written since this process began.
+    models_written: HashMap<Name, u64>,
     /// A place in the audit chain that is not before anything taken in, and its hash.
     pub mark: Option<(u64, [u8; 32])>,
 }
@@ -79,6 +81,7 @@ impl State {
             values: Values::default(),
             api_key: api_key(vault)?,
             settings_due: false,
+            models_written: HashMap::new(),
             mark: None,
         })
     }
@@ -93,7 +96,11 @@ impl State {
         }
         if delta.whole {
             match Self::empty(vault, &self.budgets) {
-                Ok(empty) => *self = empty,
+                // What is known of caches goes on: they do not begin anew.
+                Ok(empty) => {
+                    let models_written = std::mem::take(&mut self.models_written);
+                    *self = Self { models_written, ..empty };
+                }
                 Err(error) => return Taken { problem: Some(error), ..Taken::default() },
             }
         }
@@ -111,6 +118,9 @@ impl State {
             self.renew(vault);
         }
         for (kind, name, body) in delta.resources {
+            if kind == Kind::Models {
+                *self.models_written.entry(name.clone()).or_default() += 1;
+            }
             if let Err(error) = self.put(kind, &name, body.as_deref()) {
                 let told = error.context(format!("{}/{name} cannot be read", kind.as_str()));
                 taken.problem.get_or_insert(told);
@@ -268,6 +278,7 @@ impl State {
             trust: trust.clone(),
             sandbox,
             max_model_body: MAX_MODEL_BODY,
+            models_written: self.models_written.clone(),
         };
         Snapshot::compile(epoch, &self.set, sources)
     }

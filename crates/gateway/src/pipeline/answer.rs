@@ -349,6 +349,7 @@ pub(super) fn push_own_fields(fields: &mut Vec<u8>, record: &Recording<'_>) {
     }
     record.push_budgets(fields);
     record.push_instead(fields);
+    record.push_cache(fields);
 }
 
 /// Sends what was added; a caller that does not read is given up after a while.

@@ -5,6 +5,7 @@
 
 use super::{
     Inbound, Refused, authorize,
+    cache::{self, Cached},
     fallback::{Elsewhere, Said},
     guard,
     guardrail::{self, Prompt},
@@ -25,6 +26,7 @@ use crate::{
 };
 use credentialflow_llm::{
     ChatCall, anthropic, bedrock,
+    cache::Form,
     gemini::{
         self,
         request::{Action, Asked, Frames, GeminiCall},
@@ -78,6 +80,8 @@ pub(crate) struct ModelCall {
     pub answer: Option<Box<Answer>>,
     /// What another target needs, where there is one.
     pub elsewhere: Option<Box<Elsewhere>>,
+    /// What the model's cache has to do with it, where it has one.
+    pub cached: Option<Box<Cached>>,
     /// The memory of the body, which is kept until the answer begins.
     held: Charge,
 }
@@ -433,11 +437,19 @@ pub(super) fn prepare(
     if kind == RouteKind::Responses {
         keeps_nothing_here(plan, &received)?;
     }
+    if plan.cache.is_some() {
+        held.set(received.capacity() as u64 * 3).map_err(|_| Refused::new(OutcomeReason::Overloaded))?;
+    }
+    let again = cache::Said::of(kind, &call, &received);
+    let mut cached = Cached::of(view, plan, &again, (inbound, matched, principal), record).map(Box::new);
     if plan.guardrails.is_some() {
         // What is looked at is read into texts of its own, and may be written anew.
         held.set(received.capacity() as u64 * 3).map_err(|_| Refused::new(OutcomeReason::Overloaded))?;
     }
     let Prompt { body: changed, routed, masks } = call.judged(plan, &received, record)?;
+    if let Some(cached) = cached.as_mut().filter(|_| record.has_findings()) {
+        cached.pass();
+    }
     let (received, call) = match changed {
         None => (received, call),
         Some(changed) => {
@@ -517,12 +529,27 @@ pub(super) fn prepare(
             translation,
             answer,
             elsewhere,
+            cached,
             held,
         }),
         idempotent: inbound.is_idempotent(),
         fresh: false,
         _held: None,
     })
+}
+
+impl<'a> cache::Said<'a> {
+    /// What a cache has to know of a call.
+    fn of(kind: RouteKind, call: &Spoken<'_>, body: &'a [u8]) -> Self {
+        let form = match (call, call.streams()) {
+            (Spoken::Task { .. }, _) => Form::Other,
+            (Spoken::Placed { frames: Frames::Array, .. }, true) => Form::Array,
+            (_, true) => Form::Events,
+            (_, false) => Form::Whole,
+        };
+        let speaks = kind.dialect().unwrap_or(Dialect::OpenAi);
+        Self { speaks, task: call.task(), counts: call.counts(kind), form, body }
+    }
 }
 
 /// Why no target takes a call.
@@ -685,6 +712,7 @@ impl Beside {
                 // That of the other one, when this one goes on in its place.
                 answer: None,
                 elsewhere: Some(Box::new(elsewhere)),
+                cached: None,
                 held,
             }),
             idempotent: false,

@@ -8,6 +8,7 @@ mod authenticate;
 mod authorize;
 mod body;
 mod budget;
+mod cache;
 mod call;
 mod challenge;
 mod choose;
@@ -91,8 +92,16 @@ async fn handle<C: Caller>(
     }
     let mut request =
         translate::translate(worker, view, control, inbound, &matched, &principal, caller, record).await?;
-    afford(worker, view, control, (&matched, &principal), &mut request, record).await?;
     let parts = (&matched, &principal, &permit);
+    if request.call.as_ref().is_some_and(|call| call.cached.is_some())
+        // Boxed, as it would make the future of every request larger.
+        && let Some(found) =
+            Box::pin(cache::find(worker, view, control, &matched, &mut request, record)).await?
+    {
+        let replay = cache::replay(worker, view, control, &matched, &request, found, caller, record);
+        return Box::pin(replay).await.map(|()| false);
+    }
+    afford(worker, view, control, (&matched, &principal), &mut request, record).await?;
     let response = loop {
         let tried = match hedge::after(view, &request) {
             None => try_target(worker, view, control, inbound, parts, &mut request, caller, record).await?,
@@ -124,9 +133,18 @@ async fn handle<C: Caller>(
         let answered = guard::answered::AnswerGuard::of(view, &matched, &request, true, record);
         return upgrade::relay(worker, control, caller, response, (said, answered), record).await.map(|()| true);
     }
-    answer::relay(worker, view, control, inbound, &matched, &mut request, response, caller, record)
-        .await
-        .map(|()| false)
+    match cache::Keeping::of(worker, &mut request, caller) {
+        Err(caller) => {
+            answer::relay(worker, view, control, inbound, &matched, &mut request, response, caller, record).await?;
+        }
+        Ok(mut keeping) => {
+            let caller = &mut keeping;
+            let relay = answer::relay(worker, view, control, inbound, &matched, &mut request, response, caller, record);
+            Box::pin(relay).await?;
+            keeping.finish(worker, control, &request, record).await?;
+        }
+    }
+    Ok(false)
 }
 
 /// Looks at what goes to the target, and reserves what the call may cost there; where a budget cannot pay for it, at the

@@ -17,12 +17,12 @@ use crate::{
     },
     worker::{View, Worker},
 };
-use credentialflow_llm::provider::Dialect;
+use credentialflow_llm::{provider::Dialect, task::units::Units};
 use credentialflow_model::{
     KeyId, OutcomeReason, RequestId, Timestamp, TraceId, UsageRecord,
     mask::masked,
     resource::budget::{pico, usd},
-    usage::{Cost, CredentialUse, ModelUse, Tried, TriedEnd, charged_together},
+    usage::{CacheUse, Cost, CredentialUse, ModelUse, TokenUsage, Tried, TriedEnd, charged_together},
 };
 use credentialflow_policy::{Found, LimitReport, LiveSecret, Principal};
 use std::{
@@ -38,6 +38,42 @@ const MAX_PATH: usize = 256;
 
 /// What budgets were charged, in units of 10^-12 US dollars, and their windows.
 type Lost = (i64, Arc<str>);
+
+/// What a model's cache did with a call, as its caller is told (RFC 9211).
+#[derive(Clone, Copy)]
+pub(super) struct CacheStatus {
+    /// What it did.
+    pub used: CacheUse,
+    /// How old the answer is that it gave, and how long that one is kept still, in whole seconds.
+    pub age: u64,
+    pub ttl: u64,
+}
+
+impl CacheStatus {
+    /// One that says nothing of an answer.
+    pub const fn new(used: CacheUse) -> Self {
+        Self { used, age: 0, ttl: 0 }
+    }
+
+    fn push_fields(&self, fields: &mut Vec<u8>) {
+        let mut number = itoa::Buffer::new();
+        fields.extend_from_slice(b"cache-status: credentialflow; ");
+        let said: &[u8] = match self.used {
+            CacheUse::Hit => b"hit; ttl=",
+            CacheUse::Similar => b"hit; detail=similar; ttl=",
+            CacheUse::Miss => b"fwd=uri-miss\r\n",
+            CacheUse::Refresh => b"fwd=request\r\n",
+            CacheUse::Bypass => b"fwd=bypass\r\n",
+        };
+        fields.extend_from_slice(said);
+        if self.used.answered() {
+            fields.extend_from_slice(number.format(self.ttl).as_bytes());
+            fields.extend_from_slice(b"\r\nage: ");
+            fields.extend_from_slice(number.format(self.age).as_bytes());
+            fields.extend_from_slice(b"\r\n");
+        }
+    }
+}
 
 /// A record in the making.
 pub(crate) struct Recording<'w> {
@@ -57,6 +93,8 @@ pub(crate) struct Recording<'w> {
     user: Option<Arc<str>>,
     /// The model that was asked for, where another one serves.
     asked: Option<Arc<str>>,
+    /// What the model's cache did, where it has one.
+    cache: Option<CacheStatus>,
     /// What pays for a model call.
     paying: Option<Paying>,
     /// What budgets were charged for targets that failed, in units of 10^-12 US dollars, and their windows.
@@ -136,6 +174,7 @@ impl<'w> Recording<'w> {
             head: false,
             user: None,
             asked: None,
+            cache: None,
             paying: None,
             lost: None,
             beside: None,
@@ -245,9 +284,51 @@ impl<'w> Recording<'w> {
             fields.extend_from_slice(b"\r\n");
         }
     }
+    /// The model's cache did this with the call.
+    pub fn cache(&mut self, status: CacheStatus) {
+        self.cache = Some(status);
+        self.edit(|r| {
+            if let Some(model) = &mut r.model {
+                model.cache = Some(status.used);
+            }
+        });
+    }
+    /// The answer comes from the cache: this target of the model gave it before, and its provider counted so much. Nobody is
+    /// asked now, and nothing is paid.
+    pub fn from_cache(&mut self, view: &View, (model, target): (u32, u32), tokens: Option<TokenUsage>) {
+        let plan = &view.snapshot.models.list[model as usize];
+        let time = self.time();
+        self.edit(|r| {
+            r.upstream = None;
+            let (Some(used), Some(target)) = (&mut r.model, plan.targets.get(target as usize)) else { return };
+            used.provider = target.provider.clone();
+            used.provider_model = target.provider_model.clone();
+            used.cost = Some(Cost::Known(Default::default()));
+            used.saved = tokens.and_then(|tokens| match target.price.cost_of(time, Some(&tokens), &Units::default()) {
+                Cost::Known(usd) => Some(usd),
+                _ => None,
+            });
+        });
+    }
+    /// What the provider counted, where all of the answer was served and guardrails found nothing, in the call or in it.
+    pub fn served_unguarded(&self) -> Option<Option<TokenUsage>> {
+        let record = self.record.as_ref().filter(|record| record.outcome == OutcomeReason::Served)?;
+        let used = record.model.as_ref().filter(|used| used.guardrails.is_none())?;
+        Some(used.tokens)
+    }
+    /// Whether guardrails found anything in the call.
+    pub fn has_findings(&self) -> bool {
+        self.record.as_ref().and_then(|r| r.model.as_ref()).is_some_and(|model| model.guardrails.is_some())
+    }
+    /// Writes what the model's cache did.
+    pub fn push_cache(&self, fields: &mut Vec<u8>) {
+        if let Some(status) = &self.cache {
+            status.push_fields(fields);
+        }
+    }
     /// A model and its target were chosen.
     pub fn model(&mut self, model: &ModelPlan, target: &TargetPlan, streamed: bool) {
-        let (user, asked) = (self.user.clone(), self.asked.clone());
+        let (user, asked, cache) = (self.user.clone(), self.asked.clone(), self.cache.as_ref().map(|cache| cache.used));
         self.edit(|r| {
             let (tried, guardrails) =
                 r.model.take().map_or_else(Default::default, |model| (model.tried, model.guardrails));
@@ -263,6 +344,8 @@ impl<'w> Recording<'w> {
                 guardrails,
                 user,
                 asked,
+                cache,
+                saved: None,
             }));
         });
     }
@@ -348,6 +431,7 @@ impl<'w> Recording<'w> {
             head: self.head,
             user: self.user.clone(),
             asked: self.asked.clone(),
+            cache: self.cache,
             paying: None,
             lost: None,
             beside: Some(beside),

@@ -104,6 +104,7 @@ impl UpstreamRequest {
     pub fn go_on_as(&mut self, mut other: Self) {
         if let (Some(mine), Some(theirs)) = (&mut self.call, &mut other.call) {
             theirs.answer = mine.answer.take();
+            theirs.cached = mine.cached.take();
         }
         other.attempts = other.attempts.saturating_add(self.attempts);
         other.before = other.attempts;

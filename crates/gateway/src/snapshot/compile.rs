@@ -2,7 +2,7 @@
 //! refuses its own requests and is told of, and keys, revocations and everything else are in force.
 
 use super::{
-    CompiledRouteHeaders, PolicyList, RouteKind, RoutePlan, Snapshot, guardrails,
+    CompiledRouteHeaders, PolicyList, RouteKind, RoutePlan, Snapshot, cache, guardrails,
     models::{KeyPlan, ModelPlan, ModelPlans, TargetPlan},
     trust::Trust,
     upstreams::{NO_CREDENTIAL, Upstreams},
@@ -54,6 +54,9 @@ pub struct Sources {
     pub sandbox: Option<String>,
     /// Largest body of a model call, which is held in memory.
     pub max_model_body: u64,
+    /// How often each model was written since this process began; each time empties its cache. Models that were not are
+    /// left out.
+    pub models_written: std::collections::HashMap<Name, u64>,
 }
 
 struct Names<'a> {
@@ -100,7 +103,8 @@ impl Snapshot {
             };
             routes.push(compile_route(route, RouteKind::Proxy { upstream }, headers.unwrap_or(None), &sources.rates));
         }
-        let models = compile_models(set, &mut upstreams, &sources.budgets);
+        let mut models = compile_models(set, &mut upstreams, &sources.budgets);
+        cache::compile(set, &mut models, &sources.models_written);
         let mut matches: Vec<(u32, Match)> = Vec::new();
         if !models.list.is_empty() {
             for (name, path, method, kind) in [
@@ -355,6 +359,7 @@ fn compile_models(set: &ResourceSet, upstreams: &mut Upstreams<'_>, budgets: &Ar
             secrets,
             secrets_back,
             guardrails,
+            cache: None,
         };
         let usual = plan.has_choice().then_some(Model::DEADLINE);
         plan.deadline = model.deadline.or(usual).map(Period::as_duration);

@@ -1,6 +1,6 @@
 //! Public models and what serves them, compiled.
 
-use super::InjectPlan;
+use super::{InjectPlan, cache::CachePlan};
 use credentialflow_llm::{
     bound::Keeps,
     guardrail::Guardrails,
@@ -21,6 +21,8 @@ pub(crate) struct ModelPlans {
     pub list: Vec<ModelPlan>,
     /// What failures are remembered of, across snapshots: targets, and behind each its credentials.
     pub coolings: Vec<Arc<str>>,
+    /// The teams of applications, where a cache is shared by teams.
+    pub teams: HashMap<Arc<str>, Arc<str>>,
 }
 
 /// One public model.
@@ -45,6 +47,8 @@ pub(crate) struct ModelPlan {
     pub secrets_back: SecretsInAnswers,
     /// What is looked for in prompts.
     pub guardrails: Option<Result<Arc<Guardrails>, String>>,
+    /// How its answers are kept, where they are.
+    pub cache: Option<Arc<CachePlan>>,
 }
 
 /// One way to serve it.

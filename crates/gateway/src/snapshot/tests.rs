@@ -34,6 +34,7 @@ fn compile_with(resources: &Value, trust: &Arc<Trust>) -> (Snapshot, Vec<String>
     };
     problems.0.extend(config::check(&set, &source, &context).0);
     let sources = Sources {
+        models_written: Default::default(),
         keys: KeyTable::empty(),
         api_key: ApiKey::new(Arc::new(Peppers::from_keys([]))),
         credentials: Arc::new(NoCredentials),

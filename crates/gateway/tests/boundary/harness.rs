@@ -393,6 +393,7 @@ fn compile(
     let marks = credentials.iter().filter_map(|(n, v, s)| Some(((*n).into(), *v, marking.mark(s.as_bytes())?)));
     let values = Arc::new(ValueMarks::new(marking.clone(), marks));
     let sources = Sources {
+        models_written: Default::default(),
         keys: KeyTable::from_records(keys),
         api_key: ApiKey::new(Arc::new(peppers())),
         credentials: Arc::new(Credentials(credentials.iter().map(|(n, v, s)| ((*n).into(), *v, value(s))).collect())),

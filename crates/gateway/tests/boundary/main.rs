@@ -8,6 +8,7 @@ mod authentication;
 mod bedrock;
 mod bodies;
 mod budgets;
+mod cache;
 mod callers;
 mod certificates;
 mod challenges;

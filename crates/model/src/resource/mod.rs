@@ -5,6 +5,7 @@
 
 mod application;
 pub mod budget;
+mod cache;
 mod credential;
 mod delegation;
 mod guardrail;
@@ -21,6 +22,7 @@ mod upstream;
 pub use crate::leak::LeakResponse;
 pub use application::{Allow, Application, EndUsers};
 pub use budget::{Budget, BudgetPeriod, Budgets, WhenUsedUp};
+pub use cache::{Cache, CacheMode, CacheScope};
 pub use credential::{
     Alphabet, CanaryRule, CertificateRule, CertificateUsage, Credential, DatabaseRule, DeliverRule, Engine,
     GenerateRule, Overlap, ProviderRule, RotateRule, RotateWindow, TimeOfDay, VerifyRule, Weekday,

@@ -1,5 +1,5 @@
 use super::{
-    Budgets, Guardrail, SecretsInAnswers, SecretsInRequests,
+    Budgets, Cache, Guardrail, SecretsInAnswers, SecretsInRequests,
     routing::{Hedge, ModelCapability, RouteBy, Sticky},
 };
 use crate::{Name, Period, Price, Timestamp};
@@ -43,6 +43,9 @@ pub struct Model {
     /// What is looked for in what is said to it and in its answers, and what happens where it is found; at most 32 rules.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub guardrails: Vec<Guardrail>,
+    /// Keep its answers, and give them again to who asks the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<Cache>,
 }
 
 /// One way to serve a model.

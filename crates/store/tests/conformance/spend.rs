@@ -18,15 +18,17 @@ const QUARTER: i64 = 900;
 fn row(names: [&str; 3], calls: i64, cost: i128) -> SpendRow {
     let [application, user, model] = names;
     let names = [application, "key", user, model, "provider", "provider-model", "", "models"];
-    SpendRow { names: names.map(str::to_owned).to_vec(), counts: [calls, 0, 1, 10, 2, 3, 20, 4], cost }
+    let saved = 2 * cost;
+    SpendRow { names: names.map(str::to_owned).to_vec(), counts: [calls, 0, 1, 10, 2, 3, 20, 4, 1], cost, saved }
 }
 
 fn at(quarter: i64) -> Timestamp {
     Timestamp::from_secs(quarter * QUARTER)
 }
 
-fn told(names: &[&str], counts: [i64; 8], cost: i128) -> SpendRow {
-    SpendRow { names: names.iter().map(|name| (*name).to_owned()).collect(), counts, cost }
+fn told(names: &[&str], counts: [i64; 9], cost: i128) -> SpendRow {
+    let saved = 2 * cost;
+    SpendRow { names: names.iter().map(|name| (*name).to_owned()).collect(), counts, cost, saved }
 }
 
 async fn a_piece_is_added_once(db: Database) {
@@ -41,7 +43,7 @@ async fn a_piece_is_added_once(db: Database) {
     let read = f.store.spend_read(&["20261122-1-1".into(), "20261122-2-2".into()]).await.unwrap();
     assert_eq!(read.into_iter().collect::<Vec<_>>(), [("20261122-1-1".to_owned(), 30)]);
     let all = f.store.spend((at(0), at(9)), &[], &[], 10).await.unwrap();
-    assert_eq!(all, [told(&[], [4, 0, 3, 30, 6, 9, 60, 12], 21)]);
+    assert_eq!(all, [told(&[], [4, 0, 3, 30, 6, 9, 60, 12, 3], 21)]);
     let wrong = SpendRow { names: vec!["a".into()], ..SpendRow::default() };
     assert!(f.store.add_spend("a", ("20261122-3-3", 0, 1), &[(at(1), wrong)]).await.is_err());
     assert_eq!(f.store.spend_read(&["20261122-3-3".into()]).await.unwrap().len(), 0, "nothing of it is kept");

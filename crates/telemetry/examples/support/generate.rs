@@ -67,6 +67,8 @@ impl Generator {
                 guardrails: None,
                 user: None,
                 asked: None,
+                cache: None,
+                saved: None,
             })
         });
         UsageRecord {

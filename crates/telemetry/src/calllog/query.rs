@@ -13,7 +13,7 @@ use super::{
 use credentialflow_model::{
     KeyId, OutcomeReason, RequestId, Timestamp, TraceId,
     resource::budget::pico,
-    usage::{TokenUsage, charges},
+    usage::{CacheUse, TokenUsage, charges},
 };
 use rusqlite::{Connection, Row, params_from_iter, types::Value, types::ValueRef};
 use rust_decimal::Decimal;
@@ -31,7 +31,8 @@ const STEP_ROWS: i64 = 16 * summary::BLOCK_ROWS;
 const COLUMNS: &str = "row, time, outcome, status, total_us, application, route, upstream, credential, model, key, \
     source, path, method, request_hi, request_lo, trace_hi, trace_lo, endpoint, credential_version, upstream_status, \
     attempts, bytes_in, bytes_out, upstream_us, ttfb_us, provider, provider_model, streamed, input, cached_input, \
-    output, reasoning, cost, cache_write, cache_write_1h, budgets, tried, guardrails, end_user, asked";
+    output, reasoning, cost, cache_write, cache_write_1h, budgets, tried, guardrails, end_user, asked, \
+    cache, saved";
 
 /// One segment, open for reading.
 pub(super) struct Reader {
@@ -358,6 +359,8 @@ impl Reader {
                     guardrails,
                     user: r.get(39)?,
                     asked: name(40)?,
+                    cache: r.get::<_, Option<i64>>(41)?.and_then(CacheUse::from_number),
+                    saved_usd: usd_of(r.get_ref(42)?),
                 })
             }
         };

@@ -5,7 +5,7 @@
 
 use credentialflow_model::{
     Fault, KeyId, OutcomeReason, Timestamp,
-    usage::{TokenUsage, Tried},
+    usage::{CacheUse, TokenUsage, Tried},
 };
 use serde::{Deserialize, Serialize};
 
@@ -103,6 +103,13 @@ pub struct CallModel {
     /// The public model name the caller asked for, where a budget that is used up had `model` serve instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked: Option<String>,
+    /// What the model's cache did; absent where it has none. After `hit` and `similar` the provider was not asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CacheUse>,
+    /// What the call would have cost in US dollars, exactly, where the cache answered and the price is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(examples("0.000135"))]
+    pub saved_usd: Option<String>,
 }
 
 /// A target of a model at which a call was tried and failed, so that another one was.

@@ -9,7 +9,7 @@ use super::{
     query::{Reader, usd_of},
     segment, summary,
 };
-use credentialflow_model::{KeyId, Timestamp, resource::budget::pico};
+use credentialflow_model::{KeyId, Timestamp, resource::budget::pico, usage::CacheUse};
 use rusqlite::{Row, types::ValueRef};
 use rust_decimal::Decimal;
 use std::{
@@ -67,11 +67,21 @@ pub struct SpendSums {
     pub output: i64,
     /// Of those, spent on reasoning.
     pub reasoning: i64,
+    /// Calls that caches of models answered.
+    pub cached: i64,
     /// What the calls cost, in units of 10^-12 US dollars.
     pub cost: i128,
+    /// What caches saved, in the same units.
+    pub saved: i128,
 }
 
 impl SpendSums {
+    /// All but the amounts, in the order of the fields.
+    pub const fn counts(&self) -> [i64; 9] {
+        let Self { calls, unknown, estimated, input, cached_input, cache_write, output, reasoning, cached, .. } = *self;
+        [calls, unknown, estimated, input, cached_input, cache_write, output, reasoning, cached]
+    }
+
     /// Adds others.
     pub fn add(&mut self, other: &Self) {
         let sum = |a: &mut i64, b: i64| *a = a.saturating_add(b);
@@ -83,7 +93,9 @@ impl SpendSums {
         sum(&mut self.cache_write, other.cache_write);
         sum(&mut self.output, other.output);
         sum(&mut self.reasoning, other.reasoning);
+        sum(&mut self.cached, other.cached);
         self.cost = self.cost.saturating_add(other.cost);
+        self.saved = self.saved.saturating_add(other.saved);
     }
 }
 
@@ -147,7 +159,7 @@ impl CallLog {
 }
 
 const COLUMNS: &str = "row, time, application, key, end_user, model, provider, provider_model, credential, route, \
-    input, cached_input, cache_write, output, reasoning, cost";
+    input, cached_input, cache_write, output, reasoning, cost, cache, saved";
 
 impl Reader {
     fn spend_above(&self, above: i64) -> Result<SpendPiece, CallLogError> {
@@ -207,7 +219,11 @@ fn sums_of(row: &Row<'_>) -> Result<SpendSums, CallLogError> {
     };
     let cost = row.get_ref(15)?;
     let is = |begin: u8| i64::from(matches!(cost, ValueRef::Text([first, ..]) if *first == begin));
-    let usd: Option<Decimal> = usd_of(cost).and_then(|usd| usd.parse().ok());
+    let units = |usd: ValueRef<'_>| {
+        let usd: Option<Decimal> = usd_of(usd).and_then(|usd| usd.parse().ok());
+        usd.map_or(0, |usd| i128::from(pico(usd)))
+    };
+    let cache = row.get::<_, Option<i64>>(16)?.and_then(CacheUse::from_number);
     Ok(SpendSums {
         calls: 1,
         unknown: is(b'?'),
@@ -217,7 +233,9 @@ fn sums_of(row: &Row<'_>) -> Result<SpendSums, CallLogError> {
         cache_write: tokens(12)?,
         output: tokens(13)?,
         reasoning: tokens(14)?,
-        cost: usd.map_or(0, |usd| i128::from(pico(usd))),
+        cached: i64::from(cache.is_some_and(CacheUse::answered)),
+        cost: units(cost),
+        saved: units(row.get_ref(17)?),
     })
 }
 
@@ -271,8 +289,14 @@ mod tests {
         ada.model.as_mut().unwrap().user = Some("ada".into());
         let mut estimated = known(3, "0");
         estimated.model.as_mut().unwrap().cost = Some(Cost::Estimated("0.0000000000015".parse().unwrap()));
+        let mut hit = known(7, "0");
+        let used = hit.model.as_mut().unwrap();
+        (used.tokens, used.cache, used.saved) = (None, Some(CacheUse::Hit), Some("0.25".parse().unwrap()));
+        let mut missed = known(quarter + 2, "0");
+        missed.model.as_mut().unwrap().tokens = None;
+        missed.model.as_mut().unwrap().cache = Some(CacheUse::Miss);
         let records =
-            vec![known(1, "0.000000001"), ada, estimated, untold(4), plain(5), model(6, None), known(quarter + 1, "2")];
+            vec![hit, missed, known(1, "0.000000001"), ada, estimated, untold(4), plain(5), model(6, None), known(quarter + 1, "2")];
         let log = recorded(dir.path(), records);
         let sums = all(&log);
         let found: Vec<_> = sums.iter().map(|((at, series), sums)| (*at, series.user.as_deref(), *sums)).collect();
@@ -288,9 +312,13 @@ mod tests {
         };
         let expect = [
             // Of a nanodollar, of one and a half units which count as two, of no count, and of nothing served.
-            (noon, None, SpendSums { calls: 4, unknown: 1, estimated: 1, cost: 1002, ..tokens(2) }),
+            (
+                noon,
+                None,
+                SpendSums { calls: 5, unknown: 1, estimated: 1, cached: 1, cost: 1002, saved: 250_000_000_000, ..tokens(2) },
+            ),
             (noon, Some("ada"), SpendSums { calls: 1, cost: 500_000_000_000, ..tokens(1) }),
-            (noon + QUARTER, None, SpendSums { calls: 1, cost: 2_000_000_000_000, ..tokens(1) }),
+            (noon + QUARTER, None, SpendSums { calls: 2, cost: 2_000_000_000_000, ..tokens(1) }),
         ];
         assert_eq!(found, expect);
         let series = &sums.keys().next().unwrap().1;
@@ -304,7 +332,7 @@ mod tests {
         let at = |secs: i64| Timestamp::from_secs(secs);
         let long = Duration::from_secs(60);
         let (first, complete) = log.spend_between(at(noon), at(noon + QUARTER), long).unwrap();
-        assert_eq!((first.calls, first.cost, complete), (5, 500_000_001_002, true));
+        assert_eq!((first.calls, first.cost, complete), (6, 500_000_001_002, true));
         assert_eq!(
             log.spend_between(at(noon + QUARTER), at(noon + 2 * QUARTER), long).unwrap().0.cost,
             2_000_000_000_000

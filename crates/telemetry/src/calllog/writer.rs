@@ -30,7 +30,7 @@ const INSERT_MODEL: &str = "INSERT INTO calls (time, outcome, status, total_us, 
     credential, key, source, path, method, request_hi, request_lo, trace_hi, trace_lo, endpoint, credential_version, \
     upstream_status, attempts, bytes_in, bytes_out, upstream_us, ttfb_us, \
     model, provider, provider_model, streamed, input, cached_input, output, reasoning, cost, cache_write, cache_write_1h, \
-    budgets, tried, guardrails, end_user, asked) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
+    budgets, tried, guardrails, end_user, asked, cache, saved) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
 
 /// The segment being written by this process.
 pub(crate) struct Writer {
@@ -221,6 +221,8 @@ impl Insert<'_> {
             // As text: there may be more users than names are kept of.
             b.bind(m.user.as_deref())?;
             b.name(names[10])?;
+            b.opt(m.cache.map(|cache| cache as i64))?;
+            b.bind(m.saved.map_or(Value::Null, usd_value))?;
         }
         stmt.raw_execute()?;
         Ok(db.last_insert_rowid())
@@ -305,12 +307,14 @@ fn cost_value(cost: Option<Cost>) -> Value {
         None => Value::Null,
         Some(Cost::UnknownPrice | Cost::UnknownUsage) => Value::Text("?".into()),
         Some(Cost::Estimated(usd)) => Value::Text(format!("~{}", usd.normalize())),
-        Some(Cost::Known(usd)) => {
-            let nano = usd.checked_mul(Decimal::from(1_000_000_000u32));
-            match nano.filter(Decimal::is_integer).and_then(|n| n.to_i64()) {
-                Some(nano) => Value::Integer(nano),
-                None => Value::Text(usd.normalize().to_string()),
-            }
-        }
+        Some(Cost::Known(usd)) => usd_value(usd),
+    }
+}
+
+fn usd_value(usd: Decimal) -> Value {
+    let nano = usd.checked_mul(Decimal::from(1_000_000_000u32));
+    match nano.filter(Decimal::is_integer).and_then(|n| n.to_i64()) {
+        Some(nano) => Value::Integer(nano),
+        None => Value::Text(usd.normalize().to_string()),
     }
 }

@@ -137,6 +137,8 @@ fn record(window: &Arc<str>, cost: i64) -> UsageRecord {
         guardrails: None,
         user: None,
         asked: None,
+        cache: None,
+        saved: None,
     };
     UsageRecord {
         time: now(),

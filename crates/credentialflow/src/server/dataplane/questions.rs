@@ -83,6 +83,11 @@ impl Plane {
         self.gateway.load().as_ref().map_or((0, 0), |g| g.load())
     }
 
+    /// How many answers of models are kept to be given again, and the bytes that they take.
+    pub fn answers_kept(&self) -> (u64, u64) {
+        self.gateway.load().as_ref().map_or((0, 0), |gateway| gateway.answers_kept())
+    }
+
     /// Bytes held of the workers' memory budgets, and how often something did not fit.
     pub fn memory(&self) -> (u64, u64) {
         self.gateway.load().as_ref().map_or((0, 0), |g| g.memory())

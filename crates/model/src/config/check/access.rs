@@ -149,6 +149,7 @@ impl Checker<'_> {
         self.budgets(id, model.budget.as_ref());
         self.guardrails(id, &model.guardrails);
         self.routing(id, model);
+        self.cache(id, model);
         if model.targets.is_empty() {
             let hint = "write at least one `- { provider: …, model: … }`";
             self.problem(id, "targets", "empty", "a model needs a target", hint);

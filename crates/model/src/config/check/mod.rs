@@ -2,6 +2,7 @@
 //! bounds. Every problem of the whole set at once, each at its place.
 
 mod access;
+mod cache;
 mod certificate;
 mod credential;
 mod delegation;

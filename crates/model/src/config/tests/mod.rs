@@ -1,6 +1,7 @@
 //! Each way in which a configuration can be wrong, with the place it is told for.
 #![allow(clippy::unwrap_used)]
 
+mod cache;
 mod guardrails;
 mod leaks;
 mod reading;
