@@ -7,6 +7,7 @@
 //! - [`anthropic`]: the Anthropic dialect: counting usage, errors, model lists.
 //! - [`gemini`]: the Gemini dialect: what a path asks for, counting usage, errors, model lists.
 //! - [`bedrock`]: AWS Bedrock's Converse: its event stream, counting usage.
+//! - [`batch`]: many calls that a provider works off within a day.
 //! - [`guardrail`]: what is looked for in the texts of calls and answers, and taken out of them.
 //! - [`sse`]: server-sent events, for any dialect that streams.
 //! - [`task`]: what is asked of models beside a conversation: embeddings, images, speech, transcripts, ranking.
@@ -26,6 +27,7 @@
 
 pub mod affinity;
 pub mod anthropic;
+pub mod batch;
 pub mod bedrock;
 pub mod bound;
 pub mod cache;

@@ -3,7 +3,11 @@
 //! The table is built once per configuration; the request path holds a [`PriceHandle`] and looks nothing up
 //! by name. What providers usually ask stands in the [catalogue](crate::catalogue). It reads no clock and knows no budget. A price nobody stated is [`Cost::UnknownPrice`], never zero.
 
-use crate::{bound::Bound, catalogue, task::units::Units};
+use crate::{
+    bound::Bound,
+    catalogue::{self, KnownPrice},
+    task::units::Units,
+};
 use credentialflow_model::{
     Price, Timestamp,
     resource::{LongContext, PriceEntry, Target},
@@ -42,6 +46,21 @@ impl PriceTable {
         Self { configured }
     }
 
+    /// The prices of a provider's model in batches: those that the catalogue knows for them, until the first of the
+    /// configured prices does, which count for batches as for other calls.
+    pub fn resolve_batch(&self, provider: &str, home: Option<&str>, model: &str) -> PriceHandle {
+        let own = self.configured.get(provider).and_then(|models| models.get(model)).map_or(&[][..], Vec::as_slice);
+        let known = home.and_then(|home| catalogue::find(home, model)).into_iter();
+        let known = known.flat_map(|known| known.prices.iter().map(KnownPrice::batch_entry));
+        // What is known of batches ends where a later price says nothing of them.
+        let known: Vec<_> = known.collect();
+        let told = known.iter().rev().take_while(|entry| entry.is_some()).count();
+        let known = known[known.len() - told..].iter().flatten();
+        let mut all: Vec<_> = known.filter(|e| own.first().is_none_or(|first| e.from < first.from)).copied().collect();
+        all.extend(own);
+        PriceHandle((!all.is_empty()).then(|| all.into()))
+    }
+
     /// The prices of a provider's model. `home` is the built-in provider at whose own address it is reached: what the
     /// catalogue knows counts there and nowhere else, until the first of the configured prices does. Done once per
     /// target, not per request.
@@ -51,6 +70,12 @@ impl PriceTable {
         let mut all: Vec<_> = known.filter(|e| own.first().is_none_or(|first| e.from < first.from)).collect();
         all.extend(own);
         PriceHandle((!all.is_empty()).then(|| all.into()))
+    }
+}
+
+impl From<PriceEntry> for PriceHandle {
+    fn from(entry: PriceEntry) -> Self {
+        Self(Some([entry].into()))
     }
 }
 

@@ -14,6 +14,7 @@ pub mod ledger;
 pub mod lifecycle;
 pub mod mask;
 pub mod name;
+pub mod objects;
 pub mod outcome;
 pub mod problem;
 pub mod reference;

@@ -148,6 +148,8 @@ outcomes! {
     PromptBlocked = 34, "prompt_blocked", 400, Caller, retry false, "A guardrail does not let the prompt through";
     /// A guardrail of the model does not let the answer through.
     AnswerBlocked = 35, "answer_blocked", 400, Upstream, retry false, "A guardrail does not let the answer through";
+    /// No such file or batch is this caller's.
+    ObjectNotFound = 39, "object_not_found", 404, Caller, retry false, "There is no such file or batch";
 }
 
 #[cfg(test)]

@@ -163,12 +163,13 @@ impl Store {
         find_node(&mut *self.notes().await?, node).await
     }
 
-    /// Ids of the processes that borrow and took no turn for so long; where several share the database only those that
+    /// Ids of the processes that borrow and took no turn for so long, what is borrowed for batches left out; where several share the database only those that
     /// are not among its nodes any more.
     pub async fn silent_budget_nodes(&self, silent: Duration) -> Result<Vec<String>> {
         let sql = format!(
             "SELECT node FROM budget_nodes WHERE state = 0 AND seen < {now} - $1
-             AND NOT EXISTS (SELECT 1 FROM nodes WHERE nodes.id = budget_nodes.node) ORDER BY node",
+             AND NOT EXISTS (SELECT 1 FROM nodes WHERE nodes.id = budget_nodes.node)
+             AND NOT EXISTS (SELECT 1 FROM model_objects WHERE model_objects.id = budget_nodes.node) ORDER BY node",
             now = self.driver().now()
         );
         let micros = i64::try_from(silent.as_micros()).unwrap_or(i64::MAX);

@@ -6,7 +6,7 @@
 //! the order of the change feed the order of the commits. What applications do at run time goes through
 //! [`Store::submit`], which passes the same door for many callers at once. The exceptions are
 //! observations, which change nothing that anybody decides: [`Store::record_uses`], [`Store::record_rule_uses`],
-//! [`Store::record_certificates`], what budgets spend ([`Store::budget_turn`]), what calls cost ([`Store::add_spend`]), and what processes tell of themselves ([`Store::report_node`] and its neighbours).
+//! [`Store::record_certificates`], what budgets spend ([`Store::budget_turn`]), what calls cost ([`Store::add_spend`]), what callers have at providers ([`Store::add_model_object`]), and what processes tell of themselves ([`Store::report_node`] and its neighbours).
 //!
 //! SQL is written once in the dialect both databases share; every branch between them is in
 //! `driver.rs`. This crate knows nothing about sealing, HTTP or the gateway, and holds no clear secret:
@@ -30,6 +30,7 @@ mod migrate;
 mod networks;
 mod nodes;
 mod notifications;
+mod objects;
 mod plan;
 mod reserve;
 mod resources;

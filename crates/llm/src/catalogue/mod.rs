@@ -275,6 +275,13 @@ impl KnownPrice {
         Self { batch: Some((input, output)), ..self }
     }
 
+    /// Its prices in batches, where they are known, as a configuration would say them: long prompts cost what they cost
+    /// elsewhere, as nobody tells otherwise, and what comes out of a cache costs what other input does.
+    pub fn batch_entry(&self) -> Option<PriceEntry> {
+        let (input, output) = self.batch?;
+        Self { rates: rates(input, output), ..*self }.entry()
+    }
+
     /// As a configuration would say it. `None` where a date or a number does not parse, which no row's does.
     pub fn entry(&self) -> Option<PriceEntry> {
         let price = |text: &str| text.parse::<Price>().ok();

@@ -35,7 +35,7 @@
 use super::{Base, DefaultInjector, Dialect, LimitField, Provider};
 use crate::task::{
     Task::{
-        self, Embeddings, ImageEdits, ImageGenerations, Moderations, Realtime, Rerank, Speech, Transcriptions,
+        self, Batches, Embeddings, ImageEdits, ImageGenerations, Moderations, Realtime, Rerank, Speech, Transcriptions,
         Translations,
     },
     Tasks,
@@ -104,7 +104,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         base: Base::Url("https://api.anthropic.com/v1"),
         dialect: Dialect::Anthropic,
         responses: false,
-        tasks: Tasks::CHAT,
+        tasks: Tasks::CHAT.and(&[Batches]),
         injector: DefaultInjector::Header("x-api-key"),
         ask_usage: UNASKED, // always in streams
         limit: LimitField::MaxTokens,
@@ -145,7 +145,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         &[Embeddings, ImageGenerations],
         compatible("gemini-openai", "https://generativelanguage.googleapis.com/v1beta/openai", ASKS),
     ),
-    also(&[Speech, Transcriptions, Translations], newer(compatible("groq", "https://api.groq.com/openai/v1", ASKS))), // newer models report in x_groq unasked, not all do
+    also(&[Speech, Transcriptions, Translations, Batches], newer(compatible("groq", "https://api.groq.com/openai/v1", ASKS))), // newer models report in x_groq unasked, not all do
     compatible("huggingface", "https://router.huggingface.co/v1", ASKS),
     only(&[Embeddings, Rerank], compatible("jina", "https://api.jina.ai/v1", UNASKED)),
     also(&[Embeddings], compatible("lmstudio", "http://127.0.0.1:1234/v1", ASKS)),

@@ -34,11 +34,13 @@ pub enum Task {
     Rerank,
     /// `/realtime`, a session over a WebSocket
     Realtime,
+    /// `/batches`, and the files with their calls
+    Batches,
 }
 
 impl Task {
     /// Every task, in the order in which they are told.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Chat,
         Self::Embeddings,
         Self::Moderations,
@@ -49,6 +51,7 @@ impl Task {
         Self::Translations,
         Self::Rerank,
         Self::Realtime,
+        Self::Batches,
     ];
 
     /// As people read it.
@@ -64,6 +67,7 @@ impl Task {
             Self::Translations => "translations",
             Self::Rerank => "rerank",
             Self::Realtime => "realtime",
+            Self::Batches => "batches",
         }
     }
 
@@ -80,12 +84,13 @@ impl Task {
             Self::Translations => "/audio/translations",
             Self::Rerank => "/rerank",
             Self::Realtime => "/realtime",
+            Self::Batches => "/batches",
         }
     }
 
     /// Whether a call may come as a form with files.
     pub const fn may_be_form(self) -> bool {
-        matches!(self, Self::ImageEdits | Self::Transcriptions | Self::Translations)
+        matches!(self, Self::ImageEdits | Self::Transcriptions | Self::Translations | Self::Batches)
     }
 
     /// Whether what such a call costs can be estimated from the text that goes and comes.
@@ -118,6 +123,7 @@ impl Tasks {
         Task::Transcriptions,
         Task::Translations,
         Task::Realtime,
+        Task::Batches,
     ]);
 
     /// All there are.

@@ -142,7 +142,7 @@ impl Form {
 }
 
 /// The name of a part and whether it is a file, from its header.
-fn described<'h>(header: &'h [u8], content: &[u8]) -> Result<(&'h str, bool), InvalidForm> {
+pub(crate) fn described<'h>(header: &'h [u8], content: &[u8]) -> Result<(&'h str, bool), InvalidForm> {
     let header = std::str::from_utf8(header).map_err(|_| InvalidForm::Header)?;
     let mut disposition = None;
     for line in header.split("\r\n") {

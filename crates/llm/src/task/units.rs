@@ -98,7 +98,9 @@ impl Size {
         let images = |count: u64| count.saturating_mul(IMAGE_TOKENS);
         let heard = bytes.div_ceil(BYTES_OF_SECOND);
         match task {
-            Task::Chat | Task::Embeddings | Task::Moderations | Task::Realtime => (Bound { input: bytes, output: 0 }, usual),
+            Task::Chat | Task::Embeddings | Task::Moderations | Task::Realtime | Task::Batches => {
+                (Bound { input: bytes, output: 0 }, usual)
+            }
             Task::Rerank => {
                 // The query is read with each document.
                 let input = bytes.saturating_add(self.query.saturating_mul(self.documents));

@@ -99,7 +99,7 @@ async fn back(fresh: &Fresh) {
     fresh.raw("DELETE FROM migrations WHERE number >= 17; DROP TABLE key_networks").await;
     fresh.raw("DROP TABLE key_secret_uses; DROP INDEX rotations_again").await;
     fresh.raw("DROP TABLE budget_leases; DROP TABLE budget_nodes; DROP TABLE budget_windows").await;
-    fresh.raw("DROP TABLE budget_slots; DROP TABLE rule_uses").await;
+    fresh.raw("DROP TABLE budget_slots; DROP TABLE rule_uses; DROP TABLE model_objects").await;
     fresh.raw("DROP TABLE spend; DROP TABLE spend_series; DROP TABLE spend_logs").await;
     fresh.raw("DROP TABLE delegations").await;
     fresh.raw("ALTER TABLE head DROP COLUMN networks_since; ALTER TABLE head DROP COLUMN networks_lost").await;

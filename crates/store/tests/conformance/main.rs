@@ -14,6 +14,7 @@ mod leaks;
 mod life;
 mod links;
 mod nodes;
+mod objects;
 mod reads;
 mod rule_uses;
 mod runtime;

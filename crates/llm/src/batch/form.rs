@@ -1,0 +1,354 @@
+//! The upload of a file with the calls of a batch, read as it passes: a form in which each line of the file comes by itself.
+//!
+//! As strict as [`multipart`](crate::task::multipart), for the same reason: whoever reads the form next must read the
+//! same. No more than one line of the file, or one part beside it, is held.
+
+use super::MOST_LINE;
+use crate::task::multipart::{InvalidForm, MOST_HEADER, described};
+use memchr::{memchr, memmem};
+
+/// Bytes of a part beside the file at the most.
+const MOST_FIELD: usize = 4096;
+/// Parts at the most.
+const MOST_PARTS: usize = 20;
+
+/// Why an upload is no file of a batch. The texts are safe to show: they hold nothing of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidUpload {
+    /// The form cannot be read.
+    #[error(transparent)]
+    Form(#[from] InvalidForm),
+    /// It is for something else.
+    #[error("only files with `purpose` `batch` are taken")]
+    Purpose,
+    /// It has no file, or several.
+    #[error("the form has one file, in the field `file`")]
+    File,
+    /// A field is too long.
+    #[error("a field of the form has more than {MOST_FIELD} bytes")]
+    Field,
+    /// A line is too long.
+    #[error("a line of the file has more than {MOST_LINE} bytes")]
+    Line,
+    /// A line is not UTF-8.
+    #[error("the file is not UTF-8")]
+    Encoding,
+}
+
+/// What comes next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// More bytes are needed.
+    More,
+    /// Bytes that go on as they are.
+    Frame(Vec<u8>),
+    /// A line of the file, without its end; never blank.
+    Line(String),
+    /// The form is over, and was whole.
+    End,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum At {
+    /// Before the first delimiter.
+    Start,
+    /// Behind a delimiter.
+    Behind,
+    Header,
+    /// In a part beside the file.
+    Field,
+    /// At the beginning of a line; whether the one before ended with CRLF.
+    Line {
+        crlf: bool,
+    },
+    End,
+}
+
+/// Reads an upload.
+#[derive(Debug)]
+pub struct BatchForm {
+    mark: Vec<u8>,
+    at: At,
+    held: Vec<u8>,
+    /// Where what is not read yet begins.
+    start: usize,
+    /// How far the present line was searched for its end.
+    searched: usize,
+    parts: usize,
+    purpose: bool,
+    is_purpose: bool,
+    file: bool,
+}
+
+impl BatchForm {
+    /// With a boundary that [`multipart::boundary`](crate::task::multipart::boundary) gave.
+    pub fn new(boundary: &str) -> Self {
+        Self {
+            mark: format!("--{boundary}").into_bytes(),
+            at: At::Start,
+            held: Vec::new(),
+            start: 0,
+            searched: 0,
+            parts: 0,
+            purpose: false,
+            is_purpose: false,
+            file: false,
+        }
+    }
+
+    /// Takes more bytes.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.held.drain(..std::mem::take(&mut self.start));
+        self.held.extend_from_slice(bytes);
+    }
+
+    fn rest(&self) -> &[u8] {
+        &self.held[self.start..]
+    }
+
+    /// Bytes that are held.
+    pub fn held(&self) -> usize {
+        self.held.capacity()
+    }
+
+    /// Whether the form is over.
+    pub fn is_over(&self) -> bool {
+        self.at == At::End
+    }
+
+    /// What comes next of what was taken.
+    ///
+    /// # Errors
+    /// [`InvalidUpload`] when it is no such form; nothing that follows is of use then.
+    pub fn next(&mut self) -> Result<Piece, InvalidUpload> {
+        match self.at {
+            At::Start => self.start(),
+            At::Behind => self.behind(),
+            At::Header => self.header(),
+            At::Field => self.field(),
+            At::Line { crlf } => self.line(crlf),
+            At::End => match self.rest() {
+                b"" | b"\r" | b"\r\n" => Ok(Piece::End),
+                _ => Err(InvalidForm::Delimiters.into()),
+            },
+        }
+    }
+
+    fn start(&mut self) -> Result<Piece, InvalidUpload> {
+        if self.rest().len() < self.mark.len() {
+            return self.more(self.mark.starts_with(self.rest()));
+        }
+        if !self.rest().starts_with(&self.mark) {
+            return Err(InvalidForm::Delimiters.into());
+        }
+        self.at = At::Behind;
+        Ok(Piece::Frame(self.take(self.mark.len())))
+    }
+
+    fn more(&self, fits: bool) -> Result<Piece, InvalidUpload> {
+        if fits { Ok(Piece::More) } else { Err(InvalidForm::Delimiters.into()) }
+    }
+
+    fn behind(&mut self) -> Result<Piece, InvalidUpload> {
+        match self.rest().get(..2) {
+            None => Ok(Piece::More),
+            Some(b"--") if !self.purpose => Err(InvalidUpload::Purpose),
+            Some(b"--") if !self.file => Err(InvalidUpload::File),
+            Some(b"--") => {
+                self.at = At::End;
+                drop(self.take(2));
+                Ok(Piece::Frame(b"--\r\n".to_vec()))
+            }
+            Some(b"\r\n") if self.parts < MOST_PARTS => {
+                self.at = At::Header;
+                self.parts += 1;
+                Ok(Piece::Frame(self.take(2)))
+            }
+            Some(b"\r\n") => Err(InvalidForm::TooMany.into()),
+            Some(_) => Err(InvalidForm::Delimiters.into()),
+        }
+    }
+
+    fn header(&mut self) -> Result<Piece, InvalidUpload> {
+        let seen = &self.rest()[..self.rest().len().min(MOST_HEADER)];
+        let Some(length) = memmem::find(seen, b"\r\n\r\n") else {
+            return if seen.len() == MOST_HEADER { Err(InvalidForm::Header.into()) } else { Ok(Piece::More) };
+        };
+        if memmem::find(&seen[..length], &self.mark).is_some() {
+            return Err(InvalidForm::Delimiters.into());
+        }
+        // A file is read as UTF-8, whatever it holds.
+        let (name, is_file) = described(&seen[..length], b"\xff")?;
+        let is_purpose = name == "purpose";
+        match (name, is_file) {
+            ("file", true) if !self.file => {}
+            (_, true) | ("file", false) => return Err(InvalidUpload::File),
+            ("purpose", false) if self.purpose => return Err(InvalidUpload::Purpose),
+            _ => {}
+        }
+        self.is_purpose = is_purpose;
+        self.file |= is_file;
+        (self.at, self.searched) = (if is_file { At::Line { crlf: false } } else { At::Field }, 0);
+        Ok(Piece::Frame(self.take(length + 4)))
+    }
+
+    fn field(&mut self) -> Result<Piece, InvalidUpload> {
+        let Some(length) = memmem::find(self.rest(), &self.mark) else {
+            let most = MOST_FIELD + self.mark.len();
+            return if self.rest().len() > most { Err(InvalidUpload::Field) } else { Ok(Piece::More) };
+        };
+        let content = self.rest()[..length].strip_suffix(b"\r\n").ok_or(InvalidForm::Delimiters)?;
+        if content.len() > MOST_FIELD {
+            return Err(InvalidUpload::Field);
+        }
+        if self.is_purpose {
+            if content != b"batch" {
+                return Err(InvalidUpload::Purpose);
+            }
+            self.purpose = true;
+        }
+        self.at = At::Behind;
+        Ok(Piece::Frame(self.take(length + self.mark.len())))
+    }
+
+    fn line(&mut self, crlf: bool) -> Result<Piece, InvalidUpload> {
+        if self.searched == 0 {
+            let seen = self.rest().len().min(self.mark.len());
+            if self.rest()[..seen] == self.mark[..seen] {
+                return match seen == self.mark.len() {
+                    false => Ok(Piece::More),
+                    // Who takes bare line feeds sees a delimiter here, others none.
+                    true if !crlf => Err(InvalidForm::Delimiters.into()),
+                    true => {
+                        self.at = At::Behind;
+                        drop(self.take(seen));
+                        Ok(Piece::Frame([b"\r\n", &*self.mark].concat()))
+                    }
+                };
+            }
+        }
+        let Some(found) = memchr(b'\n', &self.rest()[self.searched..]) else {
+            self.searched = self.rest().len();
+            return if self.searched > MOST_LINE { Err(InvalidUpload::Line) } else { Ok(Piece::More) };
+        };
+        let end = self.searched + found;
+        self.searched = 0;
+        let line = self.take(end + 1);
+        let line = &line[..end];
+        let plain = line.strip_suffix(b"\r");
+        self.at = At::Line { crlf: plain.is_some() };
+        let line = plain.unwrap_or(line);
+        if line.len() > MOST_LINE {
+            return Err(InvalidUpload::Line);
+        }
+        if memmem::find(line, &self.mark).is_some() {
+            return Err(InvalidForm::Delimiters.into());
+        }
+        let line = std::str::from_utf8(line).map_err(|_| InvalidUpload::Encoding)?;
+        match line.trim_ascii() {
+            "" => Ok(Piece::Frame(Vec::new())),
+            line => Ok(Piece::Line(line.to_owned())),
+        }
+    }
+
+    fn take(&mut self, length: usize) -> Vec<u8> {
+        let taken = self.rest()[..length].to_vec();
+        self.start += length;
+        taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    const PURPOSE: &str = "--b\r\nContent-Disposition: form-data; name=\"purpose\"\r\n\r\nbatch\r\n";
+    const FILE: &str = "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"x.jsonl\"\r\nContent-Type: application/octet-stream\r\n\r\n";
+
+    /// The lines, and what goes on when each line is written as it came.
+    fn read(body: &[u8], piece: usize) -> Result<(Vec<String>, String), InvalidUpload> {
+        let mut form = BatchForm::new("b");
+        let (mut lines, mut out, mut rest) = (Vec::new(), Vec::new(), body);
+        loop {
+            match form.next()? {
+                Piece::More if rest.is_empty() => return Err(InvalidForm::Delimiters.into()),
+                Piece::More => {
+                    let (now, later) = rest.split_at(piece.min(rest.len()));
+                    form.push(now);
+                    rest = later;
+                }
+                Piece::Frame(bytes) => out.extend(bytes),
+                Piece::Line(line) => {
+                    out.extend_from_slice(line.as_bytes());
+                    out.push(b'\n');
+                    lines.push(line);
+                }
+                Piece::End if rest.is_empty() => return Ok((lines, String::from_utf8(out).unwrap())),
+                Piece::End => {
+                    form.push(rest);
+                    rest = b"";
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn lines_come_one_by_one_whatever_order_the_parts_have() {
+        let end = "\r\n--b--\r\n";
+        for (body, lines) in [
+            (format!("{PURPOSE}{FILE}{{\"a\":1}}\n{{\"b\":2}}{end}"), 2),
+            (format!("{FILE}one\r\n\r\ntwo\n\n three \r\n{}{}", &PURPOSE[0..], &end[2..]), 3),
+            (format!("{PURPOSE}{FILE}{end}"), 0),
+        ] {
+            let whole = read(body.as_bytes(), usize::MAX).unwrap();
+            assert_eq!(whole.0.len(), lines, "{body}");
+            for piece in 1..40 {
+                assert_eq!(read(body.as_bytes(), piece).unwrap(), whole, "in pieces of {piece}");
+            }
+            // What goes on is a form that reads the same.
+            assert_eq!(read(whole.1.as_bytes(), 7).unwrap().0, whole.0);
+        }
+    }
+
+    #[test]
+    fn what_could_be_read_in_two_ways_is_refused() {
+        let end = "\r\n--b--\r\n";
+        let delimiters = InvalidUpload::Form(InvalidForm::Delimiters);
+        for (body, why) in [
+            (format!("x{PURPOSE}{FILE}a{end}"), delimiters),
+            (format!("{PURPOSE}{FILE}a\n--b--\r\n"), delimiters),
+            (format!("{PURPOSE}{FILE}a --b{end}"), delimiters),
+            (format!("{PURPOSE}{FILE}--b{end}"), delimiters),
+            (format!("{PURPOSE}{FILE}a{end}more"), delimiters),
+            (format!("{PURPOSE}{FILE}a"), delimiters),
+            (format!("{FILE}a{end}"), InvalidUpload::Purpose),
+            (format!("{PURPOSE}{PURPOSE}{FILE}a{end}"), InvalidUpload::Purpose),
+            (format!("{}{FILE}a{end}", PURPOSE.replace("batch", "vision")), InvalidUpload::Purpose),
+            (format!("{PURPOSE}{}", &end[2..]), InvalidUpload::File),
+            (format!("{PURPOSE}{FILE}a\r\n{FILE}b{end}"), InvalidUpload::File),
+            (format!("{PURPOSE}{}a{end}", FILE.replace("\"file\"", "\"other\"")), InvalidUpload::File),
+            (format!("{}{FILE}a{end}", PURPOSE.replace("batch", &"a".repeat(5000))), InvalidUpload::Field),
+            (
+                format!("{PURPOSE}{}a{end}", FILE.replace("application/octet-stream", "text/plain; charset=utf-16")),
+                InvalidUpload::Form(InvalidForm::Header),
+            ),
+        ] {
+            assert_eq!(read(body.as_bytes(), 11).unwrap_err(), why, "{body}");
+        }
+        let long = format!("{PURPOSE}{FILE}{}", "a".repeat(MOST_LINE + 9));
+        assert_eq!(read(long.as_bytes(), 1 << 20).unwrap_err(), InvalidUpload::Line);
+        let binary = [PURPOSE.as_bytes(), FILE.as_bytes(), b"\xff", end.as_bytes()].concat();
+        assert_eq!(read(&binary, 9).unwrap_err(), InvalidUpload::Encoding);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read(bytes in prop::collection::vec(any::<u8>(), 0..300), piece in 1usize..50) {
+            let body = [PURPOSE.as_bytes(), FILE.as_bytes(), &bytes].concat();
+            let _ = read(&body, piece);
+            let _ = read(&bytes, piece);
+        }
+    }
+}

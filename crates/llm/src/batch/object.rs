@@ -1,0 +1,187 @@
+//! What callers are told of their files and batches: what the provider said, with ids and names that are theirs.
+
+use credentialflow_model::objects::{ModelObject, ObjectFacts, ObjectKind, ObjectState};
+use serde_json::{Map, Value, json};
+
+/// What a provider says of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Its id there.
+    pub id: String,
+    /// Whether it is over.
+    pub is_over: bool,
+    /// The file with what became of its calls, by its id there.
+    pub output: Option<String>,
+    /// The file with those that failed.
+    pub errors: Option<String>,
+}
+
+/// How an id of ours is made from that of a batch for the file with its answers, or with its errors.
+pub fn file_of(batch: &str, errors: bool) -> String {
+    let own = batch.strip_prefix("batch_").unwrap_or(batch);
+    format!("file-{own}-{}", if errors { "errors" } else { "output" })
+}
+
+/// A batch in OpenAI's form as its caller is told of it, and what it says. `None` where it is none.
+pub fn batch(answer: &[u8], id: &str, input: &str, model: &str) -> Option<(String, Seen)> {
+    let mut object = read(answer, "batch")?;
+    let text = |object: &Map<String, Value>, name: &str| {
+        object.get(name).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
+    };
+    let status = text(&object, "status")?;
+    let seen = Seen {
+        id: text(&object, "id")?,
+        is_over: matches!(&*status, "failed" | "completed" | "expired" | "cancelled"),
+        output: text(&object, "output_file_id"),
+        errors: text(&object, "error_file_id"),
+    };
+    object.insert("id".into(), id.into());
+    object.insert("input_file_id".into(), input.into());
+    for (field, there, errors) in [("output_file_id", &seen.output, false), ("error_file_id", &seen.errors, true)] {
+        if there.is_some() {
+            object.insert(field.into(), file_of(id, errors).into());
+        }
+    }
+    if object.get("model").is_some_and(Value::is_string) {
+        object.insert("model".into(), model.into());
+    }
+    Some((Value::Object(object).to_string(), seen))
+}
+
+/// A batch in Anthropic's form, the same way. Its results are where it is.
+pub fn message_batch(answer: &[u8], id: &str) -> Option<(String, Seen)> {
+    let Ok(Value::Object(mut object)) = serde_json::from_slice(answer) else { return None };
+    if object.get("type")? != "message_batch" {
+        return None;
+    }
+    let seen = Seen {
+        id: object.get("id")?.as_str()?.to_owned(),
+        is_over: object.get("processing_status")? == "ended",
+        output: object.get("results_url").and_then(Value::as_str).map(str::to_owned),
+        errors: None,
+    };
+    object.insert("id".into(), id.into());
+    if seen.output.is_some() {
+        object.insert("results_url".into(), format!("/v1/messages/batches/{id}/results").into());
+    }
+    Some((Value::Object(object).to_string(), seen))
+}
+
+/// What a provider says of a batch that is kept, as its caller is told of it. `None` where it is no such batch.
+pub fn told(kept: &ModelObject, answer: &[u8]) -> Option<(String, Seen)> {
+    if kept.kind == ObjectKind::MessageBatch {
+        return message_batch(answer, &kept.id);
+    }
+    let before: Value = serde_json::from_str(&kept.body).ok()?;
+    let input = before.get("input_file_id").and_then(Value::as_str).unwrap_or_default();
+    batch(answer, &kept.id, input, &kept.facts.model)
+}
+
+/// The files that came from a batch, as they are kept.
+pub fn files_of(kept: &ModelObject, seen: &Seen) -> Vec<ModelObject> {
+    let file = |there: &Option<String>, errors: bool| {
+        let id = file_of(&kept.id, errors);
+        Some(ModelObject {
+            body: output_file(&id, kept.made.micros() / 1_000_000, 0),
+            id,
+            kind: ObjectKind::File,
+            application: kept.application.clone(),
+            made: kept.made,
+            state: ObjectState::There,
+            upstream_id: there.clone()?,
+            facts: ObjectFacts { calls: 0, most: None, holds: vec![], price: None, bill: None, ..kept.facts.clone() },
+        })
+    };
+    let files = [file(&seen.output, false), file(&seen.errors, true)];
+    files.into_iter().flatten().filter(|_| kept.kind == ObjectKind::Batch).collect()
+}
+
+/// A file as its caller is told of it, and its id at its provider. `None` where it is none.
+pub fn file(answer: &[u8], id: &str) -> Option<(String, String)> {
+    let mut object = read(answer, "file")?;
+    let there = object.insert("id".into(), id.into())?.as_str()?.to_owned();
+    Some((Value::Object(object).to_string(), there))
+}
+
+/// What is told of a file with the answers of a batch that nobody asked its provider for: `bytes` once they are known.
+pub fn output_file(id: &str, made: i64, bytes: u64) -> String {
+    json!({
+        "id": id,
+        "object": "file",
+        "purpose": "batch_output",
+        "filename": format!("{id}.jsonl"),
+        "bytes": bytes,
+        "created_at": made,
+        "status": "processed",
+    })
+    .to_string()
+}
+
+/// A list in OpenAI's form.
+pub fn list(objects: &[(&str, &str)], more: bool) -> Vec<u8> {
+    page(objects, more, "\"object\":\"list\",")
+}
+
+/// A list in Anthropic's form.
+pub fn message_list(objects: &[(&str, &str)], more: bool) -> Vec<u8> {
+    page(objects, more, "")
+}
+
+/// Each with its id and what is told of it, which is JSON.
+fn page(objects: &[(&str, &str)], more: bool, first: &str) -> Vec<u8> {
+    let data: Vec<&str> = objects.iter().map(|(_, body)| *body).collect();
+    let id = |object: Option<&(&str, &str)>| object.map_or(Value::Null, |(id, _)| (*id).into());
+    let (first_id, last_id) = (id(objects.first()), id(objects.last()));
+    let data = data.join(",");
+    format!("{{{first}\"data\":[{data}],\"first_id\":{first_id},\"last_id\":{last_id},\"has_more\":{more}}}").into_bytes()
+}
+
+fn read(answer: &[u8], kind: &str) -> Option<Map<String, Value>> {
+    match serde_json::from_slice(answer) {
+        Ok(Value::Object(object)) if object.get("object").is_some_and(|object| object == kind) => Some(object),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn ids_and_names_are_the_callers() {
+        let there = br#"{"id":"batch_X","object":"batch","endpoint":"/v1/embeddings","input_file_id":"file-X","status":"completed","output_file_id":"file-Y","error_file_id":null,"model":"gpt-5-2025","metadata":{"a":"b"}}"#;
+        let (told, seen) = batch(there, "batch_1", "file-1", "small").unwrap();
+        assert_eq!(seen, Seen { id: "batch_X".into(), is_over: true, output: Some("file-Y".into()), errors: None });
+        let told: Value = serde_json::from_str(&told).unwrap();
+        assert_eq!(
+            told,
+            json!({
+                "id": "batch_1", "object": "batch", "endpoint": "/v1/embeddings", "input_file_id": "file-1",
+                "status": "completed", "output_file_id": "file-1-output", "error_file_id": null, "model": "small",
+                "metadata": { "a": "b" }
+            })
+        );
+        let runs = br#"{"id":"msgbatch_X","type":"message_batch","processing_status":"in_progress","results_url":null}"#;
+        let (_, seen) = message_batch(runs, "msgbatch_1").unwrap();
+        assert_eq!((seen.is_over, seen.output), (false, None));
+        let over = br#"{"id":"msgbatch_X","type":"message_batch","processing_status":"ended","results_url":"https://x/y"}"#;
+        let (told, seen) = message_batch(over, "msgbatch_1").unwrap();
+        assert!(seen.is_over && told.contains("\"/v1/messages/batches/msgbatch_1/results\""), "{told}");
+        let (told, id) = file(br#"{"id":"file-X","object":"file","bytes":3}"#, "file-1").unwrap();
+        assert_eq!((id.as_str(), told.contains("file-1")), ("file-X", true));
+        assert_eq!(file(br#"{"id":"file-X","object":"error"}"#, "f"), None);
+        assert!(batch(br#"{"object":"batch","id":"x"}"#, "b", "f", "m").is_none() && message_batch(b"[]", "m").is_none());
+    }
+
+    #[test]
+    fn lists_are_pages() {
+        let two: Value = serde_json::from_slice(&list(&[("a", "{\"id\":\"a\"}"), ("b", "{}")], true)).unwrap();
+        assert_eq!(
+            two,
+            json!({ "object": "list", "data": [{ "id": "a" }, {}], "first_id": "a", "last_id": "b", "has_more": true })
+        );
+        let none: Value = serde_json::from_slice(&message_list(&[], false)).unwrap();
+        assert_eq!(none, json!({ "data": [], "first_id": null, "last_id": null, "has_more": false }));
+    }
+}

@@ -1,0 +1,149 @@
+//! Files and batches that callers have at providers of models.
+//!
+//! Like what budgets spend these are observations of traffic: callers make them through the gateway, and nobody's
+//! configuration changes. They are written without an actor and an audit event, over the connections of what processes
+//! tell of themselves.
+
+use crate::{Result, Store, StoreError, row};
+use credentialflow_model::objects::{ModelObject, ObjectKind, ObjectState};
+use sqlx::{AssertSqlSafe, Row, any::AnyRow};
+use std::time::Duration;
+
+const SELECT: &str = "SELECT id, kind, application, made, state, upstream_id, body, facts FROM model_objects";
+
+impl Store {
+    /// Adds one. False where one with its id is there already.
+    pub async fn add_model_object(&self, object: &ModelObject, due: Duration) -> Result<bool> {
+        let sql = format!(
+            "INSERT INTO model_objects (id, kind, application, made, state, upstream_id, body, facts, due)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, {now} + $9) ON CONFLICT (id) DO NOTHING",
+            now = self.driver().now()
+        );
+        let done = sqlx::query(AssertSqlSafe(sql))
+            .bind(object.id.as_str())
+            .bind(object.kind as i64)
+            .bind(object.application.as_str())
+            .bind(object.made.micros())
+            .bind(object.state as i64)
+            .bind(object.upstream_id.as_str())
+            .bind(object.body.as_str())
+            .bind(facts(object)?)
+            .bind(micros(due))
+            .execute(&mut *self.notes().await?)
+            .await?;
+        Ok(done.rows_affected() > 0)
+    }
+
+    /// One of an application's, by its id.
+    pub async fn model_object(&self, application: &str, id: &str) -> Result<Option<ModelObject>> {
+        let sql = format!("{SELECT} WHERE id = $1 AND application = $2");
+        let found = sqlx::query(AssertSqlSafe(sql)).bind(id).bind(application);
+        found.fetch_optional(&mut *self.notes().await?).await?.as_ref().map(read).transpose()
+    }
+
+    /// Those of an application of one kind, the newest first; those after the one with this id, or before it.
+    pub async fn model_objects(
+        &self,
+        application: &str,
+        kind: ObjectKind,
+        (after, before): (Option<&str>, Option<&str>),
+        most: u32,
+    ) -> Result<Vec<ModelObject>> {
+        let place = "(SELECT made FROM model_objects WHERE application = $1 AND kind = $2 AND id =";
+        let (bound, order) = match (after, before) {
+            (Some(_), _) => (format!("AND (made, id) < ({place} $4), $4)"), "DESC"),
+            (None, Some(_)) => (format!("AND (made, id) > ({place} $4), $4)"), "ASC"),
+            (None, None) => ("AND $4 = ''".to_owned(), "DESC"),
+        };
+        let sql = format!(
+            "{SELECT} WHERE application = $1 AND kind = $2 {bound} ORDER BY made {order}, id {order} LIMIT $3"
+        );
+        let found = sqlx::query(AssertSqlSafe(sql))
+            .bind(application)
+            .bind(kind as i64)
+            .bind(i64::from(most))
+            .bind(after.or(before).unwrap_or_default())
+            .fetch_all(&mut *self.notes().await?)
+            .await?;
+        let mut objects: Vec<ModelObject> = found.iter().map(read).collect::<Result<_>>()?;
+        if order == "ASC" {
+            objects.reverse();
+        }
+        Ok(objects)
+    }
+
+    /// Keeps what callers are told of one, as long as it is in this state; it is looked after so soon.
+    pub async fn tell_model_object(&self, id: &str, state: ObjectState, body: &str, due: Duration) -> Result<bool> {
+        let sql = format!(
+            "UPDATE model_objects SET body = $3, due = {now} + $4 WHERE id = $1 AND state = $2",
+            now = self.driver().now()
+        );
+        let done = sqlx::query(AssertSqlSafe(sql)).bind(id).bind(state as i64).bind(body).bind(micros(due));
+        Ok(done.execute(&mut *self.notes().await?).await?.rows_affected() > 0)
+    }
+
+    /// Takes one that is in the state `from` to what it is now. False where it is not in that state any more.
+    pub async fn change_model_object(&self, from: ObjectState, object: &ModelObject, due: Duration) -> Result<bool> {
+        let sql = format!(
+            "UPDATE model_objects SET state = $3, upstream_id = $4, body = $5, facts = $6, due = {now} + $7
+             WHERE id = $1 AND state = $2",
+            now = self.driver().now()
+        );
+        let done = sqlx::query(AssertSqlSafe(sql))
+            .bind(object.id.as_str())
+            .bind(from as i64)
+            .bind(object.state as i64)
+            .bind(object.upstream_id.as_str())
+            .bind(object.body.as_str())
+            .bind(facts(object)?)
+            .bind(micros(due))
+            .execute(&mut *self.notes().await?)
+            .await?;
+        Ok(done.rows_affected() > 0)
+    }
+
+    /// Forgets one.
+    pub async fn delete_model_object(&self, id: &str) -> Result<bool> {
+        let gone = sqlx::query("DELETE FROM model_objects WHERE id = $1").bind(id);
+        Ok(gone.execute(&mut *self.notes().await?).await?.rows_affected() > 0)
+    }
+
+    /// Batches that are not settled and are to be looked after now, the longest waiting first.
+    pub async fn due_model_objects(&self, most: u32) -> Result<Vec<ModelObject>> {
+        let sql =
+            format!("{SELECT} WHERE state < 3 AND due <= {now} ORDER BY due LIMIT $1", now = self.driver().now());
+        let found = sqlx::query(AssertSqlSafe(sql)).bind(i64::from(most));
+        found.fetch_all(&mut *self.notes().await?).await?.iter().map(read).collect()
+    }
+
+    /// Has one looked after so soon.
+    pub async fn postpone_model_object(&self, id: &str, due: Duration) -> Result<()> {
+        let sql = format!("UPDATE model_objects SET due = {now} + $2 WHERE id = $1", now = self.driver().now());
+        sqlx::query(AssertSqlSafe(sql)).bind(id).bind(micros(due)).execute(&mut *self.notes().await?).await?;
+        Ok(())
+    }
+}
+
+fn micros(time: Duration) -> i64 {
+    i64::try_from(time.as_micros()).unwrap_or(i64::MAX / 4)
+}
+
+fn facts(object: &ModelObject) -> Result<String> {
+    serde_json::to_string(&object.facts).map_err(|error| StoreError::Other(error.to_string()))
+}
+
+fn read(r: &AnyRow) -> Result<ModelObject> {
+    let kind = ObjectKind::from_number(r.try_get(1)?).ok_or_else(|| StoreError::corrupt("a kind of object"))?;
+    let state = ObjectState::from_number(r.try_get(4)?).ok_or_else(|| StoreError::corrupt("a state of an object"))?;
+    let facts = serde_json::from_str(r.try_get(7)?).map_err(|_| StoreError::corrupt("facts of an object"))?;
+    Ok(ModelObject {
+        id: r.try_get(0)?,
+        kind,
+        application: r.try_get(2)?,
+        made: row::time(r, 3)?,
+        state,
+        upstream_id: r.try_get(5)?,
+        body: r.try_get(6)?,
+        facts,
+    })
+}

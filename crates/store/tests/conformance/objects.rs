@@ -1,0 +1,114 @@
+//! Files and batches of callers: whose they are, how they are listed, and what is borrowed for them.
+
+use crate::{Database, on_both};
+use credentialflow_model::{
+    Timestamp,
+    ledger::Turn,
+    objects::{Hold, ModelObject, ObjectFacts, ObjectKind, ObjectState},
+};
+use credentialflow_store::{BudgetEnd, BudgetItem};
+use std::time::Duration;
+
+on_both!(
+    objects_are_known_to_their_application_alone,
+    states_follow_one_another_once,
+    what_is_borrowed_for_a_batch_stays_until_it_is_over
+);
+
+fn object(id: &str, kind: ObjectKind, application: &str, made: i64) -> ModelObject {
+    let state = if kind == ObjectKind::File { ObjectState::There } else { ObjectState::Asked };
+    ModelObject {
+        id: id.into(),
+        kind,
+        application: application.into(),
+        made: Timestamp::from_secs(made),
+        state,
+        upstream_id: "there".into(),
+        body: "{}".into(),
+        facts: ObjectFacts { model: "ü".into(), most: Some(50), ..ObjectFacts::default() },
+    }
+}
+
+async fn objects_are_known_to_their_application_alone(db: Database) {
+    let f = db.fresh().await;
+    for (n, made) in [(1, 10), (2, 30), (3, 20), (4, 20)] {
+        let file = object(&format!("file-{n}"), ObjectKind::File, "a", made);
+        assert!(f.store.add_model_object(&file, Duration::ZERO).await.unwrap());
+        assert!(!f.store.add_model_object(&file, Duration::ZERO).await.unwrap(), "it is there");
+    }
+    f.store.add_model_object(&object("batch_1", ObjectKind::Batch, "a", 40), Duration::ZERO).await.unwrap();
+    f.store.add_model_object(&object("file-5", ObjectKind::File, "b", 40), Duration::ZERO).await.unwrap();
+    assert_eq!(f.store.model_object("a", "file-1").await.unwrap().unwrap(), object("file-1", ObjectKind::File, "a", 10));
+    assert_eq!(f.store.model_object("b", "file-1").await.unwrap(), None);
+    let ids = async |after: Option<&str>, before: Option<&str>, most| {
+        let found = f.store.model_objects("a", ObjectKind::File, (after, before), most).await.unwrap();
+        found.into_iter().map(|one| one.id).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(None, None, 9).await, ["file-2", "file-4", "file-3", "file-1"], "the newest first");
+    assert_eq!(ids(Some("file-4"), None, 1).await, ["file-3"]);
+    assert_eq!(ids(Some("file-1"), None, 9).await, [""; 0]);
+    assert_eq!(ids(None, Some("file-3"), 1).await, ["file-4"]);
+    assert_eq!(ids(None, Some("file-1"), 9).await, ["file-2", "file-4", "file-3"]);
+    assert_eq!(ids(Some("file-5"), None, 9).await, [""; 0], "another application's is no place");
+    assert!(f.store.delete_model_object("file-1").await.unwrap());
+    assert!(!f.store.delete_model_object("file-1").await.unwrap());
+}
+
+async fn states_follow_one_another_once(db: Database) {
+    let f = db.fresh().await;
+    let mut batch = object("batch_1", ObjectKind::Batch, "a", 1);
+    f.store.add_model_object(&batch, Duration::from_secs(900)).await.unwrap();
+    f.store.add_model_object(&object("file-1", ObjectKind::File, "a", 1), Duration::ZERO).await.unwrap();
+    assert_eq!(f.store.due_model_objects(9).await.unwrap(), [], "files are not looked after, and the batch not yet");
+    batch.state = ObjectState::Runs;
+    assert!(f.store.change_model_object(ObjectState::Asked, &batch, Duration::ZERO).await.unwrap());
+    assert!(!f.store.change_model_object(ObjectState::Asked, &batch, Duration::ZERO).await.unwrap());
+    assert_eq!(f.store.due_model_objects(9).await.unwrap(), [batch.clone()]);
+    assert!(f.store.tell_model_object("batch_1", ObjectState::Runs, "{\"a\":1}", Duration::from_secs(60)).await.unwrap());
+    assert_eq!(f.store.due_model_objects(9).await.unwrap(), []);
+    f.store.postpone_model_object("batch_1", Duration::ZERO).await.unwrap();
+    assert_eq!(f.store.due_model_objects(9).await.unwrap()[0].body, "{\"a\":1}");
+    batch.state = ObjectState::Settled;
+    assert!(f.store.change_model_object(ObjectState::Runs, &batch, Duration::ZERO).await.unwrap());
+    assert!(!f.store.tell_model_object("batch_1", ObjectState::Runs, "late", Duration::ZERO).await.unwrap());
+    assert_eq!(f.store.due_model_objects(9).await.unwrap(), []);
+}
+
+async fn what_is_borrowed_for_a_batch_stays_until_it_is_over(db: Database) {
+    let f = db.fresh().await;
+    let hold = Hold {
+        budget: "applications/a/month".into(),
+        started: Timestamp::from_secs(0),
+        ends: Timestamp::from_secs(9),
+        limit: Some(70),
+    };
+    let item = |turn| BudgetItem {
+        budget: hold.budget.clone(),
+        started: hold.started,
+        ends: hold.ends,
+        turn,
+        unlogged: 0,
+    };
+    let ask = |most| item(Turn { limit: Some(70), need: most, least: most, ..Turn::default() });
+    f.store.enter_budget_node("batch_1", "batch_1", 0, "").await.unwrap();
+    let held = f.store.budget_turn("batch_1", 1, None, &[ask(50)]).await.unwrap();
+    assert_eq!((held[0].lease, held[0].totals.leased), (50, 50));
+    f.store.add_model_object(&object("batch_1", ObjectKind::Batch, "a", 1), Duration::ZERO).await.unwrap();
+    f.store.enter_budget_node("batch_2", "batch_2", 0, "").await.unwrap();
+    assert_eq!(f.store.budget_turn("batch_2", 1, None, &[ask(21)]).await.unwrap()[0].lease, 0, "all or nothing");
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    // Whoever borrowed and is silent is given up, but not for a batch that is kept.
+    assert_eq!(f.store.silent_budget_nodes(Duration::ZERO).await.unwrap(), ["batch_2"]);
+    let end = item(Turn { charge: 20, back: 50, ..Turn::default() });
+    for _ in 0..2 {
+        let ended = f.store.budget_turn("batch_1", 2, None, std::slice::from_ref(&end)).await.unwrap();
+        assert_eq!((ended[0].lease, ended[0].totals.spent, ended[0].totals.leased), (0, 20, 0), "charged once");
+    }
+    let known = ("batch_1", 0, "");
+    f.store.end_budget_node("batch_1", known, &[], BudgetEnd::Settled).await.unwrap();
+    let again = f.store.budget_turn("batch_1", 2, None, std::slice::from_ref(&end)).await;
+    assert!(again.is_err(), "it has ended");
+    let charges = [(hold.budget.clone(), hold.started, 20)];
+    let settled = f.store.end_budget_node("batch_1", known, &charges, BudgetEnd::Settled).await.unwrap();
+    assert_eq!(settled, [], "nor is it charged with its end once more");
+}

@@ -1,0 +1,55 @@
+//! Any bytes as the upload of a batch's file: no panic, the same lines in whatever pieces it comes, and what goes on is read
+//! the same.
+#![no_main]
+
+use credentialflow_llm::batch::{
+    Asks,
+    answers::{Lines, renamed, used},
+    call::{BatchCall, requests},
+    form::{BatchForm, Piece},
+};
+
+const START: &str = "--b\r\nContent-Disposition: form-data; name=\"purpose\"\r\n\r\nbatch\r\n";
+
+/// The lines of an upload and what goes on of it; `None` where it is refused.
+fn read(body: &[u8], size: usize) -> Option<(Vec<String>, Vec<u8>)> {
+    let (mut form, mut pieces, mut lines, mut out) = (BatchForm::new("b"), body.chunks(size), Vec::new(), Vec::new());
+    loop {
+        match form.next().ok()? {
+            Piece::More => form.push(pieces.next()?),
+            Piece::Frame(bytes) => out.extend(bytes),
+            Piece::Line(line) => {
+                out.extend_from_slice(line.as_bytes());
+                out.push(b'\n');
+                lines.push(line);
+            }
+            Piece::End => match pieces.next() {
+                Some(piece) => form.push(piece),
+                None => return Some((lines, out)),
+            },
+        }
+    }
+}
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    for body in [data.to_vec(), [START.as_bytes(), data].concat()] {
+        let whole = read(&body, usize::MAX);
+        assert_eq!(whole, read(&body, 3), "in pieces");
+        if let Some((lines, out)) = whole {
+            assert_eq!(read(&out, 7).map(|(lines, _)| lines), Some(lines), "what goes on");
+        }
+    }
+    let mut lines = Lines::default();
+    let _ = lines.feed(data, &mut |line| {
+        renamed(line, "model");
+        Asks::ALL.map(|asks| used(line, asks));
+    });
+    if let Ok(text) = std::str::from_utf8(data) {
+        let _ = requests(text);
+        for call in [BatchCall::of_line(text), BatchCall::of_request(text)].into_iter().flatten() {
+            let written = call.rewrite(text, "provider");
+            let read = if call.asks() == Asks::Messages { BatchCall::of_request } else { BatchCall::of_line };
+            assert_eq!(read(&written).expect("it is a call still").model(), "provider");
+        }
+    }
+});
