@@ -1,4 +1,5 @@
 // The official `openai` SDK for Node.js in a session, and `ws` as a browser would connect: one JSON command a line.
+import { connect } from "node:net";
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
 
@@ -25,13 +26,16 @@ const opened = (raw) =>
     raw.on("error", reject);
   });
 
+// The SDK always asks for TLS; here it speaks without.
+const plainly = ({ host, port }) => connect({ host, port });
+
 const next = () => new Promise((resolve) => { wake = resolve; });
 
 async function act(command) {
   switch (command.do) {
     case "connect": {
       const client = new OpenAI({ baseURL: command.base_url, apiKey: command.key });
-      const session = new OpenAIRealtimeWS({ model: command.model }, client);
+      const session = new OpenAIRealtimeWS({ model: command.model, options: { createConnection: plainly } }, client);
       session.on("error", () => {});
       listen(session.socket);
       await opened(session.socket);

@@ -164,6 +164,8 @@ fn what_is_no_token_of_a_text_has_a_price_of_its_own() {
     let none = Units::default();
     let tokens = TokenUsage { input: 100, output: 10, ..TokenUsage::default() };
     let all = r#","image_input":"8","audio_input":"1","per_image":"0.04","per_second":"0.0001","per_search":"0.002","per_million_characters":"15""#;
+    let spoken = r#","cached_input":"0.5","audio_input":"32","cached_audio_input":"1","audio_output":"64","cached_image_input":"1""#;
+    let talk = TokenUsage { input: 100, cached_input: 30, output: 10, ..TokenUsage::default() };
     let free = r#"[{"from":"2026-01-01T00:00:00Z","input":"0","output":"0"}]"#;
     let free = PriceTable::new(&[target(free)]).resolve("openai", None, "m");
     for (handle, tokens, units, expect) in [
@@ -175,6 +177,14 @@ fn what_is_no_token_of_a_text_has_a_price_of_its_own() {
         (with(all), None, Units { seconds: 90, ..none }, known("0.009")),
         (with(all), None, Units { searches: 3, ..none }, known("0.006")),
         (with(all), None, Units { characters: 1000, ..none }, known("0.015")),
+        (
+            with(spoken),
+            Some(&talk),
+            Units { audio_tokens: 50, cached_audio_tokens: 10, audio_output_tokens: 4, ..none },
+            known("0.001976"),
+        ),
+        (with(spoken), Some(&talk), Units { image_tokens: 50, cached_image_tokens: 10, ..none }, known("0.00026")),
+        (with(""), Some(&talk), Units { cached_audio_tokens: 10, audio_output_tokens: 4, ..none }, known("0.0003")),
         (with(all), None, none, Cost::UnknownUsage),
         (with(""), None, Units { seconds: 90, ..none }, Cost::UnknownUsage),
         (free.clone(), None, none, known("0")),
@@ -190,19 +200,21 @@ proptest! {
     /// What is held back is enough, whatever of the input turns out to be text, images or sound.
     #[test]
     fn nothing_costs_more_than_the_most_of_its_units(
-        (image, audio) in (0u32..20, 0u32..20),
+        (image, audio, spoken) in (0u32..20, 0u32..20, 0u32..20),
         (input, output) in (0u64..100_000, 0u64..10_000),
-        (read, of_images, of_sound) in (0.0..=1.0f64, 0.0..=1.0f64, 0.0..=1.0f64),
+        (read, of_images, of_sound, said) in (0.0..=1.0f64, 0.0..=1.0f64, 0.0..=1.0f64, 0.0..=1.0f64),
         (images, seconds) in (0u64..10, 0u64..1000),
     ) {
         let now = at("2026-06-01T00:00:00Z");
-        let more = format!(r#","image_input":"{image}","audio_input":"{audio}","per_image":"0.04","per_second":"0.0001""#);
+        let more = format!(r#","image_input":"{image}","audio_input":"{audio}","audio_output":"{spoken}","per_image":"0.04","per_second":"0.0001""#);
         let handle = with(&more);
-        let bound = Units { image_tokens: input, audio_tokens: input, images, seconds, ..Units::default() };
+        let audio_output_tokens = output;
+        let bound = Units { image_tokens: input, audio_tokens: input, audio_output_tokens, images, seconds, ..Units::default() };
         let part = |of: u64, part: f64| (of as f64 * part) as u64;
         let read = part(input, read);
         let image_tokens = part(read, of_images);
-        let used = Units { image_tokens, audio_tokens: part(read - image_tokens, of_sound), images, seconds, ..Units::default() };
+        let (audio_tokens, audio_output_tokens) = (part(read - image_tokens, of_sound), part(output, said));
+        let used = Units { image_tokens, audio_tokens, audio_output_tokens, images, seconds, ..Units::default() };
         let tokens = TokenUsage { input: read, output, ..TokenUsage::default() };
         let Cost::Known(cost) = handle.cost_of(now, Some(&tokens), &used) else { panic!("a known price") };
         let most = handle.most_of(now, &Bound { input, output }, &bound).unwrap();
