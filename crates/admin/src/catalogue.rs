@@ -10,7 +10,7 @@ use crate::error::ApiError;
 use credentialflow_model::{
     ResourceSet,
     resource::{
-        Application, Credential, Kind, LeakResponse, Model, Resource, Route, SecretStore, System, Team, Upstream,
+        Application, Credential, Kind, LeakResponse, Model, Prompt, Resource, Route, SecretStore, System, Team, Upstream,
     },
 };
 use credentialflow_store::{ChangeKind, Store, StoreError};
@@ -112,6 +112,7 @@ async fn reload(
         Kind::Upstreams => reload_as::<Upstream>(store, set, names).await,
         Kind::Routes => reload_as::<Route>(store, set, names).await,
         Kind::Models => reload_as::<Model>(store, set, names).await,
+        Kind::Prompts => reload_as::<Prompt>(store, set, names).await,
         Kind::Applications => reload_as::<Application>(store, set, names).await,
         Kind::LeakResponses => reload_as::<LeakResponse>(store, set, names).await,
         Kind::Keys => Ok(()),

@@ -22,6 +22,7 @@ mod leaks;
 mod leases;
 mod links;
 pub mod ports;
+mod prompts;
 mod resources;
 mod rotations;
 mod router;

@@ -58,6 +58,13 @@ pub trait Dataplane: Send + Sync + 'static {
     fn stragglers<'a>(&'a self, credential: &'a str, version: u32) -> BoxFuture<'a, Vec<Straggler>>;
 }
 
+/// Calls to models through this node's gateway, as a caller of its own makes them.
+pub trait ModelCalls: Send + Sync + std::fmt::Debug {
+    /// Sends the body of a chat completion with a key, and gives status and body of the answer. The error says why there
+    /// is none, without a secret.
+    fn chat<'a>(&'a self, key: &'a SecretValue, body: Vec<u8>) -> BoxFuture<'a, Result<(u16, Vec<u8>), String>>;
+}
+
 /// What this node's model calls cost, on its way from its call log to the sums that all nodes share.
 pub trait SpendLog: Send + Sync + std::fmt::Debug {
     /// What people call this node.

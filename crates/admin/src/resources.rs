@@ -9,6 +9,7 @@ use crate::{
     catalogue,
     error::{ApiError, Code},
     idempotency::{Answer, Wish},
+    prompts,
     write::{at_revision, begin, check_files_of, check_with, check_without, enforce},
 };
 use axum::response::{IntoResponse, Response};
@@ -125,8 +126,7 @@ pub(crate) async fn create<T: Resource + Send + Sync + 'static>(
     headers: &HeaderMap,
     body: &Document,
 ) -> Result<Response, ApiError> {
-    let declared: Declared<T> = read(body)?;
-    let resource = &declared.resource;
+    let mut declared: Declared<T> = read(body)?;
     let wish = Wish::read(state, headers, T::KIND.as_str(), &body.bytes)?;
     let mut draft = begin(state, actor).await?;
     if let Some(answer) = Wish::replay(wish.as_ref(), state, &mut draft.tx).await? {
@@ -134,12 +134,13 @@ pub(crate) async fn create<T: Resource + Send + Sync + 'static>(
         enforce(state).await?;
         return Ok(answer.into_response());
     }
-    if draft.tx.resource(T::KIND, resource.name().as_str()).await?.is_some() {
-        return Err(taken(resource));
+    if draft.tx.resource(T::KIND, declared.resource.name().as_str()).await?.is_some() {
+        return Err(taken(&declared.resource));
     }
+    prompts::settle_one(&mut draft.tx, &draft.set, &mut declared).await?;
     check_with(state, &draft.set, &declared).await?;
     check_files_of(state, &draft.set, &declared).await?;
-    let item = put(&mut draft.tx, resource, "create").await?;
+    let item = put(&mut draft.tx, &declared.resource, "create").await?;
     let answer = Answer::new(StatusCode::CREATED, Some(item.revision), &item)?;
     Wish::keep(wish.as_ref(), state, &mut draft.tx, &answer).await?;
     draft.tx.commit().await?;
@@ -199,7 +200,7 @@ pub(crate) async fn replacement<T: Resource + Send + Sync + 'static>(
     headers: &HeaderMap,
     body: &Document,
 ) -> Result<Replacement<T>, ApiError> {
-    let declared: Declared<T> = read(body)?;
+    let mut declared: Declared<T> = read(body)?;
     same_name(&declared.resource, name)?;
     let seen = if_match(headers)?;
     let mut draft = begin(state, actor).await?;
@@ -211,6 +212,7 @@ pub(crate) async fn replacement<T: Resource + Send + Sync + 'static>(
         }
         None => {}
     }
+    prompts::settle_one(&mut draft.tx, &draft.set, &mut declared).await?;
     check_with(state, &draft.set, &declared).await?;
     check_files_of(state, &draft.set, &declared).await?;
     Ok(Replacement { tx: draft.tx, resource: declared.resource, stored })

@@ -3,7 +3,7 @@
 use crate::{
     catalogue::Catalogue,
     inventory, leaks,
-    ports::{CertificateOrders, Dataplane, ExternalStores, Fetch, Leases, RunTimeApi, SpendLog},
+    ports::{CertificateOrders, Dataplane, ExternalStores, Fetch, Leases, ModelCalls, RunTimeApi, SpendLog},
     session::Sessions,
     throttle::Throttle,
 };
@@ -41,6 +41,8 @@ pub struct AdminSettings {
     pub leases: Option<Arc<dyn Leases>>,
     /// Adds this node's calls to what is spent; none where nobody does.
     pub spend: Option<Arc<dyn SpendLog>>,
+    /// Calls models as a caller does; none where this node serves no traffic.
+    pub calls: Option<Arc<dyn ModelCalls>>,
     /// Fetches public documents; none where nothing outside is asked.
     pub fetch: Option<Arc<dyn Fetch>>,
     /// The certificates that pass through.
@@ -64,6 +66,7 @@ impl Default for AdminSettings {
             run_time: None,
             leases: None,
             spend: None,
+            calls: None,
             fetch: None,
             watch: Arc::default(),
             orders: None,

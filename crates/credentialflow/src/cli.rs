@@ -71,6 +71,8 @@ pub enum Command {
     Model(command::model::ModelArgs),
     /// Teams: who owns things
     Team(command::resource::ResourceArgs),
+    /// Prompts: what is said to models, in versions
+    Prompt(command::prompt::PromptArgs),
     /// Run a program with secrets in its environment
     Run(command::run::RunArgs),
     /// Every credential in one inventory, and what is wrong with it

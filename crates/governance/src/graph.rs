@@ -6,7 +6,7 @@
 
 use credentialflow_model::{
     Name, ResourceSet, SecretReference,
-    resource::{Allow, Application, Authenticator, Key, Route, Target, Upstream},
+    resource::{Allow, Application, Authenticator, Key, Model, Prompt, Route, Target, Upstream},
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashMap};
@@ -97,9 +97,12 @@ impl<'s> Graph<'s> {
         };
         let leads = self.set.upstreams.iter().filter(|u| injecting(&u.name.as_str()) || handshakes(u));
         let declared: Vec<_> = leads.map(|u| u.name.as_str()).collect();
-        let routes = self.set.routes.iter().filter(|r| declared.contains(&r.upstream.as_str()));
-        let routes: Vec<&Route> = routes.collect();
         let serving = |t: &&Target| self.credentials_of(t).any(|c| c.as_str() == name);
+        let leads = |r: &&Route| {
+            r.upstream.as_ref().is_some_and(|u| declared.contains(&u.as_str()))
+                || self.models_of(r).any(|m| m.targets.iter().any(|t| serving(&t)))
+        };
+        let routes: Vec<&Route> = self.set.routes.iter().filter(leads).collect();
         let mut upstreams: BTreeSet<&str> = declared.iter().copied().collect();
         let mut models = BTreeSet::new();
         for model in &self.set.models {
@@ -176,10 +179,12 @@ impl<'s> Graph<'s> {
         let (mut upstreams, mut credentials) = (BTreeSet::new(), BTreeSet::new());
         let routes: Vec<_> = granted.routes.iter().filter_map(|name| self.routes.get(name.as_str())).collect();
         for route in &routes {
-            upstreams.insert(route.upstream.as_str());
-            credentials.extend(self.injected.get(route.upstream.as_str()).map(|c| c.as_str()));
+            let Some(upstream) = &route.upstream else { continue };
+            upstreams.insert(upstream.as_str());
+            credentials.extend(self.injected.get(upstream.as_str()).map(|c| c.as_str()));
         }
-        for model in self.set.models.iter().filter(|m| granted.models.contains(&m.name)) {
+        let published = routes.iter().flat_map(|route| self.models_of(route));
+        for model in self.set.models.iter().filter(|m| granted.models.contains(&m.name)).chain(published) {
             for target in &model.targets {
                 upstreams.insert(target.provider.as_str());
                 credentials.extend(self.credentials_of(target).map(Name::as_str));
@@ -210,7 +215,7 @@ impl<'s> Graph<'s> {
         let Some(route) = route.and_then(|name| self.routes.get(name)) else {
             return Err("its route is no longer declared");
         };
-        match self.injected.get(route.upstream.as_str()) {
+        match route.upstream.as_ref().and_then(|upstream| self.injected.get(upstream.as_str())) {
             Some(injected) if injected.as_str() == credential => Ok(()),
             _ => Err("its route uses another credential now"),
         }
@@ -219,6 +224,17 @@ impl<'s> Graph<'s> {
     /// Whether a request on this route passes without any key.
     pub fn is_open(&self, route: &str) -> bool {
         self.routes.get(route).is_some_and(|route| is_open(route))
+    }
+
+    /// The models that the prompt of a route may be said to.
+    fn models_of(&self, route: &Route) -> impl Iterator<Item = &'s Model> {
+        let name = route.prompt.as_ref().map(|prompt| prompt.name.clone());
+        let prompt = name.and_then(|name| self.set.prompts.iter().find(|prompt| prompt.name == name));
+        let mut names: Vec<&Name> = prompt.into_iter().flat_map(Prompt::models).collect();
+        names.sort_unstable();
+        names.dedup();
+        let set = self.set;
+        names.into_iter().filter_map(move |name| set.models.iter().find(|model| model.name == *name))
     }
 
     /// The credentials that a model's target uses: its own, or its upstream's.

@@ -19,6 +19,7 @@
 //! - [`needs`]: what a call needs of a model: images, tools and the like, and room for its prompt.
 //! - [`affinity`]: what calls have in common that should go to the same place.
 //! - [`produced`]: what was produced when nobody counted.
+//! - [`prompt`]: prompts that are kept here, and the calls that they become.
 //! - [`price`]: what tokens cost, by date.
 //! - [`catalogue`]: the models that providers offer, with sizes, capabilities and prices, one file per provider.
 //! - [`provider`]: the built-in providers, one explicit list.
@@ -40,6 +41,7 @@ pub mod needs;
 pub mod openai;
 pub mod price;
 pub mod produced;
+pub mod prompt;
 pub mod provider;
 pub mod realtime;
 pub mod refusal;

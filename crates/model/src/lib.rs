@@ -21,6 +21,7 @@ pub mod reference;
 pub mod resource;
 pub mod schedule;
 pub mod secret;
+pub mod template;
 pub mod time;
 pub mod units;
 pub mod usage;

@@ -115,6 +115,8 @@ pub struct ModelUse {
     pub user: Option<Arc<str>>,
     /// The public model name the caller asked for, where a budget that is used up had [`ModelUse::model`] serve instead.
     pub asked: Option<Arc<str>>,
+    /// The prompt that the call was made of and its version, as in `sentiment/3`.
+    pub prompt: Option<Arc<str>>,
     /// What the model's cache did; `None` where it has none.
     pub cache: Option<CacheUse>,
     /// What the answer would have cost, in US dollars, where it came from the cache and its price is known.

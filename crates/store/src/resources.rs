@@ -170,6 +170,9 @@ impl WriteTx {
             if deleted > 0 {
                 self.changed(ChangeKind::Resource(*kind), name);
                 former::keep(self, *kind, name, None).await?;
+                if *kind == Kind::Prompts {
+                    self.forget_prompt_runs(name).await?;
+                }
             }
             gone += deleted;
         }

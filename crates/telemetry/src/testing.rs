@@ -73,6 +73,7 @@ pub(crate) fn model(n: u64, cost: Option<Cost>) -> UsageRecord {
         guardrails: None,
         user: None,
         asked: None,
+        prompt: None,
         cache: None,
         saved: None,
     };

@@ -42,6 +42,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
         (name = "routes", description = "What callers see"),
         (name = "models", description = "Public model names and what serves them"),
         (name = "leak responses", description = "How leaks are answered"),
+        (name = "prompts", description = "What is said to models, in versions"),
         (name = "config", description = "Check, plan, apply and export everything at once"),
         (name = "calls", description = "The call log and what it adds up to"),
         (name = "budgets", description = "What may be spent on models, and what is"),

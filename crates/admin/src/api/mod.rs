@@ -29,6 +29,7 @@ pub(crate) mod model_routes;
 mod models;
 mod rekey;
 pub(crate) mod request;
+pub(crate) mod prompts;
 pub(crate) mod rotations;
 mod routes;
 mod run_time;
@@ -90,6 +91,7 @@ pub(crate) fn endpoints() -> OpenApiRouter<AdminState> {
         .merge(known_models::endpoints())
         .merge(leak_responses::endpoints())
         .merge(config::endpoints())
+        .merge(prompts::endpoints())
         .merge(dependents::endpoints())
         .merge(calls::endpoints())
         .merge(stats::endpoints())

@@ -7,6 +7,7 @@ use crate::{
     credentials::{ENGINE_HINT, ENGINE_STAYS, stays},
     delegation::{PARENT_HINT, PARENT_STAYS, ancestors},
     error::ApiError,
+    prompts,
     write::{CA_FILE, CONTEXT, check_files, file_problem},
 };
 use credentialflow_model::{
@@ -56,6 +57,7 @@ impl Draft {
             Kind::Upstreams => self.set.upstreams.len(),
             Kind::Routes => self.set.routes.len(),
             Kind::Models => self.set.models.len(),
+            Kind::Prompts => self.set.prompts.len(),
             Kind::LeakResponses => self.set.leak_responses.len(),
         };
         count as u64
@@ -82,7 +84,17 @@ pub(super) async fn compare(
     stored: &ResourceSet,
     read: Read,
 ) -> Result<(Draft, Problems), ApiError> {
-    let Read { set, source, mut problems, mut values, prune } = read;
+    let Read { mut set, source, mut problems, mut values, prune } = read;
+    for (index, prompt) in set.prompts.iter_mut().enumerate() {
+        for forbidden in prompts::settle(tx, stored, prompt).await? {
+            let found = source.locate(Kind::Prompts, index, &forbidden.path);
+            problems.0.push(Problem {
+                file: found.map(|(file, _)| file.to_owned()),
+                at: found.map(|(_, at)| at).unwrap_or_default(),
+                ..forbidden.problem(&format!("prompts[{index}]."))
+            });
+        }
+    }
     let mut current = stored.clone();
     current.keys = stored_keys(state, &set, prune).await?;
     let mut desired = set.clone();
@@ -175,7 +187,7 @@ fn keep_undeclared(desired: &mut ResourceSet, current: &ResourceSet) {
         T::list_mut(desired).extend(kept);
     }
     use credentialflow_model::resource::{
-        Application, LeakResponse, Model, Route, SecretStore, System, Team, Upstream,
+        Application, LeakResponse, Model, Prompt, Route, SecretStore, System, Team, Upstream,
     };
     keep::<Team>(desired, current);
     keep::<Credential>(desired, current);
@@ -184,6 +196,7 @@ fn keep_undeclared(desired: &mut ResourceSet, current: &ResourceSet) {
     keep::<Upstream>(desired, current);
     keep::<Route>(desired, current);
     keep::<Model>(desired, current);
+    keep::<Prompt>(desired, current);
     keep::<Application>(desired, current);
     keep::<LeakResponse>(desired, current);
     keep::<Key>(desired, current);

@@ -11,6 +11,7 @@ mod inventory;
 mod leaks;
 mod leases;
 mod model_cache;
+mod prompts;
 mod resources;
 mod seal;
 mod secrets;

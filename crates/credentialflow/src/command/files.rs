@@ -100,6 +100,7 @@ impl Files {
                     Kind::Upstreams => set.upstreams.len(),
                     Kind::Routes => set.routes.len(),
                     Kind::Models => set.models.len(),
+                    Kind::Prompts => set.prompts.len(),
                     Kind::Applications => set.applications.len(),
                     Kind::LeakResponses => set.leak_responses.len(),
                     Kind::Keys => set.keys.len(),

@@ -23,6 +23,7 @@ pub mod openapi;
 pub mod operator;
 pub mod plan;
 pub mod reference;
+pub mod prompt;
 pub mod resource;
 mod rotation;
 pub mod run;
@@ -119,6 +120,7 @@ async fn dispatch(command: Command, output: Output) -> anyhow::Result<Outcome> {
         Command::Calls(args) => calls::run(*args, output).await,
         Command::Audit(args) => audit::run(args, output).await,
         Command::Migrate(args) => migrate::run(args, output).await,
+        Command::Prompt(args) => prompt::run(args, output).await,
         Command::Status(args) => status::run(args, output).await,
         Command::Openapi => openapi::run(output),
         Command::Version => version::run(output),

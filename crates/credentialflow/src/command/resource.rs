@@ -89,6 +89,7 @@ pub const ROUTES: Listing = Listing {
         ("methods", "/spec/match/methods"),
         ("path", "/spec/match/path"),
         ("upstream", "/spec/upstream"),
+        ("prompt", "/spec/prompt/name"),
         ("authenticate", "/spec/authenticate"),
     ],
     empty: DECLARE,

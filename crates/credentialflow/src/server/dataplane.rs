@@ -171,6 +171,11 @@ impl Plane {
         &self.guesses_lost
     }
 
+    /// Where the gateway of this node listens; `None` while there is none.
+    pub fn gateway_address(&self) -> Option<std::net::SocketAddr> {
+        self.gateway.load_full().map(|gateway| gateway.address())
+    }
+
     /// The certificates that pass through.
     pub fn certificates(&self) -> &Arc<Watch> {
         &self.certificates

@@ -12,6 +12,7 @@ mod guards;
 mod jobs;
 mod marks;
 mod nodes;
+mod model_calls;
 mod notices;
 mod oauth;
 mod opening;

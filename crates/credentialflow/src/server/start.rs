@@ -11,6 +11,7 @@ use super::{
     dataplane::{Plane, Port},
     guards, jobs,
     nodes::{Identity, Nodes},
+    model_calls::OwnGateway,
     notices::Notices,
     oauth::TokenEndpoint,
     opening,
@@ -28,7 +29,7 @@ use crate::{
     settings::{Listener, Role, ServerSettings},
 };
 use anyhow::Context;
-use credentialflow_admin::{AdminSettings, AdminState, ports::CertificateOrders};
+use credentialflow_admin::{AdminSettings, AdminState, ports::{CertificateOrders, ModelCalls}};
 use credentialflow_certificates::Watch;
 use credentialflow_gateway::{
     Gateway,
@@ -130,8 +131,15 @@ pub async fn run(settings: ServerSettings, log: Arc<LogGuard>) -> anyhow::Result
         _ => server_tls(&settings, Listener::Control, acme.as_ref(), plane.certificates())?,
     };
     let faces = AdminSettings {
+    let gateway_certificate = match settings.role {
+        Role::Control => None,
+        _ => certificate_of(&settings, Listener::Gateway, acme.as_ref(), plane.certificates())?,
+    };
+    let calls = OwnGateway::new(plane.clone(), gateway_certificate.clone());
+    let calls = Some(Arc::new(calls) as Arc<dyn ModelCalls>).filter(|_| settings.role != Role::Control);
         tls: control_tls.is_some(),
         run_time: Some(Arc::new(RunTime(api.clone()))),
+        calls,
         leases: Some(Arc::new(RunTimeLeases(api.clone()))),
         spend: Some(spend.clone()),
         orders: acme.as_ref().map(|acme| acme.clone() as Arc<dyn CertificateOrders>),
@@ -152,7 +160,7 @@ pub async fn run(settings: ServerSettings, log: Arc<LogGuard>) -> anyhow::Result
         &vault,
         &plane,
         &recorder,
-        (&sent, budgets.clone()),
+        (&sent, budgets.clone(), gateway_certificate),
         acme.as_ref(),
         stopped.clone(),
     );
@@ -233,7 +241,7 @@ async fn start_when_unsealed(
             secrets: sent.clone(),
             lender: lender.clone(),
             challenges: acme.map(|acme| acme.clone() as Arc<dyn ChallengeSource>),
-            tls: server_tls(settings, Listener::Gateway, acme, plane.certificates())?,
+            tls: certificate.clone().map(tls::server_config).transpose()?,
             seed,
         })
         .with_context(|| format!("listening on {}", settings.gateway))?;
@@ -460,13 +468,23 @@ fn server_tls(
     watch: &Arc<Watch>,
 ) -> anyhow::Result<Option<Arc<rustls::ServerConfig>>> {
     if let Some(certificate) = acme.and_then(|acme| acme.certificate(listener)) {
-        return Ok(Some(tls::server_config(certificate)?));
+        return Ok(Some(certificate));
     }
     let Some(files) = settings.tls_files(listener) else { return Ok(None) };
+    Ok(certificate_of(settings, listener, acme, watch)?.map(tls::server_config).transpose()?)
+}
+
+/// The certificate of a listener, kept as it is renewed; none where it speaks no TLS.
+fn certificate_of(
+    settings: &ServerSettings,
+    listener: Listener,
+    acme: Option<&Arc<Acme>>,
+    watch: &Arc<Watch>,
+) -> anyhow::Result<Option<Arc<Certificate>>> {
     let certificate = Certificate::load(&files.certificate, &files.key)?;
     certificates::listens(watch, listener.as_str(), &certificate);
     tokio::spawn(jobs::reload_certificate(files.clone(), listener.as_str(), certificate.clone(), watch.clone()));
-    Ok(Some(tls::server_config(certificate)?))
+    Ok(Some(certificate))
 }
 
 fn cores() -> usize {

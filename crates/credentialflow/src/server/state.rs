@@ -11,7 +11,7 @@ use credentialflow_gateway::{Snapshot, net::tls, snapshot};
 use credentialflow_model::{
     KeyId, Name, ResourceSet,
     resource::{
-        Application, Credential, Key, Kind, LeakResponse, Model, Resource, Route, SecretStore, System, Team, Upstream,
+        Application, Credential, Key, Kind, LeakResponse, Model, Prompt, Resource, Route, SecretStore, System, Team, Upstream,
     },
 };
 use credentialflow_policy::{ApiKey, Book, KeyChange, KeyTable, Peppers, RateTable};
@@ -351,6 +351,7 @@ impl State {
             Kind::Upstreams => put::<Upstream>(&mut self.set, name, body),
             Kind::Routes => put::<Route>(&mut self.set, name, body),
             Kind::Models => put::<Model>(&mut self.set, name, body),
+            Kind::Prompts => put::<Prompt>(&mut self.set, name, body),
             Kind::LeakResponses => put::<LeakResponse>(&mut self.set, name, body),
             Kind::Keys => Ok(()),
         }

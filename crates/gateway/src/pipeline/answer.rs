@@ -6,6 +6,7 @@ use super::{
     forward::UpstreamResponse,
     guard::answered::{AnswerGuard, is_text},
     guardrail::{self, Judging},
+    prompt,
     record::Recording,
     route::RouteMatch,
     scrub::Scrub,
@@ -127,12 +128,17 @@ pub(super) async fn relay<C: Caller>(
         return Err(Refused::new(OutcomeReason::UpstreamMalformed)
             .with_detail("the provider compressed its answer, and this model's guardrails look at it".into()));
     }
+    let published = prompt::is_published(view, matched);
+    if published && (encoded || (success && is_stream)) {
+        return Err(Refused::new(OutcomeReason::UpstreamMalformed)
+            .with_detail("the provider's answer has a form that it was not asked for".into()));
+    }
     let rules = matched.plan(view).headers.as_ref().map(|h| &h.response);
     let whole = translation.clone().filter(|_| !(success && is_stream));
     // Events that become the elements of an array.
     let is_array = whole.is_none() && translation.as_ref().is_some_and(|translation| !translation.streams_events());
     // What is sent when all of it is there.
-    let is_collected = whole.is_some() || (judge.is_some() && !is_stream);
+    let is_collected = whole.is_some() || published || (judge.is_some() && !is_stream);
     // Events that come in other frames than the caller gets.
     let is_framed = whole.is_none() && translation.is_some() && dialect == Some(Dialect::Bedrock);
     let mut fields = worker.take_scratch();
@@ -183,6 +189,16 @@ pub(super) async fn relay<C: Caller>(
         let answered = match &mut judge {
             Some(judge) => answered.and_then(|answered| guardrail::whole(judge, answered, record)),
             None => answered,
+        };
+        let answered = match published {
+            true => {
+                let made = answered.and_then(|answered| prompt::answered(view, matched, head.status, answered, record));
+                // What stood in an escaped form may be written plainly now.
+                let made = made.map(|body| guard.whole(scrub.whole(&body).unwrap_or(body)));
+                guard.tell(&scrub, record);
+                made
+            }
+            false => answered,
         };
         if head.keeps_alive() && framing != Framing::UntilClose {
             endpoint.keep(connection, worker.pools.most, worker.tick());

@@ -424,14 +424,20 @@ pub(super) fn prepare(
     let unknown = || Refused::new(OutcomeReason::ModelNotFound);
     let mut model = *view.snapshot.models.by_name.get(call.model()).ok_or_else(unknown)?;
     let mut plan = &view.snapshot.models.list[model as usize];
-    authorize::authorize_model(worker, view, inbound, matched, principal, (model, &plan.name), record)?;
+    // Who may use a route may have its prompt said to whatever model it is for.
+    let asks_model = !matches!(kind, RouteKind::Prompt { .. });
+    if asks_model {
+        authorize::authorize_model(worker, view, inbound, matched, principal, (model, &plan.name), record)?;
+    }
     if call.task() == Task::Chat
         && !call.counts(kind)
         && let Some(instead) = instead::of(view, principal, plan, record)
     {
         record.asked(plan.name.clone());
         (model, plan) = (instead, &view.snapshot.models.list[instead as usize]);
-        authorize::authorize_model(worker, view, inbound, matched, principal, (model, &plan.name), record)?;
+        if asks_model {
+            authorize::authorize_model(worker, view, inbound, matched, principal, (model, &plan.name), record)?;
+        }
     }
     guard::received::body(view, plan, &received, record)?;
     if kind == RouteKind::Responses {

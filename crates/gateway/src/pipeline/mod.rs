@@ -22,6 +22,7 @@ mod inbound;
 mod inject;
 mod instead;
 mod models;
+mod prompt;
 mod record;
 mod refuse;
 mod route;
@@ -88,6 +89,9 @@ async fn handle<C: Caller>(
     let (permit, limits) = authorize::authorize(worker, view, inbound, &matched, &principal, record)?;
     record.limits(limits);
     if let Some(answer) = models::list(view, &matched, &principal, record.dialect()) {
+        return answer::local(control, worker, caller, record, answer?).await.map(|()| false);
+    }
+    if let Some(answer) = prompt::description(view, &matched, inbound) {
         return answer::local(control, worker, caller, record, answer?).await.map(|()| false);
     }
     let mut request =

@@ -93,6 +93,8 @@ pub(crate) struct Recording<'w> {
     user: Option<Arc<str>>,
     /// The model that was asked for, where another one serves.
     asked: Option<Arc<str>>,
+    /// The prompt that the call was made of, and its version.
+    prompt: Option<Arc<str>>,
     /// What the model's cache did, where it has one.
     cache: Option<CacheStatus>,
     /// What pays for a model call.
@@ -174,6 +176,7 @@ impl<'w> Recording<'w> {
             head: false,
             user: None,
             asked: None,
+            prompt: None,
             cache: None,
             paying: None,
             lost: None,
@@ -326,9 +329,14 @@ impl<'w> Recording<'w> {
             status.push_fields(fields);
         }
     }
+    /// The call was made of this prompt, told with its version.
+    pub fn prompt(&mut self, tag: Arc<str>) {
+        self.prompt = Some(tag);
+    }
     /// A model and its target were chosen.
     pub fn model(&mut self, model: &ModelPlan, target: &TargetPlan, streamed: bool) {
         let (user, asked, cache) = (self.user.clone(), self.asked.clone(), self.cache.as_ref().map(|cache| cache.used));
+        let prompt = self.prompt.clone();
         self.edit(|r| {
             let (tried, guardrails) =
                 r.model.take().map_or_else(Default::default, |model| (model.tried, model.guardrails));
@@ -344,6 +352,7 @@ impl<'w> Recording<'w> {
                 guardrails,
                 user,
                 asked,
+                prompt,
                 cache,
                 saved: None,
             }));
@@ -431,6 +440,7 @@ impl<'w> Recording<'w> {
             head: self.head,
             user: self.user.clone(),
             asked: self.asked.clone(),
+            prompt: self.prompt.clone(),
             cache: self.cache,
             paying: None,
             lost: None,

@@ -3,7 +3,7 @@
 use super::{
     Inbound, Refused, body,
     call::{self, ModelCall},
-    instead,
+    instead, prompt,
     record::Recording,
     route::RouteMatch,
     sigv4, users,
@@ -206,13 +206,15 @@ pub(super) async fn translate<C: Caller>(
             "answers are not kept here, and which provider may keep one is not known; send the whole conversation"
                 .into(),
         )),
-        RouteKind::Chat
+        RouteKind::Prompt { .. }
+        | RouteKind::Chat
         | RouteKind::Responses
         | RouteKind::Messages
         | RouteKind::CountTokens
         | RouteKind::Gemini
         | RouteKind::Task(_) => {
             let body = body::collect(worker, control, caller, plan.max_body, length, record).await?;
+            let body = prompt::render(view, matched, body, record)?;
             users::name(view, inbound, matched, principal, &body.0, record);
             // Only what is a conversation is served by another model.
             if !matches!(plan.kind, RouteKind::CountTokens | RouteKind::Task(_)) {

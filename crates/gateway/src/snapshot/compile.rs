@@ -4,6 +4,7 @@
 use super::{
     CompiledRouteHeaders, PolicyList, RouteKind, RoutePlan, Snapshot, cache, guardrails,
     models::{KeyPlan, ModelPlan, ModelPlans, TargetPlan},
+    prompts::{self, Prompts},
     trust::Trust,
     upstreams::{NO_CREDENTIAL, Upstreams},
 };
@@ -85,20 +86,33 @@ impl Snapshot {
         for upstream in &set.upstreams {
             upstreams.add(upstream);
         }
+        let mut prompts = Prompts::compile(&set.prompts);
         let mut routes = Vec::with_capacity(sorted.len() + 23);
         for route in &sorted {
-            let declared = upstreams.by_name.get(route.upstream.as_str()).copied();
             let headers = compile_headers(route);
+            if let Some(prompt) = &route.prompt {
+                let published = prompts.publish(route, prompt, headers.is_ok());
+                if let Some(problem) = headers.as_ref().err().map(ToString::to_string) {
+                    upstreams.impaired(Kind::Routes, &route.name, problem, false);
+                }
+                let kind = RouteKind::Prompt { published };
+                let plan = compile_route(route, kind, headers.unwrap_or(None), &sources.rates);
+                routes.push(RoutePlan { max_body: plan.max_body.min(sources.max_model_body), ..plan });
+                continue;
+            }
+            // The check lets none pass that leads nowhere.
+            let to = route.upstream.as_ref().unwrap_or(&route.name);
+            let declared = upstreams.by_name.get(to.as_str()).copied();
             let problem = match (&headers, declared) {
                 (Err(error), _) => Some(error.to_string()),
-                (_, None) => Some(format!("there is no upstream {}", route.upstream)),
+                (_, None) => Some(format!("there is no upstream {to}")),
                 _ => None,
             };
             let upstream = match (problem, declared) {
                 (None, Some(upstream)) => upstream,
                 (problem, _) => {
                     upstreams.impaired(Kind::Routes, &route.name, problem.unwrap_or_default(), false);
-                    upstreams.nothing(&route.upstream)
+                    upstreams.nothing(to)
                 }
             };
             routes.push(compile_route(route, RouteKind::Proxy { upstream }, headers.unwrap_or(None), &sources.rates));
@@ -146,9 +160,15 @@ impl Snapshot {
         let keys = sources.keys.with_applications(set.applications.iter().map(|a| &a.name));
         let applications = ApplicationRules::compile(&set.applications, &set.teams, &keys, &names, &sources.budgets);
         sources.budgets.tidy();
-        let router = Router::compile(
-            sorted.iter().enumerate().map(|(i, r)| (i as u32, &r.matches)).chain(matches.iter().map(|(i, m)| (*i, m))),
-        );
+        let (mut own, mut takes) = (Vec::new(), Vec::new());
+        for (index, route) in sorted.iter().enumerate() {
+            match route.prompt {
+                None => takes.push((index as u32, &route.matches)),
+                Some(_) => own.extend(prompts::matches(&route.matches).map(|matches| (index as u32, matches))),
+            }
+        }
+        let built_in = own.iter().chain(&matches).map(|(index, matches)| (*index, matches));
+        let router = Router::compile(takes.into_iter().chain(built_in));
         drop(names);
         sources.trust.keep_only(|file| upstreams.names_file(file));
         let Upstreams { plans, endpoints, impaired, .. } = upstreams;
@@ -159,6 +179,7 @@ impl Snapshot {
             upstreams: plans,
             endpoints,
             models,
+            prompts,
             applications,
             impaired,
             keys,
@@ -207,7 +228,8 @@ fn built_in_route(name: &str, kind: RouteKind, sources: &Sources) -> RoutePlan {
         name: name.clone(),
         description: None,
         matches: Match { hosts: vec![], path: "/v1/models".into(), methods: vec![], headers: BTreeMap::new() },
-        upstream: name,
+        upstream: Some(name),
+        prompt: None,
         authenticate: vec![Authenticator::ApiKey],
         key_in_query: None,
         limit: None,

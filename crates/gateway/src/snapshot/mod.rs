@@ -5,6 +5,7 @@ mod compile;
 mod endpoint;
 mod guardrails;
 pub mod models;
+pub(crate) mod prompts;
 mod trust;
 mod upstreams;
 
@@ -29,6 +30,7 @@ use credentialflow_policy::{
     ValueMarks,
 };
 use models::ModelPlans;
+use prompts::Prompts;
 use std::{sync::Arc, time::Duration};
 
 /// Everything a request needs to be served, as one immutable value.
@@ -40,6 +42,7 @@ pub struct Snapshot {
     pub(crate) upstreams: Vec<UpstreamPlan>,
     pub(crate) endpoints: Vec<EndpointPlan>,
     pub(crate) models: ModelPlans,
+    pub(crate) prompts: Prompts,
     pub(crate) applications: ApplicationRules,
     /// What cannot be used as it is configured, wholly or in part.
     pub impaired: Vec<Impaired>,
@@ -69,6 +72,8 @@ pub struct Impaired {
 pub(crate) enum RouteKind {
     /// Forward it to an upstream.
     Proxy { upstream: u32 },
+    /// A prompt that is published as an endpoint of its own: its place in [`Prompts`]
+    Prompt { published: u32 },
     /// `POST /v1/chat/completions`
     Chat,
     /// `POST /v1/responses`
@@ -93,7 +98,7 @@ impl RouteKind {
     /// The dialect of the model API that callers speak there; errors take its shape.
     pub(crate) const fn dialect(self) -> Option<Dialect> {
         match self {
-            Self::Proxy { .. } => None,
+            Self::Proxy { .. } | Self::Prompt { .. } => None,
             Self::Chat | Self::Task(_) | Self::ModelList => Some(Dialect::OpenAi),
             Self::Responses | Self::KeptResponse => Some(Dialect::Responses),
             Self::Messages | Self::CountTokens => Some(Dialect::Anthropic),

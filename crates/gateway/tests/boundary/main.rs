@@ -24,6 +24,7 @@ mod memory;
 mod messages;
 mod messages_to_chat;
 mod models;
+mod prompts;
 mod responses;
 mod routing;
 mod secrets;

@@ -10,13 +10,13 @@ use serde_json::Value;
 const MOST: usize = 64 << 10;
 
 /// Finds texts that do not fit.
-pub(super) struct JsonSchema(Validator);
+pub(crate) struct JsonSchema(Validator);
 
 /// Of what this schema allows.
 ///
 /// # Errors
 /// A sentence on why it cannot be used.
-pub(super) fn of(schema: Option<&Value>) -> Result<JsonSchema, String> {
+pub(crate) fn of(schema: Option<&Value>) -> Result<JsonSchema, String> {
     let schema = schema.ok_or("the schema is missing")?;
     if schema.to_string().len() > MOST {
         return Err(format!("the schema has more than {} KiB", MOST >> 10));
@@ -29,9 +29,16 @@ pub(super) fn of(schema: Option<&Value>) -> Result<JsonSchema, String> {
     })
 }
 
+impl JsonSchema {
+    /// Whether a value fits.
+    pub(crate) fn allows(&self, value: &Value) -> bool {
+        self.0.is_valid(value)
+    }
+}
+
 impl Detector for JsonSchema {
     fn find(&self, text: &str, found: &mut Vec<Found>) {
-        let fits = serde_json::from_str::<Value>(text).is_ok_and(|value| self.0.is_valid(&value));
+        let fits = serde_json::from_str::<Value>(text).is_ok_and(|value| self.allows(&value));
         if !fits {
             found.push(Found { range: 0..text.len(), placeholder: "[NO_JSON]" });
         }

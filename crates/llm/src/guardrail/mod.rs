@@ -8,7 +8,7 @@
 pub mod answer;
 mod cut;
 pub mod jailbreak;
-mod json_schema;
+pub(crate) mod json_schema;
 mod mask;
 pub mod personal;
 pub mod registry;

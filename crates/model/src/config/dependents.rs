@@ -4,7 +4,7 @@ use super::{Context, SourceMap, check};
 use crate::{
     Name, Problem, Problems, ResourceSet,
     resource::{
-        Application, Credential, Key, Kind, LeakResponse, Model, Resource, Route, SecretStore, System, Team, Upstream,
+        Application, Credential, Key, Kind, LeakResponse, Model, Prompt, Resource, Route, SecretStore, System, Team, Upstream,
     },
 };
 
@@ -31,6 +31,7 @@ pub fn without(set: &ResourceSet, kind: Kind, name: &str, context: &Context<'_>)
         Kind::Upstreams => remove::<Upstream>(&mut set, name),
         Kind::Routes => remove::<Route>(&mut set, name),
         Kind::Models => remove::<Model>(&mut set, name),
+        Kind::Prompts => remove::<Prompt>(&mut set, name),
         Kind::Applications => remove::<Application>(&mut set, name),
         Kind::LeakResponses => remove::<LeakResponse>(&mut set, name),
         Kind::Keys => remove::<Key>(&mut set, name),
@@ -66,6 +67,7 @@ fn dependent(set: &ResourceSet, problem: &Problem) -> Option<Dependent> {
         Kind::Upstreams => name_at::<Upstream>(set, index),
         Kind::Routes => name_at::<Route>(set, index),
         Kind::Models => name_at::<Model>(set, index),
+        Kind::Prompts => name_at::<Prompt>(set, index),
         Kind::Applications => name_at::<Application>(set, index),
         Kind::LeakResponses => name_at::<LeakResponse>(set, index),
         Kind::Keys => name_at::<Key>(set, index),

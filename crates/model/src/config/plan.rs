@@ -3,7 +3,7 @@
 use crate::{
     Name, ResourceSet,
     resource::{
-        Application, Credential, Key, Kind, LeakResponse, Model, Resource, Route, SecretStore, System, Team, Upstream,
+        Application, Credential, Key, Kind, LeakResponse, Model, Prompt, Resource, Route, SecretStore, System, Team, Upstream,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -85,6 +85,7 @@ pub fn plan(current: &ResourceSet, desired: &ResourceSet, prune: bool) -> Plan {
             Kind::Upstreams => compare::<Upstream>(current, desired, &mut plan),
             Kind::Routes => compare::<Route>(current, desired, &mut plan),
             Kind::Models => compare::<Model>(current, desired, &mut plan),
+            Kind::Prompts => compare::<Prompt>(current, desired, &mut plan),
             Kind::Applications => compare::<Application>(current, desired, &mut plan),
             Kind::LeakResponses => compare::<LeakResponse>(current, desired, &mut plan),
             Kind::Keys => compare::<Key>(current, desired, &mut plan),

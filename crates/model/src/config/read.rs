@@ -11,7 +11,7 @@ use super::{
 use crate::{
     Location, Problems, ResourceSet,
     resource::{
-        Application, Credential, Key, Kind, LeakResponse, Model, Resource, Route, SecretStore, System, Team, Upstream,
+        Application, Credential, Key, Kind, LeakResponse, Model, Prompt, Resource, Route, SecretStore, System, Team, Upstream,
     },
 };
 use std::sync::Arc;
@@ -161,6 +161,7 @@ impl Reader {
                 "upstreams" => self.list::<Upstream>(file, &entry.value),
                 "routes" => self.list::<Route>(file, &entry.value),
                 "models" => self.list::<Model>(file, &entry.value),
+                "prompts" => self.list::<Prompt>(file, &entry.value),
                 "leak_responses" => self.list::<LeakResponse>(file, &entry.value),
                 other => {
                     let named = shown(other);

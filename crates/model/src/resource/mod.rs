@@ -11,6 +11,7 @@ mod delegation;
 mod guardrail;
 mod key;
 mod model;
+mod prompt;
 mod route;
 mod routing;
 mod store;
@@ -32,6 +33,10 @@ pub use guardrail::{Detect, Guardrail, GuardrailAction, GuardrailOn, PersonalDat
 pub use key::Key;
 pub(crate) use key::is_metadata_name;
 pub use model::{LongContext, Model, PooledCredential, PriceEntry, Target};
+pub use prompt::{
+    Prompt, PromptCheck, PromptMessage, PromptParameters, PromptRole, PromptTest, PromptVariable, PromptVersion, RoutePrompt,
+    VariableType,
+};
 pub use route::{
     Authenticator, HeaderRules, KeyFact, Limit, Match, Retry, Route, RouteHeaders, Scope, SecretsInAnswers,
     SecretsInRequests,
@@ -81,6 +86,9 @@ pub struct ResourceSet {
     /// Public model names and what serves them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<Model>,
+    /// What is said to models, in versions.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub prompts: Vec<Prompt>,
     /// How leaks are answered: at most one, named `default`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub leak_responses: Vec<LeakResponse>,
@@ -104,6 +112,8 @@ pub enum Kind {
     Routes,
     /// `models`
     Models,
+    /// `prompts`
+    Prompts,
     /// `targets`
     Targets,
     /// `stores`
@@ -115,14 +125,15 @@ pub enum Kind {
 impl Kind {
     /// Every kind, in the order in which one may refer to the ones before; credentials, targets and
     /// stores may refer to one another.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Teams,
         Self::Credentials,
         Self::Targets,
         Self::Stores,
         Self::Upstreams,
-        Self::Routes,
         Self::Models,
+        Self::Prompts,
+        Self::Routes,
         Self::Applications,
         Self::LeakResponses,
         Self::Keys,
@@ -140,6 +151,7 @@ impl Kind {
             Self::Upstreams => "upstreams",
             Self::Routes => "routes",
             Self::Models => "models",
+            Self::Prompts => "prompts",
             Self::LeakResponses => "leak_responses",
         }
     }
@@ -174,10 +186,11 @@ macro_rules! resources {
     (@list Upstreams) => { resources!(@fns upstreams); };
     (@list Routes) => { resources!(@fns routes); };
     (@list Models) => { resources!(@fns models); };
+    (@list Prompts) => { resources!(@fns prompts); };
     (@list LeakResponses) => { resources!(@fns leak_responses); };
     (@fns $field:ident) => {
         fn list(set: &ResourceSet) -> &Vec<Self> { &set.$field }
         fn list_mut(set: &mut ResourceSet) -> &mut Vec<Self> { &mut set.$field }
     };
 }
-resources!(Team in Teams, Application in Applications, Key in Keys, Credential in Credentials, System in Targets, SecretStore in Stores, Upstream in Upstreams, Route in Routes, Model in Models, LeakResponse in LeakResponses);
+resources!(Team in Teams, Application in Applications, Key in Keys, Credential in Credentials, System in Targets, SecretStore in Stores, Upstream in Upstreams, Route in Routes, Model in Models, Prompt in Prompts, LeakResponse in LeakResponses);

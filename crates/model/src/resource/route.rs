@@ -1,3 +1,4 @@
+use super::RoutePrompt;
 use crate::{ByteSize, Name, Period};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -15,7 +16,12 @@ pub struct Route {
     #[serde(rename = "match")]
     pub matches: Match,
     /// Where they go.
-    pub upstream: Name,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<Name>,
+    /// The prompt that is published there, in place of an upstream: POST takes its variables and gives what its model
+    /// answers, GET of `openapi.json` below gives the description.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<RoutePrompt>,
     /// How callers identify themselves, tried in order; never empty. `[none]` must be written out.
     pub authenticate: Vec<Authenticator>,
     /// A query parameter in which a key is accepted too; it is removed before forwarding.

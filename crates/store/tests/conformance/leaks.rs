@@ -102,6 +102,7 @@ async fn back(fresh: &Fresh) {
     fresh.raw("DROP TABLE budget_slots; DROP TABLE rule_uses; DROP TABLE model_objects").await;
     fresh.raw("DROP TABLE spend; DROP TABLE spend_series; DROP TABLE spend_logs").await;
     fresh.raw("DROP TABLE delegations").await;
+    fresh.raw("DROP TABLE prompt_runs").await;
     fresh.raw("ALTER TABLE head DROP COLUMN networks_since; ALTER TABLE head DROP COLUMN networks_lost").await;
     fresh.raw("DROP INDEX leases_by_place; ALTER TABLE leases DROP COLUMN place").await;
     fresh.raw("DROP INDEX tokens_by_application; ALTER TABLE tokens DROP COLUMN application").await;

@@ -15,6 +15,8 @@ mod life;
 mod links;
 mod nodes;
 mod objects;
+mod prompts;
+mod objects;
 mod reads;
 mod rule_uses;
 mod runtime;

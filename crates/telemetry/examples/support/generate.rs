@@ -67,6 +67,7 @@ impl Generator {
                 guardrails: None,
                 user: None,
                 asked: None,
+                prompt: None,
                 cache: None,
                 saved: None,
             })

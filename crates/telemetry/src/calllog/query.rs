@@ -32,7 +32,7 @@ const COLUMNS: &str = "row, time, outcome, status, total_us, application, route,
     source, path, method, request_hi, request_lo, trace_hi, trace_lo, endpoint, credential_version, upstream_status, \
     attempts, bytes_in, bytes_out, upstream_us, ttfb_us, provider, provider_model, streamed, input, cached_input, \
     output, reasoning, cost, cache_write, cache_write_1h, budgets, tried, guardrails, end_user, asked, \
-    cache, saved";
+    cache, saved, prompt";
 
 /// One segment, open for reading.
 pub(super) struct Reader {
@@ -334,6 +334,11 @@ impl Reader {
                 let tried = tried.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
                 let guardrails: Option<String> = r.get(38)?;
                 let guardrails = guardrails.unwrap_or_default().split_whitespace().map(str::to_owned).collect();
+                let prompt = name(43)?;
+                let (prompt, prompt_version) = match prompt.as_deref().and_then(|told| told.rsplit_once('/')) {
+                    Some((prompt, version)) => (Some(prompt.to_owned()), version.parse().ok()),
+                    None => (None, None),
+                };
                 let tokens = match r.get_ref(29)? {
                     ValueRef::Null => None,
                     _ => Some(TokenUsage {
@@ -361,6 +366,8 @@ impl Reader {
                     asked: name(40)?,
                     cache: r.get::<_, Option<i64>>(41)?.and_then(CacheUse::from_number),
                     saved_usd: usd_of(r.get_ref(42)?),
+                    prompt,
+                    prompt_version,
                 })
             }
         };

@@ -103,6 +103,12 @@ pub struct CallModel {
     /// The public model name the caller asked for, where a budget that is used up had `model` serve instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked: Option<String>,
+    /// The prompt that the call was made of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<String>,
+    /// Its version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt_version: Option<u32>,
     /// What the model's cache did; absent where it has none. After `hit` and `similar` the provider was not asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<CacheUse>,

@@ -23,29 +23,31 @@ CREATE TABLE calls (
   key, source, path, method, request_hi, request_lo, trace_hi, trace_lo, endpoint, credential_version,
   upstream_status, attempts, bytes_in, bytes_out, upstream_us, ttfb_us,
   provider, provider_model, streamed, input, cached_input, output, reasoning, cost, cache_write, cache_write_1h,
-  budgets, tried, guardrails, end_user, asked, cache, saved);
+  budgets, tried, guardrails, end_user, asked, cache, saved, prompt);
 CREATE TABLE strings (id INTEGER PRIMARY KEY, text TEXT NOT NULL);
 CREATE TABLE blocks (first_row INTEGER PRIMARY KEY, last_row, min_time, max_time, max_total_us, filter BLOB);
 CREATE TABLE minutes (last_row INTEGER NOT NULL, body TEXT NOT NULL);
-PRAGMA user_version = 6;
+PRAGMA user_version = 7;
 ";
 
 /// Makes rows of the first form, before writes into a prompt cache were counted, look like those of today.
 const FIRST_FORM: &str = "CREATE TEMP VIEW calls AS
     SELECT *, 0 AS cache_write, 0 AS cache_write_1h, NULL AS budgets, NULL AS tried, NULL AS guardrails,
-        NULL AS end_user, NULL AS asked, NULL AS cache, NULL AS saved FROM main.calls;";
+        NULL AS end_user, NULL AS asked, NULL AS cache, NULL AS saved, NULL AS prompt FROM main.calls;";
 /// The same for the second, before there were budgets.
 const SECOND_FORM: &str =
     "CREATE TEMP VIEW calls AS SELECT *, NULL AS budgets, NULL AS tried, NULL AS guardrails, NULL AS end_user,
-        NULL AS asked, NULL AS cache, NULL AS saved FROM main.calls;";
+        NULL AS asked, NULL AS cache, NULL AS saved, NULL AS prompt FROM main.calls;";
 /// The same for the third, before calls were tried at several targets.
 const THIRD_FORM: &str = "CREATE TEMP VIEW calls AS SELECT *, NULL AS tried, NULL AS guardrails, NULL AS end_user,
-        NULL AS asked, NULL AS cache, NULL AS saved FROM main.calls;";
+        NULL AS asked, NULL AS cache, NULL AS saved, NULL AS prompt FROM main.calls;";
 /// The same for the fourth, before calls told of end users and of models that were asked for.
 const FOURTH_FORM: &str = "CREATE TEMP VIEW calls AS SELECT *, NULL AS end_user, NULL AS asked, NULL AS cache,
-        NULL AS saved FROM main.calls;";
+        NULL AS saved, NULL AS prompt FROM main.calls;";
 /// The same for the fifth, before models had caches.
-const FIFTH_FORM: &str = "CREATE TEMP VIEW calls AS SELECT *, NULL AS cache, NULL AS saved FROM main.calls;";
+const FIFTH_FORM: &str = "CREATE TEMP VIEW calls AS SELECT *, NULL AS cache, NULL AS saved, NULL AS prompt FROM main.calls;";
+/// The same for the sixth, before there were prompts.
+const SIXTH_FORM: &str = "CREATE TEMP VIEW calls AS SELECT *, NULL AS prompt FROM main.calls;";
 
 /// The name of a segment's file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -151,9 +153,10 @@ pub(crate) fn open(dir: &Path, name: &SegmentName) -> rusqlite::Result<Option<Co
             3 => db.execute_batch(THIRD_FORM)?,
             4 => db.execute_batch(FOURTH_FORM)?,
             5 => db.execute_batch(FIFTH_FORM)?,
+            6 => db.execute_batch(SIXTH_FORM)?,
             _ => {}
         }
-        Ok((1..=6).contains(&version).then_some(db))
+        Ok((1..=7).contains(&version).then_some(db))
     };
     match ready() {
         // Deleted by retention, or created a moment ago.
@@ -212,6 +215,7 @@ mod tests {
         let mut second = model(2, Some(Cost::UnknownPrice));
         let used = second.model.as_mut().unwrap();
         (used.user, used.asked) = (Some("ada".into()), Some("chat-large".into()));
+        used.prompt = Some("sentiment/3".into());
         (used.cache, used.saved) = (Some(CacheUse::Similar), Some(Decimal::new(15, 13)));
         second.model.as_mut().unwrap().tried = vec![Tried {
             provider: "first".into(),
@@ -238,12 +242,15 @@ mod tests {
         let told = expect[1].model.as_mut().unwrap();
         assert_eq!((told.user.take().as_deref(), told.asked.take().as_deref()), (Some("ada"), Some("chat-large")));
 
+        assert_eq!((told.prompt.take().as_deref(), told.prompt_version.take()), (Some("sentiment"), Some(3)));
         let (cache, saved) = (told.cache.take(), told.saved_usd.take());
         assert_eq!((cache, saved.as_deref()), (Some(CacheUse::Similar), Some("0.0000000000015")));
 
         let names = list(dir.path()).unwrap();
         assert_eq!(names.len(), 1);
         let db = Connection::open(names[0].path(dir.path())).unwrap();
+        db.execute_batch("ALTER TABLE calls DROP COLUMN prompt; PRAGMA user_version = 6;").unwrap();
+        assert_eq!(read()[1].model.as_ref().unwrap().cache, Some(CacheUse::Similar), "only prompts are new");
         db.execute_batch(
             "ALTER TABLE calls DROP COLUMN cache; ALTER TABLE calls DROP COLUMN saved; PRAGMA user_version = 5;",
         )

@@ -30,7 +30,7 @@ const INSERT_MODEL: &str = "INSERT INTO calls (time, outcome, status, total_us, 
     credential, key, source, path, method, request_hi, request_lo, trace_hi, trace_lo, endpoint, credential_version, \
     upstream_status, attempts, bytes_in, bytes_out, upstream_us, ttfb_us, \
     model, provider, provider_model, streamed, input, cached_input, output, reasoning, cost, cache_write, cache_write_1h, \
-    budgets, tried, guardrails, end_user, asked, cache, saved) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
+    budgets, tried, guardrails, end_user, asked, cache, saved, prompt) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
 
 /// The segment being written by this process.
 pub(crate) struct Writer {
@@ -157,7 +157,7 @@ impl Insert<'_> {
         if let Some(key) = r.key {
             self.summary.add(hash(Column::Key, key.bits()));
         }
-        let mut names = [Bound::Null; 11];
+        let mut names = [Bound::Null; 12];
         let fields = [
             (Some(Column::Application), r.application.as_ref()),
             (Some(Column::Route), r.route.as_ref()),
@@ -170,6 +170,7 @@ impl Insert<'_> {
             (None, r.model.as_ref().map(|m| &m.provider_model)),
             (None, r.model.as_ref().and_then(|m| m.budgets.as_ref())),
             (None, r.model.as_ref().and_then(|m| m.asked.as_ref())),
+            (None, r.model.as_ref().and_then(|m| m.prompt.as_ref())),
         ];
         for (bound, (column, name)) in names.iter_mut().zip(fields) {
             if let Some(name) = name {
@@ -223,6 +224,7 @@ impl Insert<'_> {
             b.name(names[10])?;
             b.opt(m.cache.map(|cache| cache as i64))?;
             b.bind(m.saved.map_or(Value::Null, usd_value))?;
+            b.name(names[11])?;
         }
         stmt.raw_execute()?;
         Ok(db.last_insert_rowid())

@@ -137,6 +137,7 @@ fn record(window: &Arc<str>, cost: i64) -> UsageRecord {
         guardrails: None,
         user: None,
         asked: None,
+        prompt: None,
         cache: None,
         saved: None,
     };

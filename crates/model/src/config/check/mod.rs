@@ -8,6 +8,7 @@ mod credential;
 mod delegation;
 mod guardrail;
 mod leak;
+mod prompt;
 mod route;
 mod routing;
 mod store;
@@ -66,6 +67,7 @@ pub fn check(set: &ResourceSet, source: &SourceMap, context: &Context<'_>) -> Pr
         checker.unique(&set.upstreams, partial, &mut seen);
         checker.unique(&set.routes, partial, &mut seen);
         checker.unique(&set.models, partial, &mut seen);
+        checker.unique(&set.prompts, partial, &mut seen);
         checker.unique(&set.leak_responses, partial, &mut seen);
         checker.engines.extend(set.credentials.iter().map(|c| (c.name.as_str(), c.engine)));
         let providing = set.upstreams.iter().filter(|u| u.provider.is_some());
@@ -104,6 +106,9 @@ pub fn check(set: &ResourceSet, source: &SourceMap, context: &Context<'_>) -> Pr
         for (index, model) in set.models.iter().enumerate() {
             checker.model(id(Kind::Models)(index), model);
             checker.expressions(id(Kind::Models)(index), &model.guardrails, &mut expressions);
+        }
+        for (index, prompt) in set.prompts.iter().enumerate() {
+            checker.prompt(id(Kind::Prompts)(index), prompt);
         }
         for (index, application) in set.applications.iter().enumerate() {
             checker.application(id(Kind::Applications)(index), application);

@@ -40,7 +40,7 @@ impl<'a> Taken<'a> {
 impl Checker<'_> {
     pub(super) fn route<'s>(&mut self, id: ItemId, route: &'s Route, matches: &mut Matches<'s>) {
         self.description(id, route.description.as_deref());
-        self.refers(id, "upstream", Kind::Upstreams, &route.upstream);
+        self.leads(id, route);
         self.limit(id, route.limit.as_ref());
         self.matches(id, &route.matches);
         self.authenticate(id, route);
@@ -70,6 +70,46 @@ impl Checker<'_> {
         }
         if !(1..=5).contains(&route.retry.attempts) {
             self.problem(id, "retry.attempts", "out_of_bounds", "tries in all are 1 to 5", "1 means no second try");
+        }
+    }
+
+    /// Where it leads: to an upstream, or to a prompt that it publishes.
+    fn leads(&mut self, id: ItemId, route: &Route) {
+        let Some(prompt) = &route.prompt else {
+            match &route.upstream {
+                Some(upstream) => self.refers(id, "upstream", Kind::Upstreams, upstream),
+                None => {
+                    let detail = "a route leads to an upstream, or publishes a prompt";
+                    self.problem(id, "upstream", "missing_field", detail, "add `upstream` or `prompt`");
+                }
+            }
+            return;
+        };
+        self.refers(id, "prompt.name", Kind::Prompts, &prompt.name);
+        if let Some(label) = &prompt.label {
+            self.label(id, "prompt.label", label);
+            if prompt.version.is_some() {
+                let detail = "a version is named by its number or by a label";
+                self.problem(id, "prompt.version", "contradiction", detail, "remove one of them");
+            }
+        }
+        let not_here = [
+            ("upstream", route.upstream.is_some(), "a prompt is said to its model", "remove one of them"),
+            ("strip_prefix", route.strip_prefix.is_some(), "nothing is forwarded by its path", "remove it"),
+            ("websocket", route.websocket, "a prompt takes no WebSocket connections", "remove it"),
+        ];
+        for (field, set, detail, hint) in not_here {
+            if set {
+                self.problem(id, field, "not_here", detail, hint);
+            }
+        }
+        if route.matches.path.contains(['*', '{']) || route.matches.path == "/" {
+            let detail = "a prompt is published at one path";
+            self.problem(id, "match.path", "invalid_path", detail, "as in /sentiment");
+        }
+        if route.matches.methods.iter().any(|method| method != "POST") {
+            let detail = "a prompt is asked with POST; GET reads its description";
+            self.problem(id, "match.methods", "invalid_method", detail, "remove `methods`");
         }
     }
 

@@ -4,6 +4,7 @@
 mod cache;
 mod guardrails;
 mod leaks;
+mod prompts;
 mod reading;
 mod resources;
 mod round_trip;

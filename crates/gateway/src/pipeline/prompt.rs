@@ -1,0 +1,150 @@
+//! Calls with a prompt: they become ordinary calls before anything else looks at them, and where a route publishes the
+//! prompt, the model's answer becomes that of the route.
+
+use super::{Inbound, Refused, answer::LocalAnswer, record::Recording, route::RouteMatch};
+use crate::{
+    budget::Charge,
+    snapshot::{RouteKind, prompts::Published},
+    worker::View,
+};
+use credentialflow_llm::{
+    gemini::request::{Action, Asked},
+    prompt::{
+        Unfit,
+        call::{self, Form},
+        published,
+        wanted::{self, Members},
+    },
+    provider::{Dialect, LimitField},
+    task::Task,
+};
+use credentialflow_model::OutcomeReason;
+
+/// What a route publishes, if it does.
+fn published<'v>(view: &'v View, matched: &RouteMatch<'_>) -> Option<&'v Published> {
+    match matched.plan(view).kind {
+        RouteKind::Prompt { published } => Some(view.snapshot.prompts.published(published)),
+        _ => None,
+    }
+}
+
+/// Whether a route answers in a form of its own.
+pub(super) fn is_published(view: &View, matched: &RouteMatch<'_>) -> bool {
+    published(view, matched).is_some()
+}
+
+fn not_there() -> Refused {
+    let detail = "the prompt that is published here has no such version now".to_owned();
+    Refused::new(OutcomeReason::NoHealthyEndpoint).with_detail(detail)
+}
+
+/// The body as an ordinary call, where it names a prompt or the route publishes one; else as it came.
+pub(super) fn render(
+    view: &View,
+    matched: &RouteMatch<'_>,
+    (body, mut held): (Vec<u8>, Charge),
+    record: &mut Recording<'_>,
+) -> Result<(Vec<u8>, Charge), Refused> {
+    let kind = matched.plan(view).kind;
+    let written = match published(view, matched) {
+        Some(published) => {
+            let (prompt, version) = published.version().ok_or_else(not_there)?;
+            record.prompt(version.tag().clone());
+            published::call(prompt, version, limit(view, version.model()), &body).map_err(unfit)?
+        }
+        None => match named(view, kind, matched, &body, record)? {
+            Some(written) => written,
+            None => return Ok((body, held)),
+        },
+    };
+    held.set((body.capacity() + written.capacity()) as u64).map_err(|_| Refused::new(OutcomeReason::Overloaded))?;
+    drop(body);
+    // Less than before is always there.
+    let _ = held.set(written.capacity() as u64);
+    Ok((written, held))
+}
+
+/// The call that one becomes which names a prompt of ours; `None` where it names none.
+fn named(
+    view: &View,
+    kind: RouteKind,
+    matched: &RouteMatch<'_>,
+    body: &[u8],
+    record: &mut Recording<'_>,
+) -> Result<Option<Vec<u8>>, Refused> {
+    let Some(dialect) = kind.dialect().filter(|_| wanted::is_likely(body)) else { return Ok(None) };
+    let counts = match kind {
+        RouteKind::Chat | RouteKind::Responses | RouteKind::Messages => false,
+        RouteKind::CountTokens => true,
+        RouteKind::Gemini => match matched.path.rsplit('/').next().and_then(Asked::parse) {
+            Some(asked) if asked.action.task() == Task::Chat => asked.action == Action::CountTokens,
+            _ => return Ok(None),
+        },
+        _ => return Ok(None),
+    };
+    // What is no JSON object is told by whoever reads it next.
+    let Some(members) = Members::of(body) else { return Ok(None) };
+    let Some(wanted) = members.wanted().map_err(unfit)? else { return Ok(None) };
+    let Some(prompt) = view.snapshot.prompts.get(&wanted.id) else {
+        // One that OpenAI keeps is its to find.
+        let passes = dialect == Dialect::Responses && wanted.is_of_openai();
+        let detail = || "there is no such prompt".to_owned();
+        return if passes { Ok(None) } else { Err(unfit(Unfit(detail()))) };
+    };
+    let none = || unfit(Unfit("the prompt has no such version or label".to_owned()));
+    let version = prompt.version(wanted.which()).ok_or_else(none)?;
+    record.prompt(version.tag().clone());
+    let model = members.model();
+    let limit = limit(view, model.as_deref().unwrap_or(version.model()));
+    let form = Form { dialect, limit, counts };
+    call::render(form, prompt, version, wanted.variables, &members).map(Some).map_err(unfit)
+}
+
+/// The field in which the first provider of a model wants the limit of an answer.
+fn limit(view: &View, model: &str) -> LimitField {
+    let models = &view.snapshot.models;
+    let plan = models.by_name.get(model).and_then(|model| models.list[*model as usize].targets.first());
+    plan.map_or(LimitField::MaxTokens, |target| target.limit)
+}
+
+fn unfit(why: Unfit) -> Refused {
+    Refused::new(OutcomeReason::InvalidModelCall).with_detail(why.0)
+}
+
+/// The answer of a published prompt, of one in Chat Completions with this status.
+pub(super) fn answered(
+    view: &View,
+    matched: &RouteMatch<'_>,
+    status: u16,
+    body: Vec<u8>,
+    record: &mut Recording<'_>,
+) -> Result<Vec<u8>, Refused> {
+    let Some(published) = published(view, matched) else { return Ok(body) };
+    let failed = |why: String| Refused::new(OutcomeReason::UpstreamMalformed).with_detail(why);
+    if !(200..300).contains(&status) {
+        let said = published::error(&body).map_or_else(String::new, |said| format!(": {said}"));
+        let detail = format!("the model's provider answered with status {status}{said}");
+        let busy = matches!(status, 408 | 429 | 500..);
+        let reason = if busy { OutcomeReason::NoHealthyEndpoint } else { OutcomeReason::UpstreamMalformed };
+        return Err(Refused::new(reason).with_detail(detail));
+    }
+    // The view is that of the request: the version is still the one that was asked.
+    let (prompt, version) = published.version().ok_or_else(not_there)?;
+    record.prompt(version.tag().clone());
+    published::answer(prompt, version, &body).map_err(|why| failed(why.0))
+}
+
+/// The description of a published prompt, if that is what is asked for.
+pub(super) fn description(
+    view: &View,
+    matched: &RouteMatch<'_>,
+    inbound: &Inbound<'_>,
+) -> Option<Result<LocalAnswer, Refused>> {
+    let published = published(view, matched).filter(|_| inbound.method() == "GET")?;
+    let told = published.version().ok_or_else(not_there).map(|(prompt, version)| LocalAnswer {
+        status: 200,
+        content_type: "application/json",
+        body: published::openapi(prompt, version, &published.path, published.open).to_string().into_bytes(),
+    });
+    Some(told)
+}

@@ -1,0 +1,335 @@
+#![allow(clippy::unwrap_used)]
+use super::{
+    call::{Form, render},
+    wanted::Members,
+    *,
+};
+use crate::provider::{Dialect, LimitField};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+fn prompt() -> Compiled {
+    let prompt: Prompt = serde_json::from_value(json!({
+        "name": "sentiment",
+        "description": "Judges a text",
+        "model": "chat",
+        "variables": {
+            "text": { "type": "string", "max_length": 20, "description": "What is judged" },
+            "tone": { "type": "enum", "values": ["short", "long"], "default": "short" },
+            "count": { "type": "integer", "required": false },
+            "share": { "type": "number", "required": false },
+            "strict": { "type": "boolean", "default": true },
+        },
+        "versions": [
+            { "version": 1, "messages": [{ "role": "user", "content": "{{text}}" }] },
+            {
+                "version": 3, "model": "other", "system": "Judge {{tone}}{{count}}{{share}}, {{strict}}.",
+                "messages": [
+                    { "role": "user", "content": "fine" }, { "role": "assistant", "content": "good" },
+                    { "role": "user", "content": "Text: {{text}}" },
+                ],
+                "parameters": { "temperature": 0.5, "top_p": 0.9, "max_tokens": 7, "stop": ["END"] },
+                "answer_schema": { "type": "object", "required": ["mood"] },
+            },
+            { "version": 4, "system": "Only this." },
+        ],
+        "labels": { "production": 1, "next": 3 },
+    }))
+    .unwrap();
+    Compiled::of(&prompt)
+}
+
+fn written(dialect: Dialect, body: &Value) -> Result<Value, String> {
+    let prompt = prompt();
+    let body = body.to_string();
+    let members = Members::of(body.as_bytes()).unwrap();
+    let wanted = members.wanted().map_err(|e| e.0)?.unwrap();
+    let version = prompt.version(wanted.which()).ok_or("no version")?;
+    let form = Form { dialect, limit: LimitField::MaxTokens, counts: false };
+    let out = render(form, &prompt, version, wanted.variables, &members).map_err(|e| e.0)?;
+    Ok(serde_json::from_slice(&out).unwrap())
+}
+
+fn values(given: &str) -> Result<Vec<(String, String)>, String> {
+    let prompt = prompt();
+    let raw = RawValue::from_string(given.to_owned()).unwrap();
+    let values = prompt.values(Some(&raw)).map_err(|e| e.0)?;
+    let mut all: Vec<_> = values.into_iter().map(|(name, text)| (name.to_owned(), text)).collect();
+    all.sort();
+    Ok(all)
+}
+
+#[test]
+fn a_call_without_a_prompt_of_ours_is_none() {
+    for (body, likely) in [
+        (r#"{"model":"m","messages":[{"role":"user","content":"say \"prompt\""}]}"#, false),
+        (r#"{"prompt":null}"#, true),
+        (r#"{"prompt":"text"}"#, true),
+        (r#"{"messages":[{"prompt":{"id":"x"}}]}"#, true),
+    ] {
+        assert_eq!(wanted::is_likely(body.as_bytes()), likely, "{body}");
+        assert!(Members::of(body.as_bytes()).unwrap().wanted().unwrap().is_none(), "{body}");
+    }
+    for none in ["[]", "7", "{", "{} {}", ""] {
+        assert!(Members::of(none.as_bytes()).is_none(), "{none}");
+    }
+}
+
+#[test]
+fn a_version_is_named_by_number_or_label() {
+    let which = |version: &str| {
+        let body = format!(r#"{{"prompt":{{"id":"sentiment"{version}}}}}"#);
+        let members = Members::of(body.as_bytes()).unwrap();
+        let wanted = members.wanted().map_err(|e| e.0)?;
+        Ok::<_, String>(prompt().version(wanted.unwrap().which()).map(Version::number))
+    };
+    for (version, number) in [
+        ("", Some(1)),
+        (r#","version":null"#, Some(1)),
+        (r#","version":"next""#, Some(3)),
+        (r#","version":"3""#, Some(3)),
+        (r#","version":4"#, Some(4)),
+        (r#","version":"2""#, None),
+        (r#","version":"gone""#, None),
+        (r#","version":99999999999999"#, None),
+    ] {
+        assert_eq!(which(version), Ok(number), "{version}");
+    }
+    for wrong in [r#","version":true"#, r#","version":-1"#, r#","name":"x""#, r#","version":1,"version":3"#] {
+        assert!(which(wrong).is_err(), "{wrong}");
+    }
+    for body in [r#"{"prompt":{}}"#, r#"{"prompt":{"id":7}}"#, r#"{"prompt":{"id":"a"},"prompt":{"id":"b"}}"#] {
+        assert!(Members::of(body.as_bytes()).unwrap().wanted().is_err(), "{body}");
+    }
+}
+
+#[test]
+fn variables_are_what_they_are_declared_to_be() {
+    let all = values(r#"{"text":"a\u00e4","tone":"long","count":-7,"share":1.50,"strict":false}"#).unwrap();
+    let all: Vec<_> = all.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    assert_eq!(all, [("count", "-7"), ("share", "1.50"), ("strict", "false"), ("text", "aä"), ("tone", "long")]);
+    let usual = values(r#"{"text":"","count":null}"#).unwrap();
+    let usual: Vec<_> = usual.iter().map(|(_, text)| text.as_str()).collect();
+    assert_eq!(usual, ["", "", "true", "", "short"]);
+    for (wrong, why) in [
+        ("{}", "the variable `text` is missing"),
+        ("null", "the variable `text` is missing"),
+        (r#"{"text":null}"#, "the variable `text` is to be a text"),
+        (r#"{"text":{"type":"input_text"}}"#, "the variable `text` is to be a text"),
+        (r#"{"text":"x","tone":"loud"}"#, "the variable `tone` is to be one of short, long"),
+        (r#"{"text":"x","count":1.5}"#, "the variable `count` is to be a whole number of 64 bits"),
+        (r#"{"text":"x","count":"1"}"#, "the variable `count` is to be a whole number of 64 bits"),
+        (r#"{"text":"x","share":"1"}"#, "the variable `share` is to be a number"),
+        (r#"{"text":"x","strict":"true"}"#, "the variable `strict` is to be `true` or `false`"),
+        (r#"{"text":"x","te\u0078t":"y"}"#, "the variable `text` is given twice"),
+        (r#"{"text":"123456789012345678901"}"#, "the variable `text` has more than 20 characters"),
+        ("[]", "the variables are no object"),
+    ] {
+        assert_eq!(values(wrong), Err(why.to_owned()), "{wrong}");
+    }
+    let unknown = values(r#"{"text":"x","<script>":1}"#).unwrap_err();
+    assert!(unknown.ends_with("it has `count`, `share`, `strict`, `text`, `tone`"), "{unknown}");
+}
+
+fn asked(more: Value) -> Value {
+    let mut body =
+        json!({ "prompt": { "id": "sentiment", "version": "next", "variables": { "text": "hi", "count": 2 } } });
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    body
+}
+
+#[test]
+fn it_is_written_as_a_chat_completion() {
+    let body = written(Dialect::OpenAi, &asked(json!({ "seed": 7, "messages": [{ "role": "user", "content": "b" }] })));
+    assert_eq!(
+        body.unwrap(),
+        json!({
+            "seed": 7, "model": "other",
+            "messages": [
+                { "role": "system", "content": "Judge short2, true." },
+                { "role": "user", "content": "fine" }, { "role": "assistant", "content": "good" },
+                { "role": "user", "content": "Text: hi" }, { "role": "user", "content": "b" },
+            ],
+            "temperature": 0.5, "top_p": 0.9, "stop": ["END"], "max_tokens": 7,
+            "response_format": { "type": "json_schema", "json_schema": {
+                "name": "answer", "strict": true, "schema": { "type": "object", "required": ["mood"] } } },
+        })
+    );
+    let own = json!({ "model": "mine", "messages": [], "temperature": 0, "top_p": null, "max_completion_tokens": 1,
+        "response_format": { "type": "text" } });
+    let body = written(Dialect::OpenAi, &asked(own)).unwrap();
+    assert_eq!((&body["model"], &body["temperature"]), (&json!("mine"), &json!(0)));
+    assert_eq!(body["response_format"]["type"], "text");
+    assert!(body.get("max_tokens").is_none() && body["max_completion_tokens"] == 1);
+    assert_eq!(written(Dialect::OpenAi, &asked(json!({ "messages": 7 }))), Err("`messages` is no list".to_owned()));
+}
+
+#[test]
+fn it_is_written_as_a_response() {
+    let refused = written(Dialect::Responses, &asked(json!({ "input": "b" })));
+    assert!(refused.unwrap_err().contains("stop"));
+    let wanted = json!({ "id": "sentiment", "variables": { "text": "hi" } });
+    let with = |input: Value| written(Dialect::Responses, &json!({ "prompt": wanted, "input": input, "store": false }));
+    let first = json!({ "role": "user", "content": "hi" });
+    let body = with(json!("a \"b\"")).unwrap();
+    assert_eq!(body["input"], json!([first, { "role": "user", "content": "a \"b\"" }]));
+    assert_eq!((&body["model"], &body["store"], body.get("prompt")), (&json!("chat"), &json!(false), None));
+    assert_eq!(with(json!([{ "type": "item" }])).unwrap()["input"], json!([first, { "type": "item" }]));
+    assert_eq!(with(Value::Null).unwrap()["input"], json!([first]));
+    assert!(with(json!(7)).is_err());
+}
+
+#[test]
+fn it_is_written_as_a_message() {
+    let body = written(Dialect::Anthropic, &asked(json!({ "max_tokens": 9, "messages": [], "system": "Be kind." })));
+    assert_eq!(
+        body.unwrap(),
+        json!({
+            "max_tokens": 9, "model": "other",
+            "system": [{ "type": "text", "text": "Judge short2, true." }, { "type": "text", "text": "Be kind." }],
+            "messages": [
+                { "role": "user", "content": "fine" }, { "role": "assistant", "content": "good" },
+                { "role": "user", "content": "Text: hi" },
+            ],
+            "temperature": 0.5, "top_p": 0.9, "stop_sequences": ["END"],
+            "output_config": { "format": { "type": "json_schema", "schema": { "type": "object", "required": ["mood"] } } },
+        })
+    );
+    let body = written(Dialect::Anthropic, &asked(json!({ "system": [{ "type": "text", "text": "x" }] }))).unwrap();
+    assert_eq!(body["system"][1]["text"], "x");
+    assert_eq!((&body["max_tokens"], body["system"].as_array().unwrap().len()), (&json!(7), 2));
+    let only = json!({ "prompt": { "id": "sentiment", "version": 4, "variables": { "text": "" } }, "messages": [7] });
+    let body = written(Dialect::Anthropic, &only).unwrap();
+    assert_eq!(body, json!({ "model": "chat", "system": "Only this.", "messages": [7] }));
+}
+
+#[test]
+fn it_is_written_for_gemini() {
+    let own = json!({
+        "contents": [{ "role": "user", "parts": [{ "text": "b" }] }],
+        "system_instruction": { "role": "system", "parts": [{ "text": "Be kind." }] },
+        "generationConfig": { "top_p": 0.1, "seed": 3 },
+    });
+    assert_eq!(
+        written(Dialect::Gemini, &asked(own)).unwrap(),
+        json!({
+            "systemInstruction": { "role": "system", "parts": [{ "text": "Judge short2, true." }, { "text": "Be kind." }] },
+            "contents": [
+                { "role": "user", "parts": [{ "text": "fine" }] }, { "role": "model", "parts": [{ "text": "good" }] },
+                { "role": "user", "parts": [{ "text": "Text: hi" }] }, { "role": "user", "parts": [{ "text": "b" }] },
+            ],
+            "generationConfig": {
+                "top_p": 0.1, "seed": 3, "temperature": 0.5, "maxOutputTokens": 7, "stopSequences": ["END"],
+                "responseMimeType": "application/json", "responseJsonSchema": { "type": "object", "required": ["mood"] },
+            },
+        })
+    );
+    let twice = json!({ "generationConfig": {}, "generation_config": {} });
+    assert!(written(Dialect::Gemini, &asked(twice)).is_err());
+    assert!(written(Dialect::Gemini, &asked(json!({ "contents": "x" }))).is_err());
+    let plain = json!({ "prompt": { "id": "sentiment", "variables": { "text": "hi" } } });
+    let body = written(Dialect::Gemini, &plain).unwrap();
+    assert_eq!(body, json!({ "contents": [{ "role": "user", "parts": [{ "text": "hi" }] }] }));
+}
+
+#[test]
+fn an_endpoint_takes_variables_and_answers_what_was_made_of_them() {
+    let prompt = prompt();
+    let (first, third) = (prompt.version(Which::Version(1)).unwrap(), prompt.version(Which::Label("next")).unwrap());
+    let limit = LimitField::MaxCompletionTokens;
+    let body = published::call(&prompt, third, limit, br#"{"text":"hi"}"#).unwrap();
+    let body: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!((&body["model"], &body["max_completion_tokens"]), (&json!("other"), &json!(7)));
+    assert!(published::call(&prompt, first, limit, b"").unwrap_err().0.contains("`text` is missing"));
+    for wrong in ["null", "[]", "{", r#"{"text":"x"} {}"#, r#"{"text":"x","prompt":{}}"#] {
+        assert!(published::call(&prompt, first, limit, wrong.as_bytes()).is_err(), "{wrong}");
+    }
+    let said = |content: &str| {
+        json!({ "choices": [{ "message": { "content": content }, "finish_reason": "stop" }],
+            "usage": { "prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7 } })
+        .to_string()
+    };
+    let answer = published::answer(&prompt, first, said("good \"x\"").as_bytes()).unwrap();
+    assert_eq!(
+        serde_json::from_slice::<Value>(&answer).unwrap(),
+        json!({ "output": "good \"x\"", "finish_reason": "stop", "prompt": { "name": "sentiment", "version": 1 },
+            "usage": { "input_tokens": 3, "output_tokens": 4 } })
+    );
+    let answer = published::answer(&prompt, third, said(r#" {"mood":"good"} "#).as_bytes()).unwrap();
+    assert_eq!(serde_json::from_slice::<Value>(&answer).unwrap()["output"], json!({ "mood": "good" }));
+    for wrong in ["good", "{}", "[]"] {
+        assert!(published::answer(&prompt, third, said(wrong).as_bytes()).is_err(), "{wrong}");
+    }
+    for wrong in [r#"{"choices":[]}"#, r#"{"choices":[{"message":{"refusal":"no"}}]}"#, "[]", ""] {
+        assert!(published::answer(&prompt, first, wrong.as_bytes()).is_err(), "{wrong}");
+    }
+    assert_eq!(published::error(br#"{"error":{"message":"too long"}}"#).as_deref(), Some("too long"));
+    assert_eq!(published::error(b"<html>"), None);
+}
+
+#[test]
+fn the_description_tells_what_goes_in_and_out() {
+    let prompt = prompt();
+    let third = prompt.version(Which::Version(3)).unwrap();
+    let told = published::openapi(&prompt, third, "/sentiment", false);
+    let schemas = &told["components"]["schemas"];
+    assert_eq!(schemas["Variables"]["required"], json!(["text"]));
+    assert_eq!(
+        schemas["Variables"]["properties"]["tone"],
+        json!({ "type": "string", "enum": ["short", "long"], "default": "short" })
+    );
+    assert_eq!(
+        schemas["Variables"]["properties"]["text"],
+        json!({ "type": "string", "maxLength": 20, "description": "What is judged" })
+    );
+    assert_eq!(schemas["Output"]["required"], json!(["mood"]));
+    assert_eq!(schemas["Output"]["$id"], "urn:credentialflow:prompt:sentiment:3");
+    assert_eq!(told["paths"]["/sentiment"]["post"]["security"], json!([{ "key": [] }]));
+    let open = published::openapi(&prompt, prompt.version(Which::Version(1)).unwrap(), "/sentiment", true);
+    assert_eq!(open["components"]["schemas"]["Output"], json!({ "type": "string" }));
+    assert!(open["components"].get("securitySchemes").is_none());
+}
+
+#[test]
+fn a_test_expects_one_thing_after_another() {
+    let of = |checks: Value, answer: &str| verdict::failed(&serde_json::from_value::<Vec<_>>(checks).unwrap(), answer);
+    let all = json!([{ "contains": "good" }, { "not_contains": "bad" }, { "equals": "good mood" }, { "regex": "^g.*d$" },
+        { "max_length": 9 }]);
+    assert_eq!(of(all.clone(), "good mood"), [""; 0]);
+    assert_eq!(of(all, "a bad mood\n").len(), 5);
+    let schema = json!([{ "json_schema": { "type": "object", "required": ["mood"] } }]);
+    assert_eq!(of(schema.clone(), r#"{"mood":1}"#), [""; 0]);
+    assert_eq!(of(schema.clone(), "{}"), ["it is not what the JSON Schema allows"]);
+    assert_eq!(of(schema, "mood"), ["it is no JSON"]);
+    assert_eq!(of(json!([{ "max_length": 3 }]), "äöüß"), ["it has more than 3 characters"]);
+    assert_eq!(of(json!([{ "regex": "(" }]), "x").len(), 1);
+}
+
+proptest! {
+    /// Whatever a variable is, it is nothing but a part of its text.
+    #[test]
+    fn a_value_never_becomes_structure(text in ".{0,20}", dialect in 0..4usize) {
+        let dialect = [Dialect::OpenAi, Dialect::Responses, Dialect::Anthropic, Dialect::Gemini][dialect];
+        let with = |text: &str| {
+            let wanted = json!({ "id": "sentiment", "variables": { "text": text } });
+            written(dialect, &json!({ "prompt": wanted })).unwrap()
+        };
+        let mut plain = with("x");
+        let place = match dialect {
+            Dialect::Responses => "/input/0/content",
+            Dialect::Gemini => "/contents/0/parts/0/text",
+            _ => "/messages/0/content",
+        };
+        *plain.pointer_mut(place).unwrap() = json!(text);
+        prop_assert_eq!(with(&text), plain);
+    }
+
+    #[test]
+    fn any_bytes_are_taken(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        let _ = Members::of(&bytes).map(|members| members.wanted().map(drop));
+        let prompt = prompt();
+        let version = prompt.version(Which::Version(1)).unwrap();
+        let _ = published::call(&prompt, version, LimitField::MaxTokens, &bytes);
+        let _ = published::answer(&prompt, version, &bytes);
+    }
+}

@@ -1,0 +1,46 @@
+//! Any bytes as the variables of a published prompt, and as a call that names one: no panic, a value is never more than a
+//! part of its text, and what is written is JSON.
+#![no_main]
+
+use credentialflow_llm::{
+    prompt::{
+        Compiled, Which,
+        call::{Form, render},
+        published,
+        wanted::Members,
+    },
+    provider::{Dialect, LimitField},
+};
+use credentialflow_model::resource::Prompt;
+use serde_json::{Value, json};
+use std::sync::LazyLock;
+
+static PROMPT: LazyLock<Compiled> = LazyLock::new(|| {
+    let prompt: Prompt = serde_json::from_value(json!({
+        "name": "p", "model": "m",
+        "variables": { "text": { "type": "string" }, "n": { "type": "number", "required": false } },
+        "versions": [{ "version": 1, "system": "a {{n}}", "messages": [{ "role": "user", "content": "{{text}}" }] }],
+        "labels": { "production": 1 },
+    }))
+    .expect("a prompt");
+    Compiled::of(&prompt)
+});
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    let version = PROMPT.version(Which::Version(1)).expect("a version");
+    if let Ok(body) = published::call(&PROMPT, version, LimitField::MaxTokens, bytes) {
+        let body: Value = serde_json::from_slice(&body).expect("JSON");
+        assert_eq!(body["messages"].as_array().map(Vec::len), Some(2));
+        assert_eq!(body.as_object().map(|body| body.len()), Some(2));
+    }
+    let Some(members) = Members::of(bytes) else { return };
+    let Ok(Some(wanted)) = members.wanted() else { return };
+    for dialect in [Dialect::OpenAi, Dialect::Responses, Dialect::Anthropic, Dialect::Gemini] {
+        for counts in [false, true] {
+            let form = Form { dialect, limit: LimitField::MaxTokens, counts };
+            if let Ok(body) = render(form, &PROMPT, version, wanted.variables, &members) {
+                serde_json::from_slice::<Value>(&body).expect("JSON");
+            }
+        }
+    }
+});
