@@ -551,6 +551,8 @@ impl<'a> cache::Said<'a> {
             (Spoken::Task { .. }, _) => Form::Other,
             (Spoken::Placed { frames: Frames::Array, .. }, true) => Form::Array,
             (_, true) => Form::Events,
+            // A form of our own.
+            (_, false) if matches!(kind, RouteKind::Prompt { .. }) => Form::Other,
             (_, false) => Form::Whole,
         };
         let speaks = kind.dialect().unwrap_or(Dialect::OpenAi);

@@ -333,6 +333,10 @@ impl<'w> Recording<'w> {
     pub fn prompt(&mut self, tag: Arc<str>) {
         self.prompt = Some(tag);
     }
+    /// The prompt that the call was made of, if it was.
+    pub fn made_of(&self) -> Option<&Arc<str>> {
+        self.prompt.as_ref()
+    }
     /// A model and its target were chosen.
     pub fn model(&mut self, model: &ModelPlan, target: &TargetPlan, streamed: bool) {
         let (user, asked, cache) = (self.user.clone(), self.asked.clone(), self.cache.as_ref().map(|cache| cache.used));

@@ -113,7 +113,9 @@ impl Wanted {
         }
         let (owner, scope) = owner(view, plan, principal, record)?;
         let form = normal_form(said.speaks, said.body)?;
-        let around = around(plan, said, (inbound, matched), scope);
+        let mut around = around(plan, said, (inbound, matched), scope);
+        // Answers name the prompt and its version.
+        around.push(record.made_of().map_or_else(Vec::new, |prompt| prompt.as_bytes().to_vec()));
         let with = |rest: &[u8], what: &[u8]| digest(around.iter().map(|part| &part[..]).chain([rest, what]));
         let question = plan.semantic.as_ref().filter(|_| said.task == Task::Chat).and_then(|semantic| {
             let Question { text, rest } = Question::of(said.speaks, said.body)?;
