@@ -42,7 +42,7 @@ use crate::{
 };
 use credentialflow_model::Problem;
 use serde_json::{Value, json};
-use std::{fmt, process::ExitCode};
+use std::{fmt, process::ExitCode, time::Duration};
 
 /// How a command that ran to its end ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +67,9 @@ impl fmt::Display for Usage {
 
 impl std::error::Error for Usage {}
 
+/// How long a thread for what blocks waits for more of it. The allocator needs a second to see that memory stays free.
+const IDLE_THREAD: Duration = Duration::from_secs(2);
+
 /// Runs a command to its end.
 pub fn run(cli: Cli) -> ExitCode {
     let output = Output::new(cli.output);
@@ -74,6 +77,9 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Server(_) => tokio::runtime::Builder::new_multi_thread(),
         _ => tokio::runtime::Builder::new_current_thread(),
     };
+    // Memory that was freed goes back to the system when a thread ends, and that of a start is half of what a server that
+    // is asked nothing would hold.
+    builder.thread_keep_alive(IDLE_THREAD);
     let ended = match builder.enable_all().build() {
         Ok(runtime) => runtime.block_on(dispatch(cli.command, output)),
         Err(error) => Err(error.into()),

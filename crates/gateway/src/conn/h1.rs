@@ -240,7 +240,7 @@ impl Caller for H1Caller {
         if self.input.filled().len() >= READ_AHEAD {
             return Poll::Pending;
         }
-        match self.stream.poll_fill(cx, &mut self.input) {
+        match self.stream.poll_fill_seldom(cx, &mut self.input) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(n)) if n > 0 => {
                 // A pipelined request; wait for more of it until the read ahead is full.

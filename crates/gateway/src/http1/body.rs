@@ -82,14 +82,15 @@ impl Decoder {
                 }
                 State::Chunk(left) => {
                     let take = usize::try_from(left).unwrap_or(usize::MAX).min(input.len() - at);
-                    let left = left - take as u64;
-                    self.state = if left == 0 { State::ChunkCr } else { State::Chunk(left) };
-                    return Ok(Step { consumed: at + take, payload: at..at + take });
-                }
-                // What stands between nearly all chunks, at once.
-                State::ChunkCr if input[at..].starts_with(b"\r\n") => {
-                    at += 2;
-                    (self.line, self.state) = (0, State::ChunkSize { value: 0, digits: 0 });
+                    let (left, end) = (left - take as u64, at + take);
+                    // What stands between nearly all chunks, at once.
+                    let ended = left == 0 && input[end..].starts_with(b"\r\n");
+                    (self.line, self.state) = match left {
+                        0 if ended => (0, State::ChunkSize { value: 0, digits: 0 }),
+                        0 => (self.line, State::ChunkCr),
+                        _ => (self.line, State::Chunk(left)),
+                    };
+                    return Ok(Step { consumed: end + if ended { 2 } else { 0 }, payload: at..end });
                 }
                 State::ChunkSize { value: 0, digits: 0 } if let Some((value, used)) = size_line(&input[at..]) => {
                     at += used;
@@ -117,7 +118,7 @@ impl Decoder {
             let piece = from + step.payload.start..from + step.payload.end;
             if gathered.payload.is_empty() {
                 gathered.payload = piece;
-            } else {
+            } else if !piece.is_empty() {
                 let end = gathered.payload.end;
                 gathered.payload.end += piece.len();
                 input.copy_within(piece, end);
@@ -174,11 +175,10 @@ impl Decoder {
 /// The size of a chunk and the length of its line, where that is the size and nothing else, and not the last.
 fn size_line(input: &[u8]) -> Option<(u64, usize)> {
     const MOST: usize = 8;
-    let digits = input.iter().take(MOST).take_while(|b| b.is_ascii_hexdigit()).count();
-    let value = input[..digits]
-        .iter()
-        .filter_map(|b| (*b as char).to_digit(16))
-        .fold(0, |value, digit| value << 4 | u64::from(digit));
+    let (mut value, mut digits) = (0, 0);
+    for digit in input.iter().take(MOST).map_while(|b| (*b as char).to_digit(16)) {
+        (value, digits) = (value << 4 | u64::from(digit), digits + 1);
+    }
     (value > 0 && input[digits..].starts_with(b"\r\n")).then_some((value, digits + 2))
 }
 
@@ -254,6 +254,15 @@ mod tests {
             gathered(Framing::Chunked, input, &[]),
             (b"hello, world".to_vec(), input.len() - 1, Err(BadFraming))
         );
+    }
+
+    #[test]
+    fn the_line_end_behind_a_chunk_goes_along_where_it_is_there() {
+        let mut decoder = Decoder::new(Framing::Chunked);
+        assert_eq!(decoder.step(b"5\r\nhello\r\n2\r\nhi"), Ok(Step { consumed: 10, payload: 3..8 }));
+        assert_eq!(decoder.step(b"2\r\nhi\r"), Ok(Step { consumed: 5, payload: 3..5 }));
+        assert_eq!(decoder.step(b"\r\n0\r\n\r\n"), Ok(Step { consumed: 7, payload: 7..7 }));
+        assert!(decoder.is_done());
     }
 
     #[test]

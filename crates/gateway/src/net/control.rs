@@ -94,6 +94,19 @@ impl Control {
     }
 }
 
+/// Lets everything else that is ready run first, once.
+pub async fn let_others_go_first() {
+    let mut waited = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut waited, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
 /// All controls of a worker.
 #[derive(Default)]
 pub struct Controls {
@@ -153,6 +166,18 @@ impl Controls {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn others_that_are_ready_go_first() {
+        let order = RefCell::new(Vec::new());
+        let patient = async {
+            order.borrow_mut().push("begins");
+            let_others_go_first().await;
+            order.borrow_mut().push("goes on");
+        };
+        tokio::join!(patient, async { order.borrow_mut().push("another") });
+        assert_eq!(order.into_inner(), ["begins", "another", "goes on"]);
+    }
 
     #[tokio::test(flavor = "current_thread")]
     async fn waits_end_when_interrupted() {

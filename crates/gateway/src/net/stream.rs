@@ -60,6 +60,14 @@ impl Stream {
         Poll::Ready(Ok(n))
     }
 
+    /// As [`Self::poll_fill`], for one that hardly ever has anything: a wait costs less, and holds no buffer.
+    pub fn poll_fill_seldom(&mut self, cx: &mut Context<'_>, buffer: &mut Buffer) -> Poll<io::Result<usize>> {
+        if let Self::Plain(stream) = self {
+            ready!(stream.poll_read_ready(cx))?;
+        }
+        self.poll_fill(cx, buffer)
+    }
+
     /// Reads more into `buffer`; 0 means the other side has closed.
     pub async fn fill(&mut self, buffer: &mut Buffer) -> io::Result<usize> {
         poll_fn(|cx| self.poll_fill(cx, buffer)).await

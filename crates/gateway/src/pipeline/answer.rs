@@ -22,7 +22,7 @@ use crate::{
         head::{Framing, ResponseHead},
         tag::Tag,
     },
-    net::control::Control,
+    net::control::{Control, let_others_go_first},
     text::push_request_id,
     upstream::Connection,
     worker::{View, Worker},
@@ -33,7 +33,7 @@ use credentialflow_llm::{
     translate::{StreamFailure, Translation, Translator},
 };
 use credentialflow_model::{OutcomeReason, resource::AnswerEncoding};
-use std::{future::poll_fn, io::Write as _, task::Poll};
+use std::{future::poll_fn, io::Write as _, sync::atomic::Ordering::Relaxed, task::Poll};
 
 /// A small answer of the gateway's own.
 pub(crate) struct LocalAnswer {
@@ -265,6 +265,11 @@ pub(super) async fn relay<C: Caller>(
         // Now, not at the end: the caller may leave at any time.
         if let Some(told) = passing.counted() {
             target.into_iter().for_each(|target| record.tokens(view, target, told));
+        }
+        // What several streams send is sent together: whoever reads it is woken once and finds all of it, and to wake
+        // somebody is the dearest part of sending a little.
+        if worker.gauges.in_flight.load(Relaxed) > 1 {
+            let_others_go_first().await;
         }
         flush(control, worker, caller).await?;
         record.first_byte();
