@@ -19,6 +19,7 @@ pub mod snapshot;
 mod text;
 mod upstream;
 mod worker;
+pub mod ws;
 
 pub use gateway::Gateway;
 pub use pipeline::{InjectedRequest, Permit};

@@ -98,6 +98,8 @@ pub enum CallDialect {
     Translations,
     /// Ranking.
     Rerank,
+    /// A session of Realtime.
+    Realtime,
 }
 
 /// The targets of a model as the next call finds them on the node that answers.

@@ -53,6 +53,7 @@ tags! {
     Forwarded = "forwarded",
     Date = "date",
     SecWebsocketExtensions = "sec-websocket-extensions",
+    SecWebsocketProtocol = "sec-websocket-protocol",
 }
 
 impl Tag {

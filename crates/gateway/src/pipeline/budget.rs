@@ -33,7 +33,7 @@ use credentialflow_policy::{Account, LiveBudget, Principal, Reservation, Short, 
 use std::{sync::Arc, time::Duration};
 
 /// The longest a call waits until more is borrowed, of all its budgets together.
-const WAIT: Duration = Duration::from_secs(3);
+pub(super) const WAIT: Duration = Duration::from_secs(3);
 /// How often a call asks, where others take what came.
 const ROUNDS: usize = 64;
 
@@ -133,10 +133,10 @@ pub(super) async fn reserve(
 }
 
 /// Reserves of each budget in turn.
-async fn of_each(
+pub(super) async fn of_each(
     worker: &Worker,
     control: &Control,
-    budgets: impl Iterator<Item = &Arc<LiveBudget>>,
+    budgets: impl IntoIterator<Item = &Arc<LiveBudget>>,
     at: Timestamp,
     most: i64,
 ) -> Result<Vec<Reservation>, Refused> {
@@ -348,7 +348,7 @@ impl Paying {
 }
 
 /// The windows that are charged, as records name them.
-fn windows(reservations: &[Reservation]) -> Arc<str> {
+pub(super) fn windows(reservations: &[Reservation]) -> Arc<str> {
     match reservations {
         [one] => one.account().key().clone(),
         several => several.iter().map(|one| &**one.account().key()).collect::<Vec<_>>().join(" ").into(),

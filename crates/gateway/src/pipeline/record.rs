@@ -134,11 +134,9 @@ impl<'w> Recording<'w> {
         worker.gauges.in_flight.fetch_add(1, Relaxed);
         let time = worker.now();
         let (a, b) = (worker.bits(), worker.bits());
-        let millis = (time.micros() / 1000) as u128 & ((1 << 48) - 1);
-        let random = (u128::from(a) << 64 | u128::from(b)) & ((1 << 80) - 1);
         let record = UsageRecord {
             time,
-            request_id: RequestId(millis << 80 | random),
+            request_id: id_of(time, a, b),
             trace_id: TraceId(u128::from(worker.bits()) << 64 | u128::from(a | 1)),
             source,
             application: None,
@@ -372,6 +370,37 @@ impl<'w> Recording<'w> {
                 model.guardrails = Some(found.into());
             }
         });
+    }
+    /// Guardrails of a model found all this in what was said in a session so far.
+    pub fn guardrails_of_session(&mut self, found: &[String]) {
+        self.edit(|r| {
+            if let Some(model) = &mut r.model {
+                model.guardrails = Some(found.join(" ").into());
+            }
+        });
+    }
+    /// The record of an answer within a session, which began then and took so long: one of its own, in the same trace.
+    pub fn turn(&self, time: Timestamp, took: Duration) -> Option<UsageRecord> {
+        let session = self.record.as_ref()?;
+        let mut model = session.model.clone()?;
+        (model.streamed, model.guardrails) = (true, None);
+        model.tried.clear();
+        let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        Some(UsageRecord {
+            time,
+            request_id: id_of(time, self.worker.bits(), self.worker.bits()),
+            outcome: OutcomeReason::Served,
+            status: 200,
+            upstream_status: 200,
+            attempts: 1,
+            bytes_in: 0,
+            bytes_out: 0,
+            total_us: took,
+            upstream_us: took,
+            ttfb_us: took,
+            model: Some(model),
+            ..session.clone()
+        })
     }
     /// Guardrails of a model found all this in its answer so far.
     pub fn guardrails_of_answer(&mut self, found: &str) {
@@ -666,6 +695,13 @@ impl<'w> Recording<'w> {
             }
         });
     }
+}
+
+/// An id that sorts by time.
+fn id_of(time: Timestamp, a: u64, b: u64) -> RequestId {
+    let millis = (time.micros() / 1000) as u128 & ((1 << 48) - 1);
+    let random = (u128::from(a) << 64 | u128::from(b)) & ((1 << 80) - 1);
+    RequestId(millis << 80 | random)
 }
 
 fn micros(from: Instant, to: Instant) -> u64 {

@@ -34,6 +34,11 @@ impl Refused {
         self
     }
 
+    /// The sentence for this occurrence.
+    pub fn detail(&self) -> Option<&str> {
+        self.detail.as_deref()
+    }
+
     /// With the time after which another try makes sense.
     pub const fn with_retry_after(mut self, after: Duration) -> Self {
         self.retry_after = Some(after);

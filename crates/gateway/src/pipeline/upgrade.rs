@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     conn::{AnswerFraming, Caller},
-    http1::tag::Tag,
+    http1::{head::ResponseHead, tag::Tag},
     net::{
         buffer::Buffer,
         control::{Control, Interrupt},
@@ -49,15 +49,7 @@ pub(super) async fn relay<C: Caller>(
         guard.tell(&scrub, record);
     }
     passes?;
-    let mut fields = Vec::with_capacity(256);
-    fields.extend_from_slice(b"connection: upgrade\r\nupgrade: websocket\r\n");
-    for field in head.fields.iter().filter(|f| !f.tag.is_hop_by_hop() && f.tag != Tag::ContentLength) {
-        fields.extend_from_slice(field.name.of(&bytes));
-        fields.extend_from_slice(b": ");
-        fields.extend_from_slice(field.value.of(&bytes));
-        fields.extend_from_slice(b"\r\n");
-    }
-    answer::push_own_fields(&mut fields, record);
+    let fields = fields(&head, &bytes, None, record);
     caller.begin(101, &fields, AnswerFraming::Empty);
     record.answered(101);
     answer::flush(control, worker, caller).await?;
@@ -100,6 +92,29 @@ pub(super) async fn relay<C: Caller>(
     record.bytes_out(down.moved);
     record.upstream_done(sent);
     ended.inspect(|()| record.served())
+}
+
+/// The fields of `101` as they go to the caller. `protocol`: what is agreed on, where it is not what the upstream says.
+pub(super) fn fields(
+    head: &ResponseHead,
+    bytes: &[u8],
+    protocol: Option<Option<&[u8]>>,
+    record: &Recording<'_>,
+) -> Vec<u8> {
+    let mut fields = Vec::with_capacity(256);
+    fields.extend_from_slice(b"connection: upgrade\r\nupgrade: websocket\r\n");
+    let passes = |tag: Tag| !tag.is_hop_by_hop() && tag != Tag::ContentLength;
+    let told = |tag: Tag| protocol.is_none() || tag != Tag::SecWebsocketProtocol;
+    let passing = head.fields.iter().filter(|f| passes(f.tag) && told(f.tag));
+    let passing = passing.map(|f| (f.name.of(bytes), f.value.of(bytes)));
+    for (name, value) in passing.chain(protocol.flatten().map(|agreed| (&b"sec-websocket-protocol"[..], agreed))) {
+        fields.extend_from_slice(name);
+        fields.extend_from_slice(b": ");
+        fields.extend_from_slice(value);
+        fields.extend_from_slice(b"\r\n");
+    }
+    answer::push_own_fields(&mut fields, record);
+    fields
 }
 
 /// How far one direction has come.

@@ -11,7 +11,7 @@ use super::{
 use crate::{ports::CredentialSource, route::Router};
 use credentialflow_llm::{
     affinity,
-    bound::{Keeps, longest},
+    bound::{DEFAULT_OUTPUT, Keeps, longest},
     catalogue,
     needs::Abilities,
     price::PriceTable,
@@ -350,6 +350,7 @@ fn compile_models(set: &ResourceSet, upstreams: &mut Upstreams<'_>, budgets: &Ar
                 keeps,
                 keeps_of_responses,
                 longest: longest(known),
+                most_output: known.and_then(|known| known.max_output).map_or(DEFAULT_OUTPUT, u64::from),
                 price: prices.resolve(target.provider.as_str(), at_home.map(|p| p.name), &target.model),
                 budgets: declared.map_or_else(Box::default, |upstream| {
                     let of = Budgets::of(upstream.budget.as_ref());
@@ -381,6 +382,7 @@ fn compile_models(set: &ResourceSet, upstreams: &mut Upstreams<'_>, budgets: &Ar
             secrets,
             secrets_back,
             guardrails,
+            unjudged_realtime: model.allow_unjudged_realtime,
             cache: None,
         };
         let usual = plan.has_choice().then_some(Model::DEADLINE);

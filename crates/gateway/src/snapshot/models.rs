@@ -47,6 +47,8 @@ pub(crate) struct ModelPlan {
     pub secrets_back: SecretsInAnswers,
     /// What is looked for in prompts.
     pub guardrails: Option<Result<Arc<Guardrails>, String>>,
+    /// Whether what they cannot look at in a session passes.
+    pub unjudged_realtime: bool,
     /// How its answers are kept, where they are.
     pub cache: Option<Arc<CachePlan>>,
 }
@@ -86,6 +88,8 @@ pub(crate) struct TargetPlan {
     pub keeps_of_responses: Keeps,
     /// Output tokens of an answer that nothing limits.
     pub longest: u64,
+    /// Output tokens of an answer in a session at the most, as its provider says.
+    pub most_output: u64,
     pub price: PriceHandle,
     /// What the calls to its provider may cost.
     pub budgets: Box<[Arc<LiveBudget>]>,

@@ -43,6 +43,10 @@ pub struct Model {
     /// What is looked for in what is said to it and in its answers, and what happens where it is found; at most 32 rules.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub guardrails: Vec<Guardrail>,
+    /// Whether what guardrails cannot look at passes in sessions of Realtime: sound, images and answers. Refused unless
+    /// set.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_unjudged_realtime: bool,
     /// Keep its answers, and give them again to who asks the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<Cache>,

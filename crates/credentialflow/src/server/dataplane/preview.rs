@@ -68,6 +68,7 @@ const fn asked(how: CallDialect) -> (Dialect, Task) {
         CallDialect::Transcriptions => Task::Transcriptions,
         CallDialect::Translations => Task::Translations,
         CallDialect::Rerank => Task::Rerank,
+        CallDialect::Realtime => Task::Realtime,
     };
     (Dialect::OpenAi, task)
 }
