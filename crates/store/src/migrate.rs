@@ -44,7 +44,6 @@ const MIGRATIONS: &[Migration] = &[
     Migration { number: 26, name: "spend", sql: include_str!("../migrations/0026_spend.sql") },
     Migration { number: 27, name: "spend cached", sql: include_str!("../migrations/0027_spend_cached.sql") },
     Migration { number: 28, name: "delegations", sql: include_str!("../migrations/0028_delegations.sql") },
-    Migration { number: 30, name: "model objects", sql: include_str!("../migrations/0030_model_objects.sql") },
     Migration { number: 29, name: "prompt runs", sql: include_str!("../migrations/0029_prompt_runs.sql") },
     Migration { number: 30, name: "model objects", sql: include_str!("../migrations/0030_model_objects.sql") },
 ];

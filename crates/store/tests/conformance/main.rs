@@ -16,7 +16,6 @@ mod links;
 mod nodes;
 mod objects;
 mod prompts;
-mod objects;
 mod reads;
 mod rule_uses;
 mod runtime;
