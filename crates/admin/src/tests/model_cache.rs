@@ -21,5 +21,8 @@ async fn a_cache_is_emptied_by_a_change_that_every_worker_takes_in() {
     assert_ne!(after.headers["etag"], before.headers["etag"], "nodes hear of it by the revision");
     assert_eq!(after.json()["spec"], before.json()["spec"], "what is declared is the same");
     let events = control.get("/api/v1/audit?action=model.clear_cache").await.expect(200).json();
-    assert_eq!((&events["items"][0]["action"], &events["items"][0]["subject"]), (&json!("model.clear_cache"), &json!("models/m")));
+    assert_eq!(
+        (&events["items"][0]["action"], &events["items"][0]["subject"]),
+        (&json!("model.clear_cache"), &json!("models/m"))
+    );
 }

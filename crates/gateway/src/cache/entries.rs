@@ -185,7 +185,8 @@ impl Entries {
         self.remove(&key);
         if let Some((bucket, _)) = &entry.question {
             let crowd = self.alike.get(bucket).filter(|alike| alike.len() >= MOST_ALIKE);
-            let oldest = crowd.and_then(|alike| alike.iter().min_by_key(|key| self.held.get(*key).map(|held| held.used)));
+            let oldest =
+                crowd.and_then(|alike| alike.iter().min_by_key(|key| self.held.get(*key).map(|held| held.used)));
             if let Some(oldest) = oldest.copied() {
                 self.remove(&oldest);
             }

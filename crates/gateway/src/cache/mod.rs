@@ -60,9 +60,20 @@ struct Ask {
 enum What {
     /// This is in force from now on.
     InForce(Arc<Snapshot>),
-    Find { key: Key, youngest: Option<Duration>, answer: oneshot::Sender<Option<Found>> },
-    Similar { similar: Similar, answer: oneshot::Sender<Option<Found>> },
-    Keep { key: Key, made: Made, entry: Entry },
+    Find {
+        key: Key,
+        youngest: Option<Duration>,
+        answer: oneshot::Sender<Option<Found>>,
+    },
+    Similar {
+        similar: Similar,
+        answer: oneshot::Sender<Option<Found>>,
+    },
+    Keep {
+        key: Key,
+        made: Made,
+        entry: Entry,
+    },
 }
 
 /// Which question is looked for.

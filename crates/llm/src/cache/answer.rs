@@ -171,7 +171,11 @@ mod tests {
                 r#"{"candidates":[{"finishReason":"STOP"}]}"#,
                 r#"{"candidates":[{"finishReason":"SAFETY"}]}"#,
             ),
-            (Dialect::Gemini, r#"{"candidates":[{"finishReason":"MAX_TOKENS"}]}"#, r#"{"promptFeedback":{"blockReason":"OTHER"}}"#),
+            (
+                Dialect::Gemini,
+                r#"{"candidates":[{"finishReason":"MAX_TOKENS"}]}"#,
+                r#"{"promptFeedback":{"blockReason":"OTHER"}}"#,
+            ),
         ] {
             assert!(kept(speaks, good), "{good}");
             assert!(!kept(speaks, bad), "{bad}");
@@ -201,7 +205,13 @@ mod tests {
             let last = stream.trim_end().rfind(if speaks == Dialect::Gemini { "\r\n\r\n" } else { "\n\n" });
             assert!(!kept(&stream[..last.unwrap_or(0)]), "without its last event");
             assert!(!kept(&format!("data: {{\"type\":\"error\",\"error\":{{}}}}\n\n{stream}")), "with an error");
-            assert!(!kept(&stream.replace("stop\"", "content_filter\"").replace("end_turn", "refusal").replace("completed\"", "failed\"").replace("STOP", "SAFETY")));
+            assert!(!kept(
+                &stream
+                    .replace("stop\"", "content_filter\"")
+                    .replace("end_turn", "refusal")
+                    .replace("completed\"", "failed\"")
+                    .replace("STOP", "SAFETY")
+            ));
         }
         let array = |body: &str| may_be_kept(Dialect::Gemini, Form::Array, body.as_bytes());
         assert!(array(r#"[{"candidates":[{}]},{"candidates":[{"finishReason":"STOP"}]}]"#));

@@ -50,10 +50,22 @@ mod tests {
     fn what_does_not_change_the_answer_does_not_matter_and_all_else_does() {
         let call = r#"{"model":"m","messages":[{"role":"user","content":"hi"}],"temperature":0.5}"#;
         for (speaks, other) in [
-            (Dialect::OpenAi, r#" { "temperature" : 5e-1, "messages":[{"content":"\u0068i","role":"user"}],"model":"m"} "#),
-            (Dialect::OpenAi, r#"{"model":"m","messages":[{"role":"user","content":"hi"}],"temperature":0.5,"user":"ada","metadata":{"a":"b"},"safety_identifier":"x","prompt_cache_key":"k"}"#),
-            (Dialect::Anthropic, r#"{"model":"m","messages":[{"role":"user","content":"hi"}],"temperature":0.5,"metadata":{"user_id":"u"}}"#),
-            (Dialect::Gemini, r#"{"model":"m","messages":[{"role":"user","content":"hi"}],"temperature":0.5,"labels":{"a":"b"}}"#),
+            (
+                Dialect::OpenAi,
+                r#" { "temperature" : 5e-1, "messages":[{"content":"\u0068i","role":"user"}],"model":"m"} "#,
+            ),
+            (
+                Dialect::OpenAi,
+                r#"{"model":"m","messages":[{"role":"user","content":"hi"}],"temperature":0.5,"user":"ada","metadata":{"a":"b"},"safety_identifier":"x","prompt_cache_key":"k"}"#,
+            ),
+            (
+                Dialect::Anthropic,
+                r#"{"model":"m","messages":[{"role":"user","content":"hi"}],"temperature":0.5,"metadata":{"user_id":"u"}}"#,
+            ),
+            (
+                Dialect::Gemini,
+                r#"{"model":"m","messages":[{"role":"user","content":"hi"}],"temperature":0.5,"labels":{"a":"b"}}"#,
+            ),
         ] {
             assert!(same(speaks, call, other), "{other}");
         }

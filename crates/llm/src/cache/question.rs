@@ -102,7 +102,10 @@ mod tests {
     #[test]
     fn the_last_text_of_the_user_is_the_question_in_every_dialect() {
         for (speaks, body) in [
-            (Dialect::OpenAi, r#"{"messages":[{"role":"system","content":"be brief"},{"role":"user","content":"why?"}]}"#),
+            (
+                Dialect::OpenAi,
+                r#"{"messages":[{"role":"system","content":"be brief"},{"role":"user","content":"why?"}]}"#,
+            ),
             (Dialect::OpenAi, r#"{"messages":[{"role":"user","content":[{"type":"text","text":"why?"}]}]}"#),
             (Dialect::Anthropic, r#"{"system":"x","messages":[{"role":"user","content":"why?"}]}"#),
             (Dialect::Responses, r#"{"input":"why?"}"#),

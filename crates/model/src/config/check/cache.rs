@@ -48,7 +48,13 @@ impl Checker<'_> {
             (CacheMode::Semantic, Some(name)) => self.refers(id, "cache.embedding_model", Kind::Models, name),
             (CacheMode::Exact, Some(_)) => {
                 let detail = "`embedding_model` belongs to `mode: semantic`";
-                self.problem(id, "cache.embedding_model", "invalid_value", detail, "remove it, or write mode: semantic");
+                self.problem(
+                    id,
+                    "cache.embedding_model",
+                    "invalid_value",
+                    detail,
+                    "remove it, or write mode: semantic",
+                );
             }
             (CacheMode::Exact, None) => {}
         }
