@@ -10,7 +10,7 @@ use crate::error::ApiError;
 use credentialflow_model::{
     ResourceSet,
     resource::{
-        Application, Credential, Kind, LeakResponse, Model, Prompt, Resource, Route, SecretStore, System, Team, Upstream,
+        Application, Credential, GuardrailSet, Kind, LeakResponse, Model, Prompt, Resource, Route, SecretStore, System, Team, Upstream,
     },
 };
 use credentialflow_store::{ChangeKind, Store, StoreError};
@@ -111,6 +111,7 @@ async fn reload(
         Kind::Stores => reload_as::<SecretStore>(store, set, names).await,
         Kind::Upstreams => reload_as::<Upstream>(store, set, names).await,
         Kind::Routes => reload_as::<Route>(store, set, names).await,
+        Kind::Guardrails => reload_as::<GuardrailSet>(store, set, names).await,
         Kind::Models => reload_as::<Model>(store, set, names).await,
         Kind::Prompts => reload_as::<Prompt>(store, set, names).await,
         Kind::Applications => reload_as::<Application>(store, set, names).await,

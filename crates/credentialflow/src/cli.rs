@@ -67,12 +67,14 @@ pub enum Command {
     Target(command::resource::ResourceArgs),
     /// Stores: external stores of secrets to read from and write to
     Store(command::resource::ResourceArgs),
+    /// Guardrails: rules for what is said to models and what they answer, which models share
+    Guardrail(command::guardrail::GuardrailArgs),
     /// Models: public names and what serves them
     Model(command::model::ModelArgs),
-    /// Teams: who owns things
-    Team(command::resource::ResourceArgs),
     /// Prompts: what is said to models, in versions
     Prompt(command::prompt::PromptArgs),
+    /// Teams: who owns things
+    Team(command::resource::ResourceArgs),
     /// Run a program with secrets in its environment
     Run(command::run::RunArgs),
     /// Every credential in one inventory, and what is wrong with it

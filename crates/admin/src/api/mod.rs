@@ -16,6 +16,7 @@ pub(crate) mod config;
 pub(crate) mod credentials;
 pub(crate) mod dependents;
 mod document;
+mod guardrails;
 mod health;
 pub(crate) mod inventory;
 pub(crate) mod keys;
@@ -28,8 +29,8 @@ mod model_cache;
 pub(crate) mod model_routes;
 mod models;
 mod rekey;
-pub(crate) mod request;
 pub(crate) mod prompts;
+pub(crate) mod request;
 pub(crate) mod rotations;
 mod routes;
 mod run_time;
@@ -85,13 +86,14 @@ pub(crate) fn endpoints() -> OpenApiRouter<AdminState> {
         .merge(stores::endpoints())
         .merge(upstreams::endpoints())
         .merge(routes::endpoints())
+        .merge(guardrails::endpoints())
         .merge(models::endpoints())
         .merge(model_routes::endpoints())
         .merge(model_cache::endpoints())
         .merge(known_models::endpoints())
+        .merge(prompts::endpoints())
         .merge(leak_responses::endpoints())
         .merge(config::endpoints())
-        .merge(prompts::endpoints())
         .merge(dependents::endpoints())
         .merge(calls::endpoints())
         .merge(stats::endpoints())

@@ -22,7 +22,7 @@ use credentialflow_model::{
     config::{Action, Change},
     lifecycle::VersionState,
     resource::{
-        Application, Credential, Engine, Key, Kind, LeakResponse, Model, Prompt, Resource, Route, SecretStore, System, Team,
+        Application, Credential, Engine, GuardrailSet, Key, Kind, LeakResponse, Model, Prompt, Resource, Route, SecretStore, System, Team,
         Upstream,
     },
 };
@@ -122,6 +122,7 @@ async fn write_resources(tx: &mut WriteTx, set: &ResourceSet, changes: &[Change]
     put::<SecretStore>(set, changes, &mut bodies)?;
     put::<Upstream>(set, changes, &mut bodies)?;
     put::<Route>(set, changes, &mut bodies)?;
+    put::<GuardrailSet>(set, changes, &mut bodies)?;
     put::<Model>(set, changes, &mut bodies)?;
     put::<Prompt>(set, changes, &mut bodies)?;
     put::<Application>(set, changes, &mut bodies)?;

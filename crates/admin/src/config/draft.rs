@@ -14,7 +14,7 @@ use credentialflow_model::{
     Location, Name, Problem, Problems, ResourceSet, SecretReference, SecretValue,
     config::{Action, Context, Plan, SourceMap, check, plan, read_many},
     lifecycle::VersionState,
-    resource::{Credential, Key, Kind, Resource},
+    resource::{Credential, GuardrailSet, Key, Kind, Resource},
 };
 use credentialflow_store::{CredentialVersionRow, WriteTx};
 use std::collections::{BTreeMap, HashSet};
@@ -56,6 +56,7 @@ impl Draft {
             Kind::Stores => self.set.stores.len(),
             Kind::Upstreams => self.set.upstreams.len(),
             Kind::Routes => self.set.routes.len(),
+            Kind::Guardrails => self.set.guardrails.len(),
             Kind::Models => self.set.models.len(),
             Kind::Prompts => self.set.prompts.len(),
             Kind::LeakResponses => self.set.leak_responses.len(),
@@ -195,6 +196,7 @@ fn keep_undeclared(desired: &mut ResourceSet, current: &ResourceSet) {
     keep::<SecretStore>(desired, current);
     keep::<Upstream>(desired, current);
     keep::<Route>(desired, current);
+    keep::<GuardrailSet>(desired, current);
     keep::<Model>(desired, current);
     keep::<Prompt>(desired, current);
     keep::<Application>(desired, current);

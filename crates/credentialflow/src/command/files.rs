@@ -99,6 +99,7 @@ impl Files {
                     Kind::Stores => set.stores.len(),
                     Kind::Upstreams => set.upstreams.len(),
                     Kind::Routes => set.routes.len(),
+                    Kind::Guardrails => set.guardrails.len(),
                     Kind::Models => set.models.len(),
                     Kind::Prompts => set.prompts.len(),
                     Kind::Applications => set.applications.len(),
@@ -147,7 +148,7 @@ impl Files {
 }
 
 /// A file's bytes; of one that is too large only enough to say so.
-fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
+pub(super) fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let limit = MAX_TEXT as u64 + 1;
     if path.as_os_str() == "-" {

@@ -11,6 +11,7 @@ pub mod check;
 pub mod credential;
 pub mod export;
 mod files;
+pub mod guardrail;
 pub mod init;
 pub mod inventory;
 pub mod key;
@@ -22,8 +23,8 @@ mod model_route;
 pub mod openapi;
 pub mod operator;
 pub mod plan;
-pub mod reference;
 pub mod prompt;
+pub mod reference;
 pub mod resource;
 mod rotation;
 pub mod run;
@@ -117,7 +118,9 @@ async fn dispatch(command: Command, output: Output) -> anyhow::Result<Outcome> {
         Command::Upstream(args) => resource::run(args, &resource::UPSTREAMS, output).await,
         Command::Target(args) => resource::run(args, &resource::TARGETS, output).await,
         Command::Store(args) => resource::run(args, &resource::STORES, output).await,
+        Command::Guardrail(args) => guardrail::run(args, output).await,
         Command::Model(args) => model::run(args, output).await,
+        Command::Prompt(args) => prompt::run(args, output).await,
         Command::Team(args) => resource::run(args, &resource::TEAMS, output).await,
         Command::Run(args) => run::run(args).await,
         Command::Inventory(args) => inventory::run(args, output).await,
@@ -126,7 +129,6 @@ async fn dispatch(command: Command, output: Output) -> anyhow::Result<Outcome> {
         Command::Calls(args) => calls::run(*args, output).await,
         Command::Audit(args) => audit::run(args, output).await,
         Command::Migrate(args) => migrate::run(args, output).await,
-        Command::Prompt(args) => prompt::run(args, output).await,
         Command::Status(args) => status::run(args, output).await,
         Command::Openapi => openapi::run(output),
         Command::Version => version::run(output),

@@ -134,6 +134,12 @@ pub const MODELS: Listing = Listing {
     columns: &[("name", "/spec/name"), ("provider", "/spec/targets/0/provider"), ("model", "/spec/targets/0/model")],
     empty: DECLARE,
 };
+/// Sets of guardrails.
+pub const GUARDRAILS: Listing = Listing {
+    kind: "guardrails",
+    columns: &[("name", "/spec/name"), ("description", "/spec/description"), ("first rule", "/spec/rules/0/detect")],
+    empty: DECLARE,
+};
 /// Teams.
 pub const TEAMS: Listing =
     Listing { kind: "teams", columns: &[("name", "/spec/name"), ("description", "/spec/description")], empty: DECLARE };

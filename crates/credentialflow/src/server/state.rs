@@ -9,13 +9,14 @@ use credentialflow_admin::ports::UnavailableCredential;
 use credentialflow_certificates::{MOST_WATCHED, PlaceKind, Watch, Watched};
 use credentialflow_gateway::{Snapshot, net::tls, snapshot};
 use credentialflow_model::{
-    KeyId, Name, ResourceSet,
+    KeyId, Name, ResourceSet, SecretValue,
     resource::{
-        Application, Credential, Key, Kind, LeakResponse, Model, Prompt, Resource, Route, SecretStore, System, Team, Upstream,
+        Application, Credential, GuardrailSet, Key, Kind, LeakResponse, Model, Prompt, Resource, Route, SecretStore, System, Team, Upstream, HeaderInject, Inject,
     },
 };
 use credentialflow_policy::{ApiKey, Book, KeyChange, KeyTable, Peppers, RateTable};
 use credentialflow_vault::Vault;
+use credentialflow_llm::provider::{self, DefaultInjector, Dialect, Provider};
 use rustls::ClientConfig;
 use std::{
     collections::{HashMap, HashSet},
@@ -53,6 +54,24 @@ pub(super) struct VerifyAt {
     pub path: String,
     /// TLS as requests have it, or why there is none.
     pub tls: Result<Arc<ClientConfig>, String>,
+}
+
+/// How a provider of models is asked something outside a request.
+pub(super) struct Reach {
+    /// Where it is.
+    pub upstream: Upstream,
+    /// How the value is put in.
+    pub inject: Inject,
+    /// The credential.
+    pub credential: Name,
+    /// Its version.
+    pub version: u32,
+    /// What requests carry of it.
+    pub value: Arc<SecretValue>,
+    /// TLS as requests have it, or why there is none.
+    pub tls: Result<Arc<ClientConfig>, String>,
+    /// Whether it speaks Anthropic's Messages.
+    pub speaks_messages: bool,
 }
 
 /// What taking a delta in led to.
@@ -297,6 +316,25 @@ impl State {
         Some(VerifyAt { upstream: upstream.clone(), path: rule.path.clone(), tls })
     }
 
+    /// How a provider is asked with this credential, or with that of its upstream.
+    pub fn reach(&self, provider: &str, credential: Option<&str>) -> Option<Reach> {
+        let declared = self.set.upstreams.iter().find(|u| u.provider.is_some() && *u.name.as_str() == *provider);
+        let kind = provider::find(declared.and_then(|u| u.provider.as_ref()).map_or(provider, |name| name.as_str()));
+        let upstream = match declared {
+            Some(upstream) => upstream.clone(),
+            None => built_in(provider, kind?.base_url()?)?,
+        };
+        let own = upstream.inject.as_ref();
+        let name = credential.or_else(|| own?.credential().map(|name| name.as_str()))?;
+        let credential = self.set.credentials.iter().find(|c| *c.name.as_str() == *name)?;
+        let (version, value) = self.values.carried(credential)?;
+        let inject = own.cloned().or_else(|| usual_inject(kind, credential));
+        let tls = self.tls_towards(&upstream);
+        let speaks_messages = kind.is_some_and(|kind| kind.dialect == Dialect::Anthropic);
+        let credential = credential.name.clone();
+        Some(Reach { inject: inject?, upstream, credential, version, value, tls, speaks_messages })
+    }
+
     /// TLS as requests to this upstream have it: the same trust, the same certificate shown.
     fn tls_towards(&self, upstream: &Upstream) -> Result<Arc<ClientConfig>, String> {
         let settings = upstream.tls.clone().unwrap_or_default();
@@ -350,6 +388,7 @@ impl State {
             Kind::Stores => put::<SecretStore>(&mut self.set, name, body),
             Kind::Upstreams => put::<Upstream>(&mut self.set, name, body),
             Kind::Routes => put::<Route>(&mut self.set, name, body),
+            Kind::Guardrails => put::<GuardrailSet>(&mut self.set, name, body),
             Kind::Models => put::<Model>(&mut self.set, name, body),
             Kind::Prompts => put::<Prompt>(&mut self.set, name, body),
             Kind::LeakResponses => put::<LeakResponse>(&mut self.set, name, body),
@@ -380,6 +419,23 @@ fn hashed(name: &Name) -> u64 {
     let mut hasher = DefaultHasher::new();
     name.as_str().hash(&mut hasher);
     hasher.finish()
+}
+
+/// The upstream of a built-in provider at its own address.
+fn built_in(name: &str, address: &str) -> Option<Upstream> {
+    serde_json::from_value(serde_json::json!({ "name": name, "endpoints": [address], "provider": name })).ok()
+}
+
+/// How a provider wants a credential where nothing says otherwise.
+fn usual_inject(provider: Option<&Provider>, credential: &Credential) -> Option<Inject> {
+    let name = credential.name.clone();
+    Some(match provider?.injector {
+        DefaultInjector::Header(header) if !credential.engine.fetches_tokens() => {
+            let header = HeaderInject { name: header.into(), credential: name, prefix: String::new() };
+            Inject { header: Some(header), ..Inject::default() }
+        }
+        _ => Inject { bearer: Some(name), ..Inject::default() },
+    })
 }
 
 #[cfg(test)]

@@ -1,14 +1,13 @@
 //! The answer on its way back: secrets that echo are removed, usage is read, bytes pass as they come.
 
 use super::{
-    Inbound, Refused, body,
+    Inbound, Parts, Refused, body,
     call::{Told, UsageProbe},
     forward::UpstreamResponse,
     guard::answered::{AnswerGuard, is_text},
     guardrail::{self, Judging},
     prompt,
     record::Recording,
-    route::RouteMatch,
     scrub::Scrub,
     translate::UpstreamRequest,
     translated,
@@ -23,6 +22,7 @@ use crate::{
         tag::Tag,
     },
     net::control::{Control, let_others_go_first},
+    snapshot::models::ModelPlan,
     text::push_request_id,
     upstream::Connection,
     worker::{View, Worker},
@@ -33,7 +33,7 @@ use credentialflow_llm::{
     translate::{StreamFailure, Translation, Translator},
 };
 use credentialflow_model::{OutcomeReason, resource::AnswerEncoding};
-use std::{future::poll_fn, io::Write as _, sync::atomic::Ordering::Relaxed, task::Poll};
+use std::{future::poll_fn, io::Write as _, rc::Rc, sync::atomic::Ordering::Relaxed, task::Poll};
 
 /// A small answer of the gateway's own.
 pub(crate) struct LocalAnswer {
@@ -71,10 +71,10 @@ pub(super) async fn local<C: Caller>(
 #[expect(clippy::too_many_arguments, reason = "a stage sees what the stages before it made")]
 pub(super) async fn relay<C: Caller>(
     worker: &Worker,
-    view: &View,
+    view: &Rc<View>,
     control: &Control,
     inbound: &Inbound<'_>,
-    matched: &RouteMatch<'_>,
+    (matched, principal, permit): Parts<'_, '_>,
     request: &mut UpstreamRequest,
     response: UpstreamResponse,
     caller: &mut C,
@@ -116,6 +116,7 @@ pub(super) async fn relay<C: Caller>(
     guard.tell(&scrub, record);
     passes?;
     let target = request.call.as_ref().map(|c| (c.model, c.target));
+    let asker = guardrail::remote::Asker { worker, view, control, inbound, principal, permit };
     let success = (200..300).contains(&head.status);
     if let Some(call) = &mut request.call {
         match success {
@@ -171,8 +172,17 @@ pub(super) async fn relay<C: Caller>(
         fields.extend_from_slice(b"content-type: text/event-stream\r\n");
     }
     if is_collected {
-        let body =
-            translated::collect(worker, view, control, request, framing, &mut connection, &mut scrub, caller, record);
+        let body = translated::collect(
+            worker,
+            view,
+            control,
+            request,
+            (framing, translated::MOST),
+            &mut connection,
+            &mut scrub,
+            caller,
+            record,
+        );
         let body = body.await;
         record.upstream_done(sent);
         record.usage(view, request);
@@ -189,6 +199,13 @@ pub(super) async fn relay<C: Caller>(
         let answered = match &mut judge {
             Some(judge) => answered.and_then(|answered| guardrail::whole(judge, answered, record)),
             None => answered,
+        };
+        let answered = match (&mut judge, answered) {
+            (Some(judge), Ok(answered)) if judge.asks() => {
+                let (asker, plan) = (&asker, model_plan(view, request)?);
+                Box::pin(guardrail::remote::whole(asker, plan, (judge, answered), caller, record)).await
+            }
+            (_, answered) => answered,
         };
         let answered = match published {
             true => {
@@ -297,6 +314,20 @@ pub(super) async fn relay<C: Caller>(
             };
             passing.finish(&mut out);
             passing.tell(record);
+            if let Some(judge) = passing.judge.as_mut().filter(|judge| judge.asks()) {
+                let plan = target.map(|(model, _)| &view.snapshot.models.list[model as usize]);
+                if let Some(plan) = plan {
+                    Box::pin(judge.ask(&asker, plan, caller, record)).await?;
+                }
+                if let Some(gone) = judge.waited() {
+                    bytes_out += gone.len() as u64;
+                    caller.payload(&gone);
+                }
+            }
+            let mut out = |b: &[u8]| {
+                bytes_out += b.len() as u64;
+                caller.payload(b);
+            };
             let refused = passing.judge.as_ref().and_then(|judge| judge.refuse(record, &mut out));
             caller.end();
             record.bytes_out(bytes_out);
@@ -325,6 +356,12 @@ pub(super) async fn relay<C: Caller>(
             Err(Refused::new(reason))
         }
     }
+}
+
+/// The model that was called.
+fn model_plan<'v>(view: &'v View, request: &UpstreamRequest) -> Result<&'v ModelPlan, Refused> {
+    let call = request.call.as_ref().ok_or(Refused::new(OutcomeReason::Internal))?;
+    Ok(&view.snapshot.models.list[call.model as usize])
 }
 
 /// Whether an answer is a stream of events, as a provider of this dialect sends them.

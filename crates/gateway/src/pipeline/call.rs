@@ -8,7 +8,7 @@ use super::{
     cache::{self, Cached},
     fallback::{Elsewhere, Said},
     guard,
-    guardrail::{self, Prompt},
+    guardrail::{self, Prompt, remote::Asker},
     instead,
     record::Recording,
     route::RouteMatch,
@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     budget::Charge,
+    conn::Caller,
     snapshot::{
         RouteKind,
         models::{ModelPlan, TargetPlan},
@@ -31,7 +32,7 @@ use credentialflow_llm::{
         self,
         request::{Action, Asked, Frames, GeminiCall},
     },
-    guardrail::answer::Answer,
+    guardrail::{Masks, answer::Answer},
     openai::{
         responses::{self, Kept},
         usage::{AnswerUsage, StreamUsage},
@@ -47,6 +48,7 @@ use credentialflow_llm::{
 };
 use credentialflow_model::{
     OutcomeReason,
+    resource::Detect,
     usage::{TokenUsage, TriedEnd},
 };
 use credentialflow_policy::Principal;
@@ -340,20 +342,45 @@ impl<'p> Spoken<'p> {
         }
     }
 
-    /// What the model's guardrails make of its texts, as [`guardrail::prompt`].
-    fn judged(&self, plan: &ModelPlan, body: &[u8], record: &mut Recording<'_>) -> Result<Prompt, Refused> {
-        let Self::Task { call, .. } = self else { return guardrail::prompt(plan, body, self.streams(), record) };
+    /// What the model's guardrails make of its texts, as [`guardrail::prompt`]; others are asked last.
+    async fn judged<C: Caller>(
+        &self,
+        plan: &ModelPlan,
+        body: &[u8],
+        (asker, caller): (&Asker<'_>, &mut C),
+        record: &mut Recording<'_>,
+    ) -> Result<Prompt, Refused> {
+        let Self::Task { call, .. } = self else {
+            return judged(plan, (body, self.streams()), (asker, caller), record).await;
+        };
         if plan.guardrails.is_some() && call.is_of_tokens() {
             return Err(Refused::new(OutcomeReason::InvalidModelCall).with_detail(
                 "this model's guardrails look at texts, not at the numbers of tokens; send texts".into(),
             ));
         }
-        let Some(texts) = call.texts(body) else { return guardrail::prompt(plan, body, call.streams(), record) };
-        let mut judged = guardrail::prompt(plan, &texts, call.streams(), record)?;
+        let Some(texts) = call.texts(body) else {
+            return judged(plan, (body, call.streams()), (asker, caller), record).await;
+        };
+        let mut judged = judged(plan, (&texts, call.streams()), (asker, caller), record).await?;
         if let Some(changed) = judged.body {
             judged.body = Some(call.with_texts(body, &changed).ok_or(Refused::new(OutcomeReason::Internal))?);
         }
         Ok(judged)
+    }
+}
+
+/// What a model's guardrails make of texts: those that are judged here, and then those that others are asked for.
+async fn judged<C: Caller>(
+    plan: &ModelPlan,
+    (body, streams): (&[u8], bool),
+    (asker, caller): (&Asker<'_>, &mut C),
+    record: &mut Recording<'_>,
+) -> Result<Prompt, Refused> {
+    let judged = guardrail::prompt(plan, body, streams, record)?;
+    match guardrail::asks(plan) {
+        // Boxed, as it would make the future of every request larger.
+        true => Box::pin(guardrail::remote::prompt(asker, plan, (judged, body, streams), caller, record)).await,
+        false => Ok(judged),
     }
 }
 
@@ -387,13 +414,18 @@ fn build(
     };
     let translates = translation.is_some();
     let dialect = if translates { target.dialect } else { speaks };
+    let at_vertex = target.claude_at_vertex && dialect == Dialect::Anthropic;
+    let body = match at_vertex.then(|| anthropic::vertex::body(&body, counts)).flatten() {
+        Some(body) => body,
+        None => body,
+    };
     let usage = match call {
         _ if counts => UsageProbe::Free,
         Spoken::Task { task, call } if !translates => UsageProbe::Task(TaskUsage::new(*task, call.size())),
         _ => probe(dialect, call.streams(), !translates && call.drops_usage(target)),
     };
     let (path, own_query) = place(call, counts, (target, dialect), translates);
-    let query = speaks == Dialect::Anthropic && !translates;
+    let query = speaks == Dialect::Anthropic && !translates && !at_vertex;
     Ok(Built { body, dialect, path, own_query, query, usage, translation })
 }
 
@@ -410,15 +442,14 @@ fn copies(received: &Vec<u8>, speaks: Dialect, target: &TargetPlan) -> u64 {
 }
 
 /// Reads a call and prepares what goes upstream.
-pub(super) fn prepare(
-    worker: &Worker,
-    view: &View,
-    inbound: &Inbound<'_>,
+pub(super) async fn prepare<C: Caller>(
+    asker: &Asker<'_>,
     matched: &RouteMatch<'_>,
-    principal: &Principal,
     (received, mut held): (Vec<u8>, Charge),
+    caller: &mut C,
     record: &mut Recording<'_>,
 ) -> Result<UpstreamRequest, Refused> {
+    let Asker { worker, view, inbound, principal, .. } = *asker;
     let kind = matched.plan(view).kind;
     let call = Spoken::read(kind, matched, &received)?;
     let unknown = || Refused::new(OutcomeReason::ModelNotFound);
@@ -452,7 +483,7 @@ pub(super) fn prepare(
         // What is looked at is read into texts of its own, and may be written anew.
         held.set(received.capacity() as u64 * 3).map_err(|_| Refused::new(OutcomeReason::Overloaded))?;
     }
-    let Prompt { body: changed, routed, masks } = call.judged(plan, &received, record)?;
+    let Prompt { body: changed, routed, masks, .. } = call.judged(plan, &received, (asker, caller), record).await?;
     if let Some(cached) = cached.as_mut().filter(|_| record.has_findings()) {
         cached.pass();
     }
@@ -463,6 +494,42 @@ pub(super) fn prepare(
             (changed, call)
         }
     };
+    let found = (routed, masks);
+    let mut request =
+        chosen(worker, view, (inbound, matched, principal), model, (call, received, held), found, record)?;
+    if let Some(call) = &mut request.call {
+        call.cached = cached;
+    }
+    Ok(request)
+}
+
+/// Prepares what a guardrail asks of a model that moderates. Whoever may call the model that the guardrail is of may have
+/// it asked.
+pub(super) fn of_guardrail(
+    worker: &Worker,
+    view: &View,
+    (inbound, matched, principal): (&Inbound<'_>, &RouteMatch<'_>, &Principal),
+    (received, held): (Vec<u8>, Charge),
+    record: &mut Recording<'_>,
+) -> Result<UpstreamRequest, Refused> {
+    let call = Spoken::read(matched.plan(view).kind, matched, &received)?;
+    let unknown = || Refused::new(OutcomeReason::ModelNotFound);
+    let model = *view.snapshot.models.by_name.get(call.model()).ok_or_else(unknown)?;
+    chosen(worker, view, (inbound, matched, principal), model, (call, received, held), (None, None), record)
+}
+
+/// Chooses a target for a call, and writes what goes there.
+fn chosen(
+    worker: &Worker,
+    view: &View,
+    (inbound, matched, principal): (&Inbound<'_>, &RouteMatch<'_>, &Principal),
+    model: u32,
+    (call, received, mut held): (Spoken<'_>, Vec<u8>, Charge),
+    (routed, masks): (Option<Detect>, Option<Masks>),
+    record: &mut Recording<'_>,
+) -> Result<UpstreamRequest, Refused> {
+    let kind = matched.plan(view).kind;
+    let plan = &view.snapshot.models.list[model as usize];
     let speaks = kind.dialect().unwrap_or(Dialect::OpenAi);
     let task = call.task();
     let turn = view.model_turns[model as usize].of(speaks);
@@ -535,7 +602,7 @@ pub(super) fn prepare(
             translation,
             answer,
             elsewhere,
-            cached,
+            cached: None,
             held,
         }),
         idempotent: inbound.is_idempotent(),
@@ -752,6 +819,9 @@ fn place(
 ) -> (Cow<'static, str>, Option<&'static str>) {
     let path = match dialect {
         Dialect::OpenAi | Dialect::Responses | Dialect::Anthropic if call.task() != Task::Chat => call.task().path(),
+        Dialect::Anthropic if target.claude_at_vertex => {
+            return (anthropic::vertex::path(&target.provider_model, call.streams(), counts).into(), None);
+        }
         Dialect::Anthropic if counts => "/messages/count_tokens",
         Dialect::Anthropic => "/messages",
         Dialect::OpenAi => "/chat/completions",

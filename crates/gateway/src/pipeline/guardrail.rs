@@ -4,8 +4,10 @@
 //! Who is refused is told which detector was the reason, never what it found. What nothing is found in stays byte for byte
 //! as it is. What was masked in a call is known to its answer alone, and wiped with it.
 
+pub(super) mod remote;
+
 use super::{Refused, record::Recording};
-use crate::snapshot::models::ModelPlan;
+use crate::{conn::Caller, snapshot::models::ModelPlan};
 use credentialflow_llm::{
     guardrail::{
         Masks, Met,
@@ -26,6 +28,8 @@ pub(super) struct Prompt {
     pub routed: Option<Detect>,
     /// What was masked in it.
     pub masks: Option<Masks>,
+    /// What was found, and what happened.
+    met: Vec<Met>,
 }
 
 /// Judges a call to a model.
@@ -50,8 +54,14 @@ pub(super) fn prompt(
     record.guardrails(plan, streams, told(&judged.met, ""));
     match judged.blocked {
         Some(detect) => Err(Refused::new(OutcomeReason::PromptBlocked).with_detail(why(detect).into())),
-        None => Ok(Prompt { routed: judged.routed(), body: judged.body, masks: judged.masks }),
+        None => Ok(Prompt { routed: judged.routed(), body: judged.body, masks: judged.masks, met: judged.met }),
     }
+}
+
+/// Whether others are asked about calls to a model.
+pub(super) fn asks(plan: &ModelPlan) -> bool {
+    let built = plan.guardrails.as_ref().and_then(|built| built.as_ref().ok());
+    built.is_some_and(|built| built.remotes().iter().any(|rule| rule.on().prompts()))
 }
 
 /// How the answer of a call is judged; `None` where nothing is looked for in it.
@@ -73,13 +83,16 @@ pub(super) fn whole(answer: &mut Answer, body: Vec<u8>, record: &mut Recording<'
 pub(super) struct Judging {
     stream: Stream,
     frames: Frames,
+    /// What waits for what others say, and what they said where it does not go.
+    waits: Vec<u8>,
+    refused: Option<Refused>,
 }
 
 impl Judging {
     /// For a stream that comes to its caller as events, or as an array.
     pub fn of(answer: Answer, is_array: bool) -> Self {
         let frames = if is_array { Frames::Array } else { Frames::Events };
-        Self { stream: Stream::new(answer, frames), frames }
+        Self { stream: Stream::new(answer, frames), frames, waits: Vec::new(), refused: None }
     }
 
     /// Takes more of it; `out` gets what may go.
@@ -95,7 +108,9 @@ impl Judging {
     pub fn finish(&mut self, out: &mut impl FnMut(&[u8])) {
         let mut goes = Vec::new();
         self.stream.finish(&mut goes);
-        if !goes.is_empty() {
+        if self.asks() {
+            self.waits = goes;
+        } else if !goes.is_empty() {
             out(&goes);
         }
     }
@@ -105,6 +120,41 @@ impl Judging {
         self.stream.stopped().is_some()
     }
 
+    /// Whether others are asked about it before any of it goes.
+    pub fn asks(&self) -> bool {
+        self.stream.asks()
+    }
+
+    /// Asks them about all of it, after its end.
+    ///
+    /// # Errors
+    /// The call itself is over, as its caller has left.
+    pub async fn ask<C: Caller>(
+        &mut self,
+        asker: &remote::Asker<'_>,
+        plan: &ModelPlan,
+        caller: &mut C,
+        record: &mut Recording<'_>,
+    ) -> Result<(), Refused> {
+        if self.is_stopped() || self.waits.is_empty() {
+            return Ok(());
+        }
+        let judged = (self.stream.answer(), self.waits.as_slice(), self.frames == Frames::Events);
+        match remote::stream(asker, plan, judged, caller, record).await {
+            Ok(()) => Ok(()),
+            Err(refused) if refused.reason == OutcomeReason::CallerClosed => Err(refused),
+            Err(refused) => {
+                self.refused = Some(refused);
+                Ok(())
+            }
+        }
+    }
+
+    /// What waited for them and goes now.
+    pub fn waited(&mut self) -> Option<Vec<u8>> {
+        (self.refused.is_none() && !self.is_stopped()).then(|| std::mem::take(&mut self.waits))
+    }
+
     /// Tells what was found since the last time.
     pub fn tell(&mut self, record: &mut Recording<'_>) {
         tell(self.stream.answer(), record);
@@ -112,10 +162,14 @@ impl Judging {
 
     /// Ends a stream that was stopped with an error. Why it was.
     pub fn refuse(&self, record: &Recording<'_>, out: &mut impl FnMut(&[u8])) -> Option<OutcomeReason> {
-        let (reason, detail) = stopped(self.stream.stopped()?);
+        let (reason, detail) = match &self.refused {
+            Some(refused) => (refused.reason, refused.detail().unwrap_or_default().to_owned()),
+            None => stopped(self.stream.stopped()?),
+        };
         let dialect = record.dialect().unwrap_or(Dialect::OpenAi);
         let mut event = Vec::with_capacity(512);
-        let gone = self.stream.gone();
+        // What waits for others is counted there as if it had gone.
+        let gone = if self.stream.asks() { 0 } else { self.stream.gone() };
         refusal::event((dialect, self.frames), reason, record.request_id(), Some(&detail), gone, &mut event);
         out(&event);
         Some(reason)
@@ -123,7 +177,7 @@ impl Judging {
 
     /// Bytes of memory in use.
     pub fn held(&self) -> usize {
-        self.stream.held()
+        self.stream.held() + self.waits.capacity()
     }
 }
 
@@ -137,10 +191,12 @@ fn tell(answer: &mut Answer, record: &mut Recording<'_>) {
 pub(super) const ANSWER: &str = "answer/";
 
 /// What was found and what happened, as the record says it.
-fn told(met: &[Met], place: &str) -> String {
-    let one = |Met { detect, action, count }: &Met| {
+pub(super) fn told(met: &[Met], place: &str) -> String {
+    let one = |Met { set, detect, action, label, count }: &Met| {
         let times = if *count > 1 { format!(":{count}") } else { String::new() };
-        format!("{place}{}/{}{times}", detect.as_str(), action.as_str())
+        let set = set.as_ref().map(|set| format!("{set}:")).unwrap_or_default();
+        let label = label.as_ref().map(|label| format!(".{label}")).unwrap_or_default();
+        format!("{place}{set}{}{label}/{}{times}", detect.as_str(), action.as_str())
     };
     met.iter().map(one).collect::<Vec<_>>().join(" ")
 }
@@ -157,7 +213,7 @@ fn stopped(stop: Stop) -> (OutcomeReason, String) {
     }
 }
 
-const fn why(detect: Detect) -> &'static str {
+pub(super) const fn why(detect: Detect) -> &'static str {
     match detect {
         Detect::PersonalData => "it holds personal data",
         Detect::Secrets => "it holds a secret",
@@ -166,5 +222,7 @@ const fn why(detect: Detect) -> &'static str {
         Detect::Pattern => "it holds something that is not allowed",
         Detect::Size => "it is too long",
         Detect::JsonSchema => "it is not JSON of the form that is asked for",
+        Detect::Moderation => "a moderation service found in it what is not allowed",
+        Detect::Webhook => "a service that was asked about it did not allow it",
     }
 }

@@ -130,7 +130,7 @@ fn poll_unless(ended: &mut Option<Ended>, leg: &mut Leg<'_>, cx: &mut Context<'_
 }
 
 /// Waits for something; `None` when the deadline is over before.
-async fn wait<C: Caller, T>(
+pub(super) async fn wait<C: Caller, T>(
     control: &Control,
     caller: &mut C,
     mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
@@ -150,7 +150,7 @@ async fn wait<C: Caller, T>(
 }
 
 /// Stands for the caller in each of the two: nothing comes from it, and it does not leave.
-struct Absent;
+pub(super) struct Absent;
 
 impl Caller for Absent {
     fn poll_body(&mut self, _: &mut Context<'_>, _: &mut Vec<u8>, _: usize) -> Poll<Result<Received, BodyError>> {

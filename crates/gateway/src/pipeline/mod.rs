@@ -95,7 +95,7 @@ async fn handle<C: Caller>(
         return answer::local(control, worker, caller, record, answer?).await.map(|()| false);
     }
     let mut request =
-        translate::translate(worker, view, control, inbound, &matched, &principal, caller, record).await?;
+        translate::translate(worker, view, control, inbound, &matched, (&principal, &permit), caller, record).await?;
     let parts = (&matched, &principal, &permit);
     if request.call.as_ref().is_some_and(|call| call.cached.is_some())
         // Boxed, as it would make the future of every request larger.
@@ -105,32 +105,7 @@ async fn handle<C: Caller>(
         let replay = cache::replay(worker, view, control, &matched, &request, found, caller, record);
         return Box::pin(replay).await.map(|()| false);
     }
-    afford(worker, view, control, (&matched, &principal), &mut request, record).await?;
-    let response = loop {
-        let tried = match hedge::after(view, &request) {
-            None => try_target(worker, view, control, inbound, parts, &mut request, caller, record).await?,
-            // Boxed, as it would make the future of every request larger.
-            Some(after) => {
-                let both = (&mut request, after);
-                Box::pin(hedge::race(worker, view, control, inbound, parts, both, caller, record)).await?
-            }
-        };
-        let (fault, failed) = match tried {
-            Tried::Began(response) => break response,
-            Tried::Failed(fault, failed) => (fault, failed),
-        };
-        match fallback::next(worker, view, &matched, &mut request, &fault, record) {
-            fallback::Next::Credential => {}
-            fallback::Next::Target => {
-                drop(failed);
-                afford(worker, view, control, (&matched, &principal), &mut request, record).await?;
-            }
-            fallback::Next::Nobody if fault.is_late(worker, &request) => {
-                return Err(Refused::new(OutcomeReason::UpstreamTimeout));
-            }
-            fallback::Next::Nobody => break failed?,
-        }
-    };
+    let response = answered(worker, view, control, inbound, parts, &mut request, caller, record).await?;
     request.answered();
     if response.head.status == 101 {
         let said = guard::UploadGuard::of_messages(view, &matched, &request, record);
@@ -139,16 +114,57 @@ async fn handle<C: Caller>(
     }
     match cache::Keeping::of(worker, &mut request, caller) {
         Err(caller) => {
-            answer::relay(worker, view, control, inbound, &matched, &mut request, response, caller, record).await?;
+            answer::relay(worker, view, control, inbound, parts, &mut request, response, caller, record).await?;
         }
         Ok(mut keeping) => {
             let caller = &mut keeping;
-            let relay = answer::relay(worker, view, control, inbound, &matched, &mut request, response, caller, record);
+            let relay = answer::relay(worker, view, control, inbound, parts, &mut request, response, caller, record);
             Box::pin(relay).await?;
             keeping.finish(worker, control, &request, record).await?;
         }
     }
     Ok(false)
+}
+
+/// Sends a request to where it goes, and where that fails to the next place that may take it; gives the answer that has
+/// begun.
+#[expect(clippy::too_many_arguments, reason = "a stage sees what the stages before it made")]
+async fn answered<C: Caller>(
+    worker: &Worker,
+    view: &Rc<View>,
+    control: &Control,
+    inbound: &Inbound<'_>,
+    parts: Parts<'_, '_>,
+    request: &mut translate::UpstreamRequest,
+    caller: &mut C,
+    record: &mut Recording<'_>,
+) -> Result<forward::UpstreamResponse, Refused> {
+    afford(worker, view, control, (parts.0, parts.1), request, record).await?;
+    loop {
+        let tried = match hedge::after(view, request) {
+            None => try_target(worker, view, control, inbound, parts, request, caller, record).await?,
+            // Boxed, as it would make the future of every request larger.
+            Some(after) => {
+                let both = (&mut *request, after);
+                Box::pin(hedge::race(worker, view, control, inbound, parts, both, caller, record)).await?
+            }
+        };
+        let (fault, failed) = match tried {
+            Tried::Began(response) => return Ok(response),
+            Tried::Failed(fault, failed) => (fault, failed),
+        };
+        match fallback::next(worker, view, parts.0, request, &fault, record) {
+            fallback::Next::Credential => {}
+            fallback::Next::Target => {
+                drop(failed);
+                afford(worker, view, control, (parts.0, parts.1), request, record).await?;
+            }
+            fallback::Next::Nobody if fault.is_late(worker, request) => {
+                return Err(Refused::new(OutcomeReason::UpstreamTimeout));
+            }
+            fallback::Next::Nobody => return failed,
+        }
+    }
 }
 
 /// Looks at what goes to the target, and reserves what the call may cost there; where a budget cannot pay for it, at the

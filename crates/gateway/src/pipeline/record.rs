@@ -129,6 +129,17 @@ impl<'w> Recording<'w> {
         recording
     }
 
+    /// Begins with what a guardrail asks of others for this call: in the name of the same caller, and in the same trace.
+    pub fn of_question(&self, view: &View, inbound: &Inbound<'_>) -> Self {
+        let mut question = Self::begin(self.worker, view, inbound);
+        question.user.clone_from(&self.user);
+        if let (Some(mine), Some(theirs)) = (&self.record, &mut question.record) {
+            theirs.application.clone_from(&mine.application);
+            (theirs.key, theirs.secret) = (mine.key, mine.secret);
+        }
+        question
+    }
+
     /// Begins with a request whose head could not be read.
     pub fn unread(worker: &'w Rc<Worker>, source: IpAddr, began: Instant) -> Self {
         worker.gauges.in_flight.fetch_add(1, Relaxed);

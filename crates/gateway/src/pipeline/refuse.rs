@@ -28,6 +28,11 @@ impl Refused {
         Self { reason, detail: None, retry_after: None, fields: Vec::new() }
     }
 
+    /// The sentence for this occurrence.
+    pub fn detail(&self) -> Option<&str> {
+        self.detail.as_deref()
+    }
+
     /// With a sentence for this occurrence.
     pub fn with_detail(mut self, detail: String) -> Self {
         self.detail = Some(detail);

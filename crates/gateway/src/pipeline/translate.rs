@@ -1,9 +1,9 @@
 //! From the caller's request to the upstream's: what is sent, and how often it may be sent again.
 
 use super::{
-    Inbound, Refused, body,
+    Inbound, Permit, Refused, body,
     call::{self, ModelCall},
-    instead, prompt,
+    guardrail, instead, prompt,
     record::Recording,
     route::RouteMatch,
     sigv4, users,
@@ -17,7 +17,7 @@ use crate::{
 };
 use credentialflow_model::OutcomeReason;
 use credentialflow_policy::Principal;
-use std::time::Duration;
+use std::{rc::Rc, time::Duration};
 
 /// What goes upstream, apart from credential and endpoint.
 pub(crate) struct UpstreamRequest {
@@ -72,6 +72,23 @@ pub(crate) struct Failure {
 }
 
 impl UpstreamRequest {
+    /// One that is no model call.
+    pub fn plain(upstream: u32, body: UpstreamBody) -> Self {
+        Self {
+            upstream,
+            body,
+            attempts: 0,
+            before: 0,
+            written: 0,
+            until: u64::MAX,
+            last: None,
+            call: None,
+            idempotent: false,
+            fresh: false,
+            _held: None,
+        }
+    }
+
     /// The upstream's plan.
     pub fn plan<'v>(&self, view: &'v View) -> &'v UpstreamPlan {
         &view.snapshot.upstreams[self.upstream as usize]
@@ -161,11 +178,11 @@ fn is_connection_failure(reason: OutcomeReason) -> bool {
 #[expect(clippy::too_many_arguments, reason = "a stage sees what the stages before it made")]
 pub(super) async fn translate<C: Caller>(
     worker: &Worker,
-    view: &View,
+    view: &Rc<View>,
     control: &Control,
     inbound: &Inbound<'_>,
     matched: &RouteMatch<'_>,
-    principal: &Principal,
+    (principal, permit): (&Principal, &Permit),
     caller: &mut C,
     record: &mut Recording<'_>,
 ) -> Result<UpstreamRequest, Refused> {
@@ -186,20 +203,8 @@ pub(super) async fn translate<C: Caller>(
                 length => UpstreamBody::Streamed { length, begun: false },
             };
             record.upstream(&view.snapshot.upstreams[upstream as usize]);
-            let (attempts, before, written, until) = (0, 0, 0, u64::MAX);
-            Ok(UpstreamRequest {
-                upstream,
-                body,
-                attempts,
-                before,
-                written,
-                until,
-                last: None,
-                call: None,
-                idempotent,
-                fresh: false,
-                _held: held,
-            })
+            let request = UpstreamRequest::plain(upstream, body);
+            Ok(UpstreamRequest { idempotent, _held: held, ..request })
         }
         RouteKind::ModelList | RouteKind::GeminiModelList => Err(Refused::new(OutcomeReason::Internal)),
         RouteKind::KeptResponse => Err(Refused::new(OutcomeReason::InvalidModelCall).with_detail(
@@ -220,7 +225,8 @@ pub(super) async fn translate<C: Caller>(
             if !matches!(plan.kind, RouteKind::CountTokens | RouteKind::Task(_)) {
                 instead::hear(worker, view, control, principal, record).await;
             }
-            call::prepare(worker, view, inbound, matched, principal, body, record)
+            let asker = guardrail::remote::Asker { worker, view, control, inbound, principal, permit };
+            call::prepare(&asker, matched, body, caller, record).await
         }
     }
 }

@@ -22,7 +22,7 @@ use credentialflow_llm::translate::Translation;
 use credentialflow_model::OutcomeReason;
 
 /// Larger answers are not taken: no model writes that much.
-const MOST: usize = 32 << 20;
+pub(super) const MOST: usize = 32 << 20;
 
 /// Reads the answer's body, counting what it says of tokens.
 #[expect(clippy::too_many_arguments, reason = "a stage sees what the stages before it made")]
@@ -31,7 +31,7 @@ pub(super) async fn collect<C: Caller>(
     view: &View,
     control: &Control,
     request: &mut UpstreamRequest,
-    framing: Framing,
+    (framing, most): (Framing, usize),
     connection: &mut Connection,
     scrub: &mut Scrub,
     caller: &mut C,
@@ -58,8 +58,8 @@ pub(super) async fn collect<C: Caller>(
             scrub.feed(payload, &mut |b: &[u8]| body.extend_from_slice(b));
             connection.buffer.consume(step.consumed);
         }
-        if body.len() > MOST {
-            let detail = "the provider's answer is too large to be translated".to_owned();
+        if body.len() > most {
+            let detail = "the upstream's answer is too large to be looked at".to_owned();
             return Err(Refused::new(OutcomeReason::UpstreamMalformed).with_detail(detail));
         }
         // Its usage is read from a copy, and translated there is a third one.

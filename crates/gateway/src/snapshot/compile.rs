@@ -2,7 +2,7 @@
 //! refuses its own requests and is told of, and keys, revocations and everything else are in force.
 
 use super::{
-    CompiledRouteHeaders, PolicyList, RouteKind, RoutePlan, Snapshot, cache, guardrails,
+    CompiledRouteHeaders, Impaired, PolicyList, RouteKind, RoutePlan, Snapshot, cache, guardrails,
     models::{KeyPlan, ModelPlan, ModelPlans, TargetPlan},
     prompts::{self, Prompts},
     trust::Trust,
@@ -21,8 +21,8 @@ use credentialflow_llm::{
 use credentialflow_model::{
     Name, Period, ResourceSet,
     resource::{
-        Authenticator, Budgets, HeaderInject, HeaderRules, Inject, Kind, Match, Model, Retry, Route, SecretsInAnswers,
-        SecretsInRequests, Target,
+        Authenticator, Budgets, Guardrail, HeaderInject, HeaderRules, Inject, Kind, Match, Model, Retry, Route,
+        SecretsInAnswers, SecretsInRequests, Target,
     },
 };
 use credentialflow_policy::{
@@ -119,6 +119,9 @@ impl Snapshot {
         }
         let mut models = compile_models(set, &mut upstreams, &sources.budgets);
         cache::compile(set, &mut models, &sources.models_written);
+        for (name, problem) in guardrails::without_moderation(&mut models) {
+            upstreams.impaired.push(Impaired { kind: Kind::Models, name, reason: problem, serves: false });
+        }
         let mut matches: Vec<(u32, Match)> = Vec::new();
         if !models.list.is_empty() {
             for (name, path, method, kind) in [
@@ -153,6 +156,7 @@ impl Snapshot {
                 routes.push(built_in_route(name, kind, &sources));
             }
         }
+        let asks = asks(set, &upstreams, &mut routes, &sources);
         let names = Names {
             routes: sorted.iter().enumerate().map(|(i, r)| (r.name.as_str(), i as u32)).collect(),
             models: models.list.iter().enumerate().map(|(i, m)| (&*m.name, i as u32)).collect(),
@@ -180,6 +184,7 @@ impl Snapshot {
             endpoints,
             models,
             prompts,
+            asks,
             applications,
             impaired,
             keys,
@@ -218,6 +223,28 @@ fn compile_route(
         secrets_back: route.secrets_in_answers,
         attempts: route.retry.attempts.max(1),
     }
+}
+
+/// Routes on which guardrails ask others; no request matches them.
+fn asks(
+    set: &ResourceSet,
+    upstreams: &Upstreams<'_>,
+    routes: &mut Vec<RoutePlan>,
+    sources: &Sources,
+) -> guardrails::Asks {
+    let of_models = set.models.iter().flat_map(|model| &model.guardrails);
+    let rules = set.guardrails.iter().flat_map(|set| &set.rules).chain(of_models);
+    let mut asks = guardrails::Asks { moderation: routes.len() as u32, ..Default::default() };
+    routes.push(built_in_route("guardrail-moderation", RouteKind::Task(Task::Moderations), sources));
+    for name in rules.filter_map(|rule| rule.upstream.as_ref()) {
+        if let Some(upstream) = upstreams.by_name.get(name.as_str())
+            && !asks.webhooks.contains_key(name.as_str())
+        {
+            asks.webhooks.insert(name.as_str().into(), routes.len() as u32);
+            routes.push(built_in_route("guardrail-webhook", RouteKind::Proxy { upstream: *upstream }, sources));
+        }
+    }
+    asks
 }
 
 /// The model API is open to every key; what it may use there is decided model by model.
@@ -276,6 +303,8 @@ fn place(target: &Target) -> u64 {
 fn compile_models(set: &ResourceSet, upstreams: &mut Upstreams<'_>, budgets: &Arc<Book>) -> ModelPlans {
     let tokens: HashSet<&Name> =
         set.credentials.iter().filter(|c| c.engine.fetches_tokens()).map(|c| &c.name).collect();
+    let sets: HashMap<&str, &[Guardrail]> =
+        set.guardrails.iter().map(|g| (g.name.as_str(), g.rules.as_slice())).collect();
     let prices = PriceTable::new(set.models.iter().flat_map(|m| &m.targets));
     let mut plans = ModelPlans::default();
     for model in &set.models {
@@ -339,6 +368,7 @@ fn compile_models(set: &ResourceSet, upstreams: &mut Upstreams<'_>, budgets: &Ar
                 timeout: target.timeout.map(Period::as_duration),
                 cooling,
                 dialect: kind.map_or(Dialect::OpenAi, |p| p.dialect),
+                claude_at_vertex: kind.is_some_and(provider::Provider::is_claude_at_vertex),
                 responses: kind.is_some_and(|p| p.responses),
                 // `openai` stands for any compatible server: what it offers, only its owner knows.
                 tasks: match kind.map_or(Tasks::ALL, |p| p.tasks) {
@@ -363,7 +393,12 @@ fn compile_models(set: &ResourceSet, upstreams: &mut Upstreams<'_>, budgets: &Ar
         let own = Budgets::of(model.budget.as_ref());
         let own = budgets.live_budgets(Kind::Models, model.name.as_str(), own).collect();
         let (secrets, secrets_back) = (model.secrets_in_requests, model.secrets_in_answers);
-        let guardrails = (!model.guardrails.is_empty()).then(|| guardrails::built(&model.guardrails));
+        let rules: Vec<_> = model.rules(|name| sets.get(name.as_str()).copied()).collect();
+        let missing = model.use_guardrails.iter().find(|name| !sets.contains_key(name.as_str()));
+        let guardrails = match missing {
+            Some(name) => Some(Err(format!("there are no guardrails {name}"))),
+            None => (!rules.is_empty()).then(|| guardrails::built(&rules)),
+        };
         if let Some(Err(problem)) = &guardrails {
             upstreams.impaired(Kind::Models, &model.name, problem.clone(), false);
         }

@@ -2,8 +2,12 @@
 //! it, and so do models with the same rules. Expressions take long to build and much memory, and most changes of a
 //! configuration change none of them.
 
-use credentialflow_llm::guardrail::Guardrails;
-use credentialflow_model::resource::Guardrail;
+use super::models::ModelPlans;
+use credentialflow_llm::{
+    guardrail::{Guardrails, remote::To},
+    task::Task,
+};
+use credentialflow_model::{Name, resource::Guardrail};
 use std::{
     collections::HashMap,
     sync::{Arc, LazyLock, Mutex, PoisonError, Weak},
@@ -12,17 +16,52 @@ use std::{
 /// What is built, by the text of its rules; gone with the last snapshot that has it.
 static BUILT: LazyLock<Mutex<HashMap<String, Weak<Guardrails>>>> = LazyLock::new(Mutex::default);
 
-/// The rules of a model, built now or before.
+/// The routes on which guardrails and caches ask others; callers find none of them.
+#[derive(Default)]
+pub(crate) struct Asks {
+    /// For models that moderate.
+    pub moderation: u32,
+    /// For webhooks, by their upstream.
+    pub webhooks: HashMap<String, u32>,
+}
+
+/// What guardrails of a model need and is not there; those that it concerns are told of.
+pub(super) fn without_moderation(models: &mut ModelPlans) -> Vec<(Arc<str>, String)> {
+    let moderates = |name: &str| {
+        let plan = models.by_name.get(name).map(|index| &models.list[*index as usize]);
+        plan.is_some_and(|plan| plan.targets.iter().any(|target| target.tasks.has(Task::Moderations)))
+    };
+    let lacks = |built: &Guardrails| {
+        built.remotes().iter().find_map(|rule| match rule.to() {
+            To::Moderation { model, .. } if !moderates(model.as_str()) => {
+                Some(format!("no provider of the model {model} offers moderation"))
+            }
+            _ => None,
+        })
+    };
+    let problem = |plan: &super::models::ModelPlan| lacks(plan.guardrails.as_ref()?.as_ref().ok()?);
+    let problems: Vec<_> = models.list.iter().map(problem).collect();
+    let mut told = Vec::new();
+    for (plan, problem) in models.list.iter_mut().zip(problems) {
+        if let Some(problem) = problem {
+            plan.guardrails = Some(Err(problem.clone()));
+            told.push((plan.name.clone(), problem));
+        }
+    }
+    told
+}
+
+/// The rules of a model, each with the set that it is of, built now or before.
 ///
 /// # Errors
 /// A sentence on the first rule that cannot be built.
-pub(super) fn built(rules: &[Guardrail]) -> Result<Arc<Guardrails>, String> {
+pub(super) fn built(rules: &[(Option<&Name>, &Guardrail)]) -> Result<Arc<Guardrails>, String> {
     let text = serde_json::to_string(rules).map_err(|e| e.to_string())?;
     let known = || BUILT.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(built) = known().get(&text).and_then(Weak::upgrade) {
         return Ok(built);
     }
-    let built = Arc::new(Guardrails::build(rules)?);
+    let built = Arc::new(Guardrails::build(rules.iter().copied())?);
     let mut known = known();
     known.retain(|_, other| other.strong_count() > 0);
     known.insert(text, Arc::downgrade(&built));
@@ -35,20 +74,28 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn rules(pattern: &str) -> Vec<Guardrail> {
-        serde_json::from_value(json!([{ "detect": "pattern", "action": "block", "pattern": pattern }])).unwrap()
+    fn rule(pattern: &str) -> Guardrail {
+        serde_json::from_value(json!({ "detect": "pattern", "action": "block", "pattern": pattern })).unwrap()
+    }
+
+    fn own(pattern: &str) -> Result<Arc<Guardrails>, String> {
+        built(&[(None, &rule(pattern))])
     }
 
     #[test]
     fn what_is_built_is_shared_until_nobody_has_it() {
-        let first = built(&rules("shared-1")).unwrap();
-        assert!(Arc::ptr_eq(&first, &built(&rules("shared-1")).unwrap()));
-        let other = built(&rules("shared-2")).unwrap();
+        let first = own("shared-1").unwrap();
+        assert!(Arc::ptr_eq(&first, &own("shared-1").unwrap()));
+        let other = own("shared-2").unwrap();
         assert!(!Arc::ptr_eq(&first, &other));
-        assert!(built(&rules("(")).is_err());
-        let text = serde_json::to_string(&rules("shared-1")).unwrap();
+        assert!(own("(").is_err());
+        // What is found is told with the name of its set.
+        let set: Name = "company".parse().unwrap();
+        assert!(!Arc::ptr_eq(&first, &built(&[(Some(&set), &rule("shared-1"))]).unwrap()));
+        let text = serde_json::to_string(&[(None::<&Name>, &rule("shared-1"))]).unwrap();
+        assert!(BUILT.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&text));
         drop(first);
-        let _third = built(&rules("shared-3")).unwrap();
+        let _third = own("shared-3").unwrap();
         let known = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
         assert!(!known.contains_key(&text), "nothing is left of it");
     }

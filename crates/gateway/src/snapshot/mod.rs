@@ -43,6 +43,8 @@ pub struct Snapshot {
     pub(crate) endpoints: Vec<EndpointPlan>,
     pub(crate) models: ModelPlans,
     pub(crate) prompts: Prompts,
+    /// The routes on which guardrails ask others.
+    pub(crate) asks: guardrails::Asks,
     pub(crate) applications: ApplicationRules,
     /// What cannot be used as it is configured, wholly or in part.
     pub impaired: Vec<Impaired>,

@@ -75,6 +75,8 @@ pub(crate) struct TargetPlan {
     pub cooling: u32,
     /// What its provider speaks.
     pub dialect: Dialect,
+    /// Whether it is Claude at Vertex AI, with the model in the path.
+    pub claude_at_vertex: bool,
     /// Whether it speaks OpenAI's Responses beside that.
     pub responses: bool,
     /// What can be asked of it.

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
 mod answers;
+mod asked_guardrails;
 mod authentication;
 mod bedrock;
 mod bodies;
@@ -13,6 +14,7 @@ mod callers;
 mod certificates;
 mod challenges;
 mod change;
+mod claude_at_vertex;
 mod fallback;
 mod gemini;
 mod guard;

@@ -7,6 +7,7 @@
 pub mod error;
 pub mod models;
 pub mod usage;
+pub mod vertex;
 
 /// The header that names the version of the API.
 pub const VERSION_HEADER: &str = "anthropic-version";

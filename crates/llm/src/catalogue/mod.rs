@@ -27,6 +27,7 @@ mod perplexity;
 mod sandbox;
 mod together;
 mod vertex;
+mod vertex_anthropic;
 mod xai;
 mod zai;
 
@@ -52,6 +53,7 @@ pub const PROVIDERS: &[(&str, &[KnownModel])] = &[
     ("sandbox", sandbox::MODELS),
     ("together", together::MODELS),
     ("vertex", vertex::MODELS),
+    ("vertex-anthropic", vertex_anthropic::MODELS),
     ("xai", xai::MODELS),
     ("zai", zai::MODELS),
 ];

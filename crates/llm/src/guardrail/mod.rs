@@ -12,6 +12,7 @@ pub(crate) mod json_schema;
 mod mask;
 pub mod personal;
 pub mod registry;
+pub mod remote;
 mod secrets;
 mod size;
 pub mod text;
@@ -22,10 +23,19 @@ mod tests;
 
 pub use cut::without;
 pub use mask::Masks;
+use remote::Remote;
 
-use credentialflow_model::resource::{Detect, Guardrail, GuardrailAction, GuardrailOn};
+use credentialflow_model::{
+    Name,
+    resource::{Detect, Guardrail, GuardrailAction, GuardrailOn},
+};
 use cut::{Cut, Place};
-use std::{borrow::Cow, ops::Range};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+    ops::Range,
+    sync::Arc,
+};
 use text::{Origin, Text, Unreadable};
 
 /// So many findings are taken out of a body.
@@ -89,9 +99,13 @@ pub trait Detector: Send + Sync {
 /// The rules of a model, built.
 pub struct Guardrails {
     rules: Vec<Rule>,
+    /// Those that others are asked for.
+    remotes: Vec<Remote>,
 }
 
 struct Rule {
+    /// The set that it is of.
+    set: Option<Arc<str>>,
     detect: Detect,
     action: GuardrailAction,
     on: GuardrailOn,
@@ -100,20 +114,35 @@ struct Rule {
 }
 
 /// Something that was found, and what happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Met {
+    /// The set of guardrails that the rule is of; none where it is the model's own.
+    pub set: Option<Arc<str>>,
     /// What.
     pub detect: Detect,
     /// What happened.
     pub action: GuardrailAction,
+    /// What others called it.
+    pub label: Option<Box<str>>,
     /// How often it was found, where that was counted; else 0.
     pub count: u32,
 }
 
 impl Met {
+    /// That this rule found something, so often.
+    fn of(rule: &Rule, count: u32) -> Self {
+        Self { set: rule.set.clone(), detect: rule.detect, action: rule.action, label: None, count }
+    }
+
+    /// Whether the same was found by the same set, and the same happened.
+    fn is_as(&self, other: &Self) -> bool {
+        let what = |met: &Self| (met.detect, met.action);
+        what(self) == what(other) && self.set == other.set && self.label == other.label
+    }
+
     /// Counts more of it among what was met before.
     fn add(self, met: &mut Vec<Self>) {
-        match met.iter_mut().find(|one| (one.detect, one.action) == (self.detect, self.action)) {
+        match met.iter_mut().find(|one| one.is_as(&self)) {
             Some(one) => one.count = one.count.saturating_add(self.count),
             None => met.push(self),
         }
@@ -125,7 +154,10 @@ impl Met {
 /// # Errors
 /// A sentence on why it cannot.
 pub fn check(rule: &Guardrail) -> Result<(), String> {
-    registry::build(rule).map(|_| ())
+    match rule.detect.is_remote() {
+        true => Remote::of(None, rule).map(|_| ()),
+        false => registry::build(rule).map(|_| ()),
+    }
 }
 
 /// What became of a body.
@@ -149,17 +181,23 @@ impl Judged {
 }
 
 impl Guardrails {
-    /// Builds rules that passed the check of the configuration.
+    /// Builds rules that passed the check of the configuration, each with the set that it is of.
     ///
     /// # Errors
     /// A sentence on the first rule that cannot be built.
-    pub fn build(rules: &[Guardrail]) -> Result<Self, String> {
-        let rule = |rule: &Guardrail| {
+    pub fn build<'r>(rules: impl IntoIterator<Item = (Option<&'r Name>, &'r Guardrail)>) -> Result<Self, String> {
+        let mut built = Self { rules: Vec::new(), remotes: Vec::new() };
+        for (set, rule) in rules {
+            let set = set.map(Name::shared);
+            if rule.detect.is_remote() {
+                built.remotes.push(Remote::of(set, rule)?);
+                continue;
+            }
             let detector = registry::build(rule)?;
             let Guardrail { detect, action, on, hold, .. } = rule;
-            Ok(Rule { detect: *detect, action: *action, on: *on, hold: *hold, detector })
-        };
-        rules.iter().map(rule).collect::<Result<_, String>>().map(|rules| Self { rules })
+            built.rules.push(Rule { set, detect: *detect, action: *action, on: *on, hold: *hold, detector });
+        }
+        Ok(built)
     }
 
     /// Whether any rule masks what callers send.
@@ -169,7 +207,17 @@ impl Guardrails {
 
     /// Whether any rule looks at answers.
     pub fn reads_answers(&self) -> bool {
-        self.rules.iter().any(|rule| rule.on.answers())
+        self.rules.iter().any(|rule| rule.on.answers()) || self.asks_about_answers()
+    }
+
+    /// The rules that others are asked for, in their order.
+    pub fn remotes(&self) -> &[Remote] {
+        &self.remotes
+    }
+
+    /// Whether others are asked about answers.
+    pub fn asks_about_answers(&self) -> bool {
+        self.remotes.iter().any(|rule| rule.on().answers())
     }
 
     /// Judges the body of a call.
@@ -186,7 +234,7 @@ impl Guardrails {
         let flat = text::flattened(&texts)?;
         for rule in &rules {
             if rule.detector.is_in(&flat) {
-                Met { detect: rule.detect, action: rule.action, count: 0 }.add(&mut judged.met);
+                Met::of(rule, 0).add(&mut judged.met);
                 if rule.action == GuardrailAction::Block {
                     judged.blocked = Some(rule.detect);
                     return Ok(judged);
@@ -207,13 +255,28 @@ impl Guardrails {
                 return Err(Unreadable::TooMany);
             }
             for (rule, count) in rules.iter().zip(taking.took).filter(|(_, count)| *count > 0) {
-                Met { detect: rule.detect, action: rule.action, count }.add(&mut judged.met);
+                Met::of(rule, count).add(&mut judged.met);
             }
             judged.met.retain(|met| !takes_out(met.action) || met.count > 0);
             judged.masks = taking.masks.filter(|masks| !masks.is_empty());
         }
         Ok(judged)
     }
+}
+
+/// A body in which each of these texts is another one, wherever it stands.
+///
+/// # Errors
+/// One of them is not there: what was found in it would pass.
+fn edited_texts(body: &[u8], of: text::Of, new: &HashMap<&str, String>) -> Result<Vec<u8>, Unreadable> {
+    let (texts, _) = text::texts_of(body, of)?;
+    let mut met: HashSet<&str> = HashSet::new();
+    let edits = text::edits(body, &texts, &mut |text| {
+        let (known, new) = new.get_key_value(&*text.text)?;
+        met.insert(known);
+        Some(new.clone())
+    });
+    if met.len() == new.len() { Ok(text::edited(body, &edits)) } else { Err(Unreadable::TooMany) }
 }
 
 /// Whether something else stands in the place of what was found.

@@ -102,6 +102,11 @@ impl ChatCall {
         &self.model
     }
 
+    /// Where its value stands in the body, quotes included.
+    pub(crate) fn model_at(&self) -> Range<usize> {
+        self.model_at.clone()
+    }
+
     /// Whether the answer is to be streamed.
     pub const fn stream(&self) -> bool {
         self.stream

@@ -22,6 +22,7 @@
 //! | gemini-openai, groq, lmstudio, mistral, nvidia, ollama, xai | <https://developer.4d.com/docs/21-R3/aikit/compatible-openai> |
 //! | openai, openrouter | <https://www.mintlify.com/BoundaryML/baml/reference/providers/openai-compatible> |
 //! | vertex | <https://docs.cloud.google.com/vertex-ai/generative-ai/docs/model-reference/inference>: below each project and location, at the location's own address |
+//! | vertex-anthropic | <https://platform.claude.com/docs/en/api/claude-on-vertex-ai>: `publishers/anthropic` below each project and location |
 //! | vllm | the port its server listens on unless told otherwise |
 //!
 //! Where only another project's documentation could be read, it stands in for the provider's own.
@@ -164,6 +165,11 @@ pub(super) const PROVIDERS: &[Provider] = &[
         dialect: Dialect::Gemini,
         base: Base::Own,
         ..compatible("vertex", "", UNASKED) // in every event
+    },
+    Provider {
+        dialect: Dialect::Anthropic,
+        base: Base::Own,
+        ..compatible("vertex-anthropic", "", UNASKED) // always in streams
     },
     also(&[Embeddings, Transcriptions, Translations, Rerank], compatible("vllm", "http://127.0.0.1:8000/v1", ASKS)),
     only(&[Embeddings, Rerank], compatible("voyage", "https://api.voyageai.com/v1", UNASKED)),

@@ -84,6 +84,11 @@ impl Provider {
         }
     }
 
+    /// Whether it is Claude at Vertex AI: Anthropic's dialect, with the model in the path ([`crate::anthropic::vertex`]).
+    pub fn is_claude_at_vertex(&self) -> bool {
+        self.name == "vertex-anthropic"
+    }
+
     /// Whether an endpoint is the provider's own, where the catalogue's prices count.
     pub fn is_at(&self, endpoint: &str) -> bool {
         let endpoint = endpoint.trim_end_matches('/').to_ascii_lowercase();
@@ -99,7 +104,8 @@ impl Provider {
 }
 
 /// What the addresses begin with at which a provider without an address for everybody asks the prices of the catalogue.
-const USUAL_PRICES_AT: &[(&str, &str)] = &[("vertex", "https://aiplatform.googleapis.com/")];
+const USUAL_PRICES_AT: &[(&str, &str)] =
+    &[("vertex", "https://aiplatform.googleapis.com/"), ("vertex-anthropic", "https://aiplatform.googleapis.com/")];
 
 /// Every built-in provider. `openai` also stands for any OpenAI-compatible upstream of a configuration.
 pub const BUILT_IN: &[Provider] = catalogue::PROVIDERS;
@@ -121,7 +127,7 @@ pub const NAMES: &[&str] = &{
 };
 
 /// The names of those that need an upstream which tells their address.
-pub const OWN_ADDRESS: &[&str] = &["azure-openai", "bedrock", "vertex"];
+pub const OWN_ADDRESS: &[&str] = &["azure-openai", "bedrock", "vertex", "vertex-anthropic"];
 
 /// Every name, in the order of the list; [`NAMES`] as an iterator.
 pub fn names() -> impl Iterator<Item = &'static str> {

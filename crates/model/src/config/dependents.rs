@@ -4,7 +4,7 @@ use super::{Context, SourceMap, check};
 use crate::{
     Name, Problem, Problems, ResourceSet,
     resource::{
-        Application, Credential, Key, Kind, LeakResponse, Model, Prompt, Resource, Route, SecretStore, System, Team, Upstream,
+        Application, Credential, GuardrailSet, Key, Kind, LeakResponse, Model, Prompt, Resource, Route, SecretStore, System, Team, Upstream,
     },
 };
 
@@ -30,6 +30,7 @@ pub fn without(set: &ResourceSet, kind: Kind, name: &str, context: &Context<'_>)
         Kind::Stores => remove::<SecretStore>(&mut set, name),
         Kind::Upstreams => remove::<Upstream>(&mut set, name),
         Kind::Routes => remove::<Route>(&mut set, name),
+        Kind::Guardrails => remove::<GuardrailSet>(&mut set, name),
         Kind::Models => remove::<Model>(&mut set, name),
         Kind::Prompts => remove::<Prompt>(&mut set, name),
         Kind::Applications => remove::<Application>(&mut set, name),
@@ -66,6 +67,7 @@ fn dependent(set: &ResourceSet, problem: &Problem) -> Option<Dependent> {
         Kind::Stores => name_at::<SecretStore>(set, index),
         Kind::Upstreams => name_at::<Upstream>(set, index),
         Kind::Routes => name_at::<Route>(set, index),
+        Kind::Guardrails => name_at::<GuardrailSet>(set, index),
         Kind::Models => name_at::<Model>(set, index),
         Kind::Prompts => name_at::<Prompt>(set, index),
         Kind::Applications => name_at::<Application>(set, index),

@@ -3,7 +3,7 @@
 use crate::{
     Name, ResourceSet,
     resource::{
-        Application, Credential, Key, Kind, LeakResponse, Model, Prompt, Resource, Route, SecretStore, System, Team, Upstream,
+        Application, Credential, GuardrailSet, Key, Kind, LeakResponse, Model, Prompt, Resource, Route, SecretStore, System, Team, Upstream,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -84,6 +84,7 @@ pub fn plan(current: &ResourceSet, desired: &ResourceSet, prune: bool) -> Plan {
             Kind::Stores => compare::<SecretStore>(current, desired, &mut plan),
             Kind::Upstreams => compare::<Upstream>(current, desired, &mut plan),
             Kind::Routes => compare::<Route>(current, desired, &mut plan),
+            Kind::Guardrails => compare::<GuardrailSet>(current, desired, &mut plan),
             Kind::Models => compare::<Model>(current, desired, &mut plan),
             Kind::Prompts => compare::<Prompt>(current, desired, &mut plan),
             Kind::Applications => compare::<Application>(current, desired, &mut plan),

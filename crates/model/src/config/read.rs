@@ -11,7 +11,7 @@ use super::{
 use crate::{
     Location, Problems, ResourceSet,
     resource::{
-        Application, Credential, Key, Kind, LeakResponse, Model, Prompt, Resource, Route, SecretStore, System, Team, Upstream,
+        Application, Credential, GuardrailSet, Key, Kind, LeakResponse, Model, Prompt, Resource, Route, SecretStore, System, Team, Upstream,
     },
 };
 use std::sync::Arc;
@@ -160,6 +160,7 @@ impl Reader {
                 "stores" => self.list::<SecretStore>(file, &entry.value),
                 "upstreams" => self.list::<Upstream>(file, &entry.value),
                 "routes" => self.list::<Route>(file, &entry.value),
+                "guardrails" => self.list::<GuardrailSet>(file, &entry.value),
                 "models" => self.list::<Model>(file, &entry.value),
                 "prompts" => self.list::<Prompt>(file, &entry.value),
                 "leak_responses" => self.list::<LeakResponse>(file, &entry.value),

@@ -1,10 +1,25 @@
 //! Guardrails of models: what is looked for in what is said to a model and in what it says, and what happens where it is
 //! found.
 
+use crate::{Name, Period};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Rules that models share: each model that names the set in its `use_guardrails` has them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GuardrailSet {
+    /// The name by which models use it; the call log tells it with what its rules found.
+    pub name: Name,
+    /// For people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// What is looked for, and what happens where it is found; 1 to 32 rules.
+    pub rules: Vec<Guardrail>,
+}
 
 /// One rule: what is looked for, and what happens where it is found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Guardrail {
     /// What is looked for.
@@ -36,6 +51,62 @@ pub struct Guardrail {
     /// Nothing of a streamed answer goes to the caller before all of it was judged.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub hold: bool,
+    /// The declared model that is asked, for `moderation`: one whose provider offers moderation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<Name>,
+    /// From which score on a category of `moderation` counts, 0 to 1. Whatever the provider itself flags, unless set.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub categories: BTreeMap<String, f64>,
+    /// The declared upstream that is asked, for `webhook`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<Name>,
+    /// Where it is asked there, for `webhook`. `/` unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// How long `moderation` and `webhook` are waited for, 100 ms to 60 s. 3 s unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Period>,
+    /// What happens where `moderation` and `webhook` do not answer, or with something that is no answer. `block` unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_error: Option<OnError>,
+}
+
+impl Guardrail {
+    /// How long others are waited for unless something else is set.
+    pub const TIMEOUT: Period = Period::from_secs(3);
+
+    /// A rule for prompts that says nothing more than this.
+    pub const fn new(detect: Detect, action: GuardrailAction) -> Self {
+        Self {
+            detect,
+            action,
+            on: GuardrailOn::Prompt,
+            kinds: Vec::new(),
+            sensitivity: None,
+            words: Vec::new(),
+            pattern: None,
+            most_characters: None,
+            schema: None,
+            hold: false,
+            model: None,
+            categories: BTreeMap::new(),
+            upstream: None,
+            path: None,
+            timeout: None,
+            on_error: None,
+        }
+    }
+}
+
+/// What happens where nobody answers whether there is something to find.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnError {
+    /// The call is refused; an answer ends with an error.
+    #[default]
+    Block,
+    /// It goes on; the call log says that nobody answered.
+    Allow,
 }
 
 /// What a guardrail looks for.
@@ -57,6 +128,10 @@ pub enum Detect {
     Size,
     /// An answer whose text is no JSON, or none that a JSON Schema allows.
     JsonSchema,
+    /// What a moderation endpoint of a provider finds.
+    Moderation,
+    /// What a service of one's own finds.
+    Webhook,
 }
 
 impl Detect {
@@ -70,12 +145,19 @@ impl Detect {
             Self::Pattern => "pattern",
             Self::Size => "size",
             Self::JsonSchema => "json_schema",
+            Self::Moderation => "moderation",
+            Self::Webhook => "webhook",
         }
     }
 
     /// Whether it tells which characters it is about, so that these can be taken out.
     pub const fn finds_places(self) -> bool {
-        !matches!(self, Self::Jailbreak | Self::Size | Self::JsonSchema)
+        !matches!(self, Self::Jailbreak | Self::Size | Self::JsonSchema | Self::Moderation)
+    }
+
+    /// Whether others are asked over the network.
+    pub const fn is_remote(self) -> bool {
+        matches!(self, Self::Moderation | Self::Webhook)
     }
 }
 

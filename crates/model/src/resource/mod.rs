@@ -29,7 +29,9 @@ pub use credential::{
     GenerateRule, Overlap, ProviderRule, RotateRule, RotateWindow, TimeOfDay, VerifyRule, Weekday,
 };
 pub use delegation::{Act, Delegate, KeyActor, Wider};
-pub use guardrail::{Detect, Guardrail, GuardrailAction, GuardrailOn, PersonalData, Sensitivity};
+pub use guardrail::{
+    Detect, Guardrail, GuardrailAction, GuardrailOn, GuardrailSet, OnError, PersonalData, Sensitivity,
+};
 pub use key::Key;
 pub(crate) use key::is_metadata_name;
 pub use model::{LongContext, Model, PooledCredential, PriceEntry, Target};
@@ -83,6 +85,9 @@ pub struct ResourceSet {
     /// What callers see.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<Route>,
+    /// Rules for what is said to models and what they answer, which models share.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub guardrails: Vec<GuardrailSet>,
     /// Public model names and what serves them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<Model>,
@@ -120,17 +125,20 @@ pub enum Kind {
     Stores,
     /// `leak_responses`
     LeakResponses,
+    /// `guardrails`
+    Guardrails,
 }
 
 impl Kind {
     /// Every kind, in the order in which one may refer to the ones before; credentials, targets and
     /// stores may refer to one another.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Teams,
         Self::Credentials,
         Self::Targets,
         Self::Stores,
         Self::Upstreams,
+        Self::Guardrails,
         Self::Models,
         Self::Prompts,
         Self::Routes,
@@ -153,6 +161,7 @@ impl Kind {
             Self::Models => "models",
             Self::Prompts => "prompts",
             Self::LeakResponses => "leak_responses",
+            Self::Guardrails => "guardrails",
         }
     }
 }
@@ -188,9 +197,10 @@ macro_rules! resources {
     (@list Models) => { resources!(@fns models); };
     (@list Prompts) => { resources!(@fns prompts); };
     (@list LeakResponses) => { resources!(@fns leak_responses); };
+    (@list Guardrails) => { resources!(@fns guardrails); };
     (@fns $field:ident) => {
         fn list(set: &ResourceSet) -> &Vec<Self> { &set.$field }
         fn list_mut(set: &mut ResourceSet) -> &mut Vec<Self> { &mut set.$field }
     };
 }
-resources!(Team in Teams, Application in Applications, Key in Keys, Credential in Credentials, System in Targets, SecretStore in Stores, Upstream in Upstreams, Route in Routes, Model in Models, Prompt in Prompts, LeakResponse in LeakResponses);
+resources!(Team in Teams, Application in Applications, Key in Keys, Credential in Credentials, System in Targets, SecretStore in Stores, Upstream in Upstreams, Route in Routes, Model in Models, Prompt in Prompts, LeakResponse in LeakResponses, GuardrailSet in Guardrails);

@@ -40,7 +40,11 @@ pub struct Model {
     /// What happens to its answers in which a live secret of ours stands. `report` unless set.
     #[serde(default, skip_serializing_if = "SecretsInAnswers::is_default")]
     pub secrets_in_answers: SecretsInAnswers,
-    /// What is looked for in what is said to it and in its answers, and what happens where it is found; at most 32 rules.
+    /// Sets of rules under `guardrails` that hold for it, before its own and in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub use_guardrails: Vec<Name>,
+    /// What is looked for in what is said to it and in its answers, and what happens where it is found; at most 32 rules,
+    /// those of the sets that it uses among them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub guardrails: Vec<Guardrail>,
     /// Whether what guardrails cannot look at passes in sessions of Realtime: sound, images and answers. Refused unless
@@ -104,6 +108,19 @@ pub struct PooledCredential {
 }
 
 impl Model {
+    /// All rules that hold for it, in their order, each with the name of its set; `find` gives the rules of a set. What
+    /// is not found is left out.
+    pub fn rules<'s>(
+        &'s self,
+        find: impl Fn(&Name) -> Option<&'s [Guardrail]>,
+    ) -> impl Iterator<Item = (Option<&'s Name>, &'s Guardrail)> {
+        let of_sets = self
+            .use_guardrails
+            .iter()
+            .flat_map(move |name| find(name).unwrap_or_default().iter().map(move |rule| (Some(name), rule)));
+        of_sets.chain(self.guardrails.iter().map(|rule| (None, rule)))
+    }
+
     /// Targets of a model, and credentials of a target, at most.
     pub const MOST_TARGETS: usize = 64;
     /// The deadline of a call unless another one is set.

@@ -2,7 +2,7 @@
 
 use super::{Answer, Stop, event::Queue};
 use crate::guardrail::{
-    Met, Reach, Rule, boundary,
+    Met, Reach, boundary,
     cut::{Cut, Place, merged},
     mask, takes_out,
     text::{self, Of, Part},
@@ -130,13 +130,14 @@ impl Block {
             decided = seen.len();
         }
         let mut places = names;
-        let rules: Vec<_> = answer.of_texts().map(|Rule { detect, action, .. }| (*detect, *action)).collect();
+        let rules: Vec<_> =
+            answer.of_texts().map(|rule| Met::of(rule, u32::from(rule.action != GuardrailAction::Block))).collect();
         for (number, found) in all {
-            let (detect, action) = rules[number];
+            let met = &rules[number];
             if found.range.end <= decided {
                 answer.left = answer.left.checked_sub(1).ok_or(text::Unreadable::TooMany)?;
-                answer.meet(Met { detect, action, count: u32::from(action != GuardrailAction::Block) })?;
-                if takes_out(action) {
+                answer.meet(met.clone())?;
+                if takes_out(met.action) {
                     let range = found.range.start.max(off)..found.range.end;
                     places.push(Place { range, cut: Cut::Redact(found.placeholder) });
                 }

@@ -99,7 +99,18 @@ impl Answer {
 
     /// Whether a streamed answer waits for its end.
     fn holds(&self) -> bool {
-        self.rules().any(|rule| rule.hold)
+        self.rules().any(|rule| rule.hold) || self.asks()
+    }
+
+    /// Whether others are asked about it before any of it goes.
+    pub fn asks(&self) -> bool {
+        self.rules.as_ref().is_some_and(|rules| rules.asks_about_answers())
+    }
+
+    /// Notes what others found.
+    pub fn note(&mut self, met: Vec<Met>) {
+        self.news |= !met.is_empty();
+        met.into_iter().for_each(|met| met.add(&mut self.met));
     }
 
     /// Whether all that is said has to fit somewhere.
@@ -114,19 +125,20 @@ impl Answer {
 
     /// Notes what was found. Where it is blocked, the answer ends.
     fn meet(&mut self, met: Met) -> Result<(), Stop> {
+        let (detect, action) = (met.detect, met.action);
         met.add(&mut self.met);
         self.news = true;
-        if met.action == GuardrailAction::Block { Err(Stop::Blocked(met.detect)) } else { Ok(()) }
+        if action == GuardrailAction::Block { Err(Stop::Blocked(detect)) } else { Ok(()) }
     }
 
     /// Whether so many characters are too many.
     fn size(&mut self, characters: u64) -> Result<(), Stop> {
         let is_met = |rule: &&Rule| rule.detector.most_characters().is_some_and(|most| characters > most);
-        let found: Vec<_> = self.rules().filter(is_met).map(|rule| (rule.detect, rule.action)).collect();
-        for (detect, action) in found {
+        let found: Vec<_> = self.rules().filter(is_met).map(|rule| Met::of(rule, 0)).collect();
+        for found in found {
             // Once: it does not become shorter.
-            if !self.met.iter().any(|met| (met.detect, met.action) == (detect, action)) {
-                self.meet(Met { detect, action, count: 0 })?;
+            if !self.met.iter().any(|met| met.is_as(&found)) {
+                self.meet(found)?;
             }
         }
         Ok(())
@@ -139,7 +151,7 @@ impl Answer {
         for rule in self.rules().filter(|rule| rule.detect == Detect::JsonSchema) {
             rule.detector.find(said, &mut found);
             if !found.is_empty() {
-                met.push(Met { detect: rule.detect, action: rule.action, count: 0 });
+                met.push(Met::of(rule, 0));
                 found.clear();
             }
         }
@@ -152,14 +164,11 @@ impl Answer {
             return Ok(Vec::new());
         }
         let flat = text::flattened(texts)?;
-        let found: Vec<_> = self
-            .of_texts()
-            .filter(|rule| rule.detector.is_in(&flat))
-            .map(|rule| Met { detect: rule.detect, action: rule.action, count: 0 })
-            .collect();
+        let found: Vec<_> =
+            self.of_texts().filter(|rule| rule.detector.is_in(&flat)).map(|rule| Met::of(rule, 0)).collect();
         for met in &found {
             if !takes_out(met.action) {
-                self.meet(*met)?;
+                self.meet(met.clone())?;
             }
         }
         let takes = found.iter().any(|met| takes_out(met.action));
@@ -183,7 +192,7 @@ impl Answer {
             .any(|(rule, took)| takes_out(rule.action) && *took == 0 && rule.detector.is_in(&flat));
         self.left = left.filter(|_| !stays).ok_or(Unreadable::TooMany)?;
         for (rule, count) in rules.iter().zip(took).filter(|(_, count)| *count > 0) {
-            self.meet(Met { detect: rule.detect, action: rule.action, count: if counts { count } else { 0 } })?;
+            self.meet(Met::of(rule, if counts { count } else { 0 }))?;
         }
         Ok(edits)
     }

@@ -113,6 +113,11 @@ impl Stream {
         self.lane.queue.gone()
     }
 
+    /// Whether others are asked about it before any of it goes.
+    pub fn asks(&self) -> bool {
+        self.answer.asks()
+    }
+
     /// The answer that it judges.
     pub const fn answer(&mut self) -> &mut Answer {
         &mut self.answer

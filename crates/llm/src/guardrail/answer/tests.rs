@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 fn rules(rules: Value) -> Arc<Guardrails> {
     let rules: Vec<Guardrail> = serde_json::from_value(rules).unwrap();
-    Arc::new(Guardrails::build(&rules).unwrap())
+    Arc::new(Guardrails::build(rules.iter().map(|rule| (None, rule))).unwrap())
 }
 
 fn redacting() -> Arc<Guardrails> {
@@ -326,7 +326,7 @@ fn what_is_only_flagged_does_not_wait() {
         stream_of.feed(event.as_bytes(), &mut out);
         assert_eq!(String::from_utf8(out).unwrap(), event);
     }
-    let met = Met { detect: Detect::PersonalData, action: GuardrailAction::Flag, count: 1 };
+    let met = Met { set: None, label: None, detect: Detect::PersonalData, action: GuardrailAction::Flag, count: 1 };
     assert_eq!(stream_of.answer().news(), Some(&[met][..]));
 }
 

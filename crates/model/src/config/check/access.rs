@@ -64,6 +64,7 @@ impl Checker<'_> {
         for (index, model) in allow.models.iter().enumerate() {
             self.refers(id, &format!("allow.models[{index}]"), Kind::Models, model);
         }
+        self.tools(id, &allow.tools);
     }
 
     pub(super) fn budgets(&mut self, id: ItemId, budgets: Option<&Budgets>) {
@@ -147,7 +148,7 @@ impl Checker<'_> {
     pub(super) fn model(&mut self, id: ItemId, model: &Model) {
         self.description(id, model.description.as_deref());
         self.budgets(id, model.budget.as_ref());
-        self.guardrails(id, &model.guardrails);
+        self.guardrails(id, model);
         self.routing(id, model);
         self.cache(id, model);
         if model.targets.is_empty() {

@@ -54,6 +54,8 @@ pub fn check(set: &ResourceSet, source: &SourceMap, context: &Context<'_>) -> Pr
         upstream_providers: HashSet::new(),
         engines: HashMap::new(),
         keys: HashMap::new(),
+        guardrails: HashMap::new(),
+        guarded: HashSet::new(),
         report: Report::default(),
     };
     let mut seen = HashMap::new();
@@ -66,9 +68,13 @@ pub fn check(set: &ResourceSet, source: &SourceMap, context: &Context<'_>) -> Pr
         checker.unique(&set.stores, partial, &mut seen);
         checker.unique(&set.upstreams, partial, &mut seen);
         checker.unique(&set.routes, partial, &mut seen);
+        checker.unique(&set.guardrails, partial, &mut seen);
         checker.unique(&set.models, partial, &mut seen);
         checker.unique(&set.prompts, partial, &mut seen);
         checker.unique(&set.leak_responses, partial, &mut seen);
+        let guarded = set.models.iter().filter(|m| !(m.guardrails.is_empty() && m.use_guardrails.is_empty()));
+        checker.guarded.extend(guarded.map(|m| m.name.as_str()));
+        checker.guardrails.extend(set.guardrails.iter().map(|g| (g.name.as_str(), g.rules.as_slice())));
         checker.engines.extend(set.credentials.iter().map(|c| (c.name.as_str(), c.engine)));
         let providing = set.upstreams.iter().filter(|u| u.provider.is_some());
         checker.upstream_providers.extend(providing.map(|u| u.name.as_str()));
@@ -103,9 +109,13 @@ pub fn check(set: &ResourceSet, source: &SourceMap, context: &Context<'_>) -> Pr
         for (index, route) in set.routes.iter().enumerate() {
             checker.route(id(Kind::Routes)(index), route, &mut matches);
         }
+        for (index, rules) in set.guardrails.iter().enumerate() {
+            checker.guardrail_set(id(Kind::Guardrails)(index), rules);
+            checker.expressions((id(Kind::Guardrails)(index), "rules"), &rules.rules, &mut expressions);
+        }
         for (index, model) in set.models.iter().enumerate() {
             checker.model(id(Kind::Models)(index), model);
-            checker.expressions(id(Kind::Models)(index), &model.guardrails, &mut expressions);
+            checker.expressions((id(Kind::Models)(index), "guardrails"), &model.guardrails, &mut expressions);
         }
         for (index, prompt) in set.prompts.iter().enumerate() {
             checker.prompt(id(Kind::Prompts)(index), prompt);
@@ -134,6 +144,10 @@ struct Checker<'a> {
     engines: HashMap<&'a str, Engine>,
     /// Keys by name, also those that are not in the set.
     keys: HashMap<&'a str, &'a Key>,
+    /// The rules of each set of guardrails.
+    guardrails: HashMap<&'a str, &'a [Guardrail]>,
+    /// The models that have guardrails.
+    guarded: HashSet<&'a str>,
     report: Report,
 }
 

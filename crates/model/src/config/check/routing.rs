@@ -3,7 +3,7 @@
 use super::Checker;
 use crate::{
     config::source::ItemId,
-    resource::{GuardrailAction, Hedge, Model, RouteBy, Sticky, StickyBy, Target},
+    resource::{Hedge, Model, RouteBy, Sticky, StickyBy, Target},
 };
 
 /// Tokens that fit into a model.
@@ -19,15 +19,6 @@ impl Checker<'_> {
         }
         for (index, target) in model.targets.iter().enumerate() {
             self.abilities(id, &format!("targets[{index}]"), target);
-        }
-        let routes = |action| action == GuardrailAction::Route;
-        if let Some(index) = model.guardrails.iter().position(|rule| routes(rule.action))
-            && !model.targets.iter().any(|target| target.internal)
-        {
-            let detail =
-                "no target of this model is internal, so every call in which something is found would be refused";
-            let hint = "write `internal: true` at the targets that may have it, or the action block";
-            self.problem(id, &format!("guardrails[{index}].action"), "missing", detail, hint);
         }
     }
 

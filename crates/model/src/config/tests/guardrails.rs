@@ -106,3 +106,110 @@ fn models_together_have_a_bounded_number_of_expressions() {
     let told: Vec<_> = found.iter().map(|problem| (&*problem.code, &*problem.path)).collect();
     assert_eq!(told, [("out_of_bounds", "models[16].guardrails[0]")]);
 }
+
+#[test]
+fn shared_guardrails() {
+    let text = "guardrails:
+  - name: company
+    rules:
+      - { detect: personal_data, action: redact }
+      - { detect: pattern, action: route, pattern: 'PRJ-\\d{4}' }
+models:
+  - name: m
+    targets: [{ provider: openai, model: x, internal: true }]
+    use_guardrails: [company]
+    guardrails: [{ detect: secrets, action: block }]
+";
+    let set = clean(text);
+    let rules = |name: &crate::Name| {
+        let set = set.guardrails.iter().find(|set| set.name == *name)?;
+        Some(set.rules.as_slice())
+    };
+    let all: Vec<_> =
+        set.models[0].rules(rules).map(|(set, rule)| (set.map(crate::Name::as_str), rule.detect.as_str())).collect();
+    assert_eq!(all, [(Some("company"), "personal_data"), (Some("company"), "pattern"), (None, "secrets")]);
+    let (found, others) = crate::config::without(&set, crate::resource::Kind::Guardrails, "company", &CONTEXT);
+    let found: Vec<_> = found.iter().map(|d| (d.kind, d.name.as_str(), d.path.as_str())).collect();
+    assert_eq!((found, others.0.len()), (vec![(crate::resource::Kind::Models, "m", "use_guardrails[0]")], 0));
+    expect(
+        "guardrails:
+  - { name: company, rules: [{ detect: secrets, action: route }] }
+  - { name: none, rules: [] }
+  - { name: wrong, rules: [{ detect: jailbreak, action: redact }] }
+models:
+  - name: m
+    targets: [{ provider: openai, model: x }]
+    use_guardrails: [other, company, company]
+",
+        &[
+            "3:26 empty guardrails[1].rules",
+            "4:57 invalid_value guardrails[2].rules[0].action",
+            "8:22 unknown_name models[0].use_guardrails[0]",
+            "8:29 missing models[0].use_guardrails[1]",
+            "8:38 duplicate models[0].use_guardrails[2]",
+        ],
+    );
+    let rule = "{ detect: size, action: flag, most_characters: 1 }";
+    let many = vec![rule; 20].join(", ");
+    expect(
+        &format!(
+            "guardrails: [{{ name: a, rules: [{many}] }}]\nmodels: [{{ name: m, targets: [{{ provider: openai, model: x }}], use_guardrails: [a], guardrails: [{many}] }}]\n"
+        ),
+        &["2:97 out_of_bounds models[0].guardrails"],
+    );
+}
+
+#[test]
+fn guardrails_that_others_judge() {
+    let around = "upstreams: [{ name: judge, endpoints: [\"https://judge.example\"] }]
+models:
+  - { name: omni, targets: [{ provider: openai, model: omni-moderation-latest }] }
+  - name: m
+    targets: [{ provider: openai, model: x }]
+    guardrails:
+";
+    let set = clean(&format!(
+        "{around}      - {{ detect: moderation, action: block, model: omni, categories: {{ hate: 0.5, violence: 1 }} }}
+      - {{ detect: webhook, action: redact, on: both, upstream: judge, path: /v1/judge, timeout: 2s, on_error: allow }}
+"
+    ));
+    let rules = &set.models[1].guardrails;
+    assert_eq!(rules[0].categories["violence"], 1.0);
+    let written = serde_json::to_value(rules).unwrap();
+    assert_eq!(serde_json::from_value::<Vec<crate::resource::Guardrail>>(written).unwrap(), *rules);
+    expect(
+        &format!(
+            "{around}      - {{ detect: moderation, action: redact, model: omni }}
+      - {{ detect: moderation, action: block, model: none }}
+      - {{ detect: moderation, action: block, model: m, categories: {{ hate: 1.5 }} }}
+      - {{ detect: webhook, action: mask, upstream: judge }}
+      - {{ detect: webhook, action: block, upstream: jugde, path: v1 }}
+      - {{ detect: webhook, action: block, on: answer, hold: true, upstream: judge, timeout: 61s }}
+      - {{ detect: secrets, action: block, on_error: allow }}
+      - {{ detect: webhook, action: block }}
+"
+        ),
+        &[
+            "7:39 invalid_value models[1].guardrails[0].action",
+            "8:53 unknown_name models[1].guardrails[1].model",
+            "9:53 contradiction models[1].guardrails[2].model",
+            "9:76 out_of_bounds models[1].guardrails[2].categories.hate",
+            "10:36 invalid_value models[1].guardrails[3].action",
+            "11:53 unknown_name models[1].guardrails[4].upstream",
+            "11:66 invalid_path models[1].guardrails[4].path",
+            "12:47 contradiction models[1].guardrails[5].on",
+            "12:61 invalid_value models[1].guardrails[5].hold",
+            "12:93 out_of_bounds models[1].guardrails[5].timeout",
+            "13:53 invalid_value models[1].guardrails[6].on_error",
+            "14:9 missing_field models[1].guardrails[7]",
+        ],
+    );
+    expect(
+        &format!(
+            "{around}      - {{ detect: webhook, action: block, on: answer, upstream: judge }}
+      - {{ detect: personal_data, action: mask }}
+"
+        ),
+        &["7:47 contradiction models[1].guardrails[0].on"],
+    );
+}

@@ -1,0 +1,168 @@
+#![allow(clippy::unwrap_used)]
+use super::*;
+use proptest::prelude::*;
+
+fn rule(rule: Value) -> Remote {
+    Remote::of(Some("house".into()), &serde_json::from_value(rule).unwrap()).unwrap()
+}
+
+fn webhook(action: &str) -> Remote {
+    rule(json!({"detect": "webhook", "action": action, "upstream": "judge", "path": "/v1"}))
+}
+
+fn said(texts: &[&str]) -> Vec<Said> {
+    texts.iter().map(|text| Said { text: (*text).into(), origin: Origin::Caller }).collect()
+}
+
+fn judge(rule: &Remote, said: &[Said], answer: &Value) -> Result<Judgement, Unusable> {
+    let mut judgement = Judgement::default();
+    judgement.take(rule, rule.read(said, answer.to_string().as_bytes())?);
+    Ok(judgement)
+}
+
+fn told(judgement: &Judgement) -> Vec<String> {
+    let one = |met: &Met| {
+        let label = met.label.as_deref().unwrap_or_default();
+        format!("{}.{label}/{}:{}", met.detect.as_str(), met.action.as_str(), met.count)
+    };
+    judgement.met.iter().map(one).collect()
+}
+
+#[test]
+fn moderation() {
+    let flags = rule(json!({"detect": "moderation", "action": "block", "model": "omni"}));
+    let texts = said(&["hello", "123", "I hate it"]);
+    let about = About { answer: false, model: "m", application: None, request: "r" };
+    let asked: Value = serde_json::from_slice(&flags.question(&texts, &about)).unwrap();
+    assert_eq!(asked, json!({"model": "omni", "input": ["hello", "I hate it"]}));
+    let result = |flagged: bool, hate: f64| {
+        json!({"flagged": flagged, "categories": {"hate/threatening": flagged, "violence": false},
+            "category_scores": {"hate/threatening": hate, "violence": 0.1}})
+    };
+    let answer = |first, second| json!({"id": "1", "results": [first, second]});
+    let calm = answer(result(false, 0.2), result(false, 0.0));
+    let angry = answer(result(false, 0.2), result(true, 0.9));
+    assert_eq!(judge(&flags, &texts, &calm), Ok(Judgement::default()));
+    let judged = judge(&flags, &texts, &angry).unwrap();
+    assert_eq!(
+        (judged.blocked, told(&judged)),
+        (Some(Detect::Moderation), vec!["moderation.hate-threatening/block:0".into()])
+    );
+    let strict = rule(json!({"detect": "moderation", "action": "flag", "model": "omni",
+        "categories": {"hate/threatening": 0.2, "violence": 0.5}}));
+    let judged = judge(&strict, &texts, &calm).unwrap();
+    assert_eq!((judged.blocked, told(&judged)), (None, vec!["moderation.hate-threatening/flag:0".into()]));
+    let other = rule(json!({"detect": "moderation", "action": "flag", "model": "omni", "categories": {"fear": 0.2}}));
+    assert!(judge(&other, &texts, &calm).is_err(), "a category that is not there is no pass");
+    for wrong in [json!({}), json!({"results": []}), answer(json!({}), json!({})), json!([1])] {
+        assert!(judge(&flags, &texts, &wrong).is_err(), "{wrong}");
+    }
+    assert!(!flags.reads(&said(&["12", ""])) && flags.reads(&texts));
+    let many = said(&vec!["word"; 950]);
+    let inputs = inputs(&many);
+    assert!(inputs.len() <= MOST_INPUTS && inputs.concat().matches("word").count() == 950);
+}
+
+#[test]
+fn webhooks() {
+    let texts = said(&["Anna Löw 🙂 is here", "nobody"]);
+    let about = About { answer: true, model: "m", application: Some("shop"), request: "r" };
+    let asked: Value = serde_json::from_slice(&webhook("redact").question(&texts, &about)).unwrap();
+    assert_eq!(
+        asked,
+        json!({"version": 1, "guardrails": "house", "on": "answer", "model": "m", "application": "shop", "request_id": "r",
+            "texts": [{"text": "Anna Löw 🙂 is here", "role": "user"}, {"text": "nobody", "role": "user"}]})
+    );
+    let block = json!({"verdict": "block", "reason": "Off topic!"});
+    for (action, blocked, met) in [
+        ("block", true, "webhook.Off-topic-/block:0"),
+        ("redact", true, "webhook.Off-topic-/block:0"),
+        ("flag", false, "webhook.Off-topic-/flag:0"),
+    ] {
+        let judged = judge(&webhook(action), &texts, &block).unwrap();
+        assert_eq!((judged.blocked.is_some(), told(&judged)), (blocked, vec![met.into()]));
+    }
+    assert_eq!(judge(&webhook("route"), &texts, &block).unwrap().routed, Some(Detect::Webhook));
+    assert_eq!(judge(&webhook("block"), &texts, &json!({"verdict": "allow"})), Ok(Judgement::default()));
+}
+
+#[test]
+fn places_are_counted_as_the_webhook_counts() {
+    let texts = said(&["nobody", "Löw 🙂 is Anna"]);
+    let body =
+        json!({"messages": [{"role": "user", "content": "nobody"}, {"role": "user", "content": "Löw 🙂 is Anna"}]});
+    for (unit, first, second) in
+        [("characters", (4, 5), (9, 13)), ("bytes", (5, 9), (13, 17)), ("utf16", (4, 6), (10, 14))]
+    {
+        let answer = json!({"verdict": "redact", "unit": unit, "replacements": [
+            {"text": 1, "start": second.0, "end": second.1, "with": "[NAME]"},
+            {"text": 1, "start": first.0, "end": first.1, "with": ""}]});
+        let judged = judge(&webhook("redact"), &texts, &answer).unwrap();
+        assert_eq!(told(&judged), ["webhook./redact:2"]);
+        let new = judged.replaced(body.to_string().as_bytes(), &texts, false).unwrap();
+        let new: Value = serde_json::from_slice(&new).unwrap();
+        assert_eq!(new["messages"][1]["content"], "Löw  is [NAME]", "{unit}");
+    }
+    let one = |start, end| json!({"verdict": "redact", "replacements": [{"text": 1, "start": start, "end": end}]});
+    assert!(judge(&webhook("redact"), &texts, &one(0, 13)).is_ok());
+    for wrong in [
+        one(0, 14),
+        one(3, 3),
+        one(5, 4),
+        json!({"verdict": "redact"}),
+        json!({"verdict": "allow", "replacements": [{"text": 0, "start": 0, "end": 1}]}),
+        json!({"verdict": "redact", "replacements": [{"text": 2, "start": 0, "end": 1}]}),
+        json!({"verdict": "redact", "unit": "bytes", "replacements": [{"text": 1, "start": 0, "end": 2}]}),
+        json!({"verdict": "redact", "replacement": []}),
+        json!({"verdict": "pass"}),
+        json!({"verdict": "redact", "replacements": [{"text": 0, "start": 0, "end": 1, "with": "x".repeat(2000)}]}),
+        json!("allow"),
+    ] {
+        assert!(judge(&webhook("redact"), &texts, &wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn what_is_replaced_stands_wherever_the_text_stands() {
+    let arguments = json!({"to": "Anna", "n": 7}).to_string();
+    let body = json!({"messages": [{"role": "assistant", "tool_calls": [{"function": {"name": "send", "arguments": arguments}}]},
+        {"role": "user", "content": "Anna"}]})
+    .to_string();
+    let texts = said_in_call(body.as_bytes()).unwrap();
+    let number = texts.iter().position(|said| said.text == "Anna").unwrap();
+    let answer =
+        json!({"verdict": "redact", "replacements": [{"text": number, "start": 0, "end": 4, "with": "[NAME]"}]});
+    let judged = judge(&webhook("redact"), &texts, &answer).unwrap();
+    let new = String::from_utf8(judged.replaced(body.as_bytes(), &texts, false).unwrap()).unwrap();
+    assert!(!new.contains("Anna") && new.matches("[NAME]").count() == 2, "{new}");
+}
+
+#[test]
+fn pieces_of_a_stream_are_one_text() {
+    let event = |index: u32, text: &str| {
+        format!("data: {}\n\n", json!({"choices": [{"index": index, "delta": {"content": text}}]}))
+    };
+    let stream = event(0, "Good ") + &event(1, "Bye") + &event(0, "day") + "data: [DONE]\n\n";
+    let texts: Vec<_> = said_in_answer(stream.as_bytes(), true).unwrap().into_iter().map(|said| said.text).collect();
+    assert_eq!(texts, ["Good day", "Bye"]);
+    let part = |text: &str| json!({"candidates": [{"index": 0, "content": {"parts": [{"text": text}]}}]});
+    let array = json!([part("Good "), part("day")]).to_string();
+    let texts: Vec<_> = said_in_answer(array.as_bytes(), false).unwrap().into_iter().map(|said| said.text).collect();
+    assert_eq!(texts, ["Good day"]);
+    assert!(said_in_answer(b"data: {\n\n", true).is_err());
+}
+
+proptest! {
+    #[test]
+    fn any_answer_is_read(body in ".{0,200}", text in ".{0,40}", start in 0usize..50, end in 0usize..50) {
+        let texts = said(&[&text]);
+        let _ = webhook("redact").read(&texts, body.as_bytes());
+        for unit in ["characters", "bytes", "utf16"] {
+            let answer = json!({"verdict": "redact", "unit": unit, "replacements": [{"text": 0, "start": start, "end": end, "with": "x"}]});
+            if let Ok(judged) = judge(&webhook("redact"), &texts, &answer) {
+                let body = json!({"messages": [{"role": "user", "content": text}]}).to_string();
+                prop_assert!(judged.replaced(body.as_bytes(), &texts, false).is_ok());
+            }
+        }
+    }
+}
