@@ -1,8 +1,9 @@
 //! Who is calling. The presented key goes no further than this file.
 
-use super::{Inbound, Refused, record::Recording, route::RouteMatch};
+use super::{Inbound, Refused, realtime, record::Recording, route::RouteMatch};
 use crate::{
     net::control::Control,
+    snapshot::RouteKind,
     worker::{View, Worker},
 };
 use credentialflow_policy::{Principal, present};
@@ -22,6 +23,8 @@ pub(super) fn authenticate(
     }
     let carriers = inbound.head.fields.iter().filter(|f| f.tag.may_carry_key());
     let headers = carriers.map(|f| (f.name.str(inbound.bytes), f.value.of(inbound.bytes)));
+    let as_protocol = (plan.kind == RouteKind::Realtime).then(|| realtime::presented(inbound)).into_iter().flatten();
+    let headers = headers.chain(as_protocol.map(|key| ("api-key", key)));
     let query = matched.query.zip(plan.key_in_query.as_deref());
     let presented = present(headers, query);
     if presented.is_none() && plan.anonymous {

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     net::control::{Control, Interrupt},
+    snapshot::models::{ModelPlan, TargetPlan},
     worker::{View, Worker},
 };
 use credentialflow_llm::{
@@ -51,6 +52,23 @@ pub(crate) struct Paying {
     sent: u64,
     /// What the model wrote, as far as it came.
     pub produced: Produced,
+}
+
+/// The budgets that pay for what this caller has a target do: the narrowest first, so that one that has nothing holds back
+/// nothing of what others share.
+pub(super) fn payers(
+    view: &View,
+    principal: &Principal,
+    (model, target): (&ModelPlan, &TargetPlan),
+    record: &Recording<'_>,
+) -> Result<Vec<Arc<LiveBudget>>, Refused> {
+    let key = principal.key();
+    let of_keys = key.into_iter().flat_map(|key| key.budgets());
+    let rule = key.and_then(|key| view.snapshot.applications.get(key.application()));
+    let of_application = rule.map_or(&[][..], |rule| rule.budgets());
+    let of_user = users::budgets(view, principal, record)?;
+    let others = of_keys.chain(of_application).chain(&model.budgets).chain(&target.budgets);
+    Ok(of_user.iter().cloned().chain(others.cloned()).collect())
 }
 
 /// Reserves what the call may cost, waiting for more of the budget where that is needed; or refuses the call.

@@ -38,6 +38,7 @@ use credentialflow_llm::{
         usage::{AnswerUsage, StreamUsage},
     },
     provider::Dialect,
+    realtime,
     task::{
         Task,
         call::TaskCall,
@@ -73,7 +74,7 @@ pub(crate) struct ModelCall {
     /// Whether the caller's query goes along.
     pub query: bool,
     /// The query that goes along else.
-    pub own_query: Option<&'static str>,
+    pub own_query: Option<Cow<'static, str>>,
     /// Finds usage in the answer.
     pub usage: UsageProbe,
     /// Puts the answer into the caller's dialect, where the target speaks another.
@@ -237,6 +238,8 @@ enum Spoken<'p> {
     Placed { asked: Asked<'p>, frames: Frames, call: GeminiCall },
     /// One that is no conversation.
     Task { task: Task, call: TaskCall },
+    /// A session, which its address names.
+    Session(realtime::Asked),
 }
 
 impl<'p> Spoken<'p> {
@@ -245,6 +248,9 @@ impl<'p> Spoken<'p> {
         if let RouteKind::Task(task) = kind {
             let call = TaskCall::parse(task, matched.content_type, body).map_err(|e| refused(e.to_string()))?;
             return Ok(Self::Task { task, call });
+        }
+        if kind == RouteKind::Realtime {
+            return realtime::Asked::of_query(matched.query).map(Self::Session).map_err(|e| refused(e.to_string()));
         }
         if kind != RouteKind::Gemini {
             return ChatCall::parse(body).map(Self::Named).map_err(|e| refused(e.to_string()));
@@ -263,6 +269,7 @@ impl<'p> Spoken<'p> {
             Self::Named(call) => call.model(),
             Self::Placed { asked, .. } => asked.model,
             Self::Task { call, .. } => call.model(),
+            Self::Session(asked) => &asked.model,
         }
     }
 
@@ -271,12 +278,13 @@ impl<'p> Spoken<'p> {
             Self::Named(_) => Task::Chat,
             Self::Placed { asked, .. } => asked.action.task(),
             Self::Task { task, .. } => *task,
+            Self::Session(_) => Task::Realtime,
         }
     }
 
     fn size(&self) -> Size {
         match self {
-            Self::Named(_) | Self::Placed { .. } => Size::default(),
+            Self::Named(_) | Self::Placed { .. } | Self::Session(_) => Size::default(),
             Self::Task { call, .. } => call.size(),
         }
     }
@@ -286,6 +294,7 @@ impl<'p> Spoken<'p> {
             Self::Named(call) => call.stream(),
             Self::Placed { asked, .. } => asked.action == Action::Stream,
             Self::Task { call, .. } => call.streams(),
+            Self::Session(_) => false,
         }
     }
 
@@ -293,7 +302,7 @@ impl<'p> Spoken<'p> {
         match self {
             Self::Named(_) => kind == RouteKind::CountTokens,
             Self::Placed { asked, .. } => asked.action == Action::CountTokens,
-            Self::Task { .. } => false,
+            Self::Task { .. } | Self::Session(_) => false,
         }
     }
 
@@ -310,7 +319,8 @@ impl<'p> Spoken<'p> {
                 let frames = self.streams().then_some(*frames);
                 translate::gemini_request(body, frames, &recipient(target), record.time())
             }
-            Self::Task { .. } => translate::embeddings::request(body, &recipient(target)),
+            // A session is never translated.
+            Self::Task { .. } | Self::Session(_) => translate::embeddings::request(body, &recipient(target)),
         }
     }
 
@@ -323,6 +333,7 @@ impl<'p> Spoken<'p> {
             }
             Self::Placed { call, .. } => call.rewrite(body, &target.provider_model).into_owned(),
             Self::Task { call, .. } => call.rewrite(body, &target.provider_model).into_owned(),
+            Self::Session(_) => Vec::new(),
         }
     }
 
@@ -330,7 +341,7 @@ impl<'p> Spoken<'p> {
     fn drops_usage(&self, target: &TargetPlan) -> bool {
         match self {
             Self::Named(call) => call.will_ask(target.ask_usage),
-            Self::Placed { .. } | Self::Task { .. } => false,
+            Self::Placed { .. } | Self::Task { .. } | Self::Session(_) => false,
         }
     }
 
@@ -339,6 +350,15 @@ impl<'p> Spoken<'p> {
         match self {
             Self::Named(_) | Self::Placed { .. } => target.speaks(speaks),
             Self::Task { .. } => target.dialect != Dialect::Gemini,
+            Self::Session(_) => true,
+        }
+    }
+
+    /// What is sent of it.
+    fn sent(&self, body: Vec<u8>) -> UpstreamBody {
+        match self {
+            Self::Session(_) => UpstreamBody::Empty,
+            _ => UpstreamBody::Buffered(body),
         }
     }
 
@@ -389,7 +409,7 @@ struct Built {
     body: Vec<u8>,
     dialect: Dialect,
     path: Cow<'static, str>,
-    own_query: Option<&'static str>,
+    own_query: Option<Cow<'static, str>>,
     /// Whether the caller's query goes along.
     query: bool,
     usage: UsageProbe,
@@ -421,10 +441,15 @@ fn build(
     };
     let usage = match call {
         _ if counts => UsageProbe::Free,
+        // What it costs is told within it.
+        Spoken::Session(_) => UsageProbe::Free,
         Spoken::Task { task, call } if !translates => UsageProbe::Task(TaskUsage::new(*task, call.size())),
         _ => probe(dialect, call.streams(), !translates && call.drops_usage(target)),
     };
-    let (path, own_query) = place(call, counts, (target, dialect), translates);
+    let (path, own_query) = match call {
+        Spoken::Session(asked) => (Task::Realtime.path().into(), Some(asked.query(&target.provider_model).into())),
+        _ => place(call, counts, (target, dialect), translates),
+    };
     let query = speaks == Dialect::Anthropic && !translates && !at_vertex;
     Ok(Built { body, dialect, path, own_query, query, usage, translation })
 }
@@ -518,6 +543,22 @@ pub(super) fn of_guardrail(
     chosen(worker, view, (inbound, matched, principal), model, (call, received, held), (None, None), record)
 }
 
+/// Prepares what starts a session.
+pub(super) fn of_session(
+    worker: &Worker,
+    view: &View,
+    (inbound, matched, principal): (&Inbound<'_>, &RouteMatch<'_>, &Principal),
+    record: &mut Recording<'_>,
+) -> Result<UpstreamRequest, Refused> {
+    let call = Spoken::read(matched.plan(view).kind, matched, &[])?;
+    let unknown = || Refused::new(OutcomeReason::ModelNotFound);
+    let model = *view.snapshot.models.by_name.get(call.model()).ok_or_else(unknown)?;
+    let name = &view.snapshot.models.list[model as usize].name;
+    authorize::authorize_model(worker, view, inbound, matched, principal, (model, name), record)?;
+    let nothing = (call, Vec::new(), worker.budget.nothing());
+    chosen(worker, view, (inbound, matched, principal), model, nothing, (None, None), record)
+}
+
 /// Chooses a target for a call, and writes what goes there.
 fn chosen(
     worker: &Worker,
@@ -582,7 +623,7 @@ fn chosen(
     record.model(plan, target, streams);
     Ok(UpstreamRequest {
         upstream: target.upstream,
-        body: UpstreamBody::Buffered(body),
+        body: call.sent(body),
         attempts: 0,
         before: 0,
         written: 0,
@@ -674,7 +715,7 @@ pub(super) fn move_on(
     (call.target, call.key) = (index, key);
     (call.dialect, call.path, call.query, call.own_query) = (dialect, path, query, own_query);
     (call.usage, call.translation) = (usage, translation);
-    request.body = UpstreamBody::Buffered(body);
+    request.body = spoken.sent(body);
     request.written = request.attempts;
     request.upstream = target.upstream;
     record.upstream(&view.snapshot.upstreams[target.upstream as usize]);
@@ -816,7 +857,7 @@ fn place(
     counts: bool,
     (target, dialect): (&TargetPlan, Dialect),
     translated: bool,
-) -> (Cow<'static, str>, Option<&'static str>) {
+) -> (Cow<'static, str>, Option<Cow<'static, str>>) {
     let path = match dialect {
         Dialect::OpenAi | Dialect::Responses | Dialect::Anthropic if call.task() != Task::Chat => call.task().path(),
         Dialect::Anthropic if target.claude_at_vertex => {
@@ -830,14 +871,14 @@ fn place(
         Dialect::Gemini => {
             let action = match (call, counts, call.streams()) {
                 (Spoken::Placed { asked, .. }, ..) => asked.action,
-                (Spoken::Task { .. }, ..) => Action::BatchEmbed,
+                (Spoken::Task { .. } | Spoken::Session(_), ..) => Action::BatchEmbed,
                 (Spoken::Named(_), true, _) => Action::CountTokens,
                 (Spoken::Named(_), false, true) => Action::Stream,
                 (Spoken::Named(_), false, false) => Action::Generate,
             };
             // A stream is translated from events, whatever the caller gets.
             let events = translated || matches!(call, Spoken::Placed { frames: Frames::Events, .. });
-            let query = (action == Action::Stream && events).then_some("alt=sse");
+            let query = (action == Action::Stream && events).then_some("alt=sse".into());
             return (action.path(&target.provider_model).into(), query);
         }
     };

@@ -6,6 +6,7 @@ use super::{
     choose::Chosen,
     forward::InUse,
     guard::Guard,
+    realtime,
     record::Recording,
     route::RouteMatch,
     scrub::Scrub,
@@ -208,6 +209,7 @@ pub(super) fn inject(
     let websocket = route.websocket && inbound.asks_websocket();
     let translated = call.is_some_and(|call| call.translation.is_some());
     let of_bedrock = call.is_some_and(|call| call.dialect == Dialect::Bedrock);
+    let session = call.is_some_and(|call| call.task == task::Task::Realtime);
     // Nobody reads the usage in a compressed answer, and what it cost would be a guess.
     let identity = call.is_some() || upstream.encoding == AnswerEncoding::Identity;
     for (field, name, value) in inbound.fields() {
@@ -226,6 +228,7 @@ pub(super) fn inject(
             Tag::ContentType => call.is_some(),
             // A compressed WebSocket would hide an echoed secret.
             Tag::SecWebsocketExtensions => identity,
+            Tag::SecWebsocketProtocol => session,
             tag if tag.may_carry_key() => {
                 route.api_key || injected_name.is_some() || header_carries_key(field.name.str(inbound.bytes), value)
             }
@@ -263,7 +266,13 @@ pub(super) fn inject(
     {
         push_field(head, VERSION_HEADER.as_bytes(), VERSION.as_bytes());
     }
+    let protocols = if session { realtime::protocols(inbound) } else { Vec::new() };
+    if !protocols.is_empty() {
+        guard.field(&protocols, record)?;
+        push_field(head, b"sec-websocket-protocol", &protocols);
+    }
     if let Some(call) = call
+        && !matches!(request.body, UpstreamBody::Empty)
         && !rules.is_some_and(|r| r.drops(b"content-type"))
     {
         // Ours, so that the provider reads the body as it was read here, whatever else the caller's says of it.
@@ -371,7 +380,7 @@ fn push_target(
         }
     }
     let mut query: Option<Cow<'_, str>> = match call {
-        Some(call) if !call.query => call.own_query.map(Cow::Borrowed),
+        Some(call) if !call.query => call.own_query.as_deref().map(Cow::Borrowed),
         _ => matched.query.map(Cow::Borrowed),
     };
     let injected = match credential {

@@ -23,6 +23,7 @@ mod inject;
 mod instead;
 mod models;
 mod prompt;
+mod realtime;
 mod record;
 mod refuse;
 mod route;
@@ -45,6 +46,7 @@ pub(crate) use refuse::Refused;
 use crate::{
     conn::Caller,
     net::control::Control,
+    snapshot::RouteKind,
     worker::{View, Worker},
 };
 use credentialflow_model::OutcomeReason;
@@ -107,6 +109,12 @@ async fn handle<C: Caller>(
     }
     let response = answered(worker, view, control, inbound, parts, &mut request, caller, record).await?;
     request.answered();
+    if response.head.status == 101 && matched.plan(view).kind == RouteKind::Realtime {
+        let parts = (&matched, &principal);
+        // Boxed, as it would make the future of every request larger.
+        let session = realtime::serve(worker, view, control, inbound, parts, &request, response, caller, record);
+        return Box::pin(session).await.map(|()| false);
+    }
     if response.head.status == 101 {
         let said = guard::UploadGuard::of_messages(view, &matched, &request, record);
         let answered = guard::answered::AnswerGuard::of(view, &matched, &request, true, record);

@@ -211,6 +211,17 @@ pub(super) async fn translate<C: Caller>(
             "answers are not kept here, and which provider may keep one is not known; send the whole conversation"
                 .into(),
         )),
+        RouteKind::Realtime => {
+            let refused = |why: &str| Refused::new(OutcomeReason::InvalidModelCall).with_detail(why.into());
+            if !inbound.asks_websocket() {
+                return Err(refused("a session is a WebSocket: ask for it with `Upgrade: websocket`, over HTTP/1.1"));
+            }
+            if length != Some(0) {
+                return Err(refused("who asks for a WebSocket sends no body"));
+            }
+            users::name(view, inbound, matched, principal, b"", record);
+            call::of_session(worker, view, (inbound, matched, principal), record)
+        }
         RouteKind::Prompt { .. }
         | RouteKind::Chat
         | RouteKind::Responses

@@ -143,6 +143,7 @@ impl Snapshot {
                 ("rerank", "/v1/rerank", "POST", RouteKind::Task(Task::Rerank)),
                 // Where Cohere's SDKs ask for it.
                 ("rerank-v2", "/v2/rerank", "POST", RouteKind::Task(Task::Rerank)),
+                ("realtime", "/v1/realtime", "GET", RouteKind::Realtime),
                 ("models", "/v1/models", "GET", RouteKind::ModelList),
                 ("model", "/v1/models/{id}", "GET", RouteKind::ModelList),
                 ("gemini-generate", "/v1beta/models/{id}", "POST", RouteKind::Gemini),
@@ -263,7 +264,7 @@ fn built_in_route(name: &str, kind: RouteKind, sources: &Sources) -> RoutePlan {
         headers: None,
         strip_prefix: None,
         max_body: None,
-        websocket: false,
+        websocket: kind == RouteKind::Realtime,
         secrets_in_requests: SecretsInRequests::Refuse,
         secrets_in_answers: SecretsInAnswers::Report,
         retry: Retry::default(),

@@ -88,6 +88,8 @@ pub(crate) enum RouteKind {
     CountTokens,
     /// `POST /v1/embeddings` and what else can be asked of models beside a conversation
     Task(Task),
+    /// `GET /v1/realtime`: a session over a WebSocket
+    Realtime,
     /// `GET /v1/models` and `GET /v1/models/{id}`
     ModelList,
     /// `POST /v1beta/models/{model}:generateContent`, `:streamGenerateContent` and `:countTokens`, and below `/v1`
@@ -101,7 +103,7 @@ impl RouteKind {
     pub(crate) const fn dialect(self) -> Option<Dialect> {
         match self {
             Self::Proxy { .. } | Self::Prompt { .. } => None,
-            Self::Chat | Self::Task(_) | Self::ModelList => Some(Dialect::OpenAi),
+            Self::Chat | Self::Task(_) | Self::Realtime | Self::ModelList => Some(Dialect::OpenAi),
             Self::Responses | Self::KeptResponse => Some(Dialect::Responses),
             Self::Messages | Self::CountTokens => Some(Dialect::Anthropic),
             Self::Gemini | Self::GeminiModelList => Some(Dialect::Gemini),

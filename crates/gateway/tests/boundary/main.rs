@@ -27,6 +27,7 @@ mod messages;
 mod messages_to_chat;
 mod models;
 mod prompts;
+mod realtime;
 mod responses;
 mod routing;
 mod secrets;
