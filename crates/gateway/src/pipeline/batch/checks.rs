@@ -1,0 +1,165 @@
+//! What is checked of every call of a batch, before any of it goes on: the same as of a call by itself.
+
+use super::{invalid, takes};
+use crate::{
+    pipeline::{Refused, guardrail},
+    snapshot::models::{ModelPlan, TargetPlan},
+};
+use credentialflow_llm::{
+    batch::{Asks, MOST_CALLS, call::BatchCall},
+    bound::Keeps,
+    guardrail::{Guardrails, Met},
+    price::PriceHandle,
+};
+use credentialflow_model::{OutcomeReason, Timestamp, objects::ObjectFacts, resource::budget::pico};
+use std::sync::Arc;
+
+/// Checks the calls of one batch and adds up what they may cost.
+pub(super) struct Checks {
+    asks: Asks,
+    model: Arc<str>,
+    provider_model: Arc<str>,
+    guardrails: Option<Arc<Guardrails>>,
+    /// Whether the target may have what guardrails keep from others.
+    internal: bool,
+    keeps: Keeps,
+    longest: u64,
+    price: PriceHandle,
+    at: Timestamp,
+    calls: u64,
+    most: Option<i64>,
+    reads_along: Option<&'static str>,
+    met: Vec<Met>,
+}
+
+/// The guardrails of a model, where batches can be made of calls to it: nothing could be put back into the answers, and
+/// nobody would judge them.
+pub(super) fn guardrails(plan: &ModelPlan) -> Result<Option<Arc<Guardrails>>, Refused> {
+    match &plan.guardrails {
+        None => Ok(None),
+        Some(Err(_)) => Err(Refused::new(OutcomeReason::NoHealthyEndpoint)),
+        Some(Ok(built)) if built.masks() || built.reads_answers() || guardrail::asks(plan) => Err(invalid(
+            "this model's guardrails mask what is sent, look at answers or ask others, which they cannot in batches; send its \
+             calls one by one",
+        )),
+        Some(Ok(built)) => Ok(Some(built.clone())),
+    }
+}
+
+impl Checks {
+    /// Of calls that ask this of a model at a target.
+    pub fn new(
+        asks: Asks,
+        (plan, target): (&ModelPlan, &TargetPlan),
+        guardrails: Option<Arc<Guardrails>>,
+        at: Timestamp,
+    ) -> Self {
+        debug_assert!(takes(target, asks), "a target that takes them");
+        Self {
+            asks,
+            model: plan.name.clone(),
+            provider_model: target.provider_model.clone(),
+            guardrails,
+            internal: target.internal,
+            keeps: if asks == Asks::Responses { target.keeps_of_responses } else { target.keeps },
+            longest: target.longest,
+            price: target.batch_price.clone(),
+            at,
+            calls: 0,
+            most: Some(0),
+            reads_along: None,
+            met: Vec::new(),
+        }
+    }
+
+    /// Checks the next call, and gives it as the provider gets it. `read` reads one of this form.
+    pub fn call(
+        &mut self,
+        text: &str,
+        read: fn(&str) -> Result<BatchCall, credentialflow_llm::batch::call::InvalidLine>,
+    ) -> Result<String, Refused> {
+        self.calls += 1;
+        let n = self.calls;
+        if n > MOST_CALLS {
+            return Err(invalid(format!("a batch has at most {MOST_CALLS} calls")));
+        }
+        let wrong = |why: String| invalid(format!("call {n} of the batch: {why}"));
+        let mut call = read(text).map_err(|why| wrong(why.to_string()))?;
+        if call.asks() != self.asks {
+            return Err(wrong("it asks something else than the first".into()));
+        }
+        if call.model() != &*self.model {
+            return Err(wrong("it asks for another model than the first".into()));
+        }
+        let mut text = std::borrow::Cow::Borrowed(text);
+        if let Some(changed) = self.judge(&call, &text, &wrong)? {
+            text = call.with_body(&text, &changed).into();
+            call = read(&text).map_err(|why| wrong(why.to_string()))?;
+        }
+        let written = call.rewrite(&text, &self.provider_model);
+        let sent = read(&written).map_err(|why| wrong(why.to_string()))?;
+        let body = sent.body(&written);
+        let (bound, units) = sent.most(body, self.keeps, self.longest);
+        let most = self.price.most_of(self.at, &bound, &units).map(pico);
+        self.most = self.most.zip(most).map(|(sum, more)| sum.saturating_add(more));
+        self.reads_along = self.reads_along.or(sent.reads_along(body));
+        Ok(written)
+    }
+
+    /// What the model's guardrails make of a call: its body, where something was taken out of it.
+    fn judge(
+        &mut self,
+        call: &BatchCall,
+        text: &str,
+        wrong: &impl Fn(String) -> Refused,
+    ) -> Result<Option<String>, Refused> {
+        let Some(guardrails) = &self.guardrails else { return Ok(None) };
+        if call.is_of_tokens() {
+            return Err(wrong("this model's guardrails look at texts, not at the numbers of tokens; send texts".into()));
+        }
+        let judged = guardrails.judge(call.body(text).as_bytes()).map_err(|why| wrong(why.to_string()))?;
+        let routed = judged.routed();
+        for met in judged.met {
+            let same = |one: &&mut Met| one.detect == met.detect && one.action == met.action && one.set == met.set;
+            match self.met.iter_mut().find(same) {
+                Some(one) => one.count = one.count.saturating_add(met.count),
+                None => self.met.push(met),
+            }
+        }
+        let blocked = |why: &str| {
+            Refused::new(OutcomeReason::PromptBlocked).with_detail(format!("call {} of the batch: {why}", self.calls))
+        };
+        if let Some(detect) = judged.blocked {
+            return Err(blocked(guardrail::why(detect)));
+        }
+        if routed.is_some() && !self.internal {
+            return Err(blocked("it holds something that only internal targets may have"));
+        }
+        judged.body.map(|body| String::from_utf8(body).map_err(|_| Refused::new(OutcomeReason::Internal))).transpose()
+    }
+
+    /// How many there were.
+    pub const fn calls(&self) -> u64 {
+        self.calls
+    }
+
+    /// What guardrails found in them, as records say it.
+    pub fn found(&self) -> Option<String> {
+        (!self.met.is_empty()).then(|| guardrail::told(&self.met, ""))
+    }
+
+    /// What is known of them all.
+    pub fn facts(&self, target: &TargetPlan, credential: Option<String>) -> ObjectFacts {
+        ObjectFacts {
+            model: self.model.to_string(),
+            provider: target.provider.to_string(),
+            provider_model: self.provider_model.to_string(),
+            credential,
+            asks: self.asks.path().into(),
+            calls: self.calls,
+            most: self.most,
+            reads_along: self.reads_along.map(Into::into),
+            ..ObjectFacts::default()
+        }
+    }
+}
