@@ -226,7 +226,7 @@ fn compile_route(
     }
 }
 
-/// Routes on which guardrails ask others; no request matches them.
+/// Routes on which guardrails and caches ask others; no request matches them.
 fn asks(
     set: &ResourceSet,
     upstreams: &Upstreams<'_>,
@@ -237,6 +237,8 @@ fn asks(
     let rules = set.guardrails.iter().flat_map(|set| &set.rules).chain(of_models);
     let mut asks = guardrails::Asks { moderation: routes.len() as u32, ..Default::default() };
     routes.push(built_in_route("guardrail-moderation", RouteKind::Task(Task::Moderations), sources));
+    asks.embeddings = routes.len() as u32;
+    routes.push(built_in_route("cache-embeddings", RouteKind::Task(Task::Embeddings), sources));
     for name in rules.filter_map(|rule| rule.upstream.as_ref()) {
         if let Some(upstream) = upstreams.by_name.get(name.as_str())
             && !asks.webhooks.contains_key(name.as_str())
