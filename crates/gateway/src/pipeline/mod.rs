@@ -102,7 +102,7 @@ async fn handle<C: Caller>(
     if request.call.as_ref().is_some_and(|call| call.cached.is_some())
         // Boxed, as it would make the future of every request larger.
         && let Some(found) =
-            Box::pin(cache::find(worker, view, control, &matched, &mut request, record)).await?
+            Box::pin(cache::find(worker, view, control, inbound, parts, &mut request, caller, record)).await?
     {
         let replay = cache::replay(worker, view, control, &matched, &request, found, caller, record);
         return Box::pin(replay).await.map(|()| false);

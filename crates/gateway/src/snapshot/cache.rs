@@ -5,7 +5,7 @@ use crate::cache::Key;
 use aws_lc_rs::digest::{Context, SHA256};
 use credentialflow_model::{
     Name, ResourceSet,
-    resource::{Cache, CacheMode, CacheScope, Model, Upstream},
+    resource::{Cache, CacheMode, CacheScope, Guardrail, Model, Upstream},
 };
 use hashbrown::HashMap;
 use std::{collections::HashMap as ByName, sync::Arc, time::Duration};
@@ -89,8 +89,10 @@ pub(super) fn compile(set: &ResourceSet, plans: &mut ModelPlans, written: &ByNam
 fn identity(set: &ResourceSet, model: &Model, written: u64) -> Key {
     let declared = |name: &Name| set.upstreams.iter().find(|upstream: &&Upstream| upstream.name == *name);
     let upstreams: Vec<_> = model.targets.iter().map(|target| declared(&target.provider)).collect();
+    let sets = |name: &Name| set.guardrails.iter().find(|set| set.name == *name).map(|set| set.rules.as_slice());
+    let rules: Vec<(Option<&Name>, &Guardrail)> = model.rules(sets).collect();
     // Plain data: serializing does not fail.
-    let text = serde_json::to_vec(&(model, upstreams)).unwrap_or_default();
+    let text = serde_json::to_vec(&(model, upstreams, rules)).unwrap_or_default();
     digest([&text[..], &written.to_be_bytes()])
 }
 

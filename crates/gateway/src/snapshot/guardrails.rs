@@ -21,6 +21,8 @@ static BUILT: LazyLock<Mutex<HashMap<String, Weak<Guardrails>>>> = LazyLock::new
 pub(crate) struct Asks {
     /// For models that moderate.
     pub moderation: u32,
+    /// For models that make embeddings, which caches compare questions by.
+    pub embeddings: u32,
     /// For webhooks, by their upstream.
     pub webhooks: HashMap<String, u32>,
 }

@@ -110,7 +110,9 @@ impl Asking<'_> {
     async fn send(&self, path: &str, body: &str) -> Message {
         let head = format!("POST {path} HTTP/1.1\r\nhost: gw\r\ncontent-length: {}\r\n{}", body.len(), self.head);
         let key = key(self.key);
-        self.world.ask(format!("{head}authorization: Bearer {key}\r\ncontent-type: application/json\r\n\r\n{body}")).await
+        self.world
+            .ask(format!("{head}authorization: Bearer {key}\r\ncontent-type: application/json\r\n\r\n{body}"))
+            .await
     }
 
     async fn chat(&self, model: &str, text: &str) -> Message {
@@ -208,9 +210,12 @@ async fn nobody_gets_an_answer_beyond_the_scope() {
     let user = |key, head| Asking { world: &world, key, head };
     let mut n = 0;
     // Who asks in turn, and whose answer is known to whom.
-    for (scope, shared) in
-        [("key", [false, false, false]), ("application", [true, false, false]), ("team", [true, true, false]), ("tenant", [true, true, true])]
-    {
+    for (scope, shared) in [
+        ("key", [false, false, false]),
+        ("application", [true, false, false]),
+        ("team", [true, true, false]),
+        ("tenant", [true, true, true]),
+    ] {
         let first = n;
         assert_eq!(did(&world, by(&world, "k").chat(scope, "hi").await).await, is(n, CacheUse::Miss), "{scope}");
         for (key, shared) in ["k2", "m", "p"].into_iter().zip(shared) {
@@ -253,7 +258,11 @@ async fn a_stream_is_given_again_as_it_was() {
     assert!(again.text().ends_with("data: [DONE]\n\n") && again.text().contains("\"prompt_tokens\":1000"));
     let used = told(&world, again).await.1.model.unwrap();
     assert_eq!((used.cache, used.saved, used.streamed), (Some(CacheUse::Hit), Some("0.002".parse().unwrap()), true));
-    assert_eq!(did(&world, app.chat("application", "hi").await).await, is(1, CacheUse::Miss), "a stream is no whole answer");
+    assert_eq!(
+        did(&world, app.chat("application", "hi").await).await,
+        is(1, CacheUse::Miss),
+        "a stream is no whole answer"
+    );
     // Through translation: what is kept is what the caller got.
     let message = r#"{"model":"application","stream":true,"max_tokens":9,"messages":[{"role":"user","content":"hi"}]}"#;
     let first = app.send("/v1/messages", message).await;
@@ -271,7 +280,9 @@ async fn a_stream_is_given_again_as_it_was() {
 async fn callers_say_what_they_want_of_the_cache() {
     let (upstream, _) = counting().await;
     let world = setup(&upstream);
-    let ask = async |head: &'static str| did(&world, Asking { world: &world, key: "k", head }.chat("application", "hi").await).await;
+    let ask = async |head: &'static str| {
+        did(&world, Asking { world: &world, key: "k", head }.chat("application", "hi").await).await
+    };
     assert_eq!(ask("cache-control: no-store\r\n").await, is(0, CacheUse::Bypass));
     assert_eq!(ask("").await, is(1, CacheUse::Miss), "what was not to be stored is not");
     assert_eq!(ask("cache-control: no-store\r\n").await, is(2, CacheUse::Bypass));
@@ -282,8 +293,14 @@ async fn callers_say_what_they_want_of_the_cache() {
     assert_eq!(ask("cache-control: max-age=0\r\n").await, is(4, CacheUse::Refresh));
     tokio::time::sleep(Duration::from_millis(1050)).await;
     assert_eq!(ask("cache-control: foo, max-age=1\r\n").await, is(5, CacheUse::Miss), "it is older than that");
-    assert_eq!(ask("cache-control: max-age=soon\r\n").await, is(6, CacheUse::Refresh), "what cannot be read is the youngest");
-    let varied = async |head: &'static str| did(&world, Asking { world: &world, key: "k", head }.chat("varied", "hi").await).await;
+    assert_eq!(
+        ask("cache-control: max-age=soon\r\n").await,
+        is(6, CacheUse::Refresh),
+        "what cannot be read is the youngest"
+    );
+    let varied = async |head: &'static str| {
+        did(&world, Asking { world: &world, key: "k", head }.chat("varied", "hi").await).await
+    };
     assert_eq!(varied("x-tenant: a\r\n").await, is(7, CacheUse::Miss));
     assert_eq!(varied("x-tenant: b\r\n").await, is(8, CacheUse::Miss));
     assert_eq!(varied("X-Tenant: a\r\nx-other: c\r\n").await, is(7, CacheUse::Hit));
@@ -350,5 +367,133 @@ async fn another_configuration_and_a_revoked_key_get_nothing() {
     world.install(&elsewhere, &[], &[]).await;
     assert_eq!(ask("k").await, is(3, CacheUse::Miss), "its provider may be another one");
     assert_eq!(world.gateway.answers_kept().0, 1);
+    world.done().await;
+}
+
+/// Answers chat completions with how many came before, and embeddings by what is asked: of the weather, in one way or
+/// another, or of anything else. Fails, or hangs, where the question says so.
+async fn understanding() -> (FakeUpstream, Arc<AtomicUsize>, Arc<AtomicUsize>) {
+    let (chats, embeddings) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let counted = (chats.clone(), embeddings.clone());
+    let upstream = FakeUpstream::start(move |mut peer| {
+        let (chats, embeddings) = counted.clone();
+        async move {
+            while let Some(request) = peer.request().await {
+                let call: Value = serde_json::from_slice(&request.body).unwrap();
+                if request.target() == "/v1/embeddings" {
+                    assert_eq!((&call["model"], request.field("x-user")), (&json!("embed"), None), "none of the caller's head");
+                    embeddings.fetch_add(1, SeqCst);
+                    let asked = call["input"].as_str().unwrap();
+                    let vector = match asked {
+                        _ if asked.contains("fail") => {
+                            peer.send(answer(500, "", "{}")).await;
+                            continue;
+                        }
+                        _ if asked.contains("hang") => {
+                            peer.wire.drain().await;
+                            return;
+                        }
+                        _ if asked.contains("weather") => [1.0, 0.0],
+                        _ if asked.contains("rain") => [0.98, 0.199],
+                        _ if asked.contains("climate") => [0.8, 0.6],
+                        _ => [0.0, 1.0],
+                    };
+                    let body = json!({"object": "list", "model": "embed", "data": [{"object": "embedding", "index": 0, "embedding": vector}],
+                        "usage": {"prompt_tokens": 1_000_000, "total_tokens": 1_000_000}});
+                    peer.send(answer(200, "content-type: application/json\r\n", &body.to_string())).await;
+                    continue;
+                }
+                let said = format!("answer {}", chats.fetch_add(1, SeqCst));
+                let body = json!({"id": "1", "object": "chat.completion", "model": "real", "usage": {"prompt_tokens": 1000, "completion_tokens": 500, "total_tokens": 1500},
+                    "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": said}}]});
+                peer.send(answer(200, "content-type: application/json\r\n", &body.to_string())).await;
+            }
+        }
+    })
+    .await;
+    (upstream, chats, embeddings)
+}
+
+fn semantic_yaml(upstream: &FakeUpstream) -> String {
+    format!(
+        "applications:
+  - {{ name: app, allow: {{ models: [chat] }}, users: {{ header: x-user }} }}
+  - {{ name: other, allow: {{ models: [chat] }} }}
+keys:
+  - {{ name: k, application: app }}
+  - {{ name: o, application: other }}
+credentials:
+  - {{ name: c, engine: static }}
+upstreams:
+  - {{ name: mine, endpoints: [\"{0}/v1\"], provider: openai, inject: {{ bearer: c }}, timeouts: {{ response: 60s, idle: 60s }} }}
+models:
+  - {{ name: vectors, targets: [{{ provider: mine, model: embed, prices: [{{ from: 2020-01-01T00:00:00Z, input: '0.5', output: '0' }}] }}] }}
+  - {{ name: chat, targets: [{{ provider: mine, model: real, {PRICES} }}], cache: {{ mode: semantic, embedding_model: vectors, threshold: 0.95 }} }}
+",
+        upstream.url()
+    )
+}
+
+#[tokio::test]
+async fn a_question_in_other_words_is_answered_where_it_is_near_enough() {
+    let (upstream, chats, embeddings) = understanding().await;
+    let world = Setup::new(semantic_yaml(&upstream)).start();
+    let app = Asking { world: &world, key: "k", head: "x-user: ada\r\n" };
+    // A call that needed an embedding leaves two records: of the embedding, and its own.
+    let ask = async |asking: &Asking<'_>, text: &str| {
+        let message = asking.chat("chat", text).await;
+        let before = embeddings.load(SeqCst);
+        let told = message.field("cache-status").unwrap().to_owned();
+        (message, told, before)
+    };
+    let (message, told, made) = ask(&app, "what is the weather?").await;
+    assert_eq!((told.as_str(), made), ("credentialflow; fwd=uri-miss", 1));
+    let embedding = world.outcome(R::Served).await;
+    let used = embedding.model.unwrap();
+    assert_eq!(
+        (&*used.model, &*used.provider_model, used.cache, used.user.as_deref()),
+        ("vectors", "embed", None, Some("ada"))
+    );
+    assert_eq!(used.cost, Some(Cost::Known("0.5".parse().unwrap())), "it is priced");
+    assert_eq!((embedding.application.as_deref(), embedding.credential.is_some()), (Some("app"), true));
+    assert!(message.text().contains("answer 0"));
+    world.served(1).await;
+
+    let (message, told, made) = ask(&app, "will there be rain?").await;
+    assert!(
+        message.text().contains("answer 0") && told.starts_with("credentialflow; hit; detail=similar; ttl="),
+        "{told}"
+    );
+    assert_eq!((made, chats.load(SeqCst)), (2, 1));
+    world.served(1).await;
+    let used = world.outcome(R::Served).await.model.unwrap();
+    assert_eq!((used.cache, used.saved), (Some(CacheUse::Similar), Some("0.002".parse().unwrap())));
+
+    let (message, told, made) = ask(&app, "what is the weather?").await;
+    assert!(message.text().contains("answer 0") && told.starts_with("credentialflow; hit; ttl="), "{told}");
+    assert_eq!(made, 2, "the same call needs no embedding");
+    world.served(1).await;
+
+    // Not near enough, of another application, with another system prompt, or with an embedding that fails or hangs.
+    for (asking, text, expect) in [
+        (&app, "what of the climate?", "answer 1"),
+        (&by(&world, "o"), "will there be rain?", "answer 2"),
+        (&app, "fail: will there be rain?", "answer 3"),
+        (&app, "hang: will there be rain?", "answer 4"),
+    ] {
+        let (message, told, _) = ask(asking, text).await;
+        assert!(
+            message.text().contains(expect) && told == "credentialflow; fwd=uri-miss",
+            "{text}: {}",
+            message.text()
+        );
+        let asked = world.record().await;
+        let failed = text.contains("fail") || text.contains("hang");
+        assert_eq!(asked.outcome != R::Served, failed, "{asked:?}");
+        world.served(1).await;
+    }
+    let system = r#"{"model":"chat","messages":[{"role":"system","content":"x"},{"role":"user","content":"will there be rain?"}]}"#;
+    assert!(app.send("/v1/chat/completions", system).await.text().contains("answer 5"));
+    world.served(2).await;
     world.done().await;
 }

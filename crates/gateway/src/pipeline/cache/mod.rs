@@ -5,20 +5,22 @@
 //! anybody for whom it might have been another one. Of a call in which guardrails found anything, nothing is kept. An
 //! answer that is given again costs nothing: no budget is asked.
 
+mod embedding;
 mod keeping;
 
 pub(super) use keeping::Keeping;
 
 use super::{
-    Inbound, Refused, answer,
+    Inbound, Parts, Refused, answer,
     body::interrupted,
     guard::{self, answered::AnswerGuard},
+    hedge,
     record::{CacheStatus, Recording},
     route::RouteMatch,
     translate::UpstreamRequest,
 };
 use crate::{
-    cache::{Found, Key, Made, Owner},
+    cache::{Found, Key, Made, Owner, Similar},
     conn::{AnswerFraming, Caller},
     http1::grammar,
     net::control::{Control, Interrupt},
@@ -224,17 +226,20 @@ fn around(
 }
 
 /// Looks for an answer to a call. What is known by then of the call is kept with it, for when it is answered.
-pub(super) async fn find(
+#[expect(clippy::too_many_arguments, reason = "a stage sees what the stages before it made")]
+pub(super) async fn find<C: Caller>(
     worker: &Worker,
     view: &Rc<View>,
     control: &Control,
-    matched: &RouteMatch<'_>,
+    inbound: &Inbound<'_>,
+    (matched, principal, permit): Parts<'_, '_>,
     request: &mut UpstreamRequest,
+    caller: &mut C,
     record: &mut Recording<'_>,
 ) -> Result<Option<(Made, Found)>, Refused> {
     let Some(cached) = request.call.as_mut().and_then(|call| call.cached.take()) else { return Ok(None) };
     let Cached { plan, wanted } = *cached;
-    let Some(wanted) = wanted else {
+    let Some(mut wanted) = wanted else {
         record.cache(CacheStatus::new(CacheUse::Bypass));
         return Ok(None);
     };
@@ -245,7 +250,23 @@ pub(super) async fn find(
         // What holds a live secret of ours is refused, or told of, whether its answer is there or not.
         guard::whole_body(view, matched, request, record)?;
         let cache = &worker.shared.cache;
-        found = soon(worker, control, cache.find(wanted.key, wanted.youngest)).await?.map(|found| (CacheUse::Hit, found));
+        found =
+            soon(worker, control, cache.find(wanted.key, wanted.youngest)).await?.map(|found| (CacheUse::Hit, found));
+        if found.is_none()
+            && let Some(semantic) = &plan.semantic
+            && let Some((text, bucket)) = &wanted.question
+        {
+            let asked = embedding::of(worker, view, inbound, (principal, permit), (semantic, text), record);
+            // Ends with the call itself: when its caller leaves, or its key is revoked.
+            let mut asked = Box::pin(asked);
+            let vector = hedge::wait(control, caller, |cx| asked.as_mut().poll(cx)).await?;
+            wanted.vector = vector.flatten().map(Into::into);
+            if let Some(vector) = wanted.vector.clone() {
+                let (bucket, threshold, youngest) = (*bucket, semantic.threshold, wanted.youngest);
+                let similar = cache.similar(Similar { bucket, vector, threshold, youngest });
+                found = soon(worker, control, similar).await?.map(|found| (CacheUse::Similar, found));
+            }
+        }
         record.cache(match &found {
             None => CacheStatus::new(CacheUse::Miss),
             Some((used, found)) => CacheStatus { used: *used, age: found.age.as_secs(), ttl: found.left.as_secs() },
