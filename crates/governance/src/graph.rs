@@ -170,6 +170,7 @@ impl<'s> Graph<'s> {
         Allow {
             routes: keep(&application.allow.routes, narrow.map(|a| &a.routes), &route),
             models: keep(&application.allow.models, narrow.map(|a| &a.models), &model),
+            tools: application.allow.tools.clone(),
         }
     }
 

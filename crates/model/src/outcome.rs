@@ -148,6 +148,13 @@ outcomes! {
     PromptBlocked = 34, "prompt_blocked", 400, Caller, retry false, "A guardrail does not let the prompt through";
     /// A guardrail of the model does not let the answer through.
     AnswerBlocked = 35, "answer_blocked", 400, Upstream, retry false, "A guardrail does not let the answer through";
+    /// What was posted to an MCP server is no message that could be read in one way alone.
+    InvalidMcpMessage = 36, "invalid_mcp_message", 400, Caller, retry false, "The MCP message is not valid";
+    /// The caller may not use this tool, prompt, resource or method of an MCP server. A request is answered with an error
+    /// of JSON-RPC and status 200, as if the server had no such thing.
+    McpNotAllowed = 37, "mcp_not_allowed", 403, Caller, retry false, "There is no such thing here";
+    /// The session of an MCP server is not the caller's, or not known.
+    McpSessionUnknown = 38, "mcp_session_unknown", 404, Caller, retry false, "There is no such session";
     /// No such file or batch is this caller's.
     ObjectNotFound = 39, "object_not_found", 404, Caller, retry false, "There is no such file or batch";
 }

@@ -271,6 +271,42 @@ pub struct UsageRecord {
     pub ttfb_us: u64,
     /// Present on model routes.
     pub model: Option<Box<ModelUse>>,
+    /// Present where a message was posted to an MCP server.
+    pub mcp: Option<Box<McpUse>>,
+}
+
+/// What was asked of an MCP server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct McpUse {
+    /// The method, as in `tools/call`; of several messages that of the last one that was looked at.
+    pub method: Box<str>,
+    /// The tool, prompt or resource that it names, as the caller wrote it, cut at 256 bytes; secrets in it are masked, and
+    /// of a URI what follows `?` or `#` is left out.
+    pub name: Option<Box<str>>,
+    /// How the server answered.
+    pub end: McpEnd,
+}
+
+/// How an MCP server answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum McpEnd {
+    /// With a result, or not at all.
+    #[default]
+    Result,
+    /// With the result of a tool that says that it failed.
+    ToolFailed,
+    /// With an error of JSON-RPC that has this code.
+    Error(i64),
+}
+
+impl fmt::Display for McpEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Result => f.write_str("result"),
+            Self::ToolFailed => f.write_str("tool_failed"),
+            Self::Error(code) => write!(f, "error {code}"),
+        }
+    }
 }
 
 /// What each of the windows of budgets that a record names is charged of its cost, in units of 10^-12 US dollars.

@@ -67,6 +67,11 @@ impl ApiKey {
         Self { peppers }
     }
 
+    /// The peppers.
+    pub(crate) fn peppers(&self) -> &Peppers {
+        &self.peppers
+    }
+
     /// Verifies a presented key at this time. Allocates nothing.
     pub fn authenticate(&self, presented: &[u8], table: &KeyTable, now: Timestamp) -> Result<Principal, AuthFailure> {
         let token = KeyToken::parse(presented);

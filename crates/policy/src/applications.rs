@@ -3,7 +3,7 @@
 //! Names become numbers here, once; a request then costs one array look-up and one bit test however
 //! many routes there are. Rules are addressed by the key table's application numbers.
 
-use crate::{Book, CompiledLimit, KeyTable, LiveBudget, ModelSlot, RateKey, RouteSlot};
+use crate::{Book, CompiledLimit, KeyTable, LiveBudget, ModelSlot, Patterns, RateKey, RouteSlot};
 use credentialflow_model::{
     Name,
     resource::{Application, Budget, Budgets, Kind, Team},
@@ -27,6 +27,8 @@ pub struct ApplicationRules(Box<[Option<ApplicationRule>]>);
 pub struct ApplicationRule {
     routes: SlotSet,
     models: SlotSet,
+    /// By route, in order.
+    tools: Box<[(u32, Patterns)]>,
     limit: Option<(RateKey, CompiledLimit)>,
     budgets: Box<[Arc<LiveBudget>]>,
     users: Option<Box<UserRule>>,
@@ -82,6 +84,7 @@ impl ApplicationRules {
             let rule = ApplicationRule {
                 routes: application.allow.routes.iter().filter_map(|n| slots.route(n)).map(|s| s.0).collect(),
                 models: application.allow.models.iter().filter_map(|n| slots.model(n)).map(|s| s.0).collect(),
+                tools: tools(application, slots),
                 limit: application
                     .limit
                     .map(|limit| (RateKey::named("application", application.name.as_str()), (&limit).into())),
@@ -128,6 +131,11 @@ impl ApplicationRule {
     pub fn allows_model(&self, model: ModelSlot) -> bool {
         self.models.contains(model.0)
     }
+    /// Which tools of an MCP server it may use, where that is narrower than what the route offers.
+    pub fn tools(&self, route: RouteSlot) -> Option<&Patterns> {
+        let at = self.tools.binary_search_by_key(&route.0, |(slot, _)| *slot).ok()?;
+        Some(&self.tools[at].1)
+    }
     /// Its rate limit over all keys.
     pub fn limit(&self) -> Option<&(RateKey, CompiledLimit)> {
         self.limit.as_ref()
@@ -140,6 +148,13 @@ impl ApplicationRule {
     pub fn users(&self) -> Option<&UserRule> {
         self.users.as_deref()
     }
+}
+
+fn tools(application: &Application, slots: &impl Slots) -> Box<[(u32, Patterns)]> {
+    let named = |(name, patterns): (&Name, &Vec<String>)| Some((slots.route(name)?.0, Patterns::compile(patterns)));
+    let mut tools: Vec<_> = application.allow.tools.iter().filter_map(named).collect();
+    tools.sort_unstable_by_key(|(slot, _)| *slot);
+    tools.into_boxed_slice()
 }
 
 /// A set of small numbers: a short sorted list, or bits once that is smaller.

@@ -18,6 +18,7 @@ pub mod finder;
 pub mod gcra;
 pub mod headers;
 pub mod keys;
+pub mod mcp;
 pub mod policy;
 pub mod present;
 pub mod principal;
@@ -38,6 +39,7 @@ pub use finder::{Finder, Found, LiveSecret, ValueKey, ValueMark, ValueMarks};
 pub use gcra::{CompiledLimit, Decision, RateKey, RateTable};
 pub use headers::CompiledHeaders;
 pub use keys::{KeyChange, KeyExtras, KeyRecord, KeySecret, KeyTable, ParentKey, Peppers};
+pub use mcp::{McpGrant, McpRules, Patterns, SessionOwner};
 pub use policy::Policy;
 pub use present::{
     CREDENTIAL_HEADERS, Carriers, Presented, header_carries_key, is_credential_header, present, query_without,

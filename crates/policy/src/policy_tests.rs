@@ -36,7 +36,7 @@ pub fn limit(requests: u32, secs: u64) -> Limit {
 
 pub fn allow(routes: &[&str], models: &[&str]) -> Allow {
     let names = |list: &[&str]| list.iter().map(|n| n.parse().unwrap()).collect();
-    Allow { routes: names(routes), models: names(models) }
+    Allow { routes: names(routes), models: names(models), ..Allow::default() }
 }
 
 /// A token, its record, for the application `checkout`.
@@ -74,7 +74,7 @@ pub struct World {
 }
 
 impl World {
-    /// From `application: routes a b, models c, limit n` (a limit per minute).
+    /// From `application: routes a b, models c, tools route x y, limit n` (a limit per minute).
     pub fn new(text: &str) -> Self {
         let (name, rest) = text.split_once(": ").unwrap();
         let mut application: Application = serde_json::from_value(serde_json::json!({ "name": name })).unwrap();
@@ -82,6 +82,10 @@ impl World {
             let words: Vec<&str> = part.split(' ').collect();
             match words[0] {
                 "routes" => application.allow.routes = words[1..].iter().map(|n| n.parse().unwrap()).collect(),
+                "tools" => {
+                    let tools = words[2..].iter().map(|tool| (*tool).to_owned()).collect();
+                    application.allow.tools.insert(words[1].parse().unwrap(), tools);
+                }
                 "models" => application.allow.models = words[1..].iter().map(|n| n.parse().unwrap()).collect(),
                 _ => application.limit = Some(limit(words[1].parse().unwrap(), 60)),
             }
@@ -133,6 +137,21 @@ impl World {
         record.extras = Some(KeyExtras::delegated(KeyExtras::of(&key, &Default::default()), parent));
         *table = table.with_changes([KeyChange::Put(record)]);
         ApiKey::new(self.peppers.clone()).authenticate(token.expose(), &table, Timestamp::from_secs(1)).unwrap()
+    }
+
+    /// The same for a key of another application.
+    pub fn key_of(&self, application: &str) -> Principal {
+        let table = self.table.borrow();
+        let (token, mut record) = issue(table.len() as u64 + 1, 5, &self.peppers);
+        record.application = application.parse().unwrap();
+        let table = table.with_changes([KeyChange::Put(record)]);
+        ApiKey::new(self.peppers.clone()).authenticate(token.expose(), &table, Timestamp::from_secs(1)).unwrap()
+    }
+
+    /// What a caller may use of an MCP server behind a route.
+    pub fn mcp<'a>(&'a self, rules: &'a McpRules, route: &'a str, principal: &'a Principal) -> McpGrant<'a> {
+        let slot = RouteSlot(ROUTES.iter().position(|n| *n == route).unwrap() as u32);
+        McpGrant::of(rules, (slot, route), &self.rules, principal)
     }
 
     /// The same for a key whose secret leaked.

@@ -4,6 +4,8 @@
 //! allocated or locked per record. The number of label sets is bounded; what does not fit counts under `other`.
 //! Label values are names of declared things and never secrets.
 
+mod mcp;
+
 use crate::{
     intern::{Interner, NameId},
     recorder::Counters,
@@ -192,6 +194,7 @@ pub(crate) struct Tables {
     upstreams: Slots<Durations>,
     /// By model, then by provider; a model has few providers.
     models: Slots<Vec<(Arc<str>, ModelFigures)>>,
+    mcp: mcp::McpFigures,
 }
 
 const MAX_PROVIDERS: usize = 16;
@@ -203,6 +206,7 @@ impl Tables {
             routes: Slots::new(MAX_NAMES),
             upstreams: Slots::new(MAX_NAMES),
             models: Slots::new(MAX_NAMES),
+            mcp: mcp::McpFigures::default(),
         }
     }
 
@@ -227,6 +231,7 @@ impl Tables {
         figures.durations.add(r.total_us);
         figures.bytes_in = figures.bytes_in.saturating_add(r.bytes_in);
         figures.bytes_out = figures.bytes_out.saturating_add(r.bytes_out);
+        self.mcp.add(r);
         if let Some(id) = upstream {
             self.upstreams.get(id, names).add(r.upstream_us);
         }
@@ -398,7 +403,7 @@ fn encode_tables(tables: &Tables, e: &mut DescriptorEncoder<'_>) -> fmt::Result 
         let usd = figures.saved_pico as f64 / 1e12;
         m.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&usd, None)?;
     }
-    Ok(())
+    tables.mcp.encode(e)
 }
 
 fn durations(m: &mut prometheus_client::encoding::MetricEncoder<'_>, d: &Durations) -> fmt::Result {

@@ -13,6 +13,7 @@ pub(crate) const NOON: i64 = 1_793_534_400_000_000;
 /// A plain served call; `n` makes it different from others and later by as many microseconds.
 pub(crate) fn plain(n: u64) -> UsageRecord {
     UsageRecord {
+        mcp: None,
         time: Timestamp::from_micros(NOON + n as i64),
         request_id: RequestId(u128::from(n) << 64 | 0x8000_0000_0000_0001),
         trace_id: TraceId(u128::MAX - u128::from(n)),

@@ -40,7 +40,7 @@ const CONTROL: &[&str] = &[
 /// Its room of pure functions.
 const CERTIFICATES: &[&str] = &["credentialflow-certificates"];
 /// The rooms of the data wing.
-const DATA: &[&str] = &["credentialflow-gateway", "credentialflow-policy", "credentialflow-llm"];
+const DATA: &[&str] = &["credentialflow-gateway", "credentialflow-policy", "credentialflow-llm", "credentialflow-mcp"];
 /// What only words may not need.
 const MACHINERY: &[&str] = &["credentialflow-store", "credentialflow-policy", "tokio", "hyper", "sqlx"];
 
@@ -50,6 +50,7 @@ const WALLS: &[(&str, &[&[&str]])] = &[
     ("credentialflow-gateway", &[CONTROL, CERTIFICATES]),
     ("credentialflow-policy", &[CONTROL, CERTIFICATES, &["credentialflow-gateway"]]),
     ("credentialflow-llm", &[CONTROL, CERTIFICATES, &["credentialflow-gateway"]]),
+    ("credentialflow-mcp", &[CONTROL, CERTIFICATES, &["credentialflow-gateway", "credentialflow-policy"]]),
     ("credentialflow-telemetry", &[CONTROL, CERTIFICATES, &["credentialflow-gateway"]]),
     ("credentialflow-store", &[DATA, &["credentialflow-admin", "credentialflow-vault"]]),
     (

@@ -69,6 +69,7 @@ pub(super) async fn world(control: &Control) -> (KeyId, String) {
 pub(super) fn record(control: &Control, key: KeyId, count: u64, served: bool) {
     let now: Timestamp = SystemTime::now().into();
     let one = |n: u64| UsageRecord {
+        mcp: None,
         time: Timestamp::from_micros(now.micros() - i64::try_from(n).unwrap() - 1),
         request_id: RequestId(u128::from(n) + 1),
         trace_id: TraceId(1),

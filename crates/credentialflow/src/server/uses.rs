@@ -322,6 +322,7 @@ mod tests {
         let writer = UseWriter::new(store.clone(), telemetry.clone());
         let key = KeyId::from_bits(7);
         sender.send(vec![UsageRecord {
+            mcp: None,
             key: Some(key),
             secret: None,
             outcome: OutcomeReason::Served,

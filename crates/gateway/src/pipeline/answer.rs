@@ -6,6 +6,7 @@ use super::{
     forward::UpstreamResponse,
     guard::answered::{AnswerGuard, is_text},
     guardrail::{self, Judging},
+    mcp::{self, Answering, Form},
     prompt,
     record::Recording,
     scrub::Scrub,
@@ -100,6 +101,8 @@ pub(super) async fn relay<C: Caller>(
         return Err(Refused::new(OutcomeReason::UpstreamMalformed)
             .with_detail("the upstream compressed its answer although it was asked not to".into()));
     }
+    let to_mcp = request.mcp.take();
+    let answering = Answering::of(to_mcp.as_deref(), view, matched, (&head, &bytes), (framing, encoded))?;
     let dialect = request.call.as_ref().map(|call| call.dialect);
     let is_stream = is_stream(&head, &bytes, dialect);
     let translation = request.call.as_ref().and_then(|c| c.translation.clone());
@@ -139,7 +142,9 @@ pub(super) async fn relay<C: Caller>(
     // Events that become the elements of an array.
     let is_array = whole.is_none() && translation.as_ref().is_some_and(|translation| !translation.streams_events());
     // What is sent when all of it is there.
-    let is_collected = whole.is_some() || published || (judge.is_some() && !is_stream);
+    let of_mcp = answering.as_ref().map(Answering::form);
+    let is_collected =
+        whole.is_some() || published || (judge.is_some() && !is_stream) || of_mcp == Some(Form::Messages);
     // Events that come in other frames than the caller gets.
     let is_framed = whole.is_none() && translation.is_some() && dialect == Some(Dialect::Bedrock);
     let mut fields = worker.take_scratch();
@@ -151,6 +156,7 @@ pub(super) async fn relay<C: Caller>(
             || field.tag == Tag::XRequestId
             || matches!(field.tag, Tag::XCredentialflowBudget | Tag::XCredentialflowModel)
             || (head.connection.names && names_connection(&head, &bytes, name))
+            || (of_mcp.is_some() && mcp::is_session(name))
             || rules.is_some_and(|r| r.drops(name));
         if !dropped {
             fields.extend_from_slice(name);
@@ -166,6 +172,9 @@ pub(super) async fn relay<C: Caller>(
         fields.extend_from_slice(b"\r\n");
     }
     push_own_fields(&mut fields, record);
+    if let Some(answering) = &answering {
+        answering.push_session(&head, &bytes, &mut fields)?;
+    }
     if is_array {
         fields.extend_from_slice(b"content-type: application/json\r\n");
     } else if is_framed {
@@ -217,6 +226,10 @@ pub(super) async fn relay<C: Caller>(
             }
             false => answered,
         };
+        let answered = match &answering {
+            Some(answering) => answered.and_then(|body| answering.whole(body, head.status, record)),
+            None => answered,
+        };
         if head.keeps_alive() && framing != Framing::UntilClose {
             endpoint.keep(connection, worker.pools.most, worker.tick());
         }
@@ -233,10 +246,13 @@ pub(super) async fn relay<C: Caller>(
         unframed: if is_framed { Unframed::of(Dialect::Bedrock) } else { Unframed::plain() },
         translator: translation.map(Translation::stream),
         judge: judge.map(|answer| Judging::of(*answer, is_array)),
+        events: answering.as_ref().and_then(Answering::events),
         kept: worker.budget.nothing(),
     };
     let answer = match framing {
-        _ if passing.translator.is_some() || passing.judge.is_some() => AnswerFraming::Streamed,
+        _ if passing.translator.is_some() || passing.judge.is_some() || passing.events.is_some() => {
+            AnswerFraming::Streamed
+        }
         Framing::None => match head.length {
             Some(n) if head.status != 204 => AnswerFraming::Described(n),
             _ => AnswerFraming::Empty,
@@ -254,7 +270,7 @@ pub(super) async fn relay<C: Caller>(
 
     let mut decoder = Decoder::new(framing);
     let mut bytes_out = 0u64;
-    let idle = request_idle(view, request.upstream);
+    let idle = answering.and_then(|answering| answering.idle()).unwrap_or_else(|| request_idle(view, request.upstream));
     let outcome = loop {
         // All that came, in one piece: what is done with a piece costs more than its bytes.
         let (step, framed) = decoder.gather(connection.buffer.filled_mut());
@@ -267,7 +283,7 @@ pub(super) async fn relay<C: Caller>(
             caller.payload(b);
         });
         connection.buffer.consume(step.consumed);
-        let mut failure = malformed.then_some(OutcomeReason::UpstreamMalformed);
+        let mut failure = (malformed || passing.is_unreadable()).then_some(OutcomeReason::UpstreamMalformed);
         passing.tell(record);
         if failure.is_none() && !passing.fits() {
             failure = Some(OutcomeReason::Overloaded);
@@ -332,6 +348,7 @@ pub(super) async fn relay<C: Caller>(
             caller.end();
             record.bytes_out(bytes_out);
             let failure = refused.or(passing.failure());
+            passing.tell_mcp(record);
             record.usage(view, request);
             let sent = flush(control, worker, caller).await;
             if request_complete && is_over && head.keeps_alive() && framing != Framing::UntilClose {
@@ -349,6 +366,7 @@ pub(super) async fn relay<C: Caller>(
                 bytes_out += b.len() as u64;
                 caller.payload(b);
             });
+            passing.tell_mcp(record);
             record.usage(view, request);
             record.bytes_out(bytes_out);
             // What arrived is passed on; the missing end tells the caller that it is not all.
@@ -483,6 +501,8 @@ struct Passing<'a> {
     translator: Option<Translator>,
     /// Judges a stream, as its caller gets it.
     judge: Option<Judging>,
+    /// Goes over the events of an MCP server.
+    events: Option<mcp::Events<'a>>,
     /// The tokens that were recorded already.
     counted: Option<Told>,
     /// What is kept of a model's answer to find its usage.
@@ -495,6 +515,7 @@ impl Passing<'_> {
         let held = self.usage.as_ref().map_or(0, |usage| usage.held());
         let translating = self.translator.as_ref().map_or(0, Translator::held) + self.unframed.held();
         let translating = translating + self.judge.as_ref().map_or(0, Judging::held);
+        let translating = translating + self.events.as_ref().map_or(0, mcp::Events::held);
         self.kept.set((held + translating) as u64).is_ok()
     }
 
@@ -523,7 +544,24 @@ impl Passing<'_> {
         self.judge.as_ref().is_some_and(Judging::is_stopped)
     }
 
+    /// Whether an event of an MCP server could not be read.
+    fn is_unreadable(&self) -> bool {
+        self.events.as_ref().is_some_and(mcp::Events::has_failed)
+    }
+
+    /// Tells how an MCP server answered.
+    fn tell_mcp(&self, record: &mut Recording<'_>) {
+        if let Some(events) = &self.events {
+            record.mcp_ended(events.seen());
+        }
+    }
+
     fn feed(&mut self, payload: &[u8], out: &mut impl FnMut(&[u8])) {
+        if let Some(mut events) = self.events.take() {
+            self.pass(payload, &mut |b: &[u8]| events.feed(b, out));
+            self.events = Some(events);
+            return;
+        }
         match self.judge.take() {
             None => self.pass(payload, out),
             Some(mut judge) => {
@@ -534,6 +572,12 @@ impl Passing<'_> {
     }
 
     fn finish(&mut self, out: &mut impl FnMut(&[u8])) {
+        if let Some(mut events) = self.events.take() {
+            self.end(&mut |b: &[u8]| events.feed(b, out));
+            events.finish(out);
+            self.events = Some(events);
+            return;
+        }
         match self.judge.take() {
             None => self.end(out),
             Some(mut judge) => {
@@ -624,8 +668,11 @@ impl Passing<'_> {
         }
     }
 
-    /// Why a translated stream was ended with an error, although all of the body came.
+    /// Why a stream was ended with an error, although all of the body came.
     fn failure(&self) -> Option<OutcomeReason> {
+        if self.is_unreadable() {
+            return Some(OutcomeReason::UpstreamMalformed);
+        }
         Some(match self.translator.as_ref()?.failure()? {
             StreamFailure::Malformed => OutcomeReason::UpstreamMalformed,
             StreamFailure::Truncated => OutcomeReason::UpstreamTruncated,

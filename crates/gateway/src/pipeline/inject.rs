@@ -16,7 +16,7 @@ use super::{
 use crate::{
     http1::tag::Tag,
     ports::CredentialSlot,
-    snapshot::InjectWay,
+    snapshot::{EndpointPlan, InjectWay},
     text::{push_address, push_decimal, push_request_id},
     upstream::Identity,
     worker::{Carrier, View, Worker},
@@ -192,9 +192,9 @@ pub(super) fn inject(
     let head = &mut out.head;
     head.extend_from_slice(inbound.method().as_bytes());
     head.push(b' ');
-    let call = request.call.as_ref();
+    let (call, mcp) = (request.call.as_ref(), request.mcp.as_deref());
     let target = head.len();
-    out.secret = push_target(head, matched, route, call, &endpoint.base, way.zip(secret));
+    out.secret = push_target(head, matched, route, call, endpoint, way.zip(secret));
     let own = if out.secret.is_empty() { head.len() } else { out.secret.start };
     guard.target(&head[target..own], matched.query, record)?;
     head.extend_from_slice(b" HTTP/1.1\r\nhost: ");
@@ -211,7 +211,7 @@ pub(super) fn inject(
     let of_bedrock = call.is_some_and(|call| call.dialect == Dialect::Bedrock);
     let session = call.is_some_and(|call| call.task == task::Task::Realtime);
     // Nobody reads the usage in a compressed answer, and what it cost would be a guess.
-    let identity = call.is_some() || upstream.encoding == AnswerEncoding::Identity;
+    let identity = call.is_some() || mcp.is_some() || upstream.encoding == AnswerEncoding::Identity;
     for (field, name, value) in inbound.fields() {
         let dropped = match field.tag {
             Tag::Other => false,
@@ -225,7 +225,7 @@ pub(super) fn inject(
             | Tag::XForwardedHost
             | Tag::Forwarded => true,
             Tag::AcceptEncoding => identity,
-            Tag::ContentType => call.is_some(),
+            Tag::ContentType => call.is_some() || mcp.is_some(),
             // A compressed WebSocket would hide an echoed secret.
             Tag::SecWebsocketExtensions => identity,
             Tag::SecWebsocketProtocol => session,
@@ -249,6 +249,7 @@ pub(super) fn inject(
             || (call.is_some_and(|c| c.dialect == Dialect::Gemini) && would_change_the_answer(name))
             || (of_bedrock && sigv4::speaks_to_aws(name))
             || (translated && is_lost_in_translation(name, call.is_some_and(|c| c.dialect == Dialect::Anthropic)))
+            || mcp.is_some_and(|mcp| mcp.drops(name))
             || ours(name)
             || inbound.is_connection_option(name)
             || (field.tag == Tag::Other && name.contains(&b'_') && disguised())
@@ -265,6 +266,9 @@ pub(super) fn inject(
         && (translated || inbound.header(VERSION_HEADER).is_none())
     {
         push_field(head, VERSION_HEADER.as_bytes(), VERSION.as_bytes());
+    }
+    if let Some(mcp) = mcp {
+        mcp.push_fields(head);
     }
     let protocols = if session { realtime::protocols(inbound) } else { Vec::new() };
     if !protocols.is_empty() {
@@ -365,11 +369,12 @@ fn push_target(
     matched: &RouteMatch<'_>,
     route: &crate::snapshot::RoutePlan,
     call: Option<&ModelCall>,
-    base: &str,
+    endpoint: &EndpointPlan,
     credential: Option<(&InjectWay, &SecretValue)>,
 ) -> std::ops::Range<usize> {
-    head.extend_from_slice(base.as_bytes());
+    head.extend_from_slice(if route.mcp.is_some() { &endpoint.exact } else { &endpoint.base }.as_bytes());
     match call {
+        _ if route.mcp.is_some() => {}
         Some(call) => head.extend_from_slice(call.path.as_bytes()),
         None => {
             let rest = matched.path.get(route.strip_prefix..).unwrap_or(&matched.path);

@@ -21,6 +21,7 @@ mod hedge;
 mod inbound;
 mod inject;
 mod instead;
+mod mcp;
 mod models;
 mod prompt;
 mod realtime;

@@ -5,7 +5,9 @@ use super::{
     Inbound,
     budget::Paying,
     call::{Told, UsageProbe},
-    guard, guardrail, trace,
+    guard, guardrail,
+    mcp::Rpc,
+    trace,
     translate::UpstreamRequest,
 };
 use crate::{
@@ -18,11 +20,12 @@ use crate::{
     worker::{View, Worker},
 };
 use credentialflow_llm::{provider::Dialect, task::units::Units};
+use credentialflow_mcp::Seen;
 use credentialflow_model::{
     KeyId, OutcomeReason, RequestId, Timestamp, TraceId, UsageRecord,
     mask::masked,
     resource::budget::{pico, usd},
-    usage::{CacheUse, Cost, CredentialUse, ModelUse, TokenUsage, Tried, TriedEnd, charged_together},
+    usage::{CacheUse, Cost, CredentialUse, McpEnd, McpUse, ModelUse, TokenUsage, Tried, TriedEnd, charged_together},
 };
 use credentialflow_policy::{Found, LimitReport, LiveSecret, Principal};
 use std::{
@@ -84,6 +87,8 @@ pub(crate) struct Recording<'w> {
     limits: LimitReport,
     max_body: u64,
     dialect: Option<Dialect>,
+    /// What a refusal answers where it takes the shape of JSON-RPC.
+    rpc: Option<Box<Rpc>>,
     answered: bool,
     first_byte: bool,
     /// When the answer was served whole; spares a look at the clock.
@@ -146,6 +151,7 @@ impl<'w> Recording<'w> {
         let time = worker.now();
         let (a, b) = (worker.bits(), worker.bits());
         let record = UsageRecord {
+            mcp: None,
             time,
             request_id: id_of(time, a, b),
             trace_id: TraceId(u128::from(worker.bits()) << 64 | u128::from(a | 1)),
@@ -179,6 +185,7 @@ impl<'w> Recording<'w> {
             limits: LimitReport::default(),
             max_body: u64::MAX,
             dialect: None,
+            rpc: None,
             answered: false,
             first_byte: false,
             ended: None,
@@ -247,7 +254,34 @@ impl<'w> Recording<'w> {
     pub fn route(&mut self, plan: &RoutePlan) {
         self.dialect = plan.kind.dialect();
         self.max_body = plan.max_body;
+        self.rpc = plan.mcp.is_some().then(Box::default);
         self.edit(|r| r.route = Some(plan.name.clone()));
+    }
+    /// What a refusal answers in the shape of JSON-RPC, on routes to MCP servers.
+    pub fn answers_rpc(&self) -> Option<&Rpc> {
+        self.rpc.as_deref()
+    }
+    /// These messages were posted to an MCP server.
+    pub fn rpc(&mut self, rpc: Rpc) {
+        self.rpc = Some(Box::new(rpc));
+    }
+    /// This is asked of an MCP server.
+    pub fn mcp(&mut self, method: &str, name: Option<&str>) {
+        let cut = |name: &str| name[..name.floor_char_boundary(MAX_PATH)].into();
+        let used = McpUse { method: method.into(), name: name.map(cut), end: McpEnd::Result };
+        self.edit(|r| r.mcp = Some(Box::new(used)));
+    }
+    /// The server answered so.
+    pub fn mcp_ended(&mut self, seen: Seen) {
+        self.edit(|r| {
+            if let Some(mcp) = &mut r.mcp {
+                mcp.end = match seen.error {
+                    Some(code) => McpEnd::Error(code),
+                    None if seen.tool_failed => McpEnd::ToolFailed,
+                    None => McpEnd::Result,
+                };
+            }
+        });
     }
     /// The caller speaks this dialect where more than one is spoken.
     pub fn speaks(&mut self, dialect: Dialect) {
@@ -478,6 +512,7 @@ impl<'w> Recording<'w> {
             limits: LimitReport::default(),
             max_body: self.max_body,
             dialect: self.dialect,
+            rpc: None,
             answered: false,
             first_byte: false,
             ended: None,

@@ -1,6 +1,6 @@
 //! The one place where an outcome becomes an HTTP answer.
 
-use super::{answer, forward::Ended, record::Recording};
+use super::{answer, forward::Ended, mcp, record::Recording};
 use crate::{
     conn::{AnswerFraming, Caller},
     net::control::Control,
@@ -20,12 +20,14 @@ pub(crate) struct Refused {
     detail: Option<String>,
     retry_after: Option<Duration>,
     fields: Vec<(&'static str, String)>,
+    /// The code that JSON-RPC or MCP has for it.
+    rpc_code: Option<i64>,
 }
 
 impl Refused {
     /// With nothing but its reason.
     pub const fn new(reason: OutcomeReason) -> Self {
-        Self { reason, detail: None, retry_after: None, fields: Vec::new() }
+        Self { reason, detail: None, retry_after: None, fields: Vec::new(), rpc_code: None }
     }
 
     /// The sentence for this occurrence.
@@ -39,9 +41,15 @@ impl Refused {
         self
     }
 
-    /// The sentence for this occurrence.
-    pub fn detail(&self) -> Option<&str> {
-        self.detail.as_deref()
+    /// With the code that JSON-RPC or MCP has for it.
+    pub const fn with_rpc_code(mut self, code: i64) -> Self {
+        self.rpc_code = Some(code);
+        self
+    }
+
+    /// The code that JSON-RPC or MCP has for it.
+    pub const fn rpc_code(&self) -> Option<i64> {
+        self.rpc_code
     }
 
     /// With the time after which another try makes sense.
@@ -104,12 +112,17 @@ pub(super) async fn rescue<C: Caller>(
         return;
     }
     let (id, detail) = (record.request_id(), refused.detail.as_deref());
+    let mut status = reason.status();
     let (content_type, body) = match record.dialect() {
         Some(Dialect::OpenAi | Dialect::Responses | Dialect::Bedrock) => {
             ("application/json", openai::error::body(reason, id, detail))
         }
         Some(Dialect::Anthropic) => ("application/json", anthropic::error::body(reason, id, detail)),
         Some(Dialect::Gemini) => ("application/json", gemini::error::body(reason, id, detail)),
+        None if let Some(rpc) = record.answers_rpc() => {
+            status = mcp::refusal_status(&refused, rpc);
+            ("application/json", mcp::refusal_body(&refused, rpc, record))
+        }
         None => ("application/problem+json", problem(&refused, record)),
     };
     let mut fields = Vec::with_capacity(512);
@@ -132,11 +145,11 @@ pub(super) async fn rescue<C: Caller>(
     let len = body.len() as u64;
     let head = record.method_is_head();
     caller.begin(
-        reason.status(),
+        status,
         &fields,
         if head { AnswerFraming::Described(len) } else { AnswerFraming::Length(len) },
     );
-    record.answered(reason.status());
+    record.answered(status);
     if !head {
         caller.payload(&body);
         record.bytes_out(len);

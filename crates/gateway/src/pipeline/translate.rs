@@ -3,7 +3,9 @@
 use super::{
     Inbound, Permit, Refused, body,
     call::{self, ModelCall},
-    guardrail, instead, prompt,
+    guardrail, instead,
+    mcp::{self, McpCall},
+    prompt,
     record::Recording,
     route::RouteMatch,
     sigv4, users,
@@ -37,6 +39,8 @@ pub(crate) struct UpstreamRequest {
     pub last: Option<u32>,
     /// Present on model calls.
     pub call: Option<ModelCall>,
+    /// Present where it goes to an MCP server.
+    pub mcp: Option<Box<McpCall>>,
     /// Whether the caller's method may be repeated.
     pub idempotent: bool,
     /// Whether only a new connection will do, because a kept one was found closed.
@@ -83,6 +87,7 @@ impl UpstreamRequest {
             until: u64::MAX,
             last: None,
             call: None,
+            mcp: None,
             idempotent: false,
             fresh: false,
             _held: None,
@@ -192,8 +197,15 @@ pub(super) async fn translate<C: Caller>(
     match plan.kind {
         RouteKind::Proxy { upstream } => {
             let inject = view.snapshot.upstreams[upstream as usize].inject.as_ref();
-            let mut held = None;
+            let (mut held, mut to_mcp) = (None, None);
             let body = match length {
+                _ if let Some(mcp) = &plan.mcp => {
+                    // Boxed, as it would make the future of every request larger.
+                    let read = mcp::prepare(worker, view, control, inbound, (matched, mcp), principal, caller, record);
+                    let (body, charge, call) = Box::pin(read).await?;
+                    (held, to_mcp) = (charge, Some(call));
+                    body
+                }
                 Some(0) => UpstreamBody::Empty,
                 length if inject.is_some_and(|plan| sigv4::holds_body(&plan.way)) => {
                     let (body, charge) = body::collect(worker, control, caller, plan.max_body, length, record).await?;
@@ -204,7 +216,7 @@ pub(super) async fn translate<C: Caller>(
             };
             record.upstream(&view.snapshot.upstreams[upstream as usize]);
             let request = UpstreamRequest::plain(upstream, body);
-            Ok(UpstreamRequest { idempotent, _held: held, ..request })
+            Ok(UpstreamRequest { mcp: to_mcp, idempotent, _held: held, ..request })
         }
         RouteKind::ModelList | RouteKind::GeminiModelList => Err(Refused::new(OutcomeReason::Internal)),
         RouteKind::KeptResponse => Err(Refused::new(OutcomeReason::InvalidModelCall).with_detail(

@@ -17,6 +17,8 @@ pub struct EndpointPlan {
     pub port: u16,
     /// Path put before the request's own; never ends with `/`.
     pub base: String,
+    /// The same as it is written, for requests that go to no path of their own.
+    pub exact: String,
     /// TLS, for `https`.
     pub tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
 }
@@ -50,6 +52,7 @@ impl EndpointPlan {
             host: host.to_owned(),
             port,
             base: path.trim_end_matches('/').to_owned(),
+            exact: if path.is_empty() { "/".to_owned() } else { path.to_owned() },
             tls,
         })
     }

@@ -4,6 +4,7 @@ pub(crate) mod cache;
 mod compile;
 mod endpoint;
 mod guardrails;
+pub(crate) mod mcp;
 pub mod models;
 pub(crate) mod prompts;
 mod trust;
@@ -123,6 +124,8 @@ pub(crate) struct RoutePlan {
     pub strip_prefix: usize,
     pub max_body: u64,
     pub websocket: bool,
+    /// Where it leads to a server of the Model Context Protocol.
+    pub mcp: Option<Box<mcp::McpPlan>>,
     pub secrets: SecretsInRequests,
     pub secrets_back: SecretsInAnswers,
     pub attempts: u8,

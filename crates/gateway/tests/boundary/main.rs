@@ -22,6 +22,7 @@ mod guarded_answers;
 mod guardrails;
 mod harness;
 mod http2;
+mod mcp;
 mod memory;
 mod messages;
 mod messages_to_chat;

@@ -84,7 +84,8 @@ fn key(facts: &Facts, around: &Surroundings) -> Option<Finding> {
     }
     let granted = facts.granted.routes.len() + facts.granted.models.len();
     let mut narrower = key.clone();
-    narrower.allow = Some(Allow { routes, models });
+    let tools = key.allow.as_ref().map(|allow| allow.tools.clone()).unwrap_or_default();
+    narrower.allow = Some(Allow { routes, models, tools });
     let (names, more) = few(idle_routes.iter().chain(&idle_models).map(Name::as_str));
     let detail = format!(
         "it may use {granted} routes and models, and in the last {} did not use {idle}: {names}{more}",
@@ -96,7 +97,7 @@ fn key(facts: &Facts, around: &Surroundings) -> Option<Finding> {
         kind: Kind::Keys,
         resource: serde_json::to_value(&narrower).unwrap_or_default(),
         yaml,
-        removes: Allow { routes: idle_routes, models: idle_models },
+        removes: Allow { routes: idle_routes, models: idle_models, ..Allow::default() },
     };
     Some(Finding { grant: Some(grant), ..facts.finding(Rule::OverPrivileged, Severity::Medium, detail, hint) })
 }
@@ -126,7 +127,7 @@ mod tests {
         let declared: Key =
             serde_json::from_str(r#"{"name":"checkout-live","application":"checkout","description":"d"}"#).unwrap();
         let names = |all: &[&str]| all.iter().map(|n| n.parse().unwrap()).collect();
-        let granted = Allow { routes: names(&["orders", "refunds"]), models: names(&["small"]) };
+        let granted = Allow { routes: names(&["orders", "refunds"]), models: names(&["small"]), ..Allow::default() };
         Facts { key: Some(declared), granted, traffic, ..key() }
     }
 

@@ -1,6 +1,7 @@
 use super::{Budgets, Limit};
 use crate::Name;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// A party that calls: a service, a job, a person's tool. Keys are issued to it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -52,4 +53,8 @@ pub struct Allow {
     /// Models, by public name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<Name>,
+    /// Of the tools that the MCP server behind a route offers, only these, by the route's name; `*` stands for any
+    /// characters. Routes that are not named are not narrowed, and an empty list allows no tool.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub tools: BTreeMap<Name, Vec<String>>,
 }

@@ -1,4 +1,5 @@
 use super::RoutePrompt;
+use super::Mcp;
 use crate::{ByteSize, Name, Period};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -42,6 +43,9 @@ pub struct Route {
     /// Whether WebSocket upgrades are passed through.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub websocket: bool,
+    /// Leads to a server of the Model Context Protocol.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mcp: Option<Mcp>,
     /// What happens to requests in which a live secret of ours stands: a key we issued or the value of a credential, in
     /// path, query, headers or body. `refuse` unless set. The caller's own key is none where it identifies the caller.
     #[serde(default, skip_serializing_if = "SecretsInRequests::is_default")]

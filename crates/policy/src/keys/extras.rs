@@ -1,6 +1,6 @@
 //! What only some keys have: narrowing, networks, a limit, budgets, metadata, a quarantine, a parent.
 
-use crate::{Book, CompiledLimit, LiveBudget};
+use crate::{Book, CompiledLimit, LiveBudget, Patterns};
 use credentialflow_model::{
     KeyId, Name,
     leak::Quarantine,
@@ -36,6 +36,7 @@ pub struct ParentKey {
 struct Narrowing {
     routes: Box<[Name]>,
     models: Box<[Name]>,
+    tools: Box<[(Name, Patterns)]>,
 }
 
 impl KeyExtras {
@@ -48,8 +49,11 @@ impl KeyExtras {
         if plain && budgets.is_empty() && actor.is_none() && key.subject.is_none() {
             return None;
         }
-        let allow =
-            key.allow.as_ref().map(|allow| Narrowing { routes: sorted(&allow.routes), models: sorted(&allow.models) });
+        let allow = key.allow.as_ref().map(|allow| Narrowing {
+            routes: sorted(&allow.routes),
+            models: sorted(&allow.models),
+            tools: allow.tools.iter().map(|(route, tools)| (route.clone(), Patterns::compile(tools))).collect(),
+        });
         Some(Arc::new(Self {
             allow,
             networks: key.networks.clone().into_boxed_slice(),
@@ -96,6 +100,19 @@ impl KeyExtras {
     pub fn allows_model(&self, name: &str) -> bool {
         self.allow.as_ref().is_none_or(|allow| has(&allow.models, name))
     }
+    /// Whether the key itself has a list of the tools of this route.
+    pub fn narrows_tools(&self, route: &str) -> bool {
+        self.tools(route).is_some()
+    }
+    /// Whether the key itself allows this tool of a route; route and application must allow it too.
+    pub fn allows_tool(&self, route: &str, name: &str) -> bool {
+        self.tools(route).is_none_or(|tools| tools.fit(name))
+    }
+    fn tools(&self, route: &str) -> Option<&Patterns> {
+        let tools = &self.allow.as_ref()?.tools;
+        let at = tools.binary_search_by(|(name, _)| name.as_str().cmp(route)).ok()?;
+        Some(&tools[at].1)
+    }
     /// Whether the key may be used from this address.
     pub fn allows_source(&self, source: IpAddr) -> bool {
         let source = source.to_canonical();
@@ -132,7 +149,10 @@ impl KeyExtras {
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
-        let names = self.allow.as_ref().map_or(0, |allow| size_of_val(&*allow.routes) + size_of_val(&*allow.models));
+        let names = self.allow.as_ref().map_or(0, |allow| {
+            let tools = allow.tools.iter().map(|(_, tools)| tools.memory_bytes()).sum::<usize>();
+            size_of_val(&*allow.routes) + size_of_val(&*allow.models) + size_of_val(&*allow.tools) + tools
+        });
         let facts: usize = self.metadata.iter().map(|(k, v)| k.len() + v.len()).sum();
         let quarantine = self.quarantine.as_ref().map_or(0, |q| size_of_val(&**q) + size_of_val(&*q.networks));
         let people = [&self.actor, &self.subject].into_iter().flatten().map(|text| text.len()).sum::<usize>();

@@ -45,6 +45,11 @@ impl Peppers {
         (digest(key.unwrap_or(&self.dummy), secret), key.is_some())
     }
 
+    /// The number of the newest one.
+    pub(crate) fn newest(&self) -> Option<u8> {
+        self.keys.iter().map(|(id, _)| *id).max()
+    }
+
     fn get(&self, pepper: u8) -> Option<&hmac::Key> {
         self.keys.iter().find(|(id, _)| *id == pepper).map(|(_, key)| key)
     }

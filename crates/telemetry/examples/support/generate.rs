@@ -73,6 +73,7 @@ impl Generator {
             })
         });
         UsageRecord {
+            mcp: None,
             time: Timestamp::from_micros(time),
             request_id: RequestId((time as u128 / 1000) << 80 | u128::from(random) << 8 | u128::from(n & 255)),
             trace_id: TraceId(u128::from(random) << 64 | u128::from(n)),

@@ -17,7 +17,7 @@ pub(crate) mod writer;
 
 pub use filter::{CallFilter, InvalidStatusFilter, StatusFilter};
 pub use query::{LightCall, Walked};
-pub use row::{CallModel, CallRow, Page};
+pub use row::{CallMcp, CallModel, CallRow, Page};
 pub use spend::{QUARTER, SpendPiece, SpendSeries, SpendSums};
 
 use filter::Cursor;

@@ -32,7 +32,8 @@ const COLUMNS: &str = "row, time, outcome, status, total_us, application, route,
     source, path, method, request_hi, request_lo, trace_hi, trace_lo, endpoint, credential_version, upstream_status, \
     attempts, bytes_in, bytes_out, upstream_us, ttfb_us, provider, provider_model, streamed, input, cached_input, \
     output, reasoning, cost, cache_write, cache_write_1h, budgets, tried, guardrails, end_user, asked, \
-    cache, saved, prompt";
+    cache, saved, prompt, \
+    (SELECT body FROM mcp WHERE mcp.row = calls.row) AS mcp";
 
 /// One segment, open for reading.
 pub(super) struct Reader {
@@ -401,6 +402,7 @@ impl Reader {
             upstream_us: int(24)?,
             ttfb_us: int(25)?,
             model,
+            mcp: r.get::<_, Option<String>>("mcp")?.and_then(|body| serde_json::from_str(&body).ok()),
         })
     }
 }

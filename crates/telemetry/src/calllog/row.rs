@@ -5,7 +5,7 @@
 
 use credentialflow_model::{
     Fault, KeyId, OutcomeReason, Timestamp,
-    usage::{CacheUse, TokenUsage, Tried},
+    usage::{CacheUse, McpUse, TokenUsage, Tried},
 };
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +61,31 @@ pub struct CallRow {
     pub ttfb_us: u64,
     /// Present on model routes.
     pub model: Option<CallModel>,
+    /// Present where a message was posted to an MCP server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mcp: Option<CallMcp>,
+}
+
+/// What was asked of an MCP server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct CallMcp {
+    /// The method; of several messages that of the last one that was looked at.
+    #[schema(examples("tools/call"))]
+    pub method: String,
+    /// The tool, prompt or resource that it names. Secrets in it are masked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// How the server answered: `result`, `tool_failed` where the result of a tool says that it failed, or `error` with
+    /// the code of JSON-RPC. What was refused has `result` here; the outcome tells.
+    #[schema(examples("result", "tool_failed", "error -32602"))]
+    pub end: String,
+}
+
+impl From<&McpUse> for CallMcp {
+    fn from(used: &McpUse) -> Self {
+        let McpUse { method, name, end } = used;
+        Self { method: method.to_string(), name: name.as_ref().map(ToString::to_string), end: end.to_string() }
+    }
 }
 
 /// The model part of a call.

@@ -27,6 +27,7 @@ CREATE TABLE calls (
 CREATE TABLE strings (id INTEGER PRIMARY KEY, text TEXT NOT NULL);
 CREATE TABLE blocks (first_row INTEGER PRIMARY KEY, last_row, min_time, max_time, max_total_us, filter BLOB);
 CREATE TABLE minutes (last_row INTEGER NOT NULL, body TEXT NOT NULL);
+CREATE TABLE mcp (row INTEGER PRIMARY KEY, body TEXT NOT NULL);
 PRAGMA user_version = 7;
 ";
 
@@ -48,6 +49,9 @@ const FOURTH_FORM: &str = "CREATE TEMP VIEW calls AS SELECT *, NULL AS end_user,
 const FIFTH_FORM: &str = "CREATE TEMP VIEW calls AS SELECT *, NULL AS cache, NULL AS saved, NULL AS prompt FROM main.calls;";
 /// The same for the sixth, before there were prompts.
 const SIXTH_FORM: &str = "CREATE TEMP VIEW calls AS SELECT *, NULL AS prompt FROM main.calls;";
+
+/// What stands in for the table of what was asked of MCP servers where a segment was made before there was one.
+const NO_MCP: &str = "CREATE TEMP TABLE mcp (row INTEGER PRIMARY KEY, body TEXT NOT NULL);";
 
 /// The name of a segment's file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -155,6 +159,10 @@ pub(crate) fn open(dir: &Path, name: &SegmentName) -> rusqlite::Result<Option<Co
             5 => db.execute_batch(FIFTH_FORM)?,
             6 => db.execute_batch(SIXTH_FORM)?,
             _ => {}
+        }
+        let mcp: i64 = db.query_row("SELECT count(*) FROM main.sqlite_master WHERE name = 'mcp'", [], |r| r.get(0))?;
+        if mcp == 0 {
+            db.execute_batch(NO_MCP)?;
         }
         Ok((1..=7).contains(&version).then_some(db))
     };

@@ -4,7 +4,9 @@ use crate::{
     Recorder, RecorderSettings,
     testing::{NOON, bare, model, plain, untold},
 };
-use credentialflow_model::{Fault, KeyId, OutcomeReason, RequestId, Timestamp, UsageRecord, usage::Cost};
+use credentialflow_model::{Fault, KeyId, OutcomeReason, RequestId, Timestamp, UsageRecord,
+    usage::{Cost, McpEnd, McpUse},
+};
 use tempfile::TempDir;
 
 fn settings(dir: &TempDir) -> RecorderSettings {
@@ -83,6 +85,7 @@ fn every_field_comes_back() {
         upstream_us: 1200,
         ttfb_us: 1300,
         model: None,
+        mcp: None,
     };
     assert_eq!(*plain, expect);
     assert_eq!(
@@ -112,6 +115,34 @@ fn every_field_comes_back() {
         assert_eq!(serde_json::from_value::<CallRow>(serde_json::to_value(row).unwrap()).unwrap(), *row);
     }
     assert_eq!(calls.get(RequestId(9)).unwrap(), None);
+}
+
+#[test]
+fn what_was_asked_of_mcp_servers_comes_back_also_beside_segments_that_tell_nothing_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let posted = |n, name: Option<&str>, end| {
+        let used = McpUse { method: "tools/call".into(), name: name.map(Into::into), end };
+        UsageRecord { mcp: Some(Box::new(used)), ..plain(n) }
+    };
+    let batch = vec![
+        posted(1, Some("add"), McpEnd::Result),
+        plain(2),
+        posted(3, Some("x\"\u{0}"), McpEnd::ToolFailed),
+        posted(4, None, McpEnd::Error(-32602)),
+    ];
+    let (recorder, calls) = log(settings(&dir), vec![batch]);
+    let told = || {
+        let items = query(&calls, &CallFilter::default(), 100, None).unwrap().items;
+        let told = |row: CallRow| row.mcp.map(|mcp| (mcp.method, mcp.name, mcp.end));
+        items.into_iter().map(told).collect::<Vec<_>>()
+    };
+    let expect = |name: Option<&str>, end: &str| Some(("tools/call".to_owned(), name.map(str::to_owned), end.to_owned()));
+    let all = [expect(None, "error -32602"), expect(Some("x\"\u{0}"), "tool_failed"), None, expect(Some("add"), "result")];
+    assert_eq!(told(), all);
+    drop(recorder);
+    let name = segment::list(dir.path()).unwrap().remove(0);
+    rusqlite::Connection::open(name.path(dir.path())).unwrap().execute_batch("DROP TABLE mcp;").unwrap();
+    assert_eq!(told(), [None, None, None, None]);
 }
 
 #[test]

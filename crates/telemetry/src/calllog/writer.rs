@@ -5,7 +5,7 @@
 
 use super::{
     filter::Cursor,
-    row::CallTried,
+    row::{CallMcp, CallTried},
     segment::{self, SegmentName},
     summary::{BLOCK_ROWS, Column, Summary, hash, request_value, source_value},
 };
@@ -106,6 +106,7 @@ impl Writer {
                 plain: tx.prepare_cached(INSERT_PLAIN)?,
                 model: tx.prepare_cached(INSERT_MODEL)?,
                 string: tx.prepare_cached("INSERT INTO strings (id, text) VALUES (?, ?)")?,
+                mcp: tx.prepare_cached("INSERT INTO mcp (row, body) VALUES (?, ?)")?,
                 names,
                 known,
                 summary,
@@ -142,6 +143,7 @@ struct Insert<'a> {
     plain: rusqlite::CachedStatement<'a>,
     model: rusqlite::CachedStatement<'a>,
     string: rusqlite::CachedStatement<'a>,
+    mcp: rusqlite::CachedStatement<'a>,
     names: &'a mut Interner,
     known: &'a mut Vec<bool>,
     summary: &'a mut Summary,
@@ -227,7 +229,12 @@ impl Insert<'_> {
             b.name(names[11])?;
         }
         stmt.raw_execute()?;
-        Ok(db.last_insert_rowid())
+        let row = db.last_insert_rowid();
+        if let Some(used) = &r.mcp {
+            // Plain numbers and strings: serializing does not fail.
+            self.mcp.execute((row, serde_json::to_string(&CallMcp::from(&**used)).unwrap_or_default()))?;
+        }
+        Ok(row)
     }
 
     /// The name's id, writing the name when the segment does not have it; its text when there is no room.

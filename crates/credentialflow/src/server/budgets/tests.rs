@@ -142,6 +142,7 @@ fn record(window: &Arc<str>, cost: i64) -> UsageRecord {
         saved: None,
     };
     UsageRecord {
+        mcp: None,
         time: now(),
         request_id: RequestId(1),
         trace_id: TraceId(1),

@@ -8,6 +8,7 @@ mod credential;
 mod delegation;
 mod guardrail;
 mod leak;
+mod mcp;
 mod prompt;
 mod route;
 mod routing;

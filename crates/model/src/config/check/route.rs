@@ -65,6 +65,7 @@ impl Checker<'_> {
         if let Some(prefix) = &route.strip_prefix {
             self.strip_prefix(id, prefix, &route.matches.path);
         }
+        self.mcp(id, route);
         if route.max_body.is_some_and(|size| size.as_bytes() > 1 << 40) {
             self.problem(id, "max_body", "out_of_bounds", "this is more than 1024 GiB", "write a smaller size");
         }

@@ -4,6 +4,7 @@
 mod cache;
 mod guardrails;
 mod leaks;
+mod mcp;
 mod prompts;
 mod reading;
 mod resources;

@@ -1,0 +1,255 @@
+//! Requests to servers of the Model Context Protocol (MCP) over Streamable HTTP: what is posted is read before it goes on,
+//! and a session goes on only for the caller that began it.
+//!
+//! Nothing is kept here between requests, so any worker of any node takes the next one: what a session is bound to stands
+//! in its id. What goes on is what was read, and what cannot be read in one way alone does not go on.
+
+mod answer;
+mod refusal;
+
+pub(super) use answer::{Answering, Events, Form, is_session};
+pub(super) use refusal::{Rpc, body as refusal_body, status as refusal_status};
+
+use super::{
+    Inbound, Refused, body, guard::recorded_path, record::Recording, route::RouteMatch, translate::UpstreamBody,
+};
+use crate::{
+    budget::Charge,
+    conn::Caller,
+    net::control::Control,
+    snapshot::mcp::McpPlan,
+    worker::{View, Worker},
+};
+use credentialflow_mcp::{METHODS, Message, Posted, header_value, is_plain_uri};
+use credentialflow_model::{OutcomeReason, mask::masked, resource::Offered};
+use credentialflow_policy::{McpGrant, Principal, RouteSlot, SessionOwner};
+
+/// The header of a session.
+pub(super) const SESSION: &str = "mcp-session-id";
+/// The header of the protocol's version, the one version that has batches, and that is taken for granted without it.
+const VERSION: &str = "mcp-protocol-version";
+const WITH_BATCHES: &[u8] = b"2025-03-26";
+/// What clients repeat of a message for those who do not read it.
+const METHOD: &str = "mcp-method";
+const NAME: &str = "mcp-name";
+/// Codes of JSON-RPC and of MCP.
+const INVALID_PARAMS: i64 = -32602;
+const METHOD_NOT_FOUND: i64 = -32601;
+const INVALID_REQUEST: i64 = -32600;
+const HEADER_MISMATCH: i64 = -32020;
+
+/// A request to such a server on its way.
+pub(crate) struct McpCall {
+    /// Whose rights count for what is shown of the answer.
+    principal: Principal,
+    /// The server's own id of the session.
+    session: Option<Box<[u8]>>,
+    /// Whether the answer is a stream of what the server says by itself.
+    listens: bool,
+    /// Whether a message is posted.
+    posts: bool,
+}
+
+impl McpCall {
+    /// Writes the fields that say of the request what was read of it.
+    pub fn push_fields(&self, head: &mut Vec<u8>) {
+        if let Some(session) = &self.session {
+            head.extend_from_slice(b"mcp-session-id: ");
+            head.extend_from_slice(session);
+            head.extend_from_slice(b"\r\n");
+        }
+        if self.posts {
+            head.extend_from_slice(b"content-type: application/json\r\n");
+        }
+    }
+
+    /// Whether a field of the caller's does not go on: it is written anew, is for us alone, or is one of the protocol's in
+    /// a disguise that some servers see through.
+    pub fn drops(&self, name: &[u8]) -> bool {
+        let plain = |b: &u8| if *b == b'_' { b'-' } else { b.to_ascii_lowercase() };
+        let is = |other: &str| name.len() == other.len() && name.iter().map(plain).eq(other.bytes());
+        let of_protocol = name.len() > 4 && name[..4].iter().map(plain).eq(*b"mcp-");
+        is(SESSION) || is("origin") || (of_protocol && name.contains(&b'_'))
+    }
+}
+
+/// What of a request goes on, with the memory that it takes.
+type Prepared = (UpstreamBody, Option<Charge>, Box<McpCall>);
+
+/// Reads a request and decides whether it goes on.
+#[expect(clippy::too_many_arguments, reason = "a stage sees what the stages before it made")]
+pub(super) async fn prepare<C: Caller>(
+    worker: &Worker,
+    view: &View,
+    control: &Control,
+    inbound: &Inbound<'_>,
+    (matched, plan): (&RouteMatch<'_>, &McpPlan),
+    principal: &Principal,
+    caller: &mut C,
+    record: &mut Recording<'_>,
+) -> Result<Prepared, Refused> {
+    origin(inbound, plan)?;
+    let route = matched.plan(view);
+    let length = body::announced(inbound, route.max_body)?;
+    let posts = match inbound.method() {
+        "POST" => true,
+        "GET" | "DELETE" if length == Some(0) => false,
+        "GET" | "DELETE" => return Err(invalid("a message is posted", INVALID_REQUEST)),
+        _ => {
+            return Err(Refused::new(OutcomeReason::MethodNotAllowed).with_field("allow", "GET, POST, DELETE".into()));
+        }
+    };
+    let owner = SessionOwner { route: &route.name, principal };
+    let session = match once(inbound, SESSION)? {
+        None => None,
+        Some(bound) => {
+            let unknown = || Refused::new(OutcomeReason::McpSessionUnknown).with_rpc_code(INVALID_REQUEST);
+            Some(owner.open(&view.snapshot.api_key, bound).ok_or_else(unknown)?.into())
+        }
+    };
+    if session.is_none() && once(inbound, "last-event-id")?.is_some() {
+        return Err(invalid("a stream is taken up again in its session", INVALID_REQUEST));
+    }
+    let mut call = McpCall { principal: principal.clone(), session, listens: inbound.method() == "GET", posts };
+    if !posts {
+        return Ok((UpstreamBody::Empty, None, Box::new(call)));
+    }
+    if !is_json(once(inbound, "content-type")?) {
+        return Err(invalid("the body is to be `application/json` in UTF-8", INVALID_REQUEST));
+    }
+    let (received, held) = body::collect(worker, control, caller, route.max_body, length, record).await?;
+    let batches = once(inbound, VERSION)?.is_none_or(|version| version == WITH_BATCHES);
+    let posted = Posted::read(&received, batches).map_err(|why| invalid(&why.to_string(), why.code()))?;
+    record.rpc(Rpc::of(&posted));
+    let rights =
+        McpGrant::of(&plan.rules, (RouteSlot(matched.route), &route.name), &view.snapshot.applications, principal);
+    for message in &posted.messages {
+        note(view, message, record);
+        admit(message, plan, &rights)?;
+        call.listens |= message.method.as_deref() == Some("subscriptions/listen");
+    }
+    repeated(inbound, &posted)?;
+    Ok((UpstreamBody::Buffered(received), Some(held), Box::new(call)))
+}
+
+fn invalid(detail: &str, code: i64) -> Refused {
+    Refused::new(OutcomeReason::InvalidMcpMessage).with_detail(detail.to_owned()).with_rpc_code(code)
+}
+
+/// Web pages name their origin. One that nobody allowed may have had its host's name lead here (DNS rebinding).
+fn origin(inbound: &Inbound<'_>, plan: &McpPlan) -> Result<(), Refused> {
+    let mut origins = inbound.fields().filter(|(_, name, _)| name.eq_ignore_ascii_case(b"origin"));
+    let stranger = |value: &[u8]| !plan.origins.iter().any(|origin| origin.as_bytes() == value);
+    if origins.any(|(.., value)| stranger(value)) {
+        let detail = "this route takes no requests of web pages from that origin";
+        return Err(Refused::new(OutcomeReason::Forbidden).with_detail(detail.into()));
+    }
+    Ok(())
+}
+
+/// The value of a field that may stand once.
+fn once<'a>(inbound: &Inbound<'a>, name: &str) -> Result<Option<&'a [u8]>, Refused> {
+    let mut values = inbound.fields().filter(|(_, n, _)| n.eq_ignore_ascii_case(name.as_bytes())).map(|(.., v)| v);
+    let first = values.next();
+    match values.next() {
+        None => Ok(first),
+        Some(_) => Err(invalid(&format!("the header `{name}` stands twice"), HEADER_MISMATCH)),
+    }
+}
+
+/// Whether a body of this type is JSON in UTF-8 to whoever reads it.
+fn is_json(kind: Option<&[u8]>) -> bool {
+    let Some(kind) = kind.and_then(|kind| std::str::from_utf8(kind).ok()) else { return false };
+    let mut parts = kind.split(';').map(str::trim);
+    let utf8 = |parameter: &str| {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        name.eq_ignore_ascii_case("charset") && value.trim_matches('"').eq_ignore_ascii_case("utf-8")
+    };
+    parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("application/json")) && parts.all(utf8)
+}
+
+/// Has a message told in the record. Names come from callers, who may put anything there.
+fn note(view: &View, message: &Message<'_>, record: &mut Recording<'_>) {
+    let Some(method) = &message.method else { return };
+    let name = message.asks.first().map(|asks| {
+        // What follows in a URI may hold a token.
+        let name = asks.name.split(['?', '#']).next().unwrap_or(&asks.name);
+        let hidden = recorded_path(&view.snapshot, name, record.time());
+        masked(&hidden).to_string()
+    });
+    record.mcp(method, name.as_deref());
+}
+
+/// Lets a message go on.
+fn admit(message: &Message<'_>, plan: &McpPlan, rights: &McpGrant<'_>) -> Result<(), Refused> {
+    let refused = |detail: &str, code| {
+        Err(Refused::new(OutcomeReason::McpNotAllowed).with_detail(detail.to_owned()).with_rpc_code(code))
+    };
+    let Some(method) = message.method.as_deref() else { return Ok(()) };
+    if METHODS.binary_search(&method).is_err() && !plan.rules.allows_method(method) {
+        return refused("there is no such method here", METHOD_NOT_FOUND);
+    }
+    for asks in &message.asks {
+        let plain = asks.kind != Offered::Resource || !rights.governs(asks.kind) || is_plain_uri(&asks.name);
+        if !plain || !rights.allows(asks.kind, &asks.name) {
+            let detail = match asks.kind {
+                Offered::Tool => "there is no such tool here",
+                Offered::Prompt => "there is no such prompt here",
+                Offered::Resource => "there is no such resource here",
+            };
+            return refused(detail, INVALID_PARAMS);
+        }
+    }
+    Ok(())
+}
+
+/// What headers repeat of a message is what it says: whoever goes by them must not see another one.
+fn repeated(inbound: &Inbound<'_>, posted: &Posted<'_>) -> Result<(), Refused> {
+    let mismatch =
+        |name: &str| Err(invalid(&format!("the header `{name}` says something else than the body"), HEADER_MISMATCH));
+    let (method, name) = (once(inbound, METHOD)?, once(inbound, NAME)?);
+    let message = match posted.messages.as_slice() {
+        [message] if !posted.is_batch => message,
+        _ if method.is_none() && name.is_none() => return Ok(()),
+        _ => return mismatch(METHOD),
+    };
+    if method.is_some_and(|said| message.method.as_deref().map(str::as_bytes) != Some(said)) {
+        return mismatch(METHOD);
+    }
+    if let (Some(said), [asks]) = (name, message.asks.as_slice())
+        && header_value(said).as_deref() != Some(asks.name.as_str())
+    {
+        return mismatch(NAME);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_json_in_utf8_is_json() {
+        let check = |kind: &str, expect| assert_eq!(is_json(Some(kind.as_bytes())), expect, "{kind}");
+        for kind in ["application/json", "Application/JSON; charset=UTF-8", "application/json;charset=\"utf-8\""] {
+            check(kind, true);
+        }
+        for kind in
+            ["", "text/plain", "application/json; charset=utf-16", "application/json, text/plain", "application/jsonx"]
+        {
+            check(kind, false);
+        }
+        assert!(!is_json(None));
+    }
+
+    #[test]
+    fn fields_of_the_protocol_go_on_only_as_they_are() {
+        let call = McpCall { principal: Principal::Anonymous, session: None, listens: false, posts: true };
+        for dropped in ["Mcp-Session-Id", "mcp_session_id", "Origin", "MCP_METHOD", "mcp-param_x"] {
+            assert!(call.drops(dropped.as_bytes()), "{dropped}");
+        }
+        for passes in ["Mcp-Method", "MCP-Protocol-Version", "mcp-param-x", "x_y", "accept", "mcp"] {
+            assert!(!call.drops(passes.as_bytes()), "{passes}");
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! The Model Context Protocol (MCP) as it passes through: what a caller asks of a server, what the server offers it, and
+//! what it may see of that. Bytes in, bytes out; no socket, no clock, no configuration.
+//!
+//! The versions 2025-03-26 to 2026-07-28 are read alike: [`Posted`] is what a caller posts, [`clean`] goes over a message
+//! of the server's, and [`EventFilter`] does so for each event of a stream. What is decided by names, the names that may be
+//! called and shown, is asked of [`Rights`].
+//!
+//! Whatever could be read in two ways is refused: a server may read the other one.
+
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
+
+mod answer;
+mod error;
+mod json;
+mod message;
+mod names;
+mod stream;
+mod strict;
+
+pub use answer::{Seen, Unreadable, clean};
+pub use error::error_body;
+pub use message::{Asks, InvalidMessage, METHODS, MOST_MESSAGES, Message, Posted};
+pub use names::{header_value, is_plain_uri};
+pub use stream::EventFilter;
+
+use credentialflow_model::resource::Offered;
+
+/// Which of what a server offers a caller may use.
+pub trait Rights {
+    /// Whether anything of this kind is kept from the caller at all.
+    fn governs(&self, kind: Offered) -> bool;
+
+    /// Whether the caller may use what has this name, or this URI.
+    fn allows(&self, kind: Offered, name: &str) -> bool;
+}

@@ -1,0 +1,93 @@
+//! Checks of routes to servers of the Model Context Protocol, and of the tools that callers may use there.
+
+use super::Checker;
+use crate::{
+    Name, Period,
+    config::source::ItemId,
+    http,
+    resource::{Kind, Mcp, Route},
+};
+use std::collections::BTreeMap;
+
+impl Checker<'_> {
+    pub(super) fn mcp(&mut self, id: ItemId, route: &Route) {
+        let Some(mcp) = &route.mcp else { return };
+        if route.matches.path.contains(['*', '{']) {
+            let detail = "an MCP server has one path";
+            self.problem(id, "match.path", "contradiction", detail, "write the path itself, as in /mcp/github");
+        }
+        if route.prompt.is_some() {
+            let detail = "a route leads to an MCP server, or publishes a prompt";
+            self.problem(id, "mcp", "contradiction", detail, "remove one of them");
+        }
+        if route.strip_prefix.is_some() {
+            let detail = "requests to an MCP server go to the address of the endpoint as it stands";
+            self.problem(
+                id,
+                "strip_prefix",
+                "not_here",
+                detail,
+                "write the whole address under the upstream's endpoints",
+            );
+        }
+        if route.websocket {
+            let detail = "MCP has no WebSockets";
+            self.problem(id, "websocket", "not_here", detail, "remove this");
+        }
+        let lists = [("tools", &mcp.tools), ("prompts", &mcp.prompts), ("resources", &mcp.resources)];
+        for (name, rules) in lists.into_iter().filter_map(|(name, rules)| Some((name, rules.as_ref()?))) {
+            if let Some(allow) = &rules.allow {
+                self.patterns(id, &format!("mcp.{name}.allow"), allow);
+            }
+            self.patterns(id, &format!("mcp.{name}.deny"), &rules.deny);
+        }
+        self.patterns(id, "mcp.methods", &mcp.methods);
+        for (index, origin) in mcp.origins.iter().enumerate() {
+            if !is_origin(origin) {
+                let detail = "an origin is a scheme and a host, with a port where it is not the usual one";
+                let hint = "as in https://console.example.com";
+                self.problem(id, &format!("mcp.origins[{index}]"), "invalid_value", detail, hint);
+            }
+        }
+        let longest = Period::from_secs(86_400);
+        if mcp.stream_idle.is_some_and(|idle| idle < Period::from_secs(1) || idle > longest) {
+            let detail = "a stream may be silent for 1 second to 1 day";
+            self.problem(id, "mcp.stream_idle", "out_of_bounds", detail, "as in 1h");
+        }
+    }
+
+    /// The tools that an application or a key may use, route by route.
+    pub(super) fn tools(&mut self, id: ItemId, tools: &BTreeMap<Name, Vec<String>>) {
+        for (route, patterns) in tools {
+            let path = format!("allow.tools.{route}");
+            self.refers(id, &path, Kind::Routes, route);
+            self.patterns(id, &path, patterns);
+        }
+    }
+
+    fn patterns(&mut self, id: ItemId, at: &str, patterns: &[String]) {
+        if patterns.len() > Mcp::MOST_PATTERNS {
+            let detail = format!("a list has at most {} patterns", Mcp::MOST_PATTERNS);
+            self.problem(id, at, "out_of_bounds", detail, "put several names into one pattern with `*`");
+        }
+        for (index, pattern) in patterns.iter().enumerate() {
+            let seen = pattern.trim().len() == pattern.len() && !pattern.chars().any(char::is_control);
+            if pattern.is_empty() || pattern.len() > Mcp::LONGEST_PATTERN || !seen {
+                let detail = format!("a pattern has 1 to {} characters, and no space around it", Mcp::LONGEST_PATTERN);
+                let hint = "write the name itself, or `*` for a part of it, as in search_*";
+                self.problem(id, &format!("{at}[{index}]"), "invalid_value", detail, hint);
+            }
+        }
+    }
+}
+
+/// Whether this is an origin as browsers write it (RFC 6454, 6.2).
+fn is_origin(text: &str) -> bool {
+    let Some((scheme, authority)) = text.split_once("://") else { return false };
+    let (host, port) = authority.rsplit_once(':').map_or((authority, None), |(host, port)| (host, Some(port)));
+    scheme.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
+        && !scheme.is_empty()
+        && port.is_none_or(|port| port.parse::<u16>().is_ok())
+        && http::is_host(host, false)
+        && !host.bytes().any(|b| b.is_ascii_uppercase())
+}

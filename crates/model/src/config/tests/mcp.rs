@@ -1,0 +1,47 @@
+//! Routes to servers of the Model Context Protocol, and the tools that callers may use there.
+
+use super::*;
+use crate::resource::Kind;
+
+const AROUND: &str = "upstreams: [{ name: u, endpoints: [\"http://127.0.0.1:1\"] }]\n";
+
+#[test]
+fn they_read_back_as_they_were_written_and_hold_the_routes_that_they_name() {
+    let text = format!(
+        "{AROUND}routes:\n  - name: tools\n    match: {{ path: /mcp }}\n    upstream: u\n    authenticate: [api_key]\n    mcp:\n      tools: {{ allow: [\"get_*\"], deny: [get_all] }}\n      resources: {{ allow: [] }}\n      methods: [\"tasks/*\"]\n      origins: [\"https://a.example:8443\", \"http://localhost\"]\n      stream_idle: 2h\napplications:\n  - {{ name: a, allow: {{ routes: [tools], tools: {{ tools: [get_one] }} }} }}\nkeys:\n  - {{ name: k, application: a, allow: {{ routes: [tools], tools: {{ tools: [] }} }} }}\n"
+    );
+    let set = clean(&text);
+    let mcp = set.routes[0].mcp.as_ref().unwrap();
+    assert_eq!(mcp.tools.as_ref().unwrap().deny, ["get_all"]);
+    assert_eq!(mcp.resources.as_ref().unwrap().allow, Some(vec![]), "nothing is another thing than all");
+    assert_eq!(clean(&export(&set)), set);
+    let (found, _) = without(&set, Kind::Routes, "tools", &CONTEXT);
+    let found: Vec<_> = found.iter().map(|by| by.path.as_str()).collect();
+    assert_eq!(found, ["allow.routes[0]", "allow.tools.tools", "allow.routes[0]", "allow.tools.tools"]);
+}
+
+#[test]
+fn what_cannot_be_one_is_told_at_its_line() {
+    let text = format!(
+        "{AROUND}routes:\n  - name: tools\n    match: {{ path: /mcp/* }}\n    upstream: u\n    authenticate: [api_key]\n    strip_prefix: /mcp\n    websocket: true\n    mcp:\n      tools: {{ allow: [\"\", \" a\"], deny: [\"a\\tb\"] }}\n      methods: [\"\"]\n      origins: [a.example, \"https://a.example/\", \"null\", \"https://A.example\"]\n      stream_idle: 2d\napplications:\n  - {{ name: a, allow: {{ tools: {{ other: [\"\"] }} }} }}\n"
+    );
+    expect(
+        &text,
+        &[
+            "4:20 contradiction routes[0].match.path",
+            "7:19 not_here routes[0].strip_prefix",
+            "8:16 not_here routes[0].websocket",
+            "10:24 invalid_value routes[0].mcp.tools.allow[0]",
+            "10:28 invalid_value routes[0].mcp.tools.allow[1]",
+            "10:42 invalid_value routes[0].mcp.tools.deny[0]",
+            "11:17 invalid_value routes[0].mcp.methods[0]",
+            "12:17 invalid_value routes[0].mcp.origins[0]",
+            "12:28 invalid_value routes[0].mcp.origins[1]",
+            "12:50 invalid_value routes[0].mcp.origins[2]",
+            "12:58 invalid_value routes[0].mcp.origins[3]",
+            "13:20 out_of_bounds routes[0].mcp.stream_idle",
+            "15:41 unknown_name applications[0].allow.tools.other",
+            "15:42 invalid_value applications[0].allow.tools.other[0]",
+        ],
+    );
+}

@@ -1,0 +1,65 @@
+//! Servers of the Model Context Protocol (MCP) behind routes: which of their tools, prompts and resources are offered.
+
+use crate::Period;
+use serde::{Deserialize, Serialize};
+
+/// What a server of the Model Context Protocol offers by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Offered {
+    /// A tool.
+    Tool,
+    /// A prompt.
+    Prompt,
+    /// A resource, or a template of resources, by its URI.
+    Resource,
+}
+
+/// Makes a route one to a server of the Model Context Protocol (MCP) over Streamable HTTP. Its requests go to the address
+/// of an endpoint as it stands; what callers post is read, and lists of what the server offers show what they may use.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Mcp {
+    /// Which tools are offered, by name. All of the server's unless set. `allow.tools` of applications and keys narrows
+    /// this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tools: Option<McpNames>,
+    /// Which prompts are offered, by name. All unless set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompts: Option<McpNames>,
+    /// Which resources are offered, by URI; templates of resources by the template. All unless set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resources: Option<McpNames>,
+    /// Methods beyond those of the protocol itself that pass, as in `tasks/*`; `*` stands for any characters. What they
+    /// name is not looked at.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub methods: Vec<String>,
+    /// Web pages that may call, by origin, as in `https://console.example.com`. Requests of all others are refused; those
+    /// of programs name no origin.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub origins: Vec<String>,
+    /// The longest pause in a stream on which a server sends what nobody asked for just now; 1s to 1d, 1h unless set. In
+    /// other answers it is the upstream's `timeouts.idle`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream_idle: Option<Period>,
+}
+
+impl Mcp {
+    /// Patterns of one list.
+    pub const MOST_PATTERNS: usize = 1000;
+    /// Characters of one pattern.
+    pub const LONGEST_PATTERN: usize = 1024;
+    /// The pause where none is set.
+    pub const STREAM_IDLE: Period = Period::from_secs(3600);
+}
+
+/// Which names are offered. Of each pattern, `*` stands for any characters.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct McpNames {
+    /// Only these. An empty list offers nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow: Option<Vec<String>>,
+    /// None of these, whatever `allow` says; letters are compared without case.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub deny: Vec<String>,
+}
