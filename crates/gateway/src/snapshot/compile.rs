@@ -3,6 +3,7 @@
 
 use super::{
     CompiledRouteHeaders, Impaired, PolicyList, RouteKind, RoutePlan, Snapshot, cache, guardrails,
+    mcp::McpPlan,
     models::{KeyPlan, ModelPlan, ModelPlans, TargetPlan},
     prompts::{self, Prompts},
     trust::Trust,
@@ -220,6 +221,7 @@ fn compile_route(
         strip_prefix: route.strip_prefix.as_ref().map_or(0, |p| p.trim_end_matches('/').len()),
         max_body: route.max_body.map_or(DEFAULT_MAX_BODY, |b| b.as_bytes()),
         websocket: route.websocket,
+        mcp: route.mcp.as_ref().map(McpPlan::compile),
         secrets: route.secrets_in_requests,
         secrets_back: route.secrets_in_answers,
         attempts: route.retry.attempts.max(1),
@@ -267,6 +269,7 @@ fn built_in_route(name: &str, kind: RouteKind, sources: &Sources) -> RoutePlan {
         strip_prefix: None,
         max_body: None,
         websocket: kind == RouteKind::Realtime,
+        mcp: None,
         secrets_in_requests: SecretsInRequests::Refuse,
         secrets_in_answers: SecretsInAnswers::Report,
         retry: Retry::default(),
