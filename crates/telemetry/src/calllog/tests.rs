@@ -4,7 +4,8 @@ use crate::{
     Recorder, RecorderSettings,
     testing::{NOON, bare, model, plain, untold},
 };
-use credentialflow_model::{Fault, KeyId, OutcomeReason, RequestId, Timestamp, UsageRecord,
+use credentialflow_model::{
+    Fault, KeyId, OutcomeReason, RequestId, Timestamp, UsageRecord,
     usage::{Cost, McpEnd, McpUse},
 };
 use tempfile::TempDir;
@@ -136,8 +137,10 @@ fn what_was_asked_of_mcp_servers_comes_back_also_beside_segments_that_tell_nothi
         let told = |row: CallRow| row.mcp.map(|mcp| (mcp.method, mcp.name, mcp.end));
         items.into_iter().map(told).collect::<Vec<_>>()
     };
-    let expect = |name: Option<&str>, end: &str| Some(("tools/call".to_owned(), name.map(str::to_owned), end.to_owned()));
-    let all = [expect(None, "error -32602"), expect(Some("x\"\u{0}"), "tool_failed"), None, expect(Some("add"), "result")];
+    let expect =
+        |name: Option<&str>, end: &str| Some(("tools/call".to_owned(), name.map(str::to_owned), end.to_owned()));
+    let all =
+        [expect(None, "error -32602"), expect(Some("x\"\u{0}"), "tool_failed"), None, expect(Some("add"), "result")];
     assert_eq!(told(), all);
     drop(recorder);
     let name = segment::list(dir.path()).unwrap().remove(0);

@@ -61,8 +61,20 @@ impl McpFigures {
 /// A method of the protocol that names or lists something; any other one is made up, or of an extension.
 fn known(method: &str) -> &str {
     let kinds = ["tools/", "prompts/", "resources/", "notifications/"];
-    let alone = ["initialize", "ping", "server/discover", "subscriptions/listen", "completion/complete", "logging/setLevel"];
-    let listed = ["call", "list", "get", "read", "subscribe", "unsubscribe", "templates/list", "initialized", "cancelled", "progress"];
+    let alone =
+        ["initialize", "ping", "server/discover", "subscriptions/listen", "completion/complete", "logging/setLevel"];
+    let listed = [
+        "call",
+        "list",
+        "get",
+        "read",
+        "subscribe",
+        "unsubscribe",
+        "templates/list",
+        "initialized",
+        "cancelled",
+        "progress",
+    ];
     let named = kinds.iter().any(|kind| method.strip_prefix(kind).is_some_and(|rest| listed.contains(&rest)));
     if named || alone.contains(&method) { method } else { OTHER }
 }
