@@ -10,7 +10,8 @@ use crate::error::ApiError;
 use credentialflow_model::{
     ResourceSet,
     resource::{
-        Application, Credential, GuardrailSet, Kind, LeakResponse, Model, Prompt, Resource, Route, SecretStore, System, Team, Upstream,
+        Application, Credential, GuardrailSet, Kind, LeakResponse, Model, Prompt, Resource, Route, SecretStore, System,
+        Team, Upstream,
     },
 };
 use credentialflow_store::{ChangeKind, Store, StoreError};

@@ -1,10 +1,10 @@
 //! All workers of a process, as the control plane sees them.
 
 use crate::{
-    cache::AnswerCache,
     Gauges, Settings, Snapshot,
+    cache::AnswerCache,
     net::listener,
-    ports::{CertificateListener, ChallengeSource, GuessListener, Lender, RecordSink, SecretListener},
+    ports::{CertificateListener, ChallengeSource, GuessListener, Lender, ObjectKeeper, RecordSink, SecretListener},
     preview::{AskedCall, ModelRoute},
     worker::{self, Command, Shared, Straggler},
 };
@@ -41,6 +41,8 @@ pub struct Start {
     pub secrets: Arc<dyn SecretListener>,
     /// Lends more of budgets.
     pub lender: Arc<dyn Lender>,
+    /// Keeps files and batches of callers; without one, there are none.
+    pub objects: Option<Arc<dyn ObjectKeeper>>,
     /// Answers challenges of an ACME server, where certificates are ordered from one.
     pub challenges: Option<Arc<dyn ChallengeSource>>,
     /// TLS, if the listener has it.
@@ -92,6 +94,7 @@ impl Gateway {
             certificates: start.certificates,
             secrets: start.secrets,
             lender: start.lender,
+            objects: start.objects,
             challenges: start.challenges,
             tls: start.tls,
             started: Instant::now(),

@@ -2,7 +2,10 @@
 //! call log in; nothing here knows them.
 
 use crate::pipeline::Permit;
-use credentialflow_model::{KeyId, SecretValue, UsageRecord};
+use credentialflow_model::{
+    KeyId, SecretValue, UsageRecord,
+    objects::{ModelObject, ObjectKind},
+};
 use credentialflow_policy::{Account, LiveSecret};
 use rustls_pki_types::CertificateDer;
 use std::{future::Future, net::IpAddr, pin::Pin, sync::Arc};
@@ -80,6 +83,54 @@ pub trait Lender: Send + Sync {
 
     /// Little is left of an account: more is to be borrowed before anybody waits for it. Never blocks.
     fn running_low(&self);
+}
+
+/// Keeps what callers have made at providers: files and batches. Asked seldom, and may take as long as a database does.
+pub trait ObjectKeeper: Send + Sync {
+    /// One of an application's.
+    fn find(&self, application: &str, id: &str) -> Kept<Option<ModelObject>>;
+
+    /// Those of an application of one kind, the newest first.
+    fn list(&self, application: &str, kind: ObjectKind, page: ObjectPage) -> Kept<Vec<ModelObject>>;
+
+    /// Keeps a file that its provider has.
+    fn add(&self, file: ModelObject) -> Kept<()>;
+
+    /// Keeps a batch that its provider is about to be asked for, and holds back the most that it may cost of the budgets
+    /// that pay for it, however long it runs. Answers the first hard one that cannot, if there is one; then nothing is kept.
+    /// A batch of which nothing more is said is charged all of it after a while.
+    fn hold(&self, batch: ModelObject) -> Kept<Option<String>>;
+
+    /// The provider has the batch.
+    fn began(&self, batch: ModelObject) -> Kept<()>;
+
+    /// The provider does not have the batch, and never had.
+    fn refused(&self, batch: ModelObject) -> Kept<()>;
+
+    /// What the provider says of a batch that runs: what callers are told of it, files that came from it, and whether it is
+    /// over.
+    fn saw(&self, batch: ModelObject, files: Vec<ModelObject>, over: bool) -> Kept<()>;
+
+    /// Forgets one.
+    fn forget(&self, id: &str) -> Kept<()>;
+}
+
+/// The answer of an [`ObjectKeeper`].
+pub type Kept<T> = Pin<Box<dyn Future<Output = Result<T, KeeperAway>> + Send>>;
+
+/// The keeper cannot be asked now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeeperAway;
+
+/// Which part of a list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ObjectPage {
+    /// Only what is older than the one with this id.
+    pub after: Option<String>,
+    /// Only what is newer than the one with this id.
+    pub before: Option<String>,
+    /// At most so many.
+    pub most: u32,
 }
 
 /// Hears of things that are not requests: a source or key guessing too often.

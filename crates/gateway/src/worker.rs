@@ -10,7 +10,10 @@ use crate::{
     cooling::Cooling,
     net::control::{Controls, TICK},
     pipeline::{scrub::Scanners, users::KnownUsers},
-    ports::{CertificateListener, ChallengeSource, CredentialSlot, GuessListener, Lender, RecordSink, SecretListener},
+    ports::{
+        CertificateListener, ChallengeSource, CredentialSlot, GuessListener, Lender, ObjectKeeper, RecordSink,
+        SecretListener,
+    },
     preview::{AskedCall, ModelRoute},
     route::RouteIndex,
     snapshot::Snapshot,
@@ -84,6 +87,8 @@ pub struct Shared {
     pub secrets: Arc<dyn SecretListener>,
     /// Lends more of budgets.
     pub lender: Arc<dyn Lender>,
+    /// Keeps files and batches of callers.
+    pub objects: Option<Arc<dyn ObjectKeeper>>,
     /// Keeps answers of models.
     pub cache: AnswerCache,
     /// Answers challenges of an ACME server, if certificates are ordered from one.

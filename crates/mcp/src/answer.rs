@@ -158,7 +158,10 @@ pub(crate) mod tests {
             r#"{"result":{"resources":[{"name":"b","uri":"a:1"},{"name":"a","uri":"b:1"}]}}"#,
             r#"{"result":{"resources":[{"name":"b","uri":"a:1"}]}}"#,
         );
-        check(r#"{"result":{"resourceTemplates":[{"uriTemplate":"b:{x}"}]}}"#, r#"{"result":{"resourceTemplates":[]}}"#);
+        check(
+            r#"{"result":{"resourceTemplates":[{"uriTemplate":"b:{x}"}]}}"#,
+            r#"{"result":{"resourceTemplates":[]}}"#,
+        );
         check(
             r#" [{"result":{"tools":[{"name":"b"}]}}, {"method":"x"},{"result":{"tools":[{"name":"a"},{"name":"c"}]}}]"#,
             r#" [{"result":{"tools":[]}}, {"method":"x"},{"result":{"tools":[{"name":"a"}]}}]"#,
@@ -180,8 +183,14 @@ pub(crate) mod tests {
     #[test]
     fn what_cannot_be_read_does_not_pass() {
         for text in [
-            "", "x", "{", r#"{"result":{"tools":[],"tools":[]}}"#, r#"{"result":{},"Result":{}}"#,
-            r#"{"result":{"Tools":[{"name":"b"}]}}"#, "[1]", "[[]]",
+            "",
+            "x",
+            "{",
+            r#"{"result":{"tools":[],"tools":[]}}"#,
+            r#"{"result":{},"Result":{}}"#,
+            r#"{"result":{"Tools":[{"name":"b"}]}}"#,
+            "[1]",
+            "[[]]",
         ] {
             assert_eq!(clean(text.as_bytes(), &OnlyA, &mut Seen::default()), Err(Unreadable), "{text}");
         }

@@ -166,7 +166,11 @@ impl<'a> Message<'a> {
     }
 }
 
-fn object<'a>(text: &'a str, names: &'static [&'static str], else_: &'static str) -> Result<Members<'a>, InvalidMessage> {
+fn object<'a>(
+    text: &'a str,
+    names: &'static [&'static str],
+    else_: &'static str,
+) -> Result<Members<'a>, InvalidMessage> {
     Members::of(text, names).map_err(|why| match why {
         NoMembers::NotAnObject => InvalidMessage::NoMessage(else_),
         NoMembers::Ambiguous(_) => InvalidMessage::Ambiguous,
@@ -176,7 +180,8 @@ fn object<'a>(text: &'a str, names: &'static [&'static str], else_: &'static str
 /// MCP has texts and whole numbers as ids, and never null.
 fn is_id(id: &str) -> bool {
     let whole = id.strip_prefix('-').unwrap_or(id);
-    id.len() <= LONGEST_WORD && (id.starts_with('"') || (!whole.is_empty() && whole.bytes().all(|b| b.is_ascii_digit())))
+    id.len() <= LONGEST_WORD
+        && (id.starts_with('"') || (!whole.is_empty() && whole.bytes().all(|b| b.is_ascii_digit())))
 }
 
 /// What a call of a method asks for.
@@ -260,9 +265,21 @@ mod tests {
         check("prompts/get", r#"{"name":"greet"}"#, Some((Offered::Prompt, "greet")));
         check("resources/read", r#"{"uri":"file:///a"}"#, Some((Offered::Resource, "file:///a")));
         check("resources/unsubscribe", r#"{"uri":"file:///a"}"#, Some((Offered::Resource, "file:///a")));
-        check("completion/complete", r#"{"ref":{"type":"ref/prompt","name":"greet"}}"#, Some((Offered::Prompt, "greet")));
-        check("completion/complete", r#"{"ref":{"type":"ref/resource","uri":"a:{b}"}}"#, Some((Offered::Resource, "a:{b}")));
-        check("subscriptions/listen", r#"{"notifications":{"resourceSubscriptions":["a:1"]}}"#, Some((Offered::Resource, "a:1")));
+        check(
+            "completion/complete",
+            r#"{"ref":{"type":"ref/prompt","name":"greet"}}"#,
+            Some((Offered::Prompt, "greet")),
+        );
+        check(
+            "completion/complete",
+            r#"{"ref":{"type":"ref/resource","uri":"a:{b}"}}"#,
+            Some((Offered::Resource, "a:{b}")),
+        );
+        check(
+            "subscriptions/listen",
+            r#"{"notifications":{"resourceSubscriptions":["a:1"]}}"#,
+            Some((Offered::Resource, "a:1")),
+        );
         check("subscriptions/listen", r#"{"notifications":{"toolsListChanged":true}}"#, None);
         check("tools/list", r#"{"cursor":"2"}"#, None);
         check("initialize", r#"{"protocolVersion":"2025-06-18"}"#, None);
@@ -297,9 +314,16 @@ mod tests {
         for text in ambiguous {
             assert_eq!(read(text), Err(InvalidMessage::Ambiguous), "{text}");
         }
-        let deep = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"ping","params":{{"a":{}{}}}}}"#, "[".repeat(64), "]".repeat(64));
+        let deep = format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"ping","params":{{"a":{}{}}}}}"#,
+            "[".repeat(64),
+            "]".repeat(64)
+        );
         assert_eq!(read(&deep), Err(InvalidMessage::TooDeep));
-        assert_eq!(Posted::read(b"{\"jsonrpc\":\"2.0\",\"id\":\"\xff\",\"method\":\"ping\"}", true), Err(InvalidMessage::NotJson));
+        assert_eq!(
+            Posted::read(b"{\"jsonrpc\":\"2.0\",\"id\":\"\xff\",\"method\":\"ping\"}", true),
+            Err(InvalidMessage::NotJson)
+        );
         let no_message = [
             "1",
             r#"{"id":1,"method":"ping"}"#,

@@ -55,8 +55,18 @@ mod tests {
             assert!(is_plain_uri(plain), "{plain}");
         }
         for other in [
-            "", "a", ":a", "FILE:///a", "file:///a/../b", "file:///a/.", "file:///%2e%2E/b", "file:///a%2Fb",
-            "file:///a%5cb", "file:\\\\a", "1a:b", "/etc/passwd",
+            "",
+            "a",
+            ":a",
+            "FILE:///a",
+            "file:///a/../b",
+            "file:///a/.",
+            "file:///%2e%2E/b",
+            "file:///a%2Fb",
+            "file:///a%5cb",
+            "file:\\\\a",
+            "1a:b",
+            "/etc/passwd",
         ] {
             assert!(!is_plain_uri(other), "{other}");
         }

@@ -55,9 +55,8 @@ impl Store {
             (None, Some(_)) => (format!("AND (made, id) > ({place} $4), $4)"), "ASC"),
             (None, None) => ("AND $4 = ''".to_owned(), "DESC"),
         };
-        let sql = format!(
-            "{SELECT} WHERE application = $1 AND kind = $2 {bound} ORDER BY made {order}, id {order} LIMIT $3"
-        );
+        let sql =
+            format!("{SELECT} WHERE application = $1 AND kind = $2 {bound} ORDER BY made {order}, id {order} LIMIT $3");
         let found = sqlx::query(AssertSqlSafe(sql))
             .bind(application)
             .bind(kind as i64)
@@ -110,8 +109,7 @@ impl Store {
 
     /// Batches that are not settled and are to be looked after now, the longest waiting first.
     pub async fn due_model_objects(&self, most: u32) -> Result<Vec<ModelObject>> {
-        let sql =
-            format!("{SELECT} WHERE state < 3 AND due <= {now} ORDER BY due LIMIT $1", now = self.driver().now());
+        let sql = format!("{SELECT} WHERE state < 3 AND due <= {now} ORDER BY due LIMIT $1", now = self.driver().now());
         let found = sqlx::query(AssertSqlSafe(sql)).bind(i64::from(most));
         found.fetch_all(&mut *self.notes().await?).await?.iter().map(read).collect()
     }

@@ -101,8 +101,17 @@ const MILLION: i128 = 1_000_000;
 const FORGOTTEN_AT_ONCE: i64 = 2_000;
 /// Between two of these.
 const BETWEEN: Duration = Duration::from_millis(20);
-const COUNTS: [&str; 9] =
-    ["calls", "unknown_cost", "estimated_cost", "input", "cached_input", "cache_write", "output", "reasoning", "cached"];
+const COUNTS: [&str; 9] = [
+    "calls",
+    "unknown_cost",
+    "estimated_cost",
+    "input",
+    "cached_input",
+    "cache_write",
+    "output",
+    "reasoning",
+    "cached",
+];
 /// Amounts: millionths of dollars and a rest each.
 const AMOUNTS: [&str; 4] = ["micros", "rest", "saved_micros", "saved_rest"];
 
@@ -164,8 +173,7 @@ impl Store {
         most: u32,
     ) -> Result<Vec<SpendRow>> {
         let names: Vec<_> = columns.iter().map(|column| format!("k.{}", column.name())).collect();
-        let sums: Vec<_> =
-            COUNTS.iter().chain(&AMOUNTS).map(|sum| format!("CAST(SUM(s.{sum}) AS BIGINT)")).collect();
+        let sums: Vec<_> = COUNTS.iter().chain(&AMOUNTS).map(|sum| format!("CAST(SUM(s.{sum}) AS BIGINT)")).collect();
         let mut sql = format!("SELECT {} FROM spend s", [&names[..], &sums[..]].concat().join(", "));
         if !columns.is_empty() || !only.is_empty() {
             sql += " JOIN spend_series k ON k.series = s.series";

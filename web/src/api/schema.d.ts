@@ -455,6 +455,38 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/guardrails": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["list_guardrails"];
+        put?: never;
+        post: operations["create_guardrail_set"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/guardrails/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["get_guardrail_set"];
+        put: operations["replace_guardrail_set"];
+        post?: never;
+        delete: operations["delete_guardrail_set"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/inventory": {
         parameters: {
             query?: never;
@@ -570,7 +602,7 @@ export interface paths {
         post?: never;
         /**
          * Delete a key
-         * @description It is refused by every worker when this answers.
+         * @description It is refused by every worker when this answers, and so are all keys that come from it, which are deleted with it.
          */
         delete: operations["delete_key"];
         options?: never;
@@ -626,7 +658,7 @@ export interface paths {
         put?: never;
         /**
          * Revoke a key
-         * @description Answers when every worker refuses it.
+         * @description Answers when every worker refuses it and all keys that come from it.
          */
         post: operations["revoke_key"];
         delete?: never;
@@ -944,6 +976,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/models/{name}/cache": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Empty the cache of a model
+         * @description Its revision grows, as a model that is written anew keeps none of its answers; what is declared stays the same.
+         */
+        delete: operations["clear_model_cache"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/models/{name}/route": {
         parameters: {
             query?: never;
@@ -972,6 +1024,95 @@ export interface paths {
         get: operations["get_openapi"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/prompts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["list_prompts"];
+        put?: never;
+        post: operations["create_prompt"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/prompts/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["get_prompt"];
+        put: operations["replace_prompt"];
+        post?: never;
+        delete: operations["delete_prompt"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/prompts/{name}/promote": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Let a label stand for a version
+         * @description To a version that has not passed the present tests it does not move. Back to an earlier version is the same call.
+         */
+        post: operations["promote_prompt"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/prompts/{name}/runs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List runs of the tests of a prompt */
+        get: operations["list_prompt_runs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/prompts/{name}/versions/{version}/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Run the tests of a version
+         * @description Each is a real call through this node's gateway. Whoever asks waits for the end, at most 100 seconds.
+         */
+        post: operations["test_prompt"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1548,6 +1689,12 @@ export interface components {
              */
             version: number;
         };
+        /** @description Who acts, as RFC 8693, 4.1 writes it: the one who acts now, and within it who acted before. */
+        Act: {
+            act?: components["schemas"]["Act"] | null;
+            /** @description The actor's name; that of the key where it has none. */
+            sub: string;
+        };
         /** @description Who changes something. No write happens without one. */
         Actor: {
             /** @description What kind of party. */
@@ -1574,6 +1721,14 @@ export interface components {
              * @default []
              */
             routes: components["schemas"]["Name"][];
+            /**
+             * @description Of the tools that the MCP server behind a route offers, only these, by the route's name; `*` stands for any
+             *     characters. Routes that are not named are not narrowed, and an empty list allows no tool.
+             * @default {}
+             */
+            tools: {
+                [key: string]: string[];
+            };
         };
         /**
          * @description The characters of a generated value.
@@ -1888,11 +2043,56 @@ export interface components {
          * @example 10MiB
          */
         ByteSize: string;
+        /** @description That answers of a model are kept and given again to who asks the same. They are kept in memory only. */
+        Cache: {
+            embedding_model?: components["schemas"]["Name"] | null;
+            /** @description Headers whose values matter beside those of the dialects, as an own provider reads them; at most 16. */
+            headers?: string[];
+            max_entry?: components["schemas"]["ByteSize"] | null;
+            /** @description Which calls ask the same. `exact` unless set. */
+            mode?: components["schemas"]["CacheMode"];
+            /** @description Who gets an answer that was given before. `application` unless set. */
+            scope?: components["schemas"]["CacheScope"];
+            /**
+             * Format: double
+             * @description For `semantic`: how near two questions are that ask the same, as the cosine of their embeddings, 0.5 to 1. 0.95
+             *     unless set.
+             * @example 0.95
+             */
+            threshold?: number | null;
+            ttl?: components["schemas"]["Period"] | null;
+        };
+        /**
+         * @description Which calls ask the same.
+         * @enum {string}
+         */
+        CacheMode: "exact" | "semantic";
+        /**
+         * @description Who gets an answer that was given before, provided that they may use the model.
+         * @enum {string}
+         */
+        CacheScope: "key" | "user" | "application" | "team" | "tenant";
+        /**
+         * @description What the cache of a model did with a call. The numbers are stored: none is used again for something else.
+         * @enum {string}
+         */
+        CacheUse: "hit" | "similar" | "miss" | "refresh" | "bypass";
+        /** @description Where the key of a call comes from, also when it is gone. */
+        CallDelegation: {
+            /** @description Who used it. */
+            actor?: string | null;
+            /** @description The key's name. */
+            name: string;
+            /** @description The id of the key that it comes from. */
+            parent: components["schemas"]["KeyId"];
+            /** @description The id of the first key of its chain. */
+            root: components["schemas"]["KeyId"];
+        };
         /**
          * @description What callers speak in a conversation, or what else they ask.
          * @enum {string}
          */
-        CallDialect: "chat" | "responses" | "messages" | "gemini" | "embeddings" | "gemini_embeddings" | "moderations" | "image_generations" | "image_edits" | "speech" | "transcriptions" | "translations" | "rerank";
+        CallDialect: "chat" | "responses" | "messages" | "gemini" | "embeddings" | "gemini_embeddings" | "moderations" | "image_generations" | "image_edits" | "speech" | "transcriptions" | "translations" | "rerank" | "realtime";
         /** @description The writer of the call log. */
         CallLogStatus: {
             /**
@@ -1916,12 +2116,31 @@ export interface components {
              */
             written: number;
         };
+        /** @description What was asked of an MCP server. */
+        CallMcp: {
+            /**
+             * @description How the server answered: `result`, `tool_failed` where the result of a tool says that it failed, or `error` with
+             *     the code of JSON-RPC. What was refused has `result` here; the outcome tells.
+             * @example result
+             * @example tool_failed
+             * @example error -32602
+             */
+            end: string;
+            /**
+             * @description The method; of several messages that of the last one that was looked at.
+             * @example tools/call
+             */
+            method: string;
+            /** @description The tool, prompt or resource that it names. Secrets in it are masked. */
+            name?: string | null;
+        };
         /** @description The model part of a call. */
         CallModel: {
             /** @description The public model name the caller asked for, where a budget that is used up had `model` serve instead. */
             asked?: string | null;
             /** @description The windows of budgets that the cost was charged to: the budget, and when its window began, in seconds since 1970. */
             budgets?: string[];
+            cache?: components["schemas"]["CacheUse"] | null;
             /** @description The provider's count of tokens did not arrive, and the cost is what budgets were charged instead. */
             cost_estimated?: boolean;
             /**
@@ -1941,10 +2160,22 @@ export interface components {
             guardrails?: string[];
             /** @description The public model name the caller asked for, or that of the model that served instead. */
             model: string;
+            /** @description The prompt that the call was made of. */
+            prompt?: string | null;
+            /**
+             * Format: int32
+             * @description Its version.
+             */
+            prompt_version?: number | null;
             /** @description The provider that served it. */
             provider: string;
             /** @description The provider's own model name. */
             provider_model: string;
+            /**
+             * @description What the call would have cost in US dollars, exactly, where the cache answered and the price is known.
+             * @example 0.000135
+             */
+            saved_usd?: string | null;
             /** @description Whether the answer was streamed. */
             streamed: boolean;
             tokens?: components["schemas"]["TokenUsage"] | null;
@@ -1984,6 +2215,7 @@ export interface components {
             /** @description Whose fault that is. */
             fault: components["schemas"]["Fault"];
             key?: components["schemas"]["KeyId"] | null;
+            mcp?: components["schemas"]["CallMcp"] | null;
             /** @description The method as sent. */
             method: string;
             model?: components["schemas"]["CallModel"] | null;
@@ -2054,6 +2286,7 @@ export interface components {
         };
         /** @description A call, and what is declared of its key. */
         CallView: components["schemas"]["CallRow"] & {
+            delegated?: components["schemas"]["CallDelegation"] | null;
             /**
              * @description Facts about its key as they are declared now; without them where there are none, the key is gone, or the
              *     database is away.
@@ -2447,6 +2680,59 @@ export interface components {
             /** @description For those who read the audit log; one line. */
             reason?: string | null;
         };
+        /** @description Whether a key may issue keys of its own at the token endpoint (RFC 8693), and which. */
+        Delegate: {
+            /**
+             * Format: int32
+             * @description How many generations: 1 when the keys it issues may issue none themselves, which is so unless set; at most 3.
+             * @default 1
+             */
+            depth: number;
+            /**
+             * Format: int32
+             * @description How many of them may be in force at once, over all generations; 1 to 1000, 100 unless set.
+             * @default 100
+             */
+            keys: number;
+            /**
+             * @description The longest that such a key lives, and how long it does where nobody asks for less; 1m to 30d, 1h unless set.
+             * @default 1h
+             */
+            lifetime: components["schemas"]["Period"];
+        };
+        /** @description A key that comes from another one. */
+        DelegatedKeyView: {
+            /** @description Who uses it. */
+            actor?: string | null;
+            /** @description When it was issued. */
+            created: components["schemas"]["Timestamp"];
+            /** @description Whether its parent issued it at the token endpoint. */
+            exchanged: boolean;
+            expires?: components["schemas"]["Timestamp"] | null;
+            /** @description Its public half. */
+            id: components["schemas"]["KeyId"];
+            /** @description Its name. */
+            name: string;
+            /** @description That of the key that it comes from. */
+            parent: components["schemas"]["KeyId"];
+        };
+        /** @description Where a key comes from, for whom it acts, and which keys come from it. */
+        DelegationView: {
+            act?: components["schemas"]["Act"] | null;
+            /** @description The keys that it comes from, the nearest first. */
+            ancestors: string[];
+            /** @description The first hundred of them, the nearest first. */
+            below: components["schemas"]["DelegatedKeyView"][];
+            /** @description Whether its parent issued it at the token endpoint, so that nobody declared it. */
+            exchanged: boolean;
+            /**
+             * Format: int64
+             * @description How many keys come from it, over all generations, and are in force: all of them end with it.
+             */
+            keys_below: number;
+            /** @description Whom its calls are for: what it declares, or the nearest key that it comes from. */
+            subject?: string | null;
+        };
         /**
          * @description Who is asked for a credential's next value: a webhook of its owner.
          *
@@ -2486,7 +2772,7 @@ export interface components {
          * @description What a guardrail looks for.
          * @enum {string}
          */
-        Detect: "personal_data" | "secrets" | "jailbreak" | "words" | "pattern" | "size" | "json_schema";
+        Detect: "personal_data" | "secrets" | "jailbreak" | "words" | "pattern" | "size" | "json_schema" | "moderation" | "webhook";
         /**
          * @description Which way a credential works.
          * @enum {string}
@@ -2547,6 +2833,8 @@ export interface components {
             name: string;
             /** @description Who answers for it: the owner a credential names, the application a key was issued to. */
             owner?: string | null;
+            /** @description The key that it comes from and ends with, for keys. */
+            parent?: string | null;
             /** @description Where it can be used. */
             reach?: components["schemas"]["Reach"];
             rotation_due?: components["schemas"]["Timestamp"] | null;
@@ -2740,12 +3028,17 @@ export interface components {
         Guardrail: {
             /** @description What happens where it is found. */
             action: components["schemas"]["GuardrailAction"];
+            /** @description From which score on a category of `moderation` counts, 0 to 1. Whatever the provider itself flags, unless set. */
+            categories?: {
+                [key: string]: number;
+            };
             /** @description What is looked for. */
             detect: components["schemas"]["Detect"];
             /** @description Nothing of a streamed answer goes to the caller before all of it was judged. */
             hold?: boolean;
             /** @description Which personal data, for `personal_data`; all of them unless set. */
             kinds?: components["schemas"]["PersonalData"][];
+            model?: components["schemas"]["Name"] | null;
             /**
              * Format: int64
              * @description How many characters all texts may have together, for `size`.
@@ -2753,11 +3046,16 @@ export interface components {
             most_characters?: number | null;
             /** @description Where it is looked for. `prompt` unless set. */
             on?: components["schemas"]["GuardrailOn"];
+            on_error?: components["schemas"]["OnError"] | null;
+            /** @description Where it is asked there, for `webhook`. `/` unless set. */
+            path?: string | null;
             /** @description A regular expression, for `pattern`, in the syntax of Rust's `regex`. */
             pattern?: string | null;
             /** @description A JSON Schema, for `json_schema`; one that needs nothing from elsewhere. */
             schema?: Record<string, never> | null;
             sensitivity?: components["schemas"]["Sensitivity"] | null;
+            timeout?: components["schemas"]["Period"] | null;
+            upstream?: components["schemas"]["Name"] | null;
             /** @description Words and phrases, for `words`: found in any case, as whole words. */
             words?: string[];
         };
@@ -2771,6 +3069,15 @@ export interface components {
          * @enum {string}
          */
         GuardrailOn: "prompt" | "answer" | "both";
+        /** @description Rules that models share: each model that names the set in its `use_guardrails` has them. */
+        GuardrailSet: {
+            /** @description For people. */
+            description?: string | null;
+            /** @description The name by which models use it; the call log tells it with what its rules found. */
+            name: components["schemas"]["Name"];
+            /** @description What is looked for, and what happens where it is found; 1 to 32 rules. */
+            rules: components["schemas"]["Guardrail"][];
+        };
         /** @description What unseals now, or will: with the nonce of the rekey it is for. */
         HandedIn: {
             /** @description The content of the key file, in base64 (RFC 4648). */
@@ -2800,7 +3107,8 @@ export interface components {
             remove: string[];
             /**
              * @description Replaced or added. Towards the upstream, `${key.metadata.NAME}` as the whole value stands for that entry of the
-             *     metadata of the key in use; where there is none, or a header cannot carry it, the header is left out.
+             *     metadata of the key in use, `${key.actor}` for who uses it, and `${key.subject}` for whom; where there is none, or a
+             *     header cannot carry it, the header is left out.
              * @default {}
              */
             set: {
@@ -2966,6 +3274,27 @@ export interface components {
             updated: components["schemas"]["Timestamp"];
         };
         /** @description A declared resource as it is stored. */
+        Item_GuardrailSet: {
+            /** @description When it was first stored. */
+            created: components["schemas"]["Timestamp"];
+            /**
+             * Format: int64
+             * @description Grows with each change; the `ETag` is this number in quotes.
+             */
+            revision: number;
+            /** @description Rules that models share: each model that names the set in its `use_guardrails` has them. */
+            spec: {
+                /** @description For people. */
+                description?: string | null;
+                /** @description The name by which models use it; the call log tells it with what its rules found. */
+                name: components["schemas"]["Name"];
+                /** @description What is looked for, and what happens where it is found; 1 to 32 rules. */
+                rules: components["schemas"]["Guardrail"][];
+            };
+            /** @description When it was last changed. */
+            updated: components["schemas"]["Timestamp"];
+        };
+        /** @description A declared resource as it is stored. */
         Item_LeakResponse: {
             /** @description When it was first stored. */
             created: components["schemas"]["Timestamp"];
@@ -3037,11 +3366,20 @@ export interface components {
             revision: number;
             /** @description A public model name and what serves it. */
             spec: {
+                /**
+                 * @description Whether what guardrails cannot look at passes in sessions of Realtime: sound, images and answers. Refused unless
+                 *     set.
+                 */
+                allow_unjudged_realtime?: boolean;
                 budget?: components["schemas"]["Budgets"] | null;
+                cache?: components["schemas"]["Cache"] | null;
                 deadline?: components["schemas"]["Period"] | null;
                 /** @description For people. */
                 description?: string | null;
-                /** @description What is looked for in what is said to it and in its answers, and what happens where it is found; at most 32 rules. */
+                /**
+                 * @description What is looked for in what is said to it and in its answers, and what happens where it is found; at most 32 rules,
+                 *     those of the sets that it uses among them.
+                 */
                 guardrails?: components["schemas"]["Guardrail"][];
                 hedge?: components["schemas"]["Hedge"] | null;
                 /** @description The name callers use. */
@@ -3061,6 +3399,49 @@ export interface components {
                  *     before its answer begins, to the next.
                  */
                 targets: components["schemas"]["Target"][];
+                /** @description Sets of rules under `guardrails` that hold for it, before its own and in this order. */
+                use_guardrails?: components["schemas"]["Name"][];
+            };
+            /** @description When it was last changed. */
+            updated: components["schemas"]["Timestamp"];
+        };
+        /** @description A declared resource as it is stored. */
+        Item_Prompt: {
+            /** @description When it was first stored. */
+            created: components["schemas"]["Timestamp"];
+            /**
+             * Format: int64
+             * @description Grows with each change; the `ETag` is this number in quotes.
+             */
+            revision: number;
+            /**
+             * @description A prompt: what is said to a model, with places for what callers hand in.
+             *
+             *     A version that is stored never changes, and the newest one stays. Labels say which version is in use; callers and
+             *     routes that name none get that of the label `production`.
+             */
+            spec: {
+                /** @description For people. */
+                description?: string | null;
+                /**
+                 * @description Which version each label stands for, as in `production: 3`. Where this is left out, the labels stay as they are
+                 *     stored. Where there are tests, a label moves only to a version that passed the present ones.
+                 */
+                labels?: {
+                    [key: string]: number;
+                } | null;
+                /** @description The model that it is said to, unless a version or a caller names another one. */
+                model: components["schemas"]["Name"];
+                /** @description The name by which callers and routes use it. */
+                name: components["schemas"]["Name"];
+                /** @description Examples, and what must be true of the model's answer to them; at most 50. */
+                tests?: components["schemas"]["PromptTest"][];
+                /** @description What callers hand in, by name; at most 64. The same for all versions. */
+                variables?: {
+                    [key: string]: components["schemas"]["PromptVariable"];
+                };
+                /** @description Its versions, at most 500. New ones have higher numbers than those before. */
+                versions: components["schemas"]["PromptVersion"][];
             };
             /** @description When it was last changed. */
             updated: components["schemas"]["Timestamp"];
@@ -3087,8 +3468,10 @@ export interface components {
                 /** @description Which requests it takes. */
                 match: components["schemas"]["Match"];
                 max_body?: components["schemas"]["ByteSize"] | null;
+                mcp?: components["schemas"]["Mcp"] | null;
                 /** @description Unique name. */
                 name: components["schemas"]["Name"];
+                prompt?: components["schemas"]["RoutePrompt"] | null;
                 /** @description Another try at another endpoint. */
                 retry?: components["schemas"]["Retry"];
                 /**
@@ -3104,8 +3487,7 @@ export interface components {
                 secrets_in_requests?: components["schemas"]["SecretsInRequests"];
                 /** @description Cut this prefix off the path before forwarding; it must begin the route's path. */
                 strip_prefix?: string | null;
-                /** @description Where they go. */
-                upstream: components["schemas"]["Name"];
+                upstream?: components["schemas"]["Name"] | null;
                 /** @description Whether WebSocket upgrades are passed through. */
                 websocket?: boolean;
             };
@@ -3284,10 +3666,12 @@ export interface components {
          *     key never contains it.
          */
         Key: {
+            actor?: components["schemas"]["KeyActor"] | null;
             allow?: components["schemas"]["Allow"] | null;
             /** @description The application it speaks for. */
             application: components["schemas"]["Name"];
             budget?: components["schemas"]["Budgets"] | null;
+            delegate?: components["schemas"]["Delegate"] | null;
             /** @description For people. */
             description?: string | null;
             /** @description The environment written into the key, as in `live` or `test`; 1 to 12 of `a-z 0-9`. */
@@ -3303,6 +3687,16 @@ export interface components {
             /** @description Source networks (CIDR) it may be used from; empty means everywhere. */
             networks?: string[];
             not_before?: components["schemas"]["Timestamp"] | null;
+            parent?: components["schemas"]["Name"] | null;
+            /** @description Whom its calls are for, as in `alice@example.com`: 1 to 256 characters. Keys that come from it act for the same one. */
+            subject?: string | null;
+        };
+        /** @description Who uses a key, and what for. */
+        KeyActor: {
+            /** @description Its name, as in `researcher`: 1 to 128 characters. */
+            name: string;
+            /** @description What it is to do, for people. */
+            purpose?: string | null;
         };
         /**
          * @description The public half of a key: 60 random bits, written as twelve characters.
@@ -3313,6 +3707,7 @@ export interface components {
         KeyItem: {
             /** @description When it was first stored. */
             created: components["schemas"]["Timestamp"];
+            delegation?: components["schemas"]["DelegationView"] | null;
             /** @description The public half: stands inside the key, may be shown and logged. */
             id: components["schemas"]["KeyId"];
             last_use?: components["schemas"]["LastUse"] | null;
@@ -3357,7 +3752,7 @@ export interface components {
          * @description The kinds of resources, by the name of their list.
          * @enum {string}
          */
-        Kind: "teams" | "applications" | "keys" | "credentials" | "upstreams" | "routes" | "models" | "targets" | "stores" | "leak_responses";
+        Kind: "teams" | "applications" | "keys" | "credentials" | "upstreams" | "routes" | "models" | "prompts" | "targets" | "stores" | "leak_responses" | "guardrails";
         /** @description How many of a kind. */
         KindCount: {
             /**
@@ -3841,13 +4236,61 @@ export interface components {
             /** @description Whether it still works. */
             works: boolean;
         };
+        /**
+         * @description Makes a route one to a server of the Model Context Protocol (MCP) over Streamable HTTP. Its requests go to the address
+         *     of an endpoint as it stands; what callers post is read, and lists of what the server offers show what they may use.
+         */
+        Mcp: {
+            /**
+             * @description Methods beyond those of the protocol itself that pass, as in `tasks/*`; `*` stands for any characters. What they
+             *     name is not looked at.
+             * @default []
+             */
+            methods: string[];
+            /**
+             * @description Web pages that may call, by origin, as in `https://console.example.com`. Requests of all others are refused; those
+             *     of programs name no origin.
+             * @default []
+             */
+            origins: string[];
+            /** @default null */
+            prompts: components["schemas"]["McpNames"] | null;
+            /** @default null */
+            resources: components["schemas"]["McpNames"] | null;
+            /** @default null */
+            stream_idle: components["schemas"]["Period"] | null;
+            /** @default null */
+            tools: components["schemas"]["McpNames"] | null;
+        };
+        /** @description Which names are offered. Of each pattern, `*` stands for any characters. */
+        McpNames: {
+            /**
+             * @description Only these. An empty list offers nothing.
+             * @default null
+             */
+            allow: string[] | null;
+            /**
+             * @description None of these, whatever `allow` says; letters are compared without case.
+             * @default []
+             */
+            deny: string[];
+        };
         /** @description A public model name and what serves it. */
         Model: {
+            /**
+             * @description Whether what guardrails cannot look at passes in sessions of Realtime: sound, images and answers. Refused unless
+             *     set.
+             */
+            allow_unjudged_realtime?: boolean;
             budget?: components["schemas"]["Budgets"] | null;
+            cache?: components["schemas"]["Cache"] | null;
             deadline?: components["schemas"]["Period"] | null;
             /** @description For people. */
             description?: string | null;
-            /** @description What is looked for in what is said to it and in its answers, and what happens where it is found; at most 32 rules. */
+            /**
+             * @description What is looked for in what is said to it and in its answers, and what happens where it is found; at most 32 rules,
+             *     those of the sets that it uses among them.
+             */
             guardrails?: components["schemas"]["Guardrail"][];
             hedge?: components["schemas"]["Hedge"] | null;
             /** @description The name callers use. */
@@ -3867,6 +4310,8 @@ export interface components {
              *     before its answer begins, to the next.
              */
             targets: components["schemas"]["Target"][];
+            /** @description Sets of rules under `guardrails` that hold for it, before its own and in this order. */
+            use_guardrails?: components["schemas"]["Name"][];
         };
         /**
          * @description What a model can do beside reading and writing text, as a target says it.
@@ -4099,10 +4544,15 @@ export interface components {
             until: components["schemas"]["Timestamp"];
         };
         /**
+         * @description What happens where nobody answers whether there is something to find.
+         * @enum {string}
+         */
+        OnError: "block" | "allow";
+        /**
          * @description The closed list of outcomes. The `code` is public and stable: clients and dashboards match on it.
          * @enum {string}
          */
-        OutcomeReason: "served" | "malformed_request" | "uri_too_long" | "headers_too_large" | "body_too_large" | "request_timeout" | "no_route" | "method_not_allowed" | "unauthenticated" | "forbidden" | "source_not_allowed" | "rate_limited" | "too_many_failures" | "invalid_model_call" | "model_not_found" | "caller_closed" | "revoked" | "credential_unavailable" | "no_healthy_endpoint" | "upstream_connect_failed" | "upstream_connect_timeout" | "upstream_tls_failed" | "upstream_timeout" | "upstream_reset" | "upstream_malformed" | "upstream_stalled" | "upstream_truncated" | "overloaded" | "internal" | "quarantined" | "secret_in_request" | "budget_exceeded" | "budget_unavailable" | "price_unknown" | "prompt_blocked" | "answer_blocked";
+        OutcomeReason: "served" | "malformed_request" | "uri_too_long" | "headers_too_large" | "body_too_large" | "request_timeout" | "no_route" | "method_not_allowed" | "unauthenticated" | "forbidden" | "source_not_allowed" | "rate_limited" | "too_many_failures" | "invalid_model_call" | "model_not_found" | "caller_closed" | "revoked" | "credential_unavailable" | "no_healthy_endpoint" | "upstream_connect_failed" | "upstream_connect_timeout" | "upstream_tls_failed" | "upstream_timeout" | "upstream_reset" | "upstream_malformed" | "upstream_stalled" | "upstream_truncated" | "overloaded" | "internal" | "quarantined" | "secret_in_request" | "budget_exceeded" | "budget_unavailable" | "price_unknown" | "prompt_blocked" | "answer_blocked" | "invalid_mcp_message" | "mcp_not_allowed" | "mcp_session_unknown" | "object_not_found";
         /** @example until-drained */
         Overlap: string;
         /** @description One page of a list. */
@@ -4167,6 +4617,7 @@ export interface components {
         Page_CallView: {
             /** @description The things on this page. */
             items: (components["schemas"]["CallRow"] & {
+                delegated?: components["schemas"]["CallDelegation"] | null;
                 /**
                  * @description Facts about its key as they are declared now; without them where there are none, the key is gone, or the
                  *     database is away.
@@ -4242,6 +4693,8 @@ export interface components {
                 name: string;
                 /** @description Who answers for it: the owner a credential names, the application a key was issued to. */
                 owner?: string | null;
+                /** @description The key that it comes from and ends with, for keys. */
+                parent?: string | null;
                 /** @description Where it can be used. */
                 reach?: components["schemas"]["Reach"];
                 rotation_due?: components["schemas"]["Timestamp"] | null;
@@ -4328,6 +4781,32 @@ export interface components {
             next?: string | null;
         };
         /** @description One page of a list. */
+        Page_Item_GuardrailSet: {
+            /** @description The things on this page. */
+            items: {
+                /** @description When it was first stored. */
+                created: components["schemas"]["Timestamp"];
+                /**
+                 * Format: int64
+                 * @description Grows with each change; the `ETag` is this number in quotes.
+                 */
+                revision: number;
+                /** @description Rules that models share: each model that names the set in its `use_guardrails` has them. */
+                spec: {
+                    /** @description For people. */
+                    description?: string | null;
+                    /** @description The name by which models use it; the call log tells it with what its rules found. */
+                    name: components["schemas"]["Name"];
+                    /** @description What is looked for, and what happens where it is found; 1 to 32 rules. */
+                    rules: components["schemas"]["Guardrail"][];
+                };
+                /** @description When it was last changed. */
+                updated: components["schemas"]["Timestamp"];
+            }[];
+            /** @description Hand this in as `cursor` to get the next page; absent on the last one. */
+            next?: string | null;
+        };
+        /** @description One page of a list. */
         Page_Item_LeakResponse: {
             /** @description The things on this page. */
             items: {
@@ -4406,11 +4885,20 @@ export interface components {
                 revision: number;
                 /** @description A public model name and what serves it. */
                 spec: {
+                    /**
+                     * @description Whether what guardrails cannot look at passes in sessions of Realtime: sound, images and answers. Refused unless
+                     *     set.
+                     */
+                    allow_unjudged_realtime?: boolean;
                     budget?: components["schemas"]["Budgets"] | null;
+                    cache?: components["schemas"]["Cache"] | null;
                     deadline?: components["schemas"]["Period"] | null;
                     /** @description For people. */
                     description?: string | null;
-                    /** @description What is looked for in what is said to it and in its answers, and what happens where it is found; at most 32 rules. */
+                    /**
+                     * @description What is looked for in what is said to it and in its answers, and what happens where it is found; at most 32 rules,
+                     *     those of the sets that it uses among them.
+                     */
                     guardrails?: components["schemas"]["Guardrail"][];
                     hedge?: components["schemas"]["Hedge"] | null;
                     /** @description The name callers use. */
@@ -4430,6 +4918,54 @@ export interface components {
                      *     before its answer begins, to the next.
                      */
                     targets: components["schemas"]["Target"][];
+                    /** @description Sets of rules under `guardrails` that hold for it, before its own and in this order. */
+                    use_guardrails?: components["schemas"]["Name"][];
+                };
+                /** @description When it was last changed. */
+                updated: components["schemas"]["Timestamp"];
+            }[];
+            /** @description Hand this in as `cursor` to get the next page; absent on the last one. */
+            next?: string | null;
+        };
+        /** @description One page of a list. */
+        Page_Item_Prompt: {
+            /** @description The things on this page. */
+            items: {
+                /** @description When it was first stored. */
+                created: components["schemas"]["Timestamp"];
+                /**
+                 * Format: int64
+                 * @description Grows with each change; the `ETag` is this number in quotes.
+                 */
+                revision: number;
+                /**
+                 * @description A prompt: what is said to a model, with places for what callers hand in.
+                 *
+                 *     A version that is stored never changes, and the newest one stays. Labels say which version is in use; callers and
+                 *     routes that name none get that of the label `production`.
+                 */
+                spec: {
+                    /** @description For people. */
+                    description?: string | null;
+                    /**
+                     * @description Which version each label stands for, as in `production: 3`. Where this is left out, the labels stay as they are
+                     *     stored. Where there are tests, a label moves only to a version that passed the present ones.
+                     */
+                    labels?: {
+                        [key: string]: number;
+                    } | null;
+                    /** @description The model that it is said to, unless a version or a caller names another one. */
+                    model: components["schemas"]["Name"];
+                    /** @description The name by which callers and routes use it. */
+                    name: components["schemas"]["Name"];
+                    /** @description Examples, and what must be true of the model's answer to them; at most 50. */
+                    tests?: components["schemas"]["PromptTest"][];
+                    /** @description What callers hand in, by name; at most 64. The same for all versions. */
+                    variables?: {
+                        [key: string]: components["schemas"]["PromptVariable"];
+                    };
+                    /** @description Its versions, at most 500. New ones have higher numbers than those before. */
+                    versions: components["schemas"]["PromptVersion"][];
                 };
                 /** @description When it was last changed. */
                 updated: components["schemas"]["Timestamp"];
@@ -4461,8 +4997,10 @@ export interface components {
                     /** @description Which requests it takes. */
                     match: components["schemas"]["Match"];
                     max_body?: components["schemas"]["ByteSize"] | null;
+                    mcp?: components["schemas"]["Mcp"] | null;
                     /** @description Unique name. */
                     name: components["schemas"]["Name"];
+                    prompt?: components["schemas"]["RoutePrompt"] | null;
                     /** @description Another try at another endpoint. */
                     retry?: components["schemas"]["Retry"];
                     /**
@@ -4478,8 +5016,7 @@ export interface components {
                     secrets_in_requests?: components["schemas"]["SecretsInRequests"];
                     /** @description Cut this prefix off the path before forwarding; it must begin the route's path. */
                     strip_prefix?: string | null;
-                    /** @description Where they go. */
-                    upstream: components["schemas"]["Name"];
+                    upstream?: components["schemas"]["Name"] | null;
                     /** @description Whether WebSocket upgrades are passed through. */
                     websocket?: boolean;
                 };
@@ -4667,6 +5204,7 @@ export interface components {
             items: {
                 /** @description When it was first stored. */
                 created: components["schemas"]["Timestamp"];
+                delegation?: components["schemas"]["DelegationView"] | null;
                 /** @description The public half: stands inside the key, may be shown and logged. */
                 id: components["schemas"]["KeyId"];
                 last_use?: components["schemas"]["LastUse"] | null;
@@ -4768,6 +5306,39 @@ export interface components {
             /** @description Hand this in as `cursor` to get the next page; absent on the last one. */
             next?: string | null;
         };
+        /** @description One page of a list. */
+        Page_PromptRun: {
+            /** @description The things on this page. */
+            items: {
+                /** @description Who had it run. */
+                actor: string;
+                /** @description Whether every test was passed. */
+                passed: boolean;
+                /**
+                 * @description Whether it is of the tests, texts, variables and model that are stored now. The newest such run decides whether
+                 *     labels may move to the version.
+                 */
+                present: boolean;
+                /** @description The prompt. */
+                prompt: string;
+                /**
+                 * Format: int64
+                 * @description The number of the run among those of the version.
+                 */
+                run: number;
+                /** @description How each test went. */
+                tests: components["schemas"]["PromptTestResult"][];
+                /** @description When it ended. */
+                time: components["schemas"]["Timestamp"];
+                /**
+                 * Format: int32
+                 * @description Its version.
+                 */
+                version: number;
+            }[];
+            /** @description Hand this in as `cursor` to get the next page; absent on the last one. */
+            next?: string | null;
+        };
         /** @description One pepper, without the pepper. */
         PepperView: {
             /**
@@ -4824,8 +5395,11 @@ export interface components {
         /** @description Prices from a date on, in US dollars per million tokens but where it says otherwise. */
         PriceEntry: {
             audio_input?: components["schemas"]["Price"] | null;
+            audio_output?: components["schemas"]["Price"] | null;
             cache_write?: components["schemas"]["Price"] | null;
             cache_write_1h?: components["schemas"]["Price"] | null;
+            cached_audio_input?: components["schemas"]["Price"] | null;
+            cached_image_input?: components["schemas"]["Price"] | null;
             cached_input?: components["schemas"]["Price"] | null;
             /** @description Valid from this moment until the next entry. */
             from: components["schemas"]["Timestamp"];
@@ -4879,6 +5453,208 @@ export interface components {
             title: string;
             /** @description Identifies the kind of problem: `urn:credentialflow:problem:<code>`. */
             type: string;
+        };
+        /** @description Which version a label is to stand for. */
+        PromotePrompt: {
+            label?: components["schemas"]["Name"] | null;
+            /**
+             * Format: int32
+             * @description The version.
+             */
+            version: number;
+        };
+        /**
+         * @description A prompt: what is said to a model, with places for what callers hand in.
+         *
+         *     A version that is stored never changes, and the newest one stays. Labels say which version is in use; callers and
+         *     routes that name none get that of the label `production`.
+         */
+        Prompt: {
+            /** @description For people. */
+            description?: string | null;
+            /**
+             * @description Which version each label stands for, as in `production: 3`. Where this is left out, the labels stay as they are
+             *     stored. Where there are tests, a label moves only to a version that passed the present ones.
+             */
+            labels?: {
+                [key: string]: number;
+            } | null;
+            /** @description The model that it is said to, unless a version or a caller names another one. */
+            model: components["schemas"]["Name"];
+            /** @description The name by which callers and routes use it. */
+            name: components["schemas"]["Name"];
+            /** @description Examples, and what must be true of the model's answer to them; at most 50. */
+            tests?: components["schemas"]["PromptTest"][];
+            /** @description What callers hand in, by name; at most 64. The same for all versions. */
+            variables?: {
+                [key: string]: components["schemas"]["PromptVariable"];
+            };
+            /** @description Its versions, at most 500. New ones have higher numbers than those before. */
+            versions: components["schemas"]["PromptVersion"][];
+        };
+        /** @description What must be true of an answer. Exactly one of its fields is set. */
+        PromptCheck: {
+            /**
+             * @description This text stands in it.
+             * @default null
+             */
+            contains: string | null;
+            /**
+             * @description It is this text, blanks at its ends aside.
+             * @default null
+             */
+            equals: string | null;
+            /** @description It is JSON that this JSON Schema allows. */
+            json_schema?: Record<string, never> | null;
+            /**
+             * Format: int32
+             * @description It has at most so many characters.
+             * @default null
+             */
+            max_length: number | null;
+            /**
+             * @description This text does not stand in it.
+             * @default null
+             */
+            not_contains: string | null;
+            /**
+             * @description This regular expression, in the syntax of Rust's `regex`, is found in it.
+             * @default null
+             */
+            regex: string | null;
+        };
+        /** @description A message of a version. */
+        PromptMessage: {
+            /** @description What. `{{name}}` is the place of a variable, and `{{{{` stands for `{{` itself. */
+            content: string;
+            /** @description Who says it. */
+            role: components["schemas"]["PromptRole"];
+        };
+        /** @description How a model is to answer. */
+        PromptParameters: {
+            /**
+             * Format: int32
+             * @description Tokens of the answer, at most.
+             * @default null
+             */
+            max_tokens: number | null;
+            /**
+             * @description Texts at which the answer ends; at most 4.
+             * @default []
+             */
+            stop: string[];
+            /**
+             * Format: double
+             * @description How much is left to chance, 0 to 2.
+             * @default null
+             */
+            temperature: number | null;
+            /**
+             * Format: double
+             * @description Of which share of the likeliest words it chooses, 0 to 1.
+             * @default null
+             */
+            top_p: number | null;
+        };
+        /**
+         * @description Who says a message.
+         * @enum {string}
+         */
+        PromptRole: "user" | "assistant";
+        /** @description A run of the tests of a version. */
+        PromptRun: {
+            /** @description Who had it run. */
+            actor: string;
+            /** @description Whether every test was passed. */
+            passed: boolean;
+            /**
+             * @description Whether it is of the tests, texts, variables and model that are stored now. The newest such run decides whether
+             *     labels may move to the version.
+             */
+            present: boolean;
+            /** @description The prompt. */
+            prompt: string;
+            /**
+             * Format: int64
+             * @description The number of the run among those of the version.
+             */
+            run: number;
+            /** @description How each test went. */
+            tests: components["schemas"]["PromptTestResult"][];
+            /** @description When it ended. */
+            time: components["schemas"]["Timestamp"];
+            /**
+             * Format: int32
+             * @description Its version.
+             */
+            version: number;
+        };
+        /** @description An example, and what must be true of the answer to it. */
+        PromptTest: {
+            /** @description What must be true of the answer; 1 to 20. */
+            checks: components["schemas"]["PromptCheck"][];
+            /** @description Its name, unique within the prompt. */
+            name: components["schemas"]["Name"];
+            /** @description What is handed in. */
+            variables?: {
+                [key: string]: Record<string, never>;
+            };
+        };
+        /** @description How a test went. */
+        PromptTestResult: {
+            /** @description The model's answer, its first 2000 characters. */
+            answer?: string | null;
+            /** @description The checks that were not, or why there was no answer. */
+            failed?: string[];
+            /**
+             * Format: int64
+             * @description How long the call took, in milliseconds.
+             */
+            millis: number;
+            /** @description The test. */
+            name: string;
+            /** @description Whether every check was passed. */
+            passed: boolean;
+        };
+        /** @description What callers hand in. */
+        PromptVariable: {
+            /** @description What it is when a caller does not hand it in. */
+            default?: Record<string, never> | null;
+            /** @description For people; stands in the published description. */
+            description?: string | null;
+            /**
+             * Format: int32
+             * @description Characters of a `string`, at most. 100000 unless set.
+             */
+            max_length?: number | null;
+            /**
+             * @description Whether callers must hand it in. True unless set, and false where there is a `default`. One that is not handed in and
+             *     has no default stands for an empty text.
+             */
+            required?: boolean | null;
+            /** @description What it is. */
+            type: components["schemas"]["VariableType"];
+            /** @description What an `enum` may be. */
+            values?: string[];
+        };
+        /** @description One version: what is said, and how. */
+        PromptVersion: {
+            /** @description A JSON Schema of the answer; one that needs nothing from elsewhere. */
+            answer_schema?: Record<string, never> | null;
+            /** @description For people: what is new in it. */
+            description?: string | null;
+            /** @description What is said, before what the caller adds. */
+            messages?: components["schemas"]["PromptMessage"][];
+            model?: components["schemas"]["Name"] | null;
+            /** @description How the model is to answer, where the caller does not say it. */
+            parameters?: components["schemas"]["PromptParameters"];
+            /** @description The system prompt. `{{name}}` is the place of a variable. */
+            system?: string | null;
+            /**
+             * Format: int32
+             * @description Its number, from 1.
+             */
+            version: number;
         };
         /** @description Which provider makes a credential's keys. */
         ProviderRule: {
@@ -5308,8 +6084,10 @@ export interface components {
             /** @description Which requests it takes. */
             match: components["schemas"]["Match"];
             max_body?: components["schemas"]["ByteSize"] | null;
+            mcp?: components["schemas"]["Mcp"] | null;
             /** @description Unique name. */
             name: components["schemas"]["Name"];
+            prompt?: components["schemas"]["RoutePrompt"] | null;
             /** @description Another try at another endpoint. */
             retry?: components["schemas"]["Retry"];
             /**
@@ -5325,8 +6103,7 @@ export interface components {
             secrets_in_requests?: components["schemas"]["SecretsInRequests"];
             /** @description Cut this prefix off the path before forwarding; it must begin the route's path. */
             strip_prefix?: string | null;
-            /** @description Where they go. */
-            upstream: components["schemas"]["Name"];
+            upstream?: components["schemas"]["Name"] | null;
             /** @description Whether WebSocket upgrades are passed through. */
             websocket?: boolean;
         };
@@ -5347,6 +6124,17 @@ export interface components {
              * @default {}
              */
             response: components["schemas"]["HeaderRules"];
+        };
+        /** @description The prompt that a route publishes: its variables are the body of a request, the model's answer is that of its answer. */
+        RoutePrompt: {
+            label?: components["schemas"]["Name"] | null;
+            /** @description The prompt. */
+            name: components["schemas"]["Name"];
+            /**
+             * Format: int32
+             * @description The version, in place of a label.
+             */
+            version?: number | null;
         };
         /**
          * @description What can be wrong with a credential.
@@ -5568,6 +6356,11 @@ export interface components {
             calls: number;
             /**
              * Format: int64
+             * @description Calls that the caches of models answered; they cost nothing.
+             */
+            calls_from_cache: number;
+            /**
+             * Format: int64
              * @description Of these, those whose cost is what budgets were charged, as no count of tokens arrived.
              */
             calls_of_estimated_cost: number;
@@ -5596,6 +6389,11 @@ export interface components {
              * @description Of those, spent on reasoning.
              */
             reasoning_tokens: number;
+            /**
+             * @description What these would have cost, as far as prices are known.
+             * @example 3.1
+             */
+            saved_usd: string;
         };
         /** @description What the calls cost that have something in common. */
         SpendItem: components["schemas"]["SpendFigures"] & {
@@ -5611,7 +6409,7 @@ export interface components {
             group: {
                 [key: string]: string | null;
             };
-            /** @description The key's name, where calls are told apart by keys and it is there still. */
+            /** @description The key's name, where calls are told apart by keys and it is there still, or came from another key. */
             key_name?: string | null;
             /** @description When it ends. */
             to: components["schemas"]["Timestamp"];
@@ -5985,6 +6783,14 @@ export interface components {
             name: components["schemas"]["Name"];
             notify?: components["schemas"]["NotifyRule"] | null;
         };
+        /** @description How the tests of a version are run. */
+        TestPrompt: {
+            /**
+             * @description A key of an application that may use the prompt's model: the calls are made with it, and are its calls in every
+             *     respect. It is not kept.
+             */
+            key: string;
+        };
         /** @description From when on something counts as a finding. */
         Thresholds: {
             /** @description A value older than this is long-lived, where its own rule says nothing. 365 days unless set. */
@@ -6210,6 +7016,11 @@ export interface components {
              */
             sources: number;
         };
+        /**
+         * @description What a variable is.
+         * @enum {string}
+         */
+        VariableType: "string" | "number" | "integer" | "boolean" | "enum";
         /** @description A request that proves whether a version works at its target. */
         VerifyRule: {
             /** @description Path and query of a harmless `GET`. */
@@ -7206,6 +8017,165 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Dependents"];
                 };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    list_guardrails: {
+        parameters: {
+            query?: {
+                /** @description Most items on the page, 1 to 1000. 100 unless set. */
+                limit?: number;
+                /** @description Where the page begins: the `next` of the page before. */
+                cursor?: string;
+                /** @description Only names that contain this text. */
+                q?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description In the order of their names */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Item_GuardrailSet"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    create_guardrail_set: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes the same answer available again for 24 hours */
+                "Idempotency-Key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["GuardrailSet"];
+                "application/yaml": string;
+            };
+        };
+        responses: {
+            /** @description Stored and enforced by every worker */
+            201: {
+                headers: {
+                    /** @description The revision, in quotes */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Item_GuardrailSet"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    get_guardrail_set: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Its name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As stored; as YAML only what was declared */
+            200: {
+                headers: {
+                    /** @description The revision, in quotes */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Item_GuardrailSet"];
+                    "application/yaml": string;
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    replace_guardrail_set: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Refuse if it is not at this revision any more */
+                "If-Match"?: string | null;
+            };
+            path: {
+                /** @description Its name; the body must have the same */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["GuardrailSet"];
+                "application/yaml": string;
+            };
+        };
+        responses: {
+            /** @description Stored and enforced by every worker */
+            200: {
+                headers: {
+                    /** @description The revision, in quotes */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Item_GuardrailSet"];
+                };
+            };
+            /** @description Created, and enforced by every worker */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Item_GuardrailSet"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    delete_guardrail_set: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Refuse if it is not at this revision any more */
+                "If-Match"?: string | null;
+            };
+            path: {
+                /** @description Its name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Gone from the store and from every worker */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             401: components["responses"]["Problem"];
             default: components["responses"]["Problem"];
@@ -8332,6 +9302,36 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    clear_model_cache: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The model's name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No worker of any node gives an answer again that was given before */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Problem"];
+            /** @description The model has no cache */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
     get_model_route: {
         parameters: {
             query?: {
@@ -8389,6 +9389,260 @@ export interface operations {
                     "application/json": unknown;
                 };
             };
+            default: components["responses"]["Problem"];
+        };
+    };
+    list_prompts: {
+        parameters: {
+            query?: {
+                /** @description Most items on the page, 1 to 1000. 100 unless set. */
+                limit?: number;
+                /** @description Where the page begins: the `next` of the page before. */
+                cursor?: string;
+                /** @description Only names that contain this text. */
+                q?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description In the order of their names */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Item_Prompt"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    create_prompt: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes the same answer available again for 24 hours */
+                "Idempotency-Key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Prompt"];
+                "application/yaml": string;
+            };
+        };
+        responses: {
+            /** @description Stored and enforced by every worker */
+            201: {
+                headers: {
+                    /** @description The revision, in quotes */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Item_Prompt"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    get_prompt: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Its name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As stored; as YAML only what was declared */
+            200: {
+                headers: {
+                    /** @description The revision, in quotes */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Item_Prompt"];
+                    "application/yaml": string;
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    replace_prompt: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Refuse if it is not at this revision any more */
+                "If-Match"?: string | null;
+            };
+            path: {
+                /** @description Its name; the body must have the same */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Prompt"];
+                "application/yaml": string;
+            };
+        };
+        responses: {
+            /** @description Stored and enforced by every worker */
+            200: {
+                headers: {
+                    /** @description The revision, in quotes */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Item_Prompt"];
+                };
+            };
+            /** @description Created, and enforced by every worker */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Item_Prompt"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    delete_prompt: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Refuse if it is not at this revision any more */
+                "If-Match"?: string | null;
+            };
+            path: {
+                /** @description Its name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Gone from the store and from every worker */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    promote_prompt: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Refuse if it is not at this revision any more */
+                "If-Match"?: string | null;
+            };
+            path: {
+                /** @description Its name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PromotePrompt"];
+            };
+        };
+        responses: {
+            /** @description Stored and enforced by every worker */
+            200: {
+                headers: {
+                    /** @description The revision, in quotes */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Item_Prompt"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    list_prompt_runs: {
+        parameters: {
+            query?: {
+                /** @description Only those of this version. */
+                version?: number;
+                /** @description Most items, 1 to 1000. 100 unless set. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description Its name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The newest first; of each version the last 20 are kept */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_PromptRun"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    test_prompt: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Its name */
+                name: string;
+                /** @description The version */
+                version: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TestPrompt"];
+            };
+        };
+        responses: {
+            /** @description How they went; the run is kept */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PromptRun"];
+                };
+            };
+            401: components["responses"]["Problem"];
             default: components["responses"]["Problem"];
         };
     };
@@ -8991,7 +10245,8 @@ export interface operations {
             query?: {
                 /**
                  * @description What calls are told apart by, with commas between: at most one of `hour`, `day`, `week` and `month`, and any of
-                 *     `team`, `application`, `key`, `user`, `model`, `provider`, `provider_model`, `credential`, `route` and `node`. All
+                 *     `team`, `application`, `key`, `root_key` (the first of the chain of keys that it comes from), `agent` (who uses the
+                 *     key), `user`, `model`, `provider`, `provider_model`, `credential`, `route` and `node`. All
                  *     together unless set.
                  * @example month,application,model
                  */

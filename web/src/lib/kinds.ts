@@ -45,6 +45,18 @@ export const KINDS: readonly KindWords[] = [
     template: 'name: chat-default\ntargets:\n  - provider: sandbox\n    model: sandbox-small\n',
   },
   {
+    kind: 'guardrails', label: 'Guardrails', one: 'set of guardrails',
+    lead: 'What is looked for in prompts and answers, and what happens where it is found, for models that share it.',
+    next: 'Declare a set, then name it in `use_guardrails` of models.',
+    template: 'name: personal-data\nrules:\n  - detect: personal_data\n    action: redact\n',
+  },
+  {
+    kind: 'prompts', label: 'Prompts', one: 'prompt',
+    lead: 'What is said to models, in versions that never change; labels say which one is in use.',
+    next: 'Declare a model first, then a prompt that is said to it; where it has tests, run them and promote a version.',
+    template: 'name: sentiment\nmodel: chat-default\nvariables:\n  text:\n    type: string\nversions:\n  - version: 1\n    messages:\n      - role: user\n        content: "Is this friendly or not? {{text}}"\nlabels:\n  production: 1\n',
+  },
+  {
     kind: 'applications', label: 'Applications', one: 'application',
     lead: 'The parties that call, and what each may use.',
     next: 'Declare an application with the routes and models it may use; then create a key for it.',
@@ -68,7 +80,7 @@ export function plainKind(text: string): KindWords | undefined {
   return KINDS.find(({ kind }) => kind === text)
 }
 
-const DECLARED: readonly DeclaredKind[] = ['teams', 'applications', 'keys', 'credentials', 'targets', 'stores', 'upstreams', 'routes', 'models', 'leak_responses']
+const DECLARED: readonly DeclaredKind[] = ['teams', 'applications', 'keys', 'credentials', 'targets', 'stores', 'upstreams', 'routes', 'guardrails', 'models', 'prompts', 'leak_responses']
 
 export function isDeclaredKind(text: string): text is DeclaredKind {
   return DECLARED.some((kind) => kind === text)
@@ -106,6 +118,14 @@ export function summary(kind: PlainKind, spec: Spec): string {
     case 'models':
       return (Array.isArray(spec.targets) ? spec.targets : [])
         .map((target) => `${String(part(target).provider ?? '')} ${String(part(target).model ?? '')}`).join(', ')
+    case 'guardrails':
+      return (Array.isArray(spec.rules) ? spec.rules : [])
+        .map((rule) => `${String(part(rule).detect ?? '').replace('_', ' ')}: ${String(part(rule).action ?? '')}`).join(', ')
+    case 'prompts': {
+      const versions = Array.isArray(spec.versions) ? spec.versions.length : 0
+      const labels = Object.entries(part(spec.labels)).map(([label, version]) => `${label} ${String(version)}`).join(', ')
+      return of([`to ${String(spec.model ?? '')},`, `${versions} ${versions === 1 ? 'version' : 'versions'}`, labels && `(${labels})`])
+    }
     case 'leak_responses': {
       const rule = (value: unknown) => {
         const { action, rotate } = part(value)

@@ -4,7 +4,7 @@ import { named, readSpend, spanFrom, spendSeries, toCsv } from './spend'
 
 const item = (from: string, to: string, cost_usd: string, group: Record<string, string | null> = {}): SpendItem => ({
   from, to, cost_usd, group, calls: 1, calls_of_unknown_cost: 0, calls_of_estimated_cost: 0,
-  input_tokens: 2, cached_input_tokens: 0, cache_write_tokens: 0, output_tokens: 3, reasoning_tokens: 0,
+  input_tokens: 2, cached_input_tokens: 0, cache_write_tokens: 0, output_tokens: 3, reasoning_tokens: 0, calls_from_cache: 0, saved_usd: '0',
 })
 
 it('reads an address and leaves out what nobody could have meant', () => {
@@ -25,8 +25,8 @@ it('draws days without calls as nought', () => {
 
 it('writes lines that are read back and are no formulas', () => {
   const [first, line] = toCsv([item('a', 'b', '0.1', { user: '=1,"x"' })], 'user').split('\r\n')
-  expect(first).toBe('from,to,user,calls,calls_of_unknown_cost,calls_of_estimated_cost,input_tokens,cached_input_tokens,cache_write_tokens,output_tokens,reasoning_tokens,cost_usd')
-  expect(line).toBe('a,b,"\'=1,""x""",1,0,0,2,0,0,3,0,0.1')
+  expect(first).toBe('from,to,user,calls,calls_of_unknown_cost,calls_of_estimated_cost,input_tokens,cached_input_tokens,cache_write_tokens,output_tokens,reasoning_tokens,cost_usd,calls_from_cache,saved_usd')
+  expect(line).toBe('a,b,"\'=1,""x""",1,0,0,2,0,0,3,0,0.1,0,0')
 })
 
 it('calls a key by its name', () => {

@@ -8,7 +8,7 @@ export const SPAN_LABELS: Record<Span, string> = { '24h': '24 hours', '7d': '7 d
 
 export const GROUPS = {
   application: 'Application', team: 'Team', key: 'Key', user: 'End user', model: 'Model', provider: 'Provider',
-  provider_model: "Provider's model", credential: 'Credential', route: 'Route', node: 'Node',
+  provider_model: "Provider's model", credential: 'Credential', route: 'Route', node: 'Node', agent: 'Agent', root_key: "Agents' first key",
 } as const
 export type Group = keyof typeof GROUPS
 export const DEFAULT_GROUP: Group = 'application'
@@ -60,7 +60,7 @@ export function named(item: SpendItem, by: Group): string | undefined {
   return (by === 'key' ? item.key_name : undefined) ?? item.group[by] ?? undefined
 }
 
-const COLUMNS = ['calls', 'calls_of_unknown_cost', 'calls_of_estimated_cost', 'input_tokens', 'cached_input_tokens', 'cache_write_tokens', 'output_tokens', 'reasoning_tokens', 'cost_usd'] as const
+const COLUMNS = ['calls', 'calls_of_unknown_cost', 'calls_of_estimated_cost', 'input_tokens', 'cached_input_tokens', 'cache_write_tokens', 'output_tokens', 'reasoning_tokens', 'cost_usd', 'calls_from_cache', 'saved_usd'] as const
 
 /** Lines as comma-separated values (RFC 4180). Callers name end users, so what a spreadsheet would take for a formula is a text. */
 export function toCsv(items: SpendItem[], by: Group): string {

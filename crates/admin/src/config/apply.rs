@@ -22,8 +22,8 @@ use credentialflow_model::{
     config::{Action, Change},
     lifecycle::VersionState,
     resource::{
-        Application, Credential, Engine, GuardrailSet, Key, Kind, LeakResponse, Model, Prompt, Resource, Route, SecretStore, System, Team,
-        Upstream,
+        Application, Credential, Engine, GuardrailSet, Key, Kind, LeakResponse, Model, Prompt, Resource, Route,
+        SecretStore, System, Team, Upstream,
     },
 };
 use credentialflow_store::WriteTx;

@@ -56,8 +56,10 @@ async fn calls_are_told_apart_by_what_is_asked() {
         (&json!(9), &json!(90), &json!(9))
     );
     assert_eq!(all["total"]["cost_usd"], "0.001777");
-    let saved: f64 = all["total"]["saved_usd"].as_str().unwrap().parse().unwrap();
-    assert_eq!((saved * 1e6).round(), 2.0 * all["total"]["calls_from_cache"].as_f64().unwrap());
+    assert_eq!(
+        all["total"]["saved_usd"].as_str().unwrap().parse::<f64>().unwrap() * 1e6,
+        2.0 * all["total"]["calls_from_cache"].as_f64().unwrap()
+    );
     let by = report(&control, "by=team").await;
     let none = json!({ "team": null });
     assert_eq!(lines(&by), [of(none, "0.001007"), of(json!({ "team": "payments" }), "0.00077")], "the dearest first");

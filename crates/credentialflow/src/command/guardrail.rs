@@ -58,8 +58,7 @@ pub async fn run(args: GuardrailArgs, output: Output) -> anyhow::Result<Outcome>
                 None => {
                     let path = format!("/api/v1/guardrails/{}", escape(&name));
                     let mut answer = Client::new(&args.connection)?.get(&path).await?;
-                    serde_json::from_value(answer["spec"].take())
-                        .context("the set is not as this program knows it")?
+                    serde_json::from_value(answer["spec"].take()).context("the set is not as this program knows it")?
                 }
             };
             let text = String::from_utf8(read_bounded(&file)?).context("the text is not UTF-8")?;

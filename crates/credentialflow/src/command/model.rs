@@ -107,7 +107,9 @@ pub async fn run(args: ModelArgs, output: Output) -> anyhow::Result<Outcome> {
         Verb::Cache(CacheVerb::Clear { name }) => {
             client.delete(&format!("/api/v1/models/{}/cache", escape(&name))).await?;
             let told = serde_json::json!({ "model": name, "cleared": true });
-            output.result(&told, |told| format!("The cache of {} is empty on every node.\n", shown(&at(told, "/model"))))?;
+            output.result(&told, |told| {
+                format!("The cache of {} is empty on every node.\n", shown(&at(told, "/model")))
+            })?;
         }
         Verb::Catalogue { provider, q, limit, cursor } => {
             let parameters = [("provider", provider), ("q", q), ("limit", Some(limit.to_string())), ("cursor", cursor)];

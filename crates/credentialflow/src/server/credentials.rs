@@ -176,6 +176,14 @@ impl Values {
         in_force
     }
 
+    /// What new requests carry, and its version: the value, or an access token that was fetched with it.
+    pub fn carried(&self, credential: &Credential) -> Option<(u32, Arc<SecretValue>)> {
+        if credential.engine.fetches_tokens() {
+            return self.token(&credential.name).map(|(version, token)| (version, token.value.clone()));
+        }
+        self.opened.get(&credential.name).cloned()
+    }
+
     /// The version whose value or access token new requests carry.
     pub fn version_carried(&self, name: &str) -> Option<u32> {
         let of_token = self.tokens.get_key_value(name).and_then(|(name, _)| self.token(name));

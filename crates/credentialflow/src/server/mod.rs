@@ -1,6 +1,7 @@
 //! The composition root: the only place where control plane and data plane meet.
 
 mod acme;
+mod batches;
 mod budgets;
 mod certificates;
 mod control;
@@ -11,8 +12,8 @@ mod delta;
 mod guards;
 mod jobs;
 mod marks;
-mod nodes;
 mod model_calls;
+mod nodes;
 mod notices;
 mod oauth;
 mod opening;

@@ -2,6 +2,7 @@
 
 use super::{
     acme::Acme,
+    batches::Batches,
     budgets::{
         Budgets, Charged, Spender,
         processes::{Process, Processes},
@@ -10,8 +11,8 @@ use super::{
     control,
     dataplane::{Plane, Port},
     guards, jobs,
-    nodes::{Identity, Nodes},
     model_calls::OwnGateway,
+    nodes::{Identity, Nodes},
     notices::Notices,
     oauth::TokenEndpoint,
     opening,
@@ -29,7 +30,10 @@ use crate::{
     settings::{Listener, Role, ServerSettings},
 };
 use anyhow::Context;
-use credentialflow_admin::{AdminSettings, AdminState, ports::{CertificateOrders, ModelCalls}};
+use credentialflow_admin::{
+    AdminSettings, AdminState,
+    ports::{CertificateOrders, ModelCalls},
+};
 use credentialflow_certificates::Watch;
 use credentialflow_gateway::{
     Gateway,
@@ -130,16 +134,16 @@ pub async fn run(settings: ServerSettings, log: Arc<LogGuard>) -> anyhow::Result
         Role::Gateway => None,
         _ => server_tls(&settings, Listener::Control, acme.as_ref(), plane.certificates())?,
     };
-    let faces = AdminSettings {
     let gateway_certificate = match settings.role {
         Role::Control => None,
         _ => certificate_of(&settings, Listener::Gateway, acme.as_ref(), plane.certificates())?,
     };
     let calls = OwnGateway::new(plane.clone(), gateway_certificate.clone());
     let calls = Some(Arc::new(calls) as Arc<dyn ModelCalls>).filter(|_| settings.role != Role::Control);
+    let faces = AdminSettings {
         tls: control_tls.is_some(),
-        run_time: Some(Arc::new(RunTime(api.clone()))),
         calls,
+        run_time: Some(Arc::new(RunTime(api.clone()))),
         leases: Some(Arc::new(RunTimeLeases(api.clone()))),
         spend: Some(spend.clone()),
         orders: acme.as_ref().map(|acme| acme.clone() as Arc<dyn CertificateOrders>),
@@ -210,7 +214,7 @@ async fn start_when_unsealed(
     vault: &Vault,
     plane: &Arc<Plane>,
     recorder: &Recorder,
-    (sent, lender): (&Arc<Sent>, Arc<Budgets>),
+    (sent, lender, certificate): (&Arc<Sent>, Arc<Budgets>, Option<Arc<Certificate>>),
     acme: Option<&Arc<Acme>>,
     stopped: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
@@ -220,6 +224,7 @@ async fn start_when_unsealed(
     if let Some(acme) = acme {
         acme.look().await;
     }
+    let batches = Batches::new(store.clone(), plane.clone(), recorder.telemetry(), recorder.sender());
     let start = |snapshot| {
         if settings.role == Role::Control {
             return Ok(None);
@@ -240,6 +245,7 @@ async fn start_when_unsealed(
             certificates: Arc::new(Sightings::start(plane.certificates().clone())),
             secrets: sent.clone(),
             lender: lender.clone(),
+            objects: Some(Arc::new(batches.clone())),
             challenges: acme.map(|acme| acme.clone() as Arc<dyn ChallengeSource>),
             tls: certificate.clone().map(tls::server_config).transpose()?,
             seed,
@@ -279,6 +285,7 @@ async fn start_when_unsealed(
     let follower = plane.clone();
     tokio::spawn(async move { follower.follow().await });
     if settings.role != Role::Gateway {
+        tokio::spawn(batches.run(nodes.jobs(), stopped.clone()));
         tokio::spawn(sealing::reseal(vault.clone(), sealing, nodes.jobs()));
         let telemetry = recorder.telemetry();
         let logins = credentialflow_targets::Logins::new(store.clone(), vault.clone());
@@ -381,9 +388,11 @@ fn count_limits(plane: &Arc<Plane>, metrics: &credentialflow_telemetry::Metrics)
         move || held.memory().0 as i64,
     );
     let (answers, bytes) = (plane.clone(), plane.clone());
-    metrics.register_gauge("llm_cache_answers", "Answers of models that this node keeps to give them again", move || {
-        answers.answers_kept().0 as i64
-    });
+    metrics.register_gauge(
+        "llm_cache_answers",
+        "Answers of models that this node keeps to give them again",
+        move || answers.answers_kept().0 as i64,
+    );
     metrics.register_gauge("llm_cache_bytes", "Bytes of memory that these answers take", move || {
         bytes.answers_kept().1 as i64
     });
@@ -467,10 +476,6 @@ fn server_tls(
     acme: Option<&Arc<Acme>>,
     watch: &Arc<Watch>,
 ) -> anyhow::Result<Option<Arc<rustls::ServerConfig>>> {
-    if let Some(certificate) = acme.and_then(|acme| acme.certificate(listener)) {
-        return Ok(Some(certificate));
-    }
-    let Some(files) = settings.tls_files(listener) else { return Ok(None) };
     Ok(certificate_of(settings, listener, acme, watch)?.map(tls::server_config).transpose()?)
 }
 
@@ -481,6 +486,10 @@ fn certificate_of(
     acme: Option<&Arc<Acme>>,
     watch: &Arc<Watch>,
 ) -> anyhow::Result<Option<Arc<Certificate>>> {
+    if let Some(certificate) = acme.and_then(|acme| acme.certificate(listener)) {
+        return Ok(Some(certificate));
+    }
+    let Some(files) = settings.tls_files(listener) else { return Ok(None) };
     let certificate = Certificate::load(&files.certificate, &files.key)?;
     certificates::listens(watch, listener.as_str(), &certificate);
     tokio::spawn(jobs::reload_certificate(files.clone(), listener.as_str(), certificate.clone(), watch.clone()));

@@ -8,15 +8,16 @@ use super::{
 use credentialflow_admin::ports::UnavailableCredential;
 use credentialflow_certificates::{MOST_WATCHED, PlaceKind, Watch, Watched};
 use credentialflow_gateway::{Snapshot, net::tls, snapshot};
+use credentialflow_llm::provider::{self, DefaultInjector, Dialect, Provider};
 use credentialflow_model::{
     KeyId, Name, ResourceSet, SecretValue,
     resource::{
-        Application, Credential, GuardrailSet, Key, Kind, LeakResponse, Model, Prompt, Resource, Route, SecretStore, System, Team, Upstream, HeaderInject, Inject,
+        Application, Credential, GuardrailSet, HeaderInject, Inject, Key, Kind, LeakResponse, Model, Prompt, Resource,
+        Route, SecretStore, System, Team, Upstream,
     },
 };
 use credentialflow_policy::{ApiKey, Book, KeyChange, KeyTable, Peppers, RateTable};
 use credentialflow_vault::Vault;
-use credentialflow_llm::provider::{self, DefaultInjector, Dialect, Provider};
 use rustls::ClientConfig;
 use std::{
     collections::{HashMap, HashSet},

@@ -85,7 +85,8 @@ fn tls(
     Ok(builder)
 }
 
-fn request(
+/// A `GET` with a value put in as its upstream says; `None` where that is not possible.
+pub(super) fn request(
     inject: Option<&Inject>,
     url: &str,
     value: &SecretValue,

@@ -207,7 +207,7 @@ async fn borrow(
 }
 
 /// Says which budget, and when it may have more; nothing about amounts.
-fn exceeded(budget: &LiveBudget, account: &Account, for_good: bool, now: Timestamp) -> Refused {
+pub(super) fn exceeded(budget: &LiveBudget, account: &Account, for_good: bool, now: Timestamp) -> Refused {
     let whose = whose(budget);
     let until =
         |end: Timestamp| Duration::from_micros(u64::try_from(end.micros().saturating_sub(now.micros())).unwrap_or(0));
@@ -227,7 +227,7 @@ fn exceeded(budget: &LiveBudget, account: &Account, for_good: bool, now: Timesta
 }
 
 /// What a call of a few bytes can make its provider read by naming it has no bound that could be held back.
-fn not_bounded(field: &str, budget: &LiveBudget) -> Refused {
+pub(super) fn not_bounded(field: &str, budget: &LiveBudget) -> Refused {
     let detail = format!(
         "`{field}` names what the provider keeps, so what the call may cost cannot be known, and {} is a hard limit; send \
          the whole conversation",

@@ -90,6 +90,33 @@ pub(crate) struct ModelCall {
 }
 
 impl ModelCall {
+    /// One about what a target keeps, which costs nothing itself, and whose answer is none of a model.
+    pub fn free(
+        (model, target, key): (u32, u32, u32),
+        task: Task,
+        dialect: Dialect,
+        path: String,
+        worker: &Worker,
+    ) -> Self {
+        Self {
+            model,
+            target,
+            key,
+            task,
+            size: Size::default(),
+            dialect,
+            path: path.into(),
+            query: false,
+            own_query: None,
+            usage: UsageProbe::Free,
+            translation: None,
+            answer: None,
+            elsewhere: None,
+            cached: None,
+            held: worker.budget.nothing(),
+        }
+    }
+
     /// Its answer has begun: neither it nor what was kept for another target is sent again.
     pub fn answered(&mut self) {
         self.elsewhere = None;

@@ -6,6 +6,7 @@
 mod answer;
 mod authenticate;
 mod authorize;
+mod batch;
 mod body;
 mod budget;
 mod cache;
@@ -96,6 +97,12 @@ async fn handle<C: Caller>(
     }
     if let Some(answer) = prompt::description(view, &matched, inbound) {
         return answer::local(control, worker, caller, record, answer?).await.map(|()| false);
+    }
+    if matches!(matched.plan(view).kind, RouteKind::Batch(_)) {
+        // Boxed, as it would make the future of every request larger.
+        let parts = (&matched, &principal, &permit);
+        let served = Box::pin(batch::serve(worker, view, control, inbound, parts, caller, record));
+        return served.await.map(|()| false);
     }
     let mut request =
         translate::translate(worker, view, control, inbound, &matched, (&principal, &permit), caller, record).await?;

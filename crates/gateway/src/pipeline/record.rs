@@ -416,6 +416,14 @@ impl<'w> Recording<'w> {
             }
         });
     }
+    /// Guardrails of a model found this in the calls of a batch, whose target is chosen.
+    pub fn guardrails_of_calls(&mut self, found: String) {
+        self.edit(|r| {
+            if let Some(model) = &mut r.model {
+                model.guardrails = Some(found.into());
+            }
+        });
+    }
     /// Guardrails of a model found all this in what was said in a session so far.
     pub fn guardrails_of_session(&mut self, found: &[String]) {
         self.edit(|r| {

@@ -30,11 +30,6 @@ impl Refused {
         Self { reason, detail: None, retry_after: None, fields: Vec::new(), rpc_code: None }
     }
 
-    /// The sentence for this occurrence.
-    pub fn detail(&self) -> Option<&str> {
-        self.detail.as_deref()
-    }
-
     /// With a sentence for this occurrence.
     pub fn with_detail(mut self, detail: String) -> Self {
         self.detail = Some(detail);
@@ -50,6 +45,11 @@ impl Refused {
     /// The code that JSON-RPC or MCP has for it.
     pub const fn rpc_code(&self) -> Option<i64> {
         self.rpc_code
+    }
+
+    /// The sentence for this occurrence.
+    pub fn detail(&self) -> Option<&str> {
+        self.detail.as_deref()
     }
 
     /// With the time after which another try makes sense.
@@ -144,11 +144,7 @@ pub(super) async fn rescue<C: Caller>(
     caller.settle();
     let len = body.len() as u64;
     let head = record.method_is_head();
-    caller.begin(
-        status,
-        &fields,
-        if head { AnswerFraming::Described(len) } else { AnswerFraming::Length(len) },
-    );
+    caller.begin(status, &fields, if head { AnswerFraming::Described(len) } else { AnswerFraming::Length(len) });
     record.answered(status);
     if !head {
         caller.payload(&body);

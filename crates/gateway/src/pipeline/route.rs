@@ -61,7 +61,7 @@ pub(super) fn find<'a>(
                 }
             }
             let content_type = match plan.kind {
-                RouteKind::Task(_) => content_type(inbound),
+                RouteKind::Task(_) | RouteKind::Batch(_) => content_type(inbound),
                 _ => None,
             };
             Ok(RouteMatch { route, path, query, content_type })

@@ -218,7 +218,9 @@ pub(super) async fn translate<C: Caller>(
             let request = UpstreamRequest::plain(upstream, body);
             Ok(UpstreamRequest { mcp: to_mcp, idempotent, _held: held, ..request })
         }
-        RouteKind::ModelList | RouteKind::GeminiModelList => Err(Refused::new(OutcomeReason::Internal)),
+        RouteKind::ModelList | RouteKind::GeminiModelList | RouteKind::Batch(_) => {
+            Err(Refused::new(OutcomeReason::Internal))
+        }
         RouteKind::KeptResponse => Err(Refused::new(OutcomeReason::InvalidModelCall).with_detail(
             "answers are not kept here, and which provider may keep one is not known; send the whole conversation"
                 .into(),

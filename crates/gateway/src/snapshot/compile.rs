@@ -2,7 +2,7 @@
 //! refuses its own requests and is told of, and keys, revocations and everything else are in force.
 
 use super::{
-    CompiledRouteHeaders, Impaired, PolicyList, RouteKind, RoutePlan, Snapshot, cache, guardrails,
+    BatchRoute, CompiledRouteHeaders, Impaired, PolicyList, RouteKind, RoutePlan, Snapshot, cache, guardrails,
     mcp::McpPlan,
     models::{KeyPlan, ModelPlan, ModelPlans, TargetPlan},
     prompts::{self, Prompts},
@@ -76,6 +76,9 @@ impl Slots for Names<'_> {
 }
 
 const DEFAULT_MAX_BODY: u64 = 10 << 20;
+/// Largest file with the calls of a batch. It is never held, and OpenAI takes 200 MB.
+const MAX_UPLOAD: u64 = 256 << 20;
+const MESSAGE_BATCH: &str = "/v1/messages/batches/{id}";
 
 impl Snapshot {
     /// Compiles resources that passed [`credentialflow_model::config`]'s check. What cannot be used all the same, as
@@ -151,6 +154,31 @@ impl Snapshot {
                 ("gemini-generate-v1", "/v1/models/{id}", "POST", RouteKind::Gemini),
                 ("gemini-models", "/v1beta/models", "GET", RouteKind::GeminiModelList),
                 ("gemini-model", "/v1beta/models/{id}", "GET", RouteKind::GeminiModelList),
+                ("file-upload", "/v1/files", "POST", RouteKind::Batch(BatchRoute::Upload)),
+                ("files", "/v1/files", "GET", RouteKind::Batch(BatchRoute::Files)),
+                ("file", "/v1/files/{id}", "GET", RouteKind::Batch(BatchRoute::File)),
+                ("file-content", "/v1/files/{id}/content", "GET", RouteKind::Batch(BatchRoute::FileContent)),
+                ("file-delete", "/v1/files/{id}", "DELETE", RouteKind::Batch(BatchRoute::FileDelete)),
+                ("batch-create", "/v1/batches", "POST", RouteKind::Batch(BatchRoute::Create)),
+                ("batches", "/v1/batches", "GET", RouteKind::Batch(BatchRoute::Batches)),
+                ("batch", "/v1/batches/{id}", "GET", RouteKind::Batch(BatchRoute::Batch)),
+                ("batch-cancel", "/v1/batches/{id}/cancel", "POST", RouteKind::Batch(BatchRoute::Cancel)),
+                ("message-batch-create", "/v1/messages/batches", "POST", RouteKind::Batch(BatchRoute::MessageCreate)),
+                ("message-batches", "/v1/messages/batches", "GET", RouteKind::Batch(BatchRoute::MessageBatches)),
+                ("message-batch", MESSAGE_BATCH, "GET", RouteKind::Batch(BatchRoute::MessageBatch)),
+                (
+                    "message-batch-cancel",
+                    "/v1/messages/batches/{id}/cancel",
+                    "POST",
+                    RouteKind::Batch(BatchRoute::MessageCancel),
+                ),
+                (
+                    "message-batch-results",
+                    "/v1/messages/batches/{id}/results",
+                    "GET",
+                    RouteKind::Batch(BatchRoute::MessageResults),
+                ),
+                ("message-batch-delete", MESSAGE_BATCH, "DELETE", RouteKind::Batch(BatchRoute::MessageDelete)),
             ] {
                 let m =
                     Match { hosts: vec![], path: path.into(), methods: vec![method.into()], headers: BTreeMap::new() };
@@ -278,7 +306,7 @@ fn built_in_route(name: &str, kind: RouteKind, sources: &Sources) -> RoutePlan {
     let policies = policies.filter_map(|e| (e.build)(&route, &sources.rates)).collect();
     RoutePlan {
         policies: PolicyList::BuiltIn(policies),
-        max_body: sources.max_model_body,
+        max_body: if kind == RouteKind::Batch(BatchRoute::Upload) { MAX_UPLOAD } else { sources.max_model_body },
         ..compile_route(&route, kind, None, &sources.rates)
     }
 }
@@ -387,6 +415,7 @@ fn compile_models(set: &ResourceSet, upstreams: &mut Upstreams<'_>, budgets: &Ar
                 keeps_of_responses,
                 longest: longest(known),
                 most_output: known.and_then(|known| known.max_output).map_or(DEFAULT_OUTPUT, u64::from),
+                batch_price: prices.resolve_batch(target.provider.as_str(), at_home.map(|p| p.name), &target.model),
                 price: prices.resolve(target.provider.as_str(), at_home.map(|p| p.name), &target.model),
                 budgets: declared.map_or_else(Box::default, |upstream| {
                     let of = Budgets::of(upstream.budget.as_ref());

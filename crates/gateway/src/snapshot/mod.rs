@@ -24,6 +24,7 @@ use crate::{
 use credentialflow_llm::{provider::Dialect, task::Task};
 use credentialflow_model::{
     Timestamp,
+    objects::ObjectKind,
     resource::{AnswerEncoding, Health, Kind, SecretsInAnswers, SecretsInRequests},
 };
 use credentialflow_policy::{
@@ -97,6 +98,64 @@ pub(crate) enum RouteKind {
     Gemini,
     /// `GET /v1beta/models` and `GET /v1beta/models/{id}`
     GeminiModelList,
+    /// Files and batches
+    Batch(BatchRoute),
+}
+
+/// A call about files and batches, below `/v1`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BatchRoute {
+    /// `POST /files`
+    Upload,
+    /// `GET /files`
+    Files,
+    /// `GET /files/{id}`
+    File,
+    /// `GET /files/{id}/content`
+    FileContent,
+    /// `DELETE /files/{id}`
+    FileDelete,
+    /// `POST /batches`
+    Create,
+    /// `GET /batches`
+    Batches,
+    /// `GET /batches/{id}`
+    Batch,
+    /// `POST /batches/{id}/cancel`
+    Cancel,
+    /// `POST /messages/batches`
+    MessageCreate,
+    /// `GET /messages/batches`
+    MessageBatches,
+    /// `GET /messages/batches/{id}`
+    MessageBatch,
+    /// `POST /messages/batches/{id}/cancel`
+    MessageCancel,
+    /// `GET /messages/batches/{id}/results`
+    MessageResults,
+    /// `DELETE /messages/batches/{id}`
+    MessageDelete,
+}
+
+impl BatchRoute {
+    /// What it is about.
+    pub(crate) const fn kind(self) -> ObjectKind {
+        match self {
+            Self::Upload | Self::Files | Self::File | Self::FileContent | Self::FileDelete => ObjectKind::File,
+            Self::Create | Self::Batches | Self::Batch | Self::Cancel => ObjectKind::Batch,
+            Self::MessageCreate
+            | Self::MessageBatches
+            | Self::MessageBatch
+            | Self::MessageCancel
+            | Self::MessageResults
+            | Self::MessageDelete => ObjectKind::MessageBatch,
+        }
+    }
+
+    /// Whether it is in Anthropic's form.
+    pub(crate) const fn is_of_messages(self) -> bool {
+        matches!(self.kind(), ObjectKind::MessageBatch)
+    }
 }
 
 impl RouteKind {
@@ -108,6 +167,8 @@ impl RouteKind {
             Self::Responses | Self::KeptResponse => Some(Dialect::Responses),
             Self::Messages | Self::CountTokens => Some(Dialect::Anthropic),
             Self::Gemini | Self::GeminiModelList => Some(Dialect::Gemini),
+            Self::Batch(route) if route.is_of_messages() => Some(Dialect::Anthropic),
+            Self::Batch(_) => Some(Dialect::OpenAi),
         }
     }
 }

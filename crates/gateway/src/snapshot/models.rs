@@ -93,6 +93,8 @@ pub(crate) struct TargetPlan {
     /// Output tokens of an answer in a session at the most, as its provider says.
     pub most_output: u64,
     pub price: PriceHandle,
+    /// What its calls cost in batches.
+    pub batch_price: PriceHandle,
     /// What the calls to its provider may cost.
     pub budgets: Box<[Arc<LiveBudget>]>,
 }

@@ -5,7 +5,7 @@ use credentialflow_gateway::{
     gateway::Start,
     ports::{
         CertificateListener, ChallengeSource, CredentialSlot, CredentialSource, CredentialUnavailable, GuessListener,
-        Lender, RecordSink, SecretListener, SentSecrets,
+        Lender, ObjectKeeper, RecordSink, SecretListener, SentSecrets,
     },
     snapshot::Sources,
 };
@@ -143,6 +143,7 @@ pub struct Setup {
     pub challenges: Option<Arc<dyn ChallengeSource>>,
     pub workers: usize,
     pub lender: Arc<dyn Lender>,
+    pub objects: Option<Arc<dyn ObjectKeeper>>,
 }
 
 impl Setup {
@@ -161,6 +162,7 @@ impl Setup {
             challenges: None,
             workers: 2,
             lender: Arc::new(Nobody),
+            objects: None,
         }
     }
 
@@ -239,6 +241,7 @@ impl World {
             certificates: presented.clone(),
             secrets: sent.clone(),
             lender: setup.lender,
+            objects: setup.objects,
             challenges: setup.challenges,
             tls: setup.tls,
             seed: 42,

@@ -103,8 +103,12 @@ pub fn used(line: &[u8], asks: Asks) -> Used {
     };
     let tokens = match asks {
         Asks::Chat => fed(AnswerUsage::new(), answer, AnswerUsage::feed).finish(),
-        Asks::Responses => fed(responses::usage::AnswerUsage::new(), answer, responses::usage::AnswerUsage::feed).finish(),
-        Asks::Messages => fed(anthropic::usage::AnswerUsage::new(), answer, anthropic::usage::AnswerUsage::feed).finish(),
+        Asks::Responses => {
+            fed(responses::usage::AnswerUsage::new(), answer, responses::usage::AnswerUsage::feed).finish()
+        }
+        Asks::Messages => {
+            fed(anthropic::usage::AnswerUsage::new(), answer, anthropic::usage::AnswerUsage::feed).finish()
+        }
         Asks::Embeddings => {
             let mut usage = TaskUsage::new(asks.task(), Size::default());
             usage.fit(false);
@@ -146,9 +150,11 @@ mod tests {
         assert_eq!(used(CHAT.as_bytes(), Asks::Chat), tokens(3, 4));
         assert_eq!(used(CHAT.replace("200", "429").as_bytes(), Asks::Chat), Used::Nothing);
         assert_eq!(used(CHAT.replace("usage", "other").as_bytes(), Asks::Chat), Used::Unknown);
-        let answer = r#"{"response":{"status_code":200,"body":{"output":[],"usage":{"input_tokens":5,"output_tokens":6}}}}"#;
+        let answer =
+            r#"{"response":{"status_code":200,"body":{"output":[],"usage":{"input_tokens":5,"output_tokens":6}}}}"#;
         assert_eq!(used(answer.as_bytes(), Asks::Responses), tokens(5, 6));
-        let vectors = r#"{"response":{"status_code":200,"body":{"data":[],"usage":{"prompt_tokens":8,"total_tokens":8}}}}"#;
+        let vectors =
+            r#"{"response":{"status_code":200,"body":{"data":[],"usage":{"prompt_tokens":8,"total_tokens":8}}}}"#;
         assert_eq!(used(vectors.as_bytes(), Asks::Embeddings), tokens(8, 0));
         let message = r#"{"custom_id":"a","result":{"type":"succeeded","message":{"type":"message","usage":{"input_tokens":1,"output_tokens":2}}}}"#;
         assert_eq!(used(message.as_bytes(), Asks::Messages), tokens(1, 2));

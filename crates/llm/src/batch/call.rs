@@ -2,18 +2,18 @@
 
 use super::{Asks, place, spliced};
 use crate::{
+    bound::{Bound, Keeps},
+    gemini::kept,
     openai::{
         request::{ChatCall, InvalidCall},
         responses::{Each, Kept, reads_along},
     },
+    provider::Dialect,
     task::{
         Task,
         call::{InvalidTask, TaskCall},
         units::{Size, Units},
     },
-    bound::{Bound, Keeps},
-    gemini::kept,
-    provider::Dialect,
 };
 use serde::de::Deserializer;
 use serde_json::value::RawValue;
@@ -258,7 +258,10 @@ mod tests {
             ("", InvalidLine::NotAnObject),
             ("[]", InvalidLine::NotAnObject),
             ("{} {}", InvalidLine::NotAnObject),
-            (r#"{"custom_id":"a","method":"POST","body":{}}"#, InvalidLine::Fields("`custom_id`, `method`, `url` and `body`")),
+            (
+                r#"{"custom_id":"a","method":"POST","body":{}}"#,
+                InvalidLine::Fields("`custom_id`, `method`, `url` and `body`"),
+            ),
             (
                 r#"{"custom_id":"a","method":"POST","url":"/v1/embeddings","body":{},"body":{}}"#,
                 InvalidLine::Fields("`custom_id`, `method`, `url` and `body`"),

@@ -133,7 +133,8 @@ fn page(objects: &[(&str, &str)], more: bool, first: &str) -> Vec<u8> {
     let id = |object: Option<&(&str, &str)>| object.map_or(Value::Null, |(id, _)| (*id).into());
     let (first_id, last_id) = (id(objects.first()), id(objects.last()));
     let data = data.join(",");
-    format!("{{{first}\"data\":[{data}],\"first_id\":{first_id},\"last_id\":{last_id},\"has_more\":{more}}}").into_bytes()
+    format!("{{{first}\"data\":[{data}],\"first_id\":{first_id},\"last_id\":{last_id},\"has_more\":{more}}}")
+        .into_bytes()
 }
 
 fn read(answer: &[u8], kind: &str) -> Option<Map<String, Value>> {
@@ -162,16 +163,20 @@ mod tests {
                 "metadata": { "a": "b" }
             })
         );
-        let runs = br#"{"id":"msgbatch_X","type":"message_batch","processing_status":"in_progress","results_url":null}"#;
+        let runs =
+            br#"{"id":"msgbatch_X","type":"message_batch","processing_status":"in_progress","results_url":null}"#;
         let (_, seen) = message_batch(runs, "msgbatch_1").unwrap();
         assert_eq!((seen.is_over, seen.output), (false, None));
-        let over = br#"{"id":"msgbatch_X","type":"message_batch","processing_status":"ended","results_url":"https://x/y"}"#;
+        let over =
+            br#"{"id":"msgbatch_X","type":"message_batch","processing_status":"ended","results_url":"https://x/y"}"#;
         let (told, seen) = message_batch(over, "msgbatch_1").unwrap();
         assert!(seen.is_over && told.contains("\"/v1/messages/batches/msgbatch_1/results\""), "{told}");
         let (told, id) = file(br#"{"id":"file-X","object":"file","bytes":3}"#, "file-1").unwrap();
         assert_eq!((id.as_str(), told.contains("file-1")), ("file-X", true));
         assert_eq!(file(br#"{"id":"file-X","object":"error"}"#, "f"), None);
-        assert!(batch(br#"{"object":"batch","id":"x"}"#, "b", "f", "m").is_none() && message_batch(b"[]", "m").is_none());
+        assert!(
+            batch(br#"{"object":"batch","id":"x"}"#, "b", "f", "m").is_none() && message_batch(b"[]", "m").is_none()
+        );
     }
 
     #[test]

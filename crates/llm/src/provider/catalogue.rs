@@ -146,7 +146,10 @@ pub(super) const PROVIDERS: &[Provider] = &[
         &[Embeddings, ImageGenerations],
         compatible("gemini-openai", "https://generativelanguage.googleapis.com/v1beta/openai", ASKS),
     ),
-    also(&[Speech, Transcriptions, Translations, Batches], newer(compatible("groq", "https://api.groq.com/openai/v1", ASKS))), // newer models report in x_groq unasked, not all do
+    also(
+        &[Speech, Transcriptions, Translations, Batches],
+        newer(compatible("groq", "https://api.groq.com/openai/v1", ASKS)),
+    ), // newer models report in x_groq unasked, not all do
     compatible("huggingface", "https://router.huggingface.co/v1", ASKS),
     only(&[Embeddings, Rerank], compatible("jina", "https://api.jina.ai/v1", UNASKED)),
     also(&[Embeddings], compatible("lmstudio", "http://127.0.0.1:1234/v1", ASKS)),

@@ -4,7 +4,8 @@ use super::{Context, SourceMap, check};
 use crate::{
     Name, Problem, Problems, ResourceSet,
     resource::{
-        Application, Credential, GuardrailSet, Key, Kind, LeakResponse, Model, Prompt, Resource, Route, SecretStore, System, Team, Upstream,
+        Application, Credential, GuardrailSet, Key, Kind, LeakResponse, Model, Prompt, Resource, Route, SecretStore,
+        System, Team, Upstream,
     },
 };
 

@@ -3,7 +3,8 @@
 use crate::{
     Name, ResourceSet,
     resource::{
-        Application, Credential, GuardrailSet, Key, Kind, LeakResponse, Model, Prompt, Resource, Route, SecretStore, System, Team, Upstream,
+        Application, Credential, GuardrailSet, Key, Kind, LeakResponse, Model, Prompt, Resource, Route, SecretStore,
+        System, Team, Upstream,
     },
 };
 use serde::{Deserialize, Serialize};

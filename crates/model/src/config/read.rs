@@ -11,7 +11,8 @@ use super::{
 use crate::{
     Location, Problems, ResourceSet,
     resource::{
-        Application, Credential, GuardrailSet, Key, Kind, LeakResponse, Model, Prompt, Resource, Route, SecretStore, System, Team, Upstream,
+        Application, Credential, GuardrailSet, Key, Kind, LeakResponse, Model, Prompt, Resource, Route, SecretStore,
+        System, Team, Upstream,
     },
 };
 use std::sync::Arc;

@@ -38,8 +38,8 @@ pub(crate) use key::is_metadata_name;
 pub use mcp::{Mcp, McpNames, Offered};
 pub use model::{LongContext, Model, PooledCredential, PriceEntry, Target};
 pub use prompt::{
-    Prompt, PromptCheck, PromptMessage, PromptParameters, PromptRole, PromptTest, PromptVariable, PromptVersion, RoutePrompt,
-    VariableType,
+    Prompt, PromptCheck, PromptMessage, PromptParameters, PromptRole, PromptTest, PromptVariable, PromptVersion,
+    RoutePrompt, VariableType,
 };
 pub use route::{
     Authenticator, HeaderRules, KeyFact, Limit, Match, Retry, Route, RouteHeaders, Scope, SecretsInAnswers,

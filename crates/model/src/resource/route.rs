@@ -1,5 +1,5 @@
-use super::RoutePrompt;
 use super::Mcp;
+use super::RoutePrompt;
 use crate::{ByteSize, Name, Period};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -38,7 +38,10 @@ async fn objects_are_known_to_their_application_alone(db: Database) {
     }
     f.store.add_model_object(&object("batch_1", ObjectKind::Batch, "a", 40), Duration::ZERO).await.unwrap();
     f.store.add_model_object(&object("file-5", ObjectKind::File, "b", 40), Duration::ZERO).await.unwrap();
-    assert_eq!(f.store.model_object("a", "file-1").await.unwrap().unwrap(), object("file-1", ObjectKind::File, "a", 10));
+    assert_eq!(
+        f.store.model_object("a", "file-1").await.unwrap().unwrap(),
+        object("file-1", ObjectKind::File, "a", 10)
+    );
     assert_eq!(f.store.model_object("b", "file-1").await.unwrap(), None);
     let ids = async |after: Option<&str>, before: Option<&str>, most| {
         let found = f.store.model_objects("a", ObjectKind::File, (after, before), most).await.unwrap();
@@ -64,7 +67,9 @@ async fn states_follow_one_another_once(db: Database) {
     assert!(f.store.change_model_object(ObjectState::Asked, &batch, Duration::ZERO).await.unwrap());
     assert!(!f.store.change_model_object(ObjectState::Asked, &batch, Duration::ZERO).await.unwrap());
     assert_eq!(f.store.due_model_objects(9).await.unwrap(), [batch.clone()]);
-    assert!(f.store.tell_model_object("batch_1", ObjectState::Runs, "{\"a\":1}", Duration::from_secs(60)).await.unwrap());
+    assert!(
+        f.store.tell_model_object("batch_1", ObjectState::Runs, "{\"a\":1}", Duration::from_secs(60)).await.unwrap()
+    );
     assert_eq!(f.store.due_model_objects(9).await.unwrap(), []);
     f.store.postpone_model_object("batch_1", Duration::ZERO).await.unwrap();
     assert_eq!(f.store.due_model_objects(9).await.unwrap()[0].body, "{\"a\":1}");
@@ -82,13 +87,8 @@ async fn what_is_borrowed_for_a_batch_stays_until_it_is_over(db: Database) {
         ends: Timestamp::from_secs(9),
         limit: Some(70),
     };
-    let item = |turn| BudgetItem {
-        budget: hold.budget.clone(),
-        started: hold.started,
-        ends: hold.ends,
-        turn,
-        unlogged: 0,
-    };
+    let item =
+        |turn| BudgetItem { budget: hold.budget.clone(), started: hold.started, ends: hold.ends, turn, unlogged: 0 };
     let ask = |most| item(Turn { limit: Some(70), need: most, least: most, ..Turn::default() });
     f.store.enter_budget_node("batch_1", "batch_1", 0, "").await.unwrap();
     let held = f.store.budget_turn("batch_1", 1, None, &[ask(50)]).await.unwrap();

@@ -46,7 +46,8 @@ const THIRD_FORM: &str = "CREATE TEMP VIEW calls AS SELECT *, NULL AS tried, NUL
 const FOURTH_FORM: &str = "CREATE TEMP VIEW calls AS SELECT *, NULL AS end_user, NULL AS asked, NULL AS cache,
         NULL AS saved, NULL AS prompt FROM main.calls;";
 /// The same for the fifth, before models had caches.
-const FIFTH_FORM: &str = "CREATE TEMP VIEW calls AS SELECT *, NULL AS cache, NULL AS saved, NULL AS prompt FROM main.calls;";
+const FIFTH_FORM: &str =
+    "CREATE TEMP VIEW calls AS SELECT *, NULL AS cache, NULL AS saved, NULL AS prompt FROM main.calls;";
 /// The same for the sixth, before there were prompts.
 const SIXTH_FORM: &str = "CREATE TEMP VIEW calls AS SELECT *, NULL AS prompt FROM main.calls;";
 
@@ -251,8 +252,10 @@ mod tests {
         assert_eq!((told.user.take().as_deref(), told.asked.take().as_deref()), (Some("ada"), Some("chat-large")));
 
         assert_eq!((told.prompt.take().as_deref(), told.prompt_version.take()), (Some("sentiment"), Some(3)));
-        let (cache, saved) = (told.cache.take(), told.saved_usd.take());
-        assert_eq!((cache, saved.as_deref()), (Some(CacheUse::Similar), Some("0.0000000000015")));
+        assert_eq!(
+            (told.cache.take(), told.saved_usd.take().as_deref()),
+            (Some(CacheUse::Similar), Some("0.0000000000015"))
+        );
 
         let names = list(dir.path()).unwrap();
         assert_eq!(names.len(), 1);

@@ -295,8 +295,17 @@ mod tests {
         let mut missed = known(quarter + 2, "0");
         missed.model.as_mut().unwrap().tokens = None;
         missed.model.as_mut().unwrap().cache = Some(CacheUse::Miss);
-        let records =
-            vec![hit, missed, known(1, "0.000000001"), ada, estimated, untold(4), plain(5), model(6, None), known(quarter + 1, "2")];
+        let records = vec![
+            hit,
+            missed,
+            known(1, "0.000000001"),
+            ada,
+            estimated,
+            untold(4),
+            plain(5),
+            model(6, None),
+            known(quarter + 1, "2"),
+        ];
         let log = recorded(dir.path(), records);
         let sums = all(&log);
         let found: Vec<_> = sums.iter().map(|((at, series), sums)| (*at, series.user.as_deref(), *sums)).collect();
@@ -315,7 +324,15 @@ mod tests {
             (
                 noon,
                 None,
-                SpendSums { calls: 5, unknown: 1, estimated: 1, cached: 1, cost: 1002, saved: 250_000_000_000, ..tokens(2) },
+                SpendSums {
+                    calls: 5,
+                    unknown: 1,
+                    estimated: 1,
+                    cached: 1,
+                    cost: 1002,
+                    saved: 250_000_000_000,
+                    ..tokens(2)
+                },
             ),
             (noon, Some("ada"), SpendSums { calls: 1, cost: 500_000_000_000, ..tokens(1) }),
             (noon + QUARTER, None, SpendSums { calls: 2, cost: 2_000_000_000_000, ..tokens(1) }),

@@ -8,7 +8,7 @@ mod ask;
 mod settle;
 
 use super::dataplane::Plane;
-use credentialflow_gateway::ports::{Kept, KeeperAway, ObjectKeeper, ObjectPage};
+use credentialflow_gateway::ports::{KeeperAway, Kept, ObjectKeeper, ObjectPage};
 use credentialflow_model::{
     ledger::Turn,
     objects::{Hold, ModelObject, ObjectKind, ObjectState},

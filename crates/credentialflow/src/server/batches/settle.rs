@@ -145,7 +145,11 @@ impl Batches {
             Untold::Trouble(why) => (LOST, why),
         };
         if age(&batch) >= patience {
-            tracing::warn!(id = batch.id, why, "what a batch cost cannot be told; it is charged the most that it may have");
+            tracing::warn!(
+                id = batch.id,
+                why,
+                "what a batch cost cannot be told; it is charged the most that it may have"
+            );
             return self.bill_all(batch).await;
         }
         tracing::debug!(id = batch.id, why, "a batch cannot be asked for; it is tried again");

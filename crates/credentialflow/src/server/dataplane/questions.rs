@@ -2,7 +2,10 @@
 //! [`Port`] hands the one change, publishing, on.
 
 use super::{
-    super::{sent::leaked, state::VerifyAt},
+    super::{
+        sent::leaked,
+        state::{Reach, VerifyAt},
+    },
     Plane, told,
 };
 use credentialflow_admin::LiveSecret;
@@ -26,6 +29,11 @@ impl Plane {
     /// Where a credential's new version is tried.
     pub async fn verify_rule(&self, credential: &Name) -> Option<VerifyAt> {
         self.inner.lock().await.state.as_ref()?.verify_rule(credential)
+    }
+
+    /// How a provider of models is asked something outside a request.
+    pub async fn reach(&self, provider: &str, credential: Option<&str>) -> Option<Reach> {
+        self.inner.lock().await.state.as_ref()?.reach(provider, credential)
     }
 
     /// A credential as it is declared.

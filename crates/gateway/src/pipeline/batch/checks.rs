@@ -115,7 +115,9 @@ impl Checks {
     ) -> Result<Option<String>, Refused> {
         let Some(guardrails) = &self.guardrails else { return Ok(None) };
         if call.is_of_tokens() {
-            return Err(wrong("this model's guardrails look at texts, not at the numbers of tokens; send texts".into()));
+            return Err(wrong(
+                "this model's guardrails look at texts, not at the numbers of tokens; send texts".into(),
+            ));
         }
         let judged = guardrails.judge(call.body(text).as_bytes()).map_err(|why| wrong(why.to_string()))?;
         let routed = judged.routed();

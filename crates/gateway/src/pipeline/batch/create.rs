@@ -37,7 +37,10 @@ impl Asking<'_, '_> {
             return Err(invalid("the file has no calls: it came from a batch"));
         }
         if said.get("endpoint").and_then(Value::as_str) != Some(&file.facts.asks) {
-            return Err(invalid(format!("the calls of this file ask {}: name that as the `endpoint`", file.facts.asks)));
+            return Err(invalid(format!(
+                "the calls of this file ask {}: name that as the `endpoint`",
+                file.facts.asks
+            )));
         }
         let place = self.place_of(&file, record)?;
         // Read and written anew, so that its provider reads what was read here.
@@ -83,11 +86,7 @@ impl Asking<'_, '_> {
         self.make(place, ("/messages/batches", written.into_bytes(), held), (said, facts), caller, record).await
     }
 
-    async fn body<C: Caller>(
-        &self,
-        caller: &mut C,
-        record: &mut Recording<'_>,
-    ) -> Result<(Vec<u8>, Charge), Refused> {
+    async fn body<C: Caller>(&self, caller: &mut C, record: &mut Recording<'_>) -> Result<(Vec<u8>, Charge), Refused> {
         let (matched, principal, _) = self.parts;
         let told = matched.content_type.map_or(Ok("application/json"), std::str::from_utf8).unwrap_or_default();
         if !told.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {

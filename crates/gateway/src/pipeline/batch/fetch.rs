@@ -94,7 +94,9 @@ impl Asking<'_, '_> {
         };
         let waits = |state| matches!(state, ObjectState::Asked | ObjectState::Runs | ObjectState::Billed);
         if waits(object.state) || batch.is_some_and(|batch| waits(batch.state)) {
-            return Err(invalid("what it cost is not settled yet, for which its answers are read; try again in a while"));
+            return Err(invalid(
+                "what it cost is not settled yet, for which its answers are read; try again in a while",
+            ));
         }
         let place = self.place_of(&object, record)?;
         let there = if object.kind == ObjectKind::File { "/files" } else { self.batches() };

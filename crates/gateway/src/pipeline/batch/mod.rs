@@ -26,7 +26,7 @@ use crate::{
     http1::{head::Framing, tag::Tag},
     net::control::{Control, Interrupt},
     pipeline::{authorize, body, forward::UpstreamResponse},
-    ports::{Kept, KeeperAway, ObjectKeeper},
+    ports::{KeeperAway, Kept, ObjectKeeper},
     snapshot::{
         BatchRoute, RouteKind,
         models::{ModelPlan, TargetPlan},
@@ -279,10 +279,12 @@ impl Asking<'_, '_> {
 /// Where the calls of batches go, as they are: there is no translation.
 fn takes(target: &TargetPlan, asks: Asks) -> bool {
     let speaks = asks.speaks();
-    target.offers(Task::Batches, speaks) && target.offers(asks.task(), speaks) && match asks {
-        Asks::Embeddings => matches!(target.dialect, Dialect::OpenAi | Dialect::Responses),
-        Asks::Chat | Asks::Responses | Asks::Messages => target.speaks(speaks),
-    }
+    target.offers(Task::Batches, speaks)
+        && target.offers(asks.task(), speaks)
+        && match asks {
+            Asks::Embeddings => matches!(target.dialect, Dialect::OpenAi | Dialect::Responses),
+            Asks::Chat | Asks::Responses | Asks::Messages => target.speaks(speaks),
+        }
 }
 
 /// The provider answered with something that is not what was asked for.
@@ -298,4 +300,3 @@ fn invalid(detail: impl Into<String>) -> Refused {
 const fn is_success(status: u16) -> bool {
     status >= 200 && status < 300
 }
-

@@ -145,7 +145,8 @@ impl<C: Caller> Rewriting<'_, C> {
             match self.form.next().map_err(wrong)? {
                 Piece::Frame(bytes) => self.frames.extend_from_slice(&bytes),
                 Piece::Line(line) => {
-                    let call = BatchCall::of_line(&line).map_err(|why| invalid(format!("call 1 of the batch: {why}")))?;
+                    let call =
+                        BatchCall::of_line(&line).map_err(|why| invalid(format!("call 1 of the batch: {why}")))?;
                     let asked = (call.asks(), call.model().to_owned());
                     self.first = Some(line);
                     return Ok(asked);

@@ -65,7 +65,6 @@ impl Checker<'_> {
             self.refers(id, &format!("allow.models[{index}]"), Kind::Models, model);
         }
         self.tools(id, &allow.tools);
-        self.tools(id, &allow.tools);
     }
 
     pub(super) fn budgets(&mut self, id: ItemId, budgets: Option<&Budgets>) {
