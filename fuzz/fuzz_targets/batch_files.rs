@@ -15,7 +15,7 @@ const START: &str = "--b\r\nContent-Disposition: form-data; name=\"purpose\"\r\n
 fn read(body: &[u8], size: usize) -> Option<(Vec<String>, Vec<u8>)> {
     let (mut form, mut pieces, mut lines, mut out) = (BatchForm::new("b"), body.chunks(size), Vec::new(), Vec::new());
     loop {
-        match form.next().ok()? {
+        match form.piece().ok()? {
             Piece::More => form.push(pieces.next()?),
             Piece::Frame(bytes) => out.extend(bytes),
             Piece::Line(line) => {

@@ -341,7 +341,7 @@ impl<'w> Recording<'w> {
     }
     /// The answer comes from the cache: this target of the model gave it before, and its provider counted so much. Nobody is
     /// asked now, and nothing is paid.
-    pub fn from_cache(&mut self, view: &View, (model, target): (u32, u32), tokens: Option<TokenUsage>) {
+    pub fn answered_from_cache(&mut self, view: &View, (model, target): (u32, u32), tokens: Option<TokenUsage>) {
         let plan = &view.snapshot.models.list[model as usize];
         let time = self.time();
         self.edit(|r| {

@@ -120,7 +120,7 @@ impl BatchForm {
     ///
     /// # Errors
     /// [`InvalidUpload`] when it is no such form; nothing that follows is of use then.
-    pub fn next(&mut self) -> Result<Piece, InvalidUpload> {
+    pub fn piece(&mut self) -> Result<Piece, InvalidUpload> {
         match self.at {
             At::Start => self.start(),
             At::Behind => self.behind(),
@@ -272,7 +272,7 @@ mod tests {
         let mut form = BatchForm::new("b");
         let (mut lines, mut out, mut rest) = (Vec::new(), Vec::new(), body);
         loop {
-            match form.next()? {
+            match form.piece()? {
                 Piece::More if rest.is_empty() => return Err(InvalidForm::Delimiters.into()),
                 Piece::More => {
                     let (now, later) = rest.split_at(piece.min(rest.len()));

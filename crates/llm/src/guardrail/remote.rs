@@ -305,7 +305,10 @@ pub fn said_in_answer(body: &[u8], events: bool) -> Result<Vec<Said>, Unreadable
 
 /// The texts of a stream, and what tells each that goes on in other events from the others.
 #[derive(Default)]
-struct Pieces(Vec<(Option<(u64, Option<u64>)>, Said)>);
+struct Pieces(Vec<(Option<PieceId>, Said)>);
+
+/// Of which text a piece is: its id, and its index where it has one.
+type PieceId = (u64, Option<u64>);
 
 impl Pieces {
     fn take(&mut self, data: &[u8]) -> Result<(), Unreadable> {

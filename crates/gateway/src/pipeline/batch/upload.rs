@@ -142,7 +142,7 @@ impl<C: Caller> Rewriting<'_, C> {
     async fn begin(&mut self, asking: &Asking<'_, '_>, record: &mut Recording<'_>) -> Result<(Asks, String), Refused> {
         let mut received = 0;
         loop {
-            match self.form.next().map_err(wrong)? {
+            match self.form.piece().map_err(wrong)? {
                 Piece::Frame(bytes) => self.frames.extend_from_slice(&bytes),
                 Piece::Line(line) => {
                     let call =
@@ -196,7 +196,7 @@ impl<C: Caller> Rewriting<'_, C> {
             self.write(&line, out)?;
         }
         while out.len() - before < most {
-            match self.form.next().map_err(wrong)? {
+            match self.form.piece().map_err(wrong)? {
                 Piece::Frame(bytes) => out.extend_from_slice(&bytes),
                 Piece::Line(line) => self.write(&line, out)?,
                 Piece::More => return Ok(Next::More),

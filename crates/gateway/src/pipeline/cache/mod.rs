@@ -308,7 +308,7 @@ pub(super) async fn replay<C: Caller>(
     record: &mut Recording<'_>,
 ) -> Result<(), Refused> {
     if let Some(call) = &request.call {
-        record.from_cache(view, (call.model, found.target), found.tokens);
+        record.answered_from_cache(view, (call.model, found.target), found.tokens);
     }
     let kept = found.body.expose();
     let _held = worker.budget.take(2 * kept.len() as u64).map_err(|_| Refused::new(OutcomeReason::Overloaded))?;

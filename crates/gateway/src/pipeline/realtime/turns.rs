@@ -254,11 +254,14 @@ impl Turns {
     }
 }
 
+/// Who writes down what is heard: the model's name, its target, and the budgets that pay.
+type Writer<'a> = (&'a Arc<str>, &'a TargetPlan, &'a [Arc<LiveBudget>]);
+
 /// What was heard was written down by this model, which cost so much of these budgets. Where it is not known which one it
 /// was, its price is not known either.
 pub(super) fn transcribed(
     used: Option<Used>,
-    by: Option<(&Arc<str>, &TargetPlan, &[Arc<LiveBudget>])>,
+    by: Option<Writer<'_>>,
     now: Timestamp,
     mut turn: UsageRecord,
 ) -> UsageRecord {

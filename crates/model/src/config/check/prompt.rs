@@ -97,7 +97,7 @@ impl Checker<'_> {
         if variable.max_length.is_some() && variable.kind != VariableType::String {
             self.problem(id, &at("max_length"), "not_here", "only a `string` has a length", "remove it");
         }
-        if is_enum != !variable.values.is_empty() {
+        if is_enum == variable.values.is_empty() {
             let detail = if is_enum { "an `enum` says what it may be" } else { "only an `enum` has `values`" };
             let hint = if is_enum { "as in values: [short, long]" } else { "write type: enum, or remove them" };
             self.problem(id, &at("values"), "invalid_value", detail, hint);
