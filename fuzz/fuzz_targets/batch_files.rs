@@ -42,7 +42,9 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let mut lines = Lines::default();
     let _ = lines.feed(data, &mut |line| {
         renamed(line, "model");
-        Asks::ALL.map(|asks| used(line, asks));
+        for asks in Asks::ALL {
+            used(line, asks);
+        }
     });
     if let Ok(text) = std::str::from_utf8(data) {
         let _ = requests(text);

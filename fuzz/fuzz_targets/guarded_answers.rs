@@ -21,7 +21,7 @@ fn rules() -> &'static (Arc<Guardrails>, Vec<Box<dyn Detector>>) {
         ]))
         .expect("they are rules");
         let detectors = rules.iter().map(|rule| registry::build(rule).expect("it can be built")).collect();
-        (Arc::new(Guardrails::build(&rules).expect("they can be built")), detectors)
+        (Arc::new(Guardrails::build(rules.iter().map(|rule| (None, rule))).expect("they can be built")), detectors)
     })
 }
 

@@ -9,9 +9,7 @@ use std::sync::OnceLock;
 fn rule(detect: Detect, action: GuardrailAction) -> Guardrail {
     let words = if detect == Detect::Words { vec!["project falcon".into(), "aurora".into()] } else { Vec::new() };
     let pattern = (detect == Detect::Pattern).then(|| r"PRJ-\d{4}".into());
-    let (on, hold, kinds) = (GuardrailOn::Both, false, Vec::new());
-    let (sensitivity, most_characters, schema) = (None, None, None);
-    Guardrail { detect, action, on, kinds, sensitivity, words, pattern, most_characters, schema, hold }
+    Guardrail { on: GuardrailOn::Both, words, pattern, ..Guardrail::new(detect, action) }
 }
 
 fn rules() -> &'static [Guardrail] {
@@ -25,7 +23,7 @@ fn rules() -> &'static [Guardrail] {
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     static ALL: OnceLock<Guardrails> = OnceLock::new();
-    let all = ALL.get_or_init(|| Guardrails::build(rules()).expect("they can be built"));
+    let all = ALL.get_or_init(|| Guardrails::build(rules().iter().map(|rule| (None, rule))).expect("they can be built"));
     if let Ok(judged) = all.judge(bytes)
         && let Some(body) = judged.body
     {
