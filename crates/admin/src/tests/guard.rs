@@ -16,6 +16,7 @@ fn operations() -> Vec<(String, String, String)> {
             let concrete = path
                 .replace("{name}", "orders")
                 .replace("{kind}", "routes")
+                .replace("{version}", "1")
                 .replace("{id}", "x")
                 .replace("{request_id}", "x");
             assert!(!concrete.contains('{'), "a parameter this test does not know: {path}");

@@ -42,7 +42,7 @@ fn every_problem_is_told_with_its_place() {
         told.out,
         "b.yaml:2:50: credentials[0].value: ${env:ORDERS_TOKEN} cannot be resolved: the variable is not set (a reference that leads nowhere is never taken as text)
 b.yaml:4:77: upstreams[0].inject.bearer: `order-token` is not declared in credentials (did you mean `orders-token`?)
-b.yaml:6:92: routes[0].timeout: the field `timeout` is not known here (known: name, description, match, upstream, authenticate, key_in_query, limit, headers, strip_prefix, max_body, websocket, secrets_in_requests, secrets_in_answers, retry)
+b.yaml:6:92: routes[0].timeout: the field `timeout` is not known here (known: name, description, match, upstream, prompt, authenticate, key_in_query, limit, headers, strip_prefix, max_body, websocket, mcp, secrets_in_requests, secrets_in_answers, retry)
 3 problems
 "
     );
