@@ -27,8 +27,12 @@ use std::{borrow::Cow, rc::Rc};
 /// So many secrets of one request are told of where it is served all the same.
 const MOST_TOLD: usize = 16;
 
-/// What happens to requests like this one: what the model says, on model routes, else what the route says.
+/// What happens to requests like this one: what the model says, on model routes, else what the route says. What guardrails
+/// and caches ask holds nothing but texts of a call that was looked at as the model of that call says.
 fn mode(view: &View, matched: &RouteMatch<'_>, request: &UpstreamRequest) -> SecretsInRequests {
+    if view.snapshot.asks.has(matched.route) {
+        return SecretsInRequests::Ignore;
+    }
     match &request.call {
         Some(call) => view.snapshot.models.list[call.model as usize].secrets,
         None => matched.plan(view).secrets,

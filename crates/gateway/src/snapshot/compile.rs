@@ -277,6 +277,7 @@ fn asks(
             routes.push(built_in_route("guardrail-webhook", RouteKind::Proxy { upstream: *upstream }, sources));
         }
     }
+    asks.end = routes.len() as u32;
     asks
 }
 

@@ -25,6 +25,15 @@ pub(crate) struct Asks {
     pub embeddings: u32,
     /// For webhooks, by their upstream.
     pub webhooks: HashMap<String, u32>,
+    /// The route behind the last of them; that for models that moderate is the first.
+    pub end: u32,
+}
+
+impl Asks {
+    /// Whether a route is one of them.
+    pub const fn has(&self, route: u32) -> bool {
+        self.moderation <= route && route < self.end
+    }
 }
 
 /// What guardrails of a model need and is not there; those that it concerns are told of.

@@ -15,12 +15,16 @@ fn yaml(upstream: &FakeUpstream) -> String {
         ("strict", format!("{{ {webhook}, action: block }}, {moderation}")),
         ("lenient", format!("{{ {webhook}, action: block, on_error: allow }}")),
         ("answers", format!("{{ {webhook}, action: redact, on: answer }}")),
+        ("telling", format!("{{ {webhook}, action: block, on_error: allow }}")),
+        ("paying", moderation.replace("model: omni", "model: paid, on_error: allow")),
     ];
     let names = models.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
     let models: String = models
         .iter()
         .map(|(name, rules)| {
-            format!("  - {{ name: {name}, targets: [{{ provider: chats, model: real }}], guardrails: [{rules}] }}\n")
+            let told = if *name == "telling" { "secrets_in_requests: report, " } else { "" };
+            let targets = "targets: [{ provider: chats, model: real }]";
+            format!("  - {{ name: {name}, {told}{targets}, guardrails: [{rules}] }}\n")
         })
         .collect();
     format!(
@@ -31,11 +35,13 @@ keys:
 upstreams:
   - {{ name: chats, endpoints: [\"{0}/v1\"], provider: openai-chat }}
   - {{ name: moderators, endpoints: [\"{0}/v1\"], provider: openai }}
+  - {{ name: payers, endpoints: [\"{0}/v1\"], provider: openai, budget: {{ usd: 1, per: month, hard: true }} }}
   - {{ name: judge, endpoints: [\"{0}/judge\"], inject: {{ bearer: judge-token }} }}
 guardrails:
   - {{ name: house, rules: [{{ {webhook}, action: block }}] }}
 models:
   - {{ name: omni, targets: [{{ provider: moderators, model: omni-moderation-latest }}] }}
+  - {{ name: paid, targets: [{{ provider: payers, model: m, prices: [{{ from: 2020-01-01T00:00:00Z, input: '1', output: '1' }}] }}] }}
   - {{ name: shared, targets: [{{ provider: chats, model: real }}], use_guardrails: [house] }}
 {models}",
         upstream.url()
@@ -219,6 +225,29 @@ async fn what_nobody_answers_does_not_pass_unless_it_may() {
         let all = records(&world, 2).await;
         assert_eq!((all[0].outcome, found(&all[0])), (R::Served, Some("webhook.unanswered/flag")), "{text}");
     }
+    world.done().await;
+}
+
+#[tokio::test]
+async fn who_calls_cannot_have_a_rule_passed_over() {
+    let upstream = everybody().await;
+    let world = setup(&upstream);
+    // A secret in the call is told of once, as its model says, and the webhook is asked all the same.
+    for (text, status, outcome) in [("falcon", 400, R::PromptBlocked), ("a good day", 200, R::Served)] {
+        let text = format!("{text} {}", key("k"));
+        let answer = chat(&world, "telling", &text, false).await;
+        assert_eq!(answer.status(), status, "{}", answer.text());
+        let all = records(&world, 2).await;
+        assert_eq!((all[0].outcome, all[1].outcome), (outcome, R::Served));
+        let told = std::mem::take(&mut *world.sent.0.lock().unwrap());
+        assert_eq!(told.len(), 1, "{told:?}");
+    }
+    // What we refuse to ask is no failure of the other side: here a budget without anything in it.
+    let refused = chat(&world, "paying", "let us fight", false).await;
+    assert_eq!(refused.status(), 503, "{}", refused.text());
+    let all = records(&world, 2).await;
+    assert_eq!((all[0].outcome, found(&all[0])), (all[1].outcome, Some("moderation.unanswered/block")));
+    assert_eq!(all[0].outcome.fault(), credentialflow_model::Fault::Gateway, "{:?}", all[0].outcome);
     world.done().await;
 }
 

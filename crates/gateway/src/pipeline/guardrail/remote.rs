@@ -29,7 +29,7 @@ use credentialflow_llm::guardrail::{
     answer::{Answer, Stop},
     remote::{self, About, Judgement, MOST_ANSWER, Remote, Said, To, Verdict},
 };
-use credentialflow_model::OutcomeReason;
+use credentialflow_model::{Fault, OutcomeReason};
 use credentialflow_policy::Principal;
 use std::{borrow::Cow, future::Future, io::Write as _, pin::Pin, rc::Rc, task::Poll, time::Instant};
 
@@ -161,7 +161,7 @@ async fn ask_all<C: Caller>(
     }
     let mut ended: Vec<Option<Result<Verdict, Refused>>> = rules.iter().map(|_| None).collect();
     asker.control.clear_deadline();
-    hedge::wait(asker.control, caller, |cx| {
+    let waited = hedge::wait(asker.control, caller, |cx| {
         for (question, ended) in questions.iter_mut().zip(&mut ended).filter(|(_, ended)| ended.is_none()) {
             if let Poll::Ready(is) = question.as_mut().poll(cx) {
                 *ended = Some(is);
@@ -170,12 +170,13 @@ async fn ask_all<C: Caller>(
         if ended.iter().all(Option::is_some) { Poll::Ready(()) } else { Poll::Pending }
     })
     .await?;
+    waited.ok_or(Refused::new(OutcomeReason::UpstreamTimeout))?;
     drop(questions);
     let (mut judgement, mut failed) = (Judgement::default(), None);
-    for (rule, ended) in rules.iter().zip(ended.into_iter().flatten()) {
-        match ended {
+    for (rule, ended) in rules.iter().zip(ended) {
+        match ended.unwrap_or_else(|| Err(Refused::new(OutcomeReason::Internal))) {
             Ok(verdict) => judgement.take(rule, verdict),
-            Err(_) if rule.may_fail() => judgement.unanswered(rule),
+            Err(refused) if rule.may_fail() && is_theirs(refused.reason) => judgement.unanswered(rule),
             Err(refused) => {
                 judgement.failed(rule);
                 let detail = format!("a guardrail of this model ({}) could not be asked", rule.detect().as_str());
@@ -184,6 +185,13 @@ async fn ask_all<C: Caller>(
         }
     }
     Ok((judgement, failed))
+}
+
+/// Whether it is the other side that is away or fails. What we refuse ourselves may be of the caller's making (a budget that
+/// is used up, say), and who could bring that about could have the rule passed over.
+const fn is_theirs(reason: OutcomeReason) -> bool {
+    matches!(reason.fault(), Fault::Upstream)
+        || matches!(reason, OutcomeReason::CredentialUnavailable | OutcomeReason::NoHealthyEndpoint)
 }
 
 /// Asks one.
