@@ -4,7 +4,9 @@
 //! the model are those of Anthropic. As Anthropic and Google document it
 //! (<https://platform.claude.com/docs/en/api/claude-on-vertex-ai>, looked up in November 2026).
 
-use crate::ChatCall;
+use crate::{ChatCall, openai::responses::Each};
+use serde::Deserializer as _;
+use serde_json::value::RawValue;
 
 /// The member that takes the place of the model.
 const VERSION: &str = "\"anthropic_version\":\"vertex-2023-10-16\"";
@@ -18,8 +20,8 @@ pub fn path(model: &str, streams: bool, counts: bool) -> String {
     }
 }
 
-/// The body to send there of one that was written for Anthropic itself; one that counts keeps its model. `None`: it is no
-/// such call.
+/// The body to send there of one that was written for Anthropic itself; one that counts keeps its model, and one that names
+/// a version already keeps that. `None`: it is no such call.
 pub fn body(body: &[u8], counts: bool) -> Option<Vec<u8>> {
     let value = ChatCall::parse(body).ok()?.model_at();
     let blank = |b: &u8| matches!(b, b' ' | b'\t' | b'\n' | b'\r');
@@ -28,9 +30,32 @@ pub fn body(body: &[u8], counts: bool) -> Option<Vec<u8>> {
     let colon = before(value.start).filter(|at| body[*at] == b':')?;
     let close = before(colon).filter(|at| body[*at] == b'"')?;
     let open = body[..close].iter().rposition(|b| *b == b'"')?;
-    let end = if counts { open } else { value.end };
-    let comma = if counts { "," } else { "" };
-    Some([&body[..open], VERSION.as_bytes(), comma.as_bytes(), &body[end..]].concat())
+    let (mut start, mut end) = (open, value.end);
+    let (new, comma) = match (names_version(body), counts) {
+        (true, true) => return Some(body.to_vec()),
+        (true, false) => {
+            // With the comma that parts it from another member; there is one, which names the version.
+            match body[end..].iter().position(|b| !blank(b)).map(|at| end + at) {
+                Some(comma) if body[comma] == b',' => end = comma + 1,
+                _ => start = before(open).filter(|at| body[*at] == b',')?,
+            }
+            ("", "")
+        }
+        (false, true) => {
+            end = open;
+            (VERSION, ",")
+        }
+        (false, false) => (VERSION, ""),
+    };
+    Some([&body[..start], new.as_bytes(), comma.as_bytes(), &body[end..]].concat())
+}
+
+/// Whether a call names the version itself.
+fn names_version(body: &[u8]) -> bool {
+    let mut names = false;
+    let read = serde_json::Deserializer::from_slice(body)
+        .deserialize_map(Each(|name: &str, _: &RawValue| names |= name == "anthropic_version"));
+    read.is_ok() && names
 }
 
 #[cfg(test)]
@@ -56,6 +81,23 @@ mod tests {
         }
         assert_eq!(body(b"[]", false), None);
         assert_eq!(body(br#"{"messages":[]}"#, false), None);
+    }
+
+    #[test]
+    fn a_version_that_the_caller_names_stays_the_only_one() {
+        for named in [r#""anthropic_version":"mine""#, r#""anthropic_\u0076ersion" : null"#] {
+            for (call, written_as) in [
+                (format!(r#"{{"model":"m" , {named}}}"#), format!("{{ {named}}}")),
+                (format!(r#"{{{named} , "model" : "m" }}"#), format!("{{{named}  }}")),
+                (format!(r#"{{{named},"model":"m","stream":true}}"#), format!(r#"{{{named},"stream":true}}"#)),
+            ] {
+                assert_eq!(written(&call, false), written_as);
+                assert_eq!(written(&call, true), call);
+                assert!(serde_json::from_str::<Value>(&written_as).is_ok());
+            }
+        }
+        let within = r#"{"model":"m","metadata":{"anthropic_version":"x"}}"#;
+        assert_eq!(written(within, false), format!(r#"{{{VERSION},"metadata":{{"anthropic_version":"x"}}}}"#));
     }
 
     #[test]
