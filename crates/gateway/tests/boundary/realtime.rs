@@ -91,7 +91,8 @@ impl<'w> Side<'w> {
 }
 
 /// Speaks enough of Realtime: answers each `response.create` and tells its usage; `hang` is never over until it is
-/// cancelled, `vad` begins one of its own accord after sound.
+/// cancelled, `late` does not even begin before, `refused` never does, and after `deaf` it says nothing more. Sound begins
+/// one of its own accord, unless it is only `heard`.
 async fn provider() -> FakeUpstream {
     FakeUpstream::start(|mut peer| async move {
         let Some(request) = peer.head().await else { return };
@@ -107,22 +108,45 @@ async fn provider() -> FakeUpstream {
                 "cached_tokens_details": {"text_tokens": 30, "audio_tokens": 20}},
             "output_token_details": {"text_tokens": 40, "audio_tokens": 60}});
         let done = |id: &str, status: &str| json!({"type": "response.done", "response": {"id": id, "status": status, "conversation_id": "c", "usage": usage}});
-        let mut n = 0;
+        let (mut n, mut late, mut deaf, mut running) = (0, false, false, Vec::new());
         while let Ok(event) = side.next().await {
             let mut tell = Vec::new();
             match event["type"].as_str().unwrap() {
+                "response.create" if event["how"] == "late" => late = true,
+                "response.create" if event["how"] == "deaf" => deaf = true,
+                "response.create" if event["how"] == "refused" => {
+                    tell.push(json!({"type": "error", "error": {"code": "x", "event_id": null}}));
+                }
                 "response.create" => {
                     n += 1;
                     let id = format!("resp_{n}");
                     if event["how"] != "bare" {
                         tell.push(json!({"type": "response.created", "response": {"id": id}}));
                     }
-                    if event["how"] != "hang" {
+                    if event["how"] == "hang" {
+                        running.push(id);
+                    } else {
                         tell.push(json!({"type": "response.output_text.delta", "delta": format!("said {SECRET}")}));
                         tell.push(done(&id, "completed"));
                     }
                 }
-                "response.cancel" => tell.push(done(event["response_id"].as_str().unwrap(), "cancelled")),
+                "response.cancel" if deaf => {}
+                "response.cancel" if late => {
+                    late = false;
+                    tell.push(json!({"type": "response.created", "response": {"id": "late"}}));
+                    tell.push(done("late", "cancelled"));
+                }
+                "response.cancel" => {
+                    let at = running.iter().position(|id| event["response_id"] == **id);
+                    tell.push(match at.map(|at| running.swap_remove(at)) {
+                        Some(id) => done(&id, "cancelled"),
+                        None => json!({"type": "error", "error": {"code": "response_cancel_not_active", "event_id": event["event_id"]}}),
+                    });
+                }
+                "input_audio_buffer.append" if event["how"] == "heard" => {
+                    let heard = json!({"type": "tokens", "input_tokens": 4000, "output_tokens": 1000});
+                    tell.push(json!({"type": "conversation.item.input_audio_transcription.completed", "usage": heard}));
+                }
                 "input_audio_buffer.append" => {
                     n += 1;
                     let id = format!("resp_{n}");
@@ -403,6 +427,7 @@ async fn a_hard_budget_is_never_overdrawn_and_ends_the_session() {
         spent += cost(&turn);
     }
     assert_eq!(spent, COST * i64::from(turns));
+    assert!(spent <= 2 * per_answer, "{spent}");
     assert_eq!(world.outcome(R::BudgetExceeded).await.status, 101);
     assert!(world.book.accounts().iter().all(|(account, _)| account.held() == 0), "nothing stays held");
     world.done().await;
@@ -412,6 +437,136 @@ async fn a_hard_budget_is_never_overdrawn_and_ends_the_session() {
     assert_eq!(refused.status(), 429, "{}", refused.text());
     poor.outcome(R::BudgetExceeded).await;
     poor.done().await;
+}
+
+#[tokio::test]
+async fn a_hard_budget_ends_what_is_only_written_down() {
+    let upstream = provider().await;
+    let purse = ((2048 + 2048) * 4 + 32_768 * 40 + 120_000) * MICRO;
+    let world = world(&upstream, "", Some(purse));
+    let mut wire = connected(&world, "/v1/realtime?model=voice", "").await;
+    let mut side = Side::new(&mut wire, Sender::Server);
+    side.next().await.unwrap();
+    let update = json!({"type": "session.update", "session": {"input_audio_transcription": {"model": "writes"}}});
+    heard(&mut side, update).await;
+    let mut turns = 0;
+    let over = loop {
+        side.say(Sender::Client, &json!({"type": "input_audio_buffer.append", "audio": "AAAA", "how": "heard"})).await;
+        match side.next().await.unwrap() {
+            event if event["type"] == "error" => break event["error"]["code"].clone(),
+            event => assert!(event["type"].as_str().unwrap().ends_with(".completed"), "{event}"),
+        }
+        turns += 1;
+        assert!(turns < 100, "the budget is never used up");
+    };
+    assert_eq!((over, side.next().await), ("budget_exceeded".into(), Err(1008)));
+    let mut spent = 0;
+    for _ in 0..turns {
+        spent += cost(&world.outcome(R::Served).await);
+    }
+    assert!(turns >= 1 && spent == i64::from(turns) * 14_000 * MICRO && spent <= purse, "{turns} {spent}");
+    assert_eq!(world.outcome(R::BudgetExceeded).await.status, 101);
+    assert!(world.book.accounts().iter().all(|(account, _)| account.held() == 0), "nothing stays held");
+    world.done().await;
+}
+
+#[tokio::test]
+async fn who_writes_down_what_is_heard_stays_the_same() {
+    let upstream = provider().await;
+    let world = world(&upstream, "", None);
+    let mut wire = connected(&world, "/v1/realtime?model=voice", "").await;
+    let mut side = Side::new(&mut wire, Sender::Server);
+    side.next().await.unwrap();
+    let by = |name: &str| json!({"type": "session.update", "session": {"input_audio_transcription": {"model": name}}});
+    // One in an event that does not go on is none.
+    let mut wrong = by("spare");
+    wrong["model"] = "wrong".into();
+    assert_eq!(heard(&mut side, wrong).await["error"]["code"], "invalid_model_call");
+    let mut two = by("writes");
+    two["session"]["audio"] = json!({"input": {"transcription": {"model": "spare"}}});
+    assert_eq!(heard(&mut side, two).await["error"]["code"], "invalid_model_call");
+    assert_eq!(heard(&mut side, by("writes")).await["type"], "session.update");
+    assert_eq!(heard(&mut side, by("spare")).await["error"]["code"], "invalid_model_call");
+    assert_eq!(heard(&mut side, by("writes")).await["type"], "session.update");
+    side.say(Sender::Client, &json!({"type": "input_audio_buffer.append", "audio": "AAAA", "how": "heard"})).await;
+    side.next().await.unwrap();
+    assert_eq!(&*world.outcome(R::Served).await.model.as_ref().unwrap().model, "writes");
+    drop(wire);
+    world.outcome(R::Served).await;
+    world.done().await;
+}
+
+#[tokio::test]
+async fn what_was_asked_for_and_has_not_begun_is_paid() {
+    let upstream = provider().await;
+    let world = world(&upstream, "", Some(50_000_000 * MICRO));
+    // It begins late and is cancelled; nothing is told of it; it was refused, which costs nothing.
+    for how in ["late", "deaf", "refused"] {
+        let mut wire = connected(&world, "/v1/realtime?model=voice", "").await;
+        let mut side = Side::new(&mut wire, Sender::Server);
+        side.next().await.unwrap();
+        side.say(Sender::Client, &json!({"type": "response.create", "how": how})).await;
+        drop(wire);
+        match how {
+            "late" => assert_eq!(cost(&world.outcome(R::Served).await), COST),
+            "deaf" => {
+                let turn = world.outcome(R::CallerClosed).await;
+                let Some(Cost::Estimated(most)) = turn.model.as_ref().unwrap().cost else { panic!("{turn:?}") };
+                assert!(pico(most) >= 32_768 * 40 * MICRO, "{most}");
+            }
+            _ => {}
+        }
+        let session = world.outcome(R::Served).await;
+        assert!(session.status == 101 && session.model.as_ref().unwrap().cost.is_none(), "{how}: {session:?}");
+    }
+    assert!(world.book.accounts().iter().all(|(account, _)| account.held() == 0), "nothing stays held");
+    world.done().await;
+}
+
+#[tokio::test]
+async fn an_answer_to_something_else_makes_no_conversation_shorter() {
+    let upstream = provider().await;
+    let world = world(&upstream, "", Some(50_000_000 * MICRO));
+    let mut wire = connected(&world, "/v1/realtime?model=voice", "").await;
+    let mut side = Side::new(&mut wire, Sender::Server);
+    side.next().await.unwrap();
+    let long = "x".repeat(20_000);
+    let item = json!({"type": "conversation.item.create", "item": {"type": "message", "role": "user", "content": [{"type": "input_text", "text": long}]}});
+    heard(&mut side, item).await;
+    let held = || world.book.accounts().iter().map(|(account, _)| account.held()).sum::<i64>();
+    let of_one = held();
+    side.say(Sender::Client, &json!({"type": "response.create", "response": {"input": []}})).await;
+    while side.next().await.unwrap()["type"] != "response.done" {}
+    for _ in 0..2 {
+        side.say(Sender::Client, &json!({"type": "response.create", "how": "hang"})).await;
+        assert_eq!(side.next().await.unwrap()["type"], "response.created");
+    }
+    assert!(of_one > 0 && held() >= 3 * of_one, "{} of {of_one}", held());
+    drop(wire);
+    for _ in 0..4 {
+        world.outcome(R::Served).await;
+    }
+    world.done().await;
+}
+
+#[tokio::test]
+async fn a_secret_passes_in_nothing_that_controls_the_connection() {
+    let upstream = provider().await;
+    let world = world(&upstream, "", None);
+    let secret = key("k2");
+    for frame in [Frame::Ping(secret.as_bytes()), Frame::Close(&ws::close(1000, &secret))] {
+        let mut wire = connected(&world, "/v1/realtime?model=voice", "").await;
+        let mut side = Side::new(&mut wire, Sender::Server);
+        side.next().await.unwrap();
+        let mut bytes = Vec::new();
+        ws::write(&frame, Some([5; 4]), &mut bytes);
+        side.wire.send(bytes).await.unwrap();
+        assert_eq!(side.next().await.unwrap()["error"]["code"], "secret_in_request");
+        assert_eq!(side.next().await, Err(1008));
+        drop(wire);
+        world.outcome(R::SecretInRequest).await;
+    }
+    world.done().await;
 }
 
 #[tokio::test]

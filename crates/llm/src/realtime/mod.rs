@@ -134,6 +134,15 @@ pub fn cancel(response: &str) -> String {
     String::from_utf8(out).unwrap_or_default()
 }
 
+/// The event that ends whatever answer the provider is at. Where it is at none, it refuses this, and so tells that it has
+/// taken all that was said before.
+pub fn cancel_any(event: &str) -> String {
+    let mut out = b"{\"type\":\"response.cancel\",\"event_id\":".to_vec();
+    write_json_string(&mut out, event);
+    out.push(b'}');
+    String::from_utf8(out).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,5 +186,7 @@ mod tests {
         assert!(told["error"]["message"].as_str().unwrap().contains("a \"word\""), "{told}");
         assert!(json(error(OutcomeReason::Revoked, RequestId(7), None, None))["error"]["event_id"].is_null());
         assert_eq!(json(cancel("r\"1"))["response_id"], "r\"1");
+        let any = json(cancel_any("e1"));
+        assert_eq!((&any["event_id"], any.get("response_id")), (&"e1".into(), None));
     }
 }

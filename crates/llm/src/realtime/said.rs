@@ -31,6 +31,8 @@ pub enum Kind {
     Session,
     /// Sound goes on.
     Sound,
+    /// The sound so far is all that was to be heard.
+    Commit,
     /// Something is put into the conversation.
     Item,
     /// An answer is asked for.
@@ -73,6 +75,8 @@ pub struct Said {
     pub nameless: bool,
     /// What it points to that only the provider can read, if anything.
     pub kept: Option<&'static str>,
+    /// Whether it asks for an answer that reads something else than the conversation and becomes a part of it.
+    pub apart: bool,
     /// Whether all that it says is text.
     pub is_text: bool,
     /// The tokens that the model may have to read of it, at the most.
@@ -95,8 +99,8 @@ impl Said {
             "input_audio_buffer.append" => Kind::Sound,
             "conversation.item.create" => Kind::Item,
             "response.create" => Kind::Response,
-            "input_audio_buffer.commit"
-            | "input_audio_buffer.clear"
+            "input_audio_buffer.commit" => Kind::Commit,
+            "input_audio_buffer.clear"
             | "output_audio_buffer.clear"
             | "conversation.item.delete"
             | "conversation.item.retrieve"
@@ -110,6 +114,7 @@ impl Said {
             named: Vec::new(),
             nameless: false,
             kept: None,
+            apart: false,
             is_text: !matches!(kind, Kind::Sound | Kind::Unknown),
             tokens: 0,
         };
@@ -166,6 +171,8 @@ impl Said {
             self.nameless |= transcription.model.is_none();
             self.name(text, Names::Transcription, transcription.model)?;
         }
+        let beside = settings.conversation.and_then(string).is_some_and(|conversation| conversation == "none");
+        self.apart |= settings.input.is_some() && !beside;
         Ok(settings.input)
     }
 
@@ -296,6 +303,8 @@ struct Settings<'t> {
     input_audio_transcription: Option<&'t RawValue>,
     #[serde(borrow)]
     input: Option<&'t RawValue>,
+    #[serde(borrow)]
+    conversation: Option<&'t RawValue>,
 }
 
 #[derive(Default, Deserialize)]

@@ -112,6 +112,23 @@ fn what_is_no_text_is_known_and_counted() {
     }
 }
 
+#[test]
+fn an_answer_to_something_else_is_known() {
+    for (response, apart) in [
+        (json!({}), false),
+        (json!({"input": null}), false),
+        (json!({"input": []}), true),
+        (json!({"input": [], "conversation": "auto"}), true),
+        (json!({"input": [], "conversation": "none"}), false),
+        (json!({"input": [], "conversation": ["none"]}), true),
+        (json!({"conversation": "none"}), false),
+    ] {
+        assert_eq!(read(&json!({"type": "response.create", "response": response})).apart, apart, "{response}");
+    }
+    let twice = r#"{"type":"response.create","response":{"input":[],"conversation":"none","conversation":"auto"}}"#;
+    assert_eq!(Said::read(twice), Err(InvalidEvent::Ambiguous));
+}
+
 proptest! {
     #[test]
     fn any_text_is_read_or_refused(text in "\\PC{0,200}", session in "[a-z\":{}\\[\\],]{0,60}") {

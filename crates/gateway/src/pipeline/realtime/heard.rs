@@ -4,7 +4,7 @@
 //! cannot pass is answered with an event, and the session goes on; where a secret of ours or sound that nobody can judge
 //! is sent, it ends.
 
-use super::{End, Session, State, Transcriber};
+use super::{End, Session, State, transcripts::Transcriber};
 use crate::{
     net::control::Control,
     pipeline::{Refused, authorize, budget, guardrail, record::Recording},
@@ -51,6 +51,19 @@ impl Session<'_> {
         state: &mut State<'_>,
         record: &mut Recording<'_>,
     ) -> Result<(), End> {
+        // What controls the connection has room for a secret too.
+        let bytes = match message {
+            Message::Text(text) => text.as_bytes(),
+            Message::Binary(bytes) | Message::Ping(bytes) | Message::Pong(bytes) | Message::Close(bytes) => bytes,
+        };
+        if let Some(guard) = &mut state.said {
+            let stops = guard.stops(bytes);
+            let refused = guard.tell(record);
+            if stops {
+                let refused = refused.unwrap_or_else(|| Refused::new(OutcomeReason::SecretInRequest));
+                return Err(End::Refused(refused));
+            }
+        }
         let text = match message {
             Message::Text(text) => text,
             Message::Close(payload) => return Err(End::Closed(payload.to_vec())),
@@ -63,14 +76,6 @@ impl Session<'_> {
                 return Ok(());
             }
         };
-        if let Some(guard) = &mut state.said {
-            let stops = guard.stops(text.as_bytes());
-            let refused = guard.tell(record);
-            if stops {
-                let refused = refused.unwrap_or_else(|| Refused::new(OutcomeReason::SecretInRequest));
-                return Err(End::Refused(refused));
-            }
-        }
         let said = match Said::read(text) {
             Ok(said) => said,
             Err(why) => {
@@ -80,15 +85,24 @@ impl Session<'_> {
             }
         };
         match self.judged(&said, text, state, record) {
-            Ok(text) => {
-                if said.kind == Kind::Response && !state.turns.ask(said.event_id.clone()) {
+            Ok((text, transcriber)) => {
+                let asks = said.kind == Kind::Response;
+                if asks && !state.turns.ask(said.event_id.clone(), said.apart) {
                     let detail = "so many answers run or are asked for already; wait for one of them".to_owned();
                     let refused = Refused::new(OutcomeReason::InvalidModelCall).with_detail(detail);
                     self.object(&refused, said.event_id.as_deref(), state, record);
                     return Ok(());
                 }
+                transcriber.into_iter().for_each(|by| state.transcripts.name(by));
                 state.turns.said(said.tokens);
-                state.turns.hold(self.worker, control).await?;
+                state.transcripts.said(said.kind, said.tokens);
+                state.listened |= said.kind == Kind::Sound;
+                if let Err(refused) = self.hold(control, state).await {
+                    if asks {
+                        state.turns.unask();
+                    }
+                    return Err(refused.into());
+                }
                 ws::write(&Message::Text(&text), Some(self.mask()), &mut state.up.bytes);
                 Ok(())
             }
@@ -106,14 +120,14 @@ impl Session<'_> {
         ws::write(&Message::Text(&text), None, &mut state.down.bytes);
     }
 
-    /// What goes on of an event, if it may.
+    /// What goes on of an event, if it may, and who is to write down what is heard, where that is named.
     fn judged<'t>(
         &self,
         said: &Said,
         text: &'t str,
         state: &mut State<'_>,
         record: &mut Recording<'_>,
-    ) -> Result<Cow<'t, str>, Refused> {
+    ) -> Result<(Cow<'t, str>, Option<Transcriber>), Refused> {
         let refused = |why: &str| Refused::new(OutcomeReason::InvalidModelCall).with_detail(why.into());
         if said.nameless {
             return Err(refused("name the `model` that is to write down what is heard"));
@@ -124,22 +138,31 @@ impl Session<'_> {
                  limit; send `instructions`",
             ));
         }
-        let names = said.named.iter().map(|named| self.model(named, state, record)).collect::<Result<Vec<_>, _>>()?;
+        let (mut names, mut transcriber) = (Vec::with_capacity(said.named.len()), None::<Transcriber>);
+        for named in &said.named {
+            let (name, by) = self.model(named, record)?;
+            names.push(name);
+            let Some(by) = by else { continue };
+            let before = transcriber.as_ref().or_else(|| state.transcripts.by());
+            if before.is_some_and(|before| before.model != by.model) {
+                return Err(refused("a session stays with the model that was named first to write down what is heard"));
+            }
+            transcriber = Some(by);
+        }
         let text = said.renamed(text, &names);
-        self.guarded(said, text, state, record)
+        Ok((self.guarded(said, text, state, record)?, transcriber))
     }
 
-    /// The provider's name of a model that an event names.
+    /// The provider's name of a model that an event names, and what is known of one that is to write down what is heard.
     fn model(
         &self,
         named: &Named,
-        state: &mut State<'_>,
         record: &mut Recording<'_>,
-    ) -> Result<Cow<'static, str>, Refused> {
+    ) -> Result<(Cow<'static, str>, Option<Transcriber>), Refused> {
         let own = || Cow::Owned(self.target.provider_model.to_string());
         if named.names == Names::Session {
             if *named.model == *self.plan.name || *named.model == *self.target.provider_model {
-                return Ok(own());
+                return Ok((own(), None));
             }
             let detail = "a session stays with the model that it was started for".to_owned();
             return Err(Refused::new(OutcomeReason::InvalidModelCall).with_detail(detail));
@@ -162,8 +185,8 @@ impl Session<'_> {
         if budgets.iter().any(|budget| budget.is_hard()) && target.price.at(self.worker.now()).is_none() {
             return Err(Refused::new(OutcomeReason::PriceUnknown));
         }
-        state.transcriber = Some(Transcriber { model: plan.name.clone(), target: (model, index), budgets });
-        Ok(Cow::Owned(target.provider_model.to_string()))
+        let by = Transcriber { model: plan.name.clone(), target: (model, index), budgets };
+        Ok((Cow::Owned(target.provider_model.to_string()), Some(by)))
     }
 
     /// What the model's guardrails leave of an event.

@@ -1,10 +1,11 @@
 //! A session of OpenAI's Realtime: after the provider agreed, messages pass both ways, one event each.
 //!
 //! Messages are taken out of their frames, looked at whole and put into frames again: what the caller says by [`heard`],
-//! what the provider tells here. What a session costs is in [`turns`]. Where a session may not go on, its caller gets an
+//! what the provider tells here. What a session costs is in [`turns`] and [`transcripts`]. Where a session may not go on, its caller gets an
 //! event that says why, then the end; answers that run are cancelled, so that the provider says what they cost.
 
 mod heard;
+mod transcripts;
 mod turns;
 
 use super::{
@@ -30,19 +31,19 @@ use crate::{
     worker::{View, Worker},
     ws::{self, Broken, Message, Reader, Sender},
 };
-use credentialflow_llm::realtime::{cancel, error, told::Told};
+use credentialflow_llm::realtime::{cancel, cancel_any, error, told::Told};
 use credentialflow_model::OutcomeReason;
-use credentialflow_policy::{LiveBudget, Principal};
+use credentialflow_policy::Principal;
 use std::{
     future::poll_fn,
     io,
     pin::Pin,
     rc::Rc,
-    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 use tokio::io::AsyncWrite;
+use transcripts::Transcripts;
 use turns::Turns;
 
 /// A session on which nothing moves for this long is closed.
@@ -91,20 +92,19 @@ struct Session<'s> {
     upstream: u32,
 }
 
-/// A model that writes down what is heard: its target, and who pays for it.
-struct Transcriber {
-    model: Arc<str>,
-    target: (u32, u32),
-    budgets: Vec<Arc<LiveBudget>>,
-}
-
 /// What changes.
 struct State<'v> {
     turns: Turns,
     said: Option<UploadGuard>,
     guard: AnswerGuard<'v>,
     scrub: Scrub,
-    transcriber: Option<Transcriber>,
+    transcripts: Transcripts,
+    /// Sound was sent, so that the provider may begin answers of its own accord.
+    listened: bool,
+    /// The id of our last event, while nobody told that it was taken. Nobody can guess it.
+    last: Option<String>,
+    /// The provider says nothing more.
+    closed: bool,
     /// What guardrails found so far.
     found: Vec<String>,
     up: Out,
@@ -211,7 +211,9 @@ pub(super) async fn serve<C: Caller>(
     let upstream = target.upstream;
     let session = Session { worker, view, inbound, matched, principal, plan, target, upstream };
     let (up, down, found) = (Out::default(), Out::default(), Vec::new());
-    let mut state = State { turns, said, guard, scrub, transcriber: None, found, up, down };
+    let transcripts = Transcripts::new();
+    let (listened, last, closed) = (false, None, false);
+    let mut state = State { turns, said, guard, scrub, transcripts, listened, last, closed, found, up, down };
     let mut from_upstream = Reader::new(Sender::Server, MOST_MESSAGE);
     let mut sides = Sides {
         caller: (stream, buffer),
@@ -221,7 +223,7 @@ pub(super) async fn serve<C: Caller>(
     let end = session.run(control, &mut sides, &mut from_upstream, &mut state, record).await;
     let ended = session.part(control, end, &mut sides, &mut from_upstream, &mut state, record).await;
     let reason = ended.as_ref().map_or_else(|refused| refused.reason, |()| OutcomeReason::CallerClosed);
-    for turn in state.turns.give_up(reason, record) {
+    for turn in state.turns.give_up(reason, worker.now(), record) {
         worker.record(turn);
     }
     state.guard.tell(&state.scrub, record);
@@ -324,7 +326,7 @@ impl Session<'_> {
                 }
             }
             // What was held for an answer that is over is held for the next one.
-            if let Err(refused) = state.turns.hold(self.worker, control).await {
+            if let Err(refused) = self.hold(control, state).await {
                 return End::Refused(refused);
             }
             let memory = from_caller.memory() + from_upstream.memory() + state.up.bytes.capacity();
@@ -364,7 +366,10 @@ impl Session<'_> {
             Message::Binary(_) => Message::Binary(&clean),
             Message::Ping(_) => Message::Ping(&clean),
             Message::Pong(_) => Message::Pong(&clean),
-            Message::Close(_) => return Err(End::Closed(clean)),
+            Message::Close(_) => {
+                state.closed = true;
+                return Err(End::Closed(clean));
+            }
         };
         ws::write(&passed, None, &mut state.down.bytes);
         Ok(())
@@ -388,15 +393,29 @@ impl Session<'_> {
             Told::Transcribed { used } => {
                 let now = self.worker.now();
                 let Some(turn) = record.turn(now, Duration::ZERO) else { return Ok(()) };
-                let by = state.transcriber.as_ref().map(|by| {
-                    let target = &self.view.snapshot.models.list[by.target.0 as usize].targets[by.target.1 as usize];
-                    (&by.model, target, &*by.budgets)
-                });
-                self.worker.record(turns::transcribed(used, by, now, turn));
+                let target = self.transcribes(state);
+                self.worker.record(state.transcripts.came(used, target, now, turn));
+            }
+            Told::Refused { about } if about.is_some() && about == state.last => {
+                state.turns.all_taken();
+                state.last = None;
             }
             Told::Refused { about } => state.turns.refused(about.as_deref()),
         }
         Ok(())
+    }
+
+    /// Reserves what is missing for answers and transcripts.
+    async fn hold(&self, control: &Control, state: &mut State<'_>) -> Result<(), Refused> {
+        state.turns.hold(self.worker, control).await?;
+        let target = self.transcribes(state);
+        state.transcripts.hold(self.worker, control, target).await
+    }
+
+    /// The target that writes down what is heard, where one was named.
+    fn transcribes(&self, state: &State<'_>) -> Option<&TargetPlan> {
+        let (model, target) = state.transcripts.by()?.target;
+        Some(&self.view.snapshot.models.list[model as usize].targets[target as usize])
     }
 
     /// Takes leave of both sides: the caller is told why, and the provider is asked what the answers cost that run.
@@ -452,13 +471,21 @@ impl Session<'_> {
             control.set_deadline(self.worker.tick_in(LAST_WORD));
             let _ = control.wait(poll_fn(|cx| state.down.poll(cx, sides.caller.0))).await;
         }
-        let running: Vec<String> = state.turns.running().map(cancel).collect();
-        for event in &running {
+        let mut cancelled: Vec<String> = state.turns.running().map(str::to_owned).collect();
+        let mut events: Vec<String> = cancelled.iter().map(|id| cancel(id)).collect();
+        // What was asked for or begun of the provider's own accord may not have been read yet. The second of these is
+        // refused, as the first one left nothing to cancel; then all that came before is read.
+        if state.turns.awaits() || state.listened {
+            let last = format!("event_{:x}", self.worker.bits());
+            events.extend([cancel_any("event_cancel"), cancel_any(&last)]);
+            state.last = Some(last);
+        }
+        for event in &events {
             ws::write(&Message::Text(event), Some(self.mask()), &mut state.up.bytes);
         }
         // Nothing goes to the caller any more, so what comes is only read.
         control.set_deadline(self.worker.tick_in(FAREWELL));
-        while state.turns.running().next().is_some() {
+        while !state.closed && (state.last.is_some() || state.turns.running().next().is_some()) {
             let read = control.wait(poll_fn(|cx| {
                 let _ = state.up.poll(cx, sides.upstream.0)?;
                 fill(cx, self.worker, sides.upstream.0, sides.upstream.1)
@@ -469,8 +496,14 @@ impl Session<'_> {
             while !sides.upstream.1.is_empty() {
                 let Ok((n, message)) = from_upstream.read(sides.upstream.1.filled()) else { break };
                 sides.upstream.1.consume(n);
+                state.closed |= matches!(message, Some(Message::Close(_)));
                 if let Some(Message::Text(text)) = message {
                     let _ = self.note(Told::read(text), state, record);
+                    let begun = state.turns.running().find(|id| !cancelled.iter().any(|one| one == id));
+                    if let Some(id) = begun.map(str::to_owned) {
+                        ws::write(&Message::Text(&cancel(&id)), Some(self.mask()), &mut state.up.bytes);
+                        cancelled.push(id);
+                    }
                 }
                 if n == 0 {
                     break;

@@ -53,6 +53,9 @@ pub(super) struct Turns {
     covered: u64,
     /// Tokens that were said in all.
     said: u64,
+    /// An answer was asked for that reads something else than the conversation. From then on, what an answer read says
+    /// nothing of how long the conversation is.
+    apart: bool,
     asked: VecDeque<Asked>,
     open: Vec<Open>,
     held: Vec<Held>,
@@ -94,6 +97,7 @@ impl Turns {
             known: BASE_TOKENS,
             covered: 0,
             said: 0,
+            apart: false,
             asked: VecDeque::new(),
             open: Vec::new(),
             held: Vec::new(),
@@ -111,14 +115,30 @@ impl Turns {
         self.known = self.known.saturating_add(tokens);
     }
 
-    /// An answer is asked for. False: too many are already.
-    pub fn ask(&mut self, event: Option<String>) -> bool {
+    /// An answer is asked for, of the conversation or `apart` from it. False: too many are already.
+    pub fn ask(&mut self, event: Option<String>, apart: bool) -> bool {
         self.asked.retain(|asked| asked.at.elapsed() < NEVER);
         let fits = self.asked.len() + self.open.len() < MOST_OPEN;
         if fits {
+            self.apart |= apart;
             self.asked.push_back(Asked { event, at: Instant::now(), said: self.said });
         }
         fits
+    }
+
+    /// The answer that was asked for last is not asked for: the event does not go on.
+    pub fn unask(&mut self) {
+        self.asked.pop_back();
+    }
+
+    /// The provider has taken all that was said: what was asked for and has not begun never will.
+    pub fn all_taken(&mut self) {
+        self.asked.clear();
+    }
+
+    /// Whether an answer was asked for that has not begun.
+    pub fn awaits(&self) -> bool {
+        self.asked.iter().any(|asked| asked.at.elapsed() < NEVER)
     }
 
     /// The provider refused what was said with this id.
@@ -209,6 +229,7 @@ impl Turns {
         };
         let told = used.and_then(|used| used.tokens);
         match told {
+            Some(told) if in_conversation && self.apart => self.known = self.known.saturating_add(told.output),
             Some(told) if in_conversation => {
                 let since = self.said.saturating_sub(open.said);
                 let read = told.input.saturating_add(told.output);
@@ -221,9 +242,12 @@ impl Turns {
         self.end(open, held, (used, failed), OutcomeReason::Served, record)
     }
 
-    /// Ends the answers that are not over: what was held back for them is what they cost, as nobody knows better.
-    pub fn give_up(&mut self, why: OutcomeReason, record: &Recording<'_>) -> Vec<UsageRecord> {
-        let open = std::mem::take(&mut self.open);
+    /// Ends the answers that are not over, and those that were asked for and have not begun: what was held back for them
+    /// is what they cost, as nobody knows better.
+    pub fn give_up(&mut self, why: OutcomeReason, now: Timestamp, record: &Recording<'_>) -> Vec<UsageRecord> {
+        let mut open = std::mem::take(&mut self.open);
+        let asked = self.asked.drain(..).filter(|asked| asked.at.elapsed() < NEVER);
+        open.extend(asked.map(|asked| Open { id: String::new(), time: now, began: asked.at, said: asked.said }));
         let end = |open| {
             let held = self.held.pop();
             self.end(open, held, (None, false), why, record)
@@ -254,35 +278,8 @@ impl Turns {
     }
 }
 
-/// Who writes down what is heard: the model's name, its target, and the budgets that pay.
-type Writer<'a> = (&'a Arc<str>, &'a TargetPlan, &'a [Arc<LiveBudget>]);
-
-/// What was heard was written down by this model, which cost so much of these budgets. Where it is not known which one it
-/// was, its price is not known either.
-pub(super) fn transcribed(
-    used: Option<Used>,
-    by: Option<Writer<'_>>,
-    now: Timestamp,
-    mut turn: UsageRecord,
-) -> UsageRecord {
-    if let (Some(model), Some((name, target, _))) = (&mut turn.model, by) {
-        model.model = name.clone();
-        (model.provider, model.provider_model) = (target.provider.clone(), target.provider_model.clone());
-    }
-    let tokens = used.and_then(|used| used.tokens);
-    let cost = match (used, by) {
-        (Some(used), Some((_, target, _))) => target.price.cost_of(now, tokens.as_ref(), &used.units),
-        (Some(_), None) => Cost::UnknownPrice,
-        (None, _) => Cost::UnknownUsage,
-    };
-    let budgets = by.map_or(&[][..], |(.., budgets)| budgets);
-    let reservations = budgets.iter().map(|budget| budget.account(now).watch(0)).collect();
-    settle(&mut turn, (cost, tokens), 0, reservations);
-    turn
-}
-
 /// Writes what something cost into its record, and charges it. Where nobody knows, that is `most`.
-fn settle(
+pub(super) fn settle(
     turn: &mut UsageRecord,
     (cost, tokens): (Cost, Option<TokenUsage>),
     most: i64,
