@@ -38,7 +38,16 @@ pub(crate) struct Entry {
     pub question: Option<(Key, Arc<[f32]>)>,
 }
 
+impl Entry {
+    /// What it takes, about.
+    pub fn bytes(&self) -> u64 {
+        let vector = self.question.as_ref().map_or(0, |(_, vector)| 4 * vector.len());
+        BESIDE + (self.body.len() + self.content_type.len() + vector) as u64
+    }
+}
+
 /// Whose an answer is: when any of this is gone, so is the answer.
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Owner {
     /// The model as it is configured.
     pub model: Key,
@@ -79,6 +88,8 @@ pub(super) struct Entries {
     order: BTreeMap<u64, Key>,
     /// By when they end.
     ends: BTreeSet<(u64, Key)>,
+    /// By whose they are: a change of the configuration costs by owners, not by answers.
+    owners: HashMap<Owner, HashSet<Key>>,
     /// Those whose questions are compared.
     alike: HashMap<Key, BTreeSet<Key>>,
     /// The models that keep answers, as they are configured.
@@ -94,6 +105,7 @@ impl Entries {
             uses: 0,
             order: BTreeMap::new(),
             ends: BTreeSet::new(),
+            owners: HashMap::new(),
             alike: HashMap::new(),
             models: HashSet::new(),
         }
@@ -117,8 +129,9 @@ impl Entries {
 
     fn retain(&mut self, models: impl Iterator<Item = Key>, is_there: impl Fn(&Owner) -> bool) {
         self.models = models.collect();
-        let gone = |held: &Held| !self.models.contains(&held.entry.owner.model) || !is_there(&held.entry.owner);
-        let gone: Vec<Key> = self.held.iter().filter(|(_, held)| gone(held)).map(|(key, _)| *key).collect();
+        let gone = |owner: &Owner| !self.models.contains(&owner.model) || !is_there(owner);
+        let gone = self.owners.iter().filter(|(owner, _)| gone(owner));
+        let gone: Vec<Key> = gone.flat_map(|(_, keys)| keys.iter().copied()).collect();
         gone.iter().for_each(|key| self.remove(key));
     }
 
@@ -159,10 +172,9 @@ impl Entries {
         self.expire(now);
         let near = |key: &Key| {
             let (_, vector) = self.held.get(key)?.entry.question.as_ref()?;
-            let same = vector.len() == similar.vector.len();
-            let cosine: f32 = vector.iter().zip(similar.vector.iter()).map(|(a, b)| a * b).sum();
+            let cosine = (vector.len() == similar.vector.len()).then(|| product(vector, &similar.vector))?;
             // What is the same may be a little less than one by its rounding.
-            (same && cosine + 1e-6 >= similar.threshold).then_some((cosine, *key))
+            (cosine + 1e-6 >= similar.threshold).then_some((cosine, *key))
         };
         let all = self.alike.get(&similar.bucket)?.iter().filter_map(near);
         let young = |key: &Key| {
@@ -175,10 +187,13 @@ impl Entries {
 
     /// Keeps an answer in place of what was kept under its key. One of a model that is configured otherwise by now, and
     /// one for which there is no room at all, is let go.
-    pub fn keep(&mut self, key: Key, entry: Entry, now: u64) {
+    pub fn keep(&mut self, key: Key, mut entry: Entry, now: u64) {
         self.expire(now);
-        let vector = entry.question.as_ref().map_or(0, |(_, vector)| 4 * vector.len());
-        let bytes = BESIDE + (entry.body.len() + entry.content_type.len() + vector) as u64;
+        if entry.question.is_none() {
+            // The same call asks the same: who wanted a new answer to it has no embedding made.
+            entry.question = self.held.get(&key).and_then(|held| held.entry.question.clone());
+        }
+        let bytes = entry.bytes();
         if !self.models.contains(&entry.owner.model) || bytes > self.bounds.bytes {
             return;
         }
@@ -203,6 +218,7 @@ impl Entries {
         self.bytes += bytes;
         self.order.insert(held.used, key);
         self.ends.insert((held.ends, key));
+        self.owners.entry(held.entry.owner.clone()).or_default().insert(key);
         self.held.insert(key, held);
     }
 
@@ -211,6 +227,12 @@ impl Entries {
         self.bytes -= held.bytes;
         self.order.remove(&held.used);
         self.ends.remove(&(held.ends, *key));
+        if let Some(keys) = self.owners.get_mut(&held.entry.owner) {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.owners.remove(&held.entry.owner);
+            }
+        }
         if let Some((bucket, _)) = &held.entry.question
             && let Some(alike) = self.alike.get_mut(bucket)
         {
@@ -220,6 +242,18 @@ impl Entries {
             }
         }
     }
+}
+
+/// The product of two vectors of one length, in lanes that a processor works off at once.
+fn product(a: &[f32], b: &[f32]) -> f32 {
+    const LANES: usize = 8;
+    let (a, b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+    let rest: f32 = a.remainder().iter().zip(b.remainder()).map(|(a, b)| a * b).sum();
+    let mut sums = [0.0; LANES];
+    for (a, b) in a.zip(b) {
+        sums.iter_mut().zip(a.iter().zip(b)).for_each(|(sum, (a, b))| *sum += a * b);
+    }
+    sums.iter().sum::<f32>() + rest
 }
 
 #[cfg(test)]
@@ -320,6 +354,24 @@ mod tests {
     }
 
     #[test]
+    fn a_new_answer_to_a_question_is_found_as_the_old_one_was() {
+        let mut all = entries(1 << 20);
+        all.keep(key(1), of_question(1, &[1.0, 0.0]), 0);
+        all.keep(key(1), entry(7, 1000), 1);
+        let similar = Similar { bucket: key(1), vector: [1.0, 0.0].into(), threshold: 0.9, youngest: None };
+        assert_eq!(all.similar(&similar, 2).unwrap().body.len(), 7);
+        assert_eq!(all.bytes(), BESIDE + 7 + 8, "and is counted with it");
+    }
+
+    #[test]
+    fn all_numbers_of_two_vectors_count() {
+        let ones = |n: usize| vec![1.0; n];
+        for n in [0, 1, 7, 8, 9, 31] {
+            assert_eq!(product(&ones(n), &ones(n)), n as f32);
+        }
+    }
+
+    #[test]
     fn a_crowd_of_questions_has_an_end() {
         let mut all = entries(1 << 30);
         for n in 0..(MOST_ALIKE as u64 + 9) {
@@ -345,6 +397,8 @@ mod tests {
                 prop_assert!(all.bytes() <= 6000);
                 prop_assert_eq!(all.bytes(), all.held.values().map(|held| held.bytes).sum::<u64>());
                 prop_assert_eq!((all.order.len(), all.ends.len()), (all.len(), all.len()));
+                prop_assert_eq!(all.owners.values().map(HashSet::len).sum::<usize>(), all.len());
+                prop_assert!(all.owners.values().all(|keys| !keys.is_empty()));
                 let alike: usize = all.alike.values().map(BTreeSet::len).sum();
                 prop_assert_eq!(alike, all.held.values().filter(|held| held.entry.question.is_some()).count());
             }

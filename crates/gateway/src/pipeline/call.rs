@@ -10,6 +10,7 @@ use super::{
     guard,
     guardrail::{self, Prompt, remote::Asker},
     instead,
+    prompt::Rendered,
     record::Recording,
     route::RouteMatch,
     select::{self, bit},
@@ -393,12 +394,12 @@ impl<'p> Spoken<'p> {
     async fn judged<C: Caller>(
         &self,
         plan: &ModelPlan,
-        body: &[u8],
+        (body, unseen): (&[u8], &[String]),
         (asker, caller): (&Asker<'_>, &mut C),
         record: &mut Recording<'_>,
     ) -> Result<Prompt, Refused> {
         let Self::Task { call, .. } = self else {
-            return judged(plan, (body, self.streams()), (asker, caller), record).await;
+            return judged(plan, (body, unseen, self.streams()), (asker, caller), record).await;
         };
         if plan.guardrails.is_some() && call.is_of_tokens() {
             return Err(Refused::new(OutcomeReason::InvalidModelCall).with_detail(
@@ -406,9 +407,9 @@ impl<'p> Spoken<'p> {
             ));
         }
         let Some(texts) = call.texts(body) else {
-            return judged(plan, (body, call.streams()), (asker, caller), record).await;
+            return judged(plan, (body, unseen, call.streams()), (asker, caller), record).await;
         };
-        let mut judged = judged(plan, (&texts, call.streams()), (asker, caller), record).await?;
+        let mut judged = judged(plan, (&texts, unseen, call.streams()), (asker, caller), record).await?;
         if let Some(changed) = judged.body {
             judged.body = Some(call.with_texts(body, &changed).ok_or(Refused::new(OutcomeReason::Internal))?);
         }
@@ -419,11 +420,11 @@ impl<'p> Spoken<'p> {
 /// What a model's guardrails make of texts: those that are judged here, and then those that others are asked for.
 async fn judged<C: Caller>(
     plan: &ModelPlan,
-    (body, streams): (&[u8], bool),
+    (body, unseen, streams): (&[u8], &[String], bool),
     (asker, caller): (&Asker<'_>, &mut C),
     record: &mut Recording<'_>,
 ) -> Result<Prompt, Refused> {
-    let judged = guardrail::prompt(plan, body, streams, record)?;
+    let judged = guardrail::prompt(plan, (body, unseen), streams, record)?;
     match guardrail::asks(plan) {
         // Boxed, as it would make the future of every request larger.
         true => Box::pin(guardrail::remote::prompt(asker, plan, (judged, body, streams), caller, record)).await,
@@ -497,7 +498,7 @@ fn copies(received: &Vec<u8>, speaks: Dialect, target: &TargetPlan) -> u64 {
 pub(super) async fn prepare<C: Caller>(
     asker: &Asker<'_>,
     matched: &RouteMatch<'_>,
-    (received, mut held): (Vec<u8>, Charge),
+    Rendered { body: received, mut held, unseen }: Rendered,
     caller: &mut C,
     record: &mut Recording<'_>,
 ) -> Result<UpstreamRequest, Refused> {
@@ -535,7 +536,9 @@ pub(super) async fn prepare<C: Caller>(
         // What is looked at is read into texts of its own, and may be written anew.
         held.set(received.capacity() as u64 * 3).map_err(|_| Refused::new(OutcomeReason::Overloaded))?;
     }
-    let Prompt { body: changed, routed, masks, .. } = call.judged(plan, &received, (asker, caller), record).await?;
+    let Prompt { body: changed, routed, masks, .. } =
+        call.judged(plan, (&received, &unseen), (asker, caller), record).await?;
+    drop(unseen);
     if let Some(cached) = cached.as_mut().filter(|_| record.has_findings()) {
         cached.pass();
     }
@@ -684,7 +687,7 @@ impl<'a> cache::Said<'a> {
     /// What a cache has to know of a call.
     fn of(kind: RouteKind, call: &Spoken<'_>, body: &'a [u8]) -> Self {
         let form = match (call, call.streams()) {
-            (Spoken::Task { .. }, _) => Form::Other,
+            (call, _) if call.task() != Task::Chat => Form::Other,
             (Spoken::Placed { frames: Frames::Array, .. }, true) => Form::Array,
             (_, true) => Form::Events,
             // A form of our own.

@@ -238,6 +238,11 @@ async fn nobody_gets_an_answer_beyond_the_scope() {
     assert_eq!(did(&world, user("k2", "x-user: ada\r\n").chat("user", "hi").await).await, is(n, CacheUse::Hit));
     assert_eq!(did(&world, user("k", "x-user: grace\r\n").chat("user", "hi").await).await, is(n + 1, CacheUse::Miss));
     assert_eq!(did(&world, user("k", "").chat("user", "hi").await).await, is(n + 2, CacheUse::Bypass), "nobody's");
+    // Names that look like keys are recorded masked, both as the same one.
+    for head in ["x-user: acct_acmecorp1234_alicejohnson\r\n", "x-user: acct_acmecorp1234_bobbrowning\r\n"] {
+        n += 1;
+        assert_eq!(did(&world, user("k", head).chat("user", "hi").await).await, is(n + 2, CacheUse::Bypass), "{head}");
+    }
     // Who may not use the model gets nothing of it, whatever the scope.
     assert_eq!(by(&world, "s").chat("tenant", "hi").await.status(), 404);
     world.outcome(R::ModelNotFound).await;
@@ -367,6 +372,92 @@ async fn another_configuration_and_a_revoked_key_get_nothing() {
     world.install(&elsewhere, &[], &[]).await;
     assert_eq!(ask("k").await, is(3, CacheUse::Miss), "its provider may be another one");
     assert_eq!(world.gateway.answers_kept().0, 1);
+    world.done().await;
+}
+
+#[tokio::test]
+async fn what_a_route_says_of_the_caller_tells_calls_apart_and_hits_have_its_headers() {
+    let (upstream, _) = counting().await;
+    let route = |name: &str, value: &str| {
+        format!(
+            "  - {{ name: {name}, match: {{ path: /{name}, hosts: [{name}] }}, prompt: {{ name: ask, version: 1 }}, authenticate: [api_key], key_in_query: key,
+      headers: {{ request: {{ set: {{ x-for: '{value}' }} }}, response: {{ set: {{ access-control-allow-origin: '*' }} }} }} }}\n"
+        )
+    };
+    let yaml = yaml(&upstream)
+        .replacen("allow: {", "allow: { routes: [of-key, fixed],", 1)
+        .replace("name: k, application: app", "name: k, application: app, metadata: { who: ada }")
+        .replace("name: k2, application: app", "name: k2, application: app, metadata: { who: bob }")
+        + "prompts:
+  - name: ask
+    model: application
+    variables: { text: { type: string, max_length: 50 } }
+    versions: [{ version: 1, messages: [{ role: user, content: '{{text}}' }] }]
+routes:\n"
+        + &route("of-key", "${key.metadata.who}")
+        + &route("fixed", "a");
+    let mut setup = Setup::new(yaml.clone());
+    setup.credentials = vec![];
+    let world = setup.start();
+    let ask = async |key: &'static str, path: &str| {
+        let body = r#"{"text":"hi"}"#;
+        // What is the key is no part of what is the same.
+        let key = crate::harness::key(key);
+        let head = format!("POST /{path}?key={key} HTTP/1.1\r\nhost: {path}\r\ncontent-length: {}\r\n", body.len());
+        let answer = world.ask(format!("{head}content-type: application/json\r\n\r\n{body}"));
+        let answer = answer.await;
+        assert_eq!(answer.field("access-control-allow-origin"), Some("*"), "{}", answer.text());
+        assert_eq!(answer.field("content-type"), Some("application/json"));
+        did(&world, answer).await
+    };
+    assert_eq!(ask("k", "of-key").await, is(0, CacheUse::Miss));
+    assert_eq!(upstream.last().field("x-for"), Some("ada"));
+    assert_eq!(ask("k", "of-key").await, is(0, CacheUse::Hit));
+    assert_eq!(ask("k2", "of-key").await, is(1, CacheUse::Miss), "it was made for another");
+    assert_eq!(ask("k", "fixed").await, is(2, CacheUse::Miss));
+    assert_eq!(ask("k2", "fixed").await, is(2, CacheUse::Hit));
+    world.install(&yaml.replace("x-for: 'a'", "x-for: 'b'"), &[], &[]).await;
+    assert_eq!(ask("k", "fixed").await, is(3, CacheUse::Miss), "it was told otherwise");
+    world.done().await;
+}
+
+#[tokio::test]
+async fn embeddings_of_gemini_are_kept() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = calls.clone();
+    let upstream = FakeUpstream::start(move |mut peer| {
+        let calls = counted.clone();
+        async move {
+            while peer.request().await.is_some() {
+                calls.fetch_add(1, SeqCst);
+                let body = r#"{"embedding":{"values":[1.0]},"usageMetadata":{"promptTokenCount":3}}"#;
+                peer.send(answer(200, "content-type: application/json\r\n", body)).await;
+            }
+        }
+    })
+    .await;
+    let mut setup = Setup::new(format!(
+        "applications: [{{ name: app, allow: {{ models: [vectors] }} }}]
+keys: [{{ name: k, application: app }}, {{ name: k2, application: app }}]
+credentials: [{{ name: c, engine: static }}]
+upstreams: [{{ name: google, endpoints: [\"{}/v1beta\"], provider: gemini, inject: {{ header: {{ name: x-goog-api-key, credential: c }} }} }}]
+models: [{{ name: vectors, targets: [{{ provider: google, model: real, {PRICES} }}], cache: {{}} }}]
+",
+        upstream.url()
+    ));
+    setup.credentials = vec![("c", 3, SECRET)];
+    let world = setup.start();
+    let body = r#"{"content":{"parts":[{"text":"x"}]}}"#;
+    for (n, key) in ["k", "k2"].into_iter().enumerate() {
+        let head = format!("x-goog-api-key: {}\r\n", crate::harness::key(key));
+        let path = "/v1beta/models/vectors:embedContent";
+        let head = format!("POST {path} HTTP/1.1\r\nhost: gw\r\ncontent-length: {}\r\n{head}", body.len());
+        let message = world.ask(format!("{head}content-type: application/json\r\n\r\n{body}")).await;
+        assert!(message.text().contains("values"), "{}", message.text());
+        let used = world.outcome(R::Served).await.model.unwrap().cache;
+        assert_eq!(used, Some(if n == 0 { CacheUse::Miss } else { CacheUse::Hit }));
+    }
+    assert_eq!(calls.load(SeqCst), 1);
     world.done().await;
 }
 

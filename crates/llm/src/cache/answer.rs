@@ -7,6 +7,7 @@ use crate::{
     provider::Dialect,
     sse::{SsePiece, SseReader},
 };
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 /// How an answer comes to its caller.
@@ -31,10 +32,13 @@ pub fn may_be_kept(speaks: Dialect, form: Form, body: &[u8]) -> bool {
             Err(_) => return false,
         },
         Form::Other => {
-            let Ok(answer @ Value::Object(_)) = serde_json::from_slice::<Value>(body) else { return false };
-            seen.spoilt = answer.get("error").is_some_and(|error| !error.is_null());
+            if !body.trim_ascii_start().starts_with(b"{") {
+                return false;
+            }
+            let Ok(answer) = serde_json::from_slice::<Other>(body) else { return false };
+            seen.spoilt = answer.error.is_some();
             // Answers to published prompts say it in our own form.
-            seen.end(answer.get("finish_reason"), &OPENAI);
+            seen.end(answer.finish_reason.as_ref(), &OPENAI);
             return !seen.spoilt;
         }
         Form::Array => match serde_json::from_slice::<Vec<Value>>(body) {
@@ -56,6 +60,13 @@ pub fn may_be_kept(speaks: Dialect, form: Form, body: &[u8]) -> bool {
         }
     }
     seen.ended && !seen.spoilt
+}
+
+/// What matters of an answer to something that is no conversation; its numbers, which are many, are passed over.
+#[derive(serde::Deserialize)]
+struct Other {
+    error: Option<IgnoredAny>,
+    finish_reason: Option<Value>,
 }
 
 /// What stood in an answer.
@@ -185,7 +196,13 @@ mod tests {
         let other = |body: &str| may_be_kept(Dialect::OpenAi, Form::Other, body.as_bytes());
         assert!(other(r#"{"output":"x","finish_reason":"stop"}"#));
         assert!(!other(r#"{"output":"x","finish_reason":"content_filter"}"#));
-        assert!(other(r#"{"data":[]}"#) && !other(r#"{"error":"x"}"#) && !other("[1]") && !other("x"));
+        assert!(
+            other(r#"{"data":[]}"#)
+                && !other(r#"{"error":"x"}"#)
+                && !other("[1]")
+                && !other("[null,null]")
+                && !other("x")
+        );
     }
 
     #[test]

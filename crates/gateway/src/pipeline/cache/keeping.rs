@@ -74,7 +74,9 @@ impl<'c, C: Caller> Keeping<'c, C> {
                 ttl: plan.ttl,
                 question: question.map(|(_, bucket)| bucket).zip(vector),
             };
-            worker.shared.cache.keep(key, made, entry);
+            // Its reader has the place of it, whether that is waited for or not.
+            let kept = async { Some(worker.shared.cache.keep(key, made, entry).await) };
+            super::soon(worker, control, kept).await?;
         }
         self.caller.end();
         answer::flush(control, worker, self.caller).await

@@ -36,11 +36,11 @@ use credentialflow_llm::{
     task::Task,
 };
 use credentialflow_model::{OutcomeReason, resource::CacheScope, usage::CacheUse};
-use credentialflow_policy::Principal;
+use credentialflow_policy::{Principal, query_without, query_without_keys};
 use std::{rc::Rc, sync::Arc, time::Duration};
 
-/// The longest a call waits for the keeper.
-const WAIT: Duration = Duration::from_secs(1);
+/// The longest a call waits for the keeper: beyond it, a new answer is the better one.
+const WAIT: Duration = Duration::from_millis(250);
 /// Longer calls are not compared: reading them would take longer than it is worth.
 const MOST_BODY: usize = 1 << 20;
 /// Headers of the dialects, which change what a provider does.
@@ -82,16 +82,20 @@ impl Cached {
     /// What the cache of a model has to do with a call; `None` where it has none.
     pub fn of(
         view: &View,
-        plan: &ModelPlan,
+        model: &ModelPlan,
         said: &Said<'_>,
         (inbound, matched, principal): (&Inbound<'_>, &RouteMatch<'_>, &Principal),
         record: &Recording<'_>,
     ) -> Option<Self> {
-        let plan = plan.cache.clone()?;
+        let plan = model.cache.clone()?;
         if said.counts || !matches!(said.task, Task::Chat | Task::Embeddings) {
             return None;
         }
-        let wanted = Wanted::of(view, &plan, said, (inbound, matched, principal), record).map(Box::new);
+        let guardrails = model.guardrails.as_ref().and_then(|built| built.as_ref().ok());
+        // Whoever is asked about the answer is told for which application it is.
+        let judged_for = guardrails.is_some_and(|rules| rules.asks_about_answers());
+        let parts = (inbound, matched, principal);
+        let wanted = Wanted::of(view, &plan, said, parts, judged_for, record).map(Box::new);
         Some(Self { plan, wanted })
     }
 
@@ -107,6 +111,7 @@ impl Wanted {
         plan: &CachePlan,
         said: &Said<'_>,
         (inbound, matched, principal): (&Inbound<'_>, &RouteMatch<'_>, &Principal),
+        judged_for: bool,
         record: &Recording<'_>,
     ) -> Option<Self> {
         let asked = Asked::of(inbound);
@@ -115,7 +120,9 @@ impl Wanted {
         }
         let (owner, scope) = owner(view, plan, principal, record)?;
         let form = normal_form(said.speaks, said.body)?;
-        let mut around = around(plan, said, (inbound, matched), scope);
+        let mut around = around(view, plan, said, (inbound, matched, principal), scope);
+        let application = principal.key().filter(|_| judged_for).map(|key| &**key.application_name());
+        around.push(application.unwrap_or_default().as_bytes().to_vec());
         // Answers name the prompt and its version.
         around.push(record.made_of().map_or_else(Vec::new, |prompt| prompt.as_bytes().to_vec()));
         let with = |rest: &[u8], what: &[u8]| digest(around.iter().map(|part| &part[..]).chain([rest, what]));
@@ -182,7 +189,11 @@ fn owner(
     let team = || view.snapshot.models.teams.get(application);
     let (mine, scope) = match plan.scope {
         CacheScope::Key => (true, of("key", &key.key().to_string())),
-        CacheScope::User => (true, of(&format!("user of {application}"), record.end_user()?)),
+        CacheScope::User => {
+            // Of a name that is masked, as what looks like a key is, nobody knows whose it is.
+            let user = record.end_user().filter(|user| !user.contains("***"))?;
+            (true, of(&format!("user of {application}"), user))
+        }
         CacheScope::Application => (true, of("application", application)),
         CacheScope::Team => match team() {
             Some(team) => (false, of("team", team)),
@@ -200,16 +211,25 @@ fn owner(
 
 /// All that makes two calls the same beside what they say.
 fn around(
+    view: &View,
     plan: &CachePlan,
     said: &Said<'_>,
-    (inbound, matched): (&Inbound<'_>, &RouteMatch<'_>),
+    (inbound, matched, principal): (&Inbound<'_>, &RouteMatch<'_>, &Principal),
     scope: [Vec<u8>; 2],
 ) -> Vec<Vec<u8>> {
     let mut parts = vec![plan.model.to_vec()];
     parts.extend(scope);
     parts.push(format!("{:?} {:?} {:?}", said.speaks, said.task, said.form).into_bytes());
     parts.push(matched.path.as_bytes().to_vec());
-    parts.push(matched.query.unwrap_or_default().as_bytes().to_vec());
+    let route = matched.plan(view);
+    parts.push(query(matched.query.unwrap_or_default(), route.key_in_query.as_deref()).into_bytes());
+    // What the route tells the upstream, of the caller too.
+    let rules = route.headers.as_ref().map(|headers| &headers.request);
+    let set = rules.into_iter().flat_map(|rules| rules.set()).map(|(name, value)| (name, value.as_bytes()));
+    let told = rules.into_iter().flat_map(|rules| rules.told(principal.key()));
+    let ours: Vec<_> = set.chain(told.map(|(name, value)| (name, value.as_bytes()))).collect();
+    parts.push((ours.len() as u64).to_be_bytes().to_vec());
+    parts.extend(ours.into_iter().flat_map(|(name, value)| [name.as_str().as_bytes().to_vec(), value.to_vec()]));
     let mut fields: Vec<(Vec<u8>, &[u8])> = inbound
         .fields()
         .filter(|(field, ..)| !field.tag.may_carry_key())
@@ -223,6 +243,12 @@ fn around(
     parts.push((fields.len() as u64).to_be_bytes().to_vec());
     parts.extend(fields.into_iter().flat_map(|(name, value)| [name, value.to_vec()]));
     parts
+}
+
+/// A query without the caller's key, as its upstream gets it.
+fn query(query: &str, key: Option<&str>) -> String {
+    let without = key.and_then(|key| query_without(query, key)).unwrap_or_else(|| query.to_owned());
+    query_without_keys(&without).unwrap_or(without)
 }
 
 /// Looks for an answer to a call. What is known by then of the call is kept with it, for when it is answered.
@@ -316,9 +342,18 @@ pub(super) async fn replay<C: Caller>(
     let body = guard.whole(kept.to_vec());
     guard.tell_met(record);
     let mut fields = worker.take_scratch();
-    fields.extend_from_slice(b"content-type: ");
-    fields.extend_from_slice(&found.content_type);
-    fields.extend_from_slice(b"\r\n");
+    let rules = matched.plan(view).headers.as_ref().map(|headers| &headers.response);
+    if !rules.is_some_and(|rules| rules.drops(b"content-type")) {
+        fields.extend_from_slice(b"content-type: ");
+        fields.extend_from_slice(&found.content_type);
+        fields.extend_from_slice(b"\r\n");
+    }
+    for (name, value) in rules.into_iter().flat_map(|rules| rules.set()) {
+        fields.extend_from_slice(name.as_str().as_bytes());
+        fields.extend_from_slice(b": ");
+        fields.extend_from_slice(value.as_bytes());
+        fields.extend_from_slice(b"\r\n");
+    }
     answer::push_own_fields(&mut fields, record);
     let framing = match made.form {
         Form::Whole | Form::Other => AnswerFraming::Length(body.len() as u64),
