@@ -59,6 +59,11 @@ impl Store {
         Ok(of_keys(&mut *self.reader().await?, "key_id", "1 = 1", &[key]).await?.pop())
     }
 
+    /// The nearest declared key: the key itself, unless it was issued at the token endpoint.
+    pub async fn anchor(&self, key: KeyId) -> Result<KeyId> {
+        Ok(self.delegation(key).await?.filter(|of| of.exchanged).map_or(key, |of| of.anchor))
+    }
+
     /// Where these keys come from, in no order; those that come from no other are left out.
     pub async fn delegations(&self, keys: &[KeyId]) -> Result<Vec<DelegationRow>> {
         of_keys(&mut *self.reader().await?, "key_id", "1 = 1", keys).await

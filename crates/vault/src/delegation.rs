@@ -1,13 +1,26 @@
 //! Keys that come from other keys: issued at the token endpoint (RFC 8693) by a key itself, and ended with it.
 
-use crate::keys::{key_row, subject};
+use crate::keys::{is_accepted, key_row, subject};
 use crate::{IssuedKey, Result, Vault, VaultError};
 use credentialflow_model::{
     Actor, KeyId, Name, Period, Timestamp,
+    leak::Quarantine,
     resource::{Act, Allow, Application, Budget, BudgetPeriod, Budgets, Key, KeyActor, Kind, budget::Usd},
 };
 use credentialflow_store::{DelegationRow, Expect, KeyRow, WriteTx};
 use serde_json::json;
+use std::net::IpAddr;
+
+/// The key that a new one is to come from, as it was shown.
+#[derive(Clone, Copy, Debug)]
+pub struct ShownKey {
+    /// The key.
+    pub key: KeyId,
+    /// Which of its secrets.
+    pub version: u32,
+    /// From where.
+    pub source: IpAddr,
+}
 
 /// A key as its parent wants it.
 #[derive(Clone, Debug, Default)]
@@ -20,8 +33,8 @@ pub struct WantedKey {
     pub allow: Option<Allow>,
     /// How long it is to live at most.
     pub lifetime: Option<Period>,
-    /// When it ends at the latest.
-    pub until: Option<Timestamp>,
+    /// A key that it ends with at the latest, and with those that that one comes from.
+    pub until: Option<KeyId>,
     /// What its calls may cost, as long as it lives.
     pub usd: Option<Usd>,
 }
@@ -73,22 +86,38 @@ impl From<credentialflow_store::StoreError> for NotDelegated {
 }
 
 impl Vault {
-    /// Issues a key that comes from another one, whose secret of this version was shown. The new key has at most what
-    /// its parent has; the declared key above it says how many there may be, how far down, and for how long.
+    /// Issues a key that comes from another one, which was shown. The new key has at most what its parent has; the
+    /// declared key above it says how many there may be, how far down, and for how long.
+    ///
+    /// The shown secret was checked by what this node knows. Whether it is accepted is looked up once more, as the
+    /// answer to its leak ends what was issued with it until then, and nothing ends what would be issued later.
     pub async fn delegate_key(
         &self,
         actor: &Actor,
-        (parent, version): (KeyId, u32),
+        shown: ShownKey,
         wanted: WantedKey,
         prefix: &str,
     ) -> Result<DelegatedKey, NotDelegated> {
         let mut tx = self.store()?.begin(actor).await?;
-        let row = tx.key(parent).await?.filter(|row| row.revoked_at.is_none()).ok_or(NotDelegated::NotValid)?;
-        let chain = chain_in(&mut tx, &row).await?;
         let now = tx.now();
-        if chain.iter().any(|of| of.row.revoked_at.is_some() || of.key.expires.is_some_and(|end| end <= now)) {
+        let row = tx.key(shown.key).await?.ok_or(NotDelegated::NotValid)?;
+        let secrets = tx.key_secrets(row.id).await?;
+        let chain = chain_in(&mut tx, &row, shown.version).await?;
+        let accepted = secrets.iter().any(|secret| secret.version == shown.version && is_accepted(secret, now));
+        if !accepted || chain.iter().any(|of| !of.in_force(now) || of.is_held_back(shown.source)) {
             return Err(NotDelegated::NotValid);
         }
+        let until = match wanted.until {
+            Some(key) => {
+                let row = tx.key(key).await?.ok_or(NotDelegated::NotValid)?;
+                let chain = chain_in(&mut tx, &row, 0).await?;
+                if chain.iter().any(|of| !of.in_force(now)) {
+                    return Err(NotDelegated::NotValid);
+                }
+                chain.iter().filter_map(|of| of.key.expires).min()
+            }
+            None => None,
+        };
         let generation = chain.iter().take_while(|of| of.exchanged).count();
         let rule =
             chain.get(generation).and_then(|anchor| anchor.key.delegate.as_ref().map(|rule| (anchor.row.id, rule)));
@@ -109,7 +138,7 @@ impl Vault {
             .ok_or(VaultError::Corrupt("application"))?;
         let granted = application.allow.narrowed(keys.iter().copied());
         let lifetime = wanted.lifetime.map_or(rule.lifetime, |asked| asked.min(rule.lifetime));
-        let ends = keys.iter().filter_map(|key| key.expires).chain(wanted.until).chain([now.plus(lifetime)]).min();
+        let ends = keys.iter().filter_map(|key| key.expires).chain(until).chain([now.plus(lifetime)]).min();
         let expires = ends.filter(|end| *end > now).ok_or(NotDelegated::NotValid)?;
         let id = self.free_id(&mut tx).await?;
         let asked = wanted.allow.is_some();
@@ -147,7 +176,7 @@ impl Vault {
         }
         let body = serde_json::to_string(&key).map_err(|_| VaultError::Corrupt("key"))?;
         tx.put_resource(Kind::Keys, &key.name, &body, Expect::Absent).await?;
-        let above = Above { row: &row, version, exchanged: true };
+        let above = Above { row: &row, version: shown.version, exchanged: true };
         let issued = self.issue_as_in(&mut tx, &key, (id, Some(above)), prefix).await?;
         let detail = json!({ "key_id": issued.id, "key": key.name, "actor": key.actor, "expires": key.expires });
         tx.audit("key.delegate", &subject(&row.name), detail);
@@ -158,15 +187,24 @@ impl Vault {
         Ok(DelegatedKey { issued, granted: left, act, subject: whom, lives: between(now, expires), key })
     }
 
-    /// Deletes keys that were issued at the token endpoint and ended before a moment, at most so many: what is left of
-    /// them is where they came from, and the audit log. Answers how many.
+    /// Deletes all keys that were issued at the token endpoint and ended before a moment, at most so many in one
+    /// transaction: what is left of them is where they came from, and the audit log. Answers how many.
     pub async fn forget_delegated_keys(&self, actor: &Actor, before: Timestamp, most: u32) -> Result<usize> {
-        let over = self.store()?.exchanged_keys_over(before, most).await?;
-        if over.is_empty() {
-            return Ok(0);
+        let mut all = 0;
+        loop {
+            let over = self.store()?.exchanged_keys_over(before, most).await?;
+            let gone = if over.is_empty() { 0 } else { self.forget_these(actor, &over).await? };
+            all += gone;
+            // With none gone another node is at it.
+            if gone == 0 || over.len() < most as usize {
+                return Ok(all);
+            }
         }
+    }
+
+    async fn forget_these(&self, actor: &Actor, over: &[Name]) -> Result<usize> {
         let (mut tx, mut gone) = (self.store()?.begin(actor).await?, 0);
-        for name in &over {
+        for name in over {
             let Some(row) = tx.key_by_name(name.as_str()).await? else { continue };
             tx.end_delegation(row.id).await?;
             tx.delete_key(row.id).await?;
@@ -190,17 +228,24 @@ impl Vault {
     }
 
     /// Ends the keys that a key issued at the token endpoint with its secrets up to this version, as that one leaked:
-    /// whoever found it may have issued them.
-    pub(crate) async fn end_issued_with_in(&self, tx: &mut WriteTx, key: &KeyRow, through_version: u32) -> Result<()> {
+    /// whoever found it may have issued them. Answers whether there were any.
+    pub(crate) async fn end_issued_with_in(
+        &self,
+        tx: &mut WriteTx,
+        key: &KeyRow,
+        through_version: u32,
+    ) -> Result<bool> {
+        let mut any = false;
         let below = tx.keys_below(key.id).await?;
         let leaked = |d: &&DelegationRow| d.parent == key.id && d.exchanged && d.parent_version <= through_version;
         for first in below.iter().filter(leaked) {
+            any = true;
             self.end_delegated_in(tx, first, &key.name).await?;
             for further in tx.keys_below(first.key).await? {
                 self.end_delegated_in(tx, &further, &key.name).await?;
             }
         }
-        Ok(())
+        Ok(any)
     }
 
     async fn end_delegated_in(&self, tx: &mut WriteTx, ended: &DelegationRow, with: &Name) -> Result<()> {
@@ -274,12 +319,27 @@ struct Link {
     row: KeyRow,
     key: Key,
     exchanged: bool,
+    /// Its secret that was shown, or with which the key below it was issued.
+    version: u32,
 }
 
-/// A key and those that it comes from, the youngest first. A parent that is gone is a key that is not valid any more.
-async fn chain_in(tx: &mut WriteTx, row: &KeyRow) -> Result<Vec<Link>, NotDelegated> {
-    let (mut chain, mut next) = (Vec::new(), Some(row.clone()));
-    while let Some(row) = next.take() {
+impl Link {
+    fn in_force(&self, now: Timestamp) -> bool {
+        self.row.revoked_at.is_none() && self.key.expires.is_none_or(|end| end > now)
+    }
+
+    fn is_held_back(&self, source: IpAddr) -> bool {
+        let quarantine = self.row.quarantine.as_deref();
+        let quarantine = quarantine.map(|text| serde_json::from_str(text).unwrap_or_else(|_| Quarantine::closed()));
+        quarantine.is_some_and(|quarantine| !quarantine.allows(self.version, source))
+    }
+}
+
+/// A key, of which a secret of this version was shown, and those that it comes from, the youngest first. A parent that
+/// is gone is a key that is not valid any more.
+async fn chain_in(tx: &mut WriteTx, row: &KeyRow, version: u32) -> Result<Vec<Link>, NotDelegated> {
+    let (mut chain, mut next) = (Vec::new(), Some((row.clone(), version)));
+    while let Some((row, version)) = next.take() {
         if chain.len() > Key::MOST_ANCESTORS {
             return Err(VaultError::Corrupt("chain of keys").into());
         }
@@ -287,9 +347,9 @@ async fn chain_in(tx: &mut WriteTx, row: &KeyRow) -> Result<Vec<Link>, NotDelega
         let key: Key = serde_json::from_str(&stored.body).map_err(|_| VaultError::Corrupt("key"))?;
         let of = tx.delegation(row.id).await?;
         if let Some(of) = &of {
-            next = Some(tx.key(of.parent).await?.ok_or(NotDelegated::NotValid)?);
+            next = Some((tx.key(of.parent).await?.ok_or(NotDelegated::NotValid)?, of.parent_version));
         }
-        chain.push(Link { row, key, exchanged: of.is_some_and(|of| of.exchanged) });
+        chain.push(Link { row, key, exchanged: of.is_some_and(|of| of.exchanged), version });
     }
     Ok(chain)
 }

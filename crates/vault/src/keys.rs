@@ -10,7 +10,7 @@ use crate::{
     held_key,
 };
 use credentialflow_model::{
-    Actor, KeyId, KeyToken, Name, Period, SecretValue,
+    Actor, KeyId, KeyToken, Name, Period, SecretValue, Timestamp,
     lifecycle::{VersionEvent, VersionState},
     resource::{Key, Kind},
 };
@@ -309,6 +309,11 @@ fn kept_context(actor: &str, key: &str) -> String {
 
 pub(crate) async fn key_row(tx: &mut WriteTx, name: &Name) -> Result<KeyRow> {
     tx.key_by_name(name.as_str()).await?.ok_or_else(|| not_found(name))
+}
+
+/// Whether whoever shows this secret is let in.
+pub(crate) fn is_accepted(secret: &KeySecretRow, now: Timestamp) -> bool {
+    secret.state.is_live() && secret.retire_at.is_none_or(|end| end > now)
 }
 
 pub(crate) fn not_found(name: &Name) -> VaultError {

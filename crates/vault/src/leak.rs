@@ -4,14 +4,14 @@
 //! time finds nothing left to do: what is no longer accepted is not revoked again, and what was replaced is not
 //! replaced again.
 
-use crate::{Idempotency, IssuedKey, Result, Vault, VaultError, held_key, rotation, tell};
+use crate::{Idempotency, IssuedKey, Result, Vault, VaultError, held_key, keys, rotation, tell};
 use credentialflow_model::{
     Actor, Name, Period, Timestamp,
     leak::{LeakAction, LeakRule, LeakStep, Quarantine},
     lifecycle::{VersionEvent, VersionState},
     resource::{Credential, Engine},
 };
-use credentialflow_store::{IDEMPOTENCY_LIFETIME, KeyRow, KeySecretRow, WriteTx};
+use credentialflow_store::{IDEMPOTENCY_LIFETIME, KeyRow, WriteTx};
 use ipnet::IpNet;
 use serde_json::{Value, json};
 
@@ -47,14 +47,26 @@ pub struct KeyLeak<'a> {
 }
 
 impl Vault {
-    /// Answers the leak of a key's secret.
+    /// Answers the leak of a key's secret: of itself, and of the keys that were issued with it, which outlive it
+    /// where it was rotated.
     pub async fn answer_key_leak_in(&self, tx: &mut WriteTx, key: &KeyRow, leak: KeyLeak<'_>) -> Result<Answered> {
+        let ends = leak.rule.action != LeakAction::NotifyOnly && key.revoked_at.is_none();
+        let ended = ends && self.end_issued_with_in(tx, key, leak.version).await?;
+        let mut done = self.answer_own_leak_in(tx, key, leak).await?;
+        if ended && done.steps.is_empty() {
+            done.steps.push(LeakStep::Revoked);
+            done.left.push("the keys that had been issued with it were revoked".to_owned());
+        }
+        Ok(done)
+    }
+
+    async fn answer_own_leak_in(&self, tx: &mut WriteTx, key: &KeyRow, leak: KeyLeak<'_>) -> Result<Answered> {
         let mut done = Answered::default();
         let secrets = tx.key_secrets(key.id).await?;
         let leaked = secrets.into_iter().find(|secret| secret.version == leak.version);
         let now = tx.now();
-        let accepted = |s: &KeySecretRow| s.state.is_live() && s.retire_at.is_none_or(|end| end > now);
-        let Some(leaked) = leaked.filter(|leaked| key.revoked_at.is_none() && accepted(leaked)) else {
+        let accepted = leaked.filter(|leaked| key.revoked_at.is_none() && keys::is_accepted(leaked, now));
+        let Some(leaked) = accepted else {
             done.left.push("the leaked secret was not accepted any more".to_owned());
             return Ok(done);
         };
@@ -64,7 +76,6 @@ impl Vault {
             let mut done = self.answer_credential_leak_in(tx, &holder, leak.version, leak.rule).await?;
             if leak.rule.action == LeakAction::Quarantine {
                 quarantine_in(tx, key, &leak).await?;
-                self.end_issued_with_in(tx, key, leak.version).await?;
                 done.steps.insert(0, LeakStep::Quarantined);
             }
             return Ok(done);
@@ -73,7 +84,6 @@ impl Vault {
         let LeakRule { action, rotate, .. } = leak.rule;
         if action == LeakAction::Quarantine {
             quarantine_in(tx, key, &leak).await?;
-            self.end_issued_with_in(tx, key, leak.version).await?;
             done.steps.push(LeakStep::Quarantined);
         }
         if rotate && in_use {
@@ -90,7 +100,6 @@ impl Vault {
             }
             LeakAction::Revoke => {
                 end_secret_in(tx, key, &leak).await?;
-                self.end_issued_with_in(tx, key, leak.version).await?;
                 done.steps.push(LeakStep::Revoked);
             }
             LeakAction::Quarantine | LeakAction::NotifyOnly => {}

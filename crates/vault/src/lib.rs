@@ -36,7 +36,7 @@ mod vectors;
 
 pub use admin_token::PREFIX as ADMIN_TOKEN_PREFIX;
 pub use credentials::{Guarded, Put};
-pub use delegation::{DelegatedKey, NotDelegated, WantedKey};
+pub use delegation::{DelegatedKey, NotDelegated, ShownKey, WantedKey};
 pub use envelope::{Algorithm, DEFAULT_TENANT, SealContext, Sealed};
 pub use error::{Result, VaultError};
 pub use keys::{DEFAULT_OVERLAP, Idempotency, IssuedKey};

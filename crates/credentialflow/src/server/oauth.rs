@@ -3,7 +3,7 @@
 //!
 //! It stands at the control listener and at that of the run-time API, never on a gateway's worker. Whoever asks proves
 //! who it is with the key that it shows, checked as the gateway checks keys; no other credential is taken. Guessing is
-//! slowed down, and each key issues no more than so many a minute.
+//! slowed down, and each declared key issues no more than so many a minute, with those that come from it.
 
 use super::{dataplane::Plane, ports::Guesses, runtime::secret};
 use axum::{
@@ -18,7 +18,7 @@ use credentialflow_model::{
     resource::{Act, Allow, Key, KeyActor, Kind},
 };
 use credentialflow_policy::{CompiledLimit, FailureThrottle, KeyPrincipal, RateKey, RateTable, ThrottleSettings};
-use credentialflow_vault::{DelegatedKey, NotDelegated, Vault, VaultError, WantedKey};
+use credentialflow_vault::{DelegatedKey, NotDelegated, ShownKey, Vault, VaultError, WantedKey};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde_json::json;
@@ -32,7 +32,7 @@ const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 /// The largest form.
 const MAX_FORM: usize = 16 * 1024;
-/// Keys that one key may issue in a minute.
+/// Keys that one declared key may issue in a minute, over all generations.
 const A_MINUTE: u32 = 120;
 /// Keys and sources that are told apart.
 const SLOTS: usize = 1 << 12;
@@ -314,14 +314,15 @@ async fn token(
         let purpose = asked.wanted.actor.take().and_then(|actor| actor.purpose);
         let name = declared.actor.map_or_else(|| declared.name.to_string(), |actor| actor.name);
         asked.wanted.actor = Some(KeyActor { name, purpose });
-        asked.wanted.until = declared.expires;
+        asked.wanted.until = Some(key.key());
     }
-    let decision = issuer.rates.check(RateKey::of_key(parent.key()), &issuer.issuing, issuer.now_ns());
+    let anchor = issuer.plane.store().anchor(parent.key()).await.map_err(|error| refused(error.into()))?;
+    let decision = issuer.rates.check(RateKey::of_key(anchor), &issuer.issuing, issuer.now_ns());
     if let Some(wait) = decision.retry_after {
         return Err(Refused::too_often(wait));
     }
     let actor = issuer.actor(&parent, source).await?;
-    let shown = (parent.key(), parent.version());
+    let shown = ShownKey { key: parent.key(), version: parent.version(), source };
     let issued = issuer.vault.delegate_key(&actor, shown, asked.wanted, &issuer.prefix).await.map_err(refused)?;
     issuer.enforce().await?;
     Answer::of(&issued).ok_or_else(|| Refused::unavailable("the answer could not be written"))
@@ -462,6 +463,14 @@ mod tests {
             ("&subject=two\nlines", "invalid_request"),
         ] {
             assert_eq!(read(&format!("{usual}{more}")).err(), Some((StatusCode::BAD_REQUEST, error)), "{more}");
+        }
+        // What stands in a header of an upstream, which leaves out what no header can carry.
+        for text in ["\u{1}", "\u{7f}", "\u{85}", "\u{e9}", "\u{2028}", "\u{1f600}", "~"] {
+            for name in ["actor", "client_id", "subject"] {
+                let taken = read(&format!("{usual}&{name}=a{text}")).is_ok();
+                assert!(!taken || HeaderValue::from_str(text).is_ok(), "{text:?}");
+                assert_eq!(taken, !text.chars().any(char::is_control), "{text:?}");
+            }
         }
         for (whole, error) in [
             ("a=b".to_owned(), "invalid_request"),

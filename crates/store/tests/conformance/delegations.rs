@@ -81,6 +81,10 @@ async fn keys_are_read_with_where_they_come_from(on: Database) {
     let rows = fresh.store.delegations(&[id(1), id(2), id(9)]).await.unwrap();
     assert_eq!(rows, [row(2, 1, true, Some(FAR))]);
     assert_eq!(fresh.store.exchanged_keys().await.unwrap(), ["key-2"]);
+    put(&fresh, 4, Some(row(4, 1, false, None))).await;
+    for (n, anchor) in [(1, 1), (2, 1), (4, 4), (9, 9)] {
+        assert_eq!(fresh.store.anchor(id(n)).await.unwrap(), id(anchor));
+    }
     let mut tx = fresh.store.begin(&admin()).await.unwrap();
     assert!(matches!(tx.insert_delegation(&row(2, 1, true, None)).await, Err(StoreError::Conflict(_))));
 }

@@ -3,8 +3,8 @@
 use super::*;
 use crate::tests::{key, vault};
 use credentialflow_model::{
-    leak::{LeakAction, LeakRule},
-    resource::Delegate,
+    leak::{LeakAction, LeakRule, LeakStep},
+    resource::{Delegate, Engine},
 };
 use credentialflow_store::{AuditFilter, Store};
 use proptest::prelude::*;
@@ -27,7 +27,28 @@ fn parent(name: &str, delegate: Option<Delegate>) -> Key {
 }
 
 async fn exchange(vault: &Vault, parent: KeyId, wanted: WantedKey) -> Result<DelegatedKey, NotDelegated> {
-    vault.delegate_key(&Actor::operator(), (parent, 1), wanted, "cfk").await
+    exchange_with(vault, (parent, 1), wanted).await
+}
+
+/// With the secret of this version, from 127.0.0.1.
+async fn exchange_with(
+    vault: &Vault,
+    (key, version): (KeyId, u32),
+    wanted: WantedKey,
+) -> Result<DelegatedKey, NotDelegated> {
+    let shown = ShownKey { key, version, source: IpAddr::from([127, 0, 0, 1]) };
+    vault.delegate_key(&Actor::operator(), shown, wanted, "cfk").await
+}
+
+/// Answers the leak of a key's secret; what was done, and whether anything was left for people.
+async fn leaked(store: &Store, vault: &Vault, (key, version): (KeyId, u32), rule: LeakRule) -> (Vec<LeakStep>, bool) {
+    let mut tx = store.begin(&Actor::operator()).await.unwrap();
+    let row = tx.key(key).await.unwrap().unwrap();
+    let leak = crate::leak::KeyLeak { leak: "l", version, rule, seen: vec![], prefix: "cfk" };
+    let done = vault.answer_key_leak_in(&mut tx, &row, leak).await.unwrap();
+    tx.audit("test.answer", "keys", json!({}));
+    tx.commit().await.unwrap();
+    (done.steps, !done.left.is_empty())
 }
 
 fn allow(routes: &[&str], models: &[&str]) -> Allow {
@@ -129,21 +150,84 @@ async fn the_leak_of_a_secret_ends_what_was_issued_with_it_and_nothing_else() {
     let with_first = exchange(&vault, root, WantedKey::default()).await.unwrap().issued.id;
     let below = exchange(&vault, with_first, WantedKey::default()).await.unwrap().issued.id;
     vault.rotate_key(&Actor::operator(), &"root".parse().unwrap(), "cfk", None, None).await.unwrap();
-    let shown = (root, 2);
-    let with_second =
-        vault.delegate_key(&Actor::operator(), shown, WantedKey::default(), "cfk").await.unwrap().issued.id;
+    let with_second = exchange_with(&vault, (root, 2), WantedKey::default()).await.unwrap().issued.id;
     for id in [declared, with_first, below, with_second] {
         assert!(in_force(&store, id).await, "keys belong to the key, not to its secret");
     }
-    let mut tx = store.begin(&Actor::operator()).await.unwrap();
-    let row = tx.key(root).await.unwrap().unwrap();
-    let rule = LeakRule::new(LeakAction::Quarantine, false);
-    let leak = crate::leak::KeyLeak { leak: "l", version: 1, rule, seen: vec![], prefix: "cfk" };
-    vault.answer_key_leak_in(&mut tx, &row, leak).await.unwrap();
-    tx.commit().await.unwrap();
+    leaked(&store, &vault, (root, 1), LeakRule::new(LeakAction::Quarantine, false)).await;
     let ended = [in_force(&store, with_first).await, in_force(&store, below).await];
     assert_eq!(ended, [false, false]);
     assert!(in_force(&store, declared).await && in_force(&store, with_second).await && in_force(&store, root).await);
+}
+
+#[tokio::test]
+async fn the_leak_of_a_secret_that_is_over_ends_what_was_issued_with_it_too() {
+    let (_dir, store, vault, _) = vault().await;
+    application(&store, json!({})).await;
+    let root = issue(&vault, &parent("root", Some(Delegate::default()))).await.unwrap();
+    let with_first = exchange(&vault, root, WantedKey::default()).await.unwrap().issued.id;
+    let at_once = Some(Period::from_millis(0));
+    vault.rotate_key(&Actor::operator(), &"root".parse().unwrap(), "cfk", at_once, None).await.unwrap();
+    let with_second = exchange_with(&vault, (root, 2), WantedKey::default()).await.unwrap().issued.id;
+    // A node that has not heard of it yet still takes it for one that is accepted.
+    let refused = exchange(&vault, root, WantedKey::default()).await.unwrap_err();
+    assert!(matches!(refused, NotDelegated::NotValid), "{refused}");
+    let told = leaked(&store, &vault, (root, 1), LeakRule::new(LeakAction::NotifyOnly, false)).await;
+    assert_eq!((told, in_force(&store, with_first).await), ((vec![], true), true));
+    let revoke = LeakRule::new(LeakAction::Revoke, false);
+    assert_eq!(leaked(&store, &vault, (root, 1), revoke).await, (vec![LeakStep::Revoked], true));
+    assert!(!in_force(&store, with_first).await && in_force(&store, with_second).await);
+    assert_eq!(leaked(&store, &vault, (root, 1), revoke).await, (vec![], true), "there is nothing left to end");
+}
+
+#[tokio::test]
+async fn the_leak_of_a_secret_that_a_credential_holds_ends_what_was_issued_with_it() {
+    let (_dir, store, vault, _) = vault().await;
+    application(&store, json!({})).await;
+    let root = issue(&vault, &parent("root", Some(Delegate::default()))).await.unwrap();
+    let holder = crate::tests::credential("root", Engine::Key);
+    let mut tx = store.begin(&Actor::operator()).await.unwrap();
+    let body = serde_json::to_string(&holder).unwrap();
+    tx.put_resource(Kind::Credentials, &holder.name, &body, Expect::Absent).await.unwrap();
+    assert_eq!(vault.create_credential_in(&mut tx, &holder, None).await.unwrap(), 2);
+    tx.commit().await.unwrap();
+    let with_held = exchange_with(&vault, (root, 2), WantedKey::default()).await.unwrap().issued.id;
+    let done = leaked(&store, &vault, (root, 2), LeakRule::new(LeakAction::Revoke, false)).await;
+    assert_eq!(done.0[0], LeakStep::Revoked);
+    assert!(!in_force(&store, with_held).await);
+}
+
+#[tokio::test]
+async fn a_secret_in_quarantine_issues_keys_only_from_where_it_is_let_in() {
+    let (_dir, store, vault, _) = vault().await;
+    application(&store, json!({})).await;
+    let root = issue(&vault, &parent("root", Some(Delegate { depth: 2, ..Delegate::default() }))).await.unwrap();
+    vault.rotate_key(&Actor::operator(), &"root".parse().unwrap(), "cfk", None, None).await.unwrap();
+    let newer = exchange_with(&vault, (root, 2), WantedKey::default()).await.unwrap().issued.id;
+    leaked(&store, &vault, (root, 1), LeakRule::new(LeakAction::Quarantine, false)).await;
+    let refused = exchange(&vault, root, WantedKey::default()).await.unwrap_err();
+    assert!(matches!(refused, NotDelegated::NotValid), "{refused}");
+    for shown in [(root, 2), (newer, 1)] {
+        exchange_with(&vault, shown, WantedKey::default()).await.unwrap();
+    }
+    let here = ["127.0.0.0/8".parse().unwrap()];
+    vault.release_key(&Actor::operator(), &"root".parse().unwrap(), &here).await.unwrap();
+    let let_in = exchange(&vault, root, WantedKey::default()).await.unwrap().issued.id;
+    exchange(&vault, let_in, WantedKey::default()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_key_ends_with_all_that_the_key_of_who_acts_comes_from() {
+    let (_dir, store, vault, _) = vault().await;
+    application(&store, json!({})).await;
+    let root = issue(&vault, &parent("root", Some(Delegate::default()))).await.unwrap();
+    let soon = Timestamp::from(std::time::SystemTime::now()).plus(Period::from_secs(600));
+    issue(&vault, &Key { expires: Some(soon), ..key("person") }).await.unwrap();
+    let acts = issue(&vault, &Key { parent: Some("person".parse().unwrap()), ..key("acts") }).await.unwrap();
+    let wanted = WantedKey { until: Some(acts), ..WantedKey::default() };
+    assert_eq!(exchange(&vault, root, wanted.clone()).await.unwrap().key.expires, Some(soon));
+    vault.revoke_key(&Actor::operator(), &"person".parse().unwrap()).await.unwrap();
+    assert!(matches!(exchange(&vault, root, wanted).await.unwrap_err(), NotDelegated::NotValid));
 }
 
 #[tokio::test]
@@ -155,14 +239,17 @@ async fn keys_that_ended_are_deleted_and_stay_known() {
     let stays = exchange(&vault, root, WantedKey::default()).await.unwrap();
     vault.revoke_key(&Actor::operator(), &gone.key.name).await.unwrap();
     let later = Timestamp::from(std::time::SystemTime::now()).plus(Period::from_secs(60));
-    assert_eq!(vault.forget_delegated_keys(&Actor::system("expiry"), later, 9).await.unwrap(), 1);
+    let also = exchange(&vault, root, WantedKey::default()).await.unwrap();
+    vault.revoke_key(&Actor::operator(), &also.key.name).await.unwrap();
+    let deleted = vault.forget_delegated_keys(&Actor::system("expiry"), later, 1).await.unwrap();
+    assert_eq!(deleted, 2, "all of them, one in each transaction");
     assert_eq!(vault.forget_delegated_keys(&Actor::system("expiry"), later, 9).await.unwrap(), 0);
     assert!(store.key(gone.issued.id).await.unwrap().is_none() && in_force(&store, stays.issued.id).await);
     assert!(store.resource(Kind::Keys, gone.key.name.as_str()).await.unwrap().is_none());
     let known = store.delegation(gone.issued.id).await.unwrap().unwrap();
     assert_eq!((known.name, known.root), (gone.key.name, root));
     assert_eq!(store.exchanged_keys().await.unwrap(), [stays.key.name.to_string()]);
-    assert_eq!(store.forget_delegations(later).await.unwrap(), 1);
+    assert_eq!(store.forget_delegations(later).await.unwrap(), 2);
 }
 
 #[derive(Clone, Debug)]
@@ -191,6 +278,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 struct Known {
     id: KeyId,
     name: Name,
+    version: u32,
     parent: Option<usize>,
     exchanged: bool,
     ended: bool,
@@ -208,7 +296,7 @@ async fn trees(steps: Vec<Step>) {
             Step::Root => {
                 let key = parent(&format!("root-{n}"), delegate.clone());
                 let id = issue(&vault, &key).await.unwrap();
-                known.push(Known { id, name: key.name, parent: None, exchanged: false, ended: false });
+                known.push(Known { id, name: key.name, version: 1, parent: None, exchanged: false, ended: false });
             }
             Step::Declare(of) => {
                 let Some(of) = pick(of).filter(|of| depth(&known, *of) <= Key::MOST_ANCESTORS) else { continue };
@@ -217,7 +305,14 @@ async fn trees(steps: Vec<Step>) {
                 match issue(&vault, &key).await {
                     Ok(id) => {
                         assert!(!known[of].ended && !known[of].exchanged);
-                        known.push(Known { id, name: key.name, parent: Some(of), exchanged: false, ended: false });
+                        known.push(Known {
+                            id,
+                            name: key.name,
+                            version: 1,
+                            parent: Some(of),
+                            exchanged: false,
+                            ended: false,
+                        });
                     }
                     Err(error) => assert!(known[of].ended || known[of].exchanged, "{error}"),
                 }
@@ -228,11 +323,11 @@ async fn trees(steps: Vec<Step>) {
                     .take_while(|at| known[*at].exchanged)
                     .count();
                 let may = !known[of].ended && generation < 2 && depth(&known, of) <= Key::MOST_ANCESTORS;
-                match exchange(&vault, known[of].id, WantedKey::default()).await {
+                match exchange_with(&vault, (known[of].id, known[of].version), WantedKey::default()).await {
                     Ok(made) => {
                         assert!(may);
                         let (id, name) = (made.issued.id, made.key.name);
-                        known.push(Known { id, name, parent: Some(of), exchanged: true, ended: false });
+                        known.push(Known { id, name, version: 1, parent: Some(of), exchanged: true, ended: false });
                     }
                     Err(error) => assert!(!may, "{error}"),
                 }
@@ -241,6 +336,7 @@ async fn trees(steps: Vec<Step>) {
                 let Some(of) = pick(of) else { continue };
                 let done = vault.rotate_key(&Actor::operator(), &known[of].name, "cfk", None, None).await;
                 assert_eq!(done.is_ok(), !known[of].ended);
+                known[of].version += u32::from(done.is_ok());
             }
             Step::Revoke(of) => {
                 let Some(of) = pick(of) else { continue };
