@@ -107,6 +107,8 @@ async fn exchange<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         .header(header::HOST, address.to_string())
         .header(header::CONTENT_TYPE, "application/json")
         .header(header::AUTHORIZATION, bearer)
+        // What the model says now is tested, not what it said once.
+        .header(header::CACHE_CONTROL, "no-store")
         .body(Full::new(Bytes::from(body)))
         .map_err(|_| "the call cannot be written".to_owned())?;
     let answer = sender.send_request(request).await.map_err(broken)?;
@@ -193,6 +195,23 @@ mod tests {
         ] {
             assert_eq!(reachable(listening.parse().unwrap()), reached.parse().unwrap());
         }
+    }
+
+    #[tokio::test]
+    async fn no_answer_comes_from_a_cache() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let (ours, mut theirs) = tokio::io::duplex(4096);
+        let key = SecretValue::from("cfk_1".to_owned());
+        let asked =
+            tokio::spawn(async move { exchange(ours, "127.0.0.1:1".parse().unwrap(), &key, b"{}".to_vec()).await });
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n{}") {
+            head.push(theirs.read_u8().await.unwrap());
+        }
+        theirs.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi").await.unwrap();
+        assert_eq!(asked.await.unwrap().unwrap(), (200, b"hi".to_vec()));
+        let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
+        assert!(head.contains("\r\ncache-control: no-store\r\n"), "{head}");
     }
 
     #[test]
