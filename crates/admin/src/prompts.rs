@@ -20,6 +20,7 @@ use aws_lc_rs::digest;
 use credentialflow_model::{
     Actor, Location, Name, Problem, Problems, ResourceSet,
     resource::{Kind, Prompt, PromptVersion, Resource},
+    template::Template,
 };
 use credentialflow_store::{PromptRunRow, WriteTx};
 use http::HeaderMap;
@@ -61,11 +62,13 @@ pub(crate) async fn settle(
     let mut found = stored.map_or_else(Vec::new, |stored| changed_versions(stored, prompt));
     for (label, number) in prompt.labels.iter().flatten() {
         let from = stored.and_then(|stored| stored.labelled(label.as_str()));
-        if from == Some(*number) {
-            continue;
-        }
+        let moves = from != Some(*number);
         // One that is not there is told by the check.
         let Some(version) = prompt.version(*number) else { continue };
+        let changed = stored.filter(|_| !moves).and_then(|stored| changed_beside(stored, prompt, version));
+        if !moves && changed.is_none() {
+            continue;
+        }
         let why = match prompt.tests.is_empty() {
             true => None,
             false => match tx.prompt_passed(prompt.name.as_str(), *number, &digest_of(prompt, version)).await? {
@@ -74,13 +77,22 @@ pub(crate) async fn settle(
                 None => Some("has no run of the present tests"),
             },
         };
+        let (path, hint) = match changed {
+            None => {
+                let run = format!("run them: credentialflow prompt test {} --version {number}", prompt.name);
+                (format!("labels.{label}"), run)
+            }
+            Some((path, hint)) => (path, hint.to_owned()),
+        };
         if let Some(why) = why {
-            found.push(Forbidden {
-                path: format!("labels.{label}"),
-                code: "tests_not_passed",
-                detail: format!("version {number} {why}"),
-                hint: format!("run them: credentialflow prompt test {} --version {number}", prompt.name),
-            });
+            let detail = match moves {
+                true => format!("version {number} {why}"),
+                false => format!("this changes what version {number} is, for which `{label}` stands, and it {why}"),
+            };
+            found.push(Forbidden { path, code: "tests_not_passed", detail, hint });
+        }
+        if !moves {
+            continue;
         }
         let subject = format!("prompts/{}", prompt.name);
         tx.audit("prompt.label", &subject, json!({ "label": label, "version": number, "from": from }));
@@ -125,6 +137,28 @@ fn changed_versions(stored: &Prompt, prompt: &Prompt) -> Vec<Forbidden> {
         forbid("versions".to_owned(), detail, "keep it, and let labels stand for another one");
     }
     found
+}
+
+/// What outside of a stored version changes what it says, or to whom: a place in the prompt, and what to do instead.
+fn changed_beside(stored: &Prompt, prompt: &Prompt, version: &PromptVersion) -> Option<(String, &'static str)> {
+    if version.model.is_none() && stored.model != prompt.model {
+        let hint = "add a version that names its `model` itself, run its tests, and let the label stand for it";
+        return Some(("model".to_owned(), hint));
+    }
+    // What stands in a text where nobody hands it in; without a default that is nothing.
+    let unset = |prompt: &Prompt, name: &str| {
+        let variable = prompt.variables.get(name).filter(|variable| !variable.is_required())?;
+        Some(variable.default.clone().unwrap_or_else(|| "".into()))
+    };
+    let texts = version.system.iter().chain(version.messages.iter().map(|message| &message.content));
+    let templates: Vec<_> = texts.filter_map(|text| Template::parse(text).ok()).collect();
+    let other = |name: &&str| {
+        let (before, now) = (unset(stored, name), unset(prompt, name));
+        before.is_some() && now.is_some() && before != now
+    };
+    let name = templates.iter().flat_map(Template::variables).find(other)?;
+    let hint = "add a version with a variable of another name, run its tests, and let the label stand for it";
+    Some((format!("variables.{name}.default"), hint))
 }
 
 /// What a run tests, in short: another text, model, variable or test makes another digest.

@@ -132,6 +132,51 @@ async fn labels_move_only_to_versions_that_passed_the_present_tests() {
 }
 
 #[tokio::test]
+async fn what_a_label_stands_for_changes_by_nothing_beside_the_version() {
+    let control = Control::start_with(|settings| settings.calls = Some(Arc::new(Echo))).await;
+    let file = |default: &str, model: &str, tests: &str| {
+        format!(
+            "models:
+  - {{ name: m, targets: [{{ provider: sandbox, model: sandbox-chat }}] }}
+  - {{ name: other, targets: [{{ provider: sandbox, model: sandbox-chat }}] }}
+prompts:
+  - name: sentiment
+    model: {model}
+    variables: {{ text: {{ type: string }}, tone: {{ type: string, {default} }}, later: {{ type: string, {default} }} }}
+    versions:
+      - {{ version: 1, system: '{{{{text}}}} {{{{tone}}}}' }}
+      - {{ version: 2, model: m, system: '{{{{text}}}}' }}
+{tests}"
+        )
+    };
+    let tests = "    tests: [{ name: works, variables: { text: fine }, checks: [{ contains: fine }] }]\n";
+    control.apply(&file("default: mild", "m", tests), json!({})).await.expect(200);
+    let promote = async |version: u32, label: &str| {
+        run(&control, version, KEY).await;
+        let wanted = json!({ "version": version, "label": label });
+        control.post("/api/v1/prompts/sentiment/promote", wanted).await.expect(200);
+    };
+    promote(1, "production").await;
+    promote(2, "next").await;
+    for (default, model, path) in [
+        ("default: mild", "other", "model"),
+        ("default: harsh", "m", "variables.tone.default"),
+        ("required: false", "m", "variables.tone.default"),
+    ] {
+        let refused = control.apply(&file(default, model, tests), json!({})).await;
+        assert_eq!(problems(&refused), one("tests_not_passed", &format!("prompts[0].{path}")));
+    }
+    // Where only the other version is in use, neither is of its own.
+    promote(2, "production").await;
+    control.apply(&file("default: harsh", "other", tests), json!({})).await.expect(200);
+    // Without tests nothing is held back.
+    control.post("/api/v1/prompts/sentiment/promote", json!({ "version": 1 })).await.expect(422);
+    control.apply(&file("default: harsh", "other", ""), json!({})).await.expect(200);
+    control.post("/api/v1/prompts/sentiment/promote", json!({ "version": 1 })).await.expect(200);
+    control.apply(&file("default: mild", "m", ""), json!({})).await.expect(200);
+}
+
+#[tokio::test]
 async fn a_stored_version_never_changes() {
     let control = Control::start().await;
     control.apply(&file(&[(1, "a"), (3, "c")], "", "x"), json!({})).await.expect(200);
