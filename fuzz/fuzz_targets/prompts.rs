@@ -15,6 +15,9 @@ use credentialflow_model::resource::Prompt;
 use serde_json::{Value, json};
 use std::sync::LazyLock;
 
+/// Bytes that a prompt's texts may have.
+const MOST: u64 = 1 << 16;
+
 static PROMPT: LazyLock<Compiled> = LazyLock::new(|| {
     let prompt: Prompt = serde_json::from_value(json!({
         "name": "p", "model": "m",
@@ -28,8 +31,8 @@ static PROMPT: LazyLock<Compiled> = LazyLock::new(|| {
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let version = PROMPT.version(Which::Version(1)).expect("a version");
-    if let Ok(body) = published::call(&PROMPT, version, LimitField::MaxTokens, bytes) {
-        let body: Value = serde_json::from_slice(&body).expect("JSON");
+    if let Ok(written) = published::call(&PROMPT, version, (LimitField::MaxTokens, MOST), bytes) {
+        let body: Value = serde_json::from_slice(&written.body).expect("JSON");
         assert_eq!(body["messages"].as_array().map(Vec::len), Some(2));
         assert_eq!(body.as_object().map(|body| body.len()), Some(2));
     }
@@ -37,9 +40,9 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let Ok(Some(wanted)) = members.wanted() else { return };
     for dialect in [Dialect::OpenAi, Dialect::Responses, Dialect::Anthropic, Dialect::Gemini] {
         for counts in [false, true] {
-            let form = Form { dialect, limit: LimitField::MaxTokens, counts };
-            if let Ok(body) = render(form, &PROMPT, version, wanted.variables, &members) {
-                serde_json::from_slice::<Value>(&body).expect("JSON");
+            let form = Form { dialect, limit: LimitField::MaxTokens, counts, most: MOST };
+            if let Ok(written) = render(form, &PROMPT, version, wanted.variables, &members) {
+                serde_json::from_slice::<Value>(&written.body).expect("JSON");
             }
         }
     }

@@ -32,10 +32,10 @@ pub(super) struct Prompt {
     met: Vec<Met>,
 }
 
-/// Judges a call to a model.
+/// Judges a call to a model, and what its caller says where it does not stand as the caller's.
 pub(super) fn prompt(
     plan: &ModelPlan,
-    body: &[u8],
+    (body, unseen): (&[u8], &[String]),
     streams: bool,
     record: &mut Recording<'_>,
 ) -> Result<Prompt, Refused> {
@@ -46,7 +46,7 @@ pub(super) fn prompt(
         Some(Ok(guardrails)) => guardrails,
     };
     let judged = guardrails
-        .judge(body)
+        .judge_with(body, unseen)
         .map_err(|e: Unreadable| Refused::new(OutcomeReason::InvalidModelCall).with_detail(e.to_string()))?;
     if judged.met.is_empty() {
         return Ok(Prompt::default());

@@ -4,14 +4,14 @@
 use super::{Inbound, Refused, answer::LocalAnswer, record::Recording, route::RouteMatch};
 use crate::{
     budget::Charge,
-    snapshot::{RouteKind, prompts::Published},
+    snapshot::{RouteKind, RoutePlan, prompts::Published},
     worker::View,
 };
 use credentialflow_llm::{
     gemini::request::{Action, Asked},
     prompt::{
         Unfit,
-        call::{self, Form},
+        call::{self, Form, Written},
         published,
         wanted::{self, Members},
     },
@@ -38,40 +38,52 @@ fn not_there() -> Refused {
     Refused::new(OutcomeReason::NoHealthyEndpoint).with_detail(detail)
 }
 
+/// A call that may have been written of a prompt, and what is held for it.
+pub(super) struct Rendered {
+    pub body: Vec<u8>,
+    pub held: Charge,
+    /// What the caller handed in that stands in the application's own words.
+    pub unseen: Vec<String>,
+}
+
 /// The body as an ordinary call, where it names a prompt or the route publishes one; else as it came.
 pub(super) fn render(
     view: &View,
     matched: &RouteMatch<'_>,
     (body, mut held): (Vec<u8>, Charge),
     record: &mut Recording<'_>,
-) -> Result<(Vec<u8>, Charge), Refused> {
-    let kind = matched.plan(view).kind;
-    let written = match published(view, matched) {
+) -> Result<Rendered, Refused> {
+    let plan = matched.plan(view);
+    let Written { body: written, unseen } = match published(view, matched) {
         Some(published) => {
             let (prompt, version) = published.version().ok_or_else(not_there)?;
             record.prompt(version.tag().clone());
-            published::call(prompt, version, limit(view, version.model()), &body).map_err(unfit)?
+            let form = (limit(view, version.model()), plan.max_body);
+            published::call(prompt, version, form, &body).map_err(unfit)?
         }
-        None => match named(view, kind, matched, &body, record)? {
+        None => match named(view, plan, matched, &body, record)? {
             Some(written) => written,
-            None => return Ok((body, held)),
+            None => return Ok(Rendered { body, held, unseen: Vec::new() }),
         },
     };
-    held.set((body.capacity() + written.capacity()) as u64).map_err(|_| Refused::new(OutcomeReason::Overloaded))?;
+    // What is unseen has its second place in what is written.
+    held.set((body.capacity() + 2 * written.capacity()) as u64).map_err(|_| Refused::new(OutcomeReason::Overloaded))?;
     drop(body);
     // Less than before is always there.
-    let _ = held.set(written.capacity() as u64);
-    Ok((written, held))
+    let copies = if unseen.is_empty() { 1 } else { 2 };
+    let _ = held.set((copies * written.capacity()) as u64);
+    Ok(Rendered { body: written, held, unseen })
 }
 
 /// The call that one becomes which names a prompt of ours; `None` where it names none.
 fn named(
     view: &View,
-    kind: RouteKind,
+    plan: &RoutePlan,
     matched: &RouteMatch<'_>,
     body: &[u8],
     record: &mut Recording<'_>,
-) -> Result<Option<Vec<u8>>, Refused> {
+) -> Result<Option<Written>, Refused> {
+    let kind = plan.kind;
     let Some(dialect) = kind.dialect().filter(|_| wanted::is_likely(body)) else { return Ok(None) };
     let counts = match kind {
         RouteKind::Chat | RouteKind::Responses | RouteKind::Messages => false,
@@ -96,7 +108,7 @@ fn named(
     record.prompt(version.tag().clone());
     let model = members.model();
     let limit = limit(view, model.as_deref().unwrap_or(version.model()));
-    let form = Form { dialect, limit, counts };
+    let form = Form { dialect, limit, counts, most: plan.max_body };
     call::render(form, prompt, version, wanted.variables, &members).map(Some).map_err(unfit)
 }
 

@@ -245,7 +245,7 @@ pub(super) async fn translate<C: Caller>(
         | RouteKind::Task(_) => {
             let body = body::collect(worker, control, caller, plan.max_body, length, record).await?;
             let body = prompt::render(view, matched, body, record)?;
-            users::name(view, inbound, matched, principal, &body.0, record);
+            users::name(view, inbound, matched, principal, &body.body, record);
             // Only what is a conversation is served by another model.
             if !matches!(plan.kind, RouteKind::CountTokens | RouteKind::Task(_)) {
                 instead::hear(worker, view, control, principal, record).await;

@@ -113,6 +113,20 @@ struct Rule {
     detector: Box<dyn Detector>,
 }
 
+impl Rule {
+    /// Whether it is in what callers say that stands where it does not look.
+    fn is_in_unseen(&self, texts: &[String]) -> bool {
+        if self.detector.reads(Origin::Application) {
+            return false;
+        }
+        let mut found = Vec::new();
+        texts.iter().any(|text| {
+            self.detector.find(text, &mut found);
+            !found.is_empty()
+        })
+    }
+}
+
 /// Something that was found, and what happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Met {
@@ -225,6 +239,15 @@ impl Guardrails {
     /// # Errors
     /// The body cannot be read, or it is more than is looked at or taken out.
     pub fn judge(&self, body: &[u8]) -> Result<Judged, Unreadable> {
+        self.judge_with(body, &[])
+    }
+
+    /// [`Self::judge`], where these texts of the caller's stand in the application's own words: what looks at callers, and
+    /// not at those, looks at each of them alone.
+    ///
+    /// # Errors
+    /// As [`Self::judge`].
+    pub fn judge_with(&self, body: &[u8], unseen: &[String]) -> Result<Judged, Unreadable> {
         let rules: Vec<&Rule> = self.rules.iter().filter(|rule| rule.on.prompts()).collect();
         if rules.is_empty() {
             return Ok(Judged::default());
@@ -233,7 +256,7 @@ impl Guardrails {
         let texts = text::texts(body)?;
         let flat = text::flattened(&texts)?;
         for rule in &rules {
-            if rule.detector.is_in(&flat) {
+            if rule.detector.is_in(&flat) || rule.is_in_unseen(unseen) {
                 Met::of(rule, 0).add(&mut judged.met);
                 if rule.action == GuardrailAction::Block {
                     judged.blocked = Some(rule.detect);

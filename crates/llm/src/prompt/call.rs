@@ -4,12 +4,15 @@
 //! itself (the model, a temperature) holds, and what it leaves out is as the prompt's version says.
 
 use super::{
-    Compiled, Unfit, Values, Version, filled,
+    Compiled, Unfit, Values, Version, filled, plain,
     wanted::Members,
     write::{Json, list, members_of},
 };
 use crate::provider::{Dialect, LimitField};
-use credentialflow_model::resource::PromptRole;
+use credentialflow_model::{
+    resource::{PromptRole, VariableType},
+    template::{Piece, Template},
+};
 use serde_json::{json, value::RawValue};
 
 /// How a call is to be written.
@@ -21,28 +24,63 @@ pub struct Form {
     pub limit: LimitField,
     /// Whether tokens are counted, and nothing is answered.
     pub counts: bool,
+    /// Bytes that the prompt's texts may have together, with everything filled in.
+    pub most: u64,
+}
+
+/// A call that is written.
+pub struct Written {
+    /// Its body.
+    pub body: Vec<u8>,
+    /// What its caller handed in that stands in words which are not said to be the caller's: in the system prompt, or in
+    /// what the model is to have answered. Never more bytes than [`Self::body`].
+    pub unseen: Vec<String>,
 }
 
 /// Writes a call.
 ///
 /// # Errors
-/// [`Unfit`] where a variable is wrong, or what the caller says beside the prompt cannot stand beside it.
+/// [`Unfit`] where a variable is wrong, too much would come of them, or what the caller says beside the prompt cannot stand beside it.
 pub fn render(
     form: Form,
     prompt: &Compiled,
     version: &Version,
     variables: Option<&RawValue>,
     members: &Members<'_>,
-) -> Result<Vec<u8>, Unfit> {
-    let values = prompt.values(variables)?;
+) -> Result<Written, Unfit> {
+    let mut values = prompt.values(variables)?;
+    let texts = version.system.iter().chain(version.messages.iter().map(|(_, text)| text));
+    if texts.map(|text| length(text, &values)).sum::<u64>() > form.most {
+        return Err(Unfit(format!("what the prompt says with these variables has more than {} bytes", form.most)));
+    }
     let said = Said::of(version, &values);
-    match form.dialect {
+    let body = match form.dialect {
         Dialect::OpenAi => chat(form, version, &said, members),
         Dialect::Responses => responses(version, &said, members),
         Dialect::Anthropic => messages(form, version, &said, members),
         Dialect::Gemini => gemini(form, version, &said, members),
         Dialect::Bedrock => Err(Unfit::new("a prompt cannot stand in a call of this form")),
-    }
+    }?;
+    drop(said);
+    let theirs = |(role, text)| (role != PromptRole::User).then_some(text);
+    let of_messages = version.messages.iter().map(|(role, text)| (*role, text)).filter_map(theirs);
+    let unseen = version.system.iter().chain(of_messages).flat_map(Template::variables);
+    let handed_in = |name: &str| {
+        let variable = prompt.variables().get(name).filter(|variable| variable.kind == VariableType::String)?;
+        // A default is the application's own.
+        values.remove(name).filter(|text| variable.default.as_ref().is_none_or(|default| plain(default) != *text))
+    };
+    let unseen: Vec<String> = unseen.filter_map(handed_in).filter(|text| !text.is_empty()).collect();
+    Ok(Written { body, unseen })
+}
+
+/// The bytes of a text with its places filled in.
+fn length(template: &Template, values: &Values<'_>) -> u64 {
+    let piece = |piece: &Piece| match piece {
+        Piece::Text(text) => text.len(),
+        Piece::Variable(name) => values.get(&**name).map_or(0, String::len),
+    };
+    template.pieces().iter().map(|one| piece(one) as u64).sum()
 }
 
 /// What the prompt says, with everything filled in.

@@ -2,7 +2,7 @@
 
 use super::{
     Compiled, Unfit, Version,
-    call::{Form, render},
+    call::{Form, Written, render},
     wanted::Members,
 };
 use crate::provider::{Dialect, LimitField};
@@ -10,18 +10,24 @@ use credentialflow_model::resource::{PromptVariable, VariableType};
 use serde::Deserialize;
 use serde_json::{Map, Value, json, value::RawValue};
 
-/// The call in Chat Completions that a request with these variables becomes. An empty body has no variables.
+/// The call in Chat Completions that a request with these variables becomes; its limit stands in that field, and its texts
+/// have so many bytes at most. An empty body has no variables.
 ///
 /// # Errors
 /// [`Unfit`] where a variable is wrong.
-pub fn call(prompt: &Compiled, version: &Version, limit: LimitField, body: &[u8]) -> Result<Vec<u8>, Unfit> {
+pub fn call(
+    prompt: &Compiled,
+    version: &Version,
+    (limit, most): (LimitField, u64),
+    body: &[u8],
+) -> Result<Written, Unfit> {
     let not_json = |_| Unfit::new("the body is not one JSON object with the variables");
     let body = if body.is_empty() { b"{}" } else { body };
     let variables: &RawValue = serde_json::from_slice(body).map_err(not_json)?;
     if variables.get() == "null" {
         return Err(Unfit::new("the variables are no object"));
     }
-    let form = Form { dialect: Dialect::OpenAi, limit, counts: false };
+    let form = Form { dialect: Dialect::OpenAi, limit, counts: false, most };
     render(form, prompt, version, Some(variables), &Members::none())
 }
 

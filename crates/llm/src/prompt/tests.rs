@@ -45,9 +45,9 @@ fn written(dialect: Dialect, body: &Value) -> Result<Value, String> {
     let members = Members::of(body.as_bytes()).unwrap();
     let wanted = members.wanted().map_err(|e| e.0)?.unwrap();
     let version = prompt.version(wanted.which()).ok_or("no version")?;
-    let form = Form { dialect, limit: LimitField::MaxTokens, counts: false };
+    let form = Form { dialect, limit: LimitField::MaxTokens, counts: false, most: 1000 };
     let out = render(form, &prompt, version, wanted.variables, &members).map_err(|e| e.0)?;
-    Ok(serde_json::from_slice(&out).unwrap())
+    Ok(serde_json::from_slice(&out.body).unwrap())
 }
 
 fn values(given: &str) -> Result<Vec<(String, String)>, String> {
@@ -233,14 +233,36 @@ fn it_is_written_for_gemini() {
 }
 
 #[test]
+fn what_is_handed_in_is_bounded_and_told_apart_where_it_is_not_said_as_the_callers() {
+    let prompt: Prompt = serde_json::from_value(json!({
+        "name": "p", "model": "m",
+        "variables": {
+            "a": { "type": "string" }, "b": { "type": "string" }, "c": { "type": "string" }, "n": { "type": "integer" },
+        },
+        "versions": [{
+            "version": 1, "system": "{{a}} {{a}} {{n}}",
+            "messages": [{ "role": "user", "content": "{{b}}" }, { "role": "assistant", "content": "{{c}}" }],
+        }],
+    }))
+    .unwrap();
+    let prompt = Compiled::of(&prompt);
+    let version = prompt.version(Which::Version(1)).unwrap();
+    let call = |most| {
+        published::call(&prompt, version, (LimitField::MaxTokens, most), br#"{"a":"one","b":"two","c":"three","n":4}"#)
+    };
+    assert_eq!(call(17).map(|written| written.unseen).unwrap(), ["one", "three"]);
+    assert!(call(16).err().unwrap().0.contains("more than 16 bytes"));
+}
+
+#[test]
 fn an_endpoint_takes_variables_and_answers_what_was_made_of_them() {
     let prompt = prompt();
     let (first, third) = (prompt.version(Which::Version(1)).unwrap(), prompt.version(Which::Label("next")).unwrap());
-    let limit = LimitField::MaxCompletionTokens;
-    let body = published::call(&prompt, third, limit, br#"{"text":"hi"}"#).unwrap();
+    let limit = (LimitField::MaxCompletionTokens, 1000);
+    let body = published::call(&prompt, third, limit, br#"{"text":"hi"}"#).unwrap().body;
     let body: Value = serde_json::from_slice(&body).unwrap();
     assert_eq!((&body["model"], &body["max_completion_tokens"]), (&json!("other"), &json!(7)));
-    assert!(published::call(&prompt, first, limit, b"").unwrap_err().0.contains("`text` is missing"));
+    assert!(published::call(&prompt, first, limit, b"").err().unwrap().0.contains("`text` is missing"));
     for wrong in ["null", "[]", "{", r#"{"text":"x"} {}"#, r#"{"text":"x","prompt":{}}"#] {
         assert!(published::call(&prompt, first, limit, wrong.as_bytes()).is_err(), "{wrong}");
     }
@@ -329,7 +351,7 @@ proptest! {
         let _ = Members::of(&bytes).map(|members| members.wanted().map(drop));
         let prompt = prompt();
         let version = prompt.version(Which::Version(1)).unwrap();
-        let _ = published::call(&prompt, version, LimitField::MaxTokens, &bytes);
+        let _ = published::call(&prompt, version, (LimitField::MaxTokens, 1000), &bytes);
         let _ = published::answer(&prompt, version, &bytes);
     }
 }
