@@ -2,7 +2,7 @@
 
 use super::Control;
 use credentialflow_model::{Actor, resource::Kind};
-use credentialflow_vault::WantedKey;
+use credentialflow_vault::{ShownKey, WantedKey};
 use serde_json::{Value, json};
 
 const FAMILY: &str = r#"
@@ -23,7 +23,8 @@ keys:
 /// A key that another one issues at the token endpoint.
 async fn exchange(control: &Control, parent: &str) -> String {
     let id = control.store.key_by_name(parent).await.unwrap().unwrap().id;
-    let issued = control.vault.delegate_key(&Actor::operator(), (id, 1), WantedKey::default(), "cfk").await.unwrap();
+    let shown = ShownKey { key: id, version: 1, source: "127.0.0.1".parse().unwrap() };
+    let issued = control.vault.delegate_key(&Actor::operator(), shown, WantedKey::default(), "cfk").await.unwrap();
     issued.key.name.to_string()
 }
 
