@@ -186,22 +186,22 @@ impl AnswerCache {
 
     /// Keeps an answer, if it is one that may be given again and not too many others wait for that. Whoever asks after
     /// this is over finds it; it is kept too where nobody waits for the end.
-    pub async fn keep(&self, key: Key, made: Made, entry: Entry) {
-        let Some(desk) = &self.0 else { return };
+    pub async fn keep(&self, key: Key, made: Made, entry: Entry) -> Option<()> {
+        let desk = self.0.as_ref()?;
         let (bytes, unkept) = (entry.bytes(), &desk.figures.unkept);
         if bytes > desk.bytes {
-            return;
+            return None;
         }
         if unkept.fetch_add(bytes, Relaxed) > desk.bytes / WAITING_PART {
             unkept.fetch_sub(bytes, Relaxed);
-            return;
+            return None;
         }
         let (done, kept) = oneshot::channel();
         if desk.reads.send(Read { key, made, entry, done }).is_err() {
             unkept.fetch_sub(bytes, Relaxed);
-            return;
+            return None;
         }
-        let _ = kept.await;
+        kept.await.ok()
     }
 
     /// How many answers are kept, and their bytes.

@@ -75,8 +75,7 @@ impl<'c, C: Caller> Keeping<'c, C> {
                 question: question.map(|(_, bucket)| bucket).zip(vector),
             };
             // Its reader has the place of it, whether that is waited for or not.
-            let kept = async { Some(worker.shared.cache.keep(key, made, entry).await) };
-            super::soon(worker, control, kept).await?;
+            super::soon(worker, control, worker.shared.cache.keep(key, made, entry)).await?;
         }
         self.caller.end();
         answer::flush(control, worker, self.caller).await
