@@ -14,20 +14,37 @@ pub fn header_value(value: &[u8]) -> Option<Cow<'_, str>> {
 }
 
 /// Whether a URI is written so that rules about URIs mean what the server reads: its scheme in small letters, no segment
-/// that leads back (RFC 3986, 5.2.4), and none of what stands for `.`, `/` or `\` in another form.
+/// that leads back (RFC 3986, 5.2.4) even if a server takes query and fragment for a part of the path, no empty segment
+/// but the last one, no character that has to be escaped, and no escape of one that needs none (6.2.2.2). One of a file
+/// has three slashes and no host, as servers read past the host or do without the slashes.
 pub fn is_plain_uri(uri: &str) -> bool {
     let Some((scheme, rest)) = uri.split_once(':') else { return false };
     let named = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'+' | b'-' | b'.');
-    let path = rest.split(['?', '#']).next().unwrap_or(rest);
-    let leads_back = path.split('/').any(|segment| matches!(segment, "." | ".."));
-    let disguised = uri.as_bytes().windows(3).any(|escape| {
-        escape[0] == b'%' && matches!(escape[1..], [b'2', b'e' | b'E' | b'f' | b'F'] | [b'5', b'c' | b'C'])
-    });
+    let leads_back = rest.split(['/', '?', '#']).any(|segment| matches!(segment, "." | ".."));
+    // Behind the authority, or all of it where there is none.
+    let path = rest.strip_prefix("//").map_or(rest, |rest| &rest[rest.find(['/', '?', '#']).unwrap_or(rest.len())..]);
+    let path = path.split(['?', '#']).next().unwrap_or(path);
     scheme.bytes().all(named)
         && scheme.as_bytes().first().is_some_and(u8::is_ascii_lowercase)
+        && (scheme != "file" || rest.starts_with("///"))
         && !leads_back
-        && !disguised
-        && !uri.contains('\\')
+        && !path.contains("//")
+        && uri.bytes().all(|b| b.is_ascii_graphic() && b != b'\\')
+        && uri.split('%').skip(1).all(|behind| escaped(behind).is_some_and(needs_escape))
+}
+
+/// The byte that an escape stands for, by what follows its `%`.
+fn escaped(behind: &str) -> Option<u8> {
+    let digits = behind.get(..2).filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))?;
+    u8::from_str_radix(digits, 16).ok()
+}
+
+/// Whether a byte means something else unescaped. Those that servers take for the end of a name, for another segment or
+/// for one more escape are none that pass.
+const fn needs_escape(byte: u8) -> bool {
+    !(byte.is_ascii_alphanumeric()
+        || byte.is_ascii_control()
+        || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'/' | b'\\' | b'%'))
 }
 
 #[cfg(test)]
@@ -51,7 +68,19 @@ mod tests {
 
     #[test]
     fn plain_uris_mean_one_thing() {
-        for plain in ["file:///a/b.txt", "repo://o/r?x=../y", "note:1", "urn:a:b", "https://a.example/...", "x:"] {
+        for plain in [
+            "file:///a/b.txt",
+            "repo://o/r?x=../y",
+            "note:1",
+            "urn:a:b",
+            "https://a.example/...",
+            "x:",
+            "file:///a/b/",
+            "file:///my%20file",
+            "repo://o/%C3%BC?u=https://b//c",
+            "repo://o/{path}{?q}",
+            "x://%40a",
+        ] {
             assert!(is_plain_uri(plain), "{plain}");
         }
         for other in [
@@ -67,6 +96,25 @@ mod tests {
             "file:\\\\a",
             "1a:b",
             "/etc/passwd",
+            "file:///srv/%73ecret",
+            "file:///srv/%7Esecret",
+            "file:///srv/%2573ecret",
+            "file:///srv/a%00.txt",
+            "file:///srv/a%",
+            "file:///srv/a%7",
+            "file:///srv/a%+1",
+            "file:///srv//secret",
+            "file:////srv/secret",
+            "file://localhost/srv/secret",
+            "file:/srv/secret",
+            "file:srv/secret",
+            "file:///srv/pub?/../secret",
+            "file:///srv/pub#/..",
+            "file:///srv/pub?..",
+            "repo://o//r",
+            "x:a//b",
+            "file:///my file",
+            "file:///ü",
         ] {
             assert!(!is_plain_uri(other), "{other}");
         }

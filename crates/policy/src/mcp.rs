@@ -37,6 +37,14 @@ impl Patterns {
         self.0.iter().any(|pattern| fits(pattern.as_bytes(), name.as_bytes(), |a, b| a == b))
     }
 
+    /// Whether one of them fits a URI, and `path`, what it is without query and fragment, if the pattern has none.
+    fn fit_uri(&self, uri: &str, path: &str) -> bool {
+        self.0.iter().any(|pattern| {
+            let fit = |text: &str| fits(pattern.as_bytes(), text.as_bytes(), |a, b| a == b);
+            fit(uri) && (pattern.contains(['?', '#']) || fit(path))
+        })
+    }
+
     fn fit_in_any_case(&self, name: &str) -> bool {
         self.0.iter().any(|pattern| fits(pattern.as_bytes(), name.as_bytes(), |a, b| a.eq_ignore_ascii_case(b)))
     }
@@ -93,6 +101,15 @@ impl Names {
 
     fn admit(&self, name: &str) -> bool {
         self.allow.as_ref().is_none_or(|allow| allow.fit(name)) && !self.deny.fit_in_any_case(name)
+    }
+
+    /// The same of a URI. Many servers read past its query, its fragment and a slash at its end, so rules hold for it
+    /// without them too; a pattern of `allow` that has a query or a fragment itself is meant for all of it.
+    fn admit_uri(&self, uri: &str) -> bool {
+        let path = uri.split(['?', '#']).next().unwrap_or(uri);
+        self.admit(uri)
+            && self.allow.as_ref().is_none_or(|allow| allow.fit_uri(uri, path))
+            && ![path, path.trim_end_matches('/')].into_iter().any(|path| self.deny.fit_in_any_case(path))
     }
 }
 
@@ -168,7 +185,11 @@ impl<'a> McpGrant<'a> {
             self.application.is_none_or(|allow| allow.fit(name))
                 && self.extras().all(|extras| extras.allows_tool(self.route_name, name))
         };
-        self.rules.of(kind).admit(name) && (kind != Offered::Tool || of_caller())
+        match kind {
+            Offered::Tool => self.rules.tools.admit(name) && of_caller(),
+            Offered::Prompt => self.rules.prompts.admit(name),
+            Offered::Resource => self.rules.resources.admit_uri(name),
+        }
     }
 }
 
@@ -238,6 +259,33 @@ mod tests {
         let nothing = self::rules(serde_json::json!({ "resources": { "allow": [] } }));
         let grant = world.mcp(&nothing, "orders", &key);
         assert!(grant.governs(Offered::Resource) && !grant.allows(Offered::Resource, "a:1"));
+    }
+
+    #[test]
+    fn what_servers_read_past_in_a_uri_neither_allows_nor_hides_it() {
+        let world = World::new("checkout: routes orders");
+        let key = world.key(|_| {});
+        let rules = rules(serde_json::json!({ "resources": {
+            "allow": ["file:///srv/*.txt", "file:///srv/pub/*", "db://t?q=*"],
+            "deny": ["file:///srv/*secret.txt", "*token*"],
+        } }));
+        let grant = world.mcp(&rules, "orders", &key);
+        let allows = |uri| grant.allows(Offered::Resource, uri);
+        for allowed in ["file:///srv/a.txt", "file:///srv/pub/", "file:///srv/pub/a?b", "db://t?q=1"] {
+            assert!(allows(allowed), "{allowed}");
+        }
+        for refused in [
+            "file:///srv/key?.txt",
+            "file:///srv/key#.txt",
+            "file:///srv/secret.txt",
+            "file:///srv/secret.txt?a.txt",
+            "file:///srv/secret.txt#a.txt",
+            "file:///srv/pub/SECRET.txt/",
+            "file:///srv/pub/a?token",
+            "db://t",
+        ] {
+            assert!(!allows(refused), "{refused}");
+        }
     }
 
     #[test]
