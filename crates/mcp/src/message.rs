@@ -64,6 +64,9 @@ pub enum InvalidMessage {
     /// There are too many, or none.
     #[error("a batch has 1 to {MOST_MESSAGES} messages")]
     BatchSize,
+    /// More than one of them is a call.
+    #[error("a batch may hold one request beside notifications and answers; send requests one at a time")]
+    SeveralCalls,
 }
 
 impl InvalidMessage {
@@ -126,8 +129,17 @@ impl<'a> Posted<'a> {
         if list.is_empty() || list.len() > MOST_MESSAGES {
             return Err(InvalidMessage::BatchSize);
         }
-        let messages = list.into_iter().map(|message| Message::read(message.get())).collect::<Result<_, _>>()?;
+        let messages = list.into_iter().map(|message| Message::read(message.get())).collect::<Result<Vec<_>, _>>()?;
+        if messages.iter().filter(|message| message.is_call()).count() > 1 {
+            return Err(InvalidMessage::SeveralCalls);
+        }
         Ok(Self { messages, is_batch: true })
+    }
+
+    /// The message that says what was posted: the call, of which there is one at most, or else the first notification.
+    pub fn telling(&self) -> Option<&Message<'a>> {
+        let notifies = |message: &&Message<'_>| message.method.is_some();
+        self.messages.iter().find(|message| message.is_call()).or_else(|| self.messages.iter().find(notifies))
     }
 
     /// The ids of those that are to be answered.
@@ -137,6 +149,14 @@ impl<'a> Posted<'a> {
 }
 
 impl<'a> Message<'a> {
+    /// Whether it may have the server do something: anything but an answer or one of the protocol's notifications. A
+    /// server may do what a request says that has no id.
+    fn is_call(&self) -> bool {
+        let Some(method) = self.method.as_deref() else { return false };
+        let notifies = method.starts_with("notifications/") && METHODS.binary_search(&method).is_ok();
+        self.id.is_some() || !notifies
+    }
+
     fn read(text: &'a str) -> Result<Self, InvalidMessage> {
         let no = InvalidMessage::NoMessage;
         let members = object(text, &["jsonrpc", "id", "method", "params", "result", "error"], "it is no object")?;
@@ -297,6 +317,19 @@ mod tests {
         let message = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
         let many = format!("[{}]", vec![message; MOST_MESSAGES + 1].join(","));
         assert_eq!(read(&many), Err(InvalidMessage::BatchSize));
+        // One request is posted at a time: limits count requests, and the call log tells one.
+        for call in [
+            message,
+            r#"{"jsonrpc":"2.0","method":"tools/call","params":{"name":"a"}}"#,
+            r#"{"jsonrpc":"2.0","id":2,"method":"notifications/progress"}"#,
+            r#"{"jsonrpc":"2.0","method":"notifications/odd"}"#,
+        ] {
+            assert_eq!(read(&format!("[{call},{message}]")), Err(InvalidMessage::SeveralCalls), "{call}");
+        }
+        let last = r#"[{"jsonrpc":"2.0","method":"notifications/initialized"},{"jsonrpc":"2.0","id":1,"method":"tools/list"}]"#;
+        assert_eq!(read(last).unwrap().telling().unwrap().method.as_deref(), Some("tools/list"));
+        let none = r#"[{"jsonrpc":"2.0","method":"notifications/progress"},{"jsonrpc":"2.0","method":"notifications/cancelled"}]"#;
+        assert_eq!(read(none).unwrap().telling().unwrap().method.as_deref(), Some("notifications/progress"));
     }
 
     #[test]

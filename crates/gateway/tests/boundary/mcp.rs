@@ -181,6 +181,8 @@ async fn what_may_not_be_used_is_never_sent() {
     refuse("k", message("resources/read", json!({"uri":"file:///etc"})), -32602).await;
     refuse("k", message("resources/read", json!({"uri":"repo://a/../../etc"})), -32602).await;
     refuse("k", message("resources/subscribe", json!({"uri":"REPO://a"})), -32602).await;
+    refuse("k", message("resources/read", json!({"uri":"repo://a/%73ecret"})), -32602).await;
+    refuse("k", message("resources/read", json!({"uri":"repo://a?/../../etc"})), -32602).await;
     let reference = json!({"ref":{"type":"ref/resource","uri":"file:///{x}"}});
     refuse("k", message("completion/complete", reference), -32602).await;
     let listen = json!({"notifications":{"resourceSubscriptions":["repo://a","file:///etc"]}});
@@ -194,6 +196,8 @@ async fn what_may_not_be_used_is_never_sent() {
     let used = refuse("k", message("tools/call", json!({ "name": format!("x {SECRET} {}", key("k2")) })), -32602).await;
     let told = used.name.unwrap();
     assert!(!told.contains(SECRET) && !told.contains(&key("k2")), "{told}");
+    let used = refuse("k", message(&key("k2"), json!({})), -32601).await;
+    assert!(!used.method.contains(&key("k2")), "{}", used.method);
     assert_eq!(upstream.counts().requests, 0);
 
     // What the protocol does not have passes where the route names it, and prompts that it has no rules for.
@@ -217,7 +221,10 @@ async fn what_could_be_read_in_two_ways_is_refused() {
         r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"get_issue","n\u0061me":"drop_table"}}"#;
     let batch = format!("[{}]", call("get_issue"));
     let fine = call("get_issue");
+    let two = format!("[{},{}]", call("get_issue"), message("ping", json!({})));
     let list = message("tools/list", json!({}));
+    let listen =
+        message("subscriptions/listen", json!({"notifications":{"resourceSubscriptions":["repo://a","repo://b"]}}));
     for (more, body, code) in [
         ("", twice, -32600),
         ("", name_twice, -32600),
@@ -226,7 +233,14 @@ async fn what_could_be_read_in_two_ways_is_refused() {
         ("mcp-protocol-version: 2025-06-18\r\n", &batch, -32600),
         ("content-type: application/json; charset=utf-16\r\n", &fine, -32600),
         ("content-type: text/plain\r\n", &fine, -32600),
-        ("content-encoding: gzip\r\n", "\u{1f}\u{8b}", -32700),
+        ("content-encoding: gzip\r\n", "\u{1f}\u{8b}", -32600),
+        ("content-encoding: br\r\n", &fine, -32600),
+        ("content-encoding: identity\r\ncontent-encoding: br\r\n", &fine, -32020),
+        ("", &two, -32600),
+        ("mcp-protocol-version: 2025-03-26\r\n", &two, -32600),
+        ("Mcp-Name: get_issue\r\n", &list, -32020),
+        ("Mcp-Name: get_issue\r\n", r#"{"jsonrpc":"2.0","id":1,"result":{}}"#, -32020),
+        ("Mcp-Name: repo://a\r\n", &listen, -32020),
         ("Mcp-Name: get_time\r\n", &fine, -32020),
         ("Mcp-Name: =?base64?Z2V0X3RpbWU=?=\r\n", &fine, -32020),
         ("Mcp-Method: tools/list\r\n", &fine, -32020),
@@ -248,13 +262,16 @@ async fn what_could_be_read_in_two_ways_is_refused() {
     assert_eq!(answer.status(), 200);
     world.served(1).await;
     // Batches are a part of one version, which had no header.
-    let mixed = format!("[{},{}]", call("get_issue"), call("drop_table").replace("\"id\":1", "\"id\":\"b\""));
+    let progress = r#"{"jsonrpc":"2.0","method":"notifications/progress"}"#;
+    let mixed = format!("[{progress},{}]", call("drop_table"));
     let answer = world.ask(posted("k", "mcp-protocol-version: 2025-03-26\r\n", &mixed)).await;
     let errors: Vec<Value> = serde_json::from_str(&answer.text()).unwrap();
-    assert_eq!((errors[0]["id"].clone(), errors[1]["id"].clone(), errors.len()), (json!(1), json!("b"), 2));
+    assert_eq!((errors[0]["id"].clone(), errors.len()), (json!(1), 1));
     world.outcome(R::McpNotAllowed).await;
+    let batch = format!("[{},{progress}]", call("get_issue"));
     assert_eq!(world.ask(posted("k", "", &batch)).await.status(), 200);
-    world.served(1).await;
+    let used = world.outcome(R::Served).await.mcp.unwrap();
+    assert_eq!((&*used.method, used.name.as_deref()), ("tools/call", Some("get_issue")), "not the notification");
     assert_eq!(upstream.counts().requests, 2);
     world.done().await;
 }

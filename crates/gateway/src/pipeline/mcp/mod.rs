@@ -117,14 +117,20 @@ pub(super) async fn prepare<C: Caller>(
     if !is_json(once(inbound, "content-type")?) {
         return Err(invalid("the body is to be `application/json` in UTF-8", INVALID_REQUEST));
     }
+    // What goes on is what was read here.
+    if once(inbound, "content-encoding")?.is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity")) {
+        return Err(invalid("the body is not to be compressed", INVALID_REQUEST));
+    }
     let (received, held) = body::collect(worker, control, caller, route.max_body, length, record).await?;
     let batches = once(inbound, VERSION)?.is_none_or(|version| version == WITH_BATCHES);
     let posted = Posted::read(&received, batches).map_err(|why| invalid(&why.to_string(), why.code()))?;
     record.rpc(Rpc::of(&posted));
     let rights =
         McpGrant::of(&plan.rules, (RouteSlot(matched.route), &route.name), &view.snapshot.applications, principal);
-    for message in &posted.messages {
+    if let Some(message) = posted.telling() {
         note(view, message, record);
+    }
+    for message in &posted.messages {
         admit(message, plan, &rights)?;
         call.listens |= message.method.as_deref() == Some("subscriptions/listen");
     }
@@ -168,16 +174,18 @@ fn is_json(kind: Option<&[u8]>) -> bool {
     parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("application/json")) && parts.all(utf8)
 }
 
-/// Has a message told in the record. Names come from callers, who may put anything there.
+/// Has a message told in the record. Names, also of methods, come from callers, who may put anything there.
 fn note(view: &View, message: &Message<'_>, record: &mut Recording<'_>) {
     let Some(method) = &message.method else { return };
-    let name = message.asks.first().map(|asks| {
-        // What follows in a URI may hold a token.
-        let name = asks.name.split(['?', '#']).next().unwrap_or(&asks.name);
-        let hidden = recorded_path(&view.snapshot, name, record.time());
-        masked(&hidden).to_string()
-    });
-    record.mcp(method, name.as_deref());
+    let now = record.time();
+    let hidden = |text: &str| masked(&recorded_path(&view.snapshot, text, now)).into_owned();
+    // What follows in a URI may hold a token.
+    let name = message.asks.first().map(|asks| hidden(asks.name.split(['?', '#']).next().unwrap_or(&asks.name)));
+    if METHODS.binary_search(&&**method).is_ok() {
+        record.mcp(method, name.as_deref());
+    } else {
+        record.mcp(&hidden(method), name.as_deref());
+    }
 }
 
 /// Lets a message go on.
@@ -216,12 +224,13 @@ fn repeated(inbound: &Inbound<'_>, posted: &Posted<'_>) -> Result<(), Refused> {
     if method.is_some_and(|said| message.method.as_deref().map(str::as_bytes) != Some(said)) {
         return mismatch(METHOD);
     }
-    if let (Some(said), [asks]) = (name, message.asks.as_slice())
-        && header_value(said).as_deref() != Some(asks.name.as_str())
-    {
-        return mismatch(NAME);
-    }
-    Ok(())
+    let Some(said) = name else { return Ok(()) };
+    let same = match message.asks.as_slice() {
+        [asks] => header_value(said).as_deref() == Some(asks.name.as_str()),
+        // Nobody here can tell what a method asks for that the protocol does not have.
+        _ => message.method.as_deref().is_some_and(|method| METHODS.binary_search(&method).is_err()),
+    };
+    if same { Ok(()) } else { mismatch(NAME) }
 }
 
 #[cfg(test)]
