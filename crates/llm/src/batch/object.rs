@@ -30,11 +30,14 @@ pub fn batch(answer: &[u8], id: &str, input: &str, model: &str) -> Option<(Strin
     };
     let status = text(&object, "status")?;
     let seen = Seen {
-        id: text(&object, "id")?,
+        id: text(&object, "id").filter(|id| is_id(id))?,
         is_over: matches!(&*status, "failed" | "completed" | "expired" | "cancelled"),
         output: text(&object, "output_file_id"),
         errors: text(&object, "error_file_id"),
     };
+    if ![&seen.output, &seen.errors].into_iter().flatten().all(|id| is_id(id)) {
+        return None;
+    }
     object.insert("id".into(), id.into());
     object.insert("input_file_id".into(), input.into());
     for (field, there, errors) in [("output_file_id", &seen.output, false), ("error_file_id", &seen.errors, true)] {
@@ -55,7 +58,7 @@ pub fn message_batch(answer: &[u8], id: &str) -> Option<(String, Seen)> {
         return None;
     }
     let seen = Seen {
-        id: object.get("id")?.as_str()?.to_owned(),
+        id: object.get("id")?.as_str().filter(|id| is_id(id))?.to_owned(),
         is_over: object.get("processing_status")? == "ended",
         output: object.get("results_url").and_then(Value::as_str).map(str::to_owned),
         errors: None,
@@ -99,7 +102,7 @@ pub fn files_of(kept: &ModelObject, seen: &Seen) -> Vec<ModelObject> {
 /// A file as its caller is told of it, and its id at its provider. `None` where it is none.
 pub fn file(answer: &[u8], id: &str) -> Option<(String, String)> {
     let mut object = read(answer, "file")?;
-    let there = object.insert("id".into(), id.into())?.as_str()?.to_owned();
+    let there = object.insert("id".into(), id.into())?.as_str().filter(|id| is_id(id))?.to_owned();
     Some((Value::Object(object).to_string(), there))
 }
 
@@ -135,6 +138,14 @@ fn page(objects: &[(&str, &str)], more: bool, first: &str) -> Vec<u8> {
     let data = data.join(",");
     format!("{{{first}\"data\":[{data}],\"first_id\":{first_id},\"last_id\":{last_id},\"has_more\":{more}}}")
         .into_bytes()
+}
+
+/// Whether a provider's id can stand in a path as it is. They are written into requests that carry a credential, so none may
+/// end a request line, or lead elsewhere.
+fn is_id(id: &str) -> bool {
+    id.len() <= 256
+        && id.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
 }
 
 fn read(answer: &[u8], kind: &str) -> Option<Map<String, Value>> {
@@ -177,6 +188,27 @@ mod tests {
         assert!(
             batch(br#"{"object":"batch","id":"x"}"#, "b", "f", "m").is_none() && message_batch(b"[]", "m").is_none()
         );
+    }
+
+    #[test]
+    fn ids_that_cannot_stand_in_a_path_are_none() {
+        let long = "x".repeat(257);
+        for id in ["", "..", "a b", "a/../b", "a?b", "a#b", "a%2fb", "ü", "a\r\nGET / HTTP/1.1", &*long] {
+            let said = |mut answer: Value, field: &str| {
+                answer[field] = id.into();
+                answer.to_string().into_bytes()
+            };
+            let there = json!({ "object": "batch", "status": "completed", "id": "x" });
+            assert_eq!(batch(&said(there.clone(), "id"), "b", "f", "m"), None, "{id:?}");
+            if !id.is_empty() {
+                assert_eq!(batch(&said(there.clone(), "output_file_id"), "b", "f", "m"), None, "{id:?}");
+                assert_eq!(batch(&said(there.clone(), "error_file_id"), "b", "f", "m"), None, "{id:?}");
+            }
+            assert_eq!(file(&said(json!({ "object": "file" }), "id"), "f"), None, "{id:?}");
+            let there = json!({ "type": "message_batch", "processing_status": "ended" });
+            assert_eq!(message_batch(&said(there, "id"), "m"), None, "{id:?}");
+        }
+        assert!(file(br#"{"id":"file-A_b.9","object":"file"}"#, "f").is_some());
     }
 
     #[test]
