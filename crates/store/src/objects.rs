@@ -2,7 +2,8 @@
 //!
 //! Like what budgets spend these are observations of traffic: callers make them through the gateway, and nobody's
 //! configuration changes. They are written without an actor and an audit event, over the connections of what processes
-//! tell of themselves.
+//! tell of themselves, and read over those of readers: callers may ask for them as often as they like, and no writer waits
+//! for that.
 
 use crate::{Result, Store, StoreError, row};
 use credentialflow_model::objects::{ModelObject, ObjectKind, ObjectState};
@@ -38,7 +39,7 @@ impl Store {
     pub async fn model_object(&self, application: &str, id: &str) -> Result<Option<ModelObject>> {
         let sql = format!("{SELECT} WHERE id = $1 AND application = $2");
         let found = sqlx::query(AssertSqlSafe(sql)).bind(id).bind(application);
-        found.fetch_optional(&mut *self.notes().await?).await?.as_ref().map(read).transpose()
+        found.fetch_optional(&mut *self.reader().await?).await?.as_ref().map(read).transpose()
     }
 
     /// Those of an application of one kind, the newest first; those after the one with this id, or before it.
@@ -62,7 +63,7 @@ impl Store {
             .bind(kind as i64)
             .bind(i64::from(most))
             .bind(after.or(before).unwrap_or_default())
-            .fetch_all(&mut *self.notes().await?)
+            .fetch_all(&mut *self.reader().await?)
             .await?;
         let mut objects: Vec<ModelObject> = found.iter().map(read).collect::<Result<_>>()?;
         if order == "ASC" {
@@ -111,7 +112,7 @@ impl Store {
     pub async fn due_model_objects(&self, most: u32) -> Result<Vec<ModelObject>> {
         let sql = format!("{SELECT} WHERE state < 3 AND due <= {now} ORDER BY due LIMIT $1", now = self.driver().now());
         let found = sqlx::query(AssertSqlSafe(sql)).bind(i64::from(most));
-        found.fetch_all(&mut *self.notes().await?).await?.iter().map(read).collect()
+        found.fetch_all(&mut *self.reader().await?).await?.iter().map(read).collect()
     }
 
     /// Has one looked after so soon.
@@ -144,4 +145,25 @@ fn read(r: &AnyRow) -> Result<ModelObject> {
         body: r.try_get(6)?,
         facts,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[tokio::test]
+    async fn reads_do_not_wait_behind_writers() {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", directory.path().join("db").display());
+        let store = Store::connect(&url).await.unwrap();
+        store.migrate().await.unwrap();
+        let _writer = store.writer().await.unwrap();
+        let wait = Duration::from_secs(5);
+        let one = tokio::time::timeout(wait, store.model_object("a", "file-1")).await.unwrap();
+        assert_eq!(one.unwrap(), None);
+        let all = tokio::time::timeout(wait, store.model_objects("a", ObjectKind::File, (None, None), 9)).await;
+        assert_eq!(all.unwrap().unwrap(), []);
+        assert_eq!(tokio::time::timeout(wait, store.due_model_objects(9)).await.unwrap().unwrap(), []);
+    }
 }
