@@ -348,7 +348,6 @@ pub(super) async fn relay<C: Caller>(
             caller.end();
             record.bytes_out(bytes_out);
             let failure = refused.or(passing.failure());
-            passing.tell_mcp(record);
             record.usage(view, request);
             let sent = flush(control, worker, caller).await;
             if request_complete && is_over && head.keeps_alive() && framing != Framing::UntilClose {
@@ -537,6 +536,8 @@ impl Passing<'_> {
         if let Some(judge) = &mut self.judge {
             judge.tell(record);
         }
+        // Now, not at the end: a client of an MCP server leaves once it has its answer.
+        self.tell_mcp(record);
     }
 
     /// Whether nothing more of it goes.
