@@ -23,7 +23,8 @@ fn rules() -> &'static [Guardrail] {
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     static ALL: OnceLock<Guardrails> = OnceLock::new();
-    let all = ALL.get_or_init(|| Guardrails::build(rules().iter().map(|rule| (None, rule))).expect("they can be built"));
+    let all =
+        ALL.get_or_init(|| Guardrails::build(rules().iter().map(|rule| (None, rule))).expect("they can be built"));
     if let Ok(judged) = all.judge(bytes)
         && let Some(body) = judged.body
     {
