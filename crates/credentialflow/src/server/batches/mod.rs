@@ -16,12 +16,18 @@ use credentialflow_model::{
 use credentialflow_store::{BudgetEnd, BudgetItem, Store, StoreError};
 use credentialflow_telemetry::{RecordSender, Telemetry};
 use std::{future::Future, sync::Arc, time::Duration};
-use tokio::{runtime::Handle, sync::Notify};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, Semaphore},
+};
 
 /// So long after its provider was asked for a batch, nobody knows any more whether it has it.
 const UNSURE: Duration = Duration::from_secs(15 * 60);
 /// So soon a batch is looked after that was made.
 const SOON: Duration = Duration::from_secs(5);
+
+/// So many of callers' questions are at the database at once; more are told to come again.
+const AT_ONCE: usize = 16;
 
 /// Keeps files and batches.
 #[derive(Clone)]
@@ -32,12 +38,32 @@ pub(super) struct Batches {
     records: RecordSender,
     wake: Arc<Notify>,
     runtime: Handle,
+    asking: Arc<Semaphore>,
 }
 
 impl Batches {
     /// Of this process. To be made on the control side.
     pub fn new(store: Store, plane: Arc<Plane>, telemetry: Telemetry, records: RecordSender) -> Self {
-        Self { store, plane, telemetry, records, wake: Arc::default(), runtime: Handle::current() }
+        let asking = Arc::new(Semaphore::new(AT_ONCE));
+        Self { store, plane, telemetry, records, wake: Arc::default(), runtime: Handle::current(), asking }
+    }
+
+    /// What callers begin with, and nothing is lost by refusing.
+    fn asked<T, F>(&self, what: impl FnOnce(Self) -> F) -> Kept<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, StoreError>> + Send + 'static,
+    {
+        match self.asking.clone().try_acquire_owned() {
+            Ok(place) => self.kept(|this| {
+                let what = what(this);
+                async move {
+                    let _place = place;
+                    what.await
+                }
+            }),
+            Err(_) => Box::pin(std::future::ready(Err(KeeperAway))),
+        }
     }
 
     fn kept<T, F>(&self, what: impl FnOnce(Self) -> F) -> Kept<T>
@@ -108,12 +134,12 @@ fn items(batch: &ModelObject, turn: impl Fn(Option<i64>) -> Turn) -> Vec<BudgetI
 impl ObjectKeeper for Batches {
     fn find(&self, application: &str, id: &str) -> Kept<Option<ModelObject>> {
         let (application, id) = (application.to_owned(), id.to_owned());
-        self.kept(|this| async move { this.store.model_object(&application, &id).await })
+        self.asked(|this| async move { this.store.model_object(&application, &id).await })
     }
 
     fn list(&self, application: &str, kind: ObjectKind, page: ObjectPage) -> Kept<Vec<ModelObject>> {
         let application = application.to_owned();
-        self.kept(|this| async move {
+        self.asked(|this| async move {
             let ids = (page.after.as_deref(), page.before.as_deref());
             this.store.model_objects(&application, kind, ids, page.most).await
         })
@@ -124,7 +150,7 @@ impl ObjectKeeper for Batches {
     }
 
     fn hold(&self, batch: ModelObject) -> Kept<Option<String>> {
-        self.kept(|this| async move {
+        self.asked(|this| async move {
             let short = this.borrow(&batch).await?;
             if short.is_none() && this.store.add_model_object(&batch, UNSURE).await? {
                 return Ok(None);

@@ -174,8 +174,10 @@ impl Batches {
         let mut add = |line: &[u8]| match used(line, asks) {
             Used::Nothing => {}
             Used::Tokens(tokens) => {
-                if let Cost::Known(cost) = price.cost(batch.made, &tokens) {
-                    sum.cost = sum.cost.saturating_add(pico(cost));
+                match price.cost(batch.made, &tokens) {
+                    Cost::Known(cost) => sum.cost = sum.cost.saturating_add(pico(cost)),
+                    // Known when it was held back for, and not any more: never nothing.
+                    _ => (sum.cost, sum.estimated) = (sum.cost.saturating_add(share), true),
                 }
                 sum.tokens = Some(together(sum.tokens.unwrap_or_default(), tokens));
             }
