@@ -60,6 +60,8 @@ models:
         upstream.url()
     ));
     setup.lender = lender;
+    // Each worker asks for itself, and which one takes a connection is the kernel's choice.
+    setup.workers = 1;
     setup.start()
 }
 
