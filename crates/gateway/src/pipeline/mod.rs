@@ -25,6 +25,7 @@ mod instead;
 mod mcp;
 mod models;
 mod prompt;
+mod question;
 mod realtime;
 mod record;
 mod refuse;

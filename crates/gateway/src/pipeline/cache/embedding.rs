@@ -10,8 +10,8 @@ use crate::{
     },
     net::control::Control,
     pipeline::{
-        Inbound, Parts, Permit, Refused, answered, call, forward, hedge::Absent, record::Recording, route::RouteMatch,
-        translated,
+        Inbound, Parts, Permit, Refused, answered, call, forward, hedge::Absent, question, record::Recording,
+        route::RouteMatch, translated,
     },
     snapshot::cache::SemanticPlan,
     worker::{View, Worker},
@@ -21,7 +21,6 @@ use credentialflow_model::OutcomeReason;
 use credentialflow_policy::Principal;
 use std::{
     borrow::Cow,
-    io::Write as _,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -43,7 +42,7 @@ pub(super) async fn of(
 ) -> Option<Vec<f32>> {
     let model = view.snapshot.models.list.get(semantic.model as usize)?;
     let body = embedding(&model.name, text);
-    let bytes = head(body.len(), beside);
+    let bytes = question::head("cache", PATH, body.len(), beside);
     let mut parsed = RequestHead::default();
     if !matches!(parse_request(&bytes, 0, &HeadLimits::default(), &mut parsed), Ok(Parsed::Complete)) {
         return None;
@@ -72,19 +71,6 @@ pub(super) async fn of(
             None
         }
     }
-}
-
-/// The head of the call, as if somebody had sent it here.
-fn head(length: usize, beside: &Recording<'_>) -> Vec<u8> {
-    let mut head = Vec::with_capacity(256);
-    let _ = write!(
-        head,
-        "POST {PATH} HTTP/1.1\r\nhost: cache\r\ncontent-type: application/json\r\naccept: application/json\r\n\
-         content-length: {length}\r\ntraceparent: 00-{:032x}-{:016x}-00\r\n\r\n",
-        beside.trace_id().0,
-        beside.span_id(),
-    );
-    head
 }
 
 /// Asks the model, and reads its answer.

@@ -16,6 +16,7 @@ use crate::{
     pipeline::{
         Inbound, Parts, Permit, Refused, answered, call, forward,
         hedge::{self, Absent},
+        question,
         record::Recording,
         route::RouteMatch,
         translate::{UpstreamBody, UpstreamRequest},
@@ -31,7 +32,7 @@ use credentialflow_llm::guardrail::{
 };
 use credentialflow_model::{Fault, OutcomeReason};
 use credentialflow_policy::Principal;
-use std::{borrow::Cow, future::Future, io::Write as _, pin::Pin, rc::Rc, task::Poll, time::Instant};
+use std::{borrow::Cow, future::Future, pin::Pin, rc::Rc, task::Poll, time::Instant};
 
 /// Whose call it is that waits.
 #[derive(Clone, Copy)]
@@ -207,7 +208,7 @@ async fn ask(
         To::Moderation { .. } => "/v1/moderations",
         To::Webhook { path, .. } => path,
     };
-    let bytes = head(path, body.len(), beside);
+    let bytes = question::head("guardrails", path, body.len(), beside);
     let mut parsed = RequestHead::default();
     if !matches!(parse_request(&bytes, 0, &HeadLimits::default(), &mut parsed), Ok(Parsed::Complete)) {
         return Err(Refused::new(OutcomeReason::Internal));
@@ -230,19 +231,6 @@ async fn ask(
         Err(refused) => record.outcome(refused.reason),
     }
     verdict
-}
-
-/// The head of a question, as if somebody had sent it here.
-fn head(path: &str, length: usize, beside: &Recording<'_>) -> Vec<u8> {
-    let mut head = Vec::with_capacity(256);
-    let _ = write!(
-        head,
-        "POST {path} HTTP/1.1\r\nhost: guardrails\r\ncontent-type: application/json\r\naccept: application/json\r\n\
-         content-length: {length}\r\ntraceparent: 00-{:032x}-{:016x}-00\r\n\r\n",
-        beside.trace_id().0,
-        beside.span_id(),
-    );
-    head
 }
 
 /// Sends the question, and gives the body of the answer.
