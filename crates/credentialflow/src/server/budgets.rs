@@ -5,22 +5,26 @@
 //! one on its data directory, and what it had borrowed beyond that counts as lost, never as free. One turn runs at a
 //! time, and calls that wait for money wait for the next: many callers are one question.
 
+mod charged;
 pub(super) mod processes;
 mod settle;
 mod warn;
 
+pub(super) use charged::Charged;
+
+use charged::{Sum, Waiting};
 use credentialflow_gateway::ports::Lender;
 use credentialflow_model::{Period, ledger::Turn, resource::budget::BudgetWindow};
 use credentialflow_policy::{Account, Book, LiveBudget};
 use credentialflow_store::{BudgetEnd, BudgetItem, BudgetNodeState, BudgetState, Store, StoreError};
-use credentialflow_telemetry::{CallLog, ChargeListener, Charges, Metrics};
+use credentialflow_telemetry::{CallLog, Metrics};
 use processes::{Process, Processes};
 use std::{
     collections::HashMap,
     future::Future,
     pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant, SystemTime},
@@ -58,58 +62,6 @@ const USER_KEPT: Duration = Duration::from_secs(60);
 const TIDY: Duration = Duration::from_secs(1);
 /// No window is longer.
 const LONGEST_WINDOW: Period = Period::from_secs(32 * 86_400);
-
-/// What calls cost, on its way from the recorder.
-#[derive(Default)]
-pub(super) struct Charged {
-    waiting: Mutex<Waiting>,
-}
-
-#[derive(Clone, Default)]
-struct Waiting {
-    /// By window; with what the call log does not tell of.
-    sums: HashMap<Arc<str>, Sum>,
-    /// Where the call log stands when all of it is charged.
-    place: Option<String>,
-}
-
-#[derive(Clone, Copy, Default)]
-struct Sum {
-    charge: i64,
-    unlogged: i64,
-}
-
-impl Charged {
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn add(&self, charges: Charges, logged: bool, place: Option<String>) {
-        let mut waiting = self.lock();
-        for (windows, cost) in charges {
-            for window in windows.split_whitespace() {
-                let sum = waiting.sums.entry(window.into()).or_default();
-                sum.charge = sum.charge.saturating_add(cost);
-                if !logged {
-                    sum.unlogged = sum.unlogged.saturating_add(cost);
-                }
-            }
-        }
-        if place.is_some() {
-            waiting.place = place;
-        }
-    }
-}
-
-impl ChargeListener for Charged {
-    fn logged(&self, charges: Charges, place: String) {
-        self.add(charges, true, Some(place));
-    }
-
-    fn unlogged(&self, charges: Charges) {
-        self.add(charges, false, None);
-    }
-}
 
 /// How turns go, for those who wait for one.
 #[derive(Clone, Copy, Default)]

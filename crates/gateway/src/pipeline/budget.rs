@@ -6,9 +6,9 @@
 
 use super::{
     Refused, body,
-    call::UsageProbe,
     record::Recording,
     translate::{UpstreamBody, UpstreamRequest},
+    usage::UsageProbe,
     users,
 };
 use crate::{

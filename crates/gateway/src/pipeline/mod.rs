@@ -38,6 +38,7 @@ mod translate;
 mod translated;
 mod upgrade;
 mod upload;
+mod usage;
 pub(crate) mod users;
 pub(crate) mod wanted;
 

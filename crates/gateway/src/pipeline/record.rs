@@ -1,39 +1,35 @@
 //! The record of a request: begun with its first byte, handed over when it is over, also when the
 //! request's future is dropped half-way.
 
-use super::{
-    Inbound,
-    budget::Paying,
-    call::{Told, UsageProbe},
-    guard, guardrail,
-    mcp::Rpc,
-    trace,
-    translate::UpstreamRequest,
-};
+mod cache_status;
+mod model;
+mod secrets;
+mod tries;
+
+pub(super) use cache_status::CacheStatus;
+
+use super::{Inbound, budget::Paying, guard, mcp::Rpc, trace};
 use crate::{
     http1::tag::Tag,
-    ports::{CredentialSlot, SecretPlace, SentSecrets},
-    snapshot::{
-        EndpointPlan, RoutePlan, UpstreamPlan,
-        models::{ModelPlan, TargetPlan},
-    },
+    ports::CredentialSlot,
+    snapshot::{EndpointPlan, RoutePlan, UpstreamPlan},
     worker::{View, Worker},
 };
-use credentialflow_llm::{provider::Dialect, task::units::Units};
+use credentialflow_llm::provider::Dialect;
 use credentialflow_mcp::Seen;
 use credentialflow_model::{
     KeyId, OutcomeReason, RequestId, Timestamp, TraceId, UsageRecord,
     mask::masked,
     resource::budget::{pico, usd},
-    usage::{CacheUse, Cost, CredentialUse, McpEnd, McpUse, ModelUse, TokenUsage, Tried, TriedEnd, charged_together},
+    usage::{Cost, CredentialUse, McpEnd, McpUse, charged_together},
 };
-use credentialflow_policy::{Found, LimitReport, LiveSecret, Principal};
+use credentialflow_policy::{Found, LimitReport, Principal};
 use std::{
     cell::{Cell, RefCell},
     net::IpAddr,
     rc::Rc,
     sync::{Arc, atomic::Ordering::Relaxed},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 /// Paths are cut at this length in records.
@@ -41,42 +37,6 @@ const MAX_PATH: usize = 256;
 
 /// What budgets were charged, in units of 10^-12 US dollars, and their windows.
 type Lost = (i64, Arc<str>);
-
-/// What a model's cache did with a call, as its caller is told (RFC 9211).
-#[derive(Clone, Copy)]
-pub(super) struct CacheStatus {
-    /// What it did.
-    pub used: CacheUse,
-    /// How old the answer is that it gave, and how long that one is kept still, in whole seconds.
-    pub age: u64,
-    pub ttl: u64,
-}
-
-impl CacheStatus {
-    /// One that says nothing of an answer.
-    pub const fn new(used: CacheUse) -> Self {
-        Self { used, age: 0, ttl: 0 }
-    }
-
-    fn push_fields(&self, fields: &mut Vec<u8>) {
-        let mut number = itoa::Buffer::new();
-        fields.extend_from_slice(b"cache-status: credentialflow; ");
-        let said: &[u8] = match self.used {
-            CacheUse::Hit => b"hit; ttl=",
-            CacheUse::Similar => b"hit; detail=similar; ttl=",
-            CacheUse::Miss => b"fwd=uri-miss\r\n",
-            CacheUse::Refresh => b"fwd=request\r\n",
-            CacheUse::Bypass => b"fwd=bypass\r\n",
-        };
-        fields.extend_from_slice(said);
-        if self.used.answered() {
-            fields.extend_from_slice(number.format(self.ttl).as_bytes());
-            fields.extend_from_slice(b"\r\nage: ");
-            fields.extend_from_slice(number.format(self.age).as_bytes());
-            fields.extend_from_slice(b"\r\n");
-        }
-    }
-}
 
 /// A record in the making.
 pub(crate) struct Recording<'w> {
@@ -309,280 +269,11 @@ impl<'w> Recording<'w> {
     pub fn upstream(&mut self, plan: &UpstreamPlan) {
         self.edit(|r| r.upstream = Some(plan.name.clone()));
     }
-    /// The call is for this end user.
-    pub fn user(&mut self, user: Arc<str>) {
-        self.user = Some(user);
-    }
-    /// The end user that the call is for.
-    pub fn end_user(&self) -> Option<&Arc<str>> {
-        self.user.as_ref()
-    }
-    /// Another model serves than this one, which was asked for.
-    pub fn asked(&mut self, model: Arc<str>) {
-        self.asked = Some(model);
-    }
-    /// Writes which model serves instead of the one that was asked for.
-    pub fn push_instead(&self, fields: &mut Vec<u8>) {
-        let served = self.record.as_ref().and_then(|r| r.model.as_ref());
-        if let (Some(_), Some(served)) = (&self.asked, served) {
-            fields.extend_from_slice(b"x-credentialflow-model: ");
-            fields.extend_from_slice(served.model.as_bytes());
-            fields.extend_from_slice(b"\r\n");
-        }
-    }
-    /// The model's cache did this with the call.
-    pub fn cache(&mut self, status: CacheStatus) {
-        self.cache = Some(status);
-        self.edit(|r| {
-            if let Some(model) = &mut r.model {
-                model.cache = Some(status.used);
-            }
-        });
-    }
-    /// The answer comes from the cache: this target of the model gave it before, and its provider counted so much. Nobody is
-    /// asked now, and nothing is paid.
-    pub fn answered_from_cache(&mut self, view: &View, (model, target): (u32, u32), tokens: Option<TokenUsage>) {
-        let plan = &view.snapshot.models.list[model as usize];
-        let time = self.time();
-        self.edit(|r| {
-            r.upstream = None;
-            let (Some(used), Some(target)) = (&mut r.model, plan.targets.get(target as usize)) else { return };
-            used.provider = target.provider.clone();
-            used.provider_model = target.provider_model.clone();
-            used.cost = Some(Cost::Known(Default::default()));
-            used.saved = tokens.and_then(|tokens| match target.price.cost_of(time, Some(&tokens), &Units::default()) {
-                Cost::Known(usd) => Some(usd),
-                _ => None,
-            });
-        });
-    }
-    /// What the provider counted, where all of the answer was served and guardrails found nothing, in the call or in it.
-    pub fn served_unguarded(&self) -> Option<Option<TokenUsage>> {
-        let record = self.record.as_ref().filter(|record| record.outcome == OutcomeReason::Served)?;
-        let used = record.model.as_ref().filter(|used| used.guardrails.is_none())?;
-        Some(used.tokens)
-    }
-    /// Whether guardrails found anything in the call.
-    pub fn has_findings(&self) -> bool {
-        self.record.as_ref().and_then(|r| r.model.as_ref()).is_some_and(|model| model.guardrails.is_some())
-    }
-    /// Writes what the model's cache did.
-    pub fn push_cache(&self, fields: &mut Vec<u8>) {
-        if let Some(status) = &self.cache {
-            status.push_fields(fields);
-        }
-    }
-    /// The call was made of this prompt, told with its version.
-    pub fn prompt(&mut self, tag: Arc<str>) {
-        self.prompt = Some(tag);
-    }
-    /// The prompt that the call was made of, if it was.
-    pub fn made_of(&self) -> Option<&Arc<str>> {
-        self.prompt.as_ref()
-    }
-    /// A model and its target were chosen.
-    pub fn model(&mut self, model: &ModelPlan, target: &TargetPlan, streamed: bool) {
-        let (user, asked, cache) = (self.user.clone(), self.asked.clone(), self.cache.as_ref().map(|cache| cache.used));
-        let prompt = self.prompt.clone();
-        self.edit(|r| {
-            let (tried, guardrails) =
-                r.model.take().map_or_else(Default::default, |model| (model.tried, model.guardrails));
-            r.model = Some(Box::new(ModelUse {
-                model: model.name.clone(),
-                provider: target.provider.clone(),
-                provider_model: target.provider_model.clone(),
-                streamed,
-                tokens: None,
-                cost: None,
-                budgets: None,
-                tried,
-                guardrails,
-                user,
-                asked,
-                prompt,
-                cache,
-                saved: None,
-            }));
-        });
-    }
-    /// Guardrails of a model found something in a call. Where no target is chosen yet, it is told as one for the first.
-    pub fn guardrails(&mut self, model: &ModelPlan, streamed: bool, found: String) {
-        if let Some(target) = model.targets.first() {
-            self.model(model, target, streamed);
-        }
-        self.edit(|r| {
-            if let Some(model) = &mut r.model {
-                model.guardrails = Some(found.into());
-            }
-        });
-    }
-    /// Guardrails of a model found this in the calls of a batch, whose target is chosen.
-    pub fn guardrails_of_calls(&mut self, found: String) {
-        self.edit(|r| {
-            if let Some(model) = &mut r.model {
-                model.guardrails = Some(found.into());
-            }
-        });
-    }
-    /// Guardrails of a model found all this in what was said in a session so far.
-    pub fn guardrails_of_session(&mut self, found: &[String]) {
-        self.edit(|r| {
-            if let Some(model) = &mut r.model {
-                model.guardrails = Some(found.join(" ").into());
-            }
-        });
-    }
-    /// The record of an answer within a session, which began then and took so long: one of its own, in the same trace.
-    pub fn turn(&self, time: Timestamp, took: Duration) -> Option<UsageRecord> {
-        let session = self.record.as_ref()?;
-        let mut model = session.model.clone()?;
-        (model.streamed, model.guardrails) = (true, None);
-        model.tried.clear();
-        let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        Some(UsageRecord {
-            time,
-            request_id: id_of(time, self.worker.bits(), self.worker.bits()),
-            outcome: OutcomeReason::Served,
-            status: 200,
-            upstream_status: 200,
-            attempts: 1,
-            bytes_in: 0,
-            bytes_out: 0,
-            total_us: took,
-            upstream_us: took,
-            ttfb_us: took,
-            model: Some(model),
-            ..session.clone()
-        })
-    }
-    /// Guardrails of a model found all this in its answer so far.
-    pub fn guardrails_of_answer(&mut self, found: &str) {
-        self.edit(|r| {
-            if let Some(model) = &mut r.model {
-                let before = model.guardrails.take().unwrap_or_default();
-                let of_prompt = before.split_whitespace().filter(|one| !one.starts_with(guardrail::ANSWER));
-                let all: Vec<&str> = of_prompt.chain([found]).collect();
-                model.guardrails = Some(all.join(" ").into());
-            }
-        });
-    }
-    /// A target failed, or the credential there, and another one is tried. Of a target what it may have cost is charged.
-    pub fn tried(&mut self, end: TriedEnd, target: bool) {
-        let reached = self.sent.is_some();
-        let Some(record) = &mut self.record else { return };
-        let reason = match end {
-            TriedEnd::Outcome(reason) => Some(reason),
-            // As if its caller had left it.
-            TriedEnd::Overtaken => Some(OutcomeReason::CallerClosed),
-            TriedEnd::Status(_) | TriedEnd::StreamError => None,
-        };
-        if target
-            && let Some(paying) = self.paying.take()
-            && let Some(reason) = reason
-        {
-            let stands = std::mem::replace(&mut record.outcome, reason);
-            let more = paying.settle_try(record, reached);
-            record.outcome = stands;
-            self.lose(more);
-        }
-        let Some(record) = &mut self.record else { return };
-        if let Some(model) = &mut record.model {
-            (model.tokens, model.cost, model.budgets) = (None, None, None);
-            model.tried.push(Tried {
-                provider: model.provider.clone(),
-                provider_model: model.provider_model.clone(),
-                credential: record.credential.take(),
-                end,
-            });
-        }
-        record.endpoint = None;
-        self.retried();
-    }
-    /// Adds to what budgets were charged for targets that did not serve.
-    fn lose(&mut self, more: Option<Lost>) {
-        self.lost = match (self.lost.take(), more) {
-            // Providers may have budgets of their own.
-            (Some((lost, of)), Some((more, windows))) => {
-                let (sum, windows) = charged_together([(lost, &*of), (more, &*windows)]);
-                Some((sum, windows.into()))
-            }
-            (before, more) => before.or(more),
-        };
-    }
-    /// The record of a try beside the one that this is the record of. It ends with [`Self::adopt`] or [`Self::beaten`].
-    pub fn aside(&mut self) -> Self {
-        let beside = self.beside.get_or_insert_default().clone();
-        Self {
-            worker: self.worker,
-            began: self.began,
-            sent: None,
-            span: self.span,
-            limits: LimitReport::default(),
-            max_body: self.max_body,
-            dialect: self.dialect,
-            rpc: None,
-            answered: false,
-            first_byte: false,
-            ended: None,
-            head: self.head,
-            user: self.user.clone(),
-            asked: self.asked.clone(),
-            prompt: self.prompt.clone(),
-            cache: self.cache,
-            paying: None,
-            lost: None,
-            beside: Some(beside),
-            is_aside: true,
-            told: self.told.clone(),
-            record: self.record.as_ref().map(|record| UsageRecord { model: None, credential: None, ..record.clone() }),
-        }
-    }
-    /// The try beside this one goes on in its place; how this one ended was told before.
-    pub fn adopt(&mut self, mut aside: Self) {
-        let (Some(mine), Some(theirs)) = (&mut self.record, aside.record.take()) else { return };
-        mine.upstream = theirs.upstream;
-        mine.endpoint = theirs.endpoint;
-        mine.credential = theirs.credential;
-        mine.upstream_status = theirs.upstream_status;
-        if let (Some(mine), Some(mut theirs)) = (&mut mine.model, theirs.model) {
-            theirs.guardrails = mine.guardrails.take();
-            theirs.tried.splice(0..0, std::mem::take(&mut mine.tried));
-            *mine = theirs;
-        }
-        (self.sent, self.paying) = (aside.sent.take(), aside.paying.take());
-        self.told = std::mem::take(&mut aside.told);
-        self.lose(aside.lost.take());
-    }
-    /// The try beside this one ended so, and this one goes on.
-    pub fn beaten(&mut self, mut aside: Self, end: TriedEnd) {
-        aside.tried(end, true);
-        self.lose(aside.lost.take());
-        let theirs = aside.record.take().and_then(|record| record.model);
-        if let (Some(mine), Some(theirs)) = (self.record.as_mut().and_then(|record| record.model.as_mut()), theirs) {
-            mine.tried.extend(theirs.tried);
-        }
-    }
     /// Whether another version of a credential than the one in this slot was opened for the request.
     pub fn credential_differs(&self, view: &View, slot: CredentialSlot) -> bool {
         let used = self.record.as_ref().and_then(|r| r.credential.as_ref());
         let usual = view.snapshot.credentials.describe(slot);
         used.zip(usual).is_none_or(|(used, (name, version))| used.credential != *name || used.version != version)
-    }
-    /// A budget pays for the model call.
-    pub fn pays(&mut self, paying: Paying) {
-        self.paying = Some(paying);
-    }
-    /// Writes how far the budgets that pay are used.
-    pub fn push_budgets(&self, fields: &mut Vec<u8>) {
-        if let Some(paying) = &self.paying {
-            paying.push_field(self.worker.now(), fields);
-        }
-    }
-    /// These bytes of an answer came from the upstream.
-    pub fn produced(&mut self, bytes: &[u8]) {
-        if let Some(paying) = &mut self.paying {
-            paying.produced.feed(bytes);
-        }
     }
     /// An endpoint was chosen.
     pub fn endpoint(&mut self, plan: &EndpointPlan) {
@@ -592,90 +283,6 @@ impl<'w> Recording<'w> {
     pub fn credential(&mut self, view: &View, slot: CredentialSlot) {
         let used = view.snapshot.credentials.describe(slot);
         self.edit(|r| r.credential = used.map(|(name, version)| CredentialUse { credential: name.clone(), version }));
-    }
-    /// What of this nobody was told of yet. A body is looked at more than once, as it came and as it goes on.
-    pub fn untold(&self, mut found: Found) -> Found {
-        let mut told = self.told.borrow_mut();
-        found.secrets.retain(|secret| !told.secrets.contains(secret));
-        found.gave_up &= !told.gave_up;
-        told.secrets.extend_from_slice(&found.secrets);
-        told.gave_up |= found.gave_up;
-        found
-    }
-    /// Live secrets of ours stand in the request or its answer; whoever answers leaks is told of all but the caller's own
-    /// key. Whether there is any other.
-    pub fn secrets_met(&self, found: Found, place: SecretPlace, refused: bool) -> bool {
-        let Some(UsageRecord { application, key, route, source, upstream, .. }) = &self.record else { return false };
-        let Found { mut secrets, gave_up } = found;
-        secrets.retain(|secret| !matches!(secret, LiveSecret::Key { id, .. } if Some(*id) == *key));
-        let others = !secrets.is_empty();
-        if place == SecretPlace::Answer && !others && !gave_up {
-            return false;
-        }
-        self.worker.shared.secrets.sent(SentSecrets {
-            secrets,
-            place,
-            application: application.clone(),
-            key: *key,
-            route: route.clone(),
-            source: *source,
-            upstream: upstream.clone().filter(|_| place.is_answer()),
-            refused,
-            gave_up,
-        });
-        others
-    }
-    /// The upstream repeated the credential it was sent, which was blanked. `known`: it is one that is looked for.
-    pub fn echoed(&self, known: bool) {
-        let used = self.record.as_ref().and_then(|r| r.credential.as_ref()).filter(|_| known);
-        let value =
-            |used: &CredentialUse| LiveSecret::Value { credential: used.credential.clone(), version: used.version };
-        let found = Found { secrets: used.map(value).into_iter().collect(), gave_up: false };
-        self.secrets_met(found, SecretPlace::Echo, true);
-    }
-    /// A secret that the request may have guessed counts as a failed authentication of its caller. How long that has to
-    /// wait, where there were too many.
-    pub fn count_guess(&self) -> Option<Duration> {
-        let UsageRecord { key, source, .. } = self.record.as_ref()?;
-        let shared = &self.worker.shared;
-        let counted = shared.throttle.count_failure(*source, *key, self.worker.monotonic_ns(self.began));
-        if counted.source_crossed || counted.key_crossed {
-            shared.guesses.guessing(*source, key.filter(|_| counted.key_crossed));
-        }
-        counted.wait
-    }
-    /// The `n`-th try begins.
-    pub fn attempt(&mut self, n: u8) {
-        self.edit(|r| r.attempts = n);
-    }
-    /// The request goes to the upstream.
-    pub fn sent(&mut self, at: Instant) {
-        self.sent = Some(at);
-    }
-    /// Whether the present try reached its upstream.
-    pub const fn is_sent(&self) -> bool {
-        self.sent.is_some()
-    }
-    /// How long the present try has waited for its answer.
-    pub fn waited(&self) -> Duration {
-        self.sent.map_or(Duration::ZERO, |sent| sent.elapsed())
-    }
-    /// The provider has the whole request, and how far it got with it is not known.
-    pub fn may_be_working(&mut self) {
-        if let Some(paying) = &mut self.paying {
-            paying.may_be_working();
-        }
-    }
-    /// The answer is compressed: nothing in it is counted.
-    pub fn unreadable(&mut self) {
-        if let Some(paying) = &mut self.paying {
-            paying.unreadable();
-        }
-    }
-    /// A try failed and another follows.
-    pub fn retried(&mut self) {
-        self.sent = None;
-        self.edit(|r| r.upstream_status = 0);
     }
     /// The upstream answered.
     pub fn upstream_status(&mut self, status: u16) {
@@ -722,32 +329,6 @@ impl<'w> Recording<'w> {
         }
         self.ended = Some(now);
         self.outcome(OutcomeReason::Served);
-    }
-    /// Reads the tokens of a model call and prices them.
-    pub fn usage(&mut self, view: &View, request: &mut UpstreamRequest) {
-        let Some(call) = &mut request.call else { return };
-        if matches!(call.usage, UsageProbe::Free) {
-            self.edit(|r| {
-                let served = (200..300).contains(&r.upstream_status);
-                if let Some(model) = r.model.as_mut().filter(|_| served) {
-                    model.cost = Some(Cost::Known(Default::default()));
-                }
-            });
-        } else if let Some(told) = call.usage.total() {
-            self.tokens(view, (call.model, call.target), told);
-        }
-    }
-    /// The provider counted this, for a target of a model. The last count is the one that holds, and only one that is all
-    /// has a cost.
-    pub fn tokens(&mut self, view: &View, (model, target): (u32, u32), told: Told) {
-        let target = &view.snapshot.models.list[model as usize].targets[target as usize];
-        let time = self.time();
-        self.edit(|r| {
-            if let Some(model) = &mut r.model {
-                model.tokens = told.tokens;
-                model.cost = told.all.then(|| target.price.cost_of(time, told.tokens.as_ref(), &told.units));
-            }
-        });
     }
 }
 

@@ -5,10 +5,10 @@
 use super::{
     Refused,
     answer::{Filled, fill, flush, request_idle},
-    call::UsageProbe,
     record::Recording,
     scrub::Scrub,
     translate::UpstreamRequest,
+    usage::UsageProbe,
 };
 use crate::{
     budget::Charge,
