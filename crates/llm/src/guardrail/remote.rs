@@ -4,17 +4,21 @@
 //! waits for it. Here is what they are sent ([`Remote::question`]), how their answer is read ([`Remote::read`]) and what
 //! becomes of it ([`Judgement`]); asking them is the gateway's. What is no answer in this form is an error, never a pass.
 
+mod moderation;
+mod said;
+mod webhook;
+
+pub use said::{Said, said_in_answer, said_in_call};
+
 use super::{
     Met, edited_texts,
-    text::{self, Of, Origin, Unreadable},
+    text::{Of, Origin, Unreadable},
 };
-use crate::sse::{SsePiece, SseReader};
 use credentialflow_model::{
     Name,
     resource::{Detect, Guardrail, GuardrailAction, GuardrailOn, OnError},
 };
-use serde::Deserialize;
-use serde_json::{Map, Value, json, value::RawValue};
+use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, HashMap},
     ops::Range,
@@ -24,10 +28,6 @@ use std::{
 
 /// Larger answers are not read, in bytes.
 pub const MOST_ANSWER: usize = 1 << 20;
-/// A moderation endpoint gets so many texts at the most; of more, some that follow each other become one.
-const MOST_INPUTS: usize = 100;
-/// What a webhook wants to stand in the place of something, in bytes.
-const LONGEST_WITH: usize = 1024;
 /// What others call what they found, in bytes.
 const LONGEST_LABEL: usize = 64;
 
@@ -59,15 +59,6 @@ pub enum To {
         /// The path.
         path: String,
     },
-}
-
-/// A text that is judged.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Said {
-    /// The text.
-    pub text: String,
-    /// Who says it.
-    pub origin: Origin,
 }
 
 /// What is told of a call to a webhook, beside its texts.
@@ -162,7 +153,7 @@ impl Remote {
     /// Whether there is anything in these texts that it could be asked about.
     pub fn reads(&self, said: &[Said]) -> bool {
         match self.to {
-            To::Moderation { .. } => !inputs(said).is_empty(),
+            To::Moderation { .. } => !moderation::inputs(said).is_empty(),
             To::Webhook { .. } => !said.is_empty(),
         }
     }
@@ -170,7 +161,7 @@ impl Remote {
     /// The body of the request that asks.
     pub fn question(&self, said: &[Said], about: &About<'_>) -> Vec<u8> {
         match &self.to {
-            To::Moderation { model, .. } => json!({ "model": model.as_str(), "input": inputs(said) }),
+            To::Moderation { model, .. } => json!({ "model": model.as_str(), "input": moderation::inputs(said) }),
             To::Webhook { .. } => {
                 let texts: Vec<Value> =
                     said.iter().map(|said| json!({ "text": said.text, "role": role(said.origin) })).collect();
@@ -195,8 +186,8 @@ impl Remote {
     /// It is none.
     pub fn read(&self, said: &[Said], body: &[u8]) -> Result<Verdict, Unusable> {
         match &self.to {
-            To::Moderation { categories, .. } => moderated(inputs(said).len(), categories, body),
-            To::Webhook { .. } => judged(said, body),
+            To::Moderation { categories, .. } => moderation::read(moderation::inputs(said).len(), categories, body),
+            To::Webhook { .. } => webhook::read(said, body),
         }
     }
 
@@ -265,235 +256,12 @@ impl Judgement {
 /// What a finding is called where nobody answered.
 const UNANSWERED: &str = "unanswered";
 
-/// The texts of a call's body.
-///
-/// # Errors
-/// It cannot be read, or there are too many.
-pub fn said_in_call(body: &[u8]) -> Result<Vec<Said>, Unreadable> {
-    said_in(body, Of::Call)
-}
-
-/// The texts of an answer: a whole one, a stream of events, or one that came as an array; the pieces of a streamed text
-/// are one.
-///
-/// # Errors
-/// It cannot be read, or there are too many.
-pub fn said_in_answer(body: &[u8], events: bool) -> Result<Vec<Said>, Unreadable> {
-    if events {
-        let mut pieces = Pieces::default();
-        let mut failed = None;
-        let mut take = |piece: SsePiece<'_>| match piece {
-            SsePiece::Event(event) => match event.data() {
-                Some(data) if data.first() == Some(&b'{') => failed = failed.or(pieces.take(&data).err()),
-                _ => {}
-            },
-            _ => failed = Some(Unreadable::TooMuch),
-        };
-        let mut reader = SseReader::new(body.len().max(1));
-        reader.feed(body, &mut take);
-        reader.finish(&mut take);
-        return failed.map_or(Ok(pieces.0.into_iter().map(|(_, said)| said).collect()), Err);
-    }
-    if body.trim_ascii_start().starts_with(b"[") {
-        let mut pieces = Pieces::default();
-        let elements: Vec<&RawValue> = serde_json::from_slice(body).map_err(|_| Unreadable::Json)?;
-        elements.iter().try_for_each(|element| pieces.take(element.get().as_bytes()))?;
-        return Ok(pieces.0.into_iter().map(|(_, said)| said).collect());
-    }
-    said_in(body, Of::Answer)
-}
-
-/// The texts of a stream, and what tells each that goes on in other events from the others.
-#[derive(Default)]
-struct Pieces(Vec<(Option<PieceId>, Said)>);
-
-/// Of which text a piece is: its id, and its index where it has one.
-type PieceId = (u64, Option<u64>);
-
-impl Pieces {
-    fn take(&mut self, data: &[u8]) -> Result<(), Unreadable> {
-        for text in text::texts_of(data, Of::Answer)?.0 {
-            let id = text.part.piece.then_some((text.part.id, text.part.index));
-            match self.0.iter().position(|(known, _)| id.is_some() && *known == id) {
-                Some(at) => self.0[at].1.text.push_str(&text.text),
-                None if self.0.len() >= text::MOST_TEXTS => return Err(Unreadable::TooMuch),
-                None => self.0.push((id, Said { text: text.text.into_owned(), origin: text.origin })),
-            }
-        }
-        Ok(())
-    }
-}
-
-fn said_in(body: &[u8], of: Of) -> Result<Vec<Said>, Unreadable> {
-    let (texts, _) = text::texts_of(body, of)?;
-    let flat = text::flattened(&texts)?;
-    Ok(flat.into_iter().map(|text| Said { text: text.text.into_owned(), origin: text.origin }).collect())
-}
-
 const fn role(origin: Origin) -> &'static str {
     match origin {
         Origin::Caller => "user",
         Origin::Tool => "tool",
         Origin::Model => "assistant",
         Origin::Application => "system",
-    }
-}
-
-/// The texts that say something, for a moderation endpoint; where there are many, some that follow each other are one.
-fn inputs(said: &[Said]) -> Vec<String> {
-    let words: Vec<&str> =
-        said.iter().map(|said| said.text.as_str()).filter(|text| text.chars().any(char::is_alphabetic)).collect();
-    words.chunks(words.len().div_ceil(MOST_INPUTS).max(1)).map(|some| some.join("\n")).collect()
-}
-
-/// What a moderation endpoint answers for each input, as OpenAI and Mistral do.
-#[derive(Deserialize)]
-struct Moderated {
-    results: Vec<ModeratedText>,
-}
-
-#[derive(Deserialize)]
-struct ModeratedText {
-    flagged: Option<bool>,
-    #[serde(default)]
-    categories: Map<String, Value>,
-    #[serde(default)]
-    category_scores: Map<String, Value>,
-}
-
-fn moderated(inputs: usize, wanted: &BTreeMap<String, f64>, body: &[u8]) -> Result<Verdict, Unusable> {
-    let answer: Moderated =
-        serde_json::from_slice(body).map_err(|_| Unusable("the answer is none of a moderation endpoint"))?;
-    if answer.results.len() != inputs {
-        return Err(Unusable("the answer has not one result for each text"));
-    }
-    let mut verdict = Verdict::default();
-    for result in &answer.results {
-        if wanted.is_empty() {
-            if result.flagged.is_none() && result.categories.is_empty() {
-                return Err(Unusable("a result says nothing"));
-            }
-            let flagged = result.categories.iter().filter(|(_, is)| **is == Value::Bool(true));
-            flagged.for_each(|(name, _)| verdict.call(name));
-            verdict.found |= result.flagged == Some(true);
-        }
-        for (name, least) in wanted {
-            let score = result.category_scores.get(name).and_then(Value::as_f64);
-            match score {
-                None => return Err(Unusable("a category that a threshold is set for has no score")),
-                Some(score) if score >= *least => verdict.call(name),
-                Some(_) => {}
-            }
-        }
-    }
-    Ok(verdict)
-}
-
-/// What a webhook answers.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Answer {
-    verdict: Word,
-    reason: Option<String>,
-    #[serde(default)]
-    unit: Unit,
-    #[serde(default)]
-    replacements: Vec<Replacement>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Word {
-    Allow,
-    Block,
-    Redact,
-}
-
-/// What places are counted in.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Unit {
-    /// Characters: Unicode's code points, as Python counts.
-    #[default]
-    Characters,
-    /// Bytes of UTF-8.
-    Bytes,
-    /// Units of UTF-16, as JavaScript and Java count.
-    Utf16,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Replacement {
-    text: usize,
-    start: usize,
-    end: usize,
-    with: Option<String>,
-}
-
-fn judged(said: &[Said], body: &[u8]) -> Result<Verdict, Unusable> {
-    let answer: Answer =
-        serde_json::from_slice(body).map_err(|_| Unusable("the answer is none in the form of a webhook"))?;
-    if (answer.verdict == Word::Redact) == answer.replacements.is_empty() {
-        return Err(Unusable("`replacements` come with the verdict `redact`, and with no other"));
-    }
-    if answer.replacements.len() > super::MOST_FOUND {
-        return Err(Unusable("there are too many replacements"));
-    }
-    let mut verdict = Verdict { found: answer.verdict != Word::Allow, ..Verdict::default() };
-    if let Some(reason) = answer.reason.filter(|reason| verdict.found && !reason.is_empty()) {
-        verdict.call(&reason);
-    }
-    let mut sorted: Vec<Replacement> = answer.replacements;
-    sorted.sort_by_key(|one| (one.text, one.start));
-    let mut counting: Option<(usize, Counting<'_>)> = None;
-    for Replacement { text, start, end, with } in sorted {
-        let outside = Unusable("a replacement lies outside of its text, or between the bytes of a character");
-        let said = said.get(text).ok_or(outside)?;
-        if start >= end {
-            return Err(outside);
-        }
-        let (_, from) = match &mut counting {
-            Some(one) if one.0 == text => one,
-            other => other.insert((text, Counting { text: &said.text, unit: answer.unit, at: 0, counted: 0 })),
-        };
-        let first = from.forward(start).ok_or(outside)?;
-        // The next may begin before the end of this one.
-        let last = Counting { ..*from }.forward(end).ok_or(outside)?;
-        let with = with.unwrap_or_else(|| "[REDACTED]".into());
-        if with.len() > LONGEST_WITH {
-            return Err(Unusable("what is to stand in the place of something is too long"));
-        }
-        verdict.places.push((text, first..last, with));
-    }
-    Ok(verdict)
-}
-
-/// Counts along a text.
-#[derive(Clone, Copy)]
-struct Counting<'t> {
-    text: &'t str,
-    unit: Unit,
-    /// Bytes, and units, that are behind.
-    at: usize,
-    counted: usize,
-}
-
-impl Counting<'_> {
-    /// Goes on to where so many units are behind; the bytes that are then. `None`: there is no such place.
-    fn forward(&mut self, units: usize) -> Option<usize> {
-        for c in self.text[self.at..].chars() {
-            if self.counted >= units {
-                break;
-            }
-            self.at += c.len_utf8();
-            self.counted += match self.unit {
-                Unit::Characters => 1,
-                Unit::Bytes => c.len_utf8(),
-                Unit::Utf16 => c.len_utf16(),
-            };
-        }
-        (self.counted == units).then_some(self.at)
     }
 }
 

@@ -59,8 +59,8 @@ fn moderation() {
     }
     assert!(!flags.reads(&said(&["12", ""])) && flags.reads(&texts));
     let many = said(&vec!["word"; 950]);
-    let inputs = inputs(&many);
-    assert!(inputs.len() <= MOST_INPUTS && inputs.concat().matches("word").count() == 950);
+    let inputs = moderation::inputs(&many);
+    assert!(inputs.len() <= moderation::MOST_INPUTS && inputs.concat().matches("word").count() == 950);
 }
 
 #[test]
