@@ -4,15 +4,9 @@
 //! Nothing of what the caller's head says goes along.
 
 use crate::{
-    http1::{
-        head::{Framing, HeadLimits, Parsed, RequestHead, parse_request},
-        tag::Tag,
-    },
+    http1::head::{HeadLimits, Parsed, RequestHead, parse_request},
     net::control::Control,
-    pipeline::{
-        Inbound, Parts, Permit, Refused, answered, call, forward, hedge::Absent, question, record::Recording,
-        route::RouteMatch, translated,
-    },
+    pipeline::{Inbound, Parts, Permit, Refused, call, question, record::Recording, route::RouteMatch, translated},
     snapshot::cache::SemanticPlan,
     worker::{View, Worker},
 };
@@ -85,35 +79,8 @@ async fn ask(
 ) -> Result<Option<Vec<f32>>, Refused> {
     let (matched, principal, _) = parts;
     let held = worker.budget.take(2 * body.capacity() as u64).map_err(|_| Refused::new(OutcomeReason::Overloaded))?;
-    let mut request = call::of_guardrail(worker, view, (inbound, matched, principal), (body, held), record)?;
-    let response = answered(worker, view, control, inbound, parts, &mut request, &mut Absent, record).await?;
-    let forward::UpstreamResponse { head, bytes, mut connection, endpoint, mut scrub, sent, .. } = response;
-    record.answered(head.status);
-    let identity = |value: &[u8]| value.eq_ignore_ascii_case(b"identity");
-    let encoded = head.fields.iter().any(|f| f.tag == Tag::ContentEncoding && !identity(f.value.of(&bytes)));
-    if head.status != 200 || encoded {
-        return Err(Refused::new(OutcomeReason::UpstreamMalformed));
-    }
-    let (framing, request, mut absent) = (head.framing(false), &mut request, Absent);
-    let body = translated::collect(
-        worker,
-        view,
-        control,
-        request,
-        (framing, MOST_ANSWER),
-        &mut connection,
-        &mut scrub,
-        &mut absent,
-        record,
-    );
-    let body = body.await;
-    record.upstream_done(sent);
-    record.usage(view, request);
-    let (body, _held) = body?;
-    record.bytes_out(body.len() as u64);
-    if head.keeps_alive() && framing != Framing::UntilClose {
-        endpoint.keep(connection, worker.pools.most, worker.tick());
-    }
+    let mut request = call::of_question(worker, view, (inbound, matched, principal), (body, held), record)?;
+    let body = question::answer_to(worker, view, (control, inbound, parts), &mut request, MOST_ANSWER, record).await?;
     match request.call.as_ref().and_then(|call| call.translation.as_ref()) {
         Some(translation) => Ok(vector(&translated::answer(translation, 200, None, &body)?)),
         None => Ok(vector(&body)),

@@ -100,9 +100,9 @@ pub(in crate::pipeline) async fn prepare<C: Caller>(
     Ok(request)
 }
 
-/// Prepares what a guardrail asks of a model that moderates. Whoever may call the model that the guardrail is of may have
-/// it asked.
-pub(in crate::pipeline) fn of_guardrail(
+/// Prepares what is asked of another model for a call: by a guardrail of one that moderates, by a cache of one that embeds.
+/// Whoever may call the model that these are of may have it asked.
+pub(in crate::pipeline) fn of_question(
     worker: &Worker,
     view: &View,
     (inbound, matched, principal): (&Inbound<'_>, &RouteMatch<'_>, &Principal),

@@ -8,19 +8,13 @@
 use super::{ANSWER, Prompt, stopped, told, why};
 use crate::{
     conn::Caller,
-    http1::{
-        head::{Framing, HeadLimits, Parsed, RequestHead, parse_request},
-        tag::Tag,
-    },
+    http1::head::{HeadLimits, Parsed, RequestHead, parse_request},
     net::control::Control,
     pipeline::{
-        Inbound, Parts, Permit, Refused, answered, call, forward,
-        hedge::{self, Absent},
-        question,
+        Inbound, Parts, Permit, Refused, call, hedge, question,
         record::Recording,
         route::RouteMatch,
         translate::{UpstreamBody, UpstreamRequest},
-        translated,
     },
     snapshot::{RouteKind, models::ModelPlan},
     text::push_request_id,
@@ -261,31 +255,8 @@ async fn exchange(
             record.upstream(&view.snapshot.upstreams[upstream as usize]);
             UpstreamRequest { idempotent: true, ..UpstreamRequest::plain(upstream, UpstreamBody::Buffered(body)) }
         }
-        _ => call::of_guardrail(worker, view, (inbound, &matched, principal), (body, held), record)?,
+        _ => call::of_question(worker, view, (inbound, &matched, principal), (body, held), record)?,
     };
     let parts: Parts<'_, '_> = (&matched, principal, permit);
-    let response = answered(worker, view, control, inbound, parts, &mut request, &mut Absent, record).await?;
-    let forward::UpstreamResponse { head, bytes, mut connection, endpoint, mut scrub, sent, .. } = response;
-    record.answered(head.status);
-    let refused = |detail: String| Err(Refused::new(OutcomeReason::UpstreamMalformed).with_detail(detail));
-    if !(200..300).contains(&head.status) {
-        return refused(format!("a guardrail answered with status {}", head.status));
-    }
-    let identity = |value: &[u8]| value.eq_ignore_ascii_case(b"identity");
-    if head.fields.iter().any(|f| f.tag == Tag::ContentEncoding && !identity(f.value.of(&bytes))) {
-        return refused("a guardrail compressed its answer".into());
-    }
-    let framing = head.framing(false);
-    let (nobody, framed) = (&mut Absent, (framing, MOST_ANSWER));
-    let body =
-        translated::collect(worker, view, control, &mut request, framed, &mut connection, &mut scrub, nobody, record)
-            .await;
-    record.upstream_done(sent);
-    record.usage(view, &mut request);
-    let (body, _kept) = body?;
-    record.bytes_out(body.len() as u64);
-    if head.keeps_alive() && framing != Framing::UntilClose {
-        endpoint.keep(connection, worker.pools.most, worker.tick());
-    }
-    Ok(body)
+    question::answer_to(worker, view, (control, inbound, parts), &mut request, MOST_ANSWER, record).await
 }
