@@ -23,10 +23,10 @@ def google(url, key, model):
 
 
 MODELS = {
-    "langchain-chat": lambda *at: openai(*at, use_responses_api=False),
-    "langchain-responses": lambda *at: openai(*at, use_responses_api=True),
-    "langchain-anthropic": anthropic,
-    "langchain-google": google,
+    "chat": lambda *at: openai(*at, use_responses_api=False, stream_usage=True),
+    "responses": lambda *at: openai(*at, use_responses_api=True),
+    "anthropic": anthropic,
+    "google": google,
 }
 made = {}
 
@@ -53,19 +53,24 @@ def run(command):
 
     def ask():
         if not command["stream"]:
-            return model.invoke(said), 1
-        whole, pieces = None, 0
+            return model.invoke(said), 1, 1
+        whole, pieces, inputs = None, 0, 0
         for piece in model.stream(said):
             whole, pieces = piece if whole is None else whole + piece, pieces + bool(piece.text)
-        return whole, pieces
+            inputs += any(call["args"] for call in piece.tool_call_chunks)
+        return whole, pieces, inputs
 
-    answer, pieces = ask()
+    answer, *pieces = ask()
     if "result" in command:
         said.append(answer)
         said.extend(ToolMessage(command["result"], tool_call_id=c["id"], name=c["name"]) for c in answer.tool_calls)
-        answer, pieces = ask()
+        answer, *pieces = ask()
     calls = [[call["name"], call["args"]] for call in answer.tool_calls]
-    return {"words": str(answer.text), "calls": calls, "pieces": pieces}
+    told, usage = answer.response_metadata, answer.usage_metadata
+    stop = next((told[name] for name in ("finish_reason", "stop_reason", "status") if told.get(name)), None)
+    tokens = usage and [usage["input_tokens"], usage["output_tokens"]]
+    inputs = None if command["client"] == "google" else pieces[1]
+    return {"words": str(answer.text), "calls": calls, "stop": stop, "tokens": tokens, "pieces": pieces[0], "argument_pieces": inputs}
 
 
 def status(error):

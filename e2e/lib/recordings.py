@@ -1,4 +1,4 @@
-"""Recorded exchanges with OpenAI-compatible providers and with Anthropic: the project's own, and the public ones where they are found.
+"""Recorded exchanges with model providers of every dialect: the project's own, and the public ones where they are found.
 
 Public ones are looked for at `CREDENTIALFLOW_SUITES`, or at `../shared/suites` beside the repository.
 """
@@ -6,6 +6,7 @@ Public ones are looked for at `CREDENTIALFLOW_SUITES`, or at `../shared/suites` 
 import json
 import os
 import pathlib
+import struct
 
 from installation import ROOT
 
@@ -13,9 +14,35 @@ from installation import ROOT
 MOST = 25
 
 
+#: The content type of a stream in frames of AWS's own.
+FRAMES = "application/vnd.amazon.eventstream"
+
+
+def frames(data):
+    """The headers, as they stand, and the JSON of each of AWS's frames; their checksums are not looked at."""
+    at = 0
+    while at < len(data):
+        length, headers = struct.unpack(">II", data[at : at + 8])
+        head, payload = data[at + 12 : at + 12 + headers], data[at + 12 + headers : at + length - 4]
+        yield head, json.loads(payload or b"{}")
+        at += length
+
+
 class Recording:
     def __init__(self, name, path, body, response, streamed):
         self.name, self.path, self.body, self.response, self.streamed = name, path, body, response, streamed
+
+    @property
+    def content_type(self):
+        if self.path == "/converse":
+            return FRAMES if self.streamed else "application/json"
+        return "text/event-stream" if self.streamed else "application/json"
+
+    def events(self):
+        """The JSON of each event of a stream, whether it came as an event of a page or in AWS's own frames."""
+        if self.path == "/converse":
+            return [payload for _, payload in frames(self.response)]
+        return [json.loads(line[6:]) for line in self.response.splitlines() if line.startswith(b"data: {")]
 
     def message_usage(self):
         """The usage of a recorded message, the parts of a stream put together."""
@@ -85,16 +112,29 @@ def _whole(recording):
             return bool(chunks) and events[-1] == b"[DONE]" and all(chunk.get("choices") is not None for chunk in chunks)
         whole = json.loads(recording.response)
         if recording.path == "/responses":
-            return whole.get("object") == "response" and whole.get("status") == "completed"
+            return whole.get("object") == "response" and whole.get("status") in ("completed", "incomplete")
         return whole.get("type") == "message" if recording.path == "/messages" else whole.get("object") == "chat.completion"
     except (ValueError, AttributeError):
         return False
 
 
-def load_gemini(own="generateContent"):
+def load_converse(own="converse"):
+    """Every recording of an answer of Bedrock's Converse that is replayed."""
+    found = []
+    for folder in _folders(own, "bedrock/converse"):
+        for meta_file in sorted(folder.glob("*.meta.json")):
+            meta = json.loads(meta_file.read_text())
+            response = pathlib.Path(str(meta_file)[: -len(".meta.json")] + ".response").read_bytes()
+            if meta.get("status") == 200:
+                name, streamed = meta_file.name[: -len(".meta.json")], meta["kind"] == "aws-eventstream"
+                found.append(Recording(name, "/converse", None, response, streamed))
+    return found
+
+
+def load_gemini(own="generateContent", api="gemini/generateContent"):
     """Every recording of Gemini's generateContent that is replayed."""
     found = []
-    for folder in _folders(own, "gemini/generateContent"):
+    for folder in _folders(own, api):
         for meta_file in sorted(folder.glob("*.meta.json")):
             meta = json.loads(meta_file.read_text())
             response = pathlib.Path(str(meta_file)[: -len(".meta.json")] + ".response").read_bytes()

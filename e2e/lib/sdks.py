@@ -25,7 +25,7 @@ class Replay:
             return wire.send(answer(200, b'{"totalTokens":14}'))
         if not self.recording.streamed:
             return wire.send(answer(200, self.recording.response))
-        wire.send(stream_head())
+        wire.send(stream_head(self.recording.content_type))
         # Cut where no event ends, as networks do.
         data = self.recording.response
         for at in range(0, len(data), 777):
@@ -146,6 +146,8 @@ def recorded_words(recording):
         blocks = blocks_of_response(recording.final_response())
     elif recording.path == "/messages":
         blocks = _blocks_of_message(recording)
+    elif recording.path == "/converse":
+        blocks = _blocks_of_converse(recording)
     else:
         words, _, calls, _ = generated(recording.parts())
         return words, calls
@@ -170,3 +172,28 @@ def _blocks_of_message(recording):
         if block["type"] == "tool_use":
             block["input"] = json.loads(block["arguments"] or "{}")
     return list(blocks.values())
+
+
+def _blocks_of_converse(recording):
+    """The text and the calls of a recorded answer of Converse, but for calls of tools that AWS runs itself."""
+    if not recording.streamed:
+        content, blocks = json.loads(recording.response)["output"]["message"]["content"], []
+        for block in content:
+            texts = [block, *(block.get("citationsContent") or {}).get("content", [])]
+            blocks += [{"text": part["text"]} for part in texts if "text" in part]
+            blocks += [block["toolUse"]] if "toolUse" in block else []
+    else:
+        found = {}
+        for event in recording.events():
+            index, start, delta = event.get("contentBlockIndex"), event.get("start") or {}, event.get("delta") or {}
+            if "toolUse" in start:
+                found[index] = {**start["toolUse"], "arguments": ""}
+            if "text" in delta:
+                found.setdefault(index, {"text": ""})["text"] += delta["text"]
+            if "toolUse" in delta:
+                found[index]["arguments"] += delta["toolUse"]["input"]
+        blocks = list(found.values())
+        for block in blocks:
+            if "name" in block:
+                block["input"] = json.loads(block["arguments"] or "{}")
+    return [block for block in blocks if block.get("type") != "server_tool_use"]
