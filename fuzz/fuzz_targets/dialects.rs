@@ -10,7 +10,7 @@ use credentialflow_llm::{
         usage as gemini_usage,
     },
     openai::responses,
-    provider::{Dialect, LimitField},
+    provider::Dialect,
     translate::{self, Translation},
 };
 use credentialflow_model::{Timestamp, usage::TokenUsage};
@@ -26,7 +26,7 @@ const RESPONSES_CALL: &[u8] = br#"{"model":"m","stream":true,"input":"x"}"#;
 
 /// From a caller's dialect into another.
 fn request(body: &[u8], from: Dialect, dialect: Dialect) -> Option<(Vec<u8>, Translation)> {
-    let to = translate::To { dialect, model: "other", limit: LimitField::MaxTokens, ask_usage: true };
+    let to = translate::To { ask_usage: true, ..translate::To::new(dialect, "other") };
     let at = Timestamp::from_secs(0);
     match from {
         Dialect::Gemini => translate::gemini_request(body, Some(Frames::Array), &to, at).ok(),

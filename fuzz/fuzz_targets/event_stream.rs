@@ -53,7 +53,7 @@ fn read(pieces: &[&[u8]]) -> (Vec<Vec<u8>>, Result<(), MalformedFrame>) {
 }
 
 fn relay(pieces: &[&[u8]]) -> (Vec<u8>, bool) {
-    let to = translate::To { dialect: Dialect::Bedrock, model: "m", limit: LimitField::MaxTokens, ask_usage: false };
+    let to = translate::To::new(Dialect::Bedrock, "m");
     let Ok((_, answer)) = translate::request(CALL, Dialect::Anthropic, &to, Timestamp::from_secs(0)) else {
         unreachable!("a right call")
     };

@@ -53,12 +53,7 @@ fn translations() -> Vec<(Dialect, Translation)> {
     let messages = br#"{"model":"m","stream":true,"max_tokens":9,"messages":[{"role":"user","content":"x"}]}"#;
     let responses = br#"{"model":"m","stream":true,"input":"x"}"#;
     let contents = br#"{"contents":[{"parts":[{"text":"x"}]}]}"#;
-    let to = To {
-        dialect: Dialect::Bedrock,
-        model: "amazon.nova-lite-v1:0",
-        limit: LimitField::MaxTokens,
-        ask_usage: false,
-    };
+    let to = To::new(Dialect::Bedrock, "amazon.nova-lite-v1:0");
     let at = Timestamp::from_secs(0);
     vec![
         (Dialect::OpenAi, translate::request(chat, Dialect::OpenAi, &to, at).unwrap().1),

@@ -14,7 +14,7 @@ use credentialflow_llm::{
         request::{Frames, GeminiCall},
         usage::{AnswerUsage, StreamUsage},
     },
-    provider::{Dialect, LimitField},
+    provider::Dialect,
     translate::{self, Translation},
 };
 use credentialflow_model::{Timestamp, usage::TokenUsage};
@@ -74,7 +74,7 @@ fn said(parts: &[Value]) -> (String, String, Vec<(String, Value)>) {
 }
 
 fn to(dialect: Dialect) -> translate::To<'static> {
-    translate::To { dialect, model: "m", limit: LimitField::MaxTokens, ask_usage: true }
+    translate::To { ask_usage: true, ..translate::To::new(dialect, "m") }
 }
 
 /// What translates an answer of Gemini's into a dialect.

@@ -12,7 +12,7 @@ use credentialflow_llm::{
     ChatCall,
     gemini::request::Frames,
     openai::responses::{Kept, usage},
-    provider::{Dialect, LimitField},
+    provider::Dialect,
     translate::{self, StreamFailure},
 };
 use credentialflow_model::{Timestamp, usage::TokenUsage};
@@ -28,7 +28,7 @@ fn request(
     from: Dialect,
     dialect: Dialect,
 ) -> Result<(Vec<u8>, translate::Translation), translate::Untranslatable> {
-    let to = translate::To { dialect, model: "other", limit: LimitField::MaxTokens, ask_usage: true };
+    let to = translate::To { ask_usage: true, ..translate::To::new(dialect, "other") };
     translate::request(body, from, &to, Timestamp::from_secs(1_790_000_000))
 }
 
@@ -36,7 +36,7 @@ fn request(
 fn answer(from: Dialect, into: Dialect) -> translate::Translation {
     let call: &[u8] = match into {
         Dialect::Gemini => {
-            let to = translate::To { dialect: from, model: "other", limit: LimitField::MaxTokens, ask_usage: true };
+            let to = translate::To { ask_usage: true, ..translate::To::new(from, "other") };
             let (call, at) = (br#"{"contents":[]}"#, Timestamp::from_secs(1_790_000_000));
             return translate::gemini_request(call, Some(Frames::Events), &to, at).unwrap().1;
         }

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 /// A call in Messages, for a provider of Chat Completions.
 fn in_chat(body: &[u8]) -> Result<(Vec<u8>, translate::Translation), translate::Untranslatable> {
     let (dialect, limit) = (Dialect::OpenAi, LimitField::MaxCompletionTokens);
-    let to = translate::To { dialect, model: "gpt", limit, ask_usage: true };
+    let to = translate::To { limit, ask_usage: true, ..translate::To::new(dialect, "gpt") };
     translate::request(body, Dialect::Anthropic, &to, Timestamp::from_secs(0))
 }
 

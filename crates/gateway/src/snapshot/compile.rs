@@ -439,6 +439,7 @@ fn compile_models(set: &ResourceSet, upstreams: &mut Upstreams<'_>, budgets: &Ar
             upstreams.impaired(Kind::Models, &model.name, problem.clone(), false);
         }
         let declares = |t: &Target| t.capabilities.is_some() || t.context.is_some();
+                writes: known.and_then(|known| known.max_output).map(u64::from),
         let knows = targets.len() > 1 && targets.iter().any(|target| !target.abilities.is_nothing());
         let asks = knows || model.targets.iter().any(declares);
         let mut plan = ModelPlan {

@@ -94,6 +94,8 @@ pub(crate) struct TargetPlan {
     pub most_output: u64,
     pub price: PriceHandle,
     /// What its calls cost in batches.
+    /// Output tokens of an answer at the most, where its provider is known to say so.
+    pub writes: Option<u64>,
     pub batch_price: PriceHandle,
     /// What the calls to its provider may cost.
     pub budgets: Box<[Arc<LiveBudget>]>,

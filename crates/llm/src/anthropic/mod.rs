@@ -5,6 +5,7 @@
 //! Reference: <https://platform.claude.com/docs/en/api/messages>.
 
 pub mod error;
+pub(crate) mod generation;
 pub mod models;
 pub mod usage;
 pub mod vertex;

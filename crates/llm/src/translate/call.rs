@@ -41,6 +41,8 @@ pub(super) struct Call<'a> {
     /// The form that the answer must have.
     pub format: Option<Format<'a>>,
     pub effort: Option<Effort>,
+    /// What a caller of Messages says of thinking beside that.
+    pub thinks: Option<Thinks<'a>>,
     /// Whom the call is made for.
     pub user: Option<Text<'a>>,
     /// Fields that both of OpenAI's dialects have and no other, as they are: `metadata`, `prompt_cache_key` and the like.
@@ -147,6 +149,16 @@ pub(super) enum Effort {
     Medium,
     High,
     XHigh,
+    Max,
+}
+
+/// Whether the model thinks, as the Messages API has it.
+pub(super) enum Thinks<'a> {
+    /// As much as it likes; `shown` is how of it is shown (`display`).
+    Adaptive { shown: Option<Text<'a>> },
+    /// Up to so many tokens.
+    Budget(u64),
+    Not,
 }
 
 impl Effort {
@@ -159,11 +171,12 @@ impl Effort {
             "medium" => Self::Medium,
             "high" => Self::High,
             "xhigh" => Self::XHigh,
+            "max" => Self::Max,
             _ => return None,
         })
     }
 
-    /// OpenAI's word for it.
+    /// OpenAI's word for it. Most of its models know none above `xhigh`.
     pub const fn word(self) -> &'static str {
         match self {
             Self::None => "none",
@@ -171,7 +184,7 @@ impl Effort {
             Self::Low => "low",
             Self::Medium => "medium",
             Self::High => "high",
-            Self::XHigh => "xhigh",
+            Self::XHigh | Self::Max => "xhigh",
         }
     }
 }

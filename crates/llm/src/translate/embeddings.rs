@@ -146,16 +146,10 @@ struct Usage {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::provider::LimitField;
     use serde_json::{Value, json};
 
     fn asked(body: &Value) -> Result<(Value, Translation), String> {
-        let to = super::super::To {
-            dialect: Dialect::Gemini,
-            model: "gemini-embedding-001",
-            limit: LimitField::MaxTokens,
-            ask_usage: false,
-        };
+        let to = super::super::To::new(Dialect::Gemini, "gemini-embedding-001");
         let (out, translation) = request(body.to_string().as_bytes(), &to).map_err(|why| why.to_string())?;
         Ok((serde_json::from_slice(&out).unwrap(), translation))
     }

@@ -45,6 +45,15 @@ pub struct To<'a> {
     pub ask_usage: bool,
 }
 
+    /// As many tokens its model can write in one answer, where that is known.
+    pub longest: Option<u64>,
+}
+
+impl<'a> To<'a> {
+    /// A model of a provider of which no more is known.
+    pub const fn new(dialect: Dialect, model: &'a str) -> Self {
+        Self { dialect, model, limit: LimitField::MaxTokens, ask_usage: false, longest: None }
+    }
 /// The body for a provider, and what translates its answer. `body` is one that [`ChatCall`](crate::ChatCall) has read,
 /// `from` is what its caller speaks; `created` is what the answer will say of when it was made. A call in Gemini's
 /// dialect is one for a whole answer: what its path says is told to [`gemini_request`].
@@ -96,7 +105,7 @@ fn said(
     let mut out = Vec::with_capacity(body.len() + 256);
     match to.dialect {
         Dialect::OpenAi => chat::write_call::call(&call, to, &mut out),
-        Dialect::Anthropic => messages::write_call::call(&call, to.model, &mut out),
+        Dialect::Anthropic => messages::write_call::call(&call, to, &mut out),
         Dialect::Responses => responses::write_call::call(&call, to.model, &mut out),
         Dialect::Gemini => gemini::write_call::call(&call, to, &mut out),
         Dialect::Bedrock => bedrock::write_call::call(&call, to.model, &mut out),
@@ -278,3 +287,5 @@ mod tests_gemini;
 mod tests_responses;
 #[cfg(test)]
 mod tests_to_chat;
+mod tests_claude;
+#[cfg(test)]

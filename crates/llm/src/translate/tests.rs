@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 use super::{StreamFailure, To, Translation, Untranslatable, Why};
-use crate::provider::{Dialect, LimitField};
+use crate::provider::Dialect;
 use credentialflow_model::Timestamp;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ const AT: Timestamp = Timestamp::from_secs(1_790_000_000);
 
 /// A call in Chat Completions, for a provider of Messages.
 fn request(body: &[u8], model: &str, created: Timestamp) -> Result<(Vec<u8>, Translation), Untranslatable> {
-    let to = To { dialect: Dialect::Anthropic, model, limit: LimitField::MaxTokens, ask_usage: false };
+    let to = To::new(Dialect::Anthropic, model);
     super::request(body, Dialect::OpenAi, &to, created)
 }
 

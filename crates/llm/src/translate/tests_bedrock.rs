@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::bedrock::{events::Unframed, frames::tests::message};
+use crate::{bedrock::frames::tests::message, unframed::Unframed};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ const NOVA: &str = "eu.amazon.nova-2-lite-v1:0";
 const LLAMA: &str = "meta.llama3-2-1b-instruct-v1:0";
 
 fn to(model: &str) -> To<'_> {
-    To { dialect: Dialect::Bedrock, model, limit: LimitField::MaxTokens, ask_usage: false }
+    To::new(Dialect::Bedrock, model)
 }
 
 fn both(from: Dialect, call: &Value, model: &str) -> Result<(Value, Translation), String> {

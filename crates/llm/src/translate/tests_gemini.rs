@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 const AT: Timestamp = Timestamp::from_secs(1_790_000_000);
 
 fn to(dialect: Dialect, model: &str) -> To<'_> {
-    To { dialect, model, limit: LimitField::MaxCompletionTokens, ask_usage: true }
+    To { limit: LimitField::MaxCompletionTokens, ask_usage: true, ..To::new(dialect, model) }
 }
 
 /// What a call in Gemini's dialect is in another.
@@ -530,7 +530,7 @@ fn answering(provider: Dialect, caller: Dialect, frames: Option<Frames>) -> Tran
         ),
         Dialect::Responses => request(br#"{"input":"x","stream":true}"#, Dialect::Responses, &of, AT),
         Dialect::Anthropic => request(br#"{"messages":[],"max_tokens":1,"stream":true}"#, Dialect::Anthropic, &of, AT),
-        Dialect::Bedrock => unreachable!("nobody calls in it"),
+        Dialect::Bedrock | Dialect::Replicate => unreachable!("nobody calls in it"),
     }
     .unwrap()
     .1

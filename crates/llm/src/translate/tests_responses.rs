@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 const AT: Timestamp = Timestamp::from_secs(1_790_000_000);
 
 fn to(dialect: Dialect) -> To<'static> {
-    To { dialect, model: "other", limit: LimitField::MaxCompletionTokens, ask_usage: true }
+    To { limit: LimitField::MaxCompletionTokens, ask_usage: true, ..To::new(dialect, "other") }
 }
 
 fn request(call: &[u8], from: Dialect, into: Dialect) -> Result<(Vec<u8>, Translation), Untranslatable> {
@@ -43,7 +43,7 @@ fn answer(from: Dialect, into: Dialect) -> Translation {
         Dialect::Responses => br#"{"model":"m","stream":true,"input":"x"}"#,
         Dialect::OpenAi => br#"{"model":"m","stream":true,"stream_options":{"include_usage":true},"messages":[]}"#,
         Dialect::Anthropic => br#"{"model":"m","stream":true,"max_tokens":1,"messages":[]}"#,
-        Dialect::Bedrock => unreachable!("nobody calls in it"),
+        Dialect::Bedrock | Dialect::Replicate => unreachable!("nobody calls in it"),
     };
     request(call, into, from).unwrap().1
 }

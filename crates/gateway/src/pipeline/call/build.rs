@@ -112,6 +112,11 @@ fn place(
 
 /// Whom a call is translated for.
 pub(super) fn recipient(target: &TargetPlan) -> translate::To<'_> {
-    let TargetPlan { dialect, provider_model, limit, ask_usage, .. } = target;
-    translate::To { dialect: *dialect, model: provider_model, limit: *limit, ask_usage: *ask_usage }
+    let TargetPlan { dialect, provider_model, limit, ask_usage, writes, .. } = target;
+    translate::To {
+        limit: *limit,
+        ask_usage: *ask_usage,
+        longest: *writes,
+        ..translate::To::new(*dialect, provider_model)
+    }
 }

@@ -7,7 +7,7 @@ use super::{
     super::{
         Why,
         call::{Block, Call, Choice, Effort, Format, MAX_FIELDS, Tool},
-        messages,
+        messages::{thinking::{Plan, plan}, write_call::at_most_one},
         read::{is_empty_object, members},
         write::Object,
     },
@@ -53,7 +53,11 @@ const ADDITIONAL: &str = "additionalModelRequestFields";
 /// The body for `/model/{modelId}/converse` and `/converse-stream` of this model.
 pub(in crate::translate) fn call(call: &Call<'_>, model: &str, out: &mut Vec<u8>) -> Result<(), Why> {
     let maker = maker(model);
-    let additional = Additional::of(call, maker)?;
+    let plan = match maker {
+        Some("anthropic") => Some(plan(call, model, None)?),
+        _ => None,
+    };
+    let additional = Additional::of(call, maker, plan)?;
     let tools = has_tools(call)?;
     if matches!(call.format, Some(Format::Json)) {
         return Err(Why::NoCounterpart("an answer that is JSON without a schema (`json_object`)".to_owned()));
@@ -67,7 +71,7 @@ pub(in crate::translate) fn call(call: &Call<'_>, model: &str, out: &mut Vec<u8>
         write_turns::blocks(&call.system, marks, &mut write_turns::Names::default(), body.member("system"))?;
     }
     write_turns::messages(call, marks, body.member("messages"))?;
-    inference(call, maker, additional.budget.is_some(), body.object("inferenceConfig"))?;
+    inference(call, additional.plan.as_ref(), body.object("inferenceConfig"))?;
     if tools {
         let mut config = body.object("toolConfig");
         let each = call.tools.iter().flat_map(|one| {
@@ -128,8 +132,8 @@ fn has_tools(call: &Call<'_>) -> Result<bool, Why> {
 
 /// What a model reads itself.
 struct Additional<'a> {
-    /// Tokens for thinking, of Anthropic's models.
-    budget: Option<u64>,
+    /// How Anthropic's models are asked to think; none for others.
+    plan: Option<Plan<'a>>,
     /// Those models read how tools are chosen there.
     one_tool: bool,
     /// How much to think, in the words of OpenAI's and Amazon's models.
@@ -139,7 +143,7 @@ struct Additional<'a> {
 }
 
 impl<'a> Additional<'a> {
-    fn of(call: &'a Call<'_>, maker: Option<&str>) -> Result<Self, Why> {
+    fn of(call: &'a Call<'_>, maker: Option<&str>, plan: Option<Plan<'a>>) -> Result<Self, Why> {
         let mut others: Vec<(&str, &RawValue)> = Vec::new();
         for (name, raw) in &call.others {
             match &**name {
@@ -170,24 +174,34 @@ impl<'a> Additional<'a> {
             return Err(Why::NoCounterpart("that no two tools may be called at the same time".to_owned()));
         }
         let told = has("thinking") || has("reasoning_config");
-        let budget = messages::write_call::tokens(call).0.filter(|_| of_anthropic && !told);
+        let mut plan = plan.map(|plan| if told { plan.without_thinking() } else { plan });
+        if let Some(plan) = plan.as_mut().filter(|_| has("output_config")) {
+            plan.effort = None;
+        }
         let effort = call.effort.filter(|_| !has("reasoning_effort") && !has("reasoningConfig"));
         let effort = effort.and_then(|effort| word(effort, maker));
-        let top_k = call.sampling.top_k.filter(|_| budget.is_none() && of_anthropic && !has("top_k"));
-        Ok(Self { budget, one_tool, effort, top_k, others })
+        let takes_top_k = plan.as_ref().is_none_or(|plan| plan.samples && !plan.thinks);
+        let top_k = call.sampling.top_k.filter(|_| takes_top_k && of_anthropic && !has("top_k"));
+        if !takes_top_k {
+            others.retain(|(name, _)| *name != "top_k");
+        }
+        Ok(Self { plan, one_tool, effort, top_k, others })
     }
 
     fn is_empty(&self) -> bool {
-        let Self { budget, one_tool, effort, top_k, others } = self;
-        budget.is_none() && !one_tool && effort.is_none() && top_k.is_none() && others.is_empty()
+        let Self { plan, one_tool, effort, top_k, others } = self;
+        let asks = plan.as_ref().is_some_and(|plan| plan.is_said() || plan.effort.is_some());
+        !asks && !one_tool && effort.is_none() && top_k.is_none() && others.is_empty()
     }
 
     fn write(&self, call: &Call<'_>, maker: Option<&str>, mut to: Object<'_>) {
-        if let Some(budget) = self.budget {
-            let mut thinking = to.object("thinking");
-            thinking.json("type", "\"enabled\"");
-            thinking.number("budget_tokens", budget);
-            thinking.end();
+        if let Some(plan) = &self.plan {
+            plan.write(&mut to);
+            if let Some(effort) = plan.effort {
+                let mut config = to.object("output_config");
+                config.text("effort", effort);
+                config.end();
+            }
         }
         if self.one_tool {
             let mut choice = to.object("tool_choice");
@@ -228,22 +242,23 @@ fn word(effort: Effort, maker: Option<&str>) -> Option<&'static str> {
         ("amazon", Effort::None) | ("anthropic", _) => None,
         (_, Effort::None | Effort::Minimal | Effort::Low) => Some("low"),
         (_, Effort::Medium) => Some("medium"),
-        (_, Effort::High | Effort::XHigh) => Some("high"),
+        (_, Effort::High | Effort::XHigh | Effort::Max) => Some("high"),
     }
 }
 
-fn inference(call: &Call<'_>, maker: Option<&str>, thinks: bool, mut to: Object<'_>) -> Result<(), Why> {
-    let limit = if thinks { Some(messages::write_call::tokens(call).1) } else { call.limit };
+/// `plan`: how a model of Anthropic's is asked to think.
+fn inference(call: &Call<'_>, plan: Option<&Plan<'_>>, mut to: Object<'_>) -> Result<(), Why> {
+    let limit = plan.filter(|plan| plan.needs_limit()).map(|plan| plan.max_tokens).or(call.limit);
     if let Some(limit) = limit {
         to.number("maxTokens", limit);
     }
-    // Thinking models of Anthropic's refuse a temperature, and newer ones both of these.
-    let of_anthropic = maker == Some("anthropic");
-    let temperature = call.temperature.filter(|_| !thinks);
+    // Thinking models of Anthropic's refuse a temperature, newer ones both of these, and the newest each.
+    let takes = plan.is_none_or(|plan| plan.samples && !plan.thinks);
+    let temperature = call.temperature.filter(|_| takes);
     if let Some(raw) = temperature {
-        to.json("temperature", messages::write_call::at_most_one(raw)?);
+        to.json("temperature", at_most_one(raw)?);
     }
-    if let Some(raw) = call.top_p.filter(|_| !thinks && (!of_anthropic || temperature.is_none())) {
+    if let Some(raw) = call.top_p.filter(|_| takes && (plan.is_none() || temperature.is_none())) {
         to.json("topP", raw.get());
     }
     if !call.stop.is_empty() {

@@ -127,7 +127,7 @@ fn budget(effort: Effort, limit: Option<u64>) -> Option<u64> {
         Effort::None => return Some(0),
         Effort::Minimal | Effort::Low => 1024,
         Effort::Medium => 8192,
-        Effort::High | Effort::XHigh => 24_576,
+        Effort::High | Effort::XHigh | Effort::Max => 24_576,
     };
     Some(limit.map_or(budget, |limit| budget.min(limit / 2))).filter(|budget| *budget >= MIN_BUDGET)
 }

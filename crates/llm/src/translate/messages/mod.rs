@@ -5,6 +5,7 @@ pub(super) mod read_answer;
 pub(super) mod read_call;
 pub(super) mod read_stream;
 mod read_turns;
+pub(super) mod thinking;
 pub(super) mod write_answer;
 pub(super) mod write_call;
 pub(super) mod write_stream;

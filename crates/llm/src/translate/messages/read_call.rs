@@ -3,7 +3,7 @@
 use super::{
     super::{
         Why,
-        call::{Call, Choice, Effort, Format, MAX_FIELDS, MAX_STOPS, MAX_TOOLS, Tool},
+        call::{Call, Choice, Effort, Format, MAX_FIELDS, MAX_STOPS, MAX_TOOLS, Thinks, Tool},
         read::{Text, list, members, present, read},
     },
     read_turns,
@@ -53,6 +53,8 @@ struct Thinking<'a> {
     r#type: Text<'a>,
     #[serde(default)]
     budget_tokens: Option<u64>,
+    #[serde(borrow, default)]
+    display: Option<Text<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -81,7 +83,7 @@ struct Metadata<'a> {
 pub(in crate::translate) fn call(body: &[u8]) -> Result<Call<'_>, Why> {
     // What a stream took is always told.
     let mut call = Call { include_usage: true, ..Call::default() };
-    let (mut system, mut messages, mut thinking, mut effort) = (None, None, None, None);
+    let (mut system, mut messages, mut effort) = (None, None, None);
     for (name, raw) in members(body, MAX_FIELDS)? {
         if present(Some(raw)).is_none() {
             continue; // null is what absent is
@@ -106,7 +108,7 @@ pub(in crate::translate) fn call(body: &[u8]) -> Result<Call<'_>, Why> {
                 call.one_tool = told.disable_parallel_tool_use.unwrap_or(false);
                 call.choice = Some(choice(told)?);
             }
-            "thinking" => thinking = budget(&read(raw, &place)?)?,
+            "thinking" => call.thinks = Some(thinks(read(raw, &place)?)?),
             "output_config" => {
                 let config: OutputConfig<'_> = read(raw, &place)?;
                 effort = config.effort.map(|word| self::effort(&word)).transpose()?;
@@ -123,7 +125,7 @@ pub(in crate::translate) fn call(body: &[u8]) -> Result<Call<'_>, Why> {
     if call.limit.is_none() {
         return Err(Why::Form("a call without `max_tokens`".to_owned()));
     }
-    call.effort = effort.or(thinking);
+    call.effort = effort.or(call.thinks.as_ref().and_then(budget));
     let mut room = read_turns::room();
     call.system = read_turns::system(system, &mut room)?;
     call.turns = read_turns::turns(messages.ok_or_else(|| Why::Form("`messages`".to_owned()))?, &mut room)?;
@@ -161,16 +163,24 @@ fn choice(choice: ToolChoice<'_>) -> Result<Choice<'_>, Why> {
     })
 }
 
-/// How much thinking a budget is. What every model that thinks can do, none of the words at the ends.
-fn budget(thinking: &Thinking<'_>) -> Result<Option<Effort>, Why> {
+fn thinks(thinking: Thinking<'_>) -> Result<Thinks<'_>, Why> {
     Ok(match (&*thinking.r#type, thinking.budget_tokens) {
-        ("enabled", Some(tokens)) if tokens >= HIGH => Some(Effort::High),
-        ("enabled", Some(tokens)) if tokens >= MEDIUM => Some(Effort::Medium),
-        ("enabled", Some(_)) => Some(Effort::Low),
-        // As much as the model likes.
-        ("adaptive" | "disabled", _) => None,
+        ("enabled", Some(tokens)) => Thinks::Budget(tokens),
+        ("adaptive", _) => Thinks::Adaptive { shown: thinking.display },
+        ("disabled" | "between_tools", _) => Thinks::Not,
         _ => return Err(Why::Form("`thinking`".to_owned())),
     })
+}
+
+/// How much thinking a budget is. What every model that thinks can do, none of the words at the ends.
+const fn budget(thinks: &Thinks<'_>) -> Option<Effort> {
+    match thinks {
+        Thinks::Budget(HIGH..) => Some(Effort::High),
+        Thinks::Budget(MEDIUM..) => Some(Effort::Medium),
+        Thinks::Budget(_) => Some(Effort::Low),
+        // As much as the model likes.
+        Thinks::Adaptive { .. } | Thinks::Not => None,
+    }
 }
 
 fn effort(word: &str) -> Result<Effort, Why> {
@@ -178,7 +188,8 @@ fn effort(word: &str) -> Result<Effort, Why> {
         "low" => Effort::Low,
         "medium" => Effort::Medium,
         "high" => Effort::High,
-        "xhigh" | "max" => Effort::XHigh,
+        "xhigh" => Effort::XHigh,
+        "max" => Effort::Max,
         _ => return Err(Why::Form("`output_config`".to_owned())),
     })
 }

@@ -1,17 +1,14 @@
 //! A call as a Messages request.
 
 use super::super::{
-    Why,
-    call::{Block, Call, Choice, Effort, Format, Role, Source, Tool, Turns},
+    To, Why,
+    call::{Block, Call, Choice, Format, Role, Source, Tool},
     read::read,
     write::{Object, array},
 };
+use super::thinking::plan;
 use serde_json::value::RawValue;
 
-/// What `max_tokens` is where the caller sets no limit: every model of Anthropic can write that much.
-const DEFAULT_MAX_TOKENS: u64 = 4096;
-/// The least that can be set aside for thinking.
-const MIN_BUDGET: u64 = 1024;
 /// The least `top_p` that can stand beside thinking.
 const MIN_TOP_P: f64 = 0.95;
 
@@ -20,7 +17,7 @@ const WRITTEN: &[&str] =
     &["max_tokens", "messages", "stop_sequences", "stream", "system", "temperature", "tool_choice", "top_p"];
 
 /// The body for the provider's `/messages`.
-pub(in crate::translate) fn call(call: &Call<'_>, model: &str, out: &mut Vec<u8>) -> Result<(), Why> {
+pub(in crate::translate) fn call(call: &Call<'_>, to: &To<'_>, out: &mut Vec<u8>) -> Result<(), Why> {
     if let Some(written) = WRITTEN.iter().find(|name| call.has_other(name)) {
         return Err(Why::Form(format!("`{written}`")));
     }
@@ -32,11 +29,11 @@ pub(in crate::translate) fn call(call: &Call<'_>, model: &str, out: &mut Vec<u8>
         Some(Format::Schema { schema, .. }) => Some(schema),
         None => None,
     };
-    let (budget, max_tokens) = tokens(call);
-    let temperature = call.temperature.filter(|_| budget.is_none());
+    let plan = plan(call, to.model, to.longest)?;
+    let temperature = call.temperature.filter(|_| plan.samples && !plan.thinks);
     let mut body = Object::new(out);
-    body.text("model", model);
-    body.number("max_tokens", max_tokens);
+    body.text("model", to.model);
+    body.number("max_tokens", plan.max_tokens);
     if !call.system.is_empty() {
         body.array("system", &call.system, block);
     }
@@ -52,8 +49,8 @@ pub(in crate::translate) fn call(call: &Call<'_>, model: &str, out: &mut Vec<u8>
     if let Some(raw) = temperature {
         body.json("temperature", at_most_one(raw)?);
     }
-    let top_p = match call.top_p {
-        Some(raw) if budget.is_some() => (read::<f64>(raw, "`top_p`")? >= MIN_TOP_P).then_some(raw),
+    let top_p = match call.top_p.filter(|_| plan.samples) {
+        Some(raw) if plan.thinks => (read::<f64>(raw, "`top_p`")? >= MIN_TOP_P).then_some(raw),
         // Newer models refuse both.
         top_p => top_p.filter(|_| temperature.is_none()),
     };
@@ -67,18 +64,19 @@ pub(in crate::translate) fn call(call: &Call<'_>, model: &str, out: &mut Vec<u8>
         body.array("tools", &call.tools, tool);
     }
     tool_choice(call, &mut body);
-    if let Some(budget) = budget {
-        let mut thinking = body.object("thinking");
-        thinking.json("type", "\"enabled\"");
-        thinking.number("budget_tokens", budget);
-        thinking.end();
-    }
-    if let Some(schema) = schema {
+    plan.write(&mut body);
+    let effort = plan.effort.filter(|_| !call.has_other("output_config"));
+    if effort.is_some() || schema.is_some() {
         let mut config = body.object("output_config");
-        let mut format = config.object("format");
-        format.json("type", "\"json_schema\"");
-        format.json("schema", schema.get());
-        format.end();
+        if let Some(effort) = effort {
+            config.text("effort", effort);
+        }
+        if let Some(schema) = schema {
+            let mut format = config.object("format");
+            format.json("type", "\"json_schema\"");
+            format.json("schema", schema.get());
+            format.end();
+        }
         config.end();
     }
     if let Some(user) = &call.user {
@@ -86,48 +84,17 @@ pub(in crate::translate) fn call(call: &Call<'_>, model: &str, out: &mut Vec<u8>
         metadata.text("user_id", user);
         metadata.end();
     }
-    if let Some(raw) = call.sampling.top_k.filter(|_| budget.is_none() && !call.has_other("top_k")) {
+    let takes_top_k = plan.samples && !plan.thinks;
+    if let Some(raw) = call.sampling.top_k.filter(|_| takes_top_k && !call.has_other("top_k")) {
         body.json("top_k", raw.get());
     }
     for (name, raw) in &call.others {
-        if budget.is_none() || &**name != "top_k" {
+        if takes_top_k || &**name != "top_k" {
             body.other(name, raw.get());
         }
     }
     body.end();
     Ok(())
-}
-
-/// What is set aside for thinking, and the limit of all that is written.
-pub(in crate::translate) fn tokens(call: &Call<'_>) -> (Option<u64>, u64) {
-    // A tool that must be called leaves no room for thinking.
-    let forced = matches!(call.choice, Some(Choice::Any | Choice::One(_)));
-    let budget = call.effort.and_then(budget).filter(|_| may_think(&call.turns) && !forced);
-    let budget = budget.filter(|_| !call.has_other("thinking"));
-    let max_tokens = call.limit.unwrap_or_else(|| DEFAULT_MAX_TOKENS + budget.unwrap_or(0));
-    // Of a limit that the caller set, at least half is for the answer.
-    let most = call.limit.map_or(u64::MAX, |limit| limit / 2);
-    (budget.map(|budget| budget.min(most)).filter(|budget| *budget >= MIN_BUDGET), max_tokens)
-}
-
-/// How many tokens may go into thinking; `None` for none.
-const fn budget(effort: Effort) -> Option<u64> {
-    match effort {
-        Effort::None => None,
-        Effort::Minimal => Some(1024),
-        Effort::Low => Some(2048),
-        Effort::Medium => Some(8192),
-        Effort::High => Some(16_384),
-        Effort::XHigh => Some(32_768),
-    }
-}
-
-/// Whether thinking can begin here. Not where a turn of the assistant's is gone on with that would have to begin
-/// with its thinking, which other dialects do not send back: after a tool it called, and where it spoke last.
-fn may_think(turns: &Turns<'_>) -> bool {
-    let last = turns.0.iter().rev().find(|turn| turn.role == Role::Assistant);
-    let called = last.is_some_and(|turn| turn.content.iter().any(|block| matches!(block, Block::ToolUse { .. })));
-    turns.0.last().is_none_or(|turn| turn.role != Role::Assistant) && !called
 }
 
 /// Other dialects go to 2, the Messages API to 1: what is more becomes 1.
