@@ -39,7 +39,7 @@ fn answer(from: Dialect, dialect: Dialect) -> Translation {
     let call = match from {
         Dialect::Responses => RESPONSES_CALL,
         Dialect::Gemini => CONTENT,
-        Dialect::OpenAi | Dialect::Anthropic | Dialect::Bedrock => CALL,
+        Dialect::OpenAi | Dialect::Anthropic | Dialect::Bedrock | Dialect::Replicate => CALL,
     };
     let Some((_, answer)) = request(call, from, dialect) else { unreachable!("a right call") };
     answer
@@ -84,8 +84,8 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     }
     pieces.push(rest);
 
-    // Of Bedrock's, what was taken out of its frames.
-    let into = || ALL.into_iter().chain([Dialect::Bedrock]);
+    // Of Bedrock's and Replicate's, what was taken out of its frames.
+    let into = || ALL.into_iter().chain([Dialect::Bedrock, Dialect::Replicate]);
     let pairs = ALL.into_iter().flat_map(|from| into().filter(move |to| *to != from).map(move |to| (from, to)));
     for (from, to) in pairs {
         let is_one = if from == Dialect::Gemini { is_content } else { is_call };
@@ -106,7 +106,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         for event in at_once.0.split(|b| *b == b'\n').filter_map(|line| line.strip_prefix(b"data: ")) {
             assert!(event == b"[DONE]" || is_json(event));
         }
-        if to == Dialect::Bedrock {
+        if matches!(to, Dialect::Bedrock | Dialect::Replicate) {
             continue; // which nobody calls in
         }
         // What is written in a dialect can be read in it. Chats and responses can have parts of calls in each other's midst,

@@ -4,13 +4,13 @@
 
 use credentialflow_llm::{
     bedrock::{
-        events::Unframed,
         frames::{FrameReader, MalformedFrame},
         usage::StreamUsage,
     },
     provider::{Dialect, LimitField},
     sse::{SsePiece, SseReader},
     translate,
+    unframed::Unframed,
 };
 use credentialflow_model::Timestamp;
 

@@ -229,8 +229,8 @@ impl ModelTurns {
     /// That of callers who speak this dialect.
     pub const fn of(&self, speaks: Dialect) -> &Cell<u32> {
         match speaks {
-            // Nobody calls in the last.
-            Dialect::OpenAi | Dialect::Bedrock => &self.chat,
+            // Nobody calls in the last two.
+            Dialect::OpenAi | Dialect::Bedrock | Dialect::Replicate => &self.chat,
             Dialect::Responses => &self.responses,
             Dialect::Anthropic => &self.messages,
             Dialect::Gemini => &self.gemini,

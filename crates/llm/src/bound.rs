@@ -164,6 +164,14 @@ impl<'de> Deserialize<'de> for Asked {
                             asked.inference.tokens = asked.inference.tokens.max(tokens);
                             asked.inference.doubtful |= doubtful;
                         }
+                        Field::Input => {
+                            // What its model reads of it is not certain, so it only makes the bound more.
+                            let Config { limit, plain, .. } = Config::of(map.next_value()?);
+                            for of in [limit, plain] {
+                                asked.others.tokens = asked.others.tokens.max(of.tokens);
+                                asked.others.doubtful |= of.doubtful;
+                            }
+                        }
                         Field::Choices => {
                             asked.choices = asked.choices.max(count(&scalar(map.next_value()?)));
                         }
@@ -187,6 +195,8 @@ enum Field {
     Config,
     /// `inferenceConfig`, another.
     Inference,
+    /// `input` of a prediction, another; a text or a list in Responses.
+    Input,
     Unknown,
 }
 
@@ -206,6 +216,7 @@ impl<'de> Deserialize<'de> for Field {
                     "max_new_tokens" | "n_predict" | "num_predict" => Field::Others,
                     "n" | "best_of" => Field::Choices,
                     "generationConfig" | "generation_config" => Field::Config,
+                    "input" => Field::Input,
                     "inferenceConfig" => Field::Inference,
                     _ => Field::Unknown,
                 })
@@ -215,12 +226,14 @@ impl<'de> Deserialize<'de> for Field {
     }
 }
 
-/// What `generationConfig` says, or `inferenceConfig`. Google's servers read names in camel case and in snake case.
+/// What `generationConfig` says, or `inferenceConfig`, or `input` of a prediction. Google's servers read names in camel case and in snake case.
 #[derive(Default)]
 struct Config {
     limit: Limit,
     /// `maxTokens`, in `inferenceConfig`.
     inference: Limit,
+    /// `max_tokens` and its like, in `input`.
+    plain: Limit,
     choices: Option<u64>,
 }
 
@@ -244,6 +257,9 @@ impl<'de> Deserialize<'de> for Config {
                 while let Some(name) = map.next_key::<Cow<'de, str>>()? {
                     match &*name {
                         "maxOutputTokens" | "max_output_tokens" => config.limit.add(map.next_value()?),
+                        "max_tokens" | "max_completion_tokens" | "max_new_tokens" => {
+                            config.plain.add(map.next_value()?)
+                        }
                         "maxTokens" => config.inference.add(map.next_value()?),
                         "candidateCount" | "candidate_count" => {
                             config.choices = config.choices.max(count(&scalar(map.next_value()?)));

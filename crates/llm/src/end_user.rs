@@ -33,7 +33,7 @@ pub fn of_call(speaks: Dialect, body: &[u8]) -> Option<Cow<'_, str>> {
             call.safety_identifier.or(call.user)
         }
         Dialect::Anthropic => serde_json::from_slice::<Message<'_>>(body).ok()?.metadata?.user_id,
-        Dialect::Gemini | Dialect::Bedrock => None,
+        Dialect::Gemini | Dialect::Bedrock | Dialect::Replicate => None,
     }
 }
 

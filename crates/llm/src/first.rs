@@ -22,7 +22,7 @@ pub enum Begun {
 }
 
 /// Looks at the beginning of a stream of server-sent events in the dialect of its provider; one in other frames has been
-/// made such a stream before ([`crate::bedrock::events::Unframed`]).
+/// made such a stream before ([`crate::unframed::Unframed`]).
 #[derive(Debug)]
 pub struct FirstToken {
     dialect: Dialect,
@@ -81,6 +81,12 @@ fn of_event(dialect: Dialect, event: &SseEvent<'_>) -> Option<Begun> {
             Some(b"contentBlockStart") => is_empty(&data["start"]),
             Some(b"contentBlockDelta") => data["delta"].as_object().is_some_and(|delta| delta.values().all(is_empty)),
             _ => false,
+        },
+        // All that it says before its text are its logs.
+        Dialect::Replicate => match event.event_type() {
+            Some(b"output") => is_empty(&data["text"]),
+            Some(b"done") => false,
+            _ => true,
         },
         Dialect::Gemini => data.is_object() && data["candidates"].is_null() && data["promptFeedback"].is_null(),
     };

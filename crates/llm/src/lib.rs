@@ -7,6 +7,7 @@
 //! - [`anthropic`]: the Anthropic dialect: counting usage, errors, model lists.
 //! - [`gemini`]: the Gemini dialect: what a path asks for, counting usage, errors, model lists.
 //! - [`bedrock`]: AWS Bedrock's Converse: its event stream, counting usage.
+//! - [`replicate`]: Replicate's predictions: following them, their streams, counting usage.
 //! - [`batch`]: many calls that a provider works off within a day.
 //! - [`guardrail`]: what is looked for in the texts of calls and answers, and taken out of them.
 //! - [`sse`]: server-sent events, for any dialect that streams.
@@ -45,10 +46,12 @@ pub mod prompt;
 pub mod provider;
 pub mod realtime;
 pub mod refusal;
+pub mod replicate;
 pub mod sandbox;
 pub mod sse;
 pub mod task;
 pub mod translate;
+pub mod unframed;
 
 pub use openai::request::{ChatCall, InvalidCall};
 pub use openai::usage::{AnswerUsage, StreamUsage};

@@ -16,8 +16,8 @@ pub fn event(
     out: &mut Vec<u8>,
 ) {
     match dialect {
-        // No caller speaks Bedrock.
-        Dialect::OpenAi | Dialect::Bedrock => {
+        // No caller speaks the last two.
+        Dialect::OpenAi | Dialect::Bedrock | Dialect::Replicate => {
             out.extend_from_slice(b"data: ");
             out.extend_from_slice(&openai::error::body(reason, request_id, detail));
             out.extend_from_slice(b"\n\n");

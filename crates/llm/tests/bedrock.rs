@@ -8,10 +8,11 @@
 mod exchange;
 
 use credentialflow_llm::{
-    bedrock::{events::Unframed, usage},
+    bedrock::usage,
     gemini::request::Frames,
     provider::{Dialect, LimitField},
     translate::{self, StreamFailure, To, Translation},
+    unframed::Unframed,
 };
 use credentialflow_model::{Timestamp, usage::TokenUsage};
 use exchange::Exchange;

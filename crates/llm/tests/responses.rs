@@ -43,7 +43,7 @@ fn answer(from: Dialect, into: Dialect) -> translate::Translation {
         Dialect::Responses => br#"{"model":"m","stream":true,"input":"x"}"#,
         Dialect::OpenAi => br#"{"model":"m","stream":true,"stream_options":{"include_usage":true},"messages":[]}"#,
         Dialect::Anthropic => br#"{"model":"m","stream":true,"max_tokens":1,"messages":[]}"#,
-        Dialect::Bedrock => unreachable!("nobody calls in it"),
+        Dialect::Bedrock | Dialect::Replicate => unreachable!("nobody calls in it"),
     };
     request(call, into, from).unwrap().1
 }

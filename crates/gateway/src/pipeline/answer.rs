@@ -31,9 +31,11 @@ use crate::{
     worker::{View, Worker},
 };
 use credentialflow_llm::{
-    bedrock::{self, events::Unframed},
+    bedrock,
     provider::Dialect,
+    replicate,
     translate::Translation,
+    unframed::Unframed,
 };
 use credentialflow_model::{OutcomeReason, resource::AnswerEncoding};
 use std::{future::poll_fn, io::Write as _, rc::Rc, sync::atomic::Ordering::Relaxed, task::Poll};
@@ -148,7 +150,8 @@ pub(super) async fn relay<C: Caller>(
     let is_collected =
         whole.is_some() || published || (judge.is_some() && !is_stream) || of_mcp == Some(Form::Messages);
     // Events that come in other frames than the caller gets.
-    let is_framed = whole.is_none() && translation.is_some() && dialect == Some(Dialect::Bedrock);
+    let of_frames = matches!(dialect, Some(Dialect::Bedrock | Dialect::Replicate));
+    let is_framed = whole.is_none() && translation.is_some() && of_frames;
     let mut fields = worker.take_scratch();
     for field in &head.fields {
         let name = field.name.of(&bytes);
@@ -198,7 +201,11 @@ pub(super) async fn relay<C: Caller>(
         record.upstream_done(sent);
         record.usage(view, request);
         let (mut body, kept) = body?;
-        record.produced(&body);
+        match dialect {
+            // It tells its texts in a form of its own.
+            Some(Dialect::Replicate) => record.produced(&replicate::said(&body)),
+            _ => record.produced(&body),
+        }
         // Two parts that are harmless each can be a secret when they are put together.
         let clean = |body: Vec<u8>| guard.whole(scrub.whole(&body).unwrap_or(body));
         let answered = match &whole {
@@ -245,7 +252,7 @@ pub(super) async fn relay<C: Caller>(
         guard,
         usage: request.call.as_mut().map(|c| &mut c.usage).filter(|_| success && !encoded),
         counted: None,
-        unframed: if is_framed { Unframed::of(Dialect::Bedrock) } else { Unframed::plain() },
+        unframed: dialect.filter(|_| is_framed).map_or(Unframed::plain(), Unframed::of),
         translator: translation.map(Translation::stream),
         judge: judge.map(|answer| Judging::of(*answer, is_array)),
         events: answering.as_ref().and_then(Answering::events),

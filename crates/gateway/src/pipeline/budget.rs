@@ -101,7 +101,7 @@ pub(super) async fn reserve(
     let reads_along = || match call.dialect {
         Dialect::Responses => responses::reads_along(sent),
         Dialect::Gemini | Dialect::OpenAi => kept::reads_along(sent),
-        Dialect::Anthropic | Dialect::Bedrock => None,
+        Dialect::Anthropic | Dialect::Bedrock | Dialect::Replicate => None,
     };
     if let Some(budget) = hard
         && let Some(field) = reads_along()
@@ -117,6 +117,8 @@ pub(super) async fn reserve(
         Dialect::Responses => target.keeps_of_responses,
         Dialect::Gemini => Keeps::GenerationConfig,
         Dialect::Bedrock => Keeps::InferenceConfig,
+        // What its fields are called, each of its models says itself.
+        Dialect::Replicate => Keeps::Nothing,
         Dialect::OpenAi | Dialect::Anthropic => target.keeps,
     };
     let (bound, units) = match call.task {

@@ -11,7 +11,7 @@ mod spoken;
 pub(super) use next::{Beside, move_on};
 pub(super) use prepare::{of_question, of_session, prepare};
 
-use super::{cache::Cached, fallback::Elsewhere, select::bit, usage::UsageProbe};
+use super::{cache::Cached, fallback::Elsewhere, prediction::Running, select::bit, usage::UsageProbe};
 use crate::{
     budget::Charge,
     snapshot::models::TargetPlan,
@@ -37,6 +37,8 @@ pub(crate) struct ModelCall {
     pub task: Task,
     /// How much of it, where it is no conversation.
     pub size: Size,
+    /// Whether its answer is to be a stream.
+    pub streams: bool,
     /// What the call that goes there is in.
     pub dialect: Dialect,
     /// Where it goes below the endpoint's base.
@@ -55,6 +57,8 @@ pub(crate) struct ModelCall {
     pub elsewhere: Option<Box<Elsewhere>>,
     /// What the model's cache has to do with it, where it has one.
     pub cached: Option<Box<Cached>>,
+    /// What was made of it at the provider and is not known to be over, where that goes on by itself.
+    pub running: Option<Box<Running>>,
     /// The memory of the body, which is kept until the answer begins.
     held: Charge,
 }
@@ -74,6 +78,7 @@ impl ModelCall {
             key,
             task,
             size: Size::default(),
+            streams: false,
             dialect,
             path: path.into(),
             query: false,
@@ -83,6 +88,7 @@ impl ModelCall {
             answer: None,
             elsewhere: None,
             cached: None,
+            running: None,
             held: worker.budget.nothing(),
         }
     }

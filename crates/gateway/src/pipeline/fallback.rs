@@ -22,9 +22,9 @@ use crate::{
     worker::{View, Worker},
 };
 use credentialflow_llm::{
-    bedrock::events::Unframed,
     first::{Begun, FirstToken},
     provider::Dialect,
+    unframed::Unframed,
 };
 use credentialflow_model::{OutcomeReason, Timestamp, usage::TriedEnd};
 use std::{

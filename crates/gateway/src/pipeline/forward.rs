@@ -17,6 +17,7 @@ use crate::{
         control::{Control, Interrupt},
         stream::Stream,
     },
+    snapshot::EndpointPlan,
     upstream::{ConnectError, Connection, Endpoint, Identity},
     worker::{Carrier, UseCount, View, Worker},
 };
@@ -127,7 +128,8 @@ pub(super) async fn forward<C: Caller>(
         Some(connection) => connection,
         None => {
             let until = request.tick_in(worker, plan.connect);
-            connect(worker, view, control, chosen, identity.as_ref(), until).await.map_err(unhealthy)?
+            let place = (&*chosen.endpoint, chosen.plan(view));
+            connect(worker, control, place, identity.as_ref(), until).await.map_err(unhealthy)?
         }
     };
     let sent = Instant::now();
@@ -169,6 +171,28 @@ pub(super) async fn forward<C: Caller>(
     })
 }
 
+/// Asks for something with a head that carries no credential, at a place that is no endpoint of an upstream, over a
+/// connection of its own; gives the head of the answer, its bytes, and the connection with the body next.
+pub(super) async fn listen<C: Caller>(
+    worker: &Worker,
+    control: &Control,
+    inbound: &Inbound<'_>,
+    (plan, head, until): (&EndpointPlan, &[u8], u64),
+    scrub: &Scrub,
+    caller: &mut C,
+) -> Result<(ResponseHead, Vec<u8>, Connection, Rc<Endpoint>), Ended> {
+    let endpoint = Rc::new(Endpoint::default());
+    let mut connection = connect(worker, control, (&endpoint, plan), None, until).await?;
+    let late = |i: Interrupt| match i {
+        Interrupt::Deadline => failed(OutcomeReason::UpstreamTimeout, false),
+        other => body::interrupted(other, OutcomeReason::UpstreamTimeout).into(),
+    };
+    control.wait(write_head(&mut connection.stream, head)).await.map_err(late)??;
+    let (head, bytes) = read_head(control, inbound, &mut connection, caller, scrub).await?;
+    control.clear_deadline();
+    Ok((head, bytes, connection, endpoint))
+}
+
 /// A kept connection that ended without a byte of an answer was most likely closed while idle.
 fn maybe_stale(ended: Ended, connection: &Connection) -> Ended {
     match ended {
@@ -181,14 +205,13 @@ fn maybe_stale(ended: Ended, connection: &Connection) -> Ended {
 
 async fn connect(
     worker: &Worker,
-    view: &View,
     control: &Control,
-    chosen: &Chosen,
+    (endpoint, plan): (&Endpoint, &EndpointPlan),
     identity: Option<&Identity>,
     until: u64,
 ) -> Result<Connection, Ended> {
     control.set_deadline(until);
-    let connecting = chosen.endpoint.connect(chosen.plan(view), identity, worker.tick(), &*worker.shared.certificates);
+    let connecting = endpoint.connect(plan, identity, worker.tick(), &*worker.shared.certificates);
     let connected = control.wait(connecting).await;
     match connected {
         Ok(Ok(connection)) => Ok(connection),

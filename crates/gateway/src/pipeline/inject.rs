@@ -6,7 +6,7 @@ use super::{
     choose::Chosen,
     forward::InUse,
     guard::Guard,
-    realtime,
+    prediction, realtime,
     record::Recording,
     route::RouteMatch,
     scrub::Scrub,
@@ -25,7 +25,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use credentialflow_llm::{
     anthropic::{VERSION, VERSION_HEADER},
     provider::Dialect,
-    task,
+    replicate, task,
 };
 use credentialflow_model::{OutcomeReason, SecretValue, resource::AnswerEncoding};
 use credentialflow_policy::{Principal, header_carries_key, query_without, query_without_keys};
@@ -209,6 +209,7 @@ pub(super) fn inject(
     let websocket = route.websocket && inbound.asks_websocket();
     let translated = call.is_some_and(|call| call.translation.is_some());
     let of_bedrock = call.is_some_and(|call| call.dialect == Dialect::Bedrock);
+    let of_replicate = call.is_some_and(|call| call.dialect == Dialect::Replicate);
     let session = call.is_some_and(|call| call.task == task::Task::Realtime);
     // Nobody reads the usage in a compressed answer, and what it cost would be a guess.
     let identity = call.is_some() || mcp.is_some() || upstream.encoding == AnswerEncoding::Identity;
@@ -248,6 +249,7 @@ pub(super) fn inject(
         if dropped
             || (call.is_some_and(|c| c.dialect == Dialect::Gemini) && would_change_the_answer(name))
             || (of_bedrock && sigv4::speaks_to_aws(name))
+            || (of_replicate && replicate::steers(name))
             || (translated && is_lost_in_translation(name, call.is_some_and(|c| c.dialect == Dialect::Anthropic)))
             || mcp.is_some_and(|mcp| mcp.drops(name))
             || ours(name)
@@ -283,6 +285,9 @@ pub(super) fn inject(
         let kind = task::call::content_type(call.task, matched.content_type);
         guard.field(kind.as_bytes(), record)?;
         push_field(head, b"content-type", kind.as_bytes());
+    }
+    if let Some(call) = call.filter(|call| prediction::is_made(call)) {
+        prediction::push_fields(head, call.streams, request.patience(view));
     }
     if identity && !websocket {
         head.extend_from_slice(b"accept-encoding: identity\r\n");

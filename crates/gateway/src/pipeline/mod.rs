@@ -24,6 +24,7 @@ mod inject;
 mod instead;
 mod mcp;
 mod models;
+mod prediction;
 mod prompt;
 mod question;
 mod realtime;
@@ -117,28 +118,49 @@ async fn handle<C: Caller>(
         let replay = cache::replay(worker, view, control, &matched, &request, found, caller, record);
         return Box::pin(replay).await.map(|()| false);
     }
-    let response = answered(worker, view, control, inbound, parts, &mut request, caller, record).await?;
+    let served = exchanged(worker, view, control, inbound, parts, &mut request, caller, record).await;
+    if prediction::runs(&request) {
+        // Boxed, as it would make the future of every request larger.
+        Box::pin(prediction::over(worker, view, inbound, parts, &mut request, served.is_ok(), record)).await;
+    }
+    served
+}
+
+/// Sends a request, and passes its answer on.
+#[expect(clippy::too_many_arguments, reason = "a stage sees what the stages before it made")]
+async fn exchanged<C: Caller>(
+    worker: &Worker,
+    view: &Rc<View>,
+    control: &Control,
+    inbound: &Inbound<'_>,
+    parts: Parts<'_, '_>,
+    request: &mut translate::UpstreamRequest,
+    caller: &mut C,
+    record: &mut Recording<'_>,
+) -> Result<bool, Refused> {
+    let (matched, principal, _) = parts;
+    let response = answered(worker, view, control, inbound, parts, request, caller, record).await?;
     request.answered();
     if response.head.status == 101 && matched.plan(view).kind == RouteKind::Realtime {
-        let parts = (&matched, &principal);
+        let parts = (matched, principal);
         // Boxed, as it would make the future of every request larger.
-        let session = realtime::serve(worker, view, control, inbound, parts, &request, response, caller, record);
+        let session = realtime::serve(worker, view, control, inbound, parts, request, response, caller, record);
         return Box::pin(session).await.map(|()| false);
     }
     if response.head.status == 101 {
-        let said = guard::UploadGuard::of_messages(view, &matched, &request, record);
-        let answered = guard::answered::AnswerGuard::of(view, &matched, &request, true, record);
+        let said = guard::UploadGuard::of_messages(view, matched, request, record);
+        let answered = guard::answered::AnswerGuard::of(view, matched, request, true, record);
         return upgrade::relay(worker, control, caller, response, (said, answered), record).await.map(|()| true);
     }
-    match cache::Keeping::of(worker, &mut request, caller) {
+    match cache::Keeping::of(worker, request, caller) {
         Err(caller) => {
-            answer::relay(worker, view, control, inbound, parts, &mut request, response, caller, record).await?;
+            answer::relay(worker, view, control, inbound, parts, request, response, caller, record).await?;
         }
         Ok(mut keeping) => {
             let caller = &mut keeping;
-            let relay = answer::relay(worker, view, control, inbound, parts, &mut request, response, caller, record);
+            let relay = answer::relay(worker, view, control, inbound, parts, request, response, caller, record);
             Box::pin(relay).await?;
-            keeping.finish(worker, control, &request, record).await?;
+            keeping.finish(worker, control, request, record).await?;
         }
     }
     Ok(false)
@@ -171,6 +193,9 @@ async fn answered<C: Caller>(
             Tried::Began(response) => return Ok(response),
             Tried::Failed(fault, failed) => (fault, failed),
         };
+        if prediction::runs(request) {
+            Box::pin(prediction::cancel(worker, view, inbound, parts, request, record)).await;
+        }
         match fallback::next(worker, view, parts.0, request, &fault, record) {
             fallback::Next::Credential => {}
             fallback::Next::Target => {
@@ -264,7 +289,15 @@ async fn attempt<C: Caller>(
     let endpoint = choose::choose(view, request, record)?;
     let injected = inject::inject(worker, view, permit, inbound, matched, principal, request, &endpoint, record)?;
     let guard = guard::UploadGuard::of(view, matched, request, record);
-    forward::forward(worker, view, control, inbound, (injected, guard), request, &endpoint, caller, record).await
+    let sent = forward::forward(worker, view, control, inbound, (injected, guard), request, &endpoint, caller, record);
+    let response = sent.await?;
+    if request.call.as_ref().is_some_and(prediction::is_made) {
+        let (parts, made) = ((matched, principal, permit), (response, &endpoint));
+        // Boxed, as it would make the future of every request larger.
+        let followed = prediction::follow(worker, view, control, inbound, parts, request, made, caller, record);
+        return Box::pin(followed).await;
+    }
+    Ok(response)
 }
 
 /// Answers a connection whose request could not even be read.

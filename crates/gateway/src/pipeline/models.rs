@@ -28,14 +28,14 @@ pub(super) fn list(
         None => match dialect {
             Some(Dialect::Anthropic) => anthropic::models::list(names, CREATED),
             Some(Dialect::Gemini) => gemini::models::list(names),
-            Some(Dialect::OpenAi | Dialect::Responses | Dialect::Bedrock) | None => {
+            Some(Dialect::OpenAi | Dialect::Responses | Dialect::Bedrock | Dialect::Replicate) | None => {
                 openai::models::list(names, CREATED)
             }
         },
         Some(wanted) => match (names.find(|n| *n == wanted), dialect) {
             (Some(name), Some(Dialect::Anthropic)) => anthropic::models::one(name, CREATED),
             (Some(name), Some(Dialect::Gemini)) => gemini::models::one(name),
-            (Some(name), Some(Dialect::OpenAi | Dialect::Responses | Dialect::Bedrock) | None) => {
+            (Some(name), Some(Dialect::OpenAi | Dialect::Responses | Dialect::Bedrock | Dialect::Replicate) | None) => {
                 openai::models::one(name, CREATED)
             }
             (None, _) => return Some(Err(Refused::new(OutcomeReason::ModelNotFound))),

@@ -59,3 +59,15 @@ pub(super) async fn answer_to(
     }
     Ok(body)
 }
+
+/// The head of one without a body.
+pub(super) fn bare(method: &str, host: &str, beside: &Recording<'_>) -> Vec<u8> {
+    let mut head = Vec::with_capacity(192);
+    let _ = write!(
+        head,
+        "{method} / HTTP/1.1\r\nhost: {host}\r\naccept: application/json\r\ntraceparent: 00-{:032x}-{:016x}-00\r\n\r\n",
+        beside.trace_id().0,
+        beside.span_id(),
+    );
+    head
+}

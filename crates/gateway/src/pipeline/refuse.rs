@@ -114,7 +114,7 @@ pub(super) async fn rescue<C: Caller>(
     let (id, detail) = (record.request_id(), refused.detail.as_deref());
     let mut status = reason.status();
     let (content_type, body) = match record.dialect() {
-        Some(Dialect::OpenAi | Dialect::Responses | Dialect::Bedrock) => {
+        Some(Dialect::OpenAi | Dialect::Responses | Dialect::Bedrock | Dialect::Replicate) => {
             ("application/json", openai::error::body(reason, id, detail))
         }
         Some(Dialect::Anthropic) => ("application/json", anthropic::error::body(reason, id, detail)),

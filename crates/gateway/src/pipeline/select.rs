@@ -27,14 +27,14 @@ const EXPLORES: u64 = 20;
 /// Who is slower than the fastest by no more than a tenth and this is as fast.
 const AS_FAST: Duration = Duration::from_millis(5);
 
-/// The target of a call, among those that are not in `tried` and are admitted. Those that cool down are left out; a call of
-/// which nothing was sent yet (`first`) goes to the one whose failure is longest ago where all do, as its answer may be
-/// another.
+/// The target of a call, among those that are not in `tried` and are admitted. Those that cool down are left out; where all
+/// do, a call of which nothing was sent yet goes to the one whose failure is longest ago (`rests`), as its answer may be
+/// another, and so does one that everybody else has failed.
 pub(super) fn target(
     view: &View,
     plan: &ModelPlan,
     wanted: &Wanted,
-    (tried, first): (u64, bool),
+    (tried, rests): (u64, bool),
     admits: impl Fn(&TargetPlan) -> bool,
 ) -> Option<u32> {
     let free = |i: u32, target: &TargetPlan| tried & bit(i) == 0 && wanted.admits(target) && admits(target);
@@ -46,7 +46,7 @@ pub(super) fn target(
     let fit = || all().filter(|(i, target, fit)| *fit != Fit::Unfit && free(*i, target));
     let open = fit().filter(|(_, target, _)| is_open(view, target, now, wanted.application.as_ref()));
     let equals = lowest(open.map(|(i, target, fit)| (i, fit.rank(target.priority))));
-    if equals == 0 && first {
+    if equals == 0 && rests {
         let longest_ago = fit().min_by_key(|(_, target, _)| view.coolings[target.cooling as usize].failed_at());
         return longest_ago.map(|(i, ..)| i);
     }
@@ -178,8 +178,8 @@ pub(crate) fn pace<'v>(view: &'v View, target: &TargetPlan, streams: bool) -> &'
 }
 
 /// The credential for the next call to a target, among those that are not in `tried`; 0 where it names none. As for
-/// targets, those that cool down are left out unless nothing was sent yet.
-pub(super) fn key(view: &View, target: &TargetPlan, wanted: &Wanted, (tried, first): (u64, bool)) -> Option<u32> {
+/// targets, those that cool down are left out unless one of them is asked for.
+pub(super) fn key(view: &View, target: &TargetPlan, wanted: &Wanted, (tried, rests): (u64, bool)) -> Option<u32> {
     if target.keys.len() < 2 {
         return (tried & bit(0) == 0).then_some(0);
     }
@@ -196,7 +196,7 @@ pub(super) fn key(view: &View, target: &TargetPlan, wanted: &Wanted, (tried, fir
         }
     };
     let longest_ago = || free().min_by_key(|(i, _)| cooling(*i).failed_at()).map(|(i, _)| i);
-    found.or_else(|| longest_ago().filter(|_| first))
+    found.or_else(|| longest_ago().filter(|_| rests))
 }
 
 /// A call goes there now: what was left alone until now is tried with this one.

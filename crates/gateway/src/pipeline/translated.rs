@@ -52,6 +52,7 @@ pub(super) async fn collect<C: Caller>(
                 Some(UsageProbe::Response(usage)) => usage.feed(payload),
                 Some(UsageProbe::Gemini(usage)) => usage.feed(payload),
                 Some(UsageProbe::Converse(usage)) => usage.feed(payload),
+                Some(UsageProbe::Prediction(usage)) => usage.feed(payload),
                 Some(UsageProbe::Task(usage)) => usage.feed(payload),
                 _ => {}
             }

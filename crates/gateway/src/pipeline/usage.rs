@@ -7,6 +7,7 @@ use credentialflow_llm::{
         usage::{AnswerUsage, StreamUsage},
     },
     provider::Dialect,
+    replicate,
     task::{
         units::Units,
         usage::{TaskUsage, Used},
@@ -61,6 +62,8 @@ pub(crate) enum UsageProbe {
     ConverseStream(bedrock::usage::StreamUsage),
     /// From a whole answer of Bedrock's.
     Converse(bedrock::usage::AnswerUsage),
+    /// From a whole answer of Replicate's; its streams tell nothing.
+    Prediction(replicate::usage::AnswerUsage),
     /// From any answer to what is no conversation.
     Task(TaskUsage),
     /// The call costs nothing.
@@ -79,6 +82,7 @@ impl UsageProbe {
             (Dialect::Gemini, false) => Self::Gemini(gemini::usage::AnswerUsage::new()),
             (Dialect::Bedrock, true) => Self::ConverseStream(bedrock::usage::StreamUsage::new()),
             (Dialect::Bedrock, false) => Self::Converse(bedrock::usage::AnswerUsage::new()),
+            (Dialect::Replicate, _) => Self::Prediction(replicate::usage::AnswerUsage::new()),
             (Dialect::OpenAi, true) => Self::Stream(StreamUsage::new(drops_usage)),
             (Dialect::OpenAi, false) => Self::Answer(AnswerUsage::new()),
         }
@@ -97,6 +101,7 @@ impl UsageProbe {
             Self::Gemini(_) if is_stream => *self = Self::GeminiStream(gemini::usage::StreamUsage::new()),
             Self::ConverseStream(_) if !is_stream => *self = Self::Converse(bedrock::usage::AnswerUsage::new()),
             Self::Converse(_) if is_stream => *self = Self::ConverseStream(bedrock::usage::StreamUsage::new()),
+            Self::Prediction(usage) => usage.fit(is_stream),
             Self::Task(usage) => usage.fit(is_stream),
             _ => {}
         }
@@ -115,6 +120,7 @@ impl UsageProbe {
             Self::Gemini(usage) => usage.held(),
             Self::ConverseStream(usage) => usage.held(),
             Self::Converse(usage) => usage.held(),
+            Self::Prediction(usage) => usage.held(),
             Self::Task(usage) => usage.held(),
             Self::Free => 0,
         }
@@ -134,6 +140,7 @@ impl UsageProbe {
             | Self::Response(_)
             | Self::Gemini(_)
             | Self::Converse(_)
+            | Self::Prediction(_)
             | Self::Free => None,
         }
     }
@@ -146,6 +153,7 @@ impl UsageProbe {
             Self::Response(usage) => std::mem::take(usage).finish().map(Told::all),
             Self::Gemini(usage) => std::mem::take(usage).finish().map(Told::all),
             Self::Converse(usage) => std::mem::take(usage).finish().map(Told::all),
+            Self::Prediction(usage) => std::mem::take(usage).finish().map(Told::all),
             Self::Task(usage) => Some(Told::used(usage.total())),
             _ => self.so_far(),
         }

@@ -180,6 +180,7 @@ const fn keeps(speaks: Dialect) -> Keeps {
         Dialect::Anthropic => Keeps::MaxTokens,
         Dialect::Gemini => Keeps::GenerationConfig,
         Dialect::Bedrock => Keeps::InferenceConfig,
+        Dialect::Replicate => Keeps::Nothing,
     }
 }
 

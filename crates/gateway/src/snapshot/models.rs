@@ -122,7 +122,7 @@ impl TargetPlan {
             (Task::Chat, _) => true,
             (Task::Embeddings, Dialect::OpenAi) => true,
             (_, Dialect::Gemini) => self.dialect == Dialect::Gemini,
-            _ => !matches!(self.dialect, Dialect::Gemini | Dialect::Bedrock),
+            _ => !matches!(self.dialect, Dialect::Gemini | Dialect::Bedrock | Dialect::Replicate),
         };
         form && self.tasks.has(task)
     }

@@ -538,14 +538,17 @@ async fn what_fails_is_left_alone_and_one_call_finds_out_when_it_is_well() {
             assert_eq!(tried(&record).len(), usize::from(n < fails), "{how}: call {n}");
             assert_eq!(record.attempts, if n < fails { 2 } else { 1 });
         }
-        // Nobody is refused untried: where all cool down, the one whose failure is longest ago is asked.
+        // Nobody is refused untried: where everybody else has failed, one that rests is asked, and where all do, the one
+        // whose failure is longest ago comes first.
         vendors.set("b", "429 3600");
+        let before = vendors.upstream.requests().len();
         world.ask(chat(false)).await;
-        world.served(1).await;
+        assert_eq!(vendors.asked(before), ["b", "a"], "{how}");
+        assert_eq!(tried(&world.outcome(R::Served).await).len(), 1, "{how}");
         let before = vendors.upstream.requests().len();
         vendors.set("a", "");
         assert!(world.ask(chat(false)).await.text().contains("hi from a"), "{how}");
-        assert_eq!(vendors.asked(before), ["a"], "{how}");
+        assert_eq!(vendors.asked(before), ["b", "a"], "{how}");
         world.served(1).await;
         // It served: it is well again, and first.
         assert!(world.ask(chat(false)).await.text().contains("hi from a"), "{how}");

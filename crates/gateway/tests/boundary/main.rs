@@ -29,6 +29,7 @@ mod messages_to_chat;
 mod models;
 mod prompts;
 mod realtime;
+mod replicate;
 mod responses;
 mod routing;
 mod secrets;

@@ -3,56 +3,14 @@
 //! Each message becomes one event of its type, with its payload as data; an exception becomes the event `error` with
 //! `{"exception": …, "detail": …}`.
 
-use super::frames::{Frame, FrameReader, MalformedFrame};
-use crate::{openai::request::write_json_string, provider::Dialect};
-use std::borrow::Cow;
+use super::frames::{Frame, MalformedFrame};
+use crate::openai::request::write_json_string;
 
-/// Larger messages end a stream.
-const MAX_MESSAGE: usize = 4 << 20;
 /// Longer names of events are none.
 const MAX_NAME: usize = 64;
 
-/// A provider's stream out of the frames it comes in, where it comes in any.
-#[derive(Debug)]
-pub struct Unframed(Option<FrameReader>);
-
-impl Unframed {
-    /// Of a provider that speaks this dialect.
-    pub const fn of(dialect: Dialect) -> Self {
-        Self(match dialect {
-            Dialect::Bedrock => Some(FrameReader::new(MAX_MESSAGE)),
-            Dialect::OpenAi | Dialect::Responses | Dialect::Anthropic | Dialect::Gemini => None,
-        })
-    }
-
-    /// Of something that is passed on as it is.
-    pub const fn plain() -> Self {
-        Self(None)
-    }
-
-    /// Bytes of memory in use.
-    pub const fn held(&self) -> usize {
-        match &self.0 {
-            Some(frames) => frames.held(),
-            None => 0,
-        }
-    }
-
-    /// The next bytes as server-sent events, and whether they are framed as they should be: what came before a frame that
-    /// is broken is told as well. What the end of the stream cuts off is of no use and left out.
-    pub fn open<'p>(&mut self, payload: &'p [u8]) -> (Cow<'p, [u8]>, Result<(), MalformedFrame>) {
-        let Some(frames) = &mut self.0 else { return (Cow::Borrowed(payload), Ok(())) };
-        let mut events = Vec::with_capacity(payload.len());
-        let framed = frames.feed(payload, |frame| {
-            let before = events.len();
-            event(&frame, &mut events).inspect_err(|_| events.truncate(before))
-        });
-        (Cow::Owned(events), framed)
-    }
-}
-
 /// Writes a message as an event.
-fn event(frame: &Frame<'_>, out: &mut Vec<u8>) -> Result<(), MalformedFrame> {
+pub(crate) fn event(frame: &Frame<'_>, out: &mut Vec<u8>) -> Result<(), MalformedFrame> {
     let name = |header: &str| {
         let is_name = |name: &&str| {
             !name.is_empty() && name.len() <= MAX_NAME && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
@@ -100,6 +58,7 @@ fn one_line(json: &[u8], out: &mut Vec<u8>) {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::{super::frames::tests::message, *};
+    use crate::{provider::Dialect, unframed::Unframed};
 
     fn opened(messages: &[Vec<u8>]) -> Result<String, MalformedFrame> {
         let mut unframed = Unframed::of(Dialect::Bedrock);
@@ -164,12 +123,5 @@ mod tests {
             let (events, framed) = unframed.open(&good);
             assert_eq!((events.len(), framed), (0, Err(MalformedFrame)), "nothing is read behind it");
         }
-    }
-
-    #[test]
-    fn what_has_no_frames_passes() {
-        let mut unframed = Unframed::of(Dialect::OpenAi);
-        assert!(matches!(unframed.open(b"data: x"), (Cow::Borrowed(b"data: x"), Ok(()))));
-        assert_eq!((Unframed::plain().held(), unframed.held()), (0, 0));
     }
 }

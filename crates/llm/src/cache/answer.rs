@@ -135,7 +135,7 @@ impl Seen {
                     self.end(candidate.get("finishReason"), &["STOP", "MAX_TOKENS"]);
                 }
             }
-            Dialect::Bedrock => self.spoilt = true,
+            Dialect::Bedrock | Dialect::Replicate => self.spoilt = true,
         }
     }
 

@@ -21,7 +21,7 @@ const fn beside(speaks: Dialect) -> &'static [&'static str] {
         }
         Dialect::Anthropic => &["metadata"],
         Dialect::Gemini => &["labels"],
-        Dialect::Bedrock => &[],
+        Dialect::Bedrock | Dialect::Replicate => &[],
     }
 }
 
@@ -31,7 +31,7 @@ pub fn normal_form(speaks: Dialect, body: &[u8]) -> Option<Vec<u8>> {
     let goes_on = match speaks {
         Dialect::Responses => responses::reads_along(body).is_some(),
         Dialect::Gemini | Dialect::OpenAi => gemini::kept::reads_along(body).is_some(),
-        Dialect::Anthropic | Dialect::Bedrock => false,
+        Dialect::Anthropic | Dialect::Bedrock | Dialect::Replicate => false,
     };
     (!goes_on).then(|| normal::of(body, beside(speaks))).flatten()
 }

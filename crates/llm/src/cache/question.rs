@@ -29,7 +29,7 @@ impl Question {
             Dialect::OpenAi | Dialect::Anthropic => "messages",
             Dialect::Responses => "input",
             Dialect::Gemini => "contents",
-            Dialect::Bedrock => return None,
+            Dialect::Bedrock | Dialect::Replicate => return None,
         };
         let place = call.get_mut(turns)?;
         let said = match place {

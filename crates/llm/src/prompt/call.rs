@@ -59,7 +59,7 @@ pub fn render(
         Dialect::Responses => responses(version, &said, members),
         Dialect::Anthropic => messages(form, version, &said, members),
         Dialect::Gemini => gemini(form, version, &said, members),
-        Dialect::Bedrock => Err(Unfit::new("a prompt cannot stand in a call of this form")),
+        Dialect::Bedrock | Dialect::Replicate => Err(Unfit::new("a prompt cannot stand in a call of this form")),
     }?;
     drop(said);
     let theirs = |(role, text)| (role != PromptRole::User).then_some(text);

@@ -23,6 +23,7 @@
 //! | openai, openrouter | <https://www.mintlify.com/BoundaryML/baml/reference/providers/openai-compatible> |
 //! | vertex | <https://docs.cloud.google.com/vertex-ai/generative-ai/docs/model-reference/inference>: below each project and location, at the location's own address |
 //! | vertex-anthropic | <https://platform.claude.com/docs/en/api/claude-on-vertex-ai>: `publishers/anthropic` below each project and location |
+//! | replicate | <https://replicate.com/docs/reference/http>: predictions, below each model or by its version |
 //! | vllm | the port its server listens on unless told otherwise |
 //!
 //! Where only another project's documentation could be read, it stands in for the provider's own.
@@ -159,6 +160,10 @@ pub(super) const PROVIDERS: &[Provider] = &[
     also(&[Embeddings], compatible("ollama", "http://127.0.0.1:11434/v1", ASKS)),
     also(&[Embeddings], also_responses(compatible("openrouter", "https://openrouter.ai/api/v1", ASKS))),
     compatible("perplexity", "https://api.perplexity.ai", UNASKED), // in every event
+    Provider {
+        dialect: Dialect::Replicate,
+        ..compatible("replicate", "https://api.replicate.com/v1", UNASKED) // when it is over
+    },
     also(&[Embeddings, Transcriptions], compatible("sambanova", "https://api.sambanova.ai/v1", ASKS)),
     also(
         &[Embeddings, ImageGenerations, Speech, Transcriptions, Translations, Rerank],

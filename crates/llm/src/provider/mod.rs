@@ -20,6 +20,8 @@ pub enum Dialect {
     Gemini,
     /// AWS Bedrock's Converse, which no caller speaks.
     Bedrock,
+    /// Replicate's predictions, which no caller speaks.
+    Replicate,
 }
 
 /// How a provider wants its credential when configuration does not say.

@@ -8,7 +8,8 @@
 //! themselves (schemas, a tool's input and arguments) keep their bytes and so the order of their members. A stream
 //! is translated event by event; nothing of it is kept but the event that is not yet complete.
 //!
-//! Dialects here: Chat Completions, Responses, Messages and Gemini, and Converse, which providers speak and no caller does.
+//! Dialects here: Chat Completions, Responses, Messages and Gemini, and Converse and the predictions of Replicate, which
+//! providers speak and no caller does.
 //! Neither counting tokens nor a call whose dialects are the same needs any of this.
 
 mod answer;
@@ -19,6 +20,7 @@ pub mod embeddings;
 mod gemini;
 mod messages;
 mod read;
+mod replicate;
 mod responses;
 mod stream;
 mod write;
@@ -109,13 +111,15 @@ fn said(
         Dialect::Responses => responses::write_call::call(&call, to.model, &mut out),
         Dialect::Gemini => gemini::write_call::call(&call, to, &mut out),
         Dialect::Bedrock => bedrock::write_call::call(&call, to.model, &mut out),
+        Dialect::Replicate => replicate::write_call::call(&call, to.model, &mut out),
     }
     .map_err(untranslatable)?;
     let frames = frames.unwrap_or(Frames::Events);
     let echo = call.echo.iter().map(|(name, raw)| (*name, raw.get().into())).collect();
     let frame = responses::Frame { created, echo };
     let named = match to.dialect {
-        Dialect::Bedrock => Named::of(body, to.model, created),
+        Dialect::Bedrock => Named::of("bedrock", body, to.model, created),
+        Dialect::Replicate => Named::of("replicate", body, to.model, created),
         _ => Named::default(),
     };
     let include_usage = call.include_usage;
@@ -138,7 +142,7 @@ impl Caller {
             Dialect::Anthropic => Self::Messages,
             Dialect::Responses => Self::Responses,
             Dialect::Gemini => Self::Gemini,
-            Dialect::Bedrock => return None,
+            Dialect::Bedrock | Dialect::Replicate => return None,
         })
     }
 }
@@ -152,8 +156,8 @@ struct Named {
 
 impl Named {
     /// The id is made of the time of the call and a checksum of what it says.
-    fn of(body: &[u8], model: &str, created: Timestamp) -> Self {
-        let id = format!("bedrock-{:x}{:08x}", created.micros(), crc32fast::hash(body));
+    fn of(who: &str, body: &[u8], model: &str, created: Timestamp) -> Self {
+        let id = format!("{who}-{:x}{:08x}", created.micros(), crc32fast::hash(body));
         Self { id: id.into(), model: model.into() }
     }
 }
@@ -186,6 +190,7 @@ impl Translation {
             Dialect::Responses => responses::read_answer::answer(body),
             Dialect::Gemini => gemini::read_answer::answer(body),
             Dialect::Bedrock => bedrock::read_answer::answer(body, &self.named.id, &self.named.model),
+            Dialect::Replicate => replicate::read_answer::answer(body, &self.named.model),
         };
         let answer = answer.filter(answer::Answer::is_named)?;
         Some(match self.to {
@@ -209,6 +214,7 @@ impl Translation {
             Dialect::Anthropic => messages::read_answer::error(body),
             Dialect::Gemini => gemini::read_answer::error(body),
             Dialect::Bedrock => bedrock::read_answer::error(name, body),
+            Dialect::Replicate => replicate::read_answer::error(body),
         };
         let mut out = Vec::with_capacity(256);
         match self.to {
@@ -263,6 +269,7 @@ impl fmt::Display for Untranslatable {
             Dialect::Responses => "Responses API",
             Dialect::Gemini => "Gemini API",
             Dialect::Bedrock => "Converse API",
+            Dialect::Replicate => "Predictions API",
         };
         match &self.why {
             Why::Form(place) => write!(f, "{place} is not what the {} describes", api(self.from)),
@@ -283,6 +290,8 @@ mod tests;
 mod tests_bedrock;
 #[cfg(test)]
 mod tests_gemini;
+#[cfg(test)]
+mod tests_replicate;
 #[cfg(test)]
 mod tests_responses;
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::{
     Caller, Translation,
     answer::{Failure, MAX_EVENT, Malformed, Said},
-    bedrock, chat, gemini, messages, responses,
+    bedrock, chat, gemini, messages, replicate, responses,
 };
 use crate::{
     provider::Dialect,
@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Translates a stream of server-sent events, which those of other frames are made before
-/// ([`crate::bedrock::events::Unframed`]). Holds the event that is not yet complete and what is known of tools being called.
+/// ([`crate::unframed::Unframed`]). Holds the event that is not yet complete and what is known of tools being called.
 #[derive(Debug)]
 pub struct Translator {
     events: SseReader,
@@ -38,6 +38,7 @@ enum Reader {
     Responses(responses::read_stream::StreamReader),
     Gemini(gemini::read_stream::StreamReader),
     Bedrock(bedrock::read_stream::StreamReader),
+    Replicate(replicate::read_stream::StreamReader),
 }
 
 #[derive(Debug)]
@@ -70,6 +71,9 @@ impl Translator {
                 Dialect::Responses => Reader::Responses(responses::read_stream::StreamReader::new()),
                 Dialect::Gemini => Reader::Gemini(gemini::read_stream::StreamReader::new()),
                 Dialect::Bedrock => Reader::Bedrock(bedrock::read_stream::StreamReader::new(&named.id, &named.model)),
+                Dialect::Replicate => {
+                    Reader::Replicate(replicate::read_stream::StreamReader::new(&named.id, &named.model))
+                }
             },
             writer: match to {
                 Caller::Chat => Writer::Chat(chat::write_stream::StreamWriter::new(frame.created, include_usage)),
@@ -90,6 +94,7 @@ impl Translator {
             Reader::Responses(_) => 0,
             Reader::Gemini(reader) => reader.held(),
             Reader::Bedrock(reader) => reader.held(),
+            Reader::Replicate(reader) => reader.held(),
         };
         let writer = match &self.writer {
             Writer::Chat(writer) => writer.held(),
@@ -120,7 +125,7 @@ impl Translator {
                 Reader::Chat(reader) => reader.finish(&mut say),
                 Reader::Gemini(reader) => reader.finish(&mut say),
                 Reader::Bedrock(reader) => reader.finish(&mut say),
-                Reader::Messages(_) | Reader::Responses(_) => {}
+                Reader::Messages(_) | Reader::Responses(_) | Reader::Replicate(_) => {}
             }
         }
         if !self.over {
@@ -176,6 +181,9 @@ impl Translator {
             (Reader::Responses(reader), Some(data)) => reader.event(&data, &mut say),
             (Reader::Gemini(reader), Some(data)) => reader.event(&data, &mut say),
             (Reader::Bedrock(reader), Some(data)) => {
+                reader.event(event.event_type().unwrap_or_default(), &data, &mut say)
+            }
+            (Reader::Replicate(reader), Some(data)) => {
                 reader.event(event.event_type().unwrap_or_default(), &data, &mut say)
             }
             // A comment, by which such providers tell that they are still there.

@@ -12,8 +12,8 @@ use crate::{
     },
 };
 use credentialflow_llm::{
-    bedrock::events::Unframed,
     translate::{StreamFailure, Translator},
+    unframed::Unframed,
 };
 use credentialflow_model::OutcomeReason;
 
@@ -138,7 +138,7 @@ impl Passing<'_> {
             Some(UsageProbe::ConverseStream(usage)) => usage.inspect(payload),
             Some(UsageProbe::Converse(usage)) => usage.feed(payload),
             Some(UsageProbe::Task(usage)) => usage.feed(payload),
-            Some(UsageProbe::Free) | None => {}
+            Some(UsageProbe::Free | UsageProbe::Prediction(_)) | None => {}
         }
         match translator {
             None => scrub.feed(payload, &mut |b: &[u8]| guard.feed(b, out)),

@@ -9,6 +9,7 @@ use credentialflow_llm::{
     anthropic, bedrock,
     gemini::request::{Action, Frames},
     provider::Dialect,
+    replicate,
     task::{Task, usage::TaskUsage},
     translate::{self, Translation, Untranslatable},
 };
@@ -92,6 +93,7 @@ fn place(
         Dialect::Anthropic => "/messages",
         Dialect::OpenAi => "/chat/completions",
         Dialect::Responses => "/responses",
+        Dialect::Replicate => return (replicate::path(&target.provider_model).into(), None),
         Dialect::Bedrock => return (bedrock::path(&target.provider_model, call.streams()).into(), None),
         Dialect::Gemini => {
             let action = match (call, counts, call.streams()) {

@@ -46,7 +46,9 @@ pub(in crate::pipeline) fn move_on(
     if may_be_working(end) {
         targets |= at_place_of(view, plan, plan.targets[call.target as usize].upstream);
     }
-    let Some(taker) = taker(view, (kind, &spoken), plan, (&said, targets), (&mut call.held, sent), record) else {
+    let mut next = |rests| taker(view, (kind, &spoken), plan, (&said, targets, rests), (&mut call.held, sent), record);
+    // One that rests is better than nobody.
+    let Some(taker) = next(false).or_else(|| next(true)) else {
         let _ = call.held.set(sent + said.received.capacity() as u64);
         return false;
     };
@@ -83,23 +85,25 @@ struct Taker {
     built: Built,
 }
 
-/// The target that takes a call next, of those that are not in a set; what is sent there counts beside what is held.
+/// The target that takes a call next, of those that are not in a set; what is sent there counts beside what is held. With
+/// `rests` it may be one that is left alone, whose failure is longest ago: the last one of its call.
 fn taker(
     view: &View,
     (kind, spoken): (RouteKind, &Spoken<'_>),
     plan: &ModelPlan,
-    (said, mut targets): (&Said, u64),
+    (said, mut targets, rests): (&Said, u64, bool),
     (held, sent): (&mut Charge, u64),
     record: &Recording<'_>,
 ) -> Option<Taker> {
     let Said { received, wanted } = said;
     loop {
-        let index = select::target(view, plan, wanted, (targets, false), |_| true)?;
+        let index = select::target(view, plan, wanted, (targets, rests), |_| true)?;
         targets |= bit(index);
         let target = &plan.targets[index as usize];
-        let Some(key) = select::key(view, target, wanted, (0, false)) else { continue };
+        let Some(key) = select::key(view, target, wanted, (0, rests)) else { continue };
         held.set(sent + copies(received, wanted.speaks, target)).ok()?;
         if let Ok(built) = build(spoken, received, (kind, wanted.speaks), target, record) {
+            let targets = if rests { u64::MAX } else { targets };
             return Some(Taker { index, key, targets, built });
         }
     }
@@ -140,7 +144,7 @@ impl Beside {
         let plan = &view.snapshot.models.list[self.model as usize];
         let targets = self.targets | at_place_of(view, plan, self.upstream);
         let mut held = worker.budget.nothing();
-        let taker = taker(view, (kind, &spoken), plan, (&self.said, targets), (&mut held, 0), aside)?;
+        let taker = taker(view, (kind, &spoken), plan, (&self.said, targets, false), (&mut held, 0), aside)?;
         let Taker { index, key, targets, built } = taker;
         let Built { body, dialect, path, own_query, query, usage, translation } = built;
         // When it goes on alone, it is this one that keeps what the caller said.
@@ -164,6 +168,7 @@ impl Beside {
                 key,
                 task: spoken.task(),
                 size: spoken.size(),
+                streams: spoken.streams(),
                 dialect,
                 path,
                 query,
@@ -174,6 +179,7 @@ impl Beside {
                 answer: None,
                 elsewhere: Some(Box::new(elsewhere)),
                 cached: None,
+                running: None,
                 held,
             }),
             mcp: None,
