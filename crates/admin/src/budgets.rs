@@ -12,7 +12,7 @@ use crate::{
     resources::{cursor, read_cursor},
 };
 use credentialflow_model::{
-    ResourceSet, Timestamp,
+    Name, ResourceSet, Timestamp,
     resource::{
         Application, Budget, BudgetPeriod, Budgets, Key, Kind, Model, Team, Upstream,
         budget::{BudgetWindow, OF_USERS, budget_id, usd, user_of_budget},
@@ -104,6 +104,32 @@ pub(crate) async fn list(state: &AdminState, query: &BudgetQuery) -> Result<Page
         }
     }
     Ok(Page { items, next: None })
+}
+
+/// The budgets of these keys, by the names of those that have any.
+pub(crate) async fn of_keys(
+    state: &AdminState,
+    keys: impl Iterator<Item = &Key>,
+) -> Result<HashMap<Name, Vec<BudgetView>>, ApiError> {
+    let now = state.now();
+    let all: Vec<_> =
+        keys.flat_map(|key| Budgets::of(key.budget.as_ref()).iter().map(move |of| (&key.name, of))).collect();
+    let id = |name: &Name, budget: &Budget| budget_id(Kind::Keys, name.as_str(), budget);
+    let ids: Vec<String> = all.iter().map(|(name, budget)| id(name, budget)).collect();
+    let windows: HashMap<_, _> = state
+        .store
+        .budget_windows_of(now, &ids)
+        .await?
+        .into_iter()
+        .map(|window| ((window.budget.clone(), window.started), window))
+        .collect();
+    let mut found = HashMap::<Name, Vec<BudgetView>>::new();
+    for (name, budget) in all {
+        let known = windows.get(&(id(name, budget), budget.window(now).start));
+        let view = view((BudgetKind::Keys, Kind::Keys), name.as_str(), budget, now, known);
+        found.entry(name.clone()).or_default().push(view);
+    }
+    Ok(found)
 }
 
 /// One page of what end users spent, by application and user.

@@ -10,12 +10,17 @@ use crate::{
     delegation,
     error::{ApiError, Code},
 };
-use credentialflow_model::{Period, RequestId, resource::Key};
+use credentialflow_model::{KeyId, Period, RequestId, Timestamp, resource::Key};
 use credentialflow_telemetry::{CallFilter, CallLog, CallLogError, CallRow, Stats};
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 /// The longest that a page waits for what is declared of its keys: the log is read on while the database is away.
 const DECLARED_IN: Duration = Duration::from_millis(500);
+/// Most keys whose calls are looked for at once.
+const MOST_KEYS: usize = 10_000;
 /// The shortest and longest window of the figures.
 const WINDOWS: (Period, Period) = (Period::from_secs(60), Period::from_secs(24 * 3600));
 
@@ -31,18 +36,28 @@ pub(crate) async fn read<T: Send + 'static>(
 
 pub(crate) async fn list(state: &AdminState, query: CallsQuery) -> Result<Page<CallView>, ApiError> {
     let limit = limited(query.limit)? as usize;
+    let keys = keys_of(state, &query).await?;
     let status = query.status.map(|status| status.parse()).transpose();
     let invalid = |error: &dyn std::fmt::Display| ApiError::new(Code::InvalidRequest, error.to_string());
     let min_duration_us = query.min_duration_ms.map(|ms| ms.saturating_mul(1000));
+    if query.prompt_version.is_some() && query.prompt.is_none() {
+        return Err(invalid(&"`prompt_version` goes with `prompt`"));
+    }
+    if keys.as_ref().is_some_and(Vec::is_empty) {
+        return Ok(Page { items: Vec::new(), next: None });
+    }
     let filter = CallFilter {
         since: query.since,
         until: query.until,
         application: query.application,
-        key: query.key,
+        key: query.key.filter(|_| query.with_keys_below != Some(true)),
+        keys,
         route: query.route,
         upstream: query.upstream,
         credential: query.credential,
         model: query.model,
+        prompt: query.prompt,
+        prompt_version: query.prompt_version,
         outcome: query.outcome,
         status: status.map_err(|error: credentialflow_telemetry::calllog::InvalidStatusFilter| invalid(&error))?,
         min_duration_us,
@@ -51,6 +66,41 @@ pub(crate) async fn list(state: &AdminState, query: CallsQuery) -> Result<Page<C
     };
     let page = read(state, move |log| log.query(&filter, limit, query.cursor.as_deref())).await?;
     Ok(Page { items: with_metadata(state, page.items).await, next: page.next })
+}
+
+/// The keys whose calls are wanted, where that is to be looked up.
+async fn keys_of(state: &AdminState, query: &CallsQuery) -> Result<Option<Vec<KeyId>>, ApiError> {
+    let first = Timestamp::from_secs(0);
+    let span = (query.since.unwrap_or(first), query.until.unwrap_or_else(|| state.now()));
+    let few = |keys: Vec<KeyId>| match keys.len() <= MOST_KEYS {
+        true => Ok(keys),
+        false => {
+            let detail = format!("there are more than {MOST_KEYS} such keys");
+            Err(ApiError::new(Code::InvalidRequest, detail).hint("ask for less time: `since` and `until`"))
+        }
+    };
+    let used = match &query.agent {
+        None => None,
+        Some(agent) => Some(few(state.store.keys_ever_of(agent, span, MOST_KEYS + 1).await?)?),
+    };
+    let below = match (query.key, query.with_keys_below) {
+        (Some(key), Some(true)) => {
+            let mut keys = few(state.store.keys_ever_below(key, span, MOST_KEYS + 1).await?)?;
+            keys.push(key);
+            Some(keys)
+        }
+        (None, Some(true)) => {
+            return Err(ApiError::new(Code::InvalidRequest, "`with_keys_below` goes with `key`"));
+        }
+        _ => None,
+    };
+    Ok(match (used, below) {
+        (Some(used), Some(below)) => {
+            let below: HashSet<KeyId> = below.into_iter().collect();
+            Some(used.into_iter().filter(|key| below.contains(key)).collect())
+        }
+        (used, below) => used.or(below),
+    })
 }
 
 /// Adds what is declared of each call's key.

@@ -2,8 +2,11 @@
 
 use crate::{
     AdminState,
-    api::keys::{DelegatedKeyView, DelegationView},
-    catalogue,
+    api::{
+        budgets::BudgetView,
+        keys::{DelegatedKeyView, DelegationView},
+    },
+    budgets, catalogue,
     error::{ApiError, Code},
 };
 use credentialflow_model::{
@@ -86,13 +89,34 @@ pub(crate) async fn view(state: &AdminState, id: KeyId, key: &Key) -> Result<Opt
         act: Act::of(chain.iter()),
         ancestors: chain[1..].iter().map(|key| key.name.to_string()).collect(),
         exchanged: of.is_some_and(|of| of.exchanged),
+        budgets: budgets::of_keys(state, [key].into_iter()).await?.remove(&key.name).unwrap_or_default(),
         keys_below: below.len() as u64,
-        below: below.iter().take(NAMED).map(DelegatedKeyView::of).collect(),
+        below: named(state, &below[..below.len().min(NAMED)]).await?,
     }))
 }
 
+/// Keys below one, with what they declare.
+async fn named(state: &AdminState, rows: &[DelegationRow]) -> Result<Vec<DelegatedKeyView>, ApiError> {
+    let ids: Vec<KeyId> = rows.iter().map(|row| row.key).collect();
+    let mut declared = HashMap::new();
+    for (id, body) in state.store.key_bodies(&ids).await? {
+        declared.insert(id, catalogue::parse::<Key>(&body)?);
+    }
+    let mut budgets = budgets::of_keys(state, declared.values()).await?;
+    let view = |row: &DelegationRow| {
+        // Deleted between the two reads: then only its row tells of it.
+        let key = declared.remove(&row.key);
+        let budgets = budgets.remove(&row.name).unwrap_or_default();
+        DelegatedKeyView::of(row, key, budgets)
+    };
+    Ok(rows.iter().map(view).collect())
+}
+
 impl DelegatedKeyView {
-    fn of(row: &DelegationRow) -> Self {
+    fn of(row: &DelegationRow, key: Option<Key>, budgets: Vec<BudgetView>) -> Self {
+        // What is declared may have changed since it was issued.
+        let expires = key.as_ref().map_or(row.expires, |key| key.expires);
+        let (actor, allow) = key.map(|key| (key.actor, key.allow)).unwrap_or_default();
         Self {
             name: row.name.to_string(),
             id: row.key,
@@ -100,7 +124,10 @@ impl DelegatedKeyView {
             actor: Some(row.actor.clone()).filter(|actor| !actor.is_empty()),
             exchanged: row.exchanged,
             created: row.created,
-            expires: row.expires,
+            expires,
+            purpose: actor.and_then(|actor| actor.purpose),
+            allow,
+            budgets,
         }
     }
 }

@@ -219,7 +219,7 @@ pub(crate) async fn rotate(
 }
 
 pub(crate) async fn revoke(state: &AdminState, actor: &Actor, name: &str) -> Result<RevokedKey, ApiError> {
-    state.vault.revoke_key(actor, &parse_name(name)?).await?;
+    let keys_ended = state.vault.revoke_key(actor, &parse_name(name)?).await?;
     let published = enforce(state).await?;
-    Ok(RevokedKey { key: get(state, name).await?, published })
+    Ok(RevokedKey { key: get(state, name).await?, keys_ended, published })
 }

@@ -9,7 +9,7 @@ use crate::{
     api::{
         answer::Item,
         prompts::{PromptRun, PromptTestResult},
-        request::if_match,
+        request::{if_match, one_line},
     },
     catalogue,
     error::ApiError,
@@ -49,15 +49,33 @@ impl Forbidden {
 }
 
 /// Looks at a prompt that is about to be stored: takes over the labels that it says nothing of, tells in the audit log
-/// which ones move, and finds what it may not become.
+/// which ones move, why, and which versions come and go, and finds what it may not become.
 pub(crate) async fn settle(
     tx: &mut WriteTx,
     before: &ResourceSet,
     prompt: &mut Prompt,
+    reason: Option<&str>,
 ) -> Result<Vec<Forbidden>, ApiError> {
+    let moved = |label: &Name, version: Option<u32>, from: Option<u32>| {
+        let mut detail = json!({ "label": label, "version": version, "from": from });
+        if let Some(reason) = reason {
+            detail["reason"] = json!(reason);
+        }
+        detail
+    };
     let stored = before.prompts.iter().find(|stored| stored.name == prompt.name);
     if prompt.labels.is_none() {
         prompt.labels = stored.and_then(|stored| stored.labels.clone());
+    }
+    let only_in = |one: &Prompt, other: Option<&Prompt>| {
+        let is_new = |number: &u32| other.is_none_or(|other| other.version(*number).is_none());
+        one.versions.iter().map(|version| version.version).filter(is_new).collect::<Vec<_>>()
+    };
+    let added = only_in(prompt, stored);
+    let removed = stored.map_or_else(Vec::new, |stored| only_in(stored, Some(prompt)));
+    if !(added.is_empty() && removed.is_empty()) {
+        let subject = format!("prompts/{}", prompt.name);
+        tx.audit("prompt.version", &subject, json!({ "added": added, "removed": removed }));
     }
     let mut found = stored.map_or_else(Vec::new, |stored| changed_versions(stored, prompt));
     for (label, number) in prompt.labels.iter().flatten() {
@@ -95,12 +113,12 @@ pub(crate) async fn settle(
             continue;
         }
         let subject = format!("prompts/{}", prompt.name);
-        tx.audit("prompt.label", &subject, json!({ "label": label, "version": number, "from": from }));
+        tx.audit("prompt.label", &subject, moved(label, Some(*number), from));
     }
     for (label, from) in stored.iter().flat_map(|stored| stored.labels.iter().flatten()) {
         if prompt.labelled(label.as_str()).is_none() {
             let subject = format!("prompts/{}", prompt.name);
-            tx.audit("prompt.label", &subject, json!({ "label": label, "version": null, "from": from }));
+            tx.audit("prompt.label", &subject, moved(label, None, Some(*from)));
         }
     }
     Ok(found)
@@ -175,6 +193,7 @@ pub(crate) async fn settle_one<T: Resource>(
     tx: &mut WriteTx,
     before: &ResourceSet,
     declared: &mut Declared<T>,
+    reason: Option<&str>,
 ) -> Result<(), ApiError> {
     if T::KIND != Kind::Prompts {
         return Ok(());
@@ -182,7 +201,7 @@ pub(crate) async fn settle_one<T: Resource>(
     let mut alone = ResourceSet::default();
     T::list_mut(&mut alone).push(declared.resource.clone());
     let Some(prompt) = alone.prompts.first_mut() else { return Ok(()) };
-    let found = settle(tx, before, prompt).await?;
+    let found = settle(tx, before, prompt, reason).await?;
     if let Some(resource) = T::list_mut(&mut alone).pop() {
         declared.resource = resource;
     }
@@ -197,14 +216,15 @@ pub(crate) async fn settle_one<T: Resource>(
     Err(Problems(found.into_iter().map(place).collect()).into())
 }
 
-/// Lets a label stand for a version.
+/// Lets a label stand for a version, for a reason that the audit log tells.
 pub(crate) async fn promote(
     state: &AdminState,
     actor: &Actor,
     (name, headers): (&str, &HeaderMap),
-    label: Name,
-    version: u32,
+    (label, version): (Name, u32),
+    reason: Option<String>,
 ) -> Result<Item<Prompt>, ApiError> {
+    one_line(reason.as_deref())?;
     let seen = if_match(headers)?;
     let mut draft = begin(state, actor).await?;
     let row = draft.tx.resource(Kind::Prompts, name).await?;
@@ -213,7 +233,7 @@ pub(crate) async fn promote(
     let mut resource: Prompt = catalogue::parse(&row.body)?;
     resource.labels.get_or_insert_default().insert(label, version);
     let mut declared = Declared { resource, source: None };
-    settle_one(&mut draft.tx, &draft.set, &mut declared).await?;
+    settle_one(&mut draft.tx, &draft.set, &mut declared, reason.as_deref()).await?;
     check_with(state, &draft.set, &declared).await?;
     Replacement { tx: draft.tx, resource: declared.resource, stored: Some(row) }.finish(state).await
 }

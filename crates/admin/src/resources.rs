@@ -137,7 +137,7 @@ pub(crate) async fn create<T: Resource + Send + Sync + 'static>(
     if draft.tx.resource(T::KIND, declared.resource.name().as_str()).await?.is_some() {
         return Err(taken(&declared.resource));
     }
-    prompts::settle_one(&mut draft.tx, &draft.set, &mut declared).await?;
+    prompts::settle_one(&mut draft.tx, &draft.set, &mut declared, None).await?;
     check_with(state, &draft.set, &declared).await?;
     check_files_of(state, &draft.set, &declared).await?;
     let item = put(&mut draft.tx, &declared.resource, "create").await?;
@@ -212,7 +212,7 @@ pub(crate) async fn replacement<T: Resource + Send + Sync + 'static>(
         }
         None => {}
     }
-    prompts::settle_one(&mut draft.tx, &draft.set, &mut declared).await?;
+    prompts::settle_one(&mut draft.tx, &draft.set, &mut declared, None).await?;
     check_with(state, &draft.set, &declared).await?;
     check_files_of(state, &draft.set, &declared).await?;
     Ok(Replacement { tx: draft.tx, resource: declared.resource, stored })

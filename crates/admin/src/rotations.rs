@@ -2,7 +2,10 @@
 
 use crate::{
     AdminState,
-    api::rotations::{RotationView, Rotations, RotationsPage, UnfinishedQuery, WaitsFor},
+    api::{
+        request::one_line,
+        rotations::{RotationView, Rotations, RotationsPage, UnfinishedQuery, WaitsFor},
+    },
     error::{ApiError, Code},
     ports::Straggler,
 };
@@ -157,9 +160,7 @@ pub(crate) async fn decline(
     id: &str,
     reason: Option<&str>,
 ) -> Result<RotationView, ApiError> {
-    if reason.is_some_and(|reason| reason.len() > 500 || reason.chars().any(char::is_control)) {
-        return Err(ApiError::new(Code::InvalidRequest, "a reason is one line of at most 500 bytes"));
-    }
+    one_line(reason)?;
     state.vault.decline_rotation(actor, id, reason).await?;
     get(state, id).await
 }

@@ -313,7 +313,11 @@ fn item(asked: &Asked, piece: BudgetWindow, names: Vec<String>, sum: &Sum) -> Sp
 }
 
 async fn name_keys(state: &AdminState, items: &mut [SpendItem]) -> Result<(), ApiError> {
-    let id = |item: &SpendItem| item.group.get(&Dimension::Key)?.as_deref()?.parse::<KeyId>().ok();
+    let id = |item: &SpendItem| {
+        let group = &item.group;
+        let key = group.get(&Dimension::Key).or_else(|| group.get(&Dimension::RootKey))?;
+        key.as_deref()?.parse::<KeyId>().ok()
+    };
     let mut ids: Vec<KeyId> = items.iter().filter_map(id).collect();
     ids.sort_unstable();
     ids.dedup();

@@ -74,6 +74,33 @@ impl Store {
         below(&mut *self.reader().await?, key, IN_FORCE).await
     }
 
+    /// As [`Store::keys_below`], also those that have ended, as far as they were there in a span of time; at most so many,
+    /// and in no order.
+    pub async fn keys_ever_below(&self, key: KeyId, span: (Timestamp, Timestamp), most: usize) -> Result<Vec<KeyId>> {
+        let mut c = self.reader().await?;
+        let (mut all, mut above) = (Vec::new(), vec![key]);
+        for _ in 0..GENERATIONS {
+            let mut next = Vec::new();
+            for chunk in above.chunks(CHUNK) {
+                let condition = format!("parent IN ({})", list(4, chunk.len()));
+                let left = most.saturating_sub(all.len() + next.len());
+                next.extend(there_in(&mut c, &condition, Of::Parents(chunk), span, left).await?);
+            }
+            if next.is_empty() {
+                return Ok(all);
+            }
+            all.extend_from_slice(&next);
+            above = next;
+        }
+        Err(StoreError::corrupt("a chain of keys without an end"))
+    }
+
+    /// The keys that come from others and that somebody of this name uses, also those that have ended, as far as they were
+    /// there in a span of time; at most so many, and in no order.
+    pub async fn keys_ever_of(&self, actor: &str, span: (Timestamp, Timestamp), most: usize) -> Result<Vec<KeyId>> {
+        there_in(&mut *self.reader().await?, "actor = $4", Of::Actor(actor), span, most).await
+    }
+
     /// The names of all keys that were issued at the token endpoint.
     pub async fn exchanged_keys(&self) -> Result<Vec<String>> {
         let sql = "SELECT k.name FROM delegations d JOIN keys k ON k.id = d.key_id WHERE d.exchanged = 1";
@@ -175,9 +202,41 @@ async fn of_keys(
     Ok(found)
 }
 
+/// Whose keys are looked for, as bound from `$4` on.
+enum Of<'a> {
+    Parents(&'a [KeyId]),
+    Actor(&'a str),
+}
+
+/// At most so many keys that had begun before the end of a span and had not ended before its beginning.
+async fn there_in(
+    c: &mut AnyConnection,
+    condition: &str,
+    of: Of<'_>,
+    (since, until): (Timestamp, Timestamp),
+    most: usize,
+) -> Result<Vec<KeyId>> {
+    let sql = format!(
+        "SELECT key_id FROM delegations WHERE {condition} AND created < $1 AND (ended IS NULL OR ended >= $2) LIMIT $3"
+    );
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let mut query = sqlx::query(AssertSqlSafe(sql)).bind(until.micros()).bind(since.micros()).bind(most);
+    match of {
+        Of::Parents(keys) => {
+            for key in keys {
+                query = query.bind(key.bits() as i64);
+            }
+        }
+        Of::Actor(actor) => query = query.bind(actor),
+    }
+    query.fetch_all(c).await?.iter().map(|r| id(r, 0)).collect()
+}
+
+/// Generations of keys that are walked: chains are short.
+const GENERATIONS: usize = 16;
+
 /// Generation by generation; a chain is short, and what refers to itself is damage.
 async fn below(c: &mut AnyConnection, key: KeyId, condition: &'static str) -> Result<Vec<DelegationRow>> {
-    const GENERATIONS: usize = 16;
     let (mut all, mut above) = (Vec::new(), vec![key]);
     for _ in 0..GENERATIONS {
         let next = of_keys(&mut *c, "parent", condition, &above).await?;

@@ -219,12 +219,13 @@ impl Vault {
         Ok(gone)
     }
 
-    /// Ends the keys below a key, which is ended itself by whoever calls.
-    pub(crate) async fn end_below_in(&self, tx: &mut WriteTx, key: &KeyRow) -> Result<()> {
-        for below in tx.keys_below(key.id).await? {
-            self.end_delegated_in(tx, &below, &key.name).await?;
+    /// Ends the keys below a key, which is ended itself by whoever calls. Answers how many those were.
+    pub(crate) async fn end_below_in(&self, tx: &mut WriteTx, key: &KeyRow) -> Result<u64> {
+        let all = tx.keys_below(key.id).await?;
+        for below in &all {
+            self.end_delegated_in(tx, below, &key.name).await?;
         }
-        Ok(())
+        Ok(all.len() as u64)
     }
 
     /// Ends the keys that a key issued at the token endpoint with its secrets up to this version, as that one leaked:

@@ -168,21 +168,21 @@ impl Vault {
         Ok(issued)
     }
 
-    /// Withdraws a key with all its secrets, for good. Revoking it again changes nothing.
-    pub async fn revoke_key(&self, actor: &Actor, name: &Name) -> Result<KeyId> {
+    /// Withdraws a key with all its secrets, for good, and the keys that come from it. Revoking it again changes nothing.
+    /// Answers how many keys ended with it.
+    pub async fn revoke_key(&self, actor: &Actor, name: &Name) -> Result<u64> {
         let mut tx = self.store()?.begin(actor).await?;
-        let id = self.revoke_key_in(&mut tx, name).await?;
+        let below = self.revoke_key_in(&mut tx, name).await?;
         tx.commit().await?;
-        Ok(id)
+        Ok(below)
     }
 
     /// As [`Vault::revoke_key`], as part of the caller's transaction.
-    pub async fn revoke_key_in(&self, tx: &mut WriteTx, name: &Name) -> Result<KeyId> {
+    pub async fn revoke_key_in(&self, tx: &mut WriteTx, name: &Name) -> Result<u64> {
         let row = key_row(tx, name).await?;
-        let id = row.id;
-        self.end_below_in(tx, &row).await?;
+        let below = self.end_below_in(tx, &row).await?;
         self.end_key_in(tx, row, None).await?;
-        Ok(id)
+        Ok(below)
     }
 
     /// Withdraws one key with all its secrets, with the key that it comes from where that is named.

@@ -68,6 +68,10 @@ pub struct CallsQuery {
     pub application: Option<String>,
     /// Key, by id.
     pub key: Option<KeyId>,
+    /// With `key`: also the keys that come from it, over all generations, those that are gone among them.
+    pub with_keys_below: Option<bool>,
+    /// Who used a key that comes from another one, by name.
+    pub agent: Option<String>,
     /// Route, by name.
     pub route: Option<String>,
     /// Upstream, by name.
@@ -76,6 +80,10 @@ pub struct CallsQuery {
     pub credential: Option<String>,
     /// Model, by public name.
     pub model: Option<String>,
+    /// Prompt that the call was made of, by name.
+    pub prompt: Option<String>,
+    /// With `prompt`: its version.
+    pub prompt_version: Option<u32>,
     /// How it ended.
     pub outcome: Option<OutcomeReason>,
     /// Status sent to the caller: three digits or a class, as in `404` or `5xx`; `0` when none was sent.

@@ -4,6 +4,7 @@ use crate::{
     AdminState,
     api::{
         answer::{Page, Tagged, stored},
+        budgets::BudgetView,
         request::{Body, Document, ListQuery, Query},
     },
     auth::Administrator,
@@ -20,7 +21,7 @@ use credentialflow_model::{
     KeyId, Period, Timestamp,
     leak::Quarantine,
     lifecycle::VersionState,
-    resource::{Act, Key},
+    resource::{Act, Allow, Key},
 };
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -68,6 +69,10 @@ pub struct DelegationView {
     pub ancestors: Vec<String>,
     /// Whether its parent issued it at the token endpoint, so that nobody declared it.
     pub exchanged: bool,
+    /// Its own budgets, as they stand. Those of the keys above it pay as well.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub budgets: Vec<BudgetView>,
     /// How many keys come from it, over all generations, and are in force: all of them end with it.
     pub keys_below: u64,
     /// The first hundred of them, the nearest first.
@@ -93,6 +98,16 @@ pub struct DelegatedKeyView {
     /// When it ends by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires: Option<Timestamp>,
+    /// What for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub purpose: Option<String>,
+    /// What it may use of what the keys above it may; absent: all of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow: Option<Allow>,
+    /// Budgets of its own, as they stand. Those of the keys above it pay as well.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub budgets: Vec<BudgetView>,
 }
 
 /// A key that was revoked.
@@ -101,6 +116,8 @@ pub struct RevokedKey {
     /// The key.
     #[serde(flatten)]
     pub key: KeyItem,
+    /// How many keys that come from it ended with it.
+    pub keys_ended: u64,
     /// Who confirmed it, and which nodes are lost.
     pub published: Published,
 }

@@ -78,11 +78,25 @@ pub struct PromptTestResult {
     /// The checks that were not, or why there was no answer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed: Vec<String>,
+    /// Each check and its verdict, in their order; without them where there was no answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub checks: Vec<PromptCheckResult>,
     /// The model's answer, its first 2000 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<String>,
     /// How long the call took, in milliseconds.
     pub millis: u64,
+}
+
+/// What a check expected of an answer, and whether that was so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct PromptCheckResult {
+    /// What was expected.
+    #[schema(examples("contains \"positive\""))]
+    pub expected: String,
+    /// Whether it was so.
+    pub passed: bool,
 }
 
 /// Which runs are listed.
@@ -106,6 +120,9 @@ pub struct PromotePrompt {
     /// The label. `production` unless set.
     #[serde(default)]
     pub label: Option<Name>,
+    /// Why, for those who read the audit log; one line of at most 500 bytes.
+    #[serde(default)]
+    pub reason: Option<String>,
 }
 
 /// Run the tests of a version
@@ -157,7 +174,7 @@ async fn promote_prompt(
         Some(label) => label,
         None => Prompt::LABEL.parse().map_err(|error| ApiError::internal("the usual label is no name", &error))?,
     };
-    let item = prompts::promote(&state, &actor, (&name, &headers), label, body.version).await?;
+    let item = prompts::promote(&state, &actor, (&name, &headers), (label, body.version), body.reason).await?;
     Ok(Tagged(StatusCode::OK, item.revision, item))
 }
 

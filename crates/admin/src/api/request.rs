@@ -148,3 +148,13 @@ pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, ApiEr
         ApiError::new(Code::InvalidRequest, "Idempotency-Key must have 1 to 255 printable ASCII characters")
     })
 }
+
+/// Refuses what is no reason for the audit log: one line of at most 500 bytes.
+pub(crate) fn one_line(reason: Option<&str>) -> Result<(), ApiError> {
+    match reason {
+        Some(reason) if reason.len() > 500 || reason.chars().any(char::is_control) => {
+            Err(ApiError::new(Code::InvalidRequest, "a reason is one line of at most 500 bytes"))
+        }
+        _ => Ok(()),
+    }
+}

@@ -100,7 +100,8 @@ pub struct SpendItem {
     /// What they have in common, by the words of `by`; null where such calls have none.
     #[schema(value_type = BTreeMap<String, Option<String>>, example = json!({ "application": "checkout", "user": null }))]
     pub group: BTreeMap<Dimension, Option<String>>,
-    /// The key's name, where calls are told apart by keys and it is there still, or came from another key.
+    /// The key's name, where calls are told apart by keys, or else by the first of their chains, and it is there still, or
+    /// came from another key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key_name: Option<String>,
     /// What they add up to.

@@ -87,7 +87,7 @@ pub(super) async fn compare(
 ) -> Result<(Draft, Problems), ApiError> {
     let Read { mut set, source, mut problems, mut values, prune } = read;
     for (index, prompt) in set.prompts.iter_mut().enumerate() {
-        for forbidden in prompts::settle(tx, stored, prompt).await? {
+        for forbidden in prompts::settle(tx, stored, prompt, None).await? {
             let found = source.locate(Kind::Prompts, index, &forbidden.path);
             problems.0.push(Problem {
                 file: found.map(|(file, _)| file.to_owned()),

@@ -4,7 +4,7 @@
 use super::{digest_of, view};
 use crate::{
     AdminState,
-    api::prompts::{PromptRun, PromptTestResult},
+    api::prompts::{PromptCheckResult, PromptRun, PromptTestResult},
     error::{ApiError, Code},
     ports::ModelCalls,
     resources,
@@ -121,11 +121,17 @@ async fn one(calls: &dyn ModelCalls, key: &SecretValue, test: &PromptTest, body:
     match published::Answer::read(&body) {
         Err(why) => failed(test, why.0, took),
         Ok(answer) => {
-            let failed = verdict::failed(&test.checks, &answer.text);
+            let verdicts = verdict::each(&test.checks, &answer.text);
+            let checks = verdicts
+                .iter()
+                .map(|one| PromptCheckResult { expected: one.expected.clone(), passed: one.why.is_none() });
+            let checks = checks.collect();
+            let failed: Vec<String> = verdicts.into_iter().filter_map(|one| one.why).collect();
             PromptTestResult {
                 name: test.name.to_string(),
                 passed: failed.is_empty(),
                 failed,
+                checks,
                 answer: Some(answer.text.chars().take(KEPT).collect()),
                 millis: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             }
@@ -136,5 +142,6 @@ async fn one(calls: &dyn ModelCalls, key: &SecretValue, test: &PromptTest, body:
 /// A test without an answer.
 fn failed(test: &PromptTest, why: String, took: Duration) -> PromptTestResult {
     let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-    PromptTestResult { name: test.name.to_string(), passed: false, failed: vec![why], answer: None, millis }
+    let name = test.name.to_string();
+    PromptTestResult { name, passed: false, failed: vec![why], checks: Vec::new(), answer: None, millis }
 }

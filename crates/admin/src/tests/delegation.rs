@@ -1,6 +1,6 @@
 //! Keys that come from other keys, as the admin API makes, shows, changes and ends them.
 
-use super::Control;
+use super::{Control, inventory::record};
 use credentialflow_model::{Actor, resource::Kind};
 use credentialflow_vault::{ShownKey, WantedKey};
 use serde_json::{Value, json};
@@ -123,4 +123,61 @@ async fn nothing_wider_than_its_parent_is_taken_and_parents_stay() {
     let late =
         control.post("/api/v1/keys", json!({ "name": "late", "application": "checkout", "parent": "root" })).await;
     assert!(late.status.is_client_error(), "{}", late.text);
+}
+
+#[tokio::test]
+async fn calls_are_found_by_agent_and_by_the_key_that_theirs_comes_from_also_when_that_is_gone() {
+    let control = Control::start().await;
+    control.apply(FAMILY, json!({})).await.expect(200);
+    let id = async |name: &str| control.store.key_by_name(name).await.unwrap().unwrap().id;
+    let [root, child, grandchild] = [id("root").await, id("child").await, id("grandchild").await];
+    for (key, calls) in [(root, 1), (child, 2), (grandchild, 4)] {
+        record(&control, key, calls, true);
+    }
+    let found = async |query: &str| {
+        let page = control.get(&format!("/api/v1/calls?{query}")).await.expect(200).json();
+        page["items"].as_array().unwrap().len()
+    };
+    assert_eq!(found(&format!("key={root}")).await, 1);
+    assert_eq!(found(&format!("key={root}&with_keys_below=true")).await, 7);
+    assert_eq!(found(&format!("key={child}&with_keys_below=true&limit=3")).await, 3, "the rest is on the next page");
+    assert_eq!(found("agent=planner").await, 2);
+    assert_eq!(found(&format!("agent=planner&key={grandchild}&with_keys_below=true")).await, 0);
+    assert_eq!(found(&format!("agent=planner&key={root}&with_keys_below=true")).await, 2);
+    assert_eq!(found("agent=planner&application=other").await, 0);
+    assert_eq!(found("agent=nobody").await, 0);
+    assert_eq!(found("prompt=sentiment").await, 0);
+    for wrong in ["with_keys_below=true", "prompt_version=1"] {
+        control.get(&format!("/api/v1/calls?{wrong}")).await.expect(400);
+    }
+    control.call(http::Method::DELETE, "/api/v1/keys/child", None, &[]).await.expect(204);
+    assert_eq!(found("agent=planner").await, 2);
+    assert_eq!(found(&format!("key={root}&with_keys_below=true")).await, 7);
+}
+
+#[tokio::test]
+async fn a_key_tells_of_those_below_it_what_they_may_use_and_have_left() {
+    let control = Control::start().await;
+    let budget = FAMILY.replace(
+        "actor: { name: planner }",
+        "actor: { name: planner, purpose: plans }, expires: 2099-01-01T00:00:00Z, budget: { usd: 2, per: day, hard: true }",
+    );
+    control.apply(&budget, json!({})).await.expect(200);
+    let of =
+        async |name: &str| control.get(&format!("/api/v1/keys/{name}")).await.expect(200).json()["delegation"].clone();
+    let below = of("root").await["below"].clone();
+    let child = below.as_array().unwrap().iter().find(|key| key["name"] == "child").unwrap();
+    assert_eq!(child["allow"], json!({ "routes": ["orders"] }));
+    assert_eq!((&child["purpose"], &child["actor"]), (&json!("plans"), &json!("planner")));
+    assert_eq!(child["expires"], "2099-01-01T00:00:00Z");
+    let [own] = &child["budgets"].as_array().unwrap()[..] else { panic!("{child}") };
+    assert_eq!((&own["budget"], &own["left_usd"]), (&json!("keys/child/day"), &json!("2")));
+    let leaf = below.as_array().unwrap().iter().find(|key| key["name"] == "grandchild").unwrap();
+    assert!(leaf.get("allow").is_none() && leaf.get("budgets").is_none(), "{leaf}");
+    assert_eq!(of("child").await["budgets"], child["budgets"]);
+
+    let revoked = control.post("/api/v1/keys/root/revoke", json!({})).await.expect(200).json();
+    assert_eq!(revoked["keys_ended"], 2);
+    let again = control.post("/api/v1/keys/root/revoke", json!({})).await.expect(200).json();
+    assert_eq!(again["keys_ended"], 0);
 }

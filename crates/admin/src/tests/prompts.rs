@@ -92,7 +92,9 @@ async fn labels_move_only_to_versions_that_passed_the_present_tests() {
         (&passed["passed"], &passed["run"], &passed["tests"][0]["answer"]),
         (&json!(true), &json!(2), &json!("v1 fine"))
     );
-    let promoted = promote(1).await.expect(200);
+    let because = |reason: &str| json!({ "version": 1, "reason": reason });
+    control.post("/api/v1/prompts/sentiment/promote", because("two\nlines")).await.expect(400);
+    let promoted = control.post("/api/v1/prompts/sentiment/promote", because("it is better")).await.expect(200);
     assert_eq!(promoted.json()["spec"]["labels"], json!({ "production": 1 }));
     assert_eq!(promote(9).await.status, 422, "there is no such version");
 
@@ -103,7 +105,9 @@ async fn labels_move_only_to_versions_that_passed_the_present_tests() {
     assert_eq!(labels(&control).await, json!({ "production": 1 }));
 
     // The second version answers something that the tests do not expect.
-    assert_eq!(run(&control, 2, KEY).await["tests"][0]["failed"], json!(["it does not contain \"v1 fine\""]));
+    let test = run(&control, 2, KEY).await["tests"][0].clone();
+    assert_eq!(test["failed"], json!(["it does not contain \"v1 fine\""]));
+    assert_eq!(test["checks"], json!([{ "expected": "contains \"v1 fine\"", "passed": false }]));
     assert_eq!(promote(2).await.status, 422);
     let both = [(1, "a"), (2, "b")];
     let by_file = control.apply(&file(&both, "    labels: { production: 2 }", "v1 fine"), json!({})).await;
@@ -129,6 +133,11 @@ async fn labels_move_only_to_versions_that_passed_the_present_tests() {
     let moved: Vec<_> =
         moved.map(|event| (event["detail"]["from"].clone(), event["detail"]["version"].clone())).collect();
     assert_eq!(moved, [(Value::Null, json!(1)), (json!(1), json!(2)), (json!(2), json!(1))]);
+    let versions = audit["items"].as_array().unwrap().iter().filter(|event| event["action"] == "prompt.version");
+    let added: Vec<_> = versions.map(|event| event["detail"]["added"].clone()).collect();
+    assert_eq!(added, [json!([1]), json!([2])]);
+    let reasons = audit["items"].as_array().unwrap().iter().filter_map(|event| event["detail"].get("reason"));
+    assert_eq!(reasons.collect::<Vec<_>>(), ["it is better"]);
 }
 
 #[tokio::test]

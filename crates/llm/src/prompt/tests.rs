@@ -314,7 +314,20 @@ fn the_description_tells_what_goes_in_and_out() {
 
 #[test]
 fn a_test_expects_one_thing_after_another() {
-    let of = |checks: Value, answer: &str| verdict::failed(&serde_json::from_value::<Vec<_>>(checks).unwrap(), answer);
+    let each = |checks: Value, answer: &str| verdict::each(&serde_json::from_value::<Vec<_>>(checks).unwrap(), answer);
+    let of =
+        |checks: Value, answer: &str| each(checks, answer).into_iter().filter_map(|one| one.why).collect::<Vec<_>>();
+    let expected = [
+        (json!({ "contains": "a" }), "contains \"a\""),
+        (json!({ "not_contains": "a" }), "does not contain \"a\""),
+        (json!({ "equals": "a" }), "is \"a\""),
+        (json!({ "regex": "a+" }), "matches \"a+\""),
+        (json!({ "json_schema": {} }), "is what the JSON Schema allows"),
+        (json!({ "max_length": 3 }), "has at most 3 characters"),
+    ];
+    for (check, text) in expected {
+        assert_eq!(each(json!([check]), "a")[0].expected, text);
+    }
     let all = json!([{ "contains": "good" }, { "not_contains": "bad" }, { "equals": "good mood" }, { "regex": "^g.*d$" },
         { "max_length": 9 }]);
     assert_eq!(of(all.clone(), "good mood"), [""; 0]);

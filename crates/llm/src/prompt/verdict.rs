@@ -7,9 +7,31 @@ use regex::RegexBuilder;
 /// So large an expression may become, in bytes; the same as that of a guardrail.
 const MOST: usize = 1 << 20;
 
-/// The checks that an answer does not pass, each as a sentence. They tell what was expected, not what came.
-pub fn failed(checks: &[PromptCheck], answer: &str) -> Vec<String> {
-    checks.iter().filter_map(|check| why_not(check, answer)).collect()
+/// Whether an answer passes a check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// What is expected, as in `contains "positive"`.
+    pub expected: String,
+    /// Why the answer is not so, as a sentence; `None` where it is. It tells what was expected, not what came.
+    pub why: Option<String>,
+}
+
+/// The verdict of each check, in their order.
+pub fn each(checks: &[PromptCheck], answer: &str) -> Vec<Verdict> {
+    checks.iter().map(|check| Verdict { expected: expected(check), why: why_not(check, answer) }).collect()
+}
+
+fn expected(check: &PromptCheck) -> String {
+    let PromptCheck { contains, not_contains, equals, regex, json_schema, max_length } = check;
+    let texts = [("contains", contains), ("does not contain", not_contains), ("is", equals), ("matches", regex)];
+    if let Some((word, text)) = texts.into_iter().find_map(|(word, text)| Some((word, text.as_deref()?))) {
+        return format!("{word} {}", quoted(text));
+    }
+    match (json_schema, max_length) {
+        (Some(_), _) => "is what the JSON Schema allows".to_owned(),
+        (None, Some(most)) => format!("has at most {most} characters"),
+        (None, None) => "nothing".to_owned(),
+    }
 }
 
 fn why_not(check: &PromptCheck, answer: &str) -> Option<String> {

@@ -38,6 +38,16 @@ impl Store {
         self.windows_where(at, first.to_owned(), these).await
     }
 
+    /// The same of these budgets.
+    pub async fn budget_windows_of(&self, at: Timestamp, budgets: &[String]) -> Result<Vec<BudgetWindowRow>> {
+        let mut found = Vec::new();
+        for budget in budgets {
+            let this = (String::new(), i64::MAX, "budget = $2");
+            found.extend(self.windows_where(at, budget.clone(), this).await?);
+        }
+        Ok(found)
+    }
+
     async fn windows_where(
         &self,
         at: Timestamp,

@@ -9,6 +9,7 @@ on_both!(
     keys_are_read_with_where_they_come_from,
     what_is_below_a_key_is_found_by_generations,
     what_ended_is_known_and_forgotten,
+    keys_are_found_by_whose_they_are_also_when_they_have_ended,
 );
 
 const FAR: Timestamp = Timestamp::from_secs(4_000_000_000);
@@ -137,4 +138,41 @@ async fn what_ended_is_known_and_forgotten(on: Database) {
     assert_eq!(fresh.store.forget_delegations(FAR).await.unwrap(), 1);
     assert!(fresh.store.delegation(id(2)).await.unwrap().is_none());
     assert!(fresh.store.delegation(id(3)).await.unwrap().is_some());
+}
+
+async fn keys_are_found_by_whose_they_are_also_when_they_have_ended(on: Database) {
+    let fresh = on.fresh().await;
+    put(&fresh, 1, None).await;
+    for (n, parent, actor) in [(2, 1, "planner"), (3, 2, "ä"), (4, 3, "ä"), (5, 1, "other")] {
+        let of = DelegationRow {
+            actor: actor.into(),
+            created: Timestamp::from_secs(10 * n as i64),
+            ..row(n, parent, true, None)
+        };
+        put(&fresh, n, Some(of)).await;
+    }
+    let mut tx = fresh.store.begin(&admin()).await.unwrap();
+    tx.end_delegation(id(3)).await.unwrap();
+    tx.delete_key(id(3)).await.unwrap();
+    let ended = tx.now();
+    tx.audit("key.delete", "keys/key-3", json!({}));
+    tx.commit().await.unwrap();
+    let numbers = |mut keys: Vec<KeyId>| {
+        keys.sort_unstable();
+        keys.iter().map(|key| key.bits() >> 40).collect::<Vec<_>>()
+    };
+    let all = (Timestamp::from_secs(0), FAR);
+    let below = async |key, span, most| numbers(fresh.store.keys_ever_below(id(key), span, most).await.unwrap());
+    let of = async |actor, span, most| numbers(fresh.store.keys_ever_of(actor, span, most).await.unwrap());
+    assert_eq!(below(1, all, 9).await, [2, 3, 4, 5]);
+    assert_eq!(below(2, all, 9).await, [3, 4]);
+    assert_eq!(below(4, all, 9).await, [] as [u64; 0]);
+    assert_eq!(below(1, all, 3).await.len(), 3);
+    assert_eq!(of("ä", all, 9).await, [3, 4]);
+    assert_eq!(of("ä", all, 1).await.len(), 1);
+    assert_eq!(of("nobody", all, 9).await, [] as [u64; 0]);
+    // What had not begun then, and what had ended before.
+    assert_eq!(of("ä", (Timestamp::from_secs(0), Timestamp::from_secs(40)), 9).await, [3]);
+    assert_eq!(of("ä", (ended, FAR), 9).await, [3, 4]);
+    assert_eq!(of("ä", (Timestamp::from_micros(ended.micros() + 1), FAR), 9).await, [4]);
 }

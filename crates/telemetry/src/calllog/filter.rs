@@ -15,6 +15,8 @@ pub struct CallFilter {
     pub application: Option<String>,
     /// The key presented.
     pub key: Option<KeyId>,
+    /// One of these keys was presented.
+    pub keys: Option<Vec<KeyId>>,
     /// The route that matched.
     pub route: Option<String>,
     /// The upstream chosen.
@@ -23,6 +25,10 @@ pub struct CallFilter {
     pub credential: Option<String>,
     /// The public model name asked for.
     pub model: Option<String>,
+    /// The prompt that the call was made of.
+    pub prompt: Option<String>,
+    /// Its version; looked at only beside [`CallFilter::prompt`].
+    pub prompt_version: Option<u32>,
     /// How the call ended.
     pub outcome: Option<OutcomeReason>,
     /// The status sent to the caller.

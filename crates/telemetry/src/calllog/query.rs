@@ -39,6 +39,8 @@ const COLUMNS: &str = "row, time, outcome, status, total_us, application, route,
 pub(super) struct Reader {
     db: Connection,
     id: String,
+    /// Whether its blocks tell of prompts.
+    tells_prompts: bool,
     names: RefCell<HashMap<i64, Arc<str>>>,
 }
 
@@ -50,8 +52,10 @@ struct Condition {
 
 impl Reader {
     pub fn open(dir: &Path, name: &SegmentName) -> Result<Option<Self>, CallLogError> {
-        let db = segment::open(dir, name)?;
-        Ok(db.map(|db| Self { db, id: name.id().to_owned(), names: RefCell::default() }))
+        let Some(db) = segment::open(dir, name)? else { return Ok(None) };
+        let form: i64 = db.query_row("PRAGMA user_version", [], |r| r.get(0))?;
+        let tells_prompts = form >= segment::TELLS_PROMPTS;
+        Ok(Some(Self { db, id: name.id().to_owned(), tells_prompts, names: RefCell::default() }))
     }
 
     /// The segment's database.
@@ -166,7 +170,9 @@ impl Reader {
     }
 
     fn ranges(&self, filter: &CallFilter, first: i64, last: i64) -> Result<Vec<(i64, i64)>, CallLogError> {
-        self.candidates(&summary::needed(filter), filter, first, last)
+        let mut needed = summary::needed(filter);
+        needed.extend(summary::needed_of_prompt(filter).filter(|_| self.tells_prompts));
+        self.candidates(&needed, filter, first, last)
     }
 
     /// The ranges of rows that may match, in order, each at most [`STEP_ROWS`] long.
@@ -195,7 +201,8 @@ impl Reader {
         let since = filter.since.map_or(i64::MIN, Timestamp::micros);
         let until = filter.until.map_or(i64::MAX, Timestamp::micros);
         let long = filter.min_duration_us.map_or(0, |us| i64::try_from(us).unwrap_or(i64::MAX));
-        let blob = if needed.is_empty() { "NULL" } else { "filter" };
+        let either = summary::either(filter);
+        let blob = if needed.is_empty() && either.is_empty() { "NULL" } else { "filter" };
         let mut stmt = self.db.prepare(&format!(
             "SELECT first_row, last_row, max_time >= ?3 AND min_time < ?4 AND max_total_us >= ?5, {blob} FROM blocks \
              WHERE first_row <= ?2 AND last_row >= ?1 ORDER BY first_row"
@@ -206,7 +213,10 @@ impl Reader {
             let (from, to, fits): (i64, i64, bool) = (row.get(0)?, row.get(1)?, row.get(2)?);
             covered = to;
             let holds = match row.get_ref(3)? {
-                ValueRef::Blob(filter) => needed.iter().all(|hash| summary::may_hold(filter, *hash)),
+                ValueRef::Blob(filter) => {
+                    let may = |hash: &u64| summary::may_hold(filter, *hash);
+                    needed.iter().all(may) && (either.is_empty() || either.iter().any(may))
+                }
                 _ => true,
             };
             if fits && holds {
@@ -285,6 +295,28 @@ impl Reader {
         }
         if let Some(key) = f.key {
             and("key = ?", &mut [int(key.bits())].into_iter());
+        }
+        if let Some(keys) = &f.keys {
+            let keys: Vec<i64> = keys.iter().map(|key| key.bits() as i64).collect();
+            // Plain numbers: serializing does not fail.
+            let list = Value::Text(serde_json::to_string(&keys).unwrap_or_default());
+            and("key IN (SELECT value FROM json_each(?))", &mut [list].into_iter());
+        }
+        if let Some(name) = &f.prompt {
+            match f.prompt_version {
+                Some(version) => {
+                    let told = Value::Text(format!("{name}/{version}"));
+                    let sql = "prompt IN ((SELECT id FROM strings WHERE text = ?), ?)";
+                    and(sql, &mut [told.clone(), told].into_iter());
+                }
+                // All texts that begin with the name and a slash; what follows a slash is a nought.
+                None => {
+                    let (from, to) = (Value::Text(format!("{name}/")), Value::Text(format!("{name}0")));
+                    let sql = "(prompt IN (SELECT id FROM strings WHERE text >= ? AND text < ?) \
+                               OR (typeof(prompt) = 'text' AND prompt >= ? AND prompt < ?))";
+                    and(sql, &mut [from.clone(), to.clone(), from, to].into_iter());
+                }
+            }
         }
         if let Some(source) = f.source {
             let value = match source {

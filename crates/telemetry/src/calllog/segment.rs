@@ -28,8 +28,11 @@ CREATE TABLE strings (id INTEGER PRIMARY KEY, text TEXT NOT NULL);
 CREATE TABLE blocks (first_row INTEGER PRIMARY KEY, last_row, min_time, max_time, max_total_us, filter BLOB);
 CREATE TABLE minutes (last_row INTEGER NOT NULL, body TEXT NOT NULL);
 CREATE TABLE mcp (row INTEGER PRIMARY KEY, body TEXT NOT NULL);
-PRAGMA user_version = 7;
+PRAGMA user_version = 8;
 ";
+
+/// The first form whose blocks tell of prompts. Rows are those of the seventh.
+pub(crate) const TELLS_PROMPTS: i64 = 8;
 
 /// Makes rows of the first form, before writes into a prompt cache were counted, look like those of today.
 const FIRST_FORM: &str = "CREATE TEMP VIEW calls AS
@@ -165,7 +168,7 @@ pub(crate) fn open(dir: &Path, name: &SegmentName) -> rusqlite::Result<Option<Co
         if mcp == 0 {
             db.execute_batch(NO_MCP)?;
         }
-        Ok((1..=7).contains(&version).then_some(db))
+        Ok((1..=TELLS_PROMPTS).contains(&version).then_some(db))
     };
     match ready() {
         // Deleted by retention, or created a moment ago.

@@ -31,7 +31,12 @@ pub(crate) enum Column {
     StatusClass = 9,
     Source = 10,
     Request = 11,
+    /// The name of a prompt, without its version. In segments since the eighth form.
+    Prompt = 12,
 }
+
+/// Most keys of which a block is asked whether it may hold one; with more, most blocks do.
+const MOST_KEYS: usize = 256;
 
 /// The hash of a value in a column.
 #[inline]
@@ -63,6 +68,22 @@ fn bits(hash: u64) -> [u32; 4] {
 /// Whether a stored filter may hold a value.
 pub(crate) fn may_hold(filter: &[u8], hash: u64) -> bool {
     filter.len() != BYTES || bits(hash).iter().all(|bit| filter[*bit as usize / 8] >> (bit % 8) & 1 == 1)
+}
+
+/// The name of a prompt, of what calls tell of it: `sentiment` of `sentiment/3`.
+pub(crate) fn prompt_name(told: &str) -> &str {
+    told.rsplit_once('/').map_or(told, |(name, _)| name)
+}
+
+/// The hashes of which a block must hold one to have a match; none where that says nothing.
+pub(crate) fn either(f: &CallFilter) -> Vec<u64> {
+    let keys = f.keys.as_deref().filter(|keys| keys.len() <= MOST_KEYS).unwrap_or_default();
+    keys.iter().map(|key| hash(Column::Key, key.bits())).collect()
+}
+
+/// The hashes that a block must hold to have a match, beside those of [`needed`], where blocks tell of prompts.
+pub(crate) fn needed_of_prompt(f: &CallFilter) -> Option<u64> {
+    f.prompt.as_ref().map(|name| hash(Column::Prompt, stable_hash(name.as_bytes())))
 }
 
 /// The hashes that a block must hold to have a match.

@@ -186,6 +186,10 @@ fn each_filter_finds_its_calls_and_no_others() {
     check(CallFilter { status: Some(StatusFilter::Class(4)), ..all() }, &[]);
     check(CallFilter { min_duration_us: Some(9_000_000), ..all() }, &[5000]);
     check(CallFilter { min_duration_us: Some(9_000_001), ..all() }, &[]);
+    let key = |n| KeyId::from_bits(n);
+    check(CallFilter { keys: Some(vec![key(1), key(u64::MAX)]), ..all() }, &[5000]);
+    check(CallFilter { keys: Some(vec![key(1)]), ..all() }, &[]);
+    check(CallFilter { keys: Some((1000..2000).chain([u64::MAX]).map(key).collect()), ..all() }, &[5000]);
     check(CallFilter { source: Some("2001:db8::7".parse().unwrap()), ..all() }, &[5000]);
     check(CallFilter { path_prefix: Some("/billing".into()), ..all() }, &[5000]);
     check(CallFilter { path_prefix: Some("/bill%".into()), ..all() }, &[]);
@@ -193,6 +197,40 @@ fn each_filter_finds_its_calls_and_no_others() {
     let at = |n: i64| Some(Timestamp::from_micros(NOON + n));
     check(CallFilter { since: at(4999), until: at(5002), ..all() }, &[5000, 5001, 4999]);
     check(CallFilter { since: at(4999), until: at(5002), route: Some("orders".into()), ..all() }, &[5001, 4999]);
+}
+
+#[test]
+fn calls_are_found_by_their_prompt_also_in_segments_whose_blocks_do_not_tell_of_prompts() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut batch: Vec<_> = (0..10_000).map(plain).collect();
+    for (n, prompt) in [(10, "sentiment/1"), (20, "sentiment/12"), (30, "sentiment-2/1"), (9990, "sentiment/2")] {
+        let mut record = model(n, None);
+        record.model.as_mut().unwrap().prompt = Some(prompt.into());
+        batch[n as usize] = record;
+    }
+    let (recorder, calls) = log(settings(&dir), vec![batch]);
+    recorder.shutdown();
+    let check = |prompt: &str, prompt_version, expect: &[u64]| {
+        let filter = CallFilter { prompt: Some(prompt.into()), prompt_version, ..CallFilter::default() };
+        assert_eq!(ids(&query(&calls, &filter, 100, None).unwrap()), expect, "{prompt} {prompt_version:?}");
+        let mut walked = Vec::new();
+        let until = Instant::now() + Duration::from_secs(600);
+        calls.walk(&filter, 100, until, |call| walked.push((call.time.micros() - NOON) as u64)).unwrap();
+        assert_eq!(walked, expect);
+    };
+    check("sentiment", None, &[9990, 20, 10]);
+    check("sentiment", Some(1), &[10]);
+    check("sentiment", Some(3), &[]);
+    check("sentiment-2", None, &[30]);
+    check("sentimen", None, &[]);
+
+    // Of blocks that tell of prompts, those that tell of none are not read.
+    let names = segment::list(dir.path()).unwrap();
+    let db = rusqlite::Connection::open(names[0].path(dir.path())).unwrap();
+    db.execute("UPDATE blocks SET filter = zeroblob(length(filter))", []).unwrap();
+    check("sentiment", None, &[9990]);
+    db.execute_batch("PRAGMA user_version = 7;").unwrap();
+    check("sentiment", None, &[9990, 20, 10]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::{
     filter::Cursor,
     row::{CallMcp, CallTried},
     segment::{self, SegmentName},
-    summary::{BLOCK_ROWS, Column, Summary, hash, request_value, source_value},
+    summary::{BLOCK_ROWS, Column, Summary, hash, prompt_name, request_value, source_value},
 };
 use crate::{
     intern::{Interner, NameId, stable_hash},
@@ -158,6 +158,9 @@ impl Insert<'_> {
         self.summary.add(hash(Column::Source, source_value(r.source)));
         if let Some(key) = r.key {
             self.summary.add(hash(Column::Key, key.bits()));
+        }
+        if let Some(prompt) = r.model.as_ref().and_then(|m| m.prompt.as_ref()) {
+            self.summary.add(hash(Column::Prompt, stable_hash(prompt_name(prompt).as_bytes())));
         }
         let mut names = [Bound::Null; 12];
         let fields = [

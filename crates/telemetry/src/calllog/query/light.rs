@@ -1,6 +1,6 @@
 //! Walks over many calls for what they say about the use of credentials, without the rest of each row.
 
-use super::super::{CallFilter, CallLog, CallLogError, segment, summary};
+use super::super::{CallFilter, CallLog, CallLogError, segment};
 use super::Reader;
 use credentialflow_model::{KeyId, OutcomeReason, Timestamp};
 use rusqlite::{params_from_iter, types::Value, types::ValueRef};
@@ -91,8 +91,7 @@ impl Reader {
     /// Until `see` answers that it is enough; `false` then.
     fn walk(&self, filter: &CallFilter, see: &mut impl FnMut(LightCall) -> bool) -> Result<bool, CallLogError> {
         let condition = self.condition(filter)?;
-        let needed = summary::needed(filter);
-        for (first, last) in self.candidates(&needed, filter, 1, self.last_row()?)?.into_iter().rev() {
+        for (first, last) in self.ranges(filter, 1, self.last_row()?)?.into_iter().rev() {
             let sql =
                 format!("SELECT {COLUMNS} FROM calls WHERE row BETWEEN ? AND ?{} ORDER BY row DESC", condition.sql);
             let mut stmt = self.db.prepare_cached(&sql)?;
