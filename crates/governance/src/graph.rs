@@ -99,7 +99,7 @@ impl<'s> Graph<'s> {
         let declared: Vec<_> = leads.map(|u| u.name.as_str()).collect();
         let serving = |t: &&Target| self.credentials_of(t).any(|c| c.as_str() == name);
         let leads = |r: &&Route| {
-            r.upstream.as_ref().is_some_and(|u| declared.contains(&u.as_str()))
+            r.upstreams().any(|upstream| declared.contains(&upstream.as_str()))
                 || self.models_of(r).any(|m| m.targets.iter().any(|t| serving(&t)))
         };
         let routes: Vec<&Route> = self.set.routes.iter().filter(leads).collect();
@@ -180,9 +180,10 @@ impl<'s> Graph<'s> {
         let (mut upstreams, mut credentials) = (BTreeSet::new(), BTreeSet::new());
         let routes: Vec<_> = granted.routes.iter().filter_map(|name| self.routes.get(name.as_str())).collect();
         for route in &routes {
-            let Some(upstream) = &route.upstream else { continue };
-            upstreams.insert(upstream.as_str());
-            credentials.extend(self.injected.get(upstream.as_str()).map(|c| c.as_str()));
+            for upstream in route.upstreams() {
+                upstreams.insert(upstream.as_str());
+                credentials.extend(self.injected.get(upstream.as_str()).map(|c| c.as_str()));
+            }
         }
         let published = routes.iter().flat_map(|route| self.models_of(route));
         for model in self.set.models.iter().filter(|m| granted.models.contains(&m.name)).chain(published) {
@@ -216,9 +217,10 @@ impl<'s> Graph<'s> {
         let Some(route) = route.and_then(|name| self.routes.get(name)) else {
             return Err("its route is no longer declared");
         };
-        match route.upstream.as_ref().and_then(|upstream| self.injected.get(upstream.as_str())) {
-            Some(injected) if injected.as_str() == credential => Ok(()),
-            _ => Err("its route uses another credential now"),
+        let mut injected = route.upstreams().filter_map(|upstream| self.injected.get(upstream.as_str()));
+        match injected.any(|injected| injected.as_str() == credential) {
+            true => Ok(()),
+            false => Err("its route uses another credential now"),
         }
     }
 
@@ -287,7 +289,7 @@ mod tests {
     #[test]
     fn each_key_of_a_pool_leads_to_its_models() {
         let mut set = world();
-        let pooled = |name: &str| PooledCredential { name: name.parse().unwrap(), weight: 1 };
+        let pooled = |name: &str| PooledCredential { name: name.parse().unwrap(), weight: 1, limit: None };
         let target = set.models.iter_mut().flat_map(|m| &mut m.targets).find(|t| t.credential.is_some()).unwrap();
         target.credential = None;
         target.credentials = vec![pooled("orders-token"), pooled("orders-copy")];

@@ -7,6 +7,7 @@
 pub mod audit;
 pub mod calendar;
 pub mod config;
+pub mod form;
 pub mod http;
 pub mod key;
 pub mod leak;

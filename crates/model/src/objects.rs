@@ -79,6 +79,8 @@ pub struct ModelObject {
     pub made: Timestamp,
     /// How far it is.
     pub state: ObjectState,
+    /// What a file is for, as in `batch`; empty for what is no file.
+    pub purpose: String,
     /// Its id at its provider; empty until the provider has told one.
     pub upstream_id: String,
     /// What callers were told of it last: a JSON object.
@@ -109,6 +111,15 @@ pub struct ObjectFacts {
     /// The field by which a call names what its provider keeps, so that nobody knows how much is read along.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reads_along: Option<String>,
+    /// What stands for the guardrails that judged its calls; `None` where there were none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guardrails: Option<u64>,
+    /// The file with the calls of a batch, by its id at its provider.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<String>,
+    /// How often its provider said that it does not know a batch, or what came of it, since it last told something.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gone: Option<Gone>,
     /// The key that a batch was made with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<KeyId>,
@@ -127,6 +138,15 @@ pub struct ObjectFacts {
     /// What a batch cost, once that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bill: Option<Bill>,
+}
+
+/// A provider says that there is no such thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gone {
+    /// When it said so first.
+    pub since: Timestamp,
+    /// How often it did.
+    pub times: u32,
 }
 
 /// A window of a budget that pays for a batch.
@@ -193,6 +213,8 @@ mod tests {
             model: "m".into(),
             calls: 2,
             most: Some(7),
+            guardrails: Some(u64::MAX),
+            gone: Some(Gone { since: Timestamp::from_secs(4), times: 2 }),
             holds: vec![Hold {
                 budget: "applications/a/month".into(),
                 started: Timestamp::from_secs(1),

@@ -3,7 +3,9 @@
 //! Names become numbers here, once; a request then costs one array look-up and one bit test however
 //! many routes there are. Rules are addressed by the key table's application numbers.
 
-use crate::{Book, CompiledLimit, KeyTable, LiveBudget, ModelSlot, Patterns, RateKey, RouteSlot};
+use crate::{
+    Book, CompiledLimit, KeyTable, LiveBudget, LiveQuota, ModelSlot, Patterns, RateKey, RouteSlot, quota::Owner,
+};
 use credentialflow_model::{
     Name,
     resource::{Application, Budget, Budgets, Kind, Team},
@@ -30,6 +32,7 @@ pub struct ApplicationRule {
     /// By route, in order.
     tools: Box<[(u32, Patterns)]>,
     limit: Option<(RateKey, CompiledLimit)>,
+    quotas: Box<[Arc<LiveQuota>]>,
     budgets: Box<[Arc<LiveBudget>]>,
     users: Option<Box<UserRule>>,
 }
@@ -79,6 +82,11 @@ impl ApplicationRules {
             let own = Budgets::of(application.budget.as_ref());
             let own = book.live_budgets(Kind::Applications, application.name.as_str(), own);
             let team = application.team.as_ref().and_then(|team| teams.get(team.as_str()));
+            let of = book.quotas();
+            let quotas = [
+                of.live(Owner::APPLICATION, application.name.as_str(), application.limit.as_ref(), false),
+                team.and_then(|team| of.live(Owner::TEAM, team.name.as_str(), team.limit.as_ref(), true)),
+            ];
             let shared = team.map(|team| (team.name.as_str(), Budgets::of(team.budget.as_ref())));
             let shared = shared.into_iter().flat_map(|(team, of)| book.live_budgets(Kind::Teams, team, of));
             let rule = ApplicationRule {
@@ -87,7 +95,10 @@ impl ApplicationRules {
                 tools: tools(application, slots),
                 limit: application
                     .limit
-                    .map(|limit| (RateKey::named("application", application.name.as_str()), (&limit).into())),
+                    .as_ref()
+                    .and_then(CompiledLimit::of_requests)
+                    .map(|limit| (RateKey::named("application", application.name.as_str()), limit)),
+                quotas: quotas.into_iter().flatten().collect(),
                 budgets: own.chain(shared).collect(),
                 users: application.users.as_ref().map(|users| {
                     Box::new(UserRule {
@@ -139,6 +150,10 @@ impl ApplicationRule {
     /// Its rate limit over all keys.
     pub fn limit(&self) -> Option<&(RateKey, CompiledLimit)> {
         self.limit.as_ref()
+    }
+    /// Its limits of tokens and of requests at once, then its team's.
+    pub fn quotas(&self) -> &[Arc<LiveQuota>] {
+        &self.quotas
     }
     /// The budgets that its model calls are charged to beside those of the key: its own, then its team's.
     pub fn budgets(&self) -> &[Arc<LiveBudget>] {

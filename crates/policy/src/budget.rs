@@ -8,6 +8,7 @@
 //!
 //! A budget that is only watched asks nobody: what calls cost makes `free` fall below zero, and the next turn covers it.
 
+use crate::Quotas;
 use arc_swap::ArcSwapOption;
 use credentialflow_model::{
     Timestamp,
@@ -379,9 +380,12 @@ impl fmt::Debug for LiveBudget {
     }
 }
 
-/// The budgets of this process and their accounts. One for all snapshots, so that a new configuration forgets nothing.
+/// The budgets of this process and their accounts, and what else it counts of calls. One for all snapshots, so that a new configuration forgets nothing.
 #[derive(Debug, Default)]
-pub struct Book(Mutex<Pages>);
+pub struct Book {
+    pages: Mutex<Pages>,
+    quotas: Quotas,
+}
 
 #[derive(Debug, Default)]
 struct Pages {
@@ -423,6 +427,11 @@ impl Pages {
 }
 
 impl Book {
+    /// How many tokens are used, and how many requests run.
+    pub fn quotas(&self) -> &Quotas {
+        &self.quotas
+    }
+
     /// The budgets of something as they are configured now, as they are written.
     pub fn live_budgets<'a>(
         self: &'a Arc<Self>,
@@ -554,7 +563,7 @@ impl Book {
     }
 
     fn pages(&self) -> MutexGuard<'_, Pages> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -29,7 +29,7 @@ impl Refusal {
 /// Where one limit stands after this request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitState {
-    /// Which limit: `route`, `application` or `key`.
+    /// Which limit, as in `route`, `application`, `key` or `key-tokens`.
     pub policy: &'static str,
     /// Requests allowed per window, which is also the burst.
     pub limit: u32,
@@ -48,8 +48,8 @@ pub struct LimitReport {
 }
 
 impl LimitReport {
-    /// Room for the limits of key, application and route.
-    pub const MOST: usize = 3;
+    /// Room for the limits of key, application and route, and for those of tokens.
+    pub const MOST: usize = 6;
 
     /// Adds a state; one beyond [`Self::MOST`] replaces the roomiest so that the tightest stay visible.
     pub fn note(&mut self, state: LimitState) {

@@ -22,6 +22,7 @@ pub mod mcp;
 pub mod policy;
 pub mod present;
 pub mod principal;
+pub mod quota;
 pub mod rate_limit;
 pub mod registry;
 pub mod source_network;
@@ -46,5 +47,6 @@ pub use present::{
     query_without_keys,
 };
 pub use principal::{KeyPrincipal, Principal};
+pub use quota::{LiveQuota, Quotas, Taken};
 pub use registry::{Phase, RoutePolicies};
 pub use throttle::{Counted, FailureThrottle, FailureVerdict, ThrottleSettings};

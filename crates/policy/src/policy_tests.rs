@@ -31,7 +31,7 @@ pub fn route(name: &str) -> Route {
 }
 
 pub fn limit(requests: u32, secs: u64) -> Limit {
-    Limit { requests, per: Period::from_secs(secs), by: None }
+    Limit { requests: Some(requests), per: Some(Period::from_secs(secs)), ..Limit::default() }
 }
 
 pub fn allow(routes: &[&str], models: &[&str]) -> Allow {

@@ -1,6 +1,6 @@
 //! Who is calling in this request.
 
-use crate::{KeyExtras, LiveBudget};
+use crate::{KeyExtras, LiveBudget, LiveQuota};
 use credentialflow_model::{KeyId, usage::SecretShown};
 use std::{net::IpAddr, sync::Arc};
 
@@ -97,6 +97,11 @@ impl KeyPrincipal {
     /// The budgets that its model calls are charged to first: its own, then those of the keys that it comes from.
     pub fn budgets(&self) -> impl Iterator<Item = &Arc<LiveBudget>> {
         self.all_extras().flat_map(|(_, _, extras)| extras.budgets())
+    }
+
+    /// The limits of tokens and of requests at once: its own, then those of the keys that it comes from.
+    pub fn quotas(&self) -> impl Iterator<Item = &Arc<LiveQuota>> {
+        self.all_extras().filter_map(|(_, _, extras)| extras.quota())
     }
 
     /// Who uses it: its actor, or its own name where it comes from another key and names none.

@@ -2,7 +2,7 @@
 //!
 //! When: to keep one caller from using up what all share.
 //!
-//! Settings: `limit` of keys, applications and routes (`requests`, `per`, on routes also `by`). An
+//! Settings: `limit` of keys, applications and routes (`requests`, `per`, on routes also `by`; the rest is [`crate::quota`]'s). An
 //! even rate with a burst of as many requests at once (GCRA).
 //!
 //! ```yaml
@@ -52,7 +52,7 @@ pub(crate) fn build_route(route: &Route, rates: &Arc<RateTable>) -> Option<Box<d
         rates: rates.clone(),
         route: RateKey::named("route", route.name.as_str()),
         by: limit.by.unwrap_or(Scope::Route),
-        limit: limit.into(),
+        limit: CompiledLimit::of_requests(limit)?,
     }))
 }
 

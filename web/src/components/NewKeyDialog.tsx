@@ -10,7 +10,7 @@ import { isName, isNetwork, isPeriod, NAME_HINT, PERIOD_HINT } from '@/lib/input
 import { DialogEnd, StoredNote, useUnenforced } from './Dialogs'
 import { Banner } from './Feedback'
 
-const EMPTY = { name: '', application: '', description: '', environment: 'live', expires: '', networks: [] as string[], requests: '' as number | '', per: '1m' }
+const EMPTY = { name: '', application: '', description: '', environment: 'live', expires: '', networks: [] as string[], requests: '' as number | '', tokens: '' as number | '', per: '1m', concurrent: '' as number | '' }
 
 interface NewKeyDialogProps {
   opened: boolean
@@ -30,7 +30,7 @@ export function NewKeyDialog({ opened, onClose, onIssued }: NewKeyDialogProps) {
       environment: (environment) => (/^[a-z0-9]{1,12}$/.test(environment) ? null : 'Use 1 to 12 of a-z and 0-9'),
       expires: (expires) => (!expires || new Date(expires).getTime() > Date.now() ? null : 'Choose a time to come'),
       networks: (networks) => (networks.every(isNetwork) ? null : 'Write networks as 10.0.0.0/8 or 2001:db8::/32'),
-      per: (per, { requests }) => (!requests || isPeriod(per) ? null : PERIOD_HINT),
+      per: (per, { requests, tokens }) => ((!requests && !tokens) || isPeriod(per) ? null : PERIOD_HINT),
     },
   })
 
@@ -73,7 +73,9 @@ export function NewKeyDialog({ opened, onClose, onIssued }: NewKeyDialogProps) {
             <TagsInput label="Networks" placeholder="Everywhere" description="Press Enter after each, as in 10.0.0.0/8" splitChars={[',', ' ']} acceptValueOnBlur
               inputWrapperOrder={['label', 'input', 'description', 'error']} {...form.getInputProps('networks')} />
             <NumberInput label="At most this many requests" placeholder="No limit" min={1} allowDecimal={false} allowNegative={false} thousandSeparator="," {...form.getInputProps('requests')} />
+            <NumberInput label="and this many tokens of models" placeholder="No limit" min={1} allowDecimal={false} allowNegative={false} thousandSeparator="," {...form.getInputProps('tokens')} />
             <TextInput label="in this time" placeholder="1m" {...form.getInputProps('per')} />
+            <NumberInput label="At most this many requests at once" placeholder="No limit" min={1} allowDecimal={false} allowNegative={false} thousandSeparator="," {...form.getInputProps('concurrent')} />
           </SimpleGrid>
           <DialogEnd error={create.error} onCancel={close}>
             <Button type="submit" loading={create.isPending}>Create the key</Button>
@@ -84,7 +86,8 @@ export function NewKeyDialog({ opened, onClose, onIssued }: NewKeyDialogProps) {
   )
 }
 
-function keyFrom({ name, application, description, environment, expires, networks, requests, per }: typeof EMPTY): NewKey {
+function keyFrom({ name, application, description, environment, expires, networks, requests, tokens, per, concurrent }: typeof EMPTY): NewKey {
+  const limit = { ...(requests && { requests }), ...(tokens && { tokens }), ...((requests || tokens) && { per }), ...(concurrent && { concurrent }) }
   return {
     name,
     application,
@@ -92,6 +95,6 @@ function keyFrom({ name, application, description, environment, expires, network
     ...(description && { description }),
     ...(expires && { expires: new Date(expires).toISOString() }),
     ...(networks.length > 0 && { networks }),
-    ...(requests && { limit: { requests, per } }),
+    ...(Object.keys(limit).length > 0 && { limit }),
   }
 }

@@ -1,5 +1,7 @@
 //! `credentialflow key`: keys issued to applications. A secret is printed once, by `create` and `rotate`.
 
+mod tree;
+
 use super::{Outcome, Usage, biography, blast_radius, resource};
 use crate::{
     cli::Connection,
@@ -27,6 +29,11 @@ enum Verb {
     List(resource::ListArgs),
     /// Show a key, without its secret
     Show {
+        /// Its name
+        name: String,
+    },
+    /// Show where a key comes from and which keys come from it: who uses each, what it may use, what it has left
+    Tree {
         /// Its name
         name: String,
     },
@@ -83,6 +90,12 @@ struct CreateArgs {
     /// Rate limit of this key, as in 100/1m
     #[arg(long, value_name = "REQUESTS/DURATION")]
     limit: Option<String>,
+    /// Tokens of models with this key, as in 200000/1m; in the same time as --limit
+    #[arg(long, value_name = "TOKENS/DURATION")]
+    tokens: Option<String>,
+    /// Requests of this key that may run at once
+    #[arg(long, value_name = "REQUESTS")]
+    concurrent: Option<u32>,
     /// Only this route of the application's; may be repeated
     #[arg(long = "route", value_name = "NAME")]
     routes: Vec<Name>,
@@ -150,6 +163,10 @@ pub(super) async fn run(args: KeyArgs, output: Output) -> anyhow::Result<Outcome
         Verb::Create(_) => {}
         Verb::List(list) => resource::list(&client, &list, &KEYS, output).await?,
         Verb::Show { name } => resource::show(&client, "keys", &name, output).await?,
+        Verb::Tree { name } => {
+            let answer = client.get(&format!("/api/v1/keys/{}", escape(&name))).await?;
+            output.result(&answer, tree::told)?;
+        }
         Verb::BlastRadius(args) => blast_radius::show(&client, "keys", &args, output).await?,
         Verb::Biography(args) => biography::show(&client, "keys", &args, output).await?,
         Verb::Rotate { name, overlap, idempotency_key } => {
@@ -163,7 +180,14 @@ pub(super) async fn run(args: KeyArgs, output: Output) -> anyhow::Result<Outcome
             })?;
         }
         Verb::Revoke { name } => {
-            let told = |_: &Value| format!("Revoked {name}; every worker refuses it and the keys that come from it.");
+            let told = |answer: &Value| {
+                let below = match answer.get("keys_ended").and_then(Value::as_u64).unwrap_or(0) {
+                    0 => String::new(),
+                    1 => " and the key that came from it".to_owned(),
+                    many => format!(" and the {many} keys that came from it"),
+                };
+                format!("Revoked {name}{below}; every worker refuses {}.", if below.is_empty() { "it" } else { "them" })
+            };
             resource::revoke(&client, ("keys", &name), &json!({}), output, told).await?;
         }
         Verb::Delete { name } => resource::delete(&client, "keys", &name, output).await?,
@@ -199,8 +223,8 @@ fn body(args: &CreateArgs, now: Timestamp) -> Result<Value, Usage> {
     if !args.networks.is_empty() {
         put("networks", json!(args.networks));
     }
-    if let Some(limit) = &args.limit {
-        put("limit", limit_of(limit)?);
+    if let Some(limit) = limit_of(args)? {
+        put("limit", limit);
     }
     if !args.routes.is_empty() || !args.models.is_empty() {
         put("allow", json!({ "routes": args.routes, "models": args.models }));
@@ -238,12 +262,25 @@ fn moment(text: &str, now: Timestamp) -> Result<Timestamp, Usage> {
     })
 }
 
-fn limit_of(text: &str) -> Result<Value, Usage> {
-    let wrong = || Usage(format!("{text} is no limit; write REQUESTS/DURATION, as in 100/1m"));
-    let (requests, per) = text.split_once('/').ok_or_else(wrong)?;
-    let requests: u32 = requests.parse().map_err(|_| wrong())?;
-    let per: Period = per.parse().map_err(|_| wrong())?;
-    Ok(json!({ "requests": requests, "per": per }))
+fn limit_of(args: &CreateArgs) -> Result<Option<Value>, Usage> {
+    let mut limit = Map::new();
+    for (flag, what, text) in [("requests", "REQUESTS", &args.limit), ("tokens", "TOKENS", &args.tokens)] {
+        let Some(text) = text else { continue };
+        let wrong = || Usage(format!("{text} is no limit; write {what}/DURATION, as in 100/1m"));
+        let (most, per) = text.split_once('/').ok_or_else(wrong)?;
+        let most: u32 = most.parse().map_err(|_| wrong())?;
+        let per: Period = per.parse().map_err(|_| wrong())?;
+        let per = json!(per);
+        if limit.get("per").is_some_and(|other| *other != per) {
+            return Err(Usage("requests and tokens are counted in the same time; write it the same in both".into()));
+        }
+        limit.insert("per".into(), per);
+        limit.insert(flag.into(), json!(most));
+    }
+    if let Some(concurrent) = args.concurrent {
+        limit.insert("concurrent".into(), json!(concurrent));
+    }
+    Ok((!limit.is_empty()).then(|| limit.into()))
 }
 
 #[cfg(test)]
@@ -265,12 +302,14 @@ mod tests {
     #[test]
     fn flags_become_the_declaration_the_server_reads() {
         let body = declared(
-            "k --application a --expires 90d --network 10.0.0.0/8 --limit 100/1m --route r --metadata tier=gold --parent p --actor bot --subject alice --delegate 15m --delegate-keys 5",
+            "k --application a --expires 90d --network 10.0.0.0/8 --limit 100/1m --tokens 5000/1m --concurrent 4 --route r --metadata tier=gold --parent p --actor bot --subject alice --delegate 15m --delegate-keys 5",
         )
         .unwrap();
         let key: credentialflow_model::resource::Key = serde_json::from_value(body).unwrap();
         assert_eq!(key.expires.unwrap().secs(), 90 * 86_400);
-        assert_eq!((key.limit.unwrap().requests, key.networks.len()), (100, 1));
+        let limit = key.limit.unwrap();
+        assert_eq!((limit.requests, limit.tokens, limit.concurrent), (Some(100), Some(5000), Some(4)));
+        assert_eq!((limit.per, key.networks.len()), (Some(Period::from_secs(60)), 1));
         assert_eq!(key.allow.unwrap().routes[0].as_str(), "r");
         assert_eq!(key.metadata["tier"], "gold");
         assert_eq!(key.parent.unwrap().as_str(), "p");
@@ -281,7 +320,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_understood_is_wrong_usage() {
-        for line in ["--limit 100", "--limit x/1m", "--expires soon", "--metadata tier", "--not-before 1w"] {
+        for line in ["--limit 100", "--limit x/1m", "--limit 1/1m --tokens 1/1h", "--expires soon", "--metadata tier", "--not-before 1w"] {
             assert!(declared(&format!("k --application a {line}")).is_err(), "{line}");
         }
     }

@@ -289,8 +289,8 @@ pub(super) fn next(
     next
 }
 
-/// Makes the request one for the next target where a budget cannot pay for it at this one: the next may cost less, or
-/// another budget may pay there. Says nothing against the target.
+/// Makes the request one for the next target where this one takes no more, or a budget cannot pay for it here: the next may
+/// cost less, or another budget may pay there. Says nothing against the target.
 pub(super) fn unpaid(
     worker: &Worker,
     view: &View,
@@ -301,7 +301,7 @@ pub(super) fn unpaid(
 ) -> bool {
     use OutcomeReason as R;
     let Some(call) = &mut request.call else { return false };
-    if !matches!(refused.reason, R::BudgetExceeded | R::PriceUnknown) || worker.tick() >= request.until {
+    if !matches!(refused.reason, R::BudgetExceeded | R::PriceUnknown | R::RateLimited) || worker.tick() >= request.until {
         return false;
     }
     let Some(mut elsewhere) = call.elsewhere.take() else { return false };

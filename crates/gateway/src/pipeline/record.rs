@@ -8,7 +8,7 @@ mod tries;
 
 pub(super) use cache_status::CacheStatus;
 
-use super::{Inbound, budget::Paying, guard, mcp::Rpc, trace};
+use super::{Inbound, budget::Paying, guard, mcp::Rpc, quota::Held, trace};
 use crate::{
     http1::tag::Tag,
     ports::CredentialSlot,
@@ -64,6 +64,8 @@ pub(crate) struct Recording<'w> {
     cache: Option<CacheStatus>,
     /// What pays for a model call.
     paying: Option<Paying>,
+    /// What it holds of limits.
+    held: Held,
     /// What budgets were charged for targets that failed, in units of 10^-12 US dollars, and their windows.
     lost: Option<Lost>,
     /// Where a second try beside this one puts what it cost when both are given up.
@@ -155,6 +157,7 @@ impl<'w> Recording<'w> {
             prompt: None,
             cache: None,
             paying: None,
+            held: Held::default(),
             lost: None,
             beside: None,
             is_aside: false,
@@ -293,6 +296,10 @@ impl<'w> Recording<'w> {
         self.sent = None;
         self.edit(|r| r.upstream_us = micros(sent, Instant::now()));
     }
+    /// What it holds of limits.
+    pub fn held(&mut self) -> &mut Held {
+        &mut self.held
+    }
     /// So many body bytes came from the caller.
     pub fn bytes_in(&mut self, n: u64) {
         self.edit(|r| r.bytes_in = n);
@@ -364,6 +371,7 @@ impl Drop for Recording<'_> {
             if let Some(sent) = self.sent {
                 record.upstream_us = micros(sent, end);
             }
+            self.settle_held(&record, end);
             if let Some(paying) = self.paying.take() {
                 // A try that was sent, and whose answer is not over.
                 let reached = self.sent.is_some();

@@ -4,7 +4,6 @@
 
 use super::wanted::Wanted;
 use crate::{
-    cooling::Whose,
     latency::Pace,
     snapshot::models::{KeyPlan, ModelPlan, TargetPlan},
     worker::View,
@@ -44,7 +43,7 @@ pub(super) fn target(
     let now = Instant::now();
     let all = || (0..u64::BITS).zip(&plan.targets).map(|(i, target)| (i, target, wanted.fit(target)));
     let fit = || all().filter(|(i, target, fit)| *fit != Fit::Unfit && free(*i, target));
-    let open = fit().filter(|(_, target, _)| is_open(view, target, now, wanted.application.as_ref()));
+    let open = fit().filter(|(_, target, _)| is_open(view, target, now, wanted));
     let equals = lowest(open.map(|(i, target, fit)| (i, fit.rank(target.priority))));
     if equals == 0 && rests {
         let longest_ago = fit().min_by_key(|(_, target, _)| view.coolings[target.cooling as usize].failed_at());
@@ -166,10 +165,14 @@ const fn mixed(bits: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// Whether neither the target nor all of its credentials cool down.
-fn is_open(view: &View, target: &TargetPlan, now: Instant, whose: Whose<'_>) -> bool {
-    let open = |at: u32| view.coolings[at as usize].is_open_to(now, whose);
-    open(target.cooling) && (target.keys.is_empty() || (0u32..).zip(&target.keys).any(|(i, _)| open(target.of_key(i))))
+/// Whether neither the target nor all of its credentials cool down, and there is room for another call.
+fn is_open(view: &View, target: &TargetPlan, now: Instant, wanted: &Wanted) -> bool {
+    let open = |at: u32| view.coolings[at as usize].is_open_to(now, wanted.application.as_ref());
+    let mut keys = (0u32..).zip(&target.keys);
+    open(target.cooling)
+        && wanted.has_room(target.quota.as_ref())
+        && (target.keys.is_empty()
+            || keys.any(|(i, key)| open(target.of_key(i)) && wanted.has_room(key.quota.as_ref())))
 }
 
 /// How soon a target answers.
@@ -186,7 +189,9 @@ pub(super) fn key(view: &View, target: &TargetPlan, wanted: &Wanted, (tried, res
     let now = Instant::now();
     let cooling = |i: u32| &view.coolings[target.of_key(i) as usize];
     let free = || (0u32..u64::BITS).zip(&target.keys).filter(|(i, _)| tried & bit(*i) == 0);
-    let open = |(i, _): &(u32, &KeyPlan)| cooling(*i).is_open_to(now, wanted.application.as_ref());
+    let open = |(i, key): &(u32, &KeyPlan)| {
+        cooling(*i).is_open_to(now, wanted.application.as_ref()) && wanted.has_room(key.quota.as_ref())
+    };
     let found = match wanted.sticky {
         Some(value) => steady(value, free().filter(open).map(|(i, key)| (i, key.place, key.weight))),
         None => {

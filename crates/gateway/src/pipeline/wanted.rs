@@ -18,7 +18,7 @@ use credentialflow_model::{
     resource::{Detect, RouteBy, StickyBy},
     usage::TokenUsage,
 };
-use credentialflow_policy::Principal;
+use credentialflow_policy::{LiveQuota, Principal};
 use std::sync::Arc;
 
 /// What decides where a call may go, and where it goes first.
@@ -45,6 +45,8 @@ pub(crate) struct Wanted {
     pub expected: Option<(Timestamp, TokenUsage)>,
     /// Who calls.
     pub application: Option<Arc<str>>,
+    /// When, as limits count.
+    pub now_ns: u64,
 }
 
 /// The output that is expected of a call that allows more or sets no limit.
@@ -97,6 +99,7 @@ impl Wanted {
             needs,
             expected,
             application: principal.key().filter(|_| chooses).map(|key| key.application_name().clone()),
+            now_ns: worker.monotonic_ns(inbound.began),
         };
         match wanted.nobody(plan) {
             None => Ok(wanted),
@@ -130,7 +133,13 @@ impl Wanted {
             needs: call.needs,
             expected: Some((at, usage)),
             application: None,
+            now_ns: 0,
         }
+    }
+
+    /// Whether there is room for another call below a limit.
+    pub fn has_room(&self, quota: Option<&Arc<LiveQuota>>) -> bool {
+        quota.is_none_or(|quota| quota.has_room(self.now_ns))
     }
 
     /// Whether a target may be asked at all.

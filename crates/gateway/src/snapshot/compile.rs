@@ -3,7 +3,7 @@
 
 use super::{
     BatchRoute, CompiledRouteHeaders, Impaired, PolicyList, RouteKind, RoutePlan, Snapshot, cache, guardrails,
-    mcp::McpPlan,
+    mcp::{McpPlan, McpServerPlan},
     models::{KeyPlan, ModelPlan, ModelPlans, TargetPlan},
     prompts::{self, Prompts},
     trust::Trust,
@@ -17,18 +17,19 @@ use credentialflow_llm::{
     needs::Abilities,
     price::PriceTable,
     provider::{self, DefaultInjector, Dialect, LimitField, Provider},
+    realtime::gemini::Version,
     task::{Task, Tasks},
 };
 use credentialflow_model::{
     Name, Period, ResourceSet,
     resource::{
-        Authenticator, Budgets, Guardrail, HeaderInject, HeaderRules, Inject, Kind, Match, Model, Retry, Route,
-        SecretsInAnswers, SecretsInRequests, Target,
+        Authenticator, Budgets, Guardrail, HeaderInject, HeaderRules, Inject, Kind, Match, Mcp, McpServer, Model,
+        Retry, Route, SecretsInAnswers, SecretsInRequests, Target,
     },
 };
 use credentialflow_policy::{
     ApiKey, ApplicationRules, Book, CompiledHeaders, KeyTable, ModelSlot, RateTable, RoutePolicies, RouteSlot, Slots,
-    ValueMarks, allow, headers::InvalidHeaderRule, registry,
+    ValueMarks, allow, headers::InvalidHeaderRule, quota::Owner, registry,
 };
 use hashbrown::HashMap;
 use std::{
@@ -104,8 +105,8 @@ impl Snapshot {
                 routes.push(RoutePlan { max_body: plan.max_body.min(sources.max_model_body), ..plan });
                 continue;
             }
-            // The check lets none pass that leads nowhere.
-            let to = route.upstream.as_ref().unwrap_or(&route.name);
+            // The check lets none pass that leads nowhere. Where several servers are behind it, the first stands for them.
+            let to = route.upstreams().next().unwrap_or(&route.name);
             let declared = upstreams.by_name.get(to.as_str()).copied();
             let problem = match (&headers, declared) {
                 (Err(error), _) => Some(error.to_string()),
@@ -119,7 +120,12 @@ impl Snapshot {
                     upstreams.nothing(to)
                 }
             };
-            routes.push(compile_route(route, RouteKind::Proxy { upstream }, headers.unwrap_or(None), &sources.rates));
+            let kind = RouteKind::Proxy { upstream };
+            let mut plan = compile_route(route, kind, headers.unwrap_or(None), &sources.rates);
+            if let (Some(plan), Some(mcp)) = (&mut plan.mcp, &route.mcp) {
+                plan.servers = mcp_servers(route, mcp, &mut upstreams);
+            }
+            routes.push(plan);
         }
         let mut models = compile_models(set, &mut upstreams, &sources.budgets);
         cache::compile(set, &mut models, &sources.models_written);
@@ -148,6 +154,8 @@ impl Snapshot {
                 // Where Cohere's SDKs ask for it.
                 ("rerank-v2", "/v2/rerank", "POST", RouteKind::Task(Task::Rerank)),
                 ("realtime", "/v1/realtime", "GET", RouteKind::Realtime),
+                ("gemini-live", Version::Beta.path(), "GET", RouteKind::Live(Version::Beta)),
+                ("gemini-live-alpha", Version::Alpha.path(), "GET", RouteKind::Live(Version::Alpha)),
                 ("models", "/v1/models", "GET", RouteKind::ModelList),
                 ("model", "/v1/models/{id}", "GET", RouteKind::ModelList),
                 ("gemini-generate", "/v1beta/models/{id}", "POST", RouteKind::Gemini),
@@ -225,6 +233,19 @@ impl Snapshot {
     }
 }
 
+/// Several servers behind a route.
+fn mcp_servers(route: &Route, mcp: &Mcp, upstreams: &mut Upstreams<'_>) -> Vec<McpServerPlan> {
+    let place = |server: &McpServer| {
+        let upstream = upstreams.by_name.get(server.upstream.as_str()).copied().unwrap_or_else(|| {
+            let problem = format!("there is no upstream {}", server.upstream);
+            upstreams.impaired(Kind::Routes, &route.name, problem, true);
+            upstreams.nothing(&server.upstream)
+        });
+        McpServerPlan { name: server.name.shared(), upstream }
+    };
+    mcp.servers.iter().map(place).collect()
+}
+
 fn compile_headers(route: &Route) -> Result<Option<Box<CompiledRouteHeaders>>, InvalidHeaderRule> {
     let Some(headers) = &route.headers else { return Ok(None) };
     let compile = |rules: &HeaderRules| CompiledHeaders::compile(rules);
@@ -292,12 +313,13 @@ fn built_in_route(name: &str, kind: RouteKind, sources: &Sources) -> RoutePlan {
         upstream: Some(name),
         prompt: None,
         authenticate: vec![Authenticator::ApiKey],
-        key_in_query: None,
+        // Where Google's SDKs for browsers put it, which can send no header.
+        key_in_query: matches!(kind, RouteKind::Live(_)).then(|| "key".into()),
         limit: None,
         headers: None,
         strip_prefix: None,
         max_body: None,
-        websocket: kind == RouteKind::Realtime,
+        websocket: kind.is_session(),
         mcp: None,
         secrets_in_requests: SecretsInRequests::Refuse,
         secrets_in_answers: SecretsInAnswers::Report,
@@ -342,6 +364,9 @@ fn compile_models(set: &ResourceSet, upstreams: &mut Upstreams<'_>, budgets: &Ar
         set.guardrails.iter().map(|g| (g.name.as_str(), g.rules.as_slice())).collect();
     let prices = PriceTable::new(set.models.iter().flat_map(|m| &m.targets));
     let mut plans = ModelPlans::default();
+    let quotas = budgets.quotas();
+    let target_name =
+        |model: &Model, target: &Target| format!("models/{}/{}/{}", model.name, target.provider, target.model);
     for model in &set.models {
         let mut targets = Vec::with_capacity(model.targets.len());
         for target in &model.targets {
@@ -373,13 +398,15 @@ fn compile_models(set: &ResourceSet, upstreams: &mut Upstreams<'_>, budgets: &Ar
                 }
                 plan
             };
-            let one = target.credential.iter().map(|name| (name, 1));
-            let pooled = target.credentials.iter().map(|pooled| (&pooled.name, pooled.weight.max(1)));
+            let one = target.credential.iter().map(|name| (name, 1, None));
+            let pooled = target.credentials.iter();
+            let pooled = pooled.map(|pooled| (&pooled.name, pooled.weight.max(1), pooled.limit.as_ref()));
             let keys: Box<[KeyPlan]> = one
                 .chain(pooled)
-                .map(|(name, weight)| KeyPlan {
+                .map(|(name, weight, limit)| KeyPlan {
                     inject: own(name),
                     weight,
+                    quota: quotas.live(Owner::PROVIDER, &format!("credentials/{name}"), limit, true),
                     place: affinity::of(name.as_str().as_bytes()),
                 })
                 .collect();
@@ -412,16 +439,20 @@ fn compile_models(set: &ResourceSet, upstreams: &mut Upstreams<'_>, budgets: &Ar
                 },
                 ask_usage: kind.is_none_or(|p| p.ask_usage),
                 limit: kind.map_or(LimitField::MaxTokens, |p| p.limit),
+                keeps_thinking: kind.is_some_and(|p| p.keeps_thinking),
+                call_ids: kind.map_or(CallIds::Usual, |p| p.call_ids),
                 keeps,
                 keeps_of_responses,
                 longest: longest(known),
                 most_output: known.and_then(|known| known.max_output).map_or(DEFAULT_OUTPUT, u64::from),
+                writes: known.and_then(|known| known.max_output).map(u64::from),
                 batch_price: prices.resolve_batch(target.provider.as_str(), at_home.map(|p| p.name), &target.model),
                 price: prices.resolve(target.provider.as_str(), at_home.map(|p| p.name), &target.model),
                 budgets: declared.map_or_else(Box::default, |upstream| {
                     let of = Budgets::of(upstream.budget.as_ref());
                     budgets.live_budgets(Kind::Upstreams, upstream.name.as_str(), of).collect()
                 }),
+                quota: quotas.live(Owner::PROVIDER, &target_name(model, target), target.limit.as_ref(), true),
             });
         }
         let name = model.name.shared();
@@ -439,7 +470,6 @@ fn compile_models(set: &ResourceSet, upstreams: &mut Upstreams<'_>, budgets: &Ar
             upstreams.impaired(Kind::Models, &model.name, problem.clone(), false);
         }
         let declares = |t: &Target| t.capabilities.is_some() || t.context.is_some();
-                writes: known.and_then(|known| known.max_output).map(u64::from),
         let knows = targets.len() > 1 && targets.iter().any(|target| !target.abilities.is_nothing());
         let asks = knows || model.targets.iter().any(declares);
         let mut plan = ModelPlan {
@@ -451,6 +481,7 @@ fn compile_models(set: &ResourceSet, upstreams: &mut Upstreams<'_>, budgets: &Ar
             asks,
             deadline: None,
             budgets: own,
+            quota: quotas.live(Owner::MODEL, model.name.as_str(), model.limit.as_ref(), true),
             secrets,
             secrets_back,
             guardrails,

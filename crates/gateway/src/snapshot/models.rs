@@ -10,7 +10,7 @@ use credentialflow_llm::{
     task::{Task, Tasks},
 };
 use credentialflow_model::resource::{RouteBy, SecretsInAnswers, SecretsInRequests, Sticky};
-use credentialflow_policy::LiveBudget;
+use credentialflow_policy::{LiveBudget, LiveQuota};
 use hashbrown::HashMap;
 use std::{sync::Arc, time::Duration};
 
@@ -41,6 +41,8 @@ pub(crate) struct ModelPlan {
     pub deadline: Option<Duration>,
     /// What the calls to it may cost.
     pub budgets: Box<[Arc<LiveBudget>]>,
+    /// How many they may be, and how large.
+    pub quota: Option<Arc<LiveQuota>>,
     /// What happens to calls with live secrets of ours.
     pub secrets: SecretsInRequests,
     /// What happens to answers with live secrets of ours.
@@ -84,6 +86,10 @@ pub(crate) struct TargetPlan {
     pub ask_usage: bool,
     /// Its field for the limit of an answer, in OpenAI's dialect.
     pub limit: LimitField,
+    /// Whether it wants to be sent back what was thought before tools were called, in OpenAI's dialect.
+    pub keeps_thinking: bool,
+    /// Which ids of tools' calls it takes.
+    pub call_ids: CallIds,
     /// Which fields for it the provider keeps, as far as that is certain.
     pub keeps: Keeps,
     /// And which it keeps of a call in OpenAI's Responses.
@@ -92,19 +98,23 @@ pub(crate) struct TargetPlan {
     pub longest: u64,
     /// Output tokens of an answer in a session at the most, as its provider says.
     pub most_output: u64,
-    pub price: PriceHandle,
-    /// What its calls cost in batches.
     /// Output tokens of an answer at the most, where its provider is known to say so.
     pub writes: Option<u64>,
+    pub price: PriceHandle,
+    /// What its calls cost in batches.
     pub batch_price: PriceHandle,
     /// What the calls to its provider may cost.
     pub budgets: Box<[Arc<LiveBudget>]>,
+    /// How many calls it takes, and how large.
+    pub quota: Option<Arc<LiveQuota>>,
 }
 
 /// One of a target's own credentials.
 pub(crate) struct KeyPlan {
     pub inject: InjectPlan,
     pub weight: u32,
+    /// How many calls its provider takes with it, and how large.
+    pub quota: Option<Arc<LiveQuota>>,
     /// What tells it from others, whatever its version.
     pub place: u64,
 }

@@ -18,7 +18,7 @@ pub struct Application {
     /// What it may use. Nothing, unless written out.
     #[serde(default)]
     pub allow: Allow,
-    /// Rate limit over all its keys together.
+    /// How much all its keys together may do in some time, and at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<Limit>,
     /// How much its model calls may cost. Its keys, its team, the model and the provider may have budgets as well; all of

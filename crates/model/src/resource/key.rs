@@ -32,7 +32,7 @@ pub struct Key {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<String>)]
     pub networks: Vec<IpNet>,
-    /// Rate limit of this key alone.
+    /// How much this key may do in some time, and at once; those that come from it count with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<Limit>,
     /// How much the model calls with this key may cost.

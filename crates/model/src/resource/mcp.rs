@@ -1,6 +1,6 @@
 //! Servers of the Model Context Protocol (MCP) behind routes: which of their tools, prompts and resources are offered.
 
-use crate::Period;
+use crate::{Name, Period};
 use serde::{Deserialize, Serialize};
 
 /// What a server of the Model Context Protocol offers by name.
@@ -19,6 +19,15 @@ pub enum Offered {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Mcp {
+    /// Several servers behind the one address, in place of the route's `upstream`. What they offer is merged: callers call
+    /// tools and prompts by the server's name, `__` and their own, as in `github__create_issue`, and resources by the
+    /// server's name, `+` and their URI, as in `github+repo://our-org/a`. Patterns are compared with these.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub servers: Vec<McpServer>,
+    /// How long each of several servers is waited for where all of them are asked; 1s to 5m, 10s unless set. What does not
+    /// answer by then is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_timeout: Option<Period>,
     /// Which tools are offered, by name. All of the server's unless set. `allow.tools` of applications and keys narrows
     /// this.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -50,6 +59,22 @@ impl Mcp {
     pub const LONGEST_PATTERN: usize = 1024;
     /// The pause where none is set.
     pub const STREAM_IDLE: Period = Period::from_secs(3600);
+    /// Servers behind one address.
+    pub const MOST_SERVERS: usize = 16;
+    /// Characters of a server's name.
+    pub const LONGEST_SERVER: usize = 32;
+    /// How long one of several servers is waited for where nothing is set.
+    pub const SERVER_TIMEOUT: Period = Period::from_secs(10);
+}
+
+/// One of several servers behind an address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct McpServer {
+    /// What the names of all that it offers begin with: 1 to 32 characters from `a-z 0-9 -`, the first one a letter.
+    pub name: Name,
+    /// Where it is. Its credential is the upstream's.
+    pub upstream: Name,
 }
 
 /// Which names are offered. Of each pattern, `*` stands for any characters.

@@ -35,7 +35,7 @@ pub use guardrail::{
 };
 pub use key::Key;
 pub(crate) use key::is_metadata_name;
-pub use mcp::{Mcp, McpNames, Offered};
+pub use mcp::{Mcp, McpNames, McpServer, Offered};
 pub use model::{LongContext, Model, PooledCredential, PriceEntry, Target};
 pub use prompt::{
     Prompt, PromptCheck, PromptMessage, PromptParameters, PromptRole, PromptTest, PromptVariable, PromptVersion,

@@ -1,5 +1,5 @@
 use super::{
-    Budgets, Cache, Guardrail, SecretsInAnswers, SecretsInRequests,
+    Budgets, Cache, Guardrail, Limit, SecretsInAnswers, SecretsInRequests,
     routing::{Hedge, ModelCapability, RouteBy, Sticky},
 };
 use crate::{Name, Period, Price, Timestamp};
@@ -33,6 +33,9 @@ pub struct Model {
     /// How much the calls of all applications to it together may cost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Budgets>,
+    /// How much the calls of all applications to it together may be, in some time and at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<Limit>,
     /// What happens to calls in which a live secret of ours stands: a key we issued or the value of a credential. `refuse`
     /// unless set.
     #[serde(default, skip_serializing_if = "SecretsInRequests::is_default")]
@@ -91,6 +94,9 @@ pub struct Target {
     /// How many tokens fit into its model; in place of what the catalogue says. 1 to 100000000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context: Option<u64>,
+    /// How much it takes, in some time and at once; calls for which it has no room go to the next target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<Limit>,
     /// Prices from certain dates on; correct or extend those of the catalogue.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub prices: Vec<PriceEntry>,
@@ -105,6 +111,10 @@ pub struct PooledCredential {
     /// Share of calls relative to the others, 1 to 1000. 1 unless set.
     #[serde(default = "one")]
     pub weight: u32,
+    /// How much its provider takes with it, in some time and at once; calls for which it has no room go with the next one.
+    /// Counted for this credential wherever it stands with the same limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<Limit>,
 }
 
 impl Model {

@@ -60,6 +60,14 @@ pub struct Route {
     pub retry: Retry,
 }
 
+impl Route {
+    /// Where its requests may go: its upstream, or those of several servers behind it.
+    pub fn upstreams(&self) -> impl Iterator<Item = &Name> {
+        let servers = self.mcp.iter().flat_map(|mcp| &mcp.servers);
+        self.upstream.iter().chain(servers.map(|server| &server.upstream))
+    }
+}
+
 /// Which requests a route takes. All conditions must hold.
 ///
 /// Precedence when several routes match: exact host before wildcard host before any host; then, for
@@ -129,17 +137,38 @@ impl SecretsInAnswers {
     }
 }
 
-/// A rate limit (GCRA): an even rate with a burst of as many requests at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+/// How much at most: requests and tokens in some time (GCRA: an even rate with a burst of as many at once), and requests at
+/// once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Limit {
-    /// How many requests, at least 1.
-    pub requests: u32,
-    /// In how long, 1 second to 30 days.
-    pub per: Period,
+    /// How many requests in `per`, at least 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests: Option<u32>,
+    /// How many tokens of models in `per`, input and output, at least 1. Not on routes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<u32>,
+    /// In how long, 1 second to 30 days; with `requests` and `tokens`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per: Option<Period>,
+    /// How many requests at once, at least 1; those that are open, sessions and streams among them. Not on routes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrent: Option<u32>,
     /// What is counted together. On routes: `route` unless set. On keys and applications it is fixed and not written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Scope>,
+}
+
+impl Limit {
+    /// How many requests in how long, where they are limited.
+    pub fn requests(&self) -> Option<(u32, Period)> {
+        self.requests.zip(self.per)
+    }
+
+    /// How many tokens in how long, where they are limited.
+    pub fn tokens(&self) -> Option<(u32, Period)> {
+        self.tokens.zip(self.per)
+    }
 }
 
 /// What a route's rate limit counts together.

@@ -1,4 +1,4 @@
-use super::Budgets;
+use super::{Budgets, Limit};
 use crate::Name;
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +17,9 @@ pub struct Team {
     /// How much the model calls of all its applications together may cost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Budgets>,
+    /// How much all its applications together may do in some time, and at once. Requests count where they are for models.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<Limit>,
 }
 
 /// Where a team is told that a rotation waits, failed, was taken back or is finished, and that a

@@ -32,8 +32,13 @@ impl CompiledLimit {
         Duration::from_nanos(self.window_ns)
     }
 
-    pub(super) const fn capacity_ns(&self) -> u64 {
+    pub(crate) const fn capacity_ns(&self) -> u64 {
         self.interval_ns * self.requests as u64
+    }
+
+    /// How long it takes until so many are free again.
+    pub(crate) const fn cost_ns(&self, n: u64) -> u64 {
+        self.interval_ns.saturating_mul(n)
     }
 
     /// The time after one more request, or `None` when it would be beyond the burst.
@@ -42,7 +47,7 @@ impl CompiledLimit {
         (next - now <= self.capacity_ns()).then_some(next)
     }
 
-    pub(super) fn allowed(&self, ahead: u64) -> Decision {
+    pub(crate) fn allowed(&self, ahead: u64) -> Decision {
         let remaining = self.capacity_ns().saturating_sub(ahead) / self.interval_ns;
         Decision {
             allowed: true,
@@ -63,9 +68,10 @@ impl CompiledLimit {
     }
 }
 
-impl From<&Limit> for CompiledLimit {
-    fn from(limit: &Limit) -> Self {
-        Self::new(limit.requests, limit.per.as_duration())
+impl CompiledLimit {
+    /// What a limit says of requests, if it does.
+    pub fn of_requests(limit: &Limit) -> Option<Self> {
+        limit.requests().map(|(requests, per)| Self::new(requests, per.as_duration()))
     }
 }
 

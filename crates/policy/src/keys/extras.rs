@@ -1,6 +1,6 @@
 //! What only some keys have: narrowing, networks, a limit, budgets, metadata, a quarantine, a parent.
 
-use crate::{Book, CompiledLimit, LiveBudget, Patterns};
+use crate::{Book, CompiledLimit, LiveBudget, LiveQuota, Patterns, quota::Owner};
 use credentialflow_model::{
     KeyId, Name,
     leak::Quarantine,
@@ -15,6 +15,7 @@ pub struct KeyExtras {
     allow: Option<Narrowing>,
     networks: Box<[IpNet]>,
     limit: Option<CompiledLimit>,
+    quota: Option<Arc<LiveQuota>>,
     budgets: Box<[Arc<LiveBudget>]>,
     metadata: Box<[(Box<str>, Box<str>)]>,
     quarantine: Option<Box<Quarantine>>,
@@ -57,7 +58,8 @@ impl KeyExtras {
         Some(Arc::new(Self {
             allow,
             networks: key.networks.clone().into_boxed_slice(),
-            limit: key.limit.as_ref().map(CompiledLimit::from),
+            limit: key.limit.as_ref().and_then(CompiledLimit::of_requests),
+            quota: book.quotas().live(Owner::KEY, key.name.as_str(), key.limit.as_ref(), false),
             budgets: book.live_budgets(Kind::Keys, key.name.as_str(), budgets).collect(),
             metadata: key.metadata.iter().map(|(k, v)| (k.as_str().into(), v.as_str().into())).collect(),
             actor: actor.map(Into::into),
@@ -71,6 +73,7 @@ impl KeyExtras {
             allow: None,
             networks: Box::default(),
             limit: None,
+            quota: None,
             budgets: Box::default(),
             metadata: Box::default(),
             quarantine: None,
@@ -137,6 +140,10 @@ impl KeyExtras {
     /// Its own rate limit.
     pub fn limit(&self) -> Option<&CompiledLimit> {
         self.limit.as_ref()
+    }
+    /// Its own limits of tokens and of requests at once.
+    pub fn quota(&self) -> Option<&Arc<LiveQuota>> {
+        self.quota.as_ref()
     }
     /// The budgets that model calls with it are charged to first.
     pub fn budgets(&self) -> &[Arc<LiveBudget>] {

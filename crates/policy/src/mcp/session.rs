@@ -11,8 +11,8 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 const MARK: usize = 16;
 /// The same in base64url.
 const WRITTEN: usize = 23;
-/// The longest id of a server.
-const LONGEST: usize = 1024;
+/// The longest id: that of a server, or those of several together.
+const LONGEST: usize = 8192;
 
 /// Whose a session is.
 #[derive(Clone, Copy, Debug)]

@@ -17,7 +17,11 @@ use credentialflow_model::{
     OutcomeReason, Timestamp, UsageRecord,
     usage::{Cost, ModelUse, TokenUsage},
 };
-use std::{sync::Arc, time::Duration};
+use credentialflow_policy::quota::Used;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 impl Recording<'_> {
     /// The call is for this end user.
@@ -253,5 +257,16 @@ impl Recording<'_> {
                 model.cost = told.all.then(|| target.price.cost_of(time, told.tokens.as_ref(), &told.units));
             }
         });
+    }
+
+    /// Settles what it holds of limits with what the provider counted.
+    pub(super) fn settle_held(&mut self, record: &UsageRecord, now: Instant) {
+        let used = match record.model.as_ref().and_then(|model| model.tokens) {
+            Some(tokens) => Used::Tokens { input: tokens.input, output: tokens.output },
+            None if (200..300).contains(&record.upstream_status) || self.sent.is_some() => Used::Unknown,
+            None => Used::Nothing,
+        };
+        let worker = self.worker;
+        self.held.all().for_each(|taken| taken.settle(used, worker.monotonic_ns(now)));
     }
 }

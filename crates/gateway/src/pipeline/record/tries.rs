@@ -65,6 +65,7 @@ impl Recording<'_> {
             });
         }
         record.endpoint = None;
+        self.held.leave_target();
         self.retried();
     }
 
@@ -89,6 +90,7 @@ impl Recording<'_> {
             prompt: self.prompt.clone(),
             cache: self.cache,
             paying: None,
+            held: self.held.beside(),
             lost: None,
             beside: Some(beside),
             is_aside: true,
@@ -110,6 +112,7 @@ impl Recording<'_> {
             *mine = theirs;
         }
         (self.sent, self.paying) = (aside.sent.take(), aside.paying.take());
+        self.held.adopt(&mut aside.held);
         self.told = std::mem::take(&mut aside.told);
         self.lose(aside.lost.take());
     }

@@ -148,6 +148,7 @@ impl Checker<'_> {
     pub(super) fn model(&mut self, id: ItemId, model: &Model) {
         self.description(id, model.description.as_deref());
         self.budgets(id, model.budget.as_ref());
+        self.limit(id, model.limit.as_ref());
         self.guardrails(id, model);
         self.routing(id, model);
         self.cache(id, model);
@@ -193,6 +194,7 @@ impl Checker<'_> {
             let detail = "the provider's name of the model has 1 to 256 characters";
             self.problem(id, &format!("{path}.model"), "invalid_value", detail, "as the provider writes it");
         }
+        self.limit_at(id, &format!("{path}.limit"), target.limit.as_ref());
         if !(1..=1000).contains(&target.weight) {
             let hint = "remove the target to give it no calls";
             self.problem(id, &format!("{path}.weight"), "out_of_bounds", "a weight is 1 to 1000", hint);
@@ -230,6 +232,7 @@ impl Checker<'_> {
                 let detail = format!("{} stands here twice", shown(pooled.name.as_str()));
                 self.problem(id, &format!("{path}.name"), "duplicate", detail, "give it a larger `weight` instead");
             }
+            self.limit_at(id, &format!("{path}.limit"), pooled.limit.as_ref());
             if !(1..=1000).contains(&pooled.weight) {
                 let hint = "remove the credential to give it no calls";
                 self.problem(id, &format!("{path}.weight"), "out_of_bounds", "a weight is 1 to 1000", hint);

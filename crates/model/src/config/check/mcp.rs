@@ -7,7 +7,7 @@ use crate::{
     http,
     resource::{Kind, Mcp, Route},
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 impl Checker<'_> {
     pub(super) fn mcp(&mut self, id: ItemId, route: &Route) {
@@ -34,6 +34,7 @@ impl Checker<'_> {
             let detail = "MCP has no WebSockets";
             self.problem(id, "websocket", "not_here", detail, "remove this");
         }
+        self.servers(id, route, mcp);
         let lists = [("tools", &mcp.tools), ("prompts", &mcp.prompts), ("resources", &mcp.resources)];
         for (name, rules) in lists.into_iter().filter_map(|(name, rules)| Some((name, rules.as_ref()?))) {
             if let Some(allow) = &rules.allow {
@@ -53,6 +54,49 @@ impl Checker<'_> {
         if mcp.stream_idle.is_some_and(|idle| idle < Period::from_secs(1) || idle > longest) {
             let detail = "a stream may be silent for 1 second to 1 day";
             self.problem(id, "mcp.stream_idle", "out_of_bounds", detail, "as in 1h");
+        }
+    }
+
+    /// Several servers behind the one address.
+    fn servers(&mut self, id: ItemId, route: &Route, mcp: &Mcp) {
+        if mcp.servers.is_empty() {
+            if mcp.server_timeout.is_some() {
+                let detail = "only one of several servers is waited for so long";
+                self.problem(id, "mcp.server_timeout", "not_here", detail, "remove it, or add `servers`");
+            }
+            return;
+        }
+        if route.upstream.is_some() {
+            let detail = "a route leads to one upstream, or to several servers";
+            self.problem(id, "mcp.servers", "contradiction", detail, "remove `upstream`, or `servers`");
+        }
+        if mcp.servers.len() > Mcp::MOST_SERVERS {
+            let detail = format!("behind one address are at most {} servers", Mcp::MOST_SERVERS);
+            self.problem(id, "mcp.servers", "out_of_bounds", detail, "make two routes of it");
+        }
+        if !mcp.methods.is_empty() {
+            let detail = "nobody can tell to which of several servers such a method belongs";
+            self.problem(id, "mcp.methods", "not_here", detail, "remove it, or make a route for that server alone");
+        }
+        let mut names = HashSet::new();
+        for (index, server) in mcp.servers.iter().enumerate() {
+            let name = server.name.as_str();
+            let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+            let begins = name.bytes().next().is_some_and(|b| b.is_ascii_lowercase());
+            if name.len() > Mcp::LONGEST_SERVER || !begins || !name.bytes().all(plain) {
+                let detail = "the name of a server has 1 to 32 characters from a-z 0-9 -, the first one a letter";
+                self.problem(id, &format!("mcp.servers[{index}].name"), "invalid_value", detail, "as in github");
+            }
+            if !names.insert(name) {
+                let detail = "two servers have the same name";
+                self.problem(id, &format!("mcp.servers[{index}].name"), "duplicate", detail, "rename one of them");
+            }
+            self.refers(id, &format!("mcp.servers[{index}].upstream"), Kind::Upstreams, &server.upstream);
+        }
+        let longest = Period::from_secs(300);
+        if mcp.server_timeout.is_some_and(|most| most < Period::from_secs(1) || most > longest) {
+            let detail = "a server is waited for 1 second to 5 minutes";
+            self.problem(id, "mcp.server_timeout", "out_of_bounds", detail, "as in 10s");
         }
     }
 

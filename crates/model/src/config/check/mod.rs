@@ -94,6 +94,7 @@ pub fn check(set: &ResourceSet, source: &SourceMap, context: &Context<'_>) -> Pr
             checker.description(id(Kind::Teams)(index), team.description.as_deref());
             checker.notify(id(Kind::Teams)(index), team);
             checker.budgets(id(Kind::Teams)(index), team.budget.as_ref());
+            checker.limit(id(Kind::Teams)(index), team.limit.as_ref());
         }
         for (index, credential) in set.credentials.iter().enumerate() {
             checker.credential(id(Kind::Credentials)(index), credential);
@@ -204,18 +205,47 @@ impl<'a> Checker<'a> {
     }
 
     fn limit(&mut self, id: ItemId, limit: Option<&Limit>) {
+        self.limit_at(id, "limit", limit);
+    }
+
+    fn limit_at(&mut self, id: ItemId, path: &str, limit: Option<&Limit>) {
         let Some(limit) = limit else { return };
-        if limit.requests == 0 {
-            let hint = "to refuse everything, take the route or the permission away";
-            self.problem(id, "limit.requests", "out_of_bounds", "a limit takes at least 1 request", hint);
+        let at = |field: &str| format!("{path}.{field}");
+        for (field, most) in [("requests", limit.requests), ("tokens", limit.tokens), ("concurrent", limit.concurrent)] {
+            if most == Some(0) {
+                let hint = "to refuse everything, take the route or the permission away";
+                self.problem(id, &at(field), "out_of_bounds", "a limit takes at least 1", hint);
+            }
         }
-        if !(1000..=30 * 86_400_000).contains(&limit.per.as_millis()) {
-            let detail = "a limit's period is 1 second to 30 days";
-            self.problem(id, "limit.per", "out_of_bounds", detail, "write it as in 1s, 1m or 30d");
+        let counts = limit.requests.or(limit.tokens);
+        if counts.or(limit.concurrent).is_none() {
+            let hint = "write `requests` or `tokens` with `per`, or `concurrent`";
+            self.problem(id, path, "missing", "a limit limits something", hint);
+        }
+        match limit.per {
+            Some(_) if counts.is_none() => {
+                let hint = "remove it, or write `requests` or `tokens`";
+                self.problem(id, &at("per"), "contradiction", "`per` is the time of `requests` and `tokens`", hint);
+            }
+            Some(per) if !(1000..=30 * 86_400_000).contains(&per.as_millis()) => {
+                let detail = "a limit's period is 1 second to 30 days";
+                self.problem(id, &at("per"), "out_of_bounds", detail, "write it as in 1s, 1m or 30d");
+            }
+            None if counts.is_some() => {
+                let detail = "`requests` and `tokens` are counted in some time";
+                self.problem(id, &at("per"), "missing", detail, "write `per`, as in 1m");
+            }
+            _ => {}
         }
         if limit.by.is_some() && id.kind != Kind::Routes {
             let detail = "`by` is for limits of routes only";
-            self.problem(id, "limit.by", "not_here", detail, "remove it; here all requests count together");
+            self.problem(id, &at("by"), "not_here", detail, "remove it; here all requests count together");
+        }
+        for (field, set) in [("tokens", limit.tokens), ("concurrent", limit.concurrent)] {
+            if set.is_some() && id.kind == Kind::Routes {
+                let detail = format!("routes have no limit of `{field}`");
+                self.problem(id, &at(field), "not_here", detail, "set it at keys, applications, teams or models");
+            }
         }
     }
 

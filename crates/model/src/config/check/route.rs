@@ -79,6 +79,7 @@ impl Checker<'_> {
         let Some(prompt) = &route.prompt else {
             match &route.upstream {
                 Some(upstream) => self.refers(id, "upstream", Kind::Upstreams, upstream),
+                None if route.mcp.as_ref().is_some_and(|mcp| !mcp.servers.is_empty()) => {}
                 None => {
                     let detail = "a route leads to an upstream, or publishes a prompt";
                     self.problem(id, "upstream", "missing_field", detail, "add `upstream` or `prompt`");

@@ -45,3 +45,41 @@ fn what_cannot_be_one_is_told_at_its_line() {
         ],
     );
 }
+
+#[test]
+fn several_servers_behind_one_address_read_back_and_hold_their_upstreams() {
+    let text = format!(
+        "{AROUND}routes:\n  - name: tools\n    match: {{ path: /mcp }}\n    authenticate: [api_key]\n    mcp:\n      servers:\n        - {{ name: git-1, upstream: u }}\n        - {{ name: db, upstream: u }}\n      server_timeout: 5s\n"
+    );
+    let set = clean(&text);
+    assert_eq!(set.routes[0].upstreams().count(), 2);
+    assert_eq!(clean(&export(&set)), set);
+    let (found, _) = without(&set, Kind::Upstreams, "u", &CONTEXT);
+    let found: Vec<_> = found.iter().map(|by| by.path.as_str()).collect();
+    assert_eq!(found, ["mcp.servers[0].upstream", "mcp.servers[1].upstream"]);
+}
+
+#[test]
+fn what_cannot_be_several_servers_is_told_at_its_line() {
+    let text = format!(
+        "{AROUND}routes:\n  - name: tools\n    match: {{ path: /mcp }}\n    upstream: u\n    authenticate: [api_key]\n    mcp:\n      methods: [x]\n      servers:\n        - {{ name: a_b, upstream: u }}\n        - {{ name: a, upstream: other }}\n        - {{ name: a, upstream: u }}\n        - {{ name: 1a, upstream: u }}\n      server_timeout: 10m\n  - name: one\n    match: {{ path: /one }}\n    upstream: u\n    authenticate: [api_key]\n    mcp:\n      server_timeout: 5s\n"
+    );
+    expect(
+        &text,
+        &[
+            "8:16 not_here routes[0].mcp.methods",
+            "9:7 contradiction routes[0].mcp.servers",
+            "10:19 invalid_value routes[0].mcp.servers[0].name",
+            "11:30 unknown_name routes[0].mcp.servers[1].upstream",
+            "12:19 duplicate routes[0].mcp.servers[2].name",
+            "13:19 invalid_value routes[0].mcp.servers[3].name",
+            "14:23 out_of_bounds routes[0].mcp.server_timeout",
+            "20:23 not_here routes[1].mcp.server_timeout",
+        ],
+    );
+    let many: String = (0..17).map(|n| format!("        - {{ name: s{n}, upstream: u }}\n")).collect();
+    let text = format!(
+        "{AROUND}routes:\n  - name: tools\n    match: {{ path: /mcp }}\n    authenticate: [api_key]\n    mcp:\n      servers:\n{many}"
+    );
+    expect(&text, &["7:9 out_of_bounds routes[0].mcp.servers"]);
+}

@@ -1,0 +1,148 @@
+//! How many tokens and requests at once: what a request holds of its caller's limits, of the model's and of the target's.
+//!
+//! Requests at once are counted from here to the record's end. Tokens are taken where the call is about to be sent: what its
+//! input is guessed to be, and what answers of late were long; they are settled with what the provider counted
+//! ([`Recording`]'s end).
+
+use super::{
+    Refused,
+    record::Recording,
+    translate::{UpstreamBody, UpstreamRequest},
+    usage::UsageProbe,
+};
+use crate::worker::{View, Worker};
+use credentialflow_llm::produced::estimated_tokens;
+use credentialflow_policy::{LiveQuota, Principal, Refusal, Taken, quota::Owner};
+use std::{sync::Arc, time::Instant};
+
+/// What a request holds of limits, until its record ends.
+#[derive(Default)]
+pub(super) struct Held {
+    /// Of its key and those that it comes from, its application and team; then of the model.
+    of_call: Vec<Taken>,
+    /// Of the target and its credential.
+    of_target: Vec<Taken>,
+    /// Whether the call was counted there.
+    counted: bool,
+}
+
+impl Held {
+    /// Of the target alone, for a try beside another one.
+    pub fn beside(&self) -> Self {
+        Self { counted: self.counted, ..Self::default() }
+    }
+
+    /// What a try beside this one holds of its target, in the place of what this one holds of its own.
+    pub fn adopt(&mut self, aside: &mut Self) {
+        self.of_target = std::mem::take(&mut aside.of_target);
+    }
+
+    /// Another target is tried.
+    pub fn leave_target(&mut self) {
+        self.of_target.clear();
+    }
+
+    /// All of it, at the end.
+    pub fn all(&mut self) -> impl Iterator<Item = Taken> {
+        std::mem::take(&mut self.of_call).into_iter().chain(std::mem::take(&mut self.of_target))
+    }
+}
+
+/// Lets a request in among those of its key, its application and its team that run at once.
+pub(super) fn enter(view: &View, principal: &Principal, record: &mut Recording<'_>) -> Result<(), Refused> {
+    let Some(key) = principal.key() else { return Ok(()) };
+    let rule = view.snapshot.applications.get(key.application());
+    let of_application = rule.map_or(&[][..], |rule| rule.quotas());
+    for quota in key.quotas().chain(of_application) {
+        let taken = entered(quota)?;
+        record.held().of_call.push(taken);
+    }
+    Ok(())
+}
+
+/// Counts a model call that is about to go to its target: with its caller and the model the first time, with the target and
+/// its credential each time.
+pub(super) fn count(
+    worker: &Worker,
+    view: &View,
+    request: &UpstreamRequest,
+    record: &mut Recording<'_>,
+) -> Result<(), Short> {
+    let Some(call) = &request.call else { return Ok(()) };
+    let plan = &view.snapshot.models.list[call.model as usize];
+    let target = &plan.targets[call.target as usize];
+    let of_key = target.keys.get(call.key as usize).and_then(|key| key.quota.as_ref());
+    let of_target = || target.quota.iter().chain(of_key);
+    if record.held().is_nothing() && plan.quota.is_none() && of_target().next().is_none() {
+        return Ok(());
+    }
+    let now = worker.monotonic_ns(Instant::now());
+    // What only counts is no answer of a model, and what is no text has no tokens that could be guessed.
+    let input = match &request.body {
+        _ if matches!(call.usage, UsageProbe::Free) => return Ok(()),
+        UpstreamBody::Buffered(body) if call.task.is_of_text() => estimated_tokens(body.len() as u64),
+        _ => 0,
+    };
+    let counted = std::mem::replace(&mut record.held().counted, true);
+    if !counted {
+        if let Some(quota) = &plan.quota {
+            let taken = entered(quota).map_err(Short::Caller)?;
+            record.held().of_call.push(taken);
+        }
+        let mut limits = *record.limit_report();
+        for taken in &mut record.held().of_call {
+            taken.call(input, now).map_err(|refusal| Short::Caller(refused(taken.quota(), refusal)))?;
+            taken.quota().states(now).for_each(|state| limits.note(state));
+        }
+        record.limits(limits);
+    }
+    let held = record.held();
+    held.leave_target();
+    for quota in of_target() {
+        let mut taken = entered(quota).map_err(Short::Target)?;
+        taken.call(input, now).map_err(|refusal| Short::Target(refused(quota, refusal)))?;
+        held.of_target.push(taken);
+    }
+    Ok(())
+}
+
+/// Where there is no room for a call.
+pub(super) enum Short {
+    /// At its caller or the model: nowhere else either.
+    Caller(Refused),
+    /// At the target.
+    Target(Refused),
+}
+
+impl Short {
+    /// Where there is no other target.
+    pub fn into_refused(self) -> Refused {
+        match self {
+            Self::Caller(refused) | Self::Target(refused) => refused,
+        }
+    }
+}
+
+impl Held {
+    fn is_nothing(&self) -> bool {
+        self.of_call.is_empty() && self.of_target.is_empty()
+    }
+}
+
+fn entered(quota: &Arc<LiveQuota>) -> Result<Taken, Refused> {
+    quota.enter().map_err(|refusal| refused(quota, refusal))
+}
+
+/// Says which limit; of what providers take, nothing about whose and how much.
+fn refused(quota: &LiveQuota, refusal: Refusal) -> Refused {
+    let owner = quota.owner();
+    let detail = match refusal.limit {
+        _ if owner == Owner::PROVIDER => "the providers of this model take no more calls at present".into(),
+        None => format!("the {} has as many requests running as it may have", owner.what),
+        Some(limit) if limit.policy == owner.tokens => {
+            format!("the {} has used up its tokens for this time", owner.what)
+        }
+        Some(_) => format!("the {} has used up its calls for this time", owner.what),
+    };
+    Refused::from(refusal).with_detail(detail)
+}
