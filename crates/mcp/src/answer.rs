@@ -5,14 +5,14 @@
 
 use crate::{
     Rights,
-    json::{Members, elements, string},
+    json::{Edits, Members, array, elements, string},
 };
 use credentialflow_model::resource::Offered;
 use serde_json::value::RawValue;
-use std::{borrow::Cow, ops::Range};
+use std::borrow::Cow;
 
 /// The lists that a result may hold, what they are of, and what names their elements.
-const LISTS: [(&str, Offered, &str); 4] = [
+pub(crate) const LISTS: [(&str, Offered, &str); 4] = [
     ("tools", Offered::Tool, "name"),
     ("prompts", Offered::Prompt, "name"),
     ("resources", Offered::Resource, "uri"),
@@ -40,45 +40,15 @@ pub struct Unreadable;
 /// [`Unreadable`].
 pub fn clean<'a>(text: &'a [u8], rights: &impl Rights, seen: &mut Seen) -> Result<Cow<'a, [u8]>, Unreadable> {
     let text = std::str::from_utf8(text).map_err(|_| Unreadable)?;
-    let mut lists = Vec::new();
+    let mut lists = Edits::of(text);
     match elements(text) {
-        Some(batch) => batch.iter().try_for_each(|message| look(text, message.get(), rights, seen, &mut lists))?,
-        None => look(text, text, rights, seen, &mut lists)?,
+        Some(batch) => batch.iter().try_for_each(|message| look(message.get(), rights, seen, &mut lists))?,
+        None => look(text, rights, seen, &mut lists)?,
     }
-    if lists.is_empty() {
-        return Ok(Cow::Borrowed(text.as_bytes()));
-    }
-    lists.sort_unstable_by_key(|list| list.at.start);
-    let (mut out, mut done) = (Vec::with_capacity(text.len()), 0);
-    for Shortened { at, kept } in lists {
-        out.extend_from_slice(&text.as_bytes()[done..at.start]);
-        out.push(b'[');
-        for (index, element) in kept.iter().enumerate() {
-            if index > 0 {
-                out.push(b',');
-            }
-            out.extend_from_slice(element.get().as_bytes());
-        }
-        out.push(b']');
-        done = at.end;
-    }
-    out.extend_from_slice(&text.as_bytes()[done..]);
-    Ok(Cow::Owned(out))
+    Ok(lists.apply())
 }
 
-/// A list that is shown without some of its elements.
-struct Shortened<'a> {
-    at: Range<usize>,
-    kept: Vec<&'a RawValue>,
-}
-
-fn look<'a>(
-    whole: &'a str,
-    message: &'a str,
-    rights: &impl Rights,
-    seen: &mut Seen,
-    lists: &mut Vec<Shortened<'a>>,
-) -> Result<(), Unreadable> {
+fn look<'a>(message: &'a str, rights: &impl Rights, seen: &mut Seen, lists: &mut Edits<'a>) -> Result<(), Unreadable> {
     let members = Members::of(message, &["result", "error", "method"]).map_err(|_| Unreadable)?;
     if let Some(error) = members.get("error") {
         let code = Members::of(error, &["code"]).ok().and_then(|error| error.get("code")?.parse().ok());
@@ -98,8 +68,7 @@ fn look<'a>(
         };
         let kept: Vec<_> = all.iter().copied().filter(may).collect();
         if kept.len() < all.len() {
-            let start = list.as_ptr() as usize - whole.as_ptr() as usize;
-            lists.push(Shortened { at: start..start + list.len(), kept });
+            lists.replace(list, array(kept.into_iter().map(RawValue::get)));
         }
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, ops::Range};
 
 /// The members of an object, in the order in which they stand.
 pub(crate) struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
@@ -99,6 +99,59 @@ pub(crate) fn string(text: &str) -> Option<Cow<'_, str>> {
 /// The elements of an array, as they are written.
 pub(crate) fn elements(text: &str) -> Option<Vec<&RawValue>> {
     serde_json::from_str(text).ok()
+}
+
+/// Parts of a text that others come in place of.
+pub(crate) struct Edits<'a> {
+    whole: &'a str,
+    edits: Vec<(Range<usize>, String)>,
+}
+
+impl<'a> Edits<'a> {
+    pub const fn of(whole: &'a str) -> Self {
+        Self { whole, edits: Vec::new() }
+    }
+
+    /// Puts a text in place of a part, which is a slice of the whole.
+    pub fn replace(&mut self, part: &'a str, with: String) {
+        let start = part.as_ptr() as usize - self.whole.as_ptr() as usize;
+        self.edits.push((start..start + part.len(), with));
+    }
+
+    /// The text as it is then; borrowed where nothing changes.
+    pub fn apply(mut self) -> Cow<'a, [u8]> {
+        let whole = self.whole.as_bytes();
+        if self.edits.is_empty() {
+            return Cow::Borrowed(whole);
+        }
+        self.edits.sort_unstable_by_key(|(at, _)| at.start);
+        let (mut out, mut done) = (Vec::with_capacity(whole.len() + 16 * self.edits.len()), 0);
+        for (at, with) in self.edits {
+            out.extend_from_slice(&whole[done..at.start]);
+            out.extend_from_slice(with.as_bytes());
+            done = at.end;
+        }
+        out.extend_from_slice(&whole[done..]);
+        Cow::Owned(out)
+    }
+}
+
+/// A text as a JSON string.
+pub(crate) fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// An array of these elements, as they are written.
+pub(crate) fn array<'e>(elements: impl IntoIterator<Item = &'e str>) -> String {
+    let mut out = String::from("[");
+    for (index, element) in elements.into_iter().enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        out.push_str(element);
+    }
+    out.push(']');
+    out
 }
 
 #[cfg(test)]

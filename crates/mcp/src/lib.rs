@@ -5,6 +5,9 @@
 //! of the server's, and [`EventFilter`] does so for each event of a stream. What is decided by names, the names that may be
 //! called and shown, is asked of [`Rights`].
 //!
+//! Where [`servers`] share an address, their names, ids and sessions are written so that each message finds its way, and
+//! [`merge`] makes one answer of theirs.
+//!
 //! Whatever could be read in two ways is refused: a server may read the other one.
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
@@ -12,15 +15,18 @@
 mod answer;
 mod error;
 mod json;
+pub mod merge;
 mod message;
 mod names;
+pub mod servers;
+pub mod sessions;
 mod stream;
 mod strict;
 
 pub use answer::{Seen, Unreadable, clean};
 pub use error::error_body;
 pub use message::{Asks, InvalidMessage, METHODS, MOST_MESSAGES, Message, Posted};
-pub use names::{header_value, is_plain_uri};
+pub use names::{as_header_value, header_value, is_plain_uri};
 pub use stream::EventFilter;
 
 use credentialflow_model::resource::Offered;

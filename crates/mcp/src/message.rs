@@ -198,7 +198,7 @@ fn object<'a>(
 }
 
 /// MCP has texts and whole numbers as ids, and never null.
-fn is_id(id: &str) -> bool {
+pub(crate) fn is_id(id: &str) -> bool {
     let whole = id.strip_prefix('-').unwrap_or(id);
     id.len() <= LONGEST_WORD
         && (id.starts_with('"') || (!whole.is_empty() && whole.bytes().all(|b| b.is_ascii_digit())))

@@ -13,6 +13,13 @@ pub fn header_value(value: &[u8]) -> Option<Cow<'_, str>> {
     }
 }
 
+/// The value of a header that stands for a text: itself, or in base64 where a header cannot carry it.
+pub fn as_header_value(text: &str) -> String {
+    let inner = |b: u8| b.is_ascii_graphic() || b == b' ';
+    let plain = text.bytes().all(inner) && !text.starts_with(' ') && !text.ends_with(' ') && !text.starts_with("=?");
+    if plain { text.to_owned() } else { format!("=?base64?{}?=", BASE64_STANDARD.encode(text)) }
+}
+
 /// Whether a URI is written so that rules about URIs mean what the server reads: its scheme in small letters, no segment
 /// that leads back (RFC 3986, 5.2.4) even if a server takes query and fragment for a part of the path, no empty segment
 /// but the last one, no character that has to be escaped, and no escape of one that needs none (6.2.2.2). One of a file
@@ -64,6 +71,10 @@ mod tests {
         check("=?base64?!?=", None);
         check("=?base64?/w==?=", None);
         assert_eq!(header_value(b"\xff"), None);
+        assert_eq!(as_header_value("get_issue"), "get_issue");
+        for text in ["get issue", " padded ", "Hello, 世界", "=?base64?literal?=", "a\nb"] {
+            assert_eq!(header_value(as_header_value(text).as_bytes()).as_deref(), Some(text));
+        }
     }
 
     #[test]

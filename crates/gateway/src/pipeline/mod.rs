@@ -110,6 +110,11 @@ async fn handle<C: Caller>(
     let mut request =
         translate::translate(worker, view, control, inbound, &matched, (&principal, &permit), caller, record).await?;
     let parts = (&matched, &principal, &permit);
+    if request.mcp.as_ref().is_some_and(|call| call.is_for_all()) {
+        // Boxed, as it would make the future of every request larger.
+        let served = Box::pin(mcp::serve_for_all(worker, view, control, inbound, parts, request, caller, record));
+        return served.await.map(|()| false);
+    }
     if request.call.as_ref().is_some_and(|call| call.cached.is_some())
         // Boxed, as it would make the future of every request larger.
         && let Some(found) =

@@ -214,7 +214,11 @@ pub(super) async fn translate<C: Caller>(
                 }
                 length => UpstreamBody::Streamed { length, begun: false },
             };
-            record.upstream(&view.snapshot.upstreams[upstream as usize]);
+            let own = to_mcp.as_deref().zip(plan.mcp.as_deref()).and_then(|(call, mcp)| call.upstream(mcp));
+            let upstream = own.unwrap_or(upstream);
+            if !to_mcp.as_ref().is_some_and(|call| call.is_for_all()) {
+                record.upstream(&view.snapshot.upstreams[upstream as usize]);
+            }
             let request = UpstreamRequest::plain(upstream, body);
             Ok(UpstreamRequest { mcp: to_mcp, idempotent, _held: held, ..request })
         }

@@ -1,6 +1,6 @@
 //! A server's answer: lists show what the caller may use, the session becomes the caller's own, and how it went is told.
 
-use super::{McpCall, SESSION};
+use super::{McpCall, SESSION, To};
 use crate::{
     http1::{
         head::{Framing, ResponseHead},
@@ -9,7 +9,7 @@ use crate::{
     pipeline::{Refused, record::Recording, route::RouteMatch},
     worker::View,
 };
-use credentialflow_mcp::{EventFilter, Rights, Seen, clean};
+use credentialflow_mcp::{EventFilter, Rights, Seen, clean, servers::outward};
 use credentialflow_model::{OutcomeReason, resource::Offered};
 use credentialflow_policy::{McpGrant, RouteSlot, SessionOwner};
 use std::{borrow::Cow, time::Duration};
@@ -36,6 +36,10 @@ pub(in crate::pipeline) struct Answering<'v> {
     grant: Grant<'v>,
     form: Form,
     stream_idle: Duration,
+    /// Which of several servers it is of.
+    server: Option<&'v str>,
+    /// Whether there are several.
+    several: bool,
 }
 
 impl<'v> Answering<'v> {
@@ -72,7 +76,17 @@ impl<'v> Answering<'v> {
         let slot = RouteSlot(matched.route);
         let grant = McpGrant::of(&plan.rules, (slot, &route.name), &view.snapshot.applications, &call.principal);
         let (route_name, stream_idle) = (&*route.name, plan.stream_idle);
-        Ok(Some(Self { call, view, route_name, grant: Grant(grant), form, stream_idle }))
+        let server = match call.to {
+            To::One(server) => plan.servers.get(server).map(|server| &*server.name),
+            To::Server | To::All(_) => None,
+        };
+        let several = !plan.servers.is_empty();
+        Ok(Some(Self { call, view, route_name, grant: Grant(grant), form, stream_idle, server, several }))
+    }
+
+    /// The answer of one of several servers to what was asked of all of them.
+    pub fn of_server(self, name: &'v str) -> Self {
+        Self { server: Some(name), ..self }
     }
 
     /// What kind it is.
@@ -87,17 +101,15 @@ impl<'v> Answering<'v> {
 
     /// Writes the session as its caller gets it.
     pub fn push_session(&self, head: &ResponseHead, bytes: &[u8], fields: &mut Vec<u8>) -> Result<(), Refused> {
+        // The session with several servers began with what all of them answered.
+        if self.several {
+            return Ok(());
+        }
         let mut ids = head.fields.iter().filter(|field| is_session(field.name.of(bytes))).map(|f| f.value.of(bytes));
         let Some(id) = ids.next() else { return Ok(()) };
         let owner = SessionOwner { route: self.route_name, principal: &self.call.principal };
-        let bound = owner.bind(&self.view.snapshot.api_key, id).filter(|_| ids.next().is_none()).ok_or_else(|| {
-            let detail = "the MCP server named no session that can be passed on".to_owned();
-            Refused::new(OutcomeReason::UpstreamMalformed).with_detail(detail)
-        })?;
-        fields.extend_from_slice(b"mcp-session-id: ");
-        fields.extend_from_slice(&bound);
-        fields.extend_from_slice(b"\r\n");
-        Ok(())
+        let bound = owner.bind(&self.view.snapshot.api_key, id).filter(|_| ids.next().is_none());
+        push_bound(bound, fields)
     }
 
     /// A whole answer, as its caller may see it.
@@ -107,9 +119,19 @@ impl<'v> Answering<'v> {
             return Ok(body);
         }
         let mut seen = Seen::default();
-        let shown = match clean(&body, &self.grant, &mut seen) {
-            Ok(Cow::Borrowed(_)) => None,
-            Ok(Cow::Owned(shown)) => Some(shown),
+        let named = self.server.map_or(Ok(Cow::Borrowed(&*body)), |server| outward(&body, server));
+        let shown = named.and_then(|named| {
+            let cut = match clean(&named, &self.grant, &mut seen)? {
+                Cow::Owned(cut) => Some(cut),
+                Cow::Borrowed(_) => None,
+            };
+            Ok(cut.or(match named {
+                Cow::Owned(named) => Some(named),
+                Cow::Borrowed(_) => None,
+            }))
+        });
+        let shown = match shown {
+            Ok(shown) => shown,
             // An error that is no message shows nothing.
             Err(_) if !(200..300).contains(&status) => None,
             Err(unreadable) => {
@@ -122,9 +144,33 @@ impl<'v> Answering<'v> {
 
     /// What its events pass through, if it has any.
     pub fn events(&self) -> Option<Events<'v>> {
-        let Self { form, grant: Grant(grant), .. } = self;
-        (*form == Form::Events).then(|| Events { filter: EventFilter::new(MOST_EVENT), grant: Grant(*grant) })
+        self.filtered(match self.server {
+            None => EventFilter::new(MOST_EVENT),
+            Some(server) => EventFilter::of_server(MOST_EVENT, server, false),
+        })
     }
+
+    /// The same among the events of other servers.
+    pub fn events_beside(&self) -> Option<Events<'v>> {
+        self.filtered(EventFilter::of_server(MOST_EVENT, self.server.unwrap_or_default(), true))
+    }
+
+    fn filtered(&self, filter: EventFilter) -> Option<Events<'v>> {
+        let Self { form, grant: Grant(grant), .. } = self;
+        (*form == Form::Events).then(|| Events { filter, grant: Grant(*grant) })
+    }
+}
+
+/// Writes the id of a session as its caller gets it.
+pub(super) fn push_bound(bound: Option<Vec<u8>>, fields: &mut Vec<u8>) -> Result<(), Refused> {
+    let bound = bound.ok_or_else(|| {
+        let detail = "the MCP server named no session that can be passed on".to_owned();
+        Refused::new(OutcomeReason::UpstreamMalformed).with_detail(detail)
+    })?;
+    fields.extend_from_slice(b"mcp-session-id: ");
+    fields.extend_from_slice(&bound);
+    fields.extend_from_slice(b"\r\n");
+    Ok(())
 }
 
 /// Whether a field names the session.

@@ -3,11 +3,18 @@
 //!
 //! Nothing is kept here between requests, so any worker of any node takes the next one: what a session is bound to stands
 //! in its id. What goes on is what was read, and what cannot be read in one way alone does not go on.
+//!
+//! Where several servers share an address, `servers` says whose a message is; what concerns all of them is asked of each by
+//! `ask_all`, and `streams` puts together what they say by themselves.
 
 mod answer;
+mod ask_all;
 mod refusal;
+mod servers;
+mod streams;
 
 pub(super) use answer::{Answering, Events, Form, is_session};
+pub(super) use ask_all::serve as serve_for_all;
 pub(super) use refusal::{Rpc, body as refusal_body, status as refusal_status};
 
 use super::{
@@ -20,7 +27,11 @@ use crate::{
     snapshot::mcp::McpPlan,
     worker::{View, Worker},
 };
-use credentialflow_mcp::{METHODS, Message, Posted, header_value, is_plain_uri};
+use credentialflow_mcp::{
+    METHODS, Message, Posted, header_value, is_plain_uri,
+    servers::split,
+    sessions::{self, ServerSession},
+};
 use credentialflow_model::{OutcomeReason, mask::masked, resource::Offered};
 use credentialflow_policy::{McpGrant, Principal, RouteSlot, SessionOwner};
 
@@ -32,6 +43,8 @@ const WITH_BATCHES: &[u8] = b"2025-03-26";
 /// What clients repeat of a message for those who do not read it.
 const METHOD: &str = "mcp-method";
 const NAME: &str = "mcp-name";
+/// The last event of a stream that is taken up again.
+const EVENT: &str = "last-event-id";
 /// Codes of JSON-RPC and of MCP.
 const INVALID_PARAMS: i64 = -32602;
 const METHOD_NOT_FOUND: i64 = -32601;
@@ -48,15 +61,49 @@ pub(crate) struct McpCall {
     listens: bool,
     /// Whether a message is posted.
     posts: bool,
+    /// Whom it is for.
+    to: To,
+    /// What several servers agreed on with the caller, where it has a session with them.
+    sessions: Option<Vec<ServerSession>>,
+    /// Fields that are written in place of the caller's.
+    fields: Vec<(&'static str, String)>,
+}
+
+/// Whom a request is for.
+enum To {
+    /// The one server of the route.
+    Server,
+    /// One of several servers.
+    One(usize),
+    /// All of them.
+    All(servers::ForAll),
 }
 
 impl McpCall {
+    /// Whether it is for all of several servers.
+    pub const fn is_for_all(&self) -> bool {
+        matches!(self.to, To::All(_))
+    }
+
+    /// The upstream of the one of several servers that it is for.
+    pub fn upstream(&self, plan: &McpPlan) -> Option<u32> {
+        match self.to {
+            To::One(server) => plan.servers.get(server).map(|server| server.upstream),
+            To::Server | To::All(_) => None,
+        }
+    }
+
     /// Writes the fields that say of the request what was read of it.
     pub fn push_fields(&self, head: &mut Vec<u8>) {
         if let Some(session) = &self.session {
             head.extend_from_slice(b"mcp-session-id: ");
             head.extend_from_slice(session);
             head.extend_from_slice(b"\r\n");
+        }
+        for (name, value) in &self.fields {
+            for part in [name.as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+                head.extend_from_slice(part);
+            }
         }
         if self.posts {
             head.extend_from_slice(b"content-type: application/json\r\n");
@@ -69,7 +116,10 @@ impl McpCall {
         let plain = |b: &u8| if *b == b'_' { b'-' } else { b.to_ascii_lowercase() };
         let is = |other: &str| name.len() == other.len() && name.iter().map(plain).eq(other.bytes());
         let of_protocol = name.len() > 4 && name[..4].iter().map(plain).eq(*b"mcp-");
-        is(SESSION) || is("origin") || (of_protocol && name.contains(&b'_'))
+        self.fields.iter().any(|(name, _)| is(name))
+            || is(SESSION)
+            || is("origin")
+            || (of_protocol && name.contains(&b'_'))
     }
 }
 
@@ -100,18 +150,26 @@ pub(super) async fn prepare<C: Caller>(
         }
     };
     let owner = SessionOwner { route: &route.name, principal };
-    let session = match once(inbound, SESSION)? {
-        None => None,
-        Some(bound) => {
-            let unknown = || Refused::new(OutcomeReason::McpSessionUnknown).with_rpc_code(INVALID_REQUEST);
-            Some(owner.open(&view.snapshot.api_key, bound).ok_or_else(unknown)?.into())
+    let bound = once(inbound, SESSION)?;
+    let (mut session, mut sessions) = (None, None);
+    if let Some(bound) = bound {
+        let unknown = || Refused::new(OutcomeReason::McpSessionUnknown).with_rpc_code(INVALID_REQUEST);
+        let id = owner.open(&view.snapshot.api_key, bound).ok_or_else(unknown)?;
+        match plan.servers.is_empty() {
+            true => session = Some(id.into()),
+            false => sessions = Some(sessions::read(id).ok_or_else(unknown)?),
         }
-    };
-    if session.is_none() && once(inbound, "last-event-id")?.is_some() {
+    }
+    let taken_up = once(inbound, EVENT)?;
+    if bound.is_none() && taken_up.is_some() {
         return Err(invalid("a stream is taken up again in its session", INVALID_REQUEST));
     }
-    let mut call = McpCall { principal: principal.clone(), session, listens: inbound.method() == "GET", posts };
+    let (principal, listens) = (principal.clone(), inbound.method() == "GET");
+    let mut call = McpCall { principal, session, listens, posts, to: To::Server, sessions, fields: Vec::new() };
     if !posts {
+        if !plan.servers.is_empty() {
+            servers::without_message(plan, inbound.method(), taken_up, &mut call)?;
+        }
         return Ok((UpstreamBody::Empty, None, Box::new(call)));
     }
     if !is_json(once(inbound, "content-type")?) {
@@ -122,11 +180,16 @@ pub(super) async fn prepare<C: Caller>(
         return Err(invalid("the body is not to be compressed", INVALID_REQUEST));
     }
     let (received, held) = body::collect(worker, control, caller, route.max_body, length, record).await?;
-    let batches = once(inbound, VERSION)?.is_none_or(|version| version == WITH_BATCHES);
+    // Of several servers, each has a version of its own.
+    let batches = plan.servers.is_empty() && once(inbound, VERSION)?.is_none_or(|version| version == WITH_BATCHES);
     let posted = Posted::read(&received, batches).map_err(|why| invalid(&why.to_string(), why.code()))?;
     record.rpc(Rpc::of(&posted));
-    let rights =
-        McpGrant::of(&plan.rules, (RouteSlot(matched.route), &route.name), &view.snapshot.applications, principal);
+    let rights = McpGrant::of(
+        &plan.rules,
+        (RouteSlot(matched.route), &route.name),
+        &view.snapshot.applications,
+        owner.principal,
+    );
     if let Some(message) = posted.telling() {
         note(view, message, record);
     }
@@ -135,7 +198,11 @@ pub(super) async fn prepare<C: Caller>(
         call.listens |= message.method.as_deref() == Some("subscriptions/listen");
     }
     repeated(inbound, &posted)?;
-    Ok((UpstreamBody::Buffered(received), Some(held), Box::new(call)))
+    let own = match plan.servers.is_empty() {
+        true => None,
+        false => servers::posted(plan, inbound, (&posted, &received), &mut call)?,
+    };
+    Ok((UpstreamBody::Buffered(own.unwrap_or(received)), Some(held), Box::new(call)))
 }
 
 fn invalid(detail: &str, code: i64) -> Refused {
@@ -190,25 +257,35 @@ fn note(view: &View, message: &Message<'_>, record: &mut Recording<'_>) {
 
 /// Lets a message go on.
 fn admit(message: &Message<'_>, plan: &McpPlan, rights: &McpGrant<'_>) -> Result<(), Refused> {
-    let refused = |detail: &str, code| {
-        Err(Refused::new(OutcomeReason::McpNotAllowed).with_detail(detail.to_owned()).with_rpc_code(code))
-    };
     let Some(method) = message.method.as_deref() else { return Ok(()) };
     if METHODS.binary_search(&method).is_err() && !plan.rules.allows_method(method) {
-        return refused("there is no such method here", METHOD_NOT_FOUND);
+        return Err(not_allowed("there is no such method here", METHOD_NOT_FOUND));
     }
     for asks in &message.asks {
-        let plain = asks.kind != Offered::Resource || !rights.governs(asks.kind) || is_plain_uri(&asks.name);
-        if !plain || !rights.allows(asks.kind, &asks.name) {
-            let detail = match asks.kind {
-                Offered::Tool => "there is no such tool here",
-                Offered::Prompt => "there is no such prompt here",
-                Offered::Resource => "there is no such resource here",
-            };
-            return refused(detail, INVALID_PARAMS);
+        // Of one of several servers, also as that server reads it.
+        let own = || plan.servers.is_empty() || split(asks.kind, &asks.name).is_some_and(|(_, uri)| is_plain_uri(uri));
+        let plain = || is_plain_uri(&asks.name) && own();
+        let passes = asks.kind != Offered::Resource || !rights.governs(asks.kind) || plain();
+        if !passes || !rights.allows(asks.kind, &asks.name) {
+            return Err(not_here(Some(asks.kind)));
         }
     }
     Ok(())
+}
+
+fn not_allowed(detail: &str, code: i64) -> Refused {
+    Refused::new(OutcomeReason::McpNotAllowed).with_detail(detail.to_owned()).with_rpc_code(code)
+}
+
+/// There is nothing of that name, as far as the caller is told.
+fn not_here(kind: Option<Offered>) -> Refused {
+    let detail = match kind {
+        Some(Offered::Tool) => "there is no such tool here",
+        Some(Offered::Prompt) => "there is no such prompt here",
+        Some(Offered::Resource) => "there is no such resource here",
+        None => "there is no such server here",
+    };
+    not_allowed(detail, INVALID_PARAMS)
 }
 
 /// What headers repeat of a message is what it says: whoever goes by them must not see another one.
@@ -253,11 +330,21 @@ mod tests {
 
     #[test]
     fn fields_of_the_protocol_go_on_only_as_they_are() {
-        let call = McpCall { principal: Principal::Anonymous, session: None, listens: false, posts: true };
-        for dropped in ["Mcp-Session-Id", "mcp_session_id", "Origin", "MCP_METHOD", "mcp-param_x"] {
+        let call = McpCall {
+            principal: Principal::Anonymous,
+            session: None,
+            listens: false,
+            posts: true,
+            to: To::Server,
+            sessions: None,
+            fields: vec![("mcp-protocol-version", "2025-06-18".into())],
+        };
+        for dropped in
+            ["Mcp-Session-Id", "mcp_session_id", "Origin", "MCP_METHOD", "mcp-param_x", "MCP-Protocol-Version"]
+        {
             assert!(call.drops(dropped.as_bytes()), "{dropped}");
         }
-        for passes in ["Mcp-Method", "MCP-Protocol-Version", "mcp-param-x", "x_y", "accept", "mcp"] {
+        for passes in ["Mcp-Method", "mcp-param-x", "x_y", "accept", "mcp"] {
             assert!(!call.drops(passes.as_bytes()), "{passes}");
         }
     }
