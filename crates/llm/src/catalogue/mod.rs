@@ -58,6 +58,23 @@ pub const PROVIDERS: &[(&str, &[KnownModel])] = &[
     ("zai", zai::MODELS),
 ];
 
+/// The model of this name in a list that has it, for a provider that offers it too.
+const fn named(models: &[KnownModel], name: &str) -> KnownModel {
+    let mut i = 0;
+    while !is_same(models[i].name.as_bytes(), name.as_bytes()) {
+        i += 1;
+    }
+    models[i]
+}
+
+const fn is_same(one: &[u8], other: &[u8]) -> bool {
+    let mut i = 0;
+    while i < one.len() && i < other.len() && one[i] == other[i] {
+        i += 1;
+    }
+    i == one.len() && i == other.len()
+}
+
 /// Providers that are another one, spoken to in another dialect.
 const TWINS: &[(&str, &str)] =
     &[("gemini-openai", "gemini"), ("openai-chat", "openai"), ("openai-responses", "openai")];

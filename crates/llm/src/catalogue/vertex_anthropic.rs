@@ -2,7 +2,7 @@
 
 use super::{
     Capability::{Reasoning, StructuredOutput, Tools, Vision},
-    KnownModel, Source, offered, price, rates,
+    KnownModel, Source, anthropic, named, offered, price, rates,
 };
 
 /// The models are those of Anthropic, whose overview has their names at Google.
@@ -36,6 +36,11 @@ pub(super) const MODELS: &[KnownModel] = &[
         note: NO_PRICE,
         ..OFFERED
     },
+    KnownModel { prices: &[], note: NO_PRICE, ..named(anthropic::MODELS, "claude-fable-5") },
+    KnownModel { prices: &[], note: NO_PRICE, ..named(anthropic::MODELS, "claude-opus-4-8") },
+    KnownModel { prices: &[], note: NO_PRICE, ..named(anthropic::MODELS, "claude-opus-4-7") },
+    KnownModel { prices: &[], note: NO_PRICE, ..named(anthropic::MODELS, "claude-opus-4-6") },
+    KnownModel { prices: &[], note: NO_PRICE, ..named(anthropic::MODELS, "claude-sonnet-4-6") },
     KnownModel {
         name: "claude-opus-4-5@20251101",
         context: Some(200_000),
