@@ -91,14 +91,15 @@ pub trait ObjectKeeper: Send + Sync {
     fn find(&self, application: &str, id: &str) -> Kept<Option<ModelObject>>;
 
     /// Those of an application of one kind, the newest first.
-    fn list(&self, application: &str, kind: ObjectKind, page: ObjectPage) -> Kept<Vec<ModelObject>>;
+    fn list(&self, application: &str, kind: ObjectKind, page: ObjectPage) -> Kept<ObjectList>;
 
     /// Keeps a file that its provider has.
     fn add(&self, file: ModelObject) -> Kept<()>;
 
     /// Keeps a batch that its provider is about to be asked for, and holds back the most that it may cost of the budgets
     /// that pay for it, however long it runs. Answers the first hard one that cannot, if there is one; then nothing is kept.
-    /// A batch of which nothing more is said is charged all of it after a while.
+    /// Where nobody takes the answer, the provider was not asked, and nothing is kept either. A batch of which nothing more
+    /// is said may be at its provider: that is found out after a while.
     fn hold(&self, batch: ModelObject) -> Kept<Option<String>>;
 
     /// The provider has the batch.
@@ -129,8 +130,21 @@ pub struct ObjectPage {
     pub after: Option<String>,
     /// Only what is newer than the one with this id.
     pub before: Option<String>,
+    /// Only files for this.
+    pub purpose: Option<String>,
     /// At most so many.
     pub most: u32,
+    /// No more once they have so many bytes together; one in any case.
+    pub bytes: u32,
+}
+
+/// Part of a list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ObjectList {
+    /// The newest first.
+    pub objects: Vec<ModelObject>,
+    /// Whether there are more beyond them.
+    pub more: bool,
 }
 
 /// Hears of things that are not requests: a source or key guessing too often.

@@ -61,6 +61,7 @@ pub use migrate::MigrateReport;
 pub use networks::{KeyNetwork, KeyNetworks, MOST_NETWORKS};
 pub use nodes::{NodeReport, NodeRow, NodeTraffic};
 pub use notifications::{Notification, NotificationState};
+pub use objects::ModelObjectPage;
 pub use plan::Unplanned;
 pub use prompts::PromptRunRow;
 pub use reserve::reserve_log;

@@ -47,6 +47,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { number: 29, name: "prompt runs", sql: include_str!("../migrations/0029_prompt_runs.sql") },
     Migration { number: 30, name: "model objects", sql: include_str!("../migrations/0030_model_objects.sql") },
     Migration { number: 31, name: "agents", sql: include_str!("../migrations/0031_agents.sql") },
+    Migration { number: 32, name: "object purposes", sql: include_str!("../migrations/0032_object_purposes.sql") },
 ];
 
 /// What a call of [`Store::migrate`] did.

@@ -202,7 +202,7 @@ pub(super) fn told(met: &[Met], place: &str) -> String {
 }
 
 /// Why an answer does not go on, as its caller is told.
-fn stopped(stop: Stop) -> (OutcomeReason, String) {
+pub(super) fn stopped(stop: Stop) -> (OutcomeReason, String) {
     match stop {
         Stop::Blocked(detect) => (OutcomeReason::AnswerBlocked, why(detect).into()),
         Stop::Unreadable(why @ (Unreadable::Json | Unreadable::Encoding)) => {

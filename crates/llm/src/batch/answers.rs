@@ -1,14 +1,16 @@
 //! What became of the calls of a batch: lines that are read as they pass, with the caller's name of the model in them, and
 //! what they cost.
 
-use super::{Asks, MOST_LINE, find, with_text};
+use super::{Asks, MOST_LINE, find, place, spliced, with_text};
 use crate::{
     anthropic,
+    guardrail::{answer::Stop, text::Unreadable},
     openai::{responses, usage::AnswerUsage},
     task::{units::Size, usage::TaskUsage},
 };
-use credentialflow_model::usage::TokenUsage;
+use credentialflow_model::{OutcomeReason, usage::TokenUsage};
 use memchr::memchr;
+use serde_json::{Value, json};
 
 /// A line has no end within [`MOST_LINE`] bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -69,6 +71,44 @@ pub fn renamed(line: &[u8], model: &str) -> Vec<u8> {
         .ok()
         .and_then(|line| NAMES.iter().find_map(|path| with_text(line, path, model)).map(String::into_bytes));
     written.unwrap_or_else(|| line.to_vec())
+}
+
+/// A line of results whose answer, as its model gave it, `judge` has looked at and may have changed. What tells of no answer
+/// stays as it is.
+///
+/// # Errors
+/// What `judge` says, and that nobody can tell whether there is an answer in the line.
+pub fn judged(line: &[u8], judge: impl FnOnce(Vec<u8>) -> Result<Vec<u8>, Stop>) -> Result<Vec<u8>, Stop> {
+    let text = std::str::from_utf8(line).map_err(|_| Unreadable::Json)?;
+    if text.trim_ascii().is_empty() {
+        return Ok(line.to_vec());
+    }
+    let (outer, inner) = match (find(text, &["response"]), find(text, &["result"])) {
+        (Some(response), None) => (response, "body"),
+        (None, Some(result)) => (result, "message"),
+        _ => return Err(Unreadable::Json.into()),
+    };
+    let Some(answer) = find(outer.get(), &[inner]).filter(|answer| answer.get() != "null") else {
+        return Ok(line.to_vec());
+    };
+    let judged = String::from_utf8(judge(answer.get().as_bytes().to_vec())?).map_err(|_| Unreadable::Json)?;
+    Ok(spliced(text, place(text, answer.get()), &judged).into_bytes())
+}
+
+/// A line in the place of one whose answer nobody may have, with the reason.
+pub fn withheld(line: &[u8], why: &str) -> Vec<u8> {
+    let text = std::str::from_utf8(line).unwrap_or_default();
+    let value = |name| find(text, &[name]).and_then(|value| serde_json::from_str(value.get()).ok());
+    let own = |name| value(name).filter(Value::is_string).unwrap_or_default();
+    let written = if find(text, &["result"]).is_some() {
+        let error = json!({ "type": "invalid_request_error", "message": why });
+        let error = json!({ "type": "error", "request_id": null, "error": error });
+        json!({ "custom_id": own("custom_id"), "result": { "type": "errored", "error": error } })
+    } else {
+        let error = json!({ "code": OutcomeReason::AnswerBlocked.code(), "message": why });
+        json!({ "id": own("id"), "custom_id": own("custom_id"), "response": null, "error": error })
+    };
+    written.to_string().into_bytes()
 }
 
 /// What one call of a batch used.
@@ -163,6 +203,42 @@ mod tests {
         assert_eq!(used(b" ", Asks::Chat), Used::Nothing);
     }
 
+    #[test]
+    fn answers_are_judged_and_nothing_else() {
+        let judge = |answer: Vec<u8>| {
+            let text = String::from_utf8(answer).unwrap();
+            match text.contains("gpt") || text.contains("claude") {
+                true => Ok(text.replace("[]", "[1]").into_bytes()),
+                false => Err(Stop::Unreadable(Unreadable::TooMuch)),
+            }
+        };
+        assert_eq!(judged(CHAT.as_bytes(), judge), Ok(CHAT.replace("[]", "[1]").into_bytes()));
+        let result = r#"{"custom_id":"a","result":{"type":"succeeded","message":{"model":"claude","content":[]}}}"#;
+        assert_eq!(judged(result.as_bytes(), judge), Ok(result.replace("[]", "[1]").into_bytes()));
+        let error = r#"{"id":"r","custom_id":"a","response":null,"error":{"code":"x"}}"#;
+        let errored = r#"{"custom_id":"a","result":{"type":"errored","error":{}}}"#;
+        for none in [error, errored, " "] {
+            assert_eq!(judged(none.as_bytes(), judge), Ok(none.as_bytes().to_vec()), "{none}");
+        }
+        let both = r#"{"response":{"body":{"a":"gpt"}},"result":{"message":{}}}"#;
+        for odd in [&b"{}"[..], b"\xff", b"[]", b"{", br#"{"body":{}}"#, both.as_bytes()] {
+            assert_eq!(judged(odd, judge), Err(Unreadable::Json.into()));
+        }
+        assert_eq!(judged(&CHAT.replace("gpt", "o").into_bytes(), judge), Err(Unreadable::TooMuch.into()));
+    }
+
+    #[test]
+    fn a_line_that_is_withheld_keeps_its_form_and_its_name() {
+        let told = |line: &[u8]| serde_json::from_slice::<Value>(&withheld(line, "no \"x\"")).unwrap();
+        assert_eq!(
+            told(CHAT.as_bytes()),
+            json!({ "id": "r", "custom_id": "a", "response": null, "error": { "code": "answer_blocked", "message": "no \"x\"" } })
+        );
+        let result = told(br#"{"custom_id":"a","result":{"type":"succeeded","message":{}}}"#);
+        assert_eq!((&result["custom_id"], &result["result"]["type"]), (&json!("a"), &json!("errored")));
+        assert_eq!(told(b"\xff")["custom_id"], Value::Null);
+    }
+
     proptest! {
         #[test]
         fn lines_are_the_same_in_any_pieces(text in "[ab\n]{0,60}", piece in 1usize..20) {
@@ -184,6 +260,8 @@ mod tests {
                 used(&bytes, asks);
             }
             renamed(&bytes, "m");
+            let _ = judged(&bytes, Ok);
+            withheld(&bytes, "w");
         }
     }
 }

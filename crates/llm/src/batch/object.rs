@@ -1,6 +1,9 @@
 //! What callers are told of their files and batches: what the provider said, with ids and names that are theirs.
 
-use credentialflow_model::objects::{ModelObject, ObjectFacts, ObjectKind, ObjectState};
+use credentialflow_model::{
+    Timestamp,
+    objects::{ModelObject, ObjectFacts, ObjectKind, ObjectState},
+};
 use serde_json::{Map, Value, json};
 
 /// What a provider says of a batch.
@@ -15,6 +18,11 @@ pub struct Seen {
     /// The file with those that failed.
     pub errors: Option<String>,
 }
+
+/// What the files are for that hold the calls of a batch, and those that hold what became of them.
+pub const CALLS: &str = "batch";
+/// As [`CALLS`].
+pub const OUTPUT: &str = "batch_output";
 
 /// How an id of ours is made from that of a batch for the file with its answers, or with its errors.
 pub fn file_of(batch: &str, errors: bool) -> String {
@@ -70,6 +78,46 @@ pub fn message_batch(answer: &[u8], id: &str) -> Option<(String, Seen)> {
     Some((Value::Object(object).to_string(), seen))
 }
 
+/// One of the batches that a provider has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its id there.
+    pub id: String,
+    /// What the provider says of it.
+    pub told: String,
+    /// The file with its calls, in OpenAI's form.
+    pub input: Option<String>,
+    /// How many calls it has, in Anthropic's.
+    pub calls: Option<u64>,
+    /// When it was made.
+    pub made: Timestamp,
+}
+
+/// A page of the batches that a provider has, the newest first, and the id behind which it goes on. `None` where it is none.
+pub fn listed(answer: &[u8], kind: ObjectKind) -> Option<(Vec<Listed>, Option<String>)> {
+    let Ok(Value::Object(page)) = serde_json::from_slice(answer) else { return None };
+    let one = |batch: &Value| {
+        let text = |name: &str| batch.get(name).and_then(Value::as_str).map(str::to_owned);
+        let made = match kind {
+            ObjectKind::MessageBatch => text("created_at")?.parse().ok()?,
+            _ => Timestamp::from_secs(batch.get("created_at")?.as_i64()?),
+        };
+        let counts =
+            batch.get("request_counts").and_then(Value::as_object).filter(|_| kind == ObjectKind::MessageBatch);
+        Some(Listed {
+            id: text("id").filter(|id| is_id(id))?,
+            told: batch.to_string(),
+            input: text("input_file_id"),
+            calls: counts.map(|counts| counts.values().filter_map(Value::as_u64).sum()),
+            made,
+        })
+    };
+    let all: Vec<Listed> = page.get("data")?.as_array()?.iter().map(one).collect::<Option<_>>()?;
+    let goes_on = page.get("has_more").and_then(Value::as_bool).unwrap_or(false);
+    let next = all.last().filter(|_| goes_on).map(|last| last.id.clone());
+    Some((all, next))
+}
+
 /// What a provider says of a batch that is kept, as its caller is told of it. `None` where it is no such batch.
 pub fn told(kept: &ModelObject, answer: &[u8]) -> Option<(String, Seen)> {
     if kept.kind == ObjectKind::MessageBatch {
@@ -91,8 +139,17 @@ pub fn files_of(kept: &ModelObject, seen: &Seen) -> Vec<ModelObject> {
             application: kept.application.clone(),
             made: kept.made,
             state: ObjectState::There,
+            purpose: OUTPUT.into(),
             upstream_id: there.clone()?,
-            facts: ObjectFacts { calls: 0, most: None, holds: vec![], price: None, bill: None, ..kept.facts.clone() },
+            facts: ObjectFacts {
+                calls: 0,
+                most: None,
+                holds: vec![],
+                price: None,
+                bill: None,
+                gone: None,
+                ..kept.facts.clone()
+            },
         })
     };
     let files = [file(&seen.output, false), file(&seen.errors, true)];
@@ -111,7 +168,7 @@ pub fn output_file(id: &str, made: i64, bytes: u64) -> String {
     json!({
         "id": id,
         "object": "file",
-        "purpose": "batch_output",
+        "purpose": OUTPUT,
         "filename": format!("{id}.jsonl"),
         "bytes": bytes,
         "created_at": made,
@@ -209,6 +266,23 @@ mod tests {
             assert_eq!(message_batch(&said(there, "id"), "m"), None, "{id:?}");
         }
         assert!(file(br#"{"id":"file-A_b.9","object":"file"}"#, "f").is_some());
+    }
+
+    #[test]
+    fn what_a_provider_has_is_read() {
+        let page = br#"{"object":"list","data":[{"id":"batch_X","object":"batch","input_file_id":"file-X","created_at":12,"request_counts":{"total":3}}],"has_more":true}"#;
+        let (all, next) = listed(page, ObjectKind::Batch).unwrap();
+        let told = (all[0].id.as_str(), all[0].input.as_deref(), all[0].calls, all[0].made);
+        assert_eq!(told, ("batch_X", Some("file-X"), None, Timestamp::from_secs(12)));
+        assert_eq!((all.len(), next.as_deref()), (1, Some("batch_X")));
+        assert!(serde_json::from_str::<Value>(&all[0].told).unwrap()["object"] == "batch");
+        let page = br#"{"data":[{"id":"msgbatch_X","created_at":"1970-01-01T00:00:12Z","request_counts":{"processing":1,"succeeded":2}}],"has_more":false}"#;
+        let (all, next) = listed(page, ObjectKind::MessageBatch).unwrap();
+        assert_eq!((all[0].calls, all[0].made, next), (Some(3), Timestamp::from_secs(12), None));
+        assert_eq!(listed(br#"{"data":[]}"#, ObjectKind::Batch), Some((vec![], None)));
+        for none in [&b"[]"[..], b"{}", br#"{"data":[{"id":"../x","created_at":1}]}"#, br#"{"data":[{"id":"x"}]}"#] {
+            assert_eq!(listed(none, ObjectKind::Batch), None);
+        }
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub use cut::without;
 pub use mask::Masks;
 use remote::Remote;
 
+use crate::affinity;
 use credentialflow_model::{
     Name,
     resource::{Detect, Guardrail, GuardrailAction, GuardrailOn},
@@ -101,6 +102,8 @@ pub struct Guardrails {
     rules: Vec<Rule>,
     /// Those that others are asked for.
     remotes: Vec<Remote>,
+    /// What stands for them.
+    mark: u64,
 }
 
 struct Rule {
@@ -155,7 +158,7 @@ impl Met {
     }
 
     /// Counts more of it among what was met before.
-    fn add(self, met: &mut Vec<Self>) {
+    pub fn add(self, met: &mut Vec<Self>) {
         match met.iter_mut().find(|one| one.is_as(&self)) {
             Some(one) => one.count = one.count.saturating_add(self.count),
             None => met.push(self),
@@ -200,8 +203,10 @@ impl Guardrails {
     /// # Errors
     /// A sentence on the first rule that cannot be built.
     pub fn build<'r>(rules: impl IntoIterator<Item = (Option<&'r Name>, &'r Guardrail)>) -> Result<Self, String> {
-        let mut built = Self { rules: Vec::new(), remotes: Vec::new() };
+        let mut built = Self { rules: Vec::new(), remotes: Vec::new(), mark: 0 };
         for (set, rule) in rules {
+            let text = serde_json::to_string(&(built.mark, set, rule)).map_err(|e| e.to_string())?;
+            built.mark = affinity::of(text.as_bytes());
             let set = set.map(Name::shared);
             if rule.detect.is_remote() {
                 built.remotes.push(Remote::of(set, rule)?);
@@ -212,6 +217,11 @@ impl Guardrails {
             built.rules.push(Rule { set, detect: *detect, action: *action, on: *on, hold: *hold, detector });
         }
         Ok(built)
+    }
+
+    /// A number that stands for the rules: that of others is another one, and every process of a release has the same.
+    pub const fn mark(&self) -> u64 {
+        self.mark
     }
 
     /// Whether any rule masks what callers send.

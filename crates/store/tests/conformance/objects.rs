@@ -1,12 +1,12 @@
 //! Files and batches of callers: whose they are, how they are listed, and what is borrowed for them.
 
-use crate::{Database, on_both};
+use crate::{Database, admin, on_both};
 use credentialflow_model::{
     Timestamp,
     ledger::Turn,
     objects::{Hold, ModelObject, ObjectFacts, ObjectKind, ObjectState},
 };
-use credentialflow_store::{BudgetEnd, BudgetItem};
+use credentialflow_store::{BudgetEnd, BudgetItem, ModelObjectPage};
 use std::time::Duration;
 
 on_both!(
@@ -23,6 +23,7 @@ fn object(id: &str, kind: ObjectKind, application: &str, made: i64) -> ModelObje
         application: application.into(),
         made: Timestamp::from_secs(made),
         state,
+        purpose: if kind == ObjectKind::File { "batch".into() } else { String::new() },
         upstream_id: "there".into(),
         body: "{}".into(),
         facts: ObjectFacts { model: "ü".into(), most: Some(50), ..ObjectFacts::default() },
@@ -43,9 +44,12 @@ async fn objects_are_known_to_their_application_alone(db: Database) {
         object("file-1", ObjectKind::File, "a", 10)
     );
     assert_eq!(f.store.model_object("b", "file-1").await.unwrap(), None);
-    let ids = async |after: Option<&str>, before: Option<&str>, most| {
-        let found = f.store.model_objects("a", ObjectKind::File, (after, before), most).await.unwrap();
-        found.into_iter().map(|one| one.id).collect::<Vec<_>>()
+    let page = async |page: ModelObjectPage<'static>| {
+        let (found, more) = f.store.model_objects("a", ObjectKind::File, page).await.unwrap();
+        (found.into_iter().map(|one| one.id).collect::<Vec<_>>(), more)
+    };
+    let ids = async |after: Option<&'static str>, before: Option<&'static str>, most| {
+        page(ModelObjectPage { after, before, most, bytes: 1 << 20, purpose: None }).await.0
     };
     assert_eq!(ids(None, None, 9).await, ["file-2", "file-4", "file-3", "file-1"], "the newest first");
     assert_eq!(ids(Some("file-4"), None, 1).await, ["file-3"]);
@@ -53,6 +57,24 @@ async fn objects_are_known_to_their_application_alone(db: Database) {
     assert_eq!(ids(None, Some("file-3"), 1).await, ["file-4"]);
     assert_eq!(ids(None, Some("file-1"), 9).await, ["file-2", "file-4", "file-3"]);
     assert_eq!(ids(Some("file-5"), None, 9).await, [""; 0], "another application's is no place");
+    for (most, bytes, expect, more) in
+        [(4, 1 << 20, 4, false), (3, 1 << 20, 3, true), (4, 1, 1, true), (4, 120, 2, true), (1, 1, 1, true)]
+    {
+        let (found, told) = page(ModelObjectPage { most, bytes, ..ModelObjectPage::default() }).await;
+        assert_eq!((found.len(), told), (expect, more), "{most} of {bytes} bytes");
+    }
+    let newer = ModelObjectPage { before: Some("file-1"), most: 9, bytes: 1, ..ModelObjectPage::default() };
+    assert_eq!(page(newer).await, (vec!["file-3".into()], true), "those that are next to it");
+    let data = ModelObject { purpose: "user_data".into(), ..object("file-6", ObjectKind::File, "a", 5) };
+    f.store.add_model_object(&data, Duration::ZERO).await.unwrap();
+    let of =
+        |purpose| ModelObjectPage { purpose: Some(purpose), most: 3, bytes: 1 << 20, ..ModelObjectPage::default() };
+    assert_eq!(page(of("user_data")).await, (vec!["file-6".into()], false));
+    assert_eq!((page(of("batch")).await.1, page(of("other")).await), (true, (vec![], false)));
+    assert_eq!(f.store.model_object("a", "file-6").await.unwrap(), Some(data));
+    assert!(f.store.knows_model_object(ObjectKind::File, "there").await.unwrap());
+    assert!(!f.store.knows_model_object(ObjectKind::MessageBatch, "there").await.unwrap());
+    assert!(!f.store.knows_model_object(ObjectKind::File, "elsewhere").await.unwrap());
     assert!(f.store.delete_model_object("file-1").await.unwrap());
     assert!(!f.store.delete_model_object("file-1").await.unwrap());
 }
@@ -71,8 +93,21 @@ async fn states_follow_one_another_once(db: Database) {
         f.store.tell_model_object("batch_1", ObjectState::Runs, "{\"a\":1}", Duration::from_secs(60)).await.unwrap()
     );
     assert_eq!(f.store.due_model_objects(9).await.unwrap(), []);
-    f.store.postpone_model_object("batch_1", Duration::ZERO).await.unwrap();
+    f.store.postpone_model_objects(&["batch_0", "batch_1"], Duration::ZERO).await.unwrap();
     assert_eq!(f.store.due_model_objects(9).await.unwrap()[0].body, "{\"a\":1}");
+    // With its audit event, or not at all.
+    let billed = ModelObject { state: ObjectState::Billed, ..batch.clone() };
+    for commits in [false, true] {
+        let mut tx = f.store.begin(&admin()).await.unwrap();
+        assert!(tx.change_model_object(ObjectState::Runs, &billed, Duration::ZERO).await.unwrap());
+        tx.audit("batch.charge_most", "batches/batch_1", serde_json::json!({}));
+        if commits {
+            tx.commit().await.unwrap();
+        }
+    }
+    let state = async || f.store.model_object("a", "batch_1").await.unwrap().unwrap().state;
+    assert_eq!(state().await, ObjectState::Billed);
+    assert!(f.store.change_model_object(ObjectState::Billed, &batch, Duration::ZERO).await.unwrap());
     batch.state = ObjectState::Settled;
     assert!(f.store.change_model_object(ObjectState::Runs, &batch, Duration::ZERO).await.unwrap());
     assert!(!f.store.tell_model_object("batch_1", ObjectState::Runs, "late", Duration::ZERO).await.unwrap());

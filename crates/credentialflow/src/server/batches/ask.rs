@@ -29,9 +29,9 @@ pub(super) enum Untold {
     Trouble(String),
 }
 
-/// What a provider answers a `GET`.
+/// What a provider answers a `GET`. Where it has several endpoints, there is no such thing when none of them knows it.
 pub(super) async fn get(reach: &Reach, path: &str, sandbox: Option<String>) -> Result<Response<Incoming>, Untold> {
-    let mut last = Untold::Trouble("its upstream has no endpoint".into());
+    let mut last = None;
     for endpoint in &reach.upstream.endpoints {
         let base = match (endpoint.strip_prefix("sandbox://"), &sandbox) {
             (None, _) => endpoint.trim_end_matches('/').to_owned(),
@@ -39,12 +39,13 @@ pub(super) async fn get(reach: &Reach, path: &str, sandbox: Option<String>) -> R
             (Some(_), None) => continue,
         };
         match tokio::time::timeout(ANSWER, get_at(reach, &format!("{base}{path}"))).await {
-            Ok(Err(Untold::Trouble(why))) => last = Untold::Trouble(why),
-            Ok(told) => return told,
-            Err(_) => last = Untold::Trouble("it did not answer in time".into()),
+            Ok(Ok(told)) => return Ok(told),
+            Ok(Err(Untold::Gone)) => last = last.or(Some(Untold::Gone)),
+            Ok(Err(trouble)) => last = Some(trouble),
+            Err(_) => last = Some(Untold::Trouble("it did not answer in time".into())),
         }
     }
-    Err(last)
+    Err(last.unwrap_or_else(|| Untold::Trouble("its upstream has no endpoint".into())))
 }
 
 async fn get_at(reach: &Reach, url: &str) -> Result<Response<Incoming>, Untold> {
@@ -72,8 +73,9 @@ async fn get_at(reach: &Reach, url: &str) -> Result<Response<Incoming>, Untold> 
     }
 }
 
-/// Reads an answer that is short.
-pub(super) async fn whole(mut answer: Response<Incoming>) -> Result<Vec<u8>, Untold> {
+/// Reads an answer that is short. It is kept and told to callers: should it repeat the value that it was asked with, that
+/// stands in it no more.
+pub(super) async fn whole(reach: &Reach, mut answer: Response<Incoming>) -> Result<Vec<u8>, Untold> {
     let mut body = Vec::new();
     while let Some(piece) = piece(&mut answer).await? {
         body.extend_from_slice(&piece);
@@ -81,7 +83,7 @@ pub(super) async fn whole(mut answer: Response<Incoming>) -> Result<Vec<u8>, Unt
             return Err(Untold::Trouble("its answer is too long".into()));
         }
     }
-    Ok(body)
+    Ok(credentialflow_gateway::without_secret(&reach.value, body))
 }
 
 /// The next bytes of an answer; `None` at its end.

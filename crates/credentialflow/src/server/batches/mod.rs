@@ -5,29 +5,36 @@
 //! charges what it cost and gives back the rest ([`settle`]), so that it is charged exactly once.
 
 mod ask;
+mod follow;
+mod look;
 mod settle;
+mod unsure;
 
 use super::dataplane::Plane;
-use credentialflow_gateway::ports::{KeeperAway, Kept, ObjectKeeper, ObjectPage};
+use credentialflow_gateway::ports::{KeeperAway, Kept, ObjectKeeper, ObjectList, ObjectPage};
 use credentialflow_model::{
     ledger::Turn,
     objects::{Hold, ModelObject, ObjectKind, ObjectState},
 };
-use credentialflow_store::{BudgetEnd, BudgetItem, Store, StoreError};
+use credentialflow_store::{BudgetEnd, BudgetItem, ModelObjectPage, Store, StoreError};
 use credentialflow_telemetry::{RecordSender, Telemetry};
 use std::{future::Future, sync::Arc, time::Duration};
 use tokio::{
     runtime::Handle,
-    sync::{Notify, Semaphore},
+    sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore},
 };
 
-/// So long after its provider was asked for a batch, nobody knows any more whether it has it.
+/// So long after its provider was asked for a batch, whoever asked knows whether it has it, or nobody.
 const UNSURE: Duration = Duration::from_secs(15 * 60);
 /// So soon a batch is looked after that was made.
 const SOON: Duration = Duration::from_secs(5);
 
 /// So many of callers' questions are at the database at once; more are told to come again.
 const AT_ONCE: usize = 16;
+/// So many stand in the database's line of writers at once, whatever callers do, so that others' changes are behind no more.
+const WRITES: usize = 4;
+/// How long a write waits to stand there.
+const IN_LINE: Duration = Duration::from_secs(30);
 
 /// Keeps files and batches.
 #[derive(Clone)]
@@ -39,13 +46,32 @@ pub(super) struct Batches {
     wake: Arc<Notify>,
     runtime: Handle,
     asking: Arc<Semaphore>,
+    writing: Arc<Semaphore>,
+    /// Held while it is found out whether a provider has a batch, so that none is taken for two.
+    finding: Arc<Mutex<()>>,
 }
 
 impl Batches {
     /// Of this process. To be made on the control side.
     pub fn new(store: Store, plane: Arc<Plane>, telemetry: Telemetry, records: RecordSender) -> Self {
-        let asking = Arc::new(Semaphore::new(AT_ONCE));
-        Self { store, plane, telemetry, records, wake: Arc::default(), runtime: Handle::current(), asking }
+        Self {
+            store,
+            plane,
+            telemetry,
+            records,
+            wake: Arc::default(),
+            runtime: Handle::current(),
+            asking: Arc::new(Semaphore::new(AT_ONCE)),
+            writing: Arc::new(Semaphore::new(WRITES)),
+            finding: Arc::default(),
+        }
+    }
+
+    /// Waits for a place in the database's line of writers.
+    async fn write(&self) -> Result<OwnedSemaphorePermit, StoreError> {
+        let away = || StoreError::Unavailable("many files and batches are written at once".into());
+        let place = tokio::time::timeout(IN_LINE, self.writing.clone().acquire_owned()).await;
+        place.map_err(|_| away())?.map_err(|_| away())
     }
 
     /// What callers begin with, and nothing is lost by refusing.
@@ -101,6 +127,26 @@ impl Batches {
         Ok(short.map(|(hold, _)| hold.budget.clone()))
     }
 
+    /// Lets a batch go that its provider does not have: it costs nothing.
+    async fn let_go(&self, batch: &ModelObject) -> Result<(), StoreError> {
+        self.end(batch, 0).await?;
+        self.store.delete_model_object(&batch.id).await.map(drop)
+    }
+
+    /// Lets a batch go for which was held back when nobody waited for it any more: its provider was not asked.
+    fn not_asked_for(self, batch: ModelObject) {
+        self.runtime.clone().spawn(async move {
+            let gone = async {
+                let _place = self.write().await?;
+                self.let_go(&batch).await
+            };
+            if let Err(error) = gone.await {
+                // Its provider is asked after a while, and does not know it.
+                tracing::debug!(%error, id = batch.id, "what was held back for a batch too late is let go later");
+            }
+        });
+    }
+
     /// Ends what was borrowed for a batch: charges what it cost, and gives back the rest. Once more changes nothing.
     async fn end(&self, batch: &ModelObject, cost: i64) -> Result<(), StoreError> {
         if batch.facts.holds.is_empty() {
@@ -137,54 +183,78 @@ impl ObjectKeeper for Batches {
         self.asked(|this| async move { this.store.model_object(&application, &id).await })
     }
 
-    fn list(&self, application: &str, kind: ObjectKind, page: ObjectPage) -> Kept<Vec<ModelObject>> {
+    fn list(&self, application: &str, kind: ObjectKind, page: ObjectPage) -> Kept<ObjectList> {
         let application = application.to_owned();
         self.asked(|this| async move {
-            let ids = (page.after.as_deref(), page.before.as_deref());
-            this.store.model_objects(&application, kind, ids, page.most).await
+            let page = ModelObjectPage {
+                after: page.after.as_deref(),
+                before: page.before.as_deref(),
+                purpose: page.purpose.as_deref(),
+                most: page.most,
+                bytes: page.bytes,
+            };
+            let (objects, more) = this.store.model_objects(&application, kind, page).await?;
+            Ok(ObjectList { objects, more })
         })
     }
 
     fn add(&self, file: ModelObject) -> Kept<()> {
-        self.kept(|this| async move { this.store.add_model_object(&file, Duration::ZERO).await.map(drop) })
+        self.kept(|this| async move {
+            let _place = this.write().await?;
+            this.store.add_model_object(&file, Duration::ZERO).await.map(drop)
+        })
     }
 
     fn hold(&self, batch: ModelObject) -> Kept<Option<String>> {
-        self.asked(|this| async move {
+        let held = self.asked(|this| async move {
+            let place = this.write().await?;
             let short = this.borrow(&batch).await?;
             if short.is_none() && this.store.add_model_object(&batch, UNSURE).await? {
-                return Ok(None);
+                drop(place);
+                return Ok((None, Some(Unclaimed::new(move || this.not_asked_for(batch)))));
             }
             this.end(&batch, 0).await?;
             match short {
-                Some(budget) => Ok(Some(budget)),
+                Some(budget) => Ok((Some(budget), None)),
                 None => Err(StoreError::Conflict("there is a batch with this id".into())),
             }
+        });
+        Box::pin(async move {
+            let (short, unclaimed) = held.await?;
+            unclaimed.into_iter().for_each(Unclaimed::claim);
+            Ok(short)
         })
     }
 
     fn began(&self, batch: ModelObject) -> Kept<()> {
         self.kept(|this| async move {
-            match this.store.change_model_object(ObjectState::Asked, &batch, SOON).await? {
+            let _place = this.write().await?;
+            if this.store.change_model_object(ObjectState::Asked, &batch, SOON).await? {
+                return Ok(());
+            }
+            // Its provider told of it before whoever asked did.
+            let known = this.store.model_object(&batch.application, &batch.id).await?;
+            match known.is_some_and(|known| known.upstream_id == batch.upstream_id) {
                 true => Ok(()),
-                false => Err(StoreError::Conflict("the batch is charged already".into())),
+                false => Err(StoreError::Conflict("the batch is over already".into())),
             }
         })
     }
 
     fn refused(&self, batch: ModelObject) -> Kept<()> {
         self.kept(|this| async move {
-            this.end(&batch, 0).await?;
-            this.store.delete_model_object(&batch.id).await.map(drop)
+            let _place = this.write().await?;
+            this.let_go(&batch).await
         })
     }
 
     fn saw(&self, batch: ModelObject, files: Vec<ModelObject>, over: bool) -> Kept<()> {
         self.kept(|this| async move {
+            let _place = this.write().await?;
             for file in &files {
                 this.store.add_model_object(file, Duration::ZERO).await?;
             }
-            let due = if over { Duration::ZERO } else { settle::pace(&batch) };
+            let due = if over { Duration::ZERO } else { follow::pace(&batch) };
             this.store.tell_model_object(&batch.id, ObjectState::Runs, &batch.body, due).await?;
             if over {
                 this.wake.notify_one();
@@ -195,6 +265,59 @@ impl ObjectKeeper for Batches {
 
     fn forget(&self, id: &str) -> Kept<()> {
         let id = id.to_owned();
-        self.kept(|this| async move { this.store.delete_model_object(&id).await.map(drop) })
+        self.kept(|this| async move {
+            let _place = this.write().await?;
+            this.store.delete_model_object(&id).await.map(drop)
+        })
+    }
+}
+
+/// What is undone unless whoever asked for it takes the answer.
+struct Unclaimed(Option<Box<dyn FnOnce() + Send>>);
+
+impl Unclaimed {
+    fn new(undo: impl FnOnce() + Send + 'static) -> Self {
+        Self(Some(Box::new(undo)))
+    }
+
+    fn claim(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unclaimed {
+    fn drop(&mut self) {
+        if let Some(undo) = self.0.take() {
+            undo();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+    #[tokio::test]
+    async fn what_nobody_takes_is_undone_also_where_it_comes_too_late() {
+        let undone = Arc::new(AtomicU32::new(0));
+        let begin = Arc::new(Semaphore::new(0));
+        let hold = || {
+            let (undone, begin) = (undone.clone(), begin.clone());
+            tokio::spawn(async move {
+                begin.acquire().await.unwrap().forget();
+                Unclaimed::new(move || drop(undone.fetch_add(1, Relaxed)))
+            })
+        };
+        let (claimed, too_late) = (hold(), hold());
+        // Whoever asked gives up, and what was asked for is done all the same.
+        drop(too_late);
+        begin.add_permits(2);
+        claimed.await.unwrap().claim();
+        while undone.load(Relaxed) == 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(undone.load(Relaxed), 1);
     }
 }

@@ -32,17 +32,33 @@ pub(super) struct Checks {
     met: Vec<Met>,
 }
 
-/// The guardrails of a model, where batches can be made of calls to it: nothing could be put back into the answers, and
-/// nobody would judge them.
+/// The guardrails of a model, where batches can be made of calls to it: nobody could put back into the answers what was
+/// masked, and nobody waits for what others say.
 pub(super) fn guardrails(plan: &ModelPlan) -> Result<Option<Arc<Guardrails>>, Refused> {
     match &plan.guardrails {
         None => Ok(None),
         Some(Err(_)) => Err(Refused::new(OutcomeReason::NoHealthyEndpoint)),
-        Some(Ok(built)) if built.masks() || built.reads_answers() || guardrail::asks(plan) => Err(invalid(
-            "this model's guardrails mask what is sent, look at answers or ask others, which they cannot in batches; send its \
-             calls one by one",
+        Some(Ok(built)) if built.masks() || built.asks_about_answers() || guardrail::asks(plan) => Err(invalid(
+            "this model's guardrails mask what is sent or ask others, which they cannot in batches; send its calls one by one",
         )),
         Some(Ok(built)) => Ok(Some(built.clone())),
+    }
+}
+
+/// What stands for the guardrails that judge calls to a target; the same calls may pass others.
+pub(super) fn mark(guardrails: Option<&Guardrails>, target: &TargetPlan) -> Option<u64> {
+    guardrails.map(|guardrails| guardrails.mark() ^ u64::from(target.internal))
+}
+
+/// The guardrails that judge the answers of a batch when they are fetched.
+pub(super) fn of_answers(plan: &ModelPlan) -> Result<Option<Arc<Guardrails>>, Refused> {
+    match &plan.guardrails {
+        None => Ok(None),
+        Some(Err(_)) => Err(Refused::new(OutcomeReason::NoHealthyEndpoint)),
+        Some(Ok(built)) if built.asks_about_answers() => {
+            Err(invalid("this model's guardrails ask others about answers, which they cannot about those of batches"))
+        }
+        Some(Ok(built)) => Ok(built.reads_answers().then(|| built.clone())),
     }
 }
 
@@ -122,11 +138,7 @@ impl Checks {
         let judged = guardrails.judge(call.body(text).as_bytes()).map_err(|why| wrong(why.to_string()))?;
         let routed = judged.routed();
         for met in judged.met {
-            let same = |one: &&mut Met| one.detect == met.detect && one.action == met.action && one.set == met.set;
-            match self.met.iter_mut().find(same) {
-                Some(one) => one.count = one.count.saturating_add(met.count),
-                None => self.met.push(met),
-            }
+            met.add(&mut self.met);
         }
         let blocked = |why: &str| {
             Refused::new(OutcomeReason::PromptBlocked).with_detail(format!("call {} of the batch: {why}", self.calls))
@@ -161,6 +173,7 @@ impl Checks {
             calls: self.calls,
             most: self.most,
             reads_along: self.reads_along.map(Into::into),
+            guardrails: mark(self.guardrails.as_deref(), target),
             ..ObjectFacts::default()
         }
     }

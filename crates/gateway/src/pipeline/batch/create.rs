@@ -34,7 +34,7 @@ impl Asking<'_, '_> {
             return Err(Refused::new(OutcomeReason::ObjectNotFound));
         }
         if file.facts.calls == 0 {
-            return Err(invalid("the file has no calls: it came from a batch"));
+            return Err(invalid("the file has no calls: it was not uploaded for a batch"));
         }
         if said.get("endpoint").and_then(Value::as_str) != Some(&file.facts.asks) {
             return Err(invalid(format!(
@@ -43,11 +43,19 @@ impl Asking<'_, '_> {
             )));
         }
         let place = self.place_of(&file, record)?;
+        let (plan, target) = (self.plan(place.model), self.target(place));
+        let guardrails = checks::mark(checks::guardrails(plan)?.as_deref(), target);
+        if guardrails.is_some() && guardrails != file.facts.guardrails {
+            return Err(invalid(
+                "this model's guardrails have changed since the file was uploaded, so nobody has judged its calls by them; \
+                 upload it again",
+            ));
+        }
         // Read and written anew, so that its provider reads what was read here.
         said.insert("input_file_id".into(), file.upstream_id.as_str().into());
         let written = Value::Object(said.clone()).to_string().into_bytes();
         said.insert("input_file_id".into(), input.into());
-        let facts = ObjectFacts { credential: self.credential(place), ..file.facts };
+        let facts = ObjectFacts { credential: self.credential(place), input: Some(file.upstream_id), ..file.facts };
         self.make(place, ("/batches", written, held), (said, facts), caller, record).await
     }
 
@@ -117,6 +125,7 @@ impl Asking<'_, '_> {
             application: self.application.to_string(),
             made: record.time(),
             state: ObjectState::Asked,
+            purpose: String::new(),
             upstream_id: String::new(),
             body: Value::Object(said).to_string(),
             facts: self.paid(place, facts, record)?,
@@ -139,8 +148,12 @@ impl Asking<'_, '_> {
             return self.answer((status, answer), caller, record).await;
         }
         let (body, seen) = object::told(&batch, &answer).ok_or_else(unusable)?;
-        (batch.state, batch.upstream_id, batch.body) = (ObjectState::Runs, seen.id, body.clone());
-        self.kept(self.keeper.began(batch)).await?;
+        (batch.state, batch.upstream_id, batch.body) = (ObjectState::Runs, seen.id.clone(), body.clone());
+        let files = object::files_of(&batch, &seen);
+        self.kept(self.keeper.began(batch.clone())).await?;
+        if seen.is_over || !files.is_empty() {
+            self.kept(self.keeper.saw(batch, files, seen.is_over)).await?;
+        }
         self.answer((200, body.into_bytes()), caller, record).await
     }
 

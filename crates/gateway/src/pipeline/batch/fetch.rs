@@ -1,6 +1,6 @@
 //! What becomes of a file or a batch once it is there.
 
-use super::{Asking, Refused, invalid, is_success, unusable};
+use super::{Asking, Refused, checks, invalid, is_success, unusable};
 use crate::{
     conn::{AnswerFraming, Caller},
     http1::{body::Decoder, head::Framing, tag::Tag},
@@ -8,18 +8,50 @@ use crate::{
         answer::{Filled, fill, flush, push_own_fields, request_idle},
         forward::UpstreamResponse,
         guard::answered::AnswerGuard,
+        guardrail,
         record::Recording,
         translate::UpstreamBody,
     },
 };
-use credentialflow_llm::batch::{
-    answers::{Lines, renamed},
-    object::{files_of, told},
+use credentialflow_llm::{
+    batch::{
+        answers::{Lines, judged, renamed, withheld},
+        object::{OUTPUT, files_of, told},
+    },
+    guardrail::{Guardrails, Met, answer::Answer},
 };
 use credentialflow_model::{
     OutcomeReason,
     objects::{ModelObject, ObjectKind, ObjectState},
 };
+use std::{borrow::Cow, sync::Arc};
+
+/// Lines as their caller gets them.
+struct Written<'m> {
+    /// The caller's name of the model.
+    model: &'m str,
+    /// What judges the answers in them.
+    rules: Option<Arc<Guardrails>>,
+    /// What was found in them.
+    met: Vec<Met>,
+    out: Vec<u8>,
+}
+
+impl Written<'_> {
+    /// Writes the next one; where its answer is not to be had, one that says why.
+    fn line(&mut self, line: &[u8]) {
+        let judged = match Answer::of(self.rules.as_ref(), None) {
+            None => Cow::Borrowed(line),
+            Some(mut answer) => {
+                let judged = judged(line, |body| answer.whole(body));
+                answer.news().into_iter().flatten().cloned().for_each(|met| met.add(&mut self.met));
+                Cow::Owned(judged.unwrap_or_else(|stop| withheld(line, &guardrail::stopped(stop).1)))
+            }
+        };
+        self.out.extend_from_slice(&renamed(&judged, self.model));
+        self.out.push(b'\n');
+    }
+}
 
 impl Asking<'_, '_> {
     /// `GET /v1/files/{id}`: what is kept here.
@@ -74,8 +106,10 @@ impl Asking<'_, '_> {
             return self.answer((status, answer), caller, record).await;
         }
         let (body, seen) = told(&batch, &answer).ok_or_else(unusable)?;
+        // What is kept already is not written again: callers may ask as often as they like.
+        let is_news = batch.body != body;
         batch.body = body.clone();
-        if batch.state == ObjectState::Runs {
+        if batch.state == ObjectState::Runs && is_news {
             let files = files_of(&batch, &seen);
             self.kept(self.keeper.saw(batch, files, seen.is_over)).await?;
         }
@@ -85,9 +119,10 @@ impl Asking<'_, '_> {
     /// Deletes a file, or a batch of Messages that is over.
     pub async fn delete<C: Caller>(&self, caller: &mut C, record: &mut Recording<'_>) -> Result<(), Refused> {
         let object = self.of_kind(self.route.kind()).await?;
-        let of_batch = object.id.strip_prefix("file-").and_then(|id| {
-            id.strip_suffix("-output").or_else(|| id.strip_suffix("-errors")).map(|own| format!("batch_{own}"))
-        });
+        let of_batch = (object.purpose == OUTPUT)
+            .then(|| object.id.strip_prefix("file-")?.rsplit_once('-'))
+            .flatten()
+            .map(|(own, _)| format!("batch_{own}"));
         let batch = match of_batch {
             None => None,
             Some(id) => self.kept(self.keeper.find(&self.application, &id)).await?,
@@ -117,6 +152,8 @@ impl Asking<'_, '_> {
     pub async fn content<C: Caller>(&self, caller: &mut C, record: &mut Recording<'_>) -> Result<(), Refused> {
         let object = self.of_kind(self.route.kind()).await?;
         let place = self.place_of(&object, record)?;
+        let has_answers = object.kind == ObjectKind::MessageBatch || object.purpose == OUTPUT;
+        let rules = if has_answers { checks::of_answers(self.plan(place.model))? } else { None };
         let path = match object.kind {
             ObjectKind::File => format!("/files/{}/content", object.upstream_id),
             _ => format!("{}/{}/results", self.batches(), object.upstream_id),
@@ -134,7 +171,8 @@ impl Asking<'_, '_> {
         let passes = guard.head(&mut response.bytes, record);
         guard.tell(&response.scrub, record);
         passes?;
-        self.relay(&object.facts.model, (request.upstream, response), guard, caller, record).await?;
+        let written = Written { model: &object.facts.model, rules, met: Vec::new(), out: Vec::new() };
+        self.relay(written, (request.upstream, response), guard, caller, record).await?;
         record.usage(self.view, &mut request);
         Ok(())
     }
@@ -142,7 +180,7 @@ impl Asking<'_, '_> {
     /// Passes lines on, as they come.
     async fn relay<C: Caller>(
         &self,
-        model: &str,
+        mut written: Written<'_>,
         (upstream, response): (u32, UpstreamResponse),
         mut guard: AnswerGuard<'_>,
         caller: &mut C,
@@ -155,7 +193,7 @@ impl Asking<'_, '_> {
         caller.settle();
         caller.begin(200, &fields, AnswerFraming::Streamed);
         record.answered(200);
-        let (mut decoder, mut lines, mut out) = (Decoder::new(framing), Lines::default(), Vec::new());
+        let (mut decoder, mut lines) = (Decoder::new(framing), Lines::default());
         let mut kept = self.worker.budget.nothing();
         let (mut bytes_out, idle) = (0u64, request_idle(self.view, upstream));
         loop {
@@ -170,18 +208,19 @@ impl Asking<'_, '_> {
                 guard.finish(&mut |b: &[u8]| clean.extend_from_slice(b));
             }
             guard.tell(&scrub, record);
-            let mut write = |line: &[u8]| {
-                out.extend_from_slice(&renamed(line, model));
-                out.push(b'\n');
-            };
+            let before = written.met.len();
+            let mut write = |line: &[u8]| written.line(line);
             let fits = lines.feed(&clean, &mut write).is_ok();
             if is_over {
                 lines.finish(&mut write);
             }
-            bytes_out += out.len() as u64;
-            if !out.is_empty() {
-                caller.payload(&out);
-                out.clear();
+            if written.met.len() != before || (is_over && before != 0) {
+                record.guardrails_of_answer(&guardrail::told(&written.met, guardrail::ANSWER));
+            }
+            bytes_out += written.out.len() as u64;
+            if !written.out.is_empty() {
+                caller.payload(&written.out);
+                written.out.clear();
             }
             record.bytes_out(bytes_out);
             if framed.is_err() || !fits {

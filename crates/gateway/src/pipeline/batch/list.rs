@@ -4,34 +4,32 @@ use super::{Asking, invalid};
 use crate::{
     conn::Caller,
     pipeline::{Refused, record::Recording},
-    ports::ObjectPage,
+    ports::{ObjectList, ObjectPage},
 };
 use credentialflow_llm::batch::object;
-use credentialflow_model::objects::ObjectState;
+use credentialflow_model::{OutcomeReason, objects::ObjectState};
 
 /// Of one page at the most.
 const MOST: u32 = 1000;
+/// Bytes of one page at the most, as they are kept; what has more is a page by itself.
+const MOST_BYTES: u32 = 1 << 20;
 /// Of one page where the caller does not say.
 const USUAL: u32 = 20;
 
 impl Asking<'_, '_> {
     /// Answers with a page.
     pub async fn list<C: Caller>(&self, caller: &mut C, record: &mut Recording<'_>) -> Result<(), Refused> {
-        let (page, purpose) = self.page()?;
-        let most = page.most as usize;
-        let asked = ObjectPage { most: page.most + 1, ..page.clone() };
-        let mut objects = self.kept(self.keeper.list(&self.application, self.route.kind(), asked)).await?;
-        let more = objects.len() > most;
-        if page.before.is_some() && page.after.is_none() && more {
-            // The one beyond the page is the newest.
-            objects.remove(0);
-        }
-        objects.truncate(most);
+        let page = self.page()?;
+        let over = |_| Refused::new(OutcomeReason::Overloaded);
+        // What is kept, and the answer that is made of it.
+        let mut held = self.worker.budget.take(2 * u64::from(MOST_BYTES)).map_err(over)?;
+        let ObjectList { objects, more } =
+            self.kept(self.keeper.list(&self.application, self.route.kind(), page)).await?;
+        let size: usize = objects.iter().map(|object| size_of_val(object) + object.body.len()).sum();
+        held.set(2 * size as u64).map_err(over)?;
         // What its provider is asked for at this moment has nothing to tell yet.
         let told = objects.iter().filter(|object| object.state != ObjectState::Asked);
-        let is_wanted = |id: &str| purpose.as_deref().is_none_or(|purpose| purpose == purpose_of(id));
-        let told: Vec<_> =
-            told.filter(|object| is_wanted(&object.id)).map(|object| (&*object.id, &*object.body)).collect();
+        let told: Vec<_> = told.map(|object| (&*object.id, &*object.body)).collect();
         let body = match self.route.is_of_messages() {
             true => object::message_list(&told, more),
             false => object::list(&told, more),
@@ -39,9 +37,9 @@ impl Asking<'_, '_> {
         self.answer((200, body), caller, record).await
     }
 
-    /// Which page the query asks for, and of which purpose.
-    fn page(&self) -> Result<(ObjectPage, Option<String>), Refused> {
-        let (mut page, mut purpose) = (ObjectPage { most: USUAL, ..ObjectPage::default() }, None);
+    /// Which page the query asks for.
+    fn page(&self) -> Result<ObjectPage, Refused> {
+        let mut page = ObjectPage { most: USUAL, bytes: MOST_BYTES, ..ObjectPage::default() };
         if self.route == crate::snapshot::BatchRoute::Files {
             page.most = MOST;
         }
@@ -55,16 +53,12 @@ impl Asking<'_, '_> {
                     let limit: u32 = value.parse().map_err(|_| invalid("`limit` is no whole number"))?;
                     page.most = limit.clamp(1, MOST);
                 }
-                "purpose" => purpose = id(),
+                "purpose" => page.purpose = id(),
                 "order" if value == "desc" => {}
                 "order" => return Err(invalid("lists have the newest first: `order` is `desc`")),
                 _ => {}
             }
         }
-        Ok((page, purpose))
+        Ok(page)
     }
-}
-
-fn purpose_of(id: &str) -> &'static str {
-    if id.ends_with("-output") || id.ends_with("-errors") { "batch_output" } else { "batch" }
 }

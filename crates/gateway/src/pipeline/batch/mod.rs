@@ -41,6 +41,8 @@ use std::{rc::Rc, sync::Arc, time::Duration};
 const KEEPER: Duration = Duration::from_secs(10);
 /// What is told of a file or a batch is no longer.
 const MOST_ANSWER: usize = 4 << 20;
+/// An answer of so many bytes is not counted.
+const SHORT: usize = 64 << 10;
 
 /// A call about files and batches.
 struct Asking<'a, 'r> {
@@ -266,6 +268,9 @@ impl Asking<'_, '_> {
         caller: &mut C,
         record: &mut Recording<'_>,
     ) -> Result<(), Refused> {
+        // One that is short is no more than any connection holds.
+        let held = if body.len() > SHORT { 2 * body.len() as u64 } else { 0 };
+        let _held = self.worker.budget.take(held).map_err(|_| Refused::new(OutcomeReason::Overloaded))?;
         let answer = LocalAnswer { status, content_type: "application/json", body };
         answer::local(self.control, self.worker, caller, record, answer).await
     }

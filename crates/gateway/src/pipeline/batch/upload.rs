@@ -90,6 +90,7 @@ impl Asking<'_, '_> {
             application: self.application.to_string(),
             made: record.time(),
             state: ObjectState::There,
+            purpose: object::CALLS.into(),
             upstream_id,
             body: body.clone(),
             facts: checks.facts(self.target(place), self.credential(place)),
