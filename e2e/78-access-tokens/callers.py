@@ -3,6 +3,7 @@
 import json
 import sys
 
+import anthropic
 import openai
 from google import genai
 
@@ -22,10 +23,36 @@ def vertex(asked):
     return said.text, said.usage_metadata.total_token_count
 
 
+def claude(asked):
+    """Plain, streamed and with a tool, of which all say the same."""
+    client = anthropic.Anthropic(base_url=asked["base_url"], api_key=asked["key"], max_retries=0)
+    call = {"model": asked["model"], "max_tokens": 99, "messages": [{"role": "user", "content": "hi"}]}
+    said = client.messages.create(**call)
+    with client.messages.stream(**call) as stream:
+        streamed = "".join(stream.text_stream)
+        assert stream.get_final_message().usage.output_tokens == said.usage.output_tokens
+    assert streamed == said.content[0].text, streamed
+    tool = {"name": "weather", "description": "Tells the weather.", "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}}}
+    for answer in (client.messages.create(**call, tools=[tool]), stream_of(client, **call, tools=[tool])):
+        used = next(block for block in answer.content if block.type == "tool_use")
+        assert (used.name, used.input, answer.stop_reason) == ("weather", {"city": "Zürich"}, "tool_use"), answer
+        result = {"type": "tool_result", "tool_use_id": used.id, "content": "sunny"}
+        turns = [*call["messages"], {"role": "assistant", "content": [used.model_dump()]}, {"role": "user", "content": [result]}]
+        last = client.messages.create(**{**call, "messages": turns}, tools=[tool])
+        assert last.content[0].text == "It is sunny.", last
+    assert client.messages.count_tokens(model=asked["model"], messages=call["messages"]).input_tokens == 3
+    return said.content[0].text, said.usage.input_tokens + said.usage.output_tokens
+
+
+def stream_of(client, **call):
+    with client.messages.stream(**call) as stream:
+        return stream.get_final_message()
+
+
 for line in sys.stdin:
     asked = json.loads(line)
     try:
-        told = {"gave": {"azure": azure, "vertex": vertex}[asked["do"]](asked)}
+        told = {"gave": {"azure": azure, "claude": claude, "vertex": vertex}[asked["do"]](asked)}
     except Exception as error:
         told = {"error": f"{type(error).__name__}: {error}"}
     print(json.dumps(told), flush=True)

@@ -16,6 +16,7 @@ CLIENT = "gateway-client"
 EMAIL = "robot@project-1.iam.gserviceaccount.com"
 AUDIENCE = "https://oauth2.googleapis.com/token"
 VERTEX = "/v1/projects/project-1/locations/europe-west4/publishers/google"
+CLAUDE = "/v1/projects/project-1/locations/europe-west4/publishers/anthropic"
 
 
 def key(words):
@@ -70,7 +71,7 @@ class Issuer:
         for kind in self.tokens:
             if request.path in (f"/{kind}/token", f"/{kind}/revoke"):
                 return self.asked(kind, request, wire)
-        kind = "google" if request.path.startswith(VERTEX) else "entra" if request.path.startswith("/openai/v1") else "partner"
+        kind = "google" if request.path.startswith((VERTEX, CLAUDE)) else "entra" if request.path.startswith("/openai/v1") else "partner"
         if request.header("api-key") or request.header("x-goog-api-key") or request.header("x-api-key"):
             self.problems.append(f"{request.path} came with a key")
         if not self.is_good(kind, request):
@@ -82,6 +83,8 @@ class Issuer:
                 "id": "1", "object": "chat.completion", "model": "m", "created": 1, "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5},
                 "choices": [{"index": 0, "message": {"role": "assistant", "content": "from Azure"}, "finish_reason": "stop"}],
             }))
+        if request.path.startswith(CLAUDE):
+            return self.claude(request, wire)
         said = {"candidates": [{"content": {"role": "model", "parts": [{"text": "from Vertex"}]}, "finishReason": "STOP"}],
                 "usageMetadata": {"promptTokenCount": 3, "candidatesTokenCount": 2, "totalTokenCount": 5}}
         if request.path.endswith("/models/real:generateContent"):
@@ -92,6 +95,41 @@ class Issuer:
             return wire.send(chunk(b""))
         self.problems.append(f"{request.path}?{request.query} is no method")
         wire.send(answer(404, {"error": {"code": 404, "message": "no such method"}}))
+
+    def claude(self, request, wire):
+        """Claude as Vertex AI serves it: the model in the path, the version of the API in the body."""
+        call, method = request.json(), request.path.removeprefix(f"{CLAUDE}/models/")
+        if call.get("anthropic_version") != "vertex-2023-10-16" or request.query:
+            self.problems.append(f"{request.target}: {call}")
+        if method == "count-tokens:rawPredict" and call.get("model") == "claude-sonnet-4-5@20250929":
+            return wire.send(answer(200, {"input_tokens": 3}))
+        if "model" in call or method not in ("claude-sonnet-4-5@20250929:rawPredict", "claude-sonnet-4-5@20250929:streamRawPredict"):
+            self.problems.append(f"{request.target}: {list(call)}")
+        results = [part for turn in call["messages"] if isinstance(turn["content"], list) for part in turn["content"] if part["type"] == "tool_result"]
+        words = f"It is {results[0]['content']}." if results else "from Claude"
+        tool = {"type": "tool_use", "id": "toolu_vrtx_1", "name": "weather", "input": {"city": "Zürich"}}
+        block = tool if call.get("tools") and not results else {"type": "text", "text": words}
+        stop = "tool_use" if block is tool else "end_turn"
+        message = {"id": "msg_vrtx_1", "type": "message", "role": "assistant", "model": "claude-sonnet-4-5", "stop_sequence": None}
+        if method.endswith(":rawPredict"):
+            whole = {**message, "content": [block], "stop_reason": stop, "usage": {"input_tokens": 3, "output_tokens": 2}}
+            return wire.send(answer(200, whole))
+        begun = {**message, "content": [], "stop_reason": None, "usage": {"input_tokens": 3, "output_tokens": 1}}
+        empty = {**tool, "input": {}} if block is tool else {"type": "text", "text": ""}
+        text = json.dumps(tool["input"]) if block is tool else words
+        kind, name = ("input_json_delta", "partial_json") if block is tool else ("text_delta", "text")
+        events = [
+            {"type": "message_start", "message": begun},
+            {"type": "content_block_start", "index": 0, "content_block": empty},
+            *({"type": "content_block_delta", "index": 0, "delta": {"type": kind, name: text[at : at + 4]}} for at in range(0, len(text), 4)),
+            {"type": "content_block_stop", "index": 0},
+            {"type": "message_delta", "delta": {"stop_reason": stop, "stop_sequence": None}, "usage": {"output_tokens": 2}},
+            {"type": "message_stop"},
+        ]
+        wire.send(stream_head())
+        for event in events:
+            wire.send(chunk(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()))
+        wire.send(chunk(b""))
 
     def asked(self, kind, request, wire):
         if self.how == "503":
