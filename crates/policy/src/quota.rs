@@ -41,8 +41,7 @@ impl Owner {
     /// A key.
     pub const KEY: Self = Self { what: "key", tokens: "key-tokens", requests: "key" };
     /// An application.
-    pub const APPLICATION: Self =
-        Self { what: "application", tokens: "application-tokens", requests: "application" };
+    pub const APPLICATION: Self = Self { what: "application", tokens: "application-tokens", requests: "application" };
     /// A team.
     pub const TEAM: Self = Self { what: "team", tokens: "team-tokens", requests: "team" };
     /// A model.
@@ -76,6 +75,12 @@ impl Counter {
 
     fn ahead(&self, now: u64) -> u64 {
         self.time.load(Relaxed).saturating_sub(now)
+    }
+
+    /// Whether there are so many.
+    fn has(&self, n: u64, now: u64) -> bool {
+        let capacity = self.limit.capacity_ns();
+        self.ahead(now).saturating_add(self.limit.cost_ns(n).min(capacity)) <= capacity
     }
 
     /// Takes so many, or says how long it takes until there are so many. More than the limit are as many as it.
@@ -167,12 +172,10 @@ impl LiveQuota {
 
     /// Whether a call would most likely be let in at this moment. `now_ns` as for [`crate::RateTable::check`].
     pub fn has_room(&self, now_ns: u64) -> bool {
-        let free = |counter: &Option<Counter>| {
-            counter.as_ref().is_none_or(|counter| counter.ahead(now_ns) < counter.limit.capacity_ns())
-        };
+        let free = |counter: &Option<Counter>, n: u64| counter.as_ref().is_none_or(|counter| counter.has(n, now_ns));
         self.concurrent.is_none_or(|most| self.running.load(Relaxed) < most)
-            && free(&self.requests)
-            && free(&self.tokens)
+            && free(&self.requests, 1)
+            && free(&self.tokens, self.usual.load(Relaxed).max(1))
     }
 
     /// Lets a request in among those that run at once.

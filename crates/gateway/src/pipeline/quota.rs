@@ -12,7 +12,10 @@ use super::{
 };
 use crate::worker::{View, Worker};
 use credentialflow_llm::produced::estimated_tokens;
-use credentialflow_policy::{LiveQuota, Principal, Refusal, Taken, quota::Owner};
+use credentialflow_policy::{
+    LiveQuota, Principal, Refusal, Taken,
+    quota::{Owner, Used},
+};
 use std::{sync::Arc, time::Instant};
 
 /// What a request holds of limits, until its record ends.
@@ -37,9 +40,9 @@ impl Held {
         self.of_target = std::mem::take(&mut aside.of_target);
     }
 
-    /// Another target is tried.
-    pub fn leave_target(&mut self) {
-        self.of_target.clear();
+    /// Another target, or another credential there, is tried after this one used that.
+    pub fn leave_target(&mut self, used: Used, now_ns: u64) {
+        self.of_target.drain(..).for_each(|taken| taken.settle(used, now_ns));
     }
 
     /// All of it, at the end.
@@ -97,7 +100,7 @@ pub(super) fn count(
         record.limits(limits);
     }
     let held = record.held();
-    held.leave_target();
+    held.leave_target(Used::Nothing, now);
     for quota in of_target() {
         let mut taken = entered(quota).map_err(Short::Target)?;
         taken.call(input, now).map_err(|refusal| Short::Target(refused(quota, refusal)))?;

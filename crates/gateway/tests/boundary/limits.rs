@@ -54,6 +54,7 @@ async fn answers_say_how_many_tokens_are_left() {
     let left: u64 = left.split(';').next().unwrap().parse().unwrap();
     // The first one is settled; of the second one what it may use is taken.
     assert!((6900..6985).contains(&left), "{left}");
+    world.outcome(R::Served).await;
     world.done().await;
 }
 
@@ -76,6 +77,7 @@ async fn so_many_requests_run_at_once() {
     }
     assert_eq!(world.ask(chat(false)).await.status(), 200, "it is over, and its place is free");
     assert_eq!(vendors.asked(0).len(), 3);
+    world.outcome(R::Served).await;
     world.done().await;
 }
 
@@ -92,6 +94,7 @@ async fn who_leaves_gives_its_place_back() {
     }
     vendors.set("a", "");
     assert_eq!(world.ask(chat(false)).await.status(), 200);
+    world.outcome(R::Served).await;
     world.done().await;
 }
 
@@ -102,6 +105,7 @@ async fn a_model_counts_the_calls_of_all() {
     assert_eq!(asked(&world, 3).await, [200, 200, 429]);
     let other = world.ask(chat(false)).await;
     assert!(other.text().contains("the model has used up its calls for this time"), "{}", other.text());
+    world.outcome(R::RateLimited).await;
     world.done().await;
 }
 
@@ -139,6 +143,7 @@ async fn a_credential_that_takes_no_more_leaves_calls_to_the_next() {
     let refused = if one.status() == 429 { one } else { two };
     assert!(refused.text().contains("the providers of this model take no more calls at present"), "{}", refused.text());
     assert!(!refused.text().contains("k2") && refused.field("ratelimit").is_none());
+    let _both = (world.record().await, world.record().await);
     world.done().await;
 }
 

@@ -1,11 +1,12 @@
 //! The tries of a request: one after the other, and one beside the other.
 
 use super::{Lost, Recording};
+use credentialflow_llm::tier::Tier;
 use credentialflow_model::{
     OutcomeReason, UsageRecord,
     usage::{Tried, TriedEnd, charged_together},
 };
-use credentialflow_policy::LimitReport;
+use credentialflow_policy::{LimitReport, quota::Used};
 use std::time::{Duration, Instant};
 
 impl Recording<'_> {
@@ -65,7 +66,11 @@ impl Recording<'_> {
             });
         }
         record.endpoint = None;
-        self.held.leave_target();
+        let used = match end {
+            TriedEnd::Outcome(_) | TriedEnd::Overtaken if reached => Used::Unknown,
+            _ => Used::Nothing,
+        };
+        self.held.leave_target(used, self.worker.monotonic_ns(Instant::now()));
         self.retried();
     }
 
@@ -89,6 +94,7 @@ impl Recording<'_> {
             asked: self.asked.clone(),
             prompt: self.prompt.clone(),
             cache: self.cache,
+            tier: Tier::Usual,
             paying: None,
             held: self.held.beside(),
             lost: None,
@@ -102,6 +108,7 @@ impl Recording<'_> {
     /// The try beside this one goes on in its place; how this one ended was told before.
     pub fn adopt(&mut self, mut aside: Self) {
         let (Some(mine), Some(theirs)) = (&mut self.record, aside.record.take()) else { return };
+        self.tier = aside.tier;
         mine.upstream = theirs.upstream;
         mine.endpoint = theirs.endpoint;
         mine.credential = theirs.credential;
