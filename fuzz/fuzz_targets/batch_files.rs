@@ -4,10 +4,12 @@
 
 use credentialflow_llm::batch::{
     Asks,
-    answers::{Lines, renamed, used},
+    answers::{Lines, judged, renamed, used, withheld},
     call::{BatchCall, requests},
     form::{BatchForm, Piece},
+    object::listed,
 };
+use credentialflow_model::objects::ObjectKind;
 
 const START: &str = "--b\r\nContent-Disposition: form-data; name=\"purpose\"\r\n\r\nbatch\r\n";
 
@@ -42,10 +44,17 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let mut lines = Lines::default();
     let _ = lines.feed(data, &mut |line| {
         renamed(line, "model");
+        if let Ok(same) = judged(line, Ok) {
+            assert_eq!(same, line, "what is not changed stays as it is");
+        }
+        serde_json::from_slice::<serde_json::Value>(&withheld(line, "why")).expect("it is JSON");
         for asks in Asks::ALL {
             used(line, asks);
         }
     });
+    for kind in ObjectKind::ALL {
+        let _ = listed(data, kind);
+    }
     if let Ok(text) = std::str::from_utf8(data) {
         let _ = requests(text);
         for call in [BatchCall::of_line(text), BatchCall::of_request(text)].into_iter().flatten() {

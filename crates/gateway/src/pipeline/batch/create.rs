@@ -17,6 +17,11 @@ use credentialflow_model::{
     objects::{Hold, ModelObject, ObjectFacts, ObjectKind, ObjectState},
 };
 use serde_json::{Map, Value};
+use std::time::Duration;
+
+/// A provider that has not begun to answer after so long is not waited for any more, whatever its upstream says: a while later
+/// it is asked whether it has the batch.
+const MAKES: Duration = Duration::from_secs(600);
 
 impl Asking<'_, '_> {
     /// `POST /v1/batches`
@@ -132,6 +137,7 @@ impl Asking<'_, '_> {
         };
         self.hold(place, &batch, record).await?;
         let mut request = self.request(place, path.into(), UpstreamBody::Buffered(written), record);
+        request.until = self.worker.tick_in(MAKES);
         let sent = self.send(&mut request, caller, record).await;
         let response = match sent {
             Ok(response) => response,
