@@ -22,6 +22,6 @@ mod worker;
 pub mod ws;
 
 pub use gateway::Gateway;
-pub use pipeline::{InjectedRequest, Permit};
+pub use pipeline::{InjectedRequest, Permit, scrub::without as without_secret};
 pub use snapshot::Snapshot;
 pub use worker::{Gauges, Settings, Straggler};

@@ -136,6 +136,23 @@ impl SseReader {
         self.pending.capacity()
     }
 
+    /// Whether a stream that ends here is not all of one: nothing came at all, or it was cut off within an event, so that
+    /// what came since the last whole one is neither a comment nor data that is whole, which some senders leave without
+    /// the blank line behind it.
+    pub fn lacks_its_end(&self) -> bool {
+        let event = SseEvent { raw: &self.pending, complete: self.closed, first: self.first };
+        if self.oversize || self.closed {
+            return self.oversize;
+        }
+        if self.first && self.pending.is_empty() {
+            return true;
+        }
+        match event.data().as_deref().map(<[u8]>::trim_ascii) {
+            Some(data) => data != b"[DONE]" && serde_json::from_slice::<serde::de::IgnoredAny>(data).is_err(),
+            None => Lines(&self.pending).any(|line| !line.is_empty() && !line.starts_with(b":")),
+        }
+    }
+
     /// Whether the next byte begins an event.
     const fn is_between(&self) -> bool {
         self.pending.is_empty() && self.line_empty && !self.after_cr && !self.closed && !self.oversize

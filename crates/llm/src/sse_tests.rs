@@ -177,3 +177,31 @@ proptest! {
         read(max, stream.chunks(7));
     }
 }
+
+#[test]
+fn a_stream_that_lacks_its_end_is_told_from_one_that_only_lacks_a_blank_line() {
+    for (text, within) in [
+        ("", true),
+        ("data: {}\n\n", false),
+        ("data: {}\n\ndata: {\"a\":1}\n", false),
+        ("data: {}\n\ndata: [DONE]", false),
+        ("data: {}\n\n: ping", false),
+        ("data: {}\n\n\r", false),
+        ("data: {}\r\rdata: {}\r\r", false),
+        ("data: {}\n\ndata: {\"a\":", true),
+        ("data: {}\n\ndata: {\"a\"", true),
+        ("data: {}\n\ndat", true),
+        ("data: {}\n\nevent: message_stop\n", true),
+        ("data: {}\n\ndata: [DO", true),
+        ("<html>\n</html>\n", true),
+    ] {
+        for size in [1, 3, 100] {
+            let mut reader = SseReader::default();
+            text.as_bytes().chunks(size).for_each(|chunk| reader.feed(chunk, |_| {}));
+            assert_eq!(reader.lacks_its_end(), within, "{text:?} in pieces of {size}");
+        }
+    }
+    let mut reader = SseReader::new(4);
+    reader.feed(b"data: \"long", |_| {});
+    assert!(reader.lacks_its_end());
+}

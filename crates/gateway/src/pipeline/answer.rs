@@ -1,8 +1,10 @@
 //! The answer on its way back: secrets that echo are removed, usage is read, bytes pass as they come.
 
 mod passing;
+mod usable;
 
 use passing::Passing;
+use usable::Begins;
 
 use super::{
     Inbound, Parts, Refused, body,
@@ -34,7 +36,8 @@ use credentialflow_llm::{
     bedrock,
     provider::Dialect,
     replicate,
-    translate::Translation,
+    task::Task,
+    translate::{self, Translation},
     unframed::Unframed,
 };
 use credentialflow_model::{OutcomeReason, resource::AnswerEncoding};
@@ -108,7 +111,7 @@ pub(super) async fn relay<C: Caller>(
     let to_mcp = request.mcp.take();
     let answering = Answering::of(to_mcp.as_deref(), view, matched, (&head, &bytes), (framing, encoded))?;
     let dialect = request.call.as_ref().map(|call| call.dialect);
-    let is_stream = is_stream(&head, &bytes, dialect);
+    let named_stream = is_stream(&head, &bytes, dialect);
     let translation = request.call.as_ref().and_then(|c| c.translation.clone());
     if translation.is_some() && encoded {
         return Err(Refused::new(OutcomeReason::UpstreamMalformed)
@@ -125,6 +128,21 @@ pub(super) async fn relay<C: Caller>(
     let target = request.call.as_ref().map(|c| (c.model, c.target));
     let asker = guardrail::remote::Asker { worker, view, control, inbound, principal, permit };
     let success = (200..300).contains(&head.status);
+    // What a model answers in one of these dialects is told apart from what others put in its place.
+    let talks = request.call.as_ref().is_some_and(|call| call.task == Task::Chat)
+        && matches!(dialect, Some(Dialect::OpenAi | Dialect::Responses | Dialect::Anthropic | Dialect::Gemini))
+        && !encoded
+        && framing != Framing::None;
+    let named_json = usable::is_json(&head, &bytes);
+    let mut is_stream = named_stream;
+    if talks && success && !named_stream && upload.is_none() {
+        control.set_deadline(worker.tick_in(request_idle(view, request.upstream)));
+        match usable::begins(control, framing, &mut connection, caller, record).await? {
+            Begins::Json => {}
+            Begins::Events => is_stream = true,
+            Begins::Unusable => return Err(translated::unusable()),
+        }
+    }
     if let Some(call) = &mut request.call {
         match success {
             true => call.usage.fit(is_stream),
@@ -145,18 +163,27 @@ pub(super) async fn relay<C: Caller>(
     let whole = translation.clone().filter(|_| !(success && is_stream));
     // Events that become the elements of an array.
     let is_array = whole.is_none() && translation.as_ref().is_some_and(|translation| !translation.streams_events());
+    // An error that is not the provider's own, as a proxy's page: callers get one of their dialect.
+    let is_restated = talks && head.status >= 400 && whole.is_none() && !published && !named_json;
     // What is sent when all of it is there.
     let of_mcp = answering.as_ref().map(Answering::form);
     let is_collected =
-        whole.is_some() || published || (judge.is_some() && !is_stream) || of_mcp == Some(Form::Messages);
+        whole.is_some() || published || is_restated || (judge.is_some() && !is_stream) || of_mcp == Some(Form::Messages);
     // Events that come in other frames than the caller gets.
     let of_frames = matches!(dialect, Some(Dialect::Bedrock | Dialect::Replicate));
     let is_framed = whole.is_none() && translation.is_some() && of_frames;
+    // What says that it is something else is called what it is: SDKs go by that.
+    let retyped: Option<&[u8]> = match is_stream {
+        _ if is_collected || is_array || is_framed || !talks || !success => None,
+        true => (!named_stream).then_some(b"content-type: text/event-stream\r\n"),
+        false => (!named_json).then_some(b"content-type: application/json\r\n"),
+    };
+    let retypes = is_collected || is_array || is_framed || retyped.is_some();
     let mut fields = worker.take_scratch();
     for field in &head.fields {
         let name = field.name.of(&bytes);
         let dropped = field.tag == Tag::ContentLength
-            || ((is_collected || is_array || is_framed) && field.tag == Tag::ContentType)
+            || (retypes && field.tag == Tag::ContentType)
             || field.tag.is_hop_by_hop()
             || field.tag == Tag::XRequestId
             || matches!(field.tag, Tag::XCredentialflowBudget | Tag::XCredentialflowModel)
@@ -185,6 +212,7 @@ pub(super) async fn relay<C: Caller>(
     } else if is_framed {
         fields.extend_from_slice(b"content-type: text/event-stream\r\n");
     }
+    fields.extend_from_slice(retyped.unwrap_or_default());
     if is_collected {
         let body = translated::collect(
             worker,
@@ -210,6 +238,7 @@ pub(super) async fn relay<C: Caller>(
         let clean = |body: Vec<u8>| guard.whole(scrub.whole(&body).unwrap_or(body));
         let answered = match &whole {
             Some(translation) => translated::answer(translation, head.status, error_name(&head, &bytes), &body),
+            None if is_restated => Ok(dialect.and_then(|of| translate::error(of, head.status, &body)).unwrap_or_default()),
             None => Ok(std::mem::take(&mut body)),
         };
         let answered = answered.map(clean);
@@ -290,6 +319,7 @@ pub(super) async fn relay<C: Caller>(
         passing.feed(&payload, &mut |b| {
             bytes_out += b.len() as u64;
             caller.payload(b);
+        let before = bytes_out;
         });
         connection.buffer.consume(step.consumed);
         let mut failure = (malformed || passing.is_unreadable()).then_some(OutcomeReason::UpstreamMalformed);
@@ -318,6 +348,10 @@ pub(super) async fn relay<C: Caller>(
         control.set_deadline(worker.tick_in(idle));
         match fill(control, &mut connection, caller, &mut upload, record).await? {
             Filled::Bytes(n) if n > 0 => {}
+        // Who is sent nothing is not noticed to be gone by sending, nor by waiting where there is always more to read.
+        if bytes_out == before && upload.is_none() && poll_fn(|cx| Poll::Ready(caller.poll_gone(cx).is_ready())).await {
+            return Err(Refused::new(OutcomeReason::CallerClosed));
+        }
             Filled::Bytes(_) if decoder.may_end_here() => break Ok(()),
             Filled::Bytes(_) => break Err(OutcomeReason::UpstreamTruncated),
             Filled::Uploading => {}
@@ -329,7 +363,7 @@ pub(super) async fn relay<C: Caller>(
         }
     };
     record.upstream_done(sent);
-    match outcome {
+    match outcome.and_then(|()| if passing.is_cut() { Err(OutcomeReason::UpstreamTruncated) } else { Ok(()) }) {
         Ok(()) => {
             // What was cut off in the middle is no connection to keep.
             let is_over = decoder.is_done() || !passing.is_stopped();

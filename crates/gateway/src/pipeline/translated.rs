@@ -91,11 +91,16 @@ pub(super) fn answer(
     if !(200..300).contains(&status) {
         return Ok(translation.named_error(status, name, body));
     }
-    let unusable = || {
-        let detail = "the provider answered with something that is no answer of a model".to_owned();
-        Refused::new(OutcomeReason::UpstreamMalformed).with_detail(detail)
-    };
-    translation.whole(body).ok_or_else(unusable)
+    translation.whole(body).ok_or_else(|| match translation.without_place(body) {
+        Some(why) => unusable().with_detail(why.to_owned()),
+        None => unusable(),
+    })
+}
+
+/// A success that is none.
+pub(super) fn unusable() -> Refused {
+    let detail = "the provider answered with something that is no answer of a model".to_owned();
+    Refused::new(OutcomeReason::UpstreamMalformed).with_detail(detail)
 }
 
 /// Sends it; `fields` are those that pass.

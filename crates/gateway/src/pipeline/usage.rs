@@ -126,6 +126,17 @@ impl UsageProbe {
         }
     }
 
+    /// Whether a stream that ends here is not all of one.
+    pub fn lacks_its_end(&self) -> bool {
+        match self {
+            Self::Stream(usage) => usage.lacks_its_end(),
+            Self::MessageStream(usage) => usage.lacks_its_end(),
+            Self::ResponseStream(usage) => usage.lacks_its_end(),
+            Self::GeminiStream(usage) => usage.lacks_its_end(),
+            _ => false,
+        }
+    }
+
     /// What a stream told so far.
     pub fn so_far(&self) -> Option<Told> {
         match self {

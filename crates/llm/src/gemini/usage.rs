@@ -52,6 +52,11 @@ impl StreamUsage {
     }
 
     /// Takes the next bytes of a payload that somebody else forwards.
+    /// Whether a stream that ends here is not all of one.
+    pub fn lacks_its_end(&self) -> bool {
+        self.reader.lacks_its_end()
+    }
+
     pub fn inspect(&mut self, payload: &[u8]) {
         let Self { reader, count, stopped } = self;
         reader.feed(payload, |piece| read_piece(&piece, count, stopped));

@@ -26,7 +26,9 @@ fn every_known_variant_of_a_count() {
         (r#"{"promptTokenCount":9,"thoughtsTokenCount":5}"#, Some(usage(9, 0, 5, 5))),
         // No part is larger than what it is part of.
         (r#"{"promptTokenCount":2,"cachedContentTokenCount":4,"candidatesTokenCount":1}"#, Some(usage(2, 2, 1, 0))),
-        (r#"{"promptTokenCount":-2,"candidatesTokenCount":1.2}"#, Some(usage(0, 0, 2, 0))),
+        (r#"{"promptTokenCount":2,"candidatesTokenCount":1.2}"#, Some(usage(2, 0, 2, 0))),
+        (r#"{"promptTokenCount":-2,"candidatesTokenCount":1}"#, None),
+        (r#"{"promptTokenCount":2,"candidatesTokenCount":-1}"#, None),
         (
             r#"{"promptTokenCount":18446744073709551615,"toolUsePromptTokenCount":9,"candidatesTokenCount":99999999999999999999}"#,
             Some(usage(u64::MAX, 0, u64::MAX, 0)),

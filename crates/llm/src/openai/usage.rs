@@ -50,6 +50,11 @@ impl StreamUsage {
     }
 
     /// Whether bytes may be taken out, so that they must go through [`Self::feed`].
+    /// Whether a stream that ends here is not all of one.
+    pub fn lacks_its_end(&self) -> bool {
+        self.reader.lacks_its_end()
+    }
+
     pub const fn drops(&self) -> bool {
         self.drop_usage_event
     }
@@ -370,14 +375,18 @@ impl<'de, T: Deserialize<'de> + Default> Deserialize<'de> for Lenient<T> {
     }
 }
 
-/// A number of tokens. Negative ones are zero, fractions are rounded up; anything else is none.
+/// A number of tokens. Fractions are rounded up; what is no number is none. One below nothing makes the whole count
+/// unreadable: whoever tells it cannot be believed in the rest.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Tokens(pub Option<u64>);
 
 impl<'de> Deserialize<'de> for Tokens {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         let text = <&RawValue>::deserialize(d)?.get();
-        // `as` saturates: negative to 0, too large to the largest.
+        if text.parse::<f64>().is_ok_and(|n| n < 0.0) {
+            return Err(serde::de::Error::custom("a count below nothing"));
+        }
+        // `as` saturates: too large to the largest.
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturation is meant")]
         let rounded = || text.parse::<f64>().ok().filter(|n| n.is_finite()).map(|n| n.ceil() as u64);
         Ok(Self(text.parse().ok().or_else(rounded)))

@@ -43,8 +43,8 @@ fn every_known_variant_of_a_usage_object() {
             Some(usage(9, 9, 3, 0)),
         ),
         (
-            r#"{"prompt_tokens":-9,"completion_tokens":3,"prompt_tokens_details":{"cached_tokens":-1}}"#,
-            Some(usage(0, 0, 3, 0)),
+            r#"{"prompt_tokens":9,"completion_tokens":3,"prompt_tokens_details":{"cached_tokens":-1}}"#,
+            Some(usage(9, 0, 3, 0)),
         ),
         (
             r#"{"prompt_tokens":9,"completion_tokens":3,"prompt_cache_hit_tokens":8,"prompt_cache_miss_tokens":1}"#,
@@ -58,6 +58,9 @@ fn every_known_variant_of_a_usage_object() {
         // Gemini's compatible API: thinking only in the total.
         (r#"{"prompt_tokens":35,"completion_tokens":12,"total_tokens":109}"#, Some(usage(35, 0, 74, 0))),
         (r#"{"prompt_tokens":5}"#, Some(usage(5, 0, 0, 0))),
+        (r#"{"prompt_tokens":-9,"completion_tokens":3}"#, None),
+        (r#"{"prompt_tokens":9,"completion_tokens":-0.5}"#, None),
+        (r#"{"prompt_tokens":9,"completion_tokens":3,"total_tokens":-1e300}"#, None),
         (r#"{"prompt_tokens":1e300,"completion_tokens":99999999999999999999}"#, Some(usage(u64::MAX, 0, u64::MAX, 0))),
         (r#"{"prompt_tokens":"9","completion_tokens":null}"#, None),
         ("{}", None),

@@ -208,21 +208,7 @@ impl Translation {
 
     /// An error that its head names too, as Bedrock does ([`crate::bedrock::ERROR_HEADER`]).
     pub fn named_error(&self, status: u16, name: Option<&str>, body: &[u8]) -> Vec<u8> {
-        let failure = match self.from {
-            // Both have the same form.
-            Dialect::OpenAi | Dialect::Responses => chat::read_answer::error(body),
-            Dialect::Anthropic => messages::read_answer::error(body),
-            Dialect::Gemini => gemini::read_answer::error(body),
-            Dialect::Bedrock => bedrock::read_answer::error(name, body),
-            Dialect::Replicate => replicate::read_answer::error(body),
-        };
-        let mut out = Vec::with_capacity(256);
-        match self.to {
-            Caller::Chat | Caller::Responses => chat::write_answer::error(&mut out, status, &failure),
-            Caller::Messages => messages::write_answer::error(&mut out, status, &failure),
-            Caller::Gemini => gemini::write_answer::error(&mut out, status, &failure),
-        }
-        out
+        restated((self.from, self.to), status, name, body)
     }
 
     /// Whether a streamed answer comes to the caller as events; else as one JSON array.
@@ -272,6 +258,29 @@ impl fmt::Display for Untranslatable {
             Dialect::Replicate => "Predictions API",
         };
         match &self.why {
+/// An error of a provider's, whatever it sent, as its own dialect has it; `None` where no caller speaks that.
+pub fn error(dialect: Dialect, status: u16, body: &[u8]) -> Option<Vec<u8>> {
+    Some(restated((dialect, Caller::of(dialect)?), status, None, body))
+}
+
+fn restated((from, to): (Dialect, Caller), status: u16, name: Option<&str>, body: &[u8]) -> Vec<u8> {
+    let failure = match from {
+        // Both have the same form.
+        Dialect::OpenAi | Dialect::Responses => chat::read_answer::error(body),
+        Dialect::Anthropic => messages::read_answer::error(body),
+        Dialect::Gemini => gemini::read_answer::error(body),
+        Dialect::Bedrock => bedrock::read_answer::error(name, body),
+        Dialect::Replicate => replicate::read_answer::error(body),
+    };
+    let mut out = Vec::with_capacity(256);
+    match to {
+        Caller::Chat | Caller::Responses => chat::write_answer::error(&mut out, status, &failure),
+        Caller::Messages => messages::write_answer::error(&mut out, status, &failure),
+        Caller::Gemini => gemini::write_answer::error(&mut out, status, &failure),
+    }
+    out
+}
+
             Why::Form(place) => write!(f, "{place} is not what the {} describes", api(self.from)),
             Why::NoCounterpart(place) => {
                 write!(f, "{place} has no counterpart in the {}, which this model's provider speaks", api(self.to))

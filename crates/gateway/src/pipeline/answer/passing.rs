@@ -69,6 +69,12 @@ impl Passing<'_> {
         self.tell_mcp(record);
     }
 
+    /// Whether a stream that passes as it is and ended here is not all of one.
+    pub fn is_cut(&self) -> bool {
+        let reads_on = self.translator.is_some() || self.judge.is_some();
+        !reads_on && self.usage.as_ref().is_some_and(|usage| usage.lacks_its_end())
+    }
+
     /// Whether nothing more of it goes.
     pub fn is_stopped(&self) -> bool {
         self.judge.as_ref().is_some_and(Judging::is_stopped)

@@ -50,6 +50,11 @@ impl StreamUsage {
         self.reader.held() + self.found.tail.capacity()
     }
 
+    /// Whether a stream that ends here is not all of one.
+    pub fn lacks_its_end(&self) -> bool {
+        self.reader.lacks_its_end()
+    }
+
     /// Takes the next bytes of a payload that somebody else forwards.
     pub fn inspect(&mut self, payload: &[u8]) {
         let Self { reader, found } = self;
