@@ -57,7 +57,7 @@ pub(crate) struct ModelCall {
     pub elsewhere: Option<Box<Elsewhere>>,
     /// What the model's cache has to do with it, where it has one.
     pub cached: Option<Box<Cached>>,
-    /// What was made of it at the provider and is not known to be over, where that goes on by itself.
+    /// What was made of it at the provider, where something of that is still to be done when the answer is over.
     pub running: Option<Box<Running>>,
     /// The memory of the body, which is kept until the answer begins.
     held: Charge,

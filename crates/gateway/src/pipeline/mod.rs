@@ -199,7 +199,7 @@ async fn answered<C: Caller>(
             Tried::Failed(fault, failed) => (fault, failed),
         };
         if prediction::runs(request) {
-            Box::pin(prediction::cancel(worker, view, inbound, parts, request, record)).await;
+            Box::pin(prediction::give_up(worker, view, inbound, parts, request, record)).await;
         }
         match fallback::next(worker, view, parts.0, request, &fault, record) {
             fallback::Next::Credential => {}

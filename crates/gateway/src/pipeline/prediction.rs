@@ -16,9 +16,9 @@ use super::{
     inject, question,
     record::Recording,
     scrub::Scrub,
-    translate::{UpstreamBody, UpstreamRequest},
+    translate::{Failure, UpstreamBody, UpstreamRequest},
     translated,
-    usage::UsageProbe,
+    usage::{Told, UsageProbe},
 };
 use crate::{
     conn::Caller,
@@ -35,7 +35,7 @@ use credentialflow_llm::{
     replicate::{self, Prediction, State},
     task::Task,
 };
-use credentialflow_model::OutcomeReason;
+use credentialflow_model::{OutcomeReason, usage::TokenUsage};
 use rustls_pki_types::ServerName;
 use std::{
     io::Write as _,
@@ -45,7 +45,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long the provider may hold the request that makes a prediction whose answer is wanted whole.
+/// How long the provider may hold the request that makes a prediction whose answer is wanted whole, at the most.
 const HELD: Duration = Duration::from_secs(5);
 /// The least deadline that a prediction can have.
 const LEAST: Duration = Duration::from_secs(5);
@@ -58,9 +58,11 @@ const FAILURES: u8 = 3;
 /// How long what comes after an answer may take: counting, or ending what nobody waits for.
 const AFTERWARDS: Duration = Duration::from_secs(5);
 
-/// One that was made, and is not known to be over.
+/// One that was made, of which something is to be done when the answer is over: it is to be ended, or counted.
 pub(crate) struct Running {
     prediction: Prediction,
+    /// What one that is there told of tokens, where its answer goes on as a stream, which tells none.
+    tokens: Option<TokenUsage>,
     /// The endpoint that made it.
     index: u32,
 }
@@ -70,7 +72,7 @@ pub(super) fn is_made(call: &ModelCall) -> bool {
     call.dialect == Dialect::Replicate && call.translation.is_some()
 }
 
-/// Whether something was made of a request that is not known to be over.
+/// Whether something was made of a request of which something is still to be done.
 pub(super) fn runs(request: &UpstreamRequest) -> bool {
     request.call.as_ref().is_some_and(|call| call.running.is_some())
 }
@@ -80,7 +82,11 @@ pub(super) fn push_fields(head: &mut Vec<u8>, streams: bool, patience: Duration)
     let deadline = match streams {
         true => LONGEST,
         false => {
-            let _ = write!(head, "prefer: wait={}\r\n", HELD.as_secs());
+            // Its id must be known before it is given up.
+            let held = HELD.as_secs().min(patience.as_secs() / 2);
+            if held > 0 {
+                let _ = write!(head, "prefer: wait={held}\r\n");
+            }
             patience.clamp(LEAST, LONGEST)
         }
     };
@@ -123,14 +129,17 @@ pub(super) async fn follow<C: Caller>(
             Ok(response)
         }
         Err(ended) => {
-            cancel(worker, view, inbound, parts, request, record).await;
-            Err(ended)
+            give_up(worker, view, inbound, parts, request, record).await;
+            Err(match ended {
+                // What could not be sent is a question: what it is about was made, and is not made again.
+                Ended::Failed(failure) => Ended::Failed(Failure { untouched: false, stale: false, ..failure }),
+                refused => refused,
+            })
         }
     }
 }
 
 /// What comes after the answer: of one that was heard to its end the tokens are asked for, any other one is ended.
-#[expect(clippy::too_many_arguments, reason = "a stage sees what the stages before it made")]
 pub(super) async fn over(
     worker: &Worker,
     view: &Rc<View>,
@@ -140,10 +149,16 @@ pub(super) async fn over(
     served: bool,
     record: &mut Recording<'_>,
 ) {
-    if !served {
-        return cancel(worker, view, inbound, parts, request, record).await;
-    }
     let Some(running) = request.call.as_mut().and_then(|call| call.running.take()) else { return };
+    if running.prediction.state == State::Done {
+        if let (Some(call), Some(tokens)) = (&request.call, running.tokens) {
+            record.tokens(view, (call.model, call.target), Told::all(tokens));
+        }
+        return;
+    }
+    if !served {
+        return cancel(worker, view, (inbound, parts), &running, request, record).await;
+    }
     let counted = afterwards(
         worker,
         view,
@@ -171,17 +186,12 @@ pub(super) async fn over(
     match counted {
         Some(mut asked) => record.usage(view, &mut asked),
         // The answer was not heard to its end, or nobody knows.
-        None => {
-            if let Some(call) = &mut request.call {
-                call.running = Some(running);
-            }
-            cancel(worker, view, inbound, parts, request, record).await;
-        }
+        None => cancel(worker, view, (inbound, parts), &running, request, record).await,
     }
 }
 
 /// Ends what nobody waits for any more, where there is anything.
-pub(super) async fn cancel(
+pub(super) async fn give_up(
     worker: &Worker,
     view: &Rc<View>,
     inbound: &Inbound<'_>,
@@ -189,24 +199,28 @@ pub(super) async fn cancel(
     request: &mut UpstreamRequest,
     record: &mut Recording<'_>,
 ) {
-    let Some(running) = request.call.as_mut().and_then(|call| call.running.take()) else { return };
-    let cancelled = afterwards(
-        worker,
-        view,
-        inbound,
-        parts,
-        &running,
-        record,
-        async |following: &Following<'_, '_>, aside: &mut Recording<'_>| {
-            let mut asked = following.request(request, running.prediction.cancel_path());
-            following.ask("POST", &mut asked, &mut Absent, aside).await.ok().map(drop)
-        },
-    );
-    cancelled.await;
+    let running = request.call.as_mut().and_then(|call| call.running.take());
+    if let Some(running) = running.filter(|running| running.prediction.state != State::Done) {
+        cancel(worker, view, (inbound, parts), &running, request, record).await;
+    }
 }
 
-/// Does something that nobody waits for, for a while at the most. What the caller's leaving interrupts does not interrupt
-/// this, but that its key is revoked does: the credential is not opened for it then.
+async fn cancel(
+    worker: &Worker,
+    view: &Rc<View>,
+    (inbound, parts): (&Inbound<'_>, Parts<'_, '_>),
+    running: &Running,
+    request: &UpstreamRequest,
+    record: &mut Recording<'_>,
+) {
+    let ends = async |following: &Following<'_, '_>, aside: &mut Recording<'_>| {
+        let mut asked = following.request(request, running.prediction.cancel_path());
+        following.ask("POST", &mut asked, &mut Absent, aside).await.ok().map(drop)
+    };
+    afterwards(worker, view, inbound, parts, running, record, ends).await;
+}
+
+/// Does something that nobody waits for, for a while at the most. What ended the request does not end this.
 async fn afterwards<T>(
     worker: &Worker,
     view: &Rc<View>,
@@ -217,7 +231,6 @@ async fn afterwards<T>(
     what: impl AsyncFnOnce(&Following<'_, '_>, &mut Recording<'_>) -> Option<T>,
 ) -> Option<T> {
     let control = worker.controls.register();
-    control.set_key(record.key());
     let endpoint = view.endpoints.get(running.index as usize)?.clone();
     let chosen = Chosen { index: running.index, endpoint };
     let (from, until) = ((inbound.source, inbound.secure), worker.tick_in(AFTERWARDS));
@@ -268,6 +281,8 @@ impl Following<'_, '_> {
             }
             match prediction.state {
                 State::Done if streams => {
+                    let tokens = replicate::usage::of(&body);
+                    *running = Some(Running { prediction, tokens, index: self.chosen.index });
                     return Ok(instead(response, 200, "text/event-stream", &replicate::as_stream(&body)));
                 }
                 State::Done => return Ok(instead(response, 200, "application/json", &told()?)),
@@ -276,7 +291,7 @@ impl Following<'_, '_> {
             }
             let place = prediction.stream.clone().filter(|_| std::mem::take(&mut listens));
             let path = prediction.path();
-            *running = Some(Running { prediction, index: self.chosen.index });
+            *running = Some(Running { prediction, tokens: None, index: self.chosen.index });
             let mut rest = response;
             if let Some(url) = place {
                 match self.listen(&url, inbound, rest, caller).await? {

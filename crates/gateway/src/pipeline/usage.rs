@@ -27,7 +27,7 @@ pub(crate) struct Told {
 }
 
 impl Told {
-    fn all(tokens: TokenUsage) -> Self {
+    pub fn all(tokens: TokenUsage) -> Self {
         Self::used(Used { tokens: Some(tokens), units: Units::default() })
     }
 

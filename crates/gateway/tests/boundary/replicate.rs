@@ -83,7 +83,7 @@ impl Replicate {
                         polls.store(0, Relaxed);
                         let own = format!("http://{place}/v1/streams/abc");
                         let stream = stream_at.lock().unwrap().clone().or(Some(own)).filter(|_| asked != "no stream");
-                        let streams = request.field("prefer").is_none();
+                        let streams = request.field("cancel-after") == Some("3600s");
                         match asked.as_str() {
                             "refuse" => {
                                 let detail = json!({"title": "Unprocessable", "detail": "input: prompt is required", "status": 422});
@@ -91,7 +91,7 @@ impl Replicate {
                             }
                             "fail at once" => peer.send(answer(201, JSON, &prediction("failed", Value::Null, None))).await,
                             "garbled" => peer.send(answer(201, JSON, r#"{"id":"../x","status":"starting"}"#)).await,
-                            _ if streams || asked.contains("later") => {
+                            how if (streams && how != "at once") || how.contains("later") => {
                                 peer.send(answer(201, JSON, &prediction("starting", Value::Null, stream))).await;
                             }
                             _ => {
@@ -99,6 +99,10 @@ impl Replicate {
                                 peer.send(answer(201, JSON, &body)).await;
                             }
                         }
+                    } else if target == "/v1/predictions/gm3q" && now == "later, away" {
+                        // Nothing is at the other end.
+                        peer.wire.drain().await;
+                        return;
                     } else if target == "/v1/predictions/gm3q" {
                         let polled = polls.fetch_add(1, Relaxed);
                         let (status, output) = match now.as_str() {
@@ -216,6 +220,12 @@ async fn streams_are_heard_where_they_are_and_counted_afterwards() {
     // The credential is for who made it alone.
     assert_eq!((sent[1].field("authorization"), sent[1].field("accept")), (None, Some("text/event-stream")));
     assert!(!String::from_utf8_lossy(&sent[1].everything()).contains(SECRET));
+    // One that is there before anybody could hear it is told as it is.
+    let since = there.upstream.requests().len();
+    let text = world.ask(call("llama", "at once", true)).await.text();
+    assert!(text.contains(r#""content":"Hello""#) && text.ends_with("data: [DONE]\n\n"), "{text}");
+    assert_eq!(tokens(&world.outcome(R::Served).await), TOLD);
+    assert_eq!(there.asked(since), [MADE]);
     // A secret that comes back is taken out of a stream too.
     let text = world.ask(call("llama", "echo", true)).await.text();
     assert!(!text.contains(SECRET) && text.contains("***"), "{text}");
@@ -240,7 +250,7 @@ async fn a_place_that_is_not_the_providers_is_never_gone_to() {
         // It is asked for until it is there, and comes as one stream.
         assert!(text.contains(r#""content":"Hello""#) && text.ends_with("data: [DONE]\n\n"), "{place}: {text}");
         assert_eq!(there.asked(since), [MADE, ASKED, ASKED], "{place}");
-        world.outcome(R::Served).await;
+        assert_eq!(tokens(&world.outcome(R::Served).await), TOLD, "{place}");
     }
     assert_eq!(elsewhere.counts().accepted, 0);
     *there.stream_at.lock().unwrap() = None;
@@ -312,6 +322,13 @@ async fn what_nobody_waits_for_any_more_is_ended() {
     let since = there.upstream.requests().len();
     assert_eq!(world.ask(call("llama", "never, later", false)).await.status(), 504);
     world.outcome(R::UpstreamTimeout).await;
+    assert_eq!(there.asked(since).last().map(String::as_str), Some(ENDED));
+    assert_eq!(there.upstream.requests()[since].field("prefer"), None, "its id is known before it is given up");
+    // What was made is not made again because a question about it was not answered.
+    let since = there.upstream.requests().len();
+    assert_eq!(world.ask(call("llama", "later, away", false)).await.status(), 504);
+    world.outcome(R::UpstreamTimeout).await;
+    assert_eq!(there.asked(since).iter().filter(|one| *one == MADE).count(), 1);
     assert_eq!(there.asked(since).last().map(String::as_str), Some(ENDED));
     world.done().await;
 }

@@ -50,7 +50,7 @@ impl AnswerUsage {
 }
 
 /// The tokens of a prediction. `None` where it counts none.
-pub(crate) fn of(body: &[u8]) -> Option<TokenUsage> {
+pub fn of(body: &[u8]) -> Option<TokenUsage> {
     #[derive(Deserialize)]
     struct Wire {
         metrics: Option<Metrics>,
