@@ -59,6 +59,12 @@ struct Filter {
     /// Key, by id
     #[arg(long, value_name = "ID")]
     key: Option<String>,
+    /// Also the keys that come from it, those that are gone among them
+    #[arg(long, requires = "key")]
+    with_keys_below: bool,
+    /// Who used a key that comes from another one
+    #[arg(long, value_name = "NAME")]
+    agent: Option<String>,
     /// Route, by name
     #[arg(long, value_name = "NAME")]
     route: Option<String>,
@@ -71,6 +77,12 @@ struct Filter {
     /// Model, by public name
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
+    /// Prompt that the call was made of
+    #[arg(long, value_name = "NAME")]
+    prompt: Option<String>,
+    /// Its version
+    #[arg(long, value_name = "NUMBER", requires = "prompt")]
+    prompt_version: Option<u32>,
     /// How it ended, as in delivered or key_revoked
     #[arg(long, value_name = "REASON")]
     outcome: Option<String>,
@@ -107,10 +119,14 @@ impl Filter {
             ("until", until.map(|time| time.to_string())),
             ("application", self.application.clone()),
             ("key", self.key.clone()),
+            ("with_keys_below", self.with_keys_below.then(|| "true".to_owned())),
+            ("agent", self.agent.clone()),
             ("route", self.route.clone()),
             ("upstream", self.upstream.clone()),
             ("credential", self.credential.clone()),
             ("model", self.model.clone()),
+            ("prompt", self.prompt.clone()),
+            ("prompt_version", self.prompt_version.map(|n| n.to_string())),
             ("outcome", self.outcome.clone()),
             ("status", self.status.clone()),
             ("source", self.source.clone()),
@@ -150,8 +166,21 @@ pub(super) async fn run(args: CallsArgs, output: Output) -> anyhow::Result<Outco
     Ok(Outcome::Done)
 }
 
-const HEADINGS: [&str; 9] =
-    ["time", "status", "outcome", "ms", "method", "path", "application", "credential", "request id"];
+const HEADINGS: [&str; 10] =
+    ["time", "status", "outcome", "ms", "method", "path", "what", "application", "credential", "request id"];
+
+/// What was asked for beyond the path: of an MCP server, or by a prompt.
+fn what(call: &Value) -> String {
+    if let Some(mcp) = call.get("mcp") {
+        let name = mcp.get("name").and_then(Value::as_str).map(|name| format!(" {name}")).unwrap_or_default();
+        let end = Some(at(mcp, "/end")).filter(|end| end != "result").map(|end| format!(": {end}"));
+        return format!("{}{name}{}", at(mcp, "/method"), end.unwrap_or_default());
+    }
+    match call.pointer("/model/prompt").and_then(Value::as_str) {
+        Some(prompt) => format!("{prompt} v{}", at(call, "/model/prompt_version")),
+        None => at(call, "/model/model"),
+    }
+}
 
 fn row(call: &Value) -> Vec<String> {
     let credential = match (call.get("credential").and_then(Value::as_str), call.get("credential_version")) {
@@ -168,6 +197,7 @@ fn row(call: &Value) -> Vec<String> {
             .map_or_else(|| "-".to_owned(), |us| format!("{}.{}", us / 1000, us / 100 % 10)),
         at(call, "/method"),
         at(call, "/path"),
+        what(call),
         at(call, "/application"),
         credential,
         at(call, "/request_id"),
@@ -259,6 +289,19 @@ mod tests {
         assert_eq!(ago("15m", now).unwrap().secs(), 9100);
         assert_eq!(ago("1970-01-01T00:00:05Z", now).unwrap().secs(), 5);
         assert!(ago("yesterday", now).is_err());
+    }
+
+    #[test]
+    fn a_call_tells_what_was_asked_for() {
+        use serde_json::json;
+        let mcp = |end: &str| json!({ "mcp": { "method": "tools/call", "name": "search", "end": end } });
+        assert_eq!(what(&mcp("result")), "tools/call search");
+        assert_eq!(what(&mcp("error -32602")), "tools/call search: error -32602");
+        assert_eq!(what(&json!({ "mcp": { "method": "ping", "end": "result" } })), "ping");
+        let model = json!({ "model": { "model": "m", "prompt": "sentiment", "prompt_version": 3 } });
+        assert_eq!(what(&model), "sentiment v3");
+        assert_eq!(what(&json!({ "model": { "model": "m" } })), "m");
+        assert_eq!(what(&json!({ "model": null })), "-");
     }
 
     #[test]

@@ -62,6 +62,9 @@ enum Verb {
         /// The label
         #[arg(long, default_value = "production")]
         label: String,
+        /// Why, for those who read the audit log; one line
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
     },
     /// List the last runs of its tests, the newest first
     Runs {
@@ -89,9 +92,10 @@ pub async fn run(args: PromptArgs, output: Output) -> anyhow::Result<Outcome> {
             output.result(&run, told)?;
             return Ok(if run["passed"] == true { Outcome::Done } else { Outcome::Refused });
         }
-        Verb::Promote { name, version, label } => {
+        Verb::Promote { name, version, label, reason } => {
             let path = format!("/api/v1/prompts/{}/promote", escape(&name));
-            let answer = client.post(&path, &json!({ "version": version, "label": label })).await?;
+            let body = json!({ "version": version, "label": label, "reason": reason });
+            let answer = client.post(&path, &body).await?;
             output.result(&answer, |_| format!("{} of {} is version {version} now.\n", shown(&label), shown(&name)))?;
         }
         Verb::Runs { name, version, limit } => {
