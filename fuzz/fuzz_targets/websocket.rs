@@ -3,7 +3,11 @@
 #![no_main]
 
 use credentialflow_gateway::ws::{self, Message, Reader, Sender};
-use credentialflow_llm::realtime::{Asked, said::Said, told::Told};
+use credentialflow_llm::realtime::{
+    Protocol, Told,
+    gemini::Live,
+    openai::{Asked, Realtime},
+};
 use libfuzzer_sys::fuzz_target;
 
 /// The messages, written again by a server; and whether the frames were broken.
@@ -16,14 +20,14 @@ fn run(sender: Sender, bytes: &[u8], step: usize) -> (Vec<u8>, bool) {
             if let Some(message) = message {
                 ws::write(&message, None, &mut out);
                 if let Message::Text(text) = message {
-                    Told::read(text);
-                    if let Ok(said) = Said::read(text) {
-                        let same: Vec<_> = said.named.iter().map(|named| named.model.as_str().into()).collect();
-                        assert_eq!(said.renamed(text, &same), text);
-                        let other: Vec<_> = said.named.iter().map(|_| "another".into()).collect();
-                        let renamed = Said::read(&said.renamed(text, &other)).expect("it is still an event");
-                        assert!(renamed.named.iter().all(|named| named.model == "another"));
+                    // Read as the first message and as a later one.
+                    let mut set_up = Live::default();
+                    let _ = set_up.said(r#"{"setup":{"model":"m"}}"#);
+                    let protocols: [fn() -> Box<dyn Protocol>; 2] = [|| Box::new(Realtime), || Box::<Live>::default()];
+                    for make in protocols {
+                        event(&mut *make(), text, Some(make));
                     }
+                    event(&mut set_up, text, None);
                 }
             }
             if ended {
@@ -33,6 +37,25 @@ fn run(sender: Sender, bytes: &[u8], step: usize) -> (Vec<u8>, bool) {
         }
     }
     (out, false)
+}
+
+/// Reads a message of either side. `again`: what reads the message with other names in it.
+fn event(protocol: &mut dyn Protocol, text: &str, again: Option<fn() -> Box<dyn Protocol>>) {
+    for told in protocol.told(text) {
+        if let Told::Resumable(handle) = told {
+            let other = handle.replaced(text, "other");
+            let told = Live::default().told(&other);
+            assert!(told.iter().any(|told| matches!(told, Told::Resumable(handle) if handle.handle == "other")));
+        }
+    }
+    let Ok(said) = protocol.said(text) else { return };
+    let same: Vec<_> = said.named.iter().map(|named| named.name.as_str().into()).collect();
+    assert_eq!(said.renamed(text, &same), text);
+    let other: Vec<_> = said.named.iter().map(|_| "another".into()).collect();
+    if let Some(again) = again {
+        let renamed = again().said(&said.renamed(text, &other)).expect("it is still an event");
+        assert!(renamed.named.iter().all(|named| named.name == "another"));
+    }
 }
 
 // The first byte says how the rest is cut.

@@ -4,6 +4,9 @@
 //! compressed here, as the gateway does not let that be agreed on, so a frame with reserved bits is broken too. A message
 //! that came in fragments leaves in one frame.
 
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+use base64::{Engine, prelude::BASE64_STANDARD};
+
 /// Payload of a control frame at most (RFC 6455, 5.5).
 pub const LONGEST_CONTROL: usize = 125;
 /// Fragments of a message at most; more small ones are sent only to cost something.
@@ -314,6 +317,15 @@ pub fn write(message: &Message<'_>, mask: Option<[u8; 4]>, out: &mut Vec<u8>) {
             out.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
         }
     }
+}
+
+/// What a server answers a client's `Sec-WebSocket-Key` with (RFC 6455, 4.2.2); `None` where that is no 16 bytes in base64.
+pub fn accept(key: &[u8]) -> Option<String> {
+    const OF_PROTOCOL: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+    let key = key.trim_ascii();
+    BASE64_STANDARD.decode(key).ok().filter(|bytes| bytes.len() == 16)?;
+    // As the handshake is defined. It tells that a server speaks WebSocket, and keeps nothing secret.
+    Some(BASE64_STANDARD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, &[key, OF_PROTOCOL].concat())))
 }
 
 /// The payload of a close frame: a code, and as much of a reason as fits.

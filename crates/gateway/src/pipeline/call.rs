@@ -9,7 +9,7 @@ mod prepare;
 mod spoken;
 
 pub(super) use next::{Beside, move_on};
-pub(super) use prepare::{of_question, of_session, prepare};
+pub(super) use prepare::{of_live, of_question, of_session, prepare};
 
 use super::{cache::Cached, fallback::Elsewhere, prediction::Running, select::bit, usage::UsageProbe};
 use crate::{

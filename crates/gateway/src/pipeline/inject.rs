@@ -16,7 +16,7 @@ use super::{
 use crate::{
     http1::tag::Tag,
     ports::CredentialSlot,
-    snapshot::{EndpointPlan, InjectWay},
+    snapshot::{EndpointPlan, InjectWay, RouteKind},
     text::{push_address, push_decimal, push_request_id},
     upstream::Identity,
     worker::{Carrier, View, Worker},
@@ -25,6 +25,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use credentialflow_llm::{
     anthropic::{VERSION, VERSION_HEADER},
     provider::Dialect,
+    realtime::gemini,
     replicate, task,
 };
 use credentialflow_model::{OutcomeReason, SecretValue, resource::AnswerEncoding};
@@ -272,7 +273,9 @@ pub(super) fn inject(
     if let Some(mcp) = mcp {
         mcp.push_fields(head);
     }
-    let protocols = if session { realtime::protocols(inbound) } else { Vec::new() };
+    // Who was answered before there was a provider agreed on none.
+    let agrees = session && route.kind == RouteKind::Realtime;
+    let protocols = if agrees { realtime::protocols(inbound) } else { Vec::new() };
     if !protocols.is_empty() {
         guard.field(&protocols, record)?;
         push_field(head, b"sec-websocket-protocol", &protocols);
@@ -377,7 +380,12 @@ fn push_target(
     endpoint: &EndpointPlan,
     credential: Option<(&InjectWay, &SecretValue)>,
 ) -> std::ops::Range<usize> {
-    head.extend_from_slice(if route.mcp.is_some() { &endpoint.exact } else { &endpoint.base }.as_bytes());
+    let base = match route.kind {
+        _ if route.mcp.is_some() => &*endpoint.exact,
+        RouteKind::Live(_) => gemini::below(&endpoint.base),
+        _ => &*endpoint.base,
+    };
+    head.extend_from_slice(base.as_bytes());
     match call {
         _ if route.mcp.is_some() => {}
         Some(call) => head.extend_from_slice(call.path.as_bytes()),

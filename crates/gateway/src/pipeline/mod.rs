@@ -103,6 +103,12 @@ async fn handle<C: Caller>(
     }
     if matches!(matched.plan(view).kind, RouteKind::Batch(_)) {
         // Boxed, as it would make the future of every request larger.
+    if matches!(matched.plan(view).kind, RouteKind::Live(_)) {
+        // Boxed, as it would make the future of every request larger.
+        let parts = (&matched, &principal, &permit);
+        let served = Box::pin(realtime::live::serve(worker, view, control, inbound, parts, caller, record));
+        return served.await.map(|()| false);
+    }
         let parts = (&matched, &principal, &permit);
         let served = Box::pin(batch::serve(worker, view, control, inbound, parts, caller, record));
         return served.await.map(|()| false);

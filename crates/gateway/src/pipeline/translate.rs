@@ -222,7 +222,7 @@ pub(super) async fn translate<C: Caller>(
             let request = UpstreamRequest::plain(upstream, body);
             Ok(UpstreamRequest { mcp: to_mcp, idempotent, _held: held, ..request })
         }
-        RouteKind::ModelList | RouteKind::GeminiModelList | RouteKind::Batch(_) => {
+        RouteKind::ModelList | RouteKind::GeminiModelList | RouteKind::Batch(_) | RouteKind::Live(_) => {
             Err(Refused::new(OutcomeReason::Internal))
         }
         RouteKind::KeptResponse => Err(Refused::new(OutcomeReason::InvalidModelCall).with_detail(

@@ -21,7 +21,7 @@ use crate::{
     ports::{CredentialSlot, CredentialSource},
     route::{Found, Lookup, Router},
 };
-use credentialflow_llm::{provider::Dialect, task::Task};
+use credentialflow_llm::{provider::Dialect, realtime::gemini::Version, task::Task};
 use credentialflow_model::{
     Timestamp,
     objects::ObjectKind,
@@ -92,6 +92,8 @@ pub(crate) enum RouteKind {
     Task(Task),
     /// `GET /v1/realtime`: a session over a WebSocket
     Realtime,
+    /// A session over a WebSocket with Gemini's Live API, at [`Version::path`]
+    Live(Version),
     /// `GET /v1/models` and `GET /v1/models/{id}`
     ModelList,
     /// `POST /v1beta/models/{model}:generateContent`, `:streamGenerateContent` and `:countTokens`, and below `/v1`
@@ -159,6 +161,11 @@ impl BatchRoute {
 }
 
 impl RouteKind {
+    /// Whether it is a session over a WebSocket.
+    pub(crate) const fn is_session(self) -> bool {
+        matches!(self, Self::Realtime | Self::Live(_))
+    }
+
     /// The dialect of the model API that callers speak there; errors take its shape.
     pub(crate) const fn dialect(self) -> Option<Dialect> {
         match self {
@@ -166,7 +173,7 @@ impl RouteKind {
             Self::Chat | Self::Task(_) | Self::Realtime | Self::ModelList => Some(Dialect::OpenAi),
             Self::Responses | Self::KeptResponse => Some(Dialect::Responses),
             Self::Messages | Self::CountTokens => Some(Dialect::Anthropic),
-            Self::Gemini | Self::GeminiModelList => Some(Dialect::Gemini),
+            Self::Gemini | Self::GeminiModelList | Self::Live(_) => Some(Dialect::Gemini),
             Self::Batch(route) if route.is_of_messages() => Some(Dialect::Anthropic),
             Self::Batch(_) => Some(Dialect::OpenAi),
         }

@@ -123,3 +123,12 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_handshake_is_answered_as_the_protocol_says() {
+    // As RFC 6455 shows it, 1.3.
+    assert_eq!(accept(b"dGhlIHNhbXBsZSBub25jZQ==").as_deref(), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+    for wrong in [&b""[..], b"AAAA", b"dGhlIHNhbXBsZSBub25jZQ", b"dGhlIHNhbXBsZSBub25jZQ===", b"\xff"] {
+        assert_eq!(accept(wrong), None);
+    }
+}

@@ -24,6 +24,7 @@ mod guardrails;
 mod harness;
 mod http2;
 mod limits;
+mod live;
 mod mcp;
 mod mcp_servers;
 mod memory;

@@ -18,12 +18,12 @@ use std::{
     },
 };
 
-const AGREED: &str = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
-const ASKS: &str = "connection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-extensions: permessage-deflate\r\n";
-const MICRO: i64 = 1_000_000;
+pub const AGREED: &str = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+pub const ASKS: &str = "connection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-extensions: permessage-deflate\r\n";
+pub const MICRO: i64 = 1_000_000;
 
 /// Lends from one purse exactly what is asked for.
-struct Purse(AtomicI64);
+pub struct Purse(pub AtomicI64);
 
 impl Lender for Purse {
     fn borrow(&self, account: &Arc<Account>, amount: i64) -> Pin<Box<dyn Future<Output = bool> + Send>> {
@@ -43,35 +43,52 @@ impl Lender for Purse {
 }
 
 /// One side of a WebSocket.
-struct Side<'w> {
-    wire: &'w mut Wire,
+pub struct Side<'w> {
+    pub wire: &'w mut Wire,
     reader: Reader,
     pending: Vec<u8>,
+    /// Whether the last message came in a binary frame.
+    pub binary: bool,
+    /// With what reason the other side left.
+    pub reason: String,
 }
 
 impl<'w> Side<'w> {
-    fn new(wire: &'w mut Wire, others: Sender) -> Self {
-        Self { wire, reader: Reader::new(others, 1 << 20), pending: Vec::new() }
+    pub fn new(wire: &'w mut Wire, others: Sender) -> Self {
+        let reader = Reader::new(others, 1 << 20);
+        Self { wire, reader, pending: Vec::new(), binary: false, reason: String::new() }
     }
 
     fn mask(&self, mine: Sender) -> Option<[u8; 4]> {
         (mine == Sender::Client).then_some([1, 2, 3, 4])
     }
 
-    async fn say(&mut self, mine: Sender, event: &Value) {
+    pub async fn say(&mut self, mine: Sender, event: &Value) {
+        self.send(mine, &Frame::Text(&event.to_string())).await;
+    }
+
+    pub async fn send(&mut self, mine: Sender, message: &Frame<'_>) {
         let mut bytes = Vec::new();
-        ws::write(&Frame::Text(&event.to_string()), self.mask(mine), &mut bytes);
+        ws::write(message, self.mask(mine), &mut bytes);
         let _ = self.wire.send(bytes).await;
     }
 
     /// The next message: an event, or the code of the end.
-    async fn next(&mut self) -> Result<Value, u16> {
+    pub async fn next(&mut self) -> Result<Value, u16> {
         loop {
             while !self.pending.is_empty() {
                 let (n, message) = self.reader.read(&self.pending).expect("frames as they must be");
                 let got = message.map(|message| match message {
-                    Frame::Text(text) => Some(Ok(serde_json::from_str(text).expect("an event is JSON"))),
+                    Frame::Text(text) => {
+                        self.binary = false;
+                        Some(Ok(serde_json::from_str(text).expect("an event is JSON")))
+                    }
+                    Frame::Binary(bytes) => {
+                        self.binary = true;
+                        Some(Ok(serde_json::from_slice(bytes).expect("an event is JSON")))
+                    }
                     Frame::Close(payload) => {
+                        self.reason = String::from_utf8_lossy(payload.get(2..).unwrap_or_default()).into_owned();
                         Some(Err(payload.get(..2).map_or(0, |c| u16::from_be_bytes([c[0], c[1]]))))
                     }
                     _ => None,
@@ -143,6 +160,14 @@ async fn provider() -> FakeUpstream {
                         None => json!({"type": "error", "error": {"code": "response_cancel_not_active", "event_id": event["event_id"]}}),
                     });
                 }
+                "input_audio_buffer.append" if event["how"] == "silence" => {}
+                "input_audio_buffer.commit" => {
+                    tell.push(json!({"type": "input_audio_buffer.committed", "item_id": event["item"]}));
+                }
+                "write" => {
+                    let heard = json!({"type": "tokens", "input_tokens": 4000, "output_tokens": 1000});
+                    tell.push(json!({"type": "conversation.item.input_audio_transcription.completed", "item_id": event["item"], "usage": heard}));
+                }
                 "input_audio_buffer.append" if event["how"] == "heard" => {
                     let heard = json!({"type": "tokens", "input_tokens": 4000, "output_tokens": 1000});
                     tell.push(json!({"type": "conversation.item.input_audio_transcription.completed", "usage": heard}));
@@ -165,9 +190,9 @@ async fn provider() -> FakeUpstream {
     .await
 }
 
-const PRICES: &str = "prices: [{ from: 2020-01-01T00:00:00Z, input: '1', cached_input: '0.5', output: '10', audio_input: '4', cached_audio_input: '2', audio_output: '40' }]";
+pub const PRICES: &str = "prices: [{ from: 2020-01-01T00:00:00Z, input: '1', cached_input: '0.5', output: '10', audio_input: '4', cached_audio_input: '2', audio_output: '40' }]";
 /// What an answer costs: text and sound, read, read from a cache and written.
-const COST: i64 = (70 + 15 + 80 * 4 + 20 * 2 + 40 * 10 + 60 * 40) * MICRO;
+pub const COST: i64 = (70 + 15 + 80 * 4 + 20 * 2 + 40 * 10 + 60 * 40) * MICRO;
 
 fn yaml(upstream: &FakeUpstream, model: &str, hard: bool) -> String {
     let budget_of = if hard { ", budget: { usd: 100, per: month, hard: true }" } else { "" };
@@ -202,7 +227,7 @@ fn world(upstream: &FakeUpstream, model: &str, purse: Option<i64>) -> World {
     setup.start()
 }
 
-async fn connected(world: &World, target: &str, more: &str) -> Wire {
+pub async fn connected(world: &World, target: &str, more: &str) -> Wire {
     let mut wire = world.connect().await;
     wire.send(get(target, &format!("{ASKS}{more}"))).await.unwrap();
     let head = within(wire.head()).await.unwrap();
@@ -217,7 +242,7 @@ async fn heard(side: &mut Side<'_>, event: Value) -> Value {
     if got["type"] == "echo" { got["said"].clone() } else { got }
 }
 
-fn cost(record: &UsageRecord) -> i64 {
+pub fn cost(record: &UsageRecord) -> i64 {
     match record.model.as_ref().unwrap().cost {
         Some(Cost::Known(cost)) => pico(cost),
         other => panic!("{other:?}"),
@@ -467,6 +492,104 @@ async fn a_hard_budget_ends_what_is_only_written_down() {
     assert!(turns >= 1 && spent == i64::from(turns) * 14_000 * MICRO && spent <= purse, "{turns} {spent}");
     assert_eq!(world.outcome(R::BudgetExceeded).await.status, 101);
     assert!(world.book.accounts().iter().all(|(account, _)| account.held() == 0), "nothing stays held");
+    world.done().await;
+}
+
+#[tokio::test]
+async fn a_session_that_only_writes_down_holds_back_for_no_answer() {
+    let upstream = provider().await;
+    // A tenth of what one answer may cost.
+    let purse = 32_768 * 4 * MICRO;
+    let world = world(&upstream, "", Some(purse));
+    let target = "/v1/realtime?model=writes&intent=transcription";
+    let mut wire = connected(&world, target, "").await;
+    assert_eq!(upstream.last().target(), "/v1/realtime?intent=transcription");
+    let mut side = Side::new(&mut wire, Sender::Server);
+    side.next().await.unwrap();
+    for event in [
+        json!({"type": "response.create", "event_id": "e"}),
+        json!({"type": "session.update", "event_id": "e", "session": {"type": "realtime"}}),
+    ] {
+        let refused = heard(&mut side, event).await;
+        assert_eq!(
+            (&refused["error"]["code"], &refused["error"]["event_id"]),
+            (&"invalid_model_call".into(), &"e".into())
+        );
+    }
+    // Its own model writes, as none was named, and is paid for until nothing is left.
+    let mut turns = 0;
+    let over = loop {
+        side.say(Sender::Client, &json!({"type": "input_audio_buffer.append", "audio": "AAAA", "how": "heard"})).await;
+        match side.next().await.unwrap() {
+            event if event["type"] == "error" => break event["error"]["code"].clone(),
+            event => assert!(event["type"].as_str().unwrap().ends_with(".completed"), "{event}"),
+        }
+        turns += 1;
+        assert!(turns < 100, "the budget is never used up");
+    };
+    assert_eq!((over, side.next().await), ("budget_exceeded".into(), Err(1008)));
+    let mut spent = 0;
+    for _ in 0..turns {
+        let turn = world.outcome(R::Served).await;
+        assert_eq!(&*turn.model.as_ref().unwrap().model, "writes");
+        spent += cost(&turn);
+    }
+    assert!(turns >= 1 && spent == i64::from(turns) * 14_000 * MICRO && spent <= purse, "{turns} {spent}");
+    assert_eq!(world.outcome(R::BudgetExceeded).await.status, 101);
+    // An answer that nobody may ask for is none; and where not even a transcript can be paid, no session begins.
+    let free = self::world(&upstream, "", None);
+    let mut wire = connected(&free, target, "").await;
+    let mut side = Side::new(&mut wire, Sender::Server);
+    side.next().await.unwrap();
+    side.say(Sender::Client, &json!({"type": "input_audio_buffer.append", "audio": "AAAA"})).await;
+    assert!(side.next().await.unwrap()["type"].as_str().unwrap().ends_with(".completed"));
+    assert_eq!(side.next().await.unwrap()["error"]["code"], "upstream_malformed");
+    let poor = self::world(&upstream, "", Some(4096));
+    let refused = poor.get(target, ASKS).await;
+    assert_eq!(refused.status(), 429, "{}", refused.text());
+    world.done().await;
+}
+
+#[tokio::test]
+async fn a_transcript_is_paid_for_however_late_it_comes() {
+    let upstream = provider().await;
+    let world = world(&upstream, "", Some(50_000_000 * MICRO));
+    let mut wire = connected(&world, "/v1/realtime?model=writes&intent=transcription", "").await;
+    let mut side = Side::new(&mut wire, Sender::Server);
+    side.next().await.unwrap();
+    let held = || world.book.accounts().iter().map(|(account, _)| account.held()).sum::<i64>();
+    let before = held();
+    let sound = "A".repeat(666 * 1_500);
+    for item in ["a", "b"] {
+        let append = json!({"type": "input_audio_buffer.append", "audio": sound, "how": "silence"});
+        side.say(Sender::Client, &append).await;
+        side.say(Sender::Client, &json!({"type": "input_audio_buffer.commit", "item": item})).await;
+        assert_eq!(side.next().await.unwrap()["type"], "input_audio_buffer.committed");
+    }
+    assert!(held() >= before + 3_000 * 14 * MICRO, "{} {before}", held());
+    // One of two is written down, so the other is still paid for; then its caller leaves.
+    side.say(Sender::Client, &json!({"type": "write", "item": "a"})).await;
+    assert!(side.next().await.unwrap()["type"].as_str().unwrap().ends_with(".completed"));
+    assert!(held() >= before + 3_000 * 14 * MICRO, "{}", held());
+    drop(wire);
+    assert_eq!(cost(&world.outcome(R::Served).await), 14_000 * MICRO);
+    let late = world.outcome(R::CallerClosed).await;
+    let Some(Cost::Estimated(most)) = late.model.as_ref().unwrap().cost else { panic!("{late:?}") };
+    // As read and as written.
+    assert!(pico(most) >= 1_500 * 14 * MICRO, "{most}");
+    assert_eq!(world.outcome(R::Served).await.status, 101);
+    assert!(world.book.accounts().iter().all(|(account, _)| account.held() == 0), "nothing stays held");
+    // One that nobody will write down costs nothing.
+    let mut wire = connected(&world, "/v1/realtime?model=writes&intent=transcription", "").await;
+    let mut side = Side::new(&mut wire, Sender::Server);
+    side.next().await.unwrap();
+    side.say(Sender::Client, &json!({"type": "input_audio_buffer.commit", "item": "c"})).await;
+    side.next().await.unwrap();
+    side.say(Sender::Client, &json!({"type": "write", "item": "c"})).await;
+    side.next().await.unwrap();
+    drop(wire);
+    assert_eq!(cost(&world.outcome(R::Served).await), 14_000 * MICRO);
+    assert_eq!(world.outcome(R::Served).await.status, 101);
     world.done().await;
 }
 

@@ -2,12 +2,17 @@
 
 use super::{
     Capability::{AudioInput, Embeddings, Reasoning, StructuredOutput, Tools, Vision},
-    KnownModel, Source, offered, price, rates,
+    KnownModel, Other, Source, offered, price, rates,
 };
 
 const SIZES: Source = Source::tables("https://ai.google.dev/gemini-api/docs/models", "2026-11-23");
 const PRICES: Source = Source::tables("https://ai.google.dev/gemini-api/docs/pricing", "2026-11-23");
 const OFFERED: KnownModel = offered(SIZES);
+
+/// What sound costs the models of the Live API, and images and films.
+const fn spoken(images: &'static str) -> Other {
+    Other { image_input: Some(images), audio_input: Some("3"), audio_output: Some("12"), ..Other::NONE }
+}
 
 pub(super) const MODELS: &[KnownModel] = &[
     KnownModel {
@@ -89,6 +94,14 @@ pub(super) const MODELS: &[KnownModel] = &[
         ..OFFERED
     },
     KnownModel {
+        name: "gemini-3.1-flash-live-preview",
+        context: Some(131_072),
+        max_output: Some(65_536),
+        can: &[Vision, Tools, Reasoning, AudioInput],
+        prices: &[price("2026-11-23", rates("0.75", "4.5").and(spoken("1")), PRICES)],
+        ..OFFERED
+    },
+    KnownModel {
         name: "gemini-3-flash-preview",
         context: Some(1_048_576),
         max_output: Some(65_536),
@@ -114,6 +127,14 @@ pub(super) const MODELS: &[KnownModel] = &[
         can: &[Vision, Tools, StructuredOutput, Reasoning, AudioInput],
         prices: &[price("2025-06-17", rates("0.3", "2.5").cached("0.03"), PRICES).batch("0.15", "1.25")],
         note: Some("audio in the prompt costs more than the price here"),
+        ..OFFERED
+    },
+    KnownModel {
+        name: "gemini-2.5-flash-native-audio-preview-12-2025",
+        context: Some(131_072),
+        max_output: Some(8_192),
+        can: &[Vision, Tools, Reasoning, AudioInput],
+        prices: &[price("2026-11-23", rates("0.5", "2").and(spoken("3")), PRICES)],
         ..OFFERED
     },
     KnownModel {

@@ -13,6 +13,8 @@ const TRANSCRIBE: Source =
 const TRANSCRIBE_MINI: Source =
     Source::page("https://developers.openai.com/api/docs/models/compare?model=gpt-4o-mini-transcribe", "2026-11-23");
 const WHISPER: Source = Source::page("https://developers.openai.com/api/docs/models/whisper-1.md", "2026-11-23");
+const REALTIME: Source =
+    Source::page("https://developers.openai.com/api/docs/models/compare?model=gpt-realtime", "2026-11-23");
 const REALTIME_1_5: Source =
     Source::page("https://developers.openai.com/api/docs/models/gpt-realtime-1.5.md", "2026-11-23");
 const REALTIME_2: Source =
@@ -369,6 +371,21 @@ pub(super) const MODELS: &[KnownModel] = &[
         can: &[Vision, Tools, AudioInput],
         prices: &[price("2026-11-23", rates("4", "16").cached("0.4").and(SPOKEN), REALTIME_1_5)],
         ..offered(REALTIME_1_5)
+    },
+    KnownModel {
+        name: "gpt-realtime",
+        context: Some(32_000),
+        max_output: Some(4_096),
+        can: &[Vision, Tools, AudioInput],
+        prices: &[price("2025-08-28", rates("4", "16").cached("0.4").and(SPOKEN), PRICES)],
+        ..offered(REALTIME)
+    },
+    KnownModel {
+        name: "gpt-realtime-mini",
+        max_output: Some(4_096),
+        can: &[Vision, Tools, AudioInput],
+        prices: &[price("2025-10-06", rates("0.6", "2.4").cached("0.06").and(SPOKEN_MINI), PRICES)],
+        ..OFFERED
     },
     KnownModel {
         name: "gpt-4o-transcribe",

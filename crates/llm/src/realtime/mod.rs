@@ -1,192 +1,313 @@
-//! OpenAI's Realtime: a conversation of events over a WebSocket, in text and sound.
+//! Conversations over a WebSocket, in text and sound: OpenAI's Realtime and Gemini's Live API.
 //!
-//! Bytes in, bytes out: what a session asks for stands in its address ([`Asked`]), what the caller says is read by
-//! [`said`], what the provider tells by [`told`]. Messages pass as they are but for models' names; nothing here knows
+//! Bytes in, bytes out: a session has a [`Protocol`], which reads what its caller says ([`Said`]) and what its provider
+//! tells ([`Told`]), one message each. Messages pass as they are but for models' names and handles; nothing here knows
 //! frames, sockets or clocks.
 
-pub mod said;
-pub mod told;
+pub mod gemini;
+pub mod openai;
 
-use crate::openai::{
-    error::{kind, message},
-    request::write_json_string,
+use crate::{
+    openai::request::{place, write_json_string},
+    provider::Dialect,
+    task::usage::Used,
 };
 use credentialflow_model::{OutcomeReason, RequestId};
-use std::fmt::Write;
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
+use std::{borrow::Cow, ops::Range};
 
-/// Why an address asks for no session. The texts are safe to show: they hold nothing from the caller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidAddress {
-    /// It names no model.
-    #[error("name the model in the address: `/v1/realtime?model=NAME`")]
-    ModelMissing,
-    /// It says something twice.
-    #[error("the address says `{0}` more than once")]
-    Twice(&'static str),
-    /// What it says cannot be read.
-    #[error("the address says a `{0}` that cannot be read")]
-    Unreadable(&'static str),
-    /// It asks for a call that the provider keeps.
-    #[error("`call_id` joins a call that one provider keeps, and which one is not known; start a session with `model`")]
-    Call,
-}
+/// Tokens of an image at the most.
+const IMAGE_TOKENS: u64 = 16_384;
 
-/// What the address of a session asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asked {
-    /// The model.
-    pub model: String,
-    /// Whether what is heard is only to be written down.
-    pub transcribes: bool,
-}
-
-impl Asked {
-    /// Reads a query (RFC 3986, 3.4).
+/// How a session is spoken. One of these reads one session, from its first message on.
+pub trait Protocol {
+    /// Reads a message of the caller.
     ///
     /// # Errors
-    /// [`InvalidAddress`] where it names no model, or says something that decides in two ways.
-    pub fn of_query(query: Option<&str>) -> Result<Self, InvalidAddress> {
-        let (mut model, mut intent) = (None, None);
-        for part in query.unwrap_or_default().split('&') {
-            let (name, value) = part.split_once('=').unwrap_or((part, ""));
-            let name = decoded(name).unwrap_or_default();
-            let (place, name) = match name.as_str() {
-                "model" => (&mut model, "model"),
-                "intent" => (&mut intent, "intent"),
-                "call_id" => return Err(InvalidAddress::Call),
-                _ => continue,
-            };
-            let value = decoded(value).ok_or(InvalidAddress::Unreadable(name))?;
-            if place.replace(value).is_some() {
-                return Err(InvalidAddress::Twice(name));
-            }
-        }
-        let transcribes = match intent.as_deref() {
-            None | Some("realtime" | "conversation") => false,
-            Some("transcription") => true,
-            Some(_) => return Err(InvalidAddress::Unreadable("intent")),
-        };
-        let model = model.filter(|model| !model.is_empty()).ok_or(InvalidAddress::ModelMissing)?;
-        Ok(Self { model, transcribes })
+    /// [`InvalidEvent`]
+    fn said(&mut self, text: &str) -> Result<Said, InvalidEvent>;
+
+    /// Reads a message of the provider. Tolerant, as everywhere: what cannot be understood tells nothing, it never becomes
+    /// an error.
+    fn told(&mut self, text: &str) -> Vec<Told>;
+
+    /// Whether messages in binary frames are events too.
+    fn takes_binary(&self) -> bool {
+        false
     }
 
-    /// The query for a provider: its own name of the model. A session that only writes down names none, as its model
-    /// stands in an event.
-    pub fn query(&self, provider_model: &str) -> String {
-        if self.transcribes {
-            return "intent=transcription".into();
-        }
-        let mut query = "model=".to_owned();
-        for byte in provider_model.bytes() {
-            match byte {
-                b if b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~') => query.push(char::from(b)),
-                b => {
-                    let _ = write!(query, "%{b:02X}");
-                }
-            }
-        }
-        query
+    /// Whether the provider makes one answer after the other, however many are asked for.
+    fn one_at_a_time(&self) -> bool {
+        false
+    }
+
+    /// The event that tells a caller what is refused, where there is one; a session without ends where something is.
+    /// `about`: the `event_id` of what was said, where it has one.
+    fn error(&self, reason: OutcomeReason, id: RequestId, detail: Option<&str>, about: Option<&str>) -> Option<String>;
+
+    /// The reason with which a session is closed.
+    fn farewell(&self, reason: OutcomeReason, detail: Option<&str>) -> String;
+
+    /// The event that ends an answer which the provider is at, where there is one.
+    fn cancel(&self, response: &str) -> Option<String>;
+
+    /// The event that ends whatever answer the provider is at, where there is one. Where it is at none, it refuses this, and
+    /// so tells that it has taken all that was said before.
+    fn cancel_any(&self, event: &str) -> Option<String>;
+
+    /// A provider's model as it is named in a message.
+    fn model_name(&self, provider_model: &str) -> String {
+        provider_model.to_owned()
     }
 }
 
-/// Without its escapes; `None` where one is broken, or no text is left.
-fn decoded(text: &str) -> Option<String> {
-    let digit = |b: Option<&u8>| char::from(*b?).to_digit(16);
-    let (bytes, mut out, mut at) = (text.as_bytes(), Vec::with_capacity(text.len()), 0);
-    while let Some(byte) = bytes.get(at) {
-        if *byte == b'%' {
-            let (high, low) = (digit(bytes.get(at + 1))?, digit(bytes.get(at + 2))?);
-            out.push((high << 4 | low) as u8);
-            at += 3;
-        } else {
-            out.push(*byte);
-            at += 1;
+/// The protocol of sessions whose callers speak a dialect, if there is one.
+pub fn protocol(dialect: Dialect) -> Option<Box<dyn Protocol>> {
+    match dialect {
+        Dialect::OpenAi => Some(Box::new(openai::Realtime)),
+        Dialect::Gemini => Some(Box::<gemini::Live>::default()),
+        _ => None,
+    }
+}
+
+/// Why a message is no event. The texts are safe to show: they hold nothing from the message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidEvent {
+    /// Not JSON, no object, or without a type.
+    #[error("a message must be one JSON object that says what it is")]
+    NotAnEvent,
+    /// A field that decides stands twice, or is of another kind than it must be.
+    #[error("a field of the session that decides stands twice or cannot be read")]
+    Ambiguous,
+    /// The session was not set up, and this does not set it up.
+    #[error("the first message must be `setup` and name the `model`")]
+    NotSetUp,
+    /// The session is set up again.
+    #[error("a session is set up once, by its first message")]
+    SetUpTwice,
+}
+
+/// What kind of event it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The session is set up.
+    Session,
+    /// Sound goes on, or pictures.
+    Sound,
+    /// The sound so far is all that was to be heard.
+    Commit,
+    /// Something is put into the conversation.
+    Item,
+    /// An answer is asked for.
+    Response,
+    /// One that brings nothing that is read.
+    Plain,
+    /// One that is not known here.
+    Unknown,
+}
+
+/// What is named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Names {
+    /// The model of the session.
+    Session,
+    /// The model that writes down what is heard.
+    Transcription,
+    /// A session that the provider keeps and that goes on.
+    Resumption,
+}
+
+/// Something that is named in a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// What it is.
+    pub names: Names,
+    /// Its name.
+    pub name: String,
+    at: Range<usize>,
+}
+
+/// An event of a caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its id, if it has one.
+    pub event_id: Option<String>,
+    /// What it names, in the order of the places.
+    pub named: Vec<Named>,
+    /// A model is to write down what is heard, and is not named.
+    pub nameless: bool,
+    /// What it points to that only the provider can read, if anything.
+    pub kept: Option<&'static str>,
+    /// Whether it asks for an answer that reads something else than the conversation and becomes a part of it.
+    pub apart: bool,
+    /// Whether it says that the session is one in which the model answers.
+    pub talks: bool,
+    /// Whether all that it says is text.
+    pub is_text: bool,
+    /// The tokens that the model may have to read of it, at the most.
+    pub tokens: u64,
+}
+
+impl Said {
+    const fn of(kind: Kind) -> Self {
+        Self {
+            kind,
+            event_id: None,
+            named: Vec::new(),
+            nameless: false,
+            kept: None,
+            apart: false,
+            talks: false,
+            is_text: true,
+            tokens: 0,
         }
     }
-    String::from_utf8(out).ok().filter(|text| !text.chars().any(char::is_control))
-}
 
-/// The event that tells a caller what is refused. `about`: the `event_id` of what was said, where it has one.
-pub fn error(reason: OutcomeReason, id: RequestId, detail: Option<&str>, about: Option<&str>) -> String {
-    let mut out = Vec::with_capacity(320);
-    out.extend_from_slice(b"{\"type\":\"error\",\"event_id\":");
-    write_json_string(&mut out, &format!("event_{id}"));
-    out.extend_from_slice(b",\"error\":{\"type\":");
-    write_json_string(&mut out, kind(reason.status()));
-    out.extend_from_slice(b",\"code\":");
-    write_json_string(&mut out, reason.code());
-    out.extend_from_slice(b",\"message\":");
-    write_json_string(&mut out, &message(reason, id, detail, None));
-    out.extend_from_slice(b",\"param\":null,\"event_id\":");
-    match about {
-        Some(about) => write_json_string(&mut out, about),
-        None => out.extend_from_slice(b"null"),
-    }
-    out.extend_from_slice(b"}}");
-    String::from_utf8(out).unwrap_or_default()
-}
-
-/// The event that ends an answer which the provider is at.
-pub fn cancel(response: &str) -> String {
-    let mut out = b"{\"type\":\"response.cancel\",\"response_id\":".to_vec();
-    write_json_string(&mut out, response);
-    out.push(b'}');
-    String::from_utf8(out).unwrap_or_default()
-}
-
-/// The event that ends whatever answer the provider is at. Where it is at none, it refuses this, and so tells that it has
-/// taken all that was said before.
-pub fn cancel_any(event: &str) -> String {
-    let mut out = b"{\"type\":\"response.cancel\",\"event_id\":".to_vec();
-    write_json_string(&mut out, event);
-    out.push(b'}');
-    String::from_utf8(out).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses() {
-        let of = |query| Asked::of_query(Some(query));
-        let asked = |model: &str, transcribes| Ok(Asked { model: model.into(), transcribes });
-        for (query, expect) in [
-            ("model=gpt-realtime", asked("gpt-realtime", false)),
-            ("api-version=1&model=a%2Fb+c&x", asked("a/b+c", false)),
-            ("m%6Fdel=ab&intent=realtime", asked("ab", false)),
-            ("intent=transcription&model=t", asked("t", true)),
-            ("model=", Err(InvalidAddress::ModelMissing)),
-            ("intent=transcription", Err(InvalidAddress::ModelMissing)),
-            ("", Err(InvalidAddress::ModelMissing)),
-            ("model=a&model=a", Err(InvalidAddress::Twice("model"))),
-            ("model=a&mode%6c=b", Err(InvalidAddress::Twice("model"))),
-            ("model=%zz", Err(InvalidAddress::Unreadable("model"))),
-            ("model=a%", Err(InvalidAddress::Unreadable("model"))),
-            ("model=%ff", Err(InvalidAddress::Unreadable("model"))),
-            ("model=a%0d%0a", Err(InvalidAddress::Unreadable("model"))),
-            ("model=a&intent=else", Err(InvalidAddress::Unreadable("intent"))),
-            ("model=a&call_id=rtc_1", Err(InvalidAddress::Call)),
-        ] {
-            assert_eq!(of(query), expect, "{query}");
+    /// Takes a name from its place in the message.
+    fn name(&mut self, text: &str, names: Names, value: Option<&RawValue>) -> Result<(), InvalidEvent> {
+        if let Some(raw) = value {
+            let name = string(raw).ok_or(InvalidEvent::Ambiguous)?;
+            self.named.push(Named { names, name, at: place(text.as_bytes(), raw.get()) });
         }
-        assert_eq!(Asked::of_query(None), Err(InvalidAddress::ModelMissing));
-        let asked = of("model=x").unwrap();
-        assert_eq!(asked.query("gpt-realtime"), "model=gpt-realtime");
-        assert_eq!(asked.query("a/b&c=ä"), "model=a%2Fb%26c%3D%C3%A4");
-        assert_eq!(of("model=x&intent=transcription").unwrap().query("y"), "intent=transcription");
+        Ok(())
     }
 
-    #[test]
-    fn events_of_ours_are_json() {
-        let json = |text: String| serde_json::from_str::<serde_json::Value>(&text).unwrap();
-        let told = json(error(OutcomeReason::BudgetExceeded, RequestId(7), Some("a \"word\""), Some("e\"1")));
-        assert_eq!((&told["type"], &told["error"]["event_id"]), (&"error".into(), &"e\"1".into()));
-        assert_eq!(told["error"]["code"], "budget_exceeded");
-        assert!(told["error"]["message"].as_str().unwrap().contains("a \"word\""), "{told}");
-        assert!(json(error(OutcomeReason::Revoked, RequestId(7), None, None))["error"]["event_id"].is_null());
-        assert_eq!(json(cancel("r\"1"))["response_id"], "r\"1");
-        let any = json(cancel_any("e1"));
-        assert_eq!((&any["event_id"], any.get("response_id")), (&"e1".into(), None));
+    /// Puts names in order and counts the tokens: each byte that is no medium is one.
+    fn counted(&mut self, text: &str, media: &Media) {
+        self.named.sort_by_key(|named| named.at.start);
+        self.is_text &= !media.unread && media.bytes == 0;
+        self.tokens = (text.len() as u64).saturating_sub(media.bytes).saturating_add(media.tokens);
+    }
+
+    /// What it names as this.
+    pub fn named_as(&self, names: Names) -> Option<&str> {
+        self.named.iter().find(|named| named.names == names).map(|named| named.name.as_str())
+    }
+
+    /// The message with other names in place of those in it, in their order; as it is where they are the same. `text` must
+    /// be the one that was read.
+    pub fn renamed<'t>(&self, text: &'t str, names: &[Cow<'_, str>]) -> Cow<'t, str> {
+        if self.named.iter().zip(names).all(|(named, name)| named.name == *name) {
+            return Cow::Borrowed(text);
+        }
+        spliced(text, self.named.iter().map(|named| &named.at).zip(names.iter().map(|name| &**name)))
+    }
+}
+
+/// An event of a provider that matters here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// An answer has begun.
+    Began {
+        /// Its id.
+        response: String,
+    },
+    /// An answer is over.
+    Done {
+        /// Its id.
+        response: String,
+        /// What it used, where that is told.
+        used: Option<Used>,
+        /// Whether it is a part of the conversation, which later answers read.
+        in_conversation: bool,
+        /// Whether the provider failed, and made nothing of it.
+        failed: bool,
+    },
+    /// All sound of an utterance came, and it is to be written down where that was asked for.
+    Heard {
+        /// Its id.
+        item: String,
+    },
+    /// What was heard is written down, or will not be.
+    Transcribed {
+        /// Which utterance.
+        item: String,
+        /// What that used, where it is told.
+        used: Option<Used>,
+        /// Whether the provider failed, and wrote nothing.
+        failed: bool,
+    },
+    /// The provider refused something.
+    Refused {
+        /// The `event_id` of what was said, where it is told.
+        about: Option<String>,
+    },
+    /// The session can go on later.
+    Resumable(Handle),
+}
+
+/// What a session is known by at its provider, where it stands in a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Handle {
+    /// As the provider says it.
+    pub handle: String,
+    at: Range<usize>,
+}
+
+impl Handle {
+    /// The message with another handle. `text` must be the one that was read.
+    pub fn replaced<'t>(&self, text: &'t str, by: &str) -> Cow<'t, str> {
+        spliced(text, std::iter::once((&self.at, by)))
+    }
+}
+
+/// A text of JSON with other strings in these places, one after the other.
+fn spliced<'t, 'n>(text: &'t str, with: impl Iterator<Item = (&'n Range<usize>, &'n str)>) -> Cow<'t, str> {
+    let (mut out, mut done) = (Vec::with_capacity(text.len() + 64), 0);
+    for (at, by) in with {
+        let Some(before) = text.as_bytes().get(done..at.start) else { return Cow::Borrowed(text) };
+        out.extend_from_slice(before);
+        write_json_string(&mut out, by);
+        done = at.end;
+    }
+    out.extend_from_slice(text.as_bytes().get(done..).unwrap_or_default());
+    String::from_utf8(out).map_or(Cow::Borrowed(text), Cow::Owned)
+}
+
+enum Unread {
+    Json,
+    Data,
+}
+
+/// Reads an object, and nothing that is none.
+fn object<'t, T: Deserialize<'t>>(text: &'t str) -> Result<T, Unread> {
+    if !text.trim_start_matches([' ', '\t', '\r', '\n']).starts_with('{') {
+        return Err(Unread::Json);
+    }
+    serde_json::from_str(text).map_err(|e| if e.is_data() { Unread::Data } else { Unread::Json })
+}
+
+fn string(raw: &RawValue) -> Option<String> {
+    value(raw)
+}
+
+fn value<T: DeserializeOwned>(raw: &RawValue) -> Option<T> {
+    serde_json::from_str(raw.get()).ok()
+}
+
+/// What is no text.
+#[derive(Default)]
+struct Media {
+    /// Bytes of all of it in the message.
+    bytes: u64,
+    /// Tokens of it, at the most.
+    tokens: u64,
+    /// There is something that cannot be read.
+    unread: bool,
+}
+
+impl Media {
+    fn add(&mut self, raw: &RawValue, tokens: u64) {
+        self.bytes += raw.get().len() as u64;
+        self.tokens = self.tokens.saturating_add(tokens);
+    }
+
+    /// Sound in base64, of which a token has so many characters at least.
+    fn sound(&mut self, raw: &RawValue, characters_of_token: u64) {
+        self.unread |= !raw.get().starts_with('"');
+        self.add(raw, (raw.get().len() as u64).div_ceil(characters_of_token));
     }
 }

@@ -53,12 +53,13 @@ pub(super) fn build(
     let usage = match call {
         _ if counts => UsageProbe::Free,
         // What it costs is told within it.
-        Spoken::Session(_) => UsageProbe::Free,
+        Spoken::Session(_) | Spoken::Live { .. } => UsageProbe::Free,
         Spoken::Task { task, call } if !translates => UsageProbe::Task(TaskUsage::new(*task, call.size())),
         _ => UsageProbe::of(dialect, call.streams(), !translates && call.drops_usage(target)),
     };
     let (path, own_query) = match call {
         Spoken::Session(asked) => (Task::Realtime.path().into(), Some(asked.query(&target.provider_model).into())),
+        Spoken::Live { version, .. } => (version.path().into(), None),
         _ => place(call, counts, (target, dialect), translates),
     };
     let query = speaks == Dialect::Anthropic && !translates && !at_vertex;
@@ -98,7 +99,7 @@ fn place(
         Dialect::Gemini => {
             let action = match (call, counts, call.streams()) {
                 (Spoken::Placed { asked, .. }, ..) => asked.action,
-                (Spoken::Task { .. } | Spoken::Session(_), ..) => Action::BatchEmbed,
+                (Spoken::Task { .. } | Spoken::Session(_) | Spoken::Live { .. }, ..) => Action::BatchEmbed,
                 (Spoken::Named(_), true, _) => Action::CountTokens,
                 (Spoken::Named(_), false, true) => Action::Stream,
                 (Spoken::Named(_), false, false) => Action::Generate,

@@ -131,6 +131,30 @@ pub(in crate::pipeline) fn of_session(
     chosen(worker, view, (inbound, matched, principal), model, nothing, (None, None), record)
 }
 
+/// Prepares what asks for a session that its first message names, of a model that the caller may use. `at`: the place of the
+/// one target that can take it up again.
+pub(in crate::pipeline) fn of_live(
+    worker: &Worker,
+    view: &View,
+    (inbound, matched, principal): (&Inbound<'_>, &RouteMatch<'_>, &Principal),
+    at: Option<u64>,
+    received: Vec<u8>,
+    record: &mut Recording<'_>,
+) -> Result<UpstreamRequest, Refused> {
+    let mut call = Spoken::read(matched.plan(view).kind, matched, &received)?;
+    if let Spoken::Live { at: stays, .. } = &mut call {
+        *stays = at;
+    }
+    let unknown = || Refused::new(OutcomeReason::ModelNotFound);
+    let model = *view.snapshot.models.by_name.get(call.model()).ok_or_else(unknown)?;
+    let said = (call, received, worker.budget.nothing());
+    let mut request = chosen(worker, view, (inbound, matched, principal), model, said, (None, None), record)?;
+    if let Some(call) = request.call.as_mut().filter(|_| at.is_some()) {
+        call.elsewhere = None;
+    }
+    Ok(request)
+}
+
 /// Chooses a target for a call, and writes what goes there.
 fn chosen(
     worker: &Worker,
@@ -160,6 +184,8 @@ fn chosen(
     let (mut targets, mut untranslatable) = (0, None);
     let (index, built) = loop {
         let alike = untranslatable.is_some();
+        // A session is taken up again where it is kept.
+        let alike = alike || task == Task::Realtime;
         let admits = |target: &TargetPlan| !alike || call.passes(speaks, target);
         let index = select::target(view, plan, &wanted, (targets, true), admits)
             .ok_or_else(|| nobody((task, counts), &untranslatable))?;

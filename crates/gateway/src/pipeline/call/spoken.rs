@@ -19,7 +19,11 @@ use credentialflow_llm::{
     ChatCall,
     gemini::request::{Action, Asked, Frames, GeminiCall},
     provider::Dialect,
-    realtime,
+    realtime::{
+        Names, Protocol,
+        gemini::{self, Live, Version},
+        openai,
+    },
     task::{Task, call::TaskCall, units::Size},
     translate::{self, Translation, Untranslatable},
 };
@@ -33,8 +37,10 @@ pub(super) enum Spoken<'p> {
     Placed { asked: Asked<'p>, frames: Frames, call: GeminiCall },
     /// One that is no conversation.
     Task { task: Task, call: TaskCall },
-    /// A session, which its address names.
-    Session(realtime::Asked),
+    /// A session, of which its address names the model.
+    Session(openai::Asked),
+    /// One of which its first message does; `at`: the place of the one target that can take it up again.
+    Live { model: String, version: Version, at: Option<u64> },
 }
 
 impl<'p> Spoken<'p> {
@@ -45,7 +51,13 @@ impl<'p> Spoken<'p> {
             return Ok(Self::Task { task, call });
         }
         if kind == RouteKind::Realtime {
-            return realtime::Asked::of_query(matched.query).map(Self::Session).map_err(|e| refused(e.to_string()));
+            return openai::Asked::of_query(matched.query).map(Self::Session).map_err(|e| refused(e.to_string()));
+        }
+        if let RouteKind::Live(version) = kind {
+            let text = std::str::from_utf8(body).unwrap_or_default();
+            let said = Live::default().said(text).map_err(|e| refused(e.to_string()))?;
+            let model = said.named_as(Names::Session).map(gemini::model).unwrap_or_default().to_owned();
+            return Ok(Self::Live { model, version, at: None });
         }
         if kind != RouteKind::Gemini {
             return ChatCall::parse(body).map(Self::Named).map_err(|e| refused(e.to_string()));
@@ -65,6 +77,7 @@ impl<'p> Spoken<'p> {
             Self::Placed { asked, .. } => asked.model,
             Self::Task { call, .. } => call.model(),
             Self::Session(asked) => &asked.model,
+            Self::Live { model, .. } => model,
         }
     }
 
@@ -73,13 +86,13 @@ impl<'p> Spoken<'p> {
             Self::Named(_) => Task::Chat,
             Self::Placed { asked, .. } => asked.action.task(),
             Self::Task { task, .. } => *task,
-            Self::Session(_) => Task::Realtime,
+            Self::Session(_) | Self::Live { .. } => Task::Realtime,
         }
     }
 
     pub fn size(&self) -> Size {
         match self {
-            Self::Named(_) | Self::Placed { .. } | Self::Session(_) => Size::default(),
+            Self::Named(_) | Self::Placed { .. } | Self::Session(_) | Self::Live { .. } => Size::default(),
             Self::Task { call, .. } => call.size(),
         }
     }
@@ -89,7 +102,7 @@ impl<'p> Spoken<'p> {
             Self::Named(call) => call.stream(),
             Self::Placed { asked, .. } => asked.action == Action::Stream,
             Self::Task { call, .. } => call.streams(),
-            Self::Session(_) => false,
+            Self::Session(_) | Self::Live { .. } => false,
         }
     }
 
@@ -97,7 +110,7 @@ impl<'p> Spoken<'p> {
         match self {
             Self::Named(_) => kind == RouteKind::CountTokens,
             Self::Placed { asked, .. } => asked.action == Action::CountTokens,
-            Self::Task { .. } | Self::Session(_) => false,
+            Self::Task { .. } | Self::Session(_) | Self::Live { .. } => false,
         }
     }
 
@@ -115,7 +128,9 @@ impl<'p> Spoken<'p> {
                 translate::gemini_request(body, frames, &recipient(target), record.time())
             }
             // A session is never translated.
-            Self::Task { .. } | Self::Session(_) => translate::embeddings::request(body, &recipient(target)),
+            Self::Task { .. } | Self::Session(_) | Self::Live { .. } => {
+                translate::embeddings::request(body, &recipient(target))
+            }
         }
     }
 
@@ -128,7 +143,7 @@ impl<'p> Spoken<'p> {
             }
             Self::Placed { call, .. } => call.rewrite(body, &target.provider_model).into_owned(),
             Self::Task { call, .. } => call.rewrite(body, &target.provider_model).into_owned(),
-            Self::Session(_) => Vec::new(),
+            Self::Session(_) | Self::Live { .. } => Vec::new(),
         }
     }
 
@@ -136,7 +151,7 @@ impl<'p> Spoken<'p> {
     pub fn drops_usage(&self, target: &TargetPlan) -> bool {
         match self {
             Self::Named(call) => call.will_ask(target.ask_usage),
-            Self::Placed { .. } | Self::Task { .. } | Self::Session(_) => false,
+            Self::Placed { .. } | Self::Task { .. } | Self::Session(_) | Self::Live { .. } => false,
         }
     }
 
@@ -146,13 +161,14 @@ impl<'p> Spoken<'p> {
             Self::Named(_) | Self::Placed { .. } => target.speaks(speaks),
             Self::Task { .. } => target.dialect != Dialect::Gemini,
             Self::Session(_) => true,
+            Self::Live { at, .. } => target.speaks(speaks) && at.is_none_or(|at| target.place == at),
         }
     }
 
     /// What is sent of it.
     pub fn sent(&self, body: Vec<u8>) -> UpstreamBody {
         match self {
-            Self::Session(_) => UpstreamBody::Empty,
+            Self::Session(_) | Self::Live { .. } => UpstreamBody::Empty,
             _ => UpstreamBody::Buffered(body),
         }
     }

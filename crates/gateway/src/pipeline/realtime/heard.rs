@@ -1,10 +1,10 @@
 //! What a caller says in a session: looked at as the body of a call is, before it goes on.
 //!
 //! A model that is named must be the session's own, or one that the caller may use to write down what is heard. What
-//! cannot pass is answered with an event, and the session goes on; where a secret of ours or sound that nobody can judge
-//! is sent, it ends.
+//! cannot pass is answered with an event, and the session goes on; where there is no such event, where a secret of ours or
+//! sound that nobody can judge is sent, it ends.
 
-use super::{End, Session, State, transcripts::Transcriber};
+use super::{End, Session, State, resumption, transcripts::Transcriber, turns::Asks};
 use crate::{
     net::control::Control,
     pipeline::{Refused, authorize, budget, guardrail, record::Recording},
@@ -12,13 +12,12 @@ use crate::{
     ws::{self, Message},
 };
 use credentialflow_llm::{
-    realtime::{
-        error,
-        said::{Kind, Named, Names, Said},
-    },
+    provider::Dialect,
+    realtime::{Kind, Named, Names, Said, gemini as live},
     task::Task,
 };
 use credentialflow_model::{OutcomeReason, resource::GuardrailAction};
+use credentialflow_policy::SessionOwner;
 use std::borrow::Cow;
 
 /// Kinds of things that guardrails found which a record tells.
@@ -64,60 +63,71 @@ impl Session<'_> {
                 return Err(End::Refused(refused));
             }
         }
-        let text = match message {
-            Message::Text(text) => text,
-            Message::Close(payload) => return Err(End::Closed(payload.to_vec())),
-            Message::Binary(_) => {
-                let detail = "an event is a text of JSON".to_owned();
-                return Err(End::Refused(Refused::new(OutcomeReason::InvalidModelCall).with_detail(detail)));
-            }
-            Message::Ping(_) | Message::Pong(_) => {
+        let text = match (message, state.event(&message)) {
+            (_, Some(text)) => text,
+            (Message::Close(payload), _) => return Err(End::Closed(payload.to_vec())),
+            (Message::Ping(_) | Message::Pong(_), _) => {
                 ws::write(&message, Some(self.mask()), &mut state.up.bytes);
                 return Ok(());
             }
+            (Message::Binary(_) | Message::Text(_), None) => {
+                let detail = "an event is a text of JSON".to_owned();
+                return Err(End::Refused(Refused::new(OutcomeReason::InvalidModelCall).with_detail(detail)));
+            }
         };
-        let said = match Said::read(text) {
+        let said = match state.protocol.said(text) {
             Ok(said) => said,
             Err(why) => {
                 let refused = Refused::new(OutcomeReason::InvalidModelCall).with_detail(why.to_string());
-                self.object(&refused, None, state, record);
-                return Ok(());
+                return self.object(refused, None, state, record);
             }
         };
         match self.judged(&said, text, state, record) {
             Ok((text, transcriber)) => {
-                let asks = said.kind == Kind::Response;
-                if asks && !state.turns.ask(said.event_id.clone(), said.apart) {
+                let asks = match said.kind {
+                    Kind::Response => state.turns.ask(said.event_id.clone(), said.apart),
+                    _ => Asks::Already,
+                };
+                if asks == Asks::TooMany {
                     let detail = "so many answers run or are asked for already; wait for one of them".to_owned();
                     let refused = Refused::new(OutcomeReason::InvalidModelCall).with_detail(detail);
-                    self.object(&refused, said.event_id.as_deref(), state, record);
-                    return Ok(());
+                    return self.object(refused, said.event_id.as_deref(), state, record);
                 }
                 transcriber.into_iter().for_each(|by| state.transcripts.name(by));
                 state.turns.said(said.tokens);
                 state.transcripts.said(said.kind, said.tokens);
                 state.listened |= said.kind == Kind::Sound;
                 if let Err(refused) = self.hold(control, state).await {
-                    if asks {
+                    if asks == Asks::Anew {
                         state.turns.unask();
                     }
                     return Err(refused.into());
                 }
-                ws::write(&Message::Text(&text), Some(self.mask()), &mut state.up.bytes);
+                let passed = match message {
+                    Message::Binary(_) => Message::Binary(text.as_bytes()),
+                    _ => Message::Text(&text),
+                };
+                ws::write(&passed, Some(self.mask()), &mut state.up.bytes);
                 Ok(())
             }
             Err(refused) if said.kind == Kind::Sound => Err(End::Refused(refused)),
-            Err(refused) => {
-                self.object(&refused, said.event_id.as_deref(), state, record);
-                Ok(())
-            }
+            Err(refused) => self.object(refused, said.event_id.as_deref(), state, record),
         }
     }
 
-    /// Tells the caller that something of what it said does not go on.
-    fn object(&self, refused: &Refused, about: Option<&str>, state: &mut State<'_>, record: &Recording<'_>) {
-        let text = error(refused.reason, record.request_id(), refused.detail(), about);
-        ws::write(&Message::Text(&text), None, &mut state.down.bytes);
+    /// Tells the caller that something of what it said does not go on; where there is no event for that, this is the end.
+    fn object(
+        &self,
+        refused: Refused,
+        about: Option<&str>,
+        state: &mut State<'_>,
+        record: &Recording<'_>,
+    ) -> Result<(), End> {
+        match state.protocol.error(refused.reason, record.request_id(), refused.detail(), about) {
+            Some(text) => ws::write(&Message::Text(&text), None, &mut state.down.bytes),
+            None => return Err(End::Refused(refused)),
+        }
+        Ok(())
     }
 
     /// What goes on of an event, if it may, and who is to write down what is heard, where that is named.
@@ -132,18 +142,29 @@ impl Session<'_> {
         if said.nameless {
             return Err(refused("name the `model` that is to write down what is heard"));
         }
-        if said.kept.is_some() && state.turns.is_hard() {
+        if self.transcribes && (said.kind == Kind::Response || said.talks) {
             return Err(refused(
-                "`prompt` names what the provider keeps, so what a session may cost cannot be known, and a budget is a hard \
-                 limit; send `instructions`",
+                "this session only writes down what is heard; start one without `intent=transcription`",
             ));
+        }
+        if let Some(kept) = said.kept
+            && state.turns.is_hard()
+        {
+            return Err(refused(&format!(
+                "`{kept}` names what the provider keeps, so what a session may cost cannot be known, and a budget is a hard \
+                 limit; send what it stands for",
+            )));
         }
         let (mut names, mut transcriber) = (Vec::with_capacity(said.named.len()), None::<Transcriber>);
         for named in &said.named {
-            let (name, by) = self.model(named, record)?;
+            if named.names == Names::Resumption {
+                names.push(self.resumed(&named.name, state)?.into());
+                continue;
+            }
+            let (name, by) = self.model(named, state, record)?;
             names.push(name);
             let Some(by) = by else { continue };
-            let before = transcriber.as_ref().or_else(|| state.transcripts.by());
+            let before = transcriber.as_ref().or_else(|| state.transcripts.named());
             if before.is_some_and(|before| before.model != by.model) {
                 return Err(refused("a session stays with the model that was named first to write down what is heard"));
             }
@@ -157,19 +178,21 @@ impl Session<'_> {
     fn model(
         &self,
         named: &Named,
+        state: &State<'_>,
         record: &mut Recording<'_>,
     ) -> Result<(Cow<'static, str>, Option<Transcriber>), Refused> {
-        let own = || Cow::Owned(self.target.provider_model.to_string());
         if named.names == Names::Session {
-            if *named.model == *self.plan.name || *named.model == *self.target.provider_model {
-                return Ok((own(), None));
+            let own = state.protocol.model_name(&self.target.provider_model);
+            let name = if self.target.dialect == Dialect::Gemini { live::model(&named.name) } else { &named.name };
+            if *name == *self.plan.name || *name == *self.target.provider_model {
+                return Ok((own.into(), None));
             }
             let detail = "a session stays with the model that it was started for".to_owned();
             return Err(Refused::new(OutcomeReason::InvalidModelCall).with_detail(detail));
         }
         let unknown = || Refused::new(OutcomeReason::ModelNotFound);
         let models = &self.view.snapshot.models;
-        let model = *models.by_name.get(named.model.as_str()).ok_or_else(unknown)?;
+        let model = *models.by_name.get(named.name.as_str()).ok_or_else(unknown)?;
         let plan = &models.list[model as usize];
         let facts = (model, &*plan.name);
         authorize::authorize_model(self.worker, self.view, self.inbound, self.matched, self.principal, facts, record)?;
@@ -187,6 +210,28 @@ impl Session<'_> {
         }
         let by = Transcriber { model: plan.name.clone(), target: (model, index), budgets };
         Ok((Cow::Owned(target.provider_model.to_string()), Some(by)))
+    }
+
+    /// The provider's handle of a session that this caller's application had there before. What the model has to read of it
+    /// is known to the provider alone.
+    fn resumed(&self, bound: &str, state: &mut State<'_>) -> Result<String, Refused> {
+        let refused = |why: &str| Err(Refused::new(OutcomeReason::InvalidModelCall).with_detail(why.into()));
+        if bound.is_empty() {
+            return Ok(String::new());
+        }
+        let owner = resumption(self.plan, self.target);
+        let owner = SessionOwner { route: &owner, principal: self.principal };
+        let handle = owner.open(&self.view.snapshot.api_key, bound.as_bytes());
+        let Some(handle) = handle.and_then(|handle| std::str::from_utf8(handle).ok()) else {
+            return refused("there is no session of this handle here");
+        };
+        if !state.turns.resume() {
+            return refused(
+                "how much a session that goes on has to read is not known, and a budget is a hard limit; tell the model's \
+                 `context`, or start anew",
+            );
+        }
+        Ok(handle.to_owned())
     }
 
     /// What the model's guardrails leave of an event.

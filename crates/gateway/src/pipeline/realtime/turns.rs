@@ -42,6 +42,10 @@ const NEVER: Duration = Duration::from_secs(30);
 /// The answers of a session.
 pub(super) struct Turns {
     budgets: Vec<Arc<LiveBudget>>,
+    /// Whether there are answers at all.
+    answers: bool,
+    /// Whether one is made after the other.
+    one_at_a_time: bool,
     price: PriceHandle,
     /// What fits into the model, where that is known.
     context: Option<u64>,
@@ -59,6 +63,17 @@ pub(super) struct Turns {
     asked: VecDeque<Asked>,
     open: Vec<Open>,
     held: Vec<Held>,
+}
+
+/// What it means that an answer is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asks {
+    /// There will be one more.
+    Anew,
+    /// It is the one that was asked for before.
+    Already,
+    /// There are too many.
+    TooMany,
 }
 
 /// An answer that was asked for and has not begun.
@@ -87,10 +102,12 @@ struct Held {
 }
 
 impl Turns {
-    /// Of a session at this target, which these budgets pay for.
-    pub fn new(target: &TargetPlan, budgets: Vec<Arc<LiveBudget>>) -> Self {
+    /// Of a session at this target, which these budgets pay for: whether the model answers, and one time after the other.
+    pub fn new(target: &TargetPlan, budgets: Vec<Arc<LiveBudget>>, (answers, one_at_a_time): (bool, bool)) -> Self {
         Self {
             budgets,
+            answers,
+            one_at_a_time,
             price: target.price.clone(),
             context: target.abilities.context,
             longest: target.most_output,
@@ -115,15 +132,27 @@ impl Turns {
         self.known = self.known.saturating_add(tokens);
     }
 
-    /// An answer is asked for, of the conversation or `apart` from it. False: too many are already.
-    pub fn ask(&mut self, event: Option<String>, apart: bool) -> bool {
-        self.asked.retain(|asked| asked.at.elapsed() < NEVER);
-        let fits = self.asked.len() + self.open.len() < MOST_OPEN;
-        if fits {
-            self.apart |= apart;
-            self.asked.push_back(Asked { event, at: Instant::now(), said: self.said });
+    /// The session goes on from one before, of which nobody knows here what the model has to read. False: it could be
+    /// anything, and a budget refuses what it cannot pay.
+    pub fn resume(&mut self) -> bool {
+        if let Some(context) = self.context {
+            self.known = self.known.max(context);
         }
-        fits
+        self.context.is_some() || !self.is_hard()
+    }
+
+    /// An answer is asked for, of the conversation or `apart` from it.
+    pub fn ask(&mut self, event: Option<String>, apart: bool) -> Asks {
+        self.asked.retain(|asked| asked.at.elapsed() < NEVER);
+        if self.one_at_a_time && !self.asked.is_empty() {
+            return Asks::Already;
+        }
+        if self.asked.len() + self.open.len() >= MOST_OPEN {
+            return Asks::TooMany;
+        }
+        self.apart |= apart;
+        self.asked.push_back(Asked { event, at: Instant::now(), said: self.said });
+        Asks::Anew
     }
 
     /// The answer that was asked for last is not asked for: the event does not go on.
@@ -151,7 +180,7 @@ impl Turns {
     /// An answer has begun. False: more run than anybody could have asked for, or its id is none.
     pub fn began(&mut self, id: String, now: Timestamp) -> bool {
         let said = self.asked.pop_front().map_or(self.said, |asked| asked.said);
-        let is_one = id.len() <= LONGEST_ID && self.open.len() < 2 * MOST_OPEN;
+        let is_one = self.answers && id.len() <= LONGEST_ID && self.open.len() < 2 * MOST_OPEN;
         if is_one {
             self.open.push(Open { id, time: now, began: Instant::now(), said });
         }
@@ -165,7 +194,7 @@ impl Turns {
 
     /// Reserves what is missing, waiting for more of a budget where that is needed.
     pub async fn hold(&mut self, worker: &Worker, control: &Control) -> Result<(), Refused> {
-        if self.budgets.is_empty() {
+        if self.budgets.is_empty() || !self.answers {
             return Ok(());
         }
         self.asked.retain(|asked| asked.at.elapsed() < NEVER);
@@ -272,7 +301,9 @@ impl Turns {
             None if failed => Cost::Known(Default::default()),
             None => Cost::UnknownUsage,
         };
-        let reservations = held.map_or_else(Vec::new, |held| held.of);
+        // One that nobody could expect is paid for all the same.
+        let unheld = || self.budgets.iter().map(|budget| budget.account(open.time).watch(0)).collect();
+        let reservations = held.map_or_else(unheld, |held| held.of);
         settle(&mut turn, (cost, tokens), most, reservations);
         Some(turn)
     }

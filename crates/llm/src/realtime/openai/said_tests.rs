@@ -1,13 +1,14 @@
-use super::*;
+use super::{super::super::Named, *};
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use std::borrow::Cow;
 
 fn read(event: &Value) -> Said {
-    Said::read(&event.to_string()).unwrap()
+    super::read(&event.to_string()).unwrap()
 }
 
 fn named(said: &Said) -> Vec<(Names, &str)> {
-    said.named.iter().map(|named| (named.names, named.model.as_str())).collect()
+    said.named.iter().map(|Named { names, name, .. }| (*names, name.as_str())).collect()
 }
 
 #[test]
@@ -22,13 +23,13 @@ fn models_are_found_wherever_they_are_named_and_replaced() {
     let mut all = named(&said);
     all.sort_by_key(|(_, model)| *model);
     assert_eq!(all, [(Names::Session, "m"), (Names::Transcription, "t")]);
-    let names: Vec<Cow<'_, str>> = said.named.iter().map(|n| Cow::Owned(format!("other-{}", n.model))).collect();
+    let names: Vec<Cow<'_, str>> = said.named.iter().map(|n| Cow::Owned(format!("other-{}", n.name))).collect();
     let got: Value = serde_json::from_str(&said.renamed(&text, &names)).unwrap();
     let mut expect = event.clone();
     expect["session"]["model"] = "other-m".into();
     expect["session"]["audio"]["input"]["transcription"]["model"] = "other-t".into();
     assert_eq!(got, expect);
-    let same: Vec<Cow<'_, str>> = said.named.iter().map(|n| Cow::Borrowed(n.model.as_str())).collect();
+    let same: Vec<Cow<'_, str>> = said.named.iter().map(|n| Cow::Borrowed(n.name.as_str())).collect();
     assert!(matches!(said.renamed(&text, &same), Cow::Borrowed(same) if same == text));
     // The older form, and an answer of its own.
     let older =
@@ -41,6 +42,8 @@ fn models_are_found_wherever_they_are_named_and_replaced() {
         &json!({"type": "session.update", "session": {"model": null, "audio": {"input": {"transcription": null}}}}),
     );
     assert!(off.named.is_empty() && !off.nameless);
+    let talks = |kind: &str| read(&json!({"type": "session.update", "session": {"type": kind}})).talks;
+    assert!(talks("realtime") && !talks("transcription"));
     assert_eq!(read(&json!({"type": "response.create", "response": {"prompt": {"id": "p"}}})).kept, Some("prompt"));
 }
 
@@ -64,11 +67,11 @@ fn what_could_be_read_in_two_ways_is_refused() {
             InvalidEvent::Ambiguous,
         ),
     ] {
-        assert_eq!(Said::read(text).map(|said| said.kind), Err(why), "{text}");
+        assert_eq!(super::read(text).map(|said| said.kind), Err(why), "{text}");
     }
     // An escape hides nothing.
     let hidden = r#"{"\u0074ype":"session.update","session":{"m\u006fdel":"b"}}"#;
-    assert_eq!(named(&Said::read(hidden).unwrap()), [(Names::Session, "b")]);
+    assert_eq!(named(&super::read(hidden).unwrap()), [(Names::Session, "b")]);
 }
 
 #[test]
@@ -126,14 +129,14 @@ fn an_answer_to_something_else_is_known() {
         assert_eq!(read(&json!({"type": "response.create", "response": response})).apart, apart, "{response}");
     }
     let twice = r#"{"type":"response.create","response":{"input":[],"conversation":"none","conversation":"auto"}}"#;
-    assert_eq!(Said::read(twice), Err(InvalidEvent::Ambiguous));
+    assert_eq!(super::read(twice), Err(InvalidEvent::Ambiguous));
 }
 
 proptest! {
     #[test]
     fn any_text_is_read_or_refused(text in "\\PC{0,200}", session in "[a-z\":{}\\[\\],]{0,60}") {
-        let _ = Said::read(&text);
-        if let Ok(said) = Said::read(&format!("{{\"type\":\"session.update\",\"session\":{session}}}")) {
+        let _ = super::read(&text);
+        if let Ok(said) = super::read(&format!("{{\"type\":\"session.update\",\"session\":{session}}}")) {
             prop_assert!(said.kind == Kind::Session);
         }
     }
