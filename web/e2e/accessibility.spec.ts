@@ -1,6 +1,6 @@
 import AxeBuilder from '@axe-core/playwright'
 import { expect, test, type Page } from '@playwright/test'
-import { control, createKey, fresh, signedIn, statusWith, token, world } from './support'
+import { control, createKey, declaredPrompt, family, fresh, signedIn, statusWith, token, world } from './support'
 
 async function findNothing(page: Page, where: string) {
   await expect(page.getByLabel('Loading')).toHaveCount(0)
@@ -28,6 +28,21 @@ for (const colorScheme of ['light', 'dark'] as const) {
     for (const path of ['/', '/?window=24h', '/calls', '/calls?outcome=revoked', '/credentials', `/credentials/${credential}`, '/credentials?q=no-such', '/keys', `/keys/${name}`, '/keys/no-such-key', '/no-such-page',
       '/spend', '/inventory', '/inventory?view=findings', '/inventory?q=no-such', `/inventory/credential/${credential}`, `/inventory/key/${name}`, '/inventory/leases/x',
       '/config/routes', '/config/teams?q=no-such', '/config/models', `/config/routes/${route}`, `/config/credentials/${credential}`, '/declare/upstreams', '/config/sessions']) {
+      await page.goto(path)
+      await expect(page.getByRole('heading', { level: 1 })).toBeVisible()
+      await findNothing(page, path)
+    }
+
+    // A prompt of which one version passed its tests and one did not, and keys that come from one another.
+    const { application: asks, prompt } = await declaredPrompt(request)
+    const tester = await createKey(page, fresh('key'), asks)
+    for (const version of [1, 2]) {
+      const run = await request.post(`${control}/api/v1/prompts/${prompt.name}/versions/${version}/test`, { data: { key: tester }, headers: { authorization: `Bearer ${token}` } })
+      expect((await run.json()).passed).toBe(version === 1)
+    }
+    const { main, planner, secrets } = await family(request)
+    expect(await statusWith(request, url, secrets.agent)).toBe(403)
+    for (const path of ['/prompts', '/prompts?q=no-such', `/prompts/${prompt.name}?version=2&against=1`, `/prompts/${prompt.name}?run=2-1`, '/prompts/no-such', `/keys/${main}`, `/calls?agent=researcher`]) {
       await page.goto(path)
       await expect(page.getByRole('heading', { level: 1 })).toBeVisible()
       await findNothing(page, path)
@@ -68,6 +83,9 @@ for (const colorScheme of ['light', 'dark'] as const) {
       [`/keys/${name}`, 'Rotate', `Rotate ${name}`],
       [`/keys/${name}`, 'Revoke', `Revoke ${name}`],
       [`/credentials/${credential}`, 'Rotate', `Rotate ${credential}`],
+      [`/prompts/${prompt.name}`, 'Test version 1', `Test version 1 of ${prompt.name}`],
+      [`/prompts/${prompt.name}`, 'Promote version 2', 'Promote version 2'],
+      [`/keys/${main}`, `End ${planner}`, `End ${planner}`],
     ] as const) {
       await page.goto(path)
       await page.getByRole('button', { name: button, exact: true }).first().click()

@@ -1,7 +1,7 @@
 import { expect, test } from '@playwright/test'
 import { signedIn } from './support'
 
-const PAGES = ['Overview', 'Call log', 'Spend', 'Credentials', 'Keys', 'Inventory']
+const PAGES = ['Overview', 'Call log', 'Spend', 'Credentials', 'Keys', 'Prompts', 'Inventory']
 
 test('every page is reached by keyboard and breaks no policy', async ({ page }) => {
   const complaints: string[] = []
@@ -32,7 +32,7 @@ test('the appearance is chosen and kept', async ({ page }) => {
 test('nothing sticks out of a phone screen', async ({ page }) => {
   await page.setViewportSize({ width: 360, height: 740 })
   await signedIn(page)
-  for (const path of ['/', '/calls', '/spend', '/credentials', '/keys', '/inventory', '/inventory?view=findings', '/config/routes', '/declare/routes']) {
+  for (const path of ['/', '/calls', '/spend', '/credentials', '/keys', '/prompts', '/inventory', '/inventory?view=findings', '/config/routes', '/declare/routes']) {
     await page.goto(path)
     await expect(page.getByLabel('Loading')).toHaveCount(0)
     expect(await page.evaluate(() => document.documentElement.scrollWidth), path).toBeLessThanOrEqual(360)

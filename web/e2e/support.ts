@@ -74,3 +74,54 @@ export async function takeSecret(page: Page): Promise<string> {
   await expect(dialog).toBeHidden()
   return secret
 }
+
+/** What proves the administrator to the admin API. */
+export const authorized = { headers: { authorization: `Bearer ${token}` } }
+
+/** A version that repeats what it is told, as the sandbox does, and one that is told nothing of it. */
+const REPEATS = { version: 1, system: 'Judge the mood of a text in one word.', messages: [{ role: 'user', content: '{{text}}' }] }
+const FORGETS = { version: 2, description: 'Shorter', system: 'Judge the mood of a text in two words.', messages: [{ role: 'user', content: 'What is it?' }], parameters: { temperature: 0 } }
+
+/** A prompt with two versions and a test that only the first one passes, and an application that may use its model. */
+export async function declaredPrompt(request: APIRequestContext) {
+  const [application, model, name] = [fresh('app'), fresh('model'), fresh('prompt')]
+  const declare = async (kind: string, data: object) => {
+    const answer = await request.post(`${control}/api/v1/${kind}`, { data, ...authorized })
+    expect(answer.status(), await answer.text()).toBe(201)
+  }
+  await declare('models', { name: model, targets: [{ provider: 'sandbox', model: 'sandbox-chat' }] })
+  await declare('applications', { name: application, allow: { models: [model] } })
+  const tests = [{ name: 'likes', variables: { text: 'I love it' }, checks: [{ contains: 'love' }, { max_length: 1000 }] }]
+  const prompt = { name, model, description: 'Says how a text feels', variables: { text: { type: 'string', max_length: 200 }, tone: { type: 'enum', values: ['short', 'long'], default: 'short' } }, versions: [REPEATS, FORGETS], tests }
+  await declare('prompts', prompt)
+  return { application, prompt }
+}
+
+interface Family {
+  main: string
+  /** A declared key below it, and one that it issued at the token endpoint below that. */
+  planner: string
+  agent: string
+  secrets: { main: string; planner: string; agent: string }
+  url: string
+  route: string
+}
+
+/** Three generations of keys: the first one may issue others. */
+export async function family(request: APIRequestContext): Promise<Family> {
+  const { application, route, url } = await world(request)
+  const [main, planner] = [fresh('main'), fresh('planner')]
+  const create = async (data: object) => {
+    const answer = await request.post(`${control}/api/v1/keys`, { data: { application, ...data }, ...authorized })
+    expect(answer.status(), await answer.text()).toBe(201)
+    return (await answer.json()) as { key: { id: string }; secret: string }
+  }
+  const first = await create({ name: main, subject: 'alice@example.com', delegate: { depth: 2 } })
+  const second = await create({ name: planner, parent: main, actor: { name: `${planner}-bot`, purpose: 'plans the day' }, allow: { routes: [route] }, budget: { usd: 2, per: 'day', hard: true }, delegate: {} })
+  const answer = await request.post(`${control}/oauth2/token`, {
+    form: { grant_type: 'urn:ietf:params:oauth:grant-type:token-exchange', subject_token: second.secret, subject_token_type: 'urn:ietf:params:oauth:token-type:access_token', actor: 'researcher', budget_usd: '0.50', expires_in: '600' },
+  })
+  expect(answer.status(), await answer.text()).toBe(200)
+  const issued = (await answer.json()) as { access_token: string; key: string }
+  return { main, planner, agent: issued.key, secrets: { main: first.secret, planner: second.secret, agent: issued.access_token }, url, route }
+}

@@ -7,6 +7,8 @@ import { Page } from './components/Page'
 import { Shell } from './components/Shell'
 import { readSearch } from './lib/filters'
 import { readInventory } from './lib/inventory'
+import { plainKind } from './lib/kinds'
+import { readPrompt } from './lib/prompts'
 import { readSpend } from './lib/spend'
 import { isWindow } from './lib/windows'
 
@@ -72,6 +74,18 @@ const key = createRoute({
   component: lazyRouteComponent(() => import('./pages/KeyPage'), 'KeyPage'),
 })
 
+const prompts = createRoute({
+  getParentRoute: () => inside,
+  path: '/prompts',
+  validateSearch: search,
+  component: lazyRouteComponent(() => import('./pages/PromptsPage'), 'PromptsPage'),
+})
+const prompt = createRoute({
+  getParentRoute: () => inside,
+  path: '/prompts/$name',
+  validateSearch: readPrompt,
+  component: lazyRouteComponent(() => import('./pages/PromptPage'), 'PromptPage'),
+})
 const inventory = createRoute({
   getParentRoute: () => inside,
   path: '/inventory',
@@ -95,6 +109,10 @@ const kind = createRoute({
   getParentRoute: () => inside,
   path: '/config/$kind',
   validateSearch: search,
+  beforeLoad: ({ params }) => {
+    const pages = plainKind(params.kind)?.pages
+    if (pages) throw redirect({ to: pages })
+  },
   component: lazyRouteComponent(() => import('./pages/ConfigPage'), 'ConfigPage'),
 })
 const document = createRoute({
@@ -115,7 +133,7 @@ const unknown = createRoute({
 })
 
 export const router = createRouter({
-  routeTree: root.addChildren([signIn, inside.addChildren([overview, calls, spend, credentials, credential, keys, key, inventory, story, config, kind, document, declare, unknown])]),
+  routeTree: root.addChildren([signIn, inside.addChildren([overview, calls, spend, credentials, credential, keys, key, prompts, prompt, inventory, story, config, kind, document, declare, unknown])]),
   defaultPreload: 'intent',
   defaultErrorComponent: ({ error }) => (
     <Page title="Something went wrong">

@@ -2704,6 +2704,9 @@ export interface components {
         DelegatedKeyView: {
             /** @description Who uses it. */
             actor?: string | null;
+            allow?: components["schemas"]["Allow"] | null;
+            /** @description Budgets of its own, as they stand. Those of the keys above it pay as well. */
+            budgets?: components["schemas"]["BudgetView"][];
             /** @description When it was issued. */
             created: components["schemas"]["Timestamp"];
             /** @description Whether its parent issued it at the token endpoint. */
@@ -2715,6 +2718,8 @@ export interface components {
             name: string;
             /** @description That of the key that it comes from. */
             parent: components["schemas"]["KeyId"];
+            /** @description What for. */
+            purpose?: string | null;
         };
         /** @description Where a key comes from, for whom it acts, and which keys come from it. */
         DelegationView: {
@@ -2723,6 +2728,8 @@ export interface components {
             ancestors: string[];
             /** @description The first hundred of them, the nearest first. */
             below: components["schemas"]["DelegatedKeyView"][];
+            /** @description Its own budgets, as they stand. Those of the keys above it pay as well. */
+            budgets?: components["schemas"]["BudgetView"][];
             /** @description Whether its parent issued it at the token endpoint, so that nobody declared it. */
             exchanged: boolean;
             /**
@@ -3382,6 +3389,7 @@ export interface components {
                  */
                 guardrails?: components["schemas"]["Guardrail"][];
                 hedge?: components["schemas"]["Hedge"] | null;
+                limit?: components["schemas"]["Limit"] | null;
                 /** @description The name callers use. */
                 name: components["schemas"]["Name"];
                 /** @description What decides among targets of the same priority. `weight` unless set. */
@@ -3605,6 +3613,7 @@ export interface components {
                 budget?: components["schemas"]["Budgets"] | null;
                 /** @description For people. */
                 description?: string | null;
+                limit?: components["schemas"]["Limit"] | null;
                 /** @description Unique name. */
                 name: components["schemas"]["Name"];
                 notify?: components["schemas"]["NotifyRule"] | null;
@@ -4109,16 +4118,28 @@ export interface components {
              */
             static_roles: number;
         };
-        /** @description A rate limit (GCRA): an even rate with a burst of as many requests at once. */
+        /**
+         * @description How much at most: requests and tokens in some time (GCRA: an even rate with a burst of as many at once), and requests at
+         *     once.
+         */
         Limit: {
             by?: components["schemas"]["Scope"] | null;
-            /** @description In how long, 1 second to 30 days. */
-            per: components["schemas"]["Period"];
             /**
              * Format: int32
-             * @description How many requests, at least 1.
+             * @description How many requests at once, at least 1; those that are open, sessions and streams among them. Not on routes.
              */
-            requests: number;
+            concurrent?: number | null;
+            per?: components["schemas"]["Period"] | null;
+            /**
+             * Format: int32
+             * @description How many requests in `per`, at least 1.
+             */
+            requests?: number | null;
+            /**
+             * Format: int32
+             * @description How many tokens of models in `per`, input and output, at least 1. Not on routes.
+             */
+            tokens?: number | null;
         };
         /**
          * @description Which way a value goes.
@@ -4258,6 +4279,15 @@ export interface components {
             /** @default null */
             resources: components["schemas"]["McpNames"] | null;
             /** @default null */
+            server_timeout: components["schemas"]["Period"] | null;
+            /**
+             * @description Several servers behind the one address, in place of the route's `upstream`. What they offer is merged: callers call
+             *     tools and prompts by the server's name, `__` and their own, as in `github__create_issue`, and resources by the
+             *     server's name, `+` and their URI, as in `github+repo://our-org/a`. Patterns are compared with these.
+             * @default []
+             */
+            servers: components["schemas"]["McpServer"][];
+            /** @default null */
             stream_idle: components["schemas"]["Period"] | null;
             /** @default null */
             tools: components["schemas"]["McpNames"] | null;
@@ -4274,6 +4304,13 @@ export interface components {
              * @default []
              */
             deny: string[];
+        };
+        /** @description One of several servers behind an address. */
+        McpServer: {
+            /** @description What the names of all that it offers begin with: 1 to 32 characters from `a-z 0-9 -`, the first one a letter. */
+            name: components["schemas"]["Name"];
+            /** @description Where it is. Its credential is the upstream's. */
+            upstream: components["schemas"]["Name"];
         };
         /** @description A public model name and what serves it. */
         Model: {
@@ -4293,6 +4330,7 @@ export interface components {
              */
             guardrails?: components["schemas"]["Guardrail"][];
             hedge?: components["schemas"]["Hedge"] | null;
+            limit?: components["schemas"]["Limit"] | null;
             /** @description The name callers use. */
             name: components["schemas"]["Name"];
             /** @description What decides among targets of the same priority. `weight` unless set. */
@@ -4901,6 +4939,7 @@ export interface components {
                      */
                     guardrails?: components["schemas"]["Guardrail"][];
                     hedge?: components["schemas"]["Hedge"] | null;
+                    limit?: components["schemas"]["Limit"] | null;
                     /** @description The name callers use. */
                     name: components["schemas"]["Name"];
                     /** @description What decides among targets of the same priority. `weight` unless set. */
@@ -5149,6 +5188,7 @@ export interface components {
                     budget?: components["schemas"]["Budgets"] | null;
                     /** @description For people. */
                     description?: string | null;
+                    limit?: components["schemas"]["Limit"] | null;
                     /** @description Unique name. */
                     name: components["schemas"]["Name"];
                     notify?: components["schemas"]["NotifyRule"] | null;
@@ -5379,6 +5419,7 @@ export interface components {
         };
         /** @description One of a target's credentials. */
         PooledCredential: {
+            limit?: components["schemas"]["Limit"] | null;
             /** @description The credential. */
             name: components["schemas"]["Name"];
             /**
@@ -5457,6 +5498,8 @@ export interface components {
         /** @description Which version a label is to stand for. */
         PromotePrompt: {
             label?: components["schemas"]["Name"] | null;
+            /** @description Why, for those who read the audit log; one line of at most 500 bytes. */
+            reason?: string | null;
             /**
              * Format: int32
              * @description The version.
@@ -5522,6 +5565,16 @@ export interface components {
              * @default null
              */
             regex: string | null;
+        };
+        /** @description What a check expected of an answer, and whether that was so. */
+        PromptCheckResult: {
+            /**
+             * @description What was expected.
+             * @example contains "positive"
+             */
+            expected: string;
+            /** @description Whether it was so. */
+            passed: boolean;
         };
         /** @description A message of a version. */
         PromptMessage: {
@@ -5604,6 +5657,8 @@ export interface components {
         PromptTestResult: {
             /** @description The model's answer, its first 2000 characters. */
             answer?: string | null;
+            /** @description Each check and its verdict, in their order; without them where there was no answer. */
+            checks?: components["schemas"]["PromptCheckResult"][];
             /** @description The checks that were not, or why there was no answer. */
             failed?: string[];
             /**
@@ -5905,6 +5960,11 @@ export interface components {
         };
         /** @description A key that was revoked. */
         RevokedKey: components["schemas"]["KeyItem"] & {
+            /**
+             * Format: int64
+             * @description How many keys that come from it ended with it.
+             */
+            keys_ended: number;
             /** @description Who confirmed it, and which nodes are lost. */
             published: components["schemas"]["Published"];
         };
@@ -6409,7 +6469,10 @@ export interface components {
             group: {
                 [key: string]: string | null;
             };
-            /** @description The key's name, where calls are told apart by keys and it is there still, or came from another key. */
+            /**
+             * @description The key's name, where calls are told apart by keys, or else by the first of their chains, and it is there still, or
+             *     came from another key.
+             */
             key_name?: string | null;
             /** @description When it ends. */
             to: components["schemas"]["Timestamp"];
@@ -6756,6 +6819,7 @@ export interface components {
             credentials?: components["schemas"]["PooledCredential"][];
             /** @description Whether it may have what guardrails with the action `route` find: one that is yours, or bound by your contract. */
             internal?: boolean;
+            limit?: components["schemas"]["Limit"] | null;
             /** @description The provider's own name of the model. */
             model: string;
             /** @description Prices from certain dates on; correct or extend those of the catalogue. */
@@ -6779,6 +6843,7 @@ export interface components {
             budget?: components["schemas"]["Budgets"] | null;
             /** @description For people. */
             description?: string | null;
+            limit?: components["schemas"]["Limit"] | null;
             /** @description Unique name. */
             name: components["schemas"]["Name"];
             notify?: components["schemas"]["NotifyRule"] | null;
@@ -7377,6 +7442,10 @@ export interface operations {
                 application?: string;
                 /** @description Key, by id. */
                 key?: components["schemas"]["KeyId"];
+                /** @description With `key`: also the keys that come from it, over all generations, those that are gone among them. */
+                with_keys_below?: boolean;
+                /** @description Who used a key that comes from another one, by name. */
+                agent?: string;
                 /** @description Route, by name. */
                 route?: string;
                 /** @description Upstream, by name. */
@@ -7385,6 +7454,10 @@ export interface operations {
                 credential?: string;
                 /** @description Model, by public name. */
                 model?: string;
+                /** @description Prompt that the call was made of, by name. */
+                prompt?: string;
+                /** @description With `prompt`: its version. */
+                prompt_version?: number;
                 /** @description How it ended. */
                 outcome?: components["schemas"]["OutcomeReason"];
                 /** @description Status sent to the caller: three digits or a class, as in `404` or `5xx`; `0` when none was sent. */

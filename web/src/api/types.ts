@@ -2,9 +2,11 @@
 import type { components, paths } from './schema'
 
 type Schemas = components['schemas']
+export type Act = Schemas['Act']
 export type CallRow = Schemas['CallView']
 export type CredentialItem = Schemas['CredentialItem']
 export type DeclaredKind = Schemas['Kind']
+export type DelegatedKey = Schemas['DelegatedKeyView']
 export type Engine = Schemas['Credential']['engine']
 export type IssuedKey = Schemas['IssuedKey']
 export type Key = Schemas['Key']

@@ -6,7 +6,8 @@ import type { ReactNode } from 'react'
 import { queries } from '@/api/queries'
 import type { CallRow } from '@/api/types'
 import { bytes, count, dateTime, duration, usd, words } from '@/lib/format'
-import { callTone } from '@/lib/state'
+import { isBill, isTurn, mcpEnd } from '@/lib/asked'
+import { callTone, isFromCache } from '@/lib/state'
 import { spans, story } from '@/lib/story'
 import { CopyButton } from './Copy'
 import { Banner, Failure, Rows } from './Feedback'
@@ -35,9 +36,13 @@ function Story({ id }: { id: string }) {
           <Pill tone={callTone(call)}>{call.status ? `${call.status}, ` : ''}{words(call.outcome)}</Pill>
           <Text size="sm" c="dimmed">{dateTime(call.time)}</Text>
         </Group>
+        {isTurn(call) && <Text size="sm" c="dimmed">An answer or a transcript within a session, which has a line of its own in the same trace.</Text>}
+        {isBill(call) && <Text size="sm" c="dimmed">No request: this is what all calls of the batch cost together.</Text>}
       </Stack>
       <Part title="What happened"><Steps label="What happened" steps={story(call)} /></Part>
-      <Part title="Where the time went"><Durations call={call} /></Part>
+      {!isBill(call) && <Part title="Where the time went"><Durations call={call} /></Part>}
+      {call.mcp && <Part title="MCP"><McpFacts mcp={call.mcp} /></Part>}
+      {call.delegated && <Part title="Agent"><AgentFacts call={call} delegated={call.delegated} /></Part>}
       {call.model && <Part title="Model"><ModelFacts model={call.model} /></Part>}
       <Part title="Details">
         <Facts rows={[
@@ -86,6 +91,29 @@ function Durations({ call }: { call: CallRow }) {
   )
 }
 
+function McpFacts({ mcp: { method, name, end } }: { mcp: NonNullable<CallRow['mcp']> }) {
+  const failed = mcpEnd(end)
+  return (
+    <Facts rows={[
+      ['Method', <span key="m" className="mono">{method}</span>],
+      ['Names', name && <span className="mono">{name}</span>],
+      ['Answer', failed ? <Tag tone={failed.tone}>{failed.label}</Tag> : 'a result'],
+    ]} />
+  )
+}
+
+function AgentFacts({ call, delegated: { name, actor, parent, root } }: { call: CallRow; delegated: NonNullable<CallRow['delegated']> }) {
+  const family = (key: string) => <Link to="/calls" search={{ key, below: true }} className="mono" style={{ color: 'var(--cf-accent)' }}>{key}</Link>
+  return (
+    <Facts rows={[
+      ['Used by', actor && <Link to="/calls" search={{ agent: actor }} style={{ color: 'var(--cf-accent)' }}>{actor}</Link>],
+      ['Key', <Link key="k" to="/keys/$name" params={{ name }} style={{ color: 'var(--cf-accent)' }}>{name}</Link>],
+      ['Comes from', <span key="p">{family(parent)} <span className="quiet">and those below it</span></span>],
+      ['First of its chain', root !== parent && root !== call.key && family(root)],
+    ]} />
+  )
+}
+
 function ModelFacts({ model }: { model: NonNullable<CallRow['model']> }) {
   const { tokens } = model
   return (
@@ -102,14 +130,34 @@ function ModelFacts({ model }: { model: NonNullable<CallRow['model']> }) {
       )}
       <Facts rows={[
         ['Model', <>{model.model} {model.streamed && <Tag>streamed</Tag>}</>],
-        ['Served by', `${model.provider}, ${model.provider_model}`],
+        ['Asked for', model.asked && `${model.asked}; ${model.model} served instead, as a budget is used up`],
+        ['Prompt', model.prompt && (
+          <Link to="/prompts/$name" params={{ name: model.prompt }} search={model.prompt_version ? { version: model.prompt_version } : {}} style={{ color: 'var(--cf-accent)' }}>
+            {model.prompt}, version {model.prompt_version}
+          </Link>
+        )],
+        ['Served by', isFromCache(model.cache) ? "the model's cache" : `${model.provider}, ${model.provider_model}`],
+        ['Cache', model.cache && CACHE[model.cache]],
+        ['End user', model.user],
+        ['Guardrails', model.guardrails?.join(', ')],
         ['Tried before', model.tried?.map(one => `${one.provider}, ${one.provider_model}: ${words(one.end)}`).join('; ')],
         ['Tokens in', tokens && `${count(tokens.input)}${tokens.cached_input ? `, of those ${count(tokens.cached_input)} cached` : ''}${tokens.cache_write ? `, ${count(tokens.cache_write)} written to the cache` : ''}`],
         ['Tokens out', tokens && `${count(tokens.output)}${tokens.reasoning ? `, of those ${count(tokens.reasoning)} for reasoning` : ''}`],
-        ['Cost', model.cost_unknown ? 'unknown' : model.cost_usd && usd(model.cost_usd)],
+        ['Cost', model.cost_unknown ? 'unknown' : model.cost_usd && <>{usd(model.cost_usd)} {model.cost_estimated && <Tag tone="warn">estimated</Tag>}</>],
+        ['Saved', model.saved_usd && usd(model.saved_usd)],
+        ['Charged to', model.budgets?.map((budget) => budget.split('@')[0]).join(', ')],
       ]} />
     </Stack>
   )
+}
+
+/** What the model's cache did. */
+const CACHE: Record<NonNullable<NonNullable<CallRow['model']>['cache']>, string> = {
+  hit: 'it answered: the same call was answered before',
+  similar: 'it answered: nearly the same was asked before',
+  miss: 'it had no answer',
+  refresh: 'a new answer was wanted, and is kept',
+  bypass: 'it was not asked',
 }
 
 function Code({ text, label }: { text: string; label: string }) {

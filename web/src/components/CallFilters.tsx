@@ -1,5 +1,5 @@
 // The call log's filters. Every choice goes into the address at once; texts when they are complete.
-import { Autocomplete, Button, Group, Indicator, NumberInput, Popover, Select, SimpleGrid, TextInput } from '@mantine/core'
+import { Autocomplete, Button, Checkbox, Group, Indicator, NumberInput, Popover, Select, SimpleGrid, TextInput } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
 import { useEffect, useState } from 'react'
 import { queries } from '@/api/queries'
@@ -13,14 +13,14 @@ interface CallFiltersProps {
   onChange: (next: Partial<CallSearch>) => void
 }
 
-const NONE = Object.fromEntries([...FILTERS, 'slower', 'past'].map((name) => [name, undefined])) as Partial<CallSearch>
+const NONE = Object.fromEntries([...FILTERS, 'slower', 'past', 'below'].map((name) => [name, undefined])) as Partial<CallSearch>
 /** Two fields beside each other on a phone. */
 const HALF = 'calc(50% - 6px)'
-const IN_POPOVER = ['key', 'upstream', 'credential', 'model', 'status'] as const
+const IN_POPOVER = ['key', 'agent', 'model', 'prompt', 'prompt_version', 'upstream', 'credential', 'status'] as const
 
 export function CallFilters({ search, onChange }: CallFiltersProps) {
   const { data: applications } = useQuery(queries.applications())
-  const hidden = IN_POPOVER.filter((name) => search[name]).length + (search.slower ? 1 : 0)
+  const hidden = IN_POPOVER.filter((name) => search[name]).length + (search.slower ? 1 : 0) + (search.below ? 1 : 0)
   return (
     <Group gap="sm" align="flex-end" role="search" aria-label="Filter requests">
       <Select label="Time" w={{ base: HALF, xs: 120 }} clearable placeholder="Any time" data={PAST_CHOICES.map((value) => ({ value, label: `Last ${value}` }))}
@@ -41,6 +41,8 @@ export function CallFilters({ search, onChange }: CallFiltersProps) {
               <NumberInput label="Slower than" suffix=" ms" min={1} allowDecimal={false} allowNegative={false} placeholder="Any duration"
                 value={search.slower ?? ''} onChange={(value) => onChange({ slower: Number(value) || undefined })} />
             </SimpleGrid>
+            <Checkbox mt="md" label="Also the keys that come from the key" checked={search.below === true} disabled={!search.key}
+              onChange={({ currentTarget: { checked } }) => onChange({ below: checked || undefined })} />
           </Popover.Dropdown>
         </Popover>
       </Indicator>
@@ -55,7 +57,7 @@ export function CallFilters({ search, onChange }: CallFiltersProps) {
 
 const LABELS: Record<Filter, string> = {
   application: 'Application', key: 'Key id', route: 'Route', upstream: 'Upstream',
-  credential: 'Credential', model: 'Model', outcome: 'Outcome', status: 'Status',
+  credential: 'Credential', model: 'Model', prompt: 'Prompt', prompt_version: "Prompt's version", agent: 'Agent', outcome: 'Outcome', status: 'Status',
 }
 
 interface WordProps extends CallFiltersProps {

@@ -7,7 +7,7 @@ import { Icon } from './icons'
 
 /** The page above this one. */
 export type Back =
-  | { to: '/keys' | '/credentials' | '/inventory'; label: string }
+  | { to: '/keys' | '/credentials' | '/prompts' | '/inventory'; label: string }
   | { to: '/config/$kind'; params: { kind: string }; label: string }
 
 interface PageProps {

@@ -12,12 +12,13 @@ import { Banner } from './Feedback'
 import { Icon, Mark, type IconName } from './icons'
 import { SealBanner } from './SealBanner'
 
-const PAGES: { to: '/' | '/calls' | '/spend' | '/credentials' | '/keys' | '/inventory' | '/config'; icon: IconName; label: string }[] = [
+const PAGES: { to: '/' | '/calls' | '/spend' | '/credentials' | '/keys' | '/prompts' | '/inventory' | '/config'; icon: IconName; label: string }[] = [
   { to: '/', icon: 'overview', label: 'Overview' },
   { to: '/calls', icon: 'calls', label: 'Call log' },
   { to: '/spend', icon: 'spend', label: 'Spend' },
   { to: '/credentials', icon: 'credential', label: 'Credentials' },
   { to: '/keys', icon: 'key', label: 'Keys' },
+  { to: '/prompts', icon: 'prompt', label: 'Prompts' },
   { to: '/inventory', icon: 'inventory', label: 'Inventory' },
   { to: '/config', icon: 'config', label: 'Configuration' },
 ]

@@ -28,3 +28,10 @@ describe('the call log’s address', () => {
     expect(narrowed({ route: 'orders', slower: 1, past: '1h' })).toBe(3)
   })
 })
+
+it('asks for the keys below a key, and for versions of a prompt, only with those', () => {
+  expect(toQuery(readSearch({ key: 'k', below: true }), 0, 1)).toMatchObject({ key: 'k', with_keys_below: true })
+  expect(toQuery(readSearch({ below: true, agent: 'planner' }), 0, 1)).toEqual({ limit: 1, agent: 'planner' })
+  expect(toQuery(readSearch({ prompt: 'sentiment', prompt_version: 2 }), 0, 1)).toMatchObject({ prompt: 'sentiment', prompt_version: '2' })
+  expect(readSearch({ prompt_version: 2 })).toEqual({})
+})

@@ -1,10 +1,12 @@
 // The call log's filters as they stand in the address, so that a view can be shared and bookmarked.
 import type { CallQuery } from '@/api/types'
 
-export const FILTERS = ['application', 'key', 'route', 'upstream', 'credential', 'model', 'outcome', 'status'] as const
+export const FILTERS = ['application', 'key', 'route', 'upstream', 'credential', 'model', 'prompt', 'prompt_version', 'agent', 'outcome', 'status'] as const
 export type Filter = (typeof FILTERS)[number]
 
 export interface CallSearch extends Partial<Record<Filter, string>> {
+  /** With a key: also the keys that come from it. */
+  below?: true
   /** Only calls at least this slow, in milliseconds. */
   slower?: number
   /** How far back, as in 15m; everything when absent. */
@@ -31,6 +33,9 @@ export function readSearch(search: Record<string, unknown>): CallSearch {
   if (Number.isInteger(slower) && slower > 0) found.slower = slower
   if (typeof search.past === 'string' && search.past in PAST) found.past = search.past
   if (search.live === false) found.live = false
+  if (search.below === true && found.key) found.below = true
+  // A version is one of a prompt.
+  if (!found.prompt) delete found.prompt_version
   if (Array.isArray(search.pages)) found.pages = search.pages.filter((page) => typeof page === 'string')
   if (typeof search.request === 'string') found.request = search.request
   return found
@@ -45,6 +50,7 @@ export function isLive(search: CallSearch): boolean {
 export function toQuery(search: CallSearch, now: number, limit: number): CallQuery {
   const query: CallQuery = { limit }
   for (const name of FILTERS) if (search[name]) Object.assign(query, { [name]: search[name] })
+  if (search.key && search.below) query.with_keys_below = true
   if (search.slower) query.min_duration_ms = search.slower
   const past = search.past && PAST[search.past]
   if (past) query.since = new Date(Math.floor((now - past) / 60e3) * 60e3).toISOString()
@@ -55,5 +61,5 @@ export function toQuery(search: CallSearch, now: number, limit: number): CallQue
 
 /** How many filters narrow the view. */
 export function narrowed(search: CallSearch): number {
-  return FILTERS.filter((name) => search[name]).length + (search.slower ? 1 : 0) + (search.past ? 1 : 0)
+  return FILTERS.filter((name) => search[name]).length + (search.below ? 1 : 0) + (search.slower ? 1 : 0) + (search.past ? 1 : 0)
 }

@@ -11,6 +11,8 @@ export interface KindWords {
   next: string
   /** A document that a new one may begin with. */
   template: string
+  /** The pages of this kind, where it has some of its own. */
+  pages?: '/prompts'
 }
 
 export const KINDS: readonly KindWords[] = [
@@ -51,7 +53,7 @@ export const KINDS: readonly KindWords[] = [
     template: 'name: personal-data\nrules:\n  - detect: personal_data\n    action: redact\n',
   },
   {
-    kind: 'prompts', label: 'Prompts', one: 'prompt',
+    kind: 'prompts', label: 'Prompts', one: 'prompt', pages: '/prompts',
     lead: 'What is said to models, in versions that never change; labels say which one is in use.',
     next: 'Declare a model first, then a prompt that is said to it; where it has tests, run them and promote a version.',
     template: 'name: sentiment\nmodel: chat-default\nvariables:\n  text:\n    type: string\nversions:\n  - version: 1\n    messages:\n      - role: user\n        content: "Is this friendly or not? {{text}}"\nlabels:\n  production: 1\n',

@@ -57,7 +57,7 @@ function boundaries(first: number, last: number, step: number): number[] {
 
 /** What a line is called: a key by its name where it is known. */
 export function named(item: SpendItem, by: Group): string | undefined {
-  return (by === 'key' ? item.key_name : undefined) ?? item.group[by] ?? undefined
+  return (by === 'key' || by === 'root_key' ? item.key_name : undefined) ?? item.group[by] ?? undefined
 }
 
 const COLUMNS = ['calls', 'calls_of_unknown_cost', 'calls_of_estimated_cost', 'input_tokens', 'cached_input_tokens', 'cache_write_tokens', 'output_tokens', 'reasoning_tokens', 'cost_usd', 'calls_from_cache', 'saved_usd'] as const

@@ -48,3 +48,8 @@ export function credentialState({ spec, current_version: current, rotation, rota
   if (due && new Date(due).getTime() <= now) return { tone: 'warn', label: 'Rotation due' }
   return { tone: 'good', label: 'In use' }
 }
+
+/** Whether the cache of a model answered, so that the provider was not asked. */
+export function isFromCache(cache: NonNullable<CallRow['model']>['cache']): boolean {
+  return cache === 'hit' || cache === 'similar'
+}

@@ -1,5 +1,6 @@
 // One request told from the caller to the outcome.
 import type { CallRow } from '@/api/types'
+import { isBill } from './asked'
 import { duration, title } from './format'
 import { callTone, type Tone } from './state'
 
@@ -26,7 +27,7 @@ export function story(call: CallRow): Chapter[] {
     : { title: 'No upstream reached', text: 'The request did not come this far', state: 'waiting' }
   const outcome: Chapter = {
     title: title(call.outcome),
-    text: call.status ? `Status ${call.status} after ${duration(call.total_us)}` : `No answer was sent; ended after ${duration(call.total_us)}`,
+    text: isBill(call) ? 'Written when the batch was over, with what all its calls cost' : call.status ? `Status ${call.status} after ${duration(call.total_us)}` : `No answer was sent; ended after ${duration(call.total_us)}`,
     state: refused ? 'failed' : 'done',
   }
   return [caller, route, credential, upstream, outcome]

@@ -3,7 +3,7 @@
 import { Problem } from '@/api/problem'
 import { sentence } from './format'
 
-export type Deed = 'deletion' | 'new_key' | 'rotated_key' | 'revocation' | 'new_credential'
+export type Deed = 'deletion' | 'new_key' | 'rotated_key' | 'revocation' | 'new_credential' | 'promotion'
 
 export interface Unenforced {
   title: string
@@ -30,6 +30,10 @@ const DEEDS: Record<Deed, Unenforced> = {
   revocation: {
     title: 'Revoked, but not yet everywhere',
     text: 'The revocation is stored. A worker that does not know it yet may still use or accept what is revoked; it stops as soon as it answers again. Nothing needs to be sent again. If it must end now, stop the process that does not answer: the overview and credentialflow status name the nodes.',
+  },
+  promotion: {
+    title: 'The label has moved, but not yet everywhere',
+    text: 'Until every worker knows, some calls may still get the version before. Nothing needs to be sent again.',
   },
   new_credential: {
     title: 'The credential is stored, but not yet in use everywhere',

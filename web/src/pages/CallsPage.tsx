@@ -14,9 +14,10 @@ import { Icon } from '@/components/icons'
 import { useNow } from '@/components/Moment'
 import { Card, Page } from '@/components/Page'
 import { Pill, Tag } from '@/components/Pill'
+import { asked, isBill } from '@/lib/asked'
 import { isLive, narrowed, toQuery, type CallSearch } from '@/lib/filters'
 import { clock, compact, duration, usd, words } from '@/lib/format'
-import { callTone } from '@/lib/state'
+import { callTone, isFromCache } from '@/lib/state'
 
 const PAGE_SIZE = 100
 const GATEWAY_EXAMPLE = 'curl http://127.0.0.1:8080/YOUR/ROUTE -H "Authorization: Bearer $YOUR_KEY"'
@@ -92,6 +93,22 @@ function Name({ text, none }: { text: string | null | undefined; none: string })
   return text ? <div className="truncate" style={{ maxWidth: 128 }} title={text}>{text}</div> : <span className="quiet">{none}</span>
 }
 
+/** The request line, and below it what was asked for beyond the path. */
+function Request({ call }: { call: CallRow }) {
+  const more = asked(call)
+  return (
+    <>
+      <div className="truncate mono" style={{ maxWidth: 240 }} title={call.path}><span className="quiet">{call.method}</span> {call.path}</div>
+      {more && (
+        <Group gap={6} wrap="nowrap" style={{ fontSize: 12.5 }}>
+          <div className="quiet truncate" style={{ maxWidth: 240 }} title={more.text}>{more.text}</div>
+          {more.end && <Tag tone={more.end.tone}>{more.end.label}</Tag>}
+        </Group>
+      )}
+    </>
+  )
+}
+
 const column = createColumnHelper<CallRow>()
 const columns = [
   column.accessor('time', {
@@ -115,15 +132,24 @@ const columns = [
   column.display({
     id: 'request',
     header: 'Request',
-    cell: ({ row: { original: call } }) => (
-      <div className="truncate mono" style={{ maxWidth: 240 }}><span className="quiet">{call.method}</span> {call.path}</div>
-    ),
+    cell: ({ row: { original: call } }) => <Request call={call} />,
   }),
-  column.accessor('total_us', { header: 'Duration', meta: { end: true }, cell: ({ getValue }) => duration(getValue()) }),
-  column.accessor('application', {
+  column.display({
+    id: 'duration',
+    header: 'Duration',
+    meta: { end: true },
+    cell: ({ row: { original: call } }) => (isBill(call) ? <span className="quiet">–</span> : duration(call.total_us)),
+  }),
+  column.display({
+    id: 'application',
     header: 'Application',
     meta: { from: 'md' },
-    cell: ({ getValue }) => <Name text={getValue()} none="unknown" />,
+    cell: ({ row: { original: { application, delegated } } }) => (
+      <>
+        <Name text={application} none="unknown" />
+        {delegated && <div className="quiet truncate" style={{ maxWidth: 128, fontSize: 12.5 }} title={`by ${delegated.actor ?? delegated.name}`}>by {delegated.actor ?? delegated.name}</div>}
+      </>
+    ),
   }),
   column.accessor('route', {
     header: 'Route',
@@ -148,7 +174,7 @@ const columns = [
     cell: ({ row: { original: { model } } }) => model ? (
       <span className="nowrap num">
         {model.tokens ? `${compact(model.tokens.input)} → ${compact(model.tokens.output)}` : 'no tokens'}{' '}
-        {model.cost_unknown ? <Tag tone="warn">{model.tokens ? 'unknown price' : 'unknown cost'}</Tag> : model.cost_usd && <span className="quiet">{usd(model.cost_usd)}</span>}
+        {isFromCache(model.cache) ? <Tag tone="accent">from the cache</Tag> : model.cost_unknown ? <Tag tone="warn">{model.tokens ? 'unknown price' : 'unknown cost'}</Tag> : model.cost_usd && <span className="quiet">{usd(model.cost_usd)}</span>}
       </span>
     ) : <span className="quiet">–</span>,
   }),

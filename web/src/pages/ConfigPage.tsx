@@ -30,7 +30,7 @@ function Resources({ words: { kind, label, one, lead, next } }: { words: KindWor
   return (
     <Page title={label} lead={lead} actions={declare}>
       <nav className="tabs" aria-label="Kinds">
-        {KINDS.map((other) => <Link key={other.kind} to="/config/$kind" params={{ kind: other.kind }} activeOptions={{ includeSearch: false }}>{other.label}</Link>)}
+        {KINDS.filter(({ pages }) => !pages).map((other) => <Link key={other.kind} to="/config/$kind" params={{ kind: other.kind }} activeOptions={{ includeSearch: false }}>{other.label}</Link>)}
       </nav>
       <SearchBox value={q} label={`Find ${article(one)} by name`}
         onChange={(text) => void navigate({ to: '/config/$kind', params: { kind }, search: text ? { q: text } : {} })} />

@@ -22,7 +22,7 @@ const UNKNOWN = <Page title="There is no such page" lead="The address may be mis
 /** What is lost when one of these is deleted, and where its own page is. */
 function words(kind: DeclaredKind): { back: Back; loss: string } {
   const plain = plainKind(kind)
-  if (plain) return { back: { to: '/config/$kind', params: { kind }, label: plain.label }, loss: `This ${plain.one} is gone from every worker from the moment you confirm.` }
+  if (plain) return { back: plain.pages ? { to: plain.pages, label: plain.label } : { to: '/config/$kind', params: { kind }, label: plain.label }, loss: `This ${plain.one} is gone from every worker from the moment you confirm.` }
   return kind === 'keys'
     ? { back: { to: '/keys', label: 'Keys' }, loss: 'Every worker refuses this key from the moment you confirm, and its secrets are removed.' }
     : { back: { to: '/credentials', label: 'Credentials' }, loss: 'Every version is revoked and its sealed value destroyed.' }

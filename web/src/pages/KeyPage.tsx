@@ -10,13 +10,16 @@ import type { IssuedKey, KeyItem } from '@/api/types'
 import { CopyButton } from '@/components/Copy'
 import { DataTable } from '@/components/DataTable'
 import { ConfirmDialog, DialogEnd, SecretDialog, StoredNote, useUnenforced } from '@/components/Dialogs'
+import { Family } from '@/components/Family'
 import { Failure, Rows } from '@/components/Feedback'
 import { Icon } from '@/components/icons'
 import { LinkButton } from '@/components/LinkButton'
 import { Moment } from '@/components/Moment'
 import { Card, Facts, Page } from '@/components/Page'
 import { Pill, Tag } from '@/components/Pill'
+import { endsWith } from '@/lib/family'
 import { count, dateTime, title } from '@/lib/format'
+import { limitText } from '@/lib/limit'
 import { keyState, liveSecrets, versionTone } from '@/lib/state'
 
 const BACK = { to: '/keys', label: 'Keys' } as const
@@ -48,21 +51,22 @@ export function KeyPage() {
       <Card title="Secrets" pad={false} aside={liveSecrets(key).length > 1 && <Tag tone="info">both are accepted until the overlap ends</Tag>}>
         <DataTable label="Secrets" columns={columns} rows={key.secrets} rowId={({ version }) => String(version)} />
       </Card>
+      <Family item={key} />
       <RotateDialog name={name} opened={rotating} onClose={rotate.close} onIssued={setIssued} />
-      <RevokeDialog name={name} opened={revoking} onClose={revoke.close} />
+      <RevokeDialog name={name} below={endsWith(key.delegation)} opened={revoking} onClose={revoke.close} />
       <SecretDialog issued={issued} note="Both secrets are accepted until the overlap ends. Replace the old one where it is used."
         onClose={() => setIssued(undefined)} />
     </Page>
   )
 }
 
-function UseFacts({ item: { id, spec, last_use: use, created, revoked } }: { item: KeyItem }) {
+function UseFacts({ item: { id, spec, delegation, last_use: use, created, revoked } }: { item: KeyItem }) {
   return (
     <Facts rows={[
       ['Key id', <Group key="id" gap={4} my={-4}><span className="mono">{id}</span><CopyButton text={id} label="Copy the key id" /></Group>],
       ['Application', spec.application],
       ['Last used', <><Moment time={use?.time} />{use?.source && <> from <span className="mono">{use.source}</span></>}</>],
-      ['Uses', <>{count(use?.count ?? 0)} <Link to="/calls" search={{ key: id }} style={{ color: 'var(--cf-accent)' }}>see its requests</Link></>],
+      ['Uses', <>{count(use?.count ?? 0)} <Link to="/calls" search={{ key: id }} style={{ color: 'var(--cf-accent)' }}>see its requests</Link>{(delegation?.keys_below ?? 0) > 0 && <>, <Link to="/calls" search={{ key: id, below: true }} style={{ color: 'var(--cf-accent)' }}>and those of keys below it</Link></>}</>],
       ['Created', <Moment key="created" time={created} />],
       ['Revoked', revoked && <Moment key="revoked" time={revoked} />],
     ]} />
@@ -79,7 +83,7 @@ function RuleFacts({ item: { spec } }: { item: KeyItem }) {
       ['Routes', allow ? list(allow.routes) : 'all its application may use'],
       ['Models', allow ? list(allow.models) : 'all its application may use'],
       ['Networks', networks?.length ? <span className="mono">{networks.join(', ')}</span> : 'everywhere'],
-      ['Limit', limit ? `${count(limit.requests)} requests in ${limit.per}` : 'none of its own'],
+      ['Limit', limit ? limitText(limit) : 'none of its own'],
       ['Metadata', metadata && Object.entries(metadata).map(([name, value]) => `${name}: ${value}`).join(', ')],
     ]} />
   )
@@ -128,12 +132,12 @@ function RotateDialog({ name, opened, onClose, onIssued }: DialogProps & { onIss
   )
 }
 
-function RevokeDialog({ name, opened, onClose }: DialogProps) {
+function RevokeDialog({ name, below, opened, onClose }: DialogProps & { below: string }) {
   const revoke = useRevokeKey(name)
   return (
     <ConfirmDialog deed="revocation" opened={opened} title={`Revoke ${name}`} word={name} action="Revoke for good" pending={revoke.isPending} error={revoke.error}
       onConfirm={() => revoke.mutate(undefined, { onSuccess: onClose })} onClose={() => { revoke.reset(); onClose() }}>
-      Every worker refuses this key from the moment you confirm, and running requests are cut. This cannot be undone.
+      Every worker refuses this key from the moment you confirm, and running requests are cut. <b>{below}</b> This cannot be undone.
     </ConfirmDialog>
   )
 }

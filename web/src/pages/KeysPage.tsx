@@ -57,7 +57,14 @@ const column = createColumnHelper<KeyItem>()
 const columns = [
   column.accessor('spec.name', {
     header: 'Name',
-    cell: ({ getValue }) => <Link to="/keys/$name" params={{ name: getValue() }}>{getValue()}</Link>,
+    cell: ({ row: { original: { spec } } }) => (
+      <>
+        <Link to="/keys/$name" params={{ name: spec.name }}>{spec.name}</Link>
+        {spec.parent && (
+          <div className="quiet truncate" style={{ maxWidth: 260, fontSize: 12.5 }}>from {spec.parent}{spec.actor && `, used by ${spec.actor.name}`}</div>
+        )}
+      </>
+    ),
   }),
   column.display({
     id: 'state',

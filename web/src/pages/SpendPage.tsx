@@ -54,11 +54,12 @@ export function SpendPage() {
 
 function Figures({ report: { total } }: { report: SpendReport }) {
   return (
-    <div className="grid grid-4">
+    <div className={total.calls_from_cache > 0 ? 'grid grid-5' : 'grid grid-4'}>
       <Tile name="Spent" value={usd(total.cost_usd)} note={`exactly ${total.cost_usd} US dollars`} />
       <Tile name="Model calls" value={compact(total.calls)} note={`${count(total.calls_of_estimated_cost)} of estimated cost`} />
-      <Tile name="Tokens in" value={compact(total.input_tokens)} note={`${compact(total.cached_input_tokens)} from caches`} />
+      <Tile name="Tokens in" value={compact(total.input_tokens)} note={`${compact(total.cached_input_tokens)} from prompt caches`} />
       <Tile name="Tokens out" value={compact(total.output_tokens)} note={`${compact(total.reasoning_tokens)} for reasoning`} />
+      {total.calls_from_cache > 0 && <Tile name="Saved by caches" value={usd(total.saved_usd)} note={`${count(total.calls_from_cache)} ${total.calls_from_cache === 1 ? 'call' : 'calls'} cost nothing`} />}
     </div>
   )
 }
@@ -103,7 +104,8 @@ function Steps({ report, daily }: { report: SpendReport; daily: boolean }) {
 }
 
 function Lines({ report, by, from }: { report: SpendReport; by: Group; from: string }) {
-  const columns = useMemo(() => columnsOf(by, Number(report.total.cost_usd)), [by, report.total.cost_usd])
+  const { cost_usd: spent, calls_from_cache: cached } = report.total
+  const columns = useMemo(() => columnsOf(by, Number(spent), cached > 0), [by, spent, cached])
   const file = useMutation({
     mutationFn: async () => save(toCsv(await allSpend({ by, from }), by), `spend-by-${by}.csv`),
   })
@@ -124,17 +126,17 @@ function save(text: string, name: string) {
 }
 
 /** What the call log can be filtered by. */
-const FILTERED: readonly Group[] = ['application', 'key', 'model', 'credential', 'route']
+const FILTERED: readonly Group[] = ['application', 'key', 'model', 'credential', 'route', 'agent', 'root_key']
 
 const column = createColumnHelper<SpendItem>()
-const columnsOf = (by: Group, all: number) => [
+const columnsOf = (by: Group, all: number, saves: boolean) => [
   column.display({
     id: 'name',
     header: GROUPS[by],
     cell: ({ row: { original } }) => {
       const [name, value] = [named(original, by), original.group[by]]
       if (!name || !value) return <span className="quiet">None</span>
-      return FILTERED.includes(by) ? <Link to="/calls" search={{ [by]: value }}>{name}</Link> : name
+      return FILTERED.includes(by) ? <Link to="/calls" search={by === 'root_key' ? { key: value, below: true } : { [by]: value }}>{name}</Link> : name
     },
   }),
   column.accessor('cost_usd', { header: 'Spent', meta: { end: true }, cell: ({ getValue }) => <span title={`${getValue()} US dollars`}>{usd(getValue())}</span> }),
@@ -146,7 +148,12 @@ const columnsOf = (by: Group, all: number) => [
   }),
   column.accessor('calls', { header: 'Calls', meta: { end: true }, cell: ({ getValue }) => count(getValue()) }),
   column.accessor('input_tokens', { header: 'Tokens in', meta: { end: true, from: 'md' }, cell: ({ getValue }) => compact(getValue()) }),
-  column.accessor('cached_input_tokens', { header: 'Cached', meta: { end: true, from: 'lg' }, cell: ({ getValue }) => compact(getValue()) }),
+  column.accessor('cached_input_tokens', { header: 'Cached in', meta: { end: true, from: 'lg' }, cell: ({ getValue }) => compact(getValue()) }),
   column.accessor('output_tokens', { header: 'Tokens out', meta: { end: true, from: 'md' }, cell: ({ getValue }) => compact(getValue()) }),
+  // Where no model has a cache, nothing was saved by one.
+  ...(saves ? [
+    column.accessor('calls_from_cache', { header: 'From cache', meta: { end: true, from: 'lg' }, cell: ({ getValue }) => count(getValue()) }),
+    column.accessor('saved_usd', { header: 'Saved', meta: { end: true, from: 'md' }, cell: ({ getValue }) => <span title={`${getValue()} US dollars`}>{usd(getValue())}</span> }),
+  ] : []),
   column.accessor('calls_of_unknown_cost', { header: 'Unknown cost', meta: { end: true, from: 'lg' }, cell: ({ getValue }) => count(getValue()) }),
 ]
