@@ -28,9 +28,10 @@ class Replay:
         wire.send(stream_head(self.recording.content_type))
         # Cut where no event ends, as networks do.
         data = self.recording.response
-        for at in range(0, len(data), 777):
-            wire.send(chunk(data[at : at + 777]))
-        wire.send(chunk(b""))
+        pieces = [chunk(data[at : at + 777]) for at in range(0, len(data), 777)]
+        # The end comes with the last of them: an SDK that has read all events leaves, as if it had not waited for it.
+        for piece in [*pieces[:-1], b"".join([*pieces[-1:], chunk(b"")])]:
+            wire.send(piece)
 
 
 class Sdk:
