@@ -66,11 +66,15 @@ class Wire:
         return head + mark
 
     def exactly(self, length):
-        while len(self.buffer) < length:
-            if not self.more():
+        pieces, missing = [self.buffer], length - len(self.buffer)
+        while missing > 0:
+            if not (piece := self.sock.recv(min(missing, 1 << 20))):
                 return None
-        data, self.buffer = self.buffer[:length], self.buffer[length:]
-        return data
+            pieces.append(piece)
+            missing -= len(piece)
+        whole = b"".join(pieces)
+        self.buffer = whole[length:]
+        return whole[:length]
 
     def read(self):
         """The next request, or None."""

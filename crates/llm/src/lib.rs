@@ -50,6 +50,7 @@ pub mod replicate;
 pub mod sandbox;
 pub mod sse;
 pub mod task;
+pub mod tier;
 pub mod translate;
 pub mod unframed;
 

@@ -114,6 +114,17 @@ impl PriceHandle {
         }
     }
 
+    /// Whether some of these tokens may cost more than the price for text, by which they are counted where they have none
+    /// of their own.
+    pub fn lacks_price_of(&self, at: Timestamp, units: &Units) -> bool {
+        let Some(price) = self.at(at) else { return false };
+        let lacks = |tokens: u64, own: Option<Price>| tokens > 0 && own.is_none();
+        !is_free(price)
+            && (lacks(units.audio_tokens, price.audio_input)
+                || lacks(units.audio_output_tokens, price.audio_output)
+                || units.image_output_tokens > 0)
+    }
+
     /// The most that a call can cost at this moment, as [`Self::most`].
     pub fn most_of(&self, at: Timestamp, bound: &Bound, units: &Units) -> Option<Decimal> {
         let most = self.most(at, bound.input, bound.output)?;

@@ -7,14 +7,17 @@
 
 use super::{dataplane::Plane, ports::Guesses, runtime::secret};
 use axum::{
-    Form, Router,
-    extract::{ConnectInfo, DefaultBodyLimit, State, rejection::FormRejection},
+    Router,
+    body::Bytes,
+    extract::{ConnectInfo, DefaultBodyLimit, State, rejection::BytesRejection},
     response::{IntoResponse, Response},
     routing::post,
 };
 use credentialflow_gateway::ports::GuessListener;
 use credentialflow_model::{
     Actor, ActorKind, KeyId, Period, SecretValue, Timestamp,
+    form::{Form, FormError},
+    mask,
     resource::{Act, Allow, Key, KeyActor, Kind},
 };
 use credentialflow_policy::{CompiledLimit, FailureThrottle, KeyPrincipal, RateKey, RateTable, ThrottleSettings};
@@ -23,15 +26,19 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde_json::json;
 use std::{
+    borrow::Cow,
     net::{IpAddr, SocketAddr},
     sync::{Arc, OnceLock},
     time::{Duration, Instant, SystemTime},
 };
+use zeroize::Zeroize;
 
 const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 /// The largest form.
 const MAX_FORM: usize = 16 * 1024;
+/// The shortest that a key may be asked to live: one that ends before it is used is asked for again and again.
+const LEAST_SECONDS: u64 = 60;
 /// Keys that one declared key may issue in a minute, over all generations.
 const A_MINUTE: u32 = 120;
 /// Keys and sources that are told apart.
@@ -114,7 +121,9 @@ impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         // The characters that RFC 6749 allows; a name may have others.
         let plain = |c: char| matches!(c, ' '..='~') && !matches!(c, '"' | '\\');
-        let description: String = self.description.chars().map(|c| if plain(c) { c } else { '?' }).collect();
+        // A name that it repeats may be a key at the wrong place.
+        let description: String =
+            mask::masked(&self.description).chars().map(|c| if plain(c) { c } else { '?' }).collect();
         let body = json!({ "error": self.error, "error_description": description }).to_string();
         let mut response = answered(self.status, body.into());
         if let Some(wait) = self.retry_after {
@@ -125,7 +134,7 @@ impl IntoResponse for Refused {
     }
 }
 
-fn answered(status: StatusCode, body: bytes::Bytes) -> Response {
+fn answered(status: StatusCode, body: Bytes) -> Response {
     let fields: [(HeaderName, &str); 3] = [
         (header::CONTENT_TYPE, "application/json"),
         (header::CACHE_CONTROL, "no-store"),
@@ -134,39 +143,47 @@ fn answered(status: StatusCode, body: bytes::Bytes) -> Response {
     (status, fields, body).into_response()
 }
 
-/// The parameters of a form, each of which may stand there once.
-struct Parameters(Vec<(String, String)>);
+/// The parameters of a form, each of which may stand there once. Those that are no names and amounts stay secrets, as do
+/// those that nobody asks for.
+struct Parameters(Form);
 
-type Posted = Result<Form<Vec<(String, String)>>, FormRejection>;
+type Posted = Result<Bytes, BytesRejection>;
 
 impl Parameters {
-    fn read(headers: &HeaderMap, form: Posted) -> Result<Self, Refused> {
+    fn read(headers: &HeaderMap, body: Posted) -> Result<Self, Refused> {
         if headers.contains_key(header::AUTHORIZATION) {
             let why = "send no client authentication: the token in the form is what is checked";
             return Err(Refused { status: StatusCode::UNAUTHORIZED, ..Refused::new("invalid_client", why) });
         }
-        let Form(pairs) = form.map_err(|_| {
-            Refused::request("the request is a form (application/x-www-form-urlencoded) of at most 16 KiB")
-        })?;
-        Ok(Self(pairs))
+        let no_form =
+            || Refused::request("the request is a form (application/x-www-form-urlencoded) of at most 16 KiB");
+        if !is_form(headers) {
+            return Err(no_form());
+        }
+        let body = body.map_err(|_| no_form())?;
+        let form = Form::read(&body);
+        wipe(body);
+        form.map(Self).map_err(|error| Refused::request(error.to_string()))
     }
 
     /// A parameter; one that is empty is one that is left out (RFC 6749, 3.2).
-    fn take(&mut self, name: &str) -> Result<Option<String>, Refused> {
-        let mut found = None;
-        while let Some(at) = self.0.iter().position(|(key, _)| key == name) {
-            let (_, value) = self.0.swap_remove(at);
-            if found.replace(value).is_some() {
-                return Err(Refused::request(format!("`{name}` stands in the form more than once")));
-            }
-        }
-        Ok(found.filter(|value| !value.is_empty()))
+    fn take(&mut self, name: &str) -> Result<Option<SecretValue>, Refused> {
+        self.0.take(name).map_err(|error| {
+            let repeated = error == FormError::Repeated;
+            let told = if repeated { format!("`{name}` stands in the form more than once") } else { error.to_string() };
+            Refused::request(told)
+        })
+    }
+
+    /// A parameter that is no secret.
+    fn take_text(&mut self, name: &str) -> Result<Option<String>, Refused> {
+        Ok(self.take(name)?.and_then(|value| value.expose_str().map(str::to_owned)))
     }
 
     /// A token, whose type must be that of our keys.
     fn take_token(&mut self, name: &str) -> Result<Option<SecretValue>, Refused> {
-        let token = self.take(name)?.map(SecretValue::from);
-        let kind = self.take(&format!("{name}_type"))?;
+        let token = self.take(name)?;
+        let kind = self.take_text(&format!("{name}_type"))?;
         match (&token, kind.as_deref()) {
             (Some(_), Some(ACCESS_TOKEN)) | (None, None) => Ok(token),
             (Some(_), _) => Err(Refused::request(format!("`{name}_type` is {ACCESS_TOKEN}"))),
@@ -176,13 +193,31 @@ impl Parameters {
 
     /// A text that stands in logs.
     fn take_name(&mut self, name: &str) -> Result<Option<String>, Refused> {
-        let text = self.take(name)?;
+        let text = self.take_text(name)?;
         if text.as_ref().is_some_and(|text| {
             text.trim().is_empty() || text.chars().count() > MOST_CHARACTERS || text.chars().any(char::is_control)
         }) {
             return Err(Refused::request(format!("`{name}` is 1 to {MOST_CHARACTERS} characters, on one line")));
         }
+        // It would be kept and shown for as long as anybody asks who acted.
+        if text.as_ref().is_some_and(|text| matches!(mask::masked(text), Cow::Owned(_))) {
+            return Err(Refused::request(format!("a key stands in `{name}`")));
+        }
         Ok(text)
+    }
+}
+
+/// Whether a request says that it is a form.
+fn is_form(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    kind.eq_ignore_ascii_case("application/x-www-form-urlencoded")
+}
+
+/// Overwrites a body that nobody else holds.
+fn wipe(body: Bytes) {
+    if let Ok(mut body) = body.try_into_mut() {
+        body.zeroize();
     }
 }
 
@@ -195,7 +230,7 @@ struct Asked {
 
 impl Asked {
     fn read(mut form: Parameters) -> Result<Self, Refused> {
-        match form.take("grant_type")?.as_deref() {
+        match form.take_text("grant_type")?.as_deref() {
             Some(EXCHANGE) => {}
             None => return Err(Refused::request("`grant_type` is missing")),
             Some(_) => return Err(Refused::new("unsupported_grant_type", format!("the grant type is {EXCHANGE}"))),
@@ -203,20 +238,21 @@ impl Asked {
         let subject =
             form.take_token("subject_token")?.ok_or_else(|| Refused::request("`subject_token` is missing"))?;
         let actor = form.take_token("actor_token")?;
-        if form.take("requested_token_type")?.is_some_and(|kind| kind != ACCESS_TOKEN) {
+        if form.take_text("requested_token_type")?.is_some_and(|kind| kind != ACCESS_TOKEN) {
             return Err(Refused::request(format!("the tokens issued here are of the type {ACCESS_TOKEN}")));
         }
-        if form.0.iter().any(|(name, value)| matches!(name.as_str(), "resource" | "audience") && !value.is_empty()) {
+        if form.0.has("resource") || form.0.has("audience") {
             let why = "write the routes and models in `scope`, as in route:orders model:chat-default";
             return Err(Refused::new("invalid_target", why));
         }
-        let allow = form.take("scope")?.map(|scope| allow_of(&scope)).transpose()?;
-        let seconds = form.take("expires_in")?;
-        let seconds = seconds.map(|text| text.parse().ok().filter(|n| (1..=u64::from(u32::MAX)).contains(n)));
+        let allow = form.take_text("scope")?.map(|scope| allow_of(&scope)).transpose()?;
+        let seconds = form.take_text("expires_in")?;
+        let seconds =
+            seconds.map(|text| text.parse().ok().filter(|n| (LEAST_SECONDS..=u64::from(u32::MAX)).contains(n)));
         if seconds == Some(None) {
-            return Err(Refused::request("`expires_in` is a number of seconds"));
+            return Err(Refused::request(format!("`expires_in` is a number of seconds, {LEAST_SECONDS} or more")));
         }
-        let usd = form.take("budget_usd")?.map(|text| text.parse()).transpose();
+        let usd = form.take_text("budget_usd")?.map(|text| text.parse()).transpose();
         let usd = usd.map_err(|_| Refused::request("`budget_usd` is an amount in US dollars, as in 0.50"))?;
         let (name, client) = (form.take_name("actor")?, form.take_name("client_id")?);
         let purpose = form.take_name("purpose")?;
@@ -302,10 +338,10 @@ async fn token(
     State(endpoint): State<TokenEndpoint>,
     ConnectInfo(source): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
-    form: Posted,
+    body: Posted,
 ) -> Result<Response, Refused> {
     let issuer = endpoint.issuer()?;
-    let mut asked = Asked::read(Parameters::read(&headers, form)?)?;
+    let mut asked = Asked::read(Parameters::read(&headers, body)?)?;
     let source = source.ip().to_canonical();
     let parent = issuer.authenticate(&asked.subject, source)?;
     if let Some(actor) = &asked.actor {
@@ -332,11 +368,11 @@ async fn revoke(
     State(endpoint): State<TokenEndpoint>,
     ConnectInfo(source): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
-    form: Posted,
+    body: Posted,
 ) -> Result<Response, Refused> {
     let issuer = endpoint.issuer()?;
-    let mut form = Parameters::read(&headers, form)?;
-    let token = form.take("token")?.map(SecretValue::from).ok_or_else(|| Refused::request("`token` is missing"))?;
+    let mut form = Parameters::read(&headers, body)?;
+    let token = form.take("token")?.ok_or_else(|| Refused::request("`token` is missing"))?;
     let key = match issuer.authenticate(&token, source.ip().to_canonical()) {
         Ok(key) => key,
         // What is not in force is what was wanted (RFC 7009, 2.2).
@@ -431,10 +467,18 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    fn as_form() -> HeaderMap {
+        let kind = HeaderValue::from_static("application/x-www-form-urlencoded; charset=utf-8");
+        HeaderMap::from_iter([(header::CONTENT_TYPE, kind)])
+    }
+
+    /// Reads a form that is written without escapes.
     fn read(text: &str) -> Result<Asked, (StatusCode, &'static str)> {
-        let pairs = text.split('&').map(|pair| pair.split_once('=').unwrap());
-        let pairs = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        let form = Parameters::read(&HeaderMap::new(), Ok(Form(pairs)));
+        let escaped = text.bytes().map(|b| match b {
+            b'&' | b'=' => char::from(b).to_string(),
+            _ => format!("%{b:02x}"),
+        });
+        let form = Parameters::read(&as_form(), Ok(escaped.collect::<String>().into()));
         form.and_then(Asked::read).map_err(|refused| (refused.status, refused.error))
     }
 
@@ -458,9 +502,14 @@ mod tests {
             ("&requested_token_type=urn:ietf:params:oauth:token-type:jwt", "invalid_request"),
             ("&actor_token=x", "invalid_request"),
             ("&expires_in=-1", "invalid_request"),
+            ("&expires_in=1", "invalid_request"),
+            ("&expires_in=59", "invalid_request"),
+            ("&expires_in=4294967296", "invalid_request"),
             ("&expires_in=soon", "invalid_request"),
             ("&budget_usd=much", "invalid_request"),
             ("&subject=two\nlines", "invalid_request"),
+            ("&actor=cfk_live_sb58y6q311g6_552f2837c23e13a31c58f1", "invalid_request"),
+            ("&purpose=for cfk_live_sb58y6q311g6_552f2837c23e13a31c58f1", "invalid_request"),
         ] {
             assert_eq!(read(&format!("{usual}{more}")).err(), Some((StatusCode::BAD_REQUEST, error)), "{more}");
         }
@@ -483,10 +532,33 @@ mod tests {
     }
 
     #[test]
+    fn a_minute_is_the_least_that_a_key_may_be_asked_to_live() {
+        let usual = format!("grant_type={EXCHANGE}&subject_token=t&subject_token_type={ACCESS_TOKEN}");
+        let asked = read(&format!("{usual}&expires_in=60")).ok().unwrap();
+        assert_eq!(asked.wanted.lifetime, Some(Period::from_secs(60)));
+        assert_eq!(read(&usual).ok().unwrap().wanted.lifetime, None);
+    }
+
+    #[test]
+    fn what_is_no_form_is_refused_and_tells_nothing_of_it() {
+        for (kind, body) in [
+            (None, "token=t"),
+            (Some("application/json"), "{}"),
+            (Some("application/x-www-form-urlencoded"), "token=hidden%2"),
+            (Some("application/x-www-form-urlencoded"), "token=hidden%ff"),
+        ] {
+            let kind = kind.map(|kind| (header::CONTENT_TYPE, HeaderValue::from_static(kind)));
+            let refused = Parameters::read(&HeaderMap::from_iter(kind), Ok(body.into())).err().unwrap();
+            assert_eq!((refused.status, refused.error), (StatusCode::BAD_REQUEST, "invalid_request"), "{body}");
+            assert!(!refused.description.contains("hidden"), "{}", refused.description);
+        }
+    }
+
+    #[test]
     fn a_client_s_own_authentication_is_refused_not_passed_over() {
-        let mut headers = HeaderMap::new();
+        let mut headers = as_form();
         headers.insert(header::AUTHORIZATION, HeaderValue::from_static("Basic YTpi"));
-        let refused = Parameters::read(&headers, Ok(Form(vec![]))).err().unwrap();
+        let refused = Parameters::read(&headers, Ok(Bytes::new())).err().unwrap();
         assert_eq!((refused.status, refused.error), (StatusCode::UNAUTHORIZED, "invalid_client"));
     }
 }

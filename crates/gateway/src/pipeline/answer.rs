@@ -167,8 +167,11 @@ pub(super) async fn relay<C: Caller>(
     let is_restated = talks && head.status >= 400 && whole.is_none() && !published && !named_json;
     // What is sent when all of it is there.
     let of_mcp = answering.as_ref().map(Answering::form);
-    let is_collected =
-        whole.is_some() || published || is_restated || (judge.is_some() && !is_stream) || of_mcp == Some(Form::Messages);
+    let is_collected = whole.is_some()
+        || published
+        || is_restated
+        || (judge.is_some() && !is_stream)
+        || of_mcp == Some(Form::Messages);
     // Events that come in other frames than the caller gets.
     let of_frames = matches!(dialect, Some(Dialect::Bedrock | Dialect::Replicate));
     let is_framed = whole.is_none() && translation.is_some() && of_frames;
@@ -238,7 +241,9 @@ pub(super) async fn relay<C: Caller>(
         let clean = |body: Vec<u8>| guard.whole(scrub.whole(&body).unwrap_or(body));
         let answered = match &whole {
             Some(translation) => translated::answer(translation, head.status, error_name(&head, &bytes), &body),
-            None if is_restated => Ok(dialect.and_then(|of| translate::error(of, head.status, &body)).unwrap_or_default()),
+            None if is_restated => {
+                Ok(dialect.and_then(|of| translate::error(of, head.status, &body)).unwrap_or_default())
+            }
             None => Ok(std::mem::take(&mut body)),
         };
         let answered = answered.map(clean);

@@ -24,6 +24,7 @@ use credentialflow_llm::{
     produced::{Produced, estimated_tokens},
     provider::Dialect,
     task::{Task, units::Units},
+    tier::Tier,
 };
 use credentialflow_model::{
     OutcomeReason, Timestamp, UsageRecord,
@@ -90,6 +91,8 @@ pub(super) async fn reserve(
     if matches!(call.usage, UsageProbe::Free) {
         return Ok(());
     }
+    let tier = if call.task == Task::Chat { Tier::of(sent) } else { Tier::Usual };
+    record.tier(tier);
     let of_user = users::budgets(view, principal, record)?;
     // The narrowest first, so that one that has nothing holds back nothing of what others share.
     let budgets = || of_user.iter().chain(of_keys()).chain(of_application).chain(&model.budgets).chain(&target.budgets);
@@ -103,6 +106,9 @@ pub(super) async fn reserve(
         Dialect::Gemini | Dialect::OpenAi => kept::reads_along(sent),
         Dialect::Anthropic | Dialect::Bedrock | Dialect::Replicate => None,
     };
+    if let (Some(budget), Tier::Dearer(field)) = (hard, tier) {
+        return Err(without_price(field, budget));
+    }
     if let Some(budget) = hard
         && let Some(field) = reads_along()
     {
@@ -122,7 +128,12 @@ pub(super) async fn reserve(
         Dialect::OpenAi | Dialect::Anthropic => target.keeps,
     };
     let (bound, units) = match call.task {
-        Task::Chat => (Bound::of(sent, keeps, target.longest), Units::default()),
+        Task::Chat => {
+            let bound = Bound::of(sent, keeps, target.longest);
+            // Where anything in it may be sound, all of it may.
+            let audio_tokens = if memchr::memmem::find(sent, b"audio").is_some() { bound.input } else { 0 };
+            (bound, Units { audio_tokens, ..Units::default() })
+        }
         task => call.size.most(task, sent.len() as u64),
     };
     let most = price.most_of(record.time(), &bound, &units).map(pico);
@@ -236,6 +247,15 @@ pub(super) fn not_bounded(field: &str, budget: &LiveBudget) -> Refused {
         whose(budget)
     );
     Refused::new(OutcomeReason::InvalidModelCall).with_detail(detail)
+}
+
+/// The prices that are known are for what nobody asked to be served faster or elsewhere.
+fn without_price(field: &str, budget: &LiveBudget) -> Refused {
+    let detail = format!(
+        "`{field}` asks for what costs more than the price that is known, and {} is a hard limit; leave it out",
+        whose(budget)
+    );
+    Refused::new(OutcomeReason::PriceUnknown).with_detail(detail)
 }
 
 /// How long sound is that the provider fetches itself is known to nobody before it did.

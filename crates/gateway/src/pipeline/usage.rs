@@ -140,11 +140,11 @@ impl UsageProbe {
     /// What a stream told so far.
     pub fn so_far(&self) -> Option<Told> {
         match self {
-            Self::Stream(usage) => usage.usage().map(Told::all),
+            Self::Stream(usage) => usage.used().map(Told::used),
             Self::MessageStream(usage) => usage.usage().map(Told::all).or_else(|| usage.begun().map(Told::begun)),
             Self::ResponseStream(usage) => usage.usage().map(Told::all),
             Self::ConverseStream(usage) => usage.usage().map(Told::all),
-            Self::GeminiStream(usage) => usage.usage().map(Told::all).or_else(|| usage.begun().map(Told::begun)),
+            Self::GeminiStream(usage) => usage.used().map(Told::used).or_else(|| usage.begun().map(Told::begun)),
             Self::Task(usage) => usage.so_far().map(Told::used),
             Self::Answer(_)
             | Self::Message(_)
@@ -159,10 +159,10 @@ impl UsageProbe {
     /// What was told in all.
     pub fn total(&mut self) -> Option<Told> {
         match self {
-            Self::Answer(usage) => std::mem::take(usage).finish().map(Told::all),
+            Self::Answer(usage) => std::mem::take(usage).finish_used().map(Told::used),
             Self::Message(usage) => std::mem::take(usage).finish().map(Told::all),
             Self::Response(usage) => std::mem::take(usage).finish().map(Told::all),
-            Self::Gemini(usage) => std::mem::take(usage).finish().map(Told::all),
+            Self::Gemini(usage) => std::mem::take(usage).finish_used().map(Told::used),
             Self::Converse(usage) => std::mem::take(usage).finish().map(Told::all),
             Self::Prediction(usage) => std::mem::take(usage).finish().map(Told::all),
             Self::Task(usage) => Some(Told::used(usage.total())),

@@ -16,7 +16,7 @@ use credentialflow_llm::{
     catalogue,
     needs::Abilities,
     price::PriceTable,
-    provider::{self, DefaultInjector, Dialect, LimitField, Provider},
+    provider::{self, CallIds, DefaultInjector, Dialect, LimitField, Provider},
     realtime::gemini::Version,
     task::{Task, Tasks},
 };

@@ -6,7 +6,7 @@ use credentialflow_llm::{
     guardrail::Guardrails,
     needs::Abilities,
     price::PriceHandle,
-    provider::{Dialect, LimitField},
+    provider::{CallIds, Dialect, LimitField},
     task::{Task, Tasks},
 };
 use credentialflow_model::resource::{RouteBy, SecretsInAnswers, SecretsInRequests, Sticky};

@@ -72,6 +72,10 @@ async fn provider() -> FakeUpstream {
                     let body = json!({"usage": {"prompt_tokens": 10, "completion_tokens": 500}}).to_string();
                     peer.send(answer(200, json_type, &body)).await;
                 }
+                "sound" => {
+                    let usage = json!({"prompt_tokens": 10, "completion_tokens": 5, "prompt_tokens_details": {"audio_tokens": 4}});
+                    peer.send(answer(200, json_type, &json!({"usage": usage}).to_string())).await;
+                }
                 // Says what only we say.
                 "told" => {
                     let head = format!("{json_type}x-credentialflow-budget: \"application/month\";r=1\r\n");
@@ -253,6 +257,9 @@ async fn what_cannot_be_paid_is_refused_and_never_sent() {
         (json!({"max_tokens": 1_000_000}), 429, R::BudgetExceeded),
         (json!({"max_tokens": 5, "n": 100}), 429, R::BudgetExceeded),
         (json!({"model": "unpriced"}), 503, R::PriceUnknown),
+        // What the price that is known is not for, however it is spelled.
+        (json!({"service_tier": "priority"}), 503, R::PriceUnknown),
+        (json!({"service_tier": "flex", "speed": "fast"}), 503, R::PriceUnknown),
     ] {
         let told = call(&world, "plain", more.clone()).await;
         assert_eq!(told.status(), status, "{more}");
@@ -268,6 +275,26 @@ async fn what_cannot_be_paid_is_refused_and_never_sent() {
     assert!(upstream.requests().is_empty(), "nothing was sent");
     assert_eq!(account(&world).held(), 0);
     world.done().await;
+}
+
+#[tokio::test]
+async fn what_is_served_faster_has_no_price_and_what_is_served_later_an_estimate() {
+    let upstream = provider().await;
+    for hard in [false, true] {
+        let world = world(&upstream, hard, Purse::of(1000 * MICRO));
+        assert_eq!(call(&world, "plain", json!({"service_tier": "default"})).await.status(), 200);
+        assert_eq!(cost(&world.outcome(R::Served).await), Some(Cost::Known(usd(60 * MICRO))));
+        assert_eq!(call(&world, "plain", json!({"service_tier": "flex"})).await.status(), 200);
+        assert_eq!(cost(&world.outcome(R::Served).await), Some(Cost::Estimated(usd(60 * MICRO))));
+        // Sound costs more than the text whose price is known.
+        assert_eq!(call(&world, "sound", json!({})).await.status(), 200);
+        assert_eq!(cost(&world.outcome(R::Served).await), Some(Cost::Estimated(usd(60 * MICRO))));
+        if !hard {
+            assert_eq!(call(&world, "plain", json!({"service_tier": "priority"})).await.status(), 200);
+            assert_eq!(cost(&world.outcome(R::Served).await), Some(Cost::UnknownPrice));
+        }
+        world.done().await;
+    }
 }
 
 #[tokio::test]

@@ -6,7 +6,8 @@ use credentialflow_model::OutcomeReason as R;
 use serde_json::Value;
 
 const PAGE: &str = "<html>Bad gateway, your key is the-real-secret</html>";
-const WHOLE: &str = r#"{"id":"1","choices":[{"message":{"content":"hi"}}],"usage":{"prompt_tokens":1,"completion_tokens":2}}"#;
+const WHOLE: &str =
+    r#"{"id":"1","choices":[{"message":{"content":"hi"}}],"usage":{"prompt_tokens":1,"completion_tokens":2}}"#;
 
 /// Answers as the call's `how` says.
 async fn proxy() -> FakeUpstream {
@@ -25,7 +26,9 @@ async fn proxy() -> FakeUpstream {
                 "untyped" => (200, String::new(), WHOLE.to_owned()),
                 "events-as-text" => (200, of("text/plain"), "data: {\"choices\":[]}\n\ndata: [DONE]\n\n".to_owned()),
                 "within" => (200, of("text/event-stream"), "data: {\"choices\":[]}\n\ndata: {\"choi".to_owned()),
-                "no-blank-line" => (200, of("text/event-stream"), "data: {\"choices\":[]}\n\ndata: [DONE]\n".to_owned()),
+                "no-blank-line" => {
+                    (200, of("text/event-stream"), "data: {\"choices\":[]}\n\ndata: [DONE]\n".to_owned())
+                }
                 how => panic!("{how}"),
             };
             peer.send(answer(status, &kind, &body)).await;
@@ -35,7 +38,9 @@ async fn proxy() -> FakeUpstream {
 }
 
 async fn ask(world: &World, how: &str) -> Message {
-    let body = format!(r#"{{"model":"chat","how":"{how}","stream":true,"stream_options":{{"include_usage":true}},"messages":[]}}"#);
+    let body = format!(
+        r#"{{"model":"chat","how":"{how}","stream":true,"stream_options":{{"include_usage":true}},"messages":[]}}"#
+    );
     let head = format!("POST /v1/chat/completions HTTP/1.1\r\nhost: gw\r\ncontent-length: {}\r\n", body.len());
     world.ask(format!("{head}authorization: Bearer {}\r\n\r\n{body}", key("k"))).await
 }

@@ -8,8 +8,9 @@
 //! what the model wrote and thought. What such tools cost by use is not in the tokens.
 
 use crate::{
-    openai::usage::{self, Tokens},
+    openai::usage::{self, Lenient, Tokens},
     sse::{DEFAULT_MAX_EVENT, SseEvent, SsePiece, SseReader},
+    task::{units::Units, usage::Used},
 };
 use credentialflow_model::usage::TokenUsage;
 use memchr::memmem;
@@ -51,12 +52,12 @@ impl StreamUsage {
         self.reader.held()
     }
 
-    /// Takes the next bytes of a payload that somebody else forwards.
     /// Whether a stream that ends here is not all of one.
     pub fn lacks_its_end(&self) -> bool {
         self.reader.lacks_its_end()
     }
 
+    /// Takes the next bytes of a payload that somebody else forwards.
     pub fn inspect(&mut self, payload: &[u8]) {
         let Self { reader, count, stopped } = self;
         reader.feed(payload, |piece| read_piece(&piece, count, stopped));
@@ -71,6 +72,11 @@ impl StreamUsage {
     /// The usage the provider reported. `None` until the model has stopped: every event counts what there is so far.
     pub fn usage(&self) -> Option<TokenUsage> {
         self.count.usage().filter(|_| self.stopped)
+    }
+
+    /// The same, with what of it is sound or an image.
+    pub fn used(&self) -> Option<Used> {
+        self.count.used().filter(|_| self.stopped)
     }
 
     /// What the provider reported of the input, as long as the model has not stopped.
@@ -117,6 +123,11 @@ impl AnswerUsage {
 
     /// The usage the answer reports.
     pub fn finish(self) -> Option<TokenUsage> {
+        self.finish_used()?.tokens
+    }
+
+    /// The same, with what of it is sound or an image.
+    pub fn finish_used(self) -> Option<Used> {
         let (kept, whole) = self.0.into_kept();
         let mut count = Count::NONE;
         if !whole {
@@ -134,7 +145,7 @@ impl AnswerUsage {
         } else if let Ok(Part { usage: Some(raw), .. }) = serde_json::from_slice(&kept) {
             count.take(raw);
         }
-        count.usage()
+        count.used()
     }
 }
 
@@ -224,6 +235,12 @@ pub(crate) struct Count {
     cached: Option<u64>,
     written: Option<u64>,
     thoughts: Option<u64>,
+    /// Of the prompt, sound; and of that, what came from a cache.
+    heard: Option<u64>,
+    cached_sound: Option<u64>,
+    /// Of what was written, sound and images.
+    spoken: Option<u64>,
+    drawn: Option<u64>,
 }
 
 #[derive(Default, Deserialize)]
@@ -234,10 +251,63 @@ struct Wire {
     cached_content_token_count: Tokens,
     candidates_token_count: Tokens,
     thoughts_token_count: Tokens,
+    prompt_tokens_details: Lenient<Details>,
+    cache_tokens_details: Lenient<Details>,
+    candidates_tokens_details: Lenient<Details>,
+}
+
+/// How many tokens of a count are sound, and how many are images.
+#[derive(Clone, Copy, Default)]
+struct Details {
+    sound: Option<u64>,
+    images: Option<u64>,
+}
+
+impl<'de> Deserialize<'de> for Details {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Detail<'a> {
+            #[serde(borrow, default)]
+            modality: Option<&'a RawValue>,
+            #[serde(default)]
+            token_count: Tokens,
+        }
+        struct V;
+        impl<'de> Visitor<'de> for V {
+            type Value = Details;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Details, A::Error> {
+                let mut details = Details::default();
+                while let Some(Detail { modality, token_count }) = seq.next_element::<Detail<'de>>()? {
+                    let kind = match modality.map(RawValue::get) {
+                        Some("\"AUDIO\"") => &mut details.sound,
+                        Some("\"IMAGE\"") => &mut details.images,
+                        _ => continue,
+                    };
+                    *kind = Some(kind.unwrap_or(0).saturating_add(token_count.0.unwrap_or(0)));
+                }
+                Ok(details)
+            }
+        }
+        d.deserialize_seq(V)
+    }
 }
 
 impl Count {
-    pub(crate) const NONE: Self = Self { prompt: None, tools: None, cached: None, written: None, thoughts: None };
+    pub(crate) const NONE: Self = Self {
+        prompt: None,
+        tools: None,
+        cached: None,
+        written: None,
+        thoughts: None,
+        heard: None,
+        cached_sound: None,
+        spoken: None,
+        drawn: None,
+    };
 
     /// Takes a usage object in; false when it is none.
     pub(crate) fn take(&mut self, raw: &RawValue) -> bool {
@@ -251,7 +321,31 @@ impl Count {
         ] {
             *known = (*known).max(told.0);
         }
+        for (known, told) in [
+            (&mut self.heard, wire.prompt_tokens_details.0.sound),
+            (&mut self.cached_sound, wire.cache_tokens_details.0.sound),
+            (&mut self.spoken, wire.candidates_tokens_details.0.sound),
+            (&mut self.drawn, wire.candidates_tokens_details.0.images),
+        ] {
+            *known = (*known).max(told);
+        }
         wire.prompt_token_count.0.is_some() || wire.candidates_token_count.0.is_some()
+    }
+
+    /// The same, with what of it is sound or an image.
+    fn used(&self) -> Option<Used> {
+        let tokens = self.usage()?;
+        let of = |n: Option<u64>| n.unwrap_or(0);
+        let heard = of(self.heard).min(tokens.input);
+        let cached = of(self.cached_sound).min(tokens.cached_input).min(heard);
+        let units = Units {
+            audio_tokens: heard - cached,
+            cached_audio_tokens: cached,
+            audio_output_tokens: of(self.spoken).min(tokens.output),
+            image_output_tokens: of(self.drawn).min(tokens.output),
+            ..Units::default()
+        };
+        Some(Used { tokens: Some(tokens), units })
     }
 
     /// The tokens, made consistent: no part is larger than what it is part of.

@@ -95,3 +95,21 @@ proptest! {
         answer.finish();
     }
 }
+
+#[test]
+fn sound_and_images_are_told_apart() {
+    let mut answer = AnswerUsage::new();
+    answer.feed(
+        br#"{"candidates":[{"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":100,"candidatesTokenCount":50,"cachedContentTokenCount":30,
+            "promptTokensDetails":[{"modality":"TEXT","tokenCount":20},{"modality":"AUDIO","tokenCount":80}],
+            "cacheTokensDetails":[{"modality":"AUDIO","tokenCount":30}],
+            "candidatesTokensDetails":[{"modality":"IMAGE","tokenCount":40},{"modality":"AUDIO","tokenCount":900}]}}"#,
+    );
+    let units = answer.finish_used().unwrap().units;
+    assert_eq!((units.audio_tokens, units.cached_audio_tokens), (50, 30));
+    // Never more than there is of all.
+    assert_eq!((units.image_output_tokens, units.audio_output_tokens), (40, 50));
+    let mut plain = AnswerUsage::new();
+    plain.feed(br#"{"usageMetadata":{"promptTokenCount":100,"candidatesTokenCount":50,"promptTokensDetails":"none"}}"#);
+    assert_eq!(plain.finish_used().unwrap().units, Units::default());
+}

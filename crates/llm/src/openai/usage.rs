@@ -5,6 +5,7 @@
 //! Neither counts tokens itself; only what the provider reports is used.
 
 use super::request::is_empty_array;
+use crate::task::{units::Units, usage::Used};
 use crate::sse::{DEFAULT_MAX_EVENT, SseEvent, SsePiece, SseReader};
 use credentialflow_model::usage::TokenUsage;
 use memchr::memmem;
@@ -29,7 +30,7 @@ static FINDER: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Find
 #[derive(Debug)]
 pub struct StreamUsage {
     reader: SseReader,
-    usage: Option<TokenUsage>,
+    usage: Option<Used>,
     drop_usage_event: bool,
     /// How many bytes of the unfinished event were already given out.
     released: usize,
@@ -49,12 +50,12 @@ impl StreamUsage {
         self.reader.held()
     }
 
-    /// Whether bytes may be taken out, so that they must go through [`Self::feed`].
     /// Whether a stream that ends here is not all of one.
     pub fn lacks_its_end(&self) -> bool {
         self.reader.lacks_its_end()
     }
 
+    /// Whether bytes may be taken out, so that they must go through [`Self::feed`].
     pub const fn drops(&self) -> bool {
         self.drop_usage_event
     }
@@ -131,11 +132,19 @@ impl StreamUsage {
 
     /// The last usage the provider reported so far.
     pub const fn usage(&self) -> Option<TokenUsage> {
+        match self.usage {
+            Some(used) => used.tokens,
+            None => None,
+        }
+    }
+
+    /// The same, with what of it is sound.
+    pub const fn used(&self) -> Option<Used> {
         self.usage
     }
 }
 
-fn relay(piece: SsePiece<'_>, usage: &mut Option<TokenUsage>, released: &mut usize, out: &mut impl FnMut(&[u8])) {
+fn relay(piece: SsePiece<'_>, usage: &mut Option<Used>, released: &mut usize, out: &mut impl FnMut(&[u8])) {
     let drop = match piece {
         SsePiece::Event(event) => read_event(&event, usage),
         SsePiece::Oversize(_) => false,
@@ -169,12 +178,12 @@ pub(crate) fn feed_from_usage(reader: &mut SseReader, payload: &[u8], mut each: 
 }
 
 /// Reads the usage of one event and says whether it is a usage event: one that carries nothing else.
-fn read_event(event: &SseEvent<'_>, usage: &mut Option<TokenUsage>) -> bool {
+fn read_event(event: &SseEvent<'_>, usage: &mut Option<Used>) -> bool {
     if !has_usage_object(event.raw) {
         return false;
     }
     let Some(data) = event.data() else { return false };
-    let Some(found) = read(&data, count) else { return false };
+    let Some(found) = read(&data, used) else { return false };
     *usage = Some(found);
     !cannot_be_dropped(event.raw)
         && serde_json::from_slice::<Choices<'_>>(&data).is_ok_and(|c| c.usage.is_some() && is_empty_array(c.choices))
@@ -251,8 +260,13 @@ impl AnswerUsage {
         self.finish_with(count)
     }
 
+    /// The same, with what of it is sound.
+    pub fn finish_used(self) -> Option<Used> {
+        self.finish_with(used)
+    }
+
     /// The usage the answer reports, its object read by `count`.
-    pub(crate) fn finish_with(self, count: Count) -> Option<TokenUsage> {
+    pub(crate) fn finish_with<T>(self, count: Count<T>) -> Option<T> {
         if self.tail_only {
             let tail = &self.kept[self.kept.len().saturating_sub(TAIL)..];
             read_tail(tail, count)
@@ -265,7 +279,7 @@ impl AnswerUsage {
 }
 
 /// Reads a usage object.
-pub(crate) type Count = fn(&RawValue) -> Option<TokenUsage>;
+pub(crate) type Count<T> = fn(&RawValue) -> Option<T>;
 
 /// The usage that an answer or an event, which is one JSON object, reports.
 pub(crate) fn of(json: &[u8]) -> Option<TokenUsage> {
@@ -273,7 +287,7 @@ pub(crate) fn of(json: &[u8]) -> Option<TokenUsage> {
 }
 
 /// Reads the usage of a whole JSON object.
-fn read(json: &[u8], count: Count) -> Option<TokenUsage> {
+fn read<T>(json: &[u8], count: Count<T>) -> Option<T> {
     let envelope: Envelope<'_> = serde_json::from_slice(json).ok()?;
     let groq = || serde_json::from_str::<Groq<'_>>(envelope.x_groq?.get()).ok()?.usage.and_then(count);
     envelope.usage.and_then(count).or_else(groq)
@@ -281,7 +295,7 @@ fn read(json: &[u8], count: Count) -> Option<TokenUsage> {
 
 /// Reads the top-level usage from the end of an object whose beginning is gone. A `usage` is the
 /// top-level one when what follows it is the rest of exactly one object.
-fn read_tail(tail: &[u8], count: Count) -> Option<TokenUsage> {
+fn read_tail<T>(tail: &[u8], count: Count<T>) -> Option<T> {
     let mut object = Vec::new();
     for at in memmem::rfind_iter(tail, MARK).take(TAIL_TRIES) {
         object.clear();
@@ -311,6 +325,35 @@ fn count(raw: &RawValue) -> Option<TokenUsage> {
     let output = of(wire.completion_tokens).max(of(wire.total_tokens).saturating_sub(input));
     let reasoning = of(wire.completion_tokens_details.0.reasoning_tokens).min(output);
     Some(TokenUsage { input, cached_input, cache_write, cache_write_1h: 0, output, reasoning })
+}
+
+/// The same with its sound. What of it came from a cache nobody tells: as little as can, as that is never dearer.
+fn used(raw: &RawValue) -> Option<Used> {
+    let tokens = count(raw)?;
+    let Sound { prompt_tokens_details, completion_tokens_details } = serde_json::from_str(raw.get()).unwrap_or_default();
+    let of = |details: Lenient<SoundDetails>| details.0.audio_tokens.0.unwrap_or(0);
+    let heard = of(prompt_tokens_details).min(tokens.input);
+    let fresh = heard.min(tokens.input - tokens.cached_input);
+    let units = Units {
+        audio_tokens: fresh,
+        cached_audio_tokens: heard - fresh,
+        audio_output_tokens: of(completion_tokens_details).min(tokens.output),
+        ..Units::default()
+    };
+    Some(Used { tokens: Some(tokens), units })
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Sound {
+    prompt_tokens_details: Lenient<SoundDetails>,
+    completion_tokens_details: Lenient<SoundDetails>,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(default)]
+struct SoundDetails {
+    audio_tokens: Tokens,
 }
 
 #[derive(Deserialize)]

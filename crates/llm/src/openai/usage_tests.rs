@@ -205,3 +205,26 @@ proptest! {
         answer.finish();
     }
 }
+
+#[test]
+fn sound_is_told_apart() {
+    let used = |usage: &str| {
+        let mut answer = AnswerUsage::new();
+        answer.feed(format!(r#"{{"choices":[],"usage":{usage}}}"#).as_bytes());
+        let used = answer.finish_used().unwrap();
+        let units = used.units;
+        (used.tokens.unwrap().input, units.audio_tokens, units.cached_audio_tokens, units.audio_output_tokens)
+    };
+    assert_eq!(used(r#"{"prompt_tokens":10,"completion_tokens":5}"#), (10, 0, 0, 0));
+    let told = r#"{"prompt_tokens":10,"completion_tokens":5,"prompt_tokens_details":{"audio_tokens":7,"cached_tokens":4},
+        "completion_tokens_details":{"audio_tokens":3}}"#;
+    assert_eq!(used(told), (10, 6, 1, 3));
+    // Never more than there is of all.
+    let told = r#"{"prompt_tokens":10,"completion_tokens":5,"prompt_tokens_details":{"audio_tokens":70},
+        "completion_tokens_details":{"audio_tokens":30}}"#;
+    assert_eq!(used(told), (10, 10, 0, 5));
+    let mut stream = StreamUsage::new(false);
+    let event = r#"data: {"choices":[],"usage":{"prompt_tokens":10,"completion_tokens":5,"prompt_tokens_details":{"audio_tokens":7}}}"#;
+    stream.inspect(format!("{event}\n\n").as_bytes());
+    assert_eq!(stream.used().unwrap().units.audio_tokens, 7);
+}

@@ -221,3 +221,23 @@ proptest! {
         prop_assert!(cost <= most, "{cost} of {most}");
     }
 }
+
+#[test]
+fn what_may_cost_more_than_text_and_has_no_price_is_no_exact_cost() {
+    let at = Timestamp::from_secs(1_790_000_000);
+    let entry = |more: &str| -> PriceHandle {
+        let json = format!(r#"{{"from": "2020-01-01T00:00:00Z", "input": "1", "output": "10"{more}}}"#);
+        serde_json::from_str::<PriceEntry>(&json).unwrap().into()
+    };
+    let (heard, drawn) = (
+        Units { audio_tokens: 4, ..Units::default() },
+        Units { image_output_tokens: 4, ..Units::default() },
+    );
+    assert!(entry("").lacks_price_of(at, &heard) && entry("").lacks_price_of(at, &drawn));
+    assert!(!entry("").lacks_price_of(at, &Units::default()));
+    let dear = entry(r#", "audio_input": "32""#);
+    assert!(!dear.lacks_price_of(at, &heard));
+    let tokens = TokenUsage { input: 10, output: 5, ..TokenUsage::default() };
+    // 6 of text, 4 of sound, 5 written.
+    assert_eq!(dear.cost_of(at, Some(&tokens), &heard), Cost::Known(Decimal::new(6 + 4 * 32 + 50, 6)));
+}

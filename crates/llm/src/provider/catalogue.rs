@@ -34,7 +34,7 @@
 //! exchanges at `/responses` below the same base are recorded. What can be asked of a provider beside that is what its
 //! documentation describes below the same base, in OpenAI's form (ranking in Cohere's).
 
-use super::{Base, DefaultInjector, Dialect, LimitField, Provider};
+use super::{Base, CallIds, DefaultInjector, Dialect, LimitField, Provider};
 use crate::task::{
     Task::{
         self, Batches, Embeddings, ImageEdits, ImageGenerations, Moderations, Realtime, Rerank, Speech, Transcriptions,
@@ -53,6 +53,8 @@ const fn compatible(name: &'static str, url: &'static str, ask_usage: bool) -> P
         injector: DefaultInjector::Bearer,
         ask_usage,
         limit: LimitField::MaxTokens,
+        keeps_thinking: false,
+        call_ids: CallIds::Usual,
     }
 }
 
@@ -64,6 +66,13 @@ const fn newer(provider: Provider) -> Provider {
 /// One that speaks Responses beside Chat Completions.
 const fn also_responses(provider: Provider) -> Provider {
     Provider { responses: true, ..provider }
+}
+
+/// One that refuses a conversation in which tools were called without what was thought before
+/// (<https://api-docs.deepseek.com/guides/thinking_mode>,
+/// <https://platform.moonshot.ai/docs/guide/use-kimi-k2-thinking-model#multi-step-tool-call>).
+const fn keeps_thinking(provider: Provider) -> Provider {
+    Provider { keeps_thinking: true, ..provider }
 }
 
 /// One that offers what OpenAI does.
@@ -100,6 +109,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
         injector: DefaultInjector::Bearer,
         ask_usage: ASKS,
         limit: LimitField::MaxCompletionTokens,
+        keeps_thinking: false,
+        call_ids: CallIds::Usual,
     },
     Provider {
         name: "anthropic",
@@ -110,6 +121,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
         injector: DefaultInjector::Header("x-api-key"),
         ask_usage: UNASKED, // always in streams
         limit: LimitField::MaxTokens,
+        keeps_thinking: false,
+        call_ids: CallIds::Usual,
     },
     also(
         &[Embeddings, ImageGenerations, ImageEdits, Speech, Transcriptions, Translations, Realtime],
@@ -131,7 +144,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         &[Embeddings, ImageGenerations, Speech, Transcriptions, Translations],
         compatible("deepinfra", "https://api.deepinfra.com/v1/openai", ASKS),
     ),
-    also_responses(compatible("deepseek", "https://api.deepseek.com", ASKS)),
+    keeps_thinking(also_responses(compatible("deepseek", "https://api.deepseek.com", ASKS))),
     also(&[Embeddings, Rerank], compatible("fireworks", "https://api.fireworks.ai/inference/v1", ASKS)),
     Provider {
         name: "gemini",
@@ -142,6 +155,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
         injector: DefaultInjector::Header(crate::gemini::KEY_HEADER),
         ask_usage: UNASKED, // in every event
         limit: LimitField::MaxTokens,
+        keeps_thinking: false,
+        call_ids: CallIds::Usual,
     },
     also(
         &[Embeddings, ImageGenerations],
@@ -154,8 +169,14 @@ pub(super) const PROVIDERS: &[Provider] = &[
     compatible("huggingface", "https://router.huggingface.co/v1", ASKS),
     only(&[Embeddings, Rerank], compatible("jina", "https://api.jina.ai/v1", UNASKED)),
     also(&[Embeddings], compatible("lmstudio", "http://127.0.0.1:1234/v1", ASKS)),
-    also(&[Embeddings, Moderations, Transcriptions], compatible("mistral", "https://api.mistral.ai/v1", UNASKED)), // in the last event
-    compatible("moonshot", "https://api.moonshot.ai/v1", ASKS),
+    also(
+        &[Embeddings, Moderations, Transcriptions],
+        Provider {
+            call_ids: CallIds::NineCharacters,
+            ..compatible("mistral", "https://api.mistral.ai/v1", UNASKED) // in the last event
+        },
+    ),
+    keeps_thinking(compatible("moonshot", "https://api.moonshot.ai/v1", ASKS)),
     also(&[Embeddings], compatible("nvidia", "https://integrate.api.nvidia.com/v1", ASKS)),
     also(&[Embeddings], compatible("ollama", "http://127.0.0.1:11434/v1", ASKS)),
     also(&[Embeddings], also_responses(compatible("openrouter", "https://openrouter.ai/api/v1", ASKS))),

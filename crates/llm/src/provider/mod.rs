@@ -55,6 +55,15 @@ pub enum LimitField {
     MaxCompletionTokens,
 }
 
+/// Which ids of tools' calls a provider takes, where that is not what all of its dialect take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallIds {
+    /// What is usual in its dialect.
+    Usual,
+    /// Nine letters and digits.
+    NineCharacters,
+}
+
 /// One built-in provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Provider {
@@ -74,6 +83,10 @@ pub struct Provider {
     pub ask_usage: bool,
     /// What a call that is translated for it limits the answer with, in OpenAI's dialect.
     pub limit: LimitField,
+    /// Whether it wants to be sent back what its models thought before they called tools, in OpenAI's dialect.
+    pub keeps_thinking: bool,
+    /// Which ids of tools' calls it takes.
+    pub call_ids: CallIds,
 }
 
 impl Provider {

@@ -30,6 +30,8 @@ pub struct Units {
     pub cached_audio_tokens: u64,
     /// Of the output tokens, those of sound.
     pub audio_output_tokens: u64,
+    /// Of the output tokens, those of images, for which there is no price.
+    pub image_output_tokens: u64,
     /// Images that are made.
     pub images: u64,
     /// Seconds of sound that are heard, begun ones as whole.
@@ -74,6 +76,7 @@ impl Size {
             cached_image_tokens: 0,
             cached_audio_tokens: 0,
             audio_output_tokens: 0,
+            image_output_tokens: 0,
             images: 0,
             seconds: 0,
             characters: 0,

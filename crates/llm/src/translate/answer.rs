@@ -35,6 +35,15 @@ pub(super) const fn are_names(id: &str, model: &str) -> bool {
 pub(super) enum Piece<'a> {
     Text(Text<'a>),
     Thinking(Text<'a>),
+    /// How a model of Anthropic's signed the thinking before this, of which there may be nothing to see.
+    Signed(Text<'a>),
+    /// Thinking that only such a model can read.
+    Redacted(Text<'a>),
+    /// An image, in base64.
+    Image {
+        media_type: Cow<'a, str>,
+        data: Cow<'a, str>,
+    },
     /// A tool is called; `input` is JSON, its bytes as they stood.
     Call {
         id: Cow<'a, str>,
@@ -53,6 +62,15 @@ pub(super) enum Said<'a> {
     Text(&'a str),
     /// More thinking. Never empty.
     Thinking(&'a str),
+    /// How a model of Anthropic's signed the thinking before this, of which there may be nothing to see.
+    Signed(&'a str),
+    /// Thinking that only such a model can read.
+    Redacted(&'a str),
+    /// An image, whole and in base64.
+    Image {
+        media_type: &'a str,
+        data: &'a str,
+    },
     /// The `tool`-th tool is called, from 0.
     Call {
         tool: u64,
@@ -104,4 +122,6 @@ pub(super) struct Malformed;
 impl Failure<'_> {
     /// What is said of an answer that says nothing itself.
     pub const UNUSABLE: &'static str = "The provider's answer cannot be used.";
+    /// What is said of an answer with an image to a caller whose dialect has no place for one.
+    pub const NO_PLACE: &'static str = "The provider's answer holds an image, for which the Messages API has no place.";
 }

@@ -38,6 +38,8 @@ pub(super) struct Call<'a> {
     pub one_tool: bool,
     /// How tokens are chosen, beside what every dialect says of it.
     pub sampling: Sampling<'a>,
+    /// Whether the answer may hold images.
+    pub images: Option<Images>,
     /// The form that the answer must have.
     pub format: Option<Format<'a>>,
     pub effort: Option<Effort>,
@@ -93,6 +95,37 @@ impl<'a> Turns<'a> {
             _ => self.0.push(Turn { role, content: said }),
         }
     }
+
+    /// Whether anything is to be heard.
+    pub fn have_sound(&self) -> bool {
+        let is_sound = |block: &Block<'_>| match block {
+            Block::Audio { .. } => true,
+            Block::ToolResult { content, .. } => content.iter().any(|block| matches!(block, Block::Audio { .. })),
+            _ => false,
+        };
+        self.0.iter().any(|turn| turn.content.iter().any(is_sound))
+    }
+
+    /// Leaves out what the provider does not take back of thinking.
+    pub fn keep_thinking(&mut self, takes: TakesBack) {
+        let keeps = |block: &Block<'_>| match block {
+            Block::Thinking { text, signature } => match takes {
+                TakesBack::Nothing => false,
+                TakesBack::Signed => signature.is_some(),
+                TakesBack::Text => !text.is_empty(),
+            },
+            Block::Redacted(_) => takes == TakesBack::Signed,
+            _ => true,
+        };
+        if self.0.iter().all(|turn| turn.content.iter().all(keeps)) {
+            return;
+        }
+        // A turn of which nothing is left is none.
+        for mut turn in std::mem::take(&mut self.0) {
+            turn.content.retain(keeps);
+            self.push(turn.role, turn.content);
+        }
+    }
 }
 
 /// A part of a turn. `cache_control` is a mark of the Messages API that some providers of Chat Completions know too.
@@ -100,8 +133,24 @@ pub(super) enum Block<'a> {
     Text { text: Text<'a>, cache_control: Option<&'a RawValue> },
     Image { source: Source<'a>, cache_control: Option<&'a RawValue> },
     Document { source: Source<'a>, title: Option<Text<'a>>, cache_control: Option<&'a RawValue> },
+    /// Sound, here and in base64.
+    Audio { media_type: Cow<'a, str>, data: Cow<'a, str> },
     ToolUse { id: Text<'a>, name: Text<'a>, input: Cow<'a, RawValue> },
     ToolResult { id: Text<'a>, content: Vec<Block<'a>>, is_error: bool },
+    /// What the model thought. Only those that take it back see it ([`Turns::keep_thinking`]).
+    Thinking { text: Text<'a>, signature: Option<Text<'a>> },
+    /// The same as only the model can read it.
+    Redacted(Text<'a>),
+}
+
+/// Which thinking a provider takes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TakesBack {
+    Nothing,
+    /// What models of Anthropic's signed.
+    Signed,
+    /// Its text.
+    Text,
 }
 
 /// Where an image or a document is.
@@ -120,6 +169,15 @@ pub(super) struct Tool<'a> {
     pub schema: Option<&'a RawValue>,
     pub strict: bool,
     pub cache_control: Option<&'a RawValue>,
+}
+
+/// Images in an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Images {
+    /// Beside text.
+    Too,
+    /// And nothing else.
+    Only,
 }
 
 /// The form of an answer.

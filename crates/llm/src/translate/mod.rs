@@ -18,6 +18,7 @@ mod call;
 mod chat;
 pub mod embeddings;
 mod gemini;
+mod ids;
 mod messages;
 mod read;
 mod replicate;
@@ -25,11 +26,12 @@ mod responses;
 mod stream;
 mod write;
 
+use call::TakesBack;
 pub use stream::{StreamFailure, Translator};
 
 use crate::{
     gemini::request::Frames,
-    provider::{Dialect, LimitField},
+    provider::{CallIds, Dialect, LimitField},
 };
 use credentialflow_model::Timestamp;
 use std::fmt;
@@ -45,17 +47,22 @@ pub struct To<'a> {
     pub limit: LimitField,
     /// Whether it must be asked to report usage in streams.
     pub ask_usage: bool,
-}
-
     /// As many tokens its model can write in one answer, where that is known.
     pub longest: Option<u64>,
+    /// Whether it wants to be sent back what its models thought before they called tools, in Chat Completions.
+    pub keeps_thinking: bool,
+    /// Which ids of tools' calls it takes.
+    pub call_ids: CallIds,
 }
 
 impl<'a> To<'a> {
     /// A model of a provider of which no more is known.
     pub const fn new(dialect: Dialect, model: &'a str) -> Self {
-        Self { dialect, model, limit: LimitField::MaxTokens, ask_usage: false, longest: None }
+        let (limit, call_ids) = (LimitField::MaxTokens, CallIds::Usual);
+        Self { dialect, model, limit, ask_usage: false, longest: None, keeps_thinking: false, call_ids }
     }
+}
+
 /// The body for a provider, and what translates its answer. `body` is one that [`ChatCall`](crate::ChatCall) has read,
 /// `from` is what its caller speaks; `created` is what the answer will say of when it was made. A call in Gemini's
 /// dialect is one for a whole answer: what its path says is told to [`gemini_request`].
@@ -103,7 +110,20 @@ fn said(
         Caller::Responses => responses::read_call::call(body),
         Caller::Gemini => gemini::read_call::call(body, &schemas, frames.is_some()),
     };
-    let call = call.map_err(untranslatable)?;
+    let mut call = call.map_err(untranslatable)?;
+    if call.images.is_some() && !matches!(to.dialect, Dialect::OpenAi | Dialect::Gemini) {
+        return Err(untranslatable(Why::NoCounterpart("an image as an answer".to_owned())));
+    }
+    if call.turns.have_sound() && !matches!(to.dialect, Dialect::OpenAi | Dialect::Gemini) {
+        return Err(untranslatable(Why::NoCounterpart("sound in a message".to_owned())));
+    }
+    call.turns.keep_thinking(match to.dialect {
+        Dialect::Anthropic => TakesBack::Signed,
+        Dialect::Bedrock if crate::bedrock::maker(to.model) == Some("anthropic") => TakesBack::Signed,
+        Dialect::OpenAi if to.keeps_thinking => TakesBack::Text,
+        _ => TakesBack::Nothing,
+    });
+    ids::fit(&mut call.turns, to.dialect, to.call_ids);
     let mut out = Vec::with_capacity(body.len() + 256);
     match to.dialect {
         Dialect::OpenAi => chat::write_call::call(&call, to, &mut out),
@@ -179,11 +199,28 @@ pub struct Translation {
 }
 
 impl Translation {
-    /// A whole answer. `None` when it is no answer.
+    /// A whole answer. `None` when it is no answer, or holds what the caller's dialect has no place for
+    /// ([`Self::without_place`]).
     pub fn whole(&self, body: &[u8]) -> Option<Vec<u8>> {
         if let Some(embeddings) = &self.embeddings {
             return embeddings.answer(body);
         }
+        let answer = self.read(body).filter(|answer| self.has_place(answer))?;
+        Some(match self.to {
+            Caller::Chat => chat::write_answer::answer(&answer, self.frame.created),
+            Caller::Messages => messages::write_answer::answer(&answer),
+            Caller::Responses => responses::write_answer::answer(&answer, &self.frame),
+            Caller::Gemini => gemini::write_answer::answer(&answer),
+        })
+    }
+
+    /// What an answer holds that the caller's dialect has no place for, in words.
+    pub fn without_place(&self, body: &[u8]) -> Option<&'static str> {
+        let answer = if self.embeddings.is_none() { self.read(body) } else { None };
+        answer.filter(|answer| !self.has_place(answer)).map(|_| answer::Failure::NO_PLACE)
+    }
+
+    fn read<'b>(&'b self, body: &'b [u8]) -> Option<answer::Answer<'b>> {
         let answer = match self.from {
             Dialect::OpenAi => chat::read_answer::answer(body),
             Dialect::Anthropic => messages::read_answer::answer(body),
@@ -192,13 +229,12 @@ impl Translation {
             Dialect::Bedrock => bedrock::read_answer::answer(body, &self.named.id, &self.named.model),
             Dialect::Replicate => replicate::read_answer::answer(body, &self.named.model),
         };
-        let answer = answer.filter(answer::Answer::is_named)?;
-        Some(match self.to {
-            Caller::Chat => chat::write_answer::answer(&answer, self.frame.created),
-            Caller::Messages => messages::write_answer::answer(&answer),
-            Caller::Responses => responses::write_answer::answer(&answer, &self.frame),
-            Caller::Gemini => gemini::write_answer::answer(&answer),
-        })
+        answer.filter(answer::Answer::is_named)
+    }
+
+    /// Whether all of an answer has a place in the caller's dialect.
+    fn has_place(&self, answer: &answer::Answer<'_>) -> bool {
+        self.to != Caller::Messages || !answer.pieces.iter().any(|piece| matches!(piece, answer::Piece::Image { .. }))
     }
 
     /// An error of the provider's, whatever it sent.
@@ -220,6 +256,29 @@ impl Translation {
     pub fn stream(self) -> Translator {
         Translator::new(self)
     }
+}
+
+/// An error of a provider's, whatever it sent, as its own dialect has it; `None` where no caller speaks that.
+pub fn error(dialect: Dialect, status: u16, body: &[u8]) -> Option<Vec<u8>> {
+    Some(restated((dialect, Caller::of(dialect)?), status, None, body))
+}
+
+fn restated((from, to): (Dialect, Caller), status: u16, name: Option<&str>, body: &[u8]) -> Vec<u8> {
+    let failure = match from {
+        // Both have the same form.
+        Dialect::OpenAi | Dialect::Responses => chat::read_answer::error(body),
+        Dialect::Anthropic => messages::read_answer::error(body),
+        Dialect::Gemini => gemini::read_answer::error(body),
+        Dialect::Bedrock => bedrock::read_answer::error(name, body),
+        Dialect::Replicate => replicate::read_answer::error(body),
+    };
+    let mut out = Vec::with_capacity(256);
+    match to {
+        Caller::Chat | Caller::Responses => chat::write_answer::error(&mut out, status, &failure),
+        Caller::Messages => messages::write_answer::error(&mut out, status, &failure),
+        Caller::Gemini => gemini::write_answer::error(&mut out, status, &failure),
+    }
+    out
 }
 
 /// Why a call cannot be said in the provider's dialect. The text is safe to show: it holds nothing of the call but
@@ -258,29 +317,6 @@ impl fmt::Display for Untranslatable {
             Dialect::Replicate => "Predictions API",
         };
         match &self.why {
-/// An error of a provider's, whatever it sent, as its own dialect has it; `None` where no caller speaks that.
-pub fn error(dialect: Dialect, status: u16, body: &[u8]) -> Option<Vec<u8>> {
-    Some(restated((dialect, Caller::of(dialect)?), status, None, body))
-}
-
-fn restated((from, to): (Dialect, Caller), status: u16, name: Option<&str>, body: &[u8]) -> Vec<u8> {
-    let failure = match from {
-        // Both have the same form.
-        Dialect::OpenAi | Dialect::Responses => chat::read_answer::error(body),
-        Dialect::Anthropic => messages::read_answer::error(body),
-        Dialect::Gemini => gemini::read_answer::error(body),
-        Dialect::Bedrock => bedrock::read_answer::error(name, body),
-        Dialect::Replicate => replicate::read_answer::error(body),
-    };
-    let mut out = Vec::with_capacity(256);
-    match to {
-        Caller::Chat | Caller::Responses => chat::write_answer::error(&mut out, status, &failure),
-        Caller::Messages => messages::write_answer::error(&mut out, status, &failure),
-        Caller::Gemini => gemini::write_answer::error(&mut out, status, &failure),
-    }
-    out
-}
-
             Why::Form(place) => write!(f, "{place} is not what the {} describes", api(self.from)),
             Why::NoCounterpart(place) => {
                 write!(f, "{place} has no counterpart in the {}, which this model's provider speaks", api(self.to))
@@ -298,12 +334,14 @@ mod tests;
 #[cfg(test)]
 mod tests_bedrock;
 #[cfg(test)]
+mod tests_claude;
+#[cfg(test)]
 mod tests_gemini;
 #[cfg(test)]
 mod tests_replicate;
 #[cfg(test)]
 mod tests_responses;
 #[cfg(test)]
-mod tests_to_chat;
-mod tests_claude;
+mod tests_thinking;
 #[cfg(test)]
+mod tests_to_chat;

@@ -3,7 +3,9 @@
 use super::{
     Caller, Translation,
     answer::{Failure, MAX_EVENT, Malformed, Said},
-    bedrock, chat, gemini, messages, replicate, responses,
+    bedrock, chat, gemini, messages,
+    read::Text,
+    replicate, responses,
 };
 use crate::{
     provider::Dialect,
@@ -167,13 +169,19 @@ impl Translator {
     }
 
     fn event(&mut self, event: &SseEvent<'_>, out: &mut Vec<u8>) -> Result<(), Malformed> {
-        let Self { reader, writer, over, .. } = self;
+        let Self { reader, writer, over, failure, .. } = self;
         let mut say = |said: Said<'_>| {
             // After the end nothing counts.
-            if !*over {
-                *over = matches!(said, Said::End(_) | Said::Failed(_));
-                writer.say(&said, out);
+            if *over {
+                return;
             }
+            if matches!((&said, &*writer), (Said::Image { .. }, Writer::Messages(_))) {
+                (*over, *failure) = (true, Some(StreamFailure::Malformed));
+                let message = Some(Text(Failure::NO_PLACE.into()));
+                return writer.say(&Said::Failed(Failure { message, ..Failure::default() }), out);
+            }
+            *over = matches!(said, Said::End(_) | Said::Failed(_));
+            writer.say(&said, out);
         };
         match (reader, event.data()) {
             (Reader::Chat(reader), Some(data)) => reader.event(&data, &mut say),

@@ -229,7 +229,7 @@ fn what_cannot_be_said_is_refused() {
         json!({"response_format": {"type": "json_object"}}),
         json!({"tools": [{"type": "custom", "custom": {"name": "s3cret"}}]}),
         json!({"tool_choice": {"type": "allowed_tools", "allowed_tools": {}}}),
-        json!({"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}]}),
+        json!({"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "s3cret", "format": "wav"}}]}]}),
         json!({"messages": [{"role": "user", "content": [{"type": "file", "file": {"file_id": "s3cret"}}]}]}),
         json!({"messages": [{"role": "function", "name": "f", "content": "s3cret"}]}),
         json!({"messages": [{"role": "assistant", "function_call": {"name": "f", "arguments": ""}}]}),
@@ -340,7 +340,8 @@ fn whole_answers() {
         got,
         json!({"id": "msg_1", "object": "chat.completion", "created": 1_790_000_000, "model": "claude-x-1",
             "choices": [{"index": 0, "logprobs": null, "finish_reason": "tool_calls", "message":
-                {"role": "assistant", "content": "I look.", "refusal": null, "reasoning_content": "Hm.", "tool_calls": [call]}}],
+                {"role": "assistant", "content": "I look.", "refusal": null, "reasoning_content": "Hm.",
+                    "thinking_blocks": [{"type": "thinking", "thinking": "Hm.", "signature": "x"}], "tool_calls": [call]}}],
             "usage": {"prompt_tokens": 10, "completion_tokens": 4, "total_tokens": 14,
                 "prompt_tokens_details": {"cached_tokens": 3, "cache_write_tokens": 2},
                 "completion_tokens_details": {"reasoning_tokens": 0}}})
@@ -412,6 +413,7 @@ fn streamed(message: &Value, piece: usize) -> String {
         let mut begun = block.clone();
         match field {
             "partial_json" => begun["input"] = json!({}),
+            "thinking" => (begun["thinking"], begun["signature"]) = (json!(""), json!("")),
             field => begun[field] = json!(""),
         }
         out += &event(&json!({"type": "content_block_start", "index": i, "content_block": begun}));
@@ -419,6 +421,10 @@ fn streamed(message: &Value, piece: usize) -> String {
         for part in characters.chunks(piece) {
             let part: String = part.iter().collect();
             out += &event(&json!({"type": "content_block_delta", "index": i, "delta": {"type": kind, field: part}}));
+        }
+        if field == "thinking" {
+            let delta = json!({"type": "signature_delta", "signature": block["signature"]});
+            out += &event(&json!({"type": "content_block_delta", "index": i, "delta": delta}));
         }
         out += &event(&json!({"type": "content_block_stop", "index": i}));
     }
@@ -437,6 +443,7 @@ fn relayed(include_usage: bool, pieces: &[&[u8]]) -> String {
 /// The completion that a stream of chunks adds up to, as the SDKs add it up.
 fn gathered(stream: &str) -> Value {
     let (mut content, mut reasoning, mut calls) = (String::new(), String::new(), Vec::<Value>::new());
+    let (mut thoughts, mut signed) = (Vec::<Value>::new(), 0);
     let (mut finish, mut usage, mut first) = (Value::Null, Value::Null, Value::Null);
     let chunks = stream.strip_suffix("data: [DONE]\n\n").expect("the end");
     for chunk in chunks.split("\n\n").filter(|c| !c.is_empty() && !c.starts_with(':')) {
@@ -458,6 +465,12 @@ fn gathered(stream: &str) -> Value {
         let choice = &chunk["choices"][0];
         content += choice["delta"]["content"].as_str().unwrap_or_default();
         reasoning += choice["delta"]["reasoning_content"].as_str().unwrap_or_default();
+        for thought in choice["delta"]["thinking_blocks"].as_array().into_iter().flatten() {
+            // What it signs came since the last one.
+            let mut thought = thought.clone();
+            thought["thinking"] = reasoning[std::mem::replace(&mut signed, reasoning.len())..].into();
+            thoughts.push(thought);
+        }
         for part in choice["delta"]["tool_calls"].as_array().into_iter().flatten() {
             let at = part["index"].as_u64().unwrap() as usize;
             if at == calls.len() {
@@ -473,6 +486,9 @@ fn gathered(stream: &str) -> Value {
         }
     }
     let mut message = json!({"role": "assistant", "content": content, "refusal": null});
+    if !thoughts.is_empty() {
+        message["thinking_blocks"] = thoughts.into();
+    }
     if content.is_empty() && !calls.is_empty() {
         message["content"] = Value::Null;
     }
@@ -621,7 +637,7 @@ proptest! {
         let back = translated(&json!({"model": "m", "messages": [whole["choices"][0]["message"]]})).unwrap();
         let content = message["content"].as_array().unwrap();
         let text: String = content.iter().filter(|b| b["type"] == "text").filter_map(|b| b["text"].as_str()).collect();
-        let mut expect: Vec<Value> = Vec::new();
+        let mut expect: Vec<Value> = content.iter().filter(|b| b["type"] == "thinking").cloned().collect();
         if !text.is_empty() {
             expect.push(json!({"type": "text", "text": text}));
         }

@@ -188,7 +188,7 @@ fn what_cannot_be_said_in_another_dialect_is_refused() {
         ),
         (config(json!({"candidateCount": 2})), "`candidateCount`"),
         (config(json!({"responseLogprobs": true})), "`responseLogprobs`"),
-        (config(json!({"responseModalities": ["TEXT", "IMAGE"]})), "`responseModalities`"),
+        (config(json!({"responseModalities": ["TEXT", "AUDIO"]})), "`responseModalities`"),
         (config(json!({"responseMimeType": "text/x.enum"})), "`responseMimeType`"),
         (config(json!({"speechConfig": {}})), "a field of `generationConfig`"),
         (turn(json!({"executableCode": {"language": "PYTHON", "code": "1"}})), "a part of `contents[0]`"),
@@ -201,7 +201,8 @@ fn what_cannot_be_said_in_another_dialect_is_refused() {
             "a file of `contents[0]` that is not sent along",
         ),
         (turn(json!({"fileData": {"fileUri": "gs://a/b", "mimeType": "image/png"}})), "that is not sent along"),
-        (turn(json!({"inlineData": {"mimeType": "audio/wav", "data": ""}})), "neither an image nor a PDF"),
+        (turn(json!({"inlineData": {"mimeType": "audio/basic", "data": ""}})), "sound that is no WAV"),
+        (turn(json!({"inlineData": {"mimeType": "video/mp4", "data": ""}})), "neither an image nor a PDF"),
         (turn(json!({"inlineData": {"mimeType": "image/png;base64,x", "data": ""}})), "neither an image nor a PDF"),
         (json!({"contents": [{"role": "model", "parts": [{"text": "So"}]}]}), "a last message of the assistant's"),
     ] {

@@ -115,11 +115,13 @@ fn place(
 
 /// Whom a call is translated for.
 pub(super) fn recipient(target: &TargetPlan) -> translate::To<'_> {
-    let TargetPlan { dialect, provider_model, limit, ask_usage, writes, .. } = target;
+    let TargetPlan { dialect, provider_model, limit, ask_usage, writes, keeps_thinking, call_ids, .. } = target;
     translate::To {
         limit: *limit,
         ask_usage: *ask_usage,
         longest: *writes,
+        keeps_thinking: *keeps_thinking,
+        call_ids: *call_ids,
         ..translate::To::new(*dialect, provider_model)
     }
 }

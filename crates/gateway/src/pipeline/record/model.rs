@@ -12,7 +12,7 @@ use crate::{
     snapshot::models::{ModelPlan, TargetPlan},
     worker::View,
 };
-use credentialflow_llm::task::units::Units;
+use credentialflow_llm::{task::units::Units, tier::Tier};
 use credentialflow_model::{
     OutcomeReason, Timestamp, UsageRecord,
     usage::{Cost, ModelUse, TokenUsage},
@@ -198,6 +198,11 @@ impl Recording<'_> {
         })
     }
 
+    /// What goes to the target asks to be served so.
+    pub fn tier(&mut self, tier: Tier) {
+        self.tier = tier;
+    }
+
     /// A budget pays for the model call.
     pub fn pays(&mut self, paying: Paying) {
         self.paying = Some(paying);
@@ -250,11 +255,21 @@ impl Recording<'_> {
     /// has a cost.
     pub fn tokens(&mut self, view: &View, (model, target): (u32, u32), told: Told) {
         let target = &view.snapshot.models.list[model as usize].targets[target as usize];
-        let time = self.time();
+        let (time, tier) = (self.time(), self.tier);
         self.edit(|r| {
             if let Some(model) = &mut r.model {
                 model.tokens = told.tokens;
-                model.cost = told.all.then(|| target.price.cost_of(time, told.tokens.as_ref(), &told.units));
+                let cost = told.all.then(|| target.price.cost_of(time, told.tokens.as_ref(), &told.units));
+                model.cost = match (cost, tier) {
+                    // Free is free, however fast.
+                    (Some(Cost::Known(usd)), Tier::Dearer(_)) if !usd.is_zero() => Some(Cost::UnknownPrice),
+                    (Some(Cost::Known(usd)), Tier::Cheaper) => Some(Cost::Estimated(usd)),
+                    // Counted as if it were text.
+                    (Some(Cost::Known(usd)), _) if target.price.lacks_price_of(time, &told.units) => {
+                        Some(Cost::Estimated(usd))
+                    }
+                    (cost, _) => cost,
+                };
             }
         });
     }

@@ -1,7 +1,6 @@
 //! A Converse answer as an answer: whole, or an error.
 //!
-//! Calls of tools that the provider runs itself and their results, citations, traces, media and signatures of thinking
-//! are left out.
+//! Calls of tools that the provider runs itself and their results, citations, traces and media are left out.
 
 use super::super::{
     answer::{Answer, Failure, MAX_BLOCKS, Piece, Stop},
@@ -68,7 +67,17 @@ impl ToolUse<'_> {
 #[derive(Deserialize)]
 struct Reasoning<'a> {
     #[serde(borrow, default, rename = "reasoningText")]
-    text: Option<Said<'a>>,
+    text: Option<Thought<'a>>,
+    #[serde(borrow, default, rename = "redactedContent")]
+    redacted: Option<Text<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Thought<'a> {
+    #[serde(borrow, default)]
+    text: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    signature: Option<Text<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -99,8 +108,12 @@ pub(in crate::translate) fn answer<'a>(body: &'a [u8], id: &'a str, model: &'a s
                 }
                 pieces.push(Piece::Call { id: call.id.0, name: call.name, input: Cow::Borrowed(input) });
             }
-            Block { reasoning: Some(Reasoning { text: Some(Said { text: Some(text) }) }), .. } => {
-                pieces.extend(some(text).map(Piece::Thinking));
+            Block { reasoning: Some(Reasoning { text, redacted }), .. } => {
+                if let Some(Thought { text, signature }) = text {
+                    pieces.extend(text.and_then(some).map(Piece::Thinking));
+                    pieces.extend(signature.and_then(some).map(Piece::Signed));
+                }
+                pieces.extend(redacted.and_then(some).map(Piece::Redacted));
             }
             Block { cited: Some(Cited { content: Some(raw) }), .. } => {
                 let said: Vec<Said<'_>> = list(raw, "", MAX_BLOCKS, "").ok()?;

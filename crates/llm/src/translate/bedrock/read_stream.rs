@@ -72,9 +72,14 @@ struct Input<'a> {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Reasoning<'a> {
     #[serde(borrow, default)]
     text: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    signature: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    redacted_content: Option<Text<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -170,8 +175,15 @@ impl StreamReader {
         if let Some(text) = delta.text.filter(|text| !text.is_empty()) {
             say(Said::Text(&text));
         }
-        if let Some(text) = delta.reasoning_content.and_then(|said| said.text).filter(|text| !text.is_empty()) {
-            say(Said::Thinking(&text));
+        if let Some(Reasoning { text, signature, redacted_content }) = delta.reasoning_content {
+            let some = |text: Option<Text<'_>>, of: fn(&str) -> Said<'_>, say: &mut dyn FnMut(Said<'_>)| {
+                if let Some(text) = text.filter(|text| !text.is_empty()) {
+                    say(of(&text));
+                }
+            };
+            some(text, |text| Said::Thinking(text), say);
+            some(signature, |text| Said::Signed(text), say);
+            some(redacted_content, |text| Said::Redacted(text), say);
         }
         // What is written for a provider's own tool has no open tool here.
         if let Some(part) = delta.tool_use.and_then(|told| told.input).filter(|part| !part.is_empty())

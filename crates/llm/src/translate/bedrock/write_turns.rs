@@ -97,7 +97,11 @@ const fn mark<'a>(block: &Block<'a>) -> Option<&'a RawValue> {
         Block::Text { cache_control, .. }
         | Block::Image { cache_control, .. }
         | Block::Document { cache_control, .. } => *cache_control,
-        Block::ToolUse { .. } | Block::ToolResult { .. } => None,
+        Block::Audio { .. }
+        | Block::ToolUse { .. }
+        | Block::ToolResult { .. }
+        | Block::Thinking { .. }
+        | Block::Redacted(_) => None,
     }
 }
 
@@ -141,6 +145,24 @@ fn one(block: &Block<'_>, names: &mut Names, out: &mut Vec<u8>) -> Result<(), Wh
             }
             result.end();
             written
+        Block::Audio { .. } => Err(Why::NoCounterpart("sound in a message".to_owned())),
+        Block::Thinking { text, signature } => {
+            let mut reasoning = to.object("reasoningContent");
+            let mut said = reasoning.object("reasoningText");
+            said.text("text", text);
+            if let Some(signature) = signature {
+                said.text("signature", signature);
+            }
+            said.end();
+            reasoning.end();
+            Ok(())
+        }
+        Block::Redacted(data) => {
+            let mut reasoning = to.object("reasoningContent");
+            reasoning.text("redactedContent", data);
+            reasoning.end();
+            Ok(())
+        }
         }
     };
     to.end();

@@ -5,8 +5,10 @@
 
 use super::super::{
     answer::{Answer, Failure, MAX_BLOCKS, Piece, Stop},
+    call::Source,
     read::{Text, list, present},
 };
+use super::read_turns::source;
 use crate::openai::{request::Skip, usage};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -46,8 +48,23 @@ pub(super) struct Message<'a> {
     reasoning: Option<&'a RawValue>,
     #[serde(borrow, default)]
     refusal: Option<&'a RawValue>,
+    /// Where OpenRouter and others put images.
+    #[serde(borrow, default)]
+    images: Option<&'a RawValue>,
     #[serde(borrow, default)]
     pub tool_calls: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Image<'a> {
+    #[serde(borrow)]
+    image_url: ImageUrl<'a>,
+}
+
+#[derive(Deserialize)]
+struct ImageUrl<'a> {
+    #[serde(borrow)]
+    url: Text<'a>,
 }
 
 #[derive(Deserialize)]
@@ -129,6 +146,15 @@ pub(super) fn texts<'a>(message: &Message<'a>, say: &mut impl FnMut(Piece<'a>)) 
     let refusal = string(message.refusal)?.filter(some);
     let refused = refusal.is_some();
     refusal.into_iter().for_each(|text| say(Piece::Text(text)));
+    if let Some(raw) = present(message.images) {
+        for image in list::<Image<'a>>(raw, "", MAX_BLOCKS, "").ok()? {
+            match source(image.image_url.url)? {
+                Source::Base64 { media_type, data } => say(Piece::Image { media_type, data }),
+                // One that is elsewhere may be gone when it is looked for.
+                Source::Url(_) => return None,
+            }
+        }
+    }
     Some(refused)
 }
 

@@ -3,7 +3,7 @@
 use super::{
     super::{
         Why,
-        call::{Call, Choice, Effort, Format, MAX_FIELDS, MAX_STOPS, MAX_TOOLS, Tool},
+        call::{Call, Choice, Effort, Format, Images, MAX_FIELDS, MAX_STOPS, MAX_TOOLS, Tool},
         read::{Text, is_empty_object, list, members, present, read},
     },
     read_turns,
@@ -25,7 +25,6 @@ const REFUSED: &[&str] = &[
     "function_call",
     "logit_bias",
     "logprobs",
-    "modalities",
     "n",
     "top_logprobs",
     "web_search_options",
@@ -132,6 +131,7 @@ pub(in crate::translate) fn call(body: &[u8]) -> Result<Call<'_>, Why> {
             "user" => call.user = Some(read(raw, &place)?),
             left_out if LEFT_OUT.contains(&left_out) => {}
             openai if OPENAI.contains(&openai) => call.openai.push((name, raw)),
+            "modalities" => call.images = images(raw)?,
             refused if REFUSED.contains(&refused) => {
                 if !asks_for_nothing(refused, raw) {
                     return Err(Why::NoCounterpart(place));
@@ -153,6 +153,7 @@ fn is_known(name: &str) -> bool {
         "max_tokens",
         "max_completion_tokens",
         "stream",
+        "modalities",
         "stream_options",
         "stop",
         "tools",
@@ -170,13 +171,22 @@ fn asks_for_nothing(name: &str, value: &RawValue) -> bool {
         "n" => value.get() == "1",
         "logprobs" => value.get() == "false",
         "top_logprobs" => value.get() == "0",
-        "modalities" => serde_json::from_str::<[Text<'_>; 1]>(value.get()).is_ok_and(|only| &*only[0] == "text"),
         "logit_bias" => is_empty_object(value),
         _ => false,
     }
 }
 
 fn tool(tool: ChatTool<'_>) -> Result<Tool<'_>, Why> {
+/// The kinds of answers that are asked for: text is what there is anyway.
+fn images(raw: &RawValue) -> Result<Option<Images>, Why> {
+    let kinds: Vec<Text<'_>> = list(raw, "`modalities`", MAX_STOPS, "kinds of answers")?;
+    let has = |wanted: &str| kinds.iter().any(|kind| &**kind == wanted);
+    if !kinds.iter().all(|kind| matches!(&**kind, "text" | "image")) {
+        return Err(Why::NoCounterpart("`modalities`".to_owned()));
+    }
+    Ok(has("image").then(|| if has("text") { Images::Too } else { Images::Only }))
+}
+
     let function = match tool.function {
         Some(function) if &*tool.r#type == "function" => function,
         _ => return Err(Why::NoCounterpart("a tool that is no function".to_owned())),

@@ -110,7 +110,8 @@ impl StreamReader {
                 match piece {
                     Piece::Text(text) => say(Said::Text(text)),
                     Piece::Thinking(text) => say(Said::Thinking(text)),
-                    Piece::Call { .. } => {}
+                    Piece::Image { media_type, data } => say(Said::Image { media_type, data }),
+                    Piece::Call { .. } | Piece::Signed(_) | Piece::Redacted(_) => {}
                 }
             }
             if let Some(raw) = present(delta.tool_calls) {

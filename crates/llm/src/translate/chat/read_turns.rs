@@ -23,6 +23,8 @@ struct Message<'a> {
     #[serde(borrow, default)]
     refusal: Option<&'a RawValue>,
     #[serde(borrow, default)]
+    thinking_blocks: Option<&'a RawValue>,
+    #[serde(borrow, default)]
     function_call: Option<&'a RawValue>,
     #[serde(borrow, default)]
     audio: Option<&'a RawValue>,
@@ -41,6 +43,8 @@ struct Part<'a> {
     #[serde(borrow, default)]
     file: Option<File<'a>>,
     #[serde(borrow, default)]
+    input_audio: Option<&'a RawValue>,
+    #[serde(borrow, default)]
     cache_control: Option<&'a RawValue>,
 }
 
@@ -50,12 +54,61 @@ struct ImageUrl<'a> {
     url: Text<'a>,
 }
 
+/// The address of an image: within an object, or alone, as Mistral takes it too.
+fn image_url(raw: &RawValue) -> Option<Text<'_>> {
+    match raw.get().starts_with('"') {
+        true => serde_json::from_str(raw.get()).ok(),
+        false => serde_json::from_str::<ImageUrl<'_>>(raw.get()).ok().map(|image| image.url),
+    }
+}
+
+#[derive(Deserialize)]
+struct Audio<'a> {
+    #[serde(borrow)]
+    data: Text<'a>,
+    #[serde(borrow)]
+    format: Text<'a>,
+}
+
+/// The formats of sound, and their types.
+const SOUNDS: &[(&str, &str)] = &[
+    ("wav", "audio/wav"),
+    ("mp3", "audio/mp3"),
+    ("aac", "audio/aac"),
+    ("aiff", "audio/aiff"),
+    ("flac", "audio/flac"),
+    ("ogg", "audio/ogg"),
+];
+
+/// What Chat Completions calls sound of this type.
+pub(super) fn sound_format(media_type: &str) -> Option<&'static str> {
+    let media_type = match media_type {
+        "audio/mpeg" => "audio/mp3",
+        "audio/x-wav" | "audio/wave" => "audio/wav",
+        other => other,
+    };
+    SOUNDS.iter().find(|(_, known)| *known == media_type).map(|(format, _)| *format)
+}
+
 #[derive(Deserialize)]
 struct File<'a> {
     #[serde(borrow, default)]
     file_data: Option<Text<'a>>,
     #[serde(borrow, default)]
     filename: Option<Text<'a>>,
+}
+
+/// Thinking that is sent back, in the form that answers have it in and that LiteLLM gave it.
+#[derive(Deserialize)]
+struct Thought<'a> {
+    #[serde(borrow)]
+    r#type: Text<'a>,
+    #[serde(borrow, default)]
+    thinking: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    signature: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    data: Option<Text<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -101,7 +154,9 @@ pub(super) fn turns(raw: &RawValue) -> Result<(Vec<Block<'_>>, Turns<'_>), Why> 
                 for call in parts::<ToolCall<'_>>(message.tool_calls, &place, &mut room)? {
                     said.push(tool_use(call, &place)?);
                 }
-                turns.push(Role::Assistant, said);
+                let mut turn = thoughts(message.thinking_blocks, &place, &mut room)?;
+                turn.append(&mut said);
+                turns.push(Role::Assistant, turn);
             }
             "tool" => {
                 let id = message.tool_call_id.ok_or_else(|| Why::Form(place.clone()))?;
@@ -132,6 +187,12 @@ fn blocks<'a>(content: Option<&'a RawValue>, place: &str, room: &mut usize) -> R
                 blocks.push(Block::Image { source, cache_control });
             }
             "file" => {
+            "input_audio" => {
+                let Audio { data, format } = read(part.input_audio.ok_or_else(form)?, &format!("a part of {place}"))?;
+                let known = SOUNDS.iter().find(|(known, _)| *known == &*format);
+                let (_, media_type) = known.ok_or_else(|| Why::NoCounterpart(format!("sound of {place} in this format")))?;
+                blocks.push(Block::Audio { media_type: (*media_type).into(), data: data.0 });
+            }
                 let file = part.file.ok_or_else(form)?;
                 let by_id = || Why::NoCounterpart(format!("a file of {place} that is not sent along"));
                 let source = source(file.file_data.ok_or_else(by_id)?).ok_or_else(form)?;
@@ -148,6 +209,19 @@ pub(in crate::translate) fn text<'a>(text: Text<'a>, cache_control: Option<&'a R
 }
 
 /// The parts or tool calls of a message, for which there is still so much room in the call.
+fn thoughts<'a>(raw: Option<&'a RawValue>, place: &str, room: &mut usize) -> Result<Vec<Block<'a>>, Why> {
+    let thoughts: Vec<Thought<'a>> = parts(raw, place, room)?;
+    let block = |thought: Thought<'a>| match (&*thought.r#type, thought.data) {
+        ("thinking", _) => {
+            let signature = thought.signature.filter(|signature| !signature.is_empty());
+            Ok(Block::Thinking { text: thought.thinking.unwrap_or_default(), signature })
+        }
+        ("redacted_thinking", Some(data)) => Ok(Block::Redacted(data)),
+        _ => Err(Why::Form(format!("`thinking_blocks` of {place}"))),
+    };
+    thoughts.into_iter().map(block).collect()
+}
+
 fn parts<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>, place: &str, room: &mut usize) -> Result<Vec<T>, Why> {
     let Some(raw) = present(raw) else { return Ok(Vec::new()) };
     let parts = list(raw, place, *room, "parts of messages")?;

@@ -3,18 +3,32 @@
 //! The id, the model's name and the bytes of a tool's input are the provider's. Thinking comes as
 //! `reasoning_content`, as other providers of Chat Completions send it.
 
-use super::super::answer::{Answer, Failure, Piece, Stop};
+use super::{
+    super::{
+        answer::{Answer, Failure, Piece, Stop},
+        write::{Object, array},
+    },
+    write_call::data_url,
+};
 use crate::openai::{error::kind, request::write_json_string};
 use credentialflow_model::{Timestamp, usage::TokenUsage};
 use std::io::Write as _;
 
 pub(in crate::translate) fn answer(answer: &Answer<'_>, created: Timestamp) -> Vec<u8> {
     let (mut text, mut thinking) = (String::new(), String::new());
-    let mut calls = Vec::new();
+    let (mut calls, mut images, mut thoughts) = (Vec::new(), Vec::new(), Vec::new());
+    // What was thought since the last signature.
+    let mut unsigned = String::new();
     for piece in &answer.pieces {
         match piece {
             Piece::Text(more) => text.push_str(more),
-            Piece::Thinking(more) => thinking.push_str(more),
+            Piece::Thinking(more) => {
+                thinking.push_str(more);
+                unsigned.push_str(more);
+            }
+            Piece::Signed(signature) => thoughts.push(Thought::Signed(std::mem::take(&mut unsigned), signature)),
+            Piece::Redacted(data) => thoughts.push(Thought::Redacted(data)),
+            Piece::Image { media_type, data } => images.push((&**media_type, &**data)),
             Piece::Call { id, name, input } => calls.push((id, name, input)),
         }
     }
@@ -30,6 +44,14 @@ pub(in crate::translate) fn answer(answer: &Answer<'_>, created: Timestamp) -> V
     if !thinking.is_empty() {
         out.extend_from_slice(b",\"reasoning_content\":");
         write_json_string(&mut out, &thinking);
+    }
+    if !thoughts.is_empty() {
+        out.extend_from_slice(b",\"thinking_blocks\":");
+        array(&mut out, &thoughts, |out, one| thought(out, one));
+    }
+    if !images.is_empty() {
+        out.extend_from_slice(b",\"images\":");
+        array(&mut out, images.iter().enumerate(), |out, (i, one)| image(out, i as u64, *one));
     }
     for (i, (id, name, input)) in calls.iter().enumerate() {
         out.extend_from_slice(if i == 0 { b",\"tool_calls\":[".as_slice() } else { b"," });
@@ -53,6 +75,40 @@ pub(in crate::translate) fn answer(answer: &Answer<'_>, created: Timestamp) -> V
     }
     out.push(b'}');
     out
+}
+
+/// Thinking that is signed, as it may be sent back.
+pub(super) enum Thought<'a> {
+    Signed(String, &'a str),
+    Redacted(&'a str),
+}
+
+/// One of `thinking_blocks`, the form that LiteLLM gave it.
+pub(super) fn thought(out: &mut Vec<u8>, thought: &Thought<'_>) {
+    let mut to = Object::new(out);
+    match thought {
+        Thought::Signed(text, signature) => {
+            to.json("type", "\"thinking\"");
+            to.text("thinking", text);
+            to.text("signature", signature);
+        }
+        Thought::Redacted(data) => {
+            to.json("type", "\"redacted_thinking\"");
+            to.text("data", data);
+        }
+    }
+    to.end();
+}
+
+/// One of `images`, the form that OpenRouter gave it.
+pub(super) fn image(out: &mut Vec<u8>, index: u64, (media_type, data): (&str, &str)) {
+    let mut to = Object::new(out);
+    to.json("type", "\"image_url\"");
+    to.number("index", index);
+    let mut url = to.object("image_url");
+    data_url(url.member("url"), media_type, data);
+    url.end();
+    to.end();
 }
 
 /// Up to the value of `choices`.

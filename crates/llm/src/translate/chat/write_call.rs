@@ -2,9 +2,10 @@
 
 use super::super::{
     To, Why,
-    call::{Block, Call, Choice, Format, Role, Source, Tool, Turn},
+    call::{Block, Call, Choice, Format, Images, Role, Source, Tool, Turn},
     write::{Object, array},
 };
+use super::read_turns::sound_format;
 use crate::{openai::request::write_json_string, provider::LimitField};
 use serde_json::value::RawValue;
 
@@ -41,7 +42,7 @@ pub(in crate::translate) fn call(call: &Call<'_>, to: &To<'_>, out: &mut Vec<u8>
     }
     let mut body = Object::new(out);
     body.text("model", to.model);
-    messages(call, body.member("messages"))?;
+    messages(call, to.keeps_thinking, body.member("messages"))?;
     if let Some(limit) = call.limit {
         let field = match to.limit {
             LimitField::MaxTokens => "max_tokens",
@@ -83,6 +84,11 @@ pub(in crate::translate) fn call(call: &Call<'_>, to: &To<'_>, out: &mut Vec<u8>
     }
     if call.one_tool && !call.tools.is_empty() {
         body.json("parallel_tool_calls", "false");
+    }
+    match call.images {
+        Some(Images::Too) => body.json("modalities", "[\"image\",\"text\"]"),
+        Some(Images::Only) => body.json("modalities", "[\"image\"]"),
+        None => {}
     }
     if let Some(format) = &call.format {
         response_format(&mut body, format);
@@ -130,7 +136,7 @@ fn response_format(body: &mut Object<'_>, format: &Format<'_>) {
     to.end();
 }
 
-fn messages(call: &Call<'_>, out: &mut Vec<u8>) -> Result<(), Why> {
+fn messages(call: &Call<'_>, keeps_thinking: bool, out: &mut Vec<u8>) -> Result<(), Why> {
     let mut list = List::new(out);
     if !call.system.is_empty() {
         let mut message = list.message("system");
@@ -140,7 +146,7 @@ fn messages(call: &Call<'_>, out: &mut Vec<u8>) -> Result<(), Why> {
     for turn in &call.turns.0 {
         match turn.role {
             Role::User => user(turn, &mut list)?,
-            Role::Assistant => assistant(turn, &mut list)?,
+            Role::Assistant => assistant(turn, keeps_thinking, &mut list)?,
         }
     }
     list.end();
@@ -206,15 +212,30 @@ fn user(turn: &Turn<'_>, list: &mut List<'_>) -> Result<(), Why> {
     Ok(())
 }
 
-fn assistant(turn: &Turn<'_>, list: &mut List<'_>) -> Result<(), Why> {
+/// What stands for thinking that is not at hand: DeepSeek wants the field, Kimi something in it
+/// (<https://github.com/earendil-works/pi/issues/4251>).
+const NO_THINKING: &str = " ";
+
+/// `keeps_thinking`: providers that do refuse a turn in which tools were called without what was thought before.
+fn assistant(turn: &Turn<'_>, keeps_thinking: bool, list: &mut List<'_>) -> Result<(), Why> {
     let is_call = |block: &&Block<'_>| matches!(block, Block::ToolUse { .. });
+    let is_said = |block: &&Block<'_>| !is_call(block) && !matches!(block, Block::Thinking { .. });
     let mut message = list.message("assistant");
-    if turn.content.iter().all(|block| is_call(&block)) {
-        message.json("content", "null");
+    if turn.content.iter().any(|block| is_said(&block)) {
+        content(message.member("content"), turn.content.iter().filter(is_said))?;
     } else {
-        content(message.member("content"), turn.content.iter().filter(|block| !is_call(block)))?;
+        message.json("content", "null");
     }
-    if turn.content.iter().any(|block| is_call(&block)) {
+    let calls = turn.content.iter().any(|block| is_call(&block));
+    if keeps_thinking && calls {
+        let thoughts = turn.content.iter().filter_map(|block| match block {
+            Block::Thinking { text, .. } => Some(&**text),
+            _ => None,
+        });
+        let thought = thoughts.collect::<Vec<_>>().join("\n\n");
+        message.text("reasoning_content", if thought.is_empty() { NO_THINKING } else { &thought });
+    }
+    if calls {
         message.array("tool_calls", turn.content.iter().filter(is_call), |out, block| {
             let Block::ToolUse { id, name, input } = block else { return };
             let mut call = Object::new(out);
@@ -296,8 +317,19 @@ fn part(out: &mut Vec<u8>, part: &Part<'_, '_>) -> Result<(), Why> {
         Part::Said(Block::Document { source: Source::Url(_), .. }) => {
             return Err(Why::NoCounterpart("a document that is not sent along".to_owned()));
         }
+        Part::Said(Block::Audio { media_type, data }) => {
+            let format = sound_format(media_type)
+                .ok_or_else(|| Why::NoCounterpart("sound that is no WAV, MP3, AAC, AIFF, FLAC or Ogg".to_owned()))?;
+            to.json("type", "\"input_audio\"");
+            let mut audio = to.object("input_audio");
+            audio.text("data", data);
+            audio.text("format", format);
+            audio.end();
+        }
         // Not among the parts of a message.
-        Part::Said(Block::ToolUse { .. } | Block::ToolResult { .. }) => {}
+        Part::Said(
+            Block::ToolUse { .. } | Block::ToolResult { .. } | Block::Thinking { .. } | Block::Redacted(_),
+        ) => {}
     }
     to.end();
     Ok(())

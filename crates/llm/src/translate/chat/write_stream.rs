@@ -2,7 +2,7 @@
 
 use super::{
     super::answer::{Failure, Said},
-    write_answer::{error, finish_reason, head, usage},
+    write_answer::{Thought, error, finish_reason, head, image, thought, usage},
 };
 use crate::openai::request::write_json_string;
 use credentialflow_model::Timestamp;
@@ -14,11 +14,13 @@ pub(in crate::translate) struct StreamWriter {
     created: Timestamp,
     include_usage: bool,
     head: Vec<u8>,
+    /// Images so far.
+    images: u64,
 }
 
 impl StreamWriter {
     pub fn new(created: Timestamp, include_usage: bool) -> Self {
-        let mut writer = Self { created, include_usage, head: Vec::new() };
+        let mut writer = Self { created, include_usage, head: Vec::new(), images: 0 };
         // A stream that does not say how it begins has no id.
         writer.begin("", "");
         writer
@@ -39,6 +41,18 @@ impl StreamWriter {
             }
             Said::Text(text) => self.text("content", text, out),
             Said::Thinking(text) => self.text("reasoning_content", text, out),
+            // What it signs came before, as `reasoning_content`.
+            Said::Signed(signature) => self.thought(&Thought::Signed(String::new(), signature), out),
+            Said::Redacted(data) => self.thought(&Thought::Redacted(data), out),
+            Said::Image { media_type, data } => {
+                let index = self.images;
+                self.images += 1;
+                self.delta(out, |out| {
+                    out.extend_from_slice(b"{\"images\":[");
+                    image(out, index, (media_type, data));
+                    out.extend_from_slice(b"]}");
+                });
+            }
             Said::Call { tool, id, name } => self.delta(out, |out| {
                 let _ = write!(out, "{{\"tool_calls\":[{{\"index\":{tool},\"id\":");
                 write_json_string(out, id);
@@ -86,6 +100,14 @@ impl StreamWriter {
             let _ = write!(out, "{{\"{field}\":");
             write_json_string(out, text);
             out.push(b'}');
+        });
+    }
+
+    fn thought(&self, one: &Thought<'_>, out: &mut Vec<u8>) {
+        self.delta(out, |out| {
+            out.extend_from_slice(b"{\"thinking_blocks\":[");
+            thought(out, one);
+            out.extend_from_slice(b"]}");
         });
     }
 

@@ -1,7 +1,7 @@
 //! A Gemini answer as an answer: whole, or an error.
 //!
-//! Every candidate but the first, citations, grounding, ratings, log probabilities, signatures of thinking, code that
-//! was run and media are left out.
+//! Every candidate but the first, citations, grounding, ratings, log probabilities, signatures of thinking and code that
+//! was run are left out. Media that are no images make it no answer, as without them it might be an empty one.
 
 use super::super::{
     answer::{Answer, Failure, MAX_BLOCKS, Piece, Stop},
@@ -66,6 +66,16 @@ struct Part<'a> {
     thought: Option<bool>,
     #[serde(borrow, default, rename = "functionCall")]
     call: Option<FunctionCall<'a>>,
+    #[serde(borrow, default, rename = "inlineData")]
+    inline: Option<Blob<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Blob<'a> {
+    #[serde(borrow, rename = "mimeType")]
+    media_type: Text<'a>,
+    #[serde(borrow)]
+    data: Text<'a>,
 }
 
 #[derive(Deserialize)]
@@ -82,6 +92,7 @@ struct FunctionCall<'a> {
 pub(super) enum Spoken<'a> {
     Text(Text<'a>),
     Thinking(Text<'a>),
+    Image { media_type: Cow<'a, str>, data: Cow<'a, str> },
     Call { id: Option<Text<'a>>, name: Text<'a>, input: &'a str },
 }
 
@@ -100,6 +111,7 @@ pub(in crate::translate) fn answer(body: &[u8]) -> Option<Answer<'_>> {
                 pieces.push(match spoken {
                     Spoken::Text(text) => Piece::Text(text),
                     Spoken::Thinking(text) => Piece::Thinking(text),
+                    Spoken::Image { media_type, data } => Piece::Image { media_type, data },
                     Spoken::Call { id: own, name, input } => {
                         let id = own.map_or_else(|| Cow::Owned(nameless(&id, calls)), |own| own.0);
                         calls += 1;
@@ -137,6 +149,15 @@ pub(super) fn spoken(candidate: Candidate<'_>) -> Option<Vec<Spoken<'_>>> {
                     return None;
                 }
                 spoken.push(Spoken::Call { id: id.filter(|id| !id.is_empty()), name, input });
+            }
+            // A draft of an image that follows.
+            Part { inline: Some(_), thought: Some(true), .. } => {}
+            Part { inline: Some(Blob { media_type, data }), .. } if !data.is_empty() => {
+                let is_type = |text: &str| text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b',' | b';'));
+                if !media_type.starts_with("image/") || !is_type(&media_type) {
+                    return None;
+                }
+                spoken.push(Spoken::Image { media_type: media_type.0, data: data.0 });
             }
             Part { text: Some(text), thought, .. } if !text.is_empty() => spoken.push(match thought {
                 Some(true) => Spoken::Thinking(text),

@@ -3,7 +3,7 @@
 use super::{
     super::{
         Why,
-        call::{Call, Choice, Effort, Format, MAX_FIELDS, MAX_STOPS, MAX_TOOLS, Tool},
+        call::{Call, Choice, Effort, Format, Images, MAX_FIELDS, MAX_STOPS, MAX_TOOLS, Tool},
         read::{Text, list, members, present, read},
     },
     read_turns,
@@ -185,9 +185,11 @@ fn config<'a>(raw: &'a RawValue, schemas: &'a Schemas, call: &mut Call<'a>) -> R
             }
             "responseModalities" | "response_modalities" => {
                 let told: Vec<Text<'_>> = list(raw, "`responseModalities`", MAX_STOPS, "kinds of answers")?;
-                if !told.iter().all(|kind| kind.eq_ignore_ascii_case("text")) {
+                let has = |wanted: &str| told.iter().any(|kind| kind.eq_ignore_ascii_case(wanted));
+                if !told.iter().all(|kind| ["text", "image"].iter().any(|known| kind.eq_ignore_ascii_case(known))) {
                     return no_counterpart("responseModalities");
                 }
+                call.images = has("image").then(|| if has("text") { Images::Too } else { Images::Only });
             }
             "responseLogprobs" | "response_logprobs" => {
                 if truth()? {

@@ -65,6 +65,7 @@ impl StreamReader {
             match spoken {
                 Spoken::Text(text) => say(Said::Text(&text)),
                 Spoken::Thinking(text) => say(Said::Thinking(&text)),
+                Spoken::Image { media_type, data } => say(Said::Image { media_type: &media_type, data: &data }),
                 Spoken::Call { id, name, input } => {
                     let tool = self.tools;
                     if tool == MAX_TOOLS || id.as_ref().is_some_and(|id| id.len() > MAX_NAME) {

@@ -190,6 +190,10 @@ fn inline<'a>(blob: Blob<'a>, place: &str) -> Result<Block<'a>, Why> {
         let text = String::from_utf8(bytes).map_err(|_| form())?;
         return Ok(Block::Text { text: Text(Cow::Owned(text)), cache_control: None });
     }
+    let is_plain = |text: &str| text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b',' | b';'));
+    if mime_type.starts_with("audio/") && is_plain(&mime_type) {
+        return Ok(Block::Audio { media_type: mime_type.0, data });
+    }
     kept(&mime_type, title, place, |media_type| Source::Base64 { media_type, data })
 }
 

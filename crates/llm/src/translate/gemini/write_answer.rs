@@ -20,6 +20,7 @@ pub(in crate::translate) fn answer(answer: &Answer<'_>) -> Vec<u8> {
 pub(super) enum Shown<'a> {
     Text(String),
     Thinking(String),
+    Image { media_type: &'a str, data: &'a str },
     Call { id: &'a str, name: &'a str, input: &'a str },
 }
 
@@ -33,6 +34,9 @@ fn joined<'a>(pieces: &'a [Piece<'_>]) -> Vec<Shown<'a>> {
             }
             (Piece::Text(text), _) => parts.push(Shown::Text((**text).to_owned())),
             (Piece::Thinking(text), _) => parts.push(Shown::Thinking((**text).to_owned())),
+            (Piece::Image { media_type, data }, _) => parts.push(Shown::Image { media_type, data }),
+            // Not Google's.
+            (Piece::Signed(_) | Piece::Redacted(_), _) => {}
             (Piece::Call { id, name, input }, _) => parts.push(Shown::Call { id, name, input }),
         }
     }
@@ -46,6 +50,12 @@ pub(super) fn part(out: &mut Vec<u8>, shown: Shown<'_>) {
         Shown::Thinking(text) => {
             to.text("text", &text);
             to.json("thought", "true");
+        }
+        Shown::Image { media_type, data } => {
+            let mut blob = to.object("inlineData");
+            blob.text("mimeType", media_type);
+            blob.text("data", data);
+            blob.end();
         }
         Shown::Call { id, name, input } => {
             let mut call = to.object("functionCall");

@@ -3,7 +3,7 @@
 use super::{
     super::{
         To, Why,
-        call::{Block, Call, Choice, Effort, Format, Role, Tool},
+        call::{Block, Call, Choice, Effort, Format, Images, Role, Tool},
         write::Object,
     },
     write_turns,
@@ -108,6 +108,11 @@ fn config(call: &Call<'_>, mut config: Object<'_>) {
         if let Format::Schema { schema, .. } = format {
             config.json("responseJsonSchema", schema.get());
         }
+    }
+    match call.images {
+        Some(Images::Too) => config.json("responseModalities", "[\"TEXT\",\"IMAGE\"]"),
+        Some(Images::Only) => config.json("responseModalities", "[\"IMAGE\"]"),
+        None => {}
     }
     if let Some(budget) = call.effort.and_then(|effort| budget(effort, call.limit)) {
         let mut thinking = config.object("thinkingConfig");

@@ -63,6 +63,9 @@ impl StreamWriter {
             }
             Said::Text(text) => self.part(Shown::Text((*text).to_owned()), out),
             Said::Thinking(text) => self.part(Shown::Thinking((*text).to_owned()), out),
+            Said::Image { media_type, data } => self.part(Shown::Image { media_type, data }, out),
+            // Not Google's.
+            Said::Signed(_) | Said::Redacted(_) => {}
             Said::Call { tool, id, name } => {
                 if self.room(id.len() + name.len() + size_of::<Call>()) {
                     let (id, name) = ((*id).to_owned(), (*name).to_owned());

@@ -146,9 +146,14 @@ fn media(block: &Block<'_>, to: &mut Object<'_>) -> Result<(), Why> {
         Block::Document { source: Source::Base64 { media_type, data }, title, .. } => {
             inline(to, media_type, data, title.as_deref());
         }
+        Block::Audio { media_type, data } => inline(to, media_type, data, None),
         Block::Image { source: Source::Url(url), .. } => file(to, url, image_type(url)),
         Block::Document { source: Source::Url(url), .. } => file(to, url, Some("application/pdf")),
-        Block::Text { .. } | Block::ToolUse { .. } | Block::ToolResult { .. } => {
+        Block::Text { .. }
+        | Block::ToolUse { .. }
+        | Block::ToolResult { .. }
+        | Block::Thinking { .. }
+        | Block::Redacted(_) => {
             return Err(Why::Form("a part of a message".to_owned()));
         }
     }

@@ -32,6 +32,10 @@ pub(super) struct Block<'a> {
     #[serde(borrow, default)]
     pub thinking: Option<Text<'a>>,
     #[serde(borrow, default)]
+    pub signature: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    pub data: Option<Text<'a>>,
+    #[serde(borrow, default)]
     pub id: Option<Text<'a>>,
     #[serde(borrow, default)]
     pub name: Option<Text<'a>>,
@@ -67,7 +71,11 @@ pub(in crate::translate) fn answer(body: &[u8]) -> Option<Answer<'_>> {
     for block in content {
         match &*block.r#type {
             "text" => pieces.push(Piece::Text(block.text?)),
-            "thinking" => pieces.push(Piece::Thinking(block.thinking?)),
+            "thinking" => {
+                pieces.push(Piece::Thinking(block.thinking?));
+                pieces.extend(block.signature.filter(|signature| !signature.is_empty()).map(Piece::Signed));
+            }
+            "redacted_thinking" => pieces.extend(block.data.map(Piece::Redacted)),
             "tool_use" => {
                 let input = Cow::Borrowed(block.input?.get());
                 pieces.push(Piece::Call { id: block.id?.0, name: block.name?, input });

@@ -69,6 +69,8 @@ struct Delta<'a> {
     #[serde(borrow, default)]
     thinking: Option<Text<'a>>,
     #[serde(borrow, default)]
+    signature: Option<Text<'a>>,
+    #[serde(borrow, default)]
     partial_json: Option<Text<'a>>,
     #[serde(borrow, default)]
     stop_reason: Option<Text<'a>>,
@@ -134,6 +136,7 @@ impl StreamReader {
         match &*block.r#type {
             "text" => some(block.text.as_deref(), Said::Text, say),
             "thinking" => some(block.thinking.as_deref(), Said::Thinking, say),
+            "redacted_thinking" => some(block.data.as_deref(), Said::Redacted, say),
             "tool_use" => {
                 let (Some(id), Some(name)) = (block.id, block.name) else { return Err(Malformed) };
                 if self.open.len() == MAX_OPEN {
@@ -158,6 +161,7 @@ impl StreamReader {
         match delta.r#type.as_deref() {
             Some("text_delta") => some(delta.text.as_deref(), Said::Text, say),
             Some("thinking_delta") => some(delta.thinking.as_deref(), Said::Thinking, say),
+            Some("signature_delta") => some(delta.signature.as_deref(), Said::Signed, say),
             Some("input_json_delta") => {
                 let part = delta.partial_json.as_deref().unwrap_or_default();
                 // What is written for a server's tool has no open tool here.

@@ -37,6 +37,12 @@ struct Part<'a> {
     tool_use_id: Option<Text<'a>>,
     #[serde(borrow, default)]
     content: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    thinking: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    signature: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    data: Option<&'a RawValue>,
     #[serde(default)]
     is_error: Option<bool>,
     #[serde(borrow, default)]
@@ -93,7 +99,7 @@ pub(super) fn turns<'a>(raw: &'a RawValue, room: &mut usize) -> Result<Turns<'a>
     Ok(turns)
 }
 
-/// The blocks of a content; empty texts, and thinking, which only the model that thought can read, are left out.
+/// The blocks of a content; empty texts are left out.
 fn blocks<'a>(raw: &'a RawValue, within: Within, place: &str, room: &mut usize) -> Result<Vec<Block<'a>>, Why> {
     if raw.get().starts_with('"') {
         return Ok(text(read(raw, place)?, None).into_iter().collect());
@@ -140,7 +146,15 @@ fn blocks<'a>(raw: &'a RawValue, within: Within, place: &str, room: &mut usize) 
                 };
                 blocks.push(Block::ToolResult { id, content, is_error: part.is_error.unwrap_or(false) });
             }
-            "thinking" | "redacted_thinking" if within == Within::Assistant => {}
+            "thinking" if within == Within::Assistant => {
+                let word = |raw: Option<&'a RawValue>| present(raw).map(|raw| read::<Text<'a>>(raw, place)).transpose();
+                // What is written here of thinking that nobody signed has an empty signature.
+                let signature = word(part.signature)?.filter(|signature| !signature.is_empty());
+                blocks.push(Block::Thinking { text: word(part.thinking)?.unwrap_or_default(), signature });
+            }
+            "redacted_thinking" if within == Within::Assistant => {
+                blocks.push(Block::Redacted(read(part.data.ok_or_else(form)?, place)?));
+            }
             _ => return Err(Why::NoCounterpart(format!("a block of {place}"))),
         }
     }

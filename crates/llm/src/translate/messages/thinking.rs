@@ -134,6 +134,7 @@ fn may_think(turns: &Turns<'_>) -> bool {
     let last = turns.0.iter().rev().find(|turn| turn.role == Role::Assistant);
     let called = last.is_some_and(|turn| {
         turn.content.iter().any(|block| matches!(block, Block::ToolUse { .. }))
+            && !matches!(turn.content.first(), Some(Block::Thinking { .. } | Block::Redacted(_)))
     });
     turns.0.last().is_none_or(|turn| turn.role != Role::Assistant) && !called
 }

@@ -20,27 +20,28 @@ pub(in crate::translate) fn answer(answer: &Answer<'_>) -> Vec<u8> {
 }
 
 /// A piece of a message, as its block.
-struct Shown<'a> {
-    kind: &'static str,
-    text: String,
-    call: Option<(&'a str, &'a str, &'a str)>,
+enum Shown<'a> {
+    Text(String),
+    Thinking { text: String, signature: &'a str },
+    Redacted(&'a str),
+    Call { id: &'a str, name: &'a str, input: &'a str },
 }
 
-/// The blocks of an answer: neighbours that are text are one block, and so is thinking.
+/// The blocks of an answer: neighbours that are text are one block, and so is thinking up to its signature.
 fn joined<'a>(pieces: &'a [Piece<'_>]) -> Vec<Shown<'a>> {
     let mut blocks: Vec<Shown<'a>> = Vec::with_capacity(pieces.len());
     for piece in pieces {
-        let (kind, text) = match piece {
-            Piece::Text(text) => ("text", text),
-            Piece::Thinking(text) => ("thinking", text),
-            Piece::Call { id, name, input } => {
-                blocks.push(Shown { kind: "tool_use", text: String::new(), call: Some((id, name, input)) });
-                continue;
-            }
-        };
-        match blocks.last_mut() {
-            Some(last) if last.kind == kind => last.text.push_str(text),
-            _ => blocks.push(Shown { kind, text: (**text).to_owned(), call: None }),
+        match (piece, blocks.last_mut()) {
+            (Piece::Text(text), Some(Shown::Text(last)))
+            | (Piece::Thinking(text), Some(Shown::Thinking { text: last, signature: "" })) => last.push_str(text),
+            (Piece::Signed(signed), Some(Shown::Thinking { signature, .. })) if signature.is_empty() => *signature = signed,
+            (Piece::Text(text), _) => blocks.push(Shown::Text((**text).to_owned())),
+            (Piece::Thinking(text), _) => blocks.push(Shown::Thinking { text: (**text).to_owned(), signature: "" }),
+            (Piece::Signed(signature), _) => blocks.push(Shown::Thinking { text: String::new(), signature }),
+            (Piece::Redacted(data), _) => blocks.push(Shown::Redacted(data)),
+            (Piece::Call { id, name, input }, _) => blocks.push(Shown::Call { id, name, input }),
+            // An answer with one is not written ([`Answer::fits`]).
+            (Piece::Image { .. }, _) => {}
         }
     }
     blocks
@@ -48,19 +49,26 @@ fn joined<'a>(pieces: &'a [Piece<'_>]) -> Vec<Shown<'a>> {
 
 fn block(out: &mut Vec<u8>, shown: &Shown<'_>) {
     let mut to = Object::new(out);
-    to.text("type", shown.kind);
-    match shown.call {
-        Some((id, name, input)) => {
+    match shown {
+        Shown::Text(text) => {
+            to.json("type", "\"text\"");
+            to.text("text", text);
+        }
+        Shown::Thinking { text, signature } => {
+            to.json("type", "\"thinking\"");
+            to.text("thinking", text);
+            // Empty where it is no thinking of Anthropic's.
+            to.text("signature", signature);
+        }
+        Shown::Redacted(data) => {
+            to.json("type", "\"redacted_thinking\"");
+            to.text("data", data);
+        }
+        Shown::Call { id, name, input } => {
+            to.json("type", "\"tool_use\"");
             to.text("id", id);
             to.text("name", name);
             to.json("input", input);
-        }
-        None => {
-            to.text(shown.kind, &shown.text);
-            if shown.kind == "thinking" {
-                // Only Anthropic signs thinking.
-                to.text("signature", "");
-            }
         }
     }
     to.end();

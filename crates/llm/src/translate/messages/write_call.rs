@@ -129,6 +129,8 @@ fn block(out: &mut Vec<u8>, block: &Block<'_>) {
             }
             cache(&mut to, cache_control);
         }
+        // Refused before ([`super::super::call::Turns::have_sound`]).
+        Block::Audio { .. } => {}
         Block::ToolUse { id, name, input } => {
             to.json("type", "\"tool_use\"");
             to.text("id", id);
@@ -144,6 +146,15 @@ fn block(out: &mut Vec<u8>, block: &Block<'_>) {
             if *is_error {
                 to.json("is_error", "true");
             }
+        }
+        Block::Thinking { text, signature } => {
+            to.json("type", "\"thinking\"");
+            to.text("thinking", text);
+            to.text("signature", signature.as_deref().unwrap_or_default());
+        }
+        Block::Redacted(data) => {
+            to.json("type", "\"redacted_thinking\"");
+            to.text("data", data);
         }
     }
     to.end();

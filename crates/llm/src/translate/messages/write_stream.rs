@@ -24,6 +24,7 @@ pub(in crate::translate) struct StreamWriter {
 enum Kind {
     Text,
     Thinking,
+    Redacted,
     Tool(u64),
 }
 
@@ -40,13 +41,20 @@ impl StreamWriter {
                 self.delta("text_delta", "text", text, out);
             }
             Said::Thinking(text) => {
-                self.open(Kind::Thinking, out, |block| {
-                    block.json("thinking", "\"\"");
-                    // Only Anthropic signs thinking.
-                    block.json("signature", "\"\"");
-                });
+                self.think(out);
                 self.delta("thinking_delta", "thinking", text, out);
             }
+            Said::Signed(signature) => {
+                self.think(out);
+                self.delta("signature_delta", "signature", signature, out);
+                self.close(out);
+            }
+            Said::Redacted(data) => {
+                self.open(Kind::Redacted, out, |block| block.text("data", data));
+                self.close(out);
+            }
+            // The translator ends a stream with one.
+            Said::Image { .. } => {}
             Said::Call { tool, id, name } => self.open(Kind::Tool(*tool), out, |block| {
                 block.text("id", id);
                 block.text("name", name);
@@ -93,6 +101,14 @@ impl StreamWriter {
         });
     }
 
+    fn think(&mut self, out: &mut Vec<u8>) {
+        self.open(Kind::Thinking, out, |block| {
+            block.json("thinking", "\"\"");
+            // It follows, where the model is of Anthropic's.
+            block.json("signature", "\"\"");
+        });
+    }
+
     /// Opens a block, unless it is open.
     fn open(&mut self, kind: Kind, out: &mut Vec<u8>, fill: impl FnOnce(&mut Object<'_>)) {
         if self.open == Some(kind) {
@@ -108,6 +124,7 @@ impl StreamWriter {
                 match kind {
                     Kind::Text => "\"text\"",
                     Kind::Thinking => "\"thinking\"",
+                    Kind::Redacted => "\"redacted_thinking\"",
                     Kind::Tool(_) => "\"tool_use\"",
                 },
             );

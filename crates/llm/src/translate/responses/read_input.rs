@@ -1,5 +1,6 @@
 //! The input of a Responses request as turns: who says what, in blocks.
 
+use super::write_item::{REDACTED, SIGNED};
 use super::super::{
     Why,
     call::{Block, MAX_MESSAGES, MAX_PARTS, Role, Turns},
@@ -26,6 +27,10 @@ struct Item<'a> {
     arguments: Option<&'a RawValue>,
     #[serde(borrow, default)]
     output: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    summary: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    encrypted_content: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -46,8 +51,8 @@ struct Part<'a> {
     filename: Option<Text<'a>>,
 }
 
-/// What system and developer messages say, wherever they stood, and the turns of the others. Reasoning, which only the
-/// model that thought can read, is left out.
+/// What system and developer messages say, wherever they stood, and the turns of the others. Reasoning that only models of
+/// OpenAI's can read is left out.
 pub(super) fn turns<'a>(raw: &'a RawValue) -> Result<(Vec<Block<'a>>, Turns<'a>), Why> {
     let (mut system, mut turns) = (Vec::new(), Turns::default());
     if raw.get().starts_with('"') {
@@ -84,7 +89,22 @@ pub(super) fn turns<'a>(raw: &'a RawValue) -> Result<(Vec<Block<'a>>, Turns<'a>)
                 };
                 turns.push(Role::User, vec![Block::ToolResult { id, content, is_error: false }]);
             }
-            (Some("reasoning"), _) => {}
+            (Some("reasoning"), _) => {
+                let encrypted = present(item.encrypted_content).map(|raw| word(Some(raw))).transpose()?;
+                let told = |begins: &str| encrypted.as_ref()?.strip_prefix(begins).map(|own| Text(own.to_owned().into()));
+                if let Some(signature) = told(SIGNED) {
+                    let parts: Vec<Part<'a>> = match present(item.summary) {
+                        Some(raw) => list(raw, &place, room, "parts of items")?,
+                        None => Vec::new(),
+                    };
+                    room -= parts.len();
+                    let texts: Vec<Text<'a>> = parts.into_iter().filter_map(|part| part.text).collect();
+                    let text = Text(texts.iter().map(|text| &**text).collect::<String>().into());
+                    turns.push(Role::Assistant, vec![Block::Thinking { text, signature: Some(signature) }]);
+                } else if let Some(data) = told(REDACTED) {
+                    turns.push(Role::Assistant, vec![Block::Redacted(data)]);
+                }
+            }
             (Some("item_reference"), _) => {
                 let what = "which refers to an item instead of holding it (SDKs hold it with `store: false`),";
                 return Err(Why::NoCounterpart(format!("{place}, {what}")));

@@ -7,7 +7,7 @@ use super::{
         answer::{Answer, Failure, Piece, Stop},
         write::Object,
     },
-    write_item::{Item, Kind, Status},
+    write_item::{Item, Kind, REDACTED, SIGNED, Status},
 };
 use credentialflow_model::{Timestamp, usage::TokenUsage};
 use std::sync::Arc;
@@ -44,6 +44,11 @@ pub(in crate::translate) fn answer(answer: &Answer<'_>, frame: &Frame) -> Vec<u8
     let mut tools = 0;
     for piece in &answer.pieces {
         let (kind, text) = match piece {
+            Piece::Signed(_) | Piece::Redacted(_) => {
+                encrypted(&mut items, piece);
+                continue;
+            }
+            Piece::Image { media_type, data } => (Kind::Image(media_type.to_string()), &**data),
             Piece::Text(text) => (Kind::Message, &**text),
             Piece::Thinking(text) => (Kind::Reasoning, &**text),
             Piece::Call { id, name, input } => {
@@ -62,6 +67,20 @@ pub(in crate::translate) fn answer(answer: &Answer<'_>, frame: &Frame) -> Vec<u8
     let progress = Progress::Stopped { stop: answer.stop, usage: answer.usage.as_ref() };
     response(&mut out, frame, (&answer.id, &answer.model), &progress, &items);
     out
+}
+
+/// What only the model can read of its thinking: the signature of the item before, or an item of its own.
+fn encrypted(items: &mut Vec<Item>, piece: &Piece<'_>) {
+    let (begins, word) = match piece {
+        Piece::Signed(signature) => (SIGNED, signature),
+        Piece::Redacted(data) => (REDACTED, data),
+        _ => return,
+    };
+    let whole = Some(format!("{begins}{}", &**word));
+    match items.last_mut() {
+        Some(last) if begins == SIGNED && last.goes_on(&Kind::Reasoning) => last.encrypted = whole,
+        _ => items.push(Item { encrypted: whole, ..Item::new(Kind::Reasoning) }),
+    }
 }
 
 /// One response, as it stands whole and in the events of a stream.

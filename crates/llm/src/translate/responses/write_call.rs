@@ -253,7 +253,9 @@ fn part(out: &mut Vec<u8>, block: &Block<'_>, of_assistant: bool) {
             }
         }
         // Items of their own.
-        Block::ToolUse { .. } | Block::ToolResult { .. } => {}
+        Block::ToolUse { .. } | Block::ToolResult { .. } | Block::Thinking { .. } | Block::Redacted(_) => {}
+        // Refused before ([`super::super::call::Turns::have_sound`]).
+        Block::Audio { .. } => {}
     }
     to.end();
 }

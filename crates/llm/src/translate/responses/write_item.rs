@@ -9,14 +9,23 @@ const KEPT: usize = 40;
 #[derive(Debug)]
 pub(super) struct Item {
     pub kind: Kind,
-    /// What it says, or the arguments of a call.
+    /// What it says, the arguments of a call, or an image in base64.
     pub text: String,
+    /// Of thinking, what only the model that thought can read.
+    pub encrypted: Option<String>,
 }
+
+/// What `encrypted_content` begins with where it is the signature of thinking that stands in the summary, and where it is
+/// all that there is of it, of a model of Anthropic's: nobody else's is sent there.
+pub(super) const SIGNED: &str = "anthropic-signature:";
+pub(super) const REDACTED: &str = "anthropic-redacted:";
 
 #[derive(Debug)]
 pub(super) enum Kind {
     Message,
     Reasoning,
+    /// An image was made, of this type.
+    Image(String),
     /// The `tool`-th tool is called.
     Call {
         tool: u64,
@@ -46,21 +55,27 @@ impl Status {
 
 impl Item {
     pub const fn new(kind: Kind) -> Self {
-        Self { kind, text: String::new() }
+        Self { kind, text: String::new(), encrypted: None }
     }
 
     /// Whether more of this kind is more of this item.
     pub const fn goes_on(&self, kind: &Kind) -> bool {
-        matches!((&self.kind, kind), (Kind::Message, Kind::Message) | (Kind::Reasoning, Kind::Reasoning))
+        self.encrypted.is_none()
+            && matches!((&self.kind, kind), (Kind::Message, Kind::Message) | (Kind::Reasoning, Kind::Reasoning))
     }
 
     /// Bytes of memory in use.
     pub const fn held(&self) -> usize {
         let named = match &self.kind {
             Kind::Call { id, name, .. } => id.capacity() + name.capacity(),
+            Kind::Image(media_type) => media_type.capacity(),
             Kind::Message | Kind::Reasoning => 0,
         };
-        size_of::<Self>() + self.text.capacity() + named
+        let encrypted = match &self.encrypted {
+            Some(encrypted) => encrypted.capacity(),
+            None => 0,
+        };
+        size_of::<Self>() + self.text.capacity() + named + encrypted
     }
 
     /// Its id: made of the answer's, so that it is another in each turn, with the beginning that its type has.
@@ -68,6 +83,7 @@ impl Item {
         let kind = match self.kind {
             Kind::Message => "msg",
             Kind::Reasoning => "rs",
+            Kind::Image(_) => "ig",
             Kind::Call { .. } => "fc",
         };
         let kept = answer.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-')).take(KEPT);
@@ -88,7 +104,20 @@ impl Item {
             }
             Kind::Reasoning => {
                 item.json("type", "\"reasoning\"");
-                item.array("summary", said.then_some(self), |out, item| item.part(out, true));
+                let shown = said.then_some(self).filter(|item| item.encrypted.is_none() || !item.text.is_empty());
+                item.array("summary", shown, |out, item| item.part(out, true));
+                if let Some(encrypted) = self.encrypted.as_ref().filter(|_| said) {
+                    item.text("encrypted_content", encrypted);
+                }
+            }
+            Kind::Image(media_type) => {
+                item.json("type", "\"image_generation_call\"");
+                item.json("status", status.json());
+                item.text("output_format", media_type.strip_prefix("image/").unwrap_or(media_type));
+                match said {
+                    true => item.text("result", &self.text),
+                    false => item.json("result", "null"),
+                }
             }
             Kind::Call { id, name, .. } => {
                 item.json("type", "\"function_call\"");

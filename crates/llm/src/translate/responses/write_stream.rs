@@ -10,7 +10,7 @@ use super::{
     },
     Frame,
     write_answer::{Progress, response, status_of},
-    write_item::{Item, Kind, Status},
+    write_item::{Item, Kind, REDACTED, SIGNED, Status},
 };
 use crate::openai::request::Skip;
 use credentialflow_model::usage::TokenUsage;
@@ -80,6 +80,21 @@ impl StreamWriter {
                 let kind = Kind::Call { tool: *tool, id: (*id).to_owned(), name: (*name).to_owned() };
                 self.begin(kind, out);
             }
+            Said::Signed(signature) => {
+                if !self.items.last().is_some_and(|last| last.goes_on(&Kind::Reasoning)) {
+                    self.begin(Kind::Reasoning, out);
+                }
+                self.encrypted(format!("{SIGNED}{signature}"));
+            }
+            Said::Redacted(data) => {
+                self.begin(Kind::Reasoning, out);
+                self.encrypted(format!("{REDACTED}{data}"));
+            }
+            Said::Image { media_type, data } => {
+                let place = self.items.len();
+                self.begin(Kind::Image((*media_type).to_owned()), out);
+                self.add(place, data);
+            }
             Said::Input { tool, part } => self.input(*tool, part, out),
             Said::Stop(stop) => self.stop = *stop,
             Said::Ping => out.extend_from_slice(b": ping\n\n"),
@@ -125,6 +140,16 @@ impl StreamWriter {
         let item = &mut self.items[place];
         self.kept -= item.held();
         item.text.push_str(text);
+    /// What only the model can read of the last item.
+    fn encrypted(&mut self, encrypted: String) {
+        if let Some(last) = self.items.last_mut() {
+            self.kept -= last.held();
+            last.encrypted = Some(encrypted);
+            self.kept += last.held();
+            self.full |= self.kept > MOST;
+        }
+    }
+
         self.kept += item.held();
         self.full |= self.kept > MOST;
     }
@@ -168,6 +193,8 @@ impl StreamWriter {
                 writer.part_of(event, place);
                 event.text("text", &writer.items[place].text);
                 event.json("logprobs", "[]");
+            // All of it stands in the item.
+            Kind::Image(_) => {}
             }),
             Kind::Reasoning => self.event("response.reasoning_summary_text.done", out, |event, writer| {
                 writer.part_of(event, place);
@@ -251,6 +278,6 @@ const fn part_event(kind: &Kind, done: bool) -> Option<&'static str> {
         (Kind::Message, true) => Some("response.content_part.done"),
         (Kind::Reasoning, false) => Some("response.reasoning_summary_part.added"),
         (Kind::Reasoning, true) => Some("response.reasoning_summary_part.done"),
-        (Kind::Call { .. }, _) => None,
+        (Kind::Call { .. } | Kind::Image(_), _) => None,
     }
 }
