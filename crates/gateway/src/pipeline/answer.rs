@@ -321,10 +321,10 @@ pub(super) async fn relay<C: Caller>(
         let (payload, opened) = passing.unframed.open(payload);
         let malformed = framed.is_err() || opened.is_err();
         record.produced(&payload);
+        let before = bytes_out;
         passing.feed(&payload, &mut |b| {
             bytes_out += b.len() as u64;
             caller.payload(b);
-        let before = bytes_out;
         });
         connection.buffer.consume(step.consumed);
         let mut failure = (malformed || passing.is_unreadable()).then_some(OutcomeReason::UpstreamMalformed);
@@ -350,13 +350,13 @@ pub(super) async fn relay<C: Caller>(
         }
         flush(control, worker, caller).await?;
         record.first_byte();
-        control.set_deadline(worker.tick_in(idle));
-        match fill(control, &mut connection, caller, &mut upload, record).await? {
-            Filled::Bytes(n) if n > 0 => {}
         // Who is sent nothing is not noticed to be gone by sending, nor by waiting where there is always more to read.
         if bytes_out == before && upload.is_none() && poll_fn(|cx| Poll::Ready(caller.poll_gone(cx).is_ready())).await {
             return Err(Refused::new(OutcomeReason::CallerClosed));
         }
+        control.set_deadline(worker.tick_in(idle));
+        match fill(control, &mut connection, caller, &mut upload, record).await? {
+            Filled::Bytes(n) if n > 0 => {}
             Filled::Bytes(_) if decoder.may_end_here() => break Ok(()),
             Filled::Bytes(_) => break Err(OutcomeReason::UpstreamTruncated),
             Filled::Uploading => {}
