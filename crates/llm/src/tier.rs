@@ -53,7 +53,9 @@ impl Tier {
         match (field, &*word.to_ascii_lowercase()) {
             ("inference_geo", "global") => Self::Usual,
             ("inference_geo", _) => Self::Dearer(field),
-            (_, "auto" | "default" | "standard" | "standard_only" | "on_demand" | "normal" | "unspecified") => Self::Usual,
+            (_, "auto" | "default" | "standard" | "standard_only" | "on_demand" | "normal" | "unspecified") => {
+                Self::Usual
+            }
             (_, "service_tier_unspecified" | "reserved") => Self::Usual,
             (_, "flex" | "batch") => Self::Cheaper,
             _ => Self::Dearer(field),

@@ -145,7 +145,9 @@ mod tests {
             assert_eq!([of.adapts(), of.samples(), of.goes_on(), of.calls_when_told()], takes, "{model}");
             assert_eq!(of.off(), off, "{model}");
         }
-        for unknown in ["", "claude", "claude-x", "glm-4.7", "arn:aws:bedrock:eu-central-1:1:application-inference-profile/x1"] {
+        for unknown in
+            ["", "claude", "claude-x", "glm-4.7", "arn:aws:bedrock:eu-central-1:1:application-inference-profile/x1"]
+        {
             assert_eq!(Generation::of(unknown), None, "{unknown}");
         }
     }

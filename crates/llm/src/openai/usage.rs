@@ -5,8 +5,8 @@
 //! Neither counts tokens itself; only what the provider reports is used.
 
 use super::request::is_empty_array;
-use crate::task::{units::Units, usage::Used};
 use crate::sse::{DEFAULT_MAX_EVENT, SseEvent, SsePiece, SseReader};
+use crate::task::{units::Units, usage::Used};
 use credentialflow_model::usage::TokenUsage;
 use memchr::memmem;
 use serde::{Deserialize, Deserializer};
@@ -327,10 +327,11 @@ fn count(raw: &RawValue) -> Option<TokenUsage> {
     Some(TokenUsage { input, cached_input, cache_write, cache_write_1h: 0, output, reasoning })
 }
 
-/// The same with its sound. What of it came from a cache nobody tells: as little as can, as that is never dearer.
+/// The same with its sound. What of it came from a cache nobody tells: as little as can, so that it is never told too cheap.
 fn used(raw: &RawValue) -> Option<Used> {
     let tokens = count(raw)?;
-    let Sound { prompt_tokens_details, completion_tokens_details } = serde_json::from_str(raw.get()).unwrap_or_default();
+    let Sound { prompt_tokens_details, completion_tokens_details } =
+        serde_json::from_str(raw.get()).unwrap_or_default();
     let of = |details: Lenient<SoundDetails>| details.0.audio_tokens.0.unwrap_or(0);
     let heard = of(prompt_tokens_details).min(tokens.input);
     let fresh = heard.min(tokens.input - tokens.cached_input);

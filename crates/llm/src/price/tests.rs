@@ -229,10 +229,8 @@ fn what_may_cost_more_than_text_and_has_no_price_is_no_exact_cost() {
         let json = format!(r#"{{"from": "2020-01-01T00:00:00Z", "input": "1", "output": "10"{more}}}"#);
         serde_json::from_str::<PriceEntry>(&json).unwrap().into()
     };
-    let (heard, drawn) = (
-        Units { audio_tokens: 4, ..Units::default() },
-        Units { image_output_tokens: 4, ..Units::default() },
-    );
+    let (heard, drawn) =
+        (Units { audio_tokens: 4, ..Units::default() }, Units { image_output_tokens: 4, ..Units::default() });
     assert!(entry("").lacks_price_of(at, &heard) && entry("").lacks_price_of(at, &drawn));
     assert!(!entry("").lacks_price_of(at, &Units::default()));
     let dear = entry(r#", "audio_input": "32""#);

@@ -130,15 +130,39 @@ impl<'a> Turns<'a> {
 
 /// A part of a turn. `cache_control` is a mark of the Messages API that some providers of Chat Completions know too.
 pub(super) enum Block<'a> {
-    Text { text: Text<'a>, cache_control: Option<&'a RawValue> },
-    Image { source: Source<'a>, cache_control: Option<&'a RawValue> },
-    Document { source: Source<'a>, title: Option<Text<'a>>, cache_control: Option<&'a RawValue> },
+    Text {
+        text: Text<'a>,
+        cache_control: Option<&'a RawValue>,
+    },
+    Image {
+        source: Source<'a>,
+        cache_control: Option<&'a RawValue>,
+    },
+    Document {
+        source: Source<'a>,
+        title: Option<Text<'a>>,
+        cache_control: Option<&'a RawValue>,
+    },
     /// Sound, here and in base64.
-    Audio { media_type: Cow<'a, str>, data: Cow<'a, str> },
-    ToolUse { id: Text<'a>, name: Text<'a>, input: Cow<'a, RawValue> },
-    ToolResult { id: Text<'a>, content: Vec<Block<'a>>, is_error: bool },
+    Audio {
+        media_type: Cow<'a, str>,
+        data: Cow<'a, str>,
+    },
+    ToolUse {
+        id: Text<'a>,
+        name: Text<'a>,
+        input: Cow<'a, RawValue>,
+    },
+    ToolResult {
+        id: Text<'a>,
+        content: Vec<Block<'a>>,
+        is_error: bool,
+    },
     /// What the model thought. Only those that take it back see it ([`Turns::keep_thinking`]).
-    Thinking { text: Text<'a>, signature: Option<Text<'a>> },
+    Thinking {
+        text: Text<'a>,
+        signature: Option<Text<'a>>,
+    },
     /// The same as only the model can read it.
     Redacted(Text<'a>),
 }
@@ -213,7 +237,9 @@ pub(super) enum Effort {
 /// Whether the model thinks, as the Messages API has it.
 pub(super) enum Thinks<'a> {
     /// As much as it likes; `shown` is how of it is shown (`display`).
-    Adaptive { shown: Option<Text<'a>> },
+    Adaptive {
+        shown: Option<Text<'a>>,
+    },
     /// Up to so many tokens.
     Budget(u64),
     Not,

@@ -33,7 +33,11 @@ fn in_converse(fields: &Value, model: &str) -> Result<(Value, Value), String> {
 fn an_effort_becomes_what_the_model_takes() {
     let shown = json!({"type": "adaptive", "display": "summarized"});
     for (model, effort, expect) in [
-        ("claude-opus-4-5", "high", json!({"max_tokens": 20_480, "thinking": {"type": "enabled", "budget_tokens": 16_384}})),
+        (
+            "claude-opus-4-5",
+            "high",
+            json!({"max_tokens": 20_480, "thinking": {"type": "enabled", "budget_tokens": 16_384}}),
+        ),
         (
             "claude-opus-4-6",
             "high",
@@ -44,8 +48,16 @@ fn an_effort_becomes_what_the_model_takes() {
             "xhigh",
             json!({"max_tokens": 4096, "thinking": {"type": "adaptive"}, "output_config": {"effort": "max"}}),
         ),
-        ("claude-opus-4-7", "xhigh", json!({"max_tokens": 4096, "thinking": shown, "output_config": {"effort": "xhigh"}})),
-        ("claude-sonnet-5", "minimal", json!({"max_tokens": 4096, "thinking": shown, "output_config": {"effort": "low"}})),
+        (
+            "claude-opus-4-7",
+            "xhigh",
+            json!({"max_tokens": 4096, "thinking": shown, "output_config": {"effort": "xhigh"}}),
+        ),
+        (
+            "claude-sonnet-5",
+            "minimal",
+            json!({"max_tokens": 4096, "thinking": shown, "output_config": {"effort": "low"}}),
+        ),
         ("claude-opus-5-5", "max", json!({"max_tokens": 4096, "thinking": shown, "output_config": {"effort": "max"}})),
         // Not to think is said in the model's own way.
         ("claude-opus-4-5", "none", json!({"max_tokens": 4096})),
@@ -94,7 +106,11 @@ fn how_to_choose_tokens_is_left_out_where_it_is_refused() {
         let expect = json!({"max_tokens": 4096, "temperature": 0, "top_k": 5});
         assert_eq!(in_messages(&fields, model), Ok(expect), "{model}");
         let (additional, inference) = in_converse(&fields, &format!("eu.anthropic.{model}")).unwrap();
-        assert_eq!((additional, inference), (json!({"top_k": 5}), json!({"maxTokens": 9000, "temperature": 0})), "{model}");
+        assert_eq!(
+            (additional, inference),
+            (json!({"top_k": 5}), json!({"maxTokens": 9000, "temperature": 0})),
+            "{model}"
+        );
     }
     // Nor beside thinking of a model that would take it alone.
     let fields = json!({"temperature": 0, "top_p": 0.97, "top_k": 5, "reasoning_effort": "low"});

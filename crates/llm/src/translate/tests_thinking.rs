@@ -85,17 +85,18 @@ fn claude_at_bedrock_is_sent_back_what_it_thought() {
     let content = converse()["output"]["message"]["content"].clone();
     assert_eq!(back["messages"][1]["content"], content);
     // So it thinks on.
-    assert_eq!(
-        back["additionalModelRequestFields"],
-        json!({"thinking": {"type": "enabled", "budget_tokens": 2000}})
-    );
+    assert_eq!(back["additionalModelRequestFields"], json!({"thinking": {"type": "enabled", "budget_tokens": 2000}}));
     // Others are not sent what they could not read, and a turn of which nothing is left is none.
     let nova = sent(&goes_on(&message()), Dialect::Anthropic, &To::new(Dialect::Bedrock, "amazon.nova-lite-v1:0"));
     assert_eq!(nova["messages"][1]["content"], json!([content[2], content[3]]));
     let alone = json!({"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "a"},
         {"role": "assistant", "content": [{"type": "thinking", "thinking": "Hm.", "signature": ""}]},
         {"role": "user", "content": "b"}]});
-    for (to, place) in [(BEDROCK, "messages"), (To::new(Dialect::OpenAi, "gpt"), "messages"), (To::new(Dialect::Gemini, "g"), "contents")] {
+    for (to, place) in [
+        (BEDROCK, "messages"),
+        (To::new(Dialect::OpenAi, "gpt"), "messages"),
+        (To::new(Dialect::Gemini, "g"), "contents"),
+    ] {
         assert_eq!(sent(&alone, Dialect::Anthropic, &to)[place].as_array().unwrap().len(), 1, "{to:?}");
     }
 }
@@ -107,7 +108,10 @@ fn a_stream_of_bedrock_is_signed_too() {
         ("contentBlockDelta", json!({"contentBlockIndex": 0, "delta": {"reasoningContent": {"text": "Hm."}}})),
         ("contentBlockDelta", json!({"contentBlockIndex": 0, "delta": {"reasoningContent": {"signature": "sig1"}}})),
         ("contentBlockStop", json!({"contentBlockIndex": 0})),
-        ("contentBlockDelta", json!({"contentBlockIndex": 1, "delta": {"reasoningContent": {"redactedContent": "cmVk"}}})),
+        (
+            "contentBlockDelta",
+            json!({"contentBlockIndex": 1, "delta": {"reasoningContent": {"redactedContent": "cmVk"}}}),
+        ),
         // Thinking of which nothing is shown.
         ("contentBlockDelta", json!({"contentBlockIndex": 2, "delta": {"reasoningContent": {"signature": "sig2"}}})),
         ("contentBlockDelta", json!({"contentBlockIndex": 3, "delta": {"text": "Yes."}})),
@@ -139,12 +143,14 @@ fn a_stream_of_bedrock_is_signed_too() {
     let (got, _) = streamed(Dialect::Bedrock, Dialect::OpenAi, &raw);
     let deltas: Vec<&Value> = got.iter().map(|chunk| &chunk["choices"][0]["delta"]).collect();
     assert_eq!(deltas[1], &json!({"reasoning_content": "Hm."}));
-    let signed = |signature: &str| json!({"thinking_blocks": [{"type": "thinking", "thinking": "", "signature": signature}]});
+    let signed =
+        |signature: &str| json!({"thinking_blocks": [{"type": "thinking", "thinking": "", "signature": signature}]});
     assert_eq!((deltas[2], deltas[4]), (&signed("sig1"), &signed("sig2")));
     assert_eq!(deltas[3], &json!({"thinking_blocks": [{"type": "redacted_thinking", "data": "cmVk"}]}));
     let (got, _) = streamed(Dialect::Bedrock, Dialect::Responses, &raw);
     let output = &got.last().unwrap()["response"]["output"];
-    let thoughts: Vec<_> = output.as_array().unwrap().iter().map(|item| (&item["encrypted_content"], &item["summary"])).collect();
+    let thoughts: Vec<_> =
+        output.as_array().unwrap().iter().map(|item| (&item["encrypted_content"], &item["summary"])).collect();
     assert_eq!(thoughts[0], (&json!("anthropic-signature:sig1"), &json!([{"type": "summary_text", "text": "Hm."}])));
     assert_eq!(thoughts[1], (&json!("anthropic-redacted:cmVk"), &json!([])));
     assert_eq!(thoughts[2], (&json!("anthropic-signature:sig2"), &json!([])));
@@ -258,7 +264,9 @@ fn sound_is_heard_where_it_can_be() {
         json!([{"text": "Hear."}, {"inlineData": {"mimeType": "audio/mp3", "data": "UklGRg=="}}])
     );
     let why = |format: &str, dialect| {
-        super::request(call(format).to_string().as_bytes(), Dialect::OpenAi, &To::new(dialect, CLAUDE), AT).unwrap_err().to_string()
+        super::request(call(format).to_string().as_bytes(), Dialect::OpenAi, &To::new(dialect, CLAUDE), AT)
+            .unwrap_err()
+            .to_string()
     };
     for dialect in [Dialect::Anthropic, Dialect::Responses, Dialect::Bedrock, Dialect::Replicate] {
         assert!(why("wav", dialect).contains("sound in a message"), "{dialect:?}");
@@ -266,7 +274,8 @@ fn sound_is_heard_where_it_can_be() {
     assert!(why("pcm16", Dialect::Gemini).contains("in this format"));
     // And the other way.
     let said = |media_type: &str| {
-        let body = json!({"contents": [{"parts": [{"inlineData": {"mimeType": media_type, "data": "UklGRg=="}}]}]}).to_string();
+        let body = json!({"contents": [{"parts": [{"inlineData": {"mimeType": media_type, "data": "UklGRg=="}}]}]})
+            .to_string();
         let sent = super::gemini_request(body.as_bytes(), None, &To::new(Dialect::OpenAi, "gpt-audio"), AT);
         sent.map(|(body, _)| serde_json::from_slice::<Value>(&body).unwrap()["messages"][0]["content"].clone())
     };

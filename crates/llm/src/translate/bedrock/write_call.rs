@@ -7,7 +7,10 @@ use super::{
     super::{
         Why,
         call::{Block, Call, Choice, Effort, Format, MAX_FIELDS, Tool},
-        messages::{thinking::{Plan, plan}, write_call::at_most_one},
+        messages::{
+            thinking::{Plan, plan},
+            write_call::at_most_one,
+        },
         read::{is_empty_object, members},
         write::Object,
     },

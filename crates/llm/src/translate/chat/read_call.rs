@@ -19,16 +19,8 @@ const OPENAI: &[&str] =
     &["store", "metadata", "service_tier", "verbosity", "prompt_cache_key", "prompt_cache_retention"];
 
 /// Fields that would change what the answer is: refused unless they ask for what is so anyway.
-const REFUSED: &[&str] = &[
-    "audio",
-    "functions",
-    "function_call",
-    "logit_bias",
-    "logprobs",
-    "n",
-    "top_logprobs",
-    "web_search_options",
-];
+const REFUSED: &[&str] =
+    &["audio", "functions", "function_call", "logit_bias", "logprobs", "n", "top_logprobs", "web_search_options"];
 
 #[derive(Deserialize)]
 struct ChatTool<'a> {
@@ -54,8 +46,9 @@ struct ChatFunction<'a> {
 
 #[derive(Deserialize)]
 struct NamedChoice<'a> {
-    #[serde(borrow)]
-    r#type: Text<'a>,
+    /// `huggingface_hub` leaves it out.
+    #[serde(borrow, default)]
+    r#type: Option<Text<'a>>,
     #[serde(borrow, default)]
     function: Option<FunctionName<'a>>,
 }
@@ -125,13 +118,13 @@ pub(in crate::translate) fn call(body: &[u8]) -> Result<Call<'_>, Why> {
             "presence_penalty" => call.sampling.presence_penalty = Some(raw),
             "seed" => call.sampling.seed = Some(raw),
             "response_format" => call.format = format(raw)?,
-            "reasoning_effort" => call.effort = Some(effort(&read::<Text<'_>>(raw, &place)?)?),
+            "reasoning_effort" => call.effort = effort(&read::<Text<'_>>(raw, &place)?)?,
             // The newer name of the same.
             "safety_identifier" => safety = Some(read(raw, &place)?),
             "user" => call.user = Some(read(raw, &place)?),
             left_out if LEFT_OUT.contains(&left_out) => {}
-            openai if OPENAI.contains(&openai) => call.openai.push((name, raw)),
             "modalities" => call.images = images(raw)?,
+            openai if OPENAI.contains(&openai) => call.openai.push((name, raw)),
             refused if REFUSED.contains(&refused) => {
                 if !asks_for_nothing(refused, raw) {
                     return Err(Why::NoCounterpart(place));
@@ -152,8 +145,8 @@ fn is_known(name: &str) -> bool {
     const READ: &[&str] = &[
         "max_tokens",
         "max_completion_tokens",
-        "stream",
         "modalities",
+        "stream",
         "stream_options",
         "stop",
         "tools",
@@ -176,7 +169,6 @@ fn asks_for_nothing(name: &str, value: &RawValue) -> bool {
     }
 }
 
-fn tool(tool: ChatTool<'_>) -> Result<Tool<'_>, Why> {
 /// The kinds of answers that are asked for: text is what there is anyway.
 fn images(raw: &RawValue) -> Result<Option<Images>, Why> {
     let kinds: Vec<Text<'_>> = list(raw, "`modalities`", MAX_STOPS, "kinds of answers")?;
@@ -187,6 +179,7 @@ fn images(raw: &RawValue) -> Result<Option<Images>, Why> {
     Ok(has("image").then(|| if has("text") { Images::Too } else { Images::Only }))
 }
 
+fn tool(tool: ChatTool<'_>) -> Result<Tool<'_>, Why> {
     let function = match tool.function {
         Some(function) if &*tool.r#type == "function" => function,
         _ => return Err(Why::NoCounterpart("a tool that is no function".to_owned())),
@@ -208,15 +201,19 @@ fn choice(raw: &RawValue) -> Result<Choice<'_>, Why> {
         _ => {
             let named: NamedChoice<'_> = read(raw, "`tool_choice`")?;
             match named.function {
-                Some(function) if &*named.r#type == "function" => Choice::One(function.name),
+                Some(function) if named.r#type.is_none_or(|kind| &*kind == "function") => Choice::One(function.name),
                 _ => return Err(Why::NoCounterpart("`tool_choice`".to_owned())),
             }
         }
     })
 }
 
-fn effort(word: &str) -> Result<Effort, Why> {
-    Effort::of(word).ok_or_else(|| Why::Form("`reasoning_effort`".to_owned()))
+/// None for what the model does anyway, for which Groq has a word.
+fn effort(word: &str) -> Result<Option<Effort>, Why> {
+    match word {
+        "default" => Ok(None),
+        word => Effort::of(word).map(Some).ok_or_else(|| Why::Form("`reasoning_effort`".to_owned())),
+    }
 }
 
 fn format(raw: &RawValue) -> Result<Option<Format<'_>>, Why> {
@@ -228,5 +225,29 @@ fn format(raw: &RawValue) -> Result<Option<Format<'_>>, Why> {
         }
         ("json_object", _) => Ok(Some(Format::Json)),
         _ => Err(Why::Form("`response_format`".to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn choice_of(json: &str) -> Option<String> {
+        let raw: &RawValue = serde_json::from_str(json).ok()?;
+        match choice(raw).ok()? {
+            Choice::One(name) => Some(name.0.into_owned()),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn what_other_providers_sdks_write_is_read_as_what_it_means() {
+        assert_eq!(choice_of(r#"{"type":"function","function":{"name":"a"}}"#).as_deref(), Some("a"));
+        assert_eq!(choice_of(r#"{"function":{"name":"a"}}"#).as_deref(), Some("a"));
+        assert_eq!(choice_of(r#"{"type":"custom","function":{"name":"a"}}"#), None);
+        assert_eq!(choice_of(r#"{"name":"a"}"#), None);
+        assert_eq!(effort("default"), Ok(None));
+        assert_eq!(effort("high"), Ok(Some(Effort::High)));
+        assert!(effort("more").is_err());
     }
 }

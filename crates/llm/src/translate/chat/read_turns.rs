@@ -39,7 +39,7 @@ struct Part<'a> {
     #[serde(borrow, default)]
     refusal: Option<Text<'a>>,
     #[serde(borrow, default)]
-    image_url: Option<ImageUrl<'a>>,
+    image_url: Option<&'a RawValue>,
     #[serde(borrow, default)]
     file: Option<File<'a>>,
     #[serde(borrow, default)]
@@ -183,16 +183,18 @@ fn blocks<'a>(content: Option<&'a RawValue>, place: &str, room: &mut usize) -> R
             "text" => blocks.extend(text(part.text.ok_or_else(form)?, cache_control)),
             "refusal" => blocks.extend(text(part.refusal.ok_or_else(form)?, cache_control)),
             "image_url" => {
-                let source = source(part.image_url.ok_or_else(form)?.url).ok_or_else(form)?;
+                let url = part.image_url.and_then(image_url).ok_or_else(form)?;
+                let source = source(url).ok_or_else(form)?;
                 blocks.push(Block::Image { source, cache_control });
             }
-            "file" => {
             "input_audio" => {
                 let Audio { data, format } = read(part.input_audio.ok_or_else(form)?, &format!("a part of {place}"))?;
                 let known = SOUNDS.iter().find(|(known, _)| *known == &*format);
-                let (_, media_type) = known.ok_or_else(|| Why::NoCounterpart(format!("sound of {place} in this format")))?;
+                let (_, media_type) =
+                    known.ok_or_else(|| Why::NoCounterpart(format!("sound of {place} in this format")))?;
                 blocks.push(Block::Audio { media_type: (*media_type).into(), data: data.0 });
             }
+            "file" => {
                 let file = part.file.ok_or_else(form)?;
                 let by_id = || Why::NoCounterpart(format!("a file of {place} that is not sent along"));
                 let source = source(file.file_data.ok_or_else(by_id)?).ok_or_else(form)?;
@@ -208,7 +210,6 @@ pub(in crate::translate) fn text<'a>(text: Text<'a>, cache_control: Option<&'a R
     (!text.is_empty()).then_some(Block::Text { text, cache_control })
 }
 
-/// The parts or tool calls of a message, for which there is still so much room in the call.
 fn thoughts<'a>(raw: Option<&'a RawValue>, place: &str, room: &mut usize) -> Result<Vec<Block<'a>>, Why> {
     let thoughts: Vec<Thought<'a>> = parts(raw, place, room)?;
     let block = |thought: Thought<'a>| match (&*thought.r#type, thought.data) {
@@ -222,6 +223,7 @@ fn thoughts<'a>(raw: Option<&'a RawValue>, place: &str, room: &mut usize) -> Res
     thoughts.into_iter().map(block).collect()
 }
 
+/// The parts or tool calls of a message, for which there is still so much room in the call.
 fn parts<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>, place: &str, room: &mut usize) -> Result<Vec<T>, Why> {
     let Some(raw) = present(raw) else { return Ok(Vec::new()) };
     let parts = list(raw, place, *room, "parts of messages")?;
@@ -259,4 +261,17 @@ pub(in crate::translate) fn arguments(text: Option<Text<'_>>) -> Option<Box<RawV
     // Held to what a body is held to.
     serde_json::from_str::<Skip>(text).ok()?;
     RawValue::from_string(text.to_owned()).ok().filter(|input| input.get().starts_with('{'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_is_behind_its_address_in_an_object_or_alone() {
+        let url = |json: &str| image_url(serde_json::from_str(json).ok()?).map(|url| url.0.into_owned());
+        assert_eq!(url(r#"{"url":"https://a/b.png","detail":"low"}"#).as_deref(), Some("https://a/b.png"));
+        assert_eq!(url(r#""https://a/b.png""#).as_deref(), Some("https://a/b.png"));
+        assert_eq!(url("7").or(url("{}")).or(url("null")), None);
+    }
 }

@@ -327,9 +327,7 @@ fn part(out: &mut Vec<u8>, part: &Part<'_, '_>) -> Result<(), Why> {
             audio.end();
         }
         // Not among the parts of a message.
-        Part::Said(
-            Block::ToolUse { .. } | Block::ToolResult { .. } | Block::Thinking { .. } | Block::Redacted(_),
-        ) => {}
+        Part::Said(Block::ToolUse { .. } | Block::ToolResult { .. } | Block::Thinking { .. } | Block::Redacted(_)) => {}
     }
     to.end();
     Ok(())

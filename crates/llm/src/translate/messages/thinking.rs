@@ -55,7 +55,8 @@ pub(in crate::translate) fn plan<'a>(call: &'a Call<'_>, model: &str, longest: O
     }
     let unasked = longest.map_or(DEFAULT_MAX_TOKENS, |longest| longest.min(MOST_UNASKED));
     let samples = generation.is_none_or(Generation::samples);
-    let nothing = Plan { thinking: None, effort: None, max_tokens: call.limit.unwrap_or(unasked), thinks: false, samples };
+    let nothing =
+        Plan { thinking: None, effort: None, max_tokens: call.limit.unwrap_or(unasked), thinks: false, samples };
     if call.has_other("thinking") {
         // The caller says it in the provider's own words.
         return Ok(nothing);

@@ -34,7 +34,9 @@ fn joined<'a>(pieces: &'a [Piece<'_>]) -> Vec<Shown<'a>> {
         match (piece, blocks.last_mut()) {
             (Piece::Text(text), Some(Shown::Text(last)))
             | (Piece::Thinking(text), Some(Shown::Thinking { text: last, signature: "" })) => last.push_str(text),
-            (Piece::Signed(signed), Some(Shown::Thinking { signature, .. })) if signature.is_empty() => *signature = signed,
+            (Piece::Signed(signed), Some(Shown::Thinking { signature, .. })) if signature.is_empty() => {
+                *signature = signed
+            }
             (Piece::Text(text), _) => blocks.push(Shown::Text((**text).to_owned())),
             (Piece::Thinking(text), _) => blocks.push(Shown::Thinking { text: (**text).to_owned(), signature: "" }),
             (Piece::Signed(signature), _) => blocks.push(Shown::Thinking { text: String::new(), signature }),

@@ -1,12 +1,12 @@
 //! The input of a Responses request as turns: who says what, in blocks.
 
-use super::write_item::{REDACTED, SIGNED};
 use super::super::{
     Why,
     call::{Block, MAX_MESSAGES, MAX_PARTS, Role, Turns},
     chat::read_turns::{arguments, source, text},
     read::{Text, list, present, read},
 };
+use super::write_item::{REDACTED, SIGNED};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -91,7 +91,8 @@ pub(super) fn turns<'a>(raw: &'a RawValue) -> Result<(Vec<Block<'a>>, Turns<'a>)
             }
             (Some("reasoning"), _) => {
                 let encrypted = present(item.encrypted_content).map(|raw| word(Some(raw))).transpose()?;
-                let told = |begins: &str| encrypted.as_ref()?.strip_prefix(begins).map(|own| Text(own.to_owned().into()));
+                let told =
+                    |begins: &str| encrypted.as_ref()?.strip_prefix(begins).map(|own| Text(own.to_owned().into()));
                 if let Some(signature) = told(SIGNED) {
                     let parts: Vec<Part<'a>> = match present(item.summary) {
                         Some(raw) => list(raw, &place, room, "parts of items")?,

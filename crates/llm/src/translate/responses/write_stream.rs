@@ -28,6 +28,8 @@ pub(in crate::translate) struct StreamWriter {
     /// The number of the next event.
     sequence: u64,
     items: Vec<Item>,
+    /// Their ids, which stand in every event.
+    ids: Vec<String>,
     /// The places of those of which more may come.
     open: Vec<usize>,
     /// Bytes of the items.
@@ -46,6 +48,7 @@ impl StreamWriter {
             begun: false,
             sequence: 0,
             items: Vec::new(),
+            ids: Vec::new(),
             open: Vec::new(),
             kept: 0,
             stop: Stop::Done,
@@ -57,7 +60,8 @@ impl StreamWriter {
     pub fn held(&self) -> usize {
         let echo: usize = self.frame.echo.iter().map(|(_, json)| json.len()).sum();
         // The last event holds all of it once more.
-        2 * self.kept + self.items.capacity() * size_of::<Item>() + self.id.len() + self.model.len() + echo
+        let ids: usize = self.ids.iter().map(|id| size_of_val(id) + id.capacity()).sum();
+        2 * self.kept + self.items.capacity() * size_of::<Item>() + ids + self.id.len() + self.model.len() + echo
     }
 
     /// Whether the stream was ended because more was said than is kept.
@@ -76,10 +80,6 @@ impl StreamWriter {
             }
             Said::Text(text) => self.text(Kind::Message, text, out),
             Said::Thinking(text) => self.text(Kind::Reasoning, text, out),
-            Said::Call { tool, id, name } => {
-                let kind = Kind::Call { tool: *tool, id: (*id).to_owned(), name: (*name).to_owned() };
-                self.begin(kind, out);
-            }
             Said::Signed(signature) => {
                 if !self.items.last().is_some_and(|last| last.goes_on(&Kind::Reasoning)) {
                     self.begin(Kind::Reasoning, out);
@@ -94,6 +94,10 @@ impl StreamWriter {
                 let place = self.items.len();
                 self.begin(Kind::Image((*media_type).to_owned()), out);
                 self.add(place, data);
+            }
+            Said::Call { tool, id, name } => {
+                let kind = Kind::Call { tool: *tool, id: (*id).to_owned(), name: (*name).to_owned() };
+                self.begin(kind, out);
             }
             Said::Input { tool, part } => self.input(*tool, part, out),
             Said::Stop(stop) => self.stop = *stop,
@@ -136,10 +140,6 @@ impl StreamWriter {
         });
     }
 
-    fn add(&mut self, place: usize, text: &str) {
-        let item = &mut self.items[place];
-        self.kept -= item.held();
-        item.text.push_str(text);
     /// What only the model can read of the last item.
     fn encrypted(&mut self, encrypted: String) {
         if let Some(last) = self.items.last_mut() {
@@ -150,6 +150,10 @@ impl StreamWriter {
         }
     }
 
+    fn add(&mut self, place: usize, text: &str) {
+        let item = &mut self.items[place];
+        self.kept -= item.held();
+        item.text.push_str(text);
         self.kept += item.held();
         self.full |= self.kept > MOST;
     }
@@ -167,12 +171,12 @@ impl StreamWriter {
         let item = Item::new(kind);
         self.kept += item.held();
         self.full |= place == MAX_BLOCKS;
+        self.ids.push(item.id(&self.id, place));
         self.items.push(item);
         self.open.push(place);
         self.event("response.output_item.added", out, |event, writer| {
             event.number("output_index", place as u64);
-            let item = &writer.items[place];
-            item.write(event.member("item"), &item.id(&writer.id, place), Status::InProgress);
+            writer.items[place].write(event.member("item"), &writer.ids[place], Status::InProgress);
         });
         if let Some(kind) = part_event(&self.items[place].kind, false) {
             self.event(kind, out, |event, writer| {
@@ -189,12 +193,12 @@ impl StreamWriter {
                 writer.place_of(event, place);
                 event.text("arguments", &writer.items[place].text);
             }),
+            // All of it stands in the item.
+            Kind::Image(_) => {}
             Kind::Message => self.event("response.output_text.done", out, |event, writer| {
                 writer.part_of(event, place);
                 event.text("text", &writer.items[place].text);
                 event.json("logprobs", "[]");
-            // All of it stands in the item.
-            Kind::Image(_) => {}
             }),
             Kind::Reasoning => self.event("response.reasoning_summary_text.done", out, |event, writer| {
                 writer.part_of(event, place);
@@ -209,8 +213,7 @@ impl StreamWriter {
         }
         self.event("response.output_item.done", out, |event, writer| {
             event.number("output_index", place as u64);
-            let item = &writer.items[place];
-            item.write(event.member("item"), &item.id(&writer.id, place), status);
+            writer.items[place].write(event.member("item"), &writer.ids[place], status);
         });
     }
 
@@ -246,7 +249,7 @@ impl StreamWriter {
     }
 
     fn place_of(&self, event: &mut Object<'_>, place: usize) {
-        event.text("item_id", &self.items[place].id(&self.id, place));
+        event.text("item_id", &self.ids[place]);
         event.number("output_index", place as u64);
     }
 
