@@ -7,7 +7,7 @@ use credentialflow_llm::{
         frames::{FrameReader, MalformedFrame},
         usage::StreamUsage,
     },
-    provider::{Dialect, LimitField},
+    provider::Dialect,
     sse::{SsePiece, SseReader},
     translate,
     unframed::Unframed,

@@ -10,7 +10,7 @@ mod exchange;
 use credentialflow_llm::{
     bedrock::usage,
     gemini::request::Frames,
-    provider::{Dialect, LimitField},
+    provider::Dialect,
     translate::{self, StreamFailure, To, Translation},
     unframed::Unframed,
 };
