@@ -45,7 +45,7 @@ pub fn clean<'a>(text: &'a [u8], rights: &impl Rights, seen: &mut Seen) -> Resul
         Some(batch) => batch.iter().try_for_each(|message| look(message.get(), rights, seen, &mut lists))?,
         None => look(text, rights, seen, &mut lists)?,
     }
-    Ok(lists.apply())
+    Ok(rights.judged(lists.apply()))
 }
 
 fn look<'a>(message: &'a str, rights: &impl Rights, seen: &mut Seen, lists: &mut Edits<'a>) -> Result<(), Unreadable> {

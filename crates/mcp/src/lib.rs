@@ -22,6 +22,7 @@ pub mod servers;
 pub mod sessions;
 mod stream;
 mod strict;
+pub mod texts;
 
 pub use answer::{Seen, Unreadable, clean};
 pub use error::error_body;
@@ -30,6 +31,7 @@ pub use names::{as_header_value, header_value, is_plain_uri};
 pub use stream::EventFilter;
 
 use credentialflow_model::resource::Offered;
+use std::borrow::Cow;
 
 /// Which of what a server offers a caller may use.
 pub trait Rights {
@@ -38,4 +40,9 @@ pub trait Rights {
 
     /// Whether the caller may use what has this name, or this URI.
     fn allows(&self, kind: Offered, name: &str) -> bool;
+
+    /// The message that a caller gets, where what is said in it is looked at as well.
+    fn judged<'a>(&self, message: Cow<'a, [u8]>) -> Cow<'a, [u8]> {
+        message
+    }
 }

@@ -285,6 +285,8 @@ pub struct McpUse {
     pub name: Option<Box<str>>,
     /// How the server answered.
     pub end: McpEnd,
+    /// What guardrails found, as in `secrets/redact:2 answer/words/block`.
+    pub guardrails: Option<Box<str>>,
 }
 
 /// How an MCP server answered.

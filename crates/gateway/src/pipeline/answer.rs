@@ -279,6 +279,9 @@ pub(super) async fn relay<C: Caller>(
         drop((body, kept));
         let sent = translated::send(control, worker, caller, record, head.status, &mut fields, answered?).await;
         worker.give_scratch(fields);
+        if sent.is_ok() && answering.is_some_and(|answering| answering.is_withheld()) {
+            record.outcome(OutcomeReason::AnswerBlocked);
+        }
         return sent;
     }
     let mut passing = Passing {

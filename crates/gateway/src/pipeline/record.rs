@@ -234,8 +234,17 @@ impl<'w> Recording<'w> {
     /// This is asked of an MCP server.
     pub fn mcp(&mut self, method: &str, name: Option<&str>) {
         let cut = |name: &str| name[..name.floor_char_boundary(MAX_PATH)].into();
-        let used = McpUse { method: method.into(), name: name.map(cut), end: McpEnd::Result };
+        let used = McpUse { method: method.into(), name: name.map(cut), end: McpEnd::Result, guardrails: None };
         self.edit(|r| r.mcp = Some(Box::new(used)));
+    }
+    /// Guardrails found this in what a tool is called with, or in what the server answered.
+    pub fn mcp_guardrails(&mut self, found: &str) {
+        self.edit(|r| {
+            if let Some(mcp) = &mut r.mcp {
+                let before = mcp.guardrails.take();
+                mcp.guardrails = Some(before.map_or_else(|| found.into(), |before| format!("{before} {found}").into()));
+            }
+        });
     }
     /// The server answered so.
     pub fn mcp_ended(&mut self, seen: Seen) {

@@ -92,6 +92,7 @@ impl Snapshot {
             upstreams.add(upstream);
         }
         let mut prompts = Prompts::compile(&set.prompts);
+        let sets = guardrail_sets(set);
         let mut routes = Vec::with_capacity(sorted.len() + 23);
         for route in &sorted {
             let headers = compile_headers(route);
@@ -124,6 +125,11 @@ impl Snapshot {
             let mut plan = compile_route(route, kind, headers.unwrap_or(None), &sources.rates);
             if let (Some(plan), Some(mcp)) = (&mut plan.mcp, &route.mcp) {
                 plan.servers = mcp_servers(route, mcp, &mut upstreams);
+                let rules: Vec<_> = mcp.rules(|name| sets.get(name.as_str()).copied()).collect();
+                plan.guardrails = guardrails::of(&sets, &mcp.use_guardrails, &rules);
+                if let Some(Err(problem)) = &plan.guardrails {
+                    upstreams.impaired(Kind::Routes, &route.name, problem.clone(), false);
+                }
             }
             routes.push(plan);
         }
@@ -357,11 +363,15 @@ fn place(target: &Target) -> u64 {
     affinity::of(text.as_bytes())
 }
 
+/// The rules of each set of guardrails.
+fn guardrail_sets(set: &ResourceSet) -> HashMap<&str, &[Guardrail]> {
+    set.guardrails.iter().map(|g| (g.name.as_str(), g.rules.as_slice())).collect()
+}
+
 fn compile_models(set: &ResourceSet, upstreams: &mut Upstreams<'_>, budgets: &Arc<Book>) -> ModelPlans {
     let tokens: HashSet<&Name> =
         set.credentials.iter().filter(|c| c.engine.fetches_tokens()).map(|c| &c.name).collect();
-    let sets: HashMap<&str, &[Guardrail]> =
-        set.guardrails.iter().map(|g| (g.name.as_str(), g.rules.as_slice())).collect();
+    let sets = guardrail_sets(set);
     let prices = PriceTable::new(set.models.iter().flat_map(|m| &m.targets));
     let mut plans = ModelPlans::default();
     let quotas = budgets.quotas();
@@ -461,11 +471,7 @@ fn compile_models(set: &ResourceSet, upstreams: &mut Upstreams<'_>, budgets: &Ar
         let own = budgets.live_budgets(Kind::Models, model.name.as_str(), own).collect();
         let (secrets, secrets_back) = (model.secrets_in_requests, model.secrets_in_answers);
         let rules: Vec<_> = model.rules(|name| sets.get(name.as_str()).copied()).collect();
-        let missing = model.use_guardrails.iter().find(|name| !sets.contains_key(name.as_str()));
-        let guardrails = match missing {
-            Some(name) => Some(Err(format!("there are no guardrails {name}"))),
-            None => (!rules.is_empty()).then(|| guardrails::built(&rules)),
-        };
+        let guardrails = guardrails::of(&sets, &model.use_guardrails, &rules);
         if let Some(Err(problem)) = &guardrails {
             upstreams.impaired(Kind::Models, &model.name, problem.clone(), false);
         }

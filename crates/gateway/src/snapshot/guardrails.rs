@@ -62,11 +62,23 @@ pub(super) fn without_moderation(models: &mut ModelPlans) -> Vec<(Arc<str>, Stri
     told
 }
 
+/// The rules that these names of sets and rules of one's own lead to, built; `None` where there are none.
+pub(super) fn of(
+    sets: &hashbrown::HashMap<&str, &[Guardrail]>,
+    uses: &[Name],
+    rules: &[(Option<&Name>, &Guardrail)],
+) -> Option<Result<Arc<Guardrails>, String>> {
+    match uses.iter().find(|name| !sets.contains_key(name.as_str())) {
+        Some(name) => Some(Err(format!("there are no guardrails {name}"))),
+        None => (!rules.is_empty()).then(|| built(rules)),
+    }
+}
+
 /// The rules of a model, each with the set that it is of, built now or before.
 ///
 /// # Errors
 /// A sentence on the first rule that cannot be built.
-pub(super) fn built(rules: &[(Option<&Name>, &Guardrail)]) -> Result<Arc<Guardrails>, String> {
+fn built(rules: &[(Option<&Name>, &Guardrail)]) -> Result<Arc<Guardrails>, String> {
     let text = serde_json::to_string(rules).map_err(|e| e.to_string())?;
     let known = || BUILT.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(built) = known().get(&text).and_then(Weak::upgrade) {

@@ -26,6 +26,7 @@ mod http2;
 mod limits;
 mod live;
 mod mcp;
+mod mcp_guardrails;
 mod mcp_servers;
 mod memory;
 mod messages;

@@ -61,6 +61,13 @@ async fn server(like: Like) -> FakeUpstream {
                 Some("resources/list") => done(json!({"resources":[{"uri":format!("file:///{}", like.name),"name":"x"}]})),
                 Some("resources/read") => done(json!({"contents":[{"uri":params["uri"],"text":like.name}]})),
                 Some("tools/call") => done(json!({"content":[{"type":"text","text":params["name"]},{"type":"resource_link","uri":"file:///a"}]})),
+                Some("subscriptions/listen") => {
+                    let acknowledged = json!({"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":{"notifications":{}}});
+                    let told = json!({"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":params["notifications"]["resourceSubscriptions"][0]}});
+                    let body = format!("data: {acknowledged}\n\ndata: {told}\n\ndata: {}\n\n", done(json!({})));
+                    peer.send(answer(200, "content-type: text/event-stream\r\n", &body)).await;
+                    continue;
+                }
                 Some("logging/setLevel") => done(json!({})),
                 Some(method) if method.starts_with("notifications/") => {
                     peer.send(answer(202, "", "")).await;
@@ -408,6 +415,28 @@ async fn what_servers_say_by_themselves_comes_as_one_stream() {
     let strange = world.ask(bare("GET", &format!("{session}last-event-id: 5\r\n"))).await;
     assert_eq!(strange.status(), 400);
     world.outcome(R::InvalidMcpMessage).await;
+    world.done().await;
+}
+
+#[tokio::test]
+async fn a_subscription_is_taken_once_and_told_of_by_each_server() {
+    let two = server(TWO).await;
+    let world = world(&two.url(), &two.url(), "");
+    let filter = json!({"toolsListChanged":true,"resourceSubscriptions":["one+a:1","two+a:2"]});
+    let listen = json!({"jsonrpc":"2.0","id":"s","method":"subscriptions/listen","params":{"notifications":filter}});
+    let stream = world.ask(posted("k", "mcp-protocol-version: 2026-07-28\r\n", &listen)).await;
+    assert!(stream.complete && stream.status() == 200, "{stream:?}");
+    let text = stream.text();
+    let said: Vec<Value> =
+        text.lines().filter_map(|line| serde_json::from_str(line.strip_prefix("data: ")?).ok()).collect();
+    let [taken, told @ .., over] = said.as_slice() else { panic!("{text}") };
+    let meta = json!({"io.modelcontextprotocol/subscriptionId":"s"});
+    assert_eq!(taken["params"], json!({"notifications":filter,"_meta":meta}));
+    assert_eq!((&over["id"], &over["result"]["_meta"]), (&json!("s"), &meta));
+    let mut told: Vec<_> = told.iter().map(|told| told["params"]["uri"].as_str().unwrap()).collect();
+    told.sort_unstable();
+    assert_eq!(told, ["one+a:1", "two+a:2"], "each of its own");
+    records(&world, 3).await;
     world.done().await;
 }
 

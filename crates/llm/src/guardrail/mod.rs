@@ -37,7 +37,7 @@ use std::{
     ops::Range,
     sync::Arc,
 };
-use text::{Origin, Text, Unreadable};
+use text::{Of, Origin, Text, Unreadable};
 
 /// So many findings are taken out of a body.
 pub const MOST_FOUND: usize = 20_000;
@@ -259,42 +259,57 @@ impl Guardrails {
     /// As [`Self::judge`].
     pub fn judge_with(&self, body: &[u8], unseen: &[String]) -> Result<Judged, Unreadable> {
         let rules: Vec<&Rule> = self.rules.iter().filter(|rule| rule.on.prompts()).collect();
-        if rules.is_empty() {
-            return Ok(Judged::default());
-        }
-        let mut judged = Judged::default();
-        let texts = text::texts(body)?;
-        let flat = text::flattened(&texts)?;
-        for rule in &rules {
-            if rule.detector.is_in(&flat) || rule.is_in_unseen(unseen) {
-                Met::of(rule, 0).add(&mut judged.met);
-                if rule.action == GuardrailAction::Block {
-                    judged.blocked = Some(rule.detect);
-                    return Ok(judged);
-                }
-            }
-        }
-        if judged.met.iter().any(|met| takes_out(met.action)) {
-            let masks = rules.iter().any(|rule| rule.action == GuardrailAction::Mask).then(|| Masks::beside(&flat));
-            let (left, took) = (Some(MOST_FOUND), vec![0; rules.len()]);
-            let mut taking = Taking { rules: &rules, left, took, masks, restore: None };
-            judged.body = text::rewritten(body, &texts, &mut |text| taking.changed(text));
-            // What was found and did not go must not pass either.
-            let stays = rules
-                .iter()
-                .zip(&taking.took)
-                .any(|(rule, took)| takes_out(rule.action) && *took == 0 && rule.detector.is_in(&flat));
-            if taking.left.is_none() || stays {
-                return Err(Unreadable::TooMany);
-            }
-            for (rule, count) in rules.iter().zip(taking.took).filter(|(_, count)| *count > 0) {
-                Met::of(rule, count).add(&mut judged.met);
-            }
-            judged.met.retain(|met| !takes_out(met.action) || met.count > 0);
-            judged.masks = taking.masks.filter(|masks| !masks.is_empty());
-        }
-        Ok(judged)
+        self::judge(&rules, (body, Of::Call), unseen)
     }
+
+    /// Judges JSON in which all is content: what a tool is called with, or with `answer` what it answers.
+    ///
+    /// # Errors
+    /// As [`Self::judge`].
+    pub fn judge_json(&self, json: &[u8], answer: bool) -> Result<Judged, Unreadable> {
+        let looks = |rule: &&Rule| if answer { rule.on.answers() } else { rule.on.prompts() };
+        let rules: Vec<&Rule> = self.rules.iter().filter(looks).collect();
+        self::judge(&rules, (json, Of::Json), &[])
+    }
+}
+
+/// Judges a body by these rules.
+fn judge(rules: &[&Rule], (body, of): (&[u8], Of), unseen: &[String]) -> Result<Judged, Unreadable> {
+    if rules.is_empty() {
+        return Ok(Judged::default());
+    }
+    let mut judged = Judged::default();
+    let (texts, _) = text::texts_of(body, of)?;
+    let flat = text::flattened(&texts)?;
+    for rule in rules {
+        if rule.detector.is_in(&flat) || rule.is_in_unseen(unseen) {
+            Met::of(rule, 0).add(&mut judged.met);
+            if rule.action == GuardrailAction::Block {
+                judged.blocked = Some(rule.detect);
+                return Ok(judged);
+            }
+        }
+    }
+    if judged.met.iter().any(|met| takes_out(met.action)) {
+        let masks = rules.iter().any(|rule| rule.action == GuardrailAction::Mask).then(|| Masks::beside(&flat));
+        let (left, took) = (Some(MOST_FOUND), vec![0; rules.len()]);
+        let mut taking = Taking { rules, left, took, masks, restore: None };
+        judged.body = text::rewritten(body, &texts, &mut |text| taking.changed(text));
+        // What was found and did not go must not pass either.
+        let stays = rules
+            .iter()
+            .zip(&taking.took)
+            .any(|(rule, took)| takes_out(rule.action) && *took == 0 && rule.detector.is_in(&flat));
+        if taking.left.is_none() || stays {
+            return Err(Unreadable::TooMany);
+        }
+        for (rule, count) in rules.iter().zip(taking.took).filter(|(_, count)| *count > 0) {
+            Met::of(rule, count).add(&mut judged.met);
+        }
+        judged.met.retain(|met| !takes_out(met.action) || met.count > 0);
+        judged.masks = taking.masks.filter(|masks| !masks.is_empty());
+    }
+    Ok(judged)
 }
 
 /// A body in which each of these texts is another one, wherever it stands.

@@ -5,7 +5,7 @@ use crate::{Name, Period};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Rules that models share: each model that names the set in its `use_guardrails` has them.
+/// Rules that models share, and routes to MCP servers: each that names the set in its `use_guardrails` has them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GuardrailSet {
@@ -16,6 +16,19 @@ pub struct GuardrailSet {
     pub description: Option<String>,
     /// What is looked for, and what happens where it is found; 1 to 32 rules.
     pub rules: Vec<Guardrail>,
+}
+
+/// The rules of these sets, each with the name of its set, and then those of one's own; `find` gives the rules of a set.
+/// What is not found is left out.
+pub(super) fn rules<'s>(
+    sets: &'s [Name],
+    own: &'s [Guardrail],
+    find: impl Fn(&Name) -> Option<&'s [Guardrail]>,
+) -> impl Iterator<Item = (Option<&'s Name>, &'s Guardrail)> {
+    let of_sets = sets
+        .iter()
+        .flat_map(move |name| find(name).unwrap_or_default().iter().map(move |rule| (Some(name), rule)));
+    of_sets.chain(own.iter().map(|rule| (None, rule)))
 }
 
 /// One rule: what is looked for, and what happens where it is found.

@@ -1,5 +1,6 @@
 //! Servers of the Model Context Protocol (MCP) behind routes: which of their tools, prompts and resources are offered.
 
+use super::Guardrail;
 use crate::{Name, Period};
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +17,7 @@ pub enum Offered {
 
 /// Makes a route one to a server of the Model Context Protocol (MCP) over Streamable HTTP. Its requests go to the address
 /// of an endpoint as it stands; what callers post is read, and lists of what the server offers show what they may use.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Mcp {
     /// Several servers behind the one address, in place of the route's `upstream`. What they offer is merged: callers call
@@ -38,6 +39,14 @@ pub struct Mcp {
     /// Which resources are offered, by URI; templates of resources by the template. All unless set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<McpNames>,
+    /// Sets of rules under `guardrails` that hold for what tools are called with and what servers answer with, before the
+    /// route's own and in this order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub use_guardrails: Vec<Name>,
+    /// What is looked for in what tools are called with (`on: prompt`) and in what servers answer with (`on: answer`), and
+    /// what happens where it is found: `block`, `redact` or `flag`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub guardrails: Vec<Guardrail>,
     /// Methods beyond those of the protocol itself that pass, as in `tasks/*`; `*` stands for any characters. What they
     /// name is not looked at.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -53,6 +62,15 @@ pub struct Mcp {
 }
 
 impl Mcp {
+    /// All rules that hold for it, in their order, each with the name of its set; `find` gives the rules of a set. What
+    /// is not found is left out.
+    pub fn rules<'s>(
+        &'s self,
+        find: impl Fn(&Name) -> Option<&'s [Guardrail]>,
+    ) -> impl Iterator<Item = (Option<&'s Name>, &'s Guardrail)> {
+        super::guardrail::rules(&self.use_guardrails, &self.guardrails, find)
+    }
+
     /// Patterns of one list.
     pub const MOST_PATTERNS: usize = 1000;
     /// Characters of one pattern.

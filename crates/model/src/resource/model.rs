@@ -124,11 +124,7 @@ impl Model {
         &'s self,
         find: impl Fn(&Name) -> Option<&'s [Guardrail]>,
     ) -> impl Iterator<Item = (Option<&'s Name>, &'s Guardrail)> {
-        let of_sets = self
-            .use_guardrails
-            .iter()
-            .flat_map(move |name| find(name).unwrap_or_default().iter().map(move |rule| (Some(name), rule)));
-        of_sets.chain(self.guardrails.iter().map(|rule| (None, rule)))
+        super::guardrail::rules(&self.use_guardrails, &self.guardrails, find)
     }
 
     /// Targets of a model, and credentials of a target, at most.

@@ -79,12 +79,22 @@ pub struct CallMcp {
     /// the code of JSON-RPC. What was refused has `result` here; the outcome tells.
     #[schema(examples("result", "tool_failed", "error -32602"))]
     pub end: String,
+    /// What guardrails found in what a tool was called with, and behind `answer/` in what the server answered, and what
+    /// happened: the detector, the action, and how often where it was more than once.
+    #[schema(examples(json!(["secrets/redact:2", "answer/words/block"])))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub guardrails: Vec<String>,
 }
 
 impl From<&McpUse> for CallMcp {
     fn from(used: &McpUse) -> Self {
-        let McpUse { method, name, end } = used;
-        Self { method: method.to_string(), name: name.as_ref().map(ToString::to_string), end: end.to_string() }
+        let McpUse { method, name, end, guardrails } = used;
+        Self {
+            method: method.to_string(),
+            name: name.as_ref().map(ToString::to_string),
+            end: end.to_string(),
+            guardrails: guardrails.iter().flat_map(|found| found.split(' ')).map(str::to_owned).collect(),
+        }
     }
 }
 

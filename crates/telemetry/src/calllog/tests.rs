@@ -122,7 +122,8 @@ fn every_field_comes_back() {
 fn what_was_asked_of_mcp_servers_comes_back_also_beside_segments_that_tell_nothing_of_it() {
     let dir = tempfile::tempdir().unwrap();
     let posted = |n, name: Option<&str>, end| {
-        let used = McpUse { method: "tools/call".into(), name: name.map(Into::into), end };
+        let guardrails = name.map(|_| "secrets/redact:2 answer/words/block".into());
+        let used = McpUse { method: "tools/call".into(), name: name.map(Into::into), end, guardrails };
         UsageRecord { mcp: Some(Box::new(used)), ..plain(n) }
     };
     let batch = vec![
@@ -134,7 +135,12 @@ fn what_was_asked_of_mcp_servers_comes_back_also_beside_segments_that_tell_nothi
     let (recorder, calls) = log(settings(&dir), vec![batch]);
     let told = || {
         let items = query(&calls, &CallFilter::default(), 100, None).unwrap().items;
-        let told = |row: CallRow| row.mcp.map(|mcp| (mcp.method, mcp.name, mcp.end));
+        let told = |row: CallRow| {
+            let mcp = row.mcp?;
+            let found = if mcp.name.is_some() { &["secrets/redact:2", "answer/words/block"][..] } else { &[] };
+            assert_eq!(mcp.guardrails, found);
+            Some((mcp.method, mcp.name, mcp.end))
+        };
         items.into_iter().map(told).collect::<Vec<_>>()
     };
     let expect =

@@ -25,7 +25,7 @@ impl McpFigures {
     /// Counts a request, if it is one.
     pub fn add(&mut self, record: &UsageRecord) {
         let (Some(used), Some(route)) = (&record.mcp, &record.route) else { return };
-        let McpUse { method, name, end } = &**used;
+        let McpUse { method, name, end, .. } = &**used;
         let (end, answered) = match end {
             _ if !record.outcome.let_through() => ("refused", false),
             McpEnd::Result => ("result", true),
@@ -86,7 +86,7 @@ mod tests {
     use credentialflow_model::OutcomeReason;
 
     fn posted(route: &str, method: &str, name: &str, end: McpEnd, outcome: OutcomeReason) -> UsageRecord {
-        let used = McpUse { method: method.into(), name: Some(name.into()), end };
+        let used = McpUse { method: method.into(), name: Some(name.into()), end, guardrails: None };
         UsageRecord { route: Some(route.into()), mcp: Some(Box::new(used)), outcome, ..plain(1) }
     }
 

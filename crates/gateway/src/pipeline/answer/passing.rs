@@ -88,7 +88,7 @@ impl Passing<'_> {
     /// Tells how an MCP server answered.
     pub fn tell_mcp(&self, record: &mut Recording<'_>) {
         if let Some(events) = &self.events {
-            record.mcp_ended(events.seen());
+            events.tell(record);
         }
     }
 
@@ -208,6 +208,9 @@ impl Passing<'_> {
     pub fn failure(&self) -> Option<OutcomeReason> {
         if self.is_unreadable() {
             return Some(OutcomeReason::UpstreamMalformed);
+        }
+        if self.events.as_ref().is_some_and(mcp::Events::is_withheld) {
+            return Some(OutcomeReason::AnswerBlocked);
         }
         Some(match self.translator.as_ref()?.failure()? {
             StreamFailure::Malformed => OutcomeReason::UpstreamMalformed,

@@ -1,6 +1,6 @@
 //! A server's answer: lists show what the caller may use, the session becomes the caller's own, and how it went is told.
 
-use super::{McpCall, SESSION, To};
+use super::{McpCall, SESSION, To, guard::AnswerJudge};
 use crate::{
     http1::{
         head::{Framing, ResponseHead},
@@ -81,7 +81,8 @@ impl<'v> Answering<'v> {
             To::Server | To::All(_) => None,
         };
         let several = !plan.servers.is_empty();
-        Ok(Some(Self { call, view, route_name, grant: Grant(grant), form, stream_idle, server, several }))
+        let grant = Grant { rights: grant, judge: AnswerJudge::of(plan) };
+        Ok(Some(Self { call, view, route_name, grant, form, stream_idle, server, several }))
     }
 
     /// The answer of one of several servers to what was asked of all of them.
@@ -139,7 +140,13 @@ impl<'v> Answering<'v> {
             }
         };
         record.mcp_ended(seen);
+        self.grant.judge.tell(record);
         Ok(shown.unwrap_or(body))
+    }
+
+    /// Whether a guardrail did not let a whole answer go on.
+    pub fn is_withheld(&self) -> bool {
+        self.grant.judge.is_withheld()
     }
 
     /// What its events pass through, if it has any.
@@ -156,8 +163,9 @@ impl<'v> Answering<'v> {
     }
 
     fn filtered(&self, filter: EventFilter) -> Option<Events<'v>> {
-        let Self { form, grant: Grant(grant), .. } = self;
-        (*form == Form::Events).then(|| Events { filter, grant: Grant(*grant) })
+        let Self { form, grant, .. } = self;
+        let grant = || Grant { rights: grant.rights, judge: grant.judge.another() };
+        (*form == Form::Events).then(|| Events { filter, grant: grant() })
     }
 }
 
@@ -179,14 +187,20 @@ pub(in crate::pipeline) fn is_session(name: &[u8]) -> bool {
 }
 
 /// What the caller may use, as the protocol's room asks for it.
-struct Grant<'v>(McpGrant<'v>);
+struct Grant<'v> {
+    rights: McpGrant<'v>,
+    judge: AnswerJudge<'v>,
+}
 
 impl Rights for Grant<'_> {
     fn governs(&self, kind: Offered) -> bool {
-        self.0.governs(kind)
+        self.rights.governs(kind)
     }
     fn allows(&self, kind: Offered, name: &str) -> bool {
-        self.0.allows(kind, name)
+        self.rights.allows(kind, name)
+    }
+    fn judged<'a>(&self, message: Cow<'a, [u8]>) -> Cow<'a, [u8]> {
+        self.judge.judged(message)
     }
 }
 
@@ -220,5 +234,16 @@ impl Events<'_> {
     /// What its messages told.
     pub const fn seen(&self) -> Seen {
         self.filter.seen()
+    }
+
+    /// Whether a guardrail did not let one of them go on.
+    pub fn is_withheld(&self) -> bool {
+        self.grant.judge.is_withheld()
+    }
+
+    /// Tells what its messages told.
+    pub fn tell(&self, record: &mut Recording<'_>) {
+        record.mcp_ended(self.seen());
+        self.grant.judge.tell(record);
     }
 }

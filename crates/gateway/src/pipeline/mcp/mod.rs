@@ -9,6 +9,7 @@
 
 mod answer;
 mod ask_all;
+mod guard;
 mod refusal;
 mod servers;
 mod streams;
@@ -202,7 +203,9 @@ pub(super) async fn prepare<C: Caller>(
         true => None,
         false => servers::posted(plan, inbound, (&posted, &received), &mut call)?,
     };
-    Ok((UpstreamBody::Buffered(own.unwrap_or(received)), Some(held), Box::new(call)))
+    let body = own.unwrap_or(received);
+    let judged = guard::call(plan, &body, record)?;
+    Ok((UpstreamBody::Buffered(judged.unwrap_or(body)), Some(held), Box::new(call)))
 }
 
 fn invalid(detail: &str, code: i64) -> Refused {

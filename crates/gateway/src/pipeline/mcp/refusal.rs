@@ -5,7 +5,7 @@ use credentialflow_mcp::{Posted, error_body};
 use credentialflow_model::OutcomeReason;
 
 /// An outcome that JSON-RPC has no code for, of those that are left to implementations.
-const OTHER: i64 = -32010;
+pub(super) const OTHER: i64 = -32010;
 
 /// What a refusal of posted messages answers.
 #[derive(Clone, Debug, Default)]
@@ -32,11 +32,12 @@ pub(in crate::pipeline) fn body(refused: &Refused, rpc: &Rpc, record: &Recording
     error_body(&rpc.ids, rpc.is_batch, refused.rpc_code().unwrap_or(OTHER), &message, &data)
 }
 
-/// The status of a refusal. What a caller may not use is answered as if the server had no such thing: clients take a
+/// The status of a refusal. What a caller may not use is answered as if the server had no such thing, and what a guardrail
+/// refuses as if the server did: clients take a
 /// status that is an error for the end of the session.
 pub(in crate::pipeline) fn status(refused: &Refused, rpc: &Rpc) -> u16 {
     match refused.reason {
-        OutcomeReason::McpNotAllowed if !rpc.ids.is_empty() => 200,
+        OutcomeReason::McpNotAllowed | OutcomeReason::PromptBlocked if !rpc.ids.is_empty() => 200,
         reason => reason.status(),
     }
 }

@@ -205,7 +205,7 @@ impl Stream<'_, '_> {
         scrub.feed(payload, &mut |b: &[u8]| guard.feed(b, &mut |b: &[u8]| events.feed(b, &mut counted)));
         connection.buffer.consume(step.consumed);
         guard.tell(scrub, record);
-        record.mcp_ended(events.seen());
+        events.tell(record);
         if framed.is_err() || events.has_failed() {
             return Some(OutcomeReason::UpstreamMalformed);
         }

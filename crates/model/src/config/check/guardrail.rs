@@ -7,8 +7,8 @@ use crate::{
 };
 use std::collections::HashSet;
 
-/// Rules of a model.
-const MOST_RULES: usize = 32;
+/// Rules of a model, or of a route.
+pub(super) const MOST_RULES: usize = 32;
 /// Words of a rule, and bytes of a word.
 const MOST_WORDS: usize = 1000;
 const LONGEST_WORD: usize = 200;
@@ -186,7 +186,7 @@ impl Checker<'_> {
         }
     }
 
-    fn guardrail(&mut self, id: ItemId, path: &str, rule: &Guardrail) {
+    pub(super) fn guardrail(&mut self, id: ItemId, path: &str, rule: &Guardrail) {
         self.guardrail_fits(id, path, rule);
         self.guardrail_asks(id, path, rule);
         let settings = [

@@ -1,11 +1,11 @@
 //! Checks of routes to servers of the Model Context Protocol, and of the tools that callers may use there.
 
-use super::Checker;
+use super::{Checker, guardrail::MOST_RULES};
 use crate::{
     Name, Period,
     config::source::ItemId,
     http,
-    resource::{Kind, Mcp, Route},
+    resource::{Detect, GuardrailAction, Kind, Mcp, Route},
 };
 use std::collections::{BTreeMap, HashSet};
 
@@ -35,6 +35,7 @@ impl Checker<'_> {
             self.problem(id, "websocket", "not_here", detail, "remove this");
         }
         self.servers(id, route, mcp);
+        self.mcp_guardrails(id, mcp);
         let lists = [("tools", &mcp.tools), ("prompts", &mcp.prompts), ("resources", &mcp.resources)];
         for (name, rules) in lists.into_iter().filter_map(|(name, rules)| Some((name, rules.as_ref()?))) {
             if let Some(allow) = &rules.allow {
@@ -97,6 +98,46 @@ impl Checker<'_> {
         if mcp.server_timeout.is_some_and(|most| most < Period::from_secs(1) || most > longest) {
             let detail = "a server is waited for 1 second to 5 minutes";
             self.problem(id, "mcp.server_timeout", "out_of_bounds", detail, "as in 10s");
+        }
+    }
+
+    /// What is looked for in arguments and results: with what finds it here, as nobody else is asked.
+    fn mcp_guardrails(&mut self, id: ItemId, mcp: &Mcp) {
+        for (index, name) in mcp.use_guardrails.iter().enumerate() {
+            let path = format!("mcp.use_guardrails[{index}]");
+            self.refers(id, &path, Kind::Guardrails, name);
+            if mcp.use_guardrails[..index].contains(name) {
+                self.problem(id, &path, "duplicate", format!("{name} stands here twice"), "keep it once");
+            }
+        }
+        for (index, rule) in mcp.guardrails.iter().enumerate() {
+            self.guardrail(id, &format!("mcp.guardrails[{index}]"), rule);
+        }
+        let sets = self.guardrails.clone();
+        let all: Vec<_> = mcp.rules(|name| sets.get(name.as_str()).copied()).collect();
+        if all.len() > MOST_RULES {
+            let field = if mcp.guardrails.is_empty() { "mcp.use_guardrails" } else { "mcp.guardrails" };
+            let detail = format!("a route has at most {MOST_RULES} guardrails, those of the sets it uses among them");
+            self.problem(id, field, "out_of_bounds", detail, "a list of words counts as one");
+        }
+        for (at, (set, rule)) in all.iter().enumerate() {
+            let detail = match rule.action {
+                _ if rule.detect.is_remote() || rule.detect == Detect::JsonSchema => {
+                    format!("`detect: {}` is for models", rule.detect.as_str())
+                }
+                GuardrailAction::Mask | GuardrailAction::Route => {
+                    format!("`action: {}` is for models", rule.action.as_str())
+                }
+                GuardrailAction::Block | GuardrailAction::Redact | GuardrailAction::Flag => continue,
+            };
+            let path = match set {
+                Some(set) => {
+                    let index = mcp.use_guardrails.iter().position(|name| name == *set).unwrap_or_default();
+                    format!("mcp.use_guardrails[{index}]")
+                }
+                None => format!("mcp.guardrails[{}]", at - (all.len() - mcp.guardrails.len())),
+            };
+            self.problem(id, &path, "not_here", detail, "take it away here; a set for tools may leave it out");
         }
     }
 

@@ -110,6 +110,8 @@ pub fn check(set: &ResourceSet, source: &SourceMap, context: &Context<'_>) -> Pr
         }
         for (index, route) in set.routes.iter().enumerate() {
             checker.route(id(Kind::Routes)(index), route, &mut matches);
+            let own = route.mcp.as_ref().map_or(&[][..], |mcp| &mcp.guardrails);
+            checker.expressions((id(Kind::Routes)(index), "mcp.guardrails"), own, &mut expressions);
         }
         for (index, rules) in set.guardrails.iter().enumerate() {
             checker.guardrail_set(id(Kind::Guardrails)(index), rules);

@@ -68,9 +68,9 @@ fn what_cannot_be_several_servers_is_told_at_its_line() {
         &text,
         &[
             "8:16 not_here routes[0].mcp.methods",
-            "9:7 contradiction routes[0].mcp.servers",
+            "10:9 contradiction routes[0].mcp.servers",
             "10:19 invalid_value routes[0].mcp.servers[0].name",
-            "11:30 unknown_name routes[0].mcp.servers[1].upstream",
+            "11:32 unknown_name routes[0].mcp.servers[1].upstream",
             "12:19 duplicate routes[0].mcp.servers[2].name",
             "13:19 invalid_value routes[0].mcp.servers[3].name",
             "14:23 out_of_bounds routes[0].mcp.server_timeout",
@@ -81,5 +81,29 @@ fn what_cannot_be_several_servers_is_told_at_its_line() {
     let text = format!(
         "{AROUND}routes:\n  - name: tools\n    match: {{ path: /mcp }}\n    authenticate: [api_key]\n    mcp:\n      servers:\n{many}"
     );
-    expect(&text, &["7:9 out_of_bounds routes[0].mcp.servers"]);
+    expect(&text, &["8:9 out_of_bounds routes[0].mcp.servers"]);
+}
+
+#[test]
+fn guardrails_of_a_route_are_those_that_need_nobody_else() {
+    let text = format!(
+        "{AROUND}guardrails:\n  - {{ name: company, rules: [{{ detect: secrets, action: mask }}] }}\n  - {{ name: fine, rules: [{{ detect: secrets, action: block, on: both }}] }}\nroutes:\n  - name: tools\n    match: {{ path: /mcp }}\n    upstream: u\n    authenticate: [api_key]\n    mcp:\n      use_guardrails: [fine, company, none]\n      guardrails:\n        - {{ detect: words, action: redact, words: [x] }}\n        - {{ detect: json_schema, action: flag, on: answer, schema: {{}} }}\n        - {{ detect: webhook, action: block, upstream: u, path: /j }}\n        - {{ detect: secrets, action: route }}\n"
+    );
+    expect(
+        &text,
+        &[
+            "11:30 not_here routes[0].mcp.use_guardrails[1]",
+            "11:39 unknown_name routes[0].mcp.use_guardrails[2]",
+            "14:11 not_here routes[0].mcp.guardrails[1]",
+            "15:11 not_here routes[0].mcp.guardrails[2]",
+            "16:11 not_here routes[0].mcp.guardrails[3]",
+        ],
+    );
+    let text = format!(
+        "{AROUND}guardrails:\n  - {{ name: fine, rules: [{{ detect: secrets, action: block, on: both }}] }}\nroutes:\n  - name: tools\n    match: {{ path: /mcp }}\n    upstream: u\n    authenticate: [api_key]\n    mcp:\n      use_guardrails: [fine]\n      guardrails: [{{ detect: words, action: redact, words: [x] }}]\n"
+    );
+    let set = clean(&text);
+    assert_eq!(clean(&export(&set)), set);
+    let (found, _) = without(&set, Kind::Guardrails, "fine", &CONTEXT);
+    assert_eq!(found.iter().map(|by| by.path.as_str()).collect::<Vec<_>>(), ["mcp.use_guardrails[0]"]);
 }

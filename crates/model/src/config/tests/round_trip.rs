@@ -99,7 +99,7 @@ proptest! {
         set.upstreams[0].tls = Some(UpstreamTls { ca_file: Some(words[1].clone()), ..UpstreamTls::default() });
         set.upstreams[1].inject.as_mut().unwrap().basic.as_mut().unwrap().username = words[2].clone();
         set.routes[0].matches = Match { hosts: list.clone(), path: words[3].clone(), methods: list, headers: metadata.clone() };
-        set.routes[0].limit.as_mut().unwrap().requests = number;
+        set.routes[0].limit.as_mut().unwrap().requests = Some(number);
         set.routes[1].headers.as_mut().unwrap().request.set = metadata.clone();
         set.models[0].targets[0].model = words[4].clone();
         set.models[0].targets[0].weight = number;

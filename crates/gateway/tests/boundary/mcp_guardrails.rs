@@ -1,0 +1,118 @@
+//! Guardrails of routes to MCP servers: what tools are called with is judged before a server hears of it, and what servers
+//! answer with before the caller does.
+
+use crate::harness::*;
+use credentialflow_model::OutcomeReason as R;
+use serde_json::{Value, json};
+
+/// A server whose tools say what they are told to, as JSON or in events.
+async fn server(events: bool) -> FakeUpstream {
+    FakeUpstream::start(move |mut peer| async move {
+        while let Some(request) = peer.request().await {
+            let posted: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+            let said = &posted["params"]["arguments"]["say"];
+            let result = match posted["method"].as_str() {
+                Some("resources/read") => json!({"contents":[{"uri":"a:1","text":"project falcon"}]}),
+                _ => json!({"content":[{"type":"text","text":said},{"type":"image","data":"ZmFsY29u"}],"structuredContent":{"said":said}}),
+            };
+            let message = json!({"jsonrpc":"2.0","id":posted["id"],"result":result});
+            let (kind, body) = match events {
+                true => ("text/event-stream", format!(": hi\n\nid: 4\nevent: message\ndata: {message}\n\n")),
+                false => ("application/json", message.to_string()),
+            };
+            peer.send(answer(200, &format!("content-type: {kind}\r\n"), &body)).await;
+        }
+    })
+    .await
+}
+
+const RULES: &str = "guardrails: [
+      { detect: words, action: block, words: [falcon], on: both },
+      { detect: personal_data, action: redact, kinds: [email], on: both },
+      { detect: pattern, action: flag, pattern: 'PRJ-[0-9]+', on: both }], use_guardrails: [company]";
+
+fn configuration(upstream: &FakeUpstream, mcp: &str) -> String {
+    let yaml = usual(&[upstream.url()], "", &format!(", match: {{ path: /mcp }}, mcp: {{ {mcp} }}"));
+    format!(
+        "{yaml}guardrails:\n  - {{ name: company, rules: [{{ detect: size, action: block, most_characters: 2000 }}] }}\n"
+    )
+}
+
+fn posted(method: &str, params: &Value) -> String {
+    let body = json!({"jsonrpc":"2.0","id":"x","method":method,"params":params}).to_string();
+    let (key, length) = (key("k"), body.len());
+    format!(
+        "POST /mcp HTTP/1.1\r\nhost: gw\r\nauthorization: Bearer {key}\r\ncontent-type: application/json\r\n\
+         accept: application/json, text/event-stream\r\ncontent-length: {length}\r\n\r\n{body}"
+    )
+}
+
+fn call(say: &str) -> String {
+    posted("tools/call", &json!({"name":"echo","arguments":{"say":say}}))
+}
+
+fn read(answer: &Message) -> Value {
+    let text = answer.text();
+    let data = text.lines().rfind(|line| line.starts_with("data: ")).map_or(&*text, |line| &line[6..]);
+    serde_json::from_str(data).unwrap_or_else(|_| panic!("{answer:?}"))
+}
+
+#[tokio::test]
+async fn what_a_tool_is_called_with_is_judged_before_its_server_hears_of_it() {
+    let upstream = server(false).await;
+    let world = Setup::new(configuration(&upstream, RULES)).start();
+    for (say, found) in [("about Falcon", "words/block"), (&*"x".repeat(2001), "company:size/block")] {
+        let refused = world.ask(call(say)).await;
+        let body = read(&refused);
+        assert_eq!((refused.status(), &body["id"], &body["error"]["code"]), (200, &json!("x"), &json!(-32602)));
+        assert_eq!(body["error"]["data"]["code"], "prompt_blocked");
+        assert!(!refused.text().contains("alcon"));
+        let used = world.outcome(R::PromptBlocked).await.mcp.unwrap();
+        assert_eq!(used.guardrails.as_deref(), Some(found));
+    }
+    assert_eq!(upstream.counts().requests, 0);
+    let answer = world.ask(call("to ann@example.com, PRJ-7")).await;
+    let sent: Value = serde_json::from_slice(&upstream.last().body).unwrap();
+    assert_eq!(sent["params"], json!({"name":"echo","arguments":{"say":"to [EMAIL], PRJ-7"}}));
+    assert_eq!(upstream.last().field("content-length"), Some(&*upstream.last().body.len().to_string()));
+    assert_eq!(read(&answer)["result"]["structuredContent"]["said"], "to [EMAIL], PRJ-7");
+    let used = world.outcome(R::Served).await.mcp.unwrap();
+    let found = "personal_data/redact pattern/flag answer/pattern/flag";
+    assert_eq!(used.guardrails.as_deref(), Some(found));
+    // What nothing is found in goes as it is.
+    world.ask(call("nothing")).await;
+    assert!(call("nothing").ends_with(&upstream.last().text()));
+    assert_eq!(world.outcome(R::Served).await.mcp.unwrap().guardrails, None);
+    world.done().await;
+}
+
+#[tokio::test]
+async fn what_a_server_answers_is_judged_before_its_caller_gets_it() {
+    for events in [false, true] {
+        let upstream = server(events).await;
+        let answers = "guardrails: [{ detect: words, action: block, words: [falcon], on: answer }, \
+                       { detect: personal_data, action: redact, kinds: [email], on: answer }]";
+        let world = Setup::new(configuration(&upstream, answers)).start();
+        let answer = world.ask(call("to ann@example.com and bob@example.com")).await;
+        assert!(answer.complete);
+        let result = &read(&answer)["result"];
+        assert_eq!(result["content"][0]["text"], "to [EMAIL] and [EMAIL]");
+        assert_eq!(result["structuredContent"]["said"], "to [EMAIL] and [EMAIL]");
+        assert_eq!(result["content"][1]["data"], "ZmFsY29u", "bytes are no texts");
+        assert_eq!(events, answer.text().contains("id: 4\n"), "the event is the same");
+        let used = world.outcome(R::Served).await.mcp.unwrap();
+        assert_eq!(used.guardrails.as_deref(), Some("answer/personal_data/redact:4"));
+
+        let blocked = world.ask(call("about Falcon")).await;
+        assert!(blocked.complete && blocked.status() == 200 && !blocked.text().contains("Falcon"), "{blocked:?}");
+        let body = read(&blocked);
+        assert_eq!((&body["id"], &body["result"]["isError"]), (&json!("x"), &json!(true)));
+        let used = world.outcome(R::AnswerBlocked).await.mcp.unwrap();
+        assert_eq!(used.guardrails.as_deref(), Some("answer/words/block"));
+        let blocked = world.ask(posted("resources/read", &json!({"uri":"a:1"}))).await;
+        assert!(!blocked.text().contains("falcon"), "{blocked:?}");
+        assert_eq!(read(&blocked)["error"]["code"], -32010);
+        world.outcome(R::AnswerBlocked).await;
+        world.done().await;
+    }
+}
