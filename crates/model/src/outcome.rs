@@ -157,6 +157,8 @@ outcomes! {
     McpSessionUnknown = 38, "mcp_session_unknown", 404, Caller, retry false, "There is no such session";
     /// No such file or batch is this caller's.
     ObjectNotFound = 39, "object_not_found", 404, Caller, retry false, "There is no such file or batch";
+    /// The provider of a model refused the credential that the gateway put into the call (401), and no other is left.
+    UpstreamCredentialRefused = 40, "upstream_credential_refused", 502, Upstream, retry false, "The provider refused the gateway's credential";
 }
 
 #[cfg(test)]

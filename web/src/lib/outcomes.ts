@@ -9,6 +9,6 @@ export const OUTCOMES: CallRow['outcome'][] = [
   'no_route', 'method_not_allowed', 'model_not_found', 'object_not_found', 'invalid_model_call', 'malformed_request', 'uri_too_long',
   'headers_too_large', 'body_too_large', 'request_timeout', 'caller_closed', 'credential_unavailable',
   'no_healthy_endpoint', 'upstream_connect_failed', 'upstream_connect_timeout', 'upstream_tls_failed',
-  'upstream_timeout', 'upstream_reset', 'upstream_malformed', 'upstream_stalled', 'upstream_truncated',
+  'upstream_timeout', 'upstream_credential_refused', 'upstream_reset', 'upstream_malformed', 'upstream_stalled', 'upstream_truncated',
   'overloaded', 'internal',
 ]

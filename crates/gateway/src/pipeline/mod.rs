@@ -27,6 +27,7 @@ mod models;
 mod prediction;
 mod prompt;
 mod question;
+mod quota;
 mod realtime;
 mod record;
 mod refuse;
@@ -95,20 +96,21 @@ async fn handle<C: Caller>(
     let principal = authenticate::authenticate(worker, view, control, inbound, &matched, record)?;
     let (permit, limits) = authorize::authorize(worker, view, inbound, &matched, &principal, record)?;
     record.limits(limits);
+    quota::enter(view, &principal, record)?;
     if let Some(answer) = models::list(view, &matched, &principal, record.dialect()) {
         return answer::local(control, worker, caller, record, answer?).await.map(|()| false);
     }
     if let Some(answer) = prompt::description(view, &matched, inbound) {
         return answer::local(control, worker, caller, record, answer?).await.map(|()| false);
     }
-    if matches!(matched.plan(view).kind, RouteKind::Batch(_)) {
-        // Boxed, as it would make the future of every request larger.
     if matches!(matched.plan(view).kind, RouteKind::Live(_)) {
         // Boxed, as it would make the future of every request larger.
         let parts = (&matched, &principal, &permit);
         let served = Box::pin(realtime::live::serve(worker, view, control, inbound, parts, caller, record));
         return served.await.map(|()| false);
     }
+    if matches!(matched.plan(view).kind, RouteKind::Batch(_)) {
+        // Boxed, as it would make the future of every request larger.
         let parts = (&matched, &principal, &permit);
         let served = Box::pin(batch::serve(worker, view, control, inbound, parts, caller, record));
         return served.await.map(|()| false);
@@ -151,6 +153,10 @@ async fn exchanged<C: Caller>(
 ) -> Result<bool, Refused> {
     let (matched, principal, _) = parts;
     let response = answered(worker, view, control, inbound, parts, request, caller, record).await?;
+    if response.head.status == 401 && request.call.is_some() && record.has_credential() {
+        // It was ours, not the caller's; and what the provider says of it shows how it ends.
+        return Err(Refused::new(OutcomeReason::UpstreamCredentialRefused));
+    }
     request.answered();
     if response.head.status == 101 && matched.plan(view).kind == RouteKind::Realtime {
         let parts = (matched, principal);
@@ -208,7 +214,9 @@ async fn answered<C: Caller>(
             Box::pin(prediction::give_up(worker, view, inbound, parts, request, record)).await;
         }
         match fallback::next(worker, view, parts.0, request, &fault, record) {
-            fallback::Next::Credential => {}
+            fallback::Next::Credential => {
+                quota::count(worker, view, request, record).map_err(quota::Short::into_refused)?;
+            }
             fallback::Next::Target => {
                 drop(failed);
                 afford(worker, view, control, (parts.0, parts.1), request, record).await?;
@@ -221,8 +229,8 @@ async fn answered<C: Caller>(
     }
 }
 
-/// Looks at what goes to the target, and reserves what the call may cost there; where a budget cannot pay for it, at the
-/// next target.
+/// Looks at what goes to the target, counts it with the limits and reserves what it may cost there; where the target takes
+/// no more or a budget cannot pay for it, at the next target.
 async fn afford(
     worker: &Worker,
     view: &View,
@@ -233,9 +241,16 @@ async fn afford(
 ) -> Result<(), Refused> {
     loop {
         guard::whole_body(view, matched, request, record)?;
-        match budget::reserve(worker, view, control, principal, request, record).await {
-            Err(refused) if fallback::unpaid(worker, view, matched, request, &refused, record) => {}
-            done => return done,
+        let refused = match quota::count(worker, view, request, record) {
+            Ok(()) => match budget::reserve(worker, view, control, principal, request, record).await {
+                Ok(()) => return Ok(()),
+                Err(refused) => refused,
+            },
+            Err(quota::Short::Caller(refused)) => return Err(refused),
+            Err(quota::Short::Target(refused)) => refused,
+        };
+        if !fallback::unpaid(worker, view, matched, request, &refused, record) {
+            return Err(refused);
         }
     }
 }

@@ -262,6 +262,7 @@ async fn another_target_serves_what_one_cannot() {
         ("500", TriedEnd::Status(500)),
         ("503", TriedEnd::Status(503)),
         ("529", TriedEnd::Status(529)),
+        ("404", TriedEnd::Status(404)),
         ("408", TriedEnd::Status(408)),
         ("429", TriedEnd::Status(429)),
         ("401", TriedEnd::Status(401)),
@@ -299,7 +300,7 @@ async fn another_target_serves_what_one_cannot() {
 async fn what_is_the_caller_s_fault_is_the_caller_s_to_hear() {
     let vendors = Vendors::start().await;
     let world = world_of(&vendors, TWO, "", STRICT).await;
-    for how in ["400", "404", "413", "422"] {
+    for how in ["400", "413", "422"] {
         vendors.set("a", how);
         let told = world.ask(chat(false)).await;
         assert_eq!(told.status().to_string(), how);
@@ -307,8 +308,29 @@ async fn what_is_the_caller_s_fault_is_the_caller_s_to_hear() {
         let record = world.outcome(R::Served).await;
         assert_eq!((served_by(&record).2, tried(&record)), (1, vec![]));
     }
-    assert_eq!(vendors.asked(0), ["a"; 4]);
+    assert_eq!(vendors.asked(0), ["a"; 3]);
     world.done().await;
+}
+
+#[tokio::test]
+async fn a_credential_of_ours_that_is_refused_is_no_matter_of_the_caller_s() {
+    for targets in ["[{ provider: a, model: m }]", "[{ provider: a, model: m }, { provider: b, model: m, priority: 1 }]"] {
+        let vendors = Vendors::start().await;
+        let world = world_of(&vendors, targets, "", LENIENT).await;
+        vendors.set("a", "401");
+        vendors.set("b", "401");
+        for stream in [false, true] {
+            let told = world.ask(chat(stream)).await;
+            assert_eq!(told.status(), 502, "{targets}");
+            let error: Value = serde_json::from_str(&told.text()).unwrap();
+            assert_eq!(error["error"]["code"], "upstream_credential_refused");
+            assert!(!told.text().contains("no from"), "what the provider says of the credential stays here: {error}");
+            let record = world.outcome(R::UpstreamCredentialRefused).await;
+            assert_eq!((record.upstream_status, record.status), (401, 502));
+            assert!(record.credential.is_some());
+        }
+        world.done().await;
+    }
 }
 
 #[tokio::test]
@@ -544,7 +566,8 @@ async fn what_fails_is_left_alone_and_one_call_finds_out_when_it_is_well() {
         let before = vendors.upstream.requests().len();
         world.ask(chat(false)).await;
         assert_eq!(vendors.asked(before), ["b", "a"], "{how}");
-        assert_eq!(tried(&world.outcome(R::Served).await).len(), 1, "{how}");
+        let record = world.outcome(if how == "401" { R::UpstreamCredentialRefused } else { R::Served }).await;
+        assert_eq!(tried(&record).len(), 1, "{how}");
         let before = vendors.upstream.requests().len();
         vendors.set("a", "");
         assert!(world.ask(chat(false)).await.text().contains("hi from a"), "{how}");
