@@ -294,6 +294,10 @@ impl<'w> Recording<'w> {
     pub fn endpoint(&mut self, plan: &EndpointPlan) {
         self.edit(|r| r.endpoint = Some(plan.authority.clone()));
     }
+    /// Whether a credential was opened for the request.
+    pub fn has_credential(&self) -> bool {
+        self.record.as_ref().is_some_and(|record| record.credential.is_some())
+    }
     /// A credential was opened for the request.
     pub fn credential(&mut self, view: &View, slot: CredentialSlot) {
         let used = view.snapshot.credentials.describe(slot);
