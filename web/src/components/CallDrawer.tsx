@@ -36,11 +36,11 @@ function Story({ id }: { id: string }) {
           <Pill tone={callTone(call)}>{call.status ? `${call.status}, ` : ''}{words(call.outcome)}</Pill>
           <Text size="sm" c="dimmed">{dateTime(call.time)}</Text>
         </Group>
-        {isTurn(call) && <Text size="sm" c="dimmed">An answer or a transcript within a session, which has a line of its own in the same trace.</Text>}
+        {isTurn(call) && <Text size="sm" c="dimmed">{call.total_us === 0 ? 'A transcript' : 'An answer'} within a session, which has a line of its own in the same trace.</Text>}
         {isBill(call) && <Text size="sm" c="dimmed">No request: this is what all calls of the batch cost together.</Text>}
       </Stack>
       <Part title="What happened"><Steps label="What happened" steps={story(call)} /></Part>
-      {!isBill(call) && <Part title="Where the time went"><Durations call={call} /></Part>}
+      {call.total_us > 0 && <Part title="Where the time went"><Durations call={call} /></Part>}
       {call.mcp && <Part title="MCP"><McpFacts mcp={call.mcp} /></Part>}
       {call.delegated && <Part title="Agent"><AgentFacts call={call} delegated={call.delegated} /></Part>}
       {call.model && <Part title="Model"><ModelFacts model={call.model} /></Part>}

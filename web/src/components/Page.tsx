@@ -61,7 +61,7 @@ export function Card({ title, aside, pad = true, children }: { title?: string; a
 export function Facts({ rows }: { rows: [string, ReactNode][] }) {
   return (
     <dl className="facts">
-      {rows.filter(([, value]) => value !== undefined && value !== null && value !== '').map(([name, value]) => (
+      {rows.filter(([, value]) => value !== undefined && value !== null && value !== '' && value !== false).map(([name, value]) => (
         <div key={name} style={{ display: 'contents' }}>
           <dt>{name}</dt>
           <dd>{value}</dd>

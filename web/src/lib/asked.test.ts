@@ -14,6 +14,8 @@ it('tells what was asked of an MCP server, and what came of it', () => {
 
 it('tells sessions in real time from the answers in them', () => {
   const of = (status: number) => asked({ ...call, path: '/v1/realtime', status, model })?.text
+  expect(asked({ ...call, path: '/v1/realtime', status: 200, total_us: 0, model })?.text).toBe('a transcript in the session')
+  expect(asked({ ...call, path: '/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent', status: 200, model })?.text).toBe('an answer in the session')
   expect([of(101), of(200), of(403)]).toEqual(['the session as a whole', 'an answer in the session', undefined])
 })
 

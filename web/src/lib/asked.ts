@@ -22,9 +22,14 @@ export function isBill({ path, total_us: took, model }: Call): boolean {
   return took === 0 && Boolean(model) && /^\/v1\/(messages\/)?batches\//.test(path)
 }
 
-/** Whether this is an answer or a transcript within a session in real time, which has a line of its own. */
+/** Whether this is an answer or a transcript within a session in real time, which has a line of its own. Transcripts took no time. */
 export function isTurn({ path, status, model }: Call): boolean {
-  return path === '/v1/realtime' && status === 200 && Boolean(model)
+  return isRealtime(path) && status === 200 && Boolean(model)
+}
+
+/** Where sessions in real time are had: OpenAI's, and Gemini's Live API. */
+function isRealtime(path: string): boolean {
+  return path === '/v1/realtime' || /^\/{1,2}ws\/google\.ai\.generativelanguage\./.test(path)
 }
 
 /** In a line of the call log; undefined where the path says it all. */
@@ -32,8 +37,8 @@ export function asked(call: Call): Asked | undefined {
   const { mcp, model, path } = call
   if (mcp) return { text: [mcp.method, mcp.name].filter(Boolean).join(' '), end: mcpEnd(mcp.end) }
   if (isBill(call)) return { text: 'what the batch cost' }
-  if (isTurn(call)) return { text: 'an answer in the session' }
-  if (path === '/v1/realtime' && call.status === 101) return { text: 'the session as a whole' }
+  if (isTurn(call)) return { text: call.total_us === 0 ? 'a transcript in the session' : 'an answer in the session' }
+  if (isRealtime(path) && call.status === 101) return { text: 'the session as a whole' }
   if (model?.prompt) return { text: `prompt ${model.prompt} v${model.prompt_version ?? '?'}` }
   return undefined
 }

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
 import type { AuditEvent, Prompt, PromptRun } from '@/api/prompts'
-import { callCommand, compare, isPromotable, labelsOf, parts, readPrompt, shownVersion, testState, toldEvent, versionBefore, wrong } from './prompts'
+import { callCommand, compare, historyOf, isPromotable, labelsOf, parts, readPrompt, shownVersion, testState, toldEvent, versionBefore, wrong } from './prompts'
 
 const prompt: Prompt = {
   name: 'sentiment',
@@ -65,6 +65,11 @@ it('tells what happened, and why', () => {
   expect(told('prompt.test', { version: 2, passed: false, failed: ['likes'] }).what).toBe('Tests of version 2 failed (likes)')
   expect(told('prompt.version', { added: [3], removed: [1, 2] }).what).toBe('Version 3 added; Versions 1, 2 removed')
   expect(told('prompt.update', { revision: 7 }).what).toBe('Declaration changed (revision 7)')
+})
+
+it('tells a write once, by what it did', () => {
+  const events = [[5, 'prompt.update'], [4, 'prompt.update'], [3, 'prompt.label'], [2, 'prompt.create'], [1, 'prompt.version']].map(([seq, action]) => ({ seq, action }) as unknown as AuditEvent)
+  expect(historyOf(events).map(({ seq }) => seq)).toEqual([5, 3, 2, 1])
 })
 
 it('knows the way back', () => {

@@ -137,6 +137,12 @@ export function toldEvent({ action, detail }: Pick<AuditEvent, 'action' | 'detai
   }
 }
 
+/** What the history shows: a write that moved a label or brought a version is told once, by what it did. */
+export function historyOf(events: AuditEvent[]): AuditEvent[] {
+  const said = new Set(events.filter(({ action }) => action === 'prompt.label' || action === 'prompt.version').map(({ seq }) => seq))
+  return events.filter(({ action, seq }) => action !== 'prompt.update' || !said.has(seq - 1))
+}
+
 /** The version that a label stood for before the one it stands for now. Events are newest first. */
 export function versionBefore(prompt: Prompt, events: AuditEvent[], label: string): number | undefined {
   const last = events.find(({ action, detail }) => action === 'prompt.label' && (detail as Record<string, unknown>).label === label)

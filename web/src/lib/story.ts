@@ -27,7 +27,7 @@ export function story(call: CallRow): Chapter[] {
     : { title: 'No upstream reached', text: 'The request did not come this far', state: 'waiting' }
   const outcome: Chapter = {
     title: title(call.outcome),
-    text: isBill(call) ? 'Written when the batch was over, with what all its calls cost' : call.status ? `Status ${call.status} after ${duration(call.total_us)}` : `No answer was sent; ended after ${duration(call.total_us)}`,
+    text: isBill(call) ? 'Written when the batch was over, with what all its calls cost' : call.status ? `Status ${call.status}${call.total_us > 0 ? ` after ${duration(call.total_us)}` : ''}` : `No answer was sent; ended after ${duration(call.total_us)}`,
     state: refused ? 'failed' : 'done',
   }
   return [caller, route, credential, upstream, outcome]
@@ -36,7 +36,7 @@ export function story(call: CallRow): Chapter[] {
 function upstreamText(call: CallRow): string {
   const tries = call.attempts > 1 ? ` on try ${call.attempts}` : ''
   const at = call.endpoint ? `${call.endpoint} ` : ''
-  return call.upstream_status ? `${at}answered ${call.upstream_status}${tries} in ${duration(call.upstream_us)}` : `${at}did not answer`
+  return call.upstream_status ? `${at}answered ${call.upstream_status}${tries}${call.upstream_us > 0 ? ` in ${duration(call.upstream_us)}` : ''}` : `${at}did not answer`
 }
 
 export interface Span {

@@ -14,7 +14,7 @@ import { Icon } from '@/components/icons'
 import { useNow } from '@/components/Moment'
 import { Card, Page } from '@/components/Page'
 import { Pill, Tag } from '@/components/Pill'
-import { asked, isBill } from '@/lib/asked'
+import { asked } from '@/lib/asked'
 import { isLive, narrowed, toQuery, type CallSearch } from '@/lib/filters'
 import { clock, compact, duration, usd, words } from '@/lib/format'
 import { callTone, isFromCache } from '@/lib/state'
@@ -109,6 +109,18 @@ function Request({ call }: { call: CallRow }) {
   )
 }
 
+function Cost({ call: { model, status } }: { call: CallRow }) {
+  if (!model) return <span className="quiet">–</span>
+  if (isFromCache(model.cache)) return <Tag tone="accent">from the cache</Tag>
+  if (status === 101) return <span className="quiet">in its answers</span>
+  return (
+    <span className="nowrap num">
+      {model.tokens ? `${compact(model.tokens.input)} → ${compact(model.tokens.output)}` : 'no tokens'}{' '}
+      {model.cost_unknown ? <Tag tone="warn">{model.tokens ? 'unknown price' : 'unknown cost'}</Tag> : model.cost_usd && <span className="quiet">{usd(model.cost_usd)}</span>}
+    </span>
+  )
+}
+
 const column = createColumnHelper<CallRow>()
 const columns = [
   column.accessor('time', {
@@ -138,7 +150,8 @@ const columns = [
     id: 'duration',
     header: 'Duration',
     meta: { end: true },
-    cell: ({ row: { original: call } }) => (isBill(call) ? <span className="quiet">–</span> : duration(call.total_us)),
+    // Bills of batches and transcripts of sessions took no time of their own.
+    cell: ({ row: { original: { total_us: took } } }) => (took === 0 ? <span className="quiet">–</span> : duration(took)),
   }),
   column.display({
     id: 'application',
@@ -171,11 +184,6 @@ const columns = [
     id: 'model',
     header: 'Tokens and cost',
     meta: { from: 'xl' },
-    cell: ({ row: { original: { model } } }) => model ? (
-      <span className="nowrap num">
-        {model.tokens ? `${compact(model.tokens.input)} → ${compact(model.tokens.output)}` : 'no tokens'}{' '}
-        {isFromCache(model.cache) ? <Tag tone="accent">from the cache</Tag> : model.cost_unknown ? <Tag tone="warn">{model.tokens ? 'unknown price' : 'unknown cost'}</Tag> : model.cost_usd && <span className="quiet">{usd(model.cost_usd)}</span>}
-      </span>
-    ) : <span className="quiet">–</span>,
+    cell: ({ row: { original: call } }) => <Cost call={call} />,
   }),
 ]

@@ -6,14 +6,14 @@ import { DataTable } from '@/components/DataTable'
 import { Empty, Rows } from '@/components/Feedback'
 import { Moment } from '@/components/Moment'
 import { Card } from '@/components/Page'
-import { toldEvent } from '@/lib/prompts'
+import { historyOf, toldEvent } from '@/lib/prompts'
 
 export function History({ events, loading }: { events: AuditEvent[]; loading: boolean }) {
   return (
     <Card title="History" pad={false}>
       {loading && <Rows />}
       {!loading && events.length === 0 && <Empty icon="calls" title="Nothing yet">Versions, labels and runs of tests are told here, with who and why.</Empty>}
-      {events.length > 0 && <DataTable label="History" columns={columns} rows={events} rowId={({ seq }) => String(seq)} />}
+      {events.length > 0 && <DataTable label="History" columns={columns} rows={historyOf(events)} rowId={({ seq }) => String(seq)} />}
       {events.length >= HISTORY_LIMIT && <Text size="sm" c="dimmed" px={20} pb="sm">What was before is told by `credentialflow audit list`.</Text>}
     </Card>
   )
