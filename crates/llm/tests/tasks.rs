@@ -4,14 +4,18 @@
 
 mod exchange;
 
-use credentialflow_llm::task::{
-    Task,
-    call::TaskCall,
-    units::Size,
-    usage::{TaskUsage, Used},
+use credentialflow_llm::{
+    provider::Dialect,
+    task::{
+        Task,
+        call::TaskCall,
+        units::Size,
+        usage::{TaskUsage, Used},
+    },
+    translate::{To, embeddings},
 };
 use exchange::Exchange;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 fn used(task: Task, exchange: &Exchange, piece: usize) -> Used {
     let mut usage = TaskUsage::new(task, Size::default());
@@ -54,6 +58,38 @@ fn embeddings_are_read_as_they_were_recorded() {
     }
     println!("{counted} calls told their tokens");
     assert!(counted >= 2);
+}
+
+/// What a provider of Gemini was asked and answered, as a caller of OpenAI's embeddings would have asked and is told.
+#[test]
+fn embeddings_of_gemini_come_to_callers_of_openai() {
+    let mut compared = 0;
+    for (exchange, asked, told) in served("embeddings", "") {
+        if exchange.path.as_deref().is_none_or(|path| !path.ends_with(":batchEmbedContents")) {
+            continue;
+        }
+        let requests = asked["requests"].as_array().unwrap();
+        let parts = |request: &Value| request["content"]["parts"].as_array().unwrap().clone();
+        // OpenAI's embeddings are of texts alone, and know no use that they are for.
+        if requests.iter().any(|request| parts(request).len() != 1 || !request["taskType"].is_null()) {
+            continue;
+        }
+        let texts: Vec<Value> = requests.iter().map(|request| parts(request)[0]["text"].clone()).collect();
+        let model = requests[0]["model"].as_str().unwrap().strip_prefix("models/").unwrap();
+        let call = json!({"model": "public", "input": texts, "dimensions": requests[0]["outputDimensionality"]});
+        let (body, answer) =
+            embeddings::request(call.to_string().as_bytes(), &To::new(Dialect::Gemini, model)).unwrap();
+        assert_eq!(serde_json::from_slice::<Value>(&body).unwrap(), asked, "{}", exchange.name);
+        let answer: Value = serde_json::from_slice(&answer.whole(&exchange.response).unwrap()).unwrap();
+        let floats = |value: &Value| -> Vec<f32> { serde_json::from_value(value.clone()).unwrap() };
+        let vectors = |list: &Value, field: &str| -> Vec<Vec<f32>> {
+            list.as_array().unwrap().iter().map(|one| floats(&one[field])).collect()
+        };
+        assert_eq!(vectors(&answer["data"], "embedding"), vectors(&told["embeddings"], "values"), "{}", exchange.name);
+        compared += 1;
+    }
+    println!("{compared} calls for embeddings of Gemini's");
+    assert!(compared > 0);
 }
 
 #[test]

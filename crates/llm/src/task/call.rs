@@ -286,6 +286,8 @@ fn holds_numbers(value: &RawValue) -> bool {
 
 /// Whether that is so of any item of an array; of none where it is no array.
 fn holds(value: &RawValue, is: impl Fn(&RawValue) -> bool) -> bool {
+    #[cfg(test)]
+    tests::READ.with(|read| read.set(read.get() + value.get().len()));
     let mut found = false;
     let each = |_: &str, item: &RawValue| found = found || is(item);
     let _ = serde_json::Deserializer::from_str(value.get()).deserialize_seq(Each(each));

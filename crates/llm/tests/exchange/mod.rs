@@ -43,6 +43,21 @@ fn root() -> (PathBuf, bool) {
     (here.join("tests/fixtures"), false)
 }
 
+/// The folders and the paths of all public recordings, as `PROVIDER/API` and where each was sent; none where they are absent.
+pub fn public() -> Vec<(String, String)> {
+    let (root, true) = root() else { return Vec::new() };
+    let below = |folder: &Path| -> Vec<PathBuf> { fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect() };
+    let folders = below(&root).into_iter().flat_map(|provider| below(&provider));
+    let metas = folders.flat_map(|folder| below(&folder)).filter(|path| path.to_str().unwrap().ends_with(".meta.json"));
+    metas
+        .map(|path| {
+            let meta: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+            let folder = path.parent().unwrap().strip_prefix(&root).unwrap();
+            (folder.to_str().unwrap().to_owned(), meta["path"].as_str().unwrap_or_default().to_owned())
+        })
+        .collect()
+}
+
 /// The exchanges by one API of every provider that speaks it, by name: at least two. `cohere/chat` and `openai/messages`
 /// are other APIs of those names.
 pub fn exchanges(api: &str) -> Vec<Exchange> {
