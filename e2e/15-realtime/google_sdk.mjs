@@ -36,7 +36,10 @@ async function run(command) {
       messages = [];
       closed = undefined;
       const ai = new GoogleGenAI({ apiKey: command.key, httpOptions: { baseUrl: command.base_url } });
-      session = await ai.live.connect({
+      const refused = new Promise((_, reject) => {
+        wake = () => closed && reject(new Error(`closed with ${closed.code}: ${closed.reason}`));
+      });
+      const connects = ai.live.connect({
         model: command.model,
         config: command.config ?? {},
         callbacks: {
@@ -48,9 +51,14 @@ async function run(command) {
             closed = { code: event.code, reason: event.reason };
             arrived();
           },
-          onerror: () => arrived(),
+          onerror: (event) => {
+            closed ??= { code: 0, reason: String(event.message ?? event.error ?? "error") };
+            arrived();
+          },
         },
       });
+      connects.catch(() => {});
+      session = await Promise.race([connects, refused]);
       return come((message) => message.setupComplete);
     }
     case "say":

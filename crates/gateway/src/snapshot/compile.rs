@@ -162,6 +162,8 @@ impl Snapshot {
                 ("realtime", "/v1/realtime", "GET", RouteKind::Realtime),
                 ("gemini-live", Version::Beta.path(), "GET", RouteKind::Live(Version::Beta)),
                 ("gemini-live-alpha", Version::Alpha.path(), "GET", RouteKind::Live(Version::Alpha)),
+                ("gemini-live-joined", Version::Beta.joined(), "GET", RouteKind::Live(Version::Beta)),
+                ("gemini-live-alpha-joined", Version::Alpha.joined(), "GET", RouteKind::Live(Version::Alpha)),
                 ("models", "/v1/models", "GET", RouteKind::ModelList),
                 ("model", "/v1/models/{id}", "GET", RouteKind::ModelList),
                 ("gemini-generate", "/v1beta/models/{id}", "POST", RouteKind::Gemini),

@@ -196,7 +196,8 @@ async fn the_key_is_taken_in_every_form_and_goes_no_further() {
     let ask = |target: &str, fields: &str| format!("GET {target} HTTP/1.1\r\nhost: gw\r\n{ASKS}{fields}\r\n");
     for (target, fields) in [
         (LIVE.to_owned(), format!("x-goog-api-key: {key}\r\n")),
-        (LIVE.to_owned(), format!("authorization: Bearer {key}\r\n")),
+        // As Google's SDKs join their address.
+        (format!("/{LIVE}"), format!("authorization: Bearer {key}\r\n")),
         (format!("{LIVE}?key={key}&x=1"), String::new()),
         (format!("{ALPHA}?key={key}"), String::new()),
     ] {

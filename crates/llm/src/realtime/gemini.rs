@@ -44,6 +44,14 @@ impl Version {
             Self::Alpha => "/ws/google.ai.generativelanguage.v1alpha.GenerativeService.BidiGenerateContent",
         }
     }
+
+    /// The same as Google's SDKs ask for it, which put it behind an address that ends with a slash.
+    pub const fn joined(self) -> &'static str {
+        match self {
+            Self::Beta => "//ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent",
+            Self::Alpha => "//ws/google.ai.generativelanguage.v1alpha.GenerativeService.BidiGenerateContent",
+        }
+    }
 }
 
 /// What stands before that path, of a base address that ends with the version of the API.
