@@ -160,6 +160,8 @@ impl Snapshot {
                 // Where Cohere's SDKs ask for it.
                 ("rerank-v2", "/v2/rerank", "POST", RouteKind::Task(Task::Rerank)),
                 ("realtime", "/v1/realtime", "GET", RouteKind::Realtime),
+                ("gemini-live-v1", Version::Stable.path(), "GET", RouteKind::Live(Version::Stable)),
+                ("gemini-live-v1-joined", Version::Stable.joined(), "GET", RouteKind::Live(Version::Stable)),
                 ("gemini-live", Version::Beta.path(), "GET", RouteKind::Live(Version::Beta)),
                 ("gemini-live-alpha", Version::Alpha.path(), "GET", RouteKind::Live(Version::Alpha)),
                 ("gemini-live-joined", Version::Beta.joined(), "GET", RouteKind::Live(Version::Beta)),

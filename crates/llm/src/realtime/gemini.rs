@@ -30,6 +30,8 @@ const FRAME_TOKENS: u64 = 2_240;
 /// The versions of the API in which it is offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
+    /// `v1`
+    Stable,
     /// `v1beta`
     Beta,
     /// `v1alpha`
@@ -40,14 +42,16 @@ impl Version {
     /// Where a session is asked for, below the host.
     pub const fn path(self) -> &'static str {
         match self {
+            Self::Stable => "/ws/google.ai.generativelanguage.v1.GenerativeService.BidiGenerateContent",
             Self::Beta => "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent",
             Self::Alpha => "/ws/google.ai.generativelanguage.v1alpha.GenerativeService.BidiGenerateContent",
         }
     }
 
-    /// The same as Google's SDKs ask for it, which put it behind an address that ends with a slash.
+    /// The same as some of Google's SDKs ask for it, which put it behind an address that ends with a slash.
     pub const fn joined(self) -> &'static str {
         match self {
+            Self::Stable => "//ws/google.ai.generativelanguage.v1.GenerativeService.BidiGenerateContent",
             Self::Beta => "//ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent",
             Self::Alpha => "//ws/google.ai.generativelanguage.v1alpha.GenerativeService.BidiGenerateContent",
         }
