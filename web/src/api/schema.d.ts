@@ -2127,6 +2127,11 @@ export interface components {
              */
             end: string;
             /**
+             * @description What guardrails found in what a tool was called with, and behind `answer/` in what the server answered, and what
+             *     happened: the detector, the action, and how often where it was more than once.
+             */
+            guardrails?: string[];
+            /**
              * @description The method; of several messages that of the last one that was looked at.
              * @example tools/call
              */
@@ -3076,7 +3081,7 @@ export interface components {
          * @enum {string}
          */
         GuardrailOn: "prompt" | "answer" | "both";
-        /** @description Rules that models share: each model that names the set in its `use_guardrails` has them. */
+        /** @description Rules that models share, and routes to MCP servers: each that names the set in its `use_guardrails` has them. */
         GuardrailSet: {
             /** @description For people. */
             description?: string | null;
@@ -3289,7 +3294,7 @@ export interface components {
              * @description Grows with each change; the `ETag` is this number in quotes.
              */
             revision: number;
-            /** @description Rules that models share: each model that names the set in its `use_guardrails` has them. */
+            /** @description Rules that models share, and routes to MCP servers: each that names the set in its `use_guardrails` has them. */
             spec: {
                 /** @description For people. */
                 description?: string | null;
@@ -4263,6 +4268,12 @@ export interface components {
          */
         Mcp: {
             /**
+             * @description What is looked for in what tools are called with (`on: prompt`) and in what servers answer with (`on: answer`), and
+             *     what happens where it is found: `block`, `redact` or `flag`.
+             * @default []
+             */
+            guardrails: components["schemas"]["Guardrail"][];
+            /**
              * @description Methods beyond those of the protocol itself that pass, as in `tasks/*`; `*` stands for any characters. What they
              *     name is not looked at.
              * @default []
@@ -4291,6 +4302,12 @@ export interface components {
             stream_idle: components["schemas"]["Period"] | null;
             /** @default null */
             tools: components["schemas"]["McpNames"] | null;
+            /**
+             * @description Sets of rules under `guardrails` that hold for what tools are called with and what servers answer with, before the
+             *     route's own and in this order.
+             * @default []
+             */
+            use_guardrails: components["schemas"]["Name"][];
         };
         /** @description Which names are offered. Of each pattern, `*` stands for any characters. */
         McpNames: {
@@ -4590,7 +4607,7 @@ export interface components {
          * @description The closed list of outcomes. The `code` is public and stable: clients and dashboards match on it.
          * @enum {string}
          */
-        OutcomeReason: "served" | "malformed_request" | "uri_too_long" | "headers_too_large" | "body_too_large" | "request_timeout" | "no_route" | "method_not_allowed" | "unauthenticated" | "forbidden" | "source_not_allowed" | "rate_limited" | "too_many_failures" | "invalid_model_call" | "model_not_found" | "caller_closed" | "revoked" | "credential_unavailable" | "no_healthy_endpoint" | "upstream_connect_failed" | "upstream_connect_timeout" | "upstream_tls_failed" | "upstream_timeout" | "upstream_reset" | "upstream_malformed" | "upstream_stalled" | "upstream_truncated" | "overloaded" | "internal" | "quarantined" | "secret_in_request" | "budget_exceeded" | "budget_unavailable" | "price_unknown" | "prompt_blocked" | "answer_blocked" | "invalid_mcp_message" | "mcp_not_allowed" | "mcp_session_unknown" | "object_not_found";
+        OutcomeReason: "served" | "malformed_request" | "uri_too_long" | "headers_too_large" | "body_too_large" | "request_timeout" | "no_route" | "method_not_allowed" | "unauthenticated" | "forbidden" | "source_not_allowed" | "rate_limited" | "too_many_failures" | "invalid_model_call" | "model_not_found" | "caller_closed" | "revoked" | "credential_unavailable" | "no_healthy_endpoint" | "upstream_connect_failed" | "upstream_connect_timeout" | "upstream_tls_failed" | "upstream_timeout" | "upstream_reset" | "upstream_malformed" | "upstream_stalled" | "upstream_truncated" | "overloaded" | "internal" | "quarantined" | "secret_in_request" | "budget_exceeded" | "budget_unavailable" | "price_unknown" | "prompt_blocked" | "answer_blocked" | "invalid_mcp_message" | "mcp_not_allowed" | "mcp_session_unknown" | "object_not_found" | "upstream_credential_refused";
         /** @example until-drained */
         Overlap: string;
         /** @description One page of a list. */
@@ -4829,7 +4846,7 @@ export interface components {
                  * @description Grows with each change; the `ETag` is this number in quotes.
                  */
                 revision: number;
-                /** @description Rules that models share: each model that names the set in its `use_guardrails` has them. */
+                /** @description Rules that models share, and routes to MCP servers: each that names the set in its `use_guardrails` has them. */
                 spec: {
                     /** @description For people. */
                     description?: string | null;

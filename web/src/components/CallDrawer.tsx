@@ -91,13 +91,14 @@ function Durations({ call }: { call: CallRow }) {
   )
 }
 
-function McpFacts({ mcp: { method, name, end } }: { mcp: NonNullable<CallRow['mcp']> }) {
+function McpFacts({ mcp: { method, name, end, guardrails } }: { mcp: NonNullable<CallRow['mcp']> }) {
   const failed = mcpEnd(end)
   return (
     <Facts rows={[
       ['Method', <span key="m" className="mono">{method}</span>],
       ['Names', name && <span className="mono">{name}</span>],
       ['Answer', failed ? <Tag tone={failed.tone}>{failed.label}</Tag> : 'a result'],
+      ['Guardrails', guardrails?.join(', ')],
     ]} />
   )
 }

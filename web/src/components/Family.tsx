@@ -1,5 +1,5 @@
 // Where a key comes from, for whom it acts, and the keys that come from it; any of those can be ended with what is below it.
-import { Button, Stack, Text } from '@mantine/core'
+import { Button, Stack, Text, VisuallyHidden } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
 import { Link } from '@tanstack/react-router'
 import { createColumnHelper } from '@tanstack/react-table'
@@ -99,7 +99,7 @@ const columnsOf = (now: number, onEnd: (name: string) => void) => [
   }),
   column.display({
     id: 'end',
-    header: '',
+    header: () => <VisuallyHidden>What can be done</VisuallyHidden>,
     meta: { end: true },
     cell: ({ row: { original: { key } } }) => (
       <Button size="compact-xs" variant="default" c="var(--cf-bad)" aria-label={`End ${key.name}`} onClick={() => onEnd(key.name)}>End</Button>

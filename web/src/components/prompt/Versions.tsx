@@ -1,5 +1,5 @@
 // The versions of a prompt: which labels stand for each, how its tests went, and what can be done with it.
-import { Button, Group } from '@mantine/core'
+import { Button, Group, VisuallyHidden } from '@mantine/core'
 import { createColumnHelper } from '@tanstack/react-table'
 import { Link } from '@tanstack/react-router'
 import { useMemo } from 'react'
@@ -64,7 +64,7 @@ const columnsOf = ({ prompt, runs, shown, onTest, onPromote }: VersionsProps) =>
   }),
   column.display({
     id: 'deeds',
-    header: '',
+    header: () => <VisuallyHidden>What can be done</VisuallyHidden>,
     meta: { end: true },
     cell: ({ row: { original: { version } } }) => (
       <Group gap={6} justify="flex-end" wrap="nowrap">
