@@ -4,6 +4,7 @@
 //!
 //! The recordings are found as in `recordings.rs`; where they are absent, the small fixtures of this folder are read.
 #![allow(clippy::unwrap_used)]
+#![expect(clippy::print_stdout, reason = "says what was read, and when the recordings are absent")]
 
 mod answer;
 mod answer_write;
