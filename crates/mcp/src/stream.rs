@@ -139,7 +139,8 @@ fn write(event: &SseEvent<'_>, data: Option<&[u8]>, put: impl Fn(&[u8], &mut Vec
         // A byte order mark stands before the first line only.
         let line = line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line);
         let is_data = line.strip_prefix(b"data").is_some_and(|rest| matches!(rest.first(), None | Some(b':')));
-        if !line.is_empty() && !(is_data && data.is_some()) {
+        let is_replaced = is_data && data.is_some();
+        if !line.is_empty() && !is_replaced {
             let before = out.len();
             put(line, &mut out);
             if out.len() > before {

@@ -130,13 +130,17 @@ pub fn withheld(text: &[u8], code: i64, why: &str) -> Vec<u8> {
     let instead = |message: &str| {
         let members = Members::of(message, &["id", "result"]).ok();
         let of = |name| members.as_ref().and_then(|members| members.get(name));
-        let result = of("result").and_then(|result| Members::of(result, &["content", "structuredContent"]).ok());
-        let of_tool = result.is_some_and(|r| r.get("content").is_some() || r.get("structuredContent").is_some());
+        let names = &["content", "structuredContent", "resultType"];
+        let result = of("result").and_then(|result| Members::of(result, names).ok());
+        let has = |name| result.as_ref().is_some_and(|result| result.get(name).is_some());
+        let of_tool = has("content") || has("structuredContent");
+        // Since 2026-07-28, every result says of which kind it is.
+        let kind = if has("resultType") { r#","resultType":"complete""# } else { "" };
         // Nothing else than a text or a number is one.
         let id = of("id").filter(|id| id.parse::<i64>().is_ok() || string(id).is_some()).unwrap_or("null");
         match of_tool {
             true => format!(
-                r#"{{"jsonrpc":"2.0","id":{id},"result":{{"content":[{{"type":"text","text":{why}}}],"isError":true}}}}"#
+                r#"{{"jsonrpc":"2.0","id":{id},"result":{{"content":[{{"type":"text","text":{why}}}],"isError":true{kind}}}}}"#
             ),
             false => format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{code},"message":{why}}}}}"#),
         }
@@ -206,6 +210,10 @@ mod tests {
         };
         let failed = r#"{"jsonrpc":"2.0","id":7,"result":{"content":[{"type":"text","text":"no"}],"isError":true}}"#;
         check(r#"{"id":7,"result":{"content":[{"text":"bad"}]}}"#, failed);
+        check(
+            r#"{"id":7,"result":{"content":[{"text":"bad"}],"resultType":"complete"}}"#,
+            &failed.replace("true", r#"true,"resultType":"complete""#),
+        );
         let error = r#"{"jsonrpc":"2.0","id":"a","error":{"code":-32603,"message":"no"}}"#;
         check(r#"{"id":"a","result":{"contents":[{"text":"bad"}]}}"#, error);
         check(r#"{"id":"a","error":{"message":"bad"}}"#, error);

@@ -69,6 +69,8 @@ enum Said {
 }
 
 type Answer = Result<Said, Refused>;
+/// A server that is asked, and what comes of it.
+pub(super) type Asked<'q, T> = (usize, Pin<Box<dyn Future<Output = T> + 'q>>);
 /// A server, and what it is asked.
 type Leg = (usize, UpstreamBody);
 
@@ -113,8 +115,14 @@ pub(in crate::pipeline) async fn serve<C: Caller>(
         Question::Level => {
             let legs = asking.legs(|_| Ok(buffered(&body)))?;
             let said = asking.ask(legs, control, caller, record).await?;
-            let taken = |(_, said): &(usize, Answer)| matches!(said, Ok(Said::Message { body, .. }) if result(body));
-            if said.iter().any(taken) { merge::result(&all.id, "{}") } else { asking.unknown(said, record)? }
+            let taken = said.iter().find_map(|(_, said)| match said {
+                Ok(Said::Message { body, .. }) => merge::answered(body).ok()?.ok(),
+                _ => None,
+            });
+            match taken {
+                Some(taken) => merge::result(&all.id, taken),
+                None => asking.unknown(said, record)?,
+            }
         }
         Question::Tell | Question::End => {
             let body = |_: usize| Ok(if body.is_empty() { UpstreamBody::Empty } else { buffered(&body) });
@@ -138,11 +146,6 @@ pub(in crate::pipeline) async fn serve<C: Caller>(
 
 fn buffered(body: &[u8]) -> UpstreamBody {
     UpstreamBody::Buffered(body.to_vec())
-}
-
-/// Whether a message holds a result.
-fn result(body: &[u8]) -> bool {
-    matches!(merge::answered(body), Ok(Ok(_)))
 }
 
 impl<'a> Asking<'a, '_> {
@@ -317,7 +320,7 @@ impl<'a> Asking<'a, '_> {
         caller: &mut C,
         record: &Recording<'_>,
     ) -> Result<Vec<(usize, Answer)>, Refused> {
-        let mut asked: Vec<(usize, Pin<Box<dyn Future<Output = Answer> + '_>>)> = Vec::with_capacity(legs.len());
+        let mut asked: Vec<Asked<'_, Answer>> = Vec::with_capacity(legs.len());
         for (server, body) in legs {
             asked.push((server, Box::pin(self.one(server, body, record))));
         }
@@ -510,7 +513,7 @@ impl Reading<'_, '_, '_> {
 
 /// Waits for all of them, while the caller is there.
 pub(super) async fn together<C: Caller, T>(
-    mut asked: Vec<(usize, Pin<Box<dyn Future<Output = T> + '_>>)>,
+    mut asked: Vec<Asked<'_, T>>,
     control: &Control,
     caller: &mut C,
 ) -> Result<Vec<(usize, T)>, Refused> {

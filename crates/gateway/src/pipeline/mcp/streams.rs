@@ -3,7 +3,7 @@
 
 use super::{
     Answering, Events, Form, METHOD_NOT_FOUND,
-    ask_all::{Asking, together},
+    ask_all::{Asked, Asking, together},
     servers::Question,
 };
 use crate::{
@@ -22,12 +22,7 @@ use crate::{
 };
 use credentialflow_mcp::{error_body, merge, servers::listened};
 use credentialflow_model::OutcomeReason;
-use std::{
-    future::{Future, poll_fn},
-    pin::Pin,
-    task::Poll,
-    time::Instant,
-};
+use std::{future::poll_fn, task::Poll, time::Instant};
 
 /// A server's stream that has begun.
 struct Stream<'a, 'w> {
@@ -58,8 +53,7 @@ pub(super) async fn serve<C: Caller>(
         true => asking.legs(|server| asking.subscription(text, server))?,
         false => asking.legs(|_| Ok(UpstreamBody::Empty))?,
     };
-    type Opening<'o, 'a, 'w> = Pin<Box<dyn Future<Output = Option<Stream<'a, 'w>>> + 'o>>;
-    let mut asked: Vec<(usize, Opening<'_, '_, '_>)> = Vec::with_capacity(legs.len());
+    let mut asked: Vec<Asked<'_, Option<Stream<'_, '_>>>> = Vec::with_capacity(legs.len());
     for (server, body) in legs {
         asked.push((server, Box::pin(open(asking, server, body, asking.record(server, record)))));
     }
