@@ -61,7 +61,7 @@ mod tests {
 
     fn opened<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (String, bool) {
         let (mut events, mut out) = (Events::new(), Vec::new());
-        let fits = pieces.into_iter().fold(true, |fits, piece| events.feed(piece, &mut out) && fits);
+        let fits = pieces.into_iter().all(|piece| events.feed(piece, &mut out));
         (String::from_utf8(out).unwrap(), fits)
     }
 
