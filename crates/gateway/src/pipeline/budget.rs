@@ -1,7 +1,7 @@
 //! Money: reserves an upper bound of a model call's cost before it is sent, and settles when its record ends.
 //!
 //! What is reserved: as many input tokens as the body has bytes, at the dearest price for input, and the answers' longest
-//! length ([`Bound`]) at the price for output. What is settled: what the provider counted, to the last token; where its
+//! length ([`Bound`]) at the price for output, of each budget that pays; where there is none, nothing. What is settled: what the provider counted, to the last token; where its
 //! count did not arrive, an estimate that is never above the reservation and never nothing ([`Paying::settle`]).
 
 use super::{
@@ -96,10 +96,14 @@ pub(super) async fn reserve(
     let of_user = users::budgets(view, principal, record)?;
     // The narrowest first, so that one that has nothing holds back nothing of what others share.
     let budgets = || of_user.iter().chain(of_keys()).chain(of_application).chain(&model.budgets).chain(&target.budgets);
+    let price = target.price.clone();
     if budgets().next().is_none() {
+        let is_estimated = call.task == Task::Chat && !matches!(tier, Tier::Dearer(_));
+        if is_estimated && matches!(price.cost(record.time(), &TokenUsage::default()), Cost::Known(_)) {
+            record.pays(Paying::of_nobody(price, sent.len() as u64));
+        }
         return Ok(());
     }
-    let price = target.price.clone();
     let hard = budgets().find(|budget| budget.is_hard());
     let reads_along = || match call.dialect {
         Dialect::Responses => responses::reads_along(sent),
@@ -290,6 +294,12 @@ fn owner(kind: &str) -> &'static str {
 }
 
 impl Paying {
+    /// Of a call that no budget pays for: what its provider did not count is estimated all the same.
+    fn of_nobody(price: PriceHandle, sent: u64) -> Self {
+        let produced = Produced::default();
+        Self { reservations: Vec::new(), most: i64::MAX, working: false, unreadable: false, price, sent, produced }
+    }
+
     /// Writes the field that tells how far budgets are used, as in `"application/month";r=17;t=691200;warn`: of each, as
     /// far as it is known, its owner and window, what is left of it in percent, in how many seconds it has more, and
     /// whether it runs out. Nothing about amounts, which others may have spent.
@@ -346,7 +356,7 @@ impl Paying {
             // Nothing costs that much: its provider counts wrong.
             model.cost = Some(Cost::Estimated(usd(cost)));
         }
-        if matches!(model.cost, Some(Cost::Known(_) | Cost::Estimated(_))) {
+        if matches!(model.cost, Some(Cost::Known(_) | Cost::Estimated(_))) && !self.reservations.is_empty() {
             model.budgets = Some(windows(&self.reservations));
         }
         self.reservations.into_iter().for_each(|reservation| reservation.settle(cost));
@@ -355,6 +365,9 @@ impl Paying {
     /// Settles a try after which another target is tried, by the same rule. What it may have cost, and the windows that are
     /// charged with it, where that is anything.
     pub fn settle_try(self, record: &mut UsageRecord, reached: bool) -> Option<(i64, Arc<str>)> {
+        if self.reservations.is_empty() {
+            return None;
+        }
         let cost = self.cost(record, reached)?.min(MOST_COST);
         let windows = windows(&self.reservations);
         self.reservations.into_iter().for_each(|reservation| reservation.settle(cost));
@@ -380,6 +393,8 @@ impl Paying {
                     }
                 }
             }
+            // Where nothing was reserved, what it may have cost at most is not known.
+            _ if self.reservations.is_empty() => return None,
             _ if success => estimate_of(model, *most),
             _ if status == 0 && reached && (self.working || may_be_working(outcome)) => estimate_of(model, *most),
             _ => return None,

@@ -328,6 +328,12 @@ pub fn get(path: &str, more: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nhost: gw\r\nx-api-key: {}\r\n{more}\r\n", key("k"))
 }
 
+/// Whether its cost is an estimate, and one that no budget paid.
+pub fn is_estimated(model: &credentialflow_model::usage::ModelUse) -> bool {
+    use credentialflow_model::usage::Cost;
+    matches!(model.cost, Some(Cost::Estimated(usd)) if usd > Default::default()) && model.budgets.is_none()
+}
+
 pub fn post(path: &str, more: &str, body: &str) -> String {
     let length = body.len();
     let key = key("k");
