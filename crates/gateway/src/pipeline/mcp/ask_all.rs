@@ -309,7 +309,7 @@ impl<'a> Asking<'a, '_> {
 
     fn error(&self, code: i64, message: &str, record: &mut Recording<'_>) -> Vec<u8> {
         record.mcp_ended(Seen { error: Some(code), tool_failed: false });
-        error_body(&[self.all.id.clone()], false, code, message, &serde_json::Value::Null)
+        error_body(std::slice::from_ref(&self.all.id), false, code, message, &serde_json::Value::Null)
     }
 
     /// Asks all of them at once, and waits for each.

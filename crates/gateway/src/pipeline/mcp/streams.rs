@@ -62,7 +62,7 @@ pub(super) async fn serve<C: Caller>(
     let id = &asking.all.id;
     if streams.is_empty() && subscribes {
         let body = error_body(
-            &[id.clone()],
+            std::slice::from_ref(id),
             false,
             METHOD_NOT_FOUND,
             "no server here tells of anything",
