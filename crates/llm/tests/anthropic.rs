@@ -6,12 +6,7 @@
 
 mod exchange;
 
-use credentialflow_llm::{
-    ChatCall,
-    anthropic::usage,
-    provider::Dialect,
-    translate,
-};
+use credentialflow_llm::{ChatCall, anthropic::usage, provider::Dialect, translate};
 use credentialflow_model::{Timestamp, usage::TokenUsage};
 use exchange::Exchange;
 use serde_json::{Value, json};
@@ -169,8 +164,7 @@ fn joined(stream: &str) -> Value {
 
 /// A call in Chat Completions, for a provider of Messages.
 fn in_messages(body: &[u8]) -> Result<(Vec<u8>, translate::Translation), translate::Untranslatable> {
-    let to =
-        translate::To::new(Dialect::Anthropic, "claude");
+    let to = translate::To::new(Dialect::Anthropic, "claude");
     translate::request(body, Dialect::OpenAi, &to, Timestamp::from_secs(1_790_000_000))
 }
 

@@ -320,7 +320,14 @@ mod tests {
 
     #[test]
     fn what_cannot_be_understood_is_wrong_usage() {
-        for line in ["--limit 100", "--limit x/1m", "--limit 1/1m --tokens 1/1h", "--expires soon", "--metadata tier", "--not-before 1w"] {
+        for line in [
+            "--limit 100",
+            "--limit x/1m",
+            "--limit 1/1m --tokens 1/1h",
+            "--expires soon",
+            "--metadata tier",
+            "--not-before 1w",
+        ] {
             assert!(declared(&format!("k --application a {line}")).is_err(), "{line}");
         }
     }

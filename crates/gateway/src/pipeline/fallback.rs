@@ -302,7 +302,8 @@ pub(super) fn unpaid(
 ) -> bool {
     use OutcomeReason as R;
     let Some(call) = &mut request.call else { return false };
-    if !matches!(refused.reason, R::BudgetExceeded | R::PriceUnknown | R::RateLimited) || worker.tick() >= request.until {
+    if !matches!(refused.reason, R::BudgetExceeded | R::PriceUnknown | R::RateLimited) || worker.tick() >= request.until
+    {
         return false;
     }
     let Some(mut elsewhere) = call.elsewhere.take() else { return false };

@@ -314,7 +314,9 @@ async fn what_is_the_caller_s_fault_is_the_caller_s_to_hear() {
 
 #[tokio::test]
 async fn a_credential_of_ours_that_is_refused_is_no_matter_of_the_caller_s() {
-    for targets in ["[{ provider: a, model: m }]", "[{ provider: a, model: m }, { provider: b, model: m, priority: 1 }]"] {
+    for targets in
+        ["[{ provider: a, model: m }]", "[{ provider: a, model: m }, { provider: b, model: m, priority: 1 }]"]
+    {
         let vendors = Vendors::start().await;
         let world = world_of(&vendors, targets, "", LENIENT).await;
         vendors.set("a", "401");

@@ -150,7 +150,8 @@ async fn a_credential_that_takes_no_more_leaves_calls_to_the_next() {
 #[tokio::test]
 async fn what_fails_uses_no_tokens() {
     let vendors = Vendors::start().await;
-    let two = "[{ provider: a, model: real-a, limit: { tokens: 40, per: 1h } }, { provider: b, model: real-b, priority: 1 }]";
+    let two =
+        "[{ provider: a, model: real-a, limit: { tokens: 40, per: 1h } }, { provider: b, model: real-b, priority: 1 }]";
     let limit = ", limit: { tokens: 70, per: 1h }";
     let world = setup_of(&vendors, two, "", LENIENT, limit).start();
     vendors.set("a", "500");

@@ -10,8 +10,7 @@ use serde_json::{Value, json};
 const AT: Timestamp = Timestamp::from_secs(1_790_000_000);
 const CHAT: To<'_> =
     To { limit: LimitField::MaxCompletionTokens, ask_usage: true, ..To::new(Dialect::OpenAi, "gpt-x") };
-const MESSAGES: To<'_> =
-    To::new(Dialect::Anthropic, "claude-x");
+const MESSAGES: To<'_> = To::new(Dialect::Anthropic, "claude-x");
 
 fn request(body: &[u8]) -> Result<(Vec<u8>, Translation), Untranslatable> {
     super::request(body, Dialect::Anthropic, &CHAT, AT)

@@ -25,9 +25,8 @@ pub(super) fn rules<'s>(
     own: &'s [Guardrail],
     find: impl Fn(&Name) -> Option<&'s [Guardrail]>,
 ) -> impl Iterator<Item = (Option<&'s Name>, &'s Guardrail)> {
-    let of_sets = sets
-        .iter()
-        .flat_map(move |name| find(name).unwrap_or_default().iter().map(move |rule| (Some(name), rule)));
+    let of_sets =
+        sets.iter().flat_map(move |name| find(name).unwrap_or_default().iter().map(move |rule| (Some(name), rule)));
     of_sets.chain(own.iter().map(|rule| (None, rule)))
 }
 

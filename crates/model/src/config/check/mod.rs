@@ -213,7 +213,8 @@ impl<'a> Checker<'a> {
     fn limit_at(&mut self, id: ItemId, path: &str, limit: Option<&Limit>) {
         let Some(limit) = limit else { return };
         let at = |field: &str| format!("{path}.{field}");
-        for (field, most) in [("requests", limit.requests), ("tokens", limit.tokens), ("concurrent", limit.concurrent)] {
+        for (field, most) in [("requests", limit.requests), ("tokens", limit.tokens), ("concurrent", limit.concurrent)]
+        {
             if most == Some(0) {
                 let hint = "to refuse everything, take the route or the permission away";
                 self.problem(id, &at(field), "out_of_bounds", "a limit takes at least 1", hint);
