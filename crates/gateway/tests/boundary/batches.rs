@@ -52,8 +52,8 @@ impl ObjectKeeper for Keeper {
         if self.hangs.load(Relaxed) {
             return Box::pin(pending());
         }
-        let _ = self.change(batch);
-        Box::pin(ready(Ok(None)))
+        let kept = self.change(batch);
+        Box::pin(async { kept.await.map(|()| None) })
     }
     fn began(&self, batch: ModelObject) -> Kept<()> {
         self.change(batch)

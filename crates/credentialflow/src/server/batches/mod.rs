@@ -307,7 +307,9 @@ mod tests {
             let (undone, begin) = (undone.clone(), begin.clone());
             tokio::spawn(async move {
                 begin.acquire().await.unwrap().forget();
-                Unclaimed::new(move || drop(undone.fetch_add(1, Relaxed)))
+                Unclaimed::new(move || {
+                    undone.fetch_add(1, Relaxed);
+                })
             })
         };
         let (claimed, too_late) = (hold(), hold());
