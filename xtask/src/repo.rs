@@ -6,9 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The root of the repository, wherever the command was started.
+/// The root of the repository, wherever the command was started. Checkouts that share a cache of builds may share this
+/// program as well, so it is the one that cargo runs it for.
 pub fn root() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let here = env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let here = Path::new(&here);
     here.parent().unwrap_or(here).to_path_buf()
 }
 
