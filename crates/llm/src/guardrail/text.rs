@@ -1,8 +1,8 @@
 //! The texts in a model call or an answer, in any dialect, and how they are written anew.
 //!
 //! A walk over the JSON: every text is seen but those that are no content, so a field that is not known here is looked at.
-//! What is left out: media (`data:` addresses and base64, where media stand), names, ids and signatures, definitions of
-//! tools and of the answer's form. Texts that are sent in base64 are looked at as they are read. It knows nothing about what
+//! What is left out: media (`data:` addresses and base64, where media stand), names, ids and signatures; of definitions of
+//! tools and of the answer's form, all but what they describe. Texts that are sent in base64 are looked at as they are read. It knows nothing about what
 //! is looked for.
 
 mod base64_text;
@@ -14,7 +14,10 @@ mod tests;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use base64_text::{address, from_base64};
-use fields::{APPLICATION, FREE, INDEXES, MEDIA, NO_CONTENT, NO_CONTENT_OF_ANSWERS, NO_CONTENT_OF_CALLS, TOKENS};
+use fields::{
+    APPLICATION, DEFINITIONS, DESCRIBES, FREE, INDEXES, MEDIA, NO_CONTENT, NO_CONTENT_OF_ANSWERS, NO_CONTENT_OF_CALLS,
+    TOKENS, VALUES,
+};
 use serde::de::IgnoredAny;
 use std::{
     borrow::Cow,
@@ -139,6 +142,11 @@ struct Frame<'b> {
     free: bool,
     /// Whether nothing below it is.
     skip: bool,
+    /// Whether it is in definitions of tools or of the answer's form, in which only what is described is content; whether
+    /// the member is that, and whether all of its value is.
+    definitions: bool,
+    describes: bool,
+    values: bool,
     /// Whether it is in documents, whose members have any names: every text is content but media.
     all: bool,
     origin: Option<Origin>,
@@ -344,7 +352,9 @@ fn walk<'b>(body: &'b str, of: Of, left: &mut Left) -> Result<(Vec<Text<'b>>, Ve
                     let nested = !is_key && stack.last().is_some_and(|frame| frame.json);
                     let text = decoded(raw);
                     let application = of == Of::Call
-                        && stack.last().is_some_and(|frame| frame.top && APPLICATION.contains(&frame.key));
+                        && stack
+                            .last()
+                            .is_some_and(|frame| frame.definitions || (frame.top && APPLICATION.contains(&frame.key)));
                     let json = || text.trim_start().starts_with(['{', '[', '"']) && readable(text.as_bytes()).is_ok();
                     let form = if nested && json() { Form::Nested } else { Form::Text };
                     let before = walk.found.len();
@@ -361,7 +371,8 @@ fn walk<'b>(body: &'b str, of: Of, left: &mut Left) -> Result<(Vec<Text<'b>>, Ve
                 let end = at + bytes[at..].iter().take_while(|b| is_part(b)).count();
                 match stack.last_mut() {
                     Some(frame) if frame.free && !frame.skip => {
-                        walk.push(Cow::Borrowed(&body[at..end]), at..end, Form::Number, false)?;
+                        let application = frame.definitions;
+                        walk.push(Cow::Borrowed(&body[at..end]), at..end, Form::Number, application)?;
                     }
                     Some(frame) if of == Of::Answer => frame.number(&body[at..end]),
                     _ => {}
@@ -420,6 +431,9 @@ fn frame<'b>(parent: Option<&Frame<'b>>, (at, object): (usize, bool), first: usi
         top: !free,
         free,
         skip: false,
+        definitions: false,
+        describes: false,
+        values: false,
         all: false,
         origin: None,
         first,
@@ -440,6 +454,13 @@ fn frame<'b>(parent: Option<&Frame<'b>>, (at, object): (usize, bool), first: usi
         _ if of == Of::Call && parent.top && APPLICATION.contains(&key) => Some(Origin::Application),
         _ => None,
     };
+    let definitions = parent.definitions || (of == Of::Call && parent.top && DEFINITIONS.contains(&key));
+    if definitions {
+        let free = parent.free || (parent.definitions && parent.values);
+        // A list of what is described is described.
+        let describes = parent.definitions && parent.describes && !object;
+        return Frame { key, free, skip: parent.skip, definitions, describes, ..new };
+    }
     Frame {
         key,
         // Gemini counts a call that stands in another.
@@ -460,6 +481,9 @@ impl<'b> Frame<'b> {
         let name = decoded(raw);
         (self.own_form, self.json) = (FREE.contains(&&*name), name == "arguments");
         self.documents = self.of == Of::Call && self.top && name == "documents";
+        if self.definitions {
+            (self.describes, self.values) = (DESCRIBES.contains(&&*name), VALUES.contains(&&*name));
+        }
     }
 
     /// Takes a number of an answer.
@@ -488,7 +512,7 @@ impl<'b> Frame<'b> {
     /// What the text that it is at waits for.
     fn later(&self) -> Option<Later> {
         match self.key {
-            _ if self.free || self.skip || !self.object => None,
+            _ if self.free || self.skip || self.definitions || !self.object => None,
             key if MEDIA.contains(&key) => Some(Later::Media),
             "name" if !self.all => Some(Later::Name),
             _ => None,
@@ -512,6 +536,9 @@ fn is_format(frame: &Frame<'_>) -> bool {
 }
 
 fn is_content(frame: &Frame<'_>) -> bool {
+    if frame.definitions {
+        return frame.free || frame.describes;
+    }
     // What a model thought is signed: changed, its provider does not take it back.
     frame.free || (is_content_of(frame) && (frame.of == Of::Answer || frame.all || frame.key != "thinking"))
 }

@@ -35,6 +35,22 @@ pub(super) const NO_CONTENT_OF_CALLS: &[&str] = &[
     "output_format",
     "context_management",
 ];
+/// Fields at the top of a call that define tools or the form of the answer: what they describe is content.
+pub(super) const DEFINITIONS: &[&str] = &[
+    "tools",
+    "functions",
+    "response_format",
+    "text",
+    "output_format",
+    "output_config",
+    "generationConfig",
+    "generation_config",
+];
+/// What is described in definitions: texts of these names, and lists of them.
+pub(super) const DESCRIBES: &[&str] =
+    &["description", "title", "enum", "const", "default", "example", "examples", "$comment"];
+/// Of these, those whose value may be anything.
+pub(super) const VALUES: &[&str] = &["const", "default", "example", "examples"];
 /// Fields of messages and their parts that are no content.
 pub(super) const NO_CONTENT: &[&str] = &[
     "role",

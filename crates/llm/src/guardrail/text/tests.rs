@@ -27,7 +27,7 @@ fn calls_in_all_dialects() {
             {"role": "assistant", "content": null, "tool_calls": [{"id": "c1", "type": "function",
                 "function": {"name": "f", "arguments": "{\"a\":\"x\",\"n\":4111}"}}]},
             {"content": "r", "role": "tool", "tool_call_id": "c1"}]}),
-        &[("u", C), ("s", A), ("q", C), ("a", M), ("x", M), ("n", M), ("4111", M), ("r", T)],
+        &[("u", C), ("d", A), ("s", A), ("q", C), ("a", M), ("x", M), ("n", M), ("4111", M), ("r", T)],
     );
     check(
         &json!({"model": "m", "max_tokens": 9, "system": [{"type": "text", "text": "s"}], "messages": [
@@ -52,6 +52,39 @@ fn calls_in_all_dialects() {
             {"role": "user", "parts": [{"functionResponse": {"name": "f", "response": {"o": "r"}}}]}]}),
         &[("s", A), ("q", C), ("k", M), ("v", M), ("o", T), ("r", T)],
     );
+}
+
+#[test]
+fn what_definitions_describe_is_looked_at_and_nothing_else_of_them() {
+    use Origin::{Application as A, Caller as C};
+    let schema = json!({"type": "object", "title": "t", "properties": {
+        "description": {"type": "string", "enum": ["e1", "e2"]},
+        "input": {"type": "array", "items": {"type": "string", "description": "inner", "pattern": "no"}},
+        "name": {"type": "object", "default": {"k": ["v", 4111]}, "const": 7}}, "required": ["name"]});
+    let of_schema = [("t", A), ("e1", A), ("e2", A), ("inner", A), ("k", A), ("v", A), ("4111", A)];
+    let and = |more: &[(&'static str, Origin)]| [&of_schema[..], more].concat();
+    let function = json!({"name": "f", "description": "d", "parameters": schema});
+    check(
+        &json!({"model": "m", "messages": [{"role": "user", "content": "q"}], "tools": [{"type": "function", "function": function}]}),
+        &and(&[("d", A), ("q", C)]),
+    );
+    check(
+        &json!({"tools": [{"functionDeclarations": [function]}], "contents": [{"parts": [{"text": "q"}]}]}),
+        &and(&[("d", A), ("q", C)]),
+    );
+    let tool = json!({"name": "f", "description": "d", "input_schema": schema, "cache_control": {"type": "ephemeral"}});
+    check(&json!({"messages": [{"role": "user", "content": "q"}], "tools": [tool]}), &and(&[("d", A), ("q", C)]));
+    check(
+        &json!({"input": "q", "text": {"format": {"type": "json_schema", "name": "n", "description": "d", "schema": schema}}}),
+        &and(&[("d", A), ("q", C)]),
+    );
+    check(
+        &json!({"contents": [{"parts": [{"text": "q"}]}], "generationConfig": {"temperature": 1, "responseSchema": schema}}),
+        &and(&[("q", C)]),
+    );
+    // However the name is written.
+    let found = texts(br#"{"tools":[{"descr\u0069ption":"d"}],"messages":[]}"#).unwrap();
+    assert_eq!(found.iter().map(|text| &*text.text).collect::<Vec<_>>(), ["d"]);
 }
 
 #[test]
