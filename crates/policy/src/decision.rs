@@ -121,7 +121,9 @@ mod tests {
         assert_eq!(text(LimitReport::push_rate_limit), "\"key\";r=9;t=6, \"route\";r=2;t=6");
         assert_eq!(text(LimitReport::push_rate_limit_policy), "\"key\";q=10;w=60, \"route\";q=10;w=60");
         assert_eq!(report.tightest().unwrap().policy, "route");
-        report.note(state("application", 5));
+        for name in ["application", "key-tokens", "application-tokens", "team-tokens"] {
+            report.note(state(name, 5));
+        }
         report.note(state("extra", 0));
         assert_eq!(report.tightest().unwrap().policy, "extra");
         assert_eq!(report.states().count(), LimitReport::MOST);

@@ -26,6 +26,9 @@ use std::{
     time::Duration,
 };
 
+/// The most that a debt is, in times the limit: so long nothing is let in after it, in times its `per`.
+const MOST_DEBT: u64 = 100;
+
 /// What is limited, as callers are told, and its parts as the `RateLimit` fields name them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Owner {
@@ -97,15 +100,19 @@ impl Counter {
         }
     }
 
-    /// Counts the difference between what was taken and what was used.
-    fn settle(&self, taken: u64, used: u64, now: u64) {
-        let most = self.limit.capacity_ns();
-        let taken_ns = self.limit.cost_ns(taken).min(most);
+    /// Counts the difference between what was taken at a time and what was used.
+    fn settle(&self, (taken, at): (u64, u64), used: u64, now: u64) {
+        let capacity = self.limit.capacity_ns();
+        let taken_ns = self.limit.cost_ns(taken).min(capacity);
         let used_ns = self.limit.cost_ns(used);
         let _ = self.time.fetch_update(Relaxed, Relaxed, |time| {
             Some(match used_ns.checked_sub(taken_ns) {
-                Some(more) => time.max(now).saturating_add(more),
-                None => time.saturating_sub(taken_ns - used_ns),
+                // A provider that counts wrong closes nothing for good.
+                Some(more) => {
+                    time.max(now).saturating_add(more).min(time.max(now.saturating_add(capacity * MOST_DEBT)))
+                }
+                // What has come back by itself meanwhile is not given back again.
+                None => time.saturating_sub((taken_ns - used_ns).saturating_sub(now.saturating_sub(at))),
             })
         });
     }
@@ -133,8 +140,17 @@ pub enum Used {
         /// Written.
         output: u64,
     },
-    /// Nothing: it was not sent, or answered with an error.
+    /// So many tokens at least, as far as could be seen of what its provider did not count to the end.
+    AtLeast {
+        /// Read.
+        input: u64,
+        /// Written.
+        output: u64,
+    },
+    /// No tokens: it was answered with an error.
     Nothing,
+    /// Nothing: it was not sent.
+    Unsent,
     /// Nobody knows; what was taken stays.
     Unknown,
 }
@@ -143,9 +159,11 @@ pub enum Used {
 #[derive(Debug)]
 pub struct Taken {
     quota: Arc<LiveQuota>,
-    /// Tokens that were taken beforehand.
-    tokens: u64,
-    counts: bool,
+    /// Tokens that were taken beforehand, and whether a request was.
+    tokens: Option<u64>,
+    request: bool,
+    /// When.
+    at: u64,
 }
 
 impl LiveQuota {
@@ -170,12 +188,17 @@ impl LiveQuota {
         self.tokens.is_some() || self.requests.is_some()
     }
 
-    /// Whether a call would most likely be let in at this moment. `now_ns` as for [`crate::RateTable::check`].
-    pub fn has_room(&self, now_ns: u64) -> bool {
+    /// Whether a call with so many tokens of input would most likely be let in at this moment. `now_ns` as for [`crate::RateTable::check`].
+    pub fn has_room(&self, input: u64, now_ns: u64) -> bool {
         let free = |counter: &Option<Counter>, n: u64| counter.as_ref().is_none_or(|counter| counter.has(n, now_ns));
         self.concurrent.is_none_or(|most| self.running.load(Relaxed) < most)
             && free(&self.requests, 1)
-            && free(&self.tokens, self.usual.load(Relaxed).max(1))
+            && free(&self.tokens, self.expected(input))
+    }
+
+    /// What a call with so many tokens of input is expected to use.
+    fn expected(&self, input: u64) -> u64 {
+        input.saturating_add(self.usual.load(Relaxed)).max(1)
     }
 
     /// Lets a request in among those that run at once.
@@ -186,7 +209,7 @@ impl LiveQuota {
         let most = self.concurrent.unwrap_or(u32::MAX);
         let entered = self.running.fetch_update(Relaxed, Relaxed, |running| (running < most).then_some(running + 1));
         match entered {
-            Ok(_) => Ok(Taken { quota: self.clone(), tokens: 0, counts: false }),
+            Ok(_) => Ok(Taken { quota: self.clone(), tokens: None, request: false, at: 0 }),
             Err(_) => {
                 let retry_after = Some(Duration::from_secs(1));
                 Err(Refusal { reason: OutcomeReason::RateLimited, retry_after, limit: None })
@@ -209,12 +232,12 @@ impl LiveQuota {
 }
 
 impl Taken {
-    /// Takes what a model call with so many tokens of input is expected to use.
+    /// Takes what a model call with so many tokens of input is expected to use; `None`: of tokens nothing.
     ///
     /// # Errors
     /// There is not as much left. Nothing is taken then.
-    pub fn call(&mut self, input: u64, now_ns: u64) -> Result<(), Refusal> {
-        let LiveQuota { owner, requests, tokens, usual, .. } = &*self.quota;
+    pub fn call(&mut self, input: Option<u64>, now_ns: u64) -> Result<(), Refusal> {
+        let LiveQuota { owner, requests, tokens, .. } = &*self.quota;
         let refused = |counter: &Counter, name: &'static str, wait: Duration| Refusal {
             reason: OutcomeReason::RateLimited,
             retry_after: Some(wait),
@@ -223,15 +246,21 @@ impl Taken {
         if let Some(counter) = requests {
             counter.take(1, now_ns).map_err(|wait| refused(counter, owner.requests, wait))?;
         }
-        if let Some(counter) = tokens {
-            let expected = input.saturating_add(usual.load(Relaxed)).max(1);
+        if let (Some(counter), Some(input)) = (tokens, input) {
+            let expected = self.quota.expected(input);
             if let Err(wait) = counter.take(expected, now_ns) {
-                requests.iter().for_each(|counter| counter.settle(1, 0, now_ns));
+                requests.iter().for_each(|counter| counter.settle((1, now_ns), 0, now_ns));
                 return Err(refused(counter, owner.tokens, wait));
             }
-            (self.tokens, self.counts) = (expected, true);
+            self.tokens = Some(expected);
         }
+        (self.request, self.at) = (requests.is_some(), now_ns);
         Ok(())
+    }
+
+    /// Whether it took tokens.
+    pub const fn counts_tokens(&self) -> bool {
+        self.tokens.is_some()
     }
 
     /// Whose part it is.
@@ -241,17 +270,26 @@ impl Taken {
 
     /// The call is over.
     pub fn settle(self, used: Used, now_ns: u64) {
-        let (Some(counter), true) = (&self.quota.tokens, self.counts) else { return };
-        let (input, output) = match used {
+        let LiveQuota { requests, tokens, usual, .. } = &*self.quota;
+        if let (Some(counter), true, Used::Unsent) = (requests, self.request, used) {
+            counter.settle((1, self.at), 0, now_ns);
+        }
+        let (Some(counter), Some(taken)) = (tokens, self.tokens) else { return };
+        let (all, wrote) = match used {
             Used::Unknown => return,
-            Used::Nothing => (0, 0),
-            Used::Tokens { input, output } => (input, output),
+            Used::Nothing | Used::Unsent => (0, None),
+            Used::Tokens { input, output } => (input.saturating_add(output), Some(output)),
+            Used::AtLeast { input, output } => (input.saturating_add(output).max(taken), Some(output)),
         };
-        counter.settle(self.tokens, input.saturating_add(output), now_ns);
-        if used != Used::Nothing {
+        counter.settle((taken, self.at), all, now_ns);
+        if let Some(output) = wrote {
             // An eighth of the difference: the last two dozen calls tell.
-            let drawn = |usual: u64| Some(usual - usual.div_ceil(8) + output / 8);
-            let _ = self.quota.usual.fetch_update(Relaxed, Relaxed, drawn);
+            let drawn = |usual: u64| match used {
+                // As long as it was at least.
+                Used::AtLeast { .. } if output <= usual => None,
+                _ => Some(usual - usual.div_ceil(8) + output / 8),
+            };
+            let _ = usual.fetch_update(Relaxed, Relaxed, drawn);
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::{
 };
 use credentialflow_llm::{
     PriceHandle,
-    bound::{Bound, Keeps},
+    bound::{Bound, Keeps, may_have_sound},
     gemini::kept,
     openai::responses,
     produced::{Produced, estimated_tokens},
@@ -98,8 +98,10 @@ pub(super) async fn reserve(
     let budgets = || of_user.iter().chain(of_keys()).chain(of_application).chain(&model.budgets).chain(&target.budgets);
     let price = target.price.clone();
     if budgets().next().is_none() {
-        let is_estimated = call.task == Task::Chat && !matches!(tier, Tier::Dearer(_));
-        if is_estimated && matches!(price.cost(record.time(), &TokenUsage::default()), Cost::Known(_)) {
+        // There is none for what is asked to be served faster.
+        let price = if matches!(tier, Tier::Dearer(_)) { PriceHandle::default() } else { price };
+        let has_price = matches!(price.cost(record.time(), &TokenUsage::default()), Cost::Known(_));
+        if call.task == Task::Chat && (has_price || record.held().counts_tokens()) {
             record.pays(Paying::of_nobody(price, sent.len() as u64));
         }
         return Ok(());
@@ -134,9 +136,11 @@ pub(super) async fn reserve(
     let (bound, units) = match call.task {
         Task::Chat => {
             let bound = Bound::of(sent, keeps, target.longest);
-            // Where anything in it may be sound, all of it may.
-            let audio_tokens = if memchr::memmem::find(sent, b"audio").is_some() { bound.input } else { 0 };
-            (bound, Units { audio_tokens, ..Units::default() })
+            let priced = price.at(record.time());
+            // Where anything in it may be sound, all of it may; and all of the answer, where its sound has a price.
+            let may_hear = priced.is_some_and(|price| price.audio_input.is_some()) && may_have_sound(sent);
+            let audio_tokens = if may_hear { bound.input } else { 0 };
+            (bound, Units { audio_tokens, audio_output_tokens: bound.output, ..Units::default() })
         }
         task => call.size.most(task, sent.len() as u64),
     };
@@ -298,6 +302,11 @@ impl Paying {
     fn of_nobody(price: PriceHandle, sent: u64) -> Self {
         let produced = Produced::default();
         Self { reservations: Vec::new(), most: i64::MAX, working: false, unreadable: false, price, sent, produced }
+    }
+
+    /// Tokens that were sent and that came, as far as can be seen.
+    pub fn seen(&self) -> (u64, u64) {
+        (estimated_tokens(self.sent), self.produced.tokens())
     }
 
     /// Writes the field that tells how far budgets are used, as in `"application/month";r=17;t=691200;warn`: of each, as

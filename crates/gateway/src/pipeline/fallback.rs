@@ -290,7 +290,7 @@ pub(super) fn next(
     next
 }
 
-/// Makes the request one for the next target where this one takes no more, or a budget cannot pay for it here: the next may
+/// Makes the request one for the next credential or target where this one takes no more, or a budget cannot pay for it here: the next may
 /// cost less, or another budget may pay there. Says nothing against the target.
 pub(super) fn unpaid(
     worker: &Worker,
@@ -307,8 +307,21 @@ pub(super) fn unpaid(
         return false;
     }
     let Some(mut elsewhere) = call.elsewhere.take() else { return false };
-    let end = TriedEnd::Outcome(refused.reason);
-    let moved = call::move_on(view, matched, request, &mut elsewhere, end, record);
+    let target = call.plan(view);
+    elsewhere.keys |= bit(call.key);
+    // Another credential of the pool may have room, where this one was taken up meanwhile.
+    let another = (refused.reason == R::RateLimited).then_some((elsewhere.keys, false));
+    let moved = match another.and_then(|of| select::key(view, target, &elsewhere.said.wanted, of)) {
+        Some(key) => {
+            select::used(view, target, key, &elsewhere.said.wanted);
+            call.key = key;
+            true
+        }
+        None => {
+            let end = TriedEnd::Outcome(refused.reason);
+            call::move_on(view, matched, request, &mut elsewhere, end, record)
+        }
+    };
     if let Some(call) = &mut request.call {
         call.elsewhere = Some(elsewhere);
     }

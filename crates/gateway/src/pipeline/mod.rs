@@ -215,7 +215,14 @@ async fn answered<C: Caller>(
         }
         match fallback::next(worker, view, parts.0, request, &fault, record) {
             fallback::Next::Credential => {
-                quota::count(worker, view, request, record).map_err(quota::Short::into_refused)?;
+                if let Err(short) = quota::count(worker, view, request, record) {
+                    let refused = short.into_refused();
+                    if !fallback::unpaid(worker, view, parts.0, request, &refused, record) {
+                        return Err(refused);
+                    }
+                    drop(failed);
+                    afford(worker, view, control, (parts.0, parts.1), request, record).await?;
+                }
             }
             fallback::Next::Target => {
                 drop(failed);

@@ -11,7 +11,7 @@ use super::{
     usage::UsageProbe,
 };
 use crate::worker::{View, Worker};
-use credentialflow_llm::produced::estimated_tokens;
+use credentialflow_llm::{produced::estimated_tokens, task::Task};
 use credentialflow_policy::{
     LiveQuota, Principal, Refusal, Taken,
     quota::{Owner, Used},
@@ -80,11 +80,13 @@ pub(super) fn count(
         return Ok(());
     }
     let now = worker.monotonic_ns(Instant::now());
-    // What only counts is no answer of a model, and what is no text has no tokens that could be guessed.
     let input = match &request.body {
+        // A session is one request, and its tokens are its turns'.
+        _ if call.task == Task::Realtime => None,
+        // What only counts is no answer of a model.
         _ if matches!(call.usage, UsageProbe::Free) => return Ok(()),
-        UpstreamBody::Buffered(body) if call.task.is_of_text() => estimated_tokens(body.len() as u64),
-        _ => 0,
+        UpstreamBody::Buffered(body) => Some(input_of(call.task, body)),
+        _ => Some(0),
     };
     let counted = std::mem::replace(&mut record.held().counted, true);
     if !counted {
@@ -100,13 +102,18 @@ pub(super) fn count(
         record.limits(limits);
     }
     let held = record.held();
-    held.leave_target(Used::Nothing, now);
+    held.leave_target(Used::Unsent, now);
     for quota in of_target() {
         let mut taken = entered(quota).map_err(Short::Target)?;
         taken.call(input, now).map_err(|refusal| Short::Target(refused(quota, refusal)))?;
         held.of_target.push(taken);
     }
     Ok(())
+}
+
+/// How many tokens a body is guessed to have; what is no text has none that could be guessed.
+pub(super) fn input_of(task: Task, body: &[u8]) -> u64 {
+    if task.is_of_text() { estimated_tokens(body.len() as u64) } else { 0 }
 }
 
 /// Where there is no room for a call.
@@ -127,6 +134,11 @@ impl Short {
 }
 
 impl Held {
+    /// Whether anything in it counts tokens.
+    pub fn counts_tokens(&self) -> bool {
+        self.of_call.iter().chain(&self.of_target).any(Taken::counts_tokens)
+    }
+
     fn is_nothing(&self) -> bool {
         self.of_call.is_empty() && self.of_target.is_empty()
     }

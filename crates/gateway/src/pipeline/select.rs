@@ -46,7 +46,12 @@ pub(super) fn target(
     let open = fit().filter(|(_, target, _)| is_open(view, target, now, wanted));
     let equals = lowest(open.map(|(i, target, fit)| (i, fit.rank(target.priority))));
     if equals == 0 && rests {
-        let longest_ago = fit().min_by_key(|(_, target, _)| view.coolings[target.cooling as usize].failed_at());
+        // One that cools down may be well again; of one that takes no more it is known that it does not.
+        let has_room = |(_, target, _): &(u32, &TargetPlan, Fit)| wanted.has_room(target.quota.as_ref(), now);
+        let any_room = fit().any(|one| has_room(&one));
+        let longest_ago = fit()
+            .filter(|one| !any_room || has_room(one))
+            .min_by_key(|(_, target, _)| view.coolings[target.cooling as usize].failed_at());
         return longest_ago.map(|(i, ..)| i);
     }
     among(view, plan, wanted, equals)
@@ -170,9 +175,9 @@ fn is_open(view: &View, target: &TargetPlan, now: Instant, wanted: &Wanted) -> b
     let open = |at: u32| view.coolings[at as usize].is_open_to(now, wanted.application.as_ref());
     let mut keys = (0u32..).zip(&target.keys);
     open(target.cooling)
-        && wanted.has_room(target.quota.as_ref())
+        && wanted.has_room(target.quota.as_ref(), now)
         && (target.keys.is_empty()
-            || keys.any(|(i, key)| open(target.of_key(i)) && wanted.has_room(key.quota.as_ref())))
+            || keys.any(|(i, key)| open(target.of_key(i)) && wanted.has_room(key.quota.as_ref(), now)))
 }
 
 /// How soon a target answers.
@@ -190,7 +195,7 @@ pub(super) fn key(view: &View, target: &TargetPlan, wanted: &Wanted, (tried, res
     let cooling = |i: u32| &view.coolings[target.of_key(i) as usize];
     let free = || (0u32..u64::BITS).zip(&target.keys).filter(|(i, _)| tried & bit(*i) == 0);
     let open = |(i, key): &(u32, &KeyPlan)| {
-        cooling(*i).is_open_to(now, wanted.application.as_ref()) && wanted.has_room(key.quota.as_ref())
+        cooling(*i).is_open_to(now, wanted.application.as_ref()) && wanted.has_room(key.quota.as_ref(), now)
     };
     let found = match wanted.sticky {
         Some(value) => steady(value, free().filter(open).map(|(i, key)| (i, key.place, key.weight))),

@@ -1,6 +1,6 @@
 //! What a call wants of the target that serves it: read once, and the same for every target that is tried.
 
-use super::{Inbound, Refused};
+use super::{Inbound, Refused, quota};
 use crate::{
     preview::AskedCall,
     snapshot::models::{ModelPlan, TargetPlan},
@@ -19,7 +19,7 @@ use credentialflow_model::{
     usage::TokenUsage,
 };
 use credentialflow_policy::{LiveQuota, Principal};
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 /// What decides where a call may go, and where it goes first.
 pub(crate) struct Wanted {
@@ -45,8 +45,9 @@ pub(crate) struct Wanted {
     pub expected: Option<(Timestamp, TokenUsage)>,
     /// Who calls.
     pub application: Option<Arc<str>>,
-    /// When, as limits count.
-    pub now_ns: u64,
+    /// Tokens of its input, as limits guess them, and when time began for them.
+    pub input: u64,
+    pub began: Instant,
 }
 
 /// The output that is expected of a call that allows more or sets no limit.
@@ -99,7 +100,8 @@ impl Wanted {
             needs,
             expected,
             application: principal.key().filter(|_| chooses).map(|key| key.application_name().clone()),
-            now_ns: worker.monotonic_ns(inbound.began),
+            input: quota::input_of(task, body),
+            began: worker.shared.started,
         };
         match wanted.nobody(plan) {
             None => Ok(wanted),
@@ -133,13 +135,15 @@ impl Wanted {
             needs: call.needs,
             expected: Some((at, usage)),
             application: None,
-            now_ns: 0,
+            input: 0,
+            began: Instant::now(),
         }
     }
 
     /// Whether there is room for another call below a limit.
-    pub fn has_room(&self, quota: Option<&Arc<LiveQuota>>) -> bool {
-        quota.is_none_or(|quota| quota.has_room(self.now_ns))
+    pub fn has_room(&self, quota: Option<&Arc<LiveQuota>>, now: Instant) -> bool {
+        let now_ns = || now.saturating_duration_since(self.began).as_nanos() as u64;
+        quota.is_none_or(|quota| quota.has_room(self.input, now_ns()))
     }
 
     /// Whether a target may be asked at all.

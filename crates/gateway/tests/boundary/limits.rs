@@ -161,3 +161,46 @@ async fn what_fails_uses_no_tokens() {
     assert_eq!(asked(&world, 1).await, [200]);
     world.done().await;
 }
+
+#[tokio::test]
+async fn a_stream_that_is_left_uses_what_came_of_it() {
+    let vendors = Vendors::start().await;
+    // It begins, and nothing follows.
+    vendors.set("a", "stream hang");
+    let world = setup_of(&vendors, ONE, "", LENIENT, ", limit: { tokens: 130, per: 1h }").start();
+    for _ in 0..3 {
+        let mut wire = world.connect().await;
+        wire.send(chat(true)).await.unwrap();
+        within(async {
+            while wire.pending().is_empty() {
+                assert!(wire.fill().await.unwrap() > 0);
+            }
+        })
+        .await;
+        drop(wire);
+        world.outcome(R::CallerClosed).await;
+    }
+    // Its provider counted nothing of any: each has used its input at least.
+    assert_eq!(world.ask(chat(false)).await.status(), 429);
+    world.outcome(R::RateLimited).await;
+    world.done().await;
+}
+
+#[tokio::test]
+async fn a_credential_without_room_for_this_call_leaves_it_to_one_that_has() {
+    let vendors = Vendors::start().await;
+    let pool = "[{ provider: a, model: m, credentials: [{ name: k1, weight: 1000, limit: { tokens: 60, per: 1h } },
+        { name: k2, limit: { tokens: 6000, per: 1h } }] }]";
+    let world = setup_of(&vendors, pool, "", LENIENT, "").start();
+    // Two calls of 15 tokens fit into the first one's 60 and leave 30; a longer one is for the second.
+    assert_eq!(asked(&world, 2).await, [200, 200]);
+    let long = chat(false).replace("hello", &"hello ".repeat(40));
+    let (head, body) = long.split_once("\r\n\r\n").unwrap();
+    let head = head.lines().filter(|line| !line.starts_with("content-length")).collect::<Vec<_>>().join("\r\n");
+    let told = world.ask(format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len())).await;
+    assert_eq!(told.status(), 200, "{}", told.text());
+    world.outcome(R::Served).await;
+    let last = vendors.upstream.requests().last().unwrap().field("authorization").unwrap().to_owned();
+    assert!(last.contains("K2"), "{last}");
+    world.done().await;
+}

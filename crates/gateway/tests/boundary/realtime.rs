@@ -778,3 +778,19 @@ async fn frames_that_break_the_rules_end_the_session() {
     upstream.until(|c| c.open == 0).await;
     world.done().await;
 }
+
+#[tokio::test]
+async fn sessions_count_for_the_limits_of_their_model() {
+    let upstream = provider().await;
+    let world = world(&upstream, ", limit: { concurrent: 1, tokens: 1000, per: 1h }", None);
+    for _ in 0..3 {
+        let wire = connected(&world, "/v1/realtime?model=voice", "").await;
+        let mut other = world.connect().await;
+        other.send(get("/v1/realtime?model=voice", ASKS)).await.unwrap();
+        assert_eq!(within(other.head()).await.unwrap().status(), 429, "one is open");
+        world.outcome(R::RateLimited).await;
+        drop(wire);
+        // Its place is free again, and no tokens are missing.
+        world.outcome(R::Served).await;
+    }
+}

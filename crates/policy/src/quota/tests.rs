@@ -15,7 +15,7 @@ fn quota(of: serde_json::Value) -> Arc<LiveQuota> {
 /// What a call of so many tokens of input takes, or how long it has to wait.
 fn call(quota: &Arc<LiveQuota>, input: u64, now: u64) -> Result<Taken, Duration> {
     let mut taken = quota.enter().unwrap();
-    taken.call(input, now).map_err(|refusal| refusal.retry_after.unwrap())?;
+    taken.call(Some(input), now).map_err(|refusal| refusal.retry_after.unwrap())?;
     Ok(taken)
 }
 
@@ -23,11 +23,11 @@ fn call(quota: &Arc<LiveQuota>, input: u64, now: u64) -> Result<Taken, Duration>
 fn so_many_at_once_and_no_more() {
     let quota = quota(serde_json::json!({ "concurrent": 2 }));
     let (first, _second) = (quota.enter().unwrap(), quota.enter().unwrap());
-    assert!(!quota.has_room(0));
+    assert!(!quota.has_room(0, 0));
     let refusal = quota.enter().unwrap_err();
     assert_eq!((refusal.reason, refusal.retry_after_secs()), (OutcomeReason::RateLimited, Some(1)));
     drop(first);
-    assert!(quota.has_room(0) && quota.enter().is_ok());
+    assert!(quota.has_room(0, 0) && quota.enter().is_ok());
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn tokens_are_taken_before_and_corrected_after() {
     assert_eq!(quota.states(now).next().unwrap().remaining, 60);
     // What it used beyond is a debt: 10 tokens come back in a second.
     second.settle(Used::Tokens { input: 100, output: 400 }, now);
-    assert!(!quota.has_room(now));
+    assert!(!quota.has_room(0, now));
     let wait = call(&quota, 0, now).unwrap_err();
     assert!((Duration::from_secs(30)..Duration::from_secs(45)).contains(&wait), "{wait:?}");
     assert!(call(&quota, 0, now + wait.as_nanos() as u64).is_ok());
@@ -54,7 +54,9 @@ fn tokens_are_taken_before_and_corrected_after() {
 fn what_was_not_sent_gives_everything_back() {
     let quota = quota(serde_json::json!({ "tokens": 100, "requests": 5, "per": "1m" }));
     call(&quota, 90, SECOND).unwrap().settle(Used::Nothing, SECOND);
-    assert_eq!(quota.states(SECOND).map(|state| state.remaining).collect::<Vec<_>>(), [4, 100]);
+    assert_eq!(quota.states(SECOND).map(|state| state.remaining).collect::<Vec<_>>(), [4, 100], "it was answered");
+    call(&quota, 90, SECOND).unwrap().settle(Used::Unsent, SECOND);
+    assert_eq!(quota.states(SECOND).map(|state| state.remaining).collect::<Vec<_>>(), [4, 100], "it was not");
     call(&quota, 90, SECOND).unwrap().settle(Used::Unknown, SECOND);
     assert_eq!(quota.states(SECOND).map(|state| state.remaining).collect::<Vec<_>>(), [3, 10]);
     // One that finds no tokens is no request either.
@@ -71,6 +73,42 @@ fn one_that_is_larger_than_the_limit_takes_all_of_it() {
     // Its debt is the whole: fifty minutes.
     let wait = call(&quota, 1, SECOND).unwrap_err();
     assert!((Duration::from_secs(48 * 60)..Duration::from_secs(51 * 60)).contains(&wait), "{wait:?}");
+}
+
+#[test]
+fn what_its_provider_did_not_count_to_the_end_gives_nothing_back_and_is_learned_from() {
+    let quota = quota(serde_json::json!({ "tokens": 10_000, "per": "10000s" }));
+    let left = |now| quota.states(now).next().unwrap().remaining;
+    // It was left when 4000 tokens had been written, of which nobody told.
+    call(&quota, 1000, SECOND).unwrap().settle(Used::AtLeast { input: 1000, output: 4000 }, SECOND);
+    assert_eq!(left(SECOND), 5000);
+    assert!(call(&quota, 4600, SECOND).is_err(), "answers are expected to be long now");
+    // One that was left at once gives nothing back, and says nothing of how long answers are.
+    call(&quota, 1000, SECOND).unwrap().settle(Used::AtLeast { input: 100, output: 0 }, SECOND);
+    assert_eq!(left(SECOND), 3500);
+    assert!(call(&quota, 3001, SECOND).is_err());
+}
+
+#[test]
+fn a_provider_that_counts_wrong_closes_nothing_for_good() {
+    let quota = quota(serde_json::json!({ "tokens": 100, "per": "1m" }));
+    call(&quota, 10, SECOND).unwrap().settle(Used::Tokens { input: u64::MAX, output: 7 }, SECOND);
+    let wait = call(&quota, 1, SECOND).unwrap_err();
+    assert!((Duration::from_secs(99 * 60)..Duration::from_secs(101 * 60)).contains(&wait), "{wait:?}");
+    assert!(call(&quota, 1, SECOND + wait.as_nanos() as u64).is_ok());
+}
+
+#[test]
+fn what_came_back_by_itself_is_not_given_back_again() {
+    let quota = quota(serde_json::json!({ "tokens": 100, "per": "100s" }));
+    // A guess that was far too large, a hundred seconds long: all of it has come back when the call ends.
+    let slow = call(&quota, 100, 0).unwrap();
+    let now = 100 * SECOND;
+    let other = call(&quota, 80, now).unwrap();
+    slow.settle(Used::Tokens { input: 1, output: 0 }, now);
+    assert_eq!(quota.states(now).next().unwrap().remaining, 20, "what the other one took stays taken");
+    other.settle(Used::Tokens { input: 30, output: 0 }, now + 10 * SECOND);
+    assert_eq!(quota.states(now + 10 * SECOND).next().unwrap().remaining, 70);
 }
 
 #[test]

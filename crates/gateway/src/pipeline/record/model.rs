@@ -274,12 +274,21 @@ impl Recording<'_> {
         });
     }
 
-    /// Settles what it holds of limits with what the provider counted.
+    /// Settles what it holds of limits with what the provider counted; where that is not all, or nothing, with what was
+    /// sent and what came. Before what it cost is estimated.
     pub(super) fn settle_held(&mut self, record: &UsageRecord, now: Instant) {
-        let used = match record.model.as_ref().and_then(|model| model.tokens) {
-            Some(tokens) => Used::Tokens { input: tokens.input, output: tokens.output },
-            None if (200..300).contains(&record.upstream_status) || self.sent.is_some() => Used::Unknown,
-            None => Used::Nothing,
+        let model = record.model.as_ref();
+        let (told, is_all) = (model.and_then(|m| m.tokens), model.is_some_and(|m| m.cost.is_some()));
+        let answered = (200..300).contains(&record.upstream_status);
+        let used = match (told, self.paying.as_ref().map(Paying::seen)) {
+            (Some(tokens), _) if is_all => Used::Tokens { input: tokens.input, output: tokens.output },
+            (told, Some((sent, written))) if answered => {
+                let told = told.unwrap_or_default();
+                Used::AtLeast { input: told.input.max(sent), output: told.output.max(written) }
+            }
+            _ if answered || self.sent.is_some() => Used::Unknown,
+            _ if record.upstream_status == 0 => Used::Unsent,
+            _ => Used::Nothing,
         };
         let worker = self.worker;
         self.held.all().for_each(|taken| taken.settle(used, worker.monotonic_ns(now)));

@@ -68,7 +68,8 @@ impl Recording<'_> {
         record.endpoint = None;
         let used = match end {
             TriedEnd::Outcome(_) | TriedEnd::Overtaken if reached => Used::Unknown,
-            _ => Used::Nothing,
+            TriedEnd::Outcome(_) | TriedEnd::Overtaken => Used::Unsent,
+            TriedEnd::Status(_) | TriedEnd::StreamError => Used::Nothing,
         };
         self.held.leave_target(used, self.worker.monotonic_ns(Instant::now()));
         self.retried();
