@@ -335,6 +335,26 @@ fn recorded_answers_and_streams_say_the_same_in_the_other_dialects() {
     assert!(answers > 0 && streams > 0 && tools > 0 && thinking > 0);
 }
 
+/// An answer or a stream without what Claude signed: providers of Responses give nobody a signature of its, and take none
+/// back.
+fn without_signatures(bytes: Vec<u8>) -> Vec<u8> {
+    const BLOCKS: &str = ",\"thinking_blocks\":[";
+    let mut text = String::from_utf8(bytes).unwrap();
+    if text.starts_with("data: ") {
+        let mut events: Vec<&str> = text.split("\n\n").collect();
+        events.retain(|event| !event.contains("\"delta\":{\"thinking_blocks\":["));
+        return events.join("\n\n").into_bytes();
+    }
+    if let Some(at) = text.find(BLOCKS) {
+        let list = at + BLOCKS.len() - 1;
+        let mut blocks = serde_json::Deserializer::from_str(&text[list..]).into_iter::<Value>();
+        blocks.next().unwrap().unwrap();
+        let end = list + blocks.byte_offset();
+        text.replace_range(at..end, "");
+    }
+    text.into_bytes()
+}
+
 /// The text of an answer or a stream. Messages may call tools for itself alone and end its turn: in Responses who calls a
 /// tool waits for it.
 fn text_of(bytes: Vec<u8>) -> String {
@@ -359,7 +379,7 @@ fn recorded_answers_of_the_other_dialects_lose_nothing_on_the_way_through_respon
                     continue;
                 };
                 let got = onward.whole(&there.whole(&e.response).unwrap()).unwrap();
-                assert_eq!(text_of(got), text_of(expect), "{}", e.name);
+                assert_eq!(text_of(got), text_of(without_signatures(expect)), "{}", e.name);
                 answers += 1;
                 continue;
             }
@@ -372,7 +392,7 @@ fn recorded_answers_of_the_other_dialects_lose_nothing_on_the_way_through_respon
             }
             let (got, failure) = relayed(&onward, &response, 777);
             assert_eq!(failure, None, "{}", e.name);
-            assert_eq!(text_of(got), text_of(expect), "{}", e.name);
+            assert_eq!(text_of(got), text_of(without_signatures(expect)), "{}", e.name);
             streams += 1;
         }
     }
