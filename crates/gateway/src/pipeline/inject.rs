@@ -249,6 +249,7 @@ pub(super) fn inject(
         };
         if dropped
             || (call.is_some_and(|c| c.dialect == Dialect::Gemini) && would_change_the_answer(name))
+            || (call.is_some() && speaks_to_vertex(name))
             || (of_bedrock && sigv4::speaks_to_aws(name))
             || (of_replicate && replicate::steers(name))
             || (translated && is_lost_in_translation(name, call.is_some_and(|c| c.dialect == Dialect::Anthropic)))
@@ -355,6 +356,15 @@ fn is_lost_in_translation(name: &[u8], into_messages: bool) -> bool {
 /// Whether a field asks Google's servers for another method, or for an answer without its usage.
 fn would_change_the_answer(name: &[u8]) -> bool {
     [b"x-goog-fieldmask".as_slice(), b"x-http-method-override"].iter().any(|other| name.eq_ignore_ascii_case(other))
+}
+
+/// Whether a field says how Vertex AI is to serve a call: ahead of others for a higher price, or by throughput that its
+/// owner has bought. Servers there read it whatever the dialect, and the prices that are known are those without it.
+fn speaks_to_vertex(name: &[u8]) -> bool {
+    const BEGINS: &[u8] = b"x-vertex-ai-llm-";
+    name.get(..BEGINS.len()).is_some_and(|start| {
+        start.iter().zip(BEGINS).all(|(is, as_)| is.eq_ignore_ascii_case(as_) || (*is == b'_' && *as_ == b'-'))
+    })
 }
 
 fn push_length(head: &mut Vec<u8>, n: u64) {

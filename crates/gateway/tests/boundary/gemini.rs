@@ -151,7 +151,11 @@ async fn calls_pass_unchanged_plain_and_streamed() {
     let body = says("x");
     for bearer in [false, true] {
         let name = if bearer { "authorization: Bearer " } else { "x-goog-api-key: " };
-        let fields = format!("{name}{}\r\nx-goog-api-client: sdk\r\nX-Goog-FieldMask: candidates\r\n", key("k"));
+        let fields = format!(
+            "{name}{}\r\nx-goog-api-client: sdk\r\nX-Goog-FieldMask: candidates\r\n\
+             X-Vertex-AI-LLM-Shared-Request-Type: priority\r\nx_vertex-ai_llm_request_type: dedicated\r\n",
+            key("k")
+        );
         let answer = post(&world, "/v1beta/models/gem:generateContent?key=not-a-key", &fields, &body).await;
         assert_eq!((answer.status(), answer.text()), (200, generated()));
         assert_eq!(answer.field("x-other"), Some("kept"));
@@ -159,6 +163,8 @@ async fn calls_pass_unchanged_plain_and_streamed() {
         assert_eq!(seen.first, "POST /v1beta/models/gemini-real:generateContent HTTP/1.1");
         assert_eq!((seen.field("x-goog-api-key"), seen.field("authorization")), (Some(SECRET), None));
         assert_eq!((seen.field("x-goog-api-client"), seen.field("x-goog-fieldmask")), (Some("sdk"), None));
+        // Vertex AI charges more for what it is told to serve first.
+        assert_eq!(seen.fields.iter().filter(|(name, _)| name.contains("vertex")).count(), 0);
         assert_eq!(String::from_utf8(seen.body).unwrap(), body);
         check_usage(&world.outcome(R::Served).await, ("gem", "gemini-real"), false);
     }
