@@ -382,6 +382,17 @@ async fn a_hard_budget_is_never_overdrawn_and_ends_the_session() {
     assert!(side.reason.contains("cachedContent"), "{}", side.reason);
     drop(wire);
     world.outcome(R::InvalidModelCall).await;
+    let file = json!({"fileData": {"fileUri": "https://a.example/b.pdf", "mimeType": "application/pdf"}});
+    for (turns, named) in [(json!([{"parts": file}]), "fileData"), (json!([[{"parts": [file]}]]), "not documented")] {
+        let mut wire = connected(&world, LIVE, "").await;
+        let mut side = Side::new(&mut wire, Sender::Server);
+        side.say(Sender::Client, &setup("voice")).await;
+        side.say(Sender::Client, &json!({"clientContent": {"turns": turns, "turnComplete": true}})).await;
+        while side.next().await.is_ok() {}
+        assert!(side.reason.contains(named), "{}", side.reason);
+        drop(wire);
+        world.outcome(R::InvalidModelCall).await;
+    }
     // Where not even one can be paid, nothing is said to the provider.
     let poor = self::world(&upstream, "", Some(per_answer / 2));
     let mut wire = connected(&poor, LIVE, "").await;

@@ -147,9 +147,13 @@ impl<'t> Fields<'t> {
     }
 }
 
-/// The members of an array; of anything else nothing, and it cannot be read.
+/// The members of an array, or an object by itself, which Google's servers take for an array of it; of anything else
+/// nothing, and it cannot be read.
 fn each<'t>(raw: Option<&'t RawValue>, media: &mut Media) -> Vec<&'t RawValue> {
     let Some(raw) = raw else { return Vec::new() };
+    if raw.get().starts_with('{') {
+        return vec![raw];
+    }
     serde_json::from_str(raw.get()).unwrap_or_else(|_| {
         media.unread = true;
         Vec::new()
@@ -246,6 +250,10 @@ impl Protocol for Live {
         };
         let mut said = said?;
         said.kept = said.kept.or(contents.kept);
+        if contents.media.unread && said.kind != Kind::Sound {
+            // Who can read it may find anything there.
+            said.kept = said.kept.or(Some("a part in a form that is not documented"));
+        }
         let sound_alone = said.kind == Kind::Sound && !contents.media.unread && said.is_text;
         said.counted(text, &contents.media);
         if sound_alone {

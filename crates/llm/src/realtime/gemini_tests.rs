@@ -140,7 +140,21 @@ fn what_asks_what_is_no_text_and_how_much_it_is() {
         assert_eq!((got.kind, got.is_text), (kind, is_text), "{short}");
         assert!((least..=most).contains(&got.tokens), "{}: {short}", got.tokens);
     }
-    assert_eq!(said(&turn(json!({"fileData": {"fileUri": "x"}}))).kept, Some("fileData"));
+    // Also where a list is written as its only member; of what cannot be read nobody knows.
+    let file = json!({"fileData": {"fileUri": "x"}});
+    for message in [
+        turn(file.clone()),
+        json!({"clientContent": {"turns": {"parts": file}}}),
+        json!({"clientContent": {"turns": [{"role": "user", "parts": file}], "turnComplete": true}}),
+        json!({"toolResponse": {"functionResponses": {"name": "f", "parts": file}}}),
+    ] {
+        assert_eq!(said(&message).kept, Some("fileData"), "{message}");
+    }
+    let twice = r#"{"clientContent":{"turns":[{"parts":[{"text":"a","text":"b","fileData":{"fileUri":"x"}}]}]}}"#;
+    assert!(live().said(twice).unwrap().kept.is_some());
+    assert!(said(&json!({"clientContent": {"turns": [[{"parts": [file]}]]}})).kept.is_some());
+    assert_eq!(said(&turn(json!({"inlineData": jpeg}))).kept, None);
+    assert_eq!(said(&json!({"realtimeInput": {"mediaChunks": jpeg}})).kind, Kind::Sound);
 }
 
 fn told(live: &mut Live, message: Value) -> Vec<Told> {

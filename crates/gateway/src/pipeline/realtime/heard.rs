@@ -151,8 +151,8 @@ impl Session<'_> {
             && state.turns.is_hard()
         {
             return Err(refused(&format!(
-                "`{kept}` names what the provider keeps, so what a session may cost cannot be known, and a budget is a hard \
-                 limit; send what it stands for",
+                "this has something that only the provider can read ({kept}), so what a session may cost cannot be known, \
+                 and a budget is a hard limit; send what it stands for",
             )));
         }
         let (mut names, mut transcriber) = (Vec::with_capacity(said.named.len()), None::<Transcriber>);
