@@ -110,6 +110,10 @@ async fn provider(status: &Arc<Mutex<Value>>, lines: &'static str) -> FakeUpstre
                     ("POST", "/v1/files") => {
                         answer(200, json_type, r#"{"id":"file-X","object":"file","purpose":"batch"}"#)
                     }
+                    ("POST", "/v1/batches") if status.lock().unwrap().get("answers").is_some() => {
+                        let code = status.lock().unwrap()["answers"].as_u64().unwrap();
+                        answer(u16::try_from(code).unwrap(), json_type, "{}")
+                    }
                     ("POST", "/v1/batches") | ("GET", "/v1/batches/batch_X") => batch(),
                     ("GET", "/v1/files/file-OUT/content") => {
                         answer(200, "content-type: application/x-jsonlines\r\n", lines)
@@ -318,5 +322,23 @@ async fn a_batch_that_nobody_could_hold_back_for_is_not_asked_for() {
     assert_eq!(upstream.last().first, "POST /v1/files HTTP/1.1", "its provider was not asked");
     world.outcome(R::Served).await;
     world.outcome(R::Overloaded).await;
+    world.done().await;
+}
+
+#[tokio::test]
+async fn a_batch_that_may_have_been_made_behind_an_error_is_found_out_about() {
+    let status = Arc::new(Mutex::new(json!({})));
+    let upstream = provider(&status, "").await;
+    let (world, keeper) = world(&upstream, "");
+    let file = upload(&world, "hello").await;
+    world.outcome(R::Served).await;
+    for (code, waits) in [(400, 0), (429, 0), (504, 1)] {
+        *status.lock().unwrap() = json!({"answers": code});
+        let told = make(&world, &file).await;
+        assert_eq!(told.status(), code, "{}", said(&told));
+        let asked = keeper.objects.lock().unwrap().iter().filter(|o| o.state == ObjectState::Asked).count();
+        assert_eq!(asked, waits, "{code}");
+        world.outcome(R::Served).await;
+    }
     world.done().await;
 }

@@ -150,7 +150,9 @@ impl Asking<'_, '_> {
         };
         let (status, answer) = self.collect(&mut request, response, caller, record).await?;
         if !is_success(status) {
-            self.kept(self.keeper.refused(batch)).await?;
+            if !may_be_made_with(status) {
+                self.kept(self.keeper.refused(batch)).await?;
+            }
             return self.answer((status, answer), caller, record).await;
         }
         let (body, seen) = object::told(&batch, &answer).ok_or_else(unusable)?;
@@ -205,6 +207,12 @@ impl Asking<'_, '_> {
             budget::exceeded(budget, &budget.account(record.time()), true, self.worker.now())
         }))
     }
+}
+
+/// Whether a provider may have made a batch although it was answered with an error: what stands before it answers so where
+/// the provider's own answer did not come in time. A while later its provider is asked whether it has it.
+const fn may_be_made_with(status: u16) -> bool {
+    status >= 500
 }
 
 /// Whether a provider may have made a batch although nobody was told of it. What it may cost stays held back then, and is
