@@ -99,6 +99,7 @@ impl Endpoint {
         if idle.len() < most && connection.buffer.is_empty() && connection.shown == in_force {
             connection.reused = true;
             connection.idle_since = tick;
+            connection.buffer.shrink();
             idle.push(connection);
         }
     }

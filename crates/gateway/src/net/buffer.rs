@@ -61,6 +61,13 @@ impl Buffer {
         std::mem::take(&mut self.data)
     }
 
+    /// Gives the memory back where it grew far beyond what is read at once. Only when nothing is left.
+    pub fn shrink(&mut self) {
+        if self.is_empty() && self.data.len() > 4 * READ {
+            self.release();
+        }
+    }
+
     /// Takes memory released before.
     pub fn adopt(&mut self, data: Vec<u8>) {
         if self.data.is_empty() {

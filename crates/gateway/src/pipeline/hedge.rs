@@ -1,12 +1,14 @@
 //! A second target asked beside the first, where that one takes long to begin and the model says so. The answer that begins
 //! first is taken, the other try is cut off; a call is hedged once.
 //!
+//! Predictions of Replicate are never one of the two: who is cut off here could not end what was made.
+//!
 //! Both run within the request's own task, and neither sees the caller: its leaving is watched here, for both.
 
 use super::{
     Inbound, Parts, Refused, Tried, afford, body,
     call::Beside,
-    fallback,
+    fallback, prediction,
     record::Recording,
     translate::{UpstreamBody, UpstreamRequest},
     try_target,
@@ -38,7 +40,8 @@ pub(super) fn after(view: &View, request: &UpstreamRequest) -> Option<Duration> 
     let elsewhere = call.elsewhere.as_ref()?;
     let plan = &view.snapshot.models.list[call.model as usize];
     let is_held = matches!(request.body, UpstreamBody::Buffered(_)) && plan.targets.len() > 1;
-    plan.hedge.filter(|_| is_held && !elsewhere.hedged && !elsewhere.said.wanted.counts)
+    let ends = !prediction::is_made(call);
+    plan.hedge.filter(|_| is_held && ends && !elsewhere.hedged && !elsewhere.said.wanted.counts)
 }
 
 /// Tries the present target, and another one beside it when it has not begun to answer after so long. When both have

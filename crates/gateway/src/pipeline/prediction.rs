@@ -3,8 +3,8 @@
 //! Behind the request that makes a prediction stands here what follows it, so that the stages after this one get an answer
 //! as from any other provider: a whole one, or a stream. It is asked for by its id alone, at the endpoint that made it;
 //! the one address of an answer that is gone to is that of the stream, and never with the credential
-//! ([`replicate::stream_place`]). Where nobody waits for it any more, it is ended; where that cannot be told, as another
-//! try beside this one was faster, its deadline does that (`Cancel-After`, written where the credential is injected).
+//! ([`replicate::stream_place`]). Where nobody waits for it any more, it is ended; where that cannot be told, its
+//! deadline does that (`Cancel-After`, written where the credential is injected).
 
 use super::{
     Inbound, Parts, Refused,
@@ -21,6 +21,7 @@ use super::{
     usage::{Told, UsageProbe},
 };
 use crate::{
+    budget::Charge,
     conn::Caller,
     http1::{
         head::{Framing, HeadLimits, Parsed, RequestHead, ResponseHead, parse_request, parse_response},
@@ -256,6 +257,8 @@ struct Following<'f, 'r> {
 struct Answered {
     response: UpstreamResponse,
     body: Vec<u8>,
+    /// What the body counts of the memory that a worker may hold.
+    held: Charge,
 }
 
 impl Following<'_, '_> {
@@ -273,7 +276,7 @@ impl Following<'_, '_> {
         let mut pause = PAUSES.0;
         let mut listens = streams;
         loop {
-            let Answered { response, body } = answered;
+            let Answered { response, body, held } = answered;
             let prediction = Prediction::of(&body).ok_or_else(unusable)?;
             let told = || replicate::told(&body).ok_or_else(unusable);
             if prediction.state != State::Runs {
@@ -289,6 +292,8 @@ impl Following<'_, '_> {
                 State::Failed => return Ok(instead(response, 500, "application/json", &told()?)),
                 State::Runs => {}
             }
+            // It repeats what was asked, which may be large, and nobody needs it while the next one is waited for.
+            drop((body, held));
             let place = prediction.stream.clone().filter(|_| std::mem::take(&mut listens));
             let path = prediction.path();
             *running = Some(Running { prediction, tokens: None, index: self.chosen.index });
@@ -345,7 +350,20 @@ impl Following<'_, '_> {
             let sent =
                 forward::forward(worker, view, control, &inbound, (injected, None), request, chosen, caller, aside);
             match sent.await {
-                Ok(response) => return self.read(request, response, caller, aside).await,
+                Ok(response) => match self.read(request, response, caller, aside).await {
+                    // Half an answer says nothing of what was asked about.
+                    Err(Ended::Refused(refused))
+                        if breaks_off(refused.reason) && failures < FAILURES && worker.tick() < self.until =>
+                    {
+                        failures += 1;
+                        if let Some(call) = &mut request.call
+                            && matches!(call.usage, UsageProbe::Prediction(_))
+                        {
+                            call.usage = UsageProbe::of(Dialect::Replicate, false, false);
+                        }
+                    }
+                    read => return read,
+                },
                 Err(Ended::Failed(failure)) if failures < FAILURES && worker.tick() < self.until => {
                     failures += 1;
                     request.fresh |= failure.stale;
@@ -368,8 +386,8 @@ impl Following<'_, '_> {
         let Self { worker, view, control, .. } = *self;
         let (connection, scrub) = (&mut response.connection, &mut as_it_is);
         let read = translated::collect(worker, view, control, request, framing, connection, scrub, caller, aside);
-        let (body, _held) = read.await?;
-        Ok(Answered { response, body })
+        let (body, held) = read.await?;
+        Ok(Answered { response, body, held })
     }
 
     /// Goes to where what it says is heard. The answer that named the place, where that cannot be gone to or is none.
@@ -422,6 +440,12 @@ impl Following<'_, '_> {
         let waited = hedge::wait(self.control, caller, |cx| slept.as_mut().poll(cx)).await?;
         Ok(waited.ok_or(Refused::new(OutcomeReason::UpstreamTimeout))?)
     }
+}
+
+/// Whether an answer ended before all of it was there.
+const fn breaks_off(reason: OutcomeReason) -> bool {
+    use OutcomeReason as R;
+    matches!(reason, R::UpstreamTruncated | R::UpstreamStalled | R::UpstreamReset)
 }
 
 fn unusable() -> Refused {

@@ -16,7 +16,7 @@ fn yaml(upstream: &FakeUpstream) -> String {
     let (url, timeouts) = (upstream.url(), "timeouts: { connect: 20s, response: 60s, idle: 60s }");
     format!(
         "applications:
-  - {{ name: app, allow: {{ models: [llama, second] }} }}
+  - {{ name: app, allow: {{ models: [llama, second, hedged, beside] }} }}
 keys:
   - {{ name: k, application: app }}
 credentials:
@@ -30,6 +30,16 @@ models:
     targets:
       - {{ provider: there, model: meta/llama }}
       - {{ provider: chats, model: other, credential: c, priority: 1 }}
+  - name: hedged
+    hedge: {{ after: 100ms }}
+    targets:
+      - {{ provider: there, model: meta/llama }}
+      - {{ provider: chats, model: other, credential: c, priority: 1 }}
+  - name: beside
+    hedge: {{ after: 100ms }}
+    targets:
+      - {{ provider: chats, model: other, credential: c }}
+      - {{ provider: there, model: meta/llama, priority: 1 }}
 "
     )
 }
@@ -70,6 +80,9 @@ impl Replicate {
                     let place = request.field("host").unwrap_or_default().to_owned();
                     let target = request.target().to_owned();
                     if target.starts_with("/chats/") {
+                        if String::from_utf8_lossy(&request.body).contains("slowly") {
+                            tokio::time::sleep(std::time::Duration::from_millis(600)).await;
+                        }
                         let said = json!({"id": "1", "object": "chat.completion", "choices": [
                             {"index": 0, "message": {"role": "assistant", "content": "second"}, "finish_reason": "stop"}]});
                         peer.send(answer(200, JSON, &said.to_string())).await;
@@ -102,6 +115,10 @@ impl Replicate {
                     } else if target == "/v1/predictions/gm3q" && now == "later, away" {
                         // Nothing is at the other end.
                         peer.wire.drain().await;
+                        return;
+                    } else if target == "/v1/predictions/gm3q" && now == "later, short" && polls.fetch_add(1, Relaxed) < 2 {
+                        // It breaks off within its answer.
+                        peer.send("HTTP/1.1 200 OK\r\ncontent-length: 900\r\n\r\n{\"id\":").await;
                         return;
                     } else if target == "/v1/predictions/gm3q" {
                         let polled = polls.fetch_add(1, Relaxed);
@@ -182,9 +199,12 @@ const TOLD: Option<TokenUsage> =
 async fn whole_answers_are_there_at_once_or_later() {
     let there = Replicate::start().await;
     let world = there.world();
-    for (how, expect) in
-        [("now", vec![MADE]), ("later", vec![MADE, ASKED, ASKED]), ("later, busy", vec![MADE, ASKED, ASKED])]
-    {
+    for (how, expect) in [
+        ("now", vec![MADE]),
+        ("later", vec![MADE, ASKED, ASKED]),
+        ("later, busy", vec![MADE, ASKED, ASKED]),
+        ("later, short", vec![MADE, ASKED, ASKED, ASKED]),
+    ] {
         let since = there.upstream.requests().len();
         let answered = world.ask(call("llama", how, false)).await;
         assert_eq!(answered.status(), 200, "{how}: {}", answered.text());
@@ -330,6 +350,26 @@ async fn what_nobody_waits_for_any_more_is_ended() {
     world.outcome(R::UpstreamTimeout).await;
     assert_eq!(there.asked(since).iter().filter(|one| *one == MADE).count(), 1);
     assert_eq!(there.asked(since).last().map(String::as_str), Some(ENDED));
+    world.done().await;
+}
+
+#[tokio::test]
+async fn a_prediction_is_not_hedged_and_is_ended_when_the_caller_leaves() {
+    let there = Replicate::start().await;
+    let world = there.world();
+    let since = there.upstream.requests().len();
+    let mut wire = world.connect().await;
+    wire.send(call("hedged", "never, later", false)).await.unwrap();
+    until(|| there.polls.load(Relaxed) > 1).await;
+    drop(wire);
+    until(|| there.asked(since).last().is_some_and(|last| last == ENDED)).await;
+    assert!(there.asked(since).iter().all(|one| !one.contains("/chats/")), "{:?}", there.asked(since));
+    world.outcome(R::CallerClosed).await;
+    // Nor is one made beside another try.
+    let since = there.upstream.requests().len();
+    assert!(world.ask(call("beside", "slowly", false)).await.text().contains("second"));
+    assert_eq!(there.asked(since), ["POST /chats/chat/completions"]);
+    world.outcome(R::Served).await;
     world.done().await;
 }
 

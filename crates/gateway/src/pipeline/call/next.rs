@@ -20,6 +20,7 @@ use crate::{
     },
     worker::{View, Worker},
 };
+use credentialflow_llm::provider::Dialect;
 use credentialflow_model::{OutcomeReason, usage::TriedEnd};
 use std::rc::Rc;
 
@@ -72,8 +73,12 @@ pub(in crate::pipeline) fn move_on(
 
 /// The targets of a model that lead to the place of an upstream.
 fn at_place_of(view: &View, plan: &ModelPlan, upstream: u32) -> u64 {
-    let same = |target: &TargetPlan| view.snapshot.is_same_place(target.upstream, upstream);
-    plan.targets.iter().zip(0..).filter(|(target, _)| same(target)).fold(0, |all, (_, i)| all | bit(i))
+    those(plan, |target| view.snapshot.is_same_place(target.upstream, upstream))
+}
+
+/// The targets of a model that are of a kind.
+fn those(plan: &ModelPlan, are: impl Fn(&TargetPlan) -> bool) -> u64 {
+    plan.targets.iter().zip(0..).filter(|(target, _)| are(target)).fold(0, |all, (_, i)| all | bit(i))
 }
 
 /// A target that takes a call next, and what is sent there.
@@ -131,7 +136,8 @@ impl Beside {
         Some(Self { model: call.model, said: elsewhere.said.clone(), targets, upstream, until })
     }
 
-    /// The request for another target, which is at no place where the call is already; `None` where there is none.
+    /// The request for another target, which is at no place where the call is already and makes no predictions; `None` where
+    /// there is none.
     pub fn request(
         &self,
         worker: &Worker,
@@ -142,10 +148,13 @@ impl Beside {
         let kind = matched.plan(view).kind;
         let spoken = Spoken::read(kind, matched, &self.said.received).ok()?;
         let plan = &view.snapshot.models.list[self.model as usize];
-        let targets = self.targets | at_place_of(view, plan, self.upstream);
+        let passed = self.targets | at_place_of(view, plan, self.upstream);
+        let predicts = those(plan, |target| target.dialect == Dialect::Replicate) & !passed;
         let mut held = worker.budget.nothing();
-        let taker = taker(view, (kind, &spoken), plan, (&self.said, targets, false), (&mut held, 0), aside)?;
+        let taker = taker(view, (kind, &spoken), plan, (&self.said, passed | predicts, false), (&mut held, 0), aside)?;
         let Taker { index, key, targets, built } = taker;
+        // These may still be asked after it.
+        let targets = targets & !predicts;
         let Built { body, dialect, path, own_query, query, usage, translation } = built;
         // When it goes on alone, it is this one that keeps what the caller said.
         let _ = held.set((body.capacity() + self.said.received.capacity()) as u64);
