@@ -232,11 +232,12 @@ pub fn listening(text: &str, server: &str) -> Result<Vec<u8>, InvalidMessage> {
     Ok(edits.apply().into_owned())
 }
 
-/// The filter of a `subscriptions/listen`, as it is written.
-pub fn listened(text: &str) -> &str {
+/// The filter of a `subscriptions/listen`, in one line, as events have it.
+pub fn listened(text: &str) -> String {
     let params = Members::of(text, &["params"]).ok().and_then(|all| all.get("params"));
     let filter = params.and_then(|params| Members::of(params, &["notifications"]).ok()?.get("notifications"));
-    filter.unwrap_or("{}")
+    // Between texts, breaks of lines are space, and in texts they have escapes.
+    filter.unwrap_or("{}").replace(['\n', '\r'], " ")
 }
 
 #[cfg(test)]
@@ -366,6 +367,7 @@ mod tests {
         assert_eq!(own, listen.replace(r#""git+a:1","db+a:2""#, r#""a:2""#));
         assert_eq!(listened(listen), r#"{"toolsListChanged":true,"resourceSubscriptions":["git+a:1","db+a:2"]}"#);
         let bare = r#"{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen"}"#;
-        assert_eq!((listening(bare, "db").unwrap(), listened(bare)), (bare.as_bytes().to_vec(), "{}"));
+        assert_eq!((listening(bare, "db").unwrap(), listened(bare)), (bare.as_bytes().to_vec(), "{}".to_owned()));
+        assert_eq!(listened("{\"params\":{\"notifications\":{\r\n\"a\":1}}}"), "{  \"a\":1}");
     }
 }

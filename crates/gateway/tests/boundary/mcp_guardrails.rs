@@ -12,6 +12,8 @@ async fn server(events: bool) -> FakeUpstream {
             let posted: Value = serde_json::from_slice(&request.body).unwrap_or_default();
             let said = &posted["params"]["arguments"]["say"];
             let result = match posted["method"].as_str() {
+                _ if posted["params"]["name"] == "ask" => json!({"resultType":"input_required","inputRequests":{"q":{"method":"elicitation/create","params":{"message":said}}}}),
+                _ if posted["params"]["name"] == "odd" => json!({"content":said}),
                 Some("resources/read") => json!({"contents":[{"uri":"a:1","text":"project falcon"}]}),
                 _ => json!({"content":[{"type":"text","text":said},{"type":"image","data":"ZmFsY29u"}],"structuredContent":{"said":said}}),
             };
@@ -39,11 +41,15 @@ fn configuration(upstream: &FakeUpstream, mcp: &str) -> String {
 }
 
 fn posted(method: &str, params: &Value) -> String {
+    with_field("", method, params)
+}
+
+fn with_field(field: &str, method: &str, params: &Value) -> String {
     let body = json!({"jsonrpc":"2.0","id":"x","method":method,"params":params}).to_string();
     let (key, length) = (key("k"), body.len());
     format!(
         "POST /mcp HTTP/1.1\r\nhost: gw\r\nauthorization: Bearer {key}\r\ncontent-type: application/json\r\n\
-         accept: application/json, text/event-stream\r\ncontent-length: {length}\r\n\r\n{body}"
+         accept: application/json, text/event-stream\r\ncontent-length: {length}\r\n{field}\r\n{body}"
     )
 }
 
@@ -115,4 +121,62 @@ async fn what_a_server_answers_is_judged_before_its_caller_gets_it() {
         world.outcome(R::AnswerBlocked).await;
         world.done().await;
     }
+}
+
+#[tokio::test]
+async fn what_comes_beside_arguments_is_judged_as_they_are() {
+    let upstream = server(false).await;
+    let world = Setup::new(configuration(&upstream, RULES)).start();
+    let answers = |text: &str| json!({"q":{"action":"accept","content":{"say":text}}});
+    let again = |text: &str| json!({"name":"echo","arguments":{"say":"x"},"inputResponses":answers(text)});
+    let say = |text: &str| json!({"name":"echo","arguments":{"say":text}});
+    let encoded = "Mcp-Param-Say: =?base64?cHJvamVjdCBmYWxjb24=?=\r\n";
+    for refused in [
+        posted("tools/call", &again("about Falcon")),
+        posted("resources/read", &json!({"uri":"a:1","inputResponses":answers("falcon")})),
+        posted(
+            "completion/complete",
+            &json!({"ref":{"type":"ref/prompt","name":"p"},"argument":{"name":"a","value":"falcon"}}),
+        ),
+        with_field("Mcp-Param-Say: about Falcon\r\n", "tools/call", &say("x")),
+        with_field(encoded, "tools/call", &say("x")),
+        with_field("Mcp-Param-Say: =?base64?!?=\r\n", "tools/call", &say("x")),
+    ] {
+        let answer = world.ask(refused).await;
+        assert_eq!(read(&answer)["error"]["data"]["code"], "prompt_blocked", "{answer:?}");
+        world.outcome(R::PromptBlocked).await;
+    }
+    assert_eq!(upstream.counts().requests, 0);
+    world.ask(posted("tools/call", &again("ann@example.com"))).await;
+    let sent: Value = serde_json::from_slice(&upstream.last().body).unwrap();
+    assert_eq!(sent["params"], again("[EMAIL]"));
+    world.outcome(R::Served).await;
+
+    world.ask(with_field("Mcp-Param-Say: ann@example.com\r\n", "tools/call", &say("ann@example.com"))).await;
+    let sent: Value = serde_json::from_slice(&upstream.last().body).unwrap();
+    assert_eq!((&sent["params"], upstream.last().field("mcp-param-say")), (&say("[EMAIL]"), Some("[EMAIL]")));
+    let used = world.outcome(R::Served).await.mcp.unwrap();
+    assert_eq!(used.guardrails.as_deref(), Some("personal_data/redact"));
+    world.ask(with_field("Mcp-Param-Say: x\r\n", "tools/call", &say("x"))).await;
+    assert_eq!(upstream.last().field("mcp-param-say"), Some("x"));
+    world.outcome(R::Served).await;
+    world.done().await;
+}
+
+#[tokio::test]
+async fn what_a_server_asks_and_what_has_another_shape_is_judged() {
+    let upstream = server(false).await;
+    let rules = "guardrails: [{ detect: words, action: block, words: [falcon], on: answer }, \
+                 { detect: personal_data, action: redact, kinds: [email], on: answer }]";
+    let world = Setup::new(configuration(&upstream, rules)).start();
+    for name in ["ask", "odd"] {
+        let ask = |say: &str| posted("tools/call", &json!({"name":name,"arguments":{"say":say}}));
+        let blocked = world.ask(ask("about Falcon")).await;
+        assert!(blocked.complete && !blocked.text().contains("Falcon"), "{blocked:?}");
+        world.outcome(R::AnswerBlocked).await;
+        let changed = world.ask(ask("to ann@example.com")).await;
+        assert!(changed.text().contains(r#""to [EMAIL]""#), "{changed:?}");
+        world.outcome(R::Served).await;
+    }
+    world.done().await;
 }

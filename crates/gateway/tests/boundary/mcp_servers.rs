@@ -123,8 +123,11 @@ fn world(one: &str, two: &str, mcp: &str) -> World {
 }
 
 fn posted(name: &str, more: &str, body: &Value) -> String {
-    let (key, body) = (key(name), body.to_string());
-    let length = body.len();
+    written(name, more, &body.to_string())
+}
+
+fn written(name: &str, more: &str, body: &str) -> String {
+    let (key, length) = (key(name), body.len());
     format!(
         "POST /mcp HTTP/1.1\r\nhost: gw\r\nauthorization: Bearer {key}\r\ncontent-type: application/json\r\n\
          accept: application/json, text/event-stream\r\ncontent-length: {length}\r\n{more}\r\n{body}"
@@ -424,7 +427,9 @@ async fn a_subscription_is_taken_once_and_told_of_by_each_server() {
     let world = world(&two.url(), &two.url(), "");
     let filter = json!({"toolsListChanged":true,"resourceSubscriptions":["one+a:1","two+a:2"]});
     let listen = json!({"jsonrpc":"2.0","id":"s","method":"subscriptions/listen","params":{"notifications":filter}});
-    let stream = world.ask(posted("k", "mcp-protocol-version: 2026-07-28\r\n", &listen)).await;
+    // Over several lines, which events have not.
+    let listen = serde_json::to_string_pretty(&listen).unwrap().replace('\n', "\r\n");
+    let stream = world.ask(written("k", "mcp-protocol-version: 2026-07-28\r\n", &listen)).await;
     assert!(stream.complete && stream.status() == 200, "{stream:?}");
     let text = stream.text();
     let said: Vec<Value> =
@@ -456,4 +461,36 @@ async fn a_version_is_told_of_where_all_servers_have_it() {
     assert_eq!(ask(&one, &two).await["error"]["code"], -32601, "clients go back to `initialize`");
     let told = ask(&two, &two).await;
     assert_eq!(told["result"]["supportedVersions"], json!(["2026-07-28"]));
+}
+
+#[tokio::test]
+async fn what_is_kept_for_the_slowest_server_is_counted_and_what_all_are_asked_is_short() {
+    let large = FakeUpstream::start(|mut peer| async move {
+        while peer.request().await.is_some() {
+            let tool = json!({"name":"a","description":"x".repeat(1 << 20)});
+            let body = json!({"jsonrpc":"2.0","id":1,"result":{"tools":[tool]}}).to_string();
+            peer.send(answer(200, "content-type: application/json\r\n", &body)).await;
+        }
+    })
+    .await;
+    let slow = FakeUpstream::start(|mut peer| async move {
+        while peer.request().await.is_some() {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+        }
+    })
+    .await;
+    let world = world(&large.url(), &slow.url(), ", server_timeout: 2s");
+    let list = posted("k", "", &message("tools/list", json!({})));
+    let (list, ()) = tokio::join!(world.ask(list), async {
+        assert_eq!(within(world.record()).await.upstream.as_deref(), Some("u"));
+        assert!(world.gateway.memory().0 > 3 << 20, "{} held", world.gateway.memory().0);
+    });
+    assert_eq!(names(&read(&list)["result"]["tools"], "name"), ["one__a"]);
+    records(&world, 2).await;
+    let reason = "x".repeat(300 << 10);
+    let tell = json!({"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1,"reason":reason}});
+    assert_eq!(world.ask(posted("k", "", &tell)).await.status(), 400);
+    world.outcome(R::InvalidMcpMessage).await;
+    assert_eq!(large.counts().requests, 1);
+    world.done().await;
 }

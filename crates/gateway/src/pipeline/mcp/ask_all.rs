@@ -12,6 +12,7 @@ use super::{
     streams,
 };
 use crate::{
+    budget::Charge,
     conn::{AnswerFraming, Caller},
     http1::{body::Decoder, head::Framing, tag::Tag},
     net::control::Control,
@@ -38,7 +39,7 @@ use credentialflow_mcp::{
     sessions::{self, ServerSession},
 };
 use credentialflow_model::OutcomeReason;
-use std::{future::Future, pin::Pin, rc::Rc, task::Poll};
+use std::{cell::RefCell, future::Future, pin::Pin, rc::Rc, task::Poll};
 
 /// What one server answers to what all are asked is no longer.
 const MOST_ANSWER: usize = 4 << 20;
@@ -54,6 +55,8 @@ pub(super) struct Asking<'a, 'r> {
     pub plan: &'a McpPlan,
     pub call: &'a McpCall,
     pub all: &'a ForAll,
+    /// The memory of what servers answered, until the caller has what came of it.
+    pub held: RefCell<Vec<Charge>>,
 }
 
 /// What came of one server.
@@ -90,7 +93,7 @@ pub(in crate::pipeline) async fn serve<C: Caller>(
     let call = request.mcp.take().ok_or_else(internal)?;
     let plan = parts.0.plan(view).mcp.as_deref().ok_or_else(internal)?;
     let To::All(all) = &call.to else { return Err(internal()) };
-    let asking = Asking { worker, view, inbound, parts, plan, call: &call, all };
+    let asking = Asking { worker, view, inbound, parts, plan, call: &call, all, held: RefCell::default() };
     let body = match std::mem::replace(&mut request.body, UpstreamBody::Empty) {
         UpstreamBody::Buffered(body) => body,
         _ => Vec::new(),
@@ -416,7 +419,8 @@ impl<'a> Asking<'a, '_> {
         let reading = Reading { asking: self, idle: request_idle(view, request.upstream), form: answering.form() };
         let read = reading.body(framing, &mut connection, &mut scrub, control, record).await;
         record.upstream_done(sent);
-        let (body, whole) = read?;
+        let (body, whole, kept) = read?;
+        self.held.borrow_mut().push(kept);
         record.bytes_out(body.len() as u64);
         let body = guard.whole(scrub.whole(&body).unwrap_or(body));
         guard.tell(&scrub, record);
@@ -457,7 +461,7 @@ impl Reading<'_, '_, '_> {
         scrub: &mut Scrub,
         control: &Control,
         record: &mut Recording<'_>,
-    ) -> Result<(Vec<u8>, bool), Refused> {
+    ) -> Result<(Vec<u8>, bool, Charge), Refused> {
         let worker = self.asking.worker;
         let malformed = |why: &str| Refused::new(OutcomeReason::UpstreamMalformed).with_detail(why.to_owned());
         let (mut decoder, mut reader) = (Decoder::new(framing), SseReader::new(MOST_ANSWER));
@@ -501,11 +505,11 @@ impl Reading<'_, '_, '_> {
         match self.form {
             Form::Events => {
                 let answer = found.ok_or_else(|| malformed("the MCP server's stream ended without an answer"))?;
-                Ok((answer, decoder.is_done()))
+                Ok((answer, decoder.is_done(), kept))
             }
             Form::Messages | Form::Other => {
                 scrub.finish(&mut |b: &[u8]| body.extend_from_slice(b));
-                Ok((body, decoder.is_done()))
+                Ok((body, decoder.is_done(), kept))
             }
         }
     }

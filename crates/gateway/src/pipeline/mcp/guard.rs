@@ -2,7 +2,7 @@
 //! with before the caller gets it. The rules are those that models have, and they are said to have found something in the
 //! same words.
 
-use super::{INVALID_PARAMS, refusal::OTHER};
+use super::{INVALID_PARAMS, Inbound, McpCall, is_parameter, refusal::OTHER};
 use crate::{
     pipeline::{
         Refused,
@@ -12,7 +12,10 @@ use crate::{
     snapshot::mcp::McpPlan,
 };
 use credentialflow_llm::guardrail::{Guardrails, Judged, Met};
-use credentialflow_mcp::texts::{Said, withheld};
+use credentialflow_mcp::{
+    as_header_value, header_value,
+    texts::{Said, withheld},
+};
 use credentialflow_model::OutcomeReason;
 use std::{
     borrow::Cow,
@@ -26,25 +29,61 @@ fn rules(plan: &McpPlan) -> Option<&Guardrails> {
     plan.guardrails.as_ref().and_then(|built| built.as_ref().ok()).map(|rules| &**rules)
 }
 
-/// Judges what tools and prompts are asked for with. What to send in its place, if that is something else.
-pub(super) fn call(plan: &McpPlan, body: &[u8], record: &mut Recording<'_>) -> Result<Option<Vec<u8>>, Refused> {
+/// Judges what tools and prompts are asked for with, in the body and in headers that repeat it. What to send in the body's
+/// place, if that is something else; headers are then written anew.
+pub(super) fn call(
+    plan: &McpPlan,
+    inbound: &Inbound<'_>,
+    body: &[u8],
+    call: &mut McpCall,
+    record: &mut Recording<'_>,
+) -> Result<Option<Vec<u8>>, Refused> {
     let Some(built) = &plan.guardrails else { return Ok(None) };
     let blocked = |detail: &str| {
         Refused::new(OutcomeReason::PromptBlocked).with_detail(detail.to_owned()).with_rpc_code(INVALID_PARAMS)
     };
+    let unreadable = || blocked(UNREADABLE);
     // Said where the configuration was compiled.
     let rules = built.as_ref().map_err(|_| Refused::new(OutcomeReason::NoHealthyEndpoint))?;
-    let said = Said::in_call(body).map_err(|_| blocked(UNREADABLE))?;
-    if said.is_empty() {
+    let said = Said::in_call(body).map_err(|_| unreadable())?;
+    let mut repeated = Vec::new();
+    for (_, name, value) in inbound.fields().filter(|(_, name, _)| is_parameter(name)) {
+        repeated.push((name, header_value(value).ok_or_else(unreadable)?));
+    }
+    if said.is_empty() && repeated.is_empty() {
         return Ok(None);
     }
-    let judged = rules.judge_json(&said.list(), false).map_err(|_| blocked(UNREADABLE))?;
+    let mut judged = match said.is_empty() {
+        true => Judged::default(),
+        false => rules.judge_json(&said.list(), false).map_err(|_| unreadable())?,
+    };
+    if !repeated.is_empty() && judged.blocked.is_none() {
+        let values: Vec<&str> = repeated.iter().map(|(_, value)| &**value).collect();
+        let values = serde_json::to_vec(&values).map_err(|_| unreadable())?;
+        let of_headers = rules.judge_json(&values, false).map_err(|_| unreadable())?;
+        // They repeat what the body has.
+        let is_known = |met: &Met| {
+            judged.met.iter().any(|known| {
+                (&known.set, known.detect, known.action, &known.label) == (&met.set, met.detect, met.action, &met.label)
+            })
+        };
+        let new: Vec<Met> = of_headers.met.into_iter().filter(|met| !is_known(met)).collect();
+        judged.met.extend(new);
+        judged.blocked = of_headers.blocked;
+        if let Some(list) = of_headers.body.filter(|_| judged.blocked.is_none()) {
+            let new: Vec<String> = serde_json::from_slice(&list).map_err(|_| unreadable())?;
+            for ((name, _), new) in repeated.iter().zip(new) {
+                let name = String::from_utf8_lossy(name).to_ascii_lowercase();
+                call.fields.push((name.into(), as_header_value(&new)));
+            }
+        }
+    }
     if !judged.met.is_empty() {
         record.mcp_guardrails(&told(&judged.met, ""));
     }
     match judged {
         Judged { blocked: Some(detect), .. } => Err(blocked(why(detect))),
-        Judged { body: Some(list), .. } => said.with(&list).map(Some).map_err(|_| blocked(UNREADABLE)),
+        Judged { body: Some(list), .. } => said.with(&list).map(Some).map_err(|_| unreadable()),
         _ => Ok(None),
     }
 }

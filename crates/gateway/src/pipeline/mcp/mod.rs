@@ -35,6 +35,7 @@ use credentialflow_mcp::{
 };
 use credentialflow_model::{OutcomeReason, mask::masked, resource::Offered};
 use credentialflow_policy::{McpGrant, Principal, RouteSlot, SessionOwner};
+use std::borrow::Cow;
 
 /// The header of a session.
 pub(super) const SESSION: &str = "mcp-session-id";
@@ -44,6 +45,7 @@ const WITH_BATCHES: &[u8] = b"2025-03-26";
 /// What clients repeat of a message for those who do not read it.
 const METHOD: &str = "mcp-method";
 const NAME: &str = "mcp-name";
+const PARAMETER: &[u8] = b"mcp-param-";
 /// The last event of a stream that is taken up again.
 const EVENT: &str = "last-event-id";
 /// Codes of JSON-RPC and of MCP.
@@ -67,7 +69,7 @@ pub(crate) struct McpCall {
     /// What several servers agreed on with the caller, where it has a session with them.
     sessions: Option<Vec<ServerSession>>,
     /// Fields that are written in place of the caller's.
-    fields: Vec<(&'static str, String)>,
+    fields: Vec<(Cow<'static, str>, String)>,
 }
 
 /// Whom a request is for.
@@ -117,10 +119,13 @@ impl McpCall {
         let plain = |b: &u8| if *b == b'_' { b'-' } else { b.to_ascii_lowercase() };
         let is = |other: &str| name.len() == other.len() && name.iter().map(plain).eq(other.bytes());
         let of_protocol = name.len() > 4 && name[..4].iter().map(plain).eq(*b"mcp-");
+        // Where no message goes on, nothing repeats one.
+        let of_none = !self.posts && is_parameter(name);
         self.fields.iter().any(|(name, _)| is(name))
             || is(SESSION)
             || is("origin")
             || (of_protocol && name.contains(&b'_'))
+            || of_none
     }
 }
 
@@ -204,7 +209,7 @@ pub(super) async fn prepare<C: Caller>(
         false => servers::posted(plan, inbound, (&posted, &received), &mut call)?,
     };
     let body = own.unwrap_or(received);
-    let judged = guard::call(plan, &body, record)?;
+    let judged = guard::call(plan, inbound, &body, &mut call, record)?;
     Ok((UpstreamBody::Buffered(judged.unwrap_or(body)), Some(held), Box::new(call)))
 }
 
@@ -242,6 +247,11 @@ fn is_json(kind: Option<&[u8]>) -> bool {
         name.eq_ignore_ascii_case("charset") && value.trim_matches('"').eq_ignore_ascii_case("utf-8")
     };
     parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("application/json")) && parts.all(utf8)
+}
+
+/// Whether a field repeats an argument of a call, for servers and whatever is between that go by headers.
+fn is_parameter(name: &[u8]) -> bool {
+    name.get(..PARAMETER.len()).is_some_and(|start| start.eq_ignore_ascii_case(PARAMETER))
 }
 
 /// Has a message told in the record. Names, also of methods, come from callers, who may put anything there.
@@ -340,7 +350,7 @@ mod tests {
             posts: true,
             to: To::Server,
             sessions: None,
-            fields: vec![("mcp-protocol-version", "2025-06-18".into())],
+            fields: vec![("mcp-protocol-version".into(), "2025-06-18".into())],
         };
         for dropped in
             ["Mcp-Session-Id", "mcp_session_id", "Origin", "MCP_METHOD", "mcp-param_x", "MCP-Protocol-Version"]
@@ -350,5 +360,6 @@ mod tests {
         for passes in ["Mcp-Method", "mcp-param-x", "x_y", "accept", "mcp"] {
             assert!(!call.drops(passes.as_bytes()), "{passes}");
         }
+        assert!(McpCall { posts: false, ..call }.drops(b"Mcp-Param-x"), "nothing is repeated");
     }
 }

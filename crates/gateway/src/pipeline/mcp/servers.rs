@@ -2,13 +2,17 @@
 //! the one server of another route; what concerns all of them is told what it asks of each.
 
 use super::{
-    EVENT, INVALID_REQUEST, Inbound, METHOD_NOT_FOUND, McpCall, NAME, To, VERSION, invalid, not_allowed, not_here,
+    EVENT, INVALID_REQUEST, Inbound, METHOD_NOT_FOUND, McpCall, NAME, To, VERSION, invalid, is_parameter, not_allowed,
+    not_here,
 };
 use crate::{pipeline::Refused, snapshot::mcp::McpPlan};
 use credentialflow_mcp::{
     Posted, as_header_value,
     servers::{Addressed, addressed, split},
 };
+
+/// What is asked of all servers is no longer: each gets it.
+const MOST_ASKED: usize = 256 << 10;
 
 /// What is asked of all servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +62,7 @@ pub(super) fn without_message(
     let event = std::str::from_utf8(event).map_err(|_| unknown())?;
     let (server, event) = event.split_once(':').ok_or_else(unknown)?;
     call.go_to(plan, plan.server(server).ok_or_else(unknown)?)?;
-    call.fields.push((EVENT, event.to_owned()));
+    call.fields.push((EVENT.into(), event.to_owned()));
     Ok(())
 }
 
@@ -81,7 +85,7 @@ pub(super) fn posted(
             if let Some((_, own)) = asks.and_then(|asks| split(asks.kind, &asks.name))
                 && inbound.header(NAME).is_some()
             {
-                call.fields.push((NAME, as_header_value(own)));
+                call.fields.push((NAME.into(), as_header_value(own)));
             }
             Ok(Some(body))
         }
@@ -100,6 +104,9 @@ pub(super) fn posted(
             if (question == Question::Tell) == message.id.is_some() {
                 return Err(invalid("what is asked has an id, and what is told has none", INVALID_REQUEST));
             }
+            if received.len() > MOST_ASKED {
+                return Err(invalid("what all servers here are asked has 256 KiB at the most", INVALID_REQUEST));
+            }
             let id = message.id.unwrap_or_default().into();
             call.to = To::All(ForAll { question, method: method.into(), id });
             Ok(None)
@@ -117,7 +124,7 @@ impl McpCall {
                 return Err(not_allowed(away, super::INVALID_PARAMS));
             };
             self.session = agreed.id.as_deref().map(|id| id.as_bytes().into());
-            self.fields.push((VERSION, agreed.version.clone()));
+            self.fields.push((VERSION.into(), agreed.version.clone()));
         }
         self.to = To::One(server);
         Ok(())
@@ -132,7 +139,7 @@ impl McpCall {
             posts: self.posts,
             to: To::Server,
             sessions: self.sessions.clone(),
-            fields: Vec::new(),
+            fields: self.fields.iter().filter(|(name, _)| is_parameter(name.as_bytes())).cloned().collect(),
         };
         one.go_to(plan, server).is_ok().then_some(one)
     }
