@@ -440,10 +440,28 @@ fn relayed(include_usage: bool, pieces: &[&[u8]]) -> String {
     String::from_utf8(out).unwrap()
 }
 
+/// Adds the objects of a list in a delta to those that came before, as OpenAI's SDK for Python does (`accumulate_delta`): by
+/// their `index`, without which its helper for streams fails; texts are appended, `index` and `type` replaced.
+pub(super) fn join(list: &mut Vec<Value>, delta: &[Value]) {
+    for entry in delta {
+        let index = entry["index"].as_u64().expect("each has an index") as usize;
+        let Some(object) = list.get_mut(index) else {
+            list.insert(index, entry.clone());
+            continue;
+        };
+        for (name, more) in entry.as_object().unwrap() {
+            match (object[name].as_str(), more.as_str()) {
+                (Some(text), Some(more)) if name != "type" => object[name] = format!("{text}{more}").into(),
+                _ => object[name] = more.clone(),
+            }
+        }
+    }
+}
+
 /// The completion that a stream of chunks adds up to, as the SDKs add it up.
 fn gathered(stream: &str) -> Value {
     let (mut content, mut reasoning, mut calls) = (String::new(), String::new(), Vec::<Value>::new());
-    let (mut thoughts, mut signed) = (Vec::<Value>::new(), 0);
+    let mut thoughts = Vec::<Value>::new();
     let (mut finish, mut usage, mut first) = (Value::Null, Value::Null, Value::Null);
     let chunks = stream.strip_suffix("data: [DONE]\n\n").expect("the end");
     for chunk in chunks.split("\n\n").filter(|c| !c.is_empty() && !c.starts_with(':')) {
@@ -465,11 +483,8 @@ fn gathered(stream: &str) -> Value {
         let choice = &chunk["choices"][0];
         content += choice["delta"]["content"].as_str().unwrap_or_default();
         reasoning += choice["delta"]["reasoning_content"].as_str().unwrap_or_default();
-        for thought in choice["delta"]["thinking_blocks"].as_array().into_iter().flatten() {
-            // What it signs came since the last one.
-            let mut thought = thought.clone();
-            thought["thinking"] = reasoning[std::mem::replace(&mut signed, reasoning.len())..].into();
-            thoughts.push(thought);
+        if let Some(more) = choice["delta"]["thinking_blocks"].as_array() {
+            join(&mut thoughts, more);
         }
         for part in choice["delta"]["tool_calls"].as_array().into_iter().flatten() {
             let at = part["index"].as_u64().unwrap() as usize;
@@ -487,6 +502,7 @@ fn gathered(stream: &str) -> Value {
     }
     let mut message = json!({"role": "assistant", "content": content, "refusal": null});
     if !thoughts.is_empty() {
+        thoughts.iter_mut().for_each(|thought| drop(thought.as_object_mut().unwrap().remove("index")));
         message["thinking_blocks"] = thoughts.into();
     }
     if content.is_empty() && !calls.is_empty() {

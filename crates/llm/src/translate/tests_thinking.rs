@@ -143,10 +143,29 @@ fn a_stream_of_bedrock_is_signed_too() {
     let (got, _) = streamed(Dialect::Bedrock, Dialect::OpenAi, &raw);
     let deltas: Vec<&Value> = got.iter().map(|chunk| &chunk["choices"][0]["delta"]).collect();
     assert_eq!(deltas[1], &json!({"reasoning_content": "Hm."}));
-    let signed =
-        |signature: &str| json!({"thinking_blocks": [{"type": "thinking", "thinking": "", "signature": signature}]});
-    assert_eq!((deltas[2], deltas[4]), (&signed("sig1"), &signed("sig2")));
-    assert_eq!(deltas[3], &json!({"thinking_blocks": [{"type": "redacted_thinking", "data": "cmVk"}]}));
+    let signed = |index: u64, thinking: &str, signature: &str| {
+        let block = json!({"index": index, "type": "thinking", "thinking": thinking, "signature": signature});
+        json!({"thinking_blocks": [block]})
+    };
+    assert_eq!((deltas[2], deltas[4]), (&signed(0, "Hm.", "sig1"), &signed(2, "", "sig2")));
+    let redacted = json!({"index": 1, "type": "redacted_thinking", "data": "cmVk"});
+    assert_eq!(deltas[3], &json!({"thinking_blocks": [redacted]}));
+    // As the SDKs join them they can be sent back: to the model they are what it said.
+    let mut joined = Vec::new();
+    for delta in &deltas {
+        super::tests::join(&mut joined, delta["thinking_blocks"].as_array().map_or(&[][..], Vec::as_slice));
+    }
+    assert_eq!(joined.len(), 3);
+    let tool = json!({"id": "t1", "type": "function", "function": {"name": "look", "arguments": "{}"}});
+    let back = sent(
+        &json!({"model": "m", "reasoning_effort": "low", "messages": [{"role": "user", "content": "a"},
+            {"role": "assistant", "content": null, "thinking_blocks": joined, "tool_calls": [tool]},
+            {"role": "tool", "tool_call_id": "t1", "content": "b"}]}),
+        Dialect::OpenAi,
+        &To::new(Dialect::Anthropic, "claude-sonnet-4-5"),
+    );
+    assert_eq!(back["messages"][1]["content"].as_array().unwrap()[..3], blocks[..3]);
+    assert_eq!(back["thinking"]["type"], "enabled");
     let (got, _) = streamed(Dialect::Bedrock, Dialect::Responses, &raw);
     let output = &got.last().unwrap()["response"]["output"];
     let thoughts: Vec<_> =

@@ -47,7 +47,7 @@ pub(in crate::translate) fn answer(answer: &Answer<'_>, created: Timestamp) -> V
     }
     if !thoughts.is_empty() {
         out.extend_from_slice(b",\"thinking_blocks\":");
-        array(&mut out, &thoughts, |out, one| thought(out, one));
+        array(&mut out, &thoughts, |out, one| thought(out, None, one));
     }
     if !images.is_empty() {
         out.extend_from_slice(b",\"images\":");
@@ -83,9 +83,12 @@ pub(super) enum Thought<'a> {
     Redacted(&'a str),
 }
 
-/// One of `thinking_blocks`, the form that LiteLLM gave it.
-pub(super) fn thought(out: &mut Vec<u8>, thought: &Thought<'_>) {
+/// One of `thinking_blocks`, the form that LiteLLM gave it. In streams it has an index, by which OpenAI's SDKs join lists.
+pub(super) fn thought(out: &mut Vec<u8>, index: Option<u64>, thought: &Thought<'_>) {
     let mut to = Object::new(out);
+    if let Some(index) = index {
+        to.number("index", index);
+    }
     match thought {
         Thought::Signed(text, signature) => {
             to.json("type", "\"thinking\"");

@@ -8,7 +8,10 @@ use crate::openai::request::write_json_string;
 use credentialflow_model::Timestamp;
 use std::io::Write as _;
 
-/// Holds what every chunk begins with.
+/// Thinking that is longer is not said once more with its signature.
+const MOST_SIGNED: usize = 4 << 20;
+
+/// Holds what every chunk begins with, and what was thought until it is signed.
 #[derive(Debug)]
 pub(in crate::translate) struct StreamWriter {
     created: Timestamp,
@@ -16,11 +19,25 @@ pub(in crate::translate) struct StreamWriter {
     head: Vec<u8>,
     /// Images so far.
     images: u64,
+    /// Pieces of thinking so far that are signed.
+    thoughts: u64,
+    /// What was thought since the last signature: who sends thinking back must send all of it as one.
+    unsigned: String,
+    /// More was thought than is kept.
+    too_long: bool,
 }
 
 impl StreamWriter {
     pub fn new(created: Timestamp, include_usage: bool) -> Self {
-        let mut writer = Self { created, include_usage, head: Vec::new(), images: 0 };
+        let mut writer = Self {
+            created,
+            include_usage,
+            head: Vec::new(),
+            images: 0,
+            thoughts: 0,
+            unsigned: String::new(),
+            too_long: false,
+        };
         // A stream that does not say how it begins has no id.
         writer.begin("", "");
         writer
@@ -28,7 +45,7 @@ impl StreamWriter {
 
     /// Bytes of memory in use.
     pub const fn held(&self) -> usize {
-        self.head.capacity()
+        self.head.capacity() + self.unsigned.capacity()
     }
 
     pub fn say(&mut self, said: &Said<'_>, out: &mut Vec<u8>) {
@@ -39,10 +56,26 @@ impl StreamWriter {
                     out.extend_from_slice(b"{\"role\":\"assistant\",\"content\":\"\",\"refusal\":null}")
                 });
             }
-            Said::Text(text) => self.text("content", text, out),
-            Said::Thinking(text) => self.text("reasoning_content", text, out),
-            // What it signs came before, as `reasoning_content`.
-            Said::Signed(signature) => self.thought(&Thought::Signed(String::new(), signature), out),
+            Said::Text(text) => {
+                // What is signed is signed before anything else is said.
+                (self.unsigned, self.too_long) = (String::new(), false);
+                self.text("content", text, out);
+            }
+            Said::Thinking(text) => {
+                self.text("reasoning_content", text, out);
+                self.too_long |= self.unsigned.len() + text.len() > MOST_SIGNED;
+                match self.too_long {
+                    true => self.unsigned = String::new(),
+                    false => self.unsigned.push_str(text),
+                }
+            }
+            Said::Signed(signature) => {
+                let text = std::mem::take(&mut self.unsigned);
+                // A signature without the text that it is of is of no use.
+                if !std::mem::take(&mut self.too_long) {
+                    self.thought(&Thought::Signed(text, signature), out);
+                }
+            }
             Said::Redacted(data) => self.thought(&Thought::Redacted(data), out),
             Said::Image { media_type, data } => {
                 let index = self.images;
@@ -103,10 +136,12 @@ impl StreamWriter {
         });
     }
 
-    fn thought(&self, one: &Thought<'_>, out: &mut Vec<u8>) {
+    fn thought(&mut self, one: &Thought<'_>, out: &mut Vec<u8>) {
+        let index = self.thoughts;
+        self.thoughts += 1;
         self.delta(out, |out| {
             out.extend_from_slice(b"{\"thinking_blocks\":[");
-            thought(out, one);
+            thought(out, Some(index), one);
             out.extend_from_slice(b"]}");
         });
     }
