@@ -75,9 +75,9 @@ fn said(parts: &[Value]) -> (String, String, Vec<(String, Value)>) {
 
 /// Why it ended, in Google's word.
 fn finish(parts: &[Value]) -> &str {
-    let reasons = parts.iter().filter_map(|part| part["candidates"][0]["finishReason"].as_str());
+    let mut reasons = parts.iter().filter_map(|part| part["candidates"][0]["finishReason"].as_str());
     // One recording breaks off.
-    reasons.last().unwrap_or("STOP")
+    reasons.next_back().unwrap_or("STOP")
 }
 
 fn to(dialect: Dialect) -> translate::To<'static> {
