@@ -28,6 +28,19 @@ pub fn longest(known: Option<&KnownModel>) -> u64 {
     known.and_then(|known| known.max_output).map_or(DEFAULT_OUTPUT, |most| DEFAULT_OUTPUT.max(most.into()))
 }
 
+/// Whether anything in the body of a conversation may be sound, which videos have too: where one of the words stands in
+/// it, or could, written with escapes.
+pub fn may_have_sound(body: &[u8]) -> bool {
+    let stands = |word: &[u8]| {
+        let (small, large) = (word[0], word[0].to_ascii_uppercase());
+        memchr::memchr2_iter(small, large, body)
+            .any(|at| body.get(at..at + word.len()).is_some_and(|found| found.eq_ignore_ascii_case(word)))
+    };
+    // Latin letters are \u0041 to \u007a.
+    let mut escapes = memchr::memmem::find_iter(body, b"\\u00");
+    escapes.any(|at| matches!(body.get(at + 4), Some(b'4'..=b'7'))) || stands(b"audio") || stands(b"video")
+}
+
 /// The fields for the length of an answer that a provider certainly keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keeps {
@@ -305,6 +318,21 @@ mod tests {
         let bound = Bound::of(body.as_bytes(), keeps, DEFAULT_OUTPUT);
         assert_eq!(bound.input, body.len() as u64);
         bound.output
+    }
+
+    #[test]
+    fn sound_is_seen_however_it_is_written() {
+        for (body, may) in [
+            (r#"{"type":"input_audio"}"#, true),
+            (r#"{"responseModalities":["AUDIO"]}"#, true),
+            (r#"{"mimeType":"Video/mp4"}"#, true),
+            (r#"{"mimeType":"\u0061udio/wav"}"#, true),
+            (r#"{"mimeType":"A\u0055DIO/wav"}"#, true),
+            (r#"{"text":"a caf\u00e9 \u4e2d, auburn, \u00"}"#, false),
+            ("", false),
+        ] {
+            assert_eq!(may_have_sound(body.as_bytes()), may, "{body}");
+        }
     }
 
     #[test]

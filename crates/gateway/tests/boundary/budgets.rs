@@ -119,7 +119,7 @@ fn packed_world(upstream: &FakeUpstream) -> World {
 fn world_with(upstream: &FakeUpstream, hard: bool, encoding: &str, lender: Arc<dyn Lender>) -> World {
     let mut setup = Setup::new(format!(
         "applications:
-  - {{ name: app, allow: {{ models: [chat, gem, unpriced] }}, budget: {{ usd: 5, per: month, hard: {hard} }} }}
+  - {{ name: app, allow: {{ models: [chat, gem, voice, unpriced] }}, budget: {{ usd: 5, per: month, hard: {hard} }} }}
 keys:
   - {{ name: k, application: app }}
 upstreams:
@@ -128,6 +128,7 @@ upstreams:
 models:
   - {{ name: gem, targets: [{{ provider: google, model: m, prices: [{{ from: 2020-01-01T00:00:00Z, input: '1', output: '10' }}] }}] }}
   - {{ name: chat, targets: [{{ provider: mine, model: m, prices: [{{ from: 2020-01-01T00:00:00Z, input: '1', output: '10' }}] }}] }}
+  - {{ name: voice, targets: [{{ provider: mine, model: v, prices: [{{ from: 2020-01-01T00:00:00Z, input: '1', output: '10', audio_input: '8', audio_output: '64' }}] }}] }}
   - {{ name: unpriced, targets: [{{ provider: mine, model: nobody-knows }}] }}
 ",
         upstream.url()
@@ -189,6 +190,28 @@ async fn what_a_call_may_cost_is_held_and_what_it_cost_is_settled() {
     assert_eq!(account(&world).held(), 0);
     assert!(account(&world).free() < free - 4000 * MICRO);
     world.done().await;
+}
+
+#[tokio::test]
+async fn sound_is_held_at_its_own_price() {
+    let upstream = provider().await;
+    for (more, each) in [
+        // The answer may be spoken, whatever the call says.
+        (json!({}), 1),
+        (json!({"modalities": ["text", "audio"]}), 8),
+        (json!({"modalities": ["TEXT", "AUDIO"]}), 8),
+    ] {
+        let world = world(&upstream, true, Purse::of(5_000_000 * MICRO));
+        let mut call = json!({"model": "voice", "max_tokens": 20, "messages": []});
+        call.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        assert_eq!(world.ask(post("/v1/chat/completions", "", &call.to_string())).await.status(), 200);
+        let record = world.outcome(R::Served).await;
+        assert_eq!(cost(&record), Some(Cost::Known(usd(60 * MICRO))), "{more}");
+        // The body as it was sent names the provider's model.
+        let reserved = ((record.bytes_in as i64 - 4) * each + 20 * 64) * MICRO;
+        assert_eq!(account(&world).free(), reserved - 60 * MICRO, "{more}");
+        world.done().await;
+    }
 }
 
 #[tokio::test]
