@@ -332,7 +332,7 @@ async fn a_batch_that_may_have_been_made_behind_an_error_is_found_out_about() {
     let (world, keeper) = world(&upstream, "");
     let file = upload(&world, "hello").await;
     world.outcome(R::Served).await;
-    for (code, waits) in [(400, 0), (429, 0), (504, 1)] {
+    for (code, waits) in [(400, 0), (429, 0), (500, 0), (504, 1)] {
         *status.lock().unwrap() = json!({"answers": code});
         let told = make(&world, &file).await;
         assert_eq!(told.status(), code, "{}", said(&told));

@@ -210,9 +210,10 @@ impl Asking<'_, '_> {
 }
 
 /// Whether a provider may have made a batch although it was answered with an error: what stands before it answers so where
-/// the provider's own answer did not come in time. A while later its provider is asked whether it has it.
+/// the provider's own answer did not come, or not in time (RFC 9110, and 520 to 527 of Cloudflare's). A while later its
+/// provider is asked whether it has it. A 500 or 503 is the provider's own word that it has not.
 const fn may_be_made_with(status: u16) -> bool {
-    status >= 500
+    matches!(status, 502 | 504 | 520..=527)
 }
 
 /// Whether a provider may have made a batch although nobody was told of it. What it may cost stays held back then, and is
