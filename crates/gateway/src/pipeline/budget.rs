@@ -1,8 +1,10 @@
 //! Money: reserves an upper bound of a model call's cost before it is sent, and settles when its record ends.
 //!
-//! What is reserved: as many input tokens as the body has bytes, at the dearest price for input, and the answers' longest
-//! length ([`Bound`]) at the price for output, of each budget that pays; where there is none, nothing. What is settled: what the provider counted, to the last token; where its
-//! count did not arrive, an estimate that is never above the reservation and never nothing ([`Paying::settle`]).
+//! What is reserved: as many input tokens as the body has bytes, at the dearest price for input, and the answers'
+//! longest length ([`Bound`]) at the price for output, of each budget that pays. What is settled: what the provider
+//! counted, to the last token; where its count did not arrive, an estimate that is never above the reservation and
+//! never nothing ([`Paying::settle`]). Where no budget pays, nothing is reserved, and what the provider did not count
+//! is estimated by the same rule.
 
 use super::{
     Refused, body,

@@ -290,8 +290,8 @@ pub(super) fn next(
     next
 }
 
-/// Makes the request one for the next credential or target where this one takes no more, or a budget cannot pay for it here: the next may
-/// cost less, or another budget may pay there. Says nothing against the target.
+/// Makes the request one for the next credential or target where this one takes no more, or for the next target where a
+/// budget cannot pay for it here: the next may cost less, or another budget may pay there. Says nothing against the target.
 pub(super) fn unpaid(
     worker: &Worker,
     view: &View,

@@ -45,6 +45,15 @@ impl Held {
         self.of_target.drain(..).for_each(|taken| taken.settle(used, now_ns));
     }
 
+    /// Whether anything in it counts tokens.
+    pub fn counts_tokens(&self) -> bool {
+        self.of_call.iter().chain(&self.of_target).any(Taken::counts_tokens)
+    }
+
+    fn is_nothing(&self) -> bool {
+        self.of_call.is_empty() && self.of_target.is_empty()
+    }
+
     /// All of it, at the end.
     pub fn all(&mut self) -> impl Iterator<Item = Taken> {
         std::mem::take(&mut self.of_call).into_iter().chain(std::mem::take(&mut self.of_target))
@@ -130,17 +139,6 @@ impl Short {
         match self {
             Self::Caller(refused) | Self::Target(refused) => refused,
         }
-    }
-}
-
-impl Held {
-    /// Whether anything in it counts tokens.
-    pub fn counts_tokens(&self) -> bool {
-        self.of_call.iter().chain(&self.of_target).any(Taken::counts_tokens)
-    }
-
-    fn is_nothing(&self) -> bool {
-        self.of_call.is_empty() && self.of_target.is_empty()
     }
 }
 
