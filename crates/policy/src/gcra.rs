@@ -87,6 +87,20 @@ impl RateTable {
         limit.refused(limit.capacity_ns())
     }
 
+    /// What would be decided of one more request of `key` at this moment; nothing is counted.
+    pub fn peek(&self, key: RateKey, limit: &CompiledLimit, now_ns: u64) -> Decision {
+        let (place, tag) = key.spread(limit, self.seed);
+        let part = if key.is_made_up() { &self.made_up } else { &self.configured };
+        let bucket = &part.buckets[place as usize & (part.buckets.len() - 1)];
+        let time = find(bucket, tag).map_or(0, |slot| bucket[3 + 2 * slot].load(Acquire));
+        // One that moves at this moment is another's.
+        let time = if time == MOVING { 0 } else { time };
+        match limit.next(time, now_ns) {
+            Some(next) => limit.allowed(next - now_ns),
+            None => limit.refused(time.saturating_sub(now_ns)),
+        }
+    }
+
     /// How often an active key gave way because its bucket was full. Rising means the table is too small.
     pub fn evictions(&self) -> u64 {
         self.configured.evictions.load(Relaxed)

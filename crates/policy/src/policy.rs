@@ -11,4 +11,12 @@ pub trait Policy: Send + Sync {
     /// whether or not the request passes.
     fn check(&self, request: &RequestFacts<'_>, principal: &Principal, limits: &mut LimitReport)
     -> Result<(), Refusal>;
+
+    /// Whether a limit would let such a request pass at this moment; counts nothing. What is no limit says nothing.
+    ///
+    /// # Errors
+    /// As [`Self::check`].
+    fn has_room(&self, _request: &RequestFacts<'_>, _principal: &Principal) -> Result<(), Refusal> {
+        Ok(())
+    }
 }

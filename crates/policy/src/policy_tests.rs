@@ -139,6 +139,30 @@ impl World {
         ApiKey::new(self.peppers.clone()).authenticate(token.expose(), &table, Timestamp::from_secs(1)).unwrap()
     }
 
+    /// Whoever a question about a call is asked for.
+    pub fn asked_about(&self, application: Option<&str>, key: Option<KeyId>, at: i64) -> Option<Principal> {
+        Principal::asked_about(&self.table.borrow(), application, key, Timestamp::from_secs(at))
+    }
+
+    /// Whether the limits of a caller have room.
+    pub fn has_room(&self, key: &Principal) -> bool {
+        let (kinds, route) = ([rate_limit::KEY_KIND, rate_limit::APPLICATION_KIND], &self.routes[0]);
+        let all = registry::REGISTRY.iter().filter(|e| kinds.contains(&e.kind));
+        let facts = RequestFacts {
+            method: "POST",
+            path: "/",
+            route: RouteSlot(0),
+            route_name: route.name.as_str(),
+            model: None,
+            model_name: None,
+            source: self.source,
+            now: Timestamp::from_secs(1),
+            monotonic_ns: self.monotonic_ns,
+            applications: &self.rules,
+        };
+        all.filter_map(|e| (e.build)(route, &self.rates)).all(|policy| policy.has_room(&facts, key).is_ok())
+    }
+
     /// The same for a key of another application.
     pub fn key_of(&self, application: &str) -> Principal {
         let table = self.table.borrow();

@@ -1,7 +1,7 @@
 //! Who is calling in this request.
 
-use crate::{KeyExtras, LiveBudget, LiveQuota};
-use credentialflow_model::{KeyId, usage::SecretShown};
+use crate::{KeyExtras, KeyTable, LiveBudget, LiveQuota};
+use credentialflow_model::{KeyId, Timestamp, usage::SecretShown};
 use std::{net::IpAddr, sync::Arc};
 
 /// The authenticated caller, or nobody.
@@ -13,7 +13,8 @@ pub enum Principal {
     Key(KeyPrincipal),
 }
 
-/// A caller that presented a valid key. Made only by [`crate::ApiKey::authenticate`].
+/// A caller that presented a valid key. Made only by [`crate::ApiKey::authenticate`], and for questions about calls that
+/// nobody makes by [`Principal::asked_about`].
 #[derive(Clone, Debug)]
 pub struct KeyPrincipal {
     pub(crate) application: u32,
@@ -121,6 +122,46 @@ impl KeyPrincipal {
 }
 
 impl Principal {
+    /// Whoever would call with this key, or with any key of this application that narrows nothing; nobody has proved to be
+    /// it, so it is for questions about calls alone, never for a request. `None` where there is no such caller now.
+    pub fn asked_about(
+        table: &KeyTable,
+        application: Option<&str>,
+        key: Option<KeyId>,
+        now: Timestamp,
+    ) -> Option<Self> {
+        let slot = application.map(|name| table.applications().slot(name));
+        let (Some(id), now) = (key, now.secs()) else {
+            let Some(slot) = slot else { return Some(Self::Anonymous) };
+            let application_name = table.applications().name(slot?)?.clone();
+            let (key, version) = (KeyId::from_bits(0), 0);
+            let principal = KeyPrincipal {
+                application: slot?,
+                application_name,
+                key,
+                version,
+                shown: None,
+                extras: None,
+                ancestors: vec![],
+            };
+            return Some(Self::Key(principal));
+        };
+        let entry = table.entry(id).filter(|entry| entry.is_timely(now))?;
+        let secret = entry.secrets().find(|secret| secret.is_timely(now))?;
+        if slot.is_some_and(|slot| slot != Some(entry.application)) {
+            return None;
+        }
+        Some(Self::Key(KeyPrincipal {
+            application: entry.application,
+            application_name: table.applications().name(entry.application)?.clone(),
+            key: id,
+            version: secret.version,
+            shown: None,
+            extras: entry.extras.clone(),
+            ancestors: table.ancestors(entry, now)?,
+        }))
+    }
+
     /// The key principal, unless anonymous.
     pub fn key(&self) -> Option<&KeyPrincipal> {
         match self {

@@ -15,7 +15,9 @@
 //! are not shared between processes and start afresh at a restart or when the limit's numbers change.
 //! `by: key` and `by: application` count a caller without a key by its source.
 
-use crate::{CompiledLimit, LimitReport, LimitState, Policy, Principal, RateKey, RateTable, Refusal, RequestFacts};
+use crate::{
+    CompiledLimit, Decision, LimitReport, LimitState, Policy, Principal, RateKey, RateTable, Refusal, RequestFacts,
+};
 use credentialflow_model::{
     OutcomeReason,
     resource::{Route, Scope},
@@ -76,6 +78,12 @@ impl Policy for KeyRateLimit {
         }
         Ok(())
     }
+
+    fn has_room(&self, request: &RequestFacts<'_>, principal: &Principal) -> Result<(), Refusal> {
+        let of = principal.key().into_iter().flat_map(|key| key.all_extras());
+        let mut limits = of.filter_map(|(id, _, extras)| Some((id, extras.limit()?)));
+        limits.try_for_each(|(id, limit)| peek(&self.0, "key", RateKey::of_key(id), limit, request))
+    }
 }
 
 impl Policy for ApplicationRateLimit {
@@ -94,6 +102,12 @@ impl Policy for ApplicationRateLimit {
             Some((who, limit)) => count(&self.0, "application", *who, limit, request, limits),
             None => Ok(()),
         }
+    }
+
+    fn has_room(&self, request: &RequestFacts<'_>, principal: &Principal) -> Result<(), Refusal> {
+        let rule = principal.key().and_then(|key| request.applications.get(key.application()));
+        let limit = rule.and_then(|rule| rule.limit());
+        limit.map_or(Ok(()), |(who, limit)| peek(&self.0, "application", *who, limit, request))
     }
 }
 
@@ -136,18 +150,37 @@ fn count(
     limits: &mut LimitReport,
 ) -> Result<(), Refusal> {
     let decision = rates.check(who, limit, request.monotonic_ns);
-    let state = LimitState {
+    limits.note(state(policy, limit, &decision));
+    decided(policy, limit, &decision)
+}
+
+/// Whether it would pass; it is not counted.
+fn peek(
+    rates: &RateTable,
+    policy: &'static str,
+    who: RateKey,
+    limit: &CompiledLimit,
+    request: &RequestFacts<'_>,
+) -> Result<(), Refusal> {
+    decided(policy, limit, &rates.peek(who, limit, request.monotonic_ns))
+}
+
+fn decided(policy: &'static str, limit: &CompiledLimit, decision: &Decision) -> Result<(), Refusal> {
+    if decision.allowed {
+        return Ok(());
+    }
+    let limit = Some(state(policy, limit, decision));
+    Err(Refusal { reason: OutcomeReason::RateLimited, retry_after: decision.retry_after, limit })
+}
+
+fn state(policy: &'static str, limit: &CompiledLimit, decision: &Decision) -> LimitState {
+    LimitState {
         policy,
         limit: limit.requests(),
         remaining: decision.remaining,
         reset_secs: whole_secs(decision.reset_after),
         window_secs: whole_secs(limit.window()),
-    };
-    limits.note(state);
-    if decision.allowed {
-        return Ok(());
     }
-    Err(Refusal { reason: OutcomeReason::RateLimited, retry_after: decision.retry_after, limit: Some(state) })
 }
 
 fn whole_secs(d: Duration) -> u64 {
@@ -173,6 +206,34 @@ mod tests {
         assert_eq!(world.check("orders", None, &b), Err(RateLimited));
         world.monotonic_ns += 60_000_000_000;
         assert_eq!(passes(&world, &b, 10), 5);
+    }
+
+    #[test]
+    fn asking_for_room_counts_nothing() {
+        let world = World::new("checkout: routes orders, limit 5");
+        let (a, b) = (world.key(|key| key.limit = Some(limit(3, 60))), world.key(|_| {}));
+        assert!((0..9).all(|_| world.has_room(&a)));
+        assert_eq!(passes(&world, &a, 10), 3);
+        assert!(!world.has_room(&a) && world.has_room(&b));
+        assert_eq!(passes(&world, &b, 10), 2);
+        assert!(!world.has_room(&b), "its application's are used up");
+        let of = |application| world.asked_about(Some(application), None, 1);
+        assert!(!world.has_room(&of("checkout").unwrap()));
+        assert!(of("nobody").is_none());
+    }
+
+    #[test]
+    fn whoever_is_asked_about_is_a_caller_that_there_is() {
+        let world = World::new("checkout: routes orders");
+        let parent = world.key(|key| key.limit = Some(limit(1, 60)));
+        let below = world.below(&parent, |_| {});
+        let id = below.key().unwrap().key();
+        let asked = world.asked_about(Some("checkout"), Some(id), 1).unwrap();
+        assert_eq!(asked.key().unwrap().ancestors().collect::<Vec<_>>(), [parent.key().unwrap().key()]);
+        assert_eq!(passes(&world, &asked, 2), 1, "it has the limits of those that it comes from");
+        assert!(world.asked_about(Some("earlier"), Some(id), 1).is_none(), "another application's");
+        assert!(world.asked_about(None, Some(credentialflow_model::KeyId::from_bits(77)), 1).is_none());
+        assert!(matches!(world.asked_about(None, None, 1), Some(Principal::Anonymous)));
     }
 
     #[test]

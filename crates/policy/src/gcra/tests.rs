@@ -34,7 +34,10 @@ proptest! {
         for (key, step) in steps {
             // Half of the steps stay at the same moment, so that bursts happen.
             now += if step % 2 == 0 { 0 } else { step % (window_ms * 1_000_000) };
+            let foretold = table.peek(RateKey::new(1, key), &limit, now);
+            prop_assert_eq!(&foretold, &table.peek(RateKey::new(1, key), &limit, now));
             let decision = table.check(RateKey::new(1, key), &limit, now);
+            prop_assert_eq!(&foretold, &decision);
             let expected = reference.check(key, u64::from(requests), window_ms * 1_000_000, now);
             prop_assert_eq!(decision.allowed, expected);
             prop_assert_eq!(decision.retry_after.is_none(), expected);
