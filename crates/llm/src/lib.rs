@@ -57,3 +57,4 @@ pub mod unframed;
 pub use openai::request::{ChatCall, InvalidCall};
 pub use openai::usage::{AnswerUsage, StreamUsage};
 pub use price::{PriceHandle, PriceTable};
+pub mod unsuited;

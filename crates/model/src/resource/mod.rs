@@ -45,7 +45,7 @@ pub use route::{
     Authenticator, HeaderRules, KeyFact, Limit, Match, Retry, Route, RouteHeaders, Scope, SecretsInAnswers,
     SecretsInRequests,
 };
-pub use routing::{Hedge, ModelCapability, RouteBy, Sticky, StickyBy};
+pub use routing::{FallBackOn, Hedge, ModelCapability, ModelRetry, RouteBy, Sticky, StickyBy};
 pub use store::{SecretStore, StoreKind, SyncRule};
 pub use target::{ApiCall, ApiList, ApiTake, System, SystemApi, SystemKind, SystemTls};
 pub use team::{NotifyRule, NotifyWebhook, Team};

@@ -1,6 +1,6 @@
 use super::{
     Budgets, Cache, Guardrail, Limit, SecretsInAnswers, SecretsInRequests,
-    routing::{Hedge, ModelCapability, RouteBy, Sticky},
+    routing::{FallBackOn, Hedge, ModelCapability, ModelRetry, RouteBy, Sticky},
 };
 use crate::{Name, Period, Price, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -27,6 +27,13 @@ pub struct Model {
     /// Ask a second target as well where the first takes long, and take the answer that begins first. Both may cost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hedge: Option<Hedge>,
+    /// Try a call again after a while where every target that could serve it has failed. Never unless set: the official SDKs
+    /// try twice again themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<ModelRetry>,
+    /// What a provider may refuse of a call so that the next target is asked, beside failures. `[context]` unless set.
+    #[serde(default = "FallBackOn::usual", skip_serializing_if = "FallBackOn::are_usual")]
+    pub fall_back_on: Vec<FallBackOn>,
     /// How long a call may wait until its answer begins, all its targets together. 10 m unless set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Period>,

@@ -67,6 +67,80 @@ pub struct Hedge {
     pub after: Period,
 }
 
+/// That a call is tried again where its provider failed and there is nobody else to ask.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ModelRetry {
+    /// So often at the most, up to 5.
+    pub times: u8,
+    /// The statuses of a provider's answer after which it is tried again: 408, 429 and those from 500 on. A provider that
+    /// cannot be connected to is tried again whatever stands here, and one that begins a stream with an error where any
+    /// from 500 on does.
+    #[serde(default = "ModelRetry::usual", skip_serializing_if = "ModelRetry::is_usual")]
+    pub on: Vec<u16>,
+    /// How long it waits before the first time, and twice as long before each further one, up to 10 s; each a part of that,
+    /// by chance, of half at the least. Longer where the provider asks for it, up to a minute. 200 ms unless set.
+    #[serde(default = "ModelRetry::wait", skip_serializing_if = "ModelRetry::is_wait")]
+    pub wait: Period,
+}
+
+impl ModelRetry {
+    /// How often at the most.
+    pub const MOST_TIMES: u8 = 5;
+    /// The statuses unless others are set.
+    const USUAL: &'static [u16] = &[429, 500, 502, 503, 504, 529];
+    /// The wait unless another one is set.
+    const WAIT: Period = Period::from_millis(200);
+
+    fn usual() -> Vec<u16> {
+        Self::USUAL.to_vec()
+    }
+
+    fn is_usual(on: &Vec<u16>) -> bool {
+        on == Self::USUAL
+    }
+
+    const fn wait() -> Period {
+        Self::WAIT
+    }
+
+    fn is_wait(wait: &Period) -> bool {
+        *wait == Self::WAIT
+    }
+}
+
+/// What a provider does not take of a call although it is well, after which another target is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FallBackOn {
+    /// More than fits into its model, as its error says with 400, 413 or 422.
+    Context,
+    /// What its own rules do not allow, as its error says with 400 or 422.
+    ContentPolicy,
+    /// Anything that it answers with 400 or 422.
+    Invalid,
+}
+
+impl FallBackOn {
+    /// What counts unless a model says otherwise.
+    pub(super) fn usual() -> Vec<Self> {
+        vec![Self::Context]
+    }
+
+    pub(super) fn are_usual(all: &Vec<Self>) -> bool {
+        *all == [Self::Context]
+    }
+
+    /// The word that is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Context => "context",
+            Self::ContentPolicy => "content_policy",
+            Self::Invalid => "invalid",
+        }
+    }
+}
+
 /// What a model can do beside reading and writing text, as a target says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]

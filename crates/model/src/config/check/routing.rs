@@ -3,7 +3,7 @@
 use super::Checker;
 use crate::{
     config::source::ItemId,
-    resource::{Hedge, Model, RouteBy, Sticky, StickyBy, Target},
+    resource::{Hedge, Model, ModelRetry, RouteBy, Sticky, StickyBy, Target},
 };
 
 /// Tokens that fit into a model.
@@ -17,6 +17,10 @@ impl Checker<'_> {
         if let Some(hedge) = model.hedge {
             self.hedge(id, hedge, model);
         }
+        if let Some(retry) = &model.retry {
+            self.retry(id, retry);
+        }
+        self.twice(id, "fall_back_on", &model.fall_back_on, |why| why.as_str().to_owned());
         for (index, target) in model.targets.iter().enumerate() {
             self.abilities(id, &format!("targets[{index}]"), target);
         }
@@ -58,6 +62,41 @@ impl Checker<'_> {
         }
     }
 
+    fn retry(&mut self, id: ItemId, retry: &ModelRetry) {
+        if retry.times > ModelRetry::MOST_TIMES {
+            let detail = format!("a call is tried again up to {} times", ModelRetry::MOST_TIMES);
+            self.problem(
+                id,
+                "retry.times",
+                "out_of_bounds",
+                detail,
+                "callers wait while it is: two are enough for most",
+            );
+        }
+        if !(100..=10_000).contains(&retry.wait.as_millis()) {
+            let hint = "it is doubled each time, so begin small, as in 200ms";
+            self.problem(id, "retry.wait", "out_of_bounds", "the time is 100 ms to 10 s", hint);
+        }
+        for (index, status) in retry.on.iter().enumerate() {
+            if !matches!(status, 408 | 429 | 500..=599) {
+                let detail = format!("{status} is the same the next time");
+                let hint = "any of 408, 429 and 500 to 599";
+                self.problem(id, &format!("retry.on[{index}]"), "out_of_bounds", detail, hint);
+            }
+        }
+        self.twice(id, "retry.on", &retry.on, u16::to_string);
+    }
+
+    /// Nothing of a list stands there before.
+    fn twice<T: PartialEq>(&mut self, id: ItemId, path: &str, all: &[T], word: impl Fn(&T) -> String) {
+        for (index, one) in all.iter().enumerate() {
+            if all[..index].contains(one) {
+                let detail = format!("{} stands here twice", word(one));
+                self.problem(id, &format!("{path}[{index}]"), "duplicate", detail, "remove one of them");
+            }
+        }
+    }
+
     fn abilities(&mut self, id: ItemId, path: &str, target: &Target) {
         if let Some(context) = target.context
             && !(1..=MOST_CONTEXT).contains(&context)
@@ -66,11 +105,6 @@ impl Checker<'_> {
             self.problem(id, &format!("{path}.context"), "out_of_bounds", detail, "leave it out where it is not known");
         }
         let capabilities = target.capabilities.as_deref().unwrap_or_default();
-        for (index, capability) in capabilities.iter().enumerate() {
-            if capabilities[..index].contains(capability) {
-                let detail = format!("{} stands here twice", capability.as_str());
-                self.problem(id, &format!("{path}.capabilities[{index}]"), "duplicate", detail, "remove one of them");
-            }
-        }
+        self.twice(id, &format!("{path}.capabilities"), capabilities, |capability| capability.as_str().to_owned());
     }
 }
