@@ -10,7 +10,7 @@ use credentialflow_llm::{
         usage as gemini_usage,
     },
     openai::responses,
-    provider::Dialect,
+    provider::{Counting, Dialect},
     translate::{self, Translation},
 };
 use credentialflow_model::{Timestamp, usage::TokenUsage};
@@ -116,6 +116,19 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
             let (mut again, mut out) = (self::answer(to, from).stream(), Vec::new());
             again.feed(&at_once.0, &mut out);
             assert_eq!(again.failure(), None);
+        }
+    }
+    let ways = [Counting::Messages, Counting::Responses, Counting::Gemini, Counting::Vertex, Counting::Converse];
+    for (from, call) in [(Dialect::Responses, RESPONSES_CALL), (Dialect::Anthropic, CALL), (Dialect::Gemini, CONTENT)] {
+        for by in ways {
+            let counted =
+                |body: &[u8]| translate::count::request(body, from, &translate::To::new(from, "other"), by).ok();
+            let is_one = if from == Dialect::Gemini { is_content } else { is_call };
+            if is_one && let Some((body, _)) = counted(bytes) {
+                assert!(serde_json::from_slice::<&serde_json::value::RawValue>(&body).is_ok());
+            }
+            let Some((_, answer)) = counted(call) else { unreachable!("a right call") };
+            assert!(answer.whole(bytes).is_none_or(|body| is_json(&body)));
         }
     }
     let mut whole = gemini_usage::AnswerUsage::new();

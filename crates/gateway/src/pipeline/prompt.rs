@@ -87,7 +87,7 @@ fn named(
     let Some(dialect) = kind.dialect().filter(|_| wanted::is_likely(body)) else { return Ok(None) };
     let counts = match kind {
         RouteKind::Chat | RouteKind::Responses | RouteKind::Messages => false,
-        RouteKind::CountTokens => true,
+        RouteKind::CountTokens | RouteKind::InputTokens => true,
         RouteKind::Gemini => match matched.path.rsplit('/').next().and_then(Asked::parse) {
             Some(asked) if asked.action.task() == Task::Chat => asked.action == Action::CountTokens,
             _ => return Ok(None),

@@ -243,6 +243,7 @@ pub(super) async fn translate<C: Caller>(
         RouteKind::Prompt { .. }
         | RouteKind::Chat
         | RouteKind::Responses
+        | RouteKind::InputTokens
         | RouteKind::Messages
         | RouteKind::CountTokens
         | RouteKind::Gemini
@@ -251,7 +252,7 @@ pub(super) async fn translate<C: Caller>(
             let body = prompt::render(view, matched, body, record)?;
             users::name(view, inbound, matched, principal, &body.body, record);
             // Only what is a conversation is served by another model.
-            if !matches!(plan.kind, RouteKind::CountTokens | RouteKind::Task(_)) {
+            if !matches!(plan.kind, RouteKind::CountTokens | RouteKind::InputTokens | RouteKind::Task(_)) {
                 instead::hear(worker, view, control, principal, record).await;
             }
             let asker = guardrail::remote::Asker { worker, view, control, inbound, principal, permit };

@@ -27,7 +27,7 @@ pub(crate) struct Wanted {
     pub speaks: Dialect,
     /// What is asked.
     pub task: Task,
-    /// Whether it counts tokens, which only targets of that dialect do.
+    /// Whether it counts tokens, which some targets do.
     pub counts: bool,
     /// Whether the answer is to be a stream.
     pub streams: bool,
@@ -150,7 +150,7 @@ impl Wanted {
     pub fn admits(&self, target: &TargetPlan) -> bool {
         target.offers(self.task, self.speaks)
             && (!self.internal || target.internal)
-            && (!self.counts || target.speaks(self.speaks))
+            && (!self.counts || target.counts.is_some())
     }
 
     /// How well a target is fit.

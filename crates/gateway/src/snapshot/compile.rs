@@ -143,6 +143,7 @@ impl Snapshot {
             for (name, path, method, kind) in [
                 ("chat-completions", "/v1/chat/completions", "POST", RouteKind::Chat),
                 ("responses", "/v1/responses", "POST", RouteKind::Responses),
+                ("response-input-tokens", "/v1/responses/input_tokens", "POST", RouteKind::InputTokens),
                 ("response", "/v1/responses/{id}", "GET", RouteKind::KeptResponse),
                 ("response-delete", "/v1/responses/{id}", "DELETE", RouteKind::KeptResponse),
                 ("response-cancel", "/v1/responses/{id}/cancel", "POST", RouteKind::KeptResponse),
@@ -451,6 +452,7 @@ fn compile_models(set: &ResourceSet, upstreams: &mut Upstreams<'_>, budgets: &Ar
                     Tasks::OPENAI if at_home.is_none() => Tasks::ALL,
                     tasks => tasks,
                 },
+                counts: kind.and_then(|p| p.counts),
                 ask_usage: kind.is_none_or(|p| p.ask_usage),
                 limit: kind.map_or(LimitField::MaxTokens, |p| p.limit),
                 keeps_thinking: kind.is_some_and(|p| p.keeps_thinking),

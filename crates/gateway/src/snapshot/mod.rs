@@ -82,6 +82,8 @@ pub(crate) enum RouteKind {
     Chat,
     /// `POST /v1/responses`
     Responses,
+    /// `POST /v1/responses/input_tokens`
+    InputTokens,
     /// Everything below `/v1/responses/{id}`: answers that are kept for later
     KeptResponse,
     /// `POST /v1/messages`
@@ -171,7 +173,7 @@ impl RouteKind {
         match self {
             Self::Proxy { .. } | Self::Prompt { .. } => None,
             Self::Chat | Self::Task(_) | Self::Realtime | Self::ModelList => Some(Dialect::OpenAi),
-            Self::Responses | Self::KeptResponse => Some(Dialect::Responses),
+            Self::Responses | Self::InputTokens | Self::KeptResponse => Some(Dialect::Responses),
             Self::Messages | Self::CountTokens => Some(Dialect::Anthropic),
             Self::Gemini | Self::GeminiModelList | Self::Live(_) => Some(Dialect::Gemini),
             Self::Batch(route) if route.is_of_messages() => Some(Dialect::Anthropic),

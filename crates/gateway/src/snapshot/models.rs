@@ -6,7 +6,7 @@ use credentialflow_llm::{
     guardrail::Guardrails,
     needs::Abilities,
     price::PriceHandle,
-    provider::{CallIds, Dialect, LimitField},
+    provider::{CallIds, Counting, Dialect, LimitField},
     task::{Task, Tasks},
 };
 use credentialflow_model::resource::{RouteBy, SecretsInAnswers, SecretsInRequests, Sticky};
@@ -83,6 +83,8 @@ pub(crate) struct TargetPlan {
     pub responses: bool,
     /// What can be asked of it.
     pub tasks: Tasks,
+    /// How it counts tokens beforehand, where it does.
+    pub counts: Option<Counting>,
     pub ask_usage: bool,
     /// Its field for the limit of an answer, in OpenAI's dialect.
     pub limit: LimitField,

@@ -17,6 +17,32 @@ pub const ERROR_HEADER: &str = "x-amzn-errortype";
 
 /// Where a call of a model goes below the endpoint's base: its id or ARN is one segment of the path.
 pub fn path(model: &str, stream: bool) -> String {
+    below(model, if stream { "/converse-stream" } else { "/converse" })
+}
+
+/// Where a model is asked in its maker's own form (InvokeModel).
+pub(crate) fn invoke_path(model: &str) -> String {
+    below(model, "/invoke")
+}
+
+/// Where the tokens of a call are counted: by the model itself, as AWS refuses to count for an inference profile
+/// (<https://docs.aws.amazon.com/bedrock/latest/userguide/count-tokens.html>). What an application's own profile is of is
+/// not known.
+pub fn count_path(model: &str) -> String {
+    let id = match model.rsplit_once('/') {
+        Some((arn, id)) if arn.ends_with(":inference-profile") => id,
+        _ => model,
+    };
+    let of_profile = id.split_once('.').filter(|(place, rest)| is_place(place) && rest.contains('.'));
+    below(of_profile.map_or(model, |(_, rest)| rest), "/count-tokens")
+}
+
+/// Whether an id begins with where an inference profile is served, as `eu` or `global`.
+fn is_place(word: &str) -> bool {
+    matches!(word, "apac" | "global" | "us-gov") || (word.len() == 2 && word.bytes().all(|b| b.is_ascii_lowercase()))
+}
+
+fn below(model: &str, action: &str) -> String {
     let mut path = String::with_capacity(model.len() + 40);
     path.push_str("/model/");
     for b in model.bytes() {
@@ -26,7 +52,7 @@ pub fn path(model: &str, stream: bool) -> String {
             let _ = write!(path, "%{b:02X}");
         }
     }
-    path.push_str(if stream { "/converse-stream" } else { "/converse" });
+    path.push_str(action);
     path
 }
 
@@ -69,6 +95,23 @@ mod tests {
             "/model/arn%3Aaws%3Abedrock%3Aeu-central-1%3A123456789012%3Aapplication-inference-profile%2F1arbu5hu2sjr/converse-stream"
         );
         assert_eq!(path("../x?y#z", false), "/model/..%2Fx%3Fy%23z/converse");
+    }
+
+    #[test]
+    fn models_count_and_profiles_do_not() {
+        let arn = "arn:aws:bedrock:eu-central-1:1:application-inference-profile/eu.anthropic.x";
+        for (model, counted) in [
+            ("anthropic.claude-sonnet-4-5-20250929-v1:0", "anthropic.claude-sonnet-4-5-20250929-v1%3A0"),
+            ("eu.anthropic.claude-sonnet-4-5-20250929-v1:0", "anthropic.claude-sonnet-4-5-20250929-v1%3A0"),
+            ("global.anthropic.claude-sonnet-4-6", "anthropic.claude-sonnet-4-6"),
+            ("us-gov.anthropic.claude-3-haiku", "anthropic.claude-3-haiku"),
+            ("openai.gpt-5.6", "openai.gpt-5.6"),
+            ("arn:aws:bedrock:us-east-1:1:inference-profile/apac.anthropic.claude-x", "anthropic.claude-x"),
+            (arn, "arn%3Aaws%3Abedrock%3Aeu-central-1%3A1%3Aapplication-inference-profile%2Feu.anthropic.x"),
+            ("arn:aws:bedrock:a::foundation-model/b.c", "arn%3Aaws%3Abedrock%3Aa%3A%3Afoundation-model%2Fb.c"),
+        ] {
+            assert_eq!(count_path(model), format!("/model/{counted}/count-tokens"));
+        }
     }
 
     #[test]

@@ -103,6 +103,12 @@ impl Action {
     }
 }
 
+/// What a body calls a provider's model: one that has no folder of its own is in `models`.
+pub(crate) fn full_name(provider_model: &str) -> String {
+    let folder = if provider_model.contains('/') { "" } else { "models/" };
+    format!("{folder}{provider_model}")
+}
+
 impl Frames {
     /// How the query asks for a stream; later values hold.
     pub fn of_query(query: Option<&str>) -> Self {
@@ -172,8 +178,7 @@ impl GeminiCall {
         if self.names.is_empty() || body.len() != self.body_len {
             return Cow::Borrowed(body);
         }
-        let folder = if provider_model.contains('/') { "" } else { "models/" };
-        let name = format!("{folder}{provider_model}");
+        let name = full_name(provider_model);
         let (mut out, mut done) = (Vec::with_capacity(body.len() + 2 * name.len()), 0);
         for at in &self.names {
             out.extend_from_slice(&body[done..at.start]);

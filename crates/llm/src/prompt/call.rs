@@ -56,7 +56,7 @@ pub fn render(
     let said = Said::of(version, &values);
     let body = match form.dialect {
         Dialect::OpenAi => chat(form, version, &said, members),
-        Dialect::Responses => responses(version, &said, members),
+        Dialect::Responses => responses(form, version, &said, members),
         Dialect::Anthropic => messages(form, version, &said, members),
         Dialect::Gemini => gemini(form, version, &said, members),
         Dialect::Bedrock | Dialect::Replicate => Err(Unfit::new("a prompt cannot stand in a call of this form")),
@@ -138,7 +138,7 @@ fn chat(form: Form, version: &Version, said: &Said, members: &Members<'_>) -> Re
     Ok(out.end())
 }
 
-fn responses(version: &Version, said: &Said, members: &Members<'_>) -> Result<Vec<u8>, Unfit> {
+fn responses(form: Form, version: &Version, said: &Said, members: &Members<'_>) -> Result<Vec<u8>, Unfit> {
     let input = members.one("input")?;
     let text = input.filter(|raw| raw.get().starts_with('"')).map(|raw| {
         // JSON within JSON: the text stands in it as the caller wrote it.
@@ -151,6 +151,9 @@ fn responses(version: &Version, said: &Said, members: &Members<'_>) -> Result<Ve
     let mut out = Json::of(members, &["prompt", "input"]);
     out.missing("model", || json!(version.model()));
     out.array("input", &said.with_roles(true), more);
+    if form.counts {
+        return Ok(out.end());
+    }
     let parameters = &version.parameters;
     if !parameters.stop.is_empty() {
         return Err(Unfit::new("the prompt has texts to stop at, which Responses does not know"));

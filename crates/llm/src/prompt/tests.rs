@@ -40,12 +40,16 @@ fn prompt() -> Compiled {
 }
 
 fn written(dialect: Dialect, body: &Value) -> Result<Value, String> {
+    written_as(dialect, body, false)
+}
+
+fn written_as(dialect: Dialect, body: &Value, counts: bool) -> Result<Value, String> {
     let prompt = prompt();
     let body = body.to_string();
     let members = Members::of(body.as_bytes()).unwrap();
     let wanted = members.wanted().map_err(|e| e.0)?.unwrap();
     let version = prompt.version(wanted.which()).ok_or("no version")?;
-    let form = Form { dialect, limit: LimitField::MaxTokens, counts: false, most: 1000 };
+    let form = Form { dialect, limit: LimitField::MaxTokens, counts, most: 1000 };
     let out = render(form, &prompt, version, wanted.variables, &members).map_err(|e| e.0)?;
     Ok(serde_json::from_slice(&out.body).unwrap())
 }
@@ -201,6 +205,21 @@ fn it_is_written_as_a_message() {
     let only = json!({ "prompt": { "id": "sentiment", "version": 4, "variables": { "text": "" } }, "messages": [7] });
     let body = written(Dialect::Anthropic, &only).unwrap();
     assert_eq!(body, json!({ "model": "chat", "system": "Only this.", "messages": [7] }));
+}
+
+#[test]
+fn what_it_says_is_counted_and_not_how_it_is_answered() {
+    let turns = json!([
+        { "role": "user", "content": "fine" }, { "role": "assistant", "content": "good" },
+        { "role": "user", "content": "Text: hi" },
+    ]);
+    let body = written_as(Dialect::Anthropic, &asked(json!({ "messages": [] })), true).unwrap();
+    assert_eq!(body, json!({ "model": "other", "system": "Judge short2, true.", "messages": turns }));
+    let body = written_as(Dialect::Responses, &asked(json!({})), true).unwrap();
+    let mut input = vec![json!({ "role": "system", "content": "Judge short2, true." })];
+    input.extend(turns.as_array().unwrap().clone());
+    assert_eq!(body, json!({ "model": "other", "input": input }));
+    assert!(written_as(Dialect::Gemini, &asked(json!({})), true).is_err());
 }
 
 #[test]

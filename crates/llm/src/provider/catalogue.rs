@@ -32,9 +32,10 @@
 //! usage only when asked; where usage comes unasked, requests stay untouched. Cohere refuses to be asked
 //! (<https://strandsagents.com/docs/user-guide/concepts/model-providers/cohere/>). `also_responses` are those of which
 //! exchanges at `/responses` below the same base are recorded. What can be asked of a provider beside that is what its
-//! documentation describes below the same base, in OpenAI's form (ranking in Cohere's).
+//! documentation describes below the same base, in OpenAI's form (ranking in Cohere's). Who counts tokens beforehand, and
+//! how, is written at [`crate::translate::count`].
 
-use super::{Base, CallIds, DefaultInjector, Dialect, LimitField, Provider};
+use super::{Base, CallIds, Counting, DefaultInjector, Dialect, LimitField, Provider};
 use crate::task::{
     Task::{
         self, Batches, Embeddings, ImageEdits, ImageGenerations, Moderations, Realtime, Rerank, Speech, Transcriptions,
@@ -50,6 +51,7 @@ const fn compatible(name: &'static str, url: &'static str, ask_usage: bool) -> P
         dialect: Dialect::OpenAi,
         responses: false,
         tasks: Tasks::CHAT,
+        counts: None,
         injector: DefaultInjector::Bearer,
         ask_usage,
         limit: LimitField::MaxTokens,
@@ -75,6 +77,11 @@ const fn keeps_thinking(provider: Provider) -> Provider {
     Provider { keeps_thinking: true, ..provider }
 }
 
+/// One that counts tokens beforehand.
+const fn counts(by: Counting, provider: Provider) -> Provider {
+    Provider { counts: Some(by), ..provider }
+}
+
 /// One that offers what OpenAI does.
 const fn as_openai(provider: Provider) -> Provider {
     Provider { tasks: Tasks::OPENAI, ..provider }
@@ -94,10 +101,14 @@ const ASKS: bool = true;
 const UNASKED: bool = false;
 
 pub(super) const PROVIDERS: &[Provider] = &[
-    as_openai(also_responses(newer(compatible("openai", "https://api.openai.com/v1", ASKS)))),
+    counts(
+        Counting::Responses,
+        as_openai(also_responses(newer(compatible("openai", "https://api.openai.com/v1", ASKS)))),
+    ),
     as_openai(compatible("openai-chat", "https://api.openai.com/v1", ASKS)),
     as_openai(Provider {
         dialect: Dialect::Responses,
+        counts: Some(Counting::Responses),
         ..compatible("openai-responses", "https://api.openai.com/v1", UNASKED) // always
     }),
     Provider {
@@ -106,6 +117,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         dialect: Dialect::OpenAi,
         responses: true,
         tasks: Tasks::CHAT.and(&[Embeddings]),
+        counts: Some(Counting::Responses),
         injector: DefaultInjector::Bearer,
         ask_usage: ASKS,
         limit: LimitField::MaxCompletionTokens,
@@ -118,6 +130,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         dialect: Dialect::Anthropic,
         responses: false,
         tasks: Tasks::CHAT.and(&[Batches]),
+        counts: Some(Counting::Messages),
         injector: DefaultInjector::Header("x-api-key"),
         ask_usage: UNASKED, // always in streams
         limit: LimitField::MaxTokens,
@@ -128,6 +141,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         &[Embeddings, ImageGenerations, ImageEdits, Speech, Transcriptions, Translations, Realtime],
         also_responses(Provider {
             base: Base::Own,
+            counts: Some(Counting::Responses),
             injector: DefaultInjector::Header("api-key"),
             ..newer(compatible("azure-openai", "", ASKS))
         }),
@@ -135,6 +149,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
     Provider {
         dialect: Dialect::Bedrock,
         base: Base::Own,
+        counts: Some(Counting::Converse),
         ..compatible("bedrock", "", UNASKED) // at the end of streams
     },
     newer(compatible("cerebras", "https://api.cerebras.ai/v1", ASKS)),
@@ -152,6 +167,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         dialect: Dialect::Gemini,
         responses: false,
         tasks: Tasks::CHAT.and(&[Embeddings, Realtime]),
+        counts: Some(Counting::Gemini),
         injector: DefaultInjector::Header(crate::gemini::KEY_HEADER),
         ask_usage: UNASKED, // in every event
         limit: LimitField::MaxTokens,
@@ -193,11 +209,13 @@ pub(super) const PROVIDERS: &[Provider] = &[
     Provider {
         dialect: Dialect::Gemini,
         base: Base::Own,
+        counts: Some(Counting::Vertex),
         ..compatible("vertex", "", UNASKED) // in every event
     },
     Provider {
         dialect: Dialect::Anthropic,
         base: Base::Own,
+        counts: Some(Counting::Messages),
         ..compatible("vertex-anthropic", "", UNASKED) // always in streams
     },
     also(&[Embeddings, Transcriptions, Translations, Rerank], compatible("vllm", "http://127.0.0.1:8000/v1", ASKS)),

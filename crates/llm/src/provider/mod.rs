@@ -64,6 +64,33 @@ pub enum CallIds {
     NineCharacters,
 }
 
+/// How a provider is asked for the tokens of a call that is not made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counting {
+    /// Anthropic's `/messages/count_tokens`.
+    Messages,
+    /// OpenAI's `/responses/input_tokens`.
+    Responses,
+    /// Gemini's `:countTokens`, where a whole call stands in `generateContentRequest`.
+    Gemini,
+    /// Vertex AI's `:countTokens`, where the parts of a call stand by themselves.
+    Vertex,
+    /// Bedrock's `/model/{modelId}/count-tokens`.
+    Converse,
+}
+
+impl Counting {
+    /// What the call that is counted is in.
+    pub const fn dialect(self) -> Dialect {
+        match self {
+            Self::Messages => Dialect::Anthropic,
+            Self::Responses => Dialect::Responses,
+            Self::Gemini | Self::Vertex => Dialect::Gemini,
+            Self::Converse => Dialect::Bedrock,
+        }
+    }
+}
+
 /// One built-in provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Provider {
@@ -77,6 +104,8 @@ pub struct Provider {
     pub responses: bool,
     /// What can be asked of it.
     pub tasks: Tasks,
+    /// How it counts tokens beforehand, where it does.
+    pub counts: Option<Counting>,
     /// How its credential is put into requests.
     pub injector: DefaultInjector,
     /// Whether it must be asked (`stream_options.include_usage`) to report usage in streams.

@@ -37,7 +37,7 @@ struct StreamOptions {
 }
 
 /// A message of a caller, in any dialect.
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 pub(super) struct Message {
     #[serde(default)]
     role: String,

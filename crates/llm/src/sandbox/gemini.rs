@@ -27,6 +27,13 @@ struct Call {
     generation_config: Option<Config>,
 }
 
+/// A call whose tokens are counted, where all of it is said.
+#[derive(Deserialize)]
+struct Whole {
+    #[serde(rename = "generateContentRequest", alias = "generate_content_request")]
+    call: Call,
+}
+
 #[derive(Deserialize)]
 struct Content {
     #[serde(default)]
@@ -58,7 +65,9 @@ pub(super) fn answer(request: &SandboxRequest<'_>, asked: Asked<'_>, wishes: &Wi
     if matches!(asked.action, Action::Embed | Action::BatchEmbed) {
         return embeddings::generated(request, asked);
     }
-    let Ok(call) = serde_json::from_slice::<Call>(request.body) else {
+    let whole = || Some(serde_json::from_slice::<Whole>(request.body).ok()?.call);
+    let counted = if asked.action == Action::CountTokens { whole() } else { None };
+    let Some(call) = counted.or_else(|| serde_json::from_slice::<Call>(request.body).ok()) else {
         return error(400, "The body is not a request for content: it needs `contents`.");
     };
     let said = call.system_instruction.into_iter().chain(call.contents);

@@ -127,7 +127,7 @@ pub fn answer(request: &SandboxRequest<'_>) -> SandboxAnswer {
             SandboxAnswer::error(status, "sandbox_error", "sandbox_status", "The status asked for by x-sandbox-status.")
         }
         None if request.path.starts_with(messages::PATH) => messages::answer(request, &wishes),
-        None if request.path == responses::PATH => responses::answer(request, &wishes),
+        None if [responses::PATH, responses::COUNTED].contains(&request.path) => responses::answer(request, &wishes),
         None if request.path == embeddings::PATH => embeddings::answer(request),
         None => match gemini::asked(request.path) {
             Some(asked) => gemini::answer(request, asked, &wishes),

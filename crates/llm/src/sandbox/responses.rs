@@ -13,8 +13,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// The path that is answered here.
+/// The path that is answered here, and below which tokens are counted.
 pub(super) const PATH: &str = "/v1/responses";
+pub(super) const COUNTED: &str = "/v1/responses/input_tokens";
 
 #[derive(Deserialize)]
 struct Call {
@@ -39,6 +40,18 @@ enum Input {
     Items(Vec<Message>),
 }
 
+impl Call {
+    /// What it says: the instructions, and each item of the input.
+    fn messages(&self) -> Vec<Message> {
+        let instructions = Some(&self.instructions).filter(|said| !said.is_null()).cloned().map(Message::system);
+        let input = match &self.input {
+            Input::Text(text) => vec![Message::of("user".to_owned(), text.as_str().into())],
+            Input::Items(items) => items.clone(),
+        };
+        instructions.into_iter().chain(input).collect()
+    }
+}
+
 pub(super) fn answer(request: &SandboxRequest<'_>, wishes: &Wishes) -> SandboxAnswer {
     if !request.presented().accepted() {
         return unauthorized();
@@ -54,17 +67,15 @@ pub(super) fn answer(request: &SandboxRequest<'_>, wishes: &Wishes) -> SandboxAn
         let message = "The sandbox keeps no answers to go on from.";
         return SandboxAnswer::error(400, "invalid_request_error", "previous_response_not_found", message);
     }
+    if request.path == COUNTED {
+        let tokens = input_tokens(&call.messages());
+        return SandboxAnswer::json(200, &json!({"object": "response.input_tokens", "input_tokens": tokens}));
+    }
     respond(call, request.now.secs(), wishes)
 }
 
 fn respond(call: Call, created: i64, wishes: &Wishes) -> SandboxAnswer {
-    let mut messages = match call.input {
-        Input::Text(text) => vec![Message::of("user".to_owned(), text.into())],
-        Input::Items(items) => items,
-    };
-    if !call.instructions.is_null() {
-        messages.insert(0, Message::system(call.instructions.clone()));
-    }
+    let messages = call.messages();
     let streamed = call.stream == Some(true);
     let text_chunks = if streamed { wishes.chunks } else { None };
     let (words, cut) = text(&messages, call.max_output_tokens, text_chunks.unwrap_or(1));

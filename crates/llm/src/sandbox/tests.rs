@@ -134,7 +134,11 @@ fn gemini_says_and_counts_the_same_as_chats() {
         assert_eq!((&plain["candidates"][0]["finishReason"], &plain["modelVersion"]), (&json!("STOP"), &json!("m")));
         let told = (&plain["usageMetadata"]["promptTokenCount"], &plain["usageMetadata"]["candidatesTokenCount"]);
         assert_eq!(told, (&same["usage"]["prompt_tokens"], &same["usage"]["completion_tokens"]));
-        assert_eq!(&json_of(&post(&format!("{base}:countTokens"), "", &[]))["totalTokens"], told.0);
+        let count = format!("{base}:countTokens");
+        assert_eq!(&json_of(&post(&count, "", &[]))["totalTokens"], told.0);
+        let whole = format!(r#"{{"generateContentRequest":{}}}"#, body(r#","model":"models/m""#));
+        let whole = json_of(&answer(&request("POST", &count, &[], whole.as_bytes())));
+        assert_eq!(&whole["totalTokens"], told.0);
         for chunks in [b"1".as_slice(), b"7", b"40"] {
             let headers = [("x-sandbox-chunks", chunks)];
             let array = post(&format!("{base}:streamGenerateContent"), "", &headers).body();
@@ -182,17 +186,20 @@ fn gemini_says_and_counts_the_same_as_chats() {
 
 #[test]
 fn responses_say_and_count_the_same_as_chats() {
-    let post = |rest: &str, headers: &[(&str, &[u8])]| {
+    let at = |path: &str, rest: &str, headers: &[(&str, &[u8])]| {
         let body = format!(
             r#"{{"model":"sandbox-chat","instructions":"Be brief.","input":[{{"role":"user","content":[{{"type":"input_text","text":"How are you?"}}]}}]{rest}}}"#
         );
-        answer(&request("POST", "/v1/responses", headers, body.as_bytes()))
+        answer(&request("POST", path, headers, body.as_bytes()))
     };
+    let post = |rest: &str, headers: &[(&str, &[u8])]| at("/v1/responses", rest, headers);
     let (same, plain) = (json_of(&chat("", &[])), json_of(&post(r#","metadata":{"a":"b"}"#, &[])));
     let text = &same["choices"][0]["message"]["content"];
     assert_eq!((&plain["object"], &plain["status"]), (&json!("response"), &json!("completed")));
     assert_eq!((&plain["output"][0]["content"][0]["text"], &plain["metadata"]), (text, &json!({"a": "b"})));
     assert_eq!(plain["usage"]["input_tokens"], same["usage"]["prompt_tokens"]);
+    let count = json_of(&at("/v1/responses/input_tokens", "", &[]));
+    assert_eq!(count, json!({"object": "response.input_tokens", "input_tokens": same["usage"]["prompt_tokens"]}));
     assert_eq!(plain["usage"]["output_tokens"], same["usage"]["completion_tokens"]);
     for chunks in [b"1".as_slice(), b"7"] {
         let streamed = post(r#","metadata":{"a":"b"},"stream":true"#, &[("x-sandbox-chunks", chunks)]);

@@ -23,6 +23,8 @@ pub(super) struct Call<'a> {
     /// Text blocks that say how to behave.
     pub system: Vec<Block<'a>>,
     pub turns: Turns<'a>,
+    /// Only its tokens are to be counted: it may end anywhere.
+    pub counts: bool,
     /// The most tokens the answer may have.
     pub limit: Option<u64>,
     pub stream: bool,

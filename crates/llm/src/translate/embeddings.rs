@@ -2,12 +2,16 @@
 //! comes back as numbers or, as OpenAI's own SDKs ask for by themselves, in base64.
 
 use super::{
-    Caller, Named, Translation, Untranslatable, Why,
+    Answers, Caller, Named, Translation, Untranslatable, Why,
     read::{Text, list, members, present, read},
     responses::Frame,
     write::Object,
 };
-use crate::{gemini::request::Frames, openai::request::write_json_string, provider::Dialect};
+use crate::{
+    gemini::request::{Frames, full_name},
+    openai::request::write_json_string,
+    provider::Dialect,
+};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use credentialflow_model::Timestamp;
 use serde::Deserialize;
@@ -40,7 +44,7 @@ pub fn request(body: &[u8], to: &super::To<'_>) -> Result<(Vec<u8>, Translation)
         include_usage: false,
         frames: Frames::Events,
         named: Named::default(),
-        embeddings: Some(Embeddings { model: to.model.into(), base64 }),
+        answers: Answers::Embeddings(Embeddings { model: to.model.into(), base64 }),
     };
     Ok((out, translation))
 }
@@ -65,8 +69,7 @@ fn written(body: &[u8], model: &str) -> Result<(Vec<u8>, bool), Why> {
         }
     }
     let texts = texts.filter(|texts| !texts.is_empty()).ok_or_else(|| Why::Form("`input`".to_owned()))?;
-    let folder = if model.contains('/') { "" } else { "models/" };
-    let model = format!("{folder}{model}");
+    let model = full_name(model);
     let mut out = Vec::with_capacity(body.len() + texts.len() * (model.len() + 64) + 64);
     let mut all = Object::new(&mut out);
     all.array("requests", &texts, |out, text| {

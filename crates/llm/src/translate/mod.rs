@@ -10,12 +10,13 @@
 //!
 //! Dialects here: Chat Completions, Responses, Messages and Gemini, and Converse and the predictions of Replicate, which
 //! providers speak and no caller does.
-//! Neither counting tokens nor a call whose dialects are the same needs any of this.
+//! A call whose dialects are the same needs nothing of this.
 
 mod answer;
 mod bedrock;
 mod call;
 mod chat;
+pub mod count;
 pub mod embeddings;
 mod gemini;
 mod ids;
@@ -26,12 +27,13 @@ mod responses;
 mod stream;
 mod write;
 
-use call::TakesBack;
+use call::{Call, TakesBack};
+use gemini::schema::Schemas;
 pub use stream::{StreamFailure, Translator};
 
 use crate::{
     gemini::request::Frames,
-    provider::{CallIds, Dialect, LimitField},
+    provider::{CallIds, Counting, Dialect, LimitField},
 };
 use credentialflow_model::Timestamp;
 use std::fmt;
@@ -100,40 +102,10 @@ fn said(
 ) -> Result<(Vec<u8>, Translation), Untranslatable> {
     let untranslatable = |why| Untranslatable { why, from, to: to.dialect };
     let caller = Caller::of(from).ok_or_else(|| untranslatable(Why::Form("the dialect".to_owned())))?;
-    let schemas = match from {
-        Dialect::Gemini => gemini::schema::schemas(body).map_err(untranslatable)?,
-        _ => gemini::schema::Schemas::default(),
-    };
-    let call = match caller {
-        Caller::Chat => chat::read_call::call(body),
-        Caller::Messages => messages::read_call::call(body),
-        Caller::Responses => responses::read_call::call(body),
-        Caller::Gemini => gemini::read_call::call(body, &schemas, frames.is_some()),
-    };
-    let mut call = call.map_err(untranslatable)?;
-    if call.images.is_some() && !matches!(to.dialect, Dialect::OpenAi | Dialect::Gemini) {
-        return Err(untranslatable(Why::NoCounterpart("an image as an answer".to_owned())));
-    }
-    if call.turns.have_sound() && !matches!(to.dialect, Dialect::OpenAi | Dialect::Gemini) {
-        return Err(untranslatable(Why::NoCounterpart("sound in a message".to_owned())));
-    }
-    call.turns.keep_thinking(match to.dialect {
-        Dialect::Anthropic => TakesBack::Signed,
-        Dialect::Bedrock if crate::bedrock::maker(to.model) == Some("anthropic") => TakesBack::Signed,
-        Dialect::OpenAi if to.keeps_thinking => TakesBack::Text,
-        _ => TakesBack::Nothing,
-    });
-    ids::fit(&mut call.turns, to.dialect, to.call_ids);
+    let schemas = Schemas::of(from, body).map_err(untranslatable)?;
+    let mut call = caller.call(body, &schemas, frames.is_some(), false).map_err(untranslatable)?;
     let mut out = Vec::with_capacity(body.len() + 256);
-    match to.dialect {
-        Dialect::OpenAi => chat::write_call::call(&call, to, &mut out),
-        Dialect::Anthropic => messages::write_call::call(&call, to, &mut out),
-        Dialect::Responses => responses::write_call::call(&call, to.model, &mut out),
-        Dialect::Gemini => gemini::write_call::call(&call, to, &mut out),
-        Dialect::Bedrock => bedrock::write_call::call(&call, to.model, &mut out),
-        Dialect::Replicate => replicate::write_call::call(&call, to.model, &mut out),
-    }
-    .map_err(untranslatable)?;
+    write_call(&mut call, to, &mut out).map_err(untranslatable)?;
     let frames = frames.unwrap_or(Frames::Events);
     let echo = call.echo.iter().map(|(name, raw)| (*name, raw.get().into())).collect();
     let frame = responses::Frame { created, echo };
@@ -143,7 +115,33 @@ fn said(
         _ => Named::default(),
     };
     let include_usage = call.include_usage;
-    Ok((out, Translation { from: to.dialect, to: caller, frame, include_usage, frames, named, embeddings: None }))
+    let answers = Answers::Conversation;
+    Ok((out, Translation { from: to.dialect, to: caller, frame, include_usage, frames, named, answers }))
+}
+
+/// Writes a call for a provider.
+fn write_call(call: &mut Call<'_>, to: &To<'_>, out: &mut Vec<u8>) -> Result<(), Why> {
+    if call.images.is_some() && !matches!(to.dialect, Dialect::OpenAi | Dialect::Gemini) {
+        return Err(Why::NoCounterpart("an image as an answer".to_owned()));
+    }
+    if call.turns.have_sound() && !matches!(to.dialect, Dialect::OpenAi | Dialect::Gemini) {
+        return Err(Why::NoCounterpart("sound in a message".to_owned()));
+    }
+    call.turns.keep_thinking(match to.dialect {
+        Dialect::Anthropic => TakesBack::Signed,
+        Dialect::Bedrock if crate::bedrock::maker(to.model) == Some("anthropic") => TakesBack::Signed,
+        Dialect::OpenAi if to.keeps_thinking => TakesBack::Text,
+        _ => TakesBack::Nothing,
+    });
+    ids::fit(&mut call.turns, to.dialect, to.call_ids);
+    match to.dialect {
+        Dialect::OpenAi => chat::write_call::call(call, to, out),
+        Dialect::Anthropic => messages::write_call::call(call, to, out),
+        Dialect::Responses => responses::write_call::call(call, to.model, out),
+        Dialect::Gemini => gemini::write_call::call(call, to, out),
+        Dialect::Bedrock => bedrock::write_call::call(call, to.model, out),
+        Dialect::Replicate => replicate::write_call::call(call, to.model, out),
+    }
 }
 
 /// What callers speak: one of the dialects that are read here as calls.
@@ -164,6 +162,18 @@ impl Caller {
             Dialect::Gemini => Self::Gemini,
             Dialect::Bedrock | Dialect::Replicate => return None,
         })
+    }
+
+    /// Reads a call that is made, or with `counts` one of which only the tokens are to be counted.
+    fn call<'a>(self, body: &'a [u8], schemas: &'a Schemas, stream: bool, counts: bool) -> Result<Call<'a>, Why> {
+        let mut call = match self {
+            Self::Chat => chat::read_call::call(body),
+            Self::Messages => messages::read_call::call(body, counts),
+            Self::Responses => responses::read_call::call(body),
+            Self::Gemini => gemini::read_call::call(body, schemas, stream),
+        }?;
+        call.counts = counts;
+        Ok(call)
     }
 }
 
@@ -194,16 +204,28 @@ pub struct Translation {
     /// How a stream comes to a caller who speaks Gemini.
     frames: Frames,
     named: Named,
-    /// The answer is vectors.
-    embeddings: Option<embeddings::Embeddings>,
+    answers: Answers,
+}
+
+/// What the answer of a call is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Answers {
+    /// What a model says.
+    Conversation,
+    /// Vectors.
+    Embeddings(embeddings::Embeddings),
+    /// How many tokens the call has, counted so.
+    Count(Counting),
 }
 
 impl Translation {
     /// A whole answer. `None` when it is no answer, or holds what the caller's dialect has no place for
     /// ([`Self::without_place`]).
     pub fn whole(&self, body: &[u8]) -> Option<Vec<u8>> {
-        if let Some(embeddings) = &self.embeddings {
-            return embeddings.answer(body);
+        match &self.answers {
+            Answers::Conversation => {}
+            Answers::Embeddings(embeddings) => return embeddings.answer(body),
+            Answers::Count(by) => return count::answer(*by, self.to, body),
         }
         let answer = self.read(body).filter(|answer| self.has_place(answer))?;
         Some(match self.to {
@@ -216,8 +238,10 @@ impl Translation {
 
     /// What an answer holds that the caller's dialect has no place for, in words.
     pub fn without_place(&self, body: &[u8]) -> Option<&'static str> {
-        let answer = if self.embeddings.is_none() { self.read(body) } else { None };
-        answer.filter(|answer| !self.has_place(answer)).map(|_| answer::Failure::NO_PLACE)
+        if self.answers != Answers::Conversation {
+            return None;
+        }
+        self.read(body).filter(|answer| !self.has_place(answer)).map(|_| answer::Failure::NO_PLACE)
     }
 
     fn read<'b>(&'b self, body: &'b [u8]) -> Option<answer::Answer<'b>> {
@@ -335,6 +359,8 @@ mod tests;
 mod tests_bedrock;
 #[cfg(test)]
 mod tests_claude;
+#[cfg(test)]
+mod tests_count;
 #[cfg(test)]
 mod tests_gemini;
 #[cfg(test)]

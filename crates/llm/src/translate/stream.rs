@@ -64,7 +64,7 @@ impl Writer {
 
 impl Translator {
     pub(super) fn new(translation: Translation) -> Self {
-        let Translation { from, to, frame, include_usage, frames, named, embeddings: _ } = translation;
+        let Translation { from, to, frame, include_usage, frames, named, answers: _ } = translation;
         Self {
             events: SseReader::new(MAX_EVENT),
             reader: match from {

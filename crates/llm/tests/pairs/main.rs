@@ -10,6 +10,7 @@ mod answer;
 mod answer_write;
 mod call;
 mod call_write;
+mod cited;
 #[path = "../exchange/mod.rs"]
 mod exchange;
 mod properties;
@@ -17,7 +18,7 @@ mod recorded;
 
 use credentialflow_llm::{
     gemini::request::Frames,
-    provider::{Dialect, LimitField},
+    provider::{Counting, Dialect, LimitField},
     translate::{self, StreamFailure, To, Translation, Untranslatable},
     unframed::Unframed,
 };
@@ -37,6 +38,12 @@ fn request(body: &[u8], from: Dialect, to: Dialect) -> Result<(Vec<u8>, Translat
         Dialect::Gemini => translate::gemini_request(body, Some(Frames::Events), &to, Timestamp::from_secs(1)),
         _ => translate::request(body, from, &to, Timestamp::from_secs(1)),
     }
+}
+
+/// A call of a caller's dialect, of which a provider counts the tokens.
+fn counted(body: &[u8], from: Dialect, by: Counting) -> Option<Vec<u8>> {
+    let model = if by == Counting::Converse { "anthropic.claude-v1" } else { "m" };
+    translate::count::request(body, from, &To::new(from, model), by).ok().map(|(body, _)| body)
 }
 
 /// How the answers of a provider come to callers, who asked for a stream with its tokens.

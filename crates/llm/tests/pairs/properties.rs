@@ -5,9 +5,9 @@ use crate::{
     answer::{self, Said, Stop},
     answer_write, answers,
     call::{self, Asked, Choice, Part, Tool},
-    call_write, relayed, request,
+    call_write, counted, relayed, request,
 };
-use credentialflow_llm::provider::Dialect;
+use credentialflow_llm::provider::{Counting, Dialect};
 use proptest::{collection::vec, prelude::*};
 use serde_json::{Value, json};
 
@@ -146,6 +146,31 @@ proptest! {
                 }
                 let (back, _) = request(&there, to, from).unwrap();
                 prop_assert_eq!(call::read(from, &back), Some(asked), "{:?} in {:?} and back", from, to);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_counted_is_what_would_be_sent(asked in conversation()) {
+        for from in [Dialect::Anthropic, Dialect::Responses, Dialect::Gemini] {
+            for (by, within, fields) in [
+                (Counting::Messages, "", ["system", "messages", "tools", "tool_choice"]),
+                (Counting::Responses, "", ["input", "tools", "tool_choice", "text"]),
+                (Counting::Gemini, "/generateContentRequest", ["systemInstruction", "contents", "tools", "toolConfig"]),
+                (Counting::Vertex, "", ["systemInstruction", "contents", "tools", ""]),
+                (Counting::Converse, "/input/converse", ["system", "messages", "toolConfig", ""]),
+            ] {
+                let body = call_write::write(from, &sayable(&asked, [from, by.dialect()]));
+                let told = request(&body, from, by.dialect()).ok().map(|(body, _)| body);
+                let counted = counted(&body, from, by);
+                prop_assert_eq!(counted.is_some(), told.is_some(), "{:?} {:?}", from, by);
+                let Some((counted, told)) = counted.zip(told) else { continue };
+                let (counted, told): (Value, Value) =
+                    (serde_json::from_slice(&counted).unwrap(), serde_json::from_slice(&told).unwrap());
+                let counted = counted.pointer(within).unwrap();
+                for field in fields.into_iter().filter(|field| !field.is_empty()) {
+                    prop_assert_eq!(counted.get(field), told.get(field), "{:?} {:?} {}", from, by, field);
+                }
             }
         }
     }

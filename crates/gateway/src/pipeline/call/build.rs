@@ -36,15 +36,20 @@ pub(super) fn build(
     record: &Recording<'_>,
 ) -> Result<Built, Untranslatable> {
     let counts = call.counts(kind);
+    let by = target.counts.filter(|_| counts);
     let (body, translation) = match call.passes(speaks, target) {
         true => (call.rewritten(received, kind, target), None),
         false => {
-            let (body, answer) = call.translated(received, speaks, target, record)?;
+            let (body, answer) = call.translated(received, speaks, (target, by), record)?;
             (body, Some(answer))
         }
     };
     let translates = translation.is_some();
-    let dialect = if translates { target.dialect } else { speaks };
+    let dialect = match by {
+        _ if !translates => speaks,
+        Some(by) => by.dialect(),
+        None => target.dialect,
+    };
     let at_vertex = target.claude_at_vertex && dialect == Dialect::Anthropic;
     let body = match at_vertex.then(|| anthropic::vertex::body(&body, counts)).flatten() {
         Some(body) => body,
@@ -68,13 +73,14 @@ pub(super) fn build(
 
 /// What is held while a call of so many bytes is written: of what came, and of what is made of it. While it is rewritten
 /// there are two of it, and a third for texts that are read when it is translated; schemas of Google's are written anew
-/// before that.
-pub(super) fn copies(received: &Vec<u8>, speaks: Dialect, target: &TargetPlan) -> u64 {
+/// before that, and one of which the tokens are counted is written whole before the part of it that is sent.
+pub(super) fn copies(received: &Vec<u8>, (speaks, counts): (Dialect, bool), target: &TargetPlan) -> u64 {
     let copies = match (target.speaks(speaks), speaks) {
         (true, _) => 1,
         (false, Dialect::Gemini) => 3,
         (false, _) => 2,
     };
+    let copies = copies + usize::from(counts);
     (received.capacity() + received.len() * copies) as u64
 }
 
@@ -93,8 +99,10 @@ fn place(
         Dialect::Anthropic if counts => "/messages/count_tokens",
         Dialect::Anthropic => "/messages",
         Dialect::OpenAi => "/chat/completions",
+        Dialect::Responses if counts => "/responses/input_tokens",
         Dialect::Responses => "/responses",
         Dialect::Replicate => return (replicate::path(&target.provider_model).into(), None),
+        Dialect::Bedrock if counts => return (bedrock::count_path(&target.provider_model).into(), None),
         Dialect::Bedrock => return (bedrock::path(&target.provider_model, call.streams()).into(), None),
         Dialect::Gemini => {
             let action = match (call, counts, call.streams()) {

@@ -106,7 +106,7 @@ fn taker(
         targets |= bit(index);
         let target = &plan.targets[index as usize];
         let Some(key) = select::key(view, target, wanted, (0, rests)) else { continue };
-        held.set(sent + copies(received, wanted.speaks, target)).ok()?;
+        held.set(sent + copies(received, (wanted.speaks, wanted.counts), target)).ok()?;
         if let Ok(built) = build(spoken, received, (kind, wanted.speaks), target, record) {
             let targets = if rests { u64::MAX } else { targets };
             return Some(Taker { index, key, targets, built });

@@ -66,7 +66,7 @@ pub(in crate::pipeline) async fn prepare<C: Caller>(
         }
     }
     guard::received::body(view, plan, &received, record)?;
-    if kind == RouteKind::Responses {
+    if matches!(kind, RouteKind::Responses | RouteKind::InputTokens) {
         keeps_nothing_here(plan, &received)?;
     }
     if plan.cache.is_some() {
@@ -190,7 +190,7 @@ fn chosen(
         let index = select::target(view, plan, &wanted, (targets, true), admits)
             .ok_or_else(|| nobody((task, counts), &untranslatable))?;
         let target = &plan.targets[index as usize];
-        held.set(copies(&received, speaks, target)).map_err(|_| Refused::new(OutcomeReason::Overloaded))?;
+        held.set(copies(&received, (speaks, counts), target)).map_err(|_| Refused::new(OutcomeReason::Overloaded))?;
         match build(&call, &received, (kind, speaks), target, record) {
             Ok(built) => break (index, built),
             Err(why) => untranslatable = Some(why),

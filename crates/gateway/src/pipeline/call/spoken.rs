@@ -18,7 +18,7 @@ use crate::{
 use credentialflow_llm::{
     ChatCall,
     gemini::request::{Action, Asked, Frames, GeminiCall},
-    provider::Dialect,
+    provider::{Counting, Dialect},
     realtime::{
         Names, Protocol,
         gemini::{self, Live, Version},
@@ -108,19 +108,23 @@ impl<'p> Spoken<'p> {
 
     pub fn counts(&self, kind: RouteKind) -> bool {
         match self {
-            Self::Named(_) => kind == RouteKind::CountTokens,
+            Self::Named(_) => matches!(kind, RouteKind::CountTokens | RouteKind::InputTokens),
             Self::Placed { asked, .. } => asked.action == Action::CountTokens,
             Self::Task { .. } | Self::Session(_) | Self::Live { .. } => false,
         }
     }
 
+    /// The body for a target that speaks otherwise. With `by`, only the tokens are to be counted.
     pub fn translated(
         &self,
         body: &[u8],
         speaks: Dialect,
-        target: &TargetPlan,
+        (target, by): (&TargetPlan, Option<Counting>),
         record: &Recording<'_>,
     ) -> Result<(Vec<u8>, Translation), Untranslatable> {
+        if let Some(by) = by {
+            return translate::count::request(body, speaks, &recipient(target), by);
+        }
         match self {
             Self::Named(_) => translate::request(body, speaks, &recipient(target), record.time()),
             Self::Placed { frames, .. } => {

@@ -12,7 +12,7 @@ use super::{
     },
     read_call::{ANSWER, Declarations},
 };
-use crate::openai::request::write_json_string;
+use crate::{openai::request::write_json_string, provider::Dialect};
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::fmt;
@@ -26,8 +26,18 @@ pub(in crate::translate) struct Schemas {
     pub answer: Option<Box<RawValue>>,
 }
 
+impl Schemas {
+    /// Those of a call of this dialect; others than Gemini's have none of Google's.
+    pub fn of(dialect: Dialect, body: &[u8]) -> Result<Self, Why> {
+        match dialect {
+            Dialect::Gemini => schemas(body),
+            _ => Ok(Self::default()),
+        }
+    }
+}
+
 /// Makes the JSON Schemas of a call.
-pub(in crate::translate) fn schemas(body: &[u8]) -> Result<Schemas, Why> {
+fn schemas(body: &[u8]) -> Result<Schemas, Why> {
     let mut made = Schemas::default();
     for (name, raw) in members(body, MAX_FIELDS)? {
         match &*name {

@@ -38,7 +38,7 @@ pub(in crate::translate) fn call(call: &Call<'_>, to: &To<'_>, out: &mut Vec<u8>
     if call.system.iter().any(|block| !matches!(block, Block::Text { .. })) {
         return Err(Why::NoCounterpart("a system prompt that is no text".to_owned()));
     }
-    if call.turns.0.last().is_some_and(|turn| turn.role == Role::Assistant) {
+    if !call.counts && call.turns.0.last().is_some_and(|turn| turn.role == Role::Assistant) {
         return Err(Why::NoCounterpart("a last message of the assistant's, to be gone on with,".to_owned()));
     }
     if call.one_tool && !call.tools.is_empty() && !matches!(call.choice, Some(Choice::Never)) {

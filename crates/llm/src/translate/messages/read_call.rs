@@ -79,8 +79,8 @@ struct Metadata<'a> {
     user_id: Option<Text<'a>>,
 }
 
-/// Reads a body that [`ChatCall`](crate::ChatCall) has read.
-pub(in crate::translate) fn call(body: &[u8]) -> Result<Call<'_>, Why> {
+/// Reads a body that [`ChatCall`](crate::ChatCall) has read. Where only its tokens are counted, it needs no limit.
+pub(in crate::translate) fn call(body: &[u8], counts: bool) -> Result<Call<'_>, Why> {
     // What a stream took is always told.
     let mut call = Call { include_usage: true, ..Call::default() };
     let (mut system, mut messages, mut effort) = (None, None, None);
@@ -122,7 +122,7 @@ pub(in crate::translate) fn call(body: &[u8]) -> Result<Call<'_>, Why> {
             _ => call.others.push((name, raw)),
         }
     }
-    if call.limit.is_none() {
+    if call.limit.is_none() && !counts {
         return Err(Why::Form("a call without `max_tokens`".to_owned()));
     }
     call.effort = effort.or(call.thinks.as_ref().and_then(budget));

@@ -48,7 +48,8 @@ pub(in crate::translate) fn plan<'a>(call: &'a Call<'_>, model: &str, longest: O
         if forced && !generation.calls_when_told() {
             return Err(Why::NoCounterpart("that a tool must be called, which this model does not take,".to_owned()));
         }
-        if !generation.goes_on() && call.turns.0.last().is_some_and(|turn| turn.role == Role::Assistant) {
+        if !call.counts && !generation.goes_on() && call.turns.0.last().is_some_and(|turn| turn.role == Role::Assistant)
+        {
             let what = "a last message of the assistant's, which this model does not go on with,";
             return Err(Why::NoCounterpart(what.to_owned()));
         }

@@ -39,7 +39,7 @@ pub(in crate::translate) fn call(call: &Call<'_>, model: &str, out: &mut Vec<u8>
     if !call.stop.is_empty() {
         return Err(Why::NoCounterpart("a text to stop at".to_owned()));
     }
-    if call.turns.0.last().is_some_and(|turn| turn.role == Role::Assistant) {
+    if !call.counts && call.turns.0.last().is_some_and(|turn| turn.role == Role::Assistant) {
         return Err(Why::NoCounterpart("a last message of the assistant's, to be gone on with,".to_owned()));
     }
     let mut body = Object::new(out);
