@@ -6,16 +6,17 @@ use credentialflow_llm::batch::{
     Asks,
     answers::{Lines, judged, renamed, used, withheld},
     call::{BatchCall, requests},
-    form::{BatchForm, Piece},
+    form::{Piece, UploadForm},
     object::listed,
 };
 use credentialflow_model::objects::ObjectKind;
 
+const OTHER: &str = "--b\r\nContent-Disposition: form-data; name=\"purpose\"\r\n\r\nvision\r\n";
 const START: &str = "--b\r\nContent-Disposition: form-data; name=\"purpose\"\r\n\r\nbatch\r\n";
 
 /// The lines of an upload and what goes on of it; `None` where it is refused.
 fn read(body: &[u8], size: usize) -> Option<(Vec<String>, Vec<u8>)> {
-    let (mut form, mut pieces, mut lines, mut out) = (BatchForm::new("b"), body.chunks(size), Vec::new(), Vec::new());
+    let (mut form, mut pieces, mut lines, mut out) = (UploadForm::new("b"), body.chunks(size), Vec::new(), Vec::new());
     loop {
         match form.piece().ok()? {
             Piece::More => form.push(pieces.next()?),
@@ -34,7 +35,7 @@ fn read(body: &[u8], size: usize) -> Option<(Vec<String>, Vec<u8>)> {
 }
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    for body in [data.to_vec(), [START.as_bytes(), data].concat()] {
+    for body in [data.to_vec(), [START.as_bytes(), data].concat(), [OTHER.as_bytes(), data].concat()] {
         let whole = read(&body, usize::MAX);
         assert_eq!(whole, read(&body, 3), "in pieces");
         if let Some((lines, out)) = whole {

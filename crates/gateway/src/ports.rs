@@ -90,6 +90,9 @@ pub trait ObjectKeeper: Send + Sync {
     /// One of an application's.
     fn find(&self, application: &str, id: &str) -> Kept<Option<ModelObject>>;
 
+    /// Those of an application's that have these ids, in any order. Asked for calls, of which there may be many.
+    fn find_all(&self, application: &str, ids: Vec<String>) -> Kept<Vec<ModelObject>>;
+
     /// Those of an application of one kind, the newest first.
     fn list(&self, application: &str, kind: ObjectKind, page: ObjectPage) -> Kept<ObjectList>;
 

@@ -19,6 +19,7 @@
 //! - [`cache`]: which calls ask the same, and which answers may be given again.
 //! - [`needs`]: what a call needs of a model: images, tools and the like, and room for its prompt.
 //! - [`affinity`]: what calls have in common that should go to the same place.
+//! - [`files`]: files that providers keep and calls name by an id.
 //! - [`produced`]: what was produced when nobody counted.
 //! - [`prompt`]: prompts that are kept here, and the calls that they become.
 //! - [`price`]: what tokens cost, by date.
@@ -37,6 +38,7 @@ pub mod catalogue;
 pub mod end_user;
 pub mod first;
 pub mod gemini;
+pub mod files;
 pub mod guardrail;
 pub mod needs;
 pub mod openai;

@@ -14,17 +14,19 @@ use std::net::IpAddr;
 /// What it is. The numbers are stored: none is used again for something else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ObjectKind {
-    /// A file in OpenAI's form, with the calls of a batch or with what became of them.
+    /// A file in OpenAI's form: with the calls of a batch, with what became of them, or with anything else.
     File = 0,
     /// A batch in OpenAI's form.
     Batch = 1,
     /// A batch of Anthropic's Messages.
     MessageBatch = 2,
+    /// A file in Anthropic's form.
+    MessageFile = 3,
 }
 
 impl ObjectKind {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::File, Self::Batch, Self::MessageBatch];
+    pub const ALL: [Self; 4] = [Self::File, Self::Batch, Self::MessageBatch, Self::MessageFile];
 
     /// What ids of it begin with, as those of its provider do.
     pub const fn prefix(self) -> &'static str {
@@ -32,7 +34,13 @@ impl ObjectKind {
             Self::File => "file-",
             Self::Batch => "batch_",
             Self::MessageBatch => "msgbatch_",
+            Self::MessageFile => "file_",
         }
+    }
+
+    /// Whether it is a file.
+    pub const fn is_file(self) -> bool {
+        matches!(self, Self::File | Self::MessageFile)
     }
 
     /// The kind with this number.
@@ -120,6 +128,9 @@ pub struct ObjectFacts {
     /// How often its provider said that it does not know a batch, or what came of it, since it last told something.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gone: Option<Gone>,
+    /// When its provider forgets a file; never where that is not told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Timestamp>,
     /// The key that a batch was made with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<KeyId>,
@@ -204,7 +215,7 @@ mod tests {
         for state in ObjectState::ALL {
             assert_eq!(ObjectState::from_number(state as i64), Some(state));
         }
-        assert_eq!((ObjectKind::from_number(3), ObjectState::from_number(5)), (None, None));
+        assert_eq!((ObjectKind::from_number(4), ObjectState::from_number(5)), (None, None));
     }
 
     #[test]
@@ -214,6 +225,7 @@ mod tests {
             calls: 2,
             most: Some(7),
             guardrails: Some(u64::MAX),
+            expires: Some(Timestamp::from_secs(9)),
             gone: Some(Gone { since: Timestamp::from_secs(4), times: 2 }),
             holds: vec![Hold {
                 budget: "applications/a/month".into(),

@@ -6,7 +6,10 @@
 //! for that.
 
 use crate::{Result, Store, StoreError, WriteTx, driver::Driver, row};
-use credentialflow_model::objects::{ModelObject, ObjectKind, ObjectState};
+use credentialflow_model::{
+    Timestamp,
+    objects::{ModelObject, ObjectKind, ObjectState},
+};
 use sqlx::{AnyConnection, AssertSqlSafe, Row, any::AnyRow};
 use std::time::Duration;
 
@@ -31,8 +34,8 @@ impl Store {
     /// Adds one. False where one with its id is there already.
     pub async fn add_model_object(&self, object: &ModelObject, due: Duration) -> Result<bool> {
         let sql = format!(
-            "INSERT INTO model_objects ({COLUMNS}, due)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, {now} + $10) ON CONFLICT (id) DO NOTHING",
+            "INSERT INTO model_objects ({COLUMNS}, expires, due)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, {now} + $11) ON CONFLICT (id) DO NOTHING",
             now = self.driver().now()
         );
         let done = sqlx::query(AssertSqlSafe(sql))
@@ -45,6 +48,7 @@ impl Store {
             .bind(object.body.as_str())
             .bind(facts(object)?)
             .bind(object.purpose.as_str())
+            .bind(object.facts.expires.map_or(0, Timestamp::micros))
             .bind(micros(due))
             .execute(&mut *self.notes().await?)
             .await?;
@@ -53,9 +57,32 @@ impl Store {
 
     /// One of an application's, by its id.
     pub async fn model_object(&self, application: &str, id: &str) -> Result<Option<ModelObject>> {
-        let sql = format!("SELECT {COLUMNS} FROM model_objects WHERE id = $1 AND application = $2");
+        let sql = format!(
+            "SELECT {COLUMNS} FROM model_objects WHERE id = $1 AND application = $2 AND {lives}",
+            lives = lives(self.driver())
+        );
         let found = sqlx::query(AssertSqlSafe(sql)).bind(id).bind(application);
         found.fetch_optional(&mut *self.reader().await?).await?.as_ref().map(read).transpose()
+    }
+
+    /// Those of an application that have these ids, in any order.
+    pub async fn model_objects_by_ids(&self, application: &str, ids: &[String]) -> Result<Vec<ModelObject>> {
+        let ids = serde_json::to_string(ids).map_err(|error| StoreError::Other(error.to_string()))?;
+        let sql = format!(
+            "SELECT {COLUMNS} FROM model_objects
+             WHERE id IN (SELECT name FROM ({names}) AS named) AND application = $2 AND {lives}",
+            names = self.driver().names(),
+            lives = lives(self.driver())
+        );
+        let found = sqlx::query(AssertSqlSafe(sql)).bind(ids).bind(application);
+        found.fetch_all(&mut *self.reader().await?).await?.iter().map(read).collect()
+    }
+
+    /// Forgets files whose providers have forgotten them. How many there were.
+    pub async fn forget_expired_model_objects(&self) -> Result<u64> {
+        let sql =
+            format!("DELETE FROM model_objects WHERE expires > 0 AND expires <= {now}", now = self.driver().now());
+        Ok(sqlx::query(AssertSqlSafe(sql)).execute(&mut *self.notes().await?).await?.rows_affected())
     }
 
     /// Whether anybody has one of this kind that its provider calls so. Looks at all: for what is rare.
@@ -82,13 +109,14 @@ impl Store {
         let sql = format!(
             "WITH page AS (
                  SELECT {COLUMNS}, octet_length(body) + octet_length(facts) AS size FROM model_objects
-                 WHERE application = $1 AND kind = $2 AND ($5 = '' OR purpose = $5) {bound}
+                 WHERE application = $1 AND kind = $2 AND ($5 = '' OR purpose = $5) AND {lives} {bound}
                  ORDER BY made {order}, id {order} LIMIT $3
              ), summed AS (
                  SELECT page.*, SUM(size) OVER (ORDER BY made {order}, id {order}) - size AS newer FROM page
              )
              SELECT {COLUMNS}, (SELECT COUNT(*) FROM page) FROM summed WHERE newer < $6
-             ORDER BY made {order}, id {order} LIMIT $3 - 1"
+             ORDER BY made {order}, id {order} LIMIT $3 - 1",
+            lives = lives(self.driver())
         );
         let found = sqlx::query(AssertSqlSafe(sql))
             .bind(application)
@@ -163,6 +191,11 @@ impl WriteTx {
         let driver = self.driver();
         change(self.connection(), driver, (from, object, due)).await
     }
+}
+
+/// Whether the provider of a file has not forgotten it.
+fn lives(driver: Driver) -> String {
+    format!("(expires = 0 OR expires > {now})", now = driver.now())
 }
 
 async fn change(

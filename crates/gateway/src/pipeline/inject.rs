@@ -228,6 +228,8 @@ pub(super) fn inject(
             | Tag::Forwarded => true,
             Tag::AcceptEncoding => identity,
             Tag::ContentType => call.is_some() || mcp.is_some(),
+            // It names a model of ours.
+            Tag::XCredentialflowModel => call.is_some(),
             // A compressed WebSocket would hide an echoed secret.
             Tag::SecWebsocketExtensions => identity,
             Tag::SecWebsocketProtocol => session,

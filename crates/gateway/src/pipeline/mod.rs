@@ -14,6 +14,7 @@ mod call;
 mod challenge;
 mod choose;
 mod fallback;
+mod files;
 mod forward;
 mod frames;
 mod guard;

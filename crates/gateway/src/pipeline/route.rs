@@ -8,7 +8,7 @@ use crate::{
     worker::View,
 };
 use credentialflow_llm::{anthropic::VERSION_HEADER, gemini, provider::Dialect};
-use credentialflow_model::OutcomeReason;
+use credentialflow_model::{OutcomeReason, objects::ObjectKind};
 use std::borrow::Cow;
 
 /// A request and the route that takes it.
@@ -52,8 +52,12 @@ pub(super) fn find<'a>(
         Found::Route(route) => {
             let plan = &view.snapshot.routes[route as usize];
             record.route(plan);
-            // All dialects list models at the same path.
-            if plan.kind == RouteKind::ModelList {
+            // All dialects list models at the same path, and two keep files there.
+            if matches!(plan.kind, RouteKind::Batch(route) if route.kind() == ObjectKind::File) {
+                if inbound.header(VERSION_HEADER).is_some() {
+                    record.speaks(Dialect::Anthropic);
+                }
+            } else if plan.kind == RouteKind::ModelList {
                 if inbound.header(VERSION_HEADER).is_some() {
                     record.speaks(Dialect::Anthropic);
                 } else if inbound.header(gemini::KEY_HEADER).is_some() {

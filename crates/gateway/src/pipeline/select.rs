@@ -195,6 +195,9 @@ pub(super) fn key(view: &View, target: &TargetPlan, wanted: &Wanted, (tried, res
     let cooling = |i: u32| &view.coolings[target.of_key(i) as usize];
     let free = || (0u32..u64::BITS).zip(&target.keys).filter(|(i, _)| tried & bit(*i) == 0);
     let open = |(i, key): &(u32, &KeyPlan)| {
+    if let Some(files) = &wanted.files {
+        return files.key(target).filter(|key| tried & bit(*key) == 0);
+    }
         cooling(*i).is_open_to(now, wanted.application.as_ref()) && wanted.has_room(key.quota.as_ref(), now)
     };
     let found = match wanted.sticky {

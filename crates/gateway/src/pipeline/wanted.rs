@@ -1,6 +1,6 @@
 //! What a call wants of the target that serves it: read once, and the same for every target that is tried.
 
-use super::{Inbound, Refused, quota};
+use super::{Inbound, Refused, files::Holder, quota};
 use crate::{
     preview::AskedCall,
     snapshot::models::{ModelPlan, TargetPlan},
@@ -41,6 +41,8 @@ pub(crate) struct Wanted {
     pub sticky: Option<u64>,
     /// What it needs.
     pub needs: Needs,
+    /// Who has the files that it names.
+    pub files: Option<Holder>,
     /// What it is expected to use, and when, where targets are chosen by cost.
     pub expected: Option<(Timestamp, TokenUsage)>,
     /// Who calls.
@@ -61,6 +63,8 @@ pub(crate) struct Kind {
     pub streams: bool,
     /// What was found in it that only internal targets may have.
     pub routed: Option<Detect>,
+    /// Who has the files that it names.
+    pub files: Option<Holder>,
 }
 
 impl Wanted {
@@ -73,7 +77,7 @@ impl Wanted {
         (inbound, principal): (&Inbound<'_>, &Principal),
         at: Timestamp,
     ) -> Result<Self, Refused> {
-        let Kind { speaks, task, counts, streams, routed } = kind;
+        let Kind { speaks, task, counts, streams, routed, files } = kind;
         // Who counts tokens needs nothing of the model, and what else is asked is not told by the catalogue.
         let needs = if plan.asks && !counts && task == Task::Chat { Needs::of(body) } else { Needs::default() };
         let sticky = plan.sticky.as_ref().and_then(|sticky| match sticky.by {
@@ -97,6 +101,7 @@ impl Wanted {
             roll: if plan.route_by == RouteBy::Latency { worker.bits() } else { 0 },
             internal: routed.is_some(),
             sticky,
+            files,
             needs,
             expected,
             application: principal.key().filter(|_| chooses).map(|key| key.application_name().clone()),
@@ -133,6 +138,7 @@ impl Wanted {
             internal: call.internal,
             sticky: None,
             needs: call.needs,
+            files: None,
             expected: Some((at, usage)),
             application: None,
             input: 0,
@@ -151,6 +157,16 @@ impl Wanted {
         target.offers(self.task, self.speaks)
             && (!self.internal || target.internal)
             && (!self.counts || target.counts.is_some())
+            // Ids are not translated.
+            && self.files.as_ref().is_none_or(|files| files.key(target).is_some() && self.goes_as_it_is(target))
+    }
+
+    /// Whether a call goes to a target in the form in which it came.
+    fn goes_as_it_is(&self, target: &TargetPlan) -> bool {
+        match self.task {
+            Task::Chat => target.speaks(self.speaks),
+            _ => !target.has_own_forms(),
+        }
     }
 
     /// How well a target is fit.

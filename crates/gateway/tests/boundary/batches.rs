@@ -17,8 +17,8 @@ use std::{
 
 /// Keeps objects in memory, as the roof does in a database.
 #[derive(Default)]
-struct Keeper {
-    objects: Mutex<Vec<ModelObject>>,
+pub struct Keeper {
+    pub objects: Mutex<Vec<ModelObject>>,
     saw: AtomicUsize,
     asked: Mutex<Vec<ObjectPage>>,
     /// Holds nothing back, and does not answer.
@@ -39,6 +39,11 @@ impl ObjectKeeper for Keeper {
         let objects = self.objects.lock().unwrap();
         let found = objects.iter().find(|object| object.id == id && object.application == application);
         Box::pin(ready(Ok(found.cloned())))
+    }
+    fn find_all(&self, application: &str, ids: Vec<String>) -> Kept<Vec<ModelObject>> {
+        let objects = self.objects.lock().unwrap();
+        let found = objects.iter().filter(|object| object.application == application && ids.contains(&object.id));
+        Box::pin(ready(Ok(found.cloned().collect())))
     }
     fn list(&self, _: &str, kind: ObjectKind, page: ObjectPage) -> Kept<ObjectList> {
         let objects = self.objects.lock().unwrap().iter().filter(|object| object.kind == kind).cloned().collect();

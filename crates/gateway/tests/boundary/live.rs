@@ -406,6 +406,22 @@ async fn a_hard_budget_is_never_overdrawn_and_ends_the_session() {
 }
 
 #[tokio::test]
+async fn files_of_the_account_are_nobodys_in_a_session() {
+    let upstream = provider().await;
+    let world = world(&upstream, "", None);
+    let file = json!({"fileData": {"fileUri": "https://generativelanguage.googleapis.com/v1beta/files/x", "mimeType": "a/b"}});
+    let mut wire = connected(&world, LIVE, "").await;
+    let mut side = Side::new(&mut wire, Sender::Server);
+    side.say(Sender::Client, &setup("voice")).await;
+    side.say(Sender::Client, &json!({"clientContent": {"turns": [{"parts": [file]}], "turnComplete": true}})).await;
+    while side.next().await.is_ok() {}
+    assert!(side.reason.starts_with("file_unknown"), "{}", side.reason);
+    drop(wire);
+    world.outcome(R::FileUnknown).await;
+    world.done().await;
+}
+
+#[tokio::test]
 async fn a_session_goes_on_for_the_application_that_began_it_alone() {
     let upstream = provider().await;
     let world = world(&upstream, "", None);

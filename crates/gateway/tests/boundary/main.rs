@@ -20,6 +20,7 @@ mod fallback;
 mod gemini;
 mod guard;
 mod guarded_answers;
+mod files;
 mod guardrails;
 mod harness;
 mod http2;

@@ -1,9 +1,10 @@
-//! The upload of a file with the calls of a batch, read as it passes: a form in which each line of the file comes by itself.
+//! The upload of a file, read as it passes: a form in which each line of a file with the calls of a batch comes by itself,
+//! and any other file as it is.
 //!
 //! As strict as [`multipart`](crate::task::multipart), for the same reason: whoever reads the form next must read the
 //! same. No more than one line of the file, or one part beside it, is held.
 
-use super::MOST_LINE;
+use super::{MOST_LINE, call::BatchCall, object::CALLS};
 use crate::task::multipart::{InvalidForm, MOST_HEADER, described};
 use memchr::{memchr, memmem};
 
@@ -12,15 +13,18 @@ const MOST_FIELD: usize = 4096;
 /// Parts at the most.
 const MOST_PARTS: usize = 20;
 
-/// Why an upload is no file of a batch. The texts are safe to show: they hold nothing of it.
+/// Why an upload is no file. The texts are safe to show: they hold nothing of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidUpload {
     /// The form cannot be read.
     #[error(transparent)]
     Form(#[from] InvalidForm),
-    /// It is for something else.
-    #[error("only files with `purpose` `batch` are taken")]
+    /// It does not say what it is for, or says it twice.
+    #[error("the form has one field `purpose`, which is a word such as `batch` or `user_data`")]
     Purpose,
+    /// What it is for came behind the file, and is something else than what was in the file looked like.
+    #[error("send the field `purpose` before the file: only the lines of one for a batch are read as calls")]
+    Late,
     /// It has no file, or several.
     #[error("the form has one file, in the field `file`")]
     File,
@@ -57,6 +61,10 @@ enum At {
     Header,
     /// In a part beside the file.
     Field,
+    /// At the beginning of a file of which is not known what it is for.
+    Unknown,
+    /// In a file that is no batch's.
+    Content,
     /// At the beginning of a line; whether the one before ended with CRLF.
     Line {
         crlf: bool,
@@ -64,9 +72,18 @@ enum At {
     End,
 }
 
+/// What is in the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// The calls of a batch.
+    Calls,
+    /// Anything else.
+    Other,
+}
+
 /// Reads an upload.
 #[derive(Debug)]
-pub struct BatchForm {
+pub struct UploadForm {
     mark: Vec<u8>,
     at: At,
     held: Vec<u8>,
@@ -75,13 +92,17 @@ pub struct BatchForm {
     /// How far the present line was searched for its end.
     searched: usize,
     parts: usize,
-    purpose: bool,
+    /// Whether the form says what the file is for.
+    has_purpose: bool,
+    purpose: Option<String>,
     is_purpose: bool,
+    /// Present once there is a file.
+    content: Option<Content>,
     file: bool,
 }
 
-impl BatchForm {
-    /// With a boundary that [`multipart::boundary`](crate::task::multipart::boundary) gave.
+impl UploadForm {
+    /// With a boundary that [`multipart::boundary`](crate::task::multipart::boundary) gave. It says what the file is for.
     pub fn new(boundary: &str) -> Self {
         Self {
             mark: format!("--{boundary}").into_bytes(),
@@ -90,10 +111,27 @@ impl BatchForm {
             start: 0,
             searched: 0,
             parts: 0,
-            purpose: false,
+            has_purpose: true,
+            purpose: None,
             is_purpose: false,
+            content: None,
             file: false,
         }
+    }
+
+    /// As [`Self::new`], of a form that does not say what the file is for, which is never one of a batch.
+    pub fn without_purpose(boundary: &str) -> Self {
+        Self { has_purpose: false, ..Self::new(boundary) }
+    }
+
+    /// What the file is for; `None` where that did not come yet.
+    pub fn purpose(&self) -> Option<&str> {
+        self.purpose.as_deref()
+    }
+
+    /// What is in the file; `None` where that is not known yet.
+    pub const fn content(&self) -> Option<Content> {
+        self.content
     }
 
     /// Takes more bytes.
@@ -126,6 +164,8 @@ impl BatchForm {
             At::Behind => self.behind(),
             At::Header => self.header(),
             At::Field => self.field(),
+            At::Unknown => self.unknown(),
+            At::Content => self.content_piece(),
             At::Line { crlf } => self.line(crlf),
             At::End => match self.rest() {
                 b"" | b"\r" | b"\r\n" => Ok(Piece::End),
@@ -152,7 +192,7 @@ impl BatchForm {
     fn behind(&mut self) -> Result<Piece, InvalidUpload> {
         match self.rest().get(..2) {
             None => Ok(Piece::More),
-            Some(b"--") if !self.purpose => Err(InvalidUpload::Purpose),
+            Some(b"--") if self.has_purpose && self.purpose.is_none() => Err(InvalidUpload::Purpose),
             Some(b"--") if !self.file => Err(InvalidUpload::File),
             Some(b"--") => {
                 self.at = At::End;
@@ -179,16 +219,21 @@ impl BatchForm {
         }
         // A file is read as UTF-8, whatever it holds.
         let (name, is_file) = described(&seen[..length], b"\xff")?;
-        let is_purpose = name == "purpose";
+        let is_purpose = self.has_purpose && name == "purpose";
         match (name, is_file) {
             ("file", true) if !self.file => {}
             (_, true) | ("file", false) => return Err(InvalidUpload::File),
-            ("purpose", false) if self.purpose => return Err(InvalidUpload::Purpose),
+            ("purpose", false) if is_purpose && self.purpose.is_some() => return Err(InvalidUpload::Purpose),
             _ => {}
         }
         self.is_purpose = is_purpose;
         self.file |= is_file;
-        (self.at, self.searched) = (if is_file { At::Line { crlf: false } } else { At::Field }, 0);
+        self.searched = 0;
+        self.at = match (is_file, &self.purpose) {
+            (false, _) => At::Field,
+            (true, None) if self.has_purpose => At::Unknown,
+            (true, purpose) => self.begin(purpose.as_deref() == Some(CALLS)),
+        };
         Ok(Piece::Frame(self.take(length + 4)))
     }
 
@@ -202,13 +247,58 @@ impl BatchForm {
             return Err(InvalidUpload::Field);
         }
         if self.is_purpose {
-            if content != b"batch" {
-                return Err(InvalidUpload::Purpose);
+            let word = std::str::from_utf8(content).ok().filter(|word| is_word(word)).ok_or(InvalidUpload::Purpose)?;
+            if self.content.is_some_and(|content| (content == Content::Calls) != (word == CALLS)) {
+                return Err(InvalidUpload::Late);
             }
-            self.purpose = true;
+            self.purpose = Some(word.to_owned());
         }
         self.at = At::Behind;
         Ok(Piece::Frame(self.take(length + self.mark.len())))
+    }
+
+    /// The file begins.
+    fn begin(&mut self, has_calls: bool) -> At {
+        self.content = Some(if has_calls { Content::Calls } else { Content::Other });
+        if has_calls { At::Line { crlf: false } } else { At::Content }
+    }
+
+    /// A file whose first line is a call of a batch is taken for one of a batch, until the form says otherwise.
+    fn unknown(&mut self) -> Result<Piece, InvalidUpload> {
+        let seen = &self.rest()[..self.rest().len().min(MOST_LINE)];
+        let is_full = seen.len() == MOST_LINE;
+        let blank = seen.len() - seen.trim_ascii_start().len();
+        let from = blank.max(self.searched);
+        let has_calls = match (seen.get(blank), memchr(b'\n', seen.get(from..).unwrap_or_default())) {
+            (None | Some(b'{'), None) if !is_full => {
+                self.searched = seen.len();
+                return Ok(Piece::More);
+            }
+            (Some(b'{'), Some(end)) => {
+                std::str::from_utf8(&seen[blank..from + end]).is_ok_and(|line| BatchCall::of_line(line).is_ok())
+            }
+            _ => false,
+        };
+        self.searched = 0;
+        self.at = self.begin(has_calls);
+        self.piece()
+    }
+
+    /// What is surely no part of the delimiter behind the file.
+    fn content_piece(&mut self) -> Result<Piece, InvalidUpload> {
+        let rest = self.rest();
+        match memmem::find(rest, &self.mark) {
+            Some(at) if rest[..at].ends_with(b"\r\n") => {
+                self.at = At::Behind;
+                Ok(Piece::Frame(self.take(at + self.mark.len())))
+            }
+            Some(_) => Err(InvalidForm::Delimiters.into()),
+            // The end of a line, and all of the mark but its last byte.
+            None => match rest.len().saturating_sub(self.mark.len() + 1) {
+                0 => Ok(Piece::More),
+                sure => Ok(Piece::Frame(self.take(sure))),
+            },
+        }
     }
 
     fn line(&mut self, crlf: bool) -> Result<Piece, InvalidUpload> {
@@ -258,6 +348,12 @@ impl BatchForm {
     }
 }
 
+/// Whether it can be what a file is for.
+fn is_word(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_".contains(&b))
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -265,11 +361,21 @@ mod tests {
     use proptest::prelude::*;
 
     const PURPOSE: &str = "--b\r\nContent-Disposition: form-data; name=\"purpose\"\r\n\r\nbatch\r\n";
+    const VISION: &str = "--b\r\nContent-Disposition: form-data; name=\"purpose\"\r\n\r\nvision\r\n";
+    const CALL: &str = r#"{"custom_id":"a","method":"POST","url":"/v1/embeddings","body":{"model":"m","input":"x"}}"#;
     const FILE: &str = "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"x.jsonl\"\r\nContent-Type: application/octet-stream\r\n\r\n";
 
     /// The lines, and what goes on when each line is written as it came.
     fn read(body: &[u8], piece: usize) -> Result<(Vec<String>, String), InvalidUpload> {
-        let mut form = BatchForm::new("b");
+        let (lines, out, _) = taken(UploadForm::new("b"), body, piece)?;
+        Ok((lines, String::from_utf8(out).unwrap()))
+    }
+
+    fn taken(
+        mut form: UploadForm,
+        body: &[u8],
+        piece: usize,
+    ) -> Result<(Vec<String>, Vec<u8>, UploadForm), InvalidUpload> {
         let (mut lines, mut out, mut rest) = (Vec::new(), Vec::new(), body);
         loop {
             match form.piece()? {
@@ -285,7 +391,7 @@ mod tests {
                     out.push(b'\n');
                     lines.push(line);
                 }
-                Piece::End if rest.is_empty() => return Ok((lines, String::from_utf8(out).unwrap())),
+                Piece::End if rest.is_empty() => return Ok((lines, out, form)),
                 Piece::End => {
                     form.push(rest);
                     rest = b"";
@@ -299,7 +405,7 @@ mod tests {
         let end = "\r\n--b--\r\n";
         for (body, lines) in [
             (format!("{PURPOSE}{FILE}{{\"a\":1}}\n{{\"b\":2}}{end}"), 2),
-            (format!("{FILE}one\r\n\r\ntwo\n\n three \r\n{}{}", &PURPOSE[0..], &end[2..]), 3),
+            (format!("{FILE}\r\n{CALL}\r\n\r\ntwo\n\n three \r\n{}{}", &PURPOSE[0..], &end[2..]), 3),
             (format!("{PURPOSE}{FILE}{end}"), 0),
         ] {
             let whole = read(body.as_bytes(), usize::MAX).unwrap();
@@ -325,7 +431,14 @@ mod tests {
             (format!("{PURPOSE}{FILE}a"), delimiters),
             (format!("{FILE}a{end}"), InvalidUpload::Purpose),
             (format!("{PURPOSE}{PURPOSE}{FILE}a{end}"), InvalidUpload::Purpose),
-            (format!("{}{FILE}a{end}", PURPOSE.replace("batch", "vision")), InvalidUpload::Purpose),
+            (format!("{}{FILE}a{end}", PURPOSE.replace("batch", "Vision")), InvalidUpload::Purpose),
+            (format!("{}{FILE}a{end}", PURPOSE.replace("batch", "")), InvalidUpload::Purpose),
+            (format!("{FILE}a\r\n{PURPOSE}{}", &end[2..]), InvalidUpload::Late),
+            (format!("{FILE}{CALL}\r\n{}{}", PURPOSE.replace("batch", "vision"), &end[2..]), InvalidUpload::Late),
+            (format!("{VISION}{FILE}a\n--b--\r\n"), delimiters),
+            (format!("{VISION}{FILE}a --b{end}"), delimiters),
+            (format!("{VISION}{FILE}--b{end}"), delimiters),
+            (format!("{VISION}{FILE}a"), delimiters),
             (format!("{PURPOSE}{}", &end[2..]), InvalidUpload::File),
             (format!("{PURPOSE}{FILE}a\r\n{FILE}b{end}"), InvalidUpload::File),
             (format!("{PURPOSE}{}a{end}", FILE.replace("\"file\"", "\"other\"")), InvalidUpload::File),
@@ -343,7 +456,43 @@ mod tests {
         assert_eq!(read(&binary, 9).unwrap_err(), InvalidUpload::Encoding);
     }
 
+    #[test]
+    fn files_of_other_purposes_pass_as_they_are() {
+        let binary: &[u8] = b"\xff\xfe\r\n\r\n-\r\n--a\n{\"custom_id\":1}\n\x00\r\n--";
+        let end = b"\r\n--b--\r\n";
+        let file = [FILE.as_bytes(), binary].concat();
+        for body in [
+            [VISION.as_bytes(), &file, end].concat(),
+            [&*file, b"\r\n", VISION.as_bytes(), &end[2..]].concat(),
+            [VISION.as_bytes(), FILE.as_bytes(), end].concat(),
+            [VISION.as_bytes(), FILE.as_bytes(), CALL.as_bytes(), b"\n", end].concat(),
+            [FILE.as_bytes(), b"{\n\"a\": 1}\r\n", VISION.as_bytes(), &end[2..]].concat(),
+        ] {
+            for piece in (1..90).chain([usize::MAX]) {
+                let (lines, out, form) = taken(UploadForm::new("b"), &body, piece).unwrap();
+                assert_eq!((lines, out), (vec![], body.clone()), "in pieces of {piece}");
+                assert_eq!((form.purpose(), form.content()), (Some("vision"), Some(Content::Other)));
+                assert!(form.held() < 400 || piece == usize::MAX, "{} bytes are held", form.held());
+            }
+        }
+        // Where nothing says what it is for, it is never a batch's.
+        let body = [FILE.as_bytes(), CALL.as_bytes(), b"\n", end].concat();
+        let (lines, out, form) = taken(UploadForm::without_purpose("b"), &body, 9).unwrap();
+        assert_eq!((lines, out, form.content()), (vec![], body.clone(), Some(Content::Other)));
+        assert_eq!(taken(UploadForm::new("b"), &body, 9).map(|_| ()), Err(InvalidUpload::Purpose));
+    }
+
     proptest! {
+        #[test]
+        fn any_bytes_pass_as_they_are(bytes in prop::collection::vec(any::<u8>(), 0..300), piece in 1usize..50) {
+            let body = [VISION.as_bytes(), FILE.as_bytes(), &bytes, b"\r\n--b--\r\n"].concat();
+            if let Ok((lines, out, _)) = taken(UploadForm::new("b"), &body, piece) {
+                prop_assert_eq!((lines, out), (vec![], body));
+            } else {
+                prop_assert!(memmem::find(&bytes, b"--b").is_some());
+            }
+        }
+
         #[test]
         fn any_bytes_are_read(bytes in prop::collection::vec(any::<u8>(), 0..300), piece in 1usize..50) {
             let body = [PURPOSE.as_bytes(), FILE.as_bytes(), &bytes].concat();

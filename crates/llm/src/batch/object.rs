@@ -148,6 +148,7 @@ pub fn files_of(kept: &ModelObject, seen: &Seen) -> Vec<ModelObject> {
                 price: None,
                 bill: None,
                 gone: None,
+                expires: None,
                 ..kept.facts.clone()
             },
         })
@@ -156,11 +157,41 @@ pub fn files_of(kept: &ModelObject, seen: &Seen) -> Vec<ModelObject> {
     files.into_iter().flatten().filter(|_| kept.kind == ObjectKind::Batch).collect()
 }
 
-/// A file as its caller is told of it, and its id at its provider. `None` where it is none.
-pub fn file(answer: &[u8], id: &str) -> Option<(String, String)> {
-    let mut object = read(answer, "file")?;
+/// A file that a provider took.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Uploaded {
+    /// What its caller is told of it.
+    pub told: String,
+    /// Its id at its provider.
+    pub id: String,
+    /// When its provider forgets it, where it says so.
+    pub expires: Option<Timestamp>,
+}
+
+/// A file as its provider tells of it, in the form of its kind. `None` where it is none.
+pub fn file(answer: &[u8], kind: ObjectKind, id: &str) -> Option<Uploaded> {
+    let Ok(Value::Object(mut object)) = serde_json::from_slice(answer) else { return None };
+    // OpenAI's objects say what they are in `object`, Anthropic's in `type`.
+    let says = if kind == ObjectKind::MessageFile { "type" } else { "object" };
+    if object.get(says)? != "file" {
+        return None;
+    }
     let there = object.insert("id".into(), id.into())?.as_str().filter(|id| is_id(id))?.to_owned();
-    Some((Value::Object(object).to_string(), there))
+    let expires = match object.get("expires_at") {
+        Some(Value::Number(at)) => at.as_i64().filter(|at| *at > 0).map(Timestamp::from_secs),
+        Some(Value::String(at)) => at.parse().ok(),
+        _ => None,
+    };
+    Some(Uploaded { told: Value::Object(object).to_string(), id: there, expires })
+}
+
+/// What is told of a file that was deleted.
+pub fn deleted(kind: ObjectKind, id: &str) -> Value {
+    match kind {
+        ObjectKind::MessageBatch => json!({ "id": id, "type": "message_batch_deleted" }),
+        ObjectKind::MessageFile => json!({ "id": id, "type": "file_deleted" }),
+        ObjectKind::File | ObjectKind::Batch => json!({ "id": id, "object": "file", "deleted": true }),
+    }
 }
 
 /// What is told of a file with the answers of a batch that nobody asked its provider for: `bytes` once they are known.
@@ -239,9 +270,16 @@ mod tests {
             br#"{"id":"msgbatch_X","type":"message_batch","processing_status":"ended","results_url":"https://x/y"}"#;
         let (told, seen) = message_batch(over, "msgbatch_1").unwrap();
         assert!(seen.is_over && told.contains("\"/v1/messages/batches/msgbatch_1/results\""), "{told}");
-        let (told, id) = file(br#"{"id":"file-X","object":"file","bytes":3}"#, "file-1").unwrap();
+        let told = br#"{"id":"file-X","object":"file","bytes":3,"expires_at":7}"#;
+        let Uploaded { told, id, expires } = file(told, ObjectKind::File, "file-1").unwrap();
         assert_eq!((id.as_str(), told.contains("file-1")), ("file-X", true));
-        assert_eq!(file(br#"{"id":"file-X","object":"error"}"#, "f"), None);
+        assert_eq!(expires, Some(Timestamp::from_secs(7)));
+        assert_eq!(file(br#"{"id":"file-X","object":"error"}"#, ObjectKind::File, "f"), None);
+        let told = br#"{"id":"file_X","type":"file","filename":"a.pdf","size_bytes":3,"downloadable":false}"#;
+        let message = file(told, ObjectKind::MessageFile, "file_1").unwrap();
+        assert_eq!((message.id.as_str(), message.expires), ("file_X", None));
+        assert!(message.told.contains("\"file_1\"") && !message.told.contains("file_X"), "{}", message.told);
+        assert_eq!(file(told, ObjectKind::File, "f"), None);
         assert!(
             batch(br#"{"object":"batch","id":"x"}"#, "b", "f", "m").is_none() && message_batch(b"[]", "m").is_none()
         );
@@ -261,11 +299,12 @@ mod tests {
                 assert_eq!(batch(&said(there.clone(), "output_file_id"), "b", "f", "m"), None, "{id:?}");
                 assert_eq!(batch(&said(there.clone(), "error_file_id"), "b", "f", "m"), None, "{id:?}");
             }
-            assert_eq!(file(&said(json!({ "object": "file" }), "id"), "f"), None, "{id:?}");
+            assert_eq!(file(&said(json!({ "object": "file" }), "id"), ObjectKind::File, "f"), None, "{id:?}");
+            assert_eq!(file(&said(json!({ "type": "file" }), "id"), ObjectKind::MessageFile, "f"), None, "{id:?}");
             let there = json!({ "type": "message_batch", "processing_status": "ended" });
             assert_eq!(message_batch(&said(there, "id"), "m"), None, "{id:?}");
         }
-        assert!(file(br#"{"id":"file-A_b.9","object":"file"}"#, "f").is_some());
+        assert!(file(br#"{"id":"file-A_b.9","object":"file"}"#, ObjectKind::File, "f").is_some());
     }
 
     #[test]

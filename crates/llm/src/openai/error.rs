@@ -65,6 +65,7 @@ fn advice(reason: OutcomeReason) -> &'static str {
         OutcomeReason::Forbidden => "Ask for this route or model to be allowed for your application.",
         OutcomeReason::SourceNotAllowed => "Call from a network the key is allowed from.",
         OutcomeReason::ObjectNotFound => "Ask for one that you made yourself, by the id that you were told.",
+        OutcomeReason::FileUnknown => "Upload the file here, and name it by the id that you were told.",
         OutcomeReason::ModelNotFound => "GET /v1/models lists the models you may use.",
         OutcomeReason::RateLimited | OutcomeReason::TooManyFailures => {
             "Wait as the Retry-After header says, then try again."

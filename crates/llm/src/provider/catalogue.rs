@@ -38,8 +38,8 @@
 use super::{Base, CallIds, Counting, DefaultInjector, Dialect, LimitField, Provider};
 use crate::task::{
     Task::{
-        self, Batches, Embeddings, ImageEdits, ImageGenerations, Moderations, Realtime, Rerank, Speech, Transcriptions,
-        Translations,
+        self, Batches, Embeddings, Files, ImageEdits, ImageGenerations, Moderations, Realtime, Rerank, Speech,
+        Transcriptions, Translations,
     },
     Tasks,
 };
@@ -129,7 +129,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         base: Base::Url("https://api.anthropic.com/v1"),
         dialect: Dialect::Anthropic,
         responses: false,
-        tasks: Tasks::CHAT.and(&[Batches]),
+        tasks: Tasks::CHAT.and(&[Batches, Files]),
         counts: Some(Counting::Messages),
         injector: DefaultInjector::Header("x-api-key"),
         ask_usage: UNASKED, // always in streams

@@ -36,11 +36,13 @@ pub enum Task {
     Realtime,
     /// `/batches`, and the files with their calls
     Batches,
+    /// `/files` of any other use
+    Files,
 }
 
 impl Task {
     /// Every task, in the order in which they are told.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Chat,
         Self::Embeddings,
         Self::Moderations,
@@ -52,6 +54,7 @@ impl Task {
         Self::Rerank,
         Self::Realtime,
         Self::Batches,
+        Self::Files,
     ];
 
     /// As people read it.
@@ -68,6 +71,7 @@ impl Task {
             Self::Rerank => "rerank",
             Self::Realtime => "realtime",
             Self::Batches => "batches",
+            Self::Files => "files",
         }
     }
 
@@ -85,12 +89,13 @@ impl Task {
             Self::Rerank => "/rerank",
             Self::Realtime => "/realtime",
             Self::Batches => "/batches",
+            Self::Files => "/files",
         }
     }
 
     /// Whether a call may come as a form with files.
     pub const fn may_be_form(self) -> bool {
-        matches!(self, Self::ImageEdits | Self::Transcriptions | Self::Translations | Self::Batches)
+        matches!(self, Self::ImageEdits | Self::Transcriptions | Self::Translations | Self::Batches | Self::Files)
     }
 
     /// Whether what such a call costs can be estimated from the text that goes and comes.
@@ -124,6 +129,7 @@ impl Tasks {
         Task::Translations,
         Task::Realtime,
         Task::Batches,
+        Task::Files,
     ]);
 
     /// All there are.

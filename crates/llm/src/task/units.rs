@@ -101,7 +101,7 @@ impl Size {
         let images = |count: u64| count.saturating_mul(IMAGE_TOKENS);
         let heard = bytes.div_ceil(BYTES_OF_SECOND);
         match task {
-            Task::Chat | Task::Embeddings | Task::Moderations | Task::Realtime | Task::Batches => {
+            Task::Chat | Task::Embeddings | Task::Moderations | Task::Realtime | Task::Batches | Task::Files => {
                 (Bound { input: bytes, output: 0 }, usual)
             }
             Task::Rerank => {

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 on_both!(
     objects_are_known_to_their_application_alone,
+    files_are_forgotten_when_their_provider_forgets_them,
     states_follow_one_another_once,
     what_is_borrowed_for_a_batch_stays_until_it_is_over
 );
@@ -72,11 +73,49 @@ async fn objects_are_known_to_their_application_alone(db: Database) {
     assert_eq!(page(of("user_data")).await, (vec!["file-6".into()], false));
     assert_eq!((page(of("batch")).await.1, page(of("other")).await), (true, (vec![], false)));
     assert_eq!(f.store.model_object("a", "file-6").await.unwrap(), Some(data));
+    let ids = ["file-1", "file-6", "file-5", "batch_1", "file-none"].map(str::to_owned);
+    let mut found = f.store.model_objects_by_ids("a", &ids).await.unwrap();
+    found.sort_by(|a, b| a.id.cmp(&b.id));
+    assert_eq!(found.iter().map(|one| &*one.id).collect::<Vec<_>>(), ["batch_1", "file-1", "file-6"], "none of b's");
+    assert_eq!(f.store.model_objects_by_ids("a", &[]).await.unwrap(), []);
     assert!(f.store.knows_model_object(ObjectKind::File, "there").await.unwrap());
     assert!(!f.store.knows_model_object(ObjectKind::MessageBatch, "there").await.unwrap());
     assert!(!f.store.knows_model_object(ObjectKind::File, "elsewhere").await.unwrap());
     assert!(f.store.delete_model_object("file-1").await.unwrap());
     assert!(!f.store.delete_model_object("file-1").await.unwrap());
+}
+
+async fn files_are_forgotten_when_their_provider_forgets_them(db: Database) {
+    let f = db.fresh().await;
+    let file = |id: &str, expires: Option<i64>| {
+        let mut file = object(id, ObjectKind::File, "a", 1);
+        file.facts.expires = expires.map(Timestamp::from_secs);
+        file
+    };
+    let (gone, later, never) = (file("file-1", Some(2)), file("file-2", Some(4_000_000_000)), file("file-3", None));
+    for file in [&gone, &later, &never] {
+        f.store.add_model_object(file, Duration::ZERO).await.unwrap();
+    }
+    let known = async || {
+        let all = ["file-1", "file-2", "file-3"];
+        let mut known = Vec::new();
+        for id in all {
+            known.extend(f.store.model_object("a", id).await.unwrap().map(|file| file.id));
+        }
+        let page = ModelObjectPage { most: 9, bytes: 1 << 20, ..ModelObjectPage::default() };
+        let (mut listed, _) = f.store.model_objects("a", ObjectKind::File, page).await.unwrap();
+        listed.reverse();
+        assert_eq!(listed.into_iter().map(|file| file.id).collect::<Vec<_>>(), known);
+        let mut named = f.store.model_objects_by_ids("a", &all.map(str::to_owned)).await.unwrap();
+        named.sort_by(|a, b| a.id.cmp(&b.id));
+        assert_eq!(named.into_iter().map(|file| file.id).collect::<Vec<_>>(), known);
+        known
+    };
+    assert_eq!(known().await, ["file-2", "file-3"], "also before it is taken away");
+    assert_eq!(f.store.forget_expired_model_objects().await.unwrap(), 1);
+    assert_eq!(f.store.forget_expired_model_objects().await.unwrap(), 0);
+    assert_eq!(known().await, ["file-2", "file-3"]);
+    assert!(f.store.add_model_object(&gone, Duration::ZERO).await.unwrap(), "it is away");
 }
 
 async fn states_follow_one_another_once(db: Database) {

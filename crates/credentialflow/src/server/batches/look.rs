@@ -4,7 +4,10 @@
 use super::{Batches, follow::SOONEST};
 use credentialflow_model::objects::{ModelObject, ObjectState};
 use credentialflow_store::StoreError;
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 use tokio::{
     sync::watch,
     task::{Id, JoinSet},
@@ -12,6 +15,8 @@ use tokio::{
 
 /// How often to look which batches are due.
 const LOOK: Duration = Duration::from_secs(2);
+/// How often to forget files whose providers have forgotten them.
+const FORGET: Duration = Duration::from_secs(60);
 /// Batches that are read at once of those that are due.
 const MOST_DUE: u32 = 200;
 /// Batches that are looked after at once.
@@ -92,7 +97,14 @@ impl Batches {
 
     async fn look(&self) {
         let mut running = Running::default();
+        let mut forgot: Option<Instant> = None;
         loop {
+            if forgot.is_none_or(|at| at.elapsed() >= FORGET) {
+                forgot = Some(Instant::now());
+                if let Err(error) = self.store.forget_expired_model_objects().await {
+                    tracing::debug!(%error, "files that are no more cannot be forgotten");
+                }
+            }
             match self.store.due_model_objects(MOST_DUE).await {
                 Ok(due) => self.begin(due, &mut running).await,
                 Err(error) => tracing::debug!(%error, "batches that are due cannot be looked for"),

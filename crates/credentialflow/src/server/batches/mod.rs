@@ -35,6 +35,8 @@ const AT_ONCE: usize = 16;
 const WRITES: usize = 4;
 /// How long a write waits to stand there.
 const IN_LINE: Duration = Duration::from_secs(30);
+/// And how long a call waits until the files that it names are looked up: as many as [`AT_ONCE`] at once.
+const NAMING: Duration = Duration::from_secs(5);
 
 /// Keeps files and batches.
 #[derive(Clone)]
@@ -47,6 +49,7 @@ pub(super) struct Batches {
     runtime: Handle,
     asking: Arc<Semaphore>,
     writing: Arc<Semaphore>,
+    naming: Arc<Semaphore>,
     /// Held while it is found out whether a provider has a batch, so that none is taken for two.
     finding: Arc<Mutex<()>>,
 }
@@ -63,15 +66,14 @@ impl Batches {
             runtime: Handle::current(),
             asking: Arc::new(Semaphore::new(AT_ONCE)),
             writing: Arc::new(Semaphore::new(WRITES)),
+            naming: Arc::new(Semaphore::new(AT_ONCE)),
             finding: Arc::default(),
         }
     }
 
     /// Waits for a place in the database's line of writers.
     async fn write(&self) -> Result<OwnedSemaphorePermit, StoreError> {
-        let away = || StoreError::Unavailable("many files and batches are written at once".into());
-        let place = tokio::time::timeout(IN_LINE, self.writing.clone().acquire_owned()).await;
-        place.map_err(|_| away())?.map_err(|_| away())
+        in_line(&self.writing, IN_LINE).await
     }
 
     /// What callers begin with, and nothing is lost by refusing.
@@ -166,6 +168,13 @@ impl Batches {
     }
 }
 
+/// Waits for a place, at most so long.
+async fn in_line(places: &Arc<Semaphore>, most: Duration) -> Result<OwnedSemaphorePermit, StoreError> {
+    let away = || StoreError::Unavailable("many files and batches are asked for at once".into());
+    let place = tokio::time::timeout(most, places.clone().acquire_owned()).await;
+    place.map_err(|_| away())?.map_err(|_| away())
+}
+
 fn items(batch: &ModelObject, turn: impl Fn(Option<i64>) -> Turn) -> Vec<BudgetItem> {
     let item = |hold: &Hold| BudgetItem {
         budget: hold.budget.clone(),
@@ -181,6 +190,14 @@ impl ObjectKeeper for Batches {
     fn find(&self, application: &str, id: &str) -> Kept<Option<ModelObject>> {
         let (application, id) = (application.to_owned(), id.to_owned());
         self.asked(|this| async move { this.store.model_object(&application, &id).await })
+    }
+
+    fn find_all(&self, application: &str, ids: Vec<String>) -> Kept<Vec<ModelObject>> {
+        let application = application.to_owned();
+        self.kept(|this| async move {
+            let _place = in_line(&this.naming, NAMING).await?;
+            this.store.model_objects_by_ids(&application, &ids).await
+        })
     }
 
     fn list(&self, application: &str, kind: ObjectKind, page: ObjectPage) -> Kept<ObjectList> {

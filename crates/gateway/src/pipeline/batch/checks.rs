@@ -2,7 +2,7 @@
 
 use super::{invalid, takes};
 use crate::{
-    pipeline::{Refused, guardrail},
+    pipeline::{Refused, files, guardrail},
     snapshot::models::{ModelPlan, TargetPlan},
 };
 use credentialflow_llm::{
@@ -108,6 +108,7 @@ impl Checks {
         if call.model() != &*self.model {
             return Err(wrong("it asks for another model than the first".into()));
         }
+        files::none(call.body(text), self.asks.speaks())?;
         let mut text = std::borrow::Cow::Borrowed(text);
         if let Some(changed) = self.judge(&call, &text, &wrong)? {
             text = call.with_body(&text, &changed).into();

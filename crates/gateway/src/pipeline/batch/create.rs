@@ -109,7 +109,7 @@ impl Asking<'_, '_> {
         let length = body::announced(self.inbound, most)?;
         let received = body::collect(self.worker, self.control, caller, most, length, record).await?;
         // The calls of a batch are for whoever the batch is for.
-        let nobody = if self.route.is_of_messages() { &b"{}"[..] } else { &received.0 };
+        let nobody = if self.is_of_messages() { &b"{}"[..] } else { &received.0 };
         users::name(self.view, self.inbound, matched, principal, nobody, record);
         Ok(received)
     }
@@ -123,7 +123,7 @@ impl Asking<'_, '_> {
         caller: &mut C,
         record: &mut Recording<'_>,
     ) -> Result<(), Refused> {
-        let kind = self.route.kind();
+        let kind = self.kind;
         let mut batch = ModelObject {
             id: self.fresh_id(kind.prefix()),
             kind,

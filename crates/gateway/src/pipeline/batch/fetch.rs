@@ -1,11 +1,11 @@
 //! What becomes of a file or a batch once it is there.
 
-use super::{Asking, Refused, checks, invalid, is_success, unusable};
+use super::{Asking, Place, Refused, checks, invalid, is_success, places::is_of_batches, unusable};
 use crate::{
     conn::{AnswerFraming, Caller},
     http1::{body::Decoder, head::Framing, tag::Tag},
     pipeline::{
-        answer::{Filled, fill, flush, push_own_fields, request_idle},
+        answer::{self, Filled, fill, flush, push_own_fields, request_idle},
         forward::UpstreamResponse,
         guard::answered::AnswerGuard,
         guardrail,
@@ -16,7 +16,7 @@ use crate::{
 use credentialflow_llm::{
     batch::{
         answers::{Lines, judged, renamed, withheld},
-        object::{OUTPUT, files_of, told},
+        object::{OUTPUT, deleted, files_of, told},
     },
     guardrail::{Guardrails, Met, answer::Answer},
 };
@@ -56,8 +56,10 @@ impl Written<'_> {
 impl Asking<'_, '_> {
     /// `GET /v1/files/{id}`: what is kept here.
     pub async fn file<C: Caller>(&self, caller: &mut C, record: &mut Recording<'_>) -> Result<(), Refused> {
-        let file = self.of_kind(ObjectKind::File).await?;
-        self.model(&file.facts.model, record)?;
+        let file = self.of_kind(self.kind).await?;
+        if is_of_batches(&file) {
+            self.model(&file.facts.model, record)?;
+        }
         self.answer((200, file.body.into_bytes()), caller, record).await
     }
 
@@ -72,7 +74,7 @@ impl Asking<'_, '_> {
 
     /// A batch, as its provider tells of it now.
     pub async fn batch<C: Caller>(&self, caller: &mut C, record: &mut Recording<'_>) -> Result<(), Refused> {
-        let batch = self.of_kind(self.route.kind()).await?;
+        let batch = self.of_kind(self.kind).await?;
         if batch.state != ObjectState::Runs {
             self.model(&batch.facts.model, record)?;
             return self.answer((200, batch.body.into_bytes()), caller, record).await;
@@ -83,7 +85,7 @@ impl Asking<'_, '_> {
 
     /// Asks the provider to stop a batch.
     pub async fn cancel<C: Caller>(&self, caller: &mut C, record: &mut Recording<'_>) -> Result<(), Refused> {
-        let batch = self.of_kind(self.route.kind()).await?;
+        let batch = self.of_kind(self.kind).await?;
         let path = format!("{}/{}/cancel", self.batches(), batch.upstream_id);
         self.follow(batch, path, caller, record).await
     }
@@ -118,7 +120,7 @@ impl Asking<'_, '_> {
 
     /// Deletes a file, or a batch of Messages that is over.
     pub async fn delete<C: Caller>(&self, caller: &mut C, record: &mut Recording<'_>) -> Result<(), Refused> {
-        let object = self.of_kind(self.route.kind()).await?;
+        let object = self.of_kind(self.kind).await?;
         let of_batch = (object.purpose == OUTPUT)
             .then(|| object.id.strip_prefix("file-")?.rsplit_once('-'))
             .flatten()
@@ -134,24 +136,25 @@ impl Asking<'_, '_> {
             ));
         }
         let place = self.place_of(&object, record)?;
-        let there = if object.kind == ObjectKind::File { "/files" } else { self.batches() };
+        let there = if object.kind.is_file() { "/files" } else { self.batches() };
         let path = format!("{there}/{}", object.upstream_id);
         let (status, answer) = self.ask(place, path, caller, record).await?;
         if !is_success(status) && status != 404 {
             return self.answer((status, answer), caller, record).await;
         }
         self.kept(self.keeper.forget(&object.id)).await?;
-        let gone = match object.kind {
-            ObjectKind::File => serde_json::json!({ "id": object.id, "object": "file", "deleted": true }),
-            _ => serde_json::json!({ "id": object.id, "type": "message_batch_deleted" }),
-        };
+        let gone = deleted(object.kind, &object.id);
         self.answer((200, gone.to_string().into_bytes()), caller, record).await
     }
 
-    /// The lines of a file, or of the results of a batch, with the caller's name of the model in them.
+    /// The lines of a file of a batch, or of the results of one, with the caller's name of the model in them; any other file
+    /// as it is.
     pub async fn content<C: Caller>(&self, caller: &mut C, record: &mut Recording<'_>) -> Result<(), Refused> {
-        let object = self.of_kind(self.route.kind()).await?;
+        let object = self.of_kind(self.kind).await?;
         let place = self.place_of(&object, record)?;
+        if !is_of_batches(&object) {
+            return self.as_it_is(place, &object, caller, record).await;
+        }
         let has_answers = object.kind == ObjectKind::MessageBatch || object.purpose == OUTPUT;
         let rules = if has_answers { checks::of_answers(self.plan(place.model))? } else { None };
         let path = match object.kind {
@@ -175,6 +178,22 @@ impl Asking<'_, '_> {
         self.relay(written, (request.upstream, response), guard, caller, record).await?;
         record.usage(self.view, &mut request);
         Ok(())
+    }
+
+    /// A file that is no batch's, as its provider gives it.
+    async fn as_it_is<C: Caller>(
+        &self,
+        place: Place,
+        file: &ModelObject,
+        caller: &mut C,
+        record: &mut Recording<'_>,
+    ) -> Result<(), Refused> {
+        let path = format!("/files/{}/content", file.upstream_id);
+        let mut request = self.request(place, path, UpstreamBody::Empty, record);
+        let response = self.send(&mut request, caller, record).await?;
+        request.answered();
+        let (worker, view, control, inbound) = (self.worker, self.view, self.control, self.inbound);
+        answer::relay(worker, view, control, inbound, self.parts, &mut request, response, caller, record).await
     }
 
     /// Passes lines on, as they come.

@@ -23,14 +23,13 @@ impl Asking<'_, '_> {
         let over = |_| Refused::new(OutcomeReason::Overloaded);
         // What is kept, and the answer that is made of it.
         let mut held = self.worker.budget.take(2 * u64::from(MOST_BYTES)).map_err(over)?;
-        let ObjectList { objects, more } =
-            self.kept(self.keeper.list(&self.application, self.route.kind(), page)).await?;
+        let ObjectList { objects, more } = self.kept(self.keeper.list(&self.application, self.kind, page)).await?;
         let size: usize = objects.iter().map(|object| size_of_val(object) + object.body.len()).sum();
         held.set(2 * size as u64).map_err(over)?;
         // What its provider is asked for at this moment has nothing to tell yet.
         let told = objects.iter().filter(|object| object.state != ObjectState::Asked);
         let told: Vec<_> = told.map(|object| (&*object.id, &*object.body)).collect();
-        let body = match self.route.is_of_messages() {
+        let body = match self.is_of_messages() {
             true => object::message_list(&told, more),
             false => object::list(&told, more),
         };

@@ -8,6 +8,7 @@ mod checks;
 mod create;
 mod fetch;
 mod list;
+mod places;
 mod upload;
 
 use super::{
@@ -34,7 +35,10 @@ use crate::{
     worker::{View, Worker},
 };
 use credentialflow_llm::{batch::Asks, provider::Dialect, task::Task};
-use credentialflow_model::{OutcomeReason, objects::ModelObject};
+use credentialflow_model::{
+    OutcomeReason,
+    objects::{ModelObject, ObjectKind},
+};
 use std::{rc::Rc, sync::Arc, time::Duration};
 
 /// The longest a call waits for the keeper.
@@ -54,6 +58,8 @@ struct Asking<'a, 'r> {
     keeper: Arc<dyn ObjectKeeper>,
     application: Arc<str>,
     route: BatchRoute,
+    /// What it is about.
+    kind: ObjectKind,
 }
 
 /// A target of a model, and which of its own credentials.
@@ -79,7 +85,11 @@ pub(super) async fn serve<C: Caller>(
     let application = key.application_name().clone();
     let keeper = worker.shared.objects.clone();
     let keeper = keeper.ok_or_else(|| Refused::new(OutcomeReason::InvalidModelCall).with_detail(NONE.into()))?;
-    let asking = Asking { worker, view, control, inbound, parts, keeper, application, route };
+    let kind = match route.kind() {
+        ObjectKind::File if record.dialect() == Some(Dialect::Anthropic) => ObjectKind::MessageFile,
+        kind => kind,
+    };
+    let asking = Asking { worker, view, control, inbound, parts, keeper, application, route, kind };
     match route {
         BatchRoute::Upload => asking.upload(caller, record).await,
         BatchRoute::Files | BatchRoute::Batches | BatchRoute::MessageBatches => asking.list(caller, record).await,
@@ -98,19 +108,12 @@ const NONE: &str = "there are no files and batches here";
 impl Asking<'_, '_> {
     /// Waits for the keeper.
     async fn kept<T>(&self, answer: Kept<T>) -> Result<T, Refused> {
-        self.control.set_deadline(self.worker.tick_in(KEEPER));
-        let waited = self.control.wait(answer).await;
-        self.control.clear_deadline();
-        let away = || {
-            Refused::new(OutcomeReason::Overloaded)
-                .with_detail("files and batches cannot be looked up now".into())
-                .with_retry_after(Duration::from_secs(1))
-        };
-        match waited {
-            Ok(Ok(kept)) => Ok(kept),
-            Ok(Err(KeeperAway)) | Err(Interrupt::Deadline) => Err(away()),
-            Err(why) => Err(body::interrupted(why, OutcomeReason::Overloaded)),
-        }
+        kept(self.worker, self.control, answer).await
+    }
+
+    /// Whether it is in Anthropic's form.
+    const fn is_of_messages(&self) -> bool {
+        matches!(self.kind, ObjectKind::MessageBatch | ObjectKind::MessageFile)
     }
 
     /// The object that the path names, if it is the caller's and of this kind.
@@ -127,28 +130,6 @@ impl Asking<'_, '_> {
             return Err(unknown());
         }
         self.kept(self.keeper.find(&self.application, id)).await?.ok_or_else(unknown)
-    }
-
-    /// The target that has an object, if its model is still the caller's to use.
-    fn place_of(&self, object: &ModelObject, record: &Recording<'_>) -> Result<Place, Refused> {
-        let facts = &object.facts;
-        let model = self.model(&facts.model, record)?;
-        let credential = |target: &TargetPlan| match &facts.credential {
-            None => target.keys.is_empty().then_some(0),
-            Some(name) => (0..).zip(&target.keys).find_map(|(i, key)| {
-                let slot = self.view.snapshot.credentials.describe(key.inject.credential);
-                slot.filter(|(own, _)| ***own == **name).map(|_| i)
-            }),
-        };
-        let found = (0..).zip(&self.plan(model).targets).find_map(|(i, target)| {
-            let same = *target.provider == *facts.provider && *target.provider_model == *facts.provider_model;
-            let key = credential(target).filter(|_| same)?;
-            Some(Place { model, target: i, key })
-        });
-        found.ok_or_else(|| {
-            let detail = "the model has no target any more at which it was made, with the credential it was made with";
-            Refused::new(OutcomeReason::NoHealthyEndpoint).with_detail(detail.into())
-        })
     }
 
     /// A model by its name, if the caller may use it.
@@ -179,7 +160,7 @@ impl Asking<'_, '_> {
     /// A request to a place; it costs nothing itself.
     fn request(&self, place: Place, path: String, body: UpstreamBody, record: &mut Recording<'_>) -> UpstreamRequest {
         let target = self.target(place);
-        let dialect = if self.route.is_of_messages() { Dialect::Anthropic } else { Dialect::OpenAi };
+        let dialect = if self.is_of_messages() { Dialect::Anthropic } else { Dialect::OpenAi };
         record.upstream(&self.view.snapshot.upstreams[target.upstream as usize]);
         record.model(self.plan(place.model), target, false);
         let call = ModelCall::free((place.model, place.target, place.key), Task::Batches, dialect, path, self.worker);
@@ -278,6 +259,23 @@ impl Asking<'_, '_> {
     /// A fresh id of ours. It says nothing, and is of no use to anybody else.
     fn fresh_id(&self, prefix: &str) -> String {
         format!("{prefix}{:016x}{:016x}", self.worker.bits(), self.worker.bits())
+    }
+}
+
+/// Waits for the keeper.
+pub(super) async fn kept<T>(worker: &Worker, control: &Control, answer: Kept<T>) -> Result<T, Refused> {
+    control.set_deadline(worker.tick_in(KEEPER));
+    let waited = control.wait(answer).await;
+    control.clear_deadline();
+    let away = || {
+        Refused::new(OutcomeReason::Overloaded)
+            .with_detail("files and batches cannot be looked up now".into())
+            .with_retry_after(Duration::from_secs(1))
+    };
+    match waited {
+        Ok(Ok(kept)) => Ok(kept),
+        Ok(Err(KeeperAway)) | Err(Interrupt::Deadline) => Err(away()),
+        Err(why) => Err(body::interrupted(why, OutcomeReason::Overloaded)),
     }
 }
 

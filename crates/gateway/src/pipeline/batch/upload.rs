@@ -1,32 +1,25 @@
 //! `POST /v1/files`: a file with the calls of a batch goes to a target of the model that its calls ask for, while each of
-//! them is checked and written anew. No more than a line of it is held.
+//! them is checked and written anew; any other file goes as it is to one that keeps files. No more than a line is held.
 
-use super::{Asking, Place, Refused, checks, checks::Checks, invalid, is_success, takes, unusable};
+use super::{Asking, Refused, checks, checks::Checks, invalid, is_success, unusable};
 use crate::{
     budget::Charge,
     conn::{AnswerError, AnswerFraming, BodyError, Caller, Received},
     net::{buffer::Buffer, control::Interrupt, stream::Stream},
-    pipeline::{
-        body,
-        record::Recording,
-        select,
-        translate::UpstreamBody,
-        wanted::{Kind, Wanted},
-    },
+    pipeline::{body, record::Recording, translate::UpstreamBody},
 };
 use credentialflow_llm::{
     batch::{
         Asks,
         call::BatchCall,
-        form::{BatchForm, InvalidUpload, Piece},
-        object,
+        form::{Content, InvalidUpload, Piece, UploadForm},
+        object::{self, Uploaded},
     },
-    provider::Dialect,
-    task::{Task, multipart},
+    task::multipart,
 };
 use credentialflow_model::{
     OutcomeReason,
-    objects::{ModelObject, ObjectKind, ObjectState},
+    objects::{ModelObject, ObjectFacts, ObjectState},
 };
 use std::{
     future::poll_fn,
@@ -46,7 +39,7 @@ impl Asking<'_, '_> {
         let boundary = boundary.ok_or_else(|| invalid("files are uploaded as `multipart/form-data`"))?;
         let mut rewriting = Rewriting {
             caller,
-            form: BatchForm::new(boundary),
+            form: if self.is_of_messages() { UploadForm::without_purpose(boundary) } else { UploadForm::new(boundary) },
             raw: Vec::new(),
             frames: Vec::new(),
             first: None,
@@ -55,17 +48,21 @@ impl Asking<'_, '_> {
             held: self.worker.budget.nothing(),
             came: false,
         };
-        let (asks, model) = rewriting.begin(self, record).await?;
-        let model = self.model(&model, record)?;
-        let plan = self.plan(model);
-        let guardrails = checks::guardrails(plan)?;
-        let place = self.choose(model, asks, record)?;
-        let target = self.target(place);
-        rewriting.checks = Some(Checks::new(asks, (plan, target), guardrails, record.time()));
+        let place = match rewriting.begin(self, record).await? {
+            None => self.choose_for_file(record)?,
+            Some((asks, model)) => {
+                let model = self.model(&model, record)?;
+                let plan = self.plan(model);
+                let guardrails = checks::guardrails(plan)?;
+                let place = self.choose(model, asks, record)?;
+                rewriting.checks = Some(Checks::new(asks, (plan, self.target(place)), guardrails, record.time()));
+                place
+            }
+        };
         let body = UpstreamBody::Streamed { length: None, begun: false };
         let mut request = self.request(place, "/files".into(), body, record);
         let sent = self.send(&mut request, &mut rewriting, record).await;
-        let Rewriting { caller, checks, refused, came, .. } = rewriting;
+        let Rewriting { caller, form, checks, refused, came, .. } = rewriting;
         if let Some(found) = checks.as_ref().and_then(Checks::found) {
             record.guardrails_of_calls(found);
         }
@@ -78,54 +75,43 @@ impl Asking<'_, '_> {
         if !is_success(status) {
             return self.answer((status, answer), caller, record).await;
         }
-        let Some(checks) = checks.filter(|_| came) else {
+        if !came {
             // It answered before it had the file, so nobody knows what it took.
             return Err(unusable());
+        }
+        let id = self.fresh_id(self.kind.prefix());
+        let Uploaded { told, id: upstream_id, expires } = object::file(&answer, self.kind, &id).ok_or_else(unusable)?;
+        let (target, credential) = (self.target(place), self.credential(place));
+        let facts = match &checks {
+            Some(checks) => checks.facts(target, credential),
+            None => ObjectFacts {
+                model: self.plan(place.model).name.to_string(),
+                provider: target.provider.to_string(),
+                provider_model: target.provider_model.to_string(),
+                credential,
+                ..ObjectFacts::default()
+            },
         };
-        let id = self.fresh_id(ObjectKind::File.prefix());
-        let (body, upstream_id) = object::file(&answer, &id).ok_or_else(unusable)?;
         let file = ModelObject {
             id,
-            kind: ObjectKind::File,
+            kind: self.kind,
             application: self.application.to_string(),
             made: record.time(),
             state: ObjectState::There,
-            purpose: object::CALLS.into(),
+            purpose: form.purpose().unwrap_or_default().into(),
             upstream_id,
-            body: body.clone(),
-            facts: checks.facts(self.target(place), self.credential(place)),
+            body: told.clone(),
+            facts: ObjectFacts { expires, ..facts },
         };
         self.kept(self.keeper.add(file)).await?;
-        self.answer((200, body.into_bytes()), caller, record).await
-    }
-
-    /// The target that takes calls that ask this of a model, and the credential they go with.
-    pub(super) fn choose(&self, model: u32, asks: Asks, record: &Recording<'_>) -> Result<Place, Refused> {
-        let plan = self.plan(model);
-        let speaks = if asks == Asks::Messages { Dialect::Anthropic } else { Dialect::OpenAi };
-        let turn = self.view.model_turns[model as usize].of(speaks);
-        turn.set(turn.get().wrapping_add(1));
-        let kind = Kind { speaks, task: Task::Batches, counts: false, streams: false, routed: None };
-        let whose = (self.inbound, self.parts.1);
-        let wanted = Wanted::of(self.worker, plan, (kind, turn.get()), b"{}", whose, record.time())?;
-        let target = select::target(self.view, plan, &wanted, (0, true), |target| takes(target, asks));
-        let target = target.ok_or_else(|| {
-            invalid(format!("no provider of this model takes batches of calls that ask {}", asks.path()))
-        })?;
-        let chosen = &plan.targets[target as usize];
-        let mut key = 0;
-        if plan.has_choice() {
-            key = select::key(self.view, chosen, &wanted, (0, true)).unwrap_or(0);
-            select::used(self.view, chosen, key, &wanted);
-        }
-        Ok(Place { model, target, key })
+        self.answer((200, told.into_bytes()), caller, record).await
     }
 }
 
 /// A caller whose body is written anew while it is read.
 struct Rewriting<'c, C> {
     caller: &'c mut C,
-    form: BatchForm,
+    form: UploadForm,
     raw: Vec<u8>,
     /// What goes on before the first line.
     frames: Vec<u8>,
@@ -139,10 +125,17 @@ struct Rewriting<'c, C> {
 }
 
 impl<C: Caller> Rewriting<'_, C> {
-    /// Reads up to the first call: what it asks, of which model.
-    async fn begin(&mut self, asking: &Asking<'_, '_>, record: &mut Recording<'_>) -> Result<(Asks, String), Refused> {
+    /// Reads up to the first call: what it asks, of which model; `None` where the file is no batch's.
+    async fn begin(
+        &mut self,
+        asking: &Asking<'_, '_>,
+        record: &mut Recording<'_>,
+    ) -> Result<Option<(Asks, String)>, Refused> {
         let mut received = 0;
         loop {
+            if self.form.content() == Some(Content::Other) {
+                return Ok(None);
+            }
             match self.form.piece().map_err(wrong)? {
                 Piece::Frame(bytes) => self.frames.extend_from_slice(&bytes),
                 Piece::Line(line) => {
@@ -150,7 +143,7 @@ impl<C: Caller> Rewriting<'_, C> {
                         BatchCall::of_line(&line).map_err(|why| invalid(format!("call 1 of the batch: {why}")))?;
                     let asked = (call.asks(), call.model().to_owned());
                     self.first = Some(line);
-                    return Ok(asked);
+                    return Ok(Some(asked));
                 }
                 Piece::End => return Err(invalid("the file has no calls")),
                 Piece::More => {

@@ -12,6 +12,7 @@ use crate::{
         Inbound, Refused, authorize,
         cache::{self, Cached},
         fallback::{Elsewhere, Said},
+        files::{self, Holder},
         guard,
         guardrail::{self, Prompt, remote::Asker},
         instead,
@@ -67,6 +68,15 @@ pub(in crate::pipeline) async fn prepare<C: Caller>(
     }
     guard::received::body(view, plan, &received, record)?;
     if matches!(kind, RouteKind::Responses | RouteKind::InputTokens) {
+    let (received, call, files) = match files::resolve(asker, matched, &received).await? {
+        None => (received, call, None),
+        Some((changed, holder)) => {
+            held.set((received.capacity() + changed.capacity()) as u64)
+                .map_err(|_| Refused::new(OutcomeReason::Overloaded))?;
+            let call = Spoken::read(kind, matched, &changed)?;
+            (changed, call, Some(holder))
+        }
+    };
         keeps_nothing_here(plan, &received)?;
     }
     if plan.cache.is_some() {
@@ -81,7 +91,8 @@ pub(in crate::pipeline) async fn prepare<C: Caller>(
     let Prompt { body: changed, routed, masks, .. } =
         call.judged(plan, (&received, &unseen), (asker, caller), record).await?;
     drop(unseen);
-    if let Some(cached) = cached.as_mut().filter(|_| record.has_findings()) {
+    // What is in a file is not compared.
+    if let Some(cached) = cached.as_mut().filter(|_| record.has_findings() || files.is_some()) {
         cached.pass();
     }
     let (received, call) = match changed {
@@ -91,7 +102,7 @@ pub(in crate::pipeline) async fn prepare<C: Caller>(
             (changed, call)
         }
     };
-    let found = (routed, masks);
+    let found = (routed, masks, files);
     let mut request =
         chosen(worker, view, (inbound, matched, principal), model, (call, received, held), found, record)?;
     if let Some(call) = &mut request.call {
@@ -112,7 +123,7 @@ pub(in crate::pipeline) fn of_question(
     let call = Spoken::read(matched.plan(view).kind, matched, &received)?;
     let unknown = || Refused::new(OutcomeReason::ModelNotFound);
     let model = *view.snapshot.models.by_name.get(call.model()).ok_or_else(unknown)?;
-    chosen(worker, view, (inbound, matched, principal), model, (call, received, held), (None, None), record)
+    chosen(worker, view, (inbound, matched, principal), model, (call, received, held), (None, None, None), record)
 }
 
 /// Prepares what starts a session.
@@ -128,7 +139,7 @@ pub(in crate::pipeline) fn of_session(
     let name = &view.snapshot.models.list[model as usize].name;
     authorize::authorize_model(worker, view, inbound, matched, principal, (model, name), record)?;
     let nothing = (call, Vec::new(), worker.budget.nothing());
-    chosen(worker, view, (inbound, matched, principal), model, nothing, (None, None), record)
+    chosen(worker, view, (inbound, matched, principal), model, nothing, (None, None, None), record)
 }
 
 /// Prepares what asks for a session that its first message names, of a model that the caller may use. `at`: the place of the
@@ -148,7 +159,7 @@ pub(in crate::pipeline) fn of_live(
     let unknown = || Refused::new(OutcomeReason::ModelNotFound);
     let model = *view.snapshot.models.by_name.get(call.model()).ok_or_else(unknown)?;
     let said = (call, received, worker.budget.nothing());
-    let mut request = chosen(worker, view, (inbound, matched, principal), model, said, (None, None), record)?;
+    let mut request = chosen(worker, view, (inbound, matched, principal), model, said, (None, None, None), record)?;
     if let Some(call) = request.call.as_mut().filter(|_| at.is_some()) {
         call.elsewhere = None;
     }
@@ -162,7 +173,7 @@ fn chosen(
     (inbound, matched, principal): (&Inbound<'_>, &RouteMatch<'_>, &Principal),
     model: u32,
     (call, received, mut held): (Spoken<'_>, Vec<u8>, Charge),
-    (routed, masks): (Option<Detect>, Option<Masks>),
+    (routed, masks, files): (Option<Detect>, Option<Masks>, Option<Holder>),
     record: &mut Recording<'_>,
 ) -> Result<UpstreamRequest, Refused> {
     let kind = matched.plan(view).kind;
@@ -179,7 +190,7 @@ fn chosen(
     if !counts {
         turn.set(turn.get().wrapping_add(1));
     }
-    let said = wanted::Kind { speaks, task, counts, streams: call.streams(), routed };
+    let said = wanted::Kind { speaks, task, counts, streams: call.streams(), routed, files };
     let wanted = Wanted::of(worker, plan, (said, turn.get()), &received, (inbound, principal), record.time())?;
     let (mut targets, mut untranslatable) = (0, None);
     let (index, built) = loop {
@@ -187,8 +198,10 @@ fn chosen(
         // A session is taken up again where it is kept.
         let alike = alike || task == Task::Realtime;
         let admits = |target: &TargetPlan| !alike || call.passes(speaks, target);
-        let index = select::target(view, plan, &wanted, (targets, true), admits)
-            .ok_or_else(|| nobody((task, counts), &untranslatable))?;
+        let index = select::target(view, plan, &wanted, (targets, true), admits).ok_or_else(|| match wanted.files {
+            Some(_) => files::nobody(),
+            None => nobody((task, counts), &untranslatable),
+        })?;
         let target = &plan.targets[index as usize];
         held.set(copies(&received, (speaks, counts), target)).map_err(|_| Refused::new(OutcomeReason::Overloaded))?;
         match build(&call, &received, (kind, speaks), target, record) {

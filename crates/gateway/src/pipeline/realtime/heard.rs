@@ -7,7 +7,7 @@
 use super::{End, Session, State, resumption, transcripts::Transcriber, turns::Asks};
 use crate::{
     net::control::Control,
-    pipeline::{Refused, authorize, budget, guardrail, record::Recording},
+    pipeline::{Refused, authorize, budget, files, guardrail, record::Recording},
     snapshot::models::ModelPlan,
     ws::{self, Message},
 };
@@ -147,6 +147,7 @@ impl Session<'_> {
                 "this session only writes down what is heard; start one without `intent=transcription`",
             ));
         }
+        files::none(text, self.target.dialect)?;
         if let Some(kept) = said.kept
             && state.turns.is_hard()
         {

@@ -1,0 +1,417 @@
+//! Files that providers keep and calls name by an id: where such ids stand in a call, and the splice that puts others in
+//! their places.
+//!
+//! In OpenAI's and Anthropic's forms a file is named by `file_id` or in a list of `file_ids`, in Gemini's by the address of
+//! a file at Google. Every such field counts wherever it stands, because nobody knows what else a provider reads next
+//! year. Left out is what is not for the provider to read: schemas, arguments of tools, labels, and what an answer before
+//! said of files (citations, files that a tool wrote).
+
+use crate::{provider::Dialect, task::multipart::Form};
+use memchr::memmem;
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+use std::{borrow::Cow, fmt, ops::Range};
+
+/// Files that one call may name.
+pub const MOST_NAMED: usize = 100;
+
+/// A file that a call names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// Where the id, a JSON string with its quotes, stands in the body.
+    pub at: Range<usize>,
+    /// The id; of Gemini's, the name (`files/…`).
+    pub id: String,
+    /// What stands before the id in that string.
+    before: &'static str,
+}
+
+/// Why nobody can tell which files a call names. The texts are safe to show: they hold nothing of the body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unnamed {
+    /// It cannot be read to its end.
+    #[error("the files that it names cannot be read: it is nested too deeply, or not UTF-8")]
+    Unreadable,
+    /// It names too many.
+    #[error("it names more than {MOST_NAMED} files")]
+    TooMany,
+    /// An id stands where a text must.
+    #[error("a file is named by something that is not a text")]
+    NotText,
+    /// An address of a file at Google that is not as Google writes them.
+    #[error("a file at Google is named by `https://generativelanguage.googleapis.com/v1beta/files/ID`")]
+    Address,
+}
+
+/// Where Gemini's files are, as its answers say.
+pub const GEMINI_FILES: &str = "https://generativelanguage.googleapis.com/v1beta/";
+
+/// The files that a call names, by position.
+///
+/// # Errors
+/// [`Unnamed`] when that cannot be told; then it must not be sent.
+pub fn named(body: &[u8], speaks: Dialect) -> Result<Vec<Named>, Unnamed> {
+    if !may_name(body, speaks) {
+        return Ok(Vec::new());
+    }
+    let text = std::str::from_utf8(body).map_err(|_| Unnamed::Unreadable)?;
+    let mut walk = Walk { whole: text, speaks, found: Vec::new(), wrong: None };
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let read = Value(&mut walk).deserialize(&mut reader);
+    if let Some(wrong) = walk.wrong {
+        return Err(wrong);
+    }
+    read.map_err(|_| Unnamed::Unreadable)?;
+    walk.found.sort_unstable_by_key(|one| one.at.start);
+    Ok(walk.found)
+}
+
+/// Whether a form has a field that names a file by its id.
+pub fn is_named_in(form: &Form) -> bool {
+    form.parts.iter().any(|part| part.name.contains("file_id"))
+}
+
+/// The body with other ids in the places of those that [`named`] found in it, in their order.
+pub fn with_ids<'i>(body: &[u8], named: &[Named], ids: impl IntoIterator<Item = &'i str>) -> Vec<u8> {
+    let (mut out, mut done) = (Vec::with_capacity(body.len() + 64), 0);
+    for (one, id) in named.iter().zip(ids) {
+        out.extend_from_slice(body.get(done..one.at.start).unwrap_or_default());
+        let text = serde_json::Value::String(format!("{}{id}", one.before));
+        out.extend_from_slice(text.to_string().as_bytes());
+        done = one.at.end;
+    }
+    out.extend_from_slice(body.get(done..).unwrap_or_default());
+    out
+}
+
+/// Whether a body may name a file at all: the field stands in it, or could, written with escapes.
+fn may_name(body: &[u8], speaks: Dialect) -> bool {
+    // Latin letters and the underscore are \u0041 to \u007a.
+    let escaped = || memmem::find_iter(body, b"\\u00").any(|at| matches!(body.get(at + 4), Some(b'4'..=b'7')));
+    let stands = |word: &[u8]| memmem::find(body, word).is_some();
+    match speaks {
+        Dialect::Gemini => stands(b"fileUri") || stands(b"file_uri") || escaped(),
+        _ => stands(b"file_id") || escaped(),
+    }
+}
+
+/// Fields whose values are none of the provider's files, whatever stands in them.
+fn is_passed(field: &str, speaks: Dialect) -> bool {
+    match field {
+        "metadata" | "parameters" | "schema" | "json_schema" | "input_schema" | "output_schema" => true,
+        // What tools were called with, and what they found.
+        "arguments" | "results" => matches!(speaks, Dialect::OpenAi | Dialect::Responses),
+        "input" => speaks == Dialect::Anthropic,
+        "args" | "response" | "parametersJsonSchema" | "responseSchema" | "responseJsonSchema" => {
+            speaks == Dialect::Gemini
+        }
+        _ => false,
+    }
+}
+
+/// Objects in which an answer said something of a file, which are sent back with a conversation.
+const TOLD: [&str; 9] = [
+    "file_citation",
+    "container_file_citation",
+    "file_path",
+    "char_location",
+    "page_location",
+    "content_block_location",
+    "code_execution_output",
+    "bash_code_execution_output",
+    "file_search_result",
+];
+
+struct Walk<'b> {
+    whole: &'b str,
+    speaks: Dialect,
+    found: Vec<Named>,
+    wrong: Option<Unnamed>,
+}
+
+impl<'b> Walk<'b> {
+    fn add(&mut self, raw: &'b RawValue, into: &mut Vec<Named>) {
+        let text = match raw.get() {
+            "null" => return,
+            text => text,
+        };
+        let start = text.as_ptr() as usize - self.whole.as_ptr() as usize;
+        let Ok(told) = serde_json::from_str::<Cow<'_, str>>(text) else {
+            return self.wrong = Some(Unnamed::NotText);
+        };
+        let (before, id) = match self.speaks {
+            Dialect::Gemini => match at_google(&told) {
+                At::Elsewhere => return,
+                At::Unclear => return self.wrong = Some(Unnamed::Address),
+                At::Google(name) => (GEMINI_FILES, name.to_owned()),
+            },
+            _ => ("", told.into_owned()),
+        };
+        if self.found.len() + into.len() >= MOST_NAMED {
+            return self.wrong = Some(Unnamed::TooMany);
+        }
+        into.push(Named { at: start..start + text.len(), id, before });
+    }
+
+    /// Each text of a list; a single one is taken for a list of it.
+    fn add_all(&mut self, raw: &'b RawValue, into: &mut Vec<Named>) {
+        match serde_json::from_str::<Vec<&'b RawValue>>(raw.get()) {
+            Ok(all) => all.into_iter().for_each(|one| self.add(one, into)),
+            Err(_) => self.add(raw, into),
+        }
+    }
+}
+
+enum At<'u> {
+    Google(&'u str),
+    Elsewhere,
+    Unclear,
+}
+
+/// Where a file of Gemini's is: at Google, among those of the Files API, or anywhere else in the web or in a bucket.
+fn at_google(uri: &str) -> At<'_> {
+    for version in ["v1beta", "v1alpha", "v1"] {
+        let name = uri.strip_prefix("https://generativelanguage.googleapis.com/");
+        let name = name.and_then(|rest| rest.strip_prefix(version)).and_then(|rest| rest.strip_prefix('/'));
+        if let Some(name) = name.filter(|name| name.starts_with("files/")) {
+            return At::Google(name);
+        }
+    }
+    let lower = uri.to_ascii_lowercase();
+    let Some((scheme, rest)) = lower.split_once("://") else { return At::Unclear };
+    let host = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
+    let is_plain = host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_:".contains(&b));
+    match scheme {
+        "gs" => At::Elsewhere,
+        "https" | "http" if is_plain && !host.contains("generativelanguage") => At::Elsewhere,
+        _ => At::Unclear,
+    }
+}
+
+/// Any value of a call.
+struct Value<'w, 'b>(&'w mut Walk<'b>);
+
+impl<'b> DeserializeSeed<'b> for Value<'_, 'b> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'b>>(self, reader: D) -> Result<(), D::Error> {
+        reader.deserialize_any(self)
+    }
+}
+
+impl<'b> Visitor<'b> for Value<'_, 'b> {
+    type Value = ();
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_seq<A: SeqAccess<'b>>(self, mut each: A) -> Result<(), A::Error> {
+        while each.next_element_seed(Value(self.0))?.is_some() {}
+        Ok(())
+    }
+    fn visit_map<A: MapAccess<'b>>(self, mut each: A) -> Result<(), A::Error> {
+        let (mut here, mut kinds, mut is_told) = (Vec::new(), 0, false);
+        while let Some(Field(field)) = each.next_key::<Field<'b>>()? {
+            match (&*field, self.0.speaks) {
+                (field, speaks) if is_passed(field, speaks) => drop(each.next_value::<IgnoredAny>()?),
+                ("file_id", Dialect::OpenAi | Dialect::Responses | Dialect::Anthropic)
+                | ("fileUri" | "file_uri", Dialect::Gemini) => self.0.add(each.next_value()?, &mut here),
+                ("file_ids", Dialect::OpenAi | Dialect::Responses | Dialect::Anthropic) => {
+                    self.0.add_all(each.next_value()?, &mut here);
+                }
+                ("type", _) => {
+                    let kind: &'b RawValue = each.next_value()?;
+                    let kind = serde_json::from_str::<Cow<'_, str>>(kind.get()).unwrap_or_default();
+                    kinds += 1;
+                    is_told = TOLD.contains(&&*kind);
+                }
+                _ => each.next_value_seed(Value(self.0))?,
+            }
+        }
+        // Where the type stands twice, a provider may read the other one.
+        if !(is_told && kinds == 1) {
+            self.0.found.append(&mut here);
+        }
+        Ok(())
+    }
+}
+
+/// The name of a field, escapes and all.
+struct Field<'b>(Cow<'b, str>);
+
+impl<'b> Deserialize<'b> for Field<'b> {
+    fn deserialize<D: Deserializer<'b>>(reader: D) -> Result<Self, D::Error> {
+        struct Name;
+        impl<'b> Visitor<'b> for Name {
+            type Value = Field<'b>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the name of a field")
+            }
+            fn visit_borrowed_str<E>(self, name: &'b str) -> Result<Field<'b>, E> {
+                Ok(Field(Cow::Borrowed(name)))
+            }
+            fn visit_str<E>(self, name: &str) -> Result<Field<'b>, E> {
+                Ok(Field(Cow::Owned(name.to_owned())))
+            }
+        }
+        reader.deserialize_str(Name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn ids(body: &str, speaks: Dialect) -> Vec<String> {
+        named(body.as_bytes(), speaks).unwrap().into_iter().map(|one| one.id).collect()
+    }
+
+    #[test]
+    fn every_form_in_which_a_file_is_named_is_seen() {
+        let chat = json!({"model": "m", "messages": [{"role": "user", "content": [
+            {"type": "file", "file": {"file_id": "file-1"}}, {"type": "text", "text": "file_id"}]}]});
+        assert_eq!(ids(&chat.to_string(), Dialect::OpenAi), ["file-1"]);
+        let answers = json!({"model": "m", "input": [
+            {"role": "user", "content": [{"type": "input_file", "file_id": "file-1"}, {"type": "input_image", "file_id": "file-2"}]},
+            {"type": "function_call_output", "call_id": "c", "output": [{"type": "input_image", "file_id": "file-3"}]},
+            {"type": "computer_call_output", "output": {"type": "computer_screenshot", "file_id": "file-4"}}],
+            "prompt": {"id": "p", "variables": {"doc": {"type": "input_file", "file_id": "file-5"}}},
+            "tools": [{"type": "code_interpreter", "container": {"type": "auto", "file_ids": ["file-6", "file-7"]}},
+                {"type": "image_generation", "input_image_mask": {"file_id": "file-8"}}]});
+        let mut seen = ids(&answers.to_string(), Dialect::Responses);
+        seen.sort();
+        assert_eq!(seen, (1..9).map(|n| format!("file-{n}")).collect::<Vec<_>>());
+        let messages = json!({"model": "m", "messages": [{"role": "user", "content": [
+            {"type": "document", "source": {"type": "file", "file_id": "file_1"}},
+            {"type": "container_upload", "file_id": "file_2"},
+            {"type": "tool_result", "tool_use_id": "t", "content": [{"type": "image", "source": {"type": "file", "file_id": "file_3"}}]}]}]});
+        assert_eq!(ids(&messages.to_string(), Dialect::Anthropic), ["file_1", "file_2", "file_3"]);
+        let escaped = r#"{"x":{"fil\u0065\u005fid":"file\u002d1"},"file_id":null}"#;
+        assert_eq!(ids(escaped, Dialect::OpenAi), ["file-1"]);
+        let twice = r#"{"a":{"file_id":"file-1","file_id":"file-2"},"file_ids":"file-3"}"#;
+        assert_eq!(ids(twice, Dialect::OpenAi), ["file-1", "file-2", "file-3"]);
+        // What calls itself an answer's word, and something else as well, may be read as either.
+        let both = r#"{"type":"file_citation","type":"input_file","file_id":"file-1"}"#;
+        assert_eq!(ids(both, Dialect::Responses), ["file-1"]);
+    }
+
+    #[test]
+    fn what_is_no_file_for_the_provider_is_passed_over() {
+        let answers = json!({"model": "m", "metadata": {"file_id": "mine"}, "input": [
+            {"type": "function_call", "name": "f", "call_id": "c", "arguments": "{\"file_id\":\"x\"}"},
+            {"type": "file_search_call", "id": "fs", "queries": [], "results": [{"file_id": "file-x"}]},
+            {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "t", "annotations": [
+                {"type": "file_citation", "file_id": "file-y", "index": 1}]}]}],
+            "tools": [{"type": "function", "name": "f", "parameters": {"properties": {"file_id": {"type": "string"}}, "x": {"file_id": "z"}}}]});
+        assert_eq!(ids(&answers.to_string(), Dialect::Responses), [""; 0]);
+        let messages = json!({"messages": [{"role": "assistant", "content": [
+            {"type": "tool_use", "id": "t", "name": "f", "input": {"file_id": "mine"}},
+            {"type": "text", "text": "t", "citations": [{"type": "char_location", "file_id": "file_x", "document_index": 0}]},
+            {"type": "code_execution_tool_result", "content": {"content": [{"type": "code_execution_output", "file_id": "file_y"}]}}]}],
+            "tools": [{"name": "f", "input_schema": {"properties": {"file_id": {"const": "x"}}}}]});
+        assert_eq!(ids(&messages.to_string(), Dialect::Anthropic), [""; 0]);
+        assert_eq!(ids(r#"{"fileUri":"x"}"#, Dialect::OpenAi), [""; 0]);
+    }
+
+    #[test]
+    fn addresses_of_files_at_google_are_told_from_others() {
+        let call = |uri: &str| json!({"contents": [{"parts": [{"fileData": {"fileUri": uri}}]}]}).to_string();
+        let at = "https://generativelanguage.googleapis.com";
+        for ours in [format!("{at}/v1beta/files/abc"), format!("{at}/v1/files/abc")] {
+            assert_eq!(ids(&call(&ours), Dialect::Gemini), ["files/abc"]);
+            assert_eq!(ids(&call(&ours).replace("fileUri", "file_uri"), Dialect::Gemini), ["files/abc"]);
+        }
+        for other in ["https://www.youtube.com/watch?v=files/abc", "gs://bucket/a", "http://example.com:80/a.png"] {
+            assert_eq!(ids(&call(other), Dialect::Gemini), [""; 0], "{other}");
+        }
+        for unclear in [
+            "files/abc".to_owned(),
+            "abc".into(),
+            format!("{at}/v1beta/./files/abc"),
+            format!("{at}:443/v1beta/files/abc"),
+            at.replace("https", "HTTPS") + "/v1beta/files/abc",
+            at.replace("https://", "http://") + "/v1beta/files/abc",
+            at.replace("generative", "GENERATIVE") + "/v1beta/files/abc",
+            at.replace("generative", "%67enerative") + "/v1beta/files/abc",
+            at.replace("https://", "https://x@") + "/v1beta/files/abc",
+            format!("{at}/download/v1beta/files/abc"),
+        ] {
+            assert_eq!(named(call(&unclear).as_bytes(), Dialect::Gemini), Err(Unnamed::Address), "{unclear}");
+        }
+        let said = json!({"contents": [{"parts": [{"functionCall": {"name": "f", "args": {"fileUri": "files/a"}}},
+            {"functionResponse": {"name": "f", "response": {"fileUri": "files/a"}}}]}]});
+        assert_eq!(ids(&said.to_string(), Dialect::Gemini), [""; 0]);
+    }
+
+    #[test]
+    fn nothing_but_the_ids_is_written_anew() {
+        let body = r#"{ "model":"m",  "a":[{"file_id" : "file-1"}, {"fil\u0065_id":"file-2"}],"x":1.50}"#;
+        let found = named(body.as_bytes(), Dialect::OpenAi).unwrap();
+        let written = with_ids(body.as_bytes(), &found, ["there", "th\"ere"]);
+        let expect = body.replace("\"file-1\"", "\"there\"").replace("\"file-2\"", "\"th\\\"ere\"");
+        assert_eq!(String::from_utf8(written).unwrap(), expect);
+        let body = format!(r#"{{"fileData":{{"fileUri":"{GEMINI_FILES}files/a"}}}}"#);
+        let found = named(body.as_bytes(), Dialect::Gemini).unwrap();
+        let written = with_ids(body.as_bytes(), &found, ["files/there"]);
+        assert_eq!(String::from_utf8(written).unwrap(), body.replace("files/a", "files/there"));
+    }
+
+    #[test]
+    fn what_cannot_be_told_is_refused() {
+        let many = json!({"file_ids": vec!["a"; MOST_NAMED + 1]}).to_string();
+        let deep = format!("{}{{\"file_id\":\"a\"}}{}", "[".repeat(200), "]".repeat(200));
+        for (body, why) in [
+            (many.as_str(), Unnamed::TooMany),
+            (r#"{"file_id":{"a":1}}"#, Unnamed::NotText),
+            (r#"{"file_ids":[1]}"#, Unnamed::NotText),
+            (deep.as_str(), Unnamed::Unreadable),
+        ] {
+            assert_eq!(named(body.as_bytes(), Dialect::OpenAi), Err(why));
+        }
+        assert_eq!(named(b"{\"file_id\":\"\xff\"}", Dialect::OpenAi), Err(Unnamed::Unreadable));
+        assert_eq!(
+            named(json!({"file_ids": vec!["a"; MOST_NAMED]}).to_string().as_bytes(), Dialect::OpenAi).unwrap().len(),
+            MOST_NAMED
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn ids_are_found_wherever_they_stand(
+            fields in prop::collection::vec("[a-z]{3,9}", 0..6), id in "[a-zA-Z0-9-]{1,20}", text in ".{0,40}",
+        ) {
+            let mut value = json!({"file_id": id, "text": text});
+            let mut is_seen = true;
+            for field in &fields {
+                is_seen &= !is_passed(field, Dialect::OpenAi) && field != "type";
+                value = json!({"before": text, field.as_str(): [value]});
+            }
+            let body = value.to_string();
+            let found = named(body.as_bytes(), Dialect::OpenAi).unwrap();
+            prop_assert_eq!(found.len(), usize::from(is_seen));
+            if is_seen {
+                let written = with_ids(body.as_bytes(), &found, ["there"]);
+                prop_assert_eq!(String::from_utf8(written).unwrap(), body.replace(&format!("\"file_id\":\"{id}\""), "\"file_id\":\"there\""));
+            }
+        }
+    }
+}
