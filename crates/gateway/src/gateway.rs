@@ -5,6 +5,7 @@ use crate::{
     cache::AnswerCache,
     net::listener,
     ports::{CertificateListener, ChallengeSource, GuessListener, Lender, ObjectKeeper, RecordSink, SecretListener},
+    dry_run::{CannotAsk, DryRun, WholeCall},
     preview::{AskedCall, ModelRoute},
     worker::{self, Command, Shared, Straggler},
 };
@@ -187,10 +188,28 @@ impl Gateway {
         let mut told = Vec::with_capacity(self.workers.len());
         for worker in &self.workers {
             let (answer, found) = oneshot::channel();
-            let _ = worker.commands.send(Command::Preview { model: model.clone(), call, answer });
+            let _ = worker.commands.send(Command::Preview { model: model.clone(), call: call.clone(), answer });
             told.extend(tokio::time::timeout(CONFIRM, found).await.ok().and_then(Result::ok).flatten());
         }
         ModelRoute::of(told)
+    }
+
+    /// What would be decided of a whole call to a model, and which targets it would take; nothing is sent, counted or
+    /// recorded. `None` where no worker answers.
+    ///
+    /// # Errors
+    /// What was asked is no call to this model of a caller that there is.
+    pub async fn dry_run(&self, model: &str, call: WholeCall) -> Result<Option<DryRun>, CannotAsk> {
+        let Some(worker) = self.workers.first() else { return Ok(None) };
+        let (answer, decided) = oneshot::channel();
+        let _ = worker.commands.send(Command::Decide { model: model.into(), call, answer });
+        let decided = tokio::time::timeout(CONFIRM, decided).await.ok().and_then(Result::ok);
+        let Some(mut decision) = decided.transpose()? else { return Ok(None) };
+        let route = match decision.call.take() {
+            Some(call) => self.preview(&decision.serves, call).await,
+            None => None,
+        };
+        Ok(Some(DryRun::of(decision, route)))
     }
 
     /// Open connections and running requests of all workers.

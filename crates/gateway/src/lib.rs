@@ -13,6 +13,7 @@ mod latency;
 pub mod net;
 mod pipeline;
 pub mod ports;
+pub mod dry_run;
 pub mod preview;
 pub mod route;
 pub mod snapshot;

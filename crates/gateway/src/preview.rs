@@ -13,7 +13,7 @@ use credentialflow_llm::{
 };
 use credentialflow_model::{
     resource::RouteBy,
-    usage::{Cost, TriedEnd},
+    usage::{Cost, TokenUsage, TriedEnd},
 };
 use std::{
     sync::Arc,
@@ -21,7 +21,7 @@ use std::{
 };
 
 /// A call that is only asked about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AskedCall {
     /// What its caller speaks.
     pub speaks: Dialect,
@@ -33,12 +33,33 @@ pub struct AskedCall {
     pub needs: Needs,
     /// Whether only internal targets may have it.
     pub internal: bool,
+    /// What it has in common with calls that go to the same target.
+    pub sticky: Option<u64>,
+    /// Who calls, where that is known.
+    pub application: Option<Arc<str>>,
+    /// Tokens of its input, as limits guess them.
+    pub input: u64,
+    /// What it is expected to use; a short answer to what it needs unless set.
+    pub expected: Option<TokenUsage>,
+    /// The targets that do not take it for reasons of their own.
+    pub excluded: u64,
 }
 
 impl From<Dialect> for AskedCall {
     /// A short one without needs.
     fn from(speaks: Dialect) -> Self {
-        Self { speaks, task: Task::Chat, streams: false, needs: Needs::default(), internal: false }
+        Self {
+            speaks,
+            task: Task::Chat,
+            streams: false,
+            needs: Needs::default(),
+            internal: false,
+            sticky: None,
+            application: None,
+            input: 0,
+            expected: None,
+            excluded: 0,
+        }
     }
 }
 
@@ -72,6 +93,8 @@ pub struct TargetState {
     pub offers: bool,
     /// Whether it may have the call at all.
     pub admitted: bool,
+    /// Whether it has room for the call by its limit, and a credential that has.
+    pub room: bool,
     /// How well it is fit for the call.
     pub fit: Fit,
     /// What the call needs and it cannot do for certain.
@@ -117,6 +140,11 @@ pub struct Rest {
 impl Rest {
     fn of(cooling: &Cooling, now: Instant) -> Option<Self> {
         cooling.rests(now).map(|(left, end)| Self { workers: 1, left, end, whose: cooling.whose() })
+    }
+
+    /// Whether it keeps the calls of an application away.
+    fn concerns(&self, application: Option<&Arc<str>>) -> bool {
+        self.whose.as_ref().is_none_or(|whose| application.is_none_or(|application| application == whose))
     }
 
     /// What two told of the same.
@@ -168,20 +196,24 @@ impl Worker {
     pub(crate) fn preview(&self, model: &str, call: &AskedCall) -> Option<ModelRoute> {
         let (view, now) = (self.view(), Instant::now());
         let plan = &view.snapshot.models.list[*view.snapshot.models.by_name.get(model)? as usize];
-        let wanted = Wanted::asked(call, self.now());
+        let wanted = Wanted::asked(call, self.now(), self.shared.started);
         let mut targets: Vec<TargetState> =
             plan.targets.iter().map(|target| state(&view, target, &wanted, now)).collect();
+        let concerns = |rest: &Option<Rest>| rest.as_ref().is_some_and(|rest| rest.concerns(call.application.as_ref()));
         let rests = |i: u32| {
             let TargetState { rest, credentials, .. } = &targets[i as usize];
-            rest.is_some() || (!credentials.is_empty() && credentials.iter().all(|c| c.rest.is_some()))
+            concerns(rest) || (!credentials.is_empty() && credentials.iter().all(|c| concerns(&c.rest)))
         };
-        // As a call is: whoever is open, or the one whose failure is longest ago.
-        let mut percents = select::shares(&view, plan, &wanted, |i| !rests(i));
+        let has_room = |i: u32| targets[i as usize].room;
+        let takes = |i: u32| call.excluded & select::bit(i) == 0;
+        // As a call is: whoever is open, or the one whose failure is longest ago, of those with room where there are any.
+        let mut percents = select::shares(&view, plan, &wanted, |i| takes(i) && has_room(i) && !rests(i));
         if percents.iter().all(|percent| *percent == 0.0) {
-            let able = |(_, t): &(usize, &TargetPlan)| wanted.admits(t) && wanted.fit(t) != Fit::Unfit;
+            let able = |(i, t): &(u32, &TargetPlan)| takes(*i) && wanted.admits(t) && wanted.fit(t) != Fit::Unfit;
             let failed = |target: &TargetPlan| view.coolings[target.cooling as usize].failed_at();
-            let last = plan.targets.iter().enumerate().filter(able).min_by_key(|(_, target)| failed(target));
-            last.into_iter().for_each(|(i, _)| percents[i] = 100.0);
+            let left = || (0u32..).zip(&plan.targets).filter(able);
+            let last = left().min_by_key(|(i, target)| (!has_room(*i), failed(target)));
+            last.into_iter().for_each(|(i, _)| percents[i as usize] = 100.0);
         }
         targets.iter_mut().zip(percents).for_each(|(target, percent)| target.percent = percent);
         Some(ModelRoute { workers: 1, route_by: plan.route_by, targets })
@@ -202,11 +234,13 @@ fn state(view: &View, target: &TargetPlan, wanted: &Wanted, now: Instant) -> Tar
         weight: target.weight,
         translates: match wanted.task {
             Task::Chat => !target.speaks(wanted.speaks),
-            _ => target.dialect == Dialect::Gemini && wanted.speaks != Dialect::Gemini,
+            _ => target.has_own_forms() && wanted.speaks != Dialect::Gemini,
         },
         internal: target.internal,
         offers: target.offers(wanted.task, wanted.speaks),
         admitted: wanted.admits(target),
+        room: wanted.has_room(target.quota.as_ref(), now)
+            && (target.keys.is_empty() || target.keys.iter().any(|key| wanted.has_room(key.quota.as_ref(), now))),
         fit: wanted.fit(target),
         lacks: target.abilities.lacks(&wanted.needs),
         context: target.abilities.context,
@@ -235,6 +269,7 @@ mod tests {
                     internal: false,
                     offers: true,
                     admitted: true,
+                    room: true,
                     fit: Fit::Known,
                     lacks: Capabilities::default(),
                     context: None,

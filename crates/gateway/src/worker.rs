@@ -8,6 +8,7 @@ use crate::{
     budget::Budget,
     cache::AnswerCache,
     cooling::Cooling,
+    dry_run::{CannotAsk, Decision, WholeCall},
     net::control::{Controls, TICK},
     pipeline::{scrub::Scanners, users::KnownUsers},
     ports::{
@@ -124,6 +125,8 @@ pub(crate) enum Command {
     Stragglers { credential: Arc<str>, version: u32, answer: oneshot::Sender<Vec<Straggler>> },
     /// Which target would the next call of this kind to this model take?
     Preview { model: Arc<str>, call: AskedCall, answer: oneshot::Sender<Option<ModelRoute>> },
+    /// What would be decided of this call to this model before it is sent anywhere?
+    Decide { model: Arc<str>, call: WholeCall, answer: oneshot::Sender<Result<Decision, CannotAsk>> },
     /// Stop accepting, let running requests finish, then answer.
     Shutdown { done: oneshot::Sender<()> },
 }

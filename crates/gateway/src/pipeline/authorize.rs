@@ -62,7 +62,7 @@ pub(super) fn authorize_model(
     allow::check_model(&facts, principal).map_err(Refused::from)
 }
 
-fn facts<'a>(
+pub(super) fn facts<'a>(
     worker: &Worker,
     view: &'a View,
     inbound: &Inbound<'a>,

@@ -4,11 +4,13 @@
 //! translated, and so is its answer.
 
 mod build;
+mod dry;
 mod next;
 mod prepare;
 mod spoken;
 
-pub(super) use next::{Beside, move_on};
+pub(crate) use dry::decide;
+pub(super) use next::{Beside, at_place_of, may_be_working, move_on, those};
 pub(super) use prepare::{of_live, of_question, of_session, prepare};
 
 use super::{cache::Cached, fallback::Elsewhere, prediction::Running, select::bit, usage::UsageProbe};

@@ -9,9 +9,11 @@ use super::{
     call::{self, ModelCall},
     forward::UpstreamResponse,
     record::Recording,
+    retry::Retrying,
     route::RouteMatch,
     select::{self, bit},
     translate::UpstreamRequest,
+    unsuited::{self, Why},
     wanted::Wanted,
 };
 use crate::{
@@ -42,6 +44,8 @@ pub(crate) struct Elsewhere {
     pub keys: u64,
     /// Whether another target is asked beside the present one, or was.
     pub hedged: bool,
+    /// What is known for trying it again.
+    pub retrying: Retrying,
 }
 
 /// A call as it came.
@@ -56,7 +60,11 @@ pub(crate) struct Said {
 pub(super) struct Fault {
     pub end: TriedEnd,
     /// How long the provider asks to be left alone.
-    retry_after: Option<Duration>,
+    pub retry_after: Option<Duration>,
+    /// Whether it may be over after a while, as far as the provider says.
+    pub may_pass: bool,
+    /// Why the target, which is well, is none for the call.
+    unsuited: Option<Why>,
 }
 
 /// Where a call goes next.
@@ -97,8 +105,16 @@ impl Fault {
         of_target.then_some(Self::ended(refused.reason))
     }
 
+    const fn new(end: TriedEnd) -> Self {
+        Self { end, retry_after: None, may_pass: true, unsuited: None }
+    }
+
+    const fn unsuited(status: u16, why: Why) -> Self {
+        Self { may_pass: false, unsuited: Some(why), ..Self::new(TriedEnd::Status(status)) }
+    }
+
     const fn ended(reason: OutcomeReason) -> Self {
-        Self { end: TriedEnd::Outcome(reason), retry_after: None }
+        Self::new(TriedEnd::Outcome(reason))
     }
 
     /// Of an answer whose status is one that another target, or another credential, may not give.
@@ -110,17 +126,22 @@ impl Fault {
             404 | 408 | 429 | 500.. => true,
             _ => false,
         };
-        let waits = || {
-            let named = |name: &[u8]| name.eq_ignore_ascii_case(b"retry-after");
-            let field =
-                response.head.fields.iter().find(|f| f.tag == Tag::Other && named(f.name.of(&response.bytes)))?;
-            retry_after(field.value.of(&response.bytes), now)
+        let field = |name: &str| {
+            let named = |n: &[u8]| n.eq_ignore_ascii_case(name.as_bytes());
+            let field = response.head.fields.iter().find(|f| f.tag == Tag::Other && named(f.name.of(&response.bytes)));
+            field.map(|field| field.value.of(&response.bytes))
         };
-        fault.then(|| Self { end: TriedEnd::Status(status), retry_after: waits() })
+        fault.then(|| {
+            let exact = field("retry-after-ms").and_then(retry_after_ms);
+            let retry_after = exact.or_else(|| retry_after(field("retry-after")?, now));
+            // What the official SDKs of OpenAI and Anthropic obey.
+            let may_pass = !field("x-should-retry").is_some_and(|told| told.eq_ignore_ascii_case(b"false"));
+            Self { retry_after, may_pass, ..Self::new(TriedEnd::Status(status)) }
+        })
     }
 
     /// Whether another credential of the same target may do better.
-    const fn is_of_credential(&self) -> bool {
+    pub const fn is_of_credential(&self) -> bool {
         matches!(self.end, TriedEnd::Status(401 | 403 | 429) | TriedEnd::Outcome(OutcomeReason::CredentialUnavailable))
     }
 
@@ -146,6 +167,13 @@ fn retry_after(value: &[u8], now: Timestamp) -> Option<Duration> {
     Some(wait.min(LONGEST)).filter(|wait| !wait.is_zero())
 }
 
+/// How long `retry-after-ms`, which Azure and OpenAI send beside it, asks to wait.
+fn retry_after_ms(value: &[u8]) -> Option<Duration> {
+    let ms = std::str::from_utf8(value).ok()?.trim().parse::<f64>().ok().filter(|ms| ms.is_finite())?;
+    let wait = Duration::from_secs_f64((ms / 1000.0).clamp(0.0, LONGEST.as_secs_f64()));
+    (!wait.is_zero()).then_some(wait)
+}
+
 /// Looks at an answer that has begun: whether it is one that another target may not give. Of a stream, what comes before
 /// its first token is awaited, while there is another target.
 pub(super) async fn look<C: Caller>(
@@ -161,21 +189,42 @@ pub(super) async fn look<C: Caller>(
         return Ok(None);
     };
     let injected = request.inject_plan(view).is_some();
-    let mut fault = Fault::answered(response, injected, worker.now());
-    if fault.is_none() && is_stream(response, call.dialect) && (elsewhere.hedged || has_other(view, call, elsewhere)) {
+    let counts = elsewhere.said.wanted.counts;
+    let mut fault = match counts && cannot_count(response.head.status, call.dialect) {
+        // Nothing is wrong with what it answers.
+        true => Some(Fault::unsuited(response.head.status, Why::Other)),
+        false => Fault::answered(response, injected, worker.now()),
+    };
+    let plan = &view.snapshot.models.list[call.model as usize];
+    let goes_on = || has_other(view, call, elsewhere) || elsewhere.retrying.is_left(plan);
+    if fault.is_none() && is_stream(response, call.dialect) && (elsewhere.hedged || goes_on()) {
         // Boxed, as it would make the future of every request larger.
         fault = Box::pin(first_token(worker, view, control, request, response, caller, record)).await?;
     }
-    if fault.is_none() {
+    if fault.is_none() && unsuited::may_be(view, call, response.head.status) && has_other(view, call, elsewhere) {
+        // Boxed, as it would make the future of every request larger.
+        let unsuited = Box::pin(unsuited::of(worker, view, control, request, response, caller, record)).await?;
+        fault = unsuited.map(|why| Fault::unsuited(response.head.status, why));
+    }
+    if fault.as_ref().is_none_or(|fault| fault.unsuited.is_some()) {
         let target = call.plan(view);
         let Wanted { application, streams, .. } = &elsewhere.said.wanted;
-        select::pace(view, target, *streams).took(Instant::now(), response.sent.elapsed());
+        // Counting takes another time than answering.
+        if !counts {
+            select::pace(view, target, *streams).took(Instant::now(), response.sent.elapsed());
+        }
         view.coolings[target.cooling as usize].served_since(response.sent, application.as_ref());
         if !target.keys.is_empty() {
             view.coolings[target.of_key(call.key) as usize].served_since(response.sent, application.as_ref());
         }
     }
     Ok(fault)
+}
+
+/// Whether a provider that was asked to count tokens says that it does not: its address for that is unknown, or at Bedrock
+/// the model is none of those that count.
+const fn cannot_count(status: u16, dialect: Dialect) -> bool {
+    matches!((status, dialect), (404 | 405, _) | (400, Dialect::Bedrock))
 }
 
 /// Whether the answer is a stream that can be read.
@@ -216,7 +265,7 @@ async fn first_token<C: Caller>(
                     control.clear_deadline();
                     return Ok(None);
                 }
-                Some(Begun::Error) => return Ok(Some(Fault { end: TriedEnd::StreamError, retry_after: None })),
+                Some(Begun::Error) => return Ok(Some(Fault::new(TriedEnd::StreamError))),
                 None if step.consumed == 0 => break,
                 None => scanned += step.consumed,
             }
@@ -267,6 +316,11 @@ pub(super) fn next(
     let Some(mut elsewhere) = call.elsewhere.take() else { return Next::Nobody };
     let target = call.plan(view);
     remember(view, target, call.key, fault, &elsewhere.said.wanted, record);
+    let plan = &view.snapshot.models.list[call.model as usize];
+    elsewhere.retrying.note(view, plan, call.target, fault);
+    if let Some(why) = fault.unsuited {
+        elsewhere.targets |= call::those(plan, |other| why.rules_out(target, other));
+    }
     elsewhere.keys |= bit(call.key);
     let mut next = Next::Nobody;
     if worker.tick() < request.until && request.attempts < MOST_TRIES {
@@ -358,6 +412,9 @@ pub(super) fn beaten(
 
 /// Remembers a failure: of the credential where that is what was refused, else of the target.
 fn remember(view: &View, target: &TargetPlan, key: u32, fault: &Fault, wanted: &Wanted, record: &Recording<'_>) {
+    if fault.unsuited.is_some() {
+        return;
+    }
     let health = view.snapshot.upstreams[target.upstream as usize].health;
     let cooldown = health.cooldown.as_duration();
     let at_once = match fault.end {
@@ -392,6 +449,13 @@ mod tests {
         assert_eq!(of("Mon, 23 Nov 2026 02:00:30 GMT"), Some(Duration::from_secs(30)));
         assert_eq!(of("99999999999"), Some(LONGEST));
         for nothing in ["0", "-3", "soon", "NaN", "inf", "", "Mon, 23 Nov 2026 01:00:00 GMT"] {
+            assert_eq!(of(nothing), None, "{nothing}");
+        }
+        let of = |text: &str| retry_after_ms(text.as_bytes());
+        assert_eq!(of("1250"), Some(Duration::from_millis(1250)));
+        assert_eq!(of("0.5"), Some(Duration::from_micros(500)));
+        assert_eq!(of("1e99"), Some(LONGEST));
+        for nothing in ["0", "-3", "soon", "NaN", "inf", ""] {
             assert_eq!(of(nothing), None, "{nothing}");
         }
     }

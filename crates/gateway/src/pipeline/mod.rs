@@ -33,6 +33,7 @@ mod realtime;
 mod record;
 mod refuse;
 mod route;
+mod retry;
 pub(crate) mod scrub;
 pub(crate) mod select;
 mod sigv4;
@@ -40,6 +41,7 @@ mod trace;
 mod translate;
 mod translated;
 mod upgrade;
+mod unsuited;
 mod upload;
 mod usage;
 pub(crate) mod users;
@@ -47,6 +49,7 @@ pub(crate) mod wanted;
 
 pub use authorize::Permit;
 pub(crate) use inbound::Inbound;
+pub(crate) use call::decide;
 pub use inject::InjectedRequest;
 pub(crate) use refuse::Refused;
 
@@ -207,14 +210,30 @@ async fn answered<C: Caller>(
                 Box::pin(hedge::race(worker, view, control, inbound, parts, both, caller, record)).await?
             }
         };
-        let (fault, failed) = match tried {
+        let (mut fault, mut failed) = match tried {
             Tried::Began(response) => return Ok(response),
             Tried::Failed(fault, failed) => (fault, failed),
         };
         if prediction::runs(request) {
             Box::pin(prediction::give_up(worker, view, inbound, parts, request, record)).await;
+            // One that was made may be billed.
+            fault.may_pass = false;
         }
-        match fallback::next(worker, view, parts.0, request, &fault, record) {
+        if request.call.as_ref().is_some_and(gather::is_of) {
+            // Parts of it may have been answered, and are billed.
+            fault.may_pass = false;
+        }
+        let mut next = fallback::next(worker, view, parts.0, request, &fault, record);
+        if next == fallback::Next::Nobody
+            && let Some(pause) = retry::pause(worker, view, request)
+        {
+            failed = Err(Refused::new(OutcomeReason::Overloaded));
+            record.pauses(fault.end);
+            // Boxed, as it would make the future of every request larger.
+            Box::pin(retry::wait(control, pause, caller)).await?;
+            next = retry::again(view, parts.0, request, &fault, record);
+        }
+        match next {
             fallback::Next::Credential => {
                 if let Err(short) = quota::count(worker, view, request, record) {
                     let refused = short.into_refused();

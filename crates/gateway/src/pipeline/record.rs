@@ -74,6 +74,8 @@ pub(crate) struct Recording<'w> {
     beside: Option<Rc<Cell<Option<Lost>>>>,
     /// Whether it is that of such a try, and a part of another one.
     is_aside: bool,
+    /// Whether it is of a call that is only asked about, and is handed to nobody.
+    is_asked: bool,
     /// Live secrets of the body that were told of.
     told: RefCell<Found>,
     record: Option<UsageRecord>,
@@ -164,9 +166,17 @@ impl<'w> Recording<'w> {
             lost: None,
             beside: None,
             is_aside: false,
+            is_asked: false,
             told: RefCell::default(),
             record: Some(record),
         }
+    }
+
+    /// Of a call that is only asked about: nothing of it is recorded.
+    pub fn of_nothing(worker: &'w Rc<Worker>, view: &View, inbound: &Inbound<'_>) -> Self {
+        let mut recording = Self::begin(worker, view, inbound);
+        recording.is_asked = true;
+        recording
     }
 
     fn edit(&mut self, change: impl FnOnce(&mut UsageRecord)) {
@@ -378,6 +388,9 @@ impl Drop for Recording<'_> {
             return;
         }
         self.worker.gauges.in_flight.fetch_sub(1, Relaxed);
+        if self.is_asked {
+            return;
+        }
         if let Some(mut record) = self.record.take() {
             if std::thread::panicking() {
                 record.outcome = OutcomeReason::Internal;

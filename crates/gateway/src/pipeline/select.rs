@@ -17,7 +17,7 @@ use credentialflow_model::{
 use std::time::{Duration, Instant};
 
 /// Marks a place in a set of up to 64; there are no others to choose.
-pub(super) const fn bit(place: u32) -> u64 {
+pub(crate) const fn bit(place: u32) -> u64 {
     if place < u64::BITS { 1 << place } else { 0 }
 }
 
@@ -93,6 +93,10 @@ pub(crate) fn shares(view: &View, plan: &ModelPlan, wanted: &Wanted, open: impl 
         if set & bit(i) == 0 { 0.0 } else { f64::from(target.weight) / f64::from(total.max(1)) }
     };
     let left = best(view, plan, wanted, equals);
+    if let Some(value) = wanted.sticky {
+        let at = steady(value, members(plan, left).map(|(i, target)| (i, target.place, target.weight)));
+        return (0..).zip(&plan.targets).map(|(i, _)| if at == Some(i) { 100.0 } else { 0.0 }).collect();
+    }
     let share = |(i, target): (u32, &TargetPlan)| {
         100.0 * ((1.0 - explored) * part(left, i, target) + explored * part(equals, i, target))
     };
@@ -191,13 +195,13 @@ pub(super) fn key(view: &View, target: &TargetPlan, wanted: &Wanted, (tried, res
     if target.keys.len() < 2 {
         return (tried & bit(0) == 0).then_some(0);
     }
+    if let Some(files) = &wanted.files {
+        return files.key(target).filter(|key| tried & bit(*key) == 0);
+    }
     let now = Instant::now();
     let cooling = |i: u32| &view.coolings[target.of_key(i) as usize];
     let free = || (0u32..u64::BITS).zip(&target.keys).filter(|(i, _)| tried & bit(*i) == 0);
     let open = |(i, key): &(u32, &KeyPlan)| {
-    if let Some(files) = &wanted.files {
-        return files.key(target).filter(|key| tried & bit(*key) == 0);
-    }
         cooling(*i).is_open_to(now, wanted.application.as_ref()) && wanted.has_room(key.quota.as_ref(), now)
     };
     let found = match wanted.sticky {

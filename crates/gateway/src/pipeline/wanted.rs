@@ -88,9 +88,8 @@ impl Wanted {
         });
         let chooses = plan.has_choice();
         let expected = (chooses && plan.route_by == RouteBy::Cost).then(|| {
-            let output = Bound::of(body, keeps(speaks), USUAL_OUTPUT).output.min(USUAL_OUTPUT);
-            let input = if plan.asks && !counts && task == Task::Chat { needs } else { Needs::of(body) }.tokens();
-            (at, TokenUsage { input, output, ..TokenUsage::default() })
+            let needs = if plan.asks && !counts && task == Task::Chat { needs } else { Needs::of(body) };
+            (at, expected(body, speaks, needs))
         });
         let wanted = Self {
             speaks,
@@ -104,7 +103,7 @@ impl Wanted {
             files,
             needs,
             expected,
-            application: principal.key().filter(|_| chooses).map(|key| key.application_name().clone()),
+            application: principal.key().filter(|_| plan.may_try_again()).map(|key| key.application_name().clone()),
             input: quota::input_of(task, body),
             began: worker.shared.started,
         };
@@ -126,8 +125,9 @@ impl Wanted {
     }
 
     /// What a call that is only asked about would want.
-    pub fn asked(call: &AskedCall, at: Timestamp) -> Self {
-        let usage = TokenUsage { input: call.needs.tokens(), output: USUAL_OUTPUT, ..TokenUsage::default() };
+    pub fn asked(call: &AskedCall, at: Timestamp, began: Instant) -> Self {
+        let usual = || TokenUsage { input: call.needs.tokens(), output: USUAL_OUTPUT, ..TokenUsage::default() };
+        let usage = call.expected.unwrap_or_else(usual);
         Self {
             speaks: call.speaks,
             task: call.task,
@@ -136,13 +136,13 @@ impl Wanted {
             turn: 0,
             roll: 1,
             internal: call.internal,
-            sticky: None,
+            sticky: call.sticky,
             needs: call.needs,
             files: None,
             expected: Some((at, usage)),
-            application: None,
-            input: 0,
-            began: Instant::now(),
+            application: call.application.clone(),
+            input: call.input,
+            began,
         }
     }
 
@@ -191,6 +191,12 @@ impl Wanted {
         let words = missing.words();
         Some(Nobody::Fit(format!("no target of this model can do what the call asks for: {words}")))
     }
+}
+
+/// What a call is expected to use.
+pub(super) fn expected(body: &[u8], speaks: Dialect, needs: Needs) -> TokenUsage {
+    let output = Bound::of(body, keeps(speaks), USUAL_OUTPUT).output.min(USUAL_OUTPUT);
+    TokenUsage { input: needs.tokens(), output, ..TokenUsage::default() }
 }
 
 /// Why nobody may have a call.

@@ -494,13 +494,15 @@ fn compile_models(set: &ResourceSet, upstreams: &mut Upstreams<'_>, budgets: &Ar
             deadline: None,
             budgets: own,
             quota: quotas.live(Owner::MODEL, model.name.as_str(), model.limit.as_ref(), true),
+            retry: model.retry.clone().filter(|retry| retry.times > 0),
+            fall_back_on: model.fall_back_on.clone().into(),
             secrets,
             secrets_back,
             guardrails,
             unjudged_realtime: model.allow_unjudged_realtime,
             cache: None,
         };
-        let usual = plan.has_choice().then_some(Model::DEADLINE);
+        let usual = plan.may_try_again().then_some(Model::DEADLINE);
         plan.deadline = model.deadline.or(usual).map(Period::as_duration);
         plans.list.push(plan);
     }

@@ -9,7 +9,7 @@ use credentialflow_llm::{
     provider::{CallIds, Counting, Dialect, LimitField},
     task::{Task, Tasks},
 };
-use credentialflow_model::resource::{RouteBy, SecretsInAnswers, SecretsInRequests, Sticky};
+use credentialflow_model::resource::{FallBackOn, ModelRetry, RouteBy, SecretsInAnswers, SecretsInRequests, Sticky};
 use credentialflow_policy::{LiveBudget, LiveQuota};
 use hashbrown::HashMap;
 use std::{sync::Arc, time::Duration};
@@ -36,6 +36,10 @@ pub(crate) struct ModelPlan {
     /// After how long without an answer another target is asked as well.
     pub hedge: Option<Duration>,
     /// Whether it matters what a call needs.
+    /// How it is tried again after a while.
+    pub retry: Option<ModelRetry>,
+    /// What a target may refuse of a call so that the next one is asked.
+    pub fall_back_on: Box<[FallBackOn]>,
     pub asks: bool,
     /// How long a call may wait until its answer begins, all its targets together.
     pub deadline: Option<Duration>,
@@ -151,3 +155,8 @@ impl ModelPlan {
         self.targets.len() > 1 || self.targets.first().is_some_and(|target| target.keys.len() > 1)
     }
 }
+
+    /// Whether a call that fails may be tried again, there or elsewhere.
+    pub fn may_try_again(&self) -> bool {
+        self.has_choice() || self.retry.is_some()
+    }

@@ -2,7 +2,7 @@
 //! drains when it is told to stop.
 
 use super::{Command, Gauges, Shared, Worker};
-use crate::{conn, net::control::TICK, snapshot::Snapshot};
+use crate::{conn, net::control::TICK, pipeline::decide, snapshot::Snapshot};
 use std::{
     rc::Rc,
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -79,6 +79,12 @@ async fn serve(worker: Rc<Worker>, listener: tokio::net::TcpListener, mut comman
                 }
                 Some(Command::Preview { model, call, answer }) => {
                     let _ = answer.send(worker.preview(&model, &call));
+                }
+                Some(Command::Decide { model, call, answer }) => {
+                    let worker = worker.clone();
+                    tokio::task::spawn_local(async move {
+                        let _ = answer.send(decide(&worker, &model, call).await);
+                    });
                 }
                 Some(Command::Shutdown { done }) => {
                     accept_waiting(&worker, &listener, &acceptor);

@@ -18,7 +18,8 @@ use std::{
 /// Providers on one address, told apart by the first part of their paths; `ant` speaks Messages, `goo` Gemini.
 pub struct Vendors {
     pub upstream: FakeUpstream,
-    /// What each does, or what it does for one of its keys (`a with K1`); nothing but serve unless told.
+    /// What each does, or what it does for one of its keys (`a with K1`), and after ` | ` what it does then; nothing but
+    /// serve unless told.
     how: Arc<Mutex<BTreeMap<String, String>>>,
 }
 
@@ -89,9 +90,17 @@ impl Vendors {
                     let key = request.field("authorization").or(request.field("x-api-key")).unwrap_or_default();
                     let key = key.trim_start_matches("Bearer ").to_owned();
                     let how = {
-                        let told = told.lock().unwrap();
-                        let of_key = told.get(&format!("{vendor} with {key}"));
-                        of_key.or(told.get(&vendor)).cloned().unwrap_or_default()
+                        let mut told = told.lock().unwrap();
+                        let of_key = format!("{vendor} with {key}");
+                        let whose = if told.contains_key(&of_key) { &of_key } else { &vendor };
+                        let how = told.get(whose).cloned().unwrap_or_default();
+                        match how.split_once(" | ") {
+                            Some((now, then)) => {
+                                told.insert(whose.clone(), then.to_owned());
+                                now.to_owned()
+                            }
+                            None => how,
+                        }
                     };
                     let streams = serde_json::from_slice::<Value>(&request.body).unwrap()["stream"] == true;
                     let json_type = "content-type: application/json\r\n";
@@ -151,9 +160,16 @@ impl Vendors {
                             return;
                         }
                         ("", _) => peer.send(answer(200, json_type, &whole(&vendor))).await,
+                        ("json", said) => {
+                            let (status, body) = said.split_once(' ').unwrap();
+                            peer.send(answer(status.parse().unwrap(), json_type, body)).await;
+                        }
                         (status, after) => {
-                            let after =
-                                if after.is_empty() { String::new() } else { format!("retry-after: {after}\r\n") };
+                            let after = match after {
+                                "" => String::new(),
+                                field if field.contains(':') => format!("{field}\r\n"),
+                                after => format!("retry-after: {after}\r\n"),
+                            };
                             let body = json!({"error": {"message": format!("no from {vendor}")}}).to_string();
                             peer.send(answer(status.parse().unwrap(), &(json_type.to_owned() + &after), &body)).await;
                         }

@@ -10,6 +10,7 @@ use crate::{
     pipeline::{
         fallback::{Elsewhere, Said},
         record::Recording,
+        retry::Retrying,
         route::RouteMatch,
         select::{self, bit},
         translate::{UpstreamBody, UpstreamRequest},
@@ -72,12 +73,12 @@ pub(in crate::pipeline) fn move_on(
 }
 
 /// The targets of a model that lead to the place of an upstream.
-fn at_place_of(view: &View, plan: &ModelPlan, upstream: u32) -> u64 {
+pub(in crate::pipeline) fn at_place_of(view: &View, plan: &ModelPlan, upstream: u32) -> u64 {
     those(plan, |target| view.snapshot.is_same_place(target.upstream, upstream))
 }
 
 /// The targets of a model that are of a kind.
-fn those(plan: &ModelPlan, are: impl Fn(&TargetPlan) -> bool) -> u64 {
+pub(in crate::pipeline) fn those(plan: &ModelPlan, are: impl Fn(&TargetPlan) -> bool) -> u64 {
     plan.targets.iter().zip(0..).filter(|(target, _)| are(target)).fold(0, |all, (_, i)| all | bit(i))
 }
 
@@ -162,7 +163,8 @@ impl Beside {
         select::used(view, target, key, &self.said.wanted);
         aside.upstream(&view.snapshot.upstreams[target.upstream as usize]);
         aside.model(plan, target, spoken.streams());
-        let elsewhere = Elsewhere { said: self.said.clone(), targets, keys: 0, hedged: true };
+        let retrying = Retrying::default();
+        let elsewhere = Elsewhere { said: self.said.clone(), targets, keys: 0, hedged: true, retrying };
         Some(UpstreamRequest {
             upstream: target.upstream,
             body: UpstreamBody::Buffered(body),
@@ -200,7 +202,7 @@ impl Beside {
 }
 
 /// Whether a provider may be at work on a call whose try ended so: it had the call, and did not answer with an error.
-const fn may_be_working(end: TriedEnd) -> bool {
+pub(in crate::pipeline) const fn may_be_working(end: TriedEnd) -> bool {
     matches!(
         end,
         TriedEnd::Outcome(

@@ -18,6 +18,7 @@ use crate::{
         instead,
         prompt::Rendered,
         record::Recording,
+        retry::Retrying,
         route::RouteMatch,
         select::{self, bit},
         translate::UpstreamRequest,
@@ -214,13 +215,14 @@ fn chosen(
     let (streams, size) = (call.streams(), call.size());
     let (mut key, mut elsewhere, mut until) = (0, None, u64::MAX);
     let mut kept = 0;
-    if plan.has_choice() {
+    if plan.may_try_again() {
         key = select::key(view, target, &wanted, (0, true)).unwrap_or(0);
         select::used(view, target, key, &wanted);
         let received = if plan.targets.len() > 1 { received } else { Vec::new() };
         kept = received.capacity();
         let said = Rc::new(Said { received, wanted });
-        elsewhere = Some(Box::new(Elsewhere { said, targets, keys: 0, hedged: false }));
+        let retrying = Retrying::default();
+        elsewhere = Some(Box::new(Elsewhere { said, targets, keys: 0, hedged: false, retrying }));
     } else {
         drop(received);
     }
@@ -294,7 +296,7 @@ fn nobody((task, counts): (Task, bool), untranslatable: &Option<Untranslatable>)
 
 /// Refuses a call of Responses that would be answered later, as nobody could fetch the answer; and one that goes on from
 /// an answer that is kept somewhere, where the model has providers that do not know of each other.
-fn keeps_nothing_here(plan: &ModelPlan, body: &[u8]) -> Result<(), Refused> {
+pub(super) fn keeps_nothing_here(plan: &ModelPlan, body: &[u8]) -> Result<(), Refused> {
     let refused = |detail: String| Err(Refused::new(OutcomeReason::InvalidModelCall).with_detail(detail));
     let kept = Kept::of(body).map_err(|e| Refused::new(OutcomeReason::InvalidModelCall).with_detail(e.to_string()))?;
     if kept.background {

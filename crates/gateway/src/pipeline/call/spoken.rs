@@ -177,6 +177,18 @@ impl<'p> Spoken<'p> {
         }
     }
 
+    /// Refuses what the model's guardrails cannot look at.
+    pub fn is_judged(&self, plan: &ModelPlan) -> Result<(), Refused> {
+        match self {
+            Self::Task { call, .. } if plan.guardrails.is_some() && call.is_of_tokens() => {
+                Err(Refused::new(OutcomeReason::InvalidModelCall).with_detail(
+                    "this model's guardrails look at texts, not at the numbers of tokens; send texts".into(),
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// What the model's guardrails make of its texts, as [`guardrail::prompt`]; others are asked last.
     pub async fn judged<C: Caller>(
         &self,
@@ -188,11 +200,7 @@ impl<'p> Spoken<'p> {
         let Self::Task { call, .. } = self else {
             return judged(plan, (body, unseen, self.streams()), (asker, caller), record).await;
         };
-        if plan.guardrails.is_some() && call.is_of_tokens() {
-            return Err(Refused::new(OutcomeReason::InvalidModelCall).with_detail(
-                "this model's guardrails look at texts, not at the numbers of tokens; send texts".into(),
-            ));
-        }
+        self.is_judged(plan)?;
         let Some(texts) = call.texts(body) else {
             return judged(plan, (body, unseen, call.streams()), (asker, caller), record).await;
         };

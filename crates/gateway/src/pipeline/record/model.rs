@@ -89,6 +89,11 @@ impl Recording<'_> {
         self.record.as_ref().and_then(|r| r.model.as_ref()).is_some_and(|model| model.guardrails.is_some())
     }
 
+    /// What guardrails found in the call, and what happened.
+    pub fn findings(&self) -> Option<&str> {
+        self.record.as_ref()?.model.as_ref()?.guardrails.as_deref()
+    }
+
     /// Writes what the model's cache did.
     pub fn push_cache(&self, fields: &mut Vec<u8>) {
         if let Some(status) = &self.cache {

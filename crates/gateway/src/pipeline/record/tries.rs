@@ -66,18 +66,19 @@ impl Recording<'_> {
             });
         }
         record.endpoint = None;
-        let used = match end {
-            TriedEnd::Outcome(_) | TriedEnd::Overtaken if reached => Used::Unknown,
-            TriedEnd::Outcome(_) | TriedEnd::Overtaken => Used::Unsent,
-            TriedEnd::Status(_) | TriedEnd::StreamError => Used::Nothing,
-        };
-        self.held.leave_target(used, self.worker.monotonic_ns(Instant::now()));
+        self.held.leave_target(used(end, reached), self.worker.monotonic_ns(Instant::now()));
         self.retried();
     }
 
     /// The record of a try beside the one that this is the record of. It ends with [`Self::adopt`] or [`Self::beaten`].
     pub fn aside(&mut self) -> Self {
         let beside = self.beside.get_or_insert_default().clone();
+    /// A try failed, and the call waits before there is another: others may use meanwhile what it held of its target.
+    pub fn pauses(&mut self, end: TriedEnd) {
+        let used = used(end, self.sent.is_some());
+        self.held.leave_target(used, self.worker.monotonic_ns(Instant::now()));
+    }
+
         Self {
             worker: self.worker,
             began: self.began,
@@ -104,6 +105,7 @@ impl Recording<'_> {
             told: self.told.clone(),
             record: self.record.as_ref().map(|record| UsageRecord { model: None, credential: None, ..record.clone() }),
         }
+            is_asked: self.is_asked,
     }
 
     /// The try beside this one goes on in its place; how this one ended was told before.
@@ -145,5 +147,14 @@ impl Recording<'_> {
             }
             (before, more) => before.or(more),
         };
+    }
+}
+
+/// What a try used of its target's limits.
+const fn used(end: TriedEnd, reached: bool) -> Used {
+    match end {
+        TriedEnd::Outcome(_) | TriedEnd::Overtaken if reached => Used::Unknown,
+        TriedEnd::Outcome(_) | TriedEnd::Overtaken => Used::Unsent,
+        TriedEnd::Status(_) | TriedEnd::StreamError => Used::Nothing,
     }
 }
