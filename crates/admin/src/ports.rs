@@ -4,6 +4,7 @@
 pub use crate::api::certificates::{CertificateOrder, CertificateOrderState};
 pub use crate::api::credentials::AccessTokenView;
 pub use crate::api::leases::RevokedLeases;
+pub use crate::api::model_dry_runs::{AskedWhole, CannotAsk, ModelDryRunTarget, ModelDryRunView, RefusedView};
 pub use crate::api::model_routes::{
     AskedCall, CallDialect, CoolingView, ModelCredentialView, ModelRouteView, ModelTargetView,
 };
@@ -52,6 +53,15 @@ pub trait Dataplane: Send + Sync + 'static {
     /// Which targets the next calls to a model in this dialect would take on this node. `None`: it serves none.
     fn model_route<'a>(&'a self, _model: &'a str, _call: AskedCall) -> BoxFuture<'a, Option<ModelRouteView>> {
         Box::pin(std::future::ready(None))
+    }
+
+    /// What would become of a whole call to a model on this node; nothing is sent.
+    fn model_dry_run<'a>(
+        &'a self,
+        _model: &'a str,
+        _call: AskedWhole,
+    ) -> BoxFuture<'a, Result<ModelDryRunView, CannotAsk>> {
+        Box::pin(std::future::ready(Err(CannotAsk::ServesNone)))
     }
 
     /// Whose requests those are, as far as the nodes told.

@@ -149,6 +149,11 @@ impl Client {
     }
 
     /// Asks for a creation. Should its answer get lost, it is fetched by asking once more.
+    /// The same with a body that is written already.
+    pub async fn post_text(&self, path: &str, body: &str) -> anyhow::Result<Value> {
+        json(&self.text(Method::POST, path, Some(body), None).await?)
+    }
+
     pub async fn create(&self, path: &str, body: &Value, idempotency_key: Option<&str>) -> anyhow::Result<Value> {
         let random;
         let key = match idempotency_key {

@@ -26,6 +26,7 @@ pub(crate) mod leaks;
 pub(crate) mod leases;
 pub(crate) mod links;
 mod model_cache;
+pub(crate) mod model_dry_runs;
 pub(crate) mod model_routes;
 mod models;
 pub(crate) mod prompts;
@@ -89,6 +90,7 @@ pub(crate) fn endpoints() -> OpenApiRouter<AdminState> {
         .merge(guardrails::endpoints())
         .merge(models::endpoints())
         .merge(model_routes::endpoints())
+        .merge(model_dry_runs::endpoints())
         .merge(model_cache::endpoints())
         .merge(known_models::endpoints())
         .merge(prompts::endpoints())

@@ -11,6 +11,7 @@ mod inventory;
 mod leaks;
 mod leases;
 mod model_cache;
+mod model_dry_runs;
 mod prompts;
 mod resources;
 mod seal;
@@ -21,7 +22,7 @@ mod targets;
 
 use crate::{
     AdminSettings, AdminState,
-    ports::{BoxFuture, Dataplane, DataplaneStatus, PublishError, Published},
+    ports::{AskedWhole, BoxFuture, CannotAsk, Dataplane, DataplaneStatus, ModelDryRunView, PublishError, Published},
 };
 use axum::{Router, body::Body, extract::ConnectInfo};
 use credentialflow_model::{Actor, SecretValue, resource::Kind};
@@ -33,7 +34,7 @@ use serde_json::{Value, json};
 use std::{
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
     },
 };
@@ -44,6 +45,8 @@ use tower::ServiceExt;
 pub(super) struct FakeDataplane {
     pub published: AtomicU64,
     pub stuck: AtomicBool,
+    /// Calls that were asked about.
+    pub asked: Mutex<Vec<AskedWhole>>,
 }
 
 impl Dataplane for FakeDataplane {
@@ -65,6 +68,20 @@ impl Dataplane for FakeDataplane {
     }
     fn authorities_problem(&self, _: Kind, path: &str) -> Option<String> {
         path.contains("missing").then(|| format!("{path}: not found"))
+    }
+    fn model_dry_run<'a>(
+        &'a self,
+        model: &'a str,
+        call: AskedWhole,
+    ) -> BoxFuture<'a, Result<ModelDryRunView, CannotAsk>> {
+        self.asked.lock().unwrap().push(call);
+        let told = json!({ "model": model, "serves": model, "dialect": "chat", "stream": false, "guardrails": [],
+            "not_asked": [], "needs": [], "tokens": 2, "internal": false, "sticky": false, "workers": 1, "targets": [] });
+        Box::pin(std::future::ready(match model {
+            "away" => Err(CannotAsk::ServesNone),
+            "odd" => Err(CannotAsk::Invalid("it is odd".into(), "even it out".into())),
+            _ => Ok(serde_json::from_value(told).unwrap()),
+        }))
     }
     fn stragglers<'a>(&'a self, _: &'a str, _: u32) -> BoxFuture<'a, Vec<crate::ports::Straggler>> {
         Box::pin(std::future::ready(Vec::new()))

@@ -10,6 +10,7 @@ use crate::{
     output::{Output, at, items, shown, table},
 };
 use serde_json::Value;
+use std::path::PathBuf;
 
 /// Models: public names and what serves them
 #[derive(clap::Args)]
@@ -59,6 +60,11 @@ enum Verb {
         /// A guardrail with the action `route` has found something in it
         #[arg(long)]
         internal: bool,
+        /// All of the call, as JSON in a file (`-` for standard input): decides about it as about one that is sent
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["needs", "tokens", "internal"])]
+        body: Option<PathBuf>,
+        #[command(flatten)]
+        caller: model_route::Caller,
     },
     /// The answers that it keeps to give them again
     #[command(subcommand)]
@@ -93,7 +99,10 @@ pub async fn run(args: ModelArgs, output: Output) -> anyhow::Result<Outcome> {
     let client = Client::new(&args.connection)?;
     match args.verb {
         Verb::Declared(verb) => resource::perform(&client, verb, &MODELS, output).await?,
-        Verb::Route { name, dialect, needs, tokens, stream, internal } => {
+        Verb::Route { name, dialect, stream, body: Some(body), caller, .. } => {
+            model_route::dry_run(&client, &name, (&dialect, stream), &body, caller, output).await?;
+        }
+        Verb::Route { name, dialect, needs, tokens, stream, internal, .. } => {
             let yes = |set: bool| set.then(|| "true".to_owned());
             let call = [
                 ("dialect", Some(dialect)),

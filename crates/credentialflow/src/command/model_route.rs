@@ -1,10 +1,33 @@
 //! `credentialflow model route`: which target a call to a model would take, and why.
 
+use super::Usage;
 use crate::{
     client::{Client, escape, with_query},
-    output::{Output, at, table},
+    output::{Output, at, shown, table},
 };
-use serde_json::Value;
+use anyhow::Context as _;
+use serde_json::{Value, json, value::RawValue};
+use std::{collections::BTreeMap, fmt::Write as _, io::Read as _, path::Path};
+
+/// Who makes the call of which all is given.
+#[derive(clap::Args)]
+pub(super) struct Caller {
+    /// The application that calls, with `--body`
+    #[arg(long, value_name = "NAME", requires = "body")]
+    application: Option<String>,
+    /// The name of the key that it calls with, with `--body`
+    #[arg(long, value_name = "NAME", requires = "body")]
+    key: Option<String>,
+    /// The end user that it is for, with `--body`; the one that the call names unless set
+    #[arg(long, value_name = "USER", requires = "body")]
+    user: Option<String>,
+    /// A header of the call, with `--body`, as in 'x-session-id: 7'
+    #[arg(long = "header", value_name = "HEADER", requires = "body")]
+    headers: Vec<String>,
+}
+
+/// A call is no larger than that.
+const MOST: u64 = 16 << 20;
 
 /// Asks and shows.
 pub(super) async fn show(
@@ -16,6 +39,101 @@ pub(super) async fn show(
     let path = with_query(&format!("/api/v1/models/{}/route", escape(name)), call);
     let answer = client.get(&path).await?;
     Ok(output.result(&answer, told)?)
+}
+
+/// Asks about a whole call and shows what would become of it.
+pub(super) async fn dry_run(
+    client: &Client,
+    name: &str,
+    (dialect, stream): (&str, bool),
+    body: &Path,
+    caller: Caller,
+    output: Output,
+) -> anyhow::Result<()> {
+    let mut text = String::new();
+    match body.as_os_str() == "-" {
+        true => std::io::stdin().lock().take(MOST).read_to_string(&mut text).context("cannot read the call")?,
+        false => {
+            let file = std::fs::File::open(body).with_context(|| format!("cannot read {}", body.display()))?;
+            file.take(MOST).read_to_string(&mut text).with_context(|| format!("cannot read {}", body.display()))?
+        }
+    };
+    // As it stands: its length counts.
+    let call: &RawValue = serde_json::from_str(text.trim()).map_err(|e| Usage(format!("the call is no JSON: {e}")))?;
+    let Caller { application, key, user, headers } = caller;
+    let split = |header: &String| {
+        let (name, value) = header.split_once(':').ok_or_else(|| Usage(format!("{header:?} is no header")))?;
+        Ok((name.trim().to_owned(), value.trim().to_owned()))
+    };
+    let headers: BTreeMap<_, _> = headers.iter().map(split).collect::<Result<_, Usage>>()?;
+    let mut asked = json!({ "dialect": dialect, "stream": stream, "headers": headers });
+    for (field, value) in [("application", application), ("key", key), ("user", user)] {
+        if let Some(value) = value {
+            asked[field] = value.into();
+        }
+    }
+    let mut asked = asked.to_string();
+    asked.pop();
+    let _ = write!(asked, ",\"body\":{call}}}");
+    let answer = client.post_text(&format!("/api/v1/models/{}/route", escape(name)), &asked).await?;
+    Ok(output.result(&answer, decided)?)
+}
+
+/// What becomes of the call, and the targets.
+fn decided(answer: &Value) -> String {
+    let words = |path: &str| {
+        let all = answer[path].as_array().into_iter().flatten().filter_map(Value::as_str);
+        all.map(shown).collect::<Vec<_>>().join(", ")
+    };
+    let refused = |of: &Value| format!("{} ({})", at(of, "/code"), at(of, "/status"));
+    let mut lines = vec![match &answer["refused"] {
+        Value::Null => "It would be served.".to_owned(),
+        why => match why["detail"].as_str() {
+            Some(detail) => format!("It would be refused: {}: {}", refused(why), shown(detail)),
+            None => format!("It would be refused: {}", refused(why)),
+        },
+    }];
+    if answer["serves"] != answer["model"] {
+        lines.push(format!("{} serves, as a budget that is used up says.", at(answer, "/serves")));
+    }
+    for (path, says) in [
+        ("guardrails", "Guardrails found: "),
+        ("not_asked", "Guardrails of others, which were not asked: "),
+        ("needs", "It needs: "),
+    ] {
+        if !words(path).is_empty() {
+            lines.push(format!("{says}{}", words(path)));
+        }
+    }
+    for (path, says) in [
+        ("internal", "Only internal targets may have it."),
+        ("sticky", "It goes where calls go with which it has something in common."),
+    ] {
+        if answer[path] == true {
+            lines.push(says.to_owned());
+        }
+    }
+    let mut text = lines.join("\n") + "\n";
+    let targets = answer["targets"].as_array().map_or(&[][..], Vec::as_slice);
+    if targets.is_empty() {
+        return text;
+    }
+    let most = |target: &Value| match &target["most_usd"] {
+        Value::String(most) => format!("; {} USD at the most", shown(most)),
+        _ => String::new(),
+    };
+    let said: Vec<_> = targets
+        .iter()
+        .map(|target| {
+            let code = target["refused"]["code"].as_str().map_or(String::new(), |code| format!("{}: ", shown(code)));
+            let mut target = target.clone();
+            target["why"] = format!("{code}{}{}", at(&target, "/why"), most(&target)).into();
+            target
+        })
+        .collect();
+    text += "\n";
+    text += &told(&json!({ "targets": said }));
+    text
 }
 
 fn told(answer: &Value) -> String {
@@ -92,5 +210,28 @@ mod tests {
                 assert!(lines[line].contains(part), "{part} is not in {}", lines[line]);
             }
         }
+    }
+
+    #[test]
+    fn what_becomes_of_a_call_is_told_before_its_targets() {
+        let target = json!({ "provider": "p", "model": "m", "priority": 0, "weight": 1, "percent": 0.0, "credentials": [],
+            "why": "the team's budget for this month cannot pay for this call", "most_usd": "0.25",
+            "refused": { "code": "budget_exceeded", "status": 429 } });
+        let told = decided(&json!({ "model": "chat", "serves": "small", "guardrails": ["personal_data.email/route"],
+            "not_asked": ["webhook"], "needs": ["vision", "tools"], "internal": true, "sticky": false, "targets": [target],
+            "refused": { "code": "budget_exceeded", "status": 429, "detail": "no money" } }));
+        for part in [
+            "It would be refused: budget_exceeded (429): no money\n",
+            "small serves",
+            "Guardrails found: personal_data.email/route\n",
+            "which were not asked: webhook\n",
+            "It needs: vision, tools\n",
+            "Only internal targets",
+            "budget_exceeded: the team's budget for this month cannot pay for this call; 0.25 USD at the most",
+        ] {
+            assert!(told.contains(part), "{part:?} is not in {told}");
+        }
+        assert!(!told.contains("in common"));
+        assert_eq!(decided(&json!({ "model": "chat", "serves": "chat" })), "It would be served.\n");
     }
 }

@@ -1,6 +1,7 @@
 //! Brings what is stored into force: one publisher in each process, whoever asks for it, and a wait for the others.
 //! What others ask of it, and what the admin API sees of it, is in `questions`.
 
+mod dry_run;
 mod history;
 mod preview;
 mod questions;

@@ -19,41 +19,45 @@ impl Plane {
         let AskedCall { dialect: speaks, needs, tokens, stream, internal } = call;
         let needs = Needs::new(Capabilities::of(needs), tokens);
         let (caller, task) = asked(speaks);
-        let call = preview::AskedCall { speaks: caller, task, streams: stream, needs, internal };
+        let call = preview::AskedCall { task, streams: stream, needs, internal, ..preview::AskedCall::from(caller) };
         let found = gateway.preview(model, call).await?;
-        let view = |target: &TargetState| ModelTargetView {
-            provider: target.provider.to_string(),
-            model: target.provider_model.to_string(),
-            priority: target.priority,
-            weight: target.weight,
-            percent: (target.percent * 100.0).round() / 100.0,
-            why: why(target, &found),
-            translated: target.translates,
-            internal: target.internal,
-            expected_usd: match &target.cost {
-                Some(Cost::Known(cost)) => Some(cost.to_string()),
-                _ => None,
-            },
-            latency_ms: target.latency.map(|mean| u64::try_from(mean.as_millis()).unwrap_or(u64::MAX)),
-            cooling: target.rest.as_ref().map(cooling),
-            credentials: target
-                .credentials
-                .iter()
-                .map(|one| ModelCredentialView {
-                    name: one.name.as_ref().map(|name| name.to_string()),
-                    weight: one.weight,
-                    cooling: one.rest.as_ref().map(cooling),
-                })
-                .collect(),
-        };
-        let targets = found.targets.iter().map(view).collect();
+        let targets = found.targets.iter().map(|target| view(target, why(target, &found))).collect();
         let (workers, route_by) = (found.workers, found.route_by);
         Some(ModelRouteView { model: model.to_owned(), dialect: speaks, workers, route_by, targets })
     }
 }
 
+/// A target as it is shown.
+pub(super) fn view(target: &TargetState, why: String) -> ModelTargetView {
+    ModelTargetView {
+        provider: target.provider.to_string(),
+        model: target.provider_model.to_string(),
+        priority: target.priority,
+        weight: target.weight,
+        percent: (target.percent * 100.0).round() / 100.0,
+        why,
+        translated: target.translates,
+        internal: target.internal,
+        expected_usd: match &target.cost {
+            Some(Cost::Known(cost)) => Some(cost.to_string()),
+            _ => None,
+        },
+        latency_ms: target.latency.map(|mean| u64::try_from(mean.as_millis()).unwrap_or(u64::MAX)),
+        cooling: target.rest.as_ref().map(cooling),
+        credentials: target
+            .credentials
+            .iter()
+            .map(|one| ModelCredentialView {
+                name: one.name.as_ref().map(|name| name.to_string()),
+                weight: one.weight,
+                cooling: one.rest.as_ref().map(cooling),
+            })
+            .collect(),
+    }
+}
+
 /// What callers speak who ask so, and what they ask.
-const fn asked(how: CallDialect) -> (Dialect, Task) {
+pub(super) const fn asked(how: CallDialect) -> (Dialect, Task) {
     let task = match how {
         CallDialect::Chat => return (Dialect::OpenAi, Task::Chat),
         CallDialect::Responses => return (Dialect::Responses, Task::Chat),
@@ -83,7 +87,7 @@ fn cooling(rest: &Rest) -> CoolingView {
 }
 
 /// Why a target takes what it takes.
-fn why(target: &TargetState, found: &ModelRoute) -> String {
+pub(super) fn why(target: &TargetState, found: &ModelRoute) -> String {
     if !target.offers {
         return "its provider does not offer this".to_owned();
     }
@@ -92,6 +96,9 @@ fn why(target: &TargetState, found: &ModelRoute) -> String {
     }
     if target.fit == Fit::Unfit {
         return unfit(target);
+    }
+    if !target.room {
+        return "it has no room for another call by its limit".to_owned();
     }
     if found.targets.len() == 1 {
         return "the only target".to_owned();
@@ -184,6 +191,7 @@ mod tests {
             internal: false,
             offers: true,
             admitted: true,
+            room: true,
             fit: Fit::Known,
             lacks: Capabilities::default(),
             context: None,
@@ -214,6 +222,7 @@ mod tests {
             (Weight, vec![target(0, 0.0, 2), target(1, 100.0, 0)], "it is left alone after failures"),
             (Weight, vec![target(0, 100.0, 2), target(1, 0.0, 2)], "longest ago"),
             (Weight, vec![TargetState { admitted: false, ..target(0, 0.0, 0) }], "not internal"),
+            (Weight, vec![TargetState { room: false, ..target(0, 0.0, 0) }], "no room"),
             (Weight, vec![TargetState { offers: false, ..target(0, 0.0, 0) }], "does not offer this"),
             (Weight, vec![unknown(target(0, 0.0, 0)), target(0, 100.0, 0)], "others are known to"),
             (Weight, vec![target(1, 0.0, 0), unknown(target(0, 100.0, 0))], "when those of a lower priority fail"),

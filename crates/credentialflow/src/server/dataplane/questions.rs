@@ -10,8 +10,8 @@ use super::{
 };
 use credentialflow_admin::LiveSecret;
 use credentialflow_admin::ports::{
-    AccessTokenView, AskedCall, BoxFuture, Dataplane, DataplaneStatus, ModelRouteView, PublishError, Published,
-    Straggler,
+    AccessTokenView, AskedCall, AskedWhole, BoxFuture, CannotAsk, Dataplane, DataplaneStatus, ModelDryRunView,
+    ModelRouteView, PublishError, Published, Straggler,
 };
 use credentialflow_gateway::{Snapshot, net::tls::authorities};
 use credentialflow_model::{
@@ -159,6 +159,14 @@ impl Dataplane for Port {
 
     fn model_route<'a>(&'a self, model: &'a str, call: AskedCall) -> BoxFuture<'a, Option<ModelRouteView>> {
         Box::pin(self.0.model_route(model, call))
+    }
+
+    fn model_dry_run<'a>(
+        &'a self,
+        model: &'a str,
+        call: AskedWhole,
+    ) -> BoxFuture<'a, Result<ModelDryRunView, CannotAsk>> {
+        Box::pin(self.0.model_dry_run(model, call))
     }
 
     fn stragglers<'a>(&'a self, credential: &'a str, version: u32) -> BoxFuture<'a, Vec<Straggler>> {
