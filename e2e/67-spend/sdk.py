@@ -16,8 +16,10 @@ for line in sys.stdin:
         raw = clients[place].chat.completions.with_raw_response.create(
             model=asked["model"],
             max_tokens=asked.get("max_tokens", 1000),
-            messages=[{"role": "user", "content": asked["says"]}],
+            # Of a prompt, what is said is one of its variables.
+            messages=[] if "prompt" in asked else [{"role": "user", "content": asked["says"]}],
             extra_headers=asked.get("headers"),
+            extra_body={**asked.get("extra", {}), **({"prompt": {**asked["prompt"], "variables": {"says": asked["says"]}}} if "prompt" in asked else {})},
             **more,
         )
         told = {"status": 200, "headers": dict(raw.headers), "usage": raw.parse().usage.model_dump()}

@@ -13,6 +13,7 @@ mod catalogue;
 mod certificates;
 mod config;
 mod credentials;
+mod csv;
 mod delegation;
 mod error;
 mod idempotency;

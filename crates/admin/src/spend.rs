@@ -3,7 +3,9 @@
 use crate::{
     AdminState,
     api::spend::{SpendCheck, SpendCheckQuery, SpendFigures, SpendItem, SpendNodeView, SpendQuery, SpendReport},
-    calls, delegation,
+    calls,
+    csv::push_line,
+    delegation,
     error::{ApiError, Code},
     ports::{NodeState, SpendLog},
     resources::{cursor, read_cursor},
@@ -51,10 +53,17 @@ pub enum Dimension {
     ProviderModel,
     Credential,
     Route,
+    Prompt,
+    PromptVersion,
+    Outcome,
     Node,
 }
 
 impl Dimension {
+    fn word(self) -> &'static str {
+        WORDS.iter().find(|(_, known)| *known == self).map_or("", |(word, _)| word)
+    }
+
     /// The column of the sums, where they have one.
     const fn stored(self) -> Option<SpendColumn> {
         Some(match self {
@@ -67,13 +76,16 @@ impl Dimension {
             Self::ProviderModel => SpendColumn::ProviderModel,
             Self::Credential => SpendColumn::Credential,
             Self::Route => SpendColumn::Route,
+            Self::Prompt => SpendColumn::Prompt,
+            Self::PromptVersion => SpendColumn::PromptVersion,
+            Self::Outcome => SpendColumn::Outcome,
             Self::Node => SpendColumn::Node,
         })
     }
 }
 
 /// The words of `by`.
-const WORDS: [(&str, Dimension); 12] = [
+const WORDS: [(&str, Dimension); 15] = [
     ("team", Dimension::Team),
     ("application", Dimension::Application),
     ("key", Dimension::Key),
@@ -85,6 +97,9 @@ const WORDS: [(&str, Dimension); 12] = [
     ("provider_model", Dimension::ProviderModel),
     ("credential", Dimension::Credential),
     ("route", Dimension::Route),
+    ("prompt", Dimension::Prompt),
+    ("prompt_version", Dimension::PromptVersion),
+    ("outcome", Dimension::Outcome),
     ("node", Dimension::Node),
 ];
 const PERIODS: [(&str, BudgetPeriod); 4] = [
@@ -181,6 +196,8 @@ impl Asked {
             (SpendColumn::ProviderModel, &query.provider_model),
             (SpendColumn::Credential, &query.credential),
             (SpendColumn::Route, &query.route),
+            (SpendColumn::Prompt, &query.prompt),
+            (SpendColumn::Outcome, &query.outcome),
             (SpendColumn::Node, &query.node),
         ];
         let only = only.into_iter().filter_map(|(column, wanted)| Some((column, wanted.clone()?))).collect();
@@ -248,6 +265,28 @@ pub(crate) async fn report(state: &AdminState, query: &SpendQuery) -> Result<Spe
         nodes: nodes(state).await?,
         next,
     })
+}
+
+/// A whole report as lines for spreadsheets. They come in one answer: between pages lines change their places.
+pub(crate) async fn csv(state: &AdminState, query: &SpendQuery) -> Result<String, ApiError> {
+    if query.cursor.is_some() {
+        return Err(invalid("CSV has no pages: ask without `cursor`"));
+    }
+    let dimensions = Asked::read(query, state.now())?.dimensions;
+    let report =
+        report(state, &SpendQuery { limit: query.limit.or(Some(MOST_GROUPS as u32)), ..query.clone() }).await?;
+    let mut text = String::new();
+    let names = dimensions.iter().map(|dimension| dimension.word());
+    let figures = SpendFigures::default().cells().map(|(name, _)| name);
+    push_line(&mut text, ["from", "to"].into_iter().chain(names).chain(figures));
+    for item in &report.items {
+        let window = [item.from.to_string(), item.to.to_string()];
+        let names = dimensions.iter().map(|dimension| item.group.get(dimension).and_then(Option::as_deref));
+        let figures = item.figures.cells().map(|(_, figure)| figure);
+        let cells = window.iter().map(String::as_str).chain(names.map(Option::unwrap_or_default));
+        push_line(&mut text, cells.chain(figures.iter().map(String::as_str)));
+    }
+    Ok(text)
 }
 
 /// Whose team each application is in now.

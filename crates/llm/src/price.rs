@@ -7,10 +7,11 @@ use crate::{
     bound::Bound,
     catalogue::{self, KnownPrice},
     task::units::Units,
+    tier::{Asked, Served, Tier},
 };
 use credentialflow_model::{
     Price, Timestamp,
-    resource::{LongContext, PriceEntry, Target},
+    resource::{LongContext, PriceEntry, Target, TierPrice, TierPrices},
     usage::{Cost, TokenUsage},
 };
 use rust_decimal::Decimal;
@@ -23,9 +24,16 @@ pub struct PriceTable {
     configured: HashMap<Box<str>, HashMap<Box<str>, Vec<PriceEntry>>>,
 }
 
-/// The prices of one model, oldest first. Cheap to clone; empty when none are known.
+/// The prices of one model, oldest first, and those of its tiers. Cheap to clone; empty when none are known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PriceHandle(Option<Arc<[PriceEntry]>>);
+pub struct PriceHandle(Option<Arc<Prices>>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Prices {
+    usual: Box<[PriceEntry]>,
+    /// Those that have prices of their own.
+    tiers: Box<[(Tier, PriceHandle)]>,
+}
 
 impl PriceTable {
     /// The prices of the targets. Targets of the same provider and model share theirs; where two begin at the same
@@ -35,7 +43,7 @@ impl PriceTable {
         for target in targets {
             if !target.prices.is_empty() {
                 let models = configured.entry(target.provider.as_str().into()).or_default();
-                models.entry(target.model.as_str().into()).or_default().extend(&target.prices);
+                models.entry(target.model.as_str().into()).or_default().extend_from_slice(&target.prices);
             }
         }
         for entries in configured.values_mut().flat_map(HashMap::values_mut) {
@@ -56,9 +64,9 @@ impl PriceTable {
         let known: Vec<_> = known.collect();
         let told = known.iter().rev().take_while(|entry| entry.is_some()).count();
         let known = known[known.len() - told..].iter().flatten();
-        let mut all: Vec<_> = known.filter(|e| own.first().is_none_or(|first| e.from < first.from)).copied().collect();
-        all.extend(own);
-        PriceHandle((!all.is_empty()).then(|| all.into()))
+        let mut all: Vec<_> = known.filter(|e| own.first().is_none_or(|first| e.from < first.from)).cloned().collect();
+        all.extend_from_slice(own);
+        all.into()
     }
 
     /// The prices of a provider's model. `home` is the built-in provider at whose own address it is reached: what the
@@ -68,21 +76,169 @@ impl PriceTable {
         let own = self.configured.get(provider).and_then(|models| models.get(model)).map_or(&[][..], Vec::as_slice);
         let known = home.and_then(|home| catalogue::find(home, model)).into_iter().flat_map(|known| known.entries());
         let mut all: Vec<_> = known.filter(|e| own.first().is_none_or(|first| e.from < first.from)).collect();
-        all.extend(own);
-        PriceHandle((!all.is_empty()).then(|| all.into()))
+        all.extend_from_slice(own);
+        all.into()
     }
 }
 
 impl From<PriceEntry> for PriceHandle {
     fn from(entry: PriceEntry) -> Self {
-        Self(Some([entry].into()))
+        vec![entry].into()
     }
+}
+
+/// Of entries that begin one after the other.
+impl From<Vec<PriceEntry>> for PriceHandle {
+    fn from(usual: Vec<PriceEntry>) -> Self {
+        if usual.is_empty() {
+            return Self(None);
+        }
+        let tiers = Tier::ALL.into_iter().filter_map(|tier| {
+            // What is known of a tier ends where a later price says nothing of it.
+            let mut entries: Vec<_> = usual.iter().rev().map_while(|entry| in_tier(entry, tier)).collect();
+            entries.reverse();
+            (!entries.is_empty()).then(|| (tier, entries.into()))
+        });
+        let tiers = tiers.collect();
+        Self(Some(Arc::new(Prices { usual: usual.into(), tiers })))
+    }
+}
+
+/// The prices of a tier in place of the usual ones. What sound and images cost there nobody says.
+fn in_tier(entry: &PriceEntry, tier: Tier) -> Option<PriceEntry> {
+    let TierPrices { priority, flex, ultrafast, fast, us } = entry.tiers.as_deref()?;
+    let own = match tier {
+        Tier::Priority => priority,
+        Tier::Flex => flex,
+        Tier::Ultrafast => ultrafast,
+        Tier::Fast => fast,
+        Tier::Us => us,
+    };
+    let TierPrice { input, cached_input, cache_write, cache_write_1h, output, long_context } = (*own)?;
+    Some(PriceEntry {
+        input,
+        cached_input,
+        cache_write,
+        cache_write_1h,
+        output,
+        long_context,
+        image_input: None,
+        audio_input: None,
+        cached_image_input: None,
+        cached_audio_input: None,
+        audio_output: None,
+        tiers: None,
+        ..entry.clone()
+    })
 }
 
 impl PriceHandle {
     /// Every entry, oldest first.
     pub fn entries(&self) -> &[PriceEntry] {
-        self.0.as_deref().unwrap_or_default()
+        self.0.as_deref().map_or(&[], |prices| &prices.usual)
+    }
+
+    /// The prices of a tier, where it has any at this moment.
+    pub fn in_tier(&self, tier: Tier, at: Timestamp) -> Option<&Self> {
+        let tiers = self.0.as_deref().map_or(&[][..], |prices| &prices.tiers);
+        tiers.iter().find(|(known, _)| *known == tier).map(|(_, price)| price).filter(|price| price.at(at).is_some())
+    }
+
+    /// The field by which a call asks for what costs more than any price that is known.
+    pub fn lacks_tier(&self, at: Timestamp, asked: Asked) -> Option<&'static str> {
+        match asked {
+            Asked::Usual | Asked::Auto | Asked::Cheaper | Asked::Tier(Tier::Flex, _) => None,
+            Asked::Tier(tier, field) => self.in_tier(tier, at).is_none().then_some(field),
+            Asked::Dearer(field) => Some(field),
+        }
+    }
+
+    /// The prices by which a call is estimated that asks to be served so: those of the tier, where that is dearer.
+    pub fn asked_for(&self, at: Timestamp, asked: Asked) -> Self {
+        match asked {
+            _ if self.lacks_tier(at, asked).is_some() => Self::default(),
+            Asked::Usual | Asked::Auto | Asked::Cheaper | Asked::Dearer(_) | Asked::Tier(Tier::Flex, _) => self.clone(),
+            Asked::Tier(tier, _) => self.in_tier(tier, at).cloned().unwrap_or_default(),
+        }
+    }
+
+    /// The most that a call can cost that asks to be served so, as [`Self::most_of`]. It may be served as usual all the
+    /// same, and where the account's settings choose, in any tier that they can name.
+    pub fn most_in(&self, at: Timestamp, asked: Asked, bound: &Bound, units: &Units) -> Option<Decimal> {
+        let usual = self.most_of(at, bound, units)?;
+        if self.lacks_tier(at, asked).is_some() {
+            return None;
+        }
+        let may_be: &[Tier] = match &asked {
+            Asked::Usual | Asked::Cheaper | Asked::Dearer(_) => &[],
+            Asked::Auto => &[Tier::Priority, Tier::Ultrafast],
+            Asked::Tier(tier, _) => std::slice::from_ref(tier),
+        };
+        let mut most = usual;
+        for price in may_be.iter().filter_map(|tier| self.in_tier(*tier, at)) {
+            let entry = self.at(at)?;
+            if entry.audio_input.is_some() && units.audio_tokens > 0
+                || entry.audio_output.is_some() && units.audio_output_tokens > 0
+            {
+                return None;
+            }
+            most = most.max(price.most_of(at, bound, units)?);
+        }
+        Some(most)
+    }
+
+    /// What a call cost that asked to be served so, by what its answer tells of how it was; as [`Self::cost_of`]. An
+    /// estimate where the answer does not tell, or where only what it may have cost is known; [`Cost::UnknownPrice`] where
+    /// it asked for what is dearer than any price.
+    pub fn cost_in(
+        &self,
+        at: Timestamp,
+        (asked, served): (Asked, Option<Served>),
+        tokens: Option<&TokenUsage>,
+        units: &Units,
+    ) -> Cost {
+        let Some((price, is_exact)) = self.counted(at, asked, served) else {
+            return match self.cost_of(at, tokens, units) {
+                // Free is free, however fast.
+                Cost::Known(usd) if !usd.is_zero() => Cost::UnknownPrice,
+                cost => cost,
+            };
+        };
+        match price.cost_of(at, tokens, units) {
+            // What has no price of its own is counted as if it were text.
+            Cost::Known(usd) if !usd.is_zero() && (!is_exact || price.lacks_price_of(at, units)) => {
+                Cost::Estimated(usd)
+            }
+            cost => cost,
+        }
+    }
+
+    /// The prices that count, and whether they certainly do.
+    fn counted(&self, at: Timestamp, asked: Asked, served: Option<Served>) -> Option<(&Self, bool)> {
+        let by_asked = || match asked {
+            Asked::Usual => Some((self, true)),
+            Asked::Auto => {
+                let may_be = [Tier::Priority, Tier::Ultrafast].into_iter().any(|tier| self.in_tier(tier, at).is_some());
+                Some((self, !may_be))
+            }
+            Asked::Cheaper => Some((self, false)),
+            Asked::Tier(tier, _) => match self.in_tier(tier, at) {
+                Some(price) => Some((price, false)),
+                None => (tier == Tier::Flex).then_some((self, false)),
+            },
+            Asked::Dearer(_) => None,
+        };
+        match served.filter(|served| asked.is_answered_by(*served)) {
+            None => by_asked(),
+            Some(Served::Usual | Served::UsualSpeedAndPlace) => Some((self, true)),
+            Some(Served::Cheaper) => Some((self, false)),
+            Some(Served::Tier(tier)) => match self.in_tier(tier, at) {
+                Some(price) => Some((price, true)),
+                None if tier == Tier::Flex => Some((self, false)),
+                None => by_asked().map(|(price, _)| (price, false)),
+            },
+            Some(Served::Dearer) => by_asked().map(|(price, _)| (price, false)),
+        }
     }
 
     /// The newest entry that is valid at this moment.

@@ -48,6 +48,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { number: 30, name: "model objects", sql: include_str!("../migrations/0030_model_objects.sql") },
     Migration { number: 31, name: "agents", sql: include_str!("../migrations/0031_agents.sql") },
     Migration { number: 32, name: "object purposes", sql: include_str!("../migrations/0032_object_purposes.sql") },
+    Migration { number: 33, name: "spend prompt", sql: include_str!("../migrations/0033_spend_prompt.sql") },
     Migration { number: 34, name: "object expiry", sql: include_str!("../migrations/0034_object_expiry.sql") },
 ];
 

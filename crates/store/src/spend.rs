@@ -38,11 +38,17 @@ pub enum SpendColumn {
     Credential,
     /// The route.
     Route,
+    /// The prompt that they were made of.
+    Prompt,
+    /// Its version.
+    PromptVersion,
+    /// How they ended.
+    Outcome,
 }
 
 impl SpendColumn {
     /// All of them, as rows have them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::Node,
         Self::Application,
         Self::Key,
@@ -52,6 +58,9 @@ impl SpendColumn {
         Self::ProviderModel,
         Self::Credential,
         Self::Route,
+        Self::Prompt,
+        Self::PromptVersion,
+        Self::Outcome,
     ];
 
     const fn name(self) -> &'static str {
@@ -65,6 +74,9 @@ impl SpendColumn {
             Self::ProviderModel => "provider_model",
             Self::Credential => "credential",
             Self::Route => "route",
+            Self::Prompt => "prompt",
+            Self::PromptVersion => "prompt_version",
+            Self::Outcome => "outcome",
         }
     }
 }
@@ -266,7 +278,7 @@ async fn add_rows(tx: &mut AnyConnection, node: &str, rows: &[(Timestamp, SpendR
         let sql = format!(
             "INSERT INTO spend_series (series, {columns}, newest) VALUES {} ON CONFLICT (series) DO UPDATE
              SET newest = excluded.newest WHERE spend_series.newest < excluded.newest",
-            values(11, chunk.len())
+            values(SpendColumn::ALL.len() + 2, chunk.len())
         );
         let mut insert = sqlx::query(AssertSqlSafe(sql));
         for (id, (names, newest)) in chunk {

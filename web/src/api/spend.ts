@@ -24,7 +24,6 @@ export const spend = {
     }),
 }
 
-/** All lines of a report, in one answer: between pages lines change their places. */
-export async function allSpend(query: SpendQuery): Promise<SpendItem[]> {
-  return (await get({ ...query, limit: 50_000 })).items
-}
+/** All lines of a report for spreadsheets, as the API writes them. */
+export const spendCsv = (query: SpendQuery) =>
+  ask(api.GET('/api/v1/spend', { params: { query }, headers: { accept: 'text/csv' }, parseAs: 'text' }))

@@ -8,7 +8,7 @@ export const SPAN_LABELS: Record<Span, string> = { '24h': '24 hours', '7d': '7 d
 
 export const GROUPS = {
   application: 'Application', team: 'Team', key: 'Key', user: 'End user', model: 'Model', provider: 'Provider',
-  provider_model: "Provider's model", credential: 'Credential', route: 'Route', node: 'Node', agent: 'Agent', root_key: "Agents' first key",
+  provider_model: "Provider's model", credential: 'Credential', route: 'Route', prompt: 'Prompt', outcome: 'Outcome', node: 'Node', agent: 'Agent', root_key: "Agents' first key",
 } as const
 export type Group = keyof typeof GROUPS
 export const DEFAULT_GROUP: Group = 'application'
@@ -58,17 +58,4 @@ function boundaries(first: number, last: number, step: number): number[] {
 /** What a line is called: a key by its name where it is known. */
 export function named(item: SpendItem, by: Group): string | undefined {
   return (by === 'key' || by === 'root_key' ? item.key_name : undefined) ?? item.group[by] ?? undefined
-}
-
-const COLUMNS = ['calls', 'calls_of_unknown_cost', 'calls_of_estimated_cost', 'input_tokens', 'cached_input_tokens', 'cache_write_tokens', 'output_tokens', 'reasoning_tokens', 'cost_usd', 'calls_from_cache', 'saved_usd'] as const
-
-/** Lines as comma-separated values (RFC 4180). Callers name end users, so what a spreadsheet would take for a formula is a text. */
-export function toCsv(items: SpendItem[], by: Group): string {
-  const cell = (value: string | number) => {
-    const text = String(value)
-    const plain = /^[=+\-@\t\r]/.test(text) && Number.isNaN(Number(text)) ? `'${text}` : text
-    return /[",\r\n]/.test(plain) ? `"${plain.replaceAll('"', '""')}"` : plain
-  }
-  const lines = items.map((item) => [item.from, item.to, item.group[by] ?? '', ...COLUMNS.map((name) => item[name])])
-  return [['from', 'to', by, ...COLUMNS], ...lines].map((line) => `${line.map(cell).join(',')}\r\n`).join('')
 }

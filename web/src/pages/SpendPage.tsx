@@ -4,13 +4,13 @@ import { useMutation, useQuery } from '@tanstack/react-query'
 import { Link, useNavigate, useSearch } from '@tanstack/react-router'
 import { createColumnHelper } from '@tanstack/react-table'
 import { useMemo } from 'react'
-import { allSpend, spend, SPEND_LIMIT, type SpendItem, type SpendReport } from '@/api/spend'
+import { spend, spendCsv, SPEND_LIMIT, type SpendItem, type SpendReport } from '@/api/spend'
 import { Chart } from '@/components/Chart'
 import { DataTable } from '@/components/DataTable'
 import { Banner, Empty, Failure, Rows } from '@/components/Feedback'
 import { Card, Page } from '@/components/Page'
 import { compact, count, percent, usd } from '@/lib/format'
-import { DEFAULT_GROUP, DEFAULT_SPAN, GROUPS, named, spanFrom, SPAN_LABELS, SPANS, spendSeries, toCsv, type Group } from '@/lib/spend'
+import { DEFAULT_GROUP, DEFAULT_SPAN, GROUPS, named, spanFrom, SPAN_LABELS, SPANS, spendSeries, type Group } from '@/lib/spend'
 
 export function SpendPage() {
   const { span = DEFAULT_SPAN, by = DEFAULT_GROUP } = useSearch({ from: '/inside/spend' })
@@ -107,7 +107,7 @@ function Lines({ report, by, from }: { report: SpendReport; by: Group; from: str
   const { cost_usd: spent, calls_from_cache: cached } = report.total
   const columns = useMemo(() => columnsOf(by, Number(spent), cached > 0), [by, spent, cached])
   const file = useMutation({
-    mutationFn: async () => save(toCsv(await allSpend({ by, from }), by), `spend-by-${by}.csv`),
+    mutationFn: async () => save(await spendCsv({ by, from }), `spend-by-${by}.csv`),
   })
   return (
     <>
@@ -126,7 +126,7 @@ function save(text: string, name: string) {
 }
 
 /** What the call log can be filtered by. */
-const FILTERED: readonly Group[] = ['application', 'key', 'model', 'credential', 'route', 'agent', 'root_key']
+const FILTERED: readonly Group[] = ['application', 'key', 'model', 'credential', 'route', 'prompt', 'outcome', 'agent', 'root_key']
 
 const column = createColumnHelper<SpendItem>()
 const columnsOf = (by: Group, all: number, saves: boolean) => [

@@ -14,6 +14,7 @@ use axum::Json;
 use credentialflow_llm::catalogue::{self, KnownModel, KnownPrice, Source};
 use credentialflow_model::{Price, resource::PriceEntry};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// Which models.
@@ -72,6 +73,9 @@ pub struct KnownPriceView {
     pub batch: Option<BatchPriceView>,
     /// Where they stand.
     pub source: SourceView,
+    /// Where those of `tiers` stand, by the tier.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub tier_sources: BTreeMap<&'static str, SourceView>,
 }
 
 /// Prices in batches, in US dollars per million tokens.
@@ -106,7 +110,8 @@ fn price(known: &KnownPrice) -> Option<KnownPriceView> {
     let batch = known
         .batch
         .and_then(|(input, output)| Some(BatchPriceView { input: input.parse().ok()?, output: output.parse().ok()? }));
-    Some(KnownPriceView { price: known.entry()?, batch, source: known.source.into() })
+    let tier_sources = known.tiers.iter().map(|of| (of.tier.as_str(), of.source.into())).collect();
+    Some(KnownPriceView { price: known.entry()?, batch, source: known.source.into(), tier_sources })
 }
 
 fn view(provider: &'static str, model: &KnownModel) -> KnownModelView {

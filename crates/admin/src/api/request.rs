@@ -60,8 +60,13 @@ fn is_media_type(value: &str, wanted: &str) -> bool {
 
 /// Whether the client asks for YAML by name (`Accept`, RFC 9110).
 pub(crate) fn wants_yaml(headers: &HeaderMap) -> bool {
+    wants(headers, YAML)
+}
+
+/// Whether the client asks for a media type by name.
+pub(crate) fn wants(headers: &HeaderMap, media_type: &str) -> bool {
     let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    accepted.flat_map(|value| value.split(',')).any(|value| is_media_type(value, YAML))
+    accepted.flat_map(|value| value.split(',')).any(|value| is_media_type(value, media_type))
 }
 
 /// One declared resource as it was sent, within the size limit: as JSON or as YAML.

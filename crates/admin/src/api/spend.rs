@@ -2,12 +2,18 @@
 
 use crate::{
     AdminState,
-    api::request::Query,
+    api::request::{Query, wants},
     auth::Administrator,
+    csv::CSV,
     error::ApiError,
     spend::{self, Dimension},
 };
-use axum::{Json, extract::State};
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, HeaderValue, header},
+    response::{IntoResponse, Response},
+};
 use credentialflow_model::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -20,8 +26,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 pub struct SpendQuery {
     /// What calls are told apart by, with commas between: at most one of `hour`, `day`, `week` and `month`, and any of
     /// `team`, `application`, `key`, `root_key` (the first of the chain of keys that it comes from), `agent` (who uses the
-    /// key), `user`, `model`, `provider`, `provider_model`, `credential`, `route` and `node`. All
-    /// together unless set.
+    /// key), `user`, `model`, `provider`, `provider_model`, `credential`, `route`, `prompt`, `prompt_version`, `outcome` and
+    /// `node`. All together unless set.
     #[param(example = "month,application,model")]
     pub by: Option<String>,
     /// Calls that began at this moment or later: a time on a quarter of an hour, or a date, which means its midnight.
@@ -52,17 +58,22 @@ pub struct SpendQuery {
     pub credential: Option<String>,
     /// Only over this route.
     pub route: Option<String>,
+    /// Only those that were made of the prompt of this name.
+    pub prompt: Option<String>,
+    /// Only those that ended so.
+    #[param(example = "served")]
+    pub outcome: Option<String>,
     /// Only those that this node recorded.
     pub node: Option<String>,
-    /// Most items on the page, 1 to 50000, which is the whole report. 100 unless set.
+    /// Most items on the page, 1 to 50000, which is the whole report. 100 unless set; of CSV all.
     #[param(minimum = 1, maximum = 50000)]
     pub limit: Option<u32>,
-    /// Where the page begins: the `next` of the page before. While calls go on, lines may move between pages.
+    /// Where the page begins: the `next` of the page before. While calls go on, lines may move between pages. Not for CSV.
     pub cursor: Option<String>,
 }
 
 /// What calls add up to. Amounts are exact decimals in US dollars.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Default, Serialize, utoipa::ToSchema)]
 pub struct SpendFigures {
     /// Model calls that were recorded, also those that were refused or failed.
     pub calls: i64,
@@ -88,6 +99,25 @@ pub struct SpendFigures {
     /// What these would have cost, as far as prices are known.
     #[schema(examples("3.1"))]
     pub saved_usd: String,
+}
+
+impl SpendFigures {
+    /// Each with its name.
+    pub(crate) fn cells(&self) -> [(&'static str, String); 11] {
+        [
+            ("calls", self.calls.to_string()),
+            ("calls_of_unknown_cost", self.calls_of_unknown_cost.to_string()),
+            ("calls_of_estimated_cost", self.calls_of_estimated_cost.to_string()),
+            ("input_tokens", self.input_tokens.to_string()),
+            ("cached_input_tokens", self.cached_input_tokens.to_string()),
+            ("cache_write_tokens", self.cache_write_tokens.to_string()),
+            ("output_tokens", self.output_tokens.to_string()),
+            ("reasoning_tokens", self.reasoning_tokens.to_string()),
+            ("cost_usd", self.cost_usd.clone()),
+            ("calls_from_cache", self.calls_from_cache.to_string()),
+            ("saved_usd", self.saved_usd.clone()),
+        ]
+    }
 }
 
 /// What the calls cost that have something in common.
@@ -180,15 +210,28 @@ pub struct SpendCheck {
 
 /// Report what was spent
 ///
-/// What the call logs of all nodes tell, added up; a call belongs to the moment in which it began.
+/// What the call logs of all nodes tell, added up; a call belongs to the moment in which it began. `Accept: text/csv` brings
+/// the items as lines for spreadsheets, what the calls have in common in the order of `by`.
 #[utoipa::path(get, path = "/api/v1/spend", tag = "spend", params(SpendQuery),
-    responses((status = 200, description = "By time, and within it the dearest first", body = SpendReport)))]
+    responses((status = 200, description = "By time, and within it the dearest first",
+        content((SpendReport = "application/json"), (String = "text/csv")))))]
 async fn report_spend(
     State(state): State<AdminState>,
     _: Administrator,
+    headers: HeaderMap,
     Query(query): Query<SpendQuery>,
-) -> Result<Json<SpendReport>, ApiError> {
-    spend::report(&state, &query).await.map(Json)
+) -> Result<Response, ApiError> {
+    let mut response = if wants(&headers, CSV) {
+        let told = [
+            (header::CONTENT_TYPE, "text/csv; charset=utf-8; header=present"),
+            (header::CONTENT_DISPOSITION, "attachment; filename=\"spend.csv\""),
+        ];
+        (told, spend::csv(&state, &query).await?).into_response()
+    } else {
+        Json(spend::report(&state, &query).await?).into_response()
+    };
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
+    Ok(response)
 }
 
 /// Compare what was spent with the call log

@@ -148,8 +148,11 @@ fn listed(answer: &Value) -> String {
             let cost = |path: &str| at(price, path);
             let from = cost("/price/from");
             let long = price.pointer("/price/long_context/above").map(|above| format!("dearer above {above} tokens"));
-            let more: Vec<_> =
-                [long.as_deref().unwrap_or_default(), note].into_iter().filter(|s| !s.is_empty()).collect();
+            let tiers = price.pointer("/price/tiers").and_then(Value::as_object);
+            let tiers =
+                tiers.map(|tiers| format!("others for {}", tiers.keys().cloned().collect::<Vec<_>>().join(", ")));
+            let more = [long.as_deref(), tiers.as_deref(), Some(note)];
+            let more: Vec<_> = more.into_iter().flatten().filter(|s| !s.is_empty()).collect();
             let first = |text: String| if nth == 0 { text } else { String::new() };
             rows.push(vec![
                 first(of("/provider")),
@@ -185,14 +188,25 @@ mod tests {
             { "provider": "gemini", "model": "gemini-x", "context": 1048576, "max_output": 65536,
               "capabilities": ["vision", "tools"], "prices": [
                 { "price": { "from": "2026-09-02T00:00:00Z", "input": "0.75", "cached_input": "0.075", "output": "3.75",
-                    "long_context": { "above": 200000, "input": "1.5", "output": "5" } } },
+                    "long_context": { "above": 200000, "input": "1.5", "output": "5" },
+                    "tiers": { "flex": { "input": "0.4", "output": "2" }, "priority": { "input": "1.5", "output": "7" } } } },
                 { "price": { "from": "2027-01-01T00:00:00Z", "input": "1.5", "output": "7.5" } }] },
             { "provider": "deepseek", "model": "deepseek-x", "capabilities": [], "prices": [], "note": "by the hour" },
         ], "next": "here" }));
         let lines: Vec<_> = told.lines().collect();
         assert_eq!(lines.len(), 6, "{told}");
         for (line, parts) in [
-            (1, ["gemini-x", "1048576", "vision, tools", "2026-09-02", "0.75", "dearer above 200000 tokens"]),
+            (
+                1,
+                [
+                    "gemini-x",
+                    "1048576",
+                    "vision, tools",
+                    "2026-09-02",
+                    "0.75",
+                    "dearer above 200000 tokens; others for flex, priority",
+                ],
+            ),
             (2, ["", "", "2027-01-01", "1.5", "7.5", ""]),
             (3, ["deepseek", "deepseek-x", "-", "by the hour", "", ""]),
             (5, ["--cursor here", "", "", "", "", ""]),

@@ -229,7 +229,9 @@ fn first_day() -> String {
 }
 
 fn row(((quarter, series), sums): ((i64, SpendSeries), SpendSums)) -> (Timestamp, SpendRow) {
-    let SpendSeries { application, key, user, model, provider, provider_model, credential, route } = series;
+    let SpendSeries { application, key, user, model, provider, provider_model, credential, route, prompt, outcome } =
+        series;
+    let (prompt, version) = prompt.as_deref().and_then(|told| told.rsplit_once('/')).unwrap_or_default();
     let text = |name: Option<Arc<str>>| name.map(|name| plain(&name)).unwrap_or_default();
     let names = vec![
         text(application),
@@ -240,6 +242,9 @@ fn row(((quarter, series), sums): ((i64, SpendSeries), SpendSums)) -> (Timestamp
         plain(&provider_model),
         text(credential),
         text(route),
+        plain(prompt),
+        plain(version),
+        outcome.to_owned(),
     ];
     let SpendSums { cost, saved, .. } = sums;
     let counts = sums.counts();

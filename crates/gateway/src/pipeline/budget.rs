@@ -26,7 +26,7 @@ use credentialflow_llm::{
     produced::{Produced, estimated_tokens},
     provider::Dialect,
     task::{Task, units::Units},
-    tier::Tier,
+    tier::Asked,
 };
 use credentialflow_model::{
     OutcomeReason, Timestamp, UsageRecord,
@@ -93,15 +93,14 @@ pub(super) async fn reserve(
     if matches!(call.usage, UsageProbe::Free) {
         return Ok(());
     }
-    let tier = if call.task == Task::Chat { Tier::of(sent) } else { Tier::Usual };
-    record.tier(tier);
+    let asked = if call.task == Task::Chat { Asked::of(sent) } else { Asked::Usual };
+    record.asks(asked);
     let of_user = users::budgets(view, principal, record)?;
     // The narrowest first, so that one that has nothing holds back nothing of what others share.
     let budgets = || of_user.iter().chain(of_keys()).chain(of_application).chain(&model.budgets).chain(&target.budgets);
     let price = target.price.clone();
     if budgets().next().is_none() {
-        // There is none for what is asked to be served faster.
-        let price = if matches!(tier, Tier::Dearer(_)) { PriceHandle::default() } else { price };
+        let price = price.asked_for(record.time(), asked);
         let has_price = matches!(price.cost(record.time(), &TokenUsage::default()), Cost::Known(_));
         if call.task == Task::Chat && (has_price || record.held().counts_tokens()) {
             record.pays(Paying::of_nobody(price, sent.len() as u64));
@@ -114,7 +113,7 @@ pub(super) async fn reserve(
         Dialect::Gemini | Dialect::OpenAi => kept::reads_along(sent),
         Dialect::Anthropic | Dialect::Bedrock | Dialect::Replicate => None,
     };
-    if let (Some(budget), Tier::Dearer(field)) = (hard, tier) {
+    if let (Some(budget), Some(field)) = (hard, price.lacks_tier(record.time(), asked)) {
         return Err(without_price(field, budget));
     }
     if let Some(budget) = hard
@@ -146,7 +145,7 @@ pub(super) async fn reserve(
         }
         task => call.size.most(task, sent.len() as u64),
     };
-    let most = price.most_of(record.time(), &bound, &units).map(pico);
+    let most = price.most_in(record.time(), asked, &bound, &units).map(pico);
     if most.is_none() && hard.is_some() {
         return Err(Refused::new(OutcomeReason::PriceUnknown));
     }
@@ -166,7 +165,7 @@ pub(super) async fn reserve(
         working: false,
         // What is no text cannot be estimated from what passes.
         unreadable: !call.task.is_of_text(),
-        price,
+        price: price.asked_for(record.time(), asked),
         sent: sent.len() as u64,
         produced: Produced::default(),
     });

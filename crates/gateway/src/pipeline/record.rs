@@ -15,7 +15,7 @@ use crate::{
     snapshot::{EndpointPlan, RoutePlan, UpstreamPlan},
     worker::{View, Worker},
 };
-use credentialflow_llm::{provider::Dialect, tier::Tier};
+use credentialflow_llm::{provider::Dialect, tier::Asked};
 use credentialflow_mcp::Seen;
 use credentialflow_model::{
     KeyId, OutcomeReason, RequestId, Timestamp, TraceId, UsageRecord,
@@ -63,7 +63,7 @@ pub(crate) struct Recording<'w> {
     /// What the model's cache did, where it has one.
     cache: Option<CacheStatus>,
     /// How fast or where a model call asks to be served.
-    tier: Tier,
+    asks: Asked,
     /// What pays for a model call.
     paying: Option<Paying>,
     /// What it holds of limits.
@@ -160,7 +160,7 @@ impl<'w> Recording<'w> {
             asked: None,
             prompt: None,
             cache: None,
-            tier: Tier::Usual,
+            asks: Asked::Usual,
             paying: None,
             held: Held::default(),
             lost: None,

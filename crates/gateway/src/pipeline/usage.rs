@@ -12,6 +12,7 @@ use credentialflow_llm::{
         units::Units,
         usage::{TaskUsage, Used},
     },
+    tier::Served,
 };
 use credentialflow_model::usage::TokenUsage;
 
@@ -22,13 +23,19 @@ pub(crate) struct Told {
     pub tokens: Option<TokenUsage>,
     /// What it counts beside them.
     pub units: Units,
+    /// How it served, where that is told.
+    pub served: Option<Served>,
     /// Whether that is all; else the output is still to be counted.
     pub all: bool,
 }
 
 impl Told {
     pub fn all(tokens: TokenUsage) -> Self {
-        Self::used(Used { tokens: Some(tokens), units: Units::default() })
+        Self::served((tokens, None))
+    }
+
+    fn served((tokens, served): (TokenUsage, Option<Served>)) -> Self {
+        Self::used(Used { tokens: Some(tokens), units: Units::default(), served })
     }
 
     fn begun(tokens: TokenUsage) -> Self {
@@ -36,7 +43,7 @@ impl Told {
     }
 
     const fn used(used: Used) -> Self {
-        Self { tokens: used.tokens, units: used.units, all: true }
+        Self { tokens: used.tokens, units: used.units, served: used.served, all: true }
     }
 }
 
@@ -141,8 +148,11 @@ impl UsageProbe {
     pub fn so_far(&self) -> Option<Told> {
         match self {
             Self::Stream(usage) => usage.used().map(Told::used),
-            Self::MessageStream(usage) => usage.usage().map(Told::all).or_else(|| usage.begun().map(Told::begun)),
-            Self::ResponseStream(usage) => usage.usage().map(Told::all),
+            Self::MessageStream(usage) => {
+                let told = usage.usage().map(|tokens| Told::served((tokens, usage.served())));
+                told.or_else(|| usage.begun().map(Told::begun))
+            }
+            Self::ResponseStream(usage) => usage.usage().map(|tokens| Told::served((tokens, usage.served()))),
             Self::ConverseStream(usage) => usage.usage().map(Told::all),
             Self::GeminiStream(usage) => usage.used().map(Told::used).or_else(|| usage.begun().map(Told::begun)),
             Self::Task(usage) => usage.so_far().map(Told::used),
@@ -160,8 +170,8 @@ impl UsageProbe {
     pub fn total(&mut self) -> Option<Told> {
         match self {
             Self::Answer(usage) => std::mem::take(usage).finish_used().map(Told::used),
-            Self::Message(usage) => std::mem::take(usage).finish().map(Told::all),
-            Self::Response(usage) => std::mem::take(usage).finish().map(Told::all),
+            Self::Message(usage) => std::mem::take(usage).finish_served().map(Told::served),
+            Self::Response(usage) => std::mem::take(usage).finish_served().map(Told::served),
             Self::Gemini(usage) => std::mem::take(usage).finish_used().map(Told::used),
             Self::Converse(usage) => std::mem::take(usage).finish().map(Told::all),
             Self::Prediction(usage) => std::mem::take(usage).finish().map(Told::all),

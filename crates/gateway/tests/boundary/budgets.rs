@@ -61,7 +61,7 @@ async fn provider() -> FakeUpstream {
             let json_type = "content-type: application/json\r\n";
             match call["how"].as_str().unwrap_or("plain") {
                 "plain" => {
-                    let body = json!({"choices": [], "usage": usage}).to_string();
+                    let body = json!({"choices": [], "usage": usage, "service_tier": call["served"]}).to_string();
                     peer.send(answer(200, json_type, &body)).await;
                 }
                 "untold" => {
@@ -119,7 +119,7 @@ fn packed_world(upstream: &FakeUpstream) -> World {
 fn world_with(upstream: &FakeUpstream, hard: bool, encoding: &str, lender: Arc<dyn Lender>) -> World {
     let mut setup = Setup::new(format!(
         "applications:
-  - {{ name: app, allow: {{ models: [chat, gem, voice, unpriced] }}, budget: {{ usd: 5, per: month, hard: {hard} }} }}
+  - {{ name: app, allow: {{ models: [chat, gem, voice, tiered, unpriced] }}, budget: {{ usd: 5, per: month, hard: {hard} }} }}
 keys:
   - {{ name: k, application: app }}
 upstreams:
@@ -129,6 +129,7 @@ models:
   - {{ name: gem, targets: [{{ provider: google, model: m, prices: [{{ from: 2020-01-01T00:00:00Z, input: '1', output: '10' }}] }}] }}
   - {{ name: chat, targets: [{{ provider: mine, model: m, prices: [{{ from: 2020-01-01T00:00:00Z, input: '1', output: '10' }}] }}] }}
   - {{ name: voice, targets: [{{ provider: mine, model: v, prices: [{{ from: 2020-01-01T00:00:00Z, input: '1', output: '10', audio_input: '8', audio_output: '64' }}] }}] }}
+  - {{ name: tiered, targets: [{{ provider: mine, model: t, prices: [{{ from: 2020-01-01T00:00:00Z, input: '1', output: '10', tiers: {{ priority: {{ input: '2', output: '20' }}, flex: {{ input: '0.5', output: '5' }} }} }}] }}] }}
   - {{ name: unpriced, targets: [{{ provider: mine, model: nobody-knows }}] }}
 ",
         upstream.url()
@@ -316,6 +317,47 @@ async fn what_is_served_faster_has_no_price_and_what_is_served_later_an_estimate
             assert_eq!(call(&world, "plain", json!({"service_tier": "priority"})).await.status(), 200);
             assert_eq!(cost(&world.outcome(R::Served).await), Some(Cost::UnknownPrice));
         }
+        world.done().await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_served_in_a_tier_is_held_back_and_charged_at_its_price() {
+    let upstream = provider().await;
+    for hard in [false, true] {
+        let world = world(&upstream, hard, Purse::of(1000 * MICRO));
+        let usual = 60 * MICRO;
+        for (asked, served, expect) in [
+            (json!("priority"), json!("priority"), Cost::Known(usd(2 * usual))),
+            // By the name that OpenAI gave it since.
+            (json!("fast"), json!("fast"), Cost::Known(usd(2 * usual))),
+            // What had no room for it was served as usual, and is told.
+            (json!("priority"), json!("default"), Cost::Known(usd(usual))),
+            (json!("priority"), json!(null), Cost::Estimated(usd(2 * usual))),
+            (json!("flex"), json!("flex"), Cost::Known(usd(usual / 2))),
+            (json!("auto"), json!("priority"), Cost::Known(usd(2 * usual))),
+            (json!("auto"), json!("default"), Cost::Known(usd(usual))),
+            (json!("auto"), json!(null), Cost::Estimated(usd(usual))),
+            // As the account is set.
+            (json!(null), json!("flex"), Cost::Known(usd(usual / 2))),
+            (json!(null), json!("default"), Cost::Known(usd(usual))),
+        ] {
+            let more = json!({"model": "tiered", "service_tier": asked, "served": served});
+            assert_eq!(call(&world, "plain", more.clone()).await.status(), 200, "{more}");
+            assert_eq!(cost(&world.outcome(R::Served).await), Some(expect), "{more}, hard: {hard}");
+        }
+        assert_eq!(account(&world).held(), 0);
+        world.done().await;
+    }
+    // What is held back is the dearest that it may be served at.
+    for (tier, times) in [("default", 1), ("flex", 1), ("priority", 2), ("auto", 2)] {
+        let world = world(&upstream, true, Purse::of(5000 * MICRO));
+        let more = json!({"model": "tiered", "service_tier": tier, "served": "default"});
+        assert_eq!(call(&world, "plain", more).await.status(), 200);
+        let record = world.outcome(R::Served).await;
+        // The body as it was sent names the provider's model.
+        let most = (record.bytes_in as i64 - 5 + 20 * 10) * MICRO;
+        assert_eq!(account(&world).free(), times * most - 60 * MICRO, "{tier}");
         world.done().await;
     }
 }

@@ -11,6 +11,7 @@
 use crate::{
     openai::usage::{self, Lenient, Tokens, feed_from_usage, has_usage_object},
     sse::{DEFAULT_MAX_EVENT, SseEvent, SsePiece, SseReader},
+    tier::Served,
 };
 use credentialflow_model::usage::TokenUsage;
 use serde::{
@@ -80,6 +81,11 @@ impl StreamUsage {
     pub fn begun(&self) -> Option<TokenUsage> {
         self.count.usage().filter(|_| !self.counted)
     }
+
+    /// How it is served, as far as that was told with it.
+    pub fn served(&self) -> Option<Served> {
+        self.count.served()
+    }
 }
 
 /// Collects a whole JSON answer, within the bounds of [`usage::AnswerUsage`], and reads its usage at the end.
@@ -104,10 +110,15 @@ impl AnswerUsage {
 
     /// The usage the answer reports.
     pub fn finish(self) -> Option<TokenUsage> {
+        self.finish_served().map(|(usage, _)| usage)
+    }
+
+    /// The same, and how it was served.
+    pub fn finish_served(self) -> Option<(TokenUsage, Option<Served>)> {
         self.0.finish_with(|raw| {
             let mut count = Count::NONE;
             count.take(raw);
-            count.usage()
+            Some((count.usage()?, count.served()))
         })
     }
 }
@@ -159,11 +170,22 @@ pub(crate) struct Count {
     reasoning: Option<u64>,
     /// The sum of several turns.
     turns: Option<TokenUsage>,
+    speed: Option<Speed>,
+    place: Option<Place>,
 }
 
 impl Count {
-    pub(crate) const NONE: Self =
-        Self { fresh: None, read: None, written: None, written_1h: None, output: None, reasoning: None, turns: None };
+    pub(crate) const NONE: Self = Self {
+        fresh: None,
+        read: None,
+        written: None,
+        written_1h: None,
+        output: None,
+        reasoning: None,
+        turns: None,
+        speed: None,
+        place: None,
+    };
 
     /// Takes the usage object in that a stream begins with. What it tells of the output is of none of it.
     pub(crate) fn begin(&mut self, raw: &RawValue) {
@@ -185,6 +207,8 @@ impl Count {
         ] {
             *known = (*known).max(told.0);
         }
+        self.speed = wire.speed.0.or(self.speed);
+        self.place = wire.inference_geo.0.or(self.place);
         let turns = wire.iterations.0;
         if turns.any {
             self.turns = turns.sum;
@@ -196,6 +220,17 @@ impl Count {
             self.turns = None;
         }
         input_tokens.0.is_some() || output_tokens.0.is_some()
+    }
+
+    /// How it was served.
+    fn served(&self) -> Option<Served> {
+        let speed = self.speed.map(|speed| if speed == Speed::Fast { "fast" } else { "standard" });
+        let place = self.place.map(|place| match place {
+            Place::Us => "us",
+            Place::Global | Place::NotAvailable => "global",
+            Place::Other => "another",
+        });
+        Served::by_speed_and_place(speed, place)
     }
 
     /// The tokens, made consistent: no part is larger than what it is part of.
@@ -240,6 +275,28 @@ struct Wire {
     output_tokens: Tokens,
     output_tokens_details: Lenient<OutputDetails>,
     iterations: Lenient<Turns>,
+    speed: Lenient<Option<Speed>>,
+    inference_geo: Lenient<Option<Place>>,
+}
+
+/// How fast it was served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Speed {
+    Fast,
+    #[serde(other)]
+    Usual,
+}
+
+/// Where it was served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Place {
+    Us,
+    Global,
+    NotAvailable,
+    #[serde(other)]
+    Other,
 }
 
 #[derive(Clone, Copy, Default, Deserialize)]

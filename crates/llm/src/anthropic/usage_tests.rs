@@ -153,3 +153,24 @@ proptest! {
         answer.finish();
     }
 }
+
+#[test]
+fn how_it_was_served_is_told_with_what_it_counts() {
+    use crate::tier::Tier;
+    let whole = |more: &str| {
+        let mut answer = AnswerUsage::new();
+        answer.feed(format!(r#"{{"type":"message","usage":{{"input_tokens":7,"output_tokens":2{more}}}}}"#).as_bytes());
+        answer.finish_served().unwrap().1
+    };
+    assert_eq!(whole(r#","speed":"fast","inference_geo":"global""#), Some(Served::Tier(Tier::Fast)));
+    assert_eq!(whole(r#","speed":"standard","inference_geo":"us""#), Some(Served::Tier(Tier::Us)));
+    assert_eq!(whole(r#","speed":"standard","inference_geo":"not_available""#), Some(Served::UsualSpeedAndPlace));
+    assert_eq!(whole(r#","speed":"fast","inference_geo":"us""#), Some(Served::Dearer));
+    assert_eq!(whole(r#","inference_geo":"mars""#), Some(Served::Dearer));
+    assert_eq!(whole(r#","speed":7,"inference_geo":null,"service_tier":"standard""#), None);
+    // A stream tells it when it begins.
+    let start = START.replace("\"output_tokens\":1}", "\"output_tokens\":1,\"speed\":\"fast\"}");
+    let mut reader = StreamUsage::new();
+    reader.inspect([&start, TEXT, DELTA, STOP].concat().as_bytes());
+    assert_eq!((reader.usage().unwrap().output, reader.served()), (15, Some(Served::Tier(Tier::Fast))));
+}

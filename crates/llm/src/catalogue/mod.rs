@@ -9,8 +9,8 @@
 //! pydantic's genai-prices, wakamex's model-prices and models.dev. Where they differ, the figure is left out: a size or
 //! a capability that is not here is not known, and a model without prices has none on which they agree.
 //!
-//! Prices are the usual ones of the provider, for text, in US dollars: no rebates, no surcharge for faster service
-//! or for a region, no fees for searches. Their dates are those from which on a price is known to count.
+//! Prices are the usual ones of the provider, for text, in US dollars: no rebates, no surcharge for a region, no fees for
+//! searches; those of [tiers](KnownTier) stand beside them. Their dates are those from which on a price is known to count.
 
 mod anthropic;
 mod bedrock;
@@ -31,10 +31,12 @@ mod vertex_anthropic;
 mod xai;
 mod zai;
 
+use crate::tier::Tier;
 use credentialflow_model::{
     Price, Timestamp,
-    resource::{LongContext, PriceEntry},
+    resource::{LongContext, PriceEntry, TierPrice, TierPrices},
 };
+use rust_decimal::Decimal;
 
 /// The providers and their models, in the order of their names.
 pub const PROVIDERS: &[(&str, &[KnownModel])] = &[
@@ -189,8 +191,32 @@ pub struct KnownPrice {
     pub long: Option<(u64, Rates)>,
     /// Those of input and output in the provider's batches.
     pub batch: Option<(&'static str, &'static str)>,
+    /// Those of calls that are served faster, later or elsewhere.
+    pub tiers: &'static [KnownTier],
     /// Where they stand.
     pub source: Source,
+}
+
+/// Prices of calls that are served in a tier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownTier {
+    /// The tier.
+    pub tier: Tier,
+    /// The prices.
+    pub rates: TierRates,
+    /// Where they stand.
+    pub source: Source,
+}
+
+/// What a tier costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TierRates {
+    /// So many times what is usual, of every kind of token and of long prompts too.
+    Times(&'static str),
+    /// These prices, however long the prompt is.
+    Own(Rates),
+    /// These, and those for every token of a call whose prompt has more tokens than this.
+    Long(Rates, u64, Rates),
 }
 
 /// US dollars per million tokens, as decimals.
@@ -257,7 +283,12 @@ const fn rates(input: &'static str, output: &'static str) -> Rates {
 }
 
 const fn price(from: &'static str, rates: Rates, source: Source) -> KnownPrice {
-    KnownPrice { from, rates, long: None, batch: None, source }
+    KnownPrice { from, rates, long: None, batch: None, tiers: &[], source }
+}
+
+/// A tier that costs so many times what is usual.
+const fn times(tier: Tier, factor: &'static str, source: Source) -> KnownTier {
+    KnownTier { tier, rates: TierRates::Times(factor), source }
 }
 
 impl Rates {
@@ -294,11 +325,15 @@ impl KnownPrice {
         Self { batch: Some((input, output)), ..self }
     }
 
+    const fn tiers(self, tiers: &'static [KnownTier]) -> Self {
+        Self { tiers, ..self }
+    }
+
     /// Its prices in batches, where they are known, as a configuration would say them: long prompts cost what they cost
     /// elsewhere, as nobody tells otherwise, and what comes out of a cache costs what other input does.
     pub fn batch_entry(&self) -> Option<PriceEntry> {
         let (input, output) = self.batch?;
-        Self { rates: rates(input, output), ..*self }.entry()
+        Self { rates: rates(input, output), tiers: &[], ..*self }.entry()
     }
 
     /// As a configuration would say it. `None` where a date or a number does not parse, which no row's does.
@@ -307,15 +342,19 @@ impl KnownPrice {
         let some = |text: Option<&str>| text.map_or(Some(None), |text| price(text).map(Some));
         let long_context = match &self.long {
             None => None,
-            Some((above, rates)) => Some(LongContext {
-                above: *above,
-                input: price(rates.input)?,
-                cached_input: some(rates.cached_input)?,
-                cache_write: some(rates.cache_write)?,
-                cache_write_1h: some(rates.cache_write_1h)?,
-                output: price(rates.output)?,
-            }),
+            Some((above, rates)) => Some(long(*above, rates, Decimal::ONE)?),
         };
+        let mut tiers = TierPrices::default();
+        for known in self.tiers {
+            let place = match known.tier {
+                Tier::Priority => &mut tiers.priority,
+                Tier::Flex => &mut tiers.flex,
+                Tier::Ultrafast => &mut tiers.ultrafast,
+                Tier::Fast => &mut tiers.fast,
+                Tier::Us => &mut tiers.us,
+            };
+            *place = Some(self.tier(known)?);
+        }
         Some(PriceEntry {
             from: format!("{}T00:00:00Z", self.from).parse::<Timestamp>().ok()?,
             input: price(self.rates.input)?,
@@ -333,8 +372,49 @@ impl KnownPrice {
             per_search: some(self.rates.other.per_search)?,
             per_million_characters: some(self.rates.other.per_million_characters)?,
             long_context,
+            tiers: (!self.tiers.is_empty()).then(|| Box::new(tiers)),
         })
     }
+
+    fn tier(&self, known: &KnownTier) -> Option<TierPrice> {
+        let (rates, above, factor) = match &known.rates {
+            TierRates::Times(factor) => (&self.rates, self.long.as_ref(), factor.parse().ok()?),
+            TierRates::Own(rates) => (rates, None, Decimal::ONE),
+            TierRates::Long(rates, above, dearer) => {
+                return Some(TierPrice {
+                    long_context: Some(long(*above, dearer, Decimal::ONE)?),
+                    ..tier(rates, Decimal::ONE)?
+                });
+            }
+        };
+        let long_context = match above {
+            None => None,
+            Some((above, dearer)) => Some(long(*above, dearer, factor)?),
+        };
+        Some(TierPrice { long_context, ..tier(rates, factor)? })
+    }
+}
+
+fn tier(rates: &Rates, factor: Decimal) -> Option<TierPrice> {
+    let LongContext { input, cached_input, cache_write, cache_write_1h, output, .. } = long(0, rates, factor)?;
+    Some(TierPrice { input, cached_input, cache_write, cache_write_1h, output, long_context: None })
+}
+
+/// So many times these.
+fn long(above: u64, rates: &Rates, factor: Decimal) -> Option<LongContext> {
+    let price = |text: &str| {
+        let usd = text.parse::<Decimal>().ok()?.checked_mul(factor)?.normalize();
+        usd.to_string().parse::<Price>().ok()
+    };
+    let some = |text: Option<&str>| text.map_or(Some(None), |text| price(text).map(Some));
+    Some(LongContext {
+        above,
+        input: price(rates.input)?,
+        cached_input: some(rates.cached_input)?,
+        cache_write: some(rates.cache_write)?,
+        cache_write_1h: some(rates.cache_write_1h)?,
+        output: price(rates.output)?,
+    })
 }
 
 impl KnownModel {

@@ -2,8 +2,11 @@
 
 use super::{
     Capability::{AudioInput, Embeddings, Reasoning, StructuredOutput, Tools, Vision},
-    KnownModel, Other, Rates, Source, offered, price, rates,
+    KnownModel, KnownTier, Other, Rates, Source,
+    TierRates::{Long, Own},
+    offered, price, rates, times,
 };
+use crate::tier::Tier::{Flex, Priority};
 
 const SIZES: Source = Source::tables("https://developers.openai.com/api/docs/models", "2026-11-23");
 const PRICES: Source = Source::tables("https://developers.openai.com/api/docs/pricing", "2026-11-23");
@@ -23,6 +26,22 @@ const REALTIME_2_1: Source =
     Source::page("https://developers.openai.com/api/docs/models/gpt-realtime-2.1", "2026-11-23");
 const REALTIME_2_1_MINI: Source =
     Source::page("https://developers.openai.com/api/docs/models/gpt-realtime-2.1-mini.md", "2026-11-23");
+/// What served first costs twice and later half as much of.
+const TWICE_OR_HALF: &[KnownTier] = &[times(Priority, "2", PRICES), times(Flex, "0.5", PRICES)];
+const HALF: &[KnownTier] = &[times(Flex, "0.5", PRICES)];
+/// Long prompts are not served first: a price without one for those is at least what they cost as usual.
+const OF_GPT_5_5: &[KnownTier] = &[
+    KnownTier { tier: Priority, rates: Own(rates("12.5", "75").cached("1.25")), source: PRICES },
+    times(Flex, "0.5", PRICES),
+];
+const OF_GPT_5_4: &[KnownTier] = &[
+    KnownTier { tier: Priority, rates: Own(rates("5", "30").cached("0.5")), source: PRICES },
+    KnownTier {
+        tier: Flex,
+        rates: Long(rates("1.25", "7.5").cached("0.13"), 272_000, rates("2.5", "11.25").cached("0.25")),
+        source: PRICES,
+    },
+];
 /// What sound and images cost the larger models of Realtime.
 const SPOKEN: Other = Other {
     image_input: Some("5"),
@@ -50,7 +69,8 @@ pub(super) const MODELS: &[KnownModel] = &[
         can: &[Vision, Tools, StructuredOutput, Reasoning],
         prices: &[price("2026-09-04", rates("10", "50").cached("1").written("12.5"), PRICES)
             .long(272_000, rates("20", "75").cached("2").written("25"))
-            .batch("5", "25")],
+            .batch("5", "25")
+            .tiers(TWICE_OR_HALF)],
         ..OFFERED
     },
     KnownModel {
@@ -60,7 +80,8 @@ pub(super) const MODELS: &[KnownModel] = &[
         can: &[Vision, Tools, StructuredOutput, Reasoning],
         prices: &[price("2026-09-22", rates("2", "10").cached("0.2").written("2.5"), PRICES)
             .long(272_000, rates("4", "15").cached("0.4").written("5"))
-            .batch("1", "5")],
+            .batch("1", "5")
+            .tiers(TWICE_OR_HALF)],
         ..OFFERED
     },
     KnownModel {
@@ -70,7 +91,8 @@ pub(super) const MODELS: &[KnownModel] = &[
         can: &[Vision, Tools, StructuredOutput, Reasoning],
         prices: &[price("2026-09-22", rates("0.1", "0.5").cached("0.01").written("0.125"), PRICES)
             .long(272_000, rates("0.2", "0.75").cached("0.02").written("0.25"))
-            .batch("0.05", "0.25")],
+            .batch("0.05", "0.25")
+            .tiers(TWICE_OR_HALF)],
         ..OFFERED
     },
     KnownModel {
@@ -80,7 +102,8 @@ pub(super) const MODELS: &[KnownModel] = &[
         can: &[Vision, Tools, StructuredOutput, Reasoning],
         prices: &[price("2026-09-29", rates("2", "10").cached("0.1").written("2.5"), PRICES)
             .long(272_000, rates("4", "15").cached("0.2").written("5"))
-            .batch("1", "5")],
+            .batch("1", "5")
+            .tiers(TWICE_OR_HALF)],
         ..OFFERED
     },
     KnownModel {
@@ -90,7 +113,8 @@ pub(super) const MODELS: &[KnownModel] = &[
         can: &[Vision, Tools, StructuredOutput, Reasoning],
         prices: &[price("2026-10-26", rates("1", "5").cached("0.05").written("1.25"), PRICES)
             .long(272_000, rates("2", "7.5").cached("0.1").written("2.5"))
-            .batch("0.5", "2.5")],
+            .batch("0.5", "2.5")
+            .tiers(TWICE_OR_HALF)],
         ..OFFERED
     },
     KnownModel {
@@ -104,7 +128,8 @@ pub(super) const MODELS: &[KnownModel] = &[
                 .long(272_000, rates("10", "45").cached("1").written("12.5")),
             price("2026-08-21", rates("4", "20").cached("0.4").written("5"), PRICES)
                 .long(272_000, rates("8", "30").cached("0.8").written("10"))
-                .batch("2", "10"),
+                .batch("2", "10")
+                .tiers(TWICE_OR_HALF),
         ],
         ..OFFERED
     },
@@ -118,7 +143,8 @@ pub(super) const MODELS: &[KnownModel] = &[
                 .long(272_000, rates("5", "22.5").cached("0.5").written("6.25")),
             price("2026-07-30", rates("2", "12").cached("0.2").written("2.5"), PRICES)
                 .long(272_000, rates("4", "18").cached("0.4").written("5"))
-                .batch("1", "6"),
+                .batch("1", "6")
+                .tiers(TWICE_OR_HALF),
         ],
         ..OFFERED
     },
@@ -132,7 +158,8 @@ pub(super) const MODELS: &[KnownModel] = &[
                 .long(272_000, rates("2", "9").cached("0.2").written("2.5")),
             price("2026-07-30", rates("0.2", "1.2").cached("0.02").written("0.25"), PRICES)
                 .long(272_000, rates("0.4", "1.8").cached("0.04").written("0.5"))
-                .batch("0.1", "0.6"),
+                .batch("0.1", "0.6")
+                .tiers(TWICE_OR_HALF),
         ],
         ..OFFERED
     },
@@ -144,7 +171,8 @@ pub(super) const MODELS: &[KnownModel] = &[
         can: &[Vision, Tools, StructuredOutput, Reasoning],
         prices: &[price("2026-04-23", rates("5", "30").cached("0.5"), PRICES)
             .long(272_000, rates("10", "45").cached("1"))
-            .batch("2.5", "15")],
+            .batch("2.5", "15")
+            .tiers(OF_GPT_5_5)],
         ..OFFERED
     },
     KnownModel {
@@ -164,7 +192,8 @@ pub(super) const MODELS: &[KnownModel] = &[
         can: &[Vision, Tools, StructuredOutput, Reasoning],
         prices: &[price("2026-03-05", rates("2.5", "15").cached("0.25"), PRICES)
             .long(272_000, rates("5", "22.5").cached("0.5"))
-            .batch("1.25", "7.5")],
+            .batch("1.25", "7.5")
+            .tiers(OF_GPT_5_4)],
         ..OFFERED
     },
     KnownModel {
@@ -173,7 +202,10 @@ pub(super) const MODELS: &[KnownModel] = &[
         context: Some(1_050_000),
         max_output: Some(128_000),
         can: &[Vision, Tools, Reasoning],
-        prices: &[price("2026-03-05", rates("30", "180"), PRICES).long(272_000, rates("60", "270")).batch("15", "90")],
+        prices: &[price("2026-03-05", rates("30", "180"), PRICES)
+            .long(272_000, rates("60", "270"))
+            .batch("15", "90")
+            .tiers(HALF)],
         ..OFFERED
     },
     KnownModel {
@@ -182,7 +214,9 @@ pub(super) const MODELS: &[KnownModel] = &[
         context: Some(400_000),
         max_output: Some(128_000),
         can: &[Vision, Tools, StructuredOutput, Reasoning],
-        prices: &[price("2026-03-17", rates("0.75", "4.5").cached("0.075"), PRICES).batch("0.375", "2.25")],
+        prices: &[price("2026-03-17", rates("0.75", "4.5").cached("0.075"), PRICES)
+            .batch("0.375", "2.25")
+            .tiers(TWICE_OR_HALF)],
         ..OFFERED
     },
     KnownModel {
@@ -191,7 +225,7 @@ pub(super) const MODELS: &[KnownModel] = &[
         context: Some(400_000),
         max_output: Some(128_000),
         can: &[Vision, Tools, StructuredOutput, Reasoning],
-        prices: &[price("2026-03-17", rates("0.2", "1.25").cached("0.02"), PRICES).batch("0.1", "0.625")],
+        prices: &[price("2026-03-17", rates("0.2", "1.25").cached("0.02"), PRICES).batch("0.1", "0.625").tiers(HALF)],
         ..OFFERED
     },
     KnownModel {
@@ -199,7 +233,9 @@ pub(super) const MODELS: &[KnownModel] = &[
         context: Some(400_000),
         max_output: Some(128_000),
         can: &[Vision, Tools, StructuredOutput, Reasoning],
-        prices: &[price("2026-02-05", rates("1.75", "14").cached("0.175"), PRICES)],
+        prices: &[
+            price("2026-02-05", rates("1.75", "14").cached("0.175"), PRICES).tiers(&[times(Priority, "2", PRICES)])
+        ],
         ..OFFERED
     },
     KnownModel {
@@ -208,7 +244,9 @@ pub(super) const MODELS: &[KnownModel] = &[
         context: Some(400_000),
         max_output: Some(128_000),
         can: &[Vision, Tools, StructuredOutput, Reasoning],
-        prices: &[price("2025-12-11", rates("1.75", "14").cached("0.175"), PRICES).batch("0.875", "7")],
+        prices: &[price("2025-12-11", rates("1.75", "14").cached("0.175"), PRICES)
+            .batch("0.875", "7")
+            .tiers(TWICE_OR_HALF)],
         ..OFFERED
     },
     KnownModel {
@@ -226,7 +264,9 @@ pub(super) const MODELS: &[KnownModel] = &[
         context: Some(400_000),
         max_output: Some(128_000),
         can: &[Vision, Tools, StructuredOutput, Reasoning],
-        prices: &[price("2025-11-13", rates("1.25", "10").cached("0.125"), PRICES).batch("0.625", "5")],
+        prices: &[price("2025-11-13", rates("1.25", "10").cached("0.125"), PRICES)
+            .batch("0.625", "5")
+            .tiers(TWICE_OR_HALF)],
         ..OFFERED
     },
     KnownModel {
@@ -235,7 +275,9 @@ pub(super) const MODELS: &[KnownModel] = &[
         context: Some(400_000),
         max_output: Some(128_000),
         can: &[Vision, Tools, StructuredOutput, Reasoning],
-        prices: &[price("2025-08-07", rates("1.25", "10").cached("0.125"), PRICES).batch("0.625", "5")],
+        prices: &[price("2025-08-07", rates("1.25", "10").cached("0.125"), PRICES)
+            .batch("0.625", "5")
+            .tiers(TWICE_OR_HALF)],
         ..OFFERED
     },
     KnownModel {
@@ -244,7 +286,9 @@ pub(super) const MODELS: &[KnownModel] = &[
         context: Some(400_000),
         max_output: Some(128_000),
         can: &[Vision, Tools, StructuredOutput, Reasoning],
-        prices: &[price("2025-08-07", rates("0.25", "2").cached("0.025"), PRICES).batch("0.125", "1")],
+        prices: &[price("2025-08-07", rates("0.25", "2").cached("0.025"), PRICES)
+            .batch("0.125", "1")
+            .tiers(&[times(Priority, "1.8", PRICES), times(Flex, "0.5", PRICES)])],
         ..OFFERED
     },
     KnownModel {
@@ -253,7 +297,7 @@ pub(super) const MODELS: &[KnownModel] = &[
         context: Some(400_000),
         max_output: Some(128_000),
         can: &[Vision, Tools, StructuredOutput, Reasoning],
-        prices: &[price("2025-08-07", rates("0.05", "0.4").cached("0.005"), PRICES).batch("0.025", "0.2")],
+        prices: &[price("2025-08-07", rates("0.05", "0.4").cached("0.005"), PRICES).batch("0.025", "0.2").tiers(HALF)],
         ..OFFERED
     },
     KnownModel {
@@ -271,7 +315,9 @@ pub(super) const MODELS: &[KnownModel] = &[
         context: Some(1_047_576),
         max_output: Some(32_768),
         can: &[Vision, Tools, StructuredOutput],
-        prices: &[price("2025-04-14", rates("2", "8").cached("0.5"), PRICES).batch("1", "4")],
+        prices: &[price("2025-04-14", rates("2", "8").cached("0.5"), PRICES)
+            .batch("1", "4")
+            .tiers(&[times(Priority, "1.75", PRICES)])],
         ..OFFERED
     },
     KnownModel {
@@ -280,7 +326,9 @@ pub(super) const MODELS: &[KnownModel] = &[
         context: Some(1_047_576),
         max_output: Some(32_768),
         can: &[Vision, Tools, StructuredOutput],
-        prices: &[price("2025-04-14", rates("0.4", "1.6").cached("0.1"), PRICES).batch("0.2", "0.8")],
+        prices: &[price("2025-04-14", rates("0.4", "1.6").cached("0.1"), PRICES)
+            .batch("0.2", "0.8")
+            .tiers(&[times(Priority, "1.75", PRICES)])],
         ..OFFERED
     },
     KnownModel {
@@ -289,7 +337,9 @@ pub(super) const MODELS: &[KnownModel] = &[
         context: Some(128_000),
         max_output: Some(16_384),
         can: &[Vision, Tools, StructuredOutput],
-        prices: &[price("2024-10-01", rates("2.5", "10").cached("1.25"), PRICES).batch("1.25", "5")],
+        prices: &[price("2024-10-01", rates("2.5", "10").cached("1.25"), PRICES)
+            .batch("1.25", "5")
+            .tiers(&[times(Priority, "1.7", PRICES)])],
         ..OFFERED
     },
     KnownModel {
@@ -298,7 +348,9 @@ pub(super) const MODELS: &[KnownModel] = &[
         context: Some(128_000),
         max_output: Some(16_384),
         can: &[Vision, Tools, StructuredOutput],
-        prices: &[price("2024-07-18", rates("0.15", "0.6").cached("0.075"), PRICES).batch("0.075", "0.3")],
+        prices: &[price("2024-07-18", rates("0.15", "0.6").cached("0.075"), PRICES)
+            .batch("0.075", "0.3")
+            .tiers(&[KnownTier { tier: Priority, rates: Own(rates("0.25", "1").cached("0.125")), source: PRICES }])],
         ..OFFERED
     },
     KnownModel {
@@ -307,7 +359,9 @@ pub(super) const MODELS: &[KnownModel] = &[
         context: Some(200_000),
         max_output: Some(100_000),
         can: &[Vision, Tools, StructuredOutput, Reasoning],
-        prices: &[price("2025-06-10", rates("2", "8").cached("0.5"), PRICES).batch("1", "4")],
+        prices: &[price("2025-06-10", rates("2", "8").cached("0.5"), PRICES)
+            .batch("1", "4")
+            .tiers(&[times(Priority, "1.75", PRICES), times(Flex, "0.5", PRICES)])],
         ..OFFERED
     },
     KnownModel {

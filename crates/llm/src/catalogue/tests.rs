@@ -76,6 +76,31 @@ fn figures_are_possible() {
                 assert_eq!(embeds, usd(output) == Decimal::ZERO, "{at}: only embeddings have no output");
                 assert!(embeds || output >= input, "{at}");
             }
+            for (tier, own) in tiers(entry) {
+                let at = format!("{at} {tier}");
+                let is_cheaper = tier == "flex";
+                assert_eq!(own.input < entry.input, is_cheaper, "{at}");
+                assert_eq!(own.output < entry.output, is_cheaper, "{at}");
+                assert_eq!(own.cached_input.is_some(), entry.cached_input.is_some(), "{at}");
+                assert_eq!(own.cache_write.is_some(), entry.cache_write.is_some(), "{at}");
+                assert_eq!(own.cache_write_1h.is_some(), entry.cache_write_1h.is_some(), "{at}");
+                match (own.long_context, entry.long_context) {
+                    (None, None) => {}
+                    (Some(own), Some(long)) => {
+                        assert_eq!(own.above, long.above, "{at}");
+                        assert!(
+                            (own.input < long.input) == is_cheaper && (own.output < long.output) == is_cheaper,
+                            "{at}"
+                        );
+                    }
+                    // Who has no price of its own for long prompts is nowhere cheaper than what they cost as usual.
+                    (None, Some(long)) => assert!(
+                        own.input >= long.input && own.output >= long.output && own.cached_input >= long.cached_input,
+                        "{at}"
+                    ),
+                    (Some(_), None) => panic!("{at}: long prompts cost more only there"),
+                }
+            }
             if let Some((input, output)) = known.batch {
                 let (input, output): (Price, Price) = (input.parse().unwrap(), output.parse().unwrap());
                 assert!(usd(input) > Decimal::ZERO && input < entry.input, "{at}: a batch is cheaper");
@@ -85,11 +110,18 @@ fn figures_are_possible() {
     }
 }
 
+fn tiers(entry: &PriceEntry) -> Vec<(&'static str, TierPrice)> {
+    let Some(tiers) = entry.tiers.as_deref() else { return Vec::new() };
+    let all = [tiers.priority, tiers.flex, tiers.ultrafast, tiers.fast, tiers.us];
+    Tier::ALL.iter().zip(all).filter_map(|(tier, own)| Some((tier.as_str(), own?))).collect()
+}
+
 #[test]
 fn every_figure_tells_its_source() {
     let day = |text: &str| format!("{text}T00:00:00Z").parse::<Timestamp>().unwrap();
     for (provider, model) in all() {
-        for source in model.prices.iter().map(|price| price.source).chain([model.source]) {
+        let of_tiers = model.prices.iter().flat_map(|price| price.tiers).map(|tier| tier.source);
+        for source in model.prices.iter().map(|price| price.source).chain(of_tiers).chain([model.source]) {
             assert!(source.url.starts_with("https://") || source.by == Read::Ours, "{provider} {}", source.url);
             assert_eq!(source.by == Read::Ours, provider == "sandbox");
             let _ = day(source.read);
@@ -120,9 +152,28 @@ fn the_whole_catalogue() {
                 write!(told, "; in batches {input} -> {output}").unwrap();
             }
             writeln!(told, " ({})", price.source.by.as_str()).unwrap();
+            for ((tier, own), known) in tiers(&price.entry().unwrap()).into_iter().zip(price.tiers) {
+                write!(told, "    {tier}: {}", of_tier(own.input, own.cached_input, own.cache_write, own.output))
+                    .unwrap();
+                if let Some(long) = own.long_context {
+                    let prices = of_tier(long.input, long.cached_input, long.cache_write, long.output);
+                    write!(told, "; above {} {prices}", long.above).unwrap();
+                }
+                writeln!(told, " ({})", known.source.by.as_str()).unwrap();
+            }
         }
     }
     insta::assert_snapshot!(told);
+}
+
+fn of_tier(input: Price, cached: Option<Price>, written: Option<Price>, output: Price) -> String {
+    let mut text = input.to_string();
+    for (name, price) in [("cached", cached), ("written", written)] {
+        if let Some(price) = price {
+            write!(text, ", {name} {price}").unwrap();
+        }
+    }
+    format!("{text} -> {output}")
 }
 
 fn line(rates: &Rates) -> String {

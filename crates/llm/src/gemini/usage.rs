@@ -345,7 +345,7 @@ impl Count {
             image_output_tokens: of(self.drawn).min(tokens.output),
             ..Units::default()
         };
-        Some(Used { tokens: Some(tokens), units })
+        Some(Used { tokens: Some(tokens), units, served: None })
     }
 
     /// The tokens, made consistent: no part is larger than what it is part of.

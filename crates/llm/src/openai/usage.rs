@@ -7,6 +7,7 @@
 use super::request::is_empty_array;
 use crate::sse::{DEFAULT_MAX_EVENT, SseEvent, SsePiece, SseReader};
 use crate::task::{units::Units, usage::Used};
+use crate::tier::Served;
 use credentialflow_model::usage::TokenUsage;
 use memchr::memmem;
 use serde::{Deserialize, Deserializer};
@@ -25,6 +26,11 @@ const EAGER: usize = 4 << 10;
 const MARK: &[u8] = b"\"usage\"";
 /// Made once: it is looked for in every piece of every stream.
 static FINDER: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(MARK));
+/// For whole answers, of which only the end is read where all that counts stands there, as nearly always.
+static LAST: LazyLock<memmem::FinderRev<'static>> = LazyLock::new(|| memmem::FinderRev::new(MARK));
+/// What counts besides and may stand before it.
+static APART: LazyLock<[memmem::Finder<'static>; 2]> =
+    LazyLock::new(|| ["\"service_tier\"", "\"x_groq\""].map(memmem::Finder::new));
 
 /// Finds usage in a stream, and removes the usage event the caller did not ask for.
 #[derive(Debug)]
@@ -183,8 +189,8 @@ fn read_event(event: &SseEvent<'_>, usage: &mut Option<Used>) -> bool {
         return false;
     }
     let Some(data) = event.data() else { return false };
-    let Some(found) = read(&data, used) else { return false };
-    *usage = Some(found);
+    let Some((found, served)) = read(&data, used) else { return false };
+    *usage = Some(Used { served, ..found });
     !cannot_be_dropped(event.raw)
         && serde_json::from_slice::<Choices<'_>>(&data).is_ok_and(|c| c.usage.is_some() && is_empty_array(c.choices))
 }
@@ -260,18 +266,26 @@ impl AnswerUsage {
         self.finish_with(count)
     }
 
-    /// The same, with what of it is sound.
+    /// The same, with what of it is sound, and how it was served.
     pub fn finish_used(self) -> Option<Used> {
-        self.finish_with(used)
+        self.finish_served(used).map(|(used, served)| Used { served, ..used })
     }
 
     /// The usage the answer reports, its object read by `count`.
     pub(crate) fn finish_with<T>(self, count: Count<T>) -> Option<T> {
+        self.finish_served(count).map(|(usage, _)| usage)
+    }
+
+    /// The same, and how it was served.
+    pub(crate) fn finish_served<T>(self, count: Count<T>) -> Option<(T, Option<Served>)> {
         if self.tail_only {
             let tail = &self.kept[self.kept.len().saturating_sub(TAIL)..];
             read_tail(tail, count)
-        } else if memmem::find(&self.kept, MARK).is_some() {
-            read(&self.kept, count)
+        } else if let Some(last) = LAST.rfind(&self.kept) {
+            let (before, end) = self.kept.split_at(last);
+            let stands_apart = |word: &memmem::Finder<'_>| word.find(before).is_some();
+            let at_its_end = || (!APART.iter().any(stands_apart)).then(|| read_tail(end, count)).flatten();
+            at_its_end().or_else(|| read(&self.kept, count))
         } else {
             None
         }
@@ -283,27 +297,29 @@ pub(crate) type Count<T> = fn(&RawValue) -> Option<T>;
 
 /// The usage that an answer or an event, which is one JSON object, reports.
 pub(crate) fn of(json: &[u8]) -> Option<TokenUsage> {
-    read(json, count)
+    read(json, count).map(|(usage, _)| usage)
 }
 
-/// Reads the usage of a whole JSON object.
-fn read<T>(json: &[u8], count: Count<T>) -> Option<T> {
+/// Reads the usage of a whole JSON object, and how it was served.
+fn read<T>(json: &[u8], count: Count<T>) -> Option<(T, Option<Served>)> {
     let envelope: Envelope<'_> = serde_json::from_slice(json).ok()?;
     let groq = || serde_json::from_str::<Groq<'_>>(envelope.x_groq?.get()).ok()?.usage.and_then(count);
-    envelope.usage.and_then(count).or_else(groq)
+    let usage = envelope.usage.and_then(count).or_else(groq)?;
+    Some((usage, envelope.service_tier.and_then(Served::by_service_tier)))
 }
 
 /// Reads the top-level usage from the end of an object whose beginning is gone. A `usage` is the
 /// top-level one when what follows it is the rest of exactly one object.
-fn read_tail<T>(tail: &[u8], count: Count<T>) -> Option<T> {
+fn read_tail<T>(tail: &[u8], count: Count<T>) -> Option<(T, Option<Served>)> {
     let mut object = Vec::new();
     for at in memmem::rfind_iter(tail, MARK).take(TAIL_TRIES) {
         object.clear();
         object.push(b'{');
         object.extend_from_slice(&tail[at..]);
-        let found = serde_json::from_slice::<Envelope<'_>>(&object).ok().and_then(|e| e.usage).and_then(count);
-        if found.is_some() {
-            return found;
+        if let Ok(envelope) = serde_json::from_slice::<Envelope<'_>>(&object)
+            && let Some(found) = envelope.usage.and_then(count)
+        {
+            return Some((found, envelope.service_tier.and_then(Served::by_service_tier)));
         }
     }
     None
@@ -341,7 +357,7 @@ fn used(raw: &RawValue) -> Option<Used> {
         audio_output_tokens: of(completion_tokens_details).min(tokens.output),
         ..Units::default()
     };
-    Some(Used { tokens: Some(tokens), units })
+    Some(Used { tokens: Some(tokens), units, served: None })
 }
 
 #[derive(Default, Deserialize)]
@@ -363,6 +379,8 @@ struct Envelope<'a> {
     usage: Option<&'a RawValue>,
     #[serde(borrow, default)]
     x_groq: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    service_tier: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]

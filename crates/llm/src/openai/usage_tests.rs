@@ -228,3 +228,34 @@ fn sound_is_told_apart() {
     stream.inspect(format!("{event}\n\n").as_bytes());
     assert_eq!(stream.used().unwrap().units.audio_tokens, 7);
 }
+
+#[test]
+fn how_it_was_served_is_told_with_what_it_counts() {
+    use crate::tier::Tier;
+    const USAGE: &str = r#""usage":{"prompt_tokens":10,"completion_tokens":5}"#;
+    let whole = |body: &str| {
+        let mut answer = AnswerUsage::new();
+        answer.feed(body.as_bytes());
+        answer.finish_used().unwrap().served
+    };
+    let served = Some(Served::Tier(Tier::Priority));
+    assert_eq!(whole(&format!(r#"{{"choices":[],{USAGE},"service_tier":"priority"}}"#)), served);
+    assert_eq!(whole(&format!(r#"{{"service_tier":"default","choices":[],{USAGE}}}"#)), Some(Served::Usual));
+    assert_eq!(whole(&format!(r#"{{"choices":[{{"service_tier":"priority"}}],{USAGE}}}"#)), None, "of something else");
+    assert_eq!(whole(&format!(r#"{{"choices":[],{USAGE},"service_tier":null}}"#)), None);
+    // Of a large answer, where it stands behind.
+    let long = "x".repeat(ANSWER_LIMIT);
+    assert_eq!(whole(&format!(r#"{{"choices":["{long}"],{USAGE},"service_tier":"fast"}}"#)), served);
+    assert_eq!(whole(&format!(r#"{{"service_tier":"fast","choices":["{long}"],{USAGE}}}"#)), None);
+    for drops in [false, true] {
+        let mut stream = StreamUsage::new(drops);
+        let events = [
+            r#"{"choices":[{"delta":{}}],"service_tier":"default"}"#.to_owned(),
+            format!(r#"{{"choices":[],"service_tier":"priority",{USAGE}}}"#),
+        ];
+        for event in events {
+            stream.feed(format!("data: {event}\n\n").as_bytes(), &mut |_| {});
+        }
+        assert_eq!(stream.used().unwrap().served, served);
+    }
+}

@@ -239,3 +239,138 @@ fn what_may_cost_more_than_text_and_has_no_price_is_no_exact_cost() {
     // 6 of text, 4 of sound, 5 written.
     assert_eq!(dear.cost_of(at, Some(&tokens), &heard), Cost::Known(Decimal::new(6 + 4 * 32 + 50, 6)));
 }
+
+/// Usually 1 and 10, first 2 and 20, later half of it; and what else is said.
+fn tiered(more: &str) -> PriceHandle {
+    let json = format!(
+        r#"{{"from":"2020-01-01T00:00:00Z","input":"1","output":"10","long_context":{{"above":1000,"input":"3","output":"30"}},
+            "tiers":{{"priority":{{"input":"2","cached_input":"0.2","output":"20",
+                "long_context":{{"above":1000,"input":"6","output":"60"}}}},
+            "flex":{{"input":"0.5","output":"5"}}}}{more}}}"#
+    );
+    serde_json::from_str::<PriceEntry>(&json).unwrap().into()
+}
+
+const PRIORITY: Asked = Asked::Tier(Tier::Priority, "service_tier");
+const FLEX: Asked = Asked::Tier(Tier::Flex, "service_tier");
+const FAST: Asked = Asked::Tier(Tier::Fast, "speed");
+
+#[test]
+fn a_call_costs_what_it_was_served_by() {
+    let now = at("2026-06-01T00:00:00Z");
+    let estimated = |text: &str| Cost::Estimated(text.parse().unwrap());
+    // 1000 × 1 + 50 × 10; 600 × 2 + 400 × 0.2 + 50 × 20; half of the usual.
+    let (usual, first, later) = ("0.0015", "0.00228", "0.00075");
+    let served = |tier| Some(Served::Tier(tier));
+    let (tokens, none) = (USAGE, Units::default());
+    for (asked, told, expect) in [
+        (Asked::Usual, None, known(usual)),
+        (Asked::Usual, Some(Served::Usual), known(usual)),
+        // By the settings of the account.
+        (Asked::Usual, served(Tier::Priority), known(first)),
+        (Asked::Auto, served(Tier::Priority), known(first)),
+        (Asked::Auto, served(Tier::Flex), known(later)),
+        (Asked::Auto, Some(Served::Usual), known(usual)),
+        (Asked::Auto, None, estimated(usual)),
+        (PRIORITY, served(Tier::Priority), known(first)),
+        (PRIORITY, Some(Served::Usual), known(usual)),
+        (PRIORITY, None, estimated(first)),
+        // Another's word says nothing of it.
+        (PRIORITY, Some(Served::UsualSpeedAndPlace), estimated(first)),
+        (PRIORITY, Some(Served::Dearer), estimated(first)),
+        (PRIORITY, served(Tier::Ultrafast), estimated(first)),
+        (FLEX, served(Tier::Flex), known(later)),
+        (FLEX, Some(Served::Usual), known(usual)),
+        (FLEX, None, estimated(later)),
+        (Asked::Cheaper, None, estimated(usual)),
+        (Asked::Usual, Some(Served::Cheaper), estimated(usual)),
+        // Nobody asked for what has no price.
+        (Asked::Usual, served(Tier::Ultrafast), estimated(usual)),
+        (Asked::Usual, Some(Served::Dearer), estimated(usual)),
+        (FAST, None, Cost::UnknownPrice),
+        (FAST, served(Tier::Fast), Cost::UnknownPrice),
+        (FAST, Some(Served::UsualSpeedAndPlace), known(usual)),
+        (FAST, Some(Served::Usual), Cost::UnknownPrice),
+        (Asked::Dearer("service_tier"), Some(Served::Usual), Cost::UnknownPrice),
+        (Asked::Dearer("service_tier"), served(Tier::Priority), Cost::UnknownPrice),
+    ] {
+        let handle = tiered("");
+        assert_eq!(handle.cost_in(now, (asked, told), Some(&tokens), &none), expect, "{asked:?} {told:?}");
+    }
+    let long = TokenUsage { input: 2000, ..TokenUsage::default() };
+    let cost = |asked, told| tiered("").cost_in(now, (asked, told), Some(&long), &none);
+    assert_eq!(cost(PRIORITY, served(Tier::Priority)), known("0.012"), "a tier has long prompts of its own");
+    assert_eq!(cost(FLEX, served(Tier::Flex)), known("0.001"), "or the same price for all");
+    // Without a tier's price all is as if there were none.
+    let plain = with("");
+    assert_eq!(plain.cost_in(now, (Asked::Auto, None), Some(&tokens), &none), plain.cost(now, &tokens));
+    let flex = plain.cost_in(now, (FLEX, Some(Served::Tier(Tier::Flex))), Some(&tokens), &none);
+    assert_eq!(flex, estimated("0.0025"), "the usual price at the most");
+    assert_eq!(plain.cost_in(now, (PRIORITY, None), Some(&tokens), &none), Cost::UnknownPrice);
+    assert_eq!(plain.cost_in(now, (PRIORITY, None), Some(&TokenUsage::default()), &none), known("0"), "free is free");
+    // Sound of a tier has no price.
+    let heard = Units { audio_tokens: 4, ..none };
+    let loud = tiered(r#","audio_input":"32""#);
+    assert_eq!(loud.cost_in(now, (PRIORITY, served(Tier::Priority)), Some(&tokens), &heard), estimated(first));
+}
+
+#[test]
+fn what_a_tier_may_cost_is_held_back() {
+    let now = at("2026-06-01T00:00:00Z");
+    let bound = Bound { input: 100, output: 10 };
+    let most = |price: &PriceHandle, asked, units: &Units| {
+        price.most_in(now, asked, &bound, units).map(|usd| (usd * Decimal::from(1_000_000)).normalize())
+    };
+    let (none, price) = (Units::default(), tiered(""));
+    for (asked, expect) in [
+        (Asked::Usual, Some(200)),
+        (Asked::Cheaper, Some(200)),
+        (FLEX, Some(200)),
+        (PRIORITY, Some(400)),
+        (Asked::Auto, Some(400)),
+        (FAST, None),
+        (Asked::Dearer("speed"), None),
+    ] {
+        assert_eq!(most(&price, asked, &none), expect.map(Decimal::from), "{asked:?}");
+        assert_eq!(price.lacks_tier(now, asked).is_some(), expect.is_none(), "{asked:?}");
+    }
+    assert!(most(&with(""), PRIORITY, &none).is_none() && most(&with(""), FLEX, &none).is_some());
+    let heard = Units { audio_tokens: 100, ..none };
+    let loud = tiered(r#","audio_input":"32""#);
+    assert!(most(&loud, Asked::Usual, &heard).is_some() && most(&loud, PRIORITY, &heard).is_none());
+    assert!(most(&loud, PRIORITY, &none).is_some());
+}
+
+#[test]
+fn what_is_known_of_a_tier_ends_where_a_later_price_says_nothing_of_it() {
+    let table = PriceTable::new(&[target(
+        r#"[{"from":"2026-01-01T00:00:00Z","input":"1","output":"1","tiers":{"priority":{"input":"2","output":"2"}}},
+            {"from":"2026-03-01T00:00:00Z","input":"3","output":"3"},
+            {"from":"2026-05-01T00:00:00Z","input":"4","output":"4","tiers":{"priority":{"input":"8","output":"8"},"us":{"input":"5","output":"5"}}}]"#,
+    )]);
+    let handle = table.resolve("openai", None, "m");
+    let of = |tier, now: &str| handle.in_tier(tier, at(now)).map(|price| price.cost(at(now), &USAGE));
+    assert_eq!(of(Tier::Priority, "2026-02-01T00:00:00Z"), None);
+    assert_eq!(of(Tier::Priority, "2026-04-01T00:00:00Z"), None);
+    assert_eq!(of(Tier::Priority, "2026-05-01T00:00:00Z"), Some(known("0.0084")));
+    assert_eq!(of(Tier::Us, "2026-06-01T00:00:00Z"), Some(known("0.00525")));
+    assert_eq!(of(Tier::Flex, "2026-06-01T00:00:00Z"), None);
+}
+
+#[test]
+fn the_catalogue_knows_tiers() {
+    let now = at("2026-12-24T00:00:00Z");
+    let cost = |provider: &str, model: &str, tier| {
+        let handle = PriceTable::new(&[]).resolve(provider, Some(provider), model);
+        handle.in_tier(tier, now).map(|price| price.cost(now, &USAGE))
+    };
+    // 600 × 12.5 + 400 × 1.25 + 50 × 75, per million.
+    assert_eq!(cost("openai", "gpt-5.5", Tier::Priority), Some(known("0.01175")));
+    assert_eq!(cost("openai", "gpt-5-mini", Tier::Priority), Some(known("0.000468")));
+    assert_eq!(cost("openai", "gpt-5-mini", Tier::Flex), Some(known("0.00013")));
+    assert_eq!(cost("openai", "gpt-5-mini", Tier::Us), None);
+    assert_eq!(cost("anthropic", "claude-opus-5-5", Tier::Fast), Some(known("0.00696")));
+    assert_eq!(cost("anthropic", "claude-opus-5-5", Tier::Us), Some(known("0.003828")));
+    assert_eq!(cost("anthropic", "claude-opus-4-5", Tier::Us), None, "it never asks for more there");
+    assert_eq!(cost("vertex-anthropic", "claude-opus-4-8", Tier::Us), None);
+}

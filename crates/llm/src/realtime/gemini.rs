@@ -475,7 +475,7 @@ fn count(raw: &RawValue) -> Option<Used> {
         ..Units::default()
     };
     let tokens = TokenUsage { input, cached_input: cached, output, reasoning, ..TokenUsage::default() };
-    Some(Used { tokens: Some(tokens), units })
+    Some(Used { tokens: Some(tokens), units, served: None })
 }
 
 #[cfg(test)]

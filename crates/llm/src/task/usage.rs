@@ -10,6 +10,7 @@ use super::{
 use crate::{
     openai::usage::{self, Lenient, Tokens},
     sse::{SseEvent, SsePiece, SseReader},
+    tier::Served,
 };
 use credentialflow_model::usage::TokenUsage;
 use memchr::memmem;
@@ -29,6 +30,8 @@ pub struct Used {
     pub tokens: Option<TokenUsage>,
     /// What else.
     pub units: Units,
+    /// How it was served, where that is told.
+    pub served: Option<Served>,
 }
 
 /// Stands beside one answer.
@@ -208,7 +211,7 @@ pub(crate) fn count(raw: &RawValue) -> Option<Used> {
         seconds,
         ..Units::default()
     };
-    let used = Used { tokens, units };
+    let used = Used { tokens, units, served: None };
     (used != Used::default()).then_some(used)
 }
 
@@ -343,7 +346,7 @@ mod tests {
                 Units { searches: 1, ..none },
             ),
         ] {
-            assert_eq!(told(task, one, answer), Used { tokens: expect, units }, "{answer}");
+            assert_eq!(told(task, one, answer), Used { tokens: expect, units, served: None }, "{answer}");
         }
     }
 
@@ -358,7 +361,7 @@ mod tests {
         assert_eq!((used.tokens, used.units.images, used.units.image_tokens), (tokens(50, 272), 2, 40));
         assert_eq!(told(Task::ImageGenerations, size, r#"{"data":[]}"#).units, Units { images: 2, ..Units::default() });
         let spoken = told(Task::Speech, size, "ID3\u{3}\"usage\":{\"input_tokens\":1}");
-        assert_eq!(spoken, Used { tokens: None, units: Units { characters: 40, ..Units::default() } });
+        assert_eq!(spoken, Used { units: Units { characters: 40, ..Units::default() }, ..Used::default() });
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub use guardrail::{
 pub use key::Key;
 pub(crate) use key::is_metadata_name;
 pub use mcp::{Mcp, McpNames, McpServer, Offered};
-pub use model::{LongContext, Model, PooledCredential, PriceEntry, Target};
+pub use model::{LongContext, Model, PooledCredential, PriceEntry, Target, TierPrice, TierPrices};
 pub use prompt::{
     Prompt, PromptCheck, PromptMessage, PromptParameters, PromptRole, PromptTest, PromptVariable, PromptVersion,
     RoutePrompt, VariableType,

@@ -156,7 +156,7 @@ fn is_zero(n: &u32) -> bool {
 }
 
 /// Prices from a date on, in US dollars per million tokens but where it says otherwise.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PriceEntry {
     /// Valid from this moment until the next entry.
@@ -202,6 +202,53 @@ pub struct PriceEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub per_million_characters: Option<Price>,
     /// Instead of those for tokens, for calls with a long prompt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub long_context: Option<LongContext>,
+    /// Instead of those for tokens, for calls that are served faster, later or elsewhere than usual.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tiers: Option<Box<TierPrices>>,
+}
+
+/// Prices of calls that are served faster, later or elsewhere than usual, by the word that asks for it. What is not here
+/// has no price, but for `flex`, which costs the usual price at the most.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct TierPrices {
+    /// For `service_tier: priority`, which OpenAI calls `fast` too, and for `serviceTier` of Gemini and Bedrock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority: Option<TierPrice>,
+    /// For `service_tier: flex`, and for `serviceTier` of Gemini and Bedrock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flex: Option<TierPrice>,
+    /// For `service_tier: ultrafast`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ultrafast: Option<TierPrice>,
+    /// For Anthropic's `speed: fast`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fast: Option<TierPrice>,
+    /// For Anthropic's `inference_geo: us`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub us: Option<TierPrice>,
+}
+
+/// Prices of a tier, in US dollars per million tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TierPrice {
+    /// For input tokens that were not cached.
+    pub input: Price,
+    /// For input tokens read from the provider's prompt cache; the input price here unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cached_input: Option<Price>,
+    /// For input tokens written into the provider's prompt cache; the input price here unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_write: Option<Price>,
+    /// For those of them that are kept for an hour; the price of `cache_write` here unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_write_1h: Option<Price>,
+    /// For output tokens.
+    pub output: Price,
+    /// Instead of these, for calls with a long prompt; the same as for others unless set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub long_context: Option<LongContext>,
 }

@@ -17,7 +17,8 @@ const QUARTER: i64 = 900;
 /// Of an application, a user and a model.
 fn row(names: [&str; 3], calls: i64, cost: i128) -> SpendRow {
     let [application, user, model] = names;
-    let names = [application, "key", user, model, "provider", "provider-model", "", "models"];
+    let names =
+        [application, "key", user, model, "provider", "provider-model", "", "models", "sentiment", "3", "served"];
     let saved = 2 * cost;
     SpendRow { names: names.map(str::to_owned).to_vec(), counts: [calls, 0, 1, 10, 2, 3, 20, 4, 1], cost, saved }
 }
@@ -53,7 +54,7 @@ async fn a_piece_is_added_once(db: Database) {
 }
 
 async fn sums_are_read_apart(db: Database) {
-    use SpendColumn::{Application, Key, Model, Node, Provider, User};
+    use SpendColumn::{Application, Key, Model, Node, Outcome, Prompt, PromptVersion, Provider, User};
     let f = db.fresh().await;
     let users: Vec<_> = (0..300).map(|n| (at(2), row(["shop", &format!("ü {n:03}"), "m"], 1, 1))).collect();
     f.store.add_spend("a", ("s-1", 0, 300), &users).await.unwrap();
@@ -69,6 +70,10 @@ async fn sums_are_read_apart(db: Database) {
     assert_eq!(of_user[0].names, ["a", "provider", "key"]);
     assert_eq!(of_user.iter().map(|row| row.cost).collect::<Vec<_>>(), [1, 50]);
     assert_eq!(f.store.spend((at(0), at(9)), &[User], &[], 7).await.unwrap().len(), 7, "no more than asked for");
+    let only = [(Prompt, "sentiment".to_owned())];
+    let of_prompt = f.store.spend((at(0), at(9)), &[Prompt, PromptVersion, Outcome], &only, 10).await.unwrap();
+    assert_eq!(of_prompt.iter().map(|row| row.names.join(" ")).collect::<Vec<_>>(), ["sentiment 3 served"]);
+    assert_eq!(f.store.spend((at(0), at(9)), &[], &[(Prompt, "other".into())], 10).await.unwrap(), []);
     let until = f.store.spend((at(0), at(3)), &[], &[], 10).await.unwrap();
     assert_eq!(until[0].cost, 300, "the end is not within");
     assert_eq!(f.store.spend((at(4), at(9)), &[], &[], 10).await.unwrap(), []);

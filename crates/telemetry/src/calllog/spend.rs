@@ -9,7 +9,7 @@ use super::{
     query::{Reader, usd_of},
     segment, summary,
 };
-use credentialflow_model::{KeyId, Timestamp, resource::budget::pico, usage::CacheUse};
+use credentialflow_model::{KeyId, OutcomeReason, Timestamp, resource::budget::pico, usage::CacheUse};
 use rusqlite::{Row, types::ValueRef};
 use rust_decimal::Decimal;
 use std::{
@@ -46,6 +46,10 @@ pub struct SpendSeries {
     pub credential: Option<Arc<str>>,
     /// The route.
     pub route: Option<Arc<str>>,
+    /// The prompt that the calls were made of and its version, as in `sentiment/3`.
+    pub prompt: Option<Arc<str>>,
+    /// How they ended, by its code.
+    pub outcome: &'static str,
 }
 
 /// What calls add up to.
@@ -159,7 +163,7 @@ impl CallLog {
 }
 
 const COLUMNS: &str = "row, time, application, key, end_user, model, provider, provider_model, credential, route, \
-    input, cached_input, cache_write, output, reasoning, cost, cache, saved";
+    input, cached_input, cache_write, output, reasoning, cost, cache, saved, prompt, outcome";
 
 impl Reader {
     fn spend_above(&self, above: i64) -> Result<SpendPiece, CallLogError> {
@@ -209,6 +213,8 @@ impl Reader {
             provider_model: text(7)?,
             credential: name(8)?,
             route: name(9)?,
+            prompt: name(18)?,
+            outcome: OutcomeReason::from_number(row.get(19)?).unwrap_or(OutcomeReason::Internal).code(),
         })
     }
 }

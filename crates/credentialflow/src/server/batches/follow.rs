@@ -155,7 +155,7 @@ impl Batches {
         let mut answer = ask::get(reach, &path, self.plane.sandbox()).await?;
         let facts = &batch.facts;
         let asks = Asks::of_path(&facts.asks).ok_or_else(|| Untold::Trouble("what it asks is not known".into()))?;
-        let price = facts.price.map(PriceHandle::from).unwrap_or_default();
+        let price = facts.price.clone().map(PriceHandle::from).unwrap_or_default();
         // Where nobody counted, a call is taken to have cost its share of the most.
         let share = facts.most.unwrap_or(0) / i64::try_from(facts.calls.max(1)).unwrap_or(i64::MAX);
         let (mut sum, mut lines) = (Sum::default(), Lines::default());

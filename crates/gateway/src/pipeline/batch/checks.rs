@@ -10,7 +10,7 @@ use credentialflow_llm::{
     bound::Keeps,
     guardrail::{Guardrails, Met},
     price::PriceHandle,
-    tier::Tier,
+    tier::{Asked, Tier},
 };
 use credentialflow_model::{OutcomeReason, Timestamp, objects::ObjectFacts, resource::budget::pico};
 use std::sync::Arc;
@@ -119,10 +119,11 @@ impl Checks {
         let body = sent.body(&written);
         let (bound, units) = sent.most(body, self.keeps, self.longest);
         // What is dearer by the caller's own word has no price here, as for calls one by one.
-        let tier = if self.asks == Asks::Embeddings { Tier::Usual } else { Tier::of(body.as_bytes()) };
-        let most = match tier {
-            Tier::Dearer(_) => None,
-            Tier::Usual | Tier::Cheaper => self.price.most_of(self.at, &bound, &units).map(pico),
+        let asked = if self.asks == Asks::Embeddings { Asked::Usual } else { Asked::of(body.as_bytes()) };
+        let most = match asked {
+            Asked::Dearer(_) => None,
+            Asked::Tier(tier, _) if tier != Tier::Flex => None,
+            _ => self.price.most_of(self.at, &bound, &units).map(pico),
         };
         self.most = self.most.zip(most).map(|(sum, more)| sum.saturating_add(more));
         self.reads_along = self.reads_along.or(sent.reads_along(body));

@@ -193,7 +193,7 @@ impl Asking<'_, '_> {
             key: record.key(),
             user: record.end_user().map(|user| user.to_string()),
             source: Some(self.inbound.source),
-            price: target.batch_price.at(at).copied(),
+            price: target.batch_price.at(at).cloned(),
             ..facts
         })
     }

@@ -12,7 +12,7 @@ use crate::{
     snapshot::models::{ModelPlan, TargetPlan},
     worker::View,
 };
-use credentialflow_llm::{task::units::Units, tier::Tier};
+use credentialflow_llm::{task::units::Units, tier::Asked};
 use credentialflow_model::{
     OutcomeReason, Timestamp, UsageRecord,
     usage::{Cost, ModelUse, TokenUsage},
@@ -204,8 +204,8 @@ impl Recording<'_> {
     }
 
     /// What goes to the target asks to be served so.
-    pub fn tier(&mut self, tier: Tier) {
-        self.tier = tier;
+    pub fn asks(&mut self, asked: Asked) {
+        self.asks = asked;
     }
 
     /// A budget pays for the model call.
@@ -260,21 +260,13 @@ impl Recording<'_> {
     /// has a cost.
     pub fn tokens(&mut self, view: &View, (model, target): (u32, u32), told: Told) {
         let target = &view.snapshot.models.list[model as usize].targets[target as usize];
-        let (time, tier) = (self.time(), self.tier);
+        let (time, asks) = (self.time(), self.asks);
         self.edit(|r| {
             if let Some(model) = &mut r.model {
                 model.tokens = told.tokens;
-                let cost = told.all.then(|| target.price.cost_of(time, told.tokens.as_ref(), &told.units));
-                model.cost = match (cost, tier) {
-                    // Free is free, however fast.
-                    (Some(Cost::Known(usd)), Tier::Dearer(_)) if !usd.is_zero() => Some(Cost::UnknownPrice),
-                    (Some(Cost::Known(usd)), Tier::Cheaper) => Some(Cost::Estimated(usd)),
-                    // Counted as if it were text.
-                    (Some(Cost::Known(usd)), _) if target.price.lacks_price_of(time, &told.units) => {
-                        Some(Cost::Estimated(usd))
-                    }
-                    (cost, _) => cost,
-                };
+                let served = (asks, told.served);
+                let cost = || target.price.cost_in(time, served, told.tokens.as_ref(), &told.units);
+                model.cost = told.all.then(cost);
             }
         });
     }

@@ -1,7 +1,7 @@
 //! The tries of a request: one after the other, and one beside the other.
 
 use super::{Lost, Recording};
-use credentialflow_llm::tier::Tier;
+use credentialflow_llm::tier::Asked;
 use credentialflow_model::{
     OutcomeReason, UsageRecord,
     usage::{Tried, TriedEnd, charged_together},
@@ -96,7 +96,7 @@ impl Recording<'_> {
             asked: self.asked.clone(),
             prompt: self.prompt.clone(),
             cache: self.cache,
-            tier: Tier::Usual,
+            asks: Asked::Usual,
             paying: None,
             held: self.held.beside(),
             lost: None,
@@ -111,7 +111,7 @@ impl Recording<'_> {
     /// The try beside this one goes on in its place; how this one ended was told before.
     pub fn adopt(&mut self, mut aside: Self) {
         let (Some(mine), Some(theirs)) = (&mut self.record, aside.record.take()) else { return };
-        self.tier = aside.tier;
+        self.asks = aside.asks;
         mine.upstream = theirs.upstream;
         mine.endpoint = theirs.endpoint;
         mine.credential = theirs.credential;

@@ -7,6 +7,7 @@
 use crate::{
     openai::usage::{self, Lenient, Tokens, feed_from_usage, has_usage_object},
     sse::{DEFAULT_MAX_EVENT, SseEvent, SsePiece, SseReader},
+    tier::Served,
 };
 use credentialflow_model::usage::TokenUsage;
 use memchr::memmem;
@@ -29,6 +30,7 @@ pub struct StreamUsage {
 #[derive(Debug, Default)]
 struct Found {
     usage: Option<TokenUsage>,
+    served: Option<Served>,
     /// The end of an event that is too large to be read.
     tail: Vec<u8>,
 }
@@ -42,7 +44,7 @@ impl Default for StreamUsage {
 impl StreamUsage {
     /// For one stream.
     pub const fn new() -> Self {
-        Self { reader: SseReader::new(DEFAULT_MAX_EVENT), found: Found { usage: None, tail: Vec::new() } }
+        Self { reader: SseReader::new(DEFAULT_MAX_EVENT), found: Found { usage: None, served: None, tail: Vec::new() } }
     }
 
     /// Bytes of memory in use.
@@ -72,6 +74,11 @@ impl StreamUsage {
     pub const fn usage(&self) -> Option<TokenUsage> {
         self.found.usage
     }
+
+    /// How it was served, as far as that was told with it.
+    pub const fn served(&self) -> Option<Served> {
+        self.found.served
+    }
 }
 
 impl Found {
@@ -88,10 +95,10 @@ impl Found {
     }
 
     /// What was told before is not taken back by less.
-    fn tell(&mut self, told: TokenUsage) {
+    fn tell(&mut self, (told, served): (TokenUsage, Option<Served>)) {
         let sum = |usage: &TokenUsage| usage.input.saturating_add(usage.output);
         if self.usage.as_ref().is_none_or(|known| sum(known) <= sum(&told)) {
-            self.usage = Some(told);
+            (self.usage, self.served) = (Some(told), served.or(self.served));
         }
     }
 
@@ -125,15 +132,15 @@ impl Found {
     }
 }
 
-/// The usage that one event reports of its answer.
-fn read_event(event: &SseEvent<'_>) -> Option<TokenUsage> {
+/// The usage that one event reports of its answer, and how that was served.
+fn read_event(event: &SseEvent<'_>) -> Option<(TokenUsage, Option<Served>)> {
     if !has_usage_object(event.raw) {
         return None;
     }
     in_response(&event.data()?)
 }
 
-fn in_response(json: &[u8]) -> Option<TokenUsage> {
+fn in_response(json: &[u8]) -> Option<(TokenUsage, Option<Served>)> {
     #[derive(Deserialize)]
     struct Event<'a> {
         #[serde(borrow)]
@@ -143,8 +150,11 @@ fn in_response(json: &[u8]) -> Option<TokenUsage> {
     struct Response<'a> {
         #[serde(borrow)]
         usage: &'a RawValue,
+        #[serde(borrow, default)]
+        service_tier: Option<&'a RawValue>,
     }
-    count(serde_json::from_slice::<Event<'_>>(json).ok()?.response.usage)
+    let Response { usage, service_tier } = serde_json::from_slice::<Event<'_>>(json).ok()?.response;
+    Some((count(usage)?, service_tier.and_then(Served::by_service_tier)))
 }
 
 /// Collects a whole JSON answer, within the bounds of [`usage::AnswerUsage`], and reads its usage at the end.
@@ -169,7 +179,12 @@ impl AnswerUsage {
 
     /// The usage the answer reports.
     pub fn finish(self) -> Option<TokenUsage> {
-        self.0.finish_with(count)
+        self.finish_served().map(|(usage, _)| usage)
+    }
+
+    /// The same, and how it was served.
+    pub fn finish_served(self) -> Option<(TokenUsage, Option<Served>)> {
+        self.0.finish_served(count)
     }
 }
 

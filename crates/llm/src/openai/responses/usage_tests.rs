@@ -95,3 +95,21 @@ proptest! {
         stream([&b"data: {\"response\":{\"usage\":"[..], &bytes, b"}}\n\n"]);
     }
 }
+
+#[test]
+fn how_it_was_served_is_told_with_what_it_counts() {
+    use crate::tier::Tier;
+    const USAGE: &str = r#""usage":{"input_tokens":9,"output_tokens":3}"#;
+    let mut answer = AnswerUsage::new();
+    answer.feed(format!(r#"{{"object":"response","service_tier":"flex",{USAGE}}}"#).as_bytes());
+    assert_eq!(answer.finish_served().unwrap().1, Some(Served::Tier(Tier::Flex)));
+    let mut stream = StreamUsage::new();
+    // What it begins with repeats what was asked for.
+    for response in
+        [r#""service_tier":"auto","usage":null"#.to_owned(), format!(r#""service_tier":"ultrafast",{USAGE}"#)]
+    {
+        stream.inspect(format!("data: {{\"type\":\"response\",\"response\":{{{response}}}}}\n\n").as_bytes());
+    }
+    stream.finish();
+    assert_eq!(stream.served(), Some(Served::Tier(Tier::Ultrafast)));
+}

@@ -686,6 +686,25 @@ fn a_provider_at_an_address_of_each_customers_own_is_an_upstream() {
 }
 
 #[test]
+fn prices_of_tiers() {
+    let set = |tiers: &str| {
+        let prices = format!("[{{ from: 2026-01-01T00:00:00Z, input: '2', output: '10', tiers: {{ {tiers} }} }}]");
+        format!("models: [{{ name: m, targets: [{{ provider: openai, model: m, prices: {prices} }}] }}]\n")
+    };
+    let long = "long_context: { above: 9, input: '8', output: '40' }";
+    let good = clean(&set(&format!("priority: {{ input: '4', output: '20', {long} }}, us: {{ input: '3', output: '11' }}")));
+    let tiers = good.models[0].targets[0].prices[0].tiers.as_deref().unwrap();
+    assert_eq!(tiers.priority.unwrap().long_context.unwrap().above, 9);
+    assert_eq!((tiers.us.unwrap().output.to_string(), tiers.flex), ("11".to_owned(), None));
+    assert_eq!(clean(&export(&good)), good);
+    for bad in ["prioritty: { input: '4', output: '20' }", "flex: { input: '4' }", "flex: { input: -1, output: '1' }"] {
+        let found = problems(&set(bad));
+        assert!(!found.0.is_empty(), "{bad}");
+        assert!(found.0.iter().all(|p| p.path.starts_with("models[0].targets[0].prices[0].tiers")), "{found}");
+    }
+}
+
+#[test]
 fn prices_of_long_prompts() {
     let set = |long: &str| {
         format!(
