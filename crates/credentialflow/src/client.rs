@@ -133,14 +133,20 @@ impl Client {
         json(&self.text(Method::GET, path, None, None).await?)
     }
 
-    /// Reads something that is not JSON.
-    pub async fn get_text(&self, path: &str) -> anyhow::Result<String> {
-        self.text(Method::GET, path, None, None).await
+    /// Reads something that is not JSON, of this media type.
+    pub async fn get_text(&self, path: &str, media_type: &'static str) -> anyhow::Result<String> {
+        let (status, body) = self.exchanged(Method::GET, path, None, None, Some(media_type)).await?;
+        self.told(status, &body)
     }
 
     /// Asks for a change that can be asked for twice without harm, or must not be repeated.
     pub async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
         json(&self.text(Method::POST, path, Some(&body.to_string()), None).await?)
+    }
+
+    /// The same with a body that is written already.
+    pub async fn post_text(&self, path: &str, body: &str) -> anyhow::Result<Value> {
+        json(&self.text(Method::POST, path, Some(body), None).await?)
     }
 
     /// Replaces something.
@@ -149,11 +155,6 @@ impl Client {
     }
 
     /// Asks for a creation. Should its answer get lost, it is fetched by asking once more.
-    /// The same with a body that is written already.
-    pub async fn post_text(&self, path: &str, body: &str) -> anyhow::Result<Value> {
-        json(&self.text(Method::POST, path, Some(body), None).await?)
-    }
-
     pub async fn create(&self, path: &str, body: &Value, idempotency_key: Option<&str>) -> anyhow::Result<Value> {
         let random;
         let key = match idempotency_key {
@@ -179,13 +180,14 @@ impl Client {
         self.text(Method::DELETE, path, None, None).await.map(drop)
     }
 
-    async fn text(
+    async fn exchanged(
         &self,
         method: Method,
         path: &str,
         body: Option<&str>,
         idempotency_key: Option<&str>,
-    ) -> anyhow::Result<String> {
+        accept: Option<&'static str>,
+    ) -> anyhow::Result<(StatusCode, Bytes)> {
         let mut request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.base))
@@ -199,6 +201,9 @@ impl Client {
         }
         if body.is_some() {
             request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        if let Some(media_type) = accept {
+            request = request.header(header::ACCEPT, media_type);
         }
         if let Some(key) = idempotency_key {
             let valid = (1..=255).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
@@ -216,12 +221,25 @@ impl Client {
             let body = body.map_err(|error| self.lost(&error.to_string()))?.to_bytes();
             anyhow::Ok((status, body))
         };
-        let (status, body) =
-            tokio::time::timeout(TIMEOUT, exchange).await.map_err(|_| self.lost("it took longer than 2 minutes"))??;
+        tokio::time::timeout(TIMEOUT, exchange).await.map_err(|_| self.lost("it took longer than 2 minutes"))?
+    }
+
+    async fn text(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&str>,
+        idempotency_key: Option<&str>,
+    ) -> anyhow::Result<String> {
+        let (status, body) = self.exchanged(method, path, body, idempotency_key, None).await?;
+        self.told(status, &body)
+    }
+
+    fn told(&self, status: StatusCode, body: &Bytes) -> anyhow::Result<String> {
         if status.is_success() {
             return String::from_utf8(body.to_vec()).context("the server's answer is not text");
         }
-        let problem = serde_json::from_slice(&body).unwrap_or(Value::Null);
+        let problem = serde_json::from_slice(body).unwrap_or(Value::Null);
         if problem.get("code").is_none() {
             let detail = format!("{} answered {status}, but not as Credentialflow does", self.base);
             let hint = "is this the control listener of a Credentialflow server?";

@@ -14,7 +14,7 @@ pub struct ExportArgs {
 }
 
 pub(super) async fn run(args: ExportArgs, output: Output) -> anyhow::Result<Outcome> {
-    let text = Client::new(&args.connection)?.get_text("/api/v1/config/export").await?;
+    let text = Client::new(&args.connection)?.get_text("/api/v1/config/export", "application/yaml").await?;
     if !output.is_json() {
         output.raw(&text)?;
         return Ok(Outcome::Done);
