@@ -12,7 +12,7 @@ use credentialflow_llm::{
         units::Size,
         usage::{TaskUsage, Used},
     },
-    translate::{To, embeddings},
+    translate::{To, Translation, task},
 };
 use exchange::Exchange;
 use serde_json::{Value, json};
@@ -77,8 +77,8 @@ fn embeddings_of_gemini_come_to_callers_of_openai() {
         let texts: Vec<Value> = requests.iter().map(|request| parts(request)[0]["text"].clone()).collect();
         let model = requests[0]["model"].as_str().unwrap().strip_prefix("models/").unwrap();
         let call = json!({"model": "public", "input": texts, "dimensions": requests[0]["outputDimensionality"]});
-        let (body, answer) =
-            embeddings::request(call.to_string().as_bytes(), &To::new(Dialect::Gemini, model)).unwrap();
+        let to = To::new(Dialect::Gemini, model);
+        let (body, answer) = task::request(Task::Embeddings, call.to_string().as_bytes(), &to).unwrap();
         assert_eq!(serde_json::from_slice::<Value>(&body).unwrap(), asked, "{}", exchange.name);
         let answer: Value = serde_json::from_slice(&answer.whole(&exchange.response).unwrap()).unwrap();
         let floats = |value: &Value| -> Vec<f32> { serde_json::from_value(value.clone()).unwrap() };
@@ -90,6 +90,84 @@ fn embeddings_of_gemini_come_to_callers_of_openai() {
     }
     println!("{compared} calls for embeddings of Gemini's");
     assert!(compared > 0);
+}
+
+/// What a caller of OpenAI's embeddings is told when its one call is answered so.
+fn gathered(translation: &Translation, answer: &[u8]) -> (Vec<Vec<f32>>, Option<u64>) {
+    let mut gathering = translation.gathering().unwrap();
+    assert_eq!(gathering.calls(), 1);
+    assert!(gathering.take(0, answer, None));
+    let told: Value = serde_json::from_slice(&gathering.answer().unwrap()).unwrap();
+    let vectors = told["data"].as_array().unwrap().iter().map(|one| floats(&one["embedding"])).collect();
+    (vectors, gathering.used().and_then(|used| used.tokens).map(|tokens| tokens.input))
+}
+
+fn floats(value: &Value) -> Vec<f32> {
+    serde_json::from_value(value.clone()).unwrap()
+}
+
+/// As above, of Vertex AI.
+#[test]
+fn embeddings_of_vertex_come_to_callers_of_openai() {
+    let mut compared = 0;
+    for (exchange, asked, told) in served("embeddings", ":predict") {
+        let path = exchange.path.as_deref().unwrap();
+        let model = path.rsplit('/').next().unwrap().strip_suffix(":predict").unwrap();
+        let instances = asked["instances"].as_array().unwrap();
+        let texts: Vec<&Value> = instances.iter().map(|one| &one["content"]).collect();
+        let call = json!({"model": "public", "input": texts, "task_type": instances[0]["task_type"],
+            "dimensions": asked["parameters"]["outputDimensionality"]});
+        let to = To { at_vertex: true, ..To::new(Dialect::Gemini, model) };
+        let (body, translation) = task::request(Task::Embeddings, call.to_string().as_bytes(), &to).unwrap();
+        assert_eq!(serde_json::from_slice::<Value>(&body).unwrap(), asked, "{}", exchange.name);
+        assert!(path.ends_with(&translation.task_path().unwrap()), "{path}");
+        let predictions = told["predictions"].as_array().unwrap().iter().map(|one| &one["embeddings"]);
+        let tokens = predictions.clone().map(|one| one["statistics"]["token_count"].as_u64().unwrap()).sum();
+        let vectors: Vec<Vec<f32>> = predictions.map(|one| floats(&one["values"])).collect();
+        assert_eq!(gathered(&translation, &exchange.response), (vectors, Some(tokens)), "{}", exchange.name);
+        compared += 1;
+    }
+    println!("{compared} calls for embeddings of Vertex AI's");
+    assert!(compared > 0);
+}
+
+/// As above, of the models of several makers at Bedrock.
+#[test]
+fn embeddings_of_bedrock_come_to_callers_of_openai() {
+    let mut models = std::collections::BTreeSet::new();
+    for (exchange, mut asked, told) in served("invoke", "/invoke") {
+        let model = exchange.path.as_deref().and_then(|path| path.split('/').nth(2)).unwrap().to_owned();
+        if !model.contains("embed") {
+            continue;
+        }
+        let params = &asked["singleEmbeddingParams"];
+        let texts = [&asked["texts"], &asked["inputText"], &params["text"]["value"]];
+        let texts = texts.into_iter().find(|texts| !texts.is_null()).unwrap();
+        let lengths = [&asked["dimensions"], &params["embeddingDimension"]];
+        let length = lengths.into_iter().find(|length| !length.is_null());
+        let call = json!({"model": "public", "input": texts, "dimensions": length});
+        let to = To::new(Dialect::Bedrock, &model);
+        let (body, translation) = task::request(Task::Embeddings, call.to_string().as_bytes(), &to).unwrap();
+        let mut sent: Value = serde_json::from_slice(&body).unwrap();
+        // What is usual is not said, what is to come back is, and one that is too long is an error.
+        asked.as_object_mut().unwrap().remove("normalize");
+        sent.as_object_mut().unwrap().remove("embedding_types");
+        for said in [&mut asked, &mut sent] {
+            said["singleEmbeddingParams"]["text"]["truncationMode"] = Value::Null;
+        }
+        assert_eq!(sent, asked, "{}", exchange.name);
+        let (vectors, tokens) = gathered(&translation, &exchange.response);
+        let one = [&told["embedding"], &told["embeddings"][0]["embedding"]].into_iter().find(|one| one.is_array());
+        let expect = match one {
+            Some(one) => vec![floats(one)],
+            None => told["embeddings"].as_array().unwrap().iter().map(floats).collect(),
+        };
+        assert_eq!(vectors, expect, "{}", exchange.name);
+        assert_eq!(tokens, told["inputTextTokenCount"].as_u64(), "{}", exchange.name);
+        models.insert(model);
+    }
+    println!("embeddings of {models:?}");
+    assert!(!models.is_empty());
 }
 
 #[test]

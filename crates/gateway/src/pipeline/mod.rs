@@ -17,6 +17,7 @@ mod fallback;
 mod files;
 mod forward;
 mod frames;
+mod gather;
 mod guard;
 mod guardrail;
 mod hedge;
@@ -340,6 +341,12 @@ async fn attempt<C: Caller>(
     record: &mut Recording<'_>,
 ) -> Result<forward::UpstreamResponse, forward::Ended> {
     let endpoint = choose::choose(view, request, record)?;
+    if request.call.as_ref().is_some_and(gather::is_of) {
+        let parts = (matched, principal, permit);
+        // Boxed, as it would make the future of every request larger.
+        let asked = gather::ask(worker, view, control, inbound, parts, request, &endpoint, caller, record);
+        return Box::pin(asked).await;
+    }
     let injected = inject::inject(worker, view, permit, inbound, matched, principal, request, &endpoint, record)?;
     let guard = guard::UploadGuard::of(view, matched, request, record);
     let sent = forward::forward(worker, view, control, inbound, (injected, guard), request, &endpoint, caller, record);

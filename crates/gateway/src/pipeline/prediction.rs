@@ -469,7 +469,7 @@ fn stream_plan(url: &str, own: &EndpointPlan) -> Option<(EndpointPlan, String)> 
 }
 
 /// An answer with another body, which was made here, in place of the one that was read.
-fn instead(mut response: UpstreamResponse, status: u16, kind: &str, body: &[u8]) -> UpstreamResponse {
+pub(super) fn instead(mut response: UpstreamResponse, status: u16, kind: &str, body: &[u8]) -> UpstreamResponse {
     let keeps = response.head.keeps_alive() && response.head.framing(false) != Framing::UntilClose;
     let mut text = Vec::with_capacity(128);
     let _ = write!(text, "HTTP/1.1 {status} Told\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n", body.len());

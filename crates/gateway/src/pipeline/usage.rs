@@ -13,6 +13,7 @@ use credentialflow_llm::{
         usage::{TaskUsage, Used},
     },
     tier::Served,
+    translate::task::Gathering,
 };
 use credentialflow_model::usage::TokenUsage;
 
@@ -42,7 +43,7 @@ impl Told {
         Self { all: false, ..Self::all(tokens) }
     }
 
-    const fn used(used: Used) -> Self {
+    pub const fn used(used: Used) -> Self {
         Self { tokens: used.tokens, units: used.units, served: used.served, all: true }
     }
 }
@@ -73,6 +74,8 @@ pub(crate) enum UsageProbe {
     Prediction(replicate::usage::AnswerUsage),
     /// From any answer to what is no conversation.
     Task(TaskUsage),
+    /// From several answers, which become one.
+    Gathered(Box<Gathering>),
     /// The call costs nothing.
     Free,
 }
@@ -129,6 +132,7 @@ impl UsageProbe {
             Self::Converse(usage) => usage.held(),
             Self::Prediction(usage) => usage.held(),
             Self::Task(usage) => usage.held(),
+            Self::Gathered(_) => 0,
             Self::Free => 0,
         }
     }
@@ -162,6 +166,7 @@ impl UsageProbe {
             | Self::Gemini(_)
             | Self::Converse(_)
             | Self::Prediction(_)
+            | Self::Gathered(_)
             | Self::Free => None,
         }
     }
@@ -176,6 +181,7 @@ impl UsageProbe {
             Self::Converse(usage) => std::mem::take(usage).finish().map(Told::all),
             Self::Prediction(usage) => std::mem::take(usage).finish().map(Told::all),
             Self::Task(usage) => Some(Told::used(usage.total())),
+            Self::Gathered(all) => all.used().map(Told::used),
             _ => self.so_far(),
         }
     }

@@ -445,7 +445,7 @@ fn compile_models(set: &ResourceSet, upstreams: &mut Upstreams<'_>, budgets: &Ar
                 timeout: target.timeout.map(Period::as_duration),
                 cooling,
                 dialect: kind.map_or(Dialect::OpenAi, |p| p.dialect),
-                claude_at_vertex: kind.is_some_and(provider::Provider::is_claude_at_vertex),
+                at_vertex: kind.is_some_and(provider::Provider::is_at_vertex),
                 responses: kind.is_some_and(|p| p.responses),
                 // `openai` stands for any compatible server: what it offers, only its owner knows.
                 tasks: match kind.map_or(Tasks::ALL, |p| p.tasks) {

@@ -8,6 +8,7 @@ use credentialflow_llm::{
     price::PriceHandle,
     provider::{CallIds, Counting, Dialect, LimitField},
     task::{Task, Tasks},
+    translate::task::Form,
 };
 use credentialflow_model::resource::{FallBackOn, ModelRetry, RouteBy, SecretsInAnswers, SecretsInRequests, Sticky};
 use credentialflow_policy::{LiveBudget, LiveQuota};
@@ -81,8 +82,8 @@ pub(crate) struct TargetPlan {
     pub cooling: u32,
     /// What its provider speaks.
     pub dialect: Dialect,
-    /// Whether it is Claude at Vertex AI, with the model in the path.
-    pub claude_at_vertex: bool,
+    /// Whether it is Vertex AI.
+    pub at_vertex: bool,
     /// Whether it speaks OpenAI's Responses beside that.
     pub responses: bool,
     /// What can be asked of it.
@@ -136,11 +137,20 @@ impl TargetPlan {
     pub fn offers(&self, task: Task, speaks: Dialect) -> bool {
         let form = match (task, speaks) {
             (Task::Chat, _) => true,
-            (Task::Embeddings, Dialect::OpenAi) => true,
-            (_, Dialect::Gemini) => self.dialect == Dialect::Gemini,
-            _ => !matches!(self.dialect, Dialect::Gemini | Dialect::Bedrock | Dialect::Replicate),
+            (_, Dialect::Gemini) => self.dialect == Dialect::Gemini && !self.at_vertex,
+            _ => !self.has_own_forms() || self.form(task).is_some(),
         };
         form && self.tasks.has(task)
+    }
+
+    /// Whether what is no conversation is asked there in forms of its own.
+    pub const fn has_own_forms(&self) -> bool {
+        matches!(self.dialect, Dialect::Gemini | Dialect::Bedrock | Dialect::Replicate)
+    }
+
+    /// The form of its own in which it is asked this.
+    pub fn form(&self, task: Task) -> Option<Form> {
+        Form::of(task, self.dialect, self.at_vertex, &self.provider_model)
     }
 
     /// Whether calls in this dialect go there as they are.

@@ -163,7 +163,7 @@ fn tokens(record: &UsageRecord) -> Option<TokenUsage> {
 }
 
 /// The signature that a request should have.
-fn signed(request: &Message, service: &str, payload: Payload<'_>) -> String {
+pub fn signed(request: &Message, service: &str, payload: Payload<'_>) -> String {
     let (path, query) = request.target().split_once('?').unwrap_or((request.target(), ""));
     let given = request.field("authorization").unwrap();
     let names = given.split_once("SignedHeaders=").unwrap().1.split_once(',').unwrap().0;

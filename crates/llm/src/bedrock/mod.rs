@@ -14,6 +14,8 @@ use std::fmt::Write as _;
 pub const STREAM_TYPE: &str = "application/vnd.amazon.eventstream";
 /// The header in which AWS names an error, as in `ThrottlingException`, or that with an address behind a colon.
 pub const ERROR_HEADER: &str = "x-amzn-errortype";
+/// The header in which InvokeModel tells how many tokens were read.
+pub const INPUT_TOKENS_HEADER: &str = "x-amzn-bedrock-input-token-count";
 
 /// Where a call of a model goes below the endpoint's base: its id or ARN is one segment of the path.
 pub fn path(model: &str, stream: bool) -> String {
@@ -64,6 +66,13 @@ const MAKERS: &[&str] = &["amazon", "anthropic", "openai"];
 pub(crate) fn maker(model: &str) -> Option<&'static str> {
     let id = model.rsplit('/').next()?;
     id.split('.').take(2).find_map(|part| MAKERS.iter().find(|maker| **maker == part).copied())
+}
+
+/// Whether an id or ARN names a model whose name begins so, wherever an inference profile is served:
+/// `us.cohere.embed-v4:0` is a `cohere.embed-`.
+pub(crate) fn is_of(model: &str, name: &str) -> bool {
+    let id = model.rsplit('/').next().unwrap_or_default();
+    id.starts_with(name) || id.split_once('.').is_some_and(|(_, rest)| rest.starts_with(name))
 }
 
 /// Whether a model has the catalogue's price at an endpoint: AWS's own address in a region that the price is for.
@@ -131,6 +140,15 @@ mod tests {
         ] {
             assert_eq!(has_known_price(&endpoint, model), known, "{endpoint} {model}");
         }
+    }
+
+    #[test]
+    fn ids_name_the_model() {
+        assert_eq!(invoke_path("cohere.embed-v4:0"), "/model/cohere.embed-v4%3A0/invoke");
+        let titan = |model: &str| is_of(model, "amazon.titan-embed-text");
+        assert!(titan("amazon.titan-embed-text-v2:0") && titan("eu.amazon.titan-embed-text-v2:0"));
+        assert!(titan("arn:aws:bedrock:us-east-1::foundation-model/amazon.titan-embed-text-v1"));
+        assert!(!titan("amazon.titan-text-lite-v1") && !titan("x.amazon") && !titan("a.b.amazon.titan-embed-text"));
     }
 
     #[test]

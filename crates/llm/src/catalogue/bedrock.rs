@@ -5,7 +5,7 @@
 //! of two tables alike, and so it is left out, as are capabilities that no copy of AWS's page at hand tells.
 
 use super::{
-    Capability::{self, Reasoning, Tools, Vision},
+    Capability::{self, Embeddings, Reasoning, Tools, Vision},
     KnownModel, KnownPrice, Source, offered, price, rates,
 };
 
@@ -40,6 +40,11 @@ const fn described(
     prices: &'static [KnownPrice],
 ) -> KnownModel {
     KnownModel { name, also, context, prices, can, ..offered(FEATURES) }
+}
+
+/// One that makes embeddings.
+const fn embeds(name: &'static str, also: Names, context: u32, prices: &'static [KnownPrice]) -> KnownModel {
+    KnownModel { can: &[Embeddings], ..offers(name, also, Some(context), prices) }
 }
 
 pub(super) const MODELS: &[KnownModel] = &[
@@ -380,4 +385,14 @@ pub(super) const MODELS: &[KnownModel] = &[
         Some(1_000_000),
         &[price(FROM, rates("1.848", "5.808").cached("0.3432").written("2.31"), PRICES)],
     ),
+    embeds("amazon.titan-embed-text-v2:0", &[], 8_192, &[price(FROM, rates("0.02", "0"), PRICES)]),
+    embeds("amazon.titan-embed-text-v1", &[], 8_192, &[price(FROM, rates("0.1", "0"), PRICES)]),
+    embeds(
+        "cohere.embed-v4:0",
+        &["us.cohere.embed-v4:0", "global.cohere.embed-v4:0"],
+        128_000,
+        &[price(FROM, rates("0.12", "0"), PRICES)],
+    ),
+    embeds("cohere.embed-english-v3", &[], 512, &[price(FROM, rates("0.1", "0"), PRICES)]),
+    embeds("cohere.embed-multilingual-v3", &[], 512, &[price(FROM, rates("0.1", "0"), PRICES)]),
 ];

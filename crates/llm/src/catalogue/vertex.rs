@@ -57,4 +57,5 @@ pub(super) const MODELS: &[KnownModel] = &[
     ),
     at_vertex("gemini-2.5-flash", &[price("2026-11-23", rates("0.3", "2.5").cached("0.03"), PRICES)]),
     at_vertex("gemini-2.5-flash-lite", &[price("2026-11-23", rates("0.1", "0.4").cached("0.01"), PRICES)]),
+    at_vertex("gemini-embedding-001", &[price("2026-11-23", rates("0.15", "0"), PRICES)]),
 ];

@@ -23,6 +23,7 @@
 //! | openai, openrouter | <https://www.mintlify.com/BoundaryML/baml/reference/providers/openai-compatible> |
 //! | vertex | <https://docs.cloud.google.com/vertex-ai/generative-ai/docs/model-reference/inference>: below each project and location, at the location's own address |
 //! | vertex-anthropic | <https://platform.claude.com/docs/en/api/claude-on-vertex-ai>: `publishers/anthropic` below each project and location |
+//! | vertex-ranking | <https://docs.cloud.google.com/generative-ai-app-builder/docs/ranking>: `rankingConfigs` below each project and location of Discovery Engine |
 //! | replicate | <https://replicate.com/docs/reference/http>: predictions, below each model or by its version |
 //! | vllm | the port its server listens on unless told otherwise |
 //!
@@ -146,12 +147,15 @@ pub(super) const PROVIDERS: &[Provider] = &[
             ..newer(compatible("azure-openai", "", ASKS))
         }),
     ),
-    Provider {
-        dialect: Dialect::Bedrock,
-        base: Base::Own,
-        counts: Some(Counting::Converse),
-        ..compatible("bedrock", "", UNASKED) // at the end of streams
-    },
+    also(
+        &[Embeddings, Rerank],
+        Provider {
+            dialect: Dialect::Bedrock,
+            base: Base::Own,
+            counts: Some(Counting::Converse),
+            ..compatible("bedrock", "", UNASKED) // at the end of streams
+        },
+    ),
     newer(compatible("cerebras", "https://api.cerebras.ai/v1", ASKS)),
     also(&[Embeddings], compatible("cohere", "https://api.cohere.ai/compatibility/v1", UNASKED)), // `stream_options` is refused
     only(&[Rerank], compatible("cohere-rerank", "https://api.cohere.com/v2", UNASKED)), // not a part of the other
@@ -206,18 +210,25 @@ pub(super) const PROVIDERS: &[Provider] = &[
         &[Embeddings, ImageGenerations, Speech, Transcriptions, Translations, Rerank],
         compatible("together", "https://api.together.ai/v1", ASKS),
     ),
-    Provider {
-        dialect: Dialect::Gemini,
-        base: Base::Own,
-        counts: Some(Counting::Vertex),
-        ..compatible("vertex", "", UNASKED) // in every event
-    },
+    also(
+        &[Embeddings],
+        Provider {
+            dialect: Dialect::Gemini,
+            base: Base::Own,
+            counts: Some(Counting::Vertex),
+            ..compatible("vertex", "", UNASKED) // in every event
+        },
+    ),
     Provider {
         dialect: Dialect::Anthropic,
         base: Base::Own,
         counts: Some(Counting::Messages),
         ..compatible("vertex-anthropic", "", UNASKED) // always in streams
     },
+    only(
+        &[Rerank],
+        Provider { dialect: Dialect::Gemini, base: Base::Own, ..compatible("vertex-ranking", "", UNASKED) },
+    ), // another API than the rest
     also(&[Embeddings, Transcriptions, Translations, Rerank], compatible("vllm", "http://127.0.0.1:8000/v1", ASKS)),
     only(&[Embeddings, Rerank], compatible("voyage", "https://api.voyageai.com/v1", UNASKED)),
     also(&[ImageGenerations], also_responses(newer(compatible("xai", "https://api.x.ai/v1", ASKS)))),

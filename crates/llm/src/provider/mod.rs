@@ -128,9 +128,10 @@ impl Provider {
         }
     }
 
-    /// Whether it is Claude at Vertex AI: Anthropic's dialect, with the model in the path ([`crate::anthropic::vertex`]).
-    pub fn is_claude_at_vertex(&self) -> bool {
-        self.name == "vertex-anthropic"
+    /// Whether it is Vertex AI, where some things are asked in ways that the owner of the dialect does not know
+    /// ([`crate::anthropic::vertex`], [`crate::translate::task`]).
+    pub fn is_at_vertex(&self) -> bool {
+        matches!(self.name, "vertex" | "vertex-anthropic")
     }
 
     /// Whether an endpoint is the provider's own, where the catalogue's prices count.
@@ -171,7 +172,7 @@ pub const NAMES: &[&str] = &{
 };
 
 /// The names of those that need an upstream which tells their address.
-pub const OWN_ADDRESS: &[&str] = &["azure-openai", "bedrock", "vertex", "vertex-anthropic"];
+pub const OWN_ADDRESS: &[&str] = &["azure-openai", "bedrock", "vertex", "vertex-anthropic", "vertex-ranking"];
 
 /// Every name, in the order of the list; [`NAMES`] as an iterator.
 pub fn names() -> impl Iterator<Item = &'static str> {

@@ -17,7 +17,6 @@ mod bedrock;
 mod call;
 mod chat;
 pub mod count;
-pub mod embeddings;
 mod gemini;
 mod ids;
 mod messages;
@@ -28,6 +27,7 @@ mod stream;
 mod write;
 
 use call::{Call, TakesBack};
+pub mod task;
 use gemini::schema::Schemas;
 pub use stream::{StreamFailure, Translator};
 
@@ -59,9 +59,12 @@ pub struct To<'a> {
 
 impl<'a> To<'a> {
     /// A model of a provider of which no more is known.
+    /// Whether it is Vertex AI.
+    pub at_vertex: bool,
     pub const fn new(dialect: Dialect, model: &'a str) -> Self {
         let (limit, call_ids) = (LimitField::MaxTokens, CallIds::Usual);
-        Self { dialect, model, limit, ask_usage: false, longest: None, keeps_thinking: false, call_ids }
+        let at_vertex = false;
+        Self { dialect, model, limit, ask_usage: false, longest: None, keeps_thinking: false, call_ids, at_vertex }
     }
 }
 
@@ -212,8 +215,8 @@ pub struct Translation {
 enum Answers {
     /// What a model says.
     Conversation,
-    /// Vectors.
-    Embeddings(embeddings::Embeddings),
+    /// What is no conversation.
+    Task(task::TaskAnswers),
     /// How many tokens the call has, counted so.
     Count(Counting),
 }
@@ -224,7 +227,7 @@ impl Translation {
     pub fn whole(&self, body: &[u8]) -> Option<Vec<u8>> {
         match &self.answers {
             Answers::Conversation => {}
-            Answers::Embeddings(embeddings) => return embeddings.answer(body),
+            Answers::Task(task) => return task.whole(body),
             Answers::Count(by) => return count::answer(*by, self.to, body),
         }
         let answer = self.read(body).filter(|answer| self.has_place(answer))?;

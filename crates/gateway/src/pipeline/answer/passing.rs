@@ -144,7 +144,7 @@ impl Passing<'_> {
             Some(UsageProbe::ConverseStream(usage)) => usage.inspect(payload),
             Some(UsageProbe::Converse(usage)) => usage.feed(payload),
             Some(UsageProbe::Task(usage)) => usage.feed(payload),
-            Some(UsageProbe::Free | UsageProbe::Prediction(_)) | None => {}
+            Some(UsageProbe::Free | UsageProbe::Prediction(_) | UsageProbe::Gathered(_)) | None => {}
         }
         match translator {
             None => scrub.feed(payload, &mut |b: &[u8]| guard.feed(b, out)),

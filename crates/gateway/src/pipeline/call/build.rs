@@ -50,7 +50,7 @@ pub(super) fn build(
         Some(by) => by.dialect(),
         None => target.dialect,
     };
-    let at_vertex = target.claude_at_vertex && dialect == Dialect::Anthropic;
+    let at_vertex = target.at_vertex && dialect == Dialect::Anthropic;
     let body = match at_vertex.then(|| anthropic::vertex::body(&body, counts)).flatten() {
         Some(body) => body,
         None => body,
@@ -60,12 +60,18 @@ pub(super) fn build(
         // What it costs is told within it.
         Spoken::Session(_) | Spoken::Live { .. } => UsageProbe::Free,
         Spoken::Task { task, call } if !translates => UsageProbe::Task(TaskUsage::new(*task, call.size())),
-        _ => UsageProbe::of(dialect, call.streams(), !translates && call.drops_usage(target)),
+        _ => match translation.as_ref().and_then(Translation::gathering) {
+            Some(gathering) => UsageProbe::Gathered(Box::new(gathering)),
+            None => UsageProbe::of(dialect, call.streams(), !translates && call.drops_usage(target)),
+        },
     };
     let (path, own_query) = match call {
         Spoken::Session(asked) => (Task::Realtime.path().into(), Some(asked.query(&target.provider_model).into())),
         Spoken::Live { version, .. } => (version.path().into(), None),
-        _ => place(call, counts, (target, dialect), translates),
+        _ => match translation.as_ref().and_then(Translation::task_path) {
+            Some(path) => (path.into(), None),
+            None => place(call, counts, (target, dialect), translates),
+        },
     };
     let query = speaks == Dialect::Anthropic && !translates && !at_vertex;
     Ok(Built { body, dialect, path, own_query, query, usage, translation })
@@ -93,7 +99,7 @@ fn place(
 ) -> (Cow<'static, str>, Option<Cow<'static, str>>) {
     let path = match dialect {
         Dialect::OpenAi | Dialect::Responses | Dialect::Anthropic if call.task() != Task::Chat => call.task().path(),
-        Dialect::Anthropic if target.claude_at_vertex => {
+        Dialect::Anthropic if target.at_vertex => {
             return (anthropic::vertex::path(&target.provider_model, call.streams(), counts).into(), None);
         }
         Dialect::Anthropic if counts => "/messages/count_tokens",
@@ -123,7 +129,7 @@ fn place(
 
 /// Whom a call is translated for.
 pub(super) fn recipient(target: &TargetPlan) -> translate::To<'_> {
-    let TargetPlan { dialect, provider_model, limit, ask_usage, writes, keeps_thinking, call_ids, .. } = target;
+    let TargetPlan { dialect, provider_model, limit, ask_usage, writes, keeps_thinking, call_ids, at_vertex, .. } = target;
     translate::To {
         limit: *limit,
         ask_usage: *ask_usage,
@@ -133,3 +139,4 @@ pub(super) fn recipient(target: &TargetPlan) -> translate::To<'_> {
         ..translate::To::new(*dialect, provider_model)
     }
 }
+        at_vertex: *at_vertex,

@@ -133,7 +133,7 @@ impl<'p> Spoken<'p> {
             }
             // A session is never translated.
             Self::Task { .. } | Self::Session(_) | Self::Live { .. } => {
-                translate::embeddings::request(body, &recipient(target))
+                translate::task::request(self.task(), body, &recipient(target))
             }
         }
     }
@@ -163,7 +163,7 @@ impl<'p> Spoken<'p> {
     pub fn passes(&self, speaks: Dialect, target: &TargetPlan) -> bool {
         match self {
             Self::Named(_) | Self::Placed { .. } => target.speaks(speaks),
-            Self::Task { .. } => target.dialect != Dialect::Gemini,
+            Self::Task { .. } => !target.has_own_forms(),
             Self::Session(_) => true,
             Self::Live { at, .. } => target.speaks(speaks) && at.is_none_or(|at| target.place == at),
         }

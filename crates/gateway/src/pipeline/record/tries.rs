@@ -46,10 +46,13 @@ impl Recording<'_> {
             TriedEnd::Overtaken => Some(OutcomeReason::CallerClosed),
             TriedEnd::Status(_) | TriedEnd::StreamError => None,
         };
+        // Of one that is asked in parts, some were answered.
+        let counted = record.model.as_ref().is_some_and(|model| model.cost.is_some());
         if target
             && let Some(paying) = self.paying.take()
-            && let Some(reason) = reason
+            && (reason.is_some() || counted)
         {
+            let reason = reason.unwrap_or(record.outcome);
             let stands = std::mem::replace(&mut record.outcome, reason);
             let more = paying.settle_try(record, reached);
             record.outcome = stands;
