@@ -4,6 +4,7 @@ service, and answers with Converse answers, whole and in AWS's frames, that boto
 import base64
 import json
 import struct
+import threading
 import urllib.parse
 import zlib
 
@@ -33,12 +34,19 @@ def thrown(name, message):
     return frame(headers, json.dumps({"message": message}).encode())
 
 
+def vector(text):
+    """Numbers that a text of its own length has, exact in 32 bits."""
+    return [len(text) / 8, -0.5, 1.25, 3.0]
+
+
 class Bedrock(Upstream):
     """Answers with text, and with calls of the tools that it is offered, unless results of tools are there already."""
 
     def __init__(self, aws, keys, bearer):
         super().__init__(self.serve)
         self.aws, self.keys, self.bearer = aws, keys, bearer
+        # One process judges calls that come at the same time.
+        self.judging = threading.Lock()
         self.refused, self.verified, self.strange = [], 0, []
         self.how = "well"
 
@@ -47,7 +55,8 @@ class Bedrock(Upstream):
         self.refused, self.verified, self.strange = [], 0, []
 
     def serve(self, request, wire):
-        why = self.judge(request)
+        with self.judging:
+            why = self.judge(request)
         if why:
             self.refused.append(why)
             body = {"message": "The request signature we calculated does not match the signature you provided."}
@@ -55,6 +64,8 @@ class Bedrock(Upstream):
         if not request.path.startswith("/model/"):
             return wire.send(answer(200, {"got": len(request.body)}))
         _, _, model, action = request.path.split("/")
+        if action == "invoke":
+            return wire.send(self.invoked(urllib.parse.unquote(model), request))
         model, said, streams = urllib.parse.unquote(model), request.json(), action == "converse-stream"
         told = self.aws.do("judge", "", "", said=said, stream=streams, model=model)
         if told.get("problems") or told.get("error"):
@@ -99,6 +110,34 @@ class Bedrock(Upstream):
             return f"{given} should be {made}"
         self.verified += 1
         return None
+
+    def invoked(self, model, request):
+        """The answer of a model that is asked in its maker's own form, as AWS describes it for each."""
+        said = request.json()
+        name = model.split(".", 1)[1] if model.startswith(("eu.", "global.")) else model
+        known = {
+            "amazon.titan-embed-text-v2:0": ({"inputText"}, {"dimensions", "normalize", "embeddingTypes"}),
+            "cohere.embed-v4:0": ({"input_type", "texts"}, {"embedding_types", "output_dimension", "truncate"}),
+            "cohere.rerank-v3-5:0": ({"query", "documents", "api_version"}, {"top_n"}),
+            "amazon.rerank-v1:0": ({"query", "documents"}, {"top_n"}),
+        }
+        needed, may = known[name]
+        if not needed <= set(said) <= needed | may or len(said.get("texts", [])) > 96:
+            self.strange.append(said)
+            return answer(400, {"message": "Malformed input request."}, {"x-amzn-errortype": "ValidationException"})
+        if self.how == "throttled":
+            body = {"message": "Too many requests, please wait before trying again."}
+            return answer(429, body, {"x-amzn-errortype": "ThrottlingException:http://internal.amazon.com/coral/"})
+        if "titan" in name:
+            numbers = vector(said["inputText"])[: said.get("dimensions", 1024)]
+            body = {"embedding": numbers, "embeddingsByType": {"float": numbers}, "inputTextTokenCount": len(said["inputText"].split())}
+            return answer(200, body)
+        if "embed" in name:
+            body = {"id": "x", "embeddings": {"float": [vector(text) for text in said["texts"]]}, "response_type": "embeddings_by_type"}
+            words = sum(len(text.split()) for text in said["texts"])
+            return answer(200, body, {"x-amzn-bedrock-input-token-count": str(words)})
+        scores = [[index, 1 / (2 + index)] for index, _ in enumerate(said["documents"])][: said["top_n"]]
+        return answer(200, {"results": [{"index": index, "relevance_score": score} for index, score in scores]})
 
     @staticmethod
     def said(call):

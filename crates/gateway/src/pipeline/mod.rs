@@ -33,24 +33,24 @@ mod quota;
 mod realtime;
 mod record;
 mod refuse;
-mod route;
 mod retry;
+mod route;
 pub(crate) mod scrub;
 pub(crate) mod select;
 mod sigv4;
 mod trace;
 mod translate;
 mod translated;
-mod upgrade;
 mod unsuited;
+mod upgrade;
 mod upload;
 mod usage;
 pub(crate) mod users;
 pub(crate) mod wanted;
 
 pub use authorize::Permit;
-pub(crate) use inbound::Inbound;
 pub(crate) use call::decide;
+pub(crate) use inbound::Inbound;
 pub use inject::InjectedRequest;
 pub(crate) use refuse::Refused;
 
@@ -216,9 +216,9 @@ async fn answered<C: Caller>(
             Tried::Failed(fault, failed) => (fault, failed),
         };
         if prediction::runs(request) {
-            Box::pin(prediction::give_up(worker, view, inbound, parts, request, record)).await;
             // One that was made may be billed.
             fault.may_pass = false;
+            Box::pin(prediction::give_up(worker, view, inbound, parts, request, record)).await;
         }
         if request.call.as_ref().is_some_and(gather::is_of) {
             // Parts of it may have been answered, and are billed.

@@ -36,11 +36,11 @@ pub(crate) struct ModelPlan {
     pub sticky: Option<Sticky>,
     /// After how long without an answer another target is asked as well.
     pub hedge: Option<Duration>,
-    /// Whether it matters what a call needs.
     /// How it is tried again after a while.
     pub retry: Option<ModelRetry>,
     /// What a target may refuse of a call so that the next one is asked.
     pub fall_back_on: Box<[FallBackOn]>,
+    /// Whether it matters what a call needs.
     pub asks: bool,
     /// How long a call may wait until its answer begins, all its targets together.
     pub deadline: Option<Duration>,
@@ -132,8 +132,8 @@ impl TargetPlan {
         self.cooling + 1 + key
     }
 
-    /// Whether this can be asked of it by a caller of this dialect. A conversation is translated; of the rest, embeddings
-    /// are, for providers of Gemini.
+    /// Whether this can be asked of it by a caller of this dialect. A conversation is translated; the rest is in the
+    /// caller's form, or in one of the [provider's own](Form).
     pub fn offers(&self, task: Task, speaks: Dialect) -> bool {
         let form = match (task, speaks) {
             (Task::Chat, _) => true,
@@ -164,9 +164,9 @@ impl ModelPlan {
     pub fn has_choice(&self) -> bool {
         self.targets.len() > 1 || self.targets.first().is_some_and(|target| target.keys.len() > 1)
     }
-}
 
     /// Whether a call that fails may be tried again, there or elsewhere.
     pub fn may_try_again(&self) -> bool {
         self.has_choice() || self.retry.is_some()
     }
+}

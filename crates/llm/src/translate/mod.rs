@@ -24,10 +24,10 @@ mod read;
 mod replicate;
 mod responses;
 mod stream;
+pub mod task;
 mod write;
 
 use call::{Call, TakesBack};
-pub mod task;
 use gemini::schema::Schemas;
 pub use stream::{StreamFailure, Translator};
 
@@ -55,12 +55,12 @@ pub struct To<'a> {
     pub keeps_thinking: bool,
     /// Which ids of tools' calls it takes.
     pub call_ids: CallIds,
+    /// Whether it is Vertex AI.
+    pub at_vertex: bool,
 }
 
 impl<'a> To<'a> {
     /// A model of a provider of which no more is known.
-    /// Whether it is Vertex AI.
-    pub at_vertex: bool,
     pub const fn new(dialect: Dialect, model: &'a str) -> Self {
         let (limit, call_ids) = (LimitField::MaxTokens, CallIds::Usual);
         let at_vertex = false;

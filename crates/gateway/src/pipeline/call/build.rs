@@ -136,7 +136,7 @@ pub(super) fn recipient(target: &TargetPlan) -> translate::To<'_> {
         longest: *writes,
         keeps_thinking: *keeps_thinking,
         call_ids: *call_ids,
+        at_vertex: *at_vertex,
         ..translate::To::new(*dialect, provider_model)
     }
 }
-        at_vertex: *at_vertex,

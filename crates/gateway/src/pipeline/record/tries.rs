@@ -73,15 +73,15 @@ impl Recording<'_> {
         self.retried();
     }
 
-    /// The record of a try beside the one that this is the record of. It ends with [`Self::adopt`] or [`Self::beaten`].
-    pub fn aside(&mut self) -> Self {
-        let beside = self.beside.get_or_insert_default().clone();
     /// A try failed, and the call waits before there is another: others may use meanwhile what it held of its target.
     pub fn pauses(&mut self, end: TriedEnd) {
         let used = used(end, self.sent.is_some());
         self.held.leave_target(used, self.worker.monotonic_ns(Instant::now()));
     }
 
+    /// The record of a try beside the one that this is the record of. It ends with [`Self::adopt`] or [`Self::beaten`].
+    pub fn aside(&mut self) -> Self {
+        let beside = self.beside.get_or_insert_default().clone();
         Self {
             worker: self.worker,
             began: self.began,
@@ -105,10 +105,10 @@ impl Recording<'_> {
             lost: None,
             beside: Some(beside),
             is_aside: true,
+            is_asked: self.is_asked,
             told: self.told.clone(),
             record: self.record.as_ref().map(|record| UsageRecord { model: None, credential: None, ..record.clone() }),
         }
-            is_asked: self.is_asked,
     }
 
     /// The try beside this one goes on in its place; how this one ended was told before.
