@@ -27,7 +27,7 @@ def run(command):
     body = dict(command["body"])
     model, messages = body.pop("model"), body.pop("messages")
     if what == "count":
-        return {"answer": sdk.messages.count_tokens(model=model, messages=messages).model_dump(mode="json")}
+        return {"answer": sdk.messages.count_tokens(model=model, messages=messages, extra_body=body).model_dump(mode="json")}
     most = body.pop("max_tokens", 64)
     if what == "message":
         answer = sdk.messages.create(model=model, messages=messages, max_tokens=most, extra_body=body)

@@ -40,6 +40,9 @@ def run(command):
         return {"events": [event.model_dump(mode="json") for event in stream]}
     if what == "kept":
         return {"answer": sdk.responses.retrieve(body["id"]).model_dump(mode="json")}
+    if what == "count":
+        model, said = body.pop("model"), body.pop("input")
+        return {"answer": sdk.responses.input_tokens.count(model=model, input=said, extra_body=body).model_dump()}
     model, messages = body.pop("model"), body.pop("messages")
     if what == "chat":
         return {"answer": sdk.chat.completions.create(model=model, messages=messages, extra_body=body).model_dump()}

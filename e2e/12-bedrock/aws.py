@@ -49,7 +49,7 @@ def bytes_in(value):
 
 def problems(command):
     """What does not fit the description of the operation."""
-    operation = MODEL.operation_model("ConverseStream" if command["stream"] else "Converse")
+    operation = MODEL.operation_model(command["operation"])
     body = {"modelId": command["model"], **bytes_in(command["said"])}
     return ParamValidator().validate(body, operation.input_shape).generate_report()
 

@@ -11,6 +11,8 @@ import zlib
 from upstream import Upstream, answer, chunk, stream_head
 
 FRAMES = "application/vnd.amazon.eventstream"
+OPERATIONS = {"converse": "Converse", "converse-stream": "ConverseStream", "count-tokens": "CountTokens"}
+COUNTED = 2095
 USAGE = {"inputTokens": 20, "outputTokens": 8, "totalTokens": 128, "cacheReadInputTokens": 100, "cacheWriteInputTokens": 0}
 
 
@@ -67,13 +69,18 @@ class Bedrock(Upstream):
         if action == "invoke":
             return wire.send(self.invoked(urllib.parse.unquote(model), request))
         model, said, streams = urllib.parse.unquote(model), request.json(), action == "converse-stream"
-        told = self.aws.do("judge", "", "", said=said, stream=streams, model=model)
+        told = self.aws.do("judge", "", "", said=said, operation=OPERATIONS[action], model=model)
         if told.get("problems") or told.get("error"):
             self.strange.append(told)
             return wire.send(answer(400, {"message": str(told)}, {"x-amzn-errortype": "ValidationException"}))
         if self.how == "throttled":
             body = {"message": "Too many requests, please wait before trying again."}
             return wire.send(answer(429, body, {"x-amzn-errortype": "ThrottlingException:http://internal.amazon.com/coral/"}))
+        if action == "count-tokens":
+            if model.startswith(("eu.", "arn:")) or "amazon.nova" in model:
+                body = {"message": "The provided model doesn't support counting tokens."}
+                return wire.send(answer(400, body, {"x-amzn-errortype": "ValidationException"}))
+            return wire.send(answer(200, {"inputTokens": COUNTED}))
         blocks, stop = self.said(said)
         if not streams:
             message = {"role": "assistant", "content": blocks}
