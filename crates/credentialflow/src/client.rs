@@ -92,6 +92,11 @@ impl Client {
         Self::build(connection, None)
     }
 
+    /// With another server's credential, or none, for what is asked elsewhere than at the admin API.
+    pub fn elsewhere(connection: &Connection, url: &str, token: Option<SecretValue>) -> anyhow::Result<Self> {
+        Self::build(&Connection { server: url.to_owned(), ..connection.clone() }, token)
+    }
+
     fn build(connection: &Connection, token: Option<SecretValue>) -> anyhow::Result<Self> {
         let base = connection.server.trim_end_matches('/').to_owned();
         let uri: Uri = base.parse().map_err(|_| Usage(format!("{base} is no URL of a server")))?;
@@ -178,6 +183,11 @@ impl Client {
     /// Deletes something.
     pub async fn delete(&self, path: &str) -> anyhow::Result<()> {
         self.text(Method::DELETE, path, None, None).await.map(drop)
+    }
+
+    /// Posts to a server that may be another than ours; its answer, whatever it is.
+    pub async fn exchange(&self, path: &str, body: &str) -> anyhow::Result<(StatusCode, Bytes)> {
+        self.exchanged(Method::POST, path, Some(body), None, None).await
     }
 
     async fn exchanged(

@@ -17,6 +17,7 @@
 //! - [`translate`]: from a caller's dialect into its provider's, and back.
 //! - [`bound`]: how much a call may cost at most.
 //! - [`cache`]: which calls ask the same, and which answers may be given again.
+//! - [`embedding`]: embeddings that the gateway asks for itself, and how near two of them are.
 //! - [`needs`]: what a call needs of a model: images, tools and the like, and room for its prompt.
 //! - [`affinity`]: what calls have in common that should go to the same place.
 //! - [`files`]: files that providers keep and calls name by an id.
@@ -35,6 +36,7 @@ pub mod bedrock;
 pub mod bound;
 pub mod cache;
 pub mod catalogue;
+pub mod embedding;
 pub mod end_user;
 pub mod first;
 pub mod gemini;

@@ -109,16 +109,17 @@ pub async fn run(args: PromptArgs, output: Output) -> anyhow::Result<Outcome> {
 
 /// The key that the calls are made with.
 fn key(file: Option<PathBuf>) -> anyhow::Result<SecretValue> {
+    let missing = || Usage(format!("no key: name its file with --key-file, or set {KEY_VARIABLE}"));
+    key_if_any(file)?.ok_or_else(|| missing().into())
+}
+
+/// The key in this file, or in the variable for it; `None` where neither is there.
+pub(super) fn key_if_any(file: Option<PathBuf>) -> anyhow::Result<Option<SecretValue>> {
     if let Some(file) = file {
-        return input::first_line(&file);
+        return input::first_line(&file).map(Some);
     }
-    match std::env::var(KEY_VARIABLE) {
-        Ok(key) if !key.is_empty() => Ok(SecretValue::from(key)),
-        _ => {
-            let detail = format!("no key: name its file with --key-file, or set {KEY_VARIABLE}");
-            Err(Usage(detail).into())
-        }
-    }
+    let set = std::env::var(KEY_VARIABLE).ok().filter(|key| !key.is_empty());
+    Ok(set.map(SecretValue::from))
 }
 
 fn word(passed: &Value) -> &'static str {

@@ -3,6 +3,7 @@
 
 use super::{Key, Similar};
 use crate::snapshot::Snapshot;
+use credentialflow_llm::embedding::product;
 use credentialflow_model::{KeyId, SecretValue, usage::TokenUsage};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -244,18 +245,6 @@ impl Entries {
     }
 }
 
-/// The product of two vectors of one length, in lanes that a processor works off at once.
-fn product(a: &[f32], b: &[f32]) -> f32 {
-    const LANES: usize = 8;
-    let (a, b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let rest: f32 = a.remainder().iter().zip(b.remainder()).map(|(a, b)| a * b).sum();
-    let mut sums = [0.0; LANES];
-    for (a, b) in a.zip(b) {
-        sums.iter_mut().zip(a.iter().zip(b)).for_each(|(sum, (a, b))| *sum += a * b);
-    }
-    sums.iter().sum::<f32>() + rest
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -361,14 +350,6 @@ mod tests {
         let similar = Similar { bucket: key(1), vector: [1.0, 0.0].into(), threshold: 0.9, youngest: None };
         assert_eq!(all.similar(&similar, 2).unwrap().body.len(), 7);
         assert_eq!(all.bytes(), BESIDE + 7 + 8, "and is counted with it");
-    }
-
-    #[test]
-    fn all_numbers_of_two_vectors_count() {
-        let ones = |n: usize| vec![1.0; n];
-        for n in [0, 1, 7, 8, 9, 31] {
-            assert_eq!(product(&ones(n), &ones(n)), n as f32);
-        }
     }
 
     #[test]

@@ -223,6 +223,7 @@ pub(super) const fn why(detect: Detect) -> &'static str {
         Detect::Size => "it is too long",
         Detect::JsonSchema => "it is not JSON of the form that is asked for",
         Detect::Moderation => "a moderation service found in it what is not allowed",
+        Detect::Topics => "it is about something that is not talked about here",
         Detect::Webhook => "a service that was asked about it did not allow it",
     }
 }

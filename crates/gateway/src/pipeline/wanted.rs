@@ -225,7 +225,12 @@ const fn found(detect: Detect) -> &'static str {
         Detect::PersonalData => "personal data",
         Detect::Secrets => "a secret",
         Detect::Jailbreak => "signs of an attempt to talk the model out of its rules",
-        Detect::Words | Detect::Pattern | Detect::JsonSchema | Detect::Moderation | Detect::Webhook => "something",
+        Detect::Words
+        | Detect::Pattern
+        | Detect::JsonSchema
+        | Detect::Moderation
+        | Detect::Topics
+        | Detect::Webhook => "something",
         Detect::Size => "much text",
     }
 }

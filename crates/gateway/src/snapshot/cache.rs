@@ -86,7 +86,7 @@ pub(super) fn compile(set: &ResourceSet, plans: &mut ModelPlans, written: &ByNam
 
 /// What tells a model as it is configured from all others: all that is declared of it, of its guardrails, and of the
 /// upstreams that it leads to.
-fn identity(set: &ResourceSet, model: &Model, written: u64) -> Key {
+pub(super) fn identity(set: &ResourceSet, model: &Model, written: u64) -> Key {
     let declared = |name: &Name| set.upstreams.iter().find(|upstream: &&Upstream| upstream.name == *name);
     let upstreams: Vec<_> = model.targets.iter().map(|target| declared(&target.provider)).collect();
     let sets = |name: &Name| set.guardrails.iter().find(|set| set.name == *name).map(|set| set.rules.as_slice());

@@ -6,6 +6,7 @@ use super::{
     mcp::{McpPlan, McpServerPlan},
     models::{KeyPlan, ModelPlan, ModelPlans, TargetPlan},
     prompts::{self, Prompts},
+    topics,
     trust::Trust,
     upstreams::{NO_CREDENTIAL, Upstreams},
 };
@@ -135,7 +136,7 @@ impl Snapshot {
         }
         let mut models = compile_models(set, &mut upstreams, &sources.budgets);
         cache::compile(set, &mut models, &sources.models_written);
-        for (name, problem) in guardrails::without_moderation(&mut models) {
+        for (name, problem) in guardrails::without_what_is_asked(&mut models) {
             upstreams.impaired.push(Impaired { kind: Kind::Models, name, reason: problem, serves: false });
         }
         let mut matches: Vec<(u32, Match)> = Vec::new();
@@ -205,7 +206,8 @@ impl Snapshot {
                 routes.push(built_in_route(name, kind, &sources));
             }
         }
-        let asks = asks(set, &upstreams, &mut routes, &sources);
+        let mut asks = asks(set, &upstreams, &mut routes, &sources);
+        asks.examples = topics::compile(set, &models, &sources.models_written);
         let names = Names {
             routes: sorted.iter().enumerate().map(|(i, r)| (r.name.as_str(), i as u32)).collect(),
             models: models.list.iter().enumerate().map(|(i, m)| (&*m.name, i as u32)).collect(),
@@ -301,6 +303,8 @@ fn asks(
     routes.push(built_in_route("guardrail-moderation", RouteKind::Task(Task::Moderations), sources));
     asks.embeddings = routes.len() as u32;
     routes.push(built_in_route("cache-embeddings", RouteKind::Task(Task::Embeddings), sources));
+    asks.topics = routes.len() as u32;
+    routes.push(built_in_route("guardrail-embeddings", RouteKind::Task(Task::Embeddings), sources));
     for name in rules.filter_map(|rule| rule.upstream.as_ref()) {
         if let Some(upstream) = upstreams.by_name.get(name.as_str())
             && !asks.webhooks.contains_key(name.as_str())

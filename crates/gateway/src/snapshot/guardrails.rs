@@ -2,7 +2,7 @@
 //! it, and so do models with the same rules. Expressions take long to build and much memory, and most changes of a
 //! configuration change none of them.
 
-use super::models::ModelPlans;
+use super::{models::ModelPlans, topics::Examples};
 use credentialflow_llm::{
     guardrail::{Guardrails, remote::To},
     task::Task,
@@ -23,6 +23,10 @@ pub(crate) struct Asks {
     pub moderation: u32,
     /// For models that make embeddings, which caches compare questions by.
     pub embeddings: u32,
+    /// For those that guardrails compare texts with topics by.
+    pub topics: u32,
+    /// What they compare them with, by the marks of the rules.
+    pub examples: HashMap<u64, Arc<Examples>>,
     /// For webhooks, by their upstream.
     pub webhooks: HashMap<String, u32>,
     /// The route behind the last of them; that for models that moderate is the first.
@@ -37,15 +41,18 @@ impl Asks {
 }
 
 /// What guardrails of a model need and is not there; those that it concerns are told of.
-pub(super) fn without_moderation(models: &mut ModelPlans) -> Vec<(Arc<str>, String)> {
-    let moderates = |name: &str| {
-        let plan = models.by_name.get(name).map(|index| &models.list[*index as usize]);
-        plan.is_some_and(|plan| plan.targets.iter().any(|target| target.tasks.has(Task::Moderations)))
+pub(super) fn without_what_is_asked(models: &mut ModelPlans) -> Vec<(Arc<str>, String)> {
+    let offers = |name: &Name, task: Task| {
+        let plan = models.by_name.get(name.as_str()).map(|index| &models.list[*index as usize]);
+        plan.is_some_and(|plan| plan.targets.iter().any(|target| target.tasks.has(task)))
     };
     let lacks = |built: &Guardrails| {
         built.remotes().iter().find_map(|rule| match rule.to() {
-            To::Moderation { model, .. } if !moderates(model.as_str()) => {
+            To::Moderation { model, .. } if !offers(model, Task::Moderations) => {
                 Some(format!("no provider of the model {model} offers moderation"))
+            }
+            To::Topics(topics) if !offers(topics.model(), Task::Embeddings) => {
+                Some(format!("no provider of the model {} offers embeddings", topics.model()))
             }
             _ => None,
         })

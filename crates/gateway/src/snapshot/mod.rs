@@ -7,6 +7,7 @@ mod guardrails;
 pub(crate) mod mcp;
 pub mod models;
 pub(crate) mod prompts;
+mod topics;
 mod trust;
 mod upstreams;
 

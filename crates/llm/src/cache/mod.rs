@@ -9,7 +9,7 @@ mod normal;
 mod question;
 
 pub use answer::{Form, may_be_kept};
-pub use question::{Question, embedding, vector};
+pub use question::Question;
 
 use crate::{gemini, openai::responses, provider::Dialect};
 

@@ -1,9 +1,8 @@
-//! The question that a call asks: the last text of its user, apart from all that stands around it; and its embedding, as
-//! it is asked for and told in OpenAI's form.
+//! The question that a call asks: the last text of its user, apart from all that stands around it.
 
 use super::normal_form;
 use crate::provider::Dialect;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// What a call asks, and everything else that it says.
 #[derive(Debug, PartialEq, Eq)]
@@ -16,8 +15,6 @@ pub struct Question {
 
 /// Longer texts are no questions that are asked again in other words.
 const MOST_TEXT: usize = 8 * 1024;
-/// Numbers of an embedding at most.
-const MOST_NUMBERS: usize = 8192;
 
 impl Question {
     /// The question of a call; `None` where its last turn is not the user's, or holds anything but text.
@@ -71,29 +68,6 @@ fn one_text(said: &Value) -> Option<String> {
     text.get("text").and_then(Value::as_str).filter(|_| alone && is_text).map(str::to_owned)
 }
 
-/// The call for the embedding of a text.
-pub fn embedding(model: &str, text: &str) -> Vec<u8> {
-    json!({ "model": model, "input": text, "encoding_format": "float" }).to_string().into_bytes()
-}
-
-/// The embedding that an answer tells, of length one. `None` where it tells none.
-pub fn vector(answer: &[u8]) -> Option<Vec<f32>> {
-    #[derive(serde::Deserialize)]
-    struct Answer {
-        data: Vec<One>,
-    }
-    #[derive(serde::Deserialize)]
-    struct One {
-        embedding: Vec<f32>,
-    }
-    let mut data = serde_json::from_slice::<Answer>(answer).ok()?.data;
-    let One { mut embedding } = data.pop().filter(|_| data.is_empty())?;
-    let length = embedding.iter().map(|n| f64::from(*n) * f64::from(*n)).sum::<f64>().sqrt();
-    let is_one = length.is_finite() && length > 0.0 && embedding.len() <= MOST_NUMBERS;
-    embedding.iter_mut().for_each(|n| *n = (f64::from(*n) / length) as f32);
-    is_one.then_some(embedding)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -133,22 +107,6 @@ mod tests {
             r#"{"messages":"q"}"#,
         ] {
             assert_eq!(of(body), None, "{body}");
-        }
-    }
-
-    #[test]
-    fn an_embedding_is_one_direction() {
-        let call: Value = serde_json::from_slice(&embedding("e", "a \"b\"")).unwrap();
-        assert_eq!(call, json!({ "model": "e", "input": "a \"b\"", "encoding_format": "float" }));
-        assert_eq!(vector(br#"{"data":[{"embedding":[3,4],"index":0}],"usage":{}}"#), Some(vec![0.6, 0.8]));
-        for none in [
-            r#"{"data":[{"embedding":[0,0]}]}"#,
-            r#"{"data":[]}"#,
-            r#"{"data":[{"embedding":[1]},{"embedding":[1]}]}"#,
-            r#"{"data":[{"embedding":"AAAA"}]}"#,
-            r#"{"error":{}}"#,
-        ] {
-            assert_eq!(vector(none.as_bytes()), None, "{none}");
         }
     }
 }

@@ -16,6 +16,8 @@ pub fn build(rule: &Guardrail) -> Result<Box<dyn Detector>, String> {
         Detect::Pattern => Box::new(words::of_pattern(rule.pattern.as_deref().unwrap_or_default())?),
         Detect::Size => Box::new(Size { most: rule.most_characters.unwrap_or(u64::MAX) }),
         Detect::JsonSchema => Box::new(json_schema::of(rule.schema.as_ref())?),
-        Detect::Moderation | Detect::Webhook => return Err("others are asked for this, over the network".into()),
+        Detect::Moderation | Detect::Topics | Detect::Webhook => {
+            return Err("others are asked for this, over the network".into());
+        }
     })
 }

@@ -1,4 +1,5 @@
-//! Rules that others judge by: a moderation endpoint of a provider, or a webhook, a service of one's own.
+//! Rules that others judge by: a moderation endpoint of a provider, a webhook, a service of one's own, or the topics that
+//! embeddings tell.
 //!
 //! Good for what has no form: topics, tone, names, rules of the own house. Only as good as whoever is asked, and each call
 //! waits for it. Here is what they are sent ([`Remote::question`]), how their answer is read ([`Remote::read`]) and what
@@ -6,6 +7,7 @@
 
 mod moderation;
 mod said;
+pub mod topics;
 mod webhook;
 
 pub use said::{Said, said_in_answer, said_in_call};
@@ -25,6 +27,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+use topics::Topics;
 
 /// Larger answers are not read, in bytes.
 pub const MOST_ANSWER: usize = 1 << 20;
@@ -52,6 +55,8 @@ pub enum To {
         /// The categories.
         categories: BTreeMap<String, f64>,
     },
+    /// A declared model that makes embeddings, in questions of their own.
+    Topics(Topics),
     /// A path at a declared upstream.
     Webhook {
         /// Its name.
@@ -90,6 +95,13 @@ pub struct Verdict {
 #[error("{0}")]
 pub struct Unusable(&'static str);
 
+impl Unusable {
+    /// For this reason.
+    pub const fn of(why: &'static str) -> Self {
+        Self(why)
+    }
+}
+
 /// What became of texts that others judged.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Judgement {
@@ -114,6 +126,7 @@ impl Remote {
                 model: rule.model.clone().ok_or("the model that moderates is missing")?,
                 categories: rule.categories.clone(),
             },
+            Detect::Topics => To::Topics(Topics::of(rule)?),
             _ => To::Webhook {
                 upstream: rule.upstream.clone().ok_or("the upstream of the webhook is missing")?,
                 path: rule.path.clone().unwrap_or_else(|| "/".into()),
@@ -150,19 +163,15 @@ impl Remote {
         matches!(self.on_error, OnError::Allow)
     }
 
-    /// Whether there is anything in these texts that it could be asked about.
-    pub fn reads(&self, said: &[Said]) -> bool {
-        match self.to {
-            To::Moderation { .. } => !moderation::inputs(said).is_empty(),
-            To::Webhook { .. } => !said.is_empty(),
-        }
-    }
-
-    /// The body of the request that asks.
-    pub fn question(&self, said: &[Said], about: &About<'_>) -> Vec<u8> {
-        match &self.to {
-            To::Moderation { model, .. } => json!({ "model": model.as_str(), "input": moderation::inputs(said) }),
-            To::Webhook { .. } => {
+    /// The body of the request that asks about these texts; `None` where there is nothing in them to ask about, or they are
+    /// compared with [`Topics`], which takes more than one question.
+    pub fn question(&self, said: &[Said], about: &About<'_>) -> Option<Vec<u8>> {
+        let asked = match &self.to {
+            To::Moderation { model, .. } => {
+                let inputs = Some(moderation::inputs(said)).filter(|inputs| !inputs.is_empty())?;
+                json!({ "model": model.as_str(), "input": inputs })
+            }
+            To::Webhook { .. } if !said.is_empty() => {
                 let texts: Vec<Value> =
                     said.iter().map(|said| json!({ "text": said.text, "role": role(said.origin) })).collect();
                 json!({
@@ -175,9 +184,9 @@ impl Remote {
                     "texts": texts,
                 })
             }
-        }
-        .to_string()
-        .into_bytes()
+            To::Webhook { .. } | To::Topics(_) => return None,
+        };
+        Some(asked.to_string().into_bytes())
     }
 
     /// Reads the answer.
@@ -188,6 +197,7 @@ impl Remote {
         match &self.to {
             To::Moderation { categories, .. } => moderation::read(moderation::inputs(said).len(), categories, body),
             To::Webhook { .. } => webhook::read(said, body),
+            To::Topics(_) => Err(Unusable("embeddings are compared, and say nothing by themselves")),
         }
     }
 
@@ -274,6 +284,15 @@ impl Verdict {
         if self.labels.len() < 16 && !self.labels.iter().any(|known| **known == *label) {
             self.labels.push(label.into());
         }
+    }
+
+    /// With what was found in more of the same texts.
+    #[must_use]
+    pub fn with(mut self, other: Self) -> Self {
+        self.found |= other.found;
+        other.labels.iter().for_each(|label| self.call(label));
+        self.places.extend(other.places);
+        self
     }
 }
 

@@ -15,8 +15,8 @@ mod tests;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use base64_text::{address, from_base64};
 use fields::{
-    APPLICATION, DEFINITIONS, DESCRIBES, FREE, INDEXES, MEDIA, NO_CONTENT, NO_CONTENT_OF_ANSWERS, NO_CONTENT_OF_CALLS,
-    TOKENS, VALUES,
+    APPLICATION, CONVERSATION, DEFINITIONS, DESCRIBES, FREE, INDEXES, MEDIA, NO_CONTENT, NO_CONTENT_OF_ANSWERS,
+    NO_CONTENT_OF_CALLS, TOKENS, VALUES,
 };
 use serde::de::IgnoredAny;
 use std::{
@@ -64,7 +64,8 @@ pub(super) struct Part {
     pub piece: bool,
     /// Whether it is a piece of JSON.
     pub json: bool,
-    /// Whether it is what the model answers in words: neither what it thinks nor anything beside it.
+    /// Whether it is what the model answers in words: neither what it thinks nor anything beside it. In a call, whether it
+    /// is what somebody says in the conversation.
     pub words: bool,
     /// Whether it is a thought that its provider signed.
     pub signed: bool,
@@ -106,6 +107,12 @@ pub enum Unreadable {
     /// It has more texts than are looked at.
     #[error("this model's guardrails look at {MOST_TEXTS} texts and {} MiB of text at most", MOST_BYTES >> 20)]
     TooMuch,
+    /// It has more pieces than are compared with topics.
+    #[error(
+        "this model's guardrails compare {} pieces of text with topics at most",
+        super::remote::topics::MOST_PIECES
+    )]
+    TooManyPieces,
     /// What calls itself a text is none.
     #[error("a text that is sent in base64 is not UTF-8")]
     Encoding,
@@ -359,10 +366,12 @@ fn walk<'b>(body: &'b str, of: Of, left: &mut Left) -> Result<(Vec<Text<'b>>, Ve
                     let form = if nested && json() { Form::Nested } else { Form::Text };
                     let before = walk.found.len();
                     walk.push(text, range, form, application)?;
-                    if of == Of::Answer
-                        && let Some((text, _)) = walk.found.get_mut(before)
-                    {
-                        text.part = part(&stack);
+                    if let Some((text, _)) = walk.found.get_mut(before) {
+                        match of {
+                            Of::Answer => text.part = part(&stack),
+                            Of::Call => text.part.words = is_said(&stack),
+                            Of::Json => {}
+                        }
                     }
                 }
             }
@@ -414,6 +423,12 @@ fn part(stack: &[Frame<'_>]) -> Part {
     part.signed = key == "thinking";
     part.id = hasher.finish();
     part
+}
+
+/// Whether the text of a call that these objects lead to is said in its conversation.
+fn is_said(stack: &[Frame<'_>]) -> bool {
+    let said = stack.last().is_some_and(|frame| !frame.free);
+    said && stack.iter().any(|frame| frame.top && CONVERSATION.contains(&&*decoded(frame.key)))
 }
 
 fn hash(of: impl Hash) -> u64 {

@@ -69,16 +69,31 @@ pub struct Guardrail {
     /// From which score on a category of `moderation` counts, 0 to 1. Whatever the provider itself flags, unless set.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub categories: BTreeMap<String, f64>,
+    /// What is talked about, for `topics`; 1 to 32 topics.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub topics: Vec<Topic>,
+    /// The declared model that makes the embeddings by which texts are compared with examples, for `topics`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub embedding_model: Option<Name>,
+    /// How near a text is to an example of its topic, as the cosine of their embeddings, for `topics`; 0.1 to 1. 0.5 unless
+    /// set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(examples(0.5))]
+    pub threshold: Option<f64>,
+    /// For `topics`: what is near none of them is found, in place of what is near one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub only: bool,
     /// The declared upstream that is asked, for `webhook`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream: Option<Name>,
     /// Where it is asked there, for `webhook`. `/` unless set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// How long `moderation` and `webhook` are waited for, 100 ms to 60 s. 3 s unless set.
+    /// How long `moderation`, `topics` and `webhook` are waited for, 100 ms to 60 s. 3 s unless set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Period>,
-    /// What happens where `moderation` and `webhook` do not answer, or with something that is no answer. `block` unless set.
+    /// What happens where those that `moderation`, `topics` and `webhook` ask do not answer, or with something that is no
+    /// answer. `block` unless set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_error: Option<OnError>,
 }
@@ -86,6 +101,8 @@ pub struct Guardrail {
 impl Guardrail {
     /// How long others are waited for unless something else is set.
     pub const TIMEOUT: Period = Period::from_secs(3);
+    /// How near a text is to an example of its topic, unless set.
+    pub const THRESHOLD: f64 = 0.5;
 
     /// A rule for prompts that says nothing more than this.
     pub const fn new(detect: Detect, action: GuardrailAction) -> Self {
@@ -102,12 +119,27 @@ impl Guardrail {
             hold: false,
             model: None,
             categories: BTreeMap::new(),
+            topics: Vec::new(),
+            embedding_model: None,
+            threshold: None,
+            only: false,
             upstream: None,
             path: None,
             timeout: None,
             on_error: None,
         }
     }
+}
+
+/// Something that may be talked about, told by examples.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Topic {
+    /// What the call log calls it.
+    pub name: Name,
+    /// What somebody who talks about it says, each a sentence or a few; all topics of a rule have at most 128 together.
+    #[schema(examples(json!(["Whom should I vote for?", "What do you think of the government?"])))]
+    pub examples: Vec<String>,
 }
 
 /// What happens where nobody answers whether there is something to find.
@@ -142,6 +174,8 @@ pub enum Detect {
     JsonSchema,
     /// What a moderation endpoint of a provider finds.
     Moderation,
+    /// What is talked about, in whatever words: what is near to examples by its embedding.
+    Topics,
     /// What a service of one's own finds.
     Webhook,
 }
@@ -158,18 +192,19 @@ impl Detect {
             Self::Size => "size",
             Self::JsonSchema => "json_schema",
             Self::Moderation => "moderation",
+            Self::Topics => "topics",
             Self::Webhook => "webhook",
         }
     }
 
     /// Whether it tells which characters it is about, so that these can be taken out.
     pub const fn finds_places(self) -> bool {
-        !matches!(self, Self::Jailbreak | Self::Size | Self::JsonSchema | Self::Moderation)
+        !matches!(self, Self::Jailbreak | Self::Size | Self::JsonSchema | Self::Moderation | Self::Topics)
     }
 
     /// Whether others are asked over the network.
     pub const fn is_remote(self) -> bool {
-        matches!(self, Self::Moderation | Self::Webhook)
+        matches!(self, Self::Moderation | Self::Topics | Self::Webhook)
     }
 }
 

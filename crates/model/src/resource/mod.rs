@@ -31,7 +31,7 @@ pub use credential::{
 };
 pub use delegation::{Act, Delegate, KeyActor, Wider};
 pub use guardrail::{
-    Detect, Guardrail, GuardrailAction, GuardrailOn, GuardrailSet, OnError, PersonalData, Sensitivity,
+    Detect, Guardrail, GuardrailAction, GuardrailOn, GuardrailSet, OnError, PersonalData, Sensitivity, Topic,
 };
 pub use key::Key;
 pub(crate) use key::is_metadata_name;

@@ -10,7 +10,7 @@ use crate::{
     snapshot::cache::SemanticPlan,
     worker::{View, Worker},
 };
-use credentialflow_llm::cache::{embedding, vector};
+use credentialflow_llm::embedding::{self, vector};
 use credentialflow_model::OutcomeReason;
 use credentialflow_policy::Principal;
 use std::{
@@ -35,7 +35,7 @@ pub(super) async fn of(
     beside: &Recording<'_>,
 ) -> Option<Vec<f32>> {
     let model = view.snapshot.models.list.get(semantic.model as usize)?;
-    let body = embedding(&model.name, text);
+    let body = embedding::call(&model.name, text);
     let bytes = question::head("cache", PATH, body.len(), beside);
     let mut parsed = RequestHead::default();
     if !matches!(parse_request(&bytes, 0, &HeadLimits::default(), &mut parsed), Ok(Parsed::Complete)) {

@@ -222,7 +222,7 @@ async fn judged<C: Caller>(
     let judged = guardrail::prompt(plan, (body, unseen), streams, record)?;
     match guardrail::asks(plan) {
         // Boxed, as it would make the future of every request larger.
-        true => Box::pin(guardrail::remote::prompt(asker, plan, (judged, body, streams), caller, record)).await,
+        true => Box::pin(guardrail::remote::prompt(asker, plan, (judged, body, unseen, streams), caller, record)).await,
         false => Ok(judged),
     }
 }

@@ -1,9 +1,11 @@
-//! Guardrails that others judge by: a moderation endpoint, a webhook. They are asked in the task of the call that waits for
+//! Guardrails that others judge by: a moderation endpoint, a webhook, embeddings. They are asked in the task of the call that waits for
 //! them, all at once, and each question is a call of its own: with a record, an endpoint, a credential, and for a moderation
 //! endpoint with what it costs.
 //!
 //! Nothing of what the caller's head says goes along. What is not answered in time, or not in the form that is asked for,
 //! is a refusal, unless the rule lets it pass.
+
+mod topics;
 
 use super::{ANSWER, Prompt, stopped, told, why};
 use crate::{
@@ -15,6 +17,7 @@ use crate::{
         record::Recording,
         route::RouteMatch,
         translate::{UpstreamBody, UpstreamRequest},
+        translated,
     },
     snapshot::{RouteKind, models::ModelPlan},
     text::push_request_id,
@@ -22,11 +25,22 @@ use crate::{
 };
 use credentialflow_llm::guardrail::{
     answer::{Answer, Stop},
-    remote::{self, About, Judgement, MOST_ANSWER, Remote, Said, To, Verdict},
+    remote::{self, About, Judgement, MOST_ANSWER, Remote, Said, To, Unusable, Verdict},
+    text::Unreadable,
 };
 use credentialflow_model::{Fault, OutcomeReason};
 use credentialflow_policy::Principal;
-use std::{borrow::Cow, future::Future, pin::Pin, rc::Rc, task::Poll, time::Instant};
+use std::{
+    borrow::Cow,
+    future::Future,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+/// Answers with embeddings are not read beyond this, in bytes: thirty-two of some thousand numbers.
+const MOST_EMBEDDINGS: usize = 4 << 20;
 
 /// Whose call it is that waits.
 #[derive(Clone, Copy)]
@@ -39,20 +53,19 @@ pub(in crate::pipeline) struct Asker<'a> {
     pub permit: &'a Permit,
 }
 
-/// What others say of a call that passed the rules that are judged here.
+/// What others say of a call that passed the rules that are judged here. `unseen`: what its caller says where it does not
+/// stand as the caller's.
 pub(in crate::pipeline) async fn prompt<C: Caller>(
     asker: &Asker<'_>,
     plan: &ModelPlan,
-    (judged, received, streams): (Prompt, &[u8], bool),
+    (judged, received, unseen, streams): (Prompt, &[u8], &[String], bool),
     caller: &mut C,
     record: &mut Recording<'_>,
 ) -> Result<Prompt, Refused> {
     let body = judged.body.as_deref().unwrap_or(received);
-    let unreadable = |why: credentialflow_llm::guardrail::text::Unreadable| {
-        Refused::new(OutcomeReason::InvalidModelCall).with_detail(why.to_string())
-    };
+    let unreadable = |why| unreadable(false, why);
     let said = remote::said_in_call(body).map_err(unreadable)?;
-    let (judgement, failed) = ask_all(asker, plan, (&said, false), caller, record).await?;
+    let (judgement, failed) = ask_all(asker, plan, (&said, Some(unseen)), caller, record).await?;
     let met = [judged.met.as_slice(), &judgement.met].concat();
     if !met.is_empty() {
         record.guardrails(plan, streams, told(&met, ""));
@@ -80,10 +93,7 @@ pub(in crate::pipeline) async fn whole<C: Caller>(
 ) -> Result<Vec<u8>, Refused> {
     let (judgement, said) = of_answer(asker, plan, (judge, &body, false), caller, record).await?;
     match judgement.changes() {
-        true => judgement.replaced(&body, &said, true).map_err(|why| {
-            let (reason, detail) = stopped(Stop::Unreadable(why));
-            Refused::new(reason).with_detail(detail)
-        }),
+        true => judgement.replaced(&body, &said, true).map_err(|why| unreadable(true, why)),
         false => Ok(body),
     }
 }
@@ -114,11 +124,8 @@ async fn of_answer<C: Caller>(
     caller: &mut C,
     record: &mut Recording<'_>,
 ) -> Result<(Judgement, Vec<Said>), Refused> {
-    let said = remote::said_in_answer(body, events).map_err(|why| {
-        let (reason, detail) = stopped(Stop::Unreadable(why));
-        Refused::new(reason).with_detail(detail)
-    })?;
-    let (mut judgement, failed) = ask_all(asker, plan, (&said, true), caller, record).await?;
+    let said = remote::said_in_answer(body, events).map_err(|why| unreadable(true, why))?;
+    let (mut judgement, failed) = ask_all(asker, plan, (&said, None), caller, record).await?;
     judge.note(std::mem::take(&mut judgement.met));
     if let Some(met) = judge.news() {
         record.guardrails_of_answer(&told(met, ANSWER));
@@ -130,46 +137,83 @@ async fn of_answer<C: Caller>(
     }
 }
 
-type Question<'q> = Pin<Box<dyn Future<Output = Result<Verdict, Refused>> + 'q>>;
+/// Questions that are asked at once.
+struct Together<'q, T>(Vec<Asked<'q, T>>);
+
+enum Asked<'q, T> {
+    Running(Pin<Box<dyn Future<Output = T> + 'q>>),
+    Ended(Option<T>),
+}
+
+impl<'q, T> Together<'q, T> {
+    fn of(questions: impl IntoIterator<Item = impl Future<Output = T> + 'q>) -> Self {
+        Self(questions.into_iter().map(|question| Asked::Running(Box::pin(question))).collect())
+    }
+
+    /// Goes on with all of them; what came of each, in their order, once all have ended.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Vec<T>> {
+        for asked in &mut self.0 {
+            if let Asked::Running(question) = asked
+                && let Poll::Ready(is) = question.as_mut().poll(cx)
+            {
+                *asked = Asked::Ended(Some(is));
+            }
+        }
+        if self.0.iter().any(|asked| matches!(asked, Asked::Running(_))) {
+            return Poll::Pending;
+        }
+        let ended = |asked: &mut Asked<'_, T>| match asked {
+            Asked::Ended(is) => is.take(),
+            Asked::Running(_) => None,
+        };
+        Poll::Ready(self.0.iter_mut().filter_map(ended).collect())
+    }
+}
 
 /// Asks all rules at once, and waits for all of them. What came of it, and why it is refused where one that lets nothing
-/// pass was not answered.
+/// pass was not answered. The texts are those of a call where it is known what else its caller says, else of an answer.
 async fn ask_all<C: Caller>(
     asker: &Asker<'_>,
     plan: &ModelPlan,
-    (said, answer): (&[Said], bool),
+    (said, unseen): (&[Said], Option<&[String]>),
     caller: &mut C,
     record: &Recording<'_>,
 ) -> Result<(Judgement, Option<Refused>), Refused> {
+    let answer = unseen.is_none();
     let rules = plan.guardrails.iter().filter_map(|built| built.as_ref().ok()).flat_map(|built| built.remotes());
-    let looks = |rule: &&Remote| if answer { rule.on().answers() } else { rule.on().prompts() };
-    let rules: Vec<&Remote> = rules.filter(looks).filter(|rule| rule.reads(said)).collect();
+    let rules = rules.filter(|rule| if answer { rule.on().answers() } else { rule.on().prompts() });
     let mut request = Vec::with_capacity(26);
     push_request_id(&mut request, record.request_id());
     let request = String::from_utf8(request).unwrap_or_default();
     let key = asker.principal.key();
     let application = key.map(|key| &**key.application_name());
     let about = About { answer, model: &plan.name, application, request: &request };
-    let mut questions: Vec<Question<'_>> = Vec::with_capacity(rules.len());
-    for rule in &rules {
-        questions.push(Box::pin(ask(asker, rule, said, rule.question(said, &about), record)));
-    }
-    let mut ended: Vec<Option<Result<Verdict, Refused>>> = rules.iter().map(|_| None).collect();
-    asker.control.clear_deadline();
-    let waited = hedge::wait(asker.control, caller, |cx| {
-        for (question, ended) in questions.iter_mut().zip(&mut ended).filter(|(_, ended)| ended.is_none()) {
-            if let Poll::Ready(is) = question.as_mut().poll(cx) {
-                *ended = Some(is);
+    let (mut asked, mut questions): (Vec<&Remote>, Vec<Question<'_>>) = (Vec::new(), Vec::new());
+    for rule in rules {
+        let question: Question<'_> = match rule.to() {
+            To::Topics(topics) => {
+                let pieces = topics.pieces(said, unseen.unwrap_or_default(), answer);
+                match pieces.map_err(|why| unreadable(answer, why))? {
+                    pieces if pieces.is_empty() => continue,
+                    pieces => Box::pin(topics::ask_about(asker, rule, topics, pieces, record)),
+                }
             }
-        }
-        if ended.iter().all(Option::is_some) { Poll::Ready(()) } else { Poll::Pending }
-    })
-    .await?;
-    waited.ok_or(Refused::new(OutcomeReason::UpstreamTimeout))?;
+            To::Moderation { .. } | To::Webhook { .. } => match rule.question(said, &about) {
+                None => continue,
+                Some(body) => Box::pin(ask(asker, rule, body, |body| rule.read(said, body), record)),
+            },
+        };
+        asked.push(rule);
+        questions.push(question);
+    }
+    let mut questions = Together::of(questions);
+    asker.control.clear_deadline();
+    let waited = hedge::wait(asker.control, caller, |cx| questions.poll(cx)).await?;
+    let ended = waited.ok_or(Refused::new(OutcomeReason::UpstreamTimeout))?;
     drop(questions);
     let (mut judgement, mut failed) = (Judgement::default(), None);
-    for (rule, ended) in rules.iter().zip(ended) {
-        match ended.unwrap_or_else(|| Err(Refused::new(OutcomeReason::Internal))) {
+    for (rule, ended) in asked.into_iter().zip(ended) {
+        match ended {
             Ok(verdict) => judgement.take(rule, verdict),
             Err(refused) if rule.may_fail() && is_theirs(refused.reason) => judgement.unanswered(rule),
             Err(refused) => {
@@ -182,6 +226,15 @@ async fn ask_all<C: Caller>(
     Ok((judgement, failed))
 }
 
+/// Why something that cannot be looked at is refused.
+fn unreadable(answer: bool, why: Unreadable) -> Refused {
+    let (reason, detail) = match answer {
+        true => stopped(Stop::Unreadable(why)),
+        false => (OutcomeReason::InvalidModelCall, why.to_string()),
+    };
+    Refused::new(reason).with_detail(detail)
+}
+
 /// Whether it is the other side that is away or fails. What we refuse ourselves may be of the caller's making (a budget that
 /// is used up, say), and who could bring that about could have the rule passed over.
 const fn is_theirs(reason: OutcomeReason) -> bool {
@@ -189,19 +242,25 @@ const fn is_theirs(reason: OutcomeReason) -> bool {
         || matches!(reason, OutcomeReason::CredentialUnavailable | OutcomeReason::NoHealthyEndpoint)
 }
 
-/// Asks one.
-async fn ask(
+type Question<'q> = Pin<Box<dyn Future<Output = Result<Verdict, Refused>> + 'q>>;
+
+/// Asks once, and reads the answer.
+async fn ask<T>(
     asker: &Asker<'_>,
     rule: &Remote,
-    said: &[Said],
     body: Vec<u8>,
+    read: impl FnOnce(&[u8]) -> Result<T, Unusable>,
     beside: &Recording<'_>,
-) -> Result<Verdict, Refused> {
+) -> Result<T, Refused> {
     let Asker { worker, view, .. } = *asker;
-    let path = match rule.to() {
-        To::Moderation { .. } => "/v1/moderations",
-        To::Webhook { path, .. } => path,
+    let asks = &view.snapshot.asks;
+    let (route, path, most) = match rule.to() {
+        To::Moderation { .. } => (Some(asks.moderation), "/v1/moderations", MOST_ANSWER),
+        To::Topics(_) => (Some(asks.topics), "/v1/embeddings", MOST_EMBEDDINGS),
+        To::Webhook { upstream, path } => (asks.webhooks.get(upstream.as_str()).copied(), path.as_str(), MOST_ANSWER),
     };
+    // Said where the configuration was compiled.
+    let route = route.ok_or(Refused::new(OutcomeReason::NoHealthyEndpoint))?;
     let bytes = question::head("guardrails", path, body.len(), beside);
     let mut parsed = RequestHead::default();
     if !matches!(parse_request(&bytes, 0, &HeadLimits::default(), &mut parsed), Ok(Parsed::Complete)) {
@@ -211,40 +270,31 @@ async fn ask(
     let inbound = Inbound { bytes: &bytes, head: &parsed, source, secure, began: Instant::now() };
     let mut record = beside.of_question(view, &inbound);
     let control = worker.controls.register();
-    let exchanged = exchange(asker, rule, (&inbound, path), &control, body, &mut record);
-    let verdict = match tokio::time::timeout(rule.timeout(), exchanged).await {
+    let matched = RouteMatch { route, path: Cow::Borrowed(path), query: None, content_type: Some(b"application/json") };
+    let exchanged = exchange(asker, (&inbound, &matched), &control, (body, most), &mut record);
+    let read = match tokio::time::timeout(rule.timeout(), exchanged).await {
         Ok(answer) => answer.and_then(|body| {
-            let unusable =
-                |why: remote::Unusable| Refused::new(OutcomeReason::UpstreamMalformed).with_detail(why.to_string());
-            rule.read(said, &body).map_err(unusable)
+            let unusable = |why: Unusable| Refused::new(OutcomeReason::UpstreamMalformed).with_detail(why.to_string());
+            read(&body).map_err(unusable)
         }),
         Err(_) => Err(Refused::new(OutcomeReason::UpstreamTimeout)),
     };
-    match &verdict {
+    match &read {
         Ok(_) => record.served(),
         Err(refused) => record.outcome(refused.reason),
     }
-    verdict
+    read
 }
 
-/// Sends the question, and gives the body of the answer.
+/// Sends the question, and gives the body of the answer, of so many bytes at the most.
 async fn exchange(
     asker: &Asker<'_>,
-    rule: &Remote,
-    (inbound, path): (&Inbound<'_>, &str),
+    (inbound, matched): (&Inbound<'_>, &RouteMatch<'_>),
     control: &Control,
-    body: Vec<u8>,
+    (body, most): (Vec<u8>, usize),
     record: &mut Recording<'_>,
 ) -> Result<Vec<u8>, Refused> {
     let Asker { worker, view, principal, permit, .. } = *asker;
-    let asks = &view.snapshot.asks;
-    let route = match rule.to() {
-        To::Moderation { .. } => Some(asks.moderation),
-        To::Webhook { upstream, .. } => asks.webhooks.get(upstream.as_str()).copied(),
-    };
-    // Said where the configuration was compiled.
-    let route = route.ok_or(Refused::new(OutcomeReason::NoHealthyEndpoint))?;
-    let matched = RouteMatch { route, path: Cow::Borrowed(path), query: None, content_type: Some(b"application/json") };
     let plan = matched.plan(view);
     record.route(plan);
     record.bytes_in(body.len() as u64);
@@ -255,8 +305,12 @@ async fn exchange(
             record.upstream(&view.snapshot.upstreams[upstream as usize]);
             UpstreamRequest { idempotent: true, ..UpstreamRequest::plain(upstream, UpstreamBody::Buffered(body)) }
         }
-        _ => call::of_question(worker, view, (inbound, &matched, principal), (body, held), record)?,
+        _ => call::of_question(worker, view, (inbound, matched, principal), (body, held), record)?,
     };
-    let parts: Parts<'_, '_> = (&matched, principal, permit);
-    question::answer_to(worker, view, (control, inbound, parts), &mut request, MOST_ANSWER, record).await
+    let parts: Parts<'_, '_> = (matched, principal, permit);
+    let answer = question::answer_to(worker, view, (control, inbound, parts), &mut request, most, record).await?;
+    match request.call.as_ref().and_then(|call| call.translation.as_ref()) {
+        Some(translation) => translated::answer(translation, 200, None, &answer),
+        None => Ok(answer),
+    }
 }

@@ -1,7 +1,7 @@
 //! The texts that others judge: those of a call, of a whole answer, and of a stream, whose pieces are put together.
 
 use crate::{
-    guardrail::text::{self, Of, Origin, Unreadable},
+    guardrail::text::{self, Of, Origin, Text, Unreadable},
     sse::{SsePiece, SseReader},
 };
 use serde_json::value::RawValue;
@@ -13,6 +13,14 @@ pub struct Said {
     pub text: String,
     /// Who says it.
     pub origin: Origin,
+    /// Whether it is said in a conversation in words: not what a tool is called with, nor anything beside what is said.
+    pub words: bool,
+}
+
+impl From<Text<'_>> for Said {
+    fn from(Text { text, origin, part, .. }: Text<'_>) -> Self {
+        Self { text: text.into_owned(), origin, words: part.words }
+    }
 }
 
 /// The texts of a call's body.
@@ -67,7 +75,7 @@ impl Pieces {
             match self.0.iter().position(|(known, _)| id.is_some() && *known == id) {
                 Some(at) => self.0[at].1.text.push_str(&text.text),
                 None if self.0.len() >= text::MOST_TEXTS => return Err(Unreadable::TooMuch),
-                None => self.0.push((id, Said { text: text.text.into_owned(), origin: text.origin })),
+                None => self.0.push((id, text.into())),
             }
         }
         Ok(())
@@ -77,5 +85,5 @@ impl Pieces {
 fn said_in(body: &[u8], of: Of) -> Result<Vec<Said>, Unreadable> {
     let (texts, _) = text::texts_of(body, of)?;
     let flat = text::flattened(&texts)?;
-    Ok(flat.into_iter().map(|text| Said { text: text.text.into_owned(), origin: text.origin }).collect())
+    Ok(flat.into_iter().map(Said::from).collect())
 }

@@ -125,3 +125,5 @@ pub(super) const FREE: &[&str] = &["input", "args", "arguments", "response", "ou
 pub(super) const APPLICATION: &[&str] = &["system", "systemInstruction", "system_instruction", "instructions"];
 /// Fields that hold media.
 pub(super) const MEDIA: &[&str] = &["data", "file_data", "url", "image_url", "result", "b64_json"];
+/// Fields of a call that hold what is said in it.
+pub(super) const CONVERSATION: &[&str] = &["messages", "input", "contents", "prompt"];

@@ -224,3 +224,31 @@ fn only_what_changes_is_written_anew() {
     assert_eq!(String::from_utf8(new).unwrap(), expect);
     assert_eq!(rewritten(body, &all, &mut |_| None), None);
 }
+
+#[test]
+fn what_is_said_in_a_conversation_is_told_from_what_stands_beside_it() {
+    let said = |body: Value| {
+        let body = body.to_string();
+        let texts = texts(body.as_bytes()).unwrap();
+        let all = flattened(&texts).unwrap();
+        all.iter().filter(|text| text.part.words).map(|text| text.text.to_string()).collect::<Vec<_>>()
+    };
+    let document =
+        json!({"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "beside"}});
+    let parts = json!([{"type": "text", "text": "one"}, {"type": "input_text", "text": "two"}, document]);
+    for body in [
+        json!({"user": "beside", "metadata": {"a": "beside"}, "tools": [{"function": {"description": "beside"}}],
+            "messages": [{"role": "user", "name": "beside", "content": "one"}, {"role": "user", "content": parts},
+                {"role": "assistant", "tool_calls": [{"function": {"arguments": "{\"beside\":\"beside\"}"}}]}]}),
+        json!({"instructions": "beside", "input": [{"role": "user", "content": "one"}, {"role": "user", "content": parts}]}),
+        json!({"systemInstruction": {"parts": [{"text": "beside"}]},
+            "contents": [{"parts": [{"text": "one"}]}, {"parts": parts}]}),
+    ] {
+        assert_eq!(said(body.clone()), ["one", "one", "two"], "{body}");
+    }
+    assert_eq!(said(json!({"input": "one", "x": "beside"})), ["one"]);
+    assert_eq!(said(json!({"input": ["one", "two"]})), ["one", "two"]);
+    assert_eq!(said(json!({"prompt": "one"})), ["one"]);
+    let escaped = br#"{"m\u0065ssages":[{"c\u006fntent":"one"}]}"#;
+    assert!(texts(escaped).unwrap()[0].part.words, "however it is written");
+}

@@ -14,6 +14,10 @@ const MOST_WORDS: usize = 1000;
 const LONGEST_WORD: usize = 200;
 /// Categories of a rule.
 const MOST_CATEGORIES: usize = 64;
+/// Topics of a rule, its examples together, and bytes of an example.
+const MOST_TOPICS: usize = 32;
+const MOST_EXAMPLES: usize = 128;
+const LONGEST_EXAMPLE: usize = 600;
 /// Lists of words and patterns of all models that differ: each is kept built, and a large one takes megabytes.
 const MOST_EXPRESSIONS: usize = 256;
 
@@ -141,7 +145,8 @@ impl Checker<'_> {
         if !rule.detect.is_remote() {
             for (field, given) in [("timeout", rule.timeout.is_some()), ("on_error", rule.on_error.is_some())] {
                 if given {
-                    let detail = format!("`{field}` belongs to `detect: moderation` and `detect: webhook`");
+                    let detail =
+                        format!("`{field}` belongs to `detect: moderation`, `detect: topics` and `detect: webhook`");
                     self.problem(id, &format!("{path}.{field}"), "invalid_value", detail, "remove it");
                 }
             }
@@ -176,12 +181,51 @@ impl Checker<'_> {
                 self.problem(id, &at, "out_of_bounds", "a score is 0 to 1", "0.5 is a usual beginning");
             }
         }
-        if let Some(model) = &rule.model {
-            let at = format!("{path}.model");
+        for (field, model, what) in
+            [("model", &rule.model, "moderated"), ("embedding_model", &rule.embedding_model, "compared with topics")]
+        {
+            let Some(model) = model else { continue };
+            let at = format!("{path}.{field}");
             self.refers(id, &at, Kind::Models, model);
             if self.guarded.contains(model.as_str()) {
-                let detail = format!("{model} has guardrails itself, which do not hold for what is moderated");
+                let detail = format!("{model} has guardrails itself, which do not hold for what is {what}");
                 self.problem(id, &at, "contradiction", detail, "declare a model without guardrails for this");
+            }
+        }
+        self.topics(id, path, rule);
+    }
+
+    /// What is talked about, and how near it is.
+    fn topics(&mut self, id: ItemId, path: &str, rule: &Guardrail) {
+        if let Some(threshold) = rule.threshold
+            && !(0.1..=1.0).contains(&threshold)
+        {
+            let hint = "0.5 is a usual beginning; it depends on the model";
+            self.problem(id, &format!("{path}.threshold"), "out_of_bounds", "a threshold is 0.1 to 1", hint);
+        }
+        let examples: usize = rule.topics.iter().map(|topic| topic.examples.len()).sum();
+        if rule.topics.len() > MOST_TOPICS || examples > MOST_EXAMPLES {
+            let detail =
+                format!("a rule has at most {MOST_TOPICS} topics and {MOST_EXAMPLES} examples of all together");
+            self.problem(id, &format!("{path}.topics"), "out_of_bounds", detail, "make it two rules");
+        }
+        for (index, topic) in rule.topics.iter().enumerate() {
+            let at = format!("{path}.topics[{index}]");
+            if rule.topics[..index].iter().any(|other| other.name == topic.name) {
+                let detail = format!("{} stands here twice", topic.name);
+                self.problem(id, &format!("{at}.name"), "duplicate", detail, "put their examples together");
+            }
+            if topic.examples.is_empty() {
+                let hint =
+                    "write what somebody who talks about it would say, as in examples: [\"Whom should I vote for?\"]";
+                self.problem(id, &format!("{at}.examples"), "empty", "a topic has an example", hint);
+            }
+            for (index, example) in topic.examples.iter().enumerate() {
+                if example.len() > LONGEST_EXAMPLE || !example.chars().any(char::is_alphabetic) {
+                    let detail = format!("an example has words, and at most {LONGEST_EXAMPLE} bytes");
+                    let path = format!("{at}.examples[{index}]");
+                    self.problem(id, &path, "invalid_value", detail, "a sentence or a few");
+                }
             }
         }
     }
@@ -198,6 +242,10 @@ impl Checker<'_> {
             ("schema", rule.schema.is_some(), Detect::JsonSchema, true),
             ("model", rule.model.is_some(), Detect::Moderation, true),
             ("categories", !rule.categories.is_empty(), Detect::Moderation, false),
+            ("topics", !rule.topics.is_empty(), Detect::Topics, true),
+            ("embedding_model", rule.embedding_model.is_some(), Detect::Topics, true),
+            ("threshold", rule.threshold.is_some(), Detect::Topics, false),
+            ("only", rule.only, Detect::Topics, false),
             ("upstream", rule.upstream.is_some(), Detect::Webhook, true),
             ("path", rule.path.is_some(), Detect::Webhook, false),
         ];

@@ -213,3 +213,59 @@ models:
         &["7:47 contradiction models[1].guardrails[0].on"],
     );
 }
+
+#[test]
+fn topics() {
+    let around = "models:
+  - { name: e, targets: [{ provider: openai, model: text-embedding-3-small }] }
+  - name: m
+    targets: [{ provider: openai, model: x }]
+    guardrails:
+";
+    let politics = "topics: [{ name: politics, examples: [Whom should I vote for?] }]";
+    let set = clean(&format!(
+        "{around}      - {{ detect: topics, action: block, embedding_model: e, {politics} }}
+      - {{ detect: topics, action: flag, on: both, embedding_model: e, threshold: 0.4, only: true, timeout: 2s, on_error: allow, {politics} }}
+"
+    ));
+    let rules = &set.models[1].guardrails;
+    assert_eq!(
+        (rules[0].topics[0].name.as_str(), &*rules[0].topics[0].examples),
+        ("politics", &["Whom should I vote for?".to_owned()][..])
+    );
+    assert_eq!((rules[1].threshold, rules[1].only), (Some(0.4), true));
+    let written = serde_json::to_value(rules).unwrap();
+    assert_eq!(serde_json::from_value::<Vec<crate::resource::Guardrail>>(written).unwrap(), *rules);
+    let long = "word ".repeat(121);
+    expect(
+        &format!(
+            "{around}      - {{ detect: topics, action: redact, embedding_model: e, {politics} }}
+      - {{ detect: topics, action: block, {politics} }}
+      - {{ detect: topics, action: block, embedding_model: e }}
+      - {{ detect: topics, action: block, embedding_model: m, threshold: 1.5, {politics} }}
+      - {{ detect: topics, action: block, embedding_model: gone, topics: [{{ name: a, examples: [] }}, {{ name: a, examples: [x, '12', {long}] }}] }}
+      - {{ detect: words, action: block, words: [x], only: true, threshold: 0.5 }}
+"
+        ),
+        &[
+            "6:35 invalid_value models[1].guardrails[0].action",
+            "7:9 missing_field models[1].guardrails[1]",
+            "8:9 missing_field models[1].guardrails[2]",
+            "9:59 contradiction models[1].guardrails[3].embedding_model",
+            "9:73 out_of_bounds models[1].guardrails[3].threshold",
+            "10:59 unknown_name models[1].guardrails[4].embedding_model",
+            "10:95 empty models[1].guardrails[4].topics[0].examples",
+            "10:109 duplicate models[1].guardrails[4].topics[1].name",
+            "10:126 invalid_value models[1].guardrails[4].topics[1].examples[1]",
+            "10:132 invalid_value models[1].guardrails[4].topics[1].examples[2]",
+            "11:59 invalid_value models[1].guardrails[5].only",
+            "11:76 invalid_value models[1].guardrails[5].threshold",
+        ],
+    );
+    let topic = |n: usize| format!("{{ name: t{n}, examples: [{}] }}", vec!["x"; 4].join(", "));
+    let many = (0..33).map(topic).collect::<Vec<_>>().join(", ");
+    expect(
+        &format!("{around}      - {{ detect: topics, action: block, embedding_model: e, topics: [{many}] }}\n"),
+        &["6:70 out_of_bounds models[1].guardrails[0].topics"],
+    );
+}
