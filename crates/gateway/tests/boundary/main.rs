@@ -47,6 +47,7 @@ mod secrets;
 mod targets;
 mod tasks;
 mod tls;
+mod topics;
 mod upstreams;
 mod users;
 mod websocket;
