@@ -110,6 +110,16 @@ async fn others_come_first_and_nobody_waits_while_there_is_one() {
     let record = world.outcome(R::Served).await;
     assert_eq!((tried(&record).len(), served_by(&record).2), (3, 4));
     world.done().await;
+
+    // Of two models at one provider, the second may be worked on: the first is not asked again either.
+    let vendors = Vendors::start().await;
+    let targets = "[{ provider: a, model: m }, { provider: a, model: n, priority: 1 }]";
+    let world = world_of(&vendors, targets, ", retry: { times: 2, wait: 100ms }", LENIENT).await;
+    vendors.set("a", "503 | drop | ");
+    assert_eq!(world.ask(chat(false)).await.status(), 502);
+    world.outcome(R::UpstreamReset).await;
+    assert_eq!(vendors.asked(0), ["a", "a"]);
+    world.done().await;
 }
 
 #[tokio::test]
