@@ -49,14 +49,18 @@ pub fn whole(dialect: Dialect, bytes: &[u8]) -> Said {
 
 /// What a stream says. Of Gemini's, an array says the same.
 pub fn streamed(dialect: Dialect, bytes: &[u8]) -> Said {
-    let answer = match dialect {
+    of(dialect, &joined(dialect, bytes))
+}
+
+/// A stream as the whole answer that it is.
+pub fn joined(dialect: Dialect, bytes: &[u8]) -> Value {
+    match dialect {
         Dialect::OpenAi => join_chat(&events(bytes)),
         Dialect::Anthropic => join_messages(&events(bytes)),
         Dialect::Responses => join_responses(&events(bytes)),
         Dialect::Gemini => join_gemini(&events(bytes)),
         _ => join_converse(&frames(bytes)),
-    };
-    of(dialect, &answer)
+    }
 }
 
 fn of(dialect: Dialect, answer: &Value) -> Said {
@@ -149,14 +153,18 @@ fn chat(completion: &Value) -> Said {
 }
 
 fn join_chat(chunks: &[Value]) -> Value {
-    let mut message = json!({"content": [], "reasoning_content": "", "reasoning": "", "refusal": "", "tool_calls": []});
+    let mut message = json!({"content": [], "reasoning_content": "", "reasoning": "", "refusal": "", "tool_calls": [], "annotations": []});
     let mut all = json!({"choices": [{}]});
     for chunk in chunks {
+        if chunk["citations"].is_array() {
+            all["citations"] = chunk["citations"].clone();
+        }
         for usage in [&chunk["usage"], &chunk["x_groq"]["usage"]].into_iter().filter(|usage| usage.is_object()) {
             all["usage"] = usage.clone();
         }
         let Some(choice) = items(&chunk["choices"]).find(|choice| number(&choice["index"]) == 0) else { continue };
         let delta = &choice["delta"];
+        message["annotations"].as_array_mut().unwrap().extend(items(&delta["annotations"]).cloned());
         let content = message["content"].as_array_mut().unwrap();
         match &delta["content"] {
             Value::String(text) => content.push(json!({"type": "text", "text": text})),
@@ -222,6 +230,11 @@ fn join_messages(events: &[Value]) -> Value {
                     append(&mut message["content"][at][field], &delta[field]);
                 }
                 append(&mut inputs[at], &delta["partial_json"]);
+                if delta["citation"].is_object() {
+                    let mut all: Vec<Value> = items(&message["content"][at]["citations"]).cloned().collect();
+                    all.push(delta["citation"].clone());
+                    message["content"][at]["citations"] = all.into();
+                }
             }
             "content_block_stop" if !text(&inputs[at]).is_empty() => {
                 message["content"][at]["input"] = input(&inputs[at])
@@ -315,6 +328,9 @@ fn join_gemini(parts: &[Value]) -> Value {
         if from["finishReason"].is_string() {
             to["finishReason"] = from["finishReason"].clone();
         }
+        if from["groundingMetadata"]["groundingSupports"].is_array() {
+            to["groundingMetadata"] = from["groundingMetadata"].clone();
+        }
         for (name, count) in part["usageMetadata"].as_object().into_iter().flatten().filter(|(_, count)| count.is_u64())
         {
             // Each is of all there was up to then, but the last may leave out what another told.
@@ -361,10 +377,18 @@ fn join_converse(events: &[Value]) -> Value {
         if delta["text"].is_string() {
             append(&mut block["text"], &delta["text"]);
         }
+        if delta["citation"].is_object() {
+            let cited = &mut block["citationsContent"]["citations"];
+            let all: Vec<Value> = items(cited).chain([&delta["citation"]]).cloned().collect();
+            *cited = all.into();
+        }
         append(&mut block["arguments"], &delta["toolUse"]["input"]);
         if delta["reasoningContent"]["text"].is_string() {
             append(&mut block["reasoningContent"]["reasoningText"]["text"], &delta["reasoningContent"]["text"]);
         }
+    }
+    for block in blocks.values_mut().filter(|block| block["citationsContent"].is_object()) {
+        block["citationsContent"]["content"] = json!([{"text": block["text"].take()}]);
     }
     for block in blocks.values_mut().filter(|block| block["toolUse"].is_object()) {
         block["toolUse"]["input"] = input(&block["arguments"]);

@@ -10,7 +10,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// The folders in which exchanges of each dialect are, and where they were sent.
-const APIS: [(Dialect, &str, &str); 5] = [
+pub const APIS: [(Dialect, &str, &str); 5] = [
     (Dialect::OpenAi, "chat", "/chat/completions"),
     (Dialect::Anthropic, "messages", "/v1/messages"),
     (Dialect::Responses, "responses", "/responses"),
@@ -66,13 +66,13 @@ fn every_recording_is_read_or_of_an_api_that_is_not() {
 }
 
 /// The exchanges that were answered.
-fn answered(api: &str, path_ends: &str) -> Vec<Exchange> {
+pub fn answered(api: &str, path_ends: &str) -> Vec<Exchange> {
     let mut all = exchange::exchanges_at(api, path_ends);
     all.retain(|e| e.status == 200);
     all
 }
 
-fn is_stream(e: &Exchange) -> bool {
+pub fn is_stream(e: &Exchange) -> bool {
     // AWS's own frames.
     e.sse || e.response.starts_with(&[0])
 }
