@@ -19,8 +19,8 @@
 //! - [`cache`]: which calls ask the same, and which answers may be given again.
 //! - [`embedding`]: embeddings that the gateway asks for itself, and how near two of them are.
 //! - [`needs`]: what a call needs of a model: images, tools and the like, and room for its prompt.
-//! - [`affinity`]: what calls have in common that should go to the same place.
 //! - [`files`]: files that providers keep and calls name by an id.
+//! - [`affinity`]: what calls have in common that should go to the same place.
 //! - [`produced`]: what was produced when nobody counted.
 //! - [`prompt`]: prompts that are kept here, and the calls that they become.
 //! - [`price`]: what tokens cost, by date.
@@ -57,8 +57,8 @@ pub mod task;
 pub mod tier;
 pub mod translate;
 pub mod unframed;
+pub mod unsuited;
 
 pub use openai::request::{ChatCall, InvalidCall};
 pub use openai::usage::{AnswerUsage, StreamUsage};
 pub use price::{PriceHandle, PriceTable};
-pub mod unsuited;

@@ -25,7 +25,10 @@ use credentialflow_llm::{
     openai::responses,
     produced::{Produced, estimated_tokens},
     provider::Dialect,
-    task::{Task, units::Units},
+    task::{
+        Task,
+        units::{Size, Units},
+    },
     tier::Asked,
 };
 use credentialflow_model::{
@@ -108,48 +111,8 @@ pub(super) async fn reserve(
         return Ok(());
     }
     let hard = budgets().find(|budget| budget.is_hard());
-    let reads_along = || match call.dialect {
-        Dialect::Responses => responses::reads_along(sent),
-        Dialect::Gemini | Dialect::OpenAi => kept::reads_along(sent),
-        Dialect::Anthropic | Dialect::Bedrock | Dialect::Replicate => None,
-    };
-    if let (Some(budget), Some(field)) = (hard, price.lacks_tier(record.time(), asked)) {
-        return Err(without_price(field, budget));
-    }
-    if let Some(budget) = hard
-        && let Some(field) = reads_along()
-    {
-        return Err(not_bounded(field, budget));
-    }
-    if let Some(budget) = hard
-        && call.size.is_unbounded(call.task)
-    {
-        return Err(not_in_the_body(budget));
-    }
-    let keeps = match call.dialect {
-        Dialect::Responses => target.keeps_of_responses,
-        Dialect::Gemini => Keeps::GenerationConfig,
-        Dialect::Bedrock => Keeps::InferenceConfig,
-        // What its fields are called, each of its models says itself.
-        Dialect::Replicate => Keeps::Nothing,
-        Dialect::OpenAi | Dialect::Anthropic => target.keeps,
-    };
-    let (bound, units) = match call.task {
-        Task::Chat => {
-            let bound = Bound::of(sent, keeps, target.longest);
-            let priced = price.at(record.time());
-            // Where anything in it may be sound, all of it may; and all of the answer, where its sound has a price.
-            let may_hear = priced.is_some_and(|price| price.audio_input.is_some()) && may_have_sound(sent);
-            let audio_tokens = if may_hear { bound.input } else { 0 };
-            (bound, Units { audio_tokens, audio_output_tokens: bound.output, ..Units::default() })
-        }
-        task => call.size.most(task, sent.len() as u64),
-    };
-    let most = price.most_in(record.time(), asked, &bound, &units).map(pico);
-    if most.is_none() && hard.is_some() {
-        return Err(Refused::new(OutcomeReason::PriceUnknown));
-    }
-    let most = most.unwrap_or(0);
+    let sent = Sent { task: call.task, size: &call.size, dialect: call.dialect, body: sent };
+    let most = most_of(&sent, target, (asked, &price), hard, record.time())?.unwrap_or(0);
     // One for all, however many have to be waited for.
     if hard.is_some() {
         control.set_deadline(worker.tick_in(WAIT));
@@ -166,10 +129,71 @@ pub(super) async fn reserve(
         // What is no text cannot be estimated from what passes.
         unreadable: !call.task.is_of_text(),
         price: price.asked_for(record.time(), asked),
-        sent: sent.len() as u64,
+        sent: sent.body.len() as u64,
         produced: Produced::default(),
     });
     Ok(())
+}
+
+/// A call as it is sent to a target.
+pub(super) struct Sent<'a> {
+    pub task: Task,
+    pub size: &'a Size,
+    pub dialect: Dialect,
+    pub body: &'a [u8],
+}
+
+/// The most that a call may cost at a target, where its price is known; or why a budget that is a hard limit cannot pay for
+/// it there, whatever it has.
+pub(super) fn most_of(
+    sent: &Sent<'_>,
+    target: &TargetPlan,
+    (asked, price): (Asked, &PriceHandle),
+    hard: Option<&Arc<LiveBudget>>,
+    at: Timestamp,
+) -> Result<Option<i64>, Refused> {
+    let reads_along = || match sent.dialect {
+        Dialect::Responses => responses::reads_along(sent.body),
+        Dialect::Gemini | Dialect::OpenAi => kept::reads_along(sent.body),
+        Dialect::Anthropic | Dialect::Bedrock | Dialect::Replicate => None,
+    };
+    if let (Some(budget), Some(field)) = (hard, price.lacks_tier(at, asked)) {
+        return Err(without_price(field, budget));
+    }
+    if let Some(budget) = hard
+        && let Some(field) = reads_along()
+    {
+        return Err(not_bounded(field, budget));
+    }
+    if let Some(budget) = hard
+        && sent.size.is_unbounded(sent.task)
+    {
+        return Err(not_in_the_body(budget));
+    }
+    let keeps = match sent.dialect {
+        Dialect::Responses => target.keeps_of_responses,
+        Dialect::Gemini => Keeps::GenerationConfig,
+        Dialect::Bedrock => Keeps::InferenceConfig,
+        // What its fields are called, each of its models says itself.
+        Dialect::Replicate => Keeps::Nothing,
+        Dialect::OpenAi | Dialect::Anthropic => target.keeps,
+    };
+    let (bound, units) = match sent.task {
+        Task::Chat => {
+            let bound = Bound::of(sent.body, keeps, target.longest);
+            let priced = price.at(at);
+            // Where anything in it may be sound, all of it may; and all of the answer, where its sound has a price.
+            let may_hear = priced.is_some_and(|price| price.audio_input.is_some()) && may_have_sound(sent.body);
+            let audio_tokens = if may_hear { bound.input } else { 0 };
+            (bound, Units { audio_tokens, audio_output_tokens: bound.output, ..Units::default() })
+        }
+        task => sent.size.most(task, sent.body.len() as u64),
+    };
+    let most = price.most_in(at, asked, &bound, &units).map(pico);
+    if most.is_none() && hard.is_some() {
+        return Err(Refused::new(OutcomeReason::PriceUnknown));
+    }
+    Ok(most)
 }
 
 /// Reserves of each budget in turn.

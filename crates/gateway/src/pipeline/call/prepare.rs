@@ -68,7 +68,6 @@ pub(in crate::pipeline) async fn prepare<C: Caller>(
         }
     }
     guard::received::body(view, plan, &received, record)?;
-    if matches!(kind, RouteKind::Responses | RouteKind::InputTokens) {
     let (received, call, files) = match files::resolve(asker, matched, &received).await? {
         None => (received, call, None),
         Some((changed, holder)) => {
@@ -78,6 +77,7 @@ pub(in crate::pipeline) async fn prepare<C: Caller>(
             (changed, call, Some(holder))
         }
     };
+    if matches!(kind, RouteKind::Responses | RouteKind::InputTokens) {
         keeps_nothing_here(plan, &received)?;
     }
     if plan.cache.is_some() {
