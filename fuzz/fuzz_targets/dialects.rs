@@ -73,6 +73,11 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         // Whom a call is for, or nobody.
         let _ = credentialflow_llm::end_user::of_call(from, bytes);
     }
+    for dialect in [Dialect::Anthropic, Dialect::Responses] {
+        let mut left = bytes.to_vec();
+        translate::without_foreign(&mut left, dialect);
+        assert!(left.len() <= bytes.len() && (!is_json(bytes) || is_json(&left)));
+    }
     // Deeper than a call may be is refused before it is translated.
     let (is_call, is_content) = (ChatCall::parse(bytes).is_ok(), GeminiCall::parse(bytes, "m").is_ok());
     let (cuts, stream) = bytes.split_at(bytes.len().min(8));

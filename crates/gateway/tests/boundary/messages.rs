@@ -199,6 +199,20 @@ async fn plain_messages_pass_unchanged() {
 }
 
 #[tokio::test]
+async fn what_another_maker_signed_does_not_pass() {
+    let upstream = provider().await;
+    let world = setup(&upstream);
+    let body = r#"{"model":"claude", "max_tokens":9,"messages":[{"role":"user","content":"x"},{"role":"assistant","content":[{"type":"thinking","thinking":"","signature":"google-signature-of-call:YQ=="} , {"type":"text","text":"a"}]},{"role":"user","content":"b"}]}"#;
+    assert_eq!(message(&world, body).await.status(), 200);
+    let (before, rest) = body.split_once(r#"{"type":"thinking""#).unwrap();
+    let (_, after) = rest.split_once("} , ").unwrap();
+    let kept = format!("{before}{after}").replace("\"claude\"", "\"claude-real\"");
+    assert_eq!(String::from_utf8(upstream.last().body).unwrap(), kept);
+    world.outcome(R::Served).await;
+    world.done().await;
+}
+
+#[tokio::test]
 async fn streamed_messages_pass_unchanged() {
     let upstream = provider().await;
     let world = setup(&upstream);

@@ -1,6 +1,6 @@
 //! A model's answer in no dialect: whole, as the pieces of a stream, or as an error.
 
-use super::read::Text;
+use super::{cite::Citation, logprobs::Token, read::Text, signature::Signer};
 use credentialflow_model::usage::TokenUsage;
 use std::borrow::Cow;
 
@@ -17,10 +17,37 @@ pub(super) struct Answer<'a> {
     pub model: Text<'a>,
     pub pieces: Vec<Piece<'a>>,
     pub stop: Stop,
+    /// Of the tokens of its text, where that is told.
+    pub logprobs: Vec<Token<'a>>,
+    /// Where its words come from, in the order in which those begin.
+    pub citations: Vec<Citation<'a>>,
     pub usage: Option<TokenUsage>,
+    /// What else was answered, where more than one answer was asked for.
+    pub others: Vec<Other<'a>>,
 }
 
-impl Answer<'_> {
+/// A further answer.
+pub(super) struct Other<'a> {
+    /// Its number, from 1.
+    pub index: u64,
+    pub pieces: Vec<Piece<'a>>,
+    pub stop: Stop,
+    pub logprobs: Vec<Token<'a>>,
+    pub citations: Vec<Citation<'a>>,
+}
+
+impl<'a> Answer<'a> {
+    /// One that tells no more than this.
+    pub const fn new(
+        id: Text<'a>,
+        model: Text<'a>,
+        pieces: Vec<Piece<'a>>,
+        stop: Stop,
+        usage: Option<TokenUsage>,
+    ) -> Self {
+        Self { id, model, pieces, stop, logprobs: Vec::new(), citations: Vec::new(), usage, others: Vec::new() }
+    }
+
     /// Whether its id and its model can be names.
     pub fn is_named(&self) -> bool {
         are_names(&self.id, &self.model)
@@ -35,9 +62,9 @@ pub(super) const fn are_names(id: &str, model: &str) -> bool {
 pub(super) enum Piece<'a> {
     Text(Text<'a>),
     Thinking(Text<'a>),
-    /// How a model of Anthropic's signed the thinking before this, of which there may be nothing to see.
-    Signed(Text<'a>),
-    /// Thinking that only such a model can read.
+    /// How its maker signed what stands beside this.
+    Signed(Signer, Text<'a>),
+    /// Thinking that only a model of Anthropic's can read.
     Redacted(Text<'a>),
     /// An image, in base64.
     Image {
@@ -62,10 +89,16 @@ pub(super) enum Said<'a> {
     Text(&'a str),
     /// More thinking. Never empty.
     Thinking(&'a str),
-    /// How a model of Anthropic's signed the thinking before this, of which there may be nothing to see.
-    Signed(&'a str),
-    /// Thinking that only such a model can read.
+    /// How its maker signed what stands beside this.
+    Signed(Signer, &'a str),
+    /// Thinking that only a model of Anthropic's can read.
     Redacted(&'a str),
+    /// Log probabilities of the tokens of the text that is said next.
+    Logprobs(&'a [Token<'a>]),
+    /// Words that were said come from there.
+    Cited(&'a Citation<'a>),
+    /// A block of text is over: what is said next is another.
+    Break,
     /// An image, whole and in base64.
     Image {
         media_type: &'a str,

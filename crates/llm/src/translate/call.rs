@@ -3,7 +3,10 @@
 //! It holds what at least two dialects can say. What only its reader knows is refused or left out there; what its
 //! writer cannot say, there. Fields that the reader does not know are carried as they are.
 
-use super::read::{Members, Text};
+use super::{
+    read::{Members, Text},
+    signature::Signer,
+};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
@@ -15,6 +18,8 @@ pub(super) const MAX_PARTS: usize = 100_000;
 pub(super) const MAX_FIELDS: usize = 1000;
 /// More tools than this are refused.
 pub(super) const MAX_TOOLS: usize = 10_000;
+/// More answers than this are refused, as Google refuses them.
+pub(super) const MAX_ANSWERS: u64 = 8;
 /// More texts to stop at than this are refused.
 pub(super) const MAX_STOPS: usize = 1000;
 
@@ -42,6 +47,10 @@ pub(super) struct Call<'a> {
     pub sampling: Sampling<'a>,
     /// Whether the answer may hold images.
     pub images: Option<Images>,
+    /// For each token its log probability is to be told, and those of so many other tokens at its place.
+    pub logprobs: Option<Asked>,
+    /// So many answers are wanted, more than one.
+    pub answers: Option<Asked>,
     /// The form that the answer must have.
     pub format: Option<Format<'a>>,
     pub effort: Option<Effort>,
@@ -62,6 +71,15 @@ impl Call<'_> {
     pub fn has_other(&self, name: &str) -> bool {
         self.others.iter().any(|(other, _)| &**other == name)
     }
+}
+
+/// What few providers can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Asked {
+    /// How many are wanted.
+    pub many: u64,
+    /// The field by which the caller asks for it.
+    pub by: &'static str,
 }
 
 /// What some dialects say of how tokens are chosen. An answer without is still a right one.
@@ -108,15 +126,38 @@ impl<'a> Turns<'a> {
         self.0.iter().any(|turn| turn.content.iter().any(is_sound))
     }
 
+    /// Leaves out that documents are to be cited.
+    pub fn without_citations(&mut self) {
+        fn plain(content: &mut Vec<Block<'_>>) {
+            let is_meant = |block: &Block<'_>| matches!(block, Block::Cited(_) | Block::ToolResult { .. });
+            if !content.iter().any(is_meant) {
+                return;
+            }
+            for block in std::mem::take(content) {
+                match block {
+                    Block::Cited(cited) => content.append(&mut cited.plain()),
+                    Block::ToolResult { id, content: mut result, is_error } => {
+                        plain(&mut result);
+                        content.push(Block::ToolResult { id, content: result, is_error });
+                    }
+                    other => content.push(other),
+                }
+            }
+        }
+        self.0.iter_mut().for_each(|turn| plain(&mut turn.content));
+        self.0.retain(|turn| !turn.content.is_empty());
+    }
+
     /// Leaves out what the provider does not take back of thinking.
     pub fn keep_thinking(&mut self, takes: TakesBack) {
         let keeps = |block: &Block<'_>| match block {
             Block::Thinking { text, signature } => match takes {
                 TakesBack::Nothing => false,
-                TakesBack::Signed => signature.is_some(),
+                TakesBack::Anthropic => matches!(signature, Some((Signer::Anthropic, _))),
+                TakesBack::Google => signature.as_ref().is_some_and(|(signer, _)| signer.is_google()),
                 TakesBack::Text => !text.is_empty(),
             },
-            Block::Redacted(_) => takes == TakesBack::Signed,
+            Block::Redacted(_) => takes == TakesBack::Anthropic,
             _ => true,
         };
         if self.0.iter().all(|turn| turn.content.iter().all(keeps)) {
@@ -145,6 +186,9 @@ pub(super) enum Block<'a> {
         title: Option<Text<'a>>,
         cache_control: Option<&'a RawValue>,
     },
+    /// A document of which the answer may cite. Only those that can be asked for that see it
+    /// ([`Turns::without_citations`]).
+    Cited(Box<Cited<'a>>),
     /// Sound, here and in base64.
     Audio {
         media_type: Cow<'a, str>,
@@ -163,10 +207,38 @@ pub(super) enum Block<'a> {
     /// What the model thought. Only those that take it back see it ([`Turns::keep_thinking`]).
     Thinking {
         text: Text<'a>,
-        signature: Option<Text<'a>>,
+        signature: Option<(Signer, Text<'a>)>,
     },
-    /// The same as only the model can read it.
+    /// The same as only the model, one of Anthropic's, can read it.
     Redacted(Text<'a>),
+}
+
+/// A document of which the answer may cite.
+pub(super) struct Cited<'a> {
+    pub content: Content<'a>,
+    pub title: Option<Text<'a>>,
+    pub cache_control: Option<&'a RawValue>,
+}
+
+/// What a document is.
+pub(super) enum Content<'a> {
+    File(Source<'a>),
+    Text(Text<'a>),
+    /// Blocks, each of which is cited as one.
+    Blocks(Vec<Block<'a>>),
+}
+
+impl<'a> Cited<'a> {
+    /// The same, of which nothing is cited: a document that is text is text. Empty texts are left out.
+    pub fn plain(self) -> Vec<Block<'a>> {
+        let Self { content, title, cache_control } = self;
+        match content {
+            Content::File(source) => vec![Block::Document { source, title, cache_control }],
+            Content::Text(text) if text.is_empty() => Vec::new(),
+            Content::Text(text) => vec![Block::Text { text, cache_control }],
+            Content::Blocks(blocks) => blocks,
+        }
+    }
 }
 
 /// Which thinking a provider takes back.
@@ -174,7 +246,9 @@ pub(super) enum Block<'a> {
 pub(super) enum TakesBack {
     Nothing,
     /// What models of Anthropic's signed.
-    Signed,
+    Anthropic,
+    /// What models of Google's signed.
+    Google,
     /// Its text.
     Text,
 }

@@ -60,6 +60,7 @@ pub fn request(
         include_usage: false,
         frames: Frames::Events,
         named: Named::default(),
+        many: 1,
         answers: Answers::Count(by),
     };
     Ok((out, translation))
@@ -81,6 +82,7 @@ fn within(body: &[u8]) -> Result<&[u8], Why> {
 fn only_the_prompt(call: &mut Call<'_>, by: Counting) {
     (call.limit, call.stream, call.temperature, call.top_p) = (None, false, None, None);
     (call.sampling, call.images, call.user) = (Sampling::default(), None, None);
+    (call.logprobs, call.answers) = (None, None);
     call.stop.clear();
     call.openai.clear();
     call.others.retain(|(name, _)| takes(by).contains(&&**name));

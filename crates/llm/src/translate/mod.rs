@@ -16,18 +16,23 @@ mod answer;
 mod bedrock;
 mod call;
 mod chat;
+mod cite;
 pub mod count;
+mod foreign;
 mod gemini;
 mod ids;
+mod logprobs;
 mod messages;
 mod read;
 mod replicate;
 mod responses;
+mod signature;
 mod stream;
 pub mod task;
 mod write;
 
-use call::{Call, TakesBack};
+use call::{Asked, Call, TakesBack};
+pub use foreign::without_foreign;
 use gemini::schema::Schemas;
 pub use stream::{StreamFailure, Translator};
 
@@ -107,6 +112,9 @@ fn said(
     let caller = Caller::of(from).ok_or_else(|| untranslatable(Why::Form("the dialect".to_owned())))?;
     let schemas = Schemas::of(from, body).map_err(untranslatable)?;
     let mut call = caller.call(body, &schemas, frames.is_some(), false).map_err(untranslatable)?;
+    if let (Some(Asked { by, .. }), Some(Frames::Array)) = (call.answers, frames) {
+        return Err(untranslatable(Why::NoCounterpart(format!("`{by}` in a stream that is one array"))));
+    }
     let mut out = Vec::with_capacity(body.len() + 256);
     write_call(&mut call, to, &mut out).map_err(untranslatable)?;
     let frames = frames.unwrap_or(Frames::Events);
@@ -118,8 +126,8 @@ fn said(
         _ => Named::default(),
     };
     let include_usage = call.include_usage;
-    let answers = Answers::Conversation;
-    Ok((out, Translation { from: to.dialect, to: caller, frame, include_usage, frames, named, answers }))
+    let (answers, many) = (Answers::Conversation, call.answers.map_or(1, |asked| asked.many));
+    Ok((out, Translation { from: to.dialect, to: caller, frame, include_usage, frames, named, answers, many }))
 }
 
 /// Writes a call for a provider.
@@ -130,9 +138,19 @@ fn write_call(call: &mut Call<'_>, to: &To<'_>, out: &mut Vec<u8>) -> Result<(),
     if call.turns.have_sound() && !matches!(to.dialect, Dialect::OpenAi | Dialect::Gemini) {
         return Err(Why::NoCounterpart("sound in a message".to_owned()));
     }
+    let can = |dialects: &[Dialect], asked: Option<Asked>| match asked {
+        Some(Asked { by, .. }) if !dialects.contains(&to.dialect) => Err(Why::NoCounterpart(format!("`{by}`"))),
+        _ => Ok(()),
+    };
+    can(&[Dialect::OpenAi, Dialect::Responses, Dialect::Gemini], call.logprobs)?;
+    can(&[Dialect::OpenAi, Dialect::Gemini], call.answers)?;
+    if !(to.dialect == Dialect::Bedrock && crate::bedrock::maker(to.model) == Some("anthropic")) {
+        call.turns.without_citations();
+    }
     call.turns.keep_thinking(match to.dialect {
-        Dialect::Anthropic => TakesBack::Signed,
-        Dialect::Bedrock if crate::bedrock::maker(to.model) == Some("anthropic") => TakesBack::Signed,
+        Dialect::Anthropic => TakesBack::Anthropic,
+        Dialect::Bedrock if crate::bedrock::maker(to.model) == Some("anthropic") => TakesBack::Anthropic,
+        Dialect::Gemini => TakesBack::Google,
         Dialect::OpenAi if to.keeps_thinking => TakesBack::Text,
         _ => TakesBack::Nothing,
     });
@@ -208,6 +226,8 @@ pub struct Translation {
     frames: Frames,
     named: Named,
     answers: Answers,
+    /// So many answers were asked for.
+    many: u64,
 }
 
 /// What the answer of a call is.
@@ -361,6 +381,8 @@ mod tests;
 #[cfg(test)]
 mod tests_bedrock;
 #[cfg(test)]
+mod tests_cite;
+#[cfg(test)]
 mod tests_claude;
 #[cfg(test)]
 mod tests_count;
@@ -370,6 +392,10 @@ mod tests_gemini;
 mod tests_replicate;
 #[cfg(test)]
 mod tests_responses;
+#[cfg(test)]
+mod tests_several;
+#[cfg(test)]
+mod tests_signatures;
 #[cfg(test)]
 mod tests_thinking;
 #[cfg(test)]

@@ -19,6 +19,8 @@ pub struct Translator {
     events: SseReader,
     reader: Reader,
     writer: Writer,
+    /// The same of each further answer, where more than one was asked for.
+    others: Vec<(Reader, Writer)>,
     /// The answer is over, as it should be or with an error.
     over: bool,
     failure: Option<StreamFailure>,
@@ -51,7 +53,77 @@ enum Writer {
     Gemini(gemini::write_stream::StreamWriter),
 }
 
+impl Reader {
+    /// For the answer of this number.
+    fn of(Translation { from, named, .. }: &Translation, index: u64) -> Self {
+        match from {
+            Dialect::OpenAi => Self::Chat(chat::read_stream::StreamReader::new(index)),
+            Dialect::Anthropic => Self::Messages(messages::read_stream::StreamReader::new()),
+            Dialect::Responses => Self::Responses(responses::read_stream::StreamReader::new()),
+            Dialect::Gemini => Self::Gemini(gemini::read_stream::StreamReader::new(index)),
+            Dialect::Bedrock => Self::Bedrock(bedrock::read_stream::StreamReader::new(&named.id, &named.model)),
+            Dialect::Replicate => Self::Replicate(replicate::read_stream::StreamReader::new(&named.id, &named.model)),
+        }
+    }
+
+    fn held(&self) -> usize {
+        match self {
+            Self::Chat(reader) => reader.held(),
+            Self::Messages(reader) => reader.held(),
+            Self::Responses(_) => 0,
+            Self::Gemini(reader) => reader.held(),
+            Self::Bedrock(reader) => reader.held(),
+            Self::Replicate(reader) => reader.held(),
+        }
+    }
+
+    fn event(&mut self, event: &SseEvent<'_>, say: &mut impl FnMut(Said<'_>)) -> Result<(), Malformed> {
+        match (self, event.data()) {
+            (Self::Chat(reader), Some(data)) => reader.event(&data, say),
+            (Self::Messages(reader), Some(data)) => reader.event(&data, say),
+            (Self::Responses(reader), Some(data)) => reader.event(&data, say),
+            (Self::Gemini(reader), Some(data)) => reader.event(&data, say),
+            (Self::Bedrock(reader), Some(data)) => reader.event(event.event_type().unwrap_or_default(), &data, say),
+            (Self::Replicate(reader), Some(data)) => reader.event(event.event_type().unwrap_or_default(), &data, say),
+            // A comment, by which such providers tell that they are still there.
+            (Self::Chat(_) | Self::Responses(_), None) if event.raw.starts_with(b":") => {
+                say(Said::Ping);
+                Ok(())
+            }
+            (_, None) => Ok(()),
+        }
+    }
+
+    fn finish(&mut self, say: &mut impl FnMut(Said<'_>)) {
+        match self {
+            Self::Chat(reader) => reader.finish(say),
+            Self::Gemini(reader) => reader.finish(say),
+            Self::Bedrock(reader) => reader.finish(say),
+            Self::Messages(_) | Self::Responses(_) | Self::Replicate(_) => {}
+        }
+    }
+}
+
 impl Writer {
+    /// For the answer of this number.
+    fn of(Translation { to, frame, include_usage, frames, .. }: &Translation, index: u64) -> Self {
+        match to {
+            Caller::Chat => Self::Chat(chat::write_stream::StreamWriter::new(frame.created, *include_usage, index)),
+            Caller::Messages => Self::Messages(messages::write_stream::StreamWriter::new()),
+            Caller::Responses => Self::Responses(responses::write_stream::StreamWriter::new(frame.clone())),
+            Caller::Gemini => Self::Gemini(gemini::write_stream::StreamWriter::new(*frames, index)),
+        }
+    }
+
+    fn held(&self) -> usize {
+        match self {
+            Self::Chat(writer) => writer.held(),
+            Self::Messages(_) => 0,
+            Self::Responses(writer) => writer.held(),
+            Self::Gemini(writer) => writer.held(),
+        }
+    }
+
     fn say(&mut self, said: &Said<'_>, out: &mut Vec<u8>) {
         match self {
             Self::Chat(writer) => writer.say(said, out),
@@ -64,47 +136,16 @@ impl Writer {
 
 impl Translator {
     pub(super) fn new(translation: Translation) -> Self {
-        let Translation { from, to, frame, include_usage, frames, named, answers: _ } = translation;
-        Self {
-            events: SseReader::new(MAX_EVENT),
-            reader: match from {
-                Dialect::OpenAi => Reader::Chat(chat::read_stream::StreamReader::new()),
-                Dialect::Anthropic => Reader::Messages(messages::read_stream::StreamReader::new()),
-                Dialect::Responses => Reader::Responses(responses::read_stream::StreamReader::new()),
-                Dialect::Gemini => Reader::Gemini(gemini::read_stream::StreamReader::new()),
-                Dialect::Bedrock => Reader::Bedrock(bedrock::read_stream::StreamReader::new(&named.id, &named.model)),
-                Dialect::Replicate => {
-                    Reader::Replicate(replicate::read_stream::StreamReader::new(&named.id, &named.model))
-                }
-            },
-            writer: match to {
-                Caller::Chat => Writer::Chat(chat::write_stream::StreamWriter::new(frame.created, include_usage)),
-                Caller::Messages => Writer::Messages(messages::write_stream::StreamWriter::new()),
-                Caller::Responses => Writer::Responses(responses::write_stream::StreamWriter::new(frame)),
-                Caller::Gemini => Writer::Gemini(gemini::write_stream::StreamWriter::new(frames)),
-            },
-            over: false,
-            failure: None,
-        }
+        let of = |index| (Reader::of(&translation, index), Writer::of(&translation, index));
+        let (reader, writer) = of(0);
+        let others = (1..translation.many).map(of).collect();
+        Self { events: SseReader::new(MAX_EVENT), reader, writer, others, over: false, failure: None }
     }
 
     /// Bytes of memory in use.
     pub fn held(&self) -> usize {
-        let reader = match &self.reader {
-            Reader::Chat(reader) => reader.held(),
-            Reader::Messages(reader) => reader.held(),
-            Reader::Responses(_) => 0,
-            Reader::Gemini(reader) => reader.held(),
-            Reader::Bedrock(reader) => reader.held(),
-            Reader::Replicate(reader) => reader.held(),
-        };
-        let writer = match &self.writer {
-            Writer::Chat(writer) => writer.held(),
-            Writer::Messages(_) => 0,
-            Writer::Responses(writer) => writer.held(),
-            Writer::Gemini(writer) => writer.held(),
-        };
-        self.events.held() + reader + writer
+        let others: usize = self.others.iter().map(|(reader, writer)| reader.held() + writer.held()).sum();
+        self.events.held() + self.reader.held() + self.writer.held() + others
     }
 
     /// Takes the next bytes and appends to `out` what they are in the caller's dialect.
@@ -117,18 +158,12 @@ impl Translator {
     /// Ends a stream that came to its end. One that ended before its answer did ends with an error.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         self.rest(out);
-        let Self { reader, writer, over, .. } = self;
-        if !*over {
-            let mut say = |said: Said<'_>| {
-                *over |= matches!(said, Said::End(_));
-                writer.say(&said, out);
-            };
-            match reader {
-                Reader::Chat(reader) => reader.finish(&mut say),
-                Reader::Gemini(reader) => reader.finish(&mut say),
-                Reader::Bedrock(reader) => reader.finish(&mut say),
-                Reader::Messages(_) | Reader::Responses(_) | Reader::Replicate(_) => {}
-            }
+        if !self.over {
+            // It fails at nothing.
+            let _ = self.each(out, |reader, say| {
+                reader.finish(&mut |said| say(said));
+                Ok(())
+            });
         }
         if !self.over {
             self.fail(StreamFailure::Truncated, out);
@@ -169,10 +204,25 @@ impl Translator {
     }
 
     fn event(&mut self, event: &SseEvent<'_>, out: &mut Vec<u8>) -> Result<(), Malformed> {
-        let Self { reader, writer, over, failure, .. } = self;
-        let mut say = |said: Said<'_>| {
+        self.each(out, |reader, say| reader.event(event, &mut |said| say(said)))
+    }
+
+    /// Has each answer read, the first one first, and written. What is said of all of them is said by the first, which
+    /// ends after the others.
+    fn each(
+        &mut self,
+        out: &mut Vec<u8>,
+        read: impl Fn(&mut Reader, &mut dyn FnMut(Said<'_>)) -> Result<(), Malformed>,
+    ) -> Result<(), Malformed> {
+        let Self { reader, writer, others, over, failure, .. } = self;
+        let (several, mut end) = (!others.is_empty(), None);
+        read(reader, &mut |said| {
             // After the end nothing counts.
-            if *over {
+            if *over || end.is_some() {
+                return;
+            }
+            if let (true, Said::End(told)) = (several, &said) {
+                end = Some(*told);
                 return;
             }
             if matches!((&said, &*writer), (Said::Image { .. }, Writer::Messages(_))) {
@@ -182,25 +232,19 @@ impl Translator {
             }
             *over = matches!(said, Said::End(_) | Said::Failed(_));
             writer.say(&said, out);
-        };
-        match (reader, event.data()) {
-            (Reader::Chat(reader), Some(data)) => reader.event(&data, &mut say),
-            (Reader::Messages(reader), Some(data)) => reader.event(&data, &mut say),
-            (Reader::Responses(reader), Some(data)) => reader.event(&data, &mut say),
-            (Reader::Gemini(reader), Some(data)) => reader.event(&data, &mut say),
-            (Reader::Bedrock(reader), Some(data)) => {
-                reader.event(event.event_type().unwrap_or_default(), &data, &mut say)
-            }
-            (Reader::Replicate(reader), Some(data)) => {
-                reader.event(event.event_type().unwrap_or_default(), &data, &mut say)
-            }
-            // A comment, by which such providers tell that they are still there.
-            (Reader::Chat(_) | Reader::Responses(_), None) if event.raw.starts_with(b":") => {
-                say(Said::Ping);
-                Ok(())
-            }
-            (_, None) => Ok(()),
+        })?;
+        for (reader, writer) in others.iter_mut().filter(|_| !*over) {
+            read(reader, &mut |said| {
+                if !matches!(said, Said::Ping | Said::Failed(_)) {
+                    writer.say(&said, out);
+                }
+            })?;
         }
+        if let Some(told) = end {
+            *over = true;
+            writer.say(&Said::End(told), out);
+        }
+        Ok(())
     }
 
     fn fail(&mut self, failure: StreamFailure, out: &mut Vec<u8>) {

@@ -222,7 +222,6 @@ fn what_cannot_be_said_is_refused() {
     for fields in [
         json!({"n": 2}),
         json!({"logprobs": true}),
-        json!({"top_logprobs": 3}),
         json!({"logit_bias": {"1": 2}}),
         json!({"modalities": ["text", "audio"]}),
         json!({"functions": [{"name": "s3cret"}]}),
@@ -247,6 +246,7 @@ fn what_cannot_be_said_is_refused() {
         json!({"messages": [{"role": "assistant", "tool_calls": [{"id": "a", "function": {"name": "f", "arguments": "s3cret"}}]}]}),
         json!({"messages": [{"role": "assistant", "tool_calls": [{"id": "a", "function": {"name": "f", "arguments": "[1]"}}]}]}),
         json!({"max_tokens": "s3cret"}),
+        json!({"top_logprobs": 3}),
         json!({"temperature": "s3cret"}),
         json!({"stop": 7}),
         json!({"reasoning_effort": "s3cret"}),

@@ -265,7 +265,6 @@ fn what_cannot_be_said_is_refused_and_nothing_of_it_is_shown() {
         json!({"background": true}),
         json!({"store": true}),
         json!({"moderation": {"a": "s3cret"}}),
-        json!({"top_logprobs": 3}),
         json!({"tools": [{"type": "web_search"}]}),
         json!({"tools": [{"type": "mcp", "server_label": "s3cret", "server_url": "s3cret"}]}),
         json!({"tools": [{"type": "custom", "name": "s3cret"}]}),

@@ -12,7 +12,7 @@ const AT: Timestamp = Timestamp::from_secs(1_790_000_000);
 const CLAUDE: &str = "eu.anthropic.claude-sonnet-4-5-20250929-v1:0";
 const BEDROCK: To<'_> = To::new(Dialect::Bedrock, CLAUDE);
 
-fn sent(call: &Value, from: Dialect, to: &To<'_>) -> Value {
+pub(super) fn sent(call: &Value, from: Dialect, to: &To<'_>) -> Value {
     let (body, _) = super::request(call.to_string().as_bytes(), from, to, AT).unwrap();
     serde_json::from_slice(&body).unwrap()
 }
@@ -32,13 +32,13 @@ fn answered(from: Dialect, caller: Dialect, stream: bool) -> Translation {
     super::request(call.to_string().as_bytes(), caller, &to, AT).unwrap().1
 }
 
-fn whole(from: Dialect, caller: Dialect, answer: &Value) -> Value {
+pub(super) fn whole(from: Dialect, caller: Dialect, answer: &Value) -> Value {
     let body = answered(from, caller, false).whole(answer.to_string().as_bytes()).unwrap();
     serde_json::from_slice(&body).unwrap()
 }
 
 /// The events of a translated stream, and why it failed if it did.
-fn streamed(from: Dialect, caller: Dialect, raw: &str) -> (Vec<Value>, Option<StreamFailure>) {
+pub(super) fn streamed(from: Dialect, caller: Dialect, raw: &str) -> (Vec<Value>, Option<StreamFailure>) {
     let (mut stream, mut out) = (answered(from, caller, true).stream(), Vec::new());
     // In two pieces, cut anywhere.
     let (one, two) = raw.as_bytes().split_at(raw.len() / 2);
@@ -50,7 +50,7 @@ fn streamed(from: Dialect, caller: Dialect, raw: &str) -> (Vec<Value>, Option<St
     (data.map(|data| serde_json::from_str(data).unwrap()).collect(), stream.failure())
 }
 
-fn events(events: &[(&str, Value)]) -> String {
+pub(super) fn events(events: &[(&str, Value)]) -> String {
     events.iter().map(|(name, data)| format!("event: {name}\ndata: {data}\n\n")).collect()
 }
 

@@ -38,7 +38,13 @@ pub(super) fn build(
     let counts = call.counts(kind);
     let by = target.counts.filter(|_| counts);
     let (body, translation) = match call.passes(speaks, target) {
-        true => (call.rewritten(received, kind, target), None),
+        true => {
+            let mut body = call.rewritten(received, kind, target);
+            if call.task() == Task::Chat {
+                translate::without_foreign(&mut body, speaks);
+            }
+            (body, None)
+        }
         false => {
             let (body, answer) = call.translated(received, speaks, (target, by), record)?;
             (body, Some(answer))

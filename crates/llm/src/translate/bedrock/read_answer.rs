@@ -1,10 +1,15 @@
 //! A Converse answer as an answer: whole, or an error.
 //!
-//! Calls of tools that the provider runs itself and their results, citations, traces and media are left out.
+//! Calls of tools that the provider runs itself and their results, traces and media are left out.
 
-use super::super::{
-    answer::{Answer, Failure, MAX_BLOCKS, Piece, Stop},
-    read::{Text, list, present},
+use super::{
+    super::{
+        answer::{Answer, Failure, MAX_BLOCKS, Piece, Stop},
+        cite::{MAX_CITATIONS, characters},
+        read::{Text, list, present},
+        signature::Signer,
+    },
+    cite,
 };
 use crate::bedrock::usage;
 use serde::Deserialize;
@@ -90,6 +95,8 @@ struct Said<'a> {
 #[derive(Deserialize)]
 struct Cited<'a> {
     #[serde(borrow, default)]
+    citations: Option<&'a RawValue>,
+    #[serde(borrow, default)]
     content: Option<&'a RawValue>,
 }
 
@@ -97,10 +104,17 @@ struct Cited<'a> {
 pub(in crate::translate) fn answer<'a>(body: &'a [u8], id: &'a str, model: &'a str) -> Option<Answer<'a>> {
     let Converse { output, reason, usage } = serde_json::from_slice(body).ok()?;
     let blocks: Vec<Block<'_>> = list(output.message.content, "", MAX_BLOCKS, "").ok()?;
-    let mut pieces = Vec::with_capacity(blocks.len());
+    let (mut pieces, mut citations) = (Vec::with_capacity(blocks.len()), Vec::new());
+    let (mut words, mut last) = (0, 0..0);
     for block in blocks {
         match block {
-            Block { text: Some(text), .. } => pieces.extend(some(text).map(Piece::Text)),
+            Block { text: Some(text), .. } => {
+                if !text.is_empty() {
+                    last = words..words + characters(&text);
+                    words = last.end;
+                }
+                pieces.extend(some(text).map(Piece::Text));
+            }
             Block { call: Some(call), .. } if !call.is_of_server() => {
                 let input = present(call.input).map_or("{}", RawValue::get);
                 if !input.starts_with('{') {
@@ -111,20 +125,34 @@ pub(in crate::translate) fn answer<'a>(body: &'a [u8], id: &'a str, model: &'a s
             Block { reasoning: Some(Reasoning { text, redacted }), .. } => {
                 if let Some(Thought { text, signature }) = text {
                     pieces.extend(text.and_then(some).map(Piece::Thinking));
-                    pieces.extend(signature.and_then(some).map(Piece::Signed));
+                    pieces
+                        .extend(signature.and_then(some).map(|signature| Piece::Signed(Signer::Anthropic, signature)));
                 }
                 pieces.extend(redacted.and_then(some).map(Piece::Redacted));
             }
-            Block { cited: Some(Cited { content: Some(raw) }), .. } => {
-                let said: Vec<Said<'_>> = list(raw, "", MAX_BLOCKS, "").ok()?;
-                pieces.extend(said.into_iter().filter_map(|said| some(said.text?)).map(Piece::Text));
+            Block { cited: Some(Cited { citations: told, content }), .. } => {
+                let said: Vec<Said<'_>> = match present(content) {
+                    Some(raw) => list(raw, "", MAX_BLOCKS, "").ok()?,
+                    None => Vec::new(),
+                };
+                let begins = words;
+                for text in said.into_iter().filter_map(|said| some(said.text?)) {
+                    words += characters(&text);
+                    pieces.push(Piece::Text(text));
+                }
+                // Amazon's models cite in blocks of their own, behind the text.
+                if begins < words {
+                    last = begins..words;
+                }
+                citations.extend(cite::citations(told, &last));
             }
             _ => {}
         }
     }
     let text = |text: &'a str| Text(Cow::Borrowed(text));
     let stop = stop(reason.as_deref())?;
-    Some(Answer { id: text(id), model: text(model), pieces, stop, usage: usage.and_then(usage::of) })
+    citations.truncate(MAX_CITATIONS);
+    Some(Answer { citations, ..Answer::new(text(id), text(model), pieces, stop, usage.and_then(usage::of)) })
 }
 
 fn some(text: Text<'_>) -> Option<Text<'_>> {

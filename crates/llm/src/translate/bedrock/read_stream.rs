@@ -4,13 +4,17 @@
 use super::{
     super::{
         answer::{Failure, MAX_NAME, Malformed, Said, Stop},
+        cite::{Citation, MAX_CITATIONS, characters},
         read::Text,
+        signature::Signer,
     },
+    cite,
     read_answer::{ToolUse, error, stop},
 };
 use crate::bedrock::usage;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use std::ops::Range;
 
 /// More tools than this are not called at the same time.
 const MAX_OPEN: usize = 256;
@@ -25,6 +29,16 @@ pub(in crate::translate) struct StreamReader {
     /// Tools called so far.
     tools: u64,
     stop: Option<Stop>,
+    /// Characters of text so far, and at how many the block began that is open.
+    words: u64,
+    began: u64,
+    /// The text of the last block that had any, and whether the next is another.
+    last: Range<u64>,
+    apart: bool,
+    /// What is cited of that block: it comes before its text, and behind.
+    cited: Vec<Citation<'static>>,
+    /// Citations so far.
+    citations: usize,
 }
 
 /// A tool whose input is still coming.
@@ -63,6 +77,8 @@ struct Delta<'a> {
     tool_use: Option<Input<'a>>,
     #[serde(borrow, default)]
     reasoning_content: Option<Reasoning<'a>>,
+    #[serde(borrow, default)]
+    citation: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -101,12 +117,25 @@ struct Thrown<'a> {
 
 impl StreamReader {
     pub fn new(id: &str, model: &str) -> Self {
-        Self { id: id.into(), model: model.into(), open: Vec::new(), tools: 0, stop: None }
+        Self {
+            id: id.into(),
+            model: model.into(),
+            open: Vec::new(),
+            tools: 0,
+            stop: None,
+            words: 0,
+            began: 0,
+            last: 0..0,
+            apart: false,
+            cited: Vec::new(),
+            citations: 0,
+        }
     }
 
     /// Bytes of memory in use.
     pub fn held(&self) -> usize {
-        self.open.capacity() * size_of::<Open>() + self.id.len() + self.model.len()
+        let cited = self.cited.iter().map(Citation::held).sum::<usize>();
+        self.open.capacity() * size_of::<Open>() + self.id.len() + self.model.len() + cited
     }
 
     /// Reads one event.
@@ -128,6 +157,7 @@ impl StreamReader {
             }
             b"contentBlockStop" => {
                 let Block { content_block_index: block, .. } = parse(data)?;
+                self.cite(say);
                 if let Some(at) = self.open.iter().position(|open| open.block == block) {
                     let open = self.open.remove(at);
                     if !open.begun {
@@ -173,6 +203,10 @@ impl StreamReader {
 
     fn delta(&mut self, block: u64, delta: Delta<'_>, say: &mut impl FnMut(Said<'_>)) {
         if let Some(text) = delta.text.filter(|text| !text.is_empty()) {
+            if std::mem::take(&mut self.apart) {
+                say(Said::Break);
+            }
+            self.words += characters(&text);
             say(Said::Text(&text));
         }
         if let Some(Reasoning { text, signature, redacted_content }) = delta.reasoning_content {
@@ -182,8 +216,14 @@ impl StreamReader {
                 }
             };
             some(text, |text| Said::Thinking(text), say);
-            some(signature, |text| Said::Signed(text), say);
+            some(signature, |text| Said::Signed(Signer::Anthropic, text), say);
             some(redacted_content, |text| Said::Redacted(text), say);
+        }
+        // Of which words is known when the block is over.
+        let cited = delta.citation.and_then(|raw| cite::citation(raw, 0..1));
+        if let Some(cited) = cited.filter(|_| self.citations < MAX_CITATIONS) {
+            self.citations += 1;
+            self.cited.push(cited.owned());
         }
         // What is written for a provider's own tool has no open tool here.
         if let Some(part) = delta.tool_use.and_then(|told| told.input).filter(|part| !part.is_empty())
@@ -191,6 +231,17 @@ impl StreamReader {
         {
             open.begun = true;
             say(Said::Input { tool: open.tool, part: &part });
+        }
+    }
+
+    /// Says what is cited of the block that is over. Amazon's models cite in blocks of their own, behind the text.
+    fn cite(&mut self, say: &mut impl FnMut(Said<'_>)) {
+        let span = std::mem::replace(&mut self.began, self.words)..self.words;
+        if !span.is_empty() {
+            (self.last, self.apart) = (span, true);
+        }
+        for cited in std::mem::take(&mut self.cited).into_iter().filter(|_| !self.last.is_empty()) {
+            say(Said::Cited(&Citation { span: self.last.clone(), ..cited }));
         }
     }
 

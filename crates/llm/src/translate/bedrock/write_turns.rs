@@ -2,7 +2,7 @@
 
 use super::super::{
     Why,
-    call::{Block, Call, Role, Source},
+    call::{Block, Call, Content, Role, Source},
     write::{Object, array},
 };
 use serde::Deserialize;
@@ -106,6 +106,7 @@ const fn mark<'a>(block: &Block<'a>) -> Option<&'a RawValue> {
         Block::Text { cache_control, .. }
         | Block::Image { cache_control, .. }
         | Block::Document { cache_control, .. } => *cache_control,
+        Block::Cited(cited) => cited.cache_control,
         Block::Audio { .. }
         | Block::ToolUse { .. }
         | Block::ToolResult { .. }
@@ -136,7 +137,13 @@ fn one(block: &Block<'_>, names: &mut Names, out: &mut Vec<u8>) -> Result<(), Wh
             Ok(())
         }
         Block::Image { source, .. } => image(source, &mut to),
-        Block::Document { source, title, .. } => document(source, title.as_deref(), names, &mut to),
+        Block::Document { source, title, .. } => {
+            file(source).map(|of| document(of, title.as_deref(), false, names, &mut to))
+        }
+        Block::Cited(cited) => {
+            let title = cited.title.as_deref();
+            origin(&cited.content).map(|of| document(of, title, true, names, &mut to))
+        }
         Block::ToolUse { id, name, input } => {
             let mut call = to.object("toolUse");
             call.text("toolUseId", id);
@@ -150,7 +157,7 @@ fn one(block: &Block<'_>, names: &mut Names, out: &mut Vec<u8>) -> Result<(), Wh
             let mut reasoning = to.object("reasoningContent");
             let mut said = reasoning.object("reasoningText");
             said.text("text", text);
-            if let Some(signature) = signature {
+            if let Some((_, signature)) = signature {
                 said.text("signature", signature);
             }
             said.end();
@@ -202,7 +209,28 @@ fn image(source: &Source<'_>, to: &mut Object<'_>) -> Result<(), Why> {
     Ok(())
 }
 
-fn document(source: &Source<'_>, title: Option<&str>, names: &mut Names, to: &mut Object<'_>) -> Result<(), Why> {
+/// What a document is: its format and its source.
+enum Origin<'s> {
+    Bytes(&'static str, &'s str),
+    Text(&'s str),
+    Blocks(Vec<&'s str>),
+}
+
+fn origin<'s>(content: &'s Content<'_>) -> Result<Origin<'s>, Why> {
+    match content {
+        Content::File(source) => file(source),
+        Content::Text(text) => Ok(Origin::Text(text)),
+        Content::Blocks(blocks) => {
+            let text = |block: &'s Block<'_>| match block {
+                Block::Text { text, .. } => Ok(&**text),
+                _ => Err(Why::NoCounterpart("a document to be cited that holds more than text".to_owned())),
+            };
+            Ok(Origin::Blocks(blocks.iter().map(text).collect::<Result<_, _>>()?))
+        }
+    }
+}
+
+fn file<'s>(source: &'s Source<'_>) -> Result<Origin<'s>, Why> {
     let (media_type, data) = here(source, "a document")?;
     let format = match &*media_type.to_ascii_lowercase() {
         "application/pdf" => "pdf",
@@ -216,12 +244,38 @@ fn document(source: &Source<'_>, title: Option<&str>, names: &mut Names, to: &mu
         "text/markdown" => "md",
         _ => return Err(Why::NoCounterpart("a document of this type".to_owned())),
     };
+    Ok(Origin::Bytes(format, data))
+}
+
+fn document(of: Origin<'_>, title: Option<&str>, cited: bool, names: &mut Names, to: &mut Object<'_>) {
     let mut document = to.object("document");
+    let format = match of {
+        Origin::Bytes(format, _) => format,
+        Origin::Text(_) | Origin::Blocks(_) => "txt",
+    };
     document.text("format", format);
     document.text("name", &names.next(title));
-    bytes(&mut document, data);
+    match of {
+        Origin::Bytes(_, data) => bytes(&mut document, data),
+        Origin::Text(text) => {
+            let mut source = document.object("source");
+            source.text("text", text);
+            source.end();
+        }
+        Origin::Blocks(texts) => {
+            let mut source = document.object("source");
+            source.array("content", texts, |out, text| {
+                let mut block = Object::new(out);
+                block.text("text", text);
+                block.end();
+            });
+            source.end();
+        }
+    }
+    if cited {
+        document.json("citations", "{\"enabled\":true}");
+    }
     document.end();
-    Ok(())
 }
 
 fn bytes(to: &mut Object<'_>, data: &str) {

@@ -1,6 +1,7 @@
 //! Chat Completions: reads and writes calls, answers and streams.
 //! Reference: <https://platform.openai.com/docs/api-reference/chat>.
 
+pub(super) mod cite;
 pub(super) mod read_answer;
 pub(super) mod read_call;
 pub(super) mod read_stream;

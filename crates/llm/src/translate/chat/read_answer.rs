@@ -1,14 +1,18 @@
 //! A chat completion as an answer: whole, or an error.
 //!
-//! Providers put thinking into `reasoning_content`, into `reasoning` or into a part of the content. Citations, log
-//! probabilities and sound are left out, and so is every choice but the first.
+//! Providers put thinking into `reasoning_content`, into `reasoning` or into a part of the content. Sound is left
+//! out.
 
 use super::super::{
-    answer::{Answer, Failure, MAX_BLOCKS, Piece, Stop},
+    answer::{Answer, Failure, MAX_BLOCKS, Other, Piece, Stop},
     call::Source,
+    logprobs,
     read::{Text, list, present},
 };
-use super::read_turns::source;
+use super::{
+    cite::{Sources, citations},
+    read_turns::source,
+};
 use crate::openai::{request::Skip, usage};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -22,6 +26,11 @@ struct Completion<'a> {
     model: Option<Text<'a>>,
     #[serde(borrow)]
     choices: &'a RawValue,
+    /// What Perplexity and others found, to which marks in the text refer.
+    #[serde(borrow, default)]
+    citations: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    search_results: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -36,6 +45,8 @@ pub(super) struct Choice<'a> {
     pub delta: Option<Message<'a>>,
     #[serde(borrow, default)]
     pub finish_reason: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    pub logprobs: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -51,6 +62,8 @@ pub(super) struct Message<'a> {
     /// Where OpenRouter and others put images.
     #[serde(borrow, default)]
     images: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub annotations: Option<&'a RawValue>,
     #[serde(borrow, default)]
     pub tool_calls: Option<&'a RawValue>,
 }
@@ -99,9 +112,25 @@ pub(super) struct Function<'a> {
 pub(in crate::translate) fn answer(body: &[u8]) -> Option<Answer<'_>> {
     let completion: Completion<'_> = serde_json::from_slice(body).ok()?;
     let choices: Vec<Choice<'_>> = list(completion.choices, "", MAX_BLOCKS, "").ok()?;
-    let choice = first(choices)?;
+    let id = completion.id.unwrap_or_default();
+    let found = (completion.citations, completion.search_results);
+    let (mut first, mut others) = (None, Vec::new());
+    for choice in choices {
+        match choice.index.unwrap_or(0) {
+            0 if first.is_some() => {}
+            0 => first = Some(said(choice, 0, &id, found)?),
+            index => others.push(said(choice, index, &id, found)?),
+        }
+    }
+    let Other { pieces, stop, logprobs, citations, .. } = first?;
+    let (model, usage) = (completion.model.unwrap_or_default(), usage::of(body));
+    Some(Answer { id, model, pieces, stop, logprobs, citations, usage, others })
+}
+
+/// What one choice says, of an answer of this id; `found` is what marks in the text refer to.
+fn said<'a>(choice: Choice<'a>, index: u64, answer: &str, found: Sources<'a>) -> Option<Other<'a>> {
     let message = choice.message?;
-    let (answer_id, mut pieces) = (completion.id.unwrap_or_default(), Vec::new());
+    let mut pieces = Vec::new();
     let refused = texts(&message, &mut |piece| pieces.push(piece))?;
     let calls: Vec<ToolCall<'_>> = match present(message.tool_calls) {
         Some(raw) => list(raw, "", MAX_BLOCKS, "").ok()?,
@@ -110,21 +139,18 @@ pub(in crate::translate) fn answer(body: &[u8]) -> Option<Answer<'_>> {
     let called = !calls.is_empty();
     for (i, call) in calls.into_iter().enumerate() {
         let function = call.function?;
-        let id = call.id.filter(|id| !id.is_empty()).map_or_else(|| nameless(&answer_id, i as u64).into(), |id| id.0);
+        let made = || nameless(answer, index, i as u64).into();
+        let id = call.id.filter(|id| !id.is_empty()).map_or_else(made, |id| id.0);
         pieces.push(Piece::Call { id, name: function.name?, input: input(function.arguments)? });
     }
-    Some(Answer {
-        id: answer_id,
-        model: completion.model.unwrap_or_default(),
-        pieces,
-        stop: stop(choice.finish_reason.as_deref(), called, refused)?,
-        usage: usage::of(body),
-    })
+    let stop = stop(choice.finish_reason.as_deref(), called, refused)?;
+    let citations = citations(message.annotations, found, &pieces);
+    Some(Other { index, pieces, stop, logprobs: logprobs::of_choice(choice.logprobs), citations })
 }
 
-/// The choice that counts.
-pub(super) fn first(choices: Vec<Choice<'_>>) -> Option<Choice<'_>> {
-    choices.into_iter().find(|choice| choice.index.unwrap_or(0) == 0)
+/// The choice of this number.
+pub(super) fn of_index(choices: Vec<Choice<'_>>, index: u64) -> Option<Choice<'_>> {
+    choices.into_iter().find(|choice| choice.index.unwrap_or(0) == index)
 }
 
 /// What a message says in words; whether it refuses.
@@ -195,10 +221,14 @@ pub(in crate::translate) fn input(arguments: Option<Text<'_>>) -> Option<Cow<'_,
 }
 
 /// The id of a call that has none: some providers send none, and nobody could answer the call without. Made of the
-/// answer's, so that it is another in each turn.
-pub(super) fn nameless(answer: &str, tool: u64) -> String {
+/// answer's, so that it is another in each turn, and of the number of the choice behind the first.
+pub(in crate::translate) fn nameless(answer: &str, choice: u64, tool: u64) -> String {
     let kept = answer.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
-    format!("call_{}_{tool}", kept.collect::<String>())
+    let kept: String = kept.collect();
+    match choice {
+        0 => format!("call_{kept}_{tool}"),
+        _ => format!("call_{kept}_{choice}_{tool}"),
+    }
 }
 
 /// Why a model stopped. Some providers say `stop` although they call tools. `None` where it failed.

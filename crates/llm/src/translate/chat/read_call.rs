@@ -3,7 +3,7 @@
 use super::{
     super::{
         Why,
-        call::{Call, Choice, Effort, Format, Images, MAX_FIELDS, MAX_STOPS, MAX_TOOLS, Tool},
+        call::{Asked, Call, Choice, Effort, Format, Images, MAX_ANSWERS, MAX_FIELDS, MAX_STOPS, MAX_TOOLS, Tool},
         read::{Text, is_empty_object, list, members, present, read},
     },
     read_turns,
@@ -19,8 +19,7 @@ const OPENAI: &[&str] =
     &["store", "metadata", "service_tier", "verbosity", "prompt_cache_key", "prompt_cache_retention"];
 
 /// Fields that would change what the answer is: refused unless they ask for what is so anyway.
-const REFUSED: &[&str] =
-    &["audio", "functions", "function_call", "logit_bias", "logprobs", "n", "top_logprobs", "web_search_options"];
+const REFUSED: &[&str] = &["audio", "functions", "function_call", "logit_bias", "web_search_options"];
 
 #[derive(Deserialize)]
 struct ChatTool<'a> {
@@ -90,6 +89,7 @@ pub(in crate::translate) fn call(body: &[u8]) -> Result<Call<'_>, Why> {
     let mut call = Call::default();
     let mut messages = None;
     let (mut limit, mut safety) = (None, None);
+    let (mut logprobs, mut top) = (false, 0);
     for (name, raw) in members(body, MAX_FIELDS)? {
         if present(Some(raw)).is_none() {
             continue; // null is what absent is
@@ -124,6 +124,9 @@ pub(in crate::translate) fn call(body: &[u8]) -> Result<Call<'_>, Why> {
             "user" => call.user = Some(read(raw, &place)?),
             left_out if LEFT_OUT.contains(&left_out) => {}
             "modalities" => call.images = images(raw)?,
+            "n" => call.answers = answers(read(raw, &place)?, "n")?,
+            "logprobs" => logprobs = read(raw, &place)?,
+            "top_logprobs" => top = read(raw, &place)?,
             openai if OPENAI.contains(&openai) => call.openai.push((name, raw)),
             refused if REFUSED.contains(&refused) => {
                 if !asks_for_nothing(refused, raw) {
@@ -133,6 +136,10 @@ pub(in crate::translate) fn call(body: &[u8]) -> Result<Call<'_>, Why> {
             _ => call.others.push((name, raw)),
         }
     }
+    if top > 0 && !logprobs {
+        return Err(Why::Form("`top_logprobs` without `logprobs`".to_owned()));
+    }
+    call.logprobs = logprobs.then_some(Asked { many: top, by: "logprobs" });
     call.limit = call.limit.or(limit);
     call.user = safety.or(call.user);
     call.include_usage &= call.stream;
@@ -145,9 +152,12 @@ fn is_known(name: &str) -> bool {
     const READ: &[&str] = &[
         "max_tokens",
         "max_completion_tokens",
+        "logprobs",
         "modalities",
+        "n",
         "stream",
         "stream_options",
+        "top_logprobs",
         "stop",
         "tools",
         "parallel_tool_calls",
@@ -158,12 +168,19 @@ fn is_known(name: &str) -> bool {
     [READ, REFUSED].iter().any(|list| list.contains(&name))
 }
 
+/// More answers than one.
+pub(in crate::translate) fn answers(many: u64, by: &'static str) -> Result<Option<Asked>, Why> {
+    match many {
+        0 => Err(Why::Form(format!("`{by}`"))),
+        1 => Ok(None),
+        2..=MAX_ANSWERS => Ok(Some(Asked { many, by })),
+        _ => Err(Why::TooMany("answers asked for")),
+    }
+}
+
 /// Whether a refused field asks for what is so anyway.
 fn asks_for_nothing(name: &str, value: &RawValue) -> bool {
     match name {
-        "n" => value.get() == "1",
-        "logprobs" => value.get() == "false",
-        "top_logprobs" => value.get() == "0",
         "logit_bias" => is_empty_object(value),
         _ => false,
     }

@@ -3,9 +3,11 @@
 use super::{
     super::{
         answer::{MAX_NAME, Malformed, Piece, Said, Stop, are_names},
+        logprobs,
         read::{Text, list, present},
     },
-    read_answer::{Choice, Function, ToolCall, failure, first, nameless, stop, texts},
+    cite::{Marks, annotations},
+    read_answer::{Choice, Function, ToolCall, failure, nameless, of_index, stop, texts},
 };
 use crate::openai::usage;
 use credentialflow_model::usage::TokenUsage;
@@ -24,6 +26,8 @@ const MAX_TOOLS: u64 = 10_000;
 /// Holds what is known of the tool being called, and of tokens.
 #[derive(Debug)]
 pub(in crate::translate) struct StreamReader {
+    /// The number of the choice that is read.
+    index: u64,
     /// The answer's id, once it has begun.
     id: Option<String>,
     usage: Option<TokenUsage>,
@@ -35,6 +39,8 @@ pub(in crate::translate) struct StreamReader {
     refused: bool,
     /// Why it stopped, which comes before its usage.
     stop: Option<Stop>,
+    /// Marks in what is said, which cite.
+    marks: Marks,
 }
 
 /// A tool whose arguments are still coming.
@@ -55,12 +61,26 @@ struct Chunk<'a> {
     #[serde(borrow, default)]
     choices: Option<&'a RawValue>,
     #[serde(borrow, default)]
+    citations: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    search_results: Option<&'a RawValue>,
+    #[serde(borrow, default)]
     error: Option<&'a RawValue>,
 }
 
 impl StreamReader {
-    pub const fn new() -> Self {
-        Self { id: None, usage: None, tools: 0, open: None, called: BTreeSet::new(), refused: false, stop: None }
+    pub fn new(index: u64) -> Self {
+        Self {
+            index,
+            id: None,
+            usage: None,
+            tools: 0,
+            open: None,
+            called: BTreeSet::new(),
+            refused: false,
+            stop: None,
+            marks: Marks::default(),
+        }
     }
 
     /// Bytes of memory in use.
@@ -73,13 +93,17 @@ impl StreamReader {
             Some(id) => id.capacity(),
             None => 0,
         };
-        open + id + self.called.len() * 2 * size_of::<u64>()
+        open + id + self.called.len() * 2 * size_of::<u64>() + self.marks.held()
     }
 
     /// Reads the data of one event.
     pub fn event(&mut self, data: &[u8], say: &mut impl FnMut(Said<'_>)) -> Result<(), Malformed> {
         if data.trim_ascii() == b"[DONE]" {
-            return if self.id.is_some() { self.end(say) } else { Err(Malformed) };
+            return match self.id {
+                Some(_) => self.end(say),
+                None if self.index > 0 => Ok(()), // there is no other
+                None => Err(Malformed),
+            };
         }
         let chunk: Chunk<'_> = serde_json::from_slice(data).map_err(|_| Malformed)?;
         if let Some(raw) = present(chunk.error) {
@@ -89,11 +113,12 @@ impl StreamReader {
         if usage::has_usage_object(data) {
             self.usage = usage::of(data).or(self.usage);
         }
+        self.marks.learn(chunk.citations, chunk.search_results, say);
         let choices: Vec<Choice<'_>> = match present(chunk.choices) {
             Some(raw) => list(raw, "", MAX_PARTS, "").map_err(|_| Malformed)?,
             None => return Ok(()), // what there may be one day
         };
-        let Some(choice) = first(choices) else { return Ok(()) };
+        let Some(choice) = of_index(choices, self.index) else { return Ok(()) };
         if self.id.is_none() {
             let (id, model) = (chunk.id.unwrap_or_default(), chunk.model.unwrap_or_default());
             if !are_names(&id, &model) {
@@ -105,16 +130,28 @@ impl StreamReader {
         if let Some(delta) = choice.delta {
             let mut pieces = Vec::new();
             self.refused |= texts(&delta, &mut |piece| pieces.push(piece)).ok_or(Malformed)?;
+            let tokens = logprobs::of_choice(choice.logprobs);
+            if !tokens.is_empty() {
+                say(Said::Logprobs(&tokens));
+            }
             for piece in &pieces {
                 self.close(say);
+                if !matches!(piece, Piece::Text(_)) {
+                    self.marks.finish(say);
+                }
                 match piece {
-                    Piece::Text(text) => say(Said::Text(text)),
+                    Piece::Text(text) => self.marks.text(text, say),
                     Piece::Thinking(text) => say(Said::Thinking(text)),
                     Piece::Image { media_type, data } => say(Said::Image { media_type, data }),
-                    Piece::Call { .. } | Piece::Signed(_) | Piece::Redacted(_) => {}
+                    Piece::Call { .. } | Piece::Signed(..) | Piece::Redacted(_) => {}
                 }
             }
+            for cited in annotations(delta.annotations) {
+                self.marks.off();
+                say(Said::Cited(&cited));
+            }
             if let Some(raw) = present(delta.tool_calls) {
+                self.marks.finish(say);
                 for call in list::<ToolCall<'_>>(raw, "", MAX_PARTS, "").map_err(|_| Malformed)? {
                     self.call(call, say)?;
                 }
@@ -123,6 +160,7 @@ impl StreamReader {
         if let Some(reason) = choice.finish_reason {
             let reason = stop(Some(&reason), self.tools > 0, self.refused).ok_or(Malformed)?;
             self.close(say);
+            self.marks.finish(say);
             self.stop = Some(reason);
             say(Said::Stop(reason));
         }
@@ -138,6 +176,7 @@ impl StreamReader {
 
     fn end(&mut self, say: &mut impl FnMut(Said<'_>)) -> Result<(), Malformed> {
         self.close(say);
+        self.marks.finish(say);
         if self.stop.is_none() {
             let reason = stop(None, self.tools > 0, self.refused).ok_or(Malformed)?;
             say(Said::Stop(reason));
@@ -165,7 +204,7 @@ impl StreamReader {
             }
             self.close(say);
             let answer = self.id.as_deref().unwrap_or_default();
-            let id = if id.is_empty() { nameless(answer, self.tools) } else { id.to_owned() };
+            let id = if id.is_empty() { nameless(answer, self.index, self.tools) } else { id.to_owned() };
             say(Said::Call { tool: self.tools, id: &id, name: &name });
             self.tools += 1;
             self.open = Some(Open { index, id, begun: false });

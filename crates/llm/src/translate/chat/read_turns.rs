@@ -4,6 +4,7 @@ use super::super::{
     Why,
     call::{Block, MAX_MESSAGES, MAX_PARTS, Role, Source, Turns},
     read::{Text, list, present, read},
+    signature::Signer,
 };
 use crate::openai::request::Skip;
 use serde::Deserialize;
@@ -24,6 +25,8 @@ struct Message<'a> {
     refusal: Option<&'a RawValue>,
     #[serde(borrow, default)]
     thinking_blocks: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    extra_content: Option<&'a RawValue>,
     #[serde(borrow, default)]
     function_call: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -119,6 +122,28 @@ struct ToolCall<'a> {
     r#type: Option<Text<'a>>,
     #[serde(borrow, default)]
     function: Option<Function<'a>>,
+    #[serde(borrow, default)]
+    extra_content: Option<&'a RawValue>,
+}
+
+/// Where Google's own Chat Completions API has the signatures of its models: beside a call, and beside a message.
+#[derive(Deserialize)]
+struct Extra<'a> {
+    #[serde(borrow, default)]
+    google: Option<OfGoogle<'a>>,
+}
+
+#[derive(Deserialize)]
+struct OfGoogle<'a> {
+    #[serde(borrow, default)]
+    thought_signature: Option<Text<'a>>,
+}
+
+/// The signature of what a model of Google's said or called.
+fn signed(signer: Signer, extra: Option<&RawValue>) -> Option<Block<'_>> {
+    let extra: Extra<'_> = serde_json::from_str(present(extra)?.get()).ok()?;
+    let signature = extra.google?.thought_signature.filter(|signature| !signature.is_empty())?;
+    Some(Block::Thinking { text: Text::default(), signature: Some((signer, signature)) })
 }
 
 #[derive(Deserialize)]
@@ -151,7 +176,9 @@ pub(super) fn turns(raw: &RawValue) -> Result<(Vec<Block<'_>>, Turns<'_>), Why> 
                 if let Some(raw) = present(message.refusal) {
                     said.extend(text(read(raw, &place)?, None));
                 }
+                said.extend(signed(Signer::Google, message.extra_content));
                 for call in parts::<ToolCall<'_>>(message.tool_calls, &place, &mut room)? {
+                    said.extend(signed(Signer::GoogleCall, call.extra_content));
                     said.push(tool_use(call, &place)?);
                 }
                 let mut turn = thoughts(message.thinking_blocks, &place, &mut room)?;
@@ -215,6 +242,7 @@ fn thoughts<'a>(raw: Option<&'a RawValue>, place: &str, room: &mut usize) -> Res
     let block = |thought: Thought<'a>| match (&*thought.r#type, thought.data) {
         ("thinking", _) => {
             let signature = thought.signature.filter(|signature| !signature.is_empty());
+            let signature = signature.map(|signature| (Signer::Anthropic, signature));
             Ok(Block::Thinking { text: thought.thinking.unwrap_or_default(), signature })
         }
         ("redacted_thinking", Some(data)) => Ok(Block::Redacted(data)),

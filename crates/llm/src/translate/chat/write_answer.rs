@@ -5,9 +5,13 @@
 
 use super::{
     super::{
-        answer::{Answer, Failure, Piece, Stop},
+        answer::{Answer, Failure, Other, Piece, Stop},
+        cite::Citation,
+        logprobs::{Elements, Token},
+        signature::Signer,
         write::{Object, array},
     },
+    cite::annotation,
     write_call::data_url,
 };
 use crate::openai::{error::kind, request::write_json_string};
@@ -15,66 +19,107 @@ use credentialflow_model::{Timestamp, usage::TokenUsage};
 use std::io::Write as _;
 
 pub(in crate::translate) fn answer(answer: &Answer<'_>, created: Timestamp) -> Vec<u8> {
-    let (mut text, mut thinking) = (String::new(), String::new());
-    let (mut calls, mut images, mut thoughts) = (Vec::new(), Vec::new(), Vec::new());
-    // What was thought since the last signature.
-    let mut unsigned = String::new();
-    for piece in &answer.pieces {
-        match piece {
-            Piece::Text(more) => text.push_str(more),
-            Piece::Thinking(more) => {
-                thinking.push_str(more);
-                unsigned.push_str(more);
-            }
-            Piece::Signed(signature) => thoughts.push(Thought::Signed(std::mem::take(&mut unsigned), signature)),
-            Piece::Redacted(data) => thoughts.push(Thought::Redacted(data)),
-            Piece::Image { media_type, data } => images.push((&**media_type, &**data)),
-            Piece::Call { id, name, input } => calls.push((id, name, input)),
-        }
-    }
-    let mut out = Vec::with_capacity(text.len() + thinking.len() + 512);
+    let mut out = Vec::with_capacity(1024);
     head(&mut out, &answer.id, &answer.model, "chat.completion", created);
-    out.extend_from_slice(b"[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":");
-    if text.is_empty() && !calls.is_empty() {
-        out.extend_from_slice(b"null");
-    } else {
-        write_json_string(&mut out, &text);
+    out.push(b'[');
+    choice(&mut out, 0, (&answer.pieces, &answer.citations), answer.stop, &answer.logprobs);
+    for Other { index, pieces, stop, logprobs, citations } in &answer.others {
+        out.push(b',');
+        choice(&mut out, *index, (pieces, citations), *stop, logprobs);
     }
-    out.extend_from_slice(b",\"refusal\":null");
-    if !thinking.is_empty() {
-        out.extend_from_slice(b",\"reasoning_content\":");
-        write_json_string(&mut out, &thinking);
-    }
-    if !thoughts.is_empty() {
-        out.extend_from_slice(b",\"thinking_blocks\":");
-        array(&mut out, &thoughts, |out, one| thought(out, None, one));
-    }
-    if !images.is_empty() {
-        out.extend_from_slice(b",\"images\":");
-        array(&mut out, images.iter().enumerate(), |out, (i, one)| image(out, i as u64, *one));
-    }
-    for (i, (id, name, input)) in calls.iter().enumerate() {
-        out.extend_from_slice(if i == 0 { b",\"tool_calls\":[".as_slice() } else { b"," });
-        out.extend_from_slice(b"{\"id\":");
-        write_json_string(&mut out, id);
-        out.extend_from_slice(b",\"type\":\"function\",\"function\":{\"name\":");
-        write_json_string(&mut out, name);
-        out.extend_from_slice(b",\"arguments\":");
-        write_json_string(&mut out, input);
-        out.extend_from_slice(b"}}");
-    }
-    if !calls.is_empty() {
-        out.push(b']');
-    }
-    out.extend_from_slice(b"},\"logprobs\":null,\"finish_reason\":");
-    write_json_string(&mut out, finish_reason(answer.stop));
-    out.extend_from_slice(b"}]");
+    out.push(b']');
     if let Some(told) = &answer.usage {
         out.extend_from_slice(b",\"usage\":");
         usage(&mut out, told);
     }
     out.push(b'}');
     out
+}
+
+/// A choice of these pieces and citations.
+fn choice(
+    out: &mut Vec<u8>,
+    index: u64,
+    (pieces, citations): (&[Piece<'_>], &[Citation<'_>]),
+    stop: Stop,
+    logprobs: &[Token<'_>],
+) {
+    let (mut text, mut thinking) = (String::new(), String::new());
+    let (mut calls, mut images, mut thoughts) = (Vec::new(), Vec::new(), Vec::new());
+    // What was thought since the last signature.
+    let mut unsigned = String::new();
+    // How a model of Google's signed what it said, and the call that follows.
+    let (mut signed, mut of_call) = (None, None);
+    for piece in pieces {
+        match piece {
+            Piece::Text(more) => text.push_str(more),
+            Piece::Thinking(more) => {
+                thinking.push_str(more);
+                unsigned.push_str(more);
+            }
+            Piece::Signed(Signer::Anthropic, signature) => {
+                thoughts.push(Thought::Signed(std::mem::take(&mut unsigned), signature));
+            }
+            Piece::Signed(Signer::Google, signature) => signed = Some(&**signature),
+            Piece::Signed(Signer::GoogleCall, signature) => of_call = Some(&**signature),
+            Piece::Redacted(data) => thoughts.push(Thought::Redacted(data)),
+            Piece::Image { media_type, data } => images.push((&**media_type, &**data)),
+            Piece::Call { id, name, input } => calls.push((id, name, input, of_call.take())),
+        }
+    }
+    let _ = write!(out, "{{\"index\":{index},\"message\":{{\"role\":\"assistant\",\"content\":");
+    if text.is_empty() && !calls.is_empty() {
+        out.extend_from_slice(b"null");
+    } else {
+        write_json_string(out, &text);
+    }
+    out.extend_from_slice(b",\"refusal\":null");
+    let mut cited = citations.iter().filter(|cited| cited.url().is_some()).peekable();
+    if cited.peek().is_some() {
+        out.extend_from_slice(b",\"annotations\":");
+        array(out, cited, |out, one| annotation(out, None, one));
+    }
+    if !thinking.is_empty() {
+        out.extend_from_slice(b",\"reasoning_content\":");
+        write_json_string(out, &thinking);
+    }
+    if !thoughts.is_empty() {
+        out.extend_from_slice(b",\"thinking_blocks\":");
+        array(out, &thoughts, |out, one| thought(out, None, one));
+    }
+    if !images.is_empty() {
+        out.extend_from_slice(b",\"images\":");
+        array(out, images.iter().enumerate(), |out, (i, one)| image(out, i as u64, *one));
+    }
+    if let Some(signature) = signed {
+        out.push(b',');
+        extra_content(out, signature);
+    }
+    for (i, (id, name, input, signature)) in calls.iter().enumerate() {
+        out.extend_from_slice(if i == 0 { b",\"tool_calls\":[".as_slice() } else { b"," });
+        out.extend_from_slice(b"{\"id\":");
+        write_json_string(out, id);
+        out.extend_from_slice(b",\"type\":\"function\",\"function\":{\"name\":");
+        write_json_string(out, name);
+        out.extend_from_slice(b",\"arguments\":");
+        write_json_string(out, input);
+        out.push(b'}');
+        if let Some(signature) = signature {
+            out.push(b',');
+            extra_content(out, signature);
+        }
+        out.push(b'}');
+    }
+    if !calls.is_empty() {
+        out.push(b']');
+    }
+    out.extend_from_slice(b"},\"logprobs\":");
+    let mut elements = Elements::new();
+    elements.add(logprobs);
+    elements.of_choice(out);
+    out.extend_from_slice(b",\"finish_reason\":");
+    write_json_string(out, finish_reason(stop));
+    out.push(b'}');
 }
 
 /// Thinking that is signed, as it may be sent back.
@@ -101,6 +146,13 @@ pub(super) fn thought(out: &mut Vec<u8>, index: Option<u64>, thought: &Thought<'
         }
     }
     to.end();
+}
+
+/// The signature of a model of Google's, as Google's own Chat Completions API has it.
+pub(super) fn extra_content(out: &mut Vec<u8>, signature: &str) {
+    out.extend_from_slice(b"\"extra_content\":{\"google\":{\"thought_signature\":");
+    write_json_string(out, signature);
+    out.extend_from_slice(b"}}");
 }
 
 /// One of `images`, the form that OpenRouter gave it.

@@ -2,7 +2,7 @@
 
 use super::super::{
     To, Why,
-    call::{Block, Call, Choice, Format, Images, Role, Source, Tool, Turn},
+    call::{Asked, Block, Call, Choice, Format, Images, Role, Source, Tool, Turn},
     write::{Object, array},
 };
 use super::read_turns::sound_format;
@@ -84,6 +84,15 @@ pub(in crate::translate) fn call(call: &Call<'_>, to: &To<'_>, out: &mut Vec<u8>
     }
     if call.one_tool && !call.tools.is_empty() {
         body.json("parallel_tool_calls", "false");
+    }
+    if let Some(Asked { many, .. }) = call.answers {
+        body.number("n", many);
+    }
+    if let Some(Asked { many, .. }) = call.logprobs {
+        body.json("logprobs", "true");
+        if many > 0 {
+            body.number("top_logprobs", many);
+        }
     }
     match call.images {
         Some(Images::Too) => body.json("modalities", "[\"image\",\"text\"]"),
@@ -327,7 +336,13 @@ fn part(out: &mut Vec<u8>, part: &Part<'_, '_>) -> Result<(), Why> {
             audio.end();
         }
         // Not among the parts of a message.
-        Part::Said(Block::ToolUse { .. } | Block::ToolResult { .. } | Block::Thinking { .. } | Block::Redacted(_)) => {}
+        Part::Said(
+            Block::ToolUse { .. }
+            | Block::ToolResult { .. }
+            | Block::Thinking { .. }
+            | Block::Redacted(_)
+            | Block::Cited(_),
+        ) => {}
     }
     to.end();
     Ok(())

@@ -3,6 +3,7 @@
 //!
 //! Google's servers read every name in camel case and in snake case, and so does this; they write camel case.
 
+mod cite;
 pub(super) mod read_answer;
 pub(super) mod read_call;
 pub(super) mod read_stream;

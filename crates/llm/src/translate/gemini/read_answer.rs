@@ -1,11 +1,17 @@
 //! A Gemini answer as an answer: whole, or an error.
 //!
-//! Every candidate but the first, citations, grounding, ratings, log probabilities, signatures of thinking and code that
-//! was run are left out. Media that are no images make it no answer, as without them it might be an empty one.
+//! Ratings and code that was run are left out. Media that are no images make it no answer, as without them it might be an
+//! empty one.
 
-use super::super::{
-    answer::{Answer, Failure, MAX_BLOCKS, Piece, Stop},
-    read::{Text, list, present},
+use super::{
+    super::{
+        answer::{Answer, Failure, MAX_BLOCKS, Other, Piece, Stop},
+        chat::read_answer::nameless,
+        logprobs::{self, Token},
+        read::{Text, list, present},
+        signature::Signer,
+    },
+    cite::Grounding,
 };
 use crate::gemini::usage::Count;
 use serde::Deserialize;
@@ -50,6 +56,16 @@ pub(super) struct Candidate<'a> {
     content: Option<Content<'a>>,
     #[serde(borrow, default, rename = "finishReason")]
     pub reason: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "groundingMetadata")]
+    pub grounding: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "logprobsResult")]
+    logprobs: Option<&'a RawValue>,
+}
+
+impl<'a> Candidate<'a> {
+    pub fn logprobs(&self) -> Vec<Token<'a>> {
+        logprobs::of_candidate(self.logprobs)
+    }
 }
 
 #[derive(Deserialize)]
@@ -68,6 +84,8 @@ struct Part<'a> {
     call: Option<FunctionCall<'a>>,
     #[serde(borrow, default, rename = "inlineData")]
     inline: Option<Blob<'a>>,
+    #[serde(borrow, default, rename = "thoughtSignature")]
+    signature: Option<Text<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -92,6 +110,7 @@ struct FunctionCall<'a> {
 pub(super) enum Spoken<'a> {
     Text(Text<'a>),
     Thinking(Text<'a>),
+    Signed(Signer, Text<'a>),
     Image { media_type: Cow<'a, str>, data: Cow<'a, str> },
     Call { id: Option<Text<'a>>, name: Text<'a>, input: &'a str },
 }
@@ -101,39 +120,61 @@ pub(in crate::translate) fn answer(body: &[u8]) -> Option<Answer<'_>> {
     let generated: Generated<'_> = serde_json::from_slice(body).ok()?;
     let blocked = generated.is_blocked();
     let id = generated.id.unwrap_or_default();
-    let (mut pieces, mut calls, mut reason) = (Vec::new(), 0, None);
-    match first(generated.candidates)? {
-        None if !blocked => return None,
-        None => {}
-        Some(candidate) => {
-            reason = candidate.reason;
-            for spoken in spoken(candidate)? {
-                pieces.push(match spoken {
-                    Spoken::Text(text) => Piece::Text(text),
-                    Spoken::Thinking(text) => Piece::Thinking(text),
-                    Spoken::Image { media_type, data } => Piece::Image { media_type, data },
-                    Spoken::Call { id: own, name, input } => {
-                        let id = own.map_or_else(|| Cow::Owned(nameless(&id, calls)), |own| own.0);
-                        calls += 1;
-                        Piece::Call { id, name, input: Cow::Borrowed(input) }
-                    }
-                });
-            }
+    let (mut first, mut others) = (None, Vec::new());
+    for candidate in candidates(generated.candidates)? {
+        match candidate.index.unwrap_or(0) {
+            0 if first.is_some() => {}
+            0 => first = Some(said(candidate, 0, &id, blocked)?),
+            index => others.push(said(candidate, index, &id, blocked)?),
         }
     }
+    let none = Other { index: 0, pieces: Vec::new(), stop: Stop::Refusal, logprobs: Vec::new(), citations: Vec::new() };
+    let Other { pieces, stop, logprobs, citations, .. } = first.or(blocked.then_some(none))?;
     let mut count = Count::NONE;
     if let Some(raw) = generated.usage {
         count.take(raw);
     }
-    let stop = if blocked { Stop::Refusal } else { stop(reason, calls > 0)? };
-    Some(Answer { id, model: generated.model.unwrap_or_default(), pieces, stop, usage: count.usage() })
+    let (model, usage) = (generated.model.unwrap_or_default(), count.usage());
+    Some(Answer { id, model, pieces, stop, logprobs, citations, usage, others })
 }
 
-/// The candidate that counts, if there is any; `None` when that cannot be told.
-pub(super) fn first(candidates: Option<&RawValue>) -> Option<Option<Candidate<'_>>> {
-    let Some(raw) = present(candidates) else { return Some(None) };
-    let candidates: Vec<Candidate<'_>> = list(raw, "", MAX_BLOCKS, "").ok()?;
-    Some(candidates.into_iter().find(|candidate| candidate.index.unwrap_or(0) == 0))
+/// What one candidate says, of an answer of this id.
+fn said<'a>(candidate: Candidate<'a>, index: u64, answer: &str, blocked: bool) -> Option<Other<'a>> {
+    let (reason, logprobs) = (candidate.reason, candidate.logprobs());
+    let mut grounding = Grounding::default();
+    grounding.take(candidate.grounding);
+    let (mut pieces, mut calls) = (Vec::new(), 0);
+    for spoken in spoken(candidate)? {
+        pieces.push(match spoken {
+            Spoken::Text(text) => {
+                grounding.next_text();
+                grounding.say(&text);
+                Piece::Text(text)
+            }
+            Spoken::Thinking(text) => Piece::Thinking(text),
+            Spoken::Signed(signer, signature) => Piece::Signed(signer, signature),
+            Spoken::Image { media_type, data } => Piece::Image { media_type, data },
+            Spoken::Call { id: own, name, input } => {
+                let id = own.map_or_else(|| Cow::Owned(nameless(answer, index, calls)), |own| own.0);
+                calls += 1;
+                Piece::Call { id, name, input: Cow::Borrowed(input) }
+            }
+        });
+    }
+    let stop = if blocked { Stop::Refusal } else { stop(reason, calls > 0)? };
+    Some(Other { index, pieces, stop, logprobs, citations: grounding.finish() })
+}
+
+/// The candidate of this number, if there is any; `None` when that cannot be told.
+pub(super) fn of_index(candidates: Option<&RawValue>, index: u64) -> Option<Option<Candidate<'_>>> {
+    Some(self::candidates(candidates)?.into_iter().find(|candidate| candidate.index.unwrap_or(0) == index))
+}
+
+fn candidates(raw: Option<&RawValue>) -> Option<Vec<Candidate<'_>>> {
+    match present(raw) {
+        Some(raw) => list(raw, "", MAX_BLOCKS, "").ok(),
+        None => Some(Vec::new()),
+    }
 }
 
 /// What a candidate says; nothing that is empty. `None` when that cannot be told.
@@ -141,13 +182,15 @@ pub(super) fn spoken(candidate: Candidate<'_>) -> Option<Vec<Spoken<'_>>> {
     let Some(raw) = present(candidate.content.and_then(|content| content.parts)) else { return Some(Vec::new()) };
     let parts: Vec<Part<'_>> = list(raw, "", MAX_BLOCKS, "").ok()?;
     let mut spoken = Vec::with_capacity(parts.len());
-    for part in parts {
+    for mut part in parts {
+        let signature = part.signature.take().filter(|signature| !signature.is_empty());
         match part {
             Part { call: Some(FunctionCall { name, args, id }), .. } => {
                 let input = present(args).map_or("{}", RawValue::get);
                 if !input.starts_with('{') {
                     return None;
                 }
+                spoken.extend(signature.map(|signature| Spoken::Signed(Signer::GoogleCall, signature)));
                 spoken.push(Spoken::Call { id: id.filter(|id| !id.is_empty()), name, input });
             }
             // A draft of an image that follows.
@@ -159,21 +202,16 @@ pub(super) fn spoken(candidate: Candidate<'_>) -> Option<Vec<Spoken<'_>>> {
                 }
                 spoken.push(Spoken::Image { media_type: media_type.0, data: data.0 });
             }
-            Part { text: Some(text), thought, .. } if !text.is_empty() => spoken.push(match thought {
-                Some(true) => Spoken::Thinking(text),
-                _ => Spoken::Text(text),
-            }),
+            Part { text: Some(text), thought, .. } => {
+                if !text.is_empty() {
+                    spoken.push(if thought == Some(true) { Spoken::Thinking(text) } else { Spoken::Text(text) });
+                }
+                spoken.extend(signature.map(|signature| Spoken::Signed(Signer::Google, signature)));
+            }
             _ => {}
         }
     }
     Some(spoken)
-}
-
-/// The id of a call that has none, as nobody could answer the call without. Made of the answer's, so that it is another
-/// in each turn.
-pub(super) fn nameless(answer: &str, tool: u64) -> String {
-    let kept = answer.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
-    format!("call_{}_{tool}", kept.collect::<String>())
 }
 
 /// Why a model stopped. `None` where it failed.

@@ -3,7 +3,8 @@
 use super::{
     super::{
         Why,
-        call::{Call, Choice, Effort, Format, Images, MAX_FIELDS, MAX_STOPS, MAX_TOOLS, Tool},
+        call::{Asked, Call, Choice, Effort, Format, Images, MAX_FIELDS, MAX_STOPS, MAX_TOOLS, Tool},
+        chat::read_call::answers,
         read::{Text, list, members, present, read},
     },
     read_turns,
@@ -156,11 +157,11 @@ fn choice<'a>(config: &ToolConfig<'a>) -> Result<Option<Choice<'a>>, Why> {
 fn config<'a>(raw: &'a RawValue, schemas: &'a Schemas, call: &mut Call<'a>) -> Result<(), Why> {
     let no_counterpart = |what: &str| Err(Why::NoCounterpart(format!("`{what}`")));
     let (mut mime_type, mut answer) = (None, None);
+    let (mut logprobs, mut top) = (false, 0);
     for (name, raw) in members(raw.get().as_bytes(), MAX_FIELDS)? {
         if present(Some(raw)).is_none() {
             continue;
         }
-        let truth = || read::<bool>(raw, "a field of `generationConfig`");
         match &*name {
             "temperature" => call.temperature = Some(raw),
             "topP" | "top_p" => call.top_p = Some(raw),
@@ -179,9 +180,7 @@ fn config<'a>(raw: &'a RawValue, schemas: &'a Schemas, call: &mut Call<'a>) -> R
             "responseJsonSchema" | "response_json_schema" | "_responseJsonSchema" => answer = Some(raw),
             "thinkingConfig" | "thinking_config" => call.effort = effort(&read(raw, "`thinkingConfig`")?)?,
             "candidateCount" | "candidate_count" => {
-                if read::<u64>(raw, "`candidateCount`")? > 1 {
-                    return no_counterpart("candidateCount");
-                }
+                call.answers = answers(read(raw, "`candidateCount`")?, "candidateCount")?;
             }
             "responseModalities" | "response_modalities" => {
                 let told: Vec<Text<'_>> = list(raw, "`responseModalities`", MAX_STOPS, "kinds of answers")?;
@@ -191,18 +190,15 @@ fn config<'a>(raw: &'a RawValue, schemas: &'a Schemas, call: &mut Call<'a>) -> R
                 }
                 call.images = has("image").then(|| if has("text") { Images::Too } else { Images::Only });
             }
-            "responseLogprobs" | "response_logprobs" => {
-                if truth()? {
-                    return no_counterpart("responseLogprobs");
-                }
-            }
-            // How many there shall be, if any.
-            "logprobs" => {}
+            "responseLogprobs" | "response_logprobs" => logprobs = read(raw, "`responseLogprobs`")?,
+            "logprobs" => top = read(raw, "`logprobs`")?,
             "enableEnhancedCivicAnswers" | "enable_enhanced_civic_answers" => {}
             "mediaResolution" | "media_resolution" => {}
             _ => return Err(Why::NoCounterpart("a field of `generationConfig`".to_owned())),
         }
     }
+    // Google refuses the number alone.
+    call.logprobs = logprobs.then_some(Asked { many: top, by: "responseLogprobs" });
     let is_json = match mime_type.as_deref() {
         None | Some("text/plain" | "") => false,
         Some("application/json") => true,

@@ -4,8 +4,12 @@
 //! the model stopped may still count tokens.
 
 use super::{
-    super::answer::{MAX_NAME, Malformed, Said, Stop, are_names},
-    read_answer::{Generated, Spoken, failure, first, nameless, spoken, stop},
+    super::{
+        answer::{MAX_NAME, Malformed, Said, Stop, are_names},
+        chat::read_answer::nameless,
+    },
+    cite::Grounding,
+    read_answer::{Generated, Spoken, failure, of_index, spoken, stop},
 };
 use crate::{gemini::usage::Count, translate::read::present};
 
@@ -15,25 +19,25 @@ const MAX_TOOLS: u64 = 10_000;
 /// Holds what is known of tokens, and why the model stopped.
 #[derive(Debug)]
 pub(in crate::translate) struct StreamReader {
+    /// The number of the candidate that is read.
+    index: u64,
     /// The answer's id, once it has begun.
     id: Option<String>,
     count: Count,
     /// Tools called so far.
     tools: u64,
     stop: Option<Stop>,
+    grounding: Grounding,
 }
 
 impl StreamReader {
-    pub const fn new() -> Self {
-        Self { id: None, count: Count::NONE, tools: 0, stop: None }
+    pub fn new(index: u64) -> Self {
+        Self { index, id: None, count: Count::NONE, tools: 0, stop: None, grounding: Grounding::default() }
     }
 
     /// Bytes of memory in use.
-    pub const fn held(&self) -> usize {
-        match &self.id {
-            Some(id) => id.capacity(),
-            None => 0,
-        }
+    pub fn held(&self) -> usize {
+        self.id.as_ref().map_or(0, String::capacity) + self.grounding.held()
     }
 
     /// Reads the data of one event.
@@ -47,8 +51,9 @@ impl StreamReader {
             self.count.take(raw);
         }
         let blocked = generated.is_blocked();
-        let candidate = first(generated.candidates).ok_or(Malformed)?;
-        if self.id.is_none() && (candidate.is_some() || blocked || generated.usage.is_some()) {
+        let candidate = of_index(generated.candidates, self.index).ok_or(Malformed)?;
+        let whole = blocked || generated.usage.is_some();
+        if self.id.is_none() && (candidate.is_some() || (self.index == 0 && whole)) {
             let (id, model) = (generated.id.unwrap_or_default(), generated.model.unwrap_or_default());
             if !are_names(&id, &model) {
                 return Err(Malformed);
@@ -56,15 +61,26 @@ impl StreamReader {
             say(Said::Begin { id: &id, model: &model });
             self.id = Some(id.0.into_owned());
         }
-        if blocked {
+        if blocked && self.index == 0 {
             self.stop = Some(Stop::Refusal);
         }
         let Some(candidate) = candidate else { return Ok(()) };
-        let reason = candidate.reason;
+        let (reason, logprobs) = (candidate.reason, candidate.logprobs());
+        self.grounding.take(candidate.grounding);
+        if !logprobs.is_empty() {
+            say(Said::Logprobs(&logprobs));
+        }
         for spoken in spoken(candidate).ok_or(Malformed)? {
+            if !matches!(spoken, Spoken::Text(_)) {
+                self.grounding.due().iter().for_each(|cited| say(Said::Cited(cited)));
+            }
             match spoken {
-                Spoken::Text(text) => say(Said::Text(&text)),
+                Spoken::Text(text) => {
+                    self.grounding.say(&text);
+                    say(Said::Text(&text));
+                }
                 Spoken::Thinking(text) => say(Said::Thinking(&text)),
+                Spoken::Signed(signer, signature) => say(Said::Signed(signer, &signature)),
                 Spoken::Image { media_type, data } => say(Said::Image { media_type: &media_type, data: &data }),
                 Spoken::Call { id, name, input } => {
                     let tool = self.tools;
@@ -73,7 +89,7 @@ impl StreamReader {
                     }
                     self.tools += 1;
                     let answer = self.id.as_deref().unwrap_or_default();
-                    let id = id.map_or_else(|| nameless(answer, tool), |id| id.0.into_owned());
+                    let id = id.map_or_else(|| nameless(answer, self.index, tool), |id| id.0.into_owned());
                     say(Said::Call { tool, id: &id, name: &name });
                     say(Said::Input { tool, part: input });
                 }
@@ -88,6 +104,7 @@ impl StreamReader {
     /// The stream has ended; it is whole when the model said why it stopped.
     pub fn finish(&mut self, say: &mut impl FnMut(Said<'_>)) {
         if let Some(stop) = self.stop {
+            std::mem::take(&mut self.grounding).finish().iter().for_each(|cited| say(Said::Cited(cited)));
             say(Said::Stop(stop));
             say(Said::End(self.count.usage()));
         }

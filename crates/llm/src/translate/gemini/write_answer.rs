@@ -1,8 +1,12 @@
 //! An answer as a Gemini answer: whole, or an error.
 
-use super::super::{
-    answer::{Answer, Failure, Piece, Stop},
-    write::{Object, array},
+use super::{
+    super::{
+        answer::{Answer, Failure, Other, Piece, Stop},
+        logprobs::Candidates,
+        write::{Object, array},
+    },
+    cite,
 };
 use crate::gemini::error;
 use credentialflow_model::usage::TokenUsage;
@@ -10,7 +14,25 @@ use credentialflow_model::usage::TokenUsage;
 pub(in crate::translate) fn answer(answer: &Answer<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(1024);
     let mut to = Object::new(&mut out);
-    candidate(&mut to, Some(finish_reason(answer.stop)), |out| array(out, joined(&answer.pieces), part));
+    let first = (0, &answer.pieces, answer.stop, &answer.logprobs, &answer.citations);
+    let others = answer
+        .others
+        .iter()
+        .map(|Other { index, pieces, stop, logprobs, citations }| (*index, pieces, *stop, logprobs, citations));
+    to.array("candidates", [first].into_iter().chain(others), |out, (index, pieces, stop, tokens, citations)| {
+        let mut logprobs = Candidates::new();
+        logprobs.add(tokens);
+        let shown = joined(pieces);
+        let texts = shown.iter().enumerate().filter_map(|(index, shown)| match shown {
+            Shown::Text(text) => Some(cite::Part { text, index: Some(index as u64) }),
+            _ => None,
+        });
+        let texts: Vec<cite::Part<'_>> = texts.collect();
+        let parts = |out: &mut Vec<u8>| array(out, &shown, part);
+        candidate(out, (index, Some(finish_reason(stop))), &logprobs, parts, |candidate| {
+            cite::metadata(candidate, &texts, citations);
+        });
+    });
     tail(&mut to, answer.usage.as_ref(), &answer.model, &answer.id);
     to.end();
     out
@@ -36,19 +58,19 @@ fn joined<'a>(pieces: &'a [Piece<'_>]) -> Vec<Shown<'a>> {
             (Piece::Thinking(text), _) => parts.push(Shown::Thinking((**text).to_owned())),
             (Piece::Image { media_type, data }, _) => parts.push(Shown::Image { media_type, data }),
             // Not Google's.
-            (Piece::Signed(_) | Piece::Redacted(_), _) => {}
+            (Piece::Signed(..) | Piece::Redacted(_), _) => {}
             (Piece::Call { id, name, input }, _) => parts.push(Shown::Call { id, name, input }),
         }
     }
     parts
 }
 
-pub(super) fn part(out: &mut Vec<u8>, shown: Shown<'_>) {
+pub(super) fn part(out: &mut Vec<u8>, shown: &Shown<'_>) {
     let mut to = Object::new(out);
     match shown {
-        Shown::Text(text) => to.text("text", &text),
+        Shown::Text(text) => to.text("text", text),
         Shown::Thinking(text) => {
-            to.text("text", &text);
+            to.text("text", text);
             to.json("thought", "true");
         }
         Shown::Image { media_type, data } => {
@@ -68,22 +90,26 @@ pub(super) fn part(out: &mut Vec<u8>, shown: Shown<'_>) {
     to.end();
 }
 
-/// The one candidate; its parts are written by `fill`.
-pub(super) fn candidate(to: &mut Object<'_>, reason: Option<&str>, fill: impl FnOnce(&mut Vec<u8>)) {
-    let mut fill = Some(fill);
-    to.array("candidates", [()], |out, ()| {
-        let mut candidate = Object::new(out);
-        let mut content = candidate.object("content");
-        let parts = content.member("parts");
-        fill.take().into_iter().for_each(|fill| fill(&mut *parts));
-        content.json("role", "\"model\"");
-        content.end();
-        if let Some(reason) = reason {
-            candidate.text("finishReason", reason);
-        }
-        candidate.number("index", 0);
-        candidate.end();
-    });
+/// A candidate; its parts are written by `fill`, and by `more` what else it has.
+pub(super) fn candidate(
+    out: &mut Vec<u8>,
+    (index, reason): (u64, Option<&str>),
+    logprobs: &Candidates,
+    fill: impl FnOnce(&mut Vec<u8>),
+    more: impl FnOnce(&mut Object<'_>),
+) {
+    let mut candidate = Object::new(out);
+    let mut content = candidate.object("content");
+    fill(content.member("parts"));
+    content.json("role", "\"model\"");
+    content.end();
+    if let Some(reason) = reason {
+        candidate.text("finishReason", reason);
+    }
+    logprobs.write(&mut candidate);
+    more(&mut candidate);
+    candidate.number("index", index);
+    candidate.end();
 }
 
 /// What every part of an answer ends with.

@@ -3,7 +3,7 @@
 use super::{
     super::{
         To, Why,
-        call::{Block, Call, Choice, Effort, Format, Images, Role, Tool},
+        call::{Asked, Block, Call, Choice, Effort, Format, Images, Role, Tool},
         write::Object,
     },
     write_turns,
@@ -107,6 +107,15 @@ fn config(call: &Call<'_>, mut config: Object<'_>) {
         config.json("responseMimeType", "\"application/json\"");
         if let Format::Schema { schema, .. } = format {
             config.json("responseJsonSchema", schema.get());
+        }
+    }
+    if let Some(Asked { many, .. }) = call.answers {
+        config.number("candidateCount", many);
+    }
+    if let Some(Asked { many, .. }) = call.logprobs {
+        config.json("responseLogprobs", "true");
+        if many > 0 {
+            config.number("logprobs", many);
         }
     }
     match call.images {

@@ -3,7 +3,12 @@
 //! A function is called in one piece, so the calls of an answer are kept until it stops.
 
 use super::{
-    super::answer::{Failure, Said, Stop},
+    super::{
+        answer::{Failure, Said, Stop},
+        cite::{Citation, Words},
+        logprobs::Candidates,
+    },
+    cite,
     write_answer::{Shown, candidate, error, finish_reason, part, tail},
 };
 use crate::{
@@ -16,10 +21,12 @@ use credentialflow_model::usage::TokenUsage;
 /// More than this of calls is not kept.
 const MAX_KEPT: usize = 4 << 20;
 
-/// Holds the answer's names, and the calls of functions.
+/// Writes one candidate. Holds the answer's names, and the calls of functions.
 #[derive(Debug)]
 pub(in crate::translate) struct StreamWriter {
     frames: Frames,
+    /// The number of the candidate; the first one ends the stream.
+    index: u64,
     /// Anything was written.
     begun: bool,
     id: String,
@@ -27,6 +34,11 @@ pub(in crate::translate) struct StreamWriter {
     calls: Vec<Call>,
     kept: usize,
     stop: Stop,
+    /// Log probabilities of the text that follows.
+    logprobs: Candidates,
+    words: Words,
+    /// What is cited of these.
+    citations: Vec<Citation<'static>>,
 }
 
 #[derive(Debug)]
@@ -38,21 +50,26 @@ struct Call {
 }
 
 impl StreamWriter {
-    pub const fn new(frames: Frames) -> Self {
+    pub const fn new(frames: Frames, index: u64) -> Self {
         Self {
             frames,
+            index,
             begun: false,
             id: String::new(),
             model: String::new(),
             calls: Vec::new(),
             kept: 0,
             stop: Stop::Done,
+            logprobs: Candidates::new(),
+            words: Words::new(),
+            citations: Vec::new(),
         }
     }
 
     /// Bytes of memory in use.
-    pub const fn held(&self) -> usize {
-        self.id.capacity() + self.model.capacity() + self.kept
+    pub fn held(&self) -> usize {
+        let cited = self.words.held() + self.citations.iter().map(Citation::held).sum::<usize>();
+        self.id.capacity() + self.model.capacity() + self.kept + self.logprobs.held() + cited
     }
 
     pub fn say(&mut self, said: &Said<'_>, out: &mut Vec<u8>) {
@@ -61,11 +78,17 @@ impl StreamWriter {
                 (*id).clone_into(&mut self.id);
                 (*model).clone_into(&mut self.model);
             }
-            Said::Text(text) => self.part(Shown::Text((*text).to_owned()), out),
+            Said::Text(text) => {
+                self.words.push(text);
+                self.part(Shown::Text((*text).to_owned()), out);
+            }
             Said::Thinking(text) => self.part(Shown::Thinking((*text).to_owned()), out),
             Said::Image { media_type, data } => self.part(Shown::Image { media_type, data }, out),
+            Said::Logprobs(tokens) => self.logprobs.add(tokens),
+            Said::Cited(cited) if cited.url().is_some() => self.citations.push(cited.owned()),
+            Said::Cited(_) | Said::Break => {}
             // Not Google's.
-            Said::Signed(_) | Said::Redacted(_) => {}
+            Said::Signed(..) | Said::Redacted(_) => {}
             Said::Call { tool, id, name } => {
                 if self.room(id.len() + name.len() + size_of::<Call>()) {
                     let (id, name) = ((*id).to_owned(), (*name).to_owned());
@@ -96,8 +119,14 @@ impl StreamWriter {
 
     fn part(&mut self, shown: Shown<'_>, out: &mut Vec<u8>) {
         self.begin(out);
+        let logprobs = match shown {
+            Shown::Text(_) => std::mem::take(&mut self.logprobs),
+            _ => Candidates::new(),
+        };
         let mut to = Object::new(out);
-        candidate(&mut to, None, |out| array(out, [shown], part));
+        to.array("candidates", [shown], |out, shown| {
+            candidate(out, (self.index, None), &logprobs, |out| array(out, [&shown], part), |_| {});
+        });
         tail(&mut to, None, &self.model, &self.id);
         to.end();
         self.close(out);
@@ -123,11 +152,17 @@ impl StreamWriter {
             shown.push(Shown::Text(String::new()));
         }
         let mut to = Object::new(out);
-        candidate(&mut to, Some(reason), |out| array(out, shown, part));
-        tail(&mut to, told, &self.model, &self.id);
+        to.array("candidates", [shown], |out, shown| {
+            candidate(out, (self.index, Some(reason)), &self.logprobs, |out| array(out, &shown, part), |candidate| {
+                if let Some(text) = self.words.all().filter(|_| !self.citations.is_empty()) {
+                    cite::metadata(candidate, &[cite::Part { text, index: None }], &self.citations);
+                }
+            });
+        });
+        tail(&mut to, told.filter(|_| self.index == 0), &self.model, &self.id);
         to.end();
         self.close(out);
-        if self.frames == Frames::Array {
+        if self.frames == Frames::Array && self.index == 0 {
             out.push(b']');
         }
     }

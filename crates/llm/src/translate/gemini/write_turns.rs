@@ -3,6 +3,7 @@
 use super::super::{
     Why,
     call::{Block, Call, Role, Source, Turn},
+    signature::Signer,
     write::{Object, array},
 };
 use crate::openai::request::Skip;
@@ -43,10 +44,17 @@ fn assistant<'c>(
     out: &mut Vec<u8>,
 ) -> Result<(), Why> {
     let (mut first, mut problem) = (true, None);
-    array(out, &turn.content, |out, block| {
+    array(out, &with_signatures(&turn.content), |out, (block, signature)| {
         let mut part = Object::new(out);
+        let mut signature = *signature;
         match block {
             Block::Text { text, .. } => part.text("text", text),
+            Block::Thinking { text, .. } => {
+                part.text("text", text);
+                if !text.is_empty() {
+                    part.json("thought", "true");
+                }
+            }
             Block::ToolUse { id, name, input } => {
                 names.insert(id, name);
                 let mut call = part.object("functionCall");
@@ -55,15 +63,41 @@ fn assistant<'c>(
                 call.json("args", input.get());
                 call.end();
                 // Of calls that are made at the same time the first alone is signed.
-                if signed && std::mem::take(&mut first) {
-                    part.text("thoughtSignature", NO_SIGNATURE);
+                if std::mem::take(&mut first) && signed {
+                    signature = signature.or(Some(NO_SIGNATURE));
                 }
             }
             other => problem = media(other, &mut part).err().or(problem.take()),
         }
+        if let Some(signature) = signature {
+            part.text("thoughtSignature", signature);
+        }
         part.end();
     });
     problem.map_or(Ok(()), Err)
+}
+
+/// The blocks that are parts, each with its signature: that of a call stands before it, that of a text behind it. What is
+/// thought is a part where it is signed itself, and so is a signature of nothing that is there.
+fn with_signatures<'b, 'a>(blocks: &'b [Block<'a>]) -> Vec<(&'b Block<'a>, Option<&'b str>)> {
+    let mut parts: Vec<(&Block<'_>, Option<&str>)> = Vec::with_capacity(blocks.len());
+    let mut of_call = None;
+    for block in blocks {
+        match (block, parts.last_mut()) {
+            (Block::Thinking { signature: Some((Signer::GoogleCall, signature)), .. }, _) => {
+                of_call = Some(&**signature)
+            }
+            (Block::Thinking { text, signature: Some((_, signature)) }, Some((Block::Text { .. }, of_text @ None)))
+                if text.is_empty() =>
+            {
+                *of_text = Some(&**signature);
+            }
+            (Block::Thinking { signature, .. }, _) => parts.push((block, signature.as_ref().map(|(_, word)| &**word))),
+            (Block::ToolUse { .. }, _) => parts.push((block, of_call.take())),
+            _ => parts.push((block, None)),
+        }
+    }
+    parts
 }
 
 /// The answers of functions, and then what the user says. An answer is an object of texts, so what else is in it is
@@ -153,7 +187,8 @@ fn media(block: &Block<'_>, to: &mut Object<'_>) -> Result<(), Why> {
         | Block::ToolUse { .. }
         | Block::ToolResult { .. }
         | Block::Thinking { .. }
-        | Block::Redacted(_) => {
+        | Block::Redacted(_)
+        | Block::Cited(_) => {
             return Err(Why::Form("a part of a message".to_owned()));
         }
     }

@@ -1,8 +1,13 @@
 //! A message of Anthropic's as an answer: whole, or an error.
 
-use super::super::{
-    answer::{Answer, Failure, MAX_BLOCKS, Piece, Stop},
-    read::{Text, list},
+use super::{
+    super::{
+        answer::{Answer, Failure, MAX_BLOCKS, Piece, Stop},
+        cite::{MAX_CITATIONS, characters},
+        read::{Text, list},
+        signature::Signer,
+    },
+    cite,
 };
 use crate::anthropic::usage::Count;
 use serde::Deserialize;
@@ -41,6 +46,8 @@ pub(super) struct Block<'a> {
     pub name: Option<Text<'a>>,
     #[serde(borrow, default)]
     pub input: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub citations: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -67,13 +74,20 @@ impl<'a> From<FailureBody<'a>> for Failure<'a> {
 pub(in crate::translate) fn answer(body: &[u8]) -> Option<Answer<'_>> {
     let message: Message<'_> = serde_json::from_slice(body).ok()?;
     let content: Vec<Block<'_>> = list(message.content, "", MAX_BLOCKS, "").ok()?;
-    let mut pieces = Vec::with_capacity(content.len());
+    let (mut pieces, mut citations, mut words) = (Vec::with_capacity(content.len()), Vec::new(), 0);
     for block in content {
         match &*block.r#type {
-            "text" => pieces.push(Piece::Text(block.text?)),
+            "text" => {
+                let text = block.text?;
+                let span = words..words + characters(&text);
+                words = span.end;
+                citations.extend(cite::citations(block.citations, &span));
+                pieces.push(Piece::Text(text));
+            }
             "thinking" => {
                 pieces.push(Piece::Thinking(block.thinking?));
-                pieces.extend(block.signature.filter(|signature| !signature.is_empty()).map(Piece::Signed));
+                let signature = block.signature.filter(|signature| !signature.is_empty());
+                pieces.extend(signature.map(|signature| Piece::Signed(Signer::Anthropic, signature)));
             }
             "redacted_thinking" => pieces.extend(block.data.map(Piece::Redacted)),
             "tool_use" => {
@@ -87,13 +101,10 @@ pub(in crate::translate) fn answer(body: &[u8]) -> Option<Answer<'_>> {
     if let Some(raw) = message.usage {
         count.take(raw);
     }
-    Some(Answer {
-        id: message.id,
-        model: message.model.unwrap_or_default(),
-        pieces,
-        stop: stop(message.stop_reason.as_deref()),
-        usage: count.usage(),
-    })
+    let stop = stop(message.stop_reason.as_deref());
+    citations.truncate(MAX_CITATIONS);
+    let model = message.model.unwrap_or_default();
+    Some(Answer { citations, ..Answer::new(message.id, model, pieces, stop, count.usage()) })
 }
 
 /// An error of the provider's, whatever it sent.

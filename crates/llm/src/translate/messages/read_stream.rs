@@ -3,8 +3,11 @@
 use super::{
     super::{
         answer::{Malformed, Said, are_names},
+        cite::{Citation, MAX_CITATIONS, characters},
         read::{Text, is_empty_object, present},
+        signature::Signer,
     },
+    cite,
     read_answer::{Block, FailureBody, stop},
 };
 use crate::anthropic::usage::Count;
@@ -21,6 +24,13 @@ pub(in crate::translate) struct StreamReader {
     open: Vec<Open>,
     /// Tools called so far.
     tools: u64,
+    /// Characters of text so far, and at how many the block began that is open.
+    words: u64,
+    began: u64,
+    /// What is cited of that block: it comes before its text, and behind.
+    cited: Vec<Citation<'static>>,
+    /// Citations so far.
+    citations: usize,
 }
 
 /// A tool whose input is still coming.
@@ -74,16 +84,18 @@ struct Delta<'a> {
     partial_json: Option<Text<'a>>,
     #[serde(borrow, default)]
     stop_reason: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    citation: Option<&'a RawValue>,
 }
 
 impl StreamReader {
     pub const fn new() -> Self {
-        Self { count: Count::NONE, open: Vec::new(), tools: 0 }
+        Self { count: Count::NONE, open: Vec::new(), tools: 0, words: 0, began: 0, cited: Vec::new(), citations: 0 }
     }
 
     /// Bytes of memory in use.
-    pub const fn held(&self) -> usize {
-        self.open.capacity() * size_of::<Open>()
+    pub fn held(&self) -> usize {
+        self.open.capacity() * size_of::<Open>() + self.cited.iter().map(Citation::held).sum::<usize>()
     }
 
     /// Reads the data of one event.
@@ -104,6 +116,7 @@ impl StreamReader {
             "content_block_start" => self.block_start(event.index, parse(event.content_block)?, say)?,
             "content_block_delta" => self.block_delta(event.index, &parse(event.delta)?, say),
             "content_block_stop" => {
+                self.cite(say);
                 if let Some(at) = self.open.iter().position(|open| open.block == event.index) {
                     let open = self.open.remove(at);
                     if !open.begun {
@@ -134,7 +147,11 @@ impl StreamReader {
 
     fn block_start(&mut self, index: u64, block: Block<'_>, say: &mut impl FnMut(Said<'_>)) -> Result<(), Malformed> {
         match &*block.r#type {
-            "text" => some(block.text.as_deref(), Said::Text, say),
+            "text" => {
+                self.began = self.words;
+                self.words += characters(block.text.as_deref().unwrap_or_default());
+                some(block.text.as_deref(), Said::Text, say);
+            }
             "thinking" => some(block.thinking.as_deref(), Said::Thinking, say),
             "redacted_thinking" => some(block.data.as_deref(), Said::Redacted, say),
             "tool_use" => {
@@ -159,9 +176,22 @@ impl StreamReader {
 
     fn block_delta(&mut self, index: u64, delta: &Delta<'_>, say: &mut impl FnMut(Said<'_>)) {
         match delta.r#type.as_deref() {
-            Some("text_delta") => some(delta.text.as_deref(), Said::Text, say),
+            Some("text_delta") => {
+                self.words += characters(delta.text.as_deref().unwrap_or_default());
+                some(delta.text.as_deref(), Said::Text, say);
+            }
+            Some("citations_delta") => {
+                // Of which words is known when the block is over.
+                let cited = delta.citation.and_then(|raw| cite::citation(raw, 0..1));
+                if let Some(cited) = cited.filter(|_| self.citations < MAX_CITATIONS) {
+                    self.citations += 1;
+                    self.cited.push(cited.owned());
+                }
+            }
             Some("thinking_delta") => some(delta.thinking.as_deref(), Said::Thinking, say),
-            Some("signature_delta") => some(delta.signature.as_deref(), Said::Signed, say),
+            Some("signature_delta") => {
+                some(delta.signature.as_deref(), |text| Said::Signed(Signer::Anthropic, text), say)
+            }
             Some("input_json_delta") => {
                 let part = delta.partial_json.as_deref().unwrap_or_default();
                 // What is written for a server's tool has no open tool here.
@@ -173,6 +203,16 @@ impl StreamReader {
                 }
             }
             _ => {}
+        }
+    }
+}
+
+impl StreamReader {
+    /// Says what is cited of the block that is over.
+    fn cite(&mut self, say: &mut impl FnMut(Said<'_>)) {
+        let span = self.began..self.words;
+        for cited in std::mem::take(&mut self.cited).into_iter().filter(|_| !span.is_empty()) {
+            say(Said::Cited(&Citation { span: span.clone(), ..cited }));
         }
     }
 }

@@ -2,8 +2,9 @@
 
 use super::super::{
     Why,
-    call::{Block, MAX_MESSAGES, MAX_PARTS, Role, Source, Turns},
+    call::{Block, Cited, Content, MAX_MESSAGES, MAX_PARTS, Role, Source, Turns},
     read::{Text, list, present, read},
+    signature::Signer,
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -47,6 +48,15 @@ struct Part<'a> {
     is_error: Option<bool>,
     #[serde(borrow, default)]
     cache_control: Option<&'a RawValue>,
+    /// Of a document, whether it may be cited.
+    #[serde(borrow, default)]
+    citations: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Citations {
+    #[serde(default)]
+    enabled: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -119,18 +129,21 @@ fn blocks<'a>(raw: &'a RawValue, within: Within, place: &str, room: &mut usize) 
                 blocks.push(Block::Image { source, cache_control });
             }
             "document" if media && within != Within::Document => {
+                let told = present(part.citations).map(|raw| read::<Citations>(raw, &format!("a block of {place}")));
+                let is_cited = told.transpose()?.is_some_and(|told| told.enabled == Some(true));
                 let from = from()?;
-                match &*from.r#type {
-                    // A document that is text is text.
-                    "text" => blocks.extend(text(from.data.ok_or_else(form)?, cache_control)),
+                let content = match &*from.r#type {
+                    "text" => Content::Text(from.data.ok_or_else(form)?),
                     "content" => {
                         let content = from.content.ok_or_else(form)?;
-                        blocks.append(&mut self::blocks(content, Within::Document, place, room)?);
+                        Content::Blocks(self::blocks(content, Within::Document, place, room)?)
                     }
-                    _ => {
-                        let source = source(from, "a document", place)?;
-                        blocks.push(Block::Document { source, title: part.title, cache_control });
-                    }
+                    _ => Content::File(source(from, "a document", place)?),
+                };
+                let cited = Cited { content, title: part.title, cache_control };
+                match is_cited {
+                    true => blocks.push(Block::Cited(Box::new(cited))),
+                    false => blocks.append(&mut cited.plain()),
                 }
             }
             "tool_use" if within == Within::Assistant => {
@@ -150,6 +163,7 @@ fn blocks<'a>(raw: &'a RawValue, within: Within, place: &str, room: &mut usize) 
                 let word = |raw: Option<&'a RawValue>| present(raw).map(|raw| read::<Text<'a>>(raw, place)).transpose();
                 // What is written here of thinking that nobody signed has an empty signature.
                 let signature = word(part.signature)?.filter(|signature| !signature.is_empty());
+                let signature = signature.map(Signer::of_messages);
                 blocks.push(Block::Thinking { text: word(part.thinking)?.unwrap_or_default(), signature });
             }
             "redacted_thinking" if within == Within::Assistant => {

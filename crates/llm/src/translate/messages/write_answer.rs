@@ -1,17 +1,22 @@
 //! An answer as a message of Anthropic's: whole, or an error.
 
-use super::super::{
-    answer::{Answer, Failure, Piece, Stop},
-    write::Object,
+use super::{
+    super::{
+        answer::{Answer, Failure, Piece, Stop},
+        cite::{Citation, characters},
+        write::{Object, array},
+    },
+    cite::{self, Cut, cut},
 };
 use crate::anthropic::error::kind;
 use credentialflow_model::usage::TokenUsage;
+use std::borrow::Cow;
 
 pub(in crate::translate) fn answer(answer: &Answer<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(1024);
     let mut message = Object::new(&mut out);
     head(&mut message, &answer.id, &answer.model);
-    message.array("content", joined(&answer.pieces), |out, piece| block(out, &piece));
+    content(message.member("content"), &joined(&answer.pieces), &answer.citations);
     message.text("stop_reason", stop_reason(answer.stop));
     message.json("stop_sequence", "null");
     usage(&mut message, answer.usage.unwrap_or_default(), true);
@@ -22,7 +27,7 @@ pub(in crate::translate) fn answer(answer: &Answer<'_>) -> Vec<u8> {
 /// A piece of a message, as its block.
 enum Shown<'a> {
     Text(String),
-    Thinking { text: String, signature: &'a str },
+    Thinking { text: String, signature: Cow<'a, str> },
     Redacted(&'a str),
     Call { id: &'a str, name: &'a str, input: &'a str },
 }
@@ -32,14 +37,20 @@ fn joined<'a>(pieces: &'a [Piece<'_>]) -> Vec<Shown<'a>> {
     let mut blocks: Vec<Shown<'a>> = Vec::with_capacity(pieces.len());
     for piece in pieces {
         match (piece, blocks.last_mut()) {
-            (Piece::Text(text), Some(Shown::Text(last)))
-            | (Piece::Thinking(text), Some(Shown::Thinking { text: last, signature: "" })) => last.push_str(text),
-            (Piece::Signed(signed), Some(Shown::Thinking { signature, .. })) if signature.is_empty() => {
-                *signature = signed
+            (Piece::Text(text), Some(Shown::Text(last))) => last.push_str(text),
+            (Piece::Thinking(text), Some(Shown::Thinking { text: last, signature })) if signature.is_empty() => {
+                last.push_str(text);
+            }
+            (Piece::Signed(signer, signed), Some(Shown::Thinking { signature, .. })) if signature.is_empty() => {
+                *signature = signer.in_messages(signed);
             }
             (Piece::Text(text), _) => blocks.push(Shown::Text((**text).to_owned())),
-            (Piece::Thinking(text), _) => blocks.push(Shown::Thinking { text: (**text).to_owned(), signature: "" }),
-            (Piece::Signed(signature), _) => blocks.push(Shown::Thinking { text: String::new(), signature }),
+            (Piece::Thinking(text), _) => {
+                blocks.push(Shown::Thinking { text: (**text).to_owned(), signature: Cow::Borrowed("") });
+            }
+            (Piece::Signed(signer, signature), _) => {
+                blocks.push(Shown::Thinking { text: String::new(), signature: signer.in_messages(signature) });
+            }
             (Piece::Redacted(data), _) => blocks.push(Shown::Redacted(data)),
             (Piece::Call { id, name, input }, _) => blocks.push(Shown::Call { id, name, input }),
             // An answer with one is not written ([`Answer::fits`]).
@@ -47,6 +58,36 @@ fn joined<'a>(pieces: &'a [Piece<'_>]) -> Vec<Shown<'a>> {
         }
     }
     blocks
+}
+
+/// Writes the blocks; a text in several, where some of it is cited.
+fn content(out: &mut Vec<u8>, blocks: &[Shown<'_>], citations: &[Citation<'_>]) {
+    let mut words = 0;
+    let written = blocks.iter().flat_map(|shown| match shown {
+        Shown::Text(text) if !citations.is_empty() => {
+            let before = words;
+            words += characters(text);
+            cut(text, before, citations).into_iter().map(Written::Cut).collect()
+        }
+        _ => vec![Written::Whole(shown)],
+    });
+    array(out, written, |out, written| match written {
+        Written::Whole(shown) => block(out, shown),
+        Written::Cut(Cut { text, cited }) => {
+            let mut to = Object::new(out);
+            to.json("type", "\"text\"");
+            to.text("text", text);
+            if !cited.is_empty() {
+                to.array("citations", cited, cite::write);
+            }
+            to.end();
+        }
+    });
+}
+
+enum Written<'b> {
+    Whole(&'b Shown<'b>),
+    Cut(Cut<'b, 'b>),
 }
 
 fn block(out: &mut Vec<u8>, shown: &Shown<'_>) {
@@ -59,7 +100,7 @@ fn block(out: &mut Vec<u8>, shown: &Shown<'_>) {
         Shown::Thinking { text, signature } => {
             to.json("type", "\"thinking\"");
             to.text("thinking", text);
-            // Empty where it is no thinking of Anthropic's.
+            // Empty where nobody signed it.
             to.text("signature", signature);
         }
         Shown::Redacted(data) => {

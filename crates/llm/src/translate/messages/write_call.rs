@@ -129,8 +129,8 @@ fn block(out: &mut Vec<u8>, block: &Block<'_>) {
             }
             cache(&mut to, cache_control);
         }
-        // Refused before ([`super::super::call::Turns::have_sound`]).
-        Block::Audio { .. } => {}
+        // Refused before ([`super::super::call::Turns::have_sound`]), or made another.
+        Block::Audio { .. } | Block::Cited(_) => {}
         Block::ToolUse { id, name, input } => {
             to.json("type", "\"tool_use\"");
             to.text("id", id);
@@ -150,7 +150,7 @@ fn block(out: &mut Vec<u8>, block: &Block<'_>) {
         Block::Thinking { text, signature } => {
             to.json("type", "\"thinking\"");
             to.text("thinking", text);
-            to.text("signature", signature.as_deref().unwrap_or_default());
+            to.text("signature", signature.as_ref().map_or("", |(_, signature)| signature));
         }
         Block::Redacted(data) => {
             to.json("type", "\"redacted_thinking\"");

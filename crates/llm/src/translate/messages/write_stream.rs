@@ -3,8 +3,10 @@
 use super::{
     super::{
         answer::{Failure, Said, Stop},
+        cite::{Citation, characters},
         write::Object,
     },
+    cite,
     write_answer::{error, head, stop_reason, usage},
 };
 use credentialflow_model::usage::TokenUsage;
@@ -18,6 +20,11 @@ pub(in crate::translate) struct StreamWriter {
     /// Its number; without one, that of the next.
     index: u64,
     stop: Stop,
+    /// Characters of text so far, and at how many the last block of text began.
+    words: u64,
+    began: u64,
+    /// Some of the block that is open was cited: what follows is another.
+    cited: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,13 +37,20 @@ enum Kind {
 
 impl StreamWriter {
     pub const fn new() -> Self {
-        Self { begun: false, open: None, index: 0, stop: Stop::Done }
+        Self { begun: false, open: None, index: 0, stop: Stop::Done, words: 0, began: 0, cited: false }
     }
 
     pub fn say(&mut self, said: &Said<'_>, out: &mut Vec<u8>) {
         match said {
             Said::Begin { id, model } => self.begin(id, model, out),
             Said::Text(text) => {
+                if self.cited {
+                    self.close(out);
+                }
+                if self.open != Some(Kind::Text) {
+                    self.began = self.words;
+                }
+                self.words += characters(text);
                 self.open(Kind::Text, out, |block| block.json("text", "\"\""));
                 self.delta("text_delta", "text", text, out);
             }
@@ -44,17 +58,20 @@ impl StreamWriter {
                 self.think(out);
                 self.delta("thinking_delta", "thinking", text, out);
             }
-            Said::Signed(signature) => {
+            Said::Signed(signer, signature) => {
                 self.think(out);
-                self.delta("signature_delta", "signature", signature, out);
+                self.delta("signature_delta", "signature", &signer.in_messages(signature), out);
                 self.close(out);
             }
             Said::Redacted(data) => {
                 self.open(Kind::Redacted, out, |block| block.text("data", data));
                 self.close(out);
             }
-            // The translator ends a stream with one.
-            Said::Image { .. } => {}
+            // The translator ends a stream with an image, and the others are not asked for.
+            Said::Image { .. } | Said::Logprobs(_) => {}
+            Said::Cited(cited) => self.cite(cited, out),
+            Said::Break if self.open == Some(Kind::Text) => self.close(out),
+            Said::Break => {}
             Said::Call { tool, id, name } => self.open(Kind::Tool(*tool), out, |block| {
                 block.text("id", id);
                 block.text("name", name);
@@ -104,7 +121,7 @@ impl StreamWriter {
     fn think(&mut self, out: &mut Vec<u8>) {
         self.open(Kind::Thinking, out, |block| {
             block.json("thinking", "\"\"");
-            // It follows, where the model is of Anthropic's.
+            // It follows, where the model's maker signs.
             block.json("signature", "\"\"");
         });
     }
@@ -143,7 +160,23 @@ impl StreamWriter {
         });
     }
 
+    /// Says what is cited of the text that is open; what was said before that is over.
+    fn cite(&mut self, cited: &Citation<'_>, out: &mut Vec<u8>) {
+        if self.open != Some(Kind::Text) || cited.span.end <= self.began {
+            return;
+        }
+        self.cited = true;
+        event(out, "content_block_delta", |event| {
+            event.number("index", self.index);
+            let mut delta = event.object("delta");
+            delta.json("type", "\"citations_delta\"");
+            cite::write(delta.member("citation"), cited);
+            delta.end();
+        });
+    }
+
     fn close(&mut self, out: &mut Vec<u8>) {
+        self.cited = false;
         if self.open.take().is_some() {
             event(out, "content_block_stop", |event| event.number("index", self.index));
             self.index += 1;

@@ -38,7 +38,7 @@ pub(in crate::translate) fn answer<'a>(body: &'a [u8], model: &'a str) -> Option
     };
     let pieces = if said.is_empty() { Vec::new() } else { vec![Piece::Text(Text(Cow::Owned(said)))] };
     // Nothing says why a model stopped.
-    Some(Answer { id, model: Text(Cow::Borrowed(model)), pieces, stop: Stop::Done, usage: usage::of(body) })
+    Some(Answer::new(id, Text(Cow::Borrowed(model)), pieces, Stop::Done, usage::of(body)))
 }
 
 /// An error of the provider's, whatever it sent: a problem (`title`, `detail`), or a prediction that failed (`error`).

@@ -212,7 +212,7 @@ fn text<'c, 'a>(blocks: &'c [Block<'a>], images: &mut Vec<&'c Source<'a>>) -> Re
         match block {
             Block::Text { text, .. } => texts.push(text),
             Block::Image { source, .. } => images.push(source),
-            Block::Document { .. } => return Err(Why::NoCounterpart("a document".to_owned())),
+            Block::Document { .. } | Block::Cited(_) => return Err(Why::NoCounterpart("a document".to_owned())),
             Block::Audio { .. } => return Err(Why::NoCounterpart("sound in a message".to_owned())),
             // Nothing of it is sent back.
             Block::Thinking { .. } | Block::Redacted(_) => {}

@@ -1,12 +1,17 @@
 //! A response of OpenAI's as an answer: whole, or an error.
 //!
-//! Summaries of reasoning are its thinking; where a model shows the reasoning itself and no summary, that is. Annotations,
-//! log probabilities and the items of the provider's own tools are left out.
+//! Summaries of reasoning are its thinking; where a model shows the reasoning itself and no summary, that is. The
+//! items of the provider's own tools are left out.
 
-use super::super::{
-    answer::{Answer, Failure, MAX_BLOCKS, Piece, Stop},
-    chat::read_answer::{failure, input},
-    read::{Text, list, present},
+use super::{
+    super::{
+        answer::{Answer, Failure, MAX_BLOCKS, Piece, Stop},
+        chat::read_answer::{failure, input},
+        cite::{MAX_CITATIONS, characters, in_order},
+        logprobs,
+        read::{Text, list, present},
+    },
+    cite,
 };
 use crate::openai::responses::usage::count;
 use serde::Deserialize;
@@ -89,6 +94,10 @@ struct Part<'a> {
     text: Option<Text<'a>>,
     #[serde(borrow, default)]
     refusal: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    logprobs: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    annotations: Option<&'a RawValue>,
 }
 
 /// A whole answer. `None` when it is no response, or none that is over.
@@ -96,15 +105,22 @@ pub(in crate::translate) fn answer(body: &[u8]) -> Option<Answer<'_>> {
     let response: Response<'_> = serde_json::from_slice(body).ok()?;
     let items: Vec<Item<'_>> = list(response.output?, "", MAX_BLOCKS, "").ok()?;
     let (mut pieces, mut refused, mut called) = (Vec::new(), false, false);
+    let (mut logprobs, mut citations, mut words) = (Vec::new(), Vec::new(), 0);
     let mut room = MAX_BLOCKS;
     for item in items {
         match &*item.r#type {
             "message" => {
                 for part in parts(item.content, &mut room)? {
+                    logprobs.append(&mut logprobs::of_list(part.logprobs));
                     match (&*part.r#type, part.text, part.refusal) {
-                        ("output_text", Some(text), _) if !text.is_empty() => pieces.push(Piece::Text(text)),
+                        ("output_text", Some(text), _) if !text.is_empty() => {
+                            citations.append(&mut cite::annotations(part.annotations, words));
+                            words += characters(&text);
+                            pieces.push(Piece::Text(text));
+                        }
                         ("refusal", _, Some(text)) => {
                             refused = true;
+                            words += characters(&text);
                             pieces.push(Piece::Text(text));
                         }
                         _ => {}
@@ -134,7 +150,8 @@ pub(in crate::translate) fn answer(body: &[u8]) -> Option<Answer<'_>> {
     let stop = stop(response.status.as_deref(), response.incomplete_details.as_ref(), called, refused)?;
     let usage = present(response.usage).and_then(count);
     let (id, model) = (response.id.unwrap_or_default(), response.model.unwrap_or_default());
-    Some(Answer { id, model, pieces, stop, usage })
+    citations.truncate(MAX_CITATIONS);
+    Some(Answer { logprobs, citations: in_order(citations), ..Answer::new(id, model, pieces, stop, usage) })
 }
 
 /// The parts of an item for which there is still so much room in the answer.

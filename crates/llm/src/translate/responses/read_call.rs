@@ -3,7 +3,7 @@
 use super::{
     super::{
         Why,
-        call::{Block, Call, Choice, Effort, Format, MAX_FIELDS, MAX_TOOLS, Tool},
+        call::{Asked, Block, Call, Choice, Effort, Format, MAX_FIELDS, MAX_STOPS, MAX_TOOLS, Tool},
         read::{Text, list, members, present, read},
     },
     read_input,
@@ -14,7 +14,6 @@ use serde_json::value::RawValue;
 /// Fields that are left out: no other dialect has them, and the answer without them is still a right one.
 const LEFT_OUT: &[&str] = &[
     "context_management",
-    "include",
     "max_tool_calls",
     "prompt_cache_key",
     "prompt_cache_options",
@@ -27,7 +26,10 @@ const LEFT_OUT: &[&str] = &[
 /// Fields that would change what the answer is, or need what an earlier call left with its provider: refused unless they
 /// ask for what is so anyway.
 const REFUSED: &[&str] =
-    &["background", "conversation", "moderation", "previous_response_id", "prompt", "store", "top_logprobs"];
+    &["background", "conversation", "moderation", "previous_response_id", "prompt", "store"];
+
+/// What `include` has where log probabilities are wanted.
+pub(super) const LOGPROBS: &str = "message.output_text.logprobs";
 
 /// What an answer repeats of its call.
 const ECHOED: &[&str] = &[
@@ -96,6 +98,7 @@ pub(in crate::translate) fn call(body: &[u8]) -> Result<Call<'_>, Why> {
     // What a stream took is always told.
     let mut call = Call { include_usage: true, ..Call::default() };
     let (mut instructions, mut input, mut safety) = (None, None, None);
+    let (mut logprobs, mut top) = (false, 0);
     for (name, raw) in members(body, MAX_FIELDS)? {
         if present(Some(raw)).is_none() {
             continue; // null is what absent is
@@ -127,6 +130,12 @@ pub(in crate::translate) fn call(body: &[u8]) -> Result<Call<'_>, Why> {
             // The newer name of the same.
             "safety_identifier" => safety = Some(read(raw, &place)?),
             "user" => call.user = Some(read(raw, &place)?),
+            // What else can be told beside an answer no other dialect has.
+            "include" => {
+                let told: Vec<Text<'_>> = list(raw, &place, MAX_STOPS, "things to include")?;
+                logprobs |= told.iter().any(|told| &**told == LOGPROBS);
+            }
+            "top_logprobs" => top = read(raw, &place)?,
             // Callers are told back what is theirs.
             "metadata" => {}
             left_out if LEFT_OUT.contains(&left_out) => {}
@@ -138,6 +147,8 @@ pub(in crate::translate) fn call(body: &[u8]) -> Result<Call<'_>, Why> {
             _ => call.others.push((name, raw)),
         }
     }
+    let by = if top > 0 { "top_logprobs" } else { LOGPROBS };
+    call.logprobs = (logprobs || top > 0).then_some(Asked { many: top, by });
     call.user = safety.or(call.user);
     let input = input.ok_or_else(|| Why::Form("a call without `input`".to_owned()))?;
     let (mut said, turns) = read_input::turns(input)?;
@@ -151,12 +162,14 @@ pub(in crate::translate) fn call(body: &[u8]) -> Result<Call<'_>, Why> {
 /// Whether a name is one of ours, so that it may be shown.
 fn is_known(name: &str) -> bool {
     const READ: &[&str] = &[
+        "include",
         "instructions",
         "max_output_tokens",
         "stream",
         "tools",
         "parallel_tool_calls",
         "text",
+        "top_logprobs",
         "reasoning",
         "safety_identifier",
         "user",
@@ -168,7 +181,6 @@ fn is_known(name: &str) -> bool {
 fn asks_for_nothing(name: &str, value: &RawValue) -> bool {
     match name {
         "background" | "store" => value.get() == "false",
-        "top_logprobs" => value.get() == "0",
         _ => false,
     }
 }

@@ -5,8 +5,9 @@ use super::super::{
     call::{Block, MAX_MESSAGES, MAX_PARTS, Role, Turns},
     chat::read_turns::{arguments, source, text},
     read::{Text, list, present, read},
+    signature::Signer,
 };
-use super::write_item::{REDACTED, SIGNED};
+use super::write_item::REDACTED;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -91,9 +92,7 @@ pub(super) fn turns<'a>(raw: &'a RawValue) -> Result<(Vec<Block<'a>>, Turns<'a>)
             }
             (Some("reasoning"), _) => {
                 let encrypted = present(item.encrypted_content).map(|raw| word(Some(raw))).transpose()?;
-                let told =
-                    |begins: &str| encrypted.as_ref()?.strip_prefix(begins).map(|own| Text(own.to_owned().into()));
-                if let Some(signature) = told(SIGNED) {
+                if let Some(signature) = encrypted.as_ref().and_then(Signer::unmarked) {
                     let parts: Vec<Part<'a>> = match present(item.summary) {
                         Some(raw) => list(raw, &place, room, "parts of items")?,
                         None => Vec::new(),
@@ -102,8 +101,8 @@ pub(super) fn turns<'a>(raw: &'a RawValue) -> Result<(Vec<Block<'a>>, Turns<'a>)
                     let texts: Vec<Text<'a>> = parts.into_iter().filter_map(|part| part.text).collect();
                     let text = Text(texts.iter().map(|text| &**text).collect::<String>().into());
                     turns.push(Role::Assistant, vec![Block::Thinking { text, signature: Some(signature) }]);
-                } else if let Some(data) = told(REDACTED) {
-                    turns.push(Role::Assistant, vec![Block::Redacted(data)]);
+                } else if let Some(data) = encrypted.as_ref().and_then(|own| own.strip_prefix(REDACTED)) {
+                    turns.push(Role::Assistant, vec![Block::Redacted(Text(data.to_owned().into()))]);
                 }
             }
             (Some("item_reference"), _) => {

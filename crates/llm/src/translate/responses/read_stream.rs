@@ -3,9 +3,12 @@
 use super::{
     super::{
         answer::{MAX_NAME, Malformed, Said, are_names},
+        cite::{MAX_CITATIONS, characters},
         chat::read_answer::failure,
+        logprobs,
         read::{Text, present},
     },
+    cite,
     read_answer::{BETWEEN, FUNCTION_CALL, FunctionCall, Item, Response, stop, told},
 };
 use crate::openai::responses::usage::count;
@@ -26,6 +29,11 @@ pub(in crate::translate) struct StreamReader {
     refused: bool,
     /// The place of the item whose reasoning was summarised last.
     summarised: Option<u64>,
+    /// Characters of text so far, and at how many the part began that is being said, by its places.
+    words: u64,
+    part: ((u64, u64), u64),
+    /// Citations so far.
+    citations: usize,
 }
 
 #[derive(Deserialize)]
@@ -35,11 +43,17 @@ struct Event<'a> {
     #[serde(default)]
     output_index: u64,
     #[serde(default)]
+    content_index: u64,
+    #[serde(default)]
     summary_index: u64,
     #[serde(borrow, default)]
     delta: Option<&'a RawValue>,
     #[serde(borrow, default)]
+    logprobs: Option<&'a RawValue>,
+    #[serde(borrow, default)]
     arguments: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    annotation: Option<&'a RawValue>,
     #[serde(borrow, default)]
     item: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -50,7 +64,7 @@ struct Event<'a> {
 
 impl StreamReader {
     pub const fn new() -> Self {
-        Self { begun: false, open: None, tools: 0, refused: false, summarised: None }
+        Self { begun: false, open: None, tools: 0, refused: false, summarised: None, words: 0, part: ((0, 0), 0), citations: 0 }
     }
 
     /// Reads the data of one event.
@@ -87,10 +101,23 @@ impl StreamReader {
                     self.close(say);
                 }
             }
-            "response.output_text.delta" => self.text(&text(event.delta)?, Said::Text, say),
+            "response.output_text.delta" => {
+                let tokens = logprobs::of_list(event.logprobs);
+                if !tokens.is_empty() {
+                    say(Said::Logprobs(&tokens));
+                }
+                self.words((at, event.content_index), &text(event.delta)?, say);
+            }
             "response.refusal.delta" => {
                 self.refused = true;
-                self.text(&text(event.delta)?, Said::Text, say);
+                self.words((at, event.content_index), &text(event.delta)?, say);
+            }
+            "response.output_text.annotation.added" if self.part.0 == (at, event.content_index) => {
+                let cited = event.annotation.and_then(|raw| cite::annotation(raw, self.part.1));
+                if let Some(cited) = cited.filter(|_| self.citations < MAX_CITATIONS) {
+                    self.citations += 1;
+                    say(Said::Cited(&cited));
+                }
             }
             "response.reasoning_summary_part.added" if event.summary_index > 0 => {
                 self.text(BETWEEN, Said::Thinking, say)
@@ -158,6 +185,15 @@ impl StreamReader {
             _ => return Err(Malformed),
         }
         Ok(())
+    }
+
+    /// Says more of the words of this part.
+    fn words(&mut self, part: (u64, u64), text: &str, say: &mut impl FnMut(Said<'_>)) {
+        if self.part.0 != part {
+            self.part = (part, self.words);
+        }
+        self.words += characters(text);
+        self.text(text, Said::Text, say);
     }
 
     /// Says a text that there is.

@@ -5,9 +5,10 @@
 use super::{
     super::{
         answer::{Answer, Failure, Piece, Stop},
+        cite::characters,
         write::Object,
     },
-    write_item::{Item, Kind, REDACTED, SIGNED, Status},
+    write_item::{Item, Kind, REDACTED, Status},
 };
 use credentialflow_model::{Timestamp, usage::TokenUsage};
 use std::sync::Arc;
@@ -41,10 +42,10 @@ pub(super) enum Progress<'a> {
 
 pub(in crate::translate) fn answer(answer: &Answer<'_>, frame: &Frame) -> Vec<u8> {
     let mut items: Vec<Item> = Vec::with_capacity(answer.pieces.len());
-    let mut tools = 0;
+    let (mut tools, mut words) = (0, 0);
     for piece in &answer.pieces {
         let (kind, text) = match piece {
-            Piece::Signed(_) | Piece::Redacted(_) => {
+            Piece::Signed(..) | Piece::Redacted(_) => {
                 encrypted(&mut items, piece);
                 continue;
             }
@@ -60,8 +61,19 @@ pub(in crate::translate) fn answer(answer: &Answer<'_>, frame: &Frame) -> Vec<u8
         match goes_on {
             Some(last) => last.text.push_str(text),
             None if text.is_empty() => {}
-            None => items.push(Item { text: text.to_owned(), ..Item::new(kind) }),
+            None => items.push(Item { text: text.to_owned(), words: words..words, ..Item::new(kind) }),
         }
+        if let (Piece::Text(text), Some(last)) = (piece, items.last_mut()) {
+            words += characters(text);
+            last.words.end = words;
+        }
+    }
+    for cited in &answer.citations {
+        let _ = items.iter_mut().find_map(|item| item.cite(cited));
+    }
+    // They are told of all that was said.
+    if let Some(said) = items.iter_mut().find(|item| matches!(item.kind, Kind::Message)) {
+        said.logprobs.add(&answer.logprobs);
     }
     let mut out = Vec::with_capacity(1024);
     let progress = Progress::Stopped { stop: answer.stop, usage: answer.usage.as_ref() };
@@ -71,14 +83,14 @@ pub(in crate::translate) fn answer(answer: &Answer<'_>, frame: &Frame) -> Vec<u8
 
 /// What only the model can read of its thinking: the signature of the item before, or an item of its own.
 fn encrypted(items: &mut Vec<Item>, piece: &Piece<'_>) {
-    let (begins, word) = match piece {
-        Piece::Signed(signature) => (SIGNED, signature),
-        Piece::Redacted(data) => (REDACTED, data),
+    let (begins, word, signs) = match piece {
+        Piece::Signed(signer, signature) => (signer.mark(), signature, true),
+        Piece::Redacted(data) => (REDACTED, data, false),
         _ => return,
     };
     let whole = Some(format!("{begins}{}", &**word));
     match items.last_mut() {
-        Some(last) if begins == SIGNED && last.goes_on(&Kind::Reasoning) => last.encrypted = whole,
+        Some(last) if signs && last.goes_on(&Kind::Reasoning) => last.encrypted = whole,
         _ => items.push(Item { encrypted: whole, ..Item::new(Kind::Reasoning) }),
     }
 }

@@ -2,11 +2,12 @@
 
 use super::super::{
     Why,
-    call::{Block, Call, Choice, Format, Role, Source, Tool, Turn},
+    call::{Asked, Block, Call, Choice, Format, Role, Source, Tool, Turn},
     chat::write_call::data_url,
     read::Members,
     write::Object,
 };
+use super::read_call::LOGPROBS;
 use crate::openai::request::write_json_string;
 use serde_json::value::RawValue;
 
@@ -76,6 +77,15 @@ pub(in crate::translate) fn call(call: &Call<'_>, model: &str, out: &mut Vec<u8>
         body.json("parallel_tool_calls", "false");
     }
     text(call, &mut body);
+    if let Some(Asked { many, .. }) = call.logprobs {
+        if call.has_other("include") {
+            return Err(Why::Duplicate);
+        }
+        body.array("include", [LOGPROBS], |out, told| write_json_string(out, told));
+        if many > 0 {
+            body.number("top_logprobs", many);
+        }
+    }
     if let Some(effort) = call.effort.filter(|_| !call.has_other("reasoning")) {
         let mut reasoning = body.object("reasoning");
         reasoning.text("effort", effort.word());
@@ -254,8 +264,8 @@ fn part(out: &mut Vec<u8>, block: &Block<'_>, of_assistant: bool) {
         }
         // Items of their own.
         Block::ToolUse { .. } | Block::ToolResult { .. } | Block::Thinking { .. } | Block::Redacted(_) => {}
-        // Refused before ([`super::super::call::Turns::have_sound`]).
-        Block::Audio { .. } => {}
+        // Refused before ([`super::super::call::Turns::have_sound`]), or made another.
+        Block::Audio { .. } | Block::Cited(_) => {}
     }
     to.end();
 }

@@ -1,6 +1,10 @@
 //! The items of a response's output, as they are written whole and in streams.
 
-use super::super::write::Object;
+use super::{
+    super::{cite::Citation, logprobs::Elements, write::Object},
+    cite,
+};
+use std::ops::Range;
 
 /// Of an answer's id, this much stands in the ids of its items: those may have 64 characters.
 const KEPT: usize = 40;
@@ -11,14 +15,21 @@ pub(super) struct Item {
     pub kind: Kind,
     /// What it says, the arguments of a call, or an image in base64.
     pub text: String,
+    /// Of text, the log probabilities of its tokens, where they are told.
+    pub logprobs: Elements,
     /// Of thinking, what only the model that thought can read.
     pub encrypted: Option<String>,
+    /// Which characters of the answer's words a message says.
+    pub words: Range<u64>,
+    /// Where they come from, by their places in the message.
+    pub annotations: Vec<Citation<'static>>,
+    /// Bytes of these.
+    pub noted: usize,
 }
 
-/// What `encrypted_content` begins with where it is the signature of thinking that stands in the summary, and where it is
-/// all that there is of it, of a model of Anthropic's: nobody else's is sent there.
-pub(super) const SIGNED: &str = "anthropic-signature:";
-pub(super) const REDACTED: &str = "anthropic-redacted:";
+/// What `encrypted_content` begins with where it is all that there is of the thinking of a model of Anthropic's. Where it is
+/// a signature it begins with the mark of [`super::super::signature::Signer`]: nobody else's is sent to its maker.
+pub(in crate::translate) const REDACTED: &str = "anthropic-redacted:";
 
 #[derive(Debug)]
 pub(super) enum Kind {
@@ -55,7 +66,20 @@ impl Status {
 
 impl Item {
     pub const fn new(kind: Kind) -> Self {
-        Self { kind, text: String::new(), encrypted: None }
+        Self { kind, text: String::new(), logprobs: Elements::new(), encrypted: None, words: 0..0, annotations: Vec::new(), noted: 0 }
+    }
+
+    /// Takes a citation of its words. `None` where it is none.
+    pub fn cite(&mut self, cited: &Citation<'_>) -> Option<usize> {
+        let (words, span) = (&self.words, &cited.span);
+        let fits = words.start <= span.start && span.end <= words.end && cited.url().is_some();
+        if !fits || !matches!(self.kind, Kind::Message) {
+            return None;
+        }
+        let cited = Citation { span: span.start - words.start..span.end - words.start, ..cited.owned() };
+        self.noted += cited.held();
+        self.annotations.push(cited);
+        Some(self.annotations.len() - 1)
     }
 
     /// Whether more of this kind is more of this item.
@@ -75,7 +99,7 @@ impl Item {
             Some(encrypted) => encrypted.capacity(),
             None => 0,
         };
-        size_of::<Self>() + self.text.capacity() + named + encrypted
+        size_of::<Self>() + self.text.capacity() + self.logprobs.held() + named + encrypted + self.noted
     }
 
     /// Its id: made of the answer's, so that it is another in each turn, with the beginning that its type has.
@@ -140,8 +164,11 @@ impl Item {
         } else {
             part.json("type", "\"output_text\"");
             part.text("text", text);
-            part.json("annotations", "[]");
-            part.json("logprobs", "[]");
+            part.array("annotations", self.annotations.iter().filter(|_| said), cite::write);
+            match said {
+                true => self.logprobs.write(part.member("logprobs")),
+                false => part.json("logprobs", "[]"),
+            }
         }
         part.end();
     }

@@ -6,11 +6,13 @@
 use super::{
     super::{
         answer::{Failure, MAX_BLOCKS, Said, Stop},
+        cite::{Citation, characters},
+        logprobs::Elements,
         write::Object,
     },
-    Frame,
+    Frame, cite,
     write_answer::{Progress, response, status_of},
-    write_item::{Item, Kind, REDACTED, SIGNED, Status},
+    write_item::{Item, Kind, REDACTED, Status},
 };
 use crate::openai::request::Skip;
 use credentialflow_model::usage::TokenUsage;
@@ -35,8 +37,12 @@ pub(in crate::translate) struct StreamWriter {
     /// Bytes of the items.
     kept: usize,
     stop: Stop,
+    /// Log probabilities of the text that follows.
+    logprobs: Elements,
     /// It was ended, as more was said than is kept.
     full: bool,
+    /// Characters of its words so far.
+    words: u64,
 }
 
 impl StreamWriter {
@@ -52,7 +58,9 @@ impl StreamWriter {
             open: Vec::new(),
             kept: 0,
             stop: Stop::Done,
+            logprobs: Elements::new(),
             full: false,
+            words: 0,
         }
     }
 
@@ -61,7 +69,8 @@ impl StreamWriter {
         let echo: usize = self.frame.echo.iter().map(|(_, json)| json.len()).sum();
         // The last event holds all of it once more.
         let ids: usize = self.ids.iter().map(|id| size_of_val(id) + id.capacity()).sum();
-        2 * self.kept + self.items.capacity() * size_of::<Item>() + ids + self.id.len() + self.model.len() + echo
+        let pending = self.logprobs.held();
+        pending + 2 * self.kept + self.items.capacity() * size_of::<Item>() + ids + self.id.len() + self.model.len() + echo
     }
 
     /// Whether the stream was ended because more was said than is kept.
@@ -80,16 +89,19 @@ impl StreamWriter {
             }
             Said::Text(text) => self.text(Kind::Message, text, out),
             Said::Thinking(text) => self.text(Kind::Reasoning, text, out),
-            Said::Signed(signature) => {
+            Said::Signed(signer, signature) => {
                 if !self.items.last().is_some_and(|last| last.goes_on(&Kind::Reasoning)) {
                     self.begin(Kind::Reasoning, out);
                 }
-                self.encrypted(format!("{SIGNED}{signature}"));
+                self.encrypted(format!("{}{signature}", signer.mark()));
             }
+            Said::Logprobs(tokens) => self.logprobs.add(tokens),
             Said::Redacted(data) => {
                 self.begin(Kind::Reasoning, out);
                 self.encrypted(format!("{REDACTED}{data}"));
             }
+            Said::Cited(cited) => self.cite(cited, out),
+            Said::Break => {}
             Said::Image { media_type, data } => {
                 let place = self.items.len();
                 self.begin(Kind::Image((*media_type).to_owned()), out);
@@ -114,18 +126,42 @@ impl StreamWriter {
             self.begin(kind, out);
         }
         let Some(place) = self.items.len().checked_sub(1) else { return };
+        if let Item { kind: Kind::Message, words, .. } = &mut self.items[place] {
+            self.words += characters(text);
+            words.end = self.words;
+        }
         let delta = match self.items[place].kind {
             Kind::Reasoning => "response.reasoning_summary_text.delta",
             _ => "response.output_text.delta",
         };
         self.add(place, text);
+        let is_text = matches!(self.items[place].kind, Kind::Message);
+        let logprobs = if is_text { std::mem::take(&mut self.logprobs) } else { Elements::new() };
+        self.told(place, &logprobs);
         self.event(delta, out, |event, writer| {
             writer.part_of(event, place);
             event.text("delta", text);
-            if delta == "response.output_text.delta" {
-                event.json("logprobs", "[]");
+            if is_text {
+                logprobs.write(event.member("logprobs"));
             }
         });
+    }
+
+    /// What is cited of the message that is being written.
+    fn cite(&mut self, cited: &Citation<'_>, out: &mut Vec<u8>) {
+        let Some(place) = self.items.len().checked_sub(1) else { return };
+        let item = &mut self.items[place];
+        self.kept -= item.held();
+        let noted = item.cite(cited);
+        self.kept += item.held();
+        self.full |= self.kept > MOST;
+        if let Some(number) = noted {
+            self.event("response.output_text.annotation.added", out, |event, writer| {
+                writer.part_of(event, place);
+                event.number("annotation_index", number as u64);
+                cite::write(event.member("annotation"), &writer.items[place].annotations[number]);
+            });
+        }
     }
 
     /// More of a tool's input. There is none after an input that was whole.
@@ -150,6 +186,15 @@ impl StreamWriter {
         }
     }
 
+    /// What was told of the tokens of an item.
+    fn told(&mut self, place: usize, logprobs: &Elements) {
+        let item = &mut self.items[place];
+        self.kept -= item.held();
+        item.logprobs.append(logprobs);
+        self.kept += item.held();
+        self.full |= self.kept > MOST;
+    }
+
     fn add(&mut self, place: usize, text: &str) {
         let item = &mut self.items[place];
         self.kept -= item.held();
@@ -168,7 +213,7 @@ impl StreamWriter {
             self.open.pop();
             self.done(place - 1, Status::Completed, out);
         }
-        let item = Item::new(kind);
+        let item = Item { words: self.words..self.words, ..Item::new(kind) };
         self.kept += item.held();
         self.full |= place == MAX_BLOCKS;
         self.ids.push(item.id(&self.id, place));
@@ -198,7 +243,7 @@ impl StreamWriter {
             Kind::Message => self.event("response.output_text.done", out, |event, writer| {
                 writer.part_of(event, place);
                 event.text("text", &writer.items[place].text);
-                event.json("logprobs", "[]");
+                writer.items[place].logprobs.write(event.member("logprobs"));
             }),
             Kind::Reasoning => self.event("response.reasoning_summary_text.done", out, |event, writer| {
                 writer.part_of(event, place);
