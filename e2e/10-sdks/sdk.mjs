@@ -45,6 +45,8 @@ async function run(command) {
       for await (const event of await sdk.responses.create({ ...command.body, stream: true })) events.push(event);
       return { events };
     }
+    case "count":
+      return { answer: await sdk.responses.inputTokens.count(command.body) };
     case "kept":
       return { answer: await sdk.responses.retrieve(command.body.id) };
     default:

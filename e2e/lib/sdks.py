@@ -21,6 +21,8 @@ class Replay:
             return wire.send(answer(*self.error))
         if request.path.endswith("/count_tokens"):
             return wire.send(answer(200, b'{"input_tokens":14}'))
+        if request.path.endswith("/input_tokens"):
+            return wire.send(answer(200, b'{"object":"response.input_tokens","input_tokens":15}'))
         if request.path.endswith(":countTokens"):
             return wire.send(answer(200, b'{"totalTokens":14}'))
         if not self.recording.streamed:
