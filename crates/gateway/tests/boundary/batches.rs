@@ -141,7 +141,10 @@ fn world(upstream: &FakeUpstream, guardrails: &str) -> (World, Arc<Keeper>) {
 }
 
 async fn upload(world: &World, text: &str) -> Message {
-    let body = json!({"model": "small", "messages": [{"role": "user", "content": text}]});
+    upload_call(world, &json!({"model": "small", "messages": [{"role": "user", "content": text}]})).await
+}
+
+async fn upload_call(world: &World, body: &Value) -> Message {
     let line = json!({"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": body});
     let form = format!(
         "--b\r\nContent-Disposition: form-data; name=\"purpose\"\r\n\r\nbatch\r\n--b\r\nContent-Disposition: form-data; \
@@ -327,6 +330,28 @@ async fn a_batch_that_nobody_could_hold_back_for_is_not_asked_for() {
     assert_eq!(upstream.last().first, "POST /v1/files HTTP/1.1", "its provider was not asked");
     world.outcome(R::Served).await;
     world.outcome(R::Overloaded).await;
+    world.done().await;
+}
+
+#[tokio::test]
+async fn a_hard_budget_pays_for_no_batch_with_a_call_for_a_dearer_tier() {
+    let upstream = provider(&Arc::new(Mutex::new(json!({"status": "in_progress"}))), "").await;
+    let prices = "model: real, prices: [{ from: 2020-01-01T00:00:00Z, input: '1', output: '10', \
+        tiers: { priority: { input: '2', output: '20' } } }]";
+    let budget = "budget: { usd: 5, per: month, hard: true }";
+    let yaml = yaml(&upstream, "").replace("model: real", prices).replace("guardrails: []", budget);
+    let mut setup = Setup::new(yaml);
+    setup.objects = Some(Arc::<Keeper>::default());
+    setup.workers = 1;
+    let world = setup.start();
+    for (tier, status) in [("default", 200), ("flex", 200), ("priority", 503), ("ultrafast", 503)] {
+        let call = json!({"model": "small", "messages": [], "max_tokens": 5, "service_tier": tier});
+        let file = upload_call(&world, &call).await;
+        let made = make(&world, &file).await;
+        assert_eq!(made.status(), status, "{tier}: {}", said(&made));
+        world.outcome(R::Served).await;
+        world.outcome(if status == 200 { R::Served } else { R::PriceUnknown }).await;
+    }
     world.done().await;
 }
 

@@ -325,7 +325,7 @@ async fn what_is_served_faster_has_no_price_and_what_is_served_later_an_estimate
 async fn what_is_served_in_a_tier_is_held_back_and_charged_at_its_price() {
     let upstream = provider().await;
     for hard in [false, true] {
-        let world = world(&upstream, hard, Purse::of(1000 * MICRO));
+        let world = world(&upstream, hard, Purse::of(100_000 * MICRO));
         let usual = 60 * MICRO;
         for (asked, served, expect) in [
             (json!("priority"), json!("priority"), Cost::Known(usd(2 * usual))),
