@@ -16,7 +16,7 @@ fn yaml(upstream: &FakeUpstream) -> String {
     let (url, timeouts) = (upstream.url(), "timeouts: { connect: 20s, response: 60s, idle: 60s }");
     format!(
         "applications:
-  - {{ name: app, allow: {{ models: [llama, second, hedged, beside] }} }}
+  - {{ name: app, allow: {{ models: [llama, second, hedged, beside, again] }} }}
 keys:
   - {{ name: k, application: app }}
 credentials:
@@ -30,6 +30,7 @@ models:
     targets:
       - {{ provider: there, model: meta/llama }}
       - {{ provider: chats, model: other, credential: c, priority: 1 }}
+  - {{ name: again, retry: {{ times: 2, wait: 100ms }}, targets: [{{ provider: there, model: meta/llama }}] }}
   - name: hedged
     hedge: {{ after: 100ms }}
     targets:
@@ -102,6 +103,7 @@ impl Replicate {
                                 let detail = json!({"title": "Unprocessable", "detail": "input: prompt is required", "status": 422});
                                 peer.send(answer(422, DETAIL, &detail.to_string())).await;
                             }
+                            "busy" => peer.send(answer(429, DETAIL, r#"{"detail":"slow down"}"#)).await,
                             "fail at once" => peer.send(answer(201, JSON, &prediction("failed", Value::Null, None))).await,
                             "garbled" => peer.send(answer(201, JSON, r#"{"id":"../x","status":"starting"}"#)).await,
                             how if (streams && how != "at once") || how.contains("later") => {
@@ -370,6 +372,20 @@ async fn a_prediction_is_not_hedged_and_is_ended_when_the_caller_leaves() {
     assert!(world.ask(call("beside", "slowly", false)).await.text().contains("second"));
     assert_eq!(there.asked(since), ["POST /chats/chat/completions"]);
     world.outcome(R::Served).await;
+    world.done().await;
+}
+
+#[tokio::test]
+async fn a_prediction_that_was_made_is_not_made_again() {
+    let there = Replicate::start().await;
+    let world = there.world();
+    for (how, status, made) in [("fail at once", 500, 1), ("later, fail", 500, 1), ("busy", 429, 3)] {
+        let since = there.upstream.requests().len();
+        assert_eq!(world.ask(call("again", how, false)).await.status(), status, "{how}");
+        world.served(1).await;
+        let asked = there.asked(since);
+        assert_eq!(asked.iter().filter(|one| one.ends_with("/predictions")).count(), made, "{how}: {asked:?}");
+    }
     world.done().await;
 }
 
