@@ -1,4 +1,4 @@
-//! What models of other makers signed, in a call that goes to its provider as it came: there it would be refused.
+//! What models of other makers signed or cited, in a call that goes to its provider as it came: there it would be refused.
 //!
 //! Who served a conversation may change from turn to turn. What is translated loses what its provider cannot read
 //! ([`super::call::Turns::keep_thinking`]); this takes the same out of calls that are not. Callers tell it by the marks of
@@ -6,6 +6,7 @@
 
 use super::{
     call::{MAX_FIELDS, MAX_MESSAGES, MAX_PARTS},
+    messages::cite::NOT_SEARCHED,
     read::{Text, list, members},
     responses::REDACTED,
     signature::Signer,
@@ -17,7 +18,7 @@ use serde_json::value::RawValue;
 use std::ops::Range;
 
 /// What others signed, by its marks.
-const NOT_ANTHROPICS: &[&str] = &[Signer::Google.mark(), Signer::GoogleCall.mark()];
+const NOT_ANTHROPICS: &[&str] = &[Signer::Google.mark(), Signer::GoogleCall.mark(), NOT_SEARCHED];
 const NOT_OPENAIS: &[&str] = &[Signer::Google.mark(), Signer::GoogleCall.mark(), Signer::Anthropic.mark(), REDACTED];
 
 /// An item of a Responses call, or a block of a message of a Messages call.
@@ -31,7 +32,24 @@ struct Signed<'a> {
     encrypted_content: Option<Text<'a>>,
 }
 
-/// Takes thinking out of a body that was signed by models which the dialect's provider does not serve. A body that is not
+/// A block of text of a Messages call.
+#[derive(Deserialize)]
+struct Cites<'a> {
+    #[serde(borrow)]
+    r#type: Text<'a>,
+    #[serde(borrow, default)]
+    citations: Option<&'a RawValue>,
+}
+
+/// What it cites.
+#[derive(Deserialize)]
+struct Cited<'a> {
+    #[serde(borrow, default)]
+    encrypted_index: Option<Text<'a>>,
+}
+
+/// Takes thinking out of a body that was signed by models which the dialect's provider does not serve, and citations of
+/// the web that they made. A body that is not
 /// of the form that the dialect describes is left as it is, which is for the provider to say.
 pub fn without_foreign(body: &mut Vec<u8>, dialect: Dialect) {
     let (marks, place) = match dialect {
@@ -69,6 +87,11 @@ fn cuts(body: &[u8], marks: &[&str], place: &str) -> Option<Vec<Range<usize>>> {
         *empty = !foreign.is_empty() && foreign.iter().all(|foreign| *foreign);
         if !*empty {
             cut(&blocks, &foreign, within, &mut cuts);
+            for (block, _) in blocks.iter().zip(&foreign).filter(|(_, foreign)| !**foreign) {
+                let Some(citations) = citations(block) else { continue };
+                let foreign: Vec<bool> = citations.iter().map(|one| is_not_searched(one)).collect();
+                cut(&citations, &foreign, within, &mut cuts);
+            }
         }
     }
     cut(&turns, &empty, within, &mut cuts);
@@ -83,6 +106,13 @@ fn blocks(message: &RawValue) -> Option<Vec<&RawValue>> {
     list(content, "", MAX_PARTS, "").ok()
 }
 
+/// What a block of text cites, where some of it may be foreign.
+fn citations(block: &RawValue) -> Option<Vec<&RawValue>> {
+    memmem::find(block.get().as_bytes(), NOT_SEARCHED.as_bytes())?;
+    let Cites { r#type, citations } = serde_json::from_str(block.get()).ok()?;
+    list(citations.filter(|_| &*r#type == "text")?, "", MAX_PARTS, "").ok()
+}
+
 /// Cuts elements out of a list, each with the comma before it, or behind it where none is left before it.
 fn cut(list: &[&RawValue], out: &[bool], within: impl Fn(&RawValue) -> Range<usize>, cuts: &mut Vec<Range<usize>>) {
     let first = out.iter().position(|out| !out).unwrap_or(list.len());
@@ -92,6 +122,11 @@ fn cut(list: &[&RawValue], out: &[bool], within: impl Fn(&RawValue) -> Range<usi
     }
     let rest = (first + 1..list.len()).filter(|at| out[*at]);
     cuts.extend(rest.map(|at| within(list[at - 1]).end..within(list[at]).end));
+}
+
+fn is_not_searched(citation: &RawValue) -> bool {
+    let told = serde_json::from_str::<Cited<'_>>(citation.get()).ok().and_then(|cited| cited.encrypted_index);
+    told.as_deref() == Some(NOT_SEARCHED)
 }
 
 fn is_foreign(block: &RawValue, marks: &[&str]) -> bool {
@@ -150,6 +185,30 @@ mod tests {
             without_foreign(&mut body, Dialect::Anthropic);
             assert_eq!(body, same.as_bytes());
         }
+    }
+
+    #[test]
+    fn anthropic_is_not_sent_what_others_cited_of_the_web() {
+        let cites = |index: &str| json!({"type": "web_search_result_location", "url": "https://é", "title": null, "cited_text": "", "encrypted_index": index});
+        let text =
+            |citations: Value| json!({"type": "text", "text": "not-searched-by-anthropic", "citations": citations});
+        let call = |citations: Value| {
+            json!({"model": "m", "messages": [{"role": "user", "content": "?"}, {"role": "assistant", "content": [
+                {"type": "text", "text": "a"}, text(citations.clone()), {"type": "thinking", "thinking": "", "signature": "google-signature:x"}, text(citations)]}],
+                "max_tokens": 9})
+        };
+        let kept = |citations: Value| {
+            let mut call = call(citations);
+            call["messages"][1]["content"].as_array_mut().unwrap().remove(2);
+            call
+        };
+        let (own, other) = (cites("Eo8B"), cites(NOT_SEARCHED));
+        let place = json!({"type": "char_location", "document_index": 0, "cited_text": NOT_SEARCHED});
+        assert_eq!(cleaned(&call(json!([own, other, place, other])), Dialect::Anthropic), kept(json!([own, place])));
+        assert_eq!(cleaned(&call(json!([other, other, own])), Dialect::Anthropic), kept(json!([own])));
+        assert_eq!(cleaned(&call(json!([other])), Dialect::Anthropic), kept(json!([])));
+        assert_eq!(cleaned(&call(json!([own])), Dialect::Anthropic), kept(json!([own])));
+        assert_eq!(cleaned(&call(Value::Null), Dialect::Anthropic), kept(Value::Null));
     }
 
     #[test]

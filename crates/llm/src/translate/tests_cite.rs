@@ -469,7 +469,7 @@ fn marks_of_perplexity_are_citations() {
 fn a_citation_of_messages_is_such_as_its_clients_read() {
     let answer = whole(Dialect::Bedrock, Dialect::Anthropic, &provided(Dialect::Bedrock));
     let web = json!({"type": "web_search_result_location", "cited_text": "q", "title": "A \u{1F600}",
-        "url": "https://a.example/1", "encrypted_index": ""});
+        "url": "https://a.example/1", "encrypted_index": "not-searched-by-anthropic"});
     assert_eq!(answer["content"][1], json!({"type": "text", "text": ANSWER[1].0, "citations": [web]}));
     assert_eq!(answer["content"][0], json!({"type": "text", "text": ANSWER[0].0}));
 

@@ -10,6 +10,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::ops::Range;
 
+/// In place of `encrypted_index`, which clients expect and only Anthropic could have made: it is not sent there
+/// ([`crate::translate::without_foreign`]).
+pub(in crate::translate) const NOT_SEARCHED: &str = "not-searched-by-anthropic";
+
 #[derive(Deserialize)]
 struct Told<'a> {
     #[serde(borrow)]
@@ -66,8 +70,7 @@ pub(super) fn write(out: &mut Vec<u8>, cited: &Citation<'_>) {
     match &cited.origin {
         Origin::Web(url) => {
             to.text("url", url);
-            // Only who searched could have made one, and clients expect one.
-            to.text("encrypted_index", "");
+            to.text("encrypted_index", NOT_SEARCHED);
         }
         Origin::SearchResult { index, source, within } => {
             to.text("source", source);

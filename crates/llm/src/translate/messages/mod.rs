@@ -1,7 +1,7 @@
 //! Anthropic's Messages: reads and writes calls, answers and streams.
 //! Reference: <https://platform.claude.com/docs/en/api/messages>.
 
-mod cite;
+pub(super) mod cite;
 pub(super) mod read_answer;
 pub(super) mod read_call;
 pub(super) mod read_stream;
