@@ -563,6 +563,8 @@ fn an_answer_of_every_kind_for_callers_of_other_dialects() {
                 "prompt_tokens_details": {"cached_tokens": 4, "cache_write_tokens": 0}, "completion_tokens_details": {"reasoning_tokens": 2}}})
     );
     let message = whole(Dialect::Gemini, Dialect::Anthropic, &generated(parts, "STOP")).unwrap();
+    let thought = json!({"type": "thinking", "thinking": "hm", "signature": "google-signature:s"});
+    assert_eq!(message["content"][0], thought);
     assert_eq!(message["content"][1], json!({"type": "text", "text": "Hello"}));
     assert_eq!(
         message["content"][2],

@@ -98,6 +98,8 @@ fn log_probabilities_are_asked_for_where_they_are_told() {
     let include = json!({"include": ["message.output_text.logprobs", "reasoning.encrypted_content"]});
     let (sent, _) = request(Dialect::Responses, &include, Dialect::OpenAi, false).unwrap();
     assert_eq!((&sent["logprobs"], sent.get("top_logprobs")), (&json!(true), None));
+    let (sent, _) = request(Dialect::Responses, &json!({"top_logprobs": 2}), Dialect::OpenAi, false).unwrap();
+    assert_eq!((&sent["logprobs"], &sent["top_logprobs"]), (&json!(true), &json!(2)));
     for (from, asks) in [
         (Dialect::OpenAi, json!({"logprobs": false, "top_logprobs": 0})),
         (Dialect::Responses, json!({"include": ["reasoning.encrypted_content"], "top_logprobs": 0})),
@@ -161,6 +163,14 @@ fn log_probabilities_are_told_in_the_callers_form() {
             }
         }
     }
+    // Of a refusal they are those of the text.
+    let (_, translation) = request(Dialect::Gemini, &self::asks().last().unwrap().1, Dialect::OpenAi, false).unwrap();
+    let mut refused = answer(Dialect::OpenAi, &[]);
+    refused["choices"][0]["message"] = json!({"role": "assistant", "content": null, "refusal": "No."});
+    refused["choices"][0]["logprobs"] = json!({"content": null, "refusal": tokens(&["No", "."])});
+    let got = whole(&translation, &refused);
+    assert_eq!(got["candidates"][0]["content"]["parts"][0]["text"], "No.");
+    assert_eq!(told(Dialect::Gemini, &got), candidates(&["No", "."]));
     // Bytes are as they were told; of what is no text by itself none are made up. A number may be left out.
     let (_, translation) =
         request(Dialect::Responses, &json!({"include": ["message.output_text.logprobs"]}), Dialect::OpenAi, false)
