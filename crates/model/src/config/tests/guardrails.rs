@@ -262,7 +262,7 @@ fn topics() {
             "11:76 invalid_value models[1].guardrails[5].threshold",
         ],
     );
-    let topic = |n: usize| format!("{{ name: t{n}, examples: [{}] }}", vec!["x"; 4].join(", "));
+    let topic = |n: usize| format!("{{ name: t{n}, examples: [{}] }}", ["x"; 4].join(", "));
     let many = (0..33).map(topic).collect::<Vec<_>>().join(", ");
     expect(
         &format!("{around}      - {{ detect: topics, action: block, embedding_model: e, topics: [{many}] }}\n"),
