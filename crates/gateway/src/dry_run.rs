@@ -118,6 +118,9 @@ fn nowhere(found: &[AtTarget], route: &ModelRoute) -> Option<NotServed> {
     };
     match begins.is_empty() {
         false => begins.iter().map(refused).collect::<Option<Vec<_>>>()?.pop(),
-        true => all().filter(|(found, _)| found.refused.is_some()).max_by_key(|(_, t)| t.fit.rank(t.priority)).and_then(|one| refused(&one)),
+        true => all()
+            .filter(|(found, _)| found.refused.is_some())
+            .max_by_key(|(_, t)| t.fit.rank(t.priority))
+            .and_then(|one| refused(&one)),
     }
 }

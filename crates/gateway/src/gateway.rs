@@ -3,9 +3,9 @@
 use crate::{
     Gauges, Settings, Snapshot,
     cache::AnswerCache,
+    dry_run::{CannotAsk, DryRun, WholeCall},
     net::listener,
     ports::{CertificateListener, ChallengeSource, GuessListener, Lender, ObjectKeeper, RecordSink, SecretListener},
-    dry_run::{CannotAsk, DryRun, WholeCall},
     preview::{AskedCall, ModelRoute},
     worker::{self, Command, Shared, Straggler},
 };

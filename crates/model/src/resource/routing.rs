@@ -96,7 +96,7 @@ impl ModelRetry {
         Self::USUAL.to_vec()
     }
 
-    fn is_usual(on: &Vec<u16>) -> bool {
+    fn is_usual(on: &[u16]) -> bool {
         on == Self::USUAL
     }
 
@@ -127,8 +127,8 @@ impl FallBackOn {
         vec![Self::Context]
     }
 
-    pub(super) fn are_usual(all: &Vec<Self>) -> bool {
-        *all == [Self::Context]
+    pub(super) fn are_usual(all: &[Self]) -> bool {
+        all == [Self::Context]
     }
 
     /// The word that is written.

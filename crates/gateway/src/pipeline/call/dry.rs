@@ -89,9 +89,8 @@ pub(crate) async fn decide(worker: &Rc<Worker>, model: &str, asked: WholeCall) -
     let matched = RouteMatch { route, path: Cow::Borrowed(&path), query: None, content_type };
     let mut record = Recording::of_nothing(worker, &view, &inbound);
     record.route(matched.plan(&view));
-    let principal =
-        Principal::asked_about(&view.snapshot.keys, asked.application.as_deref(), asked.key, record.time())
-            .ok_or(CannotAsk::Caller)?;
+    let principal = Principal::asked_about(&view.snapshot.keys, asked.application.as_deref(), asked.key, record.time())
+        .ok_or(CannotAsk::Caller)?;
     record.principal(&principal);
     let mut decision = Decision {
         serves: view.snapshot.models.list[slot as usize].name.clone(),
@@ -158,9 +157,7 @@ async fn look(
     }
     decision.serves = plan.name.clone();
     // Whoever asks is told as callers are; nobody else is, as nothing was sent.
-    if plan.secrets == SecretsInRequests::Refuse
-        && !view.snapshot.finder(record.time()).find(1, &body).is_nothing()
-    {
+    if plan.secrets == SecretsInRequests::Refuse && !view.snapshot.finder(record.time()).find(1, &body).is_nothing() {
         let detail = "it stands in the body".to_owned();
         return Err(Refused::new(OutcomeReason::SecretInRequest).with_detail(detail).into());
     }
@@ -239,8 +236,7 @@ const fn is_passed_over(refused: &Refused) -> bool {
 /// Has the budgets that may pay for a call to a model told how they stand.
 async fn hear(worker: &Worker, view: &View, principal: &Principal, plan: &ModelPlan, record: &Recording<'_>) {
     let payers = |target| budget::payers(view, principal, (plan, target), record).unwrap_or_default();
-    let accounts: Vec<_> =
-        plan.targets.iter().flat_map(payers).map(|budget| budget.account(record.time())).collect();
+    let accounts: Vec<_> = plan.targets.iter().flat_map(payers).map(|budget| budget.account(record.time())).collect();
     if let Some(one) = accounts.first() {
         // A turn tells of all of them. Where nobody does in time, what is known here counts.
         let _ = tokio::time::timeout(WAIT, worker.shared.lender.borrow(one, 0)).await;
@@ -248,13 +244,7 @@ async fn hear(worker: &Worker, view: &View, principal: &Principal, plan: &ModelP
 }
 
 /// Whether the limits of the caller and of the model have room for the call.
-fn has_room(
-    worker: &Worker,
-    view: &View,
-    principal: &Principal,
-    plan: &ModelPlan,
-    input: u64,
-) -> Result<(), Refused> {
+fn has_room(worker: &Worker, view: &View, principal: &Principal, plan: &ModelPlan, input: u64) -> Result<(), Refused> {
     let now = worker.monotonic_ns(Instant::now());
     let key = principal.key();
     let rule = key.and_then(|key| view.snapshot.applications.get(key.application()));

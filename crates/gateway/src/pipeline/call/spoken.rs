@@ -180,11 +180,10 @@ impl<'p> Spoken<'p> {
     /// Refuses what the model's guardrails cannot look at.
     pub fn is_judged(&self, plan: &ModelPlan) -> Result<(), Refused> {
         match self {
-            Self::Task { call, .. } if plan.guardrails.is_some() && call.is_of_tokens() => {
-                Err(Refused::new(OutcomeReason::InvalidModelCall).with_detail(
-                    "this model's guardrails look at texts, not at the numbers of tokens; send texts".into(),
-                ))
-            }
+            Self::Task { call, .. } if plan.guardrails.is_some() && call.is_of_tokens() => Err(Refused::new(
+                OutcomeReason::InvalidModelCall,
+            )
+            .with_detail("this model's guardrails look at texts, not at the numbers of tokens; send texts".into())),
             _ => Ok(()),
         }
     }
