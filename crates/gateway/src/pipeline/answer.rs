@@ -22,7 +22,7 @@ use super::{
 use crate::{
     conn::{AnswerError, AnswerFraming, Caller},
     http1::{
-        body::Decoder,
+        body::{Decoder, Step},
         head::{Framing, ResponseHead},
         tag::Tag,
     },
@@ -41,7 +41,7 @@ use credentialflow_llm::{
     unframed::Unframed,
 };
 use credentialflow_model::{OutcomeReason, resource::AnswerEncoding};
-use std::{future::poll_fn, io::Write as _, rc::Rc, sync::atomic::Ordering::Relaxed, task::Poll};
+use std::{borrow::Cow, future::poll_fn, io::Write as _, rc::Rc, sync::atomic::Ordering::Relaxed, task::Poll};
 
 /// A small answer of the gateway's own.
 pub(crate) struct LocalAnswer {
@@ -317,19 +317,29 @@ pub(super) async fn relay<C: Caller>(
     let mut decoder = Decoder::new(framing);
     let mut bytes_out = 0u64;
     let idle = answering.and_then(|answering| answering.idle()).unwrap_or_else(|| request_idle(view, request.upstream));
+    // The last piece, as long as it is not known whether anything in it must be counted.
+    let mut uncounted = None;
     let outcome = loop {
         // All that came, in one piece: what is done with a piece costs more than its bytes.
         let (step, framed) = decoder.gather(connection.buffer.filled_mut());
-        let payload = &connection.buffer.filled()[step.payload];
+        let payload = &connection.buffer.filled()[step.payload.clone()];
         let (payload, opened) = passing.unframed.open(payload);
         let malformed = framed.is_err() || opened.is_err();
-        record.produced(&payload);
+        // At the end of an answer its provider tells what it used. Until the judge's last word the caller may leave.
+        let is_last = decoder.is_done() && passing.judge.is_none() && matches!(payload, Cow::Borrowed(_));
+        if !is_last {
+            record.produced(&payload);
+        }
         let before = bytes_out;
         passing.feed(&payload, &mut |b| {
             bytes_out += b.len() as u64;
             caller.payload(b);
         });
-        connection.buffer.consume(step.consumed);
+        if is_last {
+            uncounted = Some(step);
+        } else {
+            connection.buffer.consume(step.consumed);
+        }
         let mut failure = (malformed || passing.is_unreadable()).then_some(OutcomeReason::UpstreamMalformed);
         passing.tell(record);
         if failure.is_none() && !passing.fits() {
@@ -400,6 +410,7 @@ pub(super) async fn relay<C: Caller>(
             record.bytes_out(bytes_out);
             let failure = refused.or(passing.failure());
             record.usage(view, request);
+            count_rest(&mut connection, uncounted, record);
             let sent = flush(control, worker, caller).await;
             if request_complete && is_over && head.keeps_alive() && framing != Framing::UntilClose {
                 endpoint.keep(connection, worker.pools.most, worker.tick());
@@ -418,12 +429,22 @@ pub(super) async fn relay<C: Caller>(
             });
             passing.tell_mcp(record);
             record.usage(view, request);
+            count_rest(&mut connection, uncounted, record);
             record.bytes_out(bytes_out);
             // What arrived is passed on; the missing end tells the caller that it is not all.
             let _ = flush(control, worker, caller).await;
             Err(Refused::new(reason))
         }
     }
+}
+
+/// Counts what the last piece of an answer holds, where its provider did not tell all that it used; then it is taken.
+fn count_rest(connection: &mut Connection, rest: Option<Step>, record: &mut Recording<'_>) {
+    let Some(Step { consumed, payload }) = rest else { return };
+    if !record.is_counted() {
+        record.produced(&connection.buffer.filled()[payload]);
+    }
+    connection.buffer.consume(consumed);
 }
 
 /// The model that was called.

@@ -1,8 +1,13 @@
 //! What a call names that Google keeps: content that was cached before, and is read along with the call.
 
 use crate::openai::responses::Each;
+use aho_corasick::AhoCorasick;
 use serde::de::Deserializer;
 use serde_json::value::RawValue;
+use std::sync::LazyLock;
+
+/// Finds what every such name has in it, or the escapes of ASCII letters with which one could be written.
+static FINDER: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| AhoCorasick::new(["ached", "\\u00"]).ok());
 
 /// Where content that is kept may be named, besides at the top, level by level: in the call that tokens are counted of,
 /// and in OpenAI's dialect, which Google's servers speak as well, in fields of their own.
@@ -15,6 +20,10 @@ const WITHIN: [&[&str]; 2] =
 /// Reads a body that [`GeminiCall`](super::request::GeminiCall) or [`ChatCall`](crate::ChatCall) has read. Of fields that
 /// stand more than once each counts, unless null.
 pub fn reads_along(body: &[u8]) -> Option<&'static str> {
+    // Nearly always: nothing like it.
+    if FINDER.as_ref().is_some_and(|finder| !finder.is_match(body)) {
+        return None;
+    }
     std::str::from_utf8(body).ok().and_then(|body| named(body, &WITHIN))
 }
 

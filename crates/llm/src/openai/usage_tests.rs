@@ -230,6 +230,23 @@ fn sound_is_told_apart() {
 }
 
 #[test]
+fn only_the_usage_of_the_answer_itself_counts() {
+    const USAGE: &str = r#""usage":{"prompt_tokens":5,"completion_tokens":2}"#;
+    const INNER: &str = r#"{"usage":{"prompt_tokens":99,"completion_tokens":99}}"#;
+    let told = Some(usage(5, 0, 2, 0));
+    for body in [
+        format!(r#"{{{USAGE},"choices":[{INNER}]}}"#),
+        format!(r#"{{"choices":[{INNER}],{USAGE}}}"#),
+        format!(r#"{{"choices":[{{"message":{{"content":"\"usage\":{{"}}}}],{USAGE}}}"#),
+        format!(r#"{{"x_groq":{INNER},{USAGE}}}"#),
+    ] {
+        assert_eq!(answer(&body), told, "{body}");
+    }
+    assert_eq!(answer(&format!(r#"{{"choices":[{INNER}]}}"#)), None);
+    assert_eq!(answer(&format!(r#"{{"x_groq":{INNER}}}"#)), Some(usage(99, 0, 99, 0)));
+}
+
+#[test]
 fn how_it_was_served_is_told_with_what_it_counts() {
     use crate::tier::Tier;
     const USAGE: &str = r#""usage":{"prompt_tokens":10,"completion_tokens":5}"#;
