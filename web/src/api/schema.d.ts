@@ -1006,7 +1006,12 @@ export interface paths {
         /** Say which target a call to a model would take */
         get: operations["get_model_route"];
         put?: never;
-        post?: never;
+        /**
+         * Say what would become of a call to a model
+         * @description Everything is decided as for a call, and nothing is sent, counted, recorded or kept: which model serves, what guardrails
+         *     do, which targets can take it, what it may cost there and who can pay for it.
+         */
+        post: operations["dry_run_model_call"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1423,7 +1428,8 @@ export interface paths {
         };
         /**
          * Report what was spent
-         * @description What the call logs of all nodes tell, added up; a call belongs to the moment in which it began.
+         * @description What the call logs of all nodes tell, added up; a call belongs to the moment in which it began. `Accept: text/csv` brings
+         *     the items as lines for spreadsheets, what the calls have in common in the order of `by`.
          */
         get: operations["report_spend"];
         put?: never;
@@ -2784,7 +2790,7 @@ export interface components {
          * @description What a guardrail looks for.
          * @enum {string}
          */
-        Detect: "personal_data" | "secrets" | "jailbreak" | "words" | "pattern" | "size" | "json_schema" | "moderation" | "webhook";
+        Detect: "personal_data" | "secrets" | "jailbreak" | "words" | "pattern" | "size" | "json_schema" | "moderation" | "topics" | "webhook";
         /**
          * @description Which way a credential works.
          * @enum {string}
@@ -2913,6 +2919,11 @@ export interface components {
              */
             version: number;
         };
+        /**
+         * @description What a provider does not take of a call although it is well, after which another target is asked.
+         * @enum {string}
+         */
+        FallBackOn: "context" | "content_policy" | "invalid";
         /**
          * @description Whose fault an outcome is.
          * @enum {string}
@@ -3046,6 +3057,7 @@ export interface components {
             };
             /** @description What is looked for. */
             detect: components["schemas"]["Detect"];
+            embedding_model?: components["schemas"]["Name"] | null;
             /** @description Nothing of a streamed answer goes to the caller before all of it was judged. */
             hold?: boolean;
             /** @description Which personal data, for `personal_data`; all of them unless set. */
@@ -3059,6 +3071,8 @@ export interface components {
             /** @description Where it is looked for. `prompt` unless set. */
             on?: components["schemas"]["GuardrailOn"];
             on_error?: components["schemas"]["OnError"] | null;
+            /** @description For `topics`: what is near none of them is found, in place of what is near one. */
+            only?: boolean;
             /** @description Where it is asked there, for `webhook`. `/` unless set. */
             path?: string | null;
             /** @description A regular expression, for `pattern`, in the syntax of Rust's `regex`. */
@@ -3066,7 +3080,16 @@ export interface components {
             /** @description A JSON Schema, for `json_schema`; one that needs nothing from elsewhere. */
             schema?: Record<string, never> | null;
             sensitivity?: components["schemas"]["Sensitivity"] | null;
+            /**
+             * Format: double
+             * @description How near a text is to an example of its topic, as the cosine of their embeddings, for `topics`; 0.1 to 1. 0.5 unless
+             *     set.
+             * @example 0.5
+             */
+            threshold?: number | null;
             timeout?: components["schemas"]["Period"] | null;
+            /** @description What is talked about, for `topics`; 1 to 32 topics. */
+            topics?: components["schemas"]["Topic"][];
             upstream?: components["schemas"]["Name"] | null;
             /** @description Words and phrases, for `words`: found in any case, as whole words. */
             words?: string[];
@@ -3388,6 +3411,8 @@ export interface components {
                 deadline?: components["schemas"]["Period"] | null;
                 /** @description For people. */
                 description?: string | null;
+                /** @description What a provider may refuse of a call so that the next target is asked, beside failures. `[context]` unless set. */
+                fall_back_on?: components["schemas"]["FallBackOn"][];
                 /**
                  * @description What is looked for in what is said to it and in its answers, and what happens where it is found; at most 32 rules,
                  *     those of the sets that it uses among them.
@@ -3397,6 +3422,7 @@ export interface components {
                 limit?: components["schemas"]["Limit"] | null;
                 /** @description The name callers use. */
                 name: components["schemas"]["Name"];
+                retry?: components["schemas"]["ModelRetry"] | null;
                 /** @description What decides among targets of the same priority. `weight` unless set. */
                 route_by?: components["schemas"]["RouteBy"];
                 /** @description What happens to its answers in which a live secret of ours stands. `report` unless set. */
@@ -3830,6 +3856,10 @@ export interface components {
             price: components["schemas"]["PriceEntry"];
             /** @description Where they stand. */
             source: components["schemas"]["SourceView"];
+            /** @description Where those of `tiers` stand, by the tier. */
+            tier_sources?: {
+                [key: string]: components["schemas"]["SourceView"];
+            };
         };
         /**
          * @description What a secret of GitHub's report was, in the words of the partner programme.
@@ -4341,6 +4371,8 @@ export interface components {
             deadline?: components["schemas"]["Period"] | null;
             /** @description For people. */
             description?: string | null;
+            /** @description What a provider may refuse of a call so that the next target is asked, beside failures. `[context]` unless set. */
+            fall_back_on?: components["schemas"]["FallBackOn"][];
             /**
              * @description What is looked for in what is said to it and in its answers, and what happens where it is found; at most 32 rules,
              *     those of the sets that it uses among them.
@@ -4350,6 +4382,7 @@ export interface components {
             limit?: components["schemas"]["Limit"] | null;
             /** @description The name callers use. */
             name: components["schemas"]["Name"];
+            retry?: components["schemas"]["ModelRetry"] | null;
             /** @description What decides among targets of the same priority. `weight` unless set. */
             route_by?: components["schemas"]["RouteBy"];
             /** @description What happens to its answers in which a live secret of ours stands. `report` unless set. */
@@ -4383,6 +4416,97 @@ export interface components {
              * @description Its share among the target's credentials.
              */
             weight: number;
+        };
+        /** @description A call as it would be sent. */
+        ModelDryRunRequest: {
+            /**
+             * @description The application that calls. Where neither it nor a key is named, nobody's lists, limits and budgets are looked at
+             *     but those of the model and its providers.
+             */
+            application?: string | null;
+            /** @description Its body. Where the dialect names the model there, it must be this one, or one that asks for it by a prompt. */
+            body: Record<string, never>;
+            /**
+             * @description The dialect of the caller, or what it asks beside a conversation; not what is sent as a form, nor sessions. `chat`
+             *     unless set.
+             */
+            dialect?: components["schemas"]["CallDialect"];
+            /** @description Its headers, where something hangs on them, as with `sticky: { by: header }`. 64 at most. */
+            headers?: {
+                [key: string]: string;
+            };
+            /** @description The name of the key that it calls with. */
+            key?: string | null;
+            /** @description Whether its answer is to be a stream, for Gemini, whose calls say that in their path. */
+            stream?: boolean;
+            /** @description The end user that it is for; the one that the call names unless set. */
+            user?: string | null;
+        };
+        /** @description A target as the call finds it. */
+        ModelDryRunTarget: components["schemas"]["ModelTargetView"] & {
+            /**
+             * @description The most that the call may cost there, in US dollars, which is what budgets hold back for it; absent where the price
+             *     is not known, and where the call does not go there.
+             */
+            most_usd?: string | null;
+            refused?: components["schemas"]["RefusedView"] | null;
+        };
+        /** @description What would become of a call, as this node finds things at this moment. */
+        ModelDryRunView: {
+            /** @description The dialect of the caller. */
+            dialect: components["schemas"]["CallDialect"];
+            /** @description What the guardrails that are judged here found in it and did, as in the call log; never the text. */
+            guardrails: string[];
+            /** @description Whether only internal targets may have it. */
+            internal: boolean;
+            /** @description The model that is asked for. */
+            model: string;
+            /** @description What it needs of a model beside reading and writing text. */
+            needs: components["schemas"]["ModelCapability"][];
+            /** @description The guardrails that others judge: they are not asked, so what they would find is not known. */
+            not_asked: string[];
+            refused?: components["schemas"]["RefusedView"] | null;
+            /** @description What decides among targets of the same priority. */
+            route_by?: components["schemas"]["RouteBy"];
+            /** @description The model that serves: another one where a budget that is used up names it. */
+            serves: string;
+            /** @description Whether it goes where other calls go with which it has something in common. */
+            sticky: boolean;
+            /** @description Whether its answer is a stream. */
+            stream: boolean;
+            /** @description In the order of the configuration; none where it is refused before one is chosen. */
+            targets: components["schemas"]["ModelDryRunTarget"][];
+            /**
+             * Format: int64
+             * @description How many tokens its prompt has, about.
+             */
+            tokens: number;
+            /** @description The end user that it is for, where calls of the application are told apart by that. */
+            user?: string | null;
+            /**
+             * Format: int32
+             * @description The workers of this node that told. Each remembers failures of its own.
+             */
+            workers: number;
+        };
+        /** @description That a call is tried again where its provider failed and there is nobody else to ask. */
+        ModelRetry: {
+            /**
+             * @description The statuses of a provider's answer after which it is tried again: 408, 429 and those from 500 on. A provider that
+             *     cannot be connected to is tried again whatever stands here, and one that begins a stream with an error where any
+             *     from 500 on does.
+             */
+            on?: number[];
+            /**
+             * Format: int32
+             * @description So often at the most, up to 5.
+             */
+            times: number;
+            /**
+             * @description How long it waits before the first time, and twice as long before each further one, up to 10 s; each a part of that,
+             *     by chance, of half at the least. Longer where the provider asks for it, up to a minute. 200 ms unless set.
+             */
+            wait?: components["schemas"]["Period"];
         };
         /** @description The targets of a model as the next call finds them on the node that answers. */
         ModelRouteView: {
@@ -4607,7 +4731,7 @@ export interface components {
          * @description The closed list of outcomes. The `code` is public and stable: clients and dashboards match on it.
          * @enum {string}
          */
-        OutcomeReason: "served" | "malformed_request" | "uri_too_long" | "headers_too_large" | "body_too_large" | "request_timeout" | "no_route" | "method_not_allowed" | "unauthenticated" | "forbidden" | "source_not_allowed" | "rate_limited" | "too_many_failures" | "invalid_model_call" | "model_not_found" | "caller_closed" | "revoked" | "credential_unavailable" | "no_healthy_endpoint" | "upstream_connect_failed" | "upstream_connect_timeout" | "upstream_tls_failed" | "upstream_timeout" | "upstream_reset" | "upstream_malformed" | "upstream_stalled" | "upstream_truncated" | "overloaded" | "internal" | "quarantined" | "secret_in_request" | "budget_exceeded" | "budget_unavailable" | "price_unknown" | "prompt_blocked" | "answer_blocked" | "invalid_mcp_message" | "mcp_not_allowed" | "mcp_session_unknown" | "object_not_found" | "upstream_credential_refused";
+        OutcomeReason: "served" | "malformed_request" | "uri_too_long" | "headers_too_large" | "body_too_large" | "request_timeout" | "no_route" | "method_not_allowed" | "unauthenticated" | "forbidden" | "source_not_allowed" | "rate_limited" | "too_many_failures" | "invalid_model_call" | "model_not_found" | "caller_closed" | "revoked" | "credential_unavailable" | "no_healthy_endpoint" | "upstream_connect_failed" | "upstream_connect_timeout" | "upstream_tls_failed" | "upstream_timeout" | "upstream_reset" | "upstream_malformed" | "upstream_stalled" | "upstream_truncated" | "overloaded" | "internal" | "quarantined" | "secret_in_request" | "budget_exceeded" | "budget_unavailable" | "price_unknown" | "prompt_blocked" | "answer_blocked" | "invalid_mcp_message" | "mcp_not_allowed" | "mcp_session_unknown" | "object_not_found" | "upstream_credential_refused" | "file_unknown";
         /** @example until-drained */
         Overlap: string;
         /** @description One page of a list. */
@@ -4950,6 +5074,8 @@ export interface components {
                     deadline?: components["schemas"]["Period"] | null;
                     /** @description For people. */
                     description?: string | null;
+                    /** @description What a provider may refuse of a call so that the next target is asked, beside failures. `[context]` unless set. */
+                    fall_back_on?: components["schemas"]["FallBackOn"][];
                     /**
                      * @description What is looked for in what is said to it and in its answers, and what happens where it is found; at most 32 rules,
                      *     those of the sets that it uses among them.
@@ -4959,6 +5085,7 @@ export interface components {
                     limit?: components["schemas"]["Limit"] | null;
                     /** @description The name callers use. */
                     name: components["schemas"]["Name"];
+                    retry?: components["schemas"]["ModelRetry"] | null;
                     /** @description What decides among targets of the same priority. `weight` unless set. */
                     route_by?: components["schemas"]["RouteBy"];
                     /** @description What happens to its answers in which a live secret of ours stands. `report` unless set. */
@@ -5471,6 +5598,7 @@ export interface components {
             per_million_characters?: components["schemas"]["Price"] | null;
             per_search?: components["schemas"]["Price"] | null;
             per_second?: components["schemas"]["Price"] | null;
+            tiers?: components["schemas"]["TierPrices"] | null;
         };
         /** @description One problem: where, what, and what to do about it. Never contains a secret. */
         Problem: {
@@ -5836,6 +5964,21 @@ export interface components {
              *     why it cannot serve: `sealed`, `starting`, `store_unavailable` (503).
              */
             status: string;
+        };
+        /** @description What a caller is told whose call is not served. */
+        RefusedView: {
+            /**
+             * @description The outcome.
+             * @example budget_exceeded
+             */
+            code: string;
+            /** @description The sentence for this call, where there is one. */
+            detail?: string | null;
+            /**
+             * Format: int32
+             * @description The status of the answer.
+             */
+            status: number;
         };
         /** @description What handing something in led to. */
         RekeyResult: {
@@ -6887,6 +7030,33 @@ export interface components {
             /** @description Not used for so long is stale. 90 days unless set. */
             stale_after: components["schemas"]["Period"];
         };
+        /** @description Prices of a tier, in US dollars per million tokens. */
+        TierPrice: {
+            cache_write?: components["schemas"]["Price"] | null;
+            cache_write_1h?: components["schemas"]["Price"] | null;
+            cached_input?: components["schemas"]["Price"] | null;
+            /** @description For input tokens that were not cached. */
+            input: components["schemas"]["Price"];
+            long_context?: components["schemas"]["LongContext"] | null;
+            /** @description For output tokens. */
+            output: components["schemas"]["Price"];
+        };
+        /**
+         * @description Prices of calls that are served faster, later or elsewhere than usual, by the word that asks for it. What is not here
+         *     has no price, but for `flex`, which costs the usual price at the most.
+         */
+        TierPrices: {
+            /** @default null */
+            fast: components["schemas"]["TierPrice"] | null;
+            /** @default null */
+            flex: components["schemas"]["TierPrice"] | null;
+            /** @default null */
+            priority: components["schemas"]["TierPrice"] | null;
+            /** @default null */
+            ultrafast: components["schemas"]["TierPrice"] | null;
+            /** @default null */
+            us: components["schemas"]["TierPrice"] | null;
+        };
         /** @example 02:30 */
         TimeOfDay: string;
         /** @description How long to wait for an upstream. */
@@ -6999,6 +7169,13 @@ export interface components {
          * @enum {string}
          */
         Told: "declared" | "issued" | "rotation" | "used" | "exposed" | "noticed" | "ended";
+        /** @description Something that may be talked about, told by examples. */
+        Topic: {
+            /** @description What somebody who talks about it says, each a sentence or a few; all topics of a rule have at most 128 together. */
+            examples: string[];
+            /** @description What the call log calls it. */
+            name: components["schemas"]["Name"];
+        };
         /**
          * @description A key of a transit engine of HashiCorp Vault or OpenBao. The server has the address and its token
          *     from its own environment.
@@ -9461,6 +9638,35 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    dry_run_model_call: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The model's name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ModelDryRunRequest"];
+            };
+        };
+        responses: {
+            /** @description As this node would treat it at this moment */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ModelDryRunView"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
     get_openapi: {
         parameters: {
             query?: never;
@@ -10336,8 +10542,8 @@ export interface operations {
                 /**
                  * @description What calls are told apart by, with commas between: at most one of `hour`, `day`, `week` and `month`, and any of
                  *     `team`, `application`, `key`, `root_key` (the first of the chain of keys that it comes from), `agent` (who uses the
-                 *     key), `user`, `model`, `provider`, `provider_model`, `credential`, `route` and `node`. All
-                 *     together unless set.
+                 *     key), `user`, `model`, `provider`, `provider_model`, `credential`, `route`, `prompt`, `prompt_version`, `outcome` and
+                 *     `node`. All together unless set.
                  * @example month,application,model
                  */
                 by?: string;
@@ -10375,11 +10581,18 @@ export interface operations {
                 credential?: string;
                 /** @description Only over this route. */
                 route?: string;
+                /** @description Only those that were made of the prompt of this name. */
+                prompt?: string;
+                /**
+                 * @description Only those that ended so.
+                 * @example served
+                 */
+                outcome?: string;
                 /** @description Only those that this node recorded. */
                 node?: string;
-                /** @description Most items on the page, 1 to 50000, which is the whole report. 100 unless set. */
+                /** @description Most items on the page, 1 to 50000, which is the whole report. 100 unless set; of CSV all. */
                 limit?: number;
-                /** @description Where the page begins: the `next` of the page before. While calls go on, lines may move between pages. */
+                /** @description Where the page begins: the `next` of the page before. While calls go on, lines may move between pages. Not for CSV. */
                 cursor?: string;
             };
             header?: never;
@@ -10395,6 +10608,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SpendReport"];
+                    "text/csv": string;
                 };
             };
             401: components["responses"]["Problem"];
