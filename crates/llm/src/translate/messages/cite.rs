@@ -159,7 +159,7 @@ mod tests {
         let plain = |text: &str| (text.to_owned(), 0);
         let cited = |text: &str, n| (text.to_owned(), n);
         assert_eq!(cuts("héllo", 0, &[]), [plain("héllo")]);
-        assert_eq!(cuts("", 0, &[0..3]), [plain("")]);
+        assert_eq!(cuts("", 0, &[0..3, 3..4]), [plain("")]);
         assert_eq!(
             cuts("aé日\u{1F600}x", 0, &[1..3, 3..4]),
             [plain("a"), cited("é日", 1), cited("\u{1F600}", 1), plain("x")]
