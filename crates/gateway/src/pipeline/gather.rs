@@ -198,7 +198,7 @@ impl Asking<'_, '_> {
             if lanes.iter().all(Option::is_none) { Poll::Ready(()) } else { Poll::Pending }
         });
         let late = Failure { reason: OutcomeReason::UpstreamTimeout, untouched: false, stale: false };
-        Ok(waited.await?.ok_or(Ended::Failed(late))?)
+        waited.await?.ok_or(Ended::Failed(late))
     }
 
     fn next(&self) -> Option<usize> {
