@@ -7,10 +7,10 @@
 //! said of files (citations, files that a tool wrote).
 
 use crate::{provider::Dialect, task::multipart::Form};
-use memchr::memmem;
+use aho_corasick::AhoCorasick;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
-use std::{borrow::Cow, fmt, ops::Range};
+use std::{borrow::Cow, fmt, ops::Range, sync::LazyLock};
 
 /// Files that one call may name.
 pub const MOST_NAMED: usize = 100;
@@ -66,6 +66,13 @@ pub fn named(body: &[u8], speaks: Dialect) -> Result<Vec<Named>, Unnamed> {
     Ok(walk.found)
 }
 
+/// The field by which a body names files, if it does; one of which that cannot be told counts as well. How many tokens a
+/// file is cannot be known from the call.
+pub fn field_in(body: &[u8], speaks: Dialect) -> Option<&'static str> {
+    let none = named(body, speaks).is_ok_and(|named| named.is_empty());
+    (!none).then_some(if speaks == Dialect::Gemini { "fileUri" } else { "file_id" })
+}
+
 /// Whether a form has a field that names a file by its id.
 pub fn is_named_in(form: &Form) -> bool {
     form.parts.iter().any(|part| part.name.contains("file_id"))
@@ -86,14 +93,15 @@ pub fn with_ids<'i>(body: &[u8], named: &[Named], ids: impl IntoIterator<Item = 
 
 /// Whether a body may name a file at all: the field stands in it, or could, written with escapes.
 fn may_name(body: &[u8], speaks: Dialect) -> bool {
-    // Latin letters and the underscore are \u0041 to \u007a.
-    let escaped = || memmem::find_iter(body, b"\\u00").any(|at| matches!(body.get(at + 4), Some(b'4'..=b'7')));
-    let stands = |word: &[u8]| memmem::find(body, word).is_some();
-    match speaks {
-        Dialect::Gemini => stands(b"fileUri") || stands(b"file_uri") || escaped(),
-        _ => stands(b"file_id") || escaped(),
-    }
+    let finder = if speaks == Dialect::Gemini { &*ADDRESSES } else { &*IDS };
+    finder.as_ref().is_none_or(|finder| finder.is_match(body))
 }
+
+/// The escapes with which the fields could be written: Latin letters and the underscore are \u0041 to \u007a.
+const ESCAPES: [&str; 4] = ["\\u004", "\\u005", "\\u006", "\\u007"];
+static IDS: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| AhoCorasick::new(["file_id"].iter().chain(&ESCAPES)).ok());
+static ADDRESSES: LazyLock<Option<AhoCorasick>> =
+    LazyLock::new(|| AhoCorasick::new(["fileUri", "file_uri"].iter().chain(&ESCAPES)).ok());
 
 /// Fields whose values are none of the provider's files, whatever stands in them.
 fn is_passed(field: &str, speaks: Dialect) -> bool {

@@ -21,6 +21,7 @@ use crate::{
 use credentialflow_llm::{
     PriceHandle,
     bound::{Bound, Keeps, may_have_sound},
+    files,
     gemini::kept,
     openai::responses,
     produced::{Produced, estimated_tokens},
@@ -161,7 +162,7 @@ pub(super) fn most_of(
         return Err(without_price(field, budget));
     }
     if let Some(budget) = hard
-        && let Some(field) = reads_along()
+        && let Some(field) = reads_along().or_else(|| files::field_in(sent.body, sent.dialect))
     {
         return Err(not_bounded(field, budget));
     }
@@ -276,7 +277,7 @@ pub(super) fn exceeded(budget: &LiveBudget, account: &Account, for_good: bool, n
 pub(super) fn not_bounded(field: &str, budget: &LiveBudget) -> Refused {
     let detail = format!(
         "`{field}` names what the provider keeps, so what the call may cost cannot be known, and {} is a hard limit; send \
-         the whole conversation",
+         what it stands for",
         whose(budget)
     );
     Refused::new(OutcomeReason::InvalidModelCall).with_detail(detail)

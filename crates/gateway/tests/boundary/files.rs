@@ -1,9 +1,9 @@
 //! Files that callers keep at providers: whose they are, where they go, and which calls may name them.
 
-use crate::{batches::Keeper, harness::*};
+use crate::{batches::Keeper, harness::*, realtime::Purse};
 use credentialflow_model::{OutcomeReason as R, Timestamp, objects::ObjectKind};
 use serde_json::{Value, json};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, atomic::AtomicI64};
 
 const JSON: &str = "content-type: application/json\r\n";
 const FORM: &str = "content-type: multipart/form-data; boundary=b\r\n";
@@ -242,6 +242,38 @@ async fn a_file_is_its_applications_and_goes_on_as_it_came() {
     world.outcome(R::ObjectNotFound).await;
     world.outcome(R::FileUnknown).await;
     world.done().await;
+}
+
+/// A file of a few bytes may be a million tokens.
+#[tokio::test]
+async fn a_hard_budget_pays_for_no_file_as_nobody_knows_how_much_that_is() {
+    let at = Providers::start().await;
+    for hard in [true, false] {
+        let prices = "prices: [{ from: 2020-01-01T00:00:00Z, input: '1', output: '10' }]";
+        let yaml = yaml(&at, ALL)
+            .replace("- { name: app,", &format!("- {{ name: app, budget: {{ usd: 5, per: month, hard: {hard} }},"))
+            .replace("model: real }", &format!("model: real, {prices} }}"));
+        let keeper = Arc::<Keeper>::default();
+        let mut setup = Setup::new(yaml);
+        setup.objects = Some(keeper.clone());
+        setup.credentials = vec![("c", 1, SECRET), ("d", 1, "sk-another-Jx81.Qq0")];
+        setup.workers = 1;
+        setup.lender = Arc::new(Purse(AtomicI64::new(5_000_000_000_000)));
+        let world = setup.start();
+        let id = upload(&world, FOR_CHAT).await;
+        let told = ask(&world, &call("chat", &[&id])).await;
+        if hard {
+            assert_eq!(told.status(), 400, "{}", said(&told));
+            assert!(said(&told).contains("`file_id`") && said(&told).contains("hard limit"), "{}", said(&told));
+            world.outcome(R::InvalidModelCall).await;
+        } else {
+            assert_eq!(told.status(), 200, "{}", said(&told));
+            world.outcome(R::Served).await;
+        }
+        assert_eq!(ask(&world, &call("chat", &[])).await.status(), 200);
+        world.outcome(R::Served).await;
+        world.done().await;
+    }
 }
 
 #[tokio::test]

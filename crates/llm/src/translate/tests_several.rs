@@ -353,7 +353,7 @@ fn streams_of_several_answers_say_whose_each_part_is() {
     let of = |index: u64| got.iter().map(|event| &event["candidates"][0]).filter(move |one| one["index"] == index);
     let text = |index| of(index).filter_map(|one| one["content"]["parts"][0]["text"].as_str()).collect::<String>();
     assert_eq!((text(0), text(1)), ("Aa".to_owned(), String::new()));
-    let last = of(1).last().unwrap();
+    let last = of(1).next_back().unwrap();
     assert_eq!(
         (&last["finishReason"], &last["content"]["parts"][0]["functionCall"]["args"]),
         (&json!("STOP"), &json!({"a": 1}))

@@ -81,7 +81,7 @@ pub(in crate::translate) fn call(call: &Call<'_>, model: &str, out: &mut Vec<u8>
         if call.has_other("include") {
             return Err(Why::Duplicate);
         }
-        body.array("include", [LOGPROBS], |out, told| write_json_string(out, told));
+        body.array("include", [LOGPROBS], write_json_string);
         if many > 0 {
             body.number("top_logprobs", many);
         }
