@@ -409,7 +409,8 @@ async fn a_hard_budget_is_never_overdrawn_and_ends_the_session() {
 async fn files_of_the_account_are_nobodys_in_a_session() {
     let upstream = provider().await;
     let world = world(&upstream, "", None);
-    let file = json!({"fileData": {"fileUri": "https://generativelanguage.googleapis.com/v1beta/files/x", "mimeType": "a/b"}});
+    let file =
+        json!({"fileData": {"fileUri": "https://generativelanguage.googleapis.com/v1beta/files/x", "mimeType": "a/b"}});
     let mut wire = connected(&world, LIVE, "").await;
     let mut side = Side::new(&mut wire, Sender::Server);
     side.say(Sender::Client, &setup("voice")).await;

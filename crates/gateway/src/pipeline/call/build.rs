@@ -135,7 +135,8 @@ fn place(
 
 /// Whom a call is translated for.
 pub(super) fn recipient(target: &TargetPlan) -> translate::To<'_> {
-    let TargetPlan { dialect, provider_model, limit, ask_usage, writes, keeps_thinking, call_ids, at_vertex, .. } = target;
+    let TargetPlan { dialect, provider_model, limit, ask_usage, writes, keeps_thinking, call_ids, at_vertex, .. } =
+        target;
     translate::To {
         limit: *limit,
         ask_usage: *ask_usage,

@@ -153,11 +153,17 @@ impl StreamWriter {
         }
         let mut to = Object::new(out);
         to.array("candidates", [shown], |out, shown| {
-            candidate(out, (self.index, Some(reason)), &self.logprobs, |out| array(out, &shown, part), |candidate| {
-                if let Some(text) = self.words.all().filter(|_| !self.citations.is_empty()) {
-                    cite::metadata(candidate, &[cite::Part { text, index: None }], &self.citations);
-                }
-            });
+            candidate(
+                out,
+                (self.index, Some(reason)),
+                &self.logprobs,
+                |out| array(out, &shown, part),
+                |candidate| {
+                    if let Some(text) = self.words.all().filter(|_| !self.citations.is_empty()) {
+                        cite::metadata(candidate, &[cite::Part { text, index: None }], &self.citations);
+                    }
+                },
+            );
         });
         tail(&mut to, told.filter(|_| self.index == 0), &self.model, &self.id);
         to.end();

@@ -25,8 +25,7 @@ const LEFT_OUT: &[&str] = &[
 
 /// Fields that would change what the answer is, or need what an earlier call left with its provider: refused unless they
 /// ask for what is so anyway.
-const REFUSED: &[&str] =
-    &["background", "conversation", "moderation", "previous_response_id", "prompt", "store"];
+const REFUSED: &[&str] = &["background", "conversation", "moderation", "previous_response_id", "prompt", "store"];
 
 /// What `include` has where log probabilities are wanted.
 pub(super) const LOGPROBS: &str = "message.output_text.logprobs";

@@ -3,8 +3,8 @@
 use super::{
     super::{
         answer::{MAX_NAME, Malformed, Said, are_names},
-        cite::{MAX_CITATIONS, characters},
         chat::read_answer::failure,
+        cite::{MAX_CITATIONS, characters},
         logprobs,
         read::{Text, present},
     },
@@ -64,7 +64,16 @@ struct Event<'a> {
 
 impl StreamReader {
     pub const fn new() -> Self {
-        Self { begun: false, open: None, tools: 0, refused: false, summarised: None, words: 0, part: ((0, 0), 0), citations: 0 }
+        Self {
+            begun: false,
+            open: None,
+            tools: 0,
+            refused: false,
+            summarised: None,
+            words: 0,
+            part: ((0, 0), 0),
+            citations: 0,
+        }
     }
 
     /// Reads the data of one event.

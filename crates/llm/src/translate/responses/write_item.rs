@@ -66,7 +66,15 @@ impl Status {
 
 impl Item {
     pub const fn new(kind: Kind) -> Self {
-        Self { kind, text: String::new(), logprobs: Elements::new(), encrypted: None, words: 0..0, annotations: Vec::new(), noted: 0 }
+        Self {
+            kind,
+            text: String::new(),
+            logprobs: Elements::new(),
+            encrypted: None,
+            words: 0..0,
+            annotations: Vec::new(),
+            noted: 0,
+        }
     }
 
     /// Takes a citation of its words. `None` where it is none.

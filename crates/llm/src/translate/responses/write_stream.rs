@@ -70,7 +70,13 @@ impl StreamWriter {
         // The last event holds all of it once more.
         let ids: usize = self.ids.iter().map(|id| size_of_val(id) + id.capacity()).sum();
         let pending = self.logprobs.held();
-        pending + 2 * self.kept + self.items.capacity() * size_of::<Item>() + ids + self.id.len() + self.model.len() + echo
+        pending
+            + 2 * self.kept
+            + self.items.capacity() * size_of::<Item>()
+            + ids
+            + self.id.len()
+            + self.model.len()
+            + echo
     }
 
     /// Whether the stream was ended because more was said than is kept.

@@ -692,7 +692,8 @@ fn prices_of_tiers() {
         format!("models: [{{ name: m, targets: [{{ provider: openai, model: m, prices: {prices} }}] }}]\n")
     };
     let long = "long_context: { above: 9, input: '8', output: '40' }";
-    let good = clean(&set(&format!("priority: {{ input: '4', output: '20', {long} }}, us: {{ input: '3', output: '11' }}")));
+    let good =
+        clean(&set(&format!("priority: {{ input: '4', output: '20', {long} }}, us: {{ input: '3', output: '11' }}")));
     let tiers = good.models[0].targets[0].prices[0].tiers.as_deref().unwrap();
     assert_eq!(tiers.priority.unwrap().long_context.unwrap().above, 9);
     assert_eq!((tiers.us.unwrap().output.to_string(), tiers.flex), ("11".to_owned(), None));
