@@ -10,7 +10,8 @@ const FORM: &str = "content-type: multipart/form-data; boundary=b\r\n";
 const CLAUDE: &str = "anthropic-version: 2023-06-01\r\nanthropic-beta: files-api-2025-04-14\r\n";
 const FOR_CHAT: &str = "x-credentialflow-model: chat\r\n";
 
-/// A provider of either form, which calls each file by what it is itself called; its status for calls is as told.
+/// A provider of either form, which calls each file by what it is itself called; its status for calls is as told, and so is
+/// that for everything where it is 401.
 async fn provider(name: &'static str, status: &Arc<Mutex<u16>>) -> FakeUpstream {
     let status = status.clone();
     FakeUpstream::start(move |mut peer| {
@@ -18,6 +19,11 @@ async fn provider(name: &'static str, status: &Arc<Mutex<u16>>) -> FakeUpstream 
         async move {
             while let Some(request) = peer.request().await {
                 let is_claude = request.field("anthropic-version").is_some();
+                let now = *status.lock().unwrap();
+                if now == 401 {
+                    peer.send(answer(now, JSON, r#"{"error":{"message":"Incorrect API key: sk-****8Qq0"}}"#)).await;
+                    continue;
+                }
                 let told = match (request.method(), request.target()) {
                     ("POST", "/v1/files") if is_claude => json!({"id": format!("file_{name}"), "type": "file",
                         "filename": "a.pdf", "mime_type": "application/pdf", "size_bytes": 3, "created_at": "2026-11-23T00:00:00Z"}),
@@ -35,7 +41,7 @@ async fn provider(name: &'static str, status: &Arc<Mutex<u16>>) -> FakeUpstream 
                         "usage": {"prompt_tokens": 1, "completion_tokens": 1}}),
                 };
                 let is_call = request.target().ends_with("completions");
-                let code = if is_call { *status.lock().unwrap() } else { 200 };
+                let code = if is_call { now } else { 200 };
                 peer.send(answer(code, JSON, &told.to_string())).await;
             }
         }
@@ -453,6 +459,31 @@ async fn calls_that_nobody_could_look_into_name_no_files() {
     world.outcome(R::FileUnknown).await;
     assert_eq!(at.one.requests().iter().filter(|seen| seen.target().ends_with("completions")).count(), 0);
     assert_eq!(at.asked()[1..], asked[1..]);
+    world.done().await;
+}
+
+#[tokio::test]
+async fn a_credential_of_ours_that_is_refused_is_no_matter_of_the_caller_s() {
+    let at = Providers::start().await;
+    let (world, keeper) = world(yaml(&at, ALL));
+    let id = upload(&world, FOR_CHAT).await;
+    *at.status.lock().unwrap() = 401;
+    let of_file = |method: &str, more: &str| {
+        format!("{method} /v1/files/{id}{more} HTTP/1.1\r\nhost: gw\r\nauthorization: Bearer {}\r\n\r\n", key("k"))
+    };
+    for request in [
+        post("/v1/files", &format!("{FORM}{FOR_CHAT}"), &form(Some("user_data"))),
+        of_file("GET", "/content"),
+        of_file("DELETE", ""),
+    ] {
+        let told = world.ask(request.clone()).await;
+        assert_eq!(told.status(), 502, "{request}: {}", said(&told));
+        assert_eq!(parsed(&told)["error"]["code"], "upstream_credential_refused");
+        assert!(!said(&told).contains("Qq0"), "what the provider says of the credential stays here: {}", said(&told));
+        let record = world.outcome(R::UpstreamCredentialRefused).await;
+        assert_eq!((record.upstream_status, record.status), (401, 502));
+    }
+    assert_eq!(keeper.objects.lock().unwrap().len(), 1, "it is neither gone nor there twice");
     world.done().await;
 }
 

@@ -181,6 +181,10 @@ impl Asking<'_, '_> {
             let tried =
                 attempt(self.worker, self.view, self.control, self.inbound, self.parts, request, caller, record);
             match tried.await {
+                Ok(response) if response.head.status == 401 && record.has_credential() => {
+                    // It was ours, not the caller's; and what the provider says of it shows how it ends.
+                    return Err(Refused::new(OutcomeReason::UpstreamCredentialRefused));
+                }
                 Ok(response) => return Ok(response),
                 Err(ended) => request.after(ended, most, record)?,
             }
