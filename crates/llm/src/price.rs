@@ -94,9 +94,7 @@ impl From<Vec<PriceEntry>> for PriceHandle {
             return Self(None);
         }
         let tiers = Tier::ALL.into_iter().filter_map(|tier| {
-            // What is known of a tier ends where a later price says nothing of it.
-            let mut entries: Vec<_> = usual.iter().rev().map_while(|entry| in_tier(entry, tier)).collect();
-            entries.reverse();
+            let entries: Vec<_> = usual.iter().filter_map(|entry| in_tier(entry, tier)).collect();
             (!entries.is_empty()).then(|| (tier, entries.into()))
         });
         let tiers = tiers.collect();
@@ -138,10 +136,12 @@ impl PriceHandle {
         self.0.as_deref().map_or(&[], |prices| &prices.usual)
     }
 
-    /// The prices of a tier, where it has any at this moment.
+    /// The prices of a tier, where it has any at this moment: what is known of it ends where a later price says nothing of
+    /// it.
     pub fn in_tier(&self, tier: Tier, at: Timestamp) -> Option<&Self> {
         let tiers = self.0.as_deref().map_or(&[][..], |prices| &prices.tiers);
-        tiers.iter().find(|(known, _)| *known == tier).map(|(_, price)| price).filter(|price| price.at(at).is_some())
+        let (_, price) = tiers.iter().find(|(known, _)| *known == tier)?;
+        (price.at(at)?.from == self.at(at)?.from).then_some(price)
     }
 
     /// The field by which a call asks for what costs more than any price that is known.

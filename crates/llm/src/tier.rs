@@ -116,8 +116,8 @@ impl Asked {
             ("speed", "fast") => Self::Tier(Tier::Fast, field),
             ("service_tier", "auto") => Self::Auto,
             (_, "auto") => Self::Usual,
-            (_, "flex") => Self::Tier(Tier::Flex, field),
-            (_, "batch") => Self::Cheaper,
+            ("service_tier" | "serviceTier", "flex") => Self::Tier(Tier::Flex, field),
+            ("service_tier" | "serviceTier", "batch") => Self::Cheaper,
             ("service_tier" | "serviceTier", "priority") | ("service_tier", "fast") => {
                 Self::Tier(Tier::Priority, field)
             }
@@ -130,13 +130,13 @@ impl Asked {
     fn or(self, other: Self) -> Self {
         match (self, other) {
             (Self::Dearer(field), _) | (_, Self::Dearer(field)) => Self::Dearer(field),
-            (Self::Tier(Tier::Flex, _), dearer @ (Self::Tier(..) | Self::Auto))
-            | (dearer @ (Self::Tier(..) | Self::Auto), Self::Tier(Tier::Flex, _)) => dearer,
+            (Self::Tier(Tier::Flex, _), dearer @ (Self::Tier(..) | Self::Auto | Self::Usual))
+            | (dearer @ (Self::Tier(..) | Self::Auto | Self::Usual), Self::Tier(Tier::Flex, _)) => dearer,
             (Self::Tier(one, _), Self::Tier(two, field)) if one != two => Self::Dearer(field),
             (tier @ Self::Tier(..), _) | (_, tier @ Self::Tier(..)) => tier,
             (Self::Auto, _) | (_, Self::Auto) => Self::Auto,
-            (Self::Cheaper, _) | (_, Self::Cheaper) => Self::Cheaper,
-            (Self::Usual, Self::Usual) => Self::Usual,
+            (Self::Usual, _) | (_, Self::Usual) => Self::Usual,
+            (Self::Cheaper, Self::Cheaper) => Self::Cheaper,
         }
     }
 
@@ -196,14 +196,19 @@ impl<'de> Deserialize<'de> for Fields {
                 f.write_str("an object")
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
-                let mut asked = Asked::Usual;
+                let mut asked: Option<Asked> = None;
                 while let Some(Name(field)) = map.next_key()? {
-                    match field {
-                        Some(field) => asked = asked.or(Asked::of_field(field, map.next_value()?)),
-                        None => drop(map.next_value::<IgnoredAny>()?),
+                    let Some(field) = field else {
+                        map.next_value::<IgnoredAny>()?;
+                        continue;
+                    };
+                    let told = Asked::of_field(field, map.next_value()?);
+                    // Only what the tier itself is called is dearer than a cheap one by being usual.
+                    if told != Asked::Usual || matches!(field, "service_tier" | "serviceTier") {
+                        asked = Some(asked.map_or(told, |before| before.or(told)));
                     }
                 }
-                Ok(Fields(asked))
+                Ok(Fields(asked.unwrap_or_default()))
             }
         }
         d.deserialize_map(V)
@@ -262,6 +267,11 @@ mod tests {
             (r#"{"service_tier":"auto","service_tier":"ultrafast"}"#, Asked::Tier(Ultrafast, SERVICE)),
             (r#"{"service_tier":"flex","service_tier":"auto"}"#, Auto),
             (r#"{"service_tier":"priority","service_tier":"ultrafast"}"#, Dearer(SERVICE)),
+            (r#"{"service_tier":"flex","service_tier":"default"}"#, Usual),
+            (r#"{"serviceTier":"STANDARD","serviceTier":"FLEX"}"#, Usual),
+            (r#"{"service_tier":"batch","service_tier":"default"}"#, Usual),
+            (r#"{"speed":"standard","service_tier":"flex"}"#, Asked::Tier(Flex, SERVICE)),
+            (r#"{"speed":"flex"}"#, Dearer("speed")),
             (r#"{"speed":"fast"}"#, Asked::Tier(Fast, "speed")),
             (r#"{"speed":"faster"}"#, Dearer("speed")),
             (r#"{"inference_geo":"us"}"#, Asked::Tier(Us, "inference_geo")),

@@ -350,7 +350,7 @@ fn what_is_known_of_a_tier_ends_where_a_later_price_says_nothing_of_it() {
     )]);
     let handle = table.resolve("openai", None, "m");
     let of = |tier, now: &str| handle.in_tier(tier, at(now)).map(|price| price.cost(at(now), &USAGE));
-    assert_eq!(of(Tier::Priority, "2026-02-01T00:00:00Z"), None);
+    assert_eq!(of(Tier::Priority, "2026-02-01T00:00:00Z"), Some(known("0.0021")), "what comes later changes nothing");
     assert_eq!(of(Tier::Priority, "2026-04-01T00:00:00Z"), None);
     assert_eq!(of(Tier::Priority, "2026-05-01T00:00:00Z"), Some(known("0.0084")));
     assert_eq!(of(Tier::Us, "2026-06-01T00:00:00Z"), Some(known("0.00525")));

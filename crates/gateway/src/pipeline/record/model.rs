@@ -230,7 +230,7 @@ impl Recording<'_> {
     /// Whether the provider told all that the model used.
     pub fn is_counted(&self) -> bool {
         let model = self.record.as_ref().and_then(|record| record.model.as_ref());
-        model.is_none_or(|model| model.cost.is_some())
+        model.is_none_or(|model| model.cost.is_some_and(|cost| cost != Cost::UnknownUsage))
     }
 
     /// The answer is compressed: nothing in it is counted.
