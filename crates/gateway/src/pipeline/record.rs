@@ -339,6 +339,10 @@ impl<'w> Recording<'w> {
         self.answered = true;
         self.edit(|r| r.status = status);
     }
+    /// The status of the answer that has begun.
+    pub fn answered_with(&self) -> Option<u16> {
+        self.record.as_ref().map(|record| record.status).filter(|_| self.answered)
+    }
     /// Bytes of the answer have gone out.
     pub fn first_byte(&mut self) {
         if !self.first_byte {

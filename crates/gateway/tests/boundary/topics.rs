@@ -120,6 +120,10 @@ async fn everybody() -> (FakeUpstream, Arc<Asked>) {
                         peer.wire.drain().await;
                         return;
                     }
+                    if texts.iter().any(|text| text.contains("too rare")) {
+                        peer.send(answer(413, json, r#"{"error":"more than 512 tokens"}"#)).await;
+                        continue;
+                    }
                     if texts.iter().any(|text| text.contains("broken")) {
                         peer.send(answer(200, json, r#"{"data":[]}"#)).await;
                         continue;
@@ -375,6 +379,35 @@ async fn what_cannot_be_compared_does_not_pass_unless_it_may() {
     // What we refuse to ask is no failure of the other side: here a budget without anything in it.
     let refused = chat(&world, "paying", "a vote").await;
     assert_eq!(refused.status(), 503, "{}", refused.text());
+    assert_eq!(found(&records(&world, 1).await.0), Some("topics.unanswered/block"));
+    world.done().await;
+}
+
+#[tokio::test]
+async fn what_is_found_holds_although_a_part_of_the_call_is_not_compared() {
+    let (upstream, asked) = everybody().await;
+    let world = world(&upstream);
+    let filler =
+        |n: usize| (0..n).map(|i| format!("Sentence number {i} is about nothing at all. ")).collect::<String>();
+    let many = |first: &str, last: &str| format!("{first}\n{}\n{last}", filler(6000));
+    // However far from each other they are, also where they are not asked for at once.
+    let (found_first, found_last) = (many("a vote", "it is broken"), many("it is broken", "a vote"));
+    for (text, status, reason, finds) in [
+        (&found_first, 400, R::PromptBlocked, "topics.politics/block topics.unanswered/flag"),
+        (&found_last, 400, R::PromptBlocked, "topics.politics/block topics.unanswered/flag"),
+        (&many("hello", "it is broken"), 200, R::Served, "topics.unanswered/flag"),
+    ] {
+        let before = asked.questions.load(SeqCst);
+        let told = chat(&world, "lenient", text).await;
+        assert_eq!(told.status(), status, "{}", told.text());
+        let questions = asked.questions.load(SeqCst) - before;
+        assert!(questions > 10, "{questions}");
+        let (own, _) = records(&world, questions).await;
+        assert_eq!((own.outcome, found(&own)), (reason, Some(finds)));
+    }
+    // What is said to be wrong with the question may be of the caller's making.
+    let told = chat(&world, "lenient", "all of it is too rare").await;
+    assert_eq!(told.status(), 502, "{}", told.text());
     assert_eq!(found(&records(&world, 1).await.0), Some("topics.unanswered/block"));
     world.done().await;
 }

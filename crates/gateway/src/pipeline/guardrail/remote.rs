@@ -200,7 +200,12 @@ async fn ask_all<C: Caller>(
             }
             To::Moderation { .. } | To::Webhook { .. } => match rule.question(said, &about) {
                 None => continue,
-                Some(body) => Box::pin(ask(asker, rule, body, |body| rule.read(said, body), record)),
+                Some(body) => Box::pin(async move {
+                    match ask(asker, rule, body, |body| rule.read(said, body), record).await {
+                        Ok(verdict) => (verdict, None),
+                        Err(failed) => (Verdict::default(), Some(failed)),
+                    }
+                }),
             },
         };
         asked.push(rule);
@@ -212,14 +217,15 @@ async fn ask_all<C: Caller>(
     let ended = waited.ok_or(Refused::new(OutcomeReason::UpstreamTimeout))?;
     drop(questions);
     let (mut judgement, mut failed) = (Judgement::default(), None);
-    for (rule, ended) in asked.into_iter().zip(ended) {
-        match ended {
-            Ok(verdict) => judgement.take(rule, verdict),
-            Err(refused) if rule.may_fail() && is_theirs(refused.reason) => judgement.unanswered(rule),
-            Err(refused) => {
+    for (rule, (verdict, without)) in asked.into_iter().zip(ended) {
+        judgement.take(rule, verdict);
+        match without {
+            None => {}
+            Some(without) if rule.may_fail() && without.is_theirs => judgement.unanswered(rule),
+            Some(without) => {
                 judgement.failed(rule);
                 let detail = format!("a guardrail of this model ({}) could not be asked", rule.detect().as_str());
-                failed.get_or_insert(Refused::new(refused.reason).with_detail(detail));
+                failed.get_or_insert(Refused::new(without.reason).with_detail(detail));
             }
         }
     }
@@ -235,14 +241,31 @@ fn unreadable(answer: bool, why: Unreadable) -> Refused {
     Refused::new(reason).with_detail(detail)
 }
 
-/// Whether it is the other side that is away or fails. What we refuse ourselves may be of the caller's making (a budget that
-/// is used up, say), and who could bring that about could have the rule passed over.
-const fn is_theirs(reason: OutcomeReason) -> bool {
-    matches!(reason.fault(), Fault::Upstream)
-        || matches!(reason, OutcomeReason::CredentialUnavailable | OutcomeReason::NoHealthyEndpoint)
+/// Why a question has no answer.
+struct Unanswered {
+    reason: OutcomeReason,
+    /// Whether it is the other side that is away or fails. What we refuse ourselves may be of the caller's making (a budget
+    /// that is used up, say), and who could bring that about could have the rule passed over.
+    is_theirs: bool,
 }
 
-type Question<'q> = Pin<Box<dyn Future<Output = Result<Verdict, Refused>> + 'q>>;
+impl From<Refused> for Unanswered {
+    fn from(refused: Refused) -> Self {
+        let reason = refused.reason;
+        let is_theirs = matches!(reason.fault(), Fault::Upstream)
+            || matches!(reason, OutcomeReason::CredentialUnavailable | OutcomeReason::NoHealthyEndpoint);
+        Self { reason, is_theirs }
+    }
+}
+
+/// Whether a status says that there is something wrong with what was asked, as with a text that is too long: that may be of
+/// the caller's making too. The others tell of the credential, the path, or of too much to do.
+const fn is_about_the_question(status: u16) -> bool {
+    matches!(status, 400..500) && !matches!(status, 401 | 403 | 404 | 408 | 429)
+}
+
+/// What came of a question in parts: what was found in those that were answered, and why another one was not.
+type Question<'q> = Pin<Box<dyn Future<Output = (Verdict, Option<Unanswered>)> + 'q>>;
 
 /// Asks once, and reads the answer.
 async fn ask<T>(
@@ -251,7 +274,7 @@ async fn ask<T>(
     body: Vec<u8>,
     read: impl FnOnce(&[u8]) -> Result<T, Unusable>,
     beside: &Recording<'_>,
-) -> Result<T, Refused> {
+) -> Result<T, Unanswered> {
     let Asker { worker, view, .. } = *asker;
     let asks = &view.snapshot.asks;
     let (route, path, most) = match rule.to() {
@@ -264,7 +287,7 @@ async fn ask<T>(
     let bytes = question::head("guardrails", path, body.len(), beside);
     let mut parsed = RequestHead::default();
     if !matches!(parse_request(&bytes, 0, &HeadLimits::default(), &mut parsed), Ok(Parsed::Complete)) {
-        return Err(Refused::new(OutcomeReason::Internal));
+        return Err(Refused::new(OutcomeReason::Internal).into());
     }
     let Inbound { source, secure, .. } = *asker.inbound;
     let inbound = Inbound { bytes: &bytes, head: &parsed, source, secure, began: Instant::now() };
@@ -279,11 +302,15 @@ async fn ask<T>(
         }),
         Err(_) => Err(Refused::new(OutcomeReason::UpstreamTimeout)),
     };
+    let about_it = record.answered_with().is_some_and(is_about_the_question);
     match &read {
         Ok(_) => record.served(),
         Err(refused) => record.outcome(refused.reason),
     }
-    read
+    read.map_err(|refused| {
+        let why = Unanswered::from(refused);
+        Unanswered { is_theirs: why.is_theirs && !about_it, ..why }
+    })
 }
 
 /// Sends the question, and gives the body of the answer, of so many bytes at the most.
