@@ -635,6 +635,17 @@ fn very_many_citations_are_not_written() {
     for caller in [Dialect::Anthropic, Dialect::Responses, Dialect::Gemini] {
         assert_eq!(told(caller, &whole(Dialect::OpenAi, caller, &answer)).0.len(), MAX_CITATIONS, "{caller:?}");
     }
+    // In a stream too, of all its chunks together.
+    let chunk = |delta: Value, finish: Value| json!({"id": "i", "model": "m", "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]});
+    let mut chunks = vec![chunk(json!({"role": "assistant", "content": text}), Value::Null)];
+    let cited = annotations.chunks(300).map(|some| chunk(json!({"annotations": some}), Value::Null));
+    chunks.extend(cited);
+    chunks.push(chunk(json!({}), json!("stop")));
+    let events = lines(&chunks);
+    for caller in [Dialect::Anthropic, Dialect::Responses, Dialect::Gemini] {
+        let joined = joined(caller, &streamed(Dialect::OpenAi, caller, &events, 4096));
+        assert_eq!(told(caller, &joined).0.len(), MAX_CITATIONS, "{caller:?} streamed");
+    }
     // One address for each of very many words.
     let chunks: Vec<usize> = vec![0; 50];
     let supports: Vec<Value> = (0..9000)

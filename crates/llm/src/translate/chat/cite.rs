@@ -87,7 +87,7 @@ pub(super) struct Marks {
     mark: Mark,
     /// Marks that came before what was found.
     waiting: Vec<(usize, Range<u64>)>,
-    /// Marks so far.
+    /// Citations so far.
     count: usize,
     /// Citations are told otherwise.
     off: bool,
@@ -118,9 +118,15 @@ struct Found<'a> {
 }
 
 impl Marks {
-    /// Citations are told in another way.
-    pub fn off(&mut self) {
-        *self = Self { off: true, ..Self::default() };
+    /// Says a citation that is told in another way. From then on marks are none.
+    pub fn told(&mut self, cited: &Citation<'_>, say: &mut impl FnMut(Said<'_>)) {
+        if !self.off {
+            *self = Self { off: true, count: self.count, ..Self::default() };
+        }
+        if self.count < MAX_CITATIONS {
+            self.count += 1;
+            say(Said::Cited(cited));
+        }
     }
 
     /// Bytes of memory in use.

@@ -147,8 +147,7 @@ impl StreamReader {
                 }
             }
             for cited in annotations(delta.annotations) {
-                self.marks.off();
-                say(Said::Cited(&cited));
+                self.marks.told(&cited, say);
             }
             if let Some(raw) = present(delta.tool_calls) {
                 self.marks.finish(say);

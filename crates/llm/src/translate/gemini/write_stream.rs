@@ -39,6 +39,8 @@ pub(in crate::translate) struct StreamWriter {
     words: Words,
     /// What is cited of these.
     citations: Vec<Citation<'static>>,
+    /// Bytes of memory that they use.
+    cited: usize,
 }
 
 #[derive(Debug)]
@@ -63,12 +65,13 @@ impl StreamWriter {
             logprobs: Candidates::new(),
             words: Words::new(),
             citations: Vec::new(),
+            cited: 0,
         }
     }
 
     /// Bytes of memory in use.
     pub fn held(&self) -> usize {
-        let cited = self.words.held() + self.citations.iter().map(Citation::held).sum::<usize>();
+        let cited = self.words.held() + self.cited;
         self.id.capacity() + self.model.capacity() + self.kept + self.logprobs.held() + cited
     }
 
@@ -85,7 +88,10 @@ impl StreamWriter {
             Said::Thinking(text) => self.part(Shown::Thinking((*text).to_owned()), out),
             Said::Image { media_type, data } => self.part(Shown::Image { media_type, data }, out),
             Said::Logprobs(tokens) => self.logprobs.add(tokens),
-            Said::Cited(cited) if cited.url().is_some() => self.citations.push(cited.owned()),
+            Said::Cited(cited) if cited.url().is_some() => {
+                self.cited += cited.held();
+                self.citations.push(cited.owned());
+            }
             Said::Cited(_) | Said::Break => {}
             // Not Google's.
             Said::Signed(..) | Said::Redacted(_) => {}
