@@ -15,6 +15,9 @@ import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 TOKEN = os.environ["ADAPTER_TOKEN"].encode()
+if not TOKEN:
+    # Whoever shows none would be let in.
+    sys.exit("ADAPTER_TOKEN is empty")
 ANALYZE = os.environ.get("PRESIDIO_URL", "http://127.0.0.1:5002").rstrip("/") + "/analyze"
 ENTITIES = os.environ.get("ENTITIES", "PERSON,LOCATION").split(",")
 LANGUAGE = os.environ.get("LANGUAGE", "en")

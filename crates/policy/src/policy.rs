@@ -12,7 +12,8 @@ pub trait Policy: Send + Sync {
     fn check(&self, request: &RequestFacts<'_>, principal: &Principal, limits: &mut LimitReport)
     -> Result<(), Refusal>;
 
-    /// Whether a limit would let such a request pass at this moment; counts nothing. What is no limit says nothing.
+    /// Whether a limit would let such a request pass at this moment, wherever it comes from; counts nothing. What is no limit
+    /// says nothing, but for a secret that may be used from nowhere.
     ///
     /// # Errors
     /// As [`Self::check`].

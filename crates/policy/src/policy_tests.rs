@@ -144,9 +144,10 @@ impl World {
         Principal::asked_about(&self.table.borrow(), application, key, Timestamp::from_secs(at))
     }
 
-    /// Whether the limits of a caller have room.
+    /// Whether the limits of a caller have room, and it is not held back from everywhere.
     pub fn has_room(&self, key: &Principal) -> bool {
-        let (kinds, route) = ([rate_limit::KEY_KIND, rate_limit::APPLICATION_KIND], &self.routes[0]);
+        let kinds = [rate_limit::KEY_KIND, rate_limit::APPLICATION_KIND, source_network::KIND];
+        let route = &self.routes[0];
         let all = registry::REGISTRY.iter().filter(|e| kinds.contains(&e.kind));
         let facts = RequestFacts {
             method: "POST",

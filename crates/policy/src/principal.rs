@@ -95,6 +95,11 @@ impl KeyPrincipal {
         self.all_extras().any(|(_, version, extras)| extras.is_held_back(version, source))
     }
 
+    /// Whether it is so from every address.
+    pub fn is_held_back_everywhere(&self) -> bool {
+        self.all_extras().any(|(_, version, extras)| extras.is_held_back_everywhere(version))
+    }
+
     /// The budgets that its model calls are charged to first: its own, then those of the keys that it comes from.
     pub fn budgets(&self) -> impl Iterator<Item = &Arc<LiveBudget>> {
         self.all_extras().flat_map(|(_, _, extras)| extras.budgets())

@@ -15,7 +15,7 @@
 //! of its own, from every address from which its key had not been used before. Both hold as well for the keys that a
 //! key comes from.
 
-use crate::{LimitReport, Policy, Principal, RateTable, Refusal, RequestFacts};
+use crate::{KeyPrincipal, LimitReport, Policy, Principal, RateTable, Refusal, RequestFacts};
 use credentialflow_model::{OutcomeReason, resource::Route};
 use std::sync::Arc;
 
@@ -42,6 +42,13 @@ impl Policy for SourceNetwork {
             return Err(Refusal::new(OutcomeReason::Quarantined));
         }
         Ok(())
+    }
+
+    fn has_room(&self, _: &RequestFacts<'_>, principal: &Principal) -> Result<(), Refusal> {
+        match principal.key().is_some_and(KeyPrincipal::is_held_back_everywhere) {
+            true => Err(Refusal::new(OutcomeReason::Quarantined)),
+            false => Ok(()),
+        }
     }
 }
 
@@ -111,5 +118,11 @@ mod tests {
         }
         world.source = "10.0.0.1".parse().unwrap();
         assert_eq!(world.check("orders", None, &narrowed), Err(Quarantined));
+        // Asked about from nowhere, it has no room where it is held back from everywhere.
+        let nowhere = world.quarantined(|_| {}, Quarantine { through_version: 1, ..Quarantine::closed() });
+        let new_secret = world.quarantined(|_| {}, Quarantine { through_version: 0, ..Quarantine::closed() });
+        let below = world.below(&nowhere, |_| {});
+        let room = [&leaked, &new_secret, &nowhere, &below].map(|key| world.has_room(key));
+        assert_eq!(room, [true, true, false, false]);
     }
 }

@@ -125,6 +125,11 @@ impl KeyExtras {
     pub fn is_held_back(&self, version: u32, source: IpAddr) -> bool {
         self.quarantine.as_ref().is_some_and(|quarantine| !quarantine.allows(version, source))
     }
+    /// Whether it is so from every address.
+    pub fn is_held_back_everywhere(&self, version: u32) -> bool {
+        let is_none = |quarantine: &Quarantine| version <= quarantine.through_version && quarantine.networks.is_empty();
+        self.quarantine.as_deref().is_some_and(is_none)
+    }
     /// The key that it comes from.
     pub fn parent(&self) -> Option<ParentKey> {
         self.parent
