@@ -8,6 +8,7 @@ use super::{
     answer::{self, Filled, fill},
     call::{self, ModelCall},
     forward::UpstreamResponse,
+    gather, prediction,
     record::Recording,
     retry::Retrying,
     route::RouteMatch,
@@ -138,6 +139,14 @@ impl Fault {
             let may_pass = !field("x-should-retry").is_some_and(|told| told.eq_ignore_ascii_case(b"false"));
             Self { retry_after, may_pass, ..Self::new(TriedEnd::Status(status)) }
         })
+    }
+
+    /// It is that of this call: one is not tried again whose failed try may be billed, for what was made of it, or for what
+    /// was answered in parts. Of too many calls nothing is made.
+    pub fn of_call(&mut self, call: Option<&ModelCall>) {
+        let busy = self.end == TriedEnd::Status(429);
+        let bills = |call: &ModelCall| gather::is_of(call) || (prediction::is_made(call) && !busy);
+        self.may_pass &= !call.is_some_and(bills);
     }
 
     /// Whether another credential of the same target may do better.
@@ -407,6 +416,16 @@ pub(super) fn beaten(
             let (pace, now) = (select::pace(view, target, wanted.streams), Instant::now());
             if record.is_sent() { pace.overtaken(now, took) } else { pace.failed(now, took) }
         }
+    }
+}
+
+/// Keeps the failure of a try that another one goes on instead of, for when nobody else is left.
+pub(super) fn note(view: &View, request: &mut UpstreamRequest, fault: &mut Fault) {
+    let Some(call) = &mut request.call else { return };
+    fault.of_call(Some(call));
+    let plan = &view.snapshot.models.list[call.model as usize];
+    if let Some(elsewhere) = &mut call.elsewhere {
+        elsewhere.retrying.note(view, plan, call.target, fault);
     }
 }
 

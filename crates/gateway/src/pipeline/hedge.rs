@@ -81,7 +81,7 @@ pub(super) async fn race<C: Caller>(
         try_target(worker, view, &theirs, inbound, parts, &mut other, &mut there, &mut aside).await
     });
     let began_beside = Instant::now();
-    let (mut one, mut two) = (None, None);
+    let (mut one, mut two): (Option<Ended>, Option<Ended>) = (None, None);
     let waited = wait(control, caller, |cx| {
         poll_unless(&mut one, &mut first, cx);
         poll_unless(&mut two, &mut second, cx);
@@ -108,6 +108,9 @@ pub(super) async fn race<C: Caller>(
         return one.unwrap_or_else(nobody);
     }
     fallback::beaten(view, request, one.as_ref(), (began.elapsed(), after), record);
+    if let Some(Ok(Tried::Failed(fault, _))) = &mut one {
+        fallback::note(view, request, fault);
+    }
     record.tried(end(one.as_ref()), true);
     record.adopt(aside);
     request.go_on_as(other);

@@ -60,7 +60,7 @@ use crate::{
     snapshot::RouteKind,
     worker::{View, Worker},
 };
-use credentialflow_model::{OutcomeReason, usage::TriedEnd};
+use credentialflow_model::OutcomeReason;
 use credentialflow_policy::Principal;
 use record::Recording;
 use std::{net::IpAddr, rc::Rc, time::Instant};
@@ -218,10 +218,7 @@ async fn answered<C: Caller>(
         if prediction::runs(request) {
             Box::pin(prediction::give_up(worker, view, inbound, parts, request, record)).await;
         }
-        // What was made of it may be billed, and so may what was answered in parts; of too many calls nothing is made.
-        let busy = fault.end == TriedEnd::Status(429);
-        let bills = |call: &call::ModelCall| gather::is_of(call) || (prediction::is_made(call) && !busy);
-        fault.may_pass &= !request.call.as_ref().is_some_and(bills);
+        fault.of_call(request.call.as_ref());
         let mut next = fallback::next(worker, view, parts.0, request, &fault, record);
         if next == fallback::Next::Nobody
             && let Some(pause) = retry::pause(worker, view, request)

@@ -122,11 +122,14 @@ impl UpstreamRequest {
         self.fresh = false;
     }
 
-    /// The request beside this one goes on in its place.
+    /// The request beside this one goes on in its place, with what is known of the tries of both.
     pub fn go_on_as(&mut self, mut other: Self) {
         if let (Some(mine), Some(theirs)) = (&mut self.call, &mut other.call) {
             theirs.answer = mine.answer.take();
             theirs.cached = mine.cached.take();
+            if let (Some(mine), Some(theirs)) = (&mut mine.elsewhere, &mut theirs.elsewhere) {
+                theirs.retrying = std::mem::take(&mut mine.retrying);
+            }
         }
         other.attempts = other.attempts.saturating_add(self.attempts);
         other.before = other.attempts;
