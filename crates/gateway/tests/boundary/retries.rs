@@ -123,28 +123,57 @@ async fn others_come_first_and_nobody_waits_while_there_is_one() {
 }
 
 #[tokio::test]
+async fn a_hedged_call_is_tried_again_at_whichever_may_be() {
+    let targets = "[{ provider: a, model: m }, { provider: b, model: m, priority: 1 }]";
+    let more = ", hedge: { after: 100ms }, retry: { times: 1, wait: 100ms }";
+    // What the second says does not help, or only later.
+    for second in ["401", "garbage", "503 30"] {
+        let vendors = Vendors::start().await;
+        let world = world_of(&vendors, targets, more, LENIENT).await;
+        vendors.set("a", "slow-503 400 | ");
+        vendors.set("b", second);
+        let began = Instant::now();
+        assert!(world.ask(chat(false)).await.text().contains("hi from a"), "{second}");
+        assert!(began.elapsed() < Duration::from_secs(5), "{second}");
+        let record = world.outcome(R::Served).await;
+        assert_eq!((tried(&record).len(), served_by(&record)), (2, ("a", "m", 3)), "{second}");
+        assert_eq!(vendors.asked(0), ["a", "b", "a"], "{second}");
+        world.done().await;
+    }
+}
+
+#[tokio::test]
 async fn a_caller_that_leaves_while_it_waits_ends_it_and_nothing_is_charged() {
     let prices = "prices: [{ from: 2020-01-01T00:00:00Z, input: '1', output: '10' }]";
-    let vendors = Vendors::start().await;
     let targets = format!("[{{ provider: a, model: m, {prices}, limit: {{ concurrent: 1 }} }}]");
     let more = ", retry: { times: 1, wait: 10s }";
-    let world = setup_of(&vendors, &targets, more, LENIENT, ", budget: { usd: 5, per: month }").start();
-    vendors.set("a", "503 | ");
-    let mut wire = world.connect().await;
-    wire.send(chat(false)).await.unwrap();
-    let account = world.book.live()[0].account(std::time::SystemTime::now().into());
-    until(|| vendors.upstream.requests().len() == 1).await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    // What it reserved is held, and the one place at the target is free for others.
-    assert!(account.held() > 0);
-    assert!(world.ask(chat(false)).await.text().contains("hi from a"));
-    world.served(1).await;
-    drop(wire);
-    let record = world.outcome(R::CallerClosed).await;
-    assert_eq!(record.model.as_ref().unwrap().cost, None);
-    assert_eq!((account.free(), account.held()), (-60_000_000, 0), "the other call");
-    assert_eq!(vendors.upstream.requests().len(), 2);
-    world.done().await;
+    let allowed = ", budget: { usd: 5, per: month }, limit: { tokens: 7000, per: 1h }";
+    for how in ["503", "stream error"] {
+        let vendors = Vendors::start().await;
+        let world = setup_of(&vendors, &targets, more, LENIENT, allowed).start();
+        vendors.set("a", &format!("{how} | "));
+        let mut wire = world.connect().await;
+        wire.send(chat(how == "stream error")).await.unwrap();
+        let account = world.book.live()[0].account(std::time::SystemTime::now().into());
+        until(|| vendors.upstream.requests().len() == 1).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        // What it reserved is held, and the one place at the target is free for others.
+        assert!(account.held() > 0);
+        assert!(world.ask(chat(false)).await.text().contains("hi from a"));
+        world.served(1).await;
+        drop(wire);
+        let record = world.outcome(R::CallerClosed).await;
+        assert_eq!(record.model.as_ref().unwrap().cost, None, "{how}");
+        assert_eq!((account.free(), account.held()), (-60_000_000, 0), "{how}: the other call");
+        assert_eq!(vendors.upstream.requests().len(), 2);
+        // Nor do its limits: of the two the other one has used 15 tokens, and this one has taken what it may use.
+        let told = world.ask(chat(false)).await;
+        let left = told.field("ratelimit").unwrap().split("tokens\";r=").nth(1).unwrap().to_owned();
+        let left: u64 = left.split(';').next().unwrap().parse().unwrap();
+        assert!((6935..6985).contains(&left), "{how}: {left}");
+        world.served(1).await;
+        world.done().await;
+    }
 }
 
 #[tokio::test]

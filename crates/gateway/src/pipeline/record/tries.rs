@@ -77,6 +77,12 @@ impl Recording<'_> {
     pub fn pauses(&mut self, end: TriedEnd) {
         let used = used(end, self.sent.is_some());
         self.held.leave_target(used, self.worker.monotonic_ns(Instant::now()));
+        // What was answered with an error costs nothing, also where the caller leaves before there is another try.
+        match end {
+            TriedEnd::Status(_) => self.sent = None,
+            TriedEnd::StreamError => self.retried(),
+            TriedEnd::Outcome(_) | TriedEnd::Overtaken => {}
+        }
     }
 
     /// The record of a try beside the one that this is the record of. It ends with [`Self::adopt`] or [`Self::beaten`].
