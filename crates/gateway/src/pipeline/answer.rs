@@ -9,6 +9,7 @@ use usable::Begins;
 use super::{
     Inbound, Parts, Refused, body,
     forward::UpstreamResponse,
+    gather,
     guard::answered::{AnswerGuard, is_text},
     guardrail::{self, Judging},
     mcp::{self, Answering, Form},
@@ -217,12 +218,14 @@ pub(super) async fn relay<C: Caller>(
     }
     fields.extend_from_slice(retyped.unwrap_or_default());
     if is_collected {
+        let is_gathered = success && request.call.as_ref().is_some_and(gather::is_of);
+        let most = if is_gathered { gather::MOST } else { translated::MOST };
         let body = translated::collect(
             worker,
             view,
             control,
             request,
-            (framing, translated::MOST),
+            (framing, most),
             &mut connection,
             &mut scrub,
             caller,

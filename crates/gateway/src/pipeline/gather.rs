@@ -17,7 +17,7 @@ use super::{
     scrub::Scrub,
     translate::{Failure, UpstreamBody, UpstreamRequest},
     translated,
-    usage::UsageProbe,
+    usage::{Told, UsageProbe},
 };
 use crate::{
     budget::Charge,
@@ -35,6 +35,8 @@ use std::{cell::RefCell, collections::VecDeque, future::Future, pin::Pin, rc::Rc
 
 /// So many are asked at the same time.
 const LANES: usize = 8;
+/// What was put together is not larger: 2,048 texts, 3,072 numbers for each, 16 bytes for a number.
+pub(super) const MOST: usize = 128 << 20;
 /// How often one is sent at the most, where its provider cannot have seen it.
 const TRIES: u8 = 3;
 
@@ -96,9 +98,12 @@ pub(super) async fn ask<C: Caller>(
     let sent = Instant::now();
     let waited = asking.all(control, (caller, sent), record).await;
     control.clear_deadline();
-    let Asking { gathering, last, failed, mut held, .. } = asking;
+    let Asking { gathering, last, failed, mut held, lines, .. } = asking;
     let (gathering, failed) = (gathering.into_inner(), failed.into_inner());
-    let told = gathering.used().map(crate::pipeline::usage::Told::used);
+    let told = gathering.used().map(Told::used);
+    // The bytes of those that were answered.
+    let done = lines.iter().enumerate().filter(|(at, _)| !gathering.misses(*at)).map(|(_, line)| line.len() as u64);
+    let done: u64 = done.sum();
     let answered = gathering.answer();
     let target = (call.model, call.target);
     call.usage = UsageProbe::Gathered(gathering);
@@ -113,6 +118,8 @@ pub(super) async fn ask<C: Caller>(
             };
             match told {
                 Some(told) if is_told => record.tokens(view, target, told),
+                // Its provider did not count all that it answered.
+                None if is_told && done > 0 => record.estimated(view, target, done),
                 // How far the provider got with one of them nobody knows.
                 _ if !is_told => record.may_be_working(),
                 _ => {}
@@ -125,7 +132,7 @@ pub(super) async fn ask<C: Caller>(
                 }
                 // What was answered is not asked for again, nor is it as if nothing had been.
                 Failed::Ended(Ended::Failed(failure)) => {
-                    let untouched = failure.untouched && told.is_none();
+                    let untouched = failure.untouched && done == 0;
                     Err(Ended::Failed(Failure { untouched, stale: false, ..failure }))
                 }
                 Failed::Ended(refused) => Err(refused),

@@ -44,6 +44,12 @@ fn yaml(upstream: &FakeUpstream) -> String {
                 "- {{ provider: aws, model: 'amazon.titan-embed-text-v2:0', {price} }}\n      - {{ provider: google, model: text-embedding-005, priority: 1, {price} }}"
             ),
         ),
+        (
+            "cohere-spare",
+            format!(
+                "- {{ provider: aws, model: 'eu.cohere.embed-v4:0', {price} }}\n      - {{ provider: google, model: text-embedding-005, priority: 1, {price} }}"
+            ),
+        ),
         ("google", format!("- {{ provider: google, model: gemini-embedding-001, {price} }}")),
         ("content", format!("- {{ provider: google, model: gemini-embedding-2, {price} }}")),
         ("ranks", format!("- {{ provider: aws, model: 'cohere.rerank-v3-5:0', {search} }}")),
@@ -111,6 +117,10 @@ async fn clouds() -> (FakeUpstream, Arc<AtomicUsize>) {
                         let named = format!("{json_type}x-amzn-errortype: ThrottlingException\r\n");
                         Some(answer(429, &named, r#"{"message":"Too many requests."}"#))
                     }
+                    Some("long") => {
+                        let vector = vec!["-0.123456789"; 1_500_000].join(",");
+                        Some(answer(200, json_type, &format!(r#"{{"embedding":[{vector}],"inputTextTokenCount":4}}"#)))
+                    }
                     Some("strange") => Some(answer(200, json_type, r#"{"embedding":"none"}"#)),
                     Some("never") => {
                         tokio::time::sleep(Duration::from_secs(60)).await;
@@ -125,6 +135,12 @@ async fn clouds() -> (FakeUpstream, Arc<AtomicUsize>) {
                         let body = json!({"embedding": vector(text), "inputTextTokenCount": letters(text)});
                         Some(answer(200, json_type, &body.to_string()))
                     }
+                    None if call["texts"] == json!(["refused"]) || call["texts"] == json!(["gone"]) => {
+                        // Behind the others.
+                        tokio::time::sleep(Duration::from_millis(300)).await;
+                        let status = if call["texts"][0] == "gone" { 429 } else { 400 };
+                        Some(answer(status, json_type, r#"{"message":"No."}"#))
+                    }
                     None => None,
                 };
                 let target = request.target().to_owned();
@@ -132,7 +148,10 @@ async fn clouds() -> (FakeUpstream, Arc<AtomicUsize>) {
                     _ if call["texts"].is_array() => {
                         let texts = call["texts"].as_array().unwrap();
                         let vectors: Vec<Value> = texts.iter().map(vector).collect();
-                        let counted = format!("{json_type}x-amzn-bedrock-input-token-count: {}\r\n", 2 * texts.len());
+                        let counted = match texts[0] == "uncounted" {
+                            true => json_type.to_owned(),
+                            false => format!("{json_type}x-amzn-bedrock-input-token-count: {}\r\n", 2 * texts.len()),
+                        };
                         answer(200, &counted, &json!({"embeddings": {"float": vectors}}).to_string())
                     }
                     _ if target.ends_with(":predict") => {
@@ -300,6 +319,41 @@ async fn one_that_is_refused_refuses_all_and_what_was_answered_is_paid() {
         // All that was held: two dollars for a million bytes.
         assert!(!known && cost.parse::<f64>().unwrap() > 0.00005, "{text}: {cost}");
     }
+    world.done().await;
+}
+
+#[tokio::test]
+async fn what_was_answered_and_not_counted_is_paid_as_an_estimate() {
+    let (upstream, _) = clouds().await;
+    let world = setup(&upstream);
+    let mut texts = vec!["uncounted"; 96];
+    for (model, last, status) in [("cohere", "refused", 400), ("cohere", "gone", 429), ("cohere-spare", "gone", 200)] {
+        texts.push(last);
+        let before = upstream.requests().len();
+        let answered = embed(&world, model, &texts).await;
+        assert_eq!(answered.status(), status, "{}", answered.text());
+        let sent = upstream.requests();
+        let first = sent[before..].iter().find(|r| !r.text().contains(last)).unwrap();
+        // A token for three bytes of the first call, and where another cloud served one for each letter there.
+        let served = if status == 200 { 96 * 9 + 4 } else { 0 };
+        let expected = (first.body.len() as u64).div_ceil(3) + served;
+        let model = used(&world, R::Served).await;
+        let (known, cost) = usd(&model.cost);
+        assert!(!known, "{last}");
+        assert_eq!((cost.parse::<f64>().unwrap() * 5e5).round() as u64, expected, "{last}: {cost}");
+        texts.pop();
+    }
+    world.done().await;
+}
+
+#[tokio::test]
+async fn what_was_put_together_may_be_larger_than_one_answer() {
+    let (upstream, _) = clouds().await;
+    let world = setup(&upstream);
+    let answered = embed(&world, "titan", &["long", "long"]).await;
+    assert_eq!(answered.status(), 200, "{}", answered.text());
+    assert!(answered.body.len() > 33 << 20, "{}", answered.body.len());
+    used(&world, R::Served).await;
     world.done().await;
 }
 

@@ -12,7 +12,7 @@ use crate::{
     snapshot::models::{ModelPlan, TargetPlan},
     worker::View,
 };
-use credentialflow_llm::{task::units::Units, tier::Asked};
+use credentialflow_llm::{produced::estimated_tokens, task::units::Units, tier::Asked};
 use credentialflow_model::{
     OutcomeReason, Timestamp, UsageRecord,
     usage::{Cost, ModelUse, TokenUsage},
@@ -273,6 +273,22 @@ impl Recording<'_> {
                 let served = (asks, told.served);
                 let cost = || target.price.cost_in(time, served, told.tokens.as_ref(), &told.units);
                 model.cost = told.all.then(cost);
+            }
+        });
+    }
+
+    /// A target of a model answered calls of so many bytes, and nobody counted their tokens: as many as that is taken to be
+    /// are paid.
+    pub fn estimated(&mut self, view: &View, (model, target): (u32, u32), bytes: u64) {
+        let target = &view.snapshot.models.list[model as usize].targets[target as usize];
+        let (time, asks) = (self.time(), self.asks);
+        let tokens = TokenUsage { input: estimated_tokens(bytes), ..TokenUsage::default() };
+        self.edit(|r| {
+            if let Some(model) = &mut r.model {
+                model.cost = Some(match target.price.cost_in(time, (asks, None), Some(&tokens), &Units::default()) {
+                    Cost::Known(cost) => Cost::Estimated(cost),
+                    other => other,
+                });
             }
         });
     }
