@@ -100,7 +100,7 @@ pub fn listed(answer: &[u8], kind: ObjectKind) -> Option<(Vec<Listed>, Option<St
         let text = |name: &str| batch.get(name).and_then(Value::as_str).map(str::to_owned);
         let made = match kind {
             ObjectKind::MessageBatch => text("created_at")?.parse().ok()?,
-            _ => Timestamp::from_secs(batch.get("created_at")?.as_i64()?),
+            _ => at(batch.get("created_at")?)?,
         };
         let counts =
             batch.get("request_counts").and_then(Value::as_object).filter(|_| kind == ObjectKind::MessageBatch);
@@ -178,11 +178,16 @@ pub fn file(answer: &[u8], kind: ObjectKind, id: &str) -> Option<Uploaded> {
     }
     let there = object.insert("id".into(), id.into())?.as_str().filter(|id| is_id(id))?.to_owned();
     let expires = match object.get("expires_at") {
-        Some(Value::Number(at)) => at.as_i64().filter(|at| *at > 0).map(Timestamp::from_secs),
         Some(Value::String(at)) => at.parse().ok(),
+        Some(told) => at(told).filter(|at| at.micros() > 0),
         _ => None,
     };
     Some(Uploaded { told: Value::Object(object).to_string(), id: there, expires })
+}
+
+/// A point in time in seconds; `None` where it is none that there can be, as with a server that tells of nanoseconds.
+fn at(told: &Value) -> Option<Timestamp> {
+    told.as_i64()?.checked_mul(1_000_000).map(Timestamp::from_micros)
 }
 
 /// What is told of a file that was deleted.
@@ -274,6 +279,10 @@ mod tests {
         let Uploaded { told, id, expires } = file(told, ObjectKind::File, "file-1").unwrap();
         assert_eq!((id.as_str(), told.contains("file-1")), ("file-X", true));
         assert_eq!(expires, Some(Timestamp::from_secs(7)));
+        for never in ["null", "0", "-7", "1.5", "true", "1763900000000000000", "18446744073709551615", "\"soon\""] {
+            let told = format!(r#"{{"id":"file-X","object":"file","expires_at":{never}}}"#);
+            assert_eq!(file(told.as_bytes(), ObjectKind::File, "file-1").unwrap().expires, None, "{never}");
+        }
         assert_eq!(file(br#"{"id":"file-X","object":"error"}"#, ObjectKind::File, "f"), None);
         let told = br#"{"id":"file_X","type":"file","filename":"a.pdf","size_bytes":3,"downloadable":false}"#;
         let message = file(told, ObjectKind::MessageFile, "file_1").unwrap();
