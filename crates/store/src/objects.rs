@@ -38,6 +38,8 @@ impl Store {
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, {now} + $11) ON CONFLICT (id) DO NOTHING",
             now = self.driver().now()
         );
+        // Files alone are forgotten: a batch that were would never be charged.
+        let expires = object.facts.expires.filter(|_| object.kind.is_file());
         let done = sqlx::query(AssertSqlSafe(sql))
             .bind(object.id.as_str())
             .bind(object.kind as i64)
@@ -48,7 +50,7 @@ impl Store {
             .bind(object.body.as_str())
             .bind(facts(object)?)
             .bind(object.purpose.as_str())
-            .bind(object.facts.expires.map_or(0, Timestamp::micros))
+            .bind(expires.map_or(0, Timestamp::micros))
             .bind(micros(due))
             .execute(&mut *self.notes().await?)
             .await?;

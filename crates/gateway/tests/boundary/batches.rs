@@ -113,7 +113,8 @@ async fn provider(status: &Arc<Mutex<Value>>, lines: &'static str) -> FakeUpstre
                 };
                 let told = match (request.method(), request.target()) {
                     ("POST", "/v1/files") => {
-                        answer(200, json_type, r#"{"id":"file-X","object":"file","purpose":"batch"}"#)
+                        let file = r#"{"id":"file-X","object":"file","purpose":"batch","expires_at":4000000000}"#;
+                        answer(200, json_type, file)
                     }
                     ("POST", "/v1/batches") if status.lock().unwrap().get("answers").is_some() => {
                         let code = status.lock().unwrap()["answers"].as_u64().unwrap();
@@ -277,6 +278,20 @@ async fn what_is_known_already_is_not_written_again() {
     }
     assert_eq!(keeper.saw.load(Relaxed), 1);
     world.served(12).await;
+    world.done().await;
+}
+
+#[tokio::test]
+async fn a_batch_stays_when_the_file_with_its_calls_is_forgotten() {
+    let over = Arc::new(Mutex::new(json!({"status": "completed", "output_file_id": "file-OUT"})));
+    let upstream = provider(&over, "").await;
+    let (world, keeper) = world(&upstream, "");
+    let made = make(&world, &upload(&world, "hello").await).await;
+    assert_eq!(made.status(), 200, "{}", said(&made));
+    let ends: Vec<_> = keeper.objects.lock().unwrap().iter().map(|one| (one.kind, one.facts.expires)).collect();
+    let of_file = Some(credentialflow_model::Timestamp::from_secs(4_000_000_000));
+    assert_eq!(ends, [(ObjectKind::File, of_file), (ObjectKind::File, None), (ObjectKind::Batch, None)]);
+    world.served(2).await;
     world.done().await;
 }
 

@@ -116,6 +116,13 @@ async fn files_are_forgotten_when_their_provider_forgets_them(db: Database) {
     assert_eq!(f.store.forget_expired_model_objects().await.unwrap(), 0);
     assert_eq!(known().await, ["file-2", "file-3"]);
     assert!(f.store.add_model_object(&gone, Duration::ZERO).await.unwrap(), "it is away");
+    for (id, kind) in [("batch_1", ObjectKind::Batch), ("msgbatch_1", ObjectKind::MessageBatch)] {
+        let mut batch = object(id, kind, "a", 1);
+        batch.facts.expires = Some(Timestamp::from_secs(2));
+        f.store.add_model_object(&batch, Duration::ZERO).await.unwrap();
+        f.store.forget_expired_model_objects().await.unwrap();
+        assert_eq!(f.store.model_object("a", id).await.unwrap(), Some(batch), "batches are never forgotten");
+    }
 }
 
 async fn states_follow_one_another_once(db: Database) {

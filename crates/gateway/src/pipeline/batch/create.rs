@@ -60,7 +60,13 @@ impl Asking<'_, '_> {
         said.insert("input_file_id".into(), file.upstream_id.as_str().into());
         let written = Value::Object(said.clone()).to_string().into_bytes();
         said.insert("input_file_id".into(), input.into());
-        let facts = ObjectFacts { credential: self.credential(place), input: Some(file.upstream_id), ..file.facts };
+        // A batch stays when its provider forgets the file.
+        let facts = ObjectFacts {
+            credential: self.credential(place),
+            input: Some(file.upstream_id),
+            expires: None,
+            ..file.facts
+        };
         self.make(place, ("/batches", written, held), (said, facts), caller, record).await
     }
 
