@@ -4,7 +4,7 @@
 //! In OpenAI's and Anthropic's forms a file is named by `file_id` or in a list of `file_ids`, in Gemini's by the address of
 //! a file at Google. Every such field counts wherever it stands, because nobody knows what else a provider reads next
 //! year. Left out is what is not for the provider to read: schemas, arguments of tools, labels, and what an answer before
-//! said of files (citations, files that a tool wrote).
+//! said of files (citations, files that a tool wrote), in the lists where answers say it.
 
 use crate::{provider::Dialect, task::multipart::Form};
 use aho_corasick::AhoCorasick;
@@ -57,7 +57,7 @@ pub fn named(body: &[u8], speaks: Dialect) -> Result<Vec<Named>, Unnamed> {
     let text = std::str::from_utf8(body).map_err(|_| Unnamed::Unreadable)?;
     let mut walk = Walk { whole: text, speaks, found: Vec::new(), wrong: None };
     let mut reader = serde_json::Deserializer::from_str(text);
-    let read = Value(&mut walk).deserialize(&mut reader);
+    let read = Value(&mut walk, Place::Other).deserialize(&mut reader);
     if let Some(wrong) = walk.wrong {
         return Err(wrong);
     }
@@ -117,7 +117,7 @@ fn is_passed(field: &str, speaks: Dialect) -> bool {
     }
 }
 
-/// Objects in which an answer said something of a file, which are sent back with a conversation.
+/// Objects in which an answer said something of a file, which are sent back with a conversation in lists of [`LISTS`].
 const TOLD: [&str; 9] = [
     "file_citation",
     "container_file_citation",
@@ -129,6 +129,40 @@ const TOLD: [&str; 9] = [
     "bash_code_execution_output",
     "file_search_result",
 ];
+const LISTS: [&str; 3] = ["annotations", "citations", "content"];
+
+/// Where a value stands, as far as that tells whether what names a file there is for the provider to read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// The value of one of [`LISTS`].
+    List,
+    /// An element of it.
+    Element,
+    /// The prompt of a provider's own that a call names.
+    Prompt,
+    /// Among its variables, whose names say nothing: they are the author's.
+    Variables,
+    Other,
+}
+
+impl Place {
+    fn below(self, field: &str) -> Self {
+        match (self, field) {
+            (Self::Variables, _) | (Self::Prompt, "variables") => Self::Variables,
+            (_, "prompt") => Self::Prompt,
+            (_, field) if LISTS.contains(&field) => Self::List,
+            _ => Self::Other,
+        }
+    }
+
+    const fn each(self) -> Self {
+        match self {
+            Self::List => Self::Element,
+            Self::Variables => Self::Variables,
+            _ => Self::Other,
+        }
+    }
+}
 
 struct Walk<'b> {
     whole: &'b str,
@@ -188,7 +222,7 @@ fn at_google(uri: &str) -> At<'_> {
     let lower = uri.to_ascii_lowercase();
     let Some((scheme, rest)) = lower.split_once("://") else { return At::Unclear };
     let host = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
-    let is_plain = host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_:".contains(&b));
+    let is_plain = !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_:".contains(&b));
     match scheme {
         "gs" => At::Elsewhere,
         "https" | "http" if is_plain && !host.contains("generativelanguage") => At::Elsewhere,
@@ -196,67 +230,76 @@ fn at_google(uri: &str) -> At<'_> {
     }
 }
 
-/// Any value of a call.
-struct Value<'w, 'b>(&'w mut Walk<'b>);
+/// Whether an address is one of the web that anybody may read; none of what Google keeps for an account.
+pub(crate) fn is_of_the_web(address: &str) -> bool {
+    let is_web = ["https://", "http://"].iter().any(|scheme| address.starts_with(scheme));
+    is_web && matches!(at_google(address), At::Elsewhere)
+}
+
+/// Any value of a call, and where it stands. Gives whether it is a text that stands in [`TOLD`].
+struct Value<'w, 'b>(&'w mut Walk<'b>, Place);
 
 impl<'b> DeserializeSeed<'b> for Value<'_, 'b> {
-    type Value = ();
-    fn deserialize<D: Deserializer<'b>>(self, reader: D) -> Result<(), D::Error> {
+    type Value = bool;
+    fn deserialize<D: Deserializer<'b>>(self, reader: D) -> Result<bool, D::Error> {
         reader.deserialize_any(self)
     }
 }
 
 impl<'b> Visitor<'b> for Value<'_, 'b> {
-    type Value = ();
+    type Value = bool;
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a value")
     }
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        Ok(())
+    fn visit_bool<E>(self, _: bool) -> Result<bool, E> {
+        Ok(false)
     }
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
-        Ok(())
+    fn visit_i64<E>(self, _: i64) -> Result<bool, E> {
+        Ok(false)
     }
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
-        Ok(())
+    fn visit_u64<E>(self, _: u64) -> Result<bool, E> {
+        Ok(false)
     }
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        Ok(())
+    fn visit_f64<E>(self, _: f64) -> Result<bool, E> {
+        Ok(false)
     }
-    fn visit_str<E>(self, _: &str) -> Result<(), E> {
-        Ok(())
+    fn visit_str<E>(self, text: &str) -> Result<bool, E> {
+        Ok(TOLD.contains(&text))
     }
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
+    fn visit_unit<E>(self) -> Result<bool, E> {
+        Ok(false)
     }
-    fn visit_seq<A: SeqAccess<'b>>(self, mut each: A) -> Result<(), A::Error> {
-        while each.next_element_seed(Value(self.0))?.is_some() {}
-        Ok(())
+    fn visit_seq<A: SeqAccess<'b>>(self, mut each: A) -> Result<bool, A::Error> {
+        while each.next_element_seed(Value(self.0, self.1.each()))?.is_some() {}
+        Ok(false)
     }
-    fn visit_map<A: MapAccess<'b>>(self, mut each: A) -> Result<(), A::Error> {
+    fn visit_map<A: MapAccess<'b>>(self, mut each: A) -> Result<bool, A::Error> {
+        let Self(walk, place) = self;
         let (mut here, mut kinds, mut is_told) = (Vec::new(), 0, false);
         while let Some(Field(field)) = each.next_key::<Field<'b>>()? {
-            match (&*field, self.0.speaks) {
-                (field, speaks) if is_passed(field, speaks) => drop(each.next_value::<IgnoredAny>()?),
+            match (&*field, walk.speaks) {
+                (field, speaks) if place != Place::Variables && is_passed(field, speaks) => {
+                    let _: IgnoredAny = each.next_value()?;
+                }
                 ("file_id", Dialect::OpenAi | Dialect::Responses | Dialect::Anthropic)
-                | ("fileUri" | "file_uri", Dialect::Gemini) => self.0.add(each.next_value()?, &mut here),
+                | ("fileUri" | "file_uri", Dialect::Gemini) => walk.add(each.next_value()?, &mut here),
                 ("file_ids", Dialect::OpenAi | Dialect::Responses | Dialect::Anthropic) => {
-                    self.0.add_all(each.next_value()?, &mut here);
+                    walk.add_all(each.next_value()?, &mut here);
                 }
-                ("type", _) => {
-                    let kind: &'b RawValue = each.next_value()?;
-                    let kind = serde_json::from_str::<Cow<'_, str>>(kind.get()).unwrap_or_default();
-                    kinds += 1;
-                    is_told = TOLD.contains(&&*kind);
+                (field, _) => {
+                    let says_told = each.next_value_seed(Value(walk, place.below(field)))?;
+                    if field == "type" {
+                        kinds += 1;
+                        is_told = says_told;
+                    }
                 }
-                _ => each.next_value_seed(Value(self.0))?,
             }
         }
         // Where the type stands twice, a provider may read the other one.
-        if !(is_told && kinds == 1) {
-            self.0.found.append(&mut here);
+        if !(is_told && kinds == 1 && place == Place::Element) {
+            walk.found.append(&mut here);
         }
-        Ok(())
+        Ok(false)
     }
 }
 
@@ -318,8 +361,41 @@ mod tests {
         let twice = r#"{"a":{"file_id":"file-1","file_id":"file-2"},"file_ids":"file-3"}"#;
         assert_eq!(ids(twice, Dialect::OpenAi), ["file-1", "file-2", "file-3"]);
         // What calls itself an answer's word, and something else as well, may be read as either.
-        let both = r#"{"type":"file_citation","type":"input_file","file_id":"file-1"}"#;
+        let both = r#"{"annotations":[{"type":"file_citation","type":"input_file","file_id":"file-1"}]}"#;
         assert_eq!(ids(both, Dialect::Responses), ["file-1"]);
+    }
+
+    #[test]
+    fn what_calls_itself_something_else_names_a_file_still() {
+        let part = |more: serde_json::Value| json!({"messages": [{"role": "user", "content": [more]}]}).to_string();
+        for kind in TOLD {
+            let named = json!({"type": kind, "file_id": "file-1"});
+            for body in [
+                part(json!({"type": "file", "file": named})),
+                part(json!({"type": "document", "source": named})),
+                part(json!({"type": "document", "content": named})),
+                part(json!([named])),
+                json!({"tools": [{"type": "image_generation", "input_image_mask": named}]}).to_string(),
+                json!({"input": [named], "x": {"annotations": named}}).to_string(),
+            ] {
+                for speaks in [Dialect::OpenAi, Dialect::Responses] {
+                    assert!(ids(&body, speaks).contains(&"file-1".to_owned()), "{body}");
+                }
+            }
+            assert_eq!(ids(&part(json!({"type": "file", "source": named})), Dialect::Anthropic), ["file-1"]);
+        }
+        // Variables have the names that the prompt's author gave them.
+        for name in ["metadata", "parameters", "schema", "arguments", "results", "type", "annotations", "doc"] {
+            let file = json!({"type": "input_file", "file_id": "file-1"});
+            let cited = json!([{"type": "file_citation", "file_id": "file-2"}]);
+            let body = json!({"prompt": {"id": "pmpt_1", "variables": {name: file, "b": {name: cited}}}}).to_string();
+            let mut seen = ids(&body, Dialect::Responses);
+            seen.sort();
+            assert_eq!(seen, ["file-1", "file-2"], "{body}");
+        }
+        assert_eq!(ids(r#"{"type":{"file_id":"file-1"}}"#, Dialect::OpenAi), ["file-1"]);
+        let deep = format!("{}{{\"file_id\":\"a\"}}{}", "{\"type\":".repeat(200), "}".repeat(200));
+        assert_eq!(named(deep.as_bytes(), Dialect::OpenAi), Err(Unnamed::Unreadable));
     }
 
     #[test]
@@ -362,6 +438,7 @@ mod tests {
             at.replace("generative", "%67enerative") + "/v1beta/files/abc",
             at.replace("https://", "https://x@") + "/v1beta/files/abc",
             format!("{at}/download/v1beta/files/abc"),
+            at.replace("https://", "https:///") + "/v1beta/files/abc",
         ] {
             assert_eq!(named(call(&unclear).as_bytes(), Dialect::Gemini), Err(Unnamed::Address), "{unclear}");
         }
@@ -405,12 +482,15 @@ mod tests {
     proptest! {
         #[test]
         fn ids_are_found_wherever_they_stand(
-            fields in prop::collection::vec("[a-z]{3,9}", 0..6), id in "[a-zA-Z0-9-]{1,20}", text in ".{0,40}",
+            fields in prop::collection::vec(prop_oneof![
+                8 => "[a-z]{3,9}",
+                1 => prop::sample::select(vec!["type", "content", "annotations", "metadata", "arguments"]).prop_map(str::to_owned),
+            ], 0..6), id in "[a-zA-Z0-9-]{1,20}", text in ".{0,40}",
         ) {
             let mut value = json!({"file_id": id, "text": text});
             let mut is_seen = true;
             for field in &fields {
-                is_seen &= !is_passed(field, Dialect::OpenAi) && field != "type";
+                is_seen &= !is_passed(field, Dialect::OpenAi);
                 value = json!({"before": text, field.as_str(): [value]});
             }
             let body = value.to_string();

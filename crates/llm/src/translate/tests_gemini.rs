@@ -65,6 +65,34 @@ fn base64_of_either_alphabet_is_said_in_the_one_that_all_others_take() {
 }
 
 #[test]
+fn files_at_google_are_named_in_no_dialect() {
+    let at = "https://generativelanguage.googleapis.com/v1beta/files/abc";
+    let other = at.replace("https", "http");
+    let forms = |url: &str| {
+        let user = |part: Value| json!([{"role": "user", "content": [part]}]);
+        let url_source = |kind: &str| json!({"type": kind, "source": {"type": "url", "url": url}});
+        [
+            (Dialect::OpenAi, json!({"messages": user(json!({"type": "image_url", "image_url": {"url": url}}))})),
+            (Dialect::OpenAi, json!({"messages": user(json!({"type": "file", "file": {"file_data": url}}))})),
+            (Dialect::Responses, json!({"input": user(json!({"type": "input_image", "image_url": url}))})),
+            (Dialect::Responses, json!({"input": user(json!({"type": "input_file", "file_url": url}))})),
+            (Dialect::Anthropic, json!({"max_tokens": 9, "messages": user(url_source("image"))})),
+            (Dialect::Anthropic, json!({"max_tokens": 9, "messages": user(url_source("document"))})),
+        ]
+    };
+    for (from, call) in forms("https://example.com/a.png") {
+        let said = in_gemini(from, &with(call, json!({"model": "m"})), "gemini-3").unwrap();
+        assert_eq!(said["contents"][0]["parts"][0]["fileData"]["fileUri"], "https://example.com/a.png");
+    }
+    for url in [at, &other, "gs://bucket/a.png", "files/abc"] {
+        for (from, call) in forms(url) {
+            let why = in_gemini(from, &with(call, json!({"model": "m"})), "gemini-3").unwrap_err();
+            assert!(url.starts_with("gs") || url.starts_with("files") || why.contains("a file at Google"), "{why}");
+        }
+    }
+}
+
+#[test]
 fn a_call_of_every_kind_in_chat_completions() {
     let call = json!({
         "systemInstruction": {"role": "user", "parts": [{"text": "Be"}, {"text": "brief."}]},

@@ -6,7 +6,7 @@ use super::super::{
     signature::Signer,
     write::{Object, array},
 };
-use crate::openai::request::Skip;
+use crate::{files::is_of_the_web, openai::request::Skip};
 use serde_json::value::RawValue;
 use std::collections::HashMap;
 
@@ -181,6 +181,12 @@ fn media(block: &Block<'_>, to: &mut Object<'_>) -> Result<(), Why> {
             inline(to, media_type, data, title.as_deref());
         }
         Block::Audio { media_type, data } => inline(to, media_type, data, None),
+        // Google would read what it keeps with our credential, for whoever guesses its name.
+        Block::Image { source: Source::Url(url), .. } | Block::Document { source: Source::Url(url), .. }
+            if !is_of_the_web(url) =>
+        {
+            return Err(Why::NoCounterpart("an address that is none of the web, or one of a file at Google,".into()));
+        }
         Block::Image { source: Source::Url(url), .. } => file(to, url, image_type(url)),
         Block::Document { source: Source::Url(url), .. } => file(to, url, Some("application/pdf")),
         Block::Text { .. }
