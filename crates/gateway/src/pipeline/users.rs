@@ -86,7 +86,19 @@ pub(super) fn name(
         Some(header) => inbound.header(header).and_then(|value| std::str::from_utf8(value).ok()).map(Into::into),
         None => matched.plan(view).kind.dialect().and_then(|speaks| end_user::of_call(speaks, body)),
     };
-    let Some(user) = user else { return };
+    if let Some(user) = user {
+        note(&user, record);
+    }
+}
+
+/// The same for whom a call that is only asked about is said to be.
+pub(super) fn stand_in(view: &View, principal: &Principal, user: &str, record: &mut Recording<'_>) {
+    if rule(view, principal).is_some() {
+        note(user, record);
+    }
+}
+
+fn note(user: &str, record: &mut Recording<'_>) {
     let user = user.trim();
     if !user.is_empty() && user.len() <= MOST_BYTES && !user.chars().any(char::is_control) {
         // The call log shows it: a key that somebody puts there by mistake is left out.

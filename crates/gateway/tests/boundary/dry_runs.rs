@@ -232,3 +232,36 @@ async fn a_budget_that_is_used_up_has_another_model_serve_and_every_dialect_is_r
     assert_eq!(refused(&told(&world, WholeCall { task: Task::Embeddings, ..whole(&embeddings) }).await), None);
     world.done().await;
 }
+
+#[tokio::test]
+async fn the_end_user_is_one_that_a_call_could_have() {
+    let vendors = Vendors::start().await;
+    let world = setup_of(&vendors, TWO, "", STRICT, ", users: {}").start();
+    let of = async |application: &str, user: Option<&str>| {
+        let call = whole(&body(json!({"user": "bob"})));
+        let call = WholeCall { application: Some(application.into()), user: user.map(Into::into), ..call };
+        told(&world, call).await.decision.user.map(|user| user.to_string())
+    };
+    assert_eq!(of("app", None).await.as_deref(), Some("bob"));
+    assert_eq!(of("app", Some(" anna ")).await.as_deref(), Some("anna"));
+    for none in ["", "a\nb", &*"x".repeat(257)] {
+        assert_eq!(of("app", Some(none)).await, None, "{none:?}");
+    }
+    let shown = of("app", Some(&key("k3"))).await.unwrap();
+    assert!(!shown.contains(&key("k3")), "{shown}");
+    assert_eq!(of("other", Some("anna")).await, None, "its users are not told apart");
+    world.done().await;
+}
+
+#[tokio::test]
+async fn a_call_that_is_asked_about_takes_its_place_in_memory() {
+    let vendors = Vendors::start().await;
+    let mut setup = setup_of(&vendors, TWO, "", STRICT, "");
+    setup.settings.memory = 2 << 20;
+    let world = setup.start();
+    let long = |n: usize| whole(&body(json!({"messages": [{"role": "user", "content": "x".repeat(n)}]})));
+    assert_eq!(refused(&told(&world, long(100 << 10)).await), None);
+    assert_eq!(refused(&told(&world, long(900 << 10)).await).unwrap().0, R::Overloaded);
+    assert_eq!(world.gateway.memory().0, 0, "and gives it back");
+    world.done().await;
+}

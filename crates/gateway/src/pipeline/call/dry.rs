@@ -11,6 +11,7 @@ use super::{
 use crate::{
     dry_run::{AtTarget, CannotAsk, Decision, NotServed, WholeCall},
     http1::head::{HeadLimits, Parsed, RequestHead, parse_request},
+    net::control::let_others_go_first,
     pipeline::{
         Inbound, Refused, authorize, budget, guardrail, instead,
         prompt::{self, Rendered},
@@ -135,11 +136,13 @@ async fn look(
         return Err(Refused::new(OutcomeReason::BodyTooLarge).into());
     }
     let (names_caller, user) = (asked.key.is_some(), asked.user);
-    let received = (asked.body, worker.budget.nothing());
+    // As it came, as it is after guardrails, and as it goes to a target.
+    let held = worker.budget.take(3 * asked.body.len() as u64).map_err(|_| Refused::new(OutcomeReason::Overloaded))?;
+    let received = (asked.body, held);
     let Rendered { body, unseen, held: _held } = prompt::render(view, matched, received, record)?;
-    users::name(view, inbound, matched, principal, &body, record);
-    if let Some(user) = user {
-        record.user(user);
+    match user {
+        Some(user) => users::stand_in(view, principal, &user, record),
+        None => users::name(view, inbound, matched, principal, &body, record),
     }
     let call = Spoken::read(kind, matched, &body)?;
     let mut plan = &view.snapshot.models.list[model as usize];
@@ -185,6 +188,8 @@ async fn look(
     decision.needs = if task == Task::Chat { Needs::of(&body) } else { Needs::default() };
     let mut excluded = 0;
     for (at, target) in (0u32..).zip(&plan.targets) {
+        // A call is built for one target, this for each.
+        let_others_go_first().await;
         let mut found = AtTarget::default();
         if wanted.admits(target) && wanted.fit(target) != Fit::Unfit {
             let refused = match build(&call, &body, (kind, speaks), target, record) {
