@@ -166,7 +166,7 @@ mod tests {
         let least: Vec<_> = (0..7).map(|done| of(done, 0, 0).unwrap().as_millis()).collect();
         assert_eq!(least, [100, 200, 400, 800, 1600, 3200, 5000]);
         let most: Vec<_> = (0..7).map(|done| of(done, 0, u64::MAX).unwrap().as_millis()).collect();
-        assert_eq!(most, [199, 399, 799, 1599, 3199, 6399, 9999]);
+        assert_eq!(most, [200, 400, 800, 1600, 3200, 6400, 10_000]);
         assert_eq!(of(0, 3000, 0), Some(3000 * MS));
         assert!(of(0, 3000, u64::MAX).unwrap() > 3099 * MS, "not all at the same moment");
         assert_eq!(of(0, 60_000, 0), Some(60_000 * MS));
