@@ -147,6 +147,9 @@ fn gathered(stream: &[u8]) -> Value {
                 match delta["type"].as_str().unwrap() {
                     "text_delta" => append(&mut block["text"], &delta["text"]),
                     "thinking_delta" => append(&mut block["thinking"], &delta["thinking"]),
+                    "citations_delta" => {
+                        assert!(delta["citation"]["cited_text"].is_string(), "{event}");
+                    }
                     _ => inputs[at] += delta["partial_json"].as_str().unwrap(),
                 }
             }
