@@ -2,6 +2,7 @@
 
 pub mod buffer;
 pub mod control;
+pub(crate) mod idle;
 pub mod listener;
 pub mod stream;
 pub mod tls;

@@ -1,6 +1,6 @@
 //! A byte stream with or without TLS.
 
-use super::buffer::Buffer;
+use super::{buffer::Buffer, idle::something_came};
 use std::{
     future::poll_fn,
     io,
@@ -55,6 +55,7 @@ impl Stream {
     pub fn poll_fill(&mut self, cx: &mut Context<'_>, buffer: &mut Buffer) -> Poll<io::Result<usize>> {
         let mut room = ReadBuf::new(buffer.room());
         ready!(Pin::new(self).poll_read(cx, &mut room))?;
+        something_came();
         let n = room.filled().len();
         buffer.filled_more(n);
         Poll::Ready(Ok(n))

@@ -2,7 +2,12 @@
 //! drains when it is told to stop.
 
 use super::{Command, Gauges, Shared, Worker};
-use crate::{conn, net::control::TICK, pipeline::decide, snapshot::Snapshot};
+use crate::{
+    conn,
+    net::{control::TICK, idle},
+    pipeline::decide,
+    snapshot::Snapshot,
+};
 use std::{
     rc::Rc,
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -19,13 +24,19 @@ pub(crate) fn run(
     commands: mpsc::UnboundedReceiver<Command>,
     seed: u64,
 ) -> std::io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default())?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .on_thread_park(idle::before_sleep)
+        .on_thread_unpark(idle::after_sleep)
+        .build_local(Default::default())?;
     let worker = runtime.block_on(async move {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let worker = Worker::new(shared, gauges, snapshot, seed);
         let sweep = tokio::task::spawn_local(sweep(worker.clone()));
+        let look = tokio::task::spawn_local(idle::look(worker.gauges.clone()));
         serve(worker.clone(), listener, commands).await;
         sweep.abort();
+        look.abort();
         std::io::Result::Ok(worker)
     })?;
     // Requests that have not ended by now end with their tasks, and leave their records in doing so.
