@@ -104,6 +104,8 @@ impl<'s> Graph<'s> {
         };
         let routes: Vec<&Route> = self.set.routes.iter().filter(leads).collect();
         let mut upstreams: BTreeSet<&str> = declared.iter().copied().collect();
+        let shares = |u: &&Upstream| u.credentials.iter().any(|c| c.name.as_str() == name);
+        upstreams.extend(self.set.upstreams.iter().filter(shares).map(|u| u.name.as_str()));
         let mut models = BTreeSet::new();
         for model in &self.set.models {
             for target in model.targets.iter().filter(serving) {
@@ -240,12 +242,12 @@ impl<'s> Graph<'s> {
         names.into_iter().filter_map(move |name| set.models.iter().find(|model| model.name == *name))
     }
 
-    /// The credentials that a model's target uses: its own, or its upstream's.
+    /// The credentials that a model's target uses: its own, or those of its upstream.
     fn credentials_of(&self, target: &'s Target) -> impl Iterator<Item = &'s Name> {
-        let declared = || self.set.upstreams.iter().find(|u| u.provider.is_some() && u.name == target.provider);
-        let own = target.own_credentials().next().is_some();
-        let of_upstream = if own { None } else { declared().and_then(|u| u.inject.as_ref()?.credential()) };
-        target.own_credentials().chain(of_upstream)
+        let declared = self.set.upstreams.iter().find(|u| u.provider.is_some() && u.name == target.provider);
+        let own = target.pool(declared).next().is_some();
+        let of_upstream = if own { None } else { declared.and_then(|u| u.inject.as_ref()?.credential()) };
+        target.pool(declared).map(|one| one.name).chain(of_upstream)
     }
 }
 
@@ -262,7 +264,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::testing::world;
-    use credentialflow_model::resource::{CertificateRule, Engine, PooledCredential, UpstreamTls};
+    use credentialflow_model::resource::{CertificateRule, Engine, PooledCredential, UpstreamCredential, UpstreamTls};
 
     #[test]
     fn a_credential_leads_to_everything_that_uses_it() {
@@ -297,6 +299,24 @@ mod tests {
         for name in ["orders-token", "orders-copy"] {
             assert_eq!(graph.of_credential(name).models.len(), 1, "{name}");
         }
+    }
+
+    #[test]
+    fn a_key_declared_at_an_upstream_leads_to_the_models_that_it_may_be_used_for() {
+        let mut set = world();
+        let local = set.upstreams.iter_mut().find(|u| u.name.as_str() == "local").unwrap();
+        local.credentials = ["orders-token", "openai-primary"]
+            .map(|name| UpstreamCredential { name: name.parse().unwrap(), weight: 1, limit: None, models: None })
+            .into();
+        local.credentials[0].models = Some(vec!["l*".into()]);
+        let graph = Graph::new(&set);
+        let orders = graph.of_credential("orders-token");
+        assert_eq!((orders.models.len(), orders.upstreams), (0, vec!["local".to_owned(), "orders".to_owned()]));
+        assert!(graph.carries("orders-token", None, Some("small")).is_err());
+        assert!(graph.carries("openai-primary", None, Some("small")).is_ok());
+        assert!(graph.of_credential("local-token").models.is_empty(), "the pool is in its place");
+        set.upstreams.iter_mut().for_each(|u| u.credentials.iter_mut().for_each(|c| c.models = None));
+        assert_eq!(Graph::new(&set).of_credential("orders-token").models, ["small"]);
     }
 
     #[test]

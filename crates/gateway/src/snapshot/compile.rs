@@ -25,7 +25,7 @@ use credentialflow_model::{
     Name, Period, ResourceSet,
     resource::{
         Authenticator, Budgets, Guardrail, HeaderInject, HeaderRules, Inject, Kind, Match, Mcp, McpServer, Model,
-        Retry, Route, SecretsInAnswers, SecretsInRequests, Target,
+        Retry, Route, SecretsInAnswers, SecretsInRequests, Target, TargetCredential,
     },
 };
 use credentialflow_policy::{
@@ -417,14 +417,11 @@ fn compile_models(set: &ResourceSet, upstreams: &mut Upstreams<'_>, budgets: &Ar
                 }
                 plan
             };
-            let one = target.credential.iter().map(|name| (name, 1, None));
-            let pooled = target.credentials.iter();
-            let pooled = pooled.map(|pooled| (&pooled.name, pooled.weight.max(1), pooled.limit.as_ref()));
-            let keys: Box<[KeyPlan]> = one
-                .chain(pooled)
-                .map(|(name, weight, limit)| KeyPlan {
+            let keys: Box<[KeyPlan]> = target
+                .pool(declared)
+                .map(|TargetCredential { name, weight, limit }| KeyPlan {
                     inject: own(name),
-                    weight,
+                    weight: weight.max(1),
                     quota: quotas.live(Owner::PROVIDER, &format!("credentials/{name}"), limit, true),
                     place: affinity::of(name.as_str().as_bytes()),
                 })

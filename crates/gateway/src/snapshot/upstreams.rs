@@ -240,6 +240,7 @@ impl<'a> Upstreams<'a> {
             provider: Some(name.clone()),
             budget: None,
             inject: None,
+            credentials: Vec::new(),
             timeouts: Timeouts { response: credentialflow_model::Period::from_secs(600), ..Timeouts::default() },
             health: Health::default(),
             tls: None,

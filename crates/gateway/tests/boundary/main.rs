@@ -37,6 +37,7 @@ mod messages;
 mod messages_to_chat;
 mod models;
 mod pages;
+mod pools;
 mod prompts;
 mod realtime;
 mod replicate;

@@ -12,6 +12,7 @@ mod guardrail;
 mod key;
 mod mcp;
 mod model;
+mod pool;
 mod prompt;
 mod route;
 mod routing;
@@ -37,6 +38,7 @@ pub use key::Key;
 pub(crate) use key::is_metadata_name;
 pub use mcp::{Mcp, McpNames, McpServer, Offered};
 pub use model::{LongContext, Model, PooledCredential, PriceEntry, Target, TierPrice, TierPrices};
+pub use pool::{TargetCredential, UpstreamCredential};
 pub use prompt::{
     Prompt, PromptCheck, PromptMessage, PromptParameters, PromptRole, PromptTest, PromptVariable, PromptVersion,
     RoutePrompt, VariableType,

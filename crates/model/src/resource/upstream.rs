@@ -1,4 +1,4 @@
-use super::Budgets;
+use super::{Budgets, UpstreamCredential};
 use crate::{Name, Period};
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +24,11 @@ pub struct Upstream {
     /// How its credential is put into requests; absent means none is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inject: Option<Inject>,
+    /// The credentials of its models, declared once for all targets that name it and none of their own: one of them is
+    /// injected, by weight, and the next one where its provider refuses one or has had enough of it. In the way of
+    /// `inject`, or else as the provider wants it; the credential of `inject` is then that of routes. Only with `provider`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub credentials: Vec<UpstreamCredential>,
     /// How long to wait for what.
     #[serde(default)]
     pub timeouts: Timeouts,

@@ -170,13 +170,13 @@ impl Checker<'_> {
 
     fn target(&mut self, id: ItemId, path: &str, target: &Target) {
         let provider = target.provider.as_str();
-        let declared = self.source.incomplete || self.upstream_providers.contains(provider);
+        let declared = self.source.incomplete || self.upstream_providers.contains_key(provider);
         if !declared && self.context.own_address.contains(&provider) {
             let detail = format!("{provider} has no address of its own");
             let hint = format!("declare an upstream with `provider: {provider}` and its endpoint, and name that");
             self.problem(id, &format!("{path}.provider"), "missing", detail, &hint);
         } else if !declared && !self.context.providers.contains(&provider) {
-            let known = self.context.providers.iter().chain(&self.upstream_providers).copied();
+            let known = self.context.providers.iter().chain(self.upstream_providers.keys()).copied();
             let hint = match nearest(provider, known) {
                 Some(meant) => format!("did you mean `{meant}`?"),
                 None => {
@@ -211,31 +211,6 @@ impl Checker<'_> {
                 let path = format!("{path}.prices[{}].from", index + 1);
                 let detail = "prices are listed from the earliest date to the latest, each date once";
                 self.problem(id, &path, "unsorted", detail, "sort the entries by `from`");
-            }
-        }
-    }
-
-    /// The credentials that a target takes turns with.
-    fn pool(&mut self, id: ItemId, path: &str, target: &Target) {
-        if target.credential.is_some() && !target.credentials.is_empty() {
-            let detail = "a target has one `credential` or several `credentials`, not both";
-            self.problem(id, &format!("{path}.credentials"), "conflict", detail, "write them all in `credentials`");
-        }
-        if target.credentials.len() > Model::MOST_TARGETS {
-            let detail = format!("a target has at most {} credentials", Model::MOST_TARGETS);
-            self.problem(id, &format!("{path}.credentials"), "out_of_bounds", detail, "declare another target");
-        }
-        for (index, pooled) in target.credentials.iter().enumerate() {
-            let path = format!("{path}.credentials[{index}]");
-            self.injects(id, &format!("{path}.name"), &pooled.name);
-            if target.credentials[..index].iter().any(|other| other.name == pooled.name) {
-                let detail = format!("{} stands here twice", shown(pooled.name.as_str()));
-                self.problem(id, &format!("{path}.name"), "duplicate", detail, "give it a larger `weight` instead");
-            }
-            self.limit_at(id, &format!("{path}.limit"), pooled.limit.as_ref());
-            if !(1..=1000).contains(&pooled.weight) {
-                let hint = "remove the credential to give it no calls";
-                self.problem(id, &format!("{path}.weight"), "out_of_bounds", "a weight is 1 to 1000", hint);
             }
         }
     }

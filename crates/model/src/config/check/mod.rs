@@ -9,6 +9,7 @@ mod delegation;
 mod guardrail;
 mod leak;
 mod mcp;
+mod pool;
 mod prompt;
 mod route;
 mod routing;
@@ -25,7 +26,7 @@ use super::{
 };
 use crate::{
     Name, Problems, ResourceSet,
-    resource::{Engine, Guardrail, Key, Kind, Limit, Resource},
+    resource::{Engine, Guardrail, Key, Kind, Limit, Resource, UpstreamCredential},
 };
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -52,7 +53,7 @@ pub fn check(set: &ResourceSet, source: &SourceMap, context: &Context<'_>) -> Pr
         source,
         context,
         names: HashSet::new(),
-        upstream_providers: HashSet::new(),
+        upstream_providers: HashMap::new(),
         engines: HashMap::new(),
         keys: HashMap::new(),
         guardrails: HashMap::new(),
@@ -78,7 +79,9 @@ pub fn check(set: &ResourceSet, source: &SourceMap, context: &Context<'_>) -> Pr
         checker.guardrails.extend(set.guardrails.iter().map(|g| (g.name.as_str(), g.rules.as_slice())));
         checker.engines.extend(set.credentials.iter().map(|c| (c.name.as_str(), c.engine)));
         let providing = set.upstreams.iter().filter(|u| u.provider.is_some());
-        checker.upstream_providers.extend(providing.map(|u| u.name.as_str()));
+        // Of one that could not be read whole, nobody knows what its credentials are for.
+        let shares = providing.map(|u| (u.name.as_str(), if partial { &[][..] } else { u.credentials.as_slice() }));
+        checker.upstream_providers.extend(shares);
     }
     for key in context.keys.iter().chain(&source.partial.keys).chain(&set.keys) {
         checker.keys.insert(key.name.as_str(), key);
@@ -143,7 +146,8 @@ struct Checker<'a> {
     source: &'a SourceMap,
     context: &'a Context<'a>,
     names: HashSet<(Kind, &'a str)>,
-    upstream_providers: HashSet<&'a str>,
+    /// Upstreams with a provider, and what their models share.
+    upstream_providers: HashMap<&'a str, &'a [UpstreamCredential]>,
     /// What makes each credential's values.
     engines: HashMap<&'a str, Engine>,
     /// Keys by name, also those that are not in the set.

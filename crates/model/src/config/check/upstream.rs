@@ -36,6 +36,7 @@ impl Checker<'_> {
         }
         self.budgets(id, upstream.budget.as_ref());
         self.inject(id, upstream);
+        self.upstream_pool(id, upstream);
         self.at_most(id, "timeouts.connect", upstream.timeouts.connect, HOUR, "an hour");
         self.at_most(id, "timeouts.response", upstream.timeouts.response, 24 * HOUR, "24 hours");
         self.at_most(id, "timeouts.idle", upstream.timeouts.idle, 24 * HOUR, "24 hours");

@@ -5,6 +5,7 @@ mod cache;
 mod guardrails;
 mod leaks;
 mod mcp;
+mod pools;
 mod prompts;
 mod reading;
 mod resources;
