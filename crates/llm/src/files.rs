@@ -1,16 +1,11 @@
-//! Files that providers keep and calls name by an id: where such ids stand in a call, and the splice that puts others in
+//! Files that providers keep and calls [name](crate::named) by an id: where they are, and the splice that puts other ids in
 //! their places.
 //!
 //! In OpenAI's and Anthropic's forms a file is named by `file_id` or in a list of `file_ids`, in Gemini's by the address of
-//! a file at Google. Every such field counts wherever it stands, because nobody knows what else a provider reads next
-//! year. Left out is what is not for the provider to read: schemas, arguments of tools, labels, and what an answer before
-//! said of files (citations, files that a tool wrote), in the lists where answers say it.
+//! a file at Google.
 
-use crate::{provider::Dialect, task::multipart::Form};
-use aho_corasick::AhoCorasick;
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
-use std::{borrow::Cow, fmt, ops::Range, sync::LazyLock};
+use crate::task::multipart::Form;
+use std::ops::Range;
 
 /// Files that one call may name.
 pub const MOST_NAMED: usize = 100;
@@ -23,62 +18,18 @@ pub struct Named {
     /// The id; of Gemini's, the name (`files/…`).
     pub id: String,
     /// What stands before the id in that string.
-    before: &'static str,
-}
-
-/// Why nobody can tell which files a call names. The texts are safe to show: they hold nothing of the body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unnamed {
-    /// It cannot be read to its end.
-    #[error("the files that it names cannot be read: it is nested too deeply, or not UTF-8")]
-    Unreadable,
-    /// It names too many.
-    #[error("it names more than {MOST_NAMED} files")]
-    TooMany,
-    /// An id stands where a text must.
-    #[error("a file is named by something that is not a text")]
-    NotText,
-    /// An address of a file at Google that is not as Google writes them.
-    #[error("a file at Google is named by `https://generativelanguage.googleapis.com/v1beta/files/ID`")]
-    Address,
+    pub(crate) before: &'static str,
 }
 
 /// Where Gemini's files are, as its answers say.
 pub const GEMINI_FILES: &str = "https://generativelanguage.googleapis.com/v1beta/";
-
-/// The files that a call names, by position.
-///
-/// # Errors
-/// [`Unnamed`] when that cannot be told; then it must not be sent.
-pub fn named(body: &[u8], speaks: Dialect) -> Result<Vec<Named>, Unnamed> {
-    if !may_name(body, speaks) {
-        return Ok(Vec::new());
-    }
-    let text = std::str::from_utf8(body).map_err(|_| Unnamed::Unreadable)?;
-    let mut walk = Walk { whole: text, speaks, found: Vec::new(), wrong: None };
-    let mut reader = serde_json::Deserializer::from_str(text);
-    let read = Value(&mut walk, Place::Other).deserialize(&mut reader);
-    if let Some(wrong) = walk.wrong {
-        return Err(wrong);
-    }
-    read.map_err(|_| Unnamed::Unreadable)?;
-    walk.found.sort_unstable_by_key(|one| one.at.start);
-    Ok(walk.found)
-}
-
-/// The field by which a body names files, if it does; one of which that cannot be told counts as well. How many tokens a
-/// file is cannot be known from the call.
-pub fn field_in(body: &[u8], speaks: Dialect) -> Option<&'static str> {
-    let none = named(body, speaks).is_ok_and(|named| named.is_empty());
-    (!none).then_some(if speaks == Dialect::Gemini { "fileUri" } else { "file_id" })
-}
 
 /// Whether a form has a field that names a file by its id.
 pub fn is_named_in(form: &Form) -> bool {
     form.parts.iter().any(|part| part.name.contains("file_id"))
 }
 
-/// The body with other ids in the places of those that [`named`] found in it, in their order.
+/// The body with other ids in the places of the files that it [names](crate::named::names), in their order.
 pub fn with_ids<'i>(body: &[u8], named: &[Named], ids: impl IntoIterator<Item = &'i str>) -> Vec<u8> {
     let (mut out, mut done) = (Vec::with_capacity(body.len() + 64), 0);
     for (one, id) in named.iter().zip(ids) {
@@ -91,127 +42,19 @@ pub fn with_ids<'i>(body: &[u8], named: &[Named], ids: impl IntoIterator<Item = 
     out
 }
 
-/// Whether a body may name a file at all: the field stands in it, or could, written with escapes.
-fn may_name(body: &[u8], speaks: Dialect) -> bool {
-    let finder = if speaks == Dialect::Gemini { &*ADDRESSES } else { &*IDS };
-    finder.as_ref().is_none_or(|finder| finder.is_match(body))
-}
-
-/// The escapes with which the fields could be written: Latin letters and the underscore are \u0041 to \u007a.
-const ESCAPES: [&str; 4] = ["\\u004", "\\u005", "\\u006", "\\u007"];
-static IDS: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| AhoCorasick::new(["file_id"].iter().chain(&ESCAPES)).ok());
-static ADDRESSES: LazyLock<Option<AhoCorasick>> =
-    LazyLock::new(|| AhoCorasick::new(["fileUri", "file_uri"].iter().chain(&ESCAPES)).ok());
-
-/// Fields whose values are none of the provider's files, whatever stands in them.
-fn is_passed(field: &str, speaks: Dialect) -> bool {
-    match field {
-        "metadata" | "parameters" | "schema" | "json_schema" | "input_schema" | "output_schema" => true,
-        // What tools were called with, and what they found.
-        "arguments" | "results" => matches!(speaks, Dialect::OpenAi | Dialect::Responses),
-        "input" => speaks == Dialect::Anthropic,
-        "args" | "response" | "parametersJsonSchema" | "responseSchema" | "responseJsonSchema" => {
-            speaks == Dialect::Gemini
-        }
-        _ => false,
-    }
-}
-
-/// Objects in which an answer said something of a file, which are sent back with a conversation in lists of [`LISTS`].
-const TOLD: [&str; 9] = [
-    "file_citation",
-    "container_file_citation",
-    "file_path",
-    "char_location",
-    "page_location",
-    "content_block_location",
-    "code_execution_output",
-    "bash_code_execution_output",
-    "file_search_result",
-];
-const LISTS: [&str; 3] = ["annotations", "citations", "content"];
-
-/// Where a value stands, as far as that tells whether what names a file there is for the provider to read.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
-    /// The value of one of [`LISTS`].
-    List,
-    /// An element of it.
-    Element,
-    /// The prompt of a provider's own that a call names.
-    Prompt,
-    /// Among its variables, whose names say nothing: they are the author's.
-    Variables,
-    Other,
-}
-
-impl Place {
-    fn below(self, field: &str) -> Self {
-        match (self, field) {
-            (Self::Variables, _) | (Self::Prompt, "variables") => Self::Variables,
-            (_, "prompt") => Self::Prompt,
-            (_, field) if LISTS.contains(&field) => Self::List,
-            _ => Self::Other,
-        }
-    }
-
-    const fn each(self) -> Self {
-        match self {
-            Self::List => Self::Element,
-            Self::Variables => Self::Variables,
-            _ => Self::Other,
-        }
-    }
-}
-
-struct Walk<'b> {
-    whole: &'b str,
-    speaks: Dialect,
-    found: Vec<Named>,
-    wrong: Option<Unnamed>,
-}
-
-impl<'b> Walk<'b> {
-    fn add(&mut self, raw: &'b RawValue, into: &mut Vec<Named>) {
-        let text = match raw.get() {
-            "null" => return,
-            text => text,
-        };
-        let start = text.as_ptr() as usize - self.whole.as_ptr() as usize;
-        let Ok(told) = serde_json::from_str::<Cow<'_, str>>(text) else {
-            return self.wrong = Some(Unnamed::NotText);
-        };
-        let (before, id) = match self.speaks {
-            Dialect::Gemini => match at_google(&told) {
-                At::Elsewhere => return,
-                At::Unclear => return self.wrong = Some(Unnamed::Address),
-                At::Google(name) => (GEMINI_FILES, name.to_owned()),
-            },
-            _ => ("", told.into_owned()),
-        };
-        if self.found.len() + into.len() >= MOST_NAMED {
-            return self.wrong = Some(Unnamed::TooMany);
-        }
-        into.push(Named { at: start..start + text.len(), id, before });
-    }
-
-    /// Each text of a list; a single one is taken for a list of it.
-    fn add_all(&mut self, raw: &'b RawValue, into: &mut Vec<Named>) {
-        match serde_json::from_str::<Vec<&'b RawValue>>(raw.get()) {
-            Ok(all) => all.into_iter().for_each(|one| self.add(one, into)),
-            Err(_) => self.add(raw, into),
-        }
-    }
-}
-
-enum At<'u> {
+/// Where a file of Gemini's is.
+pub(crate) enum At<'u> {
+    /// At Google, among those of the Files API.
     Google(&'u str),
+    /// In a bucket, which Google reads with the account of the call.
+    Bucket,
+    /// Anywhere else in the web.
     Elsewhere,
     Unclear,
 }
 
-/// Where a file of Gemini's is: at Google, among those of the Files API, or anywhere else in the web or in a bucket.
-fn at_google(uri: &str) -> At<'_> {
+/// Where a file of Gemini's is, by its address.
+pub(crate) fn at_google(uri: &str) -> At<'_> {
     for version in ["v1beta", "v1alpha", "v1"] {
         let name = uri.strip_prefix("https://generativelanguage.googleapis.com/");
         let name = name.and_then(|rest| rest.strip_prefix(version)).and_then(|rest| rest.strip_prefix('/'));
@@ -224,7 +67,7 @@ fn at_google(uri: &str) -> At<'_> {
     let host = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
     let is_plain = !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_:".contains(&b));
     match scheme {
-        "gs" => At::Elsewhere,
+        "gs" => At::Bucket,
         "https" | "http" if is_plain && !host.contains("generativelanguage") => At::Elsewhere,
         _ => At::Unclear,
     }
@@ -236,101 +79,20 @@ pub(crate) fn is_of_the_web(address: &str) -> bool {
     is_web && matches!(at_google(address), At::Elsewhere)
 }
 
-/// Any value of a call, and where it stands. Gives whether it is a text that stands in [`TOLD`].
-struct Value<'w, 'b>(&'w mut Walk<'b>, Place);
-
-impl<'b> DeserializeSeed<'b> for Value<'_, 'b> {
-    type Value = bool;
-    fn deserialize<D: Deserializer<'b>>(self, reader: D) -> Result<bool, D::Error> {
-        reader.deserialize_any(self)
-    }
-}
-
-impl<'b> Visitor<'b> for Value<'_, 'b> {
-    type Value = bool;
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value")
-    }
-    fn visit_bool<E>(self, _: bool) -> Result<bool, E> {
-        Ok(false)
-    }
-    fn visit_i64<E>(self, _: i64) -> Result<bool, E> {
-        Ok(false)
-    }
-    fn visit_u64<E>(self, _: u64) -> Result<bool, E> {
-        Ok(false)
-    }
-    fn visit_f64<E>(self, _: f64) -> Result<bool, E> {
-        Ok(false)
-    }
-    fn visit_str<E>(self, text: &str) -> Result<bool, E> {
-        Ok(TOLD.contains(&text))
-    }
-    fn visit_unit<E>(self) -> Result<bool, E> {
-        Ok(false)
-    }
-    fn visit_seq<A: SeqAccess<'b>>(self, mut each: A) -> Result<bool, A::Error> {
-        while each.next_element_seed(Value(self.0, self.1.each()))?.is_some() {}
-        Ok(false)
-    }
-    fn visit_map<A: MapAccess<'b>>(self, mut each: A) -> Result<bool, A::Error> {
-        let Self(walk, place) = self;
-        let (mut here, mut kinds, mut is_told) = (Vec::new(), 0, false);
-        while let Some(Field(field)) = each.next_key::<Field<'b>>()? {
-            match (&*field, walk.speaks) {
-                (field, speaks) if place != Place::Variables && is_passed(field, speaks) => {
-                    let _: IgnoredAny = each.next_value()?;
-                }
-                ("file_id", Dialect::OpenAi | Dialect::Responses | Dialect::Anthropic)
-                | ("fileUri" | "file_uri", Dialect::Gemini) => walk.add(each.next_value()?, &mut here),
-                ("file_ids", Dialect::OpenAi | Dialect::Responses | Dialect::Anthropic) => {
-                    walk.add_all(each.next_value()?, &mut here);
-                }
-                (field, _) => {
-                    let says_told = each.next_value_seed(Value(walk, place.below(field)))?;
-                    if field == "type" {
-                        kinds += 1;
-                        is_told = says_told;
-                    }
-                }
-            }
-        }
-        // Where the type stands twice, a provider may read the other one.
-        if !(is_told && kinds == 1 && place == Place::Element) {
-            walk.found.append(&mut here);
-        }
-        Ok(false)
-    }
-}
-
-/// The name of a field, escapes and all.
-struct Field<'b>(Cow<'b, str>);
-
-impl<'b> Deserialize<'b> for Field<'b> {
-    fn deserialize<D: Deserializer<'b>>(reader: D) -> Result<Self, D::Error> {
-        struct Name;
-        impl<'b> Visitor<'b> for Name {
-            type Value = Field<'b>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("the name of a field")
-            }
-            fn visit_borrowed_str<E>(self, name: &'b str) -> Result<Field<'b>, E> {
-                Ok(Field(Cow::Borrowed(name)))
-            }
-            fn visit_str<E>(self, name: &str) -> Result<Field<'b>, E> {
-                Ok(Field(Cow::Owned(name.to_owned())))
-            }
-        }
-        reader.deserialize_str(Name)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::{
+        named::{TOLD, Unnamed, is_passed, names},
+        provider::Dialect,
+    };
     use proptest::prelude::*;
     use serde_json::json;
+
+    fn named(body: &[u8], speaks: Dialect) -> Result<Vec<Named>, Unnamed> {
+        names(body, speaks).map(|names| names.files)
+    }
 
     fn ids(body: &str, speaks: Dialect) -> Vec<String> {
         named(body.as_bytes(), speaks).unwrap().into_iter().map(|one| one.id).collect()

@@ -19,6 +19,7 @@
 //! - [`cache`]: which calls ask the same, and which answers may be given again.
 //! - [`embedding`]: embeddings that the gateway asks for itself, and how near two of them are.
 //! - [`needs`]: what a call needs of a model: images, tools and the like, and room for its prompt.
+//! - [`named`]: what a call names that its provider keeps: files, stores, earlier answers.
 //! - [`files`]: files that providers keep and calls name by an id.
 //! - [`affinity`]: what calls have in common that should go to the same place.
 //! - [`produced`]: what was produced when nobody counted.
@@ -42,6 +43,7 @@ pub mod files;
 pub mod first;
 pub mod gemini;
 pub mod guardrail;
+pub mod named;
 pub mod needs;
 pub mod openai;
 pub mod price;

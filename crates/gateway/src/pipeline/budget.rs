@@ -21,9 +21,7 @@ use crate::{
 use credentialflow_llm::{
     PriceHandle,
     bound::{Bound, Keeps, may_have_sound},
-    files,
-    gemini::kept,
-    openai::responses,
+    named,
     produced::{Produced, estimated_tokens},
     provider::Dialect,
     task::{
@@ -153,16 +151,11 @@ pub(super) fn most_of(
     hard: Option<&Arc<LiveBudget>>,
     at: Timestamp,
 ) -> Result<Option<i64>, Refused> {
-    let reads_along = || match sent.dialect {
-        Dialect::Responses => responses::reads_along(sent.body),
-        Dialect::Gemini | Dialect::OpenAi => kept::reads_along(sent.body),
-        Dialect::Anthropic | Dialect::Bedrock | Dialect::Replicate => None,
-    };
     if let (Some(budget), Some(field)) = (hard, price.lacks_tier(at, asked)) {
         return Err(without_price(field, budget));
     }
     if let Some(budget) = hard
-        && let Some(field) = reads_along().or_else(|| files::field_in(sent.body, sent.dialect))
+        && let Some(field) = named::unbounded(sent.body, sent.dialect)
     {
         return Err(not_bounded(field, budget));
     }

@@ -1,5 +1,6 @@
-//! Files that a call names: each by an id of ours, which is known to the calling application alone, and leads to the
-//! provider, and the account there, that has it.
+//! What a call names at its provider. A file by an id of ours, which is known to the calling application alone, and leads to
+//! the provider, and the account there, that has it. What else lasts in an account by the provider's own id, where nobody
+//! else's can be there.
 
 use super::{Refused, batch, guardrail::remote::Asker, route::RouteMatch};
 use crate::{
@@ -9,6 +10,7 @@ use crate::{
 };
 use credentialflow_llm::{
     files::{self, Named},
+    named::{self, Names},
     provider::Dialect,
     task::{Task, multipart},
 };
@@ -50,18 +52,20 @@ impl Holder {
     }
 }
 
-/// The body of a call as it goes on, and who has the files that it names; `None` where it names none.
+/// The body of a call as it goes on, and who has the files that it names; `None` where it names none. `stores`: whether it
+/// may name what lasts at the provider of its model.
 pub(super) async fn resolve(
     asker: &Asker<'_>,
     matched: &RouteMatch<'_>,
     received: &[u8],
+    stores: bool,
 ) -> Result<Option<(Vec<u8>, Holder)>, Refused> {
     let route = matched.plan(asker.view).kind;
     let speaks = route.dialect().unwrap_or(Dialect::OpenAi);
     let named = match form(route, matched, received) {
         Some(is_named) if is_named => return Err(unknown("a form does not name files by their ids here")),
         Some(_) => Vec::new(),
-        None => files::named(received, speaks).map_err(|why| unknown(&why.to_string()))?,
+        None => taken(stores, received, speaks)?,
     };
     if named.is_empty() {
         return Ok(None);
@@ -114,12 +118,27 @@ fn form(route: RouteKind, matched: &RouteMatch<'_>, received: &[u8]) -> Option<b
     multipart::Form::parse(received, boundary).ok().map(|form| files::is_named_in(&form))
 }
 
-/// Refuses a call in a batch, or an event of a session, that names files: they are looked up for a call by itself alone.
-pub(super) fn none(said: &str, speaks: Dialect) -> Result<(), Refused> {
-    match files::named(said.as_bytes(), speaks) {
-        Ok(named) if named.is_empty() => Ok(()),
-        Ok(_) => Err(unknown("batches and sessions name no files by their ids here; send what is in the file")),
-        Err(why) => Err(unknown(&why.to_string())),
+/// Refuses a call in a batch, or an event of a session, that names files: they are looked up for a call by itself alone; or
+/// what lasts at the provider, where it may not.
+pub(super) fn none(stores: bool, said: &[u8], speaks: Dialect) -> Result<(), Refused> {
+    match taken(stores, said, speaks)?.is_empty() {
+        true => Ok(()),
+        false => Err(unknown("batches and sessions name no files by their ids here; send what is in the file")),
+    }
+}
+
+/// The files that something said to a model names, where it names nothing else that may be another application's.
+pub(super) fn taken(stores: bool, said: &[u8], speaks: Dialect) -> Result<Vec<Named>, Refused> {
+    let Names { files, store, .. } = named::names(said, speaks).map_err(|why| unknown(&why.to_string()))?;
+    match store.filter(|_| !stores) {
+        None => Ok(files),
+        Some(field) => {
+            let detail = format!(
+                "`{field}` names what is kept in the provider's account, which several applications use here; use a model \
+                 whose credential is this application's alone, or have `allow_shared_state` set for this one"
+            );
+            Err(Refused::new(OutcomeReason::InvalidModelCall).with_detail(detail))
+        }
     }
 }
 

@@ -2,7 +2,9 @@
 //! refuses its own requests and is told of, and keys, revocations and everything else are in force.
 
 use super::{
-    BatchRoute, CompiledRouteHeaders, Impaired, PolicyList, RouteKind, RoutePlan, Snapshot, cache, guardrails,
+    BatchRoute, CompiledRouteHeaders, Impaired, PolicyList, RouteKind, RoutePlan, Snapshot,
+    accounts::Accounts,
+    cache, guardrails,
     mcp::{McpPlan, McpServerPlan},
     models::{KeyPlan, ModelPlan, ModelPlans, TargetPlan},
     prompts::{self, Prompts},
@@ -392,6 +394,7 @@ fn compile_models(set: &ResourceSet, upstreams: &mut Upstreams<'_>, budgets: &Ar
             let upstream = upstreams.of_provider(&target.provider).unwrap_or_else(|| {
                 let problem = format!("there is no provider {}", target.provider);
                 upstreams.impaired(Kind::Models, &model.name, problem, model.targets.len() > 1);
+    let accounts = Accounts::of(set);
                 upstreams.nothing(&target.provider)
             });
             let declared = set.upstreams.iter().find(|u| u.provider.is_some() && u.name == target.provider);
@@ -509,3 +512,4 @@ fn compile_models(set: &ResourceSet, upstreams: &mut Upstreams<'_>, budgets: &Ar
     }
     plans
 }
+            names_stores: model.allow_shared_state || accounts.are_of_one(model),

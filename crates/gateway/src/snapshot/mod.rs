@@ -1,5 +1,6 @@
 //! The running form of the configuration: compiled once, never edited, only replaced.
 
+mod accounts;
 pub(crate) mod cache;
 mod compile;
 mod endpoint;

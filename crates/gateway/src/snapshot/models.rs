@@ -56,6 +56,8 @@ pub(crate) struct ModelPlan {
     pub guardrails: Option<Result<Arc<Guardrails>, String>>,
     /// Whether what they cannot look at in a session passes.
     pub unjudged_realtime: bool,
+    /// Whether calls may name what lasts in its providers' accounts: nobody else's is there, or somebody said so.
+    pub names_stores: bool,
     /// How its answers are kept, where they are.
     pub cache: Option<Arc<CachePlan>>,
 }

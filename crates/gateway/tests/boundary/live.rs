@@ -345,7 +345,7 @@ async fn a_hard_budget_is_never_overdrawn_and_ends_the_session() {
     let upstream = provider().await;
     // What one answer may cost is held for it and for the next: both fit once.
     let per_answer = ((2048 + 2048 + 200) * 4 + 32_768 * 40) * MICRO;
-    let world = world(&upstream, "", Some(2 * per_answer));
+    let world = world(&upstream, ", allow_shared_state: true", Some(2 * per_answer));
     let mut wire = connected(&world, LIVE, "").await;
     let mut side = Side::new(&mut wire, Sender::Server);
     begun(&mut side, &setup("voice")).await;

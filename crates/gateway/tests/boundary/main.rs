@@ -45,6 +45,7 @@ mod responses;
 mod retries;
 mod routing;
 mod secrets;
+mod shared_accounts;
 mod targets;
 mod tasks;
 mod tls;

@@ -3,12 +3,11 @@
 use super::{Asks, place, spliced};
 use crate::{
     bound::{Bound, Keeps},
-    gemini::kept,
+    named,
     openai::{
         request::{ChatCall, InvalidCall},
-        responses::{Each, Kept, reads_along},
+        responses::{Each, Kept},
     },
-    provider::Dialect,
     task::{
         Task,
         call::{InvalidTask, TaskCall},
@@ -165,11 +164,7 @@ impl BatchCall {
 
     /// The field by which it names what its provider keeps and reads along, so that nobody knows how much that is.
     pub fn reads_along(&self, body: &str) -> Option<&'static str> {
-        match self.asks.speaks() {
-            Dialect::Responses => reads_along(body.as_bytes()),
-            Dialect::OpenAi => kept::reads_along(body.as_bytes()),
-            _ => None,
-        }
+        named::reads_along(body.as_bytes(), self.asks.speaks())
     }
 }
 

@@ -11,7 +11,7 @@ mod question;
 pub use answer::{Form, may_be_kept};
 pub use question::Question;
 
-use crate::{gemini, openai::responses, provider::Dialect};
+use crate::{named, provider::Dialect};
 
 /// Fields of a call that do not change its answer, in each dialect.
 const fn beside(speaks: Dialect) -> &'static [&'static str] {
@@ -28,11 +28,7 @@ const fn beside(speaks: Dialect) -> &'static [&'static str] {
 /// The normal form of a call: two calls that ask the same have the same one. `None` where nobody can say: the body is no
 /// JSON object, an object names a member twice, or the call goes on with something that its provider keeps.
 pub fn normal_form(speaks: Dialect, body: &[u8]) -> Option<Vec<u8>> {
-    let goes_on = match speaks {
-        Dialect::Responses => responses::reads_along(body).is_some(),
-        Dialect::Gemini | Dialect::OpenAi => gemini::kept::reads_along(body).is_some(),
-        Dialect::Anthropic | Dialect::Bedrock | Dialect::Replicate => false,
-    };
+    let goes_on = named::reads_along(body, speaks).is_some();
     (!goes_on).then(|| normal::of(body, beside(speaks))).flatten()
 }
 

@@ -7,7 +7,6 @@
 //! Reference: <https://ai.google.dev/api/generate-content>.
 
 pub mod error;
-pub mod kept;
 pub mod models;
 pub mod request;
 pub mod usage;

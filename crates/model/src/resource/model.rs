@@ -61,6 +61,11 @@ pub struct Model {
     /// set.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_unjudged_realtime: bool,
+    /// Whether calls may name what lasts in its providers' accounts (vector stores, cached contents, stored prompts and the
+    /// like) although several applications use them. Refused there unless set; never refused where one application alone
+    /// uses the credentials of its targets.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_shared_state: bool,
     /// Keep its answers, and give them again to who asks the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<Cache>,

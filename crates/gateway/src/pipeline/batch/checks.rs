@@ -23,6 +23,8 @@ pub(super) struct Checks {
     guardrails: Option<Arc<Guardrails>>,
     /// Whether the target may have what guardrails keep from others.
     internal: bool,
+    /// Whether calls may name what lasts at the provider.
+    names_stores: bool,
     keeps: Keeps,
     longest: u64,
     price: PriceHandle,
@@ -78,6 +80,7 @@ impl Checks {
             provider_model: target.provider_model.clone(),
             guardrails,
             internal: target.internal,
+            names_stores: plan.names_stores,
             keeps: if asks == Asks::Responses { target.keeps_of_responses } else { target.keeps },
             longest: target.longest,
             price: target.batch_price.clone(),
@@ -108,7 +111,7 @@ impl Checks {
         if call.model() != &*self.model {
             return Err(wrong("it asks for another model than the first".into()));
         }
-        files::none(call.body(text), self.asks.speaks())?;
+        files::none(self.names_stores, call.body(text).as_bytes(), self.asks.speaks())?;
         let mut text = std::borrow::Cow::Borrowed(text);
         if let Some(changed) = self.judge(&call, &text, &wrong)? {
             text = call.with_body(&text, &changed).into();

@@ -13,7 +13,7 @@ use crate::{
     http1::head::{HeadLimits, Parsed, RequestHead, parse_request},
     net::control::let_others_go_first,
     pipeline::{
-        Inbound, Refused, authorize, budget, guardrail, instead,
+        Inbound, Refused, authorize, budget, files, guardrail, instead,
         prompt::{self, Rendered},
         quota,
         record::Recording,
@@ -164,6 +164,8 @@ async fn look(
         let detail = "it stands in the body".to_owned();
         return Err(Refused::new(OutcomeReason::SecretInRequest).with_detail(detail).into());
     }
+    let speaks = kind.dialect().unwrap_or(Dialect::OpenAi);
+    files::taken(plan.names_stores, &body, speaks)?;
     if kind == RouteKind::Responses {
         keeps_nothing_here(plan, &body)?;
     }
@@ -182,7 +184,6 @@ async fn look(
     };
     let task = call.task();
     has_room(worker, view, principal, plan, quota::input_of(task, &body))?;
-    let speaks = kind.dialect().unwrap_or(Dialect::OpenAi);
     let said = Kind { speaks, task, counts: false, streams: call.streams(), routed: judged.routed, files: None };
     let wanted = Wanted::of(worker, plan, (said, 0), &body, (inbound, principal), record.time())?;
     decision.needs = if task == Task::Chat { Needs::of(&body) } else { Needs::default() };

@@ -68,7 +68,7 @@ pub(in crate::pipeline) async fn prepare<C: Caller>(
         }
     }
     guard::received::body(view, plan, &received, record)?;
-    let (received, call, files) = match files::resolve(asker, matched, &received).await? {
+    let (received, call, files) = match files::resolve(asker, matched, &received, plan.names_stores).await? {
         None => (received, call, None),
         Some((changed, holder)) => {
             held.set((received.capacity() + changed.capacity()) as u64)

@@ -147,7 +147,7 @@ impl Session<'_> {
                 "this session only writes down what is heard; start one without `intent=transcription`",
             ));
         }
-        files::none(text, self.target.dialect)?;
+        files::none(self.plan.names_stores, text.as_bytes(), self.target.dialect)?;
         if let Some(kept) = said.kept
             && state.turns.is_hard()
         {

@@ -6,7 +6,7 @@
 pub mod usage;
 
 use super::request::InvalidCall;
-use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::fmt;
 
@@ -42,49 +42,6 @@ impl Kept {
         // What is no truth value is the provider's to refuse.
         Ok(Self { continues, background: background.is_some_and(|raw| raw.get() != "false") })
     }
-}
-
-/// How a call names what its provider keeps and reads along with it: an earlier answer, a conversation, a stored prompt or
-/// an item of one of them. How many tokens that is cannot be known from the call. Files and images are not meant.
-///
-/// Reads a body that [`ChatCall`](crate::ChatCall) has read. Of fields that stand more than once each counts, unless null.
-pub fn reads_along(body: &[u8]) -> Option<&'static str> {
-    let mut found = None;
-    let _ = serde_json::Deserializer::from_slice(body).deserialize_map(Each(|name: &str, value: &RawValue| {
-        let here = match name {
-            _ if value.get() == "null" => None,
-            "previous_response_id" => Some("previous_response_id"),
-            "conversation" => Some("conversation"),
-            "prompt" => Some("prompt"),
-            "input" if refers_to_items(value.get()) => Some("item_reference"),
-            _ => None,
-        };
-        found = found.or(here);
-    }));
-    found
-}
-
-/// Whether something of an `input` is an item by its id alone. Its type may be left out there.
-fn refers_to_items(input: &str) -> bool {
-    let mut refers = false;
-    let _ = serde_json::Deserializer::from_str(input).deserialize_seq(Each(|_: &str, item: &RawValue| {
-        let (mut named, mut id, mut more) = (false, false, false);
-        let _ = serde_json::Deserializer::from_str(item.get()).deserialize_map(Each(|name: &str, value: &RawValue| {
-            match name {
-                _ if value.get() == "null" => {}
-                "type" => {
-                    let kind = serde_json::from_str::<String>(value.get());
-                    named |= kind.is_ok_and(|kind| kind == "item_reference");
-                    more = true;
-                }
-                "id" => id = true,
-                "role" | "content" => more = true,
-                _ => {}
-            }
-        }));
-        refers |= named || (id && !more);
-    }));
-    refers
 }
 
 /// Tells the fields of an object, or the items of an array, one after the other; nothing is kept.
@@ -127,34 +84,5 @@ mod tests {
         }
         assert!(Kept::of(br#"{"background":false,"background":true}"#).is_err());
         assert!(Kept::of(br#"{"previous_response_id":null,"previous_response_id":"x"}"#).is_err());
-    }
-
-    #[test]
-    fn what_a_provider_reads_along() {
-        for (body, expect) in [
-            (r#"{"model":"m","input":"x","previous_response_id":null,"conversation":null,"prompt":null}"#, None),
-            (r#"{"input":[{"role":"user","content":"previous_response_id"}],"metadata":{"prompt":"x"}}"#, None),
-            (r#"{"input":[{"id":"msg_1","type":"message","role":"assistant","content":[]},7,[{"id":"x"}]]}"#, None),
-            (
-                r#"{"input":[{"type":"function_call_output","id":"fc_1","call_id":"c","output":"item_reference"}]}"#,
-                None,
-            ),
-            (r#"{"input":{"type":"item_reference"}}"#, None),
-            ("no json", None),
-            (r#"{"previous_\u0072esponse_id": "resp_1"}"#, Some("previous_response_id")),
-            (r#"{"conversation":"conv_1"}"#, Some("conversation")),
-            (r#"{"conversation":{"id":"conv_1"},"input":[]}"#, Some("conversation")),
-            (r#"{"prompt":{"id":"pmpt_1"}}"#, Some("prompt")),
-            (r#"{"prompt":{"id":"pmpt_1"},"prompt":null}"#, Some("prompt")),
-            (
-                r#"{"input":[{"role":"user","content":"x"},{"type":"item_reference","id":"msg_1"}]}"#,
-                Some("item_reference"),
-            ),
-            (r#"{"input":[{"type":"message","type":"item_\u0072eference","id":"msg_1"}]}"#, Some("item_reference")),
-            (r#"{"input": [ {"id":"msg_1"} ]}"#, Some("item_reference")),
-            (r#"{"input":[{"id":"msg_1","type":null}],"input":"x"}"#, Some("item_reference")),
-        ] {
-            assert_eq!(reads_along(body.as_bytes()), expect, "{body}");
-        }
     }
 }
