@@ -98,14 +98,18 @@ pub fn shown(text: &str) -> String {
 }
 
 /// The text at a path of a value, as in `/spec/name`; numbers and truth values as they are written,
-/// nothing as `-`.
+/// nothing as `-`, things in a list by their names.
 pub fn at(value: &Value, path: &str) -> String {
     match value.pointer(path) {
         None | Some(Value::Null) => "-".to_owned(),
         Some(Value::String(text)) if text.is_empty() => "-".to_owned(),
         Some(Value::String(text)) => text.clone(),
         Some(Value::Array(items)) if items.is_empty() => "-".to_owned(),
-        Some(Value::Array(items)) => items.iter().map(|item| at(item, "")).collect::<Vec<_>>().join(", "),
+        Some(Value::Array(items)) => {
+            let named = |item: &Value| item.get("name").is_some_and(Value::is_string);
+            let text = |item| at(item, if named(item) { "/name" } else { "" });
+            items.iter().map(text).collect::<Vec<_>>().join(", ")
+        }
         Some(other) => other.to_string(),
     }
 }
@@ -160,5 +164,7 @@ mod tests {
         let value = json!({ "spec": { "name": "a", "tags": ["x", "y"], "none": {} }, "versions": [{ "n": 1 }] });
         assert_eq!(fields(&value), "spec:\n  name: a\n  tags: x, y\n  none: -\nversions:\n  -\n    n: 1\n");
         assert_eq!((at(&value, "/spec/name").as_str(), at(&value, "/absent").as_str()), ("a", "-"));
+        let pool = json!({ "credentials": [{ "name": "a", "weight": 3 }, { "name": "b" }] });
+        assert_eq!(at(&pool, "/credentials"), "a, b");
     }
 }

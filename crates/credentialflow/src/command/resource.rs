@@ -108,7 +108,12 @@ pub const APPLICATIONS: Listing = Listing {
 /// Upstreams.
 pub const UPSTREAMS: Listing = Listing {
     kind: "upstreams",
-    columns: &[("name", "/spec/name"), ("endpoints", "/spec/endpoints"), ("provider", "/spec/provider")],
+    columns: &[
+        ("name", "/spec/name"),
+        ("endpoints", "/spec/endpoints"),
+        ("provider", "/spec/provider"),
+        ("credentials", "/spec/credentials"),
+    ],
     empty: DECLARE,
 };
 /// Targets.

@@ -309,12 +309,16 @@ impl State {
             || self.set.models.iter().flat_map(|m| &m.targets).any(|t| t.provider.as_str() == "sandbox")
     }
 
-    /// Where and how a new version of a credential is tried.
+    /// Where and how a new version of a credential is tried: as the upstream says, or else as the provider of its models
+    /// wants it.
     pub fn verify_rule(&self, credential: &Name) -> Option<VerifyAt> {
-        let rule = self.declared(credential)?.verify.as_ref()?;
-        let upstream = self.set.upstreams.iter().find(|u| u.name == rule.upstream)?;
-        let tls = self.tls_towards(upstream);
-        Some(VerifyAt { upstream: upstream.clone(), path: rule.path.clone(), tls })
+        let declared = self.declared(credential)?;
+        let rule = declared.verify.as_ref()?;
+        let mut upstream = self.set.upstreams.iter().find(|u| u.name == rule.upstream)?.clone();
+        let tls = self.tls_towards(&upstream);
+        let kind = upstream.provider.as_ref().and_then(|name| provider::find(name.as_str()));
+        upstream.inject = upstream.inject.or_else(|| usual_inject(kind, declared));
+        Some(VerifyAt { upstream, path: rule.path.clone(), tls })
     }
 
     /// How a provider is asked with this credential, or with that of its upstream.
@@ -488,6 +492,29 @@ mod tests {
         let credentials = vec![(name("damaged"), sealed(&vault, "damaged", 3)), (name("empty"), None)];
         state.apply(Delta { seq: 6, credentials, ..Delta::default() }, &vault);
         assert_eq!(state.unavailable().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_new_version_is_tried_as_its_upstream_or_the_provider_of_its_models_wants_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let vault = vault(dir.path()).await;
+        let mut state = State::empty(&vault, &Arc::default()).unwrap();
+        state.set = serde_json::from_value(serde_json::json!({
+            "credentials": (["said", "shared", "header", "plain"])
+                .map(|at| serde_json::json!({ "name": at, "engine": "static", "verify": { "upstream": at, "path": "/" } })),
+            "upstreams": [
+                { "name": "said", "endpoints": [], "provider": "openai", "inject": { "query": { "name": "k", "credential": "plain" } } },
+                { "name": "shared", "endpoints": [], "provider": "openai", "credentials": [{ "name": "shared" }] },
+                { "name": "header", "endpoints": [], "provider": "anthropic", "credentials": [{ "name": "header" }] },
+                { "name": "plain", "endpoints": [] },
+            ],
+        }))
+        .unwrap();
+        let inject = |name: &str| state.verify_rule(&name.parse().unwrap()).unwrap().upstream.inject;
+        assert_eq!(inject("said").unwrap().query.unwrap().name, "k");
+        assert_eq!(inject("shared").unwrap().bearer.unwrap().as_str(), "shared");
+        assert_eq!(inject("header").unwrap().header.unwrap().name, "x-api-key");
+        assert_eq!(inject("plain"), None);
     }
 
     #[tokio::test]
