@@ -58,8 +58,22 @@ pub struct CredentialUnavailable;
 
 /// Takes finished records. Never blocks; what it cannot take it counts.
 pub trait RecordSink: Send + Sync {
-    /// Takes a batch.
-    fn take(&self, batch: Vec<UsageRecord>);
+    /// Takes a batch, and what holds the places of a journal where some of it is kept until it is on disk.
+    fn take(&self, batch: Vec<UsageRecord>, kept: Vec<JournalPage>);
+    /// A journal for one worker; `None` where nothing is kept.
+    fn journal(&self) -> Option<Box<dyn Journal>> {
+        None
+    }
+}
+
+/// What was kept stays for as long as this is held.
+pub type JournalPage = Arc<()>;
+
+/// Keeps records of model calls through the end of the process, so that what a caller was told is on record. Never waits
+/// for a disk.
+pub trait Journal {
+    /// Keeps it, for a worker that is about to send the last of the answer; `None` where there is no room.
+    fn keep(&mut self, record: &UsageRecord) -> Option<JournalPage>;
 }
 
 /// Hears of the certificates that upstreams present.

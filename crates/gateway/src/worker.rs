@@ -12,8 +12,8 @@ use crate::{
     net::control::{Controls, TICK},
     pipeline::{scrub::Scanners, users::KnownUsers},
     ports::{
-        CertificateListener, ChallengeSource, CredentialSlot, GuessListener, Lender, ObjectKeeper, RecordSink,
-        SecretListener,
+        CertificateListener, ChallengeSource, CredentialSlot, GuessListener, Journal, JournalPage, Lender, ObjectKeeper,
+        RecordSink, SecretListener,
     },
     preview::{AskedCall, ModelRoute},
     route::RouteIndex,
@@ -273,6 +273,9 @@ pub(crate) struct Worker {
     /// The views that running requests may still have begun with.
     views: RefCell<Vec<Weak<View>>>,
     records: RefCell<Vec<UsageRecord>>,
+    /// What holds what is kept of them.
+    kept: RefCell<Vec<JournalPage>>,
+    journal: RefCell<Option<Box<dyn Journal>>>,
     tick: Cell<u64>,
     ids: Cell<u64>,
     methods: RefCell<Vec<Arc<str>>>,
@@ -287,6 +290,7 @@ const BATCH: usize = 128;
 
 impl Worker {
     fn new(shared: Arc<Shared>, gauges: Arc<Gauges>, snapshot: Arc<Snapshot>, seed: u64) -> Rc<Self> {
+        let journal = shared.records.journal();
         let empty = Rc::new(View {
             snapshot: snapshot.clone(),
             endpoints: vec![],
@@ -310,6 +314,8 @@ impl Worker {
             uses: RefCell::default(),
             views: RefCell::default(),
             records: RefCell::new(Vec::with_capacity(BATCH)),
+            kept: RefCell::default(),
+            journal: RefCell::new(journal),
             tick: Cell::new(1),
             ids: Cell::new(seed),
             methods: RefCell::default(),
@@ -414,14 +420,35 @@ impl Worker {
         if records.len() >= BATCH {
             let batch = std::mem::replace(&mut *records, Vec::with_capacity(BATCH));
             drop(records);
-            self.shared.records.take(batch);
+            self.shared.records.take(batch, self.kept.take());
+        }
+    }
+
+    /// As [`Self::record`], of what a caller is going to be told: it is on record also when the process is killed.
+    pub fn record_at_once(&self, record: UsageRecord) {
+        if let Some(kept) = self.keep(&record) {
+            self.hold(kept);
+        }
+        self.record(record);
+    }
+
+    /// Keeps a record that is not over yet, for as long as what is given back is held.
+    pub fn keep(&self, record: &UsageRecord) -> Option<JournalPage> {
+        self.journal.borrow_mut().as_mut()?.keep(record)
+    }
+
+    /// Holds what is kept of a record until it is on disk; to be called before it is handed over.
+    pub fn hold(&self, kept: JournalPage) {
+        let mut all = self.kept.borrow_mut();
+        if all.last().is_none_or(|last| !Arc::ptr_eq(last, &kept)) {
+            all.push(kept);
         }
     }
 
     fn flush_records(&self) {
         let batch = std::mem::take(&mut *self.records.borrow_mut());
         if !batch.is_empty() {
-            self.shared.records.take(batch);
+            self.shared.records.take(batch, self.kept.take());
         }
     }
 

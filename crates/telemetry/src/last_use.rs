@@ -10,9 +10,9 @@ pub use networks::KeyNetworkDelta;
 pub use secrets::KeySecretDelta;
 
 use credentialflow_model::{
-    KeyId, Timestamp, UsageRecord,
+    KeyId, OutcomeReason, Timestamp, UsageRecord,
     leak::{IpNet, client_network},
-    usage::CredentialUse,
+    usage::{CredentialUse, TriedEnd},
 };
 use networks::Networks;
 use secrets::Secrets;
@@ -61,9 +61,9 @@ pub struct CredentialUseDelta {
 /// How upstreams answered requests that carried a credential version.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Answers {
-    /// Answered with anything but 401 or 403.
+    /// Answered with anything else.
     pub served: u64,
-    /// Answered with 401 or 403: the credential may not be good.
+    /// Answered with 401, 402 or 403, or by a model's provider in words that say so: the credential may not be good.
     pub refused: u64,
 }
 
@@ -229,18 +229,20 @@ impl Inner {
 
     fn add_credential(&mut self, record: &UsageRecord) {
         if let Some(carried) = &record.credential {
-            self.add_use(carried, record.time, record.upstream_status);
+            let refused = record.outcome == OutcomeReason::UpstreamCredentialRefused;
+            self.add_use(carried, record.time, (record.upstream_status, refused));
         }
         // What a provider refused counts also where another target served the call then.
         for tried in record.model.iter().flat_map(|model| &model.tried) {
             if let Some(carried) = &tried.credential {
-                self.add_use(carried, record.time, tried.end.status());
+                let refused = tried.end == TriedEnd::Outcome(OutcomeReason::UpstreamCredentialRefused);
+                self.add_use(carried, record.time, (tried.end.status(), refused));
             }
         }
     }
 
-    /// A request carried it and was answered with this status; 0 for no answer.
-    fn add_use(&mut self, carried: &CredentialUse, time: Timestamp, status: u16) {
+    /// A request carried it and was answered with this status, 0 for no answer, or was refused for it in words.
+    fn add_use(&mut self, carried: &CredentialUse, time: Timestamp, (status, refused): (u16, bool)) {
         let known = self.credentials.get_mut(&carried.credential);
         let at = known.as_ref().and_then(|all| all.iter().position(|(v, _)| *v == carried.version));
         let used = match (known, at) {
@@ -261,8 +263,9 @@ impl Inner {
         used.last_time = used.last_time.max(time);
         for answers in [&mut used.fresh, &mut used.total] {
             match status {
+                _ if refused => answers.refused += 1,
                 0 => {}
-                401 | 403 => answers.refused += 1,
+                401..=403 => answers.refused += 1,
                 _ => answers.served += 1,
             }
         }

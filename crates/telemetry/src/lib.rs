@@ -9,6 +9,7 @@ pub mod calllog;
 pub mod charges;
 mod histogram;
 mod intern;
+mod journal;
 pub mod last_use;
 pub mod metrics;
 pub mod recorder;
@@ -23,6 +24,7 @@ pub use calllog::{
     StatusFilter, Walked,
 };
 pub use charges::{ChargeListener, Charges};
+pub use journal::{Journal, Kept};
 pub use last_use::{Answers, CredentialUseDelta, KeyNetworkDelta, KeySecretDelta, KeyUseDelta, LastUse, UseDeltas};
 pub use metrics::Metrics;
 pub use recorder::{RecordSender, Recorder, RecorderSettings, RecorderStatus, Telemetry};

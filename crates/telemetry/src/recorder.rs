@@ -12,6 +12,7 @@ use crate::{
     calllog::{begin, segment, upkeep::Upkeep},
     charges::{ChargeListener, Listener},
     intern::Interner,
+    journal::{self, Journal, Journals, Kept},
     rollup::Rollups,
 };
 use credentialflow_model::{Timestamp, UsageRecord};
@@ -93,7 +94,7 @@ pub struct RecorderStatus {
 }
 
 enum Message {
-    Batch(Vec<UsageRecord>),
+    Batch(Vec<UsageRecord>, Vec<Kept>),
     /// Answered with whether everything sent before is on disk.
     Flush(SyncSender<bool>),
     Stop,
@@ -107,22 +108,33 @@ pub struct RecordSender {
     thread: Thread,
     wake_at: u64,
     charges: Listener,
+    journals: Journals,
 }
 
 impl RecordSender {
+    /// A journal for one worker.
+    pub fn journal(&self) -> io::Result<Journal> {
+        self.journals.create()
+    }
+
     /// Hands over a batch. Never blocks: when the queue is full, the batch is dropped and its records counted.
     pub fn send(&self, batch: Vec<UsageRecord>) {
+        self.send_kept(batch, Vec::new());
+    }
+
+    /// As [`Self::send`], with what holds the pages of a journal that keep these records until they are on disk.
+    pub fn send_kept(&self, batch: Vec<UsageRecord>, kept: Vec<Kept>) {
         if batch.is_empty() {
             return;
         }
         let records = batch.len() as u64;
         let queued = self.counters.queued.fetch_add(1, Relaxed) + 1;
         if let Err(TrySendError::Full(message) | TrySendError::Disconnected(message)) =
-            self.queue.try_send(Message::Batch(batch))
+            self.queue.try_send(Message::Batch(batch, kept))
         {
             self.counters.queued.fetch_sub(1, Relaxed);
             self.counters.dropped.fetch_add(records, Relaxed);
-            if let Message::Batch(batch) = message {
+            if let Message::Batch(batch, _) = message {
                 self.charges.unlogged(batch.iter());
                 let uses = batch.iter().filter(|record| record.key.is_some() && record.outcome.let_through());
                 self.counters.missed.fetch_max(uses.map(|used| used.time.micros()).max().unwrap_or(0), Relaxed);
@@ -205,6 +217,7 @@ pub struct Recorder {
     telemetry: Telemetry,
     wake_at: u64,
     charges: Listener,
+    journals: Journals,
     thread: Option<JoinHandle<()>>,
     upkeep: Option<JoinHandle<()>>,
 }
@@ -235,6 +248,17 @@ impl Recorder {
         if let Err(error) = begin::note(&settings.dir, std::time::SystemTime::now().into()) {
             tracing::warn!(%error, "it cannot be written down when the call log begins");
         }
+        // Before anybody asks what a process that is gone has charged.
+        match journal::recover(&telemetry.calls, &settings.dir) {
+            Ok(0) => {}
+            Ok(calls) => {
+                tracing::info!(calls, "calls that a killed process had no time to log are in the call log now")
+            }
+            Err(error) => {
+                tracing::error!(%error, "what a killed process had no time to log cannot be put into the call log")
+            }
+        }
+        let journals = Journals::new(settings.dir.clone(), telemetry.writer);
         let upkeep = Upkeep {
             dir: settings.dir.clone(),
             retention_days: settings.retention_days,
@@ -252,13 +276,14 @@ impl Recorder {
             writer: None,
             waiting: VecDeque::new(),
             waiting_records: 0,
+            kept: Vec::new(),
             minutes: Vec::new(),
             retry_at: None,
             charges: charges.clone(),
         };
         let upkeep = thread::Builder::new().name("call-log-upkeep".into()).spawn(|| upkeep.run())?;
         let thread = thread::Builder::new().name("recorder".into()).spawn(|| work.run())?;
-        Ok(Self { queue, telemetry, wake_at, charges, thread: Some(thread), upkeep: Some(upkeep) })
+        Ok(Self { queue, telemetry, wake_at, charges, journals, thread: Some(thread), upkeep: Some(upkeep) })
     }
 
     /// A handle for a worker to send records with.
@@ -271,6 +296,7 @@ impl Recorder {
             thread,
             wake_at: self.wake_at,
             charges: self.charges.clone(),
+            journals: self.journals.clone(),
         }
     }
 

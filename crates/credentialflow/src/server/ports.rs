@@ -5,7 +5,7 @@ use credentialflow_admin::ports::{
     CredentialKind, EntryVersion, Held as Holdings, LeasedLogin, NotRevoked, NotTold, RevokedLeases, RootToken,
     RunTimeCredentials, SigningKey,
 };
-use credentialflow_gateway::ports::{GuessListener, RecordSink};
+use credentialflow_gateway::ports::{self as gateway, GuessListener, JournalPage, RecordSink};
 use credentialflow_identity::Duty;
 use credentialflow_model::{Actor, KeyId, Name, Period, UsageRecord, lifecycle::VersionState};
 use credentialflow_store::{LeaseRow, Store};
@@ -31,8 +31,24 @@ use tokio::sync::mpsc;
 pub(super) struct Records(pub RecordSender);
 
 impl RecordSink for Records {
-    fn take(&self, batch: Vec<UsageRecord>) {
-        self.0.send(batch);
+    fn take(&self, batch: Vec<UsageRecord>, kept: Vec<JournalPage>) {
+        self.0.send_kept(batch, kept);
+    }
+
+    fn journal(&self) -> Option<Box<dyn gateway::Journal>> {
+        let made = self.0.journal().inspect_err(|error| {
+            tracing::error!(%error, "no journal can be made: should the process be killed, its last calls are not on record");
+        });
+        Some(Box::new(Journal(made.ok()?)))
+    }
+}
+
+/// A worker's journal.
+struct Journal(credentialflow_telemetry::Journal);
+
+impl gateway::Journal for Journal {
+    fn keep(&mut self, record: &UsageRecord) -> Option<JournalPage> {
+        self.0.keep(record)
     }
 }
 

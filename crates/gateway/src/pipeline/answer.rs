@@ -1,7 +1,7 @@
 //! The answer on its way back: secrets that echo are removed, usage is read, bytes pass as they come.
 
 mod passing;
-mod usable;
+pub(super) mod usable;
 
 use passing::Passing;
 use usable::Begins;
@@ -37,7 +37,6 @@ use credentialflow_llm::{
     bedrock,
     provider::Dialect,
     replicate,
-    task::Task,
     translate::{self, Translation},
     unframed::Unframed,
 };
@@ -62,7 +61,20 @@ pub(super) async fn local<C: Caller>(
     record: &mut Recording<'_>,
     answer: LocalAnswer,
 ) -> Result<(), Refused> {
-    let mut fields = Vec::with_capacity(256);
+    local_with(control, worker, caller, record, answer, b"").await
+}
+
+/// The same with more fields, each with its end of line.
+pub(super) async fn local_with<C: Caller>(
+    control: &Control,
+    worker: &Worker,
+    caller: &mut C,
+    record: &mut Recording<'_>,
+    answer: LocalAnswer,
+    more: &[u8],
+) -> Result<(), Refused> {
+    let mut fields = Vec::with_capacity(256 + more.len());
+    fields.extend_from_slice(more);
     let _ = write!(fields, "content-type: {}\r\n", answer.content_type);
     push_own_fields(&mut fields, record);
     caller.settle();
@@ -129,14 +141,14 @@ pub(super) async fn relay<C: Caller>(
     let target = request.call.as_ref().map(|c| (c.model, c.target));
     let asker = guardrail::remote::Asker { worker, view, control, inbound, principal, permit };
     let success = (200..300).contains(&head.status);
-    // What a model answers in one of these dialects is told apart from what others put in its place.
-    let talks = request.call.as_ref().is_some_and(|call| call.task == Task::Chat)
-        && matches!(dialect, Some(Dialect::OpenAi | Dialect::Responses | Dialect::Anthropic | Dialect::Gemini))
-        && !encoded
-        && framing != Framing::None;
+    // What a model answers in JSON is told apart from what others put in its place; callers may have it as it is in these.
+    let is_read = !encoded && framing != Framing::None;
+    let in_json = is_read && request.call.as_ref().is_some_and(usable::answers_in_json);
+    let is_spoken =
+        matches!(dialect, Some(Dialect::OpenAi | Dialect::Responses | Dialect::Anthropic | Dialect::Gemini));
     let named_json = usable::is_json(&head, &bytes);
     let mut is_stream = named_stream;
-    if talks && success && !named_stream && upload.is_none() {
+    if in_json && success && !named_stream && upload.is_none() {
         control.set_deadline(worker.tick_in(request_idle(view, request.upstream)));
         match usable::begins(control, framing, &mut connection, caller, record).await? {
             Begins::Json => {}
@@ -156,7 +168,7 @@ pub(super) async fn relay<C: Caller>(
             .with_detail("the provider compressed its answer, and this model's guardrails look at it".into()));
     }
     let published = prompt::is_published(view, matched);
-    if published && (encoded || (success && is_stream)) {
+    if published && (encoded || (success && is_stream && !prompt::streams(view, matched, request))) {
         return Err(Refused::new(OutcomeReason::UpstreamMalformed)
             .with_detail("the provider's answer has a form that it was not asked for".into()));
     }
@@ -165,11 +177,11 @@ pub(super) async fn relay<C: Caller>(
     // Events that become the elements of an array.
     let is_array = whole.is_none() && translation.as_ref().is_some_and(|translation| !translation.streams_events());
     // An error that is not the provider's own, as a proxy's page: callers get one of their dialect.
-    let is_restated = talks && head.status >= 400 && whole.is_none() && !published && !named_json;
+    let is_restated = is_read && is_spoken && head.status >= 400 && whole.is_none() && !published && !named_json;
     // What is sent when all of it is there.
     let of_mcp = answering.as_ref().map(Answering::form);
     let is_collected = whole.is_some()
-        || published
+        || (published && !(success && is_stream))
         || is_restated
         || (judge.is_some() && !is_stream)
         || of_mcp == Some(Form::Messages);
@@ -178,7 +190,7 @@ pub(super) async fn relay<C: Caller>(
     let is_framed = whole.is_none() && translation.is_some() && of_frames;
     // What says that it is something else is called what it is: SDKs go by that.
     let retyped: Option<&[u8]> = match is_stream {
-        _ if is_collected || is_array || is_framed || !talks || !success => None,
+        _ if is_collected || is_array || is_framed || !in_json || !is_spoken || !success => None,
         true => (!named_stream).then_some(b"content-type: text/event-stream\r\n"),
         false => (!named_json).then_some(b"content-type: application/json\r\n"),
     };
@@ -358,6 +370,7 @@ pub(super) async fn relay<C: Caller>(
         // Now, not at the end: the caller may leave at any time.
         if let Some(told) = passing.counted() {
             target.into_iter().for_each(|target| record.tokens(view, target, told));
+            record.keep();
         }
         // What several streams send is sent together: whoever reads it is woken once and finds all of it, and to wake
         // somebody is the dearest part of sending a little.
@@ -414,6 +427,7 @@ pub(super) async fn relay<C: Caller>(
             let failure = refused.or(passing.failure());
             record.usage(view, request);
             count_rest(&mut connection, uncounted, record);
+            record.keep();
             let sent = flush(control, worker, caller).await;
             if request_complete && is_over && head.keeps_alive() && framing != Framing::UntilClose {
                 endpoint.keep(connection, worker.pools.most, worker.tick());

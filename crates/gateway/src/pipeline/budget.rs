@@ -364,6 +364,11 @@ impl Paying {
         self.working = true;
     }
 
+    /// Whether the tokens of what came are not to be told from its bytes.
+    const fn is_uncountable(&self) -> bool {
+        self.unreadable || self.produced.is_more_than_text()
+    }
+
     /// The answer is compressed: nothing in it can be counted.
     pub fn unreadable(&mut self) {
         self.unreadable = true;
@@ -374,11 +379,18 @@ impl Paying {
     /// Where the provider's count did not arrive: of a stream that had begun, the input and the text that came, three
     /// bytes a token; of a call whose answer never came although the provider may have worked on it (the caller left, the
     /// key was revoked, the answer took too long, the connection was reset after the request had gone), of a whole answer
-    /// that was cut, and of one that is compressed, all that was reserved. An answer that is an error, or none because the
-    /// provider cannot be reached, costs nothing. (A try that the provider may have worked on is never repeated.)
+    /// that was cut, and of any that is compressed, is spoken or holds a picture, all that was reserved. An answer that is
+    /// an error, or none because the provider cannot be reached, costs nothing. (A try that the provider may have worked on
+    /// is never repeated.)
     pub fn settle(self, record: &mut UsageRecord, reached: bool) {
-        let Some(told) = self.cost(record, reached) else { return };
-        let Some(model) = &mut record.model else { return };
+        let Some(cost) = self.charge(record, reached) else { return };
+        self.reservations.into_iter().for_each(|reservation| reservation.settle(cost));
+    }
+
+    /// Writes into the record what [`Self::settle`] charges; `None` where that is nothing.
+    pub fn charge(&self, record: &mut UsageRecord, reached: bool) -> Option<i64> {
+        let told = self.cost(record, reached)?;
+        let model = record.model.as_mut()?;
         let cost = told.min(MOST_COST);
         if cost != told {
             // Nothing costs that much: its provider counts wrong.
@@ -387,7 +399,7 @@ impl Paying {
         if matches!(model.cost, Some(Cost::Known(_) | Cost::Estimated(_))) && !self.reservations.is_empty() {
             model.budgets = Some(windows(&self.reservations));
         }
-        self.reservations.into_iter().for_each(|reservation| reservation.settle(cost));
+        Some(cost)
     }
 
     /// Settles a try after which another target is tried, by the same rule. What it may have cost, and the windows that are
@@ -411,7 +423,7 @@ impl Paying {
         Some(match model.cost {
             Some(Cost::Known(cost) | Cost::Estimated(cost)) => pico(cost),
             Some(Cost::UnknownPrice) => 0,
-            _ if success && !self.unreadable && (model.streamed || outcome == OutcomeReason::Served) => {
+            _ if success && !self.is_uncountable() && (model.streamed || outcome == OutcomeReason::Served) => {
                 let estimate = price.cost(time, &estimated(model, *sent, produced));
                 match estimate {
                     Cost::Known(cost) => estimate_of(model, pico(cost).min(*most)),

@@ -11,7 +11,7 @@ pub(super) use cache_status::CacheStatus;
 use super::{Inbound, budget::Paying, guard, mcp::Rpc, quota::Held, trace};
 use crate::{
     http1::tag::Tag,
-    ports::CredentialSlot,
+    ports::{CredentialSlot, JournalPage},
     snapshot::{EndpointPlan, RoutePlan, UpstreamPlan},
     worker::{View, Worker},
 };
@@ -78,6 +78,10 @@ pub(crate) struct Recording<'w> {
     is_asked: bool,
     /// Live secrets of the body that were told of.
     told: RefCell<Found>,
+    /// Holds what is kept of the record until it is handed over.
+    kept: Option<JournalPage>,
+    /// What the call cost when it was kept.
+    kept_cost: Option<Cost>,
     record: Option<UsageRecord>,
 }
 
@@ -168,6 +172,8 @@ impl<'w> Recording<'w> {
             is_aside: false,
             is_asked: false,
             told: RefCell::default(),
+            kept: None,
+            kept_cost: None,
             record: Some(record),
         }
     }
@@ -339,6 +345,15 @@ impl<'w> Recording<'w> {
         self.answered = true;
         self.edit(|r| r.status = status);
     }
+    /// The head of the answer that was to begin was held back, and nothing of it has gone.
+    pub fn taken_back(&mut self) {
+        self.answered = false;
+        self.edit(|r| r.status = 0);
+    }
+    /// How it ended, as far as it is known.
+    pub fn ended_as(&self) -> OutcomeReason {
+        self.record.as_ref().map_or(OutcomeReason::Internal, |record| record.outcome)
+    }
     /// The status of the answer that has begun.
     pub fn answered_with(&self) -> Option<u16> {
         self.record.as_ref().map(|record| record.status).filter(|_| self.answered)
@@ -374,6 +389,18 @@ fn id_of(time: Timestamp, a: u64, b: u64) -> RequestId {
     let millis = (time.micros() / 1000) as u128 & ((1 << 48) - 1);
     let random = (u128::from(a) << 64 | u128::from(b)) & ((1 << 80) - 1);
     RequestId(millis << 80 | random)
+}
+
+/// Adds what was charged for targets that failed.
+fn add_lost(record: &mut UsageRecord, (lost, windows): &Lost) {
+    let Some(model) = &mut record.model else { return };
+    let served = match model.cost {
+        Some(Cost::Known(cost) | Cost::Estimated(cost)) => pico(cost),
+        _ => 0,
+    };
+    let of_served = model.budgets.take().unwrap_or_default();
+    let (sum, windows) = charged_together([(*lost, &**windows), (served, &*of_served)]);
+    (model.cost, model.budgets) = (Some(Cost::Estimated(usd(sum))), Some(windows.into()));
 }
 
 fn micros(from: Instant, to: Instant) -> u64 {
@@ -413,16 +440,8 @@ impl Drop for Recording<'_> {
             if let Some(beside) = self.beside.take() {
                 self.lose(beside.take());
             }
-            if let Some((lost, windows)) = self.lost.take()
-                && let Some(model) = &mut record.model
-            {
-                let served = match model.cost {
-                    Some(Cost::Known(cost) | Cost::Estimated(cost)) => pico(cost),
-                    _ => 0,
-                };
-                let of_served = model.budgets.take().unwrap_or_default();
-                let (sum, windows) = charged_together([(lost, &*windows), (served, &*of_served)]);
-                (model.cost, model.budgets) = (Some(Cost::Estimated(usd(sum))), Some(windows.into()));
+            if let Some(lost) = self.lost.take() {
+                add_lost(&mut record, &lost);
             }
             // What a provider served costs something, also when nobody could read how much.
             if (200..300).contains(&record.upstream_status)
@@ -431,6 +450,7 @@ impl Drop for Recording<'_> {
             {
                 model.cost = Some(Cost::UnknownUsage);
             }
+            self.kept.take().into_iter().for_each(|kept| self.worker.hold(kept));
             self.worker.record(record);
         }
     }

@@ -120,6 +120,7 @@ pub(super) async fn send<C: Caller>(
     caller.payload(&body);
     caller.end();
     record.bytes_out(length);
+    record.keep();
     flush(control, worker, caller).await?;
     record.served();
     Ok(())

@@ -5,14 +5,16 @@ use credentialflow_gateway::{
     gateway::Start,
     ports::{
         CertificateListener, ChallengeSource, CredentialSlot, CredentialSource, CredentialUnavailable, GuessListener,
-        Lender, ObjectKeeper, RecordSink, SecretListener, SentSecrets,
+        JournalPage, Lender, ObjectKeeper, RecordSink, SecretListener, SentSecrets,
     },
     snapshot::Sources,
 };
-use credentialflow_model::{KeyId, KeyToken, OutcomeReason, ResourceSet, SecretValue, UsageRecord, resource::Key};
+use credentialflow_model::{
+    KeyId, KeyToken, OutcomeReason, ResourceSet, SecretValue, Timestamp, UsageRecord, resource::Key,
+};
 use credentialflow_policy::{
-    Account, ApiKey, Book, FailureThrottle, KeyExtras, KeyRecord, KeySecret, KeyTable, ParentKey, Peppers, RateTable,
-    ThrottleSettings, ValueKey, ValueMarks,
+    Account, ApiKey, Book, FailureThrottle, KeyExtras, KeyRecord, KeySecret, KeyTable, ParentKey, Peppers, Principal,
+    RateTable, ThrottleSettings, ValueKey, ValueMarks,
 };
 pub use credentialflow_testkit::{
     place::Place,
@@ -66,7 +68,7 @@ pub struct Records {
 }
 
 impl RecordSink for Records {
-    fn take(&self, batch: Vec<UsageRecord>) {
+    fn take(&self, batch: Vec<UsageRecord>, _: Vec<JournalPage>) {
         self.kept.lock().unwrap().extend(batch);
         self.arrived.notify_waiters();
     }
@@ -363,6 +365,15 @@ pub fn key(name: &str) -> String {
 
 fn peppers() -> Peppers {
     Peppers::new([(1, &SecretValue::from("a pepper of tests"))])
+}
+
+/// What verifies keys, and whoever calls with the key of this name, which is this application's.
+pub fn caller(name: &str, application: &str) -> (ApiKey, Principal) {
+    let declared = serde_json::from_value(serde_json::json!({ "name": name, "application": application })).unwrap();
+    let table = KeyTable::from_records([record_of(&declared, &Arc::default())]);
+    let api_key = ApiKey::new(Arc::new(peppers()));
+    let principal = api_key.authenticate(key(name).as_bytes(), &table, Timestamp::from_secs(1)).unwrap();
+    (api_key, principal)
 }
 
 fn record_of(declared: &Key, book: &Arc<Book>) -> KeyRecord {

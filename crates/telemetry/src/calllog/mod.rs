@@ -204,6 +204,23 @@ impl CallLog {
         Ok(sums)
     }
 
+    /// The ids of a writer's calls that began at this time (microseconds since 1970) or later.
+    pub(crate) fn for_requests_since(
+        &self,
+        writer: u32,
+        time_us: i64,
+        mut each: impl FnMut(u128),
+    ) -> Result<(), CallLogError> {
+        for name in self.segments()? {
+            if name.made().is_some_and(|(_, by)| by == writer)
+                && let Some(reader) = query::Reader::open(&self.dir, &name)?
+            {
+                reader.requests_since(time_us, &mut each)?;
+            }
+        }
+        Ok(())
+    }
+
     /// From when on every call that was recorded is here: when the log was begun, or the first day that is still kept.
     /// `None` where that is not known.
     pub fn begins(&self) -> Option<credentialflow_model::Timestamp> {

@@ -169,6 +169,17 @@ impl Reader {
         Ok(())
     }
 
+    /// The ids of the calls that began at this time or later.
+    pub fn requests_since(&self, time_us: i64, each: &mut impl FnMut(u128)) -> Result<(), CallLogError> {
+        let mut stmt = self.db.prepare("SELECT request_hi, request_lo FROM calls WHERE time >= ?")?;
+        let mut rows = stmt.query([time_us])?;
+        while let Some(row) = rows.next()? {
+            let half = |value: i64| u128::from(value as u64);
+            each(half(row.get(0)?) << 64 | half(row.get(1)?));
+        }
+        Ok(())
+    }
+
     fn ranges(&self, filter: &CallFilter, first: i64, last: i64) -> Result<Vec<(i64, i64)>, CallLogError> {
         let mut needed = summary::needed(filter);
         needed.extend(summary::needed_of_prompt(filter).filter(|_| self.tells_prompts));

@@ -45,15 +45,23 @@ fn what_one_provider_refused_counts_where_another_one_served() {
     record.credential = Some(carried("serving"));
     record.model.as_mut().unwrap().tried = vec![
         tried("refused", TriedEnd::Status(401)),
+        tried("unpaid", TriedEnd::Status(402)),
+        tried("said", TriedEnd::Outcome(OutcomeReason::UpstreamCredentialRefused)),
         tried("busy", TriedEnd::Status(503)),
         tried("silent", TriedEnd::Outcome(OutcomeReason::UpstreamTimeout)),
     ];
     uses.add(&[record]);
     let of = |name| uses.refusals(name, 2);
-    assert_eq!(of("refused"), Answers { served: 0, refused: 1 });
+    for name in ["refused", "unpaid", "said"] {
+        assert_eq!(of(name), Answers { served: 0, refused: 1 }, "{name}");
+    }
     assert_eq!((of("busy"), of("serving")), (Answers { served: 1, refused: 0 }, Answers { served: 1, refused: 0 }));
     assert_eq!(of("silent"), Answers::default());
-    assert_eq!(uses.take_deltas().credentials.len(), 4, "all of them were used");
+    assert_eq!(uses.take_deltas().credentials.len(), 6, "all of them were used");
+    // Also where nobody else was left: its status is that of another error.
+    let said = UsageRecord { upstream_status: 400, outcome: OutcomeReason::UpstreamCredentialRefused, ..plain(20) };
+    uses.add(&[UsageRecord { upstream_status: 400, ..plain(10) }, said]);
+    assert_eq!(uses.refusals("orders-token", 3), Answers { served: 1, refused: 1 });
 }
 
 #[test]

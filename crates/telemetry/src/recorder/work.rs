@@ -5,6 +5,7 @@ use crate::{
     calllog::{segment, upkeep::now, writer::Writer},
     charges::Listener,
     intern::Interner,
+    journal::Kept,
     rollup::{Minute, Sample, ended_us},
 };
 use credentialflow_model::UsageRecord;
@@ -36,6 +37,8 @@ pub(super) struct Work {
     /// Counted, but not yet on disk.
     pub(super) waiting: VecDeque<Vec<UsageRecord>>,
     pub(super) waiting_records: usize,
+    /// Holds what journals keep of them.
+    pub(super) kept: Vec<Kept>,
     pub(super) minutes: Vec<Minute>,
     pub(super) retry_at: Option<Instant>,
     pub(super) charges: Listener,
@@ -48,7 +51,7 @@ impl Work {
             thread::park_timeout(self.settings.write_every);
             while let Ok(message) = self.messages.try_recv() {
                 match message {
-                    Message::Batch(batch) => self.take(batch),
+                    Message::Batch(batch, kept) => self.take(batch, kept),
                     Message::Flush(reply) => {
                         self.retry_at = None;
                         self.write();
@@ -65,7 +68,7 @@ impl Work {
         }
     }
 
-    fn take(&mut self, batch: Vec<UsageRecord>) {
+    fn take(&mut self, batch: Vec<UsageRecord>, kept: Vec<Kept>) {
         self.telemetry.counters.queued.fetch_sub(1, Relaxed);
         let time = batch.first().map_or(0, |r| r.time.micros());
         if self.writer.as_ref().is_some_and(|w| w.is_past(time)) {
@@ -78,6 +81,7 @@ impl Work {
             return;
         }
         self.waiting_records += batch.len();
+        self.kept.extend(kept);
         self.waiting.push_back(batch);
         if lock(&self.telemetry.rollups).is_crowded() {
             self.drain_minutes();
@@ -113,6 +117,7 @@ impl Work {
                 self.telemetry.counters.rows.fetch_add(rows, Relaxed);
                 self.tell_charges();
                 self.waiting.clear();
+                self.kept.clear();
                 self.waiting_records = 0;
                 self.minutes.clear();
                 if self.retry_at.take().is_some() {
@@ -180,6 +185,7 @@ impl Work {
                 self.telemetry.counters.rows.fetch_add(rows, Relaxed);
                 self.tell_charges();
                 self.waiting.clear();
+                self.kept.clear();
                 self.waiting_records = 0;
                 self.minutes.clear();
             } else {

@@ -129,7 +129,7 @@ impl Session<'_> {
                 Told::Done { response, used, in_conversation, failed } => {
                     let now = self.worker.now();
                     let turn = state.turns.done((&response, used), (in_conversation, failed), now, record);
-                    turn.into_iter().for_each(|turn| self.worker.record(turn));
+                    turn.into_iter().for_each(|turn| self.worker.record_at_once(turn));
                 }
                 Told::Heard { item } => state.transcripts.heard(item, Instant::now()),
                 Told::Transcribed { item, failed: true, .. } => state.transcripts.is_over(&item),
@@ -137,7 +137,7 @@ impl Session<'_> {
                     let now = self.worker.now();
                     let Some(turn) = record.turn(now, Duration::ZERO) else { continue };
                     let target = self.transcribes(state);
-                    self.worker.record(state.transcripts.came((&item, used), target, now, turn));
+                    self.worker.record_at_once(state.transcripts.came((&item, used), target, now, turn));
                 }
                 Told::Refused { about } if about.is_some() && about == state.last => {
                     state.turns.all_taken();

@@ -1,7 +1,7 @@
 //! What the record of a model call tells beside that of any request: the model and its target, what guardrails and the
 //! cache did, and what it cost.
 
-use super::{CacheStatus, Recording, id_of};
+use super::{CacheStatus, Recording, add_lost, id_of, micros};
 use crate::{
     pipeline::{
         budget::Paying,
@@ -291,6 +291,37 @@ impl Recording<'_> {
                 });
             }
         });
+    }
+
+    /// Keeps what is known of the call, for when the process is killed before the record is on disk. To be called before
+    /// the caller is sent the last of an answer: what it has been told is on record then, with what it cost.
+    pub fn keep(&mut self) {
+        let Some(record) = &self.record else { return };
+        let told = record.model.as_ref().is_some_and(|model| self.kept.is_none() || model.cost != self.kept_cost);
+        if !told || self.is_aside || self.is_asked || !(200..300).contains(&record.upstream_status) {
+            return;
+        }
+        self.kept_cost = record.model.as_ref().and_then(|model| model.cost);
+        let mut record = record.clone();
+        record.outcome = OutcomeReason::Served;
+        (record.total_us, record.upstream_us) = {
+            let now = Instant::now();
+            (micros(self.began, now), self.sent.map_or(record.upstream_us, |sent| micros(sent, now)))
+        };
+        if let Some(paying) = &self.paying {
+            paying.charge(&mut record, true);
+        }
+        if let Some(lost) = &self.lost {
+            add_lost(&mut record, lost);
+        }
+        if let Some(kept) = self.worker.keep(&record) {
+            self.kept = Some(kept);
+        }
+    }
+
+    /// The tokens that the provider counted.
+    pub fn tokens_told(&self) -> Option<TokenUsage> {
+        self.record.as_ref()?.model.as_ref()?.tokens
     }
 
     /// Settles what it holds of limits with what the provider counted; where that is not all, or nothing, with what was

@@ -79,7 +79,7 @@ impl Recording<'_> {
         self.held.leave_target(used, self.worker.monotonic_ns(Instant::now()));
         // What was answered with an error costs nothing, also where the caller leaves before there is another try.
         match end {
-            TriedEnd::Status(_) => self.sent = None,
+            TriedEnd::Status(_) | TriedEnd::Outcome(OutcomeReason::UpstreamCredentialRefused) => self.sent = None,
             TriedEnd::StreamError => self.retried(),
             TriedEnd::Outcome(_) | TriedEnd::Overtaken => {}
         }
@@ -113,6 +113,8 @@ impl Recording<'_> {
             is_aside: true,
             is_asked: self.is_asked,
             told: self.told.clone(),
+            kept: None,
+            kept_cost: None,
             record: self.record.as_ref().map(|record| UsageRecord { model: None, credential: None, ..record.clone() }),
         }
     }
@@ -162,6 +164,7 @@ impl Recording<'_> {
 /// What a try used of its target's limits.
 const fn used(end: TriedEnd, reached: bool) -> Used {
     match end {
+        TriedEnd::Outcome(OutcomeReason::UpstreamCredentialRefused) => Used::Nothing,
         TriedEnd::Outcome(_) | TriedEnd::Overtaken if reached => Used::Unknown,
         TriedEnd::Outcome(_) | TriedEnd::Overtaken => Used::Unsent,
         TriedEnd::Status(_) | TriedEnd::StreamError => Used::Nothing,

@@ -1,0 +1,185 @@
+//! What model calls cost, kept through the end of the process until it is in the call log.
+//!
+//! The call log is written a tenth of a second behind the answers. A process that is killed in between would take with it
+//! what callers had been told already, so each worker writes the record of such a call into a file of its own before the
+//! last of the answer goes: one copy into the kernel's memory, without waiting for the disk. The next process on the
+//! directory puts what the call log does not have into it ([`recover`]), under the number of the one that is gone, before
+//! anybody settles what that one had spent. A power failure may take the last moments of both.
+//!
+//! A file has [`PAGES`] pages of [`PAGE`] bytes. Whoever is handed a [`Kept`] of a page holds it until its records are in
+//! the call log; pages that nobody holds are written over. An entry is its length, a checksum, the turn of its page, and
+//! the record: what is left of an earlier turn ends a page.
+
+mod line;
+
+use crate::{
+    calllog::{CallLog, CallLogError, writer::Writer},
+    intern::Interner,
+    rollup::{Rollups, Sample, ended_us},
+};
+use credentialflow_model::UsageRecord;
+use line::Line;
+use std::{
+    collections::BTreeMap,
+    fs::{File, OpenOptions},
+    io,
+    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+};
+
+/// Bytes of a page: about a thousand calls.
+const PAGE: usize = 512 * 1024;
+/// Pages of a file: more than the fastest worker fills while the call log is written.
+const PAGES: usize = 8;
+/// Length, checksum and turn of an entry.
+const HEAD: usize = 16;
+const SUFFIX: &str = ".journal";
+
+/// A page stays as it is for as long as one of these is held.
+pub type Kept = Arc<()>;
+
+/// One worker's.
+#[derive(Debug)]
+pub struct Journal {
+    file: File,
+    pages: [Kept; PAGES],
+    page: usize,
+    /// Where the next entry of the page goes.
+    at: usize,
+    /// How often a page was begun.
+    turn: u64,
+    entry: Vec<u8>,
+}
+
+/// Makes the journals of a process.
+#[derive(Clone, Debug)]
+pub(crate) struct Journals {
+    dir: PathBuf,
+    writer: u32,
+    made: Arc<AtomicU32>,
+}
+
+impl Journals {
+    pub fn new(dir: PathBuf, writer: u32) -> Self {
+        Self { dir, writer, made: Arc::default() }
+    }
+
+    /// One more.
+    pub fn create(&self) -> io::Result<Journal> {
+        std::fs::create_dir_all(&self.dir)?;
+        let number = self.made.fetch_add(1, Relaxed);
+        let path = self.dir.join(format!("{:x}-{number}{SUFFIX}", self.writer));
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        Ok(Journal { file, pages: Default::default(), page: 0, at: 0, turn: 1, entry: Vec::with_capacity(1024) })
+    }
+}
+
+impl Journal {
+    /// Keeps a record until what is given back is let go; `None` where there is no room, or no disk.
+    pub fn keep(&mut self, record: &UsageRecord) -> Option<Kept> {
+        self.entry.clear();
+        self.entry.resize(HEAD, 0);
+        postcard::to_io(&Line::of(record), &mut self.entry).ok()?;
+        if self.at + self.entry.len() > PAGE && !self.next_page() {
+            return None;
+        }
+        let length = self.entry.len() - HEAD;
+        self.entry[..4].copy_from_slice(&u32::try_from(length).ok()?.to_le_bytes());
+        self.entry[8..HEAD].copy_from_slice(&self.turn.to_le_bytes());
+        let sum = crc32fast::hash(&self.entry[8..]);
+        self.entry[4..8].copy_from_slice(&sum.to_le_bytes());
+        self.file.write_all_at(&self.entry, (self.page * PAGE + self.at) as u64).ok()?;
+        self.at += self.entry.len();
+        Some(self.pages[self.page].clone())
+    }
+
+    /// Goes on in a page that nobody holds, where there is one and the entry fits into it.
+    fn next_page(&mut self) -> bool {
+        let free = (1..=PAGES).map(|n| (self.page + n) % PAGES).find(|page| Arc::strong_count(&self.pages[*page]) == 1);
+        let Some(page) = free.filter(|_| self.entry.len() <= PAGE) else { return false };
+        (self.page, self.at, self.turn) = (page, 0, self.turn + 1);
+        true
+    }
+}
+
+/// The records of a file, as far as it is whole.
+fn records(bytes: &[u8]) -> Vec<UsageRecord> {
+    let mut all = Vec::new();
+    for page in bytes.chunks(PAGE) {
+        let (mut rest, mut turn) = (page, None);
+        while let Some((entry, after)) = entry(rest) {
+            let Some((head, body)) = entry.split_first_chunk::<8>() else { break };
+            if *turn.get_or_insert(*head) != *head {
+                break;
+            }
+            all.extend(postcard::from_bytes::<Line<'_>>(body).ok().and_then(Line::record));
+            rest = after;
+        }
+    }
+    all
+}
+
+/// The turn and the record of the first entry, and what follows.
+fn entry(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, bytes) = bytes.split_first_chunk()?;
+    let (sum, bytes) = bytes.split_first_chunk()?;
+    let end = (u32::from_le_bytes(*length) as usize).checked_add(8).filter(|end| (9..=bytes.len()).contains(end))?;
+    let (entry, after) = bytes.split_at(end);
+    (crc32fast::hash(entry) == u32::from_le_bytes(*sum)).then_some((entry, after))
+}
+
+/// Puts what processes that are gone kept into the call log, where that does not have it yet, and takes their files away.
+/// How many calls that were.
+pub(crate) fn recover(log: &CallLog, dir: &Path) -> Result<u64, CallLogError> {
+    let mut files: BTreeMap<u32, Vec<PathBuf>> = BTreeMap::new();
+    let entries = match std::fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        let writer = name.to_str().and_then(|name| name.strip_suffix(SUFFIX)?.split_once('-'));
+        if let Some(Ok(writer)) = writer.map(|(writer, _)| u32::from_str_radix(writer, 16)) {
+            files.entry(writer).or_default().push(entry.path());
+        }
+    }
+    let mut recovered = 0;
+    for (writer, paths) in files {
+        let mut found: BTreeMap<u128, UsageRecord> = BTreeMap::new();
+        for path in &paths {
+            // The last word on a call holds.
+            found.extend(records(&std::fs::read(path)?).into_iter().map(|record| (record.request_id.0, record)));
+        }
+        if let Some(first) = found.values().map(|record| record.time.micros()).min() {
+            log.for_requests_since(writer, first, |id| {
+                found.remove(&id);
+            })?;
+        }
+        let mut missing: Vec<UsageRecord> = found.into_values().collect();
+        missing.sort_by_key(ended_us);
+        if let Some(first) = missing.first() {
+            let (mut names, mut rollups) = (Interner::new(), Rollups::default());
+            for record in &missing {
+                let mut id = |name: Option<&Arc<str>>| name.map(|name| names.id(name));
+                let (route, application) = (id(record.route.as_ref()), id(record.application.as_ref()));
+                let model = id(record.model.as_ref().map(|model| &model.model));
+                rollups.add(&Sample::of(record), [route, application, model], &names);
+            }
+            let mut segment = Writer::create(dir, first.time.micros(), writer)?;
+            recovered += segment.write(missing.iter(), &rollups.drain(), &mut names)?;
+            segment.seal();
+        }
+        for path in paths {
+            std::fs::remove_file(path)?;
+        }
+    }
+    Ok(recovered)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,149 @@
+#![allow(clippy::unwrap_used)]
+use super::*;
+use crate::{CallFilter, ChargeListener, Charges, Recorder, RecorderSettings, testing};
+use credentialflow_model::{
+    OutcomeReason,
+    usage::{CacheUse, Cost, CredentialUse, TokenUsage, Tried, TriedEnd},
+};
+use std::io::Read as _;
+
+fn call(n: u64) -> UsageRecord {
+    let mut record = testing::model(n, Some(Cost::Known("0.000125".parse().unwrap())));
+    record.model.as_mut().unwrap().budgets = Some("a@1".into());
+    record
+}
+
+fn journals(dir: &Path) -> Journals {
+    Journals::new(dir.to_owned(), 7)
+}
+
+fn read(dir: &Path) -> Vec<UsageRecord> {
+    let mut bytes = Vec::new();
+    File::open(dir.join("7-0.journal")).unwrap().read_to_end(&mut bytes).unwrap();
+    records(&bytes)
+}
+
+fn logged(dir: &Path) -> Vec<crate::CallRow> {
+    CallLog::new(dir).query(&CallFilter::default(), 1000, None).unwrap().items
+}
+
+fn settings(dir: &Path) -> RecorderSettings {
+    RecorderSettings { retention_days: 100_000, ..RecorderSettings::new(dir) }
+}
+
+#[test]
+fn all_of_a_record_comes_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut full = call(1);
+    let used = |version| Some(CredentialUse { credential: "key".into(), version });
+    let tried = |end| Tried { provider: "a".into(), provider_model: "b".into(), credential: used(2), end };
+    let model = full.model.as_mut().unwrap();
+    model.tokens =
+        Some(TokenUsage { input: 1, cached_input: 2, cache_write: 3, cache_write_1h: 4, output: 5, reasoning: 6 });
+    model.tried = [
+        TriedEnd::Status(503),
+        TriedEnd::StreamError,
+        TriedEnd::Outcome(OutcomeReason::UpstreamTimeout),
+        TriedEnd::Overtaken,
+    ]
+    .map(tried)
+    .into();
+    (model.guardrails, model.user, model.asked) =
+        (Some("secrets/redact".into()), Some("u".into()), Some("other".into()));
+    (model.prompt, model.cache, model.saved) = (Some("p/3".into()), Some(CacheUse::Hit), Some("1.5".parse().unwrap()));
+    let all = [full, testing::plain(2), testing::bare(3)].into_iter().chain(
+        [Cost::Estimated("7".parse().unwrap()), Cost::UnknownPrice, Cost::UnknownUsage]
+            .map(|cost| testing::model(4, Some(cost))),
+    );
+    let all: Vec<UsageRecord> = all.collect();
+    let mut journal = journals(dir.path()).create().unwrap();
+    all.iter().for_each(|record| drop(journal.keep(record).unwrap()));
+    assert_eq!(format!("{:?}", read(dir.path())), format!("{all:?}"));
+}
+
+#[test]
+fn pages_that_are_held_stay_and_others_are_written_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = journals(dir.path()).create().unwrap();
+    let held: Vec<Kept> = std::iter::from_fn({
+        let (journal, mut n) = (&mut journal, 0);
+        move || {
+            n += 1;
+            journal.keep(&call(n))
+        }
+    })
+    .take(1_000_000)
+    .collect();
+    assert!(journal.keep(&call(1)).is_none(), "all pages are held");
+    assert_eq!(read(dir.path()).len(), held.len());
+    assert!(std::fs::metadata(dir.path().join("7-0.journal")).unwrap().len() <= (PAGE * PAGES) as u64);
+    let first = held[0].clone();
+    drop(held);
+    let again: Vec<Kept> = (0..10_000_000).map_while(|n| journal.keep(&call(n))).take(20_000).collect();
+    assert!(again.iter().all(|kept| !Arc::ptr_eq(kept, &first)), "the page that is still held");
+    let found = read(dir.path());
+    assert!(found.iter().any(|record| record.request_id == call(1).request_id));
+}
+
+#[test]
+fn a_torn_entry_ends_its_page() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = journals(dir.path()).create().unwrap();
+    let _held: Vec<_> = (1..=3).map(|n| journal.keep(&call(n)).unwrap()).collect();
+    let path = dir.path().join("7-0.journal");
+    let whole = std::fs::read(&path).unwrap();
+    for cut in 0..whole.len() {
+        let found = records(&whole[..cut]);
+        assert!(found.len() < 3 && found.iter().zip(1..).all(|(record, n)| record.request_id == call(n).request_id));
+    }
+    for at in (0..whole.len()).step_by(7) {
+        let mut torn = whole.clone();
+        torn[at] ^= 0x10;
+        let found = records(&torn);
+        assert!(found.len() < 3 && found.iter().zip(1..).all(|(record, n)| record.request_id == call(n).request_id));
+    }
+}
+
+#[derive(Default)]
+struct Heard;
+
+impl ChargeListener for Heard {
+    fn logged(&self, _: Charges, _: String) {}
+    fn unlogged(&self, _: Charges) {}
+}
+
+/// A process is killed: nothing of it is dropped.
+#[test]
+fn what_a_killed_process_kept_is_logged_once_under_its_number() {
+    let dir = tempfile::tempdir().unwrap();
+    let start = CallLog::new(dir.path()).end().unwrap();
+    let recorder = Recorder::start_with(settings(dir.path()), Some(Arc::new(Heard))).unwrap();
+    let (sender, writer) = (recorder.sender(), recorder.telemetry().writer());
+    let mut journal = sender.journal().unwrap();
+    let kept: Vec<Kept> = (1..=3).map(|n| journal.keep(&call(n)).unwrap()).collect();
+    sender.send_kept(vec![call(1), call(2)], kept[..2].to_vec());
+    assert!(recorder.flush());
+    assert_eq!((logged(dir.path()).len(), Arc::strong_count(&kept[0])), (2, 4), "what is logged is let go");
+    std::mem::forget((recorder, journal, kept));
+
+    for _ in 0..2 {
+        let next = Recorder::start(settings(dir.path())).unwrap();
+        assert_eq!(logged(dir.path()).len(), 3, "the third, and no other twice");
+        let charged = next.telemetry().calls().charges_between(&start, None, writer).unwrap();
+        assert_eq!(charged.into_iter().collect::<Vec<_>>(), [("a@1".to_owned(), 3 * 125_000_000)]);
+        next.shutdown();
+    }
+    let left = std::fs::read_dir(dir.path()).unwrap().filter_map(Result::ok);
+    assert_eq!(left.filter(|file| file.file_name().to_string_lossy().ends_with(SUFFIX)).count(), 0);
+}
+
+#[test]
+fn files_of_others_and_broken_ones_stop_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("notes.journal"), "x").unwrap();
+    std::fs::write(dir.path().join("9-0.journal"), [0xff; 5000]).unwrap();
+    let log = CallLog::new(dir.path());
+    assert_eq!(recover(&log, dir.path()).unwrap(), 0);
+    assert!(dir.path().join("notes.journal").exists() && !dir.path().join("9-0.journal").exists());
+    assert_eq!(recover(&log, &dir.path().join("none")).unwrap(), 0);
+}
