@@ -5,6 +5,8 @@ it('tells a resource in one line', () => {
   expect(summary('routes', { match: { path: '/orders/*', methods: ['GET', 'POST'] }, upstream: 'orders' })).toBe('GET, POST /orders/* → orders')
   expect(summary('upstreams', { endpoints: ['http://a', 'http://b'] })).toBe('http://a, http://b')
   expect(summary('upstreams', { endpoints: [], provider: 'openai' })).toBe('provider openai')
+  expect(summary('upstreams', { endpoints: ['http://a'], provider: 'openai', credentials: [{ name: 'one', weight: 3 }, { name: 'two', models: ['gpt-5*'] }] }))
+    .toBe('http://a with one, two')
   expect(summary('models', { targets: [{ provider: 'openai', model: 'gpt-5-mini' }] })).toBe('openai gpt-5-mini')
   expect(summary('applications', { team: 'payments', allow: { routes: ['orders'], models: ['chat'] } })).toBe('of payments, may use orders, chat')
   expect(summary('targets', { system: 'mysql', host: 'db', username: 'cf' })).toBe('mysql at db as cf')

@@ -111,8 +111,10 @@ export function summary(kind: PlainKind, spec: Spec): string {
       const methods = texts(match.methods).join(', ')
       return of([texts(match.hosts).join(', '), methods, String(match.path ?? ''), '→', String(spec.upstream ?? '')])
     }
-    case 'upstreams':
-      return texts(spec.endpoints).join(', ') || `provider ${String(spec.provider ?? '')}`
+    case 'upstreams': {
+      const credentials = (Array.isArray(spec.credentials) ? spec.credentials : []).map((one) => String(part(one).name ?? '')).join(', ')
+      return of([texts(spec.endpoints).join(', ') || `provider ${String(spec.provider ?? '')}`, credentials && `with ${credentials}`])
+    }
     case 'targets':
       return of([String(spec.system ?? ''), 'at', String(spec.host ?? ''), 'as', String(spec.username ?? '')])
     case 'stores':
