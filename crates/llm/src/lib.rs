@@ -43,6 +43,7 @@ pub mod files;
 pub mod first;
 pub mod gemini;
 pub mod guardrail;
+pub mod key_refused;
 pub mod named;
 pub mod needs;
 pub mod openai;

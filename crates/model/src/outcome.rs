@@ -157,7 +157,8 @@ outcomes! {
     McpSessionUnknown = 38, "mcp_session_unknown", 404, Caller, retry false, "There is no such session";
     /// No such file or batch is this caller's.
     ObjectNotFound = 39, "object_not_found", 404, Caller, retry false, "There is no such file or batch";
-    /// The provider of a model refused the credential that the gateway put into the call (401), and no other is left.
+    /// The provider of a model refused the credential that the gateway put into the call (401, 402, or 400 in words that
+    /// say so), and no other is left.
     UpstreamCredentialRefused = 40, "upstream_credential_refused", 502, Upstream, retry false, "The provider refused the gateway's credential";
     /// A call names a file by an id that is none of this caller's, or is not where the call may go.
     FileUnknown = 41, "file_unknown", 400, Caller, retry false, "The call names a file that is not known";

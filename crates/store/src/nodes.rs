@@ -53,7 +53,7 @@ pub struct NodeTraffic {
     pub in_force: bool,
     /// Running requests that carry it; counted after `in_force` was looked up.
     pub in_flight: u64,
-    /// Answers 401 and 403 to the version that replaces it.
+    /// Answers 401, 402 and 403, and others that say so, to the version that replaces it.
     pub refused: u64,
     /// All other answers to that.
     pub served: u64,

@@ -5,6 +5,7 @@
 
 use super::state::VerifyAt;
 use credentialflow_egress::{Connector, Guard, Refused};
+use credentialflow_llm::key_refused;
 use credentialflow_model::{
     SecretValue, Timestamp,
     resource::{AwsSigv4Inject, Inject},
@@ -12,7 +13,7 @@ use credentialflow_model::{
 use credentialflow_sigv4::{AccessKey, Payload, ToSign, authorization, is_s3, payload_hash};
 use credentialflow_vault::rotation::ports::VerifyOutcome;
 use http::{HeaderName, HeaderValue, Request, StatusCode, Uri, header, request::Builder};
-use http_body_util::Empty;
+use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use std::{
     collections::BTreeMap,
@@ -61,12 +62,25 @@ async fn ask_one(at: &VerifyAt, base: &str, value: &SecretValue) -> VerifyOutcom
         // The error's text is left out: it may name the address, which may hold the value.
         Err(_) => VerifyOutcome::Unreachable("the upstream cannot be reached".into()),
         Ok(response) => match response.status() {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            StatusCode::UNAUTHORIZED | StatusCode::PAYMENT_REQUIRED | StatusCode::FORBIDDEN => {
                 VerifyOutcome::Refused(format!("the upstream answered {}", response.status().as_u16()))
             }
             // Of a key that they do not know, many services of AWS say no more than this.
             StatusCode::BAD_REQUEST if inject.is_some_and(|inject| inject.aws_sigv4.is_some()) => {
                 VerifyOutcome::Refused("the upstream answered 400".into())
+            }
+            // And providers of models say it in words.
+            status if key_refused::may_be(status.as_u16()) => {
+                let body = Limited::new(response.into_body(), key_refused::MOST).collect().await;
+                match body.map(|body| body.to_bytes()) {
+                    Ok(body) if key_refused::is_said(&body) => VerifyOutcome::Refused(format!(
+                        "the upstream answered {} and that it does not take the value",
+                        status.as_u16()
+                    )),
+                    Ok(_) => VerifyOutcome::Accepted,
+                    Err(error) if error.is::<LengthLimitError>() => VerifyOutcome::Accepted,
+                    Err(_) => VerifyOutcome::Unreachable("the upstream's answer was cut off".into()),
+                }
             }
             status if status.is_server_error() => {
                 VerifyOutcome::Unreachable(format!("the upstream answered {}", status.as_u16()))
@@ -236,6 +250,54 @@ mod tests {
         assert!(made(rule("bedrock"), "no access key").is_none(), "what cannot sign is not sent");
         assert!(made(serde_json::json!({}), "value").is_none(), "nor is what has no way");
     }
+
+    #[tokio::test]
+    async fn a_value_that_is_not_taken_is_refused_whatever_the_status() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let answer = Arc::new(std::sync::Mutex::new(String::new()));
+        let told = answer.clone();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let _ = stream.read(&mut [0; 2048]).await;
+                let told = told.lock().unwrap().clone();
+                let _ = stream.write_all(told.as_bytes()).await;
+            }
+        });
+        let google = serde_json::json!({"error": {"code": 400, "status": "INVALID_ARGUMENT",
+            "message": "API key not valid. Please pass a valid API key.", "details": [{"reason": "API_KEY_INVALID"}]}})
+        .to_string();
+        let xai = r#"{"code":"Client specified an invalid argument","error":"Incorrect API key provided: xa***Ju."}"#;
+        let long = "x".repeat(key_refused::MOST + 1);
+        let cut = MORE.to_string() + "cut";
+        for (status, body, expect) in [
+            (400, &*google, "refused"),
+            (400, xai, "refused"),
+            (402, r#"{"error":{"message":"Insufficient Balance"}}"#, "refused"),
+            (401, "", "refused"),
+            (400, r#"{"error":"the field `q` is missing"}"#, "accepted"),
+            (400, "", "accepted"),
+            (400, &long, "accepted"),
+            (404, &google, "accepted"),
+            (400, &cut, "unreachable"),
+        ] {
+            let length = if body.starts_with(MORE) { 100 } else { body.len() };
+            *answer.lock().unwrap() =
+                format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}");
+            let outcome = tried(&format!("http://localhost:{port}")).await;
+            let is = match &outcome {
+                VerifyOutcome::Accepted => "accepted",
+                VerifyOutcome::Refused(_) => "refused",
+                VerifyOutcome::Unreachable(_) => "unreachable",
+                VerifyOutcome::NotConfigured => "not configured",
+            };
+            assert_eq!(is, expect, "{status}: {outcome:?}");
+            assert!(!format!("{outcome:?}").contains("xa***"), "nothing that is said of the value: {outcome:?}");
+        }
+    }
+
+    /// Of a body of which more was promised.
+    const MORE: &str = "more: ";
 
     #[tokio::test]
     async fn metadata_services_are_never_asked() {

@@ -8,7 +8,7 @@ use super::{
     answer::{self, Filled, fill},
     call::{self, ModelCall},
     forward::UpstreamResponse,
-    gather, prediction,
+    gather, key_refused, prediction,
     record::Recording,
     retry::Retrying,
     route::RouteMatch,
@@ -122,7 +122,7 @@ impl Fault {
     fn answered(response: &UpstreamResponse, injected: bool, now: Timestamp) -> Option<Self> {
         let status = response.head.status;
         let fault = match status {
-            401 | 403 => injected,
+            401..=403 => injected,
             // A model that is not there any more: another target may have it.
             404 | 408 | 429 | 500.. => true,
             _ => false,
@@ -151,7 +151,17 @@ impl Fault {
 
     /// Whether another credential of the same target may do better.
     pub const fn is_of_credential(&self) -> bool {
-        matches!(self.end, TriedEnd::Status(401 | 403 | 429) | TriedEnd::Outcome(OutcomeReason::CredentialUnavailable))
+        use OutcomeReason as R;
+        matches!(
+            self.end,
+            TriedEnd::Status(401..=403 | 429)
+                | TriedEnd::Outcome(R::CredentialUnavailable | R::UpstreamCredentialRefused)
+        )
+    }
+
+    /// Whether the provider said in words that it does not take the credential: its status is that of another error.
+    pub fn refuses_key(&self) -> bool {
+        self.end == TriedEnd::Outcome(OutcomeReason::UpstreamCredentialRefused)
     }
 
     /// Whether the time for all tries is over.
@@ -194,9 +204,14 @@ pub(super) async fn look<C: Caller>(
     caller: &mut C,
     record: &mut Recording<'_>,
 ) -> Result<Option<Fault>, Refused> {
-    let Some((call, elsewhere)) = request.call.as_ref().and_then(|c| Some((c, c.elsewhere.as_deref()?))) else {
-        return Ok(None);
-    };
+    let Some(call) = &request.call else { return Ok(None) };
+    if key_refused::may_be_said(response.head.status, record)
+        // Boxed, as it would make the future of every request larger.
+        && Box::pin(key_refused::is_said(worker, view, control, request, response, caller, record)).await?
+    {
+        return Ok(Some(Fault::ended(OutcomeReason::UpstreamCredentialRefused)));
+    }
+    let Some(elsewhere) = call.elsewhere.as_deref() else { return Ok(None) };
     let injected = request.inject_plan(view).is_some();
     let counts = elsewhere.said.wanted.counts;
     let mut fault = match counts && cannot_count(response.head.status, call.dialect) {
@@ -439,8 +454,10 @@ fn remember(view: &View, target: &TargetPlan, key: u32, fault: &Fault, wanted: &
     let at_once = match fault.end {
         // Ours to say, at no cost.
         TriedEnd::Outcome(OutcomeReason::CredentialUnavailable) => return,
-        // 403 is also said of what a call asks for: once says nothing of those of others.
-        TriedEnd::Status(401) => Some(fault.retry_after.unwrap_or(cooldown.max(REFUSED))),
+        // 403 is also said of what a call asks for, and 402 of what it may cost: once says nothing of those of others.
+        TriedEnd::Status(401) | TriedEnd::Outcome(OutcomeReason::UpstreamCredentialRefused) => {
+            Some(fault.retry_after.unwrap_or(cooldown.max(REFUSED)))
+        }
         TriedEnd::Status(429) => Some(fault.retry_after.unwrap_or(cooldown)),
         _ => fault.retry_after,
     };

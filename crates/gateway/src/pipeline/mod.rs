@@ -24,6 +24,7 @@ mod hedge;
 mod inbound;
 mod inject;
 mod instead;
+mod key_refused;
 mod mcp;
 mod models;
 mod prediction;
@@ -158,7 +159,7 @@ async fn exchanged<C: Caller>(
 ) -> Result<bool, Refused> {
     let (matched, principal, _) = parts;
     let response = answered(worker, view, control, inbound, parts, request, caller, record).await?;
-    if response.head.status == 401 && request.call.is_some() && record.has_credential() {
+    if key_refused::is_told(response.head.status) && request.call.is_some() && record.has_credential() {
         // It was ours, not the caller's; and what the provider says of it shows how it ends.
         return Err(Refused::new(OutcomeReason::UpstreamCredentialRefused));
     }
@@ -307,6 +308,9 @@ async fn try_target<C: Caller>(
                 let fault = fallback::look(worker, view, control, request, &mut response, caller, record).await?;
                 return Ok(match fault {
                     None => Tried::Began(response),
+                    Some(fault) if fault.refuses_key() => {
+                        Tried::Failed(fault, Err(Refused::new(OutcomeReason::UpstreamCredentialRefused)))
+                    }
                     Some(fault) => Tried::Failed(fault, Ok(response)),
                 });
             }

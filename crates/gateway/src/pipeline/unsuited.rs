@@ -67,7 +67,7 @@ pub(super) async fn of<C: Caller>(
 }
 
 /// The body of an answer; `None` of one that is too long, compressed, or does not come whole.
-async fn read<C: Caller>(
+pub(super) async fn read<C: Caller>(
     worker: &Worker,
     view: &View,
     control: &Control,

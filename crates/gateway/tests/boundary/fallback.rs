@@ -87,7 +87,8 @@ impl Vendors {
             async move {
                 while let Some(request) = peer.request().await {
                     let vendor = request.target().split('/').nth(1).unwrap_or_default().to_owned();
-                    let key = request.field("authorization").or(request.field("x-api-key")).unwrap_or_default();
+                    let key = request.field("authorization").or(request.field("x-api-key"));
+                    let key = key.or(request.field("x-goog-api-key")).unwrap_or_default();
                     let key = key.trim_start_matches("Bearer ").to_owned();
                     let how = {
                         let mut told = told.lock().unwrap();
@@ -794,7 +795,8 @@ async fn budgets_pay_for_what_was_served_and_for_what_may_have_been() {
     let targets =
         format!("[{{ provider: a, model: m, {prices} }}, {{ provider: b, model: m, priority: 1, {prices} }}]");
     let budget = ", budget: { usd: 5, per: month }";
-    for (how, streams) in [("503", false), ("429", false), ("stream error", true), ("401", true)] {
+    let said = r#"json 400 {"error":"Incorrect API key provided: xa***Ju."}"#;
+    for (how, streams) in [("503", false), ("429", false), ("stream error", true), ("401", true), (said, false)] {
         let vendors = Vendors::start().await;
         let world = world_with(&vendors, &targets, "", LENIENT, budget).await;
         vendors.set("a", how);

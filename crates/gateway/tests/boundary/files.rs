@@ -11,7 +11,7 @@ const CLAUDE: &str = "anthropic-version: 2023-06-01\r\nanthropic-beta: files-api
 const FOR_CHAT: &str = "x-credentialflow-model: chat\r\n";
 
 /// A provider of either form, which calls each file by what it is itself called; its status for calls is as told, and so is
-/// that for everything where it is 401.
+/// that for everything where it is one that refuses a key.
 async fn provider(name: &'static str, status: &Arc<Mutex<u16>>) -> FakeUpstream {
     let status = status.clone();
     FakeUpstream::start(move |mut peer| {
@@ -20,8 +20,8 @@ async fn provider(name: &'static str, status: &Arc<Mutex<u16>>) -> FakeUpstream 
             while let Some(request) = peer.request().await {
                 let is_claude = request.field("anthropic-version").is_some();
                 let now = *status.lock().unwrap();
-                if now == 401 {
-                    peer.send(answer(now, JSON, r#"{"error":{"message":"Incorrect API key: sk-****8Qq0"}}"#)).await;
+                if (400..=402).contains(&now) {
+                    peer.send(answer(now, JSON, r#"{"error":{"message":"Incorrect API key provided: sk-****8Qq0"}}"#)).await;
                     continue;
                 }
                 let told = match (request.method(), request.target()) {
@@ -467,21 +467,23 @@ async fn a_credential_of_ours_that_is_refused_is_no_matter_of_the_caller_s() {
     let at = Providers::start().await;
     let (world, keeper) = world(yaml(&at, ALL));
     let id = upload(&world, FOR_CHAT).await;
-    *at.status.lock().unwrap() = 401;
     let of_file = |method: &str, more: &str| {
         format!("{method} /v1/files/{id}{more} HTTP/1.1\r\nhost: gw\r\nauthorization: Bearer {}\r\n\r\n", key("k"))
     };
-    for request in [
-        post("/v1/files", &format!("{FORM}{FOR_CHAT}"), &form(Some("user_data"))),
-        of_file("GET", "/content"),
-        of_file("DELETE", ""),
-    ] {
-        let told = world.ask(request.clone()).await;
-        assert_eq!(told.status(), 502, "{request}: {}", said(&told));
-        assert_eq!(parsed(&told)["error"]["code"], "upstream_credential_refused");
-        assert!(!said(&told).contains("Qq0"), "what the provider says of the credential stays here: {}", said(&told));
-        let record = world.outcome(R::UpstreamCredentialRefused).await;
-        assert_eq!((record.upstream_status, record.status), (401, 502));
+    for status in [400, 401, 402] {
+        *at.status.lock().unwrap() = status;
+        for request in [
+            post("/v1/files", &format!("{FORM}{FOR_CHAT}"), &form(Some("user_data"))),
+            of_file("GET", "/content"),
+            of_file("DELETE", ""),
+        ] {
+            let told = world.ask(request.clone()).await;
+            assert_eq!(told.status(), 502, "{request}: {}", said(&told));
+            assert_eq!(parsed(&told)["error"]["code"], "upstream_credential_refused");
+            assert!(!said(&told).contains("Qq0"), "what the provider says of the key stays here: {}", said(&told));
+            let record = world.outcome(R::UpstreamCredentialRefused).await;
+            assert_eq!((record.upstream_status, record.status), (status, 502));
+        }
     }
     assert_eq!(keeper.objects.lock().unwrap().len(), 1, "it is neither gone nor there twice");
     world.done().await;

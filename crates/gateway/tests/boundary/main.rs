@@ -27,6 +27,7 @@ mod guarded_answers;
 mod guardrails;
 mod harness;
 mod http2;
+mod key_refused;
 mod limits;
 mod live;
 mod mcp;

@@ -90,7 +90,7 @@ pub trait Target: Send + Sync {
 /// Answers seen for one version.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RefusalCounts {
-    /// Answers 401 or 403 from the upstream.
+    /// Answers 401, 402 or 403 from the upstream, and others in which a provider of models says that it does not take it.
     pub refused: u64,
     /// All other answers from the upstream.
     pub served: u64,

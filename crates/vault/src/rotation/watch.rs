@@ -5,7 +5,7 @@ use credentialflow_model::Period;
 
 /// When a watched version counts as good or bad.
 ///
-/// A refusal (401 or 403) does not say whether the version is refused or what it was used for. So the
+/// A refusal (401, 402 or 403) does not say whether the version is refused or what it was used for. So the
 /// answers are held against those the version before got, and against what its target said of it.
 #[derive(Clone, Copy, Debug)]
 pub struct WatchRules {

@@ -18,6 +18,7 @@ use super::{
     call::ModelCall,
     guard,
     guard::answered::{AnswerGuard, is_text},
+    key_refused,
     record::Recording,
     translate::{UpstreamBody, UpstreamRequest},
     translated,
@@ -178,16 +179,25 @@ impl Asking<'_, '_> {
         guard::whole_body(self.view, self.parts.0, request, record)?;
         let most = self.parts.0.plan(self.view).attempts;
         loop {
-            let tried =
-                attempt(self.worker, self.view, self.control, self.inbound, self.parts, request, caller, record);
-            match tried.await {
-                Ok(response) if response.head.status == 401 && record.has_credential() => {
-                    // It was ours, not the caller's; and what the provider says of it shows how it ends.
-                    return Err(Refused::new(OutcomeReason::UpstreamCredentialRefused));
+            let Self { worker, view, control, inbound, parts, .. } = *self;
+            let tried = attempt(worker, view, control, inbound, parts, request, caller, record).await;
+            let mut response = match tried {
+                Ok(response) => response,
+                Err(ended) => {
+                    request.after(ended, most, record)?;
+                    continue;
                 }
-                Ok(response) => return Ok(response),
-                Err(ended) => request.after(ended, most, record)?,
-            }
+            };
+            let status = response.head.status;
+            let refuses_key = match key_refused::may_be_said(status, record) {
+                true => key_refused::is_said(worker, view, control, request, &mut response, caller, record).await?,
+                false => key_refused::is_told(status) && record.has_credential(),
+            };
+            return match refuses_key {
+                // It was ours, not the caller's; and what the provider says of it shows how it ends.
+                true => Err(Refused::new(OutcomeReason::UpstreamCredentialRefused)),
+                false => Ok(response),
+            };
         }
     }
 
