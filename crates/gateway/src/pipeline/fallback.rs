@@ -5,7 +5,10 @@
 
 use super::{
     Refused, Tried,
-    answer::{self, Filled, fill},
+    answer::{
+        self, Filled, fill,
+        usable::{self, Begins},
+    },
     call::{self, ModelCall},
     forward::UpstreamResponse,
     gather, key_refused, prediction,
@@ -193,8 +196,8 @@ fn retry_after_ms(value: &[u8]) -> Option<Duration> {
     (!wait.is_zero()).then_some(wait)
 }
 
-/// Looks at an answer that has begun: whether it is one that another target may not give. Of a stream, what comes before
-/// its first token is awaited, while there is another target.
+/// Looks at an answer that has begun: whether it is one that another target, or another key, may not give. Of a stream, what
+/// comes before its first token is awaited, while there is another target; of JSON its first byte.
 pub(super) async fn look<C: Caller>(
     worker: &Worker,
     view: &View,
@@ -224,6 +227,17 @@ pub(super) async fn look<C: Caller>(
     if fault.is_none() && is_stream(response, call.dialect) && (elsewhere.hedged || goes_on()) {
         // Boxed, as it would make the future of every request larger.
         fault = Box::pin(first_token(worker, view, control, request, response, caller, record)).await?;
+    }
+    if fault.is_none()
+        && !answer::is_stream(&response.head, &response.bytes, Some(call.dialect))
+        && usable::is_told_apart(call, response)
+    {
+        let begins = match usable::begun(response) {
+            Some(begins) => begins,
+            // Boxed, as it would make the future of every request larger.
+            None => Box::pin(first_bytes(worker, view, control, request, response, caller, record)).await?,
+        };
+        fault = (begins == Begins::Unusable).then(|| Fault::ended(OutcomeReason::UpstreamMalformed));
     }
     if fault.is_none() && unsuited::may_be(view, call, response.head.status) && has_other(view, call, elsewhere) {
         // Boxed, as it would make the future of every request larger.
@@ -310,6 +324,23 @@ async fn first_token<C: Caller>(
             Filled::Bytes(_) | Filled::Uploading | Filled::Uploaded { .. } => {}
         }
     }
+}
+
+/// Waits for the first bytes of an answer that came without any. Nothing is taken from the connection's buffer.
+async fn first_bytes<C: Caller>(
+    worker: &Worker,
+    view: &View,
+    control: &Control,
+    request: &UpstreamRequest,
+    response: &mut UpstreamResponse,
+    caller: &mut C,
+    record: &mut Recording<'_>,
+) -> Result<Begins, Refused> {
+    control.set_deadline(worker.tick_in(request.plan(view).idle));
+    let framing = response.head.framing(false);
+    let begins = usable::begins(control, framing, &mut response.connection, caller, record).await?;
+    control.clear_deadline();
+    Ok(begins)
 }
 
 /// Whether there is another target that does not cool down.

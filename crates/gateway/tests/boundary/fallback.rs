@@ -165,6 +165,17 @@ impl Vendors {
                             let (status, body) = said.split_once(' ').unwrap();
                             peer.send(answer(status.parse().unwrap(), json_type, body)).await;
                         }
+                        ("page", status) => {
+                            let page =
+                                answer(status.parse().unwrap(), "content-type: text/html\r\n", "<html>busy</html>");
+                            peer.send(page).await;
+                        }
+                        ("late-page", ms) => {
+                            peer.send("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 6\r\n\r\n")
+                                .await;
+                            tokio::time::sleep(std::time::Duration::from_millis(ms.parse().unwrap())).await;
+                            peer.send("<html>").await;
+                        }
                         (status, after) => {
                             let after = match after {
                                 "" => String::new(),

@@ -24,6 +24,10 @@ async fn provider(name: &'static str, status: &Arc<Mutex<u16>>) -> FakeUpstream 
                     peer.send(answer(now, JSON, r#"{"error":{"message":"Incorrect API key provided: sk-****8Qq0"}}"#)).await;
                     continue;
                 }
+                if now == 502 {
+                    peer.send(answer(now, "content-type: text/html\r\n", "<html>Bad gateway</html>")).await;
+                    continue;
+                }
                 let told = match (request.method(), request.target()) {
                     ("POST", "/v1/files") if is_claude => json!({"id": format!("file_{name}"), "type": "file",
                         "filename": "a.pdf", "mime_type": "application/pdf", "size_bytes": 3, "created_at": "2026-11-23T00:00:00Z"}),
@@ -486,6 +490,16 @@ async fn a_credential_of_ours_that_is_refused_is_no_matter_of_the_caller_s() {
         }
     }
     assert_eq!(keeper.objects.lock().unwrap().len(), 1, "it is neither gone nor there twice");
+    // A page of what stands before a provider is none of its answers.
+    *at.status.lock().unwrap() = 502;
+    for request in
+        [post("/v1/files", &format!("{FORM}{FOR_CHAT}"), &form(Some("user_data"))), of_file("GET", "/content")]
+    {
+        let told = world.ask(request.clone()).await;
+        assert_eq!((told.status(), told.field("content-type")), (502, Some("application/json")), "{request}");
+        assert!(parsed(&told)["error"]["message"].is_string() && !said(&told).contains("<html>"), "{}", said(&told));
+        world.outcome(R::Served).await;
+    }
     world.done().await;
 }
 

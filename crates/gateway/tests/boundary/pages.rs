@@ -1,9 +1,12 @@
 //! What comes in place of a model's answer: pages of proxies, errors that call themselves a success, wrong types, streams
 //! that end within an event.
 
-use crate::{harness::*, models};
-use credentialflow_model::OutcomeReason as R;
-use serde_json::Value;
+use crate::{fallback::*, harness::*, models};
+use credentialflow_model::{
+    OutcomeReason as R,
+    usage::{Cost, TriedEnd},
+};
+use serde_json::{Value, json};
 
 const PAGE: &str = "<html>Bad gateway, your key is the-real-secret</html>";
 const WHOLE: &str =
@@ -97,5 +100,163 @@ async fn a_stream_that_ends_within_an_event_has_no_end_for_its_caller() {
     assert!(got.starts_with("HTTP/1.1 200") && got.contains("{\"choi"), "{got}");
     assert!(!got.ends_with("0\r\n\r\n"), "{got}");
     world.outcome(R::UpstreamTruncated).await;
+    world.done().await;
+}
+
+const MALFORMED: TriedEnd = TriedEnd::Outcome(R::UpstreamMalformed);
+/// Successes that are none.
+const NONE: [&str; 4] = ["page 200", r#"json 200 {"error":{"message":"no","code":503}}"#, "json 200 ", "late-page 40"];
+
+#[tokio::test]
+async fn what_is_no_answer_is_looked_for_elsewhere_and_held_against_its_target() {
+    for how in NONE {
+        for (who, stream) in [("a", false), ("a", true), ("ant", false), ("ant", true), ("goo", false), ("goo", true)] {
+            let targets = format!("[{{ provider: {who}, model: m }}, {{ provider: b, model: m, priority: 1 }}]");
+            let vendors = Vendors::start().await;
+            let world = world_of(&vendors, &targets, "", STRICT).await;
+            vendors.set(who, how);
+            for before in [vec![(who, MALFORMED)], vec![]] {
+                let told = world.ask(chat(stream)).await;
+                assert!(told.status() == 200 && told.text().contains("hi from b"), "{who} {how}: {}", told.text());
+                assert_eq!(tried(&world.outcome(R::Served).await), before, "{who} {how}");
+            }
+            // Where nobody else is left the caller gets an error of its dialect.
+            vendors.set("b", how);
+            let told = world.ask(chat(stream)).await;
+            assert_eq!(told.status(), 502, "{who} {how}");
+            let error: Value = serde_json::from_str(&told.text()).unwrap();
+            assert_eq!(error["error"]["code"], "upstream_malformed", "{who} {how}");
+            world.outcome(R::UpstreamMalformed).await;
+            world.done().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_answer_counts_among_failures_in_a_row() {
+    let targets = "[{ provider: a, model: m }, { provider: b, model: m, priority: 1 }]";
+    for how in NONE {
+        let vendors = Vendors::start().await;
+        let world = world_of(&vendors, targets, "", "health: { failures: 2, cooldown: 1h },").await;
+        vendors.set("a", &format!("503 | {how}"));
+        for end in [Some(TriedEnd::Status(503)), Some(MALFORMED), None] {
+            assert!(world.ask(chat(false)).await.text().contains("hi from b"), "{how}");
+            let before: Vec<_> = end.into_iter().map(|end| ("a", end)).collect();
+            assert_eq!(tried(&world.outcome(R::Served).await), before, "{how}");
+        }
+        world.done().await;
+    }
+}
+
+#[tokio::test]
+async fn what_may_have_been_paid_for_is_not_asked_for_again_at_the_same_provider() {
+    let price = "prices: [{ from: 2020-01-01T00:00:00Z, input: '1', output: '10' }]";
+    let targets = format!(
+        "[{{ provider: a, model: one, {price} }}, {{ provider: a, model: two, priority: 1, {price} }}, \
+         {{ provider: b, model: m, priority: 2, {price} }}]"
+    );
+    let budget = ", budget: { usd: 5, per: month }";
+    let vendors = Vendors::start().await;
+    let world = setup_of(&vendors, &targets, ", retry: { times: 2, wait: 100ms }", LENIENT, budget).start();
+    vendors.set("a", NONE[0]);
+    assert_eq!(world.ask(chat(false)).await.text(), whole("b"));
+    let record = world.outcome(R::Served).await;
+    assert_eq!((vendors.asked(0), tried(&record)), (vec!["a".to_owned(), "b".to_owned()], vec![("a", MALFORMED)]));
+    assert!(matches!(record.model.as_ref().unwrap().cost, Some(Cost::Estimated(_))), "{record:?}");
+    vendors.set("b", NONE[1]);
+    let before = vendors.upstream.requests().len();
+    assert_eq!(world.ask(chat(false)).await.status(), 502);
+    world.outcome(R::UpstreamMalformed).await;
+    assert_eq!(vendors.asked(before), ["a", "b"], "nor is it tried again after a while");
+    world.done().await;
+}
+
+/// What others than conversations ask, with the model and what stands where the call may say something.
+fn tasks(how: &str) -> Vec<(&'static str, Value)> {
+    vec![
+        ("/v1/embeddings", json!({"model": "m", "input": how})),
+        ("/v1/moderations", json!({"model": "m", "input": how})),
+        ("/v1/images/generations", json!({"model": "m", "prompt": how})),
+        ("/v1/rerank", json!({"model": "ranks", "query": how, "documents": ["one"]})),
+        ("/v1/audio/speech", json!({"model": "m", "input": how, "voice": "alloy"})),
+    ]
+}
+
+#[tokio::test]
+async fn what_is_no_conversation_has_errors_of_its_form_too() {
+    let upstream = FakeUpstream::start(|mut peer| async move {
+        while let Some(request) = peer.request().await {
+            let body = String::from_utf8_lossy(&request.body).into_owned();
+            let of = |kind: &str| format!("content-type: {kind}\r\n");
+            let (status, kind, said) = match () {
+                () if body.contains("do-page") => (502, of("text/html"), PAGE.replace("the-real-secret", SECRET)),
+                () if body.contains("do-empty") => (503, String::new(), String::new()),
+                () if body.contains("its-own") => (400, of("application/json"), r#"{"error":"its own"}"#.to_owned()),
+                () if body.contains("200-page") => (200, of("text/html"), PAGE.to_owned()),
+                () if body.contains("200-error") => {
+                    (200, of("application/json"), r#"{"error":{"message":"no"}}"#.to_owned())
+                }
+                () if body.contains("200-empty") => (200, of("application/json"), String::new()),
+                () if body.contains("as-text") => (200, of("text/plain"), r#"{"object":"list"}"#.to_owned()),
+                () => (200, of("audio/mpeg"), "<ID3 not a page".to_owned()),
+            };
+            peer.send(answer(status, &kind, &said)).await;
+        }
+    })
+    .await;
+    let mut setup = Setup::new(format!(
+        "applications: [{{ name: app, allow: {{ models: [m, ranks] }} }}]
+keys: [{{ name: k, application: app }}]
+credentials: [{{ name: c, engine: static }}]
+upstreams:
+  - {{ name: mine, endpoints: [\"{0}/v1\"], provider: openai, inject: {{ bearer: c }} }}
+  - {{ name: cohere, endpoints: [\"{0}/v2\"], provider: cohere-rerank, inject: {{ bearer: c }} }}
+models:
+  - {{ name: m, targets: [{{ provider: mine, model: real }}] }}
+  - {{ name: ranks, targets: [{{ provider: cohere, model: real }}] }}
+",
+        upstream.url()
+    ));
+    setup.credentials = vec![("c", 1, SECRET)];
+    let world = setup.start();
+    let asked = async |how: &str| {
+        let mut told = Vec::new();
+        for (path, body) in tasks(how) {
+            told.push((path, world.ask(post(path, "content-type: application/json\r\n", &body.to_string())).await));
+        }
+        told
+    };
+    for (how, status) in [("do-page", 502), ("do-empty", 503)] {
+        for (path, got) in asked(how).await {
+            assert_eq!((got.status(), got.field("content-type")), (status, Some("application/json")), "{path} {how}");
+            let told: Value = serde_json::from_slice(&got.body).unwrap();
+            assert!(told["error"]["message"].as_str().is_some_and(|text| !text.is_empty()), "{path} {how}: {told}");
+            assert!(!got.text().contains("<html>") && !got.text().contains(SECRET), "{path} {how}: {told}");
+            world.outcome(R::Served).await;
+        }
+    }
+    for (path, got) in asked("its-own").await {
+        assert_eq!((got.status(), got.text().as_str()), (400, r#"{"error":"its own"}"#), "{path}");
+        world.outcome(R::Served).await;
+    }
+    for how in ["200-page", "200-error", "200-empty"] {
+        for (path, got) in asked(how).await {
+            // What is sound may begin as anything.
+            let (status, outcome) =
+                if path.ends_with("speech") { (200, R::Served) } else { (502, R::UpstreamMalformed) };
+            assert_eq!(got.status(), status, "{path} {how}: {}", got.text());
+            world.outcome(outcome).await;
+        }
+    }
+    for (path, got) in asked("as-text").await {
+        let kind = if path.ends_with("speech") { "text/plain" } else { "application/json" };
+        assert_eq!((got.status(), got.field("content-type")), (200, Some(kind)), "{path}");
+        assert_eq!(got.text(), r#"{"object":"list"}"#, "{path}");
+        world.outcome(R::Served).await;
+    }
+    let (path, body) = tasks("sound").pop().unwrap();
+    let sound = world.ask(post(path, "content-type: application/json\r\n", &body.to_string())).await;
+    world.outcome(R::Served).await;
+    assert_eq!((sound.status(), sound.text().as_str()), (200, "<ID3 not a page"));
     world.done().await;
 }

@@ -12,14 +12,15 @@ use crate::{
         tag::Tag,
     },
     net::control::Control,
-    pipeline::{Refused, record::Recording},
+    pipeline::{Refused, call::ModelCall, forward::UpstreamResponse, record::Recording},
     upstream::Connection,
 };
+use credentialflow_llm::{provider::Dialect, task::Task};
 use credentialflow_model::OutcomeReason;
 
 /// What an answer begins as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Begins {
+pub(in crate::pipeline) enum Begins {
     /// JSON that is no error. Also anything of which too little came to tell.
     Json,
     /// Events.
@@ -28,8 +29,39 @@ pub(super) enum Begins {
     Unusable,
 }
 
+/// Whether a success of this call is JSON or events, so that anything else is none.
+pub(in crate::pipeline) const fn answers_in_json(call: &ModelCall) -> bool {
+    // What predictions answer with is made here.
+    !matches!(call.dialect, Dialect::Replicate)
+        && matches!(
+            call.task,
+            Task::Chat
+                | Task::Embeddings
+                | Task::Moderations
+                | Task::Rerank
+                | Task::ImageGenerations
+                | Task::ImageEdits
+        )
+}
+
+/// Whether an answer is a success of this call that can be told apart from what others put in its place.
+pub(in crate::pipeline) fn is_told_apart(call: &ModelCall, response: &UpstreamResponse) -> bool {
+    let UpstreamResponse { head, bytes, upload, .. } = response;
+    let mut codings = head.fields.iter().filter(|f| f.tag == Tag::ContentEncoding).map(|f| f.value.of(bytes));
+    (200..300).contains(&head.status)
+        && answers_in_json(call)
+        && upload.is_none()
+        && head.framing(false) != Framing::None
+        && codings.all(|coding| coding.eq_ignore_ascii_case(b"identity"))
+}
+
+/// What an answer begins as; `None` while nothing of its body is there.
+pub(in crate::pipeline) fn begun(response: &UpstreamResponse) -> Option<Begins> {
+    look(response.head.framing(false), response.connection.buffer.filled())
+}
+
 /// Looks at what has come of an answer, and waits for its first bytes where none have. The deadline is set.
-pub(super) async fn begins<C: Caller>(
+pub(in crate::pipeline) async fn begins<C: Caller>(
     control: &Control,
     framing: Framing,
     connection: &mut Connection,
@@ -103,7 +135,7 @@ fn of_object(inside: &[u8]) -> Begins {
 }
 
 /// Whether the head says that the body is JSON.
-pub(super) fn is_json(head: &ResponseHead, bytes: &[u8]) -> bool {
+pub(in crate::pipeline) fn is_json(head: &ResponseHead, bytes: &[u8]) -> bool {
     let kind = head.fields.iter().find(|f| f.tag == Tag::ContentType).map_or(&b""[..], |f| f.value.of(bytes));
     let kind = kind.split(|b| *b == b';').next().unwrap_or_default().trim_ascii();
     kind.len() >= 4 && kind[kind.len() - 4..].eq_ignore_ascii_case(b"json")

@@ -13,7 +13,7 @@ mod upload;
 
 use super::{
     Inbound, Parts, Refused, answer,
-    answer::LocalAnswer,
+    answer::{LocalAnswer, usable},
     attempt,
     call::ModelCall,
     guard,
@@ -35,7 +35,7 @@ use crate::{
     },
     worker::{View, Worker},
 };
-use credentialflow_llm::{batch::Asks, provider::Dialect, task::Task};
+use credentialflow_llm::{batch::Asks, provider::Dialect, task::Task, translate};
 use credentialflow_model::{
     OutcomeReason,
     objects::{ModelObject, ObjectKind},
@@ -236,6 +236,10 @@ impl Asking<'_, '_> {
         record.upstream_done(sent);
         record.usage(self.view, request);
         let (body, _held) = collected?;
+        // An error that is not the provider's own, as a proxy's page: callers get one of their form.
+        let is_page = head.status >= 400 && !usable::is_json(&head, &bytes);
+        let dialect = request.call.as_ref().map(|call| call.dialect).filter(|_| is_page);
+        let body = dialect.and_then(|of| translate::error(of, head.status, &body)).unwrap_or(body);
         let body = guard.whole(scrub.whole(&body).unwrap_or(body));
         guard.tell(&scrub, record);
         if upload.is_none() && head.keeps_alive() && framing != Framing::UntilClose {
