@@ -22,10 +22,12 @@ pub struct Bound {
     pub output: u64,
 }
 
-/// Output tokens of an answer of this model where the call sets no bound that the provider keeps: as many as it is known
-/// to write, and never less than [`DEFAULT_OUTPUT`].
-pub fn longest(known: Option<&KnownModel>) -> u64 {
-    known.and_then(|known| known.max_output).map_or(DEFAULT_OUTPUT, |most| DEFAULT_OUTPUT.max(most.into()))
+/// Output tokens of an answer of this model where the call sets no bound that the provider keeps: as many as its target
+/// declares; else as many as it is known to write, and never less than [`DEFAULT_OUTPUT`].
+pub fn longest(declared: Option<u64>, known: Option<&KnownModel>) -> u64 {
+    let known =
+        || known.and_then(|known| known.max_output).map_or(DEFAULT_OUTPUT, |most| DEFAULT_OUTPUT.max(most.into()));
+    declared.unwrap_or_else(known)
 }
 
 /// Whether anything in the body of a conversation may be sound, which videos have too: where one of the words stands in
@@ -380,10 +382,11 @@ mod tests {
     #[test]
     fn an_answer_without_a_limit_is_as_long_as_the_model_is_known_to_write() {
         let known = crate::catalogue::find("gemini", "gemini-3.8-flash");
-        assert_eq!(longest(known), 65_536);
-        assert_eq!(longest(None), DEFAULT_OUTPUT);
+        assert_eq!(longest(None, known), 65_536);
+        assert_eq!(longest(None, None), DEFAULT_OUTPUT);
         let short = KnownModel { max_output: Some(100), ..*known.unwrap() };
-        assert_eq!(longest(Some(&short)), DEFAULT_OUTPUT, "a figure that is not kept up makes it no less");
+        assert_eq!(longest(None, Some(&short)), DEFAULT_OUTPUT, "a figure that is not kept up makes it no less");
+        assert_eq!((longest(Some(9), known), longest(Some(200_000), None)), (9, 200_000), "its owner knows");
         let limit = |body: &str| Bound::of(body.as_bytes(), Keeps::GenerationConfig, 65_536).output;
         for (body, expect) in [
             (r#"{"contents":[]}"#, 65_536),
@@ -484,7 +487,7 @@ mod tests {
             let entry: PriceEntry = serde_json::from_value(price(server.seed % 997)).unwrap();
             let mut target: Target = serde_json::from_value(serde_json::json!({ "provider": "p", "model": "m" })).unwrap();
             target.prices.push(entry);
-            let handle = crate::PriceTable::new([&target]).resolve("p", None, "m");
+            let handle = crate::PriceTable::default().resolve(&target, None);
             let at = credentialflow_model::Timestamp::from_secs(1_795_000_000);
             let part = |n: u32| bound.input * u64::from(n % 101) / 100;
             let usage = TokenUsage {

@@ -15,13 +15,25 @@ use credentialflow_model::{
     usage::{Cost, TokenUsage},
 };
 use rust_decimal::Decimal;
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+};
 
-/// The prices of a configuration, by provider and the provider's model name, beside those of the
-/// [catalogue](crate::catalogue).
+/// What the targets of a configuration say of prices, by provider and the provider's model name, for those that say
+/// nothing themselves.
 #[derive(Clone, Debug, Default)]
 pub struct PriceTable {
-    configured: HashMap<Box<str>, HashMap<Box<str>, Vec<PriceEntry>>>,
+    said: HashMap<Box<str>, HashMap<Box<str>, Said>>,
+}
+
+/// What targets of the same provider and model say.
+#[derive(Clone, Debug)]
+enum Said {
+    /// All of them this.
+    Same(Vec<PriceEntry>),
+    /// Not the same, as those of two contracts.
+    Different,
 }
 
 /// The prices of one model, oldest first, and those of its tiers. Cheap to clone; empty when none are known.
@@ -36,49 +48,71 @@ struct Prices {
 }
 
 impl PriceTable {
-    /// The prices of the targets. Targets of the same provider and model share theirs; where two begin at the same
-    /// moment, the later target's count.
+    /// Of these targets.
     pub fn new<'a>(targets: impl IntoIterator<Item = &'a Target>) -> Self {
-        let mut configured: HashMap<Box<str>, HashMap<Box<str>, Vec<PriceEntry>>> = HashMap::new();
-        for target in targets {
-            if !target.prices.is_empty() {
-                let models = configured.entry(target.provider.as_str().into()).or_default();
-                models.entry(target.model.as_str().into()).or_default().extend_from_slice(&target.prices);
+        let mut said: HashMap<Box<str>, HashMap<Box<str>, Said>> = HashMap::new();
+        for target in targets.into_iter().filter(|target| !target.prices.is_empty()) {
+            let models = said.entry(target.provider.as_str().into()).or_default();
+            let own = Said::Same(sorted(&target.prices));
+            match models.entry(target.model.as_str().into()) {
+                Entry::Vacant(place) => _ = place.insert(own),
+                Entry::Occupied(mut place) => match (place.get(), &own) {
+                    (Said::Same(one), Said::Same(other)) if one == other => {}
+                    _ => _ = place.insert(Said::Different),
+                },
             }
         }
-        for entries in configured.values_mut().flat_map(HashMap::values_mut) {
-            entries.reverse(); // of equal dates the last given comes first, and the stable sort keeps it there
-            entries.sort_by_key(|e| e.from);
-            entries.dedup_by_key(|e| e.from);
-        }
-        Self { configured }
+        Self { said }
     }
 
-    /// The prices of a provider's model in batches: those that the catalogue knows for them, until the first of the
-    /// configured prices does, which count for batches as for other calls.
-    pub fn resolve_batch(&self, provider: &str, home: Option<&str>, model: &str) -> PriceHandle {
-        let own = self.configured.get(provider).and_then(|models| models.get(model)).map_or(&[][..], Vec::as_slice);
-        let known = home.and_then(|home| catalogue::find(home, model)).into_iter();
-        let known = known.flat_map(|known| known.prices.iter().map(KnownPrice::batch_entry));
-        // What is known of batches ends where a later price says nothing of them.
-        let known: Vec<_> = known.collect();
+    /// The prices of a target: its own, and before the first of them those of the catalogue. One that has none costs what
+    /// the catalogue says, and where that says nothing, what others of the same provider and model say, if they all say the
+    /// same. `home` is the built-in provider at whose own address it is reached: what the catalogue knows counts there and
+    /// nowhere else. Done once per target, not per request.
+    pub fn resolve(&self, target: &Target, home: Option<&str>) -> PriceHandle {
+        let known = known(target, home).iter().filter_map(KnownPrice::entry).collect();
+        followed(known, self.said(target, home)).into()
+    }
+
+    /// The prices of a target in batches. Those of a configuration are those of other calls where they say nothing of
+    /// batches; what the catalogue knows of batches ends where a later price of it says nothing of them.
+    pub fn resolve_batch(&self, target: &Target, home: Option<&str>) -> PriceHandle {
+        let known: Vec<_> = known(target, home).iter().map(KnownPrice::batch_entry).collect();
         let told = known.iter().rev().take_while(|entry| entry.is_some()).count();
-        let known = known[known.len() - told..].iter().flatten();
-        let mut all: Vec<_> = known.filter(|e| own.first().is_none_or(|first| e.from < first.from)).cloned().collect();
-        all.extend_from_slice(own);
-        all.into()
+        let known = known[known.len() - told..].iter().flatten().cloned().collect();
+        followed(known, self.said(target, home).iter().map(in_batch).collect()).into()
     }
 
-    /// The prices of a provider's model. `home` is the built-in provider at whose own address it is reached: what the
-    /// catalogue knows counts there and nowhere else, until the first of the configured prices does. Done once per
-    /// target, not per request.
-    pub fn resolve(&self, provider: &str, home: Option<&str>, model: &str) -> PriceHandle {
-        let own = self.configured.get(provider).and_then(|models| models.get(model)).map_or(&[][..], Vec::as_slice);
-        let known = home.and_then(|home| catalogue::find(home, model)).into_iter().flat_map(|known| known.entries());
-        let mut all: Vec<_> = known.filter(|e| own.first().is_none_or(|first| e.from < first.from)).collect();
-        all.extend_from_slice(own);
-        all.into()
+    /// What the configuration says of a target's prices, oldest first.
+    fn said(&self, target: &Target, home: Option<&str>) -> Vec<PriceEntry> {
+        let others = || self.said.get(target.provider.as_str())?.get(&*target.model);
+        if !target.prices.is_empty() {
+            return sorted(&target.prices);
+        }
+        match others() {
+            Some(Said::Same(said)) if known(target, home).is_empty() => said.clone(),
+            _ => Vec::new(),
+        }
     }
+}
+
+/// Those that are known, until the first that somebody says.
+fn followed(mut known: Vec<PriceEntry>, said: Vec<PriceEntry>) -> Vec<PriceEntry> {
+    known.retain(|entry| said.first().is_none_or(|first| entry.from < first.from));
+    known.extend(said);
+    known
+}
+
+/// Oldest first.
+fn sorted(prices: &[PriceEntry]) -> Vec<PriceEntry> {
+    let mut sorted = prices.to_vec();
+    sorted.sort_by_key(|entry| entry.from);
+    sorted
+}
+
+/// What the catalogue knows of a target's prices.
+fn known(target: &Target, home: Option<&str>) -> &'static [KnownPrice] {
+    home.and_then(|home| catalogue::find(home, &target.model)).map_or(&[], |known| known.prices)
 }
 
 impl From<PriceEntry> for PriceHandle {
@@ -102,7 +136,7 @@ impl From<Vec<PriceEntry>> for PriceHandle {
     }
 }
 
-/// The prices of a tier in place of the usual ones. What sound and images cost there nobody says.
+/// The prices of a tier in place of the usual ones.
 fn in_tier(entry: &PriceEntry, tier: Tier) -> Option<PriceEntry> {
     let TierPrices { priority, flex, ultrafast, fast, us } = entry.tiers.as_deref()?;
     let own = match tier {
@@ -112,8 +146,18 @@ fn in_tier(entry: &PriceEntry, tier: Tier) -> Option<PriceEntry> {
         Tier::Fast => fast,
         Tier::Us => us,
     };
-    let TierPrice { input, cached_input, cache_write, cache_write_1h, output, long_context } = (*own)?;
-    Some(PriceEntry {
+    Some(instead(entry, (*own)?))
+}
+
+/// The prices of batches in place of the usual ones, where there are any.
+fn in_batch(entry: &PriceEntry) -> PriceEntry {
+    entry.batch.as_deref().map_or_else(|| entry.clone(), |own| instead(entry, *own))
+}
+
+/// Other prices of tokens in place of the usual ones. What sound and images cost there nobody says.
+fn instead(entry: &PriceEntry, own: TierPrice) -> PriceEntry {
+    let TierPrice { input, cached_input, cache_write, cache_write_1h, output, long_context } = own;
+    PriceEntry {
         input,
         cached_input,
         cache_write,
@@ -126,8 +170,9 @@ fn in_tier(entry: &PriceEntry, tier: Tier) -> Option<PriceEntry> {
         cached_audio_input: None,
         audio_output: None,
         tiers: None,
+        batch: None,
         ..entry.clone()
-    })
+    }
 }
 
 impl PriceHandle {

@@ -287,7 +287,7 @@ mod tests {
             let target = serde_json::json!({ "provider": "p", "model": "m",
                 "prices": [{ "from": "2020-01-01T00:00:00Z", "input": input, "output": output }] });
             let target = serde_json::from_value(target).unwrap();
-            credentialflow_llm::PriceTable::new([&target]).resolve("p", None, "m")
+            credentialflow_llm::PriceTable::default().resolve(&target, None)
         };
         let (reads, writes, unknown) = (prices("1", "20"), prices("4", "10"), PriceHandle::default());
         let of = |input, output, all: &[&PriceHandle]| {

@@ -406,6 +406,7 @@ fn compile_models(set: &ResourceSet, upstreams: &mut Upstreams<'_>, budgets: &Ar
             };
             let at_home = kind.filter(own);
             let known = at_home.and_then(|p| catalogue::find(p.name, &target.model));
+            let writes = target.max_output.or_else(|| known?.max_output.map(u64::from));
             let keeps = at_home.map_or(Keeps::MaxTokens, |p| p.limit.into());
             let keeps_of_responses = at_home.map_or(Keeps::Nothing, |_| Keeps::MaxOutputTokens);
             let mut own = |name: &Name| {
@@ -463,11 +464,11 @@ fn compile_models(set: &ResourceSet, upstreams: &mut Upstreams<'_>, budgets: &Ar
                 call_ids: kind.map_or(CallIds::Usual, |p| p.call_ids),
                 keeps,
                 keeps_of_responses,
-                longest: longest(known),
-                most_output: known.and_then(|known| known.max_output).map_or(DEFAULT_OUTPUT, u64::from),
-                writes: known.and_then(|known| known.max_output).map(u64::from),
-                batch_price: prices.resolve_batch(target.provider.as_str(), at_home.map(|p| p.name), &target.model),
-                price: prices.resolve(target.provider.as_str(), at_home.map(|p| p.name), &target.model),
+                longest: longest(target.max_output, known),
+                most_output: writes.unwrap_or(DEFAULT_OUTPUT),
+                writes,
+                batch_price: prices.resolve_batch(target, at_home.map(|p| p.name)),
+                price: prices.resolve(target, at_home.map(|p| p.name)),
                 budgets: declared.map_or_else(Box::default, |upstream| {
                     let of = Budgets::of(upstream.budget.as_ref());
                     budgets.live_budgets(Kind::Upstreams, upstream.name.as_str(), of).collect()

@@ -2,7 +2,8 @@
 use super::*;
 use crate::pipeline::Permit;
 use crate::ports::CredentialUnavailable;
-use credentialflow_model::{SecretValue, config};
+use credentialflow_llm::price::PriceHandle;
+use credentialflow_model::{SecretValue, Timestamp, config};
 use credentialflow_policy::{Peppers, RateTable};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -275,4 +276,45 @@ fn prices_of_the_catalogue_count_at_the_provider_itself() {
     let longest: Vec<_> = targets.iter().map(|target| target.longest).collect();
     assert_eq!(longest, [128_000, 128_000, 32_768, 32_768, 32_768]);
     assert!(targets[3].responses && targets[3].dialect == Dialect::OpenAi);
+}
+
+/// Two accounts at one provider have contracts of their own, and a server's owner knows how much its model writes.
+#[test]
+fn what_a_target_says_is_its_own() {
+    let price = |input: &str, batch: Option<&str>| {
+        let batch = batch.map(|input| json!({ "input": input, "output": "1" }));
+        let mut price = json!({ "from": "2020-01-01T00:00:00Z", "input": input, "output": "10" });
+        batch.into_iter().for_each(|batch| price["batch"] = batch);
+        json!([price])
+    };
+    let model = |name: &str, more: Value| {
+        let mut target = json!({ "provider": "openai", "model": "gpt-5-mini", "credential": "token" });
+        target.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap());
+        json!({ "name": name, "targets": [target] })
+    };
+    let (snapshot, problems) = compile(&json!({
+        "credentials": [{ "name": "token", "engine": "static" }],
+        "models": [
+            model("bank", json!({ "prices": price("1", Some("0.5")), "max_output": 5_000 })),
+            model("plain", json!({})),
+            model("retail", json!({ "prices": price("2", None), "max_output": 200_000 })),
+        ],
+    }));
+    assert_eq!(problems, [""; 0]);
+    let now = Timestamp::from_secs(1_780_000_000);
+    let input = |price: &PriceHandle| price.at(now).map(|entry| entry.input.to_string());
+    let told = snapshot.models.list.iter().map(|model| {
+        let target = &model.targets[0];
+        let most = (target.longest, target.most_output, target.writes);
+        (&*model.name, input(&target.price), input(&target.batch_price), most)
+    });
+    let some = |input: &str| Some(input.to_owned());
+    assert_eq!(
+        told.collect::<Vec<_>>(),
+        [
+            ("bank", some("1"), some("0.5"), (5_000, 5_000, Some(5_000))),
+            ("plain", some("0.25"), some("0.125"), (128_000, 128_000, Some(128_000))),
+            ("retail", some("2"), some("2"), (200_000, 200_000, Some(200_000))),
+        ]
+    );
 }

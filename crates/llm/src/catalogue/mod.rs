@@ -374,6 +374,7 @@ impl KnownPrice {
             per_million_characters: some(self.rates.other.per_million_characters)?,
             long_context,
             tiers: (!self.tiers.is_empty()).then(|| Box::new(tiers)),
+            batch: None,
         })
     }
 

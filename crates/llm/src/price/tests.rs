@@ -6,6 +6,11 @@ fn target(prices: &str) -> Target {
     serde_json::from_str(&format!(r#"{{"provider":"openai","model":"m","prices":{prices}}}"#)).unwrap()
 }
 
+/// One that says nothing of prices.
+fn bare(provider: &str, model: &str) -> Target {
+    serde_json::from_value(serde_json::json!({"provider": provider, "model": model})).unwrap()
+}
+
 fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
@@ -15,7 +20,7 @@ fn known(text: &str) -> Cost {
 }
 
 fn cost(table: &PriceTable, provider: &str, model: &str, now: &str, usage: &TokenUsage) -> Cost {
-    table.resolve(provider, None, model).cost(at(now), usage)
+    table.resolve(&bare(provider, model), None).cost(at(now), usage)
 }
 
 const USAGE: TokenUsage =
@@ -27,7 +32,7 @@ fn the_newest_valid_entry_counts() {
         r#"[{"from":"2026-06-01T00:00:00Z","input":"1","output":"2"},
             {"from":"2026-01-01T00:00:00Z","input":"0.1","cached_input":"0.01","output":"0.3"}]"#,
     )]);
-    let handle = table.resolve("openai", None, "m");
+    let handle = table.resolve(&bare("openai", "m"), None);
     assert_eq!(handle.cost(at("2025-12-31T23:59:59Z"), &USAGE), Cost::UnknownPrice);
     assert_eq!(handle.cost(at("2026-01-01T00:00:00Z"), &USAGE), known("0.000079"));
     assert_eq!(handle.cost(at("2026-05-31T23:59:59Z"), &USAGE), known("0.000079"));
@@ -41,33 +46,35 @@ fn configuration_rules_from_its_first_entry_on() {
     let mut own = target(r#"[{"from":"2024-01-01T00:00:00Z","input":"7","output":"7"}]"#);
     own.provider = "sandbox".parse().unwrap();
     own.model = "sandbox-chat".into();
-    let cost = |targets: &[Target], now: &str| {
-        PriceTable::new(targets).resolve("sandbox", Some("sandbox"), "sandbox-chat").cost(at(now), &USAGE)
+    let cost = |target: &Target, now: &str| {
+        PriceTable::new([&own, target]).resolve(target, Some("sandbox")).cost(at(now), &USAGE)
     };
-    assert_eq!(cost(&[], "2026-06-01T00:00:00Z"), known("0.00026"));
-    assert_eq!(cost(std::slice::from_ref(&own), "2026-06-01T00:00:00Z"), known("0.00735"));
-    own.prices[0].from = at("2026-01-01T00:00:00Z");
-    assert_eq!(cost(std::slice::from_ref(&own), "2025-06-01T00:00:00Z"), known("0.00026"));
-    assert_eq!(cost(&[own], "2026-06-01T00:00:00Z"), known("0.00735"));
+    let none = bare("sandbox", "sandbox-chat");
+    assert_eq!(cost(&none, "2026-06-01T00:00:00Z"), known("0.00026"), "what another one costs is not what is usual");
+    assert_eq!(cost(&own, "2026-06-01T00:00:00Z"), known("0.00735"));
+    let mut later = own.clone();
+    later.prices[0].from = at("2026-01-01T00:00:00Z");
+    assert_eq!(cost(&later, "2025-06-01T00:00:00Z"), known("0.00026"));
+    assert_eq!(cost(&later, "2026-06-01T00:00:00Z"), known("0.00735"));
 }
 
 #[test]
 fn the_catalogue_counts_at_the_provider_itself_and_by_every_name() {
     let table = PriceTable::new(&[]);
     let now = at("2026-12-24T00:00:00Z");
-    let own = table.resolve("openai", Some("openai"), "gpt-5-mini");
+    let own = table.resolve(&bare("openai", "gpt-5-mini"), Some("openai"));
     assert_eq!(own.cost(now, &USAGE), known("0.00026")); // 600 × 0.25 + 400 × 0.025 + 50 × 2, per million
-    assert_eq!(table.resolve("openai", Some("openai"), "gpt-5-mini-2025-08-07"), own);
-    assert_eq!(table.resolve("openai-responses", Some("openai-responses"), "gpt-5-mini"), own);
-    assert_eq!(table.resolve("ours", Some("openai"), "gpt-5-mini"), own);
+    assert_eq!(table.resolve(&bare("openai", "gpt-5-mini-2025-08-07"), Some("openai")), own);
+    assert_eq!(table.resolve(&bare("openai-responses", "gpt-5-mini"), Some("openai-responses")), own);
+    assert_eq!(table.resolve(&bare("ours", "gpt-5-mini"), Some("openai")), own);
     for (home, model) in [(None, "gpt-5-mini"), (Some("groq"), "gpt-5-mini"), (Some("openai"), "gpt-5-mini-of-ours")] {
-        assert_eq!(table.resolve("openai", home, model).cost(now, &USAGE), Cost::UnknownPrice);
+        assert_eq!(table.resolve(&bare("openai", model), home).cost(now, &USAGE), Cost::UnknownPrice);
     }
 }
 
 #[test]
 fn what_was_announced_counts_from_its_day_on() {
-    let handle = PriceTable::new(&[]).resolve("gemini", Some("gemini"), "gemini-3.8-flash");
+    let handle = PriceTable::new(&[]).resolve(&bare("gemini", "gemini-3.8-flash"), Some("gemini"));
     assert_eq!(handle.cost(at("2026-12-31T23:59:59Z"), &USAGE), known("0.0006675"));
     assert_eq!(handle.cost(at("2027-01-01T00:00:00Z"), &USAGE), known("0.001335"));
 }
@@ -78,7 +85,7 @@ fn a_long_prompt_has_its_own_prices() {
         r#"[{"from":"2026-01-01T00:00:00Z","input":"2","cached_input":"0.2","output":"10",
              "long_context":{"above":1000,"input":"4","cached_input":"0.4","cache_write":"5","output":"15"}}]"#,
     )]);
-    let handle = table.resolve("openai", None, "m");
+    let handle = table.resolve(&bare("openai", "m"), None);
     let now = at("2026-02-01T00:00:00Z");
     // 600 × 2 + 400 × 0.2 + 50 × 10, and of one token more 301 × 4 + 400 × 0.4 + 300 × 5 + 50 × 15, per million.
     assert_eq!(handle.cost(now, &USAGE), known("0.00178"));
@@ -95,7 +102,7 @@ fn a_prompt_that_may_be_long_costs_at_most_the_dearer_prices() {
         r#"[{"from":"2026-01-01T00:00:00Z","input":"2","output":"10",
              "long_context":{"above":1000,"input":"1","output":"20"}}]"#,
     )]);
-    let most = table.resolve("openai", None, "m").most(at("2026-02-01T00:00:00Z"), 2000, 100);
+    let most = table.resolve(&bare("openai", "m"), None).most(at("2026-02-01T00:00:00Z"), 2000, 100);
     assert_eq!(most, Some("0.006".parse().unwrap()));
 }
 
@@ -113,10 +120,54 @@ fn what_is_written_into_a_cache_has_its_own_price() {
 }
 
 #[test]
-fn the_later_target_wins_a_tie() {
-    let a = target(r#"[{"from":"2026-01-01T00:00:00Z","input":"1","output":"1"}]"#);
-    let b = target(r#"[{"from":"2026-01-01T00:00:00Z","input":"2","output":"2"}]"#);
-    assert_eq!(cost(&PriceTable::new(&[a, b]), "openai", "m", "2026-02-01T00:00:00Z", &USAGE), known("0.0021"));
+fn a_targets_prices_are_its_own() {
+    let retail = target(r#"[{"from":"2026-01-01T00:00:00Z","input":"1","output":"1"}]"#);
+    let bank = target(r#"[{"from":"2026-01-01T00:00:00Z","input":"2","output":"2"}]"#);
+    let earlier = target(r#"[{"from":"2025-01-01T00:00:00Z","input":"3","output":"3"}]"#);
+    let now = "2026-02-01T00:00:00Z";
+    let of = |table: &PriceTable, target: &Target| table.resolve(target, None).cost(at(now), &USAGE);
+    let table = PriceTable::new([&retail, &bank, &earlier]);
+    assert_eq!(of(&table, &retail), known("0.00105"));
+    assert_eq!(of(&table, &bank), known("0.0021"));
+    assert_eq!(table.resolve(&bank, None).entries().len(), 1, "dates of others are not its own");
+    let batch = table.resolve_batch(&retail, None).cost(at(now), &USAGE);
+    assert_eq!(batch, known("0.00105"));
+    // One that says nothing costs what all others say, and else nobody knows.
+    assert_eq!(of(&table, &bare("openai", "m")), Cost::UnknownPrice);
+    assert_eq!(of(&PriceTable::new([&retail, &retail.clone()]), &bare("openai", "m")), known("0.00105"));
+    assert_eq!(of(&PriceTable::new([&retail]), &bare("openai", "other")), Cost::UnknownPrice);
+    // What is usual at the provider comes before.
+    let mut dear = bank.clone();
+    dear.model = "gpt-5-mini".into();
+    let cost = PriceTable::new([&dear]).resolve(&bare("openai", "gpt-5-mini"), Some("openai")).cost(at(now), &USAGE);
+    assert_eq!(cost, known("0.00026"));
+}
+
+#[test]
+fn batches_have_prices_of_their_own() {
+    let own = target(
+        r#"[{"from":"2026-01-01T00:00:00Z","input":"2","output":"10","per_image":"1",
+             "tiers":{"flex":{"input":"1","output":"5"}},"long_context":{"above":1000,"input":"4","output":"20"},
+             "batch":{"input":"1","cached_input":"0.1","output":"5","long_context":{"above":2000,"input":"3","output":"6"}}},
+            {"from":"2026-06-01T00:00:00Z","input":"4","output":"20"}]"#,
+    );
+    let (table, before, after) = (PriceTable::default(), at("2026-02-01T00:00:00Z"), at("2026-06-01T00:00:00Z"));
+    let handle = table.resolve_batch(&own, None);
+    // 600 × 1 + 400 × 0.1 + 50 × 5, per million; elsewhere 1000 × 2 + 50 × 10, and later 1000 × 4 + 50 × 20.
+    assert_eq!(handle.cost(before, &USAGE), known("0.00089"));
+    assert_eq!(table.resolve(&own, None).cost(before, &USAGE), known("0.0025"));
+    assert_eq!(handle.cost(after, &USAGE), known("0.005"), "one that says nothing of batches is for them too");
+    let long = TokenUsage { input: 1500, cached_input: 0, ..USAGE };
+    assert_eq!(handle.cost(before, &long), known("0.00175"), "long prompts are others there");
+    assert_eq!(handle.cost(before, &TokenUsage { input: 2001, ..long }), known("0.006303"));
+    assert_eq!(handle.at(before).map(|entry| (entry.tiers.is_some(), entry.batch.is_some())), Some((false, false)));
+    assert_eq!(handle.most(before, 1000, 50), Some("0.00125".parse().unwrap()));
+    // Those of the catalogue count until then.
+    let mut known_one = own.clone();
+    (known_one.model, known_one.prices[0].from) = ("gpt-5-mini".into(), at("2026-03-01T00:00:00Z"));
+    let handle = table.resolve_batch(&known_one, Some("openai"));
+    assert_eq!(handle.cost(before, &USAGE), known("0.000175"), "1000 × 0.125 + 50 × 1");
+    assert_eq!(handle.cost(at("2026-04-01T00:00:00Z"), &USAGE), known("0.00089"));
 }
 
 proptest! {
@@ -143,7 +194,7 @@ proptest! {
         output in 0..200_000u64,
     ) {
         let name = crate::catalogue::models("openai")[model].name;
-        let handle = PriceTable::default().resolve("openai", Some("openai"), name);
+        let handle = PriceTable::default().resolve(&bare("openai", name), Some("openai"));
         let now = at("2026-11-23T00:00:00Z");
         let input = (bound as f64 * part) as u64;
         let usage = TokenUsage { input, cached_input: cached, cache_write: written, cache_write_1h: 0, output, reasoning: 0 };
@@ -155,7 +206,7 @@ proptest! {
 /// A price with more than tokens.
 fn with(more: &str) -> PriceHandle {
     let price = format!(r#"[{{"from":"2026-01-01T00:00:00Z","input":"2","output":"10"{more}}}]"#);
-    PriceTable::new(&[target(&price)]).resolve("openai", None, "m")
+    PriceTable::new(&[target(&price)]).resolve(&bare("openai", "m"), None)
 }
 
 #[test]
@@ -167,7 +218,7 @@ fn what_is_no_token_of_a_text_has_a_price_of_its_own() {
     let spoken = r#","cached_input":"0.5","audio_input":"32","cached_audio_input":"1","audio_output":"64","cached_image_input":"1""#;
     let talk = TokenUsage { input: 100, cached_input: 30, output: 10, ..TokenUsage::default() };
     let free = r#"[{"from":"2026-01-01T00:00:00Z","input":"0","output":"0"}]"#;
-    let free = PriceTable::new(&[target(free)]).resolve("openai", None, "m");
+    let free = PriceTable::new(&[target(free)]).resolve(&bare("openai", "m"), None);
     for (handle, tokens, units, expect) in [
         (with(""), Some(&tokens), none, known("0.0003")),
         (with(""), Some(&tokens), Units { images: 4, seconds: 5, ..none }, known("0.0003")),
@@ -348,7 +399,7 @@ fn what_is_known_of_a_tier_ends_where_a_later_price_says_nothing_of_it() {
             {"from":"2026-03-01T00:00:00Z","input":"3","output":"3"},
             {"from":"2026-05-01T00:00:00Z","input":"4","output":"4","tiers":{"priority":{"input":"8","output":"8"},"us":{"input":"5","output":"5"}}}]"#,
     )]);
-    let handle = table.resolve("openai", None, "m");
+    let handle = table.resolve(&bare("openai", "m"), None);
     let of = |tier, now: &str| handle.in_tier(tier, at(now)).map(|price| price.cost(at(now), &USAGE));
     assert_eq!(of(Tier::Priority, "2026-02-01T00:00:00Z"), Some(known("0.0021")), "what comes later changes nothing");
     assert_eq!(of(Tier::Priority, "2026-04-01T00:00:00Z"), None);
@@ -361,7 +412,7 @@ fn what_is_known_of_a_tier_ends_where_a_later_price_says_nothing_of_it() {
 fn the_catalogue_knows_tiers() {
     let now = at("2026-12-24T00:00:00Z");
     let cost = |provider: &str, model: &str, tier| {
-        let handle = PriceTable::new(&[]).resolve(provider, Some(provider), model);
+        let handle = PriceTable::new(&[]).resolve(&bare(provider, model), Some(provider));
         handle.in_tier(tier, now).map(|price| price.cost(now, &USAGE))
     };
     // 600 × 12.5 + 400 × 1.25 + 50 × 75, per million.

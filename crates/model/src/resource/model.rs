@@ -106,10 +106,13 @@ pub struct Target {
     /// How many tokens fit into its model; in place of what the catalogue says. 1 to 100000000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context: Option<u64>,
+    /// How many tokens its model writes in one answer at most; in place of what the catalogue says. 1 to 100000000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_output: Option<u64>,
     /// How much it takes, in some time and at once; calls for which it has no room go to the next target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<Limit>,
-    /// Prices from certain dates on; correct or extend those of the catalogue.
+    /// Its prices from certain dates on; from the first of them in place of what the catalogue says.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub prices: Vec<PriceEntry>,
 }
@@ -212,6 +215,9 @@ pub struct PriceEntry {
     /// Instead of those for tokens, for calls that are served faster, later or elsewhere than usual.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tiers: Option<Box<TierPrices>>,
+    /// Instead of those for tokens, for calls in batches; the same as for others unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<Box<TierPrice>>,
 }
 
 /// Prices of calls that are served faster, later or elsewhere than usual, by the word that asks for it. What is not here
@@ -236,7 +242,7 @@ pub struct TierPrices {
     pub us: Option<TierPrice>,
 }
 
-/// Prices of a tier, in US dollars per million tokens.
+/// Prices of a tier, or of batches, in US dollars per million tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TierPrice {

@@ -104,6 +104,13 @@ impl Checker<'_> {
             let detail = format!("a context is 1 to {MOST_CONTEXT} tokens");
             self.problem(id, &format!("{path}.context"), "out_of_bounds", detail, "leave it out where it is not known");
         }
+        if let Some(most) = target.max_output
+            && !(1..=MOST_CONTEXT).contains(&most)
+        {
+            let detail = format!("an answer has 1 to {MOST_CONTEXT} tokens at most");
+            let hint = "leave it out where it is not known";
+            self.problem(id, &format!("{path}.max_output"), "out_of_bounds", detail, hint);
+        }
         let capabilities = target.capabilities.as_deref().unwrap_or_default();
         self.twice(id, &format!("{path}.capabilities"), capabilities, |capability| capability.as_str().to_owned());
     }

@@ -706,6 +706,23 @@ fn prices_of_tiers() {
 }
 
 #[test]
+fn prices_of_batches() {
+    let set = |batch: &str| {
+        let prices = format!("[{{ from: 2026-01-01T00:00:00Z, input: '2', output: '10', batch: {{ {batch} }} }}]");
+        format!("models: [{{ name: m, targets: [{{ provider: openai, model: m, prices: {prices} }}] }}]\n")
+    };
+    let good = clean(&set("input: '1', cached_input: '0.1', output: '5'"));
+    let batch = good.models[0].targets[0].prices[0].batch.as_deref().unwrap();
+    assert_eq!((batch.output.to_string(), batch.long_context), ("5".to_owned(), None));
+    assert_eq!(clean(&export(&good)), good);
+    for bad in ["input: '1'", "input: '1', output: -5", "input: '1', output: '5', per_image: '1'"] {
+        let found = problems(&set(bad));
+        assert!(!found.0.is_empty(), "{bad}");
+        assert!(found.0.iter().all(|p| p.path.starts_with("models[0].targets[0].prices[0].batch")), "{found}");
+    }
+}
+
+#[test]
 fn prices_of_long_prompts() {
     let set = |long: &str| {
         format!(

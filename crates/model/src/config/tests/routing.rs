@@ -6,7 +6,7 @@ fn how_calls_are_shared_out() {
         "models:
   - name: m
     targets:
-      - { provider: openai, model: x, internal: true, capabilities: [vision, tools], context: 32000 }
+      - { provider: openai, model: x, internal: true, capabilities: [vision, tools], context: 32000, max_output: 4000 }
       - { provider: openai, model: y, capabilities: [] }
     route_by: cost
     sticky: { by: header, header: x-session-id }
@@ -18,6 +18,7 @@ fn how_calls_are_shared_out() {
     );
     let model = &set.models[0];
     assert_eq!((model.route_by.as_str(), model.targets[0].context), ("cost", Some(32_000)));
+    assert_eq!((model.targets[0].max_output, model.targets[1].max_output), (Some(4_000), None));
     assert!(model.targets[0].internal && !model.targets[1].internal);
     assert_eq!(model.targets[1].capabilities.as_deref(), Some(&[][..]), "nothing is not the same as not known");
     let retry = model.retry.as_ref().unwrap();
@@ -26,7 +27,7 @@ fn how_calls_are_shared_out() {
     expect(
         "models:
   - name: m
-    targets: [{ provider: openai, model: x, capabilities: [tools, tools, flying], context: 0 }]
+    targets: [{ provider: openai, model: x, capabilities: [tools, tools, flying], context: 0, max_output: 100000001 }]
     route_by: latency
     sticky: { by: header }
     hedge: { after: 50ms }
@@ -43,6 +44,7 @@ fn how_calls_are_shared_out() {
             "3:67 duplicate models[0].targets[0].capabilities[1]",
             "3:74 unknown_word models[0].targets[0].capabilities[2]",
             "3:92 out_of_bounds models[0].targets[0].context",
+            "3:107 out_of_bounds models[0].targets[0].max_output",
             "5:13 contradiction models[0].sticky",
             "5:13 missing_field models[0].sticky",
             "6:12 contradiction models[0].hedge",
