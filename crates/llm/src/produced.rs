@@ -102,6 +102,13 @@ impl Produced {
         taken
     }
 
+    /// Whether more than text came: sound, its words, a picture. What tokens that has, nobody can see.
+    ///
+    /// Never forgotten: a name comes for the first time where nothing is remembered of it, and is read.
+    pub const fn is_more_than_text(&self) -> bool {
+        self.counter.more
+    }
+
     /// The tokens of what came so far: at least one.
     pub fn tokens(&self) -> u64 {
         estimated_tokens(self.counter.bytes).max(1)
@@ -127,12 +134,16 @@ mod tests {
     }
 
     /// The same without anything that is remembered.
-    fn plainly(mut bytes: &[u8]) -> u64 {
+    fn plainly(bytes: &[u8]) -> u64 {
+        counter_of(bytes).bytes
+    }
+
+    fn counter_of(mut bytes: &[u8]) -> Counter {
         let mut counter = Counter::default();
         while !bytes.is_empty() {
             bytes = &bytes[counter.step(bytes)..];
         }
-        counter.bytes
+        counter
     }
 
     #[test]
@@ -147,6 +158,36 @@ mod tests {
         assert_eq!(counted([&br#"["content","not a value"]"#[..]]).0, 0);
         let event = r#"{"type":"response.output_text.delta","item_id":"msg_1","delta":"Hello","logprobs":[]}"#;
         assert_eq!(counted([event.as_bytes()]).0, 5);
+    }
+
+    #[test]
+    fn sound_and_pictures_are_seen_and_only_words_are_counted() {
+        let chat = |audio: &str| format!("data: {{\"choices\":[{{\"delta\":{{\"audio\":{{{audio}}}}}}}]}}\n\n");
+        let gemini = |data: &str| {
+            format!("data: {{\"parts\":[{{\"inlineData\":{{\"mimeType\":\"audio/pcm\",\"data\":\"{data}\"}}}}]}}\n\n")
+        };
+        for (events, bytes, more) in [
+            (chat("\"transcript\":\"hello\""), 5, true),
+            (chat(&format!("\"data\" : \"{}\"", "AAAA".repeat(100))), 0, true),
+            (gemini("AAAA"), 0, true),
+            (r#"{"type":"response.x.partial_image","partial_image_b64":"AAAA"}"#.to_owned(), 0, true),
+            (r#"{"image":{"format":"png","source":{"bytes":"AAAA"}}}"#.to_owned(), 0, true),
+            (
+                r#"{"object":"list","data":[{"content":"data","text":"a transcript: \"data\":\"x\""}]}"#.to_owned(),
+                28,
+                false,
+            ),
+            (chat("\"id\":\"audio_1\""), 0, false),
+        ] {
+            for size in [1, 7, events.len()] {
+                let mut produced = Produced::default();
+                // Behind events of text that stand as these do.
+                produced.feed(STREAM.as_bytes());
+                let before = produced.counter.bytes;
+                events.as_bytes().chunks(size).for_each(|piece| produced.feed(piece));
+                assert_eq!((produced.counter.bytes - before, produced.is_more_than_text()), (bytes, more), "{events}");
+            }
+        }
     }
 
     #[test]
@@ -220,6 +261,8 @@ mod tests {
             "text",
             ",\"text\":\"",
             ",\"x\":\"",
+            ",\"data\":\"",
+            "\"transcript\"",
             "\"text\"",
             " : ",
             ":",
@@ -236,8 +279,10 @@ mod tests {
             cuts.iter_mut().for_each(|cut| *cut %= text.len() + 1);
             cuts.extend([0, text.len()]);
             cuts.sort_unstable();
-            let pieces = cuts.windows(2).map(|cut| &text[cut[0]..cut[1]]);
-            prop_assert_eq!(counted(pieces).0, plainly(&text));
+            let mut produced = Produced::default();
+            cuts.windows(2).for_each(|cut| produced.feed(&text[cut[0]..cut[1]]));
+            let plainly = counter_of(&text);
+            prop_assert_eq!((produced.counter.bytes, produced.is_more_than_text()), (plainly.bytes, plainly.more));
         }
 
         #[test]

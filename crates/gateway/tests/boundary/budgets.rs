@@ -9,7 +9,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicI64, Ordering::Relaxed},
     },
 };
@@ -211,6 +211,92 @@ async fn sound_is_held_at_its_own_price() {
         // The body as it was sent names the provider's model.
         let reserved = ((record.bytes_in as i64 - 4) * each + 20 * 64) * MICRO;
         assert_eq!(account(&world).free(), reserved - 60 * MICRO, "{more}");
+        world.done().await;
+    }
+}
+
+#[tokio::test]
+async fn a_spoken_answer_whose_caller_leaves_costs_what_was_reserved() {
+    let says = Arc::new(Mutex::new(String::new()));
+    let upstream = FakeUpstream::start({
+        let says = says.clone();
+        move |mut peer| {
+            let says = says.clone();
+            async move {
+                while peer.request().await.is_some() {
+                    let events = says.lock().unwrap().clone();
+                    let head = "content-type: text/event-stream\r\ntransfer-encoding: chunked";
+                    let all = format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n{:x}\r\n{events}\r\n", events.len());
+                    peer.send(all).await;
+                    // It goes on for as long as anybody listens.
+                    peer.wire.drain().await;
+                }
+            }
+        }
+    })
+    .await;
+    let chat = |delta: Value| format!("data: {}\n\n", json!({"choices": [{"index": 0, "delta": delta}]}));
+    let gemini = |part: Value| format!("data: {}\n\n", json!({"candidates": [{"content": {"parts": [part]}}]}));
+    let (sound, end) = (json!({"data": "A".repeat(3000)}), "and so on");
+    let chat_end = || chat(json!({"content": end}));
+    let gemini_end = || gemini(json!({"text": end}));
+    let chat_call = json!({"model": "voice", "max_tokens": 20, "modalities": ["text", "audio"]});
+    let message = json!({"model": "voice", "max_tokens": 20});
+    let image = json!({"inlineData": {"mimeType": "image/png", "data": "AAAA"}});
+    let spoken = json!({"inlineData": {"mimeType": "audio/pcm", "data": "AAAA"}});
+    let google = "/v1beta/models/gem:streamGenerateContent?alt=sse";
+    let limit = json!({"generationConfig": {"maxOutputTokens": 20}, "contents": []});
+    for (name, path, call, events, reserved) in [
+        ("sound", "/v1/chat/completions", &chat_call, chat(json!({"audio": sound})) + &chat_end(), Some(20 * 64)),
+        (
+            "the words of sound",
+            "/v1/chat/completions",
+            &chat_call,
+            chat(json!({"audio": {"transcript": "Good"}})) + &chat_end(),
+            Some(20 * 64),
+        ),
+        ("only text", "/v1/chat/completions", &chat_call, chat_end(), None),
+        // Its limit is written in a field that a server of one's own may not keep.
+        ("translated", "/v1/messages", &message, chat(json!({"audio": sound})) + &chat_end(), Some(32_768 * 64)),
+        ("only text, translated", "/v1/messages", &message, chat_end(), None),
+        ("sound of Gemini", google, &limit, gemini(spoken) + &gemini_end(), Some(20 * 10)),
+        ("only text of Gemini", google, &limit, gemini_end(), None),
+        (
+            "a picture of Gemini, translated",
+            "/v1/chat/completions",
+            &json!({"model": "gem", "max_tokens": 20}),
+            gemini(image) + &gemini_end(),
+            Some(20 * 10),
+        ),
+    ] {
+        let world = world(&upstream, true, Purse::of(5_000_000 * MICRO));
+        let mut body = call.clone();
+        let said = json!([{"role": "user", "content": "Speak"}]);
+        if body.get("contents").is_none() {
+            body["stream"] = json!(true);
+            body["messages"] = said;
+        }
+        *says.lock().unwrap() = events;
+        let mut wire = world.connect().await;
+        wire.send(post(path, "", &body.to_string())).await.unwrap();
+        within(async {
+            while find(wire.pending(), end.as_bytes()).is_none() {
+                assert!(wire.fill().await.unwrap() > 0, "{name}: {}", String::from_utf8_lossy(wire.pending()));
+            }
+        })
+        .await;
+        drop(wire);
+        let record = world.outcome(R::CallerClosed).await;
+        let sent = upstream.last().body.len() as i64;
+        // What may hear is held back for at the price of sound.
+        let hears = if body["modalities"].is_array() { 8 } else { 1 };
+        let expect = match reserved {
+            Some(output) => sent * hears + output,
+            // Input and text, three bytes a token.
+            None => (sent as u64).div_ceil(3) as i64 + (end.len() as i64 / 3) * 10,
+        };
+        assert_eq!(cost(&record), Some(Cost::Estimated(usd(expect * MICRO))), "{name}");
+        assert_eq!(account(&world).held(), 0, "{name}");
         world.done().await;
     }
 }

@@ -7,6 +7,8 @@ use memchr::memchr2;
 pub(super) struct Counter {
     /// Bytes of text so far.
     pub bytes: u64,
+    /// Whether anything came that is no text, or was spoken.
+    pub more: bool,
     place: Place,
     /// Whether the byte before was a backslash within a string.
     escaped: bool,
@@ -24,14 +26,15 @@ pub(super) enum Place {
     Name,
     /// After such a string.
     Named,
-    /// After the colon of a name that carries text.
+    /// After the colon of a name that carries text or data.
     Colon,
     /// In a text of the model. Nothing of what came before matters at its beginning.
     Text,
 }
 
 const LONGEST: usize = 17;
-const NAMES: [&[u8]; 10] = [
+/// What stands under these names is text.
+const NAMES: [&[u8]; 11] = [
     b"content",
     b"text",
     b"delta",
@@ -42,7 +45,12 @@ const NAMES: [&[u8]; 10] = [
     b"partial_json",
     b"input",
     b"refusal",
+    TRANSCRIPT,
 ];
+/// The words of an answer that is spoken.
+const TRANSCRIPT: &[u8] = b"transcript";
+/// What stands under these names is sound, a picture or anything else whose tokens are not those of a text.
+const DATA: [&[u8]; 4] = [b"data", b"bytes", b"b64_json", b"partial_image_b64"];
 
 /// The first of two bytes, which is seldom far: names are short, and so is what stands between strings.
 fn near(one: u8, other: u8, bytes: &[u8]) -> Option<usize> {
@@ -97,15 +105,24 @@ impl Counter {
                 let named = self.place == Place::Named;
                 match first {
                     b' ' | b'\t' | b'\r' | b'\n' => {}
-                    b':' if named && !self.too_long && NAMES.contains(&self.last.as_slice()) => {
+                    b':' if named && !self.too_long && (self.names(&NAMES) || self.names(&DATA)) => {
                         self.place = Place::Colon
                     }
-                    b'"' => self.begin(if named { Place::Name } else { Place::Text }),
+                    b'"' => {
+                        let is_data = !named && self.names(&DATA);
+                        self.more |= is_data || !named && self.last == TRANSCRIPT;
+                        self.begin(if named || is_data { Place::Name } else { Place::Text });
+                    }
                     _ => self.place = Place::Outside,
                 }
                 1
             }
         }
+    }
+
+    /// Whether the string that ended last is one of these.
+    fn names(&self, names: &[&[u8]]) -> bool {
+        names.contains(&self.last.as_slice())
     }
 
     fn begin(&mut self, place: Place) {
