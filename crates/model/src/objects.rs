@@ -22,11 +22,13 @@ pub enum ObjectKind {
     MessageBatch = 2,
     /// A file in Anthropic's form.
     MessageFile = 3,
+    /// A file in Google's form.
+    GeminiFile = 4,
 }
 
 impl ObjectKind {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::File, Self::Batch, Self::MessageBatch, Self::MessageFile];
+    pub const ALL: [Self; 5] = [Self::File, Self::Batch, Self::MessageBatch, Self::MessageFile, Self::GeminiFile];
 
     /// What ids of it begin with, as those of its provider do.
     pub const fn prefix(self) -> &'static str {
@@ -35,12 +37,14 @@ impl ObjectKind {
             Self::Batch => "batch_",
             Self::MessageBatch => "msgbatch_",
             Self::MessageFile => "file_",
+            // Behind it Google has no more than 40 small letters, digits and dashes.
+            Self::GeminiFile => "files/",
         }
     }
 
     /// Whether it is a file.
     pub const fn is_file(self) -> bool {
-        matches!(self, Self::File | Self::MessageFile)
+        matches!(self, Self::File | Self::MessageFile | Self::GeminiFile)
     }
 
     /// The kind with this number.
@@ -215,7 +219,7 @@ mod tests {
         for state in ObjectState::ALL {
             assert_eq!(ObjectState::from_number(state as i64), Some(state));
         }
-        assert_eq!((ObjectKind::from_number(4), ObjectState::from_number(5)), (None, None));
+        assert_eq!((ObjectKind::from_number(5), ObjectState::from_number(5)), (None, None));
     }
 
     #[test]

@@ -41,6 +41,10 @@ pub struct AuthFailure {
 }
 
 impl AuthFailure {
+    /// As of nobody: where no key was presented, so that guesses count for their source alone.
+    pub(crate) const fn of_nobody() -> Self {
+        Self { claimed: None, known: false }
+    }
     /// The reason, always the same.
     pub const fn reason(&self) -> OutcomeReason {
         OutcomeReason::Unauthenticated

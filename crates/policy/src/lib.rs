@@ -19,6 +19,7 @@ pub mod gcra;
 pub mod headers;
 pub mod keys;
 pub mod mcp;
+pub mod pass;
 pub mod policy;
 pub mod present;
 pub mod principal;

@@ -139,6 +139,16 @@ impl World {
         ApiKey::new(self.peppers.clone()).authenticate(token.expose(), &table, Timestamp::from_secs(1)).unwrap()
     }
 
+    /// The peppers that its keys are hashed with.
+    pub fn peppers(&self) -> Arc<Peppers> {
+        self.peppers.clone()
+    }
+
+    /// Its keys.
+    pub fn table(&self) -> KeyTable {
+        self.table.borrow().clone()
+    }
+
     /// Whoever a question about a call is asked for.
     pub fn asked_about(&self, application: Option<&str>, key: Option<KeyId>, at: i64) -> Option<Principal> {
         Principal::asked_about(&self.table.borrow(), application, key, Timestamp::from_secs(at))

@@ -13,8 +13,8 @@ pub enum Principal {
     Key(KeyPrincipal),
 }
 
-/// A caller that presented a valid key. Made only by [`crate::ApiKey::authenticate`], and for questions about calls that
-/// nobody makes by [`Principal::asked_about`].
+/// A caller that presented a valid key. Made only by [`crate::ApiKey::authenticate`], by [`crate::pass::open`] for
+/// what such a caller was given, and for questions about calls that nobody makes by [`Principal::asked_about`].
 #[derive(Clone, Debug)]
 pub struct KeyPrincipal {
     pub(crate) application: u32,

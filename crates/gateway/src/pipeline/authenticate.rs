@@ -1,9 +1,9 @@
 //! Who is calling. The presented key goes no further than this file.
 
-use super::{Inbound, Refused, realtime, record::Recording, route::RouteMatch};
+use super::{Inbound, Refused, batch::google, realtime, record::Recording, route::RouteMatch};
 use crate::{
     net::control::Control,
-    snapshot::RouteKind,
+    snapshot::{BatchRoute, RouteKind},
     worker::{View, Worker},
 };
 use credentialflow_policy::{Principal, present};
@@ -20,6 +20,12 @@ pub(super) fn authenticate(
     let plan = matched.plan(view);
     if !plan.api_key {
         return Ok(Principal::Anonymous);
+    }
+    if plan.kind == RouteKind::Batch(BatchRoute::GeminiPiece) {
+        let principal = google::authenticate(worker, view, inbound, matched, record.time())?;
+        control.set_key(principal.key().map(|k| k.key()));
+        record.principal(&principal);
+        return Ok(principal);
     }
     let carriers = inbound.head.fields.iter().filter(|f| f.tag.may_carry_key());
     let headers = carriers.map(|f| (f.name.str(inbound.bytes), f.value.of(inbound.bytes)));

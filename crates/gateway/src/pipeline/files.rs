@@ -73,7 +73,8 @@ pub(super) async fn resolve(
     let kind = match speaks {
         Dialect::Anthropic => ObjectKind::MessageFile,
         Dialect::OpenAi | Dialect::Responses => ObjectKind::File,
-        Dialect::Gemini | Dialect::Bedrock | Dialect::Replicate => return Err(unknown(NOT_HERE)),
+        Dialect::Gemini => ObjectKind::GeminiFile,
+        Dialect::Bedrock | Dialect::Replicate => return Err(unknown(NOT_HERE)),
     };
     // Boxed, as it would make the future of every request larger.
     Box::pin(found(asker, received, &named, kind)).await.map(Some)

@@ -395,6 +395,7 @@ fn push_target(
     let base = match route.kind {
         _ if route.mcp.is_some() => &*endpoint.exact,
         RouteKind::Live(_) => gemini::below(&endpoint.base),
+        RouteKind::Batch(route) if route.is_beside_the_version() => gemini::below(&endpoint.base),
         _ => &*endpoint.base,
     };
     head.extend_from_slice(base.as_bytes());

@@ -52,10 +52,12 @@ pub(super) fn find<'a>(
         Found::Route(route) => {
             let plan = &view.snapshot.routes[route as usize];
             record.route(plan);
-            // All dialects list models at the same path, and two keep files there.
+            // All dialects list models at the same path, and three keep files there.
             if matches!(plan.kind, RouteKind::Batch(route) if route.kind() == ObjectKind::File) {
                 if inbound.header(VERSION_HEADER).is_some() {
                     record.speaks(Dialect::Anthropic);
+                } else if inbound.header(gemini::KEY_HEADER).is_some() {
+                    record.speaks(Dialect::Gemini);
                 }
             } else if plan.kind == RouteKind::ModelList {
                 if inbound.header(VERSION_HEADER).is_some() {

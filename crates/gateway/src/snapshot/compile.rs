@@ -80,8 +80,8 @@ impl Slots for Names<'_> {
 }
 
 const DEFAULT_MAX_BODY: u64 = 10 << 20;
-/// Largest file with the calls of a batch. It is never held, and OpenAI takes 200 MB.
-const MAX_UPLOAD: u64 = 256 << 20;
+/// Largest file. It is never held, and OpenAI takes 200 MB with the calls of a batch.
+pub(crate) const MAX_UPLOAD: u64 = 256 << 20;
 const MESSAGE_BATCH: &str = "/v1/messages/batches/{id}";
 
 impl Snapshot {
@@ -201,6 +201,13 @@ impl Snapshot {
                     RouteKind::Batch(BatchRoute::MessageResults),
                 ),
                 ("message-batch-delete", MESSAGE_BATCH, "DELETE", RouteKind::Batch(BatchRoute::MessageDelete)),
+                ("gemini-file-upload", "/upload/v1beta/files", "POST", RouteKind::Batch(BatchRoute::GeminiUpload)),
+                // Where Google's SDK for Python asks for it; it reads files at `/v1/files`, with Google's header.
+                ("gemini-file-upload-v1", "/upload/v1/files", "POST", RouteKind::Batch(BatchRoute::GeminiUpload)),
+                ("gemini-file-piece", "/upload/v1beta/files/pieces", "POST", RouteKind::Batch(BatchRoute::GeminiPiece)),
+                ("gemini-files", "/v1beta/files", "GET", RouteKind::Batch(BatchRoute::GeminiFiles)),
+                ("gemini-file", "/v1beta/files/{id}", "GET", RouteKind::Batch(BatchRoute::GeminiFile)),
+                ("gemini-file-delete", "/v1beta/files/{id}", "DELETE", RouteKind::Batch(BatchRoute::GeminiFileDelete)),
             ] {
                 let m =
                     Match { hosts: vec![], path: path.into(), methods: vec![method.into()], headers: BTreeMap::new() };
@@ -346,7 +353,10 @@ fn built_in_route(name: &str, kind: RouteKind, sources: &Sources) -> RoutePlan {
     let policies = policies.filter_map(|e| (e.build)(&route, &sources.rates)).collect();
     RoutePlan {
         policies: PolicyList::BuiltIn(policies),
-        max_body: if kind == RouteKind::Batch(BatchRoute::Upload) { MAX_UPLOAD } else { sources.max_model_body },
+        max_body: match kind {
+            RouteKind::Batch(BatchRoute::Upload | BatchRoute::GeminiPiece) => MAX_UPLOAD,
+            _ => sources.max_model_body,
+        },
         ..compile_route(&route, kind, None, &sources.rates)
     }
 }

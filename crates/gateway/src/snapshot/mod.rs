@@ -15,6 +15,7 @@ mod upstreams;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use compile::MAX_UPLOAD;
 pub use compile::Sources;
 pub use endpoint::EndpointPlan;
 pub use trust::Trust;
@@ -141,6 +142,16 @@ pub(crate) enum BatchRoute {
     MessageResults,
     /// `DELETE /messages/batches/{id}`
     MessageDelete,
+    /// `POST /upload/v1beta/files`, and below `v1`
+    GeminiUpload,
+    /// `POST /upload/v1beta/files/pieces`, without a key
+    GeminiPiece,
+    /// `GET /v1beta/files`
+    GeminiFiles,
+    /// `GET /v1beta/files/{id}`
+    GeminiFile,
+    /// `DELETE /v1beta/files/{id}`
+    GeminiFileDelete,
 }
 
 impl BatchRoute {
@@ -155,12 +166,25 @@ impl BatchRoute {
             | Self::MessageCancel
             | Self::MessageResults
             | Self::MessageDelete => ObjectKind::MessageBatch,
+            Self::GeminiUpload | Self::GeminiPiece | Self::GeminiFiles | Self::GeminiFile | Self::GeminiFileDelete => {
+                ObjectKind::GeminiFile
+            }
         }
     }
 
     /// Whether it is in Anthropic's form.
     pub(crate) const fn is_of_messages(self) -> bool {
         matches!(self.kind(), ObjectKind::MessageBatch)
+    }
+
+    /// Whether it is in Google's form.
+    pub(crate) const fn is_of_gemini(self) -> bool {
+        matches!(self.kind(), ObjectKind::GeminiFile)
+    }
+
+    /// Whether it goes where Google takes uploads, which is not below the version of the API.
+    pub(crate) const fn is_beside_the_version(self) -> bool {
+        matches!(self, Self::GeminiUpload | Self::GeminiPiece)
     }
 }
 
@@ -179,6 +203,7 @@ impl RouteKind {
             Self::Messages | Self::CountTokens => Some(Dialect::Anthropic),
             Self::Gemini | Self::GeminiModelList | Self::Live(_) => Some(Dialect::Gemini),
             Self::Batch(route) if route.is_of_messages() => Some(Dialect::Anthropic),
+            Self::Batch(route) if route.is_of_gemini() => Some(Dialect::Gemini),
             Self::Batch(_) => Some(Dialect::OpenAi),
         }
     }

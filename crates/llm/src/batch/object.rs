@@ -195,6 +195,7 @@ pub fn deleted(kind: ObjectKind, id: &str) -> Value {
     match kind {
         ObjectKind::MessageBatch => json!({ "id": id, "type": "message_batch_deleted" }),
         ObjectKind::MessageFile => json!({ "id": id, "type": "file_deleted" }),
+        ObjectKind::GeminiFile => json!({}),
         ObjectKind::File | ObjectKind::Batch => json!({ "id": id, "object": "file", "deleted": true }),
     }
 }

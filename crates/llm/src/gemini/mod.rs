@@ -7,6 +7,7 @@
 //! Reference: <https://ai.google.dev/api/generate-content>.
 
 pub mod error;
+pub mod files;
 pub mod models;
 pub mod request;
 pub mod usage;

@@ -170,7 +170,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         base: Base::Url("https://generativelanguage.googleapis.com/v1beta"),
         dialect: Dialect::Gemini,
         responses: false,
-        tasks: Tasks::CHAT.and(&[Embeddings, Realtime]),
+        tasks: Tasks::CHAT.and(&[Embeddings, Realtime, Files]),
         counts: Some(Counting::Gemini),
         injector: DefaultInjector::Header(crate::gemini::KEY_HEADER),
         ask_usage: UNASKED, // in every event

@@ -57,6 +57,9 @@ impl Asking<'_, '_> {
     /// `GET /v1/files/{id}`: what is kept here.
     pub async fn file<C: Caller>(&self, caller: &mut C, record: &mut Recording<'_>) -> Result<(), Refused> {
         let file = self.of_kind(self.kind).await?;
+        if file.kind == ObjectKind::GeminiFile {
+            return self.gemini_file(file, caller, record).await;
+        }
         if is_of_batches(&file) {
             self.model(&file.facts.model, record)?;
         }
@@ -136,7 +139,12 @@ impl Asking<'_, '_> {
             ));
         }
         let place = self.place_of(&object, record)?;
-        let there = if object.kind.is_file() { "/files" } else { self.batches() };
+        let there = match object.kind {
+            // It stands in the name of its file.
+            ObjectKind::GeminiFile => "",
+            kind if kind.is_file() => "/files",
+            _ => self.batches(),
+        };
         let path = format!("{there}/{}", object.upstream_id);
         let (status, answer) = self.ask(place, path, caller, record).await?;
         if !is_success(status) && status != 404 {

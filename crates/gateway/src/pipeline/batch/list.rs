@@ -6,8 +6,11 @@ use crate::{
     pipeline::{Refused, record::Recording},
     ports::{ObjectList, ObjectPage},
 };
-use credentialflow_llm::batch::object;
-use credentialflow_model::{OutcomeReason, objects::ObjectState};
+use credentialflow_llm::{batch::object, gemini::files};
+use credentialflow_model::{
+    OutcomeReason,
+    objects::{ObjectKind, ObjectState},
+};
 
 /// Of one page at the most.
 const MOST: u32 = 1000;
@@ -15,6 +18,9 @@ const MOST: u32 = 1000;
 const MOST_BYTES: u32 = 1 << 20;
 /// Of one page where the caller does not say.
 const USUAL: u32 = 20;
+/// The same in Google's form.
+const USUAL_OF_GOOGLE: u32 = 10;
+const MOST_OF_GOOGLE: u32 = 100;
 
 impl Asking<'_, '_> {
     /// Answers with a page.
@@ -29,15 +35,23 @@ impl Asking<'_, '_> {
         // What its provider is asked for at this moment has nothing to tell yet.
         let told = objects.iter().filter(|object| object.state != ObjectState::Asked);
         let told: Vec<_> = told.map(|object| (&*object.id, &*object.body)).collect();
-        let body = match self.is_of_messages() {
-            true => object::message_list(&told, more),
-            false => object::list(&told, more),
+        let body = match self.kind {
+            ObjectKind::GeminiFile => {
+                let last = told.last().filter(|_| more).map(|(id, _)| id.trim_start_matches(self.kind.prefix()));
+                let told: Vec<&str> = told.iter().map(|(_, body)| *body).collect();
+                files::list(&told, last)
+            }
+            _ if self.is_of_messages() => object::message_list(&told, more),
+            _ => object::list(&told, more),
         };
         self.answer((200, body), caller, record).await
     }
 
     /// Which page the query asks for.
     fn page(&self) -> Result<ObjectPage, Refused> {
+        if self.kind == ObjectKind::GeminiFile {
+            return self.page_of_google();
+        }
         let mut page = ObjectPage { most: USUAL, bytes: MOST_BYTES, ..ObjectPage::default() };
         if self.route == crate::snapshot::BatchRoute::Files {
             page.most = MOST;
@@ -55,6 +69,24 @@ impl Asking<'_, '_> {
                 "purpose" => page.purpose = id(),
                 "order" if value == "desc" => {}
                 "order" => return Err(invalid("lists have the newest first: `order` is `desc`")),
+                _ => {}
+            }
+        }
+        Ok(page)
+    }
+
+    /// Which page the query asks for in Google's form.
+    fn page_of_google(&self) -> Result<ObjectPage, Refused> {
+        let mut page = ObjectPage { most: USUAL_OF_GOOGLE, bytes: MOST_BYTES, ..ObjectPage::default() };
+        for parameter in self.parts.0.query.unwrap_or_default().split('&') {
+            match parameter.split_once('=') {
+                Some(("pageSize", size)) => {
+                    let size: u32 = size.parse().map_err(|_| invalid("`pageSize` is no whole number"))?;
+                    page.most = if size == 0 { USUAL_OF_GOOGLE } else { size.min(MOST_OF_GOOGLE) };
+                }
+                Some(("pageToken", token)) if !token.is_empty() => {
+                    page.after = Some(format!("{}{token}", self.kind.prefix()));
+                }
                 _ => {}
             }
         }

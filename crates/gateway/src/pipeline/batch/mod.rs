@@ -7,6 +7,7 @@
 mod checks;
 mod create;
 mod fetch;
+pub(super) mod google;
 mod list;
 mod places;
 mod upload;
@@ -88,17 +89,27 @@ pub(super) async fn serve<C: Caller>(
     let keeper = keeper.ok_or_else(|| Refused::new(OutcomeReason::InvalidModelCall).with_detail(NONE.into()))?;
     let kind = match route.kind() {
         ObjectKind::File if record.dialect() == Some(Dialect::Anthropic) => ObjectKind::MessageFile,
+        ObjectKind::File if record.dialect() == Some(Dialect::Gemini) => ObjectKind::GeminiFile,
         kind => kind,
     };
     let asking = Asking { worker, view, control, inbound, parts, keeper, application, route, kind };
     match route {
+        BatchRoute::Upload | BatchRoute::FileContent if kind == ObjectKind::GeminiFile => {
+            Err(invalid("Google's files are uploaded at `/upload/v1beta/files`, and read by models alone"))
+        }
         BatchRoute::Upload => asking.upload(caller, record).await,
-        BatchRoute::Files | BatchRoute::Batches | BatchRoute::MessageBatches => asking.list(caller, record).await,
+        BatchRoute::GeminiUpload => asking.begin(caller, record).await,
+        BatchRoute::GeminiPiece => asking.piece(caller, record).await,
+        BatchRoute::Files | BatchRoute::Batches | BatchRoute::MessageBatches | BatchRoute::GeminiFiles => {
+            asking.list(caller, record).await
+        }
         BatchRoute::Create => asking.create(caller, record).await,
         BatchRoute::MessageCreate => asking.create_messages(caller, record).await,
-        BatchRoute::File => asking.file(caller, record).await,
+        BatchRoute::File | BatchRoute::GeminiFile => asking.file(caller, record).await,
         BatchRoute::FileContent | BatchRoute::MessageResults => asking.content(caller, record).await,
-        BatchRoute::FileDelete | BatchRoute::MessageDelete => asking.delete(caller, record).await,
+        BatchRoute::FileDelete | BatchRoute::MessageDelete | BatchRoute::GeminiFileDelete => {
+            asking.delete(caller, record).await
+        }
         BatchRoute::Batch | BatchRoute::MessageBatch => asking.batch(caller, record).await,
         BatchRoute::Cancel | BatchRoute::MessageCancel => asking.cancel(caller, record).await,
     }
@@ -112,16 +123,31 @@ impl Asking<'_, '_> {
         kept(self.worker, self.control, answer).await
     }
 
+    /// Whose form it is in.
+    const fn speaks(&self) -> Dialect {
+        match self.kind {
+            ObjectKind::File | ObjectKind::Batch => Dialect::OpenAi,
+            ObjectKind::MessageBatch | ObjectKind::MessageFile => Dialect::Anthropic,
+            ObjectKind::GeminiFile => Dialect::Gemini,
+        }
+    }
+
     /// Whether it is in Anthropic's form.
     const fn is_of_messages(&self) -> bool {
-        matches!(self.kind, ObjectKind::MessageBatch | ObjectKind::MessageFile)
+        matches!(self.speaks(), Dialect::Anthropic)
     }
 
     /// The object that the path names, if it is the caller's and of this kind.
     async fn named(&self) -> Result<ModelObject, Refused> {
         let nth = if self.route.is_of_messages() { 4 } else { 3 };
         let id = self.parts.0.path.split('/').nth(nth).unwrap_or_default();
-        self.find(id).await
+        match self.kind {
+            ObjectKind::GeminiFile if id.contains(':') => {
+                Err(invalid("what was uploaded can be read by models alone, and nothing else can be done with it"))
+            }
+            ObjectKind::GeminiFile => self.find(&format!("{}{id}", self.kind.prefix())).await,
+            _ => self.find(id).await,
+        }
     }
 
     async fn find(&self, id: &str) -> Result<ModelObject, Refused> {
@@ -161,7 +187,7 @@ impl Asking<'_, '_> {
     /// A request to a place; it costs nothing itself.
     fn request(&self, place: Place, path: String, body: UpstreamBody, record: &mut Recording<'_>) -> UpstreamRequest {
         let target = self.target(place);
-        let dialect = if self.is_of_messages() { Dialect::Anthropic } else { Dialect::OpenAi };
+        let dialect = self.speaks();
         record.upstream(&self.view.snapshot.upstreams[target.upstream as usize]);
         record.model(self.plan(place.model), target, false);
         let call = ModelCall::free((place.model, place.target, place.key), Task::Batches, dialect, path, self.worker);

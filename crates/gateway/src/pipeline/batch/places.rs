@@ -66,7 +66,7 @@ impl Asking<'_, '_> {
     /// The target that takes a file, of the model that the caller names in a header; where none is named, the only place
     /// to which it can go.
     pub(super) fn choose_for_file(&self, record: &Recording<'_>) -> Result<Place, Refused> {
-        let speaks = if self.is_of_messages() { Dialect::Anthropic } else { Dialect::OpenAi };
+        let speaks = self.speaks();
         let model = match self.named_model()? {
             Some(name) => self.model(name, record)?,
             None => self.only_model(speaks)?,
@@ -153,7 +153,7 @@ pub(super) fn is_of_batches(object: &ModelObject) -> bool {
 fn keeps_files(target: &TargetPlan, speaks: Dialect) -> bool {
     target.offers(Task::Files, speaks)
         && match speaks {
-            Dialect::Anthropic => target.speaks(Dialect::Anthropic),
+            Dialect::Anthropic | Dialect::Gemini => target.speaks(speaks),
             _ => matches!(target.dialect, Dialect::OpenAi | Dialect::Responses),
         }
 }
