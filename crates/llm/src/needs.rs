@@ -343,8 +343,9 @@ impl<'de> Deserialize<'de> for Whole {
                                 whole.asked(C::StructuredOutput, member(config, name).is_some_and(says));
                             }
                             let thinking = member(config, "thinkingConfig").or(member(config, "thinking_config"));
-                            let budget = thinking.and_then(|t| member(t, "thinkingBudget"));
-                            let level = thinking.and_then(|t| member(t, "thinkingLevel"));
+                            let of = |name, snake| thinking.and_then(|t| member(t, name).or_else(|| member(t, snake)));
+                            let budget = of("thinkingBudget", "thinking_budget");
+                            let level = of("thinkingLevel", "thinking_level");
                             let asks = budget.is_some_and(|budget| budget.get() != "0") || thinks(level);
                             whole.asked(C::Reasoning, asks);
                         }
@@ -393,6 +394,8 @@ impl<'de> Deserialize<'de> for Part {
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Part, A::Error> {
                 let mut part = Whole::default();
+                // A document may be a text, which any model reads.
+                let (mut is_document, mut is_text) = (false, false);
                 while let Some(Word(key)) = map.next_key()? {
                     match &*key {
                         // Turns, parts of turns, and what tools answered.
@@ -400,22 +403,37 @@ impl<'de> Deserialize<'de> for Part {
                         "type" => match text(map.next_value()?).as_deref() {
                             Some("image_url" | "image" | "input_image") => part.needs.add(ModelCapability::Vision),
                             Some("input_audio") => part.needs.add(ModelCapability::AudioInput),
-                            Some("file" | "document" | "input_file") => part.needs.add(ModelCapability::Documents),
+                            Some("file" | "document" | "input_file") => is_document = true,
                             _ => {}
                         },
                         "source" => {
                             let raw: &RawValue = map.next_value()?;
                             let media: Media = serde_json::from_str(raw.get()).unwrap_or_default();
-                            if media.kind.as_deref() == Some("base64") {
-                                part.media += raw.get().len() as u64;
+                            match media.kind.as_deref() {
+                                Some("base64") => part.media += raw.get().len() as u64,
+                                Some("text" | "content") => is_text = true,
+                                _ => {}
                             }
                         }
                         "inlineData" | "inline_data" | "fileData" => part.typed(map.next_value()?),
-                        "image_url" | "input_audio" | "file" | "file_data" => {
+                        "file" | "file_data" => {
+                            let raw: &RawValue = map.next_value()?;
+                            // Gemini's says what it is beside it.
+                            match key == "file_data" && raw.get().starts_with('{') {
+                                true => part.typed(raw),
+                                false => part.media += raw.get().len() as u64,
+                            }
+                            let data = if key == "file" { member(raw, "file_data") } else { Some(raw) };
+                            is_text |= data.and_then(text).is_some_and(|data| data.starts_with("data:text/"));
+                        }
+                        "image_url" | "input_audio" => {
                             part.media += map.next_value::<&RawValue>()?.get().len() as u64;
                         }
                         _ => _ = map.next_value::<IgnoredAny>()?,
                     }
+                }
+                if is_document && !is_text {
+                    part.needs.add(ModelCapability::Documents);
                 }
                 Ok(Part(part))
             }
@@ -451,6 +469,31 @@ mod tests {
                 user(json!([{"type": "file", "file": {"file_data": "data:application/pdf;base64,AA"}}])),
                 vec![C::Documents],
             ),
+            (user(json!([{"type": "file", "file": {"file_data": "data:text/plain;base64,AA"}}])), vec![]),
+            (user(json!([{"type": "file", "file": {"file_id": "file-1"}}])), vec![C::Documents]),
+            (json!({"input": [{"content": [{"type": "input_file", "file_data": "data:text/csv;base64,AA"}]}]}), vec![]),
+            (
+                json!({"input": [{"content": [{"type": "input_file", "file_data": "data:application/pdf;base64,AA"}]}]}),
+                vec![C::Documents],
+            ),
+            (
+                user(
+                    json!([{"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "x"}}]),
+                ),
+                vec![],
+            ),
+            (user(json!([{"source": {"type": "url", "url": "https://x"}, "type": "document"}])), vec![C::Documents]),
+            (
+                user(json!([{"type": "document", "source": {"type": "content", "content": [
+                    {"type": "text", "text": "x"}]}}])),
+                vec![],
+            ),
+            (
+                user(
+                    json!([{"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "AA"}}]),
+                ),
+                vec![C::Documents],
+            ),
             (user(json!([{"type": "image", "source": {"type": "url", "url": "https://x"}}])), vec![C::Vision]),
             (user(json!([{"type": "tool_result", "content": [{"type": "image", "source": {}}]}])), vec![C::Vision]),
             (user(json!([{"type": "tool_use", "name": "draw", "input": {"type": "image"}}])), vec![]),
@@ -466,6 +509,8 @@ mod tests {
             (turn(json!({"inlineData": {"mimeType": "image/png", "data": "AA"}})), vec![C::Vision]),
             (turn(json!({"inline_data": {"mime_type": "application/pdf", "data": "AA"}})), vec![C::Documents]),
             (turn(json!({"fileData": {"mimeType": "audio/wav", "fileUri": "x"}})), vec![C::AudioInput]),
+            (turn(json!({"file_data": {"mime_type": "image/png", "file_uri": "x"}})), vec![C::Vision]),
+            (turn(json!({"fileData": {"mimeType": "text/plain", "fileUri": "x"}})), vec![]),
             (json!({"tools": [{"type": "function"}]}), vec![C::Tools]),
             (json!({"tools": [], "functions": null}), vec![]),
             (json!({"response_format": {"type": "json_schema"}}), vec![C::StructuredOutput]),
@@ -480,6 +525,9 @@ mod tests {
             (json!({"thinking": {"type": "adaptive"}}), vec![C::Reasoning]),
             (json!({"generationConfig": {"thinkingConfig": {"thinkingBudget": 0}}}), vec![]),
             (json!({"generationConfig": {"thinkingConfig": {"thinkingLevel": "high"}}}), vec![C::Reasoning]),
+            (json!({"generation_config": {"thinking_config": {"thinking_budget": 0}}}), vec![]),
+            (json!({"generation_config": {"thinking_config": {"thinking_budget": 9}}}), vec![C::Reasoning]),
+            (json!({"generation_config": {"thinking_config": {"thinking_level": "low"}}}), vec![C::Reasoning]),
             (json!([1]), vec![]),
         ] {
             assert_eq!(needs(body.clone()), expect, "{body}");
