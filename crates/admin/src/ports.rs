@@ -70,6 +70,9 @@ pub trait Dataplane: Send + Sync + 'static {
 
 /// Calls to models through this node's gateway, as a caller of its own makes them.
 pub trait ModelCalls: Send + Sync + std::fmt::Debug {
+    /// What a call shows as `test` within `prompt`, to have a version of a prompt that is not in use yet.
+    fn pass(&self) -> &str;
+
     /// Sends the body of a chat completion with a key, and gives status and body of the answer. The error says why there
     /// is none, without a secret.
     fn chat<'a>(&'a self, key: &'a SecretValue, body: Vec<u8>) -> BoxFuture<'a, Result<(u16, Vec<u8>), String>>;

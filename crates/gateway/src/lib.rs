@@ -15,6 +15,7 @@ pub mod net;
 mod pipeline;
 pub mod ports;
 pub mod preview;
+pub mod prompt_tests;
 pub mod route;
 pub mod snapshot;
 mod text;

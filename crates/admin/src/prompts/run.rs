@@ -85,7 +85,8 @@ async fn results(
     let mut running = JoinSet::new();
     for (index, test) in prompt.tests.iter().enumerate() {
         let (calls, key, turns, test) = (calls.clone(), key.clone(), turns.clone(), test.clone());
-        let wanted = json!({ "id": prompt.name, "version": version.to_string(), "variables": test.variables });
+        let (version, variables) = (version.to_string(), &test.variables);
+        let wanted = json!({ "id": prompt.name, "version": version, "variables": variables, "test": calls.pass() });
         let body = json!({ "prompt": wanted, "messages": [] }).to_string().into_bytes();
         running.spawn(async move {
             let result = tokio::time::timeout_at(until, async {

@@ -11,13 +11,20 @@ const KEY: &str = "cfk_live_of-whoever-tests";
 struct Echo;
 
 impl ModelCalls for Echo {
+    fn pass(&self) -> &str {
+        "of-this-process"
+    }
+
     fn chat<'a>(&'a self, key: &'a SecretValue, body: Vec<u8>) -> BoxFuture<'a, Result<(u16, Vec<u8>), String>> {
         Box::pin(async move {
             if key.expose() != KEY.as_bytes() {
                 return Ok((401, br#"{"error":{"message":"a valid credential is required"}}"#.to_vec()));
             }
             let call: Value = serde_json::from_slice(&body).unwrap();
-            assert_eq!(call["prompt"]["id"], "sentiment");
+            assert_eq!(
+                (&call["prompt"]["id"], &call["prompt"]["test"]),
+                (&json!("sentiment"), &json!("of-this-process"))
+            );
             let text = format!(
                 "v{} {}",
                 call["prompt"]["version"].as_str().unwrap(),
@@ -138,6 +145,36 @@ async fn labels_move_only_to_versions_that_passed_the_present_tests() {
     assert_eq!(added, [json!([1]), json!([2])]);
     let reasons = audit["items"].as_array().unwrap().iter().filter_map(|event| event["detail"].get("reason"));
     assert_eq!(reasons.collect::<Vec<_>>(), ["it is better"]);
+}
+
+#[tokio::test]
+async fn a_version_that_did_not_pass_is_not_published_by_its_number_either() {
+    let control = Control::start_with(|settings| settings.calls = Some(Arc::new(Echo))).await;
+    let both = [(1, "a"), (2, "b")];
+    control.apply(&file(&both, "", "v1 fine"), json!({})).await.expect(200);
+    run(&control, 1, KEY).await;
+    control.post("/api/v1/prompts/sentiment/promote", json!({ "version": 1 })).await.expect(200);
+    let route = |version: u32| {
+        format!(
+            "routes: [{{ name: r, match: {{ path: /r }}, prompt: {{ name: sentiment, version: {version} }}, authenticate: [none] }}]"
+        )
+    };
+    let refused = control.apply(&route(2), json!({})).await;
+    assert_eq!(problems(&refused), one("version_not_in_use", "routes[0].prompt.version"));
+    control.apply(&route(1), json!({})).await.expect(200);
+    // Nor does its label go away from under it.
+    control.apply(&file(&both, "", "fine"), json!({})).await.expect(200);
+    run(&control, 2, KEY).await;
+    let promote = async |label: &str| {
+        let wanted = json!({ "version": 2, "label": label });
+        control.post("/api/v1/prompts/sentiment/promote", wanted).await
+    };
+    let moved = promote("production").await;
+    assert_eq!(moved.status, 422, "{}", moved.text);
+    assert!(moved.text.contains("version_not_in_use"), "{}", moved.text);
+    promote("next").await.expect(200);
+    control.apply(&route(2), json!({})).await.expect(200);
+    promote("production").await.expect(200);
 }
 
 #[tokio::test]

@@ -76,6 +76,10 @@ impl fmt::Debug for OwnGateway {
 }
 
 impl ModelCalls for OwnGateway {
+    fn pass(&self) -> &str {
+        credentialflow_gateway::prompt_tests::pass()
+    }
+
     fn chat<'a>(&'a self, key: &'a SecretValue, body: Vec<u8>) -> BoxFuture<'a, Result<(u16, Vec<u8>), String>> {
         Box::pin(self.ask(key, body))
     }

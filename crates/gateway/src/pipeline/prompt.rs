@@ -4,6 +4,7 @@
 use super::{Inbound, Refused, answer::LocalAnswer, record::Recording, route::RouteMatch};
 use crate::{
     budget::Charge,
+    prompt_tests,
     snapshot::{RouteKind, RoutePlan, prompts::Published},
     worker::View,
 };
@@ -105,6 +106,10 @@ fn named(
     };
     let none = || unfit(Unfit("the prompt has no such version or label".to_owned()));
     let version = prompt.version(wanted.which()).ok_or_else(none)?;
+    if !prompt.is_in_use(version) && !wanted.test.as_deref().is_some_and(prompt_tests::is_pass) {
+        let detail = "no label stands for this version of the prompt, and it has tests";
+        return Err(unfit(Unfit(detail.to_owned())));
+    }
     record.prompt(version.tag().clone());
     let model = members.model();
     let limit = limit(view, model.as_deref().unwrap_or(version.model()));

@@ -28,14 +28,15 @@ enum Wanted {
 }
 
 impl Published {
-    /// The version that is published now; `None` where there is none.
+    /// The version that is published now; `None` where there is none that may be used.
     pub fn version(&self) -> Option<(&Compiled, &Version)> {
         let prompt = self.prompt.as_deref()?;
         let which = match &self.which {
             Wanted::Version(number) => Which::Version(*number),
             Wanted::Label(label) => Which::Label(label),
         };
-        Some((prompt, prompt.version(which)?))
+        let version = prompt.version(which).filter(|version| prompt.is_in_use(version))?;
+        Some((prompt, version))
     }
 }
 

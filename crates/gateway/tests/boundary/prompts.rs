@@ -242,3 +242,49 @@ async fn a_wrong_prompt_is_refused_in_the_callers_dialect() {
     assert!(upstream.requests().is_empty(), "nothing was sent");
     world.done().await;
 }
+
+#[tokio::test]
+async fn a_version_of_a_prompt_with_tests_is_only_there_once_a_label_stands_for_it() {
+    let upstream = models::provider().await;
+    let tests = "    tests: [{ name: t, variables: { text: x }, checks: [{ contains: x }] }]\n";
+    let with = |tests: &str, labels: &str| {
+        yaml(&upstream).replacen("    labels: { production: 1 }\n", &format!("    labels: {{ {labels} }}\n{tests}"), 1)
+    };
+    let pass = credentialflow_gateway::prompt_tests::pass();
+    for (name, yaml, usable) in [
+        ("no tests", with("", "production: 1"), true),
+        ("tests", with(tests, "production: 1"), false),
+        ("tests, and a label", with(tests, "production: 1, next: 4"), true),
+    ] {
+        let mut setup = Setup::new(yaml);
+        setup.credentials = vec![("c", 3, SECRET), ("d", 9, "the-other-secret")];
+        let world = setup.start();
+        let call = |prompt: Value| {
+            let call = json!({ "prompt": prompt, "model": "guarded", "messages": [] });
+            world.ask(post("/v1/chat/completions", "", &call.to_string()))
+        };
+        let named = |version: &str| json!({ "id": "sentiment", "version": version, "variables": { "text": "x" } });
+        let status = if usable { 200 } else { 400 };
+        let told = call(named("4")).await;
+        assert_eq!(told.status(), status, "{name}: {}", told.text());
+        assert_eq!(told.text().contains("no label stands for this version"), !usable, "{name}: {}", told.text());
+        world.outcome(if usable { R::Served } else { R::InvalidModelCall }).await;
+        // The version of a label, by its number.
+        assert_eq!(call(named("1")).await.status(), 200, "{name}");
+        world.outcome(R::Served).await;
+        // A run of the tests may have any; nothing of what it shows goes on.
+        for (shown, runs) in [(pass, true), ("", false), ("another", false)] {
+            let mut prompt = named("4");
+            prompt["test"] = json!(shown);
+            assert_eq!(call(prompt).await.status(), if usable || runs { 200 } else { 400 }, "{name}, {shown}");
+            world.outcome(if usable || runs { R::Served } else { R::InvalidModelCall }).await;
+        }
+        assert!(upstream.requests().iter().all(|sent| find(&sent.everything(), pass.as_bytes()).is_none()), "{name}");
+        // So it is with a route that publishes it.
+        let body = r#"{"text":"x"}"#;
+        let open = format!("POST /open HTTP/1.1\r\nhost: gw\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        assert_eq!(world.ask(open).await.status(), if usable { 200 } else { 503 }, "{name}");
+        world.outcome(if usable { R::Served } else { R::NoHealthyEndpoint }).await;
+        world.done().await;
+    }
+}

@@ -134,6 +134,11 @@ impl Compiled {
 
     /// What callers hand in.
     pub const fn variables(&self) -> &BTreeMap<String, PromptVariable> {
+    /// Whether callers and routes may have a version, as [`Prompt::is_in_use`] tells.
+    pub fn is_in_use(&self, version: &Version) -> bool {
+        self.source.is_in_use(version.number)
+    }
+
         &self.source.variables
     }
 

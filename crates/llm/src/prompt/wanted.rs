@@ -25,6 +25,8 @@ pub struct Wanted<'b> {
     version: Option<Cow<'b, str>>,
     /// What is handed in.
     pub variables: Option<&'b RawValue>,
+    /// What a run of its tests shows, to have a version that is not in use.
+    pub test: Option<Cow<'b, str>>,
 }
 
 #[derive(Deserialize)]
@@ -36,6 +38,8 @@ struct Fields<'b> {
     version: Option<&'b RawValue>,
     #[serde(borrow, default)]
     variables: Option<&'b RawValue>,
+    #[serde(borrow, default)]
+    test: Option<Cow<'b, str>>,
 }
 
 impl<'b> Members<'b> {
@@ -84,14 +88,14 @@ impl<'b> Members<'b> {
     pub fn wanted(&self) -> Result<Option<Wanted<'b>>, Unfit> {
         let Some(raw) = self.one("prompt")?.filter(|raw| raw.get().starts_with('{')) else { return Ok(None) };
         let unfit = || Unfit::new("`prompt` has an `id`, and maybe a `version` and `variables`");
-        let Fields { id, version, variables } = serde_json::from_str(raw.get()).map_err(|_| unfit())?;
+        let Fields { id, version, variables, test } = serde_json::from_str(raw.get()).map_err(|_| unfit())?;
         let version = match version.map(RawValue::get) {
             None | Some("null") => None,
             // Of OpenAI's a version is a text, and people write numbers.
             Some(text) if text.bytes().all(|b| b.is_ascii_digit()) => Some(Cow::Borrowed(text)),
             Some(text) => Some(serde_json::from_str(text).map_err(|_| unfit())?),
         };
-        Ok(Some(Wanted { id, version, variables }))
+        Ok(Some(Wanted { id, version, variables, test }))
     }
 }
 

@@ -214,6 +214,12 @@ impl Prompt {
         labels.iter().find(|(name, _)| name.as_str() == label).map(|(_, version)| *version)
     }
 
+    /// Whether callers and routes may have a version: where there are tests, only one that a label stands for, as labels
+    /// move only to what passed them.
+    pub fn is_in_use(&self, number: u32) -> bool {
+        self.tests.is_empty() || self.labels.iter().flatten().any(|(_, version)| *version == number)
+    }
+
     /// The models that it may be said to.
     pub fn models(&self) -> impl Iterator<Item = &Name> {
         std::iter::once(&self.model).chain(self.versions.iter().filter_map(|version| version.model.as_ref()))
@@ -229,7 +235,7 @@ pub struct RoutePrompt {
     /// The label of the version. `production` unless set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<Name>,
-    /// The version, in place of a label.
+    /// The version, in place of a label. Where the prompt has tests, one that a label stands for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<u32>,
 }

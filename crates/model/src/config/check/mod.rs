@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     Name, Problems, ResourceSet,
-    resource::{Engine, Guardrail, Key, Kind, Limit, Resource, UpstreamCredential},
+    resource::{Engine, Guardrail, Key, Kind, Limit, Prompt, Resource, UpstreamCredential},
 };
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -58,6 +58,7 @@ pub fn check(set: &ResourceSet, source: &SourceMap, context: &Context<'_>) -> Pr
         keys: HashMap::new(),
         guardrails: HashMap::new(),
         guarded: HashSet::new(),
+        prompts: HashMap::new(),
         report: Report::default(),
     };
     let mut seen = HashMap::new();
@@ -77,6 +78,7 @@ pub fn check(set: &ResourceSet, source: &SourceMap, context: &Context<'_>) -> Pr
         let guarded = set.models.iter().filter(|m| !(m.guardrails.is_empty() && m.use_guardrails.is_empty()));
         checker.guarded.extend(guarded.map(|m| m.name.as_str()));
         checker.guardrails.extend(set.guardrails.iter().map(|g| (g.name.as_str(), g.rules.as_slice())));
+        checker.prompts.extend(set.prompts.iter().map(|p| (p.name.as_str(), p)));
         checker.engines.extend(set.credentials.iter().map(|c| (c.name.as_str(), c.engine)));
         let providing = set.upstreams.iter().filter(|u| u.provider.is_some());
         // Of one that could not be read whole, nobody knows what its credentials are for.
@@ -156,6 +158,8 @@ struct Checker<'a> {
     guardrails: HashMap<&'a str, &'a [Guardrail]>,
     /// The models that have guardrails.
     guarded: HashSet<&'a str>,
+    /// The prompts, by name.
+    prompts: HashMap<&'a str, &'a Prompt>,
     report: Report,
 }
 

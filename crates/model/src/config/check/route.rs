@@ -2,7 +2,8 @@
 
 use super::Checker;
 use crate::{
-    config::source::ItemId,
+    Name,
+    config::{report::shown, source::ItemId},
     http,
     resource::{Authenticator, HeaderRules, Kind, Match, Route, RouteHeaders},
 };
@@ -95,6 +96,10 @@ impl Checker<'_> {
                 self.problem(id, "prompt.version", "contradiction", detail, "remove one of them");
             }
         }
+        if let Some(number) = prompt.version {
+            self.in_use(id, &prompt.name, number);
+        }
+        let secrets = "what a prompt says and is answered is looked at as its model says";
         let not_here = [
             ("upstream", route.upstream.is_some(), "a prompt is said to its model", "remove one of them"),
             ("strip_prefix", route.strip_prefix.is_some(), "nothing is forwarded by its path", "remove it"),
@@ -117,6 +122,20 @@ impl Checker<'_> {
 
     fn matches(&mut self, id: ItemId, matches: &Match) {
         if let Some((detail, hint)) = path_problem(&matches.path) {
+    /// A version that is published by its number is there, and may be used. Where nothing is said of labels, nobody knows
+    /// here which there are; until one stands for it, its calls are refused.
+    fn in_use(&mut self, id: ItemId, name: &Name, number: u32) {
+        let Some(prompt) = self.prompts.get(name.as_str()) else { return };
+        if prompt.version(number).is_some() && prompt.labels.is_some() && !prompt.is_in_use(number) {
+            let detail = format!("{} has tests, and no label stands for version {number}", shown(name.as_str()));
+            let hint = format!(
+                "run its tests and let a label stand for it, as in credentialflow prompt promote {name} --version {number} \
+                 --label stable"
+            );
+            self.problem(id, "prompt.version", "version_not_in_use", detail, &hint);
+        }
+    }
+
             self.problem(id, "match.path", "invalid_path", detail, hint);
         }
         for (index, host) in matches.hosts.iter().enumerate() {

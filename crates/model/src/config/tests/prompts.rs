@@ -127,3 +127,26 @@ fn a_route_leads_to_an_upstream_or_publishes_a_prompt() {
         assert_eq!(of(fields), [expected], "{fields}");
     }
 }
+
+#[test]
+fn a_version_of_a_prompt_with_tests_is_published_where_a_label_stands_for_it() {
+    let of = |labels: &str, tests: &str, publishes: &str| {
+        let found = problems(&format!(
+            "{MODEL}prompts:
+  - name: p
+    model: m
+    versions: [{{ version: 1, system: x }}, {{ version: 2, system: y }}]
+{labels}{tests}routes: [{{ name: r, match: {{ path: /p }}, prompt: {{ name: p, {publishes} }}, authenticate: [none] }}]
+"
+        ));
+        found.0.iter().map(|p| format!("{} {}", p.code, p.path)).collect::<Vec<_>>()
+    };
+    let (labels, tests) = ("    labels: { production: 1 }\n", "    tests: [{ name: t, checks: [{ contains: x }] }]\n");
+    assert_eq!(of(labels, tests, "version: 2"), ["version_not_in_use routes[0].prompt.version"]);
+    assert_eq!(of(labels, tests, "version: 1"), [""; 0]);
+    assert_eq!(of(labels, tests, "label: production"), [""; 0]);
+    assert_eq!(of("    labels: { production: 1, stable: 2 }\n", tests, "version: 2"), [""; 0]);
+    // Without tests nothing is held back, and a file that says nothing of labels does not know them.
+    assert_eq!(of(labels, "", "version: 2"), [""; 0]);
+    assert_eq!(of("", tests, "version: 2"), [""; 0]);
+}
