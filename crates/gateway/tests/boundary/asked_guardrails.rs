@@ -12,6 +12,7 @@ fn yaml(upstream: &FakeUpstream) -> String {
     let models = [
         ("moderated", moderation.to_owned()),
         ("judged", format!("{{ detect: personal_data, action: redact }}, {{ {webhook}, action: redact }}")),
+        ("masked", format!("{{ detect: personal_data, action: mask }}, {{ {webhook}, action: mask }}")),
         ("strict", format!("{{ {webhook}, action: block }}, {moderation}")),
         ("lenient", format!("{{ {webhook}, action: block, on_error: allow }}")),
         ("answers", format!("{{ {webhook}, action: redact, on: answer }}")),
@@ -184,6 +185,27 @@ async fn a_webhook_sees_what_is_left_and_takes_out_the_rest() {
         (&json!("prompt"), &json!("judged"), &json!("app"))
     );
     assert_eq!(body["texts"], json!([{"text": "Löw: Anna, [EMAIL]", "role": "user"}]));
+    world.done().await;
+}
+
+#[tokio::test]
+async fn what_a_webhook_masks_comes_back_in_the_answer() {
+    let upstream = everybody().await;
+    let world = setup(&upstream);
+    for stream in [false, true] {
+        let answer = chat(&world, "masked", "Löw: Anna, anna@example.com", stream).await;
+        assert_eq!(answer.status(), 200);
+        let text = answer.text();
+        // Streamed, what stands in one text comes in pieces.
+        let told = ["Anna,", "anna@example.com"].iter().all(|word| text.contains(word));
+        assert!(told && !text.contains("NAME") && !text.contains("EMAIL"), "{text}");
+        assert_eq!(found(&records(&world, 2).await[0]), Some("personal_data/mask webhook/mask"));
+        let provider = upstream.requests().into_iter().rfind(|sent| sent.target() == "/v1/chat/completions").unwrap();
+        let seen: Value = serde_json::from_slice(&provider.body).unwrap();
+        assert_eq!(seen["messages"][0]["content"], "Löw: <NAME_1>, <EMAIL_1>");
+        let question = upstream.requests().into_iter().rfind(|sent| sent.target() == "/judge/v1/judge").unwrap();
+        assert!(!String::from_utf8_lossy(&question.body).contains("anna@"), "it sees what is left");
+    }
     world.done().await;
 }
 

@@ -15,16 +15,20 @@ use std::{
 const MOST: usize = 1000;
 /// No name is longer, in bytes.
 pub(super) const LONGEST: usize = 32;
+/// No kind that others tell is longer.
+const LONGEST_KIND: usize = 20;
+/// What is no kind, or has none.
+const NO_KIND: &str = "MASKED";
 
 /// The names of one call and what they stand for. Without `Debug` of the values, and wiped when dropped.
 pub struct Masks {
     /// Each name's place in the list of values.
     names: HashMap<String, usize>,
-    values: Vec<(&'static str, SecretValue)>,
+    values: Vec<(Box<str>, SecretValue)>,
     /// Names that stand in the call already, and so mean something else.
     taken: HashSet<String>,
     /// The number of the last name of each kind.
-    last: HashMap<&'static str, usize>,
+    last: HashMap<Box<str>, usize>,
 }
 
 impl Masks {
@@ -45,20 +49,16 @@ impl Masks {
     }
 
     /// The name of a value of the kind that has this placeholder; `None` where there are too many.
-    pub(super) fn name(&mut self, placeholder: &'static str, value: &str) -> Option<String> {
-        let same = |(kind, known): &(&str, SecretValue)| *kind == placeholder && known.expose() == value.as_bytes();
+    pub(super) fn name(&mut self, placeholder: &str, value: &str) -> Option<String> {
+        let kind = kind(placeholder);
+        let same = |(of, known): &(Box<str>, SecretValue)| **of == *kind && known.expose() == value.as_bytes();
         if let Some(place) = self.values.iter().position(same) {
             return self.names.iter().find(|(_, of)| **of == place).map(|(name, _)| name.clone());
         }
         if self.values.len() >= MOST {
             return None;
         }
-        let kind = match placeholder {
-            // What words and patterns find has no kind.
-            "[REDACTED]" => "MASKED",
-            other => other.trim_matches(['[', ']']),
-        };
-        let last = self.last.entry(placeholder).or_default();
+        let last = self.last.entry(kind.into()).or_default();
         let name = loop {
             *last += 1;
             let name = format!("<{kind}_{last}>");
@@ -67,7 +67,7 @@ impl Masks {
             }
         };
         self.names.insert(name.clone(), self.values.len());
-        self.values.push((placeholder, SecretValue::from(value)));
+        self.values.push((kind.into(), SecretValue::from(value)));
         Some(name)
     }
 
@@ -80,6 +80,18 @@ impl Masks {
         });
     }
 
+    /// A text with what its names stand for.
+    pub(super) fn restored(&self, text: &str) -> String {
+        let (mut out, mut copied) = (String::with_capacity(text.len()), 0);
+        self.find(text, |range, place| {
+            out.push_str(&text[copied..range.start]);
+            out.push_str(self.value(place));
+            copied = range.end;
+        });
+        out.push_str(&text[copied..]);
+        out
+    }
+
     /// What a name stands for.
     pub(super) fn value(&self, place: usize) -> &str {
         self.values.get(place).and_then(|(_, value)| value.expose_str()).unwrap_or_default()
@@ -90,6 +102,14 @@ impl fmt::Debug for Masks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Masks({} values, redacted)", self.values.len())
     }
+}
+
+/// The kind that a placeholder tells, as in `[EMAIL]`. What words and patterns find has none.
+fn kind(placeholder: &str) -> &str {
+    let kind = placeholder.trim_matches(['[', ']', '<', '>']);
+    let plain = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_';
+    let is_one = (1..=LONGEST_KIND).contains(&kind.len()) && kind.bytes().all(plain) && kind != "REDACTED";
+    if is_one { kind } else { NO_KIND }
 }
 
 /// Each place that has the form of a name.
@@ -134,6 +154,29 @@ mod tests {
         assert_eq!((masks.value(0), masks.value(9)), ("anna@example.com", ""));
         let told = format!("{masks:?}");
         assert!(!told.contains("anna"), "{told}");
+    }
+
+    #[test]
+    fn a_kind_is_what_can_stand_in_a_name() {
+        for (placeholder, expect) in [
+            ("[PERSON]", "<PERSON_1>"),
+            ("<US_SSN>", "<US_SSN_1>"),
+            ("someone", "<MASKED_1>"),
+            ("", "<MASKED_1>"),
+            ("[A>B]", "<MASKED_1>"),
+            (&"A".repeat(LONGEST_KIND + 1), "<MASKED_1>"),
+        ] {
+            assert_eq!(Masks::beside(&[]).name(placeholder, "x").unwrap(), expect);
+        }
+        let mut masks = Masks::beside(&[]);
+        assert_eq!(
+            (masks.name("[A]", "x").unwrap(), masks.name("<A>", "x").unwrap()),
+            ("<A_1>".into(), "<A_1>".into())
+        );
+        assert_eq!(masks.restored("a <A_1>, <A_2><A_1>"), "a x, <A_2>x");
+        let longest =
+            (0..MOST).filter_map(|n| masks.name(&"A".repeat(LONGEST_KIND), &n.to_string())).map(|name| name.len());
+        assert!(longest.max().unwrap() <= LONGEST);
     }
 
     #[test]

@@ -130,6 +130,12 @@ impl Rule {
     }
 }
 
+    /// What it says of a call with something that nobody looks at, where what it finds goes to internal targets only.
+    fn routes_unseen(&self) -> Option<Met> {
+        let routes = self.action == GuardrailAction::Route && self.on.prompts() && self.detect != Detect::Size;
+        routes.then(|| Met { label: Some(UNSEEN.into()), ..Met::of(self, 0) })
+    }
+
 /// Something that was found, and what happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Met {
@@ -191,9 +197,10 @@ pub struct Judged {
 }
 
 impl Judged {
-    /// What it was found for that goes to internal targets only.
-    pub fn routed(&self) -> Option<Detect> {
-        self.met.iter().find(|met| met.action == GuardrailAction::Route).map(|met| met.detect)
+    /// Why it goes to internal targets only, where it does.
+    pub fn routed(&self) -> Option<Routed> {
+        let met = self.met.iter().find(|met| met.action == GuardrailAction::Route)?;
+        Some(if met.label.as_deref() == Some(UNSEEN) { Routed::Unseen } else { Routed::Found(met.detect) })
     }
 }
 
@@ -226,7 +233,8 @@ impl Guardrails {
 
     /// Whether any rule masks what callers send.
     pub fn masks(&self) -> bool {
-        self.rules.iter().any(|rule| rule.action == GuardrailAction::Mask)
+        let here = self.rules.iter().map(|rule| rule.action);
+        here.chain(self.remotes.iter().map(Remote::action)).any(|action| action == GuardrailAction::Mask)
     }
 
     /// Whether any rule looks at answers.
@@ -295,6 +303,18 @@ fn judge(rules: &[&Rule], (body, of): (&[u8], Of), unseen: &[String]) -> Result<
         let (left, took) = (Some(MOST_FOUND), vec![0; rules.len()]);
         let mut taking = Taking { rules, left, took, masks, restore: None };
         judged.body = text::rewritten(body, &texts, &mut |text| taking.changed(text));
+    /// What is met in a call with something that nobody looks at, where what a rule finds in it would go to internal
+    /// targets only. How long it is tells nothing of that.
+    fn routed_unseen(&self) -> Option<Met> {
+        let own = self.rules.iter().find_map(Rule::routes_unseen);
+        own.or_else(|| self.remotes.iter().find_map(Remote::routes_unseen))
+    }
+
+    /// Whether what nobody looks at goes to internal targets only.
+    pub fn keeps_unseen_inside(&self) -> bool {
+        self.routed_unseen().is_some()
+    }
+
         // What was found and did not go must not pass either.
         let stays = rules
             .iter()

@@ -100,7 +100,7 @@ fn places_are_counted_as_the_webhook_counts() {
             {"text": 1, "start": first.0, "end": first.1, "with": ""}]});
         let judged = judge(&webhook("redact"), &texts, &answer).unwrap();
         assert_eq!(told(&judged), ["webhook./redact:2"]);
-        let new = judged.replaced(body.to_string().as_bytes(), &texts, false).unwrap();
+        let new = judged.masked(body.to_string().as_bytes(), &texts, None).unwrap().0;
         let new: Value = serde_json::from_slice(&new).unwrap();
         assert_eq!(new["messages"][1]["content"], "Löw  is [NAME]", "{unit}");
     }
@@ -134,8 +134,70 @@ fn what_is_replaced_stands_wherever_the_text_stands() {
     let answer =
         json!({"verdict": "redact", "replacements": [{"text": number, "start": 0, "end": 4, "with": "[NAME]"}]});
     let judged = judge(&webhook("redact"), &texts, &answer).unwrap();
-    let new = String::from_utf8(judged.replaced(body.as_bytes(), &texts, false).unwrap()).unwrap();
+    let new = String::from_utf8(judged.masked(body.as_bytes(), &texts, None).unwrap().0).unwrap();
     assert!(!new.contains("Anna") && new.matches("[NAME]").count() == 2, "{new}");
+}
+
+#[test]
+fn what_is_masked_has_a_name_of_its_kind_beside_those_there_are() {
+    let body = json!({"messages": [
+        {"role": "user", "content": "<PERSON_1>: Anna Lee <EMAIL_1> of Lisbon"},
+        {"role": "user", "content": "Anna Lee"},
+    ]})
+    .to_string();
+    let texts = said_in_call(body.as_bytes()).unwrap();
+    let number = |text: &str| texts.iter().position(|said| said.text.contains(text)).unwrap();
+    let (long, short) = (number("Lisbon"), texts.iter().position(|said| said.text == "Anna Lee").unwrap());
+    let at = |word: &str| texts[long].text.find(word).unwrap();
+    let place = |start: usize, end: usize, with: &str| json!({"text": long, "start": start, "end": end, "with": with});
+    let answer = |places: Vec<Value>| json!({"verdict": "redact", "replacements": places});
+    let person = || place(at("Anna"), at("Anna") + 8, "[PERSON]");
+    let all = vec![
+        person(),
+        place(at("Lisbon"), at("Lisbon") + 6, "somewhere"),
+        json!({"text": short, "start": 0, "end": 8, "with": "<PERSON>"}),
+        // The middle of a name that is there.
+        place(at("<EMAIL") + 1, at("<EMAIL") + 6, "[ORG]"),
+    ];
+    let before = || {
+        let mut masks = Masks::beside(&text::flattened(&text::texts_of(body.as_bytes(), Of::Call).unwrap().0).unwrap());
+        // The call says that of itself: it is none of ours.
+        assert_eq!(masks.name("[EMAIL]", "anna@example.com").unwrap(), "<EMAIL_2>");
+        masks
+    };
+    let said = |body: &[u8]| {
+        let body: Value = serde_json::from_slice(body).unwrap();
+        [0, 1].map(|at| body["messages"][at]["content"].as_str().unwrap().to_owned())
+    };
+    let masked = judge(&webhook("mask"), &texts, &answer(all.clone())).unwrap();
+    assert_eq!(told(&masked), ["webhook./mask:4"]);
+    let (new, masks) = masked.masked(body.as_bytes(), &texts, Some(before())).unwrap();
+    assert_eq!(said(&new), ["<PERSON_1>: <PERSON_2> <<ORG_1>_1> of <MASKED_1>".to_owned(), "<PERSON_2>".to_owned()]);
+    let masks = masks.unwrap();
+    assert_eq!(
+        masks.restored("<PERSON_1> <PERSON_2> <MASKED_1> <EMAIL_2>"),
+        "<PERSON_1> Anna Lee Lisbon anna@example.com"
+    );
+    // Of one that was given before, all is taken, and what it stands for comes back.
+    let (body, mut masks) = ("to <EMAIL_1> now", Some(Masks::beside(&[])));
+    assert_eq!(masks.as_mut().unwrap().name("[EMAIL]", "anna@example.com").unwrap(), "<EMAIL_1>");
+    let within = Place { text: 0, range: 4..9, with: "[ORG]".into(), masks: true };
+    assert_eq!(with_places(body, vec![&within], &mut masks).unwrap(), "to <ORG_1> now");
+    assert_eq!(masks.unwrap().restored("<ORG_1>"), "anna@example.com");
+    // What is redacted wins.
+    let mut judgement = judge(&webhook("mask"), &texts, &answer(vec![person()])).unwrap();
+    let redact = webhook("redact");
+    judgement.take(&redact, redact.read(&texts, answer(vec![person()]).to_string().as_bytes()).unwrap());
+    assert_eq!(long, 0);
+    let (new, _) = judgement.masked(&new_body(&texts[long].text), &texts, None).unwrap();
+    assert!(String::from_utf8(new).unwrap().contains("[PERSON]"));
+    // Where nobody says where, it is refused.
+    let judged = judge(&webhook("mask"), &texts, &json!({"verdict": "block"})).unwrap();
+    assert_eq!((judged.blocked, told(&judged)), (Some(Detect::Webhook), vec!["webhook./block:0".to_owned()]));
+}
+
+fn new_body(text: &str) -> Vec<u8> {
+    json!({"messages": [{"role": "user", "content": text}]}).to_string().into_bytes()
 }
 
 #[test]
@@ -162,7 +224,14 @@ proptest! {
             let answer = json!({"verdict": "redact", "unit": unit, "replacements": [{"text": 0, "start": start, "end": end, "with": "x"}]});
             if let Ok(judged) = judge(&webhook("redact"), &texts, &answer) {
                 let body = json!({"messages": [{"role": "user", "content": text}]}).to_string();
-                prop_assert!(judged.replaced(body.as_bytes(), &texts, false).is_ok());
+                prop_assert!(judged.masked(body.as_bytes(), &texts, None).is_ok());
+                // What is masked comes back as it was.
+                let judged = judge(&webhook("mask"), &texts, &answer).unwrap();
+                let (_, masks) = judged.masked(body.as_bytes(), &texts, None).unwrap();
+                let mut masks = masks.map(Some).unwrap();
+                let places = judged.places.iter().collect();
+                let named = with_places(&text, places, &mut masks).unwrap();
+                prop_assert_eq!(masks.unwrap().restored(&named), text.clone());
             }
         }
     }

@@ -115,9 +115,6 @@ impl Checker<'_> {
         if matches!(action, Action::Redact | Action::Mask) && !detect.finds_places() {
             let detail = format!("`{}` tells that something is there, not where", detect.as_str());
             wrong("action", detail, "write block or flag");
-        } else if *action == Action::Mask && detect.is_remote() {
-            let detail = format!("what `{}` finds has no kind that names could be given by", detect.as_str());
-            wrong("action", detail, "write redact, block, flag or route");
         } else if matches!(action, Action::Mask | Action::Route) && on.answers() {
             let detail = format!("`action: {}` is for prompts", action.as_str());
             let hint = "remove `on`; what was masked is put back into the answer by itself";

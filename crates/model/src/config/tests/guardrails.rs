@@ -182,7 +182,7 @@ models:
             "{around}      - {{ detect: moderation, action: redact, model: omni }}
       - {{ detect: moderation, action: block, model: none }}
       - {{ detect: moderation, action: block, model: m, categories: {{ hate: 1.5 }} }}
-      - {{ detect: webhook, action: mask, upstream: judge }}
+      - {{ detect: moderation, action: mask, model: omni }}
       - {{ detect: webhook, action: block, upstream: jugde, path: v1 }}
       - {{ detect: webhook, action: block, on: answer, hold: true, upstream: judge, timeout: 61s }}
       - {{ detect: secrets, action: block, on_error: allow }}
@@ -194,7 +194,7 @@ models:
             "8:53 unknown_name models[1].guardrails[1].model",
             "9:53 contradiction models[1].guardrails[2].model",
             "9:76 out_of_bounds models[1].guardrails[2].categories.hate",
-            "10:36 invalid_value models[1].guardrails[3].action",
+            "10:39 invalid_value models[1].guardrails[3].action",
             "11:53 unknown_name models[1].guardrails[4].upstream",
             "11:66 invalid_path models[1].guardrails[4].path",
             "12:47 contradiction models[1].guardrails[5].on",
@@ -211,6 +211,19 @@ models:
 "
         ),
         &["7:47 contradiction models[1].guardrails[0].on"],
+    );
+    clean(&format!("{around}      - {{ detect: webhook, action: mask, upstream: judge }}\n"));
+    expect(
+        &format!(
+            "{around}      - {{ detect: webhook, action: mask, upstream: judge }}
+      - {{ detect: webhook, action: block, on: answer, upstream: judge }}
+"
+        ),
+        &["8:47 contradiction models[1].guardrails[1].on"],
+    );
+    expect(
+        &format!("{around}      - {{ detect: webhook, action: mask, on: both, upstream: judge }}\n"),
+        &["7:46 invalid_value models[1].guardrails[0].on", "7:46 contradiction models[1].guardrails[0].on"],
     );
 }
 
