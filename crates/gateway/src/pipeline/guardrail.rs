@@ -10,7 +10,7 @@ use super::{Refused, record::Recording};
 use crate::{conn::Caller, snapshot::models::ModelPlan};
 use credentialflow_llm::{
     guardrail::{
-        Masks, Met,
+        Masks, Met, Routed,
         answer::{Answer, Frames, Stop, Stream},
         text::Unreadable,
     },
@@ -24,8 +24,8 @@ use credentialflow_model::{OutcomeReason, resource::Detect};
 pub(super) struct Prompt {
     /// The body to take in its place, where something was taken out of it.
     pub body: Option<Vec<u8>>,
-    /// What was found that only internal targets may have.
-    pub routed: Option<Detect>,
+    /// Why only internal targets may have it.
+    pub routed: Option<Routed>,
     /// What was masked in it.
     pub masks: Option<Masks>,
     /// What was found, and what happened.

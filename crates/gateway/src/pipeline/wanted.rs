@@ -9,6 +9,7 @@ use crate::{
 use credentialflow_llm::{
     affinity,
     bound::{Bound, Keeps},
+    guardrail::Routed,
     needs::{Capabilities, Fit, Needs},
     provider::Dialect,
     task::Task,
@@ -61,8 +62,8 @@ pub(crate) struct Kind {
     pub task: Task,
     pub counts: bool,
     pub streams: bool,
-    /// What was found in it that only internal targets may have.
-    pub routed: Option<Detect>,
+    /// Why only internal targets may have it, where that is so.
+    pub routed: Option<Routed>,
     /// Who has the files that it names.
     pub files: Option<Holder>,
 }
@@ -220,7 +221,11 @@ const fn keeps(speaks: Dialect) -> Keeps {
 }
 
 /// What was found, in words for whoever calls.
-const fn found(detect: Detect) -> &'static str {
+const fn found(routed: Routed) -> &'static str {
+    let detect = match routed {
+        Routed::Unseen => return "images, sound or files, unseen by its guardrails",
+        Routed::Found(detect) => detect,
+    };
     match detect {
         Detect::PersonalData => "personal data",
         Detect::Secrets => "a secret",

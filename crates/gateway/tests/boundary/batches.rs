@@ -134,8 +134,12 @@ async fn provider(status: &Arc<Mutex<Value>>, lines: &'static str) -> FakeUpstre
 }
 
 fn world(upstream: &FakeUpstream, guardrails: &str) -> (World, Arc<Keeper>) {
+    world_of(yaml(upstream, guardrails))
+}
+
+fn world_of(yaml: String) -> (World, Arc<Keeper>) {
     let keeper = Arc::<Keeper>::default();
-    let mut setup = Setup::new(yaml(upstream, guardrails));
+    let mut setup = Setup::new(yaml);
     setup.objects = Some(keeper.clone());
     setup.workers = 1;
     (setup.start(), keeper)
@@ -195,6 +199,28 @@ async fn a_file_that_other_guardrails_judged_makes_no_batch() {
     {
         world.outcome(reason).await;
     }
+    world.done().await;
+}
+
+#[tokio::test]
+async fn a_batch_with_what_no_guardrail_can_look_at_goes_to_internal_targets_only() {
+    let upstream = provider(&Arc::new(Mutex::new(json!({"status": "in_progress"}))), "").await;
+    let route = "{ detect: words, action: route, words: [tulip] }";
+    // Batches stay where they go: where calls go first.
+    let two = "{ provider: mine, model: real }, { provider: mine, model: real, priority: 1, internal: true }";
+    let (world, _) = world_of(yaml(&upstream, route).replace("{ provider: mine, model: real }", two));
+    let image = json!({"type": "image_url", "image_url": {"url": "https://images.example/1.png"}});
+    let image = json!({"model": "small", "messages": [{"role": "user", "content": [image]}]});
+    let refused = upload_call(&world, &image).await;
+    assert!(refused.status() == 400 && said(&refused).contains("images, sound or files"), "{}", said(&refused));
+    world.outcome(R::PromptBlocked).await;
+    assert_eq!(upload(&world, "a rose").await.status(), 200);
+    world.outcome(R::Served).await;
+    let internal = yaml(&upstream, route).replace("model: real", "model: real, internal: true");
+    world.install(&internal, &[("c", 1, SECRET)], &[]).await;
+    let file = upload_call(&world, &image).await;
+    assert_eq!(make(&world, &file).await.status(), 200, "{}", said(&file));
+    world.served(2).await;
     world.done().await;
 }
 

@@ -287,6 +287,31 @@ async fn a_hard_budget_pays_for_no_file_as_nobody_knows_how_much_that_is() {
 }
 
 #[tokio::test]
+async fn a_file_that_no_guardrail_looks_at_goes_to_internal_targets_only() {
+    let at = Providers::start().await;
+    let inside = "name: both\n    guardrails: [{ detect: words, action: route, words: [falcon] }]\n";
+    let yaml = yaml(&at, ALL)
+        .replace("name: both\n", inside)
+        .replace("priority: 1 }\n  - { name: pool", "priority: 1, internal: true }\n  - { name: pool");
+    let (world, _keeper) = world(yaml);
+    let file = upload(&world, "x-credentialflow-model: both\r\n").await;
+    assert_eq!(at.asked(), [1, 0, 0]);
+    for (ids, asked) in [(vec![&*file], [2, 0, 0]), (vec![], [2, 1, 0])] {
+        assert_eq!(ask(&world, &call("both", &ids)).await.status(), 200);
+        world.outcome(R::Served).await;
+        assert_eq!(at.asked(), asked);
+    }
+    // What was uploaded for another model is outside.
+    let outside = upload(&world, "x-credentialflow-model: pool\r\n").await;
+    assert_eq!(ask(&world, &call("pool", &[&outside])).await.status(), 200);
+    world.outcome(R::Served).await;
+    assert_eq!(ask(&world, &call("both", &[&outside])).await.status(), 400);
+    assert_eq!(at.asked(), [2, 3, 0]);
+    world.record().await;
+    world.done().await;
+}
+
+#[tokio::test]
 async fn a_call_goes_only_where_its_files_are_with_the_credential_that_uploaded_them() {
     let at = Providers::start().await;
     let (world, keeper) = world(yaml(&at, ALL));

@@ -235,6 +235,56 @@ async fn what_a_guardrail_finds_goes_to_internal_targets_only() {
 }
 
 #[tokio::test]
+async fn what_no_guardrail_can_look_at_goes_to_internal_targets_only() {
+    let targets = "[{ provider: a, model: m }, { provider: b, model: m, priority: 1, internal: true }]";
+    let route = ", guardrails: [{ detect: words, action: flag, words: [brief] }, { detect: words, action: route, words: [falcon] }]";
+    let vendors = Vendors::start().await;
+    let world = world_of(&vendors, targets, route, LENIENT).await;
+    let file = |file: Value| json!({"messages": [{"role": "user", "content": [{"type": "text", "text": "be brief"}, {"type": "file", "file": file}]}]});
+    let data = |data: &str| call(file(json!({ "file_data": data })));
+    for (call, served, found) in [
+        (call(image()), "b", Some("words.unseen/route")),
+        (data("data:application/pdf;base64,AAAA"), "b", Some("words/flag words.unseen/route")),
+        // What is a text is looked at.
+        (data("data:text/plain;base64,cXVpZXQ="), "a", Some("words/flag")),
+        (data("data:text/plain;base64,ZmFsY29u"), "b", Some("words/flag words/route")),
+        (chat(false), "a", None),
+    ] {
+        assert_eq!(world.ask(&call).await.text(), whole(served), "{call}");
+        assert_eq!(guardrails(&world.outcome(R::Served).await), found);
+    }
+    // And nobody else, however they fail.
+    vendors.set("b", "503");
+    let before = vendors.upstream.requests().len();
+    assert_eq!(world.ask(call(image())).await.status(), 503);
+    assert_eq!(vendors.asked(before), ["b"]);
+    world.record().await;
+    world.done().await;
+    // Who may have it and cannot do it is nobody.
+    let world =
+        world_of(&vendors, &targets.replace("internal: true", "internal: true, capabilities: []"), route, LENIENT)
+            .await;
+    let told = world.ask(call(image())).await;
+    assert_eq!(told.status(), 400);
+    assert!(
+        told.text().contains("images, sound or files") && told.text().contains("images in the prompt"),
+        "{}",
+        told.text()
+    );
+    world.outcome(R::PromptBlocked).await;
+    world.done().await;
+    // Rules that send nothing inside, or only for how long it is, send no image there.
+    for rules in
+        ["{ detect: words, action: flag, words: [x] }", "{ detect: size, action: route, most_characters: 9000 }"]
+    {
+        let world = world_of(&vendors, targets, &format!(", guardrails: [{rules}]"), LENIENT).await;
+        assert_eq!(world.ask(call(image())).await.text(), whole("a"), "{rules}");
+        world.served(1).await;
+        world.done().await;
+    }
+}
+
+#[tokio::test]
 async fn what_goes_on_goes_where_it_was() {
     let targets = "[{ provider: a, model: m, credentials: [{ name: k1 }, { name: k2 }] }, { provider: b, model: m }, { provider: x, model: m }]";
     let talk = |n: usize, turns: usize| {

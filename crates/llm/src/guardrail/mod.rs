@@ -16,6 +16,7 @@ pub mod remote;
 mod secrets;
 mod size;
 pub mod text;
+mod unseen;
 mod words;
 
 #[cfg(test)]
@@ -183,6 +184,18 @@ pub fn check(rule: &Guardrail) -> Result<(), String> {
     }
 }
 
+/// Why a call goes to internal targets only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Routed {
+    /// This was found in it.
+    Found(Detect),
+    /// It may be in what nobody looks at: pictures, sound and files.
+    Unseen,
+}
+
+/// What a finding is called that may be in what nobody looks at.
+const UNSEEN: &str = "unseen";
+
 /// What became of a body.
 #[derive(Debug, Default)]
 pub struct Judged {
@@ -266,8 +279,40 @@ impl Guardrails {
     /// # Errors
     /// As [`Self::judge`].
     pub fn judge_with(&self, body: &[u8], unseen: &[String]) -> Result<Judged, Unreadable> {
+        let mut judged = self.judge_texts(body, unseen)?;
+        if judged.blocked.is_none()
+            && judged.routed().is_none()
+            && let Some(met) = self.routed_unseen()
+            && unseen::is_in(body)
+        {
+            judged.met.push(met);
+        }
+        Ok(judged)
+    }
+
+    /// Judges an event of a session, of which whoever relays it knows that it holds texts alone.
+    ///
+    /// # Errors
+    /// As [`Self::judge`].
+    pub fn judge_event(&self, event: &[u8]) -> Result<Judged, Unreadable> {
+        self.judge_texts(event, &[])
+    }
+
+    fn judge_texts(&self, body: &[u8], unseen: &[String]) -> Result<Judged, Unreadable> {
         let rules: Vec<&Rule> = self.rules.iter().filter(|rule| rule.on.prompts()).collect();
         self::judge(&rules, (body, Of::Call), unseen)
+    }
+
+    /// What is met in a call with something that nobody looks at, where what a rule finds in it would go to internal
+    /// targets only. How long it is tells nothing of that.
+    fn routed_unseen(&self) -> Option<Met> {
+        let own = self.rules.iter().find_map(Rule::routes_unseen);
+        own.or_else(|| self.remotes.iter().find_map(Remote::routes_unseen))
+    }
+
+    /// Whether what nobody looks at goes to internal targets only.
+    pub fn keeps_unseen_inside(&self) -> bool {
+        self.routed_unseen().is_some()
     }
 
     /// Judges JSON in which all is content: what a tool is called with, or with `answer` what it answers.
@@ -303,18 +348,6 @@ fn judge(rules: &[&Rule], (body, of): (&[u8], Of), unseen: &[String]) -> Result<
         let (left, took) = (Some(MOST_FOUND), vec![0; rules.len()]);
         let mut taking = Taking { rules, left, took, masks, restore: None };
         judged.body = text::rewritten(body, &texts, &mut |text| taking.changed(text));
-    /// What is met in a call with something that nobody looks at, where what a rule finds in it would go to internal
-    /// targets only. How long it is tells nothing of that.
-    fn routed_unseen(&self) -> Option<Met> {
-        let own = self.rules.iter().find_map(Rule::routes_unseen);
-        own.or_else(|| self.remotes.iter().find_map(Remote::routes_unseen))
-    }
-
-    /// Whether what nobody looks at goes to internal targets only.
-    pub fn keeps_unseen_inside(&self) -> bool {
-        self.routed_unseen().is_some()
-    }
-
         // What was found and did not go must not pass either.
         let stays = rules
             .iter()

@@ -43,6 +43,38 @@ fn actions() {
     assert_eq!((blocked.blocked, blocked.body), (Some(Detect::Words), None));
 }
 
+#[test]
+fn what_nobody_looks_at_goes_where_what_is_found_goes() {
+    let words = |action| Guardrail { words: vec!["falcon".into()], ..rule(Detect::Words, action) };
+    let image = |text: &str| {
+        json!({"messages": [{"role": "user", "content": [{"type": "text", "text": text},
+            {"type": "image_url", "image_url": {"url": "https://images.example/1.png"}}]}]})
+    };
+    let webhook = Guardrail { upstream: Some("judge".parse().unwrap()), ..rule(Detect::Webhook, A::Route) };
+    let size = Guardrail { most_characters: Some(9_000), ..rule(Detect::Size, A::Route) };
+    let (found, unseen) = (Some(Routed::Found(Detect::Words)), Some(Routed::Unseen));
+    for (rules, body, expect) in [
+        (vec![words(A::Route)], image("hello"), unseen),
+        (vec![words(A::Route)], image("a falcon"), found),
+        (vec![words(A::Route)], say("hello"), None),
+        (vec![size.clone(), words(A::Flag)], image("a falcon"), None),
+        (vec![size, words(A::Route)], image("hello"), unseen),
+        (vec![webhook], image("hello"), unseen),
+        (vec![words(A::Block), rule(Detect::Secrets, A::Route)], image("a falcon"), None),
+    ] {
+        let judged = judge(&rules, &body);
+        assert_eq!(judged.routed(), expect, "{rules:?}");
+        assert_eq!(judged.met.iter().any(|met| met.label.as_deref() == Some("unseen")), expect == unseen);
+    }
+    // A form has a file.
+    let form = "--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nm\r\n--b\r\nContent-Disposition: form-data; \
+                name=\"file\"; filename=\"a.wav\"\r\n\r\nRIFF\r\n--b--\r\n";
+    let kind = Some(&b"multipart/form-data; boundary=b"[..]);
+    let call = crate::task::call::TaskCall::parse(crate::task::Task::Transcriptions, kind, form.as_bytes()).unwrap();
+    let texts = serde_json::from_slice(&call.texts(form.as_bytes()).unwrap()).unwrap();
+    assert_eq!(judge(&[words(A::Route)], &texts).routed(), unseen);
+}
+
 /// What providers get to see has names in the place of what was found, the same ones for the same value.
 #[test]
 fn what_is_masked_has_a_name() {

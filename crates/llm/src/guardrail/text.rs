@@ -5,8 +5,8 @@
 //! tools and of the answer's form, all but what they describe. Texts that are sent in base64 are looked at as they are read. It knows nothing about what
 //! is looked for.
 
-mod base64_text;
-mod fields;
+pub(super) mod base64_text;
+pub(super) mod fields;
 mod string;
 
 #[cfg(test)]

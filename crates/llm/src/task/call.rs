@@ -168,7 +168,8 @@ impl TaskCall {
         let Body::Form { texts, .. } = &self.body else { return None };
         let text = |at: &Range<usize>| String::from_utf8_lossy(body.get(at.clone()).unwrap_or_default()).into_owned();
         let contents: Vec<_> = texts.iter().map(|at| serde_json::json!({ "content": text(at) })).collect();
-        serde_json::to_vec(&serde_json::json!({ "messages": contents })).ok()
+        // That there are files nobody looks at is told by one without content.
+        serde_json::to_vec(&serde_json::json!({ "messages": contents, "files": [{ "type": "file" }] })).ok()
     }
 
     /// The form with its texts as they stand in what [`Self::texts`] gave, changed. `None` when that is not what it was.

@@ -8,7 +8,7 @@ use crate::{
 use credentialflow_llm::{
     batch::{Asks, MOST_CALLS, call::BatchCall},
     bound::Keeps,
-    guardrail::{Guardrails, Met},
+    guardrail::{Guardrails, Met, Routed},
     price::PriceHandle,
     tier::{Asked, Tier},
 };
@@ -157,8 +157,12 @@ impl Checks {
         if let Some(detect) = judged.blocked {
             return Err(blocked(guardrail::why(detect)));
         }
-        if routed.is_some() && !self.internal {
-            return Err(blocked("it holds something that only internal targets may have"));
+        match routed.filter(|_| !self.internal) {
+            Some(Routed::Found(_)) => return Err(blocked("it holds something that only internal targets may have")),
+            Some(Routed::Unseen) => {
+                return Err(blocked("it holds images, sound or files, unseen, which only internal targets may have"));
+            }
+            None => {}
         }
         judged.body.map(|body| String::from_utf8(body).map_err(|_| Refused::new(OutcomeReason::Internal))).transpose()
     }

@@ -16,6 +16,7 @@ use credentialflow_llm::{
         Asks,
         object::{CALLS, OUTPUT},
     },
+    guardrail::Routed,
     provider::Dialect,
     task::Task,
 };
@@ -130,7 +131,11 @@ impl Asking<'_, '_> {
         let plan = self.plan(model);
         let turn = self.view.model_turns[model as usize].of(speaks);
         turn.set(turn.get().wrapping_add(1));
-        let kind = Kind { speaks, task, counts: false, streams: false, routed: None, files: None };
+        // Nobody looks at files; the calls in one for a batch are judged as they come.
+        let rules = plan.guardrails.as_ref().and_then(|built| built.as_ref().ok());
+        let inside = task == Task::Files && rules.is_some_and(|rules| rules.keeps_unseen_inside());
+        let routed = inside.then_some(Routed::Unseen);
+        let kind = Kind { speaks, task, counts: false, streams: false, routed, files: None };
         let whose = (self.inbound, self.parts.1);
         let wanted = Wanted::of(self.worker, plan, (kind, turn.get()), b"{}", whose, record.time())?;
         let Some(target) = select::target(self.view, plan, &wanted, (0, true), takes) else { return Ok(None) };

@@ -31,10 +31,15 @@ use crate::{
     worker::{View, Worker},
 };
 use credentialflow_llm::{
-    cache::Form, gemini::request::Frames, guardrail::Masks, openai::responses::Kept, provider::Dialect, task::Task,
+    cache::Form,
+    gemini::request::Frames,
+    guardrail::{Masks, Routed},
+    openai::responses::Kept,
+    provider::Dialect,
+    task::Task,
     translate::Untranslatable,
 };
-use credentialflow_model::{OutcomeReason, resource::Detect};
+use credentialflow_model::OutcomeReason;
 use credentialflow_policy::Principal;
 use std::rc::Rc;
 
@@ -174,7 +179,7 @@ fn chosen(
     (inbound, matched, principal): (&Inbound<'_>, &RouteMatch<'_>, &Principal),
     model: u32,
     (call, received, mut held): (Spoken<'_>, Vec<u8>, Charge),
-    (routed, masks, files): (Option<Detect>, Option<Masks>, Option<Holder>),
+    (routed, masks, files): (Option<Routed>, Option<Masks>, Option<Holder>),
     record: &mut Recording<'_>,
 ) -> Result<UpstreamRequest, Refused> {
     let kind = matched.plan(view).kind;

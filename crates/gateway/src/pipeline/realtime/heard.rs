@@ -252,7 +252,7 @@ impl Session<'_> {
             return Err(Refused::new(OutcomeReason::PromptBlocked).with_detail(detail.into()));
         }
         let judged = guardrails
-            .judge(text.as_bytes())
+            .judge_event(text.as_bytes())
             .map_err(|e| Refused::new(OutcomeReason::InvalidModelCall).with_detail(e.to_string()))?;
         if judged.met.is_empty() {
             return Ok(text);

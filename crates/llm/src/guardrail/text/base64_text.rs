@@ -6,7 +6,7 @@ use base64::{
 };
 
 /// Where the data of a `data:` address in base64 begin (RFC 2397), and whether they are a text.
-pub(super) fn address(text: &str) -> Option<(usize, bool)> {
+pub(in crate::guardrail) fn address(text: &str) -> Option<(usize, bool)> {
     let end = text.get(..text.len().min(128)).unwrap_or_default().find(";base64,")?;
     let head = text[..end].strip_prefix("data:")?;
     let kind = head.split_once(";charset=").map_or(head, |(kind, _)| kind);

@@ -1,7 +1,7 @@
 //! Which members of calls and answers are content, by their names.
 
 /// What is no content at the top of a call.
-pub(super) const NO_CONTENT_OF_CALLS: &[&str] = &[
+pub(in crate::guardrail) const NO_CONTENT_OF_CALLS: &[&str] = &[
     "model",
     "tools",
     "tool_choice",
