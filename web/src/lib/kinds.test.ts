@@ -3,6 +3,8 @@ import { isDeclaredKind, KINDS, summary } from './kinds'
 
 it('tells a resource in one line', () => {
   expect(summary('routes', { match: { path: '/orders/*', methods: ['GET', 'POST'] }, upstream: 'orders' })).toBe('GET, POST /orders/* → orders')
+  expect(summary('routes', { match: { path: '/sentiment' }, prompt: { name: 'sentiment' } })).toBe('/sentiment → the prompt sentiment')
+  expect(summary('routes', { match: { path: '/mcp' }, mcp: { servers: [{ name: 'a', upstream: 'one' }, { name: 'b', upstream: 'two' }] } })).toBe('/mcp → one, two')
   expect(summary('upstreams', { endpoints: ['http://a', 'http://b'] })).toBe('http://a, http://b')
   expect(summary('upstreams', { endpoints: [], provider: 'openai' })).toBe('provider openai')
   expect(summary('upstreams', { endpoints: ['http://a'], provider: 'openai', credentials: [{ name: 'one', weight: 3 }, { name: 'two', models: ['gpt-5*'] }] }))

@@ -18,8 +18,8 @@ export interface KindWords {
 export const KINDS: readonly KindWords[] = [
   {
     kind: 'routes', label: 'Routes', one: 'route',
-    lead: 'What callers see: which requests go to which upstream, and what is asked of them on the way.',
-    next: 'A route leads to an upstream: declare the upstream first, then the route, then allow it to an application.',
+    lead: 'What callers see: which requests go to which upstream or prompt, and what is asked of them on the way.',
+    next: 'A route leads to an upstream or publishes a prompt: declare that first, then the route, then allow it to an application.',
     template: 'name: orders\nmatch:\n  path: "/orders/*"\n  methods: [GET, POST]\nupstream: orders\nauthenticate: [api_key]\nlimit:\n  requests: 100\n  per: 1m\n',
   },
   {
@@ -109,7 +109,11 @@ export function summary(kind: PlainKind, spec: Spec): string {
     case 'routes': {
       const match = part(spec.match)
       const methods = texts(match.methods).join(', ')
-      return of([texts(match.hosts).join(', '), methods, String(match.path ?? ''), '→', String(spec.upstream ?? '')])
+      const { prompt, mcp, upstream } = spec
+      const servers = part(mcp).servers
+      const behind = Array.isArray(servers) ? servers.map((server) => String(part(server).upstream ?? '')).join(', ') : ''
+      const to = prompt ? `the prompt ${String(part(prompt).name ?? '')}` : String(upstream ?? behind)
+      return of([texts(match.hosts).join(', '), methods, String(match.path ?? ''), '→', to])
     }
     case 'upstreams': {
       const credentials = (Array.isArray(spec.credentials) ? spec.credentials : []).map((one) => String(part(one).name ?? '')).join(', ')

@@ -6,7 +6,7 @@
 
 pub(super) mod remote;
 
-use super::{Refused, record::Recording};
+use super::{Refused, record::Recording, refuse};
 use crate::{conn::Caller, snapshot::models::ModelPlan};
 use credentialflow_llm::{
     guardrail::{
@@ -14,7 +14,7 @@ use credentialflow_llm::{
         answer::{Answer, Frames, Stop, Stream},
         text::Unreadable,
     },
-    provider::Dialect,
+    prompt::streamed::refusal as refusal_event,
     refusal,
 };
 use credentialflow_model::{OutcomeReason, resource::Detect};
@@ -166,7 +166,12 @@ impl Judging {
             Some(refused) => (refused.reason, refused.detail().unwrap_or_default().to_owned()),
             None => stopped(self.stream.stopped()?),
         };
-        let dialect = record.dialect().unwrap_or(Dialect::OpenAi);
+        let Some(dialect) = record.dialect() else {
+            // Of an endpoint of our own.
+            let refused = Refused::new(reason).with_detail(detail);
+            out(&refusal_event(&refuse::problem(&refused, record)));
+            return Some(reason);
+        };
         let mut event = Vec::with_capacity(512);
         // What waits for others is counted there as if it had gone.
         let gone = if self.stream.asks() { 0 } else { self.stream.gone() };

@@ -175,6 +175,12 @@ async fn exchanged<C: Caller>(
         let answered = guard::answered::AnswerGuard::of(view, matched, request, true, record);
         return upgrade::relay(worker, control, caller, response, (said, answered), record).await.map(|()| true);
     }
+    if prompt::streams(view, matched, request) {
+        // Boxed, as it would make the future of every request larger.
+        let relayed =
+            prompt::stream::relay(worker, view, control, inbound, parts, request, response, caller, record);
+        return Box::pin(relayed).await.map(|()| false);
+    }
     match cache::Keeping::of(worker, request, caller) {
         Err(caller) => {
             answer::relay(worker, view, control, inbound, parts, request, response, caller, record).await?;

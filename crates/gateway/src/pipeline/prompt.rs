@@ -1,9 +1,12 @@
 //! Calls with a prompt: they become ordinary calls before anything else looks at them, and where a route publishes the
 //! prompt, the model's answer becomes that of the route.
 
-use super::{Inbound, Refused, answer::LocalAnswer, record::Recording, route::RouteMatch};
+pub(super) mod stream;
+
+use super::{Inbound, Refused, answer::LocalAnswer, record::Recording, route::RouteMatch, translate::UpstreamRequest};
 use crate::{
     budget::Charge,
+    http1::grammar,
     prompt_tests,
     snapshot::{RouteKind, RoutePlan, prompts::Published},
     worker::View,
@@ -34,6 +37,34 @@ pub(super) fn is_published(view: &View, matched: &RouteMatch<'_>) -> bool {
     published(view, matched).is_some()
 }
 
+/// Whether a route answers in events of its own: its caller asked for them.
+pub(super) fn streams(view: &View, matched: &RouteMatch<'_>, request: &UpstreamRequest) -> bool {
+    is_published(view, matched) && request.call.as_ref().is_some_and(|call| call.streams)
+}
+
+/// Whether a caller likes events better than a whole answer, which it gets where it likes both alike (RFC 9110, 12.5.1).
+fn wants_events(inbound: &Inbound<'_>) -> bool {
+    let (mut events, mut whole) = (0, 0);
+    let accept = inbound.fields().filter(|(_, name, _)| name.eq_ignore_ascii_case(b"accept"));
+    for range in accept.flat_map(|(.., value)| grammar::list(value)) {
+        let mut parts = range.split(|b| *b == b';').map(<[u8]>::trim_ascii);
+        let kind = parts.next().unwrap_or_default();
+        let weight = parts.find_map(|part| part.strip_prefix(b"q=").or(part.strip_prefix(b"Q="))).map_or(1000, weight);
+        if kind.eq_ignore_ascii_case(b"text/event-stream") {
+            events = weight.max(events);
+        } else if kind.eq_ignore_ascii_case(b"application/json") {
+            whole = weight.max(whole);
+        }
+    }
+    events > whole
+}
+
+/// A weight in thousandths; what is none is nothing.
+fn weight(text: &[u8]) -> u32 {
+    let read = std::str::from_utf8(text).ok().and_then(|text| text.parse::<f32>().ok());
+    read.filter(|weight| (0.0..=1.0).contains(weight)).map_or(0, |weight| (weight * 1000.0).round() as u32)
+}
+
 fn not_there() -> Refused {
     let detail = "the prompt that is published here has no such version now".to_owned();
     Refused::new(OutcomeReason::NoHealthyEndpoint).with_detail(detail)
@@ -50,7 +81,7 @@ pub(super) struct Rendered {
 /// The body as an ordinary call, where it names a prompt or the route publishes one; else as it came.
 pub(super) fn render(
     view: &View,
-    matched: &RouteMatch<'_>,
+    (inbound, matched): (&Inbound<'_>, &RouteMatch<'_>),
     (body, mut held): (Vec<u8>, Charge),
     record: &mut Recording<'_>,
 ) -> Result<Rendered, Refused> {
@@ -60,7 +91,7 @@ pub(super) fn render(
             let (prompt, version) = published.version().ok_or_else(not_there)?;
             record.prompt(version.tag().clone());
             let form = (limit(view, version.model()), plan.max_body);
-            published::call(prompt, version, form, &body).map_err(unfit)?
+            published::call(prompt, version, form, wants_events(inbound), &body).map_err(unfit)?
         }
         None => match named(view, plan, matched, &body, record)? {
             Some(written) => written,

@@ -156,7 +156,7 @@ pub(super) async fn rescue<C: Caller>(
 }
 
 /// Problem details (RFC 9457).
-fn problem(refused: &Refused, record: &Recording<'_>) -> Vec<u8> {
+pub(super) fn problem(refused: &Refused, record: &Recording<'_>) -> Vec<u8> {
     let reason = refused.reason;
     let mut body = serde_json::json!({
         "type": format!("urn:credentialflow:outcome:{}", reason.code()),

@@ -67,7 +67,8 @@ fn frame(kind: &str, name: &str, payload: &Value) -> Vec<u8> {
     out
 }
 
-fn event(name: &str, payload: Value) -> Vec<u8> {
+/// An event of its streams.
+pub fn event(name: &str, payload: Value) -> Vec<u8> {
     frame("event", name, &payload)
 }
 

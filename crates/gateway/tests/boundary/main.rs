@@ -48,6 +48,7 @@ mod retries;
 mod routing;
 mod secrets;
 mod shared_accounts;
+mod streamed_prompts;
 mod targets;
 mod tasks;
 mod tls;

@@ -4,6 +4,7 @@
 //! read. An answer that ends at the limit which its caller set is whole: the same call would end there again.
 
 use crate::{
+    prompt::streamed,
     provider::Dialect,
     sse::{SsePiece, SseReader},
 };
@@ -21,6 +22,8 @@ pub enum Form {
     Array,
     /// A whole answer to something that is no conversation, or to a published prompt.
     Other,
+    /// The events of a published prompt.
+    Pieces,
 }
 
 /// Whether an answer of this form, in its caller's dialect, may be given again.
@@ -31,16 +34,9 @@ pub fn may_be_kept(speaks: Dialect, form: Form, body: &[u8]) -> bool {
             Ok(answer) => seen.whole(speaks, &answer),
             Err(_) => return false,
         },
-        Form::Other => {
-            if !body.trim_ascii_start().starts_with(b"{") {
-                return false;
-            }
-            let Ok(answer) = serde_json::from_slice::<Other>(body) else { return false };
-            seen.spoilt = answer.error.is_some();
-            // Answers to published prompts say it in our own form.
-            seen.end(answer.finish_reason.as_ref(), &OPENAI);
-            return !seen.spoilt;
-        }
+        Form::Other => return other(body),
+        // They end with the whole answer.
+        Form::Pieces => return streamed::whole(body).is_some_and(other),
         Form::Array => match serde_json::from_slice::<Vec<Value>>(body) {
             Ok(pieces) => pieces.iter().for_each(|piece| seen.whole(speaks, piece)),
             Err(_) => return false,
@@ -60,6 +56,18 @@ pub fn may_be_kept(speaks: Dialect, form: Form, body: &[u8]) -> bool {
         }
     }
     seen.ended && !seen.spoilt
+}
+
+/// The same for an answer to something that is no conversation, or to a published prompt.
+fn other(body: &[u8]) -> bool {
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return false;
+    }
+    let Ok(answer) = serde_json::from_slice::<Other>(body) else { return false };
+    let mut seen = Seen { spoilt: answer.error.is_some(), ..Seen::default() };
+    // Answers to published prompts say it in our own form.
+    seen.end(answer.finish_reason.as_ref(), &OPENAI);
+    !seen.spoilt
 }
 
 /// What matters of an answer to something that is no conversation; its numbers, which are many, are passed over.
@@ -196,6 +204,13 @@ mod tests {
         let other = |body: &str| may_be_kept(Dialect::OpenAi, Form::Other, body.as_bytes());
         assert!(other(r#"{"output":"x","finish_reason":"stop"}"#));
         assert!(!other(r#"{"output":"x","finish_reason":"content_filter"}"#));
+        let pieces = |end: &str| {
+            let body = format!("event: delta\ndata: {{\"output\":\"x\"}}\n\n{end}");
+            may_be_kept(Dialect::OpenAi, Form::Pieces, body.as_bytes())
+        };
+        assert!(pieces("event: done\ndata: {\"output\":\"x\",\"finish_reason\":\"stop\"}\n\n"));
+        assert!(!pieces("event: done\ndata: {\"output\":\"x\",\"finish_reason\":\"content_filter\"}\n\n"));
+        assert!(!pieces("event: error\ndata: {\"code\":\"x\"}\n\n") && !pieces(""));
         assert!(
             other(r#"{"data":[]}"#)
                 && !other(r#"{"error":"x"}"#)

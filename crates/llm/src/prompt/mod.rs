@@ -1,11 +1,13 @@
 //! Prompts: what is said to a model, with places for what callers hand in; read once, filled in for each call.
 //!
 //! A caller's call that names one becomes an ordinary call of its dialect ([`call`]); a route that publishes one makes a
-//! call of the body that it is sent, and an answer of its own of what the model says ([`published`]). Values are put into
-//! texts before those are written as JSON, so no value can become anything else than a part of its text.
+//! call of the body that it is sent, and an answer of its own of what the model says ([`published`], and [`streamed`] while it
+//! says it). Values are put into texts before those are written as JSON, so no value can become anything else than a part of
+//! its text.
 
 pub mod call;
 pub mod published;
+pub mod streamed;
 pub mod verdict;
 pub mod wanted;
 mod write;
@@ -132,13 +134,13 @@ impl Compiled {
         self.versions.get(&number)
     }
 
-    /// What callers hand in.
-    pub const fn variables(&self) -> &BTreeMap<String, PromptVariable> {
     /// Whether callers and routes may have a version, as [`Prompt::is_in_use`] tells.
     pub fn is_in_use(&self, version: &Version) -> bool {
         self.source.is_in_use(version.number)
     }
 
+    /// What callers hand in.
+    pub const fn variables(&self) -> &BTreeMap<String, PromptVariable> {
         &self.source.variables
     }
 

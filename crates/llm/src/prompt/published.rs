@@ -11,16 +11,23 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json, value::RawValue};
 
 /// The call in Chat Completions that a request with these variables becomes; its limit stands in that field, and its texts
-/// have so many bytes at most. An empty body has no variables.
+/// have so many bytes at most. An empty body has no variables. `streams`: its answer is wanted as it is made.
 ///
 /// # Errors
-/// [`Unfit`] where a variable is wrong.
+/// [`Unfit`] where a variable is wrong, or the answer can only be given whole.
 pub fn call(
     prompt: &Compiled,
     version: &Version,
     (limit, most): (LimitField, u64),
+    streams: bool,
     body: &[u8],
 ) -> Result<Written, Unfit> {
+    if streams && version.schema.is_some() {
+        return Err(Unfit::new(
+            "this prompt's answer has a form, which is checked when all of it is there; \
+             send `Accept: application/json` in place of `text/event-stream`",
+        ));
+    }
     let not_json = |_| Unfit::new("the body is not one JSON object with the variables");
     let body = if body.is_empty() { b"{}" } else { body };
     let variables: &RawValue = serde_json::from_slice(body).map_err(not_json)?;
@@ -28,7 +35,8 @@ pub fn call(
         return Err(Unfit::new("the variables are no object"));
     }
     let form = Form { dialect: Dialect::OpenAi, limit, counts: false, most };
-    render(form, prompt, version, Some(variables), &Members::none())
+    let more = if streams { Members::of(br#"{"stream":true}"#) } else { None };
+    render(form, prompt, version, Some(variables), &more.unwrap_or(Members::none()))
 }
 
 #[derive(Deserialize)]
@@ -108,14 +116,24 @@ pub fn answer(prompt: &Compiled, version: &Version, body: &[u8]) -> Result<Vec<u
             }
         }
     };
+    Ok(object(prompt, version, output, finish.as_deref(), tokens).to_string().into_bytes())
+}
+
+/// The answer of the endpoint.
+pub(super) fn object(
+    prompt: &Compiled,
+    version: &Version,
+    output: Value,
+    finish: Option<&str>,
+    tokens: Option<(u64, u64)>,
+) -> Value {
     let usage = tokens.map(|(input, output)| json!({ "input_tokens": input, "output_tokens": output }));
-    let answer = json!({
+    json!({
         "output": output,
         "finish_reason": finish,
         "prompt": { "name": &**prompt.name(), "version": version.number() },
         "usage": usage,
-    });
-    Ok(answer.to_string().into_bytes())
+    })
 }
 
 /// What a provider says of an error in Chat Completions, if it can be read.
@@ -124,6 +142,11 @@ pub fn error(body: &[u8]) -> Option<String> {
     let message = body.pointer("/error/message").or_else(|| body.get("message"))?.as_str()?;
     Some(message.chars().take(1000).collect())
 }
+
+/// What a stream of the endpoint is.
+const EVENTS: &str = "Server-sent events, for `Accept: text/event-stream`. `delta`: the next piece of the output, as `Delta`. \
+    `done`: the end, with the whole answer, as `Answer`. `error` in its place: why it does not go on, as `Problem`. Without \
+    `done` an answer is not whole.";
 
 /// The endpoint in OpenAPI 3.1. `path` is where it is, and `open` whether nobody is asked for a key there.
 pub fn openapi(prompt: &Compiled, version: &Version, path: &str, open: bool) -> Value {
@@ -145,14 +168,25 @@ pub fn openapi(prompt: &Compiled, version: &Version, path: &str, open: bool) -> 
         "description": "A refusal, as problem details (RFC 9457)",
         "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
     });
+    let mut content = json!({ "application/json": { "schema": { "$ref": "#/components/schemas/Answer" } } });
+    if version.schema().is_none() {
+        // What OpenAPI 3.1 can say of a stream: that it is one, and what stands in it.
+        content["text/event-stream"] = json!({
+            "schema": { "type": "string", "description": EVENTS },
+            "example": format!(
+                "event: delta\ndata: {{\"output\":\"…\"}}\n\nevent: done\ndata: {{\"output\":\"…\",\"finish_reason\":\"stop\",\
+                 \"prompt\":{{\"name\":\"{name}\",\"version\":{}}},\"usage\":{{\"input_tokens\":9,\"output_tokens\":3}}}}\n\n",
+                version.number()
+            ),
+        });
+    }
     let mut operation = json!({
         "operationId": operation_id(name),
         "summary": source.description.as_deref().unwrap_or(name),
         "requestBody": { "required": !required.is_empty(), "content": { "application/json": {
             "schema": { "$ref": "#/components/schemas/Variables" } } } },
         "responses": {
-            "200": { "description": "What the model made of it", "content": { "application/json": {
-                "schema": { "$ref": "#/components/schemas/Answer" } } } },
+            "200": { "description": "What the model made of it", "content": content },
             "default": problem,
         },
     });
@@ -186,6 +220,13 @@ pub fn openapi(prompt: &Compiled, version: &Version, path: &str, open: bool) -> 
             },
         },
     } });
+    if version.schema().is_none() {
+        components["schemas"]["Delta"] = json!({
+            "type": "object",
+            "required": ["output"],
+            "properties": { "output": { "type": "string", "description": "The next piece of the output" } },
+        });
+    }
     if !open {
         operation["security"] = json!([{ "key": [] }]);
         components["securitySchemes"] = json!({ "key": { "type": "http", "scheme": "bearer" } });

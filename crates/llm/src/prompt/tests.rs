@@ -267,7 +267,13 @@ fn what_is_handed_in_is_bounded_and_told_apart_where_it_is_not_said_as_the_calle
     let prompt = Compiled::of(&prompt);
     let version = prompt.version(Which::Version(1)).unwrap();
     let call = |most| {
-        published::call(&prompt, version, (LimitField::MaxTokens, most), br#"{"a":"one","b":"two","c":"three","n":4}"#)
+        published::call(
+            &prompt,
+            version,
+            (LimitField::MaxTokens, most),
+            false,
+            br#"{"a":"one","b":"two","c":"three","n":4}"#,
+        )
     };
     assert_eq!(call(17).map(|written| written.unseen).unwrap(), ["one", "three"]);
     assert!(call(16).err().unwrap().0.contains("more than 16 bytes"));
@@ -278,12 +284,12 @@ fn an_endpoint_takes_variables_and_answers_what_was_made_of_them() {
     let prompt = prompt();
     let (first, third) = (prompt.version(Which::Version(1)).unwrap(), prompt.version(Which::Label("next")).unwrap());
     let limit = (LimitField::MaxCompletionTokens, 1000);
-    let body = published::call(&prompt, third, limit, br#"{"text":"hi"}"#).unwrap().body;
+    let body = published::call(&prompt, third, limit, false, br#"{"text":"hi"}"#).unwrap().body;
     let body: Value = serde_json::from_slice(&body).unwrap();
     assert_eq!((&body["model"], &body["max_completion_tokens"]), (&json!("other"), &json!(7)));
-    assert!(published::call(&prompt, first, limit, b"").err().unwrap().0.contains("`text` is missing"));
+    assert!(published::call(&prompt, first, limit, false, b"").err().unwrap().0.contains("`text` is missing"));
     for wrong in ["null", "[]", "{", r#"{"text":"x"} {}"#, r#"{"text":"x","prompt":{}}"#] {
-        assert!(published::call(&prompt, first, limit, wrong.as_bytes()).is_err(), "{wrong}");
+        assert!(published::call(&prompt, first, limit, false, wrong.as_bytes()).is_err(), "{wrong}");
     }
     let said = |content: &str| {
         json!({ "choices": [{ "message": { "content": content }, "finish_reason": "stop" }],
@@ -308,6 +314,112 @@ fn an_endpoint_takes_variables_and_answers_what_was_made_of_them() {
     assert_eq!(published::error(b"<html>"), None);
 }
 
+/// The events of an endpoint, of the stream of a model: their types and data.
+fn events(stream: &str) -> (Vec<(String, Value)>, streamed::Pieces) {
+    let (mut pieces, mut out) = (streamed::Pieces::default(), Vec::new());
+    pieces.feed(stream.as_bytes(), &mut out);
+    pieces.end(&mut out);
+    // However it is cut.
+    let (mut by_bytes, mut again) = (streamed::Pieces::default(), Vec::new());
+    for byte in stream.as_bytes() {
+        by_bytes.feed(std::slice::from_ref(byte), &mut again);
+    }
+    by_bytes.end(&mut again);
+    assert_eq!(
+        (&out, pieces.failure(), pieces.is_over()),
+        (&again, by_bytes.failure(), by_bytes.is_over()),
+        "{stream}"
+    );
+    (read(&out), pieces)
+}
+
+fn read(events: &[u8]) -> Vec<(String, Value)> {
+    let text = std::str::from_utf8(events).unwrap();
+    let each = text.split_terminator("\n\n").map(|event| {
+        let (kind, data) = event.split_once("\ndata: ").unwrap();
+        (kind.strip_prefix("event: ").unwrap().to_owned(), serde_json::from_str(data).unwrap())
+    });
+    each.collect()
+}
+
+fn data(chunks: &[Value]) -> String {
+    chunks.iter().map(|chunk| format!("data: {chunk}\n\n")).collect()
+}
+
+fn says(text: &str) -> Value {
+    json!({ "choices": [{ "index": 0, "delta": { "content": text, "refusal": null }, "finish_reason": null }], "error": null })
+}
+
+#[test]
+fn an_endpoint_answers_while_the_model_does() {
+    let (prompt, ends) = (prompt(), json!({ "choices": [{ "delta": {}, "finish_reason": "length" }] }));
+    let (first, third) = (prompt.version(Which::Version(1)).unwrap(), prompt.version(Which::Version(3)).unwrap());
+    let limit = (LimitField::MaxTokens, 1000);
+    let body = published::call(&prompt, first, limit, true, br#"{"text":"hi"}"#).unwrap().body;
+    assert_eq!(serde_json::from_slice::<Value>(&body).unwrap()["stream"], true);
+    // What is checked when all of it is there cannot be given before.
+    let refused = published::call(&prompt, third, limit, true, br#"{"text":"hi"}"#).err().unwrap().0;
+    assert!(refused.contains("application/json"), "{refused}");
+    let stream = [
+        json!({ "choices": [], "prompt_filter_results": [] }),
+        json!({ "choices": [{ "delta": { "role": "assistant", "content": "" } }] }),
+        says("two\nlines \"x\", "),
+        json!({ "choices": [{ "index": 1, "delta": { "content": "another" } }] }),
+        json!({ "choices": [{ "delta": { "reasoning_content": "hm" } }] }),
+        says("ä"),
+        ends,
+        json!({ "choices": [], "usage": { "prompt_tokens": 3 } }),
+    ];
+    let (told, pieces) = events(&(": ping\n\n".to_owned() + &data(&stream) + "data: [DONE]\n\n"));
+    let delta = |text: &str| ("delta".to_owned(), json!({ "output": text }));
+    assert_eq!(told, [delta("two\nlines \"x\", "), delta("ä")]);
+    assert!(pieces.is_over() && pieces.failure().is_none());
+    let done = json!({ "output": "two\nlines \"x\", ä", "finish_reason": "length",
+        "prompt": { "name": "sentiment", "version": 1 }, "usage": { "input_tokens": 3, "output_tokens": 4 } });
+    assert_eq!(read(&pieces.done(&prompt, first, Some((3, 4)))), [("done".to_owned(), done.clone())]);
+    // The same of an answer that came whole.
+    let whole = published::answer(
+        &prompt,
+        first,
+        json!({ "choices": [{ "message": { "content": "two\nlines \"x\", ä" }, "finish_reason": "length" }],
+            "usage": { "prompt_tokens": 3, "completion_tokens": 4 } })
+        .to_string()
+        .as_bytes(),
+    );
+    let told = read(&streamed::of_whole(&whole.unwrap()).unwrap());
+    assert_eq!(told, [delta("two\nlines \"x\", ä"), ("done".to_owned(), done)]);
+    assert_eq!(read(&streamed::refusal(br#"{"code":"x"}"#)), [("error".to_owned(), json!({ "code": "x" }))]);
+}
+
+#[test]
+fn what_breaks_a_stream_is_told_and_nothing_comes_after_it() {
+    for (breaks, why) in [
+        (r#"data: {"error":{"message":"Overloaded"}}"#, Some("with an error: Overloaded")),
+        ("event: error\ndata: oh", Some("with an error")),
+        (r#"data: {"error":"no"}"#, Some("with an error")),
+        (
+            "event: error\ndata: {\"code\":\"answer_blocked\",\"detail\":\"it holds a secret\"}",
+            Some("it holds a secret"),
+        ),
+        (r#"data: {"choices":[{"delta":{"refusal":"I will not"}}]}"#, Some("the model refused")),
+        ("data: <html>", Some("no answer of a model")),
+        (": ping", None),
+        ("event: ping\ndata:", None),
+    ] {
+        let stream = data(&[says("a")]) + breaks + "\n\n" + &data(&[says("b")]);
+        let (told, pieces) = events(&stream);
+        assert_eq!(told.len(), if why.is_some() { 1 } else { 2 }, "{breaks}");
+        assert!(!pieces.is_over(), "nothing told its end: {breaks}");
+        match why {
+            None => assert_eq!(pieces.failure(), None),
+            Some(why) => assert!(pieces.failure().unwrap().contains(why), "{breaks}: {:?}", pieces.failure()),
+        }
+    }
+    let (mut pieces, mut out) = (streamed::Pieces::default(), Vec::new());
+    pieces.feed(format!("data: {}\n\n", "x".repeat(2 << 20)).as_bytes(), &mut out);
+    assert!(pieces.failure().is_some() && out.is_empty());
+}
+
 #[test]
 fn the_description_tells_what_goes_in_and_out() {
     let prompt = prompt();
@@ -328,6 +440,17 @@ fn the_description_tells_what_goes_in_and_out() {
     assert_eq!(told["paths"]["/sentiment"]["post"]["security"], json!([{ "key": [] }]));
     let open = published::openapi(&prompt, prompt.version(Which::Version(1)).unwrap(), "/sentiment", true);
     assert_eq!(open["components"]["schemas"]["Output"], json!({ "type": "string" }));
+    // Whether it is given as it is made.
+    let content = |told: &Value, path: &str| told["paths"][path]["post"]["responses"]["200"]["content"].clone();
+    let types = |told: &Value| content(told, "/sentiment").as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(types(&told), ["application/json"]);
+    assert_eq!(types(&open), ["application/json", "text/event-stream"]);
+    let example = content(&open, "/sentiment")["text/event-stream"]["example"].as_str().unwrap().to_owned();
+    let kinds: Vec<_> = read(example.as_bytes()).into_iter().map(|(kind, _)| kind).collect();
+    assert_eq!(kinds, ["delta", "done"]);
+    assert!(
+        told["components"]["schemas"].get("Delta").is_none() && open["components"]["schemas"].get("Delta").is_some()
+    );
     assert!(open["components"].get("securitySchemes").is_none());
 }
 
@@ -383,7 +506,9 @@ proptest! {
         let _ = Members::of(&bytes).map(|members| members.wanted().map(drop));
         let prompt = prompt();
         let version = prompt.version(Which::Version(1)).unwrap();
-        let _ = published::call(&prompt, version, (LimitField::MaxTokens, 1000), &bytes);
+        let _ = published::call(&prompt, version, (LimitField::MaxTokens, 1000), false, &bytes);
         let _ = published::answer(&prompt, version, &bytes);
+        let _ = streamed::of_whole(&bytes);
+        let _ = events(&String::from_utf8_lossy(&bytes));
     }
 }

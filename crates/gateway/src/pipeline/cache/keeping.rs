@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 /// A caller whose answer is copied.
 pub(in crate::pipeline) struct Keeping<'c, C> {
     caller: &'c mut C,
-    cached: Cached,
+    cached: Option<Cached>,
     copy: Zeroizing<Vec<u8>>,
     held: Charge,
     content_type: Option<Box<[u8]>>,
@@ -37,7 +37,7 @@ impl<'c, C: Caller> Keeping<'c, C> {
             None => Err(caller),
             Some(cached) => Ok(Self {
                 caller,
-                cached: *cached,
+                cached: Some(*cached),
                 copy: Zeroizing::default(),
                 held: worker.budget.nothing(),
                 content_type: None,
@@ -45,6 +45,12 @@ impl<'c, C: Caller> Keeping<'c, C> {
                 ended: false,
             }),
         }
+    }
+
+    /// For an answer that is not kept.
+    pub fn nothing(worker: &Worker, caller: &'c mut C) -> Self {
+        let held = worker.budget.nothing();
+        Self { caller, cached: None, copy: Zeroizing::default(), held, content_type: None, may_be: false, ended: false }
     }
 
     /// Keeps the answer, if all of it was there and nothing was found in it, and sends its end: so whoever has the whole
@@ -59,8 +65,8 @@ impl<'c, C: Caller> Keeping<'c, C> {
         if !self.ended {
             return Ok(());
         }
-        let Cached { plan, wanted } = self.cached;
         if self.may_be
+            && let Some(Cached { plan, wanted }) = self.cached
             && let (Some(wanted), Some(content_type), Some(call), Some(tokens)) =
                 (wanted, self.content_type, &request.call, record.served_unguarded())
         {
@@ -119,7 +125,7 @@ impl<C: Caller> Caller for Keeping<'_, C> {
 
     fn payload(&mut self, bytes: &[u8]) {
         if self.may_be {
-            let most = self.cached.plan.max_entry;
+            let most = self.cached.as_ref().map_or(0, |cached| cached.plan.max_entry);
             if self.copy.len() + bytes.len() > most {
                 self.give_up();
             } else {

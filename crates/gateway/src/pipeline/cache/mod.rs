@@ -357,7 +357,7 @@ pub(super) async fn replay<C: Caller>(
     answer::push_own_fields(&mut fields, record);
     let framing = match made.form {
         Form::Whole | Form::Other => AnswerFraming::Length(body.len() as u64),
-        Form::Events | Form::Array => AnswerFraming::Streamed,
+        Form::Events | Form::Array | Form::Pieces => AnswerFraming::Streamed,
     };
     caller.settle();
     caller.begin(200, &fields, framing);

@@ -139,7 +139,7 @@ async fn look(
     // As it came, as it is after guardrails, and as it goes to a target.
     let held = worker.budget.take(3 * asked.body.len() as u64).map_err(|_| Refused::new(OutcomeReason::Overloaded))?;
     let received = (asked.body, held);
-    let Rendered { body, unseen, held: _held } = prompt::render(view, matched, received, record)?;
+    let Rendered { body, unseen, held: _held } = prompt::render(view, (inbound, matched), received, record)?;
     match user {
         Some(user) => users::stand_in(view, principal, &user, record),
         None => users::name(view, inbound, matched, principal, &body, record),

@@ -279,9 +279,10 @@ impl<'a> cache::Said<'a> {
         let form = match (call, call.streams()) {
             (call, _) if call.task() != Task::Chat => Form::Other,
             (Spoken::Placed { frames: Frames::Array, .. }, true) => Form::Array,
-            (_, true) => Form::Events,
-            // A form of our own.
+            // Forms of our own.
+            (_, true) if matches!(kind, RouteKind::Prompt { .. }) => Form::Pieces,
             (_, false) if matches!(kind, RouteKind::Prompt { .. }) => Form::Other,
+            (_, true) => Form::Events,
             (_, false) => Form::Whole,
         };
         let speaks = kind.dialect().unwrap_or(Dialect::OpenAi);

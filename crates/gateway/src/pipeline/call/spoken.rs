@@ -142,7 +142,7 @@ impl<'p> Spoken<'p> {
     pub fn rewritten(&self, body: &[u8], kind: RouteKind, target: &TargetPlan) -> Vec<u8> {
         match self {
             Self::Named(call) => {
-                let ask_usage = target.ask_usage && kind == RouteKind::Chat;
+                let ask_usage = target.ask_usage && matches!(kind, RouteKind::Chat | RouteKind::Prompt { .. });
                 call.rewrite(body, &target.provider_model, ask_usage).into_owned()
             }
             Self::Placed { call, .. } => call.rewrite(body, &target.provider_model).into_owned(),

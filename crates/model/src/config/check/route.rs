@@ -104,6 +104,8 @@ impl Checker<'_> {
             ("upstream", route.upstream.is_some(), "a prompt is said to its model", "remove one of them"),
             ("strip_prefix", route.strip_prefix.is_some(), "nothing is forwarded by its path", "remove it"),
             ("websocket", route.websocket, "a prompt takes no WebSocket connections", "remove it"),
+            ("secrets_in_requests", route.secrets_in_requests != Default::default(), secrets, "set it on the model"),
+            ("secrets_in_answers", route.secrets_in_answers != Default::default(), secrets, "set it on the model"),
         ];
         for (field, set, detail, hint) in not_here {
             if set {
@@ -120,8 +122,6 @@ impl Checker<'_> {
         }
     }
 
-    fn matches(&mut self, id: ItemId, matches: &Match) {
-        if let Some((detail, hint)) = path_problem(&matches.path) {
     /// A version that is published by its number is there, and may be used. Where nothing is said of labels, nobody knows
     /// here which there are; until one stands for it, its calls are refused.
     fn in_use(&mut self, id: ItemId, name: &Name, number: u32) {
@@ -136,6 +136,8 @@ impl Checker<'_> {
         }
     }
 
+    fn matches(&mut self, id: ItemId, matches: &Match) {
+        if let Some((detail, hint)) = path_problem(&matches.path) {
             self.problem(id, "match.path", "invalid_path", detail, hint);
         }
         for (index, host) in matches.hosts.iter().enumerate() {

@@ -123,6 +123,14 @@ fn a_route_leads_to_an_upstream_or_publishes_a_prompt() {
         ("match: { path: /p }, prompt: { name: p, label: 1st }", "invalid_value routes[0].prompt.label"),
         ("match: { path: '/p/*' }, prompt: { name: p }", "invalid_path routes[0].match.path"),
         ("match: { path: /p, methods: [GET] }, prompt: { name: p }", "invalid_method routes[0].match.methods"),
+        (
+            "match: { path: /p }, prompt: { name: p }, secrets_in_requests: report",
+            "not_here routes[0].secrets_in_requests",
+        ),
+        (
+            "match: { path: /p }, prompt: { name: p }, secrets_in_answers: blank",
+            "not_here routes[0].secrets_in_answers",
+        ),
     ] {
         assert_eq!(of(fields), [expected], "{fields}");
     }
