@@ -129,13 +129,13 @@ impl Rule {
             !found.is_empty()
         })
     }
-}
 
     /// What it says of a call with something that nobody looks at, where what it finds goes to internal targets only.
     fn routes_unseen(&self) -> Option<Met> {
         let routes = self.action == GuardrailAction::Route && self.on.prompts() && self.detect != Detect::Size;
         routes.then(|| Met { label: Some(UNSEEN.into()), ..Met::of(self, 0) })
     }
+}
 
 /// Something that was found, and what happened.
 #[derive(Clone, Debug, PartialEq, Eq)]

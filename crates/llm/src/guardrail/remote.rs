@@ -13,8 +13,8 @@ mod webhook;
 pub use said::{Said, said_in_answer, said_in_call};
 
 use super::{
-    Met, UNSEEN, edited_texts,
-    text::{Of, Origin, Unreadable},
+    Masks, Met, UNSEEN, edited_texts,
+    text::{self, Of, Origin, Unreadable},
 };
 use credentialflow_model::{
     Name,
@@ -112,7 +112,18 @@ pub struct Judgement {
     /// What it was found for that goes to internal targets only.
     pub routed: Option<Detect>,
     /// What is to stand in texts, and where.
-    places: Vec<(usize, Range<usize>, String)>,
+    places: Vec<Place>,
+}
+
+/// What is to stand somewhere.
+#[derive(Debug, PartialEq, Eq)]
+struct Place {
+    /// The number of the text, and bytes in it.
+    text: usize,
+    range: Range<usize>,
+    with: String,
+    /// Whether a name stands there, of the kind that `with` tells, and becomes again what was there.
+    masks: bool,
 }
 
 impl Remote {
@@ -141,6 +152,11 @@ impl Remote {
     /// Who is asked.
     pub const fn to(&self) -> &To {
         &self.to
+    }
+
+    /// What happens where it finds something.
+    pub const fn action(&self) -> GuardrailAction {
+        self.action
     }
 
     /// Where it looks.
@@ -220,13 +236,13 @@ impl Judgement {
         if !verdict.found || self.blocked.is_some() {
             return;
         }
-        let redacts = rule.action == Action::Redact && !verdict.places.is_empty();
+        let replaces = matches!(rule.action, Action::Redact | Action::Mask) && !verdict.places.is_empty();
         let action = match rule.action {
             // It says that there is something, and not where.
-            Action::Redact if !redacts => Action::Block,
+            Action::Redact | Action::Mask if !replaces => Action::Block,
             action => action,
         };
-        let count = if redacts { verdict.places.len() } else { 0 };
+        let count = if replaces { verdict.places.len() } else { 0 };
         match verdict.labels.is_empty() {
             true => self.met.push(rule.met(action, None, count)),
             false => self.met.extend(verdict.labels.into_iter().map(|label| rule.met(action, Some(label), count))),
@@ -234,8 +250,12 @@ impl Judgement {
         match action {
             Action::Block => self.blocked = Some(rule.detect),
             Action::Route => self.routed = self.routed.or(Some(rule.detect)),
-            Action::Redact => self.places.extend(verdict.places),
-            Action::Flag | Action::Mask => {}
+            Action::Redact | Action::Mask => {
+                let masks = action == Action::Mask;
+                let place = |(text, range, with)| Place { text, range, with, masks };
+                self.places.extend(verdict.places.into_iter().map(place));
+            }
+            Action::Flag => {}
         }
     }
 
@@ -254,18 +274,46 @@ impl Judgement {
         !self.places.is_empty()
     }
 
-    /// The body of a call, or of a whole answer, with what is to stand in it; `said` is what was judged.
+    /// The body of a whole answer with what is to stand in it; `said` is what was judged.
     ///
     /// # Errors
     /// Something that is to go stands where it cannot be taken out.
-    pub fn replaced(&self, body: &[u8], said: &[Said], answer: bool) -> Result<Vec<u8>, Unreadable> {
-        let mut of_text: HashMap<&str, Vec<(Range<usize>, &str)>> = HashMap::new();
-        for (number, range, with) in &self.places {
-            of_text.entry(said[*number].text.as_str()).or_default().push((range.clone(), with));
+    pub fn replaced(&self, body: &[u8], said: &[Said]) -> Result<Vec<u8>, Unreadable> {
+        self.put(body, Of::Answer, said, &mut None)
+    }
+
+    /// The body of a call with what is to stand in it, and what all names in it stand for: those that were masked before,
+    /// and those that are now.
+    ///
+    /// # Errors
+    /// As [`Self::replaced`]; or more is masked than may be.
+    pub fn masked(
+        &self,
+        body: &[u8],
+        said: &[Said],
+        mut masks: Option<Masks>,
+    ) -> Result<(Vec<u8>, Option<Masks>), Unreadable> {
+        if masks.is_none() && self.places.iter().any(|place| place.masks) {
+            let (texts, _) = text::texts_of(body, Of::Call)?;
+            masks = Some(Masks::beside(&text::flattened(&texts)?));
         }
-        let new: HashMap<&str, String> =
-            of_text.into_iter().map(|(text, places)| (text, with_places(text, places))).collect();
-        edited_texts(body, if answer { Of::Answer } else { Of::Call }, &new)
+        let body = self.put(body, Of::Call, said, &mut masks)?;
+        Ok((body, masks))
+    }
+
+    fn put(&self, body: &[u8], of: Of, said: &[Said], masks: &mut Option<Masks>) -> Result<Vec<u8>, Unreadable> {
+        let mut of_text: HashMap<&str, Vec<&Place>> = HashMap::new();
+        for place in &self.places {
+            of_text.entry(said[place.text].text.as_str()).or_default().push(place);
+        }
+        // Names are given in the order of the texts.
+        let mut new = HashMap::new();
+        for Said { text, .. } in said {
+            if let Some(places) = of_text.remove(text.as_str()) {
+                new.insert(text.as_str(), with_places(text, places, masks).ok_or(Unreadable::TooMany)?);
+            }
+        }
+        edited_texts(body, of, &new)
     }
 }
 
@@ -302,20 +350,48 @@ impl Verdict {
     }
 }
 
-/// A text with these at their places; of those that overlap the first stands for all.
-fn with_places(text: &str, mut places: Vec<(Range<usize>, &str)>) -> String {
-    places.sort_by_key(|(range, _)| (range.start, std::cmp::Reverse(range.end)));
+/// A text with these at their places; `None` where more is masked than may be. What overlaps becomes one, and what is
+/// redacted wins. Where a name stands already, all of it goes, so that nothing of it is left that means nothing.
+fn with_places(text: &str, mut places: Vec<&Place>, masks: &mut Option<Masks>) -> Option<String> {
+    let mut names = Vec::new();
+    if let Some(masks) = masks.as_ref() {
+        masks.find(text, |range, _| names.push(range));
+    }
+    let whole = |range: &Range<usize>| {
+        let first = names.partition_point(|name| name.end <= range.start);
+        let touched = names[first..].iter().take_while(|name| name.start < range.end);
+        touched.fold(range.clone(), |all, name| all.start.min(name.start)..all.end.max(name.end))
+    };
+    places.sort_by_key(|place| (place.range.start, std::cmp::Reverse(place.range.end)));
+    let mut merged: Vec<(Range<usize>, &Place)> = Vec::with_capacity(places.len());
+    for place in places {
+        let range = whole(&place.range);
+        match merged.last_mut().filter(|(last, _)| range.start < last.end) {
+            Some((last, by)) => {
+                last.end = last.end.max(range.end);
+                if by.masks && !place.masks {
+                    *by = place;
+                }
+            }
+            None => merged.push((range, place)),
+        }
+    }
     let mut out = String::with_capacity(text.len());
     let mut copied = 0;
-    for (range, with) in places {
-        if range.start >= copied {
-            out.push_str(&text[copied..range.start]);
-            out.push_str(with);
+    for (range, Place { with, masks: is_name, .. }) in merged {
+        out.push_str(&text[copied..range.start]);
+        match masks.as_mut().filter(|_| *is_name) {
+            // What others find in names is what those stand for.
+            Some(masks) => {
+                let value = masks.restored(&text[range.clone()]);
+                out.push_str(&masks.name(with, &value)?);
+            }
+            None => out.push_str(with),
         }
-        copied = copied.max(range.end);
+        copied = range.end;
     }
     out.push_str(&text[copied..]);
-    out
+    Some(out)
 }
 
 #[cfg(test)]

@@ -77,12 +77,12 @@ pub(in crate::pipeline) async fn prompt<C: Caller>(
     if let Some(detect) = judgement.blocked {
         return Err(Refused::new(OutcomeReason::PromptBlocked).with_detail(why(detect).into()));
     }
-    let changed = match judgement.changes() {
-        true => Some(judgement.replaced(body, &said, false).map_err(unreadable)?),
-        false => None,
-    };
     let routed = judged.routed.or(judgement.routed.map(Routed::Found));
-    Ok(Prompt { body: changed.or(judged.body), routed, met, ..judged })
+    if !judgement.changes() {
+        return Ok(Prompt { routed, met, ..judged });
+    }
+    let (body, masks) = judgement.masked(body, &said, judged.masks).map_err(unreadable)?;
+    Ok(Prompt { body: Some(body), routed, masks, met })
 }
 
 /// What others say of an answer that came whole.
@@ -95,7 +95,7 @@ pub(in crate::pipeline) async fn whole<C: Caller>(
 ) -> Result<Vec<u8>, Refused> {
     let (judgement, said) = of_answer(asker, plan, (judge, &body, false), caller, record).await?;
     match judgement.changes() {
-        true => judgement.replaced(&body, &said, true).map_err(|why| unreadable(true, why)),
+        true => judgement.replaced(&body, &said).map_err(|why| unreadable(true, why)),
         false => Ok(body),
     }
 }
