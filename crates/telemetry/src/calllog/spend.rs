@@ -13,7 +13,7 @@ use credentialflow_model::{KeyId, OutcomeReason, Timestamp, resource::budget::pi
 use rusqlite::{Row, types::ValueRef};
 use rust_decimal::Decimal;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap, hash_map::Entry},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -170,12 +170,25 @@ impl Reader {
         let end = self.last_row()?;
         let mut piece = SpendPiece { last: end.min(above.saturating_add(PIECE_ROWS)), ..SpendPiece::default() };
         let (mut calls, mut reached) = (0, above);
+        // Most calls are of few series: those are told apart by the numbers in their rows before anything is made of them.
+        let mut by_numbers: HashMap<(i64, [i64; NUMBERS.len()]), (SpendSeries, SpendSums)> = HashMap::new();
         self.each_model_call((above.saturating_add(1), piece.last), PIECE, |time, row, sums| {
             let quarter = time.div_euclid(QUARTER * 1_000_000) * QUARTER;
-            piece.sums.entry((quarter, self.series(row)?)).or_default().add(&sums);
+            match numbers(row)? {
+                Some(numbers) => match by_numbers.entry((quarter, numbers)) {
+                    Entry::Occupied(known) => known.into_mut().1.add(&sums),
+                    Entry::Vacant(new) => {
+                        new.insert((self.series(row)?, sums));
+                    }
+                },
+                None => piece.sums.entry((quarter, self.series(row)?)).or_default().add(&sums),
+            }
             (calls, reached) = (calls + 1, row.get(0)?);
             Ok(())
         })?;
+        for ((quarter, _), (series, sums)) in by_numbers {
+            piece.sums.entry((quarter, series)).or_default().add(&sums);
+        }
         if calls >= PIECE {
             piece.last = reached;
         }
@@ -219,6 +232,22 @@ impl Reader {
     }
 }
 
+/// The columns that tell a series apart.
+const NUMBERS: [usize; 10] = [2, 3, 4, 5, 6, 7, 8, 9, 18, 19];
+
+/// What is in them, where all are numbers or nothing, which is told by -1.
+fn numbers(row: &Row<'_>) -> Result<Option<[i64; NUMBERS.len()]>, CallLogError> {
+    let mut numbers = [0; NUMBERS.len()];
+    for (number, at) in numbers.iter_mut().zip(NUMBERS) {
+        *number = match row.get_ref(at)? {
+            ValueRef::Integer(number) if number != -1 => number,
+            ValueRef::Null => -1,
+            _ => return Ok(None),
+        };
+    }
+    Ok(Some(numbers))
+}
+
 fn sums_of(row: &Row<'_>) -> Result<SpendSums, CallLogError> {
     let tokens = |at: usize| -> Result<i64, CallLogError> {
         Ok(row.get::<_, Option<i64>>(at)?.unwrap_or(0).clamp(0, MOST_TOKENS))
@@ -226,7 +255,10 @@ fn sums_of(row: &Row<'_>) -> Result<SpendSums, CallLogError> {
     let cost = row.get_ref(15)?;
     let is = |begin: u8| i64::from(matches!(cost, ValueRef::Text([first, ..]) if *first == begin));
     let units = |usd: ValueRef<'_>| {
-        let usd: Option<Decimal> = usd_of(usd).and_then(|usd| usd.parse().ok());
+        let usd = match usd {
+            ValueRef::Integer(nano) => Some(Decimal::new(nano, 9)),
+            other => usd_of(other).and_then(|usd| usd.parse().ok()),
+        };
         usd.map_or(0, |usd| i128::from(pico(usd)))
     };
     let cache = row.get::<_, Option<i64>>(16)?.and_then(CacheUse::from_number);
