@@ -56,7 +56,7 @@ fn gathered(chunks: &[Value]) -> Value {
             }
             _ => {}
         }
-        let thought = delta["reasoning_content"].as_str().filter(|t| !t.is_empty()).or(delta["reasoning"].as_str());
+        let thought = thought(delta);
         for (field, more) in [("reasoning_content", thought), ("refusal", delta["refusal"].as_str())] {
             message[field] = (message[field].as_str().unwrap().to_owned() + more.unwrap_or_default()).into();
         }
@@ -78,12 +78,19 @@ fn gathered(chunks: &[Value]) -> Value {
     all
 }
 
+/// What a message or a delta tells of thinking; Snowflake in one detail of Claude's alone.
+fn thought(message: &Value) -> Option<&str> {
+    let detail = &message["reasoning_details"][0];
+    let alone = detail["text"].as_str().filter(|_| detail["format"] == "anthropic-claude-v1");
+    let told = [message["reasoning_content"].as_str(), message["reasoning"].as_str(), alone];
+    told.into_iter().flatten().find(|text| !text.is_empty())
+}
+
 /// What a completion says, as a message would: id, model, texts, thinking, calls, stop, tokens.
 fn same(id: &Value, model: &Value, choice: &Value, usage: &Value) -> Value {
     let message = &choice["message"];
     let (mut text, mut thinking) = (String::new(), String::new());
-    let thought = message["reasoning_content"].as_str().filter(|t| !t.is_empty()).or(message["reasoning"].as_str());
-    thinking += thought.unwrap_or_default();
+    thinking += thought(message).unwrap_or_default();
     text += message["content"].as_str().unwrap_or_default();
     for part in message["content"].as_array().into_iter().flatten() {
         text += part["text"].as_str().unwrap_or_default();

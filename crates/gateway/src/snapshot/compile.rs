@@ -470,7 +470,7 @@ fn compile_models(set: &ResourceSet, upstreams: &mut Upstreams<'_>, budgets: &Ar
                 counts: kind.and_then(|p| p.counts),
                 ask_usage: kind.is_none_or(|p| p.ask_usage),
                 limit: kind.map_or(LimitField::MaxTokens, |p| p.limit),
-                keeps_thinking: kind.is_some_and(|p| p.keeps_thinking),
+                keeps_thinking: kind.and_then(|p| p.keeps_thinking),
                 call_ids: kind.map_or(CallIds::Usual, |p| p.call_ids),
                 keeps,
                 keeps_of_responses,

@@ -6,7 +6,7 @@ use credentialflow_llm::{
     guardrail::Guardrails,
     needs::Abilities,
     price::PriceHandle,
-    provider::{CallIds, Counting, Dialect, LimitField},
+    provider::{CallIds, Counting, Dialect, LimitField, Thoughts},
     task::{Task, Tasks},
     translate::task::Form,
 };
@@ -95,8 +95,8 @@ pub(crate) struct TargetPlan {
     pub ask_usage: bool,
     /// Its field for the limit of an answer, in OpenAI's dialect.
     pub limit: LimitField,
-    /// Whether it wants to be sent back what was thought before tools were called, in OpenAI's dialect.
-    pub keeps_thinking: bool,
+    /// How it wants to be sent back what was thought before tools were called, in OpenAI's dialect.
+    pub keeps_thinking: Option<Thoughts>,
     /// Which ids of tools' calls it takes.
     pub call_ids: CallIds,
     /// Which fields for it the provider keeps, as far as that is certain.

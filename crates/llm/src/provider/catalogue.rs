@@ -36,7 +36,7 @@
 //! documentation describes below the same base, in OpenAI's form (ranking in Cohere's). Who counts tokens beforehand, and
 //! how, is written at [`crate::translate::count`].
 
-use super::{Base, CallIds, Counting, DefaultInjector, Dialect, LimitField, Provider};
+use super::{Base, CallIds, Counting, DefaultInjector, Dialect, LimitField, Provider, Thoughts};
 use crate::task::{
     Task::{
         self, Batches, Embeddings, Files, ImageEdits, ImageGenerations, Moderations, Realtime, Rerank, Speech,
@@ -56,7 +56,7 @@ const fn compatible(name: &'static str, url: &'static str, ask_usage: bool) -> P
         injector: DefaultInjector::Bearer,
         ask_usage,
         limit: LimitField::MaxTokens,
-        keeps_thinking: false,
+        keeps_thinking: None,
         call_ids: CallIds::Usual,
     }
 }
@@ -75,7 +75,14 @@ const fn also_responses(provider: Provider) -> Provider {
 /// (<https://api-docs.deepseek.com/guides/thinking_mode>,
 /// <https://platform.moonshot.ai/docs/guide/use-kimi-k2-thinking-model#multi-step-tool-call>).
 const fn keeps_thinking(provider: Provider) -> Provider {
-    Provider { keeps_thinking: true, ..provider }
+    takes_back(Thoughts::Text, provider)
+}
+
+/// One that is sent back what its models thought. Google's wants the signatures before calls of tools
+/// (<https://ai.google.dev/gemini-api/docs/thought-signatures>), OpenRouter what it told of each
+/// (<https://openrouter.ai/docs/use-cases/reasoning-tokens>).
+const fn takes_back(thoughts: Thoughts, provider: Provider) -> Provider {
+    Provider { keeps_thinking: Some(thoughts), ..provider }
 }
 
 /// One that counts tokens beforehand.
@@ -122,7 +129,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         injector: DefaultInjector::Bearer,
         ask_usage: ASKS,
         limit: LimitField::MaxCompletionTokens,
-        keeps_thinking: false,
+        keeps_thinking: None,
         call_ids: CallIds::Usual,
     },
     Provider {
@@ -135,7 +142,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         injector: DefaultInjector::Header("x-api-key"),
         ask_usage: UNASKED, // always in streams
         limit: LimitField::MaxTokens,
-        keeps_thinking: false,
+        keeps_thinking: None,
         call_ids: CallIds::Usual,
     },
     also(
@@ -175,12 +182,15 @@ pub(super) const PROVIDERS: &[Provider] = &[
         injector: DefaultInjector::Header(crate::gemini::KEY_HEADER),
         ask_usage: UNASKED, // in every event
         limit: LimitField::MaxTokens,
-        keeps_thinking: false,
+        keeps_thinking: None,
         call_ids: CallIds::Usual,
     },
     also(
         &[Embeddings, ImageGenerations],
-        compatible("gemini-openai", "https://generativelanguage.googleapis.com/v1beta/openai", ASKS),
+        takes_back(
+            Thoughts::ExtraContent,
+            compatible("gemini-openai", "https://generativelanguage.googleapis.com/v1beta/openai", ASKS),
+        ),
     ),
     also(
         &[Speech, Transcriptions, Translations, Batches],
@@ -199,7 +209,10 @@ pub(super) const PROVIDERS: &[Provider] = &[
     keeps_thinking(compatible("moonshot", "https://api.moonshot.ai/v1", ASKS)),
     also(&[Embeddings], compatible("nvidia", "https://integrate.api.nvidia.com/v1", ASKS)),
     also(&[Embeddings], compatible("ollama", "http://127.0.0.1:11434/v1", ASKS)),
-    also(&[Embeddings], also_responses(compatible("openrouter", "https://openrouter.ai/api/v1", ASKS))),
+    also(
+        &[Embeddings],
+        takes_back(Thoughts::Details, also_responses(compatible("openrouter", "https://openrouter.ai/api/v1", ASKS))),
+    ),
     compatible("perplexity", "https://api.perplexity.ai", UNASKED), // in every event
     Provider {
         dialect: Dialect::Replicate,

@@ -64,6 +64,17 @@ pub enum CallIds {
     NineCharacters,
 }
 
+/// How a provider wants to be sent back what its models thought, in OpenAI's dialect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Thoughts {
+    /// Its text, in `reasoning_content` of messages that call tools.
+    Text,
+    /// What models of Google's signed, in `extra_content`.
+    ExtraContent,
+    /// What the maker of each model signed, in `reasoning_details`.
+    Details,
+}
+
 /// How a provider is asked for the tokens of a call that is not made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counting {
@@ -112,8 +123,8 @@ pub struct Provider {
     pub ask_usage: bool,
     /// What a call that is translated for it limits the answer with, in OpenAI's dialect.
     pub limit: LimitField,
-    /// Whether it wants to be sent back what its models thought before they called tools, in OpenAI's dialect.
-    pub keeps_thinking: bool,
+    /// How it wants to be sent back what its models thought before they called tools, in OpenAI's dialect.
+    pub keeps_thinking: Option<Thoughts>,
     /// Which ids of tools' calls it takes.
     pub call_ids: CallIds,
 }

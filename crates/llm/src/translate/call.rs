@@ -5,7 +5,7 @@
 
 use super::{
     read::{Members, Text},
-    signature::Signer,
+    signature::{Signer, of_place},
 };
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -155,6 +155,10 @@ impl<'a> Turns<'a> {
                 TakesBack::Nothing => false,
                 TakesBack::Anthropic => matches!(signature, Some((Signer::Anthropic, _))),
                 TakesBack::Google => signature.as_ref().is_some_and(|(signer, _)| signer.is_google()),
+                TakesBack::OpenAi(place) => match signature {
+                    Some((Signer::OpenAi, told)) => of_place(told).is_some_and(|(of, _)| of == place),
+                    _ => false,
+                },
                 TakesBack::Text => !text.is_empty(),
             },
             Block::Redacted(_) => takes == TakesBack::Anthropic,
@@ -249,6 +253,8 @@ pub(super) enum TakesBack {
     Anthropic,
     /// What models of Google's signed.
     Google,
+    /// What the target at this place encrypted.
+    OpenAi(u64),
     /// Its text.
     Text,
 }

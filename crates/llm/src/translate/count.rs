@@ -55,6 +55,7 @@ pub fn request(
     let out = counted(&written, to.model, by).map_err(untranslatable)?;
     let translation = Translation {
         from: to.dialect,
+        place: to.place,
         to: caller,
         frame: Frame { created: Timestamp::from_secs(0), echo: Arc::from([]) },
         include_usage: false,

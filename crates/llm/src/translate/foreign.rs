@@ -9,7 +9,7 @@ use super::{
     messages::cite::NOT_SEARCHED,
     read::{Text, list, members},
     responses::REDACTED,
-    signature::Signer,
+    signature::{NOT_GOOGLES, Signer},
 };
 use crate::provider::Dialect;
 use memchr::memmem;
@@ -18,10 +18,13 @@ use serde_json::value::RawValue;
 use std::ops::Range;
 
 /// What others signed, by its marks.
-const NOT_ANTHROPICS: &[&str] = &[Signer::Google.mark(), Signer::GoogleCall.mark(), NOT_SEARCHED];
-const NOT_OPENAIS: &[&str] = &[Signer::Google.mark(), Signer::GoogleCall.mark(), Signer::Anthropic.mark(), REDACTED];
+const NOT_ANTHROPICS: &[&str] =
+    &[Signer::Google.mark(), Signer::GoogleCall.mark(), Signer::OpenAi.mark(), NOT_SEARCHED];
+/// OpenAI's own has no mark where a caller got it from there.
+const NOT_OPENAIS: &[&str] =
+    &[Signer::Google.mark(), Signer::GoogleCall.mark(), Signer::Anthropic.mark(), Signer::OpenAi.mark(), REDACTED];
 
-/// An item of a Responses call, or a block of a message of a Messages call.
+/// An item of a Responses call, a block of a message of a Messages call, or a part of the contents of a Gemini call.
 #[derive(Deserialize)]
 struct Signed<'a> {
     #[serde(borrow, default)]
@@ -30,6 +33,10 @@ struct Signed<'a> {
     signature: Option<Text<'a>>,
     #[serde(borrow, default)]
     encrypted_content: Option<Text<'a>>,
+    #[serde(default)]
+    thought: Option<bool>,
+    #[serde(borrow, default, alias = "thought_signature", rename = "thoughtSignature")]
+    of_part: Option<Text<'a>>,
 }
 
 /// A block of text of a Messages call.
@@ -55,6 +62,7 @@ pub fn without_foreign(body: &mut Vec<u8>, dialect: Dialect) {
     let (marks, place) = match dialect {
         Dialect::Anthropic => (NOT_ANTHROPICS, "messages"),
         Dialect::Responses => (NOT_OPENAIS, "input"),
+        Dialect::Gemini => (NOT_GOOGLES, "contents"),
         _ => return,
     };
     if marks.iter().all(|mark| memmem::find(body, mark.as_bytes()).is_none()) {
@@ -102,7 +110,7 @@ fn cuts(body: &[u8], marks: &[&str], place: &str) -> Option<Vec<Range<usize>>> {
 /// The blocks of a message that has such.
 fn blocks(message: &RawValue) -> Option<Vec<&RawValue>> {
     let fields = members(message.get().as_bytes(), MAX_FIELDS).ok()?;
-    let (_, content) = fields.into_iter().find(|(name, _)| &**name == "content")?;
+    let (_, content) = fields.into_iter().find(|(name, _)| matches!(&**name, "content" | "parts"))?;
     list(content, "", MAX_PARTS, "").ok()
 }
 
@@ -130,11 +138,11 @@ fn is_not_searched(citation: &RawValue) -> bool {
 }
 
 fn is_foreign(block: &RawValue, marks: &[&str]) -> bool {
-    let Ok(Signed { r#type, signature, encrypted_content }) = serde_json::from_str(block.get()) else { return false };
-    let told = match r#type.as_deref() {
-        Some("thinking") => signature,
-        Some("reasoning") => encrypted_content,
-        _ => None,
+    let Ok(signed) = serde_json::from_str::<Signed<'_>>(block.get()) else { return false };
+    let told = match signed.r#type.as_deref() {
+        Some("thinking") => signed.signature,
+        Some("reasoning") => signed.encrypted_content,
+        _ => signed.of_part.filter(|_| signed.thought == Some(true)),
     };
     told.is_some_and(|told| marks.iter().any(|mark| told.starts_with(mark)))
 }

@@ -38,7 +38,7 @@ pub use stream::{StreamFailure, Translator};
 
 use crate::{
     gemini::request::Frames,
-    provider::{CallIds, Counting, Dialect, LimitField},
+    provider::{CallIds, Counting, Dialect, LimitField, Thoughts},
 };
 use credentialflow_model::Timestamp;
 use std::fmt;
@@ -56,20 +56,22 @@ pub struct To<'a> {
     pub ask_usage: bool,
     /// As many tokens its model can write in one answer, where that is known.
     pub longest: Option<u64>,
-    /// Whether it wants to be sent back what its models thought before they called tools, in Chat Completions.
-    pub keeps_thinking: bool,
+    /// How it wants to be sent back what its models thought before they called tools, in Chat Completions.
+    pub keeps_thinking: Option<Thoughts>,
     /// Which ids of tools' calls it takes.
     pub call_ids: CallIds,
     /// Whether it is Vertex AI.
     pub at_vertex: bool,
+    /// What tells it from others: another model, or the same in another account.
+    pub place: u64,
 }
 
 impl<'a> To<'a> {
     /// A model of a provider of which no more is known.
     pub const fn new(dialect: Dialect, model: &'a str) -> Self {
         let (limit, call_ids) = (LimitField::MaxTokens, CallIds::Usual);
-        let at_vertex = false;
-        Self { dialect, model, limit, ask_usage: false, longest: None, keeps_thinking: false, call_ids, at_vertex }
+        let (keeps_thinking, at_vertex, place) = (None, false, 0);
+        Self { dialect, model, limit, ask_usage: false, longest: None, keeps_thinking, call_ids, at_vertex, place }
     }
 }
 
@@ -127,7 +129,8 @@ fn said(
     };
     let include_usage = call.include_usage;
     let (answers, many) = (Answers::Conversation, call.answers.map_or(1, |asked| asked.many));
-    Ok((out, Translation { from: to.dialect, to: caller, frame, include_usage, frames, named, answers, many }))
+    let (from, place) = (to.dialect, to.place);
+    Ok((out, Translation { from, place, to: caller, frame, include_usage, frames, named, answers, many }))
 }
 
 /// Writes a call for a provider.
@@ -147,13 +150,7 @@ fn write_call(call: &mut Call<'_>, to: &To<'_>, out: &mut Vec<u8>) -> Result<(),
     if !(to.dialect == Dialect::Bedrock && crate::bedrock::maker(to.model) == Some("anthropic")) {
         call.turns.without_citations();
     }
-    call.turns.keep_thinking(match to.dialect {
-        Dialect::Anthropic => TakesBack::Anthropic,
-        Dialect::Bedrock if crate::bedrock::maker(to.model) == Some("anthropic") => TakesBack::Anthropic,
-        Dialect::Gemini => TakesBack::Google,
-        Dialect::OpenAi if to.keeps_thinking => TakesBack::Text,
-        _ => TakesBack::Nothing,
-    });
+    call.turns.keep_thinking(takes_back(to));
     ids::fit(&mut call.turns, to.dialect, to.call_ids);
     match to.dialect {
         Dialect::OpenAi => chat::write_call::call(call, to, out),
@@ -162,6 +159,25 @@ fn write_call(call: &mut Call<'_>, to: &To<'_>, out: &mut Vec<u8>) -> Result<(),
         Dialect::Gemini => gemini::write_call::call(call, to, out),
         Dialect::Bedrock => bedrock::write_call::call(call, to.model, out),
         Dialect::Replicate => replicate::write_call::call(call, to.model, out),
+    }
+}
+
+/// Which thinking a provider takes back.
+fn takes_back(to: &To<'_>) -> TakesBack {
+    match (to.dialect, to.keeps_thinking) {
+        (Dialect::Anthropic, _) => TakesBack::Anthropic,
+        (Dialect::Bedrock, _) if crate::bedrock::maker(to.model) == Some("anthropic") => TakesBack::Anthropic,
+        (Dialect::Gemini, _) | (Dialect::OpenAi, Some(Thoughts::ExtraContent)) => TakesBack::Google,
+        (Dialect::Responses, _) => TakesBack::OpenAi(to.place),
+        (Dialect::OpenAi, Some(Thoughts::Text)) => TakesBack::Text,
+        (Dialect::OpenAi, Some(Thoughts::Details)) => match to.model.split_once('/') {
+            Some(("anthropic", _)) => TakesBack::Anthropic,
+            Some(("google", _)) => TakesBack::Google,
+            _ => TakesBack::Nothing,
+        },
+        // A server in front of one of Anthropic's models.
+        (Dialect::OpenAi, None) if to.model.contains("claude") => TakesBack::Anthropic,
+        _ => TakesBack::Nothing,
     }
 }
 
@@ -218,6 +234,8 @@ impl Named {
 pub struct Translation {
     /// What the provider speaks.
     from: Dialect,
+    /// What tells the target from others.
+    place: u64,
     /// What the caller speaks.
     to: Caller,
     frame: responses::Frame,
@@ -271,7 +289,7 @@ impl Translation {
         let answer = match self.from {
             Dialect::OpenAi => chat::read_answer::answer(body),
             Dialect::Anthropic => messages::read_answer::answer(body),
-            Dialect::Responses => responses::read_answer::answer(body),
+            Dialect::Responses => responses::read_answer::answer(body, self.place),
             Dialect::Gemini => gemini::read_answer::answer(body),
             Dialect::Bedrock => bedrock::read_answer::answer(body, &self.named.id, &self.named.model),
             Dialect::Replicate => replicate::read_answer::answer(body, &self.named.model),
@@ -380,6 +398,8 @@ impl std::error::Error for Untranslatable {}
 mod tests;
 #[cfg(test)]
 mod tests_bedrock;
+#[cfg(test)]
+mod tests_carried;
 #[cfg(test)]
 mod tests_cite;
 #[cfg(test)]

@@ -55,11 +55,11 @@ enum Writer {
 
 impl Reader {
     /// For the answer of this number.
-    fn of(Translation { from, named, .. }: &Translation, index: u64) -> Self {
+    fn of(Translation { from, place, named, .. }: &Translation, index: u64) -> Self {
         match from {
             Dialect::OpenAi => Self::Chat(chat::read_stream::StreamReader::new(index)),
             Dialect::Anthropic => Self::Messages(messages::read_stream::StreamReader::new()),
-            Dialect::Responses => Self::Responses(responses::read_stream::StreamReader::new()),
+            Dialect::Responses => Self::Responses(responses::read_stream::StreamReader::new(*place)),
             Dialect::Gemini => Self::Gemini(gemini::read_stream::StreamReader::new(index)),
             Dialect::Bedrock => Self::Bedrock(bedrock::read_stream::StreamReader::new(&named.id, &named.model)),
             Dialect::Replicate => Self::Replicate(replicate::read_stream::StreamReader::new(&named.id, &named.model)),

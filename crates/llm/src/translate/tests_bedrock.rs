@@ -281,7 +281,7 @@ fn a_whole_answer_in_every_dialect() {
     );
     assert_eq!(messages.1["usage"]["cache_read_input_tokens"], 10);
     assert_eq!(responses.1["status"], "completed");
-    assert_eq!(gemini.1["candidates"][0]["content"]["parts"][2]["functionCall"]["name"], "look");
+    assert_eq!(gemini.1["candidates"][0]["content"]["parts"][3]["functionCall"]["name"], "look");
     for (stop, reason) in [
         ("end_turn", "stop"),
         ("stop_sequence", "stop"),

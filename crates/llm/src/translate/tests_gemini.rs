@@ -439,6 +439,7 @@ fn a_call_of_every_kind_in_responses_and_of_responses_in_gemini() {
             "tools": [{"type": "function", "name": "look", "description": "Looks.", "strict": false,
                 "parameters": {"properties": {"a": {"type": ["string", "null"]}}, "type": "object"}}],
             "tool_choice": {"type": "function", "name": "look"}, "reasoning": {"effort": "low"},
+            "include": ["reasoning.encrypted_content"],
             "text": {"format": {"type": "json_schema", "name": "answer", "strict": true, "schema": {"type": "object"}}},
         })
     );

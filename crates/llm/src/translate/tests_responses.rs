@@ -337,7 +337,8 @@ fn calls_for_a_provider_that_speaks_only_responses() {
     from_chat(json!({}), json!({}));
     from_chat(json!({"stream": true, "max_tokens": 7}), json!({"stream": true, "max_output_tokens": 7}));
     from_chat(json!({"temperature": 0.5, "top_p": 0.5}), json!({"temperature": 0.5, "top_p": 0.5}));
-    from_chat(json!({"reasoning_effort": "xhigh"}), json!({"reasoning": {"effort": "xhigh"}}));
+    let include = json!(["reasoning.encrypted_content"]);
+    from_chat(json!({"reasoning_effort": "xhigh"}), json!({"reasoning": {"effort": "xhigh"}, "include": include}));
     let more = json!({"metadata": {"a": "b"}, "store": true, "service_tier": "flex", "prompt_cache_key": "k"});
     from_chat(more.clone(), more);
     from_chat(json!({"user": "u", "seed": 1}), json!({"user": "u"}));
@@ -356,7 +357,7 @@ fn calls_for_a_provider_that_speaks_only_responses() {
     );
     from_chat(
         json!({"reasoning": {"summary": "auto"}, "reasoning_effort": "low"}),
-        json!({"reasoning": {"summary": "auto"}}),
+        json!({"reasoning": {"summary": "auto"}, "include": include}),
     );
     for fields in [
         json!({"stop": ["x"]}),
@@ -381,17 +382,19 @@ fn calls_for_a_provider_that_speaks_only_responses() {
     ]});
     assert_eq!(
         translated(&message, Dialect::Anthropic, Dialect::Responses),
-        Ok(json!({"model": "other", "max_output_tokens": 9, "store": false, "reasoning": {"effort": "medium"},
-            "text": {"format": {"type": "json_schema", "name": "answer", "strict": true, "schema": {}}}, "input": [
-            {"role": "system", "content": [{"type": "input_text", "text": "Be brief."}]},
-            {"role": "user", "content": [{"type": "input_text", "text": "hi"}, {"type": "input_image", "detail": "auto", "image_url": "data:image/png;base64,AA"}]},
-            {"role": "assistant", "content": [{"type": "output_text", "text": "I look."}]},
-            {"type": "function_call", "call_id": "t1", "name": "f", "arguments": "{\"a\":1}"},
-            {"type": "function_call", "call_id": "t2", "name": "f", "arguments": "{}"},
-            {"type": "function_call_output", "call_id": "t1", "output": [{"type": "input_text", "text": "s"}, {"type": "input_image", "detail": "auto", "image_url": "https://e.com/a"}]},
-            {"type": "function_call_output", "call_id": "t2", "output": "Error: broken"},
-            {"role": "user", "content": [{"type": "input_text", "text": "Go on."}, {"type": "input_file", "file_url": "https://e.com/d.pdf"}]},
-        ]}))
+        Ok(
+            json!({"model": "other", "max_output_tokens": 9, "store": false, "reasoning": {"effort": "medium"}, "include": include,
+                "text": {"format": {"type": "json_schema", "name": "answer", "strict": true, "schema": {}}}, "input": [
+                {"role": "system", "content": [{"type": "input_text", "text": "Be brief."}]},
+                {"role": "user", "content": [{"type": "input_text", "text": "hi"}, {"type": "input_image", "detail": "auto", "image_url": "data:image/png;base64,AA"}]},
+                {"role": "assistant", "content": [{"type": "output_text", "text": "I look."}]},
+                {"type": "function_call", "call_id": "t1", "name": "f", "arguments": "{\"a\":1}"},
+                {"type": "function_call", "call_id": "t2", "name": "f", "arguments": "{}"},
+                {"type": "function_call_output", "call_id": "t1", "output": [{"type": "input_text", "text": "s"}, {"type": "input_image", "detail": "auto", "image_url": "https://e.com/a"}]},
+                {"type": "function_call_output", "call_id": "t2", "output": "Error: broken"},
+                {"role": "user", "content": [{"type": "input_text", "text": "Go on."}, {"type": "input_file", "file_url": "https://e.com/d.pdf"}]},
+            ]})
+        )
     );
 }
 
@@ -598,7 +601,7 @@ fn answers_of_a_provider_of_responses() {
     let message = whole(&answer(Dialect::Responses, Dialect::Anthropic), &response);
     assert_eq!(
         message["content"],
-        json!([{"type": "thinking", "thinking": "One.\n\nTwo.", "signature": ""}, {"type": "text", "text": "Hi you"},
+        json!([{"type": "thinking", "thinking": "One.\n\nTwo.", "signature": "openai-encrypted:0000000000000000:x"}, {"type": "text", "text": "Hi you"},
             {"type": "tool_use", "id": "call_1", "name": "f", "input": {"a": 1}}])
     );
     let stop = |fields: Value| {

@@ -142,7 +142,7 @@ fn gemini_is_sent_back_what_it_signed_by_callers_of_responses() {
 }
 
 /// Adds a delta to what came before, as OpenAI's SDKs do.
-fn merge(to: &mut Value, delta: &Value) {
+pub(super) fn merge(to: &mut Value, delta: &Value) {
     match (to, delta) {
         (Value::Object(to), Value::Object(delta)) => {
             for (name, more) in delta {

@@ -3,7 +3,7 @@
 use super::{StreamFailure, To, Translation};
 use crate::{
     gemini::request::Frames,
-    provider::{CallIds, Dialect},
+    provider::{CallIds, Dialect, Thoughts},
 };
 use credentialflow_model::Timestamp;
 use serde_json::{Value, json};
@@ -207,7 +207,7 @@ fn callers_of_openais_dialects_can_send_back_what_claude_thought() {
 
 #[test]
 fn who_wants_back_what_was_thought_before_tools_is_sent_it() {
-    let deepseek = To { keeps_thinking: true, ..To::new(Dialect::OpenAi, "deepseek-flash") };
+    let deepseek = To { keeps_thinking: Some(Thoughts::Text), ..To::new(Dialect::OpenAi, "deepseek-flash") };
     let call = goes_on(&message());
     let got = sent(&call, Dialect::Anthropic, &deepseek)["messages"][1].clone();
     assert_eq!((&got["reasoning_content"], &got["content"]), (&json!("Hm."), &json!("I look.")));

@@ -118,8 +118,11 @@ fn frames(mut stream: &[u8]) -> Vec<Value> {
 fn chat(completion: &Value) -> Said {
     let choice = &completion["choices"][0];
     let message = &choice["message"];
-    let thought =
-        message["reasoning_content"].as_str().filter(|t| !t.is_empty()).unwrap_or(text(&message["reasoning"]));
+    // Snowflake tells thinking there alone.
+    let details = items(&message["reasoning_details"]).filter(|one| one["format"] == "anthropic-claude-v1");
+    let details: String = details.map(|one| text(&one["text"])).collect();
+    let thoughts = [text(&message["reasoning_content"]), text(&message["reasoning"]), &details];
+    let thought = thoughts.into_iter().find(|thought| !thought.is_empty()).unwrap_or_default();
     let (mut words, mut thinking) = (text(&message["content"]).to_owned(), thought.to_owned());
     for part in items(&message["content"]) {
         words += text(&part["text"]);
@@ -153,7 +156,8 @@ fn chat(completion: &Value) -> Said {
 }
 
 fn join_chat(chunks: &[Value]) -> Value {
-    let mut message = json!({"content": [], "reasoning_content": "", "reasoning": "", "refusal": "", "tool_calls": [], "annotations": []});
+    let mut message = json!({"content": [], "reasoning_content": "", "reasoning": "", "refusal": "", "tool_calls": [],
+        "annotations": [], "reasoning_details": []});
     let mut all = json!({"choices": [{}]});
     for chunk in chunks {
         if chunk["citations"].is_array() {
@@ -164,7 +168,9 @@ fn join_chat(chunks: &[Value]) -> Value {
         }
         let Some(choice) = items(&chunk["choices"]).find(|choice| number(&choice["index"]) == 0) else { continue };
         let delta = &choice["delta"];
-        message["annotations"].as_array_mut().unwrap().extend(items(&delta["annotations"]).cloned());
+        for list in ["annotations", "reasoning_details"] {
+            message[list].as_array_mut().unwrap().extend(items(&delta[list]).cloned());
+        }
         let content = message["content"].as_array_mut().unwrap();
         match &delta["content"] {
             Value::String(text) => content.push(json!({"type": "text", "text": text})),

@@ -135,8 +135,18 @@ fn place(
 
 /// Whom a call is translated for.
 pub(super) fn recipient(target: &TargetPlan) -> translate::To<'_> {
-    let TargetPlan { dialect, provider_model, limit, ask_usage, writes, keeps_thinking, call_ids, at_vertex, .. } =
-        target;
+    let TargetPlan {
+        dialect,
+        provider_model,
+        limit,
+        ask_usage,
+        writes,
+        keeps_thinking,
+        call_ids,
+        at_vertex,
+        place,
+        ..
+    } = target;
     translate::To {
         limit: *limit,
         ask_usage: *ask_usage,
@@ -144,6 +154,7 @@ pub(super) fn recipient(target: &TargetPlan) -> translate::To<'_> {
         keeps_thinking: *keeps_thinking,
         call_ids: *call_ids,
         at_vertex: *at_vertex,
+        place: *place,
         ..translate::To::new(*dialect, provider_model)
     }
 }

@@ -6,6 +6,8 @@ pub(super) mod read_answer;
 pub(super) mod read_call;
 pub(super) mod read_stream;
 pub(super) mod read_turns;
+mod signed;
 pub(super) mod write_answer;
 pub(super) mod write_call;
+mod write_signed;
 pub(super) mod write_stream;

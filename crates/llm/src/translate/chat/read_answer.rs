@@ -1,17 +1,19 @@
 //! A chat completion as an answer: whole, or an error.
 //!
-//! Providers put thinking into `reasoning_content`, into `reasoning` or into a part of the content. Sound is left
-//! out.
+//! Providers put thinking into `reasoning_content`, into `reasoning` or into a part of the content, and how it is signed
+//! [beside that](super::signed). Sound is left out.
 
 use super::super::{
     answer::{Answer, Failure, MAX_BLOCKS, Other, Piece, Stop},
     call::Source,
     logprobs,
     read::{Text, list, present},
+    signature::Signer,
 };
 use super::{
     cite::{Sources, citations},
-    read_turns::source,
+    read_turns::{google_signature, source},
+    signed::{Signed, Thought},
 };
 use crate::openai::{request::Skip, usage};
 use serde::Deserialize;
@@ -65,7 +67,20 @@ pub(super) struct Message<'a> {
     #[serde(borrow, default)]
     pub annotations: Option<&'a RawValue>,
     #[serde(borrow, default)]
+    thinking_blocks: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    reasoning_details: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    extra_content: Option<&'a RawValue>,
+    #[serde(borrow, default)]
     pub tool_calls: Option<&'a RawValue>,
+}
+
+impl<'a> Message<'a> {
+    /// How what it says is signed.
+    pub fn signed(&self) -> Signed<'a> {
+        Signed::of(self.thinking_blocks, self.reasoning_details, self.extra_content)
+    }
 }
 
 #[derive(Deserialize)]
@@ -98,6 +113,15 @@ pub(super) struct ToolCall<'a> {
     pub id: Option<Text<'a>>,
     #[serde(borrow, default)]
     pub function: Option<Function<'a>>,
+    #[serde(borrow, default)]
+    extra_content: Option<&'a RawValue>,
+}
+
+impl<'a> ToolCall<'a> {
+    /// How a model of Google's signed it.
+    pub fn signature(&self) -> Option<Text<'a>> {
+        google_signature(self.extra_content)
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -137,15 +161,37 @@ fn said<'a>(choice: Choice<'a>, index: u64, answer: &str, found: Sources<'a>) ->
         None => Vec::new(),
     };
     let called = !calls.is_empty();
+    let mut signed = message.signed();
+    if signed.has_thoughts() || !pieces.iter().any(|piece| matches!(piece, Piece::Thinking(_))) {
+        think(&mut pieces, std::mem::take(&mut signed.thoughts));
+    }
+    let of_words = pieces.len();
     for (i, call) in calls.into_iter().enumerate() {
+        let signature = call.signature().or_else(|| signed.of_call(call.id.as_deref().unwrap_or_default()));
+        pieces.extend(signature.map(|signature| Piece::Signed(Signer::GoogleCall, signature)));
         let function = call.function?;
         let made = || nameless(answer, index, i as u64).into();
         let id = call.id.filter(|id| !id.is_empty()).map_or_else(made, |id| id.0);
         pieces.push(Piece::Call { id, name: function.name?, input: input(function.arguments)? });
     }
+    // What is signed and is no call is what was said.
+    if let Some(words) = signed.words.or_else(|| signed.calls.pop().map(|(_, signature)| signature)) {
+        pieces.insert(of_words, Piece::Signed(Signer::Google, words));
+    }
     let stop = stop(choice.finish_reason.as_deref(), called, refused)?;
     let citations = citations(message.annotations, found, &pieces);
     Some(Other { index, pieces, stop, logprobs: logprobs::of_choice(choice.logprobs), citations })
+}
+
+/// Puts thinking with its signatures before what is said, in place of the same without them.
+fn think<'a>(pieces: &mut Vec<Piece<'a>>, thoughts: Vec<Thought<'a>>) {
+    let is_thinking = |piece: &Piece<'_>| matches!(piece, Piece::Thinking(_));
+    if thoughts.iter().any(|thought| thought.text.is_some()) {
+        pieces.retain(|piece| !is_thinking(piece));
+    }
+    let at = pieces.iter().take_while(|piece| is_thinking(piece)).count();
+    let signed = thoughts.into_iter().flat_map(|Thought { text, signed }| [text.map(Piece::Thinking), signed]);
+    pieces.splice(at..at, signed.flatten());
 }
 
 /// The choice of this number.

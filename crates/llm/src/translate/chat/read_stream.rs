@@ -5,9 +5,11 @@ use super::{
         answer::{MAX_NAME, Malformed, Piece, Said, Stop, are_names},
         logprobs,
         read::{Text, list, present},
+        signature::Signer,
     },
     cite::{Marks, annotations},
     read_answer::{Choice, Function, ToolCall, failure, nameless, of_index, stop, texts},
+    signed::Signed,
 };
 use crate::openai::usage;
 use credentialflow_model::usage::TokenUsage;
@@ -20,6 +22,10 @@ use std::{
 
 /// More of anything than this is in no chunk.
 const MAX_PARTS: usize = 1000;
+/// More signatures that wait for the calls they are of are not kept.
+const MAX_SIGNED: usize = 64;
+/// Longer ones neither.
+const MAX_SIGNATURE: usize = 256 << 10;
 /// More tools than this are not called in one answer.
 const MAX_TOOLS: u64 = 10_000;
 
@@ -41,6 +47,10 @@ pub(in crate::translate) struct StreamReader {
     stop: Option<Stop>,
     /// Marks in what is said, which cite.
     marks: Marks,
+    /// Something was thought that is not signed yet.
+    unsigned: bool,
+    /// How calls are signed that have not come, by their ids.
+    signed: Vec<(String, String)>,
 }
 
 /// A tool whose arguments are still coming.
@@ -80,6 +90,8 @@ impl StreamReader {
             refused: false,
             stop: None,
             marks: Marks::default(),
+            unsigned: false,
+            signed: Vec::new(),
         }
     }
 
@@ -93,6 +105,8 @@ impl StreamReader {
             Some(id) => id.capacity(),
             None => 0,
         };
+        let signed = |(id, signature): &(String, String)| size_of_val(id) * 2 + id.capacity() + signature.capacity();
+        let id = id + self.signed.iter().map(signed).sum::<usize>();
         open + id + self.called.len() * 2 * size_of::<u64>() + self.marks.held()
     }
 
@@ -130,6 +144,9 @@ impl StreamReader {
         if let Some(delta) = choice.delta {
             let mut pieces = Vec::new();
             self.refused |= texts(&delta, &mut |piece| pieces.push(piece)).ok_or(Malformed)?;
+            let signed = delta.signed();
+            let words = signed.words.clone();
+            self.signatures(signed, &mut pieces);
             let tokens = logprobs::of_choice(choice.logprobs);
             if !tokens.is_empty() {
                 say(Said::Logprobs(&tokens));
@@ -143,8 +160,14 @@ impl StreamReader {
                     Piece::Text(text) => self.marks.text(text, say),
                     Piece::Thinking(text) => say(Said::Thinking(text)),
                     Piece::Image { media_type, data } => say(Said::Image { media_type, data }),
-                    Piece::Call { .. } | Piece::Signed(..) | Piece::Redacted(_) => {}
+                    Piece::Signed(signer, signature) => say(Said::Signed(*signer, signature)),
+                    Piece::Redacted(data) => say(Said::Redacted(data)),
+                    Piece::Call { .. } => {}
                 }
+            }
+            if let Some(signature) = words {
+                self.close(say);
+                say(Said::Signed(Signer::Google, &signature));
             }
             for cited in annotations(delta.annotations) {
                 self.marks.told(&cited, say);
@@ -160,6 +183,10 @@ impl StreamReader {
             let reason = stop(Some(&reason), self.tools > 0, self.refused).ok_or(Malformed)?;
             self.close(say);
             self.marks.finish(say);
+            // What is signed and is no call is what was said.
+            if let Some((_, signature)) = self.signed.pop() {
+                say(Said::Signed(Signer::Google, &signature));
+            }
             self.stop = Some(reason);
             say(Said::Stop(reason));
         }
@@ -184,9 +211,39 @@ impl StreamReader {
         Ok(())
     }
 
+    /// Puts how thinking is signed behind what is thought, and keeps how calls are. Some providers tell the text once more
+    /// with its signature, some tell it piece by piece in both places.
+    fn signatures<'a>(&mut self, mut signed: Signed<'a>, pieces: &mut Vec<Piece<'a>>) {
+        let thought = pieces.iter().take_while(|piece| matches!(piece, Piece::Thinking(_))).count();
+        self.unsigned |= thought > 0;
+        let mut at = thought;
+        for one in std::mem::take(&mut signed.thoughts) {
+            let is_new = thought == 0 && !(self.unsigned && one.signed.is_some());
+            let text = one.text.filter(|_| is_new).map(Piece::Thinking);
+            self.unsigned = (self.unsigned || text.is_some()) && one.signed.is_none();
+            for piece in [text, one.signed].into_iter().flatten() {
+                pieces.insert(at, piece);
+                at += 1;
+            }
+        }
+        for (id, signature) in signed.calls {
+            if self.signed.len() < MAX_SIGNED && id.len() <= MAX_NAME && signature.len() <= MAX_SIGNATURE {
+                self.signed.push((id.0.into_owned(), signature.0.into_owned()));
+            }
+        }
+    }
+
+    /// Takes how a call of this id is signed.
+    fn signature(&mut self, id: &str) -> Option<String> {
+        let own = self.signed.iter().position(|(of, _)| !id.is_empty() && of == id);
+        let at = own.or_else(|| self.signed.iter().position(|(of, _)| of.is_empty()))?;
+        Some(self.signed.swap_remove(at).1)
+    }
+
     /// A part of a call. One with another id is another call, even in the same place.
     fn call(&mut self, call: ToolCall<'_>, say: &mut impl FnMut(Said<'_>)) -> Result<(), Malformed> {
-        let ToolCall { index, id, function } = call;
+        let signature = call.signature();
+        let ToolCall { index, id, function, .. } = call;
         let Function { name, arguments } = function.unwrap_or_default();
         let (id, part) = (id.as_deref().unwrap_or_default(), arguments.as_deref().unwrap_or_default());
         let goes_on = self.open.as_ref().is_some_and(|open| {
@@ -202,6 +259,9 @@ impl StreamReader {
                 return Err(Malformed);
             }
             self.close(say);
+            if let Some(signature) = signature.map(|told| told.0.into_owned()).or_else(|| self.signature(id)) {
+                say(Said::Signed(Signer::GoogleCall, &signature));
+            }
             let answer = self.id.as_deref().unwrap_or_default();
             let id = if id.is_empty() { nameless(answer, self.index, self.tools) } else { id.to_owned() };
             say(Said::Call { tool: self.tools, id: &id, name: &name });

@@ -129,7 +129,8 @@ struct ToolCall<'a> {
 /// Where Google's own Chat Completions API has the signatures of its models: beside a call, and beside a message.
 #[derive(Deserialize)]
 struct Extra<'a> {
-    #[serde(borrow, default)]
+    /// Vertex AI has another name for it.
+    #[serde(borrow, default, alias = "vertex")]
     google: Option<OfGoogle<'a>>,
 }
 
@@ -141,9 +142,14 @@ struct OfGoogle<'a> {
 
 /// The signature of what a model of Google's said or called.
 fn signed(signer: Signer, extra: Option<&RawValue>) -> Option<Block<'_>> {
-    let extra: Extra<'_> = serde_json::from_str(present(extra)?.get()).ok()?;
-    let signature = extra.google?.thought_signature.filter(|signature| !signature.is_empty())?;
+    let signature = google_signature(extra)?;
     Some(Block::Thinking { text: Text::default(), signature: Some((signer, signature)) })
+}
+
+/// The signature within `extra_content`.
+pub(super) fn google_signature(extra: Option<&RawValue>) -> Option<Text<'_>> {
+    let extra: Extra<'_> = serde_json::from_str(present(extra)?.get()).ok()?;
+    extra.google?.thought_signature.filter(|signature| !signature.is_empty())
 }
 
 #[derive(Deserialize)]
@@ -242,7 +248,7 @@ fn thoughts<'a>(raw: Option<&'a RawValue>, place: &str, room: &mut usize) -> Res
     let block = |thought: Thought<'a>| match (&*thought.r#type, thought.data) {
         ("thinking", _) => {
             let signature = thought.signature.filter(|signature| !signature.is_empty());
-            let signature = signature.map(|signature| (Signer::Anthropic, signature));
+            let signature = signature.map(Signer::of_messages);
             Ok(Block::Thinking { text: thought.thinking.unwrap_or_default(), signature })
         }
         ("redacted_thinking", Some(data)) => Ok(Block::Redacted(data)),

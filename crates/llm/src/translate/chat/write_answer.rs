@@ -16,7 +16,7 @@ use super::{
 };
 use crate::openai::{error::kind, request::write_json_string};
 use credentialflow_model::{Timestamp, usage::TokenUsage};
-use std::io::Write as _;
+use std::{borrow::Cow, io::Write as _};
 
 pub(in crate::translate) fn answer(answer: &Answer<'_>, created: Timestamp) -> Vec<u8> {
     let mut out = Vec::with_capacity(1024);
@@ -57,8 +57,8 @@ fn choice(
                 thinking.push_str(more);
                 unsigned.push_str(more);
             }
-            Piece::Signed(Signer::Anthropic, signature) => {
-                thoughts.push(Thought::Signed(std::mem::take(&mut unsigned), signature));
+            Piece::Signed(signer @ (Signer::Anthropic | Signer::OpenAi), signature) => {
+                thoughts.push(Thought::Signed(std::mem::take(&mut unsigned), signer.in_messages(signature)));
             }
             Piece::Signed(Signer::Google, signature) => signed = Some(&**signature),
             Piece::Signed(Signer::GoogleCall, signature) => of_call = Some(&**signature),
@@ -92,7 +92,7 @@ fn choice(
         array(out, images.iter().enumerate(), |out, (i, one)| image(out, i as u64, *one));
     }
     if let Some(signature) = signed {
-        out.push(b',');
+        out.extend_from_slice(b",\"extra_content\":");
         extra_content(out, signature);
     }
     for (i, (id, name, input, signature)) in calls.iter().enumerate() {
@@ -105,7 +105,7 @@ fn choice(
         write_json_string(out, input);
         out.push(b'}');
         if let Some(signature) = signature {
-            out.push(b',');
+            out.extend_from_slice(b",\"extra_content\":");
             extra_content(out, signature);
         }
         out.push(b'}');
@@ -124,7 +124,7 @@ fn choice(
 
 /// Thinking that is signed, as it may be sent back.
 pub(super) enum Thought<'a> {
-    Signed(String, &'a str),
+    Signed(String, Cow<'a, str>),
     Redacted(&'a str),
 }
 
@@ -148,9 +148,9 @@ pub(super) fn thought(out: &mut Vec<u8>, index: Option<u64>, thought: &Thought<'
     to.end();
 }
 
-/// The signature of a model of Google's, as Google's own Chat Completions API has it.
+/// The value of `extra_content`: the signature of a model of Google's, as Google's own Chat Completions API has it.
 pub(super) fn extra_content(out: &mut Vec<u8>, signature: &str) {
-    out.extend_from_slice(b"\"extra_content\":{\"google\":{\"thought_signature\":");
+    out.extend_from_slice(b"{\"google\":{\"thought_signature\":");
     write_json_string(out, signature);
     out.extend_from_slice(b"}}");
 }

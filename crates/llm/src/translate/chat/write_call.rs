@@ -5,7 +5,7 @@ use super::super::{
     call::{Asked, Block, Call, Choice, Format, Images, Role, Source, Tool, Turn},
     write::{Object, array},
 };
-use super::read_turns::sound_format;
+use super::{read_turns::sound_format, write_answer::extra_content, write_signed::Signed};
 use crate::{openai::request::write_json_string, provider::LimitField};
 use serde_json::value::RawValue;
 
@@ -42,7 +42,7 @@ pub(in crate::translate) fn call(call: &Call<'_>, to: &To<'_>, out: &mut Vec<u8>
     }
     let mut body = Object::new(out);
     body.text("model", to.model);
-    messages(call, to.keeps_thinking, body.member("messages"))?;
+    messages(call, to, body.member("messages"))?;
     if let Some(limit) = call.limit {
         let field = match to.limit {
             LimitField::MaxTokens => "max_tokens",
@@ -145,7 +145,7 @@ fn response_format(body: &mut Object<'_>, format: &Format<'_>) {
     to.end();
 }
 
-fn messages(call: &Call<'_>, keeps_thinking: bool, out: &mut Vec<u8>) -> Result<(), Why> {
+fn messages(call: &Call<'_>, to: &To<'_>, out: &mut Vec<u8>) -> Result<(), Why> {
     let mut list = List::new(out);
     if !call.system.is_empty() {
         let mut message = list.message("system");
@@ -155,7 +155,7 @@ fn messages(call: &Call<'_>, keeps_thinking: bool, out: &mut Vec<u8>) -> Result<
     for turn in &call.turns.0 {
         match turn.role {
             Role::User => user(turn, &mut list)?,
-            Role::Assistant => assistant(turn, keeps_thinking, &mut list)?,
+            Role::Assistant => assistant(turn, to, &mut list)?,
         }
     }
     list.end();
@@ -221,31 +221,23 @@ fn user(turn: &Turn<'_>, list: &mut List<'_>) -> Result<(), Why> {
     Ok(())
 }
 
-/// What stands for thinking that is not at hand: DeepSeek wants the field, Kimi something in it
-/// (<https://github.com/earendil-works/pi/issues/4251>).
-const NO_THINKING: &str = " ";
-
-/// `keeps_thinking`: providers that do refuse a turn in which tools were called without what was thought before.
-fn assistant(turn: &Turn<'_>, keeps_thinking: bool, list: &mut List<'_>) -> Result<(), Why> {
+fn assistant(turn: &Turn<'_>, to: &To<'_>, list: &mut List<'_>) -> Result<(), Why> {
     let is_call = |block: &&Block<'_>| matches!(block, Block::ToolUse { .. });
-    let is_said = |block: &&Block<'_>| !is_call(block) && !matches!(block, Block::Thinking { .. });
+    let is_thought = |block: &Block<'_>| matches!(block, Block::Thinking { .. } | Block::Redacted(_));
+    let is_said = |block: &&Block<'_>| !is_call(block) && !is_thought(block);
+    let (said, calls) = (turn.content.iter().any(|block| is_said(&block)), turn.content.iter().any(|b| is_call(&b)));
+    if !said && !calls {
+        return Ok(());
+    }
     let mut message = list.message("assistant");
-    if turn.content.iter().any(|block| is_said(&block)) {
-        content(message.member("content"), turn.content.iter().filter(is_said))?;
-    } else {
-        message.json("content", "null");
+    match said {
+        true => content(message.member("content"), turn.content.iter().filter(is_said))?,
+        false => message.json("content", "null"),
     }
-    let calls = turn.content.iter().any(|block| is_call(&block));
-    if keeps_thinking && calls {
-        let thoughts = turn.content.iter().filter_map(|block| match block {
-            Block::Thinking { text, .. } => Some(&**text),
-            _ => None,
-        });
-        let thought = thoughts.collect::<Vec<_>>().join("\n\n");
-        message.text("reasoning_content", if thought.is_empty() { NO_THINKING } else { &thought });
-    }
+    let signed = Signed::of(turn, to);
+    signed.beside(turn, to, &mut message);
     if calls {
-        message.array("tool_calls", turn.content.iter().filter(is_call), |out, block| {
+        message.array("tool_calls", turn.content.iter().filter(is_call).enumerate(), |out, (i, block)| {
             let Block::ToolUse { id, name, input } = block else { return };
             let mut call = Object::new(out);
             call.text("id", id);
@@ -254,6 +246,9 @@ fn assistant(turn: &Turn<'_>, keeps_thinking: bool, list: &mut List<'_>) -> Resu
             function.text("name", name);
             function.text("arguments", input.get());
             function.end();
+            if let Some(signature) = signed.of_call(i, to) {
+                extra_content(call.member("extra_content"), signature);
+            }
             call.end();
         });
     }

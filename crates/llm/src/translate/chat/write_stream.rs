@@ -93,11 +93,11 @@ impl StreamWriter {
             }
             Said::Signed(Signer::Google, signature) => (*signature).clone_into(&mut self.signed),
             Said::Signed(Signer::GoogleCall, signature) => (*signature).clone_into(&mut self.of_call),
-            Said::Signed(Signer::Anthropic, signature) => {
+            Said::Signed(signer @ (Signer::Anthropic | Signer::OpenAi), signature) => {
                 let text = std::mem::take(&mut self.unsigned);
-                // A signature without the text that it is of is of no use.
-                if !std::mem::take(&mut self.too_long) {
-                    self.thought(&Thought::Signed(text, signature), out);
+                // Anthropic's signature is of no use without the text that it is of.
+                if !std::mem::take(&mut self.too_long) || *signer == Signer::OpenAi {
+                    self.thought(&Thought::Signed(text, signer.in_messages(signature)), out);
                 }
             }
             Said::Redacted(data) => self.thought(&Thought::Redacted(data), out),
@@ -130,7 +130,7 @@ impl StreamWriter {
                     write_json_string(out, name);
                     out.extend_from_slice(b",\"arguments\":\"\"}");
                     if !signature.is_empty() {
-                        out.push(b',');
+                        out.extend_from_slice(b",\"extra_content\":");
                         extra_content(out, &signature);
                     }
                     out.extend_from_slice(b"}]}");
@@ -145,7 +145,7 @@ impl StreamWriter {
                 let signature = std::mem::take(&mut self.signed);
                 if !signature.is_empty() {
                     self.delta(out, |out| {
-                        out.push(b'{');
+                        out.extend_from_slice(b"{\"extra_content\":");
                         extra_content(out, &signature);
                         out.push(b'}');
                     });

@@ -13,3 +13,5 @@ pub(super) mod write_answer;
 pub(super) mod write_call;
 pub(super) mod write_stream;
 mod write_turns;
+
+pub(super) use write_turns::{NO_SIGNATURE, wants_signatures};

@@ -7,7 +7,9 @@ use super::super::{
     Why,
     call::{Block, MAX_MESSAGES, MAX_PARTS, Role, Source, Turns},
     read::{Text, list, members, present, read},
+    signature::{Carried, Signer},
 };
+use super::write_turns::NO_SIGNATURE;
 use base64::Engine as _;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -107,6 +109,8 @@ pub(super) fn system<'a>(raw: &'a RawValue, room: &mut usize) -> Result<Vec<Bloc
 pub(super) fn turns<'a>(raw: &'a RawValue, room: &mut usize) -> Result<Turns<'a>, Why> {
     let contents: Vec<Content<'_>> = list(raw, "`contents`", MAX_MESSAGES, "contents")?;
     let (mut turns, mut calls) = (Turns::default(), Calls::default());
+    // What the model said and did, which may come in pieces, as clients get it in streams.
+    let mut answered = Vec::new();
     for (i, content) in contents.into_iter().enumerate() {
         let place = format!("`contents[{i}]`");
         let role = match content.role.as_deref() {
@@ -114,12 +118,17 @@ pub(super) fn turns<'a>(raw: &'a RawValue, room: &mut usize) -> Result<Turns<'a>
             Some("model") => Role::Assistant,
             Some(_) => return Err(Why::Form(format!("the role of {place}"))),
         };
-        let mut blocks = Vec::new();
+        let mut said = Vec::new();
+        let blocks = if role == Role::Assistant { &mut answered } else { &mut said };
         for part in parts(content.parts, &place, room)? {
-            block(part, role, &place, &mut calls, room, &mut blocks)?;
+            block(part, role, &place, &mut calls, room, blocks)?;
         }
-        turns.push(role, blocks);
+        if role == Role::User {
+            turns.push(Role::Assistant, std::mem::take(&mut answered));
+            turns.push(Role::User, said);
+        }
     }
+    turns.push(Role::Assistant, answered);
     Ok(turns)
 }
 
@@ -131,7 +140,7 @@ fn parts<'a>(raw: Option<&'a RawValue>, place: &str, room: &mut usize) -> Result
 }
 
 fn block<'a>(
-    part: Part<'a>,
+    mut part: Part<'a>,
     role: Role,
     place: &str,
     calls: &mut Calls<'a>,
@@ -140,10 +149,17 @@ fn block<'a>(
 ) -> Result<(), Why> {
     let form = || Why::Form(format!("a part of {place}"));
     let no_counterpart = || Err(Why::NoCounterpart(format!("a part of {place}")));
+    let signature = part.signature.take().filter(|_| role == Role::Assistant).and_then(signature);
     match part {
-        // Thinking, which only the model that thought can read.
-        Part { thought: Some(true), call: None, response: None, .. } => {}
-        Part { text: Some(text), .. } => blocks.extend(said(text)),
+        Part { thought: Some(true), call: None, response: None, text, .. } => {
+            if role == Role::Assistant {
+                thought(text.unwrap_or_default(), signature, blocks);
+            }
+        }
+        Part { text: Some(text), .. } => {
+            blocks.extend(said(text));
+            blocks.extend(signature.and_then(|signature| beside(signature, Signer::Google)));
+        }
         Part { call: Some(call), .. } if role == Role::Assistant => {
             let input = match present(call.args) {
                 Some(raw) if raw.get().starts_with('{') => Cow::Borrowed(raw),
@@ -151,6 +167,7 @@ fn block<'a>(
                 None => Cow::Owned(RawValue::from_string("{}".to_owned()).map_err(|_| form())?),
             };
             let id = calls.begin(&call.name, call.id);
+            blocks.extend(signature.and_then(|signature| beside(signature, Signer::GoogleCall)));
             blocks.push(Block::ToolUse { id, name: call.name, input });
         }
         Part { response: Some(response), .. } if role == Role::User => {
@@ -170,10 +187,48 @@ fn block<'a>(
         Part { inline: Some(blob), .. } if role == Role::User => blocks.push(inline(blob, place)?),
         Part { file: Some(from), .. } if role == Role::User => blocks.push(file(from, place)?),
         // A signature of thinking that stands alone.
-        Part { text: None, inline: None, file: None, call: None, response: None, signature: Some(_), .. } => {}
+        Part { text: None, inline: None, file: None, call: None, response: None, .. } if signature.is_some() => {
+            blocks.extend(signature.and_then(|signature| beside(signature, Signer::Google)));
+        }
         _ => return no_counterpart(),
     }
     Ok(())
+}
+
+/// The `thoughtSignature` of a part.
+fn signature(raw: &RawValue) -> Option<Text<'_>> {
+    serde_json::from_str::<Text<'_>>(raw.get()).ok().filter(|told| !told.is_empty() && **told != *NO_SIGNATURE)
+}
+
+/// What was thought, as it goes on; with its signature that is over.
+fn thought<'a>(text: Text<'a>, signature: Option<Text<'a>>, blocks: &mut Vec<Block<'a>>) {
+    let signed = match signature.map(|told| (Carried::of(&told), told)) {
+        Some((Carried::Redacted(data), _)) => return blocks.push(Block::Redacted(Text(Cow::Owned(data)))),
+        Some((Carried::Signed(signer, told), _)) => Some((signer, Text(Cow::Owned(told)))),
+        Some((Carried::Own, told)) => Some((Signer::Google, told)),
+        None => None,
+    };
+    match blocks.last_mut() {
+        Some(Block::Thinking { text: last, signature: last_signed @ None }) => {
+            if !text.is_empty() {
+                last.0.to_mut().push_str(&text);
+            }
+            *last_signed = signed;
+        }
+        _ if text.is_empty() && signed.is_none() => {}
+        _ => blocks.push(Block::Thinking { text, signature: signed }),
+    }
+}
+
+/// A signature that stands with what is said or called: Google's. What others signed stands with the thinking that it is of,
+/// and is of no use without, but for what is encrypted.
+fn beside(told: Text<'_>, signer: Signer) -> Option<Block<'_>> {
+    let signature = match Carried::of(&told) {
+        Carried::Own => (signer, told),
+        Carried::Signed(Signer::OpenAi, told) => (Signer::OpenAi, Text(Cow::Owned(told))),
+        Carried::Signed(..) | Carried::Redacted(_) => return None,
+    };
+    Some(Block::Thinking { text: Text::default(), signature: Some(signature) })
 }
 
 fn said(text: Text<'_>) -> Option<Block<'_>> {

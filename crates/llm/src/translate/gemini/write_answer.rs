@@ -4,6 +4,7 @@ use super::{
     super::{
         answer::{Answer, Failure, Other, Piece, Stop},
         logprobs::Candidates,
+        signature::{Signer, redacted_in_gemini},
         write::{Object, array},
     },
     cite,
@@ -23,12 +24,13 @@ pub(in crate::translate) fn answer(answer: &Answer<'_>) -> Vec<u8> {
         let mut logprobs = Candidates::new();
         logprobs.add(tokens);
         let shown = joined(pieces);
-        let texts = shown.iter().enumerate().filter_map(|(index, shown)| match shown {
+        let texts = shown.iter().enumerate().filter_map(|(index, (shown, _))| match shown {
             Shown::Text(text) => Some(cite::Part { text, index: Some(index as u64) }),
             _ => None,
         });
         let texts: Vec<cite::Part<'_>> = texts.collect();
-        let parts = |out: &mut Vec<u8>| array(out, &shown, part);
+        let parts =
+            |out: &mut Vec<u8>| array(out, &shown, |out, (shown, signature)| part(out, shown, signature.as_deref()));
         candidate(out, (index, Some(finish_reason(stop))), &logprobs, parts, |candidate| {
             cite::metadata(candidate, &texts, citations);
         });
@@ -46,31 +48,47 @@ pub(super) enum Shown<'a> {
     Call { id: &'a str, name: &'a str, input: &'a str },
 }
 
-/// The parts of an answer: neighbours that are text are one part, and so is thinking.
-fn joined<'a>(pieces: &'a [Piece<'_>]) -> Vec<Shown<'a>> {
-    let mut parts: Vec<Shown<'a>> = Vec::with_capacity(pieces.len());
+/// The parts of an answer, each with its signature: neighbours that are text are one part, and so is thinking.
+fn joined<'a>(pieces: &'a [Piece<'_>]) -> Vec<(Shown<'a>, Option<String>)> {
+    let mut parts: Vec<(Shown<'a>, Option<String>)> = Vec::with_capacity(pieces.len());
+    let mut of_call = None;
     for piece in pieces {
         match (piece, parts.last_mut()) {
-            (Piece::Text(text), Some(Shown::Text(last))) | (Piece::Thinking(text), Some(Shown::Thinking(last))) => {
-                last.push_str(text);
+            (Piece::Text(text), Some((Shown::Text(last), None)))
+            | (Piece::Thinking(text), Some((Shown::Thinking(last), None))) => last.push_str(text),
+            (Piece::Text(text), _) => parts.push((Shown::Text((**text).to_owned()), None)),
+            (Piece::Thinking(text), _) => parts.push((Shown::Thinking((**text).to_owned()), None)),
+            (Piece::Image { media_type, data }, _) => parts.push((Shown::Image { media_type, data }, None)),
+            (Piece::Signed(Signer::GoogleCall, signature), _) => of_call = Some((**signature).to_owned()),
+            (Piece::Signed(Signer::Google, signature), Some((Shown::Text(_) | Shown::Thinking(_), signed @ None))) => {
+                *signed = Some((**signature).to_owned());
             }
-            (Piece::Text(text), _) => parts.push(Shown::Text((**text).to_owned())),
-            (Piece::Thinking(text), _) => parts.push(Shown::Thinking((**text).to_owned())),
-            (Piece::Image { media_type, data }, _) => parts.push(Shown::Image { media_type, data }),
-            // Not Google's.
-            (Piece::Signed(..) | Piece::Redacted(_), _) => {}
-            (Piece::Call { id, name, input }, _) => parts.push(Shown::Call { id, name, input }),
+            (Piece::Signed(Signer::Google, signature), _) => {
+                parts.push((Shown::Text(String::new()), Some((**signature).to_owned())));
+            }
+            (Piece::Signed(signer, signature), Some((Shown::Thinking(_), signed @ None))) => {
+                *signed = Some(signer.in_gemini(signature));
+            }
+            (Piece::Signed(signer, signature), _) => {
+                parts.push((Shown::Thinking(String::new()), Some(signer.in_gemini(signature))));
+            }
+            (Piece::Redacted(data), _) => {
+                parts.push((Shown::Thinking(String::new()), Some(redacted_in_gemini(data))));
+            }
+            (Piece::Call { id, name, input }, _) => parts.push((Shown::Call { id, name, input }, of_call.take())),
         }
     }
     parts
 }
 
-pub(super) fn part(out: &mut Vec<u8>, shown: &Shown<'_>) {
+pub(super) fn part(out: &mut Vec<u8>, shown: &Shown<'_>, signature: Option<&str>) {
     let mut to = Object::new(out);
     match shown {
         Shown::Text(text) => to.text("text", text),
         Shown::Thinking(text) => {
-            to.text("text", text);
+            if !text.is_empty() {
+                to.text("text", text);
+            }
             to.json("thought", "true");
         }
         Shown::Image { media_type, data } => {
@@ -86,6 +104,9 @@ pub(super) fn part(out: &mut Vec<u8>, shown: &Shown<'_>) {
             call.json("args", input);
             call.end();
         }
+    }
+    if let Some(signature) = signature {
+        to.text("thoughtSignature", signature);
     }
     to.end();
 }

@@ -7,6 +7,7 @@ use super::{
         answer::{Failure, Said, Stop},
         cite::{Citation, Words},
         logprobs::Candidates,
+        signature::{Signer, redacted_in_gemini},
     },
     cite,
     write_answer::{Shown, candidate, error, finish_reason, part, tail},
@@ -33,6 +34,9 @@ pub(in crate::translate) struct StreamWriter {
     model: String,
     calls: Vec<Call>,
     kept: usize,
+    /// How a model of Google's signed what it said, and the call that follows.
+    signed: String,
+    of_call: String,
     stop: Stop,
     /// Log probabilities of the text that follows.
     logprobs: Candidates,
@@ -49,6 +53,7 @@ struct Call {
     id: String,
     name: String,
     input: String,
+    signature: String,
 }
 
 impl StreamWriter {
@@ -61,6 +66,8 @@ impl StreamWriter {
             model: String::new(),
             calls: Vec::new(),
             kept: 0,
+            signed: String::new(),
+            of_call: String::new(),
             stop: Stop::Done,
             logprobs: Candidates::new(),
             words: Words::new(),
@@ -72,7 +79,8 @@ impl StreamWriter {
     /// Bytes of memory in use.
     pub fn held(&self) -> usize {
         let cited = self.words.held() + self.cited;
-        self.id.capacity() + self.model.capacity() + self.kept + self.logprobs.held() + cited
+        let signed = self.signed.capacity() + self.of_call.capacity();
+        signed + self.id.capacity() + self.model.capacity() + self.kept + self.logprobs.held() + cited
     }
 
     pub fn say(&mut self, said: &Said<'_>, out: &mut Vec<u8>) {
@@ -83,22 +91,30 @@ impl StreamWriter {
             }
             Said::Text(text) => {
                 self.words.push(text);
-                self.part(Shown::Text((*text).to_owned()), out);
+                self.part(Shown::Text((*text).to_owned()), None, out);
             }
-            Said::Thinking(text) => self.part(Shown::Thinking((*text).to_owned()), out),
-            Said::Image { media_type, data } => self.part(Shown::Image { media_type, data }, out),
+            Said::Thinking(text) => self.part(Shown::Thinking((*text).to_owned()), None, out),
+            Said::Image { media_type, data } => self.part(Shown::Image { media_type, data }, None, out),
             Said::Logprobs(tokens) => self.logprobs.add(tokens),
             Said::Cited(cited) if cited.url().is_some() => {
                 self.cited += cited.held();
                 self.citations.push(cited.owned());
             }
             Said::Cited(_) | Said::Break => {}
-            // Not Google's.
-            Said::Signed(..) | Said::Redacted(_) => {}
+            // As Google itself does, in the last part.
+            Said::Signed(Signer::Google, signature) => (*signature).clone_into(&mut self.signed),
+            Said::Signed(Signer::GoogleCall, signature) => (*signature).clone_into(&mut self.of_call),
+            Said::Signed(signer, signature) => {
+                self.part(Shown::Thinking(String::new()), Some(&signer.in_gemini(signature)), out);
+            }
+            Said::Redacted(data) => {
+                self.part(Shown::Thinking(String::new()), Some(&redacted_in_gemini(data)), out);
+            }
             Said::Call { tool, id, name } => {
-                if self.room(id.len() + name.len() + size_of::<Call>()) {
+                let signature = std::mem::take(&mut self.of_call);
+                if self.room(id.len() + name.len() + signature.len() + size_of::<Call>()) {
                     let (id, name) = ((*id).to_owned(), (*name).to_owned());
-                    self.calls.push(Call { tool: *tool, id, name, input: String::new() });
+                    self.calls.push(Call { tool: *tool, id, name, input: String::new(), signature });
                 }
             }
             Said::Input { tool, part } => {
@@ -123,7 +139,7 @@ impl StreamWriter {
         self.kept <= MAX_KEPT
     }
 
-    fn part(&mut self, shown: Shown<'_>, out: &mut Vec<u8>) {
+    fn part(&mut self, shown: Shown<'_>, signature: Option<&str>, out: &mut Vec<u8>) {
         self.begin(out);
         let logprobs = match shown {
             Shown::Text(_) => std::mem::take(&mut self.logprobs),
@@ -131,7 +147,8 @@ impl StreamWriter {
         };
         let mut to = Object::new(out);
         to.array("candidates", [shown], |out, shown| {
-            candidate(out, (self.index, None), &logprobs, |out| array(out, [&shown], part), |_| {});
+            let parts = |out: &mut Vec<u8>| array(out, [&shown], |out, shown| part(out, shown, signature));
+            candidate(out, (self.index, None), &logprobs, parts, |_| {});
         });
         tail(&mut to, None, &self.model, &self.id);
         to.end();
@@ -149,13 +166,15 @@ impl StreamWriter {
             Stop::Done | Stop::Tools if broken => "MALFORMED_FUNCTION_CALL",
             stop => finish_reason(stop),
         };
-        let mut shown: Vec<Shown<'_>> = calls
+        let some = |signature: &'_ str| (!signature.is_empty()).then(|| signature.to_owned());
+        let mut shown: Vec<(Shown<'_>, Option<String>)> = calls
             .iter()
             .filter(|call| self.kept <= MAX_KEPT && whole(call))
-            .map(|Call { id, name, input, .. }| Shown::Call { id, name, input })
+            .map(|Call { id, name, input, signature, .. }| (Shown::Call { id, name, input }, some(signature)))
             .collect();
-        if shown.is_empty() {
-            shown.push(Shown::Text(String::new()));
+        let signed = some(&self.signed);
+        if shown.is_empty() || signed.is_some() {
+            shown.insert(0, (Shown::Text(String::new()), signed));
         }
         let mut to = Object::new(out);
         to.array("candidates", [shown], |out, shown| {
@@ -163,7 +182,7 @@ impl StreamWriter {
                 out,
                 (self.index, Some(reason)),
                 &self.logprobs,
-                |out| array(out, &shown, part),
+                |out| array(out, &shown, |out, (shown, signature)| part(out, shown, signature.as_deref())),
                 |candidate| {
                     if let Some(text) = self.words.all().filter(|_| !self.citations.is_empty()) {
                         cite::metadata(candidate, &[cite::Part { text, index: None }], &self.citations);

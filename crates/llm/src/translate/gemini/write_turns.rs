@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use std::collections::HashMap;
 
 /// What Google's documentation says to write where the signature of the thinking before a call is not at hand.
-const NO_SIGNATURE: &str = "skip_thought_signature_validator";
+pub(in crate::translate) const NO_SIGNATURE: &str = "skip_thought_signature_validator";
 
 /// Writes the turns of a call for this model.
 pub(super) fn contents(call: &Call<'_>, model: &str, out: &mut Vec<u8>) -> Result<(), Why> {
@@ -33,8 +33,12 @@ pub(super) fn contents(call: &Call<'_>, model: &str, out: &mut Vec<u8>) -> Resul
 
 /// Whether a model refuses calls without the signature of the thinking before them: all from the third generation on,
 /// which `latest` names too.
-fn wants_signatures(model: &str) -> bool {
-    model.strip_prefix("gemini-").is_some_and(|version| !version.starts_with(['1', '2']))
+pub(in crate::translate) fn wants_signatures(model: &str) -> bool {
+    model
+        .strip_prefix("models/")
+        .unwrap_or(model)
+        .strip_prefix("gemini-")
+        .is_some_and(|version| !version.starts_with(['1', '2']))
 }
 
 fn assistant<'c>(

@@ -10,6 +10,7 @@ use super::{
         cite::{MAX_CITATIONS, characters, in_order},
         logprobs,
         read::{Text, list, present},
+        signature::{Signer, placed},
     },
     cite,
 };
@@ -19,6 +20,7 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 
 pub(super) const FUNCTION_CALL: &str = "function_call";
+const REASONING: &str = "reasoning";
 
 /// What stands between two parts of a summary.
 pub(super) const BETWEEN: &str = "\n\n";
@@ -62,6 +64,8 @@ pub(super) struct Item<'a> {
     name: Option<&'a RawValue>,
     #[serde(borrow, default)]
     arguments: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    encrypted_content: Option<&'a RawValue>,
 }
 
 /// A call of a function.
@@ -84,6 +88,12 @@ impl<'a> Item<'a> {
         };
         Some(FunctionCall { id: text(self.call_id)?, name: text(self.name)?, arguments })
     }
+
+    /// What only the model that thought can read of it, where that was asked for: of the target at this place.
+    pub fn encrypted(&self, place: u64) -> Option<String> {
+        let told: Text<'a> = serde_json::from_str(self.encrypted_content?.get()).ok()?;
+        (&*self.r#type == REASONING && !told.is_empty()).then(|| placed(place, &told))
+    }
 }
 
 #[derive(Deserialize)]
@@ -100,8 +110,8 @@ struct Part<'a> {
     annotations: Option<&'a RawValue>,
 }
 
-/// A whole answer. `None` when it is no response, or none that is over.
-pub(in crate::translate) fn answer(body: &[u8]) -> Option<Answer<'_>> {
+/// A whole answer of the target at this place. `None` when it is no response, or none that is over.
+pub(in crate::translate) fn answer(body: &[u8], place: u64) -> Option<Answer<'_>> {
     let response: Response<'_> = serde_json::from_slice(body).ok()?;
     let items: Vec<Item<'_>> = list(response.output?, "", MAX_BLOCKS, "").ok()?;
     let (mut pieces, mut refused, mut called) = (Vec::new(), false, false);
@@ -127,7 +137,7 @@ pub(in crate::translate) fn answer(body: &[u8]) -> Option<Answer<'_>> {
                     }
                 }
             }
-            "reasoning" => {
+            REASONING => {
                 let mut thought = texts(item.summary, &mut room)?;
                 if thought.is_empty() {
                     thought = texts(item.content, &mut room)?;
@@ -138,6 +148,7 @@ pub(in crate::translate) fn answer(body: &[u8]) -> Option<Answer<'_>> {
                     }
                     pieces.push(Piece::Thinking(text));
                 }
+                pieces.extend(item.encrypted(place).map(|told| Piece::Signed(Signer::OpenAi, Text(Cow::Owned(told)))));
             }
             FUNCTION_CALL => {
                 called = true;

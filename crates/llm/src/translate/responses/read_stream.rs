@@ -7,6 +7,7 @@ use super::{
         cite::{MAX_CITATIONS, characters},
         logprobs,
         read::{Text, present},
+        signature::Signer,
     },
     cite,
     read_answer::{BETWEEN, FUNCTION_CALL, FunctionCall, Item, Response, stop, told},
@@ -21,6 +22,8 @@ const MAX_TOOLS: u64 = 10_000;
 /// Holds what is known of the tool being called.
 #[derive(Debug)]
 pub(in crate::translate) struct StreamReader {
+    /// What tells the target from others.
+    place: u64,
     begun: bool,
     /// The place of the tool whose arguments are still coming, and whether any of them came.
     open: Option<(u64, bool)>,
@@ -63,8 +66,9 @@ struct Event<'a> {
 }
 
 impl StreamReader {
-    pub const fn new() -> Self {
+    pub const fn new(place: u64) -> Self {
         Self {
+            place,
             begun: false,
             open: None,
             tools: 0,
@@ -108,6 +112,9 @@ impl StreamReader {
                         self.input(at, call.arguments.as_deref().unwrap_or_default(), say)?;
                     }
                     self.close(say);
+                }
+                if let Some(told) = item.encrypted(self.place) {
+                    say(Said::Signed(Signer::OpenAi, &told));
                 }
             }
             "response.output_text.delta" => {

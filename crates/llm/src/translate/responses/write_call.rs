@@ -2,9 +2,10 @@
 
 use super::super::{
     Why,
-    call::{Asked, Block, Call, Choice, Format, Role, Source, Tool, Turn},
+    call::{Asked, Block, Call, Choice, Effort, Format, Role, Source, Tool, Turn},
     chat::write_call::data_url,
     read::Members,
+    signature::of_place,
     write::Object,
 };
 use super::read_call::LOGPROBS;
@@ -26,6 +27,8 @@ const WRITTEN: &[&str] = &[
 ];
 /// Fields of Responses whose answer could not be said in another dialect, or that need what an earlier call left behind.
 const REFUSED: &[&str] = &["background", "conversation", "previous_response_id", "prompt", "top_logprobs"];
+/// What `include` has where a model is to tell what it thought, in a form that it alone can read.
+const ENCRYPTED: &str = "reasoning.encrypted_content";
 /// The longest name of a user that is taken.
 const MAX_USER: usize = 64;
 
@@ -77,11 +80,14 @@ pub(in crate::translate) fn call(call: &Call<'_>, model: &str, out: &mut Vec<u8>
         body.json("parallel_tool_calls", "false");
     }
     text(call, &mut body);
+    if call.logprobs.is_some() && call.has_other("include") {
+        return Err(Why::Duplicate);
+    }
+    let told = [call.logprobs.map(|_| LOGPROBS), keeps_thinking(call).then_some(ENCRYPTED)];
+    if told.iter().any(Option::is_some) {
+        body.array("include", told.into_iter().flatten(), write_json_string);
+    }
     if let Some(Asked { many, .. }) = call.logprobs {
-        if call.has_other("include") {
-            return Err(Why::Duplicate);
-        }
-        body.array("include", [LOGPROBS], write_json_string);
         if many > 0 {
             body.number("top_logprobs", many);
         }
@@ -106,6 +112,14 @@ pub(in crate::translate) fn call(call: &Call<'_>, model: &str, out: &mut Vec<u8>
     }
     body.end();
     Ok(())
+}
+
+/// Whether the model is to tell what it thought for the caller to send back: where the caller says how much it is to think,
+/// as models that do not think refuse to be asked, and where the provider keeps nothing itself.
+fn keeps_thinking(call: &Call<'_>) -> bool {
+    let thinks = call.effort.is_some_and(|effort| effort != Effort::None) || call.has_other("reasoning");
+    let kept = of(&call.openai, "store").is_some_and(|raw| raw.get() != "false");
+    thinks && !kept && !call.counts && !call.has_other("include")
 }
 
 fn of<'a>(members: &Members<'a>, wanted: &str) -> Option<&'a RawValue> {
@@ -170,10 +184,19 @@ impl List<'_> {
 
 fn items(turn: &Turn<'_>, list: &mut List<'_>) {
     let role = if turn.role == Role::User { "user" } else { "assistant" };
-    let is_item = |block: &Block<'_>| matches!(block, Block::ToolUse { .. } | Block::ToolResult { .. });
-    let mut said = turn.content.as_slice();
+    let is_item =
+        |block: &Block<'_>| matches!(block, Block::ToolUse { .. } | Block::ToolResult { .. } | Block::Thinking { .. });
+    // What was thought is refused without what came of it.
+    let last = turn.content.iter().rposition(|block| !matches!(block, Block::Thinking { .. }));
+    let mut said = &turn.content[..last.map_or(0, |last| last + 1)];
     while let Some(first) = said.first() {
         match first {
+            Block::Thinking { signature, .. } => {
+                if let Some((_, encrypted)) = signature.as_ref().and_then(|(_, told)| of_place(told)) {
+                    reasoning(list.item(), encrypted);
+                }
+                said = &said[1..];
+            }
             Block::ToolUse { id, name, input } => {
                 let mut item = list.item();
                 item.json("type", "\"function_call\"");
@@ -198,6 +221,15 @@ fn items(turn: &Turn<'_>, list: &mut List<'_>) {
             }
         }
     }
+}
+
+/// What the model thought. It reads that from what it encrypted alone, and nobody has looked at what a caller says was shown
+/// of it.
+fn reasoning(mut item: Object<'_>, encrypted: &str) {
+    item.json("type", "\"reasoning\"");
+    item.json("summary", "[]");
+    item.text("encrypted_content", encrypted);
+    item.end();
 }
 
 /// A message, unless it says nothing.

@@ -142,6 +142,7 @@ pub fn request(task: Task, body: &[u8], to: &To<'_>) -> Result<(Vec<u8>, Transla
     .map_err(untranslatable)?;
     let translation = Translation {
         from: to.dialect,
+        place: to.place,
         to: Caller::Chat,
         frame: Frame { created: Timestamp::from_secs(0), echo: Arc::from([]) },
         include_usage: false,
