@@ -17,7 +17,7 @@ pub struct UpstreamCredential {
     pub limit: Option<Limit>,
     /// The provider's names of the models that it may be used for, whole or with a `*` at the end. All unless set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(examples(json!(["gpt-5*", "text-embedding-3-small"])))]
+    #[schema(examples("gpt-5*", "text-embedding-3-small"))]
     pub models: Option<Vec<String>>,
 }
 
