@@ -222,37 +222,34 @@ models:
     let asked = async |how: &str| {
         let mut told = Vec::new();
         for (path, body) in tasks(how) {
-            told.push((path, world.ask(post(path, "content-type: application/json\r\n", &body.to_string())).await));
+            let got = world.ask(post(path, "content-type: application/json\r\n", &body.to_string())).await;
+            told.push((path, got, world.record().await.outcome));
         }
         told
     };
     for (how, status) in [("do-page", 502), ("do-empty", 503)] {
-        for (path, got) in asked(how).await {
-            assert_eq!((got.status(), got.field("content-type")), (status, Some("application/json")), "{path} {how}");
+        for (path, got, outcome) in asked(how).await {
+            let kind = got.field("content-type");
+            assert_eq!((got.status(), kind, outcome), (status, Some("application/json"), R::Served), "{path} {how}");
             let told: Value = serde_json::from_slice(&got.body).unwrap();
             assert!(told["error"]["message"].as_str().is_some_and(|text| !text.is_empty()), "{path} {how}: {told}");
             assert!(!got.text().contains("<html>") && !got.text().contains(SECRET), "{path} {how}: {told}");
-            world.outcome(R::Served).await;
         }
     }
-    for (path, got) in asked("its-own").await {
+    for (path, got, _) in asked("its-own").await {
         assert_eq!((got.status(), got.text().as_str()), (400, r#"{"error":"its own"}"#), "{path}");
-        world.outcome(R::Served).await;
     }
     for how in ["200-page", "200-error", "200-empty"] {
-        for (path, got) in asked(how).await {
+        for (path, got, outcome) in asked(how).await {
             // What is sound may begin as anything.
-            let (status, outcome) =
-                if path.ends_with("speech") { (200, R::Served) } else { (502, R::UpstreamMalformed) };
-            assert_eq!(got.status(), status, "{path} {how}: {}", got.text());
-            world.outcome(outcome).await;
+            let expect = if path.ends_with("speech") { (200, R::Served) } else { (502, R::UpstreamMalformed) };
+            assert_eq!((got.status(), outcome), expect, "{path} {how}: {}", got.text());
         }
     }
-    for (path, got) in asked("as-text").await {
+    for (path, got, _) in asked("as-text").await {
         let kind = if path.ends_with("speech") { "text/plain" } else { "application/json" };
         assert_eq!((got.status(), got.field("content-type")), (200, Some(kind)), "{path}");
         assert_eq!(got.text(), r#"{"object":"list"}"#, "{path}");
-        world.outcome(R::Served).await;
     }
     let (path, body) = tasks("sound").pop().unwrap();
     let sound = world.ask(post(path, "content-type: application/json\r\n", &body.to_string())).await;
