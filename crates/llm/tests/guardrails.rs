@@ -3,7 +3,6 @@
 //! These are found through `CREDENTIALFLOW_SUITES` or at `../shared/suites` beside the workspace. Where they are absent,
 //! nothing is measured, and the test says so.
 #![allow(clippy::unwrap_used)]
-#![expect(clippy::print_stdout, reason = "says when the corpora are absent")]
 
 #[path = "../examples/guardrails/measure.rs"]
 mod measure;
