@@ -94,7 +94,8 @@ pub fn measure(dir: &Path, design: bool) -> Result<Figures, Box<dyn std::error::
         rows.push(tally.row(&format!("`jailbreak`, {name}")));
     }
     let some = |text: &str| text.chars().take(300).collect::<String>();
-    let missed = attempts.iter().filter(|text| jailbreak::points(text) < 5).map(|text| format!("MISSED {}", some(text)));
+    let missed =
+        attempts.iter().filter(|text| jailbreak::points(text) < 5).map(|text| format!("MISSED {}", some(text)));
     let taken = harmless.iter().filter(|text| jailbreak::points(text) >= 3).map(|text| format!("FALSE {}", some(text)));
     notes.extend(missed.chain(taken));
 
