@@ -3402,6 +3402,12 @@ export interface components {
             /** @description A public model name and what serves it. */
             spec: {
                 /**
+                 * @description Whether calls may name what lasts in its providers' accounts (vector stores, cached contents, stored prompts and the
+                 *     like) although several applications use them. Refused there unless set; never refused where one application alone
+                 *     uses the credentials of its targets.
+                 */
+                allow_shared_state?: boolean;
+                /**
                  * @description Whether what guardrails cannot look at passes in sessions of Realtime: sound, images and answers. Refused unless
                  *     set.
                  */
@@ -3664,6 +3670,12 @@ export interface components {
             /** @description Where requests go. */
             spec: {
                 budget?: components["schemas"]["Budgets"] | null;
+                /**
+                 * @description The credentials of its models, declared once for all targets that name it and none of their own: one of them is
+                 *     injected, by weight, and the next one where its provider refuses one or has had enough of it. In the way of
+                 *     `inject`, or else as the provider wants it; the credential of `inject` is then that of routes. Only with `provider`.
+                 */
+                credentials?: components["schemas"]["UpstreamCredential"][];
                 /** @description For people. */
                 description?: string | null;
                 /** @description What to do about compressed answers, in which an echoed secret could not be seen. */
@@ -4361,6 +4373,12 @@ export interface components {
         };
         /** @description A public model name and what serves it. */
         Model: {
+            /**
+             * @description Whether calls may name what lasts in its providers' accounts (vector stores, cached contents, stored prompts and the
+             *     like) although several applications use them. Refused there unless set; never refused where one application alone
+             *     uses the credentials of its targets.
+             */
+            allow_shared_state?: boolean;
             /**
              * @description Whether what guardrails cannot look at passes in sessions of Realtime: sound, images and answers. Refused unless
              *     set.
@@ -5065,6 +5083,12 @@ export interface components {
                 /** @description A public model name and what serves it. */
                 spec: {
                     /**
+                     * @description Whether calls may name what lasts in its providers' accounts (vector stores, cached contents, stored prompts and the
+                     *     like) although several applications use them. Refused there unless set; never refused where one application alone
+                     *     uses the credentials of its targets.
+                     */
+                    allow_shared_state?: boolean;
+                    /**
                      * @description Whether what guardrails cannot look at passes in sessions of Realtime: sound, images and answers. Refused unless
                      *     set.
                      */
@@ -5357,6 +5381,12 @@ export interface components {
                 /** @description Where requests go. */
                 spec: {
                     budget?: components["schemas"]["Budgets"] | null;
+                    /**
+                     * @description The credentials of its models, declared once for all targets that name it and none of their own: one of them is
+                     *     injected, by weight, and the next one where its provider refuses one or has had enough of it. In the way of
+                     *     `inject`, or else as the provider wants it; the credential of `inject` is then that of routes. Only with `provider`.
+                     */
+                    credentials?: components["schemas"]["UpstreamCredential"][];
                     /** @description For people. */
                     description?: string | null;
                     /** @description What to do about compressed answers, in which an echoed secret could not be seen. */
@@ -5581,6 +5611,7 @@ export interface components {
         PriceEntry: {
             audio_input?: components["schemas"]["Price"] | null;
             audio_output?: components["schemas"]["Price"] | null;
+            batch?: components["schemas"]["TierPrice"] | null;
             cache_write?: components["schemas"]["Price"] | null;
             cache_write_1h?: components["schemas"]["Price"] | null;
             cached_audio_input?: components["schemas"]["Price"] | null;
@@ -6352,7 +6383,7 @@ export interface components {
             name: components["schemas"]["Name"];
             /**
              * Format: int32
-             * @description The version, in place of a label.
+             * @description The version, in place of a label. Where the prompt has tests, one that a label stands for.
              */
             version?: number | null;
         };
@@ -6980,9 +7011,14 @@ export interface components {
             /** @description Whether it may have what guardrails with the action `route` find: one that is yours, or bound by your contract. */
             internal?: boolean;
             limit?: components["schemas"]["Limit"] | null;
+            /**
+             * Format: int64
+             * @description How many tokens its model writes in one answer at most; in place of what the catalogue says. 1 to 100000000.
+             */
+            max_output?: number | null;
             /** @description The provider's own name of the model. */
             model: string;
-            /** @description Prices from certain dates on; correct or extend those of the catalogue. */
+            /** @description Its prices from certain dates on; from the first of them in place of what the catalogue says. */
             prices?: components["schemas"]["PriceEntry"][];
             /**
              * Format: int32
@@ -7030,7 +7066,7 @@ export interface components {
             /** @description Not used for so long is stale. 90 days unless set. */
             stale_after: components["schemas"]["Period"];
         };
-        /** @description Prices of a tier, in US dollars per million tokens. */
+        /** @description Prices of a tier, or of batches, in US dollars per million tokens. */
         TierPrice: {
             cache_write?: components["schemas"]["Price"] | null;
             cache_write_1h?: components["schemas"]["Price"] | null;
@@ -7214,6 +7250,12 @@ export interface components {
         /** @description Where requests go. */
         Upstream: {
             budget?: components["schemas"]["Budgets"] | null;
+            /**
+             * @description The credentials of its models, declared once for all targets that name it and none of their own: one of them is
+             *     injected, by weight, and the next one where its provider refuses one or has had enough of it. In the way of
+             *     `inject`, or else as the provider wants it; the credential of `inject` is then that of routes. Only with `provider`.
+             */
+            credentials?: components["schemas"]["UpstreamCredential"][];
             /** @description For people. */
             description?: string | null;
             /** @description What to do about compressed answers, in which an echoed secret could not be seen. */
@@ -7232,6 +7274,19 @@ export interface components {
             /** @description How long to wait for what. */
             timeouts?: components["schemas"]["Timeouts"];
             tls?: components["schemas"]["UpstreamTls"] | null;
+        };
+        /** @description One of an upstream's credentials for models. */
+        UpstreamCredential: {
+            limit?: components["schemas"]["Limit"] | null;
+            /** @description The provider's names of the models that it may be used for, whole or with a `*` at the end. All unless set. */
+            models?: string[] | null;
+            /** @description The credential. */
+            name: components["schemas"]["Name"];
+            /**
+             * Format: int32
+             * @description Share of calls relative to the others that may be used for the same model, 1 to 1000. 1 unless set.
+             */
+            weight?: number;
         };
         /** @description TLS towards an upstream. */
         UpstreamTls: {
