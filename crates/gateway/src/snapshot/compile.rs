@@ -396,6 +396,7 @@ fn compile_models(set: &ResourceSet, upstreams: &mut Upstreams<'_>, budgets: &Ar
     let prices = PriceTable::new(set.models.iter().flat_map(|m| &m.targets));
     let mut plans = ModelPlans::default();
     let quotas = budgets.quotas();
+    let accounts = Accounts::of(set);
     let target_name =
         |model: &Model, target: &Target| format!("models/{}/{}/{}", model.name, target.provider, target.model);
     for model in &set.models {
@@ -404,7 +405,6 @@ fn compile_models(set: &ResourceSet, upstreams: &mut Upstreams<'_>, budgets: &Ar
             let upstream = upstreams.of_provider(&target.provider).unwrap_or_else(|| {
                 let problem = format!("there is no provider {}", target.provider);
                 upstreams.impaired(Kind::Models, &model.name, problem, model.targets.len() > 1);
-    let accounts = Accounts::of(set);
                 upstreams.nothing(&target.provider)
             });
             let declared = set.upstreams.iter().find(|u| u.provider.is_some() && u.name == target.provider);
@@ -515,6 +515,7 @@ fn compile_models(set: &ResourceSet, upstreams: &mut Upstreams<'_>, budgets: &Ar
             secrets_back,
             guardrails,
             unjudged_realtime: model.allow_unjudged_realtime,
+            names_stores: model.allow_shared_state || accounts.are_of_one(model),
             cache: None,
         };
         let usual = plan.may_try_again().then_some(Model::DEADLINE);
@@ -523,4 +524,3 @@ fn compile_models(set: &ResourceSet, upstreams: &mut Upstreams<'_>, budgets: &Ar
     }
     plans
 }
-            names_stores: model.allow_shared_state || accounts.are_of_one(model),
