@@ -12,7 +12,7 @@ fn yaml(upstream: &FakeUpstream) -> String {
     let prices = "prices: [{ from: 2020-01-01T00:00:00Z, input: '4', cached_input: '0.4', output: '20' }]";
     format!(
         "applications:
-  - {{ name: app, allow: {{ models: [gpt, only, chat, both, two] }} }}
+  - {{ name: app, allow: {{ models: [gpt, only, other, chat, both, two] }} }}
 keys:
   - {{ name: k, application: app }}
 credentials:
@@ -25,6 +25,7 @@ upstreams:
 models:
   - {{ name: gpt, targets: [{{ provider: mine, model: gpt-real, credential: c, {prices} }}] }}
   - {{ name: only, targets: [{{ provider: only, model: gpt-real, credential: c, {prices} }}] }}
+  - {{ name: other, targets: [{{ provider: only, model: gpt-other, credential: c }}] }}
   - {{ name: chat, targets: [{{ provider: chatty, model: gpt-real, credential: c, {prices} }}] }}
   - {{ name: both, targets: [{{ provider: mine, model: gpt-real, credential: c }}, {{ provider: chatty, model: gpt-real, credential: c, weight: 3 }}] }}
   - {{ name: two, targets: [{{ provider: mine, model: gpt-real, credential: c }}, {{ provider: second, model: gpt-real, credential: c }}] }}
@@ -84,8 +85,13 @@ async fn provider() -> FakeUpstream {
                 }
                 peer.send("0\r\n\r\n").await;
             } else {
-                let body = if chatty { COMPLETION } else { RESPONSE };
-                peer.send(answer(200, "content-type: application/json\r\n", body)).await;
+                let mut body = if chatty { COMPLETION.to_owned() } else { RESPONSE.to_owned() };
+                if said.contains("reasoning.encrypted_content") {
+                    let item =
+                        r#""output":[{"type":"reasoning","id":"rs_1","summary":[],"encrypted_content":"gAAAAB"},"#;
+                    body = body.replace(r#""output":["#, item);
+                }
+                peer.send(answer(200, "content-type: application/json\r\n", &body)).await;
             }
         }
     })
@@ -271,4 +277,26 @@ async fn what_is_kept_is_asked_of_the_one_who_keeps_it() {
     paths.sort();
     assert_eq!(paths.iter().filter(|path| path.contains("/chatty/")).count(), 3, "{paths:?}");
     world.done().await;
+}
+
+#[tokio::test]
+async fn what_a_target_encrypted_goes_back_to_it_and_to_no_other() {
+    let upstream = provider().await;
+    let world = setup(&upstream);
+    let asks = json!({"role": "user", "content": "hi"});
+    let call = |model: &str, messages: Value| {
+        json!({"model": model, "messages": messages, "reasoning_effort": "low"}).to_string()
+    };
+    let answer = ask(&world, "POST", "/v1/chat/completions", &call("only", json!([asks]))).await;
+    let answer: Value = serde_json::from_str(&answer.text()).unwrap();
+    let message = &answer["choices"][0]["message"];
+    let signature = message["thinking_blocks"][0]["signature"].as_str().unwrap();
+    assert!(signature.starts_with("openai-encrypted:") && signature.ends_with(":gAAAAB"), "{signature}");
+    for (model, goes_back) in [("only", true), ("other", false)] {
+        let next = call(model, json!([asks, message, asks]));
+        assert_eq!(ask(&world, "POST", "/v1/chat/completions", &next).await.status(), 200);
+        let seen = String::from_utf8(upstream.last().body).unwrap();
+        assert_eq!(seen.contains(r#""encrypted_content":"gAAAAB""#), goes_back, "{model}: {seen}");
+        assert!(!seen.contains("openai-encrypted"), "{seen}");
+    }
 }
