@@ -81,7 +81,7 @@ applications:
 """
 QUICK = "timeouts: { response: 2s, idle: 1s }, health: { failures: 1000 }"
 #: What a call has the other side do: it stands in the call's own text, which travels through every dialect.
-WAYS = ("well", "refuse", "fail", "limit", "headers", "reason", "redirect", "garbage", "cut", "page", "ids")
+WAYS = ("well", "refuse", "fail", "limit", "headers", "not-taken", "reason", "redirect", "garbage", "cut", "page", "ids")
 MAKE_TOKEN = "urn:ietf:params:oauth:grant-type:token-exchange"
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
 
@@ -119,7 +119,10 @@ class Vendor:
             wire.send(answer(500, error))
         elif way == "limit":
             wire.send(answer(429, error, {"retry-after": "0", "x-ratelimit-key": mine}))
+        elif way == "not-taken":
+            wire.send(answer(400, error))
         elif way == "headers":
+            error["error"] = {**told, "message": f"not with {mine}"}
             wire.send(answer(400, error, {f"x-{name}": field for name in ("echo", "request-id")} | {"set-cookie": f"a={mine}"}))
         elif way == "reason":
             wire.send(b"HTTP/1.1 400 " + mine.encode() + b"\r\ncontent-length: 0\r\n\r\n")
