@@ -52,6 +52,11 @@ pub fn streamed(dialect: Dialect, bytes: &[u8]) -> Said {
     of(dialect, &joined(dialect, bytes))
 }
 
+/// The events of a stream.
+pub fn told(dialect: Dialect, stream: &[u8]) -> Vec<Value> {
+    if dialect == Dialect::Bedrock { frames(stream) } else { events(stream) }
+}
+
 /// A stream as the whole answer that it is.
 pub fn joined(dialect: Dialect, bytes: &[u8]) -> Value {
     match dialect {

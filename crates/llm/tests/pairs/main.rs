@@ -13,6 +13,7 @@ mod call_write;
 mod cited;
 #[path = "../exchange/mod.rs"]
 mod exchange;
+mod left_out;
 mod properties;
 mod recorded;
 
