@@ -310,8 +310,11 @@ fn a_few_bytes_do_not_take_much_memory() {
     }
     // So many tools are never called, and hardly any memory is kept of those that are.
     let (mut stream, mut out) = (answer().stream(), Vec::new());
-    let call =
-        |i: usize| chunk(&json!({"tool_calls": [{"index": i, "id": format!("c{i}"), "function": {"name": "f"}}]}));
+    let call = |i: usize| {
+        chunk(
+            &json!({"tool_calls": [{"index": i, "id": format!("c{i}"), "function": {"name": "f", "arguments": "{}"}}]}),
+        )
+    };
     for i in 0..10_001 {
         assert_eq!(stream.failure(), None);
         stream.feed(call(i).as_bytes(), &mut out);
@@ -599,6 +602,28 @@ fn streams_of_every_kind_of_provider() {
             call(json!(1), json!("b"), json!("g"), "{}"),
             call(json!(0), none.clone(), none.clone(), ""),
         ],
+        // By turns, by place and by id; both named before either is filled.
+        vec![
+            call(json!(0), json!("a"), json!("f"), "{\"x\""),
+            call(json!(1), json!("b"), json!("g"), "{"),
+            call(json!(0), none.clone(), none.clone(), ":"),
+            call(json!(1), none.clone(), none.clone(), "}"),
+            call(json!(0), none.clone(), none.clone(), "1}"),
+        ],
+        vec![
+            call(none.clone(), json!("a"), json!("f"), "{\"x\":"),
+            call(none.clone(), json!("b"), json!("g"), "{"),
+            call(none.clone(), json!("a"), json!("f"), "1}"),
+            call(none.clone(), json!("b"), json!("g"), "}"),
+        ],
+        vec![
+            chunk(&json!({"tool_calls": [
+                {"index": 0, "id": "a", "function": {"name": "f", "arguments": ""}},
+                {"index": 1, "id": "b", "function": {"name": "g", "arguments": ""}},
+            ]})),
+            call(json!(1), none.clone(), none.clone(), "{}"),
+            call(json!(0), none.clone(), none.clone(), "{\"x\":1}"),
+        ],
     ] {
         let got = content(&[&stream.concat(), &finished("stop"), DONE]);
         assert_eq!((&got["content"], &got["stop_reason"]), (&expect, &json!("tool_use")));
@@ -631,6 +656,43 @@ fn streams_of_every_kind_of_provider() {
 }
 
 #[test]
+fn calls_that_come_by_turns_are_told_one_after_the_other_as_soon_as_they_can_be() {
+    let (mut stream, mut out) = (answer().stream(), Vec::new());
+    let mut told = |index: u64, id: &str, arguments: &str| {
+        let mut call = json!({"index": index, "function": {"arguments": arguments}});
+        if !id.is_empty() {
+            (call["id"], call["function"]["name"]) = (json!(id), json!("f"));
+        }
+        stream.feed(chunk(&json!({"tool_calls": [call]})).as_bytes(), &mut out);
+        let said = String::from_utf8(std::mem::take(&mut out)).unwrap();
+        let data = said.lines().filter_map(|line| line.strip_prefix("data: "));
+        let data = data.map(|data| serde_json::from_str::<Value>(data).unwrap());
+        let words: Vec<_> = data
+            .filter_map(|event| match event["type"].as_str().unwrap() {
+                "content_block_start" => event["content_block"]["id"].as_str().map(str::to_owned),
+                "content_block_delta" => event["delta"]["partial_json"].as_str().map(str::to_owned),
+                _ => None,
+            })
+            .collect();
+        (words.join(" "), stream.held())
+    };
+    assert_eq!(told(0, "a", r#"{"x":"#).0, r#"a {"x":"#);
+    let before = told(1, "b", "").1;
+    // What waits is charged to the stream.
+    let (said, held) = told(1, "", &format!(r#"{{"long":"{}"#, "y".repeat(5000)));
+    assert_eq!((said.as_str(), held > before + 5000), ("", true), "{before} {held}");
+    // A text that looks like the end is none.
+    assert_eq!(told(0, "", r#""}\"}"#).0, r#""}\"}"#);
+    assert_eq!(told(1, "", "z").0, "");
+    let (said, held) = told(0, "", "\"}");
+    assert!(said.starts_with("\"} b {\"long\":\"yyy") && said.ends_with("yz"), "{said}");
+    assert!(held < before + 1000, "{before} {held}");
+    // And live from then on, as is the next, for which this one is whole.
+    assert_eq!(told(1, "", "\"}").0, "\"}");
+    assert_eq!(told(2, "c", "{").0, "c {");
+}
+
+#[test]
 fn streams_that_do_not_end_well_end_with_an_error() {
     use StreamFailure::{Malformed, Truncated};
     let ends_in_error = |sent: &str, message: &str, kind: &str, failure: Option<StreamFailure>| {
@@ -654,18 +716,23 @@ fn streams_that_do_not_end_well_end_with_an_error() {
     ends_in_error(DONE, UNUSABLE, "api_error", Some(Malformed));
     ends_in_error("data: {\"choices\":7}\n\n", UNUSABLE, "api_error", Some(Malformed));
     ends_in_error(&(begun.clone() + &finished("error")), UNUSABLE, "api_error", Some(Malformed));
-    // More of a call that is closed cannot be said any more.
+    // More of a call that was whole when another began cannot be said any more.
     let call = |i: u64, id: &str, more: &str| {
         chunk(&json!({"tool_calls": [{"index": i, "id": id, "function": {"name": "f", "arguments": more}}]}))
     };
     let late = chunk(&json!({"tool_calls": [{"index": 0, "function": {"arguments": "}"}}]}));
-    ends_in_error(&(call(0, "a", "{") + &call(1, "b", "{") + &late), UNUSABLE, "api_error", Some(Malformed));
+    ends_in_error(&(call(0, "a", "{}") + &call(1, "b", "{") + &late), UNUSABLE, "api_error", Some(Malformed));
     ends_in_error(
-        &(call(0, "a", "{") + &call(1, "b", "{") + &call(0, "a", "}")),
+        &(call(0, "a", "{}") + &call(1, "b", "{") + &call(0, "a", "}")),
         UNUSABLE,
         "api_error",
         Some(Malformed),
     );
+    // Nor are more calls kept than come at the same time, or more of them than an event may be.
+    let many: String = (0..=1000).map(|i| call(i, &format!("c{i}"), "{")).collect();
+    ends_in_error(&many, UNUSABLE, "api_error", Some(Malformed));
+    let long = call(1, "b", &"x".repeat(1 << 20));
+    ends_in_error(&(call(0, "a", "{") + &long.repeat(5)), UNUSABLE, "api_error", Some(Malformed));
     // What the provider says itself is passed on.
     for (error, kind) in [
         (json!({"message": "Told", "type": "x", "code": 429}), "rate_limit_error"),

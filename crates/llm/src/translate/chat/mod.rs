@@ -2,6 +2,7 @@
 //! Reference: <https://platform.openai.com/docs/api-reference/chat>.
 
 pub(super) mod cite;
+mod open_calls;
 pub(super) mod read_answer;
 pub(super) mod read_call;
 pub(super) mod read_stream;

@@ -8,6 +8,7 @@ use super::{
         signature::Signer,
     },
     cite::{Marks, annotations},
+    open_calls::{OpenCalls, Part},
     read_answer::{Choice, Function, ToolCall, failure, nameless, of_index, stop, texts},
     signed::Signed,
 };
@@ -15,10 +16,6 @@ use crate::openai::usage;
 use credentialflow_model::usage::TokenUsage;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use std::{
-    collections::BTreeSet,
-    hash::{DefaultHasher, Hash, Hasher},
-};
 
 /// More of anything than this is in no chunk.
 const MAX_PARTS: usize = 1000;
@@ -26,8 +23,6 @@ const MAX_PARTS: usize = 1000;
 const MAX_SIGNED: usize = 64;
 /// Longer ones neither.
 const MAX_SIGNATURE: usize = 256 << 10;
-/// More tools than this are not called in one answer.
-const MAX_TOOLS: u64 = 10_000;
 
 /// Holds what is known of the tool being called, and of tokens.
 #[derive(Debug)]
@@ -37,11 +32,7 @@ pub(in crate::translate) struct StreamReader {
     /// The answer's id, once it has begun.
     id: Option<String>,
     usage: Option<TokenUsage>,
-    /// Tools called so far.
-    tools: u64,
-    open: Option<Open>,
-    /// The ids of tools called so far, hashed.
-    called: BTreeSet<u64>,
+    calls: OpenCalls,
     refused: bool,
     /// Why it stopped, which comes before its usage.
     stop: Option<Stop>,
@@ -51,15 +42,6 @@ pub(in crate::translate) struct StreamReader {
     unsigned: bool,
     /// How calls are signed that have not come, by their ids.
     signed: Vec<(String, String)>,
-}
-
-/// A tool whose arguments are still coming.
-#[derive(Debug)]
-struct Open {
-    index: Option<u64>,
-    id: String,
-    /// Whether any of its arguments have come.
-    begun: bool,
 }
 
 #[derive(Deserialize)]
@@ -84,9 +66,7 @@ impl StreamReader {
             index,
             id: None,
             usage: None,
-            tools: 0,
-            open: None,
-            called: BTreeSet::new(),
+            calls: OpenCalls::default(),
             refused: false,
             stop: None,
             marks: Marks::default(),
@@ -97,17 +77,13 @@ impl StreamReader {
 
     /// Bytes of memory in use.
     pub fn held(&self) -> usize {
-        let open = match &self.open {
-            Some(open) => open.id.capacity(),
-            None => 0,
-        };
         let id = match &self.id {
             Some(id) => id.capacity(),
             None => 0,
         };
         let signed = |(id, signature): &(String, String)| size_of_val(id) * 2 + id.capacity() + signature.capacity();
         let id = id + self.signed.iter().map(signed).sum::<usize>();
-        open + id + self.called.len() * 2 * size_of::<u64>() + self.marks.held()
+        id + self.calls.held() + self.marks.held()
     }
 
     /// Reads the data of one event.
@@ -152,7 +128,7 @@ impl StreamReader {
                 say(Said::Logprobs(&tokens));
             }
             for piece in &pieces {
-                self.close(say);
+                self.calls.close(say);
                 if !matches!(piece, Piece::Text(_)) {
                     self.marks.finish(say);
                 }
@@ -166,7 +142,7 @@ impl StreamReader {
                 }
             }
             if let Some(signature) = words {
-                self.close(say);
+                self.calls.close(say);
                 say(Said::Signed(Signer::Google, &signature));
             }
             for cited in annotations(delta.annotations) {
@@ -180,8 +156,8 @@ impl StreamReader {
             }
         }
         if let Some(reason) = choice.finish_reason {
-            let reason = stop(Some(&reason), self.tools > 0, self.refused).ok_or(Malformed)?;
-            self.close(say);
+            let reason = stop(Some(&reason), self.calls.any(), self.refused).ok_or(Malformed)?;
+            self.calls.close(say);
             self.marks.finish(say);
             // What is signed and is no call is what was said.
             if let Some((_, signature)) = self.signed.pop() {
@@ -201,10 +177,10 @@ impl StreamReader {
     }
 
     fn end(&mut self, say: &mut impl FnMut(Said<'_>)) -> Result<(), Malformed> {
-        self.close(say);
+        self.calls.close(say);
         self.marks.finish(say);
         if self.stop.is_none() {
-            let reason = stop(None, self.tools > 0, self.refused).ok_or(Malformed)?;
+            let reason = stop(None, self.calls.any(), self.refused).ok_or(Malformed)?;
             say(Said::Stop(reason));
         }
         say(Said::End(self.usage));
@@ -233,59 +209,23 @@ impl StreamReader {
         }
     }
 
-    /// Takes how a call of this id is signed.
-    fn signature(&mut self, id: &str) -> Option<String> {
-        let own = self.signed.iter().position(|(of, _)| !id.is_empty() && of == id);
-        let at = own.or_else(|| self.signed.iter().position(|(of, _)| of.is_empty()))?;
-        Some(self.signed.swap_remove(at).1)
-    }
-
-    /// A part of a call. One with another id is another call, even in the same place.
     fn call(&mut self, call: ToolCall<'_>, say: &mut impl FnMut(Said<'_>)) -> Result<(), Malformed> {
-        let signature = call.signature();
+        let told = call.signature();
         let ToolCall { index, id, function, .. } = call;
         let Function { name, arguments } = function.unwrap_or_default();
-        let (id, part) = (id.as_deref().unwrap_or_default(), arguments.as_deref().unwrap_or_default());
-        let goes_on = self.open.as_ref().is_some_and(|open| {
-            let same_place = index.is_none() || index == open.index;
-            if id.is_empty() { same_place && (index.is_some() || name.is_none()) } else { *open.id == *id }
-        });
-        if !goes_on {
-            // Without a name it is more of a call that is closed: its place in the answer is past.
-            let Some(name) = name else { return if part.is_empty() { Ok(()) } else { Err(Malformed) } };
-            // Nor is one that was called before, by its id, called again.
-            let again = !id.is_empty() && !self.called.insert(hashed(id));
-            if again || self.tools == MAX_TOOLS || id.len() > MAX_NAME {
-                return Err(Malformed);
-            }
-            self.close(say);
-            if let Some(signature) = signature.map(|told| told.0.into_owned()).or_else(|| self.signature(id)) {
-                say(Said::Signed(Signer::GoogleCall, &signature));
-            }
-            let answer = self.id.as_deref().unwrap_or_default();
-            let id = if id.is_empty() { nameless(answer, self.index, self.tools) } else { id.to_owned() };
-            say(Said::Call { tool: self.tools, id: &id, name: &name });
-            self.tools += 1;
-            self.open = Some(Open { index, id, begun: false });
-        }
-        if let Some(open) = self.open.as_mut().filter(|_| !part.is_empty()) {
-            open.begun = true;
-            say(Said::Input { tool: self.tools - 1, part });
-        }
-        Ok(())
-    }
-
-    /// No more arguments come.
-    fn close(&mut self, say: &mut impl FnMut(Said<'_>)) {
-        if self.open.take().is_some_and(|open| !open.begun) {
-            // A call without arguments: they are an object all the same.
-            say(Said::Input { tool: self.tools - 1, part: "{}" });
-        }
+        let id = id.as_deref().unwrap_or_default();
+        let part = Part { index, id, name: name.as_deref(), arguments: arguments.as_deref().unwrap_or_default() };
+        let answer = self.id.as_deref().unwrap_or_default();
+        let named = |tool| nameless(answer, self.index, tool);
+        let signed = &mut self.signed;
+        let signature = || told.map(|told| told.0.into_owned()).or_else(|| signature(signed, id));
+        self.calls.part(&part, named, signature, say)
     }
 }
 
-fn hashed(id: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    id.hash(&mut hasher);
-    hasher.finish()
+/// Takes how a call of this id is signed.
+fn signature(signed: &mut Vec<(String, String)>, id: &str) -> Option<String> {
+    let own = signed.iter().position(|(of, _)| !id.is_empty() && of == id);
+    let at = own.or_else(|| signed.iter().position(|(of, _)| of.is_empty()))?;
+    Some(signed.swap_remove(at).1)
 }
