@@ -21,8 +21,8 @@ use credentialflow_model::UsageRecord;
 use line::Line;
 use std::{
     collections::BTreeMap,
-    fs::{File, OpenOptions},
-    io,
+    fs::{File, OpenOptions, TryLockError},
+    io::{self, Read as _},
     os::unix::fs::{FileExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::{
@@ -74,6 +74,8 @@ impl Journals {
         let number = self.made.fetch_add(1, Relaxed);
         let path = self.dir.join(format!("{:x}-{number}{SUFFIX}", self.writer));
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        // For as long as the process lives, also one that another takes over from.
+        file.try_lock()?;
         Ok(Journal { file, pages: Default::default(), page: 0, at: 0, turn: 1, entry: Vec::with_capacity(1024) })
     }
 }
@@ -151,9 +153,20 @@ pub(crate) fn recover(log: &CallLog, dir: &Path) -> Result<u64, CallLogError> {
     let mut recovered = 0;
     for (writer, paths) in files {
         let mut found: BTreeMap<u128, UsageRecord> = BTreeMap::new();
-        for path in &paths {
+        let mut read = Vec::new();
+        for path in paths {
+            let mut file = File::open(&path)?;
+            // Whose process lives logs its calls itself.
+            match file.try_lock() {
+                Err(TryLockError::WouldBlock) => continue,
+                Err(TryLockError::Error(error)) => return Err(error.into()),
+                Ok(()) => {}
+            }
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes)?;
             // The last word on a call holds.
-            found.extend(records(&std::fs::read(path)?).into_iter().map(|record| (record.request_id.0, record)));
+            found.extend(records(&bytes).into_iter().map(|record| (record.request_id.0, record)));
+            read.push((path, file));
         }
         if let Some(first) = found.values().map(|record| record.time.micros()).min() {
             log.for_requests_since(writer, first, |id| {
@@ -174,7 +187,7 @@ pub(crate) fn recover(log: &CallLog, dir: &Path) -> Result<u64, CallLogError> {
             recovered += segment.write(missing.iter(), &rollups.drain(), &mut names)?;
             segment.seal();
         }
-        for path in paths {
+        for (path, _locked) in read {
             std::fs::remove_file(path)?;
         }
     }

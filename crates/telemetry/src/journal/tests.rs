@@ -5,7 +5,6 @@ use credentialflow_model::{
     OutcomeReason,
     usage::{CacheUse, Cost, CredentialUse, TokenUsage, Tried, TriedEnd},
 };
-use std::io::Read as _;
 
 fn call(n: u64) -> UsageRecord {
     let mut record = testing::model(n, Some(Cost::Known("0.000125".parse().unwrap())));
@@ -124,7 +123,10 @@ fn what_a_killed_process_kept_is_logged_once_under_its_number() {
     sender.send_kept(vec![call(1), call(2)], kept[..2].to_vec());
     assert!(recorder.flush());
     assert_eq!((logged(dir.path()).len(), Arc::strong_count(&kept[0])), (2, 4), "what is logged is let go");
-    std::mem::forget((recorder, journal, kept));
+    // One that takes over while this one lives leaves its journal alone.
+    assert_eq!(recover(recorder.telemetry().calls(), dir.path()).unwrap(), 0);
+    drop(journal);
+    std::mem::forget((recorder, kept));
 
     for _ in 0..2 {
         let next = Recorder::start(settings(dir.path())).unwrap();
