@@ -16,6 +16,7 @@ mod exchange;
 mod left_out;
 mod properties;
 mod recorded;
+mod unknown;
 
 use credentialflow_llm::{
     gemini::request::Frames,
