@@ -2,8 +2,8 @@
 //!
 //! Counted are the requests running over HTTP/2, what their connections may have received of their
 //! bodies and not read, the pieces of their answers that wait for a caller to read them, and the bodies of model calls and of
-//! their answers, which are kept whole, of streams one event. HTTP/1.1 connections are not counted: each holds a few buffers
-//! of fixed size, and their number has its own limit.
+//! their answers, which are kept whole until the last piece of them has gone, of streams one event. HTTP/1.1 connections
+//! are not counted: each holds a few buffers of fixed size, and their number has its own limit.
 //!
 //! What does not fit is refused with `overloaded`, never waited for; whoever holds a [`Charge`] gives
 //! it back by dropping it, however a request ends.

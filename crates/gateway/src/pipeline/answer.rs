@@ -252,6 +252,8 @@ pub(super) async fn relay<C: Caller>(
             Some(Dialect::Replicate) => record.produced(&replicate::said(&body)),
             _ => record.produced(&body),
         }
+        let size = body.len();
+        translated::pause(size).await;
         // Two parts that are harmless each can be a secret when they are put together.
         let clean = |body: Vec<u8>| guard.whole(scrub.whole(&body).unwrap_or(body));
         let answered = match &whole {
@@ -261,6 +263,7 @@ pub(super) async fn relay<C: Caller>(
             }
             None => Ok(std::mem::take(&mut body)),
         };
+        translated::pause(size).await;
         let answered = answered.map(clean);
         guard.tell(&scrub, record);
         let answered = match &mut judge {
@@ -288,8 +291,10 @@ pub(super) async fn relay<C: Caller>(
             Some(answering) => answered.and_then(|body| answering.whole(body, head.status, record)),
             None => answered,
         };
-        if head.keeps_alive() && framing != Framing::UntilClose {
-            endpoint.keep(connection, worker.pools.most, worker.tick());
+        match head.keeps_alive() && framing != Framing::UntilClose {
+            true => endpoint.keep(connection, worker.pools.most, worker.tick()),
+            // With its buffer, before the caller reads for as long as it likes.
+            false => drop(connection),
         }
         drop((body, kept));
         let sent = translated::send(control, worker, caller, record, head.status, &mut fields, answered?).await;

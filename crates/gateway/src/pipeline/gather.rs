@@ -145,6 +145,7 @@ pub(super) async fn ask<C: Caller>(
         (None, Some(answer), Some(last)) => {
             held.get_mut().set(2 * answer.capacity() as u64).map_err(|_| Refused::new(OutcomeReason::Overloaded))?;
             record.upstream_status(200);
+            translated::pause(answer.len()).await;
             Ok(UpstreamResponse { sent, ..instead(last, 200, "application/json", &answer) })
         }
         _ => {

@@ -14,7 +14,7 @@ use crate::{
     budget::Charge,
     conn::{AnswerFraming, Caller},
     http1::{body::Decoder, head::Framing},
-    net::control::Control,
+    net::control::{Control, let_others_go_first},
     upstream::Connection,
     worker::{View, Worker},
 };
@@ -23,6 +23,9 @@ use credentialflow_model::OutcomeReason;
 
 /// Larger answers are not taken: no model writes that much.
 pub(super) const MOST: usize = 32 << 20;
+
+/// A caller is sent so much at a time, and has the time that a caller may refuse to read for each of them.
+const PIECE: usize = 256 << 10;
 
 /// Reads the answer's body, counting what it says of tokens.
 #[expect(clippy::too_many_arguments, reason = "a stage sees what the stages before it made")]
@@ -103,7 +106,14 @@ pub(super) fn unusable() -> Refused {
     Refused::new(OutcomeReason::UpstreamMalformed).with_detail(detail)
 }
 
-/// Sends it; `fields` are those that pass.
+/// Lets others go first where what is done next with so many bytes takes its time.
+pub(super) async fn pause(bytes: usize) {
+    if bytes > PIECE {
+        let_others_go_first().await;
+    }
+}
+
+/// Sends it; `fields` are those that pass. Its memory is charged until the last piece of it has gone.
 pub(super) async fn send<C: Caller>(
     control: &Control,
     worker: &Worker,
@@ -113,14 +123,24 @@ pub(super) async fn send<C: Caller>(
     fields: &mut Vec<u8>,
     body: Vec<u8>,
 ) -> Result<(), Refused> {
+    let _held = worker.budget.take(body.capacity() as u64).map_err(|_| Refused::new(OutcomeReason::Overloaded))?;
     fields.extend_from_slice(b"content-type: application/json\r\n");
-    let length = body.len() as u64;
-    caller.begin(status, fields, AnswerFraming::Length(length));
+    caller.begin(status, fields, AnswerFraming::Length(body.len() as u64));
     record.answered(status);
-    caller.payload(&body);
-    caller.end();
-    record.bytes_out(length);
+    record.bytes_out(body.len().min(PIECE) as u64);
+    // Before the caller is sent any of it.
     record.keep();
+    let mut sent = 0;
+    while body.len() - sent > PIECE {
+        caller.payload(&body[sent..sent + PIECE]);
+        sent += PIECE;
+        record.bytes_out(sent as u64);
+        flush(control, worker, caller).await?;
+        let_others_go_first().await;
+    }
+    caller.payload(&body[sent..]);
+    caller.end();
+    record.bytes_out(body.len() as u64);
     flush(control, worker, caller).await?;
     record.served();
     Ok(())

@@ -185,11 +185,15 @@ async fn clouds() -> (FakeUpstream, Arc<AtomicUsize>) {
 }
 
 fn setup(upstream: &FakeUpstream) -> World {
+    planned(upstream).start()
+}
+
+fn planned(upstream: &FakeUpstream) -> Setup {
     let mut setup = Setup::new(yaml(upstream));
     setup.credentials = vec![("c", 1, FIRST), ("d", 1, SECOND), ("g", 1, SECRET)];
     setup.lender = Arc::new(Rich);
     setup.workers = 1;
-    setup.start()
+    setup
 }
 
 async fn ask(world: &World, path: &str, body: Value) -> Message {
@@ -354,6 +358,40 @@ async fn what_was_put_together_may_be_larger_than_one_answer() {
     assert_eq!(answered.status(), 200, "{}", answered.text());
     assert!(answered.body.len() > 33 << 20, "{}", answered.body.len());
     used(&world, R::Served).await;
+    world.done().await;
+}
+
+#[tokio::test]
+async fn who_reads_slowly_has_all_of_a_large_answer_and_its_memory_counts_until_then() {
+    let (upstream, _) = clouds().await;
+    let mut setup = planned(&upstream);
+    setup.settings.body_timeout = Duration::from_secs(2);
+    let world = setup.start();
+    let body = json!({"model": "titan", "input": ["long", "long"]}).to_string();
+    let asked = post("/v1/embeddings", "content-type: application/json\r\n", &body);
+    let mut wire = world.connect().await;
+    wire.send(&asked).await.unwrap();
+    let head = within(wire.head()).await.unwrap();
+    let length: usize = head.field("content-length").unwrap().parse().unwrap();
+    assert!(head.status() == 200 && length > 33 << 20, "{length}");
+    // More than twice the time that a caller may refuse to read.
+    let mut read = 0;
+    while read < length {
+        let now = (length - read).min(1 << 20);
+        assert!(within(wire.take(now, &mut Vec::new())).await, "cut off after {read} of {length}");
+        read += now;
+        if read < length / 2 {
+            assert!(world.gateway.memory().0 >= length as u64, "{} held", world.gateway.memory().0);
+        }
+        tokio::time::sleep(Duration::from_millis(140)).await;
+    }
+    assert_eq!(world.outcome(R::Served).await.bytes_out, length as u64);
+    until(|| world.gateway.memory().0 == 0).await;
+    // Who reads nothing is given up.
+    wire.send(&asked).await.unwrap();
+    let record = world.outcome(R::CallerClosed).await;
+    assert!(record.bytes_out < length as u64, "{}", record.bytes_out);
+    until(|| world.gateway.memory().0 == 0).await;
     world.done().await;
 }
 
