@@ -74,6 +74,8 @@ pub type JournalPage = Arc<()>;
 pub trait Journal {
     /// Keeps it, for a worker that is about to send the last of the answer; `None` where there is no room.
     fn keep(&mut self, record: &UsageRecord) -> Option<JournalPage>;
+    /// What nobody holds any more need not be kept. Called several times a second.
+    fn strike(&mut self);
 }
 
 /// Hears of the certificates that upstreams present.

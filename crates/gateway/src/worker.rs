@@ -12,8 +12,8 @@ use crate::{
     net::control::{Controls, TICK},
     pipeline::{scrub::Scanners, users::KnownUsers},
     ports::{
-        CertificateListener, ChallengeSource, CredentialSlot, GuessListener, Journal, JournalPage, Lender, ObjectKeeper,
-        RecordSink, SecretListener,
+        CertificateListener, ChallengeSource, CredentialSlot, GuessListener, Journal, JournalPage, Lender,
+        ObjectKeeper, RecordSink, SecretListener,
     },
     preview::{AskedCall, ModelRoute},
     route::RouteIndex,
@@ -449,6 +449,9 @@ impl Worker {
         let batch = std::mem::take(&mut *self.records.borrow_mut());
         if !batch.is_empty() {
             self.shared.records.take(batch, self.kept.take());
+        }
+        if let Some(journal) = self.journal.borrow_mut().as_mut() {
+            journal.strike();
         }
     }
 

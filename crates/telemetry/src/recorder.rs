@@ -335,7 +335,11 @@ impl Drop for Recorder {
         for thread in [self.thread.take(), self.upkeep.take()].into_iter().flatten() {
             if thread.join().is_err() {
                 tracing::error!("a recorder thread ended by a defect; records may be missing from the call log");
+                return;
             }
+        }
+        if self.telemetry.counters.waiting.load(Relaxed) == 0 {
+            self.journals.remove();
         }
     }
 }

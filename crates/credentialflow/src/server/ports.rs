@@ -50,6 +50,10 @@ impl gateway::Journal for Journal {
     fn keep(&mut self, record: &UsageRecord) -> Option<JournalPage> {
         self.0.keep(record)
     }
+
+    fn strike(&mut self) {
+        self.0.strike();
+    }
 }
 
 /// Guessing goes into the audit log, one event at a time and never on a gateway thread. Events that

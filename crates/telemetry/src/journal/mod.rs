@@ -6,9 +6,10 @@
 //! directory puts what the call log does not have into it ([`recover`]), under the number of the one that is gone, before
 //! anybody settles what that one had spent. A power failure may take the last moments of both.
 //!
-//! A file has [`PAGES`] pages of [`PAGE`] bytes. Whoever is handed a [`Kept`] of a page holds it until its records are in
-//! the call log; pages that nobody holds are written over. An entry is its length, a checksum, the turn of its page, and
-//! the record: what is left of an earlier turn ends a page.
+//! A file has [`PAGES`] pages of [`PAGE`] bytes behind a table of which of them count. Whoever is handed a [`Kept`] of a page
+//! holds it until its records are in the call log. Ten times a second pages that nobody holds are struck from the table, so
+//! that what is in the log stays nowhere else, and none of it comes back once the log has let go of it. An entry is its
+//! length, a checksum, the turn of its page, and the record.
 
 mod line;
 
@@ -35,6 +36,8 @@ use std::{
 const PAGE: usize = 512 * 1024;
 /// Pages of a file: more than the fastest worker fills while the call log is written.
 const PAGES: usize = 8;
+/// The table: of each page the turn that counts, or nought.
+const TABLE: usize = PAGES * 8;
 /// Length, checksum and turn of an entry.
 const HEAD: usize = 16;
 const SUFFIX: &str = ".journal";
@@ -52,10 +55,12 @@ pub struct Journal {
     at: usize,
     /// How often a page was begun.
     turn: u64,
+    /// Of each page the turn that counts, or nought; as in the file.
+    table: [u64; PAGES],
     entry: Vec<u8>,
 }
 
-/// Makes the journals of a process.
+/// Makes the journals of a process, and takes them away.
 #[derive(Clone, Debug)]
 pub(crate) struct Journals {
     dir: PathBuf,
@@ -76,7 +81,23 @@ impl Journals {
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
         // For as long as the process lives, also one that another takes over from.
         file.try_lock()?;
-        Ok(Journal { file, pages: Default::default(), page: 0, at: 0, turn: 1, entry: Vec::with_capacity(1024) })
+        Ok(Journal {
+            file,
+            pages: Default::default(),
+            page: 0,
+            at: 0,
+            turn: 0,
+            table: [0; PAGES],
+            entry: Vec::with_capacity(1024),
+        })
+    }
+
+    /// Takes the files away, at an orderly end: all that they keep is in the call log.
+    pub fn remove(&self) {
+        for number in 0..self.made.load(Relaxed) {
+            // What stays has a table in which nothing counts, or what the next process finds in the call log.
+            let _ = std::fs::remove_file(self.dir.join(format!("{:x}-{number}{SUFFIX}", self.writer)));
+        }
     }
 }
 
@@ -86,7 +107,8 @@ impl Journal {
         self.entry.clear();
         self.entry.resize(HEAD, 0);
         postcard::to_io(&Line::of(record), &mut self.entry).ok()?;
-        if self.at + self.entry.len() > PAGE && !self.next_page() {
+        let fits = self.table[self.page] != 0 && self.at + self.entry.len() <= PAGE;
+        if !fits && !self.begin_page() {
             return None;
         }
         let length = self.entry.len() - HEAD;
@@ -94,28 +116,50 @@ impl Journal {
         self.entry[8..HEAD].copy_from_slice(&self.turn.to_le_bytes());
         let sum = crc32fast::hash(&self.entry[8..]);
         self.entry[4..8].copy_from_slice(&sum.to_le_bytes());
-        self.file.write_all_at(&self.entry, (self.page * PAGE + self.at) as u64).ok()?;
+        self.file.write_all_at(&self.entry, (TABLE + self.page * PAGE + self.at) as u64).ok()?;
         self.at += self.entry.len();
         Some(self.pages[self.page].clone())
     }
 
-    /// Goes on in a page that nobody holds, where there is one and the entry fits into it.
-    fn next_page(&mut self) -> bool {
-        let free = (1..=PAGES).map(|n| (self.page + n) % PAGES).find(|page| Arc::strong_count(&self.pages[*page]) == 1);
+    /// Strikes what nobody holds any more. To be called now and then.
+    pub fn strike(&mut self) {
+        let held = |page: usize| Arc::strong_count(&self.pages[page]) > 1;
+        let table: [u64; PAGES] = std::array::from_fn(|page| if held(page) { self.table[page] } else { 0 });
+        if table != self.table {
+            self.tell(table);
+        }
+    }
+
+    /// Begins a page that nobody holds, where there is one and the entry fits into it.
+    fn begin_page(&mut self) -> bool {
+        let free = (0..PAGES).map(|n| (self.page + n) % PAGES).find(|page| Arc::strong_count(&self.pages[*page]) == 1);
         let Some(page) = free.filter(|_| self.entry.len() <= PAGE) else { return false };
         (self.page, self.at, self.turn) = (page, 0, self.turn + 1);
-        true
+        let mut table = self.table;
+        table[page] = self.turn;
+        self.tell(table)
+    }
+
+    /// Writes the table. What cannot be written counts for nothing here either: no entry follows.
+    fn tell(&mut self, table: [u64; PAGES]) -> bool {
+        let bytes: Vec<u8> = table.iter().flat_map(|turn| turn.to_le_bytes()).collect();
+        let told = self.file.write_all_at(&bytes, 0).is_ok();
+        if told {
+            self.table = table;
+        }
+        told
     }
 }
 
-/// The records of a file, as far as it is whole.
+/// The records of the pages of a file that count, as far as they are whole.
 fn records(bytes: &[u8]) -> Vec<UsageRecord> {
     let mut all = Vec::new();
-    for page in bytes.chunks(PAGE) {
-        let (mut rest, mut turn) = (page, None);
+    let Some((table, pages)) = bytes.split_at_checked(TABLE) else { return all };
+    for (turn, mut rest) in table.chunks(8).zip(pages.chunks(PAGE)) {
         while let Some((entry, after)) = entry(rest) {
             let Some((head, body)) = entry.split_first_chunk::<8>() else { break };
-            if *turn.get_or_insert(*head) != *head {
+            // Another turn's is what is left of an earlier one.
+            if head[..] != *turn || *head == [0; 8] {
                 break;
             }
             all.extend(postcard::from_bytes::<Line<'_>>(body).ok().and_then(Line::record));

@@ -75,7 +75,7 @@ fn pages_that_are_held_stay_and_others_are_written_over() {
     .collect();
     assert!(journal.keep(&call(1)).is_none(), "all pages are held");
     assert_eq!(read(dir.path()).len(), held.len());
-    assert!(std::fs::metadata(dir.path().join("7-0.journal")).unwrap().len() <= (PAGE * PAGES) as u64);
+    assert!(std::fs::metadata(dir.path().join("7-0.journal")).unwrap().len() <= (TABLE + PAGE * PAGES) as u64);
     let first = held[0].clone();
     drop(held);
     let again: Vec<Kept> = (0..10_000_000).map_while(|n| journal.keep(&call(n))).take(20_000).collect();
@@ -95,12 +95,27 @@ fn a_torn_entry_ends_its_page() {
         let found = records(&whole[..cut]);
         assert!(found.len() < 3 && found.iter().zip(1..).all(|(record, n)| record.request_id == call(n).request_id));
     }
-    for at in (0..whole.len()).step_by(7) {
+    for at in (TABLE..whole.len()).step_by(7) {
         let mut torn = whole.clone();
         torn[at] ^= 0x10;
         let found = records(&torn);
         assert!(found.len() < 3 && found.iter().zip(1..).all(|(record, n)| record.request_id == call(n).request_id));
     }
+}
+
+#[test]
+fn what_nobody_holds_any_more_does_not_come_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = journals(dir.path()).create().unwrap();
+    let ids = |dir: &Path| read(dir).iter().map(|record| record.request_id).collect::<Vec<_>>();
+    let first = journal.keep(&call(1)).unwrap();
+    journal.strike();
+    assert_eq!(ids(dir.path()), [call(1).request_id], "it is held");
+    drop(first);
+    journal.strike();
+    assert_eq!(ids(dir.path()), []);
+    let _second = journal.keep(&call(2)).unwrap();
+    assert_eq!(ids(dir.path()), [call(2).request_id], "nothing of the page's earlier turn");
 }
 
 #[derive(Default)]
@@ -125,6 +140,7 @@ fn what_a_killed_process_kept_is_logged_once_under_its_number() {
     assert_eq!((logged(dir.path()).len(), Arc::strong_count(&kept[0])), (2, 4), "what is logged is let go");
     // One that takes over while this one lives leaves its journal alone.
     assert_eq!(recover(recorder.telemetry().calls(), dir.path()).unwrap(), 0);
+    journal.strike();
     drop(journal);
     std::mem::forget((recorder, kept));
 
