@@ -162,9 +162,18 @@ impl Fault {
         )
     }
 
-    /// Whether the provider said in words that it does not take the credential: its status is that of another error.
-    pub fn refuses_key(&self) -> bool {
-        self.end == TriedEnd::Outcome(OutcomeReason::UpstreamCredentialRefused)
+    /// What the caller gets of the answer where nobody else is left: nothing, where its provider said in words that it does
+    /// not take the credential, as its status is that of another error, or where nothing came of JSON.
+    pub fn left(&self, request: &UpstreamRequest, response: UpstreamResponse) -> Result<UpstreamResponse, Refused> {
+        use OutcomeReason as R;
+        let streams = || request.call.as_ref().is_some_and(|call| is_stream(&response, call.dialect));
+        match self.end {
+            TriedEnd::Outcome(R::UpstreamCredentialRefused) => Err(Refused::new(R::UpstreamCredentialRefused)),
+            TriedEnd::Outcome(reason @ (R::UpstreamTimeout | R::UpstreamTruncated)) if !streams() => {
+                Err(Refused::new(reason))
+            }
+            _ => Ok(response),
+        }
     }
 
     /// Whether the time for all tries is over.
@@ -233,11 +242,15 @@ pub(super) async fn look<C: Caller>(
         && usable::is_told_apart(call, response)
     {
         let begins = match usable::begun(response) {
-            Some(begins) => begins,
+            Some(begins) => Ok(begins),
             // Boxed, as it would make the future of every request larger.
             None => Box::pin(first_bytes(worker, view, control, request, response, caller, record)).await?,
         };
-        fault = (begins == Begins::Unusable).then(|| Fault::ended(OutcomeReason::UpstreamMalformed));
+        fault = match begins {
+            Ok(Begins::Unusable) => Some(Fault::ended(OutcomeReason::UpstreamMalformed)),
+            Ok(Begins::Json | Begins::Events) => None,
+            Err(fault) => Some(fault),
+        };
     }
     if fault.is_none() && unsuited::may_be(view, call, response.head.status) && has_other(view, call, elsewhere) {
         // Boxed, as it would make the future of every request larger.
@@ -315,9 +328,7 @@ async fn first_token<C: Caller>(
             control.clear_deadline();
             return Ok(None);
         }
-        let idle = request.plan(view).idle;
-        let wait = call.plan(view).timeout.map_or(idle, |most| most.saturating_sub(response.sent.elapsed()));
-        control.set_deadline(worker.tick_in(wait).min(request.until));
+        set_deadline(worker, view, control, request, response);
         match fill(control, &mut response.connection, caller, &mut response.upload, record).await? {
             Filled::Bytes(0) => return truncated(),
             Filled::Nothing => return Ok(Some(Fault::ended(OutcomeReason::UpstreamTimeout))),
@@ -326,7 +337,21 @@ async fn first_token<C: Caller>(
     }
 }
 
-/// Waits for the first bytes of an answer that came without any. Nothing is taken from the connection's buffer.
+/// What is left of the target's time and of the model's to wait for more of an answer of which nothing has gone to the caller.
+fn set_deadline(
+    worker: &Worker,
+    view: &View,
+    control: &Control,
+    request: &UpstreamRequest,
+    response: &UpstreamResponse,
+) {
+    let most = request.call.as_ref().and_then(|call| call.plan(view).timeout);
+    let wait = most.map_or(request.plan(view).idle, |most| most.saturating_sub(response.sent.elapsed()));
+    control.set_deadline(worker.tick_in(wait).min(request.until));
+}
+
+/// Waits for the first bytes of an answer that came without any, or says that none do. Nothing is taken from the connection's
+/// buffer.
 async fn first_bytes<C: Caller>(
     worker: &Worker,
     view: &View,
@@ -335,12 +360,20 @@ async fn first_bytes<C: Caller>(
     response: &mut UpstreamResponse,
     caller: &mut C,
     record: &mut Recording<'_>,
-) -> Result<Begins, Refused> {
-    control.set_deadline(worker.tick_in(request.plan(view).idle));
+) -> Result<Result<Begins, Fault>, Refused> {
+    use OutcomeReason as R;
+    set_deadline(worker, view, control, request, response);
     let framing = response.head.framing(false);
-    let begins = usable::begins(control, framing, &mut response.connection, caller, record).await?;
+    let begins = usable::begins(control, framing, &mut response.connection, caller, record).await;
     control.clear_deadline();
-    Ok(begins)
+    match begins {
+        Ok(begins) => Ok(Ok(begins)),
+        Err(refused) => match refused.reason {
+            R::UpstreamTruncated => Ok(Err(Fault::ended(R::UpstreamTruncated))),
+            R::UpstreamStalled => Ok(Err(Fault::ended(R::UpstreamTimeout))),
+            _ => Err(refused),
+        },
+    }
 }
 
 /// Whether there is another target that does not cool down.

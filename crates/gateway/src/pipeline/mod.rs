@@ -314,10 +314,10 @@ async fn try_target<C: Caller>(
                 let fault = fallback::look(worker, view, control, request, &mut response, caller, record).await?;
                 return Ok(match fault {
                     None => Tried::Began(response),
-                    Some(fault) if fault.refuses_key() => {
-                        Tried::Failed(fault, Err(Refused::new(OutcomeReason::UpstreamCredentialRefused)))
+                    Some(fault) => {
+                        let left = fault.left(request, response);
+                        Tried::Failed(fault, left)
                     }
-                    Some(fault) => Tried::Failed(fault, Ok(response)),
                 });
             }
             Err(ended) => {

@@ -176,6 +176,18 @@ impl Vendors {
                             tokio::time::sleep(std::time::Duration::from_millis(ms.parse().unwrap())).await;
                             peer.send("<html>").await;
                         }
+                        ("begun", how) => {
+                            peer.send("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 6\r\n\r\n")
+                                .await;
+                            match how {
+                                "cut" => {}
+                                "hang" => {
+                                    peer.wire.drain().await;
+                                }
+                                other => panic!("{other}"),
+                            }
+                            return;
+                        }
                         (status, after) => {
                             let after = match after {
                                 "" => String::new(),

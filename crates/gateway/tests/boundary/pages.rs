@@ -133,6 +133,37 @@ async fn what_is_no_answer_is_looked_for_elsewhere_and_held_against_its_target()
 }
 
 #[tokio::test]
+async fn an_answer_of_which_only_the_head_comes_is_looked_for_elsewhere_in_the_time_of_its_target() {
+    let (cut, late) = (TriedEnd::Outcome(R::UpstreamTruncated), TriedEnd::Outcome(R::UpstreamTimeout));
+    let targets = "[{ provider: a, model: m }, { provider: x, model: m, priority: 1, timeout: 1s }, \
+                   { provider: b, model: m, priority: 2, timeout: 1s }]";
+    let vendors = Vendors::start().await;
+    let world = world_of(&vendors, targets, "", LENIENT).await;
+    vendors.set("a", "begun cut");
+    vendors.set("x", "begun hang");
+    let told = world.ask(chat(false)).await;
+    assert_eq!((told.status(), told.text()), (200, whole("b")));
+    assert_eq!(tried(&world.outcome(R::Served).await), [("a", cut), ("x", late)]);
+    // Where nobody else is left, the caller is told in that time.
+    for (how, status, outcome) in [("begun cut", 502, R::UpstreamTruncated), ("begun hang", 504, R::UpstreamTimeout)] {
+        vendors.set("b", how);
+        assert_eq!(world.ask(chat(false)).await.status(), status, "{how}");
+        assert_eq!(tried(&world.outcome(outcome).await), [("a", cut), ("x", late)], "{how}");
+    }
+    world.done().await;
+
+    // The deadline of the model ends the call, though there would be another target.
+    let targets = "[{ provider: a, model: m }, { provider: b, model: m, priority: 1 }]";
+    let vendors = Vendors::start().await;
+    let world = world_of(&vendors, targets, ", deadline: 1s", LENIENT).await;
+    vendors.set("a", "begun hang");
+    assert_eq!(world.ask(chat(false)).await.status(), 504);
+    assert_eq!(tried(&world.outcome(R::UpstreamTimeout).await), []);
+    assert_eq!(vendors.asked(0), ["a"]);
+    world.done().await;
+}
+
+#[tokio::test]
 async fn what_is_no_answer_counts_among_failures_in_a_row() {
     let targets = "[{ provider: a, model: m }, { provider: b, model: m, priority: 1 }]";
     for how in NONE {
