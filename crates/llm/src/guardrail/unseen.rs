@@ -1,6 +1,6 @@
 //! What no detector looks at: whether a call has pictures, sound, or files in it or named by it.
 //!
-//! One pass without a tree, at any depth, so a part is found wherever a provider may read it. Left out are definitions of
+//! One pass without a tree, at any depth, so a part is found wherever a provider may read it. Left out are schemas of
 //! tools and what tools are called with, in which names mean something else. Documents that are texts are looked at
 //! ([`super::text`]) and do not count. It knows no rule.
 
@@ -11,7 +11,7 @@ use std::{borrow::Cow, fmt};
 /// Whether a call in any dialect has such parts. What cannot be read may have some.
 pub(super) fn is_in(body: &[u8]) -> bool {
     let mut json = serde_json::Deserializer::from_slice(body);
-    Value { top: true }.deserialize(&mut json).map_or(true, |seen| seen.unseen)
+    Value { place: Place::Call }.deserialize(&mut json).map_or(true, |seen| seen.unseen)
 }
 
 /// Members whose value is such a thing, where they have one.
@@ -28,6 +28,8 @@ const MEDIA: &[&str] = &[
     "input_image",
     "b64_json",
     "fileData",
+    "fileUri",
+    "file_uri",
     "file_id",
     "file_ids",
     "file_url",
@@ -52,8 +54,21 @@ const PARTS: &[&str] = &[
     "document_url",
     "container_upload",
 ];
-/// Members in which tools are defined or called, and labels: names in them mean nothing to a provider.
-const OF_OTHERS: &[&str] = &["tools", "args", "arguments", "response", "metadata"];
+/// Members with which tools are called, and labels: names in them mean nothing to a provider.
+const OF_OTHERS: &[&str] = &["args", "arguments", "response", "metadata"];
+/// The same in the definition of a tool: what it takes and gives.
+const SCHEMAS: &[&str] = &[
+    "parameters",
+    "parametersJsonSchema",
+    "parameters_json_schema",
+    "responseJsonSchema",
+    "response_json_schema",
+    "schema",
+    "json_schema",
+    "input_schema",
+    "output_schema",
+    "input_examples",
+];
 
 /// The name of a member.
 #[derive(serde::Deserialize)]
@@ -62,8 +77,33 @@ struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 /// A value of a call.
 #[derive(Clone, Copy)]
 struct Value {
-    /// Whether its members are those of the whole call.
-    top: bool,
+    place: Place,
+}
+
+/// Where a value stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// It is the whole call.
+    Call,
+    /// In the definitions of tools, which may bring files and pictures of their own.
+    Tools,
+    /// Anywhere else.
+    Within,
+}
+
+impl Place {
+    /// Where the value of a member stands; `None` where nobody reads it.
+    fn of(self, key: &str) -> Option<Self> {
+        match (self, key) {
+            (_, "tools") => Some(Self::Tools),
+            _ if OF_OTHERS.contains(&key) => None,
+            (Self::Call, "generateContentRequest") => Some(Self::Call),
+            (Self::Call, _) => (!NO_CONTENT_OF_CALLS.contains(&key)).then_some(Self::Within),
+            (_, "input") => None,
+            (Self::Tools, _) => (!SCHEMAS.contains(&key)).then_some(Self::Tools),
+            (Self::Within, _) => Some(Self::Within),
+        }
+    }
 }
 
 /// What is known of a value.
@@ -73,8 +113,12 @@ struct Seen {
     unseen: bool,
     /// It is there: neither null nor empty.
     is_there: bool,
-    /// It is a text in base64 in an address, or the source of a document that is a text.
+    /// It is a text in base64 in an address.
     is_text: bool,
+    /// It is an object with such a text, or with the source of one.
+    has_text: bool,
+    /// It says of itself that it is the source of a document that is a text.
+    is_source: bool,
     /// It says of itself, and in no other way, that it is one.
     text_type: bool,
     word: Word,
@@ -150,7 +194,8 @@ impl<'de> Visitor<'de> for Value {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Seen, A::Error> {
         let mut all = Seen::default();
-        while let Some(one) = seq.next_element_seed(Self { top: false })? {
+        let place = if self.place == Place::Tools { Place::Tools } else { Place::Within };
+        while let Some(one) = seq.next_element_seed(Self { place })? {
             all.is_there = true;
             all.unseen |= one.unseen;
         }
@@ -162,12 +207,11 @@ impl<'de> Visitor<'de> for Value {
         let (mut document, mut text, mut kind, mut text_type) = (false, None, None, None);
         while let Some(Key(key)) = map.next_key()? {
             let key = &*key;
-            let skips = if self.top { NO_CONTENT_OF_CALLS.contains(&key) } else { key == "input" };
-            if skips || OF_OTHERS.contains(&key) {
+            let Some(place) = self.place.of(key) else {
                 map.next_value::<IgnoredAny>()?;
                 continue;
-            }
-            let value = map.next_value_seed(Self { top: self.top && key == "generateContentRequest" })?;
+            };
+            let value = map.next_value_seed(Self { place })?;
             all.unseen |= value.unseen;
             match key {
                 "type" => {
@@ -180,14 +224,17 @@ impl<'de> Visitor<'de> for Value {
                 }
                 "inlineData" | "inline_data" => all.unseen |= value.is_there && !value.text_type,
                 "file_data" if !value.is_text => all.unseen |= value.is_there,
-                "file_data" | "file" | "source" => text = Some(text.unwrap_or(true) && value.is_text),
+                "file_data" => text = Some(text.unwrap_or(true)),
+                "file" => text = Some(text.unwrap_or(true) && value.has_text),
+                "source" => text = Some(text.unwrap_or(true) && value.is_source),
                 _ => all.unseen |= MEDIA.contains(&key) && value.is_there,
             }
         }
         let text = text.unwrap_or_default();
         all.unseen |= document && !text;
         all.text_type = text_type.unwrap_or_default();
-        all.is_text = text || kind == Some(Word::Text) || (kind == Some(Word::Base64) && all.text_type);
+        all.has_text = text;
+        all.is_source = kind == Some(Word::Text) || (kind == Some(Word::Base64) && all.text_type);
         Ok(all)
     }
 }
@@ -244,6 +291,12 @@ mod tests {
             turn(json!({"inline_data": {"mime_type": "text/plain", "mimeType": "video/mp4", "data": "AA"}})),
             turn(json!({"fileData": {"mimeType": "text/plain", "fileUri": "x"}})),
             turn(json!({"file_data": {"mime_type": "text/plain", "file_uri": "x"}})),
+            turn(json!({"file_data": {"file_uri": "https://x/y.png", "mime_type": "image/png", "type": "text"}})),
+            turn(json!({"file_data": {"type": "base64", "mime_type": "text/plain", "data": "AA"}})),
+            user(json!([{"type": "file", "file": {"type": "text", "data": "AA"}}])),
+            json!({"input": "x", "tools": [{"type": "image_generation", "input_image_mask": {"image_url": png}}]}),
+            json!({"input": "x", "tools": [{"type": "image_generation", "input_image_mask": {"file_id": "file-1"}}]}),
+            json!({"input": "x", "tools": [{"type": "code_interpreter", "container": {"type": "auto", "file_ids": ["file-1"]}}]}),
             turn(
                 json!({"functionResponse": {"name": "n", "response": {}, "parts": [{"inlineData": {"mimeType": "image/png", "data": "AA"}}]}}),
             ),
@@ -279,6 +332,9 @@ mod tests {
             user(json!([{"type": "text", "text": "t", "image_url": null}])),
             json!({"messages": [], "audio": {"voice": "v"}, "metadata": {"image": "i"}}),
             json!({"messages": [], "tools": [{"function": {"parameters": {"properties": {"image": {"type": "string"}}}}}]}),
+            json!({"input": "x", "tools": [{"type": "code_interpreter", "container": {"type": "auto", "file_ids": []}}, {"type": "image_generation"}]}),
+            json!({"messages": [], "tools": [{"name": "n", "input_schema": {"properties": {"image": {"type": "string"}}}, "input_examples": [{"image": "x"}]}]}),
+            json!({"contents": [], "tools": [{"functionDeclarations": [{"name": "n", "parametersJsonSchema": {"image": {}}, "response": {"image": {}}}]}]}),
             json!({"input": [{"type": "mcp_list_tools", "tools": [{"input_schema": {"properties": {"file_id": {"type": "string"}}}}]}]}),
             json!({"input": [{"type": "input_file", "file_data": "data:text/csv;base64,AA=="}]}),
             json!({"input": "image", "text": {"format": {"schema": {"properties": {"image": {}}}}}}),

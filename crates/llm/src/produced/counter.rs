@@ -12,9 +12,11 @@ pub(super) struct Counter {
     place: Place,
     /// Whether the byte before was a backslash within a string.
     escaped: bool,
-    /// The string that ended last, as far as it can be one of the names; empty when it is longer.
+    /// The string that ended last, as far as it can be one of the names; its beginning when it is longer.
     last: Vec<u8>,
     too_long: bool,
+    /// The string is an address.
+    is_address: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,7 +28,7 @@ pub(super) enum Place {
     Name,
     /// After such a string.
     Named,
-    /// After the colon of a name that carries text or data.
+    /// After the colon of a name that carries text, data or an address.
     Colon,
     /// In a text of the model. Nothing of what came before matters at its beginning.
     Text,
@@ -50,7 +52,9 @@ const NAMES: [&[u8]; 11] = [
 /// The words of an answer that is spoken.
 const TRANSCRIPT: &[u8] = b"transcript";
 /// What stands under these names is sound, a picture or anything else whose tokens are not those of a text.
-const DATA: [&[u8]; 4] = [b"data", b"bytes", b"b64_json", b"partial_image_b64"];
+const DATA: [&[u8]; 6] = [b"data", b"bytes", b"b64_json", b"partial_image_b64", b"result", b"audio"];
+/// An address, which may hold all of a picture.
+const ADDRESS: &[u8] = b"url";
 
 /// The first of two bytes, which is seldom far: names are short, and so is what stands between strings.
 fn near(one: u8, other: u8, bytes: &[u8]) -> Option<usize> {
@@ -105,13 +109,18 @@ impl Counter {
                 let named = self.place == Place::Named;
                 match first {
                     b' ' | b'\t' | b'\r' | b'\n' => {}
-                    b':' if named && !self.too_long && (self.names(&NAMES) || self.names(&DATA)) => {
+                    b':' if named
+                        && !self.too_long
+                        && (self.names(&NAMES) || self.names(&DATA) || self.last == ADDRESS) =>
+                    {
                         self.place = Place::Colon
                     }
                     b'"' => {
                         let is_data = !named && self.names(&DATA);
                         self.more |= is_data || !named && self.last == TRANSCRIPT;
-                        self.begin(if named || is_data { Place::Name } else { Place::Text });
+                        let is_address = !named && self.last == ADDRESS;
+                        self.begin(if named || is_data || is_address { Place::Name } else { Place::Text });
+                        self.is_address = is_address;
                     }
                     _ => self.place = Place::Outside,
                 }
@@ -127,17 +136,18 @@ impl Counter {
 
     fn begin(&mut self, place: Place) {
         self.place = place;
-        self.too_long = false;
+        (self.too_long, self.is_address) = (false, false);
         self.last.clear();
     }
 
     fn string(&mut self, part: &[u8]) {
         if self.place == Place::Text {
             self.bytes += part.len() as u64;
-        } else if self.last.len() + part.len() > LONGEST {
-            self.too_long = true;
         } else {
-            self.last.extend_from_slice(part);
+            let fits = part.len().min(LONGEST - self.last.len());
+            self.too_long |= fits < part.len();
+            self.last.extend_from_slice(&part[..fits]);
+            self.more |= self.is_address && self.last.starts_with(b"data:");
         }
     }
 }

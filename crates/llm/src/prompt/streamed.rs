@@ -193,9 +193,13 @@ fn unusable() -> String {
     "the provider answered with something that is no answer of a model".to_owned()
 }
 
-/// Why a stream ends with this: what its provider says, or a refusal of ours, which is told as it is.
+/// Why a stream ends with this: what its provider says, or a refusal of ours, which is told as it is. Some providers'
+/// errors look like one, so neither is told at any length.
 fn failed(data: &[u8]) -> String {
-    let ours = || serde_json::from_slice::<Value>(data).ok()?.get("detail")?.as_str().map(str::to_owned);
+    let ours = || {
+        let data: Value = serde_json::from_slice(data).ok()?;
+        Some(data.get("detail")?.as_str()?.chars().take(1000).collect())
+    };
     match error(data) {
         Some(said) => format!("the model's provider ended its answer with an error: {said}"),
         None => ours().unwrap_or_else(|| "the model's provider ended its answer with an error".to_owned()),

@@ -415,6 +415,12 @@ fn what_breaks_a_stream_is_told_and_nothing_comes_after_it() {
             Some(why) => assert!(pieces.failure().unwrap().contains(why), "{breaks}: {:?}", pieces.failure()),
         }
     }
+    let long = "x".repeat(5000);
+    for error in [json!({ "detail": long }), json!({"error": {"message": long}})] {
+        let (_, pieces) = events(&format!("event: error\ndata: {error}\n\n"));
+        let told = pieces.failure().unwrap().len();
+        assert!((1000..1100).contains(&told), "not at any length: {told}");
+    }
     let (mut pieces, mut out) = (streamed::Pieces::default(), Vec::new());
     pieces.feed(format!("data: {}\n\n", "x".repeat(2 << 20)).as_bytes(), &mut out);
     assert!(pieces.failure().is_some() && out.is_empty());
