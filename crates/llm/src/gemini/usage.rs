@@ -333,7 +333,7 @@ impl Count {
     }
 
     /// The same, with what of it is sound or an image.
-    fn used(&self) -> Option<Used> {
+    pub(crate) fn used(&self) -> Option<Used> {
         let tokens = self.usage()?;
         let of = |n: Option<u64>| n.unwrap_or(0);
         let heard = of(self.heard).min(tokens.input);

@@ -295,9 +295,9 @@ impl AnswerUsage {
 /// Reads a usage object.
 pub(crate) type Count<T> = fn(&RawValue) -> Option<T>;
 
-/// The usage that an answer or an event, which is one JSON object, reports.
-pub(crate) fn of(json: &[u8]) -> Option<TokenUsage> {
-    read(json, count).map(|(usage, _)| usage)
+/// The usage that an answer or an event, which is one JSON object, reports, with what of it is sound.
+pub(crate) fn of(json: &[u8]) -> Option<Used> {
+    read(json, used).map(|(used, _)| used)
 }
 
 /// Reads the usage of a whole JSON object, and how it was served.

@@ -1,6 +1,7 @@
 //! A model's answer in no dialect: whole, as the pieces of a stream, or as an error.
 
 use super::{cite::Citation, logprobs::Token, read::Text, signature::Signer};
+use crate::task::usage::Used;
 use credentialflow_model::usage::TokenUsage;
 use std::borrow::Cow;
 
@@ -22,6 +23,8 @@ pub(super) struct Answer<'a> {
     /// Where its words come from, in the order in which those begin.
     pub citations: Vec<Citation<'a>>,
     pub usage: Option<TokenUsage>,
+    /// What of it is sound.
+    pub sound: Sound,
     /// What else was answered, where more than one answer was asked for.
     pub others: Vec<Other<'a>>,
 }
@@ -45,7 +48,17 @@ impl<'a> Answer<'a> {
         stop: Stop,
         usage: Option<TokenUsage>,
     ) -> Self {
-        Self { id, model, pieces, stop, logprobs: Vec::new(), citations: Vec::new(), usage, others: Vec::new() }
+        Self {
+            id,
+            model,
+            pieces,
+            stop,
+            logprobs: Vec::new(),
+            citations: Vec::new(),
+            usage,
+            sound: Sound { heard: 0, spoken: 0 },
+            others: Vec::new(),
+        }
     }
 
     /// Whether its id and its model can be names.
@@ -121,8 +134,26 @@ pub(super) enum Said<'a> {
     Ping,
     /// An error, and no more.
     Failed(Failure<'a>),
-    /// That was all.
-    End(Option<TokenUsage>),
+    /// That was all; it took so many tokens, of which so many are sound.
+    End(Option<TokenUsage>, Sound),
+}
+
+/// Tokens of sound, 0 where none are told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Sound {
+    /// Of the input, out of a cache or not.
+    pub heard: u64,
+    /// Of the output.
+    pub spoken: u64,
+}
+
+impl Sound {
+    pub fn of(used: Option<&Used>) -> Self {
+        used.map_or_else(Self::default, |Used { units, .. }| Self {
+            heard: units.audio_tokens.saturating_add(units.cached_audio_tokens),
+            spoken: units.audio_output_tokens,
+        })
+    }
 }
 
 /// Why a model stopped.

@@ -221,8 +221,8 @@ impl Translator {
             if *over || end.is_some() {
                 return;
             }
-            if let (true, Said::End(told)) = (several, &said) {
-                end = Some(*told);
+            if let (true, Said::End(told, sound)) = (several, &said) {
+                end = Some((*told, *sound));
                 return;
             }
             if matches!((&said, &*writer), (Said::Image { .. }, Writer::Messages(_))) {
@@ -230,7 +230,7 @@ impl Translator {
                 let message = Some(Text(Failure::NO_PLACE.into()));
                 return writer.say(&Said::Failed(Failure { message, ..Failure::default() }), out);
             }
-            *over = matches!(said, Said::End(_) | Said::Failed(_));
+            *over = matches!(said, Said::End(..) | Said::Failed(_));
             writer.say(&said, out);
         })?;
         for (reader, writer) in others.iter_mut().filter(|_| !*over) {
@@ -240,9 +240,9 @@ impl Translator {
                 }
             })?;
         }
-        if let Some(told) = end {
+        if let Some((told, sound)) = end {
             *over = true;
-            writer.say(&Said::End(told), out);
+            writer.say(&Said::End(told, sound), out);
         }
         Ok(())
     }

@@ -893,3 +893,48 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn tokens_of_sound_are_told_to_callers_of_other_dialects() {
+    let mut google = generated(json!([{"text": "Hi"}]), "STOP");
+    google["usageMetadata"]["promptTokensDetails"] =
+        json!([{"modality": "TEXT", "tokenCount": 3}, {"modality": "AUDIO", "tokenCount": 6}]);
+    google["usageMetadata"]["cacheTokensDetails"] = json!([{"modality": "AUDIO", "tokenCount": 4}]);
+    google["usageMetadata"]["candidatesTokensDetails"] = json!([{"modality": "AUDIO", "tokenCount": 2}]);
+    let completion = json!({"id": "c", "model": "gpt",
+        "choices": [{"index": 0, "finish_reason": "stop", "message": {"content": "Hi"}}],
+        "usage": {"prompt_tokens": 9, "completion_tokens": 5,
+            "prompt_tokens_details": {"cached_tokens": 4, "audio_tokens": 6},
+            "completion_tokens_details": {"reasoning_tokens": 2, "audio_tokens": 2}}});
+    let chunks = super::tests_to_chat::streamed(&completion, 3);
+    let prompt = json!({"cached_tokens": 4, "cache_write_tokens": 0, "audio_tokens": 6});
+    let written = json!({"reasoning_tokens": 2, "audio_tokens": 2});
+    let heard = json!([{"modality": "TEXT", "tokenCount": 3}, {"modality": "AUDIO", "tokenCount": 6}]);
+    let spoken = json!([{"modality": "TEXT", "tokenCount": 1}, {"modality": "AUDIO", "tokenCount": 2}]);
+
+    let chat = whole(Dialect::Gemini, Dialect::OpenAi, &google).unwrap();
+    let (events, failure) =
+        stream(answering(Dialect::Gemini, Dialect::OpenAi, None), sse(std::slice::from_ref(&google)).as_bytes(), 9);
+    assert_eq!(failure, None);
+    let told = events.split("\n\n").filter_map(|event| serde_json::from_str::<Value>(event.get(6..)?).ok());
+    let last = told.filter(|chunk| chunk["usage"].is_object()).last().unwrap();
+    for usage in [&chat["usage"], &last["usage"]] {
+        assert_eq!((&usage["prompt_tokens_details"], &usage["completion_tokens_details"]), (&prompt, &written));
+    }
+
+    let gemini = whole(Dialect::OpenAi, Dialect::Gemini, &completion).unwrap();
+    let translation = answering(Dialect::OpenAi, Dialect::Gemini, Some(Frames::Array));
+    let (array, failure) = stream(translation, chunks.as_bytes(), 9);
+    assert_eq!(failure, None);
+    let array: Vec<Value> = serde_json::from_str(&array).unwrap();
+    for usage in [&gemini["usageMetadata"], &array.last().unwrap()["usageMetadata"]] {
+        assert_eq!((&usage["promptTokensDetails"], &usage["candidatesTokensDetails"]), (&heard, &spoken));
+    }
+
+    // The other two have no field for them.
+    for caller in [Dialect::Anthropic, Dialect::Responses] {
+        for (provider, answer) in [(Dialect::Gemini, &google), (Dialect::OpenAi, &completion)] {
+            assert!(!whole(provider, caller, answer).unwrap()["usage"].to_string().contains("audio"));
+        }
+    }
+}

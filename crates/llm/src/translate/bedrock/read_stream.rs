@@ -3,7 +3,7 @@
 
 use super::{
     super::{
-        answer::{Failure, MAX_NAME, Malformed, Said, Stop},
+        answer::{Failure, MAX_NAME, Malformed, Said, Sound, Stop},
         cite::{Citation, MAX_CITATIONS, characters},
         read::Text,
         signature::Signer,
@@ -176,7 +176,7 @@ impl StreamReader {
                 let end: End<'_> = parse(data)?;
                 // What comes before the reason is no end.
                 if self.stop.is_some() {
-                    say(Said::End(end.usage.and_then(usage::of)));
+                    say(Said::End(end.usage.and_then(usage::of), Sound::default()));
                 }
             }
             b"error" => {
@@ -248,7 +248,7 @@ impl StreamReader {
     /// The stream has ended; it is whole when the model said why it stopped, counted or not.
     pub fn finish(&mut self, say: &mut impl FnMut(Said<'_>)) {
         if self.stop.is_some() {
-            say(Said::End(None));
+            say(Said::End(None, Sound::default()));
         }
     }
 }

@@ -4,7 +4,7 @@
 //! [beside that](super::signed). Sound is left out.
 
 use super::super::{
-    answer::{Answer, Failure, MAX_BLOCKS, Other, Piece, Stop},
+    answer::{Answer, Failure, MAX_BLOCKS, Other, Piece, Sound, Stop},
     call::Source,
     logprobs,
     read::{Text, list, present},
@@ -147,8 +147,9 @@ pub(in crate::translate) fn answer(body: &[u8]) -> Option<Answer<'_>> {
         }
     }
     let Other { pieces, stop, logprobs, citations, .. } = first?;
-    let (model, usage) = (completion.model.unwrap_or_default(), usage::of(body));
-    Some(Answer { id, model, pieces, stop, logprobs, citations, usage, others })
+    let (model, used) = (completion.model.unwrap_or_default(), usage::of(body));
+    let (usage, sound) = (used.and_then(|used| used.tokens), Sound::of(used.as_ref()));
+    Some(Answer { id, model, pieces, stop, logprobs, citations, usage, sound, others })
 }
 
 /// What one choice says, of an answer of this id; `found` is what marks in the text refer to.

@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        answer::{MAX_NAME, Malformed, Piece, Said, Stop, are_names},
+        answer::{MAX_NAME, Malformed, Piece, Said, Sound, Stop, are_names},
         logprobs,
         read::{Text, list, present},
         signature::Signer,
@@ -12,8 +12,7 @@ use super::{
     read_answer::{Choice, Function, ToolCall, failure, nameless, of_index, stop, texts},
     signed::Signed,
 };
-use crate::openai::usage;
-use credentialflow_model::usage::TokenUsage;
+use crate::{openai::usage, task::usage::Used};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -31,7 +30,7 @@ pub(in crate::translate) struct StreamReader {
     index: u64,
     /// The answer's id, once it has begun.
     id: Option<String>,
-    usage: Option<TokenUsage>,
+    usage: Option<Used>,
     calls: OpenCalls,
     refused: bool,
     /// Why it stopped, which comes before its usage.
@@ -172,7 +171,7 @@ impl StreamReader {
     /// The stream has ended. Not all providers say so in the end: that it stopped is enough.
     pub fn finish(&mut self, say: &mut impl FnMut(Said<'_>)) {
         if self.stop.is_some() {
-            say(Said::End(self.usage));
+            say(Said::End(self.usage.and_then(|used| used.tokens), Sound::of(self.usage.as_ref())));
         }
     }
 
@@ -183,7 +182,7 @@ impl StreamReader {
             let reason = stop(None, self.calls.any(), self.refused).ok_or(Malformed)?;
             say(Said::Stop(reason));
         }
-        say(Said::End(self.usage));
+        say(Said::End(self.usage.and_then(|used| used.tokens), Sound::of(self.usage.as_ref())));
         Ok(())
     }
 

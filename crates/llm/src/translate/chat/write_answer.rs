@@ -5,7 +5,7 @@
 
 use super::{
     super::{
-        answer::{Answer, Failure, Other, Piece, Stop},
+        answer::{Answer, Failure, Other, Piece, Sound, Stop},
         cite::Citation,
         logprobs::{Elements, Token},
         signature::Signer,
@@ -30,7 +30,7 @@ pub(in crate::translate) fn answer(answer: &Answer<'_>, created: Timestamp) -> V
     out.push(b']');
     if let Some(told) = &answer.usage {
         out.extend_from_slice(b",\"usage\":");
-        usage(&mut out, told);
+        usage(&mut out, told, answer.sound);
     }
     out.push(b'}');
     out
@@ -185,14 +185,19 @@ pub(super) const fn finish_reason(stop: Stop) -> &'static str {
     }
 }
 
-pub(super) fn usage(out: &mut Vec<u8>, usage: &TokenUsage) {
+pub(super) fn usage(out: &mut Vec<u8>, usage: &TokenUsage, sound: Sound) {
     let TokenUsage { input, cached_input, cache_write, output, reasoning, .. } = usage;
     let total = input.saturating_add(*output);
+    let audio = |tokens: u64| match tokens {
+        0 => String::new(),
+        tokens => format!(",\"audio_tokens\":{tokens}"),
+    };
+    let (heard, spoken) = (audio(sound.heard), audio(sound.spoken));
     let _ = write!(
         out,
         "{{\"prompt_tokens\":{input},\"completion_tokens\":{output},\"total_tokens\":{total},\
-         \"prompt_tokens_details\":{{\"cached_tokens\":{cached_input},\"cache_write_tokens\":{cache_write}}},\
-         \"completion_tokens_details\":{{\"reasoning_tokens\":{reasoning}}}}}"
+         \"prompt_tokens_details\":{{\"cached_tokens\":{cached_input},\"cache_write_tokens\":{cache_write}{heard}}},\
+         \"completion_tokens_details\":{{\"reasoning_tokens\":{reasoning}{spoken}}}}}"
     );
 }
 

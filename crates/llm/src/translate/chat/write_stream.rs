@@ -156,12 +156,12 @@ impl StreamWriter {
             // A comment, which keeps the connection alive all the same.
             Said::Ping => out.extend_from_slice(b": ping\n\n"),
             Said::Failed(failure) => self.fail(failure, out),
-            Said::End(_) if self.index > 0 => {}
-            Said::End(told) => {
+            Said::End(..) if self.index > 0 => {}
+            Said::End(told, sound) => {
                 if let Some(told) = told.as_ref().filter(|_| self.include_usage) {
                     out.extend_from_slice(&self.head);
                     out.extend_from_slice(b"[],\"usage\":");
-                    usage(out, told);
+                    usage(out, told, *sound);
                     out.extend_from_slice(b"}\n\n");
                 }
                 out.extend_from_slice(b"data: [DONE]\n\n");

@@ -5,7 +5,7 @@
 
 use super::{
     super::{
-        answer::{Answer, Failure, MAX_BLOCKS, Other, Piece, Stop},
+        answer::{Answer, Failure, MAX_BLOCKS, Other, Piece, Sound, Stop},
         chat::read_answer::nameless,
         logprobs::{self, Token},
         read::{Text, list, present},
@@ -134,8 +134,9 @@ pub(in crate::translate) fn answer(body: &[u8]) -> Option<Answer<'_>> {
     if let Some(raw) = generated.usage {
         count.take(raw);
     }
-    let (model, usage) = (generated.model.unwrap_or_default(), count.usage());
-    Some(Answer { id, model, pieces, stop, logprobs, citations, usage, others })
+    let (model, used) = (generated.model.unwrap_or_default(), count.used());
+    let (usage, sound) = (used.and_then(|used| used.tokens), Sound::of(used.as_ref()));
+    Some(Answer { id, model, pieces, stop, logprobs, citations, usage, sound, others })
 }
 
 /// What one candidate says, of an answer of this id.

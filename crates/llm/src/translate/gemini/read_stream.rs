@@ -5,7 +5,7 @@
 
 use super::{
     super::{
-        answer::{MAX_NAME, Malformed, Said, Stop, are_names},
+        answer::{MAX_NAME, Malformed, Said, Sound, Stop, are_names},
         chat::read_answer::nameless,
     },
     cite::Grounding,
@@ -106,7 +106,8 @@ impl StreamReader {
         if let Some(stop) = self.stop {
             std::mem::take(&mut self.grounding).finish().iter().for_each(|cited| say(Said::Cited(cited)));
             say(Said::Stop(stop));
-            say(Said::End(self.count.usage()));
+            let used = self.count.used();
+            say(Said::End(used.and_then(|used| used.tokens), Sound::of(used.as_ref())));
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        answer::{Answer, Failure, Other, Piece, Stop},
+        answer::{Answer, Failure, Other, Piece, Sound, Stop},
         logprobs::Candidates,
         signature::{Signer, redacted_in_gemini},
         write::{Object, array},
@@ -35,7 +35,7 @@ pub(in crate::translate) fn answer(answer: &Answer<'_>) -> Vec<u8> {
             cite::metadata(candidate, &texts, citations);
         });
     });
-    tail(&mut to, answer.usage.as_ref(), &answer.model, &answer.id);
+    tail(&mut to, (answer.usage.as_ref(), answer.sound), &answer.model, &answer.id);
     to.end();
     out
 }
@@ -134,22 +134,39 @@ pub(super) fn candidate(
 }
 
 /// What every part of an answer ends with.
-pub(super) fn tail(to: &mut Object<'_>, usage: Option<&TokenUsage>, model: &str, id: &str) {
+pub(super) fn tail(to: &mut Object<'_>, (usage, sound): (Option<&TokenUsage>, Sound), model: &str, id: &str) {
     if let Some(TokenUsage { input, cached_input, output, reasoning, .. }) = usage {
         let mut usage = to.object("usageMetadata");
         usage.number("promptTokenCount", *input);
         if *cached_input > 0 {
             usage.number("cachedContentTokenCount", *cached_input);
         }
-        usage.number("candidatesTokenCount", output.saturating_sub(*reasoning));
+        let written = output.saturating_sub(*reasoning);
+        usage.number("candidatesTokenCount", written);
         if *reasoning > 0 {
             usage.number("thoughtsTokenCount", *reasoning);
         }
         usage.number("totalTokenCount", input.saturating_add(*output));
+        details(&mut usage, "promptTokensDetails", *input, sound.heard);
+        details(&mut usage, "candidatesTokensDetails", written, sound.spoken);
         usage.end();
     }
     to.text("modelVersion", model);
     to.text("responseId", id);
+}
+
+/// How much of a count is sound, where any is. The list is of all of it, and the rest is told as text.
+fn details(usage: &mut Object<'_>, name: &'static str, all: u64, sound: u64) {
+    let sound = sound.min(all);
+    if sound > 0 {
+        let each = [("TEXT", all - sound), ("AUDIO", sound)];
+        usage.array(name, each.into_iter().filter(|(_, count)| *count > 0), |out, (modality, count)| {
+            let mut detail = Object::new(out);
+            detail.text("modality", modality);
+            detail.number("tokenCount", count);
+            detail.end();
+        });
+    }
 }
 
 /// Why a model stopped, in Google's words.

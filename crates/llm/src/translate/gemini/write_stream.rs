@@ -4,7 +4,7 @@
 
 use super::{
     super::{
-        answer::{Failure, Said, Stop},
+        answer::{Failure, Said, Sound, Stop},
         cite::{Citation, Words},
         logprobs::Candidates,
         signature::{Signer, redacted_in_gemini},
@@ -129,7 +129,7 @@ impl StreamWriter {
             // Google's clients take every line for a part of the answer.
             Said::Ping => {}
             Said::Failed(failure) => self.fail(failure, out),
-            Said::End(told) => self.end(told.as_ref(), out),
+            Said::End(told, sound) => self.end(told.as_ref(), *sound, out),
         }
     }
 
@@ -150,13 +150,13 @@ impl StreamWriter {
             let parts = |out: &mut Vec<u8>| array(out, [&shown], |out, shown| part(out, shown, signature));
             candidate(out, (self.index, None), &logprobs, parts, |_| {});
         });
-        tail(&mut to, None, &self.model, &self.id);
+        tail(&mut to, (None, Sound::default()), &self.model, &self.id);
         to.end();
         self.close(out);
     }
 
     /// The last part: the calls, why the model stopped, and what it took.
-    fn end(&mut self, told: Option<&TokenUsage>, out: &mut Vec<u8>) {
+    fn end(&mut self, told: Option<&TokenUsage>, sound: Sound, out: &mut Vec<u8>) {
         self.begin(out);
         let whole = |call: &Call| call.input.starts_with('{') && serde_json::from_str::<Skip>(&call.input).is_ok();
         let calls = std::mem::take(&mut self.calls);
@@ -190,7 +190,7 @@ impl StreamWriter {
                 },
             );
         });
-        tail(&mut to, told.filter(|_| self.index == 0), &self.model, &self.id);
+        tail(&mut to, (told.filter(|_| self.index == 0), sound), &self.model, &self.id);
         to.end();
         self.close(out);
         if self.frames == Frames::Array && self.index == 0 {

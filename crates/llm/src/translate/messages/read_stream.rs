@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        answer::{Malformed, Said, are_names},
+        answer::{Malformed, Said, Sound, are_names},
         cite::{Citation, MAX_CITATIONS, characters},
         read::{Text, is_empty_object, present},
         signature::Signer,
@@ -134,7 +134,7 @@ impl StreamReader {
                     say(Said::Stop(stop(Some(&*reason))));
                 }
             }
-            "message_stop" => say(Said::End(self.count.usage())),
+            "message_stop" => say(Said::End(self.count.usage(), Sound::default())),
             "error" => {
                 let failure: Option<FailureBody<'_>> = parse(event.error).ok();
                 say(Said::Failed(failure.map(Into::into).unwrap_or_default()));

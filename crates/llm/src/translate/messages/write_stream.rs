@@ -90,7 +90,7 @@ impl StreamWriter {
             Said::Ping if !self.begun => out.extend_from_slice(b": ping\n\n"),
             Said::Ping => event(out, "ping", |_| {}),
             Said::Failed(failure) => fail(failure, out),
-            Said::End(told) => {
+            Said::End(told, _) => {
                 self.close(out);
                 event(out, "message_delta", |event| {
                     let mut delta = event.object("delta");

@@ -1,7 +1,7 @@
 //! The events of a stream, as what they say. Their data is JSON already ([`crate::replicate::events`]).
 
 use super::super::{
-    answer::{Failure, Malformed, Said, Stop},
+    answer::{Failure, Malformed, Said, Sound, Stop},
     read::Text,
 };
 use serde::Deserialize;
@@ -59,7 +59,7 @@ impl StreamReader {
                     None => {
                         self.begin(say);
                         say(Said::Stop(Stop::Done));
-                        say(Said::End(None));
+                        say(Said::End(None, Sound::default()));
                     }
                     // `canceled`, `error`, and what there may be one day.
                     Some(reason) => {

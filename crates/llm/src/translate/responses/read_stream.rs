@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        answer::{MAX_NAME, Malformed, Said, are_names},
+        answer::{MAX_NAME, Malformed, Said, Sound, are_names},
         chat::read_answer::failure,
         cite::{MAX_CITATIONS, characters},
         logprobs,
@@ -234,7 +234,7 @@ impl StreamReader {
         let details = response.incomplete_details.as_ref();
         let stop = stop(response.status.as_deref(), details, self.tools > 0, self.refused).ok_or(Malformed)?;
         say(Said::Stop(stop));
-        say(Said::End(present(response.usage).and_then(count)));
+        say(Said::End(present(response.usage).and_then(count), Sound::default()));
         Ok(())
     }
 }

@@ -121,7 +121,7 @@ impl StreamWriter {
             Said::Stop(stop) => self.stop = *stop,
             Said::Ping => out.extend_from_slice(b": ping\n\n"),
             Said::Failed(failure) => self.fail(failure, out),
-            Said::End(told) => self.end(told.as_ref(), out),
+            Said::End(told, _) => self.end(told.as_ref(), out),
         }
     }
 
