@@ -1,6 +1,7 @@
 //! Google's Files API: an upload begins with a key and goes on without one, at an address that opens nothing else.
 
 use crate::{batches::Keeper, harness::*, realtime::Purse};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use credentialflow_model::{OutcomeReason as R, Timestamp, objects::ObjectKind};
 use credentialflow_policy::pass;
 use serde_json::{Value, json};
@@ -321,10 +322,18 @@ async fn the_address_of_an_upload_opens_this_upload_alone() {
     let now = Timestamp::from_secs(seconds as i64);
     let (id, _) = shown.rsplit_once('.').unwrap();
     let mut parts = id.splitn(4, '.');
-    let (_, _, ends, what) = (parts.next(), parts.next(), parts.next().unwrap(), parts.next().unwrap());
+    let (_, _, ends, sealed) = (parts.next(), parts.next(), parts.next().unwrap(), parts.next().unwrap());
+    let (_, what) = pass::open(&api_key, &keys_of("k", "app"), PURPOSE, shown.as_bytes(), now).unwrap();
+    let what = what.as_slice();
+    let readable = String::from_utf8_lossy(what);
+    assert!(readable.contains("There-1") && readable.contains("http://"), "{readable}");
+    let sealed = BASE64_URL_SAFE_NO_PAD.decode(sealed).unwrap();
+    for told in ["There-1", "http", "gemini", "upload"] {
+        assert!(!sealed.windows(told.len()).any(|part| part == told.as_bytes()), "{told} can be read");
+    }
     let lasts = ends.parse::<i64>().unwrap() - now.secs();
     assert!((3_590..=3_600).contains(&lasts), "an hour, not {lasts}");
-    let issue = |principal, purpose, ends, what: &str| pass::issue(&api_key, principal, purpose, ends, what).unwrap();
+    let issue = |principal, purpose, ends, what: &[u8]| pass::issue(&api_key, principal, purpose, ends, what).unwrap();
     let soon = Timestamp::from_secs(now.secs() + 60);
     assert_ne!(issue(&principal, PURPOSE, soon, what), shown);
     let mut altered = shown.to_owned().into_bytes();
@@ -337,7 +346,7 @@ async fn the_address_of_an_upload_opens_this_upload_alone() {
         ("longer", shown.replacen(ends, "9999999999", 1)),
         ("over", issue(&principal, PURPOSE, now, what)),
         ("for something else", issue(&principal, "live session of x", soon, what)),
-        ("not one", issue(&principal, PURPOSE, soon, "e30")),
+        ("not one", issue(&principal, PURPOSE, soon, b"{}")),
         ("empty", String::new()),
         ("a key", key("k")),
     ] {

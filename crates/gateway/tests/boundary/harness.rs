@@ -369,11 +369,16 @@ fn peppers() -> Peppers {
 
 /// What verifies keys, and whoever calls with the key of this name, which is this application's.
 pub fn caller(name: &str, application: &str) -> (ApiKey, Principal) {
-    let declared = serde_json::from_value(serde_json::json!({ "name": name, "application": application })).unwrap();
-    let table = KeyTable::from_records([record_of(&declared, &Arc::default())]);
     let api_key = ApiKey::new(Arc::new(peppers()));
+    let table = keys_of(name, application);
     let principal = api_key.authenticate(key(name).as_bytes(), &table, Timestamp::from_secs(1)).unwrap();
     (api_key, principal)
+}
+
+/// The key of this name alone, which is this application's.
+pub fn keys_of(name: &str, application: &str) -> KeyTable {
+    let declared = serde_json::from_value(serde_json::json!({ "name": name, "application": application })).unwrap();
+    KeyTable::from_records([record_of(&declared, &Arc::default())])
 }
 
 fn record_of(declared: &Key, book: &Arc<Book>) -> KeyRecord {

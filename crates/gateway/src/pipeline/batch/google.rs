@@ -2,8 +2,8 @@
 //! come without one.
 //!
 //! The address that callers get is ours. It carries a [`pass`] of the caller's key for an hour, and in it all that is to be
-//! known of the upload: nothing is kept until the file is there, so any worker of any node takes the next piece. It stands
-//! in the query, which is in no record, and opens nothing but the pieces of this upload.
+//! known of the upload, sealed: nothing is kept until the file is there, so any worker of any node takes the next piece. It
+//! stands in the query, which is in no record, and opens nothing but the pieces of this upload.
 
 use super::{Asking, Place, Refused, invalid, is_success, unusable};
 use crate::{
@@ -21,7 +21,6 @@ use crate::{
     snapshot::{EndpointPlan, MAX_UPLOAD},
     worker::{View, Worker},
 };
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use credentialflow_llm::{
     batch::object::Uploaded,
     gemini::files::{self, Command},
@@ -72,16 +71,14 @@ struct Begun {
 
 impl Begun {
     /// As it stands in a pass.
-    fn written(&self) -> Option<String> {
+    fn written(&self) -> Option<Vec<u8>> {
         let Self { name, model, provider, credential, at, path, query } = self;
-        let all = serde_json::to_vec(&(name, model, provider, credential, at, path, query)).ok()?;
-        Some(BASE64_URL_SAFE_NO_PAD.encode(all))
+        serde_json::to_vec(&(name, model, provider, credential, at, path, query)).ok()
     }
 
     /// What a pass of ours is for.
-    fn read(what: &str) -> Option<Self> {
-        let all = BASE64_URL_SAFE_NO_PAD.decode(what).ok()?;
-        let (name, model, provider, credential, at, path, query) = serde_json::from_slice(&all).ok()?;
+    fn read(what: &[u8]) -> Option<Self> {
+        let (name, model, provider, credential, at, path, query) = serde_json::from_slice(what).ok()?;
         Some(Self { name, model, provider, credential, at, path, query })
     }
 }
@@ -182,7 +179,7 @@ impl Asking<'_, '_> {
         let (api_key, keys) = (&self.view.snapshot.api_key, &self.view.snapshot.keys);
         let shown = shown(self.parts.0).unwrap_or_default().as_bytes();
         let (_, what) = pass::open(api_key, keys, PURPOSE, shown, record.time()).map_err(|_| over())?;
-        let begun = Begun::read(what).ok_or_else(over)?;
+        let begun = Begun::read(&what).ok_or_else(over)?;
         let command = self.once(COMMAND)?.and_then(Command::of).ok_or_else(|| {
             invalid(format!("`{COMMAND}` is `upload`, `upload, finalize`, `finalize`, `query` or `cancel`"))
         })?;
