@@ -177,8 +177,7 @@ async fn exchanged<C: Caller>(
     }
     if prompt::streams(view, matched, request) {
         // Boxed, as it would make the future of every request larger.
-        let relayed =
-            prompt::stream::relay(worker, view, control, inbound, parts, request, response, caller, record);
+        let relayed = prompt::stream::relay(worker, view, control, inbound, parts, request, response, caller, record);
         return Box::pin(relayed).await.map(|()| false);
     }
     match cache::Keeping::of(worker, request, caller) {

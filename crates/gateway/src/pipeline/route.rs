@@ -53,13 +53,11 @@ pub(super) fn find<'a>(
             let plan = &view.snapshot.routes[route as usize];
             record.route(plan);
             // All dialects list models at the same path, and three keep files there.
-            if matches!(plan.kind, RouteKind::Batch(route) if route.kind() == ObjectKind::File) {
-                if inbound.header(VERSION_HEADER).is_some() {
-                    record.speaks(Dialect::Anthropic);
-                } else if inbound.header(gemini::KEY_HEADER).is_some() {
-                    record.speaks(Dialect::Gemini);
-                }
-            } else if plan.kind == RouteKind::ModelList {
+            let is_shared = match plan.kind {
+                RouteKind::Batch(route) => route.kind() == ObjectKind::File,
+                kind => kind == RouteKind::ModelList,
+            };
+            if is_shared {
                 if inbound.header(VERSION_HEADER).is_some() {
                     record.speaks(Dialect::Anthropic);
                 } else if inbound.header(gemini::KEY_HEADER).is_some() {

@@ -93,11 +93,14 @@ routes:
     )
 }
 
+/// Writes a piece of a stream's text.
+type Piece = Box<dyn Fn(&str) -> Vec<u8>>;
+
 /// The events in which a provider says these pieces.
 fn said(path: &str, pieces: &[&str], ends: bool) -> Vec<Vec<u8>> {
     let named = |value: Value| format!("event: {}\ndata: {value}\n\n", value["type"].as_str().unwrap()).into_bytes();
     let plain = |value: Value| format!("data: {value}\n\n").into_bytes();
-    let (before, piece, after): (Vec<Vec<u8>>, Box<dyn Fn(&str) -> Vec<u8>>, Vec<Vec<u8>>) = match path {
+    let (before, piece, after): (Vec<Vec<u8>>, Piece, Vec<Vec<u8>>) = match path {
         "/v1/messages" => (
             vec![
                 named(

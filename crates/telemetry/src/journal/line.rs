@@ -45,7 +45,7 @@ struct Model<'a> {
     streamed: bool,
     /// In the order of [`TokenUsage`].
     tokens: Option<[u64; 6]>,
-    cost: Option<Price>,
+    cost: Option<Costs>,
     budgets: Option<&'a str>,
     #[serde(borrow)]
     tried: Vec<Try<'a>>,
@@ -58,11 +58,11 @@ struct Model<'a> {
 }
 
 #[derive(Serialize, Deserialize)]
-enum Price {
+enum Costs {
     Known([u8; 16]),
     Estimated([u8; 16]),
-    UnknownPrice,
-    UnknownUsage,
+    WithoutPrice,
+    WithoutUsage,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -160,10 +160,10 @@ impl<'a> Model<'a> {
             streamed: m.streamed,
             tokens: m.tokens.map(tokens),
             cost: m.cost.map(|cost| match cost {
-                Cost::Known(usd) => Price::Known(usd.serialize()),
-                Cost::Estimated(usd) => Price::Estimated(usd.serialize()),
-                Cost::UnknownPrice => Price::UnknownPrice,
-                Cost::UnknownUsage => Price::UnknownUsage,
+                Cost::Known(usd) => Costs::Known(usd.serialize()),
+                Cost::Estimated(usd) => Costs::Estimated(usd.serialize()),
+                Cost::UnknownPrice => Costs::WithoutPrice,
+                Cost::UnknownUsage => Costs::WithoutUsage,
             }),
             budgets: m.budgets.as_deref(),
             tried: m.tried.iter().map(Try::of).collect(),
@@ -192,10 +192,10 @@ impl<'a> Model<'a> {
             streamed: self.streamed,
             tokens: self.tokens.map(tokens),
             cost: self.cost.map(|cost| match cost {
-                Price::Known(usd) => Cost::Known(Decimal::deserialize(usd)),
-                Price::Estimated(usd) => Cost::Estimated(Decimal::deserialize(usd)),
-                Price::UnknownPrice => Cost::UnknownPrice,
-                Price::UnknownUsage => Cost::UnknownUsage,
+                Costs::Known(usd) => Cost::Known(Decimal::deserialize(usd)),
+                Costs::Estimated(usd) => Cost::Estimated(Decimal::deserialize(usd)),
+                Costs::WithoutPrice => Cost::UnknownPrice,
+                Costs::WithoutUsage => Cost::UnknownUsage,
             }),
             budgets: self.budgets.map(Into::into),
             tried: self.tried.into_iter().map(Try::tried).collect::<Option<_>>()?,

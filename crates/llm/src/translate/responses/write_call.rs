@@ -87,10 +87,10 @@ pub(in crate::translate) fn call(call: &Call<'_>, model: &str, out: &mut Vec<u8>
     if told.iter().any(Option::is_some) {
         body.array("include", told.into_iter().flatten(), write_json_string);
     }
-    if let Some(Asked { many, .. }) = call.logprobs {
-        if many > 0 {
-            body.number("top_logprobs", many);
-        }
+    if let Some(Asked { many, .. }) = call.logprobs
+        && many > 0
+    {
+        body.number("top_logprobs", many);
     }
     if let Some(effort) = call.effort.filter(|_| !call.has_other("reasoning")) {
         let mut reasoning = body.object("reasoning");
