@@ -40,11 +40,7 @@ impl Recording<'_> {
     pub fn tried(&mut self, end: TriedEnd, target: bool) {
         let reached = self.sent.is_some();
         let Some(record) = &mut self.record else { return };
-        // A page or an error with a status of success is no more than an error.
-        let is_error =
-            end == TriedEnd::Outcome(OutcomeReason::UpstreamMalformed) && (200..300).contains(&record.upstream_status);
         let reason = match end {
-            TriedEnd::Outcome(_) if is_error => None,
             TriedEnd::Outcome(reason) => Some(reason),
             // As if its caller had left it.
             TriedEnd::Overtaken => Some(OutcomeReason::CallerClosed),
@@ -73,8 +69,7 @@ impl Recording<'_> {
             });
         }
         record.endpoint = None;
-        let used = if is_error { Used::Nothing } else { used(end, reached) };
-        self.held.leave_target(used, self.worker.monotonic_ns(Instant::now()));
+        self.held.leave_target(used(end, reached), self.worker.monotonic_ns(Instant::now()));
         self.retried();
     }
 
