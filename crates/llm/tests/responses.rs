@@ -395,7 +395,12 @@ fn recorded_answers_of_the_other_dialects_lose_nothing_on_the_way_through_respon
             }
             let (got, failure) = relayed(&onward, &response, 777);
             assert_eq!(failure, None, "{}", e.name);
-            assert_eq!(text_of(as_signed(got)), text_of(expect), "{}", e.name);
+            // What is told with the end of an item comes later than in its middle, so pings may stand elsewhere.
+            let parted = |stream: Vec<u8>| {
+                let text = text_of(stream);
+                (text.matches(": ping\n\n").count(), text.replace(": ping\n\n", ""))
+            };
+            assert_eq!(parted(as_signed(got)), parted(expect), "{}", e.name);
             streams += 1;
         }
     }
