@@ -33,12 +33,10 @@ static CALLER: LazyLock<(ApiKey, KeyTable, Principal)> = LazyLock::new(|| {
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let (api_key, table, principal) = &*CALLER;
-    let opens = |shown: &[u8]| pass::open(api_key, table, PURPOSE, shown, NOW).map(|(_, what)| what.to_owned());
+    let opens = |shown: &[u8]| pass::open(api_key, table, PURPOSE, shown, NOW).map(|(_, what)| what);
     assert!(opens(data).is_err(), "nobody guesses one");
-    if let Ok(what) = std::str::from_utf8(data)
-        && let Some(issued) = pass::issue(api_key, principal, PURPOSE, ENDS, what)
-    {
-        assert_eq!(opens(issued.as_bytes()).as_deref(), Ok(what));
+    if let Some(issued) = pass::issue(api_key, principal, PURPOSE, ENDS, data) {
+        assert_eq!(opens(issued.as_bytes()).as_deref(), Ok(data));
         let mut changed = issued.into_bytes();
         let at = data.len() * 31 % changed.len();
         changed[at] ^= 1;
