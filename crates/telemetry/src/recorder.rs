@@ -255,7 +255,7 @@ impl Recorder {
                 tracing::info!(calls, "calls that a killed process had no time to log are in the call log now")
             }
             Err(error) => {
-                tracing::error!(%error, "what a killed process had no time to log cannot be put into the call log")
+                tracing::error!(%error, "the journals of killed processes cannot be looked for")
             }
         }
         let journals = Journals::new(settings.dir.clone(), telemetry.writer);

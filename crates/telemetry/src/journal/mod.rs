@@ -179,11 +179,27 @@ fn entry(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// Puts what processes that are gone kept into the call log, where that does not have it yet, and takes their files away.
-/// How many calls that were.
-pub(crate) fn recover(log: &CallLog, dir: &Path) -> Result<u64, CallLogError> {
+/// How many calls that were. What one of them kept holds up nothing of the others; it is tried again with the next start.
+pub(crate) fn recover(log: &CallLog, dir: &Path) -> io::Result<u64> {
+    let mut recovered = 0;
+    for (writer, paths) in files(dir)? {
+        match recover_one(log, dir, writer, paths) {
+            Ok(calls) => recovered += calls,
+            Err(error) => tracing::error!(
+                %error,
+                writer = format!("{writer:x}"),
+                "what a killed process had no time to log cannot be put into the call log"
+            ),
+        }
+    }
+    Ok(recovered)
+}
+
+/// The files of a directory, by who wrote them.
+fn files(dir: &Path) -> io::Result<BTreeMap<u32, Vec<PathBuf>>> {
     let mut files: BTreeMap<u32, Vec<PathBuf>> = BTreeMap::new();
     let entries = match std::fs::read_dir(dir) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(files),
         entries => entries?,
     };
     for entry in entries {
@@ -194,48 +210,58 @@ pub(crate) fn recover(log: &CallLog, dir: &Path) -> Result<u64, CallLogError> {
             files.entry(writer).or_default().push(entry.path());
         }
     }
-    let mut recovered = 0;
-    for (writer, paths) in files {
-        let mut found: BTreeMap<u128, UsageRecord> = BTreeMap::new();
-        let mut read = Vec::new();
-        for path in paths {
-            let mut file = File::open(&path)?;
-            // Whose process lives logs its calls itself.
-            match file.try_lock() {
-                Err(TryLockError::WouldBlock) => continue,
-                Err(TryLockError::Error(error)) => return Err(error.into()),
-                Ok(()) => {}
-            }
-            let mut bytes = Vec::new();
-            file.read_to_end(&mut bytes)?;
-            // The last word on a call holds.
-            found.extend(records(&bytes).into_iter().map(|record| (record.request_id.0, record)));
-            read.push((path, file));
+    Ok(files)
+}
+
+fn recover_one(log: &CallLog, dir: &Path, writer: u32, paths: Vec<PathBuf>) -> Result<u64, CallLogError> {
+    let mut found: BTreeMap<u128, UsageRecord> = BTreeMap::new();
+    let mut read = Vec::new();
+    for path in paths {
+        let file = match File::open(&path) {
+            // Another process was faster.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            file => file?,
+        };
+        // Whose process lives logs its calls itself.
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => continue,
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+            Ok(()) => {}
         }
-        if let Some(first) = found.values().map(|record| record.time.micros()).min() {
-            log.for_requests_since(writer, first, |id| {
-                found.remove(&id);
-            })?;
-        }
-        let mut missing: Vec<UsageRecord> = found.into_values().collect();
-        missing.sort_by_key(ended_us);
-        if let Some(first) = missing.first() {
-            let (mut names, mut rollups) = (Interner::new(), Rollups::default());
-            for record in &missing {
-                let mut id = |name: Option<&Arc<str>>| name.map(|name| names.id(name));
-                let (route, application) = (id(record.route.as_ref()), id(record.application.as_ref()));
-                let model = id(record.model.as_ref().map(|model| &model.model));
-                rollups.add(&Sample::of(record), [route, application, model], &names);
-            }
-            let mut segment = Writer::create(dir, first.time.micros(), writer)?;
-            recovered += segment.write(missing.iter(), &rollups.drain(), &mut names)?;
-            segment.seal();
-        }
-        for (path, _locked) in read {
-            std::fs::remove_file(path)?;
-        }
+        let mut bytes = Vec::new();
+        (&file).take((TABLE + PAGES * PAGE) as u64).read_to_end(&mut bytes)?;
+        // The last word on a call holds.
+        found.extend(records(&bytes).into_iter().map(|record| (record.request_id.0, record)));
+        read.push((path, file));
+    }
+    if let Some(first) = found.values().map(|record| record.time.micros()).min() {
+        log.for_requests_since(writer, first, |id| {
+            found.remove(&id);
+        })?;
+    }
+    let mut missing: Vec<UsageRecord> = found.into_values().collect();
+    missing.sort_by_key(ended_us);
+    let recovered = write(dir, writer, &missing)?;
+    for (path, _locked) in read {
+        std::fs::remove_file(path)?;
     }
     Ok(recovered)
+}
+
+/// Writes records into a segment of their own, with the minutes that they are of.
+fn write(dir: &Path, writer: u32, records: &[UsageRecord]) -> Result<u64, CallLogError> {
+    let Some(first) = records.first() else { return Ok(0) };
+    let (mut names, mut rollups) = (Interner::new(), Rollups::default());
+    for record in records {
+        let mut id = |name: Option<&Arc<str>>| name.map(|name| names.id(name));
+        let (route, application) = (id(record.route.as_ref()), id(record.application.as_ref()));
+        let model = id(record.model.as_ref().map(|model| &model.model));
+        rollups.add(&Sample::of(record), [route, application, model], &names);
+    }
+    let mut segment = Writer::create(dir, first.time.micros(), writer)?;
+    let written = segment.write(records.iter(), &rollups.drain(), &mut names)?;
+    segment.seal();
+    Ok(written)
 }
 
 #[cfg(test)]

@@ -162,6 +162,12 @@ fn files_of_others_and_broken_ones_stop_nothing() {
     std::fs::write(dir.path().join("9-0.journal"), [0xff; 5000]).unwrap();
     let log = CallLog::new(dir.path());
     assert_eq!(recover(&log, dir.path()).unwrap(), 0);
+    // One that cannot be read (a folder) holds up nothing of the others.
+    std::fs::create_dir(dir.path().join("8-0.journal")).unwrap();
+    let mut journal = journals(dir.path()).create().unwrap();
+    std::mem::forget(journal.keep(&call(1)).unwrap());
+    drop(journal);
+    assert_eq!(recover(&log, dir.path()).unwrap(), 1);
     assert!(dir.path().join("notes.journal").exists() && !dir.path().join("9-0.journal").exists());
     assert_eq!(recover(&log, &dir.path().join("none")).unwrap(), 0);
 }
