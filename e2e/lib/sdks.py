@@ -126,6 +126,14 @@ def recorded_completion(recording):
     return blocks, "max_tokens" if stop == "length" else "tool_use" if calls else "end_turn"
 
 
+def signed_by_google(recording):
+    """What Google signed of what a recorded chat completion says, without its calls; `None` where it signed nothing."""
+    if recording.streamed:
+        return None
+    choice = next(c for c in json.loads(recording.response)["choices"] if not c.get("index"))
+    return ((choice["message"].get("extra_content") or {}).get("google") or {}).get("thought_signature")
+
+
 def generated(parts):
     """What parts of an answer of Gemini's say: words, thinking, the functions they call, in the end why it stopped."""
     words, thinking, calls, reason = "", "", [], None
