@@ -130,8 +130,10 @@ pub(super) async fn relay<C: Caller>(
         return Err(Refused::new(OutcomeReason::UpstreamMalformed)
             .with_detail("the provider compressed its answer although it was asked not to".into()));
     }
-    // A status that has no body of its own would be sent with the body of another.
-    if translation.is_some() && (head.status < 200 || matches!(head.status, 204 | 205 | 300..400)) {
+    // SDKs follow a redirect, with what we gave them to know them by, to where nobody looks. And a status that has no body of
+    // its own would be sent with the body of another.
+    let is_elsewhere = request.call.is_some() && matches!(head.status, 300..400);
+    if is_elsewhere || (translation.is_some() && (head.status < 200 || matches!(head.status, 204 | 205))) {
         return Err(Refused::new(OutcomeReason::UpstreamMalformed)
             .with_detail(format!("the provider answered the call with status {}", head.status)));
     }

@@ -126,8 +126,8 @@ impl Fault {
         let status = response.head.status;
         let fault = match status {
             401..=403 => injected,
-            // A model that is not there any more: another target may have it.
-            404 | 408 | 429 | 500.. => true,
+            // A model that is not there any more, or is said to be elsewhere: another target may have it.
+            300..=399 | 404 | 408 | 429 | 500.. => true,
             _ => false,
         };
         let field = |name: &str| {

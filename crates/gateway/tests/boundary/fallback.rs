@@ -302,6 +302,7 @@ async fn another_target_serves_what_one_cannot() {
         ("500", TriedEnd::Status(500)),
         ("503", TriedEnd::Status(503)),
         ("529", TriedEnd::Status(529)),
+        ("307", TriedEnd::Status(307)),
         ("404", TriedEnd::Status(404)),
         ("408", TriedEnd::Status(408)),
         ("429", TriedEnd::Status(429)),

@@ -21,6 +21,8 @@ async fn proxy() -> FakeUpstream {
             let (status, kind, body) = match call["how"].as_str().unwrap() {
                 "page" => (502, of("text/html"), PAGE.replace("the-real-secret", SECRET)),
                 "empty" => (503, String::new(), String::new()),
+                "elsewhere" => (307, "location: http://127.0.0.1:1/v1/chat/completions\r\n".to_owned(), String::new()),
+                "moved" => (302, "location: /login\r\n".to_owned() + &of("text/html"), PAGE.to_owned()),
                 "own" => (400, of("application/problem+json; charset=utf-8"), r#"{"title":"its own"}"#.to_owned()),
                 "page-200" => (200, of("application/json"), PAGE.to_owned()),
                 "error-200" => (200, of("application/json"), r#"{"error":{"message":"no"}}"#.to_owned()),
@@ -60,8 +62,12 @@ async fn callers_get_an_error_of_their_dialect_or_an_answer_that_is_called_what_
         ("page-200", 502, R::UpstreamMalformed),
         ("error-200", 502, R::UpstreamMalformed),
         ("empty-200", 502, R::UpstreamMalformed),
+        // SDKs would follow, with the caller's key and all of the prompt.
+        ("elsewhere", 502, R::UpstreamMalformed),
+        ("moved", 502, R::UpstreamMalformed),
     ] {
         let got = ask(&world, how).await;
+        assert_eq!(got.field("location"), None, "{how}");
         assert_eq!((got.status(), got.field("content-type")), (status, Some("application/json")), "{how}");
         let told: Value = serde_json::from_slice(&got.body).unwrap();
         assert!(told["error"]["message"].as_str().is_some_and(|text| !text.is_empty()), "{how}: {told}");
