@@ -18,16 +18,16 @@ def _python(name, environment, package, program):
     return Sdk(name, [cached(environment, make) / "bin/python", PROGRAMS / program])
 
 
-def openai_python():
+def openai_python(program="sdk.py"):
     """`openai`."""
-    return _python("Python", "sdk-python", "openai>=3,<4", "sdk.py")
+    return _python("Python", "sdk-python", "openai>=3,<4", program)
 
 
-def anthropic_python():
+def anthropic_python(program="anthropic_sdk.py"):
     """`anthropic`."""
-    return _python("Anthropic", "sdk-python-anthropic", "anthropic<1", "anthropic_sdk.py")
+    return _python("Anthropic", "sdk-python-anthropic", "anthropic<1", program)
 
 
-def google_python():
+def google_python(program="google_sdk.py"):
     """`google-genai`."""
-    return _python("Google", "sdk-python-google", "google-genai>=3,<4", "google_sdk.py")
+    return _python("Google", "sdk-python-google", "google-genai>=3,<4", program)

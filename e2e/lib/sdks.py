@@ -5,11 +5,12 @@ import json
 import os
 import subprocess
 
+from refusals import refused
 from upstream import Upstream, answer, chunk, stream_head
 
 
 class Replay:
-    """The provider: answers with the recording that is played, whatever is asked."""
+    """The provider: answers with the recording that is played, whatever is asked, unless providers refuse it."""
 
     def __init__(self):
         self.recording = None
@@ -19,6 +20,8 @@ class Replay:
     def play(self, request, wire):
         if self.error:
             return wire.send(answer(*self.error))
+        if refusal := refused(request):
+            return wire.send(answer(*refusal))
         if request.path.endswith("/count_tokens"):
             return wire.send(answer(200, b'{"input_tokens":14}'))
         if request.path.endswith("/input_tokens"):

@@ -91,9 +91,9 @@ pub enum Fit {
 
 impl Fit {
     /// Where one with this priority stands among others, the lowest first: a priority is what somebody wrote, and only for
-    /// one for whom the prompt seems too large others come first.
-    pub fn rank(self, priority: u32) -> (bool, u32, Self) {
-        (self >= Self::TooLarge, priority, self)
+    /// one for whom the prompt seems too large others come first, and for one whose provider's budget is used up (`used_up`).
+    pub fn rank(self, used_up: bool, priority: u32) -> (bool, bool, u32, Self) {
+        (self >= Self::TooLarge, used_up, priority, self)
     }
 }
 
@@ -573,7 +573,7 @@ mod tests {
     #[test]
     fn what_is_written_comes_before_what_is_guessed() {
         let mut all = [(Fit::TooLarge, 0), (Fit::Unknown, 1), (Fit::Known, 1), (Fit::Known, 2), (Fit::Unknown, 0)];
-        all.sort_by_key(|(fit, priority)| fit.rank(*priority));
+        all.sort_by_key(|(fit, priority)| fit.rank(false, *priority));
         assert_eq!(all, [(Fit::Unknown, 0), (Fit::Known, 1), (Fit::Unknown, 1), (Fit::Known, 2), (Fit::TooLarge, 0)]);
     }
 

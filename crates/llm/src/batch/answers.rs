@@ -3,7 +3,7 @@
 
 use super::{Asks, MOST_LINE, find, place, spliced, with_text};
 use crate::{
-    anthropic,
+    anthropic, gemini,
     guardrail::{answer::Stop, text::Unreadable},
     openai::{responses, usage::AnswerUsage},
     task::{units::Size, usage::TaskUsage},
@@ -133,6 +133,7 @@ pub fn used(line: &[u8], asks: Asks) -> Used {
             let succeeded = find(line, &["result", "type"]).is_some_and(|kind| kind.get() == "\"succeeded\"");
             find(line, &["result", "message"]).filter(|_| succeeded)
         }
+        Asks::Generate => find(line, &["response"]),
         _ => {
             let status = find(line, &["response", "status_code"]).and_then(|status| status.get().parse::<u16>().ok());
             find(line, &["response", "body"]).filter(|_| status.is_some_and(|status| (200..300).contains(&status)))
@@ -149,6 +150,7 @@ pub fn used(line: &[u8], asks: Asks) -> Used {
         Asks::Messages => {
             fed(anthropic::usage::AnswerUsage::new(), answer, anthropic::usage::AnswerUsage::feed).finish()
         }
+        Asks::Generate => fed(gemini::usage::AnswerUsage::new(), answer, gemini::usage::AnswerUsage::feed).finish(),
         Asks::Embeddings => {
             let mut usage = TaskUsage::new(asks.task(), Size::default());
             usage.fit(false);

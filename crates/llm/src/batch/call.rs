@@ -1,8 +1,9 @@
 //! One call of a batch: what it asks, of which model, and the splice that sends it on.
 
-use super::{Asks, place, spliced};
+use super::{Asks, gemini, place, spliced};
 use crate::{
     bound::{Bound, Keeps},
+    gemini::request::GeminiCall,
     named,
     openai::{
         request::{ChatCall, InvalidCall},
@@ -65,6 +66,8 @@ pub struct BatchCall {
 enum Named {
     Chat(ChatCall),
     Task(TaskCall),
+    /// One of which its path names the model.
+    Placed(String, GeminiCall),
 }
 
 impl BatchCall {
@@ -79,7 +82,8 @@ impl BatchCall {
         if text(method).as_deref() != Some("POST") {
             return Err(InvalidLine::Method);
         }
-        let asks = text(url).and_then(|url| Asks::of_path(&url)).filter(|asks| *asks != Asks::Messages);
+        let is_openai = |asks: &Asks| !matches!(asks, Asks::Messages | Asks::Generate);
+        let asks = text(url).and_then(|url| Asks::of_path(&url)).filter(is_openai);
         Self::read(asks.ok_or(InvalidLine::Url)?, line, body)
     }
 
@@ -93,16 +97,26 @@ impl BatchCall {
         Self::read(Asks::Messages, request, params)
     }
 
+    /// Reads one of the calls of a batch of this model in Google's form: `request`, and `metadata` where there is any.
+    ///
+    /// # Errors
+    /// [`InvalidLine`] when it is not that.
+    pub fn of_content(text: &str, model: &str) -> Result<Self, InvalidLine> {
+        let (body, call) = gemini::call(text, model)?;
+        Ok(Self { asks: Asks::Generate, body, named: Named::Placed(model.to_owned(), call) })
+    }
+
     fn read(asks: Asks, whole: &str, body: &RawValue) -> Result<Self, InvalidLine> {
         let at = place(whole, body.get());
         let body = body.get().as_bytes();
         let named = match asks {
             Asks::Embeddings => Named::Task(TaskCall::parse(Task::Embeddings, None, body)?),
-            Asks::Chat | Asks::Responses | Asks::Messages => Named::Chat(ChatCall::parse(body)?),
+            Asks::Chat | Asks::Responses | Asks::Messages | Asks::Generate => Named::Chat(ChatCall::parse(body)?),
         };
         let streams = match &named {
             Named::Chat(call) => call.stream(),
             Named::Task(call) => call.streams(),
+            Named::Placed(..) => false,
         };
         if streams {
             return Err(InvalidLine::Streams);
@@ -126,6 +140,7 @@ impl BatchCall {
         match &self.named {
             Named::Chat(call) => call.model(),
             Named::Task(call) => call.model(),
+            Named::Placed(model, _) => model,
         }
     }
 
@@ -145,6 +160,7 @@ impl BatchCall {
         let written = match &self.named {
             Named::Chat(call) => call.rewrite(body, provider_model, false),
             Named::Task(call) => call.rewrite(body, provider_model),
+            Named::Placed(_, call) => call.rewrite(body, provider_model),
         };
         spliced(whole, self.body.clone(), &String::from_utf8_lossy(&written))
     }
@@ -157,7 +173,7 @@ impl BatchCall {
     /// The most that it may use, of its body as the provider gets it.
     pub fn most(&self, body: &str, keeps: Keeps, longest: u64) -> (Bound, Units) {
         match &self.named {
-            Named::Chat(_) => (Bound::of(body.as_bytes(), keeps, longest), Units::default()),
+            Named::Chat(_) | Named::Placed(..) => (Bound::of(body.as_bytes(), keeps, longest), Units::default()),
             Named::Task(call) => Size::most(&call.size(), self.asks.task(), body.len() as u64),
         }
     }

@@ -1,12 +1,13 @@
 //! Batches: many calls that a provider works off within a day, at lower prices.
 //!
 //! In OpenAI's form the calls are the lines of a file that is uploaded first ([`form`] reads the upload as it passes), in
-//! Anthropic's they stand in the call that makes the batch. [`call`] reads each of them, and writes the provider's name of
+//! Anthropic's and in Google's ([`gemini`]) they stand in the call that makes the batch. [`call`] reads each of them, and writes the provider's name of
 //! the model into it; [`answers`] reads what became of them; [`object`] is what callers are told of files and batches.
 
 pub mod answers;
 pub mod call;
 pub mod form;
+pub mod gemini;
 pub mod object;
 
 use crate::{openai::responses::Each, provider::Dialect, task::Task};
@@ -30,11 +31,13 @@ pub enum Asks {
     Embeddings,
     /// Anthropic's Messages.
     Messages,
+    /// Google's `generateContent`.
+    Generate,
 }
 
 impl Asks {
     /// Everything that batches ask.
-    pub const ALL: [Self; 4] = [Self::Chat, Self::Responses, Self::Embeddings, Self::Messages];
+    pub const ALL: [Self; 5] = [Self::Chat, Self::Responses, Self::Embeddings, Self::Messages, Self::Generate];
 
     /// As calls name it.
     pub const fn path(self) -> &'static str {
@@ -43,6 +46,7 @@ impl Asks {
             Self::Responses => "/v1/responses",
             Self::Embeddings => "/v1/embeddings",
             Self::Messages => "/v1/messages",
+            Self::Generate => "/v1beta/models:generateContent",
         }
     }
 
@@ -54,7 +58,7 @@ impl Asks {
     /// What is asked of the model.
     pub const fn task(self) -> Task {
         match self {
-            Self::Chat | Self::Responses | Self::Messages => Task::Chat,
+            Self::Chat | Self::Responses | Self::Messages | Self::Generate => Task::Chat,
             Self::Embeddings => Task::Embeddings,
         }
     }
@@ -65,6 +69,7 @@ impl Asks {
             Self::Chat | Self::Embeddings => Dialect::OpenAi,
             Self::Responses => Dialect::Responses,
             Self::Messages => Dialect::Anthropic,
+            Self::Generate => Dialect::Gemini,
         }
     }
 }

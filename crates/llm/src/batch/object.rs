@@ -1,5 +1,6 @@
 //! What callers are told of their files and batches: what the provider said, with ids and names that are theirs.
 
+use super::gemini;
 use credentialflow_model::{
     Timestamp,
     objects::{ModelObject, ObjectFacts, ObjectKind, ObjectState},
@@ -36,7 +37,8 @@ pub fn batch(answer: &[u8], id: &str, input: &str, model: &str) -> Option<(Strin
     let text = |object: &Map<String, Value>, name: &str| {
         object.get(name).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
     };
-    let status = text(&object, "status")?;
+    // Azure writes it with capitals at times.
+    let status = text(&object, "status")?.to_ascii_lowercase();
     let seen = Seen {
         id: text(&object, "id").filter(|id| is_id(id))?,
         is_over: matches!(&*status, "failed" | "completed" | "expired" | "cancelled"),
@@ -47,6 +49,7 @@ pub fn batch(answer: &[u8], id: &str, input: &str, model: &str) -> Option<(Strin
         return None;
     }
     object.insert("id".into(), id.into());
+    object.insert("status".into(), status.into());
     object.insert("input_file_id".into(), input.into());
     for (field, there, errors) in [("output_file_id", &seen.output, false), ("error_file_id", &seen.errors, true)] {
         if there.is_some() {
@@ -95,13 +98,12 @@ pub struct Listed {
 
 /// A page of the batches that a provider has, the newest first, and the id behind which it goes on. `None` where it is none.
 pub fn listed(answer: &[u8], kind: ObjectKind) -> Option<(Vec<Listed>, Option<String>)> {
+    if kind == ObjectKind::GeminiBatch {
+        return gemini::listed(answer);
+    }
     let Ok(Value::Object(page)) = serde_json::from_slice(answer) else { return None };
     let one = |batch: &Value| {
         let text = |name: &str| batch.get(name).and_then(Value::as_str).map(str::to_owned);
-        let made = match kind {
-            ObjectKind::MessageBatch => text("created_at")?.parse().ok()?,
-            _ => at(batch.get("created_at")?)?,
-        };
         let counts =
             batch.get("request_counts").and_then(Value::as_object).filter(|_| kind == ObjectKind::MessageBatch);
         Some(Listed {
@@ -109,7 +111,7 @@ pub fn listed(answer: &[u8], kind: ObjectKind) -> Option<(Vec<Listed>, Option<St
             told: batch.to_string(),
             input: text("input_file_id"),
             calls: counts.map(|counts| counts.values().filter_map(Value::as_u64).sum()),
-            made,
+            made: at(batch.get("created_at")?)?,
         })
     };
     let all: Vec<Listed> = page.get("data")?.as_array()?.iter().map(one).collect::<Option<_>>()?;
@@ -120,8 +122,10 @@ pub fn listed(answer: &[u8], kind: ObjectKind) -> Option<(Vec<Listed>, Option<St
 
 /// What a provider says of a batch that is kept, as its caller is told of it. `None` where it is no such batch.
 pub fn told(kept: &ModelObject, answer: &[u8]) -> Option<(String, Seen)> {
-    if kept.kind == ObjectKind::MessageBatch {
-        return message_batch(answer, &kept.id);
+    match kept.kind {
+        ObjectKind::MessageBatch => return message_batch(answer, &kept.id),
+        ObjectKind::GeminiBatch => return gemini::batch(answer, &kept.id, &kept.facts.model),
+        _ => {}
     }
     let before: Value = serde_json::from_str(&kept.body).ok()?;
     let input = before.get("input_file_id").and_then(Value::as_str).unwrap_or_default();
@@ -177,17 +181,23 @@ pub fn file(answer: &[u8], kind: ObjectKind, id: &str) -> Option<Uploaded> {
         return None;
     }
     let there = object.insert("id".into(), id.into())?.as_str().filter(|id| is_id(id))?.to_owned();
-    let expires = match object.get("expires_at") {
-        Some(Value::String(at)) => at.parse().ok(),
-        Some(told) => at(told).filter(|at| at.micros() > 0),
-        _ => None,
-    };
+    let expires = object.get("expires_at").and_then(at).filter(|at| at.micros() > 0);
     Some(Uploaded { told: Value::Object(object).to_string(), id: there, expires })
 }
 
-/// A point in time in seconds; `None` where it is none that there can be, as with a server that tells of nanoseconds.
+/// Whether a file was not ready when its provider last told of it, as those at Azure that are still imported.
+pub fn is_pending(told: &str) -> bool {
+    let told: Value = serde_json::from_str(told).unwrap_or_default();
+    matches!(told.get("status").and_then(Value::as_str), Some("uploaded" | "pending" | "running"))
+}
+
+/// A point in time, in seconds or as a text; `None` where it is none that there can be, as with a server that tells of
+/// nanoseconds.
 fn at(told: &Value) -> Option<Timestamp> {
-    told.as_i64()?.checked_mul(1_000_000).map(Timestamp::from_micros)
+    match told {
+        Value::String(text) => text.parse().ok(),
+        _ => told.as_i64()?.checked_mul(1_000_000).map(Timestamp::from_micros),
+    }
 }
 
 /// What is told of a file that was deleted.
@@ -195,7 +205,7 @@ pub fn deleted(kind: ObjectKind, id: &str) -> Value {
     match kind {
         ObjectKind::MessageBatch => json!({ "id": id, "type": "message_batch_deleted" }),
         ObjectKind::MessageFile => json!({ "id": id, "type": "file_deleted" }),
-        ObjectKind::GeminiFile => json!({}),
+        ObjectKind::GeminiFile | ObjectKind::GeminiBatch => json!({}),
         ObjectKind::File | ObjectKind::Batch => json!({ "id": id, "object": "file", "deleted": true }),
     }
 }
@@ -236,7 +246,7 @@ fn page(objects: &[(&str, &str)], more: bool, first: &str) -> Vec<u8> {
 
 /// Whether a provider's id can stand in a path as it is. They are written into requests that carry a credential, so none may
 /// end a request line, or lead elsewhere.
-fn is_id(id: &str) -> bool {
+pub(super) fn is_id(id: &str) -> bool {
     id.len() <= 256
         && id.starts_with(|first: char| first.is_ascii_alphanumeric())
         && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
@@ -293,6 +303,28 @@ mod tests {
         assert!(
             batch(br#"{"object":"batch","id":"x"}"#, "b", "f", "m").is_none() && message_batch(b"[]", "m").is_none()
         );
+    }
+
+    #[test]
+    fn azures_batches_are_over_however_their_state_is_written() {
+        let there = |status: &str| {
+            format!(
+                r#"{{"id":"batch_e0a7ee28-82c4","object":"batch","endpoint":null,"status":"{status}","created_at":"2024-07-19T17:33:29.1619286+00:00","output_file_id":""}}"#
+            )
+        };
+        for (status, over) in [("Validating", false), ("in_progress", false), ("Completed", true), ("Cancelled", true)]
+        {
+            let (told, seen) = batch(there(status).as_bytes(), "batch_1", "file-1", "small").unwrap();
+            assert_eq!((seen.is_over, seen.output), (over, None), "{status}");
+            assert_eq!(serde_json::from_str::<Value>(&told).unwrap()["status"], status.to_lowercase());
+        }
+        let page = format!(r#"{{"data":[{}],"has_more":false}}"#, there("Completed"));
+        let (all, _) = listed(page.as_bytes(), ObjectKind::Batch).unwrap();
+        assert_eq!(all[0].made, Timestamp::from_micros(1_721_410_409_161_928));
+        for (status, pending) in [("uploaded", true), ("pending", true), ("processed", false), ("error", false)] {
+            assert_eq!(is_pending(&json!({ "object": "file", "status": status }).to_string()), pending, "{status}");
+        }
+        assert!(!is_pending("{}") && !is_pending(""));
     }
 
     #[test]

@@ -99,13 +99,13 @@ pub fn uploaded(told: &str) -> String {
     format!("{{\"file\":{told}}}")
 }
 
-/// A page of files, of what is told of each, and where the next one begins.
-pub fn list(files: &[&str], next: Option<&str>) -> Vec<u8> {
+/// A page of files or of batches, which have this name in it, of what is told of each, and where the next one begins.
+pub fn page(name: &str, files: &[&str], next: Option<&str>) -> Vec<u8> {
     let next = next.map(|next| format!(",\"nextPageToken\":{}", json!(next))).unwrap_or_default();
     if files.is_empty() && next.is_empty() {
         return b"{}".to_vec();
     }
-    format!("{{\"files\":[{}]{next}}}", files.join(",")).into_bytes()
+    format!("{{\"{name}\":[{}]{next}}}", files.join(",")).into_bytes()
 }
 
 /// Whether it is the name of a file as Google gives them: it is written into requests that carry a credential.
@@ -208,9 +208,9 @@ mod tests {
 
     #[test]
     fn lists_are_pages() {
-        let page: Value = serde_json::from_slice(&list(&["{\"name\":\"a\"}", "{}"], Some("t\"x"))).unwrap();
-        assert_eq!(page, json!({"files": [{"name": "a"}, {}], "nextPageToken": "t\"x"}));
-        assert_eq!(list(&[], None), b"{}");
+        let told: Value = serde_json::from_slice(&page("files", &["{\"name\":\"a\"}", "{}"], Some("t\"x"))).unwrap();
+        assert_eq!(told, json!({"files": [{"name": "a"}, {}], "nextPageToken": "t\"x"}));
+        assert_eq!(page("files", &[], None), b"{}");
         assert_eq!(uploaded("{\"name\":\"a\"}"), "{\"file\":{\"name\":\"a\"}}");
     }
 }

@@ -75,15 +75,7 @@ impl Action {
     /// Where it is asked for below a provider's base URL. A provider's model that has a folder of its own, as in
     /// `tunedModels/mine`, stands there; any other is in `models`.
     pub fn path(self, provider_model: &str) -> String {
-        let mut path = String::with_capacity(provider_model.len() + 40);
-        path.push_str(if provider_model.contains('/') { "/" } else { "/models/" });
-        for byte in provider_model.bytes() {
-            if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'/') {
-                path.push(char::from(byte));
-            } else {
-                let _ = write!(path, "%{byte:02X}");
-            }
-        }
+        let mut path = place(provider_model);
         path.push_str(match self {
             Self::Generate => ":generateContent",
             Self::Stream => ":streamGenerateContent",
@@ -101,6 +93,20 @@ impl Action {
             Self::Embed | Self::BatchEmbed => Task::Embeddings,
         }
     }
+}
+
+/// Where a provider's model is, below the base URL.
+pub(crate) fn place(provider_model: &str) -> String {
+    let mut path = String::with_capacity(provider_model.len() + 40);
+    path.push_str(if provider_model.contains('/') { "/" } else { "/models/" });
+    for byte in provider_model.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'/') {
+            path.push(char::from(byte));
+        } else {
+            let _ = write!(path, "%{byte:02X}");
+        }
+    }
+    path
 }
 
 /// What a body calls a provider's model: one that has no folder of its own is in `models`.

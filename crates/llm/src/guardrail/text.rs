@@ -154,8 +154,12 @@ struct Frame<'b> {
     definitions: bool,
     describes: bool,
     values: bool,
-    /// Whether it is in documents, whose members have any names: every text is content but media.
+    /// Whether its members have any names, so that every text is content but media: it is in documents, or holds variables.
     all: bool,
+    /// Whether it is the prompt of a provider's own that a call names; whether it holds the variables of that: values under
+    /// the author's names, which say nothing.
+    prompt: bool,
+    variables: bool,
     origin: Option<Origin>,
     first: usize,
     /// Whether the member's value is content in a form of its own, and whether it may be JSON, however the name is written.
@@ -450,6 +454,8 @@ fn frame<'b>(parent: Option<&Frame<'b>>, (at, object): (usize, bool), first: usi
         describes: false,
         values: false,
         all: false,
+        prompt: false,
+        variables: false,
         origin: None,
         first,
         own_form: false,
@@ -463,7 +469,13 @@ fn frame<'b>(parent: Option<&Frame<'b>>, (at, object): (usize, bool), first: usi
     };
     let Some(parent) = parent else { return new };
     let key = parent.key;
+    let (prompt, variables) = match &*decoded(key) {
+        "prompt" => (of == Of::Call && parent.top && object, false),
+        "variables" => (false, parent.prompt && object),
+        _ => (false, false),
+    };
     let origin = match key {
+        _ if parent.variables => None,
         "functionResponse" | "function_response" => Some(Origin::Tool),
         "functionCall" | "function_call" => Some(Origin::Model),
         _ if of == Of::Call && parent.top && APPLICATION.contains(&key) => Some(Origin::Application),
@@ -482,7 +494,9 @@ fn frame<'b>(parent: Option<&Frame<'b>>, (at, object): (usize, bool), first: usi
         top: parent.top && object && key == "generateContentRequest",
         free: parent.free || (object && parent.object && !parent.top && parent.own_form),
         skip: parent.skip || (!parent.free && (!is_content_of(parent) || (object && is_format(parent)))),
-        all: parent.all || parent.documents,
+        all: variables || parent.documents || (parent.all && !parent.variables),
+        prompt,
+        variables,
         origin,
         json: parent.json,
         tokens: (of == Of::Answer && !parent.skip && TOKENS.contains(&key)).then_some(at),
@@ -494,7 +508,7 @@ impl<'b> Frame<'b> {
     fn take_key(&mut self, raw: &'b str) {
         self.key = raw;
         let name = decoded(raw);
-        (self.own_form, self.json) = (FREE.contains(&&*name), name == "arguments");
+        (self.own_form, self.json) = (FREE.contains(&&*name) && !self.variables, name == "arguments");
         self.documents = self.of == Of::Call && self.top && name == "documents";
         if self.definitions {
             (self.describes, self.values) = (DESCRIBES.contains(&&*name), VALUES.contains(&&*name));
@@ -528,7 +542,7 @@ impl<'b> Frame<'b> {
     fn later(&self) -> Option<Later> {
         match self.key {
             _ if self.free || self.skip || self.definitions || !self.object => None,
-            key if MEDIA.contains(&key) => Some(Later::Media),
+            key if MEDIA.contains(&key) && !self.variables => Some(Later::Media),
             "name" if !self.all => Some(Later::Name),
             _ => None,
         }

@@ -87,6 +87,10 @@ enum Place {
     Call,
     /// In the definitions of tools, which may bring files and pictures of their own.
     Tools,
+    /// The prompt of a provider's own that a call names.
+    Prompt,
+    /// Among its variables, whose names say nothing: they are the author's.
+    Variables,
     /// Anywhere else.
     Within,
 }
@@ -95,13 +99,16 @@ impl Place {
     /// Where the value of a member stands; `None` where nobody reads it.
     fn of(self, key: &str) -> Option<Self> {
         match (self, key) {
+            (Self::Variables, _) => Some(Self::Within),
             (_, "tools") => Some(Self::Tools),
             _ if OF_OTHERS.contains(&key) => None,
             (Self::Call, "generateContentRequest") => Some(Self::Call),
+            (Self::Call, "prompt") => Some(Self::Prompt),
+            (Self::Prompt, "variables") => Some(Self::Variables),
             (Self::Call, _) => (!NO_CONTENT_OF_CALLS.contains(&key)).then_some(Self::Within),
             (_, "input") => None,
             (Self::Tools, _) => (!SCHEMAS.contains(&key)).then_some(Self::Tools),
-            (Self::Within, _) => Some(Self::Within),
+            (Self::Prompt | Self::Within, _) => Some(Self::Within),
         }
     }
 }
@@ -308,6 +315,11 @@ mod tests {
         ] {
             check(&body, true);
         }
+        // The names of variables are the author's.
+        for name in ["x", "input", "args", "arguments", "response", "metadata", "tools", "schema", "variables"] {
+            let variables = json!({name: {"type": "input_image", "image_url": png}});
+            check(&json!({"prompt": {"id": "p", "variables": variables}}), true);
+        }
         assert!(is_in(br#"{"messages":[{"content":[{"\u0074ype":"\u0069mage"}]}]}"#), "however it is written");
         assert!(is_in(b"no call"));
     }
@@ -343,6 +355,7 @@ mod tests {
             turn(json!({"functionResponse": {"name": "n", "response": {"image": "x"}}})),
             json!({"prompt": "p", "image": null, "images": []}),
             json!({"query": "q", "documents": ["d"]}),
+            json!({"prompt": {"id": "p", "variables": {"input": "an image_url"}}, "metadata": {"image": "i"}}),
         ] {
             check(&body, false);
         }

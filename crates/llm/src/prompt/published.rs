@@ -5,7 +5,10 @@ use super::{
     call::{Form, Written, render},
     wanted::Members,
 };
-use crate::provider::{Dialect, LimitField};
+use crate::{
+    openai::usage,
+    provider::{Dialect, LimitField},
+};
 use credentialflow_model::resource::{PromptVariable, VariableType};
 use serde::Deserialize;
 use serde_json::{Map, Value, json, value::RawValue};
@@ -42,31 +45,68 @@ pub fn call(
 #[derive(Deserialize)]
 struct Completion {
     choices: Vec<Choice>,
-    #[serde(default)]
-    usage: Option<Usage>,
 }
 
 #[derive(Deserialize)]
 struct Choice {
-    message: Message,
+    message: Said,
     #[serde(default)]
     finish_reason: Option<String>,
 }
 
+/// What a model says: a message, or a piece of one.
 #[derive(Deserialize)]
-struct Message {
+pub(super) struct Said {
     #[serde(default)]
-    content: Option<String>,
+    content: Option<Content>,
     #[serde(default)]
     refusal: Option<String>,
 }
 
+/// The content of a message: a text, or parts, as reasoning models write it that put what they think beside what they say.
 #[derive(Deserialize)]
-struct Usage {
+#[serde(untagged)]
+enum Content {
+    Text(String),
+    Parts(Vec<ContentPart>),
+}
+
+#[derive(Deserialize)]
+struct ContentPart {
+    r#type: String,
     #[serde(default)]
-    prompt_tokens: u64,
+    text: Option<String>,
     #[serde(default)]
-    completion_tokens: u64,
+    refusal: Option<String>,
+}
+
+impl Said {
+    /// Its words, without what was thought; `None` where it has none.
+    ///
+    /// # Errors
+    /// The model refused.
+    pub(super) fn words(self) -> Result<Option<String>, Unfit> {
+        let mut refusal = self.refusal;
+        let words = match self.content {
+            Some(Content::Text(text)) => Some(text),
+            Some(Content::Parts(parts)) => {
+                let mut words = String::new();
+                for part in parts {
+                    match &*part.r#type {
+                        "text" => words.push_str(part.text.as_deref().unwrap_or_default()),
+                        "refusal" => refusal = part.refusal.or(refusal),
+                        _ => {}
+                    }
+                }
+                Some(words)
+            }
+            None => None,
+        };
+        match refusal {
+            Some(why) if !why.is_empty() => Err(Unfit::new("the model refused to answer")),
+            _ => Ok(words),
+        }
+    }
 }
 
 /// What a model said in Chat Completions.
@@ -86,14 +126,15 @@ impl Answer {
     /// [`Unfit`] where it is none, or the model refused.
     pub fn read(body: &[u8]) -> Result<Self, Unfit> {
         let unusable = || Unfit::new("the provider answered with something that is no answer of a model");
-        let Completion { choices, usage } = serde_json::from_slice(body).map_err(|_| unusable())?;
+        let Completion { choices } = serde_json::from_slice(body).map_err(|_| unusable())?;
         let Choice { message, finish_reason } = choices.into_iter().next().ok_or_else(unusable)?;
-        let text = match (message.content, message.refusal) {
-            (_, Some(_)) => return Err(Unfit::new("the model refused to answer")),
-            (Some(text), None) => text,
+        let text = match (message.words()?, &finish_reason) {
+            (Some(text), _) => text,
+            // It ended before a word, as where all it may write went into thinking.
+            (None, Some(_)) => String::new(),
             (None, None) => return Err(unusable()),
         };
-        let tokens = usage.map(|usage| (usage.prompt_tokens, usage.completion_tokens));
+        let tokens = usage::of(body).and_then(|used| used.tokens).map(|tokens| (tokens.input, tokens.output));
         Ok(Self { text, finish: finish_reason, tokens })
     }
 }

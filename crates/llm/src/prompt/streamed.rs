@@ -5,7 +5,7 @@
 
 use super::{
     Compiled, Unfit, Version,
-    published::{error, object},
+    published::{Said, error, object},
 };
 use crate::{
     openai::request::write_json_string,
@@ -40,17 +40,9 @@ struct Choice {
     #[serde(default)]
     index: u64,
     #[serde(default)]
-    delta: Option<Delta>,
+    delta: Option<Said>,
     #[serde(default)]
     finish_reason: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Delta {
-    #[serde(default)]
-    content: Option<String>,
-    #[serde(default)]
-    refusal: Option<String>,
 }
 
 impl Pieces {
@@ -96,17 +88,14 @@ impl Pieces {
         }
         // No other was asked for.
         let Some(choice) = choices.into_iter().find(|choice| choice.index == 0) else { return Ok(()) };
-        if let Some(Delta { content, refusal }) = choice.delta {
-            if refusal.is_some_and(|text| !text.is_empty()) {
-                return Err("the model refused to answer".to_owned());
+        if let Some(said) = choice.delta
+            && let Some(text) = said.words().map_err(|Unfit(why)| why)?.filter(|text| !text.is_empty())
+        {
+            if self.output.len() + text.len() > MOST {
+                return Err("the model's answer is too large".to_owned());
             }
-            if let Some(text) = content.filter(|text| !text.is_empty()) {
-                if self.output.len() + text.len() > MOST {
-                    return Err("the model's answer is too large".to_owned());
-                }
-                self.output.push_str(&text);
-                delta(&text, out);
-            }
+            self.output.push_str(&text);
+            delta(&text, out);
         }
         self.is_over |= choice.finish_reason.is_some();
         self.finish = choice.finish_reason.or(self.finish.take());

@@ -314,6 +314,38 @@ fn an_endpoint_takes_variables_and_answers_what_was_made_of_them() {
     assert_eq!(published::error(b"<html>"), None);
 }
 
+#[test]
+fn answers_are_read_as_providers_write_them_whole_as_in_pieces() {
+    let prompt = prompt();
+    let first = prompt.version(Which::Version(1)).unwrap();
+    let thought = json!([{ "type": "thinking", "thinking": [{ "type": "text", "text": "hm" }] }, { "type": "text", "text": "pos" }]);
+    for (content, finish, expect) in [
+        (thought, "stop", "pos"),
+        (json!([{ "type": "text", "text": "a" }, { "type": "text", "text": "b" }, { "type": "image" }]), "stop", "ab"),
+        (json!(null), "length", ""),
+        (json!([]), "length", ""),
+    ] {
+        let whole = json!({ "choices": [{ "message": { "content": content, "refusal": "" }, "finish_reason": finish }],
+            "usage": { "prompt_tokens": 9.0, "completion_tokens": 2 } });
+        let answer: Value =
+            serde_json::from_slice(&published::answer(&prompt, first, whole.to_string().as_bytes()).unwrap()).unwrap();
+        assert_eq!((&answer["output"], &answer["finish_reason"]), (&json!(expect), &json!(finish)), "{whole}");
+        assert_eq!(answer["usage"], json!({ "input_tokens": 9, "output_tokens": 2 }));
+        let chunk = json!({ "choices": [{ "delta": { "content": content }, "finish_reason": finish }] });
+        let (_, pieces) = events(&data(&[chunk]));
+        assert!(pieces.is_over());
+        let done = &read(&pieces.done(&prompt, first, None))[0].1;
+        assert_eq!((&done["output"], &done["finish_reason"]), (&json!(expect), &json!(finish)));
+    }
+    for usage in [json!(null), json!("many"), json!({ "prompt_tokens": null }), json!({ "prompt_tokens": -1 })] {
+        let whole = json!({ "choices": [{ "message": { "content": "a" } }], "usage": usage }).to_string();
+        let answer = published::answer(&prompt, first, whole.as_bytes()).unwrap();
+        assert_eq!(serde_json::from_slice::<Value>(&answer).unwrap()["output"], json!("a"), "{whole}");
+    }
+    let refused = json!({ "choices": [{ "message": { "content": [{ "type": "refusal", "refusal": "no" }] } }] });
+    assert!(published::answer(&prompt, first, refused.to_string().as_bytes()).is_err());
+}
+
 /// The events of an endpoint, of the stream of a model: their types and data.
 fn events(stream: &str) -> (Vec<(String, Value)>, streamed::Pieces) {
     let (mut pieces, mut out) = (streamed::Pieces::default(), Vec::new());

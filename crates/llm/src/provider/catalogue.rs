@@ -34,7 +34,10 @@
 //! (<https://strandsagents.com/docs/user-guide/concepts/model-providers/cohere/>). `also_responses` are those of which
 //! exchanges at `/responses` below the same base are recorded. What can be asked of a provider beside that is what its
 //! documentation describes below the same base, in OpenAI's form (ranking in Cohere's). Who counts tokens beforehand, and
-//! how, is written at [`crate::translate::count`].
+//! how, is written at [`crate::translate::count`]. Batches are those of OpenAI's form, with its paths and its files:
+//! <https://docs.deepinfra.com/batch/introduction>, <https://platform.kimi.ai/docs/guide/use-batch-api>,
+//! <https://learn.microsoft.com/en-us/azure/foundry/openai/how-to/batch>. Together, Fireworks, Mistral and xAI have forms of
+//! their own.
 
 use super::{Base, CallIds, Counting, DefaultInjector, Dialect, LimitField, Provider, Thoughts};
 use crate::task::{
@@ -146,7 +149,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         call_ids: CallIds::Usual,
     },
     also(
-        &[Embeddings, ImageGenerations, ImageEdits, Speech, Transcriptions, Translations, Realtime],
+        &[Embeddings, ImageGenerations, ImageEdits, Speech, Transcriptions, Translations, Realtime, Batches, Files],
         also_responses(Provider {
             base: Base::Own,
             counts: Some(Counting::Responses),
@@ -167,7 +170,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
     also(&[Embeddings], compatible("cohere", "https://api.cohere.ai/compatibility/v1", UNASKED)), // `stream_options` is refused
     only(&[Rerank], compatible("cohere-rerank", "https://api.cohere.com/v2", UNASKED)), // not a part of the other
     also(
-        &[Embeddings, ImageGenerations, Speech, Transcriptions, Translations],
+        &[Embeddings, ImageGenerations, Speech, Transcriptions, Translations, Batches],
         compatible("deepinfra", "https://api.deepinfra.com/v1/openai", ASKS),
     ),
     keeps_thinking(also_responses(compatible("deepseek", "https://api.deepseek.com", ASKS))),
@@ -177,7 +180,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         base: Base::Url("https://generativelanguage.googleapis.com/v1beta"),
         dialect: Dialect::Gemini,
         responses: false,
-        tasks: Tasks::CHAT.and(&[Embeddings, Realtime, Files]),
+        tasks: Tasks::CHAT.and(&[Embeddings, Realtime, Batches, Files]),
         counts: Some(Counting::Gemini),
         injector: DefaultInjector::Header(crate::gemini::KEY_HEADER),
         ask_usage: UNASKED, // in every event
@@ -206,7 +209,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
             ..compatible("mistral", "https://api.mistral.ai/v1", UNASKED) // in the last event
         },
     ),
-    keeps_thinking(compatible("moonshot", "https://api.moonshot.ai/v1", ASKS)),
+    also(&[Batches], keeps_thinking(compatible("moonshot", "https://api.moonshot.ai/v1", ASKS))),
     also(&[Embeddings], compatible("nvidia", "https://integrate.api.nvidia.com/v1", ASKS)),
     also(&[Embeddings], compatible("ollama", "http://127.0.0.1:11434/v1", ASKS)),
     also(

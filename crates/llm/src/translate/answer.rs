@@ -172,8 +172,10 @@ pub(super) enum Stop {
 /// What a provider said went wrong.
 #[derive(Default)]
 pub(super) struct Failure<'a> {
-    /// Its word for it.
+    /// Its word for errors of this kind.
     pub kind: Option<Text<'a>>,
+    /// Its word for this one, where it has another: programs look at it to know what to do.
+    pub code: Option<Text<'a>>,
     /// Its status, where it is told within a stream.
     pub status: Option<u16>,
     pub message: Option<Text<'a>>,
@@ -184,6 +186,11 @@ pub(super) struct Failure<'a> {
 pub(super) struct Malformed;
 
 impl Failure<'_> {
+    /// The word that says most of it.
+    pub fn word(&self) -> Option<&str> {
+        self.code.as_deref().or(self.kind.as_deref())
+    }
+
     /// What is said of an answer that says nothing itself.
     pub const UNUSABLE: &'static str = "The provider's answer cannot be used.";
     /// What is said of an answer with an image to a caller whose dialect has no place for one.

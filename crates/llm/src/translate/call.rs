@@ -71,6 +71,18 @@ impl Call<'_> {
     pub fn has_other(&self, name: &str) -> bool {
         self.others.iter().any(|(other, _)| &**other == name)
     }
+
+    /// Leaves out texts of white space alone, which some providers refuse and models write beside calls of tools.
+    pub fn without_blank_texts(&mut self) {
+        let says = |block: &Block<'_>| !matches!(block, Block::Text { text, .. } if text.trim().is_empty());
+        self.system.retain(says);
+        for block in self.turns.0.iter_mut().flat_map(|turn| &mut turn.content) {
+            if let Block::ToolResult { content, .. } = block {
+                content.retain(says);
+            }
+        }
+        self.turns.keep(says);
+    }
 }
 
 /// What few providers can do.
@@ -164,12 +176,16 @@ impl<'a> Turns<'a> {
             Block::Redacted(_) => takes == TakesBack::Anthropic,
             _ => true,
         };
-        if self.0.iter().all(|turn| turn.content.iter().all(keeps)) {
+        self.keep(keeps);
+    }
+
+    /// Leaves out the blocks of turns that are not to be kept. A turn of which nothing is left is none.
+    fn keep(&mut self, keeps: impl Fn(&Block<'a>) -> bool) {
+        if self.0.iter().all(|turn| turn.content.iter().all(&keeps)) {
             return;
         }
-        // A turn of which nothing is left is none.
         for mut turn in std::mem::take(&mut self.0) {
-            turn.content.retain(keeps);
+            turn.content.retain(&keeps);
             self.push(turn.role, turn.content);
         }
     }
@@ -267,13 +283,31 @@ pub(super) enum Source<'a> {
     Url(Text<'a>),
 }
 
+impl<'a> Source<'a> {
+    pub fn base64(media_type: Cow<'a, str>, data: Cow<'a, str>) -> Self {
+        Self::Base64 { media_type: known_media_type(media_type), data }
+    }
+}
+
+/// A media type as every provider writes it: in small letters, and JPEG by its own name.
+pub(super) fn known_media_type(told: Cow<'_, str>) -> Cow<'_, str> {
+    let small = match told.bytes().any(|b| b.is_ascii_uppercase()) {
+        true => Cow::Owned(told.to_ascii_lowercase()),
+        false => told,
+    };
+    match &*small {
+        "image/jpg" | "image/pjpeg" => Cow::Borrowed("image/jpeg"),
+        _ => small,
+    }
+}
+
 /// A function that the model may call.
 pub(super) struct Tool<'a> {
     pub name: Text<'a>,
     pub description: Option<Text<'a>>,
     /// The JSON Schema of its input; none for a function without.
     pub schema: Option<&'a RawValue>,
-    pub strict: bool,
+    pub strict: Strict,
     pub cache_control: Option<&'a RawValue>,
 }
 
@@ -291,7 +325,24 @@ pub(super) enum Format<'a> {
     /// JSON of any form.
     Json,
     /// JSON that fits a JSON Schema. Messages and Gemini have neither its name nor its description.
-    Schema { schema: &'a RawValue, name: Option<Text<'a>>, description: Option<Text<'a>>, strict: Option<bool> },
+    Schema { schema: &'a RawValue, name: Option<Text<'a>>, description: Option<Text<'a>>, strict: Strict },
+}
+
+/// Whether a schema is held to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Strict {
+    Not,
+    /// The caller of one of OpenAI's dialects says so, whose schemas have rules of OpenAI's.
+    Told,
+    /// It is, in the dialect of the caller, whose schemas have other rules.
+    WhereItFits,
+}
+
+impl Strict {
+    /// What a caller of OpenAI's dialects says.
+    pub const fn told(strict: Option<bool>) -> Self {
+        if matches!(strict, Some(true)) { Self::Told } else { Self::Not }
+    }
 }
 
 /// Whether the model calls a tool.

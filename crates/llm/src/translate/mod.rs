@@ -26,12 +26,13 @@ mod messages;
 mod read;
 mod replicate;
 mod responses;
+mod schema;
 mod signature;
 mod stream;
 pub mod task;
 mod write;
 
-use call::{Asked, Call, TakesBack};
+use call::{Asked, Call, Choice, TakesBack};
 pub use foreign::without_foreign;
 use gemini::schema::Schemas;
 pub use stream::{StreamFailure, Translator};
@@ -151,6 +152,13 @@ fn write_call(call: &mut Call<'_>, to: &To<'_>, out: &mut Vec<u8>) -> Result<(),
         call.turns.without_citations();
     }
     call.turns.keep_thinking(takes_back(to));
+    if matches!(to.dialect, Dialect::Anthropic | Dialect::Bedrock) {
+        call.without_blank_texts();
+    }
+    // Where there are no tools there is nothing to choose, and providers refuse that it is said.
+    if call.tools.is_empty() && matches!(call.choice, Some(Choice::Auto | Choice::Never)) {
+        call.choice = None;
+    }
     ids::fit(&mut call.turns, to.dialect, to.call_ids);
     match to.dialect {
         Dialect::OpenAi => chat::write_call::call(call, to, out),
@@ -401,6 +409,8 @@ mod tests_bedrock;
 #[cfg(test)]
 mod tests_carried;
 #[cfg(test)]
+mod tests_chats;
+#[cfg(test)]
 mod tests_cite;
 #[cfg(test)]
 mod tests_claude;
@@ -409,9 +419,13 @@ mod tests_count;
 #[cfg(test)]
 mod tests_gemini;
 #[cfg(test)]
+mod tests_refused;
+#[cfg(test)]
 mod tests_replicate;
 #[cfg(test)]
 mod tests_responses;
+#[cfg(test)]
+mod tests_schemas;
 #[cfg(test)]
 mod tests_several;
 #[cfg(test)]

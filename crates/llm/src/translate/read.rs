@@ -106,6 +106,20 @@ pub(super) fn list<'a, T: Deserialize<'a>>(
     })
 }
 
+/// The same where one object may stand in the place of a list of one, as Google takes it.
+pub(super) fn one_or_more<'a, T: Deserialize<'a>>(
+    raw: &'a RawValue,
+    place: &str,
+    most: usize,
+    what: &'static str,
+) -> Result<Vec<T>, Why> {
+    match raw.get().starts_with('{') {
+        true if most == 0 => Err(Why::TooMany(what)),
+        true => Ok(vec![read(raw, place)?]),
+        false => list(raw, place, most, what),
+    }
+}
+
 /// Whether a value is an object without members.
 pub(super) fn is_empty_object(raw: &RawValue) -> bool {
     raw.get().strip_prefix('{').is_some_and(|inside| inside.trim_ascii_start().starts_with('}'))

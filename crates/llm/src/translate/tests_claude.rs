@@ -69,7 +69,7 @@ fn an_effort_becomes_what_the_model_takes() {
         assert_eq!(in_messages(&json!({"reasoning_effort": effort}), model), Ok(expect), "{model} {effort}");
     }
     // Beside a schema, both stand in one object.
-    let schema = json!({"type": "object"});
+    let schema = json!({"type": "object", "additionalProperties": false});
     let format = json!({"type": "json_schema", "json_schema": {"name": "n", "schema": schema}});
     assert_eq!(
         in_messages(&json!({"reasoning_effort": "low", "response_format": format}), "claude-opus-5").unwrap()["output_config"],

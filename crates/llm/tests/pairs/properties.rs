@@ -11,9 +11,11 @@ use credentialflow_llm::provider::{Counting, Dialect};
 use proptest::{collection::vec, prelude::*};
 use serde_json::{Value, json};
 
-/// A text that is not empty, of any characters.
+/// A text of any characters, of which at least one is no white space: not every provider takes other texts.
 fn words() -> impl Strategy<Value = String> {
-    prop_oneof!["\\PC{1,20}", "[ \t\r\na-zé日\u{1F600}\"\\\\{}\\[\\]:]{1,40}"]
+    let odd = "[ \t\r\na-zé日\u{1F600}\"\\\\{}\\[\\]:]{0,20}";
+    let odd = (odd, "[a-z日{\"]", odd).prop_map(|(before, word, after)| before + &word + &after);
+    prop_oneof!["\\PC{0,10}[a-z\"]\\PC{0,10}", odd]
 }
 
 fn name() -> impl Strategy<Value = String> {

@@ -135,6 +135,23 @@ fn documents_have_members_of_any_name() {
 }
 
 #[test]
+fn variables_of_a_providers_prompt_have_any_names() {
+    use Origin::Caller as C;
+    let long = "0123456789abcdef0123456789abcdef";
+    let body = json!({"model": "m", "prompt": {"id": "pmpt_1", "version": "2", "variables": {"name": "a", "id": "b",
+        "type": "c", "role": "system", "status": "d", "thinking": "e", "data": long, "input": "f", "metadata": "g",
+        "detail": {"type": "input_text", "text": "h"}, "args": {"type": "input_file", "file_id": "file-1"},
+        "functionCall": {"type": "input_text", "text": "i"}}}});
+    let all = ["2", "a", "b", "c", "system", "d", "e", long, "f", "g", "h", "i"].map(|text| (text, C));
+    check(&body, &all);
+    let escaped =
+        body.to_string().replace("\"prompt\"", "\"pr\\u006fmpt\"").replace("\"variables\"", "\"vari\\u0061bles\"");
+    assert_eq!(texts(escaped.as_bytes()).unwrap().len(), all.len());
+    // Nowhere else.
+    check(&json!({"messages": [{"role": "user", "variables": {"id": "b"}}], "variables": {"id": "b"}}), &[]);
+}
+
+#[test]
 fn texts_in_base64_are_read() {
     let said = "I am anna@example.com, ä";
     let data = STANDARD.encode(said);

@@ -184,5 +184,5 @@ pub(in crate::translate) fn error<'a>(name: Option<&'a str>, body: &'a [u8]) -> 
     let name = name.and_then(|name| name.split(':').next()?.rsplit('#').next()).map(str::trim);
     let is_name = |name: &&str| !name.is_empty() && name.len() <= 64 && name.bytes().all(|b| b.is_ascii_alphanumeric());
     let kind = name.filter(is_name).map(|name| Text(Cow::Borrowed(name)));
-    Failure { kind, status: None, message }
+    Failure { kind, message, ..Failure::default() }
 }

@@ -6,12 +6,13 @@
 use super::{
     super::{
         Why,
-        call::{Block, Call, Choice, Effort, Format, MAX_FIELDS, Tool},
+        call::{Block, Call, Choice, Effort, Format, MAX_FIELDS, Strict, Tool},
         messages::{
             thinking::{Plan, plan},
             write_call::at_most_one,
         },
         read::{is_empty_object, members},
+        schema::{for_claude, tool_schema},
         write::Object,
     },
     write_turns,
@@ -92,7 +93,7 @@ pub(in crate::translate) fn call(call: &Call<'_>, model: &str, out: &mut Vec<u8>
         let mut structure = format.object("structure");
         let mut told = structure.object("jsonSchema");
         // As a text, not as an object.
-        told.text("schema", schema.get());
+        told.text("schema", &for_claude(schema));
         told.text("name", name.as_deref().unwrap_or("answer"));
         if let Some(description) = description {
             told.text("description", description);
@@ -289,9 +290,10 @@ fn tool(out: &mut Vec<u8>, part: &ToolPart<'_, '_>) {
     }
     let mut schema = spec.object("inputSchema");
     let told = tool.schema.filter(|schema| !is_empty_object(schema));
-    schema.json("json", told.map_or(r#"{"type":"object","properties":{}}"#, RawValue::get));
+    let strict = tool.strict != Strict::Not;
+    schema.json("json", &tool_schema(told, strict));
     schema.end();
-    if tool.strict {
+    if strict {
         spec.json("strict", "true");
     }
     spec.end();

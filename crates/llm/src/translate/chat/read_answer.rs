@@ -323,11 +323,13 @@ pub(in crate::translate) fn error(body: &[u8]) -> Failure<'_> {
 /// The value of `error`: an object, or a text.
 pub(in crate::translate) fn failure(raw: &RawValue) -> Failure<'_> {
     match serde_json::from_str::<ErrorObject<'_>>(raw.get()) {
-        Ok(ErrorObject { r#type, code, message }) => Failure {
-            kind: string(r#type).or_else(|| string(code)),
-            status: code.and_then(|code| code.get().parse().ok()),
-            message: string(message),
-        },
+        Ok(ErrorObject { r#type, code, message }) => {
+            let status = code.and_then(|code| code.get().parse().ok());
+            let code = string(code).filter(|code| !code.is_empty());
+            let limited = code.as_deref() == Some("rate_limit_exceeded");
+            let status = status.or_else(|| limited.then_some(429));
+            Failure { kind: string(r#type), code, status, message: string(message) }
+        }
         Err(_) => Failure { message: string(Some(raw)), ..Failure::default() },
     }
 }

@@ -3,7 +3,9 @@
 use super::{
     super::{
         Why,
-        call::{Asked, Call, Choice, Effort, Format, Images, MAX_ANSWERS, MAX_FIELDS, MAX_STOPS, MAX_TOOLS, Tool},
+        call::{
+            Asked, Call, Choice, Effort, Format, Images, MAX_ANSWERS, MAX_FIELDS, MAX_STOPS, MAX_TOOLS, Strict, Tool,
+        },
         read::{Text, is_empty_object, list, members, present, read},
     },
     read_turns,
@@ -205,7 +207,7 @@ fn tool(tool: ChatTool<'_>) -> Result<Tool<'_>, Why> {
         name: function.name,
         description: function.description,
         schema: present(function.parameters),
-        strict: function.strict.unwrap_or(false),
+        strict: Strict::told(function.strict),
         cache_control: present(tool.cache_control),
     })
 }
@@ -238,7 +240,7 @@ fn format(raw: &RawValue) -> Result<Option<Format<'_>>, Why> {
     match (&*format.r#type, format.json_schema) {
         ("text", _) => Ok(None),
         ("json_schema", Some(JsonSchema { schema, name, description, strict })) => {
-            Ok(Some(Format::Schema { schema, name, description, strict: Some(strict.unwrap_or(false)) }))
+            Ok(Some(Format::Schema { schema, name, description, strict: Strict::told(strict) }))
         }
         ("json_object", _) => Ok(Some(Format::Json)),
         _ => Err(Why::Form("`response_format`".to_owned())),

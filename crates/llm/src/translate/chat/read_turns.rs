@@ -270,8 +270,7 @@ pub(in crate::translate) fn source(url: Text<'_>) -> Option<Source<'_>> {
     if let Some(rest) = url.strip_prefix("data:") {
         let (head, data) = rest.split_once(',')?;
         let media_type = head.strip_suffix(";base64")?.split(';').next()?;
-        return (!media_type.is_empty())
-            .then(|| Source::Base64 { media_type: media_type.to_owned().into(), data: data.to_owned().into() });
+        return (!media_type.is_empty()).then(|| Source::base64(media_type.to_owned().into(), data.to_owned().into()));
     }
     let web = ["https://", "http://"].iter().any(|scheme| url.starts_with(scheme));
     web.then_some(Source::Url(url))

@@ -203,8 +203,7 @@ pub(super) fn usage(out: &mut Vec<u8>, usage: &TokenUsage, sound: Sound) {
 
 /// An error with this status.
 pub(in crate::translate) fn error(out: &mut Vec<u8>, status: u16, failure: &Failure<'_>) {
-    let told = failure.kind.as_deref();
-    let kind = match told {
+    let kind = match failure.kind.as_deref().or(failure.code.as_deref()) {
         Some(
             told @ ("invalid_request_error"
             | "authentication_error"
@@ -213,19 +212,15 @@ pub(in crate::translate) fn error(out: &mut Vec<u8>, status: u16, failure: &Fail
             | "rate_limit_error"),
         ) => told,
         Some("request_too_large") => "invalid_request_error",
-        // Google's words and AWS's follow the status.
-        Some(told) if told.bytes().all(|b| b.is_ascii_uppercase() || b == b'_') || told.ends_with("Exception") => {
-            kind(status)
-        }
-        Some(_) => "server_error",
-        None => kind(status),
+        // Others' words follow the status.
+        _ => kind(status),
     };
     out.extend_from_slice(b"{\"error\":{\"message\":");
     write_json_string(out, failure.message.as_deref().unwrap_or(Failure::UNUSABLE));
     out.extend_from_slice(b",\"type\":");
     write_json_string(out, kind);
     out.extend_from_slice(b",\"param\":null,\"code\":");
-    match told {
+    match failure.word() {
         Some(told) => write_json_string(out, told),
         None => out.extend_from_slice(b"null"),
     }

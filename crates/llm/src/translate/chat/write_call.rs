@@ -136,8 +136,7 @@ fn response_format(body: &mut Object<'_>, format: &Format<'_>) {
             if let Some(description) = description {
                 named.text("description", description);
             }
-            // What must fit the schema in Messages must here.
-            named.json("strict", if strict.unwrap_or(true) { "true" } else { "false" });
+            named.json("strict", if strict.at_openai(Some(schema)) { "true" } else { "false" });
             named.json("schema", schema.get());
             named.end();
         }
@@ -360,7 +359,7 @@ fn tool(out: &mut Vec<u8>, tool: &Tool<'_>) {
     if let Some(schema) = tool.schema.map(RawValue::get) {
         function.json("parameters", schema);
     }
-    if tool.strict {
+    if tool.strict.at_openai(tool.schema) {
         function.json("strict", "true");
     }
     function.end();

@@ -270,5 +270,5 @@ pub(in crate::translate) fn error(body: &[u8]) -> Failure<'_> {
 /// The value of `error`.
 pub(super) fn failure(raw: &RawValue) -> Failure<'_> {
     let Ok(ErrorObject { code, message, status }) = serde_json::from_str(raw.get()) else { return Failure::default() };
-    Failure { kind: status, status: code, message }
+    Failure { kind: status, status: code, message, ..Failure::default() }
 }

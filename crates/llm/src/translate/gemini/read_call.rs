@@ -3,9 +3,9 @@
 use super::{
     super::{
         Why,
-        call::{Asked, Call, Choice, Effort, Format, Images, MAX_FIELDS, MAX_STOPS, MAX_TOOLS, Tool},
+        call::{Asked, Call, Choice, Effort, Format, Images, MAX_FIELDS, MAX_STOPS, MAX_TOOLS, Strict, Tool},
         chat::read_call::answers,
-        read::{Text, list, members, present, read},
+        read::{Text, list, members, one_or_more, present, read},
     },
     read_turns,
     schema::Schemas,
@@ -48,7 +48,7 @@ impl<'a> Declarations<'a> {
     /// Its functions, for which there is still so much room.
     pub fn functions(&self, room: &mut usize) -> Result<Vec<Function<'a>>, Why> {
         let Some(raw) = present(self.declared) else { return Ok(Vec::new()) };
-        let functions = list(raw, "`tools`", *room, "tools")?;
+        let functions = one_or_more(raw, "`tools`", *room, "tools")?;
         *room -= functions.len();
         Ok(functions)
     }
@@ -111,7 +111,7 @@ fn once<'a>(place: &mut Option<&'a RawValue>, raw: &'a RawValue) -> Result<(), W
 
 fn tools<'a>(raw: &'a RawValue, schemas: &'a Schemas) -> Result<Vec<Tool<'a>>, Why> {
     let (mut tools, mut made, mut room) = (Vec::new(), schemas.tools.iter(), MAX_TOOLS);
-    for raw in list::<&RawValue>(raw, "`tools`", MAX_TOOLS, "tools")? {
+    for raw in one_or_more::<&RawValue>(raw, "`tools`", MAX_TOOLS, "tools")? {
         // What is no list of functions is a tool of the provider's, by whatever name.
         for (name, value) in members(raw.get().as_bytes(), MAX_FIELDS)? {
             let own = matches!(&*name, "functionDeclarations" | "function_declarations");
@@ -125,7 +125,7 @@ fn tools<'a>(raw: &'a RawValue, schemas: &'a Schemas) -> Result<Vec<Tool<'a>>, W
                 name: function.name,
                 description: function.description.filter(|text| !text.is_empty()),
                 schema: present(function.json_schema).or(made),
-                strict: false,
+                strict: Strict::Not,
                 cache_control: None,
             });
         }
@@ -205,7 +205,7 @@ fn config<'a>(raw: &'a RawValue, schemas: &'a Schemas, call: &mut Call<'a>) -> R
         Some(_) => return no_counterpart("responseMimeType"),
     };
     call.format = match answer {
-        Some(schema) => Some(Format::Schema { schema, name: None, description: None, strict: None }),
+        Some(schema) => Some(Format::Schema { schema, name: None, description: None, strict: Strict::WhereItFits }),
         None => is_json.then_some(Format::Json),
     };
     Ok(())

@@ -5,8 +5,8 @@
 
 use super::super::{
     Why,
-    call::{Block, MAX_MESSAGES, MAX_PARTS, Role, Source, Turns},
-    read::{Text, list, members, present, read},
+    call::{Block, MAX_MESSAGES, MAX_PARTS, Role, Source, Turns, known_media_type},
+    read::{Text, members, one_or_more, present, read},
     signature::{Carried, Signer},
 };
 use super::write_turns::NO_SIGNATURE;
@@ -107,7 +107,7 @@ pub(super) fn system<'a>(raw: &'a RawValue, room: &mut usize) -> Result<Vec<Bloc
 
 /// The turns of a conversation.
 pub(super) fn turns<'a>(raw: &'a RawValue, room: &mut usize) -> Result<Turns<'a>, Why> {
-    let contents: Vec<Content<'_>> = list(raw, "`contents`", MAX_MESSAGES, "contents")?;
+    let contents: Vec<Content<'_>> = one_or_more(raw, "`contents`", MAX_MESSAGES, "contents")?;
     let (mut turns, mut calls) = (Turns::default(), Calls::default());
     // What the model said and did, which may come in pieces, as clients get it in streams.
     let mut answered = Vec::new();
@@ -134,7 +134,7 @@ pub(super) fn turns<'a>(raw: &'a RawValue, room: &mut usize) -> Result<Turns<'a>
 
 fn parts<'a>(raw: Option<&'a RawValue>, place: &str, room: &mut usize) -> Result<Vec<Part<'a>>, Why> {
     let Some(raw) = present(raw) else { return Ok(Vec::new()) };
-    let parts: Vec<Part<'a>> = list(raw, place, *room, "parts of contents")?;
+    let parts: Vec<Part<'a>> = one_or_more(raw, place, *room, "parts of contents")?;
     *room -= parts.len();
     Ok(parts)
 }
@@ -238,7 +238,7 @@ fn said(text: Text<'_>) -> Option<Block<'_>> {
 /// What is sent along: an image, a document, or a text.
 fn inline<'a>(blob: Blob<'a>, place: &str) -> Result<Block<'a>, Why> {
     let Blob { mime_type, data, title } = blob;
-    let (mime_type, data) = (mime_type.unwrap_or_default(), standard(data.0));
+    let (mime_type, data) = (known_media_type(mime_type.unwrap_or_default().0), standard(data.0));
     if mime_type.starts_with("text/") {
         let form = || Why::Form(format!("a text of {place}"));
         let bytes = base64::engine::general_purpose::STANDARD.decode(data.as_bytes()).map_err(|_| form())?;
@@ -247,9 +247,9 @@ fn inline<'a>(blob: Blob<'a>, place: &str) -> Result<Block<'a>, Why> {
     }
     let is_plain = |text: &str| text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b',' | b';'));
     if mime_type.starts_with("audio/") && is_plain(&mime_type) {
-        return Ok(Block::Audio { media_type: mime_type.0, data });
+        return Ok(Block::Audio { media_type: mime_type, data });
     }
-    kept(&mime_type, title, place, |media_type| Source::Base64 { media_type, data })
+    kept(mime_type, title, place, |media_type| Source::base64(media_type, data))
 }
 
 /// Base64 as the other dialects take it. Google takes both alphabets, padded or not (ProtoJSON), and its SDK for Python
@@ -272,22 +272,21 @@ fn file<'a>(file: File<'a>, place: &str) -> Result<Block<'a>, Why> {
     if !web || file.uri.contains("generativelanguage.googleapis.com/") {
         return Err(Why::NoCounterpart(format!("a file of {place} that is not sent along")));
     }
-    let mime_type = file.mime_type.unwrap_or_default();
-    kept(&mime_type, None, place, |_| Source::Url(file.uri))
+    let mime_type = known_media_type(file.mime_type.unwrap_or_default().0);
+    kept(mime_type, None, place, |_| Source::Url(file.uri))
 }
 
 fn kept<'a>(
-    mime_type: &Text<'a>,
+    media_type: Cow<'a, str>,
     title: Option<Text<'a>>,
     place: &str,
     source: impl FnOnce(Cow<'a, str>) -> Source<'a>,
 ) -> Result<Block<'a>, Why> {
     // It must fit into a `data:` URL without ending its own part of it.
-    let fits = mime_type.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b',' | b';'));
-    let media_type = mime_type.0.clone();
-    if fits && mime_type.starts_with("image/") {
+    let fits = media_type.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b',' | b';'));
+    if fits && media_type.starts_with("image/") {
         Ok(Block::Image { source: source(media_type), cache_control: None })
-    } else if fits && &**mime_type == "application/pdf" {
+    } else if media_type == "application/pdf" {
         Ok(Block::Document { source: source(media_type), title, cache_control: None })
     } else {
         Err(Why::NoCounterpart(format!("a file of {place} that is neither an image nor a PDF")))

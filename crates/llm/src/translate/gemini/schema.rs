@@ -8,7 +8,7 @@ use super::{
     super::{
         Why,
         call::{MAX_FIELDS, MAX_TOOLS},
-        read::{Text, list, members, present},
+        read::{Text, members, one_or_more, present},
     },
     read_call::{ANSWER, Declarations},
 };
@@ -43,7 +43,7 @@ fn schemas(body: &[u8]) -> Result<Schemas, Why> {
         match &*name {
             "tools" if present(Some(raw)).is_some() => {
                 let mut room = MAX_TOOLS;
-                for tool in list::<Declarations<'_>>(raw, "`tools`", MAX_TOOLS, "tools")? {
+                for tool in one_or_more::<Declarations<'_>>(raw, "`tools`", MAX_TOOLS, "tools")? {
                     for schema in tool.functions(&mut room)?.iter().filter_map(|function| present(function.parameters))
                     {
                         made.tools

@@ -181,7 +181,7 @@ pub(super) const fn finish_reason(stop: Stop) -> &'static str {
 /// An error with this status.
 pub(in crate::translate) fn error(out: &mut Vec<u8>, status: u16, failure: &Failure<'_>) {
     error::head(out, status, failure.message.as_deref().unwrap_or(Failure::UNUSABLE));
-    if let Some(told) = &failure.kind {
+    if let Some(told) = failure.word() {
         out.extend_from_slice(b",\"details\":[{\"@type\":\"type.googleapis.com/google.rpc.ErrorInfo\",\"reason\":");
         crate::openai::request::write_json_string(out, told);
         out.extend_from_slice(b",\"domain\":\"provider\"}]");

@@ -66,7 +66,7 @@ pub(super) struct FailureBody<'a> {
 
 impl<'a> From<FailureBody<'a>> for Failure<'a> {
     fn from(body: FailureBody<'a>) -> Self {
-        Self { kind: body.r#type, status: None, message: body.message }
+        Self { kind: body.r#type, message: body.message, ..Self::default() }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{
     super::{
         Why,
-        call::{Call, Choice, Effort, Format, MAX_FIELDS, MAX_STOPS, MAX_TOOLS, Thinks, Tool},
+        call::{Call, Choice, Effort, Format, MAX_FIELDS, MAX_STOPS, MAX_TOOLS, Strict, Thinks, Tool},
         read::{Text, list, members, present, read},
     },
     read_turns,
@@ -148,7 +148,7 @@ fn tool(tool: MessagesTool<'_>) -> Result<Tool<'_>, Why> {
         name: tool.name,
         description: tool.description,
         schema: Some(schema),
-        strict: tool.strict.unwrap_or(false),
+        strict: if tool.strict == Some(true) { Strict::WhereItFits } else { Strict::Not },
         cache_control: present(tool.cache_control),
     })
 }
@@ -198,5 +198,5 @@ fn format(raw: &RawValue) -> Result<Format<'_>, Why> {
     let form = || Why::Form("`output_config`".to_owned());
     let format: OutputFormat<'_> = read(raw, "`output_config`")?;
     let schema = format.schema.filter(|_| &*format.r#type == "json_schema").ok_or_else(form)?;
-    Ok(Format::Schema { schema, name: None, description: None, strict: None })
+    Ok(Format::Schema { schema, name: None, description: None, strict: Strict::WhereItFits })
 }

@@ -184,7 +184,7 @@ fn source<'a>(source: PartSource<'a>, what: &str, place: &str) -> Result<Source<
     match &*source.r#type {
         "base64" => {
             let media_type = source.media_type.filter(|of| is_media_type(of)).ok_or_else(form)?.0;
-            Ok(Source::Base64 { media_type, data: source.data.ok_or_else(form)?.0 })
+            Ok(Source::base64(media_type, source.data.ok_or_else(form)?.0))
         }
         "url" => Ok(Source::Url(source.url.ok_or_else(form)?)),
         "file" => Err(Why::NoCounterpart(format!("{what} of {place} that is not sent along"))),

@@ -154,7 +154,7 @@ pub(in crate::translate) fn error(out: &mut Vec<u8>, status: u16, failure: &Fail
     let mut error = body.object("error");
     error.text("type", kind(status));
     error.text("message", failure.message.as_deref().unwrap_or(Failure::UNUSABLE));
-    if let Some(told) = &failure.kind {
+    if let Some(told) = failure.word() {
         error.text("code", told);
     }
     error.end();

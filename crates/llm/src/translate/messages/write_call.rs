@@ -2,11 +2,13 @@
 
 use super::super::{
     To, Why,
-    call::{Block, Call, Choice, Format, Role, Source, Tool},
+    call::{Block, Call, Choice, Format, Role, Source, Strict, Tool},
     read::read,
+    schema::{for_claude, tool_schema},
     write::{Object, array},
 };
 use super::thinking::plan;
+use base64::Engine as _;
 use serde_json::value::RawValue;
 
 /// The least `top_p` that can stand beside thinking.
@@ -35,14 +37,15 @@ pub(in crate::translate) fn call(call: &Call<'_>, to: &To<'_>, out: &mut Vec<u8>
     body.text("model", to.model);
     body.number("max_tokens", plan.max_tokens);
     if !call.system.is_empty() {
-        body.array("system", &call.system, block);
+        blocks(body.member("system"), &call.system)?;
     }
-    body.array("messages", &call.turns.0, |out, turn| {
+    each(body.member("messages"), &call.turns.0, |out, turn| {
         let mut message = Object::new(out);
         message.json("role", if turn.role == Role::User { "\"user\"" } else { "\"assistant\"" });
-        message.array("content", &turn.content, block);
+        let written = blocks(message.member("content"), &turn.content);
         message.end();
-    });
+        written
+    })?;
     if call.stream {
         body.json("stream", "true");
     }
@@ -74,7 +77,7 @@ pub(in crate::translate) fn call(call: &Call<'_>, to: &To<'_>, out: &mut Vec<u8>
         if let Some(schema) = schema {
             let mut format = config.object("format");
             format.json("type", "\"json_schema\"");
-            format.json("schema", schema.get());
+            format.json("schema", &for_claude(schema));
             format.end();
         }
         config.end();
@@ -103,7 +106,22 @@ pub(in crate::translate) fn at_most_one(raw: &RawValue) -> Result<&str, Why> {
     Ok(if value > 1.0 { "1" } else { raw.get() })
 }
 
-fn block(out: &mut Vec<u8>, block: &Block<'_>) {
+fn blocks(out: &mut Vec<u8>, content: &[Block<'_>]) -> Result<(), Why> {
+    each(out, content, block)
+}
+
+/// Writes an array, and tells of the first element that cannot be written.
+fn each<T>(out: &mut Vec<u8>, items: &[T], write: impl Fn(&mut Vec<u8>, &T) -> Result<(), Why>) -> Result<(), Why> {
+    let mut written = Ok(());
+    array(out, items, |out, item| {
+        if let Err(why) = write(out, item) {
+            written = Err(why);
+        }
+    });
+    written
+}
+
+fn block(out: &mut Vec<u8>, block: &Block<'_>) -> Result<(), Why> {
     let mut to = Object::new(out);
     let cache = |to: &mut Object<'_>, mark: &Option<&RawValue>| {
         if let Some(mark) = mark {
@@ -118,12 +136,12 @@ fn block(out: &mut Vec<u8>, block: &Block<'_>) {
         }
         Block::Image { source: from, cache_control } => {
             to.json("type", "\"image\"");
-            source(&mut to, from);
+            image(&mut to, from)?;
             cache(&mut to, cache_control);
         }
         Block::Document { source: from, title, cache_control } => {
             to.json("type", "\"document\"");
-            source(&mut to, from);
+            document(&mut to, from)?;
             if let Some(title) = title {
                 to.text("title", title);
             }
@@ -141,7 +159,7 @@ fn block(out: &mut Vec<u8>, block: &Block<'_>) {
             to.json("type", "\"tool_result\"");
             to.text("tool_use_id", id);
             if !content.is_empty() {
-                array(to.member("content"), content, self::block);
+                blocks(to.member("content"), content)?;
             }
             if *is_error {
                 to.json("is_error", "true");
@@ -158,20 +176,48 @@ fn block(out: &mut Vec<u8>, block: &Block<'_>) {
         }
     }
     to.end();
+    Ok(())
 }
 
-fn source(to: &mut Object<'_>, source: &Source<'_>) {
+/// The images that the Messages API takes (<https://platform.claude.com/docs/en/build-with-claude/vision>).
+const IMAGES: &[&str] = &["image/gif", "image/jpeg", "image/png", "image/webp"];
+
+fn image(to: &mut Object<'_>, image: &Source<'_>) -> Result<(), Why> {
+    match image {
+        Source::Url(url) => source(to, "url", &[("url", url)]),
+        Source::Base64 { media_type, data } if IMAGES.contains(&&**media_type) => {
+            source(to, "base64", &[("media_type", media_type), ("data", data)]);
+        }
+        Source::Base64 { .. } => {
+            return Err(Why::NoCounterpart("an image that is no PNG, JPEG, GIF or WebP".to_owned()));
+        }
+    }
+    Ok(())
+}
+
+/// A PDF, or a text: no other document is taken in base64.
+fn document(to: &mut Object<'_>, document: &Source<'_>) -> Result<(), Why> {
+    match document {
+        Source::Url(url) => source(to, "url", &[("url", url)]),
+        Source::Base64 { media_type, data } if media_type == "application/pdf" => {
+            source(to, "base64", &[("media_type", media_type), ("data", data)]);
+        }
+        Source::Base64 { data, .. } => {
+            let bytes = base64::engine::general_purpose::STANDARD.decode(data.as_bytes());
+            let text = bytes.ok().and_then(|bytes| String::from_utf8(bytes).ok());
+            let text =
+                text.ok_or_else(|| Why::NoCounterpart("a document that is neither a PDF nor a text".to_owned()))?;
+            source(to, "text", &[("media_type", "text/plain"), ("data", &text)]);
+        }
+    }
+    Ok(())
+}
+
+fn source(to: &mut Object<'_>, kind: &str, members: &[(&'static str, &str)]) {
     let mut to = to.object("source");
-    match source {
-        Source::Base64 { media_type, data } => {
-            to.json("type", "\"base64\"");
-            to.text("media_type", media_type);
-            to.text("data", data);
-        }
-        Source::Url(url) => {
-            to.json("type", "\"url\"");
-            to.text("url", url);
-        }
+    to.text("type", kind);
+    for (name, value) in members {
+        to.text(name, value);
     }
     to.end();
 }
@@ -182,8 +228,9 @@ fn tool(out: &mut Vec<u8>, tool: &Tool<'_>) {
     if let Some(description) = &tool.description {
         to.text("description", description);
     }
-    to.json("input_schema", tool.schema.map_or(r#"{"type":"object","properties":{}}"#, RawValue::get));
-    if tool.strict {
+    let strict = tool.strict != Strict::Not;
+    to.json("input_schema", &tool_schema(tool.schema, strict));
+    if strict {
         to.json("strict", "true");
     }
     if let Some(mark) = tool.cache_control {

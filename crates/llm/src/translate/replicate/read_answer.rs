@@ -58,5 +58,5 @@ pub(in crate::translate) fn error(body: &[u8]) -> Failure<'_> {
     // That of a prediction is a word, that of a problem a number.
     let word = status.and_then(|raw| serde_json::from_str::<Text<'_>>(raw.get()).ok()).filter(|word| !word.is_empty());
     let message = error.or(detail).or(title);
-    Failure { kind: word.filter(|word| word.len() <= 64), status: None, message }
+    Failure { kind: word.filter(|word| word.len() <= 64), message, ..Failure::default() }
 }

@@ -51,7 +51,7 @@ impl StreamReader {
             }
             b"error" => {
                 let End { detail, .. } = serde_json::from_slice(data).unwrap_or_default();
-                say(Said::Failed(Failure { kind: None, status: None, message: detail }));
+                say(Said::Failed(Failure { message: detail, ..Failure::default() }));
             }
             b"done" => {
                 let End { reason, .. } = serde_json::from_slice(data).unwrap_or_default();
@@ -64,7 +64,7 @@ impl StreamReader {
                     // `canceled`, `error`, and what there may be one day.
                     Some(reason) => {
                         let kind = Some(reason).filter(|reason| reason.len() <= 64);
-                        say(Said::Failed(Failure { kind, status: None, message: None }));
+                        say(Said::Failed(Failure { kind, ..Failure::default() }));
                     }
                 }
             }

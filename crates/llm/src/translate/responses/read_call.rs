@@ -3,7 +3,7 @@
 use super::{
     super::{
         Why,
-        call::{Asked, Block, Call, Choice, Effort, Format, MAX_FIELDS, MAX_STOPS, MAX_TOOLS, Tool},
+        call::{Asked, Block, Call, Choice, Effort, Format, MAX_FIELDS, MAX_STOPS, MAX_TOOLS, Strict, Tool},
         read::{Text, list, members, present, read},
     },
     read_input,
@@ -192,7 +192,7 @@ fn tool(tool: ResponsesTool<'_>) -> Result<Tool<'_>, Why> {
         name: tool.name.ok_or_else(|| Why::Form("a tool without `name`".to_owned()))?,
         description: tool.description,
         schema: present(tool.parameters),
-        strict: tool.strict.unwrap_or(false),
+        strict: Strict::told(tool.strict),
         cache_control: None,
     })
 }
@@ -222,7 +222,7 @@ fn format(raw: &RawValue) -> Result<Option<Format<'_>>, Why> {
         "json_object" => Ok(Some(Format::Json)),
         "json_schema" => {
             let schema = schema.ok_or_else(form)?;
-            Ok(Some(Format::Schema { schema, name, description, strict: Some(strict.unwrap_or(false)) }))
+            Ok(Some(Format::Schema { schema, name, description, strict: Strict::told(strict) }))
         }
         _ => Err(form()),
     }

@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        answer::{MAX_NAME, Malformed, Said, Sound, are_names},
+        answer::{Failure, MAX_NAME, Malformed, Said, Sound, are_names},
         chat::read_answer::failure,
         cite::{MAX_CITATIONS, characters},
         logprobs,
@@ -153,8 +153,14 @@ impl StreamReader {
             }
             "error" => {
                 // Its own members are those of an error, or it has one.
-                let whole: &RawValue = serde_json::from_slice(data).map_err(|_| Malformed)?;
-                say(Said::Failed(failure(present(event.error).unwrap_or(whole))));
+                say(Said::Failed(match present(event.error) {
+                    Some(error) => failure(error),
+                    None => {
+                        let whole: &RawValue = serde_json::from_slice(data).map_err(|_| Malformed)?;
+                        // The type is that of the event.
+                        Failure { kind: None, ..failure(whole) }
+                    }
+                }));
             }
             _ => {} // items of the provider's tools, and what there may be one day
         }

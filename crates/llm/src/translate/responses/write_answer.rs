@@ -118,7 +118,7 @@ pub(super) fn response(
     match progress {
         Progress::Failed(failure) => {
             let mut error = to.object("error");
-            error.text("code", failure.kind.as_deref().unwrap_or("server_error"));
+            error.text("code", failure.word().unwrap_or("server_error"));
             error.text("message", failure.message.as_deref().unwrap_or(Failure::UNUSABLE));
             error.end();
         }

@@ -143,8 +143,7 @@ fn text(call: &Call<'_>, body: &mut Object<'_>) {
                 if let Some(description) = description {
                     form.text("description", description);
                 }
-                // What must fit the schema in Messages must here.
-                form.json("strict", if strict.unwrap_or(true) { "true" } else { "false" });
+                form.json("strict", if strict.at_openai(Some(schema)) { "true" } else { "false" });
                 form.json("schema", schema.get());
             }
         }
@@ -311,6 +310,6 @@ fn tool(out: &mut Vec<u8>, tool: &Tool<'_>) {
     }
     to.json("parameters", tool.schema.map_or(r#"{"type":"object","properties":{}}"#, RawValue::get));
     // Without a word it would be.
-    to.json("strict", if tool.strict { "true" } else { "false" });
+    to.json("strict", if tool.strict.at_openai(tool.schema) { "true" } else { "false" });
     to.end();
 }

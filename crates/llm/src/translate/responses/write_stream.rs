@@ -286,7 +286,7 @@ impl StreamWriter {
             return;
         }
         self.event("error", out, |event, _| {
-            event.text("code", failure.kind.as_deref().unwrap_or("server_error"));
+            event.text("code", failure.word().unwrap_or("server_error"));
             event.text("message", failure.message.as_deref().unwrap_or(Failure::UNUSABLE));
             event.json("param", "null");
         });
