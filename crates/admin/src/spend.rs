@@ -1,13 +1,16 @@
-//! Adds up what model calls cost, from the sums that all nodes share.
+//! Adds up what model calls cost, from the sums that all nodes share, and compares that with the call log.
+
+mod check;
+
+pub(crate) use check::check;
 
 use crate::{
     AdminState,
-    api::spend::{SpendCheck, SpendCheckQuery, SpendFigures, SpendItem, SpendNodeView, SpendQuery, SpendReport},
-    calls,
+    api::spend::{SpendFigures, SpendItem, SpendNodeView, SpendQuery, SpendReport},
     csv::push_line,
     delegation,
     error::{ApiError, Code},
-    ports::{NodeState, SpendLog},
+    ports::NodeState,
     resources::{cursor, read_cursor},
 };
 use credentialflow_model::{
@@ -21,10 +24,7 @@ use credentialflow_model::{
 use credentialflow_store::{DelegationRow, SpendColumn, SpendCounts, SpendRow};
 use credentialflow_telemetry::{SpendSums, calllog::QUARTER};
 use serde::Serialize;
-use std::{
-    collections::{BTreeMap, HashMap},
-    time::Duration,
-};
+use std::collections::{BTreeMap, HashMap};
 
 /// Hours, days, weeks or months of one report at most.
 const MOST_PIECES: usize = 1_000;
@@ -32,10 +32,6 @@ const MOST_PIECES: usize = 1_000;
 const MOST_GROUPS: usize = 50_000;
 /// Groups on a page unless asked otherwise.
 const LINES: usize = 100;
-/// The longest that a call log is read to compare it.
-const READ_IN: Duration = Duration::from_secs(60);
-/// How often that is tried while calls go on.
-const TRIES: usize = 5;
 
 /// What calls are told apart by, besides time: as [`SpendColumn`] says, the team to which the application belongs now, and
 /// where the key comes from.
@@ -391,56 +387,6 @@ async fn nodes(state: &AdminState) -> Result<Vec<SpendNodeView>, ApiError> {
     }
     nodes.sort_by(|a, b| a.node.cmp(&b.node));
     Ok(nodes)
-}
-
-/// Adds up this node's call log once more, and compares.
-pub(crate) async fn check(state: &AdminState, query: &SpendCheckQuery) -> Result<SpendCheck, ApiError> {
-    let log = state.settings.spend.clone().ok_or_else(|| ApiError::not_found("spend", "check"))?;
-    let calendar = calendar(query.time_zone.as_deref())?;
-    let begins = state.telemetry.calls().begins().unwrap_or(state.now());
-    let from = query.from.as_deref().map(|text| moment(&calendar, "from", text)).transpose()?;
-    let from = from.unwrap_or_else(|| match begins.secs() % QUARTER {
-        0 => begins,
-        // The calls of its first quarter that are there at all are in the log.
-        rest => Timestamp::from_secs(begins.secs() - rest),
-    });
-    let to = query.to.as_deref().map(|text| moment(&calendar, "to", text)).transpose()?;
-    let to = to.unwrap_or_else(|| next_quarter(state.now()));
-    if from >= to {
-        return Err(invalid("`from` is before `to`"));
-    }
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        let before = sums(state, &*log, (from, to)).await?;
-        let (read, complete) = calls::read(state, move |log| log.spend_between(from, to, READ_IN)).await?;
-        let after = sums(state, &*log, (from, to)).await?;
-        // Calls that ended meanwhile are in one of both: that is no difference.
-        let quiet = before == after;
-        let found = Sum::of(&read);
-        if (quiet && found == after) || tries == TRIES || !complete {
-            return Ok(SpendCheck {
-                node: log.node().to_owned(),
-                from,
-                to,
-                difference_usd: usd(after.cost - found.cost),
-                agrees: found == after,
-                call_log: found.figures(),
-                report: after.figures(),
-                complete: complete && begins.secs() < from.secs() + QUARTER,
-            });
-        }
-    }
-}
-
-/// What reports say of this node.
-async fn sums(state: &AdminState, log: &dyn SpendLog, window: (Timestamp, Timestamp)) -> Result<Sum, ApiError> {
-    let unread = |error: String| ApiError::internal("what calls cost could not be added up", &error);
-    log.catch_up().await.map_err(unread)?;
-    let only = [(SpendColumn::Node, log.node().to_owned())];
-    let mut sum = Sum::default();
-    state.store.spend(window, &[], &only, 1).await?.iter().for_each(|row| sum.add(&row.counts, row.cost, row.saved));
-    Ok(sum)
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -191,11 +191,11 @@ async fn check_whole(set: ResourceSet, ancestors: Vec<Key>) -> Result<Problems, 
     tokio::task::spawn_blocking(checked).await.map_err(|error| ApiError::internal("the check was not finished", &error))
 }
 
-/// The keys that name this application, route or model, and whether there are more than are listed.
+/// The keys that name this application, route, model or prompt, and whether there are more than are listed.
 /// Walks all keys, in bounded memory.
 async fn keys_that_name(state: &AdminState, kind: Kind, name: &str) -> Result<(Vec<DependentView>, bool), ApiError> {
     let (mut found, mut more) = (Vec::new(), false);
-    if !matches!(kind, Kind::Applications | Kind::Routes | Kind::Models) {
+    if !matches!(kind, Kind::Applications | Kind::Routes | Kind::Models | Kind::Prompts) {
         return Ok((found, more));
     }
     let quoted = format!("\"{name}\"");
@@ -213,10 +213,13 @@ async fn keys_that_name(state: &AdminState, kind: Kind, name: &str) -> Result<(V
                 (Kind::Applications, _) => (key.application.as_str() == name).then(|| "application".to_owned()),
                 (Kind::Routes, Some(allow)) => place("routes", &allow.routes),
                 (Kind::Models, Some(allow)) => place("models", &allow.models),
+                (Kind::Prompts, Some(allow)) => place("prompts", &allow.prompts),
                 _ => None,
             };
-            let instead =
-                |budget: &Budget| budget.when_used_up.as_ref().is_some_and(|then| then.model.as_str() == name);
+            let instead = |budget: &Budget| {
+                let model = budget.when_used_up.as_ref().and_then(|then| then.model.as_ref());
+                model.is_some_and(|model| model.as_str() == name)
+            };
             let path = path.or_else(|| {
                 let serves = kind == Kind::Models && Budgets::of(key.budget.as_ref()).iter().any(instead);
                 serves.then(|| "budget.when_used_up.model".to_owned())

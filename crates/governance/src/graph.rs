@@ -168,10 +168,12 @@ impl<'s> Graph<'s> {
         };
         let narrow = key.allow.as_ref();
         let model = |name: &str| self.set.models.iter().any(|m| m.name.as_str() == name);
+        let prompt = |name: &str| self.set.prompts.iter().any(|p| p.name.as_str() == name);
         let route = |name: &str| self.routes.contains_key(name);
         Allow {
             routes: keep(&application.allow.routes, narrow.map(|a| &a.routes), &route),
             models: keep(&application.allow.models, narrow.map(|a| &a.models), &model),
+            prompts: keep(&application.allow.prompts, narrow.map(|a| &a.prompts), &prompt),
             tools: application.allow.tools.clone(),
         }
     }

@@ -24,11 +24,14 @@ pub enum ObjectKind {
     MessageFile = 3,
     /// A file in Google's form.
     GeminiFile = 4,
+    /// A batch in Google's form.
+    GeminiBatch = 5,
 }
 
 impl ObjectKind {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::File, Self::Batch, Self::MessageBatch, Self::MessageFile, Self::GeminiFile];
+    pub const ALL: [Self; 6] =
+        [Self::File, Self::Batch, Self::MessageBatch, Self::MessageFile, Self::GeminiFile, Self::GeminiBatch];
 
     /// What ids of it begin with, as those of its provider do.
     pub const fn prefix(self) -> &'static str {
@@ -39,6 +42,7 @@ impl ObjectKind {
             Self::MessageFile => "file_",
             // Behind it Google has no more than 40 small letters, digits and dashes.
             Self::GeminiFile => "files/",
+            Self::GeminiBatch => "batches/",
         }
     }
 
@@ -219,7 +223,7 @@ mod tests {
         for state in ObjectState::ALL {
             assert_eq!(ObjectState::from_number(state as i64), Some(state));
         }
-        assert_eq!((ObjectKind::from_number(5), ObjectState::from_number(5)), (None, None));
+        assert_eq!((ObjectKind::from_number(6), ObjectState::from_number(5)), (None, None));
     }
 
     #[test]

@@ -9,15 +9,16 @@
 //! ```yaml
 //! applications:
 //!   - name: checkout
-//!     allow: { routes: [orders, chat], models: [chat-default] }
+//!     allow: { routes: [orders, chat], models: [chat-default], prompts: [sentiment] }
 //! keys:
 //!   - name: checkout-batch
 //!     application: checkout
 //!     allow: { routes: [orders] }
 //! ```
 //!
-//! Posture: default deny. An unknown application, route or model is refused. A route that may not be
-//! used is `forbidden`; a model that may not be used is `model_not_found`, as if it did not exist.
+//! Posture: default deny. An unknown application, route, model or prompt is refused. A route that may not be
+//! used is `forbidden`; a model that may not be used is `model_not_found`, as if it did not exist, and a call may not name
+//! a prompt that is not allowed any more than one that does not exist.
 
 use crate::{ApplicationRules, LimitReport, ModelSlot, Policy, Principal, RateTable, Refusal, RequestFacts};
 use credentialflow_model::{
@@ -72,6 +73,13 @@ pub fn may_use_model(applications: &ApplicationRules, principal: &Principal, mod
     })
 }
 
+/// Whether the calls of a caller may name a prompt. An anonymous caller exists only on open routes, whose calls name none.
+pub fn may_use_prompt(applications: &ApplicationRules, principal: &Principal, name: &str) -> bool {
+    principal.key().is_none_or(|key| {
+        applications.get(key.application()).is_some_and(|rule| rule.allows_prompt(name)) && key.allows_prompt(name)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use crate::policy_tests::World;
@@ -117,6 +125,33 @@ mod tests {
         let last = world.below(&wide, |_| {});
         assert_eq!(world.check("chat", Some("small"), &last), Ok(()));
         assert_eq!(world.check("orders", None, &last), Err(Forbidden));
+    }
+
+    #[test]
+    fn prompts_are_allowed_by_name_and_narrowed_down_the_chain() {
+        let world = World::new("checkout: routes chat, models small, prompts mood tone");
+        let narrowed = |prompts: &'static [&'static str]| {
+            move |key: &mut credentialflow_model::resource::Key| {
+                let prompts = prompts.iter().map(|name| name.parse().unwrap()).collect();
+                key.allow = Some(credentialflow_model::resource::Allow { prompts, ..Default::default() });
+            }
+        };
+        let plain = world.key(|_| {});
+        let mood = world.key(narrowed(&["mood", "other"]));
+        let below = world.below(&mood, narrowed(&["mood", "tone"]));
+        let none = world.key(narrowed(&[]));
+        let stranger = world.key_of("earlier");
+        for (name, who) in [
+            ("mood", [true, true, true, false, false]),
+            ("tone", [true, false, false, false, false]),
+            ("other", [false; 5]),
+        ] {
+            for (at, (key, may)) in [&plain, &mood, &below, &none, &stranger].into_iter().zip(who).enumerate() {
+                assert_eq!(world.may_use_prompt(name, key), may, "{name}, {at}");
+            }
+        }
+        let silent = World::new("checkout: routes chat, models small");
+        assert!(!silent.may_use_prompt("mood", &silent.key(|_| {})), "who is allowed none has none");
     }
 
     #[test]

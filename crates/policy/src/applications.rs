@@ -4,13 +4,17 @@
 //! many routes there are. Rules are addressed by the key table's application numbers.
 
 use crate::{
-    Book, CompiledLimit, KeyTable, LiveBudget, LiveQuota, ModelSlot, Patterns, RateKey, RouteSlot, quota::Owner,
+    Book, CompiledLimit, KeyTable, LiveBudget, LiveQuota, ModelSlot, Patterns, RateKey, RouteSlot, UserQuotas,
+    quota::Owner,
 };
 use credentialflow_model::{
     Name,
     resource::{Application, Budget, Budgets, Kind, Team},
 };
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 /// The snapshot's numbers for names. A name it does not know is allowed to nobody.
 pub trait Slots {
@@ -29,6 +33,7 @@ pub struct ApplicationRules(Box<[Option<ApplicationRule>]>);
 pub struct ApplicationRule {
     routes: SlotSet,
     models: SlotSet,
+    prompts: HashSet<Name>,
     /// By route, in order.
     tools: Box<[(u32, Patterns)]>,
     limit: Option<(RateKey, CompiledLimit)>,
@@ -37,12 +42,13 @@ pub struct ApplicationRule {
     users: Option<Box<UserRule>>,
 }
 
-/// How an application's calls name the end users that they are for, and what each of those may spend.
+/// How an application's calls name the end users that they are for, and what each of those may spend and use.
 #[derive(Debug)]
 pub struct UserRule {
     application: Box<str>,
     header: Option<Box<str>>,
     budgets: Box<[Budget]>,
+    quotas: Option<Arc<UserQuotas>>,
     book: Arc<Book>,
 }
 
@@ -60,6 +66,11 @@ impl UserRule {
     /// The budgets of an end user; `None` where there are too many of them. Takes a lock: whoever asks keeps the answer.
     pub fn budgets_of(&self, user: &str) -> Option<Arc<[Arc<LiveBudget>]>> {
         self.book.user_budgets(&self.application, user, &self.budgets)
+    }
+
+    /// What each of them may use, where that is limited.
+    pub fn quotas(&self) -> Option<&UserQuotas> {
+        self.quotas.as_deref()
     }
 }
 
@@ -92,6 +103,7 @@ impl ApplicationRules {
             let rule = ApplicationRule {
                 routes: application.allow.routes.iter().filter_map(|n| slots.route(n)).map(|s| s.0).collect(),
                 models: application.allow.models.iter().filter_map(|n| slots.model(n)).map(|s| s.0).collect(),
+                prompts: application.allow.prompts.iter().cloned().collect(),
                 tools: tools(application, slots),
                 limit: application
                     .limit
@@ -105,6 +117,7 @@ impl ApplicationRules {
                         application: application.name.as_str().into(),
                         header: users.header.as_ref().map(|header| header.to_ascii_lowercase().into()),
                         budgets: Budgets::of(users.budget.as_ref()).into(),
+                        quotas: of.of_users(application.name.as_str(), users.limit.as_ref()),
                         book: book.clone(),
                     })
                 }),
@@ -141,6 +154,10 @@ impl ApplicationRule {
     /// Whether it may use a model.
     pub fn allows_model(&self, model: ModelSlot) -> bool {
         self.models.contains(model.0)
+    }
+    /// Whether its calls may name a prompt.
+    pub fn allows_prompt(&self, name: &str) -> bool {
+        self.prompts.contains(name)
     }
     /// Which tools of an MCP server it may use, where that is narrower than what the route offers.
     pub fn tools(&self, route: RouteSlot) -> Option<&Patterns> {

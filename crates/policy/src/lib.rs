@@ -48,6 +48,6 @@ pub use present::{
     query_without_keys,
 };
 pub use principal::{KeyPrincipal, Principal};
-pub use quota::{LiveQuota, Quotas, Taken};
+pub use quota::{LiveQuota, Quotas, Taken, UserQuotas};
 pub use registry::{Phase, RoutePolicies};
 pub use throttle::{Counted, FailureThrottle, FailureVerdict, ThrottleSettings};

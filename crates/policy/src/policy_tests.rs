@@ -74,7 +74,7 @@ pub struct World {
 }
 
 impl World {
-    /// From `application: routes a b, models c, tools route x y, limit n` (a limit per minute).
+    /// From `application: routes a b, models c, prompts d, tools route x y, limit n` (a limit per minute).
     pub fn new(text: &str) -> Self {
         let (name, rest) = text.split_once(": ").unwrap();
         let mut application: Application = serde_json::from_value(serde_json::json!({ "name": name })).unwrap();
@@ -87,6 +87,7 @@ impl World {
                     application.allow.tools.insert(words[1].parse().unwrap(), tools);
                 }
                 "models" => application.allow.models = words[1..].iter().map(|n| n.parse().unwrap()).collect(),
+                "prompts" => application.allow.prompts = words[1..].iter().map(|n| n.parse().unwrap()).collect(),
                 _ => application.limit = Some(limit(words[1].parse().unwrap(), 60)),
             }
         }
@@ -222,6 +223,10 @@ impl World {
 
     pub fn check(&self, route: &str, model: Option<&str>, principal: &Principal) -> Result<(), OutcomeReason> {
         self.run(route, model, principal).0.map_err(|refusal| refusal.reason)
+    }
+
+    pub fn may_use_prompt(&self, name: &str, principal: &Principal) -> bool {
+        crate::allow::may_use_prompt(&self.rules, principal, name)
     }
 
     pub fn refusal(&self, route: &str, model: Option<&str>, principal: &Principal) -> (Refusal, LimitReport) {

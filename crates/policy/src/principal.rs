@@ -85,6 +85,11 @@ impl KeyPrincipal {
         self.all_extras().all(|(_, _, extras)| extras.allows_model(name))
     }
 
+    /// Whether the key and those that it comes from allow this prompt; its application must allow it too.
+    pub fn allows_prompt(&self, name: &str) -> bool {
+        self.all_extras().all(|(_, _, extras)| extras.allows_prompt(name))
+    }
+
     /// Whether it may be used from this address.
     pub fn allows_source(&self, source: IpAddr) -> bool {
         self.all_extras().all(|(_, _, extras)| extras.allows_source(source))

@@ -2,7 +2,7 @@
 //!
 //! When: to keep one caller from using up what a provider gives to all, and to stay below what a provider takes.
 //!
-//! Settings: `limit` of keys, applications, teams, models, targets and pooled credentials (`tokens`, `concurrent`, `per`;
+//! Settings: `limit` of keys, applications, their end users, teams, models, targets and pooled credentials (`tokens`, `concurrent`, `per`;
 //! `requests` of keys and applications is [`crate::rate_limit`]'s).
 //!
 //! ```yaml
@@ -15,6 +15,8 @@
 //! calls wait for. Requests at once are counted exactly. Counts are shared by all workers of one process, are not shared
 //! between processes and start afresh at a restart or when the limit's numbers change.
 
+mod users;
+
 use crate::{CompiledLimit, LimitState, Refusal};
 use credentialflow_model::{OutcomeReason, resource::Limit};
 use std::{
@@ -25,6 +27,8 @@ use std::{
     },
     time::Duration,
 };
+
+pub use users::UserQuotas;
 
 /// The most that a debt is, in times the limit: so long nothing is let in after it, in times its `per`.
 const MOST_DEBT: u64 = 100;
@@ -41,6 +45,8 @@ pub struct Owner {
 }
 
 impl Owner {
+    /// An end user of an application.
+    pub const USER: Self = Self { what: "user", tokens: "user-tokens", requests: "user" };
     /// A key.
     pub const KEY: Self = Self { what: "key", tokens: "key-tokens", requests: "key" };
     /// An application.
@@ -196,6 +202,16 @@ impl LiveQuota {
             && free(&self.tokens, self.expected(input))
     }
 
+    /// How much of its limits of requests and tokens is used, of the fuller one: 0 where all of both is there.
+    fn used(&self, now_ns: u64) -> u64 {
+        let part = |counter: &Counter| {
+            // Of a million: nothing of a month that is used is nothing.
+            let used = u128::from(counter.ahead(now_ns)) * 1_000_000;
+            u64::try_from(used.div_ceil(u128::from(counter.limit.capacity_ns().max(1)))).unwrap_or(u64::MAX)
+        };
+        self.requests.iter().chain(&self.tokens).map(part).max().unwrap_or(0)
+    }
+
     /// What a call with so many tokens of input is expected to use.
     fn expected(&self, input: u64) -> u64 {
         input.saturating_add(self.usual.load(Relaxed)).max(1)
@@ -302,7 +318,10 @@ impl Drop for Taken {
 
 /// The quotas of this process. One for all snapshots, so that a new configuration forgets no count.
 #[derive(Debug, Default)]
-pub struct Quotas(Mutex<HashMap<Id, Weak<LiveQuota>>>);
+pub struct Quotas {
+    all: Mutex<HashMap<Id, Weak<LiveQuota>>>,
+    of_users: Mutex<HashMap<Id, Weak<UserQuotas>>>,
+}
 
 /// Whose, and how much.
 type Id = (Owner, Box<str>, [Option<u32>; 3], u64);
@@ -312,21 +331,38 @@ impl Quotas {
     /// whether those are counted here.
     pub fn live(&self, owner: Owner, name: &str, limit: Option<&Limit>, requests: bool) -> Option<Arc<LiveQuota>> {
         let limit = limit?;
-        let counted = limit.requests.filter(|_| requests);
-        counted.or(limit.tokens).or(limit.concurrent)?;
-        let numbers = [counted, limit.tokens, limit.concurrent];
-        let id = (owner, Box::from(name), numbers, limit.per.map_or(0, |per| per.as_millis()));
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = all.get(&id).and_then(Weak::upgrade) {
-            return Some(known);
-        }
-        if all.len() == all.capacity() {
-            all.retain(|_, quota| quota.strong_count() > 0);
-        }
-        let quota = Arc::new(LiveQuota::new(owner, limit, requests));
-        all.insert(id, Arc::downgrade(&quota));
-        Some(quota)
+        let id = id(owner, name, limit, requests)?;
+        Some(shared(&self.all, id, || LiveQuota::new(owner, limit, requests)))
     }
+
+    /// The quotas of an application's end users as they are configured now; `None` where nothing is limited.
+    pub fn of_users(&self, application: &str, limit: Option<&Limit>) -> Option<Arc<UserQuotas>> {
+        let limit = limit?;
+        let id = id(Owner::USER, application, limit, true)?;
+        Some(shared(&self.of_users, id, || UserQuotas::new(limit)))
+    }
+}
+
+/// What tells a quota from others; `None` where it limits nothing that is counted here.
+fn id(owner: Owner, name: &str, limit: &Limit, requests: bool) -> Option<Id> {
+    let counted = limit.requests.filter(|_| requests);
+    counted.or(limit.tokens).or(limit.concurrent)?;
+    let numbers = [counted, limit.tokens, limit.concurrent];
+    Some((owner, Box::from(name), numbers, limit.per.map_or(0, |per| per.as_millis())))
+}
+
+/// The one that somebody has, or a new one.
+fn shared<T>(all: &Mutex<HashMap<Id, Weak<T>>>, id: Id, new: impl FnOnce() -> T) -> Arc<T> {
+    let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = all.get(&id).and_then(Weak::upgrade) {
+        return known;
+    }
+    if all.len() == all.capacity() {
+        all.retain(|_, one| one.strong_count() > 0);
+    }
+    let one = Arc::new(new());
+    all.insert(id, Arc::downgrade(&one));
+    one
 }
 
 #[cfg(test)]

@@ -165,6 +165,8 @@ impl Vault {
             let outside = |mine: &[Name], theirs: &[Name]| mine.iter().find(|name| !theirs.contains(name)).cloned();
             let routes = outside(&allow.routes, &granted.routes).map(|name| format!("route:{name}"));
             let wide = routes.or_else(|| outside(&allow.models, &granted.models).map(|name| format!("model:{name}")));
+            let prompt = || outside(&allow.prompts, &granted.prompts).map(|name| format!("prompt:{name}"));
+            let wide = wide.or_else(prompt);
             // What the parent was narrowed to and its application does not allow any more is no wish of anybody.
             if let Some(wide) = wide.filter(|_| asked) {
                 return Err(NotDelegated::Wider(wide));

@@ -90,6 +90,9 @@ pub struct BudgetView {
     /// The model that serves once it is used up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model_when_used_up: Option<String>,
+    /// Whether targets at the provider are passed over once it is used up.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub next_target_when_used_up: bool,
     /// When the current window began; where it rolls, so long ago.
     pub started: Timestamp,
     /// When it ends; where it rolls, when the first that it counts is free again, if anything is spent or lost.

@@ -206,6 +206,52 @@ pub struct SpendCheck {
     /// Whether the call log was read to its end. What it does not go back to, or could not be read of it in time, is missing
     /// from `call_log`.
     pub complete: bool,
+    /// What budgets have charged in their present windows, whatever time is asked for, compared with what calls in this
+    /// node's log say that they were charged.
+    pub budgets: SpendBudgets,
+}
+
+/// What budgets have charged, compared with a call log. Budgets that roll are left out, and those of end users beyond 10000.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct SpendBudgets {
+    /// Whether none differs for certain.
+    pub agrees: bool,
+    /// How many have charged what the call log says.
+    pub agreeing: u64,
+    /// The others, those first that differ for certain.
+    pub items: Vec<SpendBudgetView>,
+    /// Whether there are more than the 1000 that are told at most.
+    pub more: bool,
+    /// Nodes whose calls are charged to them too, and whose call logs are not read here.
+    pub other_nodes: Vec<String>,
+}
+
+impl Default for SpendBudgets {
+    fn default() -> Self {
+        Self { agrees: true, agreeing: 0, items: Vec::new(), more: false, other_nodes: Vec::new() }
+    }
+}
+
+/// A budget that has charged something else than this node's call log says.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct SpendBudgetView {
+    /// The budget.
+    #[schema(examples("applications/checkout/month"))]
+    pub budget: String,
+    /// When its present window began.
+    pub started: Timestamp,
+    /// What it has charged in it, on all nodes, without what found no place in a call log (`unlogged_usd` of the budget).
+    #[schema(examples("12.30448"))]
+    pub charged_usd: String,
+    /// What the calls in this node's log say that it was charged.
+    #[schema(examples("12.30448"))]
+    pub call_log_usd: String,
+    /// What was charged, less what the call log says.
+    #[schema(examples("0"))]
+    pub difference_usd: String,
+    /// Whether that is wrong for certain. It is not where the rest may stand in the call log of another node, or from before
+    /// this one begins: what the call logs of all nodes say is then to be added up by hand.
+    pub certain: bool,
 }
 
 /// Report what was spent
@@ -236,7 +282,8 @@ async fn report_spend(
 
 /// Compare what was spent with the call log
 ///
-/// Adds up the call log of the node that answers, call by call, and compares that with what reports say of this node.
+/// Adds up the call log of the node that answers, call by call, and compares that with what reports say of this node, and
+/// with what budgets have charged in their present windows.
 #[utoipa::path(get, path = "/api/v1/spend/check", tag = "spend", params(SpendCheckQuery),
     responses((status = 200, description = "Both sums", body = SpendCheck)))]
 async fn check_spend(

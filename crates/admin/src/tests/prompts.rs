@@ -245,3 +245,21 @@ async fn a_stored_version_never_changes() {
     control.post("/api/v1/prompts/gone/promote", json!({ "version": 1 })).await.expect(404);
     control.call(Method::DELETE, "/api/v1/prompts/sentiment", None, &[]).await.expect(204);
 }
+
+#[tokio::test]
+async fn a_prompt_that_somebody_may_name_stays() {
+    let control = Control::start().await;
+    let applications = "\napplications: [{ name: desk, allow: { prompts: [sentiment] } }]\n";
+    control.apply(&(file(&[(1, "a")], "", "x") + applications), json!({})).await.expect(200);
+    let key = |prompt: &str| json!({ "name": "k", "application": "desk", "allow": { "prompts": [prompt] } });
+    let refused = control.post("/api/v1/keys", key("gone")).await;
+    assert_eq!(problems(&refused), one("unknown_name", "allow.prompts[0]"));
+    control.post("/api/v1/keys", key("sentiment")).await.expect(201);
+    let refused = control.call(Method::DELETE, "/api/v1/prompts/sentiment", None, &[]).await.expect(422);
+    for by in ["applications/desk allow.prompts[0]", "keys/k allow.prompts[0]"] {
+        assert!(refused.text.contains(by), "{}", refused.text);
+    }
+    control.put("/api/v1/applications/desk", json!({ "name": "desk" })).await.expect(200);
+    control.call(Method::DELETE, "/api/v1/keys/k", None, &[]).await.expect(204);
+    control.call(Method::DELETE, "/api/v1/prompts/sentiment", None, &[]).await.expect(204);
+}

@@ -85,7 +85,8 @@ fn key(facts: &Facts, around: &Surroundings) -> Option<Finding> {
     let granted = facts.granted.routes.len() + facts.granted.models.len();
     let mut narrower = key.clone();
     let tools = key.allow.as_ref().map(|allow| allow.tools.clone()).unwrap_or_default();
-    narrower.allow = Some(Allow { routes, models, tools });
+    // Which prompts its calls named is not observed here: it keeps all.
+    narrower.allow = Some(Allow { routes, models, prompts: facts.granted.prompts.clone(), tools });
     let (names, more) = few(idle_routes.iter().chain(&idle_models).map(Name::as_str));
     let detail = format!(
         "it may use {granted} routes and models, and in the last {} did not use {idle}: {names}{more}",
@@ -127,7 +128,12 @@ mod tests {
         let declared: Key =
             serde_json::from_str(r#"{"name":"checkout-live","application":"checkout","description":"d"}"#).unwrap();
         let names = |all: &[&str]| all.iter().map(|n| n.parse().unwrap()).collect();
-        let granted = Allow { routes: names(&["orders", "refunds"]), models: names(&["small"]), ..Allow::default() };
+        let granted = Allow {
+            routes: names(&["orders", "refunds"]),
+            models: names(&["small"]),
+            prompts: names(&["mood"]),
+            ..Allow::default()
+        };
         Facts { key: Some(declared), granted, traffic, ..key() }
     }
 
@@ -145,6 +151,7 @@ mod tests {
         assert!(problems.0.is_empty(), "{problems:?}");
         let [narrower] = &set.keys[..] else { panic!("{}", grant.yaml) };
         assert_eq!(narrower.allow.as_ref().unwrap().routes, ["orders".parse().unwrap()]);
+        assert_eq!(narrower.allow.as_ref().unwrap().prompts, ["mood".parse().unwrap()], "calls go on naming it");
         assert_eq!((narrower.description.as_deref(), narrower.allow.as_ref().unwrap().models.len()), (Some("d"), 0));
     }
 

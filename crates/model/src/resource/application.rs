@@ -41,6 +41,9 @@ pub struct EndUsers {
     /// How much the calls for each end user may cost. A call that names none is refused where it is hard.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub budget: Option<Budgets>,
+    /// How many calls of models, tokens and calls at once each end user may have. A call that names none is refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<Limit>,
 }
 
 /// An allow-list. An empty list allows nothing.
@@ -53,6 +56,9 @@ pub struct Allow {
     /// Models, by public name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<Name>,
+    /// Prompts that calls may name, by name. What a route publishes is allowed by the route.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub prompts: Vec<Name>,
     /// Of the tools that the MCP server behind a route offers, only these, by the route's name; `*` stands for any
     /// characters. Routes that are not named are not narrowed, and an empty list allows no tool.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]

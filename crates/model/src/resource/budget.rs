@@ -40,12 +40,17 @@ pub struct Budget {
     pub when_used_up: Option<WhenUsedUp>,
 }
 
-/// What happens to calls that a budget pays for once it is used up.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
+/// What happens to calls that a budget pays for once it is used up: one of these.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, default)]
 pub struct WhenUsedUp {
-    /// The model, by its public name, that serves them instead of the one that they ask for.
-    pub model: Name,
+    /// The model, by its public name, that serves them instead of the one that they ask for. Not for the budget of a
+    /// provider.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<Name>,
+    /// Whether targets at the provider are passed over, as long as another one may serve. For the budget of a provider only.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub next_target: bool,
 }
 
 impl Budget {

@@ -105,9 +105,11 @@ impl Key {
                 wider("expires", format!("key {name}, which it comes from, ends at {end}"));
             }
             if let (Some(mine), Some(allowed)) = (&self.allow, &parent.allow) {
-                for (list, mine, allowed) in
-                    [("routes", &mine.routes, &allowed.routes), ("models", &mine.models, &allowed.models)]
-                {
+                for (list, mine, allowed) in [
+                    ("routes", &mine.routes, &allowed.routes),
+                    ("models", &mine.models, &allowed.models),
+                    ("prompts", &mine.prompts, &allowed.prompts),
+                ] {
                     for (index, one) in mine.iter().enumerate().filter(|(_, one)| !allowed.contains(one)) {
                         wider(&format!("allow.{list}[{index}]"), format!("key {name} may not use {one}"));
                     }
@@ -133,7 +135,7 @@ impl Key {
 }
 
 impl Allow {
-    /// What is left of this for a chain of keys: the routes and models that each of them allows. Of tools each list counts
+    /// What is left of this for a chain of keys: the routes, models and prompts that each of them allows. Of tools each list counts
     /// on its own where they are used.
     #[must_use]
     pub fn narrowed<'k>(&self, chain: impl Iterator<Item = &'k Key>) -> Self {
@@ -145,6 +147,7 @@ impl Allow {
             };
             keep(&mut left.routes, &allow.routes);
             keep(&mut left.models, &allow.models);
+            keep(&mut left.prompts, &allow.prompts);
         }
         left
     }
@@ -167,7 +170,7 @@ mod tests {
     #[test]
     fn a_key_has_nothing_beyond_those_it_comes_from() {
         let root = key(
-            r#"{"name":"root","application":"a","expires":"2027-01-01T00:00:00Z","allow":{"routes":["r","s"],"models":["m"]},
+            r#"{"name":"root","application":"a","expires":"2027-01-01T00:00:00Z","allow":{"routes":["r","s"],"models":["m"],"prompts":["p"]},
                 "networks":["10.0.0.0/8"],"subject":"alice"}"#,
         );
         let parent = key(r#"{"name":"parent","application":"a","parent":"root","allow":{"routes":["r"]}}"#);
@@ -179,12 +182,14 @@ mod tests {
         assert_eq!(paths(&within, &chain), [] as [&str; 0]);
         assert_eq!(paths(&key(r#"{"name":"k","application":"a","parent":"parent"}"#), &chain), [] as [&str; 0]);
         let beyond = key(r#"{"name":"k","application":"b","parent":"parent","expires":"2027-01-02T00:00:00Z",
-                "allow":{"routes":["r","s","t"],"models":["m"]},"networks":["10.1.0.0/16","0.0.0.0/0"],"subject":"bob"}"#);
+                "allow":{"routes":["r","s","t"],"models":["m"],"prompts":["p","q"]},"networks":["10.1.0.0/16","0.0.0.0/0"],"subject":"bob"}"#);
         let expected = [
             "application",
             "allow.routes[1]",
             "allow.routes[2]",
             "allow.models[0]",
+            "allow.prompts[0]",
+            "allow.prompts[1]",
             "expires",
             "networks[1]",
             "subject",
@@ -213,13 +218,14 @@ mod tests {
             };
             let chain: Vec<Key> = lists.iter().map(|bits| {
                 let mut key = key(r#"{"name":"k","application":"a"}"#);
-                key.allow = bits.map(|bits| Allow { routes: names(bits), models: names(bits), ..Allow::default() });
+                key.allow = bits.map(|bits| Allow { routes: names(bits), models: names(bits), prompts: names(bits), ..Allow::default() });
                 key
             }).collect();
-            let whole = Allow { routes: names(15), models: names(7), ..Allow::default() };
+            let whole = Allow { routes: names(15), models: names(7), prompts: names(14), ..Allow::default() };
             let left = whole.narrowed(chain.iter());
             let bits = lists.iter().flatten().fold(15, |left, bits| left & bits);
-            prop_assert_eq!(left, Allow { routes: names(bits), models: names(bits & 7), ..Allow::default() });
+            let prompts = names(bits & 14);
+            prop_assert_eq!(left, Allow { routes: names(bits), models: names(bits & 7), prompts, ..Allow::default() });
         }
     }
 }

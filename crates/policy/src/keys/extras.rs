@@ -37,6 +37,7 @@ pub struct ParentKey {
 struct Narrowing {
     routes: Box<[Name]>,
     models: Box<[Name]>,
+    prompts: Box<[Name]>,
     tools: Box<[(Name, Patterns)]>,
 }
 
@@ -53,6 +54,7 @@ impl KeyExtras {
         let allow = key.allow.as_ref().map(|allow| Narrowing {
             routes: sorted(&allow.routes),
             models: sorted(&allow.models),
+            prompts: sorted(&allow.prompts),
             tools: allow.tools.iter().map(|(route, tools)| (route.clone(), Patterns::compile(tools))).collect(),
         });
         Some(Arc::new(Self {
@@ -102,6 +104,10 @@ impl KeyExtras {
     /// Whether the key itself allows this model; its application must allow it too.
     pub fn allows_model(&self, name: &str) -> bool {
         self.allow.as_ref().is_none_or(|allow| has(&allow.models, name))
+    }
+    /// Whether the key itself allows this prompt; its application must allow it too.
+    pub fn allows_prompt(&self, name: &str) -> bool {
+        self.allow.as_ref().is_none_or(|allow| has(&allow.prompts, name))
     }
     /// Whether the key itself has a list of the tools of this route.
     pub fn narrows_tools(&self, route: &str) -> bool {
@@ -163,7 +169,8 @@ impl KeyExtras {
     pub(super) fn memory_bytes(&self) -> usize {
         let names = self.allow.as_ref().map_or(0, |allow| {
             let tools = allow.tools.iter().map(|(_, tools)| tools.memory_bytes()).sum::<usize>();
-            size_of_val(&*allow.routes) + size_of_val(&*allow.models) + size_of_val(&*allow.tools) + tools
+            let lists = [&allow.routes, &allow.models, &allow.prompts];
+            lists.iter().map(|list| size_of_val(&***list)).sum::<usize>() + size_of_val(&*allow.tools) + tools
         });
         let facts: usize = self.metadata.iter().map(|(k, v)| k.len() + v.len()).sum();
         let quarantine = self.quarantine.as_ref().map_or(0, |q| size_of_val(&**q) + size_of_val(&*q.networks));

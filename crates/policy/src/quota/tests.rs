@@ -133,7 +133,7 @@ fn quotas_that_nobody_has_any_more_are_forgotten() {
         let limit = limit(serde_json::json!({ "concurrent": 1 }));
         drop(quotas.live(Owner::KEY, &format!("key-{n}"), Some(&limit), false));
     }
-    assert!(quotas.0.lock().unwrap().len() < 100);
+    assert!(quotas.all.lock().unwrap().len() < 100);
 }
 
 proptest! {

@@ -66,7 +66,7 @@ async fn in_force(store: &Store, id: KeyId) -> bool {
 #[tokio::test]
 async fn a_key_issues_narrower_ones_as_it_was_allowed_to() {
     let (_dir, store, vault, _) = vault().await;
-    application(&store, json!({ "routes": ["orders", "stock"], "models": ["small"] })).await;
+    application(&store, json!({ "routes": ["orders", "stock"], "models": ["small"], "prompts": ["mood"] })).await;
     let delegate = Some(Delegate { keys: 2, ..Delegate::default() });
     let narrow = Key { allow: Some(allow(&["orders", "gone"], &["small"])), ..parent("root", delegate) };
     let root = issue(&vault, &narrow).await.unwrap();
@@ -75,7 +75,8 @@ async fn a_key_issues_narrower_ones_as_it_was_allowed_to() {
     let refused = exchange(&vault, plain, WantedKey::default()).await.unwrap_err();
     assert!(matches!(refused, NotDelegated::NotAllowed(_)), "{refused}");
     let wide = |allow| WantedKey { allow: Some(allow), ..WantedKey::default() };
-    for beyond in [allow(&["stock"], &[]), allow(&["gone"], &[]), allow(&[], &["large"])] {
+    let prompts = Allow { prompts: vec!["mood".parse().unwrap()], ..Allow::default() };
+    for beyond in [allow(&["stock"], &[]), allow(&["gone"], &[]), allow(&[], &["large"]), prompts] {
         let refused = exchange(&vault, root, wide(beyond)).await.unwrap_err();
         assert!(matches!(refused, NotDelegated::Wider(_)), "{refused}");
     }

@@ -32,6 +32,7 @@ impl Checker<'_> {
                 }
             }
             self.budgets_at(id, "users.budget", users.budget.as_ref());
+            self.limit_at(id, "users.limit", users.limit.as_ref());
         }
     }
 
@@ -63,6 +64,9 @@ impl Checker<'_> {
         }
         for (index, model) in allow.models.iter().enumerate() {
             self.refers(id, &format!("allow.models[{index}]"), Kind::Models, model);
+        }
+        for (index, prompt) in allow.prompts.iter().enumerate() {
+            self.refers(id, &format!("allow.prompts[{index}]"), Kind::Prompts, prompt);
         }
         self.tools(id, &allow.tools);
     }
@@ -132,15 +136,35 @@ impl Checker<'_> {
         }
         if let Some(then) = &budget.when_used_up {
             let path = format!("{at}.when_used_up");
-            self.refers(id, &format!("{path}.model"), Kind::Models, &then.model);
+            if let Some(model) = &then.model {
+                self.refers(id, &format!("{path}.model"), Kind::Models, model);
+            }
             if budget.hard {
                 let detail = "a hard budget refuses calls when it is used up";
                 self.problem(id, &path, "contradiction", detail, "leave one of `hard` and `when_used_up` out");
             }
-            if id.kind == Kind::Upstreams {
-                let detail = "the budget of a provider is known to pay only when a call goes there";
-                let hint = "write it at the model, the application, the team or the key";
-                self.problem(id, &path, "contradiction", detail, hint);
+            let is_provider = id.kind == Kind::Upstreams;
+            let problem = match (is_provider, &then.model, then.next_target) {
+                (true, Some(_), _) => {
+                    let hint = "write `next_target: true`, or this at the model, the application, the team or the key";
+                    Some((
+                        "contradiction",
+                        "the budget of a provider is known to pay only when a call goes there",
+                        hint,
+                    ))
+                }
+                (false, _, true) => {
+                    let detail = "only the budget of a provider has calls go to other targets";
+                    Some(("contradiction", detail, "write `model` with its name, or this at the upstream"))
+                }
+                (true, None, false) => Some(("missing", "what happens then is not said", "write `next_target: true`")),
+                (false, None, false) => {
+                    Some(("missing", "what happens then is not said", "write `model` with its name"))
+                }
+                _ => None,
+            };
+            if let Some((code, detail, hint)) = problem {
+                self.problem(id, &path, code, detail, hint);
             }
         }
     }

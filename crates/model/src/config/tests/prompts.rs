@@ -33,6 +33,7 @@ routes:
   - {{ name: s, match: {{ path: /sentiment }}, prompt: {{ name: sentiment, label: next }}, authenticate: [api_key] }}
 "
     );
+    let text = text + "applications: [{ name: a, allow: { prompts: [sentiment] } }]\n";
     let set = clean(&text);
     let prompt = &set.prompts[0];
     assert_eq!((prompt.labelled("next"), prompt.labelled("gone")), (Some(7), None));
@@ -43,8 +44,14 @@ routes:
         [(Kind::Models, "m", Kind::Prompts, "model"), (Kind::Prompts, "sentiment", Kind::Routes, "prompt.name")]
     {
         let (found, others) = without(&set, kind, name, &CONTEXT);
-        assert_eq!((found[0].kind, found[0].path.as_str(), others.0.len()), (of, path, 0));
+        let found = found.iter().find(|one| one.kind == of).unwrap();
+        assert_eq!((found.path.as_str(), others.0.len()), (path, 0));
     }
+    let (found, _) = without(&set, Kind::Prompts, "sentiment", &CONTEXT);
+    assert!(found.iter().any(|one| (one.kind, one.path.as_str()) == (Kind::Applications, "allow.prompts[0]")));
+    let found = problems(&text.replace("prompts: [sentiment] }", "prompts: [gone] }"));
+    let found: Vec<_> = found.0.iter().map(|p| format!("{} {}", p.code, p.path)).collect();
+    assert_eq!(found, ["unknown_name applications[0].allow.prompts[0]"]);
 }
 
 #[test]

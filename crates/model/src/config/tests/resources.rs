@@ -505,35 +505,55 @@ fn users_of_an_application_and_models_that_serve_instead() {
     let set = clean(
         "applications:
   - { name: a, users: {} }
-  - { name: b, users: { header: X-End-User, budget: [{ usd: 5, per: month, hard: true }, { usd: 1, per: 1h }] } }
+  - { name: b, users: { header: X-End-User, budget: [{ usd: 5, per: month, hard: true }, { usd: 1, per: 1h }], limit: { requests: 9, tokens: 900, per: 1m, concurrent: 2 } } }
   - { name: c, budget: { usd: 5, per: day, when_used_up: { model: small } } }
 models: [{ name: small, targets: [{ provider: sandbox, model: sandbox-chat }] }]
+upstreams:
+  - { name: mine, endpoints: [\"http://127.0.0.1:1\"], provider: openai, budget: { usd: 1, per: day, when_used_up: { next_target: true } } }
 ",
     );
+    let [of_provider] = Budgets::of(set.upstreams[0].budget.as_ref()) else { panic!("one budget") };
+    assert!(of_provider.when_used_up.as_ref().unwrap().next_target);
     assert_eq!(set.applications[0].users, Some(crate::resource::EndUsers::default()));
     let users = set.applications[1].users.as_ref().unwrap();
+    assert_eq!(users.limit.and_then(|limit| limit.concurrent), Some(2));
     assert_eq!((users.header.as_deref(), Budgets::of(users.budget.as_ref()).len()), (Some("X-End-User"), 2));
     let [budget] = Budgets::of(set.applications[2].budget.as_ref()) else { panic!("one budget") };
-    assert_eq!(budget.when_used_up.as_ref().unwrap().model.as_str(), "small");
+    assert_eq!(budget.when_used_up.as_ref().unwrap().model.as_ref().unwrap().as_str(), "small");
     expect(
         "applications:
   - { name: a, users: { header: Authorization } }
   - { name: b, users: { header: \"a b\", budget: { usd: 0, per: day } } }
-  - { name: c, users: { from: body } }
+  - { name: c, users: { from: body, limit: { requests: 0, by: key } } }
   - { name: d, budget: { usd: 5, per: day, when_used_up: { model: none } } }
   - { name: e, budget: { usd: 5, per: day, hard: true, when_used_up: { model: small } } }
 models: [{ name: small, targets: [{ provider: sandbox, model: sandbox-chat }] }]
 upstreams:
   - { name: mine, endpoints: [\"http://127.0.0.1:1\"], provider: openai, budget: { usd: 1, per: day, when_used_up: { model: small } } }
+  - { name: none, endpoints: [\"http://127.0.0.1:1\"], provider: anthropic, budget: { usd: 1, per: day, when_used_up: {} } }
+  - { name: hard, endpoints: [\"http://127.0.0.1:1\"], provider: sandbox, budget: { usd: 1, per: day, hard: true, when_used_up: { next_target: true } } }
+teams:
+  - { name: t, budget: { usd: 5, per: day, when_used_up: { next_target: true } } }
+  - { name: u, budget: { usd: 5, per: day, when_used_up: { modle: small } } }
+  - { name: v, budget: { usd: 5, per: day, when_used_up: {} } }
 ",
         &[
             "2:33 invalid_header applications[0].users.header",
             "3:33 invalid_header applications[1].users.header",
             "3:55 out_of_bounds applications[1].users.budget.usd",
             "4:25 unknown_field applications[2].users.from",
+            "4:44 missing applications[2].users.limit.per",
+            "4:56 out_of_bounds applications[2].users.limit.requests",
+            "4:63 not_here applications[2].users.limit.by",
             "5:67 unknown_name applications[3].budget.when_used_up.model",
             "6:70 contradiction applications[4].budget.when_used_up",
             "9:114 contradiction upstreams[0].budget.when_used_up",
+            "10:117 missing upstreams[1].budget.when_used_up",
+            "11:127 contradiction upstreams[2].budget.when_used_up",
+            "13:58 contradiction teams[0].budget.when_used_up",
+            "14:58 missing teams[1].budget.when_used_up",
+            "14:60 unknown_field teams[1].budget.when_used_up.modle",
+            "15:58 missing teams[2].budget.when_used_up",
         ],
     );
 }
