@@ -76,7 +76,7 @@ routes:
 applications:
   - name: modern
     team: owners
-    allow: { routes: [mood, tools], models: [prompted, cached, vectors, alike, batched, claude-batched, voice, moderator, judged, moderated, lenient, claude] }
+    allow: { routes: [mood, tools], models: [prompted, cached, vectors, alike, batched, claude-batched, voice, moderator, judged, moderated, lenient, claude], prompts: [mood] }
     budget: { usd: 1000, per: month, hard: true }
 """
 QUICK = "timeouts: { response: 2s, idle: 1s }, health: { failures: 1000 }"

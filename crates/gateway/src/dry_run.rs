@@ -120,7 +120,7 @@ fn nowhere(found: &[AtTarget], route: &ModelRoute) -> Option<NotServed> {
         false => begins.iter().map(refused).collect::<Option<Vec<_>>>()?.pop(),
         true => all()
             .filter(|(found, _)| found.refused.is_some())
-            .max_by_key(|(_, t)| t.fit.rank(t.priority))
+            .max_by_key(|(_, t)| t.fit.rank(t.used_up, t.priority))
             .and_then(|one| refused(&one)),
     }
 }

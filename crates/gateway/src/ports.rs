@@ -8,7 +8,7 @@ use credentialflow_model::{
 };
 use credentialflow_policy::{Account, LiveSecret};
 use rustls_pki_types::CertificateDer;
-use std::{future::Future, net::IpAddr, pin::Pin, sync::Arc};
+use std::{any::Any, future::Future, net::IpAddr, pin::Pin, sync::Arc};
 
 /// The place of a credential in its source.
 pub type CredentialSlot = u32;
@@ -58,22 +58,28 @@ pub struct CredentialUnavailable;
 
 /// Takes finished records. Never blocks; what it cannot take it counts.
 pub trait RecordSink: Send + Sync {
-    /// Takes a batch, and what holds the places of a journal where some of it is kept until it is on disk.
-    fn take(&self, batch: Vec<UsageRecord>, kept: Vec<JournalPage>);
+    /// Takes a batch, and what holds those of its records that a journal keeps until they are on disk.
+    fn take(&self, batch: Vec<UsageRecord>, kept: Vec<KeptRecord>);
     /// A journal for one worker; `None` where nothing is kept.
     fn journal(&self) -> Option<Box<dyn Journal>> {
         None
     }
 }
 
-/// What was kept stays for as long as this is held.
-pub type JournalPage = Arc<()>;
+/// A record that a journal keeps for as long as this is held. What is in it is the journal's own.
+#[derive(Clone)]
+pub struct KeptRecord {
+    /// A page, which many records stand in.
+    pub page: Arc<dyn Any + Send + Sync>,
+    /// The record's place in the page.
+    pub at: u32,
+}
 
 /// Keeps records of model calls through the end of the process, so that what a caller was told is on record. Never waits
 /// for a disk.
 pub trait Journal {
     /// Keeps it, for a worker that is about to send the last of the answer; `None` where there is no room.
-    fn keep(&mut self, record: &UsageRecord) -> Option<JournalPage>;
+    fn keep(&mut self, record: &UsageRecord) -> Option<KeptRecord>;
     /// What nobody holds any more need not be kept. Called several times a second.
     fn strike(&mut self);
 }

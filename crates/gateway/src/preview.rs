@@ -95,6 +95,8 @@ pub struct TargetState {
     pub admitted: bool,
     /// Whether it has room for the call by its limit, and a credential that has.
     pub room: bool,
+    /// Whether a budget of its provider is used up, so that others come first.
+    pub used_up: bool,
     /// How well it is fit for the call.
     pub fit: Fit,
     /// What the call needs and it cannot do for certain.
@@ -241,6 +243,7 @@ fn state(view: &View, target: &TargetPlan, wanted: &Wanted, now: Instant) -> Tar
         admitted: wanted.admits(target),
         room: wanted.has_room(target.quota.as_ref(), now)
             && (target.keys.is_empty() || target.keys.iter().any(|key| wanted.has_room(key.quota.as_ref(), now))),
+        used_up: target.is_used_up(wanted.at),
         fit: wanted.fit(target),
         lacks: target.abilities.lacks(&wanted.needs),
         context: target.abilities.context,
@@ -270,6 +273,7 @@ mod tests {
                     offers: true,
                     admitted: true,
                     room: true,
+                    used_up: false,
                     fit: Fit::Known,
                     lacks: Capabilities::default(),
                     context: None,

@@ -12,8 +12,8 @@ use crate::{
     net::control::{Controls, TICK},
     pipeline::{scrub::Scanners, users::KnownUsers},
     ports::{
-        CertificateListener, ChallengeSource, CredentialSlot, GuessListener, Journal, JournalPage, Lender,
-        ObjectKeeper, RecordSink, SecretListener,
+        CertificateListener, ChallengeSource, CredentialSlot, GuessListener, Journal, KeptRecord, Lender, ObjectKeeper,
+        RecordSink, SecretListener,
     },
     preview::{AskedCall, ModelRoute},
     route::RouteIndex,
@@ -274,7 +274,7 @@ pub(crate) struct Worker {
     views: RefCell<Vec<Weak<View>>>,
     records: RefCell<Vec<UsageRecord>>,
     /// What holds what is kept of them.
-    kept: RefCell<Vec<JournalPage>>,
+    kept: RefCell<Vec<KeptRecord>>,
     journal: RefCell<Option<Box<dyn Journal>>>,
     tick: Cell<u64>,
     ids: Cell<u64>,
@@ -426,23 +426,18 @@ impl Worker {
 
     /// As [`Self::record`], of what a caller is going to be told: it is on record also when the process is killed.
     pub fn record_at_once(&self, record: UsageRecord) {
-        if let Some(kept) = self.keep(&record) {
-            self.hold(kept);
-        }
+        self.hold(self.keep(&record));
         self.record(record);
     }
 
     /// Keeps a record that is not over yet, for as long as what is given back is held.
-    pub fn keep(&self, record: &UsageRecord) -> Option<JournalPage> {
+    pub fn keep(&self, record: &UsageRecord) -> Option<KeptRecord> {
         self.journal.borrow_mut().as_mut()?.keep(record)
     }
 
     /// Holds what is kept of a record until it is on disk; to be called before it is handed over.
-    pub fn hold(&self, kept: JournalPage) {
-        let mut all = self.kept.borrow_mut();
-        if all.last().is_none_or(|last| !Arc::ptr_eq(last, &kept)) {
-            all.push(kept);
-        }
+    pub fn hold(&self, kept: impl IntoIterator<Item = KeptRecord>) {
+        self.kept.borrow_mut().extend(kept);
     }
 
     fn flush_records(&self) {

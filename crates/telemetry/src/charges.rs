@@ -4,6 +4,7 @@
 //! charged and what it did not ([`CallLog::charges_between`](crate::CallLog::charges_between)). Calls that found no place in
 //! the log are told apart.
 
+use crate::journal::Kept;
 use credentialflow_model::{
     UsageRecord,
     resource::budget::pico,
@@ -43,7 +44,9 @@ impl Listener {
         }
     }
 
-    pub fn unlogged<'a>(&self, records: impl Iterator<Item = &'a UsageRecord>) {
+    /// Of these records those that a journal keeps are marked there, so that nobody charges them again.
+    pub fn unlogged<'a>(&self, records: impl Iterator<Item = &'a UsageRecord>, kept: &[Kept]) {
+        kept.iter().for_each(Kept::mark_charged);
         let Some(listener) = &self.0 else { return };
         let charges = sum(records);
         if !charges.is_empty() {
@@ -154,6 +157,11 @@ mod tests {
         assert_eq!(read(&place, None, writer), [], "nothing follows");
         assert_eq!(read(&log.end().unwrap(), None, writer), []);
         assert_eq!(read(&start, None, writer.wrapping_add(1)), [], "another process's");
+        let windows = ["a@1", "p@1", "gone@1"].map(str::to_owned).into();
+        let (since, long) = (credentialflow_model::Timestamp::from_secs(0), std::time::Duration::from_secs(60));
+        let (sums, complete) = log.charged_to(&windows, since, long).unwrap();
+        let expect = [("a@1".to_owned(), 2_000_000_001_002), ("p@1".to_owned(), 10)];
+        assert_eq!((sums, complete), (expect.into(), true), "by window, whichever others a call names");
         recorder.shutdown();
     }
 

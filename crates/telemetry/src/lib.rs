@@ -24,7 +24,7 @@ pub use calllog::{
     StatusFilter, Walked,
 };
 pub use charges::{ChargeListener, Charges};
-pub use journal::{Journal, Kept};
+pub use journal::{Journal, Kept, Page as JournalPage};
 pub use last_use::{Answers, CredentialUseDelta, KeyNetworkDelta, KeySecretDelta, KeyUseDelta, LastUse, UseDeltas};
 pub use metrics::Metrics;
 pub use recorder::{RecordSender, Recorder, RecorderSettings, RecorderStatus, Telemetry};

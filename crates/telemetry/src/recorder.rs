@@ -122,7 +122,7 @@ impl RecordSender {
         self.send_kept(batch, Vec::new());
     }
 
-    /// As [`Self::send`], with what holds the pages of a journal that keep these records until they are on disk.
+    /// As [`Self::send`], with what holds those of these records that a journal keeps until they are on disk.
     pub fn send_kept(&self, batch: Vec<UsageRecord>, kept: Vec<Kept>) {
         if batch.is_empty() {
             return;
@@ -134,8 +134,8 @@ impl RecordSender {
         {
             self.counters.queued.fetch_sub(1, Relaxed);
             self.counters.dropped.fetch_add(records, Relaxed);
-            if let Message::Batch(batch, _) = message {
-                self.charges.unlogged(batch.iter());
+            if let Message::Batch(batch, kept) = message {
+                self.charges.unlogged(batch.iter(), &kept);
                 let uses = batch.iter().filter(|record| record.key.is_some() && record.outcome.let_through());
                 self.counters.missed.fetch_max(uses.map(|used| used.time.micros()).max().unwrap_or(0), Relaxed);
             }

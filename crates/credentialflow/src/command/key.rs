@@ -102,6 +102,9 @@ struct CreateArgs {
     /// Only this model of the application's; may be repeated
     #[arg(long = "model", value_name = "NAME")]
     models: Vec<Name>,
+    /// Only this prompt of the application's; may be repeated
+    #[arg(long = "prompt", value_name = "NAME")]
+    prompts: Vec<Name>,
     /// A fact about the key, which header rules may tell upstreams; may be repeated
     #[arg(long = "metadata", value_name = "NAME=VALUE")]
     metadata: Vec<String>,
@@ -226,8 +229,8 @@ fn body(args: &CreateArgs, now: Timestamp) -> Result<Value, Usage> {
     if let Some(limit) = limit_of(args)? {
         put("limit", limit);
     }
-    if !args.routes.is_empty() || !args.models.is_empty() {
-        put("allow", json!({ "routes": args.routes, "models": args.models }));
+    if !(args.routes.is_empty() && args.models.is_empty() && args.prompts.is_empty()) {
+        put("allow", json!({ "routes": args.routes, "models": args.models, "prompts": args.prompts }));
     }
     if let Some(parent) = &args.parent {
         put("parent", json!(parent));
@@ -302,7 +305,7 @@ mod tests {
     #[test]
     fn flags_become_the_declaration_the_server_reads() {
         let body = declared(
-            "k --application a --expires 90d --network 10.0.0.0/8 --limit 100/1m --tokens 5000/1m --concurrent 4 --route r --metadata tier=gold --parent p --actor bot --subject alice --delegate 15m --delegate-keys 5",
+            "k --application a --expires 90d --network 10.0.0.0/8 --limit 100/1m --tokens 5000/1m --concurrent 4 --route r --prompt p --metadata tier=gold --parent p --actor bot --subject alice --delegate 15m --delegate-keys 5",
         )
         .unwrap();
         let key: credentialflow_model::resource::Key = serde_json::from_value(body).unwrap();
@@ -310,7 +313,8 @@ mod tests {
         let limit = key.limit.unwrap();
         assert_eq!((limit.requests, limit.tokens, limit.concurrent), (Some(100), Some(5000), Some(4)));
         assert_eq!((limit.per, key.networks.len()), (Some(Period::from_secs(60)), 1));
-        assert_eq!(key.allow.unwrap().routes[0].as_str(), "r");
+        let allow = key.allow.unwrap();
+        assert_eq!((allow.routes[0].as_str(), allow.prompts[0].as_str()), ("r", "p"));
         assert_eq!(key.metadata["tier"], "gold");
         assert_eq!(key.parent.unwrap().as_str(), "p");
         assert_eq!((key.actor.unwrap().purpose, key.subject.as_deref()), (None, Some("alice")));

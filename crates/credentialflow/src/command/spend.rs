@@ -21,7 +21,8 @@ pub struct SpendArgs {
 enum Verb {
     /// Report what was spent, by time and within it the dearest first
     Report(Box<ReportArgs>),
-    /// Add up the call log of the node that answers once more, call by call, and compare that with what reports say of it
+    /// Add up the call log of the node that answers once more, call by call, and compare that with what reports say of it and
+    /// with what budgets have charged
     Check(WindowArgs),
 }
 
@@ -129,7 +130,8 @@ pub async fn run(args: SpendArgs, output: Output) -> anyhow::Result<Outcome> {
             let parameters = [("from", from), ("to", to), ("time_zone", time_zone)];
             let answer = client.get(&with_query("/api/v1/spend/check", &parameters)).await?;
             output.result(&answer, checked)?;
-            Ok(if answer["agrees"] == true { Outcome::Done } else { Outcome::Refused })
+            let agrees = answer["agrees"] == true && answer["budgets"]["agrees"] == true;
+            Ok(if agrees { Outcome::Done } else { Outcome::Refused })
         }
     }
 }
@@ -211,6 +213,38 @@ fn checked(answer: &Value) -> String {
     if answer["complete"] == false {
         text += "The call log does not go back so far, or could not be read to its end in time.\n";
     }
+    text += &budgets(&answer["budgets"]);
+    text
+}
+
+/// What budgets have charged beside what calls say.
+fn budgets(told: &Value) -> String {
+    let mut text = match told["agreeing"].as_u64() {
+        Some(0) | None => String::new(),
+        Some(1) => "1 budget has charged what its calls say.\n".to_owned(),
+        Some(many) => format!("{many} budgets have charged what their calls say.\n"),
+    };
+    let items = items(told);
+    if items.is_empty() {
+        return text;
+    }
+    let cell = |item: &Value, field: &str| at(item, &format!("/{field}"));
+    let line = |item: &Value| {
+        let what = if item["certain"] == true { "differs" } else { "not all calls are here" };
+        let figures = ["budget", "charged_usd", "call_log_usd", "difference_usd"].map(|field| cell(item, field));
+        figures.into_iter().chain([what.to_owned()]).collect()
+    };
+    let lines: Vec<Vec<String>> = items.iter().map(line).collect();
+    text += &table(&["budget", "charged usd", "call log usd", "difference", ""], &lines);
+    if told["more"] == true {
+        text += "There are more.\n";
+    }
+    let others = told["other_nodes"].as_array().into_iter().flatten().filter_map(Value::as_str).map(shown);
+    let others: Vec<_> = others.collect();
+    if !others.is_empty() {
+        text +=
+            &format!("Not read: the call logs of {}. Ask each node, and add up what they say.\n", others.join(", "));
+    }
     text
 }
 
@@ -245,7 +279,15 @@ mod tests {
     fn a_check_tells_both_sums() {
         let figures = answer()["total"].clone();
         let told = checked(&json!({ "node": "a", "from": "x", "to": "y", "call_log": figures, "report": figures,
-            "difference_usd": "0", "agrees": true, "complete": true }));
+            "difference_usd": "0", "agrees": true, "complete": true, "budgets": { "agrees": false, "agreeing": 2, "more": false,
+            "other_nodes": ["b"], "items": [
+                { "budget": "applications/a/month", "charged_usd": "1", "call_log_usd": "3", "difference_usd": "-2", "certain": true },
+                { "budget": "keys/k/day", "charged_usd": "2", "call_log_usd": "1", "difference_usd": "1", "certain": false }] } }));
         assert!(told.contains("Both agree: the difference is 0") && !told.contains("could not be read"), "{told}");
+        for part in ["2 budgets have charged what", "applications/a/month  1", "differs", "not all calls", "logs of b."]
+        {
+            assert!(told.contains(part), "{part} is not in {told}");
+        }
+        assert_eq!(budgets(&json!({ "agreeing": 0, "items": [] })), "");
     }
 }

@@ -342,8 +342,8 @@ impl Budgets {
             let turn = turn_of(&account, budget.as_deref(), known, sum.charge, last);
             let idle = Turn { limit: None, ..turn } == Turn::default();
             // Where calls go depends on how it stands.
-            let names_model = budget.as_ref().is_some_and(|budget| budget.definition().when_used_up.is_some());
-            let untold = names_model && !last && account.is_used_up().is_none();
+            let decides = budget.as_ref().is_some_and(|budget| budget.definition().when_used_up.is_some());
+            let untold = decides && !last && account.is_used_up().is_none();
             if idle && sum.unlogged == 0 && !untold {
                 let over = SystemTime::now() - KEPT;
                 // One that rolls is over when its budget is gone. End users are many: each is forgotten after a while.
@@ -382,7 +382,7 @@ impl Budgets {
         }
     }
 
-    /// Budgets that name a model for when they are used up have accounts before anybody calls, so that a process knows how
+    /// Budgets that say where calls go when they are used up have accounts before anybody calls, so that a process knows how
     /// they stand. And from time to time what no snapshot and no worker has any more is forgotten.
     fn look_at_models(&self, state: &mut State) {
         if state.tidied.is_some_and(|at| at.elapsed() < TIDY) {

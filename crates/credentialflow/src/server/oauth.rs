@@ -242,7 +242,7 @@ impl Asked {
             return Err(Refused::request(format!("the tokens issued here are of the type {ACCESS_TOKEN}")));
         }
         if form.0.has("resource") || form.0.has("audience") {
-            let why = "write the routes and models in `scope`, as in route:orders model:chat-default";
+            let why = "write routes, models and prompts in `scope`, as in route:orders model:chat-default";
             return Err(Refused::new("invalid_target", why));
         }
         let allow = form.take_text("scope")?.map(|scope| allow_of(&scope)).transpose()?;
@@ -274,13 +274,14 @@ impl Asked {
     }
 }
 
-/// What a scope allows: routes and models, apart by spaces.
+/// What a scope allows: routes, models and prompts, apart by spaces.
 fn allow_of(scope: &str) -> Result<Allow, Refused> {
     let mut allow = Allow::default();
     for word in scope.split(' ').filter(|word| !word.is_empty()) {
         let (list, name) = match word.split_once(':') {
             Some(("route", name)) => (&mut allow.routes, name),
             Some(("model", name)) => (&mut allow.models, name),
+            Some(("prompt", name)) => (&mut allow.prompts, name),
             _ => return Err(unknown_scope()),
         };
         let name = name.parse().map_err(|_| unknown_scope())?;
@@ -292,12 +293,14 @@ fn allow_of(scope: &str) -> Result<Allow, Refused> {
 }
 
 fn unknown_scope() -> Refused {
-    Refused::new("invalid_scope", "a scope is route:NAME or model:NAME, apart by spaces")
+    Refused::new("invalid_scope", "a scope is route:NAME, model:NAME or prompt:NAME, apart by spaces")
 }
 
 fn scope_of(allow: &Allow) -> String {
     let routes = allow.routes.iter().map(|name| format!("route:{name}"));
-    routes.chain(allow.models.iter().map(|name| format!("model:{name}"))).collect::<Vec<_>>().join(" ")
+    let models = allow.models.iter().map(|name| format!("model:{name}"));
+    let prompts = allow.prompts.iter().map(|name| format!("prompt:{name}"));
+    routes.chain(models).chain(prompts).collect::<Vec<_>>().join(" ")
 }
 
 /// What is answered (RFC 8693, 2.2.1), and beside it which key that is and who acts for whom.
@@ -486,12 +489,12 @@ mod tests {
     fn a_form_is_read_as_the_rfcs_say() {
         let usual = format!("grant_type={EXCHANGE}&subject_token=t&subject_token_type={ACCESS_TOKEN}");
         let asked = read(&format!(
-            "{usual}&scope=route:orders model:small  route:orders&expires_in=90&budget_usd=0.5&actor=&client_id=bot&unknown=1"
+            "{usual}&scope=route:orders model:small prompt:mood  route:orders&expires_in=90&budget_usd=0.5&actor=&client_id=bot&unknown=1"
         ))
         .unwrap_or_else(|_| unreachable!());
         assert_eq!(asked.subject.expose(), b"t");
         let wanted = asked.wanted;
-        assert_eq!(scope_of(wanted.allow.as_ref().unwrap()), "route:orders model:small");
+        assert_eq!(scope_of(wanted.allow.as_ref().unwrap()), "route:orders model:small prompt:mood");
         assert_eq!((wanted.lifetime, wanted.actor.unwrap().name), (Some(Period::from_secs(90)), "bot".to_owned()));
         for (more, error) in [
             ("&subject_token=u", "invalid_request"),

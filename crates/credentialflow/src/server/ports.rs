@@ -5,13 +5,13 @@ use credentialflow_admin::ports::{
     CredentialKind, EntryVersion, Held as Holdings, LeasedLogin, NotRevoked, NotTold, RevokedLeases, RootToken,
     RunTimeCredentials, SigningKey,
 };
-use credentialflow_gateway::ports::{self as gateway, GuessListener, JournalPage, RecordSink};
+use credentialflow_gateway::ports::{self as gateway, GuessListener, KeptRecord, RecordSink};
 use credentialflow_identity::Duty;
 use credentialflow_model::{Actor, KeyId, Name, Period, UsageRecord, lifecycle::VersionState};
 use credentialflow_store::{LeaseRow, Store};
 use credentialflow_stores::Links;
 use credentialflow_targets::Logins;
-use credentialflow_telemetry::{RecordSender, Telemetry};
+use credentialflow_telemetry::{Kept, RecordSender, Telemetry};
 use credentialflow_vault::{
     engine::BoxFuture,
     rotation::ports::{Held, MakeOutcome, Publisher, RefusalCounts, SupplyOutcome, Target, Traffic, VerifyOutcome},
@@ -31,8 +31,10 @@ use tokio::sync::mpsc;
 pub(super) struct Records(pub RecordSender);
 
 impl RecordSink for Records {
-    fn take(&self, batch: Vec<UsageRecord>, kept: Vec<JournalPage>) {
-        self.0.send_kept(batch, kept);
+    fn take(&self, batch: Vec<UsageRecord>, kept: Vec<KeptRecord>) {
+        let kept =
+            kept.into_iter().filter_map(|KeptRecord { page, at }| Some(Kept { page: page.downcast().ok()?, at }));
+        self.0.send_kept(batch, kept.collect());
     }
 
     fn journal(&self) -> Option<Box<dyn gateway::Journal>> {
@@ -47,8 +49,8 @@ impl RecordSink for Records {
 struct Journal(credentialflow_telemetry::Journal);
 
 impl gateway::Journal for Journal {
-    fn keep(&mut self, record: &UsageRecord) -> Option<JournalPage> {
-        self.0.keep(record)
+    fn keep(&mut self, record: &UsageRecord) -> Option<KeptRecord> {
+        self.0.keep(record).map(|Kept { page, at }| KeptRecord { page, at })
     }
 
     fn strike(&mut self) {

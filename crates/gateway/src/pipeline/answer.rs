@@ -455,6 +455,8 @@ pub(super) async fn relay<C: Caller>(
             record.usage(view, request);
             count_rest(&mut connection, uncounted, record);
             record.bytes_out(bytes_out);
+            record.outcome(reason);
+            record.keep();
             // What arrived is passed on; the missing end tells the caller that it is not all.
             let _ = flush(control, worker, caller).await;
             Err(Refused::new(reason))
@@ -525,7 +527,17 @@ pub(super) fn push_own_fields(fields: &mut Vec<u8>, record: &Recording<'_>) {
 
 /// Sends what was added; a caller that does not read is given up after a while.
 pub(super) async fn flush<C: Caller>(control: &Control, worker: &Worker, caller: &mut C) -> Result<(), Refused> {
-    control.set_deadline(worker.tick_in(worker.shared.settings.body_timeout));
+    flush_until(control, worker, caller, u64::MAX).await
+}
+
+/// As [`flush`], and at this tick at the latest.
+pub(super) async fn flush_until<C: Caller>(
+    control: &Control,
+    worker: &Worker,
+    caller: &mut C,
+    until: u64,
+) -> Result<(), Refused> {
+    control.set_deadline(worker.tick_in(worker.shared.settings.body_timeout).min(until));
     match control.wait(caller.flush()).await {
         Ok(Ok(())) => {
             control.clear_deadline();

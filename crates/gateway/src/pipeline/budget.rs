@@ -36,7 +36,7 @@ use credentialflow_model::{
     usage::{Cost, ModelUse, TokenUsage},
 };
 use credentialflow_policy::{Account, LiveBudget, Principal, Reservation, Short, budget::MOST_COST};
-use std::{sync::Arc, time::Duration};
+use std::{cell::OnceCell, sync::Arc, time::Duration};
 
 /// The longest a call waits until more is borrowed, of all its budgets together.
 pub(super) const WAIT: Duration = Duration::from_secs(3);
@@ -52,6 +52,10 @@ pub(crate) struct Paying {
     working: bool,
     /// Whether nothing in the answer can be counted: it is compressed, or no text.
     unreadable: bool,
+    /// What parts of it may have cost that are not among what was answered.
+    parts: i64,
+    /// The windows that pay, as records name them, once one does.
+    windows: OnceCell<Arc<str>>,
     price: PriceHandle,
     /// Bytes of the body that was sent.
     sent: u64,
@@ -127,6 +131,8 @@ pub(super) async fn reserve(
         working: false,
         // What is no text cannot be estimated from what passes.
         unreadable: !call.task.is_of_text(),
+        parts: 0,
+        windows: OnceCell::new(),
         price: price.asked_for(record.time(), asked),
         sent: sent.body.len() as u64,
         produced: Produced::default(),
@@ -319,8 +325,9 @@ fn owner(kind: &str) -> &'static str {
 impl Paying {
     /// Of a call that no budget pays for: what its provider did not count is estimated all the same.
     fn of_nobody(price: PriceHandle, sent: u64) -> Self {
-        let produced = Produced::default();
-        Self { reservations: Vec::new(), most: i64::MAX, working: false, unreadable: false, price, sent, produced }
+        let (reservations, windows, produced) = (Vec::new(), OnceCell::new(), Produced::default());
+        let (working, unreadable, parts) = (false, false, 0);
+        Self { reservations, most: i64::MAX, working, unreadable, parts, windows, price, sent, produced }
     }
 
     /// Tokens that were sent and that came, as far as can be seen.
@@ -364,6 +371,21 @@ impl Paying {
         self.working = true;
     }
 
+    /// The provider has a part of so many bytes, and how far it got with that is not known, though it is of the rest: its
+    /// share of what was reserved is paid beside that.
+    pub fn may_be_working_on(&mut self, bytes: u64) {
+        if self.reservations.is_empty() {
+            return;
+        }
+        let share = (i128::from(self.most) * i128::from(bytes)).div_euclid(i128::from(self.sent.max(1)));
+        self.parts = self.parts.saturating_add(i64::try_from(share).unwrap_or(i64::MAX).max(1));
+    }
+
+    /// Whether the provider may have to be paid for a part of it.
+    pub const fn has_parts(&self) -> bool {
+        self.parts > 0
+    }
+
     /// Whether the tokens of what came are not to be told from its bytes.
     const fn is_uncountable(&self) -> bool {
         self.unreadable || self.produced.is_more_than_text()
@@ -397,7 +419,7 @@ impl Paying {
             model.cost = Some(Cost::Estimated(usd(cost)));
         }
         if matches!(model.cost, Some(Cost::Known(_) | Cost::Estimated(_))) && !self.reservations.is_empty() {
-            model.budgets = Some(windows(&self.reservations));
+            model.budgets = Some(self.windows());
         }
         Some(cost)
     }
@@ -409,13 +431,26 @@ impl Paying {
             return None;
         }
         let cost = self.cost(record, reached)?.min(MOST_COST);
-        let windows = windows(&self.reservations);
+        let windows = self.windows();
         self.reservations.into_iter().for_each(|reservation| reservation.settle(cost));
         (cost > 0).then_some((cost, windows))
     }
 
+    fn windows(&self) -> Arc<str> {
+        self.windows.get_or_init(|| windows(&self.reservations)).clone()
+    }
+
     /// What the call cost, which is in the record then; `None` where there is nothing to charge.
     fn cost(&self, record: &mut UsageRecord, reached: bool) -> Option<i64> {
+        let cost = self.cost_of_rest(record, reached);
+        if !self.has_parts() {
+            return cost;
+        }
+        Some(estimate_of(record.model.as_mut()?, cost.unwrap_or(0).saturating_add(self.parts)))
+    }
+
+    /// As [`Self::cost`], but for parts whose end is not known.
+    fn cost_of_rest(&self, record: &mut UsageRecord, reached: bool) -> Option<i64> {
         let Self { most, price, sent, produced, .. } = self;
         let (time, outcome, status) = (record.time, record.outcome, record.upstream_status);
         let model = record.model.as_mut()?;

@@ -6,7 +6,7 @@
 use super::{
     Refused, Tried,
     answer::{
-        self, Filled, fill,
+        self,
         usable::{self, Begins},
     },
     call::{self, ModelCall},
@@ -17,13 +17,13 @@ use super::{
     route::RouteMatch,
     select::{self, bit},
     translate::UpstreamRequest,
+    unsent::{Over, Unsent},
     unsuited::{self, Why},
     wanted::Wanted,
 };
 use crate::{
     conn::Caller,
-    http1::{body::Decoder, tag::Tag},
-    net::control::Control,
+    http1::tag::Tag,
     snapshot::models::TargetPlan,
     worker::{View, Worker},
 };
@@ -207,44 +207,38 @@ fn retry_after_ms(value: &[u8]) -> Option<Duration> {
 
 /// Looks at an answer that has begun: whether it is one that another target, or another key, may not give. Of a stream, what
 /// comes before its first token is awaited, while there is another target; of JSON its first byte.
-pub(super) async fn look<C: Caller>(
-    worker: &Worker,
-    view: &View,
-    control: &Control,
-    request: &UpstreamRequest,
-    response: &mut UpstreamResponse,
-    caller: &mut C,
-    record: &mut Recording<'_>,
-) -> Result<Option<Fault>, Refused> {
+pub(super) async fn look<C: Caller>(answer: &mut Unsent<'_, '_, C>) -> Result<Option<Fault>, Refused> {
+    let Unsent { worker, view, request, .. } = *answer;
     let Some(call) = &request.call else { return Ok(None) };
-    if key_refused::may_be_said(response.head.status, record)
+    let status = answer.response.head.status;
+    if key_refused::may_be_said(status, answer.record)
         // Boxed, as it would make the future of every request larger.
-        && Box::pin(key_refused::is_said(worker, view, control, request, response, caller, record)).await?
+        && Box::pin(key_refused::is_said(answer)).await?
     {
         return Ok(Some(Fault::ended(OutcomeReason::UpstreamCredentialRefused)));
     }
     let Some(elsewhere) = call.elsewhere.as_deref() else { return Ok(None) };
     let injected = request.inject_plan(view).is_some();
     let counts = elsewhere.said.wanted.counts;
-    let mut fault = match counts && cannot_count(response.head.status, call.dialect) {
+    let mut fault = match counts && cannot_count(status, call.dialect) {
         // Nothing is wrong with what it answers.
-        true => Some(Fault::unsuited(response.head.status, Why::Other)),
-        false => Fault::answered(response, injected, worker.now()),
+        true => Some(Fault::unsuited(status, Why::Other)),
+        false => Fault::answered(answer.response, injected, worker.now()),
     };
     let plan = &view.snapshot.models.list[call.model as usize];
     let goes_on = || has_other(view, call, elsewhere) || elsewhere.retrying.is_left(plan);
-    if fault.is_none() && is_stream(response, call.dialect) && (elsewhere.hedged || goes_on()) {
+    if fault.is_none() && is_stream(answer.response, call.dialect) && (elsewhere.hedged || goes_on()) {
         // Boxed, as it would make the future of every request larger.
-        fault = Box::pin(first_token(worker, view, control, request, response, caller, record)).await?;
+        fault = Box::pin(first_token(answer, call)).await?;
     }
     if fault.is_none()
-        && !answer::is_stream(&response.head, &response.bytes, Some(call.dialect))
-        && usable::is_told_apart(call, response)
+        && !answer::is_stream(&answer.response.head, &answer.response.bytes, Some(call.dialect))
+        && usable::is_told_apart(call, answer.response)
     {
-        let begins = match usable::begun(response) {
+        let begins = match usable::begun(answer.response) {
             Some(begins) => Ok(begins),
             // Boxed, as it would make the future of every request larger.
-            None => Box::pin(first_bytes(worker, view, control, request, response, caller, record)).await?,
+            None => Box::pin(first_bytes(answer, call)).await?,
         };
         fault = match begins {
             Ok(Begins::Unusable) => Some(Fault::ended(OutcomeReason::UpstreamMalformed)),
@@ -252,21 +246,22 @@ pub(super) async fn look<C: Caller>(
             Err(fault) => Some(fault),
         };
     }
-    if fault.is_none() && unsuited::may_be(view, call, response.head.status) && has_other(view, call, elsewhere) {
+    if fault.is_none() && unsuited::may_be(view, call, status) && has_other(view, call, elsewhere) {
         // Boxed, as it would make the future of every request larger.
-        let unsuited = Box::pin(unsuited::of(worker, view, control, request, response, caller, record)).await?;
-        fault = unsuited.map(|why| Fault::unsuited(response.head.status, why));
+        let unsuited = Box::pin(unsuited::of(answer, call)).await?;
+        fault = unsuited.map(|why| Fault::unsuited(status, why));
     }
     if fault.as_ref().is_none_or(|fault| fault.unsuited.is_some()) {
+        let sent = answer.response.sent;
         let target = call.plan(view);
         let Wanted { application, streams, .. } = &elsewhere.said.wanted;
         // Counting takes another time than answering.
         if !counts {
-            select::pace(view, target, *streams).took(Instant::now(), response.sent.elapsed());
+            select::pace(view, target, *streams).took(Instant::now(), sent.elapsed());
         }
-        view.coolings[target.cooling as usize].served_since(response.sent, application.as_ref());
+        view.coolings[target.cooling as usize].served_since(sent, application.as_ref());
         if !target.keys.is_empty() {
-            view.coolings[target.of_key(call.key) as usize].served_since(response.sent, application.as_ref());
+            view.coolings[target.of_key(call.key) as usize].served_since(sent, application.as_ref());
         }
     }
     Ok(fault)
@@ -287,84 +282,39 @@ fn is_stream(response: &UpstreamResponse, dialect: Dialect) -> bool {
         && value(Tag::ContentEncoding).is_none_or(|encoding| encoding.eq_ignore_ascii_case(b"identity"))
 }
 
-/// Reads until the first token or an error in its place. Nothing is taken from the connection's buffer: whoever relays
-/// the answer finds it as it came.
-async fn first_token<C: Caller>(
-    worker: &Worker,
-    view: &View,
-    control: &Control,
-    request: &UpstreamRequest,
-    response: &mut UpstreamResponse,
-    caller: &mut C,
-    record: &mut Recording<'_>,
-) -> Result<Option<Fault>, Refused> {
-    let Some(call) = &request.call else { return Ok(None) };
-    let mut decoder = Decoder::new(response.head.framing(false));
+/// Reads until the first token or an error in its place.
+async fn first_token<C: Caller>(answer: &mut Unsent<'_, '_, C>, call: &ModelCall) -> Result<Option<Fault>, Refused> {
+    use OutcomeReason as R;
     let (mut unframed, mut first) = (Unframed::of(call.dialect), FirstToken::new(call.dialect));
-    let mut scanned = 0;
-    let truncated = || Ok(Some(Fault::ended(OutcomeReason::UpstreamTruncated)));
-    loop {
-        loop {
-            let rest = response.connection.buffer.filled().get(scanned..).unwrap_or_default();
-            let Ok(step) = decoder.step(rest) else { return Ok(Some(Fault::ended(OutcomeReason::UpstreamMalformed))) };
-            let (events, framed) = unframed.open(&rest[step.payload]);
-            if framed.is_err() {
-                return Ok(Some(Fault::ended(OutcomeReason::UpstreamMalformed)));
-            }
-            match first.feed(&events) {
-                Some(Begun::Answer) => {
-                    control.clear_deadline();
-                    return Ok(None);
-                }
-                Some(Begun::Error) => return Ok(Some(Fault::new(TriedEnd::StreamError))),
-                None if step.consumed == 0 => break,
-                None => scanned += step.consumed,
-            }
+    let begun = |piece: &[u8]| {
+        let (events, framed) = unframed.open(piece);
+        if framed.is_err() {
+            return Some(Some(Fault::ended(R::UpstreamMalformed)));
         }
-        if decoder.is_done() {
-            return truncated();
-        }
-        if scanned > MOST_HELD {
-            control.clear_deadline();
-            return Ok(None);
-        }
-        set_deadline(worker, view, control, request, response);
-        match fill(control, &mut response.connection, caller, &mut response.upload, record).await? {
-            Filled::Bytes(0) => return truncated(),
-            Filled::Nothing => return Ok(Some(Fault::ended(OutcomeReason::UpstreamTimeout))),
-            Filled::Bytes(_) | Filled::Uploading | Filled::Uploaded { .. } => {}
-        }
-    }
+        first.feed(&events).map(|begun| match begun {
+            Begun::Answer => None,
+            Begun::Error => Some(Fault::new(TriedEnd::StreamError)),
+        })
+    };
+    let within = call.plan(answer.view).timeout;
+    Ok(answer.until(MOST_HELD, within, begun).await?.unwrap_or_else(|over| match over {
+        Over::Whole | Over::Closed => Some(Fault::ended(R::UpstreamTruncated)),
+        Over::Malformed => Some(Fault::ended(R::UpstreamMalformed)),
+        Over::Late => Some(Fault::ended(R::UpstreamTimeout)),
+        Over::Long => None,
+    }))
 }
 
-/// What is left of the target's time and of the model's to wait for more of an answer of which nothing has gone to the caller.
-fn set_deadline(
-    worker: &Worker,
-    view: &View,
-    control: &Control,
-    request: &UpstreamRequest,
-    response: &UpstreamResponse,
-) {
-    let most = request.call.as_ref().and_then(|call| call.plan(view).timeout);
-    let wait = most.map_or(request.plan(view).idle, |most| most.saturating_sub(response.sent.elapsed()));
-    control.set_deadline(worker.tick_in(wait).min(request.until));
-}
-
-/// Waits for the first bytes of an answer that came without any, or says that none do. Nothing is taken from the connection's
-/// buffer.
+/// Waits for the first bytes of an answer that came without any, or says that none do.
 async fn first_bytes<C: Caller>(
-    worker: &Worker,
-    view: &View,
-    control: &Control,
-    request: &UpstreamRequest,
-    response: &mut UpstreamResponse,
-    caller: &mut C,
-    record: &mut Recording<'_>,
+    answer: &mut Unsent<'_, '_, C>,
+    call: &ModelCall,
 ) -> Result<Result<Begins, Fault>, Refused> {
     use OutcomeReason as R;
-    set_deadline(worker, view, control, request, response);
+    answer.set_deadline(call.plan(answer.view).timeout);
+    let Unsent { control, response, caller, record, .. } = answer;
     let framing = response.head.framing(false);
-    let begins = usable::begins(control, framing, &mut response.connection, caller, record).await;
+    let begins = usable::begins(control, framing, &mut response.connection, *caller, record).await;
     control.clear_deadline();
     match begins {
         Ok(begins) => Ok(Ok(begins)),

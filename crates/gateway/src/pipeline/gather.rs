@@ -3,7 +3,8 @@
 //! other provider.
 //!
 //! What was answered stays with the call: where one fails and its target is tried again, only what is missing is asked
-//! for. What the provider counted of it is told when another target is tried instead, or nobody is.
+//! for. What the provider counted of it is told when another target is tried instead, or nobody is. Where several fail
+//! together, the first tells how the call ended; each that its provider may have worked on is paid.
 
 use super::{
     Inbound, InjectedRequest, Parts, Refused,
@@ -31,7 +32,15 @@ use crate::{
 };
 use credentialflow_llm::{bedrock, task::Task, translate::task::Gathering};
 use credentialflow_model::OutcomeReason;
-use std::{cell::RefCell, collections::VecDeque, future::Future, pin::Pin, rc::Rc, task::Poll, time::Instant};
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    future::Future,
+    pin::Pin,
+    rc::Rc,
+    task::Poll,
+    time::Instant,
+};
 
 /// So many are asked at the same time.
 const LANES: usize = 8;
@@ -53,6 +62,17 @@ enum Failed {
     Answered(Box<UpstreamResponse>),
     /// The provider answered with something else.
     Broken(u16, Refused),
+}
+
+impl Failed {
+    /// Whether it says that the provider did no work on it.
+    const fn is_told(&self) -> bool {
+        match self {
+            Self::Answered(_) | Self::Ended(Ended::Refused(_)) => true,
+            Self::Ended(Ended::Failed(failure)) => failure.untouched,
+            Self::Broken(..) => false,
+        }
+    }
 }
 
 /// Asks for all that is missing, and gives one answer, or that of one that was refused.
@@ -94,11 +114,12 @@ pub(super) async fn ask<C: Caller>(
         held: RefCell::new(worker.budget.nothing()),
         last: RefCell::default(),
         failed: RefCell::default(),
+        unknown: Cell::new(0),
     };
     let sent = Instant::now();
     let waited = asking.all(control, (caller, sent), record).await;
     control.clear_deadline();
-    let Asking { gathering, last, failed, mut held, lines, .. } = asking;
+    let Asking { gathering, last, failed, unknown, mut held, lines, .. } = asking;
     let (gathering, failed) = (gathering.into_inner(), failed.into_inner());
     let told = gathering.used().map(Told::used);
     // The bytes of those that were answered.
@@ -110,12 +131,11 @@ pub(super) async fn ask<C: Caller>(
     waited?;
     match (failed, answered, last.into_inner()) {
         (Some(failed), ..) => {
-            let is_told = match &failed {
-                Failed::Answered(_) => true,
-                Failed::Ended(Ended::Failed(failure)) => failure.untouched,
-                Failed::Ended(Ended::Refused(_)) => true,
-                Failed::Broken(..) => false,
-            };
+            let is_told = failed.is_told();
+            // Else all that was reserved is paid, for these as well.
+            if is_told && unknown.get() > 0 {
+                record.may_be_working_on(unknown.get());
+            }
             match told {
                 Some(told) if is_told => record.tokens(view, target, told),
                 // Its provider did not count all that it answered.
@@ -174,6 +194,8 @@ struct Asking<'a, 'r> {
     last: RefCell<Option<UpstreamResponse>>,
     /// The first that failed; nothing is asked after it.
     failed: RefCell<Option<Failed>>,
+    /// The bytes of those that failed, and that the provider may have worked on.
+    unknown: Cell<u64>,
 }
 
 /// One that is about to be sent.
@@ -223,11 +245,18 @@ impl Asking<'_, '_> {
                     None => return,
                 },
             };
+            // None of it is sent yet.
+            aside.retried();
+            let bytes = ready.as_ref().map_or(0, |(at, ..)| self.lines[*at].len() as u64);
             let done = match ready {
                 Ok(ready) => self.one(ready, &mut aside).await,
                 Err(failed) => Err(failed),
             };
             if let Err(failed) = done {
+                let cut_off = matches!(failed, Failed::Ended(Ended::Refused(_))) && aside.is_sent();
+                if cut_off || !failed.is_told() {
+                    self.unknown.set(self.unknown.get() + bytes);
+                }
                 self.failed.borrow_mut().get_or_insert(failed);
                 return;
             }

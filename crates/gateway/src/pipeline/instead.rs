@@ -9,7 +9,7 @@ use crate::{
     snapshot::models::ModelPlan,
     worker::{View, Worker},
 };
-use credentialflow_model::Timestamp;
+use credentialflow_model::{Name, Timestamp};
 use credentialflow_policy::{LiveBudget, Principal};
 use std::{sync::Arc, time::Duration};
 
@@ -28,7 +28,7 @@ fn of_caller<'v>(
     let of_keys = key.into_iter().flat_map(|key| key.budgets());
     let rule = key.and_then(|key| view.snapshot.applications.get(key.application()));
     let all = users.iter().chain(of_keys).chain(rule.map_or(&[][..], |rule| rule.budgets()));
-    all.filter(|budget| budget.definition().when_used_up.is_some())
+    all.filter(|budget| model_of(budget).is_some())
 }
 
 /// Has the budgets of the caller that name a model told how they stand, where nobody knows: after the first call of a
@@ -61,14 +61,19 @@ pub(super) async fn hear(
 /// The model that serves instead of one that is asked for, by the first budget that is used up.
 pub(super) fn of(view: &View, principal: &Principal, asked: &ModelPlan, record: &Recording<'_>) -> Option<u32> {
     let users = users::budgets(view, principal, record).unwrap_or_default();
-    let of_model = asked.budgets.iter().filter(|budget| budget.definition().when_used_up.is_some());
+    let of_model = asked.budgets.iter().filter(|budget| model_of(budget).is_some());
     let used_up = |budget: &&Arc<LiveBudget>| is_used_up(budget, record.time());
     let name = {
         let budget = of_caller(view, principal, &users).chain(of_model).find(used_up)?;
-        budget.definition().when_used_up.as_ref()?.model.as_str().to_owned()
+        model_of(budget)?.as_str().to_owned()
     };
     let instead = *view.snapshot.models.by_name.get(name.as_str())?;
     (*view.snapshot.models.list[instead as usize].name != *asked.name).then_some(instead)
+}
+
+/// The model that serves once a budget is used up.
+fn model_of(budget: &LiveBudget) -> Option<&Name> {
+    budget.definition().when_used_up.as_ref()?.model.as_ref()
 }
 
 fn is_used_up(budget: &LiveBudget, at: Timestamp) -> bool {

@@ -42,6 +42,7 @@ mod sigv4;
 mod trace;
 mod translate;
 mod translated;
+mod unsent;
 mod unsuited;
 mod upgrade;
 mod upload;
@@ -115,7 +116,7 @@ async fn handle<C: Caller>(
         let served = Box::pin(realtime::live::serve(worker, view, control, inbound, parts, caller, record));
         return served.await.map(|()| false);
     }
-    if matches!(matched.plan(view).kind, RouteKind::Batch(_)) {
+    if batch::is_about_them(view, &matched) {
         // Boxed, as it would make the future of every request larger.
         let parts = (&matched, &principal, &permit);
         let served = Box::pin(batch::serve(worker, view, control, inbound, parts, caller, record));
@@ -237,7 +238,7 @@ async fn answered<C: Caller>(
         }
         match next {
             fallback::Next::Credential => {
-                if let Err(short) = quota::count(worker, view, request, record) {
+                if let Err(short) = quota::count(worker, view, parts.1, request, record) {
                     let refused = short.into_refused();
                     if !fallback::unpaid(worker, view, parts.0, request, &refused, record) {
                         return Err(refused);
@@ -270,7 +271,7 @@ async fn afford(
 ) -> Result<(), Refused> {
     loop {
         guard::whole_body(view, matched, request, record)?;
-        let refused = match quota::count(worker, view, request, record) {
+        let refused = match quota::count(worker, view, principal, request, record) {
             Ok(()) => match budget::reserve(worker, view, control, principal, request, record).await {
                 Ok(()) => return Ok(()),
                 Err(refused) => refused,
@@ -310,7 +311,9 @@ async fn try_target<C: Caller>(
     loop {
         match attempt(worker, view, control, inbound, parts, request, caller, record).await {
             Ok(mut response) => {
-                let fault = fallback::look(worker, view, control, request, &mut response, caller, record).await?;
+                let mut answer =
+                    unsent::Unsent { worker, view, control, request, response: &mut response, caller, record };
+                let fault = fallback::look(&mut answer).await?;
                 return Ok(match fault {
                     None => Tried::Began(response),
                     Some(fault) => {

@@ -8,7 +8,7 @@ use crate::{
     budget::Charge,
     http1::grammar,
     prompt_tests,
-    snapshot::{RouteKind, RoutePlan, prompts::Published},
+    snapshot::{RouteKind, prompts::Published},
     worker::View,
 };
 use credentialflow_llm::{
@@ -23,6 +23,7 @@ use credentialflow_llm::{
     task::Task,
 };
 use credentialflow_model::OutcomeReason;
+use credentialflow_policy::{Principal, allow};
 
 /// What a route publishes, if it does.
 fn published<'v>(view: &'v View, matched: &RouteMatch<'_>) -> Option<&'v Published> {
@@ -81,7 +82,7 @@ pub(super) struct Rendered {
 /// The body as an ordinary call, where it names a prompt or the route publishes one; else as it came.
 pub(super) fn render(
     view: &View,
-    (inbound, matched): (&Inbound<'_>, &RouteMatch<'_>),
+    (inbound, matched, principal): (&Inbound<'_>, &RouteMatch<'_>, &Principal),
     (body, mut held): (Vec<u8>, Charge),
     record: &mut Recording<'_>,
 ) -> Result<Rendered, Refused> {
@@ -93,7 +94,7 @@ pub(super) fn render(
             let form = (limit(view, version.model()), plan.max_body);
             published::call(prompt, version, form, wants_events(inbound), &body).map_err(unfit)?
         }
-        None => match named(view, plan, matched, &body, record)? {
+        None => match named(view, (matched, principal), &body, record)? {
             Some(written) => written,
             None => return Ok(Rendered { body, held, unseen: Vec::new() }),
         },
@@ -110,11 +111,11 @@ pub(super) fn render(
 /// The call that one becomes which names a prompt of ours; `None` where it names none.
 fn named(
     view: &View,
-    plan: &RoutePlan,
-    matched: &RouteMatch<'_>,
+    (matched, principal): (&RouteMatch<'_>, &Principal),
     body: &[u8],
     record: &mut Recording<'_>,
 ) -> Result<Option<Written>, Refused> {
+    let plan = matched.plan(view);
     let kind = plan.kind;
     let Some(dialect) = kind.dialect().filter(|_| wanted::is_likely(body)) else { return Ok(None) };
     let counts = match kind {
@@ -129,7 +130,10 @@ fn named(
     // What is no JSON object is told by whoever reads it next.
     let Some(members) = Members::of(body) else { return Ok(None) };
     let Some(wanted) = members.wanted().map_err(unfit)? else { return Ok(None) };
-    let Some(prompt) = view.snapshot.prompts.get(&wanted.id) else {
+    let is_test = wanted.test.as_deref().is_some_and(prompt_tests::is_pass);
+    // One that is not for this caller is one that does not exist. Who runs tests may have any.
+    let is_for = || is_test || allow::may_use_prompt(&view.snapshot.applications, principal, &wanted.id);
+    let Some(prompt) = view.snapshot.prompts.get(&wanted.id).filter(|_| is_for()) else {
         // One that OpenAI keeps is its to find.
         let passes = dialect == Dialect::Responses && wanted.is_of_openai();
         let detail = || "there is no such prompt".to_owned();
@@ -137,7 +141,7 @@ fn named(
     };
     let none = || unfit(Unfit("the prompt has no such version or label".to_owned()));
     let version = prompt.version(wanted.which()).ok_or_else(none)?;
-    if !prompt.is_in_use(version) && !wanted.test.as_deref().is_some_and(prompt_tests::is_pass) {
+    if !prompt.is_in_use(version) && !is_test {
         let detail = "no label stands for this version of the prompt, and it has tests";
         return Err(unfit(Unfit(detail.to_owned())));
     }

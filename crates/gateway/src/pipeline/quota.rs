@@ -1,4 +1,5 @@
-//! How many tokens and requests at once: what a request holds of its caller's limits, of the model's and of the target's.
+//! How many tokens and requests at once: what a request holds of its caller's limits, of its end user's, of the model's and of
+//! the target's.
 //!
 //! Requests at once are counted from here to the record's end. Tokens are taken where the call is about to be sent: what its
 //! input is guessed to be, and what answers of late were long; they are settled with what the provider counted
@@ -9,6 +10,7 @@ use super::{
     record::Recording,
     translate::{UpstreamBody, UpstreamRequest},
     usage::UsageProbe,
+    users,
 };
 use crate::worker::{View, Worker};
 use credentialflow_llm::{produced::estimated_tokens, task::Task};
@@ -21,12 +23,14 @@ use std::{sync::Arc, time::Instant};
 /// What a request holds of limits, until its record ends.
 #[derive(Default)]
 pub(super) struct Held {
-    /// Of its key and those that it comes from, its application and team; then of the model.
+    /// Of its end user, its key and those that it comes from, its application and team; then of the model.
     of_call: Vec<Taken>,
     /// Of the target and its credential.
     of_target: Vec<Taken>,
     /// Whether the call was counted there.
     counted: bool,
+    /// Whether it is a caller's, and none that is made for one.
+    of_caller: bool,
 }
 
 impl Held {
@@ -63,6 +67,7 @@ impl Held {
 /// Lets a request in among those of its key, its application and its team that run at once.
 pub(super) fn enter(view: &View, principal: &Principal, record: &mut Recording<'_>) -> Result<(), Refused> {
     let Some(key) = principal.key() else { return Ok(()) };
+    record.held().of_caller = true;
     let rule = view.snapshot.applications.get(key.application());
     let of_application = rule.map_or(&[][..], |rule| rule.quotas());
     for quota in key.quotas().chain(of_application) {
@@ -77,6 +82,7 @@ pub(super) fn enter(view: &View, principal: &Principal, record: &mut Recording<'
 pub(super) fn count(
     worker: &Worker,
     view: &View,
+    principal: &Principal,
     request: &UpstreamRequest,
     record: &mut Recording<'_>,
 ) -> Result<(), Short> {
@@ -85,7 +91,8 @@ pub(super) fn count(
     let target = &plan.targets[call.target as usize];
     let of_key = target.keys.get(call.key as usize).and_then(|key| key.quota.as_ref());
     let of_target = || target.quota.iter().chain(of_key);
-    if record.held().is_nothing() && plan.quota.is_none() && of_target().next().is_none() {
+    let of_user = record.held().of_caller && users::are_limited(view, principal);
+    if record.held().is_nothing() && !of_user && plan.quota.is_none() && of_target().next().is_none() {
         return Ok(());
     }
     let now = worker.monotonic_ns(Instant::now());
@@ -99,6 +106,11 @@ pub(super) fn count(
     };
     let counted = std::mem::replace(&mut record.held().counted, true);
     if !counted {
+        // The narrowest first, so that it uses up nothing of what others share when it is over its own.
+        if of_user && let Some(quota) = users::quota(view, principal, record, now).map_err(Short::Caller)? {
+            let taken = entered(&quota).map_err(Short::Caller)?;
+            record.held().of_call.insert(0, taken);
+        }
         if let Some(quota) = &plan.quota {
             let taken = entered(quota).map_err(Short::Caller)?;
             record.held().of_call.push(taken);

@@ -11,7 +11,7 @@ pub(super) use cache_status::CacheStatus;
 use super::{Inbound, budget::Paying, guard, mcp::Rpc, quota::Held, trace};
 use crate::{
     http1::tag::Tag,
-    ports::{CredentialSlot, JournalPage},
+    ports::{CredentialSlot, KeptRecord},
     snapshot::{EndpointPlan, RoutePlan, UpstreamPlan},
     worker::{View, Worker},
 };
@@ -78,9 +78,9 @@ pub(crate) struct Recording<'w> {
     is_asked: bool,
     /// Live secrets of the body that were told of.
     told: RefCell<Found>,
-    /// Holds what is kept of the record until it is handed over.
-    kept: Option<JournalPage>,
-    /// What the call cost when it was kept.
+    /// Holds what is kept of the record until it is handed over: the last word on it, and what stands in earlier pages.
+    kept: Vec<KeptRecord>,
+    /// What the call cost as it was kept last.
     kept_cost: Option<Cost>,
     record: Option<UsageRecord>,
 }
@@ -172,7 +172,7 @@ impl<'w> Recording<'w> {
             is_aside: false,
             is_asked: false,
             told: RefCell::default(),
-            kept: None,
+            kept: Vec::new(),
             kept_cost: None,
             record: Some(record),
         }
@@ -403,6 +403,37 @@ fn add_lost(record: &mut UsageRecord, (lost, windows): &Lost) {
     (model.cost, model.budgets) = (Some(Cost::Estimated(usd(sum))), Some(windows.into()));
 }
 
+/// What a provider served costs something, also when nobody could read how much.
+fn tell_unread(record: &mut UsageRecord) {
+    if (200..300).contains(&record.upstream_status)
+        && let Some(model) = &mut record.model
+        && model.cost.is_none()
+    {
+        model.cost = Some(Cost::UnknownUsage);
+    }
+}
+
+fn cost_of(record: &UsageRecord) -> Option<Cost> {
+    record.model.as_ref().and_then(|model| model.cost)
+}
+
+/// Whether it costs anything, as far as it is known.
+fn is_paid(record: &UsageRecord) -> bool {
+    matches!(cost_of(record), Some(Cost::Known(usd) | Cost::Estimated(usd)) if !usd.is_zero())
+}
+
+/// Keeps a record, in place of what is kept of it. Whether there was room.
+fn keep_as(worker: &Worker, kept: &mut Vec<KeptRecord>, record: &UsageRecord) -> bool {
+    let Some(fresh) = worker.keep(record) else { return false };
+    match kept.last_mut() {
+        // Of one page the last word holds.
+        Some(last) if Arc::ptr_eq(&last.page, &fresh.page) => *last = fresh,
+        // Held as well, so that the earlier word is never the last one that is left.
+        _ => kept.push(fresh),
+    }
+    true
+}
+
 fn micros(from: Instant, to: Instant) -> u64 {
     to.saturating_duration_since(from).as_micros() as u64
 }
@@ -443,14 +474,12 @@ impl Drop for Recording<'_> {
             if let Some(lost) = self.lost.take() {
                 add_lost(&mut record, &lost);
             }
-            // What a provider served costs something, also when nobody could read how much.
-            if (200..300).contains(&record.upstream_status)
-                && let Some(model) = &mut record.model
-                && model.cost.is_none()
-            {
-                model.cost = Some(Cost::UnknownUsage);
+            tell_unread(&mut record);
+            // What nobody could keep before: the caller left, or no more of the answer came.
+            if cost_of(&record) != self.kept_cost && (is_paid(&record) || !self.kept.is_empty()) {
+                keep_as(self.worker, &mut self.kept, &record);
             }
-            self.kept.take().into_iter().for_each(|kept| self.worker.hold(kept));
+            self.worker.hold(self.kept.drain(..));
             self.worker.record(record);
         }
     }

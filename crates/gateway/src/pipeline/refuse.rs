@@ -146,6 +146,7 @@ pub(super) async fn rescue<C: Caller>(
     let head = record.method_is_head();
     caller.begin(status, &fields, if head { AnswerFraming::Described(len) } else { AnswerFraming::Length(len) });
     record.answered(status);
+    record.keep();
     if !head {
         caller.payload(&body);
         record.bytes_out(len);

@@ -4,7 +4,7 @@ use super::{Inbound, Refused, record::Recording};
 use crate::{
     http1::tag::Tag,
     route::{Found, Lookup, RouteIndex, path},
-    snapshot::{RouteKind, RoutePlan},
+    snapshot::{BatchRoute, RouteKind, RoutePlan},
     worker::View,
 };
 use credentialflow_llm::{anthropic::VERSION_HEADER, gemini, provider::Dialect};
@@ -52,8 +52,9 @@ pub(super) fn find<'a>(
         Found::Route(route) => {
             let plan = &view.snapshot.routes[route as usize];
             record.route(plan);
-            // All dialects list models at the same path, and three keep files there.
+            // All dialects list models at the same path, three keep files there, and two batches.
             let is_shared = match plan.kind {
+                RouteKind::Batch(BatchRoute::Batch | BatchRoute::Batches) => true,
                 RouteKind::Batch(route) => route.kind() == ObjectKind::File,
                 kind => kind == RouteKind::ModelList,
             };

@@ -1,6 +1,6 @@
 //! Which of a model's targets, and with which of its credentials: the lowest priority first, of one priority those that are
-//! known to be able to do what the call needs, among equals as the model says, and what cools down last of all. What cannot
-//! do it is never asked.
+//! known to be able to do what the call needs, among equals as the model says, those after all others whose provider's budget
+//! is used up and says so, and what cools down last of all. What cannot do it is never asked.
 
 use super::wanted::Wanted;
 use crate::{
@@ -44,7 +44,7 @@ pub(super) fn target(
     let all = || (0..u64::BITS).zip(&plan.targets).map(|(i, target)| (i, target, wanted.fit(target)));
     let fit = || all().filter(|(i, target, fit)| *fit != Fit::Unfit && free(*i, target));
     let open = fit().filter(|(_, target, _)| is_open(view, target, now, wanted));
-    let equals = lowest(open.map(|(i, target, fit)| (i, fit.rank(target.priority))));
+    let equals = lowest(open.map(|(i, target, fit)| (i, fit.rank(target.is_used_up(wanted.at), target.priority))));
     if equals == 0 && rests {
         // One that cools down may be well again; of one that takes no more it is known that it does not.
         let has_room = |(_, target, _): &(u32, &TargetPlan, Fit)| wanted.has_room(target.quota.as_ref(), now);
@@ -86,7 +86,8 @@ fn best(view: &View, plan: &ModelPlan, wanted: &Wanted, equals: u64) -> u64 {
 pub(crate) fn shares(view: &View, plan: &ModelPlan, wanted: &Wanted, open: impl Fn(u32) -> bool) -> Vec<f64> {
     let able = |(i, target): &(u32, &TargetPlan)| open(*i) && wanted.admits(target) && wanted.fit(target) != Fit::Unfit;
     let all = (0..u64::BITS).zip(&plan.targets).filter(able);
-    let equals = lowest(all.map(|(i, target)| (i, wanted.fit(target).rank(target.priority))));
+    let rank = |target: &TargetPlan| wanted.fit(target).rank(target.is_used_up(wanted.at), target.priority);
+    let equals = lowest(all.map(|(i, target)| (i, rank(target))));
     let explored = if plan.route_by == RouteBy::Latency { 1.0 / EXPLORES as f64 } else { 0.0 };
     let part = |set: u64, i: u32, target: &TargetPlan| {
         let total: u32 = members(plan, set).map(|(_, target)| target.weight).sum();

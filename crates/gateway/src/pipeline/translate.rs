@@ -252,7 +252,7 @@ pub(super) async fn translate<C: Caller>(
         | RouteKind::Gemini
         | RouteKind::Task(_) => {
             let body = body::collect(worker, control, caller, plan.max_body, length, record).await?;
-            let body = prompt::render(view, (inbound, matched), body, record)?;
+            let body = prompt::render(view, (inbound, matched, principal), body, record)?;
             users::name(view, inbound, matched, principal, &body.body, record);
             // Only what is a conversation is served by another model.
             if !matches!(plan.kind, RouteKind::CountTokens | RouteKind::InputTokens | RouteKind::Task(_)) {

@@ -4,7 +4,7 @@
 
 use super::{
     Refused,
-    answer::{Filled, fill, flush, request_idle},
+    answer::{Filled, fill, flush_until, request_idle},
     record::Recording,
     scrub::Scrub,
     translate::UpstreamRequest,
@@ -20,12 +20,16 @@ use crate::{
 };
 use credentialflow_llm::translate::Translation;
 use credentialflow_model::OutcomeReason;
+use std::time::Duration;
 
 /// Larger answers are not taken: no model writes that much.
 pub(super) const MOST: usize = 32 << 20;
 
 /// A caller is sent so much at a time, and has the time that a caller may refuse to read for each of them.
 const PIECE: usize = 256 << 10;
+
+/// For each so many bytes that are begun, the whole may take as long again: what is held is missing to others.
+const PACE: usize = 8 << 20;
 
 /// Reads the answer's body, counting what it says of tokens.
 #[expect(clippy::too_many_arguments, reason = "a stage sees what the stages before it made")]
@@ -113,6 +117,12 @@ pub(super) async fn pause(bytes: usize) {
     }
 }
 
+/// How long a caller may take for an answer of so many bytes, where it may refuse to read for `patience`.
+fn time_for(bytes: usize, patience: Duration) -> Duration {
+    let steps = u32::try_from(bytes.div_ceil(PACE)).unwrap_or(u32::MAX);
+    patience.saturating_mul(steps.saturating_add(1))
+}
+
 /// Sends it; `fields` are those that pass. Its memory is charged until the last piece of it has gone.
 pub(super) async fn send<C: Caller>(
     control: &Control,
@@ -130,18 +140,19 @@ pub(super) async fn send<C: Caller>(
     record.bytes_out(body.len().min(PIECE) as u64);
     // Before the caller is sent any of it.
     record.keep();
+    let until = worker.tick_in(time_for(body.len(), worker.shared.settings.body_timeout));
     let mut sent = 0;
     while body.len() - sent > PIECE {
         caller.payload(&body[sent..sent + PIECE]);
         sent += PIECE;
         record.bytes_out(sent as u64);
-        flush(control, worker, caller).await?;
+        flush_until(control, worker, caller, until).await?;
         let_others_go_first().await;
     }
     caller.payload(&body[sent..]);
     caller.end();
     record.bytes_out(body.len() as u64);
-    flush(control, worker, caller).await?;
+    flush_until(control, worker, caller, until).await?;
     record.served();
     Ok(())
 }

@@ -1,22 +1,9 @@
 //! An answer that says that the call does not suit the target, which is well: where the model has a target that it may
 //! suit, that one is asked.
 
-use super::{
-    Refused,
-    answer::{Filled, fill},
-    call::ModelCall,
-    forward::UpstreamResponse,
-    record::Recording,
-    translate::UpstreamRequest,
-};
-use crate::{
-    conn::Caller,
-    http1::{body::Decoder, tag::Tag},
-    net::control::Control,
-    snapshot::models::TargetPlan,
-    worker::{View, Worker},
-};
-use credentialflow_llm::unsuited::{MOST, Unsuited};
+use super::{Refused, call::ModelCall, unsent::Unsent};
+use crate::{conn::Caller, snapshot::models::TargetPlan, worker::View};
+use credentialflow_llm::unsuited::Unsuited;
 use credentialflow_model::resource::FallBackOn;
 
 /// Why another target is asked.
@@ -42,21 +29,12 @@ pub(super) fn may_be(view: &View, call: &ModelCall, status: u16) -> bool {
     !on.is_empty() && matches!(status, 400 | 413 | 422)
 }
 
-/// What the answer says. Nothing is taken from the connection's buffer: whoever relays the answer finds it as it came.
-pub(super) async fn of<C: Caller>(
-    worker: &Worker,
-    view: &View,
-    control: &Control,
-    request: &UpstreamRequest,
-    response: &mut UpstreamResponse,
-    caller: &mut C,
-    record: &mut Recording<'_>,
-) -> Result<Option<Why>, Refused> {
-    let Some(call) = &request.call else { return Ok(None) };
-    let on = &view.snapshot.models.list[call.model as usize].fall_back_on;
-    let (invalid, status) = (on.contains(&FallBackOn::Invalid), response.head.status);
+/// What the answer says.
+pub(super) async fn of<C: Caller>(answer: &mut Unsent<'_, '_, C>, call: &ModelCall) -> Result<Option<Why>, Refused> {
+    let on = &answer.view.snapshot.models.list[call.model as usize].fall_back_on;
+    let (invalid, status) = (on.contains(&FallBackOn::Invalid), answer.response.head.status);
     let said = match on.iter().any(|one| *one != FallBackOn::Invalid) {
-        true => read(worker, view, control, request, response, caller, record).await?,
+        true => answer.body().await?,
         false => None,
     };
     Ok(match said.as_deref().and_then(Unsuited::of) {
@@ -64,50 +42,4 @@ pub(super) async fn of<C: Caller>(
         Some(Unsuited::Policy) if on.contains(&FallBackOn::ContentPolicy) && status != 413 => Some(Why::Other),
         _ => (invalid && status != 413).then_some(Why::Other),
     })
-}
-
-/// The body of an answer; `None` of one that is too long, compressed, or does not come whole.
-pub(super) async fn read<C: Caller>(
-    worker: &Worker,
-    view: &View,
-    control: &Control,
-    request: &UpstreamRequest,
-    response: &mut UpstreamResponse,
-    caller: &mut C,
-    record: &mut Recording<'_>,
-) -> Result<Option<Vec<u8>>, Refused> {
-    let UpstreamResponse { head, bytes, .. } = response;
-    let coded = head.fields.iter().find(|f| f.tag == Tag::ContentEncoding).map(|f| f.value.of(bytes));
-    if coded.is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity")) {
-        return Ok(None);
-    }
-    let mut decoder = Decoder::new(response.head.framing(false));
-    let (mut body, mut scanned) = (Vec::new(), 0);
-    let idle = request.plan(view).idle;
-    loop {
-        loop {
-            let rest = response.connection.buffer.filled().get(scanned..).unwrap_or_default();
-            let Ok(step) = decoder.step(rest) else { return Ok(None) };
-            body.extend_from_slice(&rest[step.payload]);
-            if decoder.is_done() || step.consumed == 0 {
-                break;
-            }
-            scanned += step.consumed;
-        }
-        if decoder.is_done() {
-            control.clear_deadline();
-            return Ok(Some(body));
-        }
-        if body.len() > MOST {
-            control.clear_deadline();
-            return Ok(None);
-        }
-        control.set_deadline(request.tick_in(worker, idle));
-        match fill(control, &mut response.connection, caller, &mut response.upload, record).await? {
-            // One that ends with its connection is whole then.
-            Filled::Bytes(0) => return Ok(Some(body)),
-            Filled::Nothing => return Ok(None),
-            Filled::Bytes(_) | Filled::Uploading | Filled::Uploaded { .. } => {}
-        }
-    }
 }

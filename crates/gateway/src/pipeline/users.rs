@@ -5,62 +5,81 @@ use super::{Inbound, Refused, record::Recording, route::RouteMatch};
 use crate::worker::View;
 use credentialflow_llm::end_user;
 use credentialflow_model::{OutcomeReason, mask::masked};
-use credentialflow_policy::{LiveBudget, Principal, UserRule};
-use std::{cell::RefCell, collections::HashMap, sync::Arc};
+use credentialflow_policy::{LiveBudget, LiveQuota, Principal, UserRule};
+use std::{cell::RefCell, collections::HashMap, sync::Arc, time::Duration};
 
 /// Bytes of a name; what is longer names nobody.
 const MOST_BYTES: usize = 256;
-/// End users of an application whose budgets a worker remembers, twice.
+/// End users of an application whose budgets and limits a worker remembers, twice.
 const MOST_KNOWN: usize = 2048;
+/// How long a call is to wait where there is no room to count another end user.
+const FULL: Duration = Duration::from_secs(1);
 
-/// The budgets of end users that a worker has met with a snapshot lately, by application and user. So only the first call
-/// of a user asks what all workers share.
+/// What a worker has met with a snapshot lately of end users. So only the first call of a user asks what all workers share.
 #[derive(Default)]
-pub(crate) struct KnownUsers(RefCell<HashMap<u32, Met>>);
-
-/// Those of one application. What is not met again until the turn after the next is forgotten.
-#[derive(Default)]
-struct Met {
-    lately: Users,
-    before: Users,
+pub(crate) struct KnownUsers {
+    budgets: Known<Arc<[Arc<LiveBudget>]>>,
+    quotas: Known<Arc<LiveQuota>>,
 }
 
-type Users = HashMap<Arc<str>, Arc<[Arc<LiveBudget>]>>;
+/// Something of each end user, by application and user.
+struct Known<T>(RefCell<HashMap<u32, Met<T>>>);
+
+/// That of one application. What is not met again until the turn after the next is forgotten.
+struct Met<T> {
+    lately: HashMap<Arc<str>, T>,
+    before: HashMap<Arc<str>, T>,
+}
 
 impl KnownUsers {
-    /// The budgets of an end user; `None` where nobody can hold any more of them.
-    fn budgets(&self, application: u32, rule: &UserRule, user: &Arc<str>) -> Option<Arc<[Arc<LiveBudget>]>> {
+    /// Lets go of those that were not met since the last turn: what workers hold has no room for others.
+    pub fn turn(&self) {
+        self.budgets.turn();
+        self.quotas.turn();
+    }
+
+    /// Lets go of all.
+    pub fn clear(&self) {
+        self.budgets.0.borrow_mut().clear();
+        self.quotas.0.borrow_mut().clear();
+    }
+}
+
+impl<T> Default for Known<T> {
+    fn default() -> Self {
+        Self(RefCell::default())
+    }
+}
+
+impl<T: Clone> Known<T> {
+    /// That of an end user; `None` where nobody can hold any more.
+    fn of(&self, application: u32, user: &Arc<str>, all_share: impl FnOnce() -> Option<T>) -> Option<T> {
         let mut known = self.0.borrow_mut();
-        let met = known.entry(application).or_default();
-        if let Some(budgets) = met.lately.get(user) {
-            return Some(budgets.clone());
+        let empty = || Met { lately: HashMap::new(), before: HashMap::new() };
+        let met = known.entry(application).or_insert_with(empty);
+        if let Some(one) = met.lately.get(user) {
+            return Some(one.clone());
         }
-        let budgets = match met.before.remove(user) {
-            Some(budgets) => budgets,
-            None => rule.budgets_of(user)?,
+        let one = match met.before.remove(user) {
+            Some(one) => one,
+            None => all_share()?,
         };
         if met.lately.len() >= MOST_KNOWN {
             met.turn();
         }
-        met.lately.insert(user.clone(), budgets.clone());
-        Some(budgets)
+        met.lately.insert(user.clone(), one.clone());
+        Some(one)
     }
 
-    /// Lets go of those that were not met since the last turn: what workers hold has no room for others.
-    pub fn turn(&self) {
+    fn turn(&self) {
         self.0.borrow_mut().retain(|_, met| {
             met.turn();
             !met.before.is_empty()
         });
     }
-
-    /// Lets go of all.
-    pub fn clear(&self) {
-        self.0.borrow_mut().clear();
-    }
 }
 
-impl Met {
+impl<T> Met<T> {
     fn turn(&mut self) {
         self.before = std::mem::take(&mut self.lately);
     }
@@ -118,13 +137,40 @@ pub(super) fn budgets(
     };
     let is_hard = rule.definitions().iter().any(|budget| budget.hard);
     let Some(user) = record.end_user() else {
-        let place = rule.header().map_or("`user` or the like in the call".to_owned(), |h| format!("the header `{h}`"));
-        let detail = format!("each end user of this application has a hard budget: name the one it is for in {place}");
-        return if is_hard { Err(Refused::new(OutcomeReason::InvalidModelCall).with_detail(detail)) } else { none() };
+        return if is_hard { Err(unnamed(rule, "a hard budget")) } else { none() };
     };
-    match view.users.budgets(application, rule, user) {
+    match view.users.budgets.of(application, user, || rule.budgets_of(user)) {
         Some(budgets) => Ok(budgets),
         None if is_hard => Err(Refused::new(OutcomeReason::BudgetUnavailable)),
         None => none(),
     }
+}
+
+/// Whether the application limits its end users.
+pub(super) fn are_limited(view: &View, principal: &Principal) -> bool {
+    rule(view, principal).is_some_and(|(_, rule)| rule.quotas().is_some())
+}
+
+/// The limit of the end user that a call is for. `now_ns` as limits count time.
+pub(super) fn quota(
+    view: &View,
+    principal: &Principal,
+    record: &Recording<'_>,
+    now_ns: u64,
+) -> Result<Option<Arc<LiveQuota>>, Refused> {
+    let Some((application, rule)) = rule(view, principal) else { return Ok(None) };
+    let Some(quotas) = rule.quotas() else { return Ok(None) };
+    let user = record.end_user().ok_or_else(|| unnamed(rule, "a limit"))?;
+    let quota = view.users.quotas.of(application, user, || quotas.of(user, now_ns));
+    quota.map(Some).ok_or_else(|| {
+        let detail = "more end users of this application call than can be counted at once";
+        Refused::new(OutcomeReason::RateLimited).with_detail(detail.into()).with_retry_after(FULL)
+    })
+}
+
+/// A call that names no end user where each has something of its own.
+fn unnamed(rule: &UserRule, what: &str) -> Refused {
+    let place = rule.header().map_or("`user` or the like in the call".to_owned(), |h| format!("the header `{h}`"));
+    let detail = format!("each end user of this application has {what}: name the one it is for in {place}");
+    Refused::new(OutcomeReason::InvalidModelCall).with_detail(detail)
 }

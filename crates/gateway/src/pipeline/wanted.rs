@@ -44,6 +44,8 @@ pub(crate) struct Wanted {
     pub needs: Needs,
     /// Who has the files that it names.
     pub files: Option<Holder>,
+    /// When it came.
+    pub at: Timestamp,
     /// What it is expected to use, and when, where targets are chosen by cost.
     pub expected: Option<(Timestamp, TokenUsage)>,
     /// Who calls.
@@ -103,6 +105,7 @@ impl Wanted {
             sticky,
             needs,
             files,
+            at,
             expected,
             application: principal.key().filter(|_| plan.may_try_again()).map(|key| key.application_name().clone()),
             input: quota::input_of(task, body),
@@ -140,6 +143,7 @@ impl Wanted {
             sticky: call.sticky,
             needs: call.needs,
             files: None,
+            at,
             expected: Some((at, usage)),
             application: call.application.clone(),
             input: call.input,

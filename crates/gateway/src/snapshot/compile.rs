@@ -208,6 +208,13 @@ impl Snapshot {
                 ("gemini-files", "/v1beta/files", "GET", RouteKind::Batch(BatchRoute::GeminiFiles)),
                 ("gemini-file", "/v1beta/files/{id}", "GET", RouteKind::Batch(BatchRoute::GeminiFile)),
                 ("gemini-file-delete", "/v1beta/files/{id}", "DELETE", RouteKind::Batch(BatchRoute::GeminiFileDelete)),
+                ("gemini-batches", "/v1beta/batches", "GET", RouteKind::Batch(BatchRoute::GeminiBatches)),
+                ("gemini-batch", "/v1beta/batches/{id}", "GET", RouteKind::Batch(BatchRoute::GeminiBatch)),
+                ("gemini-batch-cancel", "/v1beta/batches/{id}", "POST", RouteKind::Batch(BatchRoute::GeminiCancel)),
+                ("gemini-batch-delete", "/v1beta/batches/{id}", "DELETE", RouteKind::Batch(BatchRoute::GeminiDelete)),
+                // Where Google's SDK for Python asks for them; it reads them at `/v1/batches`, with Google's header.
+                ("gemini-batch-cancel-v1", "/v1/batches/{id}", "POST", RouteKind::Batch(BatchRoute::GeminiCancel)),
+                ("gemini-batch-delete-v1", "/v1/batches/{id}", "DELETE", RouteKind::Batch(BatchRoute::GeminiDelete)),
             ] {
                 let m =
                     Match { hosts: vec![], path: path.into(), methods: vec![method.into()], headers: BTreeMap::new() };

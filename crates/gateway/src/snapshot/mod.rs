@@ -152,6 +152,16 @@ pub(crate) enum BatchRoute {
     GeminiFile,
     /// `DELETE /v1beta/files/{id}`
     GeminiFileDelete,
+    /// `POST /v1beta/models/{model}:batchGenerateContent`
+    GeminiCreate,
+    /// `GET /v1beta/batches`
+    GeminiBatches,
+    /// `GET /v1beta/batches/{id}`
+    GeminiBatch,
+    /// `POST /v1beta/batches/{id}:cancel`
+    GeminiCancel,
+    /// `DELETE /v1beta/batches/{id}`
+    GeminiDelete,
 }
 
 impl BatchRoute {
@@ -169,6 +179,9 @@ impl BatchRoute {
             Self::GeminiUpload | Self::GeminiPiece | Self::GeminiFiles | Self::GeminiFile | Self::GeminiFileDelete => {
                 ObjectKind::GeminiFile
             }
+            Self::GeminiCreate | Self::GeminiBatches | Self::GeminiBatch | Self::GeminiCancel | Self::GeminiDelete => {
+                ObjectKind::GeminiBatch
+            }
         }
     }
 
@@ -179,7 +192,7 @@ impl BatchRoute {
 
     /// Whether it is in Google's form.
     pub(crate) const fn is_of_gemini(self) -> bool {
-        matches!(self.kind(), ObjectKind::GeminiFile)
+        matches!(self.kind(), ObjectKind::GeminiFile | ObjectKind::GeminiBatch)
     }
 
     /// Whether it goes where Google takes uploads, which is not below the version of the API.

@@ -10,7 +10,10 @@ use credentialflow_llm::{
     task::{Task, Tasks},
     translate::task::Form,
 };
-use credentialflow_model::resource::{FallBackOn, ModelRetry, RouteBy, SecretsInAnswers, SecretsInRequests, Sticky};
+use credentialflow_model::{
+    Timestamp,
+    resource::{FallBackOn, ModelRetry, RouteBy, SecretsInAnswers, SecretsInRequests, Sticky},
+};
 use credentialflow_policy::{LiveBudget, LiveQuota};
 use hashbrown::HashMap;
 use std::{sync::Arc, time::Duration};
@@ -153,6 +156,15 @@ impl TargetPlan {
     /// The form of its own in which it is asked this.
     pub fn form(&self, task: Task) -> Option<Form> {
         Form::of(task, self.dialect, self.at_vertex, &self.provider_model)
+    }
+
+    /// Whether a budget of its provider is used up that has calls go to other targets then.
+    pub fn is_used_up(&self, at: Timestamp) -> bool {
+        let is = |budget: &Arc<LiveBudget>| {
+            budget.definition().when_used_up.as_ref().is_some_and(|then| then.next_target)
+                && budget.account(at).is_used_up() == Some(true)
+        };
+        self.budgets.iter().any(is)
     }
 
     /// Whether calls in this dialect go there as they are.

@@ -113,8 +113,13 @@ async fn provider(status: &Arc<Mutex<Value>>, lines: &'static str) -> FakeUpstre
                 };
                 let told = match (request.method(), request.target()) {
                     ("POST", "/v1/files") => {
-                        let file = r#"{"id":"file-X","object":"file","purpose":"batch","expires_at":4000000000}"#;
-                        answer(200, json_type, file)
+                        let mut file =
+                            json!({"id": "file-X", "object": "file", "purpose": "batch", "expires_at": 4_000_000_000u64});
+                        file["status"] = status.lock().unwrap()["file"].clone();
+                        answer(200, json_type, &file.to_string())
+                    }
+                    ("GET", "/v1/files/file-X") => {
+                        answer(200, json_type, r#"{"id":"file-X","object":"file","status":"processed"}"#)
                     }
                     ("POST", "/v1/batches") if status.lock().unwrap().get("answers").is_some() => {
                         let code = status.lock().unwrap()["answers"].as_u64().unwrap();
@@ -318,6 +323,53 @@ async fn a_batch_stays_when_the_file_with_its_calls_is_forgotten() {
     let of_file = Some(credentialflow_model::Timestamp::from_secs(4_000_000_000));
     assert_eq!(ends, [(ObjectKind::File, of_file), (ObjectKind::File, None), (ObjectKind::Batch, None)]);
     world.served(2).await;
+    world.done().await;
+}
+
+#[tokio::test]
+async fn a_file_that_was_not_ready_is_told_of_as_its_provider_does_now() {
+    let status = Arc::new(Mutex::new(json!({"status": "in_progress", "file": "pending"})));
+    let upstream = provider(&status, "").await;
+    let (world, _) = world(&upstream, "");
+    for (told, now, asked) in [("pending", "processed", "GET /v1/files/file-X"), ("error", "error", "POST /v1/files")] {
+        status.lock().unwrap()["file"] = told.into();
+        let file = parsed(&upload(&world, "hello").await);
+        assert_eq!(file["status"], told);
+        let told = parsed(&world.get(&format!("/v1/files/{}", file["id"].as_str().unwrap()), "").await);
+        assert_eq!((&told["status"], &told["id"]), (&json!(now), &file["id"]));
+        assert!(upstream.last().first.starts_with(asked), "{}", upstream.last().first);
+    }
+    world.served(4).await;
+    world.done().await;
+}
+
+#[tokio::test]
+async fn what_calls_ask_is_named_with_and_without_the_version() {
+    let upstream = provider(&Arc::new(Mutex::new(json!({"status": "validating"}))), "").await;
+    let (world, _) = world(&upstream, "");
+    let file = parsed(&upload(&world, "hello").await)["id"].clone();
+    for (endpoint, status) in [
+        (json!("/chat/completions"), 200),
+        (json!("/v1/chat/completions"), 200),
+        (json!("/responses"), 400),
+        (json!(null), 400),
+    ] {
+        let body = json!({"input_file_id": file, "endpoint": endpoint, "completion_window": "24h"}).to_string();
+        let made = world.ask(post("/v1/batches", "content-type: application/json\r\n", &body)).await;
+        assert_eq!(made.status(), status, "{endpoint}: {}", said(&made));
+        let sent: Value = serde_json::from_slice(&upstream.last().body).unwrap();
+        assert_eq!(sent["endpoint"], "/v1/chat/completions");
+    }
+    for reason in [R::Served, R::Served, R::Served, R::InvalidModelCall, R::InvalidModelCall] {
+        world.outcome(reason).await;
+    }
+    for field in ["input_blob", "output_folder"] {
+        let mut body = json!({"input_file_id": file, "endpoint": "/v1/chat/completions", "completion_window": "24h"});
+        body[field] = "https://x.blob.core.windows.net/y".into();
+        let made = world.ask(post("/v1/batches", "content-type: application/json\r\n", &body.to_string())).await;
+        assert!(made.status() == 400 && said(&made).contains(field), "{}", said(&made));
+        world.outcome(R::InvalidModelCall).await;
+    }
     world.done().await;
 }
 

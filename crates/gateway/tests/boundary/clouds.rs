@@ -126,7 +126,9 @@ async fn clouds() -> (FakeUpstream, Arc<AtomicUsize>) {
                         tokio::time::sleep(Duration::from_secs(60)).await;
                         None
                     }
-                    Some("reset") => {
+                    Some(text @ ("reset" | "reset late")) => {
+                        let late = if text == "reset" { 0 } else { 100 };
+                        tokio::time::sleep(Duration::from_millis(late)).await;
                         now.fetch_sub(1, SeqCst);
                         return;
                     }
@@ -326,6 +328,24 @@ async fn one_that_is_refused_refuses_all_and_what_was_answered_is_paid() {
     world.done().await;
 }
 
+/// The first that fails tells how the call ended, and others that failed behind it may be paid all the same.
+#[tokio::test]
+async fn each_that_may_have_been_worked_on_is_paid_where_several_fail() {
+    let (upstream, _) = clouds().await;
+    let world = setup(&upstream);
+    let line = |text: &str| json!({"inputText": text}).to_string().len() as f64;
+    for (texts, counted) in [(vec!["throttled", "reset late"], 0.0), (vec!["abcd", "throttled", "reset late"], 4.0)] {
+        let answered = embed(&world, "titan", &texts).await;
+        assert_eq!(answered.status(), 429, "{}", answered.text());
+        let (known, cost) = usd(&used(&world, R::Served).await.cost);
+        let tokens = cost.parse::<f64>().unwrap() * 5e5;
+        // A token for each byte of it, as was reserved, beside what was counted; with room for what the line holds besides.
+        let reset = tokens - counted;
+        assert!(!known && (line("reset late")..line("reset late") + 60.0).contains(&reset), "{texts:?}: {tokens}");
+    }
+    world.done().await;
+}
+
 #[tokio::test]
 async fn what_was_answered_and_not_counted_is_paid_as_an_estimate() {
     let (upstream, _) = clouds().await;
@@ -391,6 +411,31 @@ async fn who_reads_slowly_has_all_of_a_large_answer_and_its_memory_counts_until_
     wire.send(&asked).await.unwrap();
     let record = world.outcome(R::CallerClosed).await;
     assert!(record.bytes_out < length as u64, "{}", record.bytes_out);
+    until(|| world.gateway.memory().0 == 0).await;
+    world.done().await;
+}
+
+#[tokio::test]
+async fn who_reads_a_large_answer_for_too_long_is_given_up() {
+    let (upstream, _) = clouds().await;
+    let mut setup = planned(&upstream);
+    // Six seconds for all of it: five times 8 MiB are begun.
+    setup.settings.body_timeout = Duration::from_secs(1);
+    let world = setup.start();
+    let body = json!({"model": "titan", "input": ["long", "long"]}).to_string();
+    let mut wire = world.connect().await;
+    wire.send(&post("/v1/embeddings", "content-type: application/json\r\n", &body)).await.unwrap();
+    let head = within(wire.head()).await.unwrap();
+    let length: usize = head.field("content-length").unwrap().parse().unwrap();
+    // More than thirteen seconds, and each piece is read in a tenth of one.
+    let mut read = 0;
+    while read < length && within(wire.take((length - read).min(1 << 20), &mut Vec::new())).await {
+        read += 1 << 20;
+        tokio::time::sleep(Duration::from_millis(400)).await;
+    }
+    assert!(read < length, "all of it was read");
+    let record = world.outcome(R::CallerClosed).await;
+    assert!(record.bytes_out > 4 << 20 && record.bytes_out < length as u64, "{}", record.bytes_out);
     until(|| world.gateway.memory().0 == 0).await;
     world.done().await;
 }

@@ -3,7 +3,7 @@
 use crate::{fallback::*, harness::*};
 use credentialflow_gateway::dry_run::{CannotAsk, DryRun, WholeCall};
 use credentialflow_llm::{provider::Dialect, task::Task};
-use credentialflow_model::OutcomeReason as R;
+use credentialflow_model::{OutcomeReason as R, usage::TriedEnd};
 use serde_json::{Value, json};
 
 fn body(more: Value) -> Value {
@@ -230,6 +230,76 @@ async fn a_budget_that_is_used_up_has_another_model_serve_and_every_dialect_is_r
     assert_eq!(refused(&told(&world, WholeCall { speaks: Dialect::Responses, ..whole(&responses) }).await), None);
     let embeddings = json!({"model": "m", "input": "hello"});
     assert_eq!(refused(&told(&world, WholeCall { task: Task::Embeddings, ..whole(&embeddings) }).await), None);
+    world.done().await;
+}
+
+/// A setup whose provider `a` has a budget, at prices that tell what calls cost.
+fn with_budget_at_a(vendors: &Vendors, budget: &str, more: &str) -> Setup {
+    let prices = "prices: [{ from: 2020-01-01T00:00:00Z, input: '1', output: '10' }]";
+    let targets =
+        format!("[{{ provider: a, model: m, {prices} }}, {{ provider: b, model: m, priority: 1, {prices} }}]");
+    let mut setup = setup_of(vendors, &targets, more, STRICT, "");
+    setup.yaml = setup.yaml.replace("{ name: a, ", &format!("{{ name: a, budget: {{ {budget} }}, "));
+    setup
+}
+
+#[tokio::test]
+async fn a_provider_whose_budget_is_used_up_is_passed_over_as_long_as_another_serves() {
+    let vendors = Vendors::start().await;
+    let budget = "usd: 5, per: month, when_used_up: { next_target: true }";
+    let world = with_budget_at_a(&vendors, budget, "").start();
+    let run = async || told(&world, whole(&body(json!({})))).await;
+    let used_up = |run: &DryRun| run.route.as_ref().unwrap().targets.iter().map(|t| t.used_up).collect::<Vec<_>>();
+    let ask = async |vendor: &str| {
+        let answer = world.ask(chat(false)).await;
+        assert!(answer.text().contains(&format!("hi from {vendor}")), "{}", answer.text());
+        world.outcome(R::Served).await
+    };
+    let first = run().await;
+    assert_eq!((percents(&first), used_up(&first)), (vec![100.0, 0.0], vec![false, false]));
+    ask("a").await;
+    let account = world.book.live()[0].account(std::time::SystemTime::now().into());
+    let tell = |percent| account.tell_standing(credentialflow_policy::Standing { percent, warns: true });
+    tell(99);
+    ask("a").await;
+    tell(100);
+    let then = run().await;
+    assert_eq!((refused(&then), percents(&then), used_up(&then)), (None, vec![0.0, 100.0], vec![true, false]));
+    assert!(tried(&ask("b").await).is_empty(), "nothing was tried in vain");
+    // The other one fails, so it serves all the same; and while that one is left alone it comes first.
+    vendors.set("b", "500");
+    assert_eq!(tried(&ask("a").await), [("b", TriedEnd::Status(500))]);
+    assert!(tried(&ask("a").await).is_empty());
+    assert_eq!(percents(&run().await), [100.0, 0.0]);
+    world.done().await;
+}
+
+#[tokio::test]
+async fn a_provider_whose_hard_budget_is_used_up_leaves_calls_to_the_next() {
+    let vendors = Vendors::start().await;
+    let world = with_budget_at_a(&vendors, "usd: \"0.00001\", per: month, hard: true", "").start();
+    let run = told(&world, whole(&body(json!({"max_tokens": 20})))).await;
+    assert_eq!((refused(&run), percents(&run)), (None, vec![0.0, 100.0]));
+    let why = run.decision.targets[0].refused.as_ref().unwrap();
+    assert!(why.detail.as_ref().unwrap().contains("the provider's budget for this month cannot pay"), "{why:?}");
+    let answer = world.ask(chat(false)).await;
+    assert!(answer.text().contains("hi from b"), "{}", answer.text());
+    assert_eq!(tried(&world.outcome(R::Served).await), [("a", TriedEnd::Outcome(R::BudgetExceeded))]);
+    world.done().await;
+}
+
+#[tokio::test]
+async fn nobody_whose_budget_is_used_up_is_asked_beside_another() {
+    let vendors = Vendors::start().await;
+    vendors.set("b", "slow 400");
+    let budget = "usd: 5, per: month, when_used_up: { next_target: true }";
+    let world = with_budget_at_a(&vendors, budget, ", hedge: { after: 100ms }").start();
+    let account = world.book.live()[0].account(std::time::SystemTime::now().into());
+    account.tell_standing(credentialflow_policy::Standing { percent: 300, warns: true });
+    let answer = world.ask(chat(false)).await;
+    assert!(answer.text().contains("hi from b"), "{}", answer.text());
+    world.outcome(R::Served).await;
+    assert_eq!(vendors.asked(0), ["b"]);
     world.done().await;
 }
 

@@ -853,5 +853,14 @@ async fn budgets_pay_for_what_was_served_and_for_what_may_have_been() {
     let record = world.outcome(R::Served).await;
     assert_eq!(record.model.as_ref().unwrap().cost, Some(Cost::Estimated(usd(most))));
     assert_eq!((account.free(), account.held()), (-2 * most - 60 * MICRO, 0));
+    let kept = world.records.journaled(&record).unwrap();
+    assert_eq!((kept.status, kept.ttfb_us), (500, 0), "kept before anything of the answer went");
+    vendors.set("b", "garbage");
+    let told = world.ask(post("/v1/chat/completions", "", &body)).await;
+    assert_eq!(told.status(), 502);
+    let record = world.outcome(R::UpstreamMalformed).await;
+    assert_eq!(record.model.as_ref().unwrap().cost, Some(Cost::Estimated(usd(2 * most))));
+    let kept = world.records.journaled(&record).unwrap();
+    assert_eq!((kept.status, kept.outcome, kept.ttfb_us), (502, R::UpstreamMalformed, 0));
     world.done().await;
 }

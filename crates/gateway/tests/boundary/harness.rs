@@ -5,12 +5,12 @@ use credentialflow_gateway::{
     gateway::Start,
     ports::{
         CertificateListener, ChallengeSource, CredentialSlot, CredentialSource, CredentialUnavailable, GuessListener,
-        JournalPage, Lender, ObjectKeeper, RecordSink, SecretListener, SentSecrets,
+        Journal, KeptRecord, Lender, ObjectKeeper, RecordSink, SecretListener, SentSecrets,
     },
     snapshot::Sources,
 };
 use credentialflow_model::{
-    KeyId, KeyToken, OutcomeReason, ResourceSet, SecretValue, Timestamp, UsageRecord, resource::Key,
+    KeyId, KeyToken, OutcomeReason, ResourceSet, SecretValue, Timestamp, UsageRecord, resource::Key, usage::Cost,
 };
 use credentialflow_policy::{
     Account, ApiKey, Book, FailureThrottle, KeyExtras, KeyRecord, KeySecret, KeyTable, ParentKey, Peppers, Principal,
@@ -65,12 +65,36 @@ pub async fn until(mut condition: impl FnMut() -> bool) {
 pub struct Records {
     pub kept: Mutex<VecDeque<UsageRecord>>,
     arrived: Notify,
+    /// All that a worker has ever kept for when the process is killed.
+    pub journal: Arc<Mutex<Vec<UsageRecord>>>,
+}
+
+/// A worker's, which forgets nothing.
+struct Keeping(Arc<Mutex<Vec<UsageRecord>>>);
+
+impl Journal for Keeping {
+    fn keep(&mut self, record: &UsageRecord) -> Option<KeptRecord> {
+        self.0.lock().unwrap().push(record.clone());
+        Some(KeptRecord { page: Arc::new(()), at: 0 })
+    }
+    fn strike(&mut self) {}
+}
+
+impl Records {
+    /// What would be known of a call, had the process been killed instead.
+    pub fn journaled(&self, record: &UsageRecord) -> Option<UsageRecord> {
+        let all = self.journal.lock().unwrap();
+        all.iter().rfind(|kept| kept.request_id == record.request_id).cloned()
+    }
 }
 
 impl RecordSink for Records {
-    fn take(&self, batch: Vec<UsageRecord>, _: Vec<JournalPage>) {
+    fn take(&self, batch: Vec<UsageRecord>, _: Vec<KeptRecord>) {
         self.kept.lock().unwrap().extend(batch);
         self.arrived.notify_waiters();
+    }
+    fn journal(&self) -> Option<Box<dyn Journal>> {
+        Some(Box::new(Keeping(self.journal.clone())))
     }
 }
 
@@ -276,9 +300,9 @@ impl World {
         self.ask(get(path, more)).await
     }
 
-    /// The next record.
+    /// The next record. What it cost was kept before it was handed over.
     pub async fn record(&self) -> UsageRecord {
-        within(async {
+        let record = within(async {
             loop {
                 // Asking makes the workers hand over what they have, without waiting for their next tick.
                 self.gateway.in_flight("", 0).await;
@@ -288,7 +312,15 @@ impl World {
                 let _ = tokio::time::timeout(Duration::from_millis(10), self.records.arrived.notified()).await;
             }
         })
-        .await
+        .await;
+        let charged = |record: &UsageRecord| record.model.as_ref().map(|model| (model.cost, model.budgets.clone()));
+        if let Some((Some(Cost::Known(usd) | Cost::Estimated(usd)), _)) = charged(&record)
+            && !usd.is_zero()
+        {
+            let kept = self.records.journaled(&record);
+            assert_eq!(kept.as_ref().and_then(charged), charged(&record), "{record:?}");
+        }
+        record
     }
 
     /// The next record, which must have this outcome.

@@ -22,6 +22,7 @@ mod dry_runs;
 mod fallback;
 mod files;
 mod gemini;
+mod gemini_batches;
 mod gemini_files;
 mod guard;
 mod guarded_answers;

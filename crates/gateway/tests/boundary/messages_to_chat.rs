@@ -195,7 +195,7 @@ async fn what_goes_wrong_is_told_in_messages() {
     for stream in [false, true] {
         let busy = message(&world, "", &call("gpt", "busy", stream)).await;
         assert_eq!((busy.status(), busy.field("retry-after")), (429, Some("7")));
-        let error = json!({"type": "rate_limit_error", "message": "Slow down", "code": "requests"});
+        let error = json!({"type": "rate_limit_error", "message": "Slow down", "code": "rate_limit_exceeded"});
         let body: Value = serde_json::from_slice(&busy.body).unwrap();
         assert_eq!(body, json!({"type": "error", "error": error}));
         let model = world.outcome(R::Served).await.model.unwrap();

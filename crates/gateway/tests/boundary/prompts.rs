@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 fn yaml(upstream: &FakeUpstream) -> String {
     let models = models::yaml(upstream)
-        .replacen("allow: {", "allow: { routes: [sentiment, topics, strict, unset, failing],", 1)
+        .replacen("allow: {", "allow: { prompts: [sentiment], routes: [sentiment, topics, strict, unset, failing],", 1)
         .replacen("models: [chat, mixed", "models: [guarded, chat, mixed", 1);
     format!(
         "{models}  - {{ name: guarded, targets: [{{ provider: mine, model: x }}], guardrails: [{{ detect: words, action: block, words: [forbidden] }}, {{ detect: jailbreak, action: block }}] }}
@@ -285,6 +285,63 @@ async fn a_version_of_a_prompt_with_tests_is_only_there_once_a_label_stands_for_
         let open = format!("POST /open HTTP/1.1\r\nhost: gw\r\ncontent-length: {}\r\n\r\n{body}", body.len());
         assert_eq!(world.ask(open).await.status(), if usable { 200 } else { 503 }, "{name}");
         world.outcome(if usable { R::Served } else { R::NoHealthyEndpoint }).await;
+        world.done().await;
+    }
+}
+
+#[tokio::test]
+async fn a_prompt_that_is_not_for_a_caller_is_one_that_does_not_exist() {
+    let upstream = models::provider().await;
+    let list = "allow: { prompts: [sentiment],";
+    let kept = "  - { name: pmpt_ours, model: chat, versions: [{ version: 1, messages: [{ role: user, content: x }] }], labels: { production: 1 } }\n";
+    for (name, list) in [("none", "allow: {"), ("another", "allow: { prompts: [pmpt_ours],"), ("it", list)] {
+        let yaml = yaml(&upstream).replacen("allow: { prompts: [sentiment],", list, 1);
+        let mut setup = Setup::new(yaml.replacen("routes:\n", &format!("{kept}routes:\n"), 1));
+        setup.credentials = vec![("c", 3, SECRET), ("d", 9, "the-other-secret")];
+        let world = setup.start();
+        // Of two keys of the application, one is narrowed and names no prompts.
+        for (of, may) in [("k", name == "it"), ("narrow", false)] {
+            for path in ["/v1/chat/completions", "/v1/messages", "/v1/responses", "/v1beta/models/chat:generateContent"]
+            {
+                let mut told = Vec::new();
+                for id in ["sentiment", "gone"] {
+                    let prompt = json!({ "id": id, "variables": { "text": "a" } });
+                    let body = match path.starts_with("/v1beta") {
+                        true => {
+                            json!({ "contents": [{ "role": "user", "parts": [{ "text": "b" }] }], "prompt": prompt })
+                        }
+                        false => {
+                            json!({ "model": "chat", "max_tokens": 5, "messages": [], "input": "", "prompt": prompt })
+                        }
+                    };
+                    let call = post(path, "content-type: application/json\r\n", &body.to_string());
+                    let answer = world.ask(call.replace(&key("k"), &key(of))).await;
+                    let served = may && id == "sentiment";
+                    let record = world.outcome(if served { R::Served } else { R::InvalidModelCall }).await;
+                    let prompt = record.model.as_ref().and_then(|model| model.prompt.as_deref());
+                    assert_eq!(prompt, served.then_some("sentiment/1"), "{name}, {of}, {path}, {id}");
+                    told.push((answer.status(), answer.text().replace(&record.request_id.to_string(), "")));
+                }
+                assert_eq!(told[1].0, 400);
+                if may {
+                    assert_eq!(told[0].0, 200, "{name}, {path}: {}", told[0].1);
+                } else {
+                    assert_eq!(told[0], told[1], "{name}, {of}, {path}: nothing tells them apart");
+                }
+            }
+        }
+        // An id of OpenAI's form goes there, as it would if nobody had declared it.
+        let body = json!({ "model": "chat", "prompt": { "id": "pmpt_ours" }, "input": "b" }).to_string();
+        assert_eq!(world.ask(post("/v1/responses", "", &body)).await.status(), 200);
+        assert_eq!(sent(&upstream).get("prompt").is_some(), name != "another", "{name}");
+        world.outcome(R::Served).await;
+        // The route that publishes it is allowed by itself, and tests may have any.
+        assert_eq!(world.ask(post("/sentiment", "", r#"{"text":"x"}"#)).await.status(), 200, "{name}");
+        world.outcome(R::Served).await;
+        let test = json!({ "id": "sentiment", "variables": { "text": "x" }, "test": credentialflow_gateway::prompt_tests::pass() });
+        let call = json!({ "prompt": test, "model": "chat", "messages": [] }).to_string();
+        assert_eq!(world.ask(post("/v1/chat/completions", "", &call)).await.status(), 200, "{name}");
+        world.outcome(R::Served).await;
         world.done().await;
     }
 }

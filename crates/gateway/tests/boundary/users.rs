@@ -1,7 +1,11 @@
-//! End users: whose call it is, what each of them may spend, and the model that serves when a budget is used up.
+//! End users: whose call it is, what each of them may spend and use, and the model that serves when a budget is used up.
 
-use crate::harness::*;
-use credentialflow_gateway::ports::Lender;
+use crate::{
+    fallback::{STRICT, Vendors, setup_of},
+    harness::*,
+};
+use credentialflow_gateway::{dry_run::WholeCall, ports::Lender};
+use credentialflow_llm::{provider::Dialect, task::Task};
 use credentialflow_model::{OutcomeReason as R, UsageRecord};
 use credentialflow_policy::{Account, Standing};
 use serde_json::{Value, json};
@@ -219,5 +223,90 @@ async fn a_database_that_hangs_holds_up_one_call() {
         world.outcome(R::Served).await;
         assert_eq!(lender.0.load(Relaxed), 1, "who comes after the first does not wait, for whomever it is");
     }
+    world.done().await;
+}
+
+#[tokio::test]
+async fn each_user_has_a_limit_of_its_own() {
+    let upstream = provider().await;
+    let limits = "limit: { requests: 50, per: 1h }, users: { limit: { requests: 2, per: 1h } }";
+    let world = world(&upstream, limits, Arc::<Rich>::default());
+    let told = call(&world, "", json!({"user": "ada"})).await;
+    assert_eq!(told.status(), 200, "{}", told.text());
+    let (policy, left) = (told.field("ratelimit-policy").unwrap(), told.field("ratelimit").unwrap());
+    assert!(policy.contains("\"user\";q=2;w=3600") && left.contains("\"user\";r=1;"), "{policy} {left}");
+    world.outcome(R::Served).await;
+    for (name, status) in [("ada", 200), ("ada", 429), ("grace", 200), ("ada", 429)] {
+        let told = call(&world, "", json!({"user": name})).await;
+        assert_eq!(told.status(), status, "{name}: {}", told.text());
+        if status == 429 {
+            assert!(told.text().contains("the user has used up its calls for this time"), "{}", told.text());
+            let wait: u64 = told.field("retry-after").unwrap().parse().unwrap();
+            assert!((1..=1800).contains(&wait), "{wait}");
+        }
+        world.outcome(if status == 200 { R::Served } else { R::RateLimited }).await;
+    }
+    assert_eq!(upstream.requests().len(), 3, "who has to wait is not asked about");
+    let told = call(&world, "", json!({})).await;
+    assert_eq!(told.status(), 400);
+    assert!(told.text().contains("has a limit: name the one it is for in `user`"), "{}", told.text());
+    world.outcome(R::InvalidModelCall).await;
+    world.done().await;
+}
+
+#[tokio::test]
+async fn each_user_has_so_many_tokens() {
+    let upstream = provider().await;
+    let world = world(&upstream, "users: { limit: { tokens: 60, per: 1h } }", Arc::<Rich>::default());
+    // A call's body is guessed to be some 20 tokens, and counted as 15.
+    for (name, status) in [("ada", 200), ("ada", 200), ("ada", 200), ("ada", 429), ("bob", 200)] {
+        let told = call(&world, "", json!({"user": name})).await;
+        assert_eq!(told.status(), status, "{name}: {}", told.text());
+        let used_up = told.text().contains("the user has used up its tokens for this time");
+        assert_eq!(used_up, status == 429, "{}", told.text());
+        world.outcome(if status == 200 { R::Served } else { R::RateLimited }).await;
+    }
+    world.done().await;
+}
+
+#[tokio::test]
+async fn each_user_has_so_many_calls_at_once_and_a_dry_run_tells() {
+    let vendors = Vendors::start().await;
+    vendors.set("a", "slow 400");
+    let users = ", users: { header: X-End-User, limit: { requests: 4, per: 1h, concurrent: 1 } }";
+    let world = setup_of(&vendors, "[{ provider: a, model: real-a }]", "", STRICT, users).start();
+    let body = json!({"model": "m", "messages": [{"role": "user", "content": "hello"}]}).to_string();
+    let ask = |name: &str| world.ask(post("/v1/chat/completions", &format!("x-end-user: {name}\r\n"), &body));
+    for (other, expect) in [("ada", [200, 429]), ("grace", [200, 200])] {
+        let (one, two) = tokio::join!(ask("ada"), ask(other));
+        let mut both = [one.status(), two.status()];
+        both.sort_unstable();
+        assert_eq!(both, expect, "{} {}", one.text(), two.text());
+        let _both = (world.record().await, world.record().await);
+    }
+    vendors.set("a", "");
+    let dry = async |name: &str| {
+        let whole = WholeCall {
+            speaks: Dialect::OpenAi,
+            task: Task::Chat,
+            streams: false,
+            body: body.clone().into_bytes(),
+            headers: vec![("x-end-user".into(), name.into())],
+            application: Some("app".into()),
+            key: None,
+            user: None,
+        };
+        let refused = world.gateway.dry_run("m", whole).await.unwrap().unwrap().decision.refused;
+        refused.map(|refused| (refused.reason, refused.detail.unwrap_or_default()))
+    };
+    assert_eq!(dry("ada").await, None);
+    for _ in 0..2 {
+        assert_eq!(ask("ada").await.status(), 200);
+        world.outcome(R::Served).await;
+    }
+    let full = (R::RateLimited, "the user has no room for another call at present".to_owned());
+    assert_eq!((dry("ada").await, dry("grace").await), (Some(full), None));
+    assert_eq!(ask("ada").await.status(), 429);
+    world.outcome(R::RateLimited).await;
     world.done().await;
 }

@@ -3,7 +3,7 @@
 //! A segment is one SQLite file of at most a day and about a million rows, written by one process and never
 //! changed afterwards. Rows carry no index: every 4,096 rows a summary (times, longest duration, a Bloom filter
 //! over all values that can be searched for) is written beside them, so a search reads only the blocks that may
-//! hold a match, and nothing has to be built later. All functions here block; they never write.
+//! hold a match, and nothing has to be built later. All functions here block; none but [`CallLog::recover`] writes.
 
 pub(crate) mod begin;
 mod filter;
@@ -20,6 +20,7 @@ pub use query::{LightCall, Walked};
 pub use row::{CallMcp, CallModel, CallRow, Page};
 pub use spend::{QUARTER, SpendPiece, SpendSeries, SpendSums};
 
+use crate::journal;
 use filter::Cursor;
 use segment::SegmentName;
 use std::{
@@ -219,6 +220,12 @@ impl CallLog {
             }
         }
         Ok(())
+    }
+
+    /// Puts what a process that is gone had no time to log into the log, where that is not done yet: a disk that is full
+    /// at the start of its successor may have room later. How many calls that were.
+    pub fn recover(&self, writer: u32) -> Result<u64, CallLogError> {
+        journal::recover_of(self, &self.dir, writer)
     }
 
     /// From when on every call that was recorded is here: when the log was begun, or the first day that is still kept.

@@ -9,11 +9,15 @@ use super::{
     query::{Reader, usd_of},
     segment, summary,
 };
-use credentialflow_model::{KeyId, OutcomeReason, Timestamp, resource::budget::pico, usage::CacheUse};
+use credentialflow_model::{
+    KeyId, OutcomeReason, Timestamp,
+    resource::budget::pico,
+    usage::{CacheUse, charges},
+};
 use rusqlite::{Row, types::ValueRef};
 use rust_decimal::Decimal;
 use std::{
-    collections::{BTreeMap, HashMap, hash_map::Entry},
+    collections::{BTreeMap, HashMap, HashSet, hash_map::Entry},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -153,6 +157,38 @@ impl CallLog {
                     }
                     Ok(())
                 })?;
+                if Instant::now() > deadline {
+                    return Ok((sums, false));
+                }
+            }
+        }
+        Ok((sums, true))
+    }
+
+    /// What the calls of all writers say that they were charged to these windows of budgets, as calls name them, in units
+    /// of 10^-12 US dollars: of blocks with a call that began at this moment or later. And whether that was all: it is cut
+    /// short when the time is up.
+    pub fn charged_to(
+        &self,
+        windows: &HashSet<String>,
+        since: Timestamp,
+        longest: Duration,
+    ) -> Result<(HashMap<String, i128>, bool), CallLogError> {
+        let (filter, deadline) = (CallFilter { since: Some(since), ..CallFilter::default() }, Instant::now() + longest);
+        let mut sums = HashMap::<String, i128>::new();
+        for name in self.segments()? {
+            let Some(reader) = Reader::open(&self.dir, &name)? else { continue };
+            for (first, last) in reader.candidates(&[], &filter, 1, reader.last_row()?)? {
+                let mut read = HashMap::new();
+                reader.charges_in(first - 1, last, &mut read)?;
+                for (named, amount) in &read {
+                    for (window, share) in charges(named, *amount).filter(|(window, _)| windows.contains(*window)) {
+                        match sums.get_mut(window) {
+                            Some(sum) => *sum += i128::from(share),
+                            None => drop(sums.insert(window.to_owned(), share.into())),
+                        }
+                    }
+                }
                 if Instant::now() > deadline {
                     return Ok((sums, false));
                 }

@@ -6,10 +6,13 @@
 //! directory puts what the call log does not have into it ([`recover`]), under the number of the one that is gone, before
 //! anybody settles what that one had spent. A power failure may take the last moments of both.
 //!
-//! A file has [`PAGES`] pages of [`PAGE`] bytes behind a table of which of them count. Whoever is handed a [`Kept`] of a page
-//! holds it until its records are in the call log. Ten times a second pages that nobody holds are struck from the table, so
-//! that what is in the log stays nowhere else, and none of it comes back once the log has let go of it. An entry is its
-//! length, a checksum, the turn of its page, and the record.
+//! A file has [`PAGES`] pages of [`PAGE`] bytes behind a table of which of them count. Whoever is handed a [`Kept`] holds its
+//! page until the record is in the call log. Ten times a second pages that nobody holds are struck from the table, so that
+//! what is in the log stays nowhere else, and none of it comes back once the log has let go of it. An entry is its length, a
+//! checksum, the turn of its page, and the record.
+//!
+//! What finds no place in the log is charged without it, and its entry is marked before ([`Kept::mark_charged`]): should the
+//! process be killed while its page is held for others, the next one logs the call and charges nobody for it again.
 
 mod line;
 
@@ -18,7 +21,7 @@ use crate::{
     intern::Interner,
     rollup::{Rollups, Sample, ended_us},
 };
-use credentialflow_model::UsageRecord;
+use credentialflow_model::{UsageRecord, usage::charges};
 use line::Line;
 use std::{
     collections::BTreeMap,
@@ -40,16 +43,43 @@ const PAGES: usize = 8;
 const TABLE: usize = PAGES * 8;
 /// Length, checksum and turn of an entry.
 const HEAD: usize = 16;
+/// Where the mark stands in an entry: in the highest byte of its length, which is always nought else.
+const MARK_AT: u64 = 3;
+const CHARGED: u8 = 1;
 const SUFFIX: &str = ".journal";
 
-/// A page stays as it is for as long as one of these is held.
-pub type Kept = Arc<()>;
+/// A page of a journal; it stays as it is for as long as anybody holds it.
+#[derive(Debug)]
+pub struct Page {
+    file: Arc<File>,
+    /// Where it begins.
+    at: u64,
+}
+
+/// A record that is kept for as long as this is held.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// Its page.
+    pub page: Arc<Page>,
+    /// Where in the page it stands.
+    pub at: u32,
+}
+
+impl Kept {
+    /// Marks it as one that is charged though the call log does not tell it. To be called before it is charged.
+    pub fn mark_charged(&self) {
+        let at = self.page.at + u64::from(self.at) + MARK_AT;
+        if let Err(error) = self.page.file.write_all_at(&[CHARGED], at) {
+            tracing::error!(%error, "should the process be killed, a call that is not in the call log is charged twice");
+        }
+    }
+}
 
 /// One worker's.
 #[derive(Debug)]
 pub struct Journal {
-    file: File,
-    pages: [Kept; PAGES],
+    file: Arc<File>,
+    pages: [Arc<Page>; PAGES],
     page: usize,
     /// Where the next entry of the page goes.
     at: usize,
@@ -81,9 +111,11 @@ impl Journals {
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
         // For as long as the process lives, also one that another takes over from.
         file.try_lock()?;
+        let file = Arc::new(file);
+        let page = |n: usize| Arc::new(Page { file: file.clone(), at: (TABLE + n * PAGE) as u64 });
         Ok(Journal {
+            pages: std::array::from_fn(page),
             file,
-            pages: Default::default(),
             page: 0,
             at: 0,
             turn: 0,
@@ -116,9 +148,11 @@ impl Journal {
         self.entry[8..HEAD].copy_from_slice(&self.turn.to_le_bytes());
         let sum = crc32fast::hash(&self.entry[8..]);
         self.entry[4..8].copy_from_slice(&sum.to_le_bytes());
-        self.file.write_all_at(&self.entry, (TABLE + self.page * PAGE + self.at) as u64).ok()?;
+        let page = &self.pages[self.page];
+        self.file.write_all_at(&self.entry, page.at + self.at as u64).ok()?;
+        let kept = Kept { page: page.clone(), at: u32::try_from(self.at).ok()? };
         self.at += self.entry.len();
-        Some(self.pages[self.page].clone())
+        Some(kept)
     }
 
     /// Strikes what nobody holds any more. To be called now and then.
@@ -151,31 +185,44 @@ impl Journal {
     }
 }
 
-/// The records of the pages of a file that count, as far as they are whole.
+/// The records of the pages of a file that count, as far as they are whole, in the order in which they were kept. Those that
+/// are marked as charged charge nobody.
 fn records(bytes: &[u8]) -> Vec<UsageRecord> {
     let mut all = Vec::new();
     let Some((table, pages)) = bytes.split_at_checked(TABLE) else { return all };
-    for (turn, mut rest) in table.chunks(8).zip(pages.chunks(PAGE)) {
-        while let Some((entry, after)) = entry(rest) {
+    let turns = table.as_chunks::<8>().0.iter().map(|turn| u64::from_le_bytes(*turn));
+    let mut pages: Vec<_> = turns.zip(pages.chunks(PAGE)).filter(|(turn, _)| *turn != 0).collect();
+    pages.sort_unstable_by_key(|(turn, _)| *turn);
+    for (turn, mut rest) in pages {
+        while let Some((mark, entry, after)) = entry(rest) {
             let Some((head, body)) = entry.split_first_chunk::<8>() else { break };
             // Another turn's is what is left of an earlier one.
-            if head[..] != *turn || *head == [0; 8] {
+            if u64::from_le_bytes(*head) != turn {
                 break;
             }
-            all.extend(postcard::from_bytes::<Line<'_>>(body).ok().and_then(Line::record));
+            let mut record = postcard::from_bytes::<Line<'_>>(body).ok().and_then(Line::record);
+            if mark == CHARGED
+                && let Some(model) = record.as_mut().and_then(|record| record.model.as_mut())
+                && let Some(windows) = model.budgets.take()
+            {
+                let none: Vec<String> = charges(&windows, 0).map(|(window, _)| format!("{window}=0")).collect();
+                model.budgets = Some(none.join(" ").into());
+            }
+            all.extend(record);
             rest = after;
         }
     }
     all
 }
 
-/// The turn and the record of the first entry, and what follows.
-fn entry(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (length, bytes) = bytes.split_first_chunk()?;
+/// The mark of the first entry, its turn and record, and what follows.
+fn entry(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let ([a, b, c, mark], bytes) = bytes.split_first_chunk()?;
     let (sum, bytes) = bytes.split_first_chunk()?;
-    let end = (u32::from_le_bytes(*length) as usize).checked_add(8).filter(|end| (9..=bytes.len()).contains(end))?;
+    let length = u32::from_le_bytes([*a, *b, *c, 0]) as usize;
+    let end = length.checked_add(8).filter(|end| *mark <= CHARGED && (9..=bytes.len()).contains(end))?;
     let (entry, after) = bytes.split_at(end);
-    (crc32fast::hash(entry) == u32::from_le_bytes(*sum)).then_some((entry, after))
+    (crc32fast::hash(entry) == u32::from_le_bytes(*sum)).then_some((*mark, entry, after))
 }
 
 /// Puts what processes that are gone kept into the call log, where that does not have it yet, and takes their files away.
@@ -193,6 +240,11 @@ pub(crate) fn recover(log: &CallLog, dir: &Path) -> io::Result<u64> {
         }
     }
     Ok(recovered)
+}
+
+/// As [`recover`], of one process: where the start of this one could not.
+pub(crate) fn recover_of(log: &CallLog, dir: &Path, writer: u32) -> Result<u64, CallLogError> {
+    files(dir)?.remove(&writer).map_or(Ok(0), |paths| recover_one(log, dir, writer, paths))
 }
 
 /// The files of a directory, by who wrote them.

@@ -77,7 +77,7 @@ impl Work {
         self.count(&batch);
         if self.waiting_records + batch.len() > self.settings.waiting_records {
             self.telemetry.counters.dropped.fetch_add(batch.len() as u64, Relaxed);
-            self.charges.unlogged(batch.iter());
+            self.charges.unlogged(batch.iter(), &kept);
             return;
         }
         self.waiting_records += batch.len();
@@ -224,7 +224,7 @@ impl Work {
         if !self.waiting.is_empty() {
             tracing::error!(records = self.waiting_records, "records are lost: the call log cannot be written");
             self.telemetry.counters.dropped.fetch_add(self.waiting_records as u64, Relaxed);
-            self.charges.unlogged(self.waiting.iter().flatten());
+            self.charges.unlogged(self.waiting.iter().flatten(), &self.kept);
         }
         if let Some(writer) = self.writer.take() {
             writer.seal();

@@ -18,7 +18,7 @@ const ANSWER: Duration = Duration::from_secs(60);
 /// How long the next piece of an answer may take.
 const PIECE: Duration = Duration::from_secs(60);
 /// What is told of a batch is no longer.
-const MOST: usize = 4 << 20;
+pub(super) const MOST: usize = 4 << 20;
 
 /// Why a provider told nothing.
 #[derive(Debug)]
@@ -75,11 +75,16 @@ async fn get_at(reach: &Reach, url: &str) -> Result<Response<Incoming>, Untold> 
 
 /// Reads an answer that is short. It is kept and told to callers: should it repeat the value that it was asked with, that
 /// stands in it no more.
-pub(super) async fn whole(reach: &Reach, mut answer: Response<Incoming>) -> Result<Vec<u8>, Untold> {
+pub(super) async fn whole(reach: &Reach, answer: Response<Incoming>) -> Result<Vec<u8>, Untold> {
+    whole_up_to(MOST, reach, answer).await
+}
+
+/// The same, of so many bytes at the most.
+pub(super) async fn whole_up_to(most: usize, reach: &Reach, mut answer: Response<Incoming>) -> Result<Vec<u8>, Untold> {
     let mut body = Vec::new();
     while let Some(piece) = piece(&mut answer).await? {
         body.extend_from_slice(&piece);
-        if body.len() > MOST {
+        if body.len() > most {
             return Err(Untold::Trouble("its answer is too long".into()));
         }
     }

@@ -10,6 +10,7 @@ use credentialflow_llm::{
     batch::{
         Asks,
         answers::{Lines, Used, used},
+        gemini,
         object::{self, Seen},
     },
     price::PriceHandle,
@@ -106,10 +107,15 @@ impl Batches {
         let reach =
             reach.ok_or_else(|| Untold::Trouble("its provider or its credential is not there any more".into()))?;
         let path = format!("{}/{}", batches(batch), batch.upstream_id);
-        let answer = ask::whole(&reach, ask::get(&reach, &path, self.plane.sandbox()).await?).await?;
+        let most = if batch.kind == ObjectKind::GeminiBatch { gemini::MOST_ANSWER } else { ask::MOST };
+        let answer = ask::whole_up_to(most, &reach, ask::get(&reach, &path, self.plane.sandbox()).await?).await?;
         let told = object::told(batch, &answer);
         let (body, seen) = told.ok_or_else(|| Untold::Trouble("it answered with something else".into()))?;
-        let sum = if seen.is_over { Some(self.sum(batch, &seen, &reach).await) } else { None };
+        let sum = match (seen.is_over, batch.kind) {
+            (false, _) => None,
+            (true, ObjectKind::GeminiBatch) => Some(sum_of_results(batch, &answer)),
+            (true, _) => Some(self.sum(batch, &seen, &reach).await),
+        };
         Ok(Heard { body, seen, sum })
     }
 
@@ -153,29 +159,59 @@ impl Batches {
             (_, None) => return Ok(Sum::default()),
         };
         let mut answer = ask::get(reach, &path, self.plane.sandbox()).await?;
-        let facts = &batch.facts;
-        let asks = Asks::of_path(&facts.asks).ok_or_else(|| Untold::Trouble("what it asks is not known".into()))?;
-        let price = facts.price.clone().map(PriceHandle::from).unwrap_or_default();
-        // Where nobody counted, a call is taken to have cost its share of the most.
-        let share = facts.most.unwrap_or(0) / i64::try_from(facts.calls.max(1)).unwrap_or(i64::MAX);
-        let (mut sum, mut lines) = (Sum::default(), Lines::default());
-        let mut add = |line: &[u8]| match used(line, asks) {
-            Used::Nothing => {}
-            Used::Tokens(tokens) => {
-                match price.cost(batch.made, &tokens) {
-                    Cost::Known(cost) => sum.cost = sum.cost.saturating_add(pico(cost)),
-                    // Known when it was held back for, and not any more: never nothing.
-                    _ => (sum.cost, sum.estimated) = (sum.cost.saturating_add(share), true),
-                }
-                sum.tokens = Some(together(sum.tokens.unwrap_or_default(), tokens));
-            }
-            Used::Unknown => (sum.cost, sum.estimated) = (sum.cost.saturating_add(share), true),
-        };
+        let (mut adding, mut lines) = (Adding::new(batch)?, Lines::default());
+        let mut add = |line: &[u8]| adding.add(line);
         while let Some(piece) = ask::piece(&mut answer).await? {
             lines.feed(&piece, &mut add).map_err(|why| Untold::Trouble(why.to_string()))?;
         }
         lines.finish(&mut add);
-        Ok(sum)
+        Ok(adding.sum)
+    }
+}
+
+/// Adds up what the calls used of which the batch itself tells, in Google's form.
+fn sum_of_results(batch: &ModelObject, answer: &[u8]) -> Result<Sum, Untold> {
+    let trouble = || Untold::Trouble("it does not tell what became of the calls".into());
+    let mut adding = Adding::new(batch)?;
+    let results = std::str::from_utf8(answer).ok().and_then(gemini::results).ok_or_else(trouble)?;
+    results.into_iter().for_each(|result| adding.add(result.as_bytes()));
+    Ok(adding.sum)
+}
+
+/// Adds up what the calls of a batch used.
+struct Adding {
+    asks: Asks,
+    price: PriceHandle,
+    made: Timestamp,
+    /// Where nobody counted, a call is taken to have cost its share of the most.
+    share: i64,
+    sum: Sum,
+}
+
+impl Adding {
+    fn new(batch: &ModelObject) -> Result<Self, Untold> {
+        let facts = &batch.facts;
+        let asks = Asks::of_path(&facts.asks).ok_or_else(|| Untold::Trouble("what it asks is not known".into()))?;
+        let price = facts.price.clone().map(PriceHandle::from).unwrap_or_default();
+        let share = facts.most.unwrap_or(0) / i64::try_from(facts.calls.max(1)).unwrap_or(i64::MAX);
+        Ok(Self { asks, price, made: batch.made, share, sum: Sum::default() })
+    }
+
+    /// Takes what became of one call.
+    fn add(&mut self, line: &[u8]) {
+        let Self { asks, price, made, share, sum } = self;
+        match used(line, *asks) {
+            Used::Nothing => {}
+            Used::Tokens(tokens) => {
+                match price.cost(*made, &tokens) {
+                    Cost::Known(cost) => sum.cost = sum.cost.saturating_add(pico(cost)),
+                    // Known when it was held back for, and not any more: never nothing.
+                    _ => (sum.cost, sum.estimated) = (sum.cost.saturating_add(*share), true),
+                }
+                sum.tokens = Some(together(sum.tokens.unwrap_or_default(), tokens));
+            }
+            Used::Unknown => (sum.cost, sum.estimated) = (sum.cost.saturating_add(*share), true),
+        }
     }
 }
 

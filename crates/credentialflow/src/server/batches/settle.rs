@@ -125,6 +125,7 @@ impl Batches {
         let facts = &batch.facts;
         let path = match batch.kind {
             ObjectKind::MessageBatch => format!("/v1/messages/batches/{}", batch.id),
+            ObjectKind::GeminiBatch => format!("/v1beta/{}", batch.id),
             _ => format!("/v1/batches/{}", batch.id),
         };
         let reach = self.plane.reach(&facts.provider, facts.credential.as_deref()).await;

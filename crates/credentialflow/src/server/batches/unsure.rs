@@ -82,11 +82,15 @@ impl Batches {
         let reach = self.plane.reach(&facts.provider, facts.credential.as_deref()).await;
         let reach =
             reach.ok_or_else(|| Untold::Trouble("its provider or its credential is not there any more".into()))?;
-        let after = if batch.kind == ObjectKind::MessageBatch { "after_id" } else { "after" };
+        let (limit, after) = match batch.kind {
+            ObjectKind::MessageBatch => ("limit", "after_id"),
+            ObjectKind::GeminiBatch => ("pageSize", "pageToken"),
+            _ => ("limit", "after"),
+        };
         let (mut behind, mut found) = (None::<String>, Vec::new());
         for _ in 0..MOST_PAGES {
             let from = behind.map(|id| format!("&{after}={id}")).unwrap_or_default();
-            let path = format!("{}?limit=100{from}", batches(batch));
+            let path = format!("{}?{limit}=100{from}", batches(batch));
             let page = ask::whole(&reach, ask::get(&reach, &path, self.plane.sandbox()).await?).await?;
             let page = object::listed(&page, batch.kind);
             let (listed, next) = page.ok_or_else(|| Untold::Trouble("it answered with something else".into()))?;
@@ -112,12 +116,15 @@ fn is_before(batch: &ModelObject, one: &Listed) -> bool {
     one.made.micros() < batch.made.micros().saturating_sub(skew())
 }
 
-/// Whether a batch may be this one: files are uploaded for one application alone, which Anthropic's batches do not have.
+/// Whether a batch may be this one: files are uploaded for one application alone, which Anthropic's and Google's batches do
+/// not have.
 fn may_be(batch: &ModelObject, one: &Listed) -> bool {
     let is_after = one.made.micros() > batch.made.micros().saturating_add(skew().saturating_mul(2));
     let in_time = !is_before(batch, one) && !is_after;
     match (batch.kind, &batch.facts.input, &one.input) {
-        (ObjectKind::MessageBatch, ..) => one.calls.is_none_or(|calls| calls == batch.facts.calls) && in_time,
+        (ObjectKind::MessageBatch | ObjectKind::GeminiBatch, ..) => {
+            one.calls.is_none_or(|calls| calls == batch.facts.calls) && in_time
+        }
         (_, Some(mine), Some(input)) => mine == input,
         // One that does not tell of its file may be any.
         _ => in_time,

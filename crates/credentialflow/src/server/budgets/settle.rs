@@ -4,6 +4,7 @@
 //! that is gone are given up after a while.
 
 use super::{Budgets, processes::Process, warn::Warning};
+use anyhow::Context as _;
 use credentialflow_model::Timestamp;
 use credentialflow_store::{BudgetEnd, BudgetNodeState, BudgetSettled, StoreError};
 use credentialflow_telemetry::CallLogError;
@@ -67,6 +68,11 @@ impl Budgets {
             (None, Some((writer, place))) => (self.name.clone(), *writer, place.clone()),
             (None, None) => return Ok(Vec::new()),
         };
+        // What cannot be logged yet would be charged to nobody, once the process is settled.
+        let calls = self.calls.clone();
+        tokio::task::spawn_blocking(move || calls.recover(writer))
+            .await?
+            .context("what it had no time to log cannot be logged")?;
         let charges = self.charges(&place, None, writer).await?;
         if known.is_none() && charges.is_empty() {
             return Ok(Vec::new());

@@ -242,6 +242,23 @@ async fn what_a_killed_process_left_is_charged_from_its_log_and_the_rest_is_lost
 }
 
 #[tokio::test]
+async fn what_could_not_be_logged_at_a_start_is_logged_before_its_process_is_settled() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, calls) = (store(dir.path()).await, dir.path().join("calls"));
+    let killed = Process::start(&store, &calls, "n1", &[], &dollars("10", true));
+    std::mem::forget(killed.reserve(DOLLAR).await.unwrap());
+    let mut journal = killed.sender.journal().unwrap();
+    let kept = journal.keep(&record(killed.account().key(), DOLLAR / 4)).unwrap();
+    let (noted, at) = (killed.budgets.own.clone(), killed.at);
+    std::mem::forget(killed);
+    // Its lock keeps the next one off, as a full disk does.
+    let next = Process::start_at(at, &store, &calls, "n2", vec![noted], &dollars("10", true));
+    drop((journal, kept));
+    assert!(next.budgets.settle_earlier().await);
+    assert_eq!(next.window(&store).await.totals.spent, DOLLAR / 4);
+}
+
+#[tokio::test]
 async fn a_window_that_rolls_is_charged_and_settled_like_any_other_and_callers_are_told() {
     let dir = tempfile::tempdir().unwrap();
     let (store, calls) = (store(dir.path()).await, dir.path().join("calls"));

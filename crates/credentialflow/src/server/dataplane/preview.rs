@@ -124,12 +124,14 @@ fn unfit(target: &TargetState) -> String {
 }
 
 /// The rank of those that are taken.
-fn first(found: &ModelRoute) -> Option<(bool, u32, Fit)> {
+fn first(found: &ModelRoute) -> Option<Rank> {
     found.targets.iter().filter(|t| t.percent > 0.0).map(rank).min()
 }
 
-fn rank(target: &TargetState) -> (bool, u32, Fit) {
-    target.fit.rank(target.priority)
+type Rank = (bool, bool, u32, Fit);
+
+fn rank(target: &TargetState) -> Rank {
+    target.fit.rank(target.used_up, target.priority)
 }
 
 /// That the prompt seems too large for a target.
@@ -144,6 +146,7 @@ fn taken(target: &TargetState, found: &ModelRoute) -> String {
     let equal = |other: &&TargetState| rank(other) == rank(target);
     let most = found.targets.iter().filter(equal).map(|other| other.percent).fold(0.0, f64::max);
     let doubt = match target.fit {
+        _ if target.used_up => "; a budget of its provider is used up, and no other target takes calls".to_owned(),
         Fit::Unknown => "; whether it can do what the call needs is not known".to_owned(),
         Fit::TooLarge => format!("; {}, as for every other target that is left", too_large(target)),
         Fit::Known | Fit::Unfit => String::new(),
@@ -164,7 +167,10 @@ fn passed_over(target: &TargetState, found: &ModelRoute) -> String {
     let rank = rank(target);
     match first(found) {
         Some((false, ..)) if target.fit == Fit::TooLarge => format!("{}, so others come first", too_large(target)),
-        Some((_, priority, Fit::Known)) if target.fit == Fit::Unknown && priority == target.priority => {
+        Some((_, false, ..)) if target.used_up => {
+            "a budget of its provider is used up, so others come first".to_owned()
+        }
+        Some((_, _, priority, Fit::Known)) if target.fit == Fit::Unknown && priority == target.priority => {
             "whether it can do what the call needs is not known; others are known to".to_owned()
         }
         Some(first) if first == rank && found.route_by == RouteBy::Cost => match target.cost {
@@ -192,6 +198,7 @@ mod tests {
             offers: true,
             admitted: true,
             room: true,
+            used_up: false,
             fit: Fit::Known,
             lacks: Capabilities::default(),
             context: None,
@@ -223,6 +230,16 @@ mod tests {
             (Weight, vec![target(0, 100.0, 2), target(1, 0.0, 2)], "longest ago"),
             (Weight, vec![TargetState { admitted: false, ..target(0, 0.0, 0) }], "not internal"),
             (Weight, vec![TargetState { room: false, ..target(0, 0.0, 0) }], "no room"),
+            (
+                Weight,
+                vec![TargetState { used_up: true, ..target(0, 0.0, 0) }, target(1, 100.0, 0)],
+                "a budget of its provider is used up, so others come first",
+            ),
+            (
+                Weight,
+                vec![TargetState { used_up: true, ..target(0, 100.0, 0) }, target(1, 0.0, 2)],
+                "by weight; a budget of its provider is used up",
+            ),
             (Weight, vec![TargetState { offers: false, ..target(0, 0.0, 0) }], "does not offer this"),
             (Weight, vec![unknown(target(0, 0.0, 0)), target(0, 100.0, 0)], "others are known to"),
             (Weight, vec![target(1, 0.0, 0), unknown(target(0, 100.0, 0))], "when those of a lower priority fail"),

@@ -6,7 +6,10 @@ use crate::{
     snapshot::models::{ModelPlan, TargetPlan},
 };
 use credentialflow_llm::{
-    batch::{Asks, MOST_CALLS, call::BatchCall},
+    batch::{
+        Asks, MOST_CALLS,
+        call::{BatchCall, InvalidLine},
+    },
     bound::Keeps,
     guardrail::{Guardrails, Met, Routed},
     price::PriceHandle,
@@ -92,11 +95,11 @@ impl Checks {
         }
     }
 
-    /// Checks the next call, and gives it as the provider gets it. `read` reads one of this form.
+    /// Checks the next call, and gives it as the provider gets it. `read` reads one of this form, of a model.
     pub fn call(
         &mut self,
         text: &str,
-        read: fn(&str) -> Result<BatchCall, credentialflow_llm::batch::call::InvalidLine>,
+        read: impl Fn(&str, &str) -> Result<BatchCall, InvalidLine>,
     ) -> Result<String, Refused> {
         self.calls += 1;
         let n = self.calls;
@@ -104,7 +107,7 @@ impl Checks {
             return Err(invalid(format!("a batch has at most {MOST_CALLS} calls")));
         }
         let wrong = |why: String| invalid(format!("call {n} of the batch: {why}"));
-        let mut call = read(text).map_err(|why| wrong(why.to_string()))?;
+        let mut call = read(text, &self.model).map_err(|why| wrong(why.to_string()))?;
         if call.asks() != self.asks {
             return Err(wrong("it asks something else than the first".into()));
         }
@@ -115,10 +118,10 @@ impl Checks {
         let mut text = std::borrow::Cow::Borrowed(text);
         if let Some(changed) = self.judge(&call, &text, &wrong)? {
             text = call.with_body(&text, &changed).into();
-            call = read(&text).map_err(|why| wrong(why.to_string()))?;
+            call = read(&text, &self.model).map_err(|why| wrong(why.to_string()))?;
         }
         let written = call.rewrite(&text, &self.provider_model);
-        let sent = read(&written).map_err(|why| wrong(why.to_string()))?;
+        let sent = read(&written, &self.provider_model).map_err(|why| wrong(why.to_string()))?;
         let body = sent.body(&written);
         let (bound, units) = sent.most(body, self.keeps, self.longest);
         // What is dearer by the caller's own word has no price here, as for calls one by one.

@@ -7,10 +7,13 @@ use crate::{
     conn::Caller,
     pipeline::{body, budget, record::Recording, translate::UpstreamBody, users},
 };
-use credentialflow_llm::batch::{
-    Asks,
-    call::{BatchCall, requests},
-    object,
+use credentialflow_llm::{
+    batch::{
+        Asks,
+        call::{BatchCall, InvalidLine, requests},
+        object,
+    },
+    provider::Dialect,
 };
 use credentialflow_model::{
     OutcomeReason,
@@ -23,6 +26,9 @@ use std::time::Duration;
 /// it is asked whether it has the batch.
 const MAKES: Duration = Duration::from_secs(600);
 
+/// What names other places at Azure than files, where nobody here could look at the calls, or at the answers.
+const ELSEWHERE: [&str; 2] = ["input_blob", "output_folder"];
+
 impl Asking<'_, '_> {
     /// `POST /v1/batches`
     pub async fn create<C: Caller>(&self, caller: &mut C, record: &mut Recording<'_>) -> Result<(), Refused> {
@@ -34,6 +40,9 @@ impl Asking<'_, '_> {
         if input.is_empty() {
             return Err(invalid("the field `input_file_id` is missing"));
         }
+        if let Some(field) = ELSEWHERE.iter().find(|field| said.contains_key(**field)) {
+            return Err(invalid(format!("`{field}` is not for batches here: upload the calls, and fetch the answers")));
+        }
         let file = self.find(&input).await?;
         if file.kind != ObjectKind::File {
             return Err(Refused::new(OutcomeReason::ObjectNotFound));
@@ -41,12 +50,13 @@ impl Asking<'_, '_> {
         if file.facts.calls == 0 {
             return Err(invalid("the file has no calls: it was not uploaded for a batch"));
         }
-        if said.get("endpoint").and_then(Value::as_str) != Some(&file.facts.asks) {
-            return Err(invalid(format!(
-                "the calls of this file ask {}: name that as the `endpoint`",
-                file.facts.asks
-            )));
+        let asks = &*file.facts.asks;
+        let endpoint = said.get("endpoint").and_then(Value::as_str);
+        // Azure's documentation names it without the version.
+        if endpoint.is_none_or(|endpoint| endpoint != asks && Some(endpoint) != asks.strip_prefix("/v1")) {
+            return Err(invalid(format!("the calls of this file ask {asks}: name that as the `endpoint`")));
         }
+        said.insert("endpoint".into(), asks.into());
         let place = self.place_of(&file, record)?;
         let (plan, target) = (self.plan(place.model), self.target(place));
         let guardrails = checks::mark(checks::guardrails(plan)?.as_deref(), target);
@@ -74,8 +84,8 @@ impl Asking<'_, '_> {
     pub async fn create_messages<C: Caller>(&self, caller: &mut C, record: &mut Recording<'_>) -> Result<(), Refused> {
         let (received, mut held) = self.body(caller, record).await?;
         let text = std::str::from_utf8(&received).map_err(|_| invalid("the body is not UTF-8"))?;
-        let mut each = requests(text).map_err(|why| invalid(why.to_string()))?.into_iter();
-        let first = each.as_slice().first().ok_or_else(|| invalid("the batch has no requests"))?;
+        let each = requests(text).map_err(|why| invalid(why.to_string()))?;
+        let first = each.first().ok_or_else(|| invalid("the batch has no requests"))?;
         let call = BatchCall::of_request(first).map_err(|why| invalid(format!("call 1 of the batch: {why}")))?;
         let model = self.model(call.model(), record)?;
         let plan = self.plan(model);
@@ -87,25 +97,43 @@ impl Asking<'_, '_> {
         let mut checks = Checks::new(Asks::Messages, (plan, target), guardrails, record.time());
         let mut written = String::with_capacity(text.len() + 1024);
         written.push_str("{\"requests\":[");
-        let checked: Result<(), Refused> = each.try_for_each(|request| {
-            if checks.calls() > 0 {
-                written.push(',');
-            }
-            written.push_str(&checks.call(request, BatchCall::of_request)?);
-            Ok(())
-        });
-        if let Some(found) = checks.found() {
-            record.model(plan, target, false);
-            record.guardrails_of_calls(found);
-        }
-        checked?;
+        let read = |request: &str, _: &str| BatchCall::of_request(request);
+        self.write_all(place, &each, &mut checks, read, &mut written, record)?;
         written.push_str("]}");
         let facts = checks.facts(target, self.credential(place));
         let said = Map::new();
         self.make(place, ("/messages/batches", written.into_bytes(), held), (said, facts), caller, record).await
     }
 
-    async fn body<C: Caller>(&self, caller: &mut C, record: &mut Recording<'_>) -> Result<(Vec<u8>, Charge), Refused> {
+    /// Checks calls and writes them one behind the other.
+    pub(super) fn write_all(
+        &self,
+        place: Place,
+        calls: &[&str],
+        checks: &mut Checks,
+        read: impl Fn(&str, &str) -> Result<BatchCall, InvalidLine>,
+        written: &mut String,
+        record: &mut Recording<'_>,
+    ) -> Result<(), Refused> {
+        let checked: Result<(), Refused> = calls.iter().try_for_each(|call| {
+            if checks.calls() > 0 {
+                written.push(',');
+            }
+            written.push_str(&checks.call(call, &read)?);
+            Ok(())
+        });
+        if let Some(found) = checks.found() {
+            record.model(self.plan(place.model), self.target(place), false);
+            record.guardrails_of_calls(found);
+        }
+        checked
+    }
+
+    pub(super) async fn body<C: Caller>(
+        &self,
+        caller: &mut C,
+        record: &mut Recording<'_>,
+    ) -> Result<(Vec<u8>, Charge), Refused> {
         let (matched, principal, _) = self.parts;
         let told = matched.content_type.map_or(Ok("application/json"), std::str::from_utf8).unwrap_or_default();
         if !told.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
@@ -115,13 +143,13 @@ impl Asking<'_, '_> {
         let length = body::announced(self.inbound, most)?;
         let received = body::collect(self.worker, self.control, caller, most, length, record).await?;
         // The calls of a batch are for whoever the batch is for.
-        let nobody = if self.is_of_messages() { &b"{}"[..] } else { &received.0 };
+        let nobody = if self.speaks() == Dialect::OpenAi { &received.0 } else { &b"{}"[..] };
         users::name(self.view, self.inbound, matched, principal, nobody, record);
         Ok(received)
     }
 
     /// Holds back what a batch may cost, and asks its provider for it.
-    async fn make<C: Caller>(
+    pub(super) async fn make<C: Caller>(
         &self,
         place: Place,
         (path, written, _held): (&str, Vec<u8>, Charge),

@@ -16,7 +16,7 @@ use crate::{
 use credentialflow_llm::{
     batch::{
         answers::{Lines, judged, renamed, withheld},
-        object::{OUTPUT, deleted, files_of, told},
+        object::{self, OUTPUT, deleted, files_of, is_pending, told},
     },
     guardrail::{Guardrails, Met, answer::Answer},
 };
@@ -63,11 +63,30 @@ impl Asking<'_, '_> {
         if is_of_batches(&file) {
             self.model(&file.facts.model, record)?;
         }
+        if file.kind == ObjectKind::File && is_pending(&file.body) {
+            return self.pending(file, caller, record).await;
+        }
         self.answer((200, file.body.into_bytes()), caller, record).await
     }
 
+    /// Of a file that was not ready, what its provider tells now.
+    async fn pending<C: Caller>(
+        &self,
+        file: ModelObject,
+        caller: &mut C,
+        record: &mut Recording<'_>,
+    ) -> Result<(), Refused> {
+        let place = self.place_of(&file, record)?;
+        let (status, answer) = self.ask(place, format!("/files/{}", file.upstream_id), caller, record).await?;
+        if !is_success(status) {
+            return self.answer((status, answer), caller, record).await;
+        }
+        let now = object::file(&answer, file.kind, &file.id).filter(|now| now.id == file.upstream_id);
+        self.answer((200, now.ok_or_else(unusable)?.told.into_bytes()), caller, record).await
+    }
+
     /// What the path names, which is one of these.
-    async fn of_kind(&self, kind: ObjectKind) -> Result<ModelObject, Refused> {
+    pub(super) async fn of_kind(&self, kind: ObjectKind) -> Result<ModelObject, Refused> {
         let object = self.named().await?;
         match object.kind == kind && object.state != ObjectState::Asked {
             true => Ok(object),

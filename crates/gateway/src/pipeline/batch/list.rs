@@ -36,10 +36,10 @@ impl Asking<'_, '_> {
         let told = objects.iter().filter(|object| object.state != ObjectState::Asked);
         let told: Vec<_> = told.map(|object| (&*object.id, &*object.body)).collect();
         let body = match self.kind {
-            ObjectKind::GeminiFile => {
+            ObjectKind::GeminiFile | ObjectKind::GeminiBatch => {
                 let last = told.last().filter(|_| more).map(|(id, _)| id.trim_start_matches(self.kind.prefix()));
                 let told: Vec<&str> = told.iter().map(|(_, body)| *body).collect();
-                files::list(&told, last)
+                files::page(if self.kind.is_file() { "files" } else { "operations" }, &told, last)
             }
             _ if self.is_of_messages() => object::message_list(&told, more),
             _ => object::list(&told, more),
@@ -49,7 +49,7 @@ impl Asking<'_, '_> {
 
     /// Which page the query asks for.
     fn page(&self) -> Result<ObjectPage, Refused> {
-        if self.kind == ObjectKind::GeminiFile {
+        if self.route.is_of_gemini() || self.kind == ObjectKind::GeminiFile {
             return self.page_of_google();
         }
         let mut page = ObjectPage { most: USUAL, bytes: MOST_BYTES, ..ObjectPage::default() };

@@ -8,6 +8,7 @@ mod checks;
 mod create;
 mod fetch;
 pub(super) mod google;
+mod google_batches;
 mod list;
 mod places;
 mod upload;
@@ -23,12 +24,13 @@ use super::{
     record::Recording,
     translate::{UpstreamBody, UpstreamRequest},
     translated,
+    unsent::Unsent,
 };
 use crate::{
     conn::Caller,
     http1::{head::Framing, tag::Tag},
     net::control::{Control, Interrupt},
-    pipeline::{authorize, body, forward::UpstreamResponse},
+    pipeline::{authorize, body, forward::UpstreamResponse, route::RouteMatch},
     ports::{KeeperAway, Kept, ObjectKeeper},
     snapshot::{
         BatchRoute, RouteKind,
@@ -72,6 +74,12 @@ struct Place {
     key: u32,
 }
 
+/// Whether a call is about files and batches.
+pub(super) fn is_about_them(view: &View, matched: &RouteMatch<'_>) -> bool {
+    let kind = matched.plan(view).kind;
+    matches!(kind, RouteKind::Batch(_)) || google_batches::makes(kind, &matched.path)
+}
+
 /// Serves a call about files and batches.
 pub(super) async fn serve<C: Caller>(
     worker: &Worker,
@@ -82,7 +90,14 @@ pub(super) async fn serve<C: Caller>(
     caller: &mut C,
     record: &mut Recording<'_>,
 ) -> Result<(), Refused> {
-    let RouteKind::Batch(route) = parts.0.plan(view).kind else { return Err(Refused::new(OutcomeReason::Internal)) };
+    let is_google = record.dialect() == Some(Dialect::Gemini);
+    let route = match parts.0.plan(view).kind {
+        // Where Google's SDK for Python asks for them.
+        RouteKind::Batch(BatchRoute::Batch) if is_google => BatchRoute::GeminiBatch,
+        RouteKind::Batch(BatchRoute::Batches) if is_google => BatchRoute::GeminiBatches,
+        RouteKind::Batch(route) => route,
+        _ => BatchRoute::GeminiCreate,
+    };
     let Some(key) = parts.1.key() else { return Err(Refused::new(OutcomeReason::Unauthenticated)) };
     let application = key.application_name().clone();
     let keeper = worker.shared.objects.clone();
@@ -100,16 +115,22 @@ pub(super) async fn serve<C: Caller>(
         BatchRoute::Upload => asking.upload(caller, record).await,
         BatchRoute::GeminiUpload => asking.begin(caller, record).await,
         BatchRoute::GeminiPiece => asking.piece(caller, record).await,
-        BatchRoute::Files | BatchRoute::Batches | BatchRoute::MessageBatches | BatchRoute::GeminiFiles => {
-            asking.list(caller, record).await
-        }
+        BatchRoute::Files
+        | BatchRoute::Batches
+        | BatchRoute::MessageBatches
+        | BatchRoute::GeminiFiles
+        | BatchRoute::GeminiBatches => asking.list(caller, record).await,
         BatchRoute::Create => asking.create(caller, record).await,
         BatchRoute::MessageCreate => asking.create_messages(caller, record).await,
+        BatchRoute::GeminiCreate => asking.create_contents(caller, record).await,
         BatchRoute::File | BatchRoute::GeminiFile => asking.file(caller, record).await,
         BatchRoute::FileContent | BatchRoute::MessageResults => asking.content(caller, record).await,
-        BatchRoute::FileDelete | BatchRoute::MessageDelete | BatchRoute::GeminiFileDelete => {
-            asking.delete(caller, record).await
-        }
+        BatchRoute::FileDelete
+        | BatchRoute::MessageDelete
+        | BatchRoute::GeminiFileDelete
+        | BatchRoute::GeminiDelete => asking.delete(caller, record).await,
+        BatchRoute::GeminiBatch => asking.contents_batch(caller, record).await,
+        BatchRoute::GeminiCancel => asking.cancel_contents(caller, record).await,
         BatchRoute::Batch | BatchRoute::MessageBatch => asking.batch(caller, record).await,
         BatchRoute::Cancel | BatchRoute::MessageCancel => asking.cancel(caller, record).await,
     }
@@ -128,7 +149,7 @@ impl Asking<'_, '_> {
         match self.kind {
             ObjectKind::File | ObjectKind::Batch => Dialect::OpenAi,
             ObjectKind::MessageBatch | ObjectKind::MessageFile => Dialect::Anthropic,
-            ObjectKind::GeminiFile => Dialect::Gemini,
+            ObjectKind::GeminiFile | ObjectKind::GeminiBatch => Dialect::Gemini,
         }
     }
 
@@ -146,6 +167,13 @@ impl Asking<'_, '_> {
                 Err(invalid("what was uploaded can be read by models alone, and nothing else can be done with it"))
             }
             ObjectKind::GeminiFile => self.find(&format!("{}{id}", self.kind.prefix())).await,
+            ObjectKind::GeminiBatch => {
+                let id = match self.route {
+                    BatchRoute::GeminiCancel => id.strip_suffix(":cancel").unwrap_or_default(),
+                    _ => id,
+                };
+                self.find(&format!("{}{id}", self.kind.prefix())).await
+            }
             _ => self.find(id).await,
         }
     }
@@ -216,7 +244,10 @@ impl Asking<'_, '_> {
             };
             let status = response.head.status;
             let refuses_key = match key_refused::may_be_said(status, record) {
-                true => key_refused::is_said(worker, view, control, request, &mut response, caller, record).await?,
+                true => {
+                    let mut answer = Unsent { worker, view, control, request, response: &mut response, caller, record };
+                    key_refused::is_said(&mut answer).await?
+                }
                 false => key_refused::is_told(status) && record.has_credential(),
             };
             return match refuses_key {
@@ -230,6 +261,17 @@ impl Asking<'_, '_> {
     /// Reads an answer that is short, with its status.
     async fn collect<C: Caller>(
         &self,
+        request: &mut UpstreamRequest,
+        response: UpstreamResponse,
+        caller: &mut C,
+        record: &mut Recording<'_>,
+    ) -> Result<(u16, Vec<u8>), Refused> {
+        self.collect_most(MOST_ANSWER, request, response, caller, record).await
+    }
+
+    async fn collect_most<C: Caller>(
+        &self,
+        most: usize,
         request: &mut UpstreamRequest,
         response: UpstreamResponse,
         caller: &mut C,
@@ -252,7 +294,7 @@ impl Asking<'_, '_> {
             self.view,
             self.control,
             request,
-            (framing, MOST_ANSWER),
+            (framing, most),
             &mut connection,
             &mut scrub,
             caller,
@@ -282,9 +324,21 @@ impl Asking<'_, '_> {
         caller: &mut C,
         record: &mut Recording<'_>,
     ) -> Result<(u16, Vec<u8>), Refused> {
+        self.ask_for(place, path, MOST_ANSWER, caller, record).await
+    }
+
+    /// The same, where it may have so many bytes.
+    async fn ask_for<C: Caller>(
+        &self,
+        place: Place,
+        path: String,
+        most: usize,
+        caller: &mut C,
+        record: &mut Recording<'_>,
+    ) -> Result<(u16, Vec<u8>), Refused> {
         let mut request = self.request(place, path, UpstreamBody::Empty, record);
         let response = self.send(&mut request, caller, record).await?;
-        self.collect(&mut request, response, caller, record).await
+        self.collect_most(most, &mut request, response, caller, record).await
     }
 
     async fn answer<C: Caller>(
@@ -330,7 +384,7 @@ fn takes(target: &TargetPlan, asks: Asks) -> bool {
         && target.offers(asks.task(), speaks)
         && match asks {
             Asks::Embeddings => matches!(target.dialect, Dialect::OpenAi | Dialect::Responses),
-            Asks::Chat | Asks::Responses | Asks::Messages => target.speaks(speaks),
+            Asks::Chat | Asks::Responses | Asks::Messages | Asks::Generate => target.speaks(speaks),
         }
 }
 

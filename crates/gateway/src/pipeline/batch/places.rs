@@ -57,7 +57,10 @@ impl Asking<'_, '_> {
 
     /// The target that takes calls that ask this of a model, and the credential they go with.
     pub(super) fn choose(&self, model: u32, asks: Asks, record: &Recording<'_>) -> Result<Place, Refused> {
-        let speaks = if asks == Asks::Messages { Dialect::Anthropic } else { Dialect::OpenAi };
+        let speaks = match asks.speaks() {
+            Dialect::Responses => Dialect::OpenAi,
+            speaks => speaks,
+        };
         let place = self.select(model, (Task::Batches, speaks), |target| takes(target, asks), record)?;
         place.ok_or_else(|| {
             invalid(format!("no provider of this model takes batches of calls that ask {}", asks.path()))

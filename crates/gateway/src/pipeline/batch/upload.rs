@@ -176,7 +176,7 @@ impl<C: Caller> Rewriting<'_, C> {
     /// Writes the next call.
     fn write(&mut self, line: &str, out: &mut Vec<u8>) -> Result<(), Refused> {
         let checks = self.checks.as_mut().ok_or(Refused::new(OutcomeReason::Internal))?;
-        let written = checks.call(line, BatchCall::of_line)?;
+        let written = checks.call(line, |line, _| BatchCall::of_line(line))?;
         out.extend_from_slice(written.as_bytes());
         out.push(b'\n');
         Ok(())

@@ -139,7 +139,7 @@ async fn look(
     // As it came, as it is after guardrails, and as it goes to a target.
     let held = worker.budget.take(3 * asked.body.len() as u64).map_err(|_| Refused::new(OutcomeReason::Overloaded))?;
     let received = (asked.body, held);
-    let Rendered { body, unseen, held: _held } = prompt::render(view, (inbound, matched), received, record)?;
+    let Rendered { body, unseen, held: _held } = prompt::render(view, (inbound, matched, principal), received, record)?;
     match user {
         Some(user) => users::stand_in(view, principal, &user, record),
         None => users::name(view, inbound, matched, principal, &body, record),
@@ -183,7 +183,7 @@ async fn look(
         }
     };
     let task = call.task();
-    has_room(worker, view, principal, plan, quota::input_of(task, &body))?;
+    has_room(worker, view, principal, plan, quota::input_of(task, &body), record)?;
     let said = Kind { speaks, task, counts: false, streams: call.streams(), routed: judged.routed, files: None };
     let wanted = Wanted::of(worker, plan, (said, 0), &body, (inbound, principal), record.time())?;
     decision.needs = if task == Task::Chat { Needs::of(&body) } else { Needs::default() };
@@ -249,13 +249,21 @@ async fn hear(worker: &Worker, view: &View, principal: &Principal, plan: &ModelP
     }
 }
 
-/// Whether the limits of the caller and of the model have room for the call.
-fn has_room(worker: &Worker, view: &View, principal: &Principal, plan: &ModelPlan, input: u64) -> Result<(), Refused> {
+/// Whether the limits of the caller, of its end user and of the model have room for the call.
+fn has_room(
+    worker: &Worker,
+    view: &View,
+    principal: &Principal,
+    plan: &ModelPlan,
+    input: u64,
+    record: &Recording<'_>,
+) -> Result<(), Refused> {
     let now = worker.monotonic_ns(Instant::now());
+    let of_user = users::quota(view, principal, record, now)?;
     let key = principal.key();
     let rule = key.and_then(|key| view.snapshot.applications.get(key.application()));
     let of_caller = key.into_iter().flat_map(|key| key.quotas()).chain(rule.map_or(&[][..], |rule| rule.quotas()));
-    match of_caller.chain(&plan.quota).find(|quota| !quota.has_room(input, now)) {
+    match of_user.iter().chain(of_caller).chain(&plan.quota).find(|quota| !quota.has_room(input, now)) {
         None => Ok(()),
         Some(quota) => {
             let detail = format!("the {} has no room for another call at present", quota.owner().what);

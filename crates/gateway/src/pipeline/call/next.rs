@@ -137,8 +137,8 @@ impl Beside {
         Some(Self { model: call.model, said: elsewhere.said.clone(), targets, upstream, until })
     }
 
-    /// The request for another target, which is at no place where the call is already and makes no predictions; `None` where
-    /// there is none.
+    /// The request for another target, which is at no place where the call is already, makes no predictions and has a budget
+    /// left; `None` where there is none.
     pub fn request(
         &self,
         worker: &Worker,
@@ -150,12 +150,13 @@ impl Beside {
         let spoken = Spoken::read(kind, matched, &self.said.received).ok()?;
         let plan = &view.snapshot.models.list[self.model as usize];
         let passed = self.targets | at_place_of(view, plan, self.upstream);
-        let predicts = those(plan, |target| target.dialect == Dialect::Replicate) & !passed;
+        let at = self.said.wanted.at;
+        let later = those(plan, |target| target.dialect == Dialect::Replicate || target.is_used_up(at)) & !passed;
         let mut held = worker.budget.nothing();
-        let taker = taker(view, (kind, &spoken), plan, (&self.said, passed | predicts, false), (&mut held, 0), aside)?;
+        let taker = taker(view, (kind, &spoken), plan, (&self.said, passed | later, false), (&mut held, 0), aside)?;
         let Taker { index, key, targets, built } = taker;
         // These may still be asked after it.
-        let targets = targets & !predicts;
+        let targets = targets & !later;
         let Built { body, dialect, path, own_query, query, usage, translation } = built;
         // When it goes on alone, it is this one that keeps what the caller said.
         let _ = held.set((body.capacity() + self.said.received.capacity()) as u64);

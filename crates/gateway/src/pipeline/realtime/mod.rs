@@ -264,7 +264,7 @@ impl<'s> Session<'s> {
         let written = self.transcribes(&state);
         let mut left = state.transcripts.give_up(written, reason, worker.now(), record);
         left.extend(state.turns.give_up(reason, worker.now(), record));
-        left.into_iter().for_each(|turn| worker.record(turn));
+        left.into_iter().for_each(|turn| worker.record_at_once(turn));
         state.guard.tell(&state.scrub, record);
         record.bytes_in(state.up.moved);
         record.bytes_out(state.down.moved);

@@ -1,7 +1,7 @@
 //! What the record of a model call tells beside that of any request: the model and its target, what guardrails and the
 //! cache did, and what it cost.
 
-use super::{CacheStatus, Recording, add_lost, id_of, micros};
+use super::{CacheStatus, Recording, add_lost, cost_of, id_of, is_paid, keep_as, micros, tell_unread};
 use crate::{
     pipeline::{
         budget::Paying,
@@ -247,6 +247,13 @@ impl Recording<'_> {
         }
     }
 
+    /// The provider has a part of so many bytes, and how far it got with that is not known, though it is of the rest.
+    pub fn may_be_working_on(&mut self, bytes: u64) {
+        if let Some(paying) = &mut self.paying {
+            paying.may_be_working_on(bytes);
+        }
+    }
+
     /// Reads the tokens of a model call and prices them.
     pub fn usage(&mut self, view: &View, request: &mut UpstreamRequest) {
         let Some(call) = &mut request.call else { return };
@@ -294,28 +301,35 @@ impl Recording<'_> {
     }
 
     /// Keeps what is known of the call, for when the process is killed before the record is on disk. To be called before
-    /// the caller is sent the last of an answer: what it has been told is on record then, with what it cost.
+    /// the caller is sent the last of an answer: what it has been told is on record then, with what it cost, earlier tries
+    /// included. What costs nothing, as no provider served it, is not kept.
     pub fn keep(&mut self) {
-        let Some(record) = &self.record else { return };
-        let told = record.model.as_ref().is_some_and(|model| self.kept.is_none() || model.cost != self.kept_cost);
-        if !told || self.is_aside || self.is_asked || !(200..300).contains(&record.upstream_status) {
-            return;
+        let reached = self.sent.is_some();
+        let Some(record) = self.record.as_mut().filter(|_| !self.is_aside && !self.is_asked) else { return };
+        let Some(model) = &record.model else { return };
+        // As if it ended now; that is taken back below.
+        let known = (model.cost, model.budgets.clone(), record.outcome, record.total_us, record.upstream_us);
+        let now = Instant::now();
+        record.total_us = micros(self.began, now);
+        record.upstream_us = self.sent.map_or(record.upstream_us, |sent| micros(sent, now));
+        if record.outcome == OutcomeReason::CallerClosed {
+            record.outcome = OutcomeReason::Served;
         }
-        self.kept_cost = record.model.as_ref().and_then(|model| model.cost);
-        let mut record = record.clone();
-        record.outcome = OutcomeReason::Served;
-        (record.total_us, record.upstream_us) = {
-            let now = Instant::now();
-            (micros(self.began, now), self.sent.map_or(record.upstream_us, |sent| micros(sent, now)))
-        };
         if let Some(paying) = &self.paying {
-            paying.charge(&mut record, true);
+            paying.charge(record, reached);
         }
         if let Some(lost) = &self.lost {
-            add_lost(&mut record, lost);
+            add_lost(record, lost);
         }
-        if let Some(kept) = self.worker.keep(&record) {
-            self.kept = Some(kept);
+        tell_unread(record);
+        let cost = cost_of(record);
+        let is_told = (200..300).contains(&record.upstream_status) || is_paid(record);
+        if is_told && (self.kept.is_empty() || cost != self.kept_cost) && keep_as(self.worker, &mut self.kept, record) {
+            self.kept_cost = cost;
+        }
+        (record.outcome, record.total_us, record.upstream_us) = (known.2, known.3, known.4);
+        if let Some(model) = &mut record.model {
+            (model.cost, model.budgets) = (known.0, known.1);
         }
     }
 

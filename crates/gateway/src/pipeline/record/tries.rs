@@ -50,7 +50,7 @@ impl Recording<'_> {
         let counted = record.model.as_ref().is_some_and(|model| model.cost.is_some());
         if target
             && let Some(paying) = self.paying.take()
-            && (reason.is_some() || counted)
+            && (reason.is_some() || counted || paying.has_parts())
         {
             let reason = reason.unwrap_or(record.outcome);
             let stands = std::mem::replace(&mut record.outcome, reason);
@@ -113,7 +113,7 @@ impl Recording<'_> {
             is_aside: true,
             is_asked: self.is_asked,
             told: self.told.clone(),
-            kept: None,
+            kept: Vec::new(),
             kept_cost: None,
             record: self.record.as_ref().map(|record| UsageRecord { model: None, credential: None, ..record.clone() }),
         }
