@@ -187,6 +187,11 @@ pub(super) async fn relay<C: Caller>(
         || is_restated
         || (judge.is_some() && !is_stream)
         || of_mcp == Some(Form::Messages);
+    // A whole answer to a call for a stream, of which its caller reads nothing but events.
+    let is_said_at_once = success
+        && !published
+        && request.call.as_ref().is_some_and(|call| call.streams)
+        && whole.as_ref().is_some_and(Translation::is_conversation);
     // Events that come in other frames than the caller gets.
     let of_frames = matches!(dialect, Some(Dialect::Bedrock | Dialect::Replicate));
     let is_framed = whole.is_none() && translation.is_some() && of_frames;
@@ -259,6 +264,7 @@ pub(super) async fn relay<C: Caller>(
         // Two parts that are harmless each can be a secret when they are put together.
         let clean = |body: Vec<u8>| guard.whole(scrub.whole(&body).unwrap_or(body));
         let answered = match &whole {
+            Some(translation) if is_said_at_once => translated::said_at_once(translation, &body),
             Some(translation) => translated::answer(translation, head.status, error_name(&head, &bytes), &body),
             None if is_restated => {
                 Ok(dialect.and_then(|of| translate::error(of, head.status, &body)).unwrap_or_default())
@@ -268,6 +274,14 @@ pub(super) async fn relay<C: Caller>(
         translated::pause(size).await;
         let answered = answered.map(clean);
         guard.tell(&scrub, record);
+        let said_as = whole.as_ref().filter(|_| is_said_at_once).map(Translation::streams_events);
+        let answered = match (answered, said_as, judge.take_if(|_| is_said_at_once)) {
+            (Ok(answered), Some(in_events), Some(judge)) => {
+                let plan = model_plan(view, request)?;
+                Box::pin(guardrail::said_at_once(*judge, answered, in_events, (&asker, plan), caller, record)).await
+            }
+            (answered, ..) => answered,
+        };
         let answered = match &mut judge {
             Some(judge) => answered.and_then(|answered| guardrail::whole(judge, answered, record)),
             None => answered,
@@ -299,7 +313,8 @@ pub(super) async fn relay<C: Caller>(
             false => drop(connection),
         }
         drop((body, kept));
-        let sent = translated::send(control, worker, caller, record, head.status, &mut fields, answered?).await;
+        let kind = if said_as == Some(true) { translated::EVENTS } else { translated::JSON };
+        let sent = translated::send(control, worker, caller, record, (head.status, kind), &mut fields, answered?).await;
         worker.give_scratch(fields);
         if sent.is_ok() && answering.is_some_and(|answering| answering.is_withheld()) {
             record.outcome(OutcomeReason::AnswerBlocked);
@@ -377,7 +392,10 @@ pub(super) async fn relay<C: Caller>(
         // Now, not at the end: the caller may leave at any time.
         if let Some(told) = passing.counted() {
             target.into_iter().for_each(|target| record.tokens(view, target, told));
-            record.keep();
+            // Of a stream that goes on for long, nothing is told that could be lost; its page would be held all the while.
+            if told.all {
+                record.keep();
+            }
         }
         // What several streams send is sent together: whoever reads it is woken once and finds all of it, and to wake
         // somebody is the dearest part of sending a little.
@@ -413,6 +431,9 @@ pub(super) async fn relay<C: Caller>(
                 caller.payload(b);
             };
             passing.finish(&mut out);
+            if let Some(usage) = passing.usage.as_mut().filter(|_| is_over) {
+                usage.ended();
+            }
             passing.tell(record);
             if let Some(judge) = passing.judge.as_mut().filter(|judge| judge.asks()) {
                 let plan = target.map(|(model, _)| &view.snapshot.models.list[model as usize]);

@@ -493,9 +493,11 @@ fn estimate_of(model: &mut ModelUse, amount: i64) -> i64 {
     amount
 }
 
-/// What was read and written where nobody counted it all: what the provider told at the beginning of a stream counts.
+/// What was read and written where nobody counted it all: what the provider told before the end of a stream counts, where
+/// it is no nought.
 fn estimated(model: &ModelUse, sent: u64, produced: &Produced) -> TokenUsage {
-    let told = model.tokens.unwrap_or_else(|| TokenUsage { input: estimated_tokens(sent), ..TokenUsage::default() });
+    let told = model.tokens.filter(|told| told.input > 0);
+    let told = told.unwrap_or_else(|| TokenUsage { input: estimated_tokens(sent), ..TokenUsage::default() });
     TokenUsage { output: told.output.max(produced.tokens()), ..told }
 }
 

@@ -79,6 +79,30 @@ pub(super) fn whole(answer: &mut Answer, body: Vec<u8>, record: &mut Recording<'
     })
 }
 
+/// Judges a stream of which all is there and nothing has gone yet: what may go of it, all or nothing.
+pub(super) async fn said_at_once<C: Caller>(
+    answer: Answer,
+    said: Vec<u8>,
+    in_events: bool,
+    (asker, plan): (&remote::Asker<'_>, &ModelPlan),
+    caller: &mut C,
+    record: &mut Recording<'_>,
+) -> Result<Vec<u8>, Refused> {
+    let (mut judging, mut goes) = (Judging::of(answer, !in_events), Vec::with_capacity(said.len()));
+    judging.feed(&said, &mut |b| goes.extend_from_slice(b));
+    judging.finish(&mut |b| goes.extend_from_slice(b));
+    judging.tell(record);
+    if judging.asks() {
+        judging.ask(asker, plan, caller, record).await?;
+        judging.tell(record);
+        goes.extend(judging.waited().unwrap_or_default());
+    }
+    match judging.why_not() {
+        Some((reason, detail)) => Err(Refused::new(reason).with_detail(detail)),
+        None => Ok(goes),
+    }
+}
+
 /// Judges a streamed answer.
 pub(super) struct Judging {
     stream: Stream,
@@ -160,12 +184,17 @@ impl Judging {
         tell(self.stream.answer(), record);
     }
 
+    /// Why it does not go on, or does not go at all.
+    fn why_not(&self) -> Option<(OutcomeReason, String)> {
+        match &self.refused {
+            Some(refused) => Some((refused.reason, refused.detail().unwrap_or_default().to_owned())),
+            None => self.stream.stopped().map(stopped),
+        }
+    }
+
     /// Ends a stream that was stopped with an error. Why it was.
     pub fn refuse(&self, record: &Recording<'_>, out: &mut impl FnMut(&[u8])) -> Option<OutcomeReason> {
-        let (reason, detail) = match &self.refused {
-            Some(refused) => (refused.reason, refused.detail().unwrap_or_default().to_owned()),
-            None => stopped(self.stream.stopped()?),
-        };
+        let (reason, detail) = self.why_not()?;
         let Some(dialect) = record.dialect() else {
             // Of an endpoint of our own.
             let refused = Refused::new(reason).with_detail(detail);

@@ -98,10 +98,20 @@ pub(super) fn answer(
     if !(200..300).contains(&status) {
         return Ok(translation.named_error(status, name, body));
     }
-    translation.whole(body).ok_or_else(|| match translation.without_place(body) {
+    translation.whole(body).ok_or_else(|| untold(translation, body))
+}
+
+/// The same as the stream that the caller asked for.
+pub(super) fn said_at_once(translation: &Translation, body: &[u8]) -> Result<Vec<u8>, Refused> {
+    translation.streamed(body).ok_or_else(|| untold(translation, body))
+}
+
+/// Why a success cannot be told.
+fn untold(translation: &Translation, body: &[u8]) -> Refused {
+    match translation.without_place(body) {
         Some(why) => unusable().with_detail(why.to_owned()),
         None => unusable(),
-    })
+    }
 }
 
 /// A success that is none.
@@ -123,18 +133,26 @@ fn time_for(bytes: usize, patience: Duration) -> Duration {
     patience.saturating_mul(steps.saturating_add(1))
 }
 
+/// What the answer is.
+pub(super) const JSON: &str = "application/json";
+
+/// Or that.
+pub(super) const EVENTS: &str = "text/event-stream";
+
 /// Sends it; `fields` are those that pass. Its memory is charged until the last piece of it has gone.
 pub(super) async fn send<C: Caller>(
     control: &Control,
     worker: &Worker,
     caller: &mut C,
     record: &mut Recording<'_>,
-    status: u16,
+    (status, content_type): (u16, &str),
     fields: &mut Vec<u8>,
     body: Vec<u8>,
 ) -> Result<(), Refused> {
     let _held = worker.budget.take(body.capacity() as u64).map_err(|_| Refused::new(OutcomeReason::Overloaded))?;
-    fields.extend_from_slice(b"content-type: application/json\r\n");
+    for part in ["content-type: ", content_type, "\r\n"] {
+        fields.extend_from_slice(part.as_bytes());
+    }
     caller.begin(status, fields, AnswerFraming::Length(body.len() as u64));
     record.answered(status);
     record.bytes_out(body.len().min(PIECE) as u64);

@@ -43,6 +43,11 @@ impl Told {
         Self { all: false, ..Self::all(tokens) }
     }
 
+    /// Of an answer in which something is written: none that was counted is none that was.
+    fn written(used: Used) -> Self {
+        Self { all: used.tokens.is_some_and(|tokens| tokens.output > 0), ..Self::used(used) }
+    }
+
     pub const fn used(used: Used) -> Self {
         Self { tokens: used.tokens, units: used.units, served: used.served, all: true }
     }
@@ -148,10 +153,17 @@ impl UsageProbe {
         }
     }
 
+    /// All of a stream has come: what it counted by now is of all of it.
+    pub const fn ended(&mut self) {
+        if let Self::Stream(usage) = self {
+            usage.ended();
+        }
+    }
+
     /// What a stream told so far.
     pub fn so_far(&self) -> Option<Told> {
         match self {
-            Self::Stream(usage) => usage.used().map(Told::used),
+            Self::Stream(usage) => usage.used().map(Told::used).or_else(|| usage.begun().map(Told::begun)),
             Self::MessageStream(usage) => {
                 let told = usage.usage().map(|tokens| Told::served((tokens, usage.served())));
                 told.or_else(|| usage.begun().map(Told::begun))
@@ -174,7 +186,7 @@ impl UsageProbe {
     /// What was told in all.
     pub fn total(&mut self) -> Option<Told> {
         match self {
-            Self::Answer(usage) => std::mem::take(usage).finish_used().map(Told::used),
+            Self::Answer(usage) => std::mem::take(usage).finish_used().map(Told::written),
             Self::Message(usage) => std::mem::take(usage).finish_served().map(Told::served),
             Self::Response(usage) => std::mem::take(usage).finish_served().map(Told::served),
             Self::Gemini(usage) => std::mem::take(usage).finish_used().map(Told::used),

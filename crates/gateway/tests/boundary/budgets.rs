@@ -68,6 +68,11 @@ async fn provider() -> FakeUpstream {
                     let body = json!({"choices": [{"message": {"content": "seven b"}}]}).to_string();
                     peer.send(answer(200, json_type, &body)).await;
                 }
+                "noughts" => {
+                    let none = json!({"prompt_tokens": 0, "completion_tokens": 0});
+                    let body = json!({"choices": [{"message": {"content": "seven b"}}], "usage": none}).to_string();
+                    peer.send(answer(200, json_type, &body)).await;
+                }
                 "more" => {
                     let body = json!({"usage": {"prompt_tokens": 10, "completion_tokens": 500}}).to_string();
                     peer.send(answer(200, json_type, &body)).await;
@@ -299,6 +304,99 @@ async fn a_spoken_answer_whose_caller_leaves_costs_what_was_reserved() {
         assert_eq!(account(&world).held(), 0, "{name}");
         world.done().await;
     }
+}
+
+#[tokio::test]
+async fn a_count_before_the_end_and_one_of_nothing_are_no_count_of_all() {
+    let says = Arc::new(Mutex::new((String::new(), false)));
+    let upstream = FakeUpstream::start({
+        let says = says.clone();
+        move |mut peer| {
+            let says = says.clone();
+            async move {
+                while peer.request().await.is_some() {
+                    let (events, ends) = says.lock().unwrap().clone();
+                    let head = "content-type: text/event-stream\r\ntransfer-encoding: chunked";
+                    let end = if ends { "0\r\n\r\n" } else { "" };
+                    let all = format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n{:x}\r\n{events}\r\n{end}", events.len());
+                    peer.send(all).await;
+                    if !ends {
+                        peer.wire.drain().await;
+                    }
+                }
+            }
+        }
+    })
+    .await;
+    let text = "thirty bytes of what was said.";
+    let count = |input: u64, output: u64| json!({"prompt_tokens": input, "completion_tokens": output});
+    let says_it = |usage: Value| {
+        let choice = json!({"index": 0, "delta": {"content": text}, "finish_reason": null});
+        format!("data: {}\n\n", json!({"choices": [choice], "usage": usage}))
+    };
+    let event = |choices: Value, usage: Value| format!("data: {}\n\n", json!({"choices": choices, "usage": usage}));
+    let stop = json!([{"index": 0, "delta": {}, "finish_reason": "stop"}]);
+    let done = "data: [DONE]\n\n";
+    let none = Value::Null;
+    // Input told (or `None`: estimated), output, and whether that is known.
+    for (name, events, ends, input, output, known) in [
+        ("counted at the beginning", says_it(count(10, 1)), false, Some(10), 10, false),
+        ("counted with each", says_it(count(10, 14)), false, Some(10), 14, false),
+        ("counted at the end", says_it(none.clone()) + &event(json!([]), count(10, 14)), false, Some(10), 14, true),
+        ("counted beside the reason", event(stop.clone(), count(10, 14)), false, Some(10), 14, true),
+        ("all of it came", says_it(count(10, 14)) + done, true, Some(10), 14, true),
+        (
+            "noughts at the end",
+            says_it(count(10, 14)) + &event(stop.clone(), none.clone()) + &event(json!([]), count(0, 0)) + done,
+            true,
+            Some(10),
+            14,
+            true,
+        ),
+        ("nothing but noughts", says_it(none.clone()) + &event(json!([]), count(0, 0)) + done, true, None, 10, false),
+        (
+            "no count of what is written",
+            says_it(none.clone()) + &event(stop, json!({"prompt_tokens": 10, "completion_tokens": null})) + done,
+            true,
+            Some(10),
+            10,
+            false,
+        ),
+    ] {
+        let world = world(&upstream, true, Purse::of(5_000_000 * MICRO));
+        *says.lock().unwrap() = (events, ends);
+        let asked = json!({"include_usage": true});
+        let body = json!({"model": "chat", "max_tokens": 20, "stream": true, "stream_options": asked, "messages": []});
+        let call = post("/v1/chat/completions", "", &body.to_string());
+        let record = if ends {
+            assert_eq!(world.ask(call).await.status(), 200, "{name}");
+            world.outcome(R::Served).await
+        } else {
+            let mut wire = world.connect().await;
+            wire.send(call).await.unwrap();
+            within(async {
+                while find(wire.pending(), b"}\n\n").is_none() {
+                    assert!(wire.fill().await.unwrap() > 0, "{name}: {}", String::from_utf8_lossy(wire.pending()));
+                }
+            })
+            .await;
+            drop(wire);
+            world.outcome(R::CallerClosed).await
+        };
+        let input = input.unwrap_or_else(|| (upstream.last().body.len() as i64 + 2) / 3);
+        let expect = usd((input + output * 10) * MICRO);
+        assert_eq!(cost(&record), Some(if known { Cost::Known(expect) } else { Cost::Estimated(expect) }), "{name}");
+        assert_eq!(account(&world).held(), 0, "{name}");
+        world.done().await;
+    }
+    // A whole answer, too.
+    let upstream = provider().await;
+    let world = world(&upstream, true, Purse::of(5_000_000 * MICRO));
+    assert_eq!(call(&world, "noughts", json!({})).await.status(), 200);
+    let record = world.outcome(R::Served).await;
+    let input = (upstream.last().body.len() as i64 + 2) / 3;
+    assert_eq!(cost(&record), Some(Cost::Estimated(usd((input + 3 * 10) * MICRO))));
+    world.done().await;
 }
 
 #[tokio::test]

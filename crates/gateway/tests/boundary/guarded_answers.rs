@@ -49,7 +49,8 @@ async fn parrot() -> FakeUpstream {
             let last = &call["messages"].as_array().unwrap().last().unwrap()["content"];
             let said = last.as_str().or(last[0]["text"].as_str()).unwrap().to_owned();
             let is_chat = request.target() == "/v1/chat/completions";
-            if call["stream"] != true {
+            // Some servers never stream.
+            if call["stream"] != true || said.contains("at once") {
                 let body = match is_chat {
                     true => json!({"id": "1", "object": "chat.completion", "model": "real", "usage": {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12},
                         "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": said}}]}),
@@ -266,6 +267,45 @@ async fn an_answer_has_the_form_that_is_asked_for() {
             assert!(words.is_empty() && error.unwrap().to_string().contains("answer_blocked"), "{}", got.text());
             assert_eq!(found(&world.outcome(R::AnswerBlocked).await), Some("answer/json_schema/block"));
         }
+    }
+    world.done().await;
+}
+
+#[tokio::test]
+async fn a_whole_answer_to_a_call_for_a_stream_is_streamed_and_judged() {
+    let upstream = parrot().await;
+    let world = setup(&upstream);
+    for (caller, provider) in [
+        ("responses", "chats"),
+        ("messages", "chats"),
+        ("gemini", "chats"),
+        ("chat", "messages"),
+        ("gemini", "messages"),
+    ] {
+        let as_a_stream = |got: &Message| {
+            assert_eq!((got.status(), got.field("content-type")), (200, Some("text/event-stream")), "{}", got.text());
+            read(caller, got, true)
+        };
+        let said = "Said at once, to anna.lee@example.com.";
+        let got = ask(&world, caller, &format!("{provider}-redact"), said, true).await;
+        assert_eq!(as_a_stream(&got), ("Said at once, to [EMAIL].".to_owned(), None), "{caller} of {provider}");
+        assert!(!got.text().contains("anna"), "{}", got.text());
+        let record = world.outcome(R::Served).await;
+        assert!(found(&record).unwrap().contains("answer/personal_data/redact"), "{record:?}");
+        let tokens = record.model.as_ref().unwrap().tokens.unwrap();
+        assert_eq!((tokens.input, tokens.output), (5, 7));
+        let got = ask(&world, caller, &format!("{provider}-mask"), said, true).await;
+        assert_eq!(as_a_stream(&got), (said.to_owned(), None), "{caller} of {provider}");
+        world.outcome(R::Served).await;
+        // Nothing has gone, so this is a refusal and no stream with an error.
+        let got = ask(&world, caller, &format!("{provider}-block"), said, true).await;
+        assert_eq!(got.status(), 400, "{}", got.text());
+        assert!(got.text().contains("answer_blocked") && !got.text().contains("anna"), "{}", got.text());
+        world.outcome(R::AnswerBlocked).await;
+        let said = r#"{"city": "at once"}"#;
+        let got = ask(&world, caller, &format!("{provider}-schema"), said, true).await;
+        assert_eq!(as_a_stream(&got), (said.to_owned(), None), "{caller} of {provider}");
+        world.outcome(R::Served).await;
     }
     world.done().await;
 }

@@ -36,7 +36,7 @@ static APART: LazyLock<[memmem::Finder<'static>; 2]> =
 #[derive(Debug)]
 pub struct StreamUsage {
     reader: SseReader,
-    usage: Option<Used>,
+    count: Counted,
     drop_usage_event: bool,
     /// How many bytes of the unfinished event were already given out.
     released: usize,
@@ -44,11 +44,31 @@ pub struct StreamUsage {
     searched: usize,
 }
 
+/// What a stream counted so far.
+#[derive(Clone, Copy, Debug)]
+struct Counted {
+    usage: Option<Used>,
+    /// Whether the last count came with the end: beside a reason for it, or behind all choices.
+    is_last: bool,
+}
+
+impl Counted {
+    /// Takes one more. Each is of all there was up to then, so the largest holds: some servers count with every event, and
+    /// some write noughts into the last.
+    fn take(&mut self, found: Used) {
+        let size = |used: &Used| used.tokens.map_or(0, |tokens| tokens.input.saturating_add(tokens.output));
+        if self.usage.as_ref().is_none_or(|known| size(&found) >= size(known)) {
+            self.usage = Some(found);
+        }
+    }
+}
+
 impl StreamUsage {
     /// For one stream. `drop_usage_event`: the gateway asked for usage and the caller did not, so the
     /// extra event (empty `choices`, and `usage`) is removed whole.
     pub const fn new(drop_usage_event: bool) -> Self {
-        Self { reader: SseReader::new(DEFAULT_MAX_EVENT), usage: None, drop_usage_event, released: 0, searched: 0 }
+        let count = Counted { usage: None, is_last: false };
+        Self { reader: SseReader::new(DEFAULT_MAX_EVENT), count, drop_usage_event, released: 0, searched: 0 }
     }
 
     /// Bytes of memory in use.
@@ -95,9 +115,9 @@ impl StreamUsage {
         if payload.is_empty() {
             return;
         }
-        let Self { reader, usage, released, searched, .. } = self;
+        let Self { reader, count, released, searched, .. } = self;
         reader.feed(payload, |piece| {
-            relay(piece, usage, released, out);
+            relay(piece, count, released, out);
             *searched = 0;
         });
         let pending = reader.pending();
@@ -116,43 +136,58 @@ impl StreamUsage {
     /// nothing is dropped; saves the copy of [`Self::feed`].
     pub fn inspect(&mut self, payload: &[u8]) {
         debug_assert!(!self.drop_usage_event, "dropping needs feed");
-        let usage = &mut self.usage;
+        let count = &mut self.count;
         feed_from_usage(&mut self.reader, payload, |piece| {
             if let SsePiece::Event(event) = piece {
-                read_event(&event, usage);
+                read_event(&event, count);
             }
         });
     }
 
     /// Ends the stream: gives to `out` what was held back.
     pub fn finish(&mut self, out: &mut impl FnMut(&[u8])) {
-        let Self { reader, usage, released, drop_usage_event, .. } = self;
+        let Self { reader, count, released, drop_usage_event, .. } = self;
         reader.finish(|piece| {
             if *drop_usage_event {
-                relay(piece, usage, released, out);
+                relay(piece, count, released, out);
             } else if let SsePiece::Event(event) = piece {
-                read_event(&event, usage);
+                read_event(&event, count);
             }
         });
     }
 
-    /// The last usage the provider reported so far.
+    /// The whole answer has come: what was counted by now is all, wherever it stood.
+    pub const fn ended(&mut self) {
+        self.count.is_last = true;
+    }
+
+    /// The most that the provider counted so far.
     pub const fn usage(&self) -> Option<TokenUsage> {
-        match self.usage {
+        match self.count.usage {
             Some(used) => used.tokens,
             None => None,
         }
     }
 
-    /// The same, with what of it is sound.
-    pub const fn used(&self) -> Option<Used> {
-        self.usage
+    /// The same, with what of it is sound. `None` until it is a count of the whole answer: one that came with the end, and
+    /// that counts something written.
+    pub fn used(&self) -> Option<Used> {
+        let writes = |used: &Used| used.tokens.is_some_and(|tokens| tokens.output > 0);
+        self.count.usage.filter(|used| self.count.is_last && writes(used))
+    }
+
+    /// What the provider counted of an answer that is not over, or of whose output it counted nothing.
+    pub fn begun(&self) -> Option<TokenUsage> {
+        match self.used() {
+            Some(_) => None,
+            None => self.usage(),
+        }
     }
 }
 
-fn relay(piece: SsePiece<'_>, usage: &mut Option<Used>, released: &mut usize, out: &mut impl FnMut(&[u8])) {
+fn relay(piece: SsePiece<'_>, count: &mut Counted, released: &mut usize, out: &mut impl FnMut(&[u8])) {
     let drop = match piece {
-        SsePiece::Event(event) => read_event(&event, usage),
+        SsePiece::Event(event) => read_event(&event, count),
         SsePiece::Oversize(_) => false,
     };
     let raw = piece.raw();
@@ -184,15 +219,35 @@ pub(crate) fn feed_from_usage(reader: &mut SseReader, payload: &[u8], mut each: 
 }
 
 /// Reads the usage of one event and says whether it is a usage event: one that carries nothing else.
-fn read_event(event: &SseEvent<'_>, usage: &mut Option<Used>) -> bool {
+fn read_event(event: &SseEvent<'_>, count: &mut Counted) -> bool {
     if !has_usage_object(event.raw) {
         return false;
     }
     let Some(data) = event.data() else { return false };
     let Some((found, served)) = read(&data, used) else { return false };
-    *usage = Some(Used { served, ..found });
-    !cannot_be_dropped(event.raw)
-        && serde_json::from_slice::<Choices<'_>>(&data).is_ok_and(|c| c.usage.is_some() && is_empty_array(c.choices))
+    count.take(Used { served, ..found });
+    let (is_end, is_usage_event) = match serde_json::from_slice::<Choices<'_>>(&data) {
+        Ok(Choices { choices, usage }) => (is_end(choices), usage.is_some() && is_empty_array(choices)),
+        Err(_) => (false, false),
+    };
+    count.is_last = is_end;
+    is_usage_event && !cannot_be_dropped(event.raw)
+}
+
+/// Whether nothing follows an event with these choices: none is there, or one says why it ended.
+fn is_end(choices: &RawValue) -> bool {
+    /// Some servers write an empty one as long as there is none.
+    fn is_reason(said: &RawValue) -> bool {
+        said.get() != "\"\""
+    }
+    #[derive(Deserialize)]
+    struct Choice<'a> {
+        #[serde(borrow, default)]
+        finish_reason: Option<&'a RawValue>,
+    }
+    serde_json::from_str::<Vec<Choice<'_>>>(choices.get()).is_ok_and(|choices| {
+        choices.is_empty() || choices.iter().any(|choice| choice.finish_reason.is_some_and(is_reason))
+    })
 }
 
 /// Whether a `"usage"` stands here with an object as its value; `"usage":null` in every event is common.

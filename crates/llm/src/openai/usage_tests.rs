@@ -131,12 +131,38 @@ fn holds_back_only_what_may_be_dropped() {
 }
 
 #[test]
-fn a_later_usage_replaces_an_earlier() {
+fn of_several_counts_the_largest_holds() {
     let event = |n: u64| {
         format!("data: {{\"choices\":[{{}}],\"usage\":{{\"prompt_tokens\":7,\"completion_tokens\":{n}}}}}\n\n")
     };
-    let all: String = (1..=6).map(event).collect();
+    let all: String = (1..=6).chain([0]).map(event).collect();
     assert_eq!(stream(true, &[all.as_bytes()]), (all.clone().into_bytes(), Some(usage(7, 0, 6, 0))));
+}
+
+#[test]
+fn a_count_is_of_the_whole_answer_only_with_its_end() {
+    let count = |n: &str| format!(r#""usage":{{"prompt_tokens":7,"completion_tokens":{n}}}"#);
+    let (early, none, null) = (count("2"), count("0"), count("null"));
+    for (events, is_all) in [
+        (vec![format!(r#"{{"choices":[{{"delta":{{}},"finish_reason":null}}],{early}}}"#)], false),
+        (vec![format!(r#"{{"choices":[{{"delta":{{}},"finish_reason":""}}],{early}}}"#)], false),
+        (vec![format!(r#"{{"choices":[{{"delta":{{}},"finish_reason":"stop"}}],{early}}}"#)], true),
+        (vec![format!(r#"{{"choices":[],{early}}}"#)], true),
+        (vec![format!(r#"{{"choices":[],{none}}}"#)], false),
+        (vec![format!(r#"{{"choices":[],{null}}}"#)], false),
+        // What counts nothing written takes nothing back.
+        (vec![format!(r#"{{"choices":[{{"delta":{{}}}}],{early}}}"#), format!(r#"{{"choices":[],{none}}}"#)], true),
+        // It goes on.
+        (vec![format!(r#"{{"choices":[],{early}}}"#), format!(r#"{{"choices":[{{"delta":{{}}}}],{early}}}"#)], false),
+    ] {
+        let mut stream = StreamUsage::new(false);
+        events.iter().for_each(|event| stream.inspect(format!("data: {event}\n\n").as_bytes()));
+        assert_eq!((stream.used().is_some(), stream.begun().is_some()), (is_all, !is_all), "{events:?}");
+        // Once all of it has come, only what counts nothing written is no count.
+        stream.ended();
+        let counts = stream.usage().unwrap().output > 0;
+        assert_eq!((stream.used().is_some(), stream.begun().is_some()), (counts, !counts), "{events:?}");
+    }
 }
 
 #[test]

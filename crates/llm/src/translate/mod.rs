@@ -325,6 +325,11 @@ impl Translation {
         self.to != Caller::Gemini || self.frames == Frames::Events
     }
 
+    /// Whether the call has a model say something; else it is one of another kind.
+    pub fn is_conversation(&self) -> bool {
+        self.answers == Answers::Conversation
+    }
+
     /// A streamed answer.
     pub fn stream(self) -> Translator {
         Translator::new(self)

@@ -2,8 +2,12 @@
 
 use super::{
     Caller, Translation,
-    answer::{Failure, MAX_EVENT, Malformed, Said},
-    bedrock, chat, gemini, messages,
+    answer::{Failure, MAX_EVENT, Malformed, Piece, Said, Sound, Stop},
+    bedrock, chat,
+    cite::Citation,
+    gemini,
+    logprobs::Token,
+    messages,
     read::Text,
     replicate, responses,
 };
@@ -131,6 +135,95 @@ impl Writer {
             Self::Responses(writer) => writer.say(said, out),
             Self::Gemini(writer) => writer.say(said, out),
         }
+    }
+}
+
+/// What one of the answers of a whole one holds.
+struct Part<'a> {
+    pieces: &'a [Piece<'a>],
+    logprobs: &'a [Token<'a>],
+    citations: &'a [Citation<'a>],
+    stop: Stop,
+}
+
+impl Part<'_> {
+    /// Says all of it, in the order in which a stream would.
+    fn say(&self, say: &mut impl FnMut(&Said<'_>)) {
+        let is_text = |piece: &&Piece<'_>| matches!(piece, Piece::Text(text) if !text.is_empty());
+        let (mut texts, mut characters, mut tools) = (self.pieces.iter().filter(is_text).count(), 0, 0);
+        let mut cited: Vec<&Citation<'_>> = self.citations.iter().collect();
+        if texts > 0 && !self.logprobs.is_empty() {
+            say(&Said::Logprobs(self.logprobs));
+        }
+        for piece in self.pieces {
+            match piece {
+                Piece::Text(text) if text.is_empty() => {}
+                Piece::Text(text) => {
+                    say(&Said::Text(text));
+                    (texts, characters) = (texts - 1, characters + text.chars().count() as u64);
+                    // While its block is open; none is left behind the last.
+                    cited.retain(|citation| {
+                        let waits = texts > 0 && citation.span.end > characters;
+                        if !waits {
+                            say(&Said::Cited(citation));
+                        }
+                        waits
+                    });
+                    say(&Said::Break);
+                }
+                Piece::Thinking(text) if text.is_empty() => {}
+                Piece::Thinking(text) => say(&Said::Thinking(text)),
+                Piece::Signed(signer, signature) => say(&Said::Signed(*signer, signature)),
+                Piece::Redacted(data) => say(&Said::Redacted(data)),
+                Piece::Image { media_type, data } => say(&Said::Image { media_type, data }),
+                Piece::Call { id, name, input } => {
+                    say(&Said::Call { tool: tools, id, name });
+                    if !input.is_empty() {
+                        say(&Said::Input { tool: tools, part: input });
+                    }
+                    tools += 1;
+                }
+            }
+        }
+        say(&Said::Stop(self.stop));
+    }
+}
+
+impl Translation {
+    /// A whole answer to a call for a stream, as the stream that says all of it: some servers answer so, and clients read
+    /// nothing else. `None` as [`Self::whole`].
+    pub fn streamed(&self, body: &[u8]) -> Option<Vec<u8>> {
+        // White space between values: parts pass as they stand, and an event would end at a line.
+        let body: Vec<u8> = body.iter().map(|b| if matches!(b, b'\n' | b'\r') { b' ' } else { *b }).collect();
+        let answer = self.read(&body).filter(|answer| self.has_place(answer))?;
+        let mut out = Vec::with_capacity(2 * body.len());
+        let begin = Said::Begin { id: &answer.id, model: &answer.model };
+        let mut first = Writer::of(self, 0);
+        first.say(&begin, &mut out);
+        let part = Part {
+            pieces: &answer.pieces,
+            logprobs: &answer.logprobs,
+            citations: &answer.citations,
+            stop: answer.stop,
+        };
+        part.say(&mut |said| first.say(said, &mut out));
+        for other in answer.others.iter().filter(|other| other.index < self.many) {
+            let mut writer = Writer::of(self, other.index);
+            writer.say(&begin, &mut out);
+            let part = Part {
+                pieces: &other.pieces,
+                logprobs: &other.logprobs,
+                citations: &other.citations,
+                stop: other.stop,
+            };
+            part.say(&mut |said| writer.say(said, &mut out));
+            writer.say(&Said::End(None, Sound::default()), &mut out);
+        }
+        if matches!(&first, Writer::Responses(writer) if writer.is_full()) {
+            return None;
+        }
+        first.say(&Said::End(answer.usage, answer.sound), &mut out);
+        Some(out)
     }
 }
 

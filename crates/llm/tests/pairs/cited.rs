@@ -125,7 +125,13 @@ fn what_is_cited_is_the_same_in_every_other_dialect() {
                     }
                     false => {
                         let out = answers(from, to).whole(&e.response).unwrap();
-                        cited(to, &serde_json::from_slice(&out).unwrap())
+                        let got = cited(to, &serde_json::from_slice(&out).unwrap());
+                        let at_once = answers(from, to).streamed(&e.response).unwrap();
+                        let urls = |cited: &Cited| cited.iter().map(|(_, url)| url.clone()).collect::<BTreeSet<_>>();
+                        let streamed = cited(to, &answer::joined(to, &at_once));
+                        assert_eq!(urls(&streamed), urls(&got), "{at}, said at once");
+                        assert!(to == Dialect::Anthropic || streamed == got, "{at}, said at once: {streamed:?}");
+                        got
                     }
                 };
                 if is_stream(&e) && to == Dialect::Anthropic && from != Dialect::Bedrock {

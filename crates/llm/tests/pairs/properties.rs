@@ -186,6 +186,8 @@ proptest! {
             for to in CALLERS.into_iter().filter(|to| *to != from) {
                 let there = answers(from, to).whole(&whole).unwrap();
                 prop_assert_eq!(&answer::whole(to, &there), &said, "{:?} in {:?}", from, to);
+                let at_once = answers(from, to).streamed(&whole).unwrap();
+                prop_assert_eq!(&answer::streamed(to, &at_once), &said, "{:?} said at once in {:?}", from, to);
                 let (streamed, failure) = relayed(&stream, from, to, bytes);
                 prop_assert_eq!(failure, None, "{:?} in {:?}", from, to);
                 prop_assert_eq!(&answer::streamed(to, &streamed), &said, "{:?} streamed in {:?}", from, to);

@@ -142,6 +142,8 @@ fn answers_say_the_same_to_callers_of_every_other_dialect() {
                 } else {
                     let Some(out) = answers(from, to).whole(&e.response) else { panic!("{at}: no answer") };
                     whole += 1;
+                    let at_once = answers(from, to).streamed(&e.response).unwrap();
+                    assert_eq!(answer::streamed(to, &at_once), answer::whole(to, &out), "{at}, said at once");
                     (answer::whole(from, &e.response), answer::whole(to, &out))
                 };
                 // Where a caller's dialect has no word of its own for calls, they tell it; providers of chat completions do not

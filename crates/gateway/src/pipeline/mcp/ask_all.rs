@@ -144,7 +144,7 @@ pub(in crate::pipeline) async fn serve<C: Caller>(
         }
     };
     drop(body);
-    translated::send(control, worker, caller, record, 200, &mut fields, shown).await
+    translated::send(control, worker, caller, record, (200, translated::JSON), &mut fields, shown).await
 }
 
 fn buffered(body: &[u8]) -> UpstreamBody {

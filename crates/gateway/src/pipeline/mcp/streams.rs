@@ -68,7 +68,16 @@ pub(super) async fn serve<C: Caller>(
             "no server here tells of anything",
             &serde_json::Value::Null,
         );
-        return super::super::translated::send(control, asking.worker, caller, record, 200, &mut fields, body).await;
+        return super::super::translated::send(
+            control,
+            asking.worker,
+            caller,
+            record,
+            (200, super::super::translated::JSON),
+            &mut fields,
+            body,
+        )
+        .await;
     }
     if streams.is_empty() {
         let detail = "no server here has a stream of its own".to_owned();

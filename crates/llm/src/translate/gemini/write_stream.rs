@@ -159,8 +159,12 @@ impl StreamWriter {
     fn end(&mut self, told: Option<&TokenUsage>, sound: Sound, out: &mut Vec<u8>) {
         self.begin(out);
         let whole = |call: &Call| call.input.starts_with('{') && serde_json::from_str::<Skip>(&call.input).is_ok();
-        let calls = std::mem::take(&mut self.calls);
+        let mut calls = std::mem::take(&mut self.calls);
         let broken = self.kept > MAX_KEPT || !calls.iter().all(whole);
+        for call in calls.iter_mut().filter(|call| whole(call) && call.input.contains(['\n', '\r'])) {
+            // White space between values, as it stands in no string; an event would end there.
+            call.input = call.input.replace(['\n', '\r'], " ");
+        }
         let reason = match self.stop {
             // One that was cut off by its limit is nobody's fault.
             Stop::Done | Stop::Tools if broken => "MALFORMED_FUNCTION_CALL",

@@ -298,6 +298,14 @@ fn a_stream_of_others_for_gemini() {
         let (out, _) = stream(array, CHAT.as_bytes(), size);
         assert_eq!(serde_json::from_str::<Vec<Value>>(&out).unwrap(), expect);
     }
+    // Arguments over several lines are one event all the same.
+    let lines = CHAT.replace(":1}", ":\\n\\r1}");
+    assert_ne!(lines, CHAT);
+    let (out, _) = stream(answering(Dialect::OpenAi, Dialect::Gemini, Some(Frames::Events)), lines.as_bytes(), 99);
+    let got: Vec<Value> =
+        out.split_terminator("\r\n\r\n").map(|event| serde_json::from_str(&event[6..]).unwrap()).collect();
+    assert_eq!(got, expect);
+    assert_eq!(out.matches(['\n', '\r']).count(), 4 * expect.len(), "{out:?}");
     // Cut off: an element that says so, and the array is whole.
     let (cut, failure) =
         stream(answering(Dialect::OpenAi, Dialect::Gemini, Some(Frames::Array)), &CHAT.as_bytes()[..120], 7);
