@@ -1449,7 +1449,8 @@ export interface paths {
         };
         /**
          * Compare what was spent with the call log
-         * @description Adds up the call log of the node that answers, call by call, and compares that with what reports say of this node.
+         * @description Adds up the call log of the node that answers, call by call, and compares that with what reports say of this node, and
+         *     with what budgets have charged in their present windows.
          */
         get: operations["check_spend"];
         put?: never;
@@ -1722,6 +1723,11 @@ export interface components {
              * @default []
              */
             models: components["schemas"]["Name"][];
+            /**
+             * @description Prompts that calls may name, by name. What a route publishes is allowed by the route.
+             * @default []
+             */
+            prompts: components["schemas"]["Name"][];
             /**
              * @description Routes, by name.
              * @default []
@@ -2011,6 +2017,8 @@ export interface components {
             model_when_used_up?: string | null;
             /** @description Its name; of an end user, that of the application. */
             name: string;
+            /** @description Whether targets at the provider are passed over once it is used up. */
+            next_target_when_used_up?: boolean;
             /** @description Who holds what is reserved, by name. */
             nodes: components["schemas"]["BudgetShare"][];
             /**
@@ -2813,6 +2821,8 @@ export interface components {
              * @default null
              */
             header: string | null;
+            /** @default null */
+            limit: components["schemas"]["Limit"] | null;
         };
         /**
          * @description What makes a credential's values.
@@ -4776,6 +4786,8 @@ export interface components {
                 model_when_used_up?: string | null;
                 /** @description Its name; of an end user, that of the application. */
                 name: string;
+                /** @description Whether targets at the provider are passed over once it is used up. */
+                next_target_when_used_up?: boolean;
                 /** @description Who holds what is reserved, by name. */
                 nodes: components["schemas"]["BudgetShare"][];
                 /**
@@ -6563,10 +6575,61 @@ export interface components {
             /** @description The page. */
             url: string;
         };
+        /** @description A budget that has charged something else than this node's call log says. */
+        SpendBudgetView: {
+            /**
+             * @description The budget.
+             * @example applications/checkout/month
+             */
+            budget: string;
+            /**
+             * @description What the calls in this node's log say that it was charged.
+             * @example 12.30448
+             */
+            call_log_usd: string;
+            /**
+             * @description Whether that is wrong for certain. It is not where the rest may stand in the call log of another node, or from before
+             *     this one begins: what the call logs of all nodes say is then to be added up by hand.
+             */
+            certain: boolean;
+            /**
+             * @description What it has charged in it, on all nodes, without what found no place in a call log (`unlogged_usd` of the budget).
+             * @example 12.30448
+             */
+            charged_usd: string;
+            /**
+             * @description What was charged, less what the call log says.
+             * @example 0
+             */
+            difference_usd: string;
+            /** @description When its present window began. */
+            started: components["schemas"]["Timestamp"];
+        };
+        /** @description What budgets have charged, compared with a call log. Budgets that roll are left out, and those of end users beyond 10000. */
+        SpendBudgets: {
+            /**
+             * Format: int64
+             * @description How many have charged what the call log says.
+             */
+            agreeing: number;
+            /** @description Whether none differs for certain. */
+            agrees: boolean;
+            /** @description The others, those first that differ for certain. */
+            items: components["schemas"]["SpendBudgetView"][];
+            /** @description Whether there are more than the 1000 that are told at most. */
+            more: boolean;
+            /** @description Nodes whose calls are charged to them too, and whose call logs are not read here. */
+            other_nodes: string[];
+        };
         /** @description The calls of one node, added up twice. */
         SpendCheck: {
             /** @description Whether both are the same, in every figure. */
             agrees: boolean;
+            /**
+             * @description What budgets have charged in their present windows, whatever time is asked for, compared with what calls in this
+             *     node's log say that they were charged.
+             */
+            budgets: components["schemas"]["SpendBudgets"];
             /** @description Its call log, call by call. */
             call_log: components["schemas"]["SpendFigures"];
             /**
@@ -7431,10 +7494,15 @@ export interface components {
          * @enum {string}
          */
         WhenSent: "answer" | "notify_only";
-        /** @description What happens to calls that a budget pays for once it is used up. */
+        /** @description What happens to calls that a budget pays for once it is used up: one of these. */
         WhenUsedUp: {
-            /** @description The model, by its public name, that serves them instead of the one that they ask for. */
-            model: components["schemas"]["Name"];
+            /** @default null */
+            model: components["schemas"]["Name"] | null;
+            /**
+             * @description Whether targets at the provider are passed over, as long as another one may serve. For the budget of a provider only.
+             * @default false
+             */
+            next_target: boolean;
         };
     };
     responses: {

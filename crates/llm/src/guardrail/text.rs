@@ -7,6 +7,7 @@
 
 pub(super) mod base64_text;
 pub(super) mod fields;
+mod names;
 mod string;
 
 #[cfg(test)]
@@ -18,6 +19,7 @@ use fields::{
     APPLICATION, CONVERSATION, DEFINITIONS, DESCRIBES, FREE, INDEXES, MEDIA, NO_CONTENT, NO_CONTENT_OF_ANSWERS,
     NO_CONTENT_OF_CALLS, TOKENS, VALUES,
 };
+use names::Names;
 use serde::de::IgnoredAny;
 use std::{
     borrow::Cow,
@@ -86,6 +88,8 @@ pub(super) enum Of {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
     Text,
+    /// The name of a member of the object that begins there.
+    Name(usize),
     Number,
     /// JSON of its own.
     Nested,
@@ -140,6 +144,8 @@ impl Left {
 }
 
 struct Frame<'b> {
+    /// Where it begins.
+    at: usize,
     object: bool,
     key: &'b str,
     of: Of,
@@ -367,7 +373,11 @@ fn walk<'b>(body: &'b str, of: Of, left: &mut Left) -> Result<(Vec<Text<'b>>, Ve
                             .last()
                             .is_some_and(|frame| frame.definitions || (frame.top && APPLICATION.contains(&frame.key)));
                     let json = || text.trim_start().starts_with(['{', '[', '"']) && readable(text.as_bytes()).is_ok();
-                    let form = if nested && json() { Form::Nested } else { Form::Text };
+                    let form = match stack.last() {
+                        Some(frame) if is_key => Form::Name(frame.at),
+                        _ if nested && json() => Form::Nested,
+                        _ => Form::Text,
+                    };
                     let before = walk.found.len();
                     walk.push(text, range, form, application)?;
                     if let Some((text, _)) = walk.found.get_mut(before) {
@@ -444,6 +454,7 @@ fn hash(of: impl Hash) -> u64 {
 fn frame<'b>(parent: Option<&Frame<'b>>, (at, object): (usize, bool), first: usize, of: Of) -> Frame<'b> {
     let free = of == Of::Json;
     let new = Frame {
+        at,
         object,
         key: "",
         of,
@@ -641,9 +652,10 @@ pub(super) fn edits(
     texts: &[Text<'_>],
     change: &mut dyn FnMut(&Text<'_>) -> Option<String>,
 ) -> Vec<(Range<usize>, String)> {
-    let mut edits = Vec::new();
+    let (mut edits, mut names) = (Vec::new(), Names::default());
     for text in texts {
         let new = match text.form {
+            Form::Name(object) => change(text).map(|new| names.apart(texts, object, new)),
             Form::Nested => {
                 // It was walked over before.
                 let (inner, _) = walk(&text.text, Of::Json, &mut Left::all()).unwrap_or_default();

@@ -228,6 +228,27 @@ fn what_is_too_much_is_refused() {
 }
 
 #[test]
+fn names_that_become_the_same_stay_apart() {
+    let body = r#"{"a@x":1,"b@x":{"c@x":2,"d@x":3},"[EMAIL] 2":4,"e@x":5,"k":[{"a@x":6},{"a@x":"a@x"}]}"#;
+    let change = |text: &Text<'_>| text.text.contains('@').then(|| "[EMAIL]".to_owned());
+    let expect = r#"{"[EMAIL]":1,"[EMAIL] 3":{"[EMAIL]":2,"[EMAIL] 2":3},"[EMAIL] 2":4,"[EMAIL] 4":5,"k":[{"[EMAIL]":6},{"[EMAIL]":"[EMAIL]"}]}"#;
+    let (all, _) = texts_of(body.as_bytes(), Of::Json).unwrap();
+    assert_eq!(rewritten(body.as_bytes(), &all, &mut { change }).unwrap(), expect.as_bytes());
+    // Also in arguments, which are JSON in a text.
+    let call = |arguments: &str| json!({"messages": [{"tool_calls": [{"function": {"arguments": arguments}}]}]});
+    let body = call(body).to_string();
+    let new = rewritten(body.as_bytes(), &texts(body.as_bytes()).unwrap(), &mut { change }).unwrap();
+    assert_eq!(serde_json::from_slice::<serde_json::Value>(&new).unwrap(), call(expect));
+    // However many there are.
+    let many: Vec<String> = (0..MOST_TEXTS / 2).map(|n| format!("\"{n}@x\":{n}")).collect();
+    let body = format!("{{{}}}", many.join(","));
+    let (all, _) = texts_of(body.as_bytes(), Of::Json).unwrap();
+    let new = rewritten(body.as_bytes(), &all, &mut { change }).unwrap();
+    let new: serde_json::Map<_, _> = serde_json::from_slice(&new).unwrap();
+    assert_eq!((new.len(), &new[&format!("[EMAIL] {}", MOST_TEXTS / 2)]), (MOST_TEXTS / 2, &json!(MOST_TEXTS / 2 - 1)));
+}
+
+#[test]
 fn only_what_changes_is_written_anew() {
     let body = br#"{ "model":"m","x":1.50, "messages":[{"role":"user","content":"old \u00e4"},{"tool_calls":[{"function":{"arguments":"{\"n\": 12345}"}}]}] }"#;
     let all = texts(body).unwrap();
