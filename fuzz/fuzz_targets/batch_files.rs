@@ -7,6 +7,7 @@ use credentialflow_llm::batch::{
     answers::{Lines, judged, renamed, used, withheld},
     call::{BatchCall, requests},
     form::{Piece, UploadForm},
+    gemini,
     object::listed,
 };
 use credentialflow_model::objects::ObjectKind;
@@ -56,7 +57,20 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     for kind in ObjectKind::ALL {
         let _ = listed(data, kind);
     }
+    let _ = gemini::listed(data);
+    let _ = gemini::batch(data, "batches/a", "model");
     if let Ok(text) = std::str::from_utf8(data) {
+        let is_json = |json: &str| serde_json::from_str::<serde_json::Value>(json).is_ok();
+        if let Ok(wanted) = gemini::Wanted::read(text, "model") {
+            assert!(is_json(&(wanted.begin() + gemini::Wanted::END)), "a batch without its calls");
+        }
+        assert!(gemini::answered(text, "batches/a", "model", str::to_owned).is_none_or(|told| is_json(&told)));
+        for result in gemini::results(text).into_iter().flatten() {
+            assert!(is_json(&gemini::withheld(result, "why")));
+            if let Ok(same) = gemini::judged(result, Ok) {
+                assert_eq!(same, result, "what is not changed stays as it is");
+            }
+        }
         let _ = requests(text);
         for call in [BatchCall::of_line(text), BatchCall::of_request(text)].into_iter().flatten() {
             let written = call.rewrite(text, "provider");

@@ -99,6 +99,13 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         }
         let answer = answer(from, to);
         assert!(answer.whole(bytes).is_none_or(|body| is_json(&body)));
+        if let Some(said) = answer.streamed(bytes) {
+            assert!(answer.whole(bytes).is_some());
+            let is_event =
+                |line: &[u8]| line.strip_prefix(b"data: ").is_none_or(|data| data == b"[DONE]" || is_json(data));
+            let is_stream = || said.split(|b| *b == b'\n').all(is_event);
+            assert!(if from == Dialect::Gemini { is_json(&said) } else { is_stream() });
+        }
         assert!(is_json(&answer.error(500, bytes)));
 
         let at_once = relay(&[stream], &answer);

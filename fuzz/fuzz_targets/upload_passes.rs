@@ -2,7 +2,7 @@
 //! and pieces go nowhere but to the provider.
 #![no_main]
 
-use credentialflow_llm::gemini::files::{Command, file, is_ready, list, start, upload_at};
+use credentialflow_llm::gemini::files::{Command, file, is_ready, page, start, upload_at};
 use credentialflow_model::{KeyId, KeyToken, SecretValue, Timestamp};
 use credentialflow_policy::{ApiKey, KeyRecord, KeySecret, KeyTable, Peppers, Principal, pass};
 use std::sync::{Arc, LazyLock};
@@ -49,7 +49,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     if let Some(told) = file(data, "files/a") {
         is_ready(&told.told);
         assert_eq!(file(told.told.as_bytes(), "files/b").map(|again| again.id).as_deref(), Some("files/a"));
-        serde_json::from_slice::<serde_json::Value>(&list(&[&told.told], Some("a"))).expect("it is JSON");
+        serde_json::from_slice::<serde_json::Value>(&page("files", &[&told.told], Some("a"))).expect("it is JSON");
     }
     if let Ok(address) = std::str::from_utf8(data) {
         for address in [address.to_owned(), format!("{AT}{address}"), format!("{AT}/upload/{address}")] {

@@ -20,8 +20,8 @@ it('names who acts, the present one first', () => {
 
 it('tells what a key may use and has left', () => {
   expect(allowed(null)).toBe('as the key above')
-  expect(allowed({ routes: [], models: [], tools: {} })).toBe('nothing')
-  expect(allowed({ routes: ['orders'], models: ['chat'], tools: { github: ['get_*'] } })).toBe('orders, chat, github: get_*')
+  expect(allowed({ routes: [], models: [], prompts: [], tools: {} })).toBe('nothing')
+  expect(allowed({ routes: ['orders'], models: ['chat'], prompts: ['greeting'], tools: { github: ['get_*'] } })).toBe('orders, chat, prompt greeting, github: get_*')
   const budget = { left_usd: '0.5', limit_usd: '2', per: 'day' } as NonNullable<DelegatedKey['budgets']>[number]
   expect(left([budget])).toBe('$0.50 of $2.00 (day)')
   expect(left([])).toBeUndefined()

@@ -35,7 +35,8 @@ export function actors(act: Act | null | undefined): string[] {
 export function allowed(allow: DelegatedKey['allow']): string {
   if (!allow) return 'as the key above'
   const tools = Object.entries(allow.tools ?? {}).map(([route, names]) => `${route}: ${names.length > 0 ? names.join(', ') : 'no tools'}`)
-  return [...(allow.routes ?? []), ...(allow.models ?? []), ...tools].join(', ') || 'nothing'
+  const prompts = (allow.prompts ?? []).map((name) => `prompt ${name}`)
+  return [...(allow.routes ?? []), ...(allow.models ?? []), ...prompts, ...tools].join(', ') || 'nothing'
 }
 
 /** What is left of budgets of its own. */

@@ -82,6 +82,7 @@ function RuleFacts({ item: { spec } }: { item: KeyItem }) {
       ['Not before', spec.not_before && dateTime(spec.not_before)],
       ['Routes', allow ? list(allow.routes) : 'all its application may use'],
       ['Models', allow ? list(allow.models) : 'all its application may use'],
+      ['Prompts', allow ? list(allow.prompts) : 'all its application may name'],
       ['Networks', networks?.length ? <span className="mono">{networks.join(', ')}</span> : 'everywhere'],
       ['Limit', limit ? limitText(limit) : 'none of its own'],
       ['Metadata', metadata && Object.entries(metadata).map(([name, value]) => `${name}: ${value}`).join(', ')],
