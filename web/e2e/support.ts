@@ -90,10 +90,10 @@ export async function declaredPrompt(request: APIRequestContext) {
     expect(answer.status(), await answer.text()).toBe(201)
   }
   await declare('models', { name: model, targets: [{ provider: 'sandbox', model: 'sandbox-chat' }] })
-  await declare('applications', { name: application, allow: { models: [model] } })
   const tests = [{ name: 'likes', variables: { text: 'I love it' }, checks: [{ contains: 'love' }, { max_length: 1000 }] }]
   const prompt = { name, model, description: 'Says how a text feels', variables: { text: { type: 'string', max_length: 200 }, tone: { type: 'enum', values: ['short', 'long'], default: 'short' } }, versions: [REPEATS, FORGETS], tests }
   await declare('prompts', prompt)
+  await declare('applications', { name: application, allow: { models: [model], prompts: [name] } })
   return { application, prompt }
 }
 
