@@ -11,7 +11,7 @@ export function CallPrompt({ prompt: { name, variables = {} } }: { prompt: Promp
   return (
     <Card title="Call it">
       <Stack gap="md">
-        <Text size="sm" c="dimmed">A caller names the prompt instead of sending its text, and gets the version in production, where its application allows the prompt (<code>allow.prompts</code>). Nothing is sent from here.</Text>
+        <Text size="sm" c="dimmed">A caller names the prompt instead of sending its text, and gets the version in production, where its application allows the prompt (<span className="mono">allow.prompts</span>). Nothing is sent from here.</Text>
         {Object.entries(variables).map(([one, of]) => (
           <Field key={one} name={one} variable={of} value={values[one]} onChange={(value) => setValues((before) => ({ ...before, [one]: value }))} />
         ))}
