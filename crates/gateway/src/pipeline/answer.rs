@@ -435,16 +435,8 @@ pub(super) async fn relay<C: Caller>(
                 usage.ended();
             }
             passing.tell(record);
-            if let Some(judge) = passing.judge.as_mut().filter(|judge| judge.asks()) {
-                let plan = target.map(|(model, _)| &view.snapshot.models.list[model as usize]);
-                if let Some(plan) = plan {
-                    Box::pin(judge.ask(&asker, plan, caller, record)).await?;
-                }
-                if let Some(gone) = judge.waited() {
-                    bytes_out += gone.len() as u64;
-                    caller.payload(&gone);
-                }
-            }
+            let plan = target.map(|(model, _)| &view.snapshot.models.list[model as usize]);
+            bytes_out += Box::pin(ask_others(&mut passing, (&asker, plan), caller, record)).await?;
             let mut out = |b: &[u8]| {
                 bytes_out += b.len() as u64;
                 caller.payload(b);
@@ -472,7 +464,15 @@ pub(super) async fn relay<C: Caller>(
                 bytes_out += b.len() as u64;
                 caller.payload(b);
             });
-            passing.tell_mcp(record);
+            passing.tell(record);
+            let plan = target.map(|(model, _)| &view.snapshot.models.list[model as usize]);
+            bytes_out += Box::pin(ask_others(&mut passing, (&asker, plan), caller, record)).await?;
+            let mut out = |b: &[u8]| {
+                bytes_out += b.len() as u64;
+                caller.payload(b);
+            };
+            let refused = passing.judge.as_ref().and_then(|judge| judge.refuse(record, &mut out));
+            let reason = refused.unwrap_or(reason);
             record.usage(view, request);
             count_rest(&mut connection, uncounted, record);
             record.bytes_out(bytes_out);
@@ -483,6 +483,24 @@ pub(super) async fn relay<C: Caller>(
             Err(Refused::new(reason))
         }
     }
+}
+
+/// Has others judge a stream of which no more comes, where they do, and sends what waited for them: so many bytes.
+async fn ask_others<C: Caller>(
+    passing: &mut Passing<'_>,
+    (asker, plan): (&guardrail::remote::Asker<'_>, Option<&ModelPlan>),
+    caller: &mut C,
+    record: &mut Recording<'_>,
+) -> Result<u64, Refused> {
+    let Some(judge) = passing.judge.as_mut().filter(|judge| judge.asks()) else { return Ok(0) };
+    if let Some(plan) = plan {
+        judge.ask(asker, plan, caller, record).await?;
+    }
+    let gone = judge.waited().unwrap_or_default();
+    if !gone.is_empty() {
+        caller.payload(&gone);
+    }
+    Ok(gone.len() as u64)
 }
 
 /// Counts what the last piece of an answer holds, where its provider did not tell all that it used; then it is taken.

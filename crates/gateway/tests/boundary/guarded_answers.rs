@@ -75,7 +75,7 @@ async fn parrot() -> FakeUpstream {
                 true => json!({"id": "1", "object": "chat.completion.chunk", "model": "real", "choices": [{"index": 0, "delta": {"content": piece}, "finish_reason": null}]}),
                 false => json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": piece}}),
             })));
-            let hangs = said.contains("hang");
+            let hangs = said.contains("hang") || said.contains("break");
             if is_chat && !hangs {
                 events.push(data(json!({"id": "1", "object": "chat.completion.chunk", "model": "real", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})));
                 events.push(data(json!({"id": "1", "object": "chat.completion.chunk", "model": "real", "choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12}})));
@@ -88,6 +88,9 @@ async fn parrot() -> FakeUpstream {
             peer.send("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n").await;
             for piece in events.concat().as_bytes().chunks(41) {
                 peer.send([format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat()).await;
+            }
+            if said.contains("break") {
+                return;
             }
             if hangs {
                 peer.wire.drain().await;
@@ -311,6 +314,35 @@ async fn a_whole_answer_to_a_call_for_a_stream_is_streamed_and_judged() {
 }
 
 #[tokio::test]
+async fn a_stream_that_breaks_off_is_judged_to_its_last_word() {
+    let upstream = parrot().await;
+    let world = setup(&upstream);
+    for (caller, provider) in [
+        ("responses", "chats"),
+        ("responses", "messages"),
+        ("messages", "chats"),
+        ("gemini", "chats"),
+        ("chat", "messages"),
+    ] {
+        for model in ["redact", "block", "schema"] {
+            let got =
+                ask(&world, caller, &format!("{provider}-{model}"), "Write to anna.lee@example.com, then break", true)
+                    .await;
+            assert!(!got.text().contains("anna"), "{caller} of {provider}, {model}: {}", got.text());
+            let record = world.record().await;
+            let found = found(&record).unwrap_or_default().to_owned();
+            let (outcome, rule) = match model {
+                "redact" => (R::UpstreamTruncated, "answer/personal_data/redact"),
+                "block" => (R::AnswerBlocked, "answer/personal_data/block"),
+                _ => (R::AnswerBlocked, "answer/json_schema/block"),
+            };
+            assert!(record.outcome == outcome && found.contains(rule), "{caller} of {provider}, {model}: {record:?}");
+        }
+    }
+    world.done().await;
+}
+
+#[tokio::test]
 async fn what_cannot_be_looked_at_does_not_pass() {
     let upstream = FakeUpstream::start(|mut peer| async move {
         while let Some(request) = peer.request().await {
@@ -325,6 +357,10 @@ async fn what_cannot_be_looked_at_does_not_pass() {
                     .await;
                 }
                 "html" => peer.send(answer(200, "content-type: text/html\r\n", "<p>anna@example.com")).await,
+                "named" => {
+                    let body = r#"{"choices":[{"message":{"content":"anna@example.com"}}]}"#;
+                    peer.send(answer(200, "content-type: text/event-stream\r\n", body)).await
+                }
                 "events" => {
                     peer.send(answer(200, "content-type: text/event-stream\r\n", "data: anna@example.com\n\n")).await
                 }
@@ -338,10 +374,11 @@ async fn what_cannot_be_looked_at_does_not_pass() {
     })
     .await;
     let world = setup(&upstream);
-    for how in ["compressed", "html", "events"] {
-        let got = ask(&world, "chat", "chats-redact", how, how == "events").await;
+    for how in ["compressed", "html", "events", "named"] {
+        let streams = matches!(how, "events" | "named");
+        let got = ask(&world, "chat", "chats-redact", how, streams).await;
         assert!(!got.text().contains("anna"), "{how}: {}", got.text());
-        assert_eq!(got.status(), if how == "events" { 200 } else { 502 }, "{how}");
+        assert_eq!(got.status(), if streams { 200 } else { 502 }, "{how}");
         assert!(got.text().contains("error"), "{}", got.text());
         world.outcome(R::UpstreamMalformed).await;
     }

@@ -192,15 +192,19 @@ impl Passing<'_> {
         }
     }
 
-    /// The body has ended before its end. A stream that is translated says so; anything else just ends there.
+    /// The body has ended before its end. A stream that is translated says so; anything else just ends there. What is said
+    /// then tells what came once more: it is judged as all that came before.
     pub fn cut(&mut self, out: &mut impl FnMut(&[u8])) {
-        if let Some(judge) = &mut self.judge {
-            judge.finish(out);
-        }
+        let mut said = Vec::new();
         if let Some(translator) = &mut self.translator {
-            let mut said = Vec::new();
             translator.cut(&mut said);
-            give(&said, out);
+        }
+        match &mut self.judge {
+            Some(judge) => {
+                judge.feed(&said, out);
+                judge.finish(out);
+            }
+            None => give(&said, out),
         }
     }
 

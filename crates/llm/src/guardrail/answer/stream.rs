@@ -162,6 +162,14 @@ struct Lane {
     characters: u64,
 }
 
+/// Whether nobody reads anything of an event without data: comments and what streams say of themselves. Other bytes may be
+/// an answer that only calls itself a stream.
+fn says_nothing(raw: &[u8]) -> bool {
+    raw.split(|b| matches!(b, b'\n' | b'\r')).all(|line| {
+        line.is_empty() || [&b":"[..], b"event", b"id", b"retry"].iter().any(|begin| line.starts_with(begin))
+    })
+}
+
 impl Lane {
     fn of(answer: &Answer) -> Self {
         Self {
@@ -183,7 +191,10 @@ impl Lane {
         let SsePiece::Event(event) = piece else { return Err(Unreadable::TooMuch.into()) };
         match (is_mark(event), event.data()) {
             (None, Some(data)) => self.data(event.raw, data, answer)?,
-            (ends, _) => {
+            (ends, data) => {
+                if data.is_none() && !says_nothing(event.raw) {
+                    return Err(Unreadable::Json.into());
+                }
                 if ends == Some(true) {
                     self.finish(answer)?;
                 }
