@@ -435,18 +435,19 @@ pub(super) async fn relay<C: Caller>(
                 usage.ended();
             }
             passing.tell(record);
-            let plan = target.map(|(model, _)| &view.snapshot.models.list[model as usize]);
-            bytes_out += Box::pin(ask_others(&mut passing, (&asker, plan), caller, record)).await?;
-            let mut out = |b: &[u8]| {
-                bytes_out += b.len() as u64;
-                caller.payload(b);
-            };
-            let refused = passing.judge.as_ref().and_then(|judge| judge.refuse(record, &mut out));
-            caller.end();
-            record.bytes_out(bytes_out);
-            let failure = refused.or(passing.failure());
+            let (mut failure, judge) = (passing.failure(), passing.judge.take());
+            drop(passing);
+            // Before anybody is asked: the caller may leave meanwhile.
             record.usage(view, request);
             count_rest(&mut connection, uncounted, record);
+            if let Some(judge) = judge {
+                let plan = target.map(|(model, _)| &view.snapshot.models.list[model as usize]);
+                let (sent, refused) = Box::pin(last_word(judge, (&asker, plan), caller, record)).await?;
+                bytes_out += sent;
+                failure = refused.or(failure);
+            }
+            caller.end();
+            record.bytes_out(bytes_out);
             record.keep();
             let sent = flush(control, worker, caller).await;
             if request_complete && is_over && head.keeps_alive() && framing != Framing::UntilClose {
@@ -465,16 +466,16 @@ pub(super) async fn relay<C: Caller>(
                 caller.payload(b);
             });
             passing.tell(record);
-            let plan = target.map(|(model, _)| &view.snapshot.models.list[model as usize]);
-            bytes_out += Box::pin(ask_others(&mut passing, (&asker, plan), caller, record)).await?;
-            let mut out = |b: &[u8]| {
-                bytes_out += b.len() as u64;
-                caller.payload(b);
-            };
-            let refused = passing.judge.as_ref().and_then(|judge| judge.refuse(record, &mut out));
-            let reason = refused.unwrap_or(reason);
+            let (mut reason, judge) = (reason, passing.judge.take());
+            drop(passing);
             record.usage(view, request);
             count_rest(&mut connection, uncounted, record);
+            if let Some(judge) = judge {
+                let plan = target.map(|(model, _)| &view.snapshot.models.list[model as usize]);
+                let (sent, refused) = Box::pin(last_word(judge, (&asker, plan), caller, record)).await?;
+                bytes_out += sent;
+                reason = refused.unwrap_or(reason);
+            }
             record.bytes_out(bytes_out);
             record.outcome(reason);
             record.keep();
@@ -485,22 +486,29 @@ pub(super) async fn relay<C: Caller>(
     }
 }
 
-/// Has others judge a stream of which no more comes, where they do, and sends what waited for them: so many bytes.
-async fn ask_others<C: Caller>(
-    passing: &mut Passing<'_>,
+/// What is said of a stream of which no more comes: what waited for others, who are asked about it, or why it does not go.
+/// How many bytes that is.
+async fn last_word<C: Caller>(
+    mut judge: Judging,
     (asker, plan): (&guardrail::remote::Asker<'_>, Option<&ModelPlan>),
     caller: &mut C,
     record: &mut Recording<'_>,
-) -> Result<u64, Refused> {
-    let Some(judge) = passing.judge.as_mut().filter(|judge| judge.asks()) else { return Ok(0) };
-    if let Some(plan) = plan {
-        judge.ask(asker, plan, caller, record).await?;
+) -> Result<(u64, Option<OutcomeReason>), Refused> {
+    let mut sent = 0;
+    if judge.asks() {
+        if let Some(plan) = plan {
+            judge.ask(asker, plan, caller, record).await?;
+        }
+        if let Some(gone) = judge.waited() {
+            sent += gone.len() as u64;
+            caller.payload(&gone);
+        }
     }
-    let gone = judge.waited().unwrap_or_default();
-    if !gone.is_empty() {
-        caller.payload(&gone);
-    }
-    Ok(gone.len() as u64)
+    let refused = judge.refuse(record, &mut |b: &[u8]| {
+        sent += b.len() as u64;
+        caller.payload(b);
+    });
+    Ok((sent, refused))
 }
 
 /// Counts what the last piece of an answer holds, where its provider did not tell all that it used; then it is taken.
