@@ -60,10 +60,20 @@ impl<'a> SseEvent<'a> {
         self.values(b"event").last()
     }
 
+    /// Whether all of its lines are comments and fields of the format. Readers of events pass over others, which may be an
+    /// answer that only calls itself a stream of them.
+    pub fn is_plain(&self) -> bool {
+        let name = |line: &'a [u8]| line.split(|b| *b == b':').next().unwrap_or_default();
+        self.lines().all(|line| matches!(name(line), b"" | b"data" | b"event" | b"id" | b"retry"))
+    }
+
+    fn lines(&self) -> Lines<'a> {
+        Lines(if self.first { self.raw.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(self.raw) } else { self.raw })
+    }
+
     /// The values of the lines with this field name.
     fn values(&self, field: &'static [u8]) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        let rest = if self.first { self.raw.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(self.raw) } else { self.raw };
-        Lines(rest).filter_map(move |line| {
+        self.lines().filter_map(move |line| {
             let value = line.strip_prefix(field)?;
             match value.split_first() {
                 None => Some(value),

@@ -45,4 +45,9 @@ pub trait Rights {
     fn judged<'a>(&self, message: Cow<'a, [u8]>) -> Cow<'a, [u8]> {
         message
     }
+
+    /// Whether what is said is looked at, so that nothing passes of which nobody can tell what it says.
+    fn judges(&self) -> bool {
+        false
+    }
 }

@@ -75,6 +75,10 @@ fn pass(
     out: &mut impl FnMut(&[u8]),
 ) -> Result<(), Unreadable> {
     let SsePiece::Event(event) = piece else { return Err(Unreadable) };
+    // What nobody looks at here must not be a message to those who read it in another way.
+    if !event.is_plain() {
+        return Err(Unreadable);
+    }
     // Some servers begin with an event that carries nothing but its id.
     let Some(data) = event.data().filter(|data| !data.is_empty()) else {
         match of {
@@ -98,6 +102,7 @@ fn pass(
         (Ok(Cow::Borrowed(_)), None) => out(event.raw),
         (Ok(shown), None) => out(&rewritten_as_it_is(event, &shown)),
         (Ok(shown), Some(of)) => out(&rewritten(event, of, Some(&shown))),
+        (Err(Unreadable), None) if !is_message && rights.judges() => {}
         (Err(Unreadable), None) if !is_message => out(event.raw),
         (Err(Unreadable), _) => return Err(Unreadable),
     }
@@ -234,11 +239,49 @@ mod tests {
     fn nothing_passes_from_an_event_on_that_cannot_be_read() {
         let good = "data: {\"id\":1}\n\n";
         let long = format!("data: {{\"a\":\"{}\"}}\n\n", "x".repeat(2000));
-        for bad in ["data: {\n\n", "data: hello\n\n", "event: message\ndata: hello\n\n", &long] {
+        let list = r#"{"id":1,"result":{"tools":[{"name":"b"}]}}"#;
+        let beside = format!("{list}\ndata: {{}}\n\n");
+        for bad in [
+            "data: {\n\n",
+            "data: hello\n\n",
+            "event: message\ndata: hello\n\n",
+            &long,
+            "hello\n\n",
+            "Data: {}\n\n",
+            "dataset: {}\n\n",
+            " data: {}\n\n",
+            "id: 1\nhello: you\n\n",
+            "\u{feff}: hello\n\n",
+            &format!("{list}\n\n"),
+            &beside,
+        ] {
             for step in [1, 7, 10_000] {
                 let (out, _, failed) = run(format!("{good}{bad}{good}").as_bytes(), step);
                 assert_eq!((out.as_str(), failed), (good, true), "{bad}");
             }
         }
+    }
+
+    #[test]
+    fn what_only_calls_itself_a_stream_of_events_does_not_pass() {
+        let list = r#"{"id":1,"result":{"tools":[{"name":"b"}]}}"#;
+        for body in [list.to_owned(), format!("{list}\n"), format!("\u{feff}{list}\r\n\r\n"), list.replace(',', ",\n")]
+        {
+            for step in [1, 7, 10_000] {
+                for of in [None, Some(false), Some(true)] {
+                    let new = || EventFilter::new(1024);
+                    let mut filter = of.map_or_else(new, |beside| EventFilter::of_server(1024, "a", beside));
+                    let mut out = Vec::new();
+                    for piece in body.as_bytes().chunks(step) {
+                        filter.feed(piece, &OnlyA, &mut |b| out.extend_from_slice(b));
+                    }
+                    filter.finish(&OnlyA, &mut |b| out.extend_from_slice(b));
+                    assert!(filter.has_failed() && out.is_empty(), "{body}");
+                }
+            }
+        }
+        // What everybody reads as nothing does.
+        check("\u{feff}: hello\n\nevent\nid\nretry\ndata\n\n", "\u{feff}: hello\n\nevent\nid\nretry\ndata\n\n");
+        check("\r\n\r\n: hello\r\rdata: {}\r\r", "\r\n\r\n: hello\r\rdata: {}\r\r");
     }
 }

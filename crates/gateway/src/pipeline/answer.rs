@@ -186,7 +186,7 @@ pub(super) async fn relay<C: Caller>(
         || (published && !(success && is_stream))
         || is_restated
         || (judge.is_some() && !is_stream)
-        || of_mcp == Some(Form::Messages);
+        || matches!(of_mcp, Some(Form::Messages | Form::Unjudged));
     // A whole answer to a call for a stream, of which its caller reads nothing but events.
     let is_said_at_once = success
         && !published

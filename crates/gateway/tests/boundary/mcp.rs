@@ -385,6 +385,15 @@ async fn answers_that_nobody_can_read_do_not_reach_the_caller() {
     assert!(!begun.complete && begun.text() == good, "{begun:?}");
     world.outcome(R::UpstreamMalformed).await;
     world.done().await;
+    // What only calls itself one is none.
+    for body in [TOOLS.to_owned(), format!("{TOOLS}\n\n"), format!("{good}{TOOLS}\n\n")] {
+        let upstream = FakeUpstream::answering(answer(200, "content-type: text/event-stream\r\n", &body)).await;
+        let world = self::world(&upstream, RULES);
+        let passed = world.ask(posted("k", "", &message("tools/list", json!({})))).await;
+        assert_eq!(passed.text(), if body.starts_with(good) { good } else { "" });
+        world.outcome(R::UpstreamMalformed).await;
+        world.done().await;
+    }
     // Errors that are no messages show nothing, and pass.
     for (status, more, body) in [
         (404, "content-type: text/plain\r\n", "gone"),

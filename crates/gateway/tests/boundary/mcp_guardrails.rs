@@ -180,3 +180,86 @@ async fn what_a_server_asks_and_what_has_another_shape_is_judged() {
     }
     world.done().await;
 }
+
+#[tokio::test]
+async fn what_is_no_message_tells_its_status_where_answers_are_judged() {
+    let judges = "guardrails: [{ detect: words, action: block, words: [falcon], on: answer }]";
+    let challenge = "www-authenticate: Bearer resource_metadata=\"https://mcp.example/.well-known\"\r\n";
+    let plain = |more: &str| format!("content-type: text/plain\r\n{more}");
+    let cases = [
+        (401, plain(challenge), "about Falcon"),
+        (403, plain(challenge), "about Falcon"),
+        (404, plain(""), "about Falcon"),
+        (405, plain("allow: POST\r\n"), "about Falcon"),
+        (429, "retry-after: 7\r\n".to_owned(), "about Falcon"),
+        (500, "content-type: text/html\r\n".to_owned(), "<p>about Fal<b></b>con</p>"),
+        (400, "content-type: application/json\r\n".to_owned(), "\"about Falcon\""),
+        (502, "content-type: application/json\r\n".to_owned(), "about Falcon"),
+        (202, plain(""), "about Falcon"),
+    ];
+    for (status, more, body) in cases {
+        let upstream = FakeUpstream::answering(answer(status, &more, body)).await;
+        let world = Setup::new(configuration(&upstream, judges)).start();
+        let told = world.ask(call("x")).await;
+        assert!(told.complete && told.status() == status && !told.text().contains("con"), "{told:?}");
+        for name in ["www-authenticate", "allow", "retry-after"] {
+            let sent = more.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+            assert_eq!(told.field(name), sent, "{status}");
+        }
+        if status == 202 {
+            assert_eq!(told.text(), "");
+        } else {
+            assert_eq!((told.field("content-type"), told.count("content-type")), (Some("application/json"), 1));
+            let message = format!("the MCP server answered with status {status} and no message");
+            let error = json!({"code":-32010,"message":message,"data":null});
+            assert_eq!(read(&told), json!({"jsonrpc":"2.0","id":null,"error":error}));
+        }
+        world.served(1).await;
+        // Who judges only what tools are called with lets it be.
+        let prompts = judges.replace("answer", "prompt");
+        world.install(&configuration(&upstream, &prompts), &[("c", 1, SECRET)], &[]).await;
+        let passed = world.ask(call("x")).await;
+        assert_eq!((passed.status(), passed.text().as_str()), (status, body));
+        world.served(1).await;
+        world.done().await;
+    }
+    // An error that is a message is judged as one, whatever its status.
+    let error = |text: &str| json!({"jsonrpc":"2.0","id":"x","error":{"code":-32001,"message":text}}).to_string();
+    for (text, outcome) in [("about Falcon", R::AnswerBlocked), ("odd", R::Served)] {
+        let upstream = FakeUpstream::answering(answer(400, "content-type: application/json\r\n", &error(text))).await;
+        let world = Setup::new(configuration(&upstream, judges)).start();
+        let told = world.ask(call("x")).await;
+        assert_eq!((told.status(), told.text() == error(text)), (400, outcome == R::Served), "{told:?}");
+        assert!(!told.text().contains("Falcon"));
+        world.outcome(outcome).await;
+        world.done().await;
+    }
+}
+
+#[tokio::test]
+async fn what_only_calls_itself_a_stream_of_events_does_not_pass_unjudged() {
+    let body = json!({"jsonrpc":"2.0","id":"x","result":{"content":[{"type":"text","text":"about Falcon"}]}});
+    for end in ["", "\n", "\r\n\r\n"] {
+        let upstream =
+            FakeUpstream::answering(answer(200, "content-type: text/event-stream\r\n", &format!("{body}{end}"))).await;
+        let world = Setup::new(configuration(&upstream, RULES)).start();
+        assert_eq!(world.ask(call("x")).await.text(), "");
+        world.outcome(R::UpstreamMalformed).await;
+        world.done().await;
+    }
+}
+
+#[tokio::test]
+async fn events_that_are_no_messages_are_left_out_where_answers_are_judged() {
+    let said = json!({"jsonrpc":"2.0","id":"x","result":{"content":[{"type":"text","text":"fine"}]}});
+    let message = format!("id: 1\ndata: {said}\n\n");
+    let stream = format!("event: ping\ndata: about Falcon\n\n{message}");
+    let upstream = FakeUpstream::answering(answer(200, "content-type: text/event-stream\r\n", &stream)).await;
+    let world = Setup::new(configuration(&upstream, "guardrails: []")).start();
+    assert_eq!(world.ask(call("x")).await.text(), stream);
+    world.served(1).await;
+    world.install(&configuration(&upstream, RULES), &[("c", 1, SECRET)], &[]).await;
+    assert_eq!(world.ask(call("x")).await.text(), message);
+    world.served(1).await;
+    world.done().await;
+}

@@ -1,6 +1,6 @@
 //! A server's answer: lists show what the caller may use, the session becomes the caller's own, and how it went is told.
 
-use super::{McpCall, SESSION, To, guard::AnswerJudge};
+use super::{McpCall, SESSION, To, guard::AnswerJudge, refusal::OTHER};
 use crate::{
     http1::{
         head::{Framing, ResponseHead},
@@ -9,7 +9,7 @@ use crate::{
     pipeline::{Refused, record::Recording, route::RouteMatch},
     worker::View,
 };
-use credentialflow_mcp::{EventFilter, Rights, Seen, clean, servers::outward};
+use credentialflow_mcp::{EventFilter, Rights, Seen, clean, error_body, servers::outward};
 use credentialflow_model::{OutcomeReason, resource::Offered};
 use credentialflow_policy::{McpGrant, RouteSlot, SessionOwner};
 use std::{borrow::Cow, time::Duration};
@@ -26,6 +26,8 @@ pub(in crate::pipeline) enum Form {
     Events,
     /// Nothing that a client reads as a message.
     Other,
+    /// The same where guardrails judge answers: its status and its head alone go on, as they cannot look at its body.
+    Unjudged,
 }
 
 /// One answer of a server.
@@ -62,12 +64,16 @@ impl<'v> Answering<'v> {
         let is = |name: &[u8]| {
             kind.is_some_and(|kind| kind.get(..name.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(name)))
         };
+        let judge = AnswerJudge::of(plan);
         let form = match framing {
             Framing::None | Framing::Length(0) => Form::Other,
             _ if is(b"application/json") => Form::Messages,
             _ if is(b"text/event-stream") => Form::Events,
             // What answers a notification or the end of a session says nothing.
-            _ if head.status != 200 || !(call.posts || call.listens) => Form::Other,
+            _ if head.status != 200 || !(call.posts || call.listens) => match judge.judges() {
+                true => Form::Unjudged,
+                false => Form::Other,
+            },
             _ => return unusable("the MCP server answered with neither JSON nor a stream of events"),
         };
         if encoded && form != Form::Other {
@@ -81,7 +87,7 @@ impl<'v> Answering<'v> {
             To::Server | To::All(_) => None,
         };
         let several = !plan.servers.is_empty();
-        let grant = Grant { rights: grant, judge: AnswerJudge::of(plan) };
+        let grant = Grant { rights: grant, judge };
         Ok(Some(Self { call, view, route_name, grant, form, stream_idle, server, several }))
     }
 
@@ -119,6 +125,9 @@ impl<'v> Answering<'v> {
         if matches!(body.trim_ascii(), b"" | b"null") {
             return Ok(body);
         }
+        if self.form == Form::Unjudged {
+            return Ok(instead(status));
+        }
         let mut seen = Seen::default();
         let named = self.server.map_or(Ok(Cow::Borrowed(&*body)), |server| outward(&body, server));
         let shown = named.and_then(|named| {
@@ -134,7 +143,7 @@ impl<'v> Answering<'v> {
         let shown = match shown {
             Ok(shown) => shown,
             // An error that is no message shows nothing.
-            Err(_) if !(200..300).contains(&status) => None,
+            Err(_) if !(200..300).contains(&status) => self.grant.judge.judges().then(|| instead(status)),
             Err(unreadable) => {
                 return Err(Refused::new(OutcomeReason::UpstreamMalformed).with_detail(unreadable.to_string()));
             }
@@ -169,6 +178,15 @@ impl<'v> Answering<'v> {
     }
 }
 
+/// What stands in the place of a body that is no message. A success that is none says nothing.
+fn instead(status: u16) -> Vec<u8> {
+    if (200..300).contains(&status) {
+        return Vec::new();
+    }
+    let why = format!("the MCP server answered with status {status} and no message");
+    error_body(&[], false, OTHER, &why, &serde_json::Value::Null)
+}
+
 /// Writes the id of a session as its caller gets it.
 pub(super) fn push_bound(bound: Option<Vec<u8>>, fields: &mut Vec<u8>) -> Result<(), Refused> {
     let bound = bound.ok_or_else(|| {
@@ -201,6 +219,9 @@ impl Rights for Grant<'_> {
     }
     fn judged<'a>(&self, message: Cow<'a, [u8]>) -> Cow<'a, [u8]> {
         self.judge.judged(message)
+    }
+    fn judges(&self) -> bool {
+        self.judge.judges()
     }
 }
 

@@ -428,13 +428,16 @@ impl<'a> Asking<'a, '_> {
             endpoint.keep(connection, worker.pools.most, worker.tick());
         }
         let success = (200..300).contains(&head.status);
-        let is_message = answering.form() != Form::Other && !matches!(body.trim_ascii(), b"" | b"null");
+        // An error that is no message is none of theirs either once it is put into words of ours.
+        let is_message = matches!(answering.form(), Form::Messages | Form::Events)
+            && !matches!(body.trim_ascii(), b"" | b"null")
+            && (success || merge::answered(&body).is_ok_and(|answer| answer.is_err()));
         let body = if is_message { answering.whole(body, head.status, record)? } else { body };
         let has_session = self.call.sessions.is_some();
         if head.status == 404 && has_session {
             return Ok(Said::Forgotten);
         }
-        if is_message && (success || merge::answered(&body).is_ok_and(|answer| answer.is_err())) {
+        if is_message {
             return Ok(Said::Message { body, session });
         }
         if !success {
@@ -480,7 +483,9 @@ impl Reading<'_, '_, '_> {
             };
             match self.form {
                 Form::Events => scrub.feed(payload, &mut |b: &[u8]| reader.feed(b, &mut event)),
-                Form::Messages | Form::Other => scrub.feed(payload, &mut |b: &[u8]| body.extend_from_slice(b)),
+                Form::Messages | Form::Other | Form::Unjudged => {
+                    scrub.feed(payload, &mut |b: &[u8]| body.extend_from_slice(b))
+                }
             }
             connection.buffer.consume(step.consumed);
             framed.map_err(|_| malformed("the MCP server's answer breaks its framing"))?;
@@ -507,7 +512,7 @@ impl Reading<'_, '_, '_> {
                 let answer = found.ok_or_else(|| malformed("the MCP server's stream ended without an answer"))?;
                 Ok((answer, decoder.is_done(), kept))
             }
-            Form::Messages | Form::Other => {
+            Form::Messages | Form::Other | Form::Unjudged => {
                 scrub.finish(&mut |b: &[u8]| body.extend_from_slice(b));
                 Ok((body, decoder.is_done(), kept))
             }

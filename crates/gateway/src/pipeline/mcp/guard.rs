@@ -106,6 +106,11 @@ impl<'v> AnswerJudge<'v> {
         Self { rules: self.rules, met: RefCell::default(), withheld: Cell::new(false) }
     }
 
+    /// Whether anything is judged.
+    pub(super) const fn judges(&self) -> bool {
+        self.rules.is_some()
+    }
+
     /// A message as it goes on. What does not is answered with why.
     pub(super) fn judged<'a>(&self, message: Cow<'a, [u8]>) -> Cow<'a, [u8]> {
         let Some(rules) = self.rules else { return message };
