@@ -263,3 +263,21 @@ async fn events_that_are_no_messages_are_left_out_where_answers_are_judged() {
     world.served(1).await;
     world.done().await;
 }
+
+#[tokio::test]
+async fn names_in_what_is_said_change_and_a_message_with_others_does_not_go_on() {
+    let upstream = server(false).await;
+    let world = Setup::new(configuration(&upstream, RULES)).start();
+    let said = json!({"ann@example.com":1,"bob@example.com":{"ann@example.com":2}});
+    let told = world.ask(posted("tools/call", &json!({"name":"echo","arguments":{"say":said}}))).await;
+    let changed = json!({"[EMAIL]":1,"[EMAIL] 2":{"[EMAIL]":2}});
+    let sent: Value = serde_json::from_slice(&upstream.last().body).unwrap();
+    assert_eq!(sent["params"]["arguments"]["say"], changed);
+    assert_eq!(read(&told)["result"]["structuredContent"]["said"], changed);
+    world.served(1).await;
+    let refused = world.ask(posted("tools/call", &json!({"name":"echo","ann@example.com":1}))).await;
+    assert_eq!(read(&refused)["error"]["data"]["code"], "prompt_blocked");
+    world.outcome(R::PromptBlocked).await;
+    assert_eq!(upstream.counts().requests, 1);
+    world.done().await;
+}
